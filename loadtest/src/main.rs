@@ -1,0 +1,3 @@
+//! Load generator and cost meter for SOCKS5 servers.
+
+fn main() {}

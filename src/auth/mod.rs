@@ -1,0 +1,1 @@
+//! Who a client is: the users file, verification and its cost.

@@ -1,0 +1,1 @@
+//! What was typed becomes a validated, immutable Config.

@@ -1,0 +1,1 @@
+//! A sans-IO stub resolver: bytes and time in, queries and answers out.

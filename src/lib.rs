@@ -1,0 +1,30 @@
+//! outflow: a SOCKS5 relay (RFC 1928, RFC 1929) for Linux.
+//!
+//! The modules stand in the order in which a connection's data meets them; ARCHITECTURE.md draws the
+//! map and states what each of them must not do.
+#![deny(unsafe_code)]
+
+pub mod limits;
+
+pub mod proto;
+
+#[allow(unsafe_code, reason = "the only module that may hold unsafe code")]
+pub mod sys;
+
+pub mod config;
+
+pub mod auth;
+pub mod dns;
+pub mod policy;
+
+pub mod session;
+
+pub mod relay;
+
+pub mod observe;
+
+pub mod worker;
+
+pub mod control;
+
+pub mod cli;

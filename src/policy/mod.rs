@@ -1,0 +1,1 @@
+//! Whether an identity may reach an address.

@@ -1,0 +1,1 @@
+//! The data plane: one Half per direction over a transport that varies.

@@ -1,0 +1,1 @@
+//! The sans-IO control plane, one file per phase.

@@ -1,0 +1,1 @@
+//! Typed outcomes around system calls; the only unsafe code.

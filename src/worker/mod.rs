@@ -1,0 +1,1 @@
+//! The shell: the only mio, clock and slab.

@@ -1,0 +1,3 @@
+//! The integration suite, one binary: real sockets, bytes written by hand.
+//!
+//! Each module below names what it holds; HAZARDS are numbered in the comments of the tests.

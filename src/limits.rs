@@ -16,8 +16,42 @@
 
 // ---- relay: buffers, pipes, budgets
 
+/// The worker's scratch buffer, in bytes: one read takes this much at most. Copying in 256 KiB pieces costs 0.6 of
+/// the CPU that 64 KiB pieces cost; larger ones fall out of the second-level cache.
+pub const SCRATCH_BYTES: usize = 256 * 1024;
+/// What one read takes once slow sinks hold more than [`SPARE_BYTES_SOFT_MAX`].
+pub const SCRATCH_TIGHT_BYTES: usize = 16 * 1024;
+/// Memory for bytes that slow sinks did not take, per worker: past it, reads become small.
+pub const SPARE_BYTES_SOFT_MAX: usize = 64 * 1024 * 1024;
+/// Spare buffers kept for the next use, per worker: at most this many scratch buffers of memory.
+pub const SPARES_POOLED_MAX: usize = 16;
+/// What a pipe is asked to hold: fs.pipe-max-size's default, so that an unprivileged process may have it.
+pub const PIPE_BYTES: usize = 1024 * 1024;
+/// Empty pipes kept for the next use, per worker: one pump uses one, so few suffice; each costs two descriptors.
+pub const PIPES_POOLED_MAX: usize = 16;
+/// Pipes lent at a time, per worker; a share of the descriptor limit may lower it.
+pub const PIPES_LENT_MAX: usize = 1024;
+/// What one half moves in one turn, in bytes, before the others get theirs.
+pub const PUMP_BYTES_MAX: usize = 1024 * 1024;
+/// Rounds of one pump: bounds a source of tiny segments.
+pub const PUMP_ROUNDS_MAX: usize = 16;
+/// A read of this size counts as large; below it a copy costs less than two splices.
+pub const PROMOTE_READ_BYTES: usize = 64 * 1024;
+/// Large reads in a row that promote a half to splice.
+pub const PROMOTE_AFTER_READS: u8 = 2;
+/// A spliced move below this size counts as small.
+pub const DEMOTE_MOVE_BYTES: usize = 16 * 1024;
+/// Small moves in a row that demote a half to copy.
+pub const DEMOTE_AFTER_MOVES: u8 = 3;
+
 // ---- worker: slots, timers, batches
 
 // ---- control: queues to the threads
 
 // ---- relations that must hold
+
+const _: () = assert!(SCRATCH_TIGHT_BYTES <= SCRATCH_BYTES);
+const _: () = assert!(SCRATCH_BYTES <= PUMP_BYTES_MAX);
+const _: () = assert!(PROMOTE_READ_BYTES <= SCRATCH_BYTES, "a full read must count as large");
+const _: () = assert!(DEMOTE_MOVE_BYTES < PROMOTE_READ_BYTES, "no half may flap between its engines");
+const _: () = assert!(PIPES_POOLED_MAX <= PIPES_LENT_MAX);

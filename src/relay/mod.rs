@@ -1,1 +1,14 @@
-//! The data plane: one Half per direction over a transport that varies.
+//! The data plane: one [`Half`] per direction over a transport that varies (copy or splice).
+//!
+//! It moves bytes and returns counts; it knows no slab, no timer, no clock and no log. The memory and the pipes
+//! that it needs for a moment are lent by the worker's [`Kit`] and go back as soon as nothing is pending.
+
+mod half;
+mod kit;
+mod stream;
+mod wire;
+
+pub use half::{Ending, Half, Moved, Stage};
+pub use kit::{Engine, Kit, Mode};
+pub use stream::{Finish, Relay, Side};
+pub use wire::{Ends, Wire};

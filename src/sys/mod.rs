@@ -1,1 +1,61 @@
-//! Typed outcomes around system calls; the only unsafe code.
+//! Typed outcomes around system calls; the only unsafe code of the program.
+//!
+//! Nothing here logs, reads a clock or decides policy: a call goes in, what the kernel said comes out, and
+//! where an answer of the kernel is ambiguous the call that gives it says so.
+
+pub mod listener;
+pub mod machine;
+pub mod pipe;
+pub mod stream;
+
+pub use nix::errno::Errno;
+
+/// What a read from a non-blocking source gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// This many bytes, at least one.
+    Bytes(usize),
+    /// The peer ended its side in order (FIN).
+    End,
+    /// Nothing now. From a splice into a pipe that holds bytes this may also mean that the pipe is full.
+    Blocked,
+    /// The kernel refused.
+    Failed(Errno),
+}
+
+/// What a write to a non-blocking sink gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// This many bytes were taken, at least one; fewer than offered means that the sink is full.
+    Bytes(usize),
+    /// No room now.
+    Blocked,
+    /// The kernel refused.
+    Failed(Errno),
+}
+
+impl Read {
+    fn of(result: nix::Result<usize>) -> Read {
+        match result {
+            Ok(0) => Read::End,
+            Ok(count) => Read::Bytes(count),
+            Err(Errno::EAGAIN | Errno::EINTR) => Read::Blocked,
+            Err(errno) => Read::Failed(errno),
+        }
+    }
+}
+
+impl Write {
+    fn of(result: nix::Result<usize>) -> Write {
+        match result {
+            Ok(0) | Err(Errno::EAGAIN | Errno::EINTR) => Write::Blocked,
+            Ok(count) => Write::Bytes(count),
+            Err(errno) => Write::Failed(errno),
+        }
+    }
+}
+
+/// The errno of an I/O error, EIO where it has none.
+pub fn errno_of(error: &std::io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
+}

@@ -1,0 +1,393 @@
+//! One direction of a relay: Open -> Draining -> Done, over copy or splice.
+//!
+//! Readiness is edge-triggered: `readable` and `writable` say what the last edge promised and no call has
+//! disproved since. They are cleared on proof alone, so that no wake-up is lost: a read that came back short
+//! (an emptied socket) or EAGAIN with an empty pipe; a write that came back short or EAGAIN.
+
+use super::kit::{Engine, Kit, Mode, Spare};
+use super::wire::Wire;
+use crate::limits;
+use crate::sys::{Errno, Read, Write};
+
+/// How a direction's sink is told that no more comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The source ended in order: FIN.
+    Fin,
+    /// The source failed: RST.
+    Reset,
+}
+
+/// Where a direction stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Reads and writes.
+    Open,
+    /// The source ended; what was read still has to be written.
+    Draining(Ending),
+    /// The source ended and everything was written; after `Fin` the sink has its FIN.
+    Done(Ending),
+    /// The sink is gone; what was pending is lost, as it would be without a relay.
+    SinkGone(Errno),
+}
+
+#[derive(Debug)]
+enum Carry<P> {
+    Nothing,
+    Bytes(Box<Spare>),
+    Piped { pipe: P, held_bytes: usize },
+}
+
+/// How a half decides between its engines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gear {
+    /// Copying; so many large reads came in a row.
+    Copy { large_reads: u8 },
+    /// Splicing; so many small moves came in a row.
+    Splice { small_moves: u8 },
+    /// splice was refused on these sockets: copying for good.
+    CopyForGood,
+}
+
+/// One direction: source to sink.
+#[derive(Debug)]
+pub struct Half<P> {
+    carry: Carry<P>,
+    bytes: u64,
+    stage: Stage,
+    gear: Gear,
+    readable: bool,
+    writable: bool,
+    fin_seen: bool,
+    urgent_seen: bool,
+    source_reset: bool,
+    /// Writes that the sink took while Nagle's algorithm was still on for it: one is free, the second is not.
+    eager_writes: u8,
+    spliced: bool,
+}
+
+/// What one pump moved into the sink.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Bytes through memory.
+    pub copied: usize,
+    /// Bytes through a pipe.
+    pub spliced: usize,
+    /// Bytes taken from the source.
+    pub taken: usize,
+    /// The budget was spent with more to do: pump again in the next turn, without waiting for an event.
+    pub again: bool,
+}
+
+impl<P> Half<P> {
+    /// A direction in which `pending` was read already and nothing of it written. `nodelay` says that the sink
+    /// sends small writes at once without being told.
+    pub fn new(pending: &[u8], nodelay: bool, kit: &mut Kit<P>) -> Half<P> {
+        let carry = if pending.is_empty() { Carry::Nothing } else { Carry::Bytes(kit.keep(pending)) };
+        Half {
+            carry,
+            bytes: 0,
+            stage: Stage::Open,
+            gear: match kit.mode {
+                Mode::Splice => Gear::Splice { small_moves: 0 },
+                Mode::Auto | Mode::Copy => Gear::Copy { large_reads: 0 },
+            },
+            readable: false,
+            writable: true,
+            fin_seen: false,
+            urgent_seen: false,
+            source_reset: false,
+            eager_writes: if nodelay { u8::MAX } else { 0 },
+            spliced: false,
+        }
+    }
+
+    /// The source may have bytes, an end or an error.
+    pub fn source_ready(&mut self) {
+        self.readable = true;
+    }
+
+    /// The source's FIN has arrived, behind whatever is still unread.
+    pub fn source_finished(&mut self) {
+        self.fin_seen = true;
+        self.readable = true;
+    }
+
+    /// Urgent data stands in the source: a short read no longer proves that it is empty.
+    pub fn source_urgent(&mut self) {
+        self.urgent_seen = true;
+        self.readable = true;
+    }
+
+    /// A write to the source's socket met a reset, which takes the error away from the next read: an end that
+    /// is read from here on was none.
+    pub fn source_was_reset(&mut self) {
+        self.source_reset = true;
+        self.readable = true;
+    }
+
+    /// The sink's socket failed while nothing was being written to it.
+    pub fn sink_failed(&mut self, errno: Errno, kit: &mut Kit<P>) {
+        if !matches!(self.stage, Stage::Done(_) | Stage::SinkGone(_)) {
+            self.lose_sink(errno, kit);
+        }
+    }
+
+    /// The sink may have room.
+    pub fn sink_ready(&mut self) {
+        self.writable = true;
+    }
+
+    /// Where this direction stands.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Bytes that the sink took so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether any byte was spliced.
+    pub fn spliced(&self) -> bool {
+        self.spliced
+    }
+
+    /// Bytes read and not yet written.
+    pub fn pending_bytes(&self) -> usize {
+        match &self.carry {
+            Carry::Nothing => 0,
+            Carry::Bytes(spare) => spare.rest().len(),
+            Carry::Piped { held_bytes, .. } => *held_bytes,
+        }
+    }
+
+    /// Moves what can be moved, at most about one budget.
+    pub fn pump<W: Wire<Pipe = P>>(&mut self, wire: &mut W, kit: &mut Kit<P>) -> Moved {
+        let mut moved = Moved::default();
+        for _ in 0..limits::PUMP_ROUNDS_MAX {
+            if !self.push(wire, kit, &mut moved) {
+                return moved;
+            }
+            match self.stage {
+                Stage::Open if !self.readable => return moved,
+                Stage::Open if moved.copied + moved.spliced >= limits::PUMP_BYTES_MAX => break,
+                Stage::Open => self.pull(wire, kit, &mut moved),
+                Stage::Draining(ending) => {
+                    if ending == Ending::Fin {
+                        wire.finish();
+                    }
+                    self.stage = Stage::Done(ending);
+                    return moved;
+                }
+                Stage::Done(_) | Stage::SinkGone(_) => return moved,
+            }
+        }
+        moved.again = true;
+        moved
+    }
+
+    /// Gives everything lent back. Must be called before the half is dropped.
+    pub fn release(&mut self, kit: &mut Kit<P>) {
+        match std::mem::replace(&mut self.carry, Carry::Nothing) {
+            Carry::Nothing => {}
+            Carry::Bytes(spare) => kit.give_back_spare(spare),
+            Carry::Piped { pipe, held_bytes: 0 } => kit.give_back_pipe(pipe),
+            Carry::Piped { pipe, .. } => kit.close_pipe(pipe),
+        }
+    }
+
+    /// Writes what is carried. True when nothing is pending any more and the direction may go on.
+    fn push<W: Wire<Pipe = P>>(&mut self, wire: &mut W, kit: &mut Kit<P>, moved: &mut Moved) -> bool {
+        while self.pending_bytes() > 0 {
+            if !self.writable {
+                return false;
+            }
+            let (outcome, engine, offered) = match &mut self.carry {
+                Carry::Nothing => return true,
+                Carry::Bytes(spare) => (wire.send(spare.rest()), Engine::Copy, spare.rest().len()),
+                Carry::Piped { pipe, held_bytes } => {
+                    (wire.drain(pipe, *held_bytes), Engine::Splice, *held_bytes)
+                }
+            };
+            match outcome {
+                Write::Bytes(count) => {
+                    self.account(engine, count, moved);
+                    // A short send filled the sink; a short splice may have stopped for reasons of its own.
+                    self.writable = count == offered || engine == Engine::Splice;
+                    match &mut self.carry {
+                        Carry::Nothing => {}
+                        Carry::Bytes(spare) => spare.advance(count),
+                        Carry::Piped { held_bytes, .. } => *held_bytes -= count,
+                    }
+                }
+                Write::Blocked => self.writable = false,
+                Write::Failed(Errno::EINVAL | Errno::ENOSYS) if engine == Engine::Splice => {
+                    self.leave_splice(wire, kit);
+                }
+                Write::Failed(errno) => {
+                    self.lose_sink(errno, kit);
+                    return false;
+                }
+            }
+        }
+        self.release(kit);
+        true
+    }
+
+    /// Reads once, and writes at once what went through the scratch buffer.
+    fn pull<W: Wire<Pipe = P>>(&mut self, wire: &mut W, kit: &mut Kit<P>, moved: &mut Moved) {
+        if let Gear::Splice { .. } = self.gear
+            && let Some(pipe) = kit.lend_pipe(|size| wire.open_pipe(size))
+        {
+            self.pull_spliced(pipe, wire, kit, moved);
+        } else {
+            self.pull_copied(wire, kit, moved);
+        }
+    }
+
+    fn pull_spliced<W: Wire<Pipe = P>>(
+        &mut self,
+        pipe: P,
+        wire: &mut W,
+        kit: &mut Kit<P>,
+        moved: &mut Moved,
+    ) {
+        match wire.fill(&pipe, limits::PIPE_BYTES) {
+            Read::Bytes(count) => {
+                moved.taken += count;
+                self.carry = Carry::Piped { pipe, held_bytes: count };
+                self.shift_down(count, kit.mode);
+                return;
+            }
+            Read::End => self.source_ended(),
+            // The pipe was empty: the source is.
+            Read::Blocked => self.source_emptied(),
+            Read::Failed(Errno::EINVAL | Errno::ENOSYS) => self.gear = Gear::CopyForGood,
+            Read::Failed(_) => self.stage = Stage::Draining(Ending::Reset),
+        }
+        kit.give_back_pipe(pipe);
+    }
+
+    fn pull_copied<W: Wire<Pipe = P>>(&mut self, wire: &mut W, kit: &mut Kit<P>, moved: &mut Moved) {
+        let room = kit.read_bytes();
+        match wire.recv(&mut kit.scratch[..room]) {
+            Read::Bytes(count) => {
+                moved.taken += count;
+                self.send_scratch(count, wire, kit, moved);
+                let emptied = count < room && !self.urgent_seen && !self.source_reset;
+                if emptied {
+                    self.source_emptied();
+                }
+                self.shift_up(count, kit.mode);
+            }
+            Read::End => self.source_ended(),
+            Read::Blocked => self.source_emptied(),
+            Read::Failed(_) => self.stage = Stage::Draining(Ending::Reset),
+        }
+    }
+
+    fn send_scratch<W: Wire<Pipe = P>>(
+        &mut self,
+        count: usize,
+        wire: &mut W,
+        kit: &mut Kit<P>,
+        moved: &mut Moved,
+    ) {
+        // Nagle's algorithm cannot hold a first write back: the option is worth its call from the second on.
+        if self.eager_writes == 1 {
+            wire.hurry();
+        }
+        self.eager_writes = self.eager_writes.saturating_add(1);
+        let mut sent = 0;
+        if self.writable {
+            match wire.send(&kit.scratch[..count]) {
+                Write::Bytes(taken) => {
+                    sent = taken;
+                    self.account(Engine::Copy, taken, moved);
+                }
+                Write::Blocked => {}
+                Write::Failed(errno) => return self.lose_sink(errno, kit),
+            }
+        }
+        if sent < count {
+            self.writable = false;
+            self.carry = Carry::Bytes(kit.keep_scratch(sent..count));
+        }
+    }
+
+    fn account(&mut self, engine: Engine, count: usize, moved: &mut Moved) {
+        self.bytes += count as u64;
+        match engine {
+            Engine::Copy => moved.copied += count,
+            Engine::Splice => {
+                moved.spliced += count;
+                self.spliced = true;
+            }
+        }
+    }
+
+    /// Nothing more to read for now; with the FIN already seen, nothing more at all.
+    fn source_emptied(&mut self) {
+        if self.stage != Stage::Open {
+            return;
+        }
+        self.readable = false;
+        if self.fin_seen {
+            self.source_ended();
+        }
+    }
+
+    fn source_ended(&mut self) {
+        let ending = if self.source_reset { Ending::Reset } else { Ending::Fin };
+        self.stage = Stage::Draining(ending);
+    }
+
+    fn lose_sink(&mut self, errno: Errno, kit: &mut Kit<P>) {
+        self.stage = Stage::SinkGone(errno);
+        self.release(kit);
+    }
+
+    fn shift_up(&mut self, read_bytes: usize, mode: Mode) {
+        if let (Gear::Copy { large_reads }, Mode::Auto) = (self.gear, mode) {
+            let large_reads = if read_bytes >= limits::PROMOTE_READ_BYTES { large_reads + 1 } else { 0 };
+            self.gear = if large_reads >= limits::PROMOTE_AFTER_READS {
+                Gear::Splice { small_moves: 0 }
+            } else {
+                Gear::Copy { large_reads }
+            };
+        }
+    }
+
+    fn shift_down(&mut self, moved_bytes: usize, mode: Mode) {
+        if let (Gear::Splice { small_moves }, Mode::Auto) = (self.gear, mode) {
+            let small_moves = if moved_bytes < limits::DEMOTE_MOVE_BYTES { small_moves + 1 } else { 0 };
+            self.gear = if small_moves >= limits::DEMOTE_AFTER_MOVES {
+                Gear::Copy { large_reads: 0 }
+            } else {
+                Gear::Splice { small_moves }
+            };
+        }
+    }
+
+    /// The sink refuses splice with bytes in the pipe: they go on through memory, and so does all that follows.
+    fn leave_splice<W: Wire<Pipe = P>>(&mut self, wire: &mut W, kit: &mut Kit<P>) {
+        self.gear = Gear::CopyForGood;
+        let Carry::Piped { pipe, held_bytes } = std::mem::replace(&mut self.carry, Carry::Nothing) else {
+            return;
+        };
+        let mut bytes = vec![0; held_bytes];
+        let mut filled = 0;
+        while filled < held_bytes {
+            match wire.unload(&pipe, &mut bytes[filled..]) {
+                Read::Bytes(count) => filled += count,
+                Read::End | Read::Blocked | Read::Failed(_) => {
+                    kit.close_pipe(pipe);
+                    return self.lose_sink(Errno::EIO, kit);
+                }
+            }
+        }
+        kit.give_back_pipe(pipe);
+        self.carry = Carry::Bytes(kit.keep(&bytes));
+    }
+}

@@ -1,0 +1,156 @@
+//! What a worker lends to its halves: one scratch buffer, spare buffers for what a sink did not take, pipes.
+
+use crate::limits;
+
+/// Which engines a half may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Copy first, splice when it pays.
+    Auto,
+    /// Splice from the first byte on.
+    Splice,
+    /// Never splice.
+    Copy,
+}
+
+/// Which engine moved bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// recv and send through memory.
+    Copy,
+    /// splice through a pipe.
+    Splice,
+}
+
+impl Engine {
+    /// The engine's name in records and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Engine::Copy => "copy",
+            Engine::Splice => "splice",
+        }
+    }
+}
+
+/// Bytes that were read and not yet written, in a lent buffer.
+#[derive(Debug)]
+pub(super) struct Spare {
+    buffer: Vec<u8>,
+    written: usize,
+}
+
+impl Spare {
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.buffer[self.written..]
+    }
+
+    pub(super) fn advance(&mut self, count: usize) {
+        self.written += count;
+    }
+}
+
+/// Buffers and pipes of one worker, lent to whoever has bytes pending.
+#[derive(Debug)]
+pub struct Kit<P> {
+    /// Read into by every half in turn; holds nothing between two pumps.
+    pub(super) scratch: Box<[u8]>,
+    /// Which engines may be used.
+    pub mode: Mode,
+    spares: Vec<Box<Spare>>,
+    spare_bytes_lent: usize,
+    pipes: Vec<P>,
+    pipes_lent: usize,
+    pipes_max: usize,
+    /// Pipes that could not be had, since the start: the half copied instead.
+    pub pipe_fallbacks: u64,
+}
+
+impl<P> Kit<P> {
+    /// A kit that lends at most `pipes_max` pipes at a time.
+    pub fn new(mode: Mode, pipes_max: usize) -> Kit<P> {
+        Kit {
+            scratch: vec![0; limits::SCRATCH_BYTES].into_boxed_slice(),
+            mode,
+            spares: Vec::new(),
+            spare_bytes_lent: 0,
+            pipes: Vec::new(),
+            pipes_lent: 0,
+            pipes_max,
+            pipe_fallbacks: 0,
+        }
+    }
+
+    /// How much one read may take: less once slow sinks hold much of the worker's memory.
+    pub(super) fn read_bytes(&self) -> usize {
+        if self.spare_bytes_lent > limits::SPARE_BYTES_SOFT_MAX {
+            limits::SCRATCH_TIGHT_BYTES
+        } else {
+            self.scratch.len()
+        }
+    }
+
+    /// Keeps a copy of bytes that a sink did not take.
+    pub(super) fn keep(&mut self, bytes: &[u8]) -> Box<Spare> {
+        let mut spare =
+            self.spares.pop().unwrap_or_else(|| Box::new(Spare { buffer: Vec::new(), written: 0 }));
+        spare.buffer.clear();
+        spare.buffer.extend_from_slice(bytes);
+        spare.written = 0;
+        self.spare_bytes_lent += spare.buffer.capacity();
+        spare
+    }
+
+    /// Keeps part of the scratch buffer.
+    pub(super) fn keep_scratch(&mut self, range: std::ops::Range<usize>) -> Box<Spare> {
+        let scratch = std::mem::take(&mut self.scratch);
+        let spare = self.keep(&scratch[range]);
+        self.scratch = scratch;
+        spare
+    }
+
+    /// Takes a spare back.
+    pub(super) fn give_back_spare(&mut self, spare: Box<Spare>) {
+        self.spare_bytes_lent -= spare.buffer.capacity();
+        if self.spares.len() < limits::SPARES_POOLED_MAX {
+            self.spares.push(spare);
+        }
+    }
+
+    /// Lends a pipe, opening one with `open` when none is pooled. `None` means copy.
+    pub(super) fn lend_pipe<E>(&mut self, open: impl FnOnce(usize) -> Result<P, E>) -> Option<P> {
+        let pipe = match self.pipes.pop() {
+            Some(pipe) => Some(pipe),
+            None if self.pipes_lent < self.pipes_max => open(limits::PIPE_BYTES).ok(),
+            None => None,
+        };
+        match pipe {
+            Some(_) => self.pipes_lent += 1,
+            None => self.pipe_fallbacks += 1,
+        }
+        pipe
+    }
+
+    /// Takes an empty pipe back.
+    pub(super) fn give_back_pipe(&mut self, pipe: P) {
+        self.pipes_lent -= 1;
+        if self.pipes.len() < limits::PIPES_POOLED_MAX {
+            self.pipes.push(pipe);
+        }
+    }
+
+    /// Closes a pipe that still holds bytes: it must serve nobody else.
+    pub(super) fn close_pipe(&mut self, pipe: P) {
+        self.pipes_lent -= 1;
+        drop(pipe);
+    }
+
+    /// Pipes lent and pipes pooled.
+    pub fn pipes(&self) -> (usize, usize) {
+        (self.pipes_lent, self.pipes.len())
+    }
+
+    /// Bytes of memory that slow sinks hold.
+    pub fn spare_bytes_lent(&self) -> usize {
+        self.spare_bytes_lent
+    }
+}

@@ -1,0 +1,76 @@
+//! The two ends of one direction, as the pump sees them: real sockets here, a script in the tests.
+
+use crate::sys::pipe::Pipe;
+use crate::sys::stream::Stream;
+use crate::sys::{Errno, Read, Write};
+
+/// Where a [`super::Half`] reads and writes.
+pub trait Wire {
+    /// The vehicle of splice.
+    type Pipe;
+
+    /// Reads from the source. A count below the buffer's length emptied the source.
+    fn recv(&mut self, buffer: &mut [u8]) -> Read;
+    /// Writes to the sink. A count below the buffer's length filled the sink.
+    fn send(&mut self, bytes: &[u8]) -> Write;
+    /// Source to pipe. The pipe is empty before the call, so that `Blocked` means that the source is empty.
+    fn fill(&mut self, pipe: &Self::Pipe, max_bytes: usize) -> Read;
+    /// Pipe to sink. The pipe holds bytes, so that `Blocked` means that the sink is full.
+    fn drain(&mut self, pipe: &Self::Pipe, max_bytes: usize) -> Write;
+    /// Pipe to memory, for a sink that refuses splice.
+    fn unload(&mut self, pipe: &Self::Pipe, buffer: &mut [u8]) -> Read;
+    /// Opens a pipe of about this size.
+    ///
+    /// # Errors
+    /// What the kernel refused; the half then copies.
+    fn open_pipe(&mut self, size_bytes: usize) -> Result<Self::Pipe, Errno>;
+    /// Small writes to the sink leave at once from here on.
+    fn hurry(&mut self);
+    /// Sends FIN to the sink.
+    fn finish(&mut self);
+}
+
+/// One direction between two sockets.
+#[derive(Debug)]
+pub struct Ends<'a> {
+    /// Read from.
+    pub source: &'a Stream,
+    /// Written to.
+    pub sink: &'a Stream,
+}
+
+impl Wire for Ends<'_> {
+    type Pipe = Pipe;
+
+    fn recv(&mut self, buffer: &mut [u8]) -> Read {
+        self.source.recv(buffer)
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Write {
+        self.sink.send(bytes)
+    }
+
+    fn fill(&mut self, pipe: &Pipe, max_bytes: usize) -> Read {
+        pipe.fill_from(self.source, max_bytes)
+    }
+
+    fn drain(&mut self, pipe: &Pipe, max_bytes: usize) -> Write {
+        pipe.drain_to(self.sink, max_bytes)
+    }
+
+    fn unload(&mut self, pipe: &Pipe, buffer: &mut [u8]) -> Read {
+        pipe.read(buffer)
+    }
+
+    fn open_pipe(&mut self, size_bytes: usize) -> Result<Pipe, Errno> {
+        Pipe::open(size_bytes)
+    }
+
+    fn hurry(&mut self) {
+        self.sink.set_nodelay();
+    }
+
+    fn finish(&mut self) {
+        self.sink.shut_down_writing();
+    }
+}

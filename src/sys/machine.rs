@@ -1,0 +1,105 @@
+//! What this machine and this process may use: descriptors, CPUs, local addresses, sockets for DNS.
+
+use super::{Errno, Read, Write, errno_of, stream::Stream};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::{MsgFlags, recv, send};
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, RawFd};
+
+/// Raises RLIMIT_NOFILE to its hard limit and returns the limit in force.
+pub fn raise_descriptor_limit() -> usize {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1024 };
+    let limit = match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(_) => soft,
+    };
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
+/// Pins the calling thread to the `index`-th CPU that the process may use. False where that is refused.
+pub fn pin_to_cpu(index: usize) -> bool {
+    let Some(cpus) = core_affinity::get_core_ids().filter(|cpus| !cpus.is_empty()) else { return false };
+    core_affinity::set_for_current(cpus[index % cpus.len()])
+}
+
+/// Every address of every interface of this machine, for the guard.
+pub fn local_addresses() -> Vec<IpAddr> {
+    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
+    interfaces
+        .filter_map(|interface| interface.address)
+        .filter_map(|address| {
+            let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+            v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+        })
+        .collect()
+}
+
+/// One UDP socket, connected to one server from a port that the kernel picks at random.
+#[derive(Debug)]
+pub struct Datagram(Socket);
+
+impl Datagram {
+    /// Opens the socket and fixes its peer.
+    ///
+    /// # Errors
+    /// What socket(2) or connect(2) refused.
+    pub fn connect(server: SocketAddr) -> Result<Datagram, Errno> {
+        let kind = Type::DGRAM.nonblocking().cloexec();
+        let socket = Socket::new_raw(Domain::for_address(server), kind, None).map_err(|e| errno_of(&e))?;
+        socket.connect(&SockAddr::from(server)).map_err(|e| errno_of(&e))?;
+        Ok(Datagram(socket))
+    }
+
+    /// Takes one datagram. An empty one is `End`.
+    pub fn recv(&self, buffer: &mut [u8]) -> Read {
+        Read::of(recv(self.0.as_raw_fd(), buffer, MsgFlags::empty()))
+    }
+
+    /// Sends one datagram.
+    pub fn send(&self, bytes: &[u8]) -> Write {
+        Write::of(send(self.0.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL))
+    }
+}
+
+impl AsRawFd for Datagram {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// The socket of one exchange with a DNS server.
+#[derive(Debug)]
+pub enum DnsSocket {
+    /// One datagram a message.
+    Udp(Datagram),
+    /// Length-prefixed messages.
+    Tcp(Stream),
+}
+
+impl DnsSocket {
+    /// Reads one datagram or a piece of the stream.
+    pub fn recv(&self, buffer: &mut [u8]) -> Read {
+        match self {
+            DnsSocket::Udp(socket) => socket.recv(buffer),
+            DnsSocket::Tcp(socket) => socket.recv(buffer),
+        }
+    }
+
+    /// Sends one datagram or writes to the stream.
+    pub fn send(&self, bytes: &[u8]) -> Write {
+        match self {
+            DnsSocket::Udp(socket) => socket.send(bytes),
+            DnsSocket::Tcp(socket) => socket.send(bytes),
+        }
+    }
+}
+
+impl AsRawFd for DnsSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            DnsSocket::Udp(socket) => socket.as_raw_fd(),
+            DnsSocket::Tcp(socket) => socket.as_raw_fd(),
+        }
+    }
+}

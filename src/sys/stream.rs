@@ -1,0 +1,123 @@
+//! One connected (or connecting) TCP socket, non-blocking from birth.
+
+use super::{Errno, Read, Write, errno_of};
+use nix::sys::socket::{MsgFlags, recv, send};
+use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+/// An owned TCP socket; closed when dropped.
+#[derive(Debug)]
+pub struct Stream(OwnedFd);
+
+/// How long a silent or unresponsive peer is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Liveness {
+    /// Silence before the first keepalive probe, whole seconds.
+    pub keepalive_idle: Duration,
+    /// Between probes, whole seconds.
+    pub keepalive_interval: Duration,
+    /// How long sent bytes may stay unacknowledged (TCP_USER_TIMEOUT).
+    pub unacked: Duration,
+}
+
+impl Stream {
+    /// Takes over a socket that is already non-blocking.
+    pub fn from_fd(fd: OwnedFd) -> Stream {
+        Stream(fd)
+    }
+
+    /// Starts a connect. `Ok` means begun, not connected: the first writable event tells.
+    ///
+    /// # Errors
+    /// What socket(2) or connect(2) refused at once.
+    pub fn connect(address: SocketAddr) -> Result<Stream, Errno> {
+        let kind = Type::STREAM.nonblocking().cloexec();
+        let socket = Socket::new_raw(Domain::for_address(address), kind, None).map_err(|e| errno_of(&e))?;
+        match socket.connect(&SockAddr::from(address)) {
+            Ok(()) => {}
+            Err(error) => match errno_of(&error) {
+                Errno::EINPROGRESS => {}
+                errno => return Err(errno),
+            },
+        }
+        Ok(Stream(socket.into()))
+    }
+
+    /// Reads what is there. A count below `buffer.len()` emptied the socket, unless urgent data stands in it.
+    pub fn recv(&self, buffer: &mut [u8]) -> Read {
+        Read::of(recv(self.0.as_raw_fd(), buffer, MsgFlags::empty()))
+    }
+
+    /// Whether a byte waits to be read, without taking it.
+    pub fn has_bytes(&self) -> bool {
+        let mut byte = [0];
+        matches!(recv(self.0.as_raw_fd(), &mut byte, MsgFlags::MSG_PEEK), Ok(1))
+    }
+
+    /// Writes what fits, never raising SIGPIPE.
+    pub fn send(&self, bytes: &[u8]) -> Write {
+        Write::of(send(self.0.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL))
+    }
+
+    /// Sends FIN behind what was written. An error means that the peer is gone already, which the next
+    /// read or write tells.
+    pub fn shut_down_writing(&self) {
+        let _ = SockRef::from(&self.0).shutdown(Shutdown::Write);
+    }
+
+    /// Makes the coming close send RST in place of FIN.
+    pub fn reset_on_close(&self) {
+        let _ = SockRef::from(&self.0).set_linger(Some(Duration::ZERO));
+    }
+
+    /// The pending error of the socket, taken from it.
+    pub fn take_error(&self) -> Option<Errno> {
+        SockRef::from(&self.0).take_error().ok().flatten().map(|error| errno_of(&error))
+    }
+
+    /// The local address and port.
+    ///
+    /// # Errors
+    /// What getsockname(2) refused.
+    pub fn local_address(&self) -> Result<SocketAddr, Errno> {
+        let address = SockRef::from(&self.0).local_addr().map_err(|e| errno_of(&e))?;
+        address.as_socket().ok_or(Errno::EAFNOSUPPORT)
+    }
+
+    /// Small writes leave at once from here on.
+    pub fn set_nodelay(&self) {
+        let _ = SockRef::from(&self.0).set_tcp_nodelay(true);
+    }
+
+    /// Applies keepalive and TCP_USER_TIMEOUT. Refusals are ignored: our own timers stand behind them.
+    pub fn set_liveness(&self, liveness: &Liveness) {
+        apply_liveness(&SockRef::from(&self.0), liveness);
+    }
+
+    /// Closes with RST.
+    pub fn reset(self) {
+        self.reset_on_close();
+    }
+}
+
+/// Sets keepalive and the user timeout on any TCP socket; a listener's reach what it accepts.
+pub(super) fn apply_liveness(socket: &SockRef<'_>, liveness: &Liveness) {
+    let keepalive =
+        TcpKeepalive::new().with_time(liveness.keepalive_idle).with_interval(liveness.keepalive_interval);
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    let _ = socket.set_tcp_user_timeout(Some(liveness.unacked));
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsRawFd for Stream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}

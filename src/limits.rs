@@ -4,6 +4,22 @@
 
 // ---- proto: sizes that the wire formats fix
 
+/// Bytes of the longest greeting: VER, NMETHODS and 255 methods (RFC 1928 section 3).
+pub const GREETING_MAX: usize = 257;
+/// Bytes of the longest username/password request: VER, ULEN, 255, PLEN, 255 (RFC 1929 section 2).
+pub const USERPASS_MAX: usize = 513;
+/// Bytes of the longest request: VER, CMD, RSV, ATYP, a length, 255 of name, PORT (RFC 1928 section 4).
+pub const REQUEST_MAX: usize = 262;
+/// Bytes of the longest reply that we send: one with an IPv6 BND.ADDR (RFC 1928 section 6).
+pub const REPLY_MAX: usize = 22;
+/// Bytes of the longest name as a client may write it: what its length octet can say.
+pub const NAME_TYPED_MAX: usize = 255;
+/// Bytes of the longest canonical name: 255 on the wire less the root and the first length (RFC 1035
+/// section 2.3.4).
+pub const NAME_MAX: usize = 253;
+/// Bytes of the longest label of a name (RFC 1035 section 2.3.4).
+pub const LABEL_MAX: usize = 63;
+
 // ---- auth: users, caches, throttling
 
 // ---- dns: queries, cache

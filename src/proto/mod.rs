@@ -1,1 +1,151 @@
 //! Wire codecs of RFC 1928 and RFC 1929: bytes to values and back, no I/O and no clock.
+//!
+//! Every decoder takes all that has arrived so far and says one of three things: more is needed, here is
+//! the value and how many bytes it took, or this can never become a message. It keeps nothing between
+//! calls, so where the input was split cannot matter; an offending byte is an error as soon as it is there.
+//! A decoder takes no byte beyond its own message: what follows belongs to the next phase.
+
+pub mod address;
+
+use std::fmt;
+
+pub use address::{Host, Name, NameError, Target};
+
+/// The VER octet of every SOCKS5 message (RFC 1928 section 3).
+pub const VERSION: u8 = 0x05;
+
+/// What a decoder says: `Ok(None)` asks for more bytes, `Ok(Some((value, used)))` took `used` bytes from the
+/// front of the input, `Err` is final whatever follows.
+pub type Decoded<T> = Result<Option<(T, usize)>, ProtoError>;
+
+/// Why bytes from a client are no message. The client is at fault in every case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProtoError {
+    /// VER of a greeting or request is not 5 (RFC 1928 sections 3 and 4).
+    Version(u8),
+    /// The first byte of the greeting begins an HTTP method: a client that takes us for an HTTP proxy.
+    Http(u8),
+    /// The first byte of the greeting is that of SOCKS4.
+    Socks4,
+    /// VER of a username/password request is not 1 (RFC 1929 section 2).
+    UserpassVersion(u8),
+    /// ULEN is 0, and RFC 1929 section 2 wants 1 to 255.
+    EmptyUser,
+    /// PLEN is 0, and RFC 1929 section 2 wants 1 to 255.
+    EmptyPassword,
+    /// RSV of a request is not 0 (RFC 1928 section 4).
+    Reserved(u8),
+    /// CMD is none of CONNECT, BIND and UDP ASSOCIATE (RFC 1928 section 4).
+    Command(u8),
+    /// ATYP is none of 1, 3 and 4 (RFC 1928 section 5).
+    AddressType(u8),
+    /// CONNECT to port 0, which no target can listen on.
+    PortZero,
+    /// DST.ADDR is a name that is neither a host name nor an address.
+    Name(NameError),
+}
+
+impl fmt::Display for ProtoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Version(got) => write!(f, "SOCKS version {got} where 5 is due"),
+            Self::Http(first) => {
+                write!(f, "an HTTP request (first byte {:?}) where SOCKS5 is due", char::from(*first))
+            }
+            Self::Socks4 => f.write_str("a SOCKS4 request where SOCKS5 is due"),
+            Self::UserpassVersion(got) => write!(f, "username/password version {got} where 1 is due"),
+            Self::EmptyUser => f.write_str("empty user name"),
+            Self::EmptyPassword => f.write_str("empty password"),
+            Self::Reserved(got) => write!(f, "reserved byte {got:#04x} where 0 is due"),
+            Self::Command(got) => write!(f, "unknown command {got}"),
+            Self::AddressType(got) => write!(f, "unknown address type {got}"),
+            Self::PortZero => f.write_str("port 0"),
+            Self::Name(_) => f.write_str("bad host name"),
+        }
+    }
+}
+
+impl std::error::Error for ProtoError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Name(cause) => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+impl From<NameError> for ProtoError {
+    fn from(cause: NameError) -> Self {
+        Self::Name(cause)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod splits {
+    //! One rule for all decoders: where the input was split must not show.
+
+    use super::{Decoded, ProtoError};
+    use std::fmt::Debug;
+
+    /// Feeds every prefix of `input` and returns what the whole of it decodes to. A value appears exactly
+    /// when its last byte does and never changes; an error, once there, stays the same.
+    pub(crate) fn every_split<T: PartialEq + Debug>(
+        decode: impl Fn(&[u8]) -> Decoded<T>,
+        input: &[u8],
+    ) -> Decoded<T> {
+        let whole = decode(input);
+        let mut settled = false;
+        for end in 0..input.len() {
+            match (decode(&input[..end]), &whole) {
+                (Ok(None), Ok(Some((_, used)))) => assert!(end < *used, "no value from {end} bytes"),
+                (Ok(None), _) => assert!(!settled, "an outcome was withdrawn at {end} bytes"),
+                (early @ Ok(Some((_, used))), _) => {
+                    assert!(used <= end, "took {used} bytes of {end}");
+                    assert_eq!(early, whole, "value changed after {end} bytes");
+                    settled = true;
+                }
+                (early @ Err(_), _) => {
+                    assert_eq!(early, whole, "error changed after {end} bytes");
+                    settled = true;
+                }
+            }
+        }
+        whole
+    }
+
+    /// The error that `input` meets with its last byte and no sooner, at any split.
+    pub(crate) fn error_at_last_byte<T: PartialEq + Debug>(
+        decode: impl Fn(&[u8]) -> Decoded<T>,
+        input: &[u8],
+    ) -> ProtoError {
+        assert_eq!(decode(&input[..input.len() - 1]), Ok(None), "the error came before the last byte");
+        every_split(decode, input).expect_err("an error was due")
+    }
+
+    /// The value of `message` when it stands alone and when a payload follows: never a byte too many.
+    pub(crate) fn value<T: PartialEq + Debug>(decode: impl Fn(&[u8]) -> Decoded<T>, message: &[u8]) -> T {
+        let (_, used) = every_split(&decode, message).expect("no error").expect("a whole message");
+        assert_eq!(used, message.len());
+        let followed = [message, b"\x00\x05\xffpayload behind"].concat();
+        let (value, used) = every_split(&decode, &followed).expect("no error").expect("a whole message");
+        assert_eq!(used, message.len(), "bytes of the payload were taken");
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+
+    #[test]
+    fn a_name_error_is_the_source_and_not_repeated() {
+        let error = ProtoError::from(NameError::Empty);
+        assert_eq!(error.to_string(), "bad host name");
+        assert_eq!(error.source().map(ToString::to_string), Some("empty".into()));
+        assert_eq!(
+            ProtoError::Http(b'G').to_string(),
+            "an HTTP request (first byte 'G') where SOCKS5 is due"
+        );
+    }
+}

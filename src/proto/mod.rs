@@ -6,10 +6,12 @@
 //! A decoder takes no byte beyond its own message: what follows belongs to the next phase.
 
 pub mod address;
+pub mod greeting;
 
 use std::fmt;
 
 pub use address::{Host, Name, NameError, Target};
+pub use greeting::{Greeting, Method, MethodSet};
 
 /// The VER octet of every SOCKS5 message (RFC 1928 section 3).
 pub const VERSION: u8 = 0x05;

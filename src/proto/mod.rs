@@ -7,11 +7,13 @@
 
 pub mod address;
 pub mod greeting;
+pub mod userpass;
 
 use std::fmt;
 
 pub use address::{Host, Name, NameError, Target};
 pub use greeting::{Greeting, Method, MethodSet};
+pub use userpass::Credentials;
 
 /// The VER octet of every SOCKS5 message (RFC 1928 section 3).
 pub const VERSION: u8 = 0x05;

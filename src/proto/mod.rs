@@ -7,12 +7,14 @@
 
 pub mod address;
 pub mod greeting;
+pub mod request;
 pub mod userpass;
 
 use std::fmt;
 
 pub use address::{Host, Name, NameError, Target};
 pub use greeting::{Greeting, Method, MethodSet};
+pub use request::{Request, RequestCommand};
 pub use userpass::Credentials;
 
 /// The VER octet of every SOCKS5 message (RFC 1928 section 3).

@@ -7,6 +7,7 @@
 
 pub mod address;
 pub mod greeting;
+pub mod reply;
 pub mod request;
 pub mod userpass;
 
@@ -14,6 +15,7 @@ use std::fmt;
 
 pub use address::{Host, Name, NameError, Target};
 pub use greeting::{Greeting, Method, MethodSet};
+pub use reply::{Rep, Reply};
 pub use request::{Request, RequestCommand};
 pub use userpass::Credentials;
 

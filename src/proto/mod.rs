@@ -144,6 +144,7 @@ pub(crate) mod splits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::error::Error as _;
 
     #[test]
@@ -155,5 +156,31 @@ mod tests {
             ProtoError::Http(b'G').to_string(),
             "an HTTP request (first byte 'G') where SOCKS5 is due"
         );
+    }
+
+    fn userpass_parts(input: &[u8]) -> Decoded<(Vec<u8>, Vec<u8>)> {
+        Ok(userpass::decode(input)?.map(|(read, used)| ((read.user, read.password.to_vec()), used)))
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_panic_and_never_depend_on_the_split(
+            input in proptest::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let _ = splits::every_split(greeting::decode, &input);
+            let _ = splits::every_split(userpass_parts, &input);
+            let _ = splits::every_split(request::decode, &input);
+            let _ = splits::every_split(address::decode, &input);
+            let _ = Host::parse(&input);
+        }
+
+        #[test]
+        fn nearly_valid_requests_never_panic_and_never_depend_on_the_split(
+            command in 0u8..5, reserved in 0u8..2, address_type in 0u8..6,
+            rest in proptest::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let input = [&[5, command, reserved, address_type][..], &rest].concat();
+            let _ = splits::every_split(request::decode, &input);
+        }
     }
 }

@@ -25,6 +25,9 @@ pub const LABEL_MAX: usize = 63;
 // ---- dns: queries, cache
 
 // ---- policy: guard
+//
+// The guard's tables hold what the operator configured (bounded there) and the addresses of this host's
+// interfaces. The latter are never cut short: an address left out is a way back into ourselves.
 
 // ---- config: file size, list lengths
 

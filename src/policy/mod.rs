@@ -1,1 +1,9 @@
-//! Whether an identity may reach an address.
+//! Whether an identity may reach an address. Policy sees addresses as they will be dialled, after resolution,
+//! and each of them before it is tried: what was checked is not resolved again. The [`guard`] comes first and
+//! no rule overrides it. Rules by user, source and target, limits and the choice of an egress address belong
+//! between the guard's answer and the dial, as further modules here: `(Identity, Request, address)` to a
+//! verdict, without I/O.
+
+pub mod guard;
+
+pub use guard::{Guard, Refusal, check_connected};

@@ -2,6 +2,8 @@
 //!
 //! A queue, pool, table or loop whose bound is not here has no bound, and that is a defect.
 
+use std::time::Duration;
+
 // ---- proto: sizes that the wire formats fix
 
 /// Bytes of the longest greeting: VER, NMETHODS and 255 methods (RFC 1928 section 3).
@@ -23,6 +25,64 @@ pub const LABEL_MAX: usize = 63;
 // ---- auth: users, caches, throttling
 
 // ---- dns: queries, cache
+
+/// Names that one worker asks servers about at the same time; later ones wait their turn. At 20 ms a
+/// name this is 12,800 names a second, and no server sees more than twice as many questions at once.
+pub const DNS_NAMES_IN_FLIGHT: usize = 256;
+/// Questions that go on, for the cache alone, after their last waiter has been answered or has left.
+/// Apart from the bound above, so that a family that never answers takes no turn from a waiting name.
+pub const DNS_NAMES_LINGERING: usize = 64;
+/// How long such a question may go on: one ordinary try.
+pub const DNS_LINGER: Duration = Duration::from_secs(1);
+/// Exchanges (sockets) that one worker's resolver has open: two for a name, as a truncated answer
+/// moves each family to a TCP connection of its own.
+pub const DNS_EXCHANGES: usize = 2 * (DNS_NAMES_IN_FLIGHT + DNS_NAMES_LINGERING);
+/// Names that are being asked or wait for their turn; one more is refused as busy. A name costs about
+/// 500 bytes, so 8 MiB a worker at most.
+pub const DNS_NAMES: usize = 16_384;
+/// Lookups that wait for those names; one more is refused as busy.
+pub const DNS_LOOKUPS: usize = 65_536;
+/// How long an A answer waits for the AAAA answer (RFC 8305 section 3, resolution delay).
+pub const DNS_RESOLUTION_DELAY: Duration = Duration::from_millis(50);
+/// The time of the first try when resolv.conf says nothing; it doubles with each round of the servers.
+pub const DNS_TRY: Duration = Duration::from_secs(1);
+/// The longest time of one try, and the highest `options timeout:` that is heeded.
+pub const DNS_TRY_MAX: Duration = Duration::from_secs(30);
+/// Rounds over the servers when resolv.conf says nothing, and the most that it may ask for
+/// (resolv.conf(5) has the same cap).
+pub const DNS_ATTEMPTS: u32 = 3;
+/// See [`DNS_ATTEMPTS`].
+pub const DNS_ATTEMPTS_MAX: u32 = 5;
+/// Servers that are used of those configured; glibc stops at three.
+pub const DNS_SERVERS: usize = 8;
+/// How long a server that did not answer is tried after the others.
+pub const DNS_SERVER_REST: Duration = Duration::from_secs(10);
+/// UDP payload offered with EDNS: the largest that no path fragments (DNS flag day 2020).
+pub const DNS_UDP_PAYLOAD: u16 = 1232;
+/// Octets of one DNS message over TCP: its length prefix has 16 bits (RFC 1035 section 4.2.2).
+pub const DNS_TCP_MESSAGE: usize = 65_535;
+/// Messages on one exchange that answer none of its questions before the exchange is given up: over
+/// UDP somebody is guessing IDs, and TCP is not open to guesses.
+pub const DNS_STRAYS: u32 = 64;
+/// Aliases followed within one answer; a longer chain is a loop or a mistake.
+pub const DNS_CNAMES: usize = 8;
+/// Addresses kept for one name: no dialler gets further, and an answer may hold thousands.
+pub const DNS_ADDRESSES: usize = 32;
+/// The longest time that an answer is cached, whatever its TTL.
+pub const DNS_TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest time that "no such name" or "no address" is cached (RFC 2308 section 5 asks for a bound).
+pub const DNS_NEGATIVE_TTL_MAX: Duration = Duration::from_secs(15 * 60);
+/// How long those are cached when no SOA record says it. RFC 2308 would not cache them at all; a few
+/// seconds spare the server a client that retries at once.
+pub const DNS_NEGATIVE_TTL: Duration = Duration::from_secs(5);
+/// How long the failure of every server is cached (RFC 9520 section 3.2 asks for at least a second).
+pub const DNS_FAILURE_TTL: Duration = Duration::from_secs(1);
+/// The longest time that the addresses of one family are cached when the other family's question failed.
+pub const DNS_PARTIAL_TTL: Duration = Duration::from_secs(30);
+/// Cached names that the clock hand looks at for one eviction.
+pub const DNS_CACHE_LOOKS: usize = 16;
+/// Octets of a hosts file or resolv.conf that are read: block lists of a million names fit.
+pub const DNS_FILE: u64 = 64 * 1024 * 1024;
 
 // ---- policy: guard
 //

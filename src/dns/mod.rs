@@ -1,1 +1,167 @@
 //! A sans-IO stub resolver: bytes and time in, queries and answers out.
+//!
+//! A worker owns one [`Resolver`]. It hands in names, datagrams and the time, and performs the
+//! [`Action`]s that come out; the resolver has no socket, reads no clock and shares nothing. What it
+//! decides: what to ask whom and when (`resolver`, `job`, `servers`), what to believe (`message`),
+//! what to remember (`cache`) and in which order the addresses are dialled (`sort`).
+//!
+//! It does not chase referrals or aliases across messages: it is a stub that needs a recursive server
+//! (RFC 1034 section 5.3.1), so a chain of aliases that ends without an address in the same message
+//! has no address. Names are absolute: there is no search list.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::limits::{DNS_ATTEMPTS, DNS_TRY};
+
+mod hosts;
+mod resolv_conf;
+mod sort;
+
+
+pub use hosts::Hosts;
+pub use resolv_conf::ResolvConf;
+pub use sort::sort;
+
+/// What a resolver needs to know; immutable and shared by the workers.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The recursive servers in order of preference; the first [`crate::limits::DNS_SERVERS`] are used.
+    pub servers: Vec<SocketAddr>,
+    /// How long one lookup may take from call to answer.
+    pub timeout: Duration,
+    /// How long the first try waits for its server; doubles with each round over the servers.
+    pub try_timeout: Duration,
+    /// Rounds over the servers; the last try of the last round has whatever time is left.
+    pub attempts: u32,
+    /// Names that the cache remembers; 0 turns it off.
+    pub cache_entries: usize,
+    /// Which families are asked for, and which is dialled first.
+    pub prefer: Prefer,
+    /// Names that never reach a server.
+    pub hosts: Hosts,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            timeout: Duration::from_secs(5),
+            try_timeout: DNS_TRY,
+            attempts: DNS_ATTEMPTS,
+            cache_entries: 65_536,
+            prefer: Prefer::default(),
+            hosts: Hosts::empty(),
+        }
+    }
+}
+
+/// Which address families are asked for, and in which order their addresses are dialled.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub enum Prefer {
+    /// Both, alternating from IPv6 (RFC 8305 section 4).
+    #[default]
+    HappyEyeballs,
+    /// Both, every IPv4 address before the first IPv6 one.
+    Ipv4,
+    /// Both, every IPv6 address before the first IPv4 one.
+    Ipv6,
+    /// Only A is asked.
+    Ipv4Only,
+    /// Only AAAA is asked.
+    Ipv6Only,
+}
+
+impl Prefer {
+    /// Whether addresses of this one's family are wanted at all.
+    pub(crate) fn admits(self, address: IpAddr) -> bool {
+        match self {
+            Prefer::HappyEyeballs | Prefer::Ipv4 | Prefer::Ipv6 => true,
+            Prefer::Ipv4Only => address.is_ipv4(),
+            Prefer::Ipv6Only => address.is_ipv6(),
+        }
+    }
+}
+
+/// The addresses of a name in the order in which to dial them (never none), or why there are none.
+pub type Answer = Result<Arc<[IpAddr]>, DnsError>;
+
+/// Why a lookup has no address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DnsError {
+    /// The name does not exist (NXDOMAIN), or is no name that DNS could hold.
+    NotFound,
+    /// The name exists and has no address of the wanted families (NODATA).
+    NoAddress,
+    /// Every server refused, failed or sent what cannot be read.
+    ServerFailure,
+    /// No server answered in time.
+    Timeout,
+    /// Too many lookups wait already; nothing was asked.
+    Busy,
+    /// No server is configured.
+    NoServers,
+}
+
+impl std::fmt::Display for DnsError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            DnsError::NotFound => "the name does not exist",
+            DnsError::NoAddress => "the name has no address",
+            DnsError::ServerFailure => "the name servers failed",
+            DnsError::Timeout => "the name servers did not answer in time",
+            DnsError::Busy => "too many names are being resolved",
+            DnsError::NoServers => "no name server is configured",
+        })
+    }
+}
+
+impl std::error::Error for DnsError {}
+
+/// One socket of the shell. The number is unique among the live ones and never reused while live.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Exchange(pub u32);
+
+/// What an exchange speaks.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Transport {
+    /// A socket connected to the server, from a fresh ephemeral port: the kernel drops what comes from
+    /// elsewhere, and the port is part of what a forger has to guess (RFC 5452).
+    Udp,
+    /// A connection; payloads carry the two-octet length prefix already.
+    Tcp,
+}
+
+/// What the shell does for the resolver, in this order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Make a socket to `server`. If that fails, say so with [`Resolver::failed`].
+    Open {
+        /// The number that the socket goes by.
+        exchange: Exchange,
+        /// What it speaks.
+        transport: Transport,
+        /// Where it leads.
+        server: SocketAddr,
+    },
+    /// Send one datagram, or write to the stream as soon as it is connected.
+    Send {
+        /// The socket.
+        exchange: Exchange,
+        /// One query.
+        payload: Vec<u8>,
+    },
+    /// Close the socket. Each `Open` has exactly one `Close`, also after [`Resolver::failed`].
+    Close {
+        /// The socket.
+        exchange: Exchange,
+    },
+    /// A lookup has ended.
+    Answer {
+        /// The caller's number of the lookup.
+        ticket: u64,
+        /// Its result.
+        answer: Answer,
+    },
+}

@@ -16,6 +16,7 @@ use std::time::Duration;
 use crate::limits::{DNS_ATTEMPTS, DNS_TRY};
 
 mod hosts;
+mod message;
 mod resolv_conf;
 mod sort;
 

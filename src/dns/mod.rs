@@ -15,9 +15,11 @@ use std::time::Duration;
 
 use crate::limits::{DNS_ATTEMPTS, DNS_TRY};
 
+mod cache;
 mod hosts;
 mod message;
 mod resolv_conf;
+mod servers;
 mod sort;
 
 

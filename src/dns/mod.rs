@@ -17,14 +17,17 @@ use crate::limits::{DNS_ATTEMPTS, DNS_TRY};
 
 mod cache;
 mod hosts;
+mod job;
 mod message;
 mod resolv_conf;
+mod resolver;
 mod servers;
 mod sort;
 
 
 pub use hosts::Hosts;
 pub use resolv_conf::ResolvConf;
+pub use resolver::Resolver;
 pub use sort::sort;
 
 /// What a resolver needs to know; immutable and shared by the workers.

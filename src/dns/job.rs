@@ -1,0 +1,268 @@
+//! One name that is being resolved: who waits, what was asked, what has come.
+//!
+//! Plain state with the rules that need nothing else; [`super::resolver`] moves it.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hickory_proto::rr::Name;
+
+use super::message::{Family, Reply};
+use super::servers::Tried;
+use super::{Answer, DnsError, Exchange, Prefer, Transport, sort};
+use crate::limits::{DNS_FAILURE_TTL, DNS_PARTIAL_TTL, DNS_TCP_MESSAGE};
+
+/// One lookup that waits for a name. The serial tells it from an earlier one with the same ticket.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Waiter {
+    pub(super) ticket: u64,
+    pub(super) serial: u64,
+    pub(super) deadline: Instant,
+}
+
+/// How far a name has come.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Waits for its turn, under this number of the queue.
+    Queued(u64),
+    /// Servers are being asked until this time; then the questions start anew if somebody still waits.
+    Asking { give_up: Instant },
+    /// Nobody waits; what is under way may still come, for the cache. `answered` once the waiters had
+    /// the answer: such a job takes no further waiter, as its records are for those alone.
+    Lingering { until: Instant, answered: bool },
+}
+
+/// What one family's question came to. The times are those until which it may be cached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Found { addresses: Vec<IpAddr>, until: Instant },
+    NoData { until: Instant },
+    NxDomain { until: Instant },
+    Failed(DnsError),
+}
+
+impl Outcome {
+    /// The outcome that a reply gives, if it is one that ends the question.
+    pub(super) fn of(reply: Reply, now: Instant) -> Option<Outcome> {
+        match reply {
+            Reply::Found { addresses, ttl } => Some(Outcome::Found { addresses, until: now + ttl }),
+            Reply::NoData { ttl } => Some(Outcome::NoData { until: now + ttl }),
+            Reply::NxDomain { ttl } => Some(Outcome::NxDomain { until: now + ttl }),
+            Reply::Truncated | Reply::FormErr | Reply::Failed => None,
+        }
+    }
+}
+
+/// The question for one family.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) family: Family,
+    pub(super) outcome: Option<Outcome>,
+    /// The ID of the query that is under way, and the slot of its try.
+    pub(super) id: u16,
+    pub(super) slot: usize,
+    /// Servers asked in this round, rounds before it, and servers that said no or could not be reached.
+    pub(super) tried: Tried,
+    pub(super) round: u32,
+    pub(super) refusals: usize,
+    pub(super) edns: bool,
+}
+
+impl Question {
+    fn new(family: Family) -> Question {
+        Question { family, outcome: None, id: 0, slot: 0, tried: 0, round: 0, refusals: 0, edns: true }
+    }
+
+    pub(super) fn is_pending(&self) -> bool {
+        self.outcome.is_none()
+    }
+
+    /// Ends the question without an answer.
+    pub(super) fn give_up(&mut self) {
+        let silent = self.refusals == 0;
+        self.outcome =
+            Some(Outcome::Failed(if silent { DnsError::Timeout } else { DnsError::ServerFailure }));
+    }
+
+    /// Forgets what was tried, for waiters who came later.
+    pub(super) fn restart(&mut self) {
+        (self.tried, self.round, self.refusals) = (0, 0, 0);
+    }
+}
+
+/// One exchange with one server, for one family or both.
+#[derive(Debug)]
+pub(super) struct Try {
+    pub(super) exchange: Exchange,
+    pub(super) transport: Transport,
+    pub(super) server: usize,
+    pub(super) deadline: Instant,
+    /// Nothing has come from the server that answers a question.
+    pub(super) silent: bool,
+    /// Messages that answered none.
+    pub(super) strays: u32,
+    /// The part of a TCP message that has come, its length prefix included.
+    inbox: Vec<u8>,
+}
+
+impl Try {
+    pub(super) fn new(exchange: Exchange, transport: Transport, server: usize, deadline: Instant) -> Try {
+        Try { exchange, transport, server, deadline, silent: true, strays: 0, inbox: Vec::new() }
+    }
+
+    /// Takes what it needs from a piece of the stream, up to the end of one message, and gives that
+    /// message without its prefix when it is whole. Never holds more than one message.
+    pub(super) fn take(&mut self, piece: &mut &[u8]) -> Option<Vec<u8>> {
+        self.fill(2, piece)?;
+        let length = usize::from(u16::from_be_bytes([self.inbox[0], self.inbox[1]]));
+        self.fill(2 + length, piece)?;
+        debug_assert!(length <= DNS_TCP_MESSAGE);
+        let mut message = std::mem::take(&mut self.inbox);
+        message.drain(..2);
+        Some(message)
+    }
+
+    fn fill(&mut self, goal: usize, piece: &mut &[u8]) -> Option<()> {
+        let wanted = goal.saturating_sub(self.inbox.len()).min(piece.len());
+        let (taken, rest) = piece.split_at(wanted);
+        self.inbox.extend_from_slice(taken);
+        *piece = rest;
+        (self.inbox.len() >= goal).then_some(())
+    }
+}
+
+/// A name and everything about its resolution.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) name: Arc<str>,
+    pub(super) wire: Name,
+    pub(super) phase: Phase,
+    /// In the order of their deadlines; those who left may still stand in it.
+    pub(super) waiters: VecDeque<Waiter>,
+    /// How many of them are still there.
+    pub(super) waiting: usize,
+    pub(super) questions: Vec<Question>,
+    /// Each pending question is on one of them.
+    pub(super) tries: [Option<Try>; 2],
+    /// A has come and AAAA has until then (RFC 8305 section 3).
+    pub(super) hold: Option<Instant>,
+    /// The time under which the job stands among the timers.
+    pub(super) wake: Option<Instant>,
+}
+
+impl Job {
+    pub(super) fn new(name: &str, wire: Name, prefer: Prefer, number: u64) -> Job {
+        let families: &[Family] = match prefer {
+            Prefer::Ipv4Only => &[Family::V4],
+            Prefer::Ipv6Only => &[Family::V6],
+            Prefer::HappyEyeballs | Prefer::Ipv4 | Prefer::Ipv6 => &[Family::V4, Family::V6],
+        };
+        Job {
+            name: name.into(),
+            wire,
+            phase: Phase::Queued(number),
+            waiters: VecDeque::new(),
+            waiting: 0,
+            questions: families.iter().map(|&family| Question::new(family)).collect(),
+            tries: [None, None],
+            hold: None,
+            wake: None,
+        }
+    }
+
+    /// When the job has to be looked at next.
+    pub(super) fn next_wake(&self) -> Option<Instant> {
+        let phase = match self.phase {
+            Phase::Queued(_) => None,
+            Phase::Asking { give_up } => Some(give_up),
+            Phase::Lingering { until, .. } => Some(until),
+        };
+        let waiter = self.waiters.front().map(|waiter| waiter.deadline);
+        let hold = self.hold.filter(|_| matches!(self.phase, Phase::Asking { .. }));
+        let tries = self.tries.iter().flatten().map(|attempt| attempt.deadline);
+        tries.chain(phase).chain(waiter).chain(hold).min()
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.questions.iter().all(|question| !question.is_pending())
+    }
+
+    /// Which questions (by index) are pending on a slot.
+    pub(super) fn pending_on(&self, slot: usize) -> Vec<usize> {
+        let on = |question: &Question| question.is_pending() && question.slot == slot;
+        (0..self.questions.len()).filter(|&index| on(&self.questions[index])).collect()
+    }
+
+    /// Whether A is settled while AAAA is not. The other way round is not enough: where there is no
+    /// IPv6, an answer without the A records would fail a dial that they save, so A has its full time.
+    /// An NXDOMAIN for A counts as settled; one for AAAA alone may be a server's mistake (RFC 4074
+    /// section 4.2).
+    pub(super) fn may_answer_without_v6(&self) -> bool {
+        self.questions.iter().any(|question| {
+            question.family == Family::V4
+                && matches!(question.outcome, Some(Outcome::Found { .. } | Outcome::NxDomain { .. }))
+        })
+    }
+
+    pub(super) fn has_addresses(&self) -> bool {
+        self.questions.iter().any(|question| matches!(question.outcome, Some(Outcome::Found { .. })))
+    }
+
+    /// The answer that the outcomes amount to, and until when it may be cached. A pending question
+    /// counts as one that failed.
+    pub(super) fn answer(&self, prefer: Prefer, now: Instant) -> (Answer, Instant) {
+        let outcomes = || self.questions.iter().map(|question| question.outcome.as_ref());
+        if self.has_addresses() {
+            return self.merge(prefer, now);
+        }
+        let denied = outcomes().filter_map(|outcome| match outcome {
+            Some(Outcome::NxDomain { until }) => Some(*until),
+            _ => None,
+        });
+        if let Some(until) = denied.max() {
+            return (Err(DnsError::NotFound), until);
+        }
+        let mut error = DnsError::NoAddress;
+        let mut until: Option<Instant> = None;
+        for outcome in outcomes() {
+            let end = match outcome {
+                Some(Outcome::NoData { until }) => *until,
+                Some(Outcome::Failed(DnsError::ServerFailure)) => {
+                    error = DnsError::ServerFailure;
+                    now + DNS_FAILURE_TTL
+                }
+                _ => {
+                    if error == DnsError::NoAddress {
+                        error = DnsError::Timeout;
+                    }
+                    now + DNS_FAILURE_TTL
+                }
+            };
+            until = Some(until.map_or(end, |earlier| earlier.min(end)));
+        }
+        (Err(error), until.unwrap_or(now))
+    }
+
+    /// The addresses of all families. Their own times to live bound the entry; that of a missing
+    /// family does too, but not below [`DNS_PARTIAL_TTL`], as a name with a short negative time would
+    /// otherwise be asked for again and again although its addresses are good.
+    fn merge(&self, prefer: Prefer, now: Instant) -> (Answer, Instant) {
+        let floor: Duration = DNS_PARTIAL_TTL;
+        let mut addresses = Vec::new();
+        let mut until: Option<Instant> = None;
+        for question in &self.questions {
+            let end = match &question.outcome {
+                Some(Outcome::Found { addresses: found, until }) => {
+                    addresses.extend_from_slice(found);
+                    *until
+                }
+                Some(Outcome::NoData { until } | Outcome::NxDomain { until }) => (*until).max(now + floor),
+                Some(Outcome::Failed(_)) | None => now + floor,
+            };
+            until = Some(until.map_or(end, |earlier| earlier.min(end)));
+        }
+        (Ok(sort(&addresses, prefer).into()), until.unwrap_or(now))
+    }
+}

@@ -1,0 +1,401 @@
+//! The resolver: names, tries and time. See the module above for what it is and is not.
+//!
+//! A name has one job however many lookups wait for it. A job asks for its families on one UDP
+//! exchange; a family that needs another try, or TCP, moves to an exchange of its own, so a job never
+//! has more than two. Every job stands in `timers` under the one time at which it has to be looked at.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use slab::Slab;
+
+use super::cache::Cache;
+use super::job::{Job, Phase, Waiter};
+use super::message;
+use super::servers::Servers;
+use super::{Action, Answer, DnsError, Exchange, Settings, Transport, sort};
+use crate::limits::{
+    DNS_EXCHANGES, DNS_LINGER, DNS_LOOKUPS, DNS_NAMES, DNS_NAMES_IN_FLIGHT, DNS_NAMES_LINGERING,
+    DNS_RESOLUTION_DELAY,
+};
+
+mod exchanges;
+
+type JobKey = usize;
+
+/// A stub resolver for one worker. `now` never goes back from call to call.
+#[derive(Debug)]
+pub struct Resolver {
+    settings: Arc<Settings>,
+    servers: Servers,
+    cache: Cache,
+    rng: StdRng,
+    jobs: Slab<Job>,
+    names: HashMap<Arc<str>, JobKey>,
+    /// Lookups that wait: their job and serial.
+    tickets: HashMap<u64, (JobKey, u64)>,
+    /// Live exchanges.
+    exchanges: HashMap<Exchange, JobKey>,
+    queue: BTreeMap<u64, JobKey>,
+    timers: BTreeSet<(Instant, JobKey)>,
+    actions: VecDeque<Action>,
+    asking: usize,
+    lingering: usize,
+    next_exchange: u32,
+    next_number: u64,
+    /// The last time that was heard of, for calls that bring none.
+    latest: Option<Instant>,
+}
+
+impl Resolver {
+    /// A resolver with an empty cache. `seed` comes from the operating system's generator: query IDs
+    /// are drawn from it.
+    pub fn new(settings: Arc<Settings>, seed: [u8; 32]) -> Resolver {
+        Resolver {
+            servers: Servers::new(&settings.servers),
+            cache: Cache::new(settings.cache_entries),
+            rng: StdRng::from_seed(seed),
+            settings,
+            jobs: Slab::new(),
+            names: HashMap::new(),
+            tickets: HashMap::new(),
+            exchanges: HashMap::new(),
+            queue: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            actions: VecDeque::new(),
+            asking: 0,
+            lingering: 0,
+            next_exchange: 0,
+            next_number: 0,
+            latest: None,
+        }
+    }
+
+    /// Resolves a canonical name (lower case, no trailing dot). `Some` is the answer at once, from the
+    /// hosts file, the cache or for want of room; otherwise an [`Action::Answer`] with `ticket`, a
+    /// number that no other waiting lookup has, follows within the timeout.
+    pub fn lookup(&mut self, name: &str, ticket: u64, now: Instant) -> Option<Answer> {
+        self.latest = Some(now);
+        let listed = self.settings.hosts.lookup(name);
+        if !listed.is_empty() {
+            return Some(answer_of_hosts(listed, &self.settings));
+        }
+        if let Some(answer) = self.cache.get(name, now) {
+            return Some(answer);
+        }
+        if self.servers.len() == 0 {
+            return Some(Err(DnsError::NoServers));
+        }
+        if self.tickets.len() >= DNS_LOOKUPS {
+            return Some(Err(DnsError::Busy));
+        }
+        self.cancel(ticket);
+        let key = match self.joinable(name, now) {
+            Some(key) => key,
+            None => match self.create(name) {
+                Ok(key) => key,
+                Err(error) => return Some(Err(error)),
+            },
+        };
+        self.wait(key, ticket, now);
+        self.start_queued(now);
+        self.rearm(key);
+        None
+    }
+
+    /// Forgets a lookup: no answer follows. What was asked for it alone may go on a little for the cache.
+    pub fn cancel(&mut self, ticket: u64) {
+        let Some((key, _)) = self.tickets.remove(&ticket) else { return };
+        self.jobs[key].waiting -= 1;
+        if self.jobs[key].waiting > 0 {
+            return;
+        }
+        match (self.jobs[key].phase, self.latest) {
+            (Phase::Asking { .. }, Some(latest)) => self.linger(key, false, latest),
+            _ => self.end(key),
+        }
+    }
+
+    /// The next thing to do for the resolver; to be called until there is none, after every other call.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// What came from the server: over UDP one datagram, over TCP any piece of the stream.
+    pub fn received(&mut self, exchange: Exchange, bytes: &[u8], now: Instant) {
+        self.latest = Some(now);
+        let Some((key, slot)) = self.find(exchange) else { return };
+        if self.attempt(key, slot).is_some_and(|attempt| attempt.transport == Transport::Udp) {
+            self.message(key, slot, bytes, now);
+        } else {
+            let mut piece = bytes;
+            // The exchange may end with any message in the piece.
+            while self.exchanges.get(&exchange) == Some(&key) {
+                let Some(message) = self.attempt(key, slot).and_then(|attempt| attempt.take(&mut piece))
+                else {
+                    break;
+                };
+                self.message(key, slot, &message, now);
+            }
+        }
+        self.start_queued(now);
+    }
+
+    /// The socket could not be made, was refused, closed or reset.
+    pub fn failed(&mut self, exchange: Exchange, now: Instant) {
+        self.latest = Some(now);
+        let Some((key, slot)) = self.find(exchange) else { return };
+        self.abandon(key, slot, true, now);
+        self.advance(key, now);
+        self.start_queued(now);
+    }
+
+    /// When [`Resolver::expire`] has something to do.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        if self.has_room() && !self.queue.is_empty() {
+            return self.latest;
+        }
+        self.timers.first().map(|&(when, _)| when)
+    }
+
+    /// Does what is due.
+    pub fn expire(&mut self, now: Instant) {
+        self.latest = Some(now);
+        while let Some(&(when, key)) = self.timers.first()
+            && when <= now
+        {
+            self.wake(key, now);
+        }
+        // Only now, so that names whose time ran out in the queue are not asked for first.
+        self.start_queued(now);
+    }
+
+    // ---- jobs
+
+    /// The job that a further lookup of the name may wait for.
+    fn joinable(&mut self, name: &str, now: Instant) -> Option<JobKey> {
+        let key = *self.names.get(name)?;
+        match self.jobs[key].phase {
+            Phase::Queued(_) | Phase::Asking { .. } => {}
+            Phase::Lingering { answered: true, .. } => {
+                self.end(key);
+                return None;
+            }
+            Phase::Lingering { answered: false, .. } => {
+                self.lingering -= 1;
+                self.asking += 1;
+                self.jobs[key].phase = Phase::Asking { give_up: now + self.settings.timeout };
+            }
+        }
+        Some(key)
+    }
+
+    fn create(&mut self, name: &str) -> Result<JobKey, DnsError> {
+        let wire = message::parse_name(name).ok_or(DnsError::NotFound)?;
+        if self.jobs.len() >= DNS_NAMES {
+            return Err(DnsError::Busy);
+        }
+        let number = self.number();
+        let job = Job::new(name, wire, self.settings.prefer, number);
+        let name = Arc::clone(&job.name);
+        let key = self.jobs.insert(job);
+        self.names.insert(name, key);
+        self.queue.insert(number, key);
+        Ok(key)
+    }
+
+    fn wait(&mut self, key: JobKey, ticket: u64, now: Instant) {
+        let serial = self.number();
+        let job = &mut self.jobs[key];
+        if job.waiters.len() > 2 * job.waiting + 16 {
+            // Many have left: what stands here stays in proportion to those who wait.
+            job.waiters.retain(|waiter| self.tickets.get(&waiter.ticket) == Some(&(key, waiter.serial)));
+        }
+        job.waiters.push_back(Waiter { ticket, serial, deadline: now + self.settings.timeout });
+        job.waiting += 1;
+        self.tickets.insert(ticket, (key, serial));
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+
+    fn has_room(&self) -> bool {
+        self.asking < DNS_NAMES_IN_FLIGHT && self.asking + self.lingering < DNS_EXCHANGES / 2
+    }
+
+    fn start_queued(&mut self, now: Instant) {
+        while self.has_room()
+            && let Some((_, key)) = self.queue.pop_first()
+        {
+            self.asking += 1;
+            let deadline = self.jobs[key].waiters.front().map_or(now, |waiter| waiter.deadline);
+            self.jobs[key].phase = Phase::Asking { give_up: deadline };
+            let all = (0..self.jobs[key].questions.len()).collect();
+            self.retry(key, all, now);
+            self.advance(key, now);
+        }
+    }
+
+    /// Nobody waits any more: lets what is under way come in for the cache if there is room for that.
+    fn linger(&mut self, key: JobKey, answered: bool, now: Instant) {
+        if self.lingering >= DNS_NAMES_LINGERING {
+            self.remember(key, now);
+            return self.end(key);
+        }
+        self.asking -= 1;
+        self.lingering += 1;
+        self.jobs[key].phase = Phase::Lingering { until: now + DNS_LINGER, answered };
+        self.jobs[key].waiters.clear();
+        self.rearm(key);
+    }
+
+    /// Removes a job and closes what it has open. Whoever waits has been answered.
+    fn end(&mut self, key: JobKey) {
+        for slot in 0..2 {
+            self.close(key, slot);
+        }
+        let job = self.jobs.remove(key);
+        debug_assert_eq!(job.waiting, 0);
+        match job.phase {
+            Phase::Queued(number) => drop(self.queue.remove(&number)),
+            Phase::Asking { .. } => self.asking -= 1,
+            Phase::Lingering { .. } => self.lingering -= 1,
+        }
+        if let Some(when) = job.wake {
+            self.timers.remove(&(when, key));
+        }
+        self.names.remove(&job.name);
+    }
+
+    fn rearm(&mut self, key: JobKey) {
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        let next = job.next_wake();
+        if job.wake == next {
+            return;
+        }
+        if let Some(when) = std::mem::replace(&mut job.wake, next) {
+            self.timers.remove(&(when, key));
+        }
+        if let Some(when) = next {
+            self.timers.insert((when, key));
+        }
+    }
+
+    // ---- time
+
+    /// A job whose time has come.
+    fn wake(&mut self, key: JobKey, now: Instant) {
+        match self.jobs[key].phase {
+            Phase::Queued(_) => {
+                self.answer_due(key, &Err(DnsError::Timeout), now);
+                if self.jobs[key].waiting == 0 {
+                    return self.end(key);
+                }
+            }
+            Phase::Lingering { until, .. } if until <= now => {
+                self.remember(key, now);
+                return self.end(key);
+            }
+            Phase::Asking { give_up } if give_up <= now => return self.give_up(key, now),
+            // A waiter whose time is over before the job's has left: it must not wake the job again.
+            Phase::Asking { .. } => self.answer_due(key, &Err(DnsError::Timeout), now),
+            Phase::Lingering { .. } => {}
+        }
+        for slot in 0..2 {
+            if self.attempt(key, slot).is_some_and(|attempt| attempt.deadline <= now) {
+                self.abandon(key, slot, false, now);
+            }
+        }
+        self.advance(key, now);
+    }
+
+    /// The time of the first waiters is over.
+    fn give_up(&mut self, key: JobKey, now: Instant) {
+        let (answer, _) = self.jobs[key].answer(self.settings.prefer, now);
+        if answer.is_err() {
+            self.answer_due(key, &answer, now);
+        }
+        let later = self.jobs[key].waiters.front().map(|waiter| waiter.deadline);
+        if answer.is_ok() || self.jobs[key].waiting == 0 {
+            self.remember(key, now);
+            self.answer_all(key, &answer);
+            return self.end(key);
+        }
+        // Others came later and have time left: a new start for them.
+        for slot in 0..2 {
+            self.close(key, slot);
+        }
+        let job = &mut self.jobs[key];
+        job.phase = Phase::Asking { give_up: later.unwrap_or(now + self.settings.timeout) };
+        job.hold = None;
+        let pending = (0..job.questions.len()).filter(|&index| job.questions[index].is_pending()).collect();
+        job.questions.iter_mut().for_each(|question| question.restart());
+        self.retry(key, pending, now);
+        self.advance(key, now);
+    }
+
+    /// After something happened to a job: answers, waits or goes on.
+    fn advance(&mut self, key: JobKey, now: Instant) {
+        let job = &mut self.jobs[key];
+        let held = job.hold.is_some_and(|until| until <= now);
+        if job.is_complete() {
+            let (answer, _) = job.answer(self.settings.prefer, now);
+            self.remember(key, now);
+            self.answer_all(key, &answer);
+            return self.end(key);
+        }
+        if held && matches!(job.phase, Phase::Asking { .. }) {
+            let (answer, _) = job.answer(self.settings.prefer, now);
+            self.remember(key, now);
+            self.answer_all(key, &answer);
+            return self.linger(key, true, now);
+        }
+        if job.hold.is_none() && job.may_answer_without_v6() {
+            job.hold = Some(now + DNS_RESOLUTION_DELAY);
+        }
+        self.rearm(key);
+    }
+
+    /// Puts what is known into the cache. Failures only if there was somebody to try for: a question
+    /// that lingers is not tried again, so its failure says little.
+    fn remember(&mut self, key: JobKey, now: Instant) {
+        let job = &self.jobs[key];
+        let (answer, until) = job.answer(self.settings.prefer, now);
+        let failure = matches!(answer, Err(DnsError::ServerFailure | DnsError::Timeout));
+        if until > now && !(failure && matches!(job.phase, Phase::Lingering { .. })) {
+            self.cache.insert(&job.name, answer, until, now);
+        }
+    }
+
+    fn answer_all(&mut self, key: JobKey, answer: &Answer) {
+        while let Some(waiter) = self.jobs[key].waiters.pop_front() {
+            self.answer_one(key, waiter, answer);
+        }
+    }
+
+    fn answer_due(&mut self, key: JobKey, answer: &Answer, now: Instant) {
+        while let Some(waiter) = self.jobs[key].waiters.pop_front_if(|waiter| waiter.deadline <= now) {
+            self.answer_one(key, waiter, answer);
+        }
+    }
+
+    fn answer_one(&mut self, key: JobKey, waiter: Waiter, answer: &Answer) {
+        if self.tickets.get(&waiter.ticket) == Some(&(key, waiter.serial)) {
+            self.tickets.remove(&waiter.ticket);
+            self.jobs[key].waiting -= 1;
+            self.actions.push_back(Action::Answer { ticket: waiter.ticket, answer: answer.clone() });
+        }
+    }
+}
+
+/// A name of the hosts file is the file's alone: no other family is asked for elsewhere.
+fn answer_of_hosts(listed: &[IpAddr], settings: &Settings) -> Answer {
+    let sorted = sort(listed, settings.prefer);
+    if sorted.is_empty() { Err(DnsError::NoAddress) } else { Ok(sorted.into()) }
+}

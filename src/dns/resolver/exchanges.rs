@@ -1,0 +1,183 @@
+//! The side of the resolver that faces the servers: what goes out on which exchange, and what a
+//! message that comes in does to the question it answers.
+
+use std::time::{Duration, Instant};
+
+use rand::RngExt;
+
+use super::{JobKey, Resolver};
+use crate::dns::job::{Job, Outcome, Phase, Try};
+use crate::dns::message::{self, Reply};
+use crate::dns::{Action, Exchange, Settings, Transport};
+use crate::limits::{DNS_ATTEMPTS_MAX, DNS_STRAYS, DNS_TRY_MAX};
+
+impl Resolver {
+    pub(super) fn find(&self, exchange: Exchange) -> Option<(JobKey, usize)> {
+        let key = *self.exchanges.get(&exchange)?;
+        let at = |attempt: &Option<Try>| attempt.as_ref().is_some_and(|attempt| attempt.exchange == exchange);
+        Some((key, self.jobs[key].tries.iter().position(at)?))
+    }
+
+    pub(super) fn attempt(&mut self, key: JobKey, slot: usize) -> Option<&mut Try> {
+        self.jobs.get_mut(key)?.tries[slot].as_mut()
+    }
+
+    /// One message from the server of a try.
+    pub(super) fn message(&mut self, key: JobKey, slot: usize, bytes: &[u8], now: Instant) {
+        let job = &mut self.jobs[key];
+        let pending = job.pending_on(slot);
+        let Some(attempt) = job.tries[slot].as_mut() else { return };
+        let (server, transport) = (attempt.server, attempt.transport);
+        let judged = message::id_of(bytes).and_then(|id| {
+            let index = pending.iter().copied().find(|&index| job.questions[index].id == id)?;
+            let family = job.questions[index].family;
+            Some((index, message::decode(bytes, id, &job.wire, family, transport)?))
+        });
+        let Some((index, reply)) = judged else {
+            attempt.strays += 1;
+            if attempt.strays > DNS_STRAYS {
+                self.distrust(key, slot, now);
+                self.advance(key, now);
+            }
+            return;
+        };
+        attempt.silent = false;
+        self.servers.answered(server);
+        if pending.len() == 1 {
+            self.close(key, slot);
+        }
+        let question = &mut self.jobs[key].questions[index];
+        match reply {
+            Reply::Truncated => self.ask(key, vec![index], server, Transport::Tcp, now),
+            Reply::FormErr if question.edns => {
+                question.edns = false;
+                self.ask(key, vec![index], server, transport, now);
+            }
+            Reply::FormErr | Reply::Failed => {
+                question.refusals += 1;
+                self.retry(key, vec![index], now);
+            }
+            Reply::Found { .. } | Reply::NoData { .. } | Reply::NxDomain { .. } => {
+                question.outcome = Outcome::of(reply, now);
+            }
+        }
+        self.advance(key, now);
+    }
+
+    /// Too much came that answers nothing. Over UDP somebody guesses: TCP is out of a guesser's reach.
+    fn distrust(&mut self, key: JobKey, slot: usize, now: Instant) {
+        let Some(&mut Try { transport, server, .. }) = self.attempt(key, slot) else { return };
+        match transport {
+            Transport::Tcp => self.abandon(key, slot, true, now),
+            Transport::Udp => {
+                let pending = self.jobs[key].pending_on(slot);
+                self.close(key, slot);
+                self.ask(key, pending, server, Transport::Tcp, now);
+            }
+        }
+    }
+
+    /// A try that ended without its answers: out of time, or (`refused`) unreachable.
+    pub(super) fn abandon(&mut self, key: JobKey, slot: usize, refused: bool, now: Instant) {
+        let pending = self.jobs[key].pending_on(slot);
+        let Some(&mut Try { transport, server, silent, .. }) = self.attempt(key, slot) else { return };
+        self.close(key, slot);
+        // A server that answers one family, or UDP but not TCP, is not dead.
+        if silent && transport == Transport::Udp {
+            self.servers.failed(server, now);
+        }
+        for &index in &pending {
+            self.jobs[key].questions[index].refusals += usize::from(refused);
+        }
+        self.retry(key, pending, now);
+    }
+
+    /// Asks the next server about these questions, together if they have been to the same ones; or
+    /// gives them up.
+    pub(super) fn retry(&mut self, key: JobKey, mut indices: Vec<usize>, now: Instant) {
+        let state = |job: &Job, index: usize| (job.questions[index].tried, job.questions[index].round);
+        if let [first, second] = indices[..]
+            && state(&self.jobs[key], first) != state(&self.jobs[key], second)
+        {
+            self.retry(key, vec![first], now);
+            indices = vec![second];
+        }
+        let servers = self.servers.len();
+        let lingering = matches!(self.jobs[key].phase, Phase::Lingering { .. });
+        indices.retain(|&index| {
+            let question = &mut self.jobs[key].questions[index];
+            if question.tried.count_ones() as usize == servers {
+                (question.tried, question.round) = (0, question.round + 1);
+            }
+            if lingering || question.refusals >= servers || question.round >= self.settings.rounds() {
+                question.give_up();
+            }
+            question.is_pending()
+        });
+        let Some(&first) = indices.first() else { return };
+        let Some(server) = self.servers.pick(self.jobs[key].questions[first].tried, now) else { return };
+        for &index in &indices {
+            self.jobs[key].questions[index].tried |= 1 << server;
+        }
+        self.ask(key, indices, server, Transport::Udp, now);
+    }
+
+    /// Opens an exchange and sends these questions on it.
+    fn ask(&mut self, key: JobKey, indices: Vec<usize>, server: usize, transport: Transport, now: Instant) {
+        let exchange = self.exchange();
+        let address = self.servers.address(server);
+        let job = &mut self.jobs[key];
+        let Some(slot) = job.tries.iter().position(Option::is_none) else { return };
+        let Some(question) = indices.first().map(|&index| &job.questions[index]) else { return };
+        let last = question.round + 1 >= self.settings.rounds()
+            && question.tried.count_ones() as usize == self.servers.len();
+        let patient = now + self.settings.patience(question.round);
+        let deadline = match job.phase {
+            Phase::Asking { give_up } if last => patient.max(give_up),
+            _ => patient,
+        };
+        job.tries[slot] = Some(Try::new(exchange, transport, server, deadline));
+        self.exchanges.insert(exchange, key);
+        self.actions.push_back(Action::Open { exchange, transport, server: address });
+        let mut taken = None;
+        for index in indices {
+            let mut id = self.rng.random::<u16>();
+            while taken == Some(id) {
+                id = self.rng.random();
+            }
+            taken = Some(id);
+            let question = &mut job.questions[index];
+            (question.id, question.slot) = (id, slot);
+            let payload = message::encode(id, &job.wire, question.family, question.edns, transport);
+            self.actions.push_back(Action::Send { exchange, payload });
+        }
+    }
+
+    fn exchange(&mut self) -> Exchange {
+        loop {
+            self.next_exchange = self.next_exchange.wrapping_add(1);
+            if !self.exchanges.contains_key(&Exchange(self.next_exchange)) {
+                return Exchange(self.next_exchange);
+            }
+        }
+    }
+
+    pub(super) fn close(&mut self, key: JobKey, slot: usize) {
+        if let Some(attempt) = self.jobs[key].tries[slot].take() {
+            self.exchanges.remove(&attempt.exchange);
+            self.actions.push_back(Action::Close { exchange: attempt.exchange });
+        }
+    }
+}
+
+impl Settings {
+    fn rounds(&self) -> u32 {
+        self.attempts.clamp(1, DNS_ATTEMPTS_MAX)
+    }
+
+    /// The time of a try in this round.
+    fn patience(&self, round: u32) -> Duration {
+        let first = self.try_timeout.max(Duration::from_millis(1));
+        first.saturating_mul(1 << round.min(DNS_ATTEMPTS_MAX)).min(DNS_TRY_MAX)
+    }
+}

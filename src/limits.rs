@@ -91,6 +91,38 @@ pub const DNS_FILE: u64 = 64 * 1024 * 1024;
 
 // ---- config: file size, list lengths
 
+/// Bytes of a configuration file. A real one is a few KiB: what is larger is another file.
+pub const MAX_CONFIG_BYTES: u64 = 1 << 20;
+/// Problems printed for one configuration; the rest are counted. A screenful is all that helps.
+pub const MAX_CONFIG_PROBLEMS: usize = 100;
+/// Characters of a typed value that a message repeats, so that every problem stays on one line.
+pub const MAX_QUOTED_CHARS: usize = 80;
+/// Addresses in `server.listen`: each costs every worker a socket.
+pub const MAX_LISTEN: usize = 64;
+/// Addresses in `dns.servers`: a query tries them in turn within its deadline.
+pub const MAX_DNS_SERVERS: usize = 16;
+/// Blocks in `guard.allow`: every dial walks the list.
+pub const MAX_GUARD_ALLOW: usize = 1024;
+/// Worker threads: above any machine's CPU count that this is built for.
+pub const MAX_WORKERS: u64 = 1024;
+/// Sessions at once: Linux caps the fds of a process at 2^30, and a session holds two.
+pub const MAX_CONNECTIONS: u64 = 1 << 29;
+/// Queue of a listener; the kernel lowers it to net.core.somaxconn anyway.
+pub const MAX_BACKLOG: u64 = 65_535;
+/// Names in the DNS cache: at some hundred bytes each, 4 Mi names are already over a GiB.
+pub const MAX_DNS_CACHE_ENTRIES: u64 = 1 << 22;
+/// The shortest timeout, in milliseconds: timers and TCP_USER_TIMEOUT count whole milliseconds, and
+/// the latter reads 0 as "the kernel's default".
+pub const MIN_TIMEOUT_MS: u64 = 1;
+/// The longest handshake, connect or dns timeout, in seconds: who waits longer holds a slot for nothing.
+pub const MAX_SETUP_TIMEOUT_S: u64 = 3_600;
+/// The longest idle, half_close, drain or unacked timeout, in seconds (a week). TCP_USER_TIMEOUT
+/// takes milliseconds in 31 bits, so it must stay under 24 days.
+pub const MAX_RELAY_TIMEOUT_S: u64 = 7 * 86_400;
+const _: () = assert!(MAX_RELAY_TIMEOUT_S * 1000 <= i32::MAX as u64, "TCP_USER_TIMEOUT would overflow");
+/// The longest busy poll, in microseconds: a worker that spins longer only heats its CPU.
+pub const MAX_BUSY_POLL_US: u64 = 1_000_000;
+
 // ---- session: handshake
 
 // ---- relay: buffers, pipes, budgets

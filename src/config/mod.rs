@@ -1,1 +1,255 @@
 //! What was typed becomes a validated, immutable Config.
+//!
+//! A file and the flags are first read as they were typed, each value with the place it came from
+//! (`raw`), then turned into a [`Config`] in which nothing is left to check (`validate`). Problems are
+//! collected, not thrown: whoever edits a file sees all of them at once, each on its own line.
+//!
+//! Nothing here opens a socket or reads any file but the configuration itself.
+
+mod choice;
+mod print;
+mod problem;
+mod raw;
+mod schema;
+mod validate;
+mod value;
+
+use std::fs::File;
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+pub use choice::{AuthMethod, Choice, Format, Level, Prefer, RelayMode, Steer};
+pub use problem::Problems;
+pub use raw::Flags;
+
+use crate::limits;
+use problem::At;
+use validate::Draft;
+
+/// Everything that can be configured, checked and with its defaults filled in.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// Listeners, workers and the relay engine.
+    pub server: Server,
+    /// How long each phase of a session may take.
+    pub timeouts: Timeouts,
+    /// Which SOCKS methods are offered, and who may log in.
+    pub auth: Auth,
+    /// How names are resolved.
+    pub dns: Dns,
+    /// Exemptions from the refusal of special-purpose destinations.
+    pub guard: GuardConfig,
+    /// The log and the access record.
+    pub log: Log,
+}
+
+/// The `[server]` table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Server {
+    /// Addresses to accept clients on, never empty, no two alike but for port 0, which asks the kernel
+    /// for a free port. Default: 127.0.0.1:1080.
+    pub listen: Vec<SocketAddr>,
+    /// Worker threads, at least one. 0 as typed, the default, has become one per available CPU.
+    pub workers: usize,
+    /// Each worker keeps to one CPU. Default: true.
+    pub pin: bool,
+    /// The engine that moves CONNECT bytes. Default: auto.
+    pub relay: RelayMode,
+    /// Sessions at once, over all workers; 0, the default, derives the ceiling from the fd limit.
+    pub max_connections: usize,
+    /// Connections that the kernel queues for each listener. Default: 4096.
+    pub backlog: u32,
+    /// How long a worker polls without sleeping before it waits. Default: zero, it sleeps at once.
+    pub busy_poll: Duration,
+    /// Permits a listener that anyone may reach and use without a password. Default: false.
+    pub open_proxy: bool,
+    /// How a new connection finds its worker. Default: hash.
+    pub steer: Steer,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Server {
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 1080))],
+            workers: available_cpus(),
+            pin: true,
+            relay: RelayMode::Auto,
+            max_connections: 0,
+            backlog: 4096,
+            busy_poll: Duration::ZERO,
+            open_proxy: false,
+            steer: Steer::Hash,
+        }
+    }
+}
+
+/// The `[timeouts]` table. Every one is at least a millisecond.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timeouts {
+    /// From accept to the end of the request, absolute. Default: 10 s.
+    pub handshake: Duration,
+    /// For all attempts to reach the target together. Default: 15 s.
+    pub connect: Duration,
+    /// A relay without a byte in either direction ends after this. Default: 7440 s (RFC 5382 REQ-5).
+    pub idle: Duration,
+    /// A relay with one direction closed and no byte in the other ends after this. Default: 240 s.
+    pub half_close: Duration,
+    /// How long live sessions may go on after a request to stop. Default: 30 s.
+    pub drain: Duration,
+    /// For the answer to one name, over all servers. Default: 5 s.
+    pub dns: Duration,
+    /// How long sent bytes may stay unacknowledged (TCP_USER_TIMEOUT). Default: 300 s.
+    pub unacked: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts {
+            handshake: Duration::from_secs(10),
+            connect: Duration::from_secs(15),
+            idle: Duration::from_secs(7440),
+            half_close: Duration::from_secs(240),
+            drain: Duration::from_secs(30),
+            dns: Duration::from_secs(5),
+            unacked: Duration::from_secs(300),
+        }
+    }
+}
+
+/// The `[auth]` table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Auth {
+    /// Methods in order of preference, never empty, none twice. Default: none alone.
+    pub methods: Vec<AuthMethod>,
+    /// The users file, absolute; always there when `methods` has password. Default: absent.
+    pub users: Option<PathBuf>,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Auth { methods: vec![AuthMethod::None], users: None }
+    }
+}
+
+/// The `[dns]` table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dns {
+    /// Servers to ask, in order; empty, the default, means those of resolv.conf.
+    pub servers: Vec<SocketAddr>,
+    /// The hosts file is consulted first. Default: true.
+    pub hosts: bool,
+    /// Names that the cache holds, over all workers, at least one. Default: 65536.
+    pub cache_entries: usize,
+    /// Which address family is dialled first. Default: happy-eyeballs.
+    pub prefer: Prefer,
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Dns { servers: Vec::new(), hosts: true, cache_entries: 65_536, prefer: Prefer::HappyEyeballs }
+    }
+}
+
+/// The `[guard]` table.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GuardConfig {
+    /// Blocks exempt from the refusal of special-purpose destinations. Default: none.
+    pub allow: Vec<IpNet>,
+    /// Exempts every special-purpose destination. Default: false.
+    pub allow_private: bool,
+}
+
+/// The `[log]` table.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Log {
+    /// The least grave message that is written. Default: info.
+    pub level: Level,
+    /// Text for people or JSON for machines. Default: text.
+    pub format: Format,
+    /// Where access records go. Default: off.
+    pub access: Access,
+}
+
+/// Where access records go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// Nowhere.
+    #[default]
+    Off,
+    /// Standard output.
+    Stdout,
+    /// Appended to this file (absolute).
+    Path(PathBuf),
+}
+
+impl Config {
+    /// Reads `file`, if there is one, and lays `flags` over it.
+    ///
+    /// Paths in the file are relative to its folder, paths in flags to the working directory.
+    ///
+    /// # Errors
+    /// Everything that is wrong with either, or that the file cannot be read.
+    pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Config, Problems> {
+        match file {
+            Some(file) => Config::parse(&read(file)?, file, flags),
+            None => finish(Draft::default(), flags),
+        }
+    }
+
+    /// The same from text; `file` names it in messages, and its folder is where relative paths start.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the text or the flags.
+    pub fn parse(text: &str, file: &Path, flags: &Flags) -> Result<Config, Problems> {
+        let mut draft = Draft::new(Problems::of(file));
+        let raw = raw::from_text(text, draft.problems());
+        draft.lay(&raw, file.parent().unwrap_or(Path::new("")));
+        finish(draft, flags)
+    }
+
+    /// The whole configuration as TOML, every key written out; parsing it gives this value again.
+    pub fn to_toml(&self) -> String {
+        print::to_toml(self)
+    }
+}
+
+/// Lays the flags over everything else.
+fn finish(mut draft: Draft, flags: &Flags) -> Result<Config, Problems> {
+    let raw = raw::from_flags(flags, draft.problems());
+    draft.lay(&raw, Path::new(""));
+    draft.finish()
+}
+
+/// Reads the file as text, refusing one that is too large to be a configuration.
+fn read(file: &Path) -> Result<String, Problems> {
+    let fail = |at, what| {
+        let mut problems = Problems::of(file);
+        problems.push(at, what);
+        Err(problems)
+    };
+    let mut bytes = Vec::new();
+    let opened = File::open(file).and_then(|f| f.take(limits::MAX_CONFIG_BYTES + 1).read_to_end(&mut bytes));
+    if let Err(error) = opened {
+        return fail(At::File, format!("cannot be read: {error}"));
+    }
+    if bytes.len() as u64 > limits::MAX_CONFIG_BYTES {
+        return fail(At::File, format!("larger than {} bytes", limits::MAX_CONFIG_BYTES));
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(text),
+        Err(error) => {
+            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = 1 + valid.iter().filter(|&&byte| byte == b'\n').count();
+            fail(At::Line(line), "not UTF-8".to_owned())
+        }
+    }
+}
+
+/// CPUs that this process may run on; one when that cannot be known.
+fn available_cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, |cpus| cpus.get()).min(limits::MAX_WORKERS as usize)
+}

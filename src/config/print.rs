@@ -1,0 +1,97 @@
+//! A configuration as TOML: every key with its value, in the order of the documentation.
+
+use std::fmt::Display;
+use std::path::Path;
+
+use super::value::duration_text;
+use super::{Access, Choice, Config};
+
+/// The whole configuration; reading it gives the same one.
+pub(super) fn to_toml(config: &Config) -> String {
+    let Config { server, timeouts, auth, dns, guard, log } = config;
+    let mut page = Page(String::new());
+    page.table("server");
+    page.list("listen", &server.listen);
+    page.plain("workers", server.workers);
+    page.plain("pin", server.pin);
+    page.text("relay", server.relay.name());
+    page.plain("max_connections", server.max_connections);
+    page.plain("backlog", server.backlog);
+    page.text("busy_poll", &duration_text(server.busy_poll));
+    page.plain("open_proxy", server.open_proxy);
+    page.text("steer", server.steer.name());
+    page.table("timeouts");
+    page.text("handshake", &duration_text(timeouts.handshake));
+    page.text("connect", &duration_text(timeouts.connect));
+    page.text("dns", &duration_text(timeouts.dns));
+    page.text("idle", &duration_text(timeouts.idle));
+    page.text("half_close", &duration_text(timeouts.half_close));
+    page.text("drain", &duration_text(timeouts.drain));
+    page.text("unacked", &duration_text(timeouts.unacked));
+    page.table("auth");
+    page.list("methods", auth.methods.iter().map(|method| method.name()));
+    if let Some(users) = &auth.users {
+        page.path("users", users);
+    }
+    page.table("dns");
+    page.list("servers", &dns.servers);
+    page.plain("hosts", dns.hosts);
+    page.plain("cache_entries", dns.cache_entries);
+    page.text("prefer", dns.prefer.name());
+    page.table("guard");
+    page.list("allow", &guard.allow);
+    page.plain("allow_private", guard.allow_private);
+    page.table("log");
+    page.text("level", log.level.name());
+    page.text("format", log.format.name());
+    match &log.access {
+        Access::Off => page.text("access", "off"),
+        Access::Stdout => page.text("access", "stdout"),
+        Access::Path(path) => page.path("access", path),
+    }
+    page.0
+}
+
+/// The text so far.
+struct Page(String);
+
+impl Page {
+    fn table(&mut self, name: &str) {
+        if !self.0.is_empty() {
+            self.0.push('\n');
+        }
+        self.0.push_str(&format!("[{name}]\n"));
+    }
+
+    fn plain(&mut self, key: &str, value: impl Display) {
+        self.0.push_str(&format!("{key} = {value}\n"));
+    }
+
+    fn text(&mut self, key: &str, value: &str) {
+        self.plain(key, string(value));
+    }
+
+    /// Every path was typed as UTF-8 and stays so.
+    fn path(&mut self, key: &str, value: &Path) {
+        self.text(key, &value.to_string_lossy());
+    }
+
+    fn list(&mut self, key: &str, values: impl IntoIterator<Item = impl Display>) {
+        let all: Vec<_> = values.into_iter().map(|value| string(&value.to_string())).collect();
+        self.plain(key, format_args!("[{}]", all.join(", ")));
+    }
+}
+
+/// A TOML string on one line, with its quotes.
+fn string(value: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in value.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}

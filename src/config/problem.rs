@@ -1,0 +1,129 @@
+//! What is wrong with a configuration, and where.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::limits;
+
+/// The place a value was typed in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum At {
+    /// The file as a whole.
+    File,
+    /// A line of the file; lines count from 1.
+    Line(usize),
+    /// The header of a table.
+    Table { line: usize, table: String },
+    /// A key, in a table or before the first one.
+    Key { line: usize, table: Option<&'static str>, key: String },
+    /// A flag of the command line.
+    Flag(&'static str),
+}
+
+impl At {
+    /// Where this stands in the list: by line, the command line last.
+    fn rank(&self) -> usize {
+        match self {
+            At::File => 0,
+            At::Line(line) | At::Table { line, .. } | At::Key { line, .. } => *line,
+            At::Flag(_) => usize::MAX,
+        }
+    }
+}
+
+/// A value with the place it was typed in.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Typed<T> {
+    pub(super) value: T,
+    pub(super) at: At,
+}
+
+/// Everything that is wrong with one configuration; its text has one line for each.
+#[derive(Clone, Debug, Default)]
+pub struct Problems {
+    file: Option<PathBuf>,
+    list: Vec<(At, String)>,
+}
+
+impl Problems {
+    /// An empty list for this file.
+    pub(super) fn of(file: &Path) -> Problems {
+        Problems { file: Some(file.to_owned()), list: Vec::new() }
+    }
+
+    /// Adds one. `what` is a single line: whatever a user typed must be escaped in it.
+    pub(super) fn push(&mut self, at: At, what: String) {
+        self.list.push((at, what));
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// This key, or the flag that stands for it, has a problem already: a rule about it would only
+    /// repeat or mislead.
+    pub(super) fn touch(&self, table: &str, key: &str) -> bool {
+        self.list.iter().any(|(at, _)| match at {
+            At::Key { table: in_table, key: in_key, .. } => *in_table == Some(table) && in_key == key,
+            At::Table { table: in_table, .. } => in_table == table,
+            At::Flag(flag) => flag.strip_prefix("--") == Some(key),
+            // The text is no TOML: nothing is known of any key.
+            At::File | At::Line(_) => true,
+        })
+    }
+
+    /// In the order of the lines, the flags last.
+    pub(super) fn sorted(mut self) -> Problems {
+        self.list.sort_by_key(|(at, _)| at.rank());
+        self
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = self.file.as_deref().unwrap_or(Path::new("")).display();
+        for (nth, (at, what)) in self.list.iter().take(limits::MAX_CONFIG_PROBLEMS).enumerate() {
+            if nth > 0 {
+                writeln!(out)?;
+            }
+            match at {
+                At::File => write!(out, "{file}: {what}")?,
+                At::Line(line) => write!(out, "{file}:{line}: {what}")?,
+                At::Table { line, table } => write!(out, "{file}:{line}: [{table}]: {what}")?,
+                At::Key { line, table: None, key } => write!(out, "{file}:{line}: key `{key}`: {what}")?,
+                At::Key { line, table: Some(table), key } => {
+                    write!(out, "{file}:{line}: [{table}] key `{key}`: {what}")?;
+                }
+                At::Flag(flag) => write!(out, "{flag}: {what}")?,
+            }
+        }
+        match self.list.len().saturating_sub(limits::MAX_CONFIG_PROBLEMS) {
+            0 => Ok(()),
+            more => write!(out, "\n{file}: and {more} more problems"),
+        }
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// What was typed, escaped and cut to a length that fits a line.
+pub(super) fn escaped(text: &str) -> String {
+    let mut cut = text.chars();
+    let mut shown: String =
+        cut.by_ref().take(limits::MAX_QUOTED_CHARS).flat_map(char::escape_debug).collect();
+    if cut.next().is_some() {
+        shown.push_str("...");
+    }
+    shown
+}
+
+/// The same between double quotes.
+pub(super) fn quoted(text: &str) -> String {
+    format!("\"{}\"", escaped(text))
+}

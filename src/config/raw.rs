@@ -1,0 +1,382 @@
+//! The configuration as it was typed: values of the right type, each with its place, none checked.
+
+use toml::Spanned;
+use toml::de::{DeInteger, DeTable, DeValue};
+
+use super::problem::{At, Problems, Typed, escaped};
+use super::{schema, value};
+
+/// What the command line says, as typed; it wins over the file.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--listen`, once for each address; any replaces the file's whole list.
+    pub listen: Vec<String>,
+    /// `--workers`.
+    pub workers: Option<String>,
+    /// `--no-pin`.
+    pub no_pin: bool,
+    /// `--relay`.
+    pub relay: Option<String>,
+    /// `--allow-private`.
+    pub allow_private: bool,
+    /// `--users`; it also turns the methods to password alone, unless the file already has password.
+    pub users: Option<String>,
+    /// `--log-level`.
+    pub log_level: Option<String>,
+    /// `--log-format`.
+    pub log_format: Option<String>,
+    /// `--access`.
+    pub access: Option<String>,
+}
+
+pub(super) type Text = Option<Typed<String>>;
+pub(super) type Number = Option<Typed<i128>>;
+pub(super) type Switch = Option<Typed<bool>>;
+pub(super) type List = Option<Typed<Vec<Typed<String>>>>;
+
+/// One source of configuration: the file, or the command line. What is not typed there is absent.
+#[derive(Debug, Default)]
+pub(super) struct Raw {
+    pub(super) server: RawServer,
+    pub(super) timeouts: RawTimeouts,
+    pub(super) auth: RawAuth,
+    pub(super) dns: RawDns,
+    pub(super) guard: RawGuard,
+    pub(super) log: RawLog,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct RawServer {
+    pub(super) listen: List,
+    pub(super) workers: Number,
+    pub(super) pin: Switch,
+    pub(super) relay: Text,
+    pub(super) max_connections: Number,
+    pub(super) backlog: Number,
+    pub(super) busy_poll: Text,
+    pub(super) open_proxy: Switch,
+    pub(super) steer: Text,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct RawTimeouts {
+    pub(super) handshake: Text,
+    pub(super) connect: Text,
+    pub(super) dns: Text,
+    pub(super) idle: Text,
+    pub(super) half_close: Text,
+    pub(super) drain: Text,
+    pub(super) unacked: Text,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct RawAuth {
+    pub(super) methods: List,
+    pub(super) users: Text,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct RawDns {
+    pub(super) servers: List,
+    pub(super) hosts: Switch,
+    pub(super) cache_entries: Number,
+    pub(super) prefer: Text,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct RawGuard {
+    pub(super) allow: List,
+    pub(super) allow_private: Switch,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct RawLog {
+    pub(super) level: Text,
+    pub(super) format: Text,
+    pub(super) access: Text,
+}
+
+/// What the file's text says. Where it is no TOML, only that is reported: the rest would be guesses.
+pub(super) fn from_text(text: &str, problems: &mut Problems) -> Raw {
+    let lines = Lines::of(text);
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let span = error.span().unwrap_or_default();
+        let mut what = format!("not TOML: {}", escaped(error.message()));
+        if let ("duplicate key", Some(key)) = (error.message(), text.get(span.clone())) {
+            what.push_str(&format!(" `{}`", escaped(key)));
+        }
+        problems.push(At::Line(lines.line_at(span.start)), what);
+    }
+    if !errors.is_empty() {
+        return Raw::default();
+    }
+    let document = document.get_ref();
+    report_unknown(document, &lines, problems);
+    Raw {
+        server: Table::open(document, "server", &lines, problems).server(),
+        timeouts: Table::open(document, "timeouts", &lines, problems).timeouts(),
+        auth: Table::open(document, "auth", &lines, problems).auth(),
+        dns: Table::open(document, "dns", &lines, problems).dns(),
+        guard: Table::open(document, "guard", &lines, problems).guard(),
+        log: Table::open(document, "log", &lines, problems).log(),
+    }
+}
+
+/// What the command line says. A number that is none is reported here, as the file's reader would.
+pub(super) fn from_flags(flags: &Flags, problems: &mut Problems) -> Raw {
+    let text = |value: &Option<String>, flag| value.clone().map(|value| Typed { value, at: At::Flag(flag) });
+    let switch = |on: bool, value, flag| on.then_some(Typed { value, at: At::Flag(flag) });
+    let mut raw = Raw::default();
+    if !flags.listen.is_empty() {
+        let at = At::Flag("--listen");
+        let value = flags.listen.iter().map(|one| Typed { value: one.clone(), at: at.clone() }).collect();
+        raw.server.listen = Some(Typed { value, at });
+    }
+    if let Some(typed) = &flags.workers {
+        let at = At::Flag("--workers");
+        match typed.parse() {
+            Ok(value) => raw.server.workers = Some(Typed { value, at }),
+            Err(_) => problems.push(at, format!("expected a whole number, found \"{}\"", escaped(typed))),
+        }
+    }
+    raw.server.pin = switch(flags.no_pin, false, "--no-pin");
+    raw.server.relay = text(&flags.relay, "--relay");
+    raw.guard.allow_private = switch(flags.allow_private, true, "--allow-private");
+    raw.auth.users = text(&flags.users, "--users");
+    raw.log.level = text(&flags.log_level, "--log-level");
+    raw.log.format = text(&flags.log_format, "--log-format");
+    raw.log.access = text(&flags.access, "--access");
+    raw
+}
+
+/// Reports every table and key that is none of ours.
+fn report_unknown(document: &DeTable<'_>, lines: &Lines, problems: &mut Problems) {
+    for (name, value) in document {
+        let typed: &str = name.get_ref();
+        let line = lines.line_at(name.span().start);
+        let known = schema::TABLES.iter().find(|(table, _)| *table == typed);
+        match (known, value.get_ref()) {
+            (Some((table, keys)), DeValue::Table(entries)) => {
+                for key in entries.keys().filter(|key| !keys.contains(&key.get_ref().as_ref())) {
+                    let line = lines.line_at(key.span().start);
+                    let at = At::Key { line, table: Some(table), key: escaped(key.get_ref()) };
+                    problems.push(at, schema::unknown_key(table, key.get_ref()));
+                }
+            }
+            (Some((table, _)), other) => {
+                let what = format!("expected a table, found {}", kind(other));
+                problems.push(At::Table { line, table: (*table).to_owned() }, what);
+            }
+            (None, DeValue::Table(_)) => {
+                problems.push(At::Table { line, table: escaped(typed) }, schema::unknown_table(typed));
+            }
+            (None, DeValue::Array(items)) if items.iter().any(|item| item.get_ref().is_table()) => {
+                problems.push(At::Table { line, table: escaped(typed) }, schema::unknown_table(typed));
+            }
+            (None, _) => {
+                let at = At::Key { line, table: None, key: escaped(typed) };
+                problems.push(at, schema::stray_key(typed));
+            }
+        }
+    }
+}
+
+/// A table that is being read; an absent one has no key.
+struct Table<'a, 'i> {
+    name: &'static str,
+    entries: Option<&'a DeTable<'i>>,
+    lines: &'a Lines,
+    problems: &'a mut Problems,
+}
+
+impl<'a, 'i> Table<'a, 'i> {
+    fn open(
+        document: &'a DeTable<'i>,
+        name: &'static str,
+        lines: &'a Lines,
+        problems: &'a mut Problems,
+    ) -> Table<'a, 'i> {
+        let entries = document.get(name).and_then(|value| value.get_ref().as_table());
+        Table { name, entries, lines, problems }
+    }
+
+    fn server(&mut self) -> RawServer {
+        RawServer {
+            listen: self.list("listen"),
+            workers: self.number("workers"),
+            pin: self.switch("pin"),
+            relay: self.text("relay"),
+            max_connections: self.number("max_connections"),
+            backlog: self.number("backlog"),
+            busy_poll: self.duration("busy_poll"),
+            open_proxy: self.switch("open_proxy"),
+            steer: self.text("steer"),
+        }
+    }
+
+    fn timeouts(&mut self) -> RawTimeouts {
+        RawTimeouts {
+            handshake: self.duration("handshake"),
+            connect: self.duration("connect"),
+            dns: self.duration("dns"),
+            idle: self.duration("idle"),
+            half_close: self.duration("half_close"),
+            drain: self.duration("drain"),
+            unacked: self.duration("unacked"),
+        }
+    }
+
+    fn auth(&mut self) -> RawAuth {
+        RawAuth { methods: self.list("methods"), users: self.text("users") }
+    }
+
+    fn dns(&mut self) -> RawDns {
+        RawDns {
+            servers: self.list("servers"),
+            hosts: self.switch("hosts"),
+            cache_entries: self.number("cache_entries"),
+            prefer: self.text("prefer"),
+        }
+    }
+
+    fn guard(&mut self) -> RawGuard {
+        RawGuard { allow: self.list("allow"), allow_private: self.switch("allow_private") }
+    }
+
+    fn log(&mut self) -> RawLog {
+        RawLog { level: self.text("level"), format: self.text("format"), access: self.text("access") }
+    }
+
+    fn text(&mut self, key: &'static str) -> Text {
+        let (value, at) = self.get(key)?;
+        match value.get_ref() {
+            DeValue::String(text) => Some(Typed { value: text.to_string(), at }),
+            other => self.wrong_type(at, "a string", other, None),
+        }
+    }
+
+    /// A string too; its reader knows that a bare number wants a unit.
+    fn duration(&mut self, key: &'static str) -> Text {
+        let (value, at) = self.get(key)?;
+        match value.get_ref() {
+            DeValue::String(text) => Some(Typed { value: text.to_string(), at }),
+            other => {
+                let bare = other.as_integer().map(|integer| integer.to_string());
+                let nearest = bare.and_then(|number| value::nearest_duration(&number));
+                self.wrong_type(at, "a duration such as \"10s\"", other, nearest)
+            }
+        }
+    }
+
+    fn number(&mut self, key: &'static str) -> Number {
+        let (value, at) = self.get(key)?;
+        match value.get_ref() {
+            DeValue::Integer(integer) => Some(Typed { value: whole(integer), at }),
+            other => {
+                let nearest = other.as_str().and_then(|text| text.trim().parse::<i64>().ok());
+                self.wrong_type(at, "a whole number", other, nearest.map(|number| number.to_string()))
+            }
+        }
+    }
+
+    fn switch(&mut self, key: &'static str) -> Switch {
+        let (value, at) = self.get(key)?;
+        match value.get_ref() {
+            DeValue::Boolean(on) => Some(Typed { value: *on, at }),
+            other => {
+                let nearest = match other.as_str().map(str::to_ascii_lowercase).as_deref() {
+                    Some("true" | "yes" | "on") => Some("true".to_owned()),
+                    Some("false" | "no" | "off") => Some("false".to_owned()),
+                    _ => None,
+                };
+                self.wrong_type(at, "true or false", other, nearest)
+            }
+        }
+    }
+
+    fn list(&mut self, key: &'static str) -> List {
+        let (value, at) = self.get(key)?;
+        let items = match value.get_ref() {
+            DeValue::Array(items) => items,
+            other => {
+                let nearest = other.as_str().map(|text| format!("[\"{}\"]", escaped(text)));
+                return self.wrong_type(at, "an array of strings", other, nearest);
+            }
+        };
+        let mut list = Vec::with_capacity(items.len());
+        for item in items.iter() {
+            let at = self.at(key, item.span().start);
+            match item.get_ref() {
+                DeValue::String(text) => list.push(Typed { value: text.to_string(), at }),
+                other => {
+                    self.wrong_type::<()>(at, "a string", other, None);
+                }
+            }
+        }
+        Some(Typed { value: list, at })
+    }
+
+    fn get(&self, key: &'static str) -> Option<(&'a Spanned<DeValue<'i>>, At)> {
+        debug_assert!(schema::keys_of(self.name).contains(&key), "{key} is not in the schema");
+        let value = self.entries?.get(key)?;
+        Some((value, self.at(key, value.span().start)))
+    }
+
+    fn at(&self, key: &'static str, offset: usize) -> At {
+        At::Key { line: self.lines.line_at(offset), table: Some(self.name), key: key.to_owned() }
+    }
+
+    /// Reports a value of the wrong type, with the form that was probably meant; there is no value.
+    fn wrong_type<T>(
+        &mut self,
+        at: At,
+        expected: &str,
+        found: &DeValue<'_>,
+        nearest: Option<String>,
+    ) -> Option<T> {
+        let mut what = format!("expected {expected}, found {}", kind(found));
+        if let Some(nearest) = nearest {
+            what.push_str(&format!("; did you mean {nearest}?"));
+        }
+        self.problems.push(at, what);
+        None
+    }
+}
+
+/// The integer, or the end of the range that it lies beyond.
+fn whole(integer: &DeInteger<'_>) -> i128 {
+    i128::from_str_radix(integer.as_str(), integer.radix()).unwrap_or(
+        match integer.as_str().starts_with('-') {
+            true => i128::MIN,
+            false => i128::MAX,
+        },
+    )
+}
+
+/// A type's name in a sentence.
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a float",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "an array",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// Where the lines of a text begin.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Lines {
+        Lines(std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect())
+    }
+
+    /// The line, counted from 1, that holds the byte at `offset`.
+    fn line_at(&self, offset: usize) -> usize {
+        self.0.partition_point(|&start| start <= offset)
+    }
+}

@@ -1,0 +1,189 @@
+//! Single values from their text; an error says what is wrong and the nearest right form.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::problem::quoted;
+use super::{Access, Choice, schema};
+
+/// The port of SOCKS (IANA).
+const SOCKS_PORT: u16 = 1080;
+/// The port of DNS (RFC 1035 section 4.2).
+const DNS_PORT: u16 = 53;
+
+/// One word out of a fixed few.
+pub(super) fn choice<C: Choice>(typed: &str) -> Result<C, String> {
+    C::from_name(typed).ok_or_else(|| schema::unknown_value(typed, C::ALL.iter().map(|(name, _)| *name)))
+}
+
+/// A duration as people write it: "10s", "2h 4m", "500ms".
+pub(super) fn duration(typed: &str) -> Result<Duration, String> {
+    let bare_zero = typed.trim() == "0";
+    match humantime::parse_duration(typed) {
+        Ok(duration) if !bare_zero => Ok(duration),
+        _ => Err(with_nearest(
+            format!("{} is not a duration such as \"10s\", \"2h\" or \"500ms\"", quoted(typed)),
+            nearest_duration(typed),
+        )),
+    }
+}
+
+/// What a number with a wrong unit, or none, was probably meant to say; quoted.
+pub(super) fn nearest_duration(typed: &str) -> Option<String> {
+    const UNITS: &[(&str, &str)] = &[
+        ("us", "us"),
+        ("microseconds", "us"),
+        ("ms", "ms"),
+        ("milliseconds", "ms"),
+        ("s", "s"),
+        ("seconds", "s"),
+        ("m", "m"),
+        ("minutes", "m"),
+        ("h", "h"),
+        ("hours", "h"),
+        ("d", "d"),
+        ("days", "d"),
+    ];
+    let typed = typed.trim();
+    let digits = typed.find(|c: char| !c.is_ascii_digit()).unwrap_or(typed.len());
+    let (number, unit) = (&typed[..digits], typed[digits..].trim());
+    if number.is_empty() || number.len() > 9 {
+        return None;
+    }
+    let short = match unit {
+        "" => "s",
+        _ => {
+            let word = schema::nearest(unit, UNITS.iter().map(|(word, _)| *word))?;
+            UNITS.iter().find(|(long, _)| *long == word).map(|(_, short)| *short)?
+        }
+    };
+    Some(format!("\"{number}{short}\""))
+}
+
+/// The shortest text that gives this duration again.
+pub(super) fn duration_text(duration: Duration) -> String {
+    let nanos = duration.as_nanos();
+    match nanos {
+        0 => "0us".to_owned(),
+        _ if nanos.is_multiple_of(1_000_000_000) => format!("{}s", duration.as_secs()),
+        _ if nanos.is_multiple_of(1_000_000) => format!("{}ms", duration.as_millis()),
+        _ if nanos.is_multiple_of(1_000) => format!("{}us", duration.as_micros()),
+        _ => format!("{nanos}ns"),
+    }
+}
+
+/// An address and port to listen on; port 0 lets the kernel choose.
+pub(super) fn listen_address(typed: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = typed.parse().map_err(|_| {
+        let what = format!("{} is not an address and port such as \"127.0.0.1:1080\"", quoted(typed));
+        with_nearest(what, nearest_address(typed))
+    })?;
+    let ip = address.ip().to_canonical();
+    match ip.is_multicast() || ip == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) {
+        true => Err(format!("{} is not an address that one host can listen on", quoted(typed))),
+        false => Ok(address),
+    }
+}
+
+/// What an address without its port, brackets or digits was probably meant to say; quoted.
+fn nearest_address(typed: &str) -> Option<String> {
+    let typed = typed.trim();
+    if let Ok(address) = typed.parse::<SocketAddr>() {
+        return Some(format!("\"{address}\""));
+    }
+    let (host, port) = match typed.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>())) {
+        Some((host, Ok(port))) if host != ":" => (host, port),
+        _ if typed.parse::<u16>().is_ok() => ("localhost", typed.parse().ok()?),
+        _ => (typed, SOCKS_PORT),
+    };
+    let ip = match host.trim_matches(['[', ']']) {
+        "" | "localhost" => IpAddr::from([127, 0, 0, 1]),
+        "*" => IpAddr::from([0, 0, 0, 0]),
+        ip => ip.parse().ok()?,
+    };
+    Some(format!("\"{}\"", SocketAddr::new(ip, port)))
+}
+
+/// A DNS server's address, with or without a port.
+pub(super) fn dns_server(typed: &str) -> Result<SocketAddr, String> {
+    let bare = typed.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let address = typed
+        .parse::<SocketAddr>()
+        .or_else(|_| typed.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DNS_PORT)))
+        .or_else(|_| {
+            bare.unwrap_or_default().parse::<Ipv6Addr>().map(|ip| SocketAddr::new(ip.into(), DNS_PORT))
+        })
+        .map_err(|_| {
+            format!("{} is not an address such as \"192.0.2.53\" or \"[2001:db8::53]:53\"", quoted(typed))
+        })?;
+    let ip = address.ip().to_canonical();
+    if address.port() == 0 || ip.is_multicast() || ip.is_unspecified() {
+        return Err(format!("{} is not an address that one can ask", quoted(typed)));
+    }
+    Ok(address)
+}
+
+/// A block of addresses. Host bits must be zero: a block wider than it reads is a hole in the guard.
+pub(super) fn block(typed: &str) -> Result<IpNet, String> {
+    let example = |nearest| {
+        let what = format!("{} is not a block of addresses such as \"10.0.0.0/8\"", quoted(typed));
+        Err(with_nearest(what, nearest))
+    };
+    let Ok(net) = typed.parse::<IpNet>() else {
+        let single = typed.trim().parse::<IpAddr>().ok().map(IpNet::from);
+        return example(single.or_else(|| typed.trim().parse().ok()).map(|net| format!("\"{net}\"")));
+    };
+    if let (IpAddr::V4(ip), IpAddr::V6(_), 96..) = (net.addr().to_canonical(), net.addr(), net.prefix_len()) {
+        let plain = IpNet::new(IpAddr::V4(ip), net.prefix_len() - 96).ok().map(|net| net.trunc());
+        let what = format!("{} is an IPv4 block written as IPv6", quoted(typed));
+        return Err(with_nearest(what, plain.map(|net| format!("\"{net}\""))));
+    }
+    match net == net.trunc() {
+        true => Ok(net),
+        false => Err(with_nearest(
+            format!("{} has bits set beyond its prefix", quoted(typed)),
+            Some(format!("\"{}\"", net.trunc())),
+        )),
+    }
+}
+
+/// A path; a relative one starts at `base`.
+pub(super) fn path(typed: &str, base: &Path) -> Result<PathBuf, String> {
+    if typed.is_empty() || typed.contains('\0') {
+        return Err(format!("{} is not a path", quoted(typed)));
+    }
+    let joined = base.join(typed);
+    Ok(std::path::absolute(&joined).unwrap_or(joined))
+}
+
+/// Where access records go. A name that is all but one of the two words is taken for a slip, since
+/// what it would do otherwise, to create a file of that name, shows only later.
+pub(super) fn access(typed: &str, base: &Path) -> Result<Access, String> {
+    match typed {
+        "off" => return Ok(Access::Off),
+        "stdout" => return Ok(Access::Stdout),
+        _ => {}
+    }
+    let start: String = typed.chars().take(16).collect::<String>().to_lowercase();
+    let slip = ["off", "stdout"].into_iter().find(|word| strsim::osa_distance(&start, word) <= 1);
+    match slip {
+        Some(word) => {
+            let what = format!(
+                "{} is neither \"off\" nor \"stdout\"; a file is written as \"./NAME\"",
+                quoted(typed)
+            );
+            Err(with_nearest(what, Some(format!("\"{word}\""))))
+        }
+        None => path(typed, base).map(Access::Path),
+    }
+}
+
+fn with_nearest(what: String, nearest: Option<String>) -> String {
+    match nearest {
+        Some(nearest) => format!("{what}; did you mean {nearest}?"),
+        None => what,
+    }
+}

@@ -1,1 +1,27 @@
 //! Who a client is: the users file, verification and its cost.
+//!
+//! Nothing here knows a socket or reads a clock: `now` comes from the caller, verification runs on its
+//! own threads, and no password or hash leaves this module in a message or a `Debug` output.
+
+
+
+use std::sync::Arc;
+
+/// Who a session acts for, once its authentication method has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// Method `none` (RFC 1928 section 3, X'00'): nobody in particular.
+    Anonymous,
+    /// A user of the users file, by the name that stands there.
+    User(Arc<str>),
+}
+
+impl Identity {
+    /// The user's name, or `None` for an anonymous client.
+    pub fn user(&self) -> Option<&Arc<str>> {
+        match self {
+            Identity::Anonymous => None,
+            Identity::User(name) => Some(name),
+        }
+    }
+}

@@ -24,6 +24,60 @@ pub const LABEL_MAX: usize = 63;
 
 // ---- auth: users, caches, throttling
 
+/// Longest user name in bytes: RFC 1929 section 2 gives its length one octet.
+pub const USER_NAME_MAX: usize = 255;
+/// Longest password in bytes: RFC 1929 section 2 gives its length one octet.
+pub const PASSWORD_MAX: usize = 255;
+/// Largest users file in bytes: about half a million entries, read whole at start and at reload.
+pub const USERS_FILE_MAX: u64 = 64 << 20;
+/// Most memory in KiB that one argon2id hash may ask for: every verifier thread takes this much at
+/// once, so a mistyped or hostile parameter must not reach the machine's memory.
+pub const ARGON2_MEMORY_KIB_MAX: u32 = 256 << 10;
+/// Most memory times passes (KiB) of one argon2id hash: about two seconds of one CPU, so that a login
+/// that waits for another one still ends within the handshake deadline.
+pub const ARGON2_WORK_KIB_MAX: u64 = 2 << 20;
+/// Most lanes of one argon2id hash; the lanes are computed in sequence, so more only wastes memory.
+pub const ARGON2_LANES_MAX: u32 = 16;
+/// Shortest argon2id output in bytes: below this a wrong password could match by chance.
+pub const ARGON2_OUTPUT_MIN: usize = 16;
+/// Highest bcrypt cost (2 to this power rounds): about two seconds of one CPU, as for argon2id.
+pub const BCRYPT_COST_MAX: u32 = 15;
+/// Memory in KiB that `outflow user add` asks of argon2id (OWASP's recommendation: 19 MiB).
+pub const ARGON2_MEMORY_KIB: u32 = 19 << 10;
+/// Passes that `outflow user add` asks of argon2id (OWASP's recommendation with 19 MiB).
+pub const ARGON2_PASSES: u32 = 2;
+/// Lanes that `outflow user add` asks of argon2id (OWASP's recommendation with 19 MiB).
+pub const ARGON2_LANES: u32 = 1;
+/// Longest life of a refusal in the cache of verified credentials: long enough to answer a client
+/// that repeats itself, short enough that a password just set is soon accepted.
+pub const REFUSED_TTL: Duration = Duration::from_secs(10);
+/// Delay of the failure reply after the first recent failure of a source.
+pub const FAILURE_DELAY_BASE: Duration = Duration::from_millis(250);
+/// Longest delay of a failure reply: the client still reads the reply before its handshake deadline.
+pub const FAILURE_DELAY_MAX: Duration = Duration::from_secs(3);
+/// Time after which one failure of a source is forgotten.
+pub const FAILURE_DECAY: Duration = Duration::from_secs(30);
+/// Most failures that are counted of one source: doubling has passed the longest delay by then, and
+/// a source that stops is forgotten within five minutes.
+pub const FAILURE_COUNT_MAX: u32 = 10;
+/// Sources that a full failure table looks at for one to forget, a bound on the cost of one failure.
+pub const FAILURE_EVICTION_STEPS: usize = 8;
+/// Most threads of one verifier: each may hold `ARGON2_MEMORY_KIB_MAX` of memory.
+pub const VERIFIER_POOL_MAX: usize = 64;
+/// Logins that wait for or are in verification in all; more are handed back to the worker.
+pub const VERIFY_JOBS_MAX: usize = 16_384;
+/// Distinct logins of one source that wait for verification; more are handed back to the worker. At
+/// 25 ms each (argon2id, 19 MiB) one thread is done with them before the handshake deadline, so what
+/// is admitted is worth its cost.
+pub const VERIFY_JOBS_PER_SOURCE_MAX: usize = 256;
+/// Logins of one source that wait for verification, those that share one included; more are handed
+/// back to the worker. A client that opens this many sessions at once pays for one verification, and
+/// one that repeats a wrong password cannot fill what all sources share.
+pub const VERIFY_SHARED_PER_SOURCE_MAX: usize = 2_048;
+/// Counters that hold the number of waiting logins by source; sources that meet in one share its
+/// bound, which is why there are many more of them than sources that fill theirs.
+pub const VERIFY_SOURCE_COUNTERS: usize = 4_096;
+
 // ---- dns: queries, cache
 
 /// Names that one worker asks servers about at the same time; later ones wait their turn. At 20 ms a
@@ -166,3 +220,8 @@ const _: () = assert!(SCRATCH_BYTES <= PUMP_BYTES_MAX);
 const _: () = assert!(PROMOTE_READ_BYTES <= SCRATCH_BYTES, "a full read must count as large");
 const _: () = assert!(DEMOTE_MOVE_BYTES < PROMOTE_READ_BYTES, "no half may flap between its engines");
 const _: () = assert!(PIPES_POOLED_MAX <= PIPES_LENT_MAX);
+const _: () = assert!(VERIFY_JOBS_PER_SOURCE_MAX <= VERIFY_SHARED_PER_SOURCE_MAX);
+const _: () = assert!(VERIFY_SHARED_PER_SOURCE_MAX * 8 <= VERIFY_JOBS_MAX);
+const _: () = assert!(FAILURE_DELAY_BASE.as_millis() << FAILURE_COUNT_MAX >= FAILURE_DELAY_MAX.as_millis());
+const _: () = assert!(ARGON2_MEMORY_KIB <= ARGON2_MEMORY_KIB_MAX);
+const _: () = assert!(ARGON2_MEMORY_KIB as u64 * ARGON2_PASSES as u64 <= ARGON2_WORK_KIB_MAX);

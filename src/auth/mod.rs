@@ -3,9 +3,11 @@
 //! Nothing here knows a socket or reads a clock: `now` comes from the caller, verification runs on its
 //! own threads, and no password or hash leaves this module in a message or a `Debug` output.
 
+mod cache;
 mod source;
 mod throttle;
 
+pub use cache::VerifiedCache;
 pub use throttle::Throttle;
 
 use std::sync::Arc;

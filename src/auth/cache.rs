@@ -1,0 +1,247 @@
+//! The verdicts of recent verifications, so that a user with many sessions pays for one argon2id.
+//!
+//! It holds no credentials: entries are found by a keyed MAC (BLAKE2s, RFC 7693) of them, under a
+//! random key that never leaves the cache. One per worker, no lock.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use blake2::Blake2sMac256;
+use blake2::digest::{FixedOutput, KeyInit, Update};
+use zeroize::Zeroizing;
+
+use super::Identity;
+use crate::limits::REFUSED_TTL;
+
+/// Credentials as the cache knows them. Whoever lacks the key can neither compute nor choose one, so
+/// the table's lookup may compare it in the ordinary way.
+type Tag = [u8; 32];
+
+/// A worker's cache of verified credentials.
+pub struct VerifiedCache {
+    key: Zeroizing<[u8; 32]>,
+    good: Table<Identity>,
+    bad: Table<()>,
+}
+
+impl VerifiedCache {
+    /// A cache that keeps up to `capacity` accepted and as many refused credentials, accepted ones for
+    /// `ttl` after they were verified, refused ones for `limits::REFUSED_TTL` if that is shorter.
+    pub fn new(capacity: usize, ttl: Duration) -> VerifiedCache {
+        VerifiedCache {
+            key: Zeroizing::new(rand::random()),
+            good: Table::new(capacity, ttl),
+            bad: Table::new(capacity, ttl.min(REFUSED_TTL)),
+        }
+    }
+
+    /// The verdict on these credentials: `Some(Some(_))` accepted, `Some(None)` refused, `None` unknown.
+    pub fn get(&mut self, user: &[u8], password: &[u8], now: Instant) -> Option<Option<Identity>> {
+        let tag = self.tag(user, password);
+        match self.good.get(&tag, now) {
+            Some(identity) => Some(Some(identity)),
+            None => self.bad.get(&tag, now).map(|()| None),
+        }
+    }
+
+    /// Keeps the verdict of a verification that ended at `now`. A verdict that is still kept is not
+    /// prolonged: credentials are verified anew once in every ttl.
+    pub fn insert(&mut self, user: &[u8], password: &[u8], verdict: Option<Identity>, now: Instant) {
+        let tag = self.tag(user, password);
+        match verdict {
+            Some(identity) => {
+                self.bad.remove(&tag);
+                self.good.insert(tag, identity, now);
+            }
+            None => {
+                self.good.remove(&tag);
+                self.bad.insert(tag, (), now);
+            }
+        }
+    }
+
+    /// Forgets everything, for when the users file has changed.
+    pub fn clear(&mut self) {
+        self.good.clear();
+        self.bad.clear();
+    }
+
+    fn tag(&self, user: &[u8], password: &[u8]) -> Tag {
+        let mut mac = Blake2sMac256::new((&*self.key).into());
+        // Lengths first: "ab" with "c" is not "a" with "bc".
+        for part in [user, password] {
+            mac.update(&(part.len() as u64).to_le_bytes());
+            mac.update(part);
+        }
+        mac.finalize_fixed().into()
+    }
+}
+
+impl fmt::Debug for VerifiedCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifiedCache")
+            .field("good", &self.good.entries.len())
+            .field("bad", &self.bad.entries.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A bounded table whose entries live equally long, so that the oldest is also the first to expire.
+struct Table<V> {
+    capacity: usize,
+    ttl: Duration,
+    entries: HashMap<Tag, Entry<V>>,
+    /// Insertions in order of time; one whose entry has since gone or is a younger one counts for nothing.
+    order: VecDeque<(Tag, u64)>,
+    serial: u64,
+}
+
+struct Entry<V> {
+    value: V,
+    serial: u64,
+    since: Instant,
+}
+
+impl<V: Clone> Table<V> {
+    fn new(capacity: usize, ttl: Duration) -> Table<V> {
+        Table { capacity, ttl, entries: HashMap::new(), order: VecDeque::new(), serial: 0 }
+    }
+
+    fn get(&mut self, tag: &Tag, now: Instant) -> Option<V> {
+        let entry = self.entries.get(tag)?;
+        if now.saturating_duration_since(entry.since) < self.ttl {
+            return Some(entry.value.clone());
+        }
+        self.entries.remove(tag);
+        None
+    }
+
+    fn insert(&mut self, tag: Tag, value: V, now: Instant) {
+        if self.capacity == 0 || self.get(&tag, now).is_some() {
+            return;
+        }
+        while self.order.len() >= self.capacity {
+            self.forget_oldest();
+        }
+        self.serial += 1;
+        self.order.push_back((tag, self.serial));
+        self.entries.insert(tag, Entry { value, serial: self.serial, since: now });
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((tag, serial)) = self.order.pop_front()
+            && self.entries.get(&tag).is_some_and(|entry| entry.serial == serial)
+        {
+            self.entries.remove(&tag);
+        }
+    }
+
+    fn remove(&mut self, tag: &Tag) {
+        self.entries.remove(tag);
+    }
+
+    fn clear(&mut self) {
+        self.entries.clear();
+        self.order.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TTL: Duration = Duration::from_secs(60);
+
+    fn id(name: &str) -> Option<Identity> {
+        Some(Identity::User(name.into()))
+    }
+
+    #[test]
+    fn keeps_both_verdicts_and_tells_the_boundary_of_user_and_password() {
+        let now = Instant::now();
+        let mut cache = VerifiedCache::new(8, TTL);
+        assert_eq!(cache.get(b"ab", b"c", now), None);
+        cache.insert(b"ab", b"c", id("ab"), now);
+        cache.insert(b"ab", b"d", None, now);
+        assert_eq!(cache.get(b"ab", b"c", now), Some(id("ab")));
+        assert_eq!(cache.get(b"ab", b"d", now), Some(None));
+        for (user, password) in [(&b"a"[..], &b"bc"[..]), (b"abc", b""), (b"", b"abc"), (b"ab", b"c\0")] {
+            assert_eq!(cache.get(user, password, now), None);
+        }
+    }
+
+    #[test]
+    fn the_key_differs_from_cache_to_cache() {
+        let (one, two) = (VerifiedCache::new(8, TTL), VerifiedCache::new(8, TTL));
+        assert_ne!(one.tag(b"alice", b"pw"), two.tag(b"alice", b"pw"));
+        assert_eq!(one.tag(b"alice", b"pw"), one.tag(b"alice", b"pw"));
+    }
+
+    #[test]
+    fn an_accepted_login_expires_after_its_ttl_however_often_it_is_used() {
+        let now = Instant::now();
+        let mut cache = VerifiedCache::new(8, TTL);
+        cache.insert(b"alice", b"pw", id("alice"), now);
+        let last = now + TTL - Duration::from_nanos(1);
+        assert_eq!(cache.get(b"alice", b"pw", last), Some(id("alice")));
+        cache.insert(b"alice", b"pw", id("alice"), last);
+        assert_eq!(cache.get(b"alice", b"pw", now + TTL), None);
+        cache.insert(b"alice", b"pw", id("alice"), now + TTL);
+        assert_eq!(cache.get(b"alice", b"pw", now + TTL), Some(id("alice")));
+    }
+
+    #[test]
+    fn a_refusal_expires_sooner_and_never_later() {
+        let now = Instant::now();
+        let mut cache = VerifiedCache::new(8, TTL);
+        cache.insert(b"alice", b"no", None, now);
+        assert_eq!(cache.get(b"alice", b"no", now + REFUSED_TTL), None);
+        let mut short = VerifiedCache::new(8, Duration::from_secs(1));
+        short.insert(b"alice", b"no", None, now);
+        assert_eq!(short.get(b"alice", b"no", now + Duration::from_secs(1)), None);
+    }
+
+    #[test]
+    fn refusals_push_out_refusals_alone() {
+        let now = Instant::now();
+        let mut cache = VerifiedCache::new(100, TTL);
+        for n in 0..100_u32 {
+            cache.insert(b"good", &n.to_le_bytes(), id("good"), now);
+        }
+        for n in 0..10_000_u32 {
+            cache.insert(b"bad", &n.to_le_bytes(), None, now);
+        }
+        assert_eq!(
+            (cache.good.entries.len(), cache.bad.entries.len(), cache.bad.order.len()),
+            (100, 100, 100)
+        );
+        assert!((0..100_u32).all(|n| cache.get(b"good", &n.to_le_bytes(), now) == Some(id("good"))));
+        assert_eq!(cache.get(b"bad", &9_999_u32.to_le_bytes(), now), Some(None));
+        assert_eq!(cache.get(b"bad", &0_u32.to_le_bytes(), now), None);
+    }
+
+    #[test]
+    fn a_changed_verdict_replaces_the_old_one_and_stays_bounded() {
+        let now = Instant::now();
+        let mut cache = VerifiedCache::new(4, TTL);
+        for _ in 0..1_000 {
+            cache.insert(b"alice", b"pw", None, now);
+            assert_eq!(cache.get(b"alice", b"pw", now), Some(None));
+            cache.insert(b"alice", b"pw", id("alice"), now);
+            assert_eq!(cache.get(b"alice", b"pw", now), Some(id("alice")));
+        }
+        assert!(cache.good.order.len() <= 4 && cache.bad.order.len() <= 4);
+        cache.clear();
+        assert_eq!(cache.get(b"alice", b"pw", now), None);
+    }
+
+    #[test]
+    fn no_capacity_keeps_nothing_and_debug_shows_counts() {
+        let now = Instant::now();
+        let mut cache = VerifiedCache::new(0, TTL);
+        cache.insert(b"alice", b"pw", id("alice"), now);
+        assert_eq!(cache.get(b"alice", b"pw", now), None);
+        assert_eq!(format!("{cache:?}"), "VerifiedCache { good: 0, bad: 0, .. }");
+    }
+}

@@ -4,11 +4,14 @@
 //! own threads, and no password or hash leaves this module in a message or a `Debug` output.
 
 mod cache;
+mod secret;
 mod source;
 mod throttle;
+mod users;
 
 pub use cache::VerifiedCache;
 pub use throttle::Throttle;
+pub use users::{NameError, Users, UsersError, check_name};
 
 use std::sync::Arc;
 

@@ -1,0 +1,231 @@
+//! The users file: `NAME:HASH` lines, read once, then asked who a pair of credentials belongs to.
+//!
+//! A whole file is taken or refused: one bad line is an error that names file and line, never the hash.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::Identity;
+use super::secret::{Secret, SecretError, Work};
+use crate::limits::{USER_NAME_MAX, USERS_FILE_MAX};
+
+/// The users of one file, immutable.
+#[derive(Debug)]
+pub struct Users {
+    by_name: HashMap<Arc<str>, Secret>,
+    /// What a login of an unknown user is compared with: as costly as the costliest of the file.
+    unknown: Secret,
+}
+
+impl Users {
+    /// Reads the users file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be read, is larger than `limits::USERS_FILE_MAX`, is not UTF-8, or as
+    /// [`Users::parse`] does.
+    pub fn load(path: &Path) -> Result<Users, UsersError> {
+        let bytes = read_file(path).map_err(|error| UsersError::new(path, None, Cause::Read(error)))?;
+        match std::str::from_utf8(&bytes) {
+            Ok(text) => Users::parse(text, path),
+            Err(error) => {
+                let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+                Err(UsersError::new(path, Some(line), Cause::NotUtf8))
+            }
+        }
+    }
+
+    /// Reads the text of a users file: one `NAME:HASH` a line, blank lines and lines that begin with
+    /// `#` aside. HASH is an argon2id PHC string or bcrypt as htpasswd -B writes it. `origin` is the
+    /// file that errors name.
+    ///
+    /// # Errors
+    ///
+    /// Fails on a line without a colon, a name that [`check_name`] refuses, a name given twice, a hash
+    /// of another format, and a hash whose parameters are outside of `limits`.
+    pub fn parse(text: &str, origin: &Path) -> Result<Users, UsersError> {
+        let mut by_name = HashMap::new();
+        let mut first_lines: HashMap<Arc<str>, usize> = HashMap::new();
+        for (line, name, hash) in entries(text) {
+            let fail = |cause| UsersError::new(origin, Some(line), cause);
+            let hash = hash.ok_or_else(|| fail(Cause::NoColon))?;
+            check_name(name).map_err(|error| fail(Cause::Name(error)))?;
+            let name: Arc<str> = name.into();
+            if let Some(&first) = first_lines.get(&name) {
+                return Err(fail(Cause::Duplicate { name, first }));
+            }
+            let secret =
+                Secret::parse(hash).map_err(|error| fail(Cause::Hash { name: Arc::clone(&name), error }))?;
+            first_lines.insert(Arc::clone(&name), line);
+            by_name.insert(name, secret);
+        }
+        let costliest = by_name.values().map(Secret::work).max_by_key(|work| work.estimate_us());
+        Ok(Users { by_name, unknown: Secret::dummy(costliest.unwrap_or_else(Work::default)) })
+    }
+
+    /// Whose credentials these are: exactly this user with exactly this password, or `None`.
+    ///
+    /// Slow on purpose: it computes the user's hash, and for an unknown user (or an empty password,
+    /// which RFC 1929 cannot carry) the same work against a hash that stands for nothing. Names
+    /// are not secret, so their lookup need not be constant in time; comparing the hashes is.
+    pub fn verify(&self, user: &[u8], password: &[u8]) -> Option<Identity> {
+        let known = std::str::from_utf8(user).ok().and_then(|name| self.by_name.get_key_value(name));
+        let secret = known.map_or(&self.unknown, |(_, secret)| secret);
+        let matches = secret.matches(password) & !password.is_empty();
+        known.filter(|_| matches).map(|(name, _)| Identity::User(Arc::clone(name)))
+    }
+
+    /// How many users there are.
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// Whether there is no user at all.
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+}
+
+/// The lines that hold an entry: line number from 1, name, and the hash unless the colon is missing.
+pub(super) fn entries(text: &str) -> impl Iterator<Item = (usize, &str, Option<&str>)> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#')).map(
+        |(index, line)| match line.split_once(':') {
+            Some((name, hash)) => (index + 1, name, Some(hash.trim_end())),
+            None => (index + 1, line, None),
+        },
+    )
+}
+
+/// The bytes of a users file, wiped when dropped.
+pub(super) fn read_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let file = File::open(path)?;
+    // Room for all of it at once: a buffer that grows leaves copies behind.
+    let room = usize::try_from(file.metadata()?.len().min(USERS_FILE_MAX)).unwrap_or(0);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room + 1));
+    file.take(USERS_FILE_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > USERS_FILE_MAX {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 64 MiB"));
+    }
+    Ok(bytes)
+}
+
+/// Whether `name` can stand in a users file and in a login (RFC 1929 section 2: 1 to 255 bytes).
+///
+/// # Errors
+///
+/// Refuses a name that is empty, longer than 255 bytes, begins with `#`, begins or ends with white
+/// space, or holds a colon or a control character: the file could not hold it, or nobody could see it.
+pub fn check_name(name: &str) -> Result<(), NameError> {
+    if name.is_empty() {
+        Err(NameError::Empty)
+    } else if name.len() > USER_NAME_MAX {
+        Err(NameError::TooLong(name.len()))
+    } else if name.contains(':') {
+        Err(NameError::Colon)
+    } else if name.chars().any(char::is_control) {
+        Err(NameError::Control)
+    } else if name.starts_with('#') || name.trim() != name {
+        Err(NameError::Edge)
+    } else {
+        Ok(())
+    }
+}
+
+/// Why a user name is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameError {
+    /// No name at all.
+    Empty,
+    /// Longer than 255 bytes; holds its length in bytes.
+    TooLong(usize),
+    /// A colon, which ends the name in the file.
+    Colon,
+    /// A control character.
+    Control,
+    /// Begins with `#`, or begins or ends with white space.
+    Edge,
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NameError::Empty => f.write_str("the user name is empty"),
+            NameError::TooLong(length) => {
+                write!(f, "the user name has {length} bytes, at most 255 can be sent")
+            }
+            NameError::Colon => f.write_str("the user name holds a colon"),
+            NameError::Control => f.write_str("the user name holds a control character"),
+            NameError::Edge => f.write_str("the user name begins with # or has white space at an end"),
+        }
+    }
+}
+
+impl Error for NameError {}
+
+/// Why a users file is refused: names the file and the line, never a hash.
+#[derive(Debug)]
+pub struct UsersError {
+    path: PathBuf,
+    line: Option<usize>,
+    cause: Cause,
+}
+
+#[derive(Debug)]
+enum Cause {
+    Read(io::Error),
+    NotUtf8,
+    NoColon,
+    Name(NameError),
+    Duplicate { name: Arc<str>, first: usize },
+    Hash { name: Arc<str>, error: SecretError },
+}
+
+impl UsersError {
+    fn new(path: &Path, line: Option<usize>, cause: Cause) -> UsersError {
+        UsersError { path: path.to_owned(), line, cause }
+    }
+
+    /// The line at fault, from 1, or `None` if the file could not be read.
+    pub fn line(&self) -> Option<usize> {
+        self.line
+    }
+}
+
+impl fmt::Display for UsersError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.path.display())?;
+        if let Some(line) = self.line {
+            write!(f, "{line}:")?;
+        }
+        match &self.cause {
+            Cause::Read(error) => write!(f, " cannot read the users file: {error}"),
+            Cause::NotUtf8 => f.write_str(" not UTF-8"),
+            Cause::NoColon => f.write_str(" expected NAME:HASH"),
+            Cause::Name(error) => write!(f, " {error}"),
+            Cause::Duplicate { name, first } => write!(f, " user {name:?} stands on line {first} already"),
+            Cause::Hash { name, error } => write!(f, " user {name:?}: {error}"),
+        }
+    }
+}
+
+impl Error for UsersError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.cause {
+            Cause::Read(error) => Some(error),
+            Cause::Name(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "users_tests.rs"]
+mod tests;

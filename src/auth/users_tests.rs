@@ -1,0 +1,193 @@
+use super::*;
+use crate::auth::secret::count;
+
+/// "password", from the reference implementation's tests.
+const ARGON2ID: &str = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+/// "myPassword", from the Apache documentation's htpasswd example.
+const HTPASSWD: &str = "$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC";
+
+fn parse(text: &str) -> Users {
+    Users::parse(text, Path::new("users.passwd")).unwrap()
+}
+
+fn refusal(text: &str) -> String {
+    Users::parse(text, Path::new("users.passwd")).unwrap_err().to_string()
+}
+
+/// A users file of two users, one of each kind, both with `password` at the lowest cost.
+fn both_kinds(password: &[u8]) -> Users {
+    let params = argon2::Params::new(8, 1, 1, None).unwrap();
+    let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+    let phc = argon2::PasswordHasher::hash_password(&argon2, password).unwrap();
+    let bcrypt = bcrypt::hash_with_salt(password, 4, [7; 16]).unwrap();
+    parse(&format!("argon:{phc}\nbcrypt:{bcrypt}\n"))
+}
+
+fn user(name: &str) -> Option<Identity> {
+    Some(Identity::User(name.into()))
+}
+
+#[test]
+fn reads_fixed_hashes_of_both_kinds_between_comments_and_blank_lines() {
+    let users =
+        parse(&format!("\u{feff}# who may pass\r\n\r\nalice:{ARGON2ID}\r\n  \nmy Näme:{HTPASSWD}  \n"));
+    assert_eq!(users.len(), 2);
+    assert_eq!(users.verify(b"alice", b"password"), user("alice"));
+    assert_eq!(users.verify("my Näme".as_bytes(), b"myPassword"), user("my Näme"));
+    assert_eq!(users.verify(b"alice", b"myPassword"), None);
+    assert_eq!(users.verify(b"Alice", b"password"), None);
+}
+
+/// HAZARDS 4.
+#[test]
+fn only_the_exact_password_matches() {
+    let right = b"correct horse";
+    let users = both_kinds(right);
+    let mut one_off = right.to_vec();
+    one_off[4] ^= 1;
+    let wrong: [&[u8]; 13] = [
+        b"",
+        b"c",
+        b"correct hors",
+        b"orrect horse",
+        b"correct horsee",
+        b" correct horse",
+        b"Correct horse",
+        &one_off,
+        b"correct horse\0",
+        b"correct horse\0correct horse",
+        b"correct\0horse",
+        b"correct horse\xff",
+        &[b'x'; 255],
+    ];
+    for name in ["argon", "bcrypt"] {
+        assert_eq!(users.verify(name.as_bytes(), right), user(name));
+        for password in wrong {
+            assert_eq!(users.verify(name.as_bytes(), password), None, "{name} {password:?}");
+        }
+    }
+}
+
+/// HAZARDS 4: the name is compared as exactly as the password.
+#[test]
+fn only_the_exact_name_matches() {
+    let users = both_kinds(b"pw");
+    for name in
+        [&b""[..], b"argo", b"rgon", b"argonn", b"argon\0", b"ARGON", b"argon ", b"\xff\xfe", &[b'a'; 255]]
+    {
+        assert_eq!(users.verify(name, b"pw"), None, "{name:?}");
+    }
+}
+
+/// HAZARDS 4: what argon2id can hold it tells apart in full.
+#[test]
+fn argon2id_takes_255_bytes_nul_and_other_than_utf8() {
+    let mut long = [b'p'; 255];
+    for right in [&[0xff, 0xfe, 0x80][..], b"a\0b", &long.clone()] {
+        assert_eq!(both_kinds(right).verify(b"argon", right), user("argon"), "{right:?}");
+    }
+    let users = both_kinds(&long);
+    assert_eq!(users.verify(b"argon", &long[..254]), None);
+    long[254] = b'q';
+    assert_eq!(users.verify(b"argon", &long), None);
+    assert_eq!(both_kinds(b"a\0b").verify(b"argon", b"a\0c"), None);
+    assert_eq!(both_kinds(b"a\0b").verify(b"argon", b"a"), None);
+}
+
+#[test]
+fn bcrypt_never_matches_by_truncation() {
+    let long = [b'p'; 255];
+    // bcrypt computes one hash for all of these.
+    assert_eq!(both_kinds(&long[..72]).verify(b"bcrypt", &long[..72]), user("bcrypt"));
+    assert_eq!(both_kinds(&long[..71]).verify(b"bcrypt", &long[..72]), None);
+    for hashed in [72, 73, 255] {
+        let users = both_kinds(&long[..hashed]);
+        for sent in [73, 74, 255] {
+            assert_eq!(users.verify(b"bcrypt", &long[..sent]), None, "{hashed} {sent}");
+        }
+    }
+    assert_eq!(both_kinds(b"a").verify(b"bcrypt", b"a\0a"), None);
+    assert_eq!(both_kinds(b"a").verify(b"bcrypt", b"a\0"), None);
+    assert_eq!(both_kinds(b"\xff\xa3").verify(b"bcrypt", b"\xff\xa3"), user("bcrypt"));
+    assert_eq!(both_kinds(b"\xff\xa3").verify(b"bcrypt", b"\xff\xa4"), None);
+}
+
+#[test]
+fn every_login_does_one_comparison_and_an_unknown_user_the_costliest() {
+    let argon2id = Work::Argon2id { memory_kib: 256, passes: 2, lanes: 1, output: 32 };
+    let only_argon2id = parse(&format!("alice:{ARGON2ID}"));
+    let both = parse(&format!("alice:{ARGON2ID}\nbob:{HTPASSWD}"));
+    let long = [b'p'; 255];
+    count::take();
+    for password in [&b"password"[..], b"wrong", b"", b"a\0b", &long] {
+        for (users, name, work) in [
+            (&only_argon2id, &b"alice"[..], argon2id),
+            (&only_argon2id, b"nobody", argon2id),
+            (&only_argon2id, b"\xff", argon2id),
+            (&both, b"bob", Work::Bcrypt { cost: 5 }),
+            (&both, b"nobody", Work::Bcrypt { cost: 5 }),
+            (&both, b"", Work::Bcrypt { cost: 5 }),
+        ] {
+            users.verify(name, password);
+            assert_eq!(count::take(), [work], "{name:?} {password:?}");
+        }
+    }
+    assert_eq!(parse("").unknown.work(), Work::default());
+}
+
+#[test]
+fn errors_name_file_and_line_and_no_hash() {
+    let cases = [
+        (
+            format!("alice:{ARGON2ID}\n\nalice:{HTPASSWD}"),
+            "users.passwd:3: user \"alice\" stands on line 1 already",
+        ),
+        ("# x\nalice".into(), "users.passwd:2: expected NAME:HASH"),
+        (format!(":{HTPASSWD}"), "users.passwd:1: the user name is empty"),
+        (format!("a\tb:{HTPASSWD}"), "users.passwd:1: the user name holds a control character"),
+        (
+            format!(" a:{HTPASSWD}"),
+            "users.passwd:1: the user name begins with # or has white space at an end",
+        ),
+        (
+            format!("{}:{HTPASSWD}", "n".repeat(256)),
+            "users.passwd:1: the user name has 256 bytes, at most 255 can be sent",
+        ),
+        (
+            "bob:$argon2id$v=19$m=4194304,t=1,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4"
+                .into(),
+            "users.passwd:1: user \"bob\": this hash asks for too much or too little: argon2id memory (m) is over 256 MiB",
+        ),
+        (
+            "bob:hunter2".into(),
+            "users.passwd:1: user \"bob\": plain text (or DES crypt) is not accepted: use an argon2id PHC string or \
+             bcrypt (htpasswd -B)",
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(refusal(&text), expected);
+    }
+    assert!(Users::parse(&format!("{}:{HTPASSWD}", "n".repeat(255)), Path::new("f")).is_ok());
+}
+
+#[test]
+fn load_names_the_line_that_is_not_utf8_and_the_file_that_is_absent() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("users");
+    std::fs::write(&path, [b"alice:", HTPASSWD.as_bytes(), b"\nb\xff:", HTPASSWD.as_bytes()].concat())
+        .unwrap();
+    let error = Users::load(&path).unwrap_err();
+    assert_eq!((error.line(), error.to_string().contains(":2: not UTF-8")), (Some(2), true), "{error}");
+
+    std::fs::write(&path, format!("alice:{HTPASSWD}\n")).unwrap();
+    assert_eq!(Users::load(&path).unwrap().verify(b"alice", b"myPassword"), user("alice"));
+
+    let error = Users::load(&dir.path().join("absent")).unwrap_err();
+    assert!(error.to_string().contains("absent: cannot read the users file"), "{error}");
+}
+
+#[test]
+fn debug_shows_no_hash() {
+    let text = format!("{:?}", parse(&format!("alice:{ARGON2ID}\nbob:{HTPASSWD}")));
+    assert!(!text.contains("nf65EO") && !text.contains("c4WoM") && !text.contains("c29tZXNhbHQ"), "{text}");
+}

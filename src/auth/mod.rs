@@ -4,12 +4,14 @@
 //! own threads, and no password or hash leaves this module in a message or a `Debug` output.
 
 mod cache;
+mod edit;
 mod secret;
 mod source;
 mod throttle;
 mod users;
 
 pub use cache::VerifiedCache;
+pub use edit::{EditError, check_password, hash_password, remove_user, set_user};
 pub use throttle::Throttle;
 pub use users::{NameError, Users, UsersError, check_name};
 

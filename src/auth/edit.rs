@@ -1,0 +1,312 @@
+//! Changes to a users file: one entry is set or removed, every other line stays as it was, and a
+//! reader sees the old file or the new one, never a part.
+
+use std::error::Error;
+use std::fmt;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
+use zeroize::Zeroizing;
+
+use super::users::{NameError, check_name, entries, read_file};
+use crate::limits::{ARGON2_LANES, ARGON2_MEMORY_KIB, ARGON2_PASSES, PASSWORD_MAX};
+
+/// Mode of a users file that did not exist before: hashes are for their owner's eyes.
+const NEW_FILE_MODE: u32 = 0o600;
+
+/// Why a users file could not be changed.
+#[derive(Debug)]
+pub enum EditError {
+    /// The name cannot stand in a users file.
+    Name(NameError),
+    /// The password is empty, which RFC 1929 section 2 cannot carry.
+    PasswordEmpty,
+    /// The password is longer than the 255 bytes that RFC 1929 section 2 can carry.
+    PasswordTooLong,
+    /// The password could not be hashed: argon2id had not the memory, or the system no random salt.
+    Hash,
+    /// The file is not UTF-8.
+    NotUtf8,
+    /// The file has no entry of that name.
+    Absent,
+    /// The file could not be read or written.
+    File(io::Error),
+}
+
+impl fmt::Display for EditError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EditError::Name(error) => error.fmt(f),
+            EditError::PasswordEmpty => f.write_str("the password is empty"),
+            EditError::PasswordTooLong => f.write_str("the password has more than 255 bytes"),
+            EditError::Hash => f.write_str("the password could not be hashed"),
+            EditError::NotUtf8 => f.write_str("the users file is not UTF-8"),
+            EditError::Absent => f.write_str("no such user in the users file"),
+            EditError::File(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for EditError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            EditError::Name(error) => Some(error),
+            EditError::File(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for EditError {
+    fn from(error: io::Error) -> EditError {
+        EditError::File(error)
+    }
+}
+
+/// Whether a client can send this password: 1 to 255 bytes (RFC 1929 section 2).
+///
+/// # Errors
+///
+/// `PasswordEmpty` or `PasswordTooLong`.
+pub fn check_password(password: &[u8]) -> Result<(), EditError> {
+    match password.len() {
+        0 => Err(EditError::PasswordEmpty),
+        1..=PASSWORD_MAX => Ok(()),
+        _ => Err(EditError::PasswordTooLong),
+    }
+}
+
+/// Hashes a password with argon2id, a random salt and the parameters of `limits` (OWASP: 19 MiB, two
+/// passes, one lane), as a PHC string.
+///
+/// # Errors
+///
+/// As [`check_password`], or `Hash`.
+pub fn hash_password(password: &[u8]) -> Result<Zeroizing<String>, EditError> {
+    check_password(password)?;
+    let params =
+        Params::new(ARGON2_MEMORY_KIB, ARGON2_PASSES, ARGON2_LANES, None).map_err(|_| EditError::Hash)?;
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let hash = argon2.hash_password(password).map_err(|_| EditError::Hash)?;
+    Ok(Zeroizing::new(hash.to_string()))
+}
+
+/// Gives user `name` the hash `hash` in the users file: replaces the entry where it stands, appends
+/// one otherwise, creates the file (mode 0600) if there is none. Returns whether an entry was replaced.
+///
+/// # Errors
+///
+/// `Name`, `NotUtf8` or `File`; the file is then as it was.
+pub fn set_user(file: &Path, name: &str, hash: &str) -> Result<bool, EditError> {
+    check_name(name).map_err(EditError::Name)?;
+    let (text, replaced) = with_user(&read(file, true)?, name, hash);
+    replace(file, text.as_bytes())?;
+    Ok(replaced)
+}
+
+/// Removes user `name` from the users file.
+///
+/// # Errors
+///
+/// `Name`, `Absent`, `NotUtf8` or `File`; the file is then as it was.
+pub fn remove_user(file: &Path, name: &str) -> Result<(), EditError> {
+    check_name(name).map_err(EditError::Name)?;
+    let text = without_user(&read(file, false)?, name).ok_or(EditError::Absent)?;
+    replace(file, text.as_bytes())?;
+    Ok(())
+}
+
+/// The text with `name`'s entry set, and whether there was one. Of several, the first place stays.
+fn with_user(text: &str, name: &str, hash: &str) -> (Zeroizing<String>, bool) {
+    let old = lines_of(text, name);
+    let mut out = Zeroizing::new(String::with_capacity(text.len() + name.len() + hash.len() + 3));
+    let entry = [name, ":", hash, "\n"];
+    for (index, line) in text.lines().enumerate() {
+        if old.first() == Some(&index) {
+            out.extend(entry);
+        } else if !old.contains(&index) {
+            out.extend([line, "\n"]);
+        }
+    }
+    if old.is_empty() {
+        out.extend(entry);
+    }
+    (out, !old.is_empty())
+}
+
+/// The text without `name`'s entries, or `None` if there are none.
+fn without_user(text: &str, name: &str) -> Option<Zeroizing<String>> {
+    let old = lines_of(text, name);
+    if old.is_empty() {
+        return None;
+    }
+    let mut out = Zeroizing::new(String::with_capacity(text.len() + 1));
+    for (_, line) in text.lines().enumerate().filter(|(index, _)| !old.contains(index)) {
+        out.extend([line, "\n"]);
+    }
+    Some(out)
+}
+
+/// The lines, from 0, that hold an entry of `name`.
+fn lines_of(text: &str, name: &str) -> Vec<usize> {
+    entries(text)
+        .filter(|(_, found, hash)| *found == name && hash.is_some())
+        .map(|(line, ..)| line - 1)
+        .collect()
+}
+
+fn read(file: &Path, may_be_absent: bool) -> Result<Zeroizing<String>, EditError> {
+    let bytes = match read_file(file) {
+        Ok(bytes) => bytes,
+        Err(error) if may_be_absent && error.kind() == io::ErrorKind::NotFound => Zeroizing::default(),
+        Err(error) => return Err(error.into()),
+    };
+    let text = std::str::from_utf8(&bytes).map_err(|_| EditError::NotUtf8)?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// Puts `contents` in the place of `file` in one step that survives a crash, with the old file's mode
+/// and owner. A symbolic link stays one: the file it names is replaced.
+fn replace(file: &Path, contents: &[u8]) -> io::Result<()> {
+    let (target, old) = match fs::canonicalize(file) {
+        Ok(target) => {
+            let metadata = fs::metadata(&target)?;
+            (target, Some(metadata))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (file.to_owned(), None),
+        Err(error) => return Err(error),
+    };
+    let directory = match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let temporary = Temporary::create(directory)?;
+    let mut new = &temporary.file;
+    if let Some(old) = old {
+        let own = new.metadata()?;
+        if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
+            fchown(new, Some(old.uid()), Some(old.gid()))?;
+        }
+        new.set_permissions(Permissions::from_mode(old.mode() & 0o777))?;
+    }
+    new.write_all(contents)?;
+    new.sync_all()?;
+    temporary.rename(&target)?;
+    File::open(directory)?.sync_all()
+}
+
+/// A file beside the one to replace, removed again unless it was renamed.
+struct Temporary {
+    file: File,
+    path: Option<PathBuf>,
+}
+
+impl Temporary {
+    fn create(directory: &Path) -> io::Result<Temporary> {
+        let path = directory.join(format!(".outflow-users-{:016x}", rand::random::<u64>()));
+        let file = OpenOptions::new().write(true).create_new(true).mode(NEW_FILE_MODE).open(&path)?;
+        Ok(Temporary { file, path: Some(path) })
+    }
+
+    fn rename(mut self, target: &Path) -> io::Result<()> {
+        if let Some(path) = &self.path {
+            fs::rename(path, target)?;
+        }
+        self.path = None;
+        Ok(())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            // Nothing more can be done about a file that cannot be removed.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::{Identity, Users};
+
+    const HASH: &str = "$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC";
+
+    #[test]
+    fn sets_one_entry_and_leaves_the_other_lines() {
+        let text = "# alice:old\nalice:one\n\nbob:two\nalice:three";
+        let (out, replaced) = with_user(text, "alice", "new");
+        assert_eq!((out.as_str(), replaced), ("# alice:old\nalice:new\n\nbob:two\n", true));
+        let (out, replaced) = with_user(text, "ali", "new");
+        assert_eq!(
+            (out.as_str(), replaced),
+            ("# alice:old\nalice:one\n\nbob:two\nalice:three\nali:new\n", false)
+        );
+        assert_eq!(with_user("", "a", "h").0.as_str(), "a:h\n");
+        assert_eq!(with_user("\u{feff}a:1\nb:2\n", "b", "h").0.as_str(), "\u{feff}a:1\nb:h\n");
+    }
+
+    #[test]
+    fn removes_every_entry_of_the_name() {
+        let text = "# c\nalice:one\nbob:two\nalice:three\n";
+        assert_eq!(without_user(text, "alice").unwrap().as_str(), "# c\nbob:two\n");
+        assert!(without_user(text, "# c").is_none());
+        assert!(without_user(text, "carol").is_none());
+    }
+
+    #[test]
+    fn what_it_hashes_is_verified() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("users");
+        let hash = hash_password(b"s3cret").unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+        assert!(!set_user(&file, "alice", &hash).unwrap());
+        let users = Users::load(&file).unwrap();
+        assert_eq!(users.verify(b"alice", b"s3cret"), Some(Identity::User("alice".into())));
+        assert_eq!(users.verify(b"alice", b"s3cre"), None);
+    }
+
+    #[test]
+    fn refuses_what_cannot_be_sent() {
+        assert!(matches!(hash_password(b""), Err(EditError::PasswordEmpty)));
+        assert!(matches!(hash_password(&[b'p'; 256]), Err(EditError::PasswordTooLong)));
+        assert!(check_password(&[b'p'; 255]).is_ok());
+        let file = Path::new("/nonexistent/users");
+        for name in ["", "a:b", "a\nb", "a\x1b", "#a", " a", &"n".repeat(256)] {
+            assert!(matches!(set_user(file, name, HASH), Err(EditError::Name(_))), "{name:?}");
+            assert!(matches!(remove_user(file, name), Err(EditError::Name(_))), "{name:?}");
+        }
+        assert!(matches!(set_user(file, "alice", HASH), Err(EditError::File(_))));
+    }
+
+    #[test]
+    fn a_new_file_is_private_and_an_old_one_keeps_its_mode_and_its_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("users"), dir.path().join("link"));
+        let mode = || fs::metadata(&file).unwrap().mode() & 0o777;
+        set_user(&file, "alice", HASH).unwrap();
+        assert_eq!(mode(), 0o600);
+        fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink("users", &link).unwrap();
+        assert!(set_user(&link, "alice", HASH).unwrap());
+        assert_eq!(mode(), 0o640);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+
+        remove_user(&file, "alice").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "");
+        assert!(matches!(remove_user(&file, "alice"), Err(EditError::Absent)));
+        let names: Vec<_> =
+            fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names.len(), 2, "a temporary file stayed: {names:?}");
+    }
+
+    #[test]
+    fn removing_from_no_file_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(remove_user(&dir.path().join("absent"), "alice"), Err(EditError::File(_))));
+    }
+}

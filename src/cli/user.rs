@@ -1,0 +1,140 @@
+//! `outflow user add|remove|verify NAME --file FILE`.
+//!
+//! The password comes from a prompt without echo, or as one line of standard input when that is not
+//! a terminal; it is never an argument, which every process could read.
+
+use std::error::Error;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use zeroize::Zeroizing;
+
+use crate::auth::{Users, check_name, check_password, hash_password, remove_user, set_user};
+use crate::limits::PASSWORD_MAX;
+
+/// What to do with a user of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Set the user's password, adding the user and creating the file as needed.
+    Add,
+    /// Remove the user; an error if there is none.
+    Remove,
+    /// Say whether a password is the user's.
+    Verify,
+}
+
+/// Performs `action` for user `name` in `file`. Exit code 0 if it was done (for `Verify`: if the
+/// password is right), 1 otherwise, with the reason on standard error.
+pub(super) fn run(action: Action, name: &str, file: &Path) -> ExitCode {
+    match perform(action, name, file) {
+        Ok(done) => {
+            // The exit code is the answer; nobody need read the words.
+            let _ = writeln!(io::stdout(), "{done}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "outflow: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(action: Action, name: &str, file: &Path) -> Result<String, Box<dyn Error>> {
+    check_name(name)?;
+    let in_file = |error| format!("{}: {error}", file.display());
+    match action {
+        Action::Add => {
+            let hash = hash_password(&password(true)?)?;
+            let replaced = set_user(file, name, &hash).map_err(in_file)?;
+            Ok(format!("{} user {name}", if replaced { "changed" } else { "added" }))
+        }
+        Action::Remove => {
+            remove_user(file, name).map_err(in_file)?;
+            Ok(format!("removed user {name}"))
+        }
+        Action::Verify => {
+            let users = Users::load(file)?;
+            let password = password(false)?;
+            check_password(&password)?;
+            match users.verify(name.as_bytes(), &password) {
+                Some(_) => Ok(format!("the password of user {name} is right")),
+                None => Err(format!("no user {name} with this password").into()),
+            }
+        }
+    }
+}
+
+/// Asks for the password, twice to be sure if `confirm`; without a terminal, reads it as a line.
+fn password(confirm: bool) -> Result<Zeroizing<Vec<u8>>, Box<dyn Error>> {
+    let input = io::stdin();
+    if !input.is_terminal() {
+        return Ok(read_line(input.lock())?);
+    }
+    let ask =
+        |prompt: &str| rpassword::prompt_password(prompt).map(|typed| Zeroizing::new(typed.into_bytes()));
+    let typed = ask("Password: ")?;
+    check_password(&typed)?;
+    if confirm && *ask("Again: ")? != *typed {
+        return Err("the passwords differ".into());
+    }
+    Ok(typed)
+}
+
+/// One line without its line feed and the carriage return before it. Of a longer line than any
+/// password it returns enough for the length check to refuse it.
+fn read_line(input: impl BufRead) -> io::Result<Zeroizing<Vec<u8>>> {
+    // Room for all of it at once: a buffer that grows leaves copies behind.
+    let longest = PASSWORD_MAX + 3;
+    let mut line = Zeroizing::new(Vec::with_capacity(longest));
+    input.take(longest as u64).read_until(b'\n', &mut line)?;
+    if line.last() == Some(&b'\n') {
+        line.pop();
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+    }
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_one_line_without_its_end() {
+        let cases: [(&[u8], &[u8]); 8] = [
+            (b"secret\n", b"secret"),
+            (b"secret\r\n", b"secret"),
+            (b"secret", b"secret"),
+            (b" a b \nnext\n", b" a b "),
+            (b"\xff\0\n", b"\xff\0"),
+            (b"a\r\r\n", b"a\r"),
+            (b"\n", b""),
+            (b"", b""),
+        ];
+        for (input, expected) in cases {
+            assert_eq!(&read_line(input).unwrap()[..], expected, "{input:?}");
+        }
+    }
+
+    #[test]
+    fn the_longest_password_passes_and_a_longer_one_does_not() {
+        for (length, ok) in [(255, true), (256, false), (257, false), (300, false), (100_000, false)] {
+            for end in ["", "\n", "\r\n"] {
+                let input = [&vec![b'p'; length][..], end.as_bytes()].concat();
+                let line = read_line(&input[..]).unwrap();
+                assert_eq!(check_password(&line).is_ok(), ok, "{length} {end:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_that_the_file_cannot_hold_is_refused_before_anything_is_asked() {
+        for action in [Action::Add, Action::Remove, Action::Verify] {
+            for name in ["", "a:b", "a\nb"] {
+                assert_eq!(run(action, name, Path::new("/nonexistent/users")), ExitCode::FAILURE);
+            }
+        }
+    }
+}

@@ -5,15 +5,18 @@
 
 mod cache;
 mod edit;
+mod fair;
 mod secret;
 mod source;
 mod throttle;
 mod users;
+mod verifier;
 
 pub use cache::VerifiedCache;
 pub use edit::{EditError, check_password, hash_password, remove_user, set_user};
 pub use throttle::Throttle;
 pub use users::{NameError, Users, UsersError, check_name};
+pub use verifier::{Job, Verified, Verifier};
 
 use std::sync::Arc;
 

@@ -14,6 +14,9 @@ mod schema;
 mod validate;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::File;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,0 +1,311 @@
+//! What files and flags come to, and the rules that hold between values.
+
+mod bad_files;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const FILE: &str = "/etc/outflow/o.toml";
+
+fn parse(text: &str) -> Result<Config, Problems> {
+    Config::parse(text, Path::new(FILE), &Flags::default())
+}
+
+#[track_caller]
+fn config(text: &str) -> Config {
+    parse(text).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// The messages without the file's name, which every one of them begins with.
+#[track_caller]
+fn complaints(text: &str) -> Vec<String> {
+    let problems = parse(text).expect_err("a bad file was taken").to_string();
+    let strip =
+        |line: &str| line.strip_prefix(FILE).and_then(|line| line.strip_prefix(':')).map(str::to_owned);
+    problems.lines().map(|line| strip(line).expect("a message without its file")).collect()
+}
+
+#[test]
+fn defaults_are_those_of_the_documentation() {
+    let Config { server, timeouts, auth, dns, guard, log } = config("");
+    assert_eq!(server.listen, ["127.0.0.1:1080".parse().unwrap()]);
+    assert_eq!(server.workers, available_cpus());
+    assert_eq!((server.pin, server.relay, server.steer), (true, RelayMode::Auto, Steer::Hash));
+    assert_eq!((server.max_connections, server.backlog), (0, 4096));
+    assert_eq!((server.busy_poll, server.open_proxy), (Duration::ZERO, false));
+    let seconds = [
+        timeouts.handshake,
+        timeouts.connect,
+        timeouts.idle,
+        timeouts.half_close,
+        timeouts.drain,
+        timeouts.dns,
+        timeouts.unacked,
+    ];
+    assert_eq!(seconds, [10, 15, 7440, 240, 30, 5, 300].map(Duration::from_secs));
+    assert_eq!(auth, Auth { methods: vec![AuthMethod::None], users: None });
+    assert_eq!((dns.servers.len(), dns.hosts, dns.cache_entries), (0, true, 65_536));
+    assert_eq!(dns.prefer, Prefer::HappyEyeballs);
+    assert_eq!((guard.allow.len(), guard.allow_private), (0, false));
+    assert_eq!(log, Log { level: Level::Info, format: Format::Text, access: Access::Off });
+}
+
+#[test]
+fn every_value_is_read() {
+    let all = config(
+        r#"
+[server]
+listen = ["[::1]:1080", "127.0.0.1:0", "127.0.0.1:0"]
+workers = 3
+pin = false
+relay = "copy"
+max_connections = 1000
+backlog = 1
+busy_poll = "50us"
+open_proxy = true
+steer = "cpu"
+[timeouts]
+handshake = "500ms"
+idle = "2h 4m"
+[auth]
+methods = ["password", "none"]
+users = "users.passwd"
+[dns]
+servers = ["192.0.2.1", "192.0.2.1:5353", "[::1]:53", "2001:db8::1", "[2001:db8::2]"]
+hosts = false
+cache_entries = 1
+prefer = "ipv6-only"
+[guard]
+allow = ["10.0.0.0/8", "fd00::/8"]
+allow_private = true
+[log]
+level = "trace"
+format = "json"
+access = "log/access"
+"#,
+    );
+    assert_eq!(all.server.listen.len(), 3, "two ephemeral ports differ");
+    assert_eq!((all.server.workers, all.server.pin), (3, false));
+    assert_eq!((all.server.relay, all.server.steer), (RelayMode::Copy, Steer::Cpu));
+    assert_eq!((all.server.max_connections, all.server.backlog), (1000, 1));
+    assert_eq!((all.server.busy_poll, all.server.open_proxy), (Duration::from_micros(50), true));
+    assert_eq!(all.timeouts.handshake, Duration::from_millis(500));
+    assert_eq!(all.timeouts.idle, Duration::from_secs(7440));
+    assert_eq!(all.auth.methods, [AuthMethod::Password, AuthMethod::None]);
+    assert_eq!(all.auth.users, Some(PathBuf::from("/etc/outflow/users.passwd")));
+    let servers: Vec<_> = all.dns.servers.iter().map(ToString::to_string).collect();
+    let expected = ["192.0.2.1:53", "192.0.2.1:5353", "[::1]:53", "[2001:db8::1]:53", "[2001:db8::2]:53"];
+    assert_eq!(servers, expected);
+    assert_eq!((all.dns.hosts, all.dns.cache_entries, all.dns.prefer), (false, 1, Prefer::Ipv6Only));
+    assert_eq!(all.guard.allow, ["10.0.0.0/8", "fd00::/8"].map(|net| net.parse().unwrap()));
+    assert!(all.guard.allow_private);
+    assert_eq!((all.log.level, all.log.format), (Level::Trace, Format::Json));
+    assert_eq!(all.log.access, Access::Path(PathBuf::from("/etc/outflow/log/access")));
+}
+
+#[test]
+fn each_problem_keeps_to_its_line() {
+    let long = format!("[log]\nlevel = \"{}\\n\\u001b\"\n", "x".repeat(500));
+    assert_eq!(complaints(&long).len(), 1);
+    assert!(complaints(&long)[0].contains("xxx...\""));
+    let control = complaints("[log]\nlevel = \"a\\n\\u001bb\"\n");
+    assert!(control[0].starts_with("2: [log] key `level`: \"a\\n\\u{1b}b\" is none of"), "{control:?}");
+}
+
+#[test]
+fn many_problems_are_counted() {
+    let text: String = (0..250).map(|nth| format!("zz{nth} = 1\n")).collect();
+    let problems = parse(&format!("[log]\n{text}")).unwrap_err();
+    assert_eq!(problems.len(), 250);
+    let shown = problems.to_string();
+    assert_eq!(shown.lines().count(), limits::MAX_CONFIG_PROBLEMS + 1);
+    assert!(shown.ends_with("o.toml: and 150 more problems"), "{shown}");
+}
+
+#[test]
+fn an_open_proxy_is_refused() {
+    for address in ["0.0.0.0:1080", "192.0.2.1:0", "[::]:1080", "[2001:db8::1]:1080", "[::ffff:192.0.2.1]:1"]
+    {
+        let text = format!("[server]\nlisten = [\"127.0.0.1:1\",\n\"{address}\"]\n");
+        let said = complaints(&text);
+        let start = format!("3: [server] key `listen`: \"{address}\" with method \"none\" is an open proxy");
+        assert!(said.len() == 1 && said[0].starts_with(&start), "{said:?}");
+        assert!(said[0].contains("write open_proxy = true in [server]"), "{said:?}");
+        // What the message names as ways out.
+        config(&text.replace("[server]", "[server]\nopen_proxy = true"));
+        config(&format!("{text}[auth]\nmethods = [\"password\"]\nusers = \"u\"\n"));
+        // A password that may be left out is none.
+        let both = format!("{text}[auth]\nmethods = [\"password\", \"none\"]\nusers = \"u\"\n");
+        assert_eq!(complaints(&both).len(), 1);
+    }
+    for address in ["127.0.0.1:1080", "127.9.9.9:1", "[::1]:1080", "[::ffff:127.0.0.1]:1"] {
+        config(&format!("[server]\nlisten = [\"{address}\"]\n"));
+    }
+}
+
+#[test]
+fn an_unread_open_proxy_key_is_not_taken_for_no() {
+    let said = complaints("[server]\nlisten = [\"0.0.0.0:1\"]\nopen_proxy = \"true\"\n");
+    assert_eq!(
+        said,
+        ["3: [server] key `open_proxy`: expected true or false, found a string; did you mean true?"]
+    );
+}
+
+#[test]
+fn flags_win_over_the_file() {
+    let text = "[server]\nlisten = [\"127.0.0.1:1\", \"127.0.0.1:2\"]\nworkers = 9\nrelay = \"copy\"\n\
+                [log]\nlevel = \"error\"\nformat = \"text\"\naccess = \"stdout\"\n";
+    let some = |text: &str| Some(text.to_owned());
+    let flags = Flags {
+        listen: vec!["127.0.0.1:3".to_owned()],
+        workers: some("2"),
+        no_pin: true,
+        relay: some("splice"),
+        allow_private: true,
+        users: some("/srv/users"),
+        log_level: some("debug"),
+        log_format: some("json"),
+        access: some("off"),
+    };
+    let config = Config::parse(text, Path::new(FILE), &flags).unwrap();
+    assert_eq!(config.server.listen, ["127.0.0.1:3".parse().unwrap()]);
+    assert_eq!((config.server.workers, config.server.pin), (2, false));
+    assert_eq!((config.server.relay, config.guard.allow_private), (RelayMode::Splice, true));
+    assert_eq!(config.auth.methods, [AuthMethod::Password]);
+    assert_eq!(config.auth.users, Some(PathBuf::from("/srv/users")));
+    assert_eq!((config.log.level, config.log.format), (Level::Debug, Format::Json));
+    assert_eq!(config.log.access, Access::Off);
+}
+
+#[test]
+fn users_flag_alone_asks_for_passwords() {
+    let flags = Flags { users: Some("/srv/users".to_owned()), ..Flags::default() };
+    let methods = |text| Config::parse(text, Path::new(FILE), &flags).unwrap().auth.methods;
+    assert_eq!(methods(""), [AuthMethod::Password]);
+    assert_eq!(methods("[auth]\nmethods = [\"none\"]\n"), [AuthMethod::Password]);
+    let both = [AuthMethod::Password, AuthMethod::None];
+    assert_eq!(methods("[auth]\nmethods = [\"password\", \"none\"]\n"), both, "as the file chose");
+    assert_eq!(methods("[server]\nlisten = [\"0.0.0.0:1\"]\n"), [AuthMethod::Password]);
+}
+
+#[test]
+fn bad_flags_are_named_after_the_file() {
+    let flags = Flags {
+        listen: vec!["0.0.0.0:1".to_owned(), "1080".to_owned()],
+        workers: Some("many".to_owned()),
+        relay: Some("slice".to_owned()),
+        ..Flags::default()
+    };
+    let said = Config::parse("[server]\nrelay = \"x\"\n", Path::new(FILE), &flags).unwrap_err().to_string();
+    let starts = [
+        // Wrong, though the flag replaces it.
+        "/etc/outflow/o.toml:2: [server] key `relay`: \"x\" is none of",
+        "--workers: expected a whole number, found \"many\"",
+        "--listen: \"1080\" is not an address and port such as \"127.0.0.1:1080\"; did you mean",
+        "--relay: \"slice\" is none of \"auto\", \"splice\", \"copy\"; did you mean \"splice\"?",
+        "--listen: \"0.0.0.0:1\" with method \"none\" is an open proxy",
+    ];
+    assert_eq!(said.lines().count(), starts.len(), "{said}");
+    for (line, start) in said.lines().zip(starts) {
+        assert!(line.starts_with(start), "{line}");
+    }
+}
+
+#[test]
+fn files_that_are_no_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = |name: &str, bytes: &[u8]| {
+        let file = dir.path().join(name);
+        std::fs::write(&file, bytes).unwrap();
+        let said = Config::load(Some(&file), &Flags::default()).unwrap_err().to_string();
+        said.strip_prefix(file.to_str().unwrap()).unwrap().to_owned()
+    };
+    let largest = limits::MAX_CONFIG_BYTES as usize;
+    assert_eq!(said("large", &vec![b'\n'; largest + 1]), ": larger than 1048576 bytes");
+    assert_eq!(said("latin", b"# one\n# caf\xe9\n"), ":2: not UTF-8");
+    let exact = dir.path().join("exact");
+    std::fs::write(&exact, vec![b'\n'; largest]).unwrap();
+    assert_eq!(Config::load(Some(&exact), &Flags::default()).unwrap(), Config::default());
+    let missing = Config::load(Some(&dir.path().join("none")), &Flags::default()).unwrap_err();
+    assert!(missing.to_string().contains("none: cannot be read: No such file"), "{missing}");
+}
+
+#[test]
+fn what_is_printed_gives_the_same_configuration() {
+    let mut odd = config("");
+    odd.server.listen = vec!["[fe80::1%2]:1".parse().unwrap(), "127.0.0.1:0".parse().unwrap()];
+    odd.server.open_proxy = true;
+    odd.server.busy_poll = Duration::from_nanos(1_500);
+    odd.timeouts.handshake = Duration::from_millis(1_250);
+    odd.auth.methods = vec![AuthMethod::Password, AuthMethod::None];
+    odd.auth.users = Some(PathBuf::from("/a \"b\"\\c\n\u{7f}é/users"));
+    odd.dns.servers = vec!["[2001:db8::1]:53".parse().unwrap()];
+    odd.guard.allow = vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+    odd.log.access = Access::Path(PathBuf::from("/var/log/stdout"));
+    for given in [config(""), odd] {
+        assert_eq!(config(&given.to_toml()), given, "{}", given.to_toml());
+    }
+}
+
+#[test]
+fn every_key_of_the_schema_is_printed_and_no_other() {
+    let mut full = config("");
+    full.auth.users = Some(PathBuf::from("/u"));
+    let printed: toml::Table = full.to_toml().parse().unwrap();
+    assert_eq!(printed.len(), schema::TABLES.len());
+    for (table, keys) in schema::TABLES {
+        let mut printed: Vec<_> = printed[*table].as_table().unwrap().keys().map(String::as_str).collect();
+        let mut keys = keys.to_vec();
+        printed.sort_unstable();
+        keys.sort_unstable();
+        assert_eq!(printed, keys, "[{table}]");
+    }
+}
+
+/// Lines that are nearly a configuration: right and wrong names, right and wrong values.
+fn line() -> impl Strategy<Value = String> {
+    let mut keys: Vec<&str> = schema::TABLES.iter().flat_map(|(_, keys)| keys.iter().copied()).collect();
+    keys.extend(["", "x.y", "\"\\n\"", "gssapi"]);
+    let tables: Vec<&str> =
+        schema::TABLES.iter().map(|(name, _)| *name).chain(["rule", "[x]", "a.b"]).collect();
+    let value = prop_oneof![
+        "[-+0-9._xe]{0,40}",
+        "\"[ -~µ]{0,12}\"",
+        "\"[0-9]{1,22} ?[a-zµ]{0,3}\"",
+        "\"[0-9a-f:.\\[\\]%/]{0,30}\"",
+        "\\[(\"[0-9:./]{0,20}\",? ?){0,4}\\]",
+        "\\PC{0,10}",
+    ];
+    prop_oneof![
+        1 => "\\PC{0,30}",
+        2 => prop::sample::select(tables).prop_map(|name| format!("[{name}]")),
+        6 => (prop::sample::select(keys), value).prop_map(|(key, value)| format!("{key} = {value}")),
+    ]
+}
+
+proptest! {
+    /// Whatever is typed is judged, on one line for each problem, and what is taken can be printed.
+    #[test]
+    fn no_text_panics(lines in prop::collection::vec(line(), 0..12)) {
+        match parse(&lines.join("\n")) {
+            Ok(config) => prop_assert_eq!(parse(&config.to_toml()).unwrap(), config),
+            Err(problems) => prop_assert_eq!(problems.to_string().lines().count(), problems.len()),
+        }
+    }
+
+    /// Single values too, where the text is not filtered by TOML first.
+    #[test]
+    fn no_value_panics(text in "\\PC{0,40}|[0-9:.\\[\\]/%]{0,40}|[0-9]{0,22}[ a-zµ.]{0,8}") {
+        let _ = value::duration(&text);
+        let _ = value::listen_address(&text);
+        let _ = value::dns_server(&text);
+        let _ = value::block(&text);
+        let _ = value::access(&text, Path::new("/"));
+        let _ = value::choice::<Level>(&text);
+    }
+}

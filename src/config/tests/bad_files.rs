@@ -1,0 +1,209 @@
+//! Bad files, written by hand, with the exact messages they get.
+
+use super::complaints;
+
+/// Each bad file gets exactly these messages.
+#[track_caller]
+fn expect_complaints(table: &[(&str, &[&str])]) {
+    for (text, expected) in table {
+        assert_eq!(complaints(text), *expected, "for {text:?}");
+    }
+}
+
+#[test]
+fn unknown_names_are_refused() {
+    expect_complaints(&[
+        ("[server]\nlisen = []\n", &["2: [server] key `lisen`: unknown key; did you mean `listen`?"]),
+        ("[server]\nidle = 4\n", &["2: [server] key `idle`: unknown key; did you mean [timeouts] `idle`?"]),
+        ("[log]\nzzz = 4\n", &["2: [log] key `zzz`: unknown key; the keys are `level`, `format`, `access`"]),
+        ("\n[lgo]\n", &["2: [lgo]: unknown table; did you mean [log]?"]),
+        ("pin = true\n", &["1: key `pin`: stands outside any table; did you mean [server] `pin`?"]),
+        ("server = 3\n", &["1: [server]: expected a table, found an integer"]),
+        ("[[server]]\n", &["1: [server]: expected a table, found an array"]),
+        (
+            "[log]\n\"a\\nb\" = 1\n",
+            &["2: [log] key `a\\nb`: unknown key; the keys are `level`, `format`, `access`"],
+        ),
+    ]);
+}
+
+#[test]
+fn planned_names_are_refused() {
+    expect_complaints(&[
+        (
+            "[udp]\n[[rule]]\nname = 1\n",
+            &["1: [udp]: not supported by this version", "2: [rule]: not supported by this version"],
+        ),
+        (
+            "[timeouts]\nudp_idle = \"1s\"\nbind = \"1s\"\n",
+            &[
+                "2: [timeouts] key `udp_idle`: not supported by this version",
+                "3: [timeouts] key `bind`: not supported by this version",
+            ],
+        ),
+        ("[auth.gssapi]\nnec = true\n", &["1: [auth] key `gssapi`: not supported by this version"]),
+        (
+            "[auth]\nmethods = [\"gssapi\"]\n",
+            &["2: [auth] key `methods`: \"gssapi\" is not supported by this version"],
+        ),
+    ]);
+}
+
+#[test]
+fn wrong_types_are_refused() {
+    expect_complaints(&[
+        (
+            "[server]\nlisten = \"127.0.0.1:1\"\n",
+            &["2: [server] key `listen`: expected an array of strings, found a string; did you mean \
+             [\"127.0.0.1:1\"]?"],
+        ),
+        ("[server]\nlisten = [\n  5]\n", &["3: [server] key `listen`: expected a string, found an integer"]),
+        (
+            "[server]\nworkers = \"4\"\n",
+            &["2: [server] key `workers`: expected a whole number, found a string; did you mean 4?"],
+        ),
+        (
+            "[server]\npin = \"yes\"\n",
+            &["2: [server] key `pin`: expected true or false, found a string; did you mean true?"],
+        ),
+        ("[log]\nlevel = 3\n", &["2: [log] key `level`: expected a string, found an integer"]),
+    ]);
+}
+
+#[test]
+fn bad_durations_are_refused() {
+    expect_complaints(&[
+        (
+            "[timeouts]\nidle = 7440\n",
+            &[
+                "2: [timeouts] key `idle`: expected a duration such as \"10s\", found an integer; did you mean \
+             \"7440s\"?",
+            ],
+        ),
+        (
+            "[timeouts]\nidle = \"7440\"\n",
+            &[
+                "2: [timeouts] key `idle`: \"7440\" is not a duration such as \"10s\", \"2h\" or \"500ms\"; did \
+             you mean \"7440s\"?",
+            ],
+        ),
+        (
+            "[timeouts]\nconnect = \"10 secnds\"\n",
+            &["2: [timeouts] key `connect`: \"10 secnds\" is not a duration such as \"10s\", \"2h\" or \
+             \"500ms\"; did you mean \"10s\"?"],
+        ),
+        (
+            "[timeouts]\ndns = \"0s\"\nidle = \"8d\"\n",
+            &[
+                "2: [timeouts] key `dns`: \"0s\" is out of range: \"1ms\" to \"3600s\"",
+                "3: [timeouts] key `idle`: \"8d\" is out of range: \"1ms\" to \"604800s\"",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn bad_numbers_are_refused() {
+    expect_complaints(&[
+        (
+            "[server]\nworkers = 1025\nbacklog = 0\n",
+            &[
+                "2: [server] key `workers`: 1025 is out of range: 0 to 1024",
+                "3: [server] key `backlog`: 0 is out of range: 1 to 65535",
+            ],
+        ),
+        ("[dns]\ncache_entries = -1\n", &["2: [dns] key `cache_entries`: -1 is out of range: 1 to 4194304"]),
+    ]);
+}
+
+#[test]
+fn unknown_words_are_refused() {
+    expect_complaints(&[
+        (
+            "[server]\nrelay = \"slice\"\n",
+            &["2: [server] key `relay`: \"slice\" is none of \"auto\", \"splice\", \"copy\"; did you mean \
+             \"splice\"?"],
+        ),
+        (
+            "[log]\nlevel = \"warning\"\naccess = \"Stdout\"\n",
+            &[
+                "2: [log] key `level`: \"warning\" is none of \"error\", \"warn\", \"info\", \"debug\", \
+             \"trace\"; did you mean \"warn\"?",
+                "3: [log] key `access`: \"Stdout\" is neither \"off\" nor \"stdout\"; a file is written as \
+             \"./NAME\"; did you mean \"stdout\"?",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn bad_addresses_are_refused() {
+    expect_complaints(&[
+        (
+            "[server]\nlisten = [\"localhost:99\", \"::1:1080\",\n\"224.0.0.1:1\"]\n",
+            &[
+                "2: [server] key `listen`: \"localhost:99\" is not an address and port such as \
+             \"127.0.0.1:1080\"; did you mean \"127.0.0.1:99\"?",
+                "2: [server] key `listen`: \"::1:1080\" is not an address and port such as \"127.0.0.1:1080\"; \
+             did you mean \"[::1]:1080\"?",
+                "3: [server] key `listen`: \"224.0.0.1:1\" is not an address that one host can listen on",
+            ],
+        ),
+        (
+            "[server]\nlisten = [\"127.0.0.1:1\",\n\"127.0.0.1:1\"]\n",
+            &["3: [server] key `listen`: \"127.0.0.1:1\" is listed twice"],
+        ),
+        ("[server]\nlisten = []\n", &["2: [server] key `listen`: is empty: it needs an address"]),
+        (
+            "[dns]\nservers = [\"one\", \"192.0.2.1:0\"]\n",
+            &[
+                "2: [dns] key `servers`: \"one\" is not an address such as \"192.0.2.53\" or \
+             \"[2001:db8::53]:53\"",
+                "2: [dns] key `servers`: \"192.0.2.1:0\" is not an address that one can ask",
+            ],
+        ),
+        (
+            "[guard]\nallow = [\"10.1.2.3/8\", \"10.0.0.1\", \"::ffff:10.0.0.0/104\", \"10.0.0.0/33\"]\n",
+            &[
+                "2: [guard] key `allow`: \"10.1.2.3/8\" has bits set beyond its prefix; did you mean \
+             \"10.0.0.0/8\"?",
+                "2: [guard] key `allow`: \"10.0.0.1\" is not a block of addresses such as \"10.0.0.0/8\"; did \
+             you mean \"10.0.0.1/32\"?",
+                "2: [guard] key `allow`: \"::ffff:10.0.0.0/104\" is an IPv4 block written as IPv6; did you mean \
+             \"10.0.0.0/8\"?",
+                "2: [guard] key `allow`: \"10.0.0.0/33\" is not a block of addresses such as \"10.0.0.0/8\"",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn bad_methods_are_refused() {
+    expect_complaints(&[
+        ("[auth]\nmethods = []\n", &["2: [auth] key `methods`: is empty: it needs a method"]),
+        ("[auth]\nmethods = [\"none\", \"none\"]\n", &["2: [auth] key `methods`: \"none\" is listed twice"]),
+        (
+            "[auth]\nmethods = [\"pasword\"]\n",
+            &["2: [auth] key `methods`: \"pasword\" is none of \"none\", \"password\"; did you mean \
+             \"password\"?"],
+        ),
+        (
+            "[auth]\nmethods = [\"password\"]\n",
+            &["2: [auth] key `methods`: \"password\" needs a users file: set users = \"FILE\" in [auth] or \
+             give --users FILE"],
+        ),
+        ("[auth]\nusers = \"\"\n", &["2: [auth] key `users`: \"\" is not a path"]),
+    ]);
+}
+
+/// Every place that is no TOML, and nothing of what the rest might mean.
+#[test]
+fn files_of_no_toml_are_refused() {
+    expect_complaints(&[(
+        "[server]\nworkers = 1\nworkers = 2\npin = maybe\nbacklog = 0\n",
+        &[
+            "3: not TOML: duplicate key `workers`",
+            "4: not TOML: string values must be quoted, expected literal string",
+        ],
+    )]);
+}

@@ -1,9 +1,164 @@
 //! Arguments and subcommands.
+//!
+//! Flags are taken as text and judged with the configuration file, so that a bad value reads the same
+//! wherever it was typed and all problems come out at once. Exit codes: 0 done, 1 a bad configuration
+//! (or what the command itself says), 2 a command line that makes no sense.
+
+mod check;
+mod user;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, Flags, Problems};
+
+/// A SOCKS5 relay for Linux.
+#[derive(Debug, Parser)]
+#[command(name = "outflow", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve; what happens without a subcommand too
+    Run(RunArgs),
+    /// Validate a configuration and print the one in effect
+    Check(RunArgs),
+    /// Edit a users file; the password comes from the prompt or standard input
+    User {
+        #[command(subcommand)]
+        action: UserCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum UserCommand {
+    /// Add a user, or change the password of one
+    Add(UserArgs),
+    /// Remove a user
+    Remove(UserArgs),
+    /// Check a user's password
+    Verify(UserArgs),
+}
+
+#[derive(Debug, Args)]
+struct UserArgs {
+    /// The user's name
+    name: String,
+    /// The users file
+    #[arg(long)]
+    file: PathBuf,
+}
+
+/// The flags that win over the file.
+#[derive(Debug, Default, Args)]
+struct RunArgs {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address to accept clients on, may be repeated [default: 127.0.0.1:1080]
+    #[arg(long, value_name = "ADDR:PORT", allow_hyphen_values = true)]
+    listen: Vec<String>,
+    /// Worker threads, 0 for one per available CPU [default: 0]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    workers: Option<String>,
+    /// Let workers move between CPUs
+    #[arg(long)]
+    no_pin: bool,
+    /// How bytes are moved: auto, splice or copy [default: auto]
+    #[arg(long, value_name = "ENGINE")]
+    relay: Option<String>,
+    /// Let clients reach loopback, private and other special-purpose addresses
+    #[arg(long)]
+    allow_private: bool,
+    /// Ask for a password, checked against this file
+    #[arg(long, value_name = "FILE")]
+    users: Option<String>,
+    /// error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// Where access records go: a file, stdout or off [default: off]
+    #[arg(long, value_name = "FILE|stdout|off")]
+    access: Option<String>,
+}
+
+impl RunArgs {
+    /// The configuration that these flags and their file make.
+    fn load(self) -> Result<Config, Problems> {
+        let flags = Flags {
+            listen: self.listen,
+            workers: self.workers,
+            no_pin: self.no_pin,
+            relay: self.relay,
+            allow_private: self.allow_private,
+            users: self.users,
+            log_level: self.log_level,
+            log_format: self.log_format,
+            access: self.access,
+        };
+        Config::load(self.config.as_deref(), &flags)
+    }
+}
 
 #[cfg_attr(not(test), expect(dead_code, reason = "the command line does not parse `user` yet"))]
 mod user;
 
 /// Runs the command line and returns the process's exit code.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    run(std::env::args_os())
+}
+
+fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too; that nobody reads them is no failure of ours.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match cli.command.unwrap_or(Command::Run(cli.run)) {
+        Command::Run(args) => with_config(args, crate::control::run),
+        Command::Check(args) => with_config(args, |config| check::run(&config)),
+        Command::User { action: UserCommand::Add(args) } => {
+            user::run(user::Action::Add, &args.name, &args.file)
+        }
+        Command::User { action: UserCommand::Remove(args) } => {
+            user::run(user::Action::Remove, &args.name, &args.file)
+        }
+        Command::User { action: UserCommand::Verify(args) } => {
+            user::run(user::Action::Verify, &args.name, &args.file)
+        }
+    }
+}
+
+/// Goes on with the configuration, or says everything that is wrong with it.
+fn with_config(args: RunArgs, go_on: impl FnOnce(Config) -> ExitCode) -> ExitCode {
+    match args.load() {
+        Ok(config) => go_on(config),
+        Err(problems) => {
+            complain(&problems);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes to standard error; where nobody listens, the exit code has to do.
+fn complain(what: &impl Display) {
+    let _ = writeln!(std::io::stderr(), "{what}");
 }

@@ -1,0 +1,31 @@
+//! `outflow check`: is this configuration right, and what does it come to?
+
+use std::fs::File;
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::config::{AuthMethod, Config};
+
+/// Prints the configuration in effect, or what keeps it from working.
+pub(super) fn run(config: &Config) -> ExitCode {
+    if let Err(problem) = check_users(config) {
+        super::complain(&problem);
+        return ExitCode::FAILURE;
+    }
+    let mut out = std::io::stdout().lock();
+    match out.write_all(config.to_toml().as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// The users file, where passwords are asked for, can be read.
+pub(super) fn check_users(config: &Config) -> Result<(), String> {
+    match &config.auth.users {
+        Some(users) if config.auth.methods.contains(&AuthMethod::Password) => match File::open(users) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("{}: cannot be read: {error}", users.display())),
+        },
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,88 @@
+//! Command lines and what they come to.
+
+use clap::CommandFactory;
+
+use super::*;
+use crate::config::{AuthMethod, RelayMode};
+
+fn cli(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line.split_whitespace())
+}
+
+#[track_caller]
+fn run_args(line: &str) -> RunArgs {
+    let cli = cli(line).unwrap_or_else(|error| panic!("{error}"));
+    match cli.command.unwrap_or(Command::Run(cli.run)) {
+        Command::Run(args) | Command::Check(args) => args,
+        Command::User { .. } => panic!("not a command that takes a configuration"),
+    }
+}
+
+#[test]
+fn the_command_line_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn flags_work_with_and_without_the_subcommand() {
+    let flags = "--listen 127.0.0.1:1 --listen [::1]:2 --workers 2 --no-pin --relay copy --allow-private \
+                 --users /u --log-level warn --log-format json --access off";
+    for start in ["outflow", "outflow run", "outflow check"] {
+        let config = run_args(&format!("{start} {flags}")).load().unwrap();
+        assert_eq!(config.server.listen.len(), 2);
+        assert_eq!((config.server.workers, config.server.pin), (2, false));
+        assert_eq!((config.server.relay, config.guard.allow_private), (RelayMode::Copy, true));
+        assert_eq!(config.auth.methods, [AuthMethod::Password]);
+    }
+}
+
+#[test]
+fn nothing_typed_is_the_default() {
+    assert_eq!(run_args("outflow").load().unwrap(), Config::default());
+    assert_eq!(run_args("outflow run").load().unwrap(), Config::default());
+}
+
+#[test]
+fn a_bad_value_is_a_problem_of_the_configuration() {
+    for (flags, said) in [
+        ("--workers -1", "--workers: -1 is out of range: 0 to 1024"),
+        ("--workers 1.5", "--workers: expected a whole number, found \"1.5\""),
+        ("--access=", "--access: \"\" is not a path"),
+        ("--users=", "--users: \"\" is not a path"),
+        ("--log-format jsn", "--log-format: \"jsn\" is none of \"text\", \"json\"; did you mean \"json\"?"),
+    ] {
+        assert_eq!(run_args(&format!("outflow {flags}")).load().unwrap_err().to_string(), said);
+    }
+}
+
+#[test]
+fn a_command_line_that_makes_no_sense_exits_with_2() {
+    for line in
+        ["--wrkers 3", "--workers", "serve", "user add x", "user add --file f", "--pin", "--workers 1 run"]
+    {
+        let error = cli(&format!("outflow {line}")).expect_err(line);
+        assert_eq!(error.exit_code(), 2, "{line}");
+    }
+    for line in ["--version", "--help", "check --help"] {
+        assert_eq!(cli(&format!("outflow {line}")).expect_err(line).exit_code(), 0, "{line}");
+    }
+}
+
+#[test]
+fn user_commands_name_the_user_and_the_file() {
+    let Some(Command::User { action: UserCommand::Remove(args) }) =
+        cli("outflow user remove alice --file users.passwd").unwrap().command
+    else {
+        panic!("another command");
+    };
+    assert_eq!((args.name.as_str(), args.file), ("alice", PathBuf::from("users.passwd")));
+}
+
+#[test]
+fn a_users_file_that_cannot_be_opened_fails_the_check() {
+    let config = run_args("outflow check --users /nowhere/users").load().unwrap();
+    let said = check::check_users(&config).unwrap_err();
+    assert!(said.starts_with("/nowhere/users: cannot be read: No such file"), "{said}");
+    // Nobody is asked for a password: the file does not matter.
+    assert_eq!(check::check_users(&Config::default()), Ok(()));
+}

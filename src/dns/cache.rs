@@ -124,7 +124,6 @@ mod tests {
         for n in 1..1000 {
             assert!(cache.get("n0.example", now).is_some(), "evicted by {n}");
             cache.insert(&name(n), found(1), now + TTL, now);
-            assert!(cache.get(&name(n), now).is_some() || n == 0);
             assert!(cache.ring.len() <= 8 && cache.places.len() == cache.ring.len());
         }
     }

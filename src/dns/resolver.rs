@@ -245,7 +245,7 @@ impl Resolver {
     /// Nobody waits any more: lets what is under way come in for the cache if there is room for that.
     fn linger(&mut self, key: JobKey, answered: bool, now: Instant) {
         if self.lingering >= DNS_NAMES_LINGERING {
-            self.remember(key, now);
+            // What was answered is remembered already; what was cut short here is no failure.
             return self.end(key);
         }
         self.asking -= 1;

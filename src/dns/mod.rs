@@ -24,6 +24,8 @@ mod resolver;
 mod servers;
 mod sort;
 
+#[cfg(test)]
+mod tests;
 
 pub use hosts::Hosts;
 pub use resolv_conf::ResolvConf;

@@ -179,6 +179,10 @@ pub const MAX_BUSY_POLL_US: u64 = 1_000_000;
 
 // ---- session: handshake
 
+/// One read during the handshake, in bytes: the longest message is 513, and what a client sends behind its
+/// request stays in the kernel, where it is its own backpressure.
+pub const HANDSHAKE_READ_BYTES: usize = 1024;
+
 // ---- relay: buffers, pipes, budgets
 
 /// The worker's scratch buffer, in bytes: one read takes this much at most. Copying in 256 KiB pieces costs 0.6 of
@@ -211,7 +215,81 @@ pub const DEMOTE_AFTER_MOVES: u8 = 3;
 
 // ---- worker: slots, timers, batches
 
+/// Sessions of one worker: what a token can name. The descriptor limit is far below.
+pub const SLOTS_MAX: usize = 1 << 23;
+/// Bytes of one session in the slab: an idle relay may cost 600, its timer and the allocators included.
+pub const SLOT_BYTES_MAX: usize = 480;
+/// Events taken from the kernel in one turn.
+pub const EVENTS_PER_TURN: usize = 1024;
+/// Connections accepted in one turn, so that a flood of them does not starve the sessions that are there.
+pub const ACCEPTS_PER_TURN: usize = 64;
+/// How long accepting pauses after EMFILE, ENFILE, ENOBUFS or ENOMEM: short enough to serve within 200 ms after
+/// a descriptor comes free, long enough to cost nothing.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// At most one log line about a pause in this time.
+pub const PAUSE_LOG_INTERVAL: Duration = Duration::from_secs(1);
+/// Buckets of the timing wheel: with the tick, a horizon of 131 s.
+pub const WHEEL_BUCKETS: usize = 4096;
+/// Resolution of timers, in milliseconds.
+pub const WHEEL_TICK_MS: u64 = 32;
+/// Idle timers are rounded up to this, so that many idle sessions share a wake-up.
+pub const IDLE_ROUNDING: Duration = Duration::from_secs(1);
+/// How long a relay lives before its upstream socket gets keepalive and the user timeout: shorter sessions never
+/// pay for them.
+pub const LIVENESS_AFTER: Duration = Duration::from_secs(5);
+/// Silence on a relay's socket before the kernel probes its peer, and between two probes.
+pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(120);
+/// Between two keepalive probes.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// How long behind its own deadline a lookup may still answer, before the worker answers in its place.
+pub const DNS_SLACK: Duration = Duration::from_millis(500);
+/// Connect attempts of one session that may ever be made: what a token can name (RFC 8305).
+pub const DIAL_ATTEMPTS_MAX: usize = 7;
+/// Between two attempts of one session (RFC 8305 section 8, Connection Attempt Delay).
+pub const DIAL_STAGGER: Duration = Duration::from_millis(250);
+/// How long a client that sent FIN, and nothing behind its request, is waited for: nearly always it has left.
+pub const LEFT_GRACE: Duration = Duration::from_millis(900);
+/// How long a closing socket may still take bytes and send unread ones, before it is reset. RFC 1928 section 6
+/// allows 10 s behind an error reply.
+pub const LINGER: Duration = Duration::from_secs(2);
+/// How long a login waits to be queued again when the verifier's queue is full.
+pub const VERIFY_RETRY: Duration = Duration::from_millis(50);
+/// Verified credentials that a worker remembers.
+pub const VERIFIED_CACHE_ENTRIES: usize = 16_384;
+/// How long it remembers them.
+pub const VERIFIED_CACHE_TTL: Duration = Duration::from_secs(300);
+/// Sources of failed logins that a worker remembers.
+pub const THROTTLE_SOURCES: usize = 16_384;
+/// Bytes of access records that a worker gathers before it hands them over.
+pub const RECORDS_BATCH_BYTES: usize = 32 * 1024;
+/// How long a worker gathers access records.
+pub const RECORDS_BATCH_TIME: Duration = Duration::from_millis(50);
+/// Bytes of access records that a worker holds while their sink does not take them; past it they are counted
+/// as lost and said so, for a stuck disk must not stop the relay.
+pub const RECORDS_HELD_MAX: usize = 16 * 1024 * 1024;
+/// One DNS message or piece of a stream, in bytes.
+pub const DNS_READ_BYTES: usize = 64 * 1024;
+/// The longest duration that a histogram tells apart, in microseconds: a day.
+pub const LATENCY_MAX_US: u64 = 86_400_000_000;
+
 // ---- control: queues to the threads
+
+/// Signals that wait for the control thread.
+pub const SIGNALS_QUEUED_MAX: usize = 16;
+/// Descriptors of one worker beside its sessions: epoll, waker, the pooled pipes.
+pub const WORKER_DESCRIPTORS: usize = 8 + 2 * PIPES_POOLED_MAX;
+/// Descriptors that a worker's resolver may need at a time, at most.
+pub const DNS_DESCRIPTORS: usize = 320;
+/// Messages to one worker: one verdict for each login in the verifier's queue, and a few from control.
+pub const MAILBOX_MAX: usize = 65_536;
+/// Batches of access records on their way to the writer.
+pub const RECORD_BATCHES_MAX: usize = 256;
+/// How often the list of local addresses is read anew, for the guard.
+pub const LOCALS_REFRESH: Duration = Duration::from_secs(10);
+/// Descriptors left to everything that is no session: standard streams, epoll, wakers, files.
+pub const RESERVED_DESCRIPTORS: usize = 32;
+/// Threads that verify passwords, at most: they must leave the CPUs to the workers.
+pub const VERIFIER_THREADS_MAX: usize = 4;
 
 // ---- relations that must hold
 
@@ -225,3 +303,7 @@ const _: () = assert!(VERIFY_SHARED_PER_SOURCE_MAX * 8 <= VERIFY_JOBS_MAX);
 const _: () = assert!(FAILURE_DELAY_BASE.as_millis() << FAILURE_COUNT_MAX >= FAILURE_DELAY_MAX.as_millis());
 const _: () = assert!(ARGON2_MEMORY_KIB <= ARGON2_MEMORY_KIB_MAX);
 const _: () = assert!(ARGON2_MEMORY_KIB as u64 * ARGON2_PASSES as u64 <= ARGON2_WORK_KIB_MAX);
+const _: () = assert!(WHEEL_BUCKETS.is_multiple_of(64), "the occupancy map has 64 buckets a word");
+const _: () = assert!(LINGER.as_secs() < 10, "RFC 1928 section 6: closed within 10 s of an error reply");
+const _: () = assert!(LEFT_GRACE.as_millis() < 1000, "a client that left costs its target a second at most");
+const _: () = assert!(RECORDS_BATCH_BYTES < RECORDS_HELD_MAX);

@@ -1,1 +1,255 @@
-//! The sans-IO control plane, one file per phase.
+//! The sans-IO control plane: bytes and verdicts in, bytes to send and at most one command out.
+//!
+//! One file per phase. A phase is a value: handling an input consumes it, so that a stale phase cannot be
+//! reached again. No socket, no clock, no log: the worker performs what a [`Command`] asks for and feeds the
+//! answer back as the next [`Input`].
+
+mod failure;
+mod greeting;
+mod reply;
+mod request;
+mod upstream;
+mod userpass;
+
+pub use failure::{DialError, Failure, Reason};
+pub use upstream::Dialed;
+
+use crate::auth::Identity;
+use crate::config::AuthMethod;
+use crate::dns::Answer;
+use crate::policy::guard::Guard;
+use crate::proto::address::{Name, Target};
+use crate::proto::reply::Rep;
+use crate::proto::request::RequestCommand;
+use crate::proto::userpass::Credentials;
+use std::net::SocketAddr;
+use zeroize::Zeroizing;
+
+/// What every session of a worker is judged by.
+#[derive(Debug)]
+pub struct Rules {
+    /// Methods in order of preference.
+    pub methods: Vec<AuthMethod>,
+    /// Which addresses may be reached.
+    pub guard: Guard,
+}
+
+/// What a session is told.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// Bytes of the client, in order.
+    Bytes(&'a [u8]),
+    /// The answer to [`Command::Verify`].
+    Verified(Option<Identity>),
+    /// The answer to [`Command::Resolve`].
+    Resolved(Answer),
+    /// The answer to [`Command::Dial`].
+    Dialed(Result<Dialed, DialError>),
+}
+
+/// What a session asks its worker for.
+#[derive(Debug)]
+pub enum Command {
+    /// More bytes of the client.
+    Read,
+    /// Whether these credentials are right.
+    Verify(Credentials),
+    /// The addresses of a name.
+    Resolve(Name),
+    /// A connection to one of these addresses, in this order of preference; the guard has seen each of them.
+    Dial(Vec<SocketAddr>),
+    /// The handshake is over: relay.
+    Relay,
+    /// The end, after the bytes to send.
+    Close(Failure),
+}
+
+/// What came of an input: bytes to send first, then the command.
+#[derive(Debug)]
+pub struct Step {
+    /// Bytes for the client.
+    pub output: Output,
+    /// What the worker is to do next.
+    pub command: Command,
+}
+
+/// Bytes for the client: one message at most for each phase that an input passed through.
+pub type Output = Vec<u8>;
+
+/// What is known of a session for its record.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// The method that was selected.
+    pub method: Option<AuthMethod>,
+    /// Who the client is, once verified.
+    pub identity: Option<Identity>,
+    /// The name given with wrong credentials: never a password.
+    pub claimed_user: Option<Box<str>>,
+    /// What was asked for.
+    pub command: Option<RequestCommand>,
+    /// The target as asked, made canonical.
+    pub target: Option<Target>,
+    /// The reply that was sent.
+    pub reply: Option<Rep>,
+}
+
+/// The control plane of one connection, from its first byte to the relay.
+#[derive(Debug)]
+pub struct Session {
+    phase: Phase,
+    unparsed: Zeroizing<Vec<u8>>,
+    facts: Facts,
+}
+
+/// Where a session stands; each variant's type holds what only that phase needs.
+#[derive(Debug)]
+enum Phase {
+    Greeting(greeting::AwaitGreeting),
+    Userpass(userpass::AwaitCredentials),
+    Verifying(userpass::Verifying),
+    Request(request::AwaitRequest),
+    Resolving(upstream::Resolving),
+    Dialing(upstream::Dialing),
+    Over,
+}
+
+/// What handling an input led to.
+enum Turn {
+    /// The phase goes on with more bytes.
+    Incomplete(Phase),
+    /// The next phase, which may find its bytes there already; so many bytes were used.
+    Next(Phase, usize),
+    /// A question to the worker.
+    Ask(Phase, usize, Command),
+    /// The end, in this phase.
+    End(Phase, Failure),
+}
+
+impl Default for Session {
+    fn default() -> Session {
+        Session::new()
+    }
+}
+
+impl Session {
+    /// A session that has seen nothing yet.
+    pub fn new() -> Session {
+        Session {
+            phase: Phase::Greeting(greeting::AwaitGreeting),
+            unparsed: Zeroizing::new(Vec::new()),
+            facts: Facts::default(),
+        }
+    }
+
+    /// Handles one input.
+    pub fn handle(&mut self, input: Input<'_>, rules: &Rules) -> Step {
+        let mut output = Output::new();
+        let command = match input {
+            Input::Bytes(bytes) => self.take_bytes(bytes, rules, &mut output),
+            Input::Verified(identity) => {
+                self.advance(rules, &mut output, |phase, facts, output| match phase {
+                    Phase::Verifying(phase) => phase.verified(identity, facts, output),
+                    phase => Turn::End(phase, Failure::Internal("a verification that nobody asked for")),
+                })
+            }
+            Input::Resolved(answer) => self.advance(rules, &mut output, |phase, _, _| match phase {
+                Phase::Resolving(phase) => phase.resolved(answer, rules),
+                phase => Turn::End(phase, Failure::Internal("addresses that nobody asked for")),
+            }),
+            Input::Dialed(result) => self.advance(rules, &mut output, |phase, facts, output| match phase {
+                Phase::Dialing(phase) => phase.dialed(result, facts, output),
+                phase => Turn::End(phase, Failure::Internal("a connection that nobody asked for")),
+            }),
+        };
+        Step { output, command }
+    }
+
+    /// Ends the session for a cause that lies outside the protocol (a deadline, a client that left); returns
+    /// what the client is still owed.
+    pub fn give_up(&mut self, failure: &Failure) -> Output {
+        let mut output = Output::new();
+        let phase = std::mem::replace(&mut self.phase, Phase::Over);
+        reply::farewell(&phase, failure, &mut self.facts, &mut output);
+        output
+    }
+
+    /// Whether the session waits for bytes of the client (and not for an answer of the worker).
+    pub fn wants_bytes(&self) -> bool {
+        matches!(self.phase, Phase::Greeting(_) | Phase::Userpass(_) | Phase::Request(_))
+    }
+
+    /// Bytes that came behind the request and belong to the target.
+    pub fn pending(&self) -> &[u8] {
+        &self.unparsed
+    }
+
+    /// What is known so far.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// What is known, handed over to the record.
+    pub fn into_facts(self) -> Facts {
+        self.facts
+    }
+
+    fn take_bytes(&mut self, bytes: &[u8], rules: &Rules, output: &mut Output) -> Command {
+        self.unparsed.extend_from_slice(bytes);
+        if self.wants_bytes() { self.parse(rules, output) } else { Command::Read }
+    }
+
+    /// Parses as many messages as are there, until one is incomplete or the worker is needed.
+    fn parse(&mut self, rules: &Rules, output: &mut Output) -> Command {
+        loop {
+            let phase = std::mem::replace(&mut self.phase, Phase::Over);
+            let turn = match phase {
+                Phase::Greeting(phase) => phase.bytes(&self.unparsed, rules, &mut self.facts, output),
+                Phase::Userpass(phase) => phase.bytes(&self.unparsed, &mut self.facts),
+                Phase::Request(phase) => phase.bytes(&self.unparsed, rules, &mut self.facts),
+                phase => Turn::Incomplete(phase),
+            };
+            match turn {
+                Turn::Incomplete(phase) => {
+                    self.phase = phase;
+                    return Command::Read;
+                }
+                Turn::Next(phase, used) => {
+                    self.phase = phase;
+                    self.unparsed.drain(..used);
+                }
+                Turn::Ask(phase, used, command) => {
+                    self.phase = phase;
+                    self.unparsed.drain(..used);
+                    return command;
+                }
+                Turn::End(phase, failure) => return self.end(&phase, failure, output),
+            }
+        }
+    }
+
+    /// Feeds an answer of the worker to the phase that asked, then parses what already waits.
+    fn advance(
+        &mut self,
+        rules: &Rules,
+        output: &mut Output,
+        answer: impl FnOnce(Phase, &mut Facts, &mut Output) -> Turn,
+    ) -> Command {
+        let phase = std::mem::replace(&mut self.phase, Phase::Over);
+        match answer(phase, &mut self.facts, output) {
+            Turn::Incomplete(phase) | Turn::Next(phase, _) => {
+                self.phase = phase;
+                self.parse(rules, output)
+            }
+            Turn::Ask(phase, _, command) => {
+                self.phase = phase;
+                command
+            }
+            Turn::End(phase, failure) => self.end(&phase, failure, output),
+        }
+    }
+
+    fn end(&mut self, phase: &Phase, failure: Failure, output: &mut Output) -> Command {
+        reply::farewell(phase, &failure, &mut self.facts, output);
+        Command::Close(failure)
+    }
+}

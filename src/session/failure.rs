@@ -1,0 +1,240 @@
+//! Why a session ended: who was at fault, and the cause.
+
+use crate::dns::DnsError;
+use crate::policy::guard::Refusal;
+use crate::proto::ProtoError;
+use crate::proto::request::RequestCommand;
+use std::fmt;
+
+/// Why no relay came of a session, with its cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The client's fault: bytes that are not SOCKS5.
+    Protocol(ProtoError),
+    /// The client's fault: none of the methods it offers is accepted here.
+    NoMethod,
+    /// The client's fault: wrong credentials.
+    AuthFailed,
+    /// The client's fault: no complete request within the handshake's time.
+    HandshakeTimeout,
+    /// The client left before there was a relay.
+    ClientLeft,
+    /// The client's connection was reset before there was a relay.
+    ClientReset,
+    /// A command that this server does not offer.
+    Unsupported(RequestCommand),
+    /// Policy: the guard refused every address.
+    Denied(Refusal),
+    /// The target's name has no usable address.
+    Dns(DnsError),
+    /// The target could not be reached.
+    Dial(DialError),
+    /// The server is shutting down and this session was not ready in time.
+    Drained,
+    /// Our own fault.
+    Internal(&'static str),
+}
+
+/// Why no connection to the target came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DialError {
+    /// The target refused (RST to our SYN).
+    Refused,
+    /// No answer within the time limit.
+    TimedOut,
+    /// No route to the host.
+    HostUnreachable,
+    /// No route to the network.
+    NetworkUnreachable,
+    /// The local machine's own rules forbid it (firewall, prohibit route).
+    Forbidden,
+    /// The connection came out at our own listener, or at its own socket.
+    Ourselves,
+    /// The socket connected to itself.
+    SelfConnect,
+    /// No local port is left towards this target.
+    NoLocalPort,
+    /// A local resource is missing (descriptors, memory) or another local error, with its errno.
+    Local(i32),
+}
+
+/// The one word that a record and a metric give for a session's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Reason {
+    /// Both directions ended in order.
+    Completed,
+    /// The client reset the connection.
+    ClientReset,
+    /// The target reset the connection.
+    TargetReset,
+    /// No byte within the idle time.
+    Idle,
+    /// Half closed, and no byte within the half-close time.
+    HalfClose,
+    /// The handshake took too long.
+    HandshakeTimeout,
+    /// The client left before there was a relay.
+    ClientLeft,
+    /// Bytes that are not SOCKS5.
+    Protocol,
+    /// An HTTP request.
+    Http,
+    /// No acceptable method.
+    NoMethod,
+    /// Wrong credentials.
+    AuthFailed,
+    /// Refused by policy.
+    Denied,
+    /// The name has no usable address.
+    DnsFailed,
+    /// The target could not be reached.
+    ConnectFailed,
+    /// The target did not answer in time.
+    ConnectTimeout,
+    /// A command that is not offered.
+    Unsupported,
+    /// Cut off at the end of the drain.
+    Drained,
+    /// Ended from outside.
+    Killed,
+    /// Our own fault.
+    Internal,
+}
+
+impl Reason {
+    /// Every reason, in the order of its number.
+    pub const ALL: [Reason; 19] = [
+        Reason::Completed,
+        Reason::ClientReset,
+        Reason::TargetReset,
+        Reason::Idle,
+        Reason::HalfClose,
+        Reason::HandshakeTimeout,
+        Reason::ClientLeft,
+        Reason::Protocol,
+        Reason::Http,
+        Reason::NoMethod,
+        Reason::AuthFailed,
+        Reason::Denied,
+        Reason::DnsFailed,
+        Reason::ConnectFailed,
+        Reason::ConnectTimeout,
+        Reason::Unsupported,
+        Reason::Drained,
+        Reason::Killed,
+        Reason::Internal,
+    ];
+
+    /// The word itself.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::Completed => "completed",
+            Reason::ClientReset => "client_reset",
+            Reason::TargetReset => "target_reset",
+            Reason::Idle => "idle",
+            Reason::HalfClose => "half_close",
+            Reason::HandshakeTimeout => "handshake_timeout",
+            Reason::ClientLeft => "client_left",
+            Reason::Protocol => "protocol",
+            Reason::Http => "http",
+            Reason::NoMethod => "no_method",
+            Reason::AuthFailed => "auth_failed",
+            Reason::Denied => "denied",
+            Reason::DnsFailed => "dns_failed",
+            Reason::ConnectFailed => "connect_failed",
+            Reason::ConnectTimeout => "connect_timeout",
+            Reason::Unsupported => "unsupported",
+            Reason::Drained => "drained",
+            Reason::Killed => "killed",
+            Reason::Internal => "internal",
+        }
+    }
+}
+
+impl Failure {
+    /// The word for records and metrics.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Failure::Protocol(ProtoError::Http(_)) => Reason::Http,
+            Failure::Protocol(_) => Reason::Protocol,
+            Failure::NoMethod => Reason::NoMethod,
+            Failure::AuthFailed => Reason::AuthFailed,
+            Failure::HandshakeTimeout => Reason::HandshakeTimeout,
+            Failure::ClientLeft => Reason::ClientLeft,
+            Failure::ClientReset => Reason::ClientReset,
+            Failure::Unsupported(_) => Reason::Unsupported,
+            Failure::Denied(_) | Failure::Dial(DialError::Ourselves) => Reason::Denied,
+            Failure::Dns(_) => Reason::DnsFailed,
+            Failure::Dial(DialError::TimedOut) => Reason::ConnectTimeout,
+            Failure::Dial(_) => Reason::ConnectFailed,
+            Failure::Drained => Reason::Drained,
+            Failure::Internal(_) => Reason::Internal,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Protocol(error) => write!(f, "client: {error}"),
+            Failure::NoMethod => f.write_str("client: offers no accepted method"),
+            Failure::AuthFailed => f.write_str("client: wrong credentials"),
+            Failure::HandshakeTimeout => f.write_str("client: the handshake took too long"),
+            Failure::ClientLeft => f.write_str("client: left before the relay"),
+            Failure::ClientReset => f.write_str("client: reset before the relay"),
+            Failure::Unsupported(command) => write!(f, "client: {command:?} is not offered"),
+            Failure::Denied(refusal) => write!(f, "policy: {refusal}"),
+            Failure::Dns(error) => write!(f, "target: {error}"),
+            Failure::Dial(error) => write!(f, "{error}"),
+            Failure::Drained => f.write_str("ourselves: shutting down"),
+            Failure::Internal(what) => write!(f, "ourselves: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Failure::Protocol(error) => Some(error),
+            Failure::Dns(error) => Some(error),
+            Failure::Dial(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl DialError {
+    /// How much an error says about the target: of several attempts, the one that says most is reported.
+    pub fn weight(self) -> u8 {
+        match self {
+            DialError::Refused => 8,
+            DialError::TimedOut => 7,
+            DialError::HostUnreachable => 6,
+            DialError::NetworkUnreachable => 5,
+            DialError::Forbidden => 4,
+            DialError::Ourselves => 3,
+            DialError::SelfConnect => 2,
+            DialError::NoLocalPort => 1,
+            DialError::Local(_) => 0,
+        }
+    }
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DialError::Refused => f.write_str("target: connection refused"),
+            DialError::TimedOut => f.write_str("target: no answer in time"),
+            DialError::HostUnreachable => f.write_str("target: host unreachable"),
+            DialError::NetworkUnreachable => f.write_str("target: network unreachable"),
+            DialError::Forbidden => f.write_str("policy: forbidden by this machine's own rules"),
+            DialError::Ourselves => f.write_str("policy: this server itself"),
+            DialError::SelfConnect => f.write_str("target: nobody there but the connecting socket itself"),
+            DialError::NoLocalPort => f.write_str("ourselves: no local port left towards this target"),
+            DialError::Local(errno) => write!(f, "ourselves: errno {errno}"),
+        }
+    }
+}
+
+impl std::error::Error for DialError {}

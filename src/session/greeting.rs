@@ -1,0 +1,48 @@
+//! The greeting and the choice of a method (RFC 1928 section 3).
+
+use super::request::AwaitRequest;
+use super::userpass::AwaitCredentials;
+use super::{Facts, Failure, Output, Phase, Rules, Turn};
+use crate::auth::Identity;
+use crate::config::AuthMethod;
+use crate::proto::greeting::{Method, MethodSet, decode, selection};
+
+/// Waits for VER, NMETHODS, METHODS.
+#[derive(Debug)]
+pub(super) struct AwaitGreeting;
+
+impl AwaitGreeting {
+    pub(super) fn bytes(self, bytes: &[u8], rules: &Rules, facts: &mut Facts, output: &mut Output) -> Turn {
+        let (greeting, used) = match decode(bytes) {
+            Ok(Some(decoded)) => decoded,
+            Ok(None) => return Turn::Incomplete(Phase::Greeting(self)),
+            Err(error) => return Turn::End(Phase::Greeting(self), Failure::Protocol(error)),
+        };
+        let Some(method) = choose(&greeting.methods, &rules.methods) else {
+            // RFC 1928 section 3: FF, and the client MUST close; nothing behind it is parsed.
+            return Turn::End(Phase::Greeting(self), Failure::NoMethod);
+        };
+        facts.method = Some(method);
+        output.extend_from_slice(&selection(Some(wire_method(method))));
+        let next = match method {
+            AuthMethod::None => {
+                facts.identity = Some(Identity::Anonymous);
+                Phase::Request(AwaitRequest)
+            }
+            AuthMethod::Password => Phase::Userpass(AwaitCredentials),
+        };
+        Turn::Next(next, used)
+    }
+}
+
+/// The first of our methods, in our order of preference, that the client offers.
+fn choose(offered: &MethodSet, accepted: &[AuthMethod]) -> Option<AuthMethod> {
+    accepted.iter().copied().find(|method| offered.contains(wire_method(*method)))
+}
+
+fn wire_method(method: AuthMethod) -> Method {
+    match method {
+        AuthMethod::None => Method::None,
+        AuthMethod::Password => Method::Password,
+    }
+}

@@ -1,0 +1,59 @@
+//! What a failed session still says: the only place that maps an error to a REP (RFC 1928 section 6).
+
+use super::{DialError, Facts, Failure, Output, Phase};
+use crate::dns::DnsError;
+use crate::proto::reply::{Rep, failure};
+use crate::proto::{ProtoError, greeting, userpass};
+
+/// An HTTP client that was pointed at a SOCKS port deserves a hint.
+const HTTP_HINT: &[u8] = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
+This is a SOCKS5 proxy, not an HTTP proxy. Use it as socks5://HOST:PORT or socks5h://HOST:PORT.\r\n";
+
+/// The reply code of a failure (RFC 1928 section 6).
+pub(super) fn rep_of(failure: &Failure) -> Rep {
+    match failure {
+        Failure::Denied(_) => Rep::NotAllowed,
+        Failure::Dial(error) => rep_of_dial(*error),
+        Failure::Dns(DnsError::NotFound | DnsError::NoAddress | DnsError::ServerFailure) => {
+            Rep::HostUnreachable
+        }
+        Failure::Dns(DnsError::Timeout) | Failure::HandshakeTimeout => Rep::TtlExpired,
+        Failure::Unsupported(_) | Failure::Protocol(ProtoError::Command(_)) => Rep::CommandNotSupported,
+        Failure::Protocol(ProtoError::AddressType(_)) => Rep::AddressTypeNotSupported,
+        _ => Rep::GeneralFailure,
+    }
+}
+
+fn rep_of_dial(error: DialError) -> Rep {
+    match error {
+        DialError::Refused | DialError::SelfConnect => Rep::ConnectionRefused,
+        DialError::TimedOut => Rep::TtlExpired,
+        DialError::HostUnreachable => Rep::HostUnreachable,
+        DialError::NetworkUnreachable => Rep::NetworkUnreachable,
+        DialError::Forbidden | DialError::Ourselves => Rep::NotAllowed,
+        DialError::NoLocalPort | DialError::Local(_) => Rep::GeneralFailure,
+    }
+}
+
+/// Writes what the client is owed when a session ends in `phase`.
+pub(super) fn farewell(phase: &Phase, cause: &Failure, facts: &mut Facts, output: &mut Output) {
+    match phase {
+        Phase::Greeting(_) => match cause {
+            Failure::NoMethod => output.extend_from_slice(&greeting::selection(None)),
+            Failure::Protocol(ProtoError::Http(_)) => output.extend_from_slice(HTTP_HINT),
+            _ => {}
+        },
+        // RFC 1929 section 2: any status but 00 is a failure, and the connection must be closed behind it.
+        Phase::Userpass(_) | Phase::Verifying(_) => output.extend_from_slice(&userpass::status(false)),
+        Phase::Request(_) | Phase::Resolving(_) | Phase::Dialing(_) => {
+            // A request that never came has no reply, nor has a client that is gone.
+            let answerable = facts.command.is_some() || matches!(cause, Failure::Protocol(_));
+            if answerable && !matches!(cause, Failure::ClientLeft | Failure::ClientReset) {
+                let rep = rep_of(cause);
+                facts.reply = Some(rep);
+                output.extend_from_slice(&failure(rep));
+            }
+        }
+        Phase::Over => {}
+    }
+}

@@ -1,0 +1,189 @@
+//! Counters of one worker: one writer, any number of readers, no lock and no read-modify-write.
+
+use crate::relay::Engine;
+use crate::session::Reason;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Which way relayed bytes went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Client to target.
+    Up,
+    /// Target to client.
+    Down,
+}
+
+const REASONS: usize = Reason::ALL.len();
+
+/// The counters of one worker. Only that worker writes them.
+#[derive(Debug, Default)]
+pub struct Counters {
+    accepted: Counter,
+    active: Counter,
+    closed: [Counter; REASONS],
+    relayed_bytes: [[Counter; 2]; 2],
+    logins_ok: Counter,
+    logins_failed: Counter,
+    no_local_port: Counter,
+    accept_paused: Counter,
+    pipe_fallbacks: Counter,
+    pipes_lent: Counter,
+    pipes_pooled: Counter,
+}
+
+#[derive(Debug, Default)]
+struct Counter(AtomicU64);
+
+impl Counter {
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// A plain load and store: the caller is the only writer.
+    fn add(&self, value: u64) {
+        self.set(self.get() + value);
+    }
+}
+
+/// A sum over workers at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections that are open now.
+    pub active: u64,
+    /// Connections closed, by [`Reason`] in the order of [`Reason::ALL`].
+    pub closed: [u64; REASONS],
+    /// Bytes relayed, `[up, down]` of `[copy, splice]`.
+    pub relayed_bytes: [[u64; 2]; 2],
+    /// Logins that were right.
+    pub logins_ok: u64,
+    /// Logins that were wrong.
+    pub logins_failed: u64,
+    /// Connects that found no free local port.
+    pub no_local_port: u64,
+    /// Times that accepting paused for want of descriptors or memory.
+    pub accept_paused: u64,
+    /// Times that no pipe could be had and bytes were copied instead.
+    pub pipe_fallbacks: u64,
+    /// Pipes with bytes in them now.
+    pub pipes_lent: u64,
+    /// Empty pipes kept for the next use.
+    pub pipes_pooled: u64,
+}
+
+impl Counters {
+    /// One more connection.
+    pub fn accept(&self) {
+        self.accepted.add(1);
+        self.active.add(1);
+    }
+
+    /// One connection less.
+    pub fn close(&self, reason: Reason) {
+        self.active.set(self.active.get().saturating_sub(1));
+        self.closed[reason as usize].add(1);
+    }
+
+    /// Bytes that a sink took.
+    pub fn relay(&self, direction: Direction, engine: Engine, bytes: usize) {
+        if bytes > 0 {
+            self.relayed_bytes[direction as usize][engine as usize].add(bytes as u64);
+        }
+    }
+
+    /// The verdict on a login.
+    pub fn login(&self, right: bool) {
+        if right { self.logins_ok.add(1) } else { self.logins_failed.add(1) }
+    }
+
+    /// A connect that found no free local port.
+    pub fn no_local_port(&self) {
+        self.no_local_port.add(1);
+    }
+
+    /// Accepting pauses.
+    pub fn accept_paused(&self) {
+        self.accept_paused.add(1);
+    }
+
+    /// The pipes of the worker's kit as they are now.
+    pub fn pipes(&self, lent: usize, pooled: usize, fallbacks: u64) {
+        self.pipes_lent.set(lent as u64);
+        self.pipes_pooled.set(pooled as u64);
+        self.pipe_fallbacks.set(fallbacks);
+    }
+
+    /// Adds what this worker counted so far to a sum.
+    pub fn add_to(&self, totals: &mut Totals) {
+        totals.accepted += self.accepted.get();
+        totals.active += self.active.get();
+        for (sum, counter) in totals.closed.iter_mut().zip(&self.closed) {
+            *sum += counter.get();
+        }
+        for (sum, counter) in
+            totals.relayed_bytes.iter_mut().flatten().zip(self.relayed_bytes.iter().flatten())
+        {
+            *sum += counter.get();
+        }
+        totals.logins_ok += self.logins_ok.get();
+        totals.logins_failed += self.logins_failed.get();
+        totals.no_local_port += self.no_local_port.get();
+        totals.accept_paused += self.accept_paused.get();
+        totals.pipe_fallbacks += self.pipe_fallbacks.get();
+        totals.pipes_lent += self.pipes_lent.get();
+        totals.pipes_pooled += self.pipes_pooled.get();
+    }
+}
+
+impl Totals {
+    /// The sum over these workers.
+    pub fn of<'a>(workers: impl IntoIterator<Item = &'a Counters>) -> Totals {
+        let mut totals = Totals::default();
+        for counters in workers {
+            counters.add_to(&mut totals);
+        }
+        totals
+    }
+
+    /// Bytes relayed one way by one engine.
+    pub fn bytes(&self, direction: Direction, engine: Engine) -> u64 {
+        self.relayed_bytes[direction as usize][engine as usize]
+    }
+
+    /// Connections closed for this reason.
+    pub fn closed_for(&self, reason: Reason) -> u64 {
+        self.closed[reason as usize]
+    }
+
+    /// One line for a log: what is not zero.
+    pub fn line(&self) -> String {
+        let mut parts = vec![format!("accepted={} active={}", self.accepted, self.active)];
+        for (reason, count) in Reason::ALL.iter().zip(self.closed).filter(|(_, count)| *count > 0) {
+            parts.push(format!("closed_{}={count}", reason.name()));
+        }
+        for (direction, name) in [(Direction::Up, "up"), (Direction::Down, "down")] {
+            for engine in [Engine::Copy, Engine::Splice] {
+                parts.push(format!("bytes_{name}_{}={}", engine.name(), self.bytes(direction, engine)));
+            }
+        }
+        for (name, value) in [
+            ("logins_ok", self.logins_ok),
+            ("logins_failed", self.logins_failed),
+            ("no_local_port", self.no_local_port),
+            ("accept_paused", self.accept_paused),
+            ("pipe_fallbacks", self.pipe_fallbacks),
+            ("pipes_lent", self.pipes_lent),
+            ("pipes_pooled", self.pipes_pooled),
+        ] {
+            if value > 0 {
+                parts.push(format!("{name}={value}"));
+            }
+        }
+        parts.join(" ")
+    }
+}

@@ -1,0 +1,176 @@
+//! The access record: one JSON line a session.
+
+use crate::session::Reason;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
+/// Everything that a session leaves behind. What never came to be is null.
+#[derive(Clone, Debug)]
+pub struct AccessRecord<'a> {
+    /// When the client was accepted.
+    pub time: SystemTime,
+    /// Unique over workers and restarts.
+    pub id: &'a str,
+    /// Which worker served it.
+    pub worker: usize,
+    /// The client's address and port.
+    pub client: SocketAddr,
+    /// The verified user, or the name that was claimed with wrong credentials.
+    pub user: Option<&'a str>,
+    /// "none" or "password".
+    pub method: Option<&'static str>,
+    /// "connect", "bind" or "udp_associate".
+    pub command: Option<&'static str>,
+    /// Host and port as asked, made canonical.
+    pub target: Option<String>,
+    /// The address dialled.
+    pub address: Option<SocketAddr>,
+    /// Our own address and port towards it.
+    pub local: Option<SocketAddr>,
+    /// The REP that was sent.
+    pub reply: Option<u8>,
+    /// Why the session ended.
+    pub reason: Reason,
+    /// "copy" or "splice".
+    pub engine: Option<&'static str>,
+    /// Bytes that the target took.
+    pub bytes_up: u64,
+    /// Bytes that the client took.
+    pub bytes_down: u64,
+    /// Datagrams to targets.
+    pub datagrams_up: u64,
+    /// Datagrams to the client.
+    pub datagrams_down: u64,
+    /// Accept to the end of the request.
+    pub handshake_ms: Option<u32>,
+    /// Name to addresses.
+    pub dns_ms: Option<u32>,
+    /// First SYN to connected.
+    pub connect_ms: Option<u32>,
+    /// Accept to close.
+    pub duration_ms: u64,
+}
+
+impl AccessRecord<'_> {
+    /// Appends the record and a line feed. Whatever a client sent is escaped: it stays one line.
+    pub fn write_line(&self, out: &mut Vec<u8>) {
+        let mut line = Line { out, separator: b'{' };
+        line.text("time", &humantime::format_rfc3339_millis(self.time).to_string());
+        line.text("id", self.id);
+        line.number("worker", Some(self.worker));
+        line.text("client", &canonical(self.client).to_string());
+        line.optional("user", self.user);
+        line.optional("method", self.method);
+        line.optional("command", self.command);
+        line.optional("target", self.target.as_deref());
+        line.optional("address", self.address.map(|a| a.to_string()).as_deref());
+        line.optional("local", self.local.map(|a| a.to_string()).as_deref());
+        line.number("reply", self.reply);
+        line.text("reason", self.reason.name());
+        line.optional("engine", self.engine);
+        line.number("bytes_up", Some(self.bytes_up));
+        line.number("bytes_down", Some(self.bytes_down));
+        line.number("datagrams_up", Some(self.datagrams_up));
+        line.number("datagrams_down", Some(self.datagrams_down));
+        line.number("handshake_ms", self.handshake_ms);
+        line.number("dns_ms", self.dns_ms);
+        line.number("connect_ms", self.connect_ms);
+        line.number("duration_ms", Some(self.duration_ms));
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+/// An IPv4 client of a dual-stack listener is an IPv4 client.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// The fields of one JSON object in the making.
+struct Line<'a> {
+    out: &'a mut Vec<u8>,
+    separator: u8,
+}
+
+impl Line<'_> {
+    fn key(&mut self, key: &str) {
+        let separator = std::mem::replace(&mut self.separator, b',');
+        // Writing to a Vec cannot fail.
+        let _ = write!(self.out, "{}\"{key}\":", char::from(separator));
+    }
+
+    fn text(&mut self, key: &str, value: &str) {
+        self.key(key);
+        let _ = serde_json::to_writer(&mut *self.out, value);
+    }
+
+    fn optional(&mut self, key: &str, value: Option<&str>) {
+        match value {
+            Some(value) => self.text(key, value),
+            None => self.number::<u8>(key, None),
+        }
+    }
+
+    fn number<N: std::fmt::Display>(&mut self, key: &str, value: Option<N>) {
+        self.key(key);
+        let _ = match value {
+            Some(value) => write!(self.out, "{value}"),
+            None => write!(self.out, "null"),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    fn record(user: &str) -> String {
+        let record = AccessRecord {
+            time: UNIX_EPOCH + Duration::from_millis(1_767_323_045_006),
+            id: "00c0ffee",
+            worker: 1,
+            client: "[::ffff:127.0.0.1]:5000".parse().unwrap(),
+            user: Some(user),
+            method: Some("password"),
+            command: Some("connect"),
+            target: Some("example.com:80".into()),
+            address: Some("[2001:db8::1]:80".parse().unwrap()),
+            local: None,
+            reply: Some(0),
+            reason: Reason::Completed,
+            engine: Some("splice"),
+            bytes_up: 5,
+            bytes_down: 6,
+            datagrams_up: 0,
+            datagrams_down: 0,
+            handshake_ms: Some(1),
+            dns_ms: None,
+            connect_ms: Some(2),
+            duration_ms: 9,
+        };
+        let mut out = Vec::new();
+        record.write_line(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_record_is_one_line_with_every_field_in_order() {
+        assert_eq!(
+            record("alice"),
+            "{\"time\":\"2026-01-02T03:04:05.006Z\",\"id\":\"00c0ffee\",\"worker\":1,\"client\":\"127.0.0.1:5000\",\
+             \"user\":\"alice\",\"method\":\"password\",\"command\":\"connect\",\"target\":\"example.com:80\",\
+             \"address\":\"[2001:db8::1]:80\",\"local\":null,\"reply\":0,\"reason\":\"completed\",\
+             \"engine\":\"splice\",\"bytes_up\":5,\"bytes_down\":6,\"datagrams_up\":0,\"datagrams_down\":0,\
+             \"handshake_ms\":1,\"dns_ms\":null,\"connect_ms\":2,\"duration_ms\":9}\n"
+        );
+    }
+
+    /// HAZARD: CR, LF, ESC and quotes in a user name.
+    #[test]
+    fn a_user_name_cannot_forge_a_second_line() {
+        let line = record("a\r\n{\"forged\":1}\u{1b}[31m\"");
+        assert_eq!(line.matches('\n').count(), 1);
+        assert!(line.contains(r#""user":"a\r\n{\"forged\":1}\u001b[31m\"""#), "{line}");
+    }
+}

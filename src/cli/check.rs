@@ -1,9 +1,9 @@
 //! `outflow check`: is this configuration right, and what does it come to?
 
-use std::fs::File;
 use std::io::Write;
 use std::process::ExitCode;
 
+use crate::auth::Users;
 use crate::config::{AuthMethod, Config};
 
 /// Prints the configuration in effect, or what keeps it from working.
@@ -19,13 +19,12 @@ pub(super) fn run(config: &Config) -> ExitCode {
     }
 }
 
-/// The users file, where passwords are asked for, can be read.
+/// The users file, where passwords are asked for, is valid.
 pub(super) fn check_users(config: &Config) -> Result<(), String> {
     match &config.auth.users {
-        Some(users) if config.auth.methods.contains(&AuthMethod::Password) => match File::open(users) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(format!("{}: cannot be read: {error}", users.display())),
-        },
+        Some(users) if config.auth.methods.contains(&AuthMethod::Password) => {
+            Users::load(users).map(drop).map_err(|error| error.to_string())
+        }
         _ => Ok(()),
     }
 }

@@ -115,9 +115,6 @@ impl RunArgs {
     }
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the command line does not parse `user` yet"))]
-mod user;
-
 /// Runs the command line and returns the process's exit code.
 pub fn main() -> ExitCode {
     run(std::env::args_os())
@@ -159,6 +156,12 @@ fn with_config(args: RunArgs, go_on: impl FnOnce(Config) -> ExitCode) -> ExitCod
 }
 
 /// Writes to standard error; where nobody listens, the exit code has to do.
-fn complain(what: &impl Display) {
+pub(crate) fn complain(what: &(impl Display + ?Sized)) {
     let _ = writeln!(std::io::stderr(), "{what}");
+}
+
+/// One line on standard output; nobody reading is no reason to stop.
+pub(crate) fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }

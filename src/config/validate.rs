@@ -76,7 +76,7 @@ impl Draft {
         let server = &mut self.config.server;
         let mut check = Check(&mut self.problems);
         if let Some(listen) = check.list(&raw.listen, limits::MAX_LISTEN, value::listen_address) {
-            check.not_empty(&raw.listen, "an address");
+            check.not_empty(&raw.listen, "server", "listen", "an address");
             check.distinct(&listen, |one| {
                 // Port 0 asks for any free port: two of them differ.
                 (one.port() != 0).then(|| SocketAddr::new(one.ip().to_canonical(), one.port()))
@@ -123,7 +123,7 @@ impl Draft {
         let mut check = Check(&mut self.problems);
         let most = AuthMethod::ALL.len();
         if let Some(methods) = check.list(&raw.methods, most, value::choice::<AuthMethod>) {
-            check.not_empty(&raw.methods, "a method");
+            check.not_empty(&raw.methods, "auth", "methods", "a method");
             check.distinct(&methods, |method| Some(method.name()));
             self.methods_at = raw.methods.as_ref().map(|typed| typed.at.clone());
             auth.methods = values(methods);
@@ -246,9 +246,11 @@ impl Check<'_> {
         Some(list)
     }
 
-    /// Reports a list in which nothing was typed.
-    fn not_empty(&mut self, typed: &List, wanted: &str) {
-        if let Some(typed) = typed.as_ref().filter(|typed| typed.value.is_empty()) {
+    /// Reports a list in which nothing was typed; one whose entries were refused has its problems.
+    fn not_empty(&mut self, typed: &List, table: &str, key: &str, wanted: &str) {
+        if let Some(typed) = typed.as_ref().filter(|typed| typed.value.is_empty())
+            && !self.0.touch(table, key)
+        {
             self.0.push(typed.at.clone(), format!("is empty: it needs {wanted}"));
         }
     }

@@ -56,6 +56,7 @@ pub struct Kit<P> {
     pub(super) scratch: Box<[u8]>,
     /// Which engines may be used.
     pub mode: Mode,
+    #[expect(clippy::vec_box, reason = "a spare is lent as a box, to keep idle halves small")]
     spares: Vec<Box<Spare>>,
     spare_bytes_lent: usize,
     pipes: Vec<P>,
@@ -78,6 +79,11 @@ impl<P> Kit<P> {
             pipes_max,
             pipe_fallbacks: 0,
         }
+    }
+
+    /// The scratch buffer, for bytes that are read and dropped.
+    pub fn scratch(&mut self) -> &mut [u8] {
+        &mut self.scratch
     }
 
     /// How much one read may take: less once slow sinks hold much of the worker's memory.

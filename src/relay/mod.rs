@@ -10,5 +10,5 @@ mod wire;
 
 pub use half::{Ending, Half, Moved, Stage};
 pub use kit::{Engine, Kit, Mode};
-pub use stream::{Finish, Relay, Side};
+pub use stream::{Driven, Finish, Relay, Side};
 pub use wire::{Ends, Wire};

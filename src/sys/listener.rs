@@ -42,6 +42,19 @@ impl Listener {
         Ok(Listener(socket))
     }
 
+    /// Whether the address is free of listeners, those of other groups included.
+    ///
+    /// # Errors
+    /// What socket(2) or bind(2) refused.
+    pub fn probe(address: SocketAddr, options: &Options) -> io::Result<()> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(options.only_v6)?;
+        }
+        socket.bind(&SockAddr::from(address))
+    }
+
     /// The bound address, its port filled in.
     ///
     /// # Errors

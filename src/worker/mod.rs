@@ -1,1 +1,299 @@
-//! The shell: the only mio, clock and slab.
+//! The shell: the only mio, clock and slab. One thread, one poll, one slab of connections.
+//!
+//! A turn: events, mail, sessions with more to do, timers, names, accepts, records. Whatever ends a connection
+//! ends in [`Worker::close`], and leaves one access record.
+
+mod accept;
+mod core;
+mod dial;
+mod handshake;
+mod mailbox;
+mod names;
+mod records;
+mod relaying;
+mod slot;
+mod timers;
+mod tokens;
+
+pub use mailbox::{Mail, Mailbox, Ticket};
+pub(crate) use relaying::liveness;
+
+use self::accept::Acceptance;
+use self::core::Core;
+use self::slot::{Edge, Fate, Phase, Slot};
+use self::tokens::{Key, Source};
+use crate::auth::Verifier;
+use crate::config::Config;
+use crate::dns;
+use crate::limits;
+use crate::observe::{Counters, Latencies};
+use crate::session::{Input, Reason, Rules};
+use crate::sys::listener::Listener;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use mio::{Events, Poll, Token, Waker};
+use slab::Slab;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Everything that a worker is given.
+#[derive(Debug)]
+pub struct Setup {
+    /// Its number, and the CPU it keeps to.
+    pub number: usize,
+    /// Its listener of every group.
+    pub listeners: Vec<Arc<Listener>>,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// What sessions are judged by.
+    pub rules: Arc<Rules>,
+    /// Where passwords are verified, if any are.
+    pub verifier: Option<Arc<Verifier>>,
+    /// How names are resolved.
+    pub dns: Arc<dns::Settings>,
+    /// What it counts.
+    pub counters: Arc<Counters>,
+    /// Connections at a time.
+    pub ceiling: usize,
+    /// Pipes lent at a time.
+    pub pipes_max: usize,
+    /// Where access records go.
+    pub records: Option<Sender<Vec<u8>>>,
+    /// What makes session numbers unique over restarts.
+    pub boot: u32,
+}
+
+/// A worker before it runs: its poll exists, so that others can send to it.
+#[derive(Debug)]
+pub struct Prepared {
+    poll: Poll,
+    mail: Receiver<Mail>,
+    mailbox: Mailbox,
+}
+
+/// Makes the poll and the mailbox of a worker.
+///
+/// # Errors
+/// What epoll_create or eventfd refused.
+pub fn prepare() -> io::Result<Prepared> {
+    let poll = Poll::new()?;
+    let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.token())?);
+    let (sender, mail) = bounded(limits::MAILBOX_MAX);
+    Ok(Prepared { poll, mail, mailbox: Mailbox::new(sender, waker) })
+}
+
+impl Prepared {
+    /// The sending end of the mailbox.
+    pub fn mailbox(&self) -> Mailbox {
+        self.mailbox.clone()
+    }
+
+    /// Runs on this thread until drained. A panic costs the sessions that are there, each with its record; the
+    /// worker starts anew with the same listeners, whose queues are still there.
+    ///
+    /// # Errors
+    /// What epoll refused.
+    pub fn run(mut self, mut setup: Setup) -> io::Result<Latencies> {
+        let mut latencies = Latencies::default();
+        let mut first_serial = 0;
+        loop {
+            let mut worker = Worker::new(&self.poll, self.mailbox.clone(), &setup, first_serial)?;
+            let outcome = catch_unwind(AssertUnwindSafe(|| worker.run(&mut self.poll, &self.mail)));
+            if outcome.is_err() {
+                tracing::error!(
+                    worker = setup.number,
+                    sessions = worker.slots.len(),
+                    "a worker panicked and is replaced"
+                );
+            }
+            worker.close_all(Reason::Internal);
+            worker.core.records.flush(worker.core.now, true);
+            latencies.merge(&worker.core.latencies);
+            first_serial = worker.next_serial;
+            setup.rules = worker.core.rules.clone();
+            match outcome {
+                Ok(result) => return result.map(|()| latencies),
+                Err(_) if worker.drain_by.is_some() => return Ok(latencies),
+                Err(_) => worker.acceptance.unregister(self.poll.registry()),
+            }
+        }
+    }
+}
+
+/// The state of one worker between two turns.
+#[derive(Debug)]
+struct Worker {
+    slots: Slab<Slot>,
+    next_serial: u64,
+    core: Core,
+    acceptance: Acceptance,
+    drain_by: Option<Instant>,
+}
+
+impl Worker {
+    fn new(poll: &Poll, mailbox: Mailbox, setup: &Setup, first_serial: u64) -> io::Result<Worker> {
+        Ok(Worker {
+            slots: Slab::new(),
+            next_serial: first_serial,
+            acceptance: Acceptance::register(poll.registry(), setup)?,
+            core: Core::new(poll.registry().try_clone()?, mailbox, setup),
+            drain_by: None,
+        })
+    }
+
+    fn run(&mut self, poll: &mut Poll, mail: &Receiver<Mail>) -> io::Result<()> {
+        let mut events = Events::with_capacity(limits::EVENTS_PER_TURN);
+        loop {
+            self.wait(poll, &mut events)?;
+            self.core.now = Instant::now();
+            for event in &events {
+                self.dispatch(event.token(), Edge::of(event), mail);
+            }
+            self.pump_queued();
+            self.expire_timers();
+            self.deliver_answers();
+            self.accept();
+            let now = self.core.now;
+            self.core.records.flush(now, false);
+            if let Some(by) = self.drain_by
+                && (self.slots.is_empty() || by <= now)
+            {
+                self.close_all(Reason::Drained);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for events; with `busy_poll`, spins for a while before it sleeps.
+    fn wait(&mut self, poll: &mut Poll, events: &mut Events) -> io::Result<()> {
+        let timeout = self.timeout();
+        let spin = self.core.config.server.busy_poll;
+        if !spin.is_zero() && timeout != Some(Duration::ZERO) {
+            let began = Instant::now();
+            while began.elapsed() < spin {
+                poll_once(poll, events, Some(Duration::ZERO))?;
+                if !events.is_empty() {
+                    return Ok(());
+                }
+            }
+        }
+        poll_once(poll, events, timeout)
+    }
+
+    /// How long this worker may sleep.
+    fn timeout(&self) -> Option<Duration> {
+        let open = self.slots.len() < self.core.ceiling;
+        if !self.core.queue.is_empty() || (open && self.acceptance.eager(self.core.now)) {
+            return Some(Duration::ZERO);
+        }
+        let wheel = self.core.wheel.next().map(|since_start| self.core.start + since_start);
+        [
+            wheel,
+            self.core.names.next_deadline(),
+            self.core.records.due(),
+            self.acceptance.resumes_at(),
+            self.drain_by,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        // epoll counts whole milliseconds: round up, or a deadline is met by a spin of empty turns.
+        .map(|deadline| deadline.saturating_duration_since(Instant::now()) + Duration::from_micros(999))
+    }
+
+    fn dispatch(&mut self, token: Token, edge: Edge, mail: &Receiver<Mail>) {
+        match Source::of(token) {
+            Source::Session { key, port } => self.with(key, |core, slot| core.event(key, slot, port, edge)),
+            Source::Listener(index) => self.acceptance.ready(index),
+            Source::Dns(exchange) => {
+                self.core.names.event(exchange, edge.writable, &self.core.registry, self.core.now);
+            }
+            Source::Waker => {
+                for letter in mail.try_iter() {
+                    self.read_mail(letter);
+                }
+            }
+        }
+    }
+
+    fn read_mail(&mut self, letter: Mail) {
+        match letter {
+            Mail::Verdict(Ticket(key), verified) => {
+                self.core.learn(&verified);
+                self.with(key, |core, slot| core.verified(key, slot, verified.identity));
+            }
+            Mail::Rules(rules) => self.core.rules = rules,
+            Mail::Drain { by } => {
+                self.drain_by = Some(by);
+                self.accept_all();
+                self.acceptance.close(&self.core.registry);
+            }
+            Mail::Panic => panic!("asked to"),
+        }
+    }
+
+    /// Runs `act` on a session that is still there, and closes it where that is the outcome.
+    fn with(&mut self, key: Key, act: impl FnOnce(&mut Core, &mut Slot) -> Fate) {
+        let Some(slot) = self.slots.get_mut(key.index).filter(|slot| slot.serial == key.serial) else {
+            return;
+        };
+        if let Fate::Close(reason) = act(&mut self.core, slot) {
+            self.close(key.index, reason);
+        }
+    }
+
+    fn pump_queued(&mut self) {
+        for key in std::mem::take(&mut self.core.queue) {
+            self.with(key, |core, slot| {
+                slot.queued = false;
+                core.resume(key, slot)
+            });
+        }
+    }
+
+    fn expire_timers(&mut self) {
+        let since_start = self.core.now - self.core.start;
+        while let Some(index) = self.core.wheel.pop_due(since_start) {
+            let Some(slot) = self.slots.get(index) else { continue };
+            let key = Key::new(index, slot.serial);
+            self.with(key, |core, slot| core.timer(key, slot));
+        }
+    }
+
+    fn deliver_answers(&mut self) {
+        self.core.names.expire(&self.core.registry, self.core.now);
+        while let Some((ticket, answer)) = self.core.names.answers.pop() {
+            let key = Key::from_ticket(ticket);
+            self.with(key, |core, slot| core.answer(key, slot, Input::Resolved(answer)));
+        }
+    }
+
+    /// The one way out of the slab.
+    fn close(&mut self, index: usize, reason: Reason) {
+        let slot = self.slots.remove(index);
+        self.core.bury(index, slot, reason);
+    }
+
+    fn close_all(&mut self, reason: Reason) {
+        let live: Vec<usize> = self.slots.iter().map(|(index, _)| index).collect();
+        for index in live {
+            // What lingers has ended for a reason of its own.
+            let reason = match &self.slots[index].phase {
+                Phase::Linger(linger) => linger.reason,
+                Phase::Handshake(_) | Phase::Relay(_) => reason,
+            };
+            self.close(index, reason);
+        }
+    }
+}
+
+fn poll_once(poll: &mut Poll, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+    match poll.poll(events, timeout) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+            events.clear();
+            Ok(())
+        }
+        result => result,
+    }
+}

@@ -1,0 +1,68 @@
+//! The SO_REUSEPORT groups: one listener for each worker and address, all opened before the first worker runs
+//! and none closed before the drain, for a listener that closes takes its queue with it.
+
+use crate::config::{Config, Steer};
+use crate::sys::listener::{Listener, Options};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Every listener, by group and worker.
+#[derive(Debug)]
+pub(super) struct Acceptor {
+    groups: Vec<Vec<Arc<Listener>>>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Acceptor {
+    /// Opens every group.
+    ///
+    /// # Errors
+    /// The address and what the kernel said of it.
+    pub(super) fn open(config: &Config) -> Result<Acceptor, (SocketAddr, io::Error)> {
+        let mut acceptor = Acceptor { groups: Vec::new(), addresses: Vec::new() };
+        for &address in &config.server.listen {
+            let (group, bound) = open_group(address, config).map_err(|error| (address, error))?;
+            acceptor.groups.push(group);
+            acceptor.addresses.push(bound);
+        }
+        Ok(acceptor)
+    }
+
+    /// The addresses as bound.
+    pub(super) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// One listener of every group.
+    pub(super) fn for_worker(&self, worker: usize) -> Vec<Arc<Listener>> {
+        self.groups.iter().map(|group| group[worker].clone()).collect()
+    }
+
+    /// Lets go of the listeners: each closes once its worker has emptied its queue.
+    pub(super) fn close(&mut self) {
+        self.groups.clear();
+    }
+}
+
+fn open_group(mut address: SocketAddr, config: &Config) -> io::Result<(Vec<Arc<Listener>>, SocketAddr)> {
+    let shares_port = |other: &SocketAddr| other.is_ipv4() && other.port() == address.port();
+    let options = Options {
+        backlog: config.server.backlog,
+        only_v6: config.server.listen.iter().any(shares_port),
+        liveness: crate::worker::liveness(config),
+    };
+    // SO_REUSEPORT would let two servers of one user share the address unnoticed: ask without it first.
+    Listener::probe(address, &options)?;
+    let mut group: Vec<Arc<Listener>> = Vec::with_capacity(config.server.workers);
+    for _ in 0..config.server.workers {
+        let listener = Listener::open(address, &options)?;
+        // Port 0 becomes a port with the first listener; the others share it.
+        address = listener.address()?;
+        group.push(Arc::new(listener));
+    }
+    if config.server.steer == Steer::Cpu {
+        group[0].steer_by_cpu(u32::try_from(group.len()).unwrap_or(u32::MAX))?;
+    }
+    Ok((group, address))
+}

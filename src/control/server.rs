@@ -1,0 +1,262 @@
+//! A running server: its acceptor, its workers, and what they share.
+
+use super::acceptor::Acceptor;
+use super::descriptors;
+use super::writer::Writer;
+use crate::auth::{Users, UsersError, Verifier};
+use crate::config::{AuthMethod, Config, Prefer, RelayMode};
+use crate::dns::{self, Hosts, ResolvConf};
+use crate::limits;
+use crate::observe::{Counters, Latencies, Totals};
+use crate::policy::guard::Guard;
+use crate::session::Rules;
+use crate::sys::machine;
+use crate::worker::{Mail, Mailbox, Setup, prepare};
+use crossbeam_channel::{Receiver, bounded};
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// A server whose workers run.
+#[derive(Debug)]
+pub struct Server {
+    config: Arc<Config>,
+    acceptor: Acceptor,
+    workers: Vec<Worker>,
+    ended: Receiver<io::Result<Latencies>>,
+    running: usize,
+    latencies: Latencies,
+    writer: Writer,
+    locals: Vec<IpAddr>,
+    sessions_per_worker: usize,
+}
+
+#[derive(Debug)]
+struct Worker {
+    mailbox: Mailbox,
+    counters: Arc<Counters>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Why a server did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The users file.
+    Users(UsersError),
+    /// An address cannot be listened on.
+    Listen(SocketAddr, io::Error),
+    /// The access record's file.
+    Access(io::Error),
+    /// Threads or epoll.
+    Machine(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Users(error) => write!(f, "{error}"),
+            StartError::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            StartError::Access(error) => write!(f, "[log] access: {error}"),
+            StartError::Machine(error) => write!(f, "cannot start: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            StartError::Users(error) => Some(error),
+            StartError::Listen(_, error) | StartError::Access(error) | StartError::Machine(error) => {
+                Some(error)
+            }
+        }
+    }
+}
+
+impl Server {
+    /// Reads what the configuration names, opens the listeners and starts the workers.
+    ///
+    /// # Errors
+    /// Whatever keeps it from serving; files are read before any socket opens.
+    pub fn start(config: Config) -> Result<Server, StartError> {
+        let limit = machine::raise_descriptor_limit();
+        let config = Arc::new(config);
+        let verifier = start_verifier(&config)?;
+        let dns = Arc::new(dns_settings(&config));
+        let writer = Writer::start(&config.log.access).map_err(StartError::Access)?;
+        let acceptor =
+            Acceptor::open(&config).map_err(|(address, error)| StartError::Listen(address, error))?;
+        let locals = machine::local_addresses();
+        let rules = Arc::new(rules(&config, acceptor.addresses(), locals.clone()));
+        let budget = descriptors::divide(limit, &config);
+        let boot = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
+        let (sender, ended) = bounded(config.server.workers);
+        let mut workers = Vec::with_capacity(config.server.workers);
+        for number in 0..config.server.workers {
+            let counters = Arc::new(Counters::default());
+            let prepared = prepare().map_err(StartError::Machine)?;
+            let mailbox = prepared.mailbox();
+            let setup = Setup {
+                number,
+                listeners: acceptor.for_worker(number),
+                config: config.clone(),
+                rules: rules.clone(),
+                verifier: verifier.clone(),
+                dns: dns.clone(),
+                counters: counters.clone(),
+                ceiling: budget.sessions,
+                pipes_max: budget.pipes,
+                records: writer.sender.clone(),
+                boot,
+            };
+            let sender = sender.clone();
+            let thread = std::thread::Builder::new()
+                .name(format!("worker-{number}"))
+                .spawn(move || {
+                    if setup.config.server.pin && !machine::pin_to_cpu(number) {
+                        tracing::warn!(worker = number, "cannot be pinned to a CPU");
+                    }
+                    let _ = sender.send(prepared.run(setup));
+                })
+                .map_err(StartError::Machine)?;
+            workers.push(Worker { mailbox, counters, thread: Some(thread) });
+        }
+        Ok(Server {
+            running: workers.len(),
+            config,
+            acceptor,
+            workers,
+            ended,
+            latencies: Latencies::default(),
+            writer,
+            locals,
+            sessions_per_worker: budget.sessions,
+        })
+    }
+
+    /// The addresses that it listens on, ports filled in.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        self.acceptor.addresses()
+    }
+
+    /// The one line that says what runs.
+    pub fn ready_line(&self) -> String {
+        let addresses: Vec<String> = self.addresses().iter().map(ToString::to_string).collect();
+        let engine = match self.config.server.relay {
+            RelayMode::Auto => "auto",
+            RelayMode::Splice => "splice",
+            RelayMode::Copy => "copy",
+        };
+        format!(
+            "outflow {} ready: listening on {}; {} workers; relay {engine}; up to {} sessions per worker",
+            env!("CARGO_PKG_VERSION"),
+            addresses.join(", "),
+            self.workers.len(),
+            self.sessions_per_worker,
+        )
+    }
+
+    /// What was counted so far, over all workers.
+    pub fn totals(&self) -> Totals {
+        Totals::of(self.workers.iter().map(|worker| &*worker.counters))
+    }
+
+    /// Accepts what is queued, closes the listeners, and ends by then at the latest.
+    pub fn drain(&mut self, by: Instant) {
+        self.acceptor.close();
+        for worker in &self.workers {
+            worker.mailbox.send(Mail::Drain { by });
+        }
+    }
+
+    /// Reads the local addresses anew and tells the workers' guards.
+    pub fn refresh_locals(&mut self) {
+        let locals = machine::local_addresses();
+        if locals != self.locals {
+            self.locals = locals.clone();
+            let rules = Arc::new(rules(&self.config, self.acceptor.addresses(), locals));
+            for worker in &self.workers {
+                worker.mailbox.send(Mail::Rules(rules.clone()));
+            }
+        }
+    }
+
+    /// Where workers report their end.
+    pub(super) fn ended(&self) -> &Receiver<io::Result<Latencies>> {
+        &self.ended
+    }
+
+    /// Takes note of one worker's end; true when it was the last.
+    pub(super) fn note_end(&mut self, end: Option<io::Result<Latencies>>) -> bool {
+        if let Some(Ok(latencies)) = end {
+            self.latencies.merge(&latencies);
+        }
+        self.running = self.running.saturating_sub(1);
+        self.running == 0
+    }
+
+    /// Waits for the threads of a drained server and for the last record.
+    pub fn finish(&mut self) -> Latencies {
+        while self.running > 0 {
+            let end = self.ended.recv().ok();
+            self.note_end(end);
+        }
+        for worker in &mut self.workers {
+            if let Some(thread) = worker.thread.take() {
+                let _ = thread.join();
+            }
+        }
+        self.writer.finish();
+        self.latencies.clone()
+    }
+
+    /// Makes a worker panic in its next turn: how its replacement is tested.
+    #[doc(hidden)]
+    pub fn panic_worker(&self, number: usize) {
+        self.workers[number].mailbox.send(Mail::Panic);
+    }
+}
+
+fn start_verifier(config: &Config) -> Result<Option<Arc<Verifier>>, StartError> {
+    let Some(users) =
+        config.auth.users.as_ref().filter(|_| config.auth.methods.contains(&AuthMethod::Password))
+    else {
+        return Ok(None);
+    };
+    let users = Users::load(users).map_err(StartError::Users)?;
+    let threads =
+        std::thread::available_parallelism().map_or(1, usize::from).min(limits::VERIFIER_THREADS_MAX);
+    Verifier::start(Arc::new(users), threads).map(|v| Some(Arc::new(v))).map_err(StartError::Machine)
+}
+
+fn rules(config: &Config, own: &[SocketAddr], locals: Vec<IpAddr>) -> Rules {
+    let guard = Guard::new(config.guard.allow_private, config.guard.allow.clone(), own.to_vec());
+    Rules { methods: config.auth.methods.clone(), guard: guard.with_locals(locals) }
+}
+
+fn dns_settings(config: &Config) -> dns::Settings {
+    let system = ResolvConf::load(Path::new("/etc/resolv.conf")).unwrap_or_else(|_| ResolvConf::parse(""));
+    let hosts = match config.dns.hosts {
+        true => Hosts::load(Path::new("/etc/hosts")).unwrap_or_else(|_| Hosts::empty()),
+        false => Hosts::empty(),
+    };
+    dns::Settings {
+        servers: if config.dns.servers.is_empty() { system.servers } else { config.dns.servers.clone() },
+        timeout: config.timeouts.dns,
+        try_timeout: system.timeout.min(Duration::from_secs(1)),
+        attempts: system.attempts,
+        cache_entries: (config.dns.cache_entries / config.server.workers.max(1)).max(1),
+        prefer: match config.dns.prefer {
+            Prefer::HappyEyeballs => dns::Prefer::HappyEyeballs,
+            Prefer::Ipv4 => dns::Prefer::Ipv4,
+            Prefer::Ipv6 => dns::Prefer::Ipv6,
+            Prefer::Ipv4Only => dns::Prefer::Ipv4Only,
+            Prefer::Ipv6Only => dns::Prefer::Ipv6Only,
+        },
+        hosts,
+    }
+}

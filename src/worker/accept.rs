@@ -1,0 +1,140 @@
+//! Accepting: a budget a turn, a ceiling, and a pause by timer when the kernel has no descriptor to give.
+//!
+//! A listener's edge that meets EMFILE gives no further event, so what an edge promised is remembered until
+//! EAGAIN disproves it.
+
+use super::dial::interests;
+use super::slot::{Handshake, Slot};
+use super::tokens::{CLIENT_PORT, Key, Source};
+use super::{Setup, Worker};
+use crate::limits;
+use crate::sys::Errno;
+use crate::sys::listener::Listener;
+use crate::sys::stream::Stream;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The listeners of one worker and what their edges promised.
+#[derive(Debug)]
+pub(super) struct Acceptance {
+    listeners: Vec<(Arc<Listener>, bool)>,
+    paused_until: Option<Instant>,
+    logged_at: Option<Instant>,
+}
+
+impl Acceptance {
+    pub(super) fn register(registry: &Registry, setup: &Setup) -> io::Result<Acceptance> {
+        for (index, listener) in setup.listeners.iter().enumerate() {
+            let token = Source::Listener(index).token();
+            registry.register(&mut SourceFd(&listener.as_raw_fd()), token, Interest::READABLE)?;
+        }
+        let listeners = setup.listeners.iter().map(|listener| (listener.clone(), true)).collect();
+        Ok(Acceptance { listeners, paused_until: None, logged_at: None })
+    }
+
+    pub(super) fn ready(&mut self, index: usize) {
+        if let Some((_, ready)) = self.listeners.get_mut(index) {
+            *ready = true;
+        }
+    }
+
+    /// Whether there may be a connection to take now.
+    pub(super) fn eager(&self, now: Instant) -> bool {
+        self.paused_until.is_none_or(|until| until <= now) && self.listeners.iter().any(|(_, ready)| *ready)
+    }
+
+    /// When a pause ends.
+    pub(super) fn resumes_at(&self) -> Option<Instant> {
+        self.paused_until.filter(|_| self.listeners.iter().any(|(_, ready)| *ready))
+    }
+
+    pub(super) fn unregister(&self, registry: &Registry) {
+        for (listener, _) in &self.listeners {
+            let _ = registry.deregister(&mut SourceFd(&listener.as_raw_fd()));
+        }
+    }
+
+    pub(super) fn close(&mut self, registry: &Registry) {
+        self.unregister(registry);
+        self.listeners.clear();
+    }
+
+    /// Pauses after a refusal of the kernel; true once a second, when it is time to say so.
+    fn pause(&mut self, now: Instant) -> bool {
+        self.paused_until = Some(now + limits::ACCEPT_PAUSE);
+        let say = self.logged_at.is_none_or(|at| now - at >= limits::PAUSE_LOG_INTERVAL);
+        if say {
+            self.logged_at = Some(now);
+        }
+        say
+    }
+}
+
+impl Worker {
+    /// Takes what is queued, within this turn's budget.
+    pub(super) fn accept(&mut self) {
+        if !self.acceptance.eager(self.core.now) {
+            return;
+        }
+        self.acceptance.paused_until = None;
+        for _ in 0..limits::ACCEPTS_PER_TURN {
+            if self.slots.len() >= self.core.ceiling || !self.accept_one() {
+                return;
+            }
+        }
+    }
+
+    /// Takes everything that is queued, for the drain.
+    pub(super) fn accept_all(&mut self) {
+        self.acceptance.paused_until = None;
+        for (_, ready) in &mut self.acceptance.listeners {
+            *ready = true;
+        }
+        while self.slots.len() < self.core.ceiling && self.accept_one() {}
+    }
+
+    /// Takes one connection from the next listener that has one. False when none has.
+    fn accept_one(&mut self) -> bool {
+        let Some(at) = self.acceptance.listeners.iter().position(|(_, ready)| *ready) else { return false };
+        match self.acceptance.listeners[at].0.accept() {
+            Ok((client, peer)) => {
+                self.admit(client, peer);
+                true
+            }
+            Err(Errno::EAGAIN) => {
+                self.acceptance.listeners[at].1 = false;
+                true
+            }
+            Err(errno @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM)) => {
+                self.core.counters.accept_paused();
+                if self.acceptance.pause(self.core.now) {
+                    tracing::warn!(worker = self.core.number, cause = %errno, "accepting pauses");
+                }
+                false
+            }
+            // A connection that ended in the queue, and other errors of that one connection.
+            Err(_) => true,
+        }
+    }
+
+    fn admit(&mut self, client: Stream, peer: SocketAddr) {
+        let now = self.core.now;
+        let handshake = Handshake::new(now, now + self.core.config.timeouts.handshake);
+        let wake_at = handshake.wake_at();
+        let entry = self.slots.vacant_entry();
+        let key = Key::new(entry.key(), self.next_serial);
+        self.next_serial += 1;
+        let token = Source::Session { key, port: CLIENT_PORT }.token();
+        if self.core.registry.register(&mut SourceFd(&client.as_raw_fd()), token, interests()).is_err() {
+            return;
+        }
+        entry.insert(Slot::new(key.serial, client, peer, handshake, self.core.ms(now)));
+        self.core.counters.accept();
+        self.core.arm(key, wake_at);
+    }
+}

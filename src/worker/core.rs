@@ -1,0 +1,217 @@
+//! What every session of a worker uses: clock, timers, kit, resolver, caches; and how a session is buried.
+
+use super::Setup;
+use super::mailbox::Mailbox;
+use super::names::Names;
+use super::records::Records;
+use super::slot::{Edge, Fate, Phase, Slot, Waits};
+use super::timers::Wheel;
+use super::tokens::{CLIENT_PORT, Key};
+use crate::auth::{Identity, Throttle, Verified, VerifiedCache, Verifier};
+use crate::config::{AuthMethod, Config, RelayMode};
+use crate::limits;
+use crate::observe::{AccessRecord, Counters, Latencies};
+use crate::proto::request::RequestCommand;
+use crate::relay::{Engine, Kit, Mode};
+use crate::session::{Reason, Rules};
+use crate::sys::pipe::Pipe;
+use mio::Registry;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// The part of a worker that sessions work with.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) number: usize,
+    pub(super) boot: u32,
+    pub(super) start: Instant,
+    /// Read once a turn.
+    pub(super) now: Instant,
+    pub(super) registry: Registry,
+    pub(super) mailbox: Mailbox,
+    pub(super) config: Arc<Config>,
+    pub(super) rules: Arc<Rules>,
+    pub(super) verifier: Option<Arc<Verifier>>,
+    pub(super) verified: VerifiedCache,
+    pub(super) throttle: Throttle,
+    pub(super) wheel: Wheel,
+    pub(super) kit: Kit<Pipe>,
+    pub(super) names: Names,
+    pub(super) counters: Arc<Counters>,
+    pub(super) latencies: Latencies,
+    pub(super) records: Records,
+    /// Sessions with more to do than one turn gives them.
+    pub(super) queue: Vec<Key>,
+    pub(super) ceiling: usize,
+}
+
+impl Core {
+    pub(super) fn new(registry: Registry, mailbox: Mailbox, setup: &Setup) -> Core {
+        let mode = match setup.config.server.relay {
+            RelayMode::Auto => Mode::Auto,
+            RelayMode::Splice => Mode::Splice,
+            RelayMode::Copy => Mode::Copy,
+        };
+        let start = Instant::now();
+        Core {
+            number: setup.number,
+            boot: setup.boot,
+            start,
+            now: start,
+            registry,
+            mailbox,
+            config: setup.config.clone(),
+            rules: setup.rules.clone(),
+            verifier: setup.verifier.clone(),
+            verified: VerifiedCache::new(limits::VERIFIED_CACHE_ENTRIES, limits::VERIFIED_CACHE_TTL),
+            throttle: Throttle::new(limits::THROTTLE_SOURCES),
+            wheel: Wheel::new(),
+            kit: Kit::new(mode, setup.pipes_max),
+            names: Names::new(setup.dns.clone()),
+            counters: setup.counters.clone(),
+            latencies: Latencies::default(),
+            records: Records::new(setup.records.clone()),
+            queue: Vec::new(),
+            ceiling: setup.ceiling,
+        }
+    }
+
+    /// Milliseconds from the worker's start to a moment.
+    pub(super) fn ms(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.start).as_millis() as u64
+    }
+
+    /// (Re)arms a session's timer.
+    pub(super) fn arm(&mut self, key: Key, at: Instant) {
+        self.wheel.set(key.index, at.saturating_duration_since(self.start));
+    }
+
+    /// Lets a session go on in the next turn without an event.
+    pub(super) fn enqueue(&mut self, key: Key, slot: &mut Slot) {
+        if !slot.queued {
+            slot.queued = true;
+            self.queue.push(key);
+        }
+    }
+
+    /// An event of one of a session's sockets.
+    pub(super) fn event(&mut self, key: Key, slot: &mut Slot, port: u8, edge: Edge) -> Fate {
+        match &slot.phase {
+            Phase::Handshake(_) if port == CLIENT_PORT => self.client_event(key, slot, edge),
+            Phase::Handshake(_) => self.dial_event(key, slot, port, edge),
+            Phase::Relay(_) => self.relay_event(key, slot, port, edge),
+            Phase::Linger(_) => self.linger_event(key, slot),
+        }
+    }
+
+    /// A session that had more to do.
+    pub(super) fn resume(&mut self, key: Key, slot: &mut Slot) -> Fate {
+        match &slot.phase {
+            Phase::Handshake(_) => Fate::Keep,
+            Phase::Relay(_) => self.drive(key, slot),
+            Phase::Linger(_) => self.linger_event(key, slot),
+        }
+    }
+
+    /// A session's timer fired; it may be early.
+    pub(super) fn timer(&mut self, key: Key, slot: &mut Slot) -> Fate {
+        match &slot.phase {
+            Phase::Handshake(_) => self.handshake_timer(key, slot),
+            Phase::Relay(_) => self.relay_timer(key, slot),
+            Phase::Linger(_) => self.linger_timer(key, slot),
+        }
+    }
+
+    /// Remembers a verdict of the verifier.
+    pub(super) fn learn(&mut self, verdict: &Verified) {
+        let credentials = &verdict.credentials;
+        self.verified.insert(&credentials.user, &credentials.password, verdict.identity.clone(), self.now);
+    }
+
+    /// Ends a session for good: gives everything back, counts it, records it.
+    pub(super) fn bury(&mut self, index: usize, mut slot: Slot, reason: Reason) {
+        self.wheel.cancel(index);
+        match &mut slot.phase {
+            Phase::Handshake(handshake) => {
+                if let Waits::Addresses = handshake.waits_for {
+                    let ticket = Key::new(index, slot.serial).ticket();
+                    self.names.cancel(ticket, &self.registry, self.now);
+                }
+                let session = std::mem::take(&mut handshake.session);
+                slot.facts = session.into_facts();
+            }
+            Phase::Relay(relay) => {
+                slot.bytes_up = relay.up.bytes();
+                slot.bytes_down = relay.down.bytes();
+                slot.spliced = relay.engine() == Engine::Splice;
+                relay.release(&mut self.kit);
+                self.note_pipes();
+            }
+            Phase::Linger(_) => {}
+        }
+        self.counters.close(reason);
+        self.observe(&slot);
+        if self.records.wanted() {
+            self.record(&slot, reason);
+        }
+    }
+
+    pub(super) fn note_pipes(&self) {
+        let (lent, pooled) = self.kit.pipes();
+        self.counters.pipes(lent, pooled, self.kit.pipe_fallbacks);
+    }
+
+    fn observe(&mut self, slot: &Slot) {
+        let ms = |value: u32| Duration::from_millis(value.into());
+        let latencies = &mut self.latencies;
+        for (histogram, value) in [
+            (&mut latencies.handshake, slot.times.handshake_ms),
+            (&mut latencies.dns, slot.times.dns_ms),
+            (&mut latencies.connect, slot.times.connect_ms),
+        ] {
+            if let Some(value) = value {
+                Latencies::record(histogram, ms(value));
+            }
+        }
+        let age = (self.now - self.start).as_millis() as u64 - slot.times.accepted_ms;
+        Latencies::record(&mut latencies.session, Duration::from_millis(age));
+    }
+
+    fn record(&mut self, slot: &Slot, reason: Reason) {
+        let facts = &slot.facts;
+        let duration_ms = self.ms(self.now).saturating_sub(slot.times.accepted_ms);
+        let verified = facts.identity.as_ref().and_then(Identity::user).map(|user| &**user);
+        let relayed = facts.reply.is_some_and(|reply| reply.code() == 0);
+        let record = AccessRecord {
+            time: SystemTime::now() - Duration::from_millis(duration_ms),
+            id: &format!("{:08x}{:02x}{:010x}", self.boot, self.number, slot.serial),
+            worker: self.number,
+            client: slot.peer,
+            user: verified.or(facts.claimed_user.as_deref()),
+            method: facts.method.map(|method| match method {
+                AuthMethod::None => "none",
+                AuthMethod::Password => "password",
+            }),
+            command: facts.command.map(|command| match command {
+                RequestCommand::Connect => "connect",
+                RequestCommand::Bind => "bind",
+                RequestCommand::UdpAssociate => "udp_associate",
+            }),
+            target: facts.target.as_ref().map(ToString::to_string),
+            address: slot.address,
+            local: slot.local,
+            reply: facts.reply.map(|reply| reply.code()),
+            reason,
+            engine: relayed.then(|| if slot.spliced { Engine::Splice } else { Engine::Copy }.name()),
+            bytes_up: slot.bytes_up,
+            bytes_down: slot.bytes_down,
+            datagrams_up: 0,
+            datagrams_down: 0,
+            handshake_ms: slot.times.handshake_ms,
+            dns_ms: slot.times.dns_ms,
+            connect_ms: slot.times.connect_ms,
+            duration_ms,
+        };
+        self.records.write(&record, self.now);
+    }
+}

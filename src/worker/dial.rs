@@ -1,0 +1,166 @@
+//! Connecting to one of several addresses: Happy Eyeballs (RFC 8305 section 5) over non-blocking connects.
+
+use super::slot::Edge;
+use super::tokens::{Key, Source};
+use crate::limits;
+use crate::policy::guard::{Guard, check_connected};
+use crate::session::{DialError, Dialed};
+use crate::sys::Errno;
+use crate::sys::stream::Stream;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::time::Instant;
+
+/// The attempts of one session.
+#[derive(Debug)]
+pub(super) struct Dial {
+    addresses: Vec<SocketAddr>,
+    started: usize,
+    attempts: Vec<Attempt>,
+    gravest: Option<DialError>,
+    next_at: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Attempt {
+    port: u8,
+    stream: Stream,
+    address: SocketAddr,
+}
+
+/// A connection that came about.
+#[derive(Debug)]
+pub(super) struct Won {
+    pub(super) stream: Stream,
+    pub(super) port: u8,
+    pub(super) dialed: Dialed,
+}
+
+/// Read, write and urgent data, registered once for the life of a socket.
+pub(super) fn interests() -> Interest {
+    Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY
+}
+
+impl Dial {
+    pub(super) fn new(mut addresses: Vec<SocketAddr>) -> Dial {
+        addresses.truncate(limits::DIAL_ATTEMPTS_MAX);
+        Dial { addresses, started: 0, attempts: Vec::new(), gravest: None, next_at: None }
+    }
+
+    /// When the next attempt is due.
+    pub(super) fn next_at(&self) -> Option<Instant> {
+        self.next_at
+    }
+
+    /// Whether this port's attempt is still open.
+    pub(super) fn has(&self, port: u8) -> bool {
+        self.attempts.iter().any(|attempt| attempt.port == port)
+    }
+
+    /// Starts attempts until one is under way.
+    ///
+    /// # Errors
+    /// The error that says most about the target, once nothing is under way and no address is left.
+    pub(super) fn start_next(
+        &mut self,
+        registry: &Registry,
+        key: Key,
+        now: Instant,
+    ) -> Result<(), DialError> {
+        self.next_at = None;
+        while let Some(&address) = self.addresses.get(self.started) {
+            self.started += 1;
+            let port = self.started as u8;
+            match begin(registry, key, port, address) {
+                Ok(stream) => {
+                    self.attempts.push(Attempt { port, stream, address });
+                    if self.started < self.addresses.len() {
+                        self.next_at = Some(now + limits::DIAL_STAGGER);
+                    }
+                    return Ok(());
+                }
+                Err(errno) => self.note(dial_error(errno)),
+            }
+        }
+        if self.attempts.is_empty() { Err(self.gravest.unwrap_or(DialError::Local(0))) } else { Ok(()) }
+    }
+
+    /// What an event of one attempt came to: `Ok(None)` while others are under way.
+    ///
+    /// # Errors
+    /// As [`Dial::start_next`].
+    pub(super) fn event(
+        &mut self,
+        port: u8,
+        edge: Edge,
+        guard: &Guard,
+        registry: &Registry,
+        now: Instant,
+        key: Key,
+    ) -> Result<Option<Won>, DialError> {
+        let Some(at) = self.attempts.iter().position(|attempt| attempt.port == port) else { return Ok(None) };
+        if !edge.failed && !edge.writable {
+            return Ok(None);
+        }
+        let attempt = self.attempts.swap_remove(at);
+        match finish(&attempt, edge, guard) {
+            Ok(dialed) => Ok(Some(Won { stream: attempt.stream, port, dialed })),
+            Err(error) => {
+                self.note(error);
+                attempt.stream.reset_on_close();
+                drop(attempt);
+                self.start_next(registry, key, now)?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn note(&mut self, error: DialError) {
+        if self.gravest.is_none_or(|gravest| gravest.weight() < error.weight()) {
+            self.gravest = Some(error);
+        }
+    }
+}
+
+fn begin(registry: &Registry, key: Key, port: u8, address: SocketAddr) -> Result<Stream, Errno> {
+    let stream = Stream::connect(address)?;
+    let token = Source::Session { key, port }.token();
+    registry
+        .register(&mut SourceFd(&stream.as_raw_fd()), token, interests())
+        .map_err(|error| crate::sys::errno_of(&error))?;
+    Ok(stream)
+}
+
+/// A writable socket without an error is connected: SO_ERROR need not be asked.
+fn finish(attempt: &Attempt, edge: Edge, guard: &Guard) -> Result<Dialed, DialError> {
+    if edge.failed
+        && let Some(errno) = attempt.stream.take_error()
+    {
+        return Err(dial_error(errno));
+    }
+    let local = attempt.stream.local_address().map_err(dial_error)?;
+    if check_connected(local, attempt.address).is_err() {
+        return Err(DialError::SelfConnect);
+    }
+    // A local address that appeared after the guard's list was read: the kernel dials it from itself.
+    if local.ip() == attempt.address.ip() && guard.is_own(attempt.address) {
+        return Err(DialError::Ourselves);
+    }
+    Ok(Dialed { address: attempt.address, local })
+}
+
+fn dial_error(errno: Errno) -> DialError {
+    match errno {
+        Errno::ECONNREFUSED | Errno::ECONNRESET => DialError::Refused,
+        Errno::ETIMEDOUT => DialError::TimedOut,
+        Errno::EHOSTUNREACH | Errno::EHOSTDOWN => DialError::HostUnreachable,
+        Errno::ENETUNREACH | Errno::ENETDOWN | Errno::EINVAL | Errno::EAFNOSUPPORT => {
+            DialError::NetworkUnreachable
+        }
+        Errno::EACCES | Errno::EPERM => DialError::Forbidden,
+        Errno::EADDRNOTAVAIL => DialError::NoLocalPort,
+        errno => DialError::Local(errno as i32),
+    }
+}

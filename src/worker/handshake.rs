@@ -1,0 +1,353 @@
+//! Sessions that shake hands: reads what the session wants, performs what it commands, feeds the answers back.
+
+use super::core::Core;
+use super::dial::Dial;
+use super::mailbox::{Mail, Ticket};
+use super::slot::{Edge, Fate, Handshake, Phase, Slot, Waits};
+use super::tokens::Key;
+use crate::auth::{Identity, Job};
+use crate::limits;
+use crate::proto::userpass::Credentials;
+use crate::relay::{Relay, Side};
+use crate::session::{Command, DialError, Failure, Input, Reason};
+use crate::sys::{Read, Write};
+use std::time::{Duration, Instant};
+use zeroize::Zeroize;
+
+/// What a handshake does next.
+enum Next {
+    Read,
+    Input(Input<'static>),
+    /// Wait for an event or an answer.
+    Wait,
+    End(Fate),
+}
+
+/// What a read of the client's handshake bytes gave.
+enum Bytes {
+    Some(usize),
+    NoneYet,
+    Left(Failure),
+}
+
+impl Core {
+    /// An event of the client's socket before the relay.
+    pub(super) fn client_event(&mut self, key: Key, slot: &mut Slot, edge: Edge) -> Fate {
+        let (Phase::Handshake(handshake), Some(client)) = (&mut slot.phase, &slot.client) else {
+            return Fate::Keep;
+        };
+        handshake.edges.readable |= edge.readable;
+        handshake.edges.fin |= edge.fin;
+        handshake.edges.urgent |= edge.urgent;
+        if edge.failed && client.take_error().is_some() {
+            return Fate::Close(Reason::ClientReset);
+        }
+        if handshake.session.wants_bytes() {
+            return self.advance(key, slot, Next::Read);
+        }
+        // RFC 1928 has no word for a client that leaves: FIN with bytes behind the request is a half-close, FIN
+        // with none is nearly always a client that is gone, and only the next moments can tell.
+        let spoke = !handshake.session.pending().is_empty() || client.has_bytes();
+        if edge.fin && !spoke {
+            handshake.left_at = Some(self.now + limits::LEFT_GRACE);
+            let wake_at = handshake.wake_at();
+            self.arm(key, wake_at);
+        }
+        Fate::Keep
+    }
+
+    /// An event of one of the connect attempts.
+    pub(super) fn dial_event(&mut self, key: Key, slot: &mut Slot, port: u8, edge: Edge) -> Fate {
+        let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
+        let Waits::Connection(dial) = &mut handshake.waits_for else { return Fate::Keep };
+        if !dial.has(port) {
+            return Fate::Keep;
+        }
+        match dial.event(port, edge, &self.rules.guard, &self.registry, self.now, key) {
+            Ok(None) => {
+                let wake_at = handshake.wake_at();
+                self.arm(key, wake_at);
+                Fate::Keep
+            }
+            Ok(Some(won)) => {
+                slot.times.connect_ms = Some(since(handshake.phase_began, self.now));
+                slot.upstream = Some(won.stream);
+                slot.upstream_port = won.port;
+                slot.address = Some(won.dialed.address);
+                slot.local = Some(won.dialed.local);
+                let fate = self.advance(key, slot, Next::Input(Input::Dialed(Ok(won.dialed))));
+                if fate == Fate::Keep
+                    && (edge.readable || edge.urgent)
+                    && matches!(slot.phase, Phase::Relay(_))
+                {
+                    return self.relay_event(key, slot, port, edge);
+                }
+                fate
+            }
+            Err(error) => self.advance(key, slot, Next::Input(self.dial_failed(error))),
+        }
+    }
+
+    /// A verdict on the credentials; a wrong login's answer is held back.
+    pub(super) fn verified(&mut self, key: Key, slot: &mut Slot, identity: Option<Identity>) -> Fate {
+        let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
+        if !matches!(handshake.waits_for, Waits::Verdict) {
+            return Fate::Keep;
+        }
+        self.counters.login(identity.is_some());
+        let source = slot.peer.ip();
+        if identity.is_some() {
+            self.throttle.success(source);
+            return self.advance(key, slot, Next::Input(Input::Verified(identity)));
+        }
+        let until = self.now + self.throttle.failure(source, self.now);
+        handshake.waits_for = Waits::Penalty { until };
+        let wake_at = handshake.wake_at();
+        self.arm(key, wake_at);
+        Fate::Keep
+    }
+
+    /// The answer to something that the session asked for.
+    pub(super) fn answer(&mut self, key: Key, slot: &mut Slot, input: Input<'static>) -> Fate {
+        let Phase::Handshake(handshake) = &slot.phase else { return Fate::Keep };
+        if let Input::Resolved(_) = input {
+            if !matches!(handshake.waits_for, Waits::Addresses) {
+                return Fate::Keep;
+            }
+            slot.times.dns_ms = Some(since(handshake.phase_began, self.now));
+        }
+        self.advance(key, slot, Next::Input(input))
+    }
+
+    pub(super) fn handshake_timer(&mut self, key: Key, slot: &mut Slot) -> Fate {
+        let now = self.now;
+        let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
+        if handshake.left_at.is_some_and(|at| at <= now) {
+            return Fate::Close(Reason::ClientLeft);
+        }
+        if handshake.deadline <= now {
+            return self.deadline(key, slot);
+        }
+        match std::mem::replace(&mut handshake.waits_for, Waits::Bytes) {
+            Waits::Penalty { until } if until <= now => {
+                self.advance(key, slot, Next::Input(Input::Verified(None)))
+            }
+            Waits::Retry { credentials, at } if at <= now => {
+                let next = self.verify(key, slot, credentials);
+                self.advance(key, slot, next)
+            }
+            Waits::Connection(mut dial) if dial.next_at().is_some_and(|at| at <= now) => {
+                let started = dial.start_next(&self.registry, key, now);
+                handshake.waits_for = Waits::Connection(dial);
+                match started {
+                    Ok(()) => self.advance(key, slot, Next::Wait),
+                    Err(error) => self.advance(key, slot, Next::Input(self.dial_failed(error))),
+                }
+            }
+            waits => {
+                handshake.waits_for = waits;
+                self.advance(key, slot, Next::Wait)
+            }
+        }
+    }
+
+    /// The time of the present phase is up.
+    fn deadline(&mut self, key: Key, slot: &mut Slot) -> Fate {
+        let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
+        match &handshake.waits_for {
+            Waits::Connection(_) => {
+                let input = Input::Dialed(Err(DialError::TimedOut));
+                self.advance(key, slot, Next::Input(input))
+            }
+            Waits::Addresses => {
+                let ticket = key.ticket();
+                self.names.cancel(ticket, &self.registry, self.now);
+                let input = Input::Resolved(Err(crate::dns::DnsError::Timeout));
+                self.advance(key, slot, Next::Input(input))
+            }
+            _ => {
+                let output = handshake.session.give_up(&Failure::HandshakeTimeout);
+                self.send(slot, &output);
+                self.part(key, slot, &Failure::HandshakeTimeout)
+            }
+        }
+    }
+
+    /// Goes on until the session waits for something or is over.
+    fn advance(&mut self, key: Key, slot: &mut Slot, mut next: Next) -> Fate {
+        loop {
+            let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
+            let step = match next {
+                Next::End(fate) => return fate,
+                Next::Wait => {
+                    let wake_at = handshake.wake_at();
+                    self.arm(key, wake_at);
+                    return Fate::Keep;
+                }
+                Next::Input(input) => {
+                    handshake.waits_for = Waits::Bytes;
+                    handshake.session.handle(input, &self.rules)
+                }
+                Next::Read => {
+                    let mut buffer = [0; limits::HANDSHAKE_READ_BYTES];
+                    let Some(client) = &slot.client else { return Fate::Close(Reason::Internal) };
+                    match read(handshake, |buffer| client.recv(buffer), &mut buffer) {
+                        Bytes::Some(count) => {
+                            let step = handshake.session.handle(Input::Bytes(&buffer[..count]), &self.rules);
+                            // They may be a password.
+                            buffer[..count].zeroize();
+                            step
+                        }
+                        Bytes::NoneYet => return Fate::Keep,
+                        Bytes::Left(failure) => return Fate::Close(failure.reason()),
+                    }
+                }
+            };
+            if !self.send(slot, &step.output) {
+                return Fate::Close(Reason::ClientReset);
+            }
+            next = self.perform(key, slot, step.command);
+        }
+    }
+
+    fn perform(&mut self, key: Key, slot: &mut Slot, command: Command) -> Next {
+        match command {
+            Command::Read => Next::Read,
+            Command::Verify(credentials) => self.verify(key, slot, credentials),
+            Command::Resolve(name) => {
+                self.enter(slot, self.config.timeouts.dns + limits::DNS_SLACK, Waits::Addresses);
+                match self.names.lookup(name.as_str(), key.ticket(), &self.registry, self.now) {
+                    Some(answer) => {
+                        slot.times.dns_ms = Some(0);
+                        Next::Input(Input::Resolved(answer))
+                    }
+                    None => Next::Wait,
+                }
+            }
+            Command::Dial(addresses) => {
+                slot.address = addresses.first().copied();
+                let mut dial = Box::new(Dial::new(addresses));
+                let started = dial.start_next(&self.registry, key, self.now);
+                self.enter(slot, self.config.timeouts.connect, Waits::Connection(dial));
+                match started {
+                    Ok(()) => Next::Wait,
+                    Err(error) => Next::Input(self.dial_failed(error)),
+                }
+            }
+            Command::Relay => Next::End(self.begin_relay(key, slot)),
+            Command::Close(failure) => {
+                tracing::debug!(client = %slot.peer, %failure, "session refused");
+                Next::End(self.part(key, slot, &failure))
+            }
+        }
+    }
+
+    /// A phase that has a time limit of its own begins.
+    fn enter(&mut self, slot: &mut Slot, limit: Duration, waits_for: Waits) {
+        let Phase::Handshake(handshake) = &mut slot.phase else { return };
+        if slot.times.handshake_ms.is_none() {
+            slot.times.handshake_ms = Some(since(handshake.accepted, self.now));
+        }
+        handshake.phase_began = self.now;
+        handshake.deadline = self.now + limit;
+        handshake.waits_for = waits_for;
+        // A FIN that was read together with the request has had no event of its own.
+        if handshake.edges.fin && !handshake.edges.readable && handshake.session.pending().is_empty() {
+            handshake.left_at = Some(self.now + limits::LEFT_GRACE);
+        }
+    }
+
+    /// Looks credentials up, or has them verified.
+    fn verify(&mut self, key: Key, slot: &mut Slot, credentials: Credentials) -> Next {
+        let Phase::Handshake(handshake) = &mut slot.phase else { return Next::Wait };
+        if let Some(known) = self.verified.get(&credentials.user, &credentials.password, self.now) {
+            if known.is_some() {
+                self.counters.login(true);
+                return Next::Input(Input::Verified(known));
+            }
+            handshake.waits_for = Waits::Verdict;
+            return Next::End(self.verified(key, slot, None));
+        }
+        let Some(verifier) = &self.verifier else { return Next::Input(Input::Verified(None)) };
+        let mailbox = self.mailbox.clone();
+        let done = Box::new(move |verdict| mailbox.send(Mail::Verdict(Ticket(key), verdict)));
+        handshake.waits_for = match verifier.submit(Job { source: slot.peer.ip(), credentials, done }) {
+            Ok(()) => Waits::Verdict,
+            Err(job) => Waits::Retry { credentials: job.credentials, at: self.now + limits::VERIFY_RETRY },
+        };
+        Next::Wait
+    }
+
+    fn dial_failed(&self, error: DialError) -> Input<'static> {
+        if error == DialError::NoLocalPort {
+            self.counters.no_local_port();
+        }
+        Input::Dialed(Err(error))
+    }
+
+    /// Sends handshake bytes. They are few: a socket that has no room for them is not being read.
+    fn send(&self, slot: &Slot, output: &[u8]) -> bool {
+        if output.is_empty() {
+            return true;
+        }
+        let Some(client) = &slot.client else { return false };
+        matches!(client.send(output), Write::Bytes(count) if count == output.len())
+    }
+
+    /// A failed session: FIN behind its last words, and a moment for them to arrive.
+    fn part(&mut self, key: Key, slot: &mut Slot, failure: &Failure) -> Fate {
+        if let Phase::Handshake(handshake) = &mut slot.phase {
+            slot.facts = std::mem::take(&mut handshake.session).into_facts();
+        }
+        slot.upstream = None;
+        if let Some(client) = &slot.client {
+            client.shut_down_writing();
+        }
+        self.linger(key, slot, Side::Client, failure.reason())
+    }
+
+    /// The handshake's memory goes, the relay begins with what its edges promised.
+    fn begin_relay(&mut self, key: Key, slot: &mut Slot) -> Fate {
+        let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
+        let mut relay = Relay::new(handshake.session.pending(), &mut self.kit);
+        let edges = handshake.edges;
+        if edges.urgent {
+            relay.up.source_urgent();
+        }
+        if edges.fin {
+            relay.up.source_finished();
+        } else if edges.readable {
+            relay.up.source_ready();
+        }
+        slot.facts = std::mem::take(&mut handshake.session).into_facts();
+        slot.phase = Phase::Relay(relay);
+        slot.times.active_ms = self.ms(self.now);
+        self.arm_relay(key);
+        self.drive(key, slot)
+    }
+}
+
+/// Reads what the client sent, as far as its edges promise anything.
+fn read(handshake: &mut Handshake, recv: impl FnOnce(&mut [u8]) -> Read, buffer: &mut [u8]) -> Bytes {
+    let edges = &mut handshake.edges;
+    if !edges.readable {
+        // Everything before the FIN was read, and no request came of it.
+        return if edges.fin { Bytes::Left(Failure::ClientLeft) } else { Bytes::NoneYet };
+    }
+    match recv(buffer) {
+        Read::Bytes(count) => {
+            edges.readable = count == buffer.len() || edges.urgent;
+            Bytes::Some(count)
+        }
+        Read::Blocked => {
+            edges.readable = false;
+            Bytes::NoneYet
+        }
+        Read::End => Bytes::Left(Failure::ClientLeft),
+        Read::Failed(_) => Bytes::Left(Failure::ClientReset),
+    }
+}
+
+fn since(began: Instant, now: Instant) -> u32 {
+    u32::try_from(now.saturating_duration_since(began).as_millis()).unwrap_or(u32::MAX)
+}

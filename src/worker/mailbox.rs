@@ -1,0 +1,50 @@
+//! How other threads reach a worker: a bounded channel, and a waker for its poll.
+
+use super::tokens::Key;
+use crate::auth::Verified;
+use crate::session::Rules;
+use crossbeam_channel::Sender;
+use mio::Waker;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What a worker is told from outside.
+#[derive(Debug)]
+pub enum Mail {
+    /// The verdict on a login.
+    Verdict(Ticket, Verified),
+    /// New rules for sessions that are still to be judged.
+    Rules(Arc<Rules>),
+    /// Accept what is queued, close the listeners, end by then.
+    Drain {
+        /// When whatever is left is cut off.
+        by: Instant,
+    },
+    /// Panic in the middle of a turn: how the replacement of a worker is tested.
+    #[doc(hidden)]
+    Panic,
+}
+
+/// Which session a verdict is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticket(pub(super) Key);
+
+/// The sending end.
+#[derive(Clone, Debug)]
+pub struct Mailbox {
+    sender: Sender<Mail>,
+    waker: Arc<Waker>,
+}
+
+impl Mailbox {
+    pub(super) fn new(sender: Sender<Mail>, waker: Arc<Waker>) -> Mailbox {
+        Mailbox { sender, waker }
+    }
+
+    /// Sends; nothing happens where the worker is gone.
+    pub fn send(&self, mail: Mail) {
+        if self.sender.send(mail).is_ok() {
+            let _ = self.waker.wake();
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The sockets of the resolver: performs its actions on the worker's loop and hands answers back.
+
+use super::tokens::Source;
+use crate::dns::{Action, Answer, Exchange, Resolver, Settings, Transport};
+use crate::limits;
+use crate::sys::Read;
+use crate::sys::Write;
+use crate::sys::machine::{Datagram, DnsSocket};
+use crate::sys::stream::Stream;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The resolver of one worker and its sockets.
+#[derive(Debug)]
+pub(super) struct Names {
+    resolver: Resolver,
+    sockets: HashMap<Exchange, Conversation>,
+    buffer: Box<[u8]>,
+    /// Lookups that ended, for the worker to take.
+    pub(super) answers: Vec<(u64, Answer)>,
+}
+
+#[derive(Debug)]
+struct Conversation {
+    socket: DnsSocket,
+    /// What a TCP server has not taken yet; empty for UDP.
+    unsent: Vec<u8>,
+}
+
+impl Names {
+    pub(super) fn new(settings: Arc<Settings>) -> Names {
+        Names {
+            resolver: Resolver::new(settings, rand::random()),
+            sockets: HashMap::new(),
+            buffer: vec![0; limits::DNS_READ_BYTES].into_boxed_slice(),
+            answers: Vec::new(),
+        }
+    }
+
+    /// Asks for a name; `None` when the answer comes later.
+    pub(super) fn lookup(
+        &mut self,
+        name: &str,
+        ticket: u64,
+        registry: &Registry,
+        now: Instant,
+    ) -> Option<Answer> {
+        let answer = self.resolver.lookup(name, ticket, now);
+        self.perform(registry, now);
+        answer
+    }
+
+    /// Nobody waits for this lookup any more.
+    pub(super) fn cancel(&mut self, ticket: u64, registry: &Registry, now: Instant) {
+        self.resolver.cancel(ticket);
+        self.perform(registry, now);
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.resolver.next_deadline()
+    }
+
+    pub(super) fn expire(&mut self, registry: &Registry, now: Instant) {
+        if self.resolver.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.resolver.expire(now);
+            self.perform(registry, now);
+        }
+    }
+
+    /// An event of one exchange's socket. Every message is read; what is no answer is the resolver's to drop.
+    pub(super) fn event(&mut self, exchange: u32, writable: bool, registry: &Registry, now: Instant) {
+        let exchange = Exchange(exchange);
+        if writable {
+            self.flush(exchange, now);
+        }
+        while let Some(conversation) = self.sockets.get(&exchange) {
+            match conversation.socket.recv(&mut self.buffer) {
+                Read::Bytes(count) => self.resolver.received(exchange, &self.buffer[..count], now),
+                Read::Blocked => break,
+                // An empty datagram is no answer, the end of a stream is a failure.
+                Read::End if matches!(conversation.socket, DnsSocket::Udp(_)) => {}
+                Read::End | Read::Failed(_) => {
+                    self.sockets.remove(&exchange);
+                    self.resolver.failed(exchange, now);
+                }
+            }
+            self.perform(registry, now);
+        }
+        self.perform(registry, now);
+    }
+
+    fn perform(&mut self, registry: &Registry, now: Instant) {
+        while let Some(action) = self.resolver.poll_action() {
+            match action {
+                Action::Open { exchange, transport, server } => {
+                    match open(exchange, transport, server, registry) {
+                        Some(socket) => {
+                            self.sockets.insert(exchange, Conversation { socket, unsent: Vec::new() });
+                        }
+                        None => self.resolver.failed(exchange, now),
+                    }
+                }
+                Action::Send { exchange, payload } => self.send(exchange, payload, now),
+                Action::Close { exchange } => {
+                    self.sockets.remove(&exchange);
+                }
+                Action::Answer { ticket, answer } => self.answers.push((ticket, answer)),
+            }
+        }
+    }
+
+    fn send(&mut self, exchange: Exchange, payload: Vec<u8>, now: Instant) {
+        let Some(conversation) = self.sockets.get_mut(&exchange) else { return };
+        match &conversation.socket {
+            DnsSocket::Udp(socket) => {
+                // A datagram that found no room is lost, as on the wire: the resolver asks again.
+                if let Write::Failed(_) = socket.send(&payload) {
+                    self.sockets.remove(&exchange);
+                    self.resolver.failed(exchange, now);
+                }
+            }
+            DnsSocket::Tcp(_) => {
+                conversation.unsent.extend_from_slice(&payload);
+            }
+        }
+    }
+
+    fn flush(&mut self, exchange: Exchange, now: Instant) {
+        let Some(conversation) = self.sockets.get_mut(&exchange) else { return };
+        while !conversation.unsent.is_empty() {
+            match conversation.socket.send(&conversation.unsent) {
+                Write::Bytes(count) => {
+                    conversation.unsent.drain(..count);
+                }
+                Write::Blocked => return,
+                Write::Failed(_) => {
+                    self.sockets.remove(&exchange);
+                    return self.resolver.failed(exchange, now);
+                }
+            }
+        }
+    }
+}
+
+fn open(
+    exchange: Exchange,
+    transport: Transport,
+    server: SocketAddr,
+    registry: &Registry,
+) -> Option<DnsSocket> {
+    let (socket, interests) = match transport {
+        Transport::Udp => (DnsSocket::Udp(Datagram::connect(server).ok()?), Interest::READABLE),
+        Transport::Tcp => {
+            (DnsSocket::Tcp(Stream::connect(server).ok()?), Interest::READABLE | Interest::WRITABLE)
+        }
+    };
+    let token = Source::Dns(exchange.0).token();
+    registry.register(&mut SourceFd(&socket.as_raw_fd()), token, interests).ok()?;
+    Some(socket)
+}

@@ -1,0 +1,201 @@
+//! Sessions that relay, and sessions that linger.
+
+use super::core::Core;
+use super::slot::{Edge, Fate, Linger, Phase, Slot};
+use super::tokens::{CLIENT_PORT, Key};
+use crate::limits;
+use crate::observe::Direction;
+use crate::relay::{Driven, Engine, Finish, Moved, Side, Stage};
+use crate::session::Reason;
+use crate::sys::Read;
+use crate::sys::stream::Liveness;
+use std::time::{Duration, Instant};
+
+impl Core {
+    pub(super) fn relay_event(&mut self, key: Key, slot: &mut Slot, port: u8, edge: Edge) -> Fate {
+        let side = match port {
+            CLIENT_PORT => Side::Client,
+            port if port == slot.upstream_port => Side::Target,
+            // An attempt that lost and was closed in this very batch of events.
+            _ => return Fate::Keep,
+        };
+        let Slot { client, upstream, phase, .. } = &mut *slot;
+        let Phase::Relay(relay) = phase else { return Fate::Keep };
+        let reader = relay.from_side(side);
+        if edge.urgent {
+            reader.source_urgent();
+        }
+        if edge.fin {
+            reader.source_finished();
+        } else if edge.readable {
+            reader.source_ready();
+        }
+        let over = reader.stage() != Stage::Open;
+        if edge.writable {
+            relay.to_side(side).sink_ready();
+        }
+        if edge.failed && over {
+            // Nobody reads from this socket any more: its failure would go unnoticed.
+            let socket = match side {
+                Side::Client => client,
+                Side::Target => upstream,
+            };
+            if let Some(errno) = socket.as_ref().and_then(|socket| socket.take_error()) {
+                relay.to_side(side).sink_failed(errno, &mut self.kit);
+            }
+        }
+        self.drive(key, slot)
+    }
+
+    /// Moves what can be moved.
+    pub(super) fn drive(&mut self, key: Key, slot: &mut Slot) -> Fate {
+        let Slot { client: Some(client), upstream: Some(upstream), phase: Phase::Relay(relay), .. } =
+            &mut *slot
+        else {
+            return Fate::Keep;
+        };
+        let was_half_closed = relay.half_closed();
+        let driven = relay.drive(client, upstream, &mut self.kit);
+        let half_closed = relay.half_closed();
+        self.count(&driven);
+        if driven.progressed() {
+            slot.times.active_ms = self.ms(self.now);
+        }
+        if let Some(finish) = driven.finish {
+            return self.finish(key, slot, finish);
+        }
+        if half_closed && !was_half_closed {
+            self.arm(key, self.now + self.config.timeouts.half_close.min(limits::LIVENESS_AFTER));
+        }
+        if driven.again() {
+            self.enqueue(key, slot);
+        }
+        Fate::Keep
+    }
+
+    fn count(&self, driven: &Driven) {
+        let count = |direction, moved: &Moved| {
+            self.counters.relay(direction, Engine::Copy, moved.copied);
+            self.counters.relay(direction, Engine::Splice, moved.spliced);
+        };
+        count(Direction::Up, &driven.up);
+        count(Direction::Down, &driven.down);
+        if driven.up.spliced + driven.down.spliced > 0 {
+            self.note_pipes();
+        }
+    }
+
+    fn finish(&mut self, key: Key, slot: &mut Slot, finish: Finish) -> Fate {
+        let reason_of = |side| match side {
+            Side::Client => Reason::ClientReset,
+            Side::Target => Reason::TargetReset,
+        };
+        match finish {
+            Finish::Completed => Fate::Close(Reason::Completed),
+            Finish::Reset { failed } => {
+                if let Some(other) = slot.socket(failed.opposite()) {
+                    other.reset_on_close();
+                }
+                Fate::Close(reason_of(failed))
+            }
+            Finish::Linger { gone } => {
+                if let Phase::Relay(relay) = &mut slot.phase {
+                    slot.bytes_up = relay.up.bytes();
+                    slot.bytes_down = relay.down.bytes();
+                    slot.spliced = relay.engine() == Engine::Splice;
+                    relay.release(&mut self.kit);
+                }
+                match gone {
+                    Side::Client => slot.client = None,
+                    Side::Target => slot.upstream = None,
+                }
+                self.linger(key, slot, gone.opposite(), reason_of(gone))
+            }
+        }
+    }
+
+    /// Gives one side, which has had its FIN, a moment to take what it is owed: closing at once would turn what
+    /// it still sends into a RST, and that would take its bytes away.
+    pub(super) fn linger(&mut self, key: Key, slot: &mut Slot, side: Side, reason: Reason) -> Fate {
+        let until = self.now + limits::LINGER;
+        slot.phase = Phase::Linger(Linger { side, reason, until });
+        self.arm(key, until);
+        self.linger_event(key, slot)
+    }
+
+    pub(super) fn linger_event(&mut self, key: Key, slot: &mut Slot) -> Fate {
+        let Phase::Linger(linger) = slot.phase else { return Fate::Keep };
+        for _ in 0..limits::PUMP_ROUNDS_MAX {
+            let Some(socket) = slot.socket(linger.side) else { return Fate::Close(linger.reason) };
+            match socket.recv(self.kit.scratch()) {
+                Read::Bytes(_) => {}
+                Read::Blocked => return Fate::Keep,
+                Read::End | Read::Failed(_) => return Fate::Close(linger.reason),
+            }
+        }
+        self.enqueue(key, slot);
+        Fate::Keep
+    }
+
+    pub(super) fn linger_timer(&mut self, key: Key, slot: &mut Slot) -> Fate {
+        let Phase::Linger(linger) = slot.phase else { return Fate::Keep };
+        if self.now < linger.until {
+            self.arm(key, linger.until);
+            return Fate::Keep;
+        }
+        if let Some(socket) = slot.socket(linger.side) {
+            socket.reset_on_close();
+        }
+        Fate::Close(linger.reason)
+    }
+
+    /// The first look at a relay's clock: soon enough to make its upstream socket lively.
+    pub(super) fn arm_relay(&mut self, key: Key) {
+        self.arm(key, self.now + self.config.timeouts.idle.min(limits::LIVENESS_AFTER));
+    }
+
+    pub(super) fn relay_timer(&mut self, key: Key, slot: &mut Slot) -> Fate {
+        let Phase::Relay(relay) = &slot.phase else { return Fate::Keep };
+        let (limit, reason) = if relay.half_closed() {
+            (self.config.timeouts.half_close, Reason::HalfClose)
+        } else {
+            (self.config.timeouts.idle, Reason::Idle)
+        };
+        let deadline = self.start + Duration::from_millis(slot.times.active_ms) + limit;
+        if deadline <= self.now {
+            return Fate::Close(reason);
+        }
+        let age_ms = self.ms(self.now) - slot.times.accepted_ms;
+        let mut next = self.rounded(deadline, limit);
+        if !slot.lively {
+            if age_ms >= limits::LIVENESS_AFTER.as_millis() as u64 {
+                slot.lively = true;
+                if let Some(upstream) = &slot.upstream {
+                    upstream.set_liveness(&liveness(&self.config));
+                }
+            } else {
+                next = next.min(self.now + limits::LIVENESS_AFTER);
+            }
+        }
+        self.arm(key, next);
+        Fate::Keep
+    }
+
+    /// Long limits share wake-ups: their deadlines are rounded up.
+    fn rounded(&self, deadline: Instant, limit: Duration) -> Instant {
+        let step = limits::IDLE_ROUNDING.as_millis() as u64;
+        if limit < limits::IDLE_ROUNDING * 16 {
+            return deadline;
+        }
+        self.start + Duration::from_millis(self.ms(deadline).div_ceil(step) * step)
+    }
+}
+
+/// How a socket notices a peer that is gone, from the configuration.
+pub(crate) fn liveness(config: &crate::config::Config) -> Liveness {
+    Liveness {
+        keepalive_idle: limits::KEEPALIVE_IDLE.min(config.timeouts.idle).max(Duration::from_secs(1)),
+        keepalive_interval: limits::KEEPALIVE_INTERVAL,
+        unacked: config.timeouts.unacked,
+    }
+}

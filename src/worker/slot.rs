@@ -1,0 +1,194 @@
+//! One connection: what it owns while it shakes hands, relays and closes.
+
+use super::dial::Dial;
+use crate::limits;
+use crate::proto::userpass::Credentials;
+use crate::relay::{Relay, Side};
+use crate::session::{Facts, Reason, Session};
+use crate::sys::stream::Stream;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+/// A connection in the slab of its worker.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) serial: u64,
+    /// Closed before the session ends only where the client is gone and the target lingers.
+    pub(super) client: Option<Stream>,
+    pub(super) upstream: Option<Stream>,
+    pub(super) upstream_port: u8,
+    /// Stands in the queue of those with more to do.
+    pub(super) queued: bool,
+    /// Keepalive and the user timeout are on for the upstream socket.
+    pub(super) lively: bool,
+    pub(super) phase: Phase,
+    pub(super) peer: SocketAddr,
+    pub(super) facts: Facts,
+    pub(super) address: Option<SocketAddr>,
+    pub(super) local: Option<SocketAddr>,
+    pub(super) times: Times,
+    pub(super) bytes_up: u64,
+    pub(super) bytes_down: u64,
+    pub(super) spliced: bool,
+}
+
+/// Moments and durations of a session in milliseconds since the worker's start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Times {
+    pub(super) accepted_ms: u64,
+    pub(super) active_ms: u64,
+    pub(super) handshake_ms: Option<u32>,
+    pub(super) dns_ms: Option<u32>,
+    pub(super) connect_ms: Option<u32>,
+}
+
+/// Where a connection stands.
+#[derive(Debug)]
+pub(super) enum Phase {
+    Handshake(Box<Handshake>),
+    Relay(Relay),
+    Linger(Linger),
+}
+
+/// Everything that only the handshake needs; freed at the relay.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    pub(super) session: Session,
+    pub(super) edges: Edges,
+    pub(super) waits_for: Waits,
+    pub(super) deadline: Instant,
+    /// The client sent FIN with nothing behind its request: when it is taken to have left.
+    pub(super) left_at: Option<Instant>,
+    pub(super) accepted: Instant,
+    pub(super) phase_began: Instant,
+}
+
+/// What the edges of the client's socket promised during the handshake.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Edges {
+    pub(super) readable: bool,
+    pub(super) fin: bool,
+    pub(super) urgent: bool,
+}
+
+/// Which answer a session waits for.
+#[derive(Debug)]
+pub(super) enum Waits {
+    Bytes,
+    Verdict,
+    /// A verdict to ask for again: the verifier's queue was full.
+    Retry {
+        credentials: Credentials,
+        at: Instant,
+    },
+    /// A wrong login's answer, held back.
+    Penalty {
+        until: Instant,
+    },
+    Addresses,
+    Connection(Box<Dial>),
+}
+
+/// A closing connection: its side has our FIN and may still take bytes; what it sends is dropped.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Linger {
+    pub(super) side: Side,
+    pub(super) reason: Reason,
+    pub(super) until: Instant,
+}
+
+/// What became of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Keep,
+    Close(Reason),
+}
+
+/// What an event says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Edge {
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+    /// FIN, and no failure.
+    pub(super) fin: bool,
+    /// An error, or both directions shut.
+    pub(super) failed: bool,
+    pub(super) urgent: bool,
+}
+
+impl Edge {
+    pub(super) fn of(event: &mio::event::Event) -> Edge {
+        let failed = event.is_error() || event.is_write_closed();
+        Edge {
+            readable: event.is_readable() || event.is_read_closed() || failed,
+            writable: event.is_writable(),
+            fin: event.is_read_closed() && !failed,
+            failed,
+            urgent: event.is_priority(),
+        }
+    }
+}
+
+impl Slot {
+    /// A connection that was just accepted.
+    pub(super) fn new(
+        serial: u64,
+        client: Stream,
+        peer: SocketAddr,
+        handshake: Handshake,
+        now_ms: u64,
+    ) -> Slot {
+        Slot {
+            serial,
+            client: Some(client),
+            upstream: None,
+            upstream_port: 0,
+            queued: false,
+            lively: false,
+            phase: Phase::Handshake(Box::new(handshake)),
+            peer,
+            facts: Facts::default(),
+            address: None,
+            local: None,
+            times: Times { accepted_ms: now_ms, active_ms: now_ms, ..Times::default() },
+            bytes_up: 0,
+            bytes_down: 0,
+            spliced: false,
+        }
+    }
+
+    pub(super) fn socket(&self, side: Side) -> Option<&Stream> {
+        match side {
+            Side::Client => self.client.as_ref(),
+            Side::Target => self.upstream.as_ref(),
+        }
+    }
+}
+
+impl Handshake {
+    pub(super) fn new(now: Instant, deadline: Instant) -> Handshake {
+        Handshake {
+            session: Session::new(),
+            edges: Edges::default(),
+            waits_for: Waits::Bytes,
+            deadline,
+            left_at: None,
+            accepted: now,
+            phase_began: now,
+        }
+    }
+
+    /// When this handshake has to be looked at without an event.
+    pub(super) fn wake_at(&self) -> Instant {
+        let waits = match &self.waits_for {
+            Waits::Retry { at, .. } => Some(*at),
+            Waits::Penalty { until } => Some(*until),
+            Waits::Connection(dial) => dial.next_at(),
+            Waits::Bytes | Waits::Verdict | Waits::Addresses => None,
+        };
+        [waits, self.left_at].into_iter().flatten().fold(self.deadline, Instant::min)
+    }
+}
+
+// An idle relay costs a slot, a timer's link and what the allocators add: see the bound in limits.rs.
+const _: () = assert!(size_of::<Slot>() <= limits::SLOT_BYTES_MAX);

@@ -1,0 +1,123 @@
+//! What can go wrong in a run, said so that the reader knows who is at fault.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+/// Where in a session a fault showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Until the server has named the method.
+    Greeting,
+    /// RFC 1929.
+    Password,
+    /// From the request to its reply.
+    Request,
+    /// After the success reply (or from the start, with no server between).
+    Data,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Greeting => "greeting",
+            Self::Password => "password exchange",
+            Self::Request => "request",
+            Self::Data => "data",
+        })
+    }
+}
+
+/// Why a session, or the whole run, failed.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// This machine could not open the socket (descriptors, ports).
+    Local(io::Error),
+    /// The server's port refuses.
+    Refused,
+    /// The peer closed where more had to come.
+    Closed(Phase),
+    /// A socket error.
+    Socket(Phase, io::Error),
+    /// The method byte is not the one offered; 0xFF is the server's "none acceptable".
+    Method(u8),
+    /// The user or password was not accepted (RFC 1929 status).
+    Password(u8),
+    /// REP other than 0 (RFC 1928 section 6).
+    Reply(u8),
+    /// A version, reserved or address type byte that no server may send.
+    Malformed(Phase, u8),
+    /// The data differ from what was sent.
+    WrongBytes { position: usize },
+    /// Bytes came that nobody sent.
+    Unexpected,
+    /// Nothing moved for this long while sessions were unfinished.
+    Stalled(Duration),
+    /// The process named by `--pid` has ended, or its figures cannot be read.
+    ServerGone(i32, io::Error),
+}
+
+impl Fault {
+    /// Faults after which no further session can succeed, whatever `--max-errors` allows.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::Local(_) | Self::Refused | Self::Stalled(_) | Self::ServerGone(..))
+    }
+
+    /// Classifies a socket error met in `phase`.
+    pub(crate) fn socket(phase: Phase, error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused if phase == Phase::Greeting => Self::Refused,
+            _ => Self::Socket(phase, error),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(error) => write!(f, "this machine cannot open another connection: {error}"),
+            Self::Refused => f.write_str("nothing listens at the server's address (connection refused)"),
+            Self::Closed(phase) => write!(f, "the server closed during the {phase}"),
+            Self::Socket(phase, error) => write!(f, "the connection broke during the {phase}: {error}"),
+            Self::Method(0xFF) => f.write_str("the server accepts none of the offered methods (0xFF)"),
+            Self::Method(other) => write!(f, "the server chose a method that was not offered: {other:#04x}"),
+            Self::Password(status) => write!(f, "the server refused user and password (status {status})"),
+            Self::Reply(rep) => {
+                write!(f, "the server refused the request with REP {rep:#04x} ({})", reply_name(*rep))
+            }
+            Self::Malformed(phase, byte) => write!(f, "malformed answer to the {phase}: byte {byte:#04x}"),
+            Self::WrongBytes { position } => {
+                write!(f, "the data differ from what was sent, at byte {position}")
+            }
+            Self::Unexpected => f.write_str("bytes arrived that nobody sent"),
+            Self::Stalled(limit) => {
+                write!(f, "nothing moved for {} s with sessions unfinished", limit.as_secs_f64())
+            }
+            Self::ServerGone(pid, error) => write!(f, "the server's process {pid} cannot be read: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Local(error) | Self::Socket(_, error) | Self::ServerGone(_, error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// RFC 1928 section 6.
+fn reply_name(rep: u8) -> &'static str {
+    match rep {
+        1 => "general SOCKS server failure",
+        2 => "connection not allowed by ruleset",
+        3 => "network unreachable",
+        4 => "host unreachable",
+        5 => "connection refused",
+        6 => "TTL expired",
+        7 => "command not supported",
+        8 => "address type not supported",
+        _ => "unassigned",
+    }
+}

@@ -1,0 +1,146 @@
+//! The one line of JSON that a run leaves on standard output. Names are unique across the record, so
+//! that a shell script can take a figure without a JSON parser; units stand last in each name.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::meter::Cost;
+
+/// Three significant digits up to two minutes, in nanoseconds.
+const LONGEST_NS: u64 = 120_000_000_000;
+
+/// Durations of one kind.
+pub(crate) struct Latency(Histogram<u64>);
+
+impl Latency {
+    pub(crate) fn new() -> Self {
+        Self(Histogram::new_with_max(LONGEST_NS, 3).expect("bounds that hdrhistogram accepts"))
+    }
+
+    pub(crate) fn record(&mut self, duration: Duration) {
+        self.0.saturating_record(u64::try_from(duration.as_nanos()).unwrap_or(LONGEST_NS));
+    }
+
+    /// `None` when nothing was recorded.
+    pub(crate) fn summary(&self) -> Option<Percentiles> {
+        let at = |quantile| self.0.value_at_quantile(quantile) as f64 / 1e3;
+        (!self.0.is_empty()).then(|| Percentiles {
+            count: self.0.len(),
+            mean_us: self.0.mean() / 1e3,
+            p50_us: at(0.5),
+            p90_us: at(0.9),
+            p99_us: at(0.99),
+            p99_9_us: at(0.999),
+            max_us: self.0.max() as f64 / 1e3,
+        })
+    }
+}
+
+/// A distribution in microseconds.
+#[derive(Serialize)]
+pub(crate) struct Percentiles {
+    count: u64,
+    mean_us: f64,
+    p50_us: f64,
+    p90_us: f64,
+    p99_us: f64,
+    p99_9_us: f64,
+    max_us: f64,
+}
+
+/// One run. A figure that the scenario does not have is left out.
+#[derive(Serialize, Default)]
+pub(crate) struct Record {
+    pub(crate) scenario: &'static str,
+    /// The server's address, or `none` for a direct run.
+    pub(crate) server: String,
+    pub(crate) target: String,
+    /// Sessions in flight, flows or connections held.
+    pub(crate) connections: u64,
+    pub(crate) errors: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) first_error: Option<String>,
+    #[serde(flatten)]
+    pub(crate) cost: Cost,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sessions: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sessions_per_second: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_us_per_session: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bytes_per_second: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_seconds_per_gb: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) round_trips: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) round_trips_per_second: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_us_per_round_trip: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pss_bytes_per_session: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rss_bytes_per_session: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fds_per_session: Option<f64>,
+    /// From `connect` to the success reply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) handshake: Option<Percentiles>,
+    /// From `connect` to the last byte of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) session: Option<Percentiles>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) round_trip: Option<Percentiles>,
+}
+
+impl Record {
+    /// The server's CPU seconds, where they were measured.
+    fn cpu_seconds(&self) -> Option<f64> {
+        self.cost.server.as_ref().map(|server| server.server_cpu_seconds)
+    }
+
+    /// Adds sessions, their rate and their cost.
+    pub(crate) fn with_sessions(mut self, count: u64) -> Self {
+        self.sessions = Some(count);
+        self.sessions_per_second = ratio(count as f64, self.cost.seconds);
+        self.cpu_us_per_session = self.cpu_seconds().and_then(|cpu| ratio(cpu * 1e6, count as f64));
+        self
+    }
+
+    /// Adds bytes, their rate and their cost per 10^9.
+    pub(crate) fn with_bytes(mut self, bytes: u64) -> Self {
+        self.bytes = Some(bytes);
+        self.bytes_per_second = ratio(bytes as f64, self.cost.seconds);
+        self.cpu_seconds_per_gb = self.cpu_seconds().and_then(|cpu| ratio(cpu, bytes as f64 / 1e9));
+        self
+    }
+
+    /// Adds round trips, their rate and their cost.
+    pub(crate) fn with_round_trips(mut self, count: u64) -> Self {
+        self.round_trips = Some(count);
+        self.round_trips_per_second = ratio(count as f64, self.cost.seconds);
+        self.cpu_us_per_round_trip = self.cpu_seconds().and_then(|cpu| ratio(cpu * 1e6, count as f64));
+        self
+    }
+
+    /// Adds what `count` held sessions take of the server.
+    pub(crate) fn with_held(mut self, count: u64) -> Self {
+        if let Some(server) = &self.cost.server {
+            let per = |difference: i64| ratio(difference as f64, count as f64);
+            self.pss_bytes_per_session = per(server.pss_growth());
+            self.rss_bytes_per_session = per(server.rss_growth());
+            self.fds_per_session = per(server.fd_growth());
+        }
+        self
+    }
+}
+
+/// `None` instead of a division by nothing.
+fn ratio(of: f64, per: f64) -> Option<f64> {
+    (per > 0.0).then(|| of / per)
+}

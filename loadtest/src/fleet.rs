@@ -1,0 +1,324 @@
+//! Many client connections on one event loop: opens them, leads each through the handshake and hands it
+//! to the scenario, which alone decides what flows and when it ends.
+//!
+//! Registration is edge-triggered and made once per connection. A slot is taken again as soon as it is
+//! free; an event of its former tenant in the same batch does no harm, for every handler reads and writes
+//! until the socket says that it would block.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use crate::fault::{Fault, Phase};
+use crate::handshake::{Handshake, Messages};
+
+/// Events taken per turn of the loop.
+const EVENTS_PER_TURN: usize = 1024;
+/// The loop looks at its deadlines at least this often.
+const LONGEST_SLEEP: Duration = Duration::from_millis(50);
+/// The token of the waker; no slot reaches it.
+const WAKE: Token = Token(usize::MAX);
+
+/// Where the sessions of a run go and how they introduce themselves.
+pub(crate) struct Route {
+    /// The SOCKS5 server; without one, the target is called directly (the floor of every comparison).
+    pub(crate) server: Option<SocketAddr>,
+    pub(crate) target: SocketAddr,
+    pub(crate) messages: Messages,
+    /// Client addresses 127.1.0.1 and up in turn; 0 leaves the choice to the kernel.
+    pub(crate) sources: u32,
+    /// A run in which nothing moves for so long has failed.
+    pub(crate) patience: Duration,
+    /// Failed sessions that a run may have.
+    pub(crate) max_errors: u64,
+}
+
+/// What an event said.
+#[derive(Clone, Copy)]
+pub(crate) struct Ready {
+    pub(crate) readable: bool,
+    /// The peer's FIN or RST is in: a short read is then no proof that the socket is empty.
+    pub(crate) closed: bool,
+}
+
+impl Ready {
+    pub(crate) const ALL: Self = Self { readable: true, closed: true };
+
+    fn of(event: &Event) -> Self {
+        Self { readable: event.is_readable(), closed: event.is_read_closed() || event.is_error() }
+    }
+}
+
+/// What the scenario wants of the loop for one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Wait for the next event.
+    Wait,
+    /// Call again in the next turn: there may be more to do, but others have their turn first.
+    Again,
+    /// Close it: the session ended as it should.
+    Close,
+}
+
+/// One connection with what the scenario keeps for it.
+pub(crate) struct Link<S> {
+    pub(crate) stream: TcpStream,
+    /// When its `connect` was called.
+    pub(crate) since: Instant,
+    pub(crate) state: S,
+    stage: Stage,
+}
+
+/// How far a connection is.
+enum Stage {
+    /// No server between: only the connection itself has to stand.
+    Connecting,
+    Shaking(Box<Handshake>),
+    Open,
+}
+
+/// What a run does with its connections.
+pub(crate) trait Scenario {
+    /// Kept per connection.
+    type State: Default;
+
+    /// Whether to open another connection now; called until it says no. A `true` is always followed by
+    /// an attempt, which ends in `opened`, `closed` or a fault.
+    fn wants_another(&mut self, now: Instant) -> bool;
+    /// The success reply is in.
+    fn opened(&mut self, link: &mut Link<Self::State>) -> Result<Next, Fault>;
+    /// The socket is ready, or `Again` was asked for.
+    fn ready(&mut self, link: &mut Link<Self::State>, ready: Ready) -> Result<Next, Fault>;
+    /// One connection less: after `Next::Close` or a fault (`failed`).
+    fn closed(&mut self, failed: bool);
+    /// Between turns: `Stop` ends the run, `Rouse` calls every open connection once.
+    fn turn(&mut self, now: Instant) -> Result<Turn, Fault>;
+}
+
+/// What follows a turn of the loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Continue,
+    Rouse,
+    Stop,
+}
+
+/// How many sessions of a run failed, and the first reason.
+#[derive(Default)]
+pub(crate) struct Losses {
+    pub(crate) count: u64,
+    pub(crate) first: Option<Fault>,
+}
+
+/// The connections of one run.
+pub(crate) struct Fleet<S> {
+    route: Route,
+    poll: Poll,
+    links: Vec<Option<Link<S>>>,
+    free: Vec<usize>,
+    again: Vec<usize>,
+    dialled: u32,
+    moved_at: Instant,
+    pub(crate) losses: Losses,
+}
+
+impl<S: Default> Fleet<S> {
+    pub(crate) fn new(route: Route) -> io::Result<Self> {
+        Ok(Self {
+            route,
+            poll: Poll::new()?,
+            links: Vec::new(),
+            free: Vec::new(),
+            again: Vec::new(),
+            dialled: 0,
+            moved_at: Instant::now(),
+            losses: Losses::default(),
+        })
+    }
+
+    /// A handle that ends the sleep of the loop from another thread.
+    pub(crate) fn waker(&self) -> io::Result<Waker> {
+        Waker::new(self.poll.registry(), WAKE)
+    }
+
+    /// Runs `scenario` until it says `Stop`. `Err` is the fault that ended the run early.
+    pub(crate) fn run<W: Scenario<State = S>>(&mut self, scenario: &mut W) -> Result<(), Fault> {
+        let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        self.moved_at = Instant::now();
+        loop {
+            let now = Instant::now();
+            while scenario.wants_another(now) {
+                self.open(scenario)?;
+            }
+            match scenario.turn(now)? {
+                Turn::Stop => return Ok(()),
+                Turn::Rouse => {
+                    self.again.extend((0..self.links.len()).filter(|&slot| self.links[slot].is_some()));
+                }
+                Turn::Continue => {}
+            }
+            let sleep = if self.again.is_empty() { LONGEST_SLEEP } else { Duration::ZERO };
+            match self.poll.poll(&mut events, Some(sleep)) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other.map_err(Fault::Local)?,
+            }
+            if events.is_empty() && self.again.is_empty() {
+                self.check_patience(now)?;
+                continue;
+            }
+            self.moved_at = now;
+            for event in events.iter().filter(|event| event.token() != WAKE) {
+                self.serve(scenario, event.token().0, Ready::of(event))?;
+            }
+            for slot in std::mem::take(&mut self.again) {
+                self.serve(scenario, slot, Ready::ALL)?;
+            }
+        }
+    }
+
+    /// Sleeping is a fault only while somebody owes us bytes; a scenario that holds idle sessions sets
+    /// the patience aside.
+    fn check_patience(&self, now: Instant) -> Result<(), Fault> {
+        let patience = self.route.patience;
+        let stalled = self.busy() > 0 && now.duration_since(self.moved_at) > patience;
+        if stalled { Err(Fault::Stalled(patience)) } else { Ok(()) }
+    }
+
+    /// Connections that are open or opening.
+    pub(crate) fn busy(&self) -> usize {
+        self.links.len() - self.free.len()
+    }
+
+    /// From here on silence is what is expected.
+    pub(crate) fn expect_silence(&mut self) {
+        self.route.patience = Duration::MAX;
+    }
+
+    fn open<W: Scenario<State = S>>(&mut self, scenario: &mut W) -> Result<(), Fault> {
+        let since = Instant::now();
+        let mut stream = match self.dial() {
+            Ok(stream) => stream,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                return self.lose(scenario, Fault::Refused);
+            }
+            Err(error) => return self.lose(scenario, Fault::Local(error)),
+        };
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.links.push(None);
+            self.links.len() - 1
+        });
+        self.poll
+            .registry()
+            .register(&mut stream, Token(slot), Interest::READABLE | Interest::WRITABLE)
+            .map_err(Fault::Local)?;
+        let stage = match self.route.server {
+            Some(_) => Stage::Shaking(Box::new(Handshake::new())),
+            None => Stage::Connecting,
+        };
+        self.links[slot] = Some(Link { stream, since, state: S::default(), stage });
+        // On loopback the connection stands when `connect` returns, so the greeting leaves at once, as it
+        // does from a client whose SYN was answered.
+        self.serve(scenario, slot, Ready::ALL)
+    }
+
+    fn dial(&mut self) -> io::Result<TcpStream> {
+        let to = self.route.server.unwrap_or(self.route.target);
+        if self.route.sources == 0 || !to.is_ipv4() {
+            return TcpStream::connect(to);
+        }
+        let offset = self.dialled % self.route.sources;
+        self.dialled = self.dialled.wrapping_add(1);
+        let from = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 1)) + offset);
+        dial_from(from.into(), to)
+    }
+
+    fn serve<W: Scenario<State = S>>(
+        &mut self,
+        scenario: &mut W,
+        slot: usize,
+        ready: Ready,
+    ) -> Result<(), Fault> {
+        // An event of a former tenant whose slot is empty again.
+        let Some(link) = self.links[slot].as_mut() else { return Ok(()) };
+        match step(scenario, link, &self.route.messages, ready) {
+            Ok(Next::Wait) => {}
+            Ok(Next::Again) => self.again.push(slot),
+            Ok(Next::Close) => {
+                self.release(slot);
+                scenario.closed(false);
+            }
+            Err(fault) => {
+                self.release(slot);
+                return self.lose(scenario, fault);
+            }
+        }
+        Ok(())
+    }
+
+    /// Closing the descriptor takes it out of the epoll set.
+    fn release(&mut self, slot: usize) {
+        self.links[slot] = None;
+        self.free.push(slot);
+    }
+
+    fn lose<W: Scenario<State = S>>(&mut self, scenario: &mut W, fault: Fault) -> Result<(), Fault> {
+        scenario.closed(true);
+        self.losses.count += 1;
+        if fault.is_final() || self.losses.count > self.route.max_errors {
+            return Err(fault);
+        }
+        self.losses.first.get_or_insert(fault);
+        Ok(())
+    }
+}
+
+/// The handshake while it lasts, then the scenario.
+fn step<W: Scenario>(
+    scenario: &mut W,
+    link: &mut Link<W::State>,
+    messages: &Messages,
+    ready: Ready,
+) -> Result<Next, Fault> {
+    match &mut link.stage {
+        Stage::Open => return scenario.ready(link, ready),
+        Stage::Connecting => match link.stream.peer_addr() {
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                return match link.stream.take_error() {
+                    Ok(None) => Ok(Next::Wait),
+                    Ok(Some(error)) | Err(error) => Err(Fault::socket(Phase::Greeting, error)),
+                };
+            }
+            Err(error) => return Err(Fault::socket(Phase::Greeting, error)),
+            Ok(_) => {}
+        },
+        Stage::Shaking(handshake) => {
+            if !handshake.advance(&mut link.stream, messages)? {
+                return Ok(Next::Wait);
+            }
+        }
+    }
+    link.stage = Stage::Open;
+    scenario.opened(link)
+}
+
+fn dial_from(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
+
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    setsockopt(&socket, IpBindAddressNoPort, &true)?;
+    socket.bind(&SocketAddr::new(from, 0).into())?;
+    match socket.connect(&to.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+        _ => Ok(TcpStream::from_std(socket.into())),
+    }
+}
+
+/// Maps a data-phase error.
+pub(crate) fn data_fault(error: io::Error) -> Fault {
+    Fault::socket(Phase::Data, error)
+}

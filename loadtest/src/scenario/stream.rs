@@ -1,0 +1,189 @@
+//! Bulk: flows that move bytes as fast as the server lets them, up, down or both ways at once.
+//!
+//! The bytes of a window in the middle of the flow are counted, not those of the whole run: opening,
+//! slow start and closing are left out. Down is counted where the client reads, up where it sends; what
+//! is under way at both ends of the window (socket buffers, pipes) cancels out.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::sendfile::sendfile;
+
+use crate::fault::{Fault, Phase};
+use crate::fleet::{Link, Next, Ready, Scenario, Turn, data_fault};
+use crate::meter::Meter;
+use crate::payload::Pattern;
+use crate::record::Record;
+use crate::sys;
+
+/// One sendfile, and the memory file behind it.
+const SUPPLY_BYTES: usize = 1 << 20;
+/// What one flow may move in a turn before the others have theirs.
+const BUDGET_BYTES: usize = 4 << 20;
+
+/// Which way the bytes go, seen from the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Direction {
+    Up,
+    Down,
+    Both,
+}
+
+impl Direction {
+    /// The name of the scenario in the record.
+    pub(crate) fn scenario(self) -> &'static str {
+        match self {
+            Self::Up => "stream-up",
+            Self::Down => "stream-down",
+            Self::Both => "stream-both",
+        }
+    }
+}
+
+/// The length of the window.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    pub(crate) warmup: Duration,
+    pub(crate) seconds: Duration,
+    /// Ends the window early.
+    pub(crate) bytes: Option<u64>,
+}
+
+/// The scenario and its tally.
+pub(crate) struct Stream {
+    direction: Direction,
+    flows: u64,
+    window: Window,
+    meter: Meter,
+    dialled: u64,
+    open: u64,
+    opened_at: Option<Instant>,
+    began: Option<Instant>,
+    moved: u64,
+    supply: File,
+}
+
+impl Stream {
+    pub(crate) fn new(direction: Direction, flows: u64, window: Window, meter: Meter) -> io::Result<Self> {
+        let mut supply = File::from(memfd_create(c"outflow-load-supply", MFdFlags::MFD_CLOEXEC)?);
+        supply.write_all(Pattern::new(SUPPLY_BYTES).at(0, SUPPLY_BYTES))?;
+        Ok(Self {
+            direction,
+            flows,
+            window,
+            meter,
+            dialled: 0,
+            open: 0,
+            opened_at: None,
+            began: None,
+            moved: 0,
+            supply,
+        })
+    }
+
+    pub(crate) fn record(&self) -> Record {
+        Record { connections: self.flows, cost: self.meter.cost(), ..Record::default() }
+            .with_bytes(self.moved)
+    }
+
+    /// Empties the receive buffer; `Again` when the budget ended first.
+    fn drain(&mut self, link: &Link<()>, ready: Ready) -> Result<Next, Fault> {
+        let mut budget = BUDGET_BYTES;
+        while budget > 0 {
+            match sys::discard(link.stream.as_fd(), budget) {
+                Ok(0) => return Err(Fault::Closed(Phase::Data)),
+                Ok(_) if self.direction == Direction::Up => return Err(Fault::Unexpected),
+                Ok(count) => {
+                    self.moved += count as u64;
+                    if count < budget && !ready.closed {
+                        return Ok(Next::Wait);
+                    }
+                    budget -= count;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Next::Wait),
+                Err(error) => return Err(data_fault(error)),
+            }
+        }
+        Ok(Next::Again)
+    }
+
+    /// Fills the send buffer; `Again` when the budget ended first.
+    fn pour(&mut self, link: &Link<()>) -> Result<Next, Fault> {
+        let mut budget = BUDGET_BYTES;
+        while budget > 0 {
+            match sendfile(&link.stream, &self.supply, Some(&mut 0), SUPPLY_BYTES).map_err(io::Error::from) {
+                Ok(count) => {
+                    self.moved += count as u64;
+                    budget = budget.saturating_sub(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Next::Wait),
+                Err(error) => return Err(data_fault(error)),
+            }
+        }
+        Ok(Next::Again)
+    }
+
+    fn window_is_over(&self, began: Instant, now: Instant) -> bool {
+        now.duration_since(began) >= self.window.seconds
+            || self.window.bytes.is_some_and(|bytes| self.moved >= bytes)
+    }
+}
+
+impl Scenario for Stream {
+    type State = ();
+
+    fn wants_another(&mut self, _now: Instant) -> bool {
+        let wanted = self.dialled < self.flows;
+        self.dialled += u64::from(wanted);
+        wanted
+    }
+
+    fn opened(&mut self, _link: &mut Link<()>) -> Result<Next, Fault> {
+        self.open += 1;
+        Ok(Next::Wait)
+    }
+
+    fn ready(&mut self, link: &mut Link<()>, ready: Ready) -> Result<Next, Fault> {
+        if self.opened_at.is_none() {
+            // Every flow starts when all are open; `Rouse` calls again for what arrives until then.
+            return Ok(Next::Wait);
+        }
+        let received = self.drain(link, ready)?;
+        if self.direction == Direction::Down {
+            return Ok(received);
+        }
+        let sent = self.pour(link)?;
+        Ok(if received == Next::Again { Next::Again } else { sent })
+    }
+
+    fn closed(&mut self, _failed: bool) {
+        // A flow that is lost is not dialled again: fewer flows are another measurement.
+        self.open = self.open.saturating_sub(1);
+    }
+
+    fn turn(&mut self, now: Instant) -> Result<Turn, Fault> {
+        let Some(opened_at) = self.opened_at else {
+            if self.open < self.flows {
+                return Ok(Turn::Continue);
+            }
+            self.opened_at = Some(now);
+            return Ok(Turn::Rouse);
+        };
+        match self.began {
+            None if now.duration_since(opened_at) >= self.window.warmup => {
+                self.meter.start()?;
+                self.began = Some(now);
+                self.moved = 0;
+            }
+            Some(began) if self.window_is_over(began, now) => {
+                self.meter.stop()?;
+                return Ok(Turn::Stop);
+            }
+            _ => {}
+        }
+        Ok(Turn::Continue)
+    }
+}

@@ -1,3 +1,199 @@
 //! Load generator and cost meter for SOCKS5 servers.
+//!
+//! `outflow-load` puts a SOCKS5 server on this machine under a load and says what that cost the server:
+//! CPU, memory and descriptors of its whole process tree, seen from outside. One process is the origin,
+//! another the clients; both are built to cost far less than what they measure. Each run leaves one line
+//! of JSON.
+//!
+//! ```text
+//! outflow-load origin --cpu 1 &          # prints: outflow-load origin ready: echo=127.0.0.1:40001 ...
+//! outflow-load connect --server 127.0.0.1:1080 --target PAGE --pid PID --cpu 1 --count 20000
+//! outflow-load stream down --server 127.0.0.1:1080 --target SOURCE --flows 16 --pid PID
+//! outflow-load stream up --server 127.0.0.1:1080 --target SINK --flows 16 --pid PID
+//! outflow-load echo --server 127.0.0.1:1080 --target ECHO --connections 64 --size 128 --pid PID
+//! outflow-load idle --server 127.0.0.1:1080 --target ECHO --connections 8000 --touch 1024 --pid PID
+//! ```
+//!
+//! `--direct` in place of `--server` gives the floor: the same load with no server between. A server
+//! that refuses, lies, hangs or dies ends the run with the reason on standard error and exit code 1.
+//! Only loopback addresses are accepted.
+//!
+//! `loadtest/measure.sh` runs all of it against a release build and prints each figure beside its bar:
+//! system calls per session, memory and descriptors of an idle session, CPU per gigabyte with splice and
+//! with copy, CPU per round trip, and the user share of each.
 
-fn main() {}
+mod cli;
+mod fault;
+mod fleet;
+mod handshake;
+mod meter;
+mod origin;
+mod payload;
+mod procfs;
+mod record;
+mod scenario;
+mod sys;
+
+use std::error::Error;
+use std::io::{self, Read, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use clap::Parser;
+use mio::Waker;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::Pid;
+
+use crate::cli::{Cli, Command, Common, ConnectArgs, EchoArgs, IdleArgs, OriginArgs, StreamArgs};
+use crate::fault::Fault;
+use crate::fleet::{Fleet, Route};
+use crate::handshake::Messages;
+use crate::meter::Meter;
+use crate::record::Record;
+use crate::scenario::connect::Connect;
+use crate::scenario::echo::Echo;
+use crate::scenario::idle::Idle;
+use crate::scenario::stream::{Stream, Window};
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("outflow-load: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Box<dyn Error>> {
+    raise_descriptor_limit()?;
+    match command {
+        Command::Origin(args) => serve_origin(&args),
+        Command::Connect(args) => connect(&args),
+        Command::Stream(args) => stream(&args),
+        Command::Echo(args) => echo(&args),
+        Command::Idle(args) => idle(&args),
+    }
+}
+
+fn serve_origin(args: &OriginArgs) -> Result<(), Box<dyn Error>> {
+    pin(args.cpu)?;
+    let mut origin = origin::Origin::bind(args.address, args.supply, args.page_size)?;
+    say(&format!("outflow-load origin ready: {}", origin.addresses()?))?;
+    Ok(origin.run()?)
+}
+
+fn connect(args: &ConnectArgs) -> Result<(), Box<dyn Error>> {
+    let extent = cli::extent(args.count, args.seconds, 1000);
+    let meter = Meter::new(args.common.pid);
+    let mut scenario = Connect::new(extent, args.in_flight, args.size as usize, meter);
+    let mut fleet = fleet(&args.common, args.max_errors)?;
+    let ended = fleet.run(&mut scenario);
+    report("connect", &args.common, &fleet, ended, scenario.record())
+}
+
+fn stream(args: &StreamArgs) -> Result<(), Box<dyn Error>> {
+    let window = Window { warmup: args.warmup, seconds: args.seconds, bytes: args.bytes };
+    let meter = Meter::new(args.common.pid);
+    let mut scenario = Stream::new(args.direction, args.flows, window, meter)?;
+    let mut fleet = fleet(&args.common, 0)?;
+    let ended = fleet.run(&mut scenario);
+    report(args.direction.scenario(), &args.common, &fleet, ended, scenario.record())
+}
+
+fn echo(args: &EchoArgs) -> Result<(), Box<dyn Error>> {
+    let extent = cli::extent(args.count, args.seconds, 100_000);
+    let meter = Meter::new(args.common.pid);
+    let mut scenario = Echo::new(args.connections, args.size as usize, extent, args.warmup, meter);
+    let mut fleet = fleet(&args.common, 0)?;
+    let ended = fleet.run(&mut scenario);
+    report("echo", &args.common, &fleet, ended, scenario.record())
+}
+
+fn idle(args: &IdleArgs) -> Result<(), Box<dyn Error>> {
+    let meter = Meter::new(args.common.pid);
+    let mut scenario = Idle::new(args.connections, args.in_flight, args.touch as usize, meter);
+    let mut fleet = fleet(&args.common, 0)?;
+    let opened = fleet.run(&mut scenario);
+    report("idle", &args.common, &fleet, opened, scenario.record())?;
+    fleet.expect_silence();
+    match args.seconds {
+        Some(seconds) => scenario.hold_until(Some(Instant::now() + seconds), None),
+        None => scenario.hold_until(None, Some(when_input_closes(fleet.waker()?))),
+    }
+    Ok(fleet.run(&mut scenario)?)
+}
+
+fn fleet<S: Default>(common: &Common, max_errors: u64) -> Result<Fleet<S>, Box<dyn Error>> {
+    pin(common.cpu)?;
+    let credentials = common.user.as_deref().zip(common.password.as_deref());
+    let route = Route {
+        server: common.server,
+        target: common.target,
+        messages: Messages::connect(common.target, credentials),
+        sources: common.sources,
+        patience: common.patience,
+        max_errors,
+    };
+    Ok(Fleet::new(route)?)
+}
+
+/// Prints the record, of a run that failed as well, and gives the failure back.
+fn report<S: Default>(
+    scenario: &'static str,
+    common: &Common,
+    fleet: &Fleet<S>,
+    ended: Result<(), Fault>,
+    record: Record,
+) -> Result<(), Box<dyn Error>> {
+    let first = ended.as_ref().err().or(fleet.losses.first.as_ref());
+    let record = Record {
+        scenario,
+        server: common.server.map_or("none".to_owned(), |server| server.to_string()),
+        target: common.target.to_string(),
+        errors: fleet.losses.count,
+        first_error: first.map(ToString::to_string),
+        ..record
+    };
+    say(&serde_json::to_string(&record)?)?;
+    Ok(ended?)
+}
+
+/// One line, at once: scripts wait for it.
+fn say(line: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// Becomes true at the end of standard input, and wakes the loop.
+fn when_input_closes(waker: Waker) -> Arc<AtomicBool> {
+    let closed = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&closed);
+    std::thread::spawn(move || {
+        let mut byte = [0];
+        while matches!(io::stdin().read(&mut byte), Ok(1)) {}
+        flag.store(true, Ordering::Release);
+        // A loop that cannot be woken looks at the flag by itself, within its longest sleep.
+        let _ = waker.wake();
+    });
+    closed
+}
+
+fn pin(cpu: Option<usize>) -> Result<(), Box<dyn Error>> {
+    let Some(cpu) = cpu else { return Ok(()) };
+    let mut set = CpuSet::new();
+    set.set(cpu)
+        .and_then(|()| sched_setaffinity(Pid::from_raw(0), &set))
+        .map_err(|error| format!("cannot run on CPU {cpu}: {error}"))?;
+    Ok(())
+}
+
+/// Thousands of sessions need as many descriptors; the soft limit is usually 1024.
+fn raise_descriptor_limit() -> Result<(), nix::Error> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+}

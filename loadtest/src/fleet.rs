@@ -207,6 +207,8 @@ impl<S: Default> Fleet<S> {
             }
             Err(error) => return self.lose(scenario, Fault::Local(error)),
         };
+        // A delay is then the server's, never Nagle's at our end.
+        stream.set_nodelay(true).map_err(Fault::Local)?;
         let slot = self.free.pop().unwrap_or_else(|| {
             self.links.push(None);
             self.links.len() - 1

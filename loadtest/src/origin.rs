@@ -189,6 +189,8 @@ fn listen(address: IpAddr) -> io::Result<TcpListener> {
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Accepted sockets inherit it: a delay is then the server's, never Nagle's at our end.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&SocketAddr::new(address, 0).into())?;
     socket.listen(BACKLOG)?;
     Ok(TcpListener::from_std(socket.into()))

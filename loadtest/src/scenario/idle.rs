@@ -36,6 +36,7 @@ pub(crate) struct Idle {
 /// How far the run is.
 #[derive(Clone, Copy)]
 enum Stage {
+    Before,
     Opening,
     Settling(Instant),
     Holding,
@@ -55,7 +56,7 @@ impl Idle {
             meter,
             dialled: 0,
             open: 0,
-            stage: Stage::Opening,
+            stage: Stage::Before,
             pattern: Pattern::new(touch),
             inbox: vec![0; touch.max(1)],
             handshakes: Latency::new(),
@@ -93,7 +94,9 @@ impl Scenario for Idle {
     type State = Touched;
 
     fn wants_another(&mut self, _now: Instant) -> bool {
-        let wanted = self.dialled < self.connections && self.dialled - self.open < self.opening_limit;
+        let measured = !matches!(self.stage, Stage::Before);
+        let wanted =
+            measured && self.dialled < self.connections && self.dialled - self.open < self.opening_limit;
         self.dialled += u64::from(wanted);
         wanted
     }
@@ -135,10 +138,12 @@ impl Scenario for Idle {
 
     fn turn(&mut self, now: Instant) -> Result<Turn, Fault> {
         match self.stage {
+            Stage::Before => {
+                self.meter.start()?;
+                self.stage = Stage::Opening;
+                Ok(Turn::Continue)
+            }
             Stage::Opening => {
-                if self.dialled == 0 {
-                    self.meter.start()?;
-                }
                 if self.open == self.connections {
                     self.stage = Stage::Settling(now);
                 }

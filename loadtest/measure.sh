@@ -217,9 +217,9 @@ compared() { # NAME UNIT A B BAR: rows for both and for the ratio A / B
     user_share "$1, $4" "$(median <"$work/$1.$4.user")"
 }
 
-# What splice saves depends on the size of the pieces in which bytes arrive: sendfile gives pages of 4 KiB,
-# near to what a network card gives; a large send gives fragments of 32 KiB, of which a pipe takes more at
-# once. Copying hardly notices. So both are shown.
+# What splice saves depends on how the bytes arrive: sendfile gives pages of 4 KiB, near to what a network
+# card gives; send from a large buffer gives whatever the kernel allocates, up to 32 KiB a fragment. Copying
+# hardly notices. So both are shown.
 figure_3() {
     local engines='splice copy' supply
     [ -z "$server_cmd" ] || engines=splice

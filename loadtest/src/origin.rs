@@ -33,7 +33,7 @@ const LONGEST_REQUEST: usize = 4096;
 pub(crate) enum Supply {
     /// sendfile from a memory file: no copy, pages of 4 KiB, as network cards deliver them.
     Sendfile,
-    /// send from a large buffer: one copy, in the kernel's 32 KiB fragments.
+    /// send from a large buffer: one copy, in fragments of the kernel's choice (up to 32 KiB).
     Buffer,
 }
 

@@ -1,3 +1,6 @@
 //! The integration suite, one binary: real sockets, bytes written by hand.
 //!
 //! Each module below names what it holds; HAZARDS are numbered in the comments of the tests.
+
+/// The project's own text: sizes, layers, unsafe code, clocks, markers, dependencies, CONFORMANCE.md.
+mod tidy;

@@ -1,0 +1,91 @@
+//! CONFORMANCE.md names tests that exist, and leaves no rule without one.
+
+use std::process::Command;
+
+use super::source::{Source, read, rust};
+
+/// The cells of each row of a page's tables; heads and the lines below them are left out.
+fn rows(page: &str) -> Vec<Vec<&str>> {
+    let lines: Vec<&str> = page.lines().collect();
+    let is_rule =
+        |at: usize| lines.get(at).is_some_and(|line| line.starts_with("|-") || line.starts_with("| -"));
+    let is_row = |at: &usize| lines[*at].starts_with('|') && !is_rule(*at) && !is_rule(*at + 1);
+    let cells = |at: usize| lines[at].trim_matches('|').split('|').map(str::trim).collect();
+    (0..lines.len()).filter(is_row).map(cells).collect()
+}
+
+/// What a cell names in backticks as a path: `module::name`.
+fn named(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).filter(|name| name.contains("::")).collect()
+}
+
+/// Whether a unit test stands where its path says: `proto::greeting::tests::name`.
+fn is_unit_test(sources: &[Source], path: &str) -> bool {
+    let parts: Vec<&str> = path.split("::").collect();
+    let (name, modules) = (parts[parts.len() - 1], &parts[..parts.len() - 1]);
+    (1..=modules.len()).any(|depth| {
+        let stem = format!("src/{}", modules[..depth].join("/"));
+        let files = [format!("{stem}.rs"), format!("{stem}/mod.rs")];
+        sources.iter().filter(|source| files.contains(&source.path)).any(|source| {
+            let code = source.code();
+            let inline = modules[depth..].iter().all(|module| code.contains(&format!("mod {module} {{")));
+            inline && holds_test(&code, name)
+        })
+    })
+}
+
+fn holds_test(code: &str, name: &str) -> bool {
+    let lines: Vec<&str> = code.lines().map(str::trim).collect();
+    let starts = (0..lines.len()).filter(|&at| lines[at].starts_with(&format!("fn {name}(")));
+    let marked = |at: usize| {
+        lines[..at].iter().rev().take_while(|line| line.starts_with("#[")).any(|line| *line == "#[test]")
+    };
+    starts.into_iter().any(marked)
+}
+
+/// The tests of this binary, as it lists them itself.
+fn integration_tests() -> Vec<String> {
+    let this = std::env::current_exe().expect("the test binary has a path");
+    let listed =
+        Command::new(this).args(["--list", "--format", "terse"]).output().expect("it lists its tests");
+    let text = String::from_utf8(listed.stdout).expect("names are UTF-8");
+    text.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_rule_names_a_test_that_exists() {
+    let page = read("CONFORMANCE.md").text;
+    let (sources, listed) = (rust(), integration_tests());
+    let mut wrong = Vec::new();
+    for row in rows(&page) {
+        let cell = row[row.len() - 1];
+        let names = named(cell);
+        if names.is_empty() && !cell.starts_with("coming") && !cell.starts_with("client's") {
+            wrong.push(format!("no test for: {}", row.join(" | ")));
+        }
+        let exists = |name: &&str| listed.iter().any(|test| test == name) || is_unit_test(&sources, name);
+        wrong.extend(names.iter().filter(|name| !exists(name)).map(|name| format!("no such test: {name}")));
+    }
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+#[test]
+fn reads_tables_and_finds_tests() {
+    let page = "| rule | test |\n|---|---|\n| a MUST | `a::b`, `c` and `d::e::f` |\n\n| x | y |\n| - | - |\n| z | coming |\n";
+    assert_eq!(rows(page), [vec!["a MUST", "`a::b`, `c` and `d::e::f`"], vec!["z", "coming"]]);
+    assert_eq!(named("`a::b`, `c` and `d::e::f`"), ["a::b", "d::e::f"]);
+    let sources = [Source::new(
+        "src/proto/a.rs",
+        "mod tests {\n    #[test]\n    #[ignore]\n    fn splits() {}\n    fn help() {}\n}",
+    )];
+    assert!(is_unit_test(&sources, "proto::a::tests::splits"));
+    for absent in [
+        "proto::a::tests::help",
+        "proto::a::tests::gone",
+        "proto::a::splits::splits",
+        "proto::b::tests::splits",
+    ] {
+        assert!(!is_unit_test(&sources, absent), "{absent}");
+    }
+    assert!(integration_tests().iter().any(|name| name == "tidy::conformance::reads_tables_and_finds_tests"));
+}

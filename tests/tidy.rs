@@ -7,6 +7,9 @@ mod conformance;
 mod source;
 
 use std::fs;
+use std::path::Path;
+
+use outflow::config::{Config, Flags};
 
 use source::{Source, everything, has_word, indent, read, root, rust};
 
@@ -364,6 +367,26 @@ fn the_readme_and_the_checks_name_one_test_command() {
         assert!(readme.contains(command), "README.md does not name `{command}`");
     }
     assert!(checks.contains("step cargo test --workspace"), ".ci/run does not run the README's test command");
+}
+
+#[test]
+fn the_readme_shows_every_key_with_its_default() {
+    let readme = read("README.md").text;
+    let shown =
+        readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a TOML block");
+    let defaults = Config::load(None, &Flags::default()).expect("the defaults are valid");
+    let parsed = Config::parse(shown, Path::new("README.md"), &Flags::default());
+    assert_eq!(parsed.map_err(|problems| problems.to_string()), Ok(defaults.clone()));
+    let printed: toml::Table = defaults.to_toml().parse().expect("it is printed as TOML");
+    let shown: toml::Table = shown.parse().expect("TOML");
+    for (table, keys) in &printed {
+        for key in keys.as_table().expect("tables of keys").keys() {
+            assert!(
+                shown.get(table).is_some_and(|keys| keys.get(key).is_some()),
+                "README.md lacks {table}.{key}"
+            );
+        }
+    }
 }
 
 // ---- dependencies

@@ -59,7 +59,8 @@ pub struct Half<P> {
     readable: bool,
     writable: bool,
     fin_seen: bool,
-    urgent_seen: bool,
+    /// A short read does not prove that the source is empty.
+    unsettled: bool,
     source_reset: bool,
     /// Writes that the sink took while Nagle's algorithm was still on for it: one is free, the second is not.
     eager_writes: u8,
@@ -95,7 +96,7 @@ impl<P> Half<P> {
             readable: false,
             writable: true,
             fin_seen: false,
-            urgent_seen: false,
+            unsettled: false,
             source_reset: false,
             eager_writes: if nodelay { u8::MAX } else { 0 },
             spliced: false,
@@ -113,9 +114,10 @@ impl<P> Half<P> {
         self.readable = true;
     }
 
-    /// Urgent data stands in the source: a short read no longer proves that it is empty.
-    pub fn source_urgent(&mut self) {
-        self.urgent_seen = true;
+    /// A short read no longer proves that the source is empty: urgent data stands in it (a read stops there), or
+    /// it failed or was shut down both ways, and behind its bytes stands an end that no further edge announces.
+    pub fn source_unsettled(&mut self) {
+        self.unsettled = true;
         self.readable = true;
     }
 
@@ -275,7 +277,7 @@ impl<P> Half<P> {
             Read::Bytes(count) => {
                 moved.taken += count;
                 self.send_scratch(count, wire, kit, moved);
-                let emptied = count < room && !self.urgent_seen && !self.source_reset;
+                let emptied = count < room && !self.unsettled && !self.source_reset;
                 if emptied {
                     self.source_emptied();
                 }

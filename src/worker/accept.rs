@@ -28,12 +28,14 @@ pub(super) struct Acceptance {
 }
 
 impl Acceptance {
-    pub(super) fn register(registry: &Registry, setup: &Setup) -> io::Result<Acceptance> {
+    pub(super) fn register(registry: &Registry, setup: &mut Setup) -> io::Result<Acceptance> {
         for (index, listener) in setup.listeners.iter().enumerate() {
             let token = Source::Listener(index).token();
             registry.register(&mut SourceFd(&listener.as_raw_fd()), token, Interest::READABLE)?;
         }
-        let listeners = setup.listeners.iter().map(|listener| (listener.clone(), true)).collect();
+        // Nobody else may hold them: at the drain, the last one who does keeps them open.
+        let listeners =
+            std::mem::take(&mut setup.listeners).into_iter().map(|listener| (listener, true)).collect();
         Ok(Acceptance { listeners, paused_until: None, logged_at: None })
     }
 
@@ -53,15 +55,12 @@ impl Acceptance {
         self.paused_until.filter(|_| self.listeners.iter().any(|(_, ready)| *ready))
     }
 
-    pub(super) fn unregister(&self, registry: &Registry) {
+    /// Lets go of the listeners: for the drain, or for the worker that replaces this one.
+    pub(super) fn give_back(&mut self, registry: &Registry) -> Vec<Arc<Listener>> {
         for (listener, _) in &self.listeners {
             let _ = registry.deregister(&mut SourceFd(&listener.as_raw_fd()));
         }
-    }
-
-    pub(super) fn close(&mut self, registry: &Registry) {
-        self.unregister(registry);
-        self.listeners.clear();
+        self.listeners.drain(..).map(|(listener, _)| listener).collect()
     }
 
     /// Pauses after a refusal of the kernel; true once a second, when it is time to say so.

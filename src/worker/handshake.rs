@@ -38,7 +38,7 @@ impl Core {
         };
         handshake.edges.readable |= edge.readable;
         handshake.edges.fin |= edge.fin;
-        handshake.edges.urgent |= edge.urgent;
+        handshake.edges.unsettled |= edge.unsettled;
         if edge.failed && client.take_error().is_some() {
             return Fate::Close(Reason::ClientReset);
         }
@@ -49,7 +49,7 @@ impl Core {
         // with none is nearly always a client that is gone, and only the next moments can tell.
         let spoke = !handshake.session.pending().is_empty() || client.has_bytes();
         if edge.fin && !spoke {
-            handshake.left_at = Some(self.now + limits::LEFT_GRACE);
+            handshake.left_at.get_or_insert(self.now + limits::LEFT_GRACE);
             let wake_at = handshake.wake_at();
             self.arm(key, wake_at);
         }
@@ -76,10 +76,7 @@ impl Core {
                 slot.address = Some(won.dialed.address);
                 slot.local = Some(won.dialed.local);
                 let fate = self.advance(key, slot, Next::Input(Input::Dialed(Ok(won.dialed))));
-                if fate == Fate::Keep
-                    && (edge.readable || edge.urgent)
-                    && matches!(slot.phase, Phase::Relay(_))
-                {
+                if fate == Fate::Keep && edge.readable && matches!(slot.phase, Phase::Relay(_)) {
                     return self.relay_event(key, slot, port, edge);
                 }
                 fate
@@ -253,7 +250,7 @@ impl Core {
         handshake.waits_for = waits_for;
         // A FIN that was read together with the request has had no event of its own.
         if handshake.edges.fin && !handshake.edges.readable && handshake.session.pending().is_empty() {
-            handshake.left_at = Some(self.now + limits::LEFT_GRACE);
+            handshake.left_at.get_or_insert(self.now + limits::LEFT_GRACE);
         }
     }
 
@@ -311,8 +308,8 @@ impl Core {
         let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
         let mut relay = Relay::new(handshake.session.pending(), &mut self.kit);
         let edges = handshake.edges;
-        if edges.urgent {
-            relay.up.source_urgent();
+        if edges.unsettled {
+            relay.up.source_unsettled();
         }
         if edges.fin {
             relay.up.source_finished();
@@ -336,7 +333,7 @@ fn read(handshake: &mut Handshake, recv: impl FnOnce(&mut [u8]) -> Read, buffer:
     }
     match recv(buffer) {
         Read::Bytes(count) => {
-            edges.readable = count == buffer.len() || edges.urgent;
+            edges.readable = count == buffer.len() || edges.unsettled;
             Bytes::Some(count)
         }
         Read::Blocked => {

@@ -98,7 +98,7 @@ impl Prepared {
         let mut latencies = Latencies::default();
         let mut first_serial = 0;
         loop {
-            let mut worker = Worker::new(&self.poll, self.mailbox.clone(), &setup, first_serial)?;
+            let mut worker = Worker::new(&self.poll, self.mailbox.clone(), &mut setup, first_serial)?;
             let outcome = catch_unwind(AssertUnwindSafe(|| worker.run(&mut self.poll, &self.mail)));
             if outcome.is_err() {
                 tracing::error!(
@@ -115,7 +115,7 @@ impl Prepared {
             match outcome {
                 Ok(result) => return result.map(|()| latencies),
                 Err(_) if worker.drain_by.is_some() => return Ok(latencies),
-                Err(_) => worker.acceptance.unregister(self.poll.registry()),
+                Err(_) => setup.listeners = worker.acceptance.give_back(self.poll.registry()),
             }
         }
     }
@@ -132,7 +132,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(poll: &Poll, mailbox: Mailbox, setup: &Setup, first_serial: u64) -> io::Result<Worker> {
+    fn new(poll: &Poll, mailbox: Mailbox, setup: &mut Setup, first_serial: u64) -> io::Result<Worker> {
         Ok(Worker {
             slots: Slab::new(),
             next_serial: first_serial,
@@ -227,7 +227,7 @@ impl Worker {
             Mail::Drain { by } => {
                 self.drain_by = Some(by);
                 self.accept_all();
-                self.acceptance.close(&self.core.registry);
+                drop(self.acceptance.give_back(&self.core.registry));
             }
             Mail::Panic => panic!("asked to"),
         }

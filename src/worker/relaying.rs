@@ -22,8 +22,8 @@ impl Core {
         let Slot { client, upstream, phase, .. } = &mut *slot;
         let Phase::Relay(relay) = phase else { return Fate::Keep };
         let reader = relay.from_side(side);
-        if edge.urgent {
-            reader.source_urgent();
+        if edge.unsettled {
+            reader.source_unsettled();
         }
         if edge.fin {
             reader.source_finished();

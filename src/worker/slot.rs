@@ -68,7 +68,7 @@ pub(super) struct Handshake {
 pub(super) struct Edges {
     pub(super) readable: bool,
     pub(super) fin: bool,
-    pub(super) urgent: bool,
+    pub(super) unsettled: bool,
 }
 
 /// Which answer a session waits for.
@@ -109,11 +109,12 @@ pub(super) enum Fate {
 pub(super) struct Edge {
     pub(super) readable: bool,
     pub(super) writable: bool,
-    /// FIN, and no failure.
+    /// FIN, and no failure: what is read short from here on ends there.
     pub(super) fin: bool,
     /// An error, or both directions shut.
     pub(super) failed: bool,
-    pub(super) urgent: bool,
+    /// Urgent data, or an end of which the edge does not say whether it is in order: read on to find out.
+    pub(super) unsettled: bool,
 }
 
 impl Edge {
@@ -124,7 +125,7 @@ impl Edge {
             writable: event.is_writable(),
             fin: event.is_read_closed() && !failed,
             failed,
-            urgent: event.is_priority(),
+            unsettled: failed || event.is_priority(),
         }
     }
 }

@@ -4,3 +4,10 @@
 
 /// The project's own text: sizes, layers, unsafe code, clocks, markers, dependencies, CONFORMANCE.md.
 mod tidy;
+
+/// What every test stands on: the server as a child process, clients, origins, a name server.
+#[macro_use]
+mod support;
+
+/// The helpers themselves hold without a server.
+mod selftest;

@@ -1,0 +1,78 @@
+//! The bench tests itself: a helper that lies would make the tests above it worthless.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use crate::support::dns::{self, A, DnsServer};
+use crate::support::origin::{self, BlackHole, ClosedPort, Origin};
+use crate::support::{netns, socket_table, wait};
+
+#[test]
+fn a_black_hole_neither_accepts_nor_refuses() {
+    let hole = BlackHole::new();
+    let error = TcpStream::connect_timeout(&hole.addr, Duration::from_millis(100)).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+}
+
+#[test]
+fn a_closed_port_refuses() {
+    let closed = ClosedPort::new();
+    let error = TcpStream::connect(closed.addr).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn a_source_pours_the_pattern_and_then_a_fin() {
+    let origin = Origin::source(100_003);
+    let mut bytes = Vec::new();
+    TcpStream::connect(origin.addr).unwrap().read_to_end(&mut bytes).unwrap();
+    assert!(bytes == origin::pattern(0, 100_003));
+    assert_eq!(origin::pattern(77_777, 1_000), &bytes[77_777..78_777]);
+}
+
+#[test]
+fn the_socket_table_sees_who_is_connected() {
+    let origin = Origin::echo();
+    let mut stream = TcpStream::connect(origin.addr).unwrap();
+    stream.write_all(b"x").unwrap();
+    assert_eq!(socket_table::towards(origin.addr).len(), 1);
+    assert_eq!(origin.peer(1), stream.local_addr().unwrap());
+    drop(stream);
+    wait::until_true("the socket is gone", wait::PATIENCE, || socket_table::towards(origin.addr).is_empty());
+}
+
+/// The query by hand: ID 1234, RD, one question, `a.example` A IN.
+#[test]
+fn the_name_server_answers_over_udp_and_tcp() {
+    let server = DnsServer::zone(&[("a.example", &["192.0.2.7"])]);
+    let mut query = vec![0x12, 0x34, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0];
+    query.extend(b"\x01a\x07example\x00\x00\x01\x00\x01");
+    let mut wanted = vec![0x12, 0x34, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0];
+    wanted.extend(b"\x01a\x07example\x00\x00\x01\x00\x01");
+    wanted.extend([0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 7]);
+
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(wait::PATIENCE)).unwrap();
+    socket.send_to(&query, server.addr).unwrap();
+    let mut answer = [0; 512];
+    let (length, from) = socket.recv_from(&mut answer).unwrap();
+    assert_eq!((&answer[..length], from), (&wanted[..], server.addr));
+
+    let mut stream = TcpStream::connect(server.addr).unwrap();
+    stream.write_all(&[0, query.len() as u8]).unwrap();
+    stream.write_all(&query).unwrap();
+    let mut answer = vec![0; 2 + wanted.len()];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer[2..], wanted);
+    assert_eq!(server.asked("a.example", A), 2);
+    assert_eq!(dns::labels("a.example"), b"\x01a\x07example\x00");
+}
+
+#[test]
+fn a_namespace_is_another_network() {
+    netns::run(&test_name!(), "ip route add unreachable 203.0.113.0/24", || {
+        let target: SocketAddr = "203.0.113.1:80".parse().unwrap();
+        assert_eq!(TcpStream::connect(target).unwrap_err().kind(), std::io::ErrorKind::HostUnreachable);
+    });
+}

@@ -1,0 +1,48 @@
+//! The bench on which the integration tests stand.
+//!
+//! `relay` runs the server as a child process, `client` speaks SOCKS in bytes written by hand, `origin` and
+//! `dns` play the far side, `wait` turns conditions into deadlines, `netns` gives a test a network of its own.
+//! Nothing here uses the server's own code: a codec is not tested with itself.
+#![allow(dead_code, reason = "a bench of helpers: which of them are in use changes with the tests")]
+
+pub(crate) mod client;
+pub(crate) mod dns;
+pub(crate) mod netns;
+pub(crate) mod origin;
+pub(crate) mod relay;
+pub(crate) mod socket_table;
+pub(crate) mod users;
+pub(crate) mod wait;
+
+pub(crate) use client::Client;
+pub(crate) use dns::DnsServer;
+pub(crate) use origin::{BlackHole, Origin};
+pub(crate) use relay::{Engine, Relay};
+
+/// Makes two tests of each function named: one over the copy path and one over splice.
+///
+/// `engines!(half_close)` needs `fn half_close(engine: Engine)` beside it and gives the tests
+/// `half_close::copy` and `half_close::splice`.
+macro_rules! engines {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[test]
+            fn copy() {
+                super::$name($crate::support::Engine::Copy);
+            }
+
+            #[test]
+            fn splice() {
+                super::$name($crate::support::Engine::Splice);
+            }
+        }
+    )+};
+}
+
+/// The path by which the test harness knows the enclosing test function.
+macro_rules! test_name {
+    () => {{
+        fn here() {}
+        $crate::support::netns::test_path(std::any::type_name_of_val(&here))
+    }};
+}

@@ -1,0 +1,403 @@
+//! The server as a child process: configured, started, watched, ended.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use nix::unistd::{SysconfVar, sysconf};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::DnsServer;
+use super::users;
+use super::wait::{self, PATIENCE};
+
+/// Which relay engine a test runs over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    Copy,
+    Splice,
+    Auto,
+}
+
+impl Engine {
+    /// As the configuration spells it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Engine::Copy => "copy",
+            Engine::Splice => "splice",
+            Engine::Auto => "auto",
+        }
+    }
+}
+
+/// A server that is yet to be started. Where nothing else is said: one worker that is not pinned, method
+/// none, 127.0.0.1 at a port of the kernel's choice, loopback targets allowed, access records in a file.
+pub(crate) struct Builder {
+    directory: TempDir,
+    tables: BTreeMap<String, Vec<String>>,
+    listen: Vec<String>,
+    arguments: Vec<String>,
+    nofile: Option<String>,
+    allow_private: bool,
+}
+
+impl Builder {
+    fn new() -> Self {
+        let directory = TempDir::with_prefix("outflow-test-").expect("a temporary directory");
+        let access = directory.path().join("access.jsonl");
+        let builder = Self {
+            directory,
+            tables: BTreeMap::new(),
+            listen: vec!["127.0.0.1:0".to_owned()],
+            arguments: Vec::new(),
+            nofile: None,
+            allow_private: true,
+        };
+        builder.workers(1).set("server", "pin", "false").set(
+            "log",
+            "access",
+            &quoted(access.to_str().expect("UTF-8")),
+        )
+    }
+
+    /// Sets a key of a table; `value` is written as TOML. The last word on a key wins.
+    pub(crate) fn set(mut self, table: &str, key: &str, value: &str) -> Self {
+        let lines = self.tables.entry(table.to_owned()).or_default();
+        lines.retain(|line| line.split('=').next().map(str::trim) != Some(key));
+        lines.push(format!("{key} = {value}"));
+        self
+    }
+
+    /// Sets one of the `[timeouts]`, in milliseconds.
+    pub(crate) fn timeout(self, key: &str, millis: u64) -> Self {
+        self.set("timeouts", key, &quoted(&format!("{millis}ms")))
+    }
+
+    pub(crate) fn engine(self, engine: Engine) -> Self {
+        self.set("server", "relay", &quoted(engine.name()))
+    }
+
+    pub(crate) fn workers(self, workers: usize) -> Self {
+        self.set("server", "workers", &workers.to_string())
+    }
+
+    /// Listens here instead of on 127.0.0.1.
+    pub(crate) fn listen(mut self, addresses: &[&str]) -> Self {
+        self.listen = addresses.iter().map(|a| a.to_string()).collect();
+        self
+    }
+
+    /// Asks this name server, and neither the hosts file nor any other.
+    pub(crate) fn dns(self, server: &DnsServer) -> Self {
+        self.set("dns", "servers", &format!("[{}]", quoted(&server.addr.to_string())))
+            .set("dns", "hosts", "false")
+    }
+
+    /// Demands a password; the users are hashed with argon2id at its least cost.
+    pub(crate) fn users(self, users: &[(&str, &[u8])]) -> Self {
+        let hashed: Vec<_> =
+            users.iter().map(|(name, password)| (name.to_string(), users::argon2id(password))).collect();
+        self.hashed_users(&hashed)
+    }
+
+    /// Demands a password; `NAME`, `HASH` pairs as they stand in the users file.
+    pub(crate) fn hashed_users(self, users: &[(String, String)]) -> Self {
+        let path = users::write_file(self.directory.path(), users);
+        self.set("auth", "methods", "[\"password\"]").set(
+            "auth",
+            "users",
+            &quoted(path.to_str().expect("UTF-8")),
+        )
+    }
+
+    /// Leaves the refusal of special-purpose addresses in force.
+    pub(crate) fn guarded(mut self) -> Self {
+        self.allow_private = false;
+        self
+    }
+
+    /// One more argument on the command line.
+    pub(crate) fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Starts with this RLIMIT_NOFILE, written as prlimit(1) takes it: `SOFT:HARD` or one number for both.
+    pub(crate) fn nofile(mut self, limit: &str) -> Self {
+        self.nofile = Some(limit.to_owned());
+        self
+    }
+
+    /// The directory that holds this server's files; gone with the server.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Starts the server and waits for its ready line.
+    pub(crate) fn start(self) -> Relay {
+        let mut child = self.command().spawn().expect("start the server");
+        let log = collect(child.stderr.take().expect("stderr"));
+        let lines = read_lines(child.stdout.take().expect("stdout"));
+        let mut relay = Relay {
+            child,
+            status: None,
+            ready: String::new(),
+            addrs: Vec::new(),
+            access: self.directory.path().join("access.jsonl"),
+            log,
+            lines,
+            _directory: self.directory,
+        };
+        relay.ready = relay.lines.recv_timeout(PATIENCE).unwrap_or_else(|e| panic!("no ready line: {e}"));
+        relay.addrs = listening(&relay.ready);
+        relay
+    }
+
+    /// Starts a server that is expected to end by itself, and gives its exit status and output.
+    pub(crate) fn run_to_exit(self) -> Output {
+        run_to_exit(self.command())
+    }
+
+    fn command(&self) -> Command {
+        let config = self.directory.path().join("outflow.toml");
+        let text: String =
+            self.tables.iter().map(|(table, lines)| format!("[{table}]\n{}\n\n", lines.join("\n"))).collect();
+        std::fs::write(&config, text).expect("write the configuration");
+        let mut command = match &self.nofile {
+            Some(limit) => {
+                let mut command = Command::new("prlimit");
+                command.arg(format!("--nofile={limit}")).arg(binary());
+                command
+            }
+            None => Command::new(binary()),
+        };
+        command.arg("--config").arg(&config);
+        for address in &self.listen {
+            command.args(["--listen", address]);
+        }
+        if self.allow_private {
+            command.arg("--allow-private");
+        }
+        command.args(&self.arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+}
+
+/// A running server; killed when dropped.
+pub(crate) struct Relay {
+    child: Child,
+    status: Option<ExitStatus>,
+    /// The line that said it was ready.
+    pub(crate) ready: String,
+    addrs: Vec<SocketAddr>,
+    access: PathBuf,
+    log: Arc<Mutex<String>>,
+    lines: mpsc::Receiver<String>,
+    _directory: TempDir,
+}
+
+impl Relay {
+    /// A server to configure.
+    pub(crate) fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// A server with nothing configured.
+    pub(crate) fn start() -> Self {
+        Self::builder().start()
+    }
+
+    /// The first listening address.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addrs[0]
+    }
+
+    /// Every listening address, in the order of the ready line.
+    pub(crate) fn addrs(&self) -> &[SocketAddr] {
+        &self.addrs
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal by its name without SIG, such as `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        // The child is not reaped before wait_exit, so its number cannot have passed to another process.
+        let line = format!("kill -{name} {}", self.pid());
+        let status = Command::new("sh").args(["-c", &line]).status().expect("run kill");
+        assert!(status.success(), "{line}");
+    }
+
+    /// Waits for the process to end; gives its exit code, or none if a signal ended it.
+    pub(crate) fn wait_exit(&mut self, limit: Duration) -> Option<i32> {
+        let child = &mut self.child;
+        let status =
+            wait::until("the server's exit", limit, || child.try_wait().expect("wait for the server"));
+        self.status = Some(status);
+        status.code()
+    }
+
+    /// Whether the process still runs.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("wait for the server").is_none()
+    }
+
+    /// Waits until `n` access records are written, insists that there are no more, and parses them.
+    pub(crate) fn records(&self, n: usize) -> Vec<Value> {
+        let what = format!("{n} access records");
+        let records = wait::until(&what, PATIENCE, || Some(self.records_now()).filter(|r| r.len() >= n));
+        assert_eq!(records.len(), n, "{records:#?}");
+        records
+    }
+
+    /// Waits for the only access record.
+    pub(crate) fn record(&self) -> Value {
+        self.records(1).remove(0)
+    }
+
+    /// The access records that are complete by now; each line must be one JSON object.
+    pub(crate) fn records_now(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(&self.access).unwrap_or_default();
+        let complete = text.rfind('\n').map_or("", |end| &text[..end]);
+        complete
+            .lines()
+            .map(|line| {
+                let value: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+                assert!(value.is_object(), "{line}");
+                value
+            })
+            .collect()
+    }
+
+    /// The access log as written.
+    pub(crate) fn access_text(&self) -> String {
+        std::fs::read_to_string(&self.access).unwrap_or_default()
+    }
+
+    /// What the server has written to standard error so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().expect("log").clone()
+    }
+
+    /// Lines that the server has written to standard output after the ready line.
+    pub(crate) fn further_output(&self) -> Vec<String> {
+        self.lines.try_iter().collect()
+    }
+
+    /// How many file descriptors the process holds.
+    pub(crate) fn fds(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("list the descriptors").count()
+    }
+
+    /// CPU time of the process so far, user and system, in seconds.
+    pub(crate) fn cpu_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("read stat");
+        let (_, fields) = stat.rsplit_once(')').expect("the name in brackets");
+        let ticks: u64 =
+            fields.split_whitespace().skip(11).take(2).map(|f| f.parse::<u64>().expect("ticks")).sum();
+        let per_second = sysconf(SysconfVar::CLK_TCK).expect("sysconf").expect("CLK_TCK");
+        ticks as f64 / per_second as f64
+    }
+
+    /// Changes RLIMIT_NOFILE of the running process, written as prlimit(1) takes it.
+    pub(crate) fn set_nofile(&self, limit: &str) {
+        let status = Command::new("prlimit")
+            .args([format!("--pid={}", self.pid()), format!("--nofile={limit}")])
+            .status()
+            .expect("run prlimit");
+        assert!(status.success(), "prlimit --nofile={limit}");
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if self.status.is_none() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        if thread::panicking() {
+            eprintln!(
+                "{}\n---- access records\n{}---- log\n{}----",
+                self.ready,
+                self.access_text(),
+                self.log()
+            );
+        }
+    }
+}
+
+/// The server's executable.
+pub(crate) fn binary() -> &'static str {
+    env!("CARGO_BIN_EXE_outflow")
+}
+
+/// Runs a command that ends by itself; kills it and panics when it does not.
+pub(crate) fn run_to_exit(mut command: Command) -> Output {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start the process");
+    let stdout = collect(child.stdout.take().expect("stdout"));
+    let stderr = collect(child.stderr.take().expect("stderr"));
+    let mut ended = None;
+    let started = std::time::Instant::now();
+    while ended.is_none() && started.elapsed() < PATIENCE {
+        ended = child.try_wait().expect("wait for the process");
+        thread::sleep(Duration::from_millis(2));
+    }
+    let Some(status) = ended else {
+        let _ = child.kill();
+        let _ = child.wait();
+        panic!(
+            "did not end by itself: {command:?}\n{}\n{}",
+            stdout.lock().expect("out"),
+            stderr.lock().expect("err")
+        );
+    };
+    // The collectors hold the pipes' last bytes only once they have met the end.
+    wait::until_true("the end of the output", PATIENCE, || {
+        Arc::strong_count(&stdout) == 1 && Arc::strong_count(&stderr) == 1
+    });
+    let bytes = |text: Arc<Mutex<String>>| text.lock().expect("output").clone().into_bytes();
+    Output { status, stdout: bytes(stdout), stderr: bytes(stderr) }
+}
+
+/// A TOML basic string.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// The addresses in a ready line.
+fn listening(ready: &str) -> Vec<SocketAddr> {
+    let (_, rest) =
+        ready.split_once("listening on ").unwrap_or_else(|| panic!("not a ready line: {ready:?}"));
+    let list = rest.split(';').next().expect("the list of addresses");
+    list.split(", ").map(|a| a.parse().unwrap_or_else(|e| panic!("{e}: {a:?} in {ready:?}"))).collect()
+}
+
+fn read_lines(stdout: ChildStdout) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    receiver
+}
+
+fn collect(mut stream: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+    let text = Arc::new(Mutex::new(String::new()));
+    let sink = Arc::clone(&text);
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(n @ 1..) = stream.read(&mut buffer) {
+            sink.lock().expect("log").push_str(&String::from_utf8_lossy(&buffer[..n]));
+        }
+    });
+    text
+}

@@ -11,3 +11,12 @@ mod support;
 
 /// The helpers themselves hold without a server.
 mod selftest;
+
+/// Greeting and sub-negotiation: splits, floods, foreign protocols, slowness (1, 2, 5, 6, 10).
+mod handshake;
+
+/// Passwords, right and wrong, and the price of guessing (3, 4, 8).
+mod login;
+
+/// Malformed requests and strange names (11, 12, 13).
+mod request;

@@ -1,12 +1,13 @@
 //! A SOCKS5 client that writes its bytes by hand.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
-use super::wait::PATIENCE;
+use super::socket_table;
+use super::wait::{self, PATIENCE};
 
 /// A reply of RFC 1928 section 6, taken apart by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +25,18 @@ pub(crate) struct Client {
 impl Client {
     /// Connects to the relay and sends nothing yet.
     pub(crate) fn connect(relay: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&relay, PATIENCE).expect("connect to the relay");
+        Self::over(TcpStream::connect_timeout(&relay, PATIENCE).expect("connect to the relay"))
+    }
+
+    /// Connects from an address of the loopback device; port 0 is the kernel's choice.
+    pub(crate) fn connect_from(source: SocketAddr, relay: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(relay), Type::STREAM, None).expect("a socket");
+        socket.bind(&source.into()).expect("bind the client");
+        socket.connect_timeout(&relay.into(), PATIENCE).expect("connect to the relay");
+        Self::over(socket.into())
+    }
+
+    fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("TCP_NODELAY");
         stream.set_read_timeout(Some(PATIENCE)).expect("read timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("write timeout");
@@ -49,6 +61,22 @@ impl Client {
     /// Writes all of `bytes`.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("send");
+    }
+
+    /// Waits until the relay has read all that was sent, so that what follows is a read of its own.
+    pub(crate) fn wait_until_read(&self) {
+        let (ours, relays) = (self.local(), self.stream.peer_addr().expect("peer address"));
+        wait::until_true("the relay reads what was sent", PATIENCE, || {
+            socket_table::between(relays, ours).is_none_or(|e| e.unread == 0)
+        });
+    }
+
+    /// Waits until the relay's socket of this connection is gone, closed from its side.
+    pub(crate) fn wait_until_released(&self, limit: Duration) {
+        let (ours, relays) = (self.local(), self.stream.peer_addr().expect("peer address"));
+        wait::until_true("the relay gives up the socket", limit, || {
+            socket_table::between(relays, ours).is_none()
+        });
     }
 
     /// Reads exactly `length` bytes within `PATIENCE`.
@@ -108,13 +136,20 @@ impl Client {
 
     /// Insists that nothing, not even a FIN, comes within `span`.
     pub(crate) fn expect_silence(&mut self, span: Duration) {
+        assert!(self.silent_for(span), "expected silence for {span:?}");
+    }
+
+    /// Whether neither bytes nor the end of the connection come within `span`; takes nothing away.
+    pub(crate) fn silent_for(&mut self, span: Duration) -> bool {
         self.stream.set_read_timeout(Some(span)).expect("read timeout");
-        let mut byte = [0];
-        match self.stream.read(&mut byte) {
-            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-            other => panic!("expected silence, got {other:?} {byte:02x?}"),
-        }
+        let outcome = self.stream.peek(&mut [0]);
         self.stream.set_read_timeout(Some(PATIENCE)).expect("read timeout");
+        matches!(outcome, Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
+    }
+
+    /// Writes to a relay that may have closed already.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
     }
 
     /// Greeting with method none alone.

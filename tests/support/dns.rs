@@ -47,7 +47,7 @@ impl Send {
     }
 
     /// The same message from another port.
-    pub(crate) fn from_elsewhere(mut self) -> Self {
+    pub(crate) fn misdirected(mut self) -> Self {
         self.from_elsewhere = true;
         self
     }

@@ -18,6 +18,7 @@ pub(crate) const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 #[derive(Default)]
 struct Seen {
     peers: Mutex<Vec<SocketAddr>>,
+    dialled: Mutex<Vec<SocketAddr>>,
     bytes: AtomicU64,
     stop: AtomicBool,
 }
@@ -37,6 +38,13 @@ impl Origin {
     {
         let listener = TcpListener::bind((ip, 0)).expect("bind an origin");
         Self::over(listener, move |stream, _| behaviour(stream))
+    }
+
+    /// Accepts on every address of the namespace, IPv4 and IPv6, and says `hello` with a FIN behind it.
+    pub(crate) fn everywhere() -> Self {
+        Self::on(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |mut stream| {
+            let _ = stream.write_all(b"hello");
+        })
     }
 
     /// Serves every connection with `behaviour`, on 127.0.0.1.
@@ -92,7 +100,9 @@ impl Origin {
                 if shared.stop.load(Ordering::Acquire) {
                     return;
                 }
-                shared.peers.lock().expect("peers").push(peer);
+                let local = stream.local_addr().expect("the address that was dialled");
+                shared.dialled.lock().expect("dialled").push(canonical(local));
+                shared.peers.lock().expect("peers").push(canonical(peer));
                 let (shared, behaviour) = (Arc::clone(&shared), Arc::clone(&behaviour));
                 thread::spawn(move || behaviour(stream, &shared));
             }
@@ -108,6 +118,11 @@ impl Origin {
     /// The addresses from which connections came, in order.
     pub(crate) fn peers(&self) -> Vec<SocketAddr> {
         self.seen.peers.lock().expect("peers").clone()
+    }
+
+    /// The addresses to which connections came, in order: for an origin on every address.
+    pub(crate) fn dialled(&self) -> Vec<SocketAddr> {
+        self.seen.dialled.lock().expect("dialled").clone()
     }
 
     /// Waits for the `n`th connection (from 1) and gives its peer address.
@@ -210,6 +225,14 @@ impl BlackHole {
         Self { addr, socket }
     }
 
+    /// Accepts the next connection, once `open`.
+    pub(crate) fn accept(&self) -> TcpStream {
+        self.socket.set_read_timeout(Some(PATIENCE)).expect("accept timeout");
+        let stream: TcpStream = self.socket.accept().expect("accept").0.into();
+        stream.set_read_timeout(Some(PATIENCE)).expect("read timeout");
+        stream
+    }
+
     /// Lets packets in from now on: the next SYN that the client's kernel repeats is answered.
     pub(crate) fn open(&self) {
         self.socket.detach_filter().expect("detach the filter");
@@ -229,6 +252,10 @@ impl ClosedPort {
         let addr = socket.local_addr().expect("address").as_socket().expect("an IP address");
         Self { addr, _reservation: socket }
     }
+}
+
+fn canonical(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
 /// Sends back everything up to the FIN, then a FIN.

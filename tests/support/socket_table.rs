@@ -19,7 +19,8 @@ pub(crate) struct Entry {
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
     pub(crate) state: TcpState,
-    pub(crate) inode: u64,
+    /// Bytes received that the owner has not read yet.
+    pub(crate) unread: u32,
 }
 
 /// Every IPv4 TCP socket in the network namespace of this process.
@@ -31,6 +32,11 @@ pub(crate) fn tcp4() -> Vec<Entry> {
 /// Sockets that still hold something at `remote`: TIME_WAIT is no socket of any process.
 pub(crate) fn towards(remote: SocketAddr) -> Vec<Entry> {
     tcp4().into_iter().filter(|e| e.remote == remote && e.state != TcpState::TimeWait).collect()
+}
+
+/// The socket with these two ends, as its owner at `local` holds it.
+pub(crate) fn between(local: SocketAddr, remote: SocketAddr) -> Option<Entry> {
+    towards(remote).into_iter().find(|e| e.local == local)
 }
 
 fn parse(line: &str) -> Option<Entry> {
@@ -47,7 +53,7 @@ fn parse(line: &str) -> Option<Entry> {
         local: address(fields[1])?,
         remote: address(fields[2])?,
         state,
-        inode: fields.get(9)?.parse().ok()?,
+        unread: u32::from_str_radix(fields.get(4)?.split_once(':')?.1, 16).ok()?,
     })
 }
 

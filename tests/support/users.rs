@@ -7,7 +7,11 @@ use argon2::{Algorithm, Argon2, Params, Version};
 
 /// An argon2id PHC string at the least cost that is allowed: the tests hash, they do not guard.
 pub(crate) fn argon2id(password: &[u8]) -> String {
-    let params = Params::new(Params::MIN_M_COST, 1, 1, None).expect("least parameters");
+    argon2id_with(password, Params::new(Params::MIN_M_COST, 1, 1, None).expect("least parameters"))
+}
+
+/// An argon2id PHC string at a cost of the caller's choice.
+pub(crate) fn argon2id_with(password: &[u8], params: Params) -> String {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
         .hash_password(password)
         .expect("hash a password")

@@ -20,3 +20,12 @@ mod login;
 
 /// Malformed requests and strange names (11, 12, 13).
 mod request;
+
+/// Reply codes, BND, and which family is dialled (14).
+mod replies;
+
+/// Clients that leave before there is a relay (15).
+mod leaving;
+
+/// Which addresses are dialled: special-purpose ones, our own, rebound names (16, 17, 18).
+mod guard;

@@ -29,3 +29,18 @@ mod leaving;
 
 /// Which addresses are dialled: special-purpose ones, our own, rebound names (16, 17, 18).
 mod guard;
+
+/// Name servers that lie, stutter or are dead (19, 20).
+mod resolver;
+
+/// No descriptor left, no local port left (36, 39).
+mod accept;
+
+/// The ready line, what must not start, the drain (41).
+mod lifecycle;
+
+/// Access records and logs: every field, one line, nothing forged (9).
+mod records;
+
+/// The subcommands `check` and `user`.
+mod commands;

@@ -174,6 +174,12 @@ impl Client {
         self.reply()
     }
 
+    /// A whole handshake that may fail; true when the target is reached.
+    pub(crate) fn try_connect(mut self, target: SocketAddr) -> bool {
+        self.greet_none();
+        self.request_ip(target).rep == 0
+    }
+
     /// CONNECT by name.
     pub(crate) fn request_name(&mut self, name: &[u8], port: u16) -> Reply {
         self.send(&connect_name(name, port));

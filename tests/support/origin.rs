@@ -67,6 +67,13 @@ impl Origin {
         })
     }
 
+    /// `echo` at an address and port of the caller's choice: inside a namespace alone.
+    pub(crate) fn at(addr: &str) -> Self {
+        Self::over(TcpListener::bind(addr).expect("bind an origin"), |stream, _| {
+            let _ = echo(stream);
+        })
+    }
+
     /// Swallows everything up to the FIN and counts it; then closes.
     pub(crate) fn sink() -> Self {
         let listener = TcpListener::bind((V4, 0)).expect("bind an origin");

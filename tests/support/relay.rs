@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{SysconfVar, sysconf};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -365,6 +366,12 @@ pub(crate) fn run_to_exit(mut command: Command) -> Output {
     });
     let bytes = |text: Arc<Mutex<String>>| text.lock().expect("output").clone().into_bytes();
     Output { status, stdout: bytes(stdout), stderr: bytes(stderr) }
+}
+
+/// Lets this process hold as many sockets as the machine allows it.
+pub(crate) fn raise_own_nofile() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("getrlimit");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("setrlimit");
 }
 
 /// A TOML basic string.

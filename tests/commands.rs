@@ -1,28 +1,19 @@
 //! `outflow check` and `outflow user`: exit codes, files, and what they must not print.
 
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-use crate::support::relay::{binary, quoted};
+use crate::support::relay::{binary, quoted, run_to_exit, run_with_input};
 use crate::support::{Client, Relay};
 
 /// Runs `outflow user ACTION NAME --file FILE` with the password on standard input.
 fn user(action: &str, name: &str, file: &Path, password: &str) -> Output {
-    let mut child = Command::new(binary())
-        .args(["user", action, name, "--file"])
-        .arg(file)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("run outflow user");
-    // A command that has no use for the password may have ended already.
-    let _ = child.stdin.take().expect("stdin").write_all(format!("{password}\n").as_bytes());
-    let output = child.wait_with_output().expect("wait for outflow user");
+    let mut command = Command::new(binary());
+    command.args(["user", action, name, "--file"]).arg(file);
+    let output = run_with_input(command, format!("{password}\n").as_bytes());
     let said = [&output.stdout[..], &output.stderr].concat();
     assert!(
         password.is_empty() || !String::from_utf8_lossy(&said).contains(password),
@@ -87,12 +78,9 @@ fn a_configuration_is_checked_wrongly() {
     let directory = TempDir::new().expect("a directory");
     let file = directory.path().join("outflow.toml");
     let check = || {
-        Command::new(binary())
-            .args(["check", "--config"])
-            .arg(&file)
-            .stdin(Stdio::null())
-            .output()
-            .expect("run")
+        let mut command = Command::new(binary());
+        command.args(["check", "--config"]).arg(&file);
+        run_to_exit(command)
     };
     std::fs::write(&file, "[server]\nlisten = [\"127.0.0.1:1080\"]\nworkers = 3\n").expect("write");
     let output = check();

@@ -174,9 +174,8 @@ impl Client {
         self.reply()
     }
 
-    /// A whole handshake that may fail; true when the target is reached.
-    pub(crate) fn try_connect(mut self, target: SocketAddr) -> bool {
-        self.greet_none();
+    /// CONNECT by address behind the greeting; true when the target is reached.
+    pub(crate) fn ask(mut self, target: SocketAddr) -> bool {
         self.request_ip(target).rep == 0
     }
 

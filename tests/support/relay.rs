@@ -1,7 +1,7 @@
 //! The server as a child process: configured, started, watched, ended.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
@@ -342,7 +342,20 @@ pub(crate) fn binary() -> &'static str {
 
 /// Runs a command that ends by itself; kills it and panics when it does not.
 pub(crate) fn run_to_exit(mut command: Command) -> Output {
+    command.stdin(Stdio::null());
+    run_with_input(command, b"")
+}
+
+/// `run_to_exit` with something on standard input.
+pub(crate) fn run_with_input(mut command: Command, input: &[u8]) -> Output {
+    if !input.is_empty() {
+        command.stdin(Stdio::piped());
+    }
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start the process");
+    if let Some(mut stdin) = child.stdin.take() {
+        // A command that has no use for its input may have ended already.
+        let _ = stdin.write_all(input);
+    }
     let stdout = collect(child.stdout.take().expect("stdout"));
     let stderr = collect(child.stderr.take().expect("stderr"));
     let mut ended = None;

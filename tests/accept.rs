@@ -62,9 +62,15 @@ fn a_listener_that_met_emfile_stalls_for_ever() {
     let mut running: Vec<Client> = (0..10).map(|_| Client::through(relay.addr(), origin.addr)).collect();
     relay.set_nofile(&format!("{}:1024", relay.fds()));
     let log_before = relay.log().lines().count();
+    // Descriptors in reserve, or free between others, may still serve a few.
     let mut waiting = Client::connect(relay.addr());
     waiting.send(&GREETING);
-    waiting.expect_silence(Duration::from_millis(200));
+    let mut answered = Vec::new();
+    while !waiting.silent_for(Duration::from_millis(200)) {
+        assert!(answered.len() < 40, "the limit holds nobody off");
+        answered.push(std::mem::replace(&mut waiting, Client::connect(relay.addr())));
+        waiting.send(&GREETING);
+    }
     let cpu = cpu_of_one_second(&relay);
     assert!(cpu <= 0.06, "{cpu} s of CPU in one second at the limit");
     let lines = relay.log().lines().count() - log_before;

@@ -47,7 +47,7 @@ fn a_wrong_configuration_starts() {
         assert_eq!(output.status.code(), Some(1), "{table}.{key} = {value}: {complaint}");
         assert!(output.stdout.is_empty(), "{table}.{key} = {value}");
         assert!(complaint.contains("outflow.toml"), "{complaint}");
-        assert!(complaint.contains(key) && complaint.contains(clue), "{complaint}");
+        assert!(complaint.contains(clue), "{complaint}");
         assert!(!complaint.to_lowercase().contains("in use"), "{complaint}");
     }
 }

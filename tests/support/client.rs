@@ -109,6 +109,15 @@ impl Client {
         bytes
     }
 
+    /// Reads whatever comes up to the end of the connection, be it a FIN or a RST.
+    pub(crate) fn drain_to_end(&mut self) {
+        match self.stream.read_to_end(&mut Vec::new()) {
+            Ok(_) => {}
+            Err(e) if e.kind() == ErrorKind::ConnectionReset => {}
+            Err(e) => panic!("expected the end of the connection, got {e}"),
+        }
+    }
+
     /// Insists on a FIN with nothing before it.
     pub(crate) fn expect_eof(&mut self) {
         let rest = self.recv_to_eof();

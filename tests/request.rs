@@ -64,8 +64,8 @@ fn a_refused_client_keeps_its_socket_open() {
     talkative.expect_refusal(0x07);
     // Each byte is read and thrown away, which must not count as a sign of life.
     wait::until_true("the relay gives up a client that will not stop", Duration::from_secs(10), || {
-        let relays = talkative.stream.peer_addr().expect("peer address");
-        talkative.try_send(&[0xaa]).is_err() || socket_table::between(relays, talkative.local()).is_none()
+        talkative.try_send(&[0xaa]).is_err()
+            || socket_table::between(relay.addr(), talkative.local()).is_none()
     });
     silent.wait_until_released(Duration::from_secs(10));
     relay.records(2);

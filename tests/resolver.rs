@@ -27,6 +27,7 @@ fn truth_is_found(server: &DnsServer) {
     let mut client = Client::greeted(relay.addr());
     let reply = client.request_name(b"a.example", origin.addr.port());
     assert_eq!(reply.rep, 0x00);
+    origin.peer(1);
     assert_eq!(origin.dialled(), [origin.addr]);
 }
 

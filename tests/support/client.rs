@@ -20,6 +20,7 @@ pub(crate) struct Reply {
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) stream: TcpStream,
+    relay: SocketAddr,
 }
 
 impl Client {
@@ -40,7 +41,8 @@ impl Client {
         stream.set_nodelay(true).expect("TCP_NODELAY");
         stream.set_read_timeout(Some(PATIENCE)).expect("read timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("write timeout");
-        Self { stream }
+        let relay = stream.peer_addr().expect("address of the relay");
+        Self { stream, relay }
     }
 
     /// Connects and agrees on method none.
@@ -65,7 +67,7 @@ impl Client {
 
     /// Waits until the relay has read all that was sent, so that what follows is a read of its own.
     pub(crate) fn wait_until_read(&self) {
-        let (ours, relays) = (self.local(), self.stream.peer_addr().expect("peer address"));
+        let (ours, relays) = (self.local(), self.relay);
         wait::until_true("the relay reads what was sent", PATIENCE, || {
             socket_table::between(relays, ours).is_none_or(|e| e.unread == 0)
         });
@@ -73,7 +75,7 @@ impl Client {
 
     /// Waits until the relay's socket of this connection is gone, closed from its side.
     pub(crate) fn wait_until_released(&self, limit: Duration) {
-        let (ours, relays) = (self.local(), self.stream.peer_addr().expect("peer address"));
+        let (ours, relays) = (self.local(), self.relay);
         wait::until_true("the relay gives up the socket", limit, || {
             socket_table::between(relays, ours).is_none()
         });

@@ -7,8 +7,11 @@
 
 pub(crate) mod client;
 pub(crate) mod dns;
+pub(crate) mod keyed;
 pub(crate) mod netns;
 pub(crate) mod origin;
+#[macro_use]
+pub(crate) mod pairs;
 pub(crate) mod relay;
 pub(crate) mod socket_table;
 pub(crate) mod users;

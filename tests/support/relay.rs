@@ -44,7 +44,8 @@ pub(crate) struct Builder {
     tables: BTreeMap<String, Vec<String>>,
     listen: Vec<String>,
     arguments: Vec<String>,
-    nofile: Option<String>,
+    prefix: Vec<String>,
+    program: PathBuf,
     allow_private: bool,
 }
 
@@ -57,7 +58,8 @@ impl Builder {
             tables: BTreeMap::new(),
             listen: vec!["127.0.0.1:0".to_owned()],
             arguments: Vec::new(),
-            nofile: None,
+            prefix: Vec::new(),
+            program: binary().into(),
             allow_private: true,
         };
         builder.workers(1).set("server", "pin", "false").set(
@@ -130,8 +132,20 @@ impl Builder {
     }
 
     /// Starts with this RLIMIT_NOFILE, written as prlimit(1) takes it: `SOFT:HARD` or one number for both.
-    pub(crate) fn nofile(mut self, limit: &str) -> Self {
-        self.nofile = Some(limit.to_owned());
+    pub(crate) fn nofile(self, limit: &str) -> Self {
+        self.under(&["prlimit", &format!("--nofile={limit}")])
+    }
+
+    /// Starts through another command that becomes the server, so that its process is the server's: the
+    /// last one said is the first to run.
+    pub(crate) fn under(mut self, command: &[&str]) -> Self {
+        self.prefix.splice(0..0, command.iter().map(|word| word.to_string()));
+        self
+    }
+
+    /// Starts this executable, a copy of the server's.
+    pub(crate) fn program(mut self, path: PathBuf) -> Self {
+        self.program = path;
         self
     }
 
@@ -170,13 +184,13 @@ impl Builder {
         let text: String =
             self.tables.iter().map(|(table, lines)| format!("[{table}]\n{}\n\n", lines.join("\n"))).collect();
         std::fs::write(&config, text).expect("write the configuration");
-        let mut command = match &self.nofile {
-            Some(limit) => {
-                let mut command = Command::new("prlimit");
-                command.arg(format!("--nofile={limit}")).arg(binary());
+        let mut command = match self.prefix.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(&self.program);
                 command
             }
-            None => Command::new(binary()),
+            None => Command::new(&self.program),
         };
         command.arg("--config").arg(&config);
         for address in &self.listen {

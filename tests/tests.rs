@@ -44,3 +44,24 @@ mod records;
 
 /// The subcommands `check` and `user`.
 mod commands;
+
+/// Bytes: pipelined payload, odd chunks, both directions at once, urgent data.
+mod relay_bytes;
+
+/// Sessions that end at the worst moment: foreign bytes, old events, leaks, records.
+mod relay_churn;
+
+/// A kernel that says no: splice and pipe2 that fail, pipes that shrink.
+mod relay_faults;
+
+/// Full pipes, slow readers, fairness.
+mod relay_flow;
+
+/// Half-close.
+mod relay_half_close;
+
+/// Resets.
+mod relay_reset;
+
+/// Idle limits and peers that are gone.
+mod relay_timers;

@@ -30,7 +30,8 @@ pub(crate) const WAYS: [Way; 2] = [Way::Up, Way::Down];
 pub(crate) enum Shape {
     /// As the system makes it.
     Plain,
-    /// The segments of a real network and the smallest receive buffer: little is in flight to such an end,
+    /// The segments of a real network and a small receive buffer (the smallest of all would wait for the
+    /// kernel's timers at every segment): little is in flight to such an end,
     /// so when it does not read, bytes are soon pending in the relay itself.
     Narrow,
 }
@@ -40,7 +41,7 @@ impl Shape {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         if self == Shape::Narrow {
             socket.set_tcp_mss(1448).expect("TCP_MAXSEG");
-            socket.set_recv_buffer_size(1).expect("SO_RCVBUF");
+            socket.set_recv_buffer_size(16 * 1024).expect("SO_RCVBUF");
         }
         socket
     }

@@ -194,7 +194,8 @@ fn short_sessions_disturb_a_large_transfer(engine: Engine) {
         short.extend((0..200).map(|key| (short_session(&stand, key), key)));
     });
     let name = large.name();
-    large.finish();
+    finish(&large.client);
+    Keyed::new(0).receive_all(&large.target, 0);
     for record in stand.records(201) {
         let key = short.iter().find(|(client, _)| *client == record.client).map(|(_, key)| key);
         let truth = match key {

@@ -81,14 +81,14 @@ fn a_reset_takes_bytes_that_a_fin_had_promised(engine: Engine, way: Way) {
         // The reader takes only as much as it must for the rest to be in the server's hands.
         let mut received = Keyed::new(3);
         wait::until_true("the sender is done", PATIENCE, || {
-            received.receive(&to, (128 * KIB).min(TOTAL - received.count));
+            received.receive(&to, (512 * KIB).min(TOTAL - received.count));
             sender.is_finished()
         });
         let from = sender.join().expect("the sender");
         wait::until_true("its FIN is acknowledged", PATIENCE, || {
             let done = fin_is_acknowledged(&from);
             if !done && received.count < TOTAL {
-                received.receive(&to, (128 * KIB).min(TOTAL - received.count));
+                received.receive(&to, (512 * KIB).min(TOTAL - received.count));
             }
             done
         });

@@ -40,14 +40,16 @@ fn fail(problem: &str) -> ExitCode {
 /// Waits for signals and for the workers' end.
 fn serve(server: &mut Server, signals: &Receiver<i32>, drain: Duration) -> ExitCode {
     let refresh = tick(limits::LOCALS_REFRESH);
-    let mut draining = false;
+    let (mut draining, mut cut) = (false, false);
     loop {
         select! {
             recv(signals) -> signal => match signal {
                 Ok(SIGUSR1) => tracing::info!("{}", server.totals().line()),
+                Ok(_) if cut => return ExitCode::FAILURE,
                 Ok(_) if draining => {
                     tracing::warn!("a second signal: ending at once");
-                    return ExitCode::FAILURE;
+                    cut = true;
+                    server.drain(Instant::now());
                 }
                 _ => {
                     draining = true;
@@ -68,7 +70,7 @@ fn serve(server: &mut Server, signals: &Receiver<i32>, drain: Duration) -> ExitC
     }
     let latencies = server.finish();
     tracing::info!("ended: {}; {latencies}", server.totals().line());
-    if draining { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if draining && !cut { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn watch_signals() -> std::io::Result<Receiver<i32>> {

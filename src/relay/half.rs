@@ -114,8 +114,14 @@ impl<P> Half<P> {
         self.readable = true;
     }
 
-    /// A short read no longer proves that the source is empty: urgent data stands in it (a read stops there), or
-    /// it failed or was shut down both ways, and behind its bytes stands an end that no further edge announces.
+    /// Urgent data stands in the source: a read stops in front of it, and splice never gets past it.
+    pub fn source_urgent(&mut self) {
+        self.gear = Gear::CopyForGood;
+        self.source_unsettled();
+    }
+
+    /// The source failed or was shut down both ways: behind its bytes stands an end that no further edge
+    /// announces, so that a short read does not prove that it is empty.
     pub fn source_unsettled(&mut self) {
         self.unsettled = true;
         self.readable = true;
@@ -228,7 +234,10 @@ impl<P> Half<P> {
                     self.leave_splice(wire, kit);
                 }
                 Write::Failed(errno) => {
-                    self.lose_sink(errno, kit);
+                    // splice sends in batches: when a later one meets the reset, the call returns what the earlier
+                    // ones moved and the error is lost. The EPIPE of the next call says nothing of a FIN.
+                    let lost = engine == Engine::Splice && errno == Errno::EPIPE;
+                    self.lose_sink(if lost { Errno::ECONNRESET } else { errno }, kit);
                     return false;
                 }
             }
@@ -341,7 +350,7 @@ impl<P> Half<P> {
     }
 
     fn source_ended(&mut self) {
-        let ending = if self.source_reset { Ending::Reset } else { Ending::Fin };
+        let ending = if self.source_reset && !self.fin_seen { Ending::Reset } else { Ending::Fin };
         self.stage = Stage::Draining(ending);
     }
 

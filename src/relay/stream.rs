@@ -109,20 +109,15 @@ impl Relay {
 
     /// Moves what can be moved in both directions.
     pub fn drive(&mut self, client: &Stream, target: &Stream, kit: &mut Kit<Pipe>) -> Driven {
-        let mut driven = Driven {
-            up: self.up.pump(&mut Ends { source: client, sink: target }, kit),
-            down: self.down.pump(&mut Ends { source: target, sink: client }, kit),
-            finish: None,
-        };
-        // A sink that is gone is the other half's source: let that half find out what its peer still said.
-        if tell_source(&self.up, &mut self.down) {
-            driven.down.add(self.down.pump(&mut Ends { source: target, sink: client }, kit));
-        }
+        // A sink that is gone is the other half's source. That half is told before it reads: the write has taken
+        // the socket's error away, and a reset would look like an end in order.
+        let mut up = self.up.pump(&mut Ends { source: client, sink: target }, kit);
+        tell_source(&self.up, &mut self.down);
+        let down = self.down.pump(&mut Ends { source: target, sink: client }, kit);
         if tell_source(&self.down, &mut self.up) {
-            driven.up.add(self.up.pump(&mut Ends { source: client, sink: target }, kit));
+            up.add(self.up.pump(&mut Ends { source: client, sink: target }, kit));
         }
-        driven.finish = self.finish();
-        driven
+        Driven { up, down, finish: self.finish() }
     }
 
     /// Gives everything lent back.

@@ -53,12 +53,12 @@ impl Datagram {
 
     /// Takes one datagram. An empty one is `End`.
     pub fn recv(&self, buffer: &mut [u8]) -> Read {
-        Read::of(recv(self.0.as_raw_fd(), buffer, MsgFlags::empty()))
+        Read::of(|| recv(self.0.as_raw_fd(), buffer, MsgFlags::empty()))
     }
 
     /// Sends one datagram.
     pub fn send(&self, bytes: &[u8]) -> Write {
-        Write::of(send(self.0.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL))
+        Write::of(|| send(self.0.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL))
     }
 }
 

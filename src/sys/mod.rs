@@ -34,21 +34,31 @@ pub enum Write {
     Failed(Errno),
 }
 
+/// Calls again where a signal came in between: EINTR says nothing about the socket.
+fn uninterrupted(mut call: impl FnMut() -> nix::Result<usize>) -> nix::Result<usize> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            result => return result,
+        }
+    }
+}
+
 impl Read {
-    fn of(result: nix::Result<usize>) -> Read {
-        match result {
+    fn of(call: impl FnMut() -> nix::Result<usize>) -> Read {
+        match uninterrupted(call) {
             Ok(0) => Read::End,
             Ok(count) => Read::Bytes(count),
-            Err(Errno::EAGAIN | Errno::EINTR) => Read::Blocked,
+            Err(Errno::EAGAIN) => Read::Blocked,
             Err(errno) => Read::Failed(errno),
         }
     }
 }
 
 impl Write {
-    fn of(result: nix::Result<usize>) -> Write {
-        match result {
-            Ok(0) | Err(Errno::EAGAIN | Errno::EINTR) => Write::Blocked,
+    fn of(call: impl FnMut() -> nix::Result<usize>) -> Write {
+        match uninterrupted(call) {
+            Ok(0) | Err(Errno::EAGAIN) => Write::Blocked,
             Ok(count) => Write::Bytes(count),
             Err(errno) => Write::Failed(errno),
         }

@@ -28,18 +28,18 @@ impl Pipe {
     /// `Blocked` says "the source is empty" only when the pipe was empty before the call; with bytes in the
     /// pipe it may as well say "the pipe is full".
     pub fn fill_from(&self, source: impl AsFd, max_bytes: usize) -> Read {
-        Read::of(splice(source, None, &self.input, None, max_bytes, flags()))
+        Read::of(|| splice(&source, None, &self.input, None, max_bytes, flags()))
     }
 
     /// Moves up to `max_bytes` out of the pipe into `sink`. The pipe must hold bytes: then `Blocked` can only
     /// mean that the sink is full.
     pub fn drain_to(&self, sink: impl AsFd, max_bytes: usize) -> Write {
-        Write::of(splice(&self.output, None, sink, None, max_bytes, flags()))
+        Write::of(|| splice(&self.output, None, &sink, None, max_bytes, flags()))
     }
 
     /// Takes bytes out of the pipe into memory, for a sink that refuses splice.
     pub fn read(&self, buffer: &mut [u8]) -> Read {
-        Read::of(nix::unistd::read(&self.output, buffer))
+        Read::of(|| nix::unistd::read(&self.output, buffer))
     }
 }
 

@@ -47,7 +47,7 @@ impl Stream {
 
     /// Reads what is there. A count below `buffer.len()` emptied the socket, unless urgent data stands in it.
     pub fn recv(&self, buffer: &mut [u8]) -> Read {
-        Read::of(recv(self.0.as_raw_fd(), buffer, MsgFlags::empty()))
+        Read::of(|| recv(self.0.as_raw_fd(), buffer, MsgFlags::empty()))
     }
 
     /// Whether a byte waits to be read, without taking it.
@@ -58,7 +58,7 @@ impl Stream {
 
     /// Writes what fits, never raising SIGPIPE.
     pub fn send(&self, bytes: &[u8]) -> Write {
-        Write::of(send(self.0.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL))
+        Write::of(|| send(self.0.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL))
     }
 
     /// Sends FIN behind what was written. An error means that the peer is gone already, which the next

@@ -38,7 +38,8 @@ impl Core {
         };
         handshake.edges.readable |= edge.readable;
         handshake.edges.fin |= edge.fin;
-        handshake.edges.unsettled |= edge.unsettled;
+        handshake.edges.failed |= edge.failed;
+        handshake.edges.urgent |= edge.urgent;
         if edge.failed && client.take_error().is_some() {
             return Fate::Close(Reason::ClientReset);
         }
@@ -308,7 +309,10 @@ impl Core {
         let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
         let mut relay = Relay::new(handshake.session.pending(), &mut self.kit);
         let edges = handshake.edges;
-        if edges.unsettled {
+        if edges.urgent {
+            relay.up.source_urgent();
+        }
+        if edges.failed {
             relay.up.source_unsettled();
         }
         if edges.fin {
@@ -333,7 +337,7 @@ fn read(handshake: &mut Handshake, recv: impl FnOnce(&mut [u8]) -> Read, buffer:
     }
     match recv(buffer) {
         Read::Bytes(count) => {
-            edges.readable = count == buffer.len() || edges.unsettled;
+            edges.readable = count == buffer.len() || edges.urgent || edges.failed;
             Bytes::Some(count)
         }
         Read::Blocked => {

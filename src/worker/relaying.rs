@@ -22,7 +22,10 @@ impl Core {
         let Slot { client, upstream, phase, .. } = &mut *slot;
         let Phase::Relay(relay) = phase else { return Fate::Keep };
         let reader = relay.from_side(side);
-        if edge.unsettled {
+        if edge.urgent {
+            reader.source_urgent();
+        }
+        if edge.failed {
             reader.source_unsettled();
         }
         if edge.fin {

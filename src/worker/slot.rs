@@ -68,7 +68,8 @@ pub(super) struct Handshake {
 pub(super) struct Edges {
     pub(super) readable: bool,
     pub(super) fin: bool,
-    pub(super) unsettled: bool,
+    pub(super) failed: bool,
+    pub(super) urgent: bool,
 }
 
 /// Which answer a session waits for.
@@ -113,8 +114,7 @@ pub(super) struct Edge {
     pub(super) fin: bool,
     /// An error, or both directions shut.
     pub(super) failed: bool,
-    /// Urgent data, or an end of which the edge does not say whether it is in order: read on to find out.
-    pub(super) unsettled: bool,
+    pub(super) urgent: bool,
 }
 
 impl Edge {
@@ -125,7 +125,7 @@ impl Edge {
             writable: event.is_writable(),
             fin: event.is_read_closed() && !failed,
             failed,
-            unsettled: failed || event.is_priority(),
+            urgent: event.is_priority(),
         }
     }
 }

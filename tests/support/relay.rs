@@ -278,6 +278,12 @@ impl Relay {
         self.records(1).remove(0)
     }
 
+    /// Waits for the record of the only session that was relayed; probes of the listener leave records too.
+    pub(crate) fn relayed_record(&self) -> Value {
+        let relayed = || self.records_now().into_iter().find(|record| record["reply"] == 0);
+        wait::until("the record of the relayed session", PATIENCE, relayed)
+    }
+
     /// The access records that are complete by now; each line must be one JSON object.
     pub(crate) fn records_now(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(&self.access).unwrap_or_default();

@@ -62,7 +62,7 @@ pub struct Half<P> {
     /// A short read does not prove that the source is empty.
     unsettled: bool,
     source_reset: bool,
-    /// Writes that the sink took while Nagle's algorithm was still on for it: one is free, the second is not.
+    /// Writes to the sink while Nagle's algorithm was still on for it: one is free, the second is not.
     eager_writes: u8,
     spliced: bool,
 }
@@ -211,6 +211,7 @@ impl<P> Half<P> {
             if !self.writable {
                 return false;
             }
+            self.hurry_second(wire);
             let (outcome, engine, offered) = match &mut self.carry {
                 Carry::Nothing => return true,
                 Carry::Bytes(spare) => (wire.send(spare.rest()), Engine::Copy, spare.rest().len()),
@@ -305,13 +306,9 @@ impl<P> Half<P> {
         kit: &mut Kit<P>,
         moved: &mut Moved,
     ) {
-        // Nagle's algorithm cannot hold a first write back: the option is worth its call from the second on.
-        if self.eager_writes == 1 {
-            wire.hurry();
-        }
-        self.eager_writes = self.eager_writes.saturating_add(1);
         let mut sent = 0;
         if self.writable {
+            self.hurry_second(wire);
             match wire.send(&kit.scratch[..count]) {
                 Write::Bytes(taken) => {
                     sent = taken;
@@ -325,6 +322,15 @@ impl<P> Half<P> {
             self.writable = false;
             self.carry = Carry::Bytes(kit.keep_scratch(sent..count));
         }
+    }
+
+    /// Goes before every write. Nagle's algorithm cannot hold a first one back: the option is worth its call from
+    /// the second on.
+    fn hurry_second<W: Wire<Pipe = P>>(&mut self, wire: &mut W) {
+        if self.eager_writes == 1 {
+            wire.hurry();
+        }
+        self.eager_writes = self.eager_writes.saturating_add(1);
     }
 
     fn account(&mut self, engine: Engine, count: usize, moved: &mut Moved) {

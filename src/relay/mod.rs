@@ -5,6 +5,8 @@
 
 mod half;
 mod kit;
+#[cfg(test)]
+mod scripted;
 mod stream;
 mod wire;
 

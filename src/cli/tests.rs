@@ -82,7 +82,7 @@ fn user_commands_name_the_user_and_the_file() {
 fn a_users_file_that_cannot_be_opened_fails_the_check() {
     let config = run_args("outflow check --users /nowhere/users").load().unwrap();
     let said = check::check_users(&config).unwrap_err();
-    assert!(said.starts_with("/nowhere/users: cannot be read: No such file"), "{said}");
+    assert!(said.starts_with("/nowhere/users: cannot read the users file: No such file"), "{said}");
     // Nobody is asked for a password: the file does not matter.
     assert_eq!(check::check_users(&Config::default()), Ok(()));
 }

@@ -95,6 +95,7 @@ impl Server {
         let budget = descriptors::divide(limit, &config);
         let boot = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
         let (sender, ended) = bounded(config.server.workers);
+        let (starting, started) = bounded(1);
         let mut workers = Vec::with_capacity(config.server.workers);
         for number in 0..config.server.workers {
             let counters = Arc::new(Counters::default());
@@ -112,6 +113,7 @@ impl Server {
                 pipes_max: budget.pipes,
                 records: writer.sender.clone(),
                 boot,
+                starting: Some(starting.clone()),
             };
             let sender = sender.clone();
             let thread = std::thread::Builder::new()
@@ -125,6 +127,9 @@ impl Server {
                 .map_err(StartError::Machine)?;
             workers.push(Worker { mailbox, counters, thread: Some(thread) });
         }
+        drop(starting);
+        // Disconnected, once the last worker accepts.
+        let _ = started.recv();
         Ok(Server {
             running: workers.len(),
             config,

@@ -62,6 +62,8 @@ pub struct Setup {
     pub records: Option<Sender<Vec<u8>>>,
     /// What makes session numbers unique over restarts.
     pub boot: u32,
+    /// Dropped once the worker accepts.
+    pub starting: Option<Sender<()>>,
 }
 
 /// A worker before it runs: its poll exists, so that others can send to it.
@@ -99,6 +101,7 @@ impl Prepared {
         let mut first_serial = 0;
         loop {
             let mut worker = Worker::new(&self.poll, self.mailbox.clone(), &mut setup, first_serial)?;
+            setup.starting = None;
             let outcome = catch_unwind(AssertUnwindSafe(|| worker.run(&mut self.poll, &self.mail)));
             if outcome.is_err() {
                 tracing::error!(

@@ -11,6 +11,9 @@ mod request;
 mod upstream;
 mod userpass;
 
+#[cfg(test)]
+mod tests;
+
 pub use failure::{DialError, Failure, Reason};
 pub use upstream::Dialed;
 

@@ -1,0 +1,350 @@
+//! Sessions without a socket: commands and bytes out of inputs, every message written by hand.
+
+mod egress;
+mod random;
+mod replies;
+mod requests;
+
+use super::*;
+use crate::dns::DnsError;
+use crate::proto::ProtoError;
+
+/// CONNECT 203.0.113.7:443.
+const CONNECT: &[u8] = b"\x05\x01\x00\x01\xcb\x00\x71\x07\x01\xbb";
+/// Success, bound to 198.51.100.9:4660.
+const SUCCEEDED: &[u8] = b"\x05\x00\x00\x01\xc6\x33\x64\x09\x12\x34";
+
+/// What a session said and asked for, in order; bytes that nothing stood between are one item.
+#[derive(Debug, PartialEq, Eq)]
+enum Event {
+    Says(Vec<u8>),
+    Verify(Vec<u8>, Vec<u8>),
+    Resolve(String),
+    Dial(Vec<SocketAddr>),
+    Relay,
+    Close(Failure),
+}
+
+use Event::{Close, Dial, Relay, Says};
+
+/// A session's whole life.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    events: Vec<Event>,
+    /// What the target is owed, or what is no message yet; empty once the session is closed.
+    pending: Vec<u8>,
+    facts: String,
+}
+
+/// When the world answers what a session asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answers {
+    AtOnce,
+    /// After every byte of the client has arrived.
+    Late,
+}
+
+/// Everything around a session: the rules, and the answers to its questions.
+#[derive(Debug)]
+struct World {
+    rules: Rules,
+    addresses: Answer,
+    dialed: Result<Dialed, DialError>,
+}
+
+impl World {
+    /// Where alice's password is `secret`, every name is 203.0.113.7, and every dial succeeds.
+    fn new(methods: &[AuthMethod]) -> World {
+        World {
+            rules: Rules { methods: methods.to_vec(), guard: Guard::default() },
+            addresses: addresses(&["203.0.113.7"]),
+            dialed: Ok(Dialed { address: socket("203.0.113.7:443"), local: socket("198.51.100.9:4660") }),
+        }
+    }
+
+    fn open() -> World {
+        World::new(&[AuthMethod::None])
+    }
+
+    fn locked() -> World {
+        World::new(&[AuthMethod::Password])
+    }
+
+    fn allowing_private(mut self) -> World {
+        self.rules.guard = Guard::new(true, Vec::new(), Vec::new());
+        self
+    }
+
+    fn answer(&self, command: Command) -> Input<'static> {
+        match command {
+            Command::Verify(credentials) => {
+                let right = credentials.user == b"alice" && *credentials.password == b"secret";
+                Input::Verified(right.then(|| Identity::User("alice".into())))
+            }
+            Command::Resolve(_) => Input::Resolved(self.addresses.clone()),
+            Command::Dial(_) => Input::Dialed(self.dialed),
+            other => panic!("{other:?} has no answer"),
+        }
+    }
+
+    /// Plays a client that sends `chunks`.
+    fn play<'a>(&self, chunks: impl IntoIterator<Item = &'a [u8]>, answers: Answers) -> Seen {
+        let mut player = Player { session: Session::new(), events: Vec::new(), asked: None };
+        for chunk in chunks {
+            match player.events.last() {
+                Some(Close(_)) => break,
+                Some(Relay) => player.session.unparsed.extend_from_slice(chunk),
+                _ => player.give(Input::Bytes(chunk), self),
+            }
+            if answers == Answers::AtOnce {
+                player.answer_all(self);
+            }
+        }
+        player.answer_all(self);
+        player.seen()
+    }
+
+    /// Plays a client that sends everything at once.
+    fn whole(&self, bytes: &[u8]) -> Seen {
+        self.play([bytes], Answers::AtOnce)
+    }
+
+    /// Plays `bytes` whole, in two parts at every boundary, and byte by byte, with answers at once and late:
+    /// where the input was split must not show.
+    fn every_split(&self, bytes: &[u8]) -> Seen {
+        let whole = self.whole(bytes);
+        for answers in [Answers::AtOnce, Answers::Late] {
+            for at in 0..=bytes.len() {
+                let (front, rest) = bytes.split_at(at);
+                assert_eq!(self.play([front, rest], answers), whole, "split at {at}, answers {answers:?}");
+            }
+            assert_eq!(self.play(bytes.chunks(1), answers), whole, "byte by byte, answers {answers:?}");
+        }
+        whole
+    }
+}
+
+#[derive(Debug)]
+struct Player {
+    session: Session,
+    events: Vec<Event>,
+    /// A question that was not answered yet.
+    asked: Option<Command>,
+}
+
+impl Player {
+    fn give(&mut self, input: Input<'_>, world: &World) {
+        let Step { output, command } = self.session.handle(input, &world.rules);
+        self.hear(output);
+        let event = match &command {
+            Command::Read => return,
+            Command::Verify(login) => Event::Verify(login.user.clone(), login.password.to_vec()),
+            Command::Resolve(name) => Event::Resolve(name.to_string()),
+            Command::Dial(addresses) => Dial(addresses.clone()),
+            Command::Relay => Relay,
+            Command::Close(failure) => Close(failure.clone()),
+        };
+        if !matches!(event, Relay | Close(_)) {
+            assert!(self.asked.is_none(), "{event:?} before the answer to {:?}", self.asked);
+            assert!(!self.session.wants_bytes(), "{event:?} and bytes are wanted at once");
+            self.asked = Some(command);
+        }
+        self.events.push(event);
+    }
+
+    fn hear(&mut self, output: Output) {
+        match self.events.last_mut() {
+            _ if output.is_empty() => {}
+            Some(Says(said)) => said.extend(output),
+            _ => self.events.push(Says(output)),
+        }
+    }
+
+    fn answer_all(&mut self, world: &World) {
+        while let Some(command) = self.asked.take() {
+            self.give(world.answer(command), world);
+        }
+    }
+
+    fn seen(self) -> Seen {
+        let closed = matches!(self.events.last(), Some(Close(_)));
+        Seen {
+            pending: if closed { Vec::new() } else { self.session.pending().to_vec() },
+            facts: format!("{:?}", self.session.facts()),
+            events: self.events,
+        }
+    }
+}
+
+fn socket(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn addresses(texts: &[&str]) -> Answer {
+    Ok(texts.iter().map(|text| text.parse().unwrap()).collect())
+}
+
+fn says(bytes: &[u8]) -> Event {
+    Says(bytes.to_vec())
+}
+
+fn dial(address: &str) -> Event {
+    Dial(vec![socket(address)])
+}
+
+fn verify(user: &[u8], password: &[u8]) -> Event {
+    Event::Verify(user.to_vec(), password.to_vec())
+}
+
+fn closed_by(error: ProtoError) -> Event {
+    Close(Failure::Protocol(error))
+}
+
+// HAZARD 1.
+#[test]
+fn a_handshake_without_authentication_at_every_split() {
+    let bytes = [b"\x05\x01\x00", CONNECT, b"GET / HTTP/1.1\r\n\r\n"].concat();
+    let seen = World::open().every_split(&bytes);
+    let expected = [says(b"\x05\x00"), dial("203.0.113.7:443"), says(SUCCEEDED), Relay];
+    assert_eq!(seen.events, expected);
+    assert_eq!(seen.pending, b"GET / HTTP/1.1\r\n\r\n");
+}
+
+// HAZARD 1.
+#[test]
+fn a_handshake_with_a_password_at_every_split() {
+    let bytes = [b"\x05\x02\x00\x02\x01\x05alice\x06secret", CONNECT, b"\x05\x01\x00\x16\x03\x01"].concat();
+    let seen = World::locked().every_split(&bytes);
+    let expected = [
+        says(b"\x05\x02"),
+        verify(b"alice", b"secret"),
+        says(b"\x01\x00"),
+        dial("203.0.113.7:443"),
+        says(SUCCEEDED),
+        Relay,
+    ];
+    assert_eq!(seen.events, expected);
+    assert_eq!(seen.pending, b"\x05\x01\x00\x16\x03\x01");
+    assert!(seen.facts.contains(r#"identity: Some(User("alice")), claimed_user: None"#), "{}", seen.facts);
+    assert!(!seen.facts.contains("secret"));
+}
+
+// HAZARD 1.
+#[test]
+fn a_named_target_at_every_split() {
+    let bytes = b"\x05\x01\x00\x05\x01\x00\x03\x0bexample.com\x00\x50\x00\xffpayload";
+    let seen = World::open().every_split(bytes);
+    let expected = [
+        says(b"\x05\x00"),
+        Event::Resolve("example.com".into()),
+        dial("203.0.113.7:80"),
+        says(SUCCEEDED),
+        Relay,
+    ];
+    assert_eq!(seen.events, expected);
+    assert_eq!(seen.pending, b"\x00\xffpayload");
+}
+
+// HAZARD 1: all in one segment, 64 KiB of payload behind.
+#[test]
+fn a_large_payload_behind_the_request_is_kept_once_and_in_order() {
+    let payload: Vec<u8> = (0..65_536u32).map(|at| (at % 251) as u8).collect();
+    let bytes = [b"\x05\x01\x00", CONNECT, &payload].concat();
+    for answers in [Answers::AtOnce, Answers::Late] {
+        for size in [bytes.len(), 1024, 13] {
+            let seen = World::open().play(bytes.chunks(size), answers);
+            assert_eq!(seen.events.last(), Some(&Relay));
+            assert!(seen.pending == payload, "chunks of {size}, answers {answers:?}");
+        }
+    }
+}
+
+#[test]
+fn our_order_of_methods_decides_and_not_the_clients() {
+    let both = [AuthMethod::Password, AuthMethod::None];
+    assert_eq!(World::new(&both).every_split(b"\x05\x02\x00\x02").events, [says(b"\x05\x02")]);
+    assert_eq!(World::new(&both).every_split(b"\x05\x01\x00").events, [says(b"\x05\x00")]);
+    let turned = [AuthMethod::None, AuthMethod::Password];
+    assert_eq!(World::new(&turned).every_split(b"\x05\x02\x02\x00").events, [says(b"\x05\x00")]);
+}
+
+// HAZARD 2.
+#[test]
+fn without_the_demanded_method_nothing_behind_the_greeting_is_parsed() {
+    let bytes = [b"\x05\x01\x00", CONNECT].concat();
+    let seen = World::locked().every_split(&bytes);
+    assert_eq!(seen.events, [says(b"\x05\xff"), Close(Failure::NoMethod)]);
+    assert!(seen.facts.contains("command: None, target: None, reply: None"), "{}", seen.facts);
+}
+
+// HAZARD 3.
+#[test]
+fn a_wrong_password_dials_nothing_whatever_is_pipelined_behind_it() {
+    for login in [&b"\x01\x05alice\x06secreT"[..], b"\x01\x05alicf\x06secret", b"\x01\x01\xff\x01\x00"] {
+        let bytes = [b"\x05\x01\x02", login, CONNECT, b"payload"].concat();
+        let seen = World::locked().every_split(&bytes);
+        let [greeting, Event::Verify(..), farewell, end] = &seen.events[..] else { panic!("{seen:?}") };
+        assert_eq!(*greeting, says(b"\x05\x02"));
+        assert_eq!(*farewell, says(b"\x01\x01"));
+        assert_eq!(*end, Close(Failure::AuthFailed));
+        assert!(seen.facts.contains("identity: None"), "{}", seen.facts);
+        assert!(seen.facts.contains("command: None, target: None, reply: None"), "{}", seen.facts);
+    }
+}
+
+// HAZARD 5.
+#[test]
+fn a_subnegotiation_that_is_none_fails_and_closes() {
+    let cases: [(&[u8], ProtoError); 5] = [
+        (b"\x00\x05alice\x06secret", ProtoError::UserpassVersion(0)),
+        (b"\x02\x05alice\x06secret", ProtoError::UserpassVersion(2)),
+        (CONNECT, ProtoError::UserpassVersion(5)),
+        (b"\x01\x00\x06secret", ProtoError::EmptyUser),
+        (b"\x01\x05alice\x00", ProtoError::EmptyPassword),
+    ];
+    for (login, error) in cases {
+        let seen = World::locked().every_split(&[b"\x05\x01\x02", login, CONNECT].concat());
+        assert_eq!(seen.events, [says(b"\x05\x02\x01\x01"), closed_by(error)]);
+    }
+}
+
+// HAZARD 5.
+#[test]
+fn authentication_before_the_greeting_closes_without_a_word() {
+    let seen = World::locked().every_split(b"\x01\x05alice\x06secret\x05\x01\x02");
+    assert_eq!(seen.events, [closed_by(ProtoError::Version(1))]);
+}
+
+// HAZARD 6.
+#[test]
+fn method_lists_of_every_kind() {
+    let mut all_but_none = vec![0x05, 0xff];
+    all_but_none.extend(1..=255);
+    let mut duplicates = vec![0x05, 0xff];
+    duplicates.extend([0x80; 255]);
+    for refused in [b"\x05\x00".to_vec(), b"\x05\x02\x01\x03".to_vec(), all_but_none, duplicates] {
+        let seen = World::open().every_split(&[&refused[..], CONNECT].concat());
+        assert_eq!(seen.events, [says(b"\x05\xff"), Close(Failure::NoMethod)]);
+    }
+    let mut last_of_255 = vec![0x05, 0xff];
+    last_of_255.extend([0x01; 254]);
+    last_of_255.push(0x00);
+    for accepted in [b"\x05\x03\x00\x00\x00".to_vec(), last_of_255] {
+        assert_eq!(World::open().every_split(&accepted).events, [says(b"\x05\x00")]);
+    }
+}
+
+// HAZARD 6.
+#[test]
+fn http_gets_a_hint_and_socks4_nothing() {
+    for request in ["GET http://a/ HTTP/1.1\r\n", "POST / HTTP/1.0\r\n", "HEAD / HTTP/1.0\r\n", "CONNECT a:1"]
+    {
+        let seen = World::open().every_split(request.as_bytes());
+        let [Says(hint), end] = &seen.events[..] else { panic!("{seen:?}") };
+        assert!(hint.starts_with(b"HTTP/1.0 400 "), "{}", hint.escape_ascii());
+        assert!(hint.windows(4).any(|end| end == b"\r\n\r\n"), "a whole response");
+        assert_eq!(*end, closed_by(ProtoError::Http(request.as_bytes()[0])));
+    }
+    let socks4 = b"\x04\x01\x00\x50\xcb\x00\x71\x07\x00";
+    assert_eq!(World::open().every_split(socks4).events, [closed_by(ProtoError::Socks4)]);
+}

@@ -44,7 +44,12 @@ impl Mailbox {
     /// Sends; nothing happens where the worker is gone.
     pub fn send(&self, mail: Mail) {
         if self.sender.send(mail).is_ok() {
-            let _ = self.waker.wake();
+            self.wake();
         }
+    }
+
+    /// Has the worker look for letters that are there already.
+    pub(super) fn wake(&self) {
+        let _ = self.waker.wake();
     }
 }

@@ -120,6 +120,8 @@ impl Prepared {
                 Err(_) if worker.drain_by.is_some() => return Ok(latencies),
                 Err(_) => setup.listeners = worker.acceptance.give_back(self.poll.registry()),
             }
+            // The event of letters behind the one that was being read is spent.
+            self.mailbox.wake();
         }
     }
 }

@@ -121,7 +121,7 @@ impl Worker {
         }
     }
 
-    fn admit(&mut self, client: Stream, peer: SocketAddr) {
+    pub(super) fn admit(&mut self, client: Stream, peer: SocketAddr) {
         let now = self.core.now;
         let handshake = Handshake::new(now, now + self.core.config.timeouts.handshake);
         let wake_at = handshake.wake_at();

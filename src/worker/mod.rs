@@ -15,6 +15,9 @@ mod slot;
 mod timers;
 mod tokens;
 
+#[cfg(test)]
+mod tests;
+
 pub use mailbox::{Mail, Mailbox, Ticket};
 pub(crate) use relaying::liveness;
 

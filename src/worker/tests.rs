@@ -1,0 +1,59 @@
+//! Moments of a worker that no client can bring about at will.
+
+use super::slot::Waits;
+use super::*;
+use crate::auth::Identity;
+use crate::config::AuthMethod;
+use crate::policy::guard::Guard;
+use crate::session::Command;
+use crate::sys::stream::Stream;
+use std::net::{TcpListener, TcpStream};
+
+/// A worker without listeners, with one connection that was just accepted, and the client's end of it.
+fn worker() -> (Worker, Key, TcpStream) {
+    let prepared = prepare().expect("a poll");
+    let rules = Rules { methods: vec![AuthMethod::Password], guard: Guard::default() };
+    let setup = Setup {
+        number: 0,
+        listeners: Vec::new(),
+        config: Arc::new(Config::default()),
+        rules: Arc::new(rules),
+        verifier: None,
+        dns: Arc::default(),
+        counters: Arc::default(),
+        ceiling: 1,
+        pipes_max: 0,
+        records: None,
+        boot: 0,
+    };
+    let mut worker =
+        Worker::new(&prepared.poll, prepared.mailbox(), &setup, Vec::new(), 0).expect("a worker");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let client = TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection");
+    let (accepted, peer) = listener.accept().expect("a connection");
+    accepted.set_nonblocking(true).expect("a non-blocking socket");
+    worker.admit(Stream::from_fd(accepted.into()), peer);
+    (worker, Key::new(0, 0), client)
+}
+
+#[test]
+fn a_login_known_by_the_time_it_is_tried_again_keeps_the_deadline_for_its_request() {
+    let (mut worker, key, _client) = worker();
+    let (core, slot) = (&mut worker.core, &mut worker.slots[key.index]);
+    let now = core.now;
+    let Phase::Handshake(handshake) = &mut slot.phase else { panic!("{slot:?}") };
+    let deadline = handshake.deadline;
+    let bytes = Input::Bytes(b"\x05\x01\x02\x01\x05alice\x06secret");
+    let Command::Verify(credentials) = handshake.session.handle(bytes, &core.rules).command else {
+        panic!("{handshake:?}")
+    };
+    core.verified.insert(b"alice", b"secret", Some(Identity::User("alice".into())), now);
+    handshake.waits_for = Waits::Retry { credentials, at: now };
+
+    core.wheel.cancel(key.index);
+    assert_eq!(core.timer(key, slot), Fate::Keep);
+    let Phase::Handshake(handshake) = &slot.phase else { panic!("{slot:?}") };
+    assert!(handshake.session.wants_bytes() && handshake.session.facts().identity.is_some());
+    let next = core.wheel.next().map(|since_start| core.start + since_start);
+    assert!(next.is_some_and(|next| deadline <= next), "{next:?}, {deadline:?}");
+}

@@ -13,7 +13,7 @@ use std::net::{TcpListener, TcpStream};
 fn worker() -> (Worker, Key, TcpStream) {
     let prepared = prepare().expect("a poll");
     let rules = Rules { methods: vec![AuthMethod::Password], guard: Guard::default() };
-    let setup = Setup {
+    let mut setup = Setup {
         number: 0,
         listeners: Vec::new(),
         config: Arc::new(Config::default()),
@@ -25,9 +25,9 @@ fn worker() -> (Worker, Key, TcpStream) {
         pipes_max: 0,
         records: None,
         boot: 0,
+        starting: None,
     };
-    let mut worker =
-        Worker::new(&prepared.poll, prepared.mailbox(), &setup, Vec::new(), 0).expect("a worker");
+    let mut worker = Worker::new(&prepared.poll, prepared.mailbox(), &mut setup, 0).expect("a worker");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let client = TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection");
     let (accepted, peer) = listener.accept().expect("a connection");

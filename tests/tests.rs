@@ -65,3 +65,6 @@ mod relay_reset;
 
 /// Idle limits and peers that are gone.
 mod relay_timers;
+
+/// Counters, panics and ceilings of a server in this very process (29, 38).
+mod in_process;

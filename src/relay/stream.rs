@@ -31,7 +31,8 @@ impl Side {
 pub enum Finish {
     /// Both directions ended with FIN, every byte delivered.
     Completed,
-    /// This side was reset (or lost); what it had sent is delivered and the other side is to be reset.
+    /// This side was reset (or lost); what it had sent was handed to the other side's socket, which is to be
+    /// reset in turn: as without a relay, a reset may overtake bytes.
     Reset {
         /// Whose socket failed.
         failed: Side,

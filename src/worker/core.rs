@@ -12,7 +12,7 @@ use crate::config::{AuthMethod, Config, RelayMode};
 use crate::limits;
 use crate::observe::{AccessRecord, Counters, Latencies};
 use crate::proto::request::RequestCommand;
-use crate::relay::{Engine, Kit, Mode};
+use crate::relay::{Engine, Kit, Mode, Side};
 use crate::session::{Reason, Rules};
 use crate::sys::pipe::Pipe;
 use mio::Registry;
@@ -144,8 +144,14 @@ impl Core {
                 slot.bytes_up = relay.up.bytes();
                 slot.bytes_down = relay.down.bytes();
                 slot.spliced = relay.engine() == Engine::Splice;
+                let cut =
+                    [(Side::Client, relay.down.pending_bytes()), (Side::Target, relay.up.pending_bytes())];
                 relay.release(&mut self.kit);
                 self.note_pipes();
+                // A FIN would tell this side that it has everything.
+                for (side, _) in cut.into_iter().filter(|(_, pending_bytes)| *pending_bytes > 0) {
+                    slot.socket(side).into_iter().for_each(|socket| socket.reset_on_close());
+                }
             }
             Phase::Linger(_) => {}
         }

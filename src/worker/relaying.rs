@@ -68,6 +68,8 @@ impl Core {
             return self.finish(key, slot, finish);
         }
         if half_closed && !was_half_closed {
+            // The half-close time counts from the FIN.
+            slot.times.active_ms = self.ms(self.now);
             self.arm(key, self.now + self.config.timeouts.half_close.min(limits::LIVENESS_AFTER));
         }
         if driven.again() {

@@ -1,4 +1,5 @@
-//! Access records on their way out: gathered for a moment, handed over in batches, never waited for.
+//! Access records on their way out: gathered for a moment, handed over in batches, and waited
+//! for only at a worker's end, and then not for long.
 
 use crate::limits;
 use crate::observe::AccessRecord;
@@ -46,8 +47,11 @@ impl Records {
             return;
         };
         let batch = std::mem::take(&mut self.lines);
-        let outcome =
-            if all { sink.send(batch).map_err(|e| TrySendError::Full(e.0)) } else { sink.try_send(batch) };
+        let outcome = if all {
+            sink.send_timeout(batch, limits::RECORDS_PATIENCE).map_err(|e| TrySendError::Full(e.into_inner()))
+        } else {
+            sink.try_send(batch)
+        };
         match outcome {
             Ok(()) => {
                 self.since = None;

@@ -109,15 +109,27 @@ impl Worker {
                 self.acceptance.listeners[at].1 = false;
                 true
             }
-            Err(errno @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM)) => {
+            // accept(2): errors of that one connection, which ended in the queue.
+            Err(
+                Errno::ECONNABORTED
+                | Errno::EPROTO
+                | Errno::EINTR
+                | Errno::EPERM
+                | Errno::ENETDOWN
+                | Errno::ENETUNREACH
+                | Errno::EHOSTDOWN
+                | Errno::EHOSTUNREACH
+                | Errno::ENOPROTOOPT
+                | Errno::EOPNOTSUPP,
+            ) => true,
+            // EMFILE, ENFILE, ENOBUFS, ENOMEM, or anything that may be there to stay.
+            Err(errno) => {
                 self.core.counters.accept_paused();
                 if self.acceptance.pause(self.core.now) {
                     tracing::warn!(worker = self.core.number, cause = %errno, "accepting pauses");
                 }
                 false
             }
-            // A connection that ended in the queue, and other errors of that one connection.
-            Err(_) => true,
         }
     }
 
@@ -130,6 +142,7 @@ impl Worker {
         self.next_serial += 1;
         let token = Source::Session { key, port: CLIENT_PORT }.token();
         if self.core.registry.register(&mut SourceFd(&client.as_raw_fd()), token, interests()).is_err() {
+            tracing::error!("a client cannot be watched and is dropped");
             return;
         }
         entry.insert(Slot::new(key.serial, client, peer, handshake, self.core.ms(now)));

@@ -1,6 +1,6 @@
 //! The shell: the only mio, clock and slab. One thread, one poll, one slab of connections.
 //!
-//! A turn: events, mail, sessions with more to do, timers, names, accepts, records. Whatever ends a connection
+//! A turn: events (mail among them), sessions with more to do, timers, names, accepts, records. Whatever ends a connection
 //! ends in [`Worker::close`], and leaves one access record.
 
 mod accept;
@@ -137,6 +137,8 @@ struct Worker {
     core: Core,
     acceptance: Acceptance,
     drain_by: Option<Instant>,
+    /// The memory of the queue that was worked off last.
+    spare_queue: Vec<Key>,
 }
 
 impl Worker {
@@ -147,6 +149,7 @@ impl Worker {
             acceptance: Acceptance::register(poll.registry(), setup)?,
             core: Core::new(poll.registry().try_clone()?, mailbox, setup),
             drain_by: None,
+            spare_queue: Vec::new(),
         })
     }
 
@@ -175,9 +178,8 @@ impl Worker {
 
     /// Waits for events; with `busy_poll`, spins for a while before it sleeps.
     fn wait(&mut self, poll: &mut Poll, events: &mut Events) -> io::Result<()> {
-        let timeout = self.timeout();
         let spin = self.core.config.server.busy_poll;
-        if !spin.is_zero() && timeout != Some(Duration::ZERO) {
+        if !spin.is_zero() && self.timeout() != Some(Duration::ZERO) {
             let began = Instant::now();
             while began.elapsed() < spin {
                 poll_once(poll, events, Some(Duration::ZERO))?;
@@ -186,7 +188,7 @@ impl Worker {
                 }
             }
         }
-        poll_once(poll, events, timeout)
+        poll_once(poll, events, self.timeout())
     }
 
     /// How long this worker may sleep.
@@ -252,12 +254,15 @@ impl Worker {
     }
 
     fn pump_queued(&mut self) {
-        for key in std::mem::take(&mut self.core.queue) {
+        let next = std::mem::take(&mut self.spare_queue);
+        let mut queue = std::mem::replace(&mut self.core.queue, next);
+        for key in queue.drain(..) {
             self.with(key, |core, slot| {
                 slot.queued = false;
                 core.resume(key, slot)
             });
         }
+        self.spare_queue = queue;
     }
 
     fn expire_timers(&mut self) {

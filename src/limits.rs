@@ -154,7 +154,7 @@ pub const MAX_QUOTED_CHARS: usize = 80;
 /// Addresses in `server.listen`: each costs every worker a socket.
 pub const MAX_LISTEN: usize = 64;
 /// Addresses in `dns.servers`: a query tries them in turn within its deadline.
-pub const MAX_DNS_SERVERS: usize = 16;
+pub const MAX_DNS_SERVERS: usize = DNS_SERVERS;
 /// Blocks in `guard.allow`: every dial walks the list.
 pub const MAX_GUARD_ALLOW: usize = 1024;
 /// Worker threads: above any machine's CPU count that this is built for.
@@ -215,7 +215,7 @@ pub const DEMOTE_AFTER_MOVES: u8 = 3;
 
 // ---- worker: slots, timers, batches
 
-/// Sessions of one worker: what a token can name. The descriptor limit is far below.
+/// Sessions of one worker: fewer than a token can name. The descriptor limit is far below.
 pub const SLOTS_MAX: usize = 1 << 23;
 /// Bytes of one session in the slab: an idle relay may cost 600, its timer and the allocators included.
 pub const SLOT_BYTES_MAX: usize = 480;
@@ -237,7 +237,7 @@ pub const IDLE_ROUNDING: Duration = Duration::from_secs(1);
 /// How long a relay lives before its upstream socket gets keepalive and the user timeout: shorter sessions never
 /// pay for them.
 pub const LIVENESS_AFTER: Duration = Duration::from_secs(5);
-/// Silence on a relay's socket before the kernel probes its peer, and between two probes.
+/// Silence on a relay's socket before the kernel probes its peer.
 pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(120);
 /// Between two keepalive probes.
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
@@ -279,11 +279,13 @@ pub const SIGNALS_QUEUED_MAX: usize = 16;
 /// Descriptors of one worker beside its sessions: epoll, waker, the pooled pipes.
 pub const WORKER_DESCRIPTORS: usize = 8 + 2 * PIPES_POOLED_MAX;
 /// Descriptors that a worker's resolver may need at a time, at most.
-pub const DNS_DESCRIPTORS: usize = 320;
+pub const DNS_DESCRIPTORS: usize = DNS_EXCHANGES;
 /// Messages to one worker: one verdict for each login in the verifier's queue, and a few from control.
 pub const MAILBOX_MAX: usize = 65_536;
 /// Batches of access records on their way to the writer.
 pub const RECORD_BATCHES_MAX: usize = 256;
+/// How long the end of a worker or of the server waits for a sink that takes no access records.
+pub const RECORDS_PATIENCE: Duration = Duration::from_millis(500);
 /// How often the list of local addresses is read anew, for the guard.
 pub const LOCALS_REFRESH: Duration = Duration::from_secs(10);
 /// Descriptors left to everything that is no session: standard streams, epoll, wakers, files.

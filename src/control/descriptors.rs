@@ -20,14 +20,14 @@ pub(super) fn divide(limit: usize, config: &Config) -> Budget {
     let share = limit.saturating_sub(fixed) / workers;
     let pipes = match config.server.relay {
         RelayMode::Copy => 0,
-        // A sixteenth of the descriptors: pipes are lent only while a sink is slow.
+        // A sixteenth of the descriptors: a pipe is kept for as long as a sink is slow.
         RelayMode::Auto | RelayMode::Splice => (share / 32).min(limits::PIPES_LENT_MAX),
     };
     let dns = (share / 16).min(limits::DNS_DESCRIPTORS);
     let affordable = (share.saturating_sub(2 * pipes + dns) / 2).clamp(1, limits::SLOTS_MAX);
     let sessions = match config.server.max_connections {
         0 => affordable,
-        wanted => affordable.min(wanted.div_ceil(workers)),
+        wanted => affordable.min((wanted / workers).max(1)),
     };
     Budget { sessions, pipes }
 }
@@ -63,6 +63,6 @@ mod tests {
     fn a_configured_maximum_is_shared_by_the_workers() {
         let mut config = config(2);
         config.server.max_connections = 9;
-        assert_eq!(divide(20_000, &config).sessions, 5);
+        assert_eq!(divide(20_000, &config).sessions, 4);
     }
 }

@@ -45,7 +45,7 @@ fn serve(server: &mut Server, signals: &Receiver<i32>, drain: Duration) -> ExitC
         select! {
             recv(signals) -> signal => match signal {
                 Ok(SIGUSR1) => tracing::info!("{}", server.totals().line()),
-                Ok(_) if cut => return ExitCode::FAILURE,
+                Ok(_) if draining && cut => return ExitCode::FAILURE,
                 Ok(_) if draining => {
                     tracing::warn!("a second signal: ending at once");
                     cut = true;
@@ -60,7 +60,10 @@ fn serve(server: &mut Server, signals: &Receiver<i32>, drain: Duration) -> ExitC
             recv(refresh) -> _ => server.refresh_locals(),
             recv(server.ended()) -> ended => {
                 if let Ok(Err(error)) = &ended {
-                    tracing::error!(%error, "a worker ended");
+                    // Nobody accepts on its listeners any more: better no server than one that loses clients.
+                    tracing::error!(%error, "a worker ended: draining");
+                    (draining, cut) = (true, true);
+                    server.drain(Instant::now() + drain);
                 }
                 if server.note_end(ended.ok()) {
                     break;

@@ -4,7 +4,7 @@ use super::acceptor::Acceptor;
 use super::descriptors;
 use super::writer::Writer;
 use crate::auth::{Users, UsersError, Verifier};
-use crate::config::{AuthMethod, Config, Prefer, RelayMode};
+use crate::config::{AuthMethod, Config, Prefer, RelayMode, Steer};
 use crate::dns::{self, Hosts, ResolvConf};
 use crate::limits;
 use crate::observe::{Counters, Latencies, Totals};
@@ -19,7 +19,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// A server whose workers run.
 #[derive(Debug)]
@@ -93,6 +93,14 @@ impl Server {
         let locals = machine::local_addresses();
         let rules = Arc::new(rules(&config, acceptor.addresses(), locals.clone()));
         let budget = descriptors::divide(limit, &config);
+        let sessions = budget.sessions * config.server.workers;
+        if sessions < config.server.max_connections {
+            tracing::warn!(
+                sessions,
+                wanted = config.server.max_connections,
+                "server.max_connections is more than can be had"
+            );
+        }
         let boot = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
         let (sender, ended) = bounded(config.server.workers);
         let (starting, started) = bounded(1);
@@ -128,6 +136,7 @@ impl Server {
             workers.push(Worker { mailbox, counters, thread: Some(thread) });
         }
         drop(starting);
+        warn_of_steering(&config);
         // Disconnected, once the last worker accepts.
         let _ = started.recv();
         Ok(Server {
@@ -226,6 +235,16 @@ impl Server {
     }
 }
 
+/// Steering goes by CPU number, pinning by the CPUs that the process may use.
+fn warn_of_steering(config: &Config) {
+    let aligned = machine::usable_cpus().into_iter().take(config.server.workers).eq(0..config.server.workers);
+    if config.server.steer == Steer::Cpu && !(config.server.pin && aligned) {
+        tracing::warn!(
+            "server.steer is \"cpu\", but worker N does not run on CPU N: connections change CPUs"
+        );
+    }
+}
+
 fn start_verifier(config: &Config) -> Result<Option<Arc<Verifier>>, StartError> {
     let Some(users) =
         config.auth.users.as_ref().filter(|_| config.auth.methods.contains(&AuthMethod::Password))
@@ -252,7 +271,7 @@ fn dns_settings(config: &Config) -> dns::Settings {
     dns::Settings {
         servers: if config.dns.servers.is_empty() { system.servers } else { config.dns.servers.clone() },
         timeout: config.timeouts.dns,
-        try_timeout: system.timeout.min(Duration::from_secs(1)),
+        try_timeout: system.timeout,
         attempts: system.attempts,
         cache_entries: (config.dns.cache_entries / config.server.workers.max(1)).max(1),
         prefer: match config.dns.prefer {

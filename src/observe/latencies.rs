@@ -5,7 +5,8 @@ use hdrhistogram::Histogram;
 use std::fmt;
 use std::time::Duration;
 
-/// Distributions in microseconds, exact to two digits.
+/// Distributions in microseconds, exact to two digits of what the worker's clock saw: whole milliseconds, read
+/// once a turn.
 #[derive(Clone, Debug)]
 pub struct Latencies {
     /// Accept to the end of the request.

@@ -34,9 +34,9 @@ pub struct AccessRecord<'a> {
     pub reason: Reason,
     /// "copy" or "splice".
     pub engine: Option<&'static str>,
-    /// Bytes that the target took.
+    /// Bytes that the target's socket took.
     pub bytes_up: u64,
-    /// Bytes that the client took.
+    /// Bytes that the client's socket took.
     pub bytes_down: u64,
     /// Datagrams to targets.
     pub datagrams_up: u64,

@@ -29,8 +29,6 @@ pub enum Failure {
     Dns(DnsError),
     /// The target could not be reached.
     Dial(DialError),
-    /// The server is shutting down and this session was not ready in time.
-    Drained,
     /// Our own fault.
     Internal(&'static str),
 }
@@ -96,15 +94,13 @@ pub enum Reason {
     Unsupported,
     /// Cut off at the end of the drain.
     Drained,
-    /// Ended from outside.
-    Killed,
     /// Our own fault.
     Internal,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Reason; 19] = [
+    pub const ALL: [Reason; 18] = [
         Reason::Completed,
         Reason::ClientReset,
         Reason::TargetReset,
@@ -122,7 +118,6 @@ impl Reason {
         Reason::ConnectTimeout,
         Reason::Unsupported,
         Reason::Drained,
-        Reason::Killed,
         Reason::Internal,
     ];
 
@@ -146,7 +141,6 @@ impl Reason {
             Reason::ConnectTimeout => "connect_timeout",
             Reason::Unsupported => "unsupported",
             Reason::Drained => "drained",
-            Reason::Killed => "killed",
             Reason::Internal => "internal",
         }
     }
@@ -168,7 +162,6 @@ impl Failure {
             Failure::Dns(_) => Reason::DnsFailed,
             Failure::Dial(DialError::TimedOut) => Reason::ConnectTimeout,
             Failure::Dial(_) => Reason::ConnectFailed,
-            Failure::Drained => Reason::Drained,
             Failure::Internal(_) => Reason::Internal,
         }
     }
@@ -187,7 +180,6 @@ impl fmt::Display for Failure {
             Failure::Denied(refusal) => write!(f, "policy: {refusal}"),
             Failure::Dns(error) => write!(f, "target: {error}"),
             Failure::Dial(error) => write!(f, "{error}"),
-            Failure::Drained => f.write_str("ourselves: shutting down"),
             Failure::Internal(what) => write!(f, "ourselves: {what}"),
         }
     }

@@ -23,6 +23,11 @@ pub fn pin_to_cpu(index: usize) -> bool {
     core_affinity::set_for_current(cpus[index % cpus.len()])
 }
 
+/// The numbers of the CPUs that the process may use.
+pub fn usable_cpus() -> Vec<usize> {
+    core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|cpu| cpu.id).collect()
+}
+
 /// Every address of every interface of this machine, for the guard.
 pub fn local_addresses() -> Vec<IpAddr> {
     let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return Vec::new() };

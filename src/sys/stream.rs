@@ -95,11 +95,6 @@ impl Stream {
     pub fn set_liveness(&self, liveness: &Liveness) {
         apply_liveness(&SockRef::from(&self.0), liveness);
     }
-
-    /// Closes with RST.
-    pub fn reset(self) {
-        self.reset_on_close();
-    }
 }
 
 /// Sets keepalive and the user timeout on any TCP socket; a listener's reach what it accepts.

@@ -68,7 +68,6 @@ fn every_other_failure_has_its_code_and_its_word() {
         (Failure::Protocol(ProtoError::Version(4)), 0x01, "protocol"),
         (Failure::Protocol(ProtoError::Http(b'G')), 0x01, "http"),
         (Failure::HandshakeTimeout, 0x06, "handshake_timeout"),
-        (Failure::Drained, 0x01, "drained"),
         (Failure::Internal("a test"), 0x01, "internal"),
         (Failure::NoMethod, 0x01, "no_method"),
         (Failure::AuthFailed, 0x01, "auth_failed"),

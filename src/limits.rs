@@ -70,6 +70,8 @@ pub const VERIFY_JOBS_MAX: usize = 16_384;
 /// 25 ms each (argon2id, 19 MiB) one thread is done with them before the handshake deadline, so what
 /// is admitted is worth its cost.
 pub const VERIFY_JOBS_PER_SOURCE_MAX: usize = 256;
+/// Of these, of one user: one who guesses a password leaves places to the others behind his address.
+pub const VERIFY_JOBS_PER_USER_MAX: usize = 32;
 /// Logins of one source that wait for verification, those that share one included; more are handed
 /// back to the worker. A client that opens this many sessions at once pays for one verification, and
 /// one that repeats a wrong password cannot fill what all sources share.
@@ -301,6 +303,7 @@ const _: () = assert!(PROMOTE_READ_BYTES <= SCRATCH_BYTES, "a full read must cou
 const _: () = assert!(DEMOTE_MOVE_BYTES < PROMOTE_READ_BYTES, "no half may flap between its engines");
 const _: () = assert!(PIPES_POOLED_MAX <= PIPES_LENT_MAX);
 const _: () = assert!(VERIFY_JOBS_PER_SOURCE_MAX <= VERIFY_SHARED_PER_SOURCE_MAX);
+const _: () = assert!(VERIFY_JOBS_PER_USER_MAX * 4 <= VERIFY_JOBS_PER_SOURCE_MAX);
 const _: () = assert!(VERIFY_SHARED_PER_SOURCE_MAX * 8 <= VERIFY_JOBS_MAX);
 const _: () = assert!(FAILURE_DELAY_BASE.as_millis() << FAILURE_COUNT_MAX >= FAILURE_DELAY_MAX.as_millis());
 const _: () = assert!(ARGON2_MEMORY_KIB <= ARGON2_MEMORY_KIB_MAX);

@@ -12,6 +12,8 @@ use crate::proto::userpass::Credentials;
 pub(super) struct Group<W> {
     pub(super) first: (Credentials, W),
     pub(super) others: Vec<(Credentials, W)>,
+    /// How many groups of its user waited when it came.
+    rank: usize,
 }
 
 /// The logins that wait, by source.
@@ -49,7 +51,13 @@ impl<W> FairQueue<W> {
         if waiting.groups.is_empty() {
             self.turns.push_back(source);
         }
-        waiting.groups.push_back(Group { first: (credentials, waiter), others: Vec::new() });
+        // Users take turns within a source: behind one address there may be one who guesses and many who know.
+        let of = |groups: &VecDeque<Group<W>>, user: &[u8]| {
+            groups.iter().filter(|group| group.first.0.user == user).count()
+        };
+        let rank = of(&waiting.groups, &credentials.user);
+        let at = waiting.groups.iter().position(|group| group.rank > rank).unwrap_or(waiting.groups.len());
+        waiting.groups.insert(at, Group { first: (credentials, waiter), others: Vec::new(), rank });
         None
     }
 
@@ -124,6 +132,19 @@ mod tests {
             order.push(n);
         }
         assert_eq!(order, [0, 1_000, 1, 1_001, 2, 3]);
+    }
+
+    #[test]
+    fn a_guesser_does_not_keep_others_behind_his_address_waiting() {
+        let mut queue = FairQueue::new();
+        for n in 0..200 {
+            queue.push(source(1), login(n), n);
+        }
+        let other = Credentials { user: b"other".to_vec(), password: Zeroizing::new(b"right".to_vec()) };
+        queue.push(source(1), other, 1_000);
+        assert_eq!(pop(&mut queue), Some((source(1), 0)));
+        assert_eq!(pop(&mut queue), Some((source(1), 1_000)));
+        assert_eq!(pop(&mut queue), Some((source(1), 1)));
     }
 
     #[test]

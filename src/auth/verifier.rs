@@ -24,8 +24,8 @@ use super::fair::{FairQueue, Group};
 use super::source::Source;
 use super::{Identity, Users};
 use crate::limits::{
-    VERIFIER_POOL_MAX, VERIFY_JOBS_MAX, VERIFY_JOBS_PER_SOURCE_MAX, VERIFY_SHARED_PER_SOURCE_MAX,
-    VERIFY_SOURCE_COUNTERS,
+    VERIFIER_POOL_MAX, VERIFY_JOBS_MAX, VERIFY_JOBS_PER_SOURCE_MAX, VERIFY_JOBS_PER_USER_MAX,
+    VERIFY_SHARED_PER_SOURCE_MAX, VERIFY_SOURCE_COUNTERS,
 };
 use crate::proto::userpass::Credentials;
 
@@ -112,7 +112,8 @@ impl Verifier {
     /// has not been judged, and can be submitted again in a while.
     pub fn submit(&self, job: Job) -> Result<(), Job> {
         let Some(jobs) = &self.jobs else { return Err(job) };
-        let Some(ticket) = Admission::admit(&self.admission, Source::from(job.source)) else {
+        let Some(ticket) = Admission::admit(&self.admission, Source::from(job.source), &job.credentials.user)
+        else {
             return Err(job);
         };
         match jobs.try_send(Admitted { job, ticket }) {
@@ -152,6 +153,8 @@ struct Waiter {
 struct Admission {
     total: AtomicUsize,
     by_source: Box<[SourceCount]>,
+    /// Logins that wait for a verification of their own, by source and user.
+    by_user: Box<[AtomicUsize]>,
     hasher: RandomState,
 }
 
@@ -168,6 +171,7 @@ impl Default for Admission {
         Admission {
             total: AtomicUsize::new(0),
             by_source: (0..VERIFY_SOURCE_COUNTERS).map(|_| SourceCount::default()).collect(),
+            by_user: (0..VERIFY_SOURCE_COUNTERS).map(|_| AtomicUsize::new(0)).collect(),
             hasher: RandomState::new(),
         }
     }
@@ -175,15 +179,17 @@ impl Default for Admission {
 
 impl Admission {
     /// A place for one login of `source`, unless the source or all together have taken theirs.
-    fn admit(admission: &Arc<Admission>, source: Source) -> Option<Ticket> {
+    fn admit(admission: &Arc<Admission>, source: Source, user: &[u8]) -> Option<Ticket> {
         let counters = admission.by_source.len() as u64;
         let index = usize::try_from(admission.hasher.hash_one(source) % counters).unwrap_or_default();
+        let user = usize::try_from(admission.hasher.hash_one((source, user)) % counters).unwrap_or_default();
         let count = &admission.by_source[index];
         let room = (admission.total.fetch_add(1, Relaxed) < VERIFY_JOBS_MAX)
             & (count.own.fetch_add(1, Relaxed) < VERIFY_JOBS_PER_SOURCE_MAX)
+            & (admission.by_user[user].fetch_add(1, Relaxed) < VERIFY_JOBS_PER_USER_MAX)
             & (count.all.fetch_add(1, Relaxed) < VERIFY_SHARED_PER_SOURCE_MAX);
         // Made in any case: dropping it takes back what was counted.
-        let ticket = Ticket { admission: Arc::clone(admission), index, own: true };
+        let ticket = Ticket { admission: Arc::clone(admission), index, user, own: true };
         room.then_some(ticket)
     }
 }
@@ -193,6 +199,8 @@ struct Ticket {
     admission: Arc<Admission>,
     /// Its source's counter.
     index: usize,
+    /// Its source's and user's counter.
+    user: usize,
     /// Whether it waits for a verification of its own.
     own: bool,
 }
@@ -202,6 +210,7 @@ impl Ticket {
     fn leave_queue(&mut self) {
         if std::mem::take(&mut self.own) {
             self.admission.by_source[self.index].own.fetch_sub(1, Relaxed);
+            self.admission.by_user[self.user].fetch_sub(1, Relaxed);
         }
     }
 }
@@ -261,7 +270,7 @@ fn enqueue(queue: &mut FairQueue<Waiter>, Admitted { job, ticket }: Admitted) {
 
 /// A verifier thread: verifies one login after the other and answers all that share it.
 fn verify(check: &Check, next: &Receiver<(Source, Group<Waiter>)>, report: &Sender<Source>) {
-    for (source, Group { first, others }) in next {
+    for (source, Group { first, others, .. }) in next {
         // A panic is that login's failure, not the thread's.
         let identity = catch_unwind(AssertUnwindSafe(|| check(&first.0))).unwrap_or_default();
         for (credentials, Waiter { done, ticket }) in std::iter::once(first).chain(others) {

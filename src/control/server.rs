@@ -103,7 +103,7 @@ impl Server {
         }
         let boot = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
         let (sender, ended) = bounded(config.server.workers);
-        let (starting, started) = bounded(1);
+        let (starting, started) = bounded(config.server.workers);
         let mut workers = Vec::with_capacity(config.server.workers);
         for number in 0..config.server.workers {
             let counters = Arc::new(Counters::default());
@@ -135,10 +135,9 @@ impl Server {
                 .map_err(StartError::Machine)?;
             workers.push(Worker { mailbox, counters, thread: Some(thread) });
         }
-        drop(starting);
+        drop((starting, sender));
         warn_of_steering(&config);
-        // Disconnected, once the last worker accepts.
-        let _ = started.recv();
+        await_workers(&workers, &started, &ended)?;
         Ok(Server {
             running: workers.len(),
             config,
@@ -233,6 +232,23 @@ impl Server {
     pub fn panic_worker(&self, number: usize) {
         self.workers[number].mailbox.send(Mail::Panic);
     }
+}
+
+/// Waits until every worker accepts.
+fn await_workers(
+    workers: &[Worker],
+    started: &Receiver<()>,
+    ended: &Receiver<io::Result<Latencies>>,
+) -> Result<(), StartError> {
+    for _ in workers {
+        // Disconnected before all have spoken: one of them could not start.
+        if started.recv().is_err() {
+            workers.iter().for_each(|worker| worker.mailbox.send(Mail::Drain { by: Instant::now() }));
+            let failure = ended.iter().find_map(Result::err);
+            return Err(StartError::Machine(failure.unwrap_or_else(|| io::ErrorKind::Other.into())));
+        }
+    }
+    Ok(())
 }
 
 /// Steering goes by CPU number, pinning by the CPUs that the process may use.

@@ -65,7 +65,7 @@ pub struct Setup {
     pub records: Option<Sender<Vec<u8>>>,
     /// What makes session numbers unique over restarts.
     pub boot: u32,
-    /// Dropped once the worker accepts.
+    /// Told once the worker accepts.
     pub starting: Option<Sender<()>>,
 }
 
@@ -104,7 +104,9 @@ impl Prepared {
         let mut first_serial = 0;
         loop {
             let mut worker = Worker::new(&self.poll, self.mailbox.clone(), &mut setup, first_serial)?;
-            setup.starting = None;
+            if let Some(starting) = setup.starting.take() {
+                let _ = starting.send(());
+            }
             let outcome = catch_unwind(AssertUnwindSafe(|| worker.run(&mut self.poll, &self.mail)));
             if outcome.is_err() {
                 tracing::error!(

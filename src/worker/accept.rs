@@ -23,6 +23,8 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(super) struct Acceptance {
     listeners: Vec<(Arc<Listener>, bool)>,
+    /// Whose turn it is: a flooded listener must not shut the others out.
+    turn: usize,
     paused_until: Option<Instant>,
     logged_at: Option<Instant>,
 }
@@ -36,7 +38,7 @@ impl Acceptance {
         // Nobody else may hold them: at the drain, the last one who does keeps them open.
         let listeners =
             std::mem::take(&mut setup.listeners).into_iter().map(|listener| (listener, true)).collect();
-        Ok(Acceptance { listeners, paused_until: None, logged_at: None })
+        Ok(Acceptance { listeners, turn: 0, paused_until: None, logged_at: None })
     }
 
     pub(super) fn ready(&mut self, index: usize) {
@@ -61,6 +63,14 @@ impl Acceptance {
             let _ = registry.deregister(&mut SourceFd(&listener.as_raw_fd()));
         }
         self.listeners.drain(..).map(|(listener, _)| listener).collect()
+    }
+
+    /// The next listener with a promise, each in its turn.
+    fn next_ready(&mut self) -> Option<usize> {
+        let count = self.listeners.len();
+        let at = (0..count).map(|step| (self.turn + step) % count).find(|&at| self.listeners[at].1)?;
+        self.turn = at + 1;
+        Some(at)
     }
 
     /// Pauses after a refusal of the kernel; true once a second, when it is time to say so.
@@ -99,7 +109,7 @@ impl Worker {
 
     /// Takes one connection from the next listener that has one. False when none has.
     fn accept_one(&mut self) -> bool {
-        let Some(at) = self.acceptance.listeners.iter().position(|(_, ready)| *ready) else { return false };
+        let Some(at) = self.acceptance.next_ready() else { return false };
         match self.acceptance.listeners[at].0.accept() {
             Ok((client, peer)) => {
                 self.admit(client, peer);

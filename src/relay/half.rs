@@ -141,6 +141,20 @@ impl<P> Half<P> {
         }
     }
 
+    /// The source failed while the sink takes nothing: what is pending is dropped, as a reset may.
+    pub fn source_failed(&mut self, errno: Errno, kit: &mut Kit<P>) {
+        // EPIPE: a FIN came before the reset, and what it promised is due.
+        if self.stage == Stage::Open && errno != Errno::EPIPE && !self.fin_seen {
+            self.release(kit);
+            self.stage = Stage::Done(Ending::Reset);
+        }
+    }
+
+    /// Whether bytes wait for a sink that takes nothing.
+    pub fn blocked(&self) -> bool {
+        !self.writable && self.pending_bytes() > 0
+    }
+
     /// The sink may have room.
     pub fn sink_ready(&mut self) {
         self.writable = true;

@@ -86,6 +86,14 @@ impl Stream {
         address.as_socket().ok_or(Errno::EAFNOSUPPORT)
     }
 
+    /// Bytes that were sent and are not acknowledged yet, and those that wait to be sent.
+    pub fn unacknowledged_bytes(&self) -> usize {
+        let mut count: libc::c_int = 0;
+        // SAFETY: TIOCOUTQ (SIOCOUTQ on sockets) writes one int through the pointer, which is valid for it.
+        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+        if result < 0 { 0 } else { usize::try_from(count).unwrap_or(0) }
+    }
+
     /// Small writes leave at once from here on.
     pub fn set_nodelay(&self) {
         let _ = SockRef::from(&self.0).set_tcp_nodelay(true);

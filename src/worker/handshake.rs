@@ -245,15 +245,15 @@ impl Core {
 
     /// A phase that has a time limit of its own begins.
     fn enter(&mut self, slot: &mut Slot, limit: Duration, waits_for: Waits) {
-        let Phase::Handshake(handshake) = &mut slot.phase else { return };
+        let (Phase::Handshake(handshake), Some(client)) = (&mut slot.phase, &slot.client) else { return };
         if slot.times.handshake_ms.is_none() {
             slot.times.handshake_ms = Some(since(handshake.accepted, self.now));
         }
         handshake.phase_began = self.now;
         handshake.deadline = self.now + limit;
         handshake.waits_for = waits_for;
-        // A FIN that was read together with the request has had no event of its own.
-        if handshake.edges.fin && !handshake.edges.readable && handshake.session.pending().is_empty() {
+        // A FIN that came before this phase has had its event.
+        if handshake.edges.fin && handshake.session.pending().is_empty() && !client.has_bytes() {
             handshake.left_at.get_or_insert(self.now + limits::LEFT_GRACE);
         }
     }
@@ -304,7 +304,7 @@ impl Core {
         if let Some(client) = &slot.client {
             client.shut_down_writing();
         }
-        self.linger(key, slot, Side::Client, failure.reason())
+        self.linger(key, slot, Side::Client, failure.reason(), limits::LINGER)
     }
 
     /// The handshake's memory goes, the relay begins with what its edges promised.

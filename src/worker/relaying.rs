@@ -33,18 +33,19 @@ impl Core {
         } else if edge.readable {
             reader.source_ready();
         }
-        let over = reader.stage() != Stage::Open;
+        let unread = reader.stage() != Stage::Open || reader.blocked();
         if edge.writable {
             relay.to_side(side).sink_ready();
         }
-        if edge.failed && over {
-            // Nobody reads from this socket any more: its failure would go unnoticed.
+        if edge.failed && unread {
+            // Nobody reads from this socket, or not for long: its failure would go unnoticed.
             let socket = match side {
                 Side::Client => client,
                 Side::Target => upstream,
             };
             if let Some(errno) = socket.as_ref().and_then(|socket| socket.take_error()) {
                 relay.to_side(side).sink_failed(errno, &mut self.kit);
+                relay.from_side(side).source_failed(errno, &mut self.kit);
             }
         }
         self.drive(key, slot)
@@ -114,16 +115,25 @@ impl Core {
                     Side::Client => slot.client = None,
                     Side::Target => slot.upstream = None,
                 }
-                self.linger(key, slot, gone.opposite(), reason_of(gone))
+                self.linger(key, slot, gone.opposite(), reason_of(gone), self.config.timeouts.half_close)
             }
         }
     }
 
     /// Gives one side, which has had its FIN, a moment to take what it is owed: closing at once would turn what
     /// it still sends into a RST, and that would take its bytes away.
-    pub(super) fn linger(&mut self, key: Key, slot: &mut Slot, side: Side, reason: Reason) -> Fate {
+    /// `patience` bounds how long a slow reader may take to acknowledge them.
+    pub(super) fn linger(
+        &mut self,
+        key: Key,
+        slot: &mut Slot,
+        side: Side,
+        reason: Reason,
+        patience: Duration,
+    ) -> Fate {
         let until = self.now + limits::LINGER;
-        slot.phase = Phase::Linger(Linger { side, reason, until });
+        let last = self.now + patience.max(limits::LINGER);
+        slot.phase = Phase::Linger(Linger { side, reason, until, last });
         self.arm(key, until);
         self.linger_event(key, slot)
     }
@@ -143,7 +153,13 @@ impl Core {
     }
 
     pub(super) fn linger_timer(&mut self, key: Key, slot: &mut Slot) -> Fate {
-        let Phase::Linger(linger) = slot.phase else { return Fate::Keep };
+        let Phase::Linger(mut linger) = slot.phase else { return Fate::Keep };
+        let owed = slot.socket(linger.side).is_some_and(|socket| socket.unacknowledged_bytes() > 0);
+        if self.now >= linger.until && owed && self.now < linger.last {
+            // A reset would take from a slow reader what a FIN has promised.
+            linger.until = self.now + limits::LINGER;
+            slot.phase = Phase::Linger(linger);
+        }
         if self.now < linger.until {
             self.arm(key, linger.until);
             return Fate::Keep;

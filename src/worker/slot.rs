@@ -96,6 +96,8 @@ pub(super) struct Linger {
     pub(super) side: Side,
     pub(super) reason: Reason,
     pub(super) until: Instant,
+    /// When even bytes that are not acknowledged are given up.
+    pub(super) last: Instant,
 }
 
 /// What became of a connection.

@@ -10,7 +10,7 @@ use crate::support::wait::{self, PATIENCE};
 use crate::support::{Engine, Relay, socket_table};
 
 ways!(auto: a_reset_becomes_a_clean_end, a_reset_in_a_full_stream_becomes_a_clean_end);
-ways!(auto: a_reset_takes_bytes_that_a_fin_had_promised);
+ways!(auto: a_reset_takes_bytes_that_a_fin_had_promised, a_reset_behind_a_full_sink_goes_unnoticed);
 ways!(a_write_to_a_reset_peer_kills_the_server);
 
 /// The reason of a session that the sender of `way` has reset.
@@ -43,6 +43,18 @@ fn a_reset_becomes_a_clean_end(engine: Engine, way: Way) {
     reset(from);
     assert_eq!(Keyed::new(0).receive_to_end(&to), End::Reset, "after a half-close");
     assert_eq!(stand.record(name).reason, reason(way));
+}
+
+/// HAZARDS 31: the other side takes nothing, so nobody reads from the side that is reset.
+fn a_reset_behind_a_full_sink_goes_unnoticed(engine: Engine, way: Way) {
+    let stand = Stand::narrow(Relay::builder().engine(engine));
+    let pair = stand.open();
+    let name = pair.name();
+    let (from, to) = pair.into_ends(way);
+    Keyed::new(5).send_what_fits(&from, 16 * MIB);
+    reset(from);
+    assert_eq!(stand.record(name).reason, reason(way));
+    assert_eq!(Keyed::new(5).receive_to_end(&to), End::Reset);
 }
 
 /// A stream that is cut in the middle must not look whole to a reader that was slow.

@@ -66,7 +66,7 @@ impl Acceptance {
     }
 
     /// The next listener with a promise, each in its turn.
-    fn next_ready(&mut self) -> Option<usize> {
+    pub(super) fn next_ready(&mut self) -> Option<usize> {
         let count = self.listeners.len();
         let at = (0..count).map(|step| (self.turn + step) % count).find(|&at| self.listeners[at].1)?;
         self.turn = at + 1;

@@ -9,11 +9,10 @@ use crate::session::Command;
 use crate::sys::stream::Stream;
 use std::net::{TcpListener, TcpStream};
 
-/// A worker without listeners, with one connection that was just accepted, and the client's end of it.
-fn worker() -> (Worker, Key, TcpStream) {
-    let prepared = prepare().expect("a poll");
+/// What a worker without listeners is given.
+fn setup() -> Setup {
     let rules = Rules { methods: vec![AuthMethod::Password], guard: Guard::default() };
-    let mut setup = Setup {
+    Setup {
         number: 0,
         listeners: Vec::new(),
         config: Arc::new(Config::default()),
@@ -26,7 +25,13 @@ fn worker() -> (Worker, Key, TcpStream) {
         records: None,
         boot: 0,
         starting: None,
-    };
+    }
+}
+
+/// A worker without listeners, with one connection that was just accepted, and the client's end of it.
+fn worker() -> (Worker, Key, TcpStream) {
+    let prepared = prepare().expect("a poll");
+    let mut setup = setup();
     let mut worker = Worker::new(&prepared.poll, prepared.mailbox(), &mut setup, 0).expect("a worker");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let client = TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection");
@@ -56,4 +61,19 @@ fn a_login_known_by_the_time_it_is_tried_again_keeps_the_deadline_for_its_reques
     assert!(handshake.session.wants_bytes() && handshake.session.facts().identity.is_some());
     let next = core.wheel.next().map(|since_start| core.start + since_start);
     assert!(next.is_some_and(|next| deadline <= next), "{next:?}, {deadline:?}");
+}
+
+/// A flood of one address must not shut the others out.
+#[test]
+fn ready_listeners_take_turns() {
+    let options =
+        crate::sys::listener::Options { backlog: 1, only_v6: true, liveness: liveness(&Config::default()) };
+    let open =
+        || Arc::new(Listener::open("127.0.0.1:0".parse().expect("an address"), &options).expect("a port"));
+    let prepared = prepare().expect("a poll");
+    let mut setup = setup();
+    setup.listeners = vec![open(), open(), open()];
+    let mut acceptance = Acceptance::register(prepared.poll.registry(), &mut setup).expect("three listeners");
+    let turns: Vec<_> = (0..6).map(|_| acceptance.next_ready()).collect();
+    assert_eq!(turns, [0, 1, 2, 0, 1, 2].map(Some));
 }

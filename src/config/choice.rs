@@ -60,19 +60,19 @@ impl Choice for AuthMethod {
     const ALL: &'static [(&'static str, Self)] = &[("none", Self::None), ("password", Self::Password)];
 }
 
-/// Which address family is dialled when a name has both.
+/// Which address families are asked for, and which is dialled first when a name has both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Prefer {
-    /// Both, interleaved and staggered (RFC 8305).
+    /// Both, alternating from IPv6 and staggered (RFC 8305 sections 4 and 5).
     #[default]
     HappyEyeballs,
-    /// IPv4 addresses first, then IPv6.
+    /// Both, every IPv4 address before the first IPv6 one.
     Ipv4,
-    /// IPv6 addresses first, then IPv4.
+    /// Both, every IPv6 address before the first IPv4 one.
     Ipv6,
-    /// IPv4 addresses only.
+    /// Only A is asked.
     Ipv4Only,
-    /// IPv6 addresses only.
+    /// Only AAAA is asked.
     Ipv6Only,
 }
 

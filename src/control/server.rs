@@ -4,7 +4,7 @@ use super::acceptor::Acceptor;
 use super::descriptors;
 use super::writer::Writer;
 use crate::auth::{Users, UsersError, Verifier};
-use crate::config::{AuthMethod, Config, Prefer, RelayMode, Steer};
+use crate::config::{AuthMethod, Config, RelayMode, Steer};
 use crate::dns::{self, Hosts, ResolvConf};
 use crate::limits;
 use crate::observe::{Counters, Latencies, Totals};
@@ -290,13 +290,7 @@ fn dns_settings(config: &Config) -> dns::Settings {
         try_timeout: system.timeout,
         attempts: system.attempts,
         cache_entries: (config.dns.cache_entries / config.server.workers.max(1)).max(1),
-        prefer: match config.dns.prefer {
-            Prefer::HappyEyeballs => dns::Prefer::HappyEyeballs,
-            Prefer::Ipv4 => dns::Prefer::Ipv4,
-            Prefer::Ipv6 => dns::Prefer::Ipv6,
-            Prefer::Ipv4Only => dns::Prefer::Ipv4Only,
-            Prefer::Ipv6Only => dns::Prefer::Ipv6Only,
-        },
+        prefer: config.dns.prefer,
         hosts,
     }
 }

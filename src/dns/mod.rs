@@ -27,6 +27,7 @@ mod sort;
 #[cfg(test)]
 mod tests;
 
+pub use crate::config::Prefer;
 pub use hosts::Hosts;
 pub use resolv_conf::ResolvConf;
 pub use resolver::Resolver;
@@ -63,22 +64,6 @@ impl Default for Settings {
             hosts: Hosts::empty(),
         }
     }
-}
-
-/// Which address families are asked for, and in which order their addresses are dialled.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
-pub enum Prefer {
-    /// Both, alternating from IPv6 (RFC 8305 section 4).
-    #[default]
-    HappyEyeballs,
-    /// Both, every IPv4 address before the first IPv6 one.
-    Ipv4,
-    /// Both, every IPv6 address before the first IPv4 one.
-    Ipv6,
-    /// Only A is asked.
-    Ipv4Only,
-    /// Only AAAA is asked.
-    Ipv6Only,
 }
 
 impl Prefer {

@@ -141,12 +141,9 @@ impl Core {
                 slot.facts = session.into_facts();
             }
             Phase::Relay(relay) => {
-                slot.bytes_up = relay.up.bytes();
-                slot.bytes_down = relay.down.bytes();
-                slot.spliced = relay.engine() == Engine::Splice;
                 let cut =
                     [(Side::Client, relay.down.pending_bytes()), (Side::Target, relay.up.pending_bytes())];
-                relay.release(&mut self.kit);
+                slot.settle(&mut self.kit);
                 self.note_pipes();
                 // A FIN would tell this side that it has everything.
                 for (side, _) in cut.into_iter().filter(|(_, pending_bytes)| *pending_bytes > 0) {

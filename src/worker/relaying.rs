@@ -105,12 +105,7 @@ impl Core {
                 Fate::Close(reason_of(failed))
             }
             Finish::Linger { gone } => {
-                if let Phase::Relay(relay) = &mut slot.phase {
-                    slot.bytes_up = relay.up.bytes();
-                    slot.bytes_down = relay.down.bytes();
-                    slot.spliced = relay.engine() == Engine::Splice;
-                    relay.release(&mut self.kit);
-                }
+                slot.settle(&mut self.kit);
                 match gone {
                     Side::Client => slot.client = None,
                     Side::Target => slot.upstream = None,

@@ -3,8 +3,9 @@
 use super::dial::Dial;
 use crate::limits;
 use crate::proto::userpass::Credentials;
-use crate::relay::{Relay, Side};
+use crate::relay::{Engine, Kit, Relay, Side};
 use crate::session::{Facts, Reason, Session};
+use crate::sys::pipe::Pipe;
 use crate::sys::stream::Stream;
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -157,6 +158,16 @@ impl Slot {
             bytes_up: 0,
             bytes_down: 0,
             spliced: false,
+        }
+    }
+
+    /// Keeps what an ending relay counted and gives back what it was lent.
+    pub(super) fn settle(&mut self, kit: &mut Kit<Pipe>) {
+        if let Phase::Relay(relay) = &mut self.phase {
+            self.bytes_up = relay.up.bytes();
+            self.bytes_down = relay.down.bytes();
+            self.spliced = relay.engine() == Engine::Splice;
+            relay.release(kit);
         }
     }
 

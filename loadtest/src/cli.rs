@@ -1,6 +1,7 @@
 //! The command line, and what it forbids: anything that is not on this machine.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -76,6 +77,9 @@ pub(crate) struct Common {
     /// Seconds in which nothing moves before the run is given up.
     #[arg(long, default_value = "10", value_parser = seconds)]
     pub(crate) patience: Duration,
+    /// Write each latency distribution to PREFIX.handshake.hgrm and so on, in microseconds.
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) hgrm: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -16,7 +16,8 @@
 //!
 //! `--direct` in place of `--server` gives the floor: the same load with no server between. A server
 //! that refuses, lies, hangs or dies ends the run with the reason on standard error and exit code 1.
-//! Only loopback addresses are accepted.
+//! Only loopback addresses are accepted. `--hgrm PREFIX` also leaves the whole distribution of each latency, in
+//! the percentile form of HdrHistogram, for its plotter.
 //!
 //! `loadtest/measure.sh` runs all of it against a release build and prints each figure beside its bar:
 //! system calls per session, memory and descriptors of an idle session, CPU per gigabyte with splice and
@@ -26,6 +27,7 @@ mod cli;
 mod fault;
 mod fleet;
 mod handshake;
+mod hgrm;
 mod meter;
 mod origin;
 mod payload;
@@ -159,6 +161,9 @@ fn report<S: Default>(
         ..record
     };
     say(&serde_json::to_string(&record)?)?;
+    if let Some(prefix) = &common.hgrm {
+        record.save_distributions(prefix)?;
+    }
     Ok(ended?)
 }
 

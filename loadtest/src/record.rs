@@ -1,17 +1,21 @@
 //! The one line of JSON that a run leaves on standard output. Names are unique across the record, so
 //! that a shell script can take a figure without a JSON parser; units stand last in each name.
 
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
+use crate::hgrm;
 use crate::meter::Cost;
 
 /// Three significant digits up to two minutes, in nanoseconds.
 const LONGEST_NS: u64 = 120_000_000_000;
 
-/// Durations of one kind.
+/// Durations of one kind; in the record it stands as its percentiles.
+#[derive(Clone)]
 pub(crate) struct Latency(Histogram<u64>);
 
 impl Latency {
@@ -23,10 +27,14 @@ impl Latency {
         self.0.saturating_record(u64::try_from(duration.as_nanos()).unwrap_or(LONGEST_NS));
     }
 
-    /// `None` when nothing was recorded.
-    pub(crate) fn summary(&self) -> Option<Percentiles> {
+    /// A copy for the record; `None` when nothing was recorded.
+    pub(crate) fn taken(&self) -> Option<Self> {
+        (!self.0.is_empty()).then(|| self.clone())
+    }
+
+    fn percentiles(&self) -> Percentiles {
         let at = |quantile| self.0.value_at_quantile(quantile) as f64 / 1e3;
-        (!self.0.is_empty()).then(|| Percentiles {
+        Percentiles {
             count: self.0.len(),
             mean_us: self.0.mean() / 1e3,
             p50_us: at(0.5),
@@ -34,13 +42,19 @@ impl Latency {
             p99_us: at(0.99),
             p99_9_us: at(0.999),
             max_us: self.0.max() as f64 / 1e3,
-        })
+        }
+    }
+}
+
+impl Serialize for Latency {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.percentiles().serialize(serializer)
     }
 }
 
 /// A distribution in microseconds.
 #[derive(Serialize)]
-pub(crate) struct Percentiles {
+struct Percentiles {
     count: u64,
     mean_us: f64,
     p50_us: f64,
@@ -90,18 +104,30 @@ pub(crate) struct Record {
     pub(crate) fds_per_session: Option<f64>,
     /// From `connect` to the success reply.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) handshake: Option<Percentiles>,
+    pub(crate) handshake: Option<Latency>,
     /// From `connect` to the last byte of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) session: Option<Percentiles>,
+    pub(crate) session: Option<Latency>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) round_trip: Option<Percentiles>,
+    pub(crate) round_trip: Option<Latency>,
 }
 
 impl Record {
     /// The server's CPU seconds, where they were measured.
     fn cpu_seconds(&self) -> Option<f64> {
         self.cost.server.as_ref().map(|server| server.server_cpu_seconds)
+    }
+
+    /// Writes each distribution to `PREFIX.NAME.hgrm`.
+    pub(crate) fn save_distributions(&self, prefix: &Path) -> io::Result<()> {
+        let named =
+            [("handshake", &self.handshake), ("session", &self.session), ("round-trip", &self.round_trip)];
+        for (name, latency) in named {
+            if let Some(Latency(histogram)) = latency {
+                hgrm::save(prefix, name, histogram)?;
+            }
+        }
+        Ok(())
     }
 
     /// Adds sessions, their rate and their cost.

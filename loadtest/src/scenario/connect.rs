@@ -84,8 +84,8 @@ impl Connect {
         let mut record = Record {
             connections: self.in_flight,
             cost: self.meter.cost(),
-            handshake: self.handshakes.summary(),
-            session: self.sessions.summary(),
+            handshake: self.handshakes.taken(),
+            session: self.sessions.taken(),
             ..Record::default()
         }
         .with_sessions(self.done);

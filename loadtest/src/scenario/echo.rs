@@ -60,7 +60,7 @@ impl Echo {
         Record {
             connections: self.connections,
             cost: self.meter.cost(),
-            round_trip: self.round_trips.summary(),
+            round_trip: self.round_trips.taken(),
             ..Record::default()
         }
         .with_round_trips(self.rounds)

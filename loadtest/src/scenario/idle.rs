@@ -81,7 +81,7 @@ impl Idle {
         let mut record = Record {
             connections: self.connections,
             cost: self.meter.cost(),
-            handshake: self.handshakes.summary(),
+            handshake: self.handshakes.taken(),
             ..Record::default()
         }
         .with_held(self.open);

@@ -1,4 +1,4 @@
-//! The command line, and what it forbids: anything that is not on this machine.
+//! The command line: what was typed, checked word by word. Whether an address may be used is for `scope`.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -16,6 +16,9 @@ use crate::scenario::stream::Direction;
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
+    /// Allow servers and targets on other hosts than this one.
+    #[arg(long, global = true)]
+    pub(crate) i_own_this_host: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -32,10 +35,24 @@ pub(crate) enum Command {
     Idle(IdleArgs),
 }
 
+impl Command {
+    /// Every address that the command would call or listen on.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        let common = match self {
+            Self::Origin(args) => return vec![SocketAddr::new(args.address, 0)],
+            Self::Connect(args) => &args.common,
+            Self::Stream(args) => &args.common,
+            Self::Echo(args) => &args.common,
+            Self::Idle(args) => &args.common,
+        };
+        common.server.into_iter().chain([common.target]).collect()
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct OriginArgs {
-    /// Loopback address to listen on.
-    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_parser = loopback_ip)]
+    /// Address of this machine to listen on.
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub(crate) address: IpAddr,
     /// CPU to run on.
     #[arg(long)]
@@ -51,14 +68,14 @@ pub(crate) struct OriginArgs {
 /// What every scenario needs to know.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
-    /// The SOCKS5 server, on loopback.
-    #[arg(long, value_parser = loopback, required_unless_present = "direct", conflicts_with = "direct")]
+    /// The SOCKS5 server, on this machine.
+    #[arg(long, required_unless_present = "direct", conflicts_with = "direct")]
     pub(crate) server: Option<SocketAddr>,
     /// Call the target with no server between.
     #[arg(long)]
     pub(crate) direct: bool,
-    /// The origin's port for this scenario, on loopback.
-    #[arg(long, value_parser = loopback)]
+    /// The origin's port for this scenario, on this machine.
+    #[arg(long)]
     pub(crate) target: SocketAddr,
     /// User name: switches to method password.
     #[arg(long, value_parser = short_text, requires = "password")]
@@ -164,18 +181,7 @@ pub(crate) fn extent(count: Option<u64>, seconds: Option<Duration>, default: u64
     seconds.map_or(Extent::Count(count.unwrap_or(default)), Extent::Time)
 }
 
-/// Load is only ever put on this machine.
-fn loopback(text: &str) -> Result<SocketAddr, String> {
-    let address: SocketAddr = text.parse().map_err(|_| "expected ADDRESS:PORT".to_owned())?;
-    loopback_ip(&address.ip().to_string()).map(|_| address)
-}
-
-fn loopback_ip(text: &str) -> Result<IpAddr, String> {
-    let ip: IpAddr = text.parse().map_err(|_| "expected an IP address".to_owned())?;
-    if ip.is_loopback() { Ok(ip) } else { Err("only loopback addresses are accepted".to_owned()) }
-}
-
-/// RFC 1929 section 2: 1 to 255 bytes.
+/// RFC 1928 section 5 and RFC 1929 section 2: 1 to 255 bytes.
 fn short_text(text: &str) -> Result<String, String> {
     if (1..=255).contains(&text.len()) { Ok(text.to_owned()) } else { Err("1 to 255 bytes".to_owned()) }
 }
@@ -196,11 +202,24 @@ mod tests {
     }
 
     #[test]
-    fn only_this_machine() {
-        assert!(loopback("127.9.9.9:80").is_ok());
-        assert!(loopback("[::1]:80").is_ok());
-        for elsewhere in ["192.0.2.1:80", "0.0.0.0:80", "[::ffff:127.0.0.1]:80", "localhost:80"] {
-            assert!(loopback(elsewhere).is_err(), "{elsewhere}");
+    fn every_address_is_shown_to_the_scope() {
+        let addresses = |words: &str| {
+            let parsed = Cli::try_parse_from(words.split(' ')).expect("a command line");
+            parsed.command.addresses().iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(addresses("outflow-load origin --address 192.0.2.1"), ["192.0.2.1:0"]);
+        let ends = "--server 192.0.2.1:1 --target 192.0.2.2:2";
+        for scenario in ["connect", "stream up", "echo", "idle"] {
+            let words = format!("outflow-load {scenario} {ends}");
+            assert_eq!(addresses(&words), ["192.0.2.1:1", "192.0.2.2:2"], "{scenario}");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_a_positive_number() {
+        assert_eq!(rate("0.5"), Ok(0.5));
+        for wrong in ["0", "-1", "NaN", "inf", "2e6", "x"] {
+            assert!(rate(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -16,7 +16,7 @@
 //!
 //! `--direct` in place of `--server` gives the floor: the same load with no server between. A server
 //! that refuses, lies, hangs or dies ends the run with the reason on standard error and exit code 1.
-//! Only loopback addresses are accepted. `--hgrm PREFIX` also leaves the whole distribution of each latency, in
+//! Load goes to addresses of this machine alone, unless `--i-own-this-host` says otherwise. `--hgrm PREFIX` also leaves the whole distribution of each latency, in
 //! the percentile form of HdrHistogram, for its plotter.
 //!
 //! `loadtest/measure.sh` runs all of it against a release build and prints each figure beside its bar:
@@ -40,6 +40,7 @@ use std::error::Error;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+mod scope;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -61,10 +62,12 @@ use crate::scenario::idle::Idle;
 use crate::scenario::stream::{Stream, Window};
 
 fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    let cli = Cli::parse();
+    match check_scope(&cli).and_then(|()| run(cli.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("outflow-load: {error}");
+use crate::scope::Scope;
             ExitCode::FAILURE
         }
     }
@@ -76,6 +79,11 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
         Command::Origin(args) => serve_origin(&args),
         Command::Connect(args) => connect(&args),
         Command::Stream(args) => stream(&args),
+fn check_scope(cli: &Cli) -> Result<(), Box<dyn Error>> {
+    let scope = Scope::new(cli.i_own_this_host)?;
+    Ok(cli.command.addresses().into_iter().try_for_each(|address| scope.check(address))?)
+}
+
         Command::Echo(args) => echo(&args),
         Command::Idle(args) => idle(&args),
     }

@@ -77,6 +77,9 @@ pub(crate) struct Common {
     /// The origin's port for this scenario, on this machine.
     #[arg(long)]
     pub(crate) target: SocketAddr,
+    /// Ask the server for this name instead of the target's address (ATYP 3; the port is the target's).
+    #[arg(long, value_name = "NAME", value_parser = short_text, conflicts_with = "direct")]
+    pub(crate) target_name: Option<String>,
     /// User name: switches to method password.
     #[arg(long, value_parser = short_text, requires = "password")]
     pub(crate) user: Option<String>,

@@ -22,11 +22,12 @@ pub(crate) struct Messages {
 }
 
 impl Messages {
-    /// Encodes a CONNECT to `target`, with method password when `credentials` are given.
+    /// Encodes a CONNECT to `target`, by `name` (ATYP 3) where one is given, with method password when
+    /// `credentials` are given.
     ///
-    /// Both parts of `credentials` are 1 to 255 bytes long (RFC 1929 section 2); the command line has
-    /// checked that.
-    pub(crate) fn connect(target: SocketAddr, credentials: Option<(&str, &str)>) -> Self {
+    /// The name and both parts of `credentials` are 1 to 255 bytes long (RFC 1928 section 5, RFC 1929
+    /// section 2); the command line has checked that.
+    pub(crate) fn connect(target: SocketAddr, name: Option<&str>, credentials: Option<(&str, &str)>) -> Self {
         let password = credentials.map(|(user, secret)| {
             let mut message = vec![PASSWORD_VERSION, user.len() as u8];
             message.extend_from_slice(user.as_bytes());
@@ -36,8 +37,12 @@ impl Messages {
         });
         let method = if password.is_some() { 2 } else { 0 };
         let mut request = vec![VERSION, 1, 0];
-        match target {
-            SocketAddr::V4(v4) => {
+        match (name, target) {
+            (Some(name), _) => {
+                request.extend_from_slice(&[3, name.len() as u8]);
+                request.extend_from_slice(name.as_bytes());
+            }
+            (None, SocketAddr::V4(v4)) => {
                 request.push(1);
                 request.extend_from_slice(&v4.ip().octets());
             }
@@ -250,6 +255,15 @@ mod tests {
         assert!(outcome.is_ok());
         assert_eq!(sent[..8], [5, 1, 2, 1, 1, b'u', 2, b'p']);
         assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn a_name_stands_for_the_address() {
+        let target = "127.0.0.1:258".parse().expect("an address");
+        let messages = Messages::connect(target, Some("a.b"), None);
+        assert_eq!(messages.request, [5, 1, 0, 3, 3, b'a', b'.', b'b', 1, 2]);
+        let longest = Messages::connect(target, Some(&"n".repeat(255)), None).request;
+        assert_eq!((longest[4], longest.len()), (255, 4 + 1 + 255 + 2));
     }
 
     #[test]

@@ -14,7 +14,11 @@
 //! outflow-load idle --server 127.0.0.1:1080 --target ECHO --connections 8000 --touch 1024 --pid PID
 //! ```
 //!
-//! `--direct` in place of `--server` gives the floor: the same load with no server between. A server
+//! `connect` is a closed loop: each of the sessions in flight begins when one has ended. With `--rate` it is an
+//! open loop: sessions start when they are due, and latency counts from then, so that a server which stalls is
+//! charged with everybody who would have come meanwhile (coordinated omission corrected).
+//!
+//! `--target-name` asks the server for a name in place of the target's address. `--direct` in place of `--server` gives the floor: the same load with no server between. A server
 //! that refuses, lies, hangs or dies ends the run with the reason on standard error and exit code 1.
 //! Load goes to addresses of this machine alone, unless `--i-own-this-host` says otherwise. `--hgrm PREFIX` also leaves the whole distribution of each latency, in
 //! the percentile form of HdrHistogram, for its plotter.
@@ -143,7 +147,7 @@ fn fleet<S: Default>(common: &Common, max_errors: u64) -> Result<Fleet<S>, Box<d
     let route = Route {
         server: common.server,
         target: common.target,
-        messages: Messages::connect(common.target, credentials),
+        messages: Messages::connect(common.target, common.target_name.as_deref(), credentials),
         sources: common.sources,
         patience: common.patience,
         max_errors,
@@ -166,6 +170,7 @@ fn report<S: Default>(
         target: common.target.to_string(),
         errors: fleet.losses.count,
         first_error: first.map(ToString::to_string),
+        target_name: common.target_name.clone(),
         ..record
     };
     say(&serde_json::to_string(&record)?)?;

@@ -71,6 +71,9 @@ pub(crate) struct Record {
     /// The server's address, or `none` for a direct run.
     pub(crate) server: String,
     pub(crate) target: String,
+    /// The name that stood for the target's address in the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) target_name: Option<String>,
     /// Sessions in flight, flows or connections held.
     pub(crate) connections: u64,
     pub(crate) errors: u64,

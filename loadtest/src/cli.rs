@@ -112,9 +112,13 @@ pub(crate) struct ConnectArgs {
     /// Seconds to go on for, instead of a count.
     #[arg(long, value_parser = seconds)]
     pub(crate) seconds: Option<Duration>,
-    /// Sessions in flight.
+    /// Sessions in flight; with --rate, the most of them.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) in_flight: u64,
+    /// Start so many sessions a second, whatever becomes of them (open loop); latency then counts from when
+    /// a session was due.
+    #[arg(long, value_parser = rate)]
+    pub(crate) rate: Option<f64>,
     /// Bytes of the answer.
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) size: u32,
@@ -187,6 +191,12 @@ pub(crate) fn extent(count: Option<u64>, seconds: Option<Duration>, default: u64
 /// RFC 1928 section 5 and RFC 1929 section 2: 1 to 255 bytes.
 fn short_text(text: &str) -> Result<String, String> {
     if (1..=255).contains(&text.len()) { Ok(text.to_owned()) } else { Err("1 to 255 bytes".to_owned()) }
+}
+
+/// Anything beyond a million a second is a slip.
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
+    if rate > 0.0 && rate <= 1e6 { Ok(rate) } else { Err("above 0, at most 1000000".to_owned()) }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -15,13 +15,15 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::fault::{Fault, Phase};
 use crate::handshake::{Handshake, Messages};
+use crate::pacer::Alarm;
 
 /// Events taken per turn of the loop.
 const EVENTS_PER_TURN: usize = 1024;
 /// The loop looks at its deadlines at least this often.
 const LONGEST_SLEEP: Duration = Duration::from_millis(50);
-/// The token of the waker; no slot reaches it.
+/// The tokens of the waker and of the alarm; no slot reaches them.
 const WAKE: Token = Token(usize::MAX);
+const ALARM: Token = Token(usize::MAX - 1);
 
 /// Where the sessions of a run go and how they introduce themselves.
 pub(crate) struct Route {
@@ -67,7 +69,7 @@ pub(crate) enum Next {
 /// One connection with what the scenario keeps for it.
 pub(crate) struct Link<S> {
     pub(crate) stream: TcpStream,
-    /// When its `connect` was called.
+    /// From when its latency counts: its `connect` was called or, in an open loop, was due.
     pub(crate) since: Instant,
     pub(crate) state: S,
     stage: Stage,
@@ -86,9 +88,13 @@ pub(crate) trait Scenario {
     /// Kept per connection.
     type State: Default;
 
-    /// Whether to open another connection now; called until it says no. A `true` is always followed by
-    /// an attempt, which ends in `opened`, `closed` or a fault.
-    fn wants_another(&mut self, now: Instant) -> bool;
+    /// Whether to open another connection now, and from when its latency counts; called until it says no.
+    /// A `Some` is always followed by an attempt, which ends in `opened`, `closed` or a fault.
+    fn wants_another(&mut self, now: Instant) -> Option<Instant>;
+    /// When to ask `wants_another` again at the latest; without a moment, after the next events.
+    fn next_start(&self) -> Option<Instant> {
+        None
+    }
     /// The success reply is in.
     fn opened(&mut self, link: &mut Link<Self::State>) -> Result<Next, Fault>;
     /// The socket is ready, or `Again` was asked for.
@@ -121,6 +127,7 @@ pub(crate) struct Fleet<S> {
     links: Vec<Option<Link<S>>>,
     free: Vec<usize>,
     again: Vec<usize>,
+    alarm: Alarm,
     dialled: u32,
     moved_at: Instant,
     pub(crate) losses: Losses,
@@ -128,9 +135,11 @@ pub(crate) struct Fleet<S> {
 
 impl<S: Default> Fleet<S> {
     pub(crate) fn new(route: Route) -> io::Result<Self> {
+        let poll = Poll::new()?;
         Ok(Self {
             route,
-            poll: Poll::new()?,
+            alarm: Alarm::new(poll.registry(), ALARM)?,
+            poll,
             links: Vec::new(),
             free: Vec::new(),
             again: Vec::new(),
@@ -151,9 +160,6 @@ impl<S: Default> Fleet<S> {
         self.moved_at = Instant::now();
         loop {
             let now = Instant::now();
-            while scenario.wants_another(now) {
-                self.open(scenario)?;
-            }
             match scenario.turn(now)? {
                 Turn::Stop => return Ok(()),
                 Turn::Rouse => {
@@ -161,19 +167,27 @@ impl<S: Default> Fleet<S> {
                 }
                 Turn::Continue => {}
             }
+            while let Some(since) = scenario.wants_another(now) {
+                self.open(scenario, since)?;
+            }
+            if let Some(due) = scenario.next_start() {
+                self.alarm.set(due).map_err(Fault::Local)?;
+            }
             let sleep = if self.again.is_empty() { LONGEST_SLEEP } else { Duration::ZERO };
             match self.poll.poll(&mut events, Some(sleep)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 other => other.map_err(Fault::Local)?,
             }
-            if events.is_empty() && self.again.is_empty() {
+            let mut moved = !self.again.is_empty();
+            for event in events.iter().filter(|event| event.token() < ALARM) {
+                moved = true;
+                self.serve(scenario, event.token().0, Ready::of(event))?;
+            }
+            if !moved {
                 self.check_patience(now)?;
                 continue;
             }
             self.moved_at = now;
-            for event in events.iter().filter(|event| event.token() != WAKE) {
-                self.serve(scenario, event.token().0, Ready::of(event))?;
-            }
             for slot in std::mem::take(&mut self.again) {
                 self.serve(scenario, slot, Ready::ALL)?;
             }
@@ -198,8 +212,7 @@ impl<S: Default> Fleet<S> {
         self.route.patience = Duration::MAX;
     }
 
-    fn open<W: Scenario<State = S>>(&mut self, scenario: &mut W) -> Result<(), Fault> {
-        let since = Instant::now();
+    fn open<W: Scenario<State = S>>(&mut self, scenario: &mut W, since: Instant) -> Result<(), Fault> {
         let mut stream = match self.dial() {
             Ok(stream) => stream,
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {

@@ -46,7 +46,7 @@ impl Messages {
                 request.push(1);
                 request.extend_from_slice(&v4.ip().octets());
             }
-            SocketAddr::V6(v6) => {
+            (None, SocketAddr::V6(v6)) => {
                 request.push(4);
                 request.extend_from_slice(&v6.ip().octets());
             }
@@ -226,7 +226,7 @@ mod tests {
     }
 
     fn converse(answers: &[u8], credentials: Option<(&str, &str)>) -> (Result<(), Fault>, Vec<u8>, usize) {
-        let messages = Messages::connect("127.0.0.1:80".parse().expect("an address"), credentials);
+        let messages = Messages::connect("127.0.0.1:80".parse().expect("an address"), None, credentials);
         let mut script =
             Script { answers: answers.iter().copied().collect(), sent: Vec::new(), starved: false };
         let mut handshake = Handshake::new();

@@ -8,6 +8,7 @@
 //! ```text
 //! outflow-load origin --cpu 1 &          # prints: outflow-load origin ready: echo=127.0.0.1:40001 ...
 //! outflow-load connect --server 127.0.0.1:1080 --target PAGE --pid PID --cpu 1 --count 20000
+//! outflow-load connect --server 127.0.0.1:1080 --target PAGE --rate 5000 --seconds 10 --hgrm run
 //! outflow-load stream down --server 127.0.0.1:1080 --target SOURCE --flows 16 --pid PID
 //! outflow-load stream up --server 127.0.0.1:1080 --target SINK --flows 16 --pid PID
 //! outflow-load echo --server 127.0.0.1:1080 --target ECHO --connections 64 --size 128 --pid PID
@@ -34,17 +35,18 @@ mod handshake;
 mod hgrm;
 mod meter;
 mod origin;
+mod pacer;
 mod payload;
 mod procfs;
 mod record;
 mod scenario;
+mod scope;
 mod sys;
 
 use std::error::Error;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
-mod scope;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -60,10 +62,11 @@ use crate::fleet::{Fleet, Route};
 use crate::handshake::Messages;
 use crate::meter::Meter;
 use crate::record::Record;
-use crate::scenario::connect::Connect;
+use crate::scenario::connect::{Connect, Starts};
 use crate::scenario::echo::Echo;
 use crate::scenario::idle::Idle;
 use crate::scenario::stream::{Stream, Window};
+use crate::scope::Scope;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -71,10 +74,14 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("outflow-load: {error}");
-use crate::scope::Scope;
             ExitCode::FAILURE
         }
     }
+}
+
+fn check_scope(cli: &Cli) -> Result<(), Box<dyn Error>> {
+    let scope = Scope::new(cli.i_own_this_host)?;
+    Ok(cli.command.addresses().into_iter().try_for_each(|address| scope.check(address))?)
 }
 
 fn run(command: Command) -> Result<(), Box<dyn Error>> {
@@ -83,11 +90,6 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
         Command::Origin(args) => serve_origin(&args),
         Command::Connect(args) => connect(&args),
         Command::Stream(args) => stream(&args),
-fn check_scope(cli: &Cli) -> Result<(), Box<dyn Error>> {
-    let scope = Scope::new(cli.i_own_this_host)?;
-    Ok(cli.command.addresses().into_iter().try_for_each(|address| scope.check(address))?)
-}
-
         Command::Echo(args) => echo(&args),
         Command::Idle(args) => idle(&args),
     }
@@ -102,8 +104,8 @@ fn serve_origin(args: &OriginArgs) -> Result<(), Box<dyn Error>> {
 
 fn connect(args: &ConnectArgs) -> Result<(), Box<dyn Error>> {
     let extent = cli::extent(args.count, args.seconds, 1000);
-    let meter = Meter::new(args.common.pid);
-    let mut scenario = Connect::new(extent, args.in_flight, args.size as usize, meter);
+    let starts = Starts { extent, in_flight: args.in_flight, rate: args.rate };
+    let mut scenario = Connect::new(starts, args.size as usize, Meter::new(args.common.pid));
     let mut fleet = fleet(&args.common, args.max_errors)?;
     let ended = fleet.run(&mut scenario);
     report("connect", &args.common, &fleet, ended, scenario.record())
@@ -168,9 +170,9 @@ fn report<S: Default>(
         scenario,
         server: common.server.map_or("none".to_owned(), |server| server.to_string()),
         target: common.target.to_string(),
+        target_name: common.target_name.clone(),
         errors: fleet.losses.count,
         first_error: first.map(ToString::to_string),
-        target_name: common.target_name.clone(),
         ..record
     };
     say(&serde_json::to_string(&record)?)?;

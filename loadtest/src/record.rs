@@ -105,10 +105,19 @@ pub(crate) struct Record {
     pub(crate) rss_bytes_per_session: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fds_per_session: Option<f64>,
-    /// From `connect` to the success reply.
+    /// Open loop: sessions a second that were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rate: Option<f64>,
+    /// Open loop: sessions that started more than 1 ms after they were due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) late_starts: Option<u64>,
+    /// Open loop: from when a session was due to its `connect`; it is part of the two below.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) start_delay: Option<Latency>,
+    /// From `connect`, or from when that was due, to the success reply.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) handshake: Option<Latency>,
-    /// From `connect` to the last byte of the answer.
+    /// From the same moment to the last byte of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) session: Option<Latency>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,8 +132,12 @@ impl Record {
 
     /// Writes each distribution to `PREFIX.NAME.hgrm`.
     pub(crate) fn save_distributions(&self, prefix: &Path) -> io::Result<()> {
-        let named =
-            [("handshake", &self.handshake), ("session", &self.session), ("round-trip", &self.round_trip)];
+        let named = [
+            ("start-delay", &self.start_delay),
+            ("handshake", &self.handshake),
+            ("session", &self.session),
+            ("round-trip", &self.round_trip),
+        ];
         for (name, latency) in named {
             if let Some(Latency(histogram)) = latency {
                 hgrm::save(prefix, name, histogram)?;

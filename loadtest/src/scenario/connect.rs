@@ -1,5 +1,5 @@
-//! Whole sessions, one after the other in a closed loop: handshake, one request, one answer, close by
-//! the client.
+//! Whole sessions: handshake, one request, one answer, close by the client. In a closed loop each place
+//! takes its next session when the last has ended; in an open loop sessions start at a given rate.
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::fault::{Fault, Phase};
 use crate::fleet::{Link, Next, Ready, Scenario, Turn, data_fault};
 use crate::meter::Meter;
+use crate::pacer::Pacer;
 use crate::payload::Pattern;
 use crate::record::{Latency, Record};
 
@@ -25,10 +26,20 @@ pub(crate) enum Extent {
     Time(Duration),
 }
 
+/// How sessions start.
+pub(crate) struct Starts {
+    pub(crate) extent: Extent,
+    /// The most sessions at a time.
+    pub(crate) in_flight: u64,
+    /// Sessions a second; without it the loop is closed.
+    pub(crate) rate: Option<f64>,
+}
+
 /// The scenario and its tally.
 pub(crate) struct Connect {
     extent: Extent,
     in_flight: u64,
+    pacer: Option<Pacer>,
     answer_bytes: usize,
     meter: Meter,
     began: Option<Instant>,
@@ -38,6 +49,7 @@ pub(crate) struct Connect {
     request: Vec<u8>,
     pattern: Pattern,
     inbox: Vec<u8>,
+    start_delays: Latency,
     handshakes: Latency,
     sessions: Latency,
 }
@@ -47,10 +59,16 @@ pub(crate) struct Connect {
 pub(crate) struct Received(usize);
 
 impl Connect {
-    pub(crate) fn new(extent: Extent, in_flight: u64, answer_bytes: usize, meter: Meter) -> Self {
+    pub(crate) fn new(starts: Starts, answer_bytes: usize, meter: Meter) -> Self {
+        // Whoever was due within the time comes, however late; to leave them out would flatter the server.
+        let extent = match (starts.extent, starts.rate) {
+            (Extent::Time(limit), Some(rate)) => Extent::Count((limit.as_secs_f64() * rate).ceil() as u64),
+            (extent, _) => extent,
+        };
         Self {
             extent,
-            in_flight,
+            in_flight: starts.in_flight,
+            pacer: starts.rate.map(Pacer::new),
             answer_bytes,
             meter,
             began: None,
@@ -60,6 +78,7 @@ impl Connect {
             request: Vec::with_capacity(LONGEST_REQUEST),
             pattern: Pattern::new(READ_BYTES),
             inbox: vec![0; READ_BYTES],
+            start_delays: Latency::new(),
             handshakes: Latency::new(),
             sessions: Latency::new(),
         }
@@ -84,6 +103,9 @@ impl Connect {
         let mut record = Record {
             connections: self.in_flight,
             cost: self.meter.cost(),
+            rate: self.pacer.as_ref().map(Pacer::rate),
+            late_starts: self.pacer.as_ref().map(Pacer::late_starts),
+            start_delay: self.start_delays.taken(),
             handshake: self.handshakes.taken(),
             session: self.sessions.taken(),
             ..Record::default()
@@ -97,13 +119,29 @@ impl Connect {
 impl Scenario for Connect {
     type State = Received;
 
-    fn wants_another(&mut self, now: Instant) -> bool {
-        let wanted = self.busy < self.in_flight && self.more(now) && self.began.is_some();
-        if wanted {
-            self.started += 1;
-            self.busy += 1;
+    fn wants_another(&mut self, now: Instant) -> Option<Instant> {
+        if self.busy >= self.in_flight || !self.more(now) {
+            return None;
         }
-        wanted
+        // `now` is as old as the turn, and a turn may open many.
+        let now = Instant::now();
+        let since = match &mut self.pacer {
+            Some(pacer) => {
+                let due = pacer.take(now)?;
+                self.start_delays.record(now.duration_since(due));
+                due
+            }
+            None => now,
+        };
+        self.started += 1;
+        self.busy += 1;
+        Some(since)
+    }
+
+    /// With every place taken the next start waits for the end of a session, not for its time.
+    fn next_start(&self) -> Option<Instant> {
+        let open = matches!(self.extent, Extent::Count(count) if self.started < count);
+        self.pacer.as_ref().filter(|_| open && self.busy < self.in_flight)?.due()
     }
 
     fn opened(&mut self, link: &mut Link<Received>) -> Result<Next, Fault> {
@@ -146,7 +184,11 @@ impl Scenario for Connect {
     fn turn(&mut self, now: Instant) -> Result<Turn, Fault> {
         if self.began.is_none() {
             self.meter.start()?;
+            let now = Instant::now();
             self.began = Some(now);
+            if let Some(pacer) = &mut self.pacer {
+                pacer.begin(now);
+            }
         } else if self.busy == 0 && !self.more(now) {
             self.meter.stop_settled()?;
             return Ok(Turn::Stop);

@@ -110,10 +110,10 @@ impl Echo {
 impl Scenario for Echo {
     type State = Rally;
 
-    fn wants_another(&mut self, _now: Instant) -> bool {
+    fn wants_another(&mut self, now: Instant) -> Option<Instant> {
         let wanted = self.dialled < self.connections;
         self.dialled += u64::from(wanted);
-        wanted
+        wanted.then_some(now)
     }
 
     fn opened(&mut self, _link: &mut Link<Rally>) -> Result<Next, Fault> {

@@ -93,12 +93,12 @@ impl Idle {
 impl Scenario for Idle {
     type State = Touched;
 
-    fn wants_another(&mut self, _now: Instant) -> bool {
+    fn wants_another(&mut self, _now: Instant) -> Option<Instant> {
         let measured = !matches!(self.stage, Stage::Before);
         let wanted =
             measured && self.dialled < self.connections && self.dialled - self.open < self.opening_limit;
         self.dialled += u64::from(wanted);
-        wanted
+        wanted.then(Instant::now)
     }
 
     fn opened(&mut self, link: &mut Link<Touched>) -> Result<Next, Fault> {

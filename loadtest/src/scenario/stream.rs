@@ -135,10 +135,10 @@ impl Stream {
 impl Scenario for Stream {
     type State = ();
 
-    fn wants_another(&mut self, _now: Instant) -> bool {
+    fn wants_another(&mut self, now: Instant) -> Option<Instant> {
         let wanted = self.dialled < self.flows;
         self.dialled += u64::from(wanted);
-        wanted
+        wanted.then_some(now)
     }
 
     fn opened(&mut self, _link: &mut Link<()>) -> Result<Next, Fault> {

@@ -1,7 +1,9 @@
 //! The targets of every scenario in one process, each on a port of its own: `echo` returns what it gets,
-//! `sink` drops it, `source` sends until its peer closes, `duplex` does both at once, and `page` answers
-//! one request. Sources send from a memory file without copying, sinks never copy: the origin must cost
-//! less than the server under test.
+//! `sink` drops it, `source` sends until its peer closes, `duplex` does both at once, `page` answers
+//! one request, and `udp` returns datagrams. Sources send from a memory file without copying, sinks never
+//! copy, datagrams move by the batch: the origin must cost less than the server under test.
+
+mod udp;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -16,6 +18,7 @@ use nix::sys::sendfile::sendfile;
 
 use crate::payload::Pattern;
 use crate::sys;
+use udp::UdpEcho;
 
 /// As much as the kernel allows (net.core.somaxconn cuts it).
 const BACKLOG: i32 = 4096;
@@ -27,6 +30,8 @@ const BUDGET_BYTES: usize = 4 << 20;
 const SCRATCH_BYTES: usize = 64 << 10;
 /// A request that is longer is answered as it stands.
 const LONGEST_REQUEST: usize = 4096;
+/// The token of the UDP echo; no slot reaches it.
+const UDP: Token = Token(usize::MAX);
 
 /// How sources get their bytes into the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -93,6 +98,7 @@ struct Stock {
 pub(crate) struct Origin {
     poll: Poll,
     listeners: Vec<(TcpListener, Service)>,
+    udp: UdpEcho,
     peers: Vec<Option<Peer>>,
     free: Vec<usize>,
     again: Vec<usize>,
@@ -100,7 +106,7 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// Listens on five free ports of `address`.
+    /// Listens on free ports of `address`.
     pub(crate) fn bind(address: IpAddr, supply: Supply, page_bytes: usize) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut listeners = Vec::new();
@@ -109,11 +115,14 @@ impl Origin {
             poll.registry().register(&mut listener, Token(listeners.len()), Interest::READABLE)?;
             listeners.push((listener, service));
         }
+        let mut udp = UdpEcho::bind(address)?;
+        let both = Interest::READABLE | Interest::WRITABLE;
+        poll.registry().register(&mut udp.socket, UDP, both)?;
         let pattern = Pattern::new(SUPPLY_BYTES);
         let mut file = File::from(memfd_create(c"outflow-load-supply", MFdFlags::MFD_CLOEXEC)?);
         file.write_all(pattern.at(0, SUPPLY_BYTES))?;
         let stock = Stock { supply, file, pattern, scratch: vec![0; SCRATCH_BYTES], page_bytes };
-        Ok(Self { poll, listeners, peers: Vec::new(), free: Vec::new(), again: Vec::new(), stock })
+        Ok(Self { poll, listeners, udp, peers: Vec::new(), free: Vec::new(), again: Vec::new(), stock })
     }
 
     /// `echo=ADDR sink=ADDR ...` for the ready line.
@@ -121,19 +130,27 @@ impl Origin {
         let named = |(listener, service): &(TcpListener, Service)| {
             Ok(format!("{}={}", service.name(), listener.local_addr()?))
         };
-        Ok(self.listeners.iter().map(named).collect::<io::Result<Vec<_>>>()?.join(" "))
+        let mut names = self.listeners.iter().map(named).collect::<io::Result<Vec<_>>>()?;
+        names.push(format!("udp={}", self.udp.socket.local_addr()?));
+        Ok(names.join(" "))
     }
 
     /// Serves until the process is ended.
     pub(crate) fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        let mut datagrams = Fate::Keep;
         loop {
-            let timeout = (!self.again.is_empty()).then_some(std::time::Duration::ZERO);
+            let busy = !self.again.is_empty() || datagrams == Fate::Again;
+            let timeout = busy.then_some(std::time::Duration::ZERO);
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 other => other?,
             }
             for event in &events {
+                if event.token() == UDP {
+                    datagrams = Fate::Again;
+                    continue;
+                }
                 match event.token().0.checked_sub(self.listeners.len()) {
                     None => self.accept(event.token().0)?,
                     Some(slot) => self.serve(slot, ended(event)),
@@ -141,6 +158,9 @@ impl Origin {
             }
             for slot in std::mem::take(&mut self.again) {
                 self.serve(slot, true);
+            }
+            if datagrams == Fate::Again {
+                datagrams = self.udp.step()?;
             }
         }
     }

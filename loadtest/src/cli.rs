@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::origin::Supply;
 use crate::scenario::connect::Extent;
 use crate::scenario::stream::Direction;
+use crate::udp;
 
 /// Load generator and cost meter for SOCKS5 servers on this machine.
 #[derive(Debug, Parser)]
@@ -23,7 +24,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve the targets: echo, sink, source, duplex and page, each on a port of its own.
+    /// Serve the targets: echo, sink, source, duplex, page and udp, each on a port of its own.
     Origin(OriginArgs),
     /// Whole sessions: handshake, one request, one answer, close by the client.
     Connect(ConnectArgs),
@@ -33,6 +34,8 @@ pub(crate) enum Command {
     Echo(EchoArgs),
     /// Open sessions and hold them in silence.
     Idle(IdleArgs),
+    /// Datagrams through UDP associations, echoed by the origin.
+    Udp(UdpArgs),
 }
 
 impl Command {
@@ -44,6 +47,7 @@ impl Command {
             Self::Stream(args) => &args.common,
             Self::Echo(args) => &args.common,
             Self::Idle(args) => &args.common,
+            Self::Udp(args) => &args.common,
         };
         common.server.into_iter().chain([common.target]).collect()
     }
@@ -183,6 +187,42 @@ pub(crate) struct IdleArgs {
     pub(crate) seconds: Option<Duration>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct UdpArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) associations: u32,
+    /// Bytes of a datagram, without the header that goes to the server.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(udp::STAMP_BYTES as i64..=65_000))]
+    pub(crate) size: u32,
+    /// Closed loop: datagrams under way per association.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) window: u32,
+    /// Open loop: datagrams a second over all associations; round trips count from the intended start.
+    #[arg(long, value_parser = rate, conflicts_with = "window")]
+    pub(crate) rate: Option<f64>,
+    /// Seconds after which a datagram that is not back counts as lost.
+    #[arg(long, default_value = "1", value_parser = seconds)]
+    pub(crate) loss_after: Duration,
+    /// Echoed datagrams of all associations together (default 100000).
+    #[arg(long, conflicts_with = "seconds")]
+    pub(crate) count: Option<u64>,
+    /// Seconds to go on for, instead of a count.
+    #[arg(long, value_parser = seconds)]
+    pub(crate) seconds: Option<Duration>,
+    /// Seconds of datagrams before the measurement begins.
+    #[arg(long, default_value = "0.2", value_parser = seconds)]
+    pub(crate) warmup: Duration,
+}
+
+impl Common {
+    /// User and password, when both are given.
+    pub(crate) fn credentials(&self) -> Option<(&str, &str)> {
+        self.user.as_deref().zip(self.password.as_deref())
+    }
+}
+
 /// `--count` or `--seconds`, or `default` round trips or sessions.
 pub(crate) fn extent(count: Option<u64>, seconds: Option<Duration>, default: u64) -> Extent {
     seconds.map_or(Extent::Count(count.unwrap_or(default)), Extent::Time)
@@ -222,7 +262,7 @@ mod tests {
         };
         assert_eq!(addresses("outflow-load origin --address 192.0.2.1"), ["192.0.2.1:0"]);
         let ends = "--server 192.0.2.1:1 --target 192.0.2.2:2";
-        for scenario in ["connect", "stream up", "echo", "idle"] {
+        for scenario in ["connect", "stream up", "echo", "idle", "udp"] {
             let words = format!("outflow-load {scenario} {ends}");
             assert_eq!(addresses(&words), ["192.0.2.1:1", "192.0.2.2:2"], "{scenario}");
         }

@@ -2,7 +2,10 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
+
+use crate::scope::OutOfScope;
 
 /// Where in a session a fault showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +54,12 @@ pub(crate) enum Fault {
     WrongBytes { position: usize },
     /// Bytes came that nobody sent.
     Unexpected,
+    /// The relay's address for datagrams is none that load may be sent to.
+    Elsewhere(SocketAddr, OutOfScope),
+    /// A datagram from somebody that it was not sent to.
+    Foreign(SocketAddr),
+    /// The run is over and not one datagram came back.
+    Silent,
     /// Nothing moved for this long while sessions were unfinished.
     Stalled(Duration),
     /// The process named by `--pid` has ended, or its figures cannot be read.
@@ -58,9 +67,18 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// Faults after which no further session can succeed, whatever `--max-errors` allows.
+    /// Faults that end a run whatever `--max-errors` allows: after some no further session can succeed,
+    /// and of a server that changes bytes no figure is worth anything.
     pub(crate) fn is_final(&self) -> bool {
-        matches!(self, Self::Local(_) | Self::Refused | Self::Stalled(_) | Self::ServerGone(..))
+        matches!(
+            self,
+            Self::Local(_)
+                | Self::Refused
+                | Self::Stalled(_)
+                | Self::ServerGone(..)
+                | Self::WrongBytes { .. }
+                | Self::Unexpected
+        )
     }
 
     /// Classifies a socket error met in `phase`.
@@ -90,6 +108,11 @@ impl fmt::Display for Fault {
                 write!(f, "the data differ from what was sent, at byte {position}")
             }
             Self::Unexpected => f.write_str("bytes arrived that nobody sent"),
+            Self::Elsewhere(address, why) => {
+                write!(f, "the server wants the datagrams sent to {address}: {why}")
+            }
+            Self::Foreign(address) => write!(f, "a datagram came from {address}, which is not the target"),
+            Self::Silent => f.write_str("not one datagram came back"),
             Self::Stalled(limit) => {
                 write!(f, "nothing moved for {} s with sessions unfinished", limit.as_secs_f64())
             }

@@ -1,9 +1,9 @@
-//! The client's side of RFC 1928 up to the CONNECT reply, written as real clients write it: greeting,
+//! The client's side of RFC 1928 up to the reply, written as real clients write it: greeting,
 //! wait, request, wait. It reads exactly the bytes of each answer, so that data which follow the reply
 //! at once stay in the socket, and it makes no read of which it knows that nothing can be there.
 
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::fault::{Fault, Phase};
 
@@ -11,6 +11,9 @@ use crate::fault::{Fault, Phase};
 const VERSION: u8 = 5;
 /// VER of RFC 1929.
 const PASSWORD_VERSION: u8 = 1;
+/// CMD of RFC 1928 section 4.
+const CONNECT: u8 = 1;
+const UDP_ASSOCIATE: u8 = 3;
 /// The longest answer: VER REP RSV ATYP, LEN and 255 bytes of name, port.
 const LONGEST_ANSWER: usize = 4 + 1 + 255 + 2;
 
@@ -28,6 +31,18 @@ impl Messages {
     /// The name and both parts of `credentials` are 1 to 255 bytes long (RFC 1928 section 5, RFC 1929
     /// section 2); the command line has checked that.
     pub(crate) fn connect(target: SocketAddr, name: Option<&str>, credentials: Option<(&str, &str)>) -> Self {
+        Self::new(CONNECT, target, name, credentials)
+    }
+
+    /// Encodes a UDP ASSOCIATE for `server`. The client leaves its own address open, as nearly all do: zeros
+    /// (RFC 1928 section 4).
+    pub(crate) fn associate(server: SocketAddr, credentials: Option<(&str, &str)>) -> Self {
+        let any: IpAddr =
+            if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        Self::new(UDP_ASSOCIATE, SocketAddr::new(any, 0), None, credentials)
+    }
+
+    fn new(command: u8, address: SocketAddr, name: Option<&str>, credentials: Option<(&str, &str)>) -> Self {
         let password = credentials.map(|(user, secret)| {
             let mut message = vec![PASSWORD_VERSION, user.len() as u8];
             message.extend_from_slice(user.as_bytes());
@@ -36,24 +51,41 @@ impl Messages {
             message
         });
         let method = if password.is_some() { 2 } else { 0 };
-        let mut request = vec![VERSION, 1, 0];
-        match (name, target) {
-            (Some(name), _) => {
-                request.extend_from_slice(&[3, name.len() as u8]);
-                request.extend_from_slice(name.as_bytes());
-            }
-            (None, SocketAddr::V4(v4)) => {
-                request.push(1);
-                request.extend_from_slice(&v4.ip().octets());
-            }
-            (None, SocketAddr::V6(v6)) => {
-                request.push(4);
-                request.extend_from_slice(&v6.ip().octets());
-            }
-        }
-        request.extend_from_slice(&target.port().to_be_bytes());
+        let mut request = vec![VERSION, command, 0];
+        encode_address(address, name, &mut request);
         Self { greeting: vec![VERSION, 1, method], password, request }
     }
+}
+
+/// ATYP, address and port (RFC 1928 section 5); a `name` of 1 to 255 bytes stands for the address.
+pub(crate) fn encode_address(address: SocketAddr, name: Option<&str>, out: &mut Vec<u8>) {
+    match (name, address.ip()) {
+        (Some(name), _) => {
+            out.extend_from_slice(&[3, name.len() as u8]);
+            out.extend_from_slice(name.as_bytes());
+        }
+        (None, IpAddr::V4(v4)) => {
+            out.push(1);
+            out.extend_from_slice(&v4.octets());
+        }
+        (None, IpAddr::V6(v6)) => {
+            out.push(4);
+            out.extend_from_slice(&v6.octets());
+        }
+    }
+    out.extend_from_slice(&address.port().to_be_bytes());
+}
+
+/// The address and port at the start of `bytes`, which begin with ATYP, and how long they are. `None` for
+/// a name or for too few bytes.
+pub(crate) fn decode_address(bytes: &[u8]) -> Option<(SocketAddr, usize)> {
+    let (ip, len): (IpAddr, usize) = match bytes.first()? {
+        1 => (<[u8; 4]>::try_from(bytes.get(1..5)?).ok()?.into(), 5),
+        4 => (<[u8; 16]>::try_from(bytes.get(1..17)?).ok()?.into(), 17),
+        _ => return None,
+    };
+    let port = u16::from_be_bytes(bytes.get(len..len + 2)?.try_into().ok()?);
+    Some((SocketAddr::new(ip, port), len + 2))
 }
 
 /// What the client does next.
@@ -84,6 +116,14 @@ impl Handshake {
             Step::AwaitStatus => Phase::Password,
             Step::AwaitReply => Phase::Request,
         }
+    }
+
+    /// BND of the reply, once that has been read: for UDP ASSOCIATE where the datagrams go. A name is no
+    /// answer to that.
+    pub(crate) fn bound(&self) -> Result<SocketAddr, Fault> {
+        let (bound, _) =
+            decode_address(&self.answer[3..]).ok_or(Fault::Malformed(Phase::Request, self.answer[3]))?;
+        Ok(bound)
     }
 
     /// Goes as far as the socket allows; `true` once the success reply has been read.
@@ -264,6 +304,28 @@ mod tests {
         assert_eq!(messages.request, [5, 1, 0, 3, 3, b'a', b'.', b'b', 1, 2]);
         let longest = Messages::connect(target, Some(&"n".repeat(255)), None).request;
         assert_eq!((longest[4], longest.len()), (255, 4 + 1 + 255 + 2));
+    }
+
+    #[test]
+    fn an_association_gives_its_address() {
+        let messages = Messages::associate("127.0.0.1:1080".parse().expect("an address"), None);
+        assert_eq!(messages.request, [5, 3, 0, 1, 0, 0, 0, 0, 0, 0]);
+        let answers = [5, 0, 5, 0, 0, 1, 127, 0, 0, 9, 0x12, 0x34];
+        let mut script = Script { answers: answers.into(), sent: Vec::new(), starved: false };
+        let mut handshake = Handshake::new();
+        while !handshake.advance(&mut script, &messages).expect("good answers") {}
+        assert_eq!(handshake.bound().expect("an address").to_string(), "127.0.0.9:4660");
+    }
+
+    #[test]
+    fn addresses_as_rfc_1928_writes_them() {
+        let v6 = [4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 80, 0xFF];
+        assert_eq!(decode_address(&v6), Some(("[::1]:80".parse().expect("an address"), 19)));
+        assert_eq!(decode_address(&v6[..18]), None);
+        assert_eq!(decode_address(&[3, 1, b'a', 0, 80]), None);
+        let mut out = Vec::new();
+        encode_address("[::1]:80".parse().expect("an address"), None, &mut out);
+        assert_eq!(out, v6[..19]);
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! outflow-load stream down --server 127.0.0.1:1080 --target SOURCE --flows 16 --pid PID
 //! outflow-load stream up --server 127.0.0.1:1080 --target SINK --flows 16 --pid PID
 //! outflow-load echo --server 127.0.0.1:1080 --target ECHO --connections 64 --size 128 --pid PID
+//! outflow-load udp --server 127.0.0.1:1080 --target UDP --associations 4 --size 200 --pid PID
 //! outflow-load idle --server 127.0.0.1:1080 --target ECHO --connections 8000 --touch 1024 --pid PID
 //! ```
 //!
@@ -42,6 +43,7 @@ mod record;
 mod scenario;
 mod scope;
 mod sys;
+mod udp;
 
 use std::error::Error;
 use std::io::{self, Read, Write};
@@ -56,9 +58,9 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 
-use crate::cli::{Cli, Command, Common, ConnectArgs, EchoArgs, IdleArgs, OriginArgs, StreamArgs};
+use crate::cli::{Cli, Command, Common, ConnectArgs, EchoArgs, IdleArgs, OriginArgs, StreamArgs, UdpArgs};
 use crate::fault::Fault;
-use crate::fleet::{Fleet, Route};
+use crate::fleet::{Fleet, Losses, Route};
 use crate::handshake::Messages;
 use crate::meter::Meter;
 use crate::record::Record;
@@ -70,7 +72,7 @@ use crate::scope::Scope;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match check_scope(&cli).and_then(|()| run(cli.command)) {
+    match within_scope(&cli).and_then(|scope| run(cli.command, scope)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("outflow-load: {error}");
@@ -79,12 +81,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn check_scope(cli: &Cli) -> Result<(), Box<dyn Error>> {
+/// The scope, once all that was typed lies in it.
+fn within_scope(cli: &Cli) -> Result<Scope, Box<dyn Error>> {
     let scope = Scope::new(cli.i_own_this_host)?;
-    Ok(cli.command.addresses().into_iter().try_for_each(|address| scope.check(address))?)
+    cli.command.addresses().into_iter().try_for_each(|address| scope.check(address))?;
+    Ok(scope)
 }
 
-fn run(command: Command) -> Result<(), Box<dyn Error>> {
+fn run(command: Command, scope: Scope) -> Result<(), Box<dyn Error>> {
     raise_descriptor_limit()?;
     match command {
         Command::Origin(args) => serve_origin(&args),
@@ -92,6 +96,7 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
         Command::Stream(args) => stream(&args),
         Command::Echo(args) => echo(&args),
         Command::Idle(args) => idle(&args),
+        Command::Udp(args) => udp(&args, scope),
     }
 }
 
@@ -108,7 +113,7 @@ fn connect(args: &ConnectArgs) -> Result<(), Box<dyn Error>> {
     let mut scenario = Connect::new(starts, args.size as usize, Meter::new(args.common.pid));
     let mut fleet = fleet(&args.common, args.max_errors)?;
     let ended = fleet.run(&mut scenario);
-    report("connect", &args.common, &fleet, ended, scenario.record())
+    report("connect", &args.common, &fleet.losses, ended, scenario.record())
 }
 
 fn stream(args: &StreamArgs) -> Result<(), Box<dyn Error>> {
@@ -117,7 +122,7 @@ fn stream(args: &StreamArgs) -> Result<(), Box<dyn Error>> {
     let mut scenario = Stream::new(args.direction, args.flows, window, meter)?;
     let mut fleet = fleet(&args.common, 0)?;
     let ended = fleet.run(&mut scenario);
-    report(args.direction.scenario(), &args.common, &fleet, ended, scenario.record())
+    report(args.direction.scenario(), &args.common, &fleet.losses, ended, scenario.record())
 }
 
 fn echo(args: &EchoArgs) -> Result<(), Box<dyn Error>> {
@@ -126,7 +131,7 @@ fn echo(args: &EchoArgs) -> Result<(), Box<dyn Error>> {
     let mut scenario = Echo::new(args.connections, args.size as usize, extent, args.warmup, meter);
     let mut fleet = fleet(&args.common, 0)?;
     let ended = fleet.run(&mut scenario);
-    report("echo", &args.common, &fleet, ended, scenario.record())
+    report("echo", &args.common, &fleet.losses, ended, scenario.record())
 }
 
 fn idle(args: &IdleArgs) -> Result<(), Box<dyn Error>> {
@@ -134,7 +139,7 @@ fn idle(args: &IdleArgs) -> Result<(), Box<dyn Error>> {
     let mut scenario = Idle::new(args.connections, args.in_flight, args.touch as usize, meter);
     let mut fleet = fleet(&args.common, 0)?;
     let opened = fleet.run(&mut scenario);
-    report("idle", &args.common, &fleet, opened, scenario.record())?;
+    report("idle", &args.common, &fleet.losses, opened, scenario.record())?;
     fleet.expect_silence();
     match args.seconds {
         Some(seconds) => scenario.hold_until(Some(Instant::now() + seconds), None),
@@ -143,13 +148,35 @@ fn idle(args: &IdleArgs) -> Result<(), Box<dyn Error>> {
     Ok(fleet.run(&mut scenario)?)
 }
 
+fn udp(args: &UdpArgs, scope: Scope) -> Result<(), Box<dyn Error>> {
+    pin(args.common.cpu)?;
+    let common = &args.common;
+    let plan = udp::Plan {
+        server: common.server,
+        target: common.target,
+        target_name: common.target_name.clone(),
+        scope,
+        messages: common.server.map(|server| Messages::associate(server, common.credentials())),
+        sources: common.sources,
+        patience: common.patience,
+        associations: args.associations,
+        size: args.size as usize,
+        drive: args.rate.map_or(udp::Drive::Window(args.window as usize), udp::Drive::Rate),
+        loss_after: args.loss_after,
+        warmup: args.warmup,
+        extent: cli::extent(args.count, args.seconds, 100_000),
+    };
+    let mut udp = udp::Udp::new(plan, Meter::new(common.pid));
+    let ended = udp.run();
+    report("udp", common, &Losses::default(), ended, udp.record())
+}
+
 fn fleet<S: Default>(common: &Common, max_errors: u64) -> Result<Fleet<S>, Box<dyn Error>> {
     pin(common.cpu)?;
-    let credentials = common.user.as_deref().zip(common.password.as_deref());
     let route = Route {
         server: common.server,
         target: common.target,
-        messages: Messages::connect(common.target, common.target_name.as_deref(), credentials),
+        messages: Messages::connect(common.target, common.target_name.as_deref(), common.credentials()),
         sources: common.sources,
         patience: common.patience,
         max_errors,
@@ -158,20 +185,21 @@ fn fleet<S: Default>(common: &Common, max_errors: u64) -> Result<Fleet<S>, Box<d
 }
 
 /// Prints the record, of a run that failed as well, and gives the failure back.
-fn report<S: Default>(
+fn report(
     scenario: &'static str,
     common: &Common,
-    fleet: &Fleet<S>,
+    losses: &Losses,
     ended: Result<(), Fault>,
     record: Record,
 ) -> Result<(), Box<dyn Error>> {
-    let first = ended.as_ref().err().or(fleet.losses.first.as_ref());
+    let first = ended.as_ref().err().or(losses.first.as_ref());
     let record = Record {
         scenario,
         server: common.server.map_or("none".to_owned(), |server| server.to_string()),
         target: common.target.to_string(),
         target_name: common.target_name.clone(),
-        errors: fleet.losses.count,
+        // A fault of the run itself is no session's.
+        errors: losses.count.max(ended.is_err().into()),
         first_error: first.map(ToString::to_string),
         ..record
     };

@@ -64,6 +64,24 @@ struct Percentiles {
     max_us: f64,
 }
 
+/// What became of the datagrams that were sent in the interval.
+#[derive(Serialize, Default)]
+pub(crate) struct Delivery {
+    pub(crate) sent: u64,
+    /// Not back within `--loss-after`.
+    pub(crate) lost: u64,
+    /// 0 to 1, of those sent.
+    pub(crate) loss_share: f64,
+    /// Of the lost, those that came back after all.
+    pub(crate) late: u64,
+    pub(crate) duplicates: u64,
+    /// Came back after one that was sent later.
+    pub(crate) reordered: u64,
+    /// Of the lost, those that the kernel dropped at the load generator's own full sockets: not the
+    /// server's fault.
+    pub(crate) dropped_by_client: u64,
+}
+
 /// One run. A figure that the scenario does not have is left out.
 #[derive(Serialize, Default)]
 pub(crate) struct Record {
@@ -99,6 +117,15 @@ pub(crate) struct Record {
     pub(crate) round_trips_per_second: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_us_per_round_trip: Option<f64>,
+    /// Datagrams that were echoed within the interval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) datagrams: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) datagrams_per_second: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_us_per_datagram: Option<f64>,
+    #[serde(flatten)]
+    pub(crate) delivery: Option<Delivery>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) pss_bytes_per_session: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -167,6 +194,14 @@ impl Record {
         self.round_trips = Some(count);
         self.round_trips_per_second = ratio(count as f64, self.cost.seconds);
         self.cpu_us_per_round_trip = self.cpu_seconds().and_then(|cpu| ratio(cpu * 1e6, count as f64));
+        self
+    }
+
+    /// Adds echoed datagrams, their rate and their cost.
+    pub(crate) fn with_datagrams(mut self, count: u64) -> Self {
+        self.datagrams = Some(count);
+        self.datagrams_per_second = ratio(count as f64, self.cost.seconds);
+        self.cpu_us_per_datagram = self.cpu_seconds().and_then(|cpu| ratio(cpu * 1e6, count as f64));
         self
     }
 

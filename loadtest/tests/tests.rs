@@ -2,3 +2,12 @@
 
 mod options;
 mod support;
+
+/// The origin as a child process, and relays with a manner between it and the clients.
+mod world;
+
+/// Datagrams: loss, copies and order are counted; lies and deaths end the run.
+mod udp;
+
+/// Ping-pong: good servers and bad ones.
+mod echo;

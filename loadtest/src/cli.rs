@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::kernel_memory::Source;
 use crate::origin::Supply;
 use crate::scenario::connect::Extent;
 use crate::scenario::stream::Direction;
@@ -95,6 +96,9 @@ pub(crate) struct Common {
     /// Process whose tree is measured: the server's.
     #[arg(long)]
     pub(crate) pid: Option<i32>,
+    /// The origin's process, to see that it costs little.
+    #[arg(long, value_name = "PID")]
+    pub(crate) origin_pid: Option<i32>,
     /// Spread the clients over so many addresses of 127.0.0.0/8, so that ports do not run out.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=60_000))]
     pub(crate) sources: u32,
@@ -126,6 +130,9 @@ pub(crate) struct ConnectArgs {
     /// Bytes of the answer.
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) size: u32,
+    /// Count the server's system calls with strace instead of its CPU time, which that distorts.
+    #[arg(long, requires = "pid")]
+    pub(crate) strace: bool,
     /// Failed sessions that the run may have.
     #[arg(long, default_value_t = 0)]
     pub(crate) max_errors: u64,
@@ -164,6 +171,9 @@ pub(crate) struct EchoArgs {
     /// Seconds to go on for, instead of a count.
     #[arg(long, value_parser = seconds)]
     pub(crate) seconds: Option<Duration>,
+    /// Count the server's system calls with strace instead of its CPU time, which that distorts.
+    #[arg(long, requires = "pid")]
+    pub(crate) strace: bool,
     /// Seconds of ping-pong before the measurement begins.
     #[arg(long, default_value = "0.2", value_parser = seconds)]
     pub(crate) warmup: Duration,
@@ -182,6 +192,9 @@ pub(crate) struct IdleArgs {
     /// Bytes that each session has echoed before it falls silent (the target is then echo).
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=16_384))]
     pub(crate) touch: u32,
+    /// Where to read what the sessions take of the kernel's memory (with --pid).
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) kernel_memory: Source,
     /// Seconds to hold; without it, until standard input closes.
     #[arg(long, value_parser = seconds)]
     pub(crate) seconds: Option<Duration>,

@@ -62,8 +62,12 @@ pub(crate) enum Fault {
     Silent,
     /// Nothing moved for this long while sessions were unfinished.
     Stalled(Duration),
-    /// The process named by `--pid` has ended, or its figures cannot be read.
+    /// The process named by `--pid` or `--origin-pid` has ended, or its figures cannot be read.
     ServerGone(i32, io::Error),
+    /// strace is absent, may not attach, or gave no table.
+    Tracing(io::Error),
+    /// The kernel does not tell what it uses.
+    KernelMemory(io::Error),
 }
 
 impl Fault {
@@ -78,6 +82,8 @@ impl Fault {
                 | Self::ServerGone(..)
                 | Self::WrongBytes { .. }
                 | Self::Unexpected
+                | Self::Tracing(_)
+                | Self::KernelMemory(_)
         )
     }
 
@@ -116,7 +122,11 @@ impl fmt::Display for Fault {
             Self::Stalled(limit) => {
                 write!(f, "nothing moved for {} s with sessions unfinished", limit.as_secs_f64())
             }
-            Self::ServerGone(pid, error) => write!(f, "the server's process {pid} cannot be read: {error}"),
+            Self::ServerGone(pid, error) => {
+                write!(f, "the measured process {pid} cannot be read: {error}")
+            }
+            Self::Tracing(error) => write!(f, "system calls cannot be counted: {error}"),
+            Self::KernelMemory(error) => write!(f, "kernel memory cannot be read: {error}"),
         }
     }
 }
@@ -124,7 +134,11 @@ impl fmt::Display for Fault {
 impl std::error::Error for Fault {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Local(error) | Self::Socket(_, error) | Self::ServerGone(_, error) => Some(error),
+            Self::Local(error)
+            | Self::Socket(_, error)
+            | Self::ServerGone(_, error)
+            | Self::Tracing(error)
+            | Self::KernelMemory(error) => Some(error),
             _ => None,
         }
     }

@@ -16,6 +16,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use crate::fault::{Fault, Phase};
 use crate::handshake::{Handshake, Messages};
 use crate::pacer::Alarm;
+use crate::progress::{Done, Line};
 
 /// Events taken per turn of the loop.
 const EVENTS_PER_TURN: usize = 1024;
@@ -103,6 +104,8 @@ pub(crate) trait Scenario {
     fn closed(&mut self, failed: bool);
     /// Between turns: `Stop` ends the run, `Rouse` calls every open connection once.
     fn turn(&mut self, now: Instant) -> Result<Turn, Fault>;
+    /// How far the run is, for somebody who watches.
+    fn progress(&self) -> Option<Done>;
 }
 
 /// What follows a turn of the loop.
@@ -156,10 +159,18 @@ impl<S: Default> Fleet<S> {
 
     /// Runs `scenario` until it says `Stop`. `Err` is the fault that ended the run early.
     pub(crate) fn run<W: Scenario<State = S>>(&mut self, scenario: &mut W) -> Result<(), Fault> {
+        let mut line = Line::new();
+        let ended = self.run_under(scenario, &mut line);
+        line.clear();
+        ended
+    }
+
+    fn run_under<W: Scenario<State = S>>(&mut self, scenario: &mut W, line: &mut Line) -> Result<(), Fault> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         self.moved_at = Instant::now();
         loop {
             let now = Instant::now();
+            line.show(now, || scenario.progress());
             match scenario.turn(now)? {
                 Turn::Stop => return Ok(()),
                 Turn::Rouse => {

@@ -29,24 +29,30 @@
 //! system calls per session, memory and descriptors of an idle session, CPU per gigabyte with splice and
 //! with copy, CPU per round trip, and the user share of each.
 
+mod cgroup;
 mod cli;
 mod fault;
 mod fleet;
 mod handshake;
 mod hgrm;
+mod kernel_memory;
+mod machine;
 mod meter;
 mod origin;
 mod pacer;
 mod payload;
 mod procfs;
+mod progress;
 mod record;
 mod scenario;
 mod scope;
+mod strace;
 mod sys;
 mod udp;
 
 use std::error::Error;
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,7 +68,10 @@ use crate::cli::{Cli, Command, Common, ConnectArgs, EchoArgs, IdleArgs, OriginAr
 use crate::fault::Fault;
 use crate::fleet::{Fleet, Losses, Route};
 use crate::handshake::Messages;
+use crate::kernel_memory::Scale;
+use crate::machine::Machine;
 use crate::meter::Meter;
+use crate::procfs::Tree;
 use crate::record::Record;
 use crate::scenario::connect::{Connect, Starts};
 use crate::scenario::echo::Echo;
@@ -110,7 +119,8 @@ fn serve_origin(args: &OriginArgs) -> Result<(), Box<dyn Error>> {
 fn connect(args: &ConnectArgs) -> Result<(), Box<dyn Error>> {
     let extent = cli::extent(args.count, args.seconds, 1000);
     let starts = Starts { extent, in_flight: args.in_flight, rate: args.rate };
-    let mut scenario = Connect::new(starts, args.size as usize, Meter::new(args.common.pid));
+    let meter = meter(&args.common).tracing(args.strace);
+    let mut scenario = Connect::new(starts, args.size as usize, meter);
     let mut fleet = fleet(&args.common, args.max_errors)?;
     let ended = fleet.run(&mut scenario);
     report("connect", &args.common, &fleet.losses, ended, scenario.record())
@@ -118,8 +128,7 @@ fn connect(args: &ConnectArgs) -> Result<(), Box<dyn Error>> {
 
 fn stream(args: &StreamArgs) -> Result<(), Box<dyn Error>> {
     let window = Window { warmup: args.warmup, seconds: args.seconds, bytes: args.bytes };
-    let meter = Meter::new(args.common.pid);
-    let mut scenario = Stream::new(args.direction, args.flows, window, meter)?;
+    let mut scenario = Stream::new(args.direction, args.flows, window, meter(&args.common))?;
     let mut fleet = fleet(&args.common, 0)?;
     let ended = fleet.run(&mut scenario);
     report(args.direction.scenario(), &args.common, &fleet.losses, ended, scenario.record())
@@ -127,7 +136,7 @@ fn stream(args: &StreamArgs) -> Result<(), Box<dyn Error>> {
 
 fn echo(args: &EchoArgs) -> Result<(), Box<dyn Error>> {
     let extent = cli::extent(args.count, args.seconds, 100_000);
-    let meter = Meter::new(args.common.pid);
+    let meter = meter(&args.common).tracing(args.strace);
     let mut scenario = Echo::new(args.connections, args.size as usize, extent, args.warmup, meter);
     let mut fleet = fleet(&args.common, 0)?;
     let ended = fleet.run(&mut scenario);
@@ -135,11 +144,25 @@ fn echo(args: &EchoArgs) -> Result<(), Box<dyn Error>> {
 }
 
 fn idle(args: &IdleArgs) -> Result<(), Box<dyn Error>> {
-    let meter = Meter::new(args.common.pid);
-    let mut scenario = Idle::new(args.connections, args.in_flight, args.touch as usize, meter);
+    let scenario = |meter| Idle::new(args.connections, args.in_flight, args.touch as usize, meter);
+    let scale = match args.common.pid.filter(|_| args.common.server.is_some()) {
+        Some(pid) => {
+            let pids = Tree::of(pid).pids().map_err(|error| Fault::ServerGone(pid, error))?;
+            Scale::of(&pids, args.kernel_memory)
+        }
+        None => None,
+    };
+    // Clients and origin stand on the machine's scale as well, with as much as direct connections take. These
+    // stay open until the end: what they freed could be used again unseen.
+    let mut direct = fleet_to(None, &args.common, 0)?;
+    let mut floor = scenario(Meter::new(None).weighing(Some(Scale::Machine { why: None })));
+    if matches!(scale, Some(Scale::Machine { .. })) {
+        direct.run(&mut floor)?;
+    }
+    let mut scenario = scenario(meter(&args.common).weighing(scale));
     let mut fleet = fleet(&args.common, 0)?;
     let opened = fleet.run(&mut scenario);
-    report("idle", &args.common, &fleet.losses, opened, scenario.record())?;
+    report("idle", &args.common, &fleet.losses, opened, scenario.record(floor.kernel_growth()))?;
     fleet.expect_silence();
     match args.seconds {
         Some(seconds) => scenario.hold_until(Some(Instant::now() + seconds), None),
@@ -166,15 +189,27 @@ fn udp(args: &UdpArgs, scope: Scope) -> Result<(), Box<dyn Error>> {
         warmup: args.warmup,
         extent: cli::extent(args.count, args.seconds, 100_000),
     };
-    let mut udp = udp::Udp::new(plan, Meter::new(common.pid));
+    let mut udp = udp::Udp::new(plan, meter(common));
     let ended = udp.run();
     report("udp", common, &Losses::default(), ended, udp.record())
 }
 
+fn meter(common: &Common) -> Meter {
+    Meter::new(common.pid).with_origin(common.origin_pid)
+}
+
 fn fleet<S: Default>(common: &Common, max_errors: u64) -> Result<Fleet<S>, Box<dyn Error>> {
+    fleet_to(common.server, common, max_errors)
+}
+
+fn fleet_to<S: Default>(
+    server: Option<SocketAddr>,
+    common: &Common,
+    max_errors: u64,
+) -> Result<Fleet<S>, Box<dyn Error>> {
     pin(common.cpu)?;
     let route = Route {
-        server: common.server,
+        server,
         target: common.target,
         messages: Messages::connect(common.target, common.target_name.as_deref(), common.credentials()),
         sources: common.sources,
@@ -201,6 +236,7 @@ fn report(
         // A fault of the run itself is no session's.
         errors: losses.count.max(ended.is_err().into()),
         first_error: first.map(ToString::to_string),
+        machine: Some(Machine::here()),
         ..record
     };
     say(&serde_json::to_string(&record)?)?;

@@ -1,6 +1,7 @@
 //! The one line of JSON that a run leaves on standard output. Names are unique across the record, so
 //! that a shell script can take a figure without a JSON parser; units stand last in each name.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use hdrhistogram::Histogram;
 use serde::{Serialize, Serializer};
 
 use crate::hgrm;
+use crate::machine::Machine;
 use crate::meter::Cost;
 
 /// Three significant digits up to two minutes, in nanoseconds.
@@ -126,12 +128,29 @@ pub(crate) struct Record {
     pub(crate) cpu_us_per_datagram: Option<f64>,
     #[serde(flatten)]
     pub(crate) delivery: Option<Delivery>,
+    /// Traced runs: system calls of the server for each session, those that wait for readiness apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) calls_per_session: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) waits_per_session: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) calls_per_round_trip: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) waits_per_round_trip: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) pss_bytes_per_session: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rss_bytes_per_session: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fds_per_session: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kernel_bytes_per_session: Option<f64>,
+    /// `cgroup`: the server's own. `machine`: everybody's, less what direct connections take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kernel_memory_from: Option<&'static str>,
+    /// Why it is not from a cgroup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kernel_memory_note: Option<String>,
     /// Open loop: sessions a second that were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rate: Option<f64>,
@@ -149,12 +168,19 @@ pub(crate) struct Record {
     pub(crate) session: Option<Latency>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) round_trip: Option<Latency>,
+    /// Traced runs: each call by name, all and failed, per session or round trip.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) calls: Option<BTreeMap<String, f64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) failed_calls: Option<BTreeMap<String, f64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) machine: Option<Machine>,
 }
 
 impl Record {
     /// The server's CPU seconds, where they were measured.
     fn cpu_seconds(&self) -> Option<f64> {
-        self.cost.server.as_ref().map(|server| server.server_cpu_seconds)
+        self.cost.server.as_ref()?.cpu_seconds()
     }
 
     /// Writes each distribution to `PREFIX.NAME.hgrm`.
@@ -178,6 +204,7 @@ impl Record {
         self.sessions = Some(count);
         self.sessions_per_second = ratio(count as f64, self.cost.seconds);
         self.cpu_us_per_session = self.cpu_seconds().and_then(|cpu| ratio(cpu * 1e6, count as f64));
+        (self.calls_per_session, self.waits_per_session) = self.divide_calls(count);
         self
     }
 
@@ -194,6 +221,7 @@ impl Record {
         self.round_trips = Some(count);
         self.round_trips_per_second = ratio(count as f64, self.cost.seconds);
         self.cpu_us_per_round_trip = self.cpu_seconds().and_then(|cpu| ratio(cpu * 1e6, count as f64));
+        (self.calls_per_round_trip, self.waits_per_round_trip) = self.divide_calls(count);
         self
     }
 
@@ -205,8 +233,22 @@ impl Record {
         self
     }
 
-    /// Adds what `count` held sessions take of the server.
-    pub(crate) fn with_held(mut self, count: u64) -> Self {
+    /// Work and waits per session or round trip; fills in the calls by name.
+    fn divide_calls(&mut self, count: u64) -> (Option<f64>, Option<f64>) {
+        let Some(calls) = self.cost.calls.as_ref().filter(|_| count > 0) else { return (None, None) };
+        let count = count as f64;
+        self.calls = Some(calls.each(count));
+        self.failed_calls = Some(calls.failed(count));
+        (Some(calls.work() as f64 / count), Some(calls.waits() as f64 / count))
+    }
+
+    /// Adds what `count` held sessions take of the server, and of the kernel beyond `floor_bytes`.
+    pub(crate) fn with_held(mut self, count: u64, floor_bytes: i64) -> Self {
+        if let Some(growth) = &self.cost.kernel {
+            self.kernel_bytes_per_session = ratio((growth.bytes - floor_bytes) as f64, count as f64);
+            self.kernel_memory_from = Some(growth.from);
+            self.kernel_memory_note.clone_from(&growth.why);
+        }
         if let Some(server) = &self.cost.server {
             let per = |difference: i64| ratio(difference as f64, count as f64);
             self.pss_bytes_per_session = per(server.pss_growth());

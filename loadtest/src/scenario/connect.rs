@@ -9,6 +9,7 @@ use crate::fleet::{Link, Next, Ready, Scenario, Turn, data_fault};
 use crate::meter::Meter;
 use crate::pacer::Pacer;
 use crate::payload::Pattern;
+use crate::progress::{Done, Unit};
 use crate::record::{Latency, Record};
 
 /// Requests are 64 to 200 bytes long, each length in its turn.
@@ -24,6 +25,16 @@ pub(crate) enum Extent {
     Count(u64),
     /// After this time; what was begun is finished.
     Time(Duration),
+}
+
+impl Extent {
+    /// Where the end is a count.
+    pub(crate) fn count(self) -> Option<u64> {
+        match self {
+            Self::Count(count) => Some(count),
+            Self::Time(_) => None,
+        }
+    }
 }
 
 /// How sessions start.
@@ -194,5 +205,9 @@ impl Scenario for Connect {
             return Ok(Turn::Stop);
         }
         Ok(Turn::Continue)
+    }
+
+    fn progress(&self) -> Option<Done> {
+        Some(Done { count: self.done, of: self.extent.count(), unit: Unit::Sessions })
     }
 }

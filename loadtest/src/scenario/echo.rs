@@ -7,6 +7,7 @@ use crate::fault::{Fault, Phase};
 use crate::fleet::{Link, Next, Ready, Scenario, Turn, data_fault};
 use crate::meter::Meter;
 use crate::payload::Pattern;
+use crate::progress::{Done, Unit};
 use crate::record::{Latency, Record};
 use crate::scenario::connect::Extent;
 
@@ -158,7 +159,7 @@ impl Scenario for Echo {
         match self.began {
             None if now.duration_since(opened_at) >= self.warmup => {
                 self.meter.start()?;
-                self.began = Some(now);
+                self.began = Some(Instant::now());
                 self.rounds = 0;
                 self.round_trips = Latency::new();
             }
@@ -169,5 +170,10 @@ impl Scenario for Echo {
             _ => {}
         }
         Ok(Turn::Continue)
+    }
+
+    fn progress(&self) -> Option<Done> {
+        let done = Done { count: self.rounds, of: self.extent.count(), unit: Unit::RoundTrips };
+        self.began.map(|_| done)
     }
 }

@@ -12,6 +12,7 @@ use crate::fault::{Fault, Phase};
 use crate::fleet::{Link, Next, Ready, Scenario, Turn, data_fault};
 use crate::meter::Meter;
 use crate::payload::Pattern;
+use crate::progress::{Done, Unit};
 use crate::record::{Latency, Record};
 
 /// A server may need this long to put away what the handshakes took.
@@ -77,14 +78,20 @@ impl Idle {
             || self.input_closed.as_ref().is_some_and(|closed| closed.load(Ordering::Acquire))
     }
 
-    pub(crate) fn record(&self) -> Record {
+    /// Kernel memory gained by the open sessions.
+    pub(crate) fn kernel_growth(&self) -> i64 {
+        self.meter.cost().kernel.map_or(0, |growth| growth.bytes)
+    }
+
+    /// `kernel_floor` bytes of kernel memory are not the server's.
+    pub(crate) fn record(&self, kernel_floor: i64) -> Record {
         let mut record = Record {
             connections: self.connections,
             cost: self.meter.cost(),
             handshake: self.handshakes.taken(),
             ..Record::default()
         }
-        .with_held(self.open);
+        .with_held(self.open, kernel_floor);
         record.sessions = Some(self.open);
         record
     }
@@ -157,5 +164,10 @@ impl Scenario for Idle {
             Stage::Holding if self.hold_is_over(now) => Ok(Turn::Stop),
             Stage::Holding => Ok(Turn::Continue),
         }
+    }
+
+    fn progress(&self) -> Option<Done> {
+        let opening = matches!(self.stage, Stage::Opening);
+        opening.then_some(Done { count: self.open, of: Some(self.connections), unit: Unit::Sessions })
     }
 }

@@ -16,6 +16,7 @@ use crate::fault::{Fault, Phase};
 use crate::fleet::{Link, Next, Ready, Scenario, Turn, data_fault};
 use crate::meter::Meter;
 use crate::payload::Pattern;
+use crate::progress::{Done, Unit};
 use crate::record::Record;
 use crate::sys;
 
@@ -175,7 +176,7 @@ impl Scenario for Stream {
         match self.began {
             None if now.duration_since(opened_at) >= self.window.warmup => {
                 self.meter.start()?;
-                self.began = Some(now);
+                self.began = Some(Instant::now());
                 self.moved = 0;
             }
             Some(began) if self.window_is_over(began, now) => {
@@ -185,5 +186,10 @@ impl Scenario for Stream {
             _ => {}
         }
         Ok(Turn::Continue)
+    }
+
+    fn progress(&self) -> Option<Done> {
+        let done = Done { count: self.moved, of: self.window.bytes, unit: Unit::Bytes };
+        self.began.map(|_| done)
     }
 }

@@ -1,5 +1,6 @@
 //! The load generator from outside: its own binary against small servers written here by hand.
 
+mod cost;
 mod options;
 mod support;
 

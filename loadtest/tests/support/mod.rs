@@ -1,8 +1,8 @@
 //! A SOCKS5 server in a few lines, which answers pages itself, and the load generator as a process.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use serde_json::Value;
 /// How a server treats its clients.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Manner {
-    /// Time before a request is answered. Clients are served one after the other.
+    /// Time before a request is answered, if above 0; clients are then served one after the other.
     pub(crate) pause: Duration,
 }
 
@@ -31,7 +31,12 @@ impl Server {
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 // A client that leaves is no matter of the server's.
-                let _ = serve(client, manner, &seen);
+                if manner.pause.is_zero() {
+                    let seen = Arc::clone(&seen);
+                    thread::spawn(move || drop(serve(client, manner, &seen)));
+                } else {
+                    let _ = serve(client, manner, &seen);
+                }
             }
         });
         Self { address, requests }
@@ -85,6 +90,46 @@ fn page(head: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(head);
     let length = text.strip_prefix("GET /").and_then(|path| path.split(' ').next()?.parse().ok());
     (0..length.unwrap_or(0)).map(|at: usize| (at % 251) as u8).collect()
+}
+
+/// The same server as a process of its own: this test binary once more.
+pub(crate) struct Process {
+    pub(crate) address: String,
+    pub(crate) pid: String,
+    child: Child,
+}
+
+impl Process {
+    pub(crate) fn start() -> Self {
+        let this = std::env::current_exe().expect("the test binary has a path");
+        let mut child = Command::new(this)
+            .args(["--exact", "support::server_process", "--ignored", "--nocapture"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the test binary runs again");
+        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let first = lines.next().expect("a line").expect("text");
+        let address = first.strip_prefix("listening on ").expect("its address").to_owned();
+        Self { address, pid: child.id().to_string(), child }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It ends with its input.
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+#[ignore = "a server for other tests, which run it as a process"]
+fn server_process() {
+    let server = Server::start(Manner::default());
+    eprintln!("listening on {}", server.address);
+    io::stdin().read_to_end(&mut Vec::new()).expect("its input ends");
 }
 
 /// Runs `outflow-load` with these words to its end.

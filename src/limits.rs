@@ -179,6 +179,9 @@ const _: () = assert!(MAX_RELAY_TIMEOUT_S * 1000 <= i32::MAX as u64, "TCP_USER_T
 /// The longest busy poll, in microseconds: a worker that spins longer only heats its CPU.
 pub const MAX_BUSY_POLL_US: u64 = 1_000_000;
 
+/// Bytes of the name of a congestion control: TCP_CA_NAME_MAX of the kernel, without its final NUL.
+pub const CONGESTION_NAME_MAX: usize = 15;
+
 // ---- session: handshake
 
 /// One read during the handshake, in bytes: the longest message is 513, and what a client sends behind its

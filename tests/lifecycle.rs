@@ -61,6 +61,16 @@ fn a_taken_port_is_shared_or_ignored() {
     assert!(String::from_utf8_lossy(&output.stderr).contains(&port));
 }
 
+/// A congestion control that the kernel does not have is named, with where to look for one that it has.
+#[test]
+fn an_unknown_congestion_control_is_ignored() {
+    let output = Relay::builder().set("server", "congestion", "\"no-such-one\"").run_to_exit();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{complaint}");
+    assert!(complaint.contains("no-such-one") && complaint.contains("tcp_available_congestion_control"));
+    assert!(output.stdout.is_empty());
+}
+
 /// A listener that others can reach, method none and nothing that says so: no.
 #[test]
 fn an_open_proxy_starts() {

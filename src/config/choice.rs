@@ -47,6 +47,29 @@ impl Choice for Steer {
     const ALL: &'static [(&'static str, Self)] = &[("hash", Self::Hash), ("cpu", Self::Cpu)];
 }
 
+/// The TCP congestion control that a session's sockets are given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Congestion {
+    /// The kernel's default, but one that does not pace where the peer is on loopback.
+    #[default]
+    Auto,
+    /// The kernel's default, everywhere.
+    System,
+    /// This one, everywhere; the name is as long as the kernel's may be.
+    Named(String),
+}
+
+impl Congestion {
+    /// As it is written in a file.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Auto => "auto",
+            Self::System => "system",
+            Self::Named(name) => name,
+        }
+    }
+}
+
 /// A SOCKS authentication method (RFC 1928 section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthMethod {

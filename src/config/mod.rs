@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-pub use choice::{AuthMethod, Choice, Format, Level, Prefer, RelayMode, Steer};
+pub use choice::{AuthMethod, Choice, Congestion, Format, Level, Prefer, RelayMode, Steer};
 pub use problem::Problems;
 pub use raw::Flags;
 
@@ -72,6 +72,8 @@ pub struct Server {
     pub open_proxy: bool,
     /// How a new connection finds its worker. Default: hash.
     pub steer: Steer,
+    /// The congestion control of clients' and targets' sockets. Default: auto.
+    pub congestion: Congestion,
 }
 
 impl Default for Server {
@@ -86,6 +88,7 @@ impl Default for Server {
             busy_poll: Duration::ZERO,
             open_proxy: false,
             steer: Steer::Hash,
+            congestion: Congestion::Auto,
         }
     }
 }

@@ -19,6 +19,7 @@ pub(super) fn to_toml(config: &Config) -> String {
     page.plain("backlog", server.backlog);
     page.text("busy_poll", &duration_text(server.busy_poll));
     page.plain("open_proxy", server.open_proxy);
+    page.text("congestion", server.congestion.name());
     page.text("steer", server.steer.name());
     page.table("timeouts");
     page.text("handshake", &duration_text(timeouts.handshake));

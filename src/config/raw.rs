@@ -56,6 +56,7 @@ pub(super) struct RawServer {
     pub(super) busy_poll: Text,
     pub(super) open_proxy: Switch,
     pub(super) steer: Text,
+    pub(super) congestion: Text,
 }
 
 #[derive(Debug, Default)]
@@ -212,6 +213,7 @@ impl<'a, 'i> Table<'a, 'i> {
             busy_poll: self.duration("busy_poll"),
             open_proxy: self.switch("open_proxy"),
             steer: self.text("steer"),
+            congestion: self.text("congestion"),
         }
     }
 

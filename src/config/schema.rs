@@ -16,6 +16,7 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
             "busy_poll",
             "open_proxy",
             "steer",
+            "congestion",
         ],
     ),
     ("timeouts", &["handshake", "connect", "dns", "idle", "half_close", "drain", "unacked"]),

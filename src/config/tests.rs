@@ -37,6 +37,7 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!((server.pin, server.relay, server.steer), (true, RelayMode::Auto, Steer::Hash));
     assert_eq!((server.max_connections, server.backlog), (0, 4096));
     assert_eq!((server.busy_poll, server.open_proxy), (Duration::ZERO, false));
+    assert_eq!(server.congestion, Congestion::Auto);
     let seconds = [
         timeouts.handshake,
         timeouts.connect,
@@ -68,6 +69,7 @@ backlog = 1
 busy_poll = "50us"
 open_proxy = true
 steer = "cpu"
+congestion = "cubic"
 [timeouts]
 handshake = "500ms"
 idle = "2h 4m"
@@ -91,6 +93,7 @@ access = "log/access"
     assert_eq!(all.server.listen.len(), 3, "two ephemeral ports differ");
     assert_eq!((all.server.workers, all.server.pin), (3, false));
     assert_eq!((all.server.relay, all.server.steer), (RelayMode::Copy, Steer::Cpu));
+    assert_eq!(all.server.congestion, Congestion::Named("cubic".to_owned()));
     assert_eq!((all.server.max_connections, all.server.backlog), (1000, 1));
     assert_eq!((all.server.busy_poll, all.server.open_proxy), (Duration::from_micros(50), true));
     assert_eq!(all.timeouts.handshake, Duration::from_millis(500));

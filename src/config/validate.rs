@@ -101,6 +101,7 @@ impl Draft {
         check.duration(&raw.busy_poll, &mut server.busy_poll, Duration::ZERO..=longest);
         check.switch(&raw.open_proxy, &mut server.open_proxy);
         check.choice(&raw.steer, &mut server.steer);
+        check.parse(&raw.congestion, &mut server.congestion, value::congestion);
     }
 
     fn timeouts(&mut self, raw: &RawTimeouts) {

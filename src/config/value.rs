@@ -7,7 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::problem::quoted;
-use super::{Access, Choice, schema};
+use super::{Access, Choice, Congestion, schema};
+use crate::limits;
 
 /// The port of SOCKS (IANA).
 const SOCKS_PORT: u16 = 1080;
@@ -17,6 +18,22 @@ const DNS_PORT: u16 = 53;
 /// One word out of a fixed few.
 pub(super) fn choice<C: Choice>(typed: &str) -> Result<C, String> {
     C::from_name(typed).ok_or_else(|| schema::unknown_value(typed, C::ALL.iter().map(|(name, _)| *name)))
+}
+
+/// A congestion control: the kernel decides at start whether it has one of this name.
+pub(super) fn congestion(typed: &str) -> Result<Congestion, String> {
+    let of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    match typed {
+        "auto" => Ok(Congestion::Auto),
+        "system" => Ok(Congestion::System),
+        _ if (1..=limits::CONGESTION_NAME_MAX).contains(&typed.len()) && typed.bytes().all(of_a_name) => {
+            Ok(Congestion::Named(typed.to_owned()))
+        }
+        _ => Err(format!(
+            "{} is neither \"auto\", \"system\" nor the name of a congestion control, such as \"cubic\"",
+            quoted(typed)
+        )),
+    }
 }
 
 /// A duration as people write it: "10s", "2h 4m", "500ms".

@@ -2,6 +2,7 @@
 //! and none closed before the drain, for a listener that closes takes its queue with it.
 
 use crate::config::{Config, Steer};
+use crate::sys::congestion::Congestion;
 use crate::sys::listener::{Listener, Options};
 use std::io;
 use std::net::SocketAddr;
@@ -19,10 +20,10 @@ impl Acceptor {
     ///
     /// # Errors
     /// The address and what the kernel said of it.
-    pub(super) fn open(config: &Config) -> Result<Acceptor, (SocketAddr, io::Error)> {
+    pub(super) fn open(config: &Config, congestion: Congestion) -> Result<Acceptor, (SocketAddr, io::Error)> {
         let mut acceptor = Acceptor { groups: Vec::new(), addresses: Vec::new() };
         for &address in &config.server.listen {
-            let (group, bound) = open_group(address, config).map_err(|error| (address, error))?;
+            let (group, bound) = open_group(address, config, congestion).map_err(|error| (address, error))?;
             acceptor.groups.push(group);
             acceptor.addresses.push(bound);
         }
@@ -45,12 +46,17 @@ impl Acceptor {
     }
 }
 
-fn open_group(mut address: SocketAddr, config: &Config) -> io::Result<(Vec<Arc<Listener>>, SocketAddr)> {
+fn open_group(
+    mut address: SocketAddr,
+    config: &Config,
+    congestion: Congestion,
+) -> io::Result<(Vec<Arc<Listener>>, SocketAddr)> {
     let shares_port = |other: &SocketAddr| other.is_ipv4() && other.port() == address.port();
     let options = Options {
         backlog: config.server.backlog,
         only_v6: config.server.listen.iter().any(shares_port),
         liveness: crate::worker::liveness(config),
+        congestion,
     };
     // SO_REUSEPORT would let two servers of one user share the address unnoticed: ask without it first.
     Listener::probe(address, &options)?;

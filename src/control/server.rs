@@ -4,12 +4,13 @@ use super::acceptor::Acceptor;
 use super::descriptors;
 use super::writer::Writer;
 use crate::auth::{Users, UsersError, Verifier};
-use crate::config::{AuthMethod, Config, RelayMode, Steer};
+use crate::config::{self, AuthMethod, Config, RelayMode, Steer};
 use crate::dns::{self, Hosts, ResolvConf};
 use crate::limits;
 use crate::observe::{Counters, Latencies, Totals};
 use crate::policy::guard::Guard;
 use crate::session::Rules;
+use crate::sys::congestion::Congestion;
 use crate::sys::machine;
 use crate::worker::{Mail, Mailbox, Setup, prepare};
 use crossbeam_channel::{Receiver, bounded};
@@ -51,6 +52,8 @@ pub enum StartError {
     Listen(SocketAddr, io::Error),
     /// The access record's file.
     Access(io::Error),
+    /// The congestion control that the configuration names.
+    Congestion(String, io::Error),
     /// Threads or epoll.
     Machine(io::Error),
 }
@@ -61,6 +64,10 @@ impl fmt::Display for StartError {
             StartError::Users(error) => write!(f, "{error}"),
             StartError::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             StartError::Access(error) => write!(f, "[log] access: {error}"),
+            StartError::Congestion(name, error) => write!(
+                f,
+                "[server] congestion: this kernel does not give us \"{name}\": {error} (net.ipv4.tcp_available_congestion_control and tcp_allowed_congestion_control list what it has)"
+            ),
             StartError::Machine(error) => write!(f, "cannot start: {error}"),
         }
     }
@@ -70,9 +77,10 @@ impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             StartError::Users(error) => Some(error),
-            StartError::Listen(_, error) | StartError::Access(error) | StartError::Machine(error) => {
-                Some(error)
-            }
+            StartError::Listen(_, error)
+            | StartError::Access(error)
+            | StartError::Congestion(_, error)
+            | StartError::Machine(error) => Some(error),
         }
     }
 }
@@ -88,8 +96,9 @@ impl Server {
         let verifier = start_verifier(&config)?;
         let dns = Arc::new(dns_settings(&config));
         let writer = Writer::start(&config.log.access).map_err(StartError::Access)?;
-        let acceptor =
-            Acceptor::open(&config).map_err(|(address, error)| StartError::Listen(address, error))?;
+        let congestion = congestion(&config.server.congestion)?;
+        let acceptor = Acceptor::open(&config, congestion)
+            .map_err(|(address, error)| StartError::Listen(address, error))?;
         let locals = machine::local_addresses();
         let rules = Arc::new(rules(&config, acceptor.addresses(), locals.clone()));
         let budget = descriptors::divide(limit, &config);
@@ -120,6 +129,7 @@ impl Server {
                 ceiling: budget.sessions,
                 pipes_max: budget.pipes,
                 records: writer.sender.clone(),
+                congestion,
                 boot,
                 starting: Some(starting.clone()),
             };
@@ -276,6 +286,16 @@ fn start_verifier(config: &Config) -> Result<Option<Arc<Verifier>>, StartError> 
 fn rules(config: &Config, own: &[SocketAddr], locals: Vec<IpAddr>) -> Rules {
     let guard = Guard::new(config.guard.allow_private, config.guard.allow.clone(), own.to_vec());
     Rules { methods: config.auth.methods.clone(), guard: guard.with_locals(locals) }
+}
+
+fn congestion(wanted: &config::Congestion) -> Result<Congestion, StartError> {
+    match wanted {
+        config::Congestion::Auto => Ok(Congestion::auto()),
+        config::Congestion::System => Ok(Congestion::default()),
+        config::Congestion::Named(name) => {
+            Congestion::everywhere(name).map_err(|error| StartError::Congestion(name.clone(), error))
+        }
+    }
 }
 
 fn dns_settings(config: &Config) -> dns::Settings {

@@ -1,6 +1,7 @@
 //! Listening sockets of SO_REUSEPORT groups. What a listener has, the sockets it accepts inherit: TCP_NODELAY,
 //! keepalive and the user timeout cost nothing per session.
 
+use super::congestion::Congestion;
 use super::stream::{Liveness, Stream, apply_liveness};
 use super::{Errno, errno_of};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
@@ -21,6 +22,8 @@ pub struct Options {
     pub only_v6: bool,
     /// What accepted sockets inherit.
     pub liveness: Liveness,
+    /// The same: by the listener's own address, the clients' being unknown.
+    pub congestion: Congestion,
 }
 
 impl Listener {
@@ -37,6 +40,9 @@ impl Listener {
         }
         socket.set_tcp_nodelay(true)?;
         apply_liveness(&SockRef::from(&socket), &options.liveness);
+        if let Some(algorithm) = options.congestion.at(address.ip()) {
+            socket.set_tcp_congestion(algorithm.name())?;
+        }
         socket.bind(&SockAddr::from(address))?;
         socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
         Ok(Listener(socket))

@@ -3,6 +3,7 @@
 //! Nothing here logs, reads a clock or decides policy: a call goes in, what the kernel said comes out, and
 //! where an answer of the kernel is ambiguous the call that gives it says so.
 
+pub mod congestion;
 pub mod listener;
 pub mod machine;
 pub mod pipe;

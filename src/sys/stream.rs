@@ -1,5 +1,6 @@
 //! One connected (or connecting) TCP socket, non-blocking from birth.
 
+use super::congestion::Algorithm;
 use super::{Errno, Read, Write, errno_of};
 use nix::sys::socket::{MsgFlags, recv, send};
 use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
@@ -28,13 +29,17 @@ impl Stream {
         Stream(fd)
     }
 
-    /// Starts a connect. `Ok` means begun, not connected: the first writable event tells.
+    /// Starts a connect. `Ok` means begun, not connected: the first writable event tells. A congestion control that
+    /// is refused leaves the kernel's default.
     ///
     /// # Errors
     /// What socket(2) or connect(2) refused at once.
-    pub fn connect(address: SocketAddr) -> Result<Stream, Errno> {
+    pub fn connect(address: SocketAddr, congestion: Option<Algorithm>) -> Result<Stream, Errno> {
         let kind = Type::STREAM.nonblocking().cloexec();
         let socket = Socket::new_raw(Domain::for_address(address), kind, None).map_err(|e| errno_of(&e))?;
+        if let Some(algorithm) = congestion {
+            let _ = socket.set_tcp_congestion(algorithm.name());
+        }
         match socket.connect(&SockAddr::from(address)) {
             Ok(()) => {}
             Err(error) => match errno_of(&error) {

@@ -14,6 +14,7 @@ use crate::observe::{AccessRecord, Counters, Latencies};
 use crate::proto::request::RequestCommand;
 use crate::relay::{Engine, Kit, Mode, Side};
 use crate::session::{Reason, Rules};
+use crate::sys::congestion::Congestion;
 use crate::sys::pipe::Pipe;
 use mio::Registry;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant, SystemTime};
 pub(super) struct Core {
     pub(super) number: usize,
     pub(super) boot: u32,
+    pub(super) congestion: Congestion,
     pub(super) start: Instant,
     /// Read once a turn.
     pub(super) now: Instant,
@@ -56,6 +58,7 @@ impl Core {
         Core {
             number: setup.number,
             boot: setup.boot,
+            congestion: setup.congestion,
             start,
             now: start,
             registry,

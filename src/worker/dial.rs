@@ -6,6 +6,7 @@ use crate::limits;
 use crate::policy::guard::{Guard, check_connected};
 use crate::session::{DialError, Dialed};
 use crate::sys::Errno;
+use crate::sys::congestion::Congestion;
 use crate::sys::stream::Stream;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
@@ -17,6 +18,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(super) struct Dial {
     addresses: Vec<SocketAddr>,
+    congestion: Congestion,
     started: usize,
     attempts: Vec<Attempt>,
     gravest: Option<DialError>,
@@ -44,9 +46,9 @@ pub(super) fn interests() -> Interest {
 }
 
 impl Dial {
-    pub(super) fn new(mut addresses: Vec<SocketAddr>) -> Dial {
+    pub(super) fn new(mut addresses: Vec<SocketAddr>, congestion: Congestion) -> Dial {
         addresses.truncate(limits::DIAL_ATTEMPTS_MAX);
-        Dial { addresses, started: 0, attempts: Vec::new(), gravest: None, next_at: None }
+        Dial { addresses, congestion, started: 0, attempts: Vec::new(), gravest: None, next_at: None }
     }
 
     /// When the next attempt is due.
@@ -73,7 +75,7 @@ impl Dial {
         while let Some(&address) = self.addresses.get(self.started) {
             self.started += 1;
             let port = self.started as u8;
-            match begin(registry, key, port, address) {
+            match self.begin(registry, key, port, address) {
                 Ok(stream) => {
                     self.attempts.push(Attempt { port, stream, address });
                     if self.started < self.addresses.len() {
@@ -117,20 +119,20 @@ impl Dial {
         }
     }
 
+    fn begin(&self, registry: &Registry, key: Key, port: u8, address: SocketAddr) -> Result<Stream, Errno> {
+        let stream = Stream::connect(address, self.congestion.at(address.ip()))?;
+        let token = Source::Session { key, port }.token();
+        registry
+            .register(&mut SourceFd(&stream.as_raw_fd()), token, interests())
+            .map_err(|error| crate::sys::errno_of(&error))?;
+        Ok(stream)
+    }
+
     fn note(&mut self, error: DialError) {
         if self.gravest.is_none_or(|gravest| gravest.weight() < error.weight()) {
             self.gravest = Some(error);
         }
     }
-}
-
-fn begin(registry: &Registry, key: Key, port: u8, address: SocketAddr) -> Result<Stream, Errno> {
-    let stream = Stream::connect(address)?;
-    let token = Source::Session { key, port }.token();
-    registry
-        .register(&mut SourceFd(&stream.as_raw_fd()), token, interests())
-        .map_err(|error| crate::sys::errno_of(&error))?;
-    Ok(stream)
 }
 
 /// A writable socket without an error is connected: SO_ERROR need not be asked.

@@ -227,7 +227,7 @@ impl Core {
             }
             Command::Dial(addresses) => {
                 slot.address = addresses.first().copied();
-                let mut dial = Box::new(Dial::new(addresses));
+                let mut dial = Box::new(Dial::new(addresses, self.congestion));
                 let started = dial.start_next(&self.registry, key, self.now);
                 self.enter(slot, self.config.timeouts.connect, Waits::Connection(dial));
                 match started {

@@ -31,6 +31,7 @@ use crate::dns;
 use crate::limits;
 use crate::observe::{Counters, Latencies};
 use crate::session::{Input, Reason, Rules};
+use crate::sys::congestion::Congestion;
 use crate::sys::listener::Listener;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::{Events, Poll, Token, Waker};
@@ -63,6 +64,8 @@ pub struct Setup {
     pub pipes_max: usize,
     /// Where access records go.
     pub records: Option<Sender<Vec<u8>>>,
+    /// What the sockets to targets are given.
+    pub congestion: Congestion,
     /// What makes session numbers unique over restarts.
     pub boot: u32,
     /// Told once the worker accepts.

@@ -156,7 +156,7 @@ fn open(
     let (socket, interests) = match transport {
         Transport::Udp => (DnsSocket::Udp(Datagram::connect(server).ok()?), Interest::READABLE),
         Transport::Tcp => {
-            (DnsSocket::Tcp(Stream::connect(server).ok()?), Interest::READABLE | Interest::WRITABLE)
+            (DnsSocket::Tcp(Stream::connect(server, None).ok()?), Interest::READABLE | Interest::WRITABLE)
         }
     };
     let token = Source::Dns(exchange.0).token();

@@ -6,6 +6,7 @@ use crate::auth::Identity;
 use crate::config::AuthMethod;
 use crate::policy::guard::Guard;
 use crate::session::Command;
+use crate::sys::congestion::Congestion;
 use crate::sys::stream::Stream;
 use std::net::{TcpListener, TcpStream};
 
@@ -23,6 +24,7 @@ fn setup() -> Setup {
         ceiling: 1,
         pipes_max: 0,
         records: None,
+        congestion: Congestion::default(),
         boot: 0,
         starting: None,
     }
@@ -66,8 +68,12 @@ fn a_login_known_by_the_time_it_is_tried_again_keeps_the_deadline_for_its_reques
 /// A flood of one address must not shut the others out.
 #[test]
 fn ready_listeners_take_turns() {
-    let options =
-        crate::sys::listener::Options { backlog: 1, only_v6: true, liveness: liveness(&Config::default()) };
+    let options = crate::sys::listener::Options {
+        backlog: 1,
+        only_v6: true,
+        liveness: liveness(&Config::default()),
+        congestion: Congestion::default(),
+    };
     let open =
         || Arc::new(Listener::open("127.0.0.1:0".parse().expect("an address"), &options).expect("a port"));
     let prepared = prepare().expect("a poll");

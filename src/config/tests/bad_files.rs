@@ -120,6 +120,13 @@ fn bad_numbers_are_refused() {
 fn unknown_words_are_refused() {
     expect_complaints(&[
         (
+            "[server]\ncongestion = \"b b r\"\n",
+            &[
+                "2: [server] key `congestion`: \"b b r\" is neither \"auto\", \"system\" nor the name of a congestion \
+             control, such as \"cubic\"",
+            ],
+        ),
+        (
             "[server]\nrelay = \"slice\"\n",
             &["2: [server] key `relay`: \"slice\" is none of \"auto\", \"splice\", \"copy\"; did you mean \
              \"splice\"?"],

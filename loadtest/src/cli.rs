@@ -8,7 +8,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::kernel_memory::Source;
 use crate::origin::Supply;
-use crate::scenario::connect::Extent;
+use crate::scenario::pages::Pages;
+use crate::scenario::starts::Extent;
 use crate::scenario::stream::Direction;
 use crate::udp;
 
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Echo(EchoArgs),
     /// Open sessions and hold them in silence.
     Idle(IdleArgs),
+    /// A scraping fleet: sessions like HTTPS, pages of all sizes, clients that stall and break off.
+    Mix(MixArgs),
     /// Datagrams through UDP associations, echoed by the origin.
     Udp(UdpArgs),
 }
@@ -48,6 +51,7 @@ impl Command {
             Self::Stream(args) => &args.common,
             Self::Echo(args) => &args.common,
             Self::Idle(args) => &args.common,
+            Self::Mix(args) => &args.common,
             Self::Udp(args) => &args.common,
         };
         common.server.into_iter().chain([common.target]).collect()
@@ -201,6 +205,43 @@ pub(crate) struct IdleArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct MixArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Sessions (default 1000).
+    #[arg(long, conflicts_with = "seconds")]
+    pub(crate) count: Option<u64>,
+    /// Seconds to go on for, instead of a count.
+    #[arg(long, value_parser = seconds)]
+    pub(crate) seconds: Option<Duration>,
+    /// Sessions in flight; with --rate, the most of them.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) in_flight: u64,
+    /// Start so many sessions a second, whatever becomes of them (open loop); latency then counts from when
+    /// a session was due.
+    #[arg(long, value_parser = rate)]
+    pub(crate) rate: Option<f64>,
+    /// Sizes of the pages with their weights.
+    #[arg(long, default_value = "2k:30,16k:40,100k:20,1m:8,5m:2")]
+    pub(crate) pages: Pages,
+    /// Per cent of the sessions that stop reading within their page.
+    #[arg(long, default_value_t = 5.0, value_parser = per_cent)]
+    pub(crate) stalls: f64,
+    /// Seconds for which they stop.
+    #[arg(long, default_value = "0.5", value_parser = seconds)]
+    pub(crate) stall_for: Duration,
+    /// Per cent of the sessions that reset within their page.
+    #[arg(long, default_value_t = 2.0, value_parser = per_cent)]
+    pub(crate) aborts: f64,
+    /// Decides which session does what.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Failed sessions that the run may have.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) max_errors: u64,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct UdpArgs {
     #[command(flatten)]
     pub(crate) common: Common,
@@ -252,6 +293,11 @@ fn rate(text: &str) -> Result<f64, String> {
     if rate > 0.0 && rate <= 1e6 { Ok(rate) } else { Err("above 0, at most 1000000".to_owned()) }
 }
 
+fn per_cent(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
+    if (0.0..=100.0).contains(&share) { Ok(share) } else { Err("expected 0 to 100".to_owned()) }
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
@@ -275,7 +321,7 @@ mod tests {
         };
         assert_eq!(addresses("outflow-load origin --address 192.0.2.1"), ["192.0.2.1:0"]);
         let ends = "--server 192.0.2.1:1 --target 192.0.2.2:2";
-        for scenario in ["connect", "stream up", "echo", "idle", "udp"] {
+        for scenario in ["connect", "stream up", "echo", "idle", "mix", "udp"] {
             let words = format!("outflow-load {scenario} {ends}");
             assert_eq!(addresses(&words), ["192.0.2.1:1", "192.0.2.2:2"], "{scenario}");
         }

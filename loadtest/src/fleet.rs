@@ -5,6 +5,8 @@
 //! free; an event of its former tenant in the same batch does no harm, for every handler reads and writes
 //! until the socket says that it would block.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -63,8 +65,12 @@ pub(crate) enum Next {
     Wait,
     /// Call again in the next turn: there may be more to do, but others have their turn first.
     Again,
+    /// Wait for the next event, but call again at this time at the latest.
+    Until(Instant),
     /// Close it: the session ended as it should.
     Close,
+    /// The same with RST in place of FIN.
+    Reset,
 }
 
 /// One connection with what the scenario keeps for it.
@@ -74,6 +80,18 @@ pub(crate) struct Link<S> {
     pub(crate) since: Instant,
     pub(crate) state: S,
     stage: Stage,
+    serial: u64,
+    /// The timer that is set for it.
+    wake: Option<Instant>,
+}
+
+/// When to call which connection again: ordered by time.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Timer {
+    due: Instant,
+    slot: usize,
+    /// Tells a connection from a former tenant of its slot.
+    serial: u64,
 }
 
 /// How far a connection is.
@@ -96,9 +114,11 @@ pub(crate) trait Scenario {
     fn next_start(&self) -> Option<Instant> {
         None
     }
+    /// A connection is under way: the place to say what it will do.
+    fn dialled(&mut self, _link: &mut Link<Self::State>) {}
     /// The success reply is in.
     fn opened(&mut self, link: &mut Link<Self::State>) -> Result<Next, Fault>;
-    /// The socket is ready, or `Again` was asked for.
+    /// The socket is ready, or `Again` or `Until` was asked for.
     fn ready(&mut self, link: &mut Link<Self::State>, ready: Ready) -> Result<Next, Fault>;
     /// One connection less: after `Next::Close` or a fault (`failed`).
     fn closed(&mut self, failed: bool);
@@ -130,7 +150,9 @@ pub(crate) struct Fleet<S> {
     links: Vec<Option<Link<S>>>,
     free: Vec<usize>,
     again: Vec<usize>,
+    timers: BinaryHeap<Reverse<Timer>>,
     alarm: Alarm,
+    serial: u64,
     dialled: u32,
     moved_at: Instant,
     pub(crate) losses: Losses,
@@ -146,6 +168,8 @@ impl<S: Default> Fleet<S> {
             links: Vec::new(),
             free: Vec::new(),
             again: Vec::new(),
+            timers: BinaryHeap::new(),
+            serial: 0,
             dialled: 0,
             moved_at: Instant::now(),
             losses: Losses::default(),
@@ -181,7 +205,8 @@ impl<S: Default> Fleet<S> {
             while let Some(since) = scenario.wants_another(now) {
                 self.open(scenario, since)?;
             }
-            if let Some(due) = scenario.next_start() {
+            let timer = self.timers.peek().map(|Reverse(timer)| timer.due);
+            if let Some(due) = scenario.next_start().into_iter().chain(timer).min() {
                 self.alarm.set(due).map_err(Fault::Local)?;
             }
             let sleep = if self.again.is_empty() { LONGEST_SLEEP } else { Duration::ZERO };
@@ -189,6 +214,7 @@ impl<S: Default> Fleet<S> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 other => other.map_err(Fault::Local)?,
             }
+            self.ring();
             let mut moved = !self.again.is_empty();
             for event in events.iter().filter(|event| event.token() < ALARM) {
                 moved = true;
@@ -205,11 +231,30 @@ impl<S: Default> Fleet<S> {
         }
     }
 
+    /// Calls again whose time has come.
+    fn ring(&mut self) {
+        let now = Instant::now();
+        while let Some(Reverse(timer)) = self.timers.peek()
+            && timer.due <= now
+        {
+            let slot = timer.slot;
+            let tenant = self.links[slot].as_mut().filter(|link| link.serial == timer.serial);
+            // A timer that was followed by another one is of no use any more.
+            if let Some(link) = tenant.filter(|link| link.wake == Some(timer.due)) {
+                link.wake = None;
+                self.again.push(slot);
+            }
+            self.timers.pop();
+        }
+    }
+
     /// Sleeping is a fault only while somebody owes us bytes; a scenario that holds idle sessions sets
     /// the patience aside.
     fn check_patience(&self, now: Instant) -> Result<(), Fault> {
         let patience = self.route.patience;
-        let stalled = self.busy() > 0 && now.duration_since(self.moved_at) > patience;
+        // Whoever has a timer has chosen to wait.
+        let stalled =
+            self.busy() > 0 && self.timers.is_empty() && now.duration_since(self.moved_at) > patience;
         if stalled { Err(Fault::Stalled(patience)) } else { Ok(()) }
     }
 
@@ -245,7 +290,10 @@ impl<S: Default> Fleet<S> {
             Some(_) => Stage::Shaking(Box::new(Handshake::new())),
             None => Stage::Connecting,
         };
-        self.links[slot] = Some(Link { stream, since, state: S::default(), stage });
+        self.serial += 1;
+        let (state, serial) = (S::default(), self.serial);
+        let link = self.links[slot].insert(Link { stream, since, state, stage, serial, wake: None });
+        scenario.dialled(link);
         // On loopback the connection stands when `connect` returns, so the greeting leaves at once, as it
         // does from a client whose SYN was answered.
         self.serve(scenario, slot, Ready::ALL)
@@ -273,7 +321,16 @@ impl<S: Default> Fleet<S> {
         match step(scenario, link, &self.route.messages, ready) {
             Ok(Next::Wait) => {}
             Ok(Next::Again) => self.again.push(slot),
-            Ok(Next::Close) => {
+            Ok(Next::Until(due)) if link.wake == Some(due) => {}
+            Ok(Next::Until(due)) => {
+                link.wake = Some(due);
+                self.timers.push(Reverse(Timer { due, slot, serial: link.serial }));
+            }
+            Ok(end @ (Next::Close | Next::Reset)) => {
+                if end == Next::Reset {
+                    let linger = Some(Duration::ZERO);
+                    socket2::SockRef::from(&link.stream).set_linger(linger).map_err(Fault::Local)?;
+                }
                 self.release(slot);
                 scenario.closed(false);
             }

@@ -12,6 +12,7 @@
 //! outflow-load stream down --server 127.0.0.1:1080 --target SOURCE --flows 16 --pid PID
 //! outflow-load stream up --server 127.0.0.1:1080 --target SINK --flows 16 --pid PID
 //! outflow-load echo --server 127.0.0.1:1080 --target ECHO --connections 64 --size 128 --pid PID
+//! outflow-load mix --server 127.0.0.1:1080 --target PAGE --target-name localhost --seconds 10 --pid PID
 //! outflow-load udp --server 127.0.0.1:1080 --target UDP --associations 4 --size 200 --pid PID
 //! outflow-load idle --server 127.0.0.1:1080 --target ECHO --connections 8000 --touch 1024 --pid PID
 //! ```
@@ -46,6 +47,7 @@ mod progress;
 mod record;
 mod scenario;
 mod scope;
+mod seeded;
 mod strace;
 mod sys;
 mod udp;
@@ -64,7 +66,9 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 
-use crate::cli::{Cli, Command, Common, ConnectArgs, EchoArgs, IdleArgs, OriginArgs, StreamArgs, UdpArgs};
+use crate::cli::{
+    Cli, Command, Common, ConnectArgs, EchoArgs, IdleArgs, MixArgs, OriginArgs, StreamArgs, UdpArgs,
+};
 use crate::fault::Fault;
 use crate::fleet::{Fleet, Losses, Route};
 use crate::handshake::Messages;
@@ -73,9 +77,11 @@ use crate::machine::Machine;
 use crate::meter::Meter;
 use crate::procfs::Tree;
 use crate::record::Record;
-use crate::scenario::connect::{Connect, Starts};
+use crate::scenario::connect::Connect;
 use crate::scenario::echo::Echo;
 use crate::scenario::idle::Idle;
+use crate::scenario::mix::{Habits, Mix};
+use crate::scenario::starts::Starts;
 use crate::scenario::stream::{Stream, Window};
 use crate::scope::Scope;
 
@@ -105,6 +111,7 @@ fn run(command: Command, scope: Scope) -> Result<(), Box<dyn Error>> {
         Command::Stream(args) => stream(&args),
         Command::Echo(args) => echo(&args),
         Command::Idle(args) => idle(&args),
+        Command::Mix(args) => mix(&args),
         Command::Udp(args) => udp(&args, scope),
     }
 }
@@ -169,6 +176,22 @@ fn idle(args: &IdleArgs) -> Result<(), Box<dyn Error>> {
         None => scenario.hold_until(None, Some(when_input_closes(fleet.waker()?))),
     }
     Ok(fleet.run(&mut scenario)?)
+}
+
+fn mix(args: &MixArgs) -> Result<(), Box<dyn Error>> {
+    let extent = cli::extent(args.count, args.seconds, 1000);
+    let starts = Starts { extent, in_flight: args.in_flight, rate: args.rate };
+    let habits = Habits {
+        pages: args.pages.clone(),
+        stalls: args.stalls,
+        stall_for: args.stall_for,
+        aborts: args.aborts,
+        seed: args.seed,
+    };
+    let mut scenario = Mix::new(starts, habits, meter(&args.common));
+    let mut fleet = fleet(&args.common, args.max_errors)?;
+    let ended = fleet.run(&mut scenario);
+    report("mix", &args.common, &fleet.losses, ended, scenario.record())
 }
 
 fn udp(args: &UdpArgs, scope: Scope) -> Result<(), Box<dyn Error>> {

@@ -21,6 +21,7 @@ pub(crate) struct Done {
 pub(crate) enum Unit {
     Sessions,
     RoundTrips,
+    Datagrams,
     Bytes,
 }
 
@@ -65,6 +66,7 @@ fn style(done: Done) -> ProgressStyle {
     let figures = match done.unit {
         Unit::Sessions => "{human_pos} sessions, {per_sec}",
         Unit::RoundTrips => "{human_pos} round trips, {per_sec}",
+        Unit::Datagrams => "{human_pos} datagrams, {per_sec}",
         Unit::Bytes => "{bytes}, {bytes_per_sec}",
     };
     let rest = if done.of.is_some() { "[{bar:30}] {percent} % " } else { "" };

@@ -84,6 +84,15 @@ pub(crate) struct Delivery {
     pub(crate) dropped_by_client: u64,
 }
 
+/// How many clients did not simply read their page.
+#[derive(Serialize, Default)]
+pub(crate) struct Fleeting {
+    /// Stopped reading for a while.
+    pub(crate) stalls: u64,
+    /// Reset within the page.
+    pub(crate) aborts: u64,
+}
+
 /// One run. A figure that the scenario does not have is left out.
 #[derive(Serialize, Default)]
 pub(crate) struct Record {
@@ -101,6 +110,9 @@ pub(crate) struct Record {
     pub(crate) first_error: Option<String>,
     #[serde(flatten)]
     pub(crate) cost: Cost,
+    /// With it the same clients do the same again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) seed: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) sessions: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,6 +138,8 @@ pub(crate) struct Record {
     pub(crate) datagrams_per_second: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_us_per_datagram: Option<f64>,
+    #[serde(flatten)]
+    pub(crate) fleeting: Option<Fleeting>,
     #[serde(flatten)]
     pub(crate) delivery: Option<Delivery>,
     /// Traced runs: system calls of the server for each session, those that wait for readiness apart.
@@ -163,7 +177,10 @@ pub(crate) struct Record {
     /// From `connect`, or from when that was due, to the success reply.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) handshake: Option<Latency>,
-    /// From the same moment to the last byte of the answer.
+    /// From the same moment to the first byte of the page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) time_to_first_byte: Option<Latency>,
+    /// From the same moment to the last byte of the answer, of sessions that neither stall nor abort.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) session: Option<Latency>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -188,6 +205,7 @@ impl Record {
         let named = [
             ("start-delay", &self.start_delay),
             ("handshake", &self.handshake),
+            ("time-to-first-byte", &self.time_to_first_byte),
             ("session", &self.session),
             ("round-trip", &self.round_trip),
         ];

@@ -12,3 +12,6 @@ mod udp;
 
 /// Ping-pong: good servers and bad ones.
 mod echo;
+
+/// The scraping fleet: its habits are kept, and bad servers end it.
+mod mix;

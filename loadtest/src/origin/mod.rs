@@ -1,6 +1,6 @@
 //! The targets of every scenario in one process, each on a port of its own: `echo` returns what it gets,
 //! `sink` drops it, `source` sends until its peer closes, `duplex` does both at once, `page` answers
-//! one request, and `udp` returns datagrams. Sources send from a memory file without copying, sinks never
+//! requests, and `udp` returns datagrams. Sources send from a memory file without copying, sinks never
 //! copy, datagrams move by the batch: the origin must cost less than the server under test.
 
 mod udp;
@@ -17,6 +17,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::sendfile::sendfile;
 
 use crate::payload::Pattern;
+use crate::scenario::request::{FLIGHT_BYTES, is_whole_hello};
 use crate::sys;
 use udp::UdpEcho;
 
@@ -302,6 +303,7 @@ impl Peer {
         }
     }
 
+    /// One answer after the other; an answer's request comes when the one before it is out.
     fn page(&mut self, stock: &mut Stock, ended: bool) -> io::Result<Fate> {
         while self.answer.is_none() {
             let count = match self.stream.read(&mut stock.scratch) {
@@ -317,7 +319,6 @@ impl Peer {
             }
         }
         let whole = self.answer.unwrap_or_default();
-        let unsent = self.sent < whole;
         while self.sent < whole {
             match self.stream.write(stock.pattern.at(self.sent, whole - self.sent)) {
                 Ok(count) => self.sent += count,
@@ -325,14 +326,20 @@ impl Peer {
                 Err(error) => return Err(error),
             }
         }
-        // The client closes next: its FIN is another event, unless this one has told of it already.
-        if unsent && !ended { Ok(Fate::Keep) } else { self.drop_input(ended) }
+        // The client closes next, or asks again: either is another event, unless this one has told of it.
+        self.held.clear();
+        (self.sent, self.answer) = (0, None);
+        Ok(if ended { Fate::Again } else { Fate::Keep })
     }
 }
 
-/// The length of the answer, once `request` is complete: `GET /LENGTH ...` up to its blank line, or the
-/// first bytes of anything else, which get `page_bytes`.
+/// The length of the answer, once `request` is complete: `GET /LENGTH ...` up to its blank line, a TLS
+/// record, which gets as much as a server's flight, or the first bytes of anything else, which get
+/// `page_bytes`.
 fn answer_to(request: &[u8], page_bytes: usize) -> Option<usize> {
+    if let Some(whole) = is_whole_hello(request) {
+        return whole.then_some(FLIGHT_BYTES);
+    }
     let complete =
         !request.starts_with(b"GET ") || request.ends_with(b"\r\n\r\n") || request.len() >= LONGEST_REQUEST;
     if !complete {
@@ -353,6 +360,8 @@ mod tests {
         assert_eq!(answer_to(b"GET /5000 HTTP/1.0\r\n\r\n", 7), Some(5000));
         assert_eq!(answer_to(b"GET / HTTP/1.0\r\n\r\n", 7), Some(7));
         assert_eq!(answer_to(b"GET /5000 HTTP/1.0\r\nHost:", 7), None);
-        assert_eq!(answer_to(b"\x16\x03\x01", 7), Some(7));
+        assert_eq!(answer_to(b"\x16\x03\x01", 7), None);
+        assert_eq!(answer_to(b"\x16\x03\x01\x00\x02ab", 7), Some(FLIGHT_BYTES));
+        assert_eq!(answer_to(b"anything", 7), Some(7));
     }
 }

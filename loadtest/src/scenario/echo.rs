@@ -9,7 +9,7 @@ use crate::meter::Meter;
 use crate::payload::Pattern;
 use crate::progress::{Done, Unit};
 use crate::record::{Latency, Record};
-use crate::scenario::connect::Extent;
+use crate::scenario::starts::Extent;
 
 /// The scenario and its tally.
 pub(crate) struct Echo {

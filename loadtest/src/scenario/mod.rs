@@ -1,7 +1,11 @@
 //! The loads that a server is put under. Each file is one scenario: what its connections do, what is
-//! timed, and the record that it leaves.
+//! timed, and the record that it leaves. `starts`, `request` and `pages` are what several of them use.
 
 pub(crate) mod connect;
 pub(crate) mod echo;
 pub(crate) mod idle;
+pub(crate) mod mix;
+pub(crate) mod pages;
+pub(crate) mod request;
+pub(crate) mod starts;
 pub(crate) mod stream;

@@ -20,8 +20,9 @@ use crate::fault::{Fault, Phase};
 use crate::handshake::Messages;
 use crate::meter::Meter;
 use crate::pacer::Alarm;
+use crate::progress::{Done, Line, Unit};
 use crate::record::{Delivery, Latency, Record};
-use crate::scenario::connect::Extent;
+use crate::scenario::starts::Extent;
 use crate::scope::Scope;
 use crate::sys::{self, Batch};
 use association::{Association, Door};
@@ -142,6 +143,13 @@ impl Udp {
 
     /// Opens the associations, runs to the end of the plan and waits for what is under way.
     pub(crate) fn run(&mut self) -> Result<(), Fault> {
+        let mut line = Line::new();
+        let ended = self.drive(&mut line);
+        line.clear();
+        ended
+    }
+
+    fn drive(&mut self, line: &mut Line) -> Result<(), Fault> {
         let mut poll = Poll::new().map_err(Fault::Local)?;
         let mut alarm = Alarm::new(poll.registry(), ALARM).map_err(Fault::Local)?;
         self.open(&poll)?;
@@ -154,6 +162,7 @@ impl Udp {
             if self.turn(now)? {
                 return Ok(());
             }
+            line.show(now, || Some(self.progress()));
             for index in 0..self.associations.len() {
                 self.send(index, now)?;
             }
@@ -179,6 +188,10 @@ impl Udp {
                 }
             }
         }
+    }
+
+    fn progress(&self) -> Done {
+        Done { count: self.echoed, of: self.plan.extent.count(), unit: Unit::Datagrams }
     }
 
     fn open(&mut self, poll: &Poll) -> Result<(), Fault> {

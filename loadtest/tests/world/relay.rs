@@ -35,6 +35,7 @@ struct Way<'a> {
     held: Vec<u8>,
     count: u64,
     ended: bool,
+    stalled: bool,
 }
 
 /// Closes with RST.
@@ -47,7 +48,8 @@ pub(super) fn reset(stream: TcpStream) {
 pub(super) fn relay_stream(client: &TcpStream, target: &TcpStream, shared: &Shared) -> io::Result<()> {
     client.set_nonblocking(true)?;
     target.set_nonblocking(true)?;
-    let way = |from, to, down| Way { from, to, down, held: Vec::new(), count: 0, ended: false };
+    let way =
+        |from, to, down| Way { from, to, down, held: Vec::new(), count: 0, ended: false, stalled: false };
     let mut ways = [way(client, target, false), way(target, client, true)];
     while !ways.iter().all(|way| way.ended) {
         if shared.dead.load(Ordering::SeqCst) {
@@ -55,6 +57,10 @@ pub(super) fn relay_stream(client: &TcpStream, target: &TcpStream, shared: &Shar
         }
         for way in &mut ways {
             way.step(shared)?;
+        }
+        // One that waits for the end of what it has stalled would wait for ever.
+        if ways[1].stalled && ways[0].ended {
+            return Ok(());
         }
         if shared.manner == Manner::ClosesBoth && ways.iter().any(|way| way.ended) {
             return Ok(());
@@ -68,14 +74,16 @@ fn wait(ways: &[Way<'_>; 2]) -> io::Result<()> {
     // The client's socket is what `ways[0]` reads and `ways[1]` writes; the target's the other way round.
     let interest = |reads: &Way<'_>, writes: &Way<'_>| {
         let mut flags = PollFlags::empty();
-        flags.set(PollFlags::POLLIN, !reads.ended && reads.held.is_empty());
+        flags.set(PollFlags::POLLIN, !reads.ended && !reads.stalled && reads.held.is_empty());
         flags.set(PollFlags::POLLOUT, !writes.held.is_empty());
         flags
     };
-    let mut sockets = [
+    let mut sockets = vec![
         PollFd::new(ways[0].from.as_fd(), interest(&ways[0], &ways[1])),
         PollFd::new(ways[1].from.as_fd(), interest(&ways[1], &ways[0])),
     ];
+    // A socket of which nothing is wanted would still tell of its end, again and again.
+    sockets.retain(|socket| !socket.events().is_empty());
     poll(&mut sockets, PollTimeout::from(TURN))?;
     Ok(())
 }
@@ -98,7 +106,8 @@ impl Way<'_> {
 
     /// `false` when there is nothing to pass on.
     fn fill(&mut self, shared: &Shared) -> io::Result<bool> {
-        if matches!(shared.manner, Manner::Stalls(limit) if self.down && self.count >= limit) {
+        self.stalled = matches!(shared.manner, Manner::Stalls(limit) if self.down && self.count >= limit);
+        if self.stalled {
             return Ok(false);
         }
         let mut buffer = vec![0; 16 << 10];

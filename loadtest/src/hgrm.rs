@@ -13,9 +13,7 @@ const NS_PER_US: f64 = 1e3;
 
 /// Writes `histogram` (nanoseconds) to `PREFIX.NAME.hgrm`, and replaces what was there.
 pub(crate) fn save(prefix: &Path, name: &str, histogram: &Histogram<u64>) -> io::Result<()> {
-    let mut path = prefix.as_os_str().to_owned();
-    path.push(format!(".{name}.hgrm"));
-    let path = PathBuf::from(path);
+    let path = path(prefix, name);
     File::create(&path)
         .and_then(|file| {
             let mut out = BufWriter::new(file);
@@ -23,6 +21,23 @@ pub(crate) fn save(prefix: &Path, name: &str, histogram: &Histogram<u64>) -> io:
             out.flush()
         })
         .map_err(|error| io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display())))
+}
+
+/// Where the latency called `name` is written to.
+pub(crate) fn path(prefix: &Path, name: &str) -> PathBuf {
+    let mut path = prefix.as_os_str().to_owned();
+    path.push(format!(".{name}.hgrm"));
+    PathBuf::from(path)
+}
+
+/// The rows of such a text: quantile (0 to 1) and microseconds.
+pub(crate) fn rows(text: &str) -> Vec<(f64, f64)> {
+    let numbers = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let (value, quantile) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        Some((quantile, value))
+    });
+    numbers.collect()
 }
 
 /// The text of `outputPercentileDistribution` in HdrHistogram, byte for byte.
@@ -78,6 +93,8 @@ mod tests {
 #[Buckets =           27, SubBuckets     =         2048]
 ";
         assert_eq!(String::from_utf8(out).expect("text"), expected);
+        let rows = rows(expected);
+        assert_eq!((rows.len(), rows[5], rows[7]), (8, (0.5, 1.0), (1.0, 2.0)));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! It returns results and never logs.
 
 mod batch;
+pub(crate) mod child;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};

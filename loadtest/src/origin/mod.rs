@@ -67,6 +67,14 @@ impl Service {
     }
 }
 
+/// The name of the datagram echo; the others are TCP.
+pub(crate) const UDP_SERVICE: &str = "udp";
+
+/// The names of all services, as in the ready line.
+pub(crate) fn services() -> impl Iterator<Item = &'static str> {
+    Service::ALL.into_iter().map(Service::name).chain([UDP_SERVICE])
+}
+
 /// One accepted connection.
 struct Peer {
     stream: TcpStream,
@@ -132,7 +140,7 @@ impl Origin {
             Ok(format!("{}={}", service.name(), listener.local_addr()?))
         };
         let mut names = self.listeners.iter().map(named).collect::<io::Result<Vec<_>>>()?;
-        names.push(format!("udp={}", self.udp.socket.local_addr()?));
+        names.push(format!("{UDP_SERVICE}={}", self.udp.socket.local_addr()?));
         Ok(names.join(" "))
     }
 

@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Mix(MixArgs),
     /// Datagrams through UDP associations, echoed by the origin.
     Udp(UdpArgs),
+    /// Many servers under the same loads, side by side, as a file says.
+    Compare(CompareArgs),
 }
 
 impl Command {
@@ -53,6 +55,8 @@ impl Command {
             Self::Idle(args) => &args.common,
             Self::Mix(args) => &args.common,
             Self::Udp(args) => &args.common,
+            // Its origin and servers are on loopback, and each of its runs is checked as one.
+            Self::Compare(_) => return Vec::new(),
         };
         common.server.into_iter().chain([common.target]).collect()
     }
@@ -275,6 +279,28 @@ impl Common {
     pub(crate) fn credentials(&self) -> Option<(&str, &str)> {
         self.user.as_deref().zip(self.password.as_deref())
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// The plan: servers, scenarios, figures and bars, in TOML.
+    #[arg(required_unless_present = "report_only")]
+    pub(crate) file: Option<PathBuf>,
+    /// Only these scenarios, and those whose peaks they need.
+    #[arg(long, value_name = "SCENARIO", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Only these servers.
+    #[arg(long, value_name = "SERVER", value_delimiter = ',')]
+    pub(crate) servers: Vec<String>,
+    /// Rounds of every scenario, whatever the plan says.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: Option<u32>,
+    /// Folder of the results, instead of the plan's.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Measure nothing: render the results in DIR again.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["file", "only", "servers", "rounds", "output"])]
+    pub(crate) report_only: Option<PathBuf>,
 }
 
 /// `--count` or `--seconds`, or `default` round trips or sessions.

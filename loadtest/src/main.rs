@@ -32,6 +32,7 @@
 
 mod cgroup;
 mod cli;
+mod compare;
 mod fault;
 mod fleet;
 mod handshake;
@@ -113,6 +114,7 @@ fn run(command: Command, scope: Scope) -> Result<(), Box<dyn Error>> {
         Command::Idle(args) => idle(&args),
         Command::Mix(args) => mix(&args),
         Command::Udp(args) => udp(&args, scope),
+        Command::Compare(args) => compare::compare(&args),
     }
 }
 

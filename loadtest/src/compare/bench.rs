@@ -1,0 +1,416 @@
+//! The runs: origin, servers and one child process of this very program for each measurement, round by
+//! round, every server in its turn (A B C A B C ...), so that a drift of the machine meets all alike.
+//!
+//! Within a scenario a server is one process over all rounds, started and warmed up at its first; where
+//! the scenario wants it `fresh`, each round has a new one. A server that fails leaves the scenario; the
+//! others go on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::compare::plan::{Kind, Plan, Scenario, Server};
+use crate::compare::progress::Progress;
+use crate::compare::server::{NoStart, Ports, Running, Site, fronts, locate, tail};
+use crate::compare::sheet::{Entry, Failure, Outcome, Run, ScenarioSheet};
+use crate::compare::stats::Spread;
+use crate::compare::warden::{Charge, End, Interrupted, Warden};
+use crate::hgrm;
+use crate::origin::UDP_SERVICE;
+
+/// What is run on every server that was just started and is not counted: code and memory that are needed
+/// once are then there, and a server that does not work at all is known.
+const WARM_UP: [&str; 5] = ["connect", "--count", "200", "--in-flight", "8"];
+/// The service of the warm-up; a relay needs a front for it.
+pub(crate) const WARM_UP_SERVICE: &str = "page";
+/// The origin is ours: it is up at once or never.
+const ORIGIN_LIMIT: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(5);
+/// The field that an open loop takes a share of.
+const PEAK_FIELD: &str = "sessions_per_second";
+
+/// Why the whole comparison ends.
+#[derive(Debug)]
+pub(crate) enum Halt {
+    Interrupted(Interrupted),
+    /// Something of ours, not of a server's.
+    Own(String),
+}
+
+impl fmt::Display for Halt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interrupted(interrupted) => interrupted.fmt(f),
+            Self::Own(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for Halt {}
+
+impl From<Interrupted> for Halt {
+    fn from(interrupted: Interrupted) -> Self {
+        Self::Interrupted(interrupted)
+    }
+}
+
+impl From<io::Error> for Halt {
+    fn from(error: io::Error) -> Self {
+        Self::Own(error.to_string())
+    }
+}
+
+/// What is the same for all runs.
+pub(crate) struct Bench<'a> {
+    plan: &'a Plan,
+    pub(crate) warden: &'a Warden,
+    pub(crate) progress: Progress,
+    /// The program that runs the scenarios: this one.
+    exe: PathBuf,
+    /// Its folder, for `{bin}`.
+    pub(crate) bin: String,
+    /// Where the servers' folders are made; absolute.
+    pub(crate) work: PathBuf,
+    /// Where the distributions are left.
+    hgrm: PathBuf,
+    /// The command line's word over the plan's.
+    rounds: Option<u32>,
+    /// Programs of the servers that are there.
+    pub(crate) programs: BTreeMap<String, PathBuf>,
+    ports: Ports,
+    origin: Option<Origin>,
+    running: BTreeMap<String, Running>,
+}
+
+struct Origin {
+    charge: Charge,
+    services: BTreeMap<String, SocketAddr>,
+}
+
+/// What is run on which server.
+#[derive(Clone, Copy)]
+struct Turn<'a> {
+    server: &'a Server,
+    scenario: &'a Scenario,
+    round: u32,
+    rate: Option<f64>,
+}
+
+impl<'a> Bench<'a> {
+    pub(crate) fn new(
+        plan: &'a Plan,
+        warden: &'a Warden,
+        work: PathBuf,
+        rounds: Option<u32>,
+    ) -> io::Result<Self> {
+        let exe = std::env::current_exe()?;
+        let hgrm = work.with_file_name("hgrm");
+        fs::create_dir_all(&hgrm)?;
+        let bin = exe.parent().unwrap_or(Path::new("/")).display().to_string();
+        Ok(Self {
+            plan,
+            warden,
+            progress: Progress::new(0),
+            exe,
+            bin,
+            work,
+            hgrm,
+            rounds,
+            programs: BTreeMap::new(),
+            ports: Ports::new(),
+            origin: None,
+            running: BTreeMap::new(),
+        })
+    }
+
+    /// The rounds of `scenario`: the command line's, its own, or the plan's.
+    pub(crate) fn rounds_of(&self, scenario: &Scenario) -> u32 {
+        self.rounds.or(scenario.rounds).unwrap_or(self.plan.load.rounds)
+    }
+
+    /// Runs `scenario` on `servers`; `earlier` has the peaks.
+    pub(crate) fn scenario(
+        &mut self,
+        scenario: &Scenario,
+        servers: &[&Server],
+        earlier: &[ScenarioSheet],
+    ) -> Result<ScenarioSheet, Halt> {
+        let rounds = self.rounds_of(scenario);
+        let mut entries: Vec<Entry> =
+            servers.iter().map(|server| self.entry(scenario, server, earlier)).collect();
+        for round in 1..=rounds {
+            for (server, entry) in servers.iter().zip(&mut entries) {
+                self.progress.step(scenario.name.get_ref(), round, rounds, server.name.get_ref());
+                if entry.outcome != Outcome::Measured {
+                    continue;
+                }
+                let rate = peak(scenario, earlier, &entry.server);
+                let turn = Turn { server, scenario, round, rate };
+                match self.measure(turn, entry)? {
+                    Ok(run) => {
+                        self.progress.tell(&told(turn, &run));
+                        entry.runs.push(run);
+                    }
+                    Err(failure) => {
+                        self.progress.complain(&failure.line(&entry.server, scenario.name.get_ref()));
+                        entry.outcome = Outcome::Failed(failure);
+                        self.stop(&entry.server);
+                    }
+                }
+            }
+        }
+        self.stop_all();
+        Ok(ScenarioSheet {
+            name: scenario.name.get_ref().clone(),
+            title: scenario.title.clone(),
+            args: scenario.args.get_ref().clone(),
+            origin: scenario.origin.get_ref().clone(),
+            rounds,
+            rate: scenario.rate.as_ref().map(|rate| rate.get_ref().clone()),
+            figures: scenario.figures.get_ref().clone(),
+            curve: scenario.curve.clone(),
+            entries,
+        })
+    }
+
+    /// Whether `server` takes part, before anything is run.
+    fn entry(&self, scenario: &Scenario, server: &Server, earlier: &[ScenarioSheet]) -> Entry {
+        let name = server.name.get_ref();
+        let service = scenario.origin.get_ref();
+        let omitted = |reason: String| Outcome::Omitted { reason };
+        let missing = scenario.needs.iter().find(|program| locate(program).is_none());
+        let front =
+            |service: &str| server.kind == Kind::Socks5 || fronts(server).any(|front| front == service);
+        let outcome = if !self.programs.contains_key(name) {
+            Outcome::Absent
+        } else if scenario.servers.as_ref().is_some_and(|list| !list.get_ref().contains(name)) {
+            omitted("not in this scenario".to_owned())
+        } else if let Some(program) = missing {
+            omitted(format!("{program} is not installed"))
+        } else if service == UDP_SERVICE && !server.udp {
+            omitted("no UDP ASSOCIATE".to_owned())
+        } else if !front(service) || !front(WARM_UP_SERVICE) {
+            omitted(format!("no front for {service}"))
+        } else if scenario.rate.is_some() && peak(scenario, earlier, name).is_none() {
+            omitted("its peak was not measured".to_owned())
+        } else {
+            Outcome::Measured
+        };
+        Entry { server: name.clone(), outcome, command: Vec::new(), runs: Vec::new() }
+    }
+
+    /// One measurement. When the origin dies under it, that is no fault of the server's: once more then.
+    fn measure(&mut self, turn: Turn<'_>, entry: &mut Entry) -> Result<Result<Run, Failure>, Halt> {
+        let first = self.attempt(turn, entry)?;
+        if first.is_err() && self.origin.as_ref().is_some_and(|origin| origin.charge.end().is_some()) {
+            self.progress.complain("the origin died and is started again");
+            self.stop_all();
+            return self.attempt(turn, entry);
+        }
+        Ok(first)
+    }
+
+    fn attempt(&mut self, turn: Turn<'_>, entry: &mut Entry) -> Result<Result<Run, Failure>, Halt> {
+        let name = turn.server.name.get_ref();
+        self.ensure_origin()?;
+        if turn.scenario.fresh {
+            self.stop(name);
+        }
+        if !self.running.contains_key(name) {
+            let when = if turn.scenario.fresh { turn.round } else { 0 };
+            match self.start(turn)? {
+                Ok(running) => entry.command.clone_from(&running.command),
+                Err((reason, log)) => return Ok(Err(Failure { round: when, reason, log })),
+            }
+            let warmed = self.run(turn, &WARM_UP.map(str::to_owned), WARM_UP_SERVICE)?;
+            if let Err(reason) = warmed {
+                return Ok(Err(self.failure(turn, when, format!("warm-up: {reason}"))));
+            }
+        }
+        let mut args = turn.scenario.args.get_ref().clone();
+        if let Some(rate) = turn.rate {
+            args.extend(["--rate".to_owned(), format!("{rate:.0}")]);
+        }
+        let prefix = self.hgrm.join(format!("{}.{name}.{}", turn.scenario.name.get_ref(), turn.round));
+        if turn.scenario.curve.is_some() {
+            args.extend(["--hgrm".to_owned(), prefix.display().to_string()]);
+        }
+        let mut outcome = self.run(turn, &args, turn.scenario.origin.get_ref())?;
+        if let (Ok(run), Some(latency)) = (&mut outcome, &turn.scenario.curve) {
+            let path = hgrm::path(&prefix, latency);
+            let text = fs::read_to_string(&path);
+            let text = text.map_err(|error| Halt::Own(format!("{}: {error}", path.display())))?;
+            run.curve = hgrm::rows(&text);
+        }
+        if turn.scenario.fresh && outcome.is_ok() {
+            self.stop(name);
+        }
+        Ok(match outcome.and_then(|run| complete(turn.scenario, run)) {
+            Ok(run) => Ok(run),
+            Err(reason) => Err(self.failure(turn, turn.round, reason)),
+        })
+    }
+
+    /// What failed, with what the server's process has to say about it.
+    fn failure(&self, turn: Turn<'_>, round: u32, mut reason: String) -> Failure {
+        let running = self.running.get(turn.server.name.get_ref());
+        if let Some(end) = running.and_then(|running| running.charge.end()) {
+            reason.push_str(&format!(" (its process has ended: {end})"));
+        }
+        Failure { round, reason, log: running.map(Running::log_tail).unwrap_or_default() }
+    }
+
+    /// Starts the server; `Err` holds the reason and the end of its log.
+    fn start(&mut self, turn: Turn<'_>) -> Result<Result<&Running, (String, Vec<String>)>, Halt> {
+        let name = turn.server.name.get_ref();
+        let none = BTreeMap::new();
+        let site = Site {
+            warden: self.warden,
+            cpu: self.plan.load.server_cpu,
+            bin: &self.bin,
+            dir: self.work.join(format!("{}.{name}", turn.scenario.name.get_ref())),
+            services: self.origin.as_ref().map_or(&none, |origin| &origin.services),
+        };
+        match Running::start(turn.server, &self.programs[name], site, &mut self.ports) {
+            Ok(running) => Ok(Ok(self.running.entry(name.clone()).or_insert(running))),
+            Err(NoStart::Failed(reason, log)) => Ok(Err((reason, log))),
+            Err(NoStart::Interrupted(interrupted)) => Err(interrupted.into()),
+            Err(NoStart::Own(error)) => Err(Halt::Own(format!("cannot prepare {name}: {error}"))),
+        }
+    }
+
+    /// Runs outflow-load against the server; `Err` in it is the reason why the run failed.
+    fn run(&self, turn: Turn<'_>, args: &[String], service: &str) -> Result<Result<Run, String>, Halt> {
+        let running = &self.running[turn.server.name.get_ref()];
+        if let Some(end) = running.charge.end() {
+            return Ok(Err(format!("its process ended between two runs: {end}")));
+        }
+        let mut args = args.to_vec();
+        args.extend(self.route(turn.server, running, service));
+        let (out, err) = (self.work.join("run.out"), self.work.join("run.err"));
+        let mut command = Command::new(&self.exe);
+        command.args(&args).stdout(File::create(&out)?).stderr(File::create(&err)?);
+        let charge = self.warden.spawn(&mut command, None)?;
+        let limit = Duration::from_secs_f64(self.plan.load.run_limit);
+        let end = self.warden.wait(&charge, limit)?;
+        self.warden.end(&charge);
+        let said = tail(&err).pop().unwrap_or_default();
+        let said = said.trim_start_matches("outflow-load: ").to_owned();
+        let Some(end) = end else {
+            return Ok(Err(format!("the run did not end within {} s", limit.as_secs_f64())));
+        };
+        if end != End::Code(0) {
+            return Ok(Err(if said.is_empty() { format!("the run ended with {end}") } else { said }));
+        }
+        let text = fs::read_to_string(&out)?;
+        let last = text.lines().last().unwrap_or_default();
+        Ok(match serde_json::from_str::<Value>(last) {
+            Ok(record) => Ok(Run { round: turn.round, args, record, curve: Vec::new() }),
+            Err(error) => Err(format!("the run left no record: {error}")),
+        })
+    }
+
+    /// Server, target, process and CPU, as flags.
+    fn route(&self, server: &Server, running: &Running, service: &str) -> Vec<String> {
+        let mut flags = Vec::new();
+        let mut flag = |name: &str, value: String| flags.extend([name.to_owned(), value]);
+        flag("--pid", running.charge.pid().to_string());
+        flag("--cpu", self.plan.load.load_cpu.to_string());
+        match server.kind {
+            Kind::Socks5 => {
+                flag("--server", running.address().to_string());
+                flag("--target", running.values.services[service].to_string());
+            }
+            Kind::TcpRelay => flag("--target", running.values.fronts[service].to_string()),
+        }
+        if let Some(auth) = &server.auth {
+            flag("--user", auth.user.clone());
+            flag("--password", auth.password.clone());
+        }
+        if server.kind == Kind::TcpRelay {
+            flags.push("--direct".to_owned());
+        }
+        flags
+    }
+
+    /// The origin is there; a new one has other ports, so that relays which know the old ones are ended.
+    fn ensure_origin(&mut self) -> Result<(), Halt> {
+        if self.origin.as_ref().is_some_and(|origin| origin.charge.end().is_none()) {
+            return Ok(());
+        }
+        self.stop_all();
+        let out = self.work.join("origin.out");
+        let mut command = Command::new(&self.exe);
+        command.args(["origin", "--cpu", &self.plan.load.load_cpu.to_string()]);
+        command.stdout(Stdio::from(File::create(&out)?)).stderr(Stdio::inherit());
+        let charge = self.warden.spawn(&mut command, None)?;
+        let until = Instant::now() + ORIGIN_LIMIT;
+        loop {
+            let text = fs::read_to_string(&out)?;
+            if let Some(line) = text.lines().find(|_| text.ends_with('\n')) {
+                self.origin = Some(Origin { charge, services: services(line) });
+                return Ok(());
+            }
+            if let Some(end) = charge.end() {
+                return Err(Halt::Own(format!("the origin ended at once ({end})")));
+            }
+            if Instant::now() >= until {
+                return Err(Halt::Own("the origin does not become ready".to_owned()));
+            }
+            self.warden.nap(LOOK)?;
+        }
+    }
+
+    fn stop(&mut self, server: &str) {
+        if let Some(running) = self.running.remove(server) {
+            self.warden.end(&running.charge);
+        }
+    }
+
+    fn stop_all(&mut self) {
+        let names: BTreeSet<String> = self.running.keys().cloned().collect();
+        names.iter().for_each(|name| self.stop(name));
+    }
+}
+
+/// `echo=127.0.0.1:40001 sink=...` of the ready line.
+fn services(line: &str) -> BTreeMap<String, SocketAddr> {
+    let pairs = line.split_ascii_whitespace().filter_map(|word| word.split_once('='));
+    pairs.filter_map(|(name, address)| Some((name.to_owned(), address.parse().ok()?))).collect()
+}
+
+/// The rate of an open loop on `server`.
+fn peak(scenario: &Scenario, earlier: &[ScenarioSheet], server: &str) -> Option<f64> {
+    let rate = scenario.rate.as_ref()?.get_ref();
+    let sheet = earlier.iter().find(|sheet| sheet.name == rate.of)?;
+    let entry = sheet.entries.iter().find(|entry| entry.server == server)?;
+    let peak = Spread::of(entry.values(PEAK_FIELD).into_iter().map(|(_, value)| value))?;
+    Some((peak.median * rate.share).max(1.0))
+}
+
+/// Every figure of the plan is in the record.
+fn complete(scenario: &Scenario, run: Run) -> Result<Run, String> {
+    match scenario.figures.get_ref().iter().find(|figure| run.figure(&figure.field).is_none()) {
+        None => Ok(run),
+        Some(figure) => Err(format!("the record has no number called `{}`", figure.field)),
+    }
+}
+
+/// One line about a run.
+fn told(turn: Turn<'_>, run: &Run) -> String {
+    let figures = turn.scenario.figures.get_ref().iter().filter_map(|figure| {
+        let value = run.figure(&figure.field)?;
+        let scale = crate::compare::units::Scale::of(figure.unit, [value]);
+        Some(format!("{} {}", figure.title, scale.show(value)))
+    });
+    let figures: Vec<String> = figures.collect();
+    let (scenario, server) = (turn.scenario.name.get_ref(), turn.server.name.get_ref());
+    format!("{scenario}, round {}, {server}: {}", turn.round, figures.join(", "))
+}

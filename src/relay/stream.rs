@@ -7,6 +7,9 @@ use crate::sys::Errno;
 use crate::sys::pipe::Pipe;
 use crate::sys::stream::Stream;
 
+/// A direction that is over with every byte delivered.
+const IN_ORDER: Stage = Stage::Done(Ending::Fin);
+
 /// One of the two ends of a relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -112,11 +115,13 @@ impl Relay {
     pub fn drive(&mut self, client: &Stream, target: &Stream, kit: &mut Kit<Pipe>) -> Driven {
         // A sink that is gone is the other half's source. That half is told before it reads: the write has taken
         // the socket's error away, and a reset would look like an end in order.
-        let mut up = self.up.pump(&mut Ends { source: client, sink: target }, kit);
+        let last = self.down.stage() == IN_ORDER;
+        let mut up = self.up.pump(&mut Ends { source: client, sink: target, last }, kit);
         tell_source(&self.up, &mut self.down);
-        let down = self.down.pump(&mut Ends { source: target, sink: client }, kit);
+        let last = self.up.stage() == IN_ORDER;
+        let down = self.down.pump(&mut Ends { source: target, sink: client, last }, kit);
         if tell_source(&self.down, &mut self.up) {
-            up.add(self.up.pump(&mut Ends { source: client, sink: target }, kit));
+            up.add(self.up.pump(&mut Ends { source: client, sink: target, last: false }, kit));
         }
         Driven { up, down, finish: self.finish() }
     }
@@ -130,12 +135,12 @@ impl Relay {
     fn finish(&self) -> Option<Finish> {
         let failed = |failed| Some(Finish::Reset { failed });
         match (self.up.stage(), self.down.stage()) {
-            (Stage::Done(Ending::Fin), Stage::Done(Ending::Fin)) => Some(Finish::Completed),
+            (IN_ORDER, IN_ORDER) => Some(Finish::Completed),
             (Stage::Done(Ending::Reset), _) => failed(Side::Client),
             (_, Stage::Done(Ending::Reset)) => failed(Side::Target),
             (Stage::SinkGone(_), Stage::SinkGone(_)) => failed(Side::Target),
-            (Stage::SinkGone(_), Stage::Done(Ending::Fin)) => Some(Finish::Linger { gone: Side::Target }),
-            (Stage::Done(Ending::Fin), Stage::SinkGone(_)) => Some(Finish::Linger { gone: Side::Client }),
+            (Stage::SinkGone(_), IN_ORDER) => Some(Finish::Linger { gone: Side::Target }),
+            (IN_ORDER, Stage::SinkGone(_)) => Some(Finish::Linger { gone: Side::Client }),
             _ => None,
         }
     }

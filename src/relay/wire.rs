@@ -37,6 +37,9 @@ pub struct Ends<'a> {
     pub source: &'a Stream,
     /// Written to.
     pub sink: &'a Stream,
+    /// The other direction has ended in order: when this one does, both sockets are closed at once, and the close
+    /// sends the FIN.
+    pub last: bool,
 }
 
 impl Wire for Ends<'_> {
@@ -71,6 +74,8 @@ impl Wire for Ends<'_> {
     }
 
     fn finish(&mut self) {
-        self.sink.shut_down_writing();
+        if !self.last {
+            self.sink.shut_down_writing();
+        }
     }
 }

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::kernel_memory::Source;
 use crate::origin::Supply;
+use crate::scenario::churn::Action;
 use crate::scenario::pages::Pages;
 use crate::scenario::starts::Extent;
 use crate::scenario::stream::Direction;
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Idle(IdleArgs),
     /// A scraping fleet: sessions like HTTPS, pages of all sizes, clients that stall and break off.
     Mix(MixArgs),
+    /// A soak: sessions that half-close, reset, pause and are killed at random, with every byte checked.
+    Churn(ChurnArgs),
     /// Datagrams through UDP associations, echoed by the origin.
     Udp(UdpArgs),
     /// Many servers under the same loads, side by side, as a file says.
@@ -54,6 +57,7 @@ impl Command {
             Self::Echo(args) => &args.common,
             Self::Idle(args) => &args.common,
             Self::Mix(args) => &args.common,
+            Self::Churn(args) => &args.common,
             Self::Udp(args) => &args.common,
             // Its origin and servers are on loopback, and each of its runs is checked as one.
             Self::Compare(_) => return Vec::new(),
@@ -246,6 +250,27 @@ pub(crate) struct MixArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ChurnArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Sessions (default 1000).
+    #[arg(long, conflicts_with = "seconds")]
+    pub(crate) count: Option<u64>,
+    /// Seconds to go on for, instead of a count.
+    #[arg(long, value_parser = seconds)]
+    pub(crate) seconds: Option<Duration>,
+    /// Sessions in flight.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) in_flight: u64,
+    /// What sessions may do, each as likely as the others (default: all).
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) actions: Vec<Action>,
+    /// Decides which session does what (default: a new one; the record names it).
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct UdpArgs {
     #[command(flatten)]
     pub(crate) common: Common,
@@ -347,7 +372,7 @@ mod tests {
         };
         assert_eq!(addresses("outflow-load origin --address 192.0.2.1"), ["192.0.2.1:0"]);
         let ends = "--server 192.0.2.1:1 --target 192.0.2.2:2";
-        for scenario in ["connect", "stream up", "echo", "idle", "mix", "udp"] {
+        for scenario in ["connect", "stream up", "echo", "idle", "mix", "churn", "udp"] {
             let words = format!("outflow-load {scenario} {ends}");
             assert_eq!(addresses(&words), ["192.0.2.1:1", "192.0.2.2:2"], "{scenario}");
         }

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::keyed::script::Finding;
 use crate::scope::OutOfScope;
 
 /// Where in a session a fault showed.
@@ -52,6 +53,12 @@ pub(crate) enum Fault {
     Malformed(Phase, u8),
     /// The data differ from what was sent.
     WrongBytes { position: usize },
+    /// A keyed session went wrong; the seed gives the run again.
+    Keyed { seed: u64, finding: Finding },
+    /// The origin has not got to the end of so many sessions that the client ended.
+    Unfinished { seed: u64, sessions: u64 },
+    /// The origin does not say what it has seen.
+    Origin(io::Error),
     /// Bytes came that nobody sent.
     Unexpected,
     /// The relay's address for datagrams is none that load may be sent to.
@@ -82,6 +89,7 @@ impl Fault {
                 | Self::ServerGone(..)
                 | Self::WrongBytes { .. }
                 | Self::Unexpected
+                | Self::Keyed { .. }
                 | Self::Tracing(_)
                 | Self::KernelMemory(_)
         )
@@ -113,6 +121,11 @@ impl fmt::Display for Fault {
             Self::WrongBytes { position } => {
                 write!(f, "the data differ from what was sent, at byte {position}")
             }
+            Self::Keyed { seed, finding } => write!(f, "{finding} (seed {seed})"),
+            Self::Unfinished { seed, sessions } => {
+                write!(f, "the ends of {sessions} sessions did not reach the origin (seed {seed})")
+            }
+            Self::Origin(error) => write!(f, "the origin does not say what it has seen: {error}"),
             Self::Unexpected => f.write_str("bytes arrived that nobody sent"),
             Self::Elsewhere(address, why) => {
                 write!(f, "the server wants the datagrams sent to {address}: {why}")
@@ -138,6 +151,7 @@ impl std::error::Error for Fault {
             | Self::Socket(_, error)
             | Self::ServerGone(_, error)
             | Self::Tracing(error)
+            | Self::Origin(error)
             | Self::KernelMemory(error) => Some(error),
             _ => None,
         }

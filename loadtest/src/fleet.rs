@@ -116,6 +116,10 @@ pub(crate) trait Scenario {
     }
     /// A connection is under way: the place to say what it will do.
     fn dialled(&mut self, _link: &mut Link<Self::State>) {}
+    /// An event of the handshake that did not end it.
+    fn shaking(&mut self, _link: &mut Link<Self::State>) -> Result<Next, Fault> {
+        Ok(Next::Wait)
+    }
     /// The success reply is in.
     fn opened(&mut self, link: &mut Link<Self::State>) -> Result<Next, Fault>;
     /// The socket is ready, or `Again` or `Until` was asked for.
@@ -380,7 +384,7 @@ fn step<W: Scenario>(
         },
         Stage::Shaking(handshake) => {
             if !handshake.advance(&mut link.stream, messages)? {
-                return Ok(Next::Wait);
+                return scenario.shaking(link);
             }
         }
     }

@@ -13,6 +13,7 @@
 //! outflow-load stream up --server 127.0.0.1:1080 --target SINK --flows 16 --pid PID
 //! outflow-load echo --server 127.0.0.1:1080 --target ECHO --connections 64 --size 128 --pid PID
 //! outflow-load mix --server 127.0.0.1:1080 --target PAGE --target-name localhost --seconds 10 --pid PID
+//! outflow-load churn --server 127.0.0.1:1080 --target KEYED --seconds 60 --in-flight 64 --seed 7
 //! outflow-load udp --server 127.0.0.1:1080 --target UDP --associations 4 --size 200 --pid PID
 //! outflow-load idle --server 127.0.0.1:1080 --target ECHO --connections 8000 --touch 1024 --pid PID
 //! ```
@@ -38,6 +39,7 @@ mod fleet;
 mod handshake;
 mod hgrm;
 mod kernel_memory;
+mod keyed;
 mod machine;
 mod meter;
 mod origin;
@@ -68,7 +70,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 
 use crate::cli::{
-    Cli, Command, Common, ConnectArgs, EchoArgs, IdleArgs, MixArgs, OriginArgs, StreamArgs, UdpArgs,
+    ChurnArgs, Cli, Command, Common, ConnectArgs, EchoArgs, IdleArgs, MixArgs, OriginArgs, StreamArgs,
+    UdpArgs,
 };
 use crate::fault::Fault;
 use crate::fleet::{Fleet, Losses, Route};
@@ -78,6 +81,7 @@ use crate::machine::Machine;
 use crate::meter::Meter;
 use crate::procfs::Tree;
 use crate::record::Record;
+use crate::scenario::churn::{self, Action, Churn};
 use crate::scenario::connect::Connect;
 use crate::scenario::echo::Echo;
 use crate::scenario::idle::Idle;
@@ -113,6 +117,7 @@ fn run(command: Command, scope: Scope) -> Result<(), Box<dyn Error>> {
         Command::Echo(args) => echo(&args),
         Command::Idle(args) => idle(&args),
         Command::Mix(args) => mix(&args),
+        Command::Churn(args) => churn(&args),
         Command::Udp(args) => udp(&args, scope),
         Command::Compare(args) => compare::compare(&args),
     }
@@ -194,6 +199,19 @@ fn mix(args: &MixArgs) -> Result<(), Box<dyn Error>> {
     let mut fleet = fleet(&args.common, args.max_errors)?;
     let ended = fleet.run(&mut scenario);
     report("mix", &args.common, &fleet.losses, ended, scenario.record())
+}
+
+fn churn(args: &ChurnArgs) -> Result<(), Box<dyn Error>> {
+    let common = &args.common;
+    let starts =
+        Starts { extent: cli::extent(args.count, args.seconds, 1000), in_flight: args.in_flight, rate: None };
+    let actions = if args.actions.is_empty() { Action::ALL.to_vec() } else { args.actions.clone() };
+    let seed = args.seed.unwrap_or_else(churn::any_seed);
+    let mut scenario = Churn::new(starts, actions, seed, common.patience, meter(common));
+    let mut fleet = fleet(common, 0)?;
+    let ended = fleet.run(&mut scenario);
+    let ended = scenario.audit(common.target, ended);
+    report("churn", common, &fleet.losses, ended, scenario.record())
 }
 
 fn udp(args: &UdpArgs, scope: Scope) -> Result<(), Box<dyn Error>> {

@@ -93,6 +93,24 @@ pub(crate) struct Fleeting {
     pub(crate) aborts: u64,
 }
 
+/// What the sessions of a soak did, and what came of it.
+#[derive(Serialize, Default)]
+pub(crate) struct Churned {
+    pub(crate) exchanges: u64,
+    pub(crate) pauses: u64,
+    pub(crate) client_half_closes: u64,
+    pub(crate) origin_half_closes: u64,
+    pub(crate) client_resets: u64,
+    pub(crate) client_kills: u64,
+    pub(crate) origin_resets: u64,
+    /// Closed or reset during the handshake.
+    pub(crate) leaves: u64,
+    /// Findings of bytes that the session never had: 0, or the run has failed.
+    pub(crate) foreign_bytes: u64,
+    /// Resets of either side that the other saw as an orderly end.
+    pub(crate) resets_as_fins: u64,
+}
+
 /// One run. A figure that the scenario does not have is left out.
 #[derive(Serialize, Default)]
 pub(crate) struct Record {
@@ -140,6 +158,8 @@ pub(crate) struct Record {
     pub(crate) cpu_us_per_datagram: Option<f64>,
     #[serde(flatten)]
     pub(crate) fleeting: Option<Fleeting>,
+    #[serde(flatten)]
+    pub(crate) churned: Option<Churned>,
     #[serde(flatten)]
     pub(crate) delivery: Option<Delivery>,
     /// Traced runs: system calls of the server for each session, those that wait for readiness apart.

@@ -28,6 +28,12 @@ impl Seeded {
         self.next() % bound
     }
 
+    /// From 0 to `most`, with every order of magnitude as likely as the others.
+    pub(crate) fn magnitude(&mut self, most: u64) -> u64 {
+        let bits = self.below(u64::from(most.ilog2()) + 2);
+        (self.next() & ((1 << bits) - 1)).min(most)
+    }
+
     /// From 0 up to 100, which is excluded.
     pub(crate) fn percentile(&mut self) -> f64 {
         // 53 bits are what a float holds exactly.
@@ -51,6 +57,10 @@ mod tests {
     fn draws_keep_within_their_bounds() {
         let mut seeded = Seeded::new(7, 0);
         assert!((0..1000).all(|_| seeded.below(3) < 3));
+        let most = 1000;
+        let drawn: Vec<u64> = (0..10_000).map(|_| seeded.magnitude(most)).collect();
+        assert!(drawn.contains(&0) && drawn.contains(&most) && drawn.iter().all(|value| *value <= most));
+        assert!(drawn.iter().filter(|value| **value < 16).count() > 3000, "small ones are not rare");
         let shares: Vec<f64> = (0..10_000).map(|_| seeded.percentile()).collect();
         assert!(shares.iter().all(|share| (0.0..100.0).contains(share)));
         let hits = shares.iter().filter(|share| **share < 5.0).count();

@@ -15,3 +15,6 @@ mod echo;
 
 /// The scraping fleet: its habits are kept, and bad servers end it.
 mod mix;
+
+/// The soak: every action, and every byte that is not as it was sent.
+mod churn;

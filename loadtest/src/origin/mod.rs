@@ -1,8 +1,9 @@
 //! The targets of every scenario in one process, each on a port of its own: `echo` returns what it gets,
 //! `sink` drops it, `source` sends until its peer closes, `duplex` does both at once, `page` answers
-//! requests, and `udp` returns datagrams. Sources send from a memory file without copying, sinks never
+//! requests, `keyed` follows a script and checks every byte, and `udp` returns datagrams. Sources send from a memory file without copying, sinks never
 //! copy, datagrams move by the batch: the origin must cost less than the server under test.
 
+mod keyed;
 mod udp;
 
 use std::fs::File;
@@ -51,10 +52,11 @@ enum Service {
     Source,
     Duplex,
     Page,
+    Keyed,
 }
 
 impl Service {
-    const ALL: [Self; 5] = [Self::Echo, Self::Sink, Self::Source, Self::Duplex, Self::Page];
+    const ALL: [Self; 6] = [Self::Echo, Self::Sink, Self::Source, Self::Duplex, Self::Page, Self::Keyed];
 
     fn name(self) -> &'static str {
         match self {
@@ -63,6 +65,7 @@ impl Service {
             Self::Source => "source",
             Self::Duplex => "duplex",
             Self::Page => "page",
+            Self::Keyed => "keyed",
         }
     }
 }
@@ -84,6 +87,7 @@ struct Peer {
     /// Page: how much of the answer was sent, and how long it is once the request is complete.
     sent: usize,
     answer: Option<usize>,
+    keyed: Option<Box<keyed::Session>>,
 }
 
 /// What is to become of a connection after a step.
@@ -101,6 +105,7 @@ struct Stock {
     pattern: Pattern,
     scratch: Vec<u8>,
     page_bytes: usize,
+    ledger: keyed::Ledger,
 }
 
 /// The origin's loop.
@@ -130,7 +135,14 @@ impl Origin {
         let pattern = Pattern::new(SUPPLY_BYTES);
         let mut file = File::from(memfd_create(c"outflow-load-supply", MFdFlags::MFD_CLOEXEC)?);
         file.write_all(pattern.at(0, SUPPLY_BYTES))?;
-        let stock = Stock { supply, file, pattern, scratch: vec![0; SCRATCH_BYTES], page_bytes };
+        let stock = Stock {
+            supply,
+            file,
+            pattern,
+            scratch: vec![0; SCRATCH_BYTES],
+            page_bytes,
+            ledger: keyed::Ledger::default(),
+        };
         Ok(Self { poll, listeners, udp, peers: Vec::new(), free: Vec::new(), again: Vec::new(), stock })
     }
 
@@ -194,7 +206,9 @@ impl Origin {
                 _ => Interest::READABLE | Interest::WRITABLE,
             };
             self.poll.registry().register(&mut stream, token, interest)?;
-            self.peers[slot] = Some(Peer { stream, service, held: Vec::new(), sent: 0, answer: None });
+            let keyed = (service == Service::Keyed).then(Box::default);
+            let peer = Peer { stream, service, held: Vec::new(), sent: 0, answer: None, keyed };
+            self.peers[slot] = Some(peer);
         }
     }
 
@@ -243,6 +257,10 @@ impl Peer {
                 Ok(if input == Fate::Again { Fate::Again } else { output })
             }
             Service::Page => self.page(stock, ended),
+            Service::Keyed => {
+                let session = self.keyed.get_or_insert_default();
+                session.step(&mut self.stream, &mut stock.scratch, &mut stock.ledger)
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! The loads that a server is put under. Each file is one scenario: what its connections do, what is
 //! timed, and the record that it leaves. `starts`, `request` and `pages` are what several of them use.
 
+pub(crate) mod churn;
 pub(crate) mod connect;
 pub(crate) mod echo;
 pub(crate) mod idle;

@@ -17,7 +17,9 @@ use nix::unistd::Pid;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Calls by which a server waits for readiness: how often it wakes depends on the load, not on its work.
-const WAITS: [&str; 7] = ["epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select", "pselect6"];
+/// `restart_syscall` goes on with a wait that attaching has interrupted.
+const WAITS: [&str; 8] =
+    ["epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select", "pselect6", "restart_syscall"];
 
 /// strace at work.
 pub(crate) struct Tracer {

@@ -395,8 +395,7 @@ fn step<W: Scenario>(
 fn dial_from(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
     use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM.nonblocking(), None)?;
     setsockopt(&socket, IpBindAddressNoPort, &true)?;
     socket.bind(&SocketAddr::new(from, 0).into())?;
     match socket.connect(&to.into()) {

@@ -14,6 +14,8 @@ const PASSWORD_VERSION: u8 = 1;
 /// CMD of RFC 1928 section 4.
 const CONNECT: u8 = 1;
 const UDP_ASSOCIATE: u8 = 3;
+/// VER REP RSV ATYP, an IPv4 address and a port: the form of almost every reply.
+const USUAL_REPLY: usize = 4 + 4 + 2;
 /// The longest answer: VER REP RSV ATYP, LEN and 255 bytes of name, port.
 const LONGEST_ANSWER: usize = 4 + 1 + 255 + 2;
 
@@ -178,20 +180,27 @@ impl Handshake {
     }
 
     fn read_reply<S: Read>(&mut self, stream: &mut S) -> Result<bool, Fault> {
-        // Five bytes tell the length, and no reply is shorter than eight.
-        if !self.receive(stream, 5)? {
-            return Ok(false);
+        // One read does for the usual reply. Only one with a name of one or two bytes is shorter.
+        while self.have < 5 {
+            if !self.receive_some(stream, USUAL_REPLY)? {
+                return Ok(false);
+            }
         }
         self.expect_version(VERSION)?;
         if self.answer[1] != 0 {
             return Err(Fault::Reply(self.answer[1]));
         }
         let whole = match self.answer[3] {
-            1 => 4 + 4 + 2,
+            1 => USUAL_REPLY,
             3 => 4 + 1 + usize::from(self.answer[4]) + 2,
             4 => 4 + 16 + 2,
             other => return Err(Fault::Malformed(Phase::Request, other)),
         };
+        if self.have > whole {
+            // Data came with a reply that nobody sends; which of the bytes are data is known, but not to the
+            // scenario.
+            return Err(Fault::Malformed(Phase::Request, self.answer[4]));
+        }
         self.receive(stream, whole)
     }
 
@@ -213,15 +222,27 @@ impl Handshake {
     /// Reads until `need` bytes of the answer are here, never beyond them.
     fn receive<S: Read>(&mut self, stream: &mut S, need: usize) -> Result<bool, Fault> {
         while self.have < need {
-            match stream.read(&mut self.answer[self.have..need]) {
+            if !self.receive_some(stream, need)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// One read that goes no further than to `end`; `false` if nothing is there yet.
+    fn receive_some<S: Read>(&mut self, stream: &mut S, end: usize) -> Result<bool, Fault> {
+        loop {
+            match stream.read(&mut self.answer[self.have..end]) {
                 Ok(0) => return Err(Fault::Closed(self.phase())),
-                Ok(count) => self.have += count,
+                Ok(count) => {
+                    self.have += count;
+                    return Ok(true);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(Fault::socket(self.phase(), error)),
             }
         }
-        Ok(true)
     }
 }
 

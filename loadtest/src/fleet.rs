@@ -210,10 +210,14 @@ impl<S: Default> Fleet<S> {
                 self.open(scenario, since)?;
             }
             let timer = self.timers.peek().map(|Reverse(timer)| timer.due);
-            if let Some(due) = scenario.next_start().into_iter().chain(timer).min() {
-                self.alarm.set(due).map_err(Fault::Local)?;
-            }
-            let sleep = if self.again.is_empty() { LONGEST_SLEEP } else { Duration::ZERO };
+            let start = scenario.next_start();
+            let near = match start.into_iter().chain(timer).min() {
+                Some(due) if start == Some(due) => self.alarm.approach(due),
+                Some(due) => self.alarm.set(due).map(|()| false),
+                None => Ok(false),
+            };
+            let at_once = near.map_err(Fault::Local)? || !self.again.is_empty();
+            let sleep = if at_once { Duration::ZERO } else { LONGEST_SLEEP };
             match self.poll.poll(&mut events, Some(sleep)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 other => other.map_err(Fault::Local)?,

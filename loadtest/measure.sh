@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The five figures of the CONNECT relay, each beside its bar:
 #
-#   1. system calls per session (strace -c over 1,000 sessions, epoll_wait apart)
+#   1. system calls per session (strace over 1,000 sessions, epoll_wait apart)
 #   2. memory and descriptors of an idle session (8,000 of them)
 #   3. CPU seconds per GB with splice against copy (16 flows, rounds in turn)
 #   4. CPU per 128-byte round trip with auto against copy (64 connections, rounds in turn)
@@ -126,29 +126,17 @@ row() {
 
 user_share() { row "5. user share of CPU: $1" 0.15 "$(calc "$2")" '<'; }
 
-# Calls by which a server waits for readiness are apart: how often it wakes depends on the load. Of peers
-# that use poll or select those are apart as well.
-waiting='epoll_wait|epoll_pwait|epoll_pwait2|poll|ppoll|select|pselect6'
+# by_name NAME < RECORD: the lines `CALL COUNT` of a map in one line of JSON.
+by_name() { grep -oE "\"$1\":\{[^}]*\}" | sed 's/^[^{]*{//; s/}//' | tr ',' '\n' | tr -d '"' | tr ':' ' '; }
 
 count_calls() { # IN_FLIGHT
-    local sessions=1000 summary="$work/strace.$1"
-    strace -c -f -p "$server_pid" -o "$summary" 2>"$summary.err" &
-    local tracer=$!
-    started+=("$tracer")
-    await "$summary.err" attached
-    sleep 0.3
-    load "$server_address" "$server_pid" connect --target "$origin_page" --count $sessions \
-        --in-flight "$1" >"$work/traced"
-    sleep 0.3
-    kill -INT "$tracer"
-    wait "$tracer" 2>/dev/null || true
-    # Columns: % time, seconds, usecs/call, calls, [errors], name.
-    local calls waits
-    calls=$(awk -v w="^($waiting)\$" '$4 ~ /^[0-9]+$/ && $NF != "total" && $NF !~ w { n += $4 } END { print n + 0 }' "$summary")
-    waits=$(awk -v w="^($waiting)\$" '$4 ~ /^[0-9]+$/ && $NF ~ w { n += $4 } END { print n + 0 }' "$summary")
-    row "1. system calls per session, $1 in flight" 22 "$(calc "$calls / $sessions")" '<='
-    echo "-- calls by name, $1 in flight, waits per session $(calc "$waits / $sessions"):"
-    awk '$4 ~ /^[0-9]+$/ && $NF != "total" { printf "   %-18s %7.3f%s\n", $NF, $4 / 1000, (NF > 5) ? "  (failed " $5 / 1000 ")" : "" }' "$summary"
+    local record
+    record=$(load "$server_address" "$server_pid" connect --target "$origin_page" --count 1000 \
+        --in-flight "$1" --strace)
+    row "1. system calls per session, $1 in flight" 22 "$(calc "$(field calls_per_session <<<"$record")")" '<='
+    echo "-- calls by name, $1 in flight, waits per session $(field waits_per_session <<<"$record"):"
+    join -a 1 <(by_name calls <<<"$record") <(by_name failed_calls <<<"$record") |
+        awk '{ printf "   %-18s %7.3f%s\n", $1, $2, NF > 2 ? "  (failed " $3 ")" : "" }'
 }
 
 figure_1() {

@@ -22,10 +22,16 @@
 //! open loop: sessions start when they are due, and latency counts from then, so that a server which stalls is
 //! charged with everybody who would have come meanwhile (coordinated omission corrected).
 //!
-//! `--target-name` asks the server for a name in place of the target's address. `--direct` in place of `--server` gives the floor: the same load with no server between. A server
-//! that refuses, lies, hangs or dies ends the run with the reason on standard error and exit code 1.
-//! Load goes to addresses of this machine alone, unless `--i-own-this-host` says otherwise. `--hgrm PREFIX` also leaves the whole distribution of each latency, in
-//! the percentile form of HdrHistogram, for its plotter.
+//! `--target-name` asks the server for a name in place of the target's address. `--direct` in place of
+//! `--server` gives the floor: the same load with no server between. A server that refuses, lies, hangs or
+//! dies ends the run with the reason on standard error and exit code 1. Load goes to addresses of this
+//! machine alone, unless `--i-own-this-host` says otherwise.
+//!
+//! A record holds the server's cost where `--pid` names its process, the origin's with `--origin-pid`, and
+//! the machine's description. `--strace` counts the server's system calls, by name, instead of its CPU time.
+//! `idle` weighs the kernel's memory too: in a cgroup of the server's own where the rights suffice, else by
+//! the whole machine's (roughly: slabs that were freed before are used again unseen). `--hgrm PREFIX` leaves
+//! the whole distribution of each latency, in the percentile form of HdrHistogram, for its plotter.
 //!
 //! `loadtest/measure.sh` runs all of it against a release build and prints each figure beside its bar:
 //! system calls per session, memory and descriptors of an idle session, CPU per gigabyte with splice and

@@ -22,6 +22,11 @@
 //! open loop: sessions start when they are due, and latency counts from then, so that a server which stalls is
 //! charged with everybody who would have come meanwhile (coordinated omission corrected).
 //!
+//! `mix` is a scraping fleet in either loop: sessions like HTTPS, pages of many sizes, clients that stop reading and
+//! clients that reset. `udp` counts what is lost and what comes late, twice or out of order. `churn` is a soak that
+//! ends sessions in every way and checks each byte at both ends: one that is wrong fails the run, which `--seed`
+//! gives again.
+//!
 //! `--target-name` asks the server for a name in place of the target's address. `--direct` in place of
 //! `--server` gives the floor: the same load with no server between. A server that refuses, lies, hangs or
 //! dies ends the run with the reason on standard error and exit code 1. Load goes to addresses of this

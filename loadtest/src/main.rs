@@ -38,6 +38,9 @@
 //! the whole machine's (roughly: slabs that were freed before are used again unseen). `--hgrm PREFIX` leaves
 //! the whole distribution of each latency, in the percentile form of HdrHistogram, for its plotter.
 //!
+//! `outflow-load compare loadtest/peers.toml` starts many servers, puts each under the same loads in turn and
+//! leaves a table, all records as JSON, and a report as one HTML file.
+//!
 //! `loadtest/measure.sh` runs all of it against a release build and prints each figure beside its bar:
 //! system calls per session, memory and descriptors of an idle session, CPU per gigabyte with splice and
 //! with copy, CPU per round trip, and the user share of each.

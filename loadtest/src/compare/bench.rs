@@ -244,7 +244,8 @@ impl<'a> Bench<'a> {
         }
         let mut outcome = self.run(turn, &args, turn.scenario.origin.get_ref())?;
         if let (Ok(run), Some(latency)) = (&mut outcome, &turn.scenario.curve) {
-            let path = hgrm::path(&prefix, latency);
+            // Files are named with dashes where the record has underscores.
+            let path = hgrm::path(&prefix, &latency.replace('_', "-"));
             let text = fs::read_to_string(&path);
             let text = text.map_err(|error| Halt::Own(format!("{}: {error}", path.display())))?;
             run.curve = hgrm::rows(&text);

@@ -2,7 +2,8 @@
 //!
 //! The file names servers, scenarios and figures (`plan`). Servers are started here and ended here, however
 //! the run ends (`warden`, `server`); each measurement is a process of this very program (`bench`). What was
-//! measured is kept as it is (`sheet`), ranked (`stats`), and shown as text (`table`) and as one HTML file.
+//! measured is kept as it is (`sheet`), ranked (`stats`), and shown as text (`table`) and as one HTML file
+//! (`report`).
 //!
 //! A server that is not installed is listed as absent. One that fails is listed with its fault, and the
 //! exit code is 1 then; a missed bar is a result, not a fault.
@@ -12,6 +13,7 @@ mod complaint;
 mod place;
 mod plan;
 mod progress;
+mod report;
 mod server;
 mod sheet;
 mod stats;
@@ -39,6 +41,8 @@ use crate::compare::warden::{End, Interrupted, Warden};
 
 /// The relay of this project, which is built when it is asked for.
 const OWN_SERVER: &str = "{bin}/outflow";
+/// The file for people.
+const REPORT: &str = "report.html";
 /// The file that holds everything.
 const RESULTS: &str = "compare.json";
 /// A command that tells a version has this long.
@@ -105,10 +109,12 @@ fn read(folder: &Path) -> Result<Sheet, Box<dyn Error>> {
     Ok(sheet)
 }
 
-/// Shows the results; failed servers make it an error.
+/// Shows the results and leaves the report; failed servers make it an error.
 fn show(sheet: &Sheet, folder: &Path) -> Result<(), Box<dyn Error>> {
+    let report = folder.join(REPORT);
+    fs::write(&report, report::render(sheet)).map_err(|error| format!("{}: {error}", report.display()))?;
     print!("{}", table::render(sheet));
-    println!("\nall figures: {}", folder.join(RESULTS).display());
+    println!("\nreport: {}\nall figures: {}", report.display(), folder.join(RESULTS).display());
     let failures = sheet.failures();
     if failures.is_empty() {
         return Ok(());

@@ -78,7 +78,7 @@ fn beside(ranking: &Ranking<'_>, standing: &Standing<'_>) -> String {
 }
 
 /// `0.84 (0.80 to 0.90)`.
-pub(crate) fn shown_ratio(ratio: Spread) -> String {
+fn shown_ratio(ratio: Spread) -> String {
     format!("{:.2} ({:.2} to {:.2})", ratio.median, ratio.least, ratio.most)
 }
 

@@ -18,3 +18,6 @@ mod mix;
 
 /// The soak: every action, and every byte that is not as it was sent.
 mod churn;
+
+/// Comparisons: bad servers end their own part alone, and no process is left.
+mod compare;

@@ -71,6 +71,9 @@ pub(crate) struct OriginArgs {
     /// Address of this machine to listen on.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub(crate) address: IpAddr,
+    /// Serve TCP at every address of 127.0.0.0/8, over the loopback interface alone.
+    #[arg(long, conflicts_with = "address")]
+    pub(crate) whole_loopback: bool,
     /// CPU to run on.
     #[arg(long)]
     pub(crate) cpu: Option<usize>,

@@ -93,6 +93,7 @@ use crate::handshake::Messages;
 use crate::kernel_memory::Scale;
 use crate::machine::Machine;
 use crate::meter::Meter;
+use crate::origin::Place;
 use crate::procfs::Tree;
 use crate::record::Record;
 use crate::scenario::churn::{self, Action, Churn};
@@ -139,7 +140,8 @@ fn run(command: Command, scope: Scope) -> Result<(), Box<dyn Error>> {
 
 fn serve_origin(args: &OriginArgs) -> Result<(), Box<dyn Error>> {
     pin(args.cpu)?;
-    let mut origin = origin::Origin::bind(args.address, args.supply, args.page_size)?;
+    let place = if args.whole_loopback { Place::WholeLoopback } else { Place::Address(args.address) };
+    let mut origin = origin::Origin::bind(place, args.supply, args.page_size)?;
     say(&format!("outflow-load origin ready: {}", origin.addresses()?))?;
     Ok(origin.run()?)
 }

@@ -5,11 +5,12 @@
 //! the scenario wants it `fresh`, each round has a new one. A server that fails leaves the scenario; the
 //! others go on.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -33,6 +34,10 @@ pub(crate) const WARM_UP_SERVICE: &str = "page";
 /// The origin is ours: it is up at once or never.
 const ORIGIN_LIMIT: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(5);
+/// Where the targets of the runs begin: above the clients' addresses (`--sources`).
+const FIRST_TARGET: u32 = u32::from_be_bytes([127, 2, 0, 1]);
+/// After so many runs an address comes again.
+const TARGETS_MAX: u32 = 60_000;
 /// The field that an open loop takes a share of.
 const PEAK_FIELD: &str = "sessions_per_second";
 
@@ -85,6 +90,8 @@ pub(crate) struct Bench<'a> {
     /// Programs of the servers that are there.
     pub(crate) programs: BTreeMap<String, PathBuf>,
     ports: Ports,
+    /// How many targets were given out.
+    targets: Cell<u32>,
     origin: Option<Origin>,
     running: BTreeMap<String, Running>,
 }
@@ -118,6 +125,7 @@ impl<'a> Bench<'a> {
             plan,
             warden,
             progress: Progress::new(0),
+            targets: Cell::new(0),
             exe,
             bin,
             work,
@@ -187,7 +195,7 @@ impl<'a> Bench<'a> {
         let omitted = |reason: String| Outcome::Omitted { reason };
         let missing = scenario.needs.iter().find(|program| locate(program).is_none());
         let front =
-            |service: &str| server.kind == Kind::Socks5 || fronts(server).any(|front| front == service);
+            |service: &str| server.kind != Kind::TcpRelay || fronts(server).any(|front| front == service);
         let outcome = if !self.programs.contains_key(name) {
             Outcome::Absent
         } else if scenario.servers.as_ref().is_some_and(|list| !list.get_ref().contains(name)) {
@@ -318,6 +326,16 @@ impl<'a> Bench<'a> {
         })
     }
 
+    /// Where this run finds the service: at an address that no run before it had (see `Place::WholeLoopback`).
+    fn target(&self, service: SocketAddr, name: &str) -> SocketAddr {
+        if name == UDP_SERVICE {
+            return service;
+        }
+        let nth = self.targets.get();
+        self.targets.set((nth + 1) % TARGETS_MAX);
+        SocketAddr::new(Ipv4Addr::from(FIRST_TARGET + nth).into(), service.port())
+    }
+
     /// Server, target, process and CPU, as flags.
     fn route(&self, server: &Server, running: &Running, service: &str) -> Vec<String> {
         let mut flags = Vec::new();
@@ -325,9 +343,9 @@ impl<'a> Bench<'a> {
         flag("--pid", running.charge.pid().to_string());
         flag("--cpu", self.plan.load.load_cpu.to_string());
         match server.kind {
-            Kind::Socks5 => {
+            Kind::Socks5 | Kind::Variant => {
                 flag("--server", running.address().to_string());
-                flag("--target", running.values.services[service].to_string());
+                flag("--target", self.target(running.values.services[service], service).to_string());
             }
             Kind::TcpRelay => flag("--target", running.values.fronts[service].to_string()),
         }
@@ -349,7 +367,7 @@ impl<'a> Bench<'a> {
         self.stop_all();
         let out = self.work.join("origin.out");
         let mut command = Command::new(&self.exe);
-        command.args(["origin", "--cpu", &self.plan.load.load_cpu.to_string()]);
+        command.args(["origin", "--whole-loopback", "--cpu", &self.plan.load.load_cpu.to_string()]);
         command.stdout(Stdio::from(File::create(&out)?)).stderr(Stdio::inherit());
         let charge = self.warden.spawn(&mut command, None)?;
         let until = Instant::now() + ORIGIN_LIMIT;

@@ -63,6 +63,8 @@ impl Default for Load {
 pub(crate) enum Kind {
     #[default]
     Socks5,
+    /// SOCKS5 too, but another setting of the subject: shown, and no rival.
+    Variant,
     /// A plain relay with one front port for each service of the origin: the floor, not a rival.
     TcpRelay,
 }

@@ -164,7 +164,7 @@ impl Running {
 
     fn addresses(&self, kind: Kind) -> Vec<SocketAddr> {
         match kind {
-            Kind::Socks5 => vec![self.address()],
+            Kind::Socks5 | Kind::Variant => vec![self.address()],
             Kind::TcpRelay => self.values.fronts.values().copied().collect(),
         }
     }

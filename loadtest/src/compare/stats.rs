@@ -224,12 +224,13 @@ pub(crate) mod tests {
             ("slow", Kind::Socks5, &[(20.0, 100.0), (20.0, 100.0), (20.0, 100.0)]),
             ("gone", Kind::Socks5, &[]),
             ("best", Kind::Socks5, &[(10.0, 80.0), (10.0, 80.0), (10.0, 80.0)]),
+            ("other", Kind::Variant, &[(7.0, 210.0), (7.0, 210.0), (7.0, 210.0)]),
             ("floor", Kind::TcpRelay, &[(5.0, 200.0), (5.0, 200.0), (5.0, 200.0)]),
         ]);
         let all = Ranking::all(&sheet, &sheet.scenarios[0]);
         let order: Vec<&str> = all[0].standings.iter().map(|standing| standing.server).collect();
-        assert_eq!(order, ["floor", "us", "best", "slow", "gone"]);
-        assert_eq!(all[0].rival, Some("best"), "the floor is no rival");
+        assert_eq!(order, ["floor", "other", "us", "best", "slow", "gone"]);
+        assert_eq!(all[0].rival, Some("best"), "neither the floor nor a variant is a rival");
         let ratio = all[0].standing("us").and_then(|standing| standing.ratio).expect("a ratio");
         assert_eq!((ratio.least, ratio.most), (0.8, 0.9));
         assert!((ratio.median - 0.84).abs() < 1e-9, "of the medians: {}", ratio.median);

@@ -73,6 +73,7 @@ fn beside(ranking: &Ranking<'_>, standing: &Standing<'_>) -> String {
     }
     match standing.kind {
         Kind::Socks5 => ratio,
+        Kind::Variant => format!("{ratio}  variant"),
         Kind::TcpRelay => format!("{ratio}  plain relay"),
     }
 }

@@ -8,7 +8,7 @@ mod udp;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 
 use mio::event::Event;
@@ -42,6 +42,26 @@ pub(crate) enum Supply {
     Sendfile,
     /// send from a large buffer: one copy, in fragments of the kernel's choice (up to 32 KiB).
     Buffer,
+}
+
+/// Where the origin listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Address(IpAddr),
+    /// Every address of 127.0.0.0/8, so that each run of a comparison can have a target of its own: a relay
+    /// leaves tens of thousands of its ports in TIME_WAIT towards one, and then pays for the search. UDP
+    /// answers from 127.0.0.1 whatever it was sent to, and so listens there alone.
+    WholeLoopback,
+}
+
+impl Place {
+    /// The address that stands for the place.
+    fn ip(self) -> IpAddr {
+        match self {
+            Self::Address(address) => address,
+            Self::WholeLoopback => Ipv4Addr::LOCALHOST.into(),
+        }
+    }
 }
 
 /// What a port does.
@@ -110,6 +130,8 @@ struct Stock {
 
 /// The origin's loop.
 pub(crate) struct Origin {
+    /// The address that the ready line names.
+    ip: IpAddr,
     poll: Poll,
     listeners: Vec<(TcpListener, Service)>,
     udp: UdpEcho,
@@ -120,16 +142,16 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// Listens on free ports of `address`.
-    pub(crate) fn bind(address: IpAddr, supply: Supply, page_bytes: usize) -> io::Result<Self> {
+    /// Listens on free ports of `place`.
+    pub(crate) fn bind(place: Place, supply: Supply, page_bytes: usize) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut listeners = Vec::new();
         for service in Service::ALL {
-            let mut listener = listen(address)?;
+            let mut listener = listen(place)?;
             poll.registry().register(&mut listener, Token(listeners.len()), Interest::READABLE)?;
             listeners.push((listener, service));
         }
-        let mut udp = UdpEcho::bind(address)?;
+        let mut udp = UdpEcho::bind(place.ip())?;
         let both = Interest::READABLE | Interest::WRITABLE;
         poll.registry().register(&mut udp.socket, UDP, both)?;
         let pattern = Pattern::new(SUPPLY_BYTES);
@@ -143,13 +165,15 @@ impl Origin {
             page_bytes,
             ledger: keyed::Ledger::default(),
         };
-        Ok(Self { poll, listeners, udp, peers: Vec::new(), free: Vec::new(), again: Vec::new(), stock })
+        let ip = place.ip();
+        Ok(Self { ip, poll, listeners, udp, peers: Vec::new(), free: Vec::new(), again: Vec::new(), stock })
     }
 
     /// `echo=ADDR sink=ADDR ...` for the ready line.
     pub(crate) fn addresses(&self) -> io::Result<String> {
         let named = |(listener, service): &(TcpListener, Service)| {
-            Ok(format!("{}={}", service.name(), listener.local_addr()?))
+            let port = listener.local_addr()?.port();
+            Ok(format!("{}={}", service.name(), SocketAddr::new(self.ip, port)))
         };
         let mut names = self.listeners.iter().map(named).collect::<io::Result<Vec<_>>>()?;
         names.push(format!("{UDP_SERVICE}={}", self.udp.socket.local_addr()?));
@@ -227,13 +251,21 @@ impl Origin {
     }
 }
 
-fn listen(address: IpAddr) -> io::Result<TcpListener> {
+fn listen(place: Place) -> io::Result<TcpListener> {
+    let address = match place {
+        Place::Address(address) => address,
+        Place::WholeLoopback => Ipv4Addr::UNSPECIFIED.into(),
+    };
     let domain = if address.is_ipv4() { socket2::Domain::IPV4 } else { socket2::Domain::IPV6 };
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     // Accepted sockets inherit it: a delay is then the server's, never Nagle's at our end.
     socket.set_tcp_nodelay(true)?;
+    if let Place::WholeLoopback = place {
+        // Before the bind: at no moment is it open to another interface.
+        socket.bind_device(Some(b"lo"))?;
+    }
     socket.bind(&SocketAddr::new(address, 0).into())?;
     socket.listen(BACKLOG)?;
     Ok(TcpListener::from_std(socket.into()))

@@ -83,11 +83,12 @@ fn row(
     let class = match standing.kind {
         _ if standing.server == sheet.subject => "subject",
         Kind::TcpRelay => "relay",
-        Kind::Socks5 => "peer",
+        Kind::Socks5 | Kind::Variant => "peer",
     };
     let tag = match standing.kind {
         _ if ranking.rival == Some(standing.server) => "<span class=tag>best peer</span>",
         Kind::TcpRelay => "<span class=tag>plain relay</span>",
+        Kind::Variant => "<span class=tag>variant</span>",
         Kind::Socks5 => "",
     };
     let ratio = standing.ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{:.2}", ratio.median));

@@ -136,7 +136,7 @@ count_calls() { # IN_FLIGHT
     row "1. system calls per session, $1 in flight" 22 "$(calc "$(field calls_per_session <<<"$record")")" '<='
     echo "-- calls by name, $1 in flight, waits per session $(field waits_per_session <<<"$record"):"
     join -a 1 <(by_name calls <<<"$record") <(by_name failed_calls <<<"$record") |
-        awk '{ printf "   %-18s %7.3f%s\n", $1, $2, NF > 2 ? "  (failed " $3 ")" : "" }'
+        awk '{ printf "   %-18s %7.3f%s\n", $1, $2, (NF > 2) ? "  (failed " $3 ")" : "" }'
 }
 
 figure_1() {

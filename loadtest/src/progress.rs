@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{DecimalBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Often enough to watch, too seldom to cost anything.
 const BETWEEN_UPDATES: Duration = Duration::from_millis(250);
@@ -28,6 +28,8 @@ pub(crate) enum Unit {
 /// A line on standard error that is replaced as the run goes on; nothing where that is no terminal.
 pub(crate) struct Line {
     bar: Option<ProgressBar>,
+    /// When the line appeared, and what was done by then.
+    first: Option<(Instant, u64)>,
     next: Instant,
 }
 
@@ -36,7 +38,7 @@ impl Line {
     pub(crate) fn new() -> Self {
         let target = || ProgressDrawTarget::stderr_with_hz(20);
         let bar = stderr().is_terminal().then(|| ProgressBar::with_draw_target(None, target()));
-        Self { bar, next: Instant::now() }
+        Self { bar, first: None, next: Instant::now() }
     }
 
     /// Shows what `done` says, if it is time to.
@@ -47,11 +49,14 @@ impl Line {
         }
         self.next = now + BETWEEN_UPDATES;
         if let Some(done) = done() {
-            if bar.position() == 0 {
+            let (since, before) = *self.first.get_or_insert_with(|| {
                 bar.set_style(style(done));
                 done.of.inspect(|total| bar.set_length(*total));
-                bar.reset_eta();
-            }
+                (now, done.count)
+            });
+            // The crate's own estimate takes the first step for an immense rate.
+            let seconds = now.duration_since(since).as_secs_f64().max(0.001);
+            bar.set_message(figures(done, done.count.saturating_sub(before) as f64 / seconds));
             bar.set_position(done.count);
         }
     }
@@ -63,14 +68,20 @@ impl Line {
 }
 
 fn style(done: Done) -> ProgressStyle {
-    let figures = match done.unit {
-        Unit::Sessions => "{human_pos} sessions, {per_sec}",
-        Unit::RoundTrips => "{human_pos} round trips, {per_sec}",
-        Unit::Datagrams => "{human_pos} datagrams, {per_sec}",
-        Unit::Bytes => "{bytes}, {bytes_per_sec}",
-    };
-    let rest = if done.of.is_some() { "[{bar:30}] {percent} % " } else { "" };
-    ProgressStyle::with_template(&format!("{{elapsed}} {rest}{figures}")).expect("a template that is valid")
+    let bar = if done.of.is_some() { "[{bar:30}] {percent} % " } else { "" };
+    ProgressStyle::with_template(&format!("{{elapsed}} {bar}{{msg}}")).expect("a template that is valid")
+}
+
+fn figures(done: Done, per_second: f64) -> String {
+    let (count, rate) = (HumanCount(done.count), HumanCount(per_second as u64));
+    match done.unit {
+        Unit::Sessions => format!("{count} sessions, {rate} a second"),
+        Unit::RoundTrips => format!("{count} round trips, {rate} a second"),
+        Unit::Datagrams => format!("{count} datagrams, {rate} a second"),
+        Unit::Bytes => {
+            format!("{}, {} a second", DecimalBytes(done.count), DecimalBytes(per_second as u64))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -78,17 +89,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn figures_have_their_units() {
+        let figures = |unit| figures(Done { count: 1_500_000, of: None, unit }, 2500.7);
+        assert_eq!(figures(Unit::Sessions), "1,500,000 sessions, 2,500 a second");
+        assert_eq!(figures(Unit::Bytes), "1.50 MB, 2.50 kB a second");
+    }
+
+    #[test]
     fn every_template_is_valid() {
-        for unit in [Unit::Sessions, Unit::RoundTrips, Unit::Bytes] {
-            for of in [None, Some(1)] {
-                style(Done { count: 0, of, unit });
-            }
+        for of in [None, Some(1)] {
+            style(Done { count: 0, of, unit: Unit::Sessions });
         }
     }
 
     #[test]
     fn without_a_terminal_nothing_is_asked() {
-        let mut line = Line { bar: None, next: Instant::now() };
+        let mut line = Line { bar: None, first: None, next: Instant::now() };
         line.show(Instant::now(), || panic!("nobody watches"));
         line.clear();
     }

@@ -1,0 +1,83 @@
+//! Compares ways to do the same by letting them take turns.
+//!
+//! The speed of a virtual machine drifts by a third within seconds, and a benchmark that measures one way to its end
+//! before it begins the next takes the drift for a difference. Here every round has one turn of each way, and what is
+//! compared is the quotient within a round: its median and its middle half.
+//!
+//! A word on the command line picks the comparisons that contain it. With `--test`, or without the `--bench` that
+//! `cargo bench` gives, each way has one turn.
+
+use std::time::{Duration, Instant};
+
+/// How long one comparison takes, and how often everything has its turn at least.
+const TIME: Duration = Duration::from_millis(1500);
+const ROUNDS_MIN: usize = 11;
+
+/// How the comparisons of one program are run.
+pub(crate) struct Paired {
+    once: bool,
+    picked: Option<String>,
+}
+
+impl Paired {
+    /// As the command line says.
+    pub(crate) fn from_args() -> Paired {
+        let words: Vec<String> = std::env::args().skip(1).collect();
+        let has = |flag: &str| words.iter().any(|word| word == flag);
+        let picked = words.iter().find(|word| !word.starts_with('-')).cloned();
+        Paired { once: has("--test") || !has("--bench"), picked }
+    }
+
+    /// Whether the command line wants this comparison.
+    pub(crate) fn picks(&self, title: &str) -> bool {
+        self.picked.as_ref().is_none_or(|picked| title.contains(picked.as_str()))
+    }
+
+    /// Compares the named ways with the first of them and prints a line for each. `turn` takes a turn with the way
+    /// that it is given by number, and says how long it took.
+    pub(crate) fn compare(
+        &self,
+        title: &str,
+        names: &[String],
+        unit: Unit,
+        mut turn: impl FnMut(usize) -> Duration,
+    ) {
+        let mut turns: Vec<Vec<f64>> = vec![Vec::new(); names.len()];
+        let start = Instant::now();
+        loop {
+            for (way, turns) in turns.iter_mut().enumerate() {
+                turns.push(turn(way).as_secs_f64() / unit.per_turn as f64);
+            }
+            if self.once || (turns[0].len() >= ROUNDS_MIN && start.elapsed() >= TIME) {
+                break;
+            }
+        }
+        for (name, own) in names.iter().zip(&turns) {
+            let seconds = quartiles(own.clone())[1];
+            let quotients = own.iter().zip(&turns[0]).map(|(own, first)| own / first).collect();
+            let [low, middle, high] = quartiles(quotients);
+            println!(
+                "{:<32} {:>9.2} us {:>7.3} s/GB   {middle:.2} of {} [{low:.2}..{high:.2}]",
+                format!("{title}/{name}"),
+                seconds * 1e6,
+                seconds * 1e9 / unit.bytes as f64,
+                names[0],
+            );
+        }
+    }
+}
+
+/// What the figures of a comparison are for one of.
+#[derive(Clone, Copy)]
+pub(crate) struct Unit {
+    /// So many in a turn.
+    pub(crate) per_turn: usize,
+    /// So large is one.
+    pub(crate) bytes: usize,
+}
+
+/// The lower quartile, the median and the upper one.
+fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
+    values.sort_by(f64::total_cmp);
+    [1, 2, 3].map(|quarter| values[(values.len() - 1) * quarter / 4])
+}

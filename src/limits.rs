@@ -190,8 +190,9 @@ pub const HANDSHAKE_READ_BYTES: usize = 1024;
 
 // ---- relay: buffers, pipes, budgets
 
-/// The worker's scratch buffer, in bytes: one read takes this much at most. Copying in 256 KiB pieces costs 0.6 of
-/// the CPU that 64 KiB pieces cost; larger ones fall out of the second-level cache.
+/// The worker's scratch buffer, in bytes: one read takes this much at most. Copying in 256 KiB pieces costs 0.8 of
+/// the CPU that 64 KiB pieces cost (0.85 to 1 where the bytes come in Ethernet segments), and larger ones save a
+/// twentieth more at most (`piece` in benches/pipes.rs).
 pub const SCRATCH_BYTES: usize = 256 * 1024;
 /// What one read takes once slow sinks hold more than [`SPARE_BYTES_SOFT_MAX`].
 pub const SCRATCH_TIGHT_BYTES: usize = 16 * 1024;
@@ -199,7 +200,9 @@ pub const SCRATCH_TIGHT_BYTES: usize = 16 * 1024;
 pub const SPARE_BYTES_SOFT_MAX: usize = 64 * 1024 * 1024;
 /// Spare buffers kept for the next use, per worker: at most this many scratch buffers of memory.
 pub const SPARES_POOLED_MAX: usize = 16;
-/// What a pipe is asked to hold: fs.pipe-max-size's default, so that an unprivileged process may have it.
+/// What a pipe is asked to hold: fs.pipe-max-size's default, so that an unprivileged process may have it. Bulk
+/// through it costs 0.4 of the CPU that it costs through the kernel's default of 64 KiB, and 0.7 where it comes in
+/// Ethernet segments; 512 KiB cost up to a tenth more (`pipe` in benches/pipes.rs).
 pub const PIPE_BYTES: usize = 1024 * 1024;
 /// Empty pipes kept for the next use, per worker: one pump uses one, so few suffice; each costs two descriptors.
 pub const PIPES_POOLED_MAX: usize = 16;
@@ -209,11 +212,16 @@ pub const PIPES_LENT_MAX: usize = 1024;
 pub const PUMP_BYTES_MAX: usize = 1024 * 1024;
 /// Rounds of one pump: bounds a source of tiny segments.
 pub const PUMP_ROUNDS_MAX: usize = 16;
-/// A read of this size counts as large; below it a copy costs less than two splices.
+/// A read of this size counts as large. benches/relay.rs has the two engines cross between 16 and 32 KiB where the
+/// bytes stand in large pieces, and near 64 KiB where they stand in Ethernet segments. So from here on splice costs no
+/// more than a copy, wherever the bytes came from: 0.77 of one at this size, or 0.85 to 1.03 in segments, and less the
+/// more there is.
 pub const PROMOTE_READ_BYTES: usize = 64 * 1024;
 /// Large reads in a row that promote a half to splice.
 pub const PROMOTE_AFTER_READS: u8 = 2;
-/// A spliced move below this size counts as small.
+/// A spliced move below this size counts as small: copying is cheaper there in any layout (benches/relay.rs: splice
+/// costs 1.02 of a copy at 16 KiB, 1.10 at 8 KiB and 1.17 at 1 KiB). Between the two bounds neither engine is worth
+/// changing for.
 pub const DEMOTE_MOVE_BYTES: usize = 16 * 1024;
 /// Small moves in a row that demote a half to copy.
 pub const DEMOTE_AFTER_MOVES: u8 = 3;

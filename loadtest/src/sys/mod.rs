@@ -14,6 +14,17 @@ use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce};
 
 pub(crate) use batch::Batch;
 
+/// This process takes its turn after the others on its CPU instead of preempting them (SCHED_BATCH, sched(7)).
+///
+/// What wakes a process that preempts another has to interrupt that CPU: a call into the hypervisor on a virtual
+/// machine, which the server under test would pay for with every answer to a client while the origin runs.
+pub(crate) fn take_turns() -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the call reads the parameters through a pointer that is valid for it; 0 is this process.
+    let outcome = unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const parameters) };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Takes up to `max` received bytes off a TCP socket without copying them (`MSG_TRUNC`, tcp(7)).
 ///
 /// Returns how many were dropped; 0 means that the peer has sent its FIN. `WouldBlock` means that

@@ -3,7 +3,8 @@
 //! Each is the head of a process group of its own, so that a terminal's Ctrl-C reaches us alone and the end
 //! is orderly; it dies with us if we are killed; and it carries a mark in its environment, by which those of
 //! its descendants are found that have left its tree. Orphans fall to us, the subreaper, and are reaped.
-//! Whoever leaves, by return, fault, signal or panic, leaves through `Drop`, which ends what is left.
+//! Whoever leaves, by return, fault, signal or panic, leaves through `Drop`, which ends what is left. SIGKILL
+//! alone has no such way: servers that change their user, and what servers have forked, outlive that.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};

@@ -8,6 +8,8 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 
 /// Has the kernel kill the child when the thread that spawns it ends, however that comes about.
+///
+/// The kernel forgets it for a child that changes its user (prctl(2)).
 pub(crate) fn die_with_parent(command: &mut Command) -> &mut Command {
     let parent = std::process::id();
     let prepare = move || -> io::Result<()> {

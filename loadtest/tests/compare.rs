@@ -45,14 +45,14 @@ impl Bench {
             let script =
                 format!("{before} exec '{}' --exact compare::server --ignored --nocapture", this.display());
             plan.push_str(&format!(
-                "[[server]]\nname = \"{name}\"\ncommand = [\"sh\", \"-c\", {script:?}]\n\
+                "[[server]]\nname = \"{name}\"\ncommand = [\"sh\", \"-c\", {script:?}]\nstartup = 60\n\
                  env = {{ {PORT} = \"{{port}}\", {MANNER} = \"{manner}\" }}\n"
             ));
         }
         plan.push_str(
             "[[server]]\nname = \"nowhere\"\ncommand = [\"no-such-server\", \"{port}\"]\ninstall = \"look for it\"\n\
              [[scenario]]\nname = \"connect\"\ntitle = \"Sessions\"\norigin = \"page\"\ncurve = \"session\"\n\
-             args = [\"connect\", \"--count\", \"300\", \"--in-flight\", \"4\", \"--patience\", \"2\"]\n\
+             args = [\"connect\", \"--count\", \"300\", \"--in-flight\", \"4\", \"--patience\", \"4\"]\n\
              figures = [{ field = \"cpu_us_per_session\", better = \"lower\", title = \"CPU\", unit = \"us\" }]\n",
         );
         fs::write(folder.path().join("plan.toml"), plan).expect("the plan is written");
@@ -156,7 +156,7 @@ fn whoever_fails_the_others_are_measured() {
         ("dying", 1, "exit code 3"),
         ("lying", 1, "the data differ from what was sent"),
         ("refusing", 1, "REP 0x05"),
-        ("hanging", 1, "nothing moved for 2 s"),
+        ("hanging", 1, "nothing moved for 4 s"),
         ("unborn", 0, "ended before it listened (exit code 7)"),
     ] {
         let failed = &outcome(&results, server)["outcome"]["failed"];

@@ -21,6 +21,8 @@ const TRY: Duration = Duration::from_millis(500);
 /// Ports are taken from here to where the kernel's own choice begins, so that no outgoing connection of
 /// ours sits on one when its server comes to bind it.
 const FIRST_PORT: u16 = 10_000;
+/// A prime that takes neighbours far from each other.
+const SPREAD: u32 = 7919;
 /// Lines of a log that are shown, and characters of each.
 const TAIL_LINES: usize = 4;
 const TAIL_CHARS: usize = 200;
@@ -36,7 +38,8 @@ impl Ports {
         let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
         let lowest = range.split_ascii_whitespace().next().and_then(|text| text.parse().ok());
         let end = lowest.filter(|&end: &u16| end > FIRST_PORT + 1000).unwrap_or(32_768);
-        let offset = std::process::id() % u32::from(end - FIRST_PORT);
+        // Comparisons that begin one after the other have neighbouring numbers: their ports lie apart.
+        let offset = std::process::id().wrapping_mul(SPREAD) % u32::from(end - FIRST_PORT);
         Self { next: FIRST_PORT + offset as u16, end }
     }
 

@@ -69,6 +69,8 @@ pub(crate) enum Fault {
     Silent,
     /// Nothing moved for this long while sessions were unfinished.
     Stalled(Duration),
+    /// Not one byte or round trip in the measured interval.
+    Idle,
     /// The process named by `--pid` or `--origin-pid` has ended, or its figures cannot be read.
     ServerGone(i32, io::Error),
     /// strace is absent, may not attach, or gave no table.
@@ -132,6 +134,7 @@ impl fmt::Display for Fault {
             }
             Self::Foreign(address) => write!(f, "a datagram came from {address}, which is not the target"),
             Self::Silent => f.write_str("not one datagram came back"),
+            Self::Idle => f.write_str("nothing moved in the measured interval: the server hangs"),
             Self::Stalled(limit) => {
                 write!(f, "nothing moved for {} s with sessions unfinished", limit.as_secs_f64())
             }

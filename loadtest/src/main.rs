@@ -25,7 +25,8 @@
 //! `mix` is a scraping fleet in either loop: sessions like HTTPS, pages of many sizes, clients that stop reading and
 //! clients that reset. `udp` counts what is lost and what comes late, twice or out of order. `churn` is a soak that
 //! ends sessions in every way and checks each byte at both ends: one that is wrong fails the run, which `--seed`
-//! gives again.
+//! gives again. `connect`, `echo` and `mix` check what they receive; `stream` does not look at a byte, for its sinks
+//! do not copy.
 //!
 //! `--target-name` asks the server for a name in place of the target's address. `--direct` in place of
 //! `--server` gives the floor: the same load with no server between. A server that refuses, lies, hangs or

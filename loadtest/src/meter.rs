@@ -81,6 +81,13 @@ struct ServerCpu {
     server_user_share: f64,
 }
 
+/// The ends of the interval.
+#[derive(Clone, Copy)]
+enum Edge {
+    Start,
+    Stop,
+}
+
 impl Meter {
     /// A meter for the server whose process tree begins at `pid`.
     pub(crate) fn new(pid: Option<i32>) -> Self {
@@ -108,7 +115,7 @@ impl Meter {
             let pids = tree.pids().map_err(|error| Fault::ServerGone(tree.root(), error))?;
             self.tracer = Some(Tracer::attach(&pids).map_err(Fault::Tracing)?);
         }
-        self.start = Some(self.mark()?);
+        self.start = Some(self.mark(Edge::Start)?);
         Ok(())
     }
 
@@ -127,7 +134,7 @@ impl Meter {
     }
 
     fn stop_at(&mut self, at: Option<Instant>) -> Result<(), Fault> {
-        let mark = self.mark()?;
+        let mark = self.mark(Edge::Stop)?;
         if let Some(tracer) = self.tracer.take() {
             self.calls = Some(tracer.finish().map_err(Fault::Tracing)?);
         }
@@ -140,20 +147,42 @@ impl Meter {
         Ok(())
     }
 
-    fn mark(&mut self) -> Result<Mark, Fault> {
-        let gone = |tree: &Tree, error| Fault::ServerGone(tree.root(), error);
-        let mut server = None;
-        if let Some(tree) = &mut self.server {
-            let cpu = tree.cpu().map_err(|error| gone(tree, error))?;
-            let holdings = tree.holdings().map_err(|error| gone(tree, error))?;
-            server = Some((cpu, holdings));
+    /// Reading what a large tree holds takes milliseconds, and costs the server some: it stays outside of the
+    /// interval.
+    fn mark(&mut self, edge: Edge) -> Result<Mark, Fault> {
+        match edge {
+            Edge::Start => {
+                let (holdings, kernel_bytes) = self.held()?;
+                let (cpu, origin) = self.spent()?;
+                Ok(Mark {
+                    server: cpu.zip(holdings),
+                    origin,
+                    kernel_bytes,
+                    own_s: own_cpu(),
+                    at: Instant::now(),
+                })
+            }
+            Edge::Stop => {
+                let (at, own_s) = (Instant::now(), own_cpu());
+                let (cpu, origin) = self.spent()?;
+                let (holdings, kernel_bytes) = self.held()?;
+                Ok(Mark { server: cpu.zip(holdings), origin, kernel_bytes, own_s, at })
+            }
         }
-        let mut origin = None;
-        if let Some(tree) = &mut self.origin {
-            origin = Some(tree.cpu().map_err(|error| gone(tree, error))?);
-        }
-        let kernel_bytes = self.scale.as_ref().map(Scale::bytes).transpose().map_err(Fault::KernelMemory)?;
-        Ok(Mark { at: Instant::now(), server, origin, own_s: own_cpu(), kernel_bytes })
+    }
+
+    /// CPU of server and origin so far.
+    fn spent(&mut self) -> Result<(Option<CpuMark>, Option<CpuMark>), Fault> {
+        let cpu = |tree: &mut Tree| tree.cpu().map_err(|error| Fault::ServerGone(tree.root(), error));
+        Ok((self.server.as_mut().map(cpu).transpose()?, self.origin.as_mut().map(cpu).transpose()?))
+    }
+
+    /// What the server holds, and its memory in the kernel.
+    fn held(&mut self) -> Result<(Option<Holdings>, Option<u64>), Fault> {
+        let holdings =
+            |tree: &mut Tree| tree.holdings().map_err(|error| Fault::ServerGone(tree.root(), error));
+        let held = self.server.as_mut().map(holdings).transpose()?;
+        Ok((held, self.scale.as_ref().map(Scale::bytes).transpose().map_err(Fault::KernelMemory)?))
     }
 
     /// What the interval cost; an interval that did not end counts as empty.

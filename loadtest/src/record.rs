@@ -124,6 +124,9 @@ pub(crate) struct Record {
     /// Sessions in flight, flows or connections held.
     pub(crate) connections: u64,
     pub(crate) errors: u64,
+    /// Flows or connections on which nothing moved in the measured interval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) silent_connections: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) first_error: Option<String>,
     #[serde(flatten)]

@@ -25,3 +25,15 @@ fn a_server_that_lies_stalls_dies_or_refuses() {
     echo(Manner::Refuses(2), long).expect_failure("REP 0x02 (connection not allowed by ruleset)");
     echo(Manner::Mute, long).expect_failure("nothing moved for 1 s");
 }
+
+/// The measured interval lies within the patience: its end, not the silence, has to find out.
+#[test]
+fn a_server_that_hangs_has_no_figures() {
+    for (scenario, service) in [("echo --connections 4", "echo"), ("stream down --flows 4", "source")] {
+        let (origin, server) = (Origin::start(), Server::start(Manner::Stalls(1000)));
+        let (server, target) = (server.address(), origin.address(service).to_owned());
+        let ended =
+            run(&format!("{scenario} --server {server} --target {target} --warmup 0.6 --seconds 0.3"));
+        ended.expect_failure("nothing moved in the measured interval");
+    }
+}

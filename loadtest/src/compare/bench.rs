@@ -38,6 +38,8 @@ const LOOK: Duration = Duration::from_millis(5);
 const FIRST_TARGET: u32 = u32::from_be_bytes([127, 2, 0, 1]);
 /// After so many runs an address comes again.
 const TARGETS_MAX: u32 = 60_000;
+/// More late starts than this share of the sessions are worth a word.
+const LATE_SHARE: f64 = 0.1;
 /// The field that an open loop takes a share of.
 const PEAK_FIELD: &str = "sessions_per_second";
 
@@ -164,6 +166,9 @@ impl<'a> Bench<'a> {
                 match self.measure(turn, entry)? {
                     Ok(run) => {
                         self.progress.tell(&told(turn, &run));
+                        if let Some(doubt) = doubt(&run) {
+                            self.progress.complain(&format!("{}: {doubt}", entry.server));
+                        }
                         entry.runs.push(run);
                     }
                     Err(failure) => {
@@ -420,6 +425,17 @@ fn complete(scenario: &Scenario, run: Run) -> Result<Run, String> {
         None => Ok(run),
         Some(figure) => Err(format!("the record has no number called `{}`", figure.field)),
     }
+}
+
+/// What makes a run's figures doubtful though it did not fail.
+fn doubt(run: &Run) -> Option<String> {
+    let above = |field: &str, least: f64| run.figure(field).filter(|value| *value > least);
+    if let Some(silent) = above("silent_connections", 0.0) {
+        return Some(format!("nothing moved on {silent} connections"));
+    }
+    let sessions = run.figure("sessions")?;
+    let late = above("late_starts", sessions * LATE_SHARE)?;
+    Some(format!("{late} of {sessions} sessions started late: this machine was busy"))
 }
 
 /// One line about a run.

@@ -23,6 +23,8 @@ pub(crate) struct Echo {
     opened_at: Option<Instant>,
     began: Option<Instant>,
     rounds: u64,
+    /// Connections that have completed one.
+    heard: u64,
     pattern: Pattern,
     inbox: Vec<u8>,
     round_trips: Latency,
@@ -36,6 +38,8 @@ pub(crate) struct Rally {
     sent: usize,
     received: usize,
     sent_at: Option<Instant>,
+    /// It has completed a round trip of the measured interval.
+    heard: bool,
 }
 
 impl Echo {
@@ -51,6 +55,7 @@ impl Echo {
             opened_at: None,
             began: None,
             rounds: 0,
+            heard: 0,
             pattern: Pattern::new(size),
             inbox: vec![0; size],
             round_trips: Latency::new(),
@@ -62,6 +67,7 @@ impl Echo {
             connections: self.connections,
             cost: self.meter.cost(),
             round_trip: self.round_trips.taken(),
+            silent_connections: Some(self.connections - self.heard),
             ..Record::default()
         }
         .with_round_trips(self.rounds)
@@ -135,10 +141,15 @@ impl Scenario for Echo {
         self.ping(link)?;
         if self.pong(link, ready)? {
             let now = Instant::now();
-            self.round_trips.record(now.duration_since(sent_at));
+            if self.began.is_none_or(|began| sent_at >= began) {
+                // One that was under way at the beginning waited for our meter as well.
+                self.round_trips.record(now.duration_since(sent_at));
+            }
             self.rounds += 1;
-            let position = link.state.position + 1;
-            link.state = Rally { position, sent_at: Some(now), ..Rally::default() };
+            let first = self.began.is_some() && !link.state.heard;
+            self.heard += u64::from(first);
+            let (position, heard) = (link.state.position + 1, link.state.heard || first);
+            link.state = Rally { position, heard, sent_at: Some(now), ..Rally::default() };
             self.ping(link)?;
         }
         Ok(Next::Wait)
@@ -165,7 +176,7 @@ impl Scenario for Echo {
             }
             Some(began) if self.is_over(began, now) => {
                 self.meter.stop()?;
-                return Ok(Turn::Stop);
+                return if self.rounds == 0 { Err(Fault::Idle) } else { Ok(Turn::Stop) };
             }
             _ => {}
         }

@@ -64,8 +64,14 @@ pub(crate) struct Stream {
     opened_at: Option<Instant>,
     began: Option<Instant>,
     moved: u64,
+    /// Flows that have moved a byte in the window.
+    heard: u64,
     supply: File,
 }
+
+/// It has moved a byte in the window.
+#[derive(Default)]
+pub(crate) struct Heard(bool);
 
 impl Stream {
     pub(crate) fn new(direction: Direction, flows: u64, window: Window, meter: Meter) -> io::Result<Self> {
@@ -81,17 +87,23 @@ impl Stream {
             opened_at: None,
             began: None,
             moved: 0,
+            heard: 0,
             supply,
         })
     }
 
     pub(crate) fn record(&self) -> Record {
-        Record { connections: self.flows, cost: self.meter.cost(), ..Record::default() }
-            .with_bytes(self.moved)
+        Record {
+            silent_connections: Some(self.flows - self.heard),
+            connections: self.flows,
+            cost: self.meter.cost(),
+            ..Record::default()
+        }
+        .with_bytes(self.moved)
     }
 
     /// Empties the receive buffer; `Again` when the budget ended first.
-    fn drain(&mut self, link: &Link<()>, ready: Ready) -> Result<Next, Fault> {
+    fn drain(&mut self, link: &Link<Heard>, ready: Ready) -> Result<Next, Fault> {
         let mut budget = BUDGET_BYTES;
         while budget > 0 {
             match sys::discard(link.stream.as_fd(), budget) {
@@ -112,7 +124,7 @@ impl Stream {
     }
 
     /// Fills the send buffer; `Again` when the budget ended first.
-    fn pour(&mut self, link: &Link<()>) -> Result<Next, Fault> {
+    fn pour(&mut self, link: &Link<Heard>) -> Result<Next, Fault> {
         let mut budget = BUDGET_BYTES;
         while budget > 0 {
             match sendfile(&link.stream, &self.supply, Some(&mut 0), SUPPLY_BYTES).map_err(io::Error::from) {
@@ -134,7 +146,7 @@ impl Stream {
 }
 
 impl Scenario for Stream {
-    type State = ();
+    type State = Heard;
 
     fn wants_another(&mut self, now: Instant) -> Option<Instant> {
         let wanted = self.dialled < self.flows;
@@ -142,21 +154,22 @@ impl Scenario for Stream {
         wanted.then_some(now)
     }
 
-    fn opened(&mut self, _link: &mut Link<()>) -> Result<Next, Fault> {
+    fn opened(&mut self, _link: &mut Link<Heard>) -> Result<Next, Fault> {
         self.open += 1;
         Ok(Next::Wait)
     }
 
-    fn ready(&mut self, link: &mut Link<()>, ready: Ready) -> Result<Next, Fault> {
+    fn ready(&mut self, link: &mut Link<Heard>, ready: Ready) -> Result<Next, Fault> {
         if self.opened_at.is_none() {
             // Every flow starts when all are open; `Rouse` calls again for what arrives until then.
             return Ok(Next::Wait);
         }
+        let before = self.moved;
         let received = self.drain(link, ready)?;
-        if self.direction == Direction::Down {
-            return Ok(received);
-        }
-        let sent = self.pour(link)?;
+        let sent = if self.direction == Direction::Down { Next::Wait } else { self.pour(link)? };
+        let first = self.began.is_some() && self.moved > before && !link.state.0;
+        self.heard += u64::from(first);
+        link.state.0 |= first;
         Ok(if received == Next::Again { Next::Again } else { sent })
     }
 
@@ -181,7 +194,7 @@ impl Scenario for Stream {
             }
             Some(began) if self.window_is_over(began, now) => {
                 self.meter.stop()?;
-                return Ok(Turn::Stop);
+                return if self.moved == 0 { Err(Fault::Idle) } else { Ok(Turn::Stop) };
             }
             _ => {}
         }

@@ -224,7 +224,7 @@ impl Udp {
         }
         match self.stage {
             Stage::Warmup if now.duration_since(self.began) >= self.plan.warmup => {
-                self.begin(now)?;
+                self.begin()?;
             }
             Stage::Measure { since } if self.is_over(since, now) => {
                 self.meter.stop()?;
@@ -240,7 +240,10 @@ impl Udp {
         if now.duration_since(self.landed_at) > patience { Err(Fault::Stalled(patience)) } else { Ok(false) }
     }
 
-    fn begin(&mut self, now: Instant) -> Result<(), Fault> {
+    fn begin(&mut self) -> Result<(), Fault> {
+        // First: it takes its time, and what arrives meanwhile is not yet counted.
+        self.meter.start()?;
+        let now = Instant::now();
         for association in &mut self.associations {
             association.counts_from = association.flight.next();
         }
@@ -248,7 +251,6 @@ impl Udp {
         self.round_trips = Latency::new();
         self.echoed = 0;
         self.dropped_before = self.dropped()?;
-        self.meter.start()?;
         self.stage = Stage::Measure { since: now };
         Ok(())
     }

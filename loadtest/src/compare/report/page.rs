@@ -38,7 +38,7 @@ fn head(out: &mut String, sheet: &Sheet) {
     let present = sheet.servers.iter().filter(|server| server.program.is_some()).count();
     let _ = write!(
         out,
-        "<header><h1>SOCKS5 servers compared</h1><p>{present} servers under the same loads, each alone on one \
+        "<header><h1>SOCKS5 servers compared</h1><p>{present} servers under the same loads, each on one \
          CPU (CPU {}), clients and origin on another (CPU {}), over loopback. Every figure is the median of \
          its rounds, which went over all servers in turn. <b>{}</b> is compared with the best SOCKS5 peer; \
          a plain relay speaks no SOCKS5 and shows the floor.</p><p class=soft>{}{}{}</p><nav>",

@@ -34,6 +34,16 @@ fn an_open_loop_keeps_its_rate() {
 }
 
 #[test]
+fn a_pause_of_the_schedule_is_no_silence() {
+    let origin = Origin::start();
+    let target = origin.address("udp");
+    let plan = "--warmup 0 --seconds 1.2 --rate 2 --patience 0.3";
+    let ended = run(&format!("udp --direct --target {target} {plan}"));
+    ended.expect_success();
+    assert_eq!((ended.count("sent"), ended.count("lost")), (3, 0), "{}", ended.record);
+}
+
+#[test]
 fn through_a_server() {
     let ended = udp(Manner::Good, "--count 2000 --associations 3 --size 1000");
     ended.expect_success();
@@ -72,4 +82,6 @@ fn a_server_that_refuses_dies_or_is_mute() {
     udp(Manner::Mute, "--count 10").expect_failure("nothing moved for 1 s");
     udp(Manner::SaysElsewhere, "--count 10").expect_failure("192.0.2.1 is not an address of this machine");
     udp(Manner::Drops(1), "--seconds 0.1 --loss-after 0.1").expect_failure("not one datagram came back");
+    // Losses are not news: the silence goes on over them.
+    udp(Manner::Drops(1), "--seconds 9 --loss-after 0.1").expect_failure("nothing moved for 1 s");
 }

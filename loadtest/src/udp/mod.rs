@@ -89,7 +89,10 @@ pub(crate) struct Udp {
     run: u64,
     began: Instant,
     stage: Stage,
-    landed_at: Instant,
+    /// How long nothing has come back while something was under way.
+    silent_for: Duration,
+    /// Until when that is counted.
+    looked_at: Instant,
     associations: Vec<Association>,
     codec: Codec,
     outbox: Batch,
@@ -116,7 +119,8 @@ impl Udp {
             run: u64::from(std::process::id()) << 32 | u64::from(plan.target.port()),
             began,
             stage: Stage::Warmup,
-            landed_at: began,
+            silent_for: Duration::ZERO,
+            looked_at: began,
             associations: Vec::new(),
             outbox: Batch::new(BATCH, codec.len()),
             inbox,
@@ -154,7 +158,7 @@ impl Udp {
         let mut alarm = Alarm::new(poll.registry(), ALARM).map_err(Fault::Local)?;
         self.open(&poll)?;
         self.began = Instant::now();
-        self.landed_at = self.began;
+        self.looked_at = self.began;
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         let mut again = Vec::new();
         loop {
@@ -217,6 +221,11 @@ impl Udp {
 
     /// Deadlines and losses; `true` at the end of the run.
     fn turn(&mut self, now: Instant) -> Result<bool, Fault> {
+        let waits = |association: &Association| association.blocked || association.flight.out() > 0;
+        if self.associations.iter().any(waits) {
+            self.silent_for += now.saturating_duration_since(self.looked_at);
+        }
+        self.looked_at = now;
         for association in &mut self.associations {
             let from = association.counts_from;
             let lost = &mut self.delivery.lost;
@@ -237,7 +246,7 @@ impl Udp {
             _ => {}
         }
         let patience = self.plan.patience;
-        if now.duration_since(self.landed_at) > patience { Err(Fault::Stalled(patience)) } else { Ok(false) }
+        if self.silent_for > patience { Err(Fault::Stalled(patience)) } else { Ok(false) }
     }
 
     fn begin(&mut self) -> Result<(), Fault> {
@@ -353,7 +362,7 @@ impl Udp {
                 Err(error) => return Err(Fault::socket(Phase::Data, error)),
             };
             let now = Instant::now();
-            self.landed_at = now;
+            (self.silent_for, self.looked_at) = (Duration::ZERO, now);
             for at in 0..count {
                 self.land(index, at, now)?;
             }

@@ -14,13 +14,16 @@ use crate::scenario::starts::Extent;
 use crate::scenario::stream::Direction;
 use crate::udp;
 
+/// The most rounds of a comparison.
+pub(crate) const ROUNDS_MAX: u32 = 1000;
+
 /// Load generator and cost meter for SOCKS5 servers on this machine.
 #[derive(Debug, Parser)]
 #[command(name = "outflow-load", version)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// Allow servers and targets on other hosts than this one.
+    /// Allow servers, targets and names of targets on other hosts than this one.
     #[arg(long, global = true)]
     pub(crate) i_own_this_host: bool,
 }
@@ -50,8 +53,20 @@ pub(crate) enum Command {
 impl Command {
     /// Every address that the command would call or listen on.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        let common = match self {
-            Self::Origin(args) => return vec![SocketAddr::new(args.address, 0)],
+        match (self, self.common()) {
+            (Self::Origin(args), _) => vec![SocketAddr::new(args.address, 0)],
+            (_, Some(common)) => common.server.into_iter().chain([common.target]).collect(),
+            (_, None) => Vec::new(),
+        }
+    }
+
+    /// The name that the server is to call.
+    pub(crate) fn target_name(&self) -> Option<&str> {
+        self.common()?.target_name.as_deref()
+    }
+
+    fn common(&self) -> Option<&Common> {
+        Some(match self {
             Self::Connect(args) => &args.common,
             Self::Stream(args) => &args.common,
             Self::Echo(args) => &args.common,
@@ -59,10 +74,9 @@ impl Command {
             Self::Mix(args) => &args.common,
             Self::Churn(args) => &args.common,
             Self::Udp(args) => &args.common,
-            // Its origin and servers are on loopback, and each of its runs is checked as one.
-            Self::Compare(_) => return Vec::new(),
-        };
-        common.server.into_iter().chain([common.target]).collect()
+            // Origin and servers of a comparison are on loopback, and each of its runs is checked as one.
+            Self::Origin(_) | Self::Compare(_) => return None,
+        })
     }
 }
 
@@ -321,7 +335,7 @@ pub(crate) struct CompareArgs {
     #[arg(long, value_name = "SERVER", value_delimiter = ',')]
     pub(crate) servers: Vec<String>,
     /// Rounds of every scenario, whatever the plan says.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(ROUNDS_MAX)))]
     pub(crate) rounds: Option<u32>,
     /// Folder of the results, instead of the plan's.
     #[arg(long, value_name = "DIR")]
@@ -369,15 +383,19 @@ mod tests {
 
     #[test]
     fn every_address_is_shown_to_the_scope() {
+        let parsed = |words: &str| Cli::try_parse_from(words.split(' ')).expect("a command line").command;
         let addresses = |words: &str| {
-            let parsed = Cli::try_parse_from(words.split(' ')).expect("a command line");
-            parsed.command.addresses().iter().map(ToString::to_string).collect::<Vec<_>>()
+            let command = parsed(words);
+            command.addresses().iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(addresses("outflow-load origin --address 192.0.2.1"), ["192.0.2.1:0"]);
         let ends = "--server 192.0.2.1:1 --target 192.0.2.2:2";
         for scenario in ["connect", "stream up", "echo", "idle", "mix", "churn", "udp"] {
             let words = format!("outflow-load {scenario} {ends}");
             assert_eq!(addresses(&words), ["192.0.2.1:1", "192.0.2.2:2"], "{scenario}");
+            assert_eq!(parsed(&words).target_name(), None, "{scenario}");
+            let named = parsed(&format!("{words} --target-name host.test"));
+            assert_eq!(named.target_name(), Some("host.test"), "{scenario}");
         }
     }
 

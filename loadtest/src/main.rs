@@ -31,7 +31,8 @@
 //! `--target-name` asks the server for a name in place of the target's address. `--direct` in place of
 //! `--server` gives the floor: the same load with no server between. A server that refuses, lies, hangs or
 //! dies ends the run with the reason on standard error and exit code 1. Load goes to addresses of this
-//! machine alone, unless `--i-own-this-host` says otherwise.
+//! machine alone, and to names that can be of no other (`localhost`, `*.localhost`), unless
+//! `--i-own-this-host` says otherwise.
 //!
 //! A record holds the server's cost where `--pid` names its process, the origin's with `--origin-pid`, and
 //! the machine's description. `--strace` counts the server's system calls, by name, instead of its CPU time.
@@ -121,6 +122,7 @@ fn main() -> ExitCode {
 fn within_scope(cli: &Cli) -> Result<Scope, Box<dyn Error>> {
     let scope = Scope::new(cli.i_own_this_host)?;
     cli.command.addresses().into_iter().try_for_each(|address| scope.check(address))?;
+    cli.command.target_name().map_or(Ok(()), |name| scope.check_name(name))?;
     Ok(scope)
 }
 

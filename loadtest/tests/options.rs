@@ -19,13 +19,13 @@ fn a_target_is_asked_for_by_name() {
         "--target",
         TARGET,
         "--target-name",
-        "host.test",
+        "host.localhost",
         "--count",
         "2",
     ]);
-    let request = b"\x05\x01\x00\x03\x09host.test\x01\x02".to_vec();
+    let request = b"\x05\x01\x00\x03\x0ehost.localhost\x01\x02".to_vec();
     assert_eq!(server.requests(), [request.clone(), request]);
-    assert_eq!(record["target_name"], "host.test");
+    assert_eq!(record["target_name"], "host.localhost");
 }
 
 #[test]
@@ -109,5 +109,17 @@ fn other_hosts_are_refused_before_anything_is_sent() {
         assert!(output.stdout.is_empty());
         let why = String::from_utf8_lossy(&output.stderr);
         assert!(why.contains("192.0.2.1") && why.contains("--i-own-this-host"), "{why}");
+    }
+}
+
+#[test]
+fn names_of_other_hosts_are_refused_before_anything_is_sent() {
+    for scenario in ["connect", "echo", "idle", "mix", "churn", "udp"] {
+        let server = ["--server", "127.0.0.1:9", "--target", TARGET, "--target-name", "host.test"];
+        let words: Vec<&str> = [scenario].into_iter().chain(server).collect();
+        let output = load(&words);
+        assert_eq!(output.status.code(), Some(1), "{scenario}");
+        let why = String::from_utf8_lossy(&output.stderr);
+        assert!(why.contains("\"host.test\"") && why.contains("--i-own-this-host"), "{scenario}: {why}");
     }
 }

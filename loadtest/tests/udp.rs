@@ -49,6 +49,7 @@ fn through_a_server() {
     ended.expect_success();
     assert_eq!((ended.count("connections"), ended.count("duplicates")), (3, 0));
     udp(Manner::SaysAnywhere, "--count 100").expect_success();
+    udp(Manner::SaysMapped, "--count 100").expect_success();
     udp(Manner::Good, "--count 100 --sources 3").expect_success();
 }
 
@@ -81,7 +82,7 @@ fn a_server_that_refuses_dies_or_is_mute() {
     udp(Manner::Dies(100), "--seconds 5").expect_failure("during the data");
     udp(Manner::Mute, "--count 10").expect_failure("nothing moved for 1 s");
     udp(Manner::SaysElsewhere, "--count 10").expect_failure("192.0.2.1 is not an address of this machine");
-    udp(Manner::Drops(1), "--seconds 0.1 --loss-after 0.1").expect_failure("not one datagram came back");
     // Losses are not news: the silence goes on over them.
     udp(Manner::Drops(1), "--seconds 9 --loss-after 0.1").expect_failure("nothing moved for 1 s");
+    udp(Manner::Drops(1), "--seconds 0.1 --loss-after 0.1").expect_failure("not one datagram came back");
 }

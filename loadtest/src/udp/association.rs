@@ -45,11 +45,12 @@ impl Door<'_> {
         control.set_nodelay(true).map_err(Fault::Local)?;
         let bound = self.associate(&mut control)?;
         // A server that listens everywhere may say so instead of naming one address.
-        let ip = if bound.ip().is_unspecified() { self.server.ip() } else { bound.ip() };
+        let ip = bound.ip().to_canonical();
+        let ip = if ip.is_unspecified() { self.server.ip().to_canonical() } else { ip };
         let relay = SocketAddr::new(ip, bound.port());
         self.scope.check(relay).map_err(|why| Fault::Elsewhere(relay, why))?;
         // RFC 1928 section 7: the server may serve only datagrams from where the connection came from.
-        let from = control.local_addr().map_err(Fault::Local)?.ip();
+        let from = control.local_addr().map_err(Fault::Local)?.ip().to_canonical();
         control.set_nonblocking(true).map_err(Fault::Local)?;
         let control = mio::net::TcpStream::from_std(control);
         Association::new(Some(control), from, relay)

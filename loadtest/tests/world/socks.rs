@@ -29,6 +29,8 @@ pub(crate) enum Manner {
     ClosesBoth,
     /// Gives 0.0.0.0 as the relay's address.
     SaysAnywhere,
+    /// Gives its address as IPv4 in IPv6, as a server on `[::]` may.
+    SaysMapped,
     /// Gives an address that is not on this machine.
     SaysElsewhere,
     /// Drops each datagram whose number is a multiple of this.
@@ -102,12 +104,13 @@ fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
     if request[1] == 3 {
         let socket = UdpSocket::bind("127.0.0.1:0")?;
         let port = socket.local_addr()?.port();
-        let bound = match shared.manner {
-            Manner::SaysAnywhere => [0; 4],
-            Manner::SaysElsewhere => [192, 0, 2, 1],
-            _ => [127, 0, 0, 1],
+        let bound: &[u8] = match shared.manner {
+            Manner::SaysAnywhere => &[1, 0, 0, 0, 0],
+            Manner::SaysMapped => &[4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 127, 0, 0, 1],
+            Manner::SaysElsewhere => &[1, 192, 0, 2, 1],
+            _ => &[1, 127, 0, 0, 1],
         };
-        client.write_all(&[&[5, 0, 0, 1], bound.as_slice(), &port.to_be_bytes()].concat())?;
+        client.write_all(&[&[5, 0, 0], bound, &port.to_be_bytes()].concat())?;
         return relay_datagrams(client, &socket, shared);
     }
     let upstream = TcpStream::connect(target)?;

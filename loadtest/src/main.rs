@@ -137,7 +137,7 @@ fn run(command: Command, scope: Scope) -> Result<(), Box<dyn Error>> {
         Command::Mix(args) => mix(&args),
         Command::Churn(args) => churn(&args),
         Command::Udp(args) => udp(&args, scope),
-        Command::Compare(args) => compare::compare(&args),
+        Command::Compare(args) => compare::compare(&args, &scope),
     }
 }
 

@@ -25,6 +25,7 @@ use crate::compare::stats::Spread;
 use crate::compare::warden::{Charge, End, Interrupted, Warden};
 use crate::hgrm;
 use crate::origin::UDP_SERVICE;
+use crate::scope;
 
 /// What is run on every server that was just started and is not counted: code and memory that are needed
 /// once are then there, and a server that does not work at all is known.
@@ -89,6 +90,8 @@ pub(crate) struct Bench<'a> {
     hgrm: PathBuf,
     /// The command line's word over the plan's.
     rounds: Option<u32>,
+    /// The operator owns other hosts too: each run is told so.
+    pub(crate) anywhere: bool,
     /// Programs of the servers that are there.
     pub(crate) programs: BTreeMap<String, PathBuf>,
     ports: Ports,
@@ -133,6 +136,7 @@ impl<'a> Bench<'a> {
             work,
             hgrm,
             rounds,
+            anywhere: false,
             programs: BTreeMap::new(),
             ports: Ports::new(),
             origin: None,
@@ -142,7 +146,8 @@ impl<'a> Bench<'a> {
 
     /// The rounds of `scenario`: the command line's, its own, or the plan's.
     pub(crate) fn rounds_of(&self, scenario: &Scenario) -> u32 {
-        self.rounds.or(scenario.rounds).unwrap_or(self.plan.load.rounds)
+        let own = scenario.rounds.as_ref().map(|rounds| *rounds.get_ref());
+        self.rounds.or(own).unwrap_or(self.plan.load.rounds)
     }
 
     /// Runs `scenario` on `servers`; `earlier` has the peaks.
@@ -308,6 +313,7 @@ impl<'a> Bench<'a> {
         }
         let mut args = args.to_vec();
         args.extend(self.route(turn.server, running, service));
+        args.extend(self.anywhere.then(|| scope::OPTION.to_owned()));
         let (out, err) = (self.work.join("run.out"), self.work.join("run.err"));
         let mut command = Command::new(&self.exe);
         command.args(&args).stdout(File::create(&out)?).stderr(File::create(&err)?);

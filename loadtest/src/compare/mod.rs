@@ -38,6 +38,7 @@ use crate::compare::progress::Progress;
 use crate::compare::server::locate;
 use crate::compare::sheet::{FORMAT, ServerSheet, Sheet};
 use crate::compare::warden::{End, Interrupted, Warden};
+use crate::scope::Scope;
 
 /// The relay of this project, which is built when it is asked for.
 const OWN_SERVER: &str = "{bin}/outflow";
@@ -51,17 +52,17 @@ const VERSION_LIMIT: Duration = Duration::from_secs(5);
 const BUILD_LIMIT: Duration = Duration::from_secs(1800);
 
 /// Runs the comparison of a plan, or shows an earlier one again.
-pub(crate) fn compare(args: &CompareArgs) -> Result<(), Box<dyn Error>> {
+pub(crate) fn compare(args: &CompareArgs, scope: &Scope) -> Result<(), Box<dyn Error>> {
     match (&args.report_only, &args.file) {
         (Some(folder), _) => show(&read(folder)?, folder),
-        (None, Some(file)) => run(file, args),
+        (None, Some(file)) => run(file, args, scope),
         (None, None) => Err("a plan is needed".into()),
     }
 }
 
 /// Runs the comparison and leaves its results.
-fn run(file: &Path, args: &CompareArgs) -> Result<(), Box<dyn Error>> {
-    let (plan, text) = Plan::read(file)?;
+fn run(file: &Path, args: &CompareArgs, scope: &Scope) -> Result<(), Box<dyn Error>> {
+    let (plan, text) = Plan::read(file, scope)?;
     let scenarios = chosen_scenarios(&plan, &args.only)?;
     let servers = chosen_servers(&plan, &args.servers)?;
     require_cpus(&plan.load)?;
@@ -74,6 +75,7 @@ fn run(file: &Path, args: &CompareArgs) -> Result<(), Box<dyn Error>> {
     let mut sheet = blank_sheet(&plan, text);
     let warden = Warden::new()?;
     let mut bench = Bench::new(&plan, &warden, work, args.rounds)?;
+    bench.anywhere = scope.is_open();
     if servers.iter().any(|server| server.command.get_ref()[0] == OWN_SERVER) {
         build_own_server(&bench, file)?;
     }
@@ -84,8 +86,8 @@ fn run(file: &Path, args: &CompareArgs) -> Result<(), Box<dyn Error>> {
         }
         sheet.servers.push(found);
     }
-    let rounds: u32 = scenarios.iter().map(|scenario| bench.rounds_of(scenario)).sum();
-    bench.progress = Progress::new(u64::from(rounds) * servers.len() as u64);
+    let rounds: u64 = scenarios.iter().map(|scenario| u64::from(bench.rounds_of(scenario))).sum();
+    bench.progress = Progress::new(rounds * servers.len() as u64);
     for scenario in &scenarios {
         let done = bench.scenario(scenario, &servers, &sheet.scenarios)?;
         sheet.scenarios.push(done);

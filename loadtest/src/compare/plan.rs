@@ -11,11 +11,12 @@ use clap::Parser;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, ROUNDS_MAX};
 use crate::compare::complaint::{Complaint, Text};
 use crate::compare::place::{self, Word};
 use crate::compare::units::Unit;
 use crate::origin;
+use crate::scope::{self, Scope};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -161,7 +162,7 @@ pub(crate) struct Scenario {
     /// Only these servers.
     pub(crate) servers: Option<Spanned<Vec<String>>>,
     /// Other than the run's.
-    pub(crate) rounds: Option<u32>,
+    pub(crate) rounds: Option<Spanned<u32>>,
     /// A new server process for each run: for what grows once and is then kept, as memory does.
     #[serde(default)]
     pub(crate) fresh: bool,
@@ -175,17 +176,17 @@ pub(crate) struct Scenario {
 
 impl Plan {
     /// Reads and checks the file; also gives its text.
-    pub(crate) fn read(path: &Path) -> Result<(Self, String), Complaint> {
+    pub(crate) fn read(path: &Path, scope: &Scope) -> Result<(Self, String), Complaint> {
         let text = fs::read_to_string(path)
             .map_err(|error| Complaint::of_file(path, format!("cannot be read: {error}")))?;
-        let plan = Self::parse(&text, path)?;
+        let plan = Self::parse(&text, path, scope)?;
         Ok((plan, text))
     }
 
-    fn parse(text: &str, path: &Path) -> Result<Self, Complaint> {
+    fn parse(text: &str, path: &Path, scope: &Scope) -> Result<Self, Complaint> {
         let text = Text { text, path };
         let plan: Self = toml::from_str(text.text).map_err(|error| text.of_toml(&error))?;
-        plan.check(&text)?;
+        plan.check(&text, scope)?;
         Ok(plan)
     }
 
@@ -197,7 +198,7 @@ impl Plan {
         }
     }
 
-    fn check(&self, text: &Text<'_>) -> Result<(), Complaint> {
+    fn check(&self, text: &Text<'_>, scope: &Scope) -> Result<(), Complaint> {
         if self.servers.is_empty() || self.scenarios.is_empty() {
             return Err(Complaint::of_file(text.path, "needs a [[server]] and a [[scenario]]".to_owned()));
         }
@@ -208,6 +209,8 @@ impl Plan {
         self.load.check(&servers, text)?;
         self.servers.iter().try_for_each(|server| server.check(text))?;
         for (at, scenario) in self.scenarios.iter().enumerate() {
+            let in_scope = scenario.check_args(scope);
+            in_scope.map_err(|what| text.complain(scenario.args.span(), "args", what))?;
             scenario.check(&servers, &scenarios[..at], text)?;
         }
         Ok(())
@@ -233,11 +236,10 @@ fn names(all: &[&Spanned<String>], text: &Text<'_>) -> Result<(), Complaint> {
 impl Load {
     fn check(&self, servers: &[&Spanned<String>], text: &Text<'_>) -> Result<(), Complaint> {
         let at = |key: &str| text.line_of_key("load", key);
-        if self.rounds == 0 {
-            return Err(text.complain(at("rounds"), "rounds", "expected at least 1".to_owned()));
-        }
+        rounds(self.rounds).map_err(|what| text.complain(at("rounds"), "rounds", what))?;
         if !(self.run_limit > 0.0 && self.run_limit <= 3600.0) {
-            return Err(text.complain(at("run_limit"), "run_limit", "expected 1 to 3600 seconds".to_owned()));
+            let what = "expected more than 0, at most 3600 seconds".to_owned();
+            return Err(text.complain(at("run_limit"), "run_limit", what));
         }
         match &self.subject {
             Some(name) => {
@@ -267,7 +269,8 @@ impl Server {
             }
         }
         if !(self.startup > 0.0 && self.startup <= 600.0) {
-            return Err(text.complain(at, "startup", "expected up to 600 seconds".to_owned()));
+            let what = "expected more than 0, at most 600 seconds".to_owned();
+            return Err(text.complain(at, "startup", what));
         }
         Ok(())
     }
@@ -286,7 +289,6 @@ impl Scenario {
         earlier: &[&Spanned<String>],
         text: &Text<'_>,
     ) -> Result<(), Complaint> {
-        self.check_args().map_err(|what| text.complain(self.args.span(), "args", what))?;
         let service = self.origin.get_ref();
         if !origin::services().any(|name| name == service) {
             let what = near("service of the origin", service, origin::services());
@@ -297,8 +299,8 @@ impl Scenario {
                 known(name, servers, "server").map_err(|what| text.complain(list.span(), "servers", what))?;
             }
         }
-        if self.rounds == Some(0) {
-            return Err(text.complain(self.name.span(), "rounds", "expected at least 1".to_owned()));
+        if let Some(count) = &self.rounds {
+            rounds(*count.get_ref()).map_err(|what| text.complain(count.span(), "rounds", what))?;
         }
         if let Some(rate) = &self.rate {
             let Rate { share, of } = rate.get_ref();
@@ -315,6 +317,11 @@ impl Scenario {
         if figures.is_empty() {
             return Err(text.complain(self.figures.span(), "figures", "expected at least one".to_owned()));
         }
+        let usable = |bar: f64| bar.is_finite() && bar > 0.0;
+        if !figures.iter().filter_map(|figure| figure.bar).all(usable) {
+            let what = "expected a finite number above 0".to_owned();
+            return Err(text.complain(self.figures.span(), "bar", what));
+        }
         for by in figures.iter().filter_map(|figure| figure.rival_by.as_ref()) {
             if !figures.iter().any(|figure| figure.field == *by) {
                 let what =
@@ -326,7 +333,7 @@ impl Scenario {
     }
 
     /// The flags as the run will have them, judged by the parser that the run will use.
-    fn check_args(&self) -> Result<(), String> {
+    fn check_args(&self, scope: &Scope) -> Result<(), String> {
         let added = ["--server", "127.0.0.1:1", "--target", "127.0.0.1:2", "--pid", "1", "--cpu", "0"];
         let rate = ["--rate", "1"];
         let rate = if self.rate.is_some() { &rate[..] } else { &[] };
@@ -336,11 +343,23 @@ impl Scenario {
             let shown = error.to_string();
             shown.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
         })?;
+        if cli.i_own_this_host {
+            return Err(format!("{} is for the command line alone, not for a plan", scope::OPTION));
+        }
+        cli.command
+            .target_name()
+            .map_or(Ok(()), |name| scope.check_name(name))
+            .map_err(|out| out.to_string())?;
         match cli.command {
             Command::Origin(_) | Command::Compare(_) => Err("expected a scenario of outflow-load".to_owned()),
             _ => Ok(()),
         }
     }
+}
+
+/// As many rounds as the command line takes.
+fn rounds(count: u32) -> Result<(), String> {
+    if (1..=ROUNDS_MAX).contains(&count) { Ok(()) } else { Err(format!("expected 1 to {ROUNDS_MAX}")) }
 }
 
 /// Whether `name` is one of `all`.
@@ -388,15 +407,19 @@ figures = [
 ]
 "#;
 
+    fn parse(text: &str) -> Result<Plan, Complaint> {
+        Plan::parse(text, Path::new("a.toml"), &Scope::new(false).expect("the interfaces"))
+    }
+
     fn complaint(from: &str, to: &str) -> String {
         assert!(GOOD.contains(from), "{from}");
         let text = GOOD.replacen(from, to, 1);
-        Plan::parse(&text, Path::new("a.toml")).expect_err("a complaint").to_string()
+        parse(&text).expect_err("a complaint").to_string()
     }
 
     #[test]
     fn a_good_plan() {
-        let plan = Plan::parse(GOOD, Path::new("a.toml")).map_err(|complaint| complaint.to_string());
+        let plan = parse(GOOD).map_err(|complaint| complaint.to_string());
         let plan = plan.expect("it is good");
         assert_eq!((plan.load.rounds, plan.load.load_cpu, plan.subject()), (3, 1, "one"));
         assert_eq!(plan.servers[1].kind, Kind::TcpRelay);
@@ -420,7 +443,15 @@ figures = [
         let shown = complaint("rounds = 3", "rounds = \"3\"");
         assert!(shown.starts_with("a.toml:3: key `rounds`: invalid type: string \"3\""), "{shown}");
         let shown = complaint("rounds = 3", "rounds = 0");
-        assert_eq!(shown, "a.toml:3: key `rounds`: expected at least 1");
+        assert_eq!(shown, "a.toml:3: key `rounds`: expected 1 to 1000");
+        let shown = complaint("origin = \"page\"", "origin = \"page\"\nrounds = 1001");
+        assert_eq!(shown, "a.toml:20: key `rounds`: expected 1 to 1000");
+        let shown = complaint("rounds = 3", "run_limit = 3601");
+        assert_eq!(shown, "a.toml:3: key `run_limit`: expected more than 0, at most 3600 seconds");
+        for bar in ["0", "-0.5", "inf", "nan"] {
+            let shown = complaint("bar = 0.85", &format!("bar = {bar}"));
+            assert!(shown.ends_with("key `bar`: expected a finite number above 0"), "{shown}");
+        }
         let shown = complaint("kind = \"tcp-relay\"", "kind = \"tcprelay\"");
         assert_eq!(
             shown,
@@ -435,6 +466,17 @@ figures = [
         assert!(shown.starts_with("a.toml:18: key `args`: unexpected argument '--inflight'"), "{shown}");
         let shown = complaint("\"connect\", \"--in-flight\", \"8\", \"--seconds\", \"1\"", "\"origin\"");
         assert!(shown.starts_with("a.toml:18: key `args`:"), "{shown}");
+    }
+
+    #[test]
+    fn a_plan_does_not_leave_the_scope() {
+        let shown = complaint("\"--in-flight\"", "\"--i-own-this-host\", \"--in-flight\"");
+        assert!(shown.starts_with("a.toml:18: key `args`: --i-own-this-host is for"), "{shown}");
+        let shown = complaint("\"--in-flight\"", "\"--target-name\", \"host.test\", \"--in-flight\"");
+        assert!(shown.starts_with("a.toml:18: key `args`: \"host.test\" may be"), "{shown}");
+        let text = GOOD.replace("\"--in-flight\"", "\"--target-name\", \"host.test\", \"--in-flight\"");
+        let open = Scope::new(true).expect("the interfaces");
+        assert!(Plan::parse(&text, Path::new("a.toml"), &open).is_ok());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::compare::guard;
 use crate::kernel_memory::Source;
 use crate::origin::Supply;
 use crate::scenario::churn::Action;
@@ -48,6 +49,9 @@ pub(crate) enum Command {
     Udp(UdpArgs),
     /// Many servers under the same loads, side by side, as a file says.
     Compare(CompareArgs),
+    /// Kill whoever carries a killed comparison's mark.
+    #[command(name = guard::SUBCOMMAND, hide = true)]
+    Guard { mark: String },
 }
 
 impl Command {
@@ -75,7 +79,7 @@ impl Command {
             Self::Churn(args) => &args.common,
             Self::Udp(args) => &args.common,
             // Origin and servers of a comparison are on loopback, and each of its runs is checked as one.
-            Self::Origin(_) | Self::Compare(_) => return None,
+            Self::Origin(_) | Self::Compare(_) | Self::Guard { .. } => return None,
         })
     }
 }

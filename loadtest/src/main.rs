@@ -138,6 +138,10 @@ fn run(command: Command, scope: Scope) -> Result<(), Box<dyn Error>> {
         Command::Churn(args) => churn(&args),
         Command::Udp(args) => udp(&args, scope),
         Command::Compare(args) => compare::compare(&args, &scope),
+        Command::Guard { mark } => {
+            compare::guard::stand(&mark);
+            Ok(())
+        }
     }
 }
 

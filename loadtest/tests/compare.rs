@@ -5,7 +5,7 @@ use std::env;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -89,7 +89,7 @@ impl Bench {
         serde_json::from_str(&text).expect("JSON")
     }
 
-    fn out(&self, file: &str) -> std::path::PathBuf {
+    fn out(&self, file: &str) -> PathBuf {
         self.folder.path().join("out").join(file)
     }
 
@@ -109,17 +109,20 @@ fn cpus() -> (usize, usize) {
 
 /// Processes with this tag in their environment: command lines.
 fn tagged(tag: &str) -> Vec<String> {
+    let words = |folder: PathBuf| fs::read_to_string(folder.join("cmdline")).unwrap_or_default();
+    tagged_folders(tag).into_iter().map(|folder| words(folder).replace('\0', " ")).collect()
+}
+
+/// The same: their folders in /proc.
+fn tagged_folders(tag: &str) -> Vec<PathBuf> {
     let wanted = format!("{TAG}={tag}");
-    let carries = |folder: &Path| {
+    let carries = |folder: &PathBuf| {
         fs::read(folder.join("environ")).is_ok_and(|environment| {
             environment.split(|&byte| byte == 0).any(|entry| entry == wanted.as_bytes())
         })
     };
     let processes = fs::read_dir("/proc").expect("/proc").flatten().map(|entry| entry.path());
-    let found = processes.filter(|folder| carries(folder));
-    found
-        .map(|folder| fs::read_to_string(folder.join("cmdline")).unwrap_or_default().replace('\0', " "))
-        .collect()
+    processes.filter(carries).collect()
 }
 
 fn outcome<'a>(results: &'a Value, server: &str) -> &'a Value {
@@ -219,10 +222,30 @@ fn a_signal_ends_everything() {
     }
 }
 
+/// The guardian among the processes with this tag.
+fn guardian(tag: &str) -> PathBuf {
+    let is_it = |folder: &PathBuf| {
+        let words = fs::read_to_string(folder.join("cmdline")).unwrap_or_default();
+        words.split('\0').nth(1) == Some("guard-comparison")
+    };
+    tagged_folders(tag).into_iter().find(is_it).expect("a guardian stands")
+}
+
 #[test]
-fn servers_die_with_a_comparison_that_is_killed() {
-    let bench = Bench::new("killed", &[("good", "good", ""), ("other", "good", "")]);
-    let (mut child, _said) = bench.start_until("connect, round 1, good");
+fn nothing_outlives_a_comparison_that_is_killed() {
+    let bench = Bench::new("killed", &[("stubborn", "good", STUBBORN), ("other", "good", "")]);
+    let (mut child, _said) = bench.start_until("connect, round 1, stubborn");
+    assert!(tagged(&bench.tag).len() > 3, "it has started a few");
+
+    let guardian = guardian(&bench.tag);
+    let held = fs::read_dir(guardian.join("fd")).expect("it lives").flatten();
+    let mut held: Vec<_> = held.map(|entry| entry.file_name().into_string().expect("a number")).collect();
+    held.sort();
+    assert_eq!(held, ["0", "1", "2"]);
+    let stat = fs::read_to_string(guardian.join("stat")).expect("it lives");
+    let session = stat.rsplit(") ").next().and_then(|fields| fields.split(' ').nth(3));
+    assert_eq!(session, guardian.file_name().and_then(|name| name.to_str()), "a session of its own");
+
     child.kill().expect("it lives");
     child.wait().expect("it ends");
     let until = Instant::now() + PATIENCE;

@@ -10,6 +10,7 @@
 
 mod bench;
 mod complaint;
+pub(crate) mod guard;
 mod place;
 mod plan;
 mod progress;

@@ -4,18 +4,19 @@
 //! is orderly; it dies with us if we are killed; and it carries a mark in its environment, by which those of
 //! its descendants are found that have left its tree. Orphans fall to us, the subreaper, and are reaped.
 //! Whoever leaves, by return, fault, signal or panic, leaves through `Drop`, which ends what is left. SIGKILL
-//! alone has no such way: servers that change their user, and what servers have forked, outlive that.
+//! has no such way, the kernel forgets a parent-death signal when a process changes its user, and what servers
+//! fork never has one: then a guardian (`guard`) kills all that carry a mark. What has overwritten or dropped
+//! its environment as well is out of its reach.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -26,11 +27,10 @@ use nix::unistd::Pid;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::compare::guard::{Guard, MARK, carries};
 use crate::procfs::Tree;
 use crate::sys::child::die_with_parent;
 
-/// The mark's name in the environment.
-const MARK: &str = "OUTFLOW_LOAD_MARK";
 /// From TERM to KILL.
 const GRACE: Duration = Duration::from_secs(2);
 /// From TERM until we no longer wait for a process that even KILL does not end.
@@ -105,7 +105,7 @@ impl Charge {
         if self.end().is_none() {
             kin = Tree::of(self.pid).pids().unwrap_or_else(|_| vec![self.pid]);
         }
-        kin.extend(below_us().into_iter().filter(|&pid| carries(pid, &self.mark)));
+        kin.extend(below_us().into_iter().filter(|&pid| carries(pid, |its| its == self.mark)));
         kin
     }
 }
@@ -115,12 +115,20 @@ pub(crate) struct Warden {
     signals: RefCell<Receiver<i32>>,
     asked: Cell<Option<i32>>,
     started: Cell<u64>,
+    /// What all marks begin with.
+    mark: String,
+    guard: Guard,
 }
 
 impl Warden {
     /// Signals that ask for the end are caught from here on.
     pub(crate) fn new() -> io::Result<Self> {
         set_child_subreaper(true)?;
+        // A number of a process may come again, its number at this time does not.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let mark = format!("{}-{now}", std::process::id());
+        let guard = Guard::start(&mark)
+            .map_err(|error| io::Error::new(error.kind(), format!("no guardian: {error}")))?;
         let mut caught = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGCHLD])?;
         let (sender, signals) = channel();
         std::thread::spawn(move || {
@@ -130,7 +138,8 @@ impl Warden {
                 }
             }
         });
-        Ok(Self { signals: RefCell::new(signals), asked: Cell::new(None), started: Cell::new(0) })
+        let signals = RefCell::new(signals);
+        Ok(Self { signals, asked: Cell::new(None), started: Cell::new(0), mark, guard })
     }
 
     /// Starts `command`, from its first instruction on `cpu` alone.
@@ -139,7 +148,7 @@ impl Warden {
     pub(crate) fn spawn(&self, command: &mut Command, cpu: Option<usize>) -> io::Result<Charge> {
         let number = self.started.get() + 1;
         self.started.set(number);
-        let mark = format!("{}.{number}", std::process::id());
+        let mark = format!("{}.{number}", self.mark);
         command.env(MARK, &mark).process_group(0).stdin(Stdio::null());
         let child = on_cpu(cpu, || die_with_parent(command).spawn())?;
         Ok(Charge { pid: child.id() as i32, mark, end: Cell::new(None) })
@@ -208,7 +217,8 @@ impl Warden {
 
 impl Drop for Warden {
     fn drop(&mut self) {
-        self.end_all(below_us);
+        let guard = self.guard.pid();
+        self.end_all(|| below_us().into_iter().filter(|&pid| pid != guard).collect());
     }
 }
 
@@ -216,12 +226,6 @@ impl Drop for Warden {
 fn below_us() -> Vec<i32> {
     let own = std::process::id() as i32;
     Tree::of(own).pids().unwrap_or_default().into_iter().filter(|&pid| pid != own).collect()
-}
-
-fn carries(pid: i32, mark: &str) -> bool {
-    let wanted = format!("{MARK}={mark}");
-    fs::read(format!("/proc/{pid}/environ"))
-        .is_ok_and(|environment| environment.split(|&byte| byte == 0).any(|entry| entry == wanted.as_bytes()))
 }
 
 /// Reaps `pid` when it is our child and has ended.

@@ -3,10 +3,16 @@
 //! A group charges what its processes ask the kernel for from the moment they are in it; what they had asked
 //! for before stays where it was. So a fresh group that a server enters before its sessions open holds what
 //! those sessions cost, and nothing else. Needs the rights to move the processes.
+//!
+//! Only SIGKILL leaves a group behind. Its name tells whose it was and where the server belongs, and the next
+//! group that is made near it sends the server home.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+
+/// What the names of all groups begin with; the process that made it follows.
+const PREFIX: &str = "outflow-load.";
 
 /// The group; dropping it sends the processes back to where they came from and removes it.
 #[derive(Debug)]
@@ -31,15 +37,27 @@ impl Group {
             let groups = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
             home(&mounts, &groups).ok_or_else(|| io::Error::other("no memory cgroup is mounted"))
         };
-        let homes = pids.iter().map(|&pid| Ok((pid, home_of(pid)?.1))).collect::<io::Result<Vec<_>>>()?;
         let first = *pids.first().ok_or(io::ErrorKind::InvalidInput)?;
+        let (version, home) = home_of(first)?;
+        // The server itself may still be in a group of a killed process.
+        let strayed = home.file_name().and_then(|name| maker_and_home(name.to_str()?)).is_some();
+        match version {
+            Version::V1 if !strayed => sweep(version, &home),
+            _ => sweep(version, home.parent().unwrap_or(&home)),
+        }
+        let homes = pids.iter().map(|&pid| Ok((pid, home_of(pid)?.1))).collect::<io::Result<Vec<_>>>()?;
         let (version, home) = home_of(first)?;
         // Processes of version 2 live in leaves, so the new group cannot be below that of a process.
         let parent = match version {
             Version::V1 => home.as_path(),
             Version::V2 => home.parent().unwrap_or(&home),
         };
-        let path = parent.join(format!("outflow-load.{}", std::process::id()));
+        let own = std::process::id();
+        let name = match (version, home.file_name()) {
+            (Version::V2, Some(home)) => format!("{PREFIX}{own}.{}", home.to_string_lossy()),
+            _ => format!("{PREFIX}{own}"),
+        };
+        let path = parent.join(name);
         fs::create_dir(&path).map_err(|error| named(&path, error))?;
         let group = Self { path, version, homes };
         match version {
@@ -89,6 +107,30 @@ impl Drop for Group {
             eprintln!("outflow-load: {} could not be removed: {error}", self.path.display());
         }
     }
+}
+
+/// Sends the processes of left groups in `parent` home and removes the groups, as far as that goes.
+fn sweep(version: Version, parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let Some((maker, home)) = entry.file_name().to_str().and_then(maker_and_home) else { continue };
+        let own = maker == std::process::id();
+        let home = match version {
+            Version::V1 => Some(parent.to_owned()),
+            Version::V2 => home.map(|home| parent.join(home)),
+        };
+        // One with our own number is of a process that had it before us: we have none yet.
+        if own || !Path::new(&format!("/proc/{maker}")).exists() {
+            let homes = home.map(|home| (0, home)).into_iter().collect();
+            drop(Group { path: entry.path(), version, homes });
+        }
+    }
+}
+
+/// The process that made the group of this name, and the group beside it that the server came from (version 2).
+fn maker_and_home(name: &str) -> Option<(u32, Option<String>)> {
+    let rest = name.strip_prefix(PREFIX)?;
+    let (maker, home) = rest.split_once('.').map_or((rest, None), |(maker, home)| (maker, Some(home)));
+    Some((maker.parse().ok()?, home.map(str::to_owned)))
 }
 
 /// The directory of the memory cgroup that a process is in, from mountinfo and its /proc/PID/cgroup.
@@ -165,6 +207,14 @@ mod tests {
     fn kernel_and_socket_memory_are_added() {
         assert_eq!(kernel_of_stat("anon 1\nkernel_stack 5\nkernel 4096\nsock 8192\n").ok(), Some(12_288));
         assert!(kernel_of_stat("anon 1\n").is_err());
+    }
+
+    #[test]
+    fn a_name_tells_the_maker_and_the_home() {
+        assert_eq!(maker_and_home("outflow-load.12"), Some((12, None)));
+        assert_eq!(maker_and_home("outflow-load.12.a.service"), Some((12, Some("a.service".to_owned()))));
+        assert_eq!(maker_and_home("outflow-load.service"), None);
+        assert_eq!(maker_and_home("other.12"), None);
     }
 
     #[test]

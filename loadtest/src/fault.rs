@@ -5,6 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use crate::keyed::script::Finding;
 use crate::scope::OutOfScope;
 
@@ -77,6 +79,8 @@ pub(crate) enum Fault {
     Tracing(io::Error),
     /// The kernel does not tell what it uses.
     KernelMemory(io::Error),
+    /// Somebody asked us to end.
+    Interrupted(Signal),
 }
 
 impl Fault {
@@ -94,6 +98,7 @@ impl Fault {
                 | Self::Keyed { .. }
                 | Self::Tracing(_)
                 | Self::KernelMemory(_)
+                | Self::Interrupted(_)
         )
     }
 
@@ -143,6 +148,7 @@ impl fmt::Display for Fault {
             }
             Self::Tracing(error) => write!(f, "system calls cannot be counted: {error}"),
             Self::KernelMemory(error) => write!(f, "kernel memory cannot be read: {error}"),
+            Self::Interrupted(signal) => write!(f, "ended by {signal}"),
         }
     }
 }

@@ -17,6 +17,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::fault::{Fault, Phase};
 use crate::handshake::{Handshake, Messages};
+use crate::interrupt::Interrupt;
 use crate::pacer::Alarm;
 use crate::progress::{Done, Line};
 
@@ -159,6 +160,7 @@ pub(crate) struct Fleet<S> {
     serial: u64,
     dialled: u32,
     moved_at: Instant,
+    interrupt: Option<Interrupt>,
     pub(crate) losses: Losses,
 }
 
@@ -176,6 +178,7 @@ impl<S: Default> Fleet<S> {
             serial: 0,
             dialled: 0,
             moved_at: Instant::now(),
+            interrupt: None,
             losses: Losses::default(),
         })
     }
@@ -183,6 +186,11 @@ impl<S: Default> Fleet<S> {
     /// A handle that ends the sleep of the loop from another thread.
     pub(crate) fn waker(&self) -> io::Result<Waker> {
         Waker::new(self.poll.registry(), WAKE)
+    }
+
+    /// Ends each run when a signal asks for it.
+    pub(crate) fn heed(&mut self, interrupt: &Interrupt) {
+        self.interrupt = Some(interrupt.clone());
     }
 
     /// Runs `scenario` until it says `Stop`. `Err` is the fault that ended the run early.
@@ -197,6 +205,7 @@ impl<S: Default> Fleet<S> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         self.moved_at = Instant::now();
         loop {
+            self.interrupt.as_ref().map_or(Ok(()), Interrupt::check)?;
             let now = Instant::now();
             line.show(now, || scenario.progress());
             match scenario.turn(now)? {

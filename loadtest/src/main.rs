@@ -54,6 +54,7 @@ mod fault;
 mod fleet;
 mod handshake;
 mod hgrm;
+mod interrupt;
 mod kernel_memory;
 mod keyed;
 mod machine;
@@ -92,6 +93,7 @@ use crate::cli::{
 use crate::fault::Fault;
 use crate::fleet::{Fleet, Losses, Route};
 use crate::handshake::Messages;
+use crate::interrupt::Interrupt;
 use crate::kernel_memory::Scale;
 use crate::machine::Machine;
 use crate::meter::Meter;
@@ -182,6 +184,8 @@ fn echo(args: &EchoArgs) -> Result<(), Box<dyn Error>> {
 
 fn idle(args: &IdleArgs) -> Result<(), Box<dyn Error>> {
     let scenario = |meter| Idle::new(args.connections, args.in_flight, args.touch as usize, meter);
+    // A server in a cgroup of ours has to be sent home before we end.
+    let interrupt = Interrupt::caught()?;
     let scale = match args.common.pid.filter(|_| args.common.server.is_some()) {
         Some(pid) => {
             let pids = Tree::of(pid).pids().map_err(|error| Fault::ServerGone(pid, error))?;
@@ -192,12 +196,14 @@ fn idle(args: &IdleArgs) -> Result<(), Box<dyn Error>> {
     // Clients and origin stand on the machine's scale as well, with as much as direct connections take. These
     // stay open until the end: what they freed could be used again unseen.
     let mut direct = fleet_to(None, &args.common, 0)?;
+    direct.heed(&interrupt);
     let mut floor = scenario(Meter::new(None).weighing(Some(Scale::Machine { why: None })));
     if matches!(scale, Some(Scale::Machine { .. })) {
         direct.run(&mut floor)?;
     }
     let mut scenario = scenario(meter(&args.common).weighing(scale));
     let mut fleet = fleet(&args.common, 0)?;
+    fleet.heed(&interrupt);
     let opened = fleet.run(&mut scenario);
     report("idle", &args.common, &fleet.losses, opened, scenario.record(floor.kernel_growth()))?;
     fleet.expect_silence();

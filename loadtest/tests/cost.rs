@@ -1,7 +1,11 @@
 //! What a run says of the server's cost, which is seen from outside.
 
 use std::fs;
-use std::process::Command;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::support::{Process, load, record};
 
@@ -88,6 +92,54 @@ fn kernel_memory_comes_from_a_cgroup_that_is_gone_afterwards_or_says_why_not() {
         Some("machine") => assert!(record["kernel_memory_note"].is_string(), "{record}"),
         other => panic!("{other:?}: {record}"),
     }
+}
+
+/// Holds idle sessions, once they are open.
+fn hold(server: &Process) -> Child {
+    let ends = ["--server", &server.address, "--target", &server.address, "--pid", &server.pid];
+    let mut child = Command::new(env!("CARGO_BIN_EXE_outflow-load"))
+        .args(["idle", "--connections", "2", "--seconds", "1000"])
+        .args(ends)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the load generator runs");
+    let mut record = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut record).expect("text");
+    assert!(record.contains("\"kernel_bytes_per_session\""), "{record}");
+    child
+}
+
+#[test]
+fn a_signal_while_sessions_are_held_sends_the_server_home() {
+    let server = Process::start();
+    let groups = || fs::read_to_string(format!("/proc/{}/cgroup", server.pid)).expect("the server lives");
+    let before = groups();
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut child = hold(&server);
+        kill(Pid::from_raw(child.id() as i32), signal).expect("it lives");
+        let mut said = String::new();
+        child.stderr.take().expect("piped").read_to_string(&mut said).expect("text");
+        assert_eq!(child.wait().expect("it ends").code(), Some(1), "{said}");
+        assert!(said.contains(&format!("ended by {signal}")), "{said}");
+        assert_eq!(groups(), before);
+    }
+}
+
+#[test]
+fn the_next_run_sends_a_server_home_whose_run_was_killed() {
+    let server = Process::start();
+    let groups = || fs::read_to_string(format!("/proc/{}/cgroup", server.pid)).expect("the server lives");
+    let before = groups();
+    let mut killed = hold(&server);
+    let left = groups();
+    killed.kill().expect("it lives");
+    killed.wait().expect("it ends");
+    assert_eq!(groups(), left);
+    let mut next = hold(&server);
+    kill(Pid::from_raw(next.id() as i32), Signal::SIGTERM).expect("it lives");
+    next.wait().expect("it ends");
+    assert_eq!(groups(), before);
 }
 
 #[test]

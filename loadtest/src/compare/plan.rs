@@ -351,9 +351,7 @@ impl Scenario {
             .map_or(Ok(()), |name| scope.check_name(name))
             .map_err(|out| out.to_string())?;
         match cli.command {
-            Command::Origin(_) | Command::Compare(_) | Command::Guard { .. } => {
-                Err("expected a scenario".to_owned())
-            }
+            _ => Err("expected a scenario of outflow-load".to_owned()),
             _ => Ok(()),
         }
     }

@@ -260,13 +260,15 @@ impl<'a> Bench<'a> {
         if turn.scenario.curve.is_some() {
             args.extend(["--hgrm".to_owned(), prefix.display().to_string()]);
         }
+        // Files are named with dashes where the record has underscores.
+        let drawn = turn.scenario.curve.as_ref().map(|name| hgrm::path(&prefix, &name.replace('_', "-")));
+        if let Some(path) = drawn.as_ref().filter(|path| path.exists()) {
+            fs::remove_file(path)?;
+        }
         let mut outcome = self.run(turn, &args, turn.scenario.origin.get_ref())?;
-        if let (Ok(run), Some(latency)) = (&mut outcome, &turn.scenario.curve) {
-            // Files are named with dashes where the record has underscores.
-            let path = hgrm::path(&prefix, &latency.replace('_', "-"));
-            let text = fs::read_to_string(&path);
-            let text = text.map_err(|error| Halt::Own(format!("{}: {error}", path.display())))?;
-            run.curve = hgrm::rows(&text);
+        if let (Ok(run), Some(path)) = (&mut outcome, &drawn) {
+            // A run that timed nothing leaves none, and `complete` says so.
+            run.curve = hgrm::rows(&fs::read_to_string(path).unwrap_or_default());
         }
         if turn.scenario.fresh && outcome.is_ok() {
             self.stop(name);
@@ -425,8 +427,11 @@ fn peak(scenario: &Scenario, earlier: &[ScenarioSheet], server: &str) -> Option<
     Some((peak.median * rate.share).max(1.0))
 }
 
-/// Every figure of the plan is in the record.
+/// Every figure of the plan is in the record, and the latency that is to be drawn.
 fn complete(scenario: &Scenario, run: Run) -> Result<Run, String> {
+    if let Some(name) = scenario.curve.as_ref().filter(|_| run.curve.is_empty()) {
+        return Err(format!("the run timed no `{name}`"));
+    }
     match scenario.figures.get_ref().iter().find(|figure| run.figure(&figure.field).is_none()) {
         None => Ok(run),
         Some(figure) => Err(format!("the record has no number called `{}`", figure.field)),

@@ -350,10 +350,8 @@ impl Scenario {
             .target_name()
             .map_or(Ok(()), |name| scope.check_name(name))
             .map_err(|out| out.to_string())?;
-        match cli.command {
-            _ => Err("expected a scenario of outflow-load".to_owned()),
-            _ => Ok(()),
-        }
+        let other = matches!(cli.command, Command::Origin(_) | Command::Compare(_) | Command::Guard { .. });
+        if other { Err("expected a scenario of outflow-load".to_owned()) } else { Ok(()) }
     }
 }
 

@@ -55,11 +55,12 @@ fn through_a_server() {
 
 #[test]
 fn a_lost_datagram_frees_its_place() {
-    let ended = udp(Manner::Drops(10), "--count 500 --associations 1 --window 4 --loss-after 0.02");
+    // Long enough that nothing is late on a busy machine, and so lost: then the server alone decides.
+    let ended = udp(Manner::Drops(10), "--count 200 --associations 1 --window 4 --loss-after 0.4");
     ended.expect_success();
-    assert!((50..=60).contains(&ended.count("lost")), "{}", ended.record);
+    assert!((20..=26).contains(&ended.count("lost")), "{}", ended.record);
     let share = ended.record["loss_share"].as_f64().expect("a share");
-    assert!((0.08..0.12).contains(&share), "{share}");
+    assert!((0.08..0.13).contains(&share), "{share}");
 }
 
 #[test]

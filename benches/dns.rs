@@ -11,13 +11,20 @@
 //! - `read`: the answer of a server alone, from bytes to the answer for the session, of 1 and of 16 addresses and of 4
 //!   behind two aliases.
 
+#[path = "support/cpu.rs"]
+mod cpu;
+#[path = "support/criterion_cpu.rs"]
+mod criterion_cpu;
+
 use std::hint::black_box;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use criterion::{BatchSize, Criterion};
 use outflow::dns::{Action, Exchange, Hosts, Prefer, Resolver, Settings};
+
+use criterion_cpu::ThreadCpu;
 
 const A: u16 = 1;
 const CNAME: u16 = 5;
@@ -123,7 +130,7 @@ fn ask(resolver: &mut Resolver, name: &str, now: Instant) {
     assert_eq!(addresses(resolver), 2);
 }
 
-fn known(criterion: &mut Criterion) {
+fn known(criterion: &mut Criterion<ThreadCpu>) {
     let mut group = criterion.benchmark_group("known");
     let (now, full) = (Instant::now(), full());
     for count in [1, full] {
@@ -146,7 +153,7 @@ fn known(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn asked(criterion: &mut Criterion) {
+fn asked(criterion: &mut Criterion<ThreadCpu>) {
     let mut group = criterion.benchmark_group("asked");
     let (now, full) = (Instant::now(), full());
     for (what, entries) in [("no cache", 0), ("a cache that grows", 1 << 22), ("a full cache", full)] {
@@ -165,7 +172,7 @@ fn asked(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn read(criterion: &mut Criterion) {
+fn read(criterion: &mut Criterion<ThreadCpu>) {
     let mut group = criterion.benchmark_group("read");
     let now = Instant::now();
     for (what, contents) in [
@@ -192,13 +199,7 @@ fn read(criterion: &mut Criterion) {
 }
 
 fn main() {
-    let quick = Criterion::default()
-        .sample_size(50)
-        .nresamples(5_000)
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(700))
-        .without_plots();
-    let mut criterion = quick.configure_from_args();
+    let mut criterion = criterion_cpu::quick();
     known(&mut criterion);
     asked(&mut criterion);
     read(&mut criterion);

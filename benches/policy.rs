@@ -5,12 +5,18 @@
 //! One session asks once for every address of its target. The list is walked for special-purpose addresses alone, so
 //! public ones should cost the same with any list.
 
+#[path = "support/cpu.rs"]
+mod cpu;
+#[path = "support/criterion_cpu.rs"]
+mod criterion_cpu;
+
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion};
 use outflow::policy::Guard;
+
+use criterion_cpu::ThreadCpu;
 
 const ADDRESSES: [(&str, &str); 8] = [
     ("public IPv4", "93.184.215.14:443"),
@@ -32,7 +38,7 @@ fn guard(blocks: u8) -> Guard {
     Guard::new(false, allow, own).with_locals(locals)
 }
 
-fn check(criterion: &mut Criterion) {
+fn check(criterion: &mut Criterion<ThreadCpu>) {
     let mut group = criterion.benchmark_group("check");
     for blocks in [0, 100] {
         let guard = guard(blocks);
@@ -46,12 +52,7 @@ fn check(criterion: &mut Criterion) {
 }
 
 fn main() {
-    let quick = Criterion::default()
-        .nresamples(5_000)
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(500))
-        .without_plots();
-    let mut criterion = quick.configure_from_args();
+    let mut criterion = criterion_cpu::quick();
     check(&mut criterion);
     criterion.final_summary();
 }

@@ -5,14 +5,20 @@
 //! A session reads one greeting, at most one login and one request, and writes one reply. All of it together should be
 //! far below the microsecond that one system call costs; a change that makes it show here is a change for the worse.
 
+#[path = "support/cpu.rs"]
+mod cpu;
+#[path = "support/criterion_cpu.rs"]
+mod criterion_cpu;
+
 use std::hint::black_box;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use criterion::Criterion;
 use outflow::proto::{Rep, greeting, reply, request, userpass};
 
-fn decoders(criterion: &mut Criterion) {
+use criterion_cpu::ThreadCpu;
+
+fn decoders(criterion: &mut Criterion<ThreadCpu>) {
     let mut group = criterion.benchmark_group("decode");
     let greetings: [(&str, &[u8]); 2] =
         [("greeting, 1 method", b"\x05\x01\x00"), ("greeting, 3 methods", b"\x05\x03\x00\x01\x02")];
@@ -37,7 +43,7 @@ fn decoders(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn encoder(criterion: &mut Criterion) {
+fn encoder(criterion: &mut Criterion<ThreadCpu>) {
     let mut group = criterion.benchmark_group("encode");
     for (name, bound) in [("reply, IPv4", "192.0.2.1:40000"), ("reply, IPv6", "[2001:db8::1]:40000")] {
         let bound: SocketAddr = bound.parse().expect("an address");
@@ -49,12 +55,7 @@ fn encoder(criterion: &mut Criterion) {
 }
 
 fn main() {
-    let quick = Criterion::default()
-        .nresamples(5_000)
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(500))
-        .without_plots();
-    let mut criterion = quick.configure_from_args();
+    let mut criterion = criterion_cpu::quick();
     decoders(&mut criterion);
     encoder(&mut criterion);
     criterion.final_summary();

@@ -8,6 +8,11 @@
 //!   as full as it gets.
 //! - `parse`: reading a users file of 10,000 entries, at the start.
 
+#[path = "support/cpu.rs"]
+mod cpu;
+#[path = "support/criterion_cpu.rs"]
+mod criterion_cpu;
+
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::path::Path;
@@ -16,6 +21,8 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, SamplingMode};
 use outflow::auth::{Identity, Users, VerifiedCache, hash_password};
 use outflow::limits::{VERIFIED_CACHE_ENTRIES, VERIFIED_CACHE_TTL};
+
+use criterion_cpu::ThreadCpu;
 
 const PASSWORD: &[u8] = b"correct-horse-12";
 /// As many entries as the larger file has.
@@ -42,7 +49,7 @@ fn users(entries: usize, hash: &str) -> Users {
     Users::parse(&text(entries, hash), Path::new("users.passwd")).expect("a valid file")
 }
 
-fn verify(criterion: &mut Criterion) {
+fn verify(criterion: &mut Criterion<ThreadCpu>) {
     let mut group = criterion.benchmark_group("verify");
     group.sample_size(10).sampling_mode(SamplingMode::Flat).measurement_time(Duration::from_millis(1500));
     let (argon2id, bcrypt5, bcrypt10) = (argon2id(), bcrypt_of(5), bcrypt_of(10));
@@ -62,7 +69,7 @@ fn verify(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn remembered(criterion: &mut Criterion) {
+fn remembered(criterion: &mut Criterion<ThreadCpu>) {
     let mut group = criterion.benchmark_group("remembered");
     let now = Instant::now();
     let mut cache = VerifiedCache::new(VERIFIED_CACHE_ENTRIES, VERIFIED_CACHE_TTL);
@@ -89,7 +96,7 @@ fn remembered(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn parse(criterion: &mut Criterion) {
+fn parse(criterion: &mut Criterion<ThreadCpu>) {
     let mut group = criterion.benchmark_group("parse");
     group.sample_size(10).sampling_mode(SamplingMode::Flat);
     for (name, hash) in [("10000 of argon2id", argon2id()), ("10000 of bcrypt", bcrypt_of(4))] {
@@ -102,12 +109,7 @@ fn parse(criterion: &mut Criterion) {
 }
 
 fn main() {
-    let quick = Criterion::default()
-        .nresamples(5_000)
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(500))
-        .without_plots();
-    let mut criterion = quick.configure_from_args();
+    let mut criterion = criterion_cpu::quick();
     verify(&mut criterion);
     remembered(&mut criterion);
     parse(&mut criterion);

@@ -1,18 +1,20 @@
-//! What a bench on sockets measures: the CPU time of the thread that plays the relay.
+//! What every bench measures: the CPU time of the thread that plays the relay.
 //!
-//! Wall time would count how long the other side takes, which is not the relay's cost. Linux charges what a
-//! loopback send does beyond the socket (the receiver's side of TCP included) to the thread that sends.
+//! Wall time would count how long the other side takes, and how long other programs had the CPU, neither of which is
+//! the relay's cost. Others still cost it cache and clock rate. Linux charges what a loopback send does beyond the
+//! socket (the receiver's side of TCP included) to the thread that sends.
 
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
 /// CPU time that the calling thread has used so far.
-fn used() -> Duration {
+pub(crate) fn used() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("Linux has a CPU clock for each thread").into()
 }
 
 /// The CPU time that `work` takes. Reading the clock takes part of a microsecond: `work` should take many.
+#[allow(dead_code, reason = "criterion brings its own")]
 pub(crate) fn used_by(work: impl FnOnce()) -> Duration {
     let before = used();
     work();
@@ -21,6 +23,7 @@ pub(crate) fn used_by(work: impl FnOnce()) -> Duration {
 
 /// Keeps the calling thread on the first CPU that the process may use. The same CPU from run to run is worth more
 /// than a free one.
+#[allow(dead_code, reason = "what only computes is measured wherever it runs")]
 pub(crate) fn pin_first() {
     pin(|cpus| cpus.first());
 }
@@ -31,6 +34,7 @@ pub(crate) fn pin_last() {
     pin(|cpus| cpus.last());
 }
 
+#[allow(dead_code, reason = "as its callers")]
 fn pin(choose: impl FnOnce(&[core_affinity::CoreId]) -> Option<&core_affinity::CoreId>) {
     let cpus = core_affinity::get_core_ids().unwrap_or_default();
     if !choose(&cpus).is_some_and(|cpu| core_affinity::set_for_current(*cpu)) {

@@ -55,6 +55,11 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether it puts a load on one server.
+    pub(crate) fn is_scenario(&self) -> bool {
+        !matches!(self, Self::Origin(_) | Self::Compare(_) | Self::Guard { .. })
+    }
+
     /// Every address that the command would call or listen on.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         match (self, self.common()) {

@@ -186,13 +186,17 @@ fn idle(args: &IdleArgs) -> Result<(), Box<dyn Error>> {
     let scenario = |meter| Idle::new(args.connections, args.in_flight, args.touch as usize, meter);
     // A server in a cgroup of ours has to be sent home before we end.
     let interrupt = Interrupt::caught()?;
-    let scale = match args.common.pid.filter(|_| args.common.server.is_some()) {
+    let scale = match args.common.pid {
         Some(pid) => {
             let pids = Tree::of(pid).pids().map_err(|error| Fault::ServerGone(pid, error))?;
             Scale::of(&pids, args.kernel_memory)
         }
         None => None,
     };
+    // A plain relay that is called directly can be weighed in its cgroup alone: on the machine's scale nothing would
+    // tell it from the floor.
+    let weighable = |scale: &Scale| args.common.server.is_some() || matches!(scale, Scale::Cgroup(_));
+    let scale = scale.filter(weighable);
     // Clients and origin stand on the machine's scale as well, with as much as direct connections take. These
     // stay open until the end: what they freed could be used again unseen.
     let mut direct = fleet_to(None, &args.common, 0)?;

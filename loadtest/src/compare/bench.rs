@@ -273,7 +273,7 @@ impl<'a> Bench<'a> {
         if turn.scenario.fresh && outcome.is_ok() {
             self.stop(name);
         }
-        Ok(match outcome.and_then(|run| complete(turn.scenario, run)) {
+        Ok(match outcome.and_then(|run| complete(turn, run)) {
             Ok(run) => Ok(run),
             Err(reason) => Err(self.failure(turn, turn.round, reason)),
         })
@@ -427,12 +427,15 @@ fn peak(scenario: &Scenario, earlier: &[ScenarioSheet], server: &str) -> Option<
     Some((peak.median * rate.share).max(1.0))
 }
 
-/// Every figure of the plan is in the record, and the latency that is to be drawn.
-fn complete(scenario: &Scenario, run: Run) -> Result<Run, String> {
-    if let Some(name) = scenario.curve.as_ref().filter(|_| run.curve.is_empty()) {
+/// Every figure of the plan is in the record, and the latency that is to be drawn; a plain relay, of which less can be
+/// known, has the first figure at least.
+fn complete(turn: Turn<'_>, run: Run) -> Result<Run, String> {
+    if let Some(name) = turn.scenario.curve.as_ref().filter(|_| run.curve.is_empty()) {
         return Err(format!("the run timed no `{name}`"));
     }
-    match scenario.figures.get_ref().iter().find(|figure| run.figure(&figure.field).is_none()) {
+    let wanted = if turn.server.kind == Kind::TcpRelay { 1 } else { usize::MAX };
+    let mut figures = turn.scenario.figures.get_ref().iter().take(wanted);
+    match figures.find(|figure| run.figure(&figure.field).is_none()) {
         None => Ok(run),
         Some(figure) => Err(format!("the record has no number called `{}`", figure.field)),
     }

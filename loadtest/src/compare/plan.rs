@@ -11,7 +11,7 @@ use clap::Parser;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use crate::cli::{Cli, Command, ROUNDS_MAX};
+use crate::cli::{Cli, ROUNDS_MAX};
 use crate::compare::complaint::{Complaint, Text};
 use crate::compare::place::{self, Word};
 use crate::compare::units::Unit;
@@ -350,8 +350,7 @@ impl Scenario {
             .target_name()
             .map_or(Ok(()), |name| scope.check_name(name))
             .map_err(|out| out.to_string())?;
-        let other = matches!(cli.command, Command::Origin(_) | Command::Compare(_) | Command::Guard { .. });
-        if other { Err("expected a scenario of outflow-load".to_owned()) } else { Ok(()) }
+        if cli.command.is_scenario() { Ok(()) } else { Err("expected a scenario".to_owned()) }
     }
 }
 

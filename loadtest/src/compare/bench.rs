@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::compare::plan::{Kind, Plan, Scenario, Server};
+use crate::compare::plan::{Figure, Kind, Plan, Scenario, Server};
 use crate::compare::progress::Progress;
 use crate::compare::server::{NoStart, Ports, Running, Site, fronts, locate, tail};
 use crate::compare::sheet::{Entry, Failure, Outcome, Run, ScenarioSheet};
@@ -273,7 +273,7 @@ impl<'a> Bench<'a> {
         if turn.scenario.fresh && outcome.is_ok() {
             self.stop(name);
         }
-        Ok(match outcome.and_then(|run| complete(turn, run)) {
+        Ok(match outcome.and_then(|run| complete(turn.scenario, run)) {
             Ok(run) => Ok(run),
             Err(reason) => Err(self.failure(turn, turn.round, reason)),
         })
@@ -427,15 +427,13 @@ fn peak(scenario: &Scenario, earlier: &[ScenarioSheet], server: &str) -> Option<
     Some((peak.median * rate.share).max(1.0))
 }
 
-/// Every figure of the plan is in the record, and the latency that is to be drawn; a plain relay, of which less can be
-/// known, has the first figure at least.
-fn complete(turn: Turn<'_>, run: Run) -> Result<Run, String> {
-    if let Some(name) = turn.scenario.curve.as_ref().filter(|_| run.curve.is_empty()) {
+/// Every figure that no plan calls optional is in the record, and the latency that is to be drawn.
+fn complete(scenario: &Scenario, run: Run) -> Result<Run, String> {
+    if let Some(name) = scenario.curve.as_ref().filter(|_| run.curve.is_empty()) {
         return Err(format!("the run timed no `{name}`"));
     }
-    let wanted = if turn.server.kind == Kind::TcpRelay { 1 } else { usize::MAX };
-    let mut figures = turn.scenario.figures.get_ref().iter().take(wanted);
-    match figures.find(|figure| run.figure(&figure.field).is_none()) {
+    let missing = |figure: &&Figure| !figure.optional && run.figure(&figure.field).is_none();
+    match scenario.figures.get_ref().iter().find(missing) {
         None => Ok(run),
         Some(figure) => Err(format!("the record has no number called `{}`", figure.field)),
     }

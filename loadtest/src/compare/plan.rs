@@ -136,6 +136,9 @@ pub(crate) struct Figure {
     pub(crate) bar: Option<f64>,
     /// The best peer is the one that is best by this other field of the scenario.
     pub(crate) rival_by: Option<String>,
+    /// Not every machine tells it: a run without it has not failed.
+    #[serde(default)]
+    pub(crate) optional: bool,
 }
 
 /// An open loop at a share of what the server itself did in an earlier scenario.

@@ -154,6 +154,7 @@ pub(crate) mod tests {
             unit: Unit::Microseconds,
             bar,
             rival_by: rival_by.map(str::to_owned),
+            optional: false,
         };
         let entry = |&(name, _, values): &Made<'_>| Entry {
             server: name.to_owned(),

@@ -159,6 +159,8 @@ pub const MAX_LISTEN: usize = 64;
 pub const MAX_DNS_SERVERS: usize = DNS_SERVERS;
 /// Blocks in `guard.allow`: every dial walks the list.
 pub const MAX_GUARD_ALLOW: usize = 1024;
+/// Addresses in `advertise`: one of each family.
+pub const MAX_ADVERTISE: usize = 2;
 /// Worker threads: above any machine's CPU count that this is built for.
 pub const MAX_WORKERS: u64 = 1024;
 /// Sessions at once: Linux caps the fds of a process at 2^30, and a session holds two.
@@ -170,7 +172,7 @@ pub const MAX_DNS_CACHE_ENTRIES: u64 = 1 << 22;
 /// The shortest timeout, in milliseconds: timers and TCP_USER_TIMEOUT count whole milliseconds, and
 /// the latter reads 0 as "the kernel's default".
 pub const MIN_TIMEOUT_MS: u64 = 1;
-/// The longest handshake, connect or dns timeout, in seconds: who waits longer holds a slot for nothing.
+/// The longest handshake, connect, dns or bind timeout, in seconds: who waits longer holds a slot for nothing.
 pub const MAX_SETUP_TIMEOUT_S: u64 = 3_600;
 /// The longest idle, half_close, drain or unacked timeout, in seconds (a week). TCP_USER_TIMEOUT
 /// takes milliseconds in 31 bits, so it must stay under 24 days.

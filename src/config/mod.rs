@@ -10,6 +10,7 @@ mod choice;
 mod print;
 mod problem;
 mod raw;
+mod reach;
 mod schema;
 mod validate;
 mod value;
@@ -28,6 +29,7 @@ use ipnet::IpNet;
 pub use choice::{AuthMethod, Choice, Congestion, Format, Level, Prefer, RelayMode, Steer};
 pub use problem::Problems;
 pub use raw::Flags;
+pub use reach::{Advertise, PortRange};
 
 use crate::limits;
 use problem::At;
@@ -46,6 +48,8 @@ pub struct Config {
     pub dns: Dns,
     /// Exemptions from the refusal of special-purpose destinations.
     pub guard: GuardConfig,
+    /// Where the peers of BIND sessions connect to.
+    pub bind: Bind,
     /// The log and the access record.
     pub log: Log,
 }
@@ -110,6 +114,8 @@ pub struct Timeouts {
     pub dns: Duration,
     /// How long sent bytes may stay unacknowledged (TCP_USER_TIMEOUT). Default: 300 s.
     pub unacked: Duration,
+    /// How long a BIND session waits for its peer. Default: 60 s.
+    pub bind: Duration,
 }
 
 impl Default for Timeouts {
@@ -122,6 +128,7 @@ impl Default for Timeouts {
             drain: Duration::from_secs(30),
             dns: Duration::from_secs(5),
             unacked: Duration::from_secs(300),
+            bind: Duration::from_secs(60),
         }
     }
 }
@@ -167,6 +174,15 @@ pub struct GuardConfig {
     pub allow: Vec<IpNet>,
     /// Exempts every special-purpose destination. Default: false.
     pub allow_private: bool,
+}
+
+/// The `[bind]` table.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Bind {
+    /// The ports to listen on; absent, the default, means any that the kernel gives.
+    pub ports: Option<PortRange>,
+    /// The addresses that clients are told, where they are not those we listen on. Default: none.
+    pub advertise: Advertise,
 }
 
 /// The `[log]` table.

@@ -4,11 +4,11 @@ use std::fmt::Display;
 use std::path::Path;
 
 use super::value::duration_text;
-use super::{Access, Choice, Config};
+use super::{Access, Choice, Config, PortRange};
 
 /// The whole configuration; reading it gives the same one.
 pub(super) fn to_toml(config: &Config) -> String {
-    let Config { server, timeouts, auth, dns, guard, log } = config;
+    let Config { server, timeouts, auth, dns, guard, bind, log } = config;
     let mut page = Page(String::new());
     page.table("server");
     page.list("listen", &server.listen);
@@ -29,6 +29,7 @@ pub(super) fn to_toml(config: &Config) -> String {
     page.text("half_close", &duration_text(timeouts.half_close));
     page.text("drain", &duration_text(timeouts.drain));
     page.text("unacked", &duration_text(timeouts.unacked));
+    page.text("bind", &duration_text(timeouts.bind));
     page.table("auth");
     page.list("methods", auth.methods.iter().map(|method| method.name()));
     if let Some(users) = &auth.users {
@@ -42,6 +43,9 @@ pub(super) fn to_toml(config: &Config) -> String {
     page.table("guard");
     page.list("allow", &guard.allow);
     page.plain("allow_private", guard.allow_private);
+    page.table("bind");
+    page.text("ports", &ports_text(bind.ports));
+    page.list("advertise", bind.advertise.addresses());
     page.table("log");
     page.text("level", log.level.name());
     page.text("format", log.format.name());
@@ -51,6 +55,11 @@ pub(super) fn to_toml(config: &Config) -> String {
         Access::Path(path) => page.path("access", path),
     }
     page.0
+}
+
+/// As `reach::ports` reads it: nothing is any port.
+fn ports_text(ports: Option<PortRange>) -> String {
+    ports.map(|range| range.to_string()).unwrap_or_default()
 }
 
 /// The text so far.

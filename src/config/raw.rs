@@ -42,6 +42,7 @@ pub(super) struct Raw {
     pub(super) auth: RawAuth,
     pub(super) dns: RawDns,
     pub(super) guard: RawGuard,
+    pub(super) bind: RawBind,
     pub(super) log: RawLog,
 }
 
@@ -68,6 +69,7 @@ pub(super) struct RawTimeouts {
     pub(super) half_close: Text,
     pub(super) drain: Text,
     pub(super) unacked: Text,
+    pub(super) bind: Text,
 }
 
 #[derive(Debug, Default)]
@@ -88,6 +90,12 @@ pub(super) struct RawDns {
 pub(super) struct RawGuard {
     pub(super) allow: List,
     pub(super) allow_private: Switch,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct RawBind {
+    pub(super) ports: Text,
+    pub(super) advertise: List,
 }
 
 #[derive(Debug, Default)]
@@ -120,6 +128,7 @@ pub(super) fn from_text(text: &str, problems: &mut Problems) -> Raw {
         auth: Table::open(document, "auth", &lines, problems).auth(),
         dns: Table::open(document, "dns", &lines, problems).dns(),
         guard: Table::open(document, "guard", &lines, problems).guard(),
+        bind: Table::open(document, "bind", &lines, problems).bind(),
         log: Table::open(document, "log", &lines, problems).log(),
     }
 }
@@ -226,6 +235,7 @@ impl<'a, 'i> Table<'a, 'i> {
             half_close: self.duration("half_close"),
             drain: self.duration("drain"),
             unacked: self.duration("unacked"),
+            bind: self.duration("bind"),
         }
     }
 
@@ -244,6 +254,10 @@ impl<'a, 'i> Table<'a, 'i> {
 
     fn guard(&mut self) -> RawGuard {
         RawGuard { allow: self.list("allow"), allow_private: self.switch("allow_private") }
+    }
+
+    fn bind(&mut self) -> RawBind {
+        RawBind { ports: self.text("ports"), advertise: self.one_or_list("advertise") }
     }
 
     fn log(&mut self) -> RawLog {
@@ -317,6 +331,18 @@ impl<'a, 'i> Table<'a, 'i> {
             }
         }
         Some(Typed { value: list, at })
+    }
+
+    /// A list in which one string may stand without its brackets.
+    fn one_or_list(&mut self, key: &'static str) -> List {
+        let (value, at) = self.get(key)?;
+        match value.get_ref().as_str() {
+            Some(text) => {
+                let value = vec![Typed { value: text.to_owned(), at: at.clone() }];
+                Some(Typed { value, at })
+            }
+            None => self.list(key),
+        }
     }
 
     fn get(&self, key: &'static str) -> Option<(&'a Spanned<DeValue<'i>>, At)> {

@@ -19,16 +19,17 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
             "congestion",
         ],
     ),
-    ("timeouts", &["handshake", "connect", "dns", "idle", "half_close", "drain", "unacked"]),
+    ("timeouts", &["handshake", "connect", "dns", "idle", "half_close", "drain", "unacked", "bind"]),
     ("auth", &["methods", "users"]),
     ("dns", &["servers", "hosts", "cache_entries", "prefer"]),
     ("guard", &["allow", "allow_private"]),
+    ("bind", &["ports", "advertise"]),
     ("log", &["level", "format", "access"]),
 ];
 
 /// Names that the documentation promises and this version does not obey: saying so beats guessing.
 const PLANNED_TABLES: &[&str] = &["udp", "rule", "egress", "username", "limits", "admin"];
-const PLANNED_KEYS: &[(&str, &str)] = &[("timeouts", "udp_idle"), ("timeouts", "bind"), ("auth", "gssapi")];
+const PLANNED_KEYS: &[(&str, &str)] = &[("timeouts", "udp_idle"), ("auth", "gssapi")];
 const PLANNED_VALUES: &[&str] = &["gssapi"];
 
 const NOT_YET: &str = "not supported by this version";

@@ -31,7 +31,7 @@ fn complaints(text: &str) -> Vec<String> {
 
 #[test]
 fn defaults_are_those_of_the_documentation() {
-    let Config { server, timeouts, auth, dns, guard, log } = config("");
+    let Config { server, timeouts, auth, dns, guard, bind, log } = config("");
     assert_eq!(server.listen, ["127.0.0.1:1080".parse().unwrap()]);
     assert_eq!(server.workers, available_cpus());
     assert_eq!((server.pin, server.relay, server.steer), (true, RelayMode::Auto, Steer::Hash));
@@ -46,12 +46,14 @@ fn defaults_are_those_of_the_documentation() {
         timeouts.drain,
         timeouts.dns,
         timeouts.unacked,
+        timeouts.bind,
     ];
-    assert_eq!(seconds, [10, 15, 7440, 240, 30, 5, 300].map(Duration::from_secs));
+    assert_eq!(seconds, [10, 15, 7440, 240, 30, 5, 300, 60].map(Duration::from_secs));
     assert_eq!(auth, Auth { methods: vec![AuthMethod::None], users: None });
     assert_eq!((dns.servers.len(), dns.hosts, dns.cache_entries), (0, true, 65_536));
     assert_eq!(dns.prefer, Prefer::HappyEyeballs);
     assert_eq!((guard.allow.len(), guard.allow_private), (0, false));
+    assert_eq!((bind.ports, bind.advertise), (None, Advertise::default()));
     assert_eq!(log, Log { level: Level::Info, format: Format::Text, access: Access::Off });
 }
 
@@ -84,6 +86,9 @@ prefer = "ipv6-only"
 [guard]
 allow = ["10.0.0.0/8", "fd00::/8"]
 allow_private = true
+[bind]
+ports = "40000-49999"
+advertise = ["2001:db8::7", "203.0.113.7"]
 [log]
 level = "trace"
 format = "json"
@@ -106,6 +111,9 @@ access = "log/access"
     assert_eq!((all.dns.hosts, all.dns.cache_entries, all.dns.prefer), (false, 1, Prefer::Ipv6Only));
     assert_eq!(all.guard.allow, ["10.0.0.0/8", "fd00::/8"].map(|net| net.parse().unwrap()));
     assert!(all.guard.allow_private);
+    assert_eq!(all.bind.ports, PortRange::new(40_000, 49_999));
+    let ips = ["203.0.113.7", "2001:db8::7"].map(|ip| ip.parse().unwrap());
+    assert_eq!(all.bind.advertise, ips.into_iter().collect());
     assert_eq!((all.log.level, all.log.format), (Level::Trace, Format::Json));
     assert_eq!(all.log.access, Access::Path(PathBuf::from("/etc/outflow/log/access")));
 }
@@ -249,6 +257,8 @@ fn what_is_printed_gives_the_same_configuration() {
     odd.auth.users = Some(PathBuf::from("/a \"b\"\\c\n\u{7f}é/users"));
     odd.dns.servers = vec!["[2001:db8::1]:53".parse().unwrap()];
     odd.guard.allow = vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+    odd.bind.ports = PortRange::new(1, 65_535);
+    odd.bind.advertise.v6 = Some("2001:db8::7".parse().unwrap());
     odd.log.access = Access::Path(PathBuf::from("/var/log/stdout"));
     for given in [config(""), odd] {
         assert_eq!(config(&given.to_toml()), given, "{}", given.to_toml());
@@ -308,6 +318,8 @@ proptest! {
         let _ = value::listen_address(&text);
         let _ = value::dns_server(&text);
         let _ = value::block(&text);
+        let _ = reach::ports(&text);
+        let _ = reach::advertised(&text);
         let _ = value::access(&text, Path::new("/"));
         let _ = value::choice::<Level>(&text);
     }

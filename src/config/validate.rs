@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::problem::{At, Problems, Typed, quoted};
 use super::raw::{List, Number, Raw, RawAuth, RawServer, RawTimeouts, Switch, Text};
 use super::value::{self, duration_text};
-use super::{AuthMethod, Choice, Config, available_cpus};
+use super::{Advertise, AuthMethod, Choice, Config, available_cpus, reach};
 use crate::limits;
 
 /// A configuration in the making: the defaults, then the file, then the flags.
@@ -56,6 +56,9 @@ impl Draft {
             config.guard.allow = values(blocks);
         }
         check.switch(&raw.guard.allow_private, &mut config.guard.allow_private);
+
+        check.parse(&raw.bind.ports, &mut config.bind.ports, reach::ports);
+        check.advertise(&raw.bind.advertise, &mut config.bind.advertise);
 
         check.choice(&raw.log.level, &mut config.log.level);
         check.choice(&raw.log.format, &mut config.log.format);
@@ -117,6 +120,7 @@ impl Draft {
         check.duration(&raw.half_close, &mut timeouts.half_close, relay());
         check.duration(&raw.drain, &mut timeouts.drain, relay());
         check.duration(&raw.unacked, &mut timeouts.unacked, relay());
+        check.duration(&raw.bind, &mut timeouts.bind, setup());
     }
 
     fn auth(&mut self, raw: &RawAuth, base: &Path) {
@@ -245,6 +249,20 @@ impl Check<'_> {
             list.truncate(most);
         }
         Some(list)
+    }
+
+    /// Addresses to name in place of our own, one of each family.
+    fn advertise(&mut self, typed: &List, slot: &mut Advertise) {
+        let Some(addresses) = self.list(typed, limits::MAX_ADVERTISE, reach::advertised) else { return };
+        for (nth, one) in addresses.iter().enumerate() {
+            let family = one.value.is_ipv4();
+            if addresses[..nth].iter().any(|earlier| earlier.value.is_ipv4() == family) {
+                let family = if family { "IPv4" } else { "IPv6" };
+                let what = format!("\"{}\" is a second {family} address: one is told", one.value);
+                self.0.push(one.at.clone(), what);
+            }
+        }
+        *slot = values(addresses).into_iter().collect();
     }
 
     /// Reports a list in which nothing was typed; one whose entries were refused has its problems.

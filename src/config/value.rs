@@ -198,7 +198,7 @@ pub(super) fn access(typed: &str, base: &Path) -> Result<Access, String> {
     }
 }
 
-fn with_nearest(what: String, nearest: Option<String>) -> String {
+pub(super) fn with_nearest(what: String, nearest: Option<String>) -> String {
     match nearest {
         Some(nearest) => format!("{what}; did you mean {nearest}?"),
         None => what,

@@ -34,13 +34,7 @@ fn planned_names_are_refused() {
             "[udp]\n[[rule]]\nname = 1\n",
             &["1: [udp]: not supported by this version", "2: [rule]: not supported by this version"],
         ),
-        (
-            "[timeouts]\nudp_idle = \"1s\"\nbind = \"1s\"\n",
-            &[
-                "2: [timeouts] key `udp_idle`: not supported by this version",
-                "3: [timeouts] key `bind`: not supported by this version",
-            ],
-        ),
+        ("[timeouts]\nudp_idle = \"1s\"\n", &["2: [timeouts] key `udp_idle`: not supported by this version"]),
         ("[auth.gssapi]\nnec = true\n", &["1: [auth] key `gssapi`: not supported by this version"]),
         (
             "[auth]\nmethods = [\"gssapi\"]\n",
@@ -98,6 +92,60 @@ fn bad_durations_are_refused() {
                 "2: [timeouts] key `dns`: \"0s\" is out of range: \"1ms\" to \"3600s\"",
                 "3: [timeouts] key `idle`: \"8d\" is out of range: \"1ms\" to \"604800s\"",
             ],
+        ),
+    ]);
+}
+
+#[test]
+fn bad_port_ranges_are_refused() {
+    let complaint = |typed: &str, nearest: &str| {
+        let what = "is not a range of ports from 1 to 65535 such as \"40000-49999\"";
+        format!("2: [bind] key `ports`: \"{typed}\" {what}{nearest}")
+    };
+    for (typed, nearest) in [
+        ("49999-40000", "; did you mean \"40000-49999\"?"),
+        ("40000 - 49999", "; did you mean \"40000-49999\"?"),
+        ("40000:49999", "; did you mean \"40000-49999\"?"),
+        ("0-49999", ""),
+        ("40000-70000", ""),
+        ("any", ""),
+    ] {
+        let text = format!("[bind]\nports = \"{typed}\"\n");
+        assert_eq!(complaints(&text), [complaint(typed, nearest)]);
+    }
+}
+
+#[test]
+fn bad_bind_tables_are_refused() {
+    expect_complaints(&[
+        ("[bind]\nport = \"1-2\"\n", &["2: [bind] key `port`: unknown key; did you mean `ports`?"]),
+        ("[bind]\nports = 40000\n", &["2: [bind] key `ports`: expected a string, found an integer"]),
+        (
+            "[timeouts]\nbind = \"2h\"\n",
+            &["2: [timeouts] key `bind`: \"2h\" is out of range: \"1ms\" to \"3600s\""],
+        ),
+        (
+            "[bind]\nadvertise = \"203.0.113.7:1080\"\n",
+            &[
+                "2: [bind] key `advertise`: \"203.0.113.7:1080\" is not an address such as \"203.0.113.7\" or \
+             \"2001:db8::7\"; did you mean \"203.0.113.7\"?",
+            ],
+        ),
+        (
+            "[bind]\nadvertise = [\"::ffff:203.0.113.7\",\n\"0.0.0.0\"]\n",
+            &[
+                "2: [bind] key `advertise`: \"::ffff:203.0.113.7\" is an IPv4 address written as IPv6; did you \
+                 mean \"203.0.113.7\"?",
+                "3: [bind] key `advertise`: \"0.0.0.0\" is not an address that others can connect to",
+            ],
+        ),
+        (
+            "[bind]\nadvertise = [\"203.0.113.7\",\n\"203.0.113.8\"]\n",
+            &["3: [bind] key `advertise`: \"203.0.113.8\" is a second IPv4 address: one is told"],
+        ),
+        (
+            "[bind]\nadvertise = 5\n",
+            &["2: [bind] key `advertise`: expected an array of strings, found an integer"],
         ),
     ]);
 }

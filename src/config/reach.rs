@@ -1,0 +1,171 @@
+//! Where others reach what is opened for a client: the ports it may take, and the addresses to name in place of its
+//! own.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::problem::quoted;
+use super::value::with_nearest;
+
+/// Ports from a first to a last one, both included, none of them 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    first: u16,
+    last: u16,
+}
+
+/// Addresses to name to others in place of our own, one for each family at most: those of a NAT in front of us.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Advertise {
+    /// In place of an IPv4 address.
+    pub v4: Option<Ipv4Addr>,
+    /// In place of an IPv6 address.
+    pub v6: Option<Ipv6Addr>,
+}
+
+impl PortRange {
+    /// `None` for port 0, and where the last one lies before the first.
+    pub fn new(first: u16, last: u16) -> Option<PortRange> {
+        (first != 0 && first <= last).then_some(PortRange { first, last })
+    }
+
+    /// How many there are, at least one.
+    pub fn count(self) -> u32 {
+        u32::from(self.last - self.first) + 1
+    }
+
+    /// Each port once, in order, from the `start`-th on and around the end; `start` may be any number.
+    pub fn from(self, start: u32) -> impl Iterator<Item = u16> {
+        let (first, count) = (u32::from(self.first), self.count());
+        let start = start % count;
+        (0..count).map(move |step| (first + (start + step) % count) as u16)
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}-{}", self.first, self.last)
+    }
+}
+
+impl Advertise {
+    /// What to say in place of `own`; an IPv4-mapped address is an IPv4 address.
+    pub fn instead_of(&self, own: IpAddr) -> IpAddr {
+        match own.to_canonical() {
+            IpAddr::V4(own) => self.v4.unwrap_or(own).into(),
+            IpAddr::V6(own) => self.v6.unwrap_or(own).into(),
+        }
+    }
+
+    /// Those that there are.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.v4.map(IpAddr::from).into_iter().chain(self.v6.map(IpAddr::from))
+    }
+}
+
+impl FromIterator<IpAddr> for Advertise {
+    /// Of two of one family the last one counts.
+    fn from_iter<I: IntoIterator<Item = IpAddr>>(addresses: I) -> Advertise {
+        let mut advertise = Advertise::default();
+        for address in addresses {
+            match address {
+                IpAddr::V4(v4) => advertise.v4 = Some(v4),
+                IpAddr::V6(v6) => advertise.v6 = Some(v6),
+            }
+        }
+        advertise
+    }
+}
+
+/// A range of ports as it is written, "40000-49999", or one port; nothing means any port.
+pub(super) fn ports(typed: &str) -> Result<Option<PortRange>, String> {
+    if typed.is_empty() {
+        return Ok(None);
+    }
+    let (first, last) = typed.split_once('-').unwrap_or((typed, typed));
+    let range = port(first).zip(port(last)).and_then(|(first, last)| PortRange::new(first, last));
+    range.map(Some).ok_or_else(|| {
+        let what =
+            format!("{} is not a range of ports from 1 to 65535 such as \"40000-49999\"", quoted(typed));
+        with_nearest(what, nearest_ports(typed).map(|range| format!("\"{range}\"")))
+    })
+}
+
+/// Digits alone: a sign is none.
+fn port(typed: &str) -> Option<u16> {
+    typed.bytes().all(|byte| byte.is_ascii_digit()).then(|| typed.parse().ok()).flatten()
+}
+
+/// Two ports with something else between them, or in the wrong order.
+fn nearest_ports(typed: &str) -> Option<PortRange> {
+    let numbers: Vec<&str> =
+        typed.split(|c: char| !c.is_ascii_digit()).filter(|part| !part.is_empty()).collect();
+    let &[first, last] = numbers.as_slice() else { return None };
+    let (first, last) = (port(first)?, port(last)?);
+    PortRange::new(first.min(last), first.max(last))
+}
+
+/// An address that others can be told to connect to.
+pub(super) fn advertised(typed: &str) -> Result<IpAddr, String> {
+    let address: IpAddr = typed.parse().map_err(|_| {
+        let what = format!("{} is not an address such as \"203.0.113.7\" or \"2001:db8::7\"", quoted(typed));
+        with_nearest(what, nearest_address(typed).map(|ip| format!("\"{ip}\"")))
+    })?;
+    let plain = address.to_canonical();
+    if plain != address {
+        let what = format!("{} is an IPv4 address written as IPv6", quoted(typed));
+        return Err(with_nearest(what, Some(format!("\"{plain}\""))));
+    }
+    match plain.is_unspecified() || plain.is_multicast() || plain == IpAddr::V4(Ipv4Addr::BROADCAST) {
+        true => Err(format!("{} is not an address that others can connect to", quoted(typed))),
+        false => Ok(address),
+    }
+}
+
+/// The address without a port, brackets or spaces.
+fn nearest_address(typed: &str) -> Option<IpAddr> {
+    let typed = typed.trim();
+    let with_port = typed.parse().map(|address: std::net::SocketAddr| address.ip());
+    with_port.or_else(|_| typed.trim_matches(['[', ']']).parse()).ok().map(|ip| ip.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(typed: &str) -> PortRange {
+        ports(typed).unwrap().unwrap()
+    }
+
+    #[test]
+    fn every_port_of_a_range_comes_once_from_wherever_it_starts() {
+        let from = |start| range("7-9").from(start).collect::<Vec<_>>();
+        assert_eq!((from(0), from(1), from(5)), (vec![7, 8, 9], vec![8, 9, 7], vec![9, 7, 8]));
+        assert_eq!(range("65535").from(u32::MAX).collect::<Vec<_>>(), [65535]);
+        let all: Vec<u16> = range("1-65535").from(65_534).collect();
+        assert_eq!((all.len(), all[0], all[1], all[65_534]), (65_535, 65_535, 1, 65_534));
+    }
+
+    #[test]
+    fn ranges_are_read_and_printed() {
+        assert_eq!(ports(""), Ok(None));
+        assert_eq!(PortRange::new(40_000, 49_999), Some(range("40000-49999")));
+        assert_eq!((range("80").to_string(), range("1-2").count()), ("80-80".to_owned(), 2));
+        for bad in ["0", "0-5", "5-4", "-", "1-", "-1", "1-2-3", "+1-2", "1-65536", " 1-2", "x", "1 - 2"] {
+            assert!(ports(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_advertised_address_stands_for_its_family() {
+        let ip = |typed: &str| typed.parse::<IpAddr>().unwrap();
+        let both: Advertise = ["203.0.113.7", "2001:db8::7"].map(ip).into_iter().collect();
+        assert_eq!(both.instead_of(ip("10.0.0.1")), ip("203.0.113.7"));
+        assert_eq!(both.instead_of(ip("::ffff:10.0.0.1")), ip("203.0.113.7"));
+        assert_eq!(both.instead_of(ip("fd00::1")), ip("2001:db8::7"));
+        let one: Advertise = [ip("203.0.113.7")].into_iter().collect();
+        assert_eq!(one.instead_of(ip("fd00::1")), ip("fd00::1"));
+        assert_eq!(Advertise::default().instead_of(ip("::ffff:10.0.0.1")), ip("10.0.0.1"));
+        assert_eq!(both.addresses().collect::<Vec<_>>(), ["203.0.113.7", "2001:db8::7"].map(ip));
+    }
+}

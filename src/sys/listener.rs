@@ -1,7 +1,7 @@
 //! Listening sockets of SO_REUSEPORT groups. What a listener has, the sockets it accepts inherit: TCP_NODELAY,
 //! keepalive and the user timeout cost nothing per session.
 
-use super::congestion::Congestion;
+use super::congestion::{Algorithm, Congestion};
 use super::stream::{Liveness, Stream, apply_liveness};
 use super::{Errno, errno_of};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
@@ -46,6 +46,30 @@ impl Listener {
         socket.bind(&SockAddr::from(address))?;
         socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
         Ok(Listener(socket))
+    }
+
+    /// Opens a listener that shares its address with nobody, for a single peer; what it accepts is as a socket that
+    /// [`Stream::connect`] makes. A port may be taken again while connections that were accepted on it live on.
+    ///
+    /// # Errors
+    /// EADDRINUSE where another listens, or where no port is left for port 0; what socket(2), bind(2) or listen(2)
+    /// refused.
+    pub fn open_alone(
+        address: SocketAddr,
+        backlog: i32,
+        congestion: Option<Algorithm>,
+    ) -> Result<Listener, Errno> {
+        let open = || {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
+            socket.set_reuse_address(true)?;
+            if let Some(algorithm) = congestion {
+                let _ = socket.set_tcp_congestion(algorithm.name());
+            }
+            socket.bind(&SockAddr::from(address))?;
+            socket.listen(backlog)?;
+            Ok(Listener(socket))
+        };
+        open().map_err(|error: io::Error| errno_of(&error))
     }
 
     /// Whether the address is free of listeners, those of other groups included.

@@ -40,6 +40,16 @@ pub fn local_addresses() -> Vec<IpAddr> {
         .collect()
 }
 
+/// The local address from which a connection to `target` would be made. Nothing is sent.
+///
+/// # Errors
+/// What socket(2), connect(2) or getsockname(2) refused: no route, above all.
+pub fn source_towards(target: SocketAddr) -> Result<SocketAddr, Errno> {
+    let Datagram(socket) = Datagram::connect(target)?;
+    let local = socket.local_addr().map_err(|error| errno_of(&error))?;
+    local.as_socket().ok_or(Errno::EAFNOSUPPORT)
+}
+
 /// One UDP socket, connected to one server from a port that the kernel picks at random.
 #[derive(Debug)]
 pub struct Datagram(Socket);

@@ -119,19 +119,7 @@ impl Worker {
                 self.acceptance.listeners[at].1 = false;
                 true
             }
-            // accept(2): errors of that one connection, which ended in the queue.
-            Err(
-                Errno::ECONNABORTED
-                | Errno::EPROTO
-                | Errno::EINTR
-                | Errno::EPERM
-                | Errno::ENETDOWN
-                | Errno::ENETUNREACH
-                | Errno::EHOSTDOWN
-                | Errno::EHOSTUNREACH
-                | Errno::ENOPROTOOPT
-                | Errno::EOPNOTSUPP,
-            ) => true,
+            Err(errno) if ends_one_connection(errno) => true,
             // EMFILE, ENFILE, ENOBUFS, ENOMEM, or anything that may be there to stay.
             Err(errno) => {
                 self.core.counters.accept_paused();
@@ -159,4 +147,21 @@ impl Worker {
         self.core.counters.accept();
         self.core.arm(key, wake_at);
     }
+}
+
+/// accept(2): errors of the connection alone, which ended in the queue.
+pub(super) fn ends_one_connection(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::ECONNABORTED
+            | Errno::EPROTO
+            | Errno::EINTR
+            | Errno::EPERM
+            | Errno::ENETDOWN
+            | Errno::ENETUNREACH
+            | Errno::EHOSTDOWN
+            | Errno::EHOSTUNREACH
+            | Errno::ENOPROTOOPT
+            | Errno::EOPNOTSUPP
+    )
 }

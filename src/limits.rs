@@ -262,6 +262,14 @@ pub const DNS_SLACK: Duration = Duration::from_millis(500);
 pub const DIAL_ATTEMPTS_MAX: usize = 7;
 /// Between two attempts of one session (RFC 8305 section 8, Connection Attempt Delay).
 pub const DIAL_STAGGER: Duration = Duration::from_millis(250);
+/// Ports that a BIND session tries of its range, in a row from a random one: each try is a system call or three.
+pub const BIND_PORT_TRIES: usize = 256;
+/// The same where the kernel picks the port: it looks at all of them each time, and fails only in a race.
+pub const BIND_KERNEL_TRIES: usize = 3;
+/// Connections that wait at the listener of a BIND session: one is its peer, the others are strangers.
+pub const BIND_BACKLOG: i32 = 16;
+/// Strangers that such a listener turns away in one turn.
+pub const BIND_ACCEPTS_PER_TURN: usize = 8;
 /// How long a client that sent FIN, and nothing behind its request, is waited for: nearly always it has left.
 pub const LEFT_GRACE: Duration = Duration::from_millis(900);
 /// How long a closing socket may still take bytes and send unread ones, before it is reset. RFC 1928 section 6
@@ -291,8 +299,9 @@ pub const LATENCY_MAX_US: u64 = 86_400_000_000;
 
 /// Signals that wait for the control thread.
 pub const SIGNALS_QUEUED_MAX: usize = 16;
-/// Descriptors of one worker beside its sessions: epoll, waker, the pooled pipes.
-pub const WORKER_DESCRIPTORS: usize = 8 + 2 * PIPES_POOLED_MAX;
+/// Descriptors of one worker beside its sessions: epoll, waker, the pooled pipes, and the third socket of a BIND
+/// session while it accepts or looks for its address.
+pub const WORKER_DESCRIPTORS: usize = 9 + 2 * PIPES_POOLED_MAX;
 /// Descriptors that a worker's resolver may need at a time, at most.
 pub const DNS_DESCRIPTORS: usize = DNS_EXCHANGES;
 /// Messages to one worker: one verdict for each login in the verifier's queue, and a few from control.

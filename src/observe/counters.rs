@@ -25,6 +25,7 @@ pub struct Counters {
     logins_ok: Counter,
     logins_failed: Counter,
     no_local_port: Counter,
+    foreign_peers: Counter,
     accept_paused: Counter,
     pipe_fallbacks: Counter,
     pipes_lent: Counter,
@@ -64,8 +65,10 @@ pub struct Totals {
     pub logins_ok: u64,
     /// Logins that were wrong.
     pub logins_failed: u64,
-    /// Connects that found no free local port.
+    /// Connects and listeners that found no free local port.
     pub no_local_port: u64,
+    /// Connections to a listener of a BIND session from others than its peer; each was reset.
+    pub foreign_peers: u64,
     /// Times that accepting paused for want of descriptors or memory.
     pub accept_paused: u64,
     /// Times that no pipe could be had and bytes were copied instead.
@@ -101,9 +104,14 @@ impl Counters {
         if right { self.logins_ok.add(1) } else { self.logins_failed.add(1) }
     }
 
-    /// A connect that found no free local port.
+    /// A connect or a listener that found no free local port.
     pub fn no_local_port(&self) {
         self.no_local_port.add(1);
+    }
+
+    /// A connection to a listener of a BIND session from another than its peer.
+    pub fn foreign_peer(&self) {
+        self.foreign_peers.add(1);
     }
 
     /// Accepting pauses.
@@ -133,6 +141,7 @@ impl Counters {
         totals.logins_ok += self.logins_ok.get();
         totals.logins_failed += self.logins_failed.get();
         totals.no_local_port += self.no_local_port.get();
+        totals.foreign_peers += self.foreign_peers.get();
         totals.accept_paused += self.accept_paused.get();
         totals.pipe_fallbacks += self.pipe_fallbacks.get();
         totals.pipes_lent += self.pipes_lent.get();
@@ -175,6 +184,7 @@ impl Totals {
             ("logins_ok", self.logins_ok),
             ("logins_failed", self.logins_failed),
             ("no_local_port", self.no_local_port),
+            ("foreign_peers", self.foreign_peers),
             ("accept_paused", self.accept_paused),
             ("pipe_fallbacks", self.pipe_fallbacks),
             ("pipes_lent", self.pipes_lent),

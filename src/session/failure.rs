@@ -40,6 +40,8 @@ pub enum DialError {
     Refused,
     /// No answer within the time limit.
     TimedOut,
+    /// BIND: no peer connected within the time limit.
+    NobodyCame,
     /// No route to the host.
     HostUnreachable,
     /// No route to the network.
@@ -50,7 +52,7 @@ pub enum DialError {
     Ourselves,
     /// The socket connected to itself.
     SelfConnect,
-    /// No local port is left towards this target.
+    /// No local port is left, towards this target or to listen on.
     NoLocalPort,
     /// A local resource is missing (descriptors, memory) or another local error, with its errno.
     Local(i32),
@@ -160,7 +162,7 @@ impl Failure {
             Failure::Unsupported(_) => Reason::Unsupported,
             Failure::Denied(_) | Failure::Dial(DialError::Ourselves) => Reason::Denied,
             Failure::Dns(_) => Reason::DnsFailed,
-            Failure::Dial(DialError::TimedOut) => Reason::ConnectTimeout,
+            Failure::Dial(DialError::TimedOut | DialError::NobodyCame) => Reason::ConnectTimeout,
             Failure::Dial(_) => Reason::ConnectFailed,
             Failure::Internal(_) => Reason::Internal,
         }
@@ -201,7 +203,7 @@ impl DialError {
     pub fn weight(self) -> u8 {
         match self {
             DialError::Refused => 8,
-            DialError::TimedOut => 7,
+            DialError::TimedOut | DialError::NobodyCame => 7,
             DialError::HostUnreachable => 6,
             DialError::NetworkUnreachable => 5,
             DialError::Forbidden => 4,
@@ -218,12 +220,13 @@ impl fmt::Display for DialError {
         match self {
             DialError::Refused => f.write_str("target: connection refused"),
             DialError::TimedOut => f.write_str("target: no answer in time"),
+            DialError::NobodyCame => f.write_str("target: nobody connected in time"),
             DialError::HostUnreachable => f.write_str("target: host unreachable"),
             DialError::NetworkUnreachable => f.write_str("target: network unreachable"),
             DialError::Forbidden => f.write_str("policy: forbidden by this machine's own rules"),
             DialError::Ourselves => f.write_str("policy: this server itself"),
             DialError::SelfConnect => f.write_str("target: nobody there but the connecting socket itself"),
-            DialError::NoLocalPort => f.write_str("ourselves: no local port left towards this target"),
+            DialError::NoLocalPort => f.write_str("ourselves: no local port left"),
             DialError::Local(errno) => write!(f, "ourselves: errno {errno}"),
         }
     }

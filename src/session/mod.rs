@@ -4,6 +4,7 @@
 //! reached again. No socket, no clock, no log: the worker performs what a [`Command`] asks for and feeds the
 //! answer back as the next [`Input`].
 
+mod bind;
 mod failure;
 mod greeting;
 mod reply;
@@ -14,6 +15,7 @@ mod userpass;
 #[cfg(test)]
 mod tests;
 
+pub use bind::Peers;
 pub use failure::{DialError, Failure, Reason};
 pub use upstream::Dialed;
 
@@ -48,6 +50,10 @@ pub enum Input<'a> {
     Resolved(Answer),
     /// The answer to [`Command::Dial`].
     Dialed(Result<Dialed, DialError>),
+    /// The answer to [`Command::Bind`]: the address and port that peers reach.
+    Bound(Result<SocketAddr, DialError>),
+    /// The answer to [`Command::Accept`]: the peer's address and port.
+    Accepted(Result<SocketAddr, DialError>),
 }
 
 /// What a session asks its worker for.
@@ -61,6 +67,10 @@ pub enum Command {
     Resolve(Name),
     /// A connection to one of these addresses, in this order of preference; the guard has seen each of them.
     Dial(Vec<SocketAddr>),
+    /// A socket that listens for one of these peers.
+    Bind(Peers),
+    /// A connection of one of them, within the time for it.
+    Accept,
     /// The handshake is over: relay.
     Relay,
     /// The end, after the bytes to send.
@@ -113,6 +123,8 @@ enum Phase {
     Request(request::AwaitRequest),
     Resolving(upstream::Resolving),
     Dialing(upstream::Dialing),
+    Binding(bind::Binding),
+    Accepting(bind::Accepting),
     Over,
 }
 
@@ -162,6 +174,14 @@ impl Session {
             Input::Dialed(result) => self.advance(rules, &mut output, |phase, facts, output| match phase {
                 Phase::Dialing(phase) => phase.dialed(result, facts, output),
                 phase => Turn::End(phase, Failure::Internal("a connection that nobody asked for")),
+            }),
+            Input::Bound(result) => self.advance(rules, &mut output, |phase, facts, output| match phase {
+                Phase::Binding(phase) => phase.bound(result, facts, output),
+                phase => Turn::End(phase, Failure::Internal("a listener that nobody asked for")),
+            }),
+            Input::Accepted(result) => self.advance(rules, &mut output, |phase, facts, output| match phase {
+                Phase::Accepting(phase) => phase.accepted(result, facts, output),
+                phase => Turn::End(phase, Failure::Internal("a peer that nobody asked for")),
             }),
         };
         Step { output, command }

@@ -27,7 +27,7 @@ pub(super) fn rep_of(failure: &Failure) -> Rep {
 fn rep_of_dial(error: DialError) -> Rep {
     match error {
         DialError::Refused | DialError::SelfConnect => Rep::ConnectionRefused,
-        DialError::TimedOut => Rep::TtlExpired,
+        DialError::TimedOut | DialError::NobodyCame => Rep::TtlExpired,
         DialError::HostUnreachable => Rep::HostUnreachable,
         DialError::NetworkUnreachable => Rep::NetworkUnreachable,
         DialError::Forbidden | DialError::Ourselves => Rep::NotAllowed,
@@ -45,7 +45,11 @@ pub(super) fn farewell(phase: &Phase, cause: &Failure, facts: &mut Facts, output
         },
         // RFC 1929 section 2: any status but 00 is a failure, and the connection must be closed behind it.
         Phase::Userpass(_) | Phase::Verifying(_) => output.extend_from_slice(&userpass::status(false)),
-        Phase::Request(_) | Phase::Resolving(_) | Phase::Dialing(_) => {
+        Phase::Request(_)
+        | Phase::Resolving(_)
+        | Phase::Dialing(_)
+        | Phase::Binding(_)
+        | Phase::Accepting(_) => {
             // A request that never came has no reply, nor has a client that is gone.
             let answerable = facts.command.is_some() || matches!(cause, Failure::Protocol(_));
             if answerable && !matches!(cause, Failure::ClientLeft | Failure::ClientReset) {

@@ -1,7 +1,7 @@
 //! The request (RFC 1928 section 4).
 
-use super::upstream::{Dialing, Resolving};
-use super::{Command, Facts, Failure, Phase, Rules, Turn};
+use super::upstream::{Resolving, ask_for};
+use super::{Command, Facts, Failure, Phase, Rules, Turn, bind};
 use crate::proto::address::Host;
 use crate::proto::request::{RequestCommand, decode};
 use std::net::SocketAddr;
@@ -19,20 +19,22 @@ impl AwaitRequest {
         };
         facts.command = Some(request.command);
         facts.target = Some(request.target.clone());
-        if request.command != RequestCommand::Connect {
-            let failure = Failure::Unsupported(request.command);
-            return Turn::End(Phase::Request(self), failure);
+        let command = request.command;
+        if command == RequestCommand::UdpAssociate {
+            return Turn::End(Phase::Request(self), Failure::Unsupported(command));
         }
         match request.target.host {
             Host::Name(name) => {
-                let resolving = Resolving { port: request.target.port };
+                let resolving = Resolving { port: request.target.port, command };
                 Turn::Ask(Phase::Resolving(resolving), used, Command::Resolve(name))
             }
+            Host::Ip(ip) if command == RequestCommand::Bind && ip.is_unspecified() => bind::ask_for_any(used),
             Host::Ip(ip) => {
                 let address = SocketAddr::new(ip, request.target.port);
+                let asker = Phase::Request(self);
                 match rules.guard.check(address) {
-                    Ok(()) => Turn::Ask(Phase::Dialing(Dialing), used, Command::Dial(vec![address])),
-                    Err(refusal) => Turn::End(Phase::Request(self), Failure::Denied(refusal)),
+                    Ok(()) => ask_for(command, asker, vec![address], used),
+                    Err(refusal) => Turn::End(asker, Failure::Denied(refusal)),
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! Sessions without a socket: commands and bytes out of inputs, every message written by hand.
 
+mod bind;
 mod egress;
 mod random;
 mod replies;
@@ -21,6 +22,8 @@ enum Event {
     Verify(Vec<u8>, Vec<u8>),
     Resolve(String),
     Dial(Vec<SocketAddr>),
+    Bind(Peers),
+    Accept,
     Relay,
     Close(Failure),
 }
@@ -50,15 +53,19 @@ struct World {
     rules: Rules,
     addresses: Answer,
     dialed: Result<Dialed, DialError>,
+    bound: Result<SocketAddr, DialError>,
+    accepted: Result<SocketAddr, DialError>,
 }
 
 impl World {
-    /// Where alice's password is `secret`, every name is 203.0.113.7, and every dial succeeds.
+    /// Where alice's password is `secret`, every name is 203.0.113.7, every dial succeeds, and every peer comes.
     fn new(methods: &[AuthMethod]) -> World {
         World {
             rules: Rules { methods: methods.to_vec(), guard: Guard::default() },
             addresses: addresses(&["203.0.113.7"]),
             dialed: Ok(Dialed { address: socket("203.0.113.7:443"), local: socket("198.51.100.9:4660") }),
+            bound: Ok(socket("198.51.100.9:4660")),
+            accepted: Ok(socket("203.0.113.7:20")),
         }
     }
 
@@ -83,6 +90,8 @@ impl World {
             }
             Command::Resolve(_) => Input::Resolved(self.addresses.clone()),
             Command::Dial(_) => Input::Dialed(self.dialed),
+            Command::Bind(_) => Input::Bound(self.bound),
+            Command::Accept => Input::Accepted(self.accepted),
             other => panic!("{other:?} has no answer"),
         }
     }
@@ -141,6 +150,8 @@ impl Player {
             Command::Verify(login) => Event::Verify(login.user.clone(), login.password.to_vec()),
             Command::Resolve(name) => Event::Resolve(name.to_string()),
             Command::Dial(addresses) => Dial(addresses.clone()),
+            Command::Bind(peers) => Event::Bind(peers.clone()),
+            Command::Accept => Event::Accept,
             Command::Relay => Relay,
             Command::Close(failure) => Close(failure.clone()),
         };

@@ -1,15 +1,18 @@
-//! From a name to a connection: the addresses that policy saw are the addresses dialled, and no name is
+//! From a name to addresses, and from addresses to a connection or a listener: the addresses that policy saw are the addresses dialled, and no name is
 //! resolved twice.
 
-use super::{Command, DialError, Facts, Failure, Output, Phase, Rules, Turn};
+use super::{Command, DialError, Facts, Failure, Output, Phase, Rules, Turn, bind};
 use crate::dns::{Answer, DnsError};
 use crate::proto::reply::{Rep, encode};
+use crate::proto::request::RequestCommand;
 use std::net::SocketAddr;
 
 /// Waits for the addresses of a name.
 #[derive(Debug)]
 pub(super) struct Resolving {
     pub(super) port: u16,
+    /// What the addresses are for.
+    pub(super) command: RequestCommand,
 }
 
 /// Waits for a connection to one of the addresses.
@@ -23,6 +26,20 @@ pub struct Dialed {
     pub address: SocketAddr,
     /// Our own address and port towards it.
     pub local: SocketAddr,
+}
+
+/// Asks the worker for what the command does with these addresses, each of which the guard has seen.
+pub(super) fn ask_for(
+    command: RequestCommand,
+    asker: Phase,
+    addresses: Vec<SocketAddr>,
+    used: usize,
+) -> Turn {
+    match command {
+        RequestCommand::Connect => Turn::Ask(Phase::Dialing(Dialing), used, Command::Dial(addresses)),
+        RequestCommand::Bind => bind::ask(asker, addresses, used),
+        RequestCommand::UdpAssociate => Turn::End(asker, Failure::Unsupported(command)),
+    }
 }
 
 impl Resolving {
@@ -41,7 +58,7 @@ impl Resolving {
             }
         }
         match (allowed.is_empty(), refusal) {
-            (false, _) => Turn::Ask(Phase::Dialing(Dialing), 0, Command::Dial(allowed)),
+            (false, _) => ask_for(self.command, Phase::Resolving(self), allowed, 0),
             (true, Some(refusal)) => Turn::End(Phase::Resolving(self), Failure::Denied(refusal)),
             (true, None) => Turn::End(Phase::Resolving(self), Failure::Dns(DnsError::NoAddress)),
         }

@@ -101,6 +101,7 @@ impl Core {
     pub(super) fn event(&mut self, key: Key, slot: &mut Slot, port: u8, edge: Edge) -> Fate {
         match &slot.phase {
             Phase::Handshake(_) if port == CLIENT_PORT => self.client_event(key, slot, edge),
+            Phase::Handshake(handshake) if handshake.listens() => self.accept_peer(key, slot),
             Phase::Handshake(_) => self.dial_event(key, slot, port, edge),
             Phase::Relay(_) => self.relay_event(key, slot, port, edge),
             Phase::Linger(_) => self.linger_event(key, slot),
@@ -187,7 +188,8 @@ impl Core {
         let facts = &slot.facts;
         let duration_ms = self.ms(self.now).saturating_sub(slot.times.accepted_ms);
         let verified = facts.identity.as_ref().and_then(Identity::user).map(|user| &**user);
-        let relayed = facts.reply.is_some_and(|reply| reply.code() == 0);
+        // A BIND has its first success before there is a peer.
+        let relayed = slot.upstream_port != CLIENT_PORT;
         let record = AccessRecord {
             time: SystemTime::now() - Duration::from_millis(duration_ms),
             id: &format!("{:08x}{:02x}{:010x}", self.boot, self.number, slot.serial),

@@ -153,7 +153,8 @@ fn finish(attempt: &Attempt, edge: Edge, guard: &Guard) -> Result<Dialed, DialEr
     Ok(Dialed { address: attempt.address, local })
 }
 
-fn dial_error(errno: Errno) -> DialError {
+/// What an errno says of a target.
+pub(super) fn dial_error(errno: Errno) -> DialError {
     match errno {
         Errno::ECONNREFUSED | Errno::ECONNRESET => DialError::Refused,
         Errno::ETIMEDOUT => DialError::TimedOut,

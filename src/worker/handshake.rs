@@ -15,9 +15,11 @@ use std::time::{Duration, Instant};
 use zeroize::Zeroize;
 
 /// What a handshake does next.
-enum Next {
+pub(super) enum Next {
     Read,
     Input(Input<'static>),
+    /// The same, and what the session waits for stays.
+    Tell(Input<'static>),
     /// Wait for an event or an answer.
     Wait,
     End(Fate),
@@ -145,6 +147,10 @@ impl Core {
                     Err(error) => self.advance(key, slot, Next::Input(self.dial_failed(error))),
                 }
             }
+            Waits::Peer(listening) if listening.retry_at().is_some_and(|at| at <= now) => {
+                handshake.waits_for = Waits::Peer(listening);
+                self.accept_peer(key, slot)
+            }
             waits => {
                 handshake.waits_for = waits;
                 self.advance(key, slot, Next::Wait)
@@ -158,6 +164,10 @@ impl Core {
         match &handshake.waits_for {
             Waits::Connection(_) => {
                 let input = Input::Dialed(Err(DialError::TimedOut));
+                self.advance(key, slot, Next::Input(input))
+            }
+            Waits::Peer(_) => {
+                let input = Input::Accepted(Err(DialError::NobodyCame));
                 self.advance(key, slot, Next::Input(input))
             }
             Waits::Addresses => {
@@ -175,7 +185,7 @@ impl Core {
     }
 
     /// Goes on until the session waits for something or is over.
-    fn advance(&mut self, key: Key, slot: &mut Slot, mut next: Next) -> Fate {
+    pub(super) fn advance(&mut self, key: Key, slot: &mut Slot, mut next: Next) -> Fate {
         loop {
             let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
             let step = match next {
@@ -189,6 +199,7 @@ impl Core {
                     handshake.waits_for = Waits::Bytes;
                     handshake.session.handle(input, &self.rules)
                 }
+                Next::Tell(input) => handshake.session.handle(input, &self.rules),
                 Next::Read => {
                     let mut buffer = [0; limits::HANDSHAKE_READ_BYTES];
                     let Some(client) = &slot.client else { return Fate::Close(Reason::Internal) };
@@ -235,6 +246,8 @@ impl Core {
                     Err(error) => Next::Input(self.dial_failed(error)),
                 }
             }
+            Command::Bind(peers) => self.bind(key, slot, peers),
+            Command::Accept => Next::Wait,
             Command::Relay => Next::End(self.begin_relay(key, slot)),
             Command::Close(failure) => {
                 tracing::debug!(client = %slot.peer, %failure, "session refused");
@@ -244,7 +257,7 @@ impl Core {
     }
 
     /// A phase that has a time limit of its own begins.
-    fn enter(&mut self, slot: &mut Slot, limit: Duration, waits_for: Waits) {
+    pub(super) fn enter(&mut self, slot: &mut Slot, limit: Duration, waits_for: Waits) {
         let (Phase::Handshake(handshake), Some(client)) = (&mut slot.phase, &slot.client) else { return };
         if slot.times.handshake_ms.is_none() {
             slot.times.handshake_ms = Some(since(handshake.accepted, self.now));

@@ -4,6 +4,7 @@
 //! ends in [`Worker::close`], and leaves one access record.
 
 mod accept;
+mod bind;
 mod core;
 mod dial;
 mod handshake;

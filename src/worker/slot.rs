@@ -1,5 +1,6 @@
 //! One connection: what it owns while it shakes hands, relays and closes.
 
+use super::bind::Listening;
 use super::dial::Dial;
 use crate::limits;
 use crate::proto::userpass::Credentials;
@@ -89,6 +90,8 @@ pub(super) enum Waits {
     },
     Addresses,
     Connection(Box<Dial>),
+    /// A connection to a listener.
+    Peer(Box<Listening>),
 }
 
 /// A closing connection: its side has our FIN and may still take bytes; what it sends is dropped.
@@ -192,12 +195,18 @@ impl Handshake {
         }
     }
 
+    /// Whether its second socket listens.
+    pub(super) fn listens(&self) -> bool {
+        matches!(self.waits_for, Waits::Peer(_))
+    }
+
     /// When this handshake has to be looked at without an event.
     pub(super) fn wake_at(&self) -> Instant {
         let waits = match &self.waits_for {
             Waits::Retry { at, .. } => Some(*at),
             Waits::Penalty { until } => Some(*until),
             Waits::Connection(dial) => dial.next_at(),
+            Waits::Peer(listening) => listening.retry_at(),
             Waits::Bytes | Waits::Verdict | Waits::Addresses => None,
         };
         [waits, self.left_at].into_iter().flatten().fold(self.deadline, Instant::min)

@@ -20,7 +20,8 @@ pub(super) struct Key {
     pub(super) serial: u64,
 }
 
-/// The port of a key that stands for the client's socket; the others are connect attempts.
+/// The port of a key that stands for the client's socket; the others are connect attempts, or a
+/// listener and the peer that it was for.
 pub(super) const CLIENT_PORT: u8 = 0;
 
 /// What an event is for.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 /// Pieces of which some sequences are whole handshakes.
-const PIECES: [&[u8]; 16] = [
+const PIECES: [&[u8]; 18] = [
     b"\x05\x01\x00",
     b"\x05\x01\x02",
     b"\x05\x02\x02\x00",
@@ -20,6 +20,8 @@ const PIECES: [&[u8]; 16] = [
     b"\x05\x01\x00\x03\x05127.1\x00\x50",
     b"\x05\x01\x00\x04\x26\x06\x47\0\0\0\0\0\0\0\0\0\0\0\x11\x11\x01\xbb",
     b"\x05\x02\x00\x01\0\0\0\0\0\0",
+    b"\x05\x02\x00\x01\xcb\x00\x71\x07\x00\x15",
+    b"\x05\x02\x00\x03\x0bexample.com\x00\x00",
     b"\x05\x01\x00\x01\xcb\x00\x71\x07\x00\x00",
     b"GET / HTTP/1.1\r\n\r\n",
     b"payload",
@@ -48,7 +50,8 @@ fn world() -> impl Strategy<Value = World> {
     let answers = vec![addresses(&["203.0.113.7", "127.0.0.1"]), addresses(&["::1"]), Err(DnsError::Timeout)];
     (methods, dialed, select(answers)).prop_map(|(methods, error, addresses)| {
         let world = World::new(&methods);
-        World { dialed: error.map_or(world.dialed, Err), addresses, ..world }
+        let dialed = error.map_or(world.dialed, Err);
+        World { dialed, bound: error.map_or(world.bound, Err), addresses, ..world }
     })
 }
 
@@ -73,7 +76,7 @@ proptest! {
         for answers in [Answers::AtOnce, Answers::Late] {
             prop_assert_eq!(&world.play(pieces(&bytes, &cuts), answers), &whole, "answers {:?}", answers);
         }
-        let dialled = whole.events.iter().filter(|event| matches!(event, Dial(_))).count();
+        let dialled = whole.events.iter().filter(|event| matches!(event, Dial(_) | Event::Bind(_))).count();
         prop_assert!(dialled <= 1, "dialled {} times", dialled);
         if dialled > 0 && world.rules.methods == [AuthMethod::Password] {
             prop_assert!(whole.events.contains(&verify(b"alice", b"secret")), "dialled without a login");
@@ -85,7 +88,7 @@ proptest! {
     #[test]
     fn random_inputs_in_any_order_never_panic(
         world in world(),
-        inputs in vec((0u8..7, vec(any::<u8>(), 0..40), select(&PIECES[..])), 0..12),
+        inputs in vec((0u8..9, vec(any::<u8>(), 0..40), select(&PIECES[..])), 0..12),
     ) {
         let mut session = Session::new();
         for (kind, bytes, piece) in inputs {
@@ -95,6 +98,8 @@ proptest! {
                 3 => Input::Verified(None),
                 4 => Input::Verified(Some(Identity::Anonymous)),
                 5 => Input::Resolved(world.addresses.clone()),
+                6 => Input::Bound(world.bound),
+                7 => Input::Accepted(world.accepted),
                 _ => Input::Dialed(world.dialed),
             };
             let _ = session.handle(input, &world.rules);

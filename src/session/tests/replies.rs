@@ -8,9 +8,10 @@ fn failed(rep: u8) -> Vec<u8> {
     vec![0x05, rep, 0x00, 0x01, 0, 0, 0, 0, 0, 0]
 }
 
-const DIAL_ERRORS: [(DialError, u8, Reason); 9] = [
+const DIAL_ERRORS: [(DialError, u8, Reason); 10] = [
     (DialError::Refused, 0x05, Reason::ConnectFailed),
     (DialError::TimedOut, 0x06, Reason::ConnectTimeout),
+    (DialError::NobodyCame, 0x06, Reason::ConnectTimeout),
     (DialError::HostUnreachable, 0x04, Reason::ConnectFailed),
     (DialError::NetworkUnreachable, 0x03, Reason::ConnectFailed),
     (DialError::Forbidden, 0x02, Reason::ConnectFailed),
@@ -98,7 +99,7 @@ fn success_names_the_local_address() {
 }
 
 /// A session in each of its phases, with its name.
-fn phases() -> [(&'static str, World, Session); 8] {
+fn phases() -> [(&'static str, World, Session); 10] {
     let after = |world: World, bytes: &[u8]| {
         let mut session = Session::new();
         session.handle(Input::Bytes(bytes), &world.rules);
@@ -108,6 +109,9 @@ fn phases() -> [(&'static str, World, Session); 8] {
     let connect = [b"\x05\x01\x00", CONNECT].concat();
     let mut relaying = after(World::open(), &connect);
     relaying.1.handle(Input::Dialed(relaying.0.dialed), &relaying.0.rules);
+    let binding = || after(World::open(), b"\x05\x01\x00\x05\x02\x00\x01\xcb\x00\x71\x07\x00\x15");
+    let mut accepting = binding();
+    accepting.1.handle(Input::Bound(accepting.0.bound), &accepting.0.rules);
     [
         named("greeting", after(World::open(), b"\x05")),
         named("userpass", after(World::locked(), b"\x05\x01\x02\x01")),
@@ -115,6 +119,8 @@ fn phases() -> [(&'static str, World, Session); 8] {
         named("request", after(World::open(), b"\x05\x01\x00\x05\x01")),
         named("resolving", after(World::open(), b"\x05\x01\x00\x05\x01\x00\x03\x01a\x00\x50")),
         named("dialing", after(World::open(), &connect)),
+        named("binding", binding()),
+        named("accepting", accepting),
         named("relaying", relaying),
         named("closed", after(World::open(), b"\x05\x00")),
     ]
@@ -122,11 +128,13 @@ fn phases() -> [(&'static str, World, Session); 8] {
 
 #[test]
 fn an_answer_that_nobody_asked_for_is_our_own_fault() {
-    for asker in ["verifying", "resolving", "dialing"] {
+    for asker in ["verifying", "resolving", "dialing", "binding", "accepting"] {
         for (phase, world, mut session) in phases().into_iter().filter(|(phase, ..)| *phase != asker) {
             let input = match asker {
                 "verifying" => Input::Verified(Some(Identity::Anonymous)),
                 "resolving" => Input::Resolved(addresses(&["203.0.113.7"])),
+                "binding" => Input::Bound(world.bound),
+                "accepting" => Input::Accepted(world.accepted),
                 _ => Input::Dialed(world.dialed),
             };
             let step = session.handle(input, &world.rules);
@@ -136,7 +144,7 @@ fn an_answer_that_nobody_asked_for_is_our_own_fault() {
             assert_eq!(failure.reason(), Reason::Internal);
             let owed = match phase {
                 "userpass" | "verifying" => b"\x01\x01".to_vec(),
-                "resolving" | "dialing" => failed(0x01),
+                "resolving" | "dialing" | "binding" | "accepting" => failed(0x01),
                 _ => Vec::new(),
             };
             assert_eq!(step.output, owed, "{phase}, {asker}");
@@ -146,12 +154,13 @@ fn an_answer_that_nobody_asked_for_is_our_own_fault() {
 
 #[test]
 fn an_answer_counts_once() {
-    let answers = [("verifying", 0), ("resolving", 1), ("dialing", 2)];
-    for (phase, which) in answers {
+    for phase in ["verifying", "resolving", "dialing", "binding", "accepting"] {
         let (_, world, mut session) = phases().into_iter().find(|(name, ..)| *name == phase).unwrap();
-        let input = || match which {
-            0 => Input::Verified(Some(Identity::Anonymous)),
-            1 => Input::Resolved(addresses(&["203.0.113.7"])),
+        let input = || match phase {
+            "verifying" => Input::Verified(Some(Identity::Anonymous)),
+            "resolving" => Input::Resolved(addresses(&["203.0.113.7"])),
+            "binding" => Input::Bound(world.bound),
+            "accepting" => Input::Accepted(world.accepted),
             _ => Input::Dialed(world.dialed),
         };
         let first = session.handle(input(), &world.rules).command;
@@ -174,7 +183,7 @@ fn who_is_given_up_on_is_told_as_far_as_there_is_something_to_answer() {
     for (phase, _, mut session) in phases() {
         let owed = match phase {
             "userpass" | "verifying" => b"\x01\x01".to_vec(),
-            "resolving" | "dialing" => failed(0x06),
+            "resolving" | "dialing" | "binding" | "accepting" => failed(0x06),
             _ => Vec::new(),
         };
         assert_eq!(session.give_up(&Failure::HandshakeTimeout), owed, "{phase}");
@@ -187,12 +196,12 @@ fn who_is_given_up_on_is_told_as_far_as_there_is_something_to_answer() {
 fn a_client_that_is_gone_is_sent_no_reply() {
     for failure in [Failure::ClientLeft, Failure::ClientReset] {
         for (phase, _, mut session) in phases().into_iter().filter(|(phase, ..)| phase.ends_with("ing")) {
-            let relaying = phase == "relaying";
+            let told = ["relaying", "accepting"].contains(&phase);
             if phase == "verifying" {
                 continue;
             }
             assert_eq!(session.give_up(&failure), b"", "{phase}");
-            assert_eq!(session.facts().reply.is_some(), relaying, "{phase}");
+            assert_eq!(session.facts().reply.is_some(), told, "{phase}");
         }
     }
 }

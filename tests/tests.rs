@@ -33,6 +33,15 @@ mod guard;
 /// Name servers that lie, stutter or are dead (19, 20).
 mod resolver;
 
+/// BIND: two replies, one peer and no other, its time, clients that leave, the guard (50).
+mod bind;
+
+/// The relay behind BIND: bulk, half-closes, resets, pipelined bytes.
+mod bind_bytes;
+
+/// BIND's ports, addresses and routes; no descriptor left to accept with.
+mod bind_ports;
+
 /// No descriptor left, no local port left (36, 39).
 mod accept;
 

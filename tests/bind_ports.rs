@@ -1,0 +1,152 @@
+//! Where BIND listens, and what it says of it: `[bind]`, routes, and a server without descriptors.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use crate::bind::{bind, peer};
+use crate::support::client::request;
+use crate::support::origin::{V4, V6};
+use crate::support::wait::PATIENCE;
+use crate::support::{Client, Relay, netns};
+
+const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+fn expect_refused(relay: &Relay, target: SocketAddr, rep: u8) {
+    let mut client = Client::greeted(relay.addr());
+    client.send(&request(0x02, target));
+    client.expect_refusal(rep);
+}
+
+/// Every port of the range serves one listener at a time, no other port ever does, and the one too many gets 01.
+#[test]
+fn the_range_is_left_or_one_of_its_ports_wasted() {
+    netns::run(&test_name!(), "", || {
+        for ip in [V4, V6] {
+            let mut relay = Relay::builder().set("bind", "ports", "\"40000-40002\"").workers(2).start();
+            let target = SocketAddr::new(ip, 21);
+            let mut waiting: Vec<(Client, SocketAddr)> = (0..3).map(|_| bind(relay.addr(), target)).collect();
+            let ports: BTreeSet<u16> = waiting.iter().map(|(_, bound)| bound.port()).collect();
+            assert_eq!(ports, BTreeSet::from([40_000, 40_001, 40_002]));
+            expect_refused(&relay, target, 0x01);
+            // A port is free again as soon as its peer is there, though the connection still has its number.
+            let (mut client, bound) = waiting.remove(1);
+            let mut first = peer(ip, bound);
+            assert_eq!(client.reply().rep, 0);
+            let (mut next, again) = bind(relay.addr(), target);
+            assert_eq!(again, bound);
+            let mut second = peer(ip, again);
+            assert_eq!(next.reply().bound, second.local());
+            for (client, peer) in [(&mut client, &mut first), (&mut next, &mut second)] {
+                peer.send(b"mine");
+                client.expect(b"mine");
+            }
+            drop(waiting);
+            relay.signal("TERM");
+            drop((client, next, first, second));
+            assert_eq!(relay.wait_exit(PATIENCE), Some(0));
+            assert!(relay.log().contains("no_local_port=1"), "{}", relay.log());
+        }
+    });
+}
+
+/// A port on which somebody else listens is passed over.
+#[test]
+fn a_port_that_others_have_ends_the_session() {
+    netns::run(&test_name!(), "", || {
+        let _taken = std::net::TcpListener::bind("0.0.0.0:40000").expect("bind");
+        let relay = Relay::builder().set("bind", "ports", "\"40000-40001\"").start();
+        for _ in 0..8 {
+            let (client, bound) = bind(relay.addr(), SocketAddr::new(V4, 21));
+            assert_eq!(bound.port(), 40_001);
+            client.reset();
+            crate::support::wait::until_true("the port is free", PATIENCE, || {
+                std::net::TcpListener::bind(bound).is_ok()
+            });
+        }
+    });
+}
+
+/// Behind NAT clients are told the addresses outside; the port and the record are the real ones.
+#[test]
+fn an_advertised_address_is_not_told() {
+    let both = Relay::builder().set("bind", "advertise", "[\"203.0.113.7\", \"2001:db8::7\"]").start();
+    let single = Relay::builder().set("bind", "advertise", "\"203.0.113.7\"").start();
+    for (relay, ip, told) in [
+        (&both, V4, "203.0.113.7"),
+        (&both, V6, "2001:db8::7"),
+        (&single, V4, "203.0.113.7"),
+        (&single, V6, "::1"),
+    ] {
+        let (mut client, bound) = bind(relay.addr(), SocketAddr::new(ip, 21));
+        assert_eq!(bound.ip().to_string(), told);
+        let real = SocketAddr::new(ip, bound.port());
+        let peer = peer(ip, real);
+        assert_eq!(client.reply().bound, peer.local());
+        drop((client, peer));
+        crate::support::wait::until_true("its record", PATIENCE, || {
+            relay.records_now().iter().any(|record| record["local"] == real.to_string())
+        });
+    }
+}
+
+/// The listener has the address from which a CONNECT would leave; no route has its own reply.
+#[test]
+fn the_listener_is_elsewhere_than_a_connect_would_leave() {
+    let setup = "ip addr add 192.0.2.9/32 dev lo; ip addr add 2001:db8::9/128 dev lo; \
+                 ip route add 198.51.100.0/24 dev lo src 192.0.2.9; \
+                 ip -6 route add 2001:db8:1::/48 dev lo src 2001:db8::9; \
+                 ip route add unreachable 198.51.100.128/25; ip route add prohibit 198.51.100.64/26";
+    netns::run(&test_name!(), setup, || {
+        let relay = Relay::builder().guarded().start();
+        for (target, local) in [("198.51.100.1:21", "192.0.2.9"), ("[2001:db8:1::1]:0", "2001:db8::9")] {
+            let (_client, bound) = bind(relay.addr(), target.parse().expect("an address"));
+            assert_eq!(bound.ip().to_string(), local);
+        }
+        for (target, rep) in [
+            ("203.0.113.1:21", 0x03),
+            ("[2600::1]:21", 0x03),
+            ("198.51.100.200:21", 0x04),
+            ("198.51.100.65:21", 0x02),
+        ] {
+            expect_refused(&relay, target.parse().expect("an address"), rep);
+        }
+    });
+}
+
+/// HAZARD 36: an accept that met EMFILE is made again, though no second event tells of the peer.
+#[test]
+fn a_peer_that_met_emfile_is_forgotten() {
+    let relay = Relay::start();
+    let (mut client, bound) = bind(relay.addr(), SocketAddr::new(V4, 21));
+    relay.set_nofile(&format!("{}:1024", relay.fds()));
+    // Descriptors that are free between others still serve a few.
+    let mut idle = Vec::new();
+    loop {
+        let mut filler = Client::connect(relay.addr());
+        filler.send(&[5, 1, 0]);
+        let served = !filler.silent_for(Duration::from_millis(200));
+        idle.push(filler);
+        if !served {
+            break;
+        }
+        assert!(idle.len() < 40, "the limit holds nobody off");
+    }
+    let mut peer = peer(V4, bound);
+    client.expect_silence(Duration::from_millis(300));
+    relay.set_nofile("1024:1024");
+    assert_eq!(client.reply().rep, 0);
+    peer.send(b"patient");
+    client.expect(b"patient");
+}
+
+/// HAZARD 41: a listener that waits is cut off at the end of the drain.
+#[test]
+fn a_listener_outlives_the_drain() {
+    let mut relay = Relay::builder().timeout("drain", 300).start();
+    let (mut client, _) = bind(relay.addr(), ANY);
+    relay.signal("TERM");
+    assert_eq!(relay.wait_exit(PATIENCE), Some(0));
+    client.expect_closed();
+    assert_eq!(relay.record()["reason"], "drained");
+}

@@ -22,6 +22,9 @@ pub const NAME_MAX: usize = 253;
 /// Bytes of the longest label of a name (RFC 1035 section 2.3.4).
 pub const LABEL_MAX: usize = 63;
 
+/// Bytes of the longest header that we write before a datagram: one with an IPv6 address (RFC 1928 section 7).
+pub const UDP_HEADER_MAX: usize = 22;
+
 // ---- auth: users, caches, throttling
 
 /// Longest user name in bytes: RFC 1929 section 2 gives its length one octet.
@@ -228,6 +231,37 @@ pub const DEMOTE_MOVE_BYTES: usize = 16 * 1024;
 /// Small moves in a row that demote a half to copy.
 pub const DEMOTE_AFTER_MOVES: u8 = 3;
 
+// ---- relay: datagrams
+
+/// Datagrams received by one call.
+pub const UDP_BATCH: usize = 64;
+/// Room for one datagram, or for as many as the kernel joins: 64 KiB less a byte is what either can have. The rest
+/// keeps the rooms from meeting in the same sets of the CPU's caches, as those at a distance of 64 KiB would.
+pub const UDP_ROOM_BYTES: usize = 64 * 1024 + 320;
+/// Batches of one socket in one turn, before the others get theirs.
+pub const UDP_ROUNDS_MAX: usize = 4;
+/// Datagrams that leave in one send: UDP_MAX_SEGMENTS of older kernels.
+pub const UDP_JOINED_MAX: usize = 64;
+/// Bytes of one datagram's payload at most, over IPv4: 16 bits of length, less both headers.
+pub const UDP_PAYLOAD_MAX: usize = 65_507;
+/// Bytes that leave in one send: the kernel holds the same bound for what it cuts.
+pub const UDP_JOINED_BYTES_MAX: usize = UDP_PAYLOAD_MAX;
+/// What an association's sockets are asked to queue, in bytes; the kernel lowers it to net.core.rmem_max. A burst that
+/// comes while the worker serves others must find room here or be lost.
+pub const UDP_RECEIVE_BUFFER_BYTES: usize = 1 << 20;
+/// Addresses that may answer one association: a client that has spoken to more is a scanner. 68 KiB.
+pub const UDP_PEERS_MAX: usize = 4096;
+/// Names that one association remembers.
+pub const UDP_NAMES_MAX: usize = 32;
+/// Names that one association asks for at a time: what a ticket can tell apart.
+pub const UDP_LOOKUPS_MAX: u8 = 7;
+/// Datagrams of one association that wait for their names.
+pub const UDP_WAITING_MAX: usize = 64;
+/// Bytes of those datagrams.
+pub const UDP_WAITING_BYTES_MAX: usize = 64 * 1024;
+/// The reassembly timer: RFC 1928 section 7 allows no less than 5 seconds, and longer only holds memory.
+pub const UDP_REASSEMBLY: Duration = Duration::from_secs(5);
+
 // ---- worker: slots, timers, batches
 
 /// Sessions of one worker: fewer than a token can name. The descriptor limit is far below.
@@ -262,8 +296,8 @@ pub const DNS_SLACK: Duration = Duration::from_millis(500);
 pub const DIAL_ATTEMPTS_MAX: usize = 7;
 /// Between two attempts of one session (RFC 8305 section 8, Connection Attempt Delay).
 pub const DIAL_STAGGER: Duration = Duration::from_millis(250);
-/// Ports that a BIND session tries of its range, in a row from a random one: each try is a system call or three.
-pub const BIND_PORT_TRIES: usize = 256;
+/// Ports that a BIND or UDP ASSOCIATE session tries of its range, in a row from a random one: each try is a system call or three.
+pub const PORT_TRIES_MAX: usize = 256;
 /// The same where the kernel picks the port: it looks at all of them each time, and fails only in a race.
 pub const BIND_KERNEL_TRIES: usize = 3;
 /// Connections that wait at the listener of a BIND session: one is its peer, the others are strangers.

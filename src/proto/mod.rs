@@ -9,6 +9,7 @@ pub mod address;
 pub mod greeting;
 pub mod reply;
 pub mod request;
+pub mod udp;
 pub mod userpass;
 
 use std::fmt;

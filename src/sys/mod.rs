@@ -6,8 +6,10 @@
 pub mod congestion;
 pub mod listener;
 pub mod machine;
+pub mod mmsg;
 pub mod pipe;
 pub mod stream;
+pub mod udp;
 
 pub use nix::errno::Errno;
 

@@ -109,6 +109,21 @@ impl Choice for Prefer {
     ];
 }
 
+/// Who may send to the client of an association, beside those it has sent to (RFC 4787 section 5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Filtering {
+    /// Nobody: an address must have been sent to, whatever its port.
+    #[default]
+    Address,
+    /// Everybody.
+    EndpointIndependent,
+}
+
+impl Choice for Filtering {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("address", Self::Address), ("endpoint-independent", Self::EndpointIndependent)];
+}
+
 /// How grave a message must be to be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Level {

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-pub use choice::{AuthMethod, Choice, Congestion, Format, Level, Prefer, RelayMode, Steer};
+pub use choice::{AuthMethod, Choice, Congestion, Filtering, Format, Level, Prefer, RelayMode, Steer};
 pub use problem::Problems;
 pub use raw::Flags;
 pub use reach::{Advertise, PortRange};
@@ -50,6 +50,8 @@ pub struct Config {
     pub guard: GuardConfig,
     /// Where the peers of BIND sessions connect to.
     pub bind: Bind,
+    /// Where the datagrams of associations go.
+    pub udp: Udp,
     /// The log and the access record.
     pub log: Log,
 }
@@ -116,6 +118,8 @@ pub struct Timeouts {
     pub unacked: Duration,
     /// How long a BIND session waits for its peer. Default: 60 s.
     pub bind: Duration,
+    /// An association without a datagram in either direction ends after this. Default: 300 s (RFC 4787 REQ-5).
+    pub udp_idle: Duration,
 }
 
 impl Default for Timeouts {
@@ -129,6 +133,7 @@ impl Default for Timeouts {
             dns: Duration::from_secs(5),
             unacked: Duration::from_secs(300),
             bind: Duration::from_secs(60),
+            udp_idle: Duration::from_secs(300),
         }
     }
 }
@@ -183,6 +188,25 @@ pub struct Bind {
     pub ports: Option<PortRange>,
     /// The addresses that clients are told, where they are not those we listen on. Default: none.
     pub advertise: Advertise,
+}
+
+/// The `[udp]` table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Udp {
+    /// The ports at which clients send; absent, the default, means any that the kernel gives.
+    pub ports: Option<PortRange>,
+    /// The addresses that clients are told, where they are not those we receive on. Default: none.
+    pub advertise: Advertise,
+    /// Fragments are put together (RFC 1928 section 7); without, they are dropped. Default: true.
+    pub fragments: bool,
+    /// Who may send to a client. Default: address.
+    pub filtering: Filtering,
+}
+
+impl Default for Udp {
+    fn default() -> Self {
+        Udp { ports: None, advertise: Advertise::default(), fragments: true, filtering: Filtering::Address }
+    }
 }
 
 /// The `[log]` table.

@@ -8,7 +8,7 @@ use super::{Access, Choice, Config, PortRange};
 
 /// The whole configuration; reading it gives the same one.
 pub(super) fn to_toml(config: &Config) -> String {
-    let Config { server, timeouts, auth, dns, guard, bind, log } = config;
+    let Config { server, timeouts, auth, dns, guard, bind, udp, log } = config;
     let mut page = Page(String::new());
     page.table("server");
     page.list("listen", &server.listen);
@@ -30,6 +30,7 @@ pub(super) fn to_toml(config: &Config) -> String {
     page.text("drain", &duration_text(timeouts.drain));
     page.text("unacked", &duration_text(timeouts.unacked));
     page.text("bind", &duration_text(timeouts.bind));
+    page.text("udp_idle", &duration_text(timeouts.udp_idle));
     page.table("auth");
     page.list("methods", auth.methods.iter().map(|method| method.name()));
     if let Some(users) = &auth.users {
@@ -46,6 +47,11 @@ pub(super) fn to_toml(config: &Config) -> String {
     page.table("bind");
     page.text("ports", &ports_text(bind.ports));
     page.list("advertise", bind.advertise.addresses());
+    page.table("udp");
+    page.text("ports", &ports_text(udp.ports));
+    page.list("advertise", udp.advertise.addresses());
+    page.plain("fragments", udp.fragments);
+    page.text("filtering", udp.filtering.name());
     page.table("log");
     page.text("level", log.level.name());
     page.text("format", log.format.name());

@@ -43,6 +43,7 @@ pub(super) struct Raw {
     pub(super) dns: RawDns,
     pub(super) guard: RawGuard,
     pub(super) bind: RawBind,
+    pub(super) udp: RawUdp,
     pub(super) log: RawLog,
 }
 
@@ -70,6 +71,7 @@ pub(super) struct RawTimeouts {
     pub(super) drain: Text,
     pub(super) unacked: Text,
     pub(super) bind: Text,
+    pub(super) udp_idle: Text,
 }
 
 #[derive(Debug, Default)]
@@ -96,6 +98,14 @@ pub(super) struct RawGuard {
 pub(super) struct RawBind {
     pub(super) ports: Text,
     pub(super) advertise: List,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct RawUdp {
+    pub(super) ports: Text,
+    pub(super) advertise: List,
+    pub(super) fragments: Switch,
+    pub(super) filtering: Text,
 }
 
 #[derive(Debug, Default)]
@@ -129,6 +139,7 @@ pub(super) fn from_text(text: &str, problems: &mut Problems) -> Raw {
         dns: Table::open(document, "dns", &lines, problems).dns(),
         guard: Table::open(document, "guard", &lines, problems).guard(),
         bind: Table::open(document, "bind", &lines, problems).bind(),
+        udp: Table::open(document, "udp", &lines, problems).udp(),
         log: Table::open(document, "log", &lines, problems).log(),
     }
 }
@@ -236,6 +247,7 @@ impl<'a, 'i> Table<'a, 'i> {
             drain: self.duration("drain"),
             unacked: self.duration("unacked"),
             bind: self.duration("bind"),
+            udp_idle: self.duration("udp_idle"),
         }
     }
 
@@ -331,6 +343,15 @@ impl<'a, 'i> Table<'a, 'i> {
             }
         }
         Some(Typed { value: list, at })
+    }
+
+    fn udp(&mut self) -> RawUdp {
+        RawUdp {
+            ports: self.text("ports"),
+            advertise: self.one_or_list("advertise"),
+            fragments: self.switch("fragments"),
+            filtering: self.text("filtering"),
+        }
     }
 
     /// A list in which one string may stand without its brackets.

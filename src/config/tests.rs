@@ -31,7 +31,7 @@ fn complaints(text: &str) -> Vec<String> {
 
 #[test]
 fn defaults_are_those_of_the_documentation() {
-    let Config { server, timeouts, auth, dns, guard, bind, log } = config("");
+    let Config { server, timeouts, auth, dns, guard, bind, udp, log } = config("");
     assert_eq!(server.listen, ["127.0.0.1:1080".parse().unwrap()]);
     assert_eq!(server.workers, available_cpus());
     assert_eq!((server.pin, server.relay, server.steer), (true, RelayMode::Auto, Steer::Hash));
@@ -47,13 +47,16 @@ fn defaults_are_those_of_the_documentation() {
         timeouts.dns,
         timeouts.unacked,
         timeouts.bind,
+        timeouts.udp_idle,
     ];
-    assert_eq!(seconds, [10, 15, 7440, 240, 30, 5, 300, 60].map(Duration::from_secs));
+    assert_eq!(seconds, [10, 15, 7440, 240, 30, 5, 300, 60, 300].map(Duration::from_secs));
     assert_eq!(auth, Auth { methods: vec![AuthMethod::None], users: None });
     assert_eq!((dns.servers.len(), dns.hosts, dns.cache_entries), (0, true, 65_536));
     assert_eq!(dns.prefer, Prefer::HappyEyeballs);
     assert_eq!((guard.allow.len(), guard.allow_private), (0, false));
     assert_eq!((bind.ports, bind.advertise), (None, Advertise::default()));
+    assert_eq!((udp.ports, udp.advertise), (None, Advertise::default()));
+    assert_eq!((udp.fragments, udp.filtering), (true, Filtering::Address));
     assert_eq!(log, Log { level: Level::Info, format: Format::Text, access: Access::Off });
 }
 
@@ -89,6 +92,11 @@ allow_private = true
 [bind]
 ports = "40000-49999"
 advertise = ["2001:db8::7", "203.0.113.7"]
+[udp]
+ports = "50000-50001"
+advertise = "203.0.113.8"
+fragments = false
+filtering = "endpoint-independent"
 [log]
 level = "trace"
 format = "json"
@@ -114,6 +122,9 @@ access = "log/access"
     assert_eq!(all.bind.ports, PortRange::new(40_000, 49_999));
     let ips = ["203.0.113.7", "2001:db8::7"].map(|ip| ip.parse().unwrap());
     assert_eq!(all.bind.advertise, ips.into_iter().collect());
+    assert_eq!(all.udp.ports, PortRange::new(50_000, 50_001));
+    assert_eq!(all.udp.advertise.v4, Some([203, 0, 113, 8].into()));
+    assert_eq!((all.udp.fragments, all.udp.filtering), (false, Filtering::EndpointIndependent));
     assert_eq!((all.log.level, all.log.format), (Level::Trace, Format::Json));
     assert_eq!(all.log.access, Access::Path(PathBuf::from("/etc/outflow/log/access")));
 }

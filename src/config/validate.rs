@@ -60,6 +60,11 @@ impl Draft {
         check.parse(&raw.bind.ports, &mut config.bind.ports, reach::ports);
         check.advertise(&raw.bind.advertise, &mut config.bind.advertise);
 
+        check.parse(&raw.udp.ports, &mut config.udp.ports, reach::ports);
+        check.advertise(&raw.udp.advertise, &mut config.udp.advertise);
+        check.switch(&raw.udp.fragments, &mut config.udp.fragments);
+        check.choice(&raw.udp.filtering, &mut config.udp.filtering);
+
         check.choice(&raw.log.level, &mut config.log.level);
         check.choice(&raw.log.format, &mut config.log.format);
         check.parse(&raw.log.access, &mut config.log.access, |typed| value::access(typed, base));
@@ -121,6 +126,7 @@ impl Draft {
         check.duration(&raw.drain, &mut timeouts.drain, relay());
         check.duration(&raw.unacked, &mut timeouts.unacked, relay());
         check.duration(&raw.bind, &mut timeouts.bind, setup());
+        check.duration(&raw.udp_idle, &mut timeouts.udp_idle, relay());
     }
 
     fn auth(&mut self, raw: &RawAuth, base: &Path) {

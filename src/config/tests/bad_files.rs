@@ -31,10 +31,9 @@ fn unknown_names_are_refused() {
 fn planned_names_are_refused() {
     expect_complaints(&[
         (
-            "[udp]\n[[rule]]\nname = 1\n",
-            &["1: [udp]: not supported by this version", "2: [rule]: not supported by this version"],
+            "[egress]\n[[rule]]\nname = 1\n",
+            &["1: [egress]: not supported by this version", "2: [rule]: not supported by this version"],
         ),
-        ("[timeouts]\nudp_idle = \"1s\"\n", &["2: [timeouts] key `udp_idle`: not supported by this version"]),
         ("[auth.gssapi]\nnec = true\n", &["1: [auth] key `gssapi`: not supported by this version"]),
         (
             "[auth]\nmethods = [\"gssapi\"]\n",

@@ -137,6 +137,12 @@ impl Guard {
         })
     }
 
+    /// Whether packets to `ip` stay on this machine, whatever listens there.
+    pub fn is_local(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        ip.is_unspecified() || ip.is_loopback() || self.locals.contains(&ip)
+    }
+
     /// Whether canonical `address` ends at canonical `listener`.
     fn reaches(&self, address: SocketAddr, listener: SocketAddr) -> bool {
         if address.port() != listener.port() {

@@ -5,5 +5,6 @@
 //! verdict, without I/O.
 
 pub mod guard;
+pub mod own_ports;
 
 pub use guard::{Guard, Refusal, check_connected};

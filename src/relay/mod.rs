@@ -3,6 +3,7 @@
 //! It moves bytes and returns counts; it knows no slab, no timer, no clock and no log. The memory and the pipes
 //! that it needs for a moment are lent by the worker's [`Kit`] and go back as soon as nothing is pending.
 
+pub mod datagram;
 mod half;
 mod kit;
 #[cfg(test)]

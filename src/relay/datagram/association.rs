@@ -1,0 +1,229 @@
+//! One association: whose it is, which targets it has, and what moves.
+
+use super::DatagramKit;
+use super::drops::{Drop, Drops};
+use super::fragments::Fragments;
+use super::names::Names;
+use super::outbox::{Flow, Head, Joining, Sent};
+use super::peers::Peers;
+use crate::config::{Filtering, Prefer};
+use crate::limits;
+use crate::policy::Guard;
+use crate::policy::own_ports::{Held, OwnPorts};
+use crate::sys::mmsg::Received;
+use crate::sys::udp::UdpSocket;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// Who may be the client of an association (RFC 1928 section 7: "limit access").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// DST.ADDR of the request where it gives one, else the address of the control connection's peer.
+    pub ip: IpAddr,
+    /// DST.PORT where it is not 0.
+    pub port: Option<u16>,
+}
+
+/// Which of the two target-facing sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4 targets.
+    V4 = 0,
+    /// IPv6 targets.
+    V6 = 1,
+}
+
+impl Family {
+    /// Both.
+    pub const ALL: [Family; 2] = [Family::V4, Family::V6];
+
+    pub(super) fn of(ip: IpAddr) -> Family {
+        if ip.is_ipv4() { Family::V4 } else { Family::V6 }
+    }
+}
+
+/// What an association is judged by at this moment.
+#[derive(Clone, Copy, Debug)]
+pub struct World<'a> {
+    /// Which addresses may be reached.
+    pub guard: &'a Guard,
+    /// Changes with the guard.
+    pub guard_version: u64,
+    /// Our own UDP ports.
+    pub own_ports: &'a Arc<OwnPorts>,
+    /// Who may answer.
+    pub filtering: Filtering,
+    /// Whether fragments are put together.
+    pub fragments: bool,
+    /// Which of a name's families comes first.
+    pub prefer: Prefer,
+    /// Milliseconds of the worker's clock.
+    pub now_ms: u64,
+}
+
+/// What one pump did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pumped {
+    /// Client to target.
+    pub up: Flow,
+    /// Target to client.
+    pub down: Flow,
+    /// What went no further.
+    pub drops: Drops,
+    /// There may be more than one turn's share.
+    pub again: bool,
+}
+
+/// A socket and its place on the list of our own ports. The socket is closed first.
+#[derive(Debug)]
+pub(super) struct Bound {
+    pub(super) socket: UdpSocket,
+    _held: Held,
+    pub(super) readable: bool,
+}
+
+impl Bound {
+    pub(super) fn new(socket: UdpSocket, held: Held) -> Bound {
+        Bound { socket, _held: held, readable: false }
+    }
+}
+
+/// One association of one client. It knows no slab, no timer and no log; it opens its target-facing sockets itself,
+/// and its worker registers them.
+#[derive(Debug)]
+pub struct Association {
+    pub(super) expected: Expected,
+    /// The client, from its first datagram on.
+    pub(super) client: Option<SocketAddr>,
+    pub(super) front: Bound,
+    pub(super) targets: [Option<Bound>; 2],
+    pub(super) peers: Peers,
+    pub(super) names: Option<Box<Names>>,
+    pub(super) fragments: Fragments,
+    /// The target allowed last, and the guard that allowed it.
+    pub(super) allowed: Option<(SocketAddr, u64)>,
+    /// Families whose sockets are not yet watched.
+    pub(super) opened: Vec<Family>,
+    pub(super) joining_up: Joining,
+    joining_down: Joining,
+    /// What moved so far.
+    pub up: Flow,
+    /// What moved so far.
+    pub down: Flow,
+}
+
+impl Association {
+    /// An association whose client-facing socket is bound to `port`.
+    pub fn new(expected: Expected, front: UdpSocket, port: u16, own_ports: &Arc<OwnPorts>) -> Association {
+        Association {
+            expected,
+            client: None,
+            front: Bound::new(front, own_ports.hold(port)),
+            targets: [None, None],
+            peers: Peers::default(),
+            names: None,
+            fragments: Fragments::default(),
+            allowed: None,
+            opened: Vec::new(),
+            joining_up: Joining::default(),
+            joining_down: Joining::default(),
+            up: Flow::default(),
+            down: Flow::default(),
+        }
+    }
+
+    /// The client-facing socket.
+    pub fn front(&self) -> &UdpSocket {
+        &self.front.socket
+    }
+
+    /// The target-facing socket of a family, once it was needed.
+    pub fn target(&self, family: Family) -> Option<&UdpSocket> {
+        self.targets[family as usize].as_ref().map(|bound| &bound.socket)
+    }
+
+    /// Families whose target-facing sockets are new: their worker must watch them.
+    pub fn take_opened(&mut self) -> Vec<Family> {
+        std::mem::take(&mut self.opened)
+    }
+
+    /// The client-facing socket has something.
+    pub fn front_ready(&mut self) {
+        self.front.readable = true;
+    }
+
+    /// A target-facing socket has something.
+    pub fn target_ready(&mut self, family: Family) {
+        if let Some(bound) = &mut self.targets[family as usize] {
+            bound.readable = true;
+        }
+    }
+
+    /// When fragments that wait are to be abandoned, in milliseconds of the worker's clock.
+    pub fn fragments_expire_ms(&self) -> Option<u64> {
+        self.fragments.expires_ms()
+    }
+
+    /// Abandons fragments that waited too long.
+    pub fn expire(&mut self, now_ms: u64) -> Pumped {
+        let mut pumped = Pumped::default();
+        pumped.drops.add(Drop::Fragment, self.fragments.expire(now_ms));
+        pumped
+    }
+
+    /// Lookups that nobody has answered yet.
+    pub fn lookups(&self) -> impl Iterator<Item = u8> + '_ {
+        self.names.iter().flat_map(|names| names.lookups())
+    }
+
+    /// Moves what can be moved, one turn's share of each socket at most.
+    pub fn pump(&mut self, kit: &mut DatagramKit, world: &World<'_>) -> Pumped {
+        let mut pumped = Pumped::default();
+        self.pump_up(kit, world, &mut pumped);
+        for family in Family::ALL {
+            self.pump_down(family, kit, world, &mut pumped);
+        }
+        self.up.add(pumped.up);
+        self.down.add(pumped.down);
+        pumped
+    }
+
+    fn pump_down(&mut self, family: Family, kit: &mut DatagramKit, world: &World<'_>, pumped: &mut Pumped) {
+        let Some(bound) = &mut self.targets[family as usize] else { return };
+        let DatagramKit { inbox, sender, down, .. } = kit;
+        for _ in 0..limits::UDP_ROUNDS_MAX {
+            if !bound.readable {
+                return;
+            }
+            let count = match inbox.receive(&bound.socket) {
+                Received::Rooms(count) => count,
+                Received::Blocked => {
+                    bound.readable = false;
+                    return;
+                }
+                // Told once; what is queued comes next.
+                Received::Failed(_) => continue,
+            };
+            let mut head: Option<(SocketAddr, Head)> = None;
+            for filled in (0..count).map(|at| inbox.filled(at)) {
+                let Some(from) = filled.from else { continue };
+                if let Err(drop) = self.peers.may_answer(from.ip(), world.filtering, self.client) {
+                    pumped.drops.add(drop, filled.datagrams().count());
+                    continue;
+                }
+                let header = match head {
+                    Some((written_for, header)) if written_for == from => header,
+                    _ => down.head(from),
+                };
+                head = Some((from, header));
+                for payload in filled.datagrams() {
+                    down.push(None, header, payload, self.joining_down);
+                }
+            }
+            let mut sent = Sent { flow: &mut pumped.down, drops: &mut pumped.drops };
+            down.flush(&self.front.socket, inbox.memory(), sender, &mut self.joining_down, &mut sent);
+            bound.readable = count == inbox.rooms();
+        }
+        pumped.again |= bound.readable;
+    }
+}

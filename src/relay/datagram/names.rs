@@ -1,0 +1,152 @@
+//! Names in datagrams: which address each has, and the datagrams that wait for one.
+
+use crate::limits;
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+/// The names of one association. A name keeps its address for as long as it is remembered: what speaks to one host must
+/// not find itself speaking to another.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// The one used last stands last.
+    known: Vec<Known>,
+    asked: Vec<Asked>,
+    waiting_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Known {
+    typed: Box<[u8]>,
+    ip: IpAddr,
+}
+
+/// A name that is being resolved.
+#[derive(Debug)]
+struct Asked {
+    lookup: u8,
+    typed: Box<[u8]>,
+    waiting: VecDeque<Waiting>,
+}
+
+/// A datagram that waits for its target's address.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Waiting {
+    pub(super) port: u16,
+    pub(super) payload: Box<[u8]>,
+}
+
+/// What became of a datagram that had to wait.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Queued {
+    /// Its name is being asked for.
+    Behind,
+    /// Its name must be asked for, as this lookup.
+    Ask(u8),
+    /// No room.
+    Full,
+}
+
+impl Names {
+    /// The address of a name as it was typed.
+    pub(super) fn known(&mut self, typed: &[u8]) -> Option<IpAddr> {
+        let at = self.known.iter().rposition(|known| *known.typed == *typed)?;
+        if at + 1 < self.known.len() {
+            let known = self.known.remove(at);
+            self.known.push(known);
+        }
+        self.known.last().map(|known| known.ip)
+    }
+
+    /// Remembers an address; of too many names the one that was not used for the longest time is forgotten.
+    pub(super) fn learn(&mut self, typed: &[u8], ip: IpAddr) {
+        if self.known.len() >= limits::UDP_NAMES_MAX {
+            self.known.remove(0);
+        }
+        self.known.push(Known { typed: typed.into(), ip });
+    }
+
+    /// Keeps a datagram until its name has an address.
+    pub(super) fn queue(&mut self, typed: &[u8], port: u16, payload: &[u8]) -> Queued {
+        let datagrams: usize = self.asked.iter().map(|asked| asked.waiting.len()).sum();
+        let bytes = self.waiting_bytes + payload.len();
+        let full = datagrams >= limits::UDP_WAITING_MAX || bytes > limits::UDP_WAITING_BYTES_MAX;
+        let at = self.asked.iter().position(|asked| *asked.typed == *typed);
+        let (at, queued) = match at {
+            _ if full => return Queued::Full,
+            Some(at) => (at, Queued::Behind),
+            None => {
+                let free = (1..=limits::UDP_LOOKUPS_MAX)
+                    .find(|lookup| self.asked.iter().all(|asked| asked.lookup != *lookup));
+                let Some(lookup) = free else { return Queued::Full };
+                self.asked.push(Asked { lookup, typed: typed.into(), waiting: VecDeque::new() });
+                (self.asked.len() - 1, Queued::Ask(lookup))
+            }
+        };
+        self.waiting_bytes = bytes;
+        self.asked[at].waiting.push_back(Waiting { port, payload: payload.into() });
+        queued
+    }
+
+    /// Ends a lookup: the name as typed, and what waited for it, in order.
+    pub(super) fn answered(&mut self, lookup: u8) -> Option<(Box<[u8]>, VecDeque<Waiting>)> {
+        let at = self.asked.iter().position(|asked| asked.lookup == lookup)?;
+        let asked = self.asked.swap_remove(at);
+        self.waiting_bytes -= asked.waiting.iter().map(|waiting| waiting.payload.len()).sum::<usize>();
+        Some((asked.typed, asked.waiting))
+    }
+
+    /// Lookups that nobody has answered yet.
+    pub(super) fn lookups(&self) -> impl Iterator<Item = u8> + '_ {
+        self.asked.iter().map(|asked| asked.lookup)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn datagrams_wait_in_order_and_each_name_is_asked_for_once() {
+        let mut names = Names::default();
+        assert_eq!(names.queue(b"a", 1, b"one"), Queued::Ask(1));
+        assert_eq!(names.queue(b"b", 2, b"two"), Queued::Ask(2));
+        assert_eq!(names.queue(b"a", 3, b"three"), Queued::Behind);
+        let (typed, waiting) = names.answered(1).unwrap();
+        assert_eq!(*typed, *b"a");
+        let payloads: Vec<_> = waiting.iter().map(|waiting| (waiting.port, &*waiting.payload)).collect();
+        assert_eq!(payloads, [(1, &b"one"[..]), (3, b"three")]);
+        assert_eq!(names.answered(1), None);
+        assert_eq!(names.queue(b"c", 2, b""), Queued::Ask(1));
+        assert_eq!(names.lookups().collect::<Vec<_>>(), [2, 1]);
+    }
+
+    #[test]
+    fn what_waits_is_bounded_in_names_datagrams_and_bytes() {
+        let mut names = Names::default();
+        for number in 0..limits::UDP_LOOKUPS_MAX {
+            assert_eq!(names.queue(&[number], 1, b""), Queued::Ask(number + 1));
+        }
+        assert_eq!(names.queue(b"one more", 1, b""), Queued::Full);
+        let taken =
+            (0..limits::UDP_WAITING_MAX).filter(|_| names.queue(&[0], 1, b"") == Queued::Behind).count();
+        assert_eq!(taken, limits::UDP_WAITING_MAX - usize::from(limits::UDP_LOOKUPS_MAX));
+        let mut names = Names::default();
+        assert_eq!(names.queue(b"a", 1, &vec![0; limits::UDP_WAITING_BYTES_MAX]), Queued::Ask(1));
+        assert_eq!(names.queue(b"a", 1, b"x"), Queued::Full);
+        names.answered(1);
+        assert_eq!(names.queue(b"a", 1, b"x"), Queued::Ask(1));
+    }
+
+    #[test]
+    fn a_name_keeps_its_address_while_it_is_used() {
+        let ip = |last: usize| IpAddr::from([127, 0, 0, last as u8]);
+        let mut names = Names::default();
+        names.learn(b"used", ip(1));
+        for number in 0..2 * limits::UDP_NAMES_MAX {
+            assert_eq!(names.known(b"used"), Some(ip(1)));
+            names.learn(&[number as u8], ip(2));
+        }
+        assert_eq!(names.known(&[0]), None);
+        assert_eq!(names.known.len(), limits::UDP_NAMES_MAX);
+    }
+}

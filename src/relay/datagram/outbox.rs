@@ -1,0 +1,285 @@
+//! One batch of datagrams on its way out of one socket. Payloads stay where they were received; equal-sized neighbours
+//! for one address leave as a single send that the kernel cuts (UDP_SEGMENT).
+
+use super::drops::{Drop, Drops};
+use crate::limits;
+use crate::proto::udp;
+use crate::sys::Errno;
+use crate::sys::mmsg::{Composer, Sender};
+use std::net::SocketAddr;
+use std::ops::Range;
+
+/// Datagrams and their bytes (payload alone) that a sink took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// How many datagrams.
+    pub datagrams: u64,
+    /// How many bytes of payload.
+    pub bytes: u64,
+}
+
+impl Flow {
+    /// Adds another count.
+    pub fn add(&mut self, other: Flow) {
+        self.datagrams += other.datagrams;
+        self.bytes += other.bytes;
+    }
+}
+
+/// The batch of one socket.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    /// Headers of RFC 1928 section 7 for what goes to a client.
+    heads: Vec<u8>,
+    datagrams: Vec<Datagram>,
+    messages: Vec<Message>,
+}
+
+/// Where a header stands among `heads`; the default is none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Head {
+    start: u32,
+    end: u32,
+}
+
+/// One datagram: its header, and its payload in the arena.
+#[derive(Clone, Copy, Debug)]
+struct Datagram {
+    head: Head,
+    start: u32,
+    end: u32,
+}
+
+/// Neighbours that leave in one send.
+#[derive(Clone, Debug)]
+struct Message {
+    to: Option<SocketAddr>,
+    datagrams: Range<usize>,
+    /// Size of every datagram but the last, headers included.
+    segment: usize,
+    bytes: usize,
+    /// A shorter datagram was the last that may join.
+    closed: bool,
+}
+
+/// Where the kernel refused to cut: nothing of this size or more is offered joined again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Joining {
+    segment_max: usize,
+}
+
+impl Default for Joining {
+    fn default() -> Joining {
+        Joining { segment_max: limits::UDP_JOINED_BYTES_MAX }
+    }
+}
+
+/// What a flush did.
+#[derive(Debug)]
+pub(super) struct Sent<'a> {
+    pub(super) flow: &'a mut Flow,
+    pub(super) drops: &'a mut Drops,
+}
+
+impl Outbox {
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// Writes the header that datagrams from `peer` have in front.
+    pub(super) fn head(&mut self, peer: SocketAddr) -> Head {
+        let mut bytes = [0; limits::UDP_HEADER_MAX];
+        let len = udp::encode(peer, &mut bytes);
+        let start = self.heads.len();
+        self.heads.extend_from_slice(&bytes[..len]);
+        Head { start: start as u32, end: (start + len) as u32 }
+    }
+
+    /// Adds one datagram: a header or nothing, and bytes of the arena that [`Outbox::flush`] will be given.
+    pub(super) fn push(
+        &mut self,
+        to: Option<SocketAddr>,
+        head: Head,
+        payload: Range<usize>,
+        joining: Joining,
+    ) {
+        let size = (head.end - head.start) as usize + payload.len();
+        let at = self.datagrams.len();
+        self.datagrams.push(Datagram { head, start: payload.start as u32, end: payload.end as u32 });
+        if let Some(last) = self.messages.last_mut()
+            && last.takes(to, size, joining)
+        {
+            last.datagrams.end = at + 1;
+            last.bytes += size;
+            last.closed = size < last.segment;
+            return;
+        }
+        self.messages.push(Message { to, datagrams: at..at + 1, segment: size, bytes: size, closed: false });
+    }
+
+    /// Sends all that was pushed and begins anew. What the kernel refuses is dropped and counted, alone.
+    pub(super) fn flush(
+        &mut self,
+        socket: &crate::sys::udp::UdpSocket,
+        arena: &[u8],
+        sender: &mut Sender,
+        joining: &mut Joining,
+        sent: &mut Sent<'_>,
+    ) {
+        let mut next = 0;
+        let mut retried = false;
+        while next < self.messages.len() {
+            let mut composer = sender.compose();
+            for message in &self.messages[next..] {
+                self.compose(&mut composer, arena, message);
+            }
+            match composer.send(socket) {
+                Ok(count) => {
+                    self.messages[next..next + count].iter().for_each(|message| self.count(message, sent));
+                    next += count;
+                    retried = false;
+                }
+                Err(Errno::EINTR) => {}
+                // The error of an earlier datagram (ICMP) is told in place of this send, once.
+                Err(Errno::ECONNREFUSED | Errno::EHOSTUNREACH | Errno::ENETUNREACH) if !retried => {
+                    retried = true
+                }
+                Err(Errno::EAGAIN) => {
+                    let left: usize =
+                        self.messages[next..].iter().map(|message| message.datagrams.len()).sum();
+                    sent.drops.add(Drop::Blocked, left);
+                    break;
+                }
+                Err(errno) => {
+                    retried = false;
+                    let message = self.messages[next].clone();
+                    next += 1;
+                    if message.datagrams.len() == 1 {
+                        sent.drops.add(Drop::of_send(errno), 1);
+                    } else {
+                        joining.refused(message.segment, errno);
+                        self.send_each(socket, arena, sender, &message, sent);
+                    }
+                }
+            }
+        }
+        self.heads.clear();
+        self.datagrams.clear();
+        self.messages.clear();
+    }
+
+    /// Sends what the kernel would not cut, one datagram a call: this path is as good as never taken twice.
+    fn send_each(
+        &self,
+        socket: &crate::sys::udp::UdpSocket,
+        arena: &[u8],
+        sender: &mut Sender,
+        message: &Message,
+        sent: &mut Sent<'_>,
+    ) {
+        for at in message.datagrams.clone() {
+            let one = Message { datagrams: at..at + 1, ..message.clone() };
+            let mut composer = sender.compose();
+            self.compose(&mut composer, arena, &one);
+            match composer.send(socket) {
+                Ok(_) => self.count(&one, sent),
+                Err(errno) => sent.drops.add(Drop::of_send(errno), 1),
+            }
+        }
+    }
+
+    fn compose<'pieces>(
+        &'pieces self,
+        composer: &mut Composer<'_, 'pieces>,
+        arena: &'pieces [u8],
+        message: &Message,
+    ) {
+        let joined = message.datagrams.len() > 1;
+        composer.message(message.to, joined.then_some(message.segment as u16));
+        for datagram in &self.datagrams[message.datagrams.clone()] {
+            let Head { start, end } = datagram.head;
+            if start < end {
+                composer.piece(&self.heads[start as usize..end as usize]);
+            }
+            composer.piece(&arena[datagram.start as usize..datagram.end as usize]);
+        }
+    }
+
+    fn count(&self, message: &Message, sent: &mut Sent<'_>) {
+        let datagrams = &self.datagrams[message.datagrams.clone()];
+        sent.flow.datagrams += datagrams.len() as u64;
+        sent.flow.bytes +=
+            datagrams.iter().map(|datagram| u64::from(datagram.end - datagram.start)).sum::<u64>();
+    }
+}
+
+impl Message {
+    fn takes(&self, to: Option<SocketAddr>, size: usize, joining: Joining) -> bool {
+        !self.closed
+            && self.to == to
+            && (1..=self.segment).contains(&size)
+            && self.segment <= joining.segment_max
+            && self.datagrams.len() < limits::UDP_JOINED_MAX
+            && self.bytes + size <= limits::UDP_JOINED_BYTES_MAX
+    }
+}
+
+impl Joining {
+    /// EIO and the like: this way out cannot cut at all. EINVAL, EMSGSIZE: a datagram of this size must be cut into
+    /// IP fragments, which a joined send is not.
+    fn refused(&mut self, segment: usize, errno: Errno) {
+        self.segment_max = match errno {
+            Errno::EINVAL | Errno::EMSGSIZE => segment.saturating_sub(1),
+            Errno::EIO | Errno::EOPNOTSUPP | Errno::ENOPROTOOPT => 0,
+            // Nothing that says a word about joining.
+            _ => self.segment_max,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn to(port: u16) -> Option<SocketAddr> {
+        Some(([127, 0, 0, 1], port).into())
+    }
+
+    /// The messages that datagrams of these addresses and sizes are joined to, as counts.
+    fn joined(datagrams: &[(u16, usize)]) -> Vec<usize> {
+        let mut outbox = Outbox::default();
+        for (port, size) in datagrams {
+            outbox.push(to(*port), Head::default(), 0..*size, Joining::default());
+        }
+        outbox.messages.iter().map(|message| message.datagrams.len()).collect()
+    }
+
+    #[test]
+    fn equal_neighbours_of_one_address_join_and_one_shorter_ends_them() {
+        assert_eq!(joined(&[(1, 200), (1, 200), (1, 200)]), [3]);
+        assert_eq!(joined(&[(1, 200), (2, 200), (1, 200)]), [1, 1, 1]);
+        assert_eq!(joined(&[(1, 200), (1, 200), (1, 50), (1, 50), (1, 200)]), [3, 1, 1]);
+        assert_eq!(joined(&[(1, 50), (1, 200)]), [1, 1]);
+        assert_eq!(joined(&[(1, 0), (1, 0), (1, 10), (1, 0)]), [1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn a_send_has_so_many_segments_and_bytes_at_most() {
+        assert_eq!(joined(&[(1, 1); limits::UDP_JOINED_MAX + 1]), [limits::UDP_JOINED_MAX, 1]);
+        assert_eq!(joined(&[(1, 30_000), (1, 30_000), (1, 30_000)]), [2, 1]);
+    }
+
+    #[test]
+    fn what_the_kernel_would_not_cut_is_not_offered_again() {
+        let mut joining = Joining::default();
+        joining.refused(1473, Errno::EMSGSIZE);
+        let mut outbox = Outbox::default();
+        for size in [1473, 1473, 1472, 1472] {
+            outbox.push(to(1), Head::default(), 0..size, joining);
+        }
+        let counts: Vec<usize> = outbox.messages.iter().map(|message| message.datagrams.len()).collect();
+        assert_eq!(counts, [1, 1, 2]);
+        joining.refused(100, Errno::EIO);
+        assert_eq!(joining.segment_max, 0);
+    }
+}

@@ -1,0 +1,291 @@
+//! The way from the client to its targets.
+
+use super::DatagramKit;
+use super::association::{Association, Bound, Family, Pumped, World};
+use super::drops::Drop;
+use super::fragments::Taken;
+use super::names::Queued;
+use super::outbox::{Head, Outbox, Sent};
+use crate::config::Prefer;
+use crate::dns::Answer;
+use crate::limits;
+use crate::policy::Refusal;
+use crate::proto::address::{Host, Name};
+use crate::proto::udp::{self, Destination, Header};
+use crate::sys::Write;
+use crate::sys::machine::source_towards;
+use crate::sys::mmsg::{Filled, Received, Sender};
+use crate::sys::udp::{UdpSocket, wildcard};
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+
+/// What the datagrams of one batch are handled with.
+struct Way<'a> {
+    world: &'a World<'a>,
+    /// Where the datagrams lie.
+    arena: &'a [u8],
+    up: &'a mut [Outbox; 2],
+    sender: &'a mut Sender,
+    asks: &'a mut Vec<(u8, Name)>,
+    pumped: &'a mut Pumped,
+}
+
+impl Way<'_> {
+    fn drop(&mut self, drop: Drop, count: usize) {
+        self.pumped.drops.add(drop, count);
+    }
+}
+
+impl World<'_> {
+    /// Whether a datagram may go to this address.
+    fn judge(&self, to: SocketAddr) -> Result<(), Drop> {
+        if self.own_ports.has(to.port()) && self.guard.is_local(to.ip()) {
+            return Err(Drop::Loop);
+        }
+        self.guard.check(to).map_err(|refusal| match refusal {
+            Refusal::OwnListener | Refusal::SpecialPurpose(_) | Refusal::SelfConnect => Drop::Denied,
+        })
+    }
+}
+
+impl Association {
+    pub(super) fn pump_up(&mut self, kit: &mut DatagramKit, world: &World<'_>, pumped: &mut Pumped) {
+        for _ in 0..limits::UDP_ROUNDS_MAX {
+            if !self.front.readable {
+                return;
+            }
+            let count = match kit.inbox.receive(&self.front.socket) {
+                Received::Rooms(count) => count,
+                Received::Blocked => {
+                    self.front.readable = false;
+                    return;
+                }
+                // The error of an earlier send (ICMP). It is told once; what is queued comes next.
+                Received::Failed(_) => continue,
+            };
+            let DatagramKit { inbox, sender, up, asks, .. } = kit;
+            let mut way = Way { world, arena: inbox.memory(), up, sender, asks, pumped };
+            for filled in (0..count).map(|at| inbox.filled(at)) {
+                for datagram in filled.datagrams() {
+                    self.take(&filled, datagram, &mut way);
+                }
+            }
+            Family::ALL.into_iter().for_each(|family| self.flush_up(family, &mut way));
+            self.front.readable = count == inbox.rooms();
+        }
+        pumped.again |= self.front.readable;
+    }
+
+    /// The answer to a lookup: what waited for it goes on its way.
+    pub fn resolved(
+        &mut self,
+        lookup: u8,
+        answer: Answer,
+        kit: &mut DatagramKit,
+        world: &World<'_>,
+    ) -> Pumped {
+        let mut pumped = Pumped::default();
+        let Some((typed, waiting)) = self.names.as_mut().and_then(|names| names.answered(lookup)) else {
+            return pumped;
+        };
+        let port = waiting.front().map_or(0, |waiting| waiting.port);
+        let ip = match answer {
+            Ok(addresses) => usable(&addresses, port, Family::of(self.expected.ip), world),
+            Err(_) => Err(Drop::Name),
+        };
+        match ip {
+            Err(drop) => pumped.drops.add(drop, waiting.len()),
+            Ok(ip) => {
+                self.names.get_or_insert_default().learn(&typed, ip);
+                let DatagramKit { inbox, sender, up, asks, .. } = kit;
+                let mut way = Way { world, arena: inbox.memory(), up, sender, asks, pumped: &mut pumped };
+                for datagram in waiting {
+                    self.send_owned(SocketAddr::new(ip, datagram.port), &datagram.payload, &mut way);
+                }
+            }
+        }
+        self.up.add(pumped.up);
+        pumped
+    }
+
+    /// Judges one datagram of the client-facing socket and puts it among those that leave.
+    fn take(&mut self, filled: &Filled, at: Range<usize>, way: &mut Way<'_>) {
+        let Some(from) = filled.from.filter(|from| self.may_send(*from, way.world)) else {
+            return way.drop(Drop::Stranger, 1);
+        };
+        let datagram = &way.arena[at.clone()];
+        let header = match udp::decode(datagram) {
+            Ok(header) if !filled.truncated => header,
+            _ => return way.drop(Drop::Header, 1),
+        };
+        if self.client.is_none() && !self.pin(from) {
+            return way.drop(Drop::Unreachable, 1);
+        }
+        if header.frag != 0 {
+            return self.fragment(&header, datagram, way);
+        }
+        way.drop(Drop::Fragment, self.fragments.abandon());
+        if let Some(ip) = self.address(&header, &datagram[header.len..], way) {
+            let to = SocketAddr::new(ip, header.port);
+            if self.admit(to, way) {
+                let payload = at.start + header.len..at.end;
+                way.up[Family::of(ip) as usize].push(Some(to), Head::default(), payload, self.joining_up);
+            }
+        }
+    }
+
+    /// Whether a datagram from this address is of the client. What strangers sent before the socket was connected is
+    /// still in its queue, so this is asked for each.
+    fn may_send(&self, from: SocketAddr, world: &World<'_>) -> bool {
+        match self.client {
+            Some(client) => client == from,
+            None => {
+                let expected = &self.expected;
+                let ours = world.own_ports.has(from.port()) && world.guard.is_local(from.ip());
+                from.ip() == expected.ip && expected.port.is_none_or(|port| port == from.port()) && !ours
+            }
+        }
+    }
+
+    /// The first valid datagram: from now on the kernel drops what others send.
+    fn pin(&mut self, client: SocketAddr) -> bool {
+        let pinned = self.front.socket.connect(client).is_ok();
+        if pinned {
+            self.client = Some(client);
+        }
+        pinned
+    }
+
+    fn fragment(&mut self, header: &Header<'_>, datagram: &[u8], way: &mut Way<'_>) {
+        if !way.world.fragments {
+            return way.drop(Drop::Fragment, 1);
+        }
+        // ATYP, DST.ADDR and DST.PORT stand behind RSV and FRAG.
+        let (target, data) = (&datagram[3..header.len], &datagram[header.len..]);
+        let (taken, abandoned) = self.fragments.take(header.frag, target, data, way.world.now_ms);
+        way.drop(Drop::Fragment, abandoned);
+        match taken {
+            Taken::Kept => {}
+            Taken::Dropped => way.drop(Drop::Fragment, 1),
+            Taken::Whole(payload) => {
+                if let Some(ip) = self.address(header, &payload, way) {
+                    self.send_owned(SocketAddr::new(ip, header.port), &payload, way);
+                }
+            }
+        }
+    }
+
+    /// The address of a datagram's target. Where there is none yet the payload is queued, or dropped and counted.
+    fn address(&mut self, header: &Header<'_>, payload: &[u8], way: &mut Way<'_>) -> Option<IpAddr> {
+        let typed = match header.destination {
+            Destination::Ip(ip) => return Some(ip.to_canonical()),
+            Destination::Name(typed) => typed,
+        };
+        let names = self.names.get_or_insert_default();
+        if let Some(ip) = names.known(typed) {
+            return Some(ip);
+        }
+        let name = match Host::parse(typed) {
+            Ok(Host::Ip(ip)) => {
+                let ip = ip.to_canonical();
+                names.learn(typed, ip);
+                return Some(ip);
+            }
+            Ok(Host::Name(name)) => name,
+            Err(_) => {
+                way.drop(Drop::Header, 1);
+                return None;
+            }
+        };
+        match names.queue(typed, header.port, payload) {
+            Queued::Behind => {}
+            Queued::Ask(lookup) => way.asks.push((lookup, name)),
+            Queued::Full => way.drop(Drop::Queue, 1),
+        }
+        None
+    }
+
+    /// Whether a datagram may go to this address; if so it may answer, and there is a socket.
+    fn admit(&mut self, to: SocketAddr, way: &mut Way<'_>) -> bool {
+        let world = way.world;
+        let verdict = if self.allowed == Some((to, world.guard_version)) && !world.own_ports.has(to.port()) {
+            Ok(())
+        } else {
+            world.judge(to)
+        };
+        if let Err(drop) = verdict {
+            way.drop(drop, 1);
+            return false;
+        }
+        if self.allowed.is_none_or(|(allowed, _)| allowed.ip() != to.ip()) {
+            self.peers.insert(to.ip());
+        }
+        self.allowed = Some((to, world.guard_version));
+        let family = Family::of(to.ip());
+        if self.targets[family as usize].is_none() {
+            let Some(bound) = open(to.ip(), world) else {
+                way.drop(Drop::Unreachable, 1);
+                return false;
+            };
+            self.targets[family as usize] = Some(bound);
+            self.opened.push(family);
+        }
+        true
+    }
+
+    /// Sends a datagram that does not lie in the arena, behind those that were judged before it.
+    fn send_owned(&mut self, to: SocketAddr, payload: &[u8], way: &mut Way<'_>) {
+        if !self.admit(to, way) {
+            return;
+        }
+        let family = Family::of(to.ip());
+        self.flush_up(family, way);
+        let Some(bound) = &self.targets[family as usize] else { return };
+        match bound.socket.send_to(payload, to) {
+            Write::Bytes(bytes) => {
+                way.pumped.up.datagrams += 1;
+                way.pumped.up.bytes += bytes as u64;
+            }
+            Write::Blocked => way.drop(Drop::Blocked, 1),
+            Write::Failed(errno) => way.drop(Drop::of_send(errno), 1),
+        }
+    }
+
+    fn flush_up(&mut self, family: Family, way: &mut Way<'_>) {
+        let outbox = &mut way.up[family as usize];
+        if outbox.is_empty() {
+            return;
+        }
+        let Some(bound) = &self.targets[family as usize] else { return };
+        let mut sent = Sent { flow: &mut way.pumped.up, drops: &mut way.pumped.drops };
+        outbox.flush(&bound.socket, way.arena, way.sender, &mut self.joining_up, &mut sent);
+    }
+}
+
+/// The first of these addresses that may be reached and to which there is a way. A datagram cannot try them in turn as
+/// a connection does; where nothing else is configured the client's own family comes first, for the answers' ATYP then
+/// is one that it knows.
+fn usable(addresses: &[IpAddr], port: u16, own: Family, world: &World<'_>) -> Result<IpAddr, Drop> {
+    let mut refused = Drop::Unreachable;
+    let own_first = world.prefer == Prefer::HappyEyeballs;
+    let (first, second): (Vec<IpAddr>, Vec<IpAddr>) =
+        addresses.iter().map(IpAddr::to_canonical).partition(|ip| !own_first || Family::of(*ip) == own);
+    for ip in first.into_iter().chain(second) {
+        let to = SocketAddr::new(ip, port);
+        match world.judge(to) {
+            Ok(()) if source_towards(to).is_ok() => return Ok(ip),
+            Ok(()) => {}
+            Err(drop) => refused = drop,
+        }
+    }
+    Err(refused)
+}
+
+/// A target-facing socket: one for all targets of a family, so that they all see one address and port (RFC 4787
+/// REQ-1).
+fn open(target: IpAddr, world: &World<'_>) -> Option<Bound> {
+    let any = SocketAddr::new(wildcard(target), 0);
+    let socket = UdpSocket::bind(any, limits::UDP_RECEIVE_BUFFER_BYTES).ok()?;
+    let port = socket.local_address().ok()?.port();
+    Some(Bound::new(socket, world.own_ports.hold(port)))
+}

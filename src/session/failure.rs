@@ -1,9 +1,9 @@
 //! Why a session ended: who was at fault, and the cause.
 
+use super::AssociateError;
 use crate::dns::DnsError;
 use crate::policy::guard::Refusal;
 use crate::proto::ProtoError;
-use crate::proto::request::RequestCommand;
 use std::fmt;
 
 /// Why no relay came of a session, with its cause.
@@ -21,14 +21,14 @@ pub enum Failure {
     ClientLeft,
     /// The client's connection was reset before there was a relay.
     ClientReset,
-    /// A command that this server does not offer.
-    Unsupported(RequestCommand),
     /// Policy: the guard refused every address.
     Denied(Refusal),
     /// The target's name has no usable address.
     Dns(DnsError),
     /// The target could not be reached.
     Dial(DialError),
+    /// No association came about.
+    Associate(AssociateError),
     /// Our own fault.
     Internal(&'static str),
 }
@@ -92,8 +92,8 @@ pub enum Reason {
     ConnectFailed,
     /// The target did not answer in time.
     ConnectTimeout,
-    /// A command that is not offered.
-    Unsupported,
+    /// No association came about.
+    AssociateFailed,
     /// Cut off at the end of the drain.
     Drained,
     /// Our own fault.
@@ -118,7 +118,7 @@ impl Reason {
         Reason::DnsFailed,
         Reason::ConnectFailed,
         Reason::ConnectTimeout,
-        Reason::Unsupported,
+        Reason::AssociateFailed,
         Reason::Drained,
         Reason::Internal,
     ];
@@ -141,7 +141,7 @@ impl Reason {
             Reason::DnsFailed => "dns_failed",
             Reason::ConnectFailed => "connect_failed",
             Reason::ConnectTimeout => "connect_timeout",
-            Reason::Unsupported => "unsupported",
+            Reason::AssociateFailed => "associate_failed",
             Reason::Drained => "drained",
             Reason::Internal => "internal",
         }
@@ -159,11 +159,11 @@ impl Failure {
             Failure::HandshakeTimeout => Reason::HandshakeTimeout,
             Failure::ClientLeft => Reason::ClientLeft,
             Failure::ClientReset => Reason::ClientReset,
-            Failure::Unsupported(_) => Reason::Unsupported,
             Failure::Denied(_) | Failure::Dial(DialError::Ourselves) => Reason::Denied,
             Failure::Dns(_) => Reason::DnsFailed,
             Failure::Dial(DialError::TimedOut | DialError::NobodyCame) => Reason::ConnectTimeout,
             Failure::Dial(_) => Reason::ConnectFailed,
+            Failure::Associate(_) => Reason::AssociateFailed,
             Failure::Internal(_) => Reason::Internal,
         }
     }
@@ -178,7 +178,7 @@ impl fmt::Display for Failure {
             Failure::HandshakeTimeout => f.write_str("client: the handshake took too long"),
             Failure::ClientLeft => f.write_str("client: left before the relay"),
             Failure::ClientReset => f.write_str("client: reset before the relay"),
-            Failure::Unsupported(command) => write!(f, "client: {command:?} is not offered"),
+            Failure::Associate(error) => write!(f, "association: {error}"),
             Failure::Denied(refusal) => write!(f, "policy: {refusal}"),
             Failure::Dns(error) => write!(f, "target: {error}"),
             Failure::Dial(error) => write!(f, "{error}"),

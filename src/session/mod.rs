@@ -4,6 +4,7 @@
 //! reached again. No socket, no clock, no log: the worker performs what a [`Command`] asks for and feeds the
 //! answer back as the next [`Input`].
 
+mod associate;
 mod bind;
 mod failure;
 mod greeting;
@@ -15,6 +16,7 @@ mod userpass;
 #[cfg(test)]
 mod tests;
 
+pub use associate::{Announced, AssociateError};
 pub use bind::Peers;
 pub use failure::{DialError, Failure, Reason};
 pub use upstream::Dialed;
@@ -54,6 +56,8 @@ pub enum Input<'a> {
     Bound(Result<SocketAddr, DialError>),
     /// The answer to [`Command::Accept`]: the peer's address and port.
     Accepted(Result<SocketAddr, DialError>),
+    /// The answer to [`Command::Associate`]: where the client is to send its datagrams.
+    Associated(Result<SocketAddr, AssociateError>),
 }
 
 /// What a session asks its worker for.
@@ -73,6 +77,10 @@ pub enum Command {
     Accept,
     /// The handshake is over: relay.
     Relay,
+    /// A socket for the datagrams of this client.
+    Associate(Announced),
+    /// The handshake is over: relay datagrams.
+    Datagrams,
     /// The end, after the bytes to send.
     Close(Failure),
 }
@@ -125,6 +133,7 @@ enum Phase {
     Dialing(upstream::Dialing),
     Binding(bind::Binding),
     Accepting(bind::Accepting),
+    Associating(associate::Associating),
     Over,
 }
 
@@ -183,6 +192,12 @@ impl Session {
                 Phase::Accepting(phase) => phase.accepted(result, facts, output),
                 phase => Turn::End(phase, Failure::Internal("a peer that nobody asked for")),
             }),
+            Input::Associated(result) => {
+                self.advance(rules, &mut output, |phase, facts, output| match phase {
+                    Phase::Associating(phase) => phase.associated(result, facts, output),
+                    phase => Turn::End(phase, Failure::Internal("an association that nobody asked for")),
+                })
+            }
         };
         Step { output, command }
     }

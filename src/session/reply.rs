@@ -1,6 +1,6 @@
 //! What a failed session still says: the only place that maps an error to a REP (RFC 1928 section 6).
 
-use super::{DialError, Facts, Failure, Output, Phase};
+use super::{AssociateError, DialError, Facts, Failure, Output, Phase};
 use crate::dns::DnsError;
 use crate::proto::reply::{Rep, failure};
 use crate::proto::{ProtoError, greeting, userpass};
@@ -18,8 +18,10 @@ pub(super) fn rep_of(failure: &Failure) -> Rep {
             Rep::HostUnreachable
         }
         Failure::Dns(DnsError::Timeout) | Failure::HandshakeTimeout => Rep::TtlExpired,
-        Failure::Unsupported(_) | Failure::Protocol(ProtoError::Command(_)) => Rep::CommandNotSupported,
-        Failure::Protocol(ProtoError::AddressType(_)) => Rep::AddressTypeNotSupported,
+        Failure::Protocol(ProtoError::Command(_)) => Rep::CommandNotSupported,
+        Failure::Protocol(ProtoError::AddressType(_)) | Failure::Associate(AssociateError::Family) => {
+            Rep::AddressTypeNotSupported
+        }
         _ => Rep::GeneralFailure,
     }
 }
@@ -49,7 +51,8 @@ pub(super) fn farewell(phase: &Phase, cause: &Failure, facts: &mut Facts, output
         | Phase::Resolving(_)
         | Phase::Dialing(_)
         | Phase::Binding(_)
-        | Phase::Accepting(_) => {
+        | Phase::Accepting(_)
+        | Phase::Associating(_) => {
             // A request that never came has no reply, nor has a client that is gone.
             let answerable = facts.command.is_some() || matches!(cause, Failure::Protocol(_));
             if answerable && !matches!(cause, Failure::ClientLeft | Failure::ClientReset) {

@@ -1,7 +1,7 @@
 //! The request (RFC 1928 section 4).
 
 use super::upstream::{Resolving, ask_for};
-use super::{Command, Facts, Failure, Phase, Rules, Turn, bind};
+use super::{Command, Facts, Failure, Phase, Rules, Turn, associate, bind};
 use crate::proto::address::Host;
 use crate::proto::request::{RequestCommand, decode};
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ impl AwaitRequest {
         facts.target = Some(request.target.clone());
         let command = request.command;
         if command == RequestCommand::UdpAssociate {
-            return Turn::End(Phase::Request(self), Failure::Unsupported(command));
+            return associate::begin(&request.target, used);
         }
         match request.target.host {
             Host::Name(name) => {

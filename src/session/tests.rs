@@ -1,5 +1,6 @@
 //! Sessions without a socket: commands and bytes out of inputs, every message written by hand.
 
+mod associate;
 mod bind;
 mod egress;
 mod random;
@@ -25,6 +26,8 @@ enum Event {
     Bind(Peers),
     Accept,
     Relay,
+    Associate(Announced),
+    Datagrams,
     Close(Failure),
 }
 
@@ -55,6 +58,7 @@ struct World {
     dialed: Result<Dialed, DialError>,
     bound: Result<SocketAddr, DialError>,
     accepted: Result<SocketAddr, DialError>,
+    associated: Result<SocketAddr, AssociateError>,
 }
 
 impl World {
@@ -66,6 +70,7 @@ impl World {
             dialed: Ok(Dialed { address: socket("203.0.113.7:443"), local: socket("198.51.100.9:4660") }),
             bound: Ok(socket("198.51.100.9:4660")),
             accepted: Ok(socket("203.0.113.7:20")),
+            associated: Ok(socket("198.51.100.9:4660")),
         }
     }
 
@@ -92,6 +97,7 @@ impl World {
             Command::Dial(_) => Input::Dialed(self.dialed),
             Command::Bind(_) => Input::Bound(self.bound),
             Command::Accept => Input::Accepted(self.accepted),
+            Command::Associate(_) => Input::Associated(self.associated),
             other => panic!("{other:?} has no answer"),
         }
     }
@@ -102,7 +108,7 @@ impl World {
         for chunk in chunks {
             match player.events.last() {
                 Some(Close(_)) => break,
-                Some(Relay) => player.session.unparsed.extend_from_slice(chunk),
+                Some(Relay | Event::Datagrams) => player.session.unparsed.extend_from_slice(chunk),
                 _ => player.give(Input::Bytes(chunk), self),
             }
             if answers == Answers::AtOnce {
@@ -152,10 +158,12 @@ impl Player {
             Command::Dial(addresses) => Dial(addresses.clone()),
             Command::Bind(peers) => Event::Bind(peers.clone()),
             Command::Accept => Event::Accept,
+            Command::Associate(announced) => Event::Associate(*announced),
+            Command::Datagrams => Event::Datagrams,
             Command::Relay => Relay,
             Command::Close(failure) => Close(failure.clone()),
         };
-        if !matches!(event, Relay | Close(_)) {
+        if !matches!(event, Relay | Event::Datagrams | Close(_)) {
             assert!(self.asked.is_none(), "{event:?} before the answer to {:?}", self.asked);
             assert!(!self.session.wants_bytes(), "{event:?} and bytes are wanted at once");
             self.asked = Some(command);

@@ -38,7 +38,7 @@ pub(super) fn ask_for(
     match command {
         RequestCommand::Connect => Turn::Ask(Phase::Dialing(Dialing), used, Command::Dial(addresses)),
         RequestCommand::Bind => bind::ask(asker, addresses, used),
-        RequestCommand::UdpAssociate => Turn::End(asker, Failure::Unsupported(command)),
+        RequestCommand::UdpAssociate => Turn::End(asker, Failure::Internal("an association needs no target")),
     }
 }
 

@@ -63,7 +63,6 @@ fn every_other_failure_has_its_code_and_its_word() {
     let cases = [
         (Failure::Denied(Refusal::OwnListener), 0x02, "denied"),
         (Failure::Denied(Refusal::SpecialPurpose("private")), 0x02, "denied"),
-        (Failure::Unsupported(RequestCommand::Bind), 0x07, "unsupported"),
         (Failure::Protocol(ProtoError::Command(9)), 0x07, "protocol"),
         (Failure::Protocol(ProtoError::AddressType(9)), 0x08, "protocol"),
         (Failure::Protocol(ProtoError::Version(4)), 0x01, "protocol"),

@@ -49,14 +49,6 @@ fn every_bad_field_has_its_own_reply() {
     }
 }
 
-// HAZARD 11.
-#[test]
-fn commands_that_are_not_offered_have_reply_07() {
-    let request = [0x05, 0x03, 0x00, 0x01, 0, 0, 0, 0, 0, 0];
-    let unsupported = Failure::Unsupported(RequestCommand::UdpAssociate);
-    assert_eq!(asked(&World::open(), &request), [failed(0x07), Close(unsupported)]);
-}
-
 // HAZARD 12.
 #[test]
 fn an_address_in_any_spelling_is_judged_as_the_address_and_never_resolved() {

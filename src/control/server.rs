@@ -111,6 +111,7 @@ impl Server {
             );
         }
         let boot = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
+        let own_ports = Arc::default();
         let (sender, ended) = bounded(config.server.workers);
         let (starting, started) = bounded(config.server.workers);
         let mut workers = Vec::with_capacity(config.server.workers);
@@ -130,6 +131,7 @@ impl Server {
                 pipes_max: budget.pipes,
                 records: writer.sender.clone(),
                 congestion,
+                own_ports: Arc::clone(&own_ports),
                 boot,
                 starting: Some(starting.clone()),
             };

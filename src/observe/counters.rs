@@ -1,6 +1,7 @@
 //! Counters of one worker: one writer, any number of readers, no lock and no read-modify-write.
 
 use crate::relay::Engine;
+use crate::relay::datagram::{Drop, Drops, Pumped};
 use crate::session::Reason;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -27,6 +28,10 @@ pub struct Counters {
     no_local_port: Counter,
     foreign_peers: Counter,
     accept_paused: Counter,
+    associations: Counter,
+    datagrams: [Counter; 2],
+    datagram_bytes: [Counter; 2],
+    datagrams_dropped: [Counter; Drop::ALL.len()],
     pipe_fallbacks: Counter,
     pipes_lent: Counter,
     pipes_pooled: Counter,
@@ -71,6 +76,14 @@ pub struct Totals {
     pub foreign_peers: u64,
     /// Times that accepting paused for want of descriptors or memory.
     pub accept_paused: u64,
+    /// Associations that are there now.
+    pub associations: u64,
+    /// Datagrams relayed, `[up, down]`.
+    pub datagrams: [u64; 2],
+    /// Bytes of their payload, `[up, down]`.
+    pub datagram_bytes: [u64; 2],
+    /// Datagrams dropped, by [`Drop`].
+    pub datagrams_dropped: Drops,
     /// Times that no pipe could be had and bytes were copied instead.
     pub pipe_fallbacks: u64,
     /// Pipes with bytes in them now.
@@ -119,6 +132,24 @@ impl Counters {
         self.accept_paused.add(1);
     }
 
+    /// So many associations are there now.
+    pub fn associations(&self, count: usize) {
+        self.associations.set(count as u64);
+    }
+
+    /// Datagrams that went on, and those that did not.
+    pub fn datagrams(&self, pumped: &Pumped) {
+        for (at, flow) in [pumped.up, pumped.down].iter().enumerate() {
+            self.datagrams[at].add(flow.datagrams);
+            self.datagram_bytes[at].add(flow.bytes);
+        }
+        for (counter, count) in self.datagrams_dropped.iter().zip(pumped.drops.0) {
+            if count > 0 {
+                counter.add(count);
+            }
+        }
+    }
+
     /// The pipes of the worker's kit as they are now.
     pub fn pipes(&self, lent: usize, pooled: usize, fallbacks: u64) {
         self.pipes_lent.set(lent as u64);
@@ -143,6 +174,14 @@ impl Counters {
         totals.no_local_port += self.no_local_port.get();
         totals.foreign_peers += self.foreign_peers.get();
         totals.accept_paused += self.accept_paused.get();
+        totals.associations += self.associations.get();
+        for at in [Direction::Up as usize, Direction::Down as usize] {
+            totals.datagrams[at] += self.datagrams[at].get();
+            totals.datagram_bytes[at] += self.datagram_bytes[at].get();
+        }
+        for (sum, counter) in totals.datagrams_dropped.0.iter_mut().zip(&self.datagrams_dropped) {
+            *sum += counter.get();
+        }
         totals.pipe_fallbacks += self.pipe_fallbacks.get();
         totals.pipes_lent += self.pipes_lent.get();
         totals.pipes_pooled += self.pipes_pooled.get();
@@ -186,6 +225,11 @@ impl Totals {
             ("no_local_port", self.no_local_port),
             ("foreign_peers", self.foreign_peers),
             ("accept_paused", self.accept_paused),
+            ("udp_associations", self.associations),
+            ("udp_datagrams_up", self.datagrams[Direction::Up as usize]),
+            ("udp_datagrams_down", self.datagrams[Direction::Down as usize]),
+            ("udp_bytes_up", self.datagram_bytes[Direction::Up as usize]),
+            ("udp_bytes_down", self.datagram_bytes[Direction::Down as usize]),
             ("pipe_fallbacks", self.pipe_fallbacks),
             ("pipes_lent", self.pipes_lent),
             ("pipes_pooled", self.pipes_pooled),
@@ -193,6 +237,9 @@ impl Totals {
             if value > 0 {
                 parts.push(format!("{name}={value}"));
             }
+        }
+        for (drop, count) in Drop::ALL.iter().zip(self.datagrams_dropped.0).filter(|(_, count)| *count > 0) {
+            parts.push(format!("udp_dropped_{}={count}", drop.name()));
         }
         parts.join(" ")
     }

@@ -92,7 +92,7 @@ impl Worker {
         }
         self.acceptance.paused_until = None;
         for _ in 0..limits::ACCEPTS_PER_TURN {
-            if self.slots.len() >= self.core.ceiling || !self.accept_one() {
+            if self.core.full() || !self.accept_one() {
                 return;
             }
         }
@@ -104,7 +104,7 @@ impl Worker {
         for (_, ready) in &mut self.acceptance.listeners {
             *ready = true;
         }
-        while self.slots.len() < self.core.ceiling && self.accept_one() {}
+        while !self.core.full() && self.accept_one() {}
     }
 
     /// Takes one connection from the next listener that has one. False when none has.
@@ -145,6 +145,7 @@ impl Worker {
         }
         entry.insert(Slot::new(key.serial, client, peer, handshake, self.core.ms(now)));
         self.core.counters.accept();
+        self.core.sessions += 1;
         self.core.arm(key, wake_at);
     }
 }

@@ -179,7 +179,7 @@ impl Core {
             Listener::open_alone(at, limits::BIND_BACKLOG, congestion)
         };
         let listener = match self.config.bind.ports {
-            Some(range) => first_free(range.from(rand::random()).take(limits::BIND_PORT_TRIES), open),
+            Some(range) => first_free(range.from(rand::random()).take(limits::PORT_TRIES_MAX), open),
             None => first_free(std::iter::repeat_n(0, limits::BIND_KERNEL_TRIES), open),
         }?;
         let local = listener.address().map_err(|error| local_error(&error))?;
@@ -188,13 +188,13 @@ impl Core {
 }
 
 /// The first of these ports that nobody has.
-fn first_free(
+pub(super) fn first_free<T>(
     ports: impl Iterator<Item = u16>,
-    open: impl Fn(u16) -> Result<Listener, Errno>,
-) -> Result<Listener, DialError> {
+    open: impl Fn(u16) -> Result<T, Errno>,
+) -> Result<T, DialError> {
     for port in ports {
         match open(port) {
-            Ok(listener) => return Ok(listener),
+            Ok(opened) => return Ok(opened),
             Err(Errno::EADDRINUSE) => {}
             Err(errno) => return Err(DialError::Local(errno as i32)),
         }
@@ -203,7 +203,7 @@ fn first_free(
 }
 
 /// An IPv4-mapped address as the IPv4 address that it is; another keeps its scope.
-fn canonical(address: SocketAddr) -> SocketAddr {
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         IpAddr::V4(v4) => SocketAddr::new(v4.into(), address.port()),
         IpAddr::V6(_) => address,

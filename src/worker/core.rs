@@ -11,7 +11,9 @@ use crate::auth::{Identity, Throttle, Verified, VerifiedCache, Verifier};
 use crate::config::{AuthMethod, Config, RelayMode};
 use crate::limits;
 use crate::observe::{AccessRecord, Counters, Latencies};
+use crate::policy::own_ports::OwnPorts;
 use crate::proto::request::RequestCommand;
+use crate::relay::datagram::DatagramKit;
 use crate::relay::{Engine, Kit, Mode, Side};
 use crate::session::{Reason, Rules};
 use crate::sys::congestion::Congestion;
@@ -44,7 +46,16 @@ pub(super) struct Core {
     pub(super) records: Records,
     /// Sessions with more to do than one turn gives them.
     pub(super) queue: Vec<Key>,
+    /// Sessions that are there, as many descriptors as two each.
+    pub(super) sessions: usize,
+    /// Those of them that are associations: they count twice, for their target-facing sockets.
+    pub(super) associations: usize,
     pub(super) ceiling: usize,
+    /// Changes with `rules`.
+    pub(super) rules_version: u64,
+    pub(super) own_ports: Arc<OwnPorts>,
+    /// Made for the first association.
+    pub(super) datagrams: Option<Box<DatagramKit>>,
 }
 
 impl Core {
@@ -75,8 +86,18 @@ impl Core {
             latencies: Latencies::default(),
             records: Records::new(setup.records.clone()),
             queue: Vec::new(),
+            sessions: 0,
+            associations: 0,
             ceiling: setup.ceiling,
+            rules_version: 0,
+            own_ports: setup.own_ports.clone(),
+            datagrams: None,
         }
+    }
+
+    /// Whether another session would have no descriptors.
+    pub(super) fn full(&self) -> bool {
+        self.sessions + self.associations >= self.ceiling
     }
 
     /// Milliseconds from the worker's start to a moment.
@@ -104,6 +125,7 @@ impl Core {
             Phase::Handshake(handshake) if handshake.listens() => self.accept_peer(key, slot),
             Phase::Handshake(_) => self.dial_event(key, slot, port, edge),
             Phase::Relay(_) => self.relay_event(key, slot, port, edge),
+            Phase::Association(_) => self.association_event(key, slot, port, edge),
             Phase::Linger(_) => self.linger_event(key, slot),
         }
     }
@@ -113,6 +135,7 @@ impl Core {
         match &slot.phase {
             Phase::Handshake(_) => Fate::Keep,
             Phase::Relay(_) => self.drive(key, slot),
+            Phase::Association(_) => self.pump_association(key, slot),
             Phase::Linger(_) => self.linger_event(key, slot),
         }
     }
@@ -122,6 +145,7 @@ impl Core {
         match &slot.phase {
             Phase::Handshake(_) => self.handshake_timer(key, slot),
             Phase::Relay(_) => self.relay_timer(key, slot),
+            Phase::Association(_) => self.association_timer(key, slot),
             Phase::Linger(_) => self.linger_timer(key, slot),
         }
     }
@@ -135,6 +159,7 @@ impl Core {
     /// Ends a session for good: gives everything back, counts it, records it.
     pub(super) fn bury(&mut self, index: usize, mut slot: Slot, reason: Reason) {
         self.wheel.cancel(index);
+        self.sessions -= 1;
         match &mut slot.phase {
             Phase::Handshake(handshake) => {
                 if let Waits::Addresses = handshake.waits_for {
@@ -154,6 +179,7 @@ impl Core {
                     slot.socket(side).into_iter().for_each(|socket| socket.reset_on_close());
                 }
             }
+            Phase::Association(_) => self.settle_association(Key::new(index, slot.serial), &mut slot),
             Phase::Linger(_) => {}
         }
         self.counters.close(reason);
@@ -188,8 +214,12 @@ impl Core {
         let facts = &slot.facts;
         let duration_ms = self.ms(self.now).saturating_sub(slot.times.accepted_ms);
         let verified = facts.identity.as_ref().and_then(Identity::user).map(|user| &**user);
-        // A BIND has its first success before there is a peer.
-        let relayed = slot.upstream_port != CLIENT_PORT;
+        // A BIND has its first success before there is a peer, and an association has no upstream.
+        let relayed = slot.upstream_port != CLIENT_PORT || matches!(slot.phase, Phase::Association(_));
+        let (up, down) = match &slot.phase {
+            Phase::Association(association) => (association.up.datagrams, association.down.datagrams),
+            _ => (0, 0),
+        };
         let record = AccessRecord {
             time: SystemTime::now() - Duration::from_millis(duration_ms),
             id: &format!("{:08x}{:02x}{:010x}", self.boot, self.number, slot.serial),
@@ -210,11 +240,15 @@ impl Core {
             local: slot.local,
             reply: facts.reply.map(|reply| reply.code()),
             reason,
-            engine: relayed.then(|| if slot.spliced { Engine::Splice } else { Engine::Copy }.name()),
+            engine: relayed.then(|| match &slot.phase {
+                Phase::Association(_) => "datagram",
+                _ if slot.spliced => Engine::Splice.name(),
+                _ => Engine::Copy.name(),
+            }),
             bytes_up: slot.bytes_up,
             bytes_down: slot.bytes_down,
-            datagrams_up: 0,
-            datagrams_down: 0,
+            datagrams_up: up,
+            datagrams_down: down,
             handshake_ms: slot.times.handshake_ms,
             dns_ms: slot.times.dns_ms,
             connect_ms: slot.times.connect_ms,

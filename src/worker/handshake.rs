@@ -249,6 +249,8 @@ impl Core {
             Command::Bind(peers) => self.bind(key, slot, peers),
             Command::Accept => Next::Wait,
             Command::Relay => Next::End(self.begin_relay(key, slot)),
+            Command::Associate(announced) => Next::Input(Input::Associated(self.associate(slot, announced))),
+            Command::Datagrams => Next::End(self.begin_association(key, slot)),
             Command::Close(failure) => {
                 tracing::debug!(client = %slot.peer, %failure, "session refused");
                 Next::End(self.part(key, slot, &failure))
@@ -365,6 +367,6 @@ fn read(handshake: &mut Handshake, recv: impl FnOnce(&mut [u8]) -> Read, buffer:
     }
 }
 
-fn since(began: Instant, now: Instant) -> u32 {
+pub(super) fn since(began: Instant, now: Instant) -> u32 {
     u32::try_from(now.saturating_duration_since(began).as_millis()).unwrap_or(u32::MAX)
 }

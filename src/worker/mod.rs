@@ -4,6 +4,7 @@
 //! ends in [`Worker::close`], and leaves one access record.
 
 mod accept;
+mod association;
 mod bind;
 mod core;
 mod dial;
@@ -31,6 +32,7 @@ use crate::config::Config;
 use crate::dns;
 use crate::limits;
 use crate::observe::{Counters, Latencies};
+use crate::policy::own_ports::OwnPorts;
 use crate::session::{Input, Reason, Rules};
 use crate::sys::congestion::Congestion;
 use crate::sys::listener::Listener;
@@ -67,6 +69,8 @@ pub struct Setup {
     pub records: Option<Sender<Vec<u8>>>,
     /// What the sockets to targets are given.
     pub congestion: Congestion,
+    /// The UDP ports that associations have open, all workers' together.
+    pub own_ports: Arc<OwnPorts>,
     /// What makes session numbers unique over restarts.
     pub boot: u32,
     /// Told once the worker accepts.
@@ -199,8 +203,7 @@ impl Worker {
 
     /// How long this worker may sleep.
     fn timeout(&self) -> Option<Duration> {
-        let open = self.slots.len() < self.core.ceiling;
-        if !self.core.queue.is_empty() || (open && self.acceptance.eager(self.core.now)) {
+        if !self.core.queue.is_empty() || (!self.core.full() && self.acceptance.eager(self.core.now)) {
             return Some(Duration::ZERO);
         }
         let wheel = self.core.wheel.next().map(|since_start| self.core.start + since_start);
@@ -239,7 +242,10 @@ impl Worker {
                 self.core.learn(&verified);
                 self.with(key, |core, slot| core.verified(key, slot, verified.identity));
             }
-            Mail::Rules(rules) => self.core.rules = rules,
+            Mail::Rules(rules) => {
+                self.core.rules = rules;
+                self.core.rules_version += 1;
+            }
             Mail::Drain { by } => {
                 self.drain_by = Some(by);
                 self.accept_all();
@@ -283,8 +289,11 @@ impl Worker {
     fn deliver_answers(&mut self) {
         self.core.names.expire(&self.core.registry, self.core.now);
         while let Some((ticket, answer)) = self.core.names.answers.pop() {
-            let key = Key::from_ticket(ticket);
-            self.with(key, |core, slot| core.answer(key, slot, Input::Resolved(answer)));
+            let (key, lookup) = Key::from_ticket(ticket);
+            self.with(key, |core, slot| match lookup {
+                0 => core.answer(key, slot, Input::Resolved(answer)),
+                lookup => core.association_answer(key, slot, lookup, answer),
+            });
         }
     }
 
@@ -300,7 +309,7 @@ impl Worker {
             // What lingers has ended for a reason of its own.
             let reason = match &self.slots[index].phase {
                 Phase::Linger(linger) => linger.reason,
-                Phase::Handshake(_) | Phase::Relay(_) => reason,
+                Phase::Handshake(_) | Phase::Relay(_) | Phase::Association(_) => reason,
             };
             self.close(index, reason);
         }

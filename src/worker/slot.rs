@@ -4,6 +4,7 @@ use super::bind::Listening;
 use super::dial::Dial;
 use crate::limits;
 use crate::proto::userpass::Credentials;
+use crate::relay::datagram::Association;
 use crate::relay::{Engine, Kit, Relay, Side};
 use crate::session::{Facts, Reason, Session};
 use crate::sys::pipe::Pipe;
@@ -49,6 +50,7 @@ pub(super) struct Times {
 pub(super) enum Phase {
     Handshake(Box<Handshake>),
     Relay(Relay),
+    Association(Box<Association>),
     Linger(Linger),
 }
 
@@ -63,6 +65,8 @@ pub(super) struct Handshake {
     pub(super) left_at: Option<Instant>,
     pub(super) accepted: Instant,
     pub(super) phase_began: Instant,
+    /// Opened for the reply, taken by the phase that follows.
+    pub(super) association: Option<Box<Association>>,
 }
 
 /// What the edges of the client's socket promised during the handshake.
@@ -192,6 +196,7 @@ impl Handshake {
             left_at: None,
             accepted: now,
             phase_began: now,
+            association: None,
         }
     }
 

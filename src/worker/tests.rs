@@ -14,6 +14,7 @@ use std::net::{TcpListener, TcpStream};
 fn setup() -> Setup {
     let rules = Rules { methods: vec![AuthMethod::Password], guard: Guard::default() };
     Setup {
+        own_ports: Arc::default(),
         number: 0,
         listeners: Vec::new(),
         config: Arc::new(Config::default()),

@@ -12,6 +12,10 @@ const SERIAL_MASK: u64 = (1 << (64 - PORT_BITS - INDEX_BITS)) - 1;
 
 const _: () = assert!(limits::SLOTS_MAX < INDEX_MASK, "the last index stands for what is no session");
 const _: () = assert!(limits::DIAL_ATTEMPTS_MAX <= PORT_MASK);
+const _: () = assert!(
+    limits::UDP_LOOKUPS_MAX as usize <= PORT_MASK,
+    "a ticket has as many bits more as a token's port"
+);
 
 /// One session of one worker: its index in the slab, and the serial that makes the index unambiguous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +48,15 @@ impl Key {
         (self.serial << INDEX_BITS) | self.index as u64
     }
 
-    /// Back from [`Key::ticket`].
-    pub(super) fn from_ticket(ticket: u64) -> Key {
-        Key { index: ticket as usize & INDEX_MASK, serial: ticket >> INDEX_BITS }
+    /// The ticket of one of several lookups of a session; number 0 is [`Key::ticket`].
+    pub(super) fn lookup_ticket(self, lookup: u8) -> u64 {
+        (u64::from(lookup) << (64 - PORT_BITS)) | self.ticket()
+    }
+
+    /// Back from [`Key::lookup_ticket`].
+    pub(super) fn from_ticket(ticket: u64) -> (Key, u8) {
+        let key = Key::new(ticket as usize & INDEX_MASK, ticket >> INDEX_BITS);
+        (key, (ticket >> (64 - PORT_BITS)) as u8)
     }
 }
 
@@ -64,7 +74,7 @@ impl Source {
 
     pub(super) fn of(token: Token) -> Source {
         let port = (token.0 & PORT_MASK) as u8;
-        let key = Key::from_ticket((token.0 >> PORT_BITS) as u64);
+        let (key, _) = Key::from_ticket((token.0 >> PORT_BITS) as u64);
         match (key.index, port) {
             (INDEX_MASK, 0) => Source::Waker,
             (INDEX_MASK, 1) => Source::Listener(key.serial as usize),
@@ -97,6 +107,14 @@ mod tests {
             Source::Waker,
         ] {
             assert_eq!(Source::of(source.token()), source);
+        }
+    }
+
+    #[test]
+    fn every_lookup_of_a_session_has_its_ticket() {
+        let key = Key::new(limits::SLOTS_MAX - 1, SERIAL_MASK);
+        for lookup in 0..=limits::UDP_LOOKUPS_MAX {
+            assert_eq!(Key::from_ticket(key.lookup_ticket(lookup)), (key, lookup));
         }
     }
 

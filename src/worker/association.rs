@@ -1,0 +1,224 @@
+//! Sessions that relay datagrams: opens their sockets, watches them, asks for names, ends them with their control
+//! connection (RFC 1928 section 7).
+
+use super::bind::{canonical, first_free};
+use super::core::Core;
+use super::dial::dial_error;
+use super::handshake::since;
+use super::slot::{Edge, Fate, Phase, Slot};
+use super::tokens::{CLIENT_PORT, Key, Source};
+use crate::config::PortRange;
+use crate::dns::Answer;
+use crate::limits;
+use crate::relay::datagram::{Association, Expected, Family, Pumped, World};
+use crate::session::{Announced, AssociateError, DialError, Reason};
+use crate::sys::Read;
+use crate::sys::udp::UdpSocket;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+/// The ports of a key that stand for an association's sockets.
+const FRONT_PORT: u8 = 1;
+const TARGET_PORTS: [u8; 2] = [2, 3];
+
+impl Core {
+    /// Opens the client-facing socket; where the client is to send its datagrams.
+    pub(super) fn associate(
+        &mut self,
+        slot: &mut Slot,
+        announced: Announced,
+    ) -> Result<SocketAddr, AssociateError> {
+        if self.full() {
+            return Err(AssociateError::Full);
+        }
+        let (Phase::Handshake(handshake), Some(client)) = (&mut slot.phase, &slot.client) else {
+            return Err(AssociateError::Local(0));
+        };
+        let opened = client.local_address().map_err(dial_error).and_then(|here| {
+            let (front, port) = open(here, self.config.udp.ports)?;
+            Ok((here.ip().to_canonical(), front, port))
+        });
+        let (here, front, port) = opened.map_err(|error| match error {
+            DialError::NoLocalPort => AssociateError::NoPort,
+            DialError::Local(errno) => AssociateError::Local(errno),
+            _ => AssociateError::Local(0),
+        })?;
+        let ip = announced.ip.unwrap_or(slot.peer.ip().to_canonical());
+        if ip.is_ipv4() != here.is_ipv4() {
+            return Err(AssociateError::Family);
+        }
+        let expected = Expected { ip, port: announced.port };
+        handshake.association = Some(Box::new(Association::new(expected, front, port, &self.own_ports)));
+        Ok(SocketAddr::new(self.config.udp.advertise.instead_of(here), port))
+    }
+
+    /// The reply is out: datagrams may come.
+    pub(super) fn begin_association(&mut self, key: Key, slot: &mut Slot) -> Fate {
+        let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
+        let Some(association) = handshake.association.take() else { return Fate::Close(Reason::Internal) };
+        let edges = handshake.edges;
+        slot.times.handshake_ms = Some(since(handshake.accepted, self.now));
+        slot.facts = std::mem::take(&mut handshake.session).into_facts();
+        if !watch(&self.registry, key, FRONT_PORT, association.front()) {
+            return Fate::Close(Reason::Internal);
+        }
+        slot.phase = Phase::Association(association);
+        slot.times.active_ms = self.ms(self.now);
+        self.associations += 1;
+        self.counters.associations(self.associations);
+        self.arm(key, self.now + self.config.timeouts.udp_idle);
+        // What the client sent behind its request is nothing, but its end is an end.
+        if edges.readable || edges.fin || edges.failed { self.control_event(slot) } else { Fate::Keep }
+    }
+
+    pub(super) fn association_event(&mut self, key: Key, slot: &mut Slot, port: u8, edge: Edge) -> Fate {
+        if port == CLIENT_PORT {
+            return self.control_event(slot);
+        }
+        let Phase::Association(association) = &mut slot.phase else { return Fate::Keep };
+        if !edge.readable {
+            return Fate::Keep;
+        }
+        match Family::ALL.into_iter().find(|family| TARGET_PORTS[*family as usize] == port) {
+            Some(family) => association.target_ready(family),
+            None => association.front_ready(),
+        }
+        self.pump_association(key, slot)
+    }
+
+    /// Moves datagrams, and does what that asks for.
+    pub(super) fn pump_association(&mut self, key: Key, slot: &mut Slot) -> Fate {
+        let Phase::Association(association) = &mut slot.phase else { return Fate::Keep };
+        let mut kit = self.datagrams.take().unwrap_or_default();
+        let pumped = association.pump(&mut kit, &self.world());
+        self.note_pumped(key, slot, &pumped);
+        for (lookup, name) in std::mem::take(&mut kit.asks) {
+            let ticket = key.lookup_ticket(lookup);
+            if let Some(answer) = self.names.lookup(name.as_str(), ticket, &self.registry, self.now)
+                && let Phase::Association(association) = &mut slot.phase
+            {
+                let pumped = association.resolved(lookup, answer, &mut kit, &self.world());
+                self.note_pumped(key, slot, &pumped);
+            }
+        }
+        self.datagrams = Some(kit);
+        if pumped.again {
+            self.enqueue(key, slot);
+        }
+        Fate::Keep
+    }
+
+    /// A name that datagrams wait for has an answer.
+    pub(super) fn association_answer(
+        &mut self,
+        key: Key,
+        slot: &mut Slot,
+        lookup: u8,
+        answer: Answer,
+    ) -> Fate {
+        let Phase::Association(association) = &mut slot.phase else { return Fate::Keep };
+        let mut kit = self.datagrams.take().unwrap_or_default();
+        let pumped = association.resolved(lookup, answer, &mut kit, &self.world());
+        self.datagrams = Some(kit);
+        self.note_pumped(key, slot, &pumped);
+        Fate::Keep
+    }
+
+    pub(super) fn association_timer(&mut self, key: Key, slot: &mut Slot) -> Fate {
+        let Phase::Association(association) = &mut slot.phase else { return Fate::Keep };
+        let now_ms = (self.now - self.start).as_millis() as u64;
+        let pumped = association.expire(now_ms);
+        let fragments = association.fragments_expire_ms();
+        self.counters.datagrams(&pumped);
+        let idle = slot.times.active_ms + self.config.timeouts.udp_idle.as_millis() as u64;
+        if idle <= now_ms {
+            return Fate::Close(Reason::Idle);
+        }
+        let next_ms = fragments.map_or(idle, |fragments| fragments.min(idle));
+        self.arm(key, self.start + Duration::from_millis(next_ms));
+        Fate::Keep
+    }
+
+    /// What an ending association leaves to its record, and to the others.
+    pub(super) fn settle_association(&mut self, key: Key, slot: &mut Slot) {
+        let Phase::Association(association) = &slot.phase else { return };
+        for lookup in association.lookups() {
+            self.names.cancel(key.lookup_ticket(lookup), &self.registry, self.now);
+        }
+        slot.bytes_up = association.up.bytes;
+        slot.bytes_down = association.down.bytes;
+        slot.local = Family::ALL
+            .into_iter()
+            .find_map(|family| association.target(family))
+            .and_then(|socket| socket.local_address().ok());
+        self.associations -= 1;
+        self.counters.associations(self.associations);
+    }
+
+    /// The control connection: what it sends is nothing, its end is the association's.
+    fn control_event(&mut self, slot: &Slot) -> Fate {
+        let Some(client) = &slot.client else { return Fate::Close(Reason::Internal) };
+        for _ in 0..limits::PUMP_ROUNDS_MAX {
+            match client.recv(self.kit.scratch()) {
+                Read::Bytes(_) => {}
+                Read::Blocked => return Fate::Keep,
+                Read::End => return Fate::Close(Reason::Completed),
+                Read::Failed(_) => return Fate::Close(Reason::ClientReset),
+            }
+        }
+        // A client that fills its control connection with bytes has no use for it.
+        Fate::Close(Reason::Protocol)
+    }
+
+    fn note_pumped(&mut self, key: Key, slot: &mut Slot, pumped: &Pumped) {
+        let Phase::Association(association) = &mut slot.phase else { return };
+        for family in association.take_opened() {
+            if let Some(socket) = association.target(family) {
+                watch(&self.registry, key, TARGET_PORTS[family as usize], socket);
+            }
+        }
+        if pumped.up.datagrams + pumped.down.datagrams > 0 {
+            slot.times.active_ms = (self.now - self.start).as_millis() as u64;
+        }
+        self.counters.datagrams(pumped);
+        if let Some(expires_ms) = association.fragments_expire_ms() {
+            self.arm(key, self.start + Duration::from_millis(expires_ms));
+        }
+    }
+
+    fn world(&self) -> World<'_> {
+        World {
+            guard: &self.rules.guard,
+            guard_version: self.rules_version,
+            own_ports: &self.own_ports,
+            filtering: self.config.udp.filtering,
+            fragments: self.config.udp.fragments,
+            prefer: self.config.dns.prefer,
+            now_ms: self.ms(self.now),
+        }
+    }
+}
+
+/// A socket where the control connection ends, at a port of the range.
+fn open(here: SocketAddr, ports: Option<PortRange>) -> Result<(UdpSocket, u16), DialError> {
+    let here = canonical(here);
+    let open = |port| {
+        let mut address = here;
+        address.set_port(port);
+        UdpSocket::bind(address, limits::UDP_RECEIVE_BUFFER_BYTES)
+    };
+    let socket = match ports {
+        Some(range) => first_free(range.from(rand::random()).take(limits::PORT_TRIES_MAX), open),
+        None => first_free(std::iter::once(0), open),
+    }?;
+    let port = socket.local_address().map_err(dial_error)?.port();
+    Ok((socket, port))
+}
+
+fn watch(registry: &Registry, key: Key, port: u8, socket: &UdpSocket) -> bool {
+    let token = Source::Session { key, port }.token();
+    registry.register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE).is_ok()
+}

@@ -178,7 +178,7 @@ impl Association {
     /// The address of a datagram's target. Where there is none yet the payload is queued, or dropped and counted.
     fn address(&mut self, header: &Header<'_>, payload: &[u8], way: &mut Way<'_>) -> Option<IpAddr> {
         let typed = match header.destination {
-            Destination::Ip(ip) => return Some(ip.to_canonical()),
+            Destination::Ip(ip) => return plain(ip, header.port, way),
             Destination::Name(typed) => typed,
         };
         let names = self.names.get_or_insert_default();
@@ -187,9 +187,10 @@ impl Association {
         }
         let name = match Host::parse(typed) {
             Ok(Host::Ip(ip)) => {
-                let ip = ip.to_canonical();
-                names.learn(typed, ip);
-                return Some(ip);
+                if ip.is_ipv4() {
+                    names.learn(typed, ip);
+                }
+                return plain(ip, header.port, way);
             }
             Ok(Host::Name(name)) => name,
             Err(_) => {
@@ -262,6 +263,19 @@ impl Association {
     }
 }
 
+/// An address as the kernel takes it. One that carries IPv4 is judged as it stands before: the guard has more to say
+/// of it than of what it carries.
+fn plain(ip: IpAddr, port: u16, way: &mut Way<'_>) -> Option<IpAddr> {
+    let plain = ip.to_canonical();
+    if plain != ip
+        && let Err(drop) = way.world.judge(SocketAddr::new(ip, port))
+    {
+        way.drop(drop, 1);
+        return None;
+    }
+    Some(plain)
+}
+
 /// The first of these addresses that may be reached and to which there is a way. A datagram cannot try them in turn as
 /// a connection does; where nothing else is configured the client's own family comes first, for the answers' ATYP then
 /// is one that it knows.
@@ -269,11 +283,11 @@ fn usable(addresses: &[IpAddr], port: u16, own: Family, world: &World<'_>) -> Re
     let mut refused = Drop::Unreachable;
     let own_first = world.prefer == Prefer::HappyEyeballs;
     let (first, second): (Vec<IpAddr>, Vec<IpAddr>) =
-        addresses.iter().map(IpAddr::to_canonical).partition(|ip| !own_first || Family::of(*ip) == own);
+        addresses.iter().partition(|ip| !own_first || Family::of(ip.to_canonical()) == own);
     for ip in first.into_iter().chain(second) {
         let to = SocketAddr::new(ip, port);
         match world.judge(to) {
-            Ok(()) if source_towards(to).is_ok() => return Ok(ip),
+            Ok(()) if source_towards(to).is_ok() => return Ok(ip.to_canonical()),
             Ok(()) => {}
             Err(drop) => refused = drop,
         }

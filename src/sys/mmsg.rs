@@ -54,6 +54,8 @@ pub struct Inbox {
     controls: Box<[Control]>,
     _iovecs: Box<[libc::iovec]>,
     headers: Box<[libc::mmsghdr]>,
+    /// The headers point to names.
+    named: bool,
     /// Headers that the kernel has written to since they were made ready.
     used: usize,
 }
@@ -87,7 +89,7 @@ impl Inbox {
                 header
             })
             .collect();
-        Inbox { memory, room_bytes, names, controls, _iovecs: iovecs, headers, used: rooms }
+        Inbox { memory, room_bytes, names, controls, _iovecs: iovecs, headers, named: true, used: rooms }
     }
 
     /// How many rooms there are.
@@ -100,8 +102,14 @@ impl Inbox {
         &self.memory
     }
 
-    /// Takes as many datagrams as are there and have room.
-    pub fn receive(&mut self, socket: impl AsFd) -> Received {
+    /// Takes as many datagrams as are there and have room; who sent them, only where `named`.
+    pub fn receive(&mut self, socket: impl AsFd, named: bool) -> Received {
+        if named != self.named {
+            self.named = named;
+            for (header, name) in self.headers.iter_mut().zip(&mut self.names) {
+                header.msg_hdr.msg_name = if named { (&raw mut *name).cast() } else { std::ptr::null_mut() };
+            }
+        }
         for header in &mut self.headers[..self.used] {
             header.msg_hdr.msg_namelen = size_of::<Name>() as libc::socklen_t;
             header.msg_hdr.msg_controllen = CONTROL_BYTES as _;
@@ -139,7 +147,7 @@ impl Inbox {
         Filled {
             start: at * self.room_bytes,
             len,
-            from: address_of(&self.names[at], header.msg_hdr.msg_namelen),
+            from: self.named.then(|| address_of(&self.names[at], header.msg_hdr.msg_namelen)).flatten(),
             segment: self.joined(at).unwrap_or(len),
             truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
         }
@@ -340,7 +348,7 @@ mod tests {
 
     /// The datagrams that one call gives, joined ones taken apart.
     fn received(inbox: &mut Inbox, socket: &UdpSocket) -> Vec<(SocketAddr, Vec<u8>)> {
-        let Received::Rooms(count) = inbox.receive(socket) else { return Vec::new() };
+        let Received::Rooms(count) = inbox.receive(socket, true) else { return Vec::new() };
         let mut all = Vec::new();
         for filled in (0..count).map(|at| inbox.filled(at)) {
             let from = filled.from.unwrap();
@@ -365,7 +373,7 @@ mod tests {
             let mut inbox = Inbox::new(4, 2048);
             let seen = received(&mut inbox, &receiver);
             assert_eq!(seen, [(from, b"headbody".to_vec()), (from, Vec::new())]);
-            assert_eq!(inbox.receive(&receiver), Received::Blocked);
+            assert_eq!(inbox.receive(&receiver, false), Received::Blocked);
         }
     }
 

@@ -95,6 +95,8 @@ pub struct Association {
     pub(super) expected: Expected,
     /// The client, from its first datagram on.
     pub(super) client: Option<SocketAddr>,
+    /// The client-facing socket is connected, and what others sent before that has been taken out of its queue.
+    pub(super) alone: bool,
     pub(super) front: Bound,
     pub(super) targets: [Option<Bound>; 2],
     pub(super) peers: Peers,
@@ -118,6 +120,7 @@ impl Association {
         Association {
             expected,
             client: None,
+            alone: false,
             front: Bound::new(front, own_ports.hold(port)),
             targets: [None, None],
             peers: Peers::default(),
@@ -195,7 +198,7 @@ impl Association {
             if !bound.readable {
                 return;
             }
-            let count = match inbox.receive(&bound.socket) {
+            let count = match inbox.receive(&bound.socket, true) {
                 Received::Rooms(count) => count,
                 Received::Blocked => {
                     bound.readable = false;

@@ -54,10 +54,12 @@ impl Association {
             if !self.front.readable {
                 return;
             }
-            let count = match kit.inbox.receive(&self.front.socket) {
+            let connected = self.client.is_some();
+            let count = match kit.inbox.receive(&self.front.socket, !self.alone) {
                 Received::Rooms(count) => count,
                 Received::Blocked => {
                     self.front.readable = false;
+                    self.alone |= connected;
                     return;
                 }
                 // The error of an earlier send (ICMP). It is told once; what is queued comes next.
@@ -72,6 +74,7 @@ impl Association {
             }
             Family::ALL.into_iter().for_each(|family| self.flush_up(family, &mut way));
             self.front.readable = count == inbox.rooms();
+            self.alone |= connected && !self.front.readable;
         }
         pumped.again |= self.front.readable;
     }
@@ -110,7 +113,9 @@ impl Association {
 
     /// Judges one datagram of the client-facing socket and puts it among those that leave.
     fn take(&mut self, filled: &Filled, at: Range<usize>, way: &mut Way<'_>) {
-        let Some(from) = filled.from.filter(|from| self.may_send(*from, way.world)) else {
+        // Once nobody else can send, the kernel is not asked who did.
+        let sender = if self.alone { self.client } else { filled.from };
+        let Some(from) = sender.filter(|from| self.alone || self.may_send(*from, way.world)) else {
             return way.drop(Drop::Stranger, 1);
         };
         let datagram = &way.arena[at.clone()];

@@ -311,6 +311,9 @@ pub(crate) struct UdpArgs {
     /// Open loop: datagrams a second over all associations; round trips count from the intended start.
     #[arg(long, value_parser = rate, conflicts_with = "window")]
     pub(crate) rate: Option<f64>,
+    /// Send datagrams joined, for the kernel to cut (UDP_SEGMENT), as senders of QUIC do.
+    #[arg(long)]
+    pub(crate) joined: bool,
     /// Seconds after which a datagram that is not back counts as lost.
     #[arg(long, default_value = "1", value_parser = seconds)]
     pub(crate) loss_after: Duration,

@@ -261,6 +261,7 @@ fn udp(args: &UdpArgs, scope: Scope) -> Result<(), Box<dyn Error>> {
         associations: args.associations,
         size: args.size as usize,
         drive: args.rate.map_or(udp::Drive::Window(args.window as usize), udp::Drive::Rate),
+        joined: args.joined,
         loss_after: args.loss_after,
         warmup: args.warmup,
         extent: cli::extent(args.count, args.seconds, 100_000),

@@ -42,7 +42,7 @@ const TARGETS_MAX: u32 = 60_000;
 /// More late starts than this share of the sessions are worth a word.
 const LATE_SHARE: f64 = 0.1;
 /// The field that an open loop takes a share of.
-const PEAK_FIELD: &str = "sessions_per_second";
+const PEAK_FIELDS: [&str; 2] = ["sessions_per_second", "datagrams_per_second"];
 
 /// Why the whole comparison ends.
 #[derive(Debug)]
@@ -423,7 +423,8 @@ fn peak(scenario: &Scenario, earlier: &[ScenarioSheet], server: &str) -> Option<
     let rate = scenario.rate.as_ref()?.get_ref();
     let sheet = earlier.iter().find(|sheet| sheet.name == rate.of)?;
     let entry = sheet.entries.iter().find(|entry| entry.server == server)?;
-    let peak = Spread::of(entry.values(PEAK_FIELD).into_iter().map(|(_, value)| value))?;
+    let values = PEAK_FIELDS.iter().map(|field| entry.values(field)).find(|values| !values.is_empty())?;
+    let peak = Spread::of(values.into_iter().map(|(_, value)| value))?;
     Some((peak.median * rate.share).max(1.0))
 }
 

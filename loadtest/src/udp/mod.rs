@@ -66,6 +66,8 @@ pub(crate) struct Plan {
     /// Bytes of a payload.
     pub(crate) size: usize,
     pub(crate) drive: Drive,
+    /// Datagrams leave joined, for the kernel to cut.
+    pub(crate) joined: bool,
     pub(crate) loss_after: Duration,
     pub(crate) warmup: Duration,
     pub(crate) extent: Extent,
@@ -309,7 +311,12 @@ impl Udp {
             let association = &mut self.associations[index];
             let mut sent = 0;
             while sent < count && !association.blocked {
-                match self.outbox.send(association.socket.as_fd(), sent, count) {
+                let socket = association.socket.as_fd();
+                let outcome = match self.plan.joined {
+                    true => self.outbox.send_joined(socket, sent, count),
+                    false => self.outbox.send(socket, sent, count),
+                };
+                match outcome {
                     Ok(more) => sent += more,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => association.blocked = true,
                     Err(error) => return Err(Fault::socket(Phase::Data, error)),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::support::dns::{self, A, DnsServer};
 use crate::support::origin::{self, BlackHole, ClosedPort, Origin};
+use crate::support::udp::{self, Target};
 use crate::support::{netns, socket_table, wait};
 
 #[test]
@@ -75,4 +76,49 @@ fn a_namespace_is_another_network() {
         let target: SocketAddr = "203.0.113.1:80".parse().unwrap();
         assert_eq!(TcpStream::connect(target).unwrap_err().kind(), std::io::ErrorKind::HostUnreachable);
     });
+}
+
+/// The process at hand is as good as a server's: it holds what it bound, of both families, and no longer.
+#[test]
+fn the_socket_table_sees_the_udp_sockets_of_a_process() {
+    let pid = std::process::id();
+    for ip in [origin::V4, origin::V6] {
+        let socket = UdpSocket::bind((ip, 0)).unwrap();
+        let addr = socket.local_addr().unwrap();
+        assert!(socket_table::udp_of(pid).contains(&addr), "{addr}");
+        drop(socket);
+        assert!(!socket_table::udp_of(pid).contains(&addr), "{addr}");
+    }
+}
+
+/// Headers by hand, each way.
+#[test]
+fn a_datagram_is_written_and_taken_apart() {
+    let four: SocketAddr = "192.0.2.7:258".parse().unwrap();
+    let six: SocketAddr = "[2001:db8::7]:258".parse().unwrap();
+    assert_eq!(udp::wrap(four, b"p"), b"\x00\x00\x00\x01\xc0\x00\x02\x07\x01\x02p");
+    assert_eq!(udp::fragment(0x83, four, b""), b"\x00\x00\x83\x01\xc0\x00\x02\x07\x01\x02");
+    assert_eq!(udp::wrap_name(b"ab", 80, b"p"), b"\x00\x00\x00\x03\x02ab\x00\x50p");
+    for addr in [four, six] {
+        let got = udp::unwrap(&udp::wrap(addr, b"payload"));
+        assert_eq!((got.from, got.payload), (addr, b"payload".to_vec()));
+    }
+    let head = [&[0, 0, 0, 4, 0x20, 1, 0x0d, 0xb8][..], &[0; 11], &[7, 1, 2]].concat();
+    assert_eq!(udp::wrap(six, b""), head);
+}
+
+/// A receiver without UDP_GRO sees datagrams, of which the sender made one send; the largest ones pass, too.
+#[test]
+fn a_segmented_send_is_many_datagrams() {
+    for ip in [origin::V4, origin::V6] {
+        let (from, to) = (Target::on(ip), Target::on(ip));
+        let datagrams: Vec<Vec<u8>> = (0..40_u8).map(|n| vec![n; if n == 39 { 7 } else { 1200 }]).collect();
+        udp::send_segmented(&from.socket, to.addr, &datagrams);
+        datagrams.iter().for_each(|datagram| assert_eq!(to.expect(datagram), from.addr));
+        udp::expect_empty(&to.socket);
+        let most = if ip.is_ipv4() { udp::V4_MAX } else { udp::V6_MAX };
+        from.send(to.addr, &origin::pattern(0, most));
+        to.expect(&origin::pattern(0, most));
+        assert!(from.socket.send_to(&vec![0; most + 1], to.addr).is_err());
+    }
 }

@@ -1,7 +1,8 @@
 //! The bench on which the integration tests stand.
 //!
 //! `relay` runs the server as a child process, `client` speaks SOCKS in bytes written by hand, `origin` and
-//! `dns` play the far side, `wait` turns conditions into deadlines, `netns` gives a test a network of its own.
+//! `dns` play the far side, `udp` both sides of an association, `wait` turns conditions into deadlines, `netns`
+//! gives a test a network of its own.
 //! Nothing here uses the server's own code: a codec is not tested with itself.
 #![allow(dead_code, reason = "a bench of helpers: which of them are in use changes with the tests")]
 
@@ -12,8 +13,11 @@ pub(crate) mod netns;
 pub(crate) mod origin;
 #[macro_use]
 pub(crate) mod pairs;
+pub(crate) mod random;
 pub(crate) mod relay;
 pub(crate) mod socket_table;
+#[macro_use]
+pub(crate) mod udp;
 pub(crate) mod users;
 pub(crate) mod wait;
 

@@ -75,5 +75,8 @@ mod relay_reset;
 /// Idle limits and peers that are gone.
 mod relay_timers;
 
+/// UDP ASSOCIATE: the reply, and whose datagrams an association takes (42).
+mod udp_associate;
+
 /// Counters, panics and ceilings of a server in this very process (29, 38).
 mod in_process;

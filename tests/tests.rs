@@ -78,5 +78,8 @@ mod relay_timers;
 /// UDP ASSOCIATE: the reply, and whose datagrams an association takes (42).
 mod udp_associate;
 
+/// How long an association lives, what does not end it, and its record (41, 43).
+mod udp_lifetime;
+
 /// Counters, panics and ceilings of a server in this very process (29, 38).
 mod in_process;

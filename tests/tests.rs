@@ -81,5 +81,8 @@ mod udp_associate;
 /// How long an association lives, what does not end it, and its record (41, 43).
 mod udp_lifetime;
 
+/// The header of a datagram, and payloads of every size (44).
+mod udp_header;
+
 /// Counters, panics and ceilings of a server in this very process (29, 38).
 mod in_process;

@@ -84,5 +84,8 @@ mod udp_lifetime;
 /// The header of a datagram, and payloads of every size (44).
 mod udp_header;
 
+/// One port for all targets, who may answer, and names (20, 46).
+mod udp_targets;
+
 /// Counters, panics and ceilings of a server in this very process (29, 38).
 mod in_process;

@@ -87,5 +87,8 @@ mod udp_header;
 /// One port for all targets, who may answer, and names (20, 46).
 mod udp_targets;
 
+/// Fragments (48).
+mod udp_fragments;
+
 /// Counters, panics and ceilings of a server in this very process (29, 38).
 mod in_process;

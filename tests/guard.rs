@@ -9,9 +9,10 @@ use crate::support::dns::A;
 use crate::support::{DnsServer, Origin, Relay, netns};
 
 /// Every address leads to this machine.
-const ALL_LOCAL: &str = "ip route add local 0.0.0.0/0 dev lo; ip -6 route add local ::/0 dev lo";
+pub(crate) const ALL_LOCAL: &str = "ip route add local 0.0.0.0/0 dev lo; ip -6 route add local ::/0 dev lo";
 
-const SPECIAL: &[&str] = &[
+/// Addresses of every special-purpose range, its edges among them.
+pub(crate) const SPECIAL: &[&str] = &[
     "0.0.0.0",
     "0.255.255.255",
     "10.0.0.0",
@@ -60,7 +61,7 @@ const SPECIAL: &[&str] = &[
 ];
 
 /// The neighbours of those ranges, which are no concern of the guard.
-const ORDINARY: &[&str] = &[
+pub(crate) const ORDINARY: &[&str] = &[
     "1.0.0.0",
     "9.255.255.255",
     "11.0.0.0",

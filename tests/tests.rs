@@ -90,5 +90,8 @@ mod udp_targets;
 /// Fragments (48).
 mod udp_fragments;
 
+/// Policy by the datagram, and loops (16, 17, 18, 21, 47).
+mod udp_guard;
+
 /// Counters, panics and ceilings of a server in this very process (29, 38).
 mod in_process;

@@ -93,5 +93,8 @@ mod udp_fragments;
 /// Policy by the datagram, and loops (16, 17, 18, 21, 47).
 mod udp_guard;
 
+/// Bursts with bad datagrams among them, and UDP_SEGMENT (45).
+mod udp_batches;
+
 /// Counters, panics and ceilings of a server in this very process (29, 38).
 mod in_process;

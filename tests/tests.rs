@@ -96,5 +96,8 @@ mod udp_guard;
 /// Bursts with bad datagrams among them, and UDP_SEGMENT (45).
 mod udp_batches;
 
+/// Random bytes and floods (49).
+mod udp_chaos;
+
 /// Counters, panics and ceilings of a server in this very process (29, 38).
 mod in_process;

@@ -99,5 +99,8 @@ mod udp_batches;
 /// Random bytes and floods (49).
 mod udp_chaos;
 
+/// A random mix of all that may be sent, against a model.
+mod udp_model;
+
 /// Counters, panics and ceilings of a server in this very process (29, 38).
 mod in_process;

@@ -138,7 +138,13 @@ impl Client {
     /// Insists that the connection ends, by FIN or by RST, with nothing before it.
     pub(crate) fn expect_closed(&mut self) {
         let mut byte = [0];
-        match self.stream.read(&mut byte) {
+        let read = loop {
+            match self.stream.read(&mut byte) {
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        match read {
             Ok(0) => {}
             Err(e) if e.kind() == ErrorKind::ConnectionReset => {}
             other => panic!("expected the end of the connection, got {other:?} {byte:02x?}"),

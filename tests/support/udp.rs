@@ -137,7 +137,12 @@ pub(crate) fn socket(at: SocketAddr) -> UdpSocket {
 /// The next datagram and its source.
 pub(crate) fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     let mut room = vec![0; 1 << 16];
-    let (length, from) = socket.recv_from(&mut room).expect("a datagram");
+    let (length, from) = loop {
+        match socket.recv_from(&mut room) {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            received => break received.expect("a datagram"),
+        }
+    };
     room.truncate(length);
     (room, from)
 }

@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use crate::support::client::request;
 use crate::support::origin::V4;
 use crate::support::udp::{
-    Association, Sides, Stand, Target, associate, expect_drops, expect_empty, expect_released, serving,
-    socket, while_stopped, wrap, zeros,
+    Association, Sides, Stand, Target, associate, drops, expect_drops, expect_empty, expect_released,
+    serving, socket, while_stopped, wrap, zeros,
 };
 use crate::support::wait::{self, PATIENCE};
 use crate::support::{Client, Relay, netns, socket_table};
@@ -129,6 +129,26 @@ fn a_family_that_cannot_send_is_promised_a_port() {
         assert_eq!((reply.rep, reply.bound.ip()), (0, front.ip()), "{dst} over {front}");
     }
     assert!(relay.records(8).iter().all(|record| record["command"] == "udp_associate"));
+}
+
+/// Some clients write the zeros as a name; the port beside them counts.
+#[test]
+fn zeros_that_are_written_as_a_name_are_refused() {
+    let relay = Relay::start();
+    for name in [&b"0"[..], b"0.0.0.0"] {
+        let (own, stranger, target) = (socket(zeros(V4)), socket(zeros(V4)), Target::on(V4));
+        let port = own.local_addr().expect("address").port();
+        let mut control = Client::greeted(relay.addr());
+        let length = u8::try_from(name.len()).expect("short");
+        control.send(&[&[0x05, 0x03, 0x00, 0x03, length], name, &port.to_be_bytes()].concat());
+        let reply = control.reply();
+        assert_eq!((reply.rep, reply.bound.ip()), (0, V4));
+        let before = drops(&relay).remove("stranger").unwrap_or_default();
+        stranger.send_to(&wrap(target.addr, b"stranger"), reply.bound).expect("send");
+        own.send_to(&wrap(target.addr, b"own"), reply.bound).expect("send");
+        target.expect(b"own");
+        expect_drops(&relay, &[("stranger", before + 1)]);
+    }
 }
 
 /// HAZARD 42: an address other than the control connection's is nobody, be it first or last.

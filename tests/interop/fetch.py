@@ -41,6 +41,26 @@ def pysocks(proxy, host, port, path):
     return fetch_over(sock, host, path)
 
 
+def pysocks_udp(proxy, host, port, path):
+    """The page by datagrams, one after the other; the client asks for an association when it binds."""
+    import socks
+
+    sock = socks.socksocket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.set_proxy(socks.SOCKS5, "127.0.0.1", proxy[0], True, proxy[1] or None, proxy[2] or None)
+    sock.settimeout(TIMEOUT)
+    with sock:
+        sock.bind(("127.0.0.1", 0))
+        page = b""
+        while True:
+            sock.sendto(f"{len(page)} {path}".encode(), (host, port))
+            piece, (source, source_port) = sock.recvfrom(65536)
+            if source not in ("127.0.0.1", "::1") or source_port != port:
+                raise SystemExit(f"answered by {source} {source_port}")
+            if not piece:
+                return page
+            page += piece
+
+
 def url(scheme, proxy):
     port, user, password = proxy
     return f"{scheme}://{user}:{password}@127.0.0.1:{port}" if user else f"{scheme}://127.0.0.1:{port}"
@@ -78,6 +98,7 @@ def httpx(proxy, host, port, path):
 
 CLIENTS = {
     "PySocks": pysocks,
+    "PySocks-udp": pysocks_udp,
     "python-socks": python_socks,
     "python-socks-asyncio": python_socks_asyncio,
     "httpx": httpx,

@@ -3,8 +3,12 @@
     origin.py STATE_FILE
 
 Both listen on loopback and on ports that the kernel picks: HTTP on 127.0.0.1 and ::1 (one port), DNS
-over UDP and TCP on 127.0.0.1. Once they serve, STATE_FILE appears with `WEB_PORT DNS_PORT`. The names
-exist nowhere else, so a page fetched by name was resolved by the relay. Ends after LIFETIME seconds.
+over UDP and TCP on 127.0.0.1, and the pages over UDP on 127.0.0.1 and ::1 (one port). Once they serve,
+STATE_FILE appears with `WEB_PORT DNS_PORT FAMILIES UDP_PORT`. The names exist nowhere else, so a page fetched
+by name was resolved by the relay. Ends after LIFETIME seconds.
+
+Over UDP a datagram `OFFSET PATH` is answered with the page's bytes from there on, a thousand at most; an
+empty datagram is the page's end.
 
     /page   100 KiB or so of numbered lines      four.interop.test   A only
     /small  one line                             six.interop.test    AAAA only
@@ -22,6 +26,7 @@ import sys
 import threading
 
 LIFETIME = 1800
+UDP_PIECE = 1000
 PAGES = {
     "/page": "".join(f"line {n:05} of a page that is fetched through a relay\n" for n in range(2000)).encode(),
     "/small": b"a small page\n",
@@ -67,19 +72,6 @@ class WebServer(socketserver.ThreadingMixIn, http.server.HTTPServer):
         if self.address_family == socket.AF_INET6:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         super().server_bind()
-
-
-def web_servers():
-    """One server for each loopback family on one port; IPv4 alone where the machine has no ::1."""
-    for _ in range(50):
-        four = WebServer(socket.AF_INET, ("127.0.0.1", 0))
-        try:
-            return [four, WebServer(socket.AF_INET6, ("::1", four.server_port))]
-        except OSError as error:
-            if error.errno != 98:  # EADDRINUSE: another port may be free for both
-                return [four]
-            four.server_close()
-    raise SystemExit("no port is free on both loopback addresses")
 
 
 def dns_answer(query):
@@ -130,14 +122,48 @@ def dns_servers():
     raise SystemExit("no port is free for both UDP and TCP")
 
 
+class Pages(socketserver.BaseRequestHandler):
+    def handle(self):
+        question, sock = self.request
+        offset, _, path = question.decode("ascii", "replace").partition(" ")
+        if offset.isdecimal() and path in PAGES:
+            sock.sendto(PAGES[path][int(offset) : int(offset) + UDP_PIECE], self.client_address)
+
+
+class PagesServer(socketserver.ThreadingUDPServer):
+    daemon_threads = True
+
+    def __init__(self, family, address):
+        self.address_family = family
+        super().__init__(address, Pages)
+
+    def server_bind(self):
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        super().server_bind()
+
+
+def on_both_families(server):
+    """One server for each loopback family on one port; IPv4 alone where the machine has no ::1."""
+    for _ in range(50):
+        four = server(socket.AF_INET, ("127.0.0.1", 0))
+        try:
+            return [four, server(socket.AF_INET6, ("::1", four.server_address[1]))]
+        except OSError as error:
+            if error.errno != 98:  # EADDRINUSE: another port may be free for both
+                return [four]
+            four.server_close()
+    raise SystemExit("no port is free on both loopback addresses")
+
+
 def main():
     signal.alarm(LIFETIME)
-    web, dns = web_servers(), dns_servers()
-    for server in web + dns:
+    web, dns, udp = on_both_families(WebServer), dns_servers(), on_both_families(PagesServer)
+    for server in web + dns + udp:
         threading.Thread(target=server.serve_forever, daemon=True).start()
     partial = sys.argv[1] + ".partial"
     with open(partial, "w") as state:
-        print(web[0].server_port, dns[0].server_address[1], len(web), file=state)
+        print(web[0].server_port, dns[0].server_address[1], len(web), udp[0].server_address[1], file=state)
     os.rename(partial, sys.argv[1])
     signal.pause()
 

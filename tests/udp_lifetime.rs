@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use crate::support::client::request;
 use crate::support::origin::{V4, V6};
 use crate::support::udp::{
-    AT_ONCE, Association, Sides, Stand, Target, expect_drops, expect_empty, expect_released, serving, socket,
-    wrap, zeros,
+    AT_ONCE, Association, Sides, Stand, Target, associate, drops, expect_drops, expect_empty,
+    expect_released, serving, socket, wrap, zeros,
 };
 use crate::support::wait::{self, PATIENCE};
 use crate::support::{Client, Relay, socket_table};
@@ -299,4 +299,45 @@ fn the_handshake_timer_ends_an_association() {
     // The span is the case itself.
     thread::sleep(Duration::from_millis(1500));
     stand.fence();
+}
+
+/// HAZARD 36: without a descriptor there is no association, 01, and no port towards targets: what needs one is
+/// dropped, what has one goes on, and all is well once there are descriptors again.
+#[test]
+fn a_missing_descriptor_ends_more_than_it_must() {
+    let relay = Relay::builder().nofile("256").start();
+    let (unused, used) = (Association::open(relay.addr()), Association::open(relay.addr()));
+    let (four, six) = (Target::on(V4), Target::on(V6));
+    used.send(four.addr, b"before");
+    let external = four.expect(b"before");
+    let mut waiting: Vec<Client> = (0..40).map(|_| Client::greeted(relay.addr())).collect();
+    relay.set_nofile(&format!("{}:256", relay.fds()));
+    // Descriptors in reserve, or free between others, may still serve a few.
+    let mut kept = Vec::new();
+    loop {
+        let mut control = waiting.pop().expect("the limit holds nobody off");
+        let reply = associate(&mut control, zeros(V4));
+        if reply.rep != 0 {
+            assert_eq!(reply.rep, 0x01, "{reply:?}");
+            control.expect_eof();
+            break;
+        }
+        kept.push(control);
+    }
+    // The descriptor of the one that was refused is free again.
+    relay.set_nofile(&format!("{}:256", relay.fds()));
+    for _ in 0..3 {
+        unused.send(four.addr, b"no port");
+        used.send(six.addr, b"no port");
+        used.send(four.addr, b"during");
+        assert_eq!(four.expect(b"during"), external);
+    }
+    assert!(drops(&relay).values().sum::<u64>() > 0);
+    relay.set_nofile("256:256");
+    for (client, target) in [(&unused, &four), (&used, &six)] {
+        client.send(target.addr, b"after");
+        let external = std::iter::repeat_with(|| target.receive()).find(|(payload, _)| payload == b"after");
+        target.send(external.expect("endless").1, b"answer");
+        client.expect(target.addr, b"answer");
+    }
 }

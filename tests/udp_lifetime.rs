@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use crate::support::client::request;
 use crate::support::origin::{V4, V6};
 use crate::support::udp::{
-    AT_ONCE, Association, Sides, Stand, Target, associate, drops, expect_drops, expect_empty,
-    expect_released, serving, socket, wrap, zeros,
+    AT_ONCE, Association, Sides, Stand, Target, drops, expect_drops, expect_empty, expect_released, serving,
+    socket, wrap, zeros,
 };
 use crate::support::wait::{self, PATIENCE};
 use crate::support::{Client, Relay, socket_table};
@@ -310,34 +310,35 @@ fn a_missing_descriptor_ends_more_than_it_must() {
     let (four, six) = (Target::on(V4), Target::on(V6));
     used.send(four.addr, b"before");
     let external = four.expect(b"before");
-    let mut waiting: Vec<Client> = (0..40).map(|_| Client::greeted(relay.addr())).collect();
-    relay.set_nofile(&format!("{}:256", relay.fds()));
-    // Descriptors in reserve, or free between others, may still serve a few.
-    let mut kept = Vec::new();
-    loop {
-        let mut control = waiting.pop().expect("the limit holds nobody off");
-        let reply = associate(&mut control, zeros(V4));
-        if reply.rep != 0 {
-            assert_eq!(reply.rep, 0x01, "{reply:?}");
-            control.expect_eof();
-            break;
-        }
-        kept.push(control);
-    }
-    // The descriptor of the one that was refused is free again.
-    relay.set_nofile(&format!("{}:256", relay.fds()));
+    let mut control = Client::greeted(relay.addr());
+    forbid_descriptors(&relay);
+    control.send(&request(0x03, zeros(V4)));
+    control.expect_refusal(0x01);
+    drop(control);
+    wait::until_true("the refused one is gone", PATIENCE, || relay.records_now().len() == 1);
+    forbid_descriptors(&relay);
     for _ in 0..3 {
         unused.send(four.addr, b"no port");
         used.send(six.addr, b"no port");
         used.send(four.addr, b"during");
         assert_eq!(four.expect(b"during"), external);
     }
-    assert!(drops(&relay).values().sum::<u64>() > 0);
+    wait::until_true("what had no port is counted", AT_ONCE, || drops(&relay).values().sum::<u64>() == 6);
     relay.set_nofile("256:256");
     for (client, target) in [(&unused, &four), (&used, &six)] {
         client.send(target.addr, b"after");
-        let external = std::iter::repeat_with(|| target.receive()).find(|(payload, _)| payload == b"after");
-        target.send(external.expect("endless").1, b"answer");
+        let external = target.expect(b"after");
+        target.send(external, b"answer");
         client.expect(target.addr, b"answer");
     }
+}
+
+/// Lowers the limit to the lowest number that is free.
+fn forbid_descriptors(relay: &Relay) {
+    let taken: Vec<u32> = std::fs::read_dir(format!("/proc/{}/fd", relay.pid()))
+        .expect("list the descriptors")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    let free = (0..).find(|number| !taken.contains(number)).expect("a number");
+    relay.set_nofile(&format!("{free}:256"));
 }

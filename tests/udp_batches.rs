@@ -141,6 +141,46 @@ fn a_burst_loses_its_order(sides: Sides) {
 }
 sides!(a_burst_loses_its_order);
 
+/// Sends these both ways at once and insists on all of them.
+fn pour(stand: &Stand, payloads: &[Vec<u8>]) {
+    let external = stand.fence();
+    while_stopped(&stand.relay, || {
+        payloads.iter().for_each(|payload| stand.client.send(stand.target.addr, payload));
+        payloads.iter().for_each(|payload| stand.target.send(external, payload));
+    });
+    for payload in payloads {
+        stand.target.expect(payload);
+        stand.client.expect(stand.target.addr, payload);
+    }
+    stand.fence();
+    expect_drops(&stand.relay, &[]);
+}
+
+/// Equal neighbours may leave as one: of nothing, of a byte, of more in all than one send carries, and of a few that
+/// are large.
+fn equal_neighbours_are_lost(sides: Sides) {
+    let stand = Stand::new(sides);
+    for (count, length) in [(10, 0), (80, 1), (60, 1400), (3, 30_000), (3, 45_000)] {
+        pour(&stand, &(0..count).map(|n| pattern(8 * n, length)).collect::<Vec<_>>());
+    }
+}
+sides!(equal_neighbours_are_lost);
+
+/// Where they are larger than a packet of the way they cannot leave as one: each goes in fragments of IP.
+#[test]
+fn equal_neighbours_are_larger_than_a_packet() {
+    netns::run(&test_name!(), "ip link set lo mtu 1500", || {
+        for sides in [Sides::V4_TO_V4, Sides::V4_TO_V6, Sides::V6_TO_V4, Sides::V6_TO_V6] {
+            let stand = Stand::new(sides);
+            for length in [1400, 1450, 1451, 1452, 1462, 1463, 1472, 1473, 1474, 1500, 3000, 9000] {
+                pour(&stand, &(0..6).map(|n| pattern(8 * n, length)).collect::<Vec<_>>());
+                // The first of a run may be the one that tells.
+                pour(&stand, &[pattern(1, 10), pattern(2, length), pattern(3, length), pattern(4, 10)]);
+            }
+        }
+    });
+}
+
 // ---- UDP_SEGMENT
 
 /// Datagrams of one length, the last one shorter: payloads that tell which they are.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::support::dns::{A, AAAA};
-use crate::support::origin::{V4, V6};
+use crate::support::origin::{V4, V6, pattern};
 use crate::support::udp::{
     Association, Echo, Sides, Stand, Target, expect_drops, expect_empty, serving, while_stopped, wrap,
 };
@@ -112,6 +112,10 @@ fn a_family_that_was_not_sent_to_answers() {
 fn a_name_is_not_resolved(sides: Sides) {
     let server = DnsServer::zone(&[("target.example", &[&sides.target.to_string()])]);
     let stand = Stand::over(Relay::builder().dns(&server), sides);
+    // A large one waits for the answer as well as a small one.
+    let large = pattern(0, 60_000);
+    stand.client.send_name(b"target.example", stand.target.addr.port(), &large);
+    stand.target.expect(&large);
     for name in [&b"target.example"[..], b"TARGET.Example", b"target.example."] {
         stand.client.send_name(name, stand.target.addr.port(), name);
         let external = stand.target.expect(name);

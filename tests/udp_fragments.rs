@@ -153,10 +153,11 @@ fn a_sequence_is_longer_than_a_datagram(sides: Sides) {
     }
     give(&stand, &[(1, b"small "), (2 | END, b"again")], &[b"small again"]);
     // Fragments that are too large: either word is true.
+    let sum = || drops(&stand.relay).values().sum::<u64>();
+    wait::until_true("the fragments are counted", AT_ONCE, || sum() >= 1 + 1 + 20);
     let words = drops(&stand.relay);
     assert!(words.keys().all(|word| word == "fragment" || word == "oversize"), "{words:?}");
-    let count: u64 = words.values().sum();
-    assert!((1 + 1 + 20..=2 + 4 + 100).contains(&count), "{words:?}");
+    assert!(sum() <= 2 + 4 + 100, "{words:?}");
 }
 families!(a_sequence_is_longer_than_a_datagram);
 

@@ -26,6 +26,14 @@ fn ordinary(target: &Target) -> SocketAddr {
     SocketAddr::new(ip(ORDINARY[0]), target.addr.port())
 }
 
+/// Special-purpose addresses but the one whose IPv4 address is ordinary, which has a test of its own.
+fn special() -> impl Iterator<Item = &'static str> + Clone {
+    SPECIAL.iter().copied().filter(|text| *text != MAPPED)
+}
+
+/// ::ffff:0:0/96 is special as a whole: CONNECT refuses it, too.
+const MAPPED: &str = "::ffff:8.8.8.8";
+
 /// HAZARDS 16 and 21: by address, in one piece and in fragments, from a client of either family.
 #[test]
 fn a_special_purpose_address_is_sent_to() {
@@ -33,15 +41,15 @@ fn a_special_purpose_address_is_sent_to() {
         for front in [V4, ip("::1")] {
             let relay = serving(Relay::builder().guarded(), front);
             let (client, target) = (Association::open(relay.addr()), everywhere());
-            for text in SPECIAL {
+            for text in special() {
                 let addr = SocketAddr::new(ip(text), target.addr.port());
                 client.send(addr, text.as_bytes());
                 client.send(ordinary(&target), text.as_bytes());
                 // What is denied does not hold up what stands behind it.
                 target.expect(text.as_bytes());
             }
-            expect_drops(&relay, &[("denied", SPECIAL.len() as u64)]);
-            for text in SPECIAL {
+            expect_drops(&relay, &[("denied", special().count() as u64)]);
+            for text in special() {
                 let addr = SocketAddr::new(ip(text), target.addr.port());
                 client.send_raw(&fragment(1, addr, text.as_bytes()));
                 client.send_raw(&fragment(0x82, addr, b" in fragments"));
@@ -81,16 +89,17 @@ fn a_batch_is_judged_by_one_of_its_datagrams() {
 #[test]
 fn a_name_of_a_special_purpose_address_is_sent_to() {
     netns::run(&test_name!(), ALL_LOCAL, || {
-        let names: Vec<String> = (0..SPECIAL.len()).map(|n| format!("n{n}.example")).collect();
+        let special: Vec<&str> = special().collect();
+        let names: Vec<String> = (0..special.len()).map(|n| format!("n{n}.example")).collect();
         let mut zone: Vec<(&str, &[&str])> =
-            names.iter().zip(SPECIAL.chunks(1)).map(|(name, ips)| (name.as_str(), ips)).collect();
+            names.iter().zip(special.chunks(1)).map(|(name, ips)| (name.as_str(), ips)).collect();
         zone.push(("mixed.example", &["127.0.0.1", "8.8.8.8", "10.0.0.1", "::1"]));
         let server = DnsServer::zone(&zone);
         let relay = Relay::builder().guarded().dns(&server).start();
         let (client, target) = (Association::open(relay.addr()), everywhere());
         for (n, name) in (1_u64..).zip(&names) {
             client.send_name(name.as_bytes(), target.addr.port(), b"by name");
-            if n % 8 == 0 || n == names.len() as u64 {
+            if n % 4 == 0 || n == names.len() as u64 {
                 expect_drops(&relay, &[("denied", n)]);
             }
         }
@@ -272,12 +281,12 @@ fn a_name_leads_back_to_the_relay() {
     });
 }
 
-/// The number of a TCP listener is nothing to UDP, and a port that was an association's is anybody's again.
+/// A port that was an association's is anybody's again.
 #[test]
-fn a_port_that_is_not_ours_is_taken_for_ours() {
+fn a_port_that_was_ours_is_taken_for_ours() {
     netns::run(&test_name!(), "true", || {
-        let relay = Relay::builder().listen(&["127.0.0.1:1080"]).start();
-        let target = Target::at("127.0.0.1:1080".parse().expect("an address"));
+        let relay = Relay::start();
+        let target = Target::on(V4);
         let (client, _) = used(relay.addr(), &target);
         let (gone, external) = used(relay.addr(), &target);
         let ports = [gone.door.port(), external.port()];

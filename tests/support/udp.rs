@@ -421,7 +421,7 @@ fn settled<T: PartialEq>(mut probe: impl FnMut() -> T, wanted: &T) -> T {
         if value == *wanted || started.elapsed() > 2 * AT_ONCE {
             return value;
         }
-        thread::sleep(Duration::from_millis(10));
+        thread::sleep(Duration::from_millis(50));
     }
 }
 

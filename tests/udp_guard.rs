@@ -64,6 +64,22 @@ fn a_special_purpose_address_is_sent_to() {
     });
 }
 
+/// HAZARD 16: ::ffff:0:0/96, whatever it maps: as an address, as a name that spells it, as what a name resolves to.
+#[test]
+fn a_mapped_address_is_sent_to() {
+    netns::run(&test_name!(), ALL_LOCAL, || {
+        let server = DnsServer::zone(&[("mapped.example", &[MAPPED])]);
+        let relay = Relay::builder().guarded().dns(&server).start();
+        let (client, target) = (Association::open(relay.addr()), everywhere());
+        client.send(SocketAddr::new(ip(MAPPED), target.addr.port()), b"by address");
+        client.send_name(b"mapped.example", target.addr.port(), b"by name");
+        client.send_name(MAPPED.as_bytes(), target.addr.port(), b"spelt");
+        expect_drops(&relay, &[("denied", 3)]);
+        client.send(ordinary(&target), b"fence");
+        target.expect(b"fence");
+    });
+}
+
 /// HAZARD 21: a denied datagram in the midst of allowed ones of the same batch.
 #[test]
 fn a_batch_is_judged_by_one_of_its_datagrams() {

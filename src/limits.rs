@@ -240,6 +240,12 @@ pub const UDP_BATCH: usize = 64;
 pub const UDP_ROOM_BYTES: usize = 64 * 1024 + 320;
 /// Batches of one socket in one turn, before the others get theirs.
 pub const UDP_ROUNDS_MAX: usize = 4;
+/// How long a worker lets datagrams gather when they come in driblets: a socket's queue holds them meanwhile, and a
+/// turn that moves thirty costs little more than one that moves five. 50 us cost 0.76 of the CPU per datagram.
+pub const UDP_GATHER_TIME: Duration = Duration::from_micros(50);
+/// A turn that moved fewer was of a quiet client, whose datagram nobody may hold up; one that moved more has nothing
+/// to gain.
+pub const UDP_DRIBLET: std::ops::Range<u64> = 4..UDP_BATCH as u64;
 /// Datagrams that leave in one send: UDP_MAX_SEGMENTS of older kernels.
 pub const UDP_JOINED_MAX: usize = 64;
 /// Bytes of one datagram's payload at most, over IPv4: 16 bits of length, less both headers.

@@ -142,6 +142,7 @@ impl Server {
                     if setup.config.server.pin && !machine::pin_to_cpu(number) {
                         tracing::warn!(worker = number, "cannot be pinned to a CPU");
                     }
+                    machine::sleep_to_the_microsecond();
                     let _ = sender.send(prepared.run(setup));
                 })
                 .map_err(StartError::Machine)?;

@@ -22,6 +22,21 @@ use mio::Registry;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+/// What a turn moved.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Turn {
+    pub(super) datagrams: u64,
+    /// A session that is no association had an event.
+    pub(super) streams: bool,
+}
+
+impl Turn {
+    /// Datagrams came in driblets, and nothing else came: the next turn may come a little later, for more of them.
+    pub(super) fn dribbled(self) -> bool {
+        !self.streams && limits::UDP_DRIBLET.contains(&self.datagrams)
+    }
+}
+
 /// The part of a worker that sessions work with.
 #[derive(Debug)]
 pub(super) struct Core {
@@ -51,6 +66,7 @@ pub(super) struct Core {
     /// Those of them that are associations: they count twice, for their target-facing sockets.
     pub(super) associations: usize,
     pub(super) ceiling: usize,
+    pub(super) turn: Turn,
     /// Changes with `rules`.
     pub(super) rules_version: u64,
     pub(super) own_ports: Arc<OwnPorts>,
@@ -89,6 +105,7 @@ impl Core {
             sessions: 0,
             associations: 0,
             ceiling: setup.ceiling,
+            turn: Turn::default(),
             rules_version: 0,
             own_ports: setup.own_ports.clone(),
             datagrams: None,
@@ -120,6 +137,7 @@ impl Core {
 
     /// An event of one of a session's sockets.
     pub(super) fn event(&mut self, key: Key, slot: &mut Slot, port: u8, edge: Edge) -> Fate {
+        self.turn.streams |= !matches!(slot.phase, Phase::Association(_));
         match &slot.phase {
             Phase::Handshake(_) if port == CLIENT_PORT => self.client_event(key, slot, edge),
             Phase::Handshake(handshake) if handshake.listens() => self.accept_peer(key, slot),

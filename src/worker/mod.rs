@@ -186,9 +186,13 @@ impl Worker {
         }
     }
 
-    /// Waits for events; with `busy_poll`, spins for a while before it sleeps.
+    /// Waits for events; with `busy_poll`, spins for a while before it sleeps. Without it, lets datagrams gather.
     fn wait(&mut self, poll: &mut Poll, events: &mut Events) -> io::Result<()> {
         let spin = self.core.config.server.busy_poll;
+        let turn = std::mem::take(&mut self.core.turn);
+        if spin.is_zero() && turn.dribbled() && self.core.queue.is_empty() {
+            std::thread::sleep(limits::UDP_GATHER_TIME);
+        }
         if !spin.is_zero() && self.timeout() != Some(Duration::ZERO) {
             let began = Instant::now();
             while began.elapsed() < spin {

@@ -74,6 +74,11 @@ impl Default for Joining {
     }
 }
 
+/// How many messages the next call is given. What stands behind one that the kernel refuses was put together in vain, so
+/// among refused ones a call has but one: the work stays in proportion to the messages, however many are refused.
+#[derive(Debug)]
+struct Window(usize);
+
 /// What a flush did.
 #[derive(Debug)]
 pub(super) struct Sent<'a> {
@@ -128,14 +133,17 @@ impl Outbox {
     ) {
         let mut next = 0;
         let mut retried = false;
+        let mut window = Window::default();
         while next < self.messages.len() {
+            let offered = &self.messages[next..self.messages.len().min(next + window.0)];
             let mut composer = sender.compose();
-            for message in &self.messages[next..] {
+            for message in offered {
                 self.compose(&mut composer, arena, message);
             }
             match composer.send(socket) {
                 Ok(count) => {
-                    self.messages[next..next + count].iter().for_each(|message| self.count(message, sent));
+                    offered[..count].iter().for_each(|message| self.count(message, sent));
+                    window.sent(count);
                     next += count;
                     retried = false;
                 }
@@ -152,6 +160,7 @@ impl Outbox {
                 }
                 Err(errno) => {
                     retried = false;
+                    window.sent(0);
                     let message = self.messages[next].clone();
                     next += 1;
                     if message.datagrams.len() == 1 {
@@ -224,6 +233,19 @@ impl Message {
     }
 }
 
+impl Default for Window {
+    fn default() -> Window {
+        Window(limits::UDP_SENDS_MAX)
+    }
+}
+
+impl Window {
+    /// So many of the messages that were offered went out. Where that is not all, the next one is about to be refused.
+    fn sent(&mut self, count: usize) {
+        self.0 = if count < self.0 { 1 } else { (2 * self.0).min(limits::UDP_SENDS_MAX) };
+    }
+}
+
 impl Joining {
     /// EIO and the like: this way out cannot cut at all. EINVAL, EMSGSIZE: a datagram of this size must be cut into
     /// IP fragments, which a joined send is not.
@@ -267,6 +289,30 @@ mod tests {
     fn a_send_has_so_many_segments_and_bytes_at_most() {
         assert_eq!(joined(&[(1, 1); limits::UDP_JOINED_MAX + 1]), [limits::UDP_JOINED_MAX, 1]);
         assert_eq!(joined(&[(1, 30_000), (1, 30_000), (1, 30_000)]), [2, 1]);
+    }
+
+    /// How many messages are put together until so many are gone, `bad` ones of which are refused.
+    fn composed(messages: usize, bad: impl Fn(usize) -> bool) -> usize {
+        let (mut composed, mut next, mut window) = (0, 0, Window::default());
+        while next < messages {
+            let offered = window.0.min(messages - next);
+            composed += offered;
+            let good = (next..next + offered).take_while(|at| !bad(*at)).count();
+            window.sent(good);
+            next += good.max(1);
+        }
+        composed
+    }
+
+    #[test]
+    fn refused_messages_are_put_together_again_and_again() {
+        const MANY: usize = 8192;
+        assert_eq!(composed(MANY, |_| false), MANY);
+        assert_eq!(composed(MANY, |_| true), MANY + limits::UDP_SENDS_MAX - 1);
+        for run in 1..200 {
+            let count = composed(MANY, |at| at % run == 0);
+            assert!(count < 3 * MANY, "{count} where each {run}th is bad");
+        }
     }
 
     #[test]

@@ -246,6 +246,9 @@ pub const UDP_GATHER_TIME: Duration = Duration::from_micros(50);
 /// A turn that moved fewer was of a quiet client, whose datagram nobody may hold up; one that moved more has nothing
 /// to gain.
 pub const UDP_DRIBLET: std::ops::Range<u64> = 4..UDP_BATCH as u64;
+/// Datagrams of one socket in one turn, before the others get theirs: a batch counts as full, and by what was joined
+/// in its rooms where that is more. The batch that goes past it is the last one.
+pub const UDP_TURN_DATAGRAMS: usize = 4 * UDP_BATCH;
 /// Sends in one system call. More of them save nothing, and those behind a refused one are put together in vain.
 pub const UDP_SENDS_MAX: usize = 64;
 /// Datagrams that leave in one send: UDP_MAX_SEGMENTS of older kernels.

@@ -194,7 +194,8 @@ impl Association {
     fn pump_down(&mut self, family: Family, kit: &mut DatagramKit, world: &World<'_>, pumped: &mut Pumped) {
         let Some(bound) = &mut self.targets[family as usize] else { return };
         let DatagramKit { inbox, sender, down, .. } = kit;
-        for _ in 0..limits::UDP_ROUNDS_MAX {
+        let mut taken = 0;
+        while taken < limits::UDP_TURN_DATAGRAMS {
             if !bound.readable {
                 return;
             }
@@ -205,8 +206,12 @@ impl Association {
                     return;
                 }
                 // Told once; what is queued comes next.
-                Received::Failed(_) => continue,
+                Received::Failed(_) => {
+                    taken += limits::UDP_BATCH;
+                    continue;
+                }
             };
+            let mut datagrams = 0;
             let mut head: Option<(SocketAddr, Head)> = None;
             for filled in (0..count).map(|at| inbox.filled(at)) {
                 let Some(from) = filled.from else { continue };
@@ -221,11 +226,13 @@ impl Association {
                 head = Some((from, header));
                 for payload in filled.datagrams() {
                     down.push(None, header, payload, self.joining_down);
+                    datagrams += 1;
                 }
             }
             let mut sent = Sent { flow: &mut pumped.down, drops: &mut pumped.drops };
             down.flush(&self.front.socket, inbox.memory(), sender, &mut self.joining_down, &mut sent);
             bound.readable = count == inbox.rooms();
+            taken += limits::UDP_BATCH.max(datagrams);
         }
         pumped.again |= bound.readable;
     }

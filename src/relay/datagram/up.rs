@@ -50,7 +50,8 @@ impl World<'_> {
 
 impl Association {
     pub(super) fn pump_up(&mut self, kit: &mut DatagramKit, world: &World<'_>, pumped: &mut Pumped) {
-        for _ in 0..limits::UDP_ROUNDS_MAX {
+        let mut taken = 0;
+        while taken < limits::UDP_TURN_DATAGRAMS {
             if !self.front.readable {
                 return;
             }
@@ -63,18 +64,24 @@ impl Association {
                     return;
                 }
                 // The error of an earlier send (ICMP). It is told once; what is queued comes next.
-                Received::Failed(_) => continue,
+                Received::Failed(_) => {
+                    taken += limits::UDP_BATCH;
+                    continue;
+                }
             };
             let DatagramKit { inbox, sender, up, asks, .. } = kit;
             let mut way = Way { world, arena: inbox.memory(), up, sender, asks, pumped };
+            let mut datagrams = 0;
             for filled in (0..count).map(|at| inbox.filled(at)) {
                 for datagram in filled.datagrams() {
                     self.take(&filled, datagram, &mut way);
+                    datagrams += 1;
                 }
             }
             Family::ALL.into_iter().for_each(|family| self.flush_up(family, &mut way));
             self.front.readable = count == inbox.rooms();
             self.alone |= connected && !self.front.readable;
+            taken += limits::UDP_BATCH.max(datagrams);
         }
         pumped.again |= self.front.readable;
     }

@@ -79,8 +79,8 @@ impl Association {
                 }
             }
             Family::ALL.into_iter().for_each(|family| self.flush_up(family, &mut way));
-            self.front.readable = count == inbox.rooms();
-            self.alone |= connected && !self.front.readable;
+            // Only `Blocked` proves that no stranger is left: an error, too, ends a batch before its time.
+            self.front.readable = count == inbox.rooms() || (connected && !self.alone);
             taken += limits::UDP_BATCH.max(datagrams);
         }
         pumped.again |= self.front.readable;

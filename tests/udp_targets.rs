@@ -180,6 +180,21 @@ fn a_datagram_waits_for_another_port_of_its_name() {
     assert_eq!(at_twin, [[10], [11], [12], [13]]);
 }
 
+/// A burst to a name that needs no question: only what one batch holds has to wait for it.
+#[test]
+fn a_burst_to_a_name_at_hand_is_lost() {
+    let stand = Stand::new(Sides::V4_TO_V4);
+    while_stopped(&stand.relay, || {
+        for n in 0..150_u8 {
+            stand.client.send_name(b"localhost", stand.target.addr.port(), &[n]);
+        }
+    });
+    for n in 0..150_u8 {
+        stand.target.expect(&[n]);
+    }
+    expect_drops(&stand.relay, &[]);
+}
+
 /// A name keeps its address while the association lives, whatever the server says next, TTL 0 or not.
 #[test]
 fn a_name_moves_during_an_association() {

@@ -82,6 +82,10 @@ impl Association {
             // Only `Blocked` proves that no stranger is left: an error, too, ends a batch before its time.
             self.front.readable = count == inbox.rooms() || (connected && !self.alone);
             taken += limits::UDP_BATCH.max(datagrams);
+            // Names that are at hand spare the next batch the wait.
+            if !way.asks.is_empty() {
+                break;
+            }
         }
         pumped.again |= self.front.readable;
     }

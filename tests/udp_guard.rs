@@ -297,6 +297,24 @@ fn a_name_leads_back_to_the_relay() {
     });
 }
 
+/// What is refused is so for its port: datagrams behind it that wait for the same name are judged by their own.
+#[test]
+fn a_refused_port_takes_along_what_waits_for_its_name() {
+    netns::run(&test_name!(), "true", || {
+        let server = DnsServer::zone(&[("me.example", &["127.0.0.1"])]);
+        let relay = Relay::builder().dns(&server).start();
+        let (client, target) = (Association::open(relay.addr()), Target::on(V4));
+        while_stopped(&relay, || {
+            client.send_name(b"me.example", client.door.port(), b"refused");
+            client.send_name(b"me.example", client.door.port(), b"refused");
+            client.send_name(b"me.example", target.addr.port(), b"behind");
+            client.send_name(b"me.example", client.door.port(), b"refused");
+        });
+        target.expect(b"behind");
+        expect_drops(&relay, &[("loop", 3)]);
+    });
+}
+
 /// A port that was an association's is anybody's again.
 #[test]
 fn a_port_that_was_ours_is_taken_for_ours() {

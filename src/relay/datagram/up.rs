@@ -102,20 +102,29 @@ impl Association {
         let Some((typed, waiting)) = self.names.as_mut().and_then(|names| names.answered(lookup)) else {
             return pumped;
         };
-        let port = waiting.front().map_or(0, |waiting| waiting.port);
-        let ip = match answer {
-            Ok(addresses) => usable(&addresses, port, Family::of(self.expected.ip), world),
-            Err(_) => Err(Drop::Name),
+        let Ok(addresses) = answer else {
+            pumped.drops.add(Drop::Name, waiting.len());
+            return pumped;
         };
-        match ip {
-            Err(drop) => pumped.drops.add(drop, waiting.len()),
-            Ok(ip) => {
-                self.names.get_or_insert_default().learn(&typed, ip);
-                let DatagramKit { inbox, sender, up, asks, .. } = kit;
-                let mut way = Way { world, arena: inbox.memory(), up, sender, asks, pumped: &mut pumped };
-                for datagram in waiting {
-                    self.send_owned(SocketAddr::new(ip, datagram.port), &datagram.payload, &mut way);
+        let own = Family::of(self.expected.ip);
+        let DatagramKit { inbox, sender, up, asks, .. } = kit;
+        let mut way = Way { world, arena: inbox.memory(), up, sender, asks, pumped: &mut pumped };
+        // What is refused is so for its port: another datagram may find an address where this one does not.
+        let mut found: Option<(u16, Result<IpAddr, Drop>)> = None;
+        for datagram in waiting {
+            let ip = match found {
+                Some((_, Ok(ip))) => Ok(ip),
+                Some((port, Err(drop))) if port == datagram.port => Err(drop),
+                _ => {
+                    let ip = usable(&addresses, datagram.port, own, world);
+                    ip.into_iter().for_each(|ip| self.names.get_or_insert_default().learn(&typed, ip));
+                    found = Some((datagram.port, ip));
+                    ip
                 }
+            };
+            match ip {
+                Ok(ip) => self.send_owned(SocketAddr::new(ip, datagram.port), &datagram.payload, &mut way),
+                Err(drop) => way.drop(drop, 1),
             }
         }
         self.up.add(pumped.up);

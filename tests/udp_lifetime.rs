@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use crate::support::client::request;
 use crate::support::origin::{V4, V6};
 use crate::support::udp::{
-    AT_ONCE, Association, Sides, Stand, Target, drops, expect_drops, expect_empty, expect_released, serving,
-    socket, wrap, zeros,
+    AT_ONCE, Association, Sides, Stand, Target, drops, expect_drops, expect_empty, expect_released, fragment,
+    serving, socket, wrap, zeros,
 };
 use crate::support::wait::{self, PATIENCE};
 use crate::support::{Client, Relay, socket_table};
@@ -114,6 +114,24 @@ fn a_trickle_counts_as_idle() {
         scope.spawn(|| trickle(|stand, external| assert_eq!(stand.up(b"up"), external)));
         trickle(|stand, external| stand.down(external, b"down"));
     });
+}
+
+/// A sequence of fragments that starts anew before its timer ends moves nothing.
+#[test]
+fn fragments_without_an_end_are_life() {
+    let stand = Stand::over(Relay::builder().timeout("udp_idle", IDLE), Sides::V4_TO_V4);
+    stand.fence();
+    let began = Instant::now();
+    let fragments = [1, 2].map(|frag| fragment(frag, stand.target.addr, b"and no more"));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..8 {
+                fragments.iter().for_each(|bytes| stand.client.send_raw(bytes));
+                thread::sleep(Duration::from_millis(300));
+            }
+        });
+    });
+    expect_idle(stand, began);
 }
 
 /// Bytes on the control connection say nothing: not before, between or behind datagrams, few or many.

@@ -186,7 +186,9 @@ impl Core {
         self.turn.datagrams += pumped.up.datagrams + pumped.down.datagrams;
         self.counters.datagrams(pumped);
         if let Some(expires_ms) = association.fragments_expire_ms() {
-            self.arm(key, self.start + Duration::from_millis(expires_ms));
+            // They are no life: the silence around them goes on.
+            let idle_ms = slot.times.active_ms + self.config.timeouts.udp_idle.as_millis() as u64;
+            self.arm(key, self.start + Duration::from_millis(expires_ms.min(idle_ms)));
         }
     }
 

@@ -251,6 +251,9 @@ pub const UDP_DRIBLET: std::ops::Range<u64> = 4..UDP_BATCH as u64;
 pub const UDP_TURN_DATAGRAMS: usize = 4 * UDP_BATCH;
 /// Sends in one system call. More of them save nothing, and those behind a refused one are put together in vain.
 pub const UDP_SENDS_MAX: usize = 64;
+/// Milliseconds after connect(2) in which a stranger's datagram may still be on its way into a socket's queue: on
+/// another CPU it found the socket before. That takes microseconds.
+pub const UDP_STRANGERS_MS: u64 = 100;
 /// Datagrams that leave in one send: UDP_MAX_SEGMENTS of older kernels.
 pub const UDP_JOINED_MAX: usize = 64;
 /// Bytes of one datagram's payload at most, over IPv4: 16 bits of length, less both headers.

@@ -12,8 +12,8 @@ use crate::policy::guard::Guard;
 use crate::session::Rules;
 use crate::sys::congestion::Congestion;
 use crate::sys::machine;
-use crate::worker::{Mail, Mailbox, Setup, prepare};
-use crossbeam_channel::{Receiver, bounded};
+use crate::worker::{Mail, Mailbox, Prepared, Setup, prepare};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -135,17 +135,7 @@ impl Server {
                 boot,
                 starting: Some(starting.clone()),
             };
-            let sender = sender.clone();
-            let thread = std::thread::Builder::new()
-                .name(format!("worker-{number}"))
-                .spawn(move || {
-                    if setup.config.server.pin && !machine::pin_to_cpu(number) {
-                        tracing::warn!(worker = number, "cannot be pinned to a CPU");
-                    }
-                    machine::sleep_to_the_microsecond();
-                    let _ = sender.send(prepared.run(setup));
-                })
-                .map_err(StartError::Machine)?;
+            let thread = run(prepared, setup, sender.clone())?;
             workers.push(Worker { mailbox, counters, thread: Some(thread) });
         }
         drop((starting, sender));
@@ -272,6 +262,25 @@ fn warn_of_steering(config: &Config) {
             "server.steer is \"cpu\", but worker N does not run on CPU N: connections change CPUs"
         );
     }
+}
+
+/// Runs a worker on a thread of its own, which says how it ended.
+fn run(
+    prepared: Prepared,
+    setup: Setup,
+    ended: Sender<io::Result<Latencies>>,
+) -> Result<JoinHandle<()>, StartError> {
+    let number = setup.number;
+    std::thread::Builder::new()
+        .name(format!("worker-{number}"))
+        .spawn(move || {
+            if setup.config.server.pin && !machine::pin_to_cpu(number) {
+                tracing::warn!(worker = number, "cannot be pinned to a CPU");
+            }
+            machine::sleep_to_the_microsecond();
+            let _ = ended.send(prepared.run(setup));
+        })
+        .map_err(StartError::Machine)
 }
 
 fn start_verifier(config: &Config) -> Result<Option<Arc<Verifier>>, StartError> {

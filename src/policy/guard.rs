@@ -110,10 +110,18 @@ impl Guard {
         if self.is_own(address) {
             return Err(Refusal::OwnListener);
         }
+        self.check_purpose(address.ip())
+    }
+
+    /// The same for what has ports of its own: our listeners are TCP's, and a datagram never reaches them.
+    ///
+    /// # Errors
+    /// [`Refusal::SpecialPurpose`].
+    pub fn check_purpose(&self, ip: IpAddr) -> Result<(), Refusal> {
         if self.allow_private {
             return Ok(());
         }
-        match address.ip() {
+        match ip {
             IpAddr::V4(v4) => self.check_v4(v4),
             IpAddr::V6(v6) => self.check_v6(v6),
         }

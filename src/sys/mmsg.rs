@@ -336,18 +336,18 @@ const _: () =
 
 #[cfg(test)]
 mod tests {
-    use super::super::udp::UdpSocket;
+    use super::super::udp::DatagramSocket;
     use super::*;
 
-    fn pair(ip: &str) -> (UdpSocket, UdpSocket, SocketAddr) {
-        let open = || UdpSocket::bind(SocketAddr::new(ip.parse().unwrap(), 0), 1 << 20).unwrap();
+    fn pair(ip: &str) -> (DatagramSocket, DatagramSocket, SocketAddr) {
+        let open = || DatagramSocket::bind(SocketAddr::new(ip.parse().unwrap(), 0), 1 << 20).unwrap();
         let (sender, receiver) = (open(), open());
         let to = receiver.local_address().unwrap();
         (sender, receiver, to)
     }
 
     /// The datagrams that one call gives, joined ones taken apart.
-    fn received(inbox: &mut Inbox, socket: &UdpSocket) -> Vec<(SocketAddr, Vec<u8>)> {
+    fn received(inbox: &mut Inbox, socket: &DatagramSocket) -> Vec<(SocketAddr, Vec<u8>)> {
         let Received::Rooms(count) = inbox.receive(socket, true) else { return Vec::new() };
         let mut all = Vec::new();
         for filled in (0..count).map(|at| inbox.filled(at)) {

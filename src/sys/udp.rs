@@ -8,15 +8,15 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 /// One UDP socket, non-blocking; closed when dropped.
 #[derive(Debug)]
-pub struct UdpSocket(Socket);
+pub struct DatagramSocket(Socket);
 
-impl UdpSocket {
+impl DatagramSocket {
     /// Opens a socket at `address`; port 0 is the kernel's choice. An IPv6 socket leaves IPv4 to others.
     /// Equal neighbours may arrive joined (UDP_GRO) where the kernel has that.
     ///
     /// # Errors
     /// What socket(2) or bind(2) refused; EADDRINUSE where the port is taken.
-    pub fn bind(address: SocketAddr, receive_buffer_bytes: usize) -> Result<UdpSocket, Errno> {
+    pub fn bind(address: SocketAddr, receive_buffer_bytes: usize) -> Result<DatagramSocket, Errno> {
         let kind = Type::DGRAM.nonblocking().cloexec();
         let socket = Socket::new_raw(Domain::for_address(address), kind, None).map_err(|e| errno_of(&e))?;
         if address.is_ipv6() {
@@ -26,7 +26,7 @@ impl UdpSocket {
         let _ = socket.set_recv_buffer_size(receive_buffer_bytes);
         let _ = setsockopt(&socket, sockopt::UdpGroSegment, &true);
         socket.bind(&SockAddr::from(address)).map_err(|e| errno_of(&e))?;
-        Ok(UdpSocket(socket))
+        Ok(DatagramSocket(socket))
     }
 
     /// Fixes the peer: the kernel drops what others send from now on. What they sent before is still queued.
@@ -65,13 +65,13 @@ pub fn wildcard(target: IpAddr) -> IpAddr {
     }
 }
 
-impl AsFd for UdpSocket {
+impl AsFd for DatagramSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 }
 
-impl AsRawFd for UdpSocket {
+impl AsRawFd for DatagramSocket {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }

@@ -13,7 +13,7 @@ use crate::limits;
 use crate::relay::datagram::{Association, Expected, Family, Pumped, World};
 use crate::session::{Announced, AssociateError, DialError, Reason};
 use crate::sys::Read;
-use crate::sys::udp::UdpSocket;
+use crate::sys::udp::DatagramSocket;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use std::net::SocketAddr;
@@ -71,12 +71,12 @@ impl Core {
         self.counters.associations(self.associations);
         self.arm(key, self.now + self.config.timeouts.udp_idle);
         // What the client sent behind its request is nothing, but its end is an end.
-        if edges.readable || edges.fin || edges.failed { self.control_event(slot) } else { Fate::Keep }
+        if edges.readable || edges.fin || edges.failed { self.control_event(key, slot) } else { Fate::Keep }
     }
 
     pub(super) fn association_event(&mut self, key: Key, slot: &mut Slot, port: u8, edge: Edge) -> Fate {
         if port == CLIENT_PORT {
-            return self.control_event(slot);
+            return self.control_event(key, slot);
         }
         let Phase::Association(association) = &mut slot.phase else { return Fate::Keep };
         if !edge.readable {
@@ -158,8 +158,19 @@ impl Core {
         self.counters.associations(self.associations);
     }
 
+    /// A session that had more to do.
+    pub(super) fn resume_association(&mut self, key: Key, slot: &mut Slot) -> Fate {
+        let Phase::Association(association) = &mut slot.phase else { return Fate::Keep };
+        if std::mem::take(&mut association.control_waits)
+            && let Fate::Close(reason) = self.control_event(key, slot)
+        {
+            return Fate::Close(reason);
+        }
+        self.pump_association(key, slot)
+    }
+
     /// The control connection: what it sends is nothing, its end is the association's.
-    fn control_event(&mut self, slot: &Slot) -> Fate {
+    fn control_event(&mut self, key: Key, slot: &mut Slot) -> Fate {
         let Some(client) = &slot.client else { return Fate::Close(Reason::Internal) };
         for _ in 0..limits::PUMP_ROUNDS_MAX {
             match client.recv(self.kit.scratch()) {
@@ -169,8 +180,11 @@ impl Core {
                 Read::Failed(_) => return Fate::Close(Reason::ClientReset),
             }
         }
-        // A client that fills its control connection with bytes has no use for it.
-        Fate::Close(Reason::Protocol)
+        if let Phase::Association(association) = &mut slot.phase {
+            association.control_waits = true;
+        }
+        self.enqueue(key, slot);
+        Fate::Keep
     }
 
     fn note_pumped(&mut self, key: Key, slot: &mut Slot, pumped: &Pumped) {
@@ -206,12 +220,12 @@ impl Core {
 }
 
 /// A socket where the control connection ends, at a port of the range.
-fn open(here: SocketAddr, ports: Option<PortRange>) -> Result<(UdpSocket, u16), DialError> {
+fn open(here: SocketAddr, ports: Option<PortRange>) -> Result<(DatagramSocket, u16), DialError> {
     let here = canonical(here);
     let open = |port| {
         let mut address = here;
         address.set_port(port);
-        UdpSocket::bind(address, limits::UDP_RECEIVE_BUFFER_BYTES)
+        DatagramSocket::bind(address, limits::UDP_RECEIVE_BUFFER_BYTES)
     };
     let socket = match ports {
         Some(range) => first_free(range.from(rand::random()).take(limits::PORT_TRIES_MAX), open),
@@ -221,7 +235,7 @@ fn open(here: SocketAddr, ports: Option<PortRange>) -> Result<(UdpSocket, u16), 
     Ok((socket, port))
 }
 
-fn watch(registry: &Registry, key: Key, port: u8, socket: &UdpSocket) -> bool {
+fn watch(registry: &Registry, key: Key, port: u8, socket: &DatagramSocket) -> bool {
     let token = Source::Session { key, port }.token();
     registry.register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE).is_ok()
 }

@@ -153,7 +153,7 @@ impl Core {
         match &slot.phase {
             Phase::Handshake(_) => Fate::Keep,
             Phase::Relay(_) => self.drive(key, slot),
-            Phase::Association(_) => self.pump_association(key, slot),
+            Phase::Association(_) => self.resume_association(key, slot),
             Phase::Linger(_) => self.linger_event(key, slot),
         }
     }

@@ -11,7 +11,7 @@ use crate::limits;
 use crate::policy::Guard;
 use crate::policy::own_ports::{Held, OwnPorts};
 use crate::sys::mmsg::Received;
-use crate::sys::udp::UdpSocket;
+use crate::sys::udp::DatagramSocket;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -77,13 +77,13 @@ pub struct Pumped {
 /// A socket and its place on the list of our own ports. The socket is closed first.
 #[derive(Debug)]
 pub(super) struct Bound {
-    pub(super) socket: UdpSocket,
+    pub(super) socket: DatagramSocket,
     _held: Held,
     pub(super) readable: bool,
 }
 
 impl Bound {
-    pub(super) fn new(socket: UdpSocket, held: Held) -> Bound {
+    pub(super) fn new(socket: DatagramSocket, held: Held) -> Bound {
         Bound { socket, _held: held, readable: false }
     }
 }
@@ -95,7 +95,9 @@ pub struct Association {
     pub(super) expected: Expected,
     /// The client, from its first datagram on.
     pub(super) client: Option<SocketAddr>,
-    /// The client-facing socket is connected, and what others sent before that has been taken out of its queue.
+    /// When the client-facing socket was connected, in milliseconds of the worker's clock.
+    pub(super) connected_ms: u64,
+    /// It has been for a while, and what others sent before that has been taken out of its queue.
     pub(super) alone: bool,
     pub(super) front: Bound,
     pub(super) targets: [Option<Bound>; 2],
@@ -104,6 +106,8 @@ pub struct Association {
     pub(super) fragments: Fragments,
     /// The target allowed last, and the guard that allowed it.
     pub(super) allowed: Option<(SocketAddr, u64)>,
+    /// The control connection had more to say than one turn hears.
+    pub control_waits: bool,
     /// Families whose sockets are not yet watched.
     pub(super) opened: Vec<Family>,
     pub(super) joining_up: Joining,
@@ -116,10 +120,16 @@ pub struct Association {
 
 impl Association {
     /// An association whose client-facing socket is bound to `port`.
-    pub fn new(expected: Expected, front: UdpSocket, port: u16, own_ports: &Arc<OwnPorts>) -> Association {
+    pub fn new(
+        expected: Expected,
+        front: DatagramSocket,
+        port: u16,
+        own_ports: &Arc<OwnPorts>,
+    ) -> Association {
         Association {
             expected,
             client: None,
+            connected_ms: 0,
             alone: false,
             front: Bound::new(front, own_ports.hold(port)),
             targets: [None, None],
@@ -127,6 +137,7 @@ impl Association {
             names: None,
             fragments: Fragments::default(),
             allowed: None,
+            control_waits: false,
             opened: Vec::new(),
             joining_up: Joining::default(),
             joining_down: Joining::default(),
@@ -136,12 +147,12 @@ impl Association {
     }
 
     /// The client-facing socket.
-    pub fn front(&self) -> &UdpSocket {
+    pub fn front(&self) -> &DatagramSocket {
         &self.front.socket
     }
 
     /// The target-facing socket of a family, once it was needed.
-    pub fn target(&self, family: Family) -> Option<&UdpSocket> {
+    pub fn target(&self, family: Family) -> Option<&DatagramSocket> {
         self.targets[family as usize].as_ref().map(|bound| &bound.socket)
     }
 

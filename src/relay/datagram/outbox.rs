@@ -125,7 +125,7 @@ impl Outbox {
     /// Sends all that was pushed and begins anew. What the kernel refuses is dropped and counted, alone.
     pub(super) fn flush(
         &mut self,
-        socket: &crate::sys::udp::UdpSocket,
+        socket: &crate::sys::udp::DatagramSocket,
         arena: &[u8],
         sender: &mut Sender,
         joining: &mut Joining,
@@ -180,7 +180,7 @@ impl Outbox {
     /// Sends what the kernel would not cut, one datagram a call: this path is as good as never taken twice.
     fn send_each(
         &self,
-        socket: &crate::sys::udp::UdpSocket,
+        socket: &crate::sys::udp::DatagramSocket,
         arena: &[u8],
         sender: &mut Sender,
         message: &Message,

@@ -9,13 +9,12 @@ use super::outbox::{Head, Outbox, Sent};
 use crate::config::Prefer;
 use crate::dns::Answer;
 use crate::limits;
-use crate::policy::Refusal;
 use crate::proto::address::{Host, Name};
 use crate::proto::udp::{self, Destination, Header};
 use crate::sys::Write;
 use crate::sys::machine::source_towards;
 use crate::sys::mmsg::{Filled, Received, Sender};
-use crate::sys::udp::{UdpSocket, wildcard};
+use crate::sys::udp::{DatagramSocket, wildcard};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
@@ -42,9 +41,7 @@ impl World<'_> {
         if self.own_ports.has(to.port()) && self.guard.is_local(to.ip()) {
             return Err(Drop::Loop);
         }
-        self.guard.check(to).map_err(|refusal| match refusal {
-            Refusal::OwnListener | Refusal::SpecialPurpose(_) | Refusal::SelfConnect => Drop::Denied,
-        })
+        self.guard.check_purpose(to.ip()).map_err(|_| Drop::Denied)
     }
 }
 
@@ -55,12 +52,13 @@ impl Association {
             if !self.front.readable {
                 return;
             }
-            let connected = self.client.is_some();
+            let settled =
+                self.client.is_some() && self.connected_ms + limits::UDP_STRANGERS_MS <= world.now_ms;
             let count = match kit.inbox.receive(&self.front.socket, !self.alone) {
                 Received::Rooms(count) => count,
                 Received::Blocked => {
                     self.front.readable = false;
-                    self.alone |= connected;
+                    self.alone |= settled;
                     return;
                 }
                 // The error of an earlier send (ICMP). It is told once; what is queued comes next.
@@ -80,7 +78,7 @@ impl Association {
             }
             Family::ALL.into_iter().for_each(|family| self.flush_up(family, &mut way));
             // Only `Blocked` proves that no stranger is left: an error, too, ends a batch before its time.
-            self.front.readable = count == inbox.rooms() || (connected && !self.alone);
+            self.front.readable = count == inbox.rooms() || (settled && !self.alone);
             taken += limits::UDP_BATCH.max(datagrams);
             // Names that are at hand spare the next batch the wait.
             if !way.asks.is_empty() {
@@ -143,7 +141,7 @@ impl Association {
             Ok(header) if !filled.truncated => header,
             _ => return way.drop(Drop::Header, 1),
         };
-        if self.client.is_none() && !self.pin(from) {
+        if self.client.is_none() && !self.pin(from, way.world) {
             return way.drop(Drop::Unreachable, 1);
         }
         if header.frag != 0 {
@@ -173,10 +171,11 @@ impl Association {
     }
 
     /// The first valid datagram: from now on the kernel drops what others send.
-    fn pin(&mut self, client: SocketAddr) -> bool {
+    fn pin(&mut self, client: SocketAddr, world: &World<'_>) -> bool {
         let pinned = self.front.socket.connect(client).is_ok();
         if pinned {
             self.client = Some(client);
+            self.connected_ms = world.now_ms;
         }
         pinned
     }
@@ -324,7 +323,7 @@ fn usable(addresses: &[IpAddr], port: u16, own: Family, world: &World<'_>) -> Re
 /// REQ-1).
 fn open(target: IpAddr, world: &World<'_>) -> Option<Bound> {
     let any = SocketAddr::new(wildcard(target), 0);
-    let socket = UdpSocket::bind(any, limits::UDP_RECEIVE_BUFFER_BYTES).ok()?;
+    let socket = DatagramSocket::bind(any, limits::UDP_RECEIVE_BUFFER_BYTES).ok()?;
     let port = socket.local_address().ok()?.port();
     Some(Bound::new(socket, world.own_ports.hold(port)))
 }

@@ -315,6 +315,23 @@ fn a_refused_port_takes_along_what_waits_for_its_name() {
     });
 }
 
+/// The number of a TCP listener is nothing to UDP: at that port of this machine there may be any service.
+#[test]
+fn the_number_of_a_tcp_listener_is_denied() {
+    netns::run(&test_name!(), "true", || {
+        let relay = Relay::builder().listen(&["127.0.0.1:1080"]).start();
+        let (client, target) = (Association::open(relay.addr()), Target::on(V4));
+        for at in ["127.0.0.1:1080", "127.0.0.2:1080"] {
+            let service = Target::at(at.parse().expect("an address"));
+            client.send(service.addr, b"to the service");
+            client.send(target.addr, b"fence");
+            target.expect(b"fence");
+            expect_drops(&relay, &[]);
+            service.expect(b"to the service");
+        }
+    });
+}
+
 /// A port that was an association's is anybody's again.
 #[test]
 fn a_port_that_was_ours_is_taken_for_ours() {

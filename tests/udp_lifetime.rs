@@ -5,10 +5,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::client::request;
+use crate::support::keyed::Keyed;
 use crate::support::origin::{V4, V6};
 use crate::support::udp::{
     AT_ONCE, Association, Sides, Stand, Target, drops, expect_drops, expect_empty, expect_released, fragment,
-    serving, socket, wrap, zeros,
+    hold, serving, socket, wrap, zeros,
 };
 use crate::support::wait::{self, PATIENCE};
 use crate::support::{Client, Relay, socket_table};
@@ -134,6 +135,15 @@ fn fragments_without_an_end_are_life() {
     expect_idle(stand, began);
 }
 
+/// A fragment that waits for the next has a timer of its own, which is not that of the silence.
+#[test]
+fn a_fragment_puts_off_the_end() {
+    let stand = Stand::over(Relay::builder().timeout("udp_idle", IDLE), Sides::V4_TO_V4);
+    stand.fence();
+    stand.client.send_raw(&fragment(1, stand.target.addr, b"and no more"));
+    expect_idle(stand, Instant::now());
+}
+
 /// Bytes on the control connection say nothing: not before, between or behind datagrams, few or many.
 #[test]
 fn bytes_on_the_control_connection_are_heard() {
@@ -149,6 +159,25 @@ fn bytes_on_the_control_connection_are_heard() {
     stand.client.control.expect_closed();
     let record = stand.relay.record();
     assert_eq!((&record["datagrams_up"], &record["bytes_up"]), (&8.into(), &(8 * 8).into()), "{record}");
+}
+
+/// The same in a flood that never stops, some of it all at once.
+#[test]
+fn a_flood_on_the_control_connection_ends_it() {
+    let stand = Stand::new(Sides::V4_TO_V4);
+    let control = &stand.client.control.stream;
+    hold(&stand.relay);
+    Keyed::new(1).send_what_fits(control, 64 << 20);
+    stand.relay.signal("CONT");
+    stand.fence();
+    thread::scope(|scope| {
+        scope.spawn(|| Keyed::new(2).send(control, 64 << 20));
+        for _ in 0..100 {
+            stand.fence();
+        }
+    });
+    stand.fence();
+    assert!(stand.relay.records_now().is_empty(), "{:?}", stand.relay.records_now());
 }
 
 /// A request with datagrams' worth of bytes behind it, in one segment.

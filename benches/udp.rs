@@ -14,7 +14,7 @@
 //! One thread does both sides, and only one side is on the clock: a loopback send is over once the datagram stands in
 //! the receiver's socket. That part is charged to the sender, so `send` is dearer here than to a card.
 //!
-//! The relay has no UDP yet: this is the ground for its batch size.
+//! This is the ground for `limits::UDP_BATCH`, and for joining neighbours (`relay::datagram`).
 
 #[path = "support/cpu.rs"]
 mod cpu;

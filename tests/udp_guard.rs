@@ -332,6 +332,24 @@ fn the_number_of_a_tcp_listener_is_denied() {
     });
 }
 
+/// A number that is an association's in IPv6 may be anybody's in IPv4: a service's, and a client's.
+#[test]
+fn a_number_of_the_other_family_is_taken_for_ours() {
+    netns::run(&test_name!(), "", || {
+        let relay = Relay::start();
+        let (six, four) = (Target::on(IpAddr::V6(Ipv6Addr::LOCALHOST)), Target::on(V4));
+        let (first, second) = (Association::open(relay.addr()), Association::open(relay.addr()));
+        first.send(six.addr, b"opens the port");
+        let port = six.expect(b"opens the port").port();
+        let other = Target::at(SocketAddr::new(V4, port));
+        first.send(other.addr, b"to a service");
+        other.expect(b"to a service");
+        second.send_raw_from(&other.socket, &wrap(four.addr, b"of a client"));
+        four.expect(b"of a client");
+        expect_drops(&relay, &[]);
+    });
+}
+
 /// A port that was an association's is anybody's again.
 #[test]
 fn a_port_that_was_ours_is_taken_for_ours() {

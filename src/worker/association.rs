@@ -38,10 +38,10 @@ impl Core {
             return Err(AssociateError::Local(0));
         };
         let opened = client.local_address().map_err(dial_error).and_then(|here| {
-            let (front, port) = open(here, self.config.udp.ports)?;
-            Ok((here.ip().to_canonical(), front, port))
+            let (front, at) = open(here, self.config.udp.ports)?;
+            Ok((here.ip().to_canonical(), front, at))
         });
-        let (here, front, port) = opened.map_err(|error| match error {
+        let (here, front, at) = opened.map_err(|error| match error {
             DialError::NoLocalPort => AssociateError::NoPort,
             DialError::Local(errno) => AssociateError::Local(errno),
             _ => AssociateError::Local(0),
@@ -51,8 +51,8 @@ impl Core {
             return Err(AssociateError::Family);
         }
         let expected = Expected { ip, port: announced.port };
-        handshake.association = Some(Box::new(Association::new(expected, front, port, &self.own_ports)));
-        Ok(SocketAddr::new(self.config.udp.advertise.instead_of(here), port))
+        handshake.association = Some(Box::new(Association::new(expected, front, at, &self.own_ports)));
+        Ok(SocketAddr::new(self.config.udp.advertise.instead_of(here), at.port()))
     }
 
     /// The reply is out: datagrams may come.
@@ -220,7 +220,7 @@ impl Core {
 }
 
 /// A socket where the control connection ends, at a port of the range.
-fn open(here: SocketAddr, ports: Option<PortRange>) -> Result<(DatagramSocket, u16), DialError> {
+fn open(here: SocketAddr, ports: Option<PortRange>) -> Result<(DatagramSocket, SocketAddr), DialError> {
     let here = canonical(here);
     let open = |port| {
         let mut address = here;
@@ -231,8 +231,8 @@ fn open(here: SocketAddr, ports: Option<PortRange>) -> Result<(DatagramSocket, u
         Some(range) => first_free(range.from(rand::random()).take(limits::PORT_TRIES_MAX), open),
         None => first_free(std::iter::once(0), open),
     }?;
-    let port = socket.local_address().map_err(dial_error)?.port();
-    Ok((socket, port))
+    let at = socket.local_address().map_err(dial_error)?;
+    Ok((socket, at))
 }
 
 fn watch(registry: &Registry, key: Key, port: u8, socket: &DatagramSocket) -> bool {

@@ -119,11 +119,11 @@ pub struct Association {
 }
 
 impl Association {
-    /// An association whose client-facing socket is bound to `port`.
+    /// An association whose client-facing socket is bound to `at`.
     pub fn new(
         expected: Expected,
         front: DatagramSocket,
-        port: u16,
+        at: SocketAddr,
         own_ports: &Arc<OwnPorts>,
     ) -> Association {
         Association {
@@ -131,7 +131,7 @@ impl Association {
             client: None,
             connected_ms: 0,
             alone: false,
-            front: Bound::new(front, own_ports.hold(port)),
+            front: Bound::new(front, own_ports.hold(at)),
             targets: [None, None],
             peers: Peers::default(),
             names: None,

@@ -38,7 +38,7 @@ impl Way<'_> {
 impl World<'_> {
     /// Whether a datagram may go to this address.
     fn judge(&self, to: SocketAddr) -> Result<(), Drop> {
-        if self.own_ports.has(to.port()) && self.guard.is_local(to.ip()) {
+        if self.own_ports.has(to) && self.guard.is_local(to.ip()) {
             return Err(Drop::Loop);
         }
         self.guard.check_purpose(to.ip()).map_err(|_| Drop::Denied)
@@ -164,7 +164,7 @@ impl Association {
             Some(client) => client == from,
             None => {
                 let expected = &self.expected;
-                let ours = world.own_ports.has(from.port()) && world.guard.is_local(from.ip());
+                let ours = world.own_ports.has(from) && world.guard.is_local(from.ip());
                 from.ip() == expected.ip && expected.port.is_none_or(|port| port == from.port()) && !ours
             }
         }
@@ -233,7 +233,7 @@ impl Association {
     /// Whether a datagram may go to this address; if so it may answer, and there is a socket.
     fn admit(&mut self, to: SocketAddr, way: &mut Way<'_>) -> bool {
         let world = way.world;
-        let verdict = if self.allowed == Some((to, world.guard_version)) && !world.own_ports.has(to.port()) {
+        let verdict = if self.allowed == Some((to, world.guard_version)) && !world.own_ports.has(to) {
             Ok(())
         } else {
             world.judge(to)
@@ -324,6 +324,6 @@ fn usable(addresses: &[IpAddr], port: u16, own: Family, world: &World<'_>) -> Re
 fn open(target: IpAddr, world: &World<'_>) -> Option<Bound> {
     let any = SocketAddr::new(wildcard(target), 0);
     let socket = DatagramSocket::bind(any, limits::UDP_RECEIVE_BUFFER_BYTES).ok()?;
-    let port = socket.local_address().ok()?.port();
-    Some(Bound::new(socket, world.own_ports.hold(port)))
+    let at = socket.local_address().ok()?;
+    Some(Bound::new(socket, world.own_ports.hold(at)))
 }

@@ -197,6 +197,7 @@ impl Core {
         if pumped.up.datagrams + pumped.down.datagrams > 0 {
             slot.times.active_ms = (self.now - self.start).as_millis() as u64;
         }
+        self.turn.several |= self.moved_last.replace(key) != Some(key);
         self.turn.datagrams += pumped.up.datagrams + pumped.down.datagrams;
         self.counters.datagrams(pumped);
         if let Some(expires_ms) = association.fragments_expire_ms() {

@@ -26,14 +26,17 @@ use std::time::{Duration, Instant, SystemTime};
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Turn {
     pub(super) datagrams: u64,
+    /// They were of another association than those before, so that there are several.
+    pub(super) several: bool,
     /// A session that is no association had an event.
     pub(super) streams: bool,
 }
 
 impl Turn {
-    /// Datagrams came in driblets, and nothing else came: the next turn may come a little later, for more of them.
+    /// Datagrams came in driblets, and nothing else came: the next turn may come a little later, for more of them. Not
+    /// for one association alone: it may be waiting for the very answers that would be held up.
     pub(super) fn dribbled(self) -> bool {
-        !self.streams && limits::UDP_DRIBLET.contains(&self.datagrams)
+        self.several && !self.streams && limits::UDP_DRIBLET.contains(&self.datagrams)
     }
 }
 
@@ -67,6 +70,8 @@ pub(super) struct Core {
     pub(super) associations: usize,
     pub(super) ceiling: usize,
     pub(super) turn: Turn,
+    /// The association that moved last.
+    pub(super) moved_last: Option<Key>,
     /// Changes with `rules`.
     pub(super) rules_version: u64,
     pub(super) own_ports: Arc<OwnPorts>,
@@ -106,6 +111,7 @@ impl Core {
             associations: 0,
             ceiling: setup.ceiling,
             turn: Turn::default(),
+            moved_last: None,
             rules_version: 0,
             own_ports: setup.own_ports.clone(),
             datagrams: None,

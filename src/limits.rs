@@ -314,8 +314,9 @@ pub const DIAL_STAGGER: Duration = Duration::from_millis(250);
 pub const PORT_TRIES_MAX: usize = 256;
 /// The same where the kernel picks the port: it looks at all of them each time, and fails only in a race.
 pub const BIND_KERNEL_TRIES: usize = 3;
-/// Connections that wait at the listener of a BIND session: one is its peer, the others are strangers.
-pub const BIND_BACKLOG: i32 = 16;
+/// Connections that wait at the listener of a BIND session: one is its peer, the others are strangers, whom a turn of
+/// some milliseconds lets gather. Where they fill it the peer waits for the second of its SYN's timer.
+pub const BIND_BACKLOG: i32 = 64;
 /// Strangers that such a listener turns away in one turn.
 pub const BIND_ACCEPTS_PER_TURN: usize = 8;
 /// How long a client that sent FIN, and nothing behind its request, is waited for: nearly always it has left.

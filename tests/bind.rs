@@ -238,6 +238,24 @@ fn a_listener_waits_for_ever() {
     }
 }
 
+/// Strangers are turned away as fast as they come, however many there are at once: the timer's tick of 32 ms for
+/// every eighth of them would let them fill the queue that the peer is to enter.
+#[test]
+fn strangers_keep_the_peer_out() {
+    let relay = Relay::start();
+    let (mut client, bound) = bind(relay.addr(), SocketAddr::new(ip("127.0.0.2"), 21));
+    let burst = || {
+        relay.signal("STOP");
+        let strangers: Vec<Socket> = (0..60).map(|_| stranger(ip("127.0.0.3"), bound)).collect();
+        relay.signal("CONT");
+        timed(|| strangers.into_iter().for_each(expect_reset)).1
+    };
+    let shortest = (0..4).map(|_| burst()).min().expect("a burst");
+    assert!(shortest < Duration::from_millis(100), "after {shortest:?}");
+    let right = peer(ip("127.0.0.2"), bound);
+    assert_eq!(client.reply().bound, right.local());
+}
+
 /// A foreign peer does not prolong the wait.
 #[test]
 fn a_foreign_peer_prolongs_the_wait() {

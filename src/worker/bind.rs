@@ -115,8 +115,8 @@ impl Core {
                 Came::Nobody => return self.advance(key, slot, Next::Wait),
             }
         }
-        // Others get their turn first.
-        listening.retry_at = Some(self.now);
+        // Others get their turn first, but no timer's tick: strangers must not fill the queue that the peer is to enter.
+        self.enqueue(key, slot);
         self.advance(key, slot, Next::Wait)
     }
 

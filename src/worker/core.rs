@@ -157,6 +157,7 @@ impl Core {
     /// A session that had more to do.
     pub(super) fn resume(&mut self, key: Key, slot: &mut Slot) -> Fate {
         match &slot.phase {
+            Phase::Handshake(handshake) if handshake.listens() => self.accept_peer(key, slot),
             Phase::Handshake(_) => Fate::Keep,
             Phase::Relay(_) => self.drive(key, slot),
             Phase::Association(_) => self.resume_association(key, slot),

@@ -207,7 +207,7 @@ fn nothing_comes_back(relay: &Relay, clients: &[(Association, SocketAddr)], targ
     for (client, external) in clients {
         let mapped = ["127.0.0.1", "::ffff:127.0.0.1", "0.0.0.0", "::ffff:0.0.0.0"];
         ours.extend(aliases(&mapped, external.port()));
-        ours.extend(aliases(&["127.0.0.2", "127.5.6.7", "192.0.2.9"], external.port()));
+        ours.extend(aliases(&["127.0.0.2", "127.5.6.7", "192.0.2.9", "224.0.0.1"], external.port()));
         if client.door.is_ipv4() {
             ours.extend(aliases(&mapped, client.door.port()));
         } else {

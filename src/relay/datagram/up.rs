@@ -38,7 +38,8 @@ impl Way<'_> {
 impl World<'_> {
     /// Whether a datagram may go to this address.
     fn judge(&self, to: SocketAddr) -> Result<(), Drop> {
-        if self.own_ports.has(to) && self.guard.is_local(to.ip()) {
+        // What is sent to a group this machine hears, too.
+        if self.own_ports.has(to) && (self.guard.is_local(to.ip()) || to.ip().is_multicast()) {
             return Err(Drop::Loop);
         }
         self.guard.check_purpose(to.ip()).map_err(|_| Drop::Denied)

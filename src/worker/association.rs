@@ -190,8 +190,11 @@ impl Core {
     fn note_pumped(&mut self, key: Key, slot: &mut Slot, pumped: &Pumped) {
         let Phase::Association(association) = &mut slot.phase else { return };
         for family in association.take_opened() {
-            if let Some(socket) = association.target(family) {
-                watch(&self.registry, key, TARGET_PORTS[family as usize], socket);
+            if let Some(socket) = association.target(family)
+                && !watch(&self.registry, key, TARGET_PORTS[family as usize], socket)
+            {
+                // Its answers would never be seen: the next datagram opens another.
+                association.close_target(family);
             }
         }
         if pumped.up.datagrams + pumped.down.datagrams > 0 {

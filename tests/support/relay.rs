@@ -257,6 +257,8 @@ impl Relay {
         let status =
             wait::until("the server's exit", limit, || child.try_wait().expect("wait for the server"));
         self.status = Some(status);
+        // The reader lets go of the log once it has read the end.
+        wait::until_true("the rest of the log", limit, || Arc::strong_count(&self.log) == 1);
         status.code()
     }
 

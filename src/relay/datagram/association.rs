@@ -156,6 +156,11 @@ impl Association {
         self.targets[family as usize].as_ref().map(|bound| &bound.socket)
     }
 
+    /// Gives the target-facing socket of a family up.
+    pub fn close_target(&mut self, family: Family) {
+        self.targets[family as usize] = None;
+    }
+
     /// Families whose target-facing sockets are new: their worker must watch them.
     pub fn take_opened(&mut self) -> Vec<Family> {
         std::mem::take(&mut self.opened)

@@ -161,13 +161,13 @@ impl Outbox {
                 Err(errno) => {
                     retried = false;
                     window.sent(0);
-                    let message = self.messages[next].clone();
-                    next += 1;
-                    if message.datagrams.len() == 1 {
-                        sent.drops.add(Drop::of_send(errno), 1);
+                    let Message { datagrams, segment, .. } = &self.messages[next];
+                    if datagrams.len() > 1 {
+                        joining.refused(*segment, errno);
+                        self.split(next);
                     } else {
-                        joining.refused(message.segment, errno);
-                        self.send_each(socket, arena, sender, &message, sent);
+                        sent.drops.add(Drop::of_send(errno), 1);
+                        next += 1;
                     }
                 }
             }
@@ -177,24 +177,17 @@ impl Outbox {
         self.messages.clear();
     }
 
-    /// Sends what the kernel would not cut, one datagram a call: this path is as good as never taken twice.
-    fn send_each(
-        &self,
-        socket: &crate::sys::udp::DatagramSocket,
-        arena: &[u8],
-        sender: &mut Sender,
-        message: &Message,
-        sent: &mut Sent<'_>,
-    ) {
-        for at in message.datagrams.clone() {
-            let one = Message { datagrams: at..at + 1, ..message.clone() };
-            let mut composer = sender.compose();
-            self.compose(&mut composer, arena, &one);
-            match composer.send(socket) {
-                Ok(_) => self.count(&one, sent),
-                Err(errno) => sent.drops.add(Drop::of_send(errno), 1),
-            }
-        }
+    /// Takes apart what the kernel would not cut.
+    fn split(&mut self, at: usize) {
+        let joined = self.messages[at].clone();
+        let single = joined.datagrams.map(|datagram| {
+            let Datagram { head, start, end } = self.datagrams[datagram];
+            let size = (head.end - head.start + end - start) as usize;
+            let datagrams = datagram..datagram + 1;
+            Message { to: joined.to, datagrams, segment: size, bytes: size, closed: true }
+        });
+        let single: Vec<Message> = single.collect();
+        self.messages.splice(at..=at, single);
     }
 
     fn compose<'pieces>(

@@ -263,6 +263,8 @@ pub const UDP_JOINED_BYTES_MAX: usize = UDP_PAYLOAD_MAX;
 /// What an association's sockets are asked to queue, in bytes; the kernel lowers it to net.core.rmem_max. A burst that
 /// comes while the worker serves others must find room here or be lost.
 pub const UDP_RECEIVE_BUFFER_BYTES: usize = 1 << 20;
+/// Bytes of one association beside its session: with the allocators and a few peers it stays under 1 KiB.
+pub const ASSOCIATION_BYTES_MAX: usize = 448;
 /// Addresses that may answer one association: a client that has spoken to more is a scanner. 68 KiB.
 pub const UDP_PEERS_MAX: usize = 4096;
 /// Names that one association remembers.

@@ -172,6 +172,7 @@ mod tests {
             let _ = splits::every_split(userpass_parts, &input);
             let _ = splits::every_split(request::decode, &input);
             let _ = splits::every_split(address::decode, &input);
+            let _ = udp::decode(&input);
             let _ = Host::parse(&input);
         }
 

@@ -253,3 +253,5 @@ impl Association {
         pumped.again |= bound.readable;
     }
 }
+
+const _: () = assert!(size_of::<Association>() <= limits::ASSOCIATION_BYTES_MAX);

@@ -286,7 +286,13 @@ impl<P> Half<P> {
                 self.shift_down(count, kit.mode);
                 return;
             }
-            Read::End => self.source_ended(),
+            // In front of an urgent byte splice says so, too, once the FIN is in: only recv can tell.
+            Read::End => {
+                kit.give_back_pipe(pipe);
+                self.gear = Gear::CopyForGood;
+                self.unsettled = true;
+                return self.pull_copied(wire, kit, moved);
+            }
             // The pipe was empty: the source is.
             Read::Blocked => self.source_emptied(),
             Read::Failed(Errno::EINVAL | Errno::ENOSYS) => self.gear = Gear::CopyForGood,

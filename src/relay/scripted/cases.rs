@@ -104,6 +104,15 @@ fn a_read_that_stops_at_urgent_data_is_not_taken_for_the_last() {
 }
 
 #[test]
+fn an_urgent_byte_before_a_fin_is_not_taken_for_the_end() {
+    let mut driver = Driver::new(Mode::Splice, 0, reading(&[ReadTurn::Short(10), ReadTurn::Mark]));
+    driver.world.arrive(100);
+    driver.receive_end(End::Fin);
+    assert_eq!((driver.half.bytes(), driver.half.stage()), (100, Stage::Done(Ending::Fin)));
+    driver.release();
+}
+
+#[test]
 fn a_pipe_with_bytes_for_a_gone_sink_is_closed_and_not_pooled() {
     let mut driver = Driver::new(
         Mode::Splice,

@@ -52,6 +52,8 @@ enum ReadTurn {
     Short(usize),
     /// These arrive right behind the call, before the next event is asked for.
     Arrive(usize),
+    /// An urgent byte stands here, with the FIN behind it: splice gives 0, though there is more. A recv is plain.
+    Mark,
     /// The end of the script's source arrives so.
     End,
     Fail(Errno),
@@ -145,6 +147,7 @@ impl World {
         let mut count = room.min(self.arrived - self.read);
         match turn {
             ReadTurn::Short(most) if spliced || self.urgent => count = count.min(most),
+            ReadTurn::Mark if spliced => return Read::End,
             ReadTurn::Refuse(errno) if spliced => {
                 self.splice_refused = true;
                 return Read::Failed(errno);

@@ -61,6 +61,7 @@ fn read_turn() -> impl Strategy<Value = ReadTurn> {
         20 => piece().prop_map(ReadTurn::Short),
         20 => piece().prop_map(ReadTurn::Arrive),
         1 => Just(ReadTurn::End),
+        1 => Just(ReadTurn::Mark),
         1 => failure().prop_map(ReadTurn::Fail),
         2 => refusal().prop_map(ReadTurn::Refuse),
     ]

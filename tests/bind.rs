@@ -228,7 +228,7 @@ fn a_listener_waits_for_ever() {
     for ip in [V4, V6] {
         let (mut client, bound) = bind(relay.addr(), SocketAddr::new(ip, 21));
         let ((), lasted) = timed(|| client.expect(&[0x05, 0x06, 0x00, 0x01, 0, 0, 0, 0, 0, 0]));
-        assert!((300..1500).contains(&lasted.as_millis()), "after {lasted:?}");
+        assert!((300..5000).contains(&lasted.as_millis()), "after {lasted:?}");
         assert!(is_free(bound));
         client.expect_eof();
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::Relay;
 use crate::support::origin::pattern;
 use crate::support::udp::{
-    AT_ONCE, Association, Sides, Stand, Target, V4_MAX, drops, expect_drops, fragment, serving, while_stopped,
+    Association, Sides, Stand, Target, V4_MAX, drops, expect_drops, fragment, serving, while_stopped,
 };
 use crate::support::wait;
 
@@ -154,7 +154,7 @@ fn a_sequence_is_longer_than_a_datagram(sides: Sides) {
     give(&stand, &[(1, b"small "), (2 | END, b"again")], &[b"small again"]);
     // Fragments that are too large: either word is true.
     let sum = || drops(&stand.relay).values().sum::<u64>();
-    wait::until_true("the fragments are counted", AT_ONCE, || sum() >= 1 + 1 + 20);
+    wait::until_true("the fragments are counted", wait::PATIENCE, || sum() >= 1 + 1 + 20);
     let words = drops(&stand.relay);
     assert!(words.keys().all(|word| word == "fragment" || word == "oversize"), "{words:?}");
     assert!(sum() <= 2 + 4 + 100, "{words:?}");
@@ -230,7 +230,7 @@ families!(a_sequence_takes_in_another_association);
 /// Fragments that came to nothing, counted one by one or by the sequence: nothing says which.
 fn expect_dropped_fragments(stand: &Stand, sequences: u64, fragments: u64) {
     let counted = || drops(&stand.relay).remove("fragment").unwrap_or_default();
-    wait::until_true("the fragments are counted", AT_ONCE, || counted() >= sequences);
+    wait::until_true("the fragments are counted", wait::PATIENCE, || counted() >= sequences);
     let count = counted();
     assert!(count <= fragments, "{count} of {fragments} fragments are dropped");
     expect_drops(&stand.relay, &[("fragment", count)]);

@@ -8,8 +8,8 @@ use crate::support::client::request;
 use crate::support::keyed::Keyed;
 use crate::support::origin::{V4, V6};
 use crate::support::udp::{
-    AT_ONCE, Association, Sides, Stand, Target, drops, expect_drops, expect_empty, expect_released, fragment,
-    hold, serving, socket, wrap, zeros,
+    Association, Sides, Stand, Target, drops, expect_drops, expect_empty, expect_released, fragment, hold,
+    serving, socket, wrap, zeros,
 };
 use crate::support::wait::{self, PATIENCE};
 use crate::support::{Client, Relay, socket_table};
@@ -67,7 +67,7 @@ fn associations_leak() {
         relay.records(50 * (round + 1));
         settled();
         let fds = *baseline.get_or_insert_with(|| relay.fds());
-        wait::until_true("as many descriptors as before", AT_ONCE, || relay.fds() <= fds);
+        wait::until_true("as many descriptors as before", PATIENCE, || relay.fds() <= fds);
     }
 }
 
@@ -77,7 +77,7 @@ const IDLE: u64 = 1000;
 fn expect_idle(mut stand: Stand, since: Instant) {
     stand.client.control.expect_closed();
     let took = since.elapsed();
-    assert!((900..3000).contains(&took.as_millis()), "closed after {took:?} of silence");
+    assert!((900..4500).contains(&took.as_millis()), "closed after {took:?} of silence");
     expect_released(&stand.relay, &[stand.client.door.port()]);
     assert_eq!(stand.relay.record()["reason"], "idle");
 }
@@ -293,7 +293,7 @@ fn the_drain_forgets_an_association() {
     client.send(target.addr, b"before");
     target.expect(b"before");
     relay.signal("TERM");
-    wait::until_true("the listener is closed", AT_ONCE, || {
+    wait::until_true("the listener is closed", PATIENCE, || {
         std::net::TcpStream::connect(relay.addr()).is_err()
     });
     client.send(target.addr, b"during");
@@ -314,11 +314,11 @@ fn the_drain_waits_for_an_association_that_has_ended() {
     client.send(target.addr, b"before");
     target.expect(b"before");
     relay.signal("TERM");
-    wait::until_true("the listener is closed", AT_ONCE, || {
+    wait::until_true("the listener is closed", PATIENCE, || {
         std::net::TcpStream::connect(relay.addr()).is_err()
     });
     drop(client);
-    assert_eq!(relay.wait_exit(AT_ONCE), Some(0));
+    assert_eq!(relay.wait_exit(PATIENCE), Some(0));
     assert_eq!(relay.relayed_record()["reason"], "completed");
 }
 
@@ -369,7 +369,7 @@ fn a_missing_descriptor_ends_more_than_it_must() {
         used.send(four.addr, b"during");
         assert_eq!(four.expect(b"during"), external);
     }
-    wait::until_true("what had no port is counted", AT_ONCE, || drops(&relay).values().sum::<u64>() == 6);
+    wait::until_true("what had no port is counted", PATIENCE, || drops(&relay).values().sum::<u64>() == 6);
     relay.set_nofile("256:256");
     for (client, target) in [(&unused, &four), (&used, &six)] {
         client.send(target.addr, b"after");

@@ -1,8 +1,8 @@
 //! UDP ASSOCIATE (RFC 1928 section 7), up to the reply: the datagrams are the worker's.
 
+use super::reply::succeed;
 use super::{Command, Facts, Failure, Output, Phase, Turn};
 use crate::proto::address::{Host, Target};
-use crate::proto::reply::{Rep, encode};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -63,8 +63,7 @@ impl Associating {
         match result {
             Ok(bound) => {
                 // RFC 1928 section 7: BND is where the client must send its datagrams.
-                facts.reply = Some(Rep::Succeeded);
-                output.extend_from_slice(&encode(Rep::Succeeded, bound));
+                succeed(bound, facts, output);
                 Turn::Ask(Phase::Over, 0, Command::Datagrams)
             }
             Err(error) => Turn::End(Phase::Associating(self), Failure::Associate(error)),

@@ -4,9 +4,9 @@
 //! Section 6 leaves it to the server to use DST in judging the request: here it names the peer. The guard judges it as
 //! it judges a target, before anything listens.
 
+use super::reply::succeed;
 use super::{Command, DialError, Facts, Failure, Output, Phase, Turn};
 use crate::dns::DnsError;
-use crate::proto::reply::{Rep, encode};
 use std::net::SocketAddr;
 
 /// Whose connection is taken.
@@ -75,9 +75,4 @@ impl Accepting {
             Err(error) => Turn::End(Phase::Accepting(self), Failure::Dial(error)),
         }
     }
-}
-
-fn succeed(bound: SocketAddr, facts: &mut Facts, output: &mut Output) {
-    facts.reply = Some(Rep::Succeeded);
-    output.extend_from_slice(&encode(Rep::Succeeded, bound));
 }

@@ -1,13 +1,21 @@
-//! What a failed session still says: the only place that maps an error to a REP (RFC 1928 section 6).
+//! What a request is answered: the one success, and what a failed session still says. The only place that maps an error
+//! to a REP (RFC 1928 section 6).
 
 use super::{AssociateError, DialError, Facts, Failure, Output, Phase};
 use crate::dns::DnsError;
-use crate::proto::reply::{Rep, failure};
+use crate::proto::reply::{Rep, encode, failure};
 use crate::proto::{ProtoError, greeting, userpass};
+use std::net::SocketAddr;
 
 /// An HTTP client that was pointed at a SOCKS port deserves a hint.
 const HTTP_HINT: &[u8] = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
 This is a SOCKS5 proxy, not an HTTP proxy. Use it as socks5://HOST:PORT or socks5h://HOST:PORT.\r\n";
+
+/// Writes that a request succeeded, and the BND that its command wants told.
+pub(super) fn succeed(bound: SocketAddr, facts: &mut Facts, output: &mut Output) {
+    facts.reply = Some(Rep::Succeeded);
+    output.extend_from_slice(&encode(Rep::Succeeded, bound));
+}
 
 /// The reply code of a failure (RFC 1928 section 6).
 pub(super) fn rep_of(failure: &Failure) -> Rep {

@@ -1,9 +1,9 @@
-//! From a name to addresses, and from addresses to a connection or a listener: the addresses that policy saw are the addresses dialled, and no name is
-//! resolved twice.
+//! From a name to addresses, and from addresses to a connection or a listener: the addresses that policy saw are the
+//! addresses dialled, and no name is resolved twice.
 
+use super::reply::succeed;
 use super::{Command, DialError, Facts, Failure, Output, Phase, Rules, Turn, bind};
 use crate::dns::{Answer, DnsError};
-use crate::proto::reply::{Rep, encode};
 use crate::proto::request::RequestCommand;
 use std::net::SocketAddr;
 
@@ -75,8 +75,7 @@ impl Dialing {
         match result {
             Ok(dialed) => {
                 // RFC 1928 section 6: BND is the address and port that the server uses towards the target.
-                facts.reply = Some(Rep::Succeeded);
-                output.extend_from_slice(&encode(Rep::Succeeded, dialed.local));
+                succeed(dialed.local, facts, output);
                 Turn::Ask(Phase::Over, 0, Command::Relay)
             }
             Err(error) => Turn::End(Phase::Dialing(self), Failure::Dial(error)),

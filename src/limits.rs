@@ -315,7 +315,7 @@ pub const DIAL_STAGGER: Duration = Duration::from_millis(250);
 /// Ports that a BIND or UDP ASSOCIATE session tries of its range, in a row from a random one: each try is a system call or three.
 pub const PORT_TRIES_MAX: usize = 256;
 /// The same where the kernel picks the port: it looks at all of them each time, and fails only in a race.
-pub const BIND_KERNEL_TRIES: usize = 3;
+pub const KERNEL_PORT_TRIES: usize = 3;
 /// Connections that wait at the listener of a BIND session: one is its peer, the others are strangers, whom a turn of
 /// some milliseconds lets gather. Where they fill it the peer waits for the second of its SYN's timer.
 pub const BIND_BACKLOG: i32 = 64;

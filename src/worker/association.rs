@@ -1,7 +1,7 @@
 //! Sessions that relay datagrams: opens their sockets, watches them, asks for names, ends them with their control
 //! connection (RFC 1928 section 7).
 
-use super::bind::{canonical, first_free};
+use super::bind::open_free;
 use super::core::Core;
 use super::dial::dial_error;
 use super::handshake::since;
@@ -129,15 +129,15 @@ impl Core {
 
     pub(super) fn association_timer(&mut self, key: Key, slot: &mut Slot) -> Fate {
         let Phase::Association(association) = &mut slot.phase else { return Fate::Keep };
-        let now_ms = (self.now - self.start).as_millis() as u64;
+        let now_ms = self.ms(self.now);
         let pumped = association.expire(now_ms);
         let fragments = association.fragments_expire_ms();
         self.counters.datagrams(&pumped);
-        let idle = slot.times.active_ms + self.config.timeouts.udp_idle.as_millis() as u64;
-        if idle <= now_ms {
+        let idle_ms = self.idle_ms(slot);
+        if idle_ms <= now_ms {
             return Fate::Close(Reason::Idle);
         }
-        let next_ms = fragments.map_or(idle, |fragments| fragments.min(idle));
+        let next_ms = fragments.map_or(idle_ms, |fragments| fragments.min(idle_ms));
         self.arm(key, self.start + Duration::from_millis(next_ms));
         Fate::Keep
     }
@@ -198,16 +198,20 @@ impl Core {
             }
         }
         if pumped.up.datagrams + pumped.down.datagrams > 0 {
-            slot.times.active_ms = (self.now - self.start).as_millis() as u64;
+            slot.times.active_ms = self.ms(self.now);
         }
         self.turn.several |= self.moved_last.replace(key) != Some(key);
         self.turn.datagrams += pumped.up.datagrams + pumped.down.datagrams;
         self.counters.datagrams(pumped);
         if let Some(expires_ms) = association.fragments_expire_ms() {
             // They are no life: the silence around them goes on.
-            let idle_ms = slot.times.active_ms + self.config.timeouts.udp_idle.as_millis() as u64;
-            self.arm(key, self.start + Duration::from_millis(expires_ms.min(idle_ms)));
+            self.arm(key, self.start + Duration::from_millis(expires_ms.min(self.idle_ms(slot))));
         }
+    }
+
+    /// When an association that stays silent ends, in milliseconds of the worker's clock.
+    fn idle_ms(&self, slot: &Slot) -> u64 {
+        slot.times.active_ms + self.config.timeouts.udp_idle.as_millis() as u64
     }
 
     fn world(&self) -> World<'_> {
@@ -225,16 +229,7 @@ impl Core {
 
 /// A socket where the control connection ends, at a port of the range.
 fn open(here: SocketAddr, ports: Option<PortRange>) -> Result<(DatagramSocket, SocketAddr), DialError> {
-    let here = canonical(here);
-    let open = |port| {
-        let mut address = here;
-        address.set_port(port);
-        DatagramSocket::bind(address, limits::UDP_RECEIVE_BUFFER_BYTES)
-    };
-    let socket = match ports {
-        Some(range) => first_free(range.from(rand::random()).take(limits::PORT_TRIES_MAX), open),
-        None => first_free(std::iter::once(0), open),
-    }?;
+    let socket = open_free(here, ports, |at| DatagramSocket::bind(at, limits::UDP_RECEIVE_BUFFER_BYTES))?;
     let at = socket.local_address().map_err(dial_error)?;
     Ok((socket, at))
 }

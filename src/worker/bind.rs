@@ -7,6 +7,7 @@ use super::dial::{dial_error, interests};
 use super::handshake::Next;
 use super::slot::{Fate, Phase, Slot, Waits};
 use super::tokens::{Key, Source};
+use crate::config::PortRange;
 use crate::limits;
 use crate::policy::guard::Guard;
 use crate::session::{DialError, Input, Peers};
@@ -171,39 +172,43 @@ impl Core {
 
     /// Listens at this address, on one of the configured ports or on one that the kernel picks.
     fn open(&self, at: SocketAddr, peer: IpAddr) -> Result<(Listener, SocketAddr), DialError> {
-        let at = canonical(at);
         let congestion = self.congestion.at(peer);
-        let open = |port| {
-            let mut at = at;
-            at.set_port(port);
+        let listener = open_free(at, self.config.bind.ports, |at| {
             Listener::open_alone(at, limits::BIND_BACKLOG, congestion)
-        };
-        let listener = match self.config.bind.ports {
-            Some(range) => first_free(range.from(rand::random()).take(limits::PORT_TRIES_MAX), open),
-            None => first_free(std::iter::repeat_n(0, limits::BIND_KERNEL_TRIES), open),
-        }?;
+        })?;
         let local = listener.address().map_err(|error| local_error(&error))?;
         Ok((listener, local))
     }
 }
 
-/// The first of these ports that nobody has.
-pub(super) fn first_free<T>(
-    ports: impl Iterator<Item = u16>,
-    open: impl Fn(u16) -> Result<T, Errno>,
+/// Opens what is to be at this address, canonical, on a port of the range, from a random one on, or on one that the
+/// kernel picks.
+pub(super) fn open_free<T>(
+    at: SocketAddr,
+    ports: Option<PortRange>,
+    open: impl Fn(SocketAddr) -> Result<T, Errno>,
 ) -> Result<T, DialError> {
-    for port in ports {
-        match open(port) {
-            Ok(opened) => return Ok(opened),
-            Err(Errno::EADDRINUSE) => {}
-            Err(errno) => return Err(DialError::Local(errno as i32)),
+    let at = canonical(at);
+    let first_free = |ports: &mut dyn Iterator<Item = u16>| {
+        for port in ports {
+            let mut at = at;
+            at.set_port(port);
+            match open(at) {
+                Ok(opened) => return Ok(opened),
+                Err(Errno::EADDRINUSE) => {}
+                Err(errno) => return Err(DialError::Local(errno as i32)),
+            }
         }
+        Err(DialError::NoLocalPort)
+    };
+    match ports {
+        Some(range) => first_free(&mut range.from(rand::random()).take(limits::PORT_TRIES_MAX)),
+        None => first_free(&mut std::iter::repeat_n(0, limits::KERNEL_PORT_TRIES)),
     }
-    Err(DialError::NoLocalPort)
 }
 
 /// An IPv4-mapped address as the IPv4 address that it is; another keeps its scope.
-pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         IpAddr::V4(v4) => SocketAddr::new(v4.into(), address.port()),
         IpAddr::V6(_) => address,

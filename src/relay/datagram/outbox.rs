@@ -6,6 +6,7 @@ use crate::limits;
 use crate::proto::udp;
 use crate::sys::Errno;
 use crate::sys::mmsg::{Composer, Sender};
+use crate::sys::udp::DatagramSocket;
 use std::net::SocketAddr;
 use std::ops::Range;
 
@@ -125,7 +126,7 @@ impl Outbox {
     /// Sends all that was pushed and begins anew. What the kernel refuses is dropped and counted, alone.
     pub(super) fn flush(
         &mut self,
-        socket: &crate::sys::udp::DatagramSocket,
+        socket: &DatagramSocket,
         arena: &[u8],
         sender: &mut Sender,
         joining: &mut Joining,

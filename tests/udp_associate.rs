@@ -41,14 +41,19 @@ fn a_wildcard_listener_names_the_wildcard() {
                 let front = SocketAddr::new(dialled, relay.addr().port());
                 let client = Association::open(front);
                 assert_eq!(client.door.ip(), dialled, "{listen}");
-                let target = Target::on(V4);
-                client.send(target.addr, b"up");
-                let external = target.expect(b"up");
-                target.send(external, b"down");
-                client.expect(target.addr, b"down");
+                reaches_a_target(&client);
             }
         }
     });
+}
+
+/// What this client sends arrives, and the answer comes back.
+fn reaches_a_target(client: &Association) {
+    let target = Target::on(V4);
+    client.send(target.addr, b"up");
+    let external = target.expect(b"up");
+    target.send(external, b"down");
+    client.expect(target.addr, b"down");
 }
 
 /// `udp.advertise` replaces the address of its family; the port is the real one.
@@ -66,11 +71,7 @@ fn an_advertised_address_is_not_named() {
             let mut client = Association::open(*front);
             assert_eq!(client.door.ip(), ip(named), "{advertise}");
             client.door.set_ip(front.ip());
-            let target = Target::on(V4);
-            client.send(target.addr, b"up");
-            let external = target.expect(b"up");
-            target.send(external, b"down");
-            client.expect(target.addr, b"down");
+            reaches_a_target(&client);
         }
     }
 }

@@ -258,7 +258,13 @@ pub(crate) fn connect_ip(target: SocketAddr) -> Vec<u8> {
 /// The bytes of a request with any command, by address.
 pub(crate) fn request(command: u8, target: SocketAddr) -> Vec<u8> {
     let mut bytes = vec![0x05, command, 0x00];
-    match target.ip() {
+    put_address(&mut bytes, target);
+    bytes
+}
+
+/// ATYP, address and port, as requests and datagrams have them.
+pub(crate) fn put_address(bytes: &mut Vec<u8>, address: SocketAddr) {
+    match address.ip() {
         IpAddr::V4(ip) => {
             bytes.push(0x01);
             bytes.extend(ip.octets());
@@ -268,8 +274,7 @@ pub(crate) fn request(command: u8, target: SocketAddr) -> Vec<u8> {
             bytes.extend(ip.octets());
         }
     }
-    bytes.extend(target.port().to_be_bytes());
-    bytes
+    bytes.extend(address.port().to_be_bytes());
 }
 
 /// The bytes of CONNECT by name; names over 255 bytes cannot be written.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg};
 use socket2::SockRef;
 
-use super::client::{Client, Reply, request};
+use super::client::{Client, Reply, put_address, request};
 use super::origin::{V4, V6};
 use super::relay::{Builder, Relay};
 use super::socket_table;
@@ -75,17 +75,7 @@ pub(crate) fn wrap(target: SocketAddr, payload: &[u8]) -> Vec<u8> {
 /// A datagram with this FRAG.
 pub(crate) fn fragment(frag: u8, target: SocketAddr, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0x00, 0x00, frag];
-    match target.ip() {
-        IpAddr::V4(ip) => {
-            bytes.push(0x01);
-            bytes.extend(ip.octets());
-        }
-        IpAddr::V6(ip) => {
-            bytes.push(0x04);
-            bytes.extend(ip.octets());
-        }
-    }
-    bytes.extend(target.port().to_be_bytes());
+    put_address(&mut bytes, target);
     bytes.extend(payload);
     bytes
 }

@@ -62,6 +62,8 @@ pub struct Half<P> {
     /// A short read does not prove that the source is empty.
     unsettled: bool,
     source_reset: bool,
+    /// An event told of a failure of the source that no read has met yet.
+    alarmed: bool,
     /// Writes to the sink while Nagle's algorithm was still on for it: one is free, the second is not.
     eager_writes: u8,
     spliced: bool,
@@ -98,6 +100,7 @@ impl<P> Half<P> {
             fin_seen: false,
             unsettled: false,
             source_reset: false,
+            alarmed: false,
             eager_writes: if nodelay { u8::MAX } else { 0 },
             spliced: false,
         }
@@ -125,6 +128,20 @@ impl<P> Half<P> {
     pub fn source_unsettled(&mut self) {
         self.unsettled = true;
         self.readable = true;
+    }
+
+    /// An event told of a failure: a read will find it, or [`Half::overlooks_failure`] tells that none will.
+    pub fn source_alarmed(&mut self) {
+        self.alarmed = true;
+        self.source_unsettled();
+    }
+
+    /// Whether a failure was told of that no read is going to find soon: the half reads no more, or its sink takes
+    /// nothing. True once for each telling.
+    pub fn overlooks_failure(&mut self) -> bool {
+        let overlooked = self.alarmed && (self.stage != Stage::Open || self.blocked());
+        self.alarmed &= !overlooked;
+        overlooked
     }
 
     /// A write to the source's socket met a reset, which takes the error away from the next read: an end that

@@ -113,6 +113,7 @@ impl Relay {
 
     /// Moves what can be moved in both directions.
     pub fn drive(&mut self, client: &Stream, target: &Stream, kit: &mut Kit<Pipe>) -> Driven {
+        self.look_for_failures(client, target, kit);
         // A sink that is gone is the other half's source. That half is told before it reads: the write has taken
         // the socket's error away, and a reset would look like an end in order.
         let last = self.down.stage() == IN_ORDER;
@@ -123,7 +124,26 @@ impl Relay {
         if tell_source(&self.down, &mut self.up) {
             up.add(self.up.pump(&mut Ends { source: client, sink: target, last: false }, kit));
         }
+        self.look_for_failures(client, target, kit);
         Driven { up, down, finish: self.finish() }
+    }
+
+    /// A failure is found by the half that reads from the socket. Where that half has stopped reading, the socket
+    /// is asked, or what the other half's write has met is passed on: no further event would tell.
+    fn look_for_failures(&mut self, client: &Stream, target: &Stream, kit: &mut Kit<Pipe>) {
+        for (side, socket) in [(Side::Client, client), (Side::Target, target)] {
+            if self.from_side(side).overlooks_failure()
+                && let Some(errno) = socket.take_error()
+            {
+                self.to_side(side).sink_failed(errno, kit);
+                self.from_side(side).source_failed(errno, kit);
+            }
+            if let Stage::SinkGone(errno) = self.to_side(side).stage()
+                && self.from_side(side).blocked()
+            {
+                self.from_side(side).source_failed(errno, kit);
+            }
+        }
     }
 
     /// Gives everything lent back.
@@ -164,5 +184,107 @@ impl Moved {
         self.spliced += more.spliced;
         self.taken += more.taken;
         self.again |= more.again;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relay::Mode;
+    use crate::sys::Write as Sent;
+    use socket2::SockRef;
+    use std::io::{ErrorKind, Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Duration;
+
+    /// A socket as the worker has it, and its peer.
+    fn connection() -> (Stream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let peer = TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection");
+        let (ours, _) = listener.accept().expect("the connection");
+        ours.set_nonblocking(true).expect("non-blocking");
+        (Stream::from_fd(ours.into()), peer)
+    }
+
+    /// Leaves no room in what `stream` may send: its peer does not read.
+    fn fill(stream: &Stream) {
+        // The peer's kernel still takes over a part of what looked full: small writes find the room.
+        while [64 * 1024, 1].map(|len| matches!(stream.send(&vec![0; len]), Sent::Bytes(_))).contains(&true) {
+        }
+    }
+
+    /// Resets the connection of `peer`; what it sent before, and the reset, have arrived when this returns.
+    fn reset(peer: TcpStream) {
+        SockRef::from(&peer).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
+    }
+
+    /// A relay in `mode` whose target has answered and takes nothing, which the relay does not know yet, and whose
+    /// client has sent bytes and been reset.
+    fn stuck(mode: Mode, test: impl FnOnce(&mut Relay, &Stream, &Stream, &mut Kit<Pipe>)) {
+        let (client, mut client_peer) = connection();
+        let (target, mut target_peer) = connection();
+        target_peer.write_all(b"an answer").expect("the target sends");
+        fill(&target);
+        client_peer.write_all(&[1; 1000]).expect("the client sends");
+        reset(client_peer);
+        let mut kit = Kit::new(mode, 4);
+        let mut relay = Relay::new(&[], &mut kit);
+        relay.up.source_ready();
+        test(&mut relay, &client, &target, &mut kit);
+        relay.release(&mut kit);
+    }
+
+    const RESET: Option<Finish> = Some(Finish::Reset { failed: Side::Client });
+
+    #[test]
+    fn a_reset_that_came_before_its_half_was_blocked_is_seen() {
+        for mode in [Mode::Copy, Mode::Splice] {
+            stuck(mode, |relay, client, target, kit| {
+                relay.up.source_alarmed();
+                assert_eq!(relay.drive(client, target, kit).finish, RESET, "{mode:?}");
+            });
+        }
+    }
+
+    #[test]
+    fn a_reset_that_a_write_met_is_seen_by_a_blocked_half() {
+        for mode in [Mode::Copy, Mode::Splice] {
+            stuck(mode, |relay, client, target, kit| {
+                relay.down.source_ready();
+                assert_eq!(relay.drive(client, target, kit).finish, RESET, "{mode:?}");
+            });
+        }
+    }
+
+    #[test]
+    fn a_fin_behind_a_full_sink_is_no_failure() {
+        for mode in [Mode::Copy, Mode::Splice] {
+            let (client, mut client_peer) = connection();
+            let (target, mut target_peer) = connection();
+            fill(&target);
+            client_peer.write_all(&[1; 1000]).expect("the client sends");
+            drop(client_peer);
+            let mut kit = Kit::new(mode, 4);
+            let mut relay = Relay::new(&[], &mut kit);
+            relay.up.source_alarmed();
+            assert_eq!(relay.drive(&client, &target, &mut kit).finish, None, "{mode:?}");
+            target_peer.set_nonblocking(true).expect("non-blocking");
+            let mut last = 0;
+            let mut buffer = vec![0; 64 * 1024];
+            while relay.up.stage() != IN_ORDER {
+                match target_peer.read(&mut buffer) {
+                    Ok(count) => last = buffer[count - 1],
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+                }
+                relay.up.sink_ready();
+                relay.drive(&client, &target, &mut kit);
+            }
+            target_peer.set_nonblocking(false).expect("blocking");
+            let mut rest = Vec::new();
+            drop(target);
+            target_peer.read_to_end(&mut rest).expect("the rest");
+            assert_eq!(rest.last().copied().unwrap_or(last), 1, "{mode:?}");
+            relay.release(&mut kit);
+        }
     }
 }

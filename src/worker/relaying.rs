@@ -5,7 +5,7 @@ use super::slot::{Edge, Fate, Linger, Phase, Slot};
 use super::tokens::{CLIENT_PORT, Key};
 use crate::limits;
 use crate::observe::Direction;
-use crate::relay::{Driven, Engine, Finish, Moved, Side, Stage};
+use crate::relay::{Driven, Engine, Finish, Moved, Side};
 use crate::session::Reason;
 use crate::sys::Read;
 use crate::sys::stream::Liveness;
@@ -19,34 +19,21 @@ impl Core {
             // An attempt that lost and was closed in this very batch of events.
             _ => return Fate::Keep,
         };
-        let Slot { client, upstream, phase, .. } = &mut *slot;
-        let Phase::Relay(relay) = phase else { return Fate::Keep };
+        let Phase::Relay(relay) = &mut slot.phase else { return Fate::Keep };
         let reader = relay.from_side(side);
         if edge.urgent {
             reader.source_urgent();
         }
         if edge.failed {
-            reader.source_unsettled();
+            reader.source_alarmed();
         }
         if edge.fin {
             reader.source_finished();
         } else if edge.readable {
             reader.source_ready();
         }
-        let unread = reader.stage() != Stage::Open || reader.blocked();
         if edge.writable {
             relay.to_side(side).sink_ready();
-        }
-        if edge.failed && unread {
-            // Nobody reads from this socket, or not for long: its failure would go unnoticed.
-            let socket = match side {
-                Side::Client => client,
-                Side::Target => upstream,
-            };
-            if let Some(errno) = socket.as_ref().and_then(|socket| socket.take_error()) {
-                relay.to_side(side).sink_failed(errno, &mut self.kit);
-                relay.from_side(side).source_failed(errno, &mut self.kit);
-            }
         }
         self.drive(key, slot)
     }

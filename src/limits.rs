@@ -83,6 +83,13 @@ pub const VERIFY_SHARED_PER_SOURCE_MAX: usize = 2_048;
 /// bound, which is why there are many more of them than sources that fill theirs.
 pub const VERIFY_SOURCE_COUNTERS: usize = 4_096;
 
+// ---- gssapi: contexts and what the library says
+
+/// Parts of one status message that are asked of the library; a library that never ends would hold the thread.
+pub const GSS_STATUS_PARTS_MAX: usize = 8;
+/// Bytes of each part: a path and a principal have room, a log line stays one.
+pub const GSS_STATUS_BYTES_MAX: usize = 1_024;
+
 // ---- dns: queries, cache
 
 /// Names that one worker asks servers about at the same time; later ones wait their turn. At 20 ms a

@@ -1,0 +1,83 @@
+use super::*;
+use std::fs;
+
+/// The system's library, where it has one; a run without says so.
+fn library() -> Option<&'static Library> {
+    Library::load().inspect_err(|why| eprintln!("skipped: {why}")).ok()
+}
+
+fn refusal<T: fmt::Debug>(result: Result<T, GssError>) -> GssError {
+    let error = result.unwrap_err();
+    let text = error.to_string();
+    assert!(!text.is_empty() && !text.contains(char::is_control), "{text:?}");
+    error
+}
+
+#[test]
+fn a_library_that_is_not_there_is_not_named() {
+    let names = [(c"libgssapi_none.so.2", "one"), (c"libgssapi_none.so.3", "other")];
+    let why = Library::first_of(&names).unwrap_err();
+    for (name, _) in names {
+        assert!(why.contains(name.to_str().unwrap()), "{why}");
+    }
+}
+
+#[test]
+fn a_library_without_the_interface_is_taken() {
+    let why = Library::first_of(&[(c"libc.so.6", "none")]).unwrap_err();
+    assert!(why.contains("gss_accept_sec_context"), "{why}");
+}
+
+#[test]
+fn a_library_is_loaded_twice() {
+    let Some(library) = library() else { return };
+    assert!(std::ptr::eq(library, Library::load().unwrap()));
+    assert!(["MIT", "Heimdal"].contains(&library.vendor()));
+    assert!(!format!("{library:?}").contains("0x"));
+}
+
+#[test]
+fn a_keytab_that_cannot_be_used_is_found_out_by_the_first_client() {
+    if library().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let missing = refusal(Credentials::acquire("rcmd", &folder.path().join("none")));
+    assert!(missing.to_string().contains("No such file"), "{missing}");
+    let a_folder = refusal(Credentials::acquire("rcmd", folder.path()));
+    assert!(a_folder.to_string().contains("folder"), "{a_folder}");
+    // The two bytes at the head are the format's version; no key follows.
+    for content in [&b""[..], b"\x05\x02", b"no keytab\n"] {
+        let file = folder.path().join("keytab");
+        fs::write(&file, content).unwrap();
+        refusal(Credentials::acquire("rcmd", &file));
+    }
+}
+
+#[test]
+fn a_context_that_does_not_stand_seals() {
+    let Some(library) = library() else { return };
+    let mut context = Context::new(library);
+    let mut out = b"before".to_vec();
+    refusal(context.wrap(b"plain", true, &mut out));
+    refusal(context.unwrap(b"token", &mut out));
+    refusal(context.wrap_size_limit(true, 65_535));
+    assert_eq!(out, b"before");
+    assert_eq!(format!("{context:?}"), "Context { begun: false, .. }");
+}
+
+#[test]
+fn the_gravest_bit_is_overlooked() {
+    // RFC 2744 section 3.9.1: the bits 1 to 4 of the supplementary information.
+    for (major, order) in [
+        (0, Order::InSequence),
+        (0b00010, Order::Duplicate),
+        (0b00100, Order::Late),
+        (0b01000, Order::Unsequenced),
+        (0b10000, Order::Gap),
+        (0b11110, Order::Duplicate),
+        (0b11000, Order::Unsequenced),
+    ] {
+        assert_eq!(Order::of(major), order, "{major:#b}");
+    }
+}

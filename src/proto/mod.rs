@@ -1,4 +1,4 @@
-//! Wire codecs of RFC 1928 and RFC 1929: bytes to values and back, no I/O and no clock.
+//! Wire codecs of RFC 1928, RFC 1929 and RFC 1961: bytes to values and back, no I/O and no clock.
 //!
 //! Every decoder takes all that has arrived so far and says one of three things: more is needed, here is
 //! the value and how many bytes it took, or this can never become a message. It keeps nothing between
@@ -7,6 +7,7 @@
 
 pub mod address;
 pub mod greeting;
+pub mod gss;
 pub mod reply;
 pub mod request;
 pub mod udp;
@@ -42,6 +43,12 @@ pub enum ProtoError {
     EmptyUser,
     /// PLEN is 0, and RFC 1929 section 2 wants 1 to 255.
     EmptyPassword,
+    /// The version octet of a GSSAPI message is not 1 (RFC 1961 section 3.4).
+    GssVersion(u8),
+    /// A GSSAPI message of another type than is due (RFC 1961 sections 3.4, 4.3 and 5).
+    GssType(u8),
+    /// The client gave the negotiation of GSSAPI up (RFC 1961 section 3.8).
+    GssAbort,
     /// RSV of a request is not 0 (RFC 1928 section 4).
     Reserved(u8),
     /// CMD is none of CONNECT, BIND and UDP ASSOCIATE (RFC 1928 section 4).
@@ -65,6 +72,9 @@ impl fmt::Display for ProtoError {
             Self::UserpassVersion(got) => write!(f, "username/password version {got} where 1 is due"),
             Self::EmptyUser => f.write_str("empty user name"),
             Self::EmptyPassword => f.write_str("empty password"),
+            Self::GssVersion(got) => write!(f, "GSSAPI message version {got} where 1 is due"),
+            Self::GssType(got) => write!(f, "GSSAPI message of type {got:#04x}, which is not due"),
+            Self::GssAbort => f.write_str("GSSAPI negotiation given up by the client"),
             Self::Reserved(got) => write!(f, "reserved byte {got:#04x} where 0 is due"),
             Self::Command(got) => write!(f, "unknown command {got}"),
             Self::AddressType(got) => write!(f, "unknown address type {got}"),
@@ -172,6 +182,9 @@ mod tests {
             let _ = splits::every_split(userpass_parts, &input);
             let _ = splits::every_split(request::decode, &input);
             let _ = splits::every_split(address::decode, &input);
+            for due in [gss::MessageType::Authentication, gss::MessageType::ProtectionLevel, gss::MessageType::Encapsulated] {
+                let _ = splits::every_split(|input| gss::decode(input, due).map(|found| found.map(|(token, used)| (token.to_vec(), used))), &input);
+            }
             let _ = udp::decode(&input);
             let _ = Host::parse(&input);
         }

@@ -102,5 +102,8 @@ mod udp_chaos;
 /// A random mix of all that may be sent, against a model.
 mod udp_model;
 
+/// The tests' own Kerberos realm and client hold without a server.
+mod gssapi_realm;
+
 /// Counters, panics and ceilings of a server in this very process (29, 38).
 mod in_process;

@@ -2,18 +2,20 @@
 //!
 //! `relay` runs the server as a child process, `client` speaks SOCKS in bytes written by hand, `origin` and
 //! `dns` play the far side, `udp` both sides of an association, `wait` turns conditions into deadlines, `netns`
-//! gives a test a network of its own.
+//! gives a test a network of its own, `realm` and `gss` a Kerberos realm and clients of it.
 //! Nothing here uses the server's own code: a codec is not tested with itself.
 #![allow(dead_code, reason = "a bench of helpers: which of them are in use changes with the tests")]
 
 pub(crate) mod client;
 pub(crate) mod dns;
+pub(crate) mod gss;
 pub(crate) mod keyed;
 pub(crate) mod netns;
 pub(crate) mod origin;
 #[macro_use]
 pub(crate) mod pairs;
 pub(crate) mod random;
+pub(crate) mod realm;
 pub(crate) mod relay;
 pub(crate) mod socket_table;
 #[macro_use]

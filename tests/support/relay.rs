@@ -1,6 +1,7 @@
 //! The server as a child process: configured, started, watched, ended.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -45,6 +46,7 @@ pub(crate) struct Builder {
     listen: Vec<String>,
     arguments: Vec<String>,
     prefix: Vec<String>,
+    environment: Vec<(&'static str, OsString)>,
     program: PathBuf,
     allow_private: bool,
 }
@@ -59,6 +61,7 @@ impl Builder {
             listen: vec!["127.0.0.1:0".to_owned()],
             arguments: Vec::new(),
             prefix: Vec::new(),
+            environment: Vec::new(),
             program: binary().into(),
             allow_private: true,
         };
@@ -143,6 +146,12 @@ impl Builder {
         self
     }
 
+    /// Variables in the server's environment, beside those of this process; the last word on one wins.
+    pub(crate) fn environment(mut self, variables: Vec<(&'static str, OsString)>) -> Self {
+        self.environment.extend(variables);
+        self
+    }
+
     /// Starts this executable, a copy of the server's.
     pub(crate) fn program(mut self, path: PathBuf) -> Self {
         self.program = path;
@@ -174,16 +183,30 @@ impl Builder {
         relay
     }
 
+    /// Has `check` look at the configuration; its exit status and output.
+    pub(crate) fn check(self) -> Output {
+        let config = self.write_configuration();
+        let mut command = Command::new(&self.program);
+        command.arg("check").arg("--config").arg(&config);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        run_to_exit(command)
+    }
+
     /// Starts a server that is expected to end by itself, and gives its exit status and output.
     pub(crate) fn run_to_exit(self) -> Output {
         run_to_exit(self.command())
     }
 
-    fn command(&self) -> Command {
+    fn write_configuration(&self) -> PathBuf {
         let config = self.directory.path().join("outflow.toml");
         let text: String =
             self.tables.iter().map(|(table, lines)| format!("[{table}]\n{}\n\n", lines.join("\n"))).collect();
         std::fs::write(&config, text).expect("write the configuration");
+        config
+    }
+
+    fn command(&self) -> Command {
+        let config = self.write_configuration();
         let mut command = match self.prefix.split_first() {
             Some((first, rest)) => {
                 let mut command = Command::new(first);
@@ -199,7 +222,7 @@ impl Builder {
         if self.allow_private {
             command.arg("--allow-private");
         }
-        command.args(&self.arguments);
+        command.args(&self.arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

@@ -105,5 +105,11 @@ mod udp_model;
 /// The tests' own Kerberos realm and client hold without a server.
 mod gssapi_realm;
 
+/// GSSAPI contexts: who comes in, as whom, and what ends them (1, 7, 10).
+mod gssapi_context;
+
+/// Levels of protection: asked for, granted, refused; curl's and NEC's bytes (7).
+mod gssapi_levels;
+
 /// Counters, panics and ceilings of a server in this very process (29, 38).
 mod in_process;

@@ -166,8 +166,8 @@ impl Context {
 
     /// Opens `token` and appends what was sealed to `out`.
     ///
-    /// Of a message out of order the library may hand out nothing (Heimdal): then nothing is appended, `order` tells
-    /// why, and `confidential` says nothing.
+    /// Of a message out of order MIT hands out what was sealed all the same, Heimdal nothing: then nothing is appended,
+    /// and `confidential` says nothing. `order` tells either way.
     ///
     /// # Errors
     /// The token is not of this context, was changed on its way, or the context has expired; `out` is then as it was.

@@ -23,8 +23,8 @@ impl GssError {
     pub(super) fn of(library: &Library, major: Word, minor: Word) -> GssError {
         let by_mechanism = if minor == 0 { String::new() } else { words(library, minor, ffi::STATUS_MINOR) };
         let text = match (major & ffi::ERRORS, by_mechanism.is_empty()) {
-            // "Unspecified GSS failure" would add nothing to what the mechanism says.
-            (ffi::FAILURE, false) => by_mechanism,
+            // "Unspecified GSS failure" and "No credentials" would add nothing to what the mechanism says.
+            (ffi::FAILURE | ffi::NO_CREDENTIALS, false) => by_mechanism,
             (_, true) => words(library, major, ffi::STATUS_MAJOR),
             (_, false) => format!("{}: {by_mechanism}", words(library, major, ffi::STATUS_MAJOR)),
         };

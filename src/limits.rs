@@ -85,6 +85,9 @@ pub const VERIFY_SOURCE_COUNTERS: usize = 4_096;
 
 // ---- gssapi: contexts and what the library says
 
+/// Bytes of the longest `auth.gssapi.service`: a name, and a host of as many bytes as DNS has.
+pub const GSS_SERVICE_MAX: usize = 255;
+
 /// Parts of one status message that are asked of the library; a library that never ends would hold the thread.
 pub const GSS_STATUS_PARTS_MAX: usize = 8;
 /// Bytes of each part: a path and a principal have room, a log line stays one.

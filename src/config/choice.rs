@@ -75,12 +75,131 @@ impl Congestion {
 pub enum AuthMethod {
     /// X'00', no authentication required.
     None,
+    /// X'01', GSSAPI (RFC 1961).
+    Gssapi,
     /// X'02', user name and password (RFC 1929).
     Password,
 }
 
 impl Choice for AuthMethod {
-    const ALL: &'static [(&'static str, Self)] = &[("none", Self::None), ("password", Self::Password)];
+    const ALL: &'static [(&'static str, Self)] =
+        &[("none", Self::None), ("password", Self::Password), ("gssapi", Self::Gssapi)];
+}
+
+/// How far what follows the negotiation of method GSSAPI is protected (RFC 1961 section 4.3). The order is that of
+/// strength; it is not that of the octets on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ProtectionLevel {
+    /// Nothing is wrapped. RFC 1961 does not define it; X'00' asks for it.
+    None,
+    /// Every message is signed: X'01', required per-message integrity.
+    Integrity,
+    /// Each side chooses for each message: X'03', selective per-message integrity or confidentiality.
+    PerMessage,
+    /// Every message is encrypted: X'02', required per-message integrity and confidentiality.
+    Confidentiality,
+}
+
+impl Choice for ProtectionLevel {
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("confidentiality", Self::Confidentiality),
+        ("integrity", Self::Integrity),
+        ("per-message", Self::PerMessage),
+        ("none", Self::None),
+    ];
+}
+
+impl ProtectionLevel {
+    /// The octet that asks for it and grants it (RFC 1961 section 4.3).
+    pub fn wire(self) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::Integrity => 1,
+            Self::Confidentiality => 2,
+            Self::PerMessage => 3,
+        }
+    }
+
+    /// The level of an octet, if one is defined for it.
+    pub fn from_wire(octet: u8) -> Option<Self> {
+        Self::ALL.iter().map(|(_, level)| *level).find(|level| level.wire() == octet)
+    }
+}
+
+/// The levels of protection that clients may have; at least one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protection {
+    /// By strength.
+    listed: [bool; ProtectionLevel::ALL.len()],
+}
+
+impl Protection {
+    /// These levels; none for an empty list.
+    pub fn new(levels: &[ProtectionLevel]) -> Option<Protection> {
+        let mut listed = [false; ProtectionLevel::ALL.len()];
+        levels.iter().for_each(|level| listed[*level as usize] = true);
+        (!levels.is_empty()).then_some(Protection { listed })
+    }
+
+    /// Whether this level is among them.
+    pub fn has(&self, level: ProtectionLevel) -> bool {
+        self.listed[level as usize]
+    }
+
+    /// The levels, in the order of [`ProtectionLevel::ALL`](Choice::ALL).
+    pub fn levels(&self) -> impl Iterator<Item = ProtectionLevel> + '_ {
+        ProtectionLevel::ALL.iter().map(|(_, level)| *level).filter(|level| self.has(*level))
+    }
+
+    /// What a client that asks for this octet gets: what it asked for, else the strongest level that is weaker, for it
+    /// can refuse what it finds too weak (RFC 1961 section 4.2). `None`: the negotiation has failed.
+    pub fn answer(&self, asked: u8) -> Option<ProtectionLevel> {
+        let asked = ProtectionLevel::from_wire(asked)?;
+        self.levels().filter(|level| *level <= asked).max()
+    }
+}
+
+impl Default for Protection {
+    /// Every level but per-message.
+    fn default() -> Protection {
+        let mut listed = [true; ProtectionLevel::ALL.len()];
+        listed[ProtectionLevel::PerMessage as usize] = false;
+        Protection { listed }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ProtectionLevel::{Confidentiality, Integrity, None as Unwrapped, PerMessage};
+    use super::*;
+
+    #[test]
+    fn a_client_is_given_a_level_that_is_not_listed_or_stronger_than_it_asked_for() {
+        let all = [Confidentiality, Integrity, PerMessage, Unwrapped];
+        let answers = |levels: &[ProtectionLevel]| {
+            let protection = Protection::new(levels).unwrap();
+            [0, 1, 2, 3].map(|asked| protection.answer(asked))
+        };
+        let (none, one, two, three) =
+            (Some(Unwrapped), Some(Integrity), Some(Confidentiality), Some(PerMessage));
+        assert_eq!(answers(&all), [none, one, two, three]);
+        assert_eq!(answers(&[Confidentiality, Integrity, Unwrapped]), [none, one, two, one]);
+        assert_eq!(answers(&[Unwrapped]), [none; 4]);
+        assert_eq!(answers(&[Integrity]), [None, one, one, one]);
+        assert_eq!(answers(&[Confidentiality]), [None, None, two, None]);
+        assert_eq!(answers(&[PerMessage]), [None, None, three, three]);
+        assert_eq!(answers(&[PerMessage, Unwrapped]), [none, none, three, three]);
+        assert_eq!(answers(&[Confidentiality, Integrity]), [None, one, two, one]);
+        for undefined in 4..=u8::MAX {
+            assert_eq!(Protection::new(&all).unwrap().answer(undefined), None);
+        }
+        assert_eq!(Protection::new(&[]), None);
+    }
+
+    #[test]
+    fn the_default_is_not_what_is_documented() {
+        assert_eq!(Protection::default(), Protection::new(&[Confidentiality, Integrity, Unwrapped]).unwrap());
+    }
 }
 
 /// Which address families are asked for, and which is dialled first when a name has both.

@@ -26,7 +26,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-pub use choice::{AuthMethod, Choice, Congestion, Filtering, Format, Level, Prefer, RelayMode, Steer};
+pub use choice::{
+    AuthMethod, Choice, Congestion, Filtering, Format, Level, Prefer, Protection, ProtectionLevel, RelayMode,
+    Steer,
+};
 pub use problem::Problems;
 pub use raw::Flags;
 pub use reach::{Advertise, PortRange};
@@ -145,11 +148,37 @@ pub struct Auth {
     pub methods: Vec<AuthMethod>,
     /// The users file, absolute; always there when `methods` has password. Default: absent.
     pub users: Option<PathBuf>,
+    /// How clients of method gssapi are met; of no effect without it.
+    pub gssapi: Gssapi,
 }
 
 impl Default for Auth {
     fn default() -> Self {
-        Auth { methods: vec![AuthMethod::None], users: None }
+        Auth { methods: vec![AuthMethod::None], users: None, gssapi: Gssapi::default() }
+    }
+}
+
+/// The `[auth.gssapi]` table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gssapi {
+    /// The file with the service's keys, absolute. Default: /etc/krb5.keytab.
+    pub keytab: PathBuf,
+    /// The service that clients ask the KDC for, "NAME" or "NAME@HOST" (RFC 1961 section 3.2). Default: rcmd.
+    pub service: String,
+    /// The levels that a client may have. Default: confidentiality, integrity, none.
+    pub protection: Protection,
+    /// The level is also taken unwrapped, in one octet, as the NEC reference sends it. Default: false.
+    pub nec: bool,
+}
+
+impl Default for Gssapi {
+    fn default() -> Self {
+        Gssapi {
+            keytab: PathBuf::from("/etc/krb5.keytab"),
+            service: "rcmd".to_owned(),
+            protection: Protection::default(),
+            nec: false,
+        }
     }
 }
 

@@ -36,6 +36,11 @@ pub(super) fn to_toml(config: &Config) -> String {
     if let Some(users) = &auth.users {
         page.path("users", users);
     }
+    page.table("auth.gssapi");
+    page.path("keytab", &auth.gssapi.keytab);
+    page.text("service", &auth.gssapi.service);
+    page.list("protection", auth.gssapi.protection.levels().map(Choice::name));
+    page.plain("nec", auth.gssapi.nec);
     page.table("dns");
     page.list("servers", &dns.servers);
     page.plain("hosts", dns.hosts);

@@ -40,6 +40,7 @@ pub(super) struct Raw {
     pub(super) server: RawServer,
     pub(super) timeouts: RawTimeouts,
     pub(super) auth: RawAuth,
+    pub(super) gssapi: RawGssapi,
     pub(super) dns: RawDns,
     pub(super) guard: RawGuard,
     pub(super) bind: RawBind,
@@ -78,6 +79,14 @@ pub(super) struct RawTimeouts {
 pub(super) struct RawAuth {
     pub(super) methods: List,
     pub(super) users: Text,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct RawGssapi {
+    pub(super) keytab: Text,
+    pub(super) service: Text,
+    pub(super) protection: List,
+    pub(super) nec: Switch,
 }
 
 #[derive(Debug, Default)]
@@ -131,11 +140,12 @@ pub(super) fn from_text(text: &str, problems: &mut Problems) -> Raw {
         return Raw::default();
     }
     let document = document.get_ref();
-    report_unknown(document, &lines, problems);
+    report_unknown(document, None, &lines, problems);
     Raw {
         server: Table::open(document, "server", &lines, problems).server(),
         timeouts: Table::open(document, "timeouts", &lines, problems).timeouts(),
         auth: Table::open(document, "auth", &lines, problems).auth(),
+        gssapi: Table::open(document, "auth.gssapi", &lines, problems).gssapi(),
         dns: Table::open(document, "dns", &lines, problems).dns(),
         guard: Table::open(document, "guard", &lines, problems).guard(),
         bind: Table::open(document, "bind", &lines, problems).bind(),
@@ -171,36 +181,43 @@ pub(super) fn from_flags(flags: &Flags, problems: &mut Problems) -> Raw {
     raw
 }
 
-/// Reports every table and key that is none of ours.
-fn report_unknown(document: &DeTable<'_>, lines: &Lines, problems: &mut Problems) {
-    for (name, value) in document {
+/// Reports every table and key that is none of ours: of the document, or of a table in it.
+fn report_unknown(
+    entries: &DeTable<'_>,
+    table: Option<&'static str>,
+    lines: &Lines,
+    problems: &mut Problems,
+) {
+    let keys = table.map_or(&[][..], schema::keys_of);
+    for (name, value) in entries {
         let typed: &str = name.get_ref();
+        if keys.contains(&typed) {
+            continue;
+        }
         let line = lines.line_at(name.span().start);
-        let known = schema::TABLES.iter().find(|(table, _)| *table == typed);
-        match (known, value.get_ref()) {
-            (Some((table, keys)), DeValue::Table(entries)) => {
-                for key in entries.keys().filter(|key| !keys.contains(&key.get_ref().as_ref())) {
-                    let line = lines.line_at(key.span().start);
-                    let at = At::Key { line, table: Some(table), key: escaped(key.get_ref()) };
-                    problems.push(at, schema::unknown_key(table, key.get_ref()));
-                }
-            }
-            (Some((table, _)), other) => {
+        match (schema::table_in(table, typed), value.get_ref()) {
+            (Some(inner), DeValue::Table(entries)) => report_unknown(entries, Some(inner), lines, problems),
+            (Some(inner), other) => {
                 let what = format!("expected a table, found {}", kind(other));
-                problems.push(At::Table { line, table: (*table).to_owned() }, what);
+                problems.push(At::Table { line, table: inner.to_owned() }, what);
             }
-            (None, DeValue::Table(_)) => {
-                problems.push(At::Table { line, table: escaped(typed) }, schema::unknown_table(typed));
-            }
-            (None, DeValue::Array(items)) if items.iter().any(|item| item.get_ref().is_table()) => {
-                problems.push(At::Table { line, table: escaped(typed) }, schema::unknown_table(typed));
+            (None, other) if is_table(other) => {
+                let full = table.map_or_else(|| typed.to_owned(), |table| format!("{table}.{typed}"));
+                problems.push(At::Table { line, table: escaped(&full) }, schema::unknown_table(&full));
             }
             (None, _) => {
-                let at = At::Key { line, table: None, key: escaped(typed) };
-                problems.push(at, schema::stray_key(typed));
+                let what = table.map(|table| schema::unknown_key(table, typed));
+                let what = what.unwrap_or_else(|| schema::stray_key(typed));
+                problems.push(At::Key { line, table, key: escaped(typed) }, what);
             }
         }
     }
+}
+
+/// A table, or an array of them.
+fn is_table(value: &DeValue<'_>) -> bool {
+    value.is_table()
+        || value.as_array().is_some_and(|items| items.iter().any(|item| item.get_ref().is_table()))
 }
 
 /// A table that is being read; an absent one has no key.
@@ -218,7 +235,9 @@ impl<'a, 'i> Table<'a, 'i> {
         lines: &'a Lines,
         problems: &'a mut Problems,
     ) -> Table<'a, 'i> {
-        let entries = document.get(name).and_then(|value| value.get_ref().as_table());
+        let entries = name
+            .split('.')
+            .try_fold(document, |table, part| table.get(part).and_then(|value| value.get_ref().as_table()));
         Table { name, entries, lines, problems }
     }
 
@@ -253,6 +272,15 @@ impl<'a, 'i> Table<'a, 'i> {
 
     fn auth(&mut self) -> RawAuth {
         RawAuth { methods: self.list("methods"), users: self.text("users") }
+    }
+
+    fn gssapi(&mut self) -> RawGssapi {
+        RawGssapi {
+            keytab: self.text("keytab"),
+            service: self.text("service"),
+            protection: self.list("protection"),
+            nec: self.switch("nec"),
+        }
     }
 
     fn dns(&mut self) -> RawDns {

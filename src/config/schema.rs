@@ -2,7 +2,7 @@
 
 use super::problem::{escaped, quoted};
 
-/// Every table with its keys, in the order of the documentation.
+/// Every table with its keys, in the order of the documentation. A table in a table has a dot in its name.
 pub(super) const TABLES: &[(&str, &[&str])] = &[
     (
         "server",
@@ -24,6 +24,7 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
         &["handshake", "connect", "dns", "idle", "half_close", "drain", "unacked", "bind", "udp_idle"],
     ),
     ("auth", &["methods", "users"]),
+    ("auth.gssapi", &["keytab", "service", "protection", "nec"]),
     ("dns", &["servers", "hosts", "cache_entries", "prefer"]),
     ("guard", &["allow", "allow_private"]),
     ("bind", &["ports", "advertise"]),
@@ -33,8 +34,6 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
 
 /// Names that the documentation promises and this version does not obey: saying so beats guessing.
 const PLANNED_TABLES: &[&str] = &["rule", "egress", "username", "limits", "admin"];
-const PLANNED_KEYS: &[(&str, &str)] = &[("auth", "gssapi")];
-const PLANNED_VALUES: &[&str] = &["gssapi"];
 
 const NOT_YET: &str = "not supported by this version";
 
@@ -45,6 +44,25 @@ const LIKENESS: f64 = 0.8;
 /// The keys of a table.
 pub(super) fn keys_of(table: &str) -> &'static [&'static str] {
     TABLES.iter().find(|(name, _)| *name == table).map_or(&[], |(_, keys)| keys)
+}
+
+/// The table of this name within `table`, or at the top.
+pub(super) fn table_in(table: Option<&str>, name: &str) -> Option<&'static str> {
+    let inner = |full: &str| match table {
+        Some(table) => full.strip_prefix(table).and_then(|rest| rest.strip_prefix('.')) == Some(name),
+        None => full == name && !name.contains('.'),
+    };
+    TABLES.iter().map(|(full, _)| *full).find(|full| inner(full))
+}
+
+/// The table that was probably meant, by its whole name or by the last part of it.
+fn nearest_table(typed: &str) -> Option<&'static str> {
+    let last = |name: &'static str| name.rsplit('.').next().unwrap_or(name);
+    let names = || TABLES.iter().map(|(name, _)| *name);
+    nearest(typed, names()).or_else(|| {
+        let meant = nearest(typed, names().map(last))?;
+        names().find(|name| last(name) == meant)
+    })
 }
 
 /// The word that was probably meant.
@@ -69,7 +87,7 @@ pub(super) fn unknown_table(typed: &str) -> String {
     if PLANNED_TABLES.contains(&typed) {
         return NOT_YET.to_owned();
     }
-    match nearest(typed, TABLES.iter().map(|(name, _)| *name)) {
+    match nearest_table(typed) {
         Some(table) => format!("unknown table; did you mean [{table}]?"),
         None => {
             let all: Vec<_> = TABLES.iter().map(|(name, _)| format!("[{name}]")).collect();
@@ -91,23 +109,20 @@ pub(super) fn stray_key(typed: &str) -> String {
 
 /// What to say of a key that is not one of its table's.
 pub(super) fn unknown_key(table: &str, typed: &str) -> String {
-    if PLANNED_KEYS.contains(&(table, typed)) {
-        return NOT_YET.to_owned();
-    }
     if let Some(home) = home_of(typed) {
         return format!("unknown key; did you mean [{home}] `{}`?", escaped(typed));
     }
     match nearest(typed, keys_of(table).iter().copied()) {
         Some(key) => format!("unknown key; did you mean `{key}`?"),
+        None if let Some(inner) = nearest_table(typed).filter(|name| name.contains('.')) => {
+            format!("unknown key; did you mean [{inner}]?")
+        }
         None => format!("unknown key; the keys are {}", ticked(keys_of(table).iter().copied())),
     }
 }
 
 /// What to say of a word that is not one of the choices.
 pub(super) fn unknown_value<'a>(typed: &str, valid: impl Iterator<Item = &'a str> + Clone) -> String {
-    if PLANNED_VALUES.contains(&typed) {
-        return format!("{} is {NOT_YET}", quoted(typed));
-    }
     let all: Vec<_> = valid.clone().map(|word| format!("\"{word}\"")).collect();
     let what = format!("{} is none of {}", quoted(typed), all.join(", "));
     match nearest(typed, valid) {

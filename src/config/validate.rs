@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::problem::{At, Problems, Typed, quoted};
-use super::raw::{List, Number, Raw, RawAuth, RawServer, RawTimeouts, Switch, Text};
+use super::raw::{List, Number, Raw, RawAuth, RawGssapi, RawServer, RawTimeouts, Switch, Text};
 use super::value::{self, duration_text};
-use super::{Advertise, AuthMethod, Choice, Config, available_cpus, reach};
+use super::{Advertise, AuthMethod, Choice, Config, Protection, ProtectionLevel, available_cpus, reach};
 use crate::limits;
 
 /// A configuration in the making: the defaults, then the file, then the flags.
@@ -39,6 +39,7 @@ impl Draft {
         self.server(&raw.server);
         self.timeouts(&raw.timeouts);
         self.auth(&raw.auth, base);
+        self.gssapi(&raw.gssapi, base);
         let Draft { config, problems, .. } = self;
         let mut check = Check(problems);
 
@@ -149,6 +150,22 @@ impl Draft {
             auth.methods = vec![AuthMethod::Password];
             self.methods_at = Some(typed.at.clone());
         }
+    }
+
+    fn gssapi(&mut self, raw: &RawGssapi, base: &Path) {
+        let gssapi = &mut self.config.auth.gssapi;
+        let mut check = Check(&mut self.problems);
+        check.parse(&raw.keytab, &mut gssapi.keytab, |typed| value::path(typed, base));
+        check.parse(&raw.service, &mut gssapi.service, value::service);
+        let most = ProtectionLevel::ALL.len();
+        if let Some(levels) = check.list(&raw.protection, most, value::choice::<ProtectionLevel>) {
+            check.not_empty(&raw.protection, "auth.gssapi", "protection", "a level");
+            check.distinct(&levels, |level| Some(level.name()));
+            if let Some(protection) = Protection::new(&values(levels)) {
+                gssapi.protection = protection;
+            }
+        }
+        check.switch(&raw.nec, &mut gssapi.nec);
     }
 
     /// A listener that others reach, and no password: whoever finds it uses it.

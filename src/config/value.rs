@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::problem::quoted;
+use super::problem::{escaped, quoted};
 use super::{Access, Choice, Congestion, schema};
 use crate::limits;
 
@@ -174,6 +174,24 @@ pub(super) fn path(typed: &str, base: &Path) -> Result<PathBuf, String> {
     }
     let joined = base.join(typed);
     Ok(std::path::absolute(&joined).unwrap_or(joined))
+}
+
+/// A host-based service, "rcmd" or "rcmd@proxy.example.org".
+pub(super) fn service(typed: &str) -> Result<String, String> {
+    let wrong = |c: char| c == '/' || c.is_whitespace() || c.is_control();
+    if (1..=limits::GSS_SERVICE_MAX).contains(&typed.len()) && !typed.contains(wrong) {
+        return Ok(typed.to_owned());
+    }
+    let what = format!(
+        "{} is not a service such as \"rcmd\" or \"rcmd@proxy.example.org\", of {} bytes at most",
+        quoted(typed),
+        limits::GSS_SERVICE_MAX
+    );
+    let at_host = typed
+        .trim()
+        .split_once('/')
+        .map(|(name, host)| format!("\"{}\"", escaped(&format!("{name}@{host}"))));
+    Err(with_nearest(what, at_host.filter(|meant| !meant.contains(['/', ' ', '\\']))))
 }
 
 /// Where access records go. A name that is all but one of the two words is taken for a slip, since

@@ -30,6 +30,7 @@ impl AwaitGreeting {
                 Phase::Request(AwaitRequest)
             }
             AuthMethod::Password => Phase::Userpass(AwaitCredentials),
+            AuthMethod::Gssapi => return Turn::End(Phase::Greeting(self), Failure::Internal("gssapi")),
         };
         Turn::Next(next, used)
     }
@@ -44,5 +45,6 @@ fn wire_method(method: AuthMethod) -> Method {
     match method {
         AuthMethod::None => Method::None,
         AuthMethod::Password => Method::Password,
+        AuthMethod::Gssapi => Method::Gssapi,
     }
 }

@@ -254,6 +254,7 @@ impl Core {
             method: facts.method.map(|method| match method {
                 AuthMethod::None => "none",
                 AuthMethod::Password => "password",
+                AuthMethod::Gssapi => "gssapi",
             }),
             command: facts.command.map(|command| match command {
                 RequestCommand::Connect => "connect",

@@ -1,6 +1,7 @@
 //! Bad files, written by hand, with the exact messages they get.
 
-use super::complaints;
+use super::{complaints, parse};
+use crate::limits;
 
 /// Each bad file gets exactly these messages.
 #[track_caller]
@@ -29,17 +30,86 @@ fn unknown_names_are_refused() {
 
 #[test]
 fn planned_names_are_refused() {
+    expect_complaints(&[(
+        "[egress]\n[[rule]]\nname = 1\n",
+        &["1: [egress]: not supported by this version", "2: [rule]: not supported by this version"],
+    )]);
+}
+
+#[test]
+fn a_table_in_a_table_is_read_with_less_care() {
     expect_complaints(&[
         (
-            "[egress]\n[[rule]]\nname = 1\n",
-            &["1: [egress]: not supported by this version", "2: [rule]: not supported by this version"],
+            "[auth.gssapi]\nkeytb = \"k\"\n",
+            &["2: [auth.gssapi] key `keytb`: unknown key; did you mean `keytab`?"],
         ),
-        ("[auth.gssapi]\nnec = true\n", &["1: [auth] key `gssapi`: not supported by this version"]),
         (
-            "[auth]\nmethods = [\"gssapi\"]\n",
-            &["2: [auth] key `methods`: \"gssapi\" is not supported by this version"],
+            "[auth.gssapi]\nzzz = 1\n",
+            &[
+                "2: [auth.gssapi] key `zzz`: unknown key; the keys are `keytab`, `service`, `protection`, `nec`",
+            ],
+        ),
+        (
+            "[auth]\nkeytab = \"k\"\n",
+            &["2: [auth] key `keytab`: unknown key; did you mean [auth.gssapi] `keytab`?"],
+        ),
+        ("[auth.gsapi]\nnec = true\n", &["1: [auth.gsapi]: unknown table; did you mean [auth.gssapi]?"]),
+        ("[auth]\ngsapi = true\n", &["2: [auth] key `gsapi`: unknown key; did you mean [auth.gssapi]?"]),
+        ("[gssapi]\nnec = true\n", &["1: [gssapi]: unknown table; did you mean [auth.gssapi]?"]),
+        (
+            "[\"auth.gssapi\"]\nnec = true\n",
+            &["1: [auth.gssapi]: unknown table; did you mean [auth.gssapi]?"],
+        ),
+        ("[auth]\ngssapi = 3\n", &["2: [auth.gssapi]: expected a table, found an integer"]),
+        ("[[auth.gssapi]]\nnec = true\n", &["1: [auth.gssapi]: expected a table, found an array"]),
+        ("[auth.gssapi.nec]\n", &["1: [auth.gssapi] key `nec`: expected true or false, found a table"]),
+        ("nec = true\n", &["1: key `nec`: stands outside any table; did you mean [auth.gssapi] `nec`?"]),
+        (
+            "[auth]\nmethods = [\"gsapi\"]\n",
+            &[
+                "2: [auth] key `methods`: \"gsapi\" is none of \"none\", \"password\", \"gssapi\"; did you mean \
+             \"gssapi\"?",
+            ],
         ),
     ]);
+}
+
+#[test]
+fn bad_gssapi_tables_are_refused() {
+    let service = |typed: &str, nearest: &str| {
+        let what = "is not a service such as \"rcmd\" or \"rcmd@proxy.example.org\", of 255 bytes at most";
+        let text = format!("[auth.gssapi]\nservice = \"{typed}\"\n");
+        assert_eq!(
+            complaints(&text),
+            [format!("2: [auth.gssapi] key `service`: \"{typed}\" {what}{nearest}")]
+        );
+    };
+    service("", "");
+    service("rc md", "");
+    service("rcmd/host", "; did you mean \"rcmd@host\"?");
+    service("a/b/c", "");
+    expect_complaints(&[
+        (
+            "[auth.gssapi]\nprotection = []\nkeytab = \"\"\n",
+            &[
+                "2: [auth.gssapi] key `protection`: is empty: it needs a level",
+                "3: [auth.gssapi] key `keytab`: \"\" is not a path",
+            ],
+        ),
+        (
+            "[auth.gssapi]\nprotection = [\"none\", \"none\", \"secret\"]\nnec = 1\n",
+            &[
+                "2: [auth.gssapi] key `protection`: \"secret\" is none of \"confidentiality\", \"integrity\", \
+                 \"per-message\", \"none\"",
+                "2: [auth.gssapi] key `protection`: \"none\" is listed twice",
+                "3: [auth.gssapi] key `nec`: expected true or false, found an integer",
+            ],
+        ),
+    ]);
+    let longest = "r".repeat(limits::GSS_SERVICE_MAX);
+    let text = |service: &str| format!("[auth.gssapi]\nservice = \"{service}\"\n");
+    assert!(parse(&text(&longest)).is_ok());
+    assert_eq!(complaints(&text(&format!("{longest}r"))).len(), 1);
 }
 
 #[test]
@@ -238,8 +308,10 @@ fn bad_methods_are_refused() {
         ("[auth]\nmethods = [\"none\", \"none\"]\n", &["2: [auth] key `methods`: \"none\" is listed twice"]),
         (
             "[auth]\nmethods = [\"pasword\"]\n",
-            &["2: [auth] key `methods`: \"pasword\" is none of \"none\", \"password\"; did you mean \
-             \"password\"?"],
+            &[
+                "2: [auth] key `methods`: \"pasword\" is none of \"none\", \"password\", \"gssapi\"; did you mean \
+             \"password\"?",
+            ],
         ),
         (
             "[auth]\nmethods = [\"password\"]\n",

@@ -88,6 +88,16 @@ pub const VERIFY_SOURCE_COUNTERS: usize = 4_096;
 /// Bytes of the longest `auth.gssapi.service`: a name, and a host of as many bytes as DNS has.
 pub const GSS_SERVICE_MAX: usize = 255;
 
+/// Threads of the acceptor, unless there are fewer CPUs: a context costs about 1 ms of one.
+pub const GSS_THREADS_MAX: usize = 4;
+/// Most threads of one acceptor.
+pub const GSS_POOL_MAX: usize = 64;
+/// Tokens that wait for the acceptor or are in it; more are handed back to the worker. Each may have 64 KiB.
+pub const GSS_JOBS_MAX: usize = 1_024;
+/// Of these, of one source: first come, first served, so this many contexts are what a source can hold up others by.
+pub const GSS_JOBS_PER_SOURCE_MAX: usize = 64;
+/// Counters that hold the number of waiting tokens by source; sources that meet in one share its bound.
+pub const GSS_SOURCE_COUNTERS: usize = 4_096;
 /// Parts of one status message that are asked of the library; a library that never ends would hold the thread.
 pub const GSS_STATUS_PARTS_MAX: usize = 8;
 /// Bytes of each part: a path and a principal have room, a log line stays one.
@@ -388,6 +398,8 @@ const _: () = assert!(PIPES_POOLED_MAX <= PIPES_LENT_MAX);
 const _: () = assert!(VERIFY_JOBS_PER_SOURCE_MAX <= VERIFY_SHARED_PER_SOURCE_MAX);
 const _: () = assert!(VERIFY_JOBS_PER_USER_MAX * 4 <= VERIFY_JOBS_PER_SOURCE_MAX);
 const _: () = assert!(VERIFY_SHARED_PER_SOURCE_MAX * 8 <= VERIFY_JOBS_MAX);
+const _: () = assert!(GSS_JOBS_PER_SOURCE_MAX * 8 <= GSS_JOBS_MAX);
+const _: () = assert!(GSS_THREADS_MAX <= GSS_POOL_MAX);
 const _: () = assert!(FAILURE_DELAY_BASE.as_millis() << FAILURE_COUNT_MAX >= FAILURE_DELAY_MAX.as_millis());
 const _: () = assert!(ARGON2_MEMORY_KIB <= ARGON2_MEMORY_KIB_MAX);
 const _: () = assert!(ARGON2_MEMORY_KIB as u64 * ARGON2_PASSES as u64 <= ARGON2_WORK_KIB_MAX);

@@ -1,4 +1,4 @@
-//! Who a client is: the users file, verification and its cost.
+//! Who a client is: the users file, verification and its cost; the acceptance of GSSAPI contexts.
 //!
 //! Nothing here knows a socket or reads a clock: `now` comes from the caller, verification runs on its
 //! own threads, and no password or hash leaves this module in a message or a `Debug` output.
@@ -6,6 +6,7 @@
 mod cache;
 mod edit;
 mod fair;
+pub mod gssapi;
 mod secret;
 mod source;
 mod throttle;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 pub enum Identity {
     /// Method `none` (RFC 1928 section 3, X'00'): nobody in particular.
     Anonymous,
-    /// A user of the users file, by the name that stands there.
+    /// A user of the users file, by the name that stands there, or of Kerberos, by the principal's (see [`gssapi`]).
     User(Arc<str>),
 }
 

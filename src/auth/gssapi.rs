@@ -1,0 +1,283 @@
+//! The threads that accept security contexts (RFC 1961 section 3), away from the workers: a round reads the keytab
+//! and the replay cache.
+//!
+//! A worker hands a token over without a lock: two counters and a bounded channel. First come, first served; what keeps
+//! a source from filling the queue is its own bound, which is small. An exchange beyond a bound is handed back, and the
+//! worker tries again within its handshake deadline.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use super::Identity;
+use super::source::Source;
+use crate::config;
+use crate::limits::{
+    GSS_JOBS_MAX, GSS_JOBS_PER_SOURCE_MAX, GSS_POOL_MAX, GSS_SOURCE_COUNTERS, USER_NAME_MAX,
+};
+use crate::sys::gssapi::{Accepted, Context, Credentials, Established, GssError, Library};
+
+/// One token of a client, for the context that it belongs to.
+pub struct Exchange {
+    /// The client's address; one source (IPv6: one /64) has a bound of its own.
+    pub source: IpAddr,
+    /// The context so far.
+    pub context: Context,
+    /// What the client sent.
+    pub token: Vec<u8>,
+    /// Called once with what came of it, on a thread of the acceptor; it must not block. Dropped uncalled if the
+    /// acceptor is dropped first.
+    pub done: Box<dyn FnOnce(Exchanged) + Send>,
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+/// What came of a token.
+pub struct Exchanged {
+    /// The context, given back.
+    pub context: Context,
+    /// For the client; empty where the mechanism has none to give, and after a failure.
+    pub token: Vec<u8>,
+    /// How the context stands.
+    pub outcome: Outcome,
+}
+
+impl fmt::Debug for Exchanged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchanged").field("outcome", &self.outcome).finish_non_exhaustive()
+    }
+}
+
+/// How a context stands after a round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Another token of the client is needed.
+    Continue,
+    /// It stands.
+    Established(Peer),
+    /// It never will; the library's words, without a token or a key.
+    Failed(String),
+}
+
+/// The client at the other end of a context that stands, and what the context offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The user that the principal is taken for.
+    pub identity: Identity,
+    /// A message that came before is told as such.
+    pub replay_detection: bool,
+    /// A message out of order is told as such.
+    pub sequence_detection: bool,
+    /// Messages may be encrypted.
+    pub confidentiality: bool,
+    /// Messages may be signed.
+    pub integrity: bool,
+}
+
+/// The credentials that the configuration names.
+///
+/// # Errors
+/// No library, or no key for the service: what to look at in the configuration, and why.
+pub fn credentials(config: &config::Gssapi) -> Result<Credentials, String> {
+    Library::load().map_err(|why| format!("auth.methods has \"gssapi\", but {why}"))?;
+    Credentials::acquire(&config.service, &config.keytab).map_err(|why| {
+        let (keytab, service) = (config.keytab.display(), &config.service);
+        format!("auth.gssapi.keytab \"{keytab}\", auth.gssapi.service \"{service}\": {why}")
+    })
+}
+
+type Accept = dyn Fn(&mut Context, &[u8]) -> Result<Accepted, GssError> + Send + Sync;
+
+/// A pool of threads that accept contexts with one set of credentials. Dropping it stops the threads, after the rounds
+/// that are under way.
+#[derive(Debug)]
+pub struct Acceptor {
+    /// `None` once the threads have been told to stop.
+    jobs: Option<Sender<Admitted>>,
+    stopped: Arc<AtomicBool>,
+    admission: Arc<Admission>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Acceptor {
+    /// Starts `threads` threads (at least 1, at most `limits::GSS_POOL_MAX`).
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(credentials: Credentials, threads: usize) -> io::Result<Acceptor> {
+        Acceptor::start_with(Arc::new(move |context, token| context.accept(&credentials, token)), threads)
+    }
+
+    fn start_with(accept: Arc<Accept>, threads: usize) -> io::Result<Acceptor> {
+        let (jobs, next) = bounded(GSS_JOBS_MAX);
+        let mut acceptor = Acceptor {
+            jobs: Some(jobs),
+            stopped: Arc::default(),
+            admission: Arc::default(),
+            threads: Vec::new(),
+        };
+        for index in 0..threads.clamp(1, GSS_POOL_MAX) {
+            let (accept, next, stopped) = (Arc::clone(&accept), next.clone(), Arc::clone(&acceptor.stopped));
+            let thread = thread::Builder::new()
+                .name(format!("gss-{index}"))
+                .spawn(move || run(&*accept, &next, &stopped))?;
+            acceptor.threads.push(thread);
+        }
+        Ok(acceptor)
+    }
+
+    /// Hands a token over.
+    ///
+    /// # Errors
+    /// Gives the exchange back where its source, or all together, have as many waiting as they may.
+    pub fn submit(&self, exchange: Exchange) -> Result<(), Exchange> {
+        let Some(ticket) = Admission::admit(&self.admission, Source::from(exchange.source)) else {
+            return Err(exchange);
+        };
+        let Some(jobs) = &self.jobs else { return Err(exchange) };
+        jobs.try_send(Admitted { exchange, ticket }).map_err(|refused| match refused {
+            TrySendError::Full(admitted) | TrySendError::Disconnected(admitted) => admitted.exchange,
+        })
+    }
+}
+
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        self.stopped.store(true, Relaxed);
+        self.jobs = None;
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has nothing left to end.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Admitted {
+    exchange: Exchange,
+    ticket: Ticket,
+}
+
+/// How many exchanges wait or are under way, in all and by source: a fixed number of counters that sources share by a
+/// keyed hash, so that a worker needs no lock to look.
+#[derive(Debug)]
+struct Admission {
+    total: AtomicUsize,
+    by_source: Box<[AtomicUsize]>,
+    hasher: RandomState,
+}
+
+impl Default for Admission {
+    fn default() -> Admission {
+        Admission {
+            total: AtomicUsize::new(0),
+            by_source: (0..GSS_SOURCE_COUNTERS).map(|_| AtomicUsize::new(0)).collect(),
+            hasher: RandomState::new(),
+        }
+    }
+}
+
+impl Admission {
+    /// A place for one exchange of `source`, unless the source or all together have taken theirs.
+    fn admit(admission: &Arc<Admission>, source: Source) -> Option<Ticket> {
+        let counters = admission.by_source.len() as u64;
+        let index = usize::try_from(admission.hasher.hash_one(source) % counters).unwrap_or_default();
+        let room = (admission.total.fetch_add(1, Relaxed) < GSS_JOBS_MAX)
+            & (admission.by_source[index].fetch_add(1, Relaxed) < GSS_JOBS_PER_SOURCE_MAX);
+        // Made in any case: dropping it takes back what was counted.
+        let ticket = Ticket { admission: Arc::clone(admission), index };
+        room.then_some(ticket)
+    }
+}
+
+/// One exchange's place in the counts, given up when dropped.
+struct Ticket {
+    admission: Arc<Admission>,
+    index: usize,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.admission.by_source[self.index].fetch_sub(1, Relaxed);
+        self.admission.total.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A thread: one exchange after the other.
+fn run(accept: &Accept, next: &Receiver<Admitted>, stopped: &AtomicBool) {
+    for Admitted { exchange, ticket } in next {
+        if stopped.load(Relaxed) {
+            return;
+        }
+        let Exchange { mut context, token, done, .. } = exchange;
+        // A panic is that exchange's failure, not the thread's.
+        let round = catch_unwind(AssertUnwindSafe(|| accept(&mut context, &token)));
+        let (token, outcome) = match round {
+            Ok(Ok(accepted)) => outcome_of(accepted),
+            Ok(Err(error)) => (Vec::new(), Outcome::Failed(error.to_string())),
+            Err(_) => (Vec::new(), Outcome::Failed("the round panicked".to_owned())),
+        };
+        drop(ticket);
+        let _ = catch_unwind(AssertUnwindSafe(|| done(Exchanged { context, token, outcome })));
+    }
+}
+
+fn outcome_of(Accepted { token, established }: Accepted) -> (Vec<u8>, Outcome) {
+    let Some(established) = established else { return (token, Outcome::Continue) };
+    let Established { initiator, acceptor, replay_detection, sequence_detection, confidentiality, integrity } =
+        established;
+    match user_of(&initiator, &acceptor) {
+        Ok(user) => {
+            let identity = Identity::User(user.into());
+            let peer = Peer { identity, replay_detection, sequence_detection, confidentiality, integrity };
+            (token, Outcome::Established(peer))
+        }
+        Err(why) => (Vec::new(), Outcome::Failed(why.to_owned())),
+    }
+}
+
+/// The user that a principal is taken for: its name alone where its realm is the acceptor's own, else with its realm.
+fn user_of<'a>(initiator: &'a str, acceptor: &str) -> Result<&'a str, &'static str> {
+    let own = realm_at(acceptor).map(|at| &acceptor[at..]);
+    let user = match realm_at(initiator) {
+        Some(at) if own == Some(&initiator[at..]) => &initiator[..at],
+        _ => initiator,
+    };
+    match user.len() {
+        0 => Err("the principal's name is empty"),
+        1..=USER_NAME_MAX if user.contains(char::is_control) => {
+            Err("the principal's name has control characters")
+        }
+        1..=USER_NAME_MAX => Ok(user),
+        _ => Err("the principal's name has more than 255 bytes"),
+    }
+}
+
+/// Where "@REALM" begins: at the last '@' that no backslash stands before (RFC 1964 section 2.1.1).
+fn realm_at(principal: &str) -> Option<usize> {
+    let mut escaped = false;
+    let mut found = None;
+    for (at, byte) in principal.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'@' => found = Some(at),
+            _ => {}
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+#[path = "gssapi_tests.rs"]
+mod tests;

@@ -1,0 +1,190 @@
+use std::time::Duration;
+
+use crossbeam_channel::unbounded;
+
+use super::*;
+
+const FLOODER: &str = "192.0.2.66";
+/// Far beyond what any step takes: reached only when something never happens.
+const NEVER: Duration = Duration::from_secs(30);
+
+/// An acceptor whose every round says that it began and then waits to be let through.
+struct Gated {
+    library: &'static Library,
+    acceptor: Acceptor,
+    began: Receiver<Vec<u8>>,
+    gate: Sender<()>,
+    answers: Receiver<(Vec<u8>, Outcome)>,
+    answer: Sender<(Vec<u8>, Outcome)>,
+}
+
+impl Gated {
+    /// `None` where the system has no GSSAPI library: a context is of its making.
+    fn new(threads: usize) -> Option<Gated> {
+        let library = Library::load().inspect_err(|why| eprintln!("skipped: {why}")).ok()?;
+        let (begin, began) = unbounded();
+        let (gate, opened) = unbounded::<()>();
+        let (answer, answers) = unbounded();
+        let accept = move |_: &mut Context, token: &[u8]| {
+            begin.send(token.to_vec()).unwrap();
+            let _ = opened.recv();
+            assert_ne!(token, b"panic", "a round that panics");
+            let initiator = std::str::from_utf8(token).unwrap();
+            let established = (token != b"more").then(|| established(initiator));
+            Ok(Accepted { token: [b"to ", token].concat(), established })
+        };
+        let acceptor = Acceptor::start_with(Arc::new(accept), threads).unwrap();
+        Some(Gated { library, acceptor, began, gate, answers, answer })
+    }
+
+    fn submit(&self, source: &str, token: &str) -> Result<(), Exchange> {
+        let answer = self.answer.clone();
+        self.acceptor.submit(Exchange {
+            source: source.parse().unwrap(),
+            context: Context::new(self.library),
+            token: token.into(),
+            done: Box::new(move |exchanged| {
+                let _ = answer.send((exchanged.token, exchanged.outcome));
+            }),
+        })
+    }
+
+    fn began(&self) -> Vec<u8> {
+        self.began.recv_timeout(NEVER).unwrap()
+    }
+
+    fn open(&self, times: usize) {
+        (0..times).for_each(|_| self.gate.send(()).unwrap());
+    }
+
+    fn answer(&self) -> (Vec<u8>, Outcome) {
+        self.answers.recv_timeout(NEVER).unwrap()
+    }
+}
+
+fn established(initiator: &str) -> Established {
+    Established {
+        initiator: initiator.to_owned(),
+        acceptor: "rcmd/proxy.example.org@EXAMPLE.ORG".to_owned(),
+        replay_detection: true,
+        sequence_detection: false,
+        confidentiality: true,
+        integrity: true,
+    }
+}
+
+fn peer(user: &str) -> Outcome {
+    Outcome::Established(Peer {
+        identity: Identity::User(user.into()),
+        replay_detection: true,
+        sequence_detection: false,
+        confidentiality: true,
+        integrity: true,
+    })
+}
+
+#[test]
+fn rounds_come_back_as_something_else() {
+    let Some(gated) = Gated::new(1) else { return };
+    gated.open(3);
+    gated.submit("192.0.2.1", "more").unwrap();
+    assert_eq!(gated.answer(), (b"to more".to_vec(), Outcome::Continue));
+    gated.submit("192.0.2.1", "alice@EXAMPLE.ORG").unwrap();
+    assert_eq!(gated.answer(), (b"to alice@EXAMPLE.ORG".to_vec(), peer("alice")));
+    gated.submit("192.0.2.1", "@EXAMPLE.ORG").unwrap();
+    let failed = Outcome::Failed("the principal's name is empty".to_owned());
+    assert_eq!(gated.answer(), (Vec::new(), failed));
+}
+
+#[test]
+fn a_panic_ends_the_thread() {
+    let Some(gated) = Gated::new(1) else { return };
+    gated.open(3);
+    gated.submit("192.0.2.1", "panic").unwrap();
+    assert!(matches!(gated.answer(), (token, Outcome::Failed(_)) if token.is_empty()));
+    let done = Box::new(|_| panic!("an answer that panics"));
+    let context = Context::new(gated.library);
+    let source = "192.0.2.1".parse().unwrap();
+    gated.acceptor.submit(Exchange { source, context, token: b"bob@B".to_vec(), done }).unwrap();
+    gated.submit("192.0.2.1", "alice@A").unwrap();
+    assert_eq!(gated.answer().1, peer("alice@A"));
+}
+
+#[test]
+fn a_source_takes_all_places() {
+    let Some(gated) = Gated::new(1) else { return };
+    let admitted = (0..1_000).filter(|n| gated.submit(FLOODER, &format!("{n}@F")).is_ok()).count();
+    assert_eq!(admitted, GSS_JOBS_PER_SOURCE_MAX);
+    gated.submit("192.0.2.1", "alice@A").unwrap();
+    let refused = gated.submit(FLOODER, "again@F").unwrap_err();
+    assert_eq!(format!("{refused:?}"), "Exchange { source: 192.0.2.66, .. }");
+    gated.open(1);
+    gated.answer();
+    gated.acceptor.submit(refused).unwrap();
+    gated.open(admitted + 1);
+    let order: Vec<_> = (0..=admitted).map(|_| gated.answer().1).collect();
+    assert_eq!(order.last(), Some(&peer("again@F")));
+    assert_eq!(order[admitted - 1], peer("alice@A"));
+    assert_eq!(gated.acceptor.admission.total.load(Relaxed), 0);
+    assert!(gated.acceptor.admission.by_source.iter().all(|count| count.load(Relaxed) == 0));
+}
+
+#[test]
+fn all_together_are_unbounded() {
+    let Some(gated) = Gated::new(1) else { return };
+    let source = |n: usize| format!("2001:db8:{:x}:{:x}::1", n >> 4, n & 15);
+    let admitted = (0..GSS_JOBS_MAX * 2).filter(|n| gated.submit(&source(*n), "a@B").is_ok()).count();
+    assert_eq!(admitted, GSS_JOBS_MAX);
+    gated.began();
+    // Dropped with all of them waiting: only what had begun is answered.
+    let Gated { acceptor, gate, answers, answer, .. } = gated;
+    drop((gate, answer));
+    drop(acceptor);
+    assert!(answers.iter().count() <= 1);
+}
+
+#[test]
+fn threads_wait_for_each_other() {
+    let Some(gated) = Gated::new(3) else { return };
+    for token in ["a@A", "b@A", "c@A"] {
+        gated.submit("192.0.2.1", token).unwrap();
+    }
+    let mut began = [gated.began(), gated.began(), gated.began()];
+    began.sort();
+    assert_eq!(began, [b"a@A", b"b@A", b"c@A"]);
+    gated.open(3);
+}
+
+#[test]
+fn a_principal_of_another_realm_passes_for_one_of_ours() {
+    let acceptor = "rcmd/proxy.example.org@EXAMPLE.ORG";
+    for (initiator, user) in [
+        ("alice@EXAMPLE.ORG", "alice"),
+        ("carol/admin@EXAMPLE.ORG", "carol/admin"),
+        ("alice@OTHER.ORG", "alice@OTHER.ORG"),
+        ("alice@example.org", "alice@example.org"),
+        ("alice@SUB.EXAMPLE.ORG", "alice@SUB.EXAMPLE.ORG"),
+        ("alice\\@EXAMPLE.ORG", "alice\\@EXAMPLE.ORG"),
+        ("alice\\@EXAMPLE.ORG@OTHER.ORG", "alice\\@EXAMPLE.ORG@OTHER.ORG"),
+        ("alice\\@OTHER.ORG@EXAMPLE.ORG", "alice\\@OTHER.ORG"),
+        ("alice\\\\@EXAMPLE.ORG", "alice\\\\"),
+        ("alice", "alice"),
+        ("älice@EXAMPLE.ORG", "älice"),
+    ] {
+        assert_eq!(user_of(initiator, acceptor), Ok(user), "{initiator}");
+    }
+    assert_eq!(user_of("alice@A", "rcmd/proxy"), Ok("alice@A"));
+    assert_eq!(user_of("alice", "rcmd/proxy"), Ok("alice"));
+}
+
+#[test]
+fn a_name_that_no_record_can_hold_is_taken() {
+    let acceptor = "rcmd/proxy@A";
+    for initiator in ["", "@A", "al\nice@A", "al\u{1b}[0mice@A", "al\u{85}ice@A"] {
+        assert!(user_of(initiator, acceptor).is_err(), "{initiator:?}");
+    }
+    let longest = "a".repeat(USER_NAME_MAX);
+    assert_eq!(user_of(&format!("{longest}@A"), acceptor), Ok(&*longest));
+    assert!(user_of(&format!("{longest}a@A"), acceptor).is_err());
+    assert!(user_of(&format!("{longest}@B"), acceptor).is_err());
+}

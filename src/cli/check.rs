@@ -3,12 +3,12 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::auth::Users;
+use crate::auth::{Users, gssapi};
 use crate::config::{AuthMethod, Config};
 
 /// Prints the configuration in effect, or what keeps it from working.
 pub(super) fn run(config: &Config) -> ExitCode {
-    if let Err(problem) = check_users(config) {
+    if let Err(problem) = check_users(config).and_then(|()| check_gssapi(config)) {
         super::complain(&problem);
         return ExitCode::FAILURE;
     }
@@ -26,5 +26,13 @@ pub(super) fn check_users(config: &Config) -> Result<(), String> {
             Users::load(users).map(drop).map_err(|error| error.to_string())
         }
         _ => Ok(()),
+    }
+}
+
+/// The service's credentials, where GSSAPI is among the methods, can be had.
+pub(super) fn check_gssapi(config: &Config) -> Result<(), String> {
+    match config.auth.methods.contains(&AuthMethod::Gssapi) {
+        true => gssapi::credentials(&config.auth.gssapi).map(drop),
+        false => Ok(()),
     }
 }

@@ -86,3 +86,15 @@ fn a_users_file_that_cannot_be_opened_fails_the_check() {
     // Nobody is asked for a password: the file does not matter.
     assert_eq!(check::check_users(&Config::default()), Ok(()));
 }
+
+#[test]
+fn a_keytab_that_cannot_be_opened_passes_the_check() {
+    let mut config = Config::default();
+    config.auth.gssapi.keytab = PathBuf::from("/nowhere/keytab");
+    assert_eq!(check::check_gssapi(&config), Ok(()), "nobody accepts with it");
+    config.auth.methods = vec![AuthMethod::Gssapi];
+    let said = check::check_gssapi(&config).unwrap_err();
+    let expected = "auth.gssapi.keytab \"/nowhere/keytab\", auth.gssapi.service \"rcmd\": No such file";
+    let no_library = "auth.methods has \"gssapi\", but no GSSAPI library can be loaded";
+    assert!(said.starts_with(expected) || said.starts_with(no_library), "{said}");
+}

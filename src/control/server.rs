@@ -3,7 +3,7 @@
 use super::acceptor::Acceptor;
 use super::descriptors;
 use super::writer::Writer;
-use crate::auth::{Users, UsersError, Verifier};
+use crate::auth::{Users, UsersError, Verifier, gssapi};
 use crate::config::{self, AuthMethod, Config, RelayMode, Steer};
 use crate::dns::{self, Hosts, ResolvConf};
 use crate::limits;
@@ -48,6 +48,8 @@ struct Worker {
 pub enum StartError {
     /// The users file.
     Users(UsersError),
+    /// The GSSAPI library or the service's credentials: what to look at, and why.
+    Gssapi(String),
     /// An address cannot be listened on.
     Listen(SocketAddr, io::Error),
     /// The access record's file.
@@ -62,6 +64,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::Users(error) => write!(f, "{error}"),
+            StartError::Gssapi(why) => f.write_str(why),
             StartError::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             StartError::Access(error) => write!(f, "[log] access: {error}"),
             StartError::Congestion(name, error) => write!(
@@ -77,6 +80,7 @@ impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             StartError::Users(error) => Some(error),
+            StartError::Gssapi(_) => None,
             StartError::Listen(_, error)
             | StartError::Access(error)
             | StartError::Congestion(_, error)
@@ -94,6 +98,7 @@ impl Server {
         let limit = machine::raise_descriptor_limit();
         let config = Arc::new(config);
         let verifier = start_verifier(&config)?;
+        let gssapi = start_gssapi(&config)?;
         let dns = Arc::new(dns_settings(&config));
         let writer = Writer::start(&config.log.access).map_err(StartError::Access)?;
         let congestion = congestion(&config.server.congestion)?;
@@ -125,6 +130,7 @@ impl Server {
                 config: config.clone(),
                 rules: rules.clone(),
                 verifier: verifier.clone(),
+                gssapi: gssapi.clone(),
                 dns: dns.clone(),
                 counters: counters.clone(),
                 ceiling: budget.sessions,
@@ -290,9 +296,21 @@ fn start_verifier(config: &Config) -> Result<Option<Arc<Verifier>>, StartError> 
         return Ok(None);
     };
     let users = Users::load(users).map_err(StartError::Users)?;
-    let threads =
-        std::thread::available_parallelism().map_or(1, usize::from).min(limits::VERIFIER_THREADS_MAX);
+    let threads = cpus().min(limits::VERIFIER_THREADS_MAX);
     Verifier::start(Arc::new(users), threads).map(|v| Some(Arc::new(v))).map_err(StartError::Machine)
+}
+
+fn start_gssapi(config: &Config) -> Result<Option<Arc<gssapi::Acceptor>>, StartError> {
+    if !config.auth.methods.contains(&AuthMethod::Gssapi) {
+        return Ok(None);
+    }
+    let credentials = gssapi::credentials(&config.auth.gssapi).map_err(StartError::Gssapi)?;
+    let acceptor = gssapi::Acceptor::start(credentials, cpus().min(limits::GSS_THREADS_MAX));
+    acceptor.map(|acceptor| Some(Arc::new(acceptor))).map_err(StartError::Machine)
+}
+
+fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn rules(config: &Config, own: &[SocketAddr], locals: Vec<IpAddr>) -> Rules {

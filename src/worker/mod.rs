@@ -27,7 +27,7 @@ use self::accept::Acceptance;
 use self::core::Core;
 use self::slot::{Edge, Fate, Phase, Slot};
 use self::tokens::{Key, Source};
-use crate::auth::Verifier;
+use crate::auth::{Verifier, gssapi};
 use crate::config::Config;
 use crate::dns;
 use crate::limits;
@@ -57,6 +57,8 @@ pub struct Setup {
     pub rules: Arc<Rules>,
     /// Where passwords are verified, if any are.
     pub verifier: Option<Arc<Verifier>>,
+    /// Where GSSAPI contexts are accepted, if any are.
+    pub gssapi: Option<Arc<gssapi::Acceptor>>,
     /// How names are resolved.
     pub dns: Arc<dns::Settings>,
     /// What it counts.

@@ -20,6 +20,7 @@ fn setup() -> Setup {
         config: Arc::new(Config::default()),
         rules: Arc::new(rules),
         verifier: None,
+        gssapi: None,
         dns: Arc::default(),
         counters: Arc::default(),
         ceiling: 1,

@@ -116,6 +116,7 @@ macro_rules! functions {
     ($($(#[$note:meta])* $field:ident: $symbol:literal = fn($($arg:ty),* $(,)?);)*) => {
         /// The functions that every GSSAPI library has.
         pub(super) struct Functions {
+            // SAFETY: a type alone; each call says why it may be made.
             $($(#[$note])* pub(super) $field: unsafe extern "C" fn($($arg),*) -> Word,)*
         }
 
@@ -158,6 +159,7 @@ functions! {
 }
 
 /// gss_acquire_cred_from: MIT, and Heimdal since 8.
+// SAFETY: a type alone; the call says why it may be made.
 pub(super) type AcquireFrom = unsafe extern "C" fn(
     *mut Word,
     RawName,
@@ -171,6 +173,7 @@ pub(super) type AcquireFrom = unsafe extern "C" fn(
 ) -> Word;
 
 /// gsskrb5_register_acceptor_identity: the keytab of the whole process, for libraries without the other.
+// SAFETY: a type alone; the call says why it may be made.
 pub(super) type RegisterKeytab = unsafe extern "C" fn(*const c_char) -> Word;
 
 /// The address of a symbol.

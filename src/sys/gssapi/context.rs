@@ -96,14 +96,15 @@ impl Context {
         let (mut minor, mut flags) = (0, 0);
         let mut initiator = Name::none(library);
         let mut answer = Buffer::new(library);
-        // SAFETY: the context is null or the library's, the credentials are its own; the token outlives the call; the
-        // rest are places to write to, or null where the result is not wanted, which the function allows.
+        let mut token = token.to_vec();
+        // SAFETY: the context is null or the library's, the credentials are its own; the token, a copy that may be
+        // written to, outlives the call; the rest are places to write to, or null where the result is not wanted, which the function allows.
         let major = unsafe {
             (library.functions.accept)(
                 &mut minor,
                 &mut self.raw,
                 credentials.raw,
-                &RawBuffer::lent(token),
+                &RawBuffer::given(&mut token),
                 ptr::null(),
                 &mut initiator.raw,
                 ptr::null_mut(),
@@ -143,8 +144,8 @@ impl Context {
         let library = self.library;
         let (mut minor, mut encrypted) = (0, 0);
         let mut token = Buffer::new(library);
-        // SAFETY: the context is null, which the function refuses, or the library's; `plain` outlives the call; the
-        // rest are places to write to.
+        // SAFETY: the context is null, which the function refuses, or the library's; `plain` outlives the call and is
+        // copied before it is encrypted; the rest are places to write to.
         let major = unsafe {
             (library.functions.wrap)(
                 &mut minor,
@@ -164,23 +165,31 @@ impl Context {
         Ok(())
     }
 
-    /// Opens `token` and appends what was sealed to `out`.
+    /// [`Context::unwrap_in_place`] of a copy.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn unwrap(&mut self, token: &[u8], out: &mut Vec<u8>) -> Result<Unwrapped, GssError> {
+        self.unwrap_in_place(&mut token.to_vec(), out)
+    }
+
+    /// Opens `token` and appends what was sealed to `out`. The token's bytes are of no use afterwards: MIT writes to them.
     ///
     /// Of a message out of order MIT hands out what was sealed all the same, Heimdal nothing: then nothing is appended,
     /// and `confidential` says nothing. `order` tells either way.
     ///
     /// # Errors
     /// The token is not of this context, was changed on its way, or the context has expired; `out` is then as it was.
-    pub fn unwrap(&mut self, token: &[u8], out: &mut Vec<u8>) -> Result<Unwrapped, GssError> {
+    pub fn unwrap_in_place(&mut self, token: &mut [u8], out: &mut Vec<u8>) -> Result<Unwrapped, GssError> {
         let library = self.library;
         let (mut minor, mut encrypted) = (0, 0);
         let mut plain = Buffer::new(library);
-        // SAFETY: as for `wrap`; null is taken where the quality of protection is not wanted.
+        // SAFETY: as for `wrap`, but that the token is lent to be written to; null is taken where the quality of protection is not wanted.
         let major = unsafe {
             (library.functions.unwrap)(
                 &mut minor,
                 self.raw,
-                &RawBuffer::lent(token),
+                &RawBuffer::given(token),
                 plain.as_mut_ptr(),
                 &mut encrypted,
                 ptr::null_mut(),

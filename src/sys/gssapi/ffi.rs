@@ -192,7 +192,14 @@ impl RawBuffer {
         RawBuffer { length: 0, value: ptr::null_mut() }
     }
 
-    /// Bytes for the library to read. It must not outlive them.
+    /// Bytes that the library may write to as well: MIT's gss_unwrap turns and clears parts of a token where it lies,
+    /// whatever RFC 2744 says of const. It must not outlive them.
+    pub(super) fn given(bytes: &mut [u8]) -> RawBuffer {
+        RawBuffer { length: bytes.len(), value: bytes.as_mut_ptr().cast() }
+    }
+
+    /// Bytes for the library to read: for functions of which it is known that both libraries copy them first. It must
+    /// not outlive them.
     pub(super) fn lent(bytes: &[u8]) -> RawBuffer {
         RawBuffer { length: bytes.len(), value: bytes.as_ptr().cast_mut().cast() }
     }

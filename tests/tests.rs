@@ -111,5 +111,14 @@ mod gssapi_context;
 /// Levels of protection: asked for, granted, refused; curl's and NEC's bytes (7).
 mod gssapi_levels;
 
+/// Requests, replies and messages under protection, and what a recording shows of them.
+mod gssapi_session;
+
+/// Bulk under protection: both ways, slow readers, half-closes, resets.
+mod gssapi_bytes;
+
+/// Messages that are not the client's, or not under what was agreed on (7).
+mod gssapi_faults;
+
 /// Counters, panics and ceilings of a server in this very process (29, 38).
 mod in_process;

@@ -17,6 +17,8 @@ pub(crate) mod pairs;
 pub(crate) mod random;
 pub(crate) mod realm;
 pub(crate) mod relay;
+#[macro_use]
+pub(crate) mod sealed;
 pub(crate) mod socket_table;
 #[macro_use]
 pub(crate) mod udp;

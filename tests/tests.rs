@@ -120,5 +120,11 @@ mod gssapi_bytes;
 /// Messages that are not the client's, or not under what was agreed on (7).
 mod gssapi_faults;
 
+/// Datagrams under protection.
+mod gssapi_udp;
+
+/// The keytab at the start, and what no log holds.
+mod gssapi_setup;
+
 /// Counters, panics and ceilings of a server in this very process (29, 38).
 mod in_process;

@@ -1,0 +1,144 @@
+//! What a server says of its own keytab before it serves, and what it never says at all.
+
+use std::path::Path;
+
+use crate::gssapi_realm::realm;
+use crate::gssapi_session::every_level;
+use crate::support::client::connect_ip;
+use crate::support::gss::{
+    AUTHENTICATION, ENCAPSULATED, GssClient, Initiator, PROTECTION, SERVICE, USUAL, demand, frame,
+};
+use crate::support::realm::Realm;
+use crate::support::relay::quoted;
+use crate::support::{Origin, Relay};
+
+/// `check` and `run` alike end with 1 and name the key and the reason.
+fn refused(realm: &Realm, keytab: &Path, service: &str, words: &[&str]) {
+    let builder = || {
+        demand(Relay::builder(), realm)
+            .set("auth.gssapi", "keytab", &quoted(keytab.to_str().expect("UTF-8")))
+            .set("auth.gssapi", "service", &quoted(service))
+    };
+    for (command, output) in [("check", builder().check()), ("run", builder().run_to_exit())] {
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{command}: {said}");
+        for word in words {
+            assert!(said.contains(word), "{command} does not say {word:?}: {said}");
+        }
+        assert!(!said.contains("listening on"), "{command}: {said}");
+    }
+}
+
+#[test]
+fn a_server_without_its_keytab_serves() {
+    let realm = realm!();
+    let missing = realm.path("missing.keytab");
+    refused(realm, &missing, "rcmd", &["auth.gssapi", "keytab", "missing.keytab"]);
+    // A folder cannot be read as a file, by nobody.
+    refused(realm, &realm.path(""), "rcmd", &["auth.gssapi", "keytab"]);
+    let junk = realm.path("junk.keytab");
+    std::fs::write(&junk, b"this is no keytab").expect("write a file");
+    refused(realm, &junk, "rcmd", &["auth.gssapi", "keytab", "junk.keytab"]);
+    let empty = realm.path("empty.keytab");
+    std::fs::write(&empty, b"\x05\x02").expect("write a file");
+    refused(realm, &empty, "rcmd", &["auth.gssapi"]);
+}
+
+#[test]
+fn a_server_without_its_services_key_serves() {
+    let realm = realm!();
+    refused(realm, &realm.other_keytab(), "rcmd", &["auth.gssapi", "rcmd"]);
+    refused(realm, &realm.keytab(), "host", &["auth.gssapi", "host"]);
+    refused(realm, &realm.keytab(), "rcmd@elsewhere.example", &["auth.gssapi", "rcmd@elsewhere.example"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_unreadable_keytab_is_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let realm = realm!();
+    let keytab = realm.path("unreadable.keytab");
+    std::fs::copy(realm.keytab(), &keytab).expect("copy the keytab");
+    std::fs::set_permissions(&keytab, std::fs::Permissions::from_mode(0o000)).expect("chmod");
+    if std::fs::read(&keytab).is_ok() {
+        println!("skipped: an unreadable keytab: this user reads everything");
+        return;
+    }
+    refused(realm, &keytab, "rcmd", &["auth.gssapi", "keytab", "ermission"]);
+}
+
+/// The service may be named with its host, and then serves that one.
+#[test]
+fn a_service_with_its_host_is_refused() {
+    let realm = realm!();
+    let relay = demand(Relay::builder(), realm).set("auth.gssapi", "service", "\"rcmd@localhost\"").start();
+    let mut client = GssClient::established(relay.addr(), realm, "alice");
+    assert_eq!(client.ask_level(2), Some(2));
+    let output = demand(Relay::builder(), realm).check();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The ways in which bytes are written by those who log them.
+fn spellings(bytes: &[u8]) -> Vec<String> {
+    let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let decimal: Vec<String> = bytes.iter().map(u8::to_string).collect();
+    vec![
+        hex.concat(),
+        hex.concat().to_uppercase(),
+        hex.join(" "),
+        hex.join(", "),
+        decimal.join(", "),
+        bytes.escape_ascii().to_string(),
+        String::from_utf8_lossy(bytes).into_owned(),
+    ]
+}
+
+/// Neither a token, nor a key, nor what a message holds is ever logged; good sessions and bad ones.
+#[test]
+fn a_token_or_a_key_is_logged() {
+    let realm = realm!();
+    let origin = Origin::echo();
+    let keytab = std::fs::read(realm.keytab()).expect("the keytab");
+    for (level, format) in [("trace", "text"), ("debug", "json"), ("trace", "json")] {
+        let builder =
+            Relay::builder().set("log", "level", &quoted(level)).set("log", "format", &quoted(format));
+        let relay = every_level(builder, realm);
+        let mut seen: Vec<Vec<u8>> =
+            vec![keytab[keytab.len() - 32..].to_vec(), b"s3cr3t payload of a message".to_vec()];
+        let mut client = GssClient::greeted(relay.addr(), Initiator::of(realm, "alice"));
+        let token = client.gss.initiate(SERVICE, USUAL).expect("a token").token;
+        client.send_frame(AUTHENTICATION, &token);
+        let answer = client.recv_frame(AUTHENTICATION);
+        client.gss.proceed(&answer).expect("the server's token");
+        let asked = client.gss.wrap(&[2], false);
+        client.send_frame(PROTECTION, &asked);
+        assert_eq!(client.granted(), Some(2));
+        let request = client.seal(&connect_ip(origin.addr));
+        client.client.send(&request);
+        assert_eq!(client.reply().rep, 0);
+        client.send(b"s3cr3t payload of a message");
+        client.expect(b"s3cr3t payload of a message");
+        let wrong = frame(ENCAPSULATED, &[0x5a; 100]);
+        client.client.send(&wrong);
+        client.client.drain_to_end();
+        // A context that fails, too.
+        let mut changed = Initiator::of(realm, "alice").initiate(SERVICE, USUAL).expect("a token").token;
+        let middle = changed.len() / 2;
+        changed[middle] ^= 1;
+        let mut thief = GssClient::greeted(relay.addr(), Initiator::of(realm, "bob"));
+        thief.send_frame(AUTHENTICATION, &changed);
+        thief.client.drain_to_end();
+        relay.records(2);
+        seen.extend([token, answer, asked, request, wrong[4..].to_vec(), changed]);
+        for text in [relay.log(), relay.access_text()] {
+            for bytes in &seen {
+                // Any eight bytes in a row, away from what every token has in common, would be too many.
+                let tail = &bytes[bytes.len() - 8..];
+                for spelling in spellings(tail) {
+                    assert!(!text.contains(&spelling), "{spelling:?} in {text}");
+                }
+            }
+        }
+        assert!(relay.log().contains("gssapi") || relay.access_text().contains("gssapi"));
+    }
+}

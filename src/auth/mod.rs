@@ -7,14 +7,19 @@ mod cache;
 mod edit;
 mod fair;
 pub mod gssapi;
+#[cfg(test)]
+pub(crate) mod paper;
+mod seal;
 mod secret;
 mod source;
 mod throttle;
 mod users;
 mod verifier;
 
+pub use crate::sys::gssapi::Order;
 pub use cache::VerifiedCache;
 pub use edit::{EditError, check_password, hash_password, remove_user, set_user};
+pub use seal::{MESSAGE_BYTES_MAX, Opened, Protect, Seal, SealError, message};
 pub use throttle::Throttle;
 pub use users::{NameError, Users, UsersError, check_name};
 pub use verifier::{Job, Verified, Verifier};

@@ -348,6 +348,10 @@ pub const LEFT_GRACE: Duration = Duration::from_millis(900);
 pub const LINGER: Duration = Duration::from_secs(2);
 /// How long a login waits to be queued again when the verifier's queue is full.
 pub const VERIFY_RETRY: Duration = Duration::from_millis(50);
+/// Rounds of establishing one security context: Kerberos takes one, other mechanisms two or three.
+pub const GSS_ROUNDS_MAX: u8 = 8;
+/// What one read of a sealed session takes, in bytes: the scratch buffer, so that whole messages of it fit there.
+pub const SEALED_READ_BYTES: usize = SCRATCH_BYTES;
 /// Verified credentials that a worker remembers.
 pub const VERIFIED_CACHE_ENTRIES: usize = 16_384;
 /// How long it remembers them.

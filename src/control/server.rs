@@ -315,7 +315,11 @@ fn cpus() -> usize {
 
 fn rules(config: &Config, own: &[SocketAddr], locals: Vec<IpAddr>) -> Rules {
     let guard = Guard::new(config.guard.allow_private, config.guard.allow.clone(), own.to_vec());
-    Rules { methods: config.auth.methods.clone(), guard: guard.with_locals(locals) }
+    Rules {
+        methods: config.auth.methods.clone(),
+        guard: guard.with_locals(locals),
+        gssapi: config.auth.gssapi.clone(),
+    }
 }
 
 fn congestion(wanted: &config::Congestion) -> Result<Congestion, StartError> {

@@ -22,7 +22,7 @@ pub struct Counters {
     accepted: Counter,
     active: Counter,
     closed: [Counter; REASONS],
-    relayed_bytes: [[Counter; 2]; 2],
+    relayed_bytes: [[Counter; Engine::ALL.len()]; 2],
     logins_ok: Counter,
     logins_failed: Counter,
     no_local_port: Counter,
@@ -64,8 +64,8 @@ pub struct Totals {
     pub active: u64,
     /// Connections closed, by [`Reason`] in the order of [`Reason::ALL`].
     pub closed: [u64; REASONS],
-    /// Bytes relayed, `[up, down]` of `[copy, splice]`.
-    pub relayed_bytes: [[u64; 2]; 2],
+    /// Bytes relayed, `[up, down]` of each [`Engine`] in the order of [`Engine::ALL`].
+    pub relayed_bytes: [[u64; Engine::ALL.len()]; 2],
     /// Logins that were right.
     pub logins_ok: u64,
     /// Logins that were wrong.
@@ -215,7 +215,7 @@ impl Totals {
             parts.push(format!("closed_{}={count}", reason.name()));
         }
         for (direction, name) in [(Direction::Up, "up"), (Direction::Down, "down")] {
-            for engine in [Engine::Copy, Engine::Splice] {
+            for engine in Engine::ALL {
                 parts.push(format!("bytes_{name}_{}={}", engine.name(), self.bytes(direction, engine)));
             }
         }

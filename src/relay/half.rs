@@ -106,6 +106,12 @@ impl<P> Half<P> {
         }
     }
 
+    /// Reads are not what the source gave: they are copied, and a short one proves nothing.
+    pub fn translated(&mut self) {
+        self.gear = Gear::CopyForGood;
+        self.unsettled = true;
+    }
+
     /// The source may have bytes, an end or an error.
     pub fn source_ready(&mut self) {
         self.readable = true;
@@ -323,7 +329,9 @@ impl<P> Half<P> {
         match wire.recv(&mut kit.scratch[..room]) {
             Read::Bytes(count) => {
                 moved.taken += count;
-                self.send_scratch(count, wire, kit, moved);
+                if count > 0 {
+                    self.send_scratch(count, wire, kit, moved);
+                }
                 let emptied = count < room && !self.unsettled && !self.source_reset;
                 if emptied {
                     self.source_emptied();
@@ -373,7 +381,7 @@ impl<P> Half<P> {
     fn account(&mut self, engine: Engine, count: usize, moved: &mut Moved) {
         self.bytes += count as u64;
         match engine {
-            Engine::Copy => moved.copied += count,
+            Engine::Copy | Engine::Sealed => moved.copied += count,
             Engine::Splice => {
                 moved.spliced += count;
                 self.spliced = true;

@@ -20,14 +20,20 @@ pub enum Engine {
     Copy,
     /// splice through a pipe.
     Splice,
+    /// recv, opening or sealing, and send (RFC 1961 section 5).
+    Sealed,
 }
 
 impl Engine {
+    /// Every engine, in the order of its number.
+    pub const ALL: [Engine; 3] = [Engine::Copy, Engine::Splice, Engine::Sealed];
+
     /// The engine's name in records and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Engine::Copy => "copy",
             Engine::Splice => "splice",
+            Engine::Sealed => "sealed",
         }
     }
 }
@@ -49,11 +55,22 @@ impl Spare {
     }
 }
 
+/// Memory for opening and sealing; holds nothing between two reads.
+#[derive(Debug, Default)]
+pub(super) struct SealKit {
+    /// What a read brings.
+    pub(super) raw: Vec<u8>,
+    /// What is made of it.
+    pub(super) content: Vec<u8>,
+}
+
 /// Buffers and pipes of one worker, lent to whoever has bytes pending.
 #[derive(Debug)]
 pub struct Kit<P> {
     /// Read into by every half in turn; holds nothing between two pumps.
     pub(super) scratch: Box<[u8]>,
+    /// For sealed sessions; made for the first.
+    pub(super) seal: SealKit,
     /// Which engines may be used.
     pub mode: Mode,
     #[expect(clippy::vec_box, reason = "a spare is lent as a box, to keep idle halves small")]
@@ -71,6 +88,7 @@ impl<P> Kit<P> {
     pub fn new(mode: Mode, pipes_max: usize) -> Kit<P> {
         Kit {
             scratch: vec![0; limits::SCRATCH_BYTES].into_boxed_slice(),
+            seal: SealKit::default(),
             mode,
             spares: Vec::new(),
             spare_bytes_lent: 0,

@@ -8,6 +8,7 @@ mod half;
 mod kit;
 #[cfg(test)]
 mod scripted;
+mod sealed;
 mod stream;
 mod wire;
 

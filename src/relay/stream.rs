@@ -2,7 +2,9 @@
 
 use super::half::{Ending, Half, Moved, Stage};
 use super::kit::{Engine, Kit};
+use super::sealed::{Sealed, SealedEnds};
 use super::wire::Ends;
+use crate::auth::{Seal, SealError};
 use crate::sys::Errno;
 use crate::sys::pipe::Pipe;
 use crate::sys::stream::Stream;
@@ -79,13 +81,37 @@ pub struct Relay {
     pub up: Half<Pipe>,
     /// Target to client.
     pub down: Half<Pipe>,
+    sealed: Option<Box<Sealed>>,
 }
 
 impl Relay {
     /// A relay whose client sent `pending` behind its request.
     pub fn new(pending: &[u8], kit: &mut Kit<Pipe>) -> Relay {
         // The client's socket has TCP_NODELAY from its listener; the target's gets it with its second write.
-        Relay { up: Half::new(pending, false, kit), down: Half::new(&[], true, kit) }
+        Relay { up: Half::new(pending, false, kit), down: Half::new(&[], true, kit), sealed: None }
+    }
+
+    /// A relay whose client's side is sealed (RFC 1961 section 5). `pending` was opened already, `begun` is not.
+    pub fn sealed(pending: &[u8], seal: Box<Seal>, begun: Vec<u8>, kit: &mut Kit<Pipe>) -> Relay {
+        let mut relay = Relay::new(pending, kit);
+        relay.sealed = Some(Box::new(Sealed::new(seal, begun)));
+        relay.up.translated();
+        relay.down.translated();
+        relay.up.source_ready();
+        relay
+    }
+
+    /// Why a sealed client cannot be understood, or answered, any more.
+    pub fn seal_error(&self) -> Option<&SealError> {
+        self.sealed.as_ref()?.error()
+    }
+
+    /// Bytes of the target that the client has, without what a seal adds.
+    pub fn bytes_down(&self) -> u64 {
+        match &self.sealed {
+            Some(sealed) => sealed.delivered_bytes(self.down.pending_bytes() > 0),
+            None => self.down.bytes(),
+        }
     }
 
     /// The half that reads from `side`.
@@ -108,7 +134,13 @@ impl Relay {
 
     /// The engine that the session's record names: splice once any byte went through a pipe.
     pub fn engine(&self) -> Engine {
-        if self.up.spliced() || self.down.spliced() { Engine::Splice } else { Engine::Copy }
+        if self.sealed.is_some() {
+            Engine::Sealed
+        } else if self.up.spliced() || self.down.spliced() {
+            Engine::Splice
+        } else {
+            Engine::Copy
+        }
     }
 
     /// Moves what can be moved in both directions.
@@ -116,16 +148,27 @@ impl Relay {
         self.look_for_failures(client, target, kit);
         // A sink that is gone is the other half's source. That half is told before it reads: the write has taken
         // the socket's error away, and a reset would look like an end in order.
-        let last = self.down.stage() == IN_ORDER;
-        let mut up = self.up.pump(&mut Ends { source: client, sink: target, last }, kit);
+        let before = self.bytes_down();
+        let mut up = self.pump_up(client, target, kit);
         tell_source(&self.up, &mut self.down);
         let last = self.up.stage() == IN_ORDER;
-        let down = self.down.pump(&mut Ends { source: target, sink: client, last }, kit);
+        let ends = Ends { source: target, sink: client, last };
+        let mut down = pump(&mut self.down, ends, false, &mut self.sealed, kit);
         if tell_source(&self.down, &mut self.up) {
-            up.add(self.up.pump(&mut Ends { source: client, sink: target, last: false }, kit));
+            up.add(self.pump_up(client, target, kit));
+        }
+        if self.sealed.is_some() {
+            // Bytes of the target are what counts, not what they are sealed in.
+            down.copied = (self.bytes_down() - before) as usize;
         }
         self.look_for_failures(client, target, kit);
         Driven { up, down, finish: self.finish() }
+    }
+
+    fn pump_up(&mut self, client: &Stream, target: &Stream, kit: &mut Kit<Pipe>) -> Moved {
+        let last = self.down.stage() == IN_ORDER;
+        let ends = Ends { source: client, sink: target, last };
+        pump(&mut self.up, ends, true, &mut self.sealed, kit)
     }
 
     /// A failure is found by the half that reads from the socket. Where that half has stopped reading, the socket
@@ -164,6 +207,21 @@ impl Relay {
             _ => None,
         }
     }
+}
+
+/// Moves what can be moved in one direction.
+fn pump(
+    half: &mut Half<Pipe>,
+    mut ends: Ends<'_>,
+    up: bool,
+    sealed: &mut Option<Box<Sealed>>,
+    kit: &mut Kit<Pipe>,
+) -> Moved {
+    let Some(sealed) = sealed else { return half.pump(&mut ends, kit) };
+    let mut seal_kit = std::mem::take(&mut kit.seal);
+    let moved = half.pump(&mut SealedEnds { ends, sealed, kit: &mut seal_kit, up }, kit);
+    kit.seal = seal_kit;
+    moved
 }
 
 /// Tells `reader` what `writer` learnt of the socket that they share. True when the reader has news to act on.

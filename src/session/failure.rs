@@ -1,6 +1,7 @@
 //! Why a session ended: who was at fault, and the cause.
 
 use super::AssociateError;
+use crate::auth::SealError;
 use crate::dns::DnsError;
 use crate::policy::guard::Refusal;
 use crate::proto::ProtoError;
@@ -15,6 +16,12 @@ pub enum Failure {
     NoMethod,
     /// The client's fault: wrong credentials.
     AuthFailed,
+    /// The client's fault: no security context, with the library's word for it.
+    Context(String),
+    /// The client's fault: a level of protection that is not given here (RFC 1961 section 4).
+    Level(u8),
+    /// A message that cannot be opened or sealed.
+    Seal(SealError),
     /// The client's fault: no complete request within the handshake's time.
     HandshakeTimeout,
     /// The client left before there was a relay.
@@ -84,6 +91,8 @@ pub enum Reason {
     NoMethod,
     /// Wrong credentials.
     AuthFailed,
+    /// A level of protection that is not given here, or a sealed message that cannot be opened.
+    Protection,
     /// Refused by policy.
     Denied,
     /// The name has no usable address.
@@ -102,7 +111,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Reason; 18] = [
+    pub const ALL: [Reason; 19] = [
         Reason::Completed,
         Reason::ClientReset,
         Reason::TargetReset,
@@ -114,6 +123,7 @@ impl Reason {
         Reason::Http,
         Reason::NoMethod,
         Reason::AuthFailed,
+        Reason::Protection,
         Reason::Denied,
         Reason::DnsFailed,
         Reason::ConnectFailed,
@@ -137,6 +147,7 @@ impl Reason {
             Reason::Http => "http",
             Reason::NoMethod => "no_method",
             Reason::AuthFailed => "auth_failed",
+            Reason::Protection => "protection",
             Reason::Denied => "denied",
             Reason::DnsFailed => "dns_failed",
             Reason::ConnectFailed => "connect_failed",
@@ -155,7 +166,8 @@ impl Failure {
             Failure::Protocol(ProtoError::Http(_)) => Reason::Http,
             Failure::Protocol(_) => Reason::Protocol,
             Failure::NoMethod => Reason::NoMethod,
-            Failure::AuthFailed => Reason::AuthFailed,
+            Failure::AuthFailed | Failure::Context(_) => Reason::AuthFailed,
+            Failure::Level(_) | Failure::Seal(_) => Reason::Protection,
             Failure::HandshakeTimeout => Reason::HandshakeTimeout,
             Failure::ClientLeft => Reason::ClientLeft,
             Failure::ClientReset => Reason::ClientReset,
@@ -175,6 +187,11 @@ impl fmt::Display for Failure {
             Failure::Protocol(error) => write!(f, "client: {error}"),
             Failure::NoMethod => f.write_str("client: offers no accepted method"),
             Failure::AuthFailed => f.write_str("client: wrong credentials"),
+            Failure::Context(why) => write!(f, "client: no security context: {why}"),
+            Failure::Level(asked) => {
+                write!(f, "client: asks for protection level {asked}, which is not given")
+            }
+            Failure::Seal(error) => write!(f, "client: {error}"),
             Failure::HandshakeTimeout => f.write_str("client: the handshake took too long"),
             Failure::ClientLeft => f.write_str("client: left before the relay"),
             Failure::ClientReset => f.write_str("client: reset before the relay"),
@@ -191,6 +208,7 @@ impl std::error::Error for Failure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Failure::Protocol(error) => Some(error),
+            Failure::Seal(error) => Some(error),
             Failure::Dns(error) => Some(error),
             Failure::Dial(error) => Some(error),
             _ => None,

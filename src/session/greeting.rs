@@ -1,5 +1,6 @@
 //! The greeting and the choice of a method (RFC 1928 section 3).
 
+use super::gss::AwaitToken;
 use super::request::AwaitRequest;
 use super::userpass::AwaitCredentials;
 use super::{Facts, Failure, Output, Phase, Rules, Turn};
@@ -30,7 +31,7 @@ impl AwaitGreeting {
                 Phase::Request(AwaitRequest)
             }
             AuthMethod::Password => Phase::Userpass(AwaitCredentials),
-            AuthMethod::Gssapi => return Turn::End(Phase::Greeting(self), Failure::Internal("gssapi")),
+            AuthMethod::Gssapi => Phase::Token(AwaitToken::default()),
         };
         Turn::Next(next, used)
     }

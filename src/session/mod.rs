@@ -8,6 +8,7 @@ mod associate;
 mod bind;
 mod failure;
 mod greeting;
+mod gss;
 mod reply;
 mod request;
 mod upstream;
@@ -19,13 +20,15 @@ mod tests;
 pub use associate::{Announced, AssociateError};
 pub use bind::Peers;
 pub use failure::{DialError, Failure, Reason};
+pub use gss::{Round, RoundOutcome};
 pub use upstream::Dialed;
 
-use crate::auth::Identity;
-use crate::config::AuthMethod;
+use crate::auth::{Identity, Seal, SealError};
+use crate::config::{AuthMethod, Gssapi};
 use crate::dns::Answer;
 use crate::policy::guard::Guard;
 use crate::proto::address::{Name, Target};
+use crate::proto::gss::{MessageType, decode};
 use crate::proto::reply::Rep;
 use crate::proto::request::RequestCommand;
 use crate::proto::userpass::Credentials;
@@ -39,6 +42,8 @@ pub struct Rules {
     pub methods: Vec<AuthMethod>,
     /// Which addresses may be reached.
     pub guard: Guard,
+    /// Which levels of protection GSSAPI gives.
+    pub gssapi: Gssapi,
 }
 
 /// What a session is told.
@@ -48,6 +53,8 @@ pub enum Input<'a> {
     Bytes(&'a [u8]),
     /// The answer to [`Command::Verify`].
     Verified(Option<Identity>),
+    /// The answer to [`Command::Establish`].
+    Established(Round),
     /// The answer to [`Command::Resolve`].
     Resolved(Answer),
     /// The answer to [`Command::Dial`].
@@ -67,6 +74,8 @@ pub enum Command {
     Read,
     /// Whether these credentials are right.
     Verify(Credentials),
+    /// What the security context makes of this token.
+    Establish(Vec<u8>),
     /// The addresses of a name.
     Resolve(Name),
     /// A connection to one of these addresses, in this order of preference; the guard has seen each of them.
@@ -118,8 +127,15 @@ pub struct Facts {
 #[derive(Debug)]
 pub struct Session {
     phase: Phase,
+    /// What no message has been made of yet; opened where the session is sealed.
     unparsed: Zeroizing<Vec<u8>>,
     facts: Facts,
+    /// Everything behind the level of protection is sealed with this, both ways.
+    seal: Option<Box<Seal>>,
+    /// Sealed bytes of the client that are not opened yet.
+    sealed: Zeroizing<Vec<u8>>,
+    /// So much of the present output was written before there was a seal.
+    unsealed: usize,
 }
 
 /// Where a session stands; each variant's type holds what only that phase needs.
@@ -128,6 +144,9 @@ enum Phase {
     Greeting(greeting::AwaitGreeting),
     Userpass(userpass::AwaitCredentials),
     Verifying(userpass::Verifying),
+    Token(gss::AwaitToken),
+    Establishing(gss::Establishing),
+    Level(gss::AwaitLevel),
     Request(request::AwaitRequest),
     Resolving(upstream::Resolving),
     Dialing(upstream::Dialing),
@@ -162,18 +181,27 @@ impl Session {
             phase: Phase::Greeting(greeting::AwaitGreeting),
             unparsed: Zeroizing::new(Vec::new()),
             facts: Facts::default(),
+            seal: None,
+            sealed: Zeroizing::new(Vec::new()),
+            unsealed: 0,
         }
     }
 
     /// Handles one input.
     pub fn handle(&mut self, input: Input<'_>, rules: &Rules) -> Step {
         let mut output = Output::new();
-        let command = match input {
+        let mut command = match input {
             Input::Bytes(bytes) => self.take_bytes(bytes, rules, &mut output),
             Input::Verified(identity) => {
                 self.advance(rules, &mut output, |phase, facts, output| match phase {
                     Phase::Verifying(phase) => phase.verified(identity, facts, output),
                     phase => Turn::End(phase, Failure::Internal("a verification that nobody asked for")),
+                })
+            }
+            Input::Established(round) => {
+                self.advance(rules, &mut output, |phase, facts, output| match phase {
+                    Phase::Establishing(phase) => phase.established(round, facts, output),
+                    phase => Turn::End(phase, Failure::Internal("a context that nobody asked for")),
                 })
             }
             Input::Resolved(answer) => self.advance(rules, &mut output, |phase, _, _| match phase {
@@ -199,6 +227,9 @@ impl Session {
                 })
             }
         };
+        if let Err(error) = self.seal_output(&mut output) {
+            command = Command::Close(Failure::Seal(error));
+        }
         Step { output, command }
     }
 
@@ -208,17 +239,32 @@ impl Session {
         let mut output = Output::new();
         let phase = std::mem::replace(&mut self.phase, Phase::Over);
         reply::farewell(&phase, failure, &mut self.facts, &mut output);
+        // Where the library fails the client is owed nothing that it could read.
+        let _ = self.seal_output(&mut output);
         output
     }
 
     /// Whether the session waits for bytes of the client (and not for an answer of the worker).
     pub fn wants_bytes(&self) -> bool {
-        matches!(self.phase, Phase::Greeting(_) | Phase::Userpass(_) | Phase::Request(_))
+        matches!(
+            self.phase,
+            Phase::Greeting(_) | Phase::Userpass(_) | Phase::Token(_) | Phase::Level(_) | Phase::Request(_)
+        )
     }
 
     /// Bytes that came behind the request and belong to the target.
     pub fn pending(&self) -> &[u8] {
         &self.unparsed
+    }
+
+    /// Whether any bytes came behind the request.
+    pub fn has_pending(&self) -> bool {
+        !self.unparsed.is_empty() || !self.sealed.is_empty()
+    }
+
+    /// What a sealed session goes on with: its seal, and what came behind the request as it came.
+    pub fn take_seal(&mut self) -> Option<(Box<Seal>, Vec<u8>)> {
+        Some((self.seal.take()?, std::mem::take(&mut *self.sealed)))
     }
 
     /// What is known so far.
@@ -232,7 +278,10 @@ impl Session {
     }
 
     fn take_bytes(&mut self, bytes: &[u8], rules: &Rules, output: &mut Output) -> Command {
-        self.unparsed.extend_from_slice(bytes);
+        match &self.seal {
+            Some(_) => self.sealed.extend_from_slice(bytes),
+            None => self.unparsed.extend_from_slice(bytes),
+        }
         if self.wants_bytes() { self.parse(rules, output) } else { Command::Read }
     }
 
@@ -240,20 +289,34 @@ impl Session {
     fn parse(&mut self, rules: &Rules, output: &mut Output) -> Command {
         loop {
             let phase = std::mem::replace(&mut self.phase, Phase::Over);
+            let was_sealed = self.seal.is_some();
             let turn = match phase {
                 Phase::Greeting(phase) => phase.bytes(&self.unparsed, rules, &mut self.facts, output),
                 Phase::Userpass(phase) => phase.bytes(&self.unparsed, &mut self.facts),
-                Phase::Request(phase) => phase.bytes(&self.unparsed, rules, &mut self.facts),
+                Phase::Token(phase) => phase.bytes(&self.unparsed),
+                Phase::Level(phase) => phase.bytes(&self.unparsed, rules, output, &mut self.seal),
+                Phase::Request(phase) => {
+                    phase.bytes(&self.unparsed, rules, self.seal.as_deref(), &mut self.facts)
+                }
                 phase => Turn::Incomplete(phase),
             };
             match turn {
-                Turn::Incomplete(phase) => {
-                    self.phase = phase;
-                    return Command::Read;
-                }
+                Turn::Incomplete(phase) => match self.open_next() {
+                    Ok(opened) => {
+                        self.phase = phase;
+                        if !opened {
+                            return Command::Read;
+                        }
+                    }
+                    Err(error) => return self.end(&phase, Failure::Seal(error), output),
+                },
                 Turn::Next(phase, used) => {
                     self.phase = phase;
                     self.unparsed.drain(..used);
+                    if !was_sealed && self.seal.is_some() {
+                        self.sealed = std::mem::take(&mut self.unparsed);
+                        self.unsealed = output.len();
+                    }
                 }
                 Turn::Ask(phase, used, command) => {
                     self.phase = phase;
@@ -263,6 +326,23 @@ impl Session {
                 Turn::End(phase, failure) => return self.end(&phase, failure, output),
             }
         }
+    }
+
+    /// Opens the next sealed message; false where none is there.
+    fn open_next(&mut self) -> Result<bool, SealError> {
+        let Some(seal) = &mut self.seal else { return Ok(false) };
+        let decoded = decode(&self.sealed, MessageType::Encapsulated).map_err(SealError::Frame)?;
+        let Some((token, used)) = decoded else { return Ok(false) };
+        seal.open(token, &mut self.unparsed)?;
+        self.sealed.drain(..used);
+        Ok(true)
+    }
+
+    /// Seals what was written since there is a seal (RFC 1961 section 5).
+    fn seal_output(&mut self, output: &mut Output) -> Result<(), SealError> {
+        let Some(seal) = &mut self.seal else { return Ok(()) };
+        let plain = output.split_off(std::mem::take(&mut self.unsealed));
+        seal.seal(&plain, output)
     }
 
     /// Feeds an answer of the worker to the phase that asked, then parses what already waits.

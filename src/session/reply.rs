@@ -4,7 +4,7 @@
 use super::{AssociateError, DialError, Facts, Failure, Output, Phase};
 use crate::dns::DnsError;
 use crate::proto::reply::{Rep, encode, failure};
-use crate::proto::{ProtoError, greeting, userpass};
+use crate::proto::{ProtoError, greeting, gss, userpass};
 use std::net::SocketAddr;
 
 /// An HTTP client that was pointed at a SOCKS port deserves a hint.
@@ -55,6 +55,12 @@ pub(super) fn farewell(phase: &Phase, cause: &Failure, facts: &mut Facts, output
         },
         // RFC 1929 section 2: any status but 00 is a failure, and the connection must be closed behind it.
         Phase::Userpass(_) | Phase::Verifying(_) => output.extend_from_slice(&userpass::status(false)),
+        // RFC 1961 section 3.8: the client is told, unless it was the one that gave up.
+        Phase::Token(_) | Phase::Establishing(_) | Phase::Level(_) => {
+            if *cause != Failure::Protocol(ProtoError::GssAbort) {
+                output.extend_from_slice(&gss::abort());
+            }
+        }
         Phase::Request(_)
         | Phase::Resolving(_)
         | Phase::Dialing(_)

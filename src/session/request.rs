@@ -2,6 +2,7 @@
 
 use super::upstream::{Resolving, ask_for};
 use super::{Command, Facts, Failure, Phase, Rules, Turn, associate, bind};
+use crate::auth::Seal;
 use crate::proto::address::Host;
 use crate::proto::request::{RequestCommand, decode};
 use std::net::SocketAddr;
@@ -11,7 +12,7 @@ use std::net::SocketAddr;
 pub(super) struct AwaitRequest;
 
 impl AwaitRequest {
-    pub(super) fn bytes(self, bytes: &[u8], rules: &Rules, facts: &mut Facts) -> Turn {
+    pub(super) fn bytes(self, bytes: &[u8], rules: &Rules, seal: Option<&Seal>, facts: &mut Facts) -> Turn {
         let (request, used) = match decode(bytes) {
             Ok(Some(decoded)) => decoded,
             Ok(None) => return Turn::Incomplete(Phase::Request(self)),
@@ -22,6 +23,9 @@ impl AwaitRequest {
         let command = request.command;
         if command == RequestCommand::UdpAssociate {
             return associate::begin(&request.target, used);
+        }
+        if let Err(error) = seal.map_or(Ok(()), Seal::check_stream) {
+            return Turn::End(Phase::Request(self), Failure::Seal(error));
         }
         match request.target.host {
             Host::Name(name) => {

@@ -3,6 +3,7 @@
 mod associate;
 mod bind;
 mod egress;
+mod gss;
 mod random;
 mod replies;
 mod requests;
@@ -21,6 +22,7 @@ const SUCCEEDED: &[u8] = b"\x05\x00\x00\x01\xc6\x33\x64\x09\x12\x34";
 enum Event {
     Says(Vec<u8>),
     Verify(Vec<u8>, Vec<u8>),
+    Establish(Vec<u8>),
     Resolve(String),
     Dial(Vec<SocketAddr>),
     Bind(Peers),
@@ -65,7 +67,7 @@ impl World {
     /// Where alice's password is `secret`, every name is 203.0.113.7, every dial succeeds, and every peer comes.
     fn new(methods: &[AuthMethod]) -> World {
         World {
-            rules: Rules { methods: methods.to_vec(), guard: Guard::default() },
+            rules: Rules { methods: methods.to_vec(), guard: Guard::default(), gssapi: Gssapi::default() },
             addresses: addresses(&["203.0.113.7"]),
             dialed: Ok(Dialed { address: socket("203.0.113.7:443"), local: socket("198.51.100.9:4660") }),
             bound: Ok(socket("198.51.100.9:4660")),
@@ -93,6 +95,7 @@ impl World {
                 let right = credentials.user == b"alice" && *credentials.password == b"secret";
                 Input::Verified(right.then(|| Identity::User("alice".into())))
             }
+            Command::Establish(token) => Input::Established(gss::round(&token)),
             Command::Resolve(_) => Input::Resolved(self.addresses.clone()),
             Command::Dial(_) => Input::Dialed(self.dialed),
             Command::Bind(_) => Input::Bound(self.bound),
@@ -108,7 +111,10 @@ impl World {
         for chunk in chunks {
             match player.events.last() {
                 Some(Close(_)) => break,
-                Some(Relay | Event::Datagrams) => player.session.unparsed.extend_from_slice(chunk),
+                Some(Relay | Event::Datagrams) => match &player.session.seal {
+                    Some(_) => player.session.sealed.extend_from_slice(chunk),
+                    None => player.session.unparsed.extend_from_slice(chunk),
+                },
                 _ => player.give(Input::Bytes(chunk), self),
             }
             if answers == Answers::AtOnce {
@@ -154,6 +160,7 @@ impl Player {
         let event = match &command {
             Command::Read => return,
             Command::Verify(login) => Event::Verify(login.user.clone(), login.password.to_vec()),
+            Command::Establish(token) => Event::Establish(token.clone()),
             Command::Resolve(name) => Event::Resolve(name.to_string()),
             Command::Dial(addresses) => Dial(addresses.clone()),
             Command::Bind(peers) => Event::Bind(peers.clone()),
@@ -188,7 +195,11 @@ impl Player {
     fn seen(self) -> Seen {
         let closed = matches!(self.events.last(), Some(Close(_)));
         Seen {
-            pending: if closed { Vec::new() } else { self.session.pending().to_vec() },
+            pending: if closed {
+                Vec::new()
+            } else {
+                [self.session.pending(), &self.session.sealed].concat()
+            },
             facts: format!("{:?}", self.session.facts()),
             events: self.events,
         }

@@ -7,6 +7,7 @@ use super::records::Records;
 use super::slot::{Edge, Fate, Phase, Slot, Waits};
 use super::timers::Wheel;
 use super::tokens::{CLIENT_PORT, Key};
+use crate::auth::gssapi::Acceptor;
 use crate::auth::{Identity, Throttle, Verified, VerifiedCache, Verifier};
 use crate::config::{AuthMethod, Config, RelayMode};
 use crate::limits;
@@ -14,7 +15,7 @@ use crate::observe::{AccessRecord, Counters, Latencies};
 use crate::policy::own_ports::OwnPorts;
 use crate::proto::request::RequestCommand;
 use crate::relay::datagram::DatagramKit;
-use crate::relay::{Engine, Kit, Mode, Side};
+use crate::relay::{Kit, Mode, Side};
 use crate::session::{Reason, Rules};
 use crate::sys::congestion::Congestion;
 use crate::sys::pipe::Pipe;
@@ -54,6 +55,7 @@ pub(super) struct Core {
     pub(super) config: Arc<Config>,
     pub(super) rules: Arc<Rules>,
     pub(super) verifier: Option<Arc<Verifier>>,
+    pub(super) gssapi: Option<Arc<Acceptor>>,
     pub(super) verified: VerifiedCache,
     pub(super) throttle: Throttle,
     pub(super) wheel: Wheel,
@@ -98,6 +100,7 @@ impl Core {
             config: setup.config.clone(),
             rules: setup.rules.clone(),
             verifier: setup.verifier.clone(),
+            gssapi: setup.gssapi.clone(),
             verified: VerifiedCache::new(limits::VERIFIED_CACHE_ENTRIES, limits::VERIFIED_CACHE_TTL),
             throttle: Throttle::new(limits::THROTTLE_SOURCES),
             wheel: Wheel::new(),
@@ -268,8 +271,7 @@ impl Core {
             reason,
             engine: relayed.then(|| match &slot.phase {
                 Phase::Association(_) => "datagram",
-                _ if slot.spliced => Engine::Splice.name(),
-                _ => Engine::Copy.name(),
+                _ => slot.engine.name(),
             }),
             bytes_up: slot.bytes_up,
             bytes_down: slot.bytes_down,

@@ -50,7 +50,7 @@ impl Core {
         }
         // RFC 1928 has no word for a client that leaves: FIN with bytes behind the request is a half-close, FIN
         // with none is nearly always a client that is gone, and only the next moments can tell.
-        let spoke = !handshake.session.pending().is_empty() || client.has_bytes();
+        let spoke = handshake.session.has_pending() || client.has_bytes();
         if edge.fin && !spoke {
             handshake.left_at.get_or_insert(self.now + limits::LEFT_GRACE);
             let wake_at = handshake.wake_at();
@@ -137,6 +137,10 @@ impl Core {
                 let deadline = handshake.deadline;
                 self.arm(key, deadline);
                 let next = self.verify(key, slot, credentials);
+                self.advance(key, slot, next)
+            }
+            Waits::RetryContext { context, token, at } if at <= now => {
+                let next = self.establish(key, slot, Some(context), token);
                 self.advance(key, slot, next)
             }
             Waits::Connection(mut dial) if dial.next_at().is_some_and(|at| at <= now) => {
@@ -226,6 +230,11 @@ impl Core {
         match command {
             Command::Read => Next::Read,
             Command::Verify(credentials) => self.verify(key, slot, credentials),
+            Command::Establish(token) => {
+                let Phase::Handshake(handshake) = &mut slot.phase else { return Next::Wait };
+                let context = handshake.context.take();
+                self.establish(key, slot, context, token)
+            }
             Command::Resolve(name) => {
                 self.enter(slot, self.config.timeouts.dns + limits::DNS_SLACK, Waits::Addresses);
                 match self.names.lookup(name.as_str(), key.ticket(), &self.registry, self.now) {
@@ -268,7 +277,7 @@ impl Core {
         handshake.deadline = self.now + limit;
         handshake.waits_for = waits_for;
         // A FIN that came before this phase has had its event.
-        if handshake.edges.fin && handshake.session.pending().is_empty() && !client.has_bytes() {
+        if handshake.edges.fin && !handshake.session.has_pending() && !client.has_bytes() {
             handshake.left_at.get_or_insert(self.now + limits::LEFT_GRACE);
         }
     }
@@ -325,7 +334,12 @@ impl Core {
     /// The handshake's memory goes, the relay begins with what its edges promised.
     fn begin_relay(&mut self, key: Key, slot: &mut Slot) -> Fate {
         let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
-        let mut relay = Relay::new(handshake.session.pending(), &mut self.kit);
+        let seal = handshake.session.take_seal();
+        let pending = handshake.session.pending();
+        let mut relay = match seal {
+            Some((seal, begun)) => Relay::sealed(pending, seal, begun, &mut self.kit),
+            None => Relay::new(pending, &mut self.kit),
+        };
         let edges = handshake.edges;
         if edges.urgent {
             relay.up.source_urgent();

@@ -2,6 +2,7 @@
 
 use super::tokens::Key;
 use crate::auth::Verified;
+use crate::auth::gssapi::Exchanged;
 use crate::session::Rules;
 use crossbeam_channel::Sender;
 use mio::Waker;
@@ -13,6 +14,8 @@ use std::time::Instant;
 pub enum Mail {
     /// The verdict on a login.
     Verdict(Ticket, Verified),
+    /// What came of a security context's token.
+    Context(Ticket, Exchanged),
     /// New rules for sessions that are still to be judged.
     Rules(Arc<Rules>),
     /// Accept what is queued, close the listeners, end by then.
@@ -25,7 +28,7 @@ pub enum Mail {
     Panic,
 }
 
-/// Which session a verdict is for.
+/// Which session an answer is for.
 #[derive(Clone, Copy, Debug)]
 pub struct Ticket(pub(super) Key);
 

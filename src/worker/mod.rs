@@ -6,6 +6,7 @@
 mod accept;
 mod association;
 mod bind;
+mod context;
 mod core;
 mod dial;
 mod handshake;
@@ -247,6 +248,9 @@ impl Worker {
             Mail::Verdict(Ticket(key), verified) => {
                 self.core.learn(&verified);
                 self.with(key, |core, slot| core.verified(key, slot, verified.identity));
+            }
+            Mail::Context(Ticket(key), exchanged) => {
+                self.with(key, |core, slot| core.established(key, slot, exchanged));
             }
             Mail::Rules(rules) => {
                 self.core.rules = rules;

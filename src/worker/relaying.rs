@@ -40,7 +40,7 @@ impl Core {
 
     /// Moves what can be moved.
     pub(super) fn drive(&mut self, key: Key, slot: &mut Slot) -> Fate {
-        let Slot { client: Some(client), upstream: Some(upstream), phase: Phase::Relay(relay), .. } =
+        let Slot { client: Some(client), upstream: Some(upstream), phase: Phase::Relay(relay), peer, .. } =
             &mut *slot
         else {
             return Fate::Keep;
@@ -48,7 +48,11 @@ impl Core {
         let was_half_closed = relay.half_closed();
         let driven = relay.drive(client, upstream, &mut self.kit);
         let half_closed = relay.half_closed();
-        self.count(&driven);
+        let sealed = relay.engine() == Engine::Sealed;
+        if let Some(error) = relay.seal_error() {
+            tracing::debug!(client = %peer, %error, "sealed session cut off");
+        }
+        self.count(&driven, sealed);
         if driven.progressed() {
             slot.times.active_ms = self.ms(self.now);
         }
@@ -66,9 +70,10 @@ impl Core {
         Fate::Keep
     }
 
-    fn count(&self, driven: &Driven) {
+    fn count(&self, driven: &Driven, sealed: bool) {
+        let through_memory = if sealed { Engine::Sealed } else { Engine::Copy };
         let count = |direction, moved: &Moved| {
-            self.counters.relay(direction, Engine::Copy, moved.copied);
+            self.counters.relay(direction, through_memory, moved.copied);
             self.counters.relay(direction, Engine::Splice, moved.spliced);
         };
         count(Direction::Up, &driven.up);
@@ -89,7 +94,8 @@ impl Core {
                 if let Some(other) = slot.socket(failed.opposite()) {
                     other.reset_on_close();
                 }
-                Fate::Close(reason_of(failed))
+                let broken = matches!(&slot.phase, Phase::Relay(relay) if relay.seal_error().is_some());
+                Fate::Close(if broken { Reason::Protection } else { reason_of(failed) })
             }
             Finish::Linger { gone } => {
                 slot.settle(&mut self.kit);

@@ -7,6 +7,7 @@ use crate::proto::userpass::Credentials;
 use crate::relay::datagram::Association;
 use crate::relay::{Engine, Kit, Relay, Side};
 use crate::session::{Facts, Reason, Session};
+use crate::sys::gssapi::Context;
 use crate::sys::pipe::Pipe;
 use crate::sys::stream::Stream;
 use std::net::SocketAddr;
@@ -32,7 +33,8 @@ pub(super) struct Slot {
     pub(super) times: Times,
     pub(super) bytes_up: u64,
     pub(super) bytes_down: u64,
-    pub(super) spliced: bool,
+    /// What moved its bytes, once its relay is over.
+    pub(super) engine: Engine,
 }
 
 /// Moments and durations of a session in milliseconds since the worker's start.
@@ -67,6 +69,8 @@ pub(super) struct Handshake {
     pub(super) phase_began: Instant,
     /// Opened for the reply, taken by the phase that follows.
     pub(super) association: Option<Box<Association>>,
+    /// A security context between two of its rounds.
+    pub(super) context: Option<Context>,
 }
 
 /// What the edges of the client's socket promised during the handshake.
@@ -91,6 +95,14 @@ pub(super) enum Waits {
     /// A wrong login's answer, held back.
     Penalty {
         until: Instant,
+    },
+    /// What the library makes of a token.
+    Context,
+    /// A token to hand over again: the queue was full.
+    RetryContext {
+        context: Context,
+        token: Vec<u8>,
+        at: Instant,
     },
     Addresses,
     Connection(Box<Dial>),
@@ -164,7 +176,7 @@ impl Slot {
             times: Times { accepted_ms: now_ms, active_ms: now_ms, ..Times::default() },
             bytes_up: 0,
             bytes_down: 0,
-            spliced: false,
+            engine: Engine::Copy,
         }
     }
 
@@ -172,8 +184,8 @@ impl Slot {
     pub(super) fn settle(&mut self, kit: &mut Kit<Pipe>) {
         if let Phase::Relay(relay) = &mut self.phase {
             self.bytes_up = relay.up.bytes();
-            self.bytes_down = relay.down.bytes();
-            self.spliced = relay.engine() == Engine::Splice;
+            self.bytes_down = relay.bytes_down();
+            self.engine = relay.engine();
             relay.release(kit);
         }
     }
@@ -197,6 +209,7 @@ impl Handshake {
             accepted: now,
             phase_began: now,
             association: None,
+            context: None,
         }
     }
 
@@ -208,11 +221,11 @@ impl Handshake {
     /// When this handshake has to be looked at without an event.
     pub(super) fn wake_at(&self) -> Instant {
         let waits = match &self.waits_for {
-            Waits::Retry { at, .. } => Some(*at),
+            Waits::Retry { at, .. } | Waits::RetryContext { at, .. } => Some(*at),
             Waits::Penalty { until } => Some(*until),
             Waits::Connection(dial) => dial.next_at(),
             Waits::Peer(listening) => listening.retry_at(),
-            Waits::Bytes | Waits::Verdict | Waits::Addresses => None,
+            Waits::Bytes | Waits::Verdict | Waits::Context | Waits::Addresses => None,
         };
         [waits, self.left_at].into_iter().flatten().fold(self.deadline, Instant::min)
     }

@@ -3,7 +3,7 @@
 use super::slot::Waits;
 use super::*;
 use crate::auth::Identity;
-use crate::config::AuthMethod;
+use crate::config::{AuthMethod, Gssapi};
 use crate::policy::guard::Guard;
 use crate::session::Command;
 use crate::sys::congestion::Congestion;
@@ -12,7 +12,8 @@ use std::net::{TcpListener, TcpStream};
 
 /// What a worker without listeners is given.
 fn setup() -> Setup {
-    let rules = Rules { methods: vec![AuthMethod::Password], guard: Guard::default() };
+    let rules =
+        Rules { methods: vec![AuthMethod::Password], guard: Guard::default(), gssapi: Gssapi::default() };
     Setup {
         own_ports: Arc::default(),
         number: 0,

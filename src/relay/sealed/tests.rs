@@ -1,0 +1,180 @@
+//! Sealed relays over real sockets, with a mechanism whose tokens can be written by hand.
+
+use super::*;
+use crate::auth::Order;
+use crate::auth::paper::{Paper, token};
+use crate::config::ProtectionLevel;
+use crate::proto::ProtoError;
+use crate::relay::{Finish, Kit, Mode, Relay, Side};
+use crate::sys::stream::Stream;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+
+/// A socket as the worker has it, and its peer.
+fn connection() -> (Stream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let peer = TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection");
+    let (ours, _) = listener.accept().expect("the connection");
+    ours.set_nonblocking(true).expect("non-blocking");
+    (Stream::from_fd(ours.into()), peer)
+}
+
+struct Session {
+    relay: Relay,
+    kit: Kit<Pipe>,
+    ours: (Stream, Stream),
+    client: TcpStream,
+    target: TcpStream,
+    finish: Option<Finish>,
+}
+
+impl Session {
+    fn new(begun: &[u8]) -> Session {
+        let mut kit = Kit::new(Mode::Auto, 4);
+        let seal = Seal::new(Box::new(Paper::default()), ProtectionLevel::Confidentiality, true);
+        let relay = Relay::sealed(b"", Box::new(seal.expect("a seal")), begun.to_vec(), &mut kit);
+        let (ours_to_client, client) = connection();
+        let (ours_to_target, target) = connection();
+        Session { relay, kit, ours: (ours_to_client, ours_to_target), client, target, finish: None }
+    }
+
+    /// Every edge, as often as it takes.
+    fn drive(&mut self) {
+        for _ in 0..64 {
+            for half in [&mut self.relay.up, &mut self.relay.down] {
+                half.source_ready();
+                half.sink_ready();
+            }
+            let driven = self.relay.drive(&self.ours.0, &self.ours.1, &mut self.kit);
+            self.finish = self.finish.or(driven.finish);
+        }
+    }
+
+    /// What the target has by now.
+    fn arrived(&mut self) -> Vec<u8> {
+        self.drive();
+        there(&mut self.target)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.relay.release(&mut self.kit);
+    }
+}
+
+fn there(stream: &mut TcpStream) -> Vec<u8> {
+    stream.set_nonblocking(true).expect("non-blocking");
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+    }
+    bytes
+}
+
+fn framed(token: &[u8]) -> Vec<u8> {
+    [&[1, 3][..], &(token.len() as u16).to_be_bytes(), token].concat()
+}
+
+fn message(number: u8, plain: &[u8]) -> Vec<u8> {
+    framed(&token(true, number, plain))
+}
+
+#[test]
+fn a_message_split_anywhere_arrives_once_and_whole() {
+    let bytes = [message(0, b"one "), message(1, b""), message(2, b"two "), message(3, b"three")].concat();
+    for at in 0..=bytes.len() {
+        for begun in [false, true] {
+            let (front, rest) = bytes.split_at(at);
+            let mut session = Session::new(if begun { front } else { b"" });
+            if !begun {
+                session.client.write_all(front).expect("the client sends");
+            }
+            let mut arrived = session.arrived();
+            session.client.write_all(rest).expect("the client sends");
+            arrived.extend(session.arrived());
+            assert_eq!(arrived, b"one two three", "split at {at}");
+        }
+    }
+}
+
+#[test]
+fn what_comes_before_a_bad_message_arrives_and_nothing_behind_it() {
+    for (bad, error) in [
+        (message(0, b"again"), SealError::Order(Order::Duplicate)),
+        (message(2, b"later"), SealError::Order(Order::Gap)),
+        (framed(&token(false, 1, b"open")), SealError::NotConfidential),
+        (framed(b""), SealError::Library("defective token".to_owned())),
+        (vec![1, 2, 0, 0], SealError::Frame(ProtoError::GssType(2))),
+        (vec![5, 1], SealError::Frame(ProtoError::GssVersion(5))),
+    ] {
+        for together in [false, true] {
+            let mut session = Session::new(b"");
+            let good = message(0, b"good");
+            let rest = [&bad[..], &message(1, b"lost")].concat();
+            let mut arrived = Vec::new();
+            if together {
+                session.client.write_all(&[good, rest].concat()).expect("the client sends");
+            } else {
+                session.client.write_all(&good).expect("the client sends");
+                arrived = session.arrived();
+                session.client.write_all(&rest).expect("the client sends");
+            }
+            arrived.extend(session.arrived());
+            assert_eq!(arrived, b"good", "{error}");
+            assert_eq!(session.finish, Some(Finish::Reset { failed: Side::Client }), "{error}");
+            assert_eq!(session.relay.seal_error(), Some(&error));
+        }
+    }
+}
+
+#[test]
+fn an_end_between_messages_is_an_end_and_within_one_is_none() {
+    let bytes = [message(0, b"one"), message(1, b"two")].concat();
+    for at in 0..=bytes.len() {
+        let mut session = Session::new(b"");
+        session.client.write_all(&bytes[..at]).expect("the client sends");
+        session.client.shutdown(Shutdown::Write).expect("FIN");
+        session.drive();
+        let whole = [0, message(0, b"one").len(), bytes.len()].contains(&at);
+        let cut = Some(Finish::Reset { failed: Side::Client });
+        assert_eq!(session.finish, if whole { None } else { cut }, "end behind {at}");
+        assert_eq!(session.relay.seal_error(), (!whole).then_some(&SealError::Truncated));
+    }
+}
+
+#[test]
+fn the_other_direction_goes_on_behind_a_fin() {
+    let mut session = Session::new(b"");
+    session.client.write_all(&message(0, b"request")).expect("the client sends");
+    session.client.shutdown(Shutdown::Write).expect("FIN");
+    assert_eq!(session.arrived(), b"request");
+    session.target.set_nonblocking(false).expect("blocking");
+    session.target.write_all(b"answer").expect("the target answers");
+    session.target.shutdown(Shutdown::Write).expect("FIN");
+    session.drive();
+    assert_eq!(session.finish, Some(Finish::Completed));
+    assert_eq!(there(&mut session.client), message(0, b"answer"));
+    assert_eq!((session.relay.up.bytes(), session.relay.bytes_down()), (7, 6));
+}
+
+#[test]
+fn more_than_a_message_holds_leaves_in_several() {
+    let mut session = Session::new(b"");
+    let sent: Vec<u8> = (0..200_000u32).map(|at| (at % 251) as u8).collect();
+    session.target.write_all(&sent).expect("the target sends");
+    session.drive();
+    let received = there(&mut session.client);
+    let (mut rest, mut plain, mut number) = (&received[..], Vec::new(), 0);
+    while let [1, 3, high, low, behind @ ..] = rest {
+        let (sealed, next) = behind.split_at(u16::from_be_bytes([*high, *low]).into());
+        assert_eq!(sealed[..3], [b't', 1, number]);
+        plain.extend(sealed[3..].iter().map(|byte| byte ^ 0x20));
+        number += 1;
+        rest = next;
+    }
+    assert_eq!(rest, b"");
+    assert!(plain == sent, "{} of {} bytes, or others", plain.len(), sent.len());
+    assert_eq!(session.relay.bytes_down(), 200_000);
+}

@@ -1,0 +1,64 @@
+//! Security contexts (RFC 1961 section 3): tokens go to the threads that accept contexts, and what comes of them goes back
+//! into the session.
+
+use super::core::Core;
+use super::handshake::Next;
+use super::mailbox::{Mail, Ticket};
+use super::slot::{Fate, Phase, Slot, Waits};
+use super::tokens::Key;
+use crate::auth::gssapi::{Exchange, Exchanged, Outcome};
+use crate::limits;
+use crate::session::{Input, Round, RoundOutcome};
+use crate::sys::gssapi::{Context, Library};
+
+impl Core {
+    /// Hands a token over, to the context that its earlier rounds made or to a new one.
+    pub(super) fn establish(
+        &mut self,
+        key: Key,
+        slot: &mut Slot,
+        context: Option<Context>,
+        token: Vec<u8>,
+    ) -> Next {
+        let Phase::Handshake(handshake) = &mut slot.phase else { return Next::Wait };
+        let (Some(acceptor), Ok(library)) = (&self.gssapi, Library::load()) else {
+            let outcome = RoundOutcome::Failed("no credentials to accept it with".to_owned());
+            return Next::Input(Input::Established(Round { token: Vec::new(), outcome }));
+        };
+        let context = context.unwrap_or_else(|| Context::new(library));
+        let mailbox = self.mailbox.clone();
+        let done = Box::new(move |exchanged| mailbox.send(Mail::Context(Ticket(key), exchanged)));
+        let exchange = Exchange { source: slot.peer.ip(), context, token, done };
+        handshake.waits_for = match acceptor.submit(exchange) {
+            Ok(()) => Waits::Context,
+            Err(Exchange { context, token, .. }) => {
+                Waits::RetryContext { context, token, at: self.now + limits::VERIFY_RETRY }
+            }
+        };
+        Next::Wait
+    }
+
+    /// What came of a token.
+    pub(super) fn established(&mut self, key: Key, slot: &mut Slot, exchanged: Exchanged) -> Fate {
+        let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
+        if !matches!(handshake.waits_for, Waits::Context) {
+            return Fate::Keep;
+        }
+        let Exchanged { context, token, outcome } = exchanged;
+        let outcome = match outcome {
+            Outcome::Continue => {
+                handshake.context = Some(context);
+                RoundOutcome::Continue
+            }
+            Outcome::Established(peer) => {
+                self.counters.login(true);
+                RoundOutcome::Established(peer, Box::new(context))
+            }
+            Outcome::Failed(why) => {
+                self.counters.login(false);
+                RoundOutcome::Failed(why)
+            }
+        };
+        self.advance(key, slot, Next::Input(Input::Established(Round { token, outcome })))
+    }
+}

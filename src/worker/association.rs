@@ -58,7 +58,12 @@ impl Core {
     /// The reply is out: datagrams may come.
     pub(super) fn begin_association(&mut self, key: Key, slot: &mut Slot) -> Fate {
         let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
-        let Some(association) = handshake.association.take() else { return Fate::Close(Reason::Internal) };
+        let Some(mut association) = handshake.association.take() else {
+            return Fate::Close(Reason::Internal);
+        };
+        if let Some((seal, _)) = handshake.session.take_seal() {
+            association.seal(seal);
+        }
         let edges = handshake.edges;
         slot.times.handshake_ms = Some(since(handshake.accepted, self.now));
         slot.facts = std::mem::take(&mut handshake.session).into_facts();

@@ -6,6 +6,8 @@ use super::fragments::Fragments;
 use super::names::Names;
 use super::outbox::{Flow, Head, Joining, Sent};
 use super::peers::Peers;
+use super::sealed::seal_one;
+use crate::auth::Seal;
 use crate::config::{Filtering, Prefer};
 use crate::limits;
 use crate::policy::Guard;
@@ -110,6 +112,7 @@ pub struct Association {
     pub control_waits: bool,
     /// Families whose sockets are not yet watched.
     pub(super) opened: Vec<Family>,
+    pub(super) seal: Option<Box<Seal>>,
     pub(super) joining_up: Joining,
     joining_down: Joining,
     /// What moved so far.
@@ -139,6 +142,7 @@ impl Association {
             allowed: None,
             control_waits: false,
             opened: Vec::new(),
+            seal: None,
             joining_up: Joining::default(),
             joining_down: Joining::default(),
             up: Flow::default(),
@@ -209,7 +213,7 @@ impl Association {
 
     fn pump_down(&mut self, family: Family, kit: &mut DatagramKit, world: &World<'_>, pumped: &mut Pumped) {
         let Some(bound) = &mut self.targets[family as usize] else { return };
-        let DatagramKit { inbox, sender, down, .. } = kit;
+        let DatagramKit { inbox, sender, down, translated, .. } = kit;
         let mut taken = 0;
         while taken < limits::UDP_TURN_DATAGRAMS {
             if !bound.readable {
@@ -227,12 +231,24 @@ impl Association {
                     continue;
                 }
             };
+            translated.clear();
             let mut datagrams = 0;
             let mut head: Option<(SocketAddr, Head)> = None;
             for filled in (0..count).map(|at| inbox.filled(at)) {
                 let Some(from) = filled.from else { continue };
                 if let Err(drop) = self.peers.may_answer(from.ip(), world.filtering, self.client) {
                     pumped.drops.add(drop, filled.datagrams().count());
+                    continue;
+                }
+                if let Some(seal) = &mut self.seal {
+                    for payload in filled.datagrams() {
+                        let count = payload.len();
+                        match seal_one(seal, from, &inbox.memory()[payload], translated) {
+                            Ok(at) => down.push_counted(None, Head::default(), at, count, self.joining_down),
+                            Err(drop) => pumped.drops.add(drop, 1),
+                        }
+                        datagrams += 1;
+                    }
                     continue;
                 }
                 let header = match head {
@@ -246,7 +262,8 @@ impl Association {
                 }
             }
             let mut sent = Sent { flow: &mut pumped.down, drops: &mut pumped.drops };
-            down.flush(&self.front.socket, inbox.memory(), sender, &mut self.joining_down, &mut sent);
+            let arena = if self.seal.is_some() { &translated[..] } else { inbox.memory() };
+            down.flush(&self.front.socket, arena, sender, &mut self.joining_down, &mut sent);
             bound.readable = count == inbox.rooms();
             taken += limits::UDP_BATCH.max(datagrams);
         }

@@ -10,6 +10,8 @@ pub enum Drop {
     Stranger,
     /// A header that RFC 1928 section 7 does not know, port 0, or more bytes than a datagram has.
     Header,
+    /// Not a sealed message of the client's, where it must be one: forged, replayed or not sealed as agreed.
+    Seal,
     /// A fragment out of order, too late, of too much, or where none are taken.
     Fragment,
     /// The guard refuses the target.
@@ -34,9 +36,10 @@ pub enum Drop {
 
 impl Drop {
     /// Every reason, in the order of its number.
-    pub const ALL: [Drop; 12] = [
+    pub const ALL: [Drop; 13] = [
         Drop::Stranger,
         Drop::Header,
+        Drop::Seal,
         Drop::Fragment,
         Drop::Denied,
         Drop::Loop,
@@ -54,6 +57,7 @@ impl Drop {
         match self {
             Drop::Stranger => "stranger",
             Drop::Header => "header",
+            Drop::Seal => "seal",
             Drop::Fragment => "fragment",
             Drop::Denied => "denied",
             Drop::Loop => "loop",

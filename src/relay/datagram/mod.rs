@@ -2,7 +2,7 @@
 //!
 //! A batch is received into the worker's [`Inbox`], each datagram is judged where it lies, and what may go on leaves
 //! as pieces of that memory: the header is skipped on the way to a target and written beside it on the way to a client.
-//! No payload is copied but that of a fragment and of a datagram that waits for a name.
+//! No payload is copied but that of a fragment, of a datagram that waits for a name, and of a sealed one.
 
 mod association;
 mod drops;
@@ -10,6 +10,7 @@ mod fragments;
 mod names;
 mod outbox;
 mod peers;
+mod sealed;
 mod up;
 
 pub use association::{Association, Expected, Family, Pumped, World};
@@ -29,6 +30,8 @@ pub struct DatagramKit {
     /// To targets, by family.
     up: [Outbox; 2],
     down: Outbox,
+    /// What the datagrams of sealed associations are opened to, or sealed to.
+    translated: Vec<u8>,
     /// Names to be resolved: the lookup's number within its association, and the name. The worker takes them after
     /// each pump.
     pub asks: Vec<(u8, Name)>,
@@ -41,6 +44,7 @@ impl Default for DatagramKit {
             sender: Sender::default(),
             up: [Outbox::default(), Outbox::default()],
             down: Outbox::default(),
+            translated: Vec::new(),
             asks: Vec::new(),
         }
     }

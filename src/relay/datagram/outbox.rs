@@ -49,6 +49,8 @@ struct Datagram {
     head: Head,
     start: u32,
     end: u32,
+    /// Bytes that count: the payload without what a seal adds.
+    payload: u32,
 }
 
 /// Neighbours that leave in one send.
@@ -109,9 +111,23 @@ impl Outbox {
         payload: Range<usize>,
         joining: Joining,
     ) {
-        let size = (head.end - head.start) as usize + payload.len();
+        let counts = payload.len();
+        self.push_counted(to, head, payload, counts, joining);
+    }
+
+    /// As [`Outbox::push`], for bytes of which only so many are payload.
+    pub(super) fn push_counted(
+        &mut self,
+        to: Option<SocketAddr>,
+        head: Head,
+        bytes: Range<usize>,
+        payload: usize,
+        joining: Joining,
+    ) {
+        let size = (head.end - head.start) as usize + bytes.len();
         let at = self.datagrams.len();
-        self.datagrams.push(Datagram { head, start: payload.start as u32, end: payload.end as u32 });
+        let (start, end) = (bytes.start as u32, bytes.end as u32);
+        self.datagrams.push(Datagram { head, start, end, payload: payload as u32 });
         if let Some(last) = self.messages.last_mut()
             && last.takes(to, size, joining)
         {
@@ -182,7 +198,7 @@ impl Outbox {
     fn split(&mut self, at: usize) {
         let joined = self.messages[at].clone();
         let single = joined.datagrams.map(|datagram| {
-            let Datagram { head, start, end } = self.datagrams[datagram];
+            let Datagram { head, start, end, .. } = self.datagrams[datagram];
             let size = (head.end - head.start + end - start) as usize;
             let datagrams = datagram..datagram + 1;
             Message { to: joined.to, datagrams, segment: size, bytes: size, closed: true }
@@ -211,8 +227,7 @@ impl Outbox {
     fn count(&self, message: &Message, sent: &mut Sent<'_>) {
         let datagrams = &self.datagrams[message.datagrams.clone()];
         sent.flow.datagrams += datagrams.len() as u64;
-        sent.flow.bytes +=
-            datagrams.iter().map(|datagram| u64::from(datagram.end - datagram.start)).sum::<u64>();
+        sent.flow.bytes += datagrams.iter().map(|datagram| u64::from(datagram.payload)).sum::<u64>();
     }
 }
 

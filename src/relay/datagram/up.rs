@@ -68,15 +68,26 @@ impl Association {
                     continue;
                 }
             };
-            let DatagramKit { inbox, sender, up, asks, .. } = kit;
-            let mut way = Way { world, arena: inbox.memory(), up, sender, asks, pumped };
+            let DatagramKit { inbox, sender, up, asks, translated, .. } = kit;
             let mut datagrams = 0;
-            for filled in (0..count).map(|at| inbox.filled(at)) {
-                for datagram in filled.datagrams() {
+            let mut way = if self.seal.is_some() {
+                let opened = self.open_batch(inbox, count, translated, world, &mut pumped.drops);
+                let mut way = Way { world, arena: translated, up, sender, asks, pumped };
+                for (filled, datagram) in opened {
                     self.take(&filled, datagram, &mut way);
                     datagrams += 1;
                 }
-            }
+                way
+            } else {
+                let mut way = Way { world, arena: inbox.memory(), up, sender, asks, pumped };
+                for filled in (0..count).map(|at| inbox.filled(at)) {
+                    for datagram in filled.datagrams() {
+                        self.take(&filled, datagram, &mut way);
+                        datagrams += 1;
+                    }
+                }
+                way
+            };
             Family::ALL.into_iter().for_each(|family| self.flush_up(family, &mut way));
             // Only `Blocked` proves that no stranger is left: an error, too, ends a batch before its time.
             self.front.readable = count == inbox.rooms() || (settled && !self.alone);
@@ -132,11 +143,7 @@ impl Association {
 
     /// Judges one datagram of the client-facing socket and puts it among those that leave.
     fn take(&mut self, filled: &Filled, at: Range<usize>, way: &mut Way<'_>) {
-        // Once nobody else can send, the kernel is not asked who did.
-        let sender = if self.alone { self.client } else { filled.from };
-        let Some(from) = sender.filter(|from| self.alone || self.may_send(*from, way.world)) else {
-            return way.drop(Drop::Stranger, 1);
-        };
+        let Some(from) = self.sender(filled, way.world) else { return way.drop(Drop::Stranger, 1) };
         let datagram = &way.arena[at.clone()];
         let header = match udp::decode(datagram) {
             Ok(header) if !filled.truncated => header,
@@ -156,6 +163,12 @@ impl Association {
                 way.up[Family::of(ip) as usize].push(Some(to), Head::default(), payload, self.joining_up);
             }
         }
+    }
+
+    /// Who sent what stands in a room, where that may be the client. Once nobody else can send, the kernel is not asked.
+    pub(super) fn sender(&self, filled: &Filled, world: &World<'_>) -> Option<SocketAddr> {
+        let sender = if self.alone { self.client } else { filled.from };
+        sender.filter(|from| self.alone || self.may_send(*from, world))
     }
 
     /// Whether a datagram from this address is of the client. What strangers sent before the socket was connected is

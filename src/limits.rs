@@ -88,7 +88,7 @@ pub const VERIFY_SOURCE_COUNTERS: usize = 4_096;
 /// Bytes of the longest `auth.gssapi.service`: a name, and a host of as many bytes as DNS has.
 pub const GSS_SERVICE_MAX: usize = 255;
 
-/// Threads of the acceptor, unless there are fewer CPUs: a context costs about 1 ms of one.
+/// Threads of the acceptor, unless there are fewer CPUs: a context costs about 0.2 ms of one (benches/gssapi.rs).
 pub const GSS_THREADS_MAX: usize = 4;
 /// Most threads of one acceptor.
 pub const GSS_POOL_MAX: usize = 64;

@@ -28,6 +28,12 @@ impl Paired {
         Paired { once: has("--test") || !has("--bench"), picked }
     }
 
+    /// Whether each way has one turn alone.
+    #[allow(dead_code, reason = "for benches that count turns of their own")]
+    pub(crate) fn once(&self) -> bool {
+        self.once
+    }
+
     /// Whether the command line wants this comparison.
     pub(crate) fn picks(&self, title: &str) -> bool {
         self.picked.as_ref().is_none_or(|picked| title.contains(picked.as_str()))

@@ -189,26 +189,36 @@ try_curl() {
 }
 
 try_socksify() {
-    local engine level method
+    local engine level why
     for engine in copy splice; do
         gss_fetches "gss-none-$engine" socksify-gssapi "clear $engine" clear page four.interop.test "$web_port" /page
     done
     for level in integrity confidentiality; do
         gss_fetches "gss-$level-copy" socksify-gssapi "$level" "$level" page four.interop.test "$web_port" /page
     done
-    for method in gss-none gss-integrity gss-confidentiality; do
-        if why=$(has_client socksify-ftp); then
-            start_ftp_server
-            binds socksify-gssapi-ftp "$method" copy
-        else
-            note socksify-gssapi-ftp "skipped: $why"
-        fi
-        if why=$(has_client socksify-drill); then
-            datagrams socksify-gssapi-drill "$method"
-        else
-            note socksify-gssapi-drill "skipped: $why"
-        fi
-    done
+    if why=$(has_client socksify-ftp); then
+        start_ftp_server
+        binds socksify-gssapi-ftp gss-none copy
+        for level in integrity confidentiality; do gss_puts "$level"; done
+        note socksify-gssapi-put 'loses wrapped bytes that come with the second reply to BIND; it only stores'
+    else
+        note socksify-gssapi-ftp "skipped: $why"
+    fi
+    if why=$(has_client socksify-drill); then
+        for level in none integrity confidentiality; do datagrams socksify-gssapi-drill "gss-$level"; done
+    else
+        note socksify-gssapi-drill "skipped: $why"
+    fi
+}
+
+# gss_puts LEVEL: the client sends its page over a connection that came in. It cannot be sent one: when it accepts, it
+# goes on with a new buffer, and what it has opened behind the second reply stays in the old one.
+gss_puts() {
+    local relay=gss-$1-copy before
+    rm -f "$work/ftp/up"
+    before=$(bound "$relay")
+    fetches socksify-gssapi-put "$1" page "${port[$relay]}" "$1" '' 127.0.0.1 "$ftp_port" up
+    wait_until 5 bound_more "$relay" $((before + 1)) || fail "socksify-gssapi-put $1: no BIND in the access record"
 }
 
 # ---- what is on this machine

@@ -196,6 +196,8 @@ fn payload_behind_the_request_is_lost(level: u8) {
     client.send(&[&connect_ip(origin.addr), &payload[..]].concat());
     assert_eq!(client.reply().rep, 0);
     client.expect(&payload);
+    client.client.finish();
+    client.client.expect_eof();
 
     let mut client = GssClient::at_level(relay.addr(), realm, level);
     let mut burst = client.seal(&connect_ip(origin.addr));
@@ -207,7 +209,13 @@ fn payload_behind_the_request_is_lost(level: u8) {
     assert_eq!(client.reply().rep, 0);
     client.expect(&payload);
     client.client.expect_eof();
-    assert!(relay.records(2)[1]["reason"] == "completed");
+    for record in relay.records(2) {
+        assert_eq!(
+            (&record["bytes_up"], &record["reason"]),
+            (&30_000.into(), &"completed".into()),
+            "{record}"
+        );
+    }
 }
 
 /// A message arrives in two pieces, cut at each of its bytes.

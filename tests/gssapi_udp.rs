@@ -65,6 +65,16 @@ impl Stand {
         self.expect_sealed(&bytes, payload);
     }
 
+    /// One datagram down. Whether the server wrapped the one that it dropped before is its own affair: if it did, our
+    /// library hands nothing out for the next, and for those behind it again.
+    fn down_behind_a_gap(&mut self, external: SocketAddr) {
+        self.target.send(external, b"behind a gap");
+        let (bytes, _) = receive(&self.socket);
+        assert_eq!(bytes[..2], [0x01, ENCAPSULATED]);
+        let opened = self.client.gss.unwrap(&bytes[4..]);
+        assert!(opened.as_ref().map_or_else(|error| error.contains("TooEarly"), |_| true), "{opened:?}");
+    }
+
     /// Insists that this is one message with a datagram of the target in it.
     fn expect_sealed(&mut self, bytes: &[u8], payload: &[u8]) {
         let body = if self.client.level == 0 {
@@ -115,14 +125,15 @@ fn a_datagram_is_changed_on_its_way(level: u8) {
     let external = stand.up(b"again");
     stand.target.send(external, &pattern(3, V4_MAX));
     expect_dropped(&stand.relay, 1);
+    stand.down_behind_a_gap(external);
     stand.fence();
     stand.client.client.finish();
     stand.client.client.expect_closed();
     let record = stand.relay.record();
-    assert_eq!((&record["datagrams_up"], &record["datagrams_down"]), (&13.into(), &12.into()), "{record}");
+    assert_eq!((&record["datagrams_up"], &record["datagrams_down"]), (&13.into(), &13.into()), "{record}");
     assert_eq!(
         (&record["bytes_up"], &record["bytes_down"]),
-        (&(bytes + 13).into(), &(bytes + 10).into()),
+        (&(bytes + 13).into(), &(bytes + 22).into()),
         "{record}"
     );
     assert_eq!((&record["command"], &record["user"]), (&"udp_associate".into(), &"alice".into()), "{record}");
@@ -225,7 +236,8 @@ fn a_datagram_can_be_read_on_the_way() {
     let text = b"nobody else is to see this";
     let sealed = stand.seal(text);
     assert!(!sealed.windows(6).any(|window| text.windows(6).any(|piece| piece == window)));
-    let external = stand.up(text);
+    stand.send_raw(&sealed);
+    let external = stand.target.expect(text);
     stand.target.send(external, text);
     let (bytes, _) = receive(&stand.socket);
     assert!(!bytes.windows(6).any(|window| text.windows(6).any(|piece| piece == window)));

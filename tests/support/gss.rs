@@ -21,7 +21,6 @@ pub(crate) const REPLAY: u32 = 4;
 pub(crate) const SEQUENCE: u32 = 8;
 pub(crate) const CONFIDENTIAL: u32 = 16;
 pub(crate) const INTEGRITY: u32 = 32;
-pub(crate) const ANONYMOUS: u32 = 64;
 /// What a client should ask for (RFC 1961 section 3).
 pub(crate) const USUAL: u32 = MUTUAL | REPLAY | SEQUENCE | CONFIDENTIAL | INTEGRITY;
 

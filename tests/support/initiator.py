@@ -17,7 +17,6 @@ FLAGS = {
     8: gssapi.RequirementFlag.out_of_sequence_detection,
     16: gssapi.RequirementFlag.confidentiality,
     32: gssapi.RequirementFlag.integrity,
-    64: gssapi.RequirementFlag.anonymity,
 }
 
 

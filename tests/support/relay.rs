@@ -186,9 +186,8 @@ impl Builder {
     /// Has `check` look at the configuration; its exit status and output.
     pub(crate) fn check(self) -> Output {
         let config = self.write_configuration();
-        let mut command = Command::new(&self.program);
+        let mut command = self.launcher();
         command.arg("check").arg("--config").arg(&config);
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         run_to_exit(command)
     }
 
@@ -205,8 +204,8 @@ impl Builder {
         config
     }
 
-    fn command(&self) -> Command {
-        let config = self.write_configuration();
+    /// The program behind what it starts through, in its environment.
+    fn launcher(&self) -> Command {
         let mut command = match self.prefix.split_first() {
             Some((first, rest)) => {
                 let mut command = Command::new(first);
@@ -215,6 +214,13 @@ impl Builder {
             }
             None => Command::new(&self.program),
         };
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    fn command(&self) -> Command {
+        let config = self.write_configuration();
+        let mut command = self.launcher();
         command.arg("--config").arg(&config);
         for address in &self.listen {
             command.args(["--listen", address]);
@@ -222,7 +228,7 @@ impl Builder {
         if self.allow_private {
             command.arg("--allow-private");
         }
-        command.args(&self.arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.args(&self.arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

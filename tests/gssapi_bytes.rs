@@ -39,7 +39,7 @@ fn both_ways(level: u8, total: u64) {
         });
         scope.spawn(|| Keyed::new(1).receive_all(&target, total));
         let mut keyed = Keyed::new(2);
-        assert_eq!((receiver.to_end(&mut keyed), keyed.count), (End::Fin, total));
+        assert_eq!((receiver.receive_to_end(&mut keyed), keyed.count), (End::Fin, total));
     });
     let record = relay.record();
     assert_eq!((&record["bytes_up"], &record["bytes_down"]), (&total.into(), &total.into()), "{record}");
@@ -83,7 +83,7 @@ fn a_fin_overtakes_bytes(level: u8) {
         });
         thread::sleep(Duration::from_secs(1));
         let mut keyed = Keyed::new(4);
-        assert_eq!((receiver.to_end(&mut keyed), keyed.count), (End::Fin, TOTAL));
+        assert_eq!((receiver.receive_to_end(&mut keyed), keyed.count), (End::Fin, TOTAL));
     });
     assert_eq!(relay.record()["reason"], "completed");
 }
@@ -156,7 +156,7 @@ fn a_reset_becomes_a_clean_end(level: u8) {
 
         let (_sender, mut receiver, target) = exchanged();
         reset(target);
-        assert_eq!(receiver.to_end(&mut Keyed::new(0)), End::Reset, "after {len} bytes");
+        assert_eq!(receiver.receive_to_end(&mut Keyed::new(0)), End::Reset, "after {len} bytes");
         let reasons: Vec<_> =
             relay.records(2 * n + 2).iter().map(|record| record["reason"].clone()).collect();
         assert_eq!(reasons[2 * n..], ["client_reset", "target_reset"]);

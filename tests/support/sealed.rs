@@ -127,7 +127,7 @@ impl Receiver {
     }
 
     /// Checks all that comes against the stream; how it ended.
-    pub(crate) fn to_end(&mut self, keyed: &mut Keyed) -> End {
+    pub(crate) fn receive_to_end(&mut self, keyed: &mut Keyed) -> End {
         loop {
             match self.message() {
                 Ok(body) => keyed.check(&body),

@@ -203,6 +203,27 @@ fn a_context_without_replay_detection_is_protected() {
     assert_works(client, &origin);
 }
 
+/// RFC 1961 section 3.2: what comes over TCP needs the detection of what is missing, datagrams do without.
+#[test]
+fn a_stream_without_sequence_detection_is_protected() {
+    let realm = realm!();
+    let relay =
+        demand_levels(Relay::builder(), realm, &["integrity", "per-message", "confidentiality"]).start();
+    let origin = Origin::echo();
+    let flags = MUTUAL | REPLAY | CONFIDENTIAL | INTEGRITY;
+    for level in [1, 2, 3] {
+        for (command, rep) in [(0x01, 0x01), (0x02, 0x01), (0x03, 0x00)] {
+            let mut client = GssClient::established_with(relay.addr(), Initiator::of(realm, "alice"), flags);
+            assert_eq!(client.ask_level(level), Some(level));
+            assert_eq!(client.request(command, origin.addr).rep, rep, "command {command}, level {level}");
+            if rep != 0x00 {
+                client.client.expect_closed();
+            }
+        }
+    }
+    assert_eq!(origin.accepted(), 0);
+}
+
 fn nec(relay: &Relay, realm: &Realm, level: u8) -> GssClient {
     let mut client = GssClient::established(relay.addr(), realm, "alice");
     client.send_frame(PROTECTION, &[level]);

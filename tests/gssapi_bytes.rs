@@ -8,8 +8,9 @@ use crate::gssapi_realm::realm;
 use crate::gssapi_session::every_level;
 use crate::support::Relay;
 use crate::support::client::reset;
-use crate::support::gss::GssClient;
+use crate::support::gss::{GssClient, Initiator, USUAL};
 use crate::support::keyed::{End, Keyed};
+use crate::support::origin::Origin;
 use crate::support::pairs::{KIB, Listener, MIB, Shape, finish};
 use crate::support::realm::Realm;
 use crate::support::sealed::{Receiver, Sender, split};
@@ -129,6 +130,29 @@ fn a_slow_reader_makes_the_server_grow(level: u8) {
         let grown = resident(&relay).saturating_sub(before);
         assert!(grown < SESSIONS * MOST, "{grown} bytes for {SESSIONS} sessions");
     });
+}
+
+/// RFC 1961 section 6: a context is deleted when its connection is closed.
+#[test]
+fn contexts_outlive_their_sessions() {
+    const SESSIONS: usize = 400;
+    const MOST: u64 = MIB;
+    let realm = realm!();
+    let (relay, origin) = (every_level(Relay::builder(), realm), Origin::echo());
+    let sessions = |count, mut gss| {
+        for _ in 0..count {
+            let mut client = GssClient::established_with(relay.addr(), gss, USUAL);
+            assert_eq!(client.ask_level(2), Some(2));
+            assert_eq!(client.request(0x01, origin.addr).rep, 0);
+            gss = client.gss;
+        }
+        gss
+    };
+    let gss = sessions(SESSIONS / 4, Initiator::of(realm, "alice"));
+    let before = resident(&relay);
+    sessions(SESSIONS, gss);
+    let grown = resident(&relay).saturating_sub(before);
+    assert!(grown < MOST, "{grown} bytes for {SESSIONS} sessions that are over");
 }
 
 /// RST in, RST out, both ways.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::gssapi_realm::realm;
 use crate::gssapi_session::every_level;
-use crate::support::client::connect_ip;
+use crate::support::client::{Client, connect_ip};
 use crate::support::gss::{
     AUTHENTICATION, ENCAPSULATED, GssClient, Initiator, PROTECTION, SERVICE, USUAL, demand, frame,
 };
@@ -48,6 +48,31 @@ fn a_server_without_its_keytab_serves() {
     let empty = realm.path("empty.keytab");
     std::fs::write(&empty, b"\x05\x02").expect("write a file");
     refused(realm, &empty, "rcmd", &["auth.gssapi"]);
+}
+
+/// Where there is no library a server that needs none starts, and one that is told to use it does not.
+#[test]
+fn a_server_without_the_library_serves() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for name in ["libgssapi_krb5.so.2", "libgssapi.so.3"] {
+        std::fs::write(directory.path().join(name), b"").expect("a library that is none");
+    }
+    let builder = || {
+        let path = directory.path().as_os_str().to_owned();
+        Relay::builder().environment(vec![("LD_LIBRARY_PATH", path)])
+    };
+    let with_gssapi = || builder().set("auth", "methods", r#"["gssapi"]"#);
+    for (command, output) in [("check", with_gssapi().check()), ("run", with_gssapi().run_to_exit())] {
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{command}: {said}");
+        for word in ["auth.methods", "gssapi", "no GSSAPI library can be loaded", "libgssapi_krb5.so.2"] {
+            assert!(said.contains(word), "{command} does not say {word:?}: {said}");
+        }
+    }
+    let (relay, origin) = (builder().start(), Origin::echo());
+    let mut client = Client::through(relay.addr(), origin.addr);
+    client.send(b"ping");
+    client.expect(b"ping");
 }
 
 #[test]

@@ -40,7 +40,7 @@ impl Core {
 
     /// Moves what can be moved.
     pub(super) fn drive(&mut self, key: Key, slot: &mut Slot) -> Fate {
-        let Slot { client: Some(client), upstream: Some(upstream), phase: Phase::Relay(relay), peer, .. } =
+        let Slot { client: Some(client), upstream: Some(upstream), phase: Phase::Relay(relay), .. } =
             &mut *slot
         else {
             return Fate::Keep;
@@ -49,9 +49,6 @@ impl Core {
         let driven = relay.drive(client, upstream, &mut self.kit);
         let half_closed = relay.half_closed();
         let sealed = relay.engine() == Engine::Sealed;
-        if let Some(error) = relay.seal_error() {
-            tracing::debug!(client = %peer, %error, "sealed session cut off");
-        }
         self.count(&driven, sealed);
         if driven.progressed() {
             slot.times.active_ms = self.ms(self.now);
@@ -94,8 +91,13 @@ impl Core {
                 if let Some(other) = slot.socket(failed.opposite()) {
                     other.reset_on_close();
                 }
-                let broken = matches!(&slot.phase, Phase::Relay(relay) if relay.seal_error().is_some());
-                Fate::Close(if broken { Reason::Protection } else { reason_of(failed) })
+                match &slot.phase {
+                    Phase::Relay(relay) if let Some(error) = relay.seal_error() => {
+                        tracing::debug!(client = %slot.peer, %error, "sealed session cut off");
+                        Fate::Close(Reason::Protection)
+                    }
+                    _ => Fate::Close(reason_of(failed)),
+                }
             }
             Finish::Linger { gone } => {
                 slot.settle(&mut self.kit);

@@ -1,10 +1,12 @@
 //! Greeting and sub-negotiation as bytes on a socket: splits, floods, foreign protocols, slowness.
 
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::support::client::{connect_ip, userpass};
 use crate::support::origin::pattern;
+use crate::support::pairs::{expect_method, expect_success};
 use crate::support::wait::timed;
 use crate::support::{Client, Engine, Origin, Relay};
 
@@ -246,4 +248,26 @@ fn a_silent_client_stays_for_ever() {
     let ((), lasted) = timed(|| client.expect_closed());
     assert!((200..1200).contains(&lasted.as_millis()), "closed after {lasted:?}");
     assert_eq!(relay.record()["reason"], "handshake_timeout");
+}
+
+/// Who writes a message in two pieces has the second held back by Nagle's algorithm until the first is acknowledged,
+/// which the kernel puts off by 40 ms where it expects an answer to go along.
+#[test]
+fn half_a_message_is_acknowledged_late() {
+    const ATTEMPTS: usize = 10;
+    let (relay, origin) = (Relay::start(), Origin::echo());
+    let request = connect_ip(origin.addr);
+    let quickest = (0..ATTEMPTS).map(|_| {
+        let mut client = TcpStream::connect(relay.addr()).expect("connect to the server");
+        client.write_all(b"\x05\x01\x00").expect("send the greeting");
+        expect_method(&client);
+        timed(|| {
+            client.write_all(&request[..4]).expect("send half of the request");
+            client.write_all(&request[4..]).expect("send the rest");
+            expect_success(&client);
+        })
+        .1
+    });
+    let quickest = quickest.min().expect("attempts");
+    assert!(quickest < Duration::from_millis(30), "{quickest:?} at least");
 }

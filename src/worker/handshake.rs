@@ -214,7 +214,13 @@ impl Core {
                             buffer[..count].zeroize();
                             step
                         }
-                        Bytes::NoneYet => return Fate::Keep,
+                        Bytes::NoneYet => {
+                            // Half a message: Nagle's algorithm may hold the rest back until this is acknowledged.
+                            if handshake.session.has_pending() {
+                                client.acknowledge();
+                            }
+                            return Fate::Keep;
+                        }
                         Bytes::Left(failure) => return Fate::Close(failure.reason()),
                     }
                 }

@@ -4,6 +4,7 @@
 //! the relay's cost. Others still cost it cache and clock rate. Linux charges what a loopback send does beyond the
 //! socket (the receiver's side of TCP included) to the thread that sends.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
@@ -34,10 +35,13 @@ pub(crate) fn pin_last() {
     pin(|cpus| cpus.last());
 }
 
+/// The process's CPUs are those of its first call: a thread inherits those of the one that starts it, which may have
+/// been kept on one by then.
 #[allow(dead_code, reason = "as its callers")]
 fn pin(choose: impl FnOnce(&[core_affinity::CoreId]) -> Option<&core_affinity::CoreId>) {
-    let cpus = core_affinity::get_core_ids().unwrap_or_default();
-    if !choose(&cpus).is_some_and(|cpu| core_affinity::set_for_current(*cpu)) {
+    static CPUS: OnceLock<Vec<core_affinity::CoreId>> = OnceLock::new();
+    let cpus = CPUS.get_or_init(|| core_affinity::get_core_ids().unwrap_or_default());
+    if !choose(cpus).is_some_and(|cpu| core_affinity::set_for_current(*cpu)) {
         eprintln!("no CPU could be chosen: the numbers will scatter more");
     }
 }

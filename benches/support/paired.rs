@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 /// How long one comparison takes, and how often everything has its turn at least.
 const TIME: Duration = Duration::from_millis(1500);
+/// Where another process does part of a turn, which takes longer than what is measured of it.
+const TIME_OF_PROCESSES: Duration = Duration::from_secs(5);
 const ROUNDS_MIN: usize = 11;
 
 /// How the comparisons of one program are run.
@@ -48,20 +50,10 @@ impl Paired {
         unit: Unit,
         mut turn: impl FnMut(usize) -> Duration,
     ) {
-        let mut turns: Vec<Vec<f64>> = vec![Vec::new(); names.len()];
-        let start = Instant::now();
-        loop {
-            for (way, turns) in turns.iter_mut().enumerate() {
-                turns.push(turn(way).as_secs_f64() / unit.per_turn as f64);
-            }
-            if self.once || (turns[0].len() >= ROUNDS_MIN && start.elapsed() >= TIME) {
-                break;
-            }
-        }
+        let turns = self.rounds_for(TIME, names.len(), |way| turn(way).as_secs_f64() / unit.per_turn as f64);
         for (name, own) in names.iter().zip(&turns) {
             let seconds = quartiles(own.clone())[1];
-            let quotients = own.iter().zip(&turns[0]).map(|(own, first)| own / first).collect();
-            let [low, middle, high] = quartiles(quotients);
+            let [low, middle, high] = quartiles(quotients(own, &turns[0]));
             println!(
                 "{:<32} {:>9.2} us {:>7.3} s/GB   {middle:.2} of {} [{low:.2}..{high:.2}]",
                 format!("{title}/{name}"),
@@ -69,6 +61,26 @@ impl Paired {
                 seconds * 1e9 / unit.bytes as f64,
                 names[0],
             );
+        }
+    }
+
+    /// Lets so many ways take turns and gives what each turn of each measured. `turn` takes a turn with the way that it
+    /// is given by number, and says what that measured.
+    #[allow(dead_code, reason = "for benches that run the server")]
+    pub(crate) fn rounds(&self, ways: usize, turn: impl FnMut(usize) -> f64) -> Vec<Vec<f64>> {
+        self.rounds_for(TIME_OF_PROCESSES, ways, turn)
+    }
+
+    fn rounds_for(&self, time: Duration, ways: usize, mut turn: impl FnMut(usize) -> f64) -> Vec<Vec<f64>> {
+        let mut turns: Vec<Vec<f64>> = vec![Vec::new(); ways];
+        let start = Instant::now();
+        loop {
+            for (way, turns) in turns.iter_mut().enumerate() {
+                turns.push(turn(way));
+            }
+            if self.once || (turns[0].len() >= ROUNDS_MIN && start.elapsed() >= time) {
+                return turns;
+            }
         }
     }
 }
@@ -82,8 +94,20 @@ pub(crate) struct Unit {
     pub(crate) bytes: usize,
 }
 
+/// What one way measured over what the first did, round by round.
+pub(crate) fn quotients(own: &[f64], first: &[f64]) -> Vec<f64> {
+    own.iter().zip(first).map(|(own, first)| own / first).collect()
+}
+
+/// The least, the median and the most.
+#[allow(dead_code, reason = "for benches with a bar to meet")]
+pub(crate) fn spread(mut values: Vec<f64>) -> [f64; 3] {
+    values.sort_by(f64::total_cmp);
+    [values[0], values[values.len() / 2], values[values.len() - 1]]
+}
+
 /// The lower quartile, the median and the upper one.
-fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
+pub(crate) fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
     values.sort_by(f64::total_cmp);
     [1, 2, 3].map(|quarter| values[(values.len() - 1) * quarter / 4])
 }

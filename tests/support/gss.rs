@@ -157,6 +157,11 @@ impl Initiator {
         });
         Self { end: Some(end), tickets: tickets.to_owned() }
     }
+
+    /// Over the tickets and in the realm that this process's own environment names.
+    pub(crate) fn inherited() -> Self {
+        Self { end: Some(End::start(Vec::new())), tickets: PathBuf::new() }
+    }
 }
 
 impl std::ops::Deref for Initiator {

@@ -352,6 +352,9 @@ pub const VERIFY_RETRY: Duration = Duration::from_millis(50);
 pub const GSS_ROUNDS_MAX: u8 = 8;
 /// What one read of a sealed session takes, in bytes: the scratch buffer, so that whole messages of it fit there.
 pub const SEALED_READ_BYTES: usize = SCRATCH_BYTES;
+/// Messages that one sealed session has opened in a turn, before the others get theirs: each takes some microseconds,
+/// however little is in it.
+pub const SEALED_MESSAGES_PER_TURN: usize = 512;
 /// Verified credentials that a worker remembers.
 pub const VERIFIED_CACHE_ENTRIES: usize = 16_384;
 /// How long it remembers them.

@@ -22,7 +22,7 @@ pub(crate) fn token(confidential: bool, number: u8, plain: &[u8]) -> Vec<u8> {
 impl Protect for Paper {
     fn wrap(&mut self, plain: &[u8], confidential: bool, out: &mut Vec<u8>) -> Result<(), SealError> {
         out.extend(token(confidential, self.sent, plain));
-        self.sent += 1;
+        self.sent = self.sent.wrapping_add(1);
         Ok(())
     }
 
@@ -30,12 +30,15 @@ impl Protect for Paper {
         let [b't', confidential @ (0 | 1), number, content @ ..] = token else {
             return Err(SealError::Library("defective token".to_owned()));
         };
-        let order = match number.cmp(&self.due) {
-            std::cmp::Ordering::Less => Order::Duplicate,
-            std::cmp::Ordering::Equal => Order::InSequence,
-            std::cmp::Ordering::Greater => Order::Gap,
+        // Numbers begin anew behind 255: what is less than 128 ahead comes later.
+        let order = match number.wrapping_sub(self.due) {
+            0 => Order::InSequence,
+            1..128 => Order::Gap,
+            128.. => Order::Duplicate,
         };
-        self.due = self.due.max(number + 1);
+        if order != Order::Duplicate {
+            self.due = number.wrapping_add(1);
+        }
         out.extend(turned(content));
         Ok(Opened { confidential: *confidential == 1, order })
     }

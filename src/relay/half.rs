@@ -217,6 +217,7 @@ impl<P> Half<P> {
             match self.stage {
                 Stage::Open if !self.readable => return moved,
                 Stage::Open if moved.copied + moved.spliced >= limits::PUMP_BYTES_MAX => break,
+                Stage::Open if wire.spent() => break,
                 Stage::Open => self.pull(wire, kit, &mut moved),
                 Stage::Draining(ending) => {
                     if ending == Ending::Fin {

@@ -16,7 +16,7 @@ use std::fmt;
 /// The seal of a session and what it holds between two reads.
 pub(super) struct Sealed {
     seal: Box<Seal>,
-    /// The beginning of a message of the client.
+    /// What has come of the client and is not opened: the beginning of a message, behind those that wait for a turn.
     begun: Vec<u8>,
     /// Content of the client that one read could not take, and how much of it is gone.
     opened: (Vec<u8>, usize),
@@ -72,7 +72,14 @@ impl Sealed {
     }
 
     /// Content of the client: of all messages that one read makes whole. 0 bytes where there is none.
-    fn open(&mut self, ends: &mut Ends<'_>, buffer: &mut [u8], kit: &mut SealKit) -> Read {
+    /// `messages` of them are counted down.
+    fn open(
+        &mut self,
+        ends: &mut Ends<'_>,
+        buffer: &mut [u8],
+        kit: &mut SealKit,
+        messages: &mut usize,
+    ) -> Read {
         if !self.rest().is_empty() {
             return Read::Bytes(self.take_rest(buffer));
         }
@@ -84,7 +91,7 @@ impl Sealed {
         let begun = self.begun.len();
         raw[..begun].copy_from_slice(&self.begun);
         let mut end = begun;
-        // Messages that came behind the request may be whole.
+        // Messages that came behind the request may be whole, and those that the last turn left.
         if matches!(decode(&self.begun, MessageType::Encapsulated), Ok(None)) {
             match ends.recv(&mut raw[begun..]) {
                 Read::Bytes(count) => end += count,
@@ -93,7 +100,7 @@ impl Sealed {
             }
         }
         content.clear();
-        let used = match self.open_all(&raw[..end], content) {
+        let used = match self.open_all(&raw[..end], content, messages) {
             Ok(used) => used,
             // What came before it is good.
             Err(error) if !content.is_empty() => {
@@ -109,14 +116,21 @@ impl Sealed {
         Read::Bytes(count)
     }
 
-    /// Appends the content of all whole messages; how many bytes they have.
-    fn open_all(&mut self, raw: &[u8], content: &mut Vec<u8>) -> Result<usize, SealError> {
+    /// Appends the content of whole messages, all of them unless the count runs out; how many bytes they have.
+    fn open_all(
+        &mut self,
+        raw: &[u8],
+        content: &mut Vec<u8>,
+        messages: &mut usize,
+    ) -> Result<usize, SealError> {
         let mut used = 0;
-        while let Some((token, len)) =
-            decode(&raw[used..], MessageType::Encapsulated).map_err(SealError::Frame)?
+        while *messages > 0
+            && let Some((token, len)) =
+                decode(&raw[used..], MessageType::Encapsulated).map_err(SealError::Frame)?
         {
             self.seal.open(token, content)?;
             used += len;
+            *messages -= 1;
         }
         Ok(used)
     }
@@ -152,6 +166,8 @@ pub(super) struct SealedEnds<'a> {
     pub(super) kit: &'a mut SealKit,
     /// Client to target.
     pub(super) up: bool,
+    /// Messages that may still be opened in this turn.
+    pub(super) messages: usize,
 }
 
 impl Wire for SealedEnds<'_> {
@@ -159,7 +175,7 @@ impl Wire for SealedEnds<'_> {
 
     fn recv(&mut self, buffer: &mut [u8]) -> Read {
         match self.up {
-            true => self.sealed.open(&mut self.ends, buffer, self.kit),
+            true => self.sealed.open(&mut self.ends, buffer, self.kit, &mut self.messages),
             false => self.sealed.seal(&mut self.ends, buffer, self.kit),
         }
     }
@@ -191,6 +207,10 @@ impl Wire for SealedEnds<'_> {
 
     fn finish(&mut self) {
         self.ends.finish();
+    }
+
+    fn spent(&self) -> bool {
+        self.messages == 0
     }
 }
 

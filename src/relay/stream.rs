@@ -5,6 +5,7 @@ use super::kit::{Engine, Kit};
 use super::sealed::{Sealed, SealedEnds};
 use super::wire::Ends;
 use crate::auth::{Seal, SealError};
+use crate::limits;
 use crate::sys::Errno;
 use crate::sys::pipe::Pipe;
 use crate::sys::stream::Stream;
@@ -219,7 +220,10 @@ fn pump(
 ) -> Moved {
     let Some(sealed) = sealed else { return half.pump(&mut ends, kit) };
     let mut seal_kit = std::mem::take(&mut kit.seal);
-    let moved = half.pump(&mut SealedEnds { ends, sealed, kit: &mut seal_kit, up }, kit);
+    let moved = half.pump(
+        &mut SealedEnds { ends, sealed, kit: &mut seal_kit, up, messages: limits::SEALED_MESSAGES_PER_TURN },
+        kit,
+    );
     kit.seal = seal_kit;
     moved
 }

@@ -28,6 +28,10 @@ pub trait Wire {
     fn hurry(&mut self);
     /// Sends FIN to the sink.
     fn finish(&mut self);
+    /// Whether reading has been work enough for one turn, however few bytes came of it.
+    fn spent(&self) -> bool {
+        false
+    }
 }
 
 /// One direction between two sockets.

@@ -178,3 +178,24 @@ fn more_than_a_message_holds_leaves_in_several() {
     assert!(plain == sent, "{} of {} bytes, or others", plain.len(), sent.len());
     assert_eq!(session.relay.bytes_down(), 200_000);
 }
+
+#[test]
+fn tiny_messages_take_more_than_a_turn() {
+    const MESSAGES: usize = 3 * limits::SEALED_MESSAGES_PER_TURN;
+    for plain in [&b""[..], b"x"] {
+        let mut session = Session::new(b"");
+        let bytes: Vec<u8> = (0..MESSAGES).flat_map(|number| message(number as u8, plain)).collect();
+        session.client.write_all(&bytes).expect("the client sends");
+        session.relay.up.source_ready();
+        let mut turns = 0;
+        loop {
+            let driven = session.relay.drive(&session.ours.0, &session.ours.1, &mut session.kit);
+            if !driven.again() {
+                break;
+            }
+            turns += 1;
+        }
+        assert_eq!(turns, 3, "turns that left messages or found the last");
+        assert_eq!(there(&mut session.target), plain.repeat(MESSAGES));
+    }
+}

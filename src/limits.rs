@@ -212,6 +212,8 @@ pub const CONGESTION_NAME_MAX: usize = 15;
 /// One read during the handshake, in bytes: the longest message is 513, and what a client sends behind its
 /// request stays in the kernel, where it is its own backpressure.
 pub const HANDSHAKE_READ_BYTES: usize = 1024;
+/// Such reads of one client in a turn: what needs more is no password, but a token or sealed messages.
+pub const HANDSHAKE_READS_PER_TURN: usize = 16;
 
 // ---- relay: buffers, pipes, budgets
 

@@ -1,13 +1,14 @@
 //! Bulk under protection: both ways at once, slow readers, half-closes, resets.
 
+use std::io::Write;
 use std::net::TcpStream;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::gssapi_realm::realm;
 use crate::gssapi_session::every_level;
 use crate::support::Relay;
-use crate::support::client::reset;
+use crate::support::client::{connect_ip, reset};
 use crate::support::gss::{GssClient, Initiator, USUAL};
 use crate::support::keyed::{End, Keyed};
 use crate::support::origin::Origin;
@@ -87,6 +88,44 @@ fn a_fin_overtakes_bytes(level: u8) {
         assert_eq!((receiver.receive_to_end(&mut keyed), keyed.count), (End::Fin, TOTAL));
     });
     assert_eq!(relay.record()["reason"], "completed");
+}
+
+/// HAZARDS 35: what a protected client sends in tiny messages costs the server much more than the bytes say. Another
+/// session on the same worker is answered all the while, before the flood's request and behind it.
+#[test]
+fn a_flood_of_tiny_messages_starves_the_others() {
+    const MESSAGES: u32 = 60_000;
+    let realm = realm!();
+    let (relay, origin) = (every_level(Relay::builder(), realm), Origin::echo());
+    let mut other = GssClient::through(relay.addr(), realm, 0, origin.addr);
+    for (behind_the_request, body) in [(false, &b""[..]), (true, b""), (true, b"x")] {
+        let mut client = GssClient::at_level(relay.addr(), realm, 2);
+        let request = connect_ip(origin.addr);
+        if behind_the_request {
+            assert_eq!(client.request(0x01, origin.addr).rep, 0);
+        }
+        let flood = client.gss.flood(MESSAGES, body, true);
+        let last = client.seal(if behind_the_request { b"!" } else { &request });
+        let stream = client.client.stream.try_clone().expect("a second handle");
+        let began = Instant::now();
+        let longest = thread::scope(|scope| {
+            scope.spawn(move || (&stream).write_all(&[flood, last].concat()).expect("send"));
+            let flooded = scope.spawn(move || match behind_the_request {
+                false => assert_eq!(client.reply().rep, 0),
+                true => while client.recv_message().last() != Some(&b'!') {},
+            });
+            let mut longest = Duration::ZERO;
+            while !flooded.is_finished() {
+                let asked = Instant::now();
+                other.send(b"ping");
+                other.expect(b"ping");
+                longest = longest.max(asked.elapsed());
+            }
+            longest
+        });
+        let all = began.elapsed();
+        assert!(longest < all / 3, "{longest:?} of {all:?} for one answer: {body:?}, {behind_the_request}");
+    }
 }
 
 /// Resident memory of the server.

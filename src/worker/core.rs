@@ -1,6 +1,7 @@
 //! What every session of a worker uses: clock, timers, kit, resolver, caches; and how a session is buried.
 
 use super::Setup;
+use super::handshake::Next;
 use super::mailbox::Mailbox;
 use super::names::Names;
 use super::records::Records;
@@ -161,6 +162,9 @@ impl Core {
     pub(super) fn resume(&mut self, key: Key, slot: &mut Slot) -> Fate {
         match &slot.phase {
             Phase::Handshake(handshake) if handshake.listens() => self.accept_peer(key, slot),
+            Phase::Handshake(handshake) if handshake.session.wants_bytes() => {
+                self.advance(key, slot, Next::Read)
+            }
             Phase::Handshake(_) => Fate::Keep,
             Phase::Relay(_) => self.drive(key, slot),
             Phase::Association(_) => self.resume_association(key, slot),

@@ -190,6 +190,7 @@ impl Core {
 
     /// Goes on until the session waits for something or is over.
     pub(super) fn advance(&mut self, key: Key, slot: &mut Slot, mut next: Next) -> Fate {
+        let mut reads = 0;
         loop {
             let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
             let step = match next {
@@ -204,7 +205,13 @@ impl Core {
                     handshake.session.handle(input, &self.rules)
                 }
                 Next::Tell(input) => handshake.session.handle(input, &self.rules),
+                Next::Read if reads == limits::HANDSHAKE_READS_PER_TURN => {
+                    // Empty sealed messages come to no request, however many there are.
+                    self.enqueue(key, slot);
+                    return Fate::Keep;
+                }
                 Next::Read => {
+                    reads += 1;
                     let mut buffer = [0; limits::HANDSHAKE_READ_BYTES];
                     let Some(client) = &slot.client else { return Fate::Close(Reason::Internal) };
                     match read(handshake, |buffer| client.recv(buffer), &mut buffer) {

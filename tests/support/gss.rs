@@ -113,6 +113,19 @@ impl End {
         self.ask(b'W', &[&[confidential.into()], bytes]).expect("wrap")
     }
 
+    /// The same bytes wrapped so many times, as messages one behind the other.
+    pub(crate) fn flood(&mut self, count: u32, bytes: &[u8], confidential: bool) -> Vec<u8> {
+        let parts = [&count.to_be_bytes()[..], &[confidential.into()], bytes];
+        let tokens = self.ask(b'F', &parts).expect("wrap");
+        let (mut rest, mut messages) = (&tokens[..], Vec::with_capacity(tokens.len() * 2));
+        while let [high, low, behind @ ..] = rest {
+            let (token, next) = behind.split_at(u16::from_be_bytes([*high, *low]).into());
+            messages.extend(frame(ENCAPSULATED, token));
+            rest = next;
+        }
+        messages
+    }
+
     /// Whether it was encrypted, and what was wrapped.
     pub(crate) fn unwrap(&mut self, token: &[u8]) -> Result<(bool, Vec<u8>), String> {
         self.ask(b'U', &[token]).map(|answer| (answer[0] == 1, answer[1..].to_vec()))

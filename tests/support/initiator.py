@@ -65,6 +65,13 @@ class End:
             raise ValueError("the library did not wrap as it was asked to")
         return wrapped.message
 
+    def flood(self, body):
+        """How many (four octets), an octet, 1 to encrypt, and what is to be wrapped each time. Gives the tokens, each
+        behind its length of two octets."""
+        (count,) = struct.unpack(">I", body[:4])
+        tokens = (raw.wrap(self.context, body[5:], body[4] == 1).message for _ in range(count))
+        return b"".join(len(token).to_bytes(2, "big") + token for token in tokens)
+
     def unwrap(self, token):
         """Gives an octet, 1 where it was encrypted, and what was wrapped."""
         unwrapped = raw.unwrap(self.context, token)
@@ -95,6 +102,7 @@ def main():
         b"L": end.listen,
         b"A": end.accept,
         b"W": end.wrap,
+        b"F": end.flood,
         b"U": end.unwrap,
         b"M": end.size_limit,
         b"N": end.who,

@@ -22,8 +22,18 @@ pub(super) struct Sealed {
     opened: (Vec<u8>, usize),
     /// Why the session cannot go on.
     error: Option<SealError>,
-    /// Bytes of the target that were sealed, all and with the last read.
-    sealed_bytes: (u64, usize),
+    /// Bytes of the target that were sealed.
+    sealed: Sealing,
+}
+
+/// How many bytes of the target were sealed.
+#[derive(Clone, Copy, Default)]
+struct Sealing {
+    bytes: u64,
+    /// Those of the last read.
+    last_bytes: u64,
+    /// What became of all of them.
+    message_bytes: u64,
 }
 
 impl fmt::Debug for Sealed {
@@ -35,7 +45,7 @@ impl fmt::Debug for Sealed {
 impl Sealed {
     /// The seal of a session whose client has sent `begun` behind its request, still sealed.
     pub(super) fn new(seal: Box<Seal>, begun: Vec<u8>) -> Sealed {
-        Sealed { seal, begun, opened: (Vec::new(), 0), error: None, sealed_bytes: (0, 0) }
+        Sealed { seal, begun, opened: (Vec::new(), 0), error: None, sealed: Sealing::default() }
     }
 
     /// Why the session cannot go on, once it cannot.
@@ -43,11 +53,11 @@ impl Sealed {
         self.error.as_ref()
     }
 
-    /// How many bytes of the target the client has in whole messages, where `pending` says that some of the last read
-    /// are still on their way.
-    pub(super) fn delivered_bytes(&self, pending: bool) -> u64 {
-        let (all, last) = self.sealed_bytes;
-        if pending { all - last as u64 } else { all }
+    /// How many bytes of the target the client has, where it took so many bytes of messages: those of a read count once
+    /// it has all of them.
+    pub(super) fn delivered_bytes(&self, taken_bytes: u64) -> u64 {
+        let Sealing { bytes, last_bytes, message_bytes } = self.sealed;
+        if taken_bytes < message_bytes { bytes - last_bytes } else { bytes }
     }
 
     /// Whether content of the client is there without another read.
@@ -153,7 +163,11 @@ impl Sealed {
         }
         let Some(place) = buffer.get_mut(..content.len()) else { return self.fail(SealError::TooLong) };
         place.copy_from_slice(content);
-        self.sealed_bytes = (self.sealed_bytes.0 + count as u64, count);
+        self.sealed = Sealing {
+            bytes: self.sealed.bytes + count as u64,
+            last_bytes: count as u64,
+            message_bytes: self.sealed.message_bytes + content.len() as u64,
+        };
         Read::Bytes(content.len())
     }
 }

@@ -110,7 +110,7 @@ impl Relay {
     /// Bytes of the target that the client has, without what a seal adds.
     pub fn bytes_down(&self) -> u64 {
         match &self.sealed {
-            Some(sealed) => sealed.delivered_bytes(self.down.pending_bytes() > 0),
+            Some(sealed) => sealed.delivered_bytes(self.down.bytes()),
             None => self.down.bytes(),
         }
     }

@@ -199,3 +199,26 @@ fn tiny_messages_take_more_than_a_turn() {
         assert_eq!(there(&mut session.target), plain.repeat(MESSAGES));
     }
 }
+
+#[test]
+fn bytes_that_a_reset_took_count_as_delivered() {
+    for gone in [Side::Client, Side::Target] {
+        let mut session = Session::new(b"");
+        session.target.set_nonblocking(true).expect("non-blocking");
+        while session.relay.down.pending_bytes() == 0 {
+            let _ = session.target.write(&[7; 64 * 1024]);
+            session.drive();
+        }
+        let before = session.relay.bytes_down();
+        let socket = if gone == Side::Client { &session.client } else { &session.target };
+        socket2::SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO)).expect("SO_LINGER");
+        match gone {
+            Side::Client => session.client = connection().1,
+            Side::Target => session.target = connection().1,
+        }
+        session.relay.from_side(gone).source_alarmed();
+        session.drive();
+        assert_eq!(session.finish, Some(Finish::Reset { failed: gone }));
+        assert_eq!(session.relay.bytes_down(), before, "{gone:?} was reset");
+    }
+}

@@ -6,7 +6,7 @@
 
 use super::kit::SealKit;
 use super::wire::{Ends, Wire};
-use crate::auth::{Seal, SealError};
+use crate::auth::{MESSAGE_BYTES_MAX, Seal, SealError};
 use crate::limits;
 use crate::proto::gss::{MessageType, decode};
 use crate::sys::pipe::Pipe;
@@ -103,7 +103,9 @@ impl Sealed {
         let mut end = begun;
         // Messages that came behind the request may be whole, and those that the last turn left.
         if matches!(decode(&self.begun, MessageType::Encapsulated), Ok(None)) {
-            match ends.recv(&mut raw[begun..]) {
+            // What the buffer does not take stays with this session: room for it, or for any one message.
+            let room = buffer.len().clamp(MESSAGE_BYTES_MAX, limits::SEALED_READ_BYTES);
+            match ends.recv(&mut raw[begun..room]) {
                 Read::Bytes(count) => end += count,
                 Read::End if begun > 0 => return self.fail(SealError::Truncated),
                 other => return other,

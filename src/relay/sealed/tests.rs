@@ -222,3 +222,23 @@ fn bytes_that_a_reset_took_count_as_delivered() {
         assert_eq!(session.relay.bytes_down(), before, "{gone:?} was reset");
     }
 }
+
+#[test]
+fn a_session_holds_more_than_a_message_once_memory_is_tight() {
+    let ((source, mut client), (sink, _target)) = (connection(), connection());
+    let bytes: Vec<u8> = (0..8).flat_map(|number| message(number, &[number; 30_000])).collect();
+    client.write_all(&bytes).expect("the client sends");
+    let seal = Seal::new(Box::new(Paper::default()), ProtectionLevel::Confidentiality, true);
+    let mut sealed = Sealed::new(Box::new(seal.expect("a seal")), Vec::new());
+    let mut buffer = vec![0; limits::SCRATCH_TIGHT_BYTES];
+    let (mut kit, mut content) = (SealKit::default(), Vec::<u8>::new());
+    while content.len() < 8 * 30_000 {
+        let mut ends = Ends { source: &source, sink: &sink, last: false };
+        let read = sealed.open(&mut ends, &mut buffer, &mut kit, &mut 512);
+        let Read::Bytes(count) = read else { panic!("{read:?}") };
+        content.extend(&buffer[..count]);
+        let held = sealed.begun.len() + sealed.rest().len();
+        assert!(held <= MESSAGE_BYTES_MAX, "{held} bytes");
+    }
+    assert!(content.chunks(30_000).enumerate().all(|(number, part)| part == [number as u8; 30_000]));
+}

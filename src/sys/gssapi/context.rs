@@ -114,7 +114,7 @@ impl Context {
                 ptr::null_mut(),
             )
         };
-        let major = status::check(library, major, minor)?;
+        let major = status::check_round(library, major, minor)?;
         let token = answer.bytes().to_vec();
         if major & ffi::CONTINUE_NEEDED != 0 {
             return Ok(Accepted { token, established: None });

@@ -89,3 +89,12 @@ pub(super) fn check(library: &Library, major: Word, minor: Word) -> Result<Word,
         _ => Err(GssError::of(library, major, minor)),
     }
 }
+
+/// A result for the status of a round of the establishment. That its token came before, or is too old, is no error bit,
+/// and "fatal during context establishment" all the same (RFC 2744 section 5.1).
+pub(super) fn check_round(library: &Library, major: Word, minor: Word) -> Result<Word, GssError> {
+    match check(library, major, minor)? & (ffi::DUPLICATE_TOKEN | ffi::OLD_TOKEN) {
+        0 => Ok(major),
+        _ => Err(GssError::of(library, major, minor)),
+    }
+}

@@ -81,3 +81,17 @@ fn the_gravest_bit_is_overlooked() {
         assert_eq!(Order::of(major), order, "{major:#b}");
     }
 }
+
+#[test]
+fn a_replayed_first_token_that_is_no_error_establishes() {
+    let Some(library) = library() else { return };
+    for fine in [0, ffi::CONTINUE_NEEDED] {
+        assert_eq!(status::check_round(library, fine, 0), Ok(fine));
+    }
+    for bit in [ffi::DUPLICATE_TOKEN, ffi::OLD_TOKEN] {
+        let said = refusal(status::check_round(library, bit, 0));
+        assert_eq!(said.major, bit);
+        assert!(said.to_string().to_lowercase().contains("token"), "{said}");
+    }
+    assert_eq!(refusal(status::check_round(library, ffi::BAD_NAME, 0)).major, ffi::BAD_NAME);
+}

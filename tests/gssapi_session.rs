@@ -2,6 +2,8 @@
 
 use std::io::Read;
 use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
 
 use crate::gssapi_realm::realm;
 use crate::support::client::{connect_ip, request};
@@ -234,6 +236,23 @@ fn a_message_is_cut_in_two(level: u8) {
         client.client.send(&sealed[at..]);
         client.expect(b"fifteen octets.");
     }
+}
+
+/// A slow link takes longer for a message than the idle limit is long.
+#[test]
+fn a_message_that_trickles_in_counts_as_idle() {
+    const IDLE: u64 = 1000;
+    let realm = realm!();
+    let (relay, origin) = (every_level(Relay::builder().timeout("idle", IDLE), realm), Origin::echo());
+    let mut client = GssClient::through(relay.addr(), realm, 2, origin.addr);
+    let message = client.seal(b"a slow one");
+    let (pieces, rest) = message.split_at(25);
+    for piece in pieces.chunks(1) {
+        client.client.send(piece);
+        thread::sleep(Duration::from_millis(IDLE / 10));
+    }
+    client.client.send(rest);
+    client.expect(b"a slow one");
 }
 
 /// What goes over the wire under each level: the text itself at 0 and 1, and nothing of it at 2.

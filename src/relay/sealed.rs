@@ -20,6 +20,8 @@ pub(super) struct Sealed {
     begun: Vec<u8>,
     /// Content of the client that one read could not take, and how much of it is gone.
     opened: (Vec<u8>, usize),
+    /// Bytes that came of the client, as they came.
+    heard_bytes: u64,
     /// Why the session cannot go on.
     error: Option<SealError>,
     /// Bytes of the target that were sealed.
@@ -45,7 +47,14 @@ impl fmt::Debug for Sealed {
 impl Sealed {
     /// The seal of a session whose client has sent `begun` behind its request, still sealed.
     pub(super) fn new(seal: Box<Seal>, begun: Vec<u8>) -> Sealed {
-        Sealed { seal, begun, opened: (Vec::new(), 0), error: None, sealed: Sealing::default() }
+        Sealed {
+            seal,
+            begun,
+            opened: (Vec::new(), 0),
+            heard_bytes: 0,
+            error: None,
+            sealed: Sealing::default(),
+        }
     }
 
     /// Why the session cannot go on, once it cannot.
@@ -58,6 +67,11 @@ impl Sealed {
     pub(super) fn delivered_bytes(&self, taken_bytes: u64) -> u64 {
         let Sealing { bytes, last_bytes, message_bytes } = self.sealed;
         if taken_bytes < message_bytes { bytes - last_bytes } else { bytes }
+    }
+
+    /// How many bytes came of the client: messages and parts of them.
+    pub(super) fn heard_bytes(&self) -> u64 {
+        self.heard_bytes
     }
 
     /// Whether content of the client is there without another read.
@@ -106,7 +120,10 @@ impl Sealed {
             // What the buffer does not take stays with this session: room for it, or for any one message.
             let room = buffer.len().clamp(MESSAGE_BYTES_MAX, limits::SEALED_READ_BYTES);
             match ends.recv(&mut raw[begun..room]) {
-                Read::Bytes(count) => end += count,
+                Read::Bytes(count) => {
+                    end += count;
+                    self.heard_bytes += count as u64;
+                }
                 Read::End if begun > 0 => return self.fail(SealError::Truncated),
                 other => return other,
             }

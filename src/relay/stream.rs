@@ -149,7 +149,8 @@ impl Relay {
         self.look_for_failures(client, target, kit);
         // A sink that is gone is the other half's source. That half is told before it reads: the write has taken
         // the socket's error away, and a reset would look like an end in order.
-        let before = self.bytes_down();
+        let heard = |relay: &Relay| relay.sealed.as_ref().map_or(0, |sealed| sealed.heard_bytes());
+        let before = (heard(self), self.bytes_down());
         let mut up = self.pump_up(client, target, kit);
         tell_source(&self.up, &mut self.down);
         let last = self.up.stage() == IN_ORDER;
@@ -160,7 +161,9 @@ impl Relay {
         }
         if self.sealed.is_some() {
             // Bytes of the target are what counts, not what they are sealed in.
-            down.copied = (self.bytes_down() - before) as usize;
+            down.copied = (self.bytes_down() - before.1) as usize;
+            // Half a message is a sign of life as any other.
+            up.taken = (heard(self) - before.0) as usize;
         }
         self.look_for_failures(client, target, kit);
         Driven { up, down, finish: self.finish() }

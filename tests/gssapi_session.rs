@@ -1,6 +1,6 @@
 //! Requests, replies and messages under protection (RFC 1961 section 5).
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use crate::support::client::{connect_ip, request};
 use crate::support::gss::{ENCAPSULATED, GssClient, demand_levels, frame};
 use crate::support::keyed::Keyed;
 use crate::support::origin::{ClosedPort, Origin, V4, once, pattern};
+use crate::support::pairs::{Listener, Shape};
 use crate::support::realm::Realm;
 use crate::support::relay::Builder;
 use crate::support::{Client, Engine, Relay};
@@ -253,6 +254,29 @@ fn a_message_that_trickles_in_counts_as_idle() {
     }
     client.client.send(rest);
     client.expect(b"a slow one");
+}
+
+/// The target must not take the FIN of a session that is given up for the end of what the client had to say.
+#[test]
+fn half_a_message_at_the_idle_limit_ends_in_order() {
+    let realm = realm!();
+    let relay = every_level(Relay::builder().timeout("idle", 300), realm);
+    for half in [false, true] {
+        let listener = Listener::new(Shape::Plain);
+        let mut client = GssClient::through(relay.addr(), realm, 2, listener.addr());
+        let mut target = listener.accept();
+        let message = client.seal(b"all of it");
+        client.client.send(if half { &message[..message.len() - 1] } else { &message });
+        let mut arrived = Vec::new();
+        match (half, target.read_to_end(&mut arrived)) {
+            (false, Ok(_)) => assert_eq!(arrived, b"all of it"),
+            (true, Err(error)) => {
+                assert_eq!((error.kind(), &arrived[..]), (ErrorKind::ConnectionReset, &b""[..]))
+            }
+            (_, how) => panic!("{how:?}, half a message: {half}"),
+        }
+    }
+    assert!(relay.records(2).iter().all(|record| record["reason"] == "idle"));
 }
 
 /// What goes over the wire under each level: the text itself at 0 and 1, and nothing of it at 2.

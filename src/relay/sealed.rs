@@ -74,6 +74,11 @@ impl Sealed {
         self.heard_bytes
     }
 
+    /// How many bytes of the client wait here: content, and what no content has come of yet.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.rest().len() + self.begun.len()
+    }
+
     /// Whether content of the client is there without another read.
     fn rest(&self) -> &[u8] {
         &self.opened.0[self.opened.1..]

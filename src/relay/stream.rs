@@ -115,6 +115,16 @@ impl Relay {
         }
     }
 
+    /// Bytes for this side that it does not have: read, and of a sealed message that is not whole, too.
+    pub fn pending_bytes(&self, to: Side) -> usize {
+        match to {
+            Side::Client => self.down.pending_bytes(),
+            Side::Target => {
+                self.up.pending_bytes() + self.sealed.as_ref().map_or(0, |sealed| sealed.held_bytes())
+            }
+        }
+    }
+
     /// The half that reads from `side`.
     pub fn from_side(&mut self, side: Side) -> &mut Half<Pipe> {
         match side {

@@ -202,8 +202,7 @@ impl Core {
                 slot.facts = session.into_facts();
             }
             Phase::Relay(relay) => {
-                let cut =
-                    [(Side::Client, relay.down.pending_bytes()), (Side::Target, relay.up.pending_bytes())];
+                let cut = [Side::Client, Side::Target].map(|side| (side, relay.pending_bytes(side)));
                 slot.settle(&mut self.kit);
                 self.note_pipes();
                 // A FIN would tell this side that it has everything.

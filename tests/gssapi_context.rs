@@ -8,8 +8,8 @@ use serde_json::Value;
 use crate::gssapi_realm::realm;
 use crate::support::client::{connect_ip, request};
 use crate::support::gss::{
-    ABORT, AUTHENTICATION, CONFIDENTIAL, ENCAPSULATED, GssClient, INTEGRITY, Initiator, MUTUAL, PROTECTION,
-    REPLAY, SERVICE, USUAL, demand, frame,
+    ABORT, AUTHENTICATION, CONFIDENTIAL, DCE_STYLE, ENCAPSULATED, GssClient, INTEGRITY, Initiator, MUTUAL,
+    PROTECTION, REPLAY, SERVICE, USUAL, demand, frame,
 };
 use crate::support::origin::{Origin, pattern};
 use crate::support::realm::Realm;
@@ -194,7 +194,26 @@ fn half_a_token_outlives_the_deadline() {
     assert!(relay.records(5).iter().all(|record| record["reason"] == "handshake_timeout"));
 }
 
-/// One context is one exchange with this mechanism: whoever goes on with tokens is not served for ever.
+/// "As many rounds as the mechanism needs": the first leaves the context half made, and another thread may end it.
+#[test]
+fn a_context_of_two_rounds_is_given_up() {
+    let realm = realm!();
+    let (relay, origin) = (serve(realm), Origin::echo());
+    let mut client = GssClient::greeted(relay.addr(), Initiator::of(realm, "alice"));
+    let first = client.gss.initiate(SERVICE, USUAL | DCE_STYLE).expect("the first token");
+    client.send_frame(AUTHENTICATION, &first.token);
+    let answer = client.recv_frame(AUTHENTICATION);
+    let second = client.gss.proceed(&answer).expect("the server's first token");
+    assert!(second.done && !second.token.is_empty(), "{second:?}");
+    client.send_frame(AUTHENTICATION, &second.token);
+    assert_eq!(client.recv_frame(AUTHENTICATION), b"");
+    assert_eq!(client.ask_level(2), Some(2));
+    assert_eq!(client.request(0x01, origin.addr).rep, 0);
+    client.send(b"after two rounds");
+    client.expect(b"after two rounds");
+}
+
+/// The usual context is one exchange: whoever goes on with tokens is not served for ever.
 #[test]
 fn rounds_go_on_for_ever() {
     let realm = realm!();

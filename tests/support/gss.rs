@@ -21,6 +21,8 @@ pub(crate) const REPLAY: u32 = 4;
 pub(crate) const SEQUENCE: u32 = 8;
 pub(crate) const CONFIDENTIAL: u32 = 16;
 pub(crate) const INTEGRITY: u32 = 32;
+/// Not of the RFC: has Kerberos take a round more.
+pub(crate) const DCE_STYLE: u32 = 4096;
 /// What a client should ask for (RFC 1961 section 3).
 pub(crate) const USUAL: u32 = MUTUAL | REPLAY | SEQUENCE | CONFIDENTIAL | INTEGRITY;
 

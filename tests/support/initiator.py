@@ -17,6 +17,8 @@ FLAGS = {
     8: gssapi.RequirementFlag.out_of_sequence_detection,
     16: gssapi.RequirementFlag.confidentiality,
     32: gssapi.RequirementFlag.integrity,
+    # Kerberos then needs a third token, of the initiator again; beyond the RFC.
+    4096: gssapi.RequirementFlag.dce_style,
 }
 
 

@@ -15,12 +15,17 @@ LEVEL = b"\x02"
 # Sessions of one process that are under way at a time: four processes stay within the server's bound for one source.
 AT_ONCE = 16
 OVER = object()
+# How long the server may take for an answer before something must be wrong.
+PATIENCE_SECONDS = 30
 
 
 def receive(sock, length):
-    body = sock.recv(length, socket.MSG_WAITALL)
-    if len(body) != length:
-        raise EOFError(f"{body!r} in place of {length} bytes")
+    body = b""
+    while len(body) < length:
+        part = sock.recv(length - len(body))
+        if not part:
+            raise EOFError(f"{body!r} in place of {length} bytes")
+        body += part
     return body
 
 
@@ -105,7 +110,7 @@ class Gssapi:
 
 def session(server, sessions, prepared, request):
     """A session from its connection to its end; stops wherever the server is to speak next."""
-    with socket.create_connection((HOST, server)) as sock:
+    with socket.create_connection((HOST, server), PATIENCE_SECONDS) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield from sessions.run(prepared, sock, request)
 

@@ -91,13 +91,14 @@ impl Core {
                 if let Some(other) = slot.socket(failed.opposite()) {
                     other.reset_on_close();
                 }
-                match &slot.phase {
-                    Phase::Relay(relay) if let Some(error) = relay.seal_error() => {
-                        tracing::debug!(client = %slot.peer, %error, "sealed session cut off");
-                        Fate::Close(Reason::Protection)
-                    }
-                    _ => Fate::Close(reason_of(failed)),
+                let Phase::Relay(relay) = &slot.phase else { return Fate::Close(reason_of(failed)) };
+                let Some(error) = relay.seal_error() else { return Fate::Close(reason_of(failed)) };
+                tracing::debug!(client = %slot.peer, %error, "sealed session cut off");
+                // This side did not fail, but what it gets is not all either.
+                if let Some(this) = slot.socket(failed) {
+                    this.reset_on_close();
                 }
+                Fate::Close(Reason::Protection)
             }
             Finish::Linger { gone } => {
                 slot.settle(&mut self.kit);

@@ -17,7 +17,8 @@ impl Association {
         self.seal = Some(seal);
     }
 
-    /// Opens the datagrams of one batch, those of the client alone, into `opened`: who sent each, and where it lies there.
+    /// Opens the datagrams of one batch, those of the client alone, into `opened`: who sent each, and where it lies there;
+    /// and how many were looked at, for a bad one costs as much as a good one.
     pub(super) fn open_batch(
         &mut self,
         inbox: &Inbox,
@@ -25,15 +26,17 @@ impl Association {
         opened: &mut Vec<u8>,
         world: &World<'_>,
         drops: &mut Drops,
-    ) -> Vec<(Filled, Range<usize>)> {
+    ) -> (Vec<(Filled, Range<usize>)>, usize) {
         opened.clear();
         let mut found = Vec::new();
+        let mut seen = 0;
         for filled in (0..rooms).map(|at| inbox.filled(at)) {
             if self.sender(&filled, world).is_none() {
                 drops.add(Drop::Stranger, filled.datagrams().count());
                 continue;
             }
             for datagram in filled.datagrams() {
+                seen += 1;
                 let start = opened.len();
                 match self.open_one(&inbox.memory()[datagram], opened) {
                     true => found.push((filled, start..opened.len())),
@@ -41,7 +44,7 @@ impl Association {
                 }
             }
         }
-        found
+        (found, seen)
     }
 
     fn open_one(&mut self, datagram: &[u8], opened: &mut Vec<u8>) -> bool {

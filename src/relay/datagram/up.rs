@@ -71,12 +71,12 @@ impl Association {
             let DatagramKit { inbox, sender, up, asks, translated, .. } = kit;
             let mut datagrams = 0;
             let mut way = if self.seal.is_some() {
-                let opened = self.open_batch(inbox, count, translated, world, &mut pumped.drops);
+                let (opened, seen) = self.open_batch(inbox, count, translated, world, &mut pumped.drops);
                 let mut way = Way { world, arena: translated, up, sender, asks, pumped };
                 for (filled, datagram) in opened {
                     self.take(&filled, datagram, &mut way);
-                    datagrams += 1;
                 }
+                datagrams = seen;
                 way
             } else {
                 let mut way = Way { world, arena: inbox.memory(), up, sender, asks, pumped };

@@ -76,10 +76,13 @@ impl Library {
         // SAFETY: the name ends with a zero byte. The library's constructors run; both libraries are made for that.
         let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
         if handle.is_null() {
-            // SAFETY: dlerror gives a string of this thread, valid until its next call of a dl function, or null.
-            let why = unsafe { libc::dlerror().as_ref().map(|text| CStr::from_ptr(text)) };
-            let why = why.map(CStr::to_string_lossy).unwrap_or_default();
-            return Err(if why.is_empty() { format!("{name:?}: refused") } else { why.into_owned() });
+            // SAFETY: dlerror is called for the error of this thread's dlopen.
+            let why = unsafe { libc::dlerror() };
+            if why.is_null() {
+                return Err(format!("{name:?}: refused"));
+            }
+            // SAFETY: a string of this thread, which is valid until its next call of a dl function.
+            return Err(unsafe { CStr::from_ptr(why) }.to_string_lossy().into_owned());
         }
         // SAFETY: just opened, never closed, and the two names are of libraries with this interface.
         let functions = unsafe { Functions::find(handle) };

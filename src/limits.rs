@@ -212,6 +212,11 @@ pub const CONGESTION_NAME_MAX: usize = 15;
 /// One read during the handshake, in bytes: the longest message is 513, and what a client sends behind its
 /// request stays in the kernel, where it is its own backpressure.
 pub const HANDSHAKE_READ_BYTES: usize = 1024;
+/// Bytes of half a message that a handshake may hold uncounted.
+pub const HANDSHAKE_HELD_FREE: usize = 4 * 1024;
+/// Bytes of half messages that the handshakes of one worker may hold together. Tokens have some kilobytes: this is for
+/// hundreds of the longest at a time, which is more than come from clients that mean well.
+pub const HANDSHAKES_HELD_MAX: usize = 32 * 1024 * 1024;
 /// Such reads of one client in a turn: what needs more is no password, but a token or sealed messages.
 pub const HANDSHAKE_READS_PER_TURN: usize = 16;
 

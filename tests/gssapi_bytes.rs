@@ -129,7 +129,7 @@ fn a_flood_of_tiny_messages_starves_the_others() {
 }
 
 /// Resident memory of the server.
-fn resident(relay: &Relay) -> u64 {
+pub(crate) fn resident(relay: &Relay) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", relay.pid())).expect("read status");
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
     KIB * line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok()).expect("a number")

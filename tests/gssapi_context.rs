@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::gssapi_bytes::resident;
 use crate::gssapi_realm::realm;
 use crate::support::client::{connect_ip, request};
 use crate::support::gss::{
@@ -12,7 +13,9 @@ use crate::support::gss::{
     PROTECTION, REPLAY, SERVICE, USUAL, demand, frame,
 };
 use crate::support::origin::{Origin, pattern};
+use crate::support::pairs::MIB;
 use crate::support::realm::Realm;
+use crate::support::wait::{self, PATIENCE};
 use crate::support::{Client, Relay};
 
 fn serve(realm: &Realm) -> Relay {
@@ -192,6 +195,39 @@ fn half_a_token_outlives_the_deadline() {
     client.client.drain_to_end();
     assert!(started.elapsed() < Duration::from_millis(3500));
     assert!(relay.records(5).iter().all(|record| record["reason"] == "handshake_timeout"));
+}
+
+/// Who sends the longest token but its last byte holds memory: all of them together hold so much and no more, and those
+/// whose tokens are of the usual length are not held up.
+#[test]
+fn half_tokens_fill_the_memory() {
+    const CROWD: usize = 600;
+    let realm = realm!();
+    let relay = demand(Relay::builder().timeout("handshake", 60_000), realm).start();
+    let before = resident(&relay);
+    let half = frame(AUTHENTICATION, &[0x60; 65_535]);
+    let crowd: Vec<Client> = (0..CROWD)
+        .map(|_| {
+            let mut client = greeted(relay.addr());
+            // Those that come too late are refused while they send.
+            let _ = client.try_send(&half[..half.len() - 1]);
+            client
+        })
+        .collect();
+    let refused = || relay.records_now().iter().filter(|record| record["reason"] == "internal").count();
+    wait::until_true("some are refused", PATIENCE, || refused() > CROWD / 20);
+    let grown = resident(&relay).saturating_sub(before);
+    assert!(grown < 80 * MIB, "{grown} bytes");
+    assert!(refused() < CROWD / 4, "{} were refused", refused());
+    let mut client = GssClient::established(relay.addr(), realm, "alice");
+    assert_eq!(client.ask_level(2), Some(2));
+    // What was held is free again with those who held it.
+    drop(crowd);
+    wait::until_true("all are gone", PATIENCE, || relay.records_now().len() == CROWD);
+    let mut late = greeted(relay.addr());
+    late.send(&half);
+    expect_abort(&mut late);
+    assert_eq!(relay.records(CROWD + 1)[CROWD]["reason"], "auth_failed");
 }
 
 /// "As many rounds as the mechanism needs": the first leaves the context half made, and another thread may end it.

@@ -26,6 +26,7 @@ pub use upstream::Dialed;
 use crate::auth::{Identity, Seal, SealError};
 use crate::config::{AuthMethod, Gssapi};
 use crate::dns::Answer;
+use crate::limits;
 use crate::policy::guard::Guard;
 use crate::proto::address::{Name, Target};
 use crate::proto::gss::{MessageType, decode};
@@ -262,6 +263,11 @@ impl Session {
         !self.unparsed.is_empty() || !self.sealed.is_empty()
     }
 
+    /// How many bytes of the client wait for the rest of their message.
+    pub fn held_bytes(&self) -> usize {
+        self.unparsed.len() + self.sealed.len()
+    }
+
     /// What a sealed session goes on with: its seal, and what came behind the request as it came.
     pub fn take_seal(&mut self) -> Option<(Box<Seal>, Vec<u8>)> {
         Some((self.seal.take()?, std::mem::take(&mut *self.sealed)))
@@ -312,7 +318,7 @@ impl Session {
                 },
                 Turn::Next(phase, used) => {
                     self.phase = phase;
-                    self.unparsed.drain(..used);
+                    self.use_up(used);
                     if !was_sealed && self.seal.is_some() {
                         self.sealed = std::mem::take(&mut self.unparsed);
                         self.unsealed = output.len();
@@ -320,11 +326,19 @@ impl Session {
                 }
                 Turn::Ask(phase, used, command) => {
                     self.phase = phase;
-                    self.unparsed.drain(..used);
+                    self.use_up(used);
                     return command;
                 }
                 Turn::End(phase, failure) => return self.end(&phase, failure, output),
             }
+        }
+    }
+
+    /// Forgets a message that was parsed, and the memory of a long one.
+    fn use_up(&mut self, used: usize) {
+        self.unparsed.drain(..used);
+        if self.unparsed.is_empty() && self.unparsed.capacity() > limits::HANDSHAKE_HELD_FREE {
+            self.unparsed = Zeroizing::default();
         }
     }
 

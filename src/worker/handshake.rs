@@ -2,6 +2,7 @@
 
 use super::core::Core;
 use super::dial::Dial;
+use super::holdings::Holdings;
 use super::mailbox::{Mail, Ticket};
 use super::slot::{Edge, Fate, Handshake, Phase, Slot, Waits};
 use super::tokens::Key;
@@ -9,7 +10,7 @@ use crate::auth::{Identity, Job};
 use crate::limits;
 use crate::proto::userpass::Credentials;
 use crate::relay::{Relay, Side};
-use crate::session::{Command, DialError, Failure, Input, Reason};
+use crate::session::{Command, DialError, Failure, Input, Reason, Step};
 use crate::sys::{Read, Write};
 use std::time::{Duration, Instant};
 use zeroize::Zeroize;
@@ -210,6 +211,11 @@ impl Core {
                     self.enqueue(key, slot);
                     return Fate::Keep;
                 }
+                Next::Read if !may_hold(&self.holdings, handshake) => {
+                    let failure = Failure::Internal("handshakes hold as much as they may");
+                    let output = handshake.session.give_up(&failure);
+                    Step { output, command: Command::Close(failure) }
+                }
                 Next::Read => {
                     reads += 1;
                     let mut buffer = [0; limits::HANDSHAKE_READ_BYTES];
@@ -371,6 +377,16 @@ impl Core {
         self.arm_relay(key);
         self.drive(key, slot)
     }
+}
+
+/// Whether a handshake may wait for the rest of a message with what it holds of it.
+fn may_hold(all: &Holdings, handshake: &mut Handshake) -> bool {
+    let bytes = handshake.session.held_bytes();
+    if bytes <= limits::HANDSHAKE_HELD_FREE {
+        handshake.held = None;
+        return true;
+    }
+    handshake.held.get_or_insert_with(|| all.nothing()).is_now(bytes)
 }
 
 /// Reads what the client sent, as far as its edges promise anything.

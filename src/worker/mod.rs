@@ -10,6 +10,7 @@ mod context;
 mod core;
 mod dial;
 mod handshake;
+mod holdings;
 mod mailbox;
 mod names;
 mod records;

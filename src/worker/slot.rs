@@ -2,6 +2,7 @@
 
 use super::bind::Listening;
 use super::dial::Dial;
+use super::holdings::Held;
 use crate::limits;
 use crate::proto::userpass::Credentials;
 use crate::relay::datagram::Association;
@@ -71,6 +72,8 @@ pub(super) struct Handshake {
     pub(super) association: Option<Box<Association>>,
     /// A security context between two of its rounds.
     pub(super) context: Option<Context>,
+    /// Its share of what handshakes hold, once that is more than a little.
+    pub(super) held: Option<Held>,
 }
 
 /// What the edges of the client's socket promised during the handshake.
@@ -210,6 +213,7 @@ impl Handshake {
             phase_began: now,
             association: None,
             context: None,
+            held: None,
         }
     }
 

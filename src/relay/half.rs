@@ -131,7 +131,7 @@ impl<P> Half<P> {
 
     /// The source failed or was shut down both ways: behind its bytes stands an end that no further edge
     /// announces, so that a short read does not prove that it is empty.
-    pub fn source_unsettled(&mut self) {
+    pub(super) fn source_unsettled(&mut self) {
         self.unsettled = true;
         self.readable = true;
     }

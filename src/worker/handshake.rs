@@ -359,18 +359,7 @@ impl Core {
             Some((seal, begun)) => Relay::sealed(pending, seal, begun, &mut self.kit),
             None => Relay::new(pending, &mut self.kit),
         };
-        let edges = handshake.edges;
-        if edges.urgent {
-            relay.up.source_urgent();
-        }
-        if edges.failed {
-            relay.up.source_unsettled();
-        }
-        if edges.fin {
-            relay.up.source_finished();
-        } else if edges.readable {
-            relay.up.source_ready();
-        }
+        handshake.edges.tell(&mut relay.up);
         slot.facts = std::mem::take(&mut handshake.session).into_facts();
         slot.phase = Phase::Relay(relay);
         slot.times.active_ms = self.ms(self.now);

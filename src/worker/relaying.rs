@@ -20,18 +20,7 @@ impl Core {
             _ => return Fate::Keep,
         };
         let Phase::Relay(relay) = &mut slot.phase else { return Fate::Keep };
-        let reader = relay.from_side(side);
-        if edge.urgent {
-            reader.source_urgent();
-        }
-        if edge.failed {
-            reader.source_alarmed();
-        }
-        if edge.fin {
-            reader.source_finished();
-        } else if edge.readable {
-            reader.source_ready();
-        }
+        edge.tell(relay.from_side(side));
         if edge.writable {
             relay.to_side(side).sink_ready();
         }

@@ -6,7 +6,7 @@ use super::holdings::Held;
 use crate::limits;
 use crate::proto::userpass::Credentials;
 use crate::relay::datagram::Association;
-use crate::relay::{Engine, Kit, Relay, Side};
+use crate::relay::{Engine, Half, Kit, Relay, Side};
 use crate::session::{Facts, Reason, Session};
 use crate::sys::gssapi::Context;
 use crate::sys::pipe::Pipe;
@@ -61,7 +61,8 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct Handshake {
     pub(super) session: Session,
-    pub(super) edges: Edges,
+    /// What the events of the client's socket promised.
+    pub(super) edges: Edge,
     pub(super) waits_for: Waits,
     pub(super) deadline: Instant,
     /// The client sent FIN with nothing behind its request: when it is taken to have left.
@@ -74,15 +75,6 @@ pub(super) struct Handshake {
     pub(super) context: Option<Context>,
     /// Its share of what handshakes hold, once that is more than a little.
     pub(super) held: Option<Held>,
-}
-
-/// What the edges of the client's socket promised during the handshake.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Edges {
-    pub(super) readable: bool,
-    pub(super) fin: bool,
-    pub(super) failed: bool,
-    pub(super) urgent: bool,
 }
 
 /// Which answer a session waits for.
@@ -130,8 +122,8 @@ pub(super) enum Fate {
     Close(Reason),
 }
 
-/// What an event says.
-#[derive(Clone, Copy, Debug)]
+/// What an event says, or several.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Edge {
     pub(super) readable: bool,
     pub(super) writable: bool,
@@ -151,6 +143,21 @@ impl Edge {
             fin: event.is_read_closed() && !failed,
             failed,
             urgent: event.is_priority(),
+        }
+    }
+
+    /// Tells the half that reads from the socket.
+    pub(super) fn tell(self, reader: &mut Half<Pipe>) {
+        if self.urgent {
+            reader.source_urgent();
+        }
+        if self.failed {
+            reader.source_alarmed();
+        }
+        if self.fin {
+            reader.source_finished();
+        } else if self.readable {
+            reader.source_ready();
         }
     }
 }
@@ -205,7 +212,7 @@ impl Handshake {
     pub(super) fn new(now: Instant, deadline: Instant) -> Handshake {
         Handshake {
             session: Session::new(),
-            edges: Edges::default(),
+            edges: Edge::default(),
             waits_for: Waits::Bytes,
             deadline,
             left_at: None,

@@ -260,7 +260,7 @@ impl Session {
 
     /// Whether any bytes came behind the request.
     pub fn has_pending(&self) -> bool {
-        !self.unparsed.is_empty() || !self.sealed.is_empty()
+        self.held_bytes() > 0
     }
 
     /// How many bytes of the client wait for the rest of their message.

@@ -10,6 +10,8 @@ mod kit;
 mod scripted;
 mod sealed;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use half::{Ending, Half, Moved, Stage};

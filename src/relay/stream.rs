@@ -266,31 +266,15 @@ impl Moved {
 mod tests {
     use super::*;
     use crate::relay::Mode;
+    use crate::relay::tests::{connection, reset};
     use crate::sys::Write as Sent;
-    use socket2::SockRef;
     use std::io::{ErrorKind, Read, Write};
-    use std::net::{TcpListener, TcpStream};
-    use std::time::Duration;
-
-    /// A socket as the worker has it, and its peer.
-    fn connection() -> (Stream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-        let peer = TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection");
-        let (ours, _) = listener.accept().expect("the connection");
-        ours.set_nonblocking(true).expect("non-blocking");
-        (Stream::from_fd(ours.into()), peer)
-    }
 
     /// Leaves no room in what `stream` may send: its peer does not read.
     fn fill(stream: &Stream) {
         // The peer's kernel still takes over a part of what looked full: small writes find the room.
         while [64 * 1024, 1].map(|len| matches!(stream.send(&vec![0; len]), Sent::Bytes(_))).contains(&true) {
         }
-    }
-
-    /// Resets the connection of `peer`; what it sent before, and the reset, have arrived when this returns.
-    fn reset(peer: TcpStream) {
-        SockRef::from(&peer).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
     }
 
     /// A relay in `mode` whose target has answered and takes nothing, which the relay does not know yet, and whose

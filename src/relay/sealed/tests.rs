@@ -5,19 +5,11 @@ use crate::auth::Order;
 use crate::auth::paper::{Paper, token};
 use crate::config::ProtectionLevel;
 use crate::proto::ProtoError;
+use crate::relay::tests::{connection, reset};
 use crate::relay::{Finish, Kit, Mode, Relay, Side};
 use crate::sys::stream::Stream;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
-
-/// A socket as the worker has it, and its peer.
-fn connection() -> (Stream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-    let peer = TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection");
-    let (ours, _) = listener.accept().expect("the connection");
-    ours.set_nonblocking(true).expect("non-blocking");
-    (Stream::from_fd(ours.into()), peer)
-}
+use std::net::{Shutdown, TcpStream};
 
 struct Session {
     relay: Relay,
@@ -210,12 +202,8 @@ fn bytes_that_a_reset_took_count_as_delivered() {
             session.drive();
         }
         let before = session.relay.bytes_down();
-        let socket = if gone == Side::Client { &session.client } else { &session.target };
-        socket2::SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO)).expect("SO_LINGER");
-        match gone {
-            Side::Client => session.client = connection().1,
-            Side::Target => session.target = connection().1,
-        }
+        let socket = if gone == Side::Client { &mut session.client } else { &mut session.target };
+        reset(std::mem::replace(socket, connection().1));
         session.relay.from_side(gone).source_alarmed();
         session.drive();
         assert_eq!(session.finish, Some(Finish::Reset { failed: gone }));

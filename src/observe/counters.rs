@@ -16,6 +16,44 @@ pub enum Direction {
 
 const REASONS: usize = Reason::ALL.len();
 
+/// What is counted by the event, beside the ends of sessions and what they moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Counted {
+    /// A login that was right.
+    LoginOk,
+    /// A login that was wrong.
+    LoginFailed,
+    /// A connect or a listener that found no free local port.
+    NoLocalPort,
+    /// A connection to a listener of a BIND session from another than its peer; it was reset.
+    ForeignPeer,
+    /// Accepting paused for want of descriptors or memory.
+    AcceptPaused,
+}
+
+impl Counted {
+    /// Every event, in the order of its number.
+    pub const ALL: [Counted; 5] = [
+        Counted::LoginOk,
+        Counted::LoginFailed,
+        Counted::NoLocalPort,
+        Counted::ForeignPeer,
+        Counted::AcceptPaused,
+    ];
+
+    /// The word for logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Counted::LoginOk => "logins_ok",
+            Counted::LoginFailed => "logins_failed",
+            Counted::NoLocalPort => "no_local_port",
+            Counted::ForeignPeer => "foreign_peers",
+            Counted::AcceptPaused => "accept_paused",
+        }
+    }
+}
+
 /// The counters of one worker. Only that worker writes them.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -23,11 +61,7 @@ pub struct Counters {
     active: Counter,
     closed: [Counter; REASONS],
     relayed_bytes: [[Counter; Engine::ALL.len()]; 2],
-    logins_ok: Counter,
-    logins_failed: Counter,
-    no_local_port: Counter,
-    foreign_peers: Counter,
-    accept_paused: Counter,
+    events: [Counter; Counted::ALL.len()],
     associations: Counter,
     datagrams: [Counter; 2],
     datagram_bytes: [Counter; 2],
@@ -66,16 +100,8 @@ pub struct Totals {
     pub closed: [u64; REASONS],
     /// Bytes relayed, `[up, down]` of each [`Engine`] in the order of [`Engine::ALL`].
     pub relayed_bytes: [[u64; Engine::ALL.len()]; 2],
-    /// Logins that were right.
-    pub logins_ok: u64,
-    /// Logins that were wrong.
-    pub logins_failed: u64,
-    /// Connects and listeners that found no free local port.
-    pub no_local_port: u64,
-    /// Connections to a listener of a BIND session from others than its peer; each was reset.
-    pub foreign_peers: u64,
-    /// Times that accepting paused for want of descriptors or memory.
-    pub accept_paused: u64,
+    /// What happened how often, by [`Counted`] in the order of [`Counted::ALL`].
+    pub events: [u64; Counted::ALL.len()],
     /// Associations that are there now.
     pub associations: u64,
     /// Datagrams relayed, `[up, down]`.
@@ -112,24 +138,9 @@ impl Counters {
         }
     }
 
-    /// The verdict on a login.
-    pub fn login(&self, right: bool) {
-        if right { self.logins_ok.add(1) } else { self.logins_failed.add(1) }
-    }
-
-    /// A connect or a listener that found no free local port.
-    pub fn no_local_port(&self) {
-        self.no_local_port.add(1);
-    }
-
-    /// A connection to a listener of a BIND session from another than its peer.
-    pub fn foreign_peer(&self) {
-        self.foreign_peers.add(1);
-    }
-
-    /// Accepting pauses.
-    pub fn accept_paused(&self) {
-        self.accept_paused.add(1);
+    /// One more of these.
+    pub fn count(&self, event: Counted) {
+        self.events[event as usize].add(1);
     }
 
     /// So many associations are there now.
@@ -169,11 +180,9 @@ impl Counters {
         {
             *sum += counter.get();
         }
-        totals.logins_ok += self.logins_ok.get();
-        totals.logins_failed += self.logins_failed.get();
-        totals.no_local_port += self.no_local_port.get();
-        totals.foreign_peers += self.foreign_peers.get();
-        totals.accept_paused += self.accept_paused.get();
+        for (sum, counter) in totals.events.iter_mut().zip(&self.events) {
+            *sum += counter.get();
+        }
         totals.associations += self.associations.get();
         for at in [Direction::Up as usize, Direction::Down as usize] {
             totals.datagrams[at] += self.datagrams[at].get();
@@ -208,6 +217,11 @@ impl Totals {
         self.closed[reason as usize]
     }
 
+    /// How often this happened.
+    pub fn count_of(&self, event: Counted) -> u64 {
+        self.events[event as usize]
+    }
+
     /// One line for a log: what is not zero.
     pub fn line(&self) -> String {
         let mut parts = vec![format!("accepted={} active={}", self.accepted, self.active)];
@@ -219,12 +233,10 @@ impl Totals {
                 parts.push(format!("bytes_{name}_{}={}", engine.name(), self.bytes(direction, engine)));
             }
         }
+        for (event, count) in Counted::ALL.iter().zip(self.events).filter(|(_, count)| *count > 0) {
+            parts.push(format!("{}={count}", event.name()));
+        }
         for (name, value) in [
-            ("logins_ok", self.logins_ok),
-            ("logins_failed", self.logins_failed),
-            ("no_local_port", self.no_local_port),
-            ("foreign_peers", self.foreign_peers),
-            ("accept_paused", self.accept_paused),
             ("udp_associations", self.associations),
             ("udp_datagrams_up", self.datagrams[Direction::Up as usize]),
             ("udp_datagrams_down", self.datagrams[Direction::Down as usize]),

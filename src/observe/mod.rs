@@ -4,6 +4,6 @@ mod counters;
 mod latencies;
 mod record;
 
-pub use counters::{Counters, Direction, Totals};
+pub use counters::{Counted, Counters, Direction, Totals};
 pub use latencies::Latencies;
 pub use record::AccessRecord;

@@ -8,6 +8,7 @@ use super::slot::{Handshake, Slot};
 use super::tokens::{CLIENT_PORT, Key, Source};
 use super::{Setup, Worker};
 use crate::limits;
+use crate::observe::Counted;
 use crate::sys::Errno;
 use crate::sys::listener::Listener;
 use crate::sys::stream::Stream;
@@ -122,7 +123,7 @@ impl Worker {
             Err(errno) if ends_one_connection(errno) => true,
             // EMFILE, ENFILE, ENOBUFS, ENOMEM, or anything that may be there to stay.
             Err(errno) => {
-                self.core.counters.accept_paused();
+                self.core.counters.count(Counted::AcceptPaused);
                 if self.acceptance.pause(self.core.now) {
                     tracing::warn!(worker = self.core.number, cause = %errno, "accepting pauses");
                 }

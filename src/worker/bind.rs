@@ -9,6 +9,7 @@ use super::slot::{Fate, Phase, Slot, Waits};
 use super::tokens::{Key, Source};
 use crate::config::PortRange;
 use crate::limits;
+use crate::observe::Counted;
 use crate::policy::guard::Guard;
 use crate::session::{DialError, Input, Peers};
 use crate::sys::listener::Listener;
@@ -92,7 +93,7 @@ impl Core {
             }
             Err(error) => {
                 if error == DialError::NoLocalPort {
-                    self.counters.no_local_port();
+                    self.counters.count(Counted::NoLocalPort);
                 }
                 self.enter(slot, limit, Waits::Bytes);
                 Next::Input(Input::Bound(Err(error)))
@@ -110,7 +111,7 @@ impl Core {
                 Came::Peer(stream, peer) => return self.meet(key, slot, stream, peer),
                 Came::Foreign(peer) => {
                     tracing::debug!(client = %slot.peer, %peer, "a peer that was not asked for is reset");
-                    self.counters.foreign_peer();
+                    self.counters.count(Counted::ForeignPeer);
                 }
                 Came::Ended => {}
                 Came::Nobody => return self.advance(key, slot, Next::Wait),

@@ -8,6 +8,7 @@ use super::slot::{Fate, Phase, Slot, Waits};
 use super::tokens::Key;
 use crate::auth::gssapi::{Exchange, Exchanged, Outcome};
 use crate::limits;
+use crate::observe::Counted;
 use crate::session::{Input, Round, RoundOutcome};
 use crate::sys::gssapi::{Context, Library};
 
@@ -51,11 +52,11 @@ impl Core {
                 RoundOutcome::Continue
             }
             Outcome::Established(peer) => {
-                self.counters.login(true);
+                self.counters.count(Counted::LoginOk);
                 RoundOutcome::Established(peer, Box::new(context))
             }
             Outcome::Failed(why) => {
-                self.counters.login(false);
+                self.counters.count(Counted::LoginFailed);
                 RoundOutcome::Failed(why)
             }
         };

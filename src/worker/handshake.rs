@@ -8,6 +8,7 @@ use super::slot::{Edge, Fate, Handshake, Phase, Slot, Waits};
 use super::tokens::Key;
 use crate::auth::{Identity, Job};
 use crate::limits;
+use crate::observe::Counted;
 use crate::proto::userpass::Credentials;
 use crate::relay::{Relay, Side};
 use crate::session::{Command, DialError, Failure, Input, Reason, Step};
@@ -95,7 +96,7 @@ impl Core {
         if !matches!(handshake.waits_for, Waits::Verdict) {
             return Fate::Keep;
         }
-        self.counters.login(identity.is_some());
+        self.counters.count(if identity.is_some() { Counted::LoginOk } else { Counted::LoginFailed });
         let source = slot.peer.ip();
         if identity.is_some() {
             self.throttle.success(source);
@@ -306,7 +307,7 @@ impl Core {
         let Phase::Handshake(handshake) = &mut slot.phase else { return Next::Wait };
         if let Some(known) = self.verified.get(&credentials.user, &credentials.password, self.now) {
             if known.is_some() {
-                self.counters.login(true);
+                self.counters.count(Counted::LoginOk);
                 return Next::Input(Input::Verified(known));
             }
             handshake.waits_for = Waits::Verdict;
@@ -324,7 +325,7 @@ impl Core {
 
     fn dial_failed(&self, error: DialError) -> Input<'static> {
         if error == DialError::NoLocalPort {
-            self.counters.no_local_port();
+            self.counters.count(Counted::NoLocalPort);
         }
         Input::Dialed(Err(error))
     }

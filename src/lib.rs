@@ -6,6 +6,8 @@
 
 pub mod limits;
 
+pub mod shares;
+
 pub mod proto;
 
 #[allow(unsafe_code, reason = "the only module that may hold unsafe code")]

@@ -5,8 +5,8 @@ use std::collections::{HashMap, VecDeque};
 
 use subtle::ConstantTimeEq;
 
-use super::source::Source;
 use crate::proto::userpass::Credentials;
+use crate::shares::Source;
 
 /// Logins with the same credentials that wait together; `W` is what each of them is answered through.
 pub(super) struct Group<W> {

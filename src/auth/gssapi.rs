@@ -17,11 +17,11 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::Identity;
-use super::source::Source;
 use crate::config;
 use crate::limits::{
     GSS_JOBS_MAX, GSS_JOBS_PER_SOURCE_MAX, GSS_POOL_MAX, GSS_SOURCE_COUNTERS, USER_NAME_MAX,
 };
+use crate::shares::Source;
 use crate::sys::gssapi::{Accepted, Context, Credentials, Established, GssError, Library};
 
 /// One token of a client, for the context that it belongs to.

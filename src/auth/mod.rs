@@ -11,7 +11,6 @@ pub mod gssapi;
 pub(crate) mod paper;
 mod seal;
 mod secret;
-mod source;
 mod throttle;
 mod users;
 mod verifier;

@@ -7,10 +7,10 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::source::Source;
 use crate::limits::{
     FAILURE_COUNT_MAX, FAILURE_DECAY, FAILURE_DELAY_BASE, FAILURE_DELAY_MAX, FAILURE_EVICTION_STEPS,
 };
+use crate::shares::Source;
 
 /// The recent failures of a bounded number of sources. IPv6 sources count by /64.
 #[derive(Debug)]

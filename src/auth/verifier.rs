@@ -21,13 +21,13 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 
 use super::fair::{FairQueue, Group};
-use super::source::Source;
 use super::{Identity, Users};
 use crate::limits::{
     VERIFIER_POOL_MAX, VERIFY_JOBS_MAX, VERIFY_JOBS_PER_SOURCE_MAX, VERIFY_JOBS_PER_USER_MAX,
     VERIFY_SHARED_PER_SOURCE_MAX, VERIFY_SOURCE_COUNTERS,
 };
 use crate::proto::userpass::Credentials;
+use crate::shares::Source;
 
 /// A login to verify.
 pub struct Job {

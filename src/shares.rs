@@ -1,0 +1,193 @@
+//! Pools that anyone can fill, shared by where their clients come from.
+//!
+//! A tool for the other modules: it counts, and knows no socket, clock or pool.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
+
+/// One source: an IPv4 address, or an IPv6 /64, the least that one host is given and can roam in.
+/// An IPv4-mapped address counts as its IPv4 address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// An IPv4 address.
+    V4([u8; 4]),
+    /// The first 64 bits of an IPv6 address.
+    V6([u8; 8]),
+}
+
+/// What one customer may have many sources in: an IPv4 /24, or an IPv6 /48 (RFC 6177 section 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Network {
+    /// The first 24 bits of an IPv4 address.
+    V4([u8; 3]),
+    /// The first 48 bits of an IPv6 address.
+    V6([u8; 6]),
+}
+
+impl Source {
+    /// The network that the source is in.
+    pub fn network(self) -> Network {
+        match self {
+            Source::V4([a, b, c, _]) => Network::V4([a, b, c]),
+            Source::V6([a, b, c, d, e, f, ..]) => Network::V6([a, b, c, d, e, f]),
+        }
+    }
+}
+
+impl From<IpAddr> for Source {
+    fn from(address: IpAddr) -> Source {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Source::V4(v4.octets()),
+            IpAddr::V6(v6) => {
+                let [a, b, c, d, e, f, g, h, ..] = v6.octets();
+                Source::V6([a, b, c, d, e, f, g, h])
+            }
+        }
+    }
+}
+
+/// Who holds how much of a pool, in whatever the pool is counted in.
+///
+/// A source may hold as much as is left free, and a network twice that. So whoever is alone has half of the pool (a
+/// network two thirds), everyone's share shrinks as others come, and a source that comes new finds room, however greedy
+/// those before it were. No share has to be configured, and what nobody else asks for is not kept from anyone.
+#[derive(Debug)]
+pub struct Shares {
+    capacity: usize,
+    held: usize,
+    sources: HashMap<Source, usize>,
+    networks: HashMap<Network, usize>,
+}
+
+impl Shares {
+    /// Nobody holds anything of a pool of this size.
+    pub fn of(capacity: usize) -> Shares {
+        Shares { capacity, held: 0, sources: HashMap::new(), networks: HashMap::new() }
+    }
+
+    /// Takes so much for a source; false, and nothing taken, where its share or its network's is used up.
+    #[must_use]
+    pub fn take(&mut self, source: Source, amount: usize) -> bool {
+        let network = source.network();
+        let free = self.capacity.saturating_sub(self.held + amount);
+        let of = |held: Option<&usize>| held.copied().unwrap_or_default() + amount;
+        let fits = self.held + amount <= self.capacity
+            && of(self.sources.get(&source)) <= free.max(amount)
+            && of(self.networks.get(&network)) <= (2 * free).max(amount);
+        if fits && amount > 0 {
+            self.held += amount;
+            *self.sources.entry(source).or_default() += amount;
+            *self.networks.entry(network).or_default() += amount;
+        }
+        fits
+    }
+
+    /// Gives back what was taken for a source.
+    pub fn give(&mut self, source: Source, amount: usize) {
+        self.held = self.held.saturating_sub(amount);
+        lower(&mut self.sources, source, amount);
+        lower(&mut self.networks, source.network(), amount);
+    }
+
+    /// What a source holds.
+    pub fn held_by(&self, source: Source) -> usize {
+        self.sources.get(&source).copied().unwrap_or_default()
+    }
+
+    /// What all hold together.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+}
+
+/// Who holds nothing is forgotten: the tables have as many entries as the pool has takers.
+fn lower<K: Hash + Eq>(held: &mut HashMap<K, usize>, key: K, amount: usize) {
+    if let Some(count) = held.get_mut(&key) {
+        *count = count.saturating_sub(amount);
+        if *count == 0 {
+            held.remove(&key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(text: &str) -> Source {
+        Source::from(text.parse::<IpAddr>().unwrap())
+    }
+
+    /// Takes one by one until it is refused.
+    fn take_all(shares: &mut Shares, source: Source) -> usize {
+        (0..).take_while(|_| shares.take(source, 1)).count()
+    }
+
+    #[test]
+    fn ipv6_counts_by_64_and_mapped_as_ipv4() {
+        assert_eq!(source("2001:db8:1:2::1"), source("2001:db8:1:2:ffff::9"));
+        assert_ne!(source("2001:db8:1:2::1"), source("2001:db8:1:3::1"));
+        assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));
+        assert_ne!(source("192.0.2.1"), source("192.0.2.2"));
+    }
+
+    #[test]
+    fn networks_are_24_and_48() {
+        assert_eq!(source("192.0.2.1").network(), source("192.0.2.255").network());
+        assert_ne!(source("192.0.2.1").network(), source("192.0.3.1").network());
+        assert_eq!(source("2001:db8:1:2::1").network(), source("2001:db8:1:ffff::1").network());
+        assert_ne!(source("2001:db8:1:2::1").network(), source("2001:db8:2:2::1").network());
+    }
+
+    #[test]
+    fn whoever_is_alone_has_half_and_the_next_one_half_of_the_rest() {
+        let mut shares = Shares::of(1_000);
+        assert_eq!(take_all(&mut shares, source("192.0.2.1")), 500);
+        assert_eq!(take_all(&mut shares, source("198.51.100.1")), 250);
+        assert_eq!(shares.held_by(source("192.0.2.1")), 500);
+        assert_eq!(shares.held(), 750);
+    }
+
+    #[test]
+    fn a_network_full_of_sources_has_two_thirds_of_it_and_others_find_room() {
+        let mut shares = Shares::of(900);
+        let mut took = 0;
+        for subnet in 0..=u8::MAX {
+            took += take_all(&mut shares, source(&format!("2001:db8:1:{subnet:x}::1")));
+        }
+        assert!((598..=602).contains(&took), "{took}");
+        assert!(shares.take(source("2001:db8:2::1"), 100));
+    }
+
+    #[test]
+    fn a_new_source_finds_room_behind_many_greedy_ones() {
+        let mut shares = Shares::of(1_024);
+        for n in 0..8 {
+            take_all(&mut shares, source(&format!("10.0.{n}.1")));
+        }
+        assert!(shares.take(source("192.0.2.1"), 1));
+    }
+
+    #[test]
+    fn never_more_is_held_than_there_is() {
+        let mut shares = Shares::of(10);
+        assert!(!shares.take(source("192.0.2.1"), 11));
+        for n in 0..20 {
+            take_all(&mut shares, source(&format!("10.0.{n}.1")));
+        }
+        assert!(shares.held() <= 10);
+    }
+
+    #[test]
+    fn who_has_given_everything_back_leaves_nothing() {
+        let mut shares = Shares::of(100);
+        let one = source("192.0.2.1");
+        assert!(shares.take(one, 30) && shares.take(one, 5));
+        shares.give(one, 30);
+        assert_eq!(shares.held_by(one), 5);
+        shares.give(one, 5);
+        assert!(shares.sources.is_empty() && shares.networks.is_empty());
+        assert_eq!(shares.held(), 0);
+    }
+}

@@ -214,8 +214,9 @@ pub const CONGESTION_NAME_MAX: usize = 15;
 pub const HANDSHAKE_READ_BYTES: usize = 1024;
 /// Bytes of half a message that a handshake may hold uncounted.
 pub const HANDSHAKE_HELD_FREE: usize = 4 * 1024;
-/// Bytes of half messages that the handshakes of one worker may hold together. Tokens have some kilobytes: this is for
-/// hundreds of the longest at a time, which is more than come from clients that mean well.
+/// Bytes of half messages that the handshakes of one worker may hold together, with a share for each source
+/// ([`crate::shares`]). Tokens have some kilobytes: this is for hundreds of the longest at a time, which is more than
+/// come from clients that mean well.
 pub const HANDSHAKES_HELD_MAX: usize = 32 * 1024 * 1024;
 /// Such reads of one client in a turn: what needs more is no password, but a token or sealed messages.
 pub const HANDSHAKE_READS_PER_TURN: usize = 16;
@@ -302,6 +303,11 @@ pub const UDP_LOOKUPS_MAX: u8 = 7;
 pub const UDP_WAITING_MAX: usize = 64;
 /// Bytes of those datagrams.
 pub const UDP_WAITING_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of datagrams that wait for the rest of their fragments or for a name, in all associations of one worker, with a
+/// share for each source ([`crate::shares`]): a hundred of the longest for one that is alone.
+pub const UDP_HELD_MAX: usize = 16 * 1024 * 1024;
+/// What one that waits costs beside its payload, in bytes.
+pub const UDP_HELD_OVERHEAD: usize = 96;
 /// The reassembly timer: RFC 1928 section 7 allows no less than 5 seconds, and longer only holds memory.
 pub const UDP_REASSEMBLY: Duration = Duration::from_secs(5);
 

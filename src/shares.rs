@@ -2,9 +2,11 @@
 //!
 //! A tool for the other modules: it counts, and knows no socket, clock or pool.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
+use std::rc::Rc;
 
 /// One source: an IPv4 address, or an IPv6 /64, the least that one host is given and can roam in.
 /// An IPv4-mapped address counts as its IPv4 address.
@@ -101,6 +103,65 @@ impl Shares {
     }
 }
 
+/// The shares of one thread's pool, lent to whoever comes.
+#[derive(Clone, Debug)]
+pub struct Pool(Rc<RefCell<Shares>>);
+
+/// What one taker has of a [`Pool`], given back when dropped.
+#[derive(Debug)]
+pub struct Lent {
+    pool: Pool,
+    source: Source,
+    amount: usize,
+}
+
+impl Pool {
+    /// A pool of this size that is all there.
+    pub fn of(capacity: usize) -> Pool {
+        Pool(Rc::new(RefCell::new(Shares::of(capacity))))
+    }
+
+    /// A taker from this source that has nothing yet.
+    pub fn nothing(&self, source: Source) -> Lent {
+        Lent { pool: self.clone(), source, amount: 0 }
+    }
+}
+
+impl Lent {
+    /// The taker has so much now; false, and nothing changed, where that is more than before and its share is used up.
+    #[must_use]
+    pub fn is_now(&mut self, amount: usize) -> bool {
+        let mut shares = self.pool.0.borrow_mut();
+        let fits = match amount.checked_sub(self.amount) {
+            Some(more) => shares.take(self.source, more),
+            None => {
+                shares.give(self.source, self.amount - amount);
+                true
+            }
+        };
+        if fits {
+            self.amount = amount;
+        }
+        fits
+    }
+
+    /// The taker gives everything back, and may take again.
+    pub fn clear(&mut self) {
+        self.pool.0.borrow_mut().give(self.source, std::mem::take(&mut self.amount));
+    }
+
+    /// How much it has.
+    pub fn amount(&self) -> usize {
+        self.amount
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
 /// Who holds nothing is forgotten: the tables have as many entries as the pool has takers.
 fn lower<K: Hash + Eq>(held: &mut HashMap<K, usize>, key: K, amount: usize) {
     if let Some(count) = held.get_mut(&key) {
@@ -189,5 +250,20 @@ mod tests {
         shares.give(one, 5);
         assert!(shares.sources.is_empty() && shares.networks.is_empty());
         assert_eq!(shares.held(), 0);
+    }
+
+    #[test]
+    fn what_is_lent_comes_back_when_its_taker_goes() {
+        let pool = Pool::of(100);
+        let mut first = pool.nothing(source("192.0.2.1"));
+        assert!(first.is_now(50) && !first.is_now(51));
+        assert_eq!(first.amount(), 50);
+        let mut second = pool.nothing(source("198.51.100.1"));
+        assert!(second.is_now(25) && !second.is_now(26));
+        assert!(first.is_now(20) && second.is_now(26));
+        drop(first);
+        second.clear();
+        assert_eq!(pool.0.borrow().held(), 0);
+        assert!(second.is_now(50));
     }
 }

@@ -90,6 +90,9 @@ mod udp_targets;
 /// Fragments (48).
 mod udp_fragments;
 
+/// What waits in associations has a share by source (56).
+mod udp_shares;
+
 /// Policy by the datagram, and loops (16, 17, 18, 21, 47).
 mod udp_guard;
 

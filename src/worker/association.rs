@@ -12,6 +12,7 @@ use crate::dns::Answer;
 use crate::limits;
 use crate::relay::datagram::{Association, Expected, Family, Pumped, World};
 use crate::session::{Announced, AssociateError, DialError, Reason};
+use crate::shares;
 use crate::sys::Read;
 use crate::sys::udp::DatagramSocket;
 use mio::unix::SourceFd;
@@ -51,7 +52,9 @@ impl Core {
             return Err(AssociateError::Family);
         }
         let expected = Expected { ip, port: announced.port };
-        handshake.association = Some(Box::new(Association::new(expected, front, at, &self.own_ports)));
+        let held = self.pools.datagrams.nothing(shares::Source::from(slot.peer.ip()));
+        let association = Association::new(expected, front, at, &self.own_ports, held);
+        handshake.association = Some(Box::new(association));
         Ok(SocketAddr::new(self.config.udp.advertise.instead_of(here), at.port()))
     }
 

@@ -2,9 +2,9 @@
 
 use super::Setup;
 use super::handshake::Next;
-use super::holdings::Holdings;
 use super::mailbox::Mailbox;
 use super::names::Names;
+use super::pools::Pools;
 use super::records::Records;
 use super::slot::{Edge, Fate, Phase, Slot, Waits};
 use super::timers::Wheel;
@@ -58,7 +58,7 @@ pub(super) struct Core {
     pub(super) rules: Arc<Rules>,
     pub(super) verifier: Option<Arc<Verifier>>,
     pub(super) gssapi: Option<Arc<Acceptor>>,
-    pub(super) holdings: Holdings,
+    pub(super) pools: Pools,
     pub(super) verified: VerifiedCache,
     pub(super) throttle: Throttle,
     pub(super) wheel: Wheel,
@@ -104,7 +104,7 @@ impl Core {
             rules: setup.rules.clone(),
             verifier: setup.verifier.clone(),
             gssapi: setup.gssapi.clone(),
-            holdings: Holdings::default(),
+            pools: Pools::new(),
             verified: VerifiedCache::new(limits::VERIFIED_CACHE_ENTRIES, limits::VERIFIED_CACHE_TTL),
             throttle: Throttle::new(limits::THROTTLE_SOURCES),
             wheel: Wheel::new(),

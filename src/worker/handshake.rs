@@ -2,7 +2,6 @@
 
 use super::core::Core;
 use super::dial::Dial;
-use super::holdings::Holdings;
 use super::mailbox::{Mail, Ticket};
 use super::slot::{Edge, Fate, Handshake, Phase, Slot, Waits};
 use super::tokens::Key;
@@ -12,7 +11,9 @@ use crate::observe::Counted;
 use crate::proto::userpass::Credentials;
 use crate::relay::{Relay, Side};
 use crate::session::{Command, DialError, Failure, Input, Reason, Step};
+use crate::shares::{Pool, Source};
 use crate::sys::{Read, Write};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 use zeroize::Zeroize;
 
@@ -212,8 +213,8 @@ impl Core {
                     self.enqueue(key, slot);
                     return Fate::Keep;
                 }
-                Next::Read if !may_hold(&self.holdings, handshake) => {
-                    let failure = Failure::Internal("handshakes hold as much as they may");
+                Next::Read if !may_hold(&self.pools.half_messages, slot.peer.ip(), handshake) => {
+                    let failure = Failure::Internal("handshakes from there hold as much as they may");
                     let output = handshake.session.give_up(&failure);
                     Step { output, command: Command::Close(failure) }
                 }
@@ -370,13 +371,13 @@ impl Core {
 }
 
 /// Whether a handshake may wait for the rest of a message with what it holds of it.
-fn may_hold(all: &Holdings, handshake: &mut Handshake) -> bool {
+fn may_hold(pool: &Pool, from: IpAddr, handshake: &mut Handshake) -> bool {
     let bytes = handshake.session.held_bytes();
     if bytes <= limits::HANDSHAKE_HELD_FREE {
         handshake.held = None;
         return true;
     }
-    handshake.held.get_or_insert_with(|| all.nothing()).is_now(bytes)
+    handshake.held.get_or_insert_with(|| pool.nothing(Source::from(from))).is_now(bytes)
 }
 
 /// Reads what the client sent, as far as its edges promise anything.

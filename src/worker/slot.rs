@@ -2,12 +2,12 @@
 
 use super::bind::Listening;
 use super::dial::Dial;
-use super::holdings::Held;
 use crate::limits;
 use crate::proto::userpass::Credentials;
 use crate::relay::datagram::Association;
 use crate::relay::{Engine, Half, Kit, Relay, Side};
 use crate::session::{Facts, Reason, Session};
+use crate::shares::Lent;
 use crate::sys::gssapi::Context;
 use crate::sys::pipe::Pipe;
 use crate::sys::stream::Stream;
@@ -73,8 +73,8 @@ pub(super) struct Handshake {
     pub(super) association: Option<Box<Association>>,
     /// A security context between two of its rounds.
     pub(super) context: Option<Context>,
-    /// Its share of what handshakes hold, once that is more than a little.
-    pub(super) held: Option<Held>,
+    /// What it has of the pool of half messages, once that is more than a little.
+    pub(super) held: Option<Lent>,
 }
 
 /// Which answer a session waits for.

@@ -12,6 +12,7 @@ use crate::config::{Filtering, Prefer};
 use crate::limits;
 use crate::policy::Guard;
 use crate::policy::own_ports::{Held, OwnPorts};
+use crate::shares::Lent;
 use crate::sys::mmsg::Received;
 use crate::sys::udp::DatagramSocket;
 use std::net::{IpAddr, SocketAddr};
@@ -106,6 +107,8 @@ pub struct Association {
     pub(super) peers: Peers,
     pub(super) names: Option<Box<Names>>,
     pub(super) fragments: Fragments,
+    /// What it has of the worker's pool for fragments and datagrams that wait.
+    pub(super) held: Lent,
     /// The target allowed last, and the guard that allowed it.
     pub(super) allowed: Option<(SocketAddr, u64)>,
     /// The control connection had more to say than one turn hears.
@@ -122,12 +125,13 @@ pub struct Association {
 }
 
 impl Association {
-    /// An association whose client-facing socket is bound to `at`.
+    /// An association whose client-facing socket is bound to `at`; what waits in it is taken from a pool.
     pub fn new(
         expected: Expected,
         front: DatagramSocket,
         at: SocketAddr,
         own_ports: &Arc<OwnPorts>,
+        held: Lent,
     ) -> Association {
         Association {
             expected,
@@ -139,6 +143,7 @@ impl Association {
             peers: Peers::default(),
             names: None,
             fragments: Fragments::default(),
+            held,
             allowed: None,
             control_waits: false,
             opened: Vec::new(),
@@ -191,7 +196,20 @@ impl Association {
     pub fn expire(&mut self, now_ms: u64) -> Pumped {
         let mut pumped = Pumped::default();
         pumped.drops.add(Drop::Fragment, self.fragments.expire(now_ms));
+        self.release();
         pumped
+    }
+
+    /// Gives back what nothing waits in any more.
+    pub(super) fn release(&mut self) {
+        let held = self.fragments.held_bytes() + self.names.as_ref().map_or(0, |names| names.held_bytes());
+        // Less than before always fits.
+        let _ = self.held.is_now(held.min(self.held.amount()));
+    }
+
+    /// Takes room for so many bytes more that are to wait; false where there is none for this client.
+    pub(super) fn hold(&mut self, bytes: usize) -> bool {
+        self.held.is_now(self.held.amount() + bytes + limits::UDP_HELD_OVERHEAD)
     }
 
     /// Lookups that nobody has answered yet.

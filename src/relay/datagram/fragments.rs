@@ -41,6 +41,13 @@ impl Fragments {
         self.0.as_ref().map(|reassembly| reassembly.expires_ms)
     }
 
+    /// Bytes that wait for the rest of their sequence, and what keeping them costs.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |reassembly| {
+            reassembly.payload.len() + reassembly.target.len() + limits::UDP_HELD_OVERHEAD
+        })
+    }
+
     /// Abandons what there is; how many fragments that were.
     pub(super) fn abandon(&mut self) -> usize {
         self.0.take().map_or(0, |reassembly| usize::from(reassembly.highest))

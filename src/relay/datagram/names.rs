@@ -87,6 +87,12 @@ impl Names {
         queued
     }
 
+    /// Bytes that wait for a name, and what keeping them costs.
+    pub(super) fn held_bytes(&self) -> usize {
+        let waiting = self.asked.iter().map(|asked| asked.waiting.len()).sum::<usize>();
+        self.waiting_bytes + waiting * limits::UDP_HELD_OVERHEAD
+    }
+
     /// Ends a lookup: the name as typed, and what waited for it, in order.
     pub(super) fn answered(&mut self, lookup: u8) -> Option<(Box<[u8]>, VecDeque<Waiting>)> {
         let at = self.asked.iter().position(|asked| asked.lookup == lookup)?;

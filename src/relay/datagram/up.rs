@@ -112,6 +112,7 @@ impl Association {
         let Some((typed, waiting)) = self.names.as_mut().and_then(|names| names.answered(lookup)) else {
             return pumped;
         };
+        self.release();
         let Ok(addresses) = answer else {
             pumped.drops.add(Drop::Name, waiting.len());
             return pumped;
@@ -155,7 +156,7 @@ impl Association {
         if header.frag != 0 {
             return self.fragment(&header, datagram, way);
         }
-        way.drop(Drop::Fragment, self.fragments.abandon());
+        self.abandon_fragments(way);
         if let Some(ip) = self.address(&header, &datagram[header.len..], way) {
             let to = SocketAddr::new(ip, header.port);
             if self.admit(to, way) {
@@ -200,7 +201,13 @@ impl Association {
         }
         // ATYP, DST.ADDR and DST.PORT stand behind RSV and FRAG.
         let (target, data) = (&datagram[3..header.len], &datagram[header.len..]);
+        if !self.hold(target.len() + data.len()) {
+            // It would be missing: what there is of its sequence can never be whole.
+            self.abandon_fragments(way);
+            return way.drop(Drop::Fragment, 1);
+        }
         let (taken, abandoned) = self.fragments.take(header.frag, target, data, way.world.now_ms);
+        self.release();
         way.drop(Drop::Fragment, abandoned);
         match taken {
             Taken::Kept => {}
@@ -210,6 +217,14 @@ impl Association {
                     self.send_owned(SocketAddr::new(ip, header.port), &payload, way);
                 }
             }
+        }
+    }
+
+    fn abandon_fragments(&mut self, way: &mut Way<'_>) {
+        let abandoned = self.fragments.abandon();
+        if abandoned > 0 {
+            self.release();
+            way.drop(Drop::Fragment, abandoned);
         }
     }
 
@@ -236,10 +251,17 @@ impl Association {
                 return None;
             }
         };
-        match names.queue(typed, header.port, payload) {
+        if !self.hold(payload.len()) {
+            way.drop(Drop::Queue, 1);
+            return None;
+        }
+        match self.names.get_or_insert_default().queue(typed, header.port, payload) {
             Queued::Behind => {}
             Queued::Ask(lookup) => way.asks.push((lookup, name)),
-            Queued::Full => way.drop(Drop::Queue, 1),
+            Queued::Full => {
+                self.release();
+                way.drop(Drop::Queue, 1);
+            }
         }
         None
     }

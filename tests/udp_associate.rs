@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use crate::support::client::request;
+use crate::support::dns::A;
 use crate::support::origin::V4;
 use crate::support::udp::{
     Association, Sides, Stand, Target, associate, drops, expect_drops, expect_empty, expect_released,
     serving, socket, while_stopped, wrap, zeros,
 };
 use crate::support::wait::{self, PATIENCE};
-use crate::support::{Client, Relay, netns, socket_table};
+use crate::support::{Client, DnsServer, Relay, netns, socket_table};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
@@ -150,6 +151,30 @@ fn zeros_that_are_written_as_a_name_are_refused() {
         target.expect(b"own");
         expect_drops(&relay, &[("stranger", before + 1)]);
     }
+}
+
+/// A name as DST says nothing of who sends: neither the addresses that it has nor the port beside it hold anybody off.
+/// The control connection's address is what is expected (RFC 1928 section 7), from any port.
+#[test]
+fn a_name_says_from_which_port_the_client_sends() {
+    let server = DnsServer::zone(&[("client.example", &["127.0.0.2"])]);
+    let relay = Relay::builder().dns(&server).start();
+    for name in [&b"client.example"[..], b"no-such.example", b"localhost"] {
+        let (own, elsewhere, target) =
+            (socket(SocketAddr::new(V4, 0)), socket(SocketAddr::new(ip("127.0.0.2"), 0)), Target::on(V4));
+        let named = elsewhere.local_addr().expect("address").port();
+        let mut control = Client::greeted(relay.addr());
+        let length = u8::try_from(name.len()).expect("short");
+        control.send(&[&[0x05, 0x03, 0x00, 0x03, length], name, &named.to_be_bytes()].concat());
+        let reply = control.reply();
+        assert_eq!(reply.rep, 0);
+        let before = drops(&relay).remove("stranger").unwrap_or_default();
+        elsewhere.send_to(&wrap(target.addr, b"elsewhere"), reply.bound).expect("send");
+        own.send_to(&wrap(target.addr, b"own"), reply.bound).expect("send");
+        target.expect(b"own");
+        expect_drops(&relay, &[("stranger", before + 1)]);
+    }
+    assert_eq!(server.asked("client.example", A), 0, "nothing is resolved for it");
 }
 
 /// HAZARD 42: an address other than the control connection's is nobody, be it first or last.

@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 pub struct Announced {
     /// DST.ADDR; absent where it is all zeros, or a name: only an address can be compared with a sender's.
     pub ip: Option<IpAddr>,
-    /// DST.PORT where it is not 0.
+    /// DST.PORT where it is not 0; absent beside a name, too.
     pub port: Option<u16>,
 }
 
@@ -43,13 +43,17 @@ impl fmt::Display for AssociateError {
 #[derive(Debug)]
 pub(super) struct Associating;
 
-/// The request as a question to the worker.
+/// The request as a question to the worker. RFC 1928 section 6: DST is what "the client expects to use", and the server
+/// "MAY use this information to limit access". A name limits nothing, neither its address, which is no sender's until it is
+/// resolved, nor the port beside it: section 7's "expected IP address of the client" is then the control connection's.
 pub(super) fn begin(target: &Target, used: usize) -> Turn {
-    let ip = match target.host {
-        Host::Ip(ip) => Some(ip.to_canonical()).filter(|ip| !ip.is_unspecified()),
-        Host::Name(_) => None,
+    let announced = match target.host {
+        Host::Ip(ip) => Announced {
+            ip: Some(ip.to_canonical()).filter(|ip| !ip.is_unspecified()),
+            port: Some(target.port).filter(|port| *port != 0),
+        },
+        Host::Name(_) => Announced { ip: None, port: None },
     };
-    let announced = Announced { ip, port: Some(target.port).filter(|port| *port != 0) };
     Turn::Ask(Phase::Associating(Associating), used, Command::Associate(announced))
 }
 

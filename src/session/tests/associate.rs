@@ -22,7 +22,7 @@ fn the_request_says_who_will_send_as_far_as_it_says_anything() {
             announced(Some("192.0.2.7"), None),
         ),
         (b"\x05\x03\x00\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", announced(None, None)),
-        (b"\x05\x03\x00\x03\x06client\x12\x34", announced(None, Some(0x1234))),
+        (b"\x05\x03\x00\x03\x06client\x12\x34", announced(None, None)),
     ];
     for (request, asked) in cases {
         let seen = associated(request);

@@ -1,6 +1,6 @@
 //! BIND over real sockets: two replies, one peer and no other, and what is left behind when nobody comes (HAZARD 50).
 
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
@@ -294,22 +294,63 @@ fn a_client_that_left_leaves_its_listener() {
     wait::until_true("no descriptor is left", ONE_SECOND, || relay.fds() <= before);
 }
 
-/// A FIN behind payload is a half-close: the peer gets both, whenever it comes.
-fn a_fin_behind_payload_ends_the_wait(engine: Engine) {
-    let relay = Relay::builder().engine(engine).start();
-    let (mut client, bound) = bind(relay.addr(), SocketAddr::new(V4, 0));
-    client.send(b"question");
-    client.finish();
-    client.expect_silence(Duration::from_millis(1300));
-    let mut peer = peer(V4, bound);
-    assert_eq!(client.reply().rep, 0);
-    assert_eq!(peer.recv_to_eof(), b"question");
-    peer.send(b"answer");
-    peer.finish();
-    assert_eq!(client.recv_to_eof(), b"answer");
-    assert_eq!(relay.record()["reason"], "completed");
+/// A client that ended its side before its peer came has left, whatever it sent before: behind the request in the same
+/// segment, or once it knew where to listen, little or more than is ever read.
+#[test]
+fn a_fin_behind_payload_keeps_the_listener() {
+    let relay = Relay::start();
+    let asked = request(BIND, SocketAddr::new(V4, 0));
+    let ways: [(&[u8], Vec<u8>); 4] =
+        [(b"question", vec![]), (&[0x5a; 3000], vec![]), (b"", b"?".to_vec()), (b"", vec![0x5a; 100_000])];
+    for (n, (pipelined, later)) in ways.iter().enumerate() {
+        let mut client = Client::connect(relay.addr());
+        client.send(&[&[0x05, 0x01, 0x00][..], &asked, pipelined].concat());
+        if later.is_empty() {
+            client.finish();
+        }
+        client.expect(&[0x05, 0x00]);
+        let first = client.reply();
+        assert_eq!(first.rep, 0);
+        if !later.is_empty() {
+            client.send(later);
+            client.finish();
+        }
+        let released = timed(|| wait::until_true("the port is free", PATIENCE, || is_free(first.bound))).1;
+        client.expect_closed();
+        let record = &relay.records(n + 1)[n];
+        assert_eq!((&record["reason"], &record["engine"]), (&"client_left".into(), &().into()), "{record}");
+        assert!(record["duration_ms"].as_u64().is_some_and(|ms| ms < 5000), "{released:?}: {record}");
+    }
 }
-engines!(a_fin_behind_payload_ends_the_wait);
+
+/// A peer that comes soon enough finds a half-close: it gets the payload and the FIN behind it.
+fn a_peer_that_comes_soon_behind_a_fin_is_turned_away(engine: Engine) {
+    let relay = Relay::builder().engine(engine).start();
+    // On a machine that is busy half of the grace may pass before the peer is on its way.
+    let met = (0..5).any(|_| {
+        let (mut client, bound) = bind(relay.addr(), SocketAddr::new(V4, 0));
+        client.send(b"question");
+        client.finish();
+        let Ok(stream) = TcpStream::connect(bound) else { return false };
+        let mut peer = stream;
+        peer.set_read_timeout(Some(PATIENCE)).expect("read timeout");
+        if client.silent_for(PATIENCE) || client.stream.peek(&mut [0]).is_ok_and(|count| count == 0) {
+            return false;
+        }
+        assert_eq!(client.reply().rep, 0);
+        let mut heard = Vec::new();
+        peer.read_to_end(&mut heard).expect("up to the FIN");
+        assert_eq!(heard, b"question");
+        peer.write_all(b"answer").expect("the answer");
+        drop(peer);
+        assert_eq!(client.recv_to_eof(), b"answer");
+        true
+    });
+    assert!(met, "five peers in a row came too late");
+    let records = relay.records_now();
+    assert!(records.iter().all(|record| record["reason"] != "internal"), "{records:#?}");
+}
+engines!(a_peer_that_comes_soon_behind_a_fin_is_turned_away);
 
 /// Special-purpose peers are refused, in every spelling and as what a name resolves to; nothing listens.
 #[test]

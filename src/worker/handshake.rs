@@ -51,10 +51,7 @@ impl Core {
         if handshake.session.wants_bytes() {
             return self.advance(key, slot, Next::Read);
         }
-        // RFC 1928 has no word for a client that leaves: FIN with bytes behind the request is a half-close, FIN
-        // with none is nearly always a client that is gone, and only the next moments can tell.
-        let spoke = handshake.session.has_pending() || client.has_bytes();
-        if edge.fin && !spoke {
+        if edge.fin && handshake.is_left_by_fin(client) {
             handshake.left_at.get_or_insert(self.now + limits::LEFT_GRACE);
             let wake_at = handshake.wake_at();
             self.arm(key, wake_at);
@@ -298,7 +295,7 @@ impl Core {
         handshake.deadline = self.now + limit;
         handshake.waits_for = waits_for;
         // A FIN that came before this phase has had its event.
-        if handshake.edges.fin && !handshake.session.has_pending() && !client.has_bytes() {
+        if handshake.edges.fin && handshake.is_left_by_fin(client) {
             handshake.left_at.get_or_insert(self.now + limits::LEFT_GRACE);
         }
     }

@@ -224,6 +224,14 @@ impl Handshake {
         }
     }
 
+    /// Whether a client that sends FIN now is taken to have left. RFC 1928 has no word for it: FIN with bytes behind
+    /// the request is a half-close, FIN with none is nearly always a client that is gone, and only the next moments can
+    /// tell. While a peer is waited for it has left in any case, whatever it sent before: there is nobody yet who could
+    /// answer, and a listener is more than a half-close may hold.
+    pub(super) fn is_left_by_fin(&self, client: &Stream) -> bool {
+        self.listens() || !(self.session.has_pending() || client.has_bytes())
+    }
+
     /// Whether its second socket listens.
     pub(super) fn listens(&self) -> bool {
         matches!(self.waits_for, Waits::Peer(_))

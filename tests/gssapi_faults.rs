@@ -15,6 +15,7 @@ use crate::support::realm::Realm;
 protected!(
     a_message_that_is_not_the_clients_is_relayed,
     a_wrong_frame_is_relayed,
+    a_fault_in_the_segment_of_the_request_is_overlooked,
     a_message_cut_by_the_fin_ends_cleanly
 );
 
@@ -153,6 +154,36 @@ fn a_wrong_frame_is_relayed(level: u8) {
             }),
         ],
     );
+}
+
+/// The request, a good message and one that is none, in one segment: the relay begins and ends in the same turn.
+fn a_fault_in_the_segment_of_the_request_is_overlooked(level: u8) {
+    let realm = realm!();
+    let relay = every_level(Relay::builder(), realm);
+    let faults: [Fault; 3] = [
+        |client| (changed(client, 0), b""),
+        |client| ([client.seal(b"good"), frame(ENCAPSULATED, b"DATA")].concat(), b"good"),
+        |_| (b"GET / HTTP/1.1\r\n\r\n".to_vec(), b""),
+    ];
+    for (n, fault) in faults.iter().enumerate() {
+        for finishes in [false, true] {
+            let listener = Listener::new(Shape::Plain);
+            let mut client = GssClient::at_level(relay.addr(), realm, level);
+            let mut bytes = client.seal(&crate::support::client::connect_ip(listener.addr()));
+            let (bad, good) = fault(&mut client);
+            bytes.extend(bad);
+            client.client.send(&bytes);
+            if finishes {
+                // It may have been reset by now.
+                let _ = client.client.stream.shutdown(std::net::Shutdown::Write);
+            }
+            let heard = up_to_the_reset(listener.accept(), "in the segment of the request");
+            assert!(good.starts_with(&heard), "{heard:02x?}");
+            client.client.drain_to_end();
+            let record = &relay.records(2 * n + usize::from(finishes) + 1)[2 * n + usize::from(finishes)];
+            assert_eq!(record["reason"], "protection", "{record}");
+        }
+    }
 }
 
 /// Level 2 was agreed on: a message that is not encrypted is not under it, though it is whole and in its turn.

@@ -27,6 +27,9 @@ mod replies;
 /// Clients that leave before there is a relay (15).
 mod leaving;
 
+/// Requests, payload and end in one segment: phases that end in the turn in which they begin.
+mod at_once;
+
 /// Which addresses are dialled: special-purpose ones, our own, rebound names (16, 17, 18).
 mod guard;
 

@@ -12,8 +12,10 @@ use crate::proto::userpass::Credentials;
 use crate::relay::{Relay, Side};
 use crate::session::{Command, DialError, Failure, Input, Reason, Step};
 use crate::shares::{Pool, Source};
+use crate::sys::stream::Stream;
 use crate::sys::{Read, Write};
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 use zeroize::Zeroize;
 
@@ -192,55 +194,66 @@ impl Core {
     pub(super) fn advance(&mut self, key: Key, slot: &mut Slot, mut next: Next) -> Fate {
         let mut reads = 0;
         loop {
-            let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
-            let step = match next {
-                Next::End(fate) => return fate,
-                Next::Wait => {
+            let step = match (next, &mut slot.phase) {
+                // Whatever the phase is by now: the next one may have begun and ended in this very turn.
+                (Next::End(fate), _) => return fate,
+                (Next::Wait, Phase::Handshake(handshake)) => {
                     let wake_at = handshake.wake_at();
                     self.arm(key, wake_at);
                     return Fate::Keep;
                 }
-                Next::Input(input) => {
+                (Next::Input(input), Phase::Handshake(handshake)) => {
                     handshake.waits_for = Waits::Bytes;
                     handshake.session.handle(input, &self.rules)
                 }
-                Next::Tell(input) => handshake.session.handle(input, &self.rules),
-                Next::Read if reads == limits::HANDSHAKE_READS_PER_TURN => {
+                (Next::Tell(input), Phase::Handshake(handshake)) => {
+                    handshake.session.handle(input, &self.rules)
+                }
+                (Next::Read, Phase::Handshake(_)) if reads == limits::HANDSHAKE_READS_PER_TURN => {
                     // Empty sealed messages come to no request, however many there are.
                     self.enqueue(key, slot);
                     return Fate::Keep;
                 }
-                Next::Read if !may_hold(&self.pools.half_messages, slot.peer.ip(), handshake) => {
-                    let failure = Failure::Internal("handshakes from there hold as much as they may");
-                    let output = handshake.session.give_up(&failure);
-                    Step { output, command: Command::Close(failure) }
-                }
-                Next::Read => {
-                    reads += 1;
-                    let mut buffer = [0; limits::HANDSHAKE_READ_BYTES];
+                (Next::Read, Phase::Handshake(handshake)) => {
                     let Some(client) = &slot.client else { return Fate::Close(Reason::Internal) };
-                    match read(handshake, |buffer| client.recv(buffer), &mut buffer) {
-                        Bytes::Some(count) => {
-                            let step = handshake.session.handle(Input::Bytes(&buffer[..count]), &self.rules);
-                            // They may be a password.
-                            buffer[..count].zeroize();
-                            step
-                        }
-                        Bytes::NoneYet => {
-                            // Half a message: Nagle's algorithm may hold the rest back until this is acknowledged.
-                            if handshake.session.has_pending() {
-                                client.acknowledge();
-                            }
-                            return Fate::Keep;
-                        }
-                        Bytes::Left(failure) => return Fate::Close(failure.reason()),
+                    reads += 1;
+                    match self.read(handshake, client, slot.peer.ip()) {
+                        ControlFlow::Continue(step) => step,
+                        ControlFlow::Break(fate) => return fate,
                     }
                 }
+                (_, Phase::Relay(_) | Phase::Association(_) | Phase::Linger(_)) => return Fate::Keep,
             };
             if !self.send(slot, &step.output) {
                 return Fate::Close(Reason::ClientReset);
             }
             next = self.perform(key, slot, step.command);
+        }
+    }
+
+    /// Hands the session what the client sent, if it has sent anything.
+    fn read(&self, handshake: &mut Handshake, client: &Stream, peer: IpAddr) -> ControlFlow<Fate, Step> {
+        if !may_hold(&self.pools.half_messages, peer, handshake) {
+            let failure = Failure::Internal("handshakes from there hold as much as they may");
+            let output = handshake.session.give_up(&failure);
+            return ControlFlow::Continue(Step { output, command: Command::Close(failure) });
+        }
+        let mut buffer = [0; limits::HANDSHAKE_READ_BYTES];
+        match read(handshake, |buffer| client.recv(buffer), &mut buffer) {
+            Bytes::Some(count) => {
+                let step = handshake.session.handle(Input::Bytes(&buffer[..count]), &self.rules);
+                // They may be a password.
+                buffer[..count].zeroize();
+                ControlFlow::Continue(step)
+            }
+            Bytes::NoneYet => {
+                // Half a message: Nagle's algorithm may hold the rest back until this is acknowledged.
+                if handshake.session.has_pending() {
+                    client.acknowledge();
+                }
+                ControlFlow::Break(Fate::Keep)
+            }
+            Bytes::Left(failure) => ControlFlow::Break(Fate::Close(failure.reason())),
         }
     }
 

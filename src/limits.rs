@@ -145,8 +145,9 @@ pub const DNS_TCP_MESSAGE: usize = 65_535;
 pub const DNS_STRAYS: u32 = 64;
 /// Aliases followed within one answer; a longer chain is a loop or a mistake.
 pub const DNS_CNAMES: usize = 8;
-/// Addresses kept for one name: no dialler gets further, and an answer may hold thousands.
-pub const DNS_ADDRESSES: usize = 32;
+/// Addresses kept for one name, all of which are dialled in the end; an answer may hold thousands. About 1 KiB of the
+/// cache for a name that has so many.
+pub const DNS_ADDRESSES: usize = 64;
 /// The longest time that an answer is cached, whatever its TTL.
 pub const DNS_TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest time that "no such name" or "no address" is cached (RFC 2308 section 5 asks for a bound).
@@ -341,10 +342,21 @@ pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(120);
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 /// How long behind its own deadline a lookup may still answer, before the worker answers in its place.
 pub const DNS_SLACK: Duration = Duration::from_millis(500);
-/// Connect attempts of one session that may ever be made: what a token can name (RFC 8305).
-pub const DIAL_ATTEMPTS_MAX: usize = 7;
+/// Addresses of a name that one session tries: all that the resolver gives (RFC 1123 section 6.1.3.4: until one succeeds).
+pub const DIAL_ADDRESSES_MAX: usize = DNS_ADDRESSES;
+/// Connect attempts of one session at a time: the oldest is closed for a third one.
+pub const DIAL_AT_A_TIME: usize = 2;
+/// Numbers that attempts have in turn, from 1 on: what a token can name beside the client's socket.
+pub const DIAL_PORTS: u8 = 7;
 /// Between two attempts of one session (RFC 8305 section 8, Connection Attempt Delay).
 pub const DIAL_STAGGER: Duration = Duration::from_millis(250);
+/// The same where many addresses have to share the time (RFC 8305 section 8: "MUST NOT be less than 10 milliseconds").
+pub const DIAL_STAGGER_MIN: Duration = Duration::from_millis(10);
+/// How long an attempt goes on alone where a second one has no descriptor, before it is closed for the next: as long as
+/// the kernel waits before it repeats a SYN.
+pub const DIAL_ALONE: Duration = Duration::from_secs(1);
+/// Second attempts of one worker at a time, each a descriptor; a share of the descriptor limit may lower it.
+pub const SECOND_ATTEMPTS_MAX: usize = 1024;
 /// Ports that a BIND or UDP ASSOCIATE session tries of its range, in a row from a random one: each try is a system call or three.
 pub const PORT_TRIES_MAX: usize = 256;
 /// The same where the kernel picks the port: it looks at all of them each time, and fails only in a race.

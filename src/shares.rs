@@ -133,6 +133,7 @@ impl Lent {
     pub fn is_now(&mut self, amount: usize) -> bool {
         let mut shares = self.pool.0.borrow_mut();
         let fits = match amount.checked_sub(self.amount) {
+            Some(0) => true,
             Some(more) => shares.take(self.source, more),
             None => {
                 shares.give(self.source, self.amount - amount);
@@ -147,7 +148,9 @@ impl Lent {
 
     /// The taker gives everything back, and may take again.
     pub fn clear(&mut self) {
-        self.pool.0.borrow_mut().give(self.source, std::mem::take(&mut self.amount));
+        if self.amount > 0 {
+            self.pool.0.borrow_mut().give(self.source, std::mem::take(&mut self.amount));
+        }
     }
 
     /// How much it has.
@@ -260,6 +263,8 @@ mod tests {
         assert_eq!(first.amount(), 50);
         let mut second = pool.nothing(source("198.51.100.1"));
         assert!(second.is_now(25) && !second.is_now(26));
+        // What one has is not taken away, however little is left by now.
+        assert!(first.is_now(50));
         assert!(first.is_now(20) && second.is_now(26));
         drop(first);
         second.clear();

@@ -24,6 +24,9 @@ mod request;
 /// Reply codes, BND, and which family is dialled (14).
 mod replies;
 
+/// Names with many addresses: which are tried, for how long and with how many descriptors.
+mod dialling;
+
 /// Clients that leave before there is a relay (15).
 mod leaving;
 

@@ -10,6 +10,8 @@ pub(super) struct Budget {
     pub(super) sessions: usize,
     /// Pipes with bytes in them, two descriptors each.
     pub(super) pipes: usize,
+    /// Second connect attempts, one descriptor each.
+    pub(super) second_attempts: usize,
 }
 
 /// Divides `limit` descriptors among the workers.
@@ -23,13 +25,16 @@ pub(super) fn divide(limit: usize, config: &Config) -> Budget {
         // A sixteenth of the descriptors: a pipe is kept for as long as a sink is slow.
         RelayMode::Auto | RelayMode::Splice => (share / 32).min(limits::PIPES_LENT_MAX),
     };
+    // Apart from the sessions' own, so that names whose addresses do not answer never keep anyone from being accepted.
+    let second_attempts = (share / 64).min(limits::SECOND_ATTEMPTS_MAX);
     let dns = (share / 16).min(limits::DNS_DESCRIPTORS);
-    let affordable = (share.saturating_sub(2 * pipes + dns) / 2).clamp(1, limits::SLOTS_MAX);
+    let affordable =
+        (share.saturating_sub(2 * pipes + second_attempts + dns) / 2).clamp(1, limits::SLOTS_MAX);
     let sessions = match config.server.max_connections {
         0 => affordable,
         wanted => affordable.min((wanted / workers).max(1)),
     };
-    Budget { sessions, pipes }
+    Budget { sessions, pipes, second_attempts }
 }
 
 #[cfg(test)]
@@ -47,7 +52,8 @@ mod tests {
         for limit in [0, 10, 64, 1024, 20_000, 1_048_576] {
             for workers in [1, 2, 64] {
                 let budget = divide(limit, &config(workers));
-                let used = workers * 2 * (budget.sessions + budget.pipes);
+                let each = 2 * (budget.sessions + budget.pipes) + budget.second_attempts;
+                let used = workers * each;
                 assert!(budget.sessions == 1 || used <= limit, "{limit} {workers} {budget:?}");
             }
         }

@@ -134,6 +134,7 @@ impl Server {
                 dns: dns.clone(),
                 counters: counters.clone(),
                 ceiling: budget.sessions,
+                second_attempts_max: budget.second_attempts,
                 pipes_max: budget.pipes,
                 records: writer.sender.clone(),
                 congestion,

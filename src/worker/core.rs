@@ -104,7 +104,7 @@ impl Core {
             rules: setup.rules.clone(),
             verifier: setup.verifier.clone(),
             gssapi: setup.gssapi.clone(),
-            pools: Pools::new(),
+            pools: Pools::new(setup.second_attempts_max),
             verified: VerifiedCache::new(limits::VERIFIED_CACHE_ENTRIES, limits::VERIFIED_CACHE_TTL),
             throttle: Throttle::new(limits::THROTTLE_SOURCES),
             wheel: Wheel::new(),

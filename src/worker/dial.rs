@@ -5,6 +5,7 @@ use super::tokens::{Key, Source};
 use crate::limits;
 use crate::policy::guard::{Guard, check_connected};
 use crate::session::{DialError, Dialed};
+use crate::shares::Lent;
 use crate::sys::Errno;
 use crate::sys::congestion::Congestion;
 use crate::sys::stream::Stream;
@@ -12,17 +13,25 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// The attempts of one session.
+/// The attempts of one session: every address is tried until one answers (RFC 1123 section 6.1.3.4), two at a time at most.
 #[derive(Debug)]
 pub(super) struct Dial {
     addresses: Vec<SocketAddr>,
     congestion: Congestion,
-    started: usize,
+    /// How many addresses were tried.
+    tried: usize,
+    /// The port of the attempt that was begun last.
+    last_port: u8,
+    /// Under way, the oldest first.
     attempts: Vec<Attempt>,
     gravest: Option<DialError>,
     next_at: Option<Instant>,
+    /// When all attempts together are given up.
+    deadline: Instant,
+    /// The descriptor of a second attempt, beyond what the session's own budget holds.
+    second: Lent,
 }
 
 #[derive(Debug)]
@@ -30,6 +39,7 @@ struct Attempt {
     port: u8,
     stream: Stream,
     address: SocketAddr,
+    began: Instant,
 }
 
 /// A connection that came about.
@@ -46,9 +56,25 @@ pub(super) fn interests() -> Interest {
 }
 
 impl Dial {
-    pub(super) fn new(mut addresses: Vec<SocketAddr>, congestion: Congestion) -> Dial {
-        addresses.truncate(limits::DIAL_ATTEMPTS_MAX);
-        Dial { addresses, congestion, started: 0, attempts: Vec::new(), gravest: None, next_at: None }
+    /// Attempts at these addresses, in this order, until `deadline`; a second one at a time is taken from `second`.
+    pub(super) fn new(
+        mut addresses: Vec<SocketAddr>,
+        congestion: Congestion,
+        deadline: Instant,
+        second: Lent,
+    ) -> Dial {
+        addresses.truncate(limits::DIAL_ADDRESSES_MAX);
+        Dial {
+            addresses,
+            congestion,
+            tried: 0,
+            last_port: 0,
+            attempts: Vec::new(),
+            gravest: None,
+            next_at: None,
+            deadline,
+            second,
+        }
     }
 
     /// When the next attempt is due.
@@ -61,7 +87,7 @@ impl Dial {
         self.attempts.iter().any(|attempt| attempt.port == port)
     }
 
-    /// Starts attempts until one is under way.
+    /// Starts attempts until one more is under way, in the place of the oldest where there is room for no more.
     ///
     /// # Errors
     /// The error that says most about the target, once nothing is under way and no address is left.
@@ -72,21 +98,55 @@ impl Dial {
         now: Instant,
     ) -> Result<(), DialError> {
         self.next_at = None;
-        while let Some(&address) = self.addresses.get(self.started) {
-            self.started += 1;
-            let port = self.started as u8;
+        if self.tried < self.addresses.len() && !self.make_room(now) {
+            self.next_at = Some(now + self.stagger(now));
+            return Ok(());
+        }
+        while let Some(&address) = self.addresses.get(self.tried) {
+            self.tried += 1;
+            let port = self.last_port % limits::DIAL_PORTS + 1;
             match self.begin(registry, key, port, address) {
                 Ok(stream) => {
-                    self.attempts.push(Attempt { port, stream, address });
-                    if self.started < self.addresses.len() {
-                        self.next_at = Some(now + limits::DIAL_STAGGER);
+                    self.last_port = port;
+                    self.attempts.push(Attempt { port, stream, address, began: now });
+                    if self.tried < self.addresses.len() {
+                        self.next_at = Some(now + self.stagger(now));
                     }
                     return Ok(());
                 }
                 Err(errno) => self.note(dial_error(errno)),
             }
         }
+        if self.attempts.len() < 2 {
+            self.second.clear();
+        }
         if self.attempts.is_empty() { Err(self.gravest.unwrap_or(DialError::Local(0))) } else { Ok(()) }
+    }
+
+    /// Sees to it that one more attempt has a descriptor; false where the only one is to go on alone for now.
+    fn make_room(&mut self, now: Instant) -> bool {
+        let Some(oldest) = self.attempts.first() else { return true };
+        let alone = self.attempts.len() < limits::DIAL_AT_A_TIME;
+        if alone && self.second.is_now(1) {
+            return true;
+        }
+        if alone && now < oldest.began + limits::DIAL_ALONE.min(self.share(now)) {
+            return false;
+        }
+        self.attempts.remove(0);
+        self.note(DialError::TimedOut);
+        true
+    }
+
+    /// The time until the next attempt: less than usual where all of them would not fit before the deadline.
+    fn stagger(&self, now: Instant) -> Duration {
+        self.share(now).clamp(limits::DIAL_STAGGER_MIN, limits::DIAL_STAGGER)
+    }
+
+    /// An equal share of the time that is left, for the present attempt and each address that is left.
+    fn share(&self, now: Instant) -> Duration {
+        let left = (self.addresses.len() - self.tried) as u32;
+        self.deadline.saturating_duration_since(now) / (left + 1)
     }
 
     /// What an event of one attempt came to: `Ok(None)` while others are under way.
@@ -106,7 +166,7 @@ impl Dial {
         if !edge.failed && !edge.writable {
             return Ok(None);
         }
-        let attempt = self.attempts.swap_remove(at);
+        let attempt = self.attempts.remove(at);
         match finish(&attempt, edge, guard) {
             Ok(dialed) => Ok(Some(Won { stream: attempt.stream, port, dialed })),
             Err(error) => {

@@ -278,7 +278,9 @@ impl Core {
             }
             Command::Dial(addresses) => {
                 slot.address = addresses.first().copied();
-                let mut dial = Box::new(Dial::new(addresses, self.congestion));
+                let deadline = self.now + self.config.timeouts.connect;
+                let second = self.pools.second_attempts.nothing(Source::from(slot.peer.ip()));
+                let mut dial = Box::new(Dial::new(addresses, self.congestion, deadline, second));
                 let started = dial.start_next(&self.registry, key, self.now);
                 self.enter(slot, self.config.timeouts.connect, Waits::Connection(dial));
                 match started {

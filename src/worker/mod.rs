@@ -67,6 +67,8 @@ pub struct Setup {
     pub counters: Arc<Counters>,
     /// Connections at a time.
     pub ceiling: usize,
+    /// Second connect attempts at a time.
+    pub second_attempts_max: usize,
     /// Pipes lent at a time.
     pub pipes_max: usize,
     /// Where access records go.

@@ -11,13 +11,16 @@ pub(super) struct Pools {
     pub(super) half_messages: Pool,
     /// Bytes of datagrams that wait for the rest of their fragments or for a name.
     pub(super) datagrams: Pool,
+    /// Descriptors for second connect attempts, beside the one that each session's budget holds.
+    pub(super) second_attempts: Pool,
 }
 
 impl Pools {
-    pub(super) fn new() -> Pools {
+    pub(super) fn new(second_attempts: usize) -> Pools {
         Pools {
             half_messages: Pool::of(limits::HANDSHAKES_HELD_MAX),
             datagrams: Pool::of(limits::UDP_HELD_MAX),
+            second_attempts: Pool::of(second_attempts),
         }
     }
 }

@@ -25,6 +25,7 @@ fn setup() -> Setup {
         dns: Arc::default(),
         counters: Arc::default(),
         ceiling: 1,
+        second_attempts_max: 0,
         pipes_max: 0,
         records: None,
         congestion: Congestion::default(),

@@ -11,7 +11,11 @@ const PORT_MASK: usize = (1 << PORT_BITS) - 1;
 const SERIAL_MASK: u64 = (1 << (64 - PORT_BITS - INDEX_BITS)) - 1;
 
 const _: () = assert!(limits::SLOTS_MAX < INDEX_MASK, "the last index stands for what is no session");
-const _: () = assert!(limits::DIAL_ATTEMPTS_MAX <= PORT_MASK);
+// An event may be of an attempt that was closed earlier in its batch. A batch has an event for each attempt that was
+// there when it came, and each, the session's timer and its first dial begin one attempt at most: no number that such an
+// event may have is given anew before the batch is over.
+const _: () = assert!(limits::DIAL_AT_A_TIME + 2 < limits::DIAL_PORTS as usize);
+const _: () = assert!(limits::DIAL_PORTS as usize <= PORT_MASK);
 const _: () = assert!(
     limits::UDP_LOOKUPS_MAX as usize <= PORT_MASK,
     "a ticket has as many bits more as a token's port"

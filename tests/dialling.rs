@@ -1,0 +1,124 @@
+//! Names with many addresses: each is tried until one answers (RFC 1123 section 6.1.3.4), a few at a time.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::support::client::connect_name;
+use crate::support::dns::A;
+use crate::support::origin::BlackHole;
+use crate::support::wait::{self, timed};
+use crate::support::{Client, DnsServer, Origin, Relay};
+
+/// A name server that gives every name these IPv4 addresses, in this order.
+fn every_name(addresses: Vec<IpAddr>) -> DnsServer {
+    DnsServer::scripted(move |query| match query.qtype {
+        A => {
+            let answer = query.addresses(&addresses, 60);
+            // More than a datagram may have: by TCP.
+            vec![if query.tcp || answer.bytes.len() <= 1232 { answer } else { answer.truncated(query) }]
+        }
+        _ => vec![query.addresses(&[], 60)],
+    })
+}
+
+/// Loopback addresses at which nobody listens on any port of this suite.
+fn refusing(count: u8) -> impl Iterator<Item = IpAddr> {
+    (1..=count).map(|n| IpAddr::from([127, 3, 1, n]))
+}
+
+/// Black holes at one port of different addresses.
+fn silent(count: u8, port: u16) -> Vec<BlackHole> {
+    (1..=count).map(|n| BlackHole::at(SocketAddr::from(([127, 3, 2, n], port)))).collect()
+}
+
+fn addresses(holes: &[BlackHole]) -> impl Iterator<Item = IpAddr> {
+    holes.iter().map(|hole| hole.addr.ip())
+}
+
+/// Six dead addresses and a good seventh did, seven and a good eighth did not.
+#[test]
+fn the_last_of_many_addresses_is_not_tried() {
+    let origin = Origin::echo();
+    for dead in [1, 7, 8, 20, 63] {
+        let server = every_name(refusing(dead).chain([origin.addr.ip()]).collect());
+        let relay = Relay::builder().dns(&server).start();
+        let reply = Client::greeted(relay.addr()).request_name(b"many.example", origin.addr.port());
+        assert_eq!(reply.rep, 0x00, "behind {dead} addresses that refuse");
+    }
+}
+
+/// Addresses that do not answer cost a fraction of a second each.
+#[test]
+fn a_good_address_behind_silent_ones_is_not_reached() {
+    let origin = Origin::echo();
+    let holes = silent(8, origin.addr.port());
+    let server = every_name(addresses(&holes).chain([origin.addr.ip()]).collect());
+    let relay = Relay::builder().dns(&server).start();
+    let mut client = Client::greeted(relay.addr());
+    let (reply, lasted) = timed(|| client.request_name(b"silent.example", origin.addr.port()));
+    assert_eq!((reply.rep, reply.bound), (0x00, origin.peer(1)));
+    assert!(lasted < Duration::from_secs(5), "reached after {lasted:?}");
+}
+
+/// Where the usual distance would not leave time for all of them they come closer: 24 and 250 ms are six seconds. The
+/// attempts' numbers begin anew several times, and each event finds its own.
+#[test]
+fn the_time_is_over_before_the_last_address() {
+    let origin = Origin::echo();
+    let holes = silent(24, origin.addr.port());
+    let mixed = addresses(&holes).zip(refusing(24)).flat_map(|(silent, refusing)| [silent, refusing]);
+    let server = every_name(mixed.chain([origin.addr.ip()]).collect());
+    let relay = Relay::builder().dns(&server).timeout("connect", 4000).start();
+    let mut client = Client::greeted(relay.addr());
+    let reply = client.request_name(b"mixed.example", origin.addr.port());
+    assert_eq!((reply.rep, reply.bound), (0x00, origin.peer(1)));
+    client.send(b"ping");
+    client.expect(b"ping");
+}
+
+/// A session has two descriptors, and an attempt beyond that is of a pool that keeps nobody from being accepted.
+#[test]
+fn silent_addresses_take_all_descriptors() {
+    const CROWD: usize = 76;
+    let origin = Origin::echo();
+    let holes = silent(7, origin.addr.port());
+    let server = every_name(addresses(&holes).collect());
+    let relay = Relay::builder().dns(&server).nofile("512").start();
+    let idle = relay.fds();
+    let crowd: Vec<Client> = (0..CROWD)
+        .map(|n| {
+            let mut client = Client::greeted(relay.addr());
+            client.send(&connect_name(format!("n{n}.example").as_bytes(), origin.addr.port()));
+            client
+        })
+        .collect();
+    // Every name has been asked for, and no socket of the resolver is left.
+    wait::until_true("all of them dial", wait::PATIENCE, || {
+        server.queries().len() >= 2 * CROWD && (2 * CROWD..=2 * CROWD + 16).contains(&(relay.fds() - idle))
+    });
+    // By then each had opened all of its seven.
+    wait::throughout("two descriptors each, and a few", Duration::from_secs(2), || {
+        relay.fds() <= idle + 2 * CROWD + 16
+    });
+    let mut other = Client::through(relay.addr(), origin.addr);
+    other.send(b"ping");
+    other.expect(b"ping");
+    assert!(!relay.log().contains("accepting pauses"), "{}", relay.log());
+    drop(crowd);
+}
+
+/// Without a descriptor for a second attempt the first one gives up its own, and not at once.
+#[test]
+fn a_session_stays_at_its_first_address_for_want_of_a_second_descriptor() {
+    let origin = Origin::echo();
+    let holes = silent(2, origin.addr.port());
+    let server = every_name(addresses(&holes).chain([origin.addr.ip()]).collect());
+    let relay = Relay::builder().dns(&server).nofile("104").start();
+    let idle = relay.fds();
+    let mut client = Client::greeted(relay.addr());
+    client.send(&connect_name(b"silent.example", origin.addr.port()));
+    wait::until_true("it dials", wait::PATIENCE, || relay.fds() == idle + 2);
+    wait::throughout("one attempt at a time", Duration::from_millis(500), || relay.fds() <= idle + 2);
+    let reply = client.reply();
+    assert_eq!((reply.rep, reply.bound), (0x00, origin.peer(1)));
+}

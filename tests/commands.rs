@@ -1,9 +1,14 @@
 //! `outflow check` and `outflow user`: exit codes, files, and what they must not print.
 
+use std::fs::File;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
+use nix::pty::openpty;
+use nix::sys::termios::{LocalFlags, tcgetattr};
 use tempfile::TempDir;
 
 use crate::support::relay::{binary, quoted, run_to_exit, run_with_input};
@@ -59,6 +64,97 @@ fn a_user_that_was_removed_is_still_known() {
     assert_eq!(code(&user("verify", "alice", &file, "wonderland-1")), 1);
     assert_eq!(code(&user("verify", "bob", &file, "wonderland-1")), 0);
     assert_eq!(code(&user("remove", "alice", &file, "")), 1);
+}
+
+/// Twelve at a time: once five stayed.
+#[test]
+fn users_added_side_by_side_are_lost() {
+    let directory = TempDir::new().expect("a directory");
+    let file = directory.path().join("users.passwd");
+    let names: Vec<String> = (10..22).map(|n| format!("user-{n}")).collect();
+    std::thread::scope(|scope| {
+        for name in &names {
+            scope.spawn(|| assert_eq!(code(&user("add", name, &file, "wonderland-1")), 0));
+        }
+    });
+    let mut list = Command::new(binary());
+    list.args(["user", "list", "--file"]).arg(&file);
+    let listed = run_to_exit(list);
+    assert_eq!(code(&listed), 0);
+    assert_eq!(String::from_utf8_lossy(&listed.stdout), names.join("\n") + "\n");
+}
+
+#[test]
+fn a_users_file_that_is_not_there_lists_nobody() {
+    let mut list = Command::new(binary());
+    list.args(["user", "list", "--file", "/nowhere/users"]);
+    let output = run_to_exit(list);
+    assert_eq!((code(&output), output.stdout.len()), (1, 0));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/nowhere/users"));
+}
+
+/// `outflow user add alice` on a terminal of its own.
+struct Prompted {
+    child: Child,
+    /// What the user's keyboard and screen are.
+    screen: File,
+    /// The terminal itself, for its settings.
+    terminal: File,
+    seen: Vec<u8>,
+}
+
+impl Prompted {
+    fn start(file: &Path, typed_ahead: &[u8]) -> Prompted {
+        let pty = openpty(None, None).expect("a terminal");
+        let (mut screen, terminal) = (File::from(pty.master), File::from(pty.slave));
+        screen.write_all(typed_ahead).expect("type");
+        let mut command = Command::new(binary());
+        command.args(["user", "add", "alice", "--file"]).arg(file);
+        let stdin = Stdio::from(terminal.try_clone().expect("another descriptor"));
+        let child = command.stdin(stdin).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("start");
+        Prompted { child, screen, terminal, seen: Vec::new() }
+    }
+
+    fn await_text(&mut self, text: &str) {
+        let mut byte = [0];
+        while !self.seen.ends_with(text.as_bytes()) {
+            self.screen.read_exact(&mut byte).expect("read the screen");
+            self.seen.push(byte[0]);
+        }
+    }
+
+    fn echoes(&self) -> bool {
+        tcgetattr(&self.terminal).expect("settings").local_flags.contains(LocalFlags::ECHO)
+    }
+}
+
+/// The prompt once came before the end of the echo, and what was typed before it was the password.
+#[test]
+fn a_password_is_shown_as_it_is_typed() {
+    let directory = TempDir::new().expect("a directory");
+    let file = directory.path().join("users.passwd");
+    let mut prompted = Prompted::start(&file, b"too early\ntoo early\n");
+    for prompt in ["Password: ", "Again: "] {
+        prompted.await_text(prompt);
+        assert!(!prompted.echoes(), "what is typed at {prompt:?} shows");
+        prompted.screen.write_all(b"wonderland-1\n").expect("type");
+    }
+    assert!(prompted.child.wait().expect("wait").success());
+    assert!(prompted.echoes(), "the terminal stays without echo");
+    assert!(!String::from_utf8_lossy(&prompted.seen).contains("wonderland-1"));
+    assert_eq!(code(&user("verify", "alice", &file, "wonderland-1")), 0);
+}
+
+#[test]
+fn an_interrupted_prompt_leaves_the_terminal_without_echo() {
+    let directory = TempDir::new().expect("a directory");
+    let mut prompted = Prompted::start(&directory.path().join("users.passwd"), b"");
+    prompted.await_text("Password: ");
+    let interrupted = Command::new("sh").args(["-c", &format!("kill -INT {}", prompted.child.id())]).status();
+    assert!(interrupted.expect("run kill").success());
+    let status = prompted.child.wait().expect("wait");
+    assert_eq!(status.signal(), Some(2), "SIGINT");
+    assert!(prompted.echoes());
 }
 
 #[test]

@@ -82,6 +82,13 @@ impl Users {
         known.filter(|_| matches).map(|(name, _)| Identity::User(Arc::clone(name)))
     }
 
+    /// Their names, sorted.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.by_name.keys().map(|name| &**name).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// How many users there are.
     pub fn len(&self) -> usize {
         self.by_name.len()

@@ -51,6 +51,12 @@ enum UserCommand {
     Remove(UserArgs),
     /// Check a user's password
     Verify(UserArgs),
+    /// Print the users' names, one a line
+    List {
+        /// The users file
+        #[arg(long)]
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -141,6 +147,7 @@ fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::User { action: UserCommand::Verify(args) } => {
             user::run(user::Action::Verify, &args.name, &args.file)
         }
+        Command::User { action: UserCommand::List { file } } => user::list(&file),
     }
 }
 

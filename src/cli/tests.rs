@@ -57,9 +57,16 @@ fn a_bad_value_is_a_problem_of_the_configuration() {
 
 #[test]
 fn a_command_line_that_makes_no_sense_exits_with_2() {
-    for line in
-        ["--wrkers 3", "--workers", "serve", "user add x", "user add --file f", "--pin", "--workers 1 run"]
-    {
+    for line in [
+        "--wrkers 3",
+        "--workers",
+        "serve",
+        "user add x",
+        "user add --file f",
+        "user list x --file f",
+        "--pin",
+        "--workers 1 run",
+    ] {
         let error = cli(&format!("outflow {line}")).expect_err(line);
         assert_eq!(error.exit_code(), 2, "{line}");
     }
@@ -76,6 +83,12 @@ fn user_commands_name_the_user_and_the_file() {
         panic!("another command");
     };
     assert_eq!((args.name.as_str(), args.file), ("alice", PathBuf::from("users.passwd")));
+    let Some(Command::User { action: UserCommand::List { file } }) =
+        cli("outflow user list --file users.passwd").unwrap().command
+    else {
+        panic!("another command");
+    };
+    assert_eq!(file, PathBuf::from("users.passwd"));
 }
 
 #[test]

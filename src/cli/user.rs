@@ -1,10 +1,12 @@
-//! `outflow user add|remove|verify NAME --file FILE`.
+//! `outflow user add|remove|verify NAME --file FILE`, `outflow user list --file FILE`.
 //!
 //! The password comes from a prompt without echo, or as one line of standard input when that is not
 //! a terminal; it is never an argument, which every process could read.
 
 use std::error::Error;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -12,6 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::auth::{Users, check_name, check_password, hash_password, remove_user, set_user};
 use crate::limits::PASSWORD_MAX;
+use crate::sys::terminal::Hidden;
 
 /// What to do with a user of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +35,21 @@ pub(super) fn run(action: Action, name: &str, file: &Path) -> ExitCode {
             // The exit code is the answer; nobody need read the words.
             let _ = writeln!(io::stdout(), "{done}");
             ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "outflow: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints the names in `file`, one a line.
+pub(super) fn list(file: &Path) -> ExitCode {
+    match Users::load(file) {
+        Ok(users) => {
+            let names: String = users.names().into_iter().flat_map(|name| [name, "\n"]).collect();
+            let written = io::stdout().write_all(names.as_bytes());
+            if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
             let _ = writeln!(io::stderr(), "outflow: {error}");
@@ -71,8 +89,15 @@ fn password(confirm: bool) -> Result<Zeroizing<Vec<u8>>, Box<dyn Error>> {
     if !input.is_terminal() {
         return Ok(read_line(input.lock())?);
     }
-    let ask =
-        |prompt: &str| rpassword::prompt_password(prompt).map(|typed| Zeroizing::new(typed.into_bytes()));
+    // Nothing may be typed between the prompt and the end of the echo.
+    let _hidden = Hidden::new(input.as_fd())?;
+    let terminal = File::from(input.as_fd().try_clone_to_owned()?);
+    let mut lines = BufReader::with_capacity(1, &terminal);
+    let mut ask = |prompt: &str| {
+        // A terminal that was opened for reading alone.
+        (&terminal).write_all(prompt.as_bytes()).or_else(|_| io::stderr().write_all(prompt.as_bytes()))?;
+        read_line(&mut lines)
+    };
     let typed = ask("Password: ")?;
     check_password(&typed)?;
     if confirm && *ask("Again: ")? != *typed {

@@ -10,6 +10,7 @@ pub mod machine;
 pub mod mmsg;
 pub mod pipe;
 pub mod stream;
+pub mod terminal;
 pub mod udp;
 
 pub use nix::errno::Errno;

@@ -7,6 +7,7 @@
 //! Nothing here opens a socket or reads any file but the configuration itself.
 
 mod choice;
+mod places;
 mod print;
 mod problem;
 mod raw;
@@ -30,6 +31,7 @@ pub use choice::{
     AuthMethod, Choice, Congestion, Filtering, Format, Level, Prefer, Protection, ProtectionLevel, RelayMode,
     Steer,
 };
+pub use places::Places;
 pub use problem::Problems;
 pub use raw::Flags;
 pub use reach::{Advertise, PortRange};
@@ -57,6 +59,8 @@ pub struct Config {
     pub udp: Udp,
     /// The log and the access record.
     pub log: Log,
+    /// Where all that was typed.
+    pub places: Places,
 }
 
 /// The `[server]` table.

@@ -8,7 +8,7 @@ use super::{Access, Choice, Config, PortRange};
 
 /// The whole configuration; reading it gives the same one.
 pub(super) fn to_toml(config: &Config) -> String {
-    let Config { server, timeouts, auth, dns, guard, bind, udp, log } = config;
+    let Config { server, timeouts, auth, dns, guard, bind, udp, log, places: _ } = config;
     let mut page = Page(String::new());
     page.table("server");
     page.list("listen", &server.listen);

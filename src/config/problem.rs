@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::Places;
 use crate::limits;
 
 /// The place a value was typed in.
@@ -18,15 +19,18 @@ pub(super) enum At {
     Key { line: usize, table: Option<&'static str>, key: String },
     /// A flag of the command line.
     Flag(&'static str),
+    /// Nowhere: the key has its default.
+    Default { table: &'static str, key: &'static str },
 }
 
 impl At {
-    /// Where this stands in the list: by line, the command line last.
+    /// Where this stands in the list: by line, then the command line, the defaults last.
     fn rank(&self) -> usize {
         match self {
             At::File => 0,
             At::Line(line) | At::Table { line, .. } | At::Key { line, .. } => *line,
-            At::Flag(_) => usize::MAX,
+            At::Flag(_) => usize::MAX - 1,
+            At::Default { .. } => usize::MAX,
         }
     }
 }
@@ -43,12 +47,29 @@ pub(super) struct Typed<T> {
 pub struct Problems {
     file: Option<PathBuf>,
     list: Vec<(At, String)>,
+    /// Where all values were typed, right ones too: what is wrong with them may only show when they are used.
+    places: Places,
 }
 
 impl Problems {
     /// An empty list for this file.
     pub(super) fn of(file: &Path) -> Problems {
-        Problems { file: Some(file.to_owned()), list: Vec::new() }
+        Problems { file: Some(file.to_owned()), list: Vec::new(), places: Places::of(file) }
+    }
+
+    /// Remembers where the values of a configuration that has no problem were typed.
+    pub(super) fn into_places(self) -> Places {
+        self.places
+    }
+
+    /// Takes note of where the value of a key was typed, in place of where it was before.
+    pub(super) fn note(&mut self, table: &'static str, key: &'static str, at: &At) {
+        self.places.note(table, key, at);
+    }
+
+    /// The same of one entry of a list, behind [`Problems::note`] of the list itself.
+    pub(super) fn note_entry(&mut self, table: &'static str, key: &'static str, at: &At) {
+        self.places.note_entry(table, key, at);
     }
 
     /// Adds one. `what` is a single line: whatever a user typed must be escaped in it.
@@ -73,9 +94,34 @@ impl Problems {
             At::Key { table: in_table, key: in_key, .. } => *in_table == Some(table) && in_key == key,
             At::Table { table: in_table, .. } => in_table == table,
             At::Flag(flag) => flag.strip_prefix("--") == Some(key),
+            At::Default { table: in_table, key: in_key } => *in_table == table && *in_key == key,
             // The text is no TOML: nothing is known of any key.
             At::File | At::Line(_) => true,
         })
+    }
+
+    /// Each as it is printed, in a line of its own.
+    pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
+        (0..self.list.len()).map(|nth| fmt::from_fn(|out| self.line(nth, out)).to_string())
+    }
+
+    fn file(&self) -> std::path::Display<'_> {
+        self.file.as_deref().unwrap_or(Path::new("")).display()
+    }
+
+    fn line(&self, nth: usize, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (file, (at, what)) = (self.file(), &self.list[nth]);
+        match at {
+            At::File => write!(out, "{file}: {what}"),
+            At::Line(line) => write!(out, "{file}:{line}: {what}"),
+            At::Table { line, table } => write!(out, "{file}:{line}: [{table}]: {what}"),
+            At::Key { line, table: None, key } => write!(out, "{file}:{line}: key `{key}`: {what}"),
+            At::Key { line, table: Some(table), key } => {
+                write!(out, "{file}:{line}: [{table}] key `{key}`: {what}")
+            }
+            At::Flag(flag) => write!(out, "{flag}: {what}"),
+            At::Default { table, key } => write!(out, "[{table}] key `{key}` (its default): {what}"),
+        }
     }
 
     /// In the order of the lines, the flags last.
@@ -87,22 +133,13 @@ impl Problems {
 
 impl fmt::Display for Problems {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let file = self.file.as_deref().unwrap_or(Path::new("")).display();
-        for (nth, (at, what)) in self.list.iter().take(limits::MAX_CONFIG_PROBLEMS).enumerate() {
+        for nth in 0..self.list.len().min(limits::MAX_CONFIG_PROBLEMS) {
             if nth > 0 {
                 writeln!(out)?;
             }
-            match at {
-                At::File => write!(out, "{file}: {what}")?,
-                At::Line(line) => write!(out, "{file}:{line}: {what}")?,
-                At::Table { line, table } => write!(out, "{file}:{line}: [{table}]: {what}")?,
-                At::Key { line, table: None, key } => write!(out, "{file}:{line}: key `{key}`: {what}")?,
-                At::Key { line, table: Some(table), key } => {
-                    write!(out, "{file}:{line}: [{table}] key `{key}`: {what}")?;
-                }
-                At::Flag(flag) => write!(out, "{flag}: {what}")?,
-            }
+            self.line(nth, out)?;
         }
+        let file = self.file();
         match self.list.len().saturating_sub(limits::MAX_CONFIG_PROBLEMS) {
             0 => Ok(()),
             more => write!(out, "\n{file}: and {more} more problems"),

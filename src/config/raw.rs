@@ -156,29 +156,40 @@ pub(super) fn from_text(text: &str, problems: &mut Problems) -> Raw {
 
 /// What the command line says. A number that is none is reported here, as the file's reader would.
 pub(super) fn from_flags(flags: &Flags, problems: &mut Problems) -> Raw {
-    let text = |value: &Option<String>, flag| value.clone().map(|value| Typed { value, at: At::Flag(flag) });
-    let switch = |on: bool, value, flag| on.then_some(Typed { value, at: At::Flag(flag) });
     let mut raw = Raw::default();
     if !flags.listen.is_empty() {
-        let at = At::Flag("--listen");
-        let value = flags.listen.iter().map(|one| Typed { value: one.clone(), at: at.clone() }).collect();
-        raw.server.listen = Some(Typed { value, at });
+        let value = flags.listen.iter().map(|one| Typed { value: one.clone(), at: At::Flag("--listen") });
+        raw.server.listen = typed(Some(value.collect()), "--listen", ("server", "listen"), problems);
     }
-    if let Some(typed) = &flags.workers {
-        let at = At::Flag("--workers");
-        match typed.parse() {
-            Ok(value) => raw.server.workers = Some(Typed { value, at }),
-            Err(_) => problems.push(at, format!("expected a whole number, found \"{}\"", escaped(typed))),
+    raw.server.workers = flags.workers.as_ref().and_then(|workers| match workers.parse() {
+        Ok(value) => typed(Some(value), "--workers", ("server", "workers"), problems),
+        Err(_) => {
+            let what = format!("expected a whole number, found \"{}\"", escaped(workers));
+            problems.push(At::Flag("--workers"), what);
+            None
         }
-    }
-    raw.server.pin = switch(flags.no_pin, false, "--no-pin");
-    raw.server.relay = text(&flags.relay, "--relay");
-    raw.guard.allow_private = switch(flags.allow_private, true, "--allow-private");
-    raw.auth.users = text(&flags.users, "--users");
-    raw.log.level = text(&flags.log_level, "--log-level");
-    raw.log.format = text(&flags.log_format, "--log-format");
-    raw.log.access = text(&flags.access, "--access");
+    });
+    raw.server.pin = typed(flags.no_pin.then_some(false), "--no-pin", ("server", "pin"), problems);
+    raw.server.relay = typed(flags.relay.clone(), "--relay", ("server", "relay"), problems);
+    let allowed = flags.allow_private.then_some(true);
+    raw.guard.allow_private = typed(allowed, "--allow-private", ("guard", "allow_private"), problems);
+    raw.auth.users = typed(flags.users.clone(), "--users", ("auth", "users"), problems);
+    raw.log.level = typed(flags.log_level.clone(), "--log-level", ("log", "level"), problems);
+    raw.log.format = typed(flags.log_format.clone(), "--log-format", ("log", "format"), problems);
+    raw.log.access = typed(flags.access.clone(), "--access", ("log", "access"), problems);
     raw
+}
+
+/// What a flag says of a key, if it was given.
+fn typed<T>(
+    value: Option<T>,
+    flag: &'static str,
+    (table, key): (&'static str, &'static str),
+    problems: &mut Problems,
+) -> Option<Typed<T>> {
+    let typed = Typed { value: value?, at: At::Flag(flag) };
+    problems.note(table, key, &typed.at);
+    Some(typed)
 }
 
 /// Reports every table and key that is none of ours: of the document, or of a table in it.
@@ -363,6 +374,7 @@ impl<'a, 'i> Table<'a, 'i> {
         let mut list = Vec::with_capacity(items.len());
         for item in items.iter() {
             let at = self.at(key, item.span().start);
+            self.problems.note_entry(self.name, key, &at);
             match item.get_ref() {
                 DeValue::String(text) => list.push(Typed { value: text.to_string(), at }),
                 other => {
@@ -394,10 +406,12 @@ impl<'a, 'i> Table<'a, 'i> {
         }
     }
 
-    fn get(&self, key: &'static str) -> Option<(&'a Spanned<DeValue<'i>>, At)> {
+    fn get(&mut self, key: &'static str) -> Option<(&'a Spanned<DeValue<'i>>, At)> {
         debug_assert!(schema::keys_of(self.name).contains(&key), "{key} is not in the schema");
         let value = self.entries?.get(key)?;
-        Some((value, self.at(key, value.span().start)))
+        let at = self.at(key, value.span().start);
+        self.problems.note(self.name, key, &at);
+        Some((value, at))
     }
 
     fn at(&self, key: &'static str, offset: usize) -> At {

@@ -31,7 +31,7 @@ fn complaints(text: &str) -> Vec<String> {
 
 #[test]
 fn defaults_are_those_of_the_documentation() {
-    let Config { server, timeouts, auth, dns, guard, bind, udp, log } = config("");
+    let Config { server, timeouts, auth, dns, guard, bind, udp, log, places: _ } = config("");
     assert_eq!(server.listen, ["127.0.0.1:1080".parse().unwrap()]);
     assert_eq!(server.workers, available_cpus());
     assert_eq!((server.pin, server.relay, server.steer), (true, RelayMode::Auto, Steer::Hash));

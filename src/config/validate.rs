@@ -76,7 +76,7 @@ impl Draft {
         self.refuse_open_proxy();
         self.require_users();
         match self.problems.is_empty() {
-            true => Ok(self.config),
+            true => Ok(Config { places: self.problems.into_places(), ..self.config }),
             false => Err(self.problems.sorted()),
         }
     }

@@ -60,6 +60,9 @@ mod records;
 /// The subcommands `check` and `user`.
 mod commands;
 
+/// What `check` tries and `run` refuses: the same, with file, line and key.
+mod check;
+
 /// Bytes: pipelined payload, odd chunks, both directions at once, urgent data.
 mod relay_bytes;
 

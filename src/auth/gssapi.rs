@@ -85,15 +85,22 @@ pub struct Peer {
     pub integrity: bool,
 }
 
-/// The credentials that the configuration names.
+/// Loads the library, once.
 ///
 /// # Errors
-/// No library, or no key for the service: what to look at in the configuration, and why.
+/// There is none: which were looked for, and why not.
+pub fn library() -> Result<(), String> {
+    Library::load().map(drop).map_err(|why| format!("\"gssapi\" is a method, but {why}"))
+}
+
+/// The credentials that the configuration names; the library must be there.
+///
+/// # Errors
+/// No key for the service: what was looked for, and why not.
 pub fn credentials(config: &config::Gssapi) -> Result<Credentials, String> {
-    Library::load().map_err(|why| format!("auth.methods has \"gssapi\", but {why}"))?;
     Credentials::acquire(&config.service, &config.keytab).map_err(|why| {
         let (keytab, service) = (config.keytab.display(), &config.service);
-        format!("auth.gssapi.keytab \"{keytab}\", auth.gssapi.service \"{service}\": {why}")
+        format!("no key for the service \"{service}\" in \"{keytab}\": {why}")
     })
 }
 

@@ -4,6 +4,7 @@ use clap::CommandFactory;
 
 use super::*;
 use crate::config::{AuthMethod, RelayMode};
+use crate::control;
 
 fn cli(line: &str) -> Result<Cli, clap::Error> {
     Cli::try_parse_from(line.split_whitespace())
@@ -94,20 +95,21 @@ fn user_commands_name_the_user_and_the_file() {
 #[test]
 fn a_users_file_that_cannot_be_opened_fails_the_check() {
     let config = run_args("outflow check --users /nowhere/users").load().unwrap();
-    let said = check::check_users(&config).unwrap_err();
-    assert!(said.starts_with("/nowhere/users: cannot read the users file: No such file"), "{said}");
-    // Nobody is asked for a password: the file does not matter.
-    assert_eq!(check::check_users(&Config::default()), Ok(()));
+    let said = control::check(&config).errors.to_string();
+    let expected = "--users: /nowhere/users: cannot read the users file: No such file";
+    assert!(said.starts_with(expected), "{said}");
 }
 
 #[test]
 fn a_keytab_that_cannot_be_opened_passes_the_check() {
     let mut config = Config::default();
     config.auth.gssapi.keytab = PathBuf::from("/nowhere/keytab");
-    assert_eq!(check::check_gssapi(&config), Ok(()), "nobody accepts with it");
+    assert!(control::check(&config).errors.is_empty(), "nobody accepts with it");
     config.auth.methods = vec![AuthMethod::Gssapi];
-    let said = check::check_gssapi(&config).unwrap_err();
-    let expected = "auth.gssapi.keytab \"/nowhere/keytab\", auth.gssapi.service \"rcmd\": No such file";
-    let no_library = "auth.methods has \"gssapi\", but no GSSAPI library can be loaded";
+    let said = control::check(&config).errors.to_string();
+    let expected =
+        "[auth.gssapi] key `keytab` (its default): no key for the service \"rcmd\" in \"/nowhere/keytab\"";
+    let no_library =
+        "[auth] key `methods` (its default): \"gssapi\" is a method, but no GSSAPI library can be";
     assert!(said.starts_with(expected) || said.starts_with(no_library), "{said}");
 }

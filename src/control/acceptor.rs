@@ -19,11 +19,11 @@ impl Acceptor {
     /// Opens every group.
     ///
     /// # Errors
-    /// The address and what the kernel said of it.
-    pub(super) fn open(config: &Config, congestion: Congestion) -> Result<Acceptor, (SocketAddr, io::Error)> {
+    /// Which of the addresses, and what the kernel said of it.
+    pub(super) fn open(config: &Config, congestion: Congestion) -> Result<Acceptor, (usize, io::Error)> {
         let mut acceptor = Acceptor { groups: Vec::new(), addresses: Vec::new() };
-        for &address in &config.server.listen {
-            let (group, bound) = open_group(address, config, congestion).map_err(|error| (address, error))?;
+        for (nth, &address) in config.server.listen.iter().enumerate() {
+            let (group, bound) = open_group(address, config, congestion).map_err(|error| (nth, error))?;
             acceptor.groups.push(group);
             acceptor.addresses.push(bound);
         }
@@ -46,18 +46,30 @@ impl Acceptor {
     }
 }
 
+/// Whether this address can be listened on; nothing listens on it afterwards.
+///
+/// # Errors
+/// What the kernel said of it.
+pub(super) fn probe(address: SocketAddr, config: &Config, congestion: Congestion) -> io::Result<()> {
+    Listener::probe(address, &options(address, config, congestion))
+}
+
+fn options(address: SocketAddr, config: &Config, congestion: Congestion) -> Options {
+    let shares_port = |other: &SocketAddr| other.is_ipv4() && other.port() == address.port();
+    Options {
+        backlog: config.server.backlog,
+        only_v6: config.server.listen.iter().any(shares_port),
+        liveness: crate::worker::liveness(config),
+        congestion,
+    }
+}
+
 fn open_group(
     mut address: SocketAddr,
     config: &Config,
     congestion: Congestion,
 ) -> io::Result<(Vec<Arc<Listener>>, SocketAddr)> {
-    let shares_port = |other: &SocketAddr| other.is_ipv4() && other.port() == address.port();
-    let options = Options {
-        backlog: config.server.backlog,
-        only_v6: config.server.listen.iter().any(shares_port),
-        liveness: crate::worker::liveness(config),
-        congestion,
-    };
+    let options = options(address, config, congestion);
     // SO_REUSEPORT would let two servers of one user share the address unnoticed: ask without it first.
     Listener::probe(address, &options)?;
     let mut group: Vec<Arc<Listener>> = Vec::with_capacity(config.server.workers);

@@ -3,9 +3,11 @@
 mod acceptor;
 mod descriptors;
 mod server;
+mod trial;
 mod writer;
 
 pub use server::{Server, StartError};
+pub use trial::{Report, check};
 
 use crate::config::{Config, Format, Level, Log};
 use crate::limits;

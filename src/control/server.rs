@@ -1,23 +1,21 @@
 //! A running server: its acceptor, its workers, and what they share.
 
 use super::acceptor::Acceptor;
-use super::descriptors;
+use super::trial::{Named, Report, Trial};
 use super::writer::Writer;
-use crate::auth::{Users, UsersError, Verifier, gssapi};
-use crate::config::{self, AuthMethod, Config, RelayMode, Steer};
-use crate::dns::{self, Hosts, ResolvConf};
+use crate::auth::{Users, Verifier, gssapi};
+use crate::config::{Config, Problems, RelayMode};
 use crate::limits;
 use crate::observe::{Counters, Latencies, Totals};
 use crate::policy::guard::Guard;
 use crate::session::Rules;
-use crate::sys::congestion::Congestion;
+use crate::sys::gssapi::Credentials;
 use crate::sys::machine;
 use crate::worker::{Mail, Mailbox, Prepared, Setup, prepare};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -46,16 +44,8 @@ struct Worker {
 /// Why a server did not start.
 #[derive(Debug)]
 pub enum StartError {
-    /// The users file.
-    Users(UsersError),
-    /// The GSSAPI library or the service's credentials: what to look at, and why.
-    Gssapi(String),
-    /// An address cannot be listened on.
-    Listen(SocketAddr, io::Error),
-    /// The access record's file.
-    Access(io::Error),
-    /// The congestion control that the configuration names.
-    Congestion(String, io::Error),
+    /// What the configuration names cannot be had.
+    Named(Problems),
     /// Threads or epoll.
     Machine(io::Error),
 }
@@ -63,14 +53,7 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StartError::Users(error) => write!(f, "{error}"),
-            StartError::Gssapi(why) => f.write_str(why),
-            StartError::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
-            StartError::Access(error) => write!(f, "[log] access: {error}"),
-            StartError::Congestion(name, error) => write!(
-                f,
-                "[server] congestion: this kernel does not give us \"{name}\": {error} (net.ipv4.tcp_available_congestion_control and tcp_allowed_congestion_control list what it has)"
-            ),
+            StartError::Named(problems) => problems.fmt(f),
             StartError::Machine(error) => write!(f, "cannot start: {error}"),
         }
     }
@@ -79,12 +62,8 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            StartError::Users(error) => Some(error),
-            StartError::Gssapi(_) => None,
-            StartError::Listen(_, error)
-            | StartError::Access(error)
-            | StartError::Congestion(_, error)
-            | StartError::Machine(error) => Some(error),
+            StartError::Named(problems) => Some(problems),
+            StartError::Machine(error) => Some(error),
         }
     }
 }
@@ -95,26 +74,18 @@ impl Server {
     /// # Errors
     /// Whatever keeps it from serving; files are read before any socket opens.
     pub fn start(config: Config) -> Result<Server, StartError> {
-        let limit = machine::raise_descriptor_limit();
         let config = Arc::new(config);
-        let verifier = start_verifier(&config)?;
-        let gssapi = start_gssapi(&config)?;
-        let dns = Arc::new(dns_settings(&config));
-        let writer = Writer::start(&config.log.access).map_err(StartError::Access)?;
-        let congestion = congestion(&config.server.congestion)?;
+        let Named { users, credentials, congestion, dns, budget } = named(&config)?;
+        let verifier = users.map(start_verifier).transpose()?;
+        let gssapi = credentials.map(start_gssapi).transpose()?;
+        let dns = Arc::new(dns);
+        let refused = |what: &dyn Fn(&mut Trial)| StartError::Named(Trial::refused(&config, what));
+        let writer = Writer::start(&config.log.access)
+            .map_err(|error| refused(&|trial| trial.cannot_record(&error)))?;
         let acceptor = Acceptor::open(&config, congestion)
-            .map_err(|(address, error)| StartError::Listen(address, error))?;
+            .map_err(|(nth, error)| refused(&|trial| trial.cannot_listen(nth, &error)))?;
         let locals = machine::local_addresses();
         let rules = Arc::new(rules(&config, acceptor.addresses(), locals.clone()));
-        let budget = descriptors::divide(limit, &config);
-        let sessions = budget.sessions * config.server.workers;
-        if sessions < config.server.max_connections {
-            tracing::warn!(
-                sessions,
-                wanted = config.server.max_connections,
-                "server.max_connections is more than can be had"
-            );
-        }
         let boot = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
         let own_ports = Arc::default();
         let (sender, ended) = bounded(config.server.workers);
@@ -146,7 +117,6 @@ impl Server {
             workers.push(Worker { mailbox, counters, thread: Some(thread) });
         }
         drop((starting, sender));
-        warn_of_steering(&config);
         await_workers(&workers, &started, &ended)?;
         Ok(Server {
             running: workers.len(),
@@ -261,16 +231,6 @@ fn await_workers(
     Ok(())
 }
 
-/// Steering goes by CPU number, pinning by the CPUs that the process may use.
-fn warn_of_steering(config: &Config) {
-    let aligned = machine::usable_cpus().into_iter().take(config.server.workers).eq(0..config.server.workers);
-    if config.server.steer == Steer::Cpu && !(config.server.pin && aligned) {
-        tracing::warn!(
-            "server.steer is \"cpu\", but worker N does not run on CPU N: connections change CPUs"
-        );
-    }
-}
-
 /// Runs a worker on a thread of its own, which says how it ended.
 fn run(
     prepared: Prepared,
@@ -290,24 +250,23 @@ fn run(
         .map_err(StartError::Machine)
 }
 
-fn start_verifier(config: &Config) -> Result<Option<Arc<Verifier>>, StartError> {
-    let Some(users) =
-        config.auth.users.as_ref().filter(|_| config.auth.methods.contains(&AuthMethod::Password))
-    else {
-        return Ok(None);
-    };
-    let users = Users::load(users).map_err(StartError::Users)?;
-    let threads = cpus().min(limits::VERIFIER_THREADS_MAX);
-    Verifier::start(Arc::new(users), threads).map(|v| Some(Arc::new(v))).map_err(StartError::Machine)
+/// What the configuration names; warnings about it go to the log.
+fn named(config: &Config) -> Result<Named, StartError> {
+    let mut trial = Trial::of(config);
+    let named = trial.named();
+    let Report { errors, warnings } = trial.into_report();
+    warnings.lines().for_each(|line| tracing::warn!("{line}"));
+    named.ok_or(StartError::Named(errors))
 }
 
-fn start_gssapi(config: &Config) -> Result<Option<Arc<gssapi::Acceptor>>, StartError> {
-    if !config.auth.methods.contains(&AuthMethod::Gssapi) {
-        return Ok(None);
-    }
-    let credentials = gssapi::credentials(&config.auth.gssapi).map_err(StartError::Gssapi)?;
-    let acceptor = gssapi::Acceptor::start(credentials, cpus().min(limits::GSS_THREADS_MAX));
-    acceptor.map(|acceptor| Some(Arc::new(acceptor))).map_err(StartError::Machine)
+fn start_verifier(users: Users) -> Result<Arc<Verifier>, StartError> {
+    let threads = cpus().min(limits::VERIFIER_THREADS_MAX);
+    Verifier::start(Arc::new(users), threads).map(Arc::new).map_err(StartError::Machine)
+}
+
+fn start_gssapi(credentials: Credentials) -> Result<Arc<gssapi::Acceptor>, StartError> {
+    let threads = cpus().min(limits::GSS_THREADS_MAX);
+    gssapi::Acceptor::start(credentials, threads).map(Arc::new).map_err(StartError::Machine)
 }
 
 fn cpus() -> usize {
@@ -320,32 +279,5 @@ fn rules(config: &Config, own: &[SocketAddr], locals: Vec<IpAddr>) -> Rules {
         methods: config.auth.methods.clone(),
         guard: guard.with_locals(locals),
         gssapi: config.auth.gssapi.clone(),
-    }
-}
-
-fn congestion(wanted: &config::Congestion) -> Result<Congestion, StartError> {
-    match wanted {
-        config::Congestion::Auto => Ok(Congestion::auto()),
-        config::Congestion::System => Ok(Congestion::default()),
-        config::Congestion::Named(name) => {
-            Congestion::everywhere(name).map_err(|error| StartError::Congestion(name.clone(), error))
-        }
-    }
-}
-
-fn dns_settings(config: &Config) -> dns::Settings {
-    let system = ResolvConf::load(Path::new("/etc/resolv.conf")).unwrap_or_else(|_| ResolvConf::parse(""));
-    let hosts = match config.dns.hosts {
-        true => Hosts::load(Path::new("/etc/hosts")).unwrap_or_else(|_| Hosts::empty()),
-        false => Hosts::empty(),
-    };
-    dns::Settings {
-        servers: if config.dns.servers.is_empty() { system.servers } else { config.dns.servers.clone() },
-        timeout: config.timeouts.dns,
-        try_timeout: system.timeout,
-        attempts: system.attempts,
-        cache_entries: (config.dns.cache_entries / config.server.workers.max(1)).max(1),
-        prefer: config.dns.prefer,
-        hosts,
     }
 }

@@ -1,0 +1,246 @@
+//! What a configuration names, tried: all that keeps it from being served, and what its operator should know.
+//!
+//! `run` and `check` share it, so that `check` refuses what `run` would and in the same words. What `run` does by itself
+//! later (listening, writing records) `check` tries here, and leaves nothing behind.
+
+use std::fmt::Display;
+use std::io;
+use std::path::Path;
+
+use super::acceptor;
+use super::descriptors::{self, Budget};
+use crate::auth::{Users, gssapi};
+use crate::config::{self, Access, AuthMethod, Config, Problems, Steer};
+use crate::dns::{self, Hosts, ResolvConf};
+use crate::sys::congestion::Congestion;
+use crate::sys::gssapi::Credentials;
+use crate::sys::{files, machine};
+
+/// A table of the configuration and a key in it.
+type Key = (&'static str, &'static str);
+
+/// What was found, each with its place in the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// What keeps the configuration from being served.
+    pub errors: Problems,
+    /// What works otherwise than was written, or may fail later.
+    pub warnings: Problems,
+}
+
+/// What the configuration names, opened.
+pub(super) struct Named {
+    pub(super) users: Option<Users>,
+    pub(super) credentials: Option<Credentials>,
+    pub(super) congestion: Congestion,
+    pub(super) dns: dns::Settings,
+    pub(super) budget: Budget,
+}
+
+/// Tries whatever can be tried without serving.
+pub fn check(config: &Config) -> Report {
+    let mut trial = Trial::of(config);
+    let named = trial.named();
+    trial.listeners(named.map(|named| named.congestion).unwrap_or_default());
+    trial.access();
+    trial.report
+}
+
+/// A configuration that is being tried.
+pub(super) struct Trial<'a> {
+    config: &'a Config,
+    report: Report,
+}
+
+impl<'a> Trial<'a> {
+    pub(super) fn of(config: &'a Config) -> Trial<'a> {
+        let empty = || config.places.problems();
+        Trial { config, report: Report { errors: empty(), warnings: empty() } }
+    }
+
+    /// The problem that `what` adds.
+    pub(super) fn refused(config: &'a Config, what: &dyn Fn(&mut Trial)) -> Problems {
+        let mut trial = Trial::of(config);
+        what(&mut trial);
+        trial.report.errors
+    }
+
+    /// What was found so far.
+    pub(super) fn into_report(self) -> Report {
+        self.report
+    }
+
+    /// All that is read or asked before anything is served; `None` where some of it cannot be had.
+    pub(super) fn named(&mut self) -> Option<Named> {
+        let users = self.users();
+        let credentials = self.credentials();
+        let congestion = self.congestion();
+        let dns = self.dns();
+        let budget = self.budget();
+        self.cpus();
+        Some(Named { users: users?, credentials: credentials?, congestion: congestion?, dns, budget })
+    }
+
+    /// The problem with an address that cannot be listened on.
+    pub(super) fn cannot_listen(&mut self, nth: usize, error: &io::Error) {
+        let what = format!("cannot listen on {}: {error}", self.config.server.listen[nth]);
+        self.config.places.blame_entry(&mut self.report.errors, ("server", "listen"), nth, what);
+    }
+
+    /// The problem with a file of access records that cannot be written.
+    pub(super) fn cannot_record(&mut self, error: &io::Error) {
+        let Access::Path(path) = &self.config.log.access else {
+            return self.error(("log", "access"), error);
+        };
+        self.error(("log", "access"), format_args!("cannot append to {path:?}: {error}"));
+    }
+
+    fn error(&mut self, (table, key): Key, what: impl Display) {
+        self.config.places.blame(&mut self.report.errors, table, key, what.to_string());
+    }
+
+    fn warn(&mut self, (table, key): Key, what: impl Display) {
+        self.config.places.blame(&mut self.report.warnings, table, key, what.to_string());
+    }
+
+    /// The value, or `None` with the error at this key.
+    fn need<T>(&mut self, key: Key, result: Result<T, impl Display>) -> Option<T> {
+        result.map_err(|error| self.error(key, error)).ok()
+    }
+
+    /// The users, where passwords are asked for.
+    fn users(&mut self) -> Option<Option<Users>> {
+        let auth = &self.config.auth;
+        match auth.users.as_ref().filter(|_| auth.methods.contains(&AuthMethod::Password)) {
+            Some(path) => self.need(("auth", "users"), Users::load(path)).map(Some),
+            None => Some(None),
+        }
+    }
+
+    /// The service's credentials, where GSSAPI is among the methods.
+    fn credentials(&mut self) -> Option<Option<Credentials>> {
+        let auth = &self.config.auth;
+        if !auth.methods.contains(&AuthMethod::Gssapi) {
+            return Some(None);
+        }
+        self.need(("auth", "methods"), gssapi::library())?;
+        self.need(("auth.gssapi", "keytab"), gssapi::credentials(&auth.gssapi)).map(Some)
+    }
+
+    fn congestion(&mut self) -> Option<Congestion> {
+        match &self.config.server.congestion {
+            config::Congestion::Auto => Some(Congestion::auto()),
+            config::Congestion::System => Some(Congestion::default()),
+            config::Congestion::Named(name) => {
+                let named = Congestion::everywhere(name).map_err(|error| {
+                    format!(
+                        "this kernel does not give us \"{name}\": {error} (net.ipv4.tcp_available_congestion_control \
+                         and tcp_allowed_congestion_control list what it has)"
+                    )
+                });
+                self.need(("server", "congestion"), named)
+            }
+        }
+    }
+
+    /// Names can be resolved without these files, and servers may become reachable: nothing here is an error.
+    fn dns(&mut self) -> dns::Settings {
+        let config = self.config;
+        let system = self.system_file("servers", "/etc/resolv.conf", ResolvConf::load);
+        let system = system.unwrap_or_else(|| ResolvConf::parse(""));
+        let hosts = match config.dns.hosts {
+            true => self.system_file("hosts", "/etc/hosts", Hosts::load).unwrap_or_else(Hosts::empty),
+            false => Hosts::empty(),
+        };
+        for (nth, &server) in config.dns.servers.iter().enumerate() {
+            if let Err(error) = machine::source_towards(server) {
+                let what = format!("nothing can be sent to {server}: {}", io::Error::from(error));
+                config.places.blame_entry(&mut self.report.warnings, ("dns", "servers"), nth, what);
+            }
+        }
+        dns::Settings {
+            servers: match config.dns.servers.is_empty() {
+                true => system.servers,
+                false => config.dns.servers.clone(),
+            },
+            timeout: config.timeouts.dns,
+            try_timeout: system.timeout,
+            attempts: system.attempts,
+            cache_entries: (config.dns.cache_entries / config.server.workers.max(1)).max(1),
+            prefer: config.dns.prefer,
+            hosts,
+        }
+    }
+
+    /// A file of the system that names are resolved with.
+    fn system_file<T>(
+        &mut self,
+        key: &'static str,
+        path: &'static str,
+        load: impl Fn(&Path) -> io::Result<T>,
+    ) -> Option<T> {
+        load(Path::new(path))
+            .map_err(|error| self.warn(("dns", key), format_args!("{path} cannot be read: {error}")))
+            .ok()
+    }
+
+    fn budget(&mut self) -> Budget {
+        let server = &self.config.server;
+        let limit = machine::raise_descriptor_limit();
+        let budget = descriptors::divide(limit, self.config);
+        let sessions = budget.sessions * server.workers;
+        if sessions < server.max_connections {
+            self.warn(
+                ("server", "max_connections"),
+                format_args!(
+                    "{} is more than can be had: {sessions} sessions, of {limit} descriptors over {} workers",
+                    server.max_connections, server.workers
+                ),
+            );
+        }
+        budget
+    }
+
+    fn cpus(&mut self) {
+        let (server, usable) = (&self.config.server, machine::usable_cpus());
+        if !usable.is_empty() && server.workers > usable.len() {
+            self.warn(
+                ("server", "workers"),
+                format_args!("{} is more than the CPUs that may be used: {}", server.workers, usable.len()),
+            );
+        }
+        // Steering goes by CPU number, pinning by the CPUs that the process may use.
+        let aligned = usable.into_iter().take(server.workers).eq(0..server.workers);
+        if server.steer == Steer::Cpu && !(server.pin && aligned) {
+            self.warn(
+                ("server", "steer"),
+                "\"cpu\", but worker N does not run on CPU N: connections change CPUs",
+            );
+        }
+    }
+
+    /// Each address can be bound. One that another listens on is no error: it may be this very server, running.
+    fn listeners(&mut self, congestion: Congestion) {
+        for (nth, &address) in self.config.server.listen.iter().enumerate() {
+            match acceptor::probe(address, self.config, congestion) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                    let what =
+                        format!("{address} is in use: a server that runs already keeps another from it");
+                    let listen = ("server", "listen");
+                    self.config.places.blame_entry(&mut self.report.warnings, listen, nth, what);
+                }
+                Err(error) => self.cannot_listen(nth, &error),
+                Ok(()) => {}
+            }
+        }
+    }
+
+    /// The file of the access records can be appended to, or made.
+    fn access(&mut self) {
+        if let Access::Path(path) = &self.config.log.access
+            && let Err(error) = files::can_append(path)
+        {
+            self.cannot_record(&error);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What can be done with a file, without doing it.
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+/// Whether the file at `path` can be opened for appending, or made where there is none. Neither opens nor makes it.
+///
+/// # Errors
+/// What open(2) would refuse it with.
+pub fn can_append(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => Err(Errno::EISDIR.into()),
+        Ok(found) if found.file_type().is_socket() => Err(Errno::ENXIO.into()),
+        Ok(_) => permits(path, AccessFlags::W_OK),
+        Err(_) if path.as_os_str().as_bytes().ends_with(b"/") => Err(Errno::EISDIR.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => can_make(path),
+        Err(error) => Err(error),
+    }
+}
+
+fn can_make(path: &Path) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    if let Ok(target) = fs::read_link(path) {
+        // A link to nothing: the file is made where it points to.
+        return can_append(&folder.join(target));
+    }
+    permits(folder, AccessFlags::W_OK | AccessFlags::X_OK)
+}
+
+fn permits(path: &Path, how: AccessFlags) -> io::Result<()> {
+    faccessat(AT_FDCWD, path, how, AtFlags::AT_EACCESS).map_err(io::Error::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::OpenOptions;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    /// As open(2) says it; and nothing is there afterwards that was not there before.
+    #[test]
+    fn the_answer_is_that_of_open_and_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("file"), "kept").unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        symlink("nowhere/file", at("broken")).unwrap();
+        symlink("made", at("link")).unwrap();
+        symlink("loop", at("loop")).unwrap();
+        let _socket = UnixListener::bind(at("socket")).unwrap();
+        let names = ["file", "new", "folder", "folder/", "new/", "none/new", "file/new", "broken", "link"];
+        for name in names.into_iter().chain(["loop", "socket"]) {
+            let before = fs::read_dir(directory.path()).unwrap().count();
+            let said = can_append(&at(name)).map_err(|error| error.raw_os_error());
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), before, "{name}");
+            let opened = OpenOptions::new().create(true).append(true).open(at(name));
+            assert_eq!(said, opened.map(drop).map_err(|error| error.raw_os_error()), "{name}");
+        }
+        assert_eq!(fs::read(at("file")).unwrap(), b"kept");
+        assert!(at("made").exists() && at("new").exists(), "open makes them, and only open");
+    }
+}

@@ -1,0 +1,214 @@
+//! What `check` tries, against what `run` refuses: the same, in the same words, with file, line and key; and what it
+//! leaves behind: nothing.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::support::relay::{binary, run_to_exit};
+use crate::support::{Relay, netns};
+
+/// Even root is refused what no mode bit permits.
+const WITHOUT_PRIVILEGE: [&str; 2] = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
+
+/// A folder with a configuration file in it.
+struct Folder(TempDir);
+
+/// What a command came to.
+struct Said {
+    code: Option<i32>,
+    errors: String,
+}
+
+impl Folder {
+    fn with(configuration: &str) -> Folder {
+        let folder = Folder(TempDir::new().expect("a folder"));
+        fs::write(folder.path("outflow.toml"), configuration).expect("write the configuration");
+        folder
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.0.path()).expect("list the folder");
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8")).collect();
+        names.sort();
+        names
+    }
+
+    fn outflow(&self, command: &str, through: &[&str]) -> Said {
+        let words: Vec<&str> = through.iter().copied().chain([binary(), command]).collect();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).arg("--config").arg(self.path("outflow.toml"));
+        let output = run_to_exit(command);
+        let errors =
+            String::from_utf8_lossy(&output.stderr).replace(self.0.path().to_str().expect("UTF-8"), "");
+        Said { code: output.status.code(), errors }
+    }
+
+    /// Both commands end with 1 and say exactly this.
+    fn refused(&self, through: &[&str], complaint: &str) {
+        for command in ["check", "run"] {
+            let said = self.outflow(command, through);
+            assert_eq!(said.code, Some(1), "{command}: {}", said.errors);
+            assert_eq!(said.errors.trim_end(), complaint, "{command}");
+        }
+    }
+}
+
+#[test]
+fn check_passes_what_run_refuses() {
+    let refused = |configuration: &str, complaint: &str| {
+        Folder::with(configuration).refused(&[], complaint);
+    };
+    refused(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\n[log]\naccess = \"none/a.jsonl\"\n",
+        "/outflow.toml:4: [log] key `access`: cannot append to \"/none/a.jsonl\": No such file or directory (os error 2)",
+    );
+    refused(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\n[log]\n\naccess = \".\"\n",
+        "/outflow.toml:5: [log] key `access`: cannot append to \"\": Is a directory (os error 21)",
+    );
+    refused(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\ncongestion = \"no-such-one\"\n",
+        "/outflow.toml:3: [server] key `congestion`: this kernel does not give us \"no-such-one\": No such file or \
+         directory (os error 2) (net.ipv4.tcp_available_congestion_control and tcp_allowed_congestion_control list what it has)",
+    );
+    refused(
+        "[server]\nopen_proxy = true\nlisten = [\n  \"127.0.0.1:0\",\n  \"192.0.2.9:0\",\n]\n",
+        "/outflow.toml:5: [server] key `listen`: cannot listen on 192.0.2.9:0: Cannot assign requested address (os error 99)",
+    );
+    refused(
+        "[auth]\nmethods = [\"password\"]\nusers = \"none\"\n[server]\nlisten = [\"127.0.0.1:0\"]\n",
+        "/outflow.toml:3: [auth] key `users`: /none: cannot read the users file: No such file or directory (os error 2)",
+    );
+}
+
+/// All that can be known before anything is opened comes at once.
+#[test]
+fn one_problem_hides_the_next() {
+    let folder = Folder::with(
+        "[server]\ncongestion = \"no-such-one\"\n[auth]\nmethods = [\"password\"]\nusers = \"none\"\n",
+    );
+    for command in ["check", "run"] {
+        let said = folder.outflow(command, &[]).errors;
+        assert!(said.contains("toml:2: [server] key `congestion`"), "{command}: {said}");
+        assert!(said.contains("toml:5: [auth] key `users`"), "{command}: {said}");
+    }
+}
+
+/// A folder that may not be written to and a file that may not: what open(2) would say, without opening.
+#[test]
+fn check_passes_records_that_may_not_be_written() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::with("[server]\nlisten = [\"127.0.0.1:0\"]\n[log]\naccess = \"logs/a.jsonl\"\n");
+    let denied = "/outflow.toml:4: [log] key `access`: cannot append to \"/logs/a.jsonl\": Permission denied (os error 13)";
+    let mode = |name: &str, mode| {
+        fs::set_permissions(folder.path(name), fs::Permissions::from_mode(mode)).expect("chmod");
+    };
+    fs::create_dir(folder.path("logs")).expect("make a folder");
+    mode("logs", 0o500);
+    folder.refused(&WITHOUT_PRIVILEGE, denied);
+    mode("logs", 0o700);
+    fs::write(folder.path("logs/a.jsonl"), "").expect("write a file");
+    mode("logs/a.jsonl", 0o400);
+    folder.refused(&WITHOUT_PRIVILEGE, denied);
+}
+
+#[test]
+fn check_leaves_something_behind() {
+    let folder = Folder::with("[server]\nlisten = [\"127.0.0.1:0\"]\n[log]\naccess = \"a.jsonl\"\n");
+    let said = folder.outflow("check", &[]);
+    assert_eq!((said.code, said.errors.as_str()), (Some(0), ""));
+    assert_eq!(folder.names(), ["outflow.toml"]);
+    fs::write(folder.path("a.jsonl"), "{}\n").expect("write a file");
+    let before = fs::metadata(folder.path("a.jsonl")).expect("metadata").modified().expect("a time");
+    assert_eq!(folder.outflow("check", &[]).code, Some(0));
+    assert_eq!(fs::read(folder.path("a.jsonl")).expect("read"), b"{}\n");
+    assert_eq!(fs::metadata(folder.path("a.jsonl")).expect("metadata").modified().expect("a time"), before);
+}
+
+/// Whoever checks before a restart has the server running: its own address is in use. For a start it is an error.
+#[test]
+fn a_running_server_fails_its_own_check() {
+    let relay = Relay::start();
+    let addr = relay.addr();
+    let folder = Folder::with(&format!("[server]\n\nlisten = [\"{addr}\"]\n"));
+    let said = folder.outflow("check", &[]);
+    assert_eq!(said.code, Some(0), "{}", said.errors);
+    let warning = format!(
+        "warning: /outflow.toml:3: [server] key `listen`: {addr} is in use: a server that runs already keeps another from it\n"
+    );
+    assert_eq!(said.errors, warning);
+    let said = folder.outflow("run", &[]);
+    assert_eq!(said.code, Some(1));
+    let error = format!(
+        "/outflow.toml:3: [server] key `listen`: cannot listen on {addr}: Address already in use (os error 98)\n"
+    );
+    assert_eq!(said.errors, error);
+}
+
+/// A flag has its own place, and a default says that it is one.
+#[test]
+fn a_problem_has_the_place_of_another() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
+    let addr = taken.local_addr().expect("address").to_string();
+    let mut command = Command::new(binary());
+    command.args(["--listen", &addr]);
+    let said = String::from_utf8(run_to_exit(command).stderr).expect("UTF-8");
+    assert_eq!(said, format!("--listen: cannot listen on {addr}: Address already in use (os error 98)\n"));
+    netns::run(&test_name!(), "true", || {
+        let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 1080)).expect("bind");
+        let said = String::from_utf8(run_to_exit(Command::new(binary())).stderr).expect("UTF-8");
+        assert!(
+            said.starts_with("[server] key `listen` (its default): cannot listen on 127.0.0.1:1080"),
+            "{said}"
+        );
+    });
+}
+
+#[test]
+fn check_is_silent_about_what_will_not_work_as_written() {
+    let folder = Folder::with(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1000\nmax_connections = 1000000\n[dns]\nservers = [\n\"127.0.0.1\",\n\"fe80::1\"]\n",
+    );
+    let said = folder.outflow("check", &["prlimit", "--nofile=1000:1000"]);
+    assert_eq!(said.code, Some(0), "{}", said.errors);
+    for warning in [
+        "warning: /outflow.toml:3: [server] key `workers`: 1000 is more than the CPUs that may be used: ",
+        "warning: /outflow.toml:4: [server] key `max_connections`: 1000000 is more than can be had: ",
+        "warning: /outflow.toml:8: [dns] key `servers`: nothing can be sent to [fe80::1]:53: Invalid argument",
+    ] {
+        assert!(said.errors.contains(warning), "{warning:?} is not in {}", said.errors);
+    }
+    assert_eq!(said.errors.lines().count(), 3, "{}", said.errors);
+}
+
+/// Both files of the system: names are still resolved, by what is left.
+#[test]
+fn check_is_silent_about_files_that_it_cannot_read() {
+    netns::run(&test_name!(), "true", || {
+        let folder = Folder::with("[server]\nlisten = [\"127.0.0.1:0\"]\n[dns]\nhosts = true\n");
+        let unreadable = folder.path("unreadable");
+        fs::write(&unreadable, "").expect("write a file");
+        let hide = format!(
+            "chmod 0 {0} && mount --bind {0} /etc/resolv.conf && mount --bind {0} /etc/hosts && exec \"$@\"",
+            unreadable.display()
+        );
+        let through = ["unshare", "-m", "sh", "-c", &hide, "sh", WITHOUT_PRIVILEGE[0], WITHOUT_PRIVILEGE[1]];
+        let said = folder.outflow("check", &through);
+        assert_eq!(said.code, Some(0), "{}", said.errors);
+        for warning in [
+            "warning: /outflow.toml:4: [dns] key `hosts`: /etc/hosts cannot be read: Permission denied (os error 13)",
+            "warning: [dns] key `servers` (its default): /etc/resolv.conf cannot be read: Permission denied (os error 13)",
+        ] {
+            assert!(said.errors.contains(warning), "{warning:?} is not in {}", said.errors);
+        }
+    });
+}

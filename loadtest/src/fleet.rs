@@ -35,12 +35,32 @@ pub(crate) struct Route {
     pub(crate) server: Option<SocketAddr>,
     pub(crate) target: SocketAddr,
     pub(crate) messages: Messages,
-    /// Client addresses 127.1.0.1 and up in turn; 0 leaves the choice to the kernel.
-    pub(crate) sources: u32,
+    pub(crate) sources: Sources,
     /// A run in which nothing moves for so long has failed.
     pub(crate) patience: Duration,
     /// Failed sessions that a run may have.
     pub(crate) max_errors: u64,
+}
+
+/// The client addresses of a run, taken in turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sources {
+    pub(crate) first: Ipv4Addr,
+    /// 0 leaves the choice to the kernel.
+    pub(crate) count: u32,
+    /// From one to the next: 256 gives each a /24 of its own.
+    pub(crate) stride: u32,
+}
+
+impl Sources {
+    /// 127.1.0.1 and those that follow it.
+    pub(crate) fn in_a_row(count: u32) -> Self {
+        Self { first: Ipv4Addr::new(127, 1, 0, 1), count, stride: 1 }
+    }
+
+    fn nth(self, number: u32) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.first) + number % self.count * self.stride)
+    }
 }
 
 /// What an event said.
@@ -80,6 +100,8 @@ pub(crate) struct Link<S> {
     /// From when its latency counts: its `connect` was called or, in an open loop, was due.
     pub(crate) since: Instant,
     pub(crate) state: S,
+    /// What this one says in its handshake, where it is not what the route says.
+    pub(crate) messages: Option<Box<Messages>>,
     stage: Stage,
     serial: u64,
     /// The timer that is set for it.
@@ -309,7 +331,8 @@ impl<S: Default> Fleet<S> {
         };
         self.serial += 1;
         let (state, serial) = (S::default(), self.serial);
-        let link = self.links[slot].insert(Link { stream, since, state, stage, serial, wake: None });
+        let link = Link { stream, since, state, messages: None, stage, serial, wake: None };
+        let link = self.links[slot].insert(link);
         scenario.dialled(link);
         // On loopback the connection stands when `connect` returns, so the greeting leaves at once, as it
         // does from a client whose SYN was answered.
@@ -318,12 +341,11 @@ impl<S: Default> Fleet<S> {
 
     fn dial(&mut self) -> io::Result<TcpStream> {
         let to = self.route.server.unwrap_or(self.route.target);
-        if self.route.sources == 0 || !to.is_ipv4() {
+        if self.route.sources.count == 0 || !to.is_ipv4() {
             return TcpStream::connect(to);
         }
-        let offset = self.dialled % self.route.sources;
+        let from = self.route.sources.nth(self.dialled);
         self.dialled = self.dialled.wrapping_add(1);
-        let from = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 1)) + offset);
         dial_from(from.into(), to)
     }
 
@@ -396,6 +418,7 @@ fn step<W: Scenario>(
             Ok(_) => {}
         },
         Stage::Shaking(handshake) => {
+            let messages = link.messages.as_deref().unwrap_or(messages);
             if !handshake.advance(&mut link.stream, messages)? {
                 return scenario.shaking(link);
             }
@@ -420,4 +443,18 @@ fn dial_from(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
 /// Maps a data-phase error.
 pub(crate) fn data_fault(error: io::Error) -> Fault {
     Fault::socket(Phase::Data, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_taken_in_turn() {
+        let addresses = |sources: Sources| [0, 1, 2, 3].map(|number| sources.nth(number).to_string());
+        let in_a_row = Sources::in_a_row(3);
+        assert_eq!(addresses(in_a_row), ["127.1.0.1", "127.1.0.2", "127.1.0.3", "127.1.0.1"]);
+        let apart = Sources { stride: 256, ..in_a_row };
+        assert_eq!(addresses(apart), ["127.1.0.1", "127.1.1.1", "127.1.2.1", "127.1.0.1"]);
+    }
 }

@@ -91,7 +91,7 @@ use crate::cli::{
     UdpArgs,
 };
 use crate::fault::Fault;
-use crate::fleet::{Fleet, Losses, Route};
+use crate::fleet::{Fleet, Losses, Route, Sources};
 use crate::handshake::Messages;
 use crate::interrupt::Interrupt;
 use crate::kernel_memory::Scale;
@@ -289,7 +289,7 @@ fn fleet_to<S: Default>(
         server,
         target: common.target,
         messages: Messages::connect(common.target, common.target_name.as_deref(), common.credentials()),
-        sources: common.sources,
+        sources: Sources::in_a_row(common.sources),
         patience: common.patience,
         max_errors,
     };

@@ -1,11 +1,14 @@
 //! The command line: what was typed, checked word by word. Whether an address may be used is for `scope`.
 
+mod hostile;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use self::hostile::HostileArgs;
 use crate::compare::guard;
 use crate::kernel_memory::Source;
 use crate::origin::Supply;
@@ -47,6 +50,8 @@ pub(crate) enum Command {
     Churn(ChurnArgs),
     /// Datagrams through UDP associations, echoed by the origin.
     Udp(UdpArgs),
+    /// A hostile client, and what it costs others: their sessions alone and beside an attack.
+    Hostile(HostileArgs),
     /// Many servers under the same loads, side by side, as a file says.
     Compare(CompareArgs),
     /// Kill whoever carries a killed comparison's mark.
@@ -64,6 +69,10 @@ impl Command {
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         match (self, self.common()) {
             (Self::Origin(args), _) => vec![SocketAddr::new(args.address, 0)],
+            (Self::Hostile(args), _) => {
+                let common = &args.common;
+                common.server.into_iter().chain([common.target]).chain(args.dns).collect()
+            }
             (_, Some(common)) => common.server.into_iter().chain([common.target]).collect(),
             (_, None) => Vec::new(),
         }
@@ -83,6 +92,7 @@ impl Command {
             Self::Mix(args) => &args.common,
             Self::Churn(args) => &args.common,
             Self::Udp(args) => &args.common,
+            Self::Hostile(args) => &args.common,
             // Origin and servers of a comparison are on loopback, and each of its runs is checked as one.
             Self::Origin(_) | Self::Compare(_) | Self::Guard { .. } => return None,
         })
@@ -402,7 +412,7 @@ mod tests {
         };
         assert_eq!(addresses("outflow-load origin --address 192.0.2.1"), ["192.0.2.1:0"]);
         let ends = "--server 192.0.2.1:1 --target 192.0.2.2:2";
-        for scenario in ["connect", "stream up", "echo", "idle", "mix", "churn", "udp"] {
+        for scenario in ["connect", "stream up", "echo", "idle", "mix", "churn", "udp", "hostile garbage"] {
             let words = format!("outflow-load {scenario} {ends}");
             assert_eq!(addresses(&words), ["192.0.2.1:1", "192.0.2.2:2"], "{scenario}");
             assert_eq!(parsed(&words).target_name(), None, "{scenario}");

@@ -71,8 +71,16 @@ pub(crate) enum Fault {
     Silent,
     /// Nothing moved for this long while sessions were unfinished.
     Stalled(Duration),
+    /// A session was not over within the time that its client gives it.
+    Overdue(Duration),
     /// Not one byte or round trip in the measured interval.
     Idle,
+    /// Sessions failed while nobody attacked: there is nothing to compare with.
+    Unquiet { failures: u64, first: String },
+    /// What an attack needs is not there.
+    Unarmed(String),
+    /// A bar that was set for the run.
+    Missed(String),
     /// The process named by `--pid` or `--origin-pid` has ended, or its figures cannot be read.
     ServerGone(i32, io::Error),
     /// strace is absent, may not attach, or gave no table.
@@ -143,6 +151,12 @@ impl fmt::Display for Fault {
             Self::Stalled(limit) => {
                 write!(f, "nothing moved for {} s with sessions unfinished", limit.as_secs_f64())
             }
+            Self::Overdue(limit) => write!(f, "a session was not over after {} s", limit.as_secs_f64()),
+            Self::Unquiet { failures, first } => {
+                write!(f, "{failures} sessions failed before anybody attacked, the first one because {first}")
+            }
+            Self::Unarmed(what) => write!(f, "the attack cannot begin: {what}"),
+            Self::Missed(what) => write!(f, "a bar is missed: {what}"),
             Self::ServerGone(pid, error) => {
                 write!(f, "the measured process {pid} cannot be read: {error}")
             }

@@ -15,6 +15,7 @@
 //! outflow-load mix --server 127.0.0.1:1080 --target PAGE --target-name localhost --seconds 10 --pid PID
 //! outflow-load churn --server 127.0.0.1:1080 --target KEYED --seconds 60 --in-flight 64 --seed 7
 //! outflow-load udp --server 127.0.0.1:1080 --target UDP --associations 4 --size 200 --pid PID
+//! outflow-load hostile names --server 127.0.0.1:1080 --target PAGE --dns 127.0.0.1:5353 --pid PID
 //! outflow-load idle --server 127.0.0.1:1080 --target ECHO --connections 8000 --touch 1024 --pid PID
 //! ```
 //!
@@ -87,8 +88,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 
 use crate::cli::{
-    ChurnArgs, Cli, Command, Common, ConnectArgs, EchoArgs, IdleArgs, MixArgs, OriginArgs, StreamArgs,
-    UdpArgs,
+    ChurnArgs, Cli, Command, Common, ConnectArgs, EchoArgs, HostileArgs, IdleArgs, MixArgs, OriginArgs,
+    StreamArgs, UdpArgs,
 };
 use crate::fault::Fault;
 use crate::fleet::{Fleet, Losses, Route, Sources};
@@ -103,6 +104,7 @@ use crate::record::Record;
 use crate::scenario::churn::{self, Action, Churn};
 use crate::scenario::connect::Connect;
 use crate::scenario::echo::Echo;
+use crate::scenario::hostile::Hostile;
 use crate::scenario::idle::Idle;
 use crate::scenario::mix::{Habits, Mix};
 use crate::scenario::starts::Starts;
@@ -139,6 +141,7 @@ fn run(command: Command, scope: Scope) -> Result<(), Box<dyn Error>> {
         Command::Mix(args) => mix(&args),
         Command::Churn(args) => churn(&args),
         Command::Udp(args) => udp(&args, scope),
+        Command::Hostile(args) => hostile(&args),
         Command::Compare(args) => compare::compare(&args, &scope),
         Command::Guard { mark } => {
             compare::guard::stand(&mark);
@@ -269,6 +272,13 @@ fn udp(args: &UdpArgs, scope: Scope) -> Result<(), Box<dyn Error>> {
     let mut udp = udp::Udp::new(plan, meter(common));
     let ended = udp.run();
     report("udp", common, &Losses::default(), ended, udp.record())
+}
+
+fn hostile(args: &HostileArgs) -> Result<(), Box<dyn Error>> {
+    pin(args.common.cpu)?;
+    let mut hostile = Hostile::new(args.plan()?);
+    let ended = hostile.run();
+    report("hostile", &args.common, &Losses::default(), ended, hostile.record())
 }
 
 fn meter(common: &Common) -> Meter {

@@ -96,6 +96,26 @@ impl Tree {
         Ok(sum)
     }
 
+    /// Open descriptors and resident bytes of the tree: cheap enough to look often, as nothing is weighed page by page.
+    pub(crate) fn glance(&mut self) -> io::Result<(u64, u64)> {
+        let (mut fds, mut resident) = (0, 0);
+        for pid in self.pids()? {
+            let look = || -> io::Result<(u64, u64)> {
+                let statm = fs::read_to_string(format!("/proc/{pid}/statm"))?;
+                let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+                let fds = fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64;
+                Ok((fds, pages.ok_or_else(|| unreadable("statm"))? * page_bytes()))
+            };
+            match look() {
+                Ok((more_fds, more_bytes)) => (fds, resident) = (fds + more_fds, resident + more_bytes),
+                Err(error) if pid == self.root => return Err(error),
+                // It has ended meanwhile.
+                Err(_) => {}
+            }
+        }
+        Ok((fds, resident))
+    }
+
     fn members(&mut self) -> io::Result<Vec<(i32, Times)>> {
         let mut processes = HashMap::new();
         for entry in fs::read_dir("/proc")? {
@@ -185,6 +205,11 @@ fn holdings_of(pid: i32) -> io::Result<Holdings> {
         anonymous_bytes: field("Pss_Anon:")?,
         fds: fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64,
     })
+}
+
+fn page_bytes() -> u64 {
+    let size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten();
+    size.and_then(|size| u64::try_from(size).ok()).unwrap_or(4096)
 }
 
 fn unreadable(file: &str) -> io::Error {
@@ -352,6 +377,8 @@ mod tests {
         let mut own = Tree::of(std::process::id() as i32);
         assert!(own.holdings().expect("own figures").pss_bytes > 0);
         assert!(own.cpu().expect("own figures").exact_s >= 0.0);
+        let (fds, resident) = own.glance().expect("own figures");
+        assert!(fds > 0 && resident > 1 << 20, "{fds} descriptors, {resident} bytes");
         assert!(Tree::of(i32::MAX).cpu().is_err());
     }
 }

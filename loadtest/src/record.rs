@@ -34,8 +34,13 @@ impl Latency {
         (!self.0.is_empty()).then(|| self.clone())
     }
 
+    /// The value below which this share lies, in microseconds.
+    pub(crate) fn quantile_us(&self, quantile: f64) -> f64 {
+        self.0.value_at_quantile(quantile) as f64 / 1e3
+    }
+
     fn percentiles(&self) -> Percentiles {
-        let at = |quantile| self.0.value_at_quantile(quantile) as f64 / 1e3;
+        let at = |quantile| self.quantile_us(quantile);
         Percentiles {
             count: self.0.len(),
             mean_us: self.0.mean() / 1e3,
@@ -111,6 +116,58 @@ pub(crate) struct Churned {
     pub(crate) resets_as_fins: u64,
 }
 
+/// What an attack did, and how the others fared: alone (`quiet`) and beside it.
+#[derive(Serialize, Default)]
+pub(crate) struct Besieged {
+    pub(crate) attack: &'static str,
+    pub(crate) quiet_sessions: u64,
+    pub(crate) quiet_failures: u64,
+    /// From `connect`, or from when that was due, to the success reply, of sessions that did not fail.
+    pub(crate) quiet_p50_us: Option<f64>,
+    pub(crate) quiet_p99_us: Option<f64>,
+    pub(crate) beside_sessions: u64,
+    pub(crate) beside_failures: u64,
+    pub(crate) first_failure: Option<String>,
+    pub(crate) beside_p50_us: Option<f64>,
+    pub(crate) beside_p99_us: Option<f64>,
+    /// Beside the attack to quiet.
+    pub(crate) p50_ratio: Option<f64>,
+    pub(crate) p99_ratio: Option<f64>,
+    #[serde(flatten)]
+    pub(crate) attempts: Attempts,
+    /// The most that the server held at a time while it was attacked (with `--pid`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) server_fds_max: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) server_rss_max: Option<u64>,
+    /// Questions that the load generator's name server got, and answered, in both parts of the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) names_asked: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) names_answered: Option<u64>,
+}
+
+/// What became of the connections of an attack.
+#[derive(Clone, Serialize, Default)]
+pub(crate) struct Attempts {
+    pub(crate) attempts: u64,
+    pub(crate) attempts_per_second: f64,
+    /// Got the whole answer that they waited for.
+    pub(crate) attempts_answered: u64,
+    /// The server closed or reset them before.
+    pub(crate) attempts_cut: u64,
+    /// Left unanswered once their time was over.
+    pub(crate) attempts_left: u64,
+    /// Of the attempts, those that tried a right password among wrong ones, and those of them that learnt so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) probes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) probes_answered: Option<u64>,
+    /// Attempts a second, as far as one with the right password would have learnt so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) guesses_per_second: Option<f64>,
+}
+
 /// One run. A figure that the scenario does not have is left out.
 #[derive(Serialize, Default)]
 pub(crate) struct Record {
@@ -165,6 +222,8 @@ pub(crate) struct Record {
     pub(crate) churned: Option<Churned>,
     #[serde(flatten)]
     pub(crate) delivery: Option<Delivery>,
+    #[serde(flatten)]
+    pub(crate) besieged: Option<Besieged>,
     /// Traced runs: system calls of the server for each session, those that wait for readiness apart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) calls_per_session: Option<f64>,
@@ -301,6 +360,6 @@ impl Record {
 }
 
 /// `None` instead of a division by nothing.
-fn ratio(of: f64, per: f64) -> Option<f64> {
+pub(crate) fn ratio(of: f64, per: f64) -> Option<f64> {
     (per > 0.0).then(|| of / per)
 }

@@ -19,5 +19,8 @@ mod mix;
 /// The soak: every action, and every byte that is not as it was sent.
 mod churn;
 
+/// Attacks: what they are made of, and that others are seen to suffer where they do.
+mod hostile;
+
 /// Comparisons: bad servers end their own part alone, and no process is left.
 mod compare;

@@ -4,6 +4,7 @@
 pub(crate) mod churn;
 pub(crate) mod connect;
 pub(crate) mod echo;
+pub(crate) mod hostile;
 pub(crate) mod idle;
 pub(crate) mod mix;
 pub(crate) mod pages;

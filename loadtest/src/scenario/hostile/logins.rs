@@ -1,0 +1,28 @@
+//! Wrong logins from many sources that leave before they are judged: what the server still does for them, others wait
+//! for.
+
+use super::Plan;
+use super::attack::{Assault, Attempt};
+use super::kind::{Armed, Who, users};
+use super::wire::login;
+use crate::fault::Fault;
+
+/// Guesses at one user before the next is tried.
+const GUESSES_AT_ONE: u64 = 10_000;
+
+struct Logins;
+
+/// Each login of the others is to be judged, and none known from before.
+pub(crate) fn arm(plan: &Plan) -> Result<Armed, Fault> {
+    let sessions = 2 * (plan.rate * plan.seconds.as_secs_f64()).ceil() as usize;
+    users(plan, sessions)?;
+    Ok(Armed::new(Logins, Who::NewUsers))
+}
+
+impl Assault for Logins {
+    /// It is gone once the method is named: by then the server has the login, which came in the same segment.
+    fn attempt(&mut self, number: u64) -> Attempt {
+        let opening = login(&format!("nobody{}", number / GUESSES_AT_ONE), &format!("wrong{number}"));
+        Attempt { opening, answer: Some(2), ..Attempt::default() }
+    }
+}

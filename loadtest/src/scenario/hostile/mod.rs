@@ -1,0 +1,220 @@
+//! A hostile client, and what it costs the others: sessions at a steady small rate are timed alone (`quiet`), then the
+//! same again beside an attack. What an attack does stands in a file of its own, each with its numbers.
+//!
+//! The others come from addresses of their own, 127.200.0.1 and up, each in a /24 of its own, and count from when they
+//! were due. The attack is bounded in connections and time, runs on a thread of its own so that it does not slow down
+//! what is timed, and ends with the run. Where names are needed, this program is the name server.
+
+mod attack;
+mod binds;
+mod dials;
+mod garbage;
+mod guesses;
+mod kind;
+mod logins;
+mod names;
+mod nameserver;
+mod others;
+mod silent;
+mod tokens;
+mod watch;
+mod wire;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use self::attack::Attack;
+use self::kind::Armed;
+pub(crate) use self::kind::{Force, Kind};
+use self::nameserver::NameServer;
+use self::others::{Others, Part};
+use self::watch::Watch;
+use crate::fault::Fault;
+use crate::fleet::{Fleet, Route, Sources};
+use crate::handshake::Messages;
+use crate::meter::Meter;
+use crate::record::{Attempts, Besieged, Record, ratio};
+use crate::scenario::starts::{Extent, Starts};
+
+/// The first address of the others.
+const OTHERS_FIRST: Ipv4Addr = Ipv4Addr::new(127, 200, 0, 1);
+/// How many they have.
+const OTHERS_SOURCES: u32 = 16;
+/// The most of them at a time.
+const OTHERS_IN_FLIGHT: u64 = 1000;
+
+/// What was asked for.
+pub(crate) struct Plan {
+    pub(crate) kind: Kind,
+    pub(crate) server: SocketAddr,
+    pub(crate) target: SocketAddr,
+    pub(crate) target_name: Option<String>,
+    /// User and password of those whose login is not what is tried.
+    pub(crate) credentials: Option<(String, String)>,
+    pub(crate) pid: Option<i32>,
+    pub(crate) origin_pid: Option<i32>,
+    /// Sessions a second of the others.
+    pub(crate) rate: f64,
+    /// How long they are timed, each of the two times.
+    pub(crate) seconds: Duration,
+    /// How long the attack goes on before they come.
+    pub(crate) lead: Duration,
+    /// A session of theirs that is not over by then has failed.
+    pub(crate) patience: Duration,
+    pub(crate) force: Force,
+    /// Where the name server of this program listens, for attacks that need one.
+    pub(crate) dns: Option<SocketAddr>,
+    /// Users of the server with their passwords.
+    pub(crate) users: Vec<(String, String)>,
+    pub(crate) bars: Bars,
+}
+
+/// What the run must not miss.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Bars {
+    /// p99 beside the attack to that of the quiet part.
+    pub(crate) ratio: Option<f64>,
+    pub(crate) failures: Option<u64>,
+}
+
+/// The run and its tally.
+pub(crate) struct Hostile {
+    plan: Plan,
+    quiet: Part,
+    beside: Part,
+    attempts: Attempts,
+    held: Option<(u64, u64)>,
+    names: Option<(u64, u64)>,
+}
+
+impl Hostile {
+    pub(crate) fn new(plan: Plan) -> Self {
+        let (quiet, beside) = (Part::default(), Part::default());
+        Self { plan, quiet, beside, attempts: Attempts::default(), held: None, names: None }
+    }
+
+    /// Both parts. `Err` when the load fails, or when a bar is missed.
+    pub(crate) fn run(&mut self) -> Result<(), Fault> {
+        let mut armed = self.plan.kind.arm(&self.plan)?;
+        let names = match armed.names.take() {
+            Some(answer) => Some(NameServer::start(self.dns()?, self.plan.target, answer)?),
+            None => None,
+        };
+        let mut others = Others::new(&self.plan, armed.who);
+        self.quiet = self.part(&mut others, Meter::new(None))?;
+        if let Some(first) = &self.quiet.first_failure {
+            return Err(Fault::Unquiet { failures: self.quiet.failures, first: first.clone() });
+        }
+        let ended = self.besiege(&mut others, armed);
+        self.names = names.map(NameServer::stop);
+        ended?;
+        self.compare()
+    }
+
+    fn dns(&self) -> Result<SocketAddr, Fault> {
+        let kind = self.plan.kind.name();
+        self.plan
+            .dns
+            .ok_or_else(|| Fault::Unarmed(format!("{kind} needs --dns, and a server that asks there")))
+    }
+
+    fn besiege(&mut self, others: &mut Others, armed: Armed) -> Result<(), Fault> {
+        let over = Arc::new(AtomicBool::new(false));
+        let mut watch = self.plan.pid.map(|pid| Watch::start(pid, Arc::clone(&over)));
+        let (force, flag) = (self.plan.force, Arc::clone(&over));
+        let mut fleet = Fleet::new(Route {
+            // What is attacked is called with no server between.
+            server: None,
+            target: self.plan.server,
+            messages: Messages::connect(self.plan.server, None, None),
+            sources: Sources { count: force.sources, stride: force.stride, ..Sources::in_a_row(0) },
+            patience: Duration::MAX,
+            max_errors: u64::MAX,
+        })
+        .map_err(Fault::Local)?;
+        let attacker = thread::spawn(move || {
+            let Armed { assault, kept, .. } = armed;
+            let mut attack = Attack::new(assault, force, flag);
+            let ended = fleet.run(&mut attack);
+            // Whoever is still connected leaves now.
+            drop((fleet, kept));
+            (attack.tally(), ended)
+        });
+        thread::sleep(self.plan.lead);
+        let meter = Meter::new(self.plan.pid).with_origin(self.plan.origin_pid);
+        let beside = self.part(others, meter);
+        over.store(true, Ordering::Release);
+        let (attempts, ended) = attacker.join().expect("the attack does not panic");
+        self.attempts = attempts;
+        self.held = watch.take().map(Watch::finish).transpose()?;
+        self.beside = beside?;
+        ended
+    }
+
+    /// The others, once.
+    fn part(&self, others: &mut Others, meter: Meter) -> Result<Part, Fault> {
+        let plan = &self.plan;
+        let starts =
+            Starts { extent: Extent::Time(plan.seconds), in_flight: OTHERS_IN_FLIGHT, rate: Some(plan.rate) };
+        let credentials = plan.credentials.as_ref().map(|(user, password)| (&**user, &**password));
+        let sources = match others.share_the_attackers_address() {
+            true => Sources::in_a_row(1),
+            false => Sources { first: OTHERS_FIRST, count: OTHERS_SOURCES, stride: 256 },
+        };
+        let route = |server, target| Route {
+            server,
+            target,
+            messages: Messages::connect(plan.target, plan.target_name.as_deref(), credentials),
+            sources,
+            patience: Duration::MAX,
+            max_errors: u64::MAX,
+        };
+        others.run(route, starts, meter)
+    }
+
+    fn compare(&self) -> Result<(), Fault> {
+        let missed = |what| Err(Fault::Missed(what));
+        let (failures, first) = (self.beside.failures, self.beside.first_failure.as_deref());
+        if let Some(most) = self.plan.bars.failures.filter(|most| failures > *most) {
+            let first = first.unwrap_or("unknown");
+            return missed(format!("{failures} sessions failed beside the attack, {most} may ({first})"));
+        }
+        match (self.plan.bars.ratio, self.ratio(0.99)) {
+            (Some(most), Some(ratio)) if ratio > most => {
+                missed(format!("p99 beside the attack is {ratio:.2} times the quiet one, {most} it may be"))
+            }
+            (Some(_), None) => missed("no session was set up beside the attack".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    fn ratio(&self, quantile: f64) -> Option<f64> {
+        ratio(self.beside.quantile_us(quantile)?, self.quiet.quantile_us(quantile)?)
+    }
+
+    pub(crate) fn record(self) -> Record {
+        let besieged = Besieged {
+            attack: self.plan.kind.name(),
+            quiet_sessions: self.quiet.sessions,
+            quiet_failures: self.quiet.failures,
+            quiet_p50_us: self.quiet.quantile_us(0.5),
+            quiet_p99_us: self.quiet.quantile_us(0.99),
+            beside_sessions: self.beside.sessions,
+            beside_failures: self.beside.failures,
+            first_failure: self.beside.first_failure.clone(),
+            beside_p50_us: self.beside.quantile_us(0.5),
+            beside_p99_us: self.beside.quantile_us(0.99),
+            p50_ratio: self.ratio(0.5),
+            p99_ratio: self.ratio(0.99),
+            server_fds_max: self.held.map(|(fds, _)| fds),
+            server_rss_max: self.held.map(|(_, bytes)| bytes),
+            names_asked: self.names.map(|(asked, _)| asked),
+            names_answered: self.names.map(|(_, answered)| answered),
+            attempts: self.attempts,
+        };
+        Record { besieged: Some(besieged), ..self.beside.record }
+    }
+}

@@ -1,0 +1,26 @@
+//! Names that nobody answers, or that are answered late: each keeps the server's resolver waiting.
+
+use super::Plan;
+use super::attack::{Assault, Attempt};
+use super::kind::{Armed, Who};
+use super::nameserver::{Answer, evil};
+use super::wire::{CONNECT, METHOD_AND_REPLY, session};
+
+struct Names {
+    target: std::net::SocketAddr,
+}
+
+pub(crate) fn arm(plan: &Plan) -> Armed {
+    let answer = match plan.force.delay {
+        Some(delay) => Answer::Late(delay),
+        None => Answer::Never,
+    };
+    Armed { names: Some(answer), ..Armed::new(Names { target: plan.target }, Who::WithNames) }
+}
+
+impl Assault for Names {
+    fn attempt(&mut self, number: u64) -> Attempt {
+        let opening = session(CONNECT, self.target, Some(&evil(number)));
+        Attempt { opening, answer: Some(METHOD_AND_REPLY), ..Attempt::default() }
+    }
+}

@@ -57,6 +57,9 @@ mod lifecycle;
 /// Access records and logs: every field, one line, nothing forged (9).
 mod records;
 
+/// Sinks of logs and records that fail, stall, fill and move (51, 52); signals.
+mod logs;
+
 /// The subcommands `check` and `user`.
 mod commands;
 

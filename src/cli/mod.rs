@@ -166,9 +166,3 @@ fn with_config(args: RunArgs, go_on: impl FnOnce(Config) -> ExitCode) -> ExitCod
 pub(crate) fn complain(what: &(impl Display + ?Sized)) {
     let _ = writeln!(std::io::stderr(), "{what}");
 }
-
-/// One line on standard output; nobody reading is no reason to stop.
-pub(crate) fn say(line: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
-}

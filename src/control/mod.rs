@@ -2,58 +2,87 @@
 
 mod acceptor;
 mod descriptors;
+mod line;
+mod logs;
+mod outlet;
 mod server;
+mod signals;
 mod trial;
-mod writer;
 
 pub use server::{Server, StartError};
 pub use trial::{Report, check};
 
-use crate::config::{Config, Format, Level, Log};
+use self::line::{Fields, Voice};
+use self::logs::Logs;
+use self::outlet::{Outlet, Place};
+use self::signals::Asked;
+use crate::config::{Access, Config};
 use crate::limits;
-use crossbeam_channel::{Receiver, bounded, select, tick};
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::iterator::Signals;
+use crate::observe::Totals;
+use crossbeam_channel::{Receiver, select, tick};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Serves until told to stop; what `outflow run` does.
 pub fn run(config: Config) -> ExitCode {
-    start_logging(&config.log);
-    let signals = match watch_signals() {
-        Ok(signals) => signals,
-        Err(error) => return fail(&format!("signals cannot be watched: {error}")),
-    };
-    let drain = config.timeouts.drain;
-    match Server::start(config) {
-        Ok(mut server) => {
-            crate::cli::say(&server.ready_line());
-            serve(&mut server, &signals, drain)
+    let logs = match Logs::start(&config.log) {
+        Ok(logs) => logs,
+        Err(error) => {
+            crate::cli::complain(&format!("no thread can be had for the log: {error}"));
+            return ExitCode::FAILURE;
         }
-        Err(error) => fail(&error.to_string()),
+    };
+    let outcome = start_and_serve(config, &logs);
+    if let Err(problem) = &outcome {
+        logs.plain(problem);
+    }
+    logs.finish();
+    outcome.unwrap_or(ExitCode::FAILURE)
+}
+
+fn start_and_serve(config: Config, logs: &Logs) -> Result<ExitCode, String> {
+    let signals = signals::watch().map_err(|error| format!("signals cannot be watched: {error}"))?;
+    let (drain, access) = (config.timeouts.drain, config.log.access.clone());
+    let mut server = Server::start(config).map_err(|error| error.to_string())?;
+    say_ready(&server.ready_line(), &access, logs);
+    Ok(serve(&mut server, &signals, drain, logs))
+}
+
+/// The ready line goes to standard output, unless that is for records alone.
+fn say_ready(line: &str, access: &Access, logs: &Logs) {
+    if *access == Access::Stdout {
+        return logs.plain(line);
+    }
+    // An outlet of its own, for nobody need read standard output. Without a thread for it the log has to do.
+    match Outlet::start("ready", Place::Stdout, Voice::Silent, limits::LOG_QUEUE_BYTES_MAX) {
+        Ok(outlet) => {
+            outlet.lines.send_or_lose(format!("{line}\n").into_bytes());
+            outlet.end();
+        }
+        Err(_) => logs.plain(line),
     }
 }
 
-fn fail(problem: &str) -> ExitCode {
-    crate::cli::complain(problem);
-    ExitCode::FAILURE
-}
-
 /// Waits for signals and for the workers' end.
-fn serve(server: &mut Server, signals: &Receiver<i32>, drain: Duration) -> ExitCode {
+fn serve(server: &mut Server, signals: &Receiver<Asked>, drain: Duration, logs: &Logs) -> ExitCode {
     let refresh = tick(limits::LOCALS_REFRESH);
     let (mut draining, mut cut) = (false, false);
     loop {
         select! {
-            recv(signals) -> signal => match signal {
-                Ok(SIGUSR1) => tracing::info!("{}", server.totals().line()),
-                Ok(_) if draining && cut => return ExitCode::FAILURE,
-                Ok(_) if draining => {
+            recv(signals) -> asked => match asked {
+                Ok(Asked::Counters) => logs.always("counters", fields(server.totals(), logs)),
+                Ok(Asked::Reopen) => {
+                    tracing::info!("SIGHUP: the access record is opened anew where another file stands at its path");
+                    server.reopen_records();
+                }
+                Ok(Asked::Unknown(signal)) => tracing::warn!(signal, "a signal that asks for nothing here: ignored"),
+                Ok(Asked::End) | Err(_) if draining && cut => return ExitCode::FAILURE,
+                Ok(Asked::End) | Err(_) if draining => {
                     tracing::warn!("a second signal: ending at once");
                     cut = true;
                     server.drain(Instant::now());
                 }
-                _ => {
+                Ok(Asked::End) | Err(_) => {
                     draining = true;
                     tracing::info!(sessions = server.totals().active, "draining");
                     server.drain(Instant::now() + drain);
@@ -74,37 +103,16 @@ fn serve(server: &mut Server, signals: &Receiver<i32>, drain: Duration) -> ExitC
         }
     }
     let latencies = server.finish();
-    tracing::info!("ended: {}; {latencies}", server.totals().line());
+    if tracing::enabled!(tracing::Level::INFO) {
+        let mut fields = fields(server.totals(), logs);
+        fields.push(("latencies".into(), latencies.to_string().into()));
+        logs.always("ended", fields);
+    }
     if draining && !cut { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn watch_signals() -> std::io::Result<Receiver<i32>> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])?;
-    let (sender, receiver) = bounded(limits::SIGNALS_QUEUED_MAX);
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
-        for signal in signals.forever() {
-            if sender.send(signal).is_err() {
-                return;
-            }
-        }
-    })?;
-    Ok(receiver)
-}
-
-/// Logs go to standard error; the access record has a sink of its own.
-fn start_logging(log: &Log) {
-    let level = match log.level {
-        Level::Error => tracing::Level::ERROR,
-        Level::Warn => tracing::Level::WARN,
-        Level::Info => tracing::Level::INFO,
-        Level::Debug => tracing::Level::DEBUG,
-        Level::Trace => tracing::Level::TRACE,
-    };
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(level).with_target(false).with_writer(std::io::stderr);
-    // A subscriber that is there already is a test's.
-    let _ = match log.format {
-        Format::Text => subscriber.with_ansi(false).try_init(),
-        Format::Json => subscriber.json().try_init(),
-    };
+/// What was counted, as fields of a line.
+fn fields(mut totals: Totals, logs: &Logs) -> Fields {
+    totals.log_lines_lost = logs.lost();
+    totals.fields().into_iter().map(|(name, value)| (name, value.into())).collect()
 }

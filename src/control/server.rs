@@ -1,10 +1,11 @@
 //! A running server: its acceptor, its workers, and what they share.
 
 use super::acceptor::Acceptor;
+use super::line::Voice;
+use super::outlet::{Outlet, Place};
 use super::trial::{Named, Report, Trial};
-use super::writer::Writer;
 use crate::auth::{Users, Verifier, gssapi};
-use crate::config::{Config, Problems, RelayMode};
+use crate::config::{Access, Config, Problems, RelayMode};
 use crate::limits;
 use crate::observe::{Counters, Latencies, Totals};
 use crate::policy::guard::Guard;
@@ -29,7 +30,8 @@ pub struct Server {
     ended: Receiver<io::Result<Latencies>>,
     running: usize,
     latencies: Latencies,
-    writer: Writer,
+    /// Where access records go, if they go anywhere.
+    records: Option<Outlet>,
     locals: Vec<IpAddr>,
     sessions_per_worker: usize,
 }
@@ -80,7 +82,7 @@ impl Server {
         let gssapi = credentials.map(start_gssapi).transpose()?;
         let dns = Arc::new(dns);
         let refused = |what: &dyn Fn(&mut Trial)| StartError::Named(Trial::refused(&config, what));
-        let writer = Writer::start(&config.log.access)
+        let records = start_records(&config.log.access)
             .map_err(|error| refused(&|trial| trial.cannot_record(&error)))?;
         let acceptor = Acceptor::open(&config, congestion)
             .map_err(|(nth, error)| refused(&|trial| trial.cannot_listen(nth, &error)))?;
@@ -107,7 +109,7 @@ impl Server {
                 ceiling: budget.sessions,
                 second_attempts_max: budget.second_attempts,
                 pipes_max: budget.pipes,
-                records: writer.sender.clone(),
+                records: records.as_ref().map(|outlet| outlet.lines.clone()),
                 congestion,
                 own_ports: Arc::clone(&own_ports),
                 boot,
@@ -125,7 +127,7 @@ impl Server {
             workers,
             ended,
             latencies: Latencies::default(),
-            writer,
+            records,
             locals,
             sessions_per_worker: budget.sessions,
         })
@@ -155,7 +157,9 @@ impl Server {
 
     /// What was counted so far, over all workers.
     pub fn totals(&self) -> Totals {
-        Totals::of(self.workers.iter().map(|worker| &*worker.counters))
+        let mut totals = Totals::of(self.workers.iter().map(|worker| &*worker.counters));
+        totals.records_lost = self.records.as_ref().map_or(0, |outlet| outlet.lines.lost());
+        totals
     }
 
     /// Accepts what is queued, closes the listeners, and ends by then at the latest.
@@ -176,6 +180,11 @@ impl Server {
                 worker.mailbox.send(Mail::Rules(rules.clone()));
             }
         }
+    }
+
+    /// Opens the access record's file anew, where another stands at its path by now.
+    pub fn reopen_records(&self) {
+        self.records.iter().for_each(Outlet::reopen);
     }
 
     /// Where workers report their end.
@@ -203,7 +212,9 @@ impl Server {
                 let _ = thread.join();
             }
         }
-        self.writer.finish();
+        if let Some(records) = &self.records {
+            records.finish();
+        }
         self.latencies.clone()
     }
 
@@ -257,6 +268,16 @@ fn named(config: &Config) -> Result<Named, StartError> {
     let Report { errors, warnings } = trial.into_report();
     warnings.lines().for_each(|line| tracing::warn!("{line}"));
     named.ok_or(StartError::Named(errors))
+}
+
+/// The outlet of the access records, if they are wanted.
+fn start_records(access: &Access) -> io::Result<Option<Outlet>> {
+    let place = match access {
+        Access::Off => return Ok(None),
+        Access::Stdout => Place::Stdout,
+        Access::Path(path) => Place::Path(path.clone()),
+    };
+    Outlet::start("records", place, Voice::Records, limits::RECORDS_QUEUE_BYTES_MAX).map(Some)
 }
 
 fn start_verifier(users: Users) -> Result<Arc<Verifier>, StartError> {

@@ -3,6 +3,7 @@
 use crate::relay::Engine;
 use crate::relay::datagram::{Drop, Drops, Pumped};
 use crate::session::Reason;
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Which way relayed bytes went.
@@ -116,6 +117,10 @@ pub struct Totals {
     pub pipes_lent: u64,
     /// Empty pipes kept for the next use.
     pub pipes_pooled: u64,
+    /// Access records that were dropped. No worker counts them: their queue does.
+    pub records_lost: u64,
+    /// Log lines that were dropped, likewise.
+    pub log_lines_lost: u64,
 }
 
 impl Counters {
@@ -222,19 +227,26 @@ impl Totals {
         self.events[event as usize]
     }
 
-    /// One line for a log: what is not zero.
-    pub fn line(&self) -> String {
-        let mut parts = vec![format!("accepted={} active={}", self.accepted, self.active)];
-        for (reason, count) in Reason::ALL.iter().zip(self.closed).filter(|(_, count)| *count > 0) {
-            parts.push(format!("closed_{}={count}", reason.name()));
+    /// Names and values for a log: what is not zero.
+    pub fn fields(&self) -> Vec<(Cow<'static, str>, u64)> {
+        let always = [("accepted", self.accepted), ("active", self.active)];
+        let mut fields: Vec<(Cow<'static, str>, u64)> =
+            always.into_iter().map(|(name, value)| (name.into(), value)).collect();
+        let mut some = |name: Cow<'static, str>, value: u64| {
+            if value > 0 {
+                fields.push((name, value));
+            }
+        };
+        for (reason, count) in Reason::ALL.iter().zip(self.closed) {
+            some(format!("closed_{}", reason.name()).into(), count);
         }
         for (direction, name) in [(Direction::Up, "up"), (Direction::Down, "down")] {
             for engine in Engine::ALL {
-                parts.push(format!("bytes_{name}_{}={}", engine.name(), self.bytes(direction, engine)));
+                some(format!("bytes_{name}_{}", engine.name()).into(), self.bytes(direction, engine));
             }
         }
-        for (event, count) in Counted::ALL.iter().zip(self.events).filter(|(_, count)| *count > 0) {
-            parts.push(format!("{}={count}", event.name()));
+        for (event, count) in Counted::ALL.iter().zip(self.events) {
+            some(event.name().into(), count);
         }
         for (name, value) in [
             ("udp_associations", self.associations),
@@ -245,14 +257,14 @@ impl Totals {
             ("pipe_fallbacks", self.pipe_fallbacks),
             ("pipes_lent", self.pipes_lent),
             ("pipes_pooled", self.pipes_pooled),
+            ("records_lost", self.records_lost),
+            ("log_lines_lost", self.log_lines_lost),
         ] {
-            if value > 0 {
-                parts.push(format!("{name}={value}"));
-            }
+            some(name.into(), value);
         }
-        for (drop, count) in Drop::ALL.iter().zip(self.datagrams_dropped.0).filter(|(_, count)| *count > 0) {
-            parts.push(format!("udp_dropped_{}={count}", drop.name()));
+        for (drop, count) in Drop::ALL.iter().zip(self.datagrams_dropped.0) {
+            some(format!("udp_dropped_{}", drop.name()).into(), count);
         }
-        parts.join(" ")
+        fields
     }
 }

@@ -1,9 +1,11 @@
-//! Counters, histograms and access records: what the workers write and others read.
+//! Counters, histograms, access records and the queues that lines travel in: what the workers write and others read.
 
 mod counters;
 mod latencies;
+mod lines;
 mod record;
 
 pub use counters::{Counted, Counters, Direction, Totals};
 pub use latencies::Latencies;
+pub use lines::{Batch, LineReceiver, LineSender, lines};
 pub use record::AccessRecord;

@@ -9,6 +9,7 @@ pub mod gssapi;
 pub mod listener;
 pub mod machine;
 pub mod mmsg;
+pub mod output;
 pub mod pipe;
 pub mod stream;
 pub mod terminal;

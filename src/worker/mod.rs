@@ -33,7 +33,7 @@ use crate::auth::{Verifier, gssapi};
 use crate::config::Config;
 use crate::dns;
 use crate::limits;
-use crate::observe::{Counters, Latencies};
+use crate::observe::{Counters, Latencies, LineSender};
 use crate::policy::own_ports::OwnPorts;
 use crate::session::{Input, Reason, Rules};
 use crate::sys::congestion::Congestion;
@@ -72,7 +72,7 @@ pub struct Setup {
     /// Pipes lent at a time.
     pub pipes_max: usize,
     /// Where access records go.
-    pub records: Option<Sender<Vec<u8>>>,
+    pub records: Option<LineSender>,
     /// What the sockets to targets are given.
     pub congestion: Congestion,
     /// The UDP ports that associations have open, all workers' together.

@@ -14,6 +14,7 @@ pub(crate) mod netns;
 pub(crate) mod origin;
 #[macro_use]
 pub(crate) mod pairs;
+pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod realm;
 pub(crate) mod relay;

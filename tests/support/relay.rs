@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
@@ -16,6 +17,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::DnsServer;
+use super::process::collect;
+pub(crate) use super::process::{run_to_exit, run_with_input};
 use super::users;
 use super::wait::{self, PATIENCE};
 
@@ -49,6 +52,8 @@ pub(crate) struct Builder {
     environment: Vec<(&'static str, OsString)>,
     program: PathBuf,
     allow_private: bool,
+    stderr: Option<OwnedFd>,
+    records_on_stdout: bool,
 }
 
 impl Builder {
@@ -64,6 +69,8 @@ impl Builder {
             environment: Vec::new(),
             program: binary().into(),
             allow_private: true,
+            stderr: None,
+            records_on_stdout: false,
         };
         builder.workers(1).set("server", "pin", "false").set(
             "log",
@@ -158,6 +165,18 @@ impl Builder {
         self
     }
 
+    /// Gives the server this as standard error; its log is not collected then.
+    pub(crate) fn stderr(mut self, sink: impl Into<OwnedFd>) -> Self {
+        self.stderr = Some(sink.into());
+        self
+    }
+
+    /// Has access records written to standard output, and the ready line looked for in the log.
+    pub(crate) fn records_on_stdout(mut self) -> Self {
+        self.records_on_stdout = true;
+        self.set("log", "access", "\"stdout\"")
+    }
+
     /// The directory that holds this server's files; gone with the server.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
@@ -166,7 +185,7 @@ impl Builder {
     /// Starts the server and waits for its ready line.
     pub(crate) fn start(self) -> Relay {
         let mut child = self.command().spawn().expect("start the server");
-        let log = collect(child.stderr.take().expect("stderr"));
+        let log = child.stderr.take().map_or_else(Arc::default, collect);
         let lines = read_lines(child.stdout.take().expect("stdout"));
         let mut relay = Relay {
             child,
@@ -178,7 +197,13 @@ impl Builder {
             lines,
             _directory: self.directory,
         };
-        relay.ready = relay.lines.recv_timeout(PATIENCE).unwrap_or_else(|e| panic!("no ready line: {e}"));
+        relay.ready = match self.records_on_stdout {
+            true => wait::until("a ready line in the log", PATIENCE, || {
+                let log = relay.log();
+                log.lines().find(|line| line.contains("listening on ")).map(str::to_owned)
+            }),
+            false => relay.lines.recv_timeout(PATIENCE).unwrap_or_else(|e| panic!("no ready line: {e}")),
+        };
         relay.addrs = listening(&relay.ready);
         relay
     }
@@ -229,7 +254,9 @@ impl Builder {
             command.arg("--allow-private");
         }
         command.args(&self.arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let stderr = self.stderr.as_ref().map(|sink| sink.try_clone().expect("a descriptor"));
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stderr(stderr.map_or_else(Stdio::piped, Stdio::from));
         command
     }
 }
@@ -344,6 +371,20 @@ impl Relay {
         self.lines.try_iter().collect()
     }
 
+    /// Where the access records of a server in its usual configuration stand.
+    pub(crate) fn access_path(&self) -> &Path {
+        &self.access
+    }
+
+    /// Waits for a line of the log that holds all of these words, and gives it.
+    pub(crate) fn logged(&self, words: &[&str]) -> String {
+        wait::until(&format!("{words:?} in the log"), PATIENCE, || {
+            let log = self.log();
+            let complete = &log[..log.rfind('\n').unwrap_or_default()];
+            complete.lines().find(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned)
+        })
+    }
+
     /// How many file descriptors the process holds.
     pub(crate) fn fds(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("list the descriptors").count()
@@ -391,47 +432,6 @@ pub(crate) fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_outflow")
 }
 
-/// Runs a command that ends by itself; kills it and panics when it does not.
-pub(crate) fn run_to_exit(mut command: Command) -> Output {
-    command.stdin(Stdio::null());
-    run_with_input(command, b"")
-}
-
-/// `run_to_exit` with something on standard input.
-pub(crate) fn run_with_input(mut command: Command, input: &[u8]) -> Output {
-    if !input.is_empty() {
-        command.stdin(Stdio::piped());
-    }
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start the process");
-    if let Some(mut stdin) = child.stdin.take() {
-        // A command that has no use for its input may have ended already.
-        let _ = stdin.write_all(input);
-    }
-    let stdout = collect(child.stdout.take().expect("stdout"));
-    let stderr = collect(child.stderr.take().expect("stderr"));
-    let mut ended = None;
-    let started = std::time::Instant::now();
-    while ended.is_none() && started.elapsed() < PATIENCE {
-        ended = child.try_wait().expect("wait for the process");
-        thread::sleep(Duration::from_millis(2));
-    }
-    let Some(status) = ended else {
-        let _ = child.kill();
-        let _ = child.wait();
-        panic!(
-            "did not end by itself: {command:?}\n{}\n{}",
-            stdout.lock().expect("out"),
-            stderr.lock().expect("err")
-        );
-    };
-    // The collectors hold the pipes' last bytes only once they have met the end.
-    wait::until_true("the end of the output", PATIENCE, || {
-        Arc::strong_count(&stdout) == 1 && Arc::strong_count(&stderr) == 1
-    });
-    let bytes = |text: Arc<Mutex<String>>| text.lock().expect("output").clone().into_bytes();
-    Output { status, stdout: bytes(stdout), stderr: bytes(stderr) }
-}
-
 /// Lets this process hold as many sockets as the machine allows it.
 pub(crate) fn raise_own_nofile() {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("getrlimit");
@@ -459,16 +459,4 @@ fn read_lines(stdout: ChildStdout) -> mpsc::Receiver<String> {
         }
     });
     receiver
-}
-
-fn collect(mut stream: impl Read + Send + 'static) -> Arc<Mutex<String>> {
-    let text = Arc::new(Mutex::new(String::new()));
-    let sink = Arc::clone(&text);
-    thread::spawn(move || {
-        let mut buffer = [0; 4096];
-        while let Ok(n @ 1..) = stream.read(&mut buffer) {
-            sink.lock().expect("log").push_str(&String::from_utf8_lossy(&buffer[..n]));
-        }
-    });
-    text
 }

@@ -1,0 +1,351 @@
+//! The thread behind a queue of lines. It alone meets the sink: a disk that is full, a pipe that nobody reads or whose
+//! reader is gone stop this thread and nobody else. What the sink refuses is tried again until it is taken; no line is
+//! dropped here, and none is joined to half of another.
+
+use super::line::Voice;
+use crate::limits;
+use crate::observe::{Batch, LineReceiver, LineSender, lines};
+use crate::sys::{Errno, Write, errno_of, output};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Where lines go.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    Stdout,
+    Stderr,
+    /// A file to append to, opened anew where another stands at its path.
+    Path(PathBuf),
+}
+
+/// The sending end, and what its thread is told.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    pub(super) lines: LineSender,
+    orders: Arc<Orders>,
+    /// Disconnected once the thread has ended.
+    ended: Receiver<()>,
+}
+
+#[derive(Debug, Default)]
+struct Orders {
+    /// Look whether another file stands at the path, now.
+    reopen: AtomicBool,
+    /// End once nothing is left to write.
+    end: AtomicBool,
+    /// Bytes that the sink took so far.
+    taken: AtomicU64,
+}
+
+impl Outlet {
+    /// Opens the sink and starts the thread.
+    ///
+    /// # Errors
+    /// The file cannot be opened for appending, or no thread can be had. A FIFO that nobody reads is no error.
+    pub(super) fn start(name: &str, place: Place, voice: Voice, capacity: usize) -> io::Result<Outlet> {
+        let (sender, receiver) = lines(capacity);
+        let orders = Arc::new(Orders::default());
+        let (alive, ended) = bounded::<()>(1);
+        let mut pen = Pen::new(place, voice, orders.clone());
+        if let Err(error) = pen.open()
+            && !pen.awaits_reader(&error)
+        {
+            return Err(error);
+        }
+        std::thread::Builder::new().name(name.into()).spawn(move || {
+            // No line is worth the thread: a panic costs the batch in hand.
+            while catch_unwind(AssertUnwindSafe(|| pen.run(&receiver))).is_err() {
+                std::thread::sleep(limits::OUTLET_RETRY_MAX);
+            }
+            drop(alive);
+        })?;
+        Ok(Outlet { lines: sender, orders, ended })
+    }
+
+    /// Opens the file at the path where that is another than the one that is open.
+    pub(super) fn reopen(&self) {
+        self.orders.reopen.store(true, Ordering::Relaxed);
+        self.lines.wake();
+    }
+
+    /// Has the thread end once it has written everything.
+    pub(super) fn end(&self) {
+        self.orders.end.store(true, Ordering::Relaxed);
+        self.lines.wake();
+    }
+
+    /// Waits until everything is written, though not for a sink that is stuck: what it holds up is lost, and counted.
+    pub(super) fn finish(&self) {
+        self.end();
+        let began = Instant::now();
+        loop {
+            let before = self.orders.taken.load(Ordering::Relaxed);
+            match self.ended.recv_timeout(limits::OUTLET_PATIENCE) {
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    let moves = self.orders.taken.load(Ordering::Relaxed) != before;
+                    if !moves || began.elapsed() >= limits::OUTLET_PATIENCE_MAX {
+                        return self.lines.lose(self.lines.waiting());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What writes: the sink as it is, and how it fares.
+struct Pen {
+    place: Place,
+    voice: Voice,
+    orders: Arc<Orders>,
+    /// The file at the path.
+    file: Option<File>,
+    looked_at: Instant,
+    /// Begin with a line feed: the file ends with half a line that is not ours to complete.
+    mend: bool,
+    failure: Option<Failure>,
+    /// Lines that are missing here and not spoken of yet.
+    lost: u64,
+    said_at: Instant,
+}
+
+/// The sink refuses.
+#[derive(Clone, Copy)]
+struct Failure {
+    errno: Errno,
+    since: Instant,
+}
+
+impl Pen {
+    fn new(place: Place, voice: Voice, orders: Arc<Orders>) -> Pen {
+        let now = Instant::now();
+        Pen {
+            place,
+            voice,
+            orders,
+            file: None,
+            looked_at: now,
+            mend: false,
+            failure: None,
+            lost: 0,
+            said_at: now,
+        }
+    }
+
+    /// Writes what comes, until nobody can send or the order to end finds nothing left.
+    fn run(&mut self, receiver: &LineReceiver) {
+        loop {
+            let patience = match self.place {
+                Place::Path(_) => limits::OUTLET_LOOK,
+                Place::Stdout | Place::Stderr => Duration::MAX,
+            };
+            match receiver.receive(patience) {
+                Ok(Some(batch)) => self.take(batch, receiver),
+                Ok(None) => {
+                    self.look(&[], 0);
+                }
+                Err(_) => return,
+            }
+            if self.orders.end.load(Ordering::Relaxed) && receiver.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Writes one batch, and then what there is to say of the lines that are missing.
+    fn take(&mut self, batch: Batch, receiver: &LineReceiver) {
+        let failed = self.write(&batch.bytes);
+        receiver.written(batch);
+        self.lost += receiver.take_lost();
+        // Once a second where lines are lost for long.
+        let due = receiver.is_empty() || self.said_at.elapsed() >= limits::OUTLET_NOTE_INTERVAL;
+        let lost = if due { std::mem::take(&mut self.lost) } else { 0 };
+        if let Some(note) = self.voice.note(lost, failed.map(|failure| failure.errno)) {
+            self.said_at = Instant::now();
+            self.write(&note);
+        }
+        if let Some(failure) = failed {
+            self.voice.recovered(failure.since.elapsed());
+        }
+    }
+
+    /// Writes all of it, however long that takes; gives the failure that was overcome, if there was one.
+    fn write(&mut self, bytes: &[u8]) -> Option<Failure> {
+        let (mut at, mut pause) = (0, limits::OUTLET_RETRY_MIN);
+        let mut overcome = None;
+        self.look(bytes, 0);
+        while at < bytes.len() {
+            let errno = match self.put(&bytes[at..]) {
+                Ok(count) => {
+                    at += count;
+                    pause = limits::OUTLET_RETRY_MIN;
+                    self.orders.taken.fetch_add(count as u64, Ordering::Relaxed);
+                    overcome = self.failure.take().or(overcome);
+                    continue;
+                }
+                Err(errno) => errno,
+            };
+            // A full pipe is no failure: its reader is slow.
+            if errno != Errno::EAGAIN && self.failure.is_none() {
+                self.failure = Some(Failure { errno, since: Instant::now() });
+                self.voice.failing(errno);
+            }
+            std::thread::sleep(pause);
+            pause = (2 * pause).min(limits::OUTLET_RETRY_MAX);
+            at = self.look(bytes, at);
+        }
+        overcome
+    }
+
+    /// Writes once.
+    fn put(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
+        if std::mem::take(&mut self.mend)
+            && let Err(errno) = self.put(b"\n")
+        {
+            self.mend = true;
+            return Err(errno);
+        }
+        let outcome = match (&self.place, &self.file) {
+            (Place::Stdout, _) => output::write(io::stdout(), bytes),
+            (Place::Stderr, _) => output::write(io::stderr(), bytes),
+            (Place::Path(_), Some(file)) => output::write(file, bytes),
+            (Place::Path(_), None) => Write::Failed(Errno::ENXIO),
+        };
+        match outcome {
+            Write::Bytes(count) => Ok(count),
+            Write::Blocked => Err(Errno::EAGAIN),
+            Write::Failed(errno) => Err(errno),
+        }
+    }
+
+    /// Looks, now and then, whether the file that is open still stands at its path, and opens the one that does. Gives
+    /// where to go on: a new file gets the present line from its beginning.
+    fn look(&mut self, bytes: &[u8], at: usize) -> usize {
+        let Place::Path(path) = &self.place else { return at };
+        let asked = self.orders.reopen.swap(false, Ordering::Relaxed);
+        if !asked && self.file.is_some() && self.looked_at.elapsed() < limits::OUTLET_LOOK {
+            return at;
+        }
+        self.looked_at = Instant::now();
+        let there = std::fs::metadata(path).ok();
+        let open = self.file.as_ref().and_then(|file| file.metadata().ok());
+        if open.as_ref().is_some_and(|open| there.as_ref().is_some_and(|there| same(open, there))) {
+            return at;
+        }
+        let had_one = self.file.is_some();
+        match self.open() {
+            Ok(()) => {
+                if had_one {
+                    self.voice.reopened();
+                }
+                bytes[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
+            }
+            // Better the file that was moved away than none.
+            Err(error) => {
+                if asked {
+                    self.voice.failing(errno_of(&error));
+                }
+                at
+            }
+        }
+    }
+
+    fn open(&mut self) -> io::Result<()> {
+        if let Place::Path(path) = &self.place {
+            let file = output::open(path, limits::ACCESS_MODE)?;
+            self.mend = file.metadata()?.is_file() && output::ends_within_a_line(path);
+            self.file = Some(file);
+        }
+        Ok(())
+    }
+
+    /// Whether the path is that of a FIFO that nobody reads yet.
+    fn awaits_reader(&self, error: &io::Error) -> bool {
+        let Place::Path(path) = &self.place else { return false };
+        let is_fifo = || std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
+        errno_of(error) == Errno::ENXIO && is_fifo()
+    }
+}
+
+fn same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Format;
+    use std::io::{BufRead, BufReader};
+    use std::path::Path;
+
+    fn fifo(folder: &Path) -> PathBuf {
+        let path = folder.join("fifo");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+        path
+    }
+
+    /// Whatever a reader meets once the queue has overflowed: whole lines in their order, as many notes of lines that
+    /// are missing as it takes, and no line unaccounted for.
+    #[test]
+    fn a_reader_that_comes_late_gets_whole_lines_and_the_count_of_those_that_are_missing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = fifo(folder.path());
+        // More than the FIFO holds, so that a write stops within a line.
+        let place = Place::Path(path.clone());
+        let outlet = Outlet::start("test", place, Voice::Log(Format::Text), 200_000).expect("an outlet");
+        let sent = 3_000;
+        for n in 0..sent {
+            outlet.lines.send_or_lose(format!("{n} {}\n", "x".repeat(300)).into_bytes());
+        }
+        let lost = outlet.lines.lost();
+        assert!(lost > 0 && lost < sent, "{lost}");
+        let reader = BufReader::new(File::open(&path).expect("the FIFO"));
+        outlet.end();
+        let (mut last, mut came, mut told) = (None, 0, 0);
+        for line in reader.lines().map(|line| line.expect("text")) {
+            if let Some((_, count)) = line.split_once(" lost=") {
+                told += count.split(' ').next().unwrap().parse::<u64>().expect("a count");
+                continue;
+            }
+            let (n, rest) = line.split_once(' ').unwrap_or_else(|| panic!("{line}"));
+            let n: u64 = n.parse().unwrap_or_else(|_| panic!("{line}"));
+            assert!(rest.len() == 300 && last < Some(n), "{last:?}, then {line}");
+            (last, came) = (Some(n), came + 1);
+        }
+        assert_eq!((told, came), (lost, sent - lost));
+    }
+
+    /// A sink that never takes anything holds up the end for a moment only, and what it cost is counted.
+    #[test]
+    fn the_end_does_not_wait_for_a_sink_that_takes_nothing() {
+        let place = Place::Path("/dev/full".into());
+        let outlet = Outlet::start("test", place, Voice::Silent, 10_000).expect("an outlet");
+        for _ in 0..5 {
+            outlet.lines.send_or_lose(b"a line\n".to_vec());
+        }
+        outlet.finish();
+        assert_eq!(outlet.lines.lost(), 5);
+    }
+
+    /// A file that takes the place of another in the middle of a line has the whole line.
+    #[test]
+    fn a_new_file_does_not_begin_within_a_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        let mut pen = Pen::new(Place::Path(path.clone()), Voice::Silent, Arc::default());
+        pen.open().expect("a file");
+        pen.put(b"one\ntw").expect("written");
+        std::fs::rename(&path, folder.path().join("old")).expect("moved");
+        pen.orders.reopen.store(true, Ordering::Relaxed);
+        assert_eq!(pen.look(b"one\ntwo\n", 6), 4);
+        pen.put(b"two\n").expect("written");
+        assert_eq!(std::fs::read(&path).expect("the new file"), b"two\n");
+    }
+}

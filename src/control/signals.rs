@@ -1,0 +1,57 @@
+//! Signals as what they ask for. None but those that end a process for good ends this one: where a signal asks for
+//! something that there is not, the sessions go on.
+
+use crate::limits;
+use crossbeam_channel::{Receiver, bounded};
+use nix::sys::signal::Signal;
+use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::signal_name;
+
+/// What somebody wants of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// The drain; the second time the end.
+    End,
+    /// The counters, in the log.
+    Counters,
+    /// The files of the log opened anew.
+    Reopen,
+    /// Nothing that this server has: the signal's name.
+    Unknown(&'static str),
+}
+
+/// signal-hook has no constant for it.
+const SIGPWR: i32 = Signal::SIGPWR as i32;
+
+/// Those that are waited for. SIGQUIT and what reports a fault keep their core dump, SIGTTIN and SIGTTOU are the
+/// terminal's.
+const SIGNALS: [i32; 10] =
+    [SIGTERM, SIGINT, SIGUSR1, SIGHUP, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR];
+
+/// Starts the thread that receives them.
+///
+/// # Errors
+/// A signal cannot be caught, or no thread can be had.
+pub(super) fn watch() -> std::io::Result<Receiver<Asked>> {
+    let mut signals = Signals::new(SIGNALS)?;
+    let (sender, receiver) = bounded(limits::SIGNALS_QUEUED_MAX);
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in signals.forever() {
+            if sender.send(asked(signal)).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(receiver)
+}
+
+fn asked(signal: i32) -> Asked {
+    match signal {
+        SIGTERM | SIGINT => Asked::End,
+        SIGUSR1 => Asked::Counters,
+        SIGHUP => Asked::Reopen,
+        SIGPWR => Asked::Unknown("SIGPWR"),
+        other => Asked::Unknown(signal_name(other).unwrap_or("another")),
+    }
+}

@@ -1,0 +1,215 @@
+//! A queue of finished lines on their way to the one thread that writes them: bounded in bytes, and its senders never
+//! wait. What finds no room is dropped by its sender and counted here.
+//!
+//! tracing-appender's `NonBlocking` comes near: but its bound counts lines, which may be of any length, and what its
+//! sink refuses is gone without a count.
+
+use crate::limits::LINES_BATCH_OVERHEAD_BYTES;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// The sending end; clones send to the same queue.
+#[derive(Clone, Debug)]
+pub struct LineSender {
+    shared: Arc<Shared>,
+    /// Unbounded by itself: what stands in it was given room by `Shared::bytes`.
+    batches: Sender<Batch>,
+}
+
+/// The end of the thread that writes.
+#[derive(Debug)]
+pub struct LineReceiver {
+    shared: Arc<Shared>,
+    batches: Receiver<Batch>,
+}
+
+/// Whole lines, each with its line feed.
+#[derive(Debug)]
+pub struct Batch {
+    /// Their text; empty where the receiver was only to be woken.
+    pub bytes: Vec<u8>,
+    lines: u64,
+    room: usize,
+}
+
+#[derive(Debug)]
+struct Shared {
+    capacity: usize,
+    /// Room that is taken, in bytes.
+    bytes: AtomicUsize,
+    /// Lines that were sent and are not written yet.
+    waiting: AtomicU64,
+    /// Lines that were dropped since the receiver last asked.
+    unsaid: AtomicU64,
+    /// Lines that were ever dropped.
+    lost: AtomicU64,
+}
+
+/// A queue with room for so many bytes.
+pub fn lines(capacity: usize) -> (LineSender, LineReceiver) {
+    let shared = Arc::new(Shared {
+        capacity,
+        bytes: AtomicUsize::new(0),
+        waiting: AtomicU64::new(0),
+        unsaid: AtomicU64::new(0),
+        lost: AtomicU64::new(0),
+    });
+    let (sender, receiver) = unbounded();
+    (LineSender { shared: shared.clone(), batches: sender }, LineReceiver { shared, batches: receiver })
+}
+
+impl LineSender {
+    /// Sends so many lines, or gives them back where there is no room for them.
+    ///
+    /// # Errors
+    /// The lines themselves.
+    pub fn send(&self, mut bytes: Vec<u8>, lines: u64) -> Result<(), Vec<u8>> {
+        // What was grown for more than it holds would take room that nobody counts.
+        if bytes.capacity() - bytes.len() > bytes.len() / 8 {
+            bytes.shrink_to_fit();
+        }
+        let room = bytes.capacity() + LINES_BATCH_OVERHEAD_BYTES;
+        if !self.shared.take(room) {
+            return Err(bytes);
+        }
+        self.shared.waiting.fetch_add(lines, Ordering::SeqCst);
+        self.batches.send(Batch { bytes, lines, room }).map_err(|refused| {
+            self.shared.give(lines, room);
+            refused.into_inner().bytes
+        })
+    }
+
+    /// Sends one line, or drops and counts it.
+    pub fn send_or_lose(&self, line: Vec<u8>) {
+        if self.send(line, 1).is_err() {
+            self.lose(1);
+        }
+    }
+
+    /// Counts lines that were dropped for want of room.
+    pub fn lose(&self, lines: u64) {
+        self.shared.lost.fetch_add(lines, Ordering::SeqCst);
+        self.shared.unsaid.fetch_add(lines, Ordering::SeqCst);
+        // Where lines wait, the receiver looks at the count behind them.
+        if self.shared.waiting.load(Ordering::SeqCst) == 0 {
+            self.wake();
+        }
+    }
+
+    /// Has the receiver look up though there may be no line.
+    pub fn wake(&self) {
+        let _ = self.batches.send(Batch { bytes: Vec::new(), lines: 0, room: 0 });
+    }
+
+    /// How many lines were ever dropped.
+    pub fn lost(&self) -> u64 {
+        self.shared.lost.load(Ordering::Relaxed)
+    }
+
+    /// How many lines wait to be written.
+    pub fn waiting(&self) -> u64 {
+        self.shared.waiting.load(Ordering::Relaxed)
+    }
+}
+
+impl LineReceiver {
+    /// The next lines; none within this time.
+    ///
+    /// # Errors
+    /// Nobody can send any more, and nothing is left.
+    pub fn receive(&self, patience: Duration) -> Result<Option<Batch>, RecvTimeoutError> {
+        match self.batches.recv_timeout(patience) {
+            Ok(batch) => Ok(Some(batch)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(gone) => Err(gone),
+        }
+    }
+
+    /// A batch was written: its room is free again.
+    pub fn written(&self, batch: Batch) {
+        let Batch { bytes, lines, room } = batch;
+        drop(bytes);
+        self.shared.give(lines, room);
+    }
+
+    /// How many lines were dropped since this was last asked.
+    pub fn take_lost(&self) -> u64 {
+        self.shared.unsaid.swap(0, Ordering::SeqCst)
+    }
+
+    /// Whether nothing is left to receive.
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+}
+
+impl Shared {
+    fn take(&self, room: usize) -> bool {
+        let within = |taken: usize| Some(taken + room).filter(|sum| *sum <= self.capacity);
+        self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_ok()
+    }
+
+    fn give(&self, lines: u64, room: usize) {
+        self.bytes.fetch_sub(room, Ordering::Relaxed);
+        self.waiting.fetch_sub(lines, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn no_more_bytes_wait_than_there_is_room_for_however_they_come() {
+        for length in [1, 100, 5_000, 70_000] {
+            let (sender, receiver) = lines(100_000);
+            // Memory counts, not what of it is used.
+            let grown = |length| {
+                let mut line = Vec::with_capacity(10 * length);
+                line.resize(length, b'x');
+                line
+            };
+            while sender.send(grown(length), 1).is_ok() {}
+            let held: usize = std::iter::from_fn(|| receiver.receive(SOON).expect("a sender"))
+                .map(|batch| batch.bytes.capacity() + LINES_BATCH_OVERHEAD_BYTES)
+                .sum();
+            assert!(held <= 100_000, "{held} bytes in lines of {length}");
+            assert!(held > 20_000, "{held} bytes in lines of {length}");
+        }
+    }
+
+    #[test]
+    fn room_is_free_again_once_a_batch_is_written() {
+        let (sender, receiver) = lines(1_000);
+        for round in 0..100 {
+            sender.send(vec![b'x'; 800], 3).unwrap_or_else(|_| panic!("round {round}"));
+            assert_eq!(sender.send(vec![b'y'; 800], 1), Err(vec![b'y'; 800]));
+            let batch = receiver.receive(SOON).unwrap().expect("a batch");
+            assert_eq!(sender.waiting(), 3);
+            receiver.written(batch);
+            assert_eq!(sender.waiting(), 0);
+        }
+    }
+
+    #[test]
+    fn what_is_lost_is_told_once_and_counted_for_ever() {
+        let (sender, receiver) = lines(1_000);
+        sender.send_or_lose(vec![b'x'; 800]);
+        sender.send_or_lose(vec![b'y'; 800]);
+        sender.lose(2);
+        assert_eq!((receiver.take_lost(), receiver.take_lost()), (3, 0));
+        assert_eq!(sender.lost(), 3);
+    }
+
+    #[test]
+    fn a_receiver_that_waits_for_nothing_else_hears_of_a_loss() {
+        let (sender, receiver) = lines(10);
+        sender.send_or_lose(vec![b'x'; 800]);
+        assert!(receiver.receive(SOON).unwrap().expect("a wake-up").bytes.is_empty());
+        assert_eq!(receiver.take_lost(), 1);
+    }
+}

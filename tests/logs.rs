@@ -1,0 +1,286 @@
+//! Where logs and access records go: whatever becomes of the sink, the sessions go on (51, 52).
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use nix::fcntl::OFlag;
+use nix::unistd::{mkfifo, pipe2};
+use serde_json::Value;
+
+use crate::support::relay::quoted;
+use crate::support::wait::{self, PATIENCE};
+use crate::support::{Client, Origin, Relay, netns};
+
+/// One after another malformed greetings: a line of the log each, at level debug.
+fn babble(relay: &Relay, times: usize) {
+    for _ in 0..times {
+        let mut client = Client::connect(relay.addr());
+        client.send(b"\x04nonsense");
+        client.expect_closed();
+    }
+}
+
+/// A session of which no echo fails.
+fn echoes(client: &mut Client) {
+    client.send(b"ping");
+    client.expect(b"ping");
+}
+
+/// A pipe whose far end is never read: both ends, the near one full.
+fn full_pipe(flags: OFlag) -> (OwnedFd, OwnedFd) {
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).expect("a pipe");
+    while nix::unistd::write(&writer, &[b'-'; 4096]).is_ok() {}
+    while nix::unistd::write(&writer, b"-").is_ok() {}
+    nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(flags)).expect("its mode");
+    (reader, writer)
+}
+
+/// With this as standard error a server logs what it may, serves, drains and ends as always.
+#[track_caller]
+fn serves_with(what: &str, stderr: OwnedFd, before: impl FnOnce()) {
+    let origin = Origin::echo();
+    let mut relay = Relay::builder().workers(2).set("log", "level", "\"trace\"").stderr(stderr).start();
+    before();
+    let mut live = Client::through(relay.addr(), origin.addr);
+    for signal in ["USR1", "HUP", "USR1"] {
+        relay.signal(signal);
+    }
+    // Each worker has more to say than one line.
+    babble(&relay, 24);
+    for _ in 0..12 {
+        echoes(&mut Client::through(relay.addr(), origin.addr));
+    }
+    relay.signal("TERM");
+    let refused = || std::net::TcpStream::connect(relay.addr()).is_err();
+    wait::until_true(&format!("{what}: the drain begins"), PATIENCE, refused);
+    assert!(relay.is_running(), "{what}: ended with a live session");
+    echoes(&mut live);
+    drop(live);
+    assert_eq!(relay.wait_exit(PATIENCE), Some(0), "{what}");
+}
+
+#[test]
+fn a_log_that_cannot_be_written_ends_the_server() {
+    let full = OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+    serves_with("a full disk", full.into(), || {});
+}
+
+#[test]
+fn a_log_whose_reader_is_gone_ends_the_server() {
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).expect("a pipe");
+    serves_with("a broken pipe", writer, || drop(reader));
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_the_server() {
+    for flags in [OFlag::empty(), OFlag::O_NONBLOCK] {
+        let (_reader, writer) = full_pipe(flags);
+        serves_with("a full pipe", writer, || {});
+    }
+}
+
+/// A reader that comes back finds whole lines, and no more of them are missing than the server says.
+#[test]
+fn a_log_that_was_stopped_goes_on_in_the_middle_of_a_line() {
+    for flags in [OFlag::empty(), OFlag::O_NONBLOCK] {
+        let (reader, writer) = full_pipe(flags);
+        let mut relay = Relay::builder().set("log", "level", "\"debug\"").stderr(writer).start();
+        babble(&relay, 300);
+        relay.signal("TERM");
+        let lines = BufReader::new(File::from(reader));
+        nix::fcntl::fcntl(lines.get_ref(), nix::fcntl::FcntlArg::F_SETFL(OFlag::empty())).expect("its mode");
+        let lines: Vec<String> = lines.lines().map_while(Result::ok).collect();
+        assert_eq!(relay.wait_exit(PATIENCE), Some(0));
+        let first = lines[0].trim_start_matches('-');
+        let rest = [first].into_iter().chain(lines[1..].iter().map(String::as_str));
+        let refused = rest.clone().filter(|line| line.contains("session refused")).count();
+        assert_eq!(refused, 300);
+        for line in rest.filter(|line| !line.is_empty()) {
+            assert!(line.starts_with("20") && line.matches("Z ").count() == 1, "two in one: {line}");
+        }
+    }
+}
+
+/// What asks for something that there is not ends no session.
+#[test]
+fn a_signal_that_nobody_knows_ends_the_server() {
+    let (relay, origin) = (Relay::start(), Origin::echo());
+    let mut client = Client::through(relay.addr(), origin.addr);
+    for signal in ["USR2", "ALRM", "VTALRM", "PROF", "IO", "PWR"] {
+        relay.signal(signal);
+        relay.logged(&["WARN", &format!("SIG{signal}"), "ignored"]);
+        echoes(&mut client);
+    }
+}
+
+fn one_session(relay: &Relay) {
+    Client::greeted(relay.addr());
+}
+
+fn lines_of(path: &Path) -> usize {
+    std::fs::read_to_string(path).unwrap_or_default().lines().count()
+}
+
+/// Rotation with a signal: the old file stays as it was, and no session notices.
+#[test]
+fn sighup_ends_the_server_or_leaves_the_old_file_open() {
+    let (mut relay, origin) = (Relay::start(), Origin::echo());
+    let mut live = Client::through(relay.addr(), origin.addr);
+    one_session(&relay);
+    relay.records(1);
+    let moved = relay.access_path().with_extension("1");
+    std::fs::rename(relay.access_path(), &moved).expect("rename");
+    relay.signal("HUP");
+    wait::until_true("a new file", PATIENCE, || relay.access_path().exists());
+    one_session(&relay);
+    relay.records(1);
+    assert_eq!(lines_of(&moved), 1);
+    assert!(relay.is_running());
+    echoes(&mut live);
+}
+
+/// The same without a signal, whether the next file is there already or not.
+#[test]
+fn a_renamed_access_log_is_written_on_to() {
+    let relay = Relay::start();
+    for round in 1..=2 {
+        one_session(&relay);
+        relay.records(1);
+        let moved = relay.access_path().with_extension(round.to_string());
+        std::fs::rename(relay.access_path(), &moved).expect("rename");
+        if round == 2 {
+            File::create(relay.access_path()).expect("the next file");
+        }
+        wait::until_true("it is noticed", PATIENCE, || {
+            relay.log().matches("a new file is written").count() == round
+        });
+        assert_eq!((lines_of(&moved), lines_of(relay.access_path())), (1, 0), "round {round}");
+    }
+    one_session(&relay);
+    relay.records(1);
+}
+
+/// It holds the names of users.
+#[test]
+fn everybody_may_read_a_new_access_log() {
+    let relay = Relay::start();
+    let mode = std::fs::metadata(relay.access_path()).expect("metadata").permissions().mode();
+    assert_eq!(mode & 0o777 & !0o640, 0, "{mode:o}");
+    assert_eq!(mode & 0o600, 0o600, "{mode:o}");
+}
+
+/// Half a record that another process left behind is not completed by one of ours.
+#[test]
+fn a_record_is_joined_to_half_of_another() {
+    let builder = Relay::builder();
+    std::fs::write(builder.directory().join("access.jsonl"), b"{\"half\":").expect("write");
+    let relay = builder.start();
+    one_session(&relay);
+    wait::until_true("a record", PATIENCE, || lines_of(relay.access_path()) == 2);
+    let text = relay.access_text();
+    let record: Value = serde_json::from_str(text.lines().nth(1).expect("a line")).expect("JSON");
+    assert_eq!(record["reason"], "client_left");
+}
+
+/// A disk that was full and is freed has every record, and the log says both.
+#[test]
+fn a_disk_that_was_full_gets_no_more_records() {
+    netns::run(&test_name!(), "true", || {
+        let builder = Relay::builder();
+        let disk = builder.directory().join("disk");
+        std::fs::create_dir(&disk).expect("a folder");
+        let mount = format!("mount -t tmpfs -o size=128k none {} && exec \"$@\"", disk.display());
+        let relay = builder
+            .set("log", "access", &quoted(disk.join("access").to_str().expect("UTF-8")))
+            .under(&["unshare", "-m", "sh", "-c", &mount, "sh"])
+            .start();
+        let inside = Path::new(&format!("/proc/{}/root", relay.pid())).join(disk.strip_prefix("/").unwrap());
+        let access = inside.join("access");
+        one_session(&relay);
+        wait::until_true("the first record", PATIENCE, || lines_of(&access) == 1);
+        let mut filler = File::create(inside.join("filler")).expect("a file");
+        while filler.write_all(&[0; 512]).is_ok() {}
+        // The page of the first record has room for some more.
+        for _ in 0..40 {
+            one_session(&relay);
+        }
+        relay.logged(&["ERROR", "access records cannot be written", "ENOSPC"]);
+        filler.set_len(0).expect("room again");
+        wait::until_true("all records", PATIENCE, || lines_of(&access) == 41);
+        relay.logged(&["WARN", "access records are written again"]);
+        for line in std::fs::read_to_string(&access).expect("read").lines() {
+            let record: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+            assert_eq!(record["reason"], "client_left", "{line}");
+        }
+    });
+}
+
+/// A FIFO that nobody reads yet: the server serves, and the reader finds what came before it.
+#[test]
+fn a_fifo_without_a_reader_keeps_the_server_from_starting() {
+    let builder = Relay::builder();
+    let fifo = builder.directory().join("fifo");
+    mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    let relay = builder.set("log", "access", &quoted(fifo.to_str().expect("UTF-8"))).start();
+    one_session(&relay);
+    relay.logged(&["nobody reads the FIFO"]);
+    let read = |relay: &Relay, count: usize| {
+        let reader = OpenOptions::new().read(true).custom_flags(0).open(&fifo).expect("the FIFO");
+        let lines: Vec<String> = BufReader::new(reader).lines().map_while(Result::ok).take(count).collect();
+        assert_eq!(lines.len(), count);
+        for line in lines {
+            let record: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
+            assert_eq!(record["reason"], "client_left");
+        }
+        // It is gone again: what comes now waits for the next one.
+        one_session(relay);
+    };
+    read(&relay, 1);
+    read(&relay, 1);
+}
+
+/// Records on standard output stand alone there.
+#[test]
+fn the_ready_line_stands_among_the_records() {
+    let mut relay = Relay::builder().records_on_stdout().start();
+    for _ in 0..3 {
+        one_session(&relay);
+    }
+    relay.signal("USR1");
+    relay.signal("TERM");
+    assert_eq!(relay.wait_exit(PATIENCE), Some(0));
+    let lines = wait::until("three records", PATIENCE, || {
+        Some(relay.further_output()).filter(|lines| lines.len() == 3)
+    });
+    for line in lines {
+        let record: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        assert_eq!(record["reason"], "client_left");
+    }
+    assert!(relay.ready.starts_with("outflow "), "{}", relay.ready);
+}
+
+/// SIGUSR1 asks for the counters: no level hides them, and as JSON each is a field.
+#[test]
+fn the_level_or_the_format_hides_the_counters() {
+    let relay = Relay::builder().set("log", "level", "\"error\"").start();
+    one_session(&relay);
+    relay.records(1);
+    relay.signal("USR1");
+    relay.logged(&["INFO", "counters", "accepted=1", "active=0", "closed_client_left=1"]);
+
+    let relay = Relay::builder().set("log", "level", "\"error\"").set("log", "format", "\"json\"").start();
+    one_session(&relay);
+    relay.records(1);
+    relay.signal("USR1");
+    let line: Value = serde_json::from_str(&relay.logged(&["counters"])).expect("JSON");
+    assert_eq!(line["level"], "INFO");
+    let fields = &line["fields"];
+    assert_eq!(
+        (&fields["message"], &fields["accepted"], &fields["closed_client_left"]),
+        (&"counters".into(), &1.into(), &1.into()),
+        "{line}"
+    );
+}

@@ -1,0 +1,63 @@
+//! Processes that end by themselves, and what processes say.
+
+use std::io::{Read, Write};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use super::wait::{self, PATIENCE};
+
+/// Runs a command that ends by itself; kills it and panics when it does not.
+pub(crate) fn run_to_exit(mut command: Command) -> Output {
+    command.stdin(Stdio::null());
+    run_with_input(command, b"")
+}
+
+/// `run_to_exit` with something on standard input.
+pub(crate) fn run_with_input(mut command: Command, input: &[u8]) -> Output {
+    if !input.is_empty() {
+        command.stdin(Stdio::piped());
+    }
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start the process");
+    if let Some(mut stdin) = child.stdin.take() {
+        // A command that has no use for its input may have ended already.
+        let _ = stdin.write_all(input);
+    }
+    let stdout = collect(child.stdout.take().expect("stdout"));
+    let stderr = collect(child.stderr.take().expect("stderr"));
+    let mut ended = None;
+    let started = std::time::Instant::now();
+    while ended.is_none() && started.elapsed() < PATIENCE {
+        ended = child.try_wait().expect("wait for the process");
+        thread::sleep(Duration::from_millis(2));
+    }
+    let Some(status) = ended else {
+        let _ = child.kill();
+        let _ = child.wait();
+        panic!(
+            "did not end by itself: {command:?}\n{}\n{}",
+            stdout.lock().expect("out"),
+            stderr.lock().expect("err")
+        );
+    };
+    // The collectors hold the pipes' last bytes only once they have met the end.
+    wait::until_true("the end of the output", PATIENCE, || {
+        Arc::strong_count(&stdout) == 1 && Arc::strong_count(&stderr) == 1
+    });
+    let bytes = |text: Arc<Mutex<String>>| text.lock().expect("output").clone().into_bytes();
+    Output { status, stdout: bytes(stdout), stderr: bytes(stderr) }
+}
+
+/// All that comes from a stream, as it comes; the reader lets go of it at the end.
+pub(crate) fn collect(mut stream: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+    let text = Arc::new(Mutex::new(String::new()));
+    let sink = Arc::clone(&text);
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(n @ 1..) = stream.read(&mut buffer) {
+            sink.lock().expect("log").push_str(&String::from_utf8_lossy(&buffer[..n]));
+        }
+    });
+    text
+}

@@ -1,6 +1,6 @@
 //! `outflow check` and `outflow user`: exit codes, files, and what they must not print.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -12,6 +12,7 @@ use nix::sys::termios::{LocalFlags, tcgetattr};
 use tempfile::TempDir;
 
 use crate::support::relay::{binary, quoted, run_to_exit, run_with_input};
+use crate::support::wait::{PATIENCE, until_true};
 use crate::support::{Client, Relay};
 
 /// Runs `outflow user ACTION NAME --file FILE` with the password on standard input.
@@ -189,5 +190,27 @@ fn a_configuration_is_checked_wrongly() {
     assert_eq!(code(&output), 1);
     for clue in ["outflow.toml", "4", "workes", "workers"] {
         assert!(complaint.contains(clue), "no {clue} in {complaint}");
+    }
+}
+
+/// Nobody could log in, or anybody could add himself, and nothing was said.
+#[test]
+fn a_users_file_that_is_empty_or_open_to_others_passes_without_a_word() {
+    let directory = TempDir::new().expect("a directory");
+    let file = directory.path().join("users.passwd");
+    std::fs::write(&file, "# nobody yet\n").expect("write");
+    std::fs::set_permissions(&file, Permissions::from_mode(0o666)).expect("chmod");
+    let mut check = Command::new(binary());
+    check.args(["check", "--users"]).arg(&file);
+    let output = run_to_exit(check);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(code(&output), 0, "{said}");
+    assert!(said.contains("it has no user") && said.contains("others may write it (mode 0666)"), "{said}");
+
+    let users = quoted(file.to_str().expect("UTF-8"));
+    let relay =
+        Relay::builder().set("auth", "methods", "[\"password\"]").set("auth", "users", &users).start();
+    for said in ["it has no user", "others may write it (mode 0666)"] {
+        until_true("the warning", PATIENCE, || relay.log().contains(said));
     }
 }

@@ -6,6 +6,7 @@
 mod cache;
 mod edit;
 mod fair;
+mod file;
 pub mod gssapi;
 #[cfg(test)]
 pub(crate) mod paper;
@@ -18,6 +19,7 @@ mod verifier;
 pub use crate::sys::gssapi::Order;
 pub use cache::VerifiedCache;
 pub use edit::{EditError, check_password, hash_password, remove_user, set_user};
+pub use file::{Stamp, concerns, load_users};
 pub use seal::{MESSAGE_BYTES_MAX, Opened, Protect, Seal, SealError, message};
 pub use throttle::Throttle;
 pub use users::{NameError, Users, UsersError, check_name};

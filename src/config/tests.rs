@@ -220,6 +220,28 @@ fn users_flag_alone_asks_for_passwords() {
     let both = [AuthMethod::Password, AuthMethod::None];
     assert_eq!(methods("[auth]\nmethods = [\"password\", \"none\"]\n"), both, "as the file chose");
     assert_eq!(methods("[server]\nlisten = [\"0.0.0.0:1\"]\n"), [AuthMethod::Password]);
+    // Kerberos was once dropped.
+    let either = [AuthMethod::Gssapi, AuthMethod::Password];
+    assert_eq!(methods("[auth]\nmethods = [\"gssapi\"]\n"), either);
+    assert_eq!(methods("[auth]\nmethods = [\"none\", \"gssapi\"]\n"), either);
+    assert_eq!(methods("[auth]\nusers = \"u\"\n"), [AuthMethod::Password], "the flag asks for passwords");
+}
+
+/// Everybody was let in, without a word.
+#[test]
+fn a_users_file_that_nobody_is_asked_for_is_refused() {
+    let start = "[auth] key `users`: nobody is asked for a password while methods = ";
+    let end = " in [auth], or leave users out";
+    for (text, line, found, wanted) in [
+        ("[auth]\nusers = \"u\"\n", 2, "\"none\"", "\"password\""),
+        ("[auth]\nmethods = [\"none\"]\nusers = \"u\"\n", 3, "\"none\"", "\"password\""),
+        ("[auth]\nmethods = [\"gssapi\"]\nusers = \"u\"\n", 3, "\"gssapi\"", "\"gssapi\", \"password\""),
+    ] {
+        assert_eq!(complaints(text), [format!("{line}: {start}[{found}]: set methods = [{wanted}]{end}")]);
+        // What the message says to write.
+        config(&format!("[auth]\nusers = \"u\"\nmethods = [{wanted}]\n"));
+    }
+    assert_eq!(complaints("[auth]\nmethods = [\"pasword\"]\nusers = \"u\"\n").len(), 1);
 }
 
 #[test]

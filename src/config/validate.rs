@@ -20,6 +20,8 @@ pub(super) struct Draft {
     listen_at: Vec<At>,
     /// Where the methods were typed, or the flag that chose them.
     methods_at: Option<At>,
+    /// Where the file names the users file.
+    users_at: Option<At>,
 }
 
 impl Draft {
@@ -75,6 +77,7 @@ impl Draft {
     pub(super) fn finish(mut self) -> Result<Config, Problems> {
         self.refuse_open_proxy();
         self.require_users();
+        self.require_password();
         match self.problems.is_empty() {
             true => Ok(Config { places: self.problems.into_places(), ..self.config }),
             false => Err(self.problems.sorted()),
@@ -143,11 +146,15 @@ impl Draft {
         let Some(typed) = &raw.users else { return };
         match value::path(&typed.value, base) {
             Ok(users) => auth.users = Some(users),
-            Err(what) => check.0.push(typed.at.clone(), what),
+            Err(what) => return check.0.push(typed.at.clone(), what),
         }
-        // `--users FILE` alone is enough; methods that already ask for passwords are left as they are.
-        if matches!(typed.at, At::Flag(_)) && !auth.methods.contains(&AuthMethod::Password) {
-            auth.methods = vec![AuthMethod::Password];
+        if !matches!(typed.at, At::Flag(_)) {
+            self.users_at = Some(typed.at.clone());
+        } else if !auth.methods.contains(&AuthMethod::Password) {
+            // `--users FILE` alone is enough: whoever was let in by nothing is asked for a password, and who shows a
+            // ticket still may. Methods that ask for passwords already are left as they are.
+            auth.methods.retain(|method| *method != AuthMethod::None);
+            auth.methods.push(AuthMethod::Password);
             self.methods_at = Some(typed.at.clone());
         }
     }
@@ -202,6 +209,30 @@ impl Draft {
             }
             _ => {}
         }
+    }
+}
+
+impl Draft {
+    /// A users file, and nobody who is asked for a password.
+    fn require_password(&mut self) {
+        let methods = &self.config.auth.methods;
+        let Some(at) = self.users_at.clone() else { return };
+        if methods.contains(&AuthMethod::Password) || self.problems.touch("auth", "methods") {
+            return;
+        }
+        let names = |methods: &[AuthMethod]| {
+            let names: Vec<String> = methods.iter().map(|method| format!("\"{}\"", method.name())).collect();
+            names.join(", ")
+        };
+        let mut wanted = methods.clone();
+        wanted.retain(|method| *method != AuthMethod::None);
+        wanted.push(AuthMethod::Password);
+        let what = format!(
+            "nobody is asked for a password while methods = [{}]: set methods = [{}] in [auth], or leave users out",
+            names(methods),
+            names(&wanted)
+        );
+        self.problems.push(at, what);
     }
 }
 

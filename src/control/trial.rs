@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::acceptor;
 use super::descriptors::{self, Budget};
-use crate::auth::{Users, gssapi};
+use crate::auth::{Users, concerns, gssapi};
 use crate::config::{self, Access, AuthMethod, Config, Problems, Steer};
 use crate::dns::{self, Hosts, ResolvConf};
 use crate::sys::congestion::Congestion;
@@ -112,7 +112,11 @@ impl<'a> Trial<'a> {
     fn users(&mut self) -> Option<Option<Users>> {
         let auth = &self.config.auth;
         match auth.users.as_ref().filter(|_| auth.methods.contains(&AuthMethod::Password)) {
-            Some(path) => self.need(("auth", "users"), Users::load(path)).map(Some),
+            Some(path) => {
+                let users = self.need(("auth", "users"), Users::load(path))?;
+                concerns(path, &users).iter().for_each(|concern| self.warn(("auth", "users"), concern));
+                Some(Some(users))
+            }
             None => Some(None),
         }
     }

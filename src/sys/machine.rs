@@ -124,3 +124,8 @@ impl AsRawFd for DnsSocket {
         }
     }
 }
+
+/// The user whose rights the process has.
+pub fn effective_user() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}

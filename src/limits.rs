@@ -169,6 +169,10 @@ pub const DNS_FILE: u64 = 64 * 1024 * 1024;
 // The guard's tables hold what the operator configured (bounded there) and the addresses of this host's
 // interfaces. The latter are never cut short: an address left out is a way back into ourselves.
 
+/// Parts of the table of sources, each with a lock of its own: more than there are workers on most machines, so that two
+/// seldom meet.
+pub const SOURCE_PARTS: usize = 64;
+
 // ---- config: file size, list lengths
 
 /// Bytes of a configuration file. A real one is a few KiB: what is larger is another file.

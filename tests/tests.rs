@@ -48,6 +48,9 @@ mod bind_bytes;
 /// BIND's ports, addresses and routes; no descriptor left to accept with.
 mod bind_ports;
 
+/// Sessions of one source, over all workers (40, 56).
+mod per_source;
+
 /// No descriptor left, no local port left (36, 39).
 mod accept;
 

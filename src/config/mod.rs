@@ -57,6 +57,8 @@ pub struct Config {
     pub bind: Bind,
     /// Where the datagrams of associations go.
     pub udp: Udp,
+    /// What each source of connections may have.
+    pub per_source: PerSource,
     /// The log and the access record.
     pub log: Log,
     /// Where all that was typed.
@@ -240,6 +242,13 @@ impl Default for Udp {
     fn default() -> Self {
         Udp { ports: None, advertise: Advertise::default(), fragments: true, filtering: Filtering::Address }
     }
+}
+
+/// The `[limits.per_source]` table: a source is an IPv4 address or an IPv6 /64.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PerSource {
+    /// Sessions of one source at a time, over all workers; 0, the default, means as many as come.
+    pub connections: usize,
 }
 
 /// The `[log]` table.

@@ -8,7 +8,7 @@ use super::{Access, Choice, Config, PortRange};
 
 /// The whole configuration; reading it gives the same one.
 pub(super) fn to_toml(config: &Config) -> String {
-    let Config { server, timeouts, auth, dns, guard, bind, udp, log, places: _ } = config;
+    let Config { server, timeouts, auth, dns, guard, bind, udp, per_source, log, places: _ } = config;
     let mut page = Page(String::new());
     page.table("server");
     page.list("listen", &server.listen);
@@ -57,6 +57,8 @@ pub(super) fn to_toml(config: &Config) -> String {
     page.list("advertise", udp.advertise.addresses());
     page.plain("fragments", udp.fragments);
     page.text("filtering", udp.filtering.name());
+    page.table("limits.per_source");
+    page.plain("connections", per_source.connections);
     page.table("log");
     page.text("level", log.level.name());
     page.text("format", log.format.name());

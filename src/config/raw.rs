@@ -45,6 +45,7 @@ pub(super) struct Raw {
     pub(super) guard: RawGuard,
     pub(super) bind: RawBind,
     pub(super) udp: RawUdp,
+    pub(super) per_source: RawPerSource,
     pub(super) log: RawLog,
 }
 
@@ -118,6 +119,11 @@ pub(super) struct RawUdp {
 }
 
 #[derive(Debug, Default)]
+pub(super) struct RawPerSource {
+    pub(super) connections: Number,
+}
+
+#[derive(Debug, Default)]
 pub(super) struct RawLog {
     pub(super) level: Text,
     pub(super) format: Text,
@@ -150,6 +156,7 @@ pub(super) fn from_text(text: &str, problems: &mut Problems) -> Raw {
         guard: Table::open(document, "guard", &lines, problems).guard(),
         bind: Table::open(document, "bind", &lines, problems).bind(),
         udp: Table::open(document, "udp", &lines, problems).udp(),
+        per_source: Table::open(document, "limits.per_source", &lines, problems).per_source(),
         log: Table::open(document, "log", &lines, problems).log(),
     }
 }
@@ -309,6 +316,10 @@ impl<'a, 'i> Table<'a, 'i> {
 
     fn bind(&mut self) -> RawBind {
         RawBind { ports: self.text("ports"), advertise: self.one_or_list("advertise") }
+    }
+
+    fn per_source(&mut self) -> RawPerSource {
+        RawPerSource { connections: self.number("connections") }
     }
 
     fn log(&mut self) -> RawLog {

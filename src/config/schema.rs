@@ -29,11 +29,17 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
     ("guard", &["allow", "allow_private"]),
     ("bind", &["ports", "advertise"]),
     ("udp", &["ports", "advertise", "fragments", "filtering"]),
+    ("limits", &[]),
+    ("limits.per_source", &["connections"]),
     ("log", &["level", "format", "access"]),
 ];
 
 /// Names that the documentation promises and this version does not obey: saying so beats guessing.
-const PLANNED_TABLES: &[&str] = &["rule", "egress", "username", "limits", "admin"];
+const PLANNED_TABLES: &[&str] = &["rule", "egress", "username", "limits.per_user", "admin"];
+
+/// Keys that it promises, by table.
+const PLANNED_KEYS: &[(&str, &[&str])] =
+    &[("limits.per_source", &["new_per_second", "bandwidth", "udp_associations", "bytes_per_day"])];
 
 const NOT_YET: &str = "not supported by this version";
 
@@ -109,6 +115,9 @@ pub(super) fn stray_key(typed: &str) -> String {
 
 /// What to say of a key that is not one of its table's.
 pub(super) fn unknown_key(table: &str, typed: &str) -> String {
+    if PLANNED_KEYS.iter().any(|(planned, keys)| *planned == table && keys.contains(&typed)) {
+        return NOT_YET.to_owned();
+    }
     if let Some(home) = home_of(typed) {
         return format!("unknown key; did you mean [{home}] `{}`?", escaped(typed));
     }
@@ -116,6 +125,11 @@ pub(super) fn unknown_key(table: &str, typed: &str) -> String {
         Some(key) => format!("unknown key; did you mean `{key}`?"),
         None if let Some(inner) = nearest_table(typed).filter(|name| name.contains('.')) => {
             format!("unknown key; did you mean [{inner}]?")
+        }
+        None if keys_of(table).is_empty() => {
+            let inner: Vec<_> = TABLES.iter().filter(|(name, _)| within(name, table)).collect();
+            let inner: Vec<_> = inner.iter().map(|(name, _)| format!("[{name}]")).collect();
+            format!("unknown key; the tables in [{table}] are {}", inner.join(", "))
         }
         None => format!("unknown key; the keys are {}", ticked(keys_of(table).iter().copied())),
     }
@@ -129,6 +143,11 @@ pub(super) fn unknown_value<'a>(typed: &str, valid: impl Iterator<Item = &'a str
         Some(word) => format!("{what}; did you mean \"{word}\"?"),
         None => what,
     }
+}
+
+/// Whether a table stands in another.
+fn within(name: &str, table: &str) -> bool {
+    name.strip_prefix(table).is_some_and(|rest| rest.starts_with('.'))
 }
 
 /// The table that has a key of exactly this name.

@@ -31,7 +31,7 @@ fn complaints(text: &str) -> Vec<String> {
 
 #[test]
 fn defaults_are_those_of_the_documentation() {
-    let Config { server, timeouts, auth, dns, guard, bind, udp, log, places: _ } = config("");
+    let Config { server, timeouts, auth, dns, guard, bind, udp, per_source, log, places: _ } = config("");
     assert_eq!(server.listen, ["127.0.0.1:1080".parse().unwrap()]);
     assert_eq!(server.workers, available_cpus());
     assert_eq!((server.pin, server.relay, server.steer), (true, RelayMode::Auto, Steer::Hash));
@@ -64,6 +64,7 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!((bind.ports, bind.advertise), (None, Advertise::default()));
     assert_eq!((udp.ports, udp.advertise), (None, Advertise::default()));
     assert_eq!((udp.fragments, udp.filtering), (true, Filtering::Address));
+    assert_eq!(per_source.connections, 0);
     assert_eq!(log, Log { level: Level::Info, format: Format::Text, access: Access::Off });
 }
 
@@ -134,6 +135,13 @@ access = "log/access"
     assert_eq!((all.udp.fragments, all.udp.filtering), (false, Filtering::EndpointIndependent));
     assert_eq!((all.log.level, all.log.format), (Level::Trace, Format::Json));
     assert_eq!(all.log.access, Access::Path(PathBuf::from("/etc/outflow/log/access")));
+}
+
+#[test]
+fn a_limit_is_read_as_a_table_and_in_one_line() {
+    for text in ["[limits]\nper_source = { connections = 9 }\n", "[limits.per_source]\nconnections = 9\n"] {
+        assert_eq!(config(text).per_source.connections, 9);
+    }
 }
 
 #[test]
@@ -304,6 +312,7 @@ fn what_is_printed_gives_the_same_configuration() {
     odd.guard.allow = vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
     odd.bind.ports = PortRange::new(1, 65_535);
     odd.bind.advertise.v6 = Some("2001:db8::7".parse().unwrap());
+    odd.per_source.connections = 7;
     odd.log.access = Access::Path(PathBuf::from("/var/log/stdout"));
     for given in [config(""), odd] {
         assert_eq!(config(&given.to_toml()), given, "{}", given.to_toml());

@@ -68,6 +68,10 @@ impl Draft {
         check.switch(&raw.udp.fragments, &mut config.udp.fragments);
         check.choice(&raw.udp.filtering, &mut config.udp.filtering);
 
+        if let Some(most) = check.number(&raw.per_source.connections, 0..=limits::MAX_CONNECTIONS) {
+            config.per_source.connections = most as usize;
+        }
+
         check.choice(&raw.log.level, &mut config.log.level);
         check.choice(&raw.log.format, &mut config.log.format);
         check.parse(&raw.log.access, &mut config.log.access, |typed| value::access(typed, base));

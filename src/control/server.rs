@@ -9,6 +9,7 @@ use crate::config::{Access, Config, Problems, RelayMode};
 use crate::limits;
 use crate::observe::{Counters, Latencies, Totals};
 use crate::policy::guard::Guard;
+use crate::policy::sources::Sources;
 use crate::session::Rules;
 use crate::sys::gssapi::Credentials;
 use crate::sys::machine;
@@ -90,6 +91,8 @@ impl Server {
         let rules = Arc::new(rules(&config, acceptor.addresses(), locals.clone()));
         let boot = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
         let own_ports = Arc::default();
+        let per_source = Some(config.per_source.connections).filter(|most| *most > 0);
+        let sources = per_source.map(|most| Arc::new(Sources::new(most)));
         let (sender, ended) = bounded(config.server.workers);
         let (starting, started) = bounded(config.server.workers);
         let mut workers = Vec::with_capacity(config.server.workers);
@@ -112,6 +115,7 @@ impl Server {
                 records: records.as_ref().map(|outlet| outlet.lines.clone()),
                 congestion,
                 own_ports: Arc::clone(&own_ports),
+                sources: sources.clone(),
                 boot,
                 starting: Some(starting.clone()),
             };

@@ -29,17 +29,23 @@ pub enum Counted {
     NoLocalPort,
     /// A connection to a listener of a BIND session from another than its peer; it was reset.
     ForeignPeer,
+    /// A request that was refused: its source has as many sessions as `limits.per_source` allows.
+    SourceRefused,
+    /// A connection that was closed when it came: its source has twice as many.
+    SourceTurnedAway,
     /// Accepting paused for want of descriptors or memory.
     AcceptPaused,
 }
 
 impl Counted {
     /// Every event, in the order of its number.
-    pub const ALL: [Counted; 5] = [
+    pub const ALL: [Counted; 7] = [
         Counted::LoginOk,
         Counted::LoginFailed,
         Counted::NoLocalPort,
         Counted::ForeignPeer,
+        Counted::SourceRefused,
+        Counted::SourceTurnedAway,
         Counted::AcceptPaused,
     ];
 
@@ -50,6 +56,8 @@ impl Counted {
             Counted::LoginFailed => "logins_failed",
             Counted::NoLocalPort => "no_local_port",
             Counted::ForeignPeer => "foreign_peers",
+            Counted::SourceRefused => "per_source_refused",
+            Counted::SourceTurnedAway => "per_source_turned_away",
             Counted::AcceptPaused => "accept_paused",
         }
     }

@@ -6,5 +6,6 @@
 
 pub mod guard;
 pub mod own_ports;
+pub mod sources;
 
 pub use guard::{Guard, Refusal, check_connected};

@@ -30,6 +30,8 @@ pub enum Failure {
     ClientReset,
     /// Policy: the guard refused every address.
     Denied(Refusal),
+    /// Policy: its source has as many sessions as it may have.
+    SourceLimit,
     /// The target's name has no usable address.
     Dns(DnsError),
     /// The target could not be reached.
@@ -171,7 +173,7 @@ impl Failure {
             Failure::HandshakeTimeout => Reason::HandshakeTimeout,
             Failure::ClientLeft => Reason::ClientLeft,
             Failure::ClientReset => Reason::ClientReset,
-            Failure::Denied(_) | Failure::Dial(DialError::Ourselves) => Reason::Denied,
+            Failure::Denied(_) | Failure::SourceLimit | Failure::Dial(DialError::Ourselves) => Reason::Denied,
             Failure::Dns(_) => Reason::DnsFailed,
             Failure::Dial(DialError::TimedOut | DialError::NobodyCame) => Reason::ConnectTimeout,
             Failure::Dial(_) => Reason::ConnectFailed,
@@ -197,6 +199,9 @@ impl fmt::Display for Failure {
             Failure::ClientReset => f.write_str("client: reset before the relay"),
             Failure::Associate(error) => write!(f, "association: {error}"),
             Failure::Denied(refusal) => write!(f, "policy: {refusal}"),
+            Failure::SourceLimit => {
+                f.write_str("policy: its source has as many sessions as limits.per_source allows")
+            }
             Failure::Dns(error) => write!(f, "target: {error}"),
             Failure::Dial(error) => write!(f, "{error}"),
             Failure::Internal(what) => write!(f, "ourselves: {what}"),

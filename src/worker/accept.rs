@@ -9,6 +9,7 @@ use super::tokens::{CLIENT_PORT, Key, Source};
 use super::{Setup, Worker};
 use crate::limits;
 use crate::observe::Counted;
+use crate::shares;
 use crate::sys::Errno;
 use crate::sys::listener::Listener;
 use crate::sys::stream::Stream;
@@ -134,6 +135,15 @@ impl Worker {
 
     pub(super) fn admit(&mut self, client: Stream, peer: SocketAddr) {
         let now = self.core.now;
+        let mut place = None;
+        if let Some(sources) = &self.core.sources {
+            place = sources.enter(shares::Source::from(peer.ip())).map(Box::new);
+            if place.is_none() {
+                self.core.counters.count(Counted::SourceTurnedAway);
+                // Nothing was read of it and nothing is owed: no TIME_WAIT of ours for it either.
+                return client.reset_on_close();
+            }
+        }
         let handshake = Handshake::new(now, now + self.core.config.timeouts.handshake);
         let wake_at = handshake.wake_at();
         let entry = self.slots.vacant_entry();
@@ -144,7 +154,8 @@ impl Worker {
             tracing::error!("a client cannot be watched and is dropped");
             return;
         }
-        entry.insert(Slot::new(key.serial, client, peer, handshake, self.core.ms(now)));
+        let slot = Slot { place, ..Slot::new(key.serial, client, peer, handshake, self.core.ms(now)) };
+        entry.insert(slot);
         self.core.counters.accept();
         self.core.sessions += 1;
         self.core.arm(key, wake_at);

@@ -15,6 +15,7 @@ use crate::config::{AuthMethod, Config, RelayMode};
 use crate::limits;
 use crate::observe::{AccessRecord, Counters, Latencies};
 use crate::policy::own_ports::OwnPorts;
+use crate::policy::sources::Sources;
 use crate::proto::request::RequestCommand;
 use crate::relay::datagram::DatagramKit;
 use crate::relay::{Kit, Mode, Side};
@@ -80,6 +81,7 @@ pub(super) struct Core {
     /// Changes with `rules`.
     pub(super) rules_version: u64,
     pub(super) own_ports: Arc<OwnPorts>,
+    pub(super) sources: Option<Arc<Sources>>,
     /// Made for the first association.
     pub(super) datagrams: Option<Box<DatagramKit>>,
 }
@@ -121,6 +123,7 @@ impl Core {
             moved_last: None,
             rules_version: 0,
             own_ports: setup.own_ports.clone(),
+            sources: setup.sources.clone(),
             datagrams: None,
         }
     }

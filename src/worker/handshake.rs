@@ -182,11 +182,7 @@ impl Core {
                 let input = Input::Resolved(Err(crate::dns::DnsError::Timeout));
                 self.advance(key, slot, Next::Input(input))
             }
-            _ => {
-                let output = handshake.session.give_up(&Failure::HandshakeTimeout);
-                self.send(slot, &output);
-                self.part(key, slot, &Failure::HandshakeTimeout)
-            }
+            _ => self.refuse(key, slot, &Failure::HandshakeTimeout),
         }
     }
 
@@ -259,6 +255,12 @@ impl Core {
 
     fn perform(&mut self, key: Key, slot: &mut Slot, command: Command) -> Next {
         match command {
+            Command::Resolve(_) | Command::Dial(_) | Command::Bind(_) | Command::Associate(_)
+                if !slot.place.as_mut().is_none_or(|place| place.become_session()) =>
+            {
+                self.counters.count(Counted::SourceRefused);
+                Next::End(self.refuse(key, slot, &Failure::SourceLimit))
+            }
             Command::Read => Next::Read,
             Command::Verify(credentials) => self.verify(key, slot, credentials),
             Command::Establish(token) => {
@@ -350,6 +352,16 @@ impl Core {
         }
         let Some(client) = &slot.client else { return false };
         matches!(client.send(output), Write::Bytes(count) if count == output.len())
+    }
+
+    /// Ends a session for a cause that lies outside its protocol, with what its client is owed.
+    fn refuse(&mut self, key: Key, slot: &mut Slot, failure: &Failure) -> Fate {
+        if let Phase::Handshake(handshake) = &mut slot.phase {
+            let output = handshake.session.give_up(failure);
+            self.send(slot, &output);
+        }
+        tracing::debug!(client = %slot.peer, %failure, "session refused");
+        self.part(key, slot, failure)
     }
 
     /// A failed session: FIN behind its last words, and a moment for them to arrive.

@@ -35,6 +35,7 @@ use crate::dns;
 use crate::limits;
 use crate::observe::{Counters, Latencies, LineSender};
 use crate::policy::own_ports::OwnPorts;
+use crate::policy::sources::Sources;
 use crate::session::{Input, Reason, Rules};
 use crate::sys::congestion::Congestion;
 use crate::sys::listener::Listener;
@@ -77,6 +78,8 @@ pub struct Setup {
     pub congestion: Congestion,
     /// The UDP ports that associations have open, all workers' together.
     pub own_ports: Arc<OwnPorts>,
+    /// What each source has, all workers' together, where that is limited.
+    pub sources: Option<Arc<Sources>>,
     /// What makes session numbers unique over restarts.
     pub boot: u32,
     /// Told once the worker accepts.

@@ -3,6 +3,7 @@
 use super::bind::Listening;
 use super::dial::Dial;
 use crate::limits;
+use crate::policy::sources::Place;
 use crate::proto::userpass::Credentials;
 use crate::relay::datagram::Association;
 use crate::relay::{Engine, Half, Kit, Relay, Side};
@@ -28,6 +29,8 @@ pub(super) struct Slot {
     pub(super) lively: bool,
     pub(super) phase: Phase,
     pub(super) peer: SocketAddr,
+    /// Its place among those of its source, where these are limited; kept until its sockets are closed.
+    pub(super) place: Option<Box<Place>>,
     pub(super) facts: Facts,
     pub(super) address: Option<SocketAddr>,
     pub(super) local: Option<SocketAddr>,
@@ -180,6 +183,7 @@ impl Slot {
             lively: false,
             phase: Phase::Handshake(Box::new(handshake)),
             peer,
+            place: None,
             facts: Facts::default(),
             address: None,
             local: None,

@@ -16,6 +16,7 @@ fn setup() -> Setup {
         Rules { methods: vec![AuthMethod::Password], guard: Guard::default(), gssapi: Gssapi::default() };
     Setup {
         own_ports: Arc::default(),
+        sources: None,
         number: 0,
         listeners: Vec::new(),
         config: Arc::new(Config::default()),

@@ -30,10 +30,41 @@ fn unknown_names_are_refused() {
 
 #[test]
 fn planned_names_are_refused() {
-    expect_complaints(&[(
-        "[egress]\n[[rule]]\nname = 1\n",
-        &["1: [egress]: not supported by this version", "2: [rule]: not supported by this version"],
-    )]);
+    expect_complaints(&[
+        (
+            "[egress]\n[[rule]]\nname = 1\n",
+            &["1: [egress]: not supported by this version", "2: [rule]: not supported by this version"],
+        ),
+        (
+            "[limits]\nper_user = { connections = 3 }\nper_source = { new_per_second = 3 }\n",
+            &[
+                "2: [limits.per_user]: not supported by this version",
+                "3: [limits.per_source] key `new_per_second`: not supported by this version",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn a_limit_is_read_with_less_care() {
+    expect_complaints(&[
+        (
+            "[limits]\nconnections = 3\nper_source = 3\nzz = 3\n",
+            &[
+                "2: [limits] key `connections`: unknown key; did you mean [limits.per_source] `connections`?",
+                "3: [limits.per_source]: expected a table, found an integer",
+                "4: [limits] key `zz`: unknown key; the tables in [limits] are [limits.per_source]",
+            ],
+        ),
+        (
+            "[limits]\nper_source = { conections = 3 }\n",
+            &["2: [limits.per_source] key `conections`: unknown key; did you mean `connections`?"],
+        ),
+        (
+            "[limits.per_source]\nconnections = -1\n",
+            &["2: [limits.per_source] key `connections`: -1 is out of range: 0 to 536870912"],
+        ),
+    ]);
 }
 
 #[test]

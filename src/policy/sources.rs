@@ -1,0 +1,133 @@
+//! How many sessions each source has, over all workers, where that is limited (`limits.per_source`).
+//!
+//! Asked when a connection is accepted, when its request has come and when its descriptors are closed: never for a byte.
+
+use crate::limits;
+use crate::shares::Source;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What every source has. An entry lives as long as a connection of its source, so there are as many at most as
+/// descriptors; each worker meets another only at the same part of the table.
+#[derive(Debug)]
+pub struct Sources {
+    limit: usize,
+    hasher: RandomState,
+    parts: Box<[Mutex<HashMap<Source, Held>>]>,
+}
+
+/// What one source has.
+#[derive(Debug, Default)]
+struct Held {
+    /// Connections, from accept to the end of their last descriptor.
+    connections: usize,
+    /// Those of them whose request was taken.
+    sessions: usize,
+}
+
+/// The place of one connection, given back when dropped.
+#[derive(Debug)]
+pub struct Place {
+    sources: Arc<Sources>,
+    source: Source,
+    is_session: bool,
+}
+
+impl Sources {
+    /// So many sessions of each source.
+    pub fn new(limit: usize) -> Sources {
+        let parts = (0..limits::SOURCE_PARTS).map(|_| Mutex::default()).collect();
+        Sources { limit, hasher: RandomState::new(), parts }
+    }
+
+    /// A place for a connection that came. None where its source has twice as many as it may have sessions: those in
+    /// excess wait for their requests to be refused, and must not be without a bound either.
+    pub fn enter(self: &Arc<Sources>, source: Source) -> Option<Place> {
+        let mut part = self.part(source);
+        let held = part.entry(source).or_default();
+        if held.connections >= self.limit.saturating_mul(2) {
+            return None;
+        }
+        held.connections += 1;
+        drop(part);
+        Some(Place { sources: self.clone(), source, is_session: false })
+    }
+
+    /// A panic cannot leave a count half changed, so what a poisoned lock holds is right.
+    fn part(&self, source: Source) -> MutexGuard<'_, HashMap<Source, Held>> {
+        let at = self.hasher.hash_one(source) as usize % self.parts.len();
+        self.parts[at].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// Its request has come; false where its source has as many sessions as it may have.
+    #[must_use]
+    pub fn become_session(&mut self) -> bool {
+        if !self.is_session {
+            let mut part = self.sources.part(self.source);
+            let held = part.entry(self.source).or_default();
+            self.is_session = held.sessions < self.sources.limit;
+            held.sessions += usize::from(self.is_session);
+        }
+        self.is_session
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut part = self.sources.part(self.source);
+        if let Entry::Occupied(mut entry) = part.entry(self.source) {
+            let held = entry.get_mut();
+            held.connections -= 1;
+            held.sessions -= usize::from(self.is_session);
+            if held.connections == 0 {
+                entry.remove();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::IpAddr;
+
+    fn source(text: &str) -> Source {
+        Source::from(text.parse::<IpAddr>().unwrap())
+    }
+
+    fn entries(sources: &Sources) -> usize {
+        sources.parts.iter().map(|part| part.lock().unwrap().len()).sum()
+    }
+
+    #[test]
+    fn a_source_has_so_many_sessions_and_again_as_many_connections() {
+        let sources = Arc::new(Sources::new(2));
+        let one = source("192.0.2.1");
+        let mut places: Vec<Place> = std::iter::from_fn(|| sources.enter(one)).collect();
+        assert_eq!(places.len(), 4);
+        let sessions: Vec<bool> = places.iter_mut().map(Place::become_session).collect();
+        assert_eq!(sessions, [true, true, false, false]);
+        assert!(places[0].become_session(), "asked twice, counted once");
+        let mut other = sources.enter(source("192.0.2.2")).unwrap();
+        assert!(other.become_session());
+        places.remove(0);
+        assert!(places[1].become_session() && !places[2].become_session());
+        assert!(sources.enter(one).is_some());
+        drop((places, other));
+        assert_eq!(entries(&sources), 0);
+    }
+
+    #[test]
+    fn who_is_turned_away_leaves_nothing() {
+        let sources = Arc::new(Sources::new(1));
+        let one = source("2001:db8::1");
+        let places = (sources.enter(one).unwrap(), sources.enter(source("2001:db8::2")).unwrap());
+        assert!(sources.enter(one).is_none());
+        drop(places);
+        assert_eq!(entries(&sources), 0);
+    }
+}

@@ -13,6 +13,7 @@ mod problem;
 mod raw;
 mod reach;
 mod schema;
+mod syntax;
 mod validate;
 mod value;
 

@@ -4,7 +4,7 @@ use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::problem::{At, Problems, Typed, escaped};
-use super::{schema, value};
+use super::{schema, syntax, value};
 
 /// What the command line says, as typed; it wins over the file.
 #[derive(Clone, Debug, Default)]
@@ -134,15 +134,8 @@ pub(super) struct RawLog {
 pub(super) fn from_text(text: &str, problems: &mut Problems) -> Raw {
     let lines = Lines::of(text);
     let (document, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        let span = error.span().unwrap_or_default();
-        let mut what = format!("not TOML: {}", escaped(error.message()));
-        if let ("duplicate key", Some(key)) = (error.message(), text.get(span.clone())) {
-            what.push_str(&format!(" `{}`", escaped(key)));
-        }
-        problems.push(At::Line(lines.line_at(span.start)), what);
-    }
     if !errors.is_empty() {
+        syntax::report(text, &errors, &lines, problems);
         return Raw::default();
     }
     let document = document.get_ref();
@@ -470,7 +463,7 @@ fn kind(value: &DeValue<'_>) -> &'static str {
 }
 
 /// Where the lines of a text begin.
-struct Lines(Vec<usize>);
+pub(super) struct Lines(Vec<usize>);
 
 impl Lines {
     fn of(text: &str) -> Lines {
@@ -478,7 +471,7 @@ impl Lines {
     }
 
     /// The line, counted from 1, that holds the byte at `offset`.
-    fn line_at(&self, offset: usize) -> usize {
+    pub(super) fn line_at(&self, offset: usize) -> usize {
         self.0.partition_point(|&start| start <= offset)
     }
 }

@@ -25,6 +25,9 @@ fn the_ready_line_says_something_else() {
         Client::through(addr, origin.addr);
     }
     assert!(relay.further_output().is_empty(), "one line on standard output");
+    let one = Relay::builder().workers(1).set("server", "max_connections", "1").start();
+    assert!(one.ready.contains("; 1 worker; relay"), "{}", one.ready);
+    assert!(one.ready.ends_with("; up to 1 session per worker"), "{}", one.ready);
 }
 
 /// A wrong configuration is reported before any socket is opened: not the taken port is the complaint.

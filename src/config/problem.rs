@@ -142,6 +142,7 @@ impl fmt::Display for Problems {
         let file = self.file();
         match self.list.len().saturating_sub(limits::MAX_CONFIG_PROBLEMS) {
             0 => Ok(()),
+            1 => write!(out, "\n{file}: and one more problem"),
             more => write!(out, "\n{file}: and {more} more problems"),
         }
     }

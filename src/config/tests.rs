@@ -403,3 +403,16 @@ proptest! {
         let _ = value::choice::<Level>(&text);
     }
 }
+
+#[test]
+fn durations_print_as_people_write_them() {
+    for (seconds, text) in
+        [(604_800, "7d"), (7440, "2h 4m"), (240, "4m"), (90, "1m 30s"), (86_401, "1d 1s"), (0, "0us")]
+    {
+        let duration = Duration::from_secs(seconds);
+        assert_eq!(value::duration_text(duration), text);
+        assert!(seconds == 0 || value::duration(text) == Ok(duration), "{text}");
+    }
+    assert_eq!(value::duration_text(Duration::from_micros(1_500)), "1ms 500us");
+    assert_eq!(value::duration_text(Duration::from_nanos(1)), "1ns");
+}

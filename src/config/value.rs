@@ -80,16 +80,26 @@ pub(super) fn nearest_duration(typed: &str) -> Option<String> {
     Some(format!("\"{number}{short}\""))
 }
 
-/// The shortest text that gives this duration again.
+/// This duration as people write it, "2h 4m" or "7d"; read again it is the same.
 pub(super) fn duration_text(duration: Duration) -> String {
-    let nanos = duration.as_nanos();
-    match nanos {
-        0 => "0us".to_owned(),
-        _ if nanos.is_multiple_of(1_000_000_000) => format!("{}s", duration.as_secs()),
-        _ if nanos.is_multiple_of(1_000_000) => format!("{}ms", duration.as_millis()),
-        _ if nanos.is_multiple_of(1_000) => format!("{}us", duration.as_micros()),
-        _ => format!("{nanos}ns"),
+    const UNITS: [(u128, &str); 7] = [
+        (86_400_000_000_000, "d"),
+        (3_600_000_000_000, "h"),
+        (60_000_000_000, "m"),
+        (1_000_000_000, "s"),
+        (1_000_000, "ms"),
+        (1_000, "us"),
+        (1, "ns"),
+    ];
+    let mut rest = duration.as_nanos();
+    let mut parts = Vec::new();
+    for (length, unit) in UNITS {
+        if rest >= length {
+            parts.push(format!("{}{unit}", rest / length));
+            rest %= length;
+        }
     }
+    if parts.is_empty() { "0us".to_owned() } else { parts.join(" ") }
 }
 
 /// An address and port to listen on; port 0 lets the kernel choose.

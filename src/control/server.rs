@@ -151,11 +151,11 @@ impl Server {
             RelayMode::Copy => "copy",
         };
         format!(
-            "outflow {} ready: listening on {}; {} workers; relay {engine}; up to {} sessions per worker",
+            "outflow {} ready: listening on {}; {}; relay {engine}; up to {} per worker",
             env!("CARGO_PKG_VERSION"),
             addresses.join(", "),
-            self.workers.len(),
-            self.sessions_per_worker,
+            count_of(self.workers.len(), "worker"),
+            count_of(self.sessions_per_worker, "session"),
         )
     }
 
@@ -305,4 +305,9 @@ fn rules(config: &Config, own: &[SocketAddr], locals: Vec<IpAddr>) -> Rules {
         guard: guard.with_locals(locals),
         gssapi: config.auth.gssapi.clone(),
     }
+}
+
+/// "1 worker", "2 workers".
+pub(super) fn count_of(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

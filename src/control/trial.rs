@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::acceptor;
 use super::descriptors::{self, Budget};
+use super::server::count_of;
 use crate::auth::{Users, concerns, gssapi};
 use crate::config::{self, Access, AuthMethod, Config, Problems, Steer};
 use crate::dns::{self, Hosts, ResolvConf};
@@ -197,8 +198,9 @@ impl<'a> Trial<'a> {
             self.warn(
                 ("server", "max_connections"),
                 format_args!(
-                    "{} is more than can be had: {sessions} sessions, of {limit} descriptors over {} workers",
-                    server.max_connections, server.workers
+                    "{} is more than can be had: {sessions} sessions, of {limit} descriptors over {}",
+                    server.max_connections,
+                    count_of(server.workers, "worker")
                 ),
             );
         }

@@ -376,6 +376,15 @@ fn the_readme_and_the_checks_name_one_test_command() {
     assert!(checks.contains("step cargo test --workspace"), ".ci/run does not run the README's test command");
 }
 
+/// Whoever follows the page from the top can run each of its lines.
+#[test]
+fn the_readme_calls_outflow_before_it_is_installed() {
+    let readme = read("README.md").text;
+    let installed = readme.find("cargo install --path .").expect("a line that installs it");
+    let called = readme.find("\n    outflow ").expect("a line that calls it");
+    assert!(installed < called);
+}
+
 #[test]
 fn the_readme_shows_every_key_with_its_default() {
     let readme = read("README.md").text;

@@ -23,6 +23,7 @@ use std::time::Instant;
 
 use criterion::{BatchSize, Criterion};
 use outflow::dns::{Action, Exchange, Hosts, Prefer, Resolver, Settings};
+use outflow::shares::Source;
 
 use criterion_cpu::ThreadCpu;
 
@@ -121,9 +122,14 @@ fn addresses(resolver: &mut Resolver) -> usize {
     count
 }
 
+/// Whose lookups they are.
+fn client() -> Source {
+    Source::V4([192, 0, 2, 1])
+}
+
 /// A lookup of an unknown name, from the call to the answer.
 fn ask(resolver: &mut Resolver, name: &str, now: Instant) {
-    assert!(resolver.lookup(name, 1, now).is_none(), "{name} was to be unknown");
+    assert!(resolver.lookup(name, client(), 1, now).is_none(), "{name} was to be unknown");
     for (exchange, query) in queries(resolver) {
         resolver.received(exchange, &answer(&query, ONE_ADDRESS), now);
     }
@@ -142,13 +148,13 @@ fn known(criterion: &mut Criterion<ThreadCpu>) {
             bencher.iter(|| {
                 // A prime: every name has its turn, and no two in a row are neighbours.
                 next = (next + 7919) % count;
-                resolver.lookup(black_box(&names[next]), 1, now).expect("cached")
+                resolver.lookup(black_box(&names[next]), client(), 1, now).expect("cached")
             });
         });
     }
     let mut resolver = resolver(full, Prefer::HappyEyeballs);
     group.bench_function("hosts file", |bencher| {
-        bencher.iter(|| resolver.lookup(black_box("listed.example"), 1, now).expect("listed"));
+        bencher.iter(|| resolver.lookup(black_box("listed.example"), client(), 1, now).expect("listed"));
     });
     group.finish();
 }
@@ -183,7 +189,7 @@ fn read(criterion: &mut Criterion<ThreadCpu>) {
         group.bench_function(what, |bencher| {
             let asking = || {
                 let mut resolver = resolver(0, Prefer::Ipv4Only);
-                assert!(resolver.lookup("www.example.com", 1, now).is_none());
+                assert!(resolver.lookup("www.example.com", client(), 1, now).is_none());
                 let (exchange, query) = queries(&mut resolver).pop().expect("one family is asked for");
                 (resolver, exchange, answer(&query, contents))
             };

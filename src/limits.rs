@@ -105,21 +105,33 @@ pub const GSS_STATUS_BYTES_MAX: usize = 1_024;
 
 // ---- dns: queries, cache
 
-/// Names that one worker asks servers about at the same time; later ones wait their turn. At 20 ms a
-/// name this is 12,800 names a second, and no server sees more than twice as many questions at once.
-pub const DNS_NAMES_IN_FLIGHT: usize = 256;
+/// Names that one worker asks servers about at the same time, shared by source; later ones wait for a place. Names
+/// that take a server a second are served a thousand a second, half of that for one source alone.
+pub const DNS_NAMES_IN_FLIGHT: usize = 1_024;
+/// How long a name keeps its place against others of its own source, or against anyone where no place is left: one
+/// ordinary try. A name that is not answered by then may well never be, and is asked for again when there is room.
+pub const DNS_YIELD: Duration = Duration::from_secs(1);
+/// Sources without a place that are looked at in one turn of the queues, so that a crowd of them costs little.
+pub const DNS_QUEUE_LOOKS: usize = 32;
+/// How often the queues are looked at while nothing happens: what lets names past [`DNS_YIELD`].
+pub const DNS_QUEUE_TICK: Duration = Duration::from_millis(100);
 /// Questions that go on, for the cache alone, after their last waiter has been answered or has left.
 /// Apart from the bound above, so that a family that never answers takes no turn from a waiting name.
 pub const DNS_NAMES_LINGERING: usize = 64;
 /// How long such a question may go on: one ordinary try.
 pub const DNS_LINGER: Duration = Duration::from_secs(1);
-/// Exchanges (sockets) that one worker's resolver has open: two for a name, as a truncated answer
-/// moves each family to a TCP connection of its own.
-pub const DNS_EXCHANGES: usize = 2 * (DNS_NAMES_IN_FLIGHT + DNS_NAMES_LINGERING);
-/// Names that are being asked or wait for their turn; one more is refused as busy. A name costs about
-/// 500 bytes, so 8 MiB a worker at most.
+/// Second sockets of names: a truncated answer moves each family to a TCP connection of its own. Where they are all
+/// in use both families share one.
+pub const DNS_EXCHANGES_SECOND: usize = 128;
+/// Exchanges (sockets) that one worker's resolver has open at most. Each name has a port of its own: it is part of what
+/// a forger has to guess (RFC 5452).
+pub const DNS_EXCHANGES: usize = DNS_NAMES_IN_FLIGHT + DNS_NAMES_LINGERING + DNS_EXCHANGES_SECOND;
+/// The least that it is given where descriptors are few: two names at a time are better than none.
+pub const DNS_EXCHANGES_MIN: usize = 8;
+/// Names that are being asked or wait for their turn, shared by source; one more is refused as busy. A name costs
+/// about 700 bytes, so 11 MiB a worker at most.
 pub const DNS_NAMES: usize = 16_384;
-/// Lookups that wait for those names; one more is refused as busy.
+/// Lookups that wait for those names, shared by source; one more is refused as busy.
 pub const DNS_LOOKUPS: usize = 65_536;
 /// How long an A answer waits for the AAAA answer (RFC 8305 section 3, resolution delay).
 pub const DNS_RESOLUTION_DELAY: Duration = Duration::from_millis(50);
@@ -407,8 +419,6 @@ pub const SIGNALS_QUEUED_MAX: usize = 16;
 /// Descriptors of one worker beside its sessions: epoll, waker, the pooled pipes, and the third socket of a BIND
 /// session while it accepts or looks for its address.
 pub const WORKER_DESCRIPTORS: usize = 9 + 2 * PIPES_POOLED_MAX;
-/// Descriptors that a worker's resolver may need at a time, at most.
-pub const DNS_DESCRIPTORS: usize = DNS_EXCHANGES;
 /// Messages to one worker: one verdict for each login in the verifier's queue, and a few from control.
 pub const MAILBOX_MAX: usize = 65_536;
 /// Bytes of access records, of all workers together, that wait for their sink: some 40,000 records. What comes past it

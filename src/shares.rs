@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 /// One source: an IPv4 address, or an IPv6 /64, the least that one host is given and can roam in.
 /// An IPv4-mapped address counts as its IPv4 address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
     /// An IPv4 address.
     V4([u8; 4]),
@@ -19,7 +19,7 @@ pub enum Source {
 }
 
 /// What one customer may have many sources in: an IPv4 /24, or an IPv6 /48 (RFC 6177 section 2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Network {
     /// The first 24 bits of an IPv4 address.
     V4([u8; 3]),
@@ -90,6 +90,19 @@ impl Shares {
         self.held = self.held.saturating_sub(amount);
         lower(&mut self.sources, source, amount);
         lower(&mut self.networks, source.network(), amount);
+    }
+
+    /// Lets one source have what another holds, whatever their shares are.
+    pub fn pass_on(&mut self, from: Source, to: Source, amount: usize) {
+        self.give(from, amount);
+        self.held += amount;
+        *self.sources.entry(to).or_default() += amount;
+        *self.networks.entry(to.network()).or_default() += amount;
+    }
+
+    /// Whether nothing is left of the pool.
+    pub fn are_used_up(&self) -> bool {
+        self.held >= self.capacity
     }
 
     /// What a source holds.
@@ -241,6 +254,18 @@ mod tests {
             take_all(&mut shares, source(&format!("10.0.{n}.1")));
         }
         assert!(shares.held() <= 10);
+    }
+
+    #[test]
+    fn what_is_passed_on_is_held_by_the_other() {
+        let mut shares = Shares::of(4);
+        let (one, other) = (source("192.0.2.1"), source("198.51.100.1"));
+        assert_eq!(take_all(&mut shares, one), 2);
+        shares.pass_on(one, other, 1);
+        assert_eq!((shares.held_by(one), shares.held_by(other), shares.held()), (1, 1, 2));
+        shares.give(one, 1);
+        shares.give(other, 1);
+        assert!(shares.sources.is_empty() && shares.networks.is_empty());
     }
 
     #[test]

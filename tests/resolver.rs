@@ -220,3 +220,31 @@ fn a_dead_resolver_stalls_the_relays() {
     });
     assert!(lasted < Duration::from_secs(4), "the last answer came after {lasted:?}");
 }
+
+/// Names that nobody answers are their client's own trouble: another client's name is answered as if it were alone.
+#[test]
+fn dead_names_hold_up_another_clients_good_one() {
+    crate::support::relay::raise_own_nofile();
+    let server = DnsServer::scripted(|query| match query.name.ends_with(".dead") {
+        true => Vec::new(),
+        false => vec![query.addresses(&[V4], 60)],
+    });
+    let (relay, origin) = (Relay::builder().dns(&server).start(), Origin::echo());
+    let _greedy: Vec<Client> = (0..900)
+        .map(|n| {
+            let mut client = Client::connect_from("127.0.9.9:0".parse().expect("an address"), relay.addr());
+            let request = connect_name(format!("n{n}.dead").as_bytes(), 80);
+            client.send(&[&[0x05, 0x01, 0x00][..], &request].concat());
+            client
+        })
+        .collect();
+    wait::until_true("half of the dead names are asked for", PATIENCE, || server.queries().len() >= 900);
+    for n in 0..5 {
+        let name = format!("good{n}.example");
+        let (reply, lasted) =
+            timed(|| Client::greeted(relay.addr()).request_name(name.as_bytes(), origin.addr.port()));
+        assert_eq!(reply.rep, 0x00);
+        // Behind the dead ones it would wait for their five seconds.
+        assert!(lasted < Duration::from_secs(2), "a good name waited {lasted:?}");
+    }
+}

@@ -12,6 +12,8 @@ pub(super) struct Budget {
     pub(super) pipes: usize,
     /// Second connect attempts, one descriptor each.
     pub(super) second_attempts: usize,
+    /// Sockets of the resolver.
+    pub(super) dns: usize,
 }
 
 /// Divides `limit` descriptors among the workers.
@@ -27,14 +29,14 @@ pub(super) fn divide(limit: usize, config: &Config) -> Budget {
     };
     // Apart from the sessions' own, so that names whose addresses do not answer never keep anyone from being accepted.
     let second_attempts = (share / 64).min(limits::SECOND_ATTEMPTS_MAX);
-    let dns = (share / 16).min(limits::DNS_DESCRIPTORS);
+    let dns = (share / 16).clamp(limits::DNS_EXCHANGES_MIN, limits::DNS_EXCHANGES);
     let affordable =
         (share.saturating_sub(2 * pipes + second_attempts + dns) / 2).clamp(1, limits::SLOTS_MAX);
     let sessions = match config.server.max_connections {
         0 => affordable,
         wanted => affordable.min((wanted / workers).max(1)),
     };
-    Budget { sessions, pipes, second_attempts }
+    Budget { sessions, pipes, second_attempts, dns }
 }
 
 #[cfg(test)]
@@ -52,7 +54,7 @@ mod tests {
         for limit in [0, 10, 64, 1024, 20_000, 1_048_576] {
             for workers in [1, 2, 64] {
                 let budget = divide(limit, &config(workers));
-                let each = 2 * (budget.sessions + budget.pipes) + budget.second_attempts;
+                let each = 2 * (budget.sessions + budget.pipes) + budget.second_attempts + budget.dns;
                 let used = workers * each;
                 assert!(budget.sessions == 1 || used <= limit, "{limit} {workers} {budget:?}");
             }

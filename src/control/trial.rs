@@ -76,8 +76,8 @@ impl<'a> Trial<'a> {
         let users = self.users();
         let credentials = self.credentials();
         let congestion = self.congestion();
-        let dns = self.dns();
         let budget = self.budget();
+        let dns = self.dns(budget.dns);
         self.cpus();
         Some(Named { users: users?, credentials: credentials?, congestion: congestion?, dns, budget })
     }
@@ -149,7 +149,7 @@ impl<'a> Trial<'a> {
     }
 
     /// Names can be resolved without these files, and servers may become reachable: nothing here is an error.
-    fn dns(&mut self) -> dns::Settings {
+    fn dns(&mut self, sockets: usize) -> dns::Settings {
         let config = self.config;
         let system = self.system_file("servers", "/etc/resolv.conf", ResolvConf::load);
         let system = system.unwrap_or_else(|| ResolvConf::parse(""));
@@ -174,6 +174,7 @@ impl<'a> Trial<'a> {
             cache_entries: (config.dns.cache_entries / config.server.workers.max(1)).max(1),
             prefer: config.dns.prefer,
             hosts,
+            sockets,
         }
     }
 

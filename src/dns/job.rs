@@ -2,7 +2,7 @@
 //!
 //! Plain state with the rules that need nothing else; [`super::resolver`] moves it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 use hickory_proto::rr::Name;
 
 use super::message::{Family, Reply};
+use super::places::Place;
 use super::servers::Tried;
 use super::{Answer, DnsError, Exchange, Prefer, Transport, sort};
 use crate::limits::{DNS_FAILURE_TTL, DNS_PARTIAL_TTL, DNS_TCP_MESSAGE};
+use crate::shares::Source;
 
 /// One lookup that waits for a name. The serial tells it from an earlier one with the same ticket.
 #[derive(Copy, Clone, Debug)]
@@ -25,10 +27,10 @@ pub(super) struct Waiter {
 /// How far a name has come.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Waits for its turn, under this number of the queue.
-    Queued(u64),
+    /// Waits for a place: it has not been asked for yet, or has given its place away.
+    Queued,
     /// Servers are being asked until this time; then the questions start anew if somebody still waits.
-    Asking { give_up: Instant },
+    Asking { place: Place, give_up: Instant },
     /// Nobody waits; what is under way may still come, for the cache. `answered` once the waiters had
     /// the answer: such a job takes no further waiter, as its records are for those alone.
     Lingering { until: Instant, answered: bool },
@@ -139,6 +141,10 @@ pub(super) struct Job {
     pub(super) name: Arc<str>,
     pub(super) wire: Name,
     pub(super) phase: Phase,
+    /// Who asked first: it counts against that source's share of names.
+    pub(super) owner: Source,
+    /// While it waits for a place: in which queues, and under which number there.
+    pub(super) queued: HashMap<Source, u64>,
     /// In the order of their deadlines; those who left may still stand in it.
     pub(super) waiters: VecDeque<Waiter>,
     /// How many of them are still there.
@@ -153,7 +159,7 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn new(name: &str, wire: Name, prefer: Prefer, number: u64) -> Job {
+    pub(super) fn new(name: &str, wire: Name, prefer: Prefer, owner: Source) -> Job {
         let families: &[Family] = match prefer {
             Prefer::Ipv4Only => &[Family::V4],
             Prefer::Ipv6Only => &[Family::V6],
@@ -162,7 +168,9 @@ impl Job {
         Job {
             name: name.into(),
             wire,
-            phase: Phase::Queued(number),
+            phase: Phase::Queued,
+            owner,
+            queued: HashMap::new(),
             waiters: VecDeque::new(),
             waiting: 0,
             questions: families.iter().map(|&family| Question::new(family)).collect(),
@@ -175,14 +183,19 @@ impl Job {
     /// When the job has to be looked at next.
     pub(super) fn next_wake(&self) -> Option<Instant> {
         let phase = match self.phase {
-            Phase::Queued(_) => None,
-            Phase::Asking { give_up } => Some(give_up),
+            Phase::Queued => None,
+            Phase::Asking { give_up, .. } => Some(give_up),
             Phase::Lingering { until, .. } => Some(until),
         };
         let waiter = self.waiters.front().map(|waiter| waiter.deadline);
         let hold = self.hold.filter(|_| matches!(self.phase, Phase::Asking { .. }));
         let tries = self.tries.iter().flatten().map(|attempt| attempt.deadline);
         tries.chain(phase).chain(waiter).chain(hold).min()
+    }
+
+    /// Which questions (by index) have no outcome yet.
+    pub(super) fn pending(&self) -> Vec<usize> {
+        (0..self.questions.len()).filter(|&index| self.questions[index].is_pending()).collect()
     }
 
     pub(super) fn is_complete(&self) -> bool {

@@ -13,12 +13,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::limits::{DNS_ATTEMPTS, DNS_TRY};
+use crate::limits::{DNS_ATTEMPTS, DNS_EXCHANGES, DNS_TRY};
 
 mod cache;
 mod hosts;
 mod job;
 mod message;
+mod places;
 mod resolv_conf;
 mod resolver;
 mod servers;
@@ -50,6 +51,9 @@ pub struct Settings {
     pub prefer: Prefer,
     /// Names that never reach a server.
     pub hosts: Hosts,
+    /// Sockets that the resolver may have open at a time: [`crate::limits::DNS_EXCHANGES_MIN`] to
+    /// [`crate::limits::DNS_EXCHANGES`].
+    pub sockets: usize,
 }
 
 impl Default for Settings {
@@ -62,6 +66,7 @@ impl Default for Settings {
             cache_entries: 65_536,
             prefer: Prefer::default(),
             hosts: Hosts::empty(),
+            sockets: DNS_EXCHANGES,
         }
     }
 }

@@ -3,8 +3,9 @@
 //! A name has one job however many lookups wait for it. A job asks for its families on one UDP
 //! exchange; a family that needs another try, or TCP, moves to an exchange of its own, so a job never
 //! has more than two. Every job stands in `timers` under the one time at which it has to be looked at.
+//! Everything that clients can fill is shared by where they come from: lookups, names, and `places`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,16 +17,24 @@ use slab::Slab;
 use super::cache::Cache;
 use super::job::{Job, Phase, Waiter};
 use super::message;
+use super::places::{Place, Places};
 use super::servers::Servers;
 use super::{Action, Answer, DnsError, Exchange, Settings, Transport, sort};
-use crate::limits::{
-    DNS_EXCHANGES, DNS_LINGER, DNS_LOOKUPS, DNS_NAMES, DNS_NAMES_IN_FLIGHT, DNS_NAMES_LINGERING,
-    DNS_RESOLUTION_DELAY,
-};
+use crate::limits::{DNS_LOOKUPS, DNS_NAMES, DNS_QUEUE_TICK, DNS_RESOLUTION_DELAY};
+use crate::shares::{Shares, Source};
 
 mod exchanges;
+mod queues;
 
-type JobKey = usize;
+pub(super) type JobKey = usize;
+
+/// The lookup of one caller: its job, its serial there, and whose it is.
+#[derive(Copy, Clone, Debug)]
+struct Lookup {
+    job: JobKey,
+    serial: u64,
+    client: Source,
+}
 
 /// A stub resolver for one worker. `now` never goes back from call to call.
 #[derive(Debug)]
@@ -36,14 +45,19 @@ pub struct Resolver {
     rng: StdRng,
     jobs: Slab<Job>,
     names: HashMap<Arc<str>, JobKey>,
-    /// Lookups that wait: their job and serial.
-    tickets: HashMap<u64, (JobKey, u64)>,
+    /// Lookups that wait.
+    tickets: HashMap<u64, Lookup>,
     /// Live exchanges.
     exchanges: HashMap<Exchange, JobKey>,
-    queue: BTreeMap<u64, JobKey>,
+    /// Those of them that are a job's second one.
+    seconds: usize,
     timers: BTreeSet<(Instant, JobKey)>,
     actions: VecDeque<Action>,
-    asking: usize,
+    places: Places,
+    /// When the queues were looked at last; `None` where a place has come free since.
+    looked: Option<Instant>,
+    lookup_shares: Shares,
+    name_shares: Shares,
     lingering: usize,
     next_exchange: u32,
     next_number: u64,
@@ -59,15 +73,18 @@ impl Resolver {
             servers: Servers::new(&settings.servers),
             cache: Cache::new(settings.cache_entries),
             rng: StdRng::from_seed(seed),
+            places: Places::of(settings.names_in_flight()),
+            looked: None,
+            lookup_shares: Shares::of(DNS_LOOKUPS),
+            name_shares: Shares::of(DNS_NAMES),
             settings,
             jobs: Slab::new(),
             names: HashMap::new(),
             tickets: HashMap::new(),
             exchanges: HashMap::new(),
-            queue: BTreeMap::new(),
+            seconds: 0,
             timers: BTreeSet::new(),
             actions: VecDeque::new(),
-            asking: 0,
             lingering: 0,
             next_exchange: 0,
             next_number: 0,
@@ -75,10 +92,10 @@ impl Resolver {
         }
     }
 
-    /// Resolves a canonical name (lower case, no trailing dot). `Some` is the answer at once, from the
-    /// hosts file, the cache or for want of room; otherwise an [`Action::Answer`] with `ticket`, a
+    /// Resolves a canonical name (lower case, no trailing dot) for `client`. `Some` is the answer at once,
+    /// from the hosts file, the cache or for want of room; otherwise an [`Action::Answer`] with `ticket`, a
     /// number that no other waiting lookup has, follows within the timeout.
-    pub fn lookup(&mut self, name: &str, ticket: u64, now: Instant) -> Option<Answer> {
+    pub fn lookup(&mut self, name: &str, client: Source, ticket: u64, now: Instant) -> Option<Answer> {
         self.latest = Some(now);
         let listed = self.settings.hosts.lookup(name);
         if !listed.is_empty() {
@@ -90,18 +107,18 @@ impl Resolver {
         if self.servers.len() == 0 {
             return Some(Err(DnsError::NoServers));
         }
-        if self.tickets.len() >= DNS_LOOKUPS {
+        self.cancel(ticket);
+        if !self.lookup_shares.take(client, 1) {
             return Some(Err(DnsError::Busy));
         }
-        self.cancel(ticket);
-        let key = match self.joinable(name, now) {
-            Some(key) => key,
-            None => match self.create(name) {
-                Ok(key) => key,
-                Err(error) => return Some(Err(error)),
-            },
+        let key = match self.joinable(name, client, now).map_or_else(|| self.create(name, client), Ok) {
+            Ok(key) => key,
+            Err(error) => {
+                self.lookup_shares.give(client, 1);
+                return Some(Err(error));
+            }
         };
-        self.wait(key, ticket, now);
+        self.wait(key, client, ticket, now);
         self.start_queued(now);
         self.rearm(key);
         None
@@ -109,7 +126,9 @@ impl Resolver {
 
     /// Forgets a lookup: no answer follows. What was asked for it alone may go on a little for the cache.
     pub fn cancel(&mut self, ticket: u64) {
-        let Some((key, _)) = self.tickets.remove(&ticket) else { return };
+        let Some(Lookup { job: key, client, .. }) = self.tickets.remove(&ticket) else { return };
+        self.lookup_shares.give(client, 1);
+        self.looked = None;
         self.jobs[key].waiting -= 1;
         if self.jobs[key].waiting > 0 {
             return;
@@ -156,10 +175,12 @@ impl Resolver {
 
     /// When [`Resolver::expire`] has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
-        if self.has_room() && !self.queue.is_empty() {
-            return self.latest;
+        let timer = self.timers.first().map(|&(when, _)| when);
+        if !self.places.are_wanted() {
+            return timer;
         }
-        self.timers.first().map(|&(when, _)| when)
+        let look = self.looked.map_or(self.latest, |looked| Some(looked + DNS_QUEUE_TICK));
+        timer.into_iter().chain(look).min()
     }
 
     /// Does what is due.
@@ -174,50 +195,65 @@ impl Resolver {
         self.start_queued(now);
     }
 
+    /// Whether nothing is left of any lookup, and every share is given back.
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.jobs.is_empty()
+            && self.places.are_idle()
+            && self.lookup_shares.held() + self.name_shares.held() == 0
+            && self.exchanges.is_empty()
+            && self.seconds == 0
+    }
+
     // ---- jobs
 
     /// The job that a further lookup of the name may wait for.
-    fn joinable(&mut self, name: &str, now: Instant) -> Option<JobKey> {
+    fn joinable(&mut self, name: &str, client: Source, now: Instant) -> Option<JobKey> {
         let key = *self.names.get(name)?;
         match self.jobs[key].phase {
-            Phase::Queued(_) | Phase::Asking { .. } => {}
+            Phase::Queued => self.queue(key, client, queues::FRESH),
+            Phase::Asking { .. } => {}
             Phase::Lingering { answered: true, .. } => {
                 self.end(key);
                 return None;
             }
             Phase::Lingering { answered: false, .. } => {
                 self.lingering -= 1;
-                self.asking += 1;
-                self.jobs[key].phase = Phase::Asking { give_up: now + self.settings.timeout };
+                if self.places.enter(client, key, now) {
+                    let place = Place { client, since: now };
+                    self.jobs[key].phase = Phase::Asking { place, give_up: now + self.settings.timeout };
+                } else {
+                    self.stop_asking(key);
+                    self.queue(key, client, queues::FRESH);
+                }
             }
         }
         Some(key)
     }
 
-    fn create(&mut self, name: &str) -> Result<JobKey, DnsError> {
+    fn create(&mut self, name: &str, client: Source) -> Result<JobKey, DnsError> {
         let wire = message::parse_name(name).ok_or(DnsError::NotFound)?;
-        if self.jobs.len() >= DNS_NAMES {
+        if !self.name_shares.take(client, 1) {
             return Err(DnsError::Busy);
         }
-        let number = self.number();
-        let job = Job::new(name, wire, self.settings.prefer, number);
+        let job = Job::new(name, wire, self.settings.prefer, client);
         let name = Arc::clone(&job.name);
         let key = self.jobs.insert(job);
         self.names.insert(name, key);
-        self.queue.insert(number, key);
+        self.queue(key, client, queues::FRESH);
         Ok(key)
     }
 
-    fn wait(&mut self, key: JobKey, ticket: u64, now: Instant) {
+    fn wait(&mut self, key: JobKey, client: Source, ticket: u64, now: Instant) {
         let serial = self.number();
         let job = &mut self.jobs[key];
         if job.waiters.len() > 2 * job.waiting + 16 {
             // Many have left: what stands here stays in proportion to those who wait.
-            job.waiters.retain(|waiter| self.tickets.get(&waiter.ticket) == Some(&(key, waiter.serial)));
+            job.waiters.retain(|waiter| is_there(&self.tickets, key, waiter));
         }
         job.waiters.push_back(Waiter { ticket, serial, deadline: now + self.settings.timeout });
         job.waiting += 1;
-        self.tickets.insert(ticket, (key, serial));
+        self.tickets.insert(ticket, Lookup { job: key, serial, client });
     }
 
     fn number(&mut self) -> u64 {
@@ -225,46 +261,18 @@ impl Resolver {
         self.next_number
     }
 
-    fn has_room(&self) -> bool {
-        self.asking < DNS_NAMES_IN_FLIGHT && self.asking + self.lingering < DNS_EXCHANGES / 2
-    }
-
-    fn start_queued(&mut self, now: Instant) {
-        while self.has_room()
-            && let Some((_, key)) = self.queue.pop_first()
-        {
-            self.asking += 1;
-            let deadline = self.jobs[key].waiters.front().map_or(now, |waiter| waiter.deadline);
-            self.jobs[key].phase = Phase::Asking { give_up: deadline };
-            let all = (0..self.jobs[key].questions.len()).collect();
-            self.retry(key, all, now);
-            self.advance(key, now);
-        }
-    }
-
-    /// Nobody waits any more: lets what is under way come in for the cache if there is room for that.
-    fn linger(&mut self, key: JobKey, answered: bool, now: Instant) {
-        if self.lingering >= DNS_NAMES_LINGERING {
-            // What was answered is remembered already; what was cut short here is no failure.
-            return self.end(key);
-        }
-        self.asking -= 1;
-        self.lingering += 1;
-        self.jobs[key].phase = Phase::Lingering { until: now + DNS_LINGER, answered };
-        self.jobs[key].waiters.clear();
-        self.rearm(key);
-    }
-
     /// Removes a job and closes what it has open. Whoever waits has been answered.
     fn end(&mut self, key: JobKey) {
         for slot in 0..2 {
             self.close(key, slot);
         }
+        self.unqueue(key);
         let job = self.jobs.remove(key);
         debug_assert_eq!(job.waiting, 0);
+        self.name_shares.give(job.owner, 1);
         match job.phase {
-            Phase::Queued(number) => drop(self.queue.remove(&number)),
-            Phase::Asking { .. } => self.asking -= 1,
+            Phase::Queued => {}
+            Phase::Asking { place, .. } => self.places.leave(key, place),
             Phase::Lingering { .. } => self.lingering -= 1,
         }
         if let Some(when) = job.wake {
@@ -292,8 +300,10 @@ impl Resolver {
     /// A job whose time has come.
     fn wake(&mut self, key: JobKey, now: Instant) {
         match self.jobs[key].phase {
-            Phase::Queued(_) => {
-                self.answer_due(key, &Err(DnsError::Timeout), now);
+            Phase::Queued => {
+                // What came before it lost its place is better than nothing.
+                let (answer, _) = self.jobs[key].answer(self.settings.prefer, now);
+                self.answer_due(key, &answer, now);
                 if self.jobs[key].waiting == 0 {
                     return self.end(key);
                 }
@@ -302,7 +312,7 @@ impl Resolver {
                 self.remember(key, now);
                 return self.end(key);
             }
-            Phase::Asking { give_up } if give_up <= now => return self.give_up(key, now),
+            Phase::Asking { give_up, .. } if give_up <= now => return self.give_up(key, now),
             // A waiter whose time is over before the job's has left: it must not wake the job again.
             Phase::Asking { .. } => self.answer_due(key, &Err(DnsError::Timeout), now),
             Phase::Lingering { .. } => {}
@@ -332,9 +342,11 @@ impl Resolver {
             self.close(key, slot);
         }
         let job = &mut self.jobs[key];
-        job.phase = Phase::Asking { give_up: later.unwrap_or(now + self.settings.timeout) };
+        if let Phase::Asking { give_up, .. } = &mut job.phase {
+            *give_up = later.unwrap_or(now + self.settings.timeout);
+        }
         job.hold = None;
-        let pending = (0..job.questions.len()).filter(|&index| job.questions[index].is_pending()).collect();
+        let pending = job.pending();
         job.questions.iter_mut().for_each(|question| question.restart());
         self.retry(key, pending, now);
         self.advance(key, now);
@@ -386,12 +398,19 @@ impl Resolver {
     }
 
     fn answer_one(&mut self, key: JobKey, waiter: Waiter, answer: &Answer) {
-        if self.tickets.get(&waiter.ticket) == Some(&(key, waiter.serial)) {
-            self.tickets.remove(&waiter.ticket);
+        if is_there(&self.tickets, key, &waiter)
+            && let Some(Lookup { client, .. }) = self.tickets.remove(&waiter.ticket)
+        {
+            self.lookup_shares.give(client, 1);
             self.jobs[key].waiting -= 1;
             self.actions.push_back(Action::Answer { ticket: waiter.ticket, answer: answer.clone() });
         }
     }
+}
+
+/// Whether one who waits for a job has not left.
+fn is_there(tickets: &HashMap<u64, Lookup>, job: JobKey, waiter: &Waiter) -> bool {
+    tickets.get(&waiter.ticket).is_some_and(|lookup| (lookup.job, lookup.serial) == (job, waiter.serial))
 }
 
 /// A name of the hosts file is the file's alone: no other family is asked for elsewhere.

@@ -105,7 +105,8 @@ impl Core {
         self.note_pumped(key, slot, &pumped);
         for (lookup, name) in std::mem::take(&mut kit.asks) {
             let ticket = key.lookup_ticket(lookup);
-            if let Some(answer) = self.names.lookup(name.as_str(), ticket, &self.registry, self.now)
+            let client = slot.peer.ip().into();
+            if let Some(answer) = self.names.lookup(name.as_str(), client, ticket, &self.registry, self.now)
                 && let Phase::Association(association) = &mut slot.phase
             {
                 let pumped = association.resolved(lookup, answer, &mut kit, &self.world());

@@ -270,7 +270,8 @@ impl Core {
             }
             Command::Resolve(name) => {
                 self.enter(slot, self.config.timeouts.dns + limits::DNS_SLACK, Waits::Addresses);
-                match self.names.lookup(name.as_str(), key.ticket(), &self.registry, self.now) {
+                let client = slot.peer.ip().into();
+                match self.names.lookup(name.as_str(), client, key.ticket(), &self.registry, self.now) {
                     Some(answer) => {
                         slot.times.dns_ms = Some(0);
                         Next::Input(Input::Resolved(answer))

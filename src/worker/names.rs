@@ -3,6 +3,7 @@
 use super::tokens::Source;
 use crate::dns::{Action, Answer, Exchange, Resolver, Settings, Transport};
 use crate::limits;
+use crate::shares;
 use crate::sys::Read;
 use crate::sys::Write;
 use crate::sys::machine::{Datagram, DnsSocket};
@@ -42,15 +43,16 @@ impl Names {
         }
     }
 
-    /// Asks for a name; `None` when the answer comes later.
+    /// Asks for a name on behalf of a client; `None` when the answer comes later.
     pub(super) fn lookup(
         &mut self,
         name: &str,
+        client: shares::Source,
         ticket: u64,
         registry: &Registry,
         now: Instant,
     ) -> Option<Answer> {
-        let answer = self.resolver.lookup(name, ticket, now);
+        let answer = self.resolver.lookup(name, client, ticket, now);
         self.perform(registry, now);
         answer
     }

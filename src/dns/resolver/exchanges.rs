@@ -9,7 +9,10 @@ use super::{JobKey, Resolver};
 use crate::dns::job::{Job, Outcome, Phase, Try};
 use crate::dns::message::{self, Reply};
 use crate::dns::{Action, Exchange, Settings, Transport};
-use crate::limits::{DNS_ATTEMPTS_MAX, DNS_STRAYS, DNS_TRY_MAX};
+use crate::limits::{
+    DNS_ATTEMPTS_MAX, DNS_EXCHANGES, DNS_EXCHANGES_MIN, DNS_EXCHANGES_SECOND, DNS_NAMES_IN_FLIGHT,
+    DNS_NAMES_LINGERING, DNS_STRAYS, DNS_TRY_MAX,
+};
 
 impl Resolver {
     pub(super) fn find(&self, exchange: Exchange) -> Option<(JobKey, usize)> {
@@ -122,8 +125,23 @@ impl Resolver {
         self.ask(key, indices, server, Transport::Udp, now);
     }
 
-    /// Opens an exchange and sends these questions on it.
-    fn ask(&mut self, key: JobKey, indices: Vec<usize>, server: usize, transport: Transport, now: Instant) {
+    /// Opens an exchange and sends these questions on it; all of the job's where there is no socket for a second one.
+    fn ask(
+        &mut self,
+        key: JobKey,
+        mut indices: Vec<usize>,
+        server: usize,
+        transport: Transport,
+        now: Instant,
+    ) {
+        let is_second = self.jobs[key].tries.iter().any(Option::is_some);
+        if is_second && self.seconds >= self.settings.second_sockets() {
+            (0..2).for_each(|slot| self.close(key, slot));
+            indices = self.jobs[key].pending();
+            for &index in &indices {
+                self.jobs[key].questions[index].tried |= 1 << server;
+            }
+        }
         let exchange = self.exchange();
         let address = self.servers.address(server);
         let job = &mut self.jobs[key];
@@ -133,9 +151,10 @@ impl Resolver {
             && question.tried.count_ones() as usize == self.servers.len();
         let patient = now + self.settings.patience(question.round);
         let deadline = match job.phase {
-            Phase::Asking { give_up } if last => patient.max(give_up),
+            Phase::Asking { give_up, .. } if last => patient.max(give_up),
             _ => patient,
         };
+        self.seconds += usize::from(job.tries.iter().any(Option::is_some));
         job.tries[slot] = Some(Try::new(exchange, transport, server, deadline));
         self.exchanges.insert(exchange, key);
         self.actions.push_back(Action::Open { exchange, transport, server: address });
@@ -164,6 +183,7 @@ impl Resolver {
 
     pub(super) fn close(&mut self, key: JobKey, slot: usize) {
         if let Some(attempt) = self.jobs[key].tries[slot].take() {
+            self.seconds -= usize::from(self.jobs[key].tries.iter().any(Option::is_some));
             self.exchanges.remove(&attempt.exchange);
             self.actions.push_back(Action::Close { exchange: attempt.exchange });
         }
@@ -171,6 +191,24 @@ impl Resolver {
 }
 
 impl Settings {
+    /// Sockets at a time: one for each name, some for names that linger, and some for second ones.
+    fn sockets(&self) -> usize {
+        self.sockets.clamp(DNS_EXCHANGES_MIN, DNS_EXCHANGES)
+    }
+
+    pub(super) fn names_lingering(&self) -> usize {
+        (self.sockets() / 8).min(DNS_NAMES_LINGERING)
+    }
+
+    pub(super) fn names_in_flight(&self) -> usize {
+        let others = self.names_lingering() + self.second_sockets();
+        (self.sockets() - others).min(DNS_NAMES_IN_FLIGHT)
+    }
+
+    fn second_sockets(&self) -> usize {
+        (self.sockets() / 8).min(DNS_EXCHANGES_SECOND)
+    }
+
     fn rounds(&self) -> u32 {
         self.attempts.clamp(1, DNS_ATTEMPTS_MAX)
     }

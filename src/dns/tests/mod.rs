@@ -11,6 +11,7 @@ use super::*;
 mod answers;
 mod bounds;
 mod random;
+mod sources;
 mod tries;
 
 pub(super) const A: u16 = 1;
@@ -161,8 +162,13 @@ impl World {
 
     /// Starts a lookup; its ticket, or the answer at once.
     pub(super) fn lookup(&mut self, name: &str) -> Result<u64, Answer> {
+        self.lookup_of(name, "192.0.2.100")
+    }
+
+    /// The same for a client.
+    pub(super) fn lookup_of(&mut self, name: &str, client: &str) -> Result<u64, Answer> {
         self.next_ticket += 1;
-        let now = self.resolver.lookup(name, self.next_ticket, self.now);
+        let now = self.resolver.lookup(name, ip(client).into(), self.next_ticket, self.now);
         self.pump();
         now.map_or(Ok(self.next_ticket), Err)
     }

@@ -6,11 +6,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::limits::DNS_EXCHANGES;
+use crate::limits::{DNS_EXCHANGES, DNS_EXCHANGES_MIN};
 
 #[derive(Clone, Debug)]
 enum Step {
-    Lookup(u8),
+    Lookup(u8, u8),
     Cancel(usize),
     /// Octets for a live exchange.
     Noise(usize, Vec<u8>),
@@ -30,7 +30,7 @@ fn step() -> impl Strategy<Value = Step> {
     let flags = prop_oneof![4 => Just(0u16), 1 => Just(0x0200), 4 => 0u16..6];
     let damage = prop_oneof![3 => Just(Vec::new()), 1 => vec((any::<usize>(), any::<u8>()), 1..4)];
     prop_oneof![
-        4 => (0u8..12).prop_map(Step::Lookup),
+        4 => (0u8..12, 0u8..4).prop_map(|(name, client)| Step::Lookup(name, client)),
         1 => any::<usize>().prop_map(Step::Cancel),
         1 => (any::<usize>(), vec(any::<u8>(), 0..600)).prop_map(|(at, noise)| Step::Noise(at, noise)),
         4 => (any::<usize>(), flags, 0u8..4, 0u32..4, damage).prop_map(
@@ -47,8 +47,9 @@ type Waiting = HashMap<u64, Instant>;
 fn play(world: &mut World, waiting: &mut Waiting, history: &mut Vec<Sent>, step: Step) {
     let pick = |list: &[Sent], at: usize| list.get(at % list.len().max(1)).cloned();
     match step {
-        Step::Lookup(name) => {
-            if let Ok(ticket) = world.lookup(&format!("n{name}.example")) {
+        Step::Lookup(name, client) => {
+            let client = format!("192.0.{}.{}", client / 2, client % 2);
+            if let Ok(ticket) = world.lookup_of(&format!("n{name}.example"), &client) {
                 waiting.insert(ticket, world.now + 5 * SECOND);
             }
         }
@@ -93,9 +94,11 @@ proptest! {
     #[test]
     fn each_lookup_is_answered_once_by_its_deadline(
         servers in 1usize..4,
+        few in any::<bool>(),
         steps in vec(step(), 1..120),
     ) {
-        let mut world = World::new(servers);
+        let sockets = if few { DNS_EXCHANGES_MIN } else { DNS_EXCHANGES };
+        let mut world = World::with(servers, |settings| settings.sockets = sockets);
         let mut waiting = Waiting::new();
         let mut history = Vec::new();
         for step in steps.into_iter().chain([Step::Pass(2500), Step::Pass(2500)]) {
@@ -106,11 +109,11 @@ proptest! {
             }
             // `pass` stops at every deadline, so nothing is owed at its end.
             prop_assert!(waiting.values().all(|deadline| *deadline > world.now));
-            prop_assert!(world.open.len() <= DNS_EXCHANGES);
+            prop_assert!(world.open.len() <= sockets);
         }
         prop_assert!(waiting.is_empty());
         world.pass(2 * SECOND);
-        prop_assert!(world.open.is_empty() && world.resolver.next_deadline().is_none());
+        prop_assert!(world.resolver.is_idle() && world.resolver.next_deadline().is_none());
     }
 
     #[test]

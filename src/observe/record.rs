@@ -3,7 +3,7 @@
 use crate::session::Reason;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Everything that a session leaves behind. What never came to be is null.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ impl AccessRecord<'_> {
     /// Appends the record and a line feed. Whatever a client sent is escaped: it stays one line.
     pub fn write_line(&self, out: &mut Vec<u8>) {
         let mut line = Line { out, separator: b'{' };
-        line.text("time", &humantime::format_rfc3339_millis(self.time).to_string());
+        line.text("time", &humantime::format_rfc3339_millis(writable(self.time)).to_string());
         line.text("id", self.id);
         line.number("worker", Some(self.worker));
         line.text("client", &canonical(self.client).to_string());
@@ -80,6 +80,15 @@ impl AccessRecord<'_> {
         out.extend_from_slice(b"}\n");
     }
 }
+
+/// The nearest moment that RFC 3339 can write and its formatter does not panic of: a machine without a battery starts
+/// before 1970, and a clock that jumps may be anywhere.
+fn writable(time: SystemTime) -> SystemTime {
+    time.clamp(UNIX_EPOCH, UNIX_EPOCH + LAST_MOMENT)
+}
+
+/// The last millisecond of the year 9999, since the epoch.
+const LAST_MOMENT: Duration = Duration::from_millis(253_402_300_799_999);
 
 /// An IPv4 client of a dual-stack listener is an IPv4 client.
 fn canonical(address: SocketAddr) -> SocketAddr {
@@ -123,11 +132,14 @@ impl Line<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, UNIX_EPOCH};
 
     fn record(user: &str) -> String {
+        record_of(user, UNIX_EPOCH + Duration::from_millis(1_767_323_045_006))
+    }
+
+    fn record_of(user: &str, time: SystemTime) -> String {
         let record = AccessRecord {
-            time: UNIX_EPOCH + Duration::from_millis(1_767_323_045_006),
+            time,
             id: "00c0ffee",
             worker: 1,
             client: "[::ffff:127.0.0.1]:5000".parse().unwrap(),
@@ -164,6 +176,17 @@ mod tests {
              \"engine\":\"splice\",\"bytes_up\":5,\"bytes_down\":6,\"datagrams_up\":0,\"datagrams_down\":0,\
              \"handshake_ms\":1,\"dns_ms\":null,\"connect_ms\":2,\"duration_ms\":9}\n"
         );
+    }
+
+    /// HAZARD 52: a clock before 1970 once ended the thread of the worker that wrote a record.
+    #[test]
+    fn a_time_that_cannot_be_written_is_the_nearest_that_can() {
+        let time = |time| record_of("alice", time).split('"').nth(3).map(str::to_owned).unwrap();
+        let years = |count: u64| Duration::from_secs(count * 365 * 86_400);
+        assert_eq!(time(UNIX_EPOCH - Duration::from_nanos(1)), "1970-01-01T00:00:00.000Z");
+        assert_eq!(time(UNIX_EPOCH - years(1_000)), "1970-01-01T00:00:00.000Z");
+        assert_eq!(time(UNIX_EPOCH + LAST_MOMENT), "9999-12-31T23:59:59.999Z");
+        assert_eq!(time(UNIX_EPOCH + years(20_000)), "9999-12-31T23:59:59.999Z");
     }
 
     /// HAZARD: CR, LF, ESC and quotes in a user name.

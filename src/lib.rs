@@ -7,6 +7,7 @@
 pub mod limits;
 
 pub mod shares;
+pub mod threads;
 
 pub mod proto;
 

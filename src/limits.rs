@@ -444,6 +444,12 @@ pub const OUTLET_PATIENCE: Duration = Duration::from_millis(500);
 pub const OUTLET_PATIENCE_MAX: Duration = Duration::from_secs(5);
 /// The mode of an access record's file that is new: it holds the names of users.
 pub const ACCESS_MODE: u32 = 0o640;
+/// How long a thread that panicked waits before it begins anew: one that panics at once again must not take a CPU.
+pub const THREAD_RESTART_PAUSE: Duration = Duration::from_millis(100);
+/// How often the control thread looks whether the workers turn.
+pub const WATCHDOG_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a worker may take for one turn before that is said: its budgets allow some milliseconds.
+pub const STALL_PATIENCE: Duration = Duration::from_secs(5);
 /// How often the list of local addresses is read anew, for the guard.
 pub const LOCALS_REFRESH: Duration = Duration::from_secs(10);
 /// Descriptors left to everything that is no session: standard streams, epoll, wakers, files.
@@ -472,3 +478,5 @@ const _: () = assert!(LEFT_GRACE.as_millis() < 1000, "a client that left costs i
 const _: () = assert!(RECORDS_BATCH_BYTES * 64 < RECORDS_QUEUE_BYTES_MAX, "one batch must not decide");
 const _: () =
     assert!(OUTLET_LOOK.as_millis() < 1000 && OUTLET_RETRY_MAX.as_millis() < OUTLET_PATIENCE.as_millis());
+const _: () =
+    assert!(WATCHDOG_INTERVAL.as_secs() > 0 && STALL_PATIENCE.as_secs() > WATCHDOG_INTERVAL.as_secs());

@@ -9,10 +9,9 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::IpAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
@@ -23,6 +22,7 @@ use crate::limits::{
 };
 use crate::shares::Source;
 use crate::sys::gssapi::{Accepted, Context, Credentials, Established, GssError, Library};
+use crate::threads::{self, survive};
 
 /// One token of a client, for the context that it belongs to.
 pub struct Exchange {
@@ -136,9 +136,7 @@ impl Acceptor {
         };
         for index in 0..threads.clamp(1, GSS_POOL_MAX) {
             let (accept, next, stopped) = (Arc::clone(&accept), next.clone(), Arc::clone(&acceptor.stopped));
-            let thread = thread::Builder::new()
-                .name(format!("gss-{index}"))
-                .spawn(move || run(&*accept, &next, &stopped))?;
+            let thread = threads::spawn(&format!("gss-{index}"), move || run(&*accept, &next, &stopped))?;
             acceptor.threads.push(thread);
         }
         Ok(acceptor)
@@ -228,14 +226,14 @@ fn run(accept: &Accept, next: &Receiver<Admitted>, stopped: &AtomicBool) {
         }
         let Exchange { mut context, token, done, .. } = exchange;
         // A panic is that exchange's failure, not the thread's.
-        let round = catch_unwind(AssertUnwindSafe(|| accept(&mut context, &token)));
+        let round = survive(|| accept(&mut context, &token));
         let (token, outcome) = match round {
-            Ok(Ok(accepted)) => outcome_of(accepted),
-            Ok(Err(error)) => (Vec::new(), Outcome::Failed(error.to_string())),
-            Err(_) => (Vec::new(), Outcome::Failed("the round panicked".to_owned())),
+            Some(Ok(accepted)) => outcome_of(accepted),
+            Some(Err(error)) => (Vec::new(), Outcome::Failed(error.to_string())),
+            None => (Vec::new(), Outcome::Failed("the round panicked".to_owned())),
         };
         drop(ticket);
-        let _ = catch_unwind(AssertUnwindSafe(|| done(Exchanged { context, token, outcome })));
+        survive(|| done(Exchanged { context, token, outcome }));
     }
 }
 

@@ -13,7 +13,6 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::IpAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
@@ -28,6 +27,7 @@ use crate::limits::{
 };
 use crate::proto::userpass::Credentials;
 use crate::shares::Source;
+use crate::threads::{self, survive};
 
 /// A login to verify.
 pub struct Job {
@@ -93,14 +93,14 @@ impl Verifier {
         let (report, finished) = bounded::<Source>(count);
         for index in 0..count {
             let (check, next, report) = (Arc::clone(&check), next.clone(), report.clone());
-            verifier.spawn(format!("verify-{index}"), move || verify(&*check, &next, &report))?;
+            verifier.spawn(&format!("verify-{index}"), move || verify(&*check, &next, &report))?;
         }
-        verifier.spawn("verify-queue".to_owned(), move || dispatch(&admitted, &finished, &work, count))?;
+        verifier.spawn("verify-queue", move || dispatch(&admitted, &finished, &work, count))?;
         Ok(verifier)
     }
 
-    fn spawn(&mut self, name: String, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        self.threads.push(thread::Builder::new().name(name).spawn(run)?);
+    fn spawn(&mut self, name: &str, run: impl FnMut() + Send + 'static) -> io::Result<()> {
+        self.threads.push(threads::spawn(name, run)?);
         Ok(())
     }
 
@@ -241,7 +241,8 @@ fn dispatch(
             recv(finished) -> source => match source {
                 Ok(source) => {
                     queue.finished(source);
-                    idle += 1;
+                    // One of those that were at work when a panic had this begin anew.
+                    idle = (idle + 1).min(threads);
                 }
                 Err(_) => return,
             },
@@ -271,16 +272,38 @@ fn enqueue(queue: &mut FairQueue<Waiter>, Admitted { job, ticket }: Admitted) {
 /// A verifier thread: verifies one login after the other and answers all that share it.
 fn verify(check: &Check, next: &Receiver<(Source, Group<Waiter>)>, report: &Sender<Source>) {
     for (source, Group { first, others, .. }) in next {
+        let mut finished = Finished { source, report, told: false };
         // A panic is that login's failure, not the thread's.
-        let identity = catch_unwind(AssertUnwindSafe(|| check(&first.0))).unwrap_or_default();
+        let identity = survive(|| check(&first.0)).unwrap_or_default();
         for (credentials, Waiter { done, ticket }) in std::iter::once(first).chain(others) {
             drop(ticket);
             let verified = Verified { credentials, identity: identity.clone() };
-            let _ = catch_unwind(AssertUnwindSafe(|| done(verified)));
+            survive(|| done(verified));
         }
-        if report.send(source).is_err() {
+        if !finished.tell() {
             return;
         }
+    }
+}
+
+/// Tells the dispatcher that a thread is idle again, whatever ends its turn: one that never came back would leave its
+/// share of the verifications undone for good.
+struct Finished<'a> {
+    source: Source,
+    report: &'a Sender<Source>,
+    told: bool,
+}
+
+impl Finished<'_> {
+    /// False where nobody listens any more.
+    fn tell(&mut self) -> bool {
+        std::mem::replace(&mut self.told, true) || self.report.send(self.source).is_ok()
+    }
+}
+
+impl Drop for Finished<'_> {
+    fn drop(&mut self) {
+        self.tell();
     }
 }
 

@@ -1,0 +1,69 @@
+//! Threads that nobody misses unseen: work whose panic ends nothing but itself, and threads that begin anew.
+//!
+//! A tool for the other modules: it knows no job, and no state of anybody's.
+
+use crate::limits;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::{self, JoinHandle};
+
+/// Does `act`; `None` where it panicked, which the panic hook has told of by then. What `act` was changing may be half
+/// changed: the caller must have no more use for it than to let go of it.
+pub fn survive<T>(act: impl FnOnce() -> T) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(act)) {
+        Ok(value) => Some(value),
+        Err(payload) => {
+            // It may be anything, and dropping it may be the next panic.
+            std::mem::forget(payload);
+            None
+        }
+    }
+}
+
+/// Runs `run` on a thread of its own until it returns. Where it panics it is run again after a pause: its thread is the
+/// only one of its kind, and what waits for it would wait for ever.
+///
+/// # Errors
+/// The system gives no thread.
+pub fn spawn(name: &str, mut run: impl FnMut() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    let named = name.to_owned();
+    thread::Builder::new().name(name.to_owned()).spawn(move || {
+        while survive(&mut run).is_none() {
+            survive(|| tracing::error!(thread = named, "a thread panicked and begins anew"));
+            thread::sleep(limits::THREAD_RESTART_PAUSE);
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct PanicsWhenDropped;
+
+    impl Drop for PanicsWhenDropped {
+        fn drop(&mut self) {
+            panic!("asked to");
+        }
+    }
+
+    #[test]
+    fn what_panics_gives_nothing_and_the_rest_goes_on() {
+        assert_eq!(survive(|| 7), Some(7));
+        assert_eq!(survive(|| panic!("asked to")), None::<u8>);
+        assert_eq!(survive(|| std::panic::panic_any(PanicsWhenDropped)), None::<u8>);
+    }
+
+    #[test]
+    fn a_thread_that_panics_begins_anew_with_what_it_had() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let mut times = 0;
+        let thread = spawn("anew", move || {
+            times += 1;
+            sender.send(times).unwrap();
+            assert!(times > 2, "asked to");
+        });
+        thread.unwrap().join().unwrap();
+        assert_eq!(receiver.iter().collect::<Vec<_>>(), [1, 2, 3]);
+    }
+}

@@ -55,6 +55,13 @@ impl Logs {
         Ok(Logs { outlet, format: log.format })
     }
 
+    /// For tests: the log of the process stays as it is.
+    #[cfg(test)]
+    pub(super) fn apart() -> Logs {
+        let outlet = Outlet::start("log", Place::Stderr, Voice::Silent, limits::LOG_QUEUE_BYTES_MAX);
+        Logs { outlet: outlet.expect("a thread"), format: Format::Text }
+    }
+
     /// A line that is written whatever the level.
     pub(super) fn always(&self, message: &str, fields: Fields) {
         self.outlet.lines.send_or_lose(log_line(self.format, "INFO", message, fields));

@@ -8,6 +8,10 @@ mod outlet;
 mod server;
 mod signals;
 mod trial;
+mod watchdog;
+
+#[cfg(test)]
+mod tests;
 
 pub use server::{Server, StartError};
 pub use trial::{Report, check};
@@ -19,6 +23,7 @@ use self::signals::Asked;
 use crate::config::{Access, Config};
 use crate::limits;
 use crate::observe::Totals;
+use crate::threads::survive;
 use crossbeam_channel::{Receiver, select, tick};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -45,7 +50,13 @@ fn start_and_serve(config: Config, logs: &Logs) -> Result<ExitCode, String> {
     let (drain, access) = (config.timeouts.drain, config.log.access.clone());
     let mut server = Server::start(config).map_err(|error| error.to_string())?;
     say_ready(&server.ready_line(), &access, logs);
-    Ok(serve(&mut server, &signals, drain, logs))
+    Ok(survive(|| serve(&mut server, &signals, drain, logs)).unwrap_or_else(|| {
+        // Nobody hears signals any more: the sessions get the drain's time, as for one of them.
+        tracing::error!("the control thread panicked: draining");
+        server.drain(Instant::now() + drain);
+        server.finish();
+        ExitCode::FAILURE
+    }))
 }
 
 /// The ready line goes to standard output, unless that is for records alone.
@@ -66,6 +77,7 @@ fn say_ready(line: &str, access: &Access, logs: &Logs) {
 /// Waits for signals and for the workers' end.
 fn serve(server: &mut Server, signals: &Receiver<Asked>, drain: Duration, logs: &Logs) -> ExitCode {
     let refresh = tick(limits::LOCALS_REFRESH);
+    let watch = tick(limits::WATCHDOG_INTERVAL);
     let (mut draining, mut cut) = (false, false);
     loop {
         select! {
@@ -88,7 +100,8 @@ fn serve(server: &mut Server, signals: &Receiver<Asked>, drain: Duration, logs: 
                     server.drain(Instant::now() + drain);
                 }
             },
-            recv(refresh) -> _ => server.refresh_locals(),
+            recv(refresh) -> _ => survive(|| server.refresh_locals()).unwrap_or_default(),
+            recv(watch) -> _ => server.look_at_workers(),
             recv(server.ended()) -> ended => {
                 if let Ok(Err(error)) = &ended {
                     // Nobody accepts on its listeners any more: better no server than one that loses clients.

@@ -4,16 +4,17 @@ use super::acceptor::Acceptor;
 use super::line::Voice;
 use super::outlet::{Outlet, Place};
 use super::trial::{Named, Report, Trial};
+use super::watchdog::{Seen, Watchdog};
 use crate::auth::{Users, Verifier, gssapi};
 use crate::config::{Access, Config, Problems, RelayMode};
 use crate::limits;
-use crate::observe::{Counters, Latencies, Totals};
+use crate::observe::{Counted, Counters, Latencies, Pulse, Totals};
 use crate::policy::guard::Guard;
 use crate::policy::sources::Sources;
 use crate::session::Rules;
 use crate::sys::gssapi::Credentials;
 use crate::sys::machine;
-use crate::worker::{Mail, Mailbox, Prepared, Setup, prepare};
+use crate::worker::{Drill, Mail, Mailbox, Prepared, Setup, prepare};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::fmt;
 use std::io;
@@ -41,6 +42,8 @@ pub struct Server {
 struct Worker {
     mailbox: Mailbox,
     counters: Arc<Counters>,
+    pulse: Arc<Pulse>,
+    watchdog: Watchdog,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -97,7 +100,7 @@ impl Server {
         let (starting, started) = bounded(config.server.workers);
         let mut workers = Vec::with_capacity(config.server.workers);
         for number in 0..config.server.workers {
-            let counters = Arc::new(Counters::default());
+            let (counters, pulse) = (Arc::new(Counters::default()), Arc::new(Pulse::default()));
             let prepared = prepare().map_err(StartError::Machine)?;
             let mailbox = prepared.mailbox();
             let setup = Setup {
@@ -109,6 +112,7 @@ impl Server {
                 gssapi: gssapi.clone(),
                 dns: dns.clone(),
                 counters: counters.clone(),
+                pulse: pulse.clone(),
                 ceiling: budget.sessions,
                 second_attempts_max: budget.second_attempts,
                 pipes_max: budget.pipes,
@@ -120,7 +124,8 @@ impl Server {
                 starting: Some(starting.clone()),
             };
             let thread = run(prepared, setup, sender.clone())?;
-            workers.push(Worker { mailbox, counters, thread: Some(thread) });
+            let watchdog = Watchdog::default();
+            workers.push(Worker { mailbox, counters, pulse, watchdog, thread: Some(thread) });
         }
         drop((starting, sender));
         await_workers(&workers, &started, &ended)?;
@@ -222,10 +227,25 @@ impl Server {
         self.latencies.clone()
     }
 
-    /// Makes a worker panic in its next turn: how its replacement is tested.
+    /// Looks whether every worker turns, a second after the last look.
+    pub fn look_at_workers(&mut self) {
+        for (worker, watched) in self.workers.iter_mut().enumerate() {
+            match watched.watchdog.look(&watched.pulse) {
+                Some(Seen::Stalls(activity)) => {
+                    watched.counters.count(Counted::Stall);
+                    let (doing, patience) = (activity.name(), limits::STALL_PATIENCE);
+                    tracing::error!(worker, doing, "a worker has been in one turn for {patience:?}");
+                }
+                Some(Seen::TurnsAgain) => tracing::warn!(worker, "a worker that stood still turns again"),
+                None => {}
+            }
+        }
+    }
+
+    /// Makes a worker fail in its next turn: how what follows is tested.
     #[doc(hidden)]
-    pub fn panic_worker(&self, number: usize) {
-        self.workers[number].mailbox.send(Mail::Panic);
+    pub fn drill(&self, number: usize, drill: Drill) {
+        self.workers[number].mailbox.send(Mail::Drill(drill));
     }
 }
 
@@ -256,13 +276,31 @@ fn run(
     std::thread::Builder::new()
         .name(format!("worker-{number}"))
         .spawn(move || {
+            let mut end = EndGuard(Some(ended));
             if setup.config.server.pin && !machine::pin_to_cpu(number) {
                 tracing::warn!(worker = number, "cannot be pinned to a CPU");
             }
             machine::sleep_to_the_microsecond();
-            let _ = ended.send(prepared.run(setup));
+            end.tell(prepared.run(setup));
         })
         .map_err(StartError::Machine)
+}
+
+/// Tells the control thread how a worker's thread ended, whatever ends it.
+struct EndGuard(Option<Sender<io::Result<Latencies>>>);
+
+impl EndGuard {
+    fn tell(&mut self, end: io::Result<Latencies>) {
+        if let Some(ended) = self.0.take() {
+            let _ = ended.send(end);
+        }
+    }
+}
+
+impl Drop for EndGuard {
+    fn drop(&mut self) {
+        self.tell(Err(io::Error::other("its thread panicked")));
+    }
 }
 
 /// What the configuration names; warnings about it go to the log.

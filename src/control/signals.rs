@@ -2,6 +2,7 @@
 //! something that there is not, the sessions go on.
 
 use crate::limits;
+use crate::threads;
 use crossbeam_channel::{Receiver, bounded};
 use nix::sys::signal::Signal;
 use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM};
@@ -36,7 +37,7 @@ const SIGNALS: [i32; 10] =
 pub(super) fn watch() -> std::io::Result<Receiver<Asked>> {
     let mut signals = Signals::new(SIGNALS)?;
     let (sender, receiver) = bounded(limits::SIGNALS_QUEUED_MAX);
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
+    threads::spawn("signals", move || {
         for signal in signals.forever() {
             if sender.send(asked(signal)).is_err() {
                 return;

@@ -35,11 +35,13 @@ pub enum Counted {
     SourceTurnedAway,
     /// Accepting paused for want of descriptors or memory.
     AcceptPaused,
+    /// A worker that did not get on with its turn. The control thread counts it, and it alone.
+    Stall,
 }
 
 impl Counted {
     /// Every event, in the order of its number.
-    pub const ALL: [Counted; 7] = [
+    pub const ALL: [Counted; 8] = [
         Counted::LoginOk,
         Counted::LoginFailed,
         Counted::NoLocalPort,
@@ -47,6 +49,7 @@ impl Counted {
         Counted::SourceRefused,
         Counted::SourceTurnedAway,
         Counted::AcceptPaused,
+        Counted::Stall,
     ];
 
     /// The word for logs and metrics.
@@ -59,11 +62,12 @@ impl Counted {
             Counted::SourceRefused => "per_source_refused",
             Counted::SourceTurnedAway => "per_source_turned_away",
             Counted::AcceptPaused => "accept_paused",
+            Counted::Stall => "stalls",
         }
     }
 }
 
-/// The counters of one worker. Only that worker writes them.
+/// The counters of one worker. Only that worker writes them; [`Counted::Stall`] is the control thread's.
 #[derive(Debug, Default)]
 pub struct Counters {
     accepted: Counter,

@@ -3,9 +3,11 @@
 mod counters;
 mod latencies;
 mod lines;
+mod pulse;
 mod record;
 
 pub use counters::{Counted, Counters, Direction, Totals};
 pub use latencies::Latencies;
 pub use lines::{Batch, LineReceiver, LineSender, lines};
+pub use pulse::{Activity, Pulse};
 pub use record::AccessRecord;

@@ -82,6 +82,8 @@ pub(super) struct Core {
     pub(super) rules_version: u64,
     pub(super) own_ports: Arc<OwnPorts>,
     pub(super) sources: Option<Arc<Sources>>,
+    /// How a test has the next record panic.
+    pub(super) fails_to_record: bool,
     /// Made for the first association.
     pub(super) datagrams: Option<Box<DatagramKit>>,
 }
@@ -124,6 +126,7 @@ impl Core {
             rules_version: 0,
             own_ports: setup.own_ports.clone(),
             sources: setup.sources.clone(),
+            fails_to_record: false,
             datagrams: None,
         }
     }
@@ -196,6 +199,8 @@ impl Core {
 
     /// Ends a session for good: gives everything back, counts it, records it.
     pub(super) fn bury(&mut self, index: usize, mut slot: Slot, reason: Reason) {
+        // Before all else: whatever panics below, the session is gone.
+        self.counters.close(reason);
         self.wheel.cancel(index);
         self.sessions -= 1;
         match &mut slot.phase {
@@ -219,7 +224,6 @@ impl Core {
             Phase::Association(_) => self.settle_association(Key::new(index, slot.serial), &mut slot),
             Phase::Linger(_) => {}
         }
-        self.counters.close(reason);
         self.observe(&slot);
         if self.records.wanted() {
             self.record(&slot, reason);
@@ -248,6 +252,7 @@ impl Core {
     }
 
     fn record(&mut self, slot: &Slot, reason: Reason) {
+        assert!(!std::mem::take(&mut self.fails_to_record), "asked to");
         let facts = &slot.facts;
         let duration_ms = self.ms(self.now).saturating_sub(slot.times.accepted_ms);
         let verified = facts.identity.as_ref().and_then(Identity::user).map(|user| &**user);
@@ -258,7 +263,7 @@ impl Core {
             _ => (0, 0),
         };
         let record = AccessRecord {
-            time: SystemTime::now() - Duration::from_millis(duration_ms),
+            time: began(SystemTime::now(), duration_ms),
             id: &format!("{:08x}{:02x}{:010x}", self.boot, self.number, slot.serial),
             worker: self.number,
             client: slot.peer,
@@ -293,4 +298,9 @@ impl Core {
         };
         self.records.write(&record, self.now);
     }
+}
+
+/// When something began that has lasted so long now, by a clock that may have jumped meanwhile.
+fn began(now: SystemTime, duration_ms: u64) -> SystemTime {
+    now.checked_sub(Duration::from_millis(duration_ms)).unwrap_or(now)
 }

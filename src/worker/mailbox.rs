@@ -7,7 +7,7 @@ use crate::session::Rules;
 use crossbeam_channel::Sender;
 use mio::Waker;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a worker is told from outside.
 #[derive(Debug)]
@@ -23,9 +23,23 @@ pub enum Mail {
         /// When whatever is left is cut off.
         by: Instant,
     },
-    /// Panic in the middle of a turn: how the replacement of a worker is tested.
+    /// Fail in the middle of a turn: how what follows is tested.
     #[doc(hidden)]
+    Drill(Drill),
+}
+
+/// What a test has a worker do.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub enum Drill {
+    /// Panic.
     Panic,
+    /// Panic, and once more over the first record of a session that this costs.
+    PanicTwice,
+    /// Panic where nothing catches it: the thread ends.
+    EndThread,
+    /// Do nothing for so long.
+    Stall(Duration),
 }
 
 /// Which session an answer is for.

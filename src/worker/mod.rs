@@ -22,7 +22,7 @@ mod tokens;
 #[cfg(test)]
 mod tests;
 
-pub use mailbox::{Mail, Mailbox, Ticket};
+pub use mailbox::{Drill, Mail, Mailbox, Ticket};
 pub(crate) use relaying::liveness;
 
 use self::accept::Acceptance;
@@ -33,17 +33,17 @@ use crate::auth::{Verifier, gssapi};
 use crate::config::Config;
 use crate::dns;
 use crate::limits;
-use crate::observe::{Counters, Latencies, LineSender};
+use crate::observe::{Activity, Counters, Latencies, LineSender, Pulse};
 use crate::policy::own_ports::OwnPorts;
 use crate::policy::sources::Sources;
 use crate::session::{Input, Reason, Rules};
 use crate::sys::congestion::Congestion;
 use crate::sys::listener::Listener;
+use crate::threads::survive;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -66,6 +66,8 @@ pub struct Setup {
     pub dns: Arc<dns::Settings>,
     /// What it counts.
     pub counters: Arc<Counters>,
+    /// Where it shows what it is doing.
+    pub pulse: Arc<Pulse>,
     /// Connections at a time.
     pub ceiling: usize,
     /// Second connect attempts at a time.
@@ -124,24 +126,18 @@ impl Prepared {
             if let Some(starting) = setup.starting.take() {
                 let _ = starting.send(());
             }
-            let outcome = catch_unwind(AssertUnwindSafe(|| worker.run(&mut self.poll, &self.mail)));
-            if outcome.is_err() {
-                tracing::error!(
-                    worker = setup.number,
-                    sessions = worker.slots.len(),
-                    "a worker panicked and is replaced"
-                );
-            }
-            worker.close_all(Reason::Internal);
-            worker.core.records.flush(worker.core.now, true);
-            latencies.merge(&worker.core.latencies);
+            let outcome = survive(|| worker.run(&mut self.poll, &self.mail));
+            setup.pulse.enter(Activity::Closing);
+            worker.leave(outcome.is_none());
+            survive(|| latencies.merge(&worker.core.latencies));
             first_serial = worker.next_serial;
             setup.rules = worker.core.rules.clone();
             match outcome {
-                Ok(result) => return result.map(|()| latencies),
-                Err(_) if worker.drain_by.is_some() => return Ok(latencies),
-                Err(_) => setup.listeners = worker.acceptance.give_back(self.poll.registry()),
+                Some(result) => return result.map(|()| latencies),
+                None if worker.drain_by.is_some() => return Ok(latencies),
+                None => setup.listeners = worker.acceptance.give_back(self.poll.registry()),
             }
+            assert!(!worker.ends_thread, "asked to");
             // The event of letters behind the one that was being read is spent.
             self.mailbox.wake();
         }
@@ -158,6 +154,9 @@ struct Worker {
     drain_by: Option<Instant>,
     /// The memory of the queue that was worked off last.
     spare_queue: Vec<Key>,
+    pulse: Arc<Pulse>,
+    /// How a test has the thread end.
+    ends_thread: bool,
 }
 
 impl Worker {
@@ -169,21 +168,30 @@ impl Worker {
             core: Core::new(poll.registry().try_clone()?, mailbox, setup),
             drain_by: None,
             spare_queue: Vec::new(),
+            pulse: setup.pulse.clone(),
+            ends_thread: false,
         })
     }
 
     fn run(&mut self, poll: &mut Poll, mail: &Receiver<Mail>) -> io::Result<()> {
         let mut events = Events::with_capacity(limits::EVENTS_PER_TURN);
         loop {
+            self.pulse.enter(Activity::Waiting);
             self.wait(poll, &mut events)?;
+            self.pulse.turn();
             self.core.now = Instant::now();
             for event in &events {
                 self.dispatch(event.token(), Edge::of(event), mail);
             }
+            self.pulse.enter(Activity::Queue);
             self.pump_queued();
+            self.pulse.enter(Activity::Timers);
             self.expire_timers();
+            self.pulse.enter(Activity::Names);
             self.deliver_answers();
+            self.pulse.enter(Activity::Accepts);
             self.accept();
+            self.pulse.enter(Activity::Records);
             let now = self.core.now;
             self.core.records.flush(now, false);
             if let Some(by) = self.drain_by
@@ -267,7 +275,12 @@ impl Worker {
                 self.accept_all();
                 drop(self.acceptance.give_back(&self.core.registry));
             }
-            Mail::Panic => panic!("asked to"),
+            Mail::Drill(Drill::Stall(span)) => std::thread::sleep(span),
+            Mail::Drill(drill) => {
+                self.core.fails_to_record = matches!(drill, Drill::PanicTwice);
+                self.ends_thread = matches!(drill, Drill::EndThread);
+                panic!("asked to")
+            }
         }
     }
 
@@ -319,6 +332,17 @@ impl Worker {
         self.core.bury(index, slot, reason);
     }
 
+    /// Lets go of everything but the listeners. Each piece by itself: what panics over one of them, and there may be
+    /// more where the first panic came from, takes no other along.
+    fn leave(&mut self, panicked: bool) {
+        if panicked {
+            let (worker, sessions) = (self.core.number, self.slots.len());
+            survive(|| tracing::error!(worker, sessions, "a worker panicked and is replaced"));
+        }
+        self.close_all(Reason::Internal);
+        survive(|| self.core.records.flush(self.core.now, true));
+    }
+
     fn close_all(&mut self, reason: Reason) {
         let live: Vec<usize> = self.slots.iter().map(|(index, _)| index).collect();
         for index in live {
@@ -327,7 +351,7 @@ impl Worker {
                 Phase::Linger(linger) => linger.reason,
                 Phase::Handshake(_) | Phase::Relay(_) | Phase::Association(_) => reason,
             };
-            self.close(index, reason);
+            survive(|| self.close(index, reason));
         }
     }
 }

@@ -25,6 +25,7 @@ fn setup() -> Setup {
         gssapi: None,
         dns: Arc::default(),
         counters: Arc::default(),
+        pulse: Arc::default(),
         ceiling: 1,
         second_attempts_max: 0,
         pipes_max: 0,

@@ -1,0 +1,23 @@
+//! What the control thread makes of threads that end.
+
+use super::*;
+use crate::worker::Drill;
+use crossbeam_channel::bounded;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+
+/// A server whose listener has gone with its worker would keep clients waiting: it drains, and says so by its code.
+#[test]
+fn a_worker_whose_thread_ends_ends_the_process() {
+    let mut config = Config::default();
+    config.server.listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
+    config.server.workers = 2;
+    config.server.pin = false;
+    let mut server = Server::start(config).unwrap();
+    let address = server.addresses()[0];
+    TcpStream::connect(address).unwrap();
+    let (_signals, nobody) = bounded(1);
+    server.drill(1, Drill::EndThread);
+    let code = serve(&mut server, &nobody, Duration::ZERO, &Logs::apart());
+    assert_eq!(code, ExitCode::FAILURE);
+    assert!(TcpStream::connect(address).is_err());
+}

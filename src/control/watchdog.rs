@@ -1,0 +1,72 @@
+//! Looks at the workers from outside: one that does not get on with its turn is said and counted.
+
+use crate::limits;
+use crate::observe::{Activity, Pulse};
+
+/// What is remembered of one worker between two looks.
+#[derive(Debug, Default)]
+pub(super) struct Watchdog {
+    turn: u64,
+    /// Looks in a row that found the same turn, and it busy. Looks are counted and not the time between them: a
+    /// machine that stood still has stopped both sides.
+    looks: u32,
+}
+
+/// What a look found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// It has been in one turn, busy with this, for too long; said once for each stall.
+    Stalls(Activity),
+    /// One that stalled has come to its next turn.
+    TurnsAgain,
+}
+
+/// Looks that make a stall.
+const STALL_LOOKS: u32 = (limits::STALL_PATIENCE.as_secs() / limits::WATCHDOG_INTERVAL.as_secs()) as u32;
+
+impl Watchdog {
+    /// One look, [`limits::WATCHDOG_INTERVAL`] after the last one.
+    pub(super) fn look(&mut self, pulse: &Pulse) -> Option<Seen> {
+        let (turn, activity) = pulse.read();
+        let stalled = self.looks > STALL_LOOKS;
+        if turn != self.turn || activity == Activity::Waiting {
+            *self = Watchdog { turn, looks: u32::from(activity != Activity::Waiting) };
+            return stalled.then_some(Seen::TurnsAgain);
+        }
+        self.looks = self.looks.saturating_add(1);
+        (self.looks == STALL_LOOKS + 1).then_some(Seen::Stalls(activity))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_or_turns_is_left_alone() {
+        let (pulse, mut dog) = (Pulse::default(), Watchdog::default());
+        pulse.turn();
+        pulse.enter(Activity::Waiting);
+        assert!((0..100).all(|_| dog.look(&pulse).is_none()));
+        assert!((0..100).all(|_| {
+            pulse.turn();
+            dog.look(&pulse).is_none()
+        }));
+    }
+
+    #[test]
+    fn a_stall_is_said_once_after_five_seconds_and_so_is_its_end() {
+        let (pulse, mut dog) = (Pulse::default(), Watchdog::default());
+        for _ in 0..2 {
+            pulse.turn();
+            pulse.enter(Activity::Timers);
+            let said: Vec<_> = (0..20).map(|_| dog.look(&pulse)).collect();
+            assert_eq!(said.iter().position(Option::is_some), Some(5), "the first look is at 0 s");
+            assert_eq!(said[5], Some(Seen::Stalls(Activity::Timers)));
+            assert!(said[6..].iter().all(Option::is_none));
+            pulse.enter(Activity::Waiting);
+            assert_eq!(dog.look(&pulse), Some(Seen::TurnsAgain));
+            assert_eq!(dog.look(&pulse), None);
+        }
+    }
+}

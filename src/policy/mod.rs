@@ -4,8 +4,10 @@
 //! between the guard's answer and the dial, as further modules here: `(Identity, Request, address)` to a
 //! verdict, without I/O.
 
+mod carried;
 pub mod guard;
 pub mod own_ports;
 pub mod sources;
+mod special;
 
 pub use guard::{Guard, Refusal, check_connected};

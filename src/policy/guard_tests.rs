@@ -1,0 +1,218 @@
+//! What the guard refuses, and what it lets through.
+
+use super::*;
+
+fn guard(allow: &[&str], own: &[&str]) -> Guard {
+    let allow = allow.iter().map(|net| net.parse().unwrap()).collect();
+    Guard::new(false, allow, own.iter().map(|own| own.parse().unwrap()).collect())
+}
+
+/// Whether `guard` refuses port 80 of `ip`, and as what.
+fn range(guard: &Guard, ip: &str) -> Option<&'static str> {
+    match guard.check(SocketAddr::new(ip.parse().unwrap(), 80)) {
+        Ok(()) => None,
+        Err(Refusal::SpecialPurpose(range)) => Some(range),
+        Err(other) => panic!("{ip}: {other}"),
+    }
+}
+
+fn own(guard: &Guard, address: &str) -> bool {
+    let address = address.parse().unwrap();
+    let own = guard.is_own(address);
+    assert_eq!(guard.check(address) == Err(Refusal::OwnListener), own, "{address}");
+    own
+}
+
+#[test]
+fn every_special_range_is_refused_to_its_edges_and_not_beyond() {
+    let guard = guard(&[], &[]);
+    // First and last of each range, then the neighbours that are public.
+    let ranges = [
+        ("0.0.0.0", "0.255.255.255", "this network", "", "1.0.0.0"),
+        ("10.0.0.0", "10.255.255.255", "private", "9.255.255.255", "11.0.0.0"),
+        ("100.64.0.0", "100.127.255.255", "shared address space", "100.63.255.255", "100.128.0.0"),
+        ("127.0.0.0", "127.255.255.255", "loopback", "126.255.255.255", "128.0.0.0"),
+        ("169.254.0.0", "169.254.255.255", "link-local", "169.253.255.255", "169.255.0.0"),
+        ("172.16.0.0", "172.31.255.255", "private", "172.15.255.255", "172.32.0.0"),
+        ("192.0.0.0", "192.0.0.255", "IETF protocol assignments", "191.255.255.255", "192.0.1.0"),
+        ("192.168.0.0", "192.168.255.255", "private", "192.167.255.255", "192.169.0.0"),
+        ("198.18.0.0", "198.19.255.255", "benchmarking", "198.17.255.255", "198.20.0.0"),
+        ("224.0.0.0", "239.255.255.255", "multicast", "223.255.255.255", ""),
+        ("240.0.0.0", "255.255.255.254", "reserved", "", ""),
+        ("255.255.255.255", "255.255.255.255", "broadcast", "", ""),
+        ("::", "::", "unspecified", "", ""),
+        ("::1", "::1", "loopback", "", ""),
+        ("::2", "::ffff:ffff", "IPv4-compatible", "", "::1:0:0"),
+        ("::ffff:1.0.0.0", "::ffff:9.255.255.255", "IPv4-mapped", "::fffe:ffff:ffff", "::1:0:0:0"),
+        ("::ffff:0:0:0", "::ffff:0:ffff:ffff", "IPv4-translated", "", "::ffff:1:0:0"),
+        ("64:ff9b::", "64:ff9b::ffff:ffff", "NAT64", "64:ff9a:ffff::", "64:ff9b::1:0:0"),
+        (
+            "64:ff9b:1::",
+            "64:ff9b:1:ffff:ffff:ffff:ffff:ffff",
+            "local NAT64",
+            "64:ff9b:0:ffff::",
+            "64:ff9b:2::",
+        ),
+        ("2001::", "2001:0:ffff:ffff:ffff:ffff:ffff:ffff", "Teredo", "2000:ffff::", "2001:1::"),
+        ("2002::", "2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "6to4", "2001:ffff::", "2003::"),
+        ("fc00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "unique local", "fbff:ffff::", "fe00::"),
+        ("fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "link-local", "fe7f:ffff::", ""),
+        ("fec0::", "feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "site-local", "", ""),
+        ("ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "multicast", "", ""),
+    ];
+    for (first, last, name, before, after) in ranges {
+        assert_eq!(range(&guard, first), Some(name), "{first}");
+        assert_eq!(range(&guard, last), Some(name), "{last}");
+        for public in [before, after].into_iter().filter(|ip| !ip.is_empty()) {
+            assert_eq!(range(&guard, public), None, "{public}");
+        }
+    }
+}
+
+#[test]
+fn public_addresses_pass() {
+    for ip in ["1.1.1.1", "8.8.8.8", "93.184.215.14", "2606:4700:4700::1111", "2a00:1450:4001:80b::200e"] {
+        assert_eq!(range(&guard(&[], &[]), ip), None, "{ip}");
+    }
+}
+
+#[test]
+fn a_mapped_address_is_judged_as_ipv4() {
+    let none = guard(&[], &[]);
+    for (ip, name) in [
+        ("::ffff:127.0.0.1", "loopback"),
+        ("::ffff:0.0.0.0", "this network"),
+        ("::ffff:169.254.169.254", "link-local"),
+        ("::ffff:8.8.8.8", "IPv4-mapped"),
+    ] {
+        assert_eq!(range(&none, ip), Some(name), "{ip}");
+    }
+}
+
+#[test]
+fn exemptions_cover_their_cidr_and_its_mapped_form_alone() {
+    for allow in ["10.1.0.0/16", "::ffff:10.1.0.0/112"] {
+        let exempt = guard(&[allow], &[]);
+        assert_eq!(range(&exempt, "10.1.2.3"), None, "{allow}");
+        assert_eq!(range(&exempt, "::ffff:10.1.2.3"), None, "{allow}");
+        assert_eq!(range(&exempt, "10.2.0.0"), Some("private"), "{allow}");
+        assert_eq!(range(&exempt, "::ffff:10.2.0.0"), Some("private"), "{allow}");
+        assert_eq!(range(&exempt, "127.0.0.1"), Some("loopback"), "{allow}");
+        assert_eq!(range(&exempt, "64:ff9b::10.1.2.3"), Some("NAT64"), "{allow}");
+    }
+    let local = guard(&["fd00:1::/32", "::1/128"], &[]);
+    assert_eq!(range(&local, "fd00:1::5"), None);
+    assert_eq!(range(&local, "::1"), None);
+    assert_eq!(range(&local, "fd00:2::5"), Some("unique local"));
+}
+
+#[test]
+fn an_exempt_translator_does_not_open_what_is_behind_it() {
+    let translator = guard(&["64:ff9b::/96"], &[]);
+    assert_eq!(range(&translator, "64:ff9b::8.8.8.8"), None);
+    assert_eq!(range(&translator, "64:ff9b::10.0.0.1"), Some("private"));
+    assert_eq!(range(&guard(&["2002::/16"], &[]), "2002:7f00:1::"), Some("loopback"));
+    assert_eq!(range(&guard(&["2001::/32"], &[]), "2001::80ff:fffe"), Some("loopback"));
+    assert_eq!(range(&guard(&["::/0"], &[]), "::127.0.0.1"), Some("loopback"));
+    // Named in so many bits, or exempt as IPv4.
+    assert_eq!(range(&guard(&["64:ff9b::a00:0/104"], &[]), "64:ff9b::10.0.0.1"), None);
+    assert_eq!(range(&guard(&["64:ff9b::/96", "10.0.0.0/8"], &[]), "64:ff9b::10.0.0.1"), None);
+}
+
+#[test]
+fn own_loopback_listener_by_any_alias() {
+    let guard = guard(&[], &["127.0.0.1:1080"]);
+    for alias in [
+        "127.0.0.1:1080",
+        "0.0.0.0:1080",
+        "[::]:1080",
+        "[::ffff:127.0.0.1]:1080",
+        "[::ffff:0.0.0.0]:1080",
+        "[::127.0.0.1]:1080",
+        "[64:ff9b::127.0.0.1]:1080",
+        "[2002:7f00:1::]:1080",
+        "[2001::80ff:fffe]:1080",
+        "[::ffff:0:127.0.0.1]:1080",
+    ] {
+        assert!(own(&guard, alias), "{alias}");
+    }
+    for other in ["127.0.0.1:1081", "0.0.0.0:80", "127.0.0.2:1080", "[::1]:1080", "192.0.2.1:1080"] {
+        assert!(!own(&guard, other), "{other}");
+    }
+}
+
+#[test]
+fn nothing_exempts_an_own_listener() {
+    let listeners: Vec<SocketAddr> = vec!["127.0.0.1:1080".parse().unwrap(), "[::1]:9180".parse().unwrap()];
+    let allow = vec!["127.0.0.0/8".parse().unwrap(), "::/0".parse().unwrap(), "0.0.0.0/0".parse().unwrap()];
+    for guard in [Guard::new(true, allow.clone(), listeners.clone()), Guard::new(false, allow, listeners)] {
+        assert!(own(&guard, "127.0.0.1:1080") && own(&guard, "[::ffff:127.0.0.1]:1080"));
+        assert!(own(&guard, "[::1]:9180") && own(&guard, "[::]:9180") && own(&guard, "0.0.0.0:9180"));
+        assert_eq!(guard.check("127.0.0.1:80".parse().unwrap()), Ok(()));
+    }
+}
+
+#[test]
+fn a_wildcard_listener_is_every_local_address() {
+    let locals: Vec<IpAddr> = vec!["198.51.100.7".parse().unwrap(), "2001:db8::7".parse().unwrap()];
+    for wildcard in ["0.0.0.0:1080", "[::]:1080", "[::ffff:0.0.0.0]:1080"] {
+        let guard = guard(&[], &[wildcard]).with_locals(locals.clone());
+        for alias in [
+            "0.0.0.0:1080",
+            "[::]:1080",
+            "127.0.0.1:1080",
+            "127.9.9.9:1080",
+            "[::1]:1080",
+            "[::ffff:127.0.0.1]:1080",
+            "198.51.100.7:1080",
+            "[::ffff:198.51.100.7]:1080",
+            "[2001:db8::7]:1080",
+            "[64:ff9b::198.51.100.7]:1080",
+        ] {
+            assert!(own(&guard, alias), "{wildcard} as {alias}");
+        }
+        for other in ["198.51.100.8:1080", "198.51.100.7:1081", "[2001:db8::8]:1080"] {
+            assert!(!own(&guard, other), "{wildcard} as {other}");
+        }
+    }
+}
+
+#[test]
+fn a_listener_on_one_address_is_not_the_others() {
+    let guard = guard(&[], &["198.51.100.7:1080"]).with_locals(vec!["198.51.100.9".parse().unwrap()]);
+    assert!(own(&guard, "198.51.100.7:1080") && !own(&guard, "198.51.100.9:1080"));
+    // Dialled from a socket bound to 198.51.100.7, 0.0.0.0 is 198.51.100.7.
+    assert!(own(&guard, "0.0.0.0:1080"));
+}
+
+#[test]
+fn flow_and_scope_do_not_hide_a_listener() {
+    let guard = guard(&[], &["[fe80::1]:1080"]);
+    let scoped = std::net::SocketAddrV6::new("fe80::1".parse().unwrap(), 1080, 7, 3);
+    assert!(guard.is_own(scoped.into()));
+}
+
+#[test]
+fn with_allow_private_all_else_passes() {
+    let guard = Guard::new(true, vec![], vec![]);
+    for ip in ["127.0.0.1", "10.0.0.1", "224.0.0.1", "::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "::"] {
+        assert_eq!(range(&guard, ip), None, "{ip}");
+    }
+}
+
+#[test]
+fn a_socket_that_met_itself_is_found() {
+    let at = |address: &str| address.parse::<SocketAddr>().unwrap();
+    assert_eq!(check_connected(at("127.0.0.1:4000"), at("127.0.0.1:4000")), Err(Refusal::SelfConnect));
+    assert_eq!(
+        check_connected(at("[::ffff:127.0.0.1]:4000"), at("127.0.0.1:4000")),
+        Err(Refusal::SelfConnect)
+    );
+    assert_eq!(check_connected(at("127.0.0.1:4001"), at("127.0.0.1:4000")), Ok(()));
+}
+
+#[test]
+fn refusals_read_well() {
+    assert_eq!(Refusal::SpecialPurpose("loopback").to_string(), "special-purpose destination (loopback)");
+    assert_eq!(Refusal::OwnListener.to_string(), "our own listener");
+}

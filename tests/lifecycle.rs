@@ -191,3 +191,22 @@ fn a_second_signal_is_ignored() {
     relay.wait_exit(AT_ONCE);
     assert_eq!(relay.relayed_record()["reason"], "drained");
 }
+
+/// A choice of congestion control saves CPU on loopback and no more: where the kernel refuses it there is a relay, and a
+/// line.
+#[test]
+fn a_congestion_control_that_is_refused_keeps_the_relay_from_starting() {
+    for rules in [&["set-congestion"][..], &["set-congestion", "get-congestion"]] {
+        let relay = Relay::builder().refusing(rules).start();
+        let origin = Origin::echo();
+        let mut client = Client::through(relay.addr(), origin.addr);
+        client.send(b"served");
+        client.expect(b"served");
+        let default =
+            std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap_or_default();
+        // A default that does not pace is left alone, which nobody refuses.
+        if rules.len() == 2 || default.starts_with("bbr") {
+            assert_eq!(relay.log().matches("congestion").count(), 1, "{}", relay.log());
+        }
+    }
+}

@@ -134,7 +134,12 @@ impl<'a> Trial<'a> {
 
     fn congestion(&mut self) -> Option<Congestion> {
         match &self.config.server.congestion {
-            config::Congestion::Auto => Some(Congestion::auto()),
+            // It saves CPU on loopback and no more: nothing to do without service for.
+            config::Congestion::Auto => Some(Congestion::auto().unwrap_or_else(|error| {
+                let what = format!("the kernel refuses the choice of one ({error}): its default is used");
+                self.warn(("server", "congestion"), &what);
+                Congestion::default()
+            })),
             config::Congestion::System => Some(Congestion::default()),
             config::Congestion::Named(name) => {
                 let named = Congestion::everywhere(name).map_err(|error| {

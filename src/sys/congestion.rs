@@ -39,9 +39,15 @@ impl Algorithm {
 impl Congestion {
     /// The kernel's default, but on loopback one without pacing: there is no path to be gentle with, and each
     /// paced segment costs a timer.
-    pub fn auto() -> Congestion {
-        let paces = system_default().is_ok_and(|name| name.starts_with(b"bbr"));
-        Congestion { on_loopback: Algorithm::new(b"reno").filter(|_| paces), elsewhere: None }
+    ///
+    /// # Errors
+    /// What keeps it from being had: a filter of system calls, a kernel that gives reno to the privileged alone.
+    pub fn auto() -> io::Result<Congestion> {
+        if !system_default()?.starts_with(b"bbr") {
+            return Ok(Congestion::default());
+        }
+        let reno = Congestion::everywhere("reno")?;
+        Ok(Congestion { elsewhere: None, ..reno })
     }
 
     /// One for every socket.

@@ -41,7 +41,8 @@ impl Listener {
         socket.set_tcp_nodelay(true)?;
         apply_liveness(&SockRef::from(&socket), &options.liveness);
         if let Some(algorithm) = options.congestion.at(address.ip()) {
-            socket.set_tcp_congestion(algorithm.name())?;
+            // Whether it can be had was asked when it was chosen; the kernel's default serves, too.
+            let _ = socket.set_tcp_congestion(algorithm.name());
         }
         socket.bind(&SockAddr::from(address))?;
         socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;

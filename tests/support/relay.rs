@@ -153,6 +153,14 @@ impl Builder {
         self
     }
 
+    /// The kernel refuses it these calls; the rules are those of refuse.py.
+    pub(crate) fn refusing(self, rules: &[&str]) -> Self {
+        let mut command = vec!["python3", "-c", include_str!("refuse.py")];
+        command.extend(rules);
+        command.push("--");
+        self.under(&command)
+    }
+
     /// Variables in the server's environment, beside those of this process; the last word on one wins.
     pub(crate) fn environment(mut self, variables: Vec<(&'static str, OsString)>) -> Self {
         self.environment.extend(variables);

@@ -14,7 +14,7 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use criterion::{BenchmarkId, Criterion};
-use outflow::policy::Guard;
+use outflow::policy::{Guard, Locals};
 
 use criterion_cpu::ThreadCpu;
 
@@ -34,8 +34,8 @@ const ADDRESSES: [(&str, &str); 8] = [
 fn guard(blocks: u8) -> Guard {
     let allow = (0..blocks).map(|n| format!("10.{n}.0.0/16").parse().expect("a block")).collect();
     let own = vec!["0.0.0.0:1080".parse().expect("an address")];
-    let locals = (80..84).map(|n| IpAddr::from(Ipv4Addr::new(192, 0, 2, n))).collect();
-    Guard::new(false, allow, own).with_locals(locals)
+    let locals = (80..84).map(|n| IpAddr::from(Ipv4Addr::new(192, 0, 2, n)));
+    Guard::new(false, allow, own).with_locals(Locals::new(locals))
 }
 
 fn check(criterion: &mut Criterion<ThreadCpu>) {

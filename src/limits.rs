@@ -177,8 +177,12 @@ pub const DNS_CACHE_LOOKS: usize = 16;
 pub const DNS_FILE: u64 = 64 * 1024 * 1024;
 
 // ---- policy: guard
-//
-// The guard's tables hold what the operator configured (bounded there) and the addresses of this host's
+
+/// NAT64 prefixes that are known at a time, those of the configuration and those that name servers show each: a network
+/// has one or two.
+pub const NAT64_PREFIXES_MAX: usize = 8;
+
+// The guard's other tables hold what the operator configured (bounded there) and the addresses of this host's
 // interfaces. The latter are never cut short: an address left out is a way back into ourselves.
 
 /// Parts of the table of sources, each with a lock of its own: more than there are workers on most machines, so that two
@@ -450,8 +454,18 @@ pub const THREAD_RESTART_PAUSE: Duration = Duration::from_millis(100);
 pub const WATCHDOG_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a worker may take for one turn before that is said: its budgets allow some milliseconds.
 pub const STALL_PATIENCE: Duration = Duration::from_secs(5);
-/// How often the list of local addresses is read anew, for the guard.
+/// How often the list of local addresses is read anew, for the guard, where the kernel does not say that it changed;
+/// and how soon it is tried again where it could not be read.
 pub const LOCALS_REFRESH: Duration = Duration::from_secs(10);
+/// Between two readings of that list because the kernel said that it changed: a machine that is given addresses by the
+/// thousand tells of each.
+pub const LOCALS_PAUSE: Duration = Duration::from_millis(50);
+/// Bytes of one read from netlink: the kernel's messages come in pieces of 32 KiB at most.
+pub const NETLINK_READ_BYTES: usize = 32 * 1024;
+/// Bytes of the kernel's answer to one question: half a million addresses. Past it the last good list stays in force.
+pub const NETLINK_DUMP_BYTES_MAX: usize = 64 << 20;
+/// Readings of tables that change meanwhile, before the last good list stays in force.
+pub const NETLINK_DUMPS_MAX: usize = 4;
 /// Descriptors left to everything that is no session: standard streams, epoll, wakers, files.
 pub const RESERVED_DESCRIPTORS: usize = 32;
 /// Threads that verify passwords, at most: they must leave the CPUs to the workers.

@@ -94,20 +94,20 @@ fn an_advertised_address_is_not_told() {
 #[test]
 fn the_listener_is_elsewhere_than_a_connect_would_leave() {
     let setup = "ip addr add 192.0.2.9/32 dev lo; ip addr add 2001:db8::9/128 dev lo; \
-                 ip route add 198.51.100.0/24 dev lo src 192.0.2.9; \
-                 ip -6 route add 2001:db8:1::/48 dev lo src 2001:db8::9; \
-                 ip route add unreachable 198.51.100.128/25; ip route add prohibit 198.51.100.64/26";
+                 ip route add 45.9.100.0/24 dev lo src 192.0.2.9; \
+                 ip -6 route add 2a10:1::/48 dev lo src 2001:db8::9; \
+                 ip route add unreachable 45.9.100.128/25; ip route add prohibit 45.9.100.64/26";
     netns::run(&test_name!(), setup, || {
         let relay = Relay::builder().guarded().start();
-        for (target, local) in [("198.51.100.1:21", "192.0.2.9"), ("[2001:db8:1::1]:0", "2001:db8::9")] {
+        for (target, local) in [("45.9.100.1:21", "192.0.2.9"), ("[2a10:1::1]:0", "2001:db8::9")] {
             let (_client, bound) = bind(relay.addr(), target.parse().expect("an address"));
             assert_eq!(bound.ip().to_string(), local);
         }
         for (target, rep) in [
-            ("203.0.113.1:21", 0x03),
+            ("45.9.113.1:21", 0x03),
             ("[2600::1]:21", 0x03),
-            ("198.51.100.200:21", 0x04),
-            ("198.51.100.65:21", 0x02),
+            ("45.9.100.200:21", 0x04),
+            ("45.9.100.65:21", 0x02),
         ] {
             expect_refused(&relay, target.parse().expect("an address"), rep);
         }

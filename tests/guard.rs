@@ -1,5 +1,5 @@
-//! Which addresses are dialled (HAZARDS 16 to 18), in a namespace where every address is local: what is
-//! dialled by mistake does arrive, and is seen.
+//! Which addresses are dialled (HAZARDS 16 to 18), in a namespace where every address leads to another machine: what
+//! is dialled by mistake does arrive, and is seen.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,9 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::support::client::{Client, connect_ip};
 use crate::support::dns::A;
 use crate::support::{DnsServer, Origin, Relay, netns};
-
-/// Every address leads to this machine.
-pub(crate) const ALL_LOCAL: &str = "ip route add local 0.0.0.0/0 dev lo; ip -6 route add local ::/0 dev lo";
 
 /// Addresses of every special-purpose range, its edges among them.
 pub(crate) const SPECIAL: &[&str] = &[
@@ -27,10 +24,14 @@ pub(crate) const SPECIAL: &[&str] = &[
     "172.31.255.255",
     "192.0.0.0",
     "192.0.0.255",
+    "192.0.2.1",
+    "192.88.99.1",
     "192.168.0.0",
     "192.168.255.255",
     "198.18.0.0",
     "198.19.255.255",
+    "198.51.100.1",
+    "203.0.113.255",
     "224.0.0.1",
     "239.255.255.255",
     "240.0.0.1",
@@ -48,10 +49,20 @@ pub(crate) const SPECIAL: &[&str] = &[
     "64:ff9b::808:808",
     "64:ff9b:1::1",
     "64:ff9b:1:ffff::1",
+    "100::1",
+    "100:0:0:1::1",
     "2002:7f00:1::1",
     "2002:808:808::1",
     "2001::1",
     "2001:0:ffff::1",
+    "2001:1::1",
+    "2001:2::1",
+    "2001:20::1",
+    "2001:db8::1",
+    "3fff::1",
+    "5f00::1",
+    "2600::5efe:10.0.0.1",
+    "2600::200:5efe:127.0.0.1",
     "fc00::1",
     "fdff::1",
     "fe80::1",
@@ -79,7 +90,11 @@ pub(crate) const ORDINARY: &[&str] = &[
     "198.17.255.255",
     "198.20.0.0",
     "223.255.255.254",
+    "2001:3::1",
+    "2001:4:112::1",
+    "2001:200::1",
     "2600::1",
+    "2600::200:5efe:8.8.8.8",
     "2003::1",
     "2a00::1",
 ];
@@ -87,8 +102,9 @@ pub(crate) const ORDINARY: &[&str] = &[
 /// HAZARD 16: by address.
 #[test]
 fn a_special_purpose_address_is_dialled() {
-    netns::run(&test_name!(), ALL_LOCAL, || {
-        let (relay, origin) = (Relay::builder().guarded().start(), Origin::everywhere());
+    netns::run(&test_name!(), "", || {
+        let far = netns::Far::open();
+        let (relay, origin) = (Relay::builder().guarded().start(), far.inside(Origin::everywhere));
         for text in SPECIAL {
             let ip: IpAddr = text.parse().expect("an address");
             let mut client = Client::greeted(relay.addr());
@@ -112,11 +128,12 @@ fn a_special_purpose_address_is_dialled() {
 /// HAZARD 16: as what a name resolves to.
 #[test]
 fn a_name_of_a_special_purpose_address_is_dialled() {
-    netns::run(&test_name!(), ALL_LOCAL, || {
+    netns::run(&test_name!(), "", || {
+        let far = netns::Far::open();
         let names: Vec<String> = (0..SPECIAL.len()).map(|n| format!("n{n}.example")).collect();
         let zone: Vec<(&str, &[&str])> =
             names.iter().zip(SPECIAL.chunks(1)).map(|(name, ips)| (name.as_str(), ips)).collect();
-        let (server, origin) = (DnsServer::zone(&zone), Origin::everywhere());
+        let (server, origin) = (DnsServer::zone(&zone), far.inside(Origin::everywhere));
         let relay = Relay::builder().guarded().dns(&server).start();
         for (name, ip) in names.iter().zip(SPECIAL) {
             let mut client = Client::greeted(relay.addr());
@@ -131,8 +148,9 @@ fn a_name_of_a_special_purpose_address_is_dialled() {
 /// `guard.allow` exempts what it names and no more.
 #[test]
 fn an_exemption_exempts_its_neighbours() {
-    netns::run(&test_name!(), ALL_LOCAL, || {
-        let origin = Origin::everywhere();
+    netns::run(&test_name!(), "", || {
+        let far = netns::Far::open();
+        let origin = far.inside(Origin::everywhere);
         let relay =
             Relay::builder().guarded().set("guard", "allow", "[\"10.1.0.0/16\", \"fd00:1::/32\"]").start();
         for (ip, rep) in [
@@ -202,7 +220,8 @@ fn a_socket_that_met_itself_is_relayed() {
 /// HAZARD 18: a name that answers differently each time is judged by the answer that is dialled.
 #[test]
 fn a_rebound_name_is_dialled_unchecked() {
-    netns::run(&test_name!(), ALL_LOCAL, || {
+    netns::run(&test_name!(), "", || {
+        let far = netns::Far::open();
         let turn = AtomicUsize::new(0);
         let server = DnsServer::scripted(move |query| {
             let ips: [IpAddr; 2] = ["8.8.8.8".parse().expect("ip"), "127.0.0.1".parse().expect("ip")];
@@ -211,7 +230,8 @@ fn a_rebound_name_is_dialled_unchecked() {
             }
             vec![query.addresses(&ips[turn.fetch_add(1, Ordering::Relaxed) % 2..][..1], 0)]
         });
-        let (relay, origin) = (Relay::builder().guarded().dns(&server).start(), Origin::everywhere());
+        let (relay, origin) =
+            (Relay::builder().guarded().dns(&server).start(), far.inside(Origin::everywhere));
         let reps: Vec<u8> = (0..20)
             .map(|_| Client::greeted(relay.addr()).request_name(b"turn.example", origin.addr.port()).rep)
             .collect();
@@ -225,13 +245,15 @@ fn a_rebound_name_is_dialled_unchecked() {
 /// HAZARD 18: of a mixed answer only the allowed addresses are tried, even when none of them answers.
 #[test]
 fn a_forbidden_address_in_a_mixed_answer_is_tried() {
-    netns::run(&test_name!(), ALL_LOCAL, || {
+    netns::run(&test_name!(), "", || {
+        let far = netns::Far::open();
         let server = DnsServer::zone(&[
             ("mixed.example", &["127.0.0.1", "8.8.8.8", "10.0.0.1", "::1"]),
-            ("dead.example", &["203.0.113.1", "127.0.0.1"]),
+            ("dead.example", &["45.9.113.1", "127.0.0.1"]),
         ]);
-        netns::shell("ip route add unreachable 203.0.113.0/24");
-        let (relay, origin) = (Relay::builder().guarded().dns(&server).start(), Origin::everywhere());
+        netns::shell("ip route add unreachable 45.9.113.0/24");
+        let (relay, origin) =
+            (Relay::builder().guarded().dns(&server).start(), far.inside(Origin::everywhere));
         let mixed = Client::greeted(relay.addr()).request_name(b"mixed.example", origin.addr.port());
         assert_eq!(mixed.rep, 0x00);
         origin.peer(1);

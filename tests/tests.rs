@@ -36,6 +36,9 @@ mod at_once;
 /// Which addresses are dialled: special-purpose ones, our own, rebound names (16, 17, 18).
 mod guard;
 
+/// This machine's own services, and the relay's listeners at addresses that it was not told of (17, 55).
+mod guard_host;
+
 /// Name servers that lie, stutter or are dead (19, 20).
 mod resolver;
 

@@ -1,24 +1,25 @@
-//! Policy by the datagram (HAZARDS 16 to 18, 21) in a namespace where every address is local: what is sent by
-//! mistake does arrive, and is seen.
+//! Policy by the datagram (HAZARDS 16 to 18, 21) in a namespace where every address leads to another machine:
+//! what is sent by mistake does arrive, and is seen.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::guard::{ALL_LOCAL, ORDINARY, SPECIAL};
+use crate::guard::{ORDINARY, SPECIAL};
 use crate::support::dns::A;
+use crate::support::netns::{self, Far};
 use crate::support::origin::V4;
 use crate::support::udp::{
     Association, Target, expect_drops, expect_empty, fragment, serving, while_stopped, wrap,
 };
-use crate::support::{DnsServer, Relay, netns};
+use crate::support::{DnsServer, Relay};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-/// Takes datagrams at every address of the namespace.
-fn everywhere() -> Target {
-    Target::at(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0))
+/// Takes datagrams at every address of the other machine.
+fn everywhere(far: &Far) -> Target {
+    far.inside(|| Target::at(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0)))
 }
 
 /// An ordinary address at the target's port.
@@ -37,10 +38,11 @@ const MAPPED: &str = "::ffff:8.8.8.8";
 /// HAZARDS 16 and 21: by address, in one piece and in fragments, from a client of either family.
 #[test]
 fn a_special_purpose_address_is_sent_to() {
-    netns::run(&test_name!(), ALL_LOCAL, || {
+    netns::run(&test_name!(), "", || {
+        let far = Far::open();
         for front in [V4, ip("::1")] {
             let relay = serving(Relay::builder().guarded(), front);
-            let (client, target) = (Association::open(relay.addr()), everywhere());
+            let (client, target) = (Association::open(relay.addr()), everywhere(&far));
             for text in special() {
                 let addr = SocketAddr::new(ip(text), target.addr.port());
                 client.send(addr, text.as_bytes());
@@ -67,10 +69,11 @@ fn a_special_purpose_address_is_sent_to() {
 /// HAZARD 16: ::ffff:0:0/96, whatever it maps: as an address, as a name that spells it, as what a name resolves to.
 #[test]
 fn a_mapped_address_is_sent_to() {
-    netns::run(&test_name!(), ALL_LOCAL, || {
+    netns::run(&test_name!(), "", || {
+        let far = Far::open();
         let server = DnsServer::zone(&[("mapped.example", &[MAPPED])]);
         let relay = Relay::builder().guarded().dns(&server).start();
-        let (client, target) = (Association::open(relay.addr()), everywhere());
+        let (client, target) = (Association::open(relay.addr()), everywhere(&far));
         client.send(SocketAddr::new(ip(MAPPED), target.addr.port()), b"by address");
         client.send_name(b"mapped.example", target.addr.port(), b"by name");
         client.send_name(MAPPED.as_bytes(), target.addr.port(), b"spelt");
@@ -83,9 +86,10 @@ fn a_mapped_address_is_sent_to() {
 /// HAZARD 21: a denied datagram in the midst of allowed ones of the same batch.
 #[test]
 fn a_batch_is_judged_by_one_of_its_datagrams() {
-    netns::run(&test_name!(), ALL_LOCAL, || {
+    netns::run(&test_name!(), "", || {
+        let far = Far::open();
         let relay = Relay::builder().guarded().start();
-        let (client, target) = (Association::open(relay.addr()), everywhere());
+        let (client, target) = (Association::open(relay.addr()), everywhere(&far));
         let denied = SocketAddr::new(ip("10.0.0.1"), target.addr.port());
         while_stopped(&relay, || {
             for n in 0..64_u8 {
@@ -104,7 +108,8 @@ fn a_batch_is_judged_by_one_of_its_datagrams() {
 /// HAZARD 16: as what a name resolves to.
 #[test]
 fn a_name_of_a_special_purpose_address_is_sent_to() {
-    netns::run(&test_name!(), ALL_LOCAL, || {
+    netns::run(&test_name!(), "", || {
+        let far = Far::open();
         let special: Vec<&str> = special().collect();
         let names: Vec<String> = (0..special.len()).map(|n| format!("n{n}.example")).collect();
         let mut zone: Vec<(&str, &[&str])> =
@@ -112,7 +117,7 @@ fn a_name_of_a_special_purpose_address_is_sent_to() {
         zone.push(("mixed.example", &["127.0.0.1", "8.8.8.8", "10.0.0.1", "::1"]));
         let server = DnsServer::zone(&zone);
         let relay = Relay::builder().guarded().dns(&server).start();
-        let (client, target) = (Association::open(relay.addr()), everywhere());
+        let (client, target) = (Association::open(relay.addr()), everywhere(&far));
         for (n, name) in (1_u64..).zip(&names) {
             client.send_name(name.as_bytes(), target.addr.port(), b"by name");
             if n % 4 == 0 || n == names.len() as u64 {
@@ -130,7 +135,7 @@ fn a_name_of_a_special_purpose_address_is_sent_to() {
         let external = target.expect(b"mixed");
         expect_empty(&target.socket);
         let external = SocketAddr::new(external.ip().to_canonical(), external.port());
-        let eight = Target::at("8.8.8.8:0".parse().expect("an address"));
+        let eight = far.inside(|| Target::at("8.8.8.8:0".parse().expect("an address")));
         eight.send(external, b"from there");
         client.expect(eight.addr, b"from there");
     });
@@ -139,7 +144,8 @@ fn a_name_of_a_special_purpose_address_is_sent_to() {
 /// HAZARD 18: a name that answers differently each time is judged by the answer that is sent to.
 #[test]
 fn a_rebound_name_is_sent_to_unchecked() {
-    netns::run(&test_name!(), ALL_LOCAL, || {
+    netns::run(&test_name!(), "", || {
+        let far = Far::open();
         let turn = AtomicUsize::new(0);
         let server = DnsServer::scripted(move |query| {
             let ips = [ip("127.0.0.1"), ip("8.8.8.8")];
@@ -149,7 +155,7 @@ fn a_rebound_name_is_sent_to_unchecked() {
             vec![query.addresses(&ips[turn.fetch_add(1, Ordering::Relaxed) % 2..][..1], 0)]
         });
         let relay = Relay::builder().guarded().dns(&server).start();
-        let allowed = Target::at("8.8.8.8:0".parse().expect("an address"));
+        let allowed = far.inside(|| Target::at("8.8.8.8:0".parse().expect("an address")));
         let port = allowed.addr.port();
         let forbidden = Target::at(SocketAddr::new(V4, port));
         for n in 0..10_u8 {
@@ -169,10 +175,11 @@ fn a_rebound_name_is_sent_to_unchecked() {
 /// `guard.allow` exempts what it names and no more.
 #[test]
 fn an_exemption_exempts_its_neighbours() {
-    netns::run(&test_name!(), ALL_LOCAL, || {
+    netns::run(&test_name!(), "", || {
+        let far = Far::open();
         let allow = "[\"10.1.0.0/16\", \"fd00:1::/32\"]";
         let relay = Relay::builder().guarded().set("guard", "allow", allow).start();
-        let (client, target) = (Association::open(relay.addr()), everywhere());
+        let (client, target) = (Association::open(relay.addr()), everywhere(&far));
         for (text, allowed) in [
             ("10.1.2.3", true),
             ("::ffff:10.1.2.3", true),

@@ -3,6 +3,7 @@
 mod acceptor;
 mod descriptors;
 mod line;
+mod locals;
 mod logs;
 mod outlet;
 mod server;
@@ -24,7 +25,7 @@ use crate::config::{Access, Config};
 use crate::limits;
 use crate::observe::Totals;
 use crate::threads::survive;
-use crossbeam_channel::{Receiver, select, tick};
+use crossbeam_channel::{Receiver, never, select, tick};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -76,7 +77,7 @@ fn say_ready(line: &str, access: &Access, logs: &Logs) {
 
 /// Waits for signals and for the workers' end.
 fn serve(server: &mut Server, signals: &Receiver<Asked>, drain: Duration, logs: &Logs) -> ExitCode {
-    let refresh = tick(limits::LOCALS_REFRESH);
+    let (refresh, mut changes) = (tick(limits::LOCALS_REFRESH), locals::watch());
     let watch = tick(limits::WATCHDOG_INTERVAL);
     let (mut draining, mut cut) = (false, false);
     loop {
@@ -101,6 +102,10 @@ fn serve(server: &mut Server, signals: &Receiver<Asked>, drain: Duration, logs: 
                 }
             },
             recv(refresh) -> _ => survive(|| server.refresh_locals()).unwrap_or_default(),
+            recv(changes) -> news => match news {
+                Ok(()) => survive(|| server.refresh_locals()).unwrap_or_default(),
+                Err(_) => changes = never(),
+            },
             recv(watch) -> _ => server.look_at_workers(),
             recv(server.ended()) -> ended => {
                 if let Ok(Err(error)) = &ended {

@@ -2,6 +2,7 @@
 
 use super::acceptor::Acceptor;
 use super::line::Voice;
+use super::locals::LocalList;
 use super::outlet::{Outlet, Place};
 use super::trial::{Named, Report, Trial};
 use super::watchdog::{Seen, Watchdog};
@@ -9,8 +10,8 @@ use crate::auth::{Users, Verifier, gssapi};
 use crate::config::{Access, Config, Problems, RelayMode};
 use crate::limits;
 use crate::observe::{Counted, Counters, Latencies, Pulse, Totals};
-use crate::policy::guard::Guard;
 use crate::policy::sources::Sources;
+use crate::policy::{Guard, Locals};
 use crate::session::Rules;
 use crate::sys::gssapi::Credentials;
 use crate::sys::machine;
@@ -18,7 +19,7 @@ use crate::worker::{Drill, Mail, Mailbox, Prepared, Setup, prepare};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -34,7 +35,7 @@ pub struct Server {
     latencies: Latencies,
     /// Where access records go, if they go anywhere.
     records: Option<Outlet>,
-    locals: Vec<IpAddr>,
+    locals: LocalList,
     sessions_per_worker: usize,
 }
 
@@ -90,8 +91,8 @@ impl Server {
             .map_err(|error| refused(&|trial| trial.cannot_record(&error)))?;
         let acceptor = Acceptor::open(&config, congestion)
             .map_err(|(nth, error)| refused(&|trial| trial.cannot_listen(nth, &error)))?;
-        let locals = machine::local_addresses();
-        let rules = Arc::new(rules(&config, acceptor.addresses(), locals.clone()));
+        let locals = LocalList::read();
+        let rules = Arc::new(rules(&config, acceptor.addresses(), locals.known()));
         let boot = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
         let own_ports = Arc::default();
         let per_source = Some(config.per_source.connections).filter(|most| *most > 0);
@@ -181,10 +182,8 @@ impl Server {
 
     /// Reads the local addresses anew and tells the workers' guards.
     pub fn refresh_locals(&mut self) {
-        let locals = machine::local_addresses();
-        if locals != self.locals {
-            self.locals = locals.clone();
-            let rules = Arc::new(rules(&self.config, self.acceptor.addresses(), locals));
+        if self.locals.refresh() {
+            let rules = Arc::new(rules(&self.config, self.acceptor.addresses(), self.locals.known()));
             for worker in &self.workers {
                 worker.mailbox.send(Mail::Rules(rules.clone()));
             }
@@ -336,11 +335,14 @@ fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn rules(config: &Config, own: &[SocketAddr], locals: Vec<IpAddr>) -> Rules {
+fn rules(config: &Config, own: &[SocketAddr], locals: Option<&Locals>) -> Rules {
     let guard = Guard::new(config.guard.allow_private, config.guard.allow.clone(), own.to_vec());
     Rules {
         methods: config.auth.methods.clone(),
-        guard: guard.with_locals(locals),
+        guard: match locals {
+            Some(locals) => guard.with_locals(locals.clone()),
+            None => guard,
+        },
         gssapi: config.auth.gssapi.clone(),
     }
 }

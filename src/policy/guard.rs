@@ -1,11 +1,16 @@
 //! The guard: which addresses no client may reach, whatever the rules say.
 //!
 //! Two refusals. Special-purpose destinations (loopback, private, link-local and so on, in every form that an
-//! address can take) are refused unless the operator exempts them. Our own listeners are refused always: a
-//! relay to itself is a loop. The guard judges addresses after resolution and never names; it reads no
-//! interface and no clock.
+//! address can take, and the addresses of this machine, whose firewall a client must not be let past) are refused
+//! unless the operator exempts them. Our own listeners are refused always: a relay to itself is a loop. The guard
+//! judges addresses after resolution and never names; it reads no interface and no clock.
+//!
+//! Which addresses are this machine's it is told ([`Guard::with_locals`]), and no list is ever quite new. What a
+//! connection shows once it stands needs none: [`Guard::check_same_host`].
 
-use super::carried::embedded;
+use super::carried::carried;
+use super::locals::{Locals, unmapped};
+use super::nat64::Nat64;
 use super::special::{MAPPED, special_v4, special_v6};
 use ipnet::IpNet;
 use std::fmt;
@@ -35,13 +40,26 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
+/// What an address of this machine is refused as, where it is of no special range.
+const LOCAL: &str = "this host";
+
 /// Judges addresses. Immutable once built: a reload or a change of interfaces builds another.
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
     allow_private: bool,
     allow: Vec<IpNet>,
     own: Vec<SocketAddr>,
-    locals: Vec<IpAddr>,
+    /// `None` where they could not be read.
+    locals: Option<Locals>,
+    translators: Vec<Translator>,
+}
+
+/// A NAT64 whose prefix is known: its addresses are judged by what they carry.
+#[derive(Debug, Clone, Copy)]
+struct Translator {
+    prefix: Nat64,
+    /// Its addresses are no special-purpose ones by themselves.
+    opens: bool,
 }
 
 impl Guard {
@@ -53,16 +71,37 @@ impl Guard {
             allow_private,
             allow: allow.into_iter().map(unmapped).collect(),
             own: own.into_iter().map(|listener| canonical(listener.ip(), listener.port())).collect(),
-            locals: Vec::new(),
+            locals: None,
+            translators: Vec::new(),
         }
     }
 
-    /// Adds the addresses of the local interfaces, at each of which a wildcard listener answers. An address
-    /// that the kernel delivers locally without an interface having it (a `local` route) belongs here too.
+    /// Adds the addresses at which this machine answers, and with them a wildcard listener.
     #[must_use]
-    pub fn with_locals(mut self, locals: Vec<IpAddr>) -> Self {
-        self.locals = locals.into_iter().map(|local| local.to_canonical()).collect();
+    pub fn with_locals(mut self, locals: Locals) -> Self {
+        self.locals = Some(locals);
         self
+    }
+
+    /// Adds translators whose prefixes the operator names: what is behind one is judged as if it were dialled itself.
+    #[must_use]
+    pub fn with_nat64(mut self, prefixes: &[Nat64]) -> Self {
+        self.translators.extend(prefixes.iter().map(|&prefix| Translator { prefix, opens: true }));
+        self
+    }
+
+    /// Adds translators that name servers show. Those that might open what is closed are left out: see
+    /// [`Nat64::is_credible`].
+    #[must_use]
+    pub fn with_shown_nat64(mut self, prefixes: &[Nat64]) -> Self {
+        let credible = prefixes.iter().filter(|prefix| prefix.is_credible());
+        self.translators.extend(credible.map(|&prefix| Translator { prefix, opens: prefix.is_well_known() }));
+        self
+    }
+
+    /// Whether it was told which addresses are this machine's.
+    pub fn knows_locals(&self) -> bool {
+        self.locals.is_some()
     }
 
     /// Whether a client may reach `address`.
@@ -100,19 +139,45 @@ impl Guard {
             return false;
         }
         let plain = canonical(address.ip(), address.port());
-        let carried = match plain.ip() {
-            IpAddr::V4(_) => None,
-            IpAddr::V6(v6) => embedded(v6).map(|inner| SocketAddr::new(inner.v4.into(), address.port())),
+        let carries_one = |listener: SocketAddr| match plain.ip() {
+            IpAddr::V4(_) => false,
+            IpAddr::V6(v6) => carried(v6, self.translator(v6).map(|one| one.prefix))
+                .any(|inner| self.reaches(SocketAddr::new(inner.v4.into(), plain.port()), listener)),
         };
-        self.own.iter().any(|listener| {
-            self.reaches(plain, *listener) || carried.is_some_and(|inner| self.reaches(inner, *listener))
-        })
+        self.own.iter().any(|listener| self.reaches(plain, *listener) || carries_one(*listener))
+    }
+
+    /// Judges an address that turned out to be this machine's, whatever the list says of it: the kernel reaches such a
+    /// one from that very address.
+    ///
+    /// # Errors
+    /// As [`Guard::check`].
+    pub fn check_same_host(&self, address: SocketAddr) -> Result<(), Refusal> {
+        let address = canonical(address.ip(), address.port());
+        let listens = |listener: &SocketAddr| {
+            listener.port() == address.port()
+                && (listener.ip().is_unspecified() || listener.ip() == address.ip())
+        };
+        if self.own.iter().any(listens) {
+            return Err(Refusal::OwnListener);
+        }
+        if self.exempts(address.ip()) { Ok(()) } else { Err(Refusal::SpecialPurpose(LOCAL)) }
+    }
+
+    /// Whether the operator permits `ip` even where it is of a special purpose.
+    pub fn exempts(&self, ip: IpAddr) -> bool {
+        self.allow_private || self.exemption(ip.to_canonical()).is_some()
     }
 
     /// Whether packets to `ip` stay on this machine, whatever listens there.
     pub fn is_local(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
-        ip.is_unspecified() || ip.is_loopback() || self.locals.contains(&ip)
+        ip.is_unspecified() || ip.is_loopback() || self.lists(ip)
+    }
+
+    /// Whether canonical `ip` is on the list of this machine's addresses.
+    fn lists(&self, ip: IpAddr) -> bool {
+        self.locals.as_ref().is_some_and(|locals| locals.contains(ip))
     }
 
     /// Whether canonical `address` ends at canonical `listener`.
@@ -124,11 +189,11 @@ impl Guard {
         if ip.is_unspecified() || ip == listener.ip() {
             return true;
         }
-        listener.ip().is_unspecified() && (ip.is_loopback() || self.locals.contains(&ip))
+        listener.ip().is_unspecified() && (ip.is_loopback() || self.lists(ip))
     }
 
     fn check_v4(&self, address: Ipv4Addr) -> Result<(), &'static str> {
-        match special_v4(address) {
+        match special_v4(address).or_else(|| self.lists(address.into()).then_some(LOCAL)) {
             Some(range) if self.exemption(address.into()).is_none() => Err(range),
             _ => Ok(()),
         }
@@ -142,14 +207,35 @@ impl Guard {
                 None => Err(special_v4(v4).unwrap_or(MAPPED)),
             };
         }
-        let Some(range) = special_v6(address) else { return Ok(()) };
-        let Some(prefix) = self.exemption(address.into()) else { return Err(range) };
-        match embedded(address) {
-            // To exempt a translator's prefix is not to exempt the private addresses behind it; a CIDR
-            // longer than that prefix names them and does.
-            Some(inner) if u32::from(prefix) <= inner.prefix => self.check_v4(inner.v4),
-            _ => Ok(()),
+        let translator = self.translator(address);
+        let range = match translator {
+            Some(translator) if translator.opens => None,
+            _ => special_v6(address),
+        };
+        let local = || self.lists(address.into()).then_some(LOCAL);
+        if let Some(range) = range.or_else(local)
+            && self.exemption(address.into()).is_none()
+        {
+            return Err(range);
         }
+        for inner in carried(address, translator.map(|one| one.prefix)) {
+            // To exempt a translator's prefix is not to exempt the private addresses behind it; a CIDR longer than that
+            // prefix names them and does.
+            let named =
+                || self.exemption(address.into()).is_some_and(|length| u32::from(length) > inner.prefix);
+            if let Err(range) = self.check_v4(inner.v4)
+                && !named()
+            {
+                return Err(range);
+            }
+        }
+        Ok(())
+    }
+
+    /// The known translator that an address is of: one that the operator named before others, the longest prefix first.
+    fn translator(&self, address: Ipv6Addr) -> Option<Translator> {
+        let covering = self.translators.iter().filter(|translator| translator.prefix.covers(address));
+        covering.max_by_key(|translator| (translator.opens, translator.prefix.length())).copied()
     }
 
     /// The length of the longest exempt prefix that covers canonical `address`.
@@ -175,15 +261,5 @@ fn canonical(ip: IpAddr, port: u16) -> SocketAddr {
     SocketAddr::new(ip.to_canonical(), port)
 }
 
-/// A CIDR within ::ffff:0:0/96 as the IPv4 CIDR that it is.
-fn unmapped(net: IpNet) -> IpNet {
-    let IpNet::V6(v6) = net else { return net };
-    match (v6.network().to_ipv4_mapped(), v6.prefix_len().checked_sub(96)) {
-        (Some(base), Some(length)) => IpNet::new(base.into(), length).unwrap_or(net),
-        _ => net,
-    }
-}
-
 #[cfg(test)]
-#[path = "guard_tests.rs"]
 mod tests;

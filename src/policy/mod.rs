@@ -6,8 +6,12 @@
 
 mod carried;
 pub mod guard;
+pub mod locals;
+pub mod nat64;
 pub mod own_ports;
 pub mod sources;
 mod special;
 
 pub use guard::{Guard, Refusal, check_connected};
+pub use locals::Locals;
+pub use nat64::Nat64;

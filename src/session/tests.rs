@@ -67,7 +67,12 @@ impl World {
     /// Where alice's password is `secret`, every name is 203.0.113.7, every dial succeeds, and every peer comes.
     fn new(methods: &[AuthMethod]) -> World {
         World {
-            rules: Rules { methods: methods.to_vec(), guard: Guard::default(), gssapi: Gssapi::default() },
+            // The documentation's addresses stand for public ones.
+            rules: Rules {
+                methods: methods.to_vec(),
+                guard: Guard::new(false, vec!["203.0.113.0/24".parse().unwrap()], vec![]),
+                gssapi: Gssapi::default(),
+            },
             addresses: addresses(&["203.0.113.7"]),
             dialed: Ok(Dialed { address: socket("203.0.113.7:443"), local: socket("198.51.100.9:4660") }),
             bound: Ok(socket("198.51.100.9:4660")),

@@ -4,7 +4,7 @@ use super::{Errno, Read, Write, errno_of, stream::Stream};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{MsgFlags, recv, send};
 use socket2::{Domain, SockAddr, Socket, Type};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 
 /// Raises RLIMIT_NOFILE to its hard limit and returns the limit in force.
@@ -32,18 +32,6 @@ pub fn sleep_to_the_microsecond() {
 /// The numbers of the CPUs that the process may use.
 pub fn usable_cpus() -> Vec<usize> {
     core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|cpu| cpu.id).collect()
-}
-
-/// Every address of every interface of this machine, for the guard.
-pub fn local_addresses() -> Vec<IpAddr> {
-    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
-    interfaces
-        .filter_map(|interface| interface.address)
-        .filter_map(|address| {
-            let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-            v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
-        })
-        .collect()
 }
 
 /// The local address from which a connection to `target` would be made. Nothing is sent.

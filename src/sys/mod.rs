@@ -9,6 +9,7 @@ pub mod gssapi;
 pub mod listener;
 pub mod machine;
 pub mod mmsg;
+pub mod netlink;
 pub mod output;
 pub mod pipe;
 pub mod stream;

@@ -53,7 +53,7 @@ impl Listening {
 
     fn accept(&mut self, guard: &Guard, now: Instant) -> Came {
         match self.listener.accept() {
-            Ok((stream, peer)) if self.welcomes(peer, guard) => Came::Peer(stream, peer),
+            Ok((stream, peer)) if self.welcomes(&stream, peer, guard) => Came::Peer(stream, peer),
             Ok((stream, peer)) => {
                 stream.reset_on_close();
                 Came::Foreign(peer)
@@ -69,13 +69,16 @@ impl Listening {
 
     /// Peers are compared by address. The port that was asked for says nothing of the port they come from: in active
     /// FTP (RFC 959) DST is that of the control connection, and the data connection comes from another.
-    fn welcomes(&self, peer: SocketAddr, guard: &Guard) -> bool {
+    fn welcomes(&self, stream: &Stream, peer: SocketAddr, guard: &Guard) -> bool {
         let peer = canonical(peer);
         let expected = match &self.peers {
             Peers::Any => true,
             Peers::Only(list) => list.iter().any(|one| one.ip() == peer.ip()),
         };
-        expected && guard.check(peer).is_ok()
+        // Who comes from the very address that he reached is on this machine, whatever the guard's list says.
+        let from_here =
+            || stream.local_address().is_ok_and(|here| here.ip().to_canonical() == peer.ip().to_canonical());
+        expected && guard.check(peer).is_ok() && (!from_here() || guard.check_same_host(peer).is_ok())
     }
 }
 

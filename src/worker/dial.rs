@@ -206,8 +206,9 @@ fn finish(attempt: &Attempt, edge: Edge, guard: &Guard) -> Result<Dialed, DialEr
     if check_connected(local, attempt.address).is_err() {
         return Err(DialError::SelfConnect);
     }
-    // A local address that appeared after the guard's list was read: the kernel dials it from itself.
-    if local.ip() == attempt.address.ip() && guard.is_own(attempt.address) {
+    // The kernel dials an address of this machine from itself: whatever the guard's list says, it is ours.
+    let same_host = local.ip().to_canonical() == attempt.address.ip().to_canonical();
+    if same_host && guard.check_same_host(attempt.address).is_err() {
         return Err(DialError::Ourselves);
     }
     Ok(Dialed { address: attempt.address, local })

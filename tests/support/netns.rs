@@ -3,7 +3,12 @@
 //! Inside, the test is root of an empty network namespace with only `lo`, up: routes, sysctls and addresses
 //! can be set without touching the machine.
 
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
+use std::thread;
+
+use nix::sched::{CloneFlags, setns, unshare};
 
 const INSIDE: &str = "OUTFLOW_TEST_IN_NAMESPACE";
 
@@ -57,4 +62,48 @@ fn permitted() -> bool {
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
+}
+
+/// Another machine, at the other end of a wire: it takes every address for its own, and all of them lead there but those
+/// of this namespace.
+pub(crate) struct Far(File);
+
+/// This side of the wire, in either family.
+pub(crate) const NEAR_V4: &str = "25.0.0.1";
+pub(crate) const NEAR_V6: &str = "2a0f::1";
+
+impl Far {
+    /// Lays the wire.
+    pub(crate) fn open() -> Far {
+        let namespace = thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).expect("another namespace");
+            File::open("/proc/thread-self/ns/net").expect("the namespace")
+        });
+        let far = Far(namespace.join().expect("the thread that made the namespace"));
+        let place = format!("/proc/{}/fd/{}", std::process::id(), far.0.as_raw_fd());
+        shell(&format!(
+            "set -e; ip link add near type veth peer name far; ip link set far netns {place}
+            ip addr add {NEAR_V4}/30 dev near; ip -6 addr add {NEAR_V6}/64 dev near nodad; ip link set near up"
+        ));
+        far.inside(|| {
+            shell(
+                "set -e; ip link set lo up; ip addr add 25.0.0.2/30 dev far
+                ip -6 addr add 2a0f::2/64 dev far nodad; ip link set far up
+                ip route add local 0.0.0.0/0 dev lo; ip -6 route add local ::/0 dev lo
+                ip route add 25.0.0.0/30 dev far table local; ip -6 route add 2a0f::/64 dev far table local",
+            );
+        });
+        shell("ip route add default via 25.0.0.2; ip -6 route add default via 2a0f::2");
+        far
+    }
+
+    /// What runs there, and the sockets that it makes. To be bound to, an IPv6 address must be an interface's.
+    pub(crate) fn inside<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
+        let enter = || {
+            setns(&self.0, CloneFlags::CLONE_NEWNET).expect("enter the other namespace");
+            act()
+        };
+        thread::scope(|scope| scope.spawn(enter).join())
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
 }

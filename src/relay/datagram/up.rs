@@ -11,10 +11,10 @@ use crate::dns::Answer;
 use crate::limits;
 use crate::proto::address::{Host, Name};
 use crate::proto::udp::{self, Destination, Header};
-use crate::sys::Write;
 use crate::sys::machine::source_towards;
 use crate::sys::mmsg::{Filled, Received, Sender};
 use crate::sys::udp::{DatagramSocket, wildcard};
+use crate::sys::{Errno, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
@@ -39,12 +39,41 @@ impl World<'_> {
     /// Whether a datagram may go to this address.
     fn judge(&self, to: SocketAddr) -> Result<(), Drop> {
         // What is sent to a group this machine hears, too.
-        if self.own_ports.has(to) && (self.guard.is_local(to.ip()) || to.ip().is_multicast()) {
+        if self.own_ports.has(to) && (self.is_here(to) || to.ip().is_multicast()) {
             return Err(Drop::Loop);
         }
-        self.guard.check_purpose(to.ip()).map_err(|_| Drop::Denied)
+        self.guard.check_purpose(to.ip()).map_err(|_| Drop::Denied)?;
+        // A datagram has no connection that would show where it came out.
+        if !self.guard.knows_locals() && !self.guard.exempts(to.ip()) && self.is_here(to) {
+            return Err(Drop::Denied);
+        }
+        Ok(())
+    }
+
+    /// Whether packets to an address stay on this machine. The list may be old or missing: what it does not have the
+    /// kernel is asked for, which sends to an address of its own from that very address.
+    fn is_here(&self, to: SocketAddr) -> bool {
+        let ip = to.ip().to_canonical();
+        if self.guard.is_local(ip) {
+            return true;
+        }
+        match source_towards(SocketAddr::new(ip, to.port())) {
+            Ok(source) => source.ip().to_canonical() == ip,
+            // Without a way nothing comes back. Without descriptors nothing is known.
+            Err(errno) => !NO_WAY.contains(&errno),
+        }
     }
 }
+
+/// What the kernel says of an address to which there is no way.
+const NO_WAY: [Errno; 6] = [
+    Errno::ENETUNREACH,
+    Errno::EHOSTUNREACH,
+    Errno::ENETDOWN,
+    Errno::EACCES,
+    Errno::EINVAL,
+    Errno::EAFNOSUPPORT,
+];
 
 impl Association {
     pub(super) fn pump_up(&mut self, kit: &mut DatagramKit, world: &World<'_>, pumped: &mut Pumped) {
@@ -179,7 +208,7 @@ impl Association {
             Some(client) => client == from,
             None => {
                 let expected = &self.expected;
-                let ours = world.own_ports.has(from) && world.guard.is_local(from.ip());
+                let ours = world.own_ports.has(from) && world.is_here(from);
                 from.ip() == expected.ip && expected.port.is_none_or(|port| port == from.port()) && !ours
             }
         }

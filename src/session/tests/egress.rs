@@ -1,6 +1,7 @@
 //! Policy over addresses, as they are asked for and as names resolve: what was checked is what is dialled.
 
 use super::*;
+use crate::policy::Locals;
 use crate::policy::guard::Refusal;
 use std::net::IpAddr;
 
@@ -123,8 +124,8 @@ fn an_answer_without_an_address_is_a_host_that_cannot_be_reached() {
 #[test]
 fn our_own_listener_is_refused_by_any_alias_even_where_private_addresses_are_allowed() {
     let own = vec![socket("0.0.0.0:80")];
-    let guard =
-        || Guard::new(true, Vec::new(), own.clone()).with_locals(vec!["203.0.113.1".parse().unwrap()]);
+    let locals = Locals::new(["203.0.113.1".parse::<IpAddr>().unwrap()]);
+    let guard = || Guard::new(true, Vec::new(), own.clone()).with_locals(locals.clone());
     for alias in ["127.0.0.1", "127.9.9.9", "0.0.0.0", "203.0.113.1", "::", "::1", "::ffff:127.0.0.1"] {
         let mut world = World::open();
         world.rules.guard = guard();

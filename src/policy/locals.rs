@@ -1,0 +1,74 @@
+//! The addresses at which this machine answers: those of its interfaces, and the blocks that a `local` route delivers.
+
+use ipnet::IpNet;
+use std::net::IpAddr;
+
+/// A set of addresses, looked up in the logarithm of its size: it is asked for every address that a client names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Locals {
+    /// Disjoint, in order.
+    nets: Vec<IpNet>,
+}
+
+impl Locals {
+    /// The set of all that these blocks cover. IPv4-mapped ones are the IPv4 blocks that they stand for.
+    pub fn new(nets: impl IntoIterator<Item = impl Into<IpNet>>) -> Locals {
+        let nets: Vec<IpNet> = nets.into_iter().map(|net| unmapped(net.into())).collect();
+        let mut nets = IpNet::aggregate(&nets);
+        nets.sort_unstable();
+        Locals { nets }
+    }
+
+    /// Whether canonical `ip` is one of them.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        let behind = self.nets.partition_point(|net| net.network() <= ip);
+        behind.checked_sub(1).is_some_and(|at| self.nets[at].contains(&ip))
+    }
+
+    /// How many blocks it takes to say which.
+    pub fn blocks(&self) -> usize {
+        self.nets.len()
+    }
+}
+
+/// A CIDR within ::ffff:0:0/96 as the IPv4 CIDR that it is.
+pub(super) fn unmapped(net: IpNet) -> IpNet {
+    let IpNet::V6(v6) = net else { return net };
+    match (v6.network().to_ipv4_mapped(), v6.prefix_len().checked_sub(96)) {
+        (Some(base), Some(length)) => IpNet::new(base.into(), length).unwrap_or(net),
+        _ => net,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_has_what_its_blocks_cover_and_nothing_else() {
+        let nets = ["203.0.114.0/24", "192.0.2.9/32", "203.0.114.7/32", "::1/128", "2001:db8::/64"];
+        let locals = Locals::new(nets.map(|net| net.parse::<IpNet>().unwrap()));
+        let has = |ip: &str| locals.contains(ip.parse().unwrap());
+        for ip in ["203.0.114.0", "203.0.114.255", "192.0.2.9", "::1", "2001:db8::ffff:1"] {
+            assert!(has(ip), "{ip}");
+        }
+        for ip in ["203.0.113.255", "203.0.115.0", "192.0.2.8", "192.0.2.10", "::", "::2", "2001:db8:0:1::"] {
+            assert!(!has(ip), "{ip}");
+        }
+        assert!(!Locals::default().contains("0.0.0.0".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_mapped_block_is_an_ipv4_block() {
+        let locals = Locals::new([IpNet::new("::ffff:192.0.2.0".parse().unwrap(), 120).unwrap()]);
+        assert!(locals.contains("192.0.2.200".parse().unwrap()));
+    }
+
+    #[test]
+    fn everything_can_be_local() {
+        let locals = Locals::new(["0.0.0.0/0".parse::<IpNet>().unwrap(), "::/0".parse().unwrap()]);
+        assert_eq!(locals.blocks(), 2);
+        assert!(locals.contains("255.255.255.255".parse().unwrap()));
+        assert!(locals.contains("::".parse().unwrap()));
+    }
+}

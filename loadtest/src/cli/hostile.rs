@@ -4,12 +4,35 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Arg, Args};
 
 use super::{Common, rate, seconds};
 use crate::scenario::hostile::{Bars, Force, Kind, Plan};
 
+/// Addresses of the others, where the command line does not say.
+const SOURCES: u32 = 16;
+/// The most of them: so many /24s are left of 127.0.0.0/8.
+const SOURCES_MAX: u32 = 14_000;
+
+/// What the words of every scenario mean here, where that is something else.
+fn without_server(direct: Arg) -> Arg {
+    direct.hide(true)
+}
+
+fn of_others(sources: Arg) -> Arg {
+    sources.help("Addresses of those who come beside the attack, each in a /24 of its own; 0: 16 of them")
+}
+
+fn until_failed(patience: Arg) -> Arg {
+    patience.help("Seconds after which a session of theirs has failed")
+}
+
 #[derive(Debug, Args)]
+#[command(
+    mut_arg("direct", without_server),
+    mut_arg("sources", of_others),
+    mut_arg("patience", until_failed)
+)]
 pub(crate) struct HostileArgs {
     pub(crate) kind: Kind,
     #[command(flatten)]
@@ -29,8 +52,8 @@ pub(crate) struct HostileArgs {
     /// Users of the server: NAME:PASSWORD, one a line.
     #[arg(long, value_name = "FILE")]
     pub(crate) users: Option<PathBuf>,
-    /// Connections a second of the attack; 0: each that ends is followed by another. This and the next seven have
-    /// defaults that depend on the attack.
+    /// Connections a second of the attack; 0: each that ends is followed by another. Here and below each attack has
+    /// defaults of its own.
     #[arg(long, value_name = "RATE", value_parser = rate_or_none)]
     pub(crate) attack_rate: Option<f64>,
     /// Its connections at a time.
@@ -69,15 +92,19 @@ impl HostileArgs {
     /// What was asked for, with the attack's own numbers where nothing was, and the users of the file.
     pub(crate) fn plan(&self) -> Result<Plan, String> {
         let (common, usual) = (&self.common, self.kind.usual());
+        if common.sources > SOURCES_MAX {
+            return Err(format!("--sources {}: at most {SOURCES_MAX} of the others", common.sources));
+        }
         let rate = self.attack_rate.map_or(usual.rate, |rate| (rate > 0.0).then_some(rate));
         Ok(Plan {
             kind: self.kind,
-            server: common.server.ok_or("there is nobody to attack: --server is missing")?,
+            server: common.server.ok_or("there is nobody to attack without --server")?,
             target: common.target,
             target_name: common.target_name.clone(),
             credentials: common.user.clone().zip(common.password.clone()),
             pid: common.pid,
             origin_pid: common.origin_pid,
+            sources: if common.sources == 0 { SOURCES } else { common.sources },
             rate: self.rate,
             seconds: self.seconds,
             lead: self.lead,

@@ -116,9 +116,27 @@ fn names_and_silent_addresses() {
 }
 
 #[test]
+fn ports_silence_and_garbage() {
+    let relay = Relay::start("[bind]\nports = \"24500-24509\"\n");
+    expect_figures(&attack(
+        "binds",
+        &relay,
+        "--ports 10 --addresses 4 --attack-rate 50 --attack-in-flight 20",
+    ));
+    expect_figures(&attack("garbage", &relay, "--attack-rate 300"));
+    let ended = attack("silent", &relay, "--attack-count 50 --attack-rate 200");
+    expect_figures(&ended);
+    // Each of them holds two.
+    assert!(ended.count("server_fds_max") > ended.count("attempts_answered"), "{}", ended.record);
+}
+
+#[test]
 fn logins() {
     let folder = "[auth]\nmethods = [\"password\"]\nusers = \"users\"\n";
     let (relay, file) = (Relay::start(folder), users(100));
     let known = format!("--users {}", file.path().display());
     expect_figures(&attack("logins", &relay, &format!("{known} --attack-count 200 --attack-rate 200")));
+    let ended = attack("guesses", &relay, &known);
+    expect_figures(&ended);
+    assert!(ended.count("probes") > 0, "{}", ended.record);
 }

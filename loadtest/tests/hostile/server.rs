@@ -14,6 +14,12 @@ pub(crate) const PASSWORD: &str = "myPassword";
 const NAME_TIME: Duration = Duration::from_millis(250);
 /// How long an address is.
 const DIAL_TIME: Duration = Duration::from_millis(150);
+/// How late a late answer is.
+const LATE: Duration = Duration::from_millis(700);
+/// How long ports are looked for, for BIND to a name.
+const BIND_TIME: Duration = Duration::from_millis(50);
+/// The port of a target that is not called.
+pub(crate) const NO_PORT: u16 = 258;
 /// What judging a login takes.
 const JUDGING_TIME: Duration = Duration::from_millis(5);
 
@@ -26,6 +32,12 @@ pub(crate) enum Manner {
     OneAtATime,
     /// Answers requests with REP 1.
     Refuses,
+    /// Says at once that a login is right, and late that it is wrong.
+    WrongIsLate,
+    /// Says both late, but of the first user.
+    BothAreLate,
+    /// Refuses tokens while it holds so many that are not complete.
+    HoldsTokens(u32),
 }
 
 struct Shared {
@@ -36,6 +48,8 @@ struct Shared {
     users: Mutex<Vec<String>>,
     sources: Mutex<HashSet<IpAddr>>,
     dialled: Mutex<u32>,
+    bound: Mutex<u32>,
+    tokens: Mutex<u32>,
 }
 
 /// A server on a port of its own, for as long as the test's process lives.
@@ -56,6 +70,8 @@ impl Server {
             users: Mutex::default(),
             sources: Mutex::default(),
             dialled: Mutex::default(),
+            bound: Mutex::default(),
+            tokens: Mutex::default(),
         });
         let state = Arc::clone(&shared);
         thread::spawn(move || {
@@ -83,9 +99,14 @@ impl Server {
         self.shared.sources.lock().expect("whole").len()
     }
 
-    /// How many addresses of names answered a SYN.
+    /// How many addresses that were called answered a SYN.
     pub(crate) fn dialled(&self) -> u32 {
         *self.shared.dialled.lock().expect("whole")
+    }
+
+    /// How many BIND requests named an address.
+    pub(crate) fn bound(&self) -> u32 {
+        *self.shared.bound.lock().expect("whole")
     }
 }
 
@@ -97,21 +118,28 @@ impl Shared {
         client.read_exact(&mut methods)?;
         let method = methods[0];
         client.write_all(&[5, method])?;
-        if method == 2 && !self.log_in(&mut client)? {
-            return Ok(());
+        match method {
+            1 => return self.take_token(&mut client),
+            2 if !self.log_in(&mut client)? => return Ok(()),
+            _ => {}
         }
-        let [_, _, _, kind] = take(&mut client)?;
+        let [_, command, _, kind] = take(&mut client)?;
         let name = match kind {
             1 => take::<4>(&mut client).map(|_| None)?,
             _ => Some(text(&mut client)?),
         };
         let port = u16::from_be_bytes(take(&mut client)?);
         let turn = self.turn();
-        let rep = name.map_or(0, |name| self.call(name, port));
+        let rep = match (command, name) {
+            (2, name) => self.bind(name.as_deref()),
+            (_, None) if port == NO_PORT => 0,
+            (_, None) => return self.call_and_wait(client, port),
+            (_, Some(name)) => self.call(name, port),
+        };
         drop(turn);
         let rep = if self.manner == Manner::Refuses { 1 } else { rep };
         client.write_all(&[5, rep, 0, 1, 127, 0, 0, 1, 0, 80])?;
-        if rep == 0 {
+        if rep == 0 && command == 1 {
             let length = page_length(&mut client)?;
             client.write_all(&(0..length).map(|at| (at % 251) as u8).collect::<Vec<u8>>())?;
         }
@@ -125,14 +153,58 @@ impl Shared {
     fn log_in(&self, client: &mut TcpStream) -> io::Result<bool> {
         take::<1>(client)?;
         let (user, password) = (text(client)?, text(client)?);
-        self.users.lock().expect("whole").push(user);
-        {
-            let _turn = self.turn();
-            thread::sleep(JUDGING_TIME);
-        }
         let right = password == PASSWORD;
+        let late = match self.manner {
+            Manner::WrongIsLate => !right,
+            Manner::BothAreLate => user != "u0",
+            _ => false,
+        };
+        self.users.lock().expect("whole").push(user);
+        let turn = self.turn();
+        thread::sleep(if late { LATE } else { JUDGING_TIME });
+        drop(turn);
         client.write_all(&[1, u8::from(!right)])?;
         Ok(right)
+    }
+
+    /// Refuses a token, in the end or, with too many others that are not whole, at once.
+    fn take_token(&self, client: &mut TcpStream) -> io::Result<()> {
+        let [_, _, high, low] = take(client)?;
+        let others = {
+            let mut tokens = self.tokens.lock().expect("whole");
+            *tokens += 1;
+            *tokens - 1
+        };
+        let read = match self.manner {
+            Manner::HoldsTokens(most) if others >= most => Ok(()),
+            _ => client.read_exact(&mut vec![0; u16::from_be_bytes([high, low]).into()]),
+        };
+        *self.tokens.lock().expect("whole") -= 1;
+        read?;
+        client.write_all(&[1, 0xFF])?;
+        client.read_to_end(&mut Vec::new()).map(drop)
+    }
+
+    /// A port is there for an address, and none for a name.
+    fn bind(&self, name: Option<&str>) -> u8 {
+        match name {
+            None => {
+                *self.bound.lock().expect("whole") += 1;
+                0
+            }
+            Some(_) => {
+                thread::sleep(BIND_TIME);
+                1
+            }
+        }
+    }
+
+    /// Keeps both connections until the target ends, whatever the client does.
+    fn call_and_wait(&self, mut client: TcpStream, port: u16) -> io::Result<()> {
+        let mut target = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        *self.dialled.lock().expect("whole") += 1;
+        client.write_all(&[5, 0, 0, 1, 127, 0, 0, 1, 0, 80])?;
+        target.read_to_end(&mut Vec::new()).map(drop)
     }
 
     /// REP for a name.

@@ -23,8 +23,8 @@ pub(crate) enum Kind {
     /// Guesses passwords from one source and does not wait for late answers; the others log in from the same source,
     /// as the first of --users, the guesses are at the rest; needs --users.
     Guesses,
-    /// Halves of GSSAPI tokens of 64 KiB; the others send one of 6,000 bytes in two parts; needs a server that
-    /// offers method gssapi (with outflow: a keytab, whatever it holds).
+    /// GSSAPI tokens of 64 KiB that are never complete; the others send one of 6,000 bytes, the last a moment later;
+    /// needs a server that offers method gssapi (with outflow: a keytab, whatever it holds).
     Tokens,
     /// BIND to names with many addresses, once every port of the server's range (--ports of them) is taken; needs
     /// --dns.
@@ -68,7 +68,7 @@ pub(crate) enum Who {
     NewUsers,
     /// The first user of the file, from the address of the attack.
     KnownUser,
-    /// A GSSAPI token in two parts.
+    /// A GSSAPI token, its last octet a moment later.
     WithTokens,
 }
 

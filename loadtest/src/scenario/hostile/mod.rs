@@ -41,8 +41,8 @@ use crate::scenario::starts::{Extent, Starts};
 
 /// The first address of the others.
 const OTHERS_FIRST: Ipv4Addr = Ipv4Addr::new(127, 200, 0, 1);
-/// How many they have.
-const OTHERS_SOURCES: u32 = 16;
+/// From one of them to the next.
+const OTHERS_STRIDE: u32 = 256;
 /// The most of them at a time.
 const OTHERS_IN_FLIGHT: u64 = 1000;
 
@@ -56,6 +56,8 @@ pub(crate) struct Plan {
     pub(crate) credentials: Option<(String, String)>,
     pub(crate) pid: Option<i32>,
     pub(crate) origin_pid: Option<i32>,
+    /// Addresses of the others, who have one with the attack where that is what is tried.
+    pub(crate) sources: u32,
     /// Sessions a second of the others.
     pub(crate) rate: f64,
     /// How long they are timed, each of the two times.
@@ -162,7 +164,7 @@ impl Hostile {
         let credentials = plan.credentials.as_ref().map(|(user, password)| (&**user, &**password));
         let sources = match others.share_the_attackers_address() {
             true => Sources::in_a_row(1),
-            false => Sources { first: OTHERS_FIRST, count: OTHERS_SOURCES, stride: 256 },
+            false => Sources { first: OTHERS_FIRST, count: plan.sources, stride: OTHERS_STRIDE },
         };
         let route = |server, target| Route {
             server,

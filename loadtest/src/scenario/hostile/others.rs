@@ -164,11 +164,11 @@ const CHOICE: [u8; 2] = [5, 1];
 /// VER, MTYP and LEN of a first token (RFC 1961 section 3.3).
 const TOKEN_BYTES: usize = 6000;
 const TOKEN_HEAD: [u8; 4] = [1, 1, (TOKEN_BYTES >> 8) as u8, (TOKEN_BYTES & 0xFF) as u8];
-/// How long the second half of a token waits: as long as a segment that was lost.
-const BETWEEN_HALVES: Duration = Duration::from_millis(200);
+/// How long the last octet of a token waits: as long as a segment that was lost.
+const BEFORE_THE_LAST: Duration = Duration::from_millis(200);
 
-/// Sessions that send a token in two halves. It means nothing, so that any answer will do, but none may come before
-/// the second half.
+/// Sessions that send a token, and its last octet later. It means nothing, so that any answer will do, but none may
+/// come before that octet.
 struct Tokens {
     gate: Gate,
     patience: Duration,
@@ -182,7 +182,7 @@ struct Tokens {
 enum Token {
     #[default]
     Greeted,
-    Half(Instant),
+    Begun(Instant),
     Whole,
 }
 
@@ -214,24 +214,24 @@ impl Tokens {
             Err(error) if error.kind() == ErrorKind::WouldBlock => None,
             Err(error) => return Err(Fault::socket(Phase::Greeting, error)),
         };
-        let half = [0x60; TOKEN_BYTES / 2];
+        let token = [0x60; TOKEN_BYTES];
         match (&link.state, got) {
             (Token::Greeted, Some(_)) if answer == CHOICE => {
-                Self::send(link, &[&TOKEN_HEAD[..], &half].concat())?;
-                let at = Instant::now() + BETWEEN_HALVES;
-                link.state = Token::Half(at);
+                Self::send(link, &[&TOKEN_HEAD[..], &token[1..]].concat())?;
+                let at = Instant::now() + BEFORE_THE_LAST;
+                link.state = Token::Begun(at);
                 Ok(Next::Until(at))
             }
             (Token::Greeted, Some(_)) => Err(Fault::Method(answer[1])),
-            (Token::Half(_), Some(_)) => Err(Fault::Malformed(Phase::Greeting, answer[0])),
-            (Token::Half(at), None) if Instant::now() < *at => Ok(Next::Until(*at)),
-            (Token::Half(_), None) => {
-                Self::send(link, &half)?;
+            (Token::Begun(_), Some(_)) => Err(Fault::Malformed(Phase::Greeting, answer[0])),
+            (Token::Begun(at), None) if Instant::now() < *at => Ok(Next::Until(*at)),
+            (Token::Begun(_), None) => {
+                Self::send(link, &token[..1])?;
                 link.state = Token::Whole;
                 Ok(Next::Wait)
             }
             (Token::Whole, Some(_)) => {
-                self.setup.record(link.since.elapsed().saturating_sub(BETWEEN_HALVES));
+                self.setup.record(link.since.elapsed().saturating_sub(BEFORE_THE_LAST));
                 self.done += 1;
                 Ok(Next::Close)
             }

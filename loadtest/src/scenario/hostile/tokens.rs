@@ -6,8 +6,8 @@ use super::kind::{Armed, Who};
 
 /// Greeting with method GSSAPI, and the head of a first token of the greatest length: VER, MTYP, LEN.
 const OPENING: [u8; 7] = [5, 1, 1, 1, 1, 0xFF, 0xFF];
-/// All of it but the last; and of every fourth little, which fills what the large ones leave of a bound.
-const BODY_BYTES: [usize; 4] = [0xFFFF - 1, 0xFFFF - 1, 0xFFFF - 1, 500];
+/// All of it but the last; and of every fourth less, which fills what the large ones leave of a bound.
+const BODY_BYTES: [usize; 4] = [0xFFFF - 1, 0xFFFF - 1, 0xFFFF - 1, 4500];
 
 struct Tokens;
 

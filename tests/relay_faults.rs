@@ -1,7 +1,6 @@
 //! The kernel says no: splice and pipes that fail, and pipes that shrink, cost speed and not one byte.
 
 use std::os::unix::fs::chown;
-use std::process::{Command, Stdio};
 
 use nix::unistd::Uid;
 
@@ -9,7 +8,7 @@ use crate::support::keyed::Keyed;
 use crate::support::pairs::{KIB, MIB, Pair, Stand, WAYS, finish, transfer};
 use crate::support::relay::{Builder, binary};
 use crate::support::wait::{self, PATIENCE};
-use crate::support::{Engine, Relay};
+use crate::support::{Engine, Relay, skip};
 
 /// The identity of nobody, which every Linux system has.
 const NOBODY: u32 = 65_534;
@@ -46,7 +45,7 @@ fn no_further_pipe_is_an_error() {
 
 /// Bulk, both ways and on several sessions, through a server of whose system calls some fail.
 fn survives(fault: &str) {
-    if missing("strace") {
+    if skip::without(&test_name!(), "strace", "strace") {
         return;
     }
     for engine in [Engine::Splice, Engine::Auto] {
@@ -75,7 +74,7 @@ fn survives(fault: &str) {
 /// large ones are refused after 64. Every session has bytes pending at once.
 #[test]
 fn shrunken_pipes_break_sessions() {
-    if Uid::effective().is_root() && missing("setpriv") {
+    if Uid::effective().is_root() && skip::without(&test_name!(), "setpriv", "util-linux") {
         return;
     }
     for engine in [Engine::Splice, Engine::Auto] {
@@ -120,15 +119,4 @@ fn unprivileged(builder: Builder) -> Builder {
     let id = NOBODY.to_string();
     let become_nobody = ["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"];
     builder.under(&become_nobody).program(program)
-}
-
-/// Whether a tool is not there, which is said, and is a failure when CI=true: it would hide the case for ever.
-fn missing(tool: &str) -> bool {
-    let found = Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if found.is_ok_and(|status| status.success()) {
-        return false;
-    }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "no {tool}, and CI=true");
-    println!("skipped: {tool} is not installed");
-    true
 }

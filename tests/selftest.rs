@@ -16,6 +16,45 @@ fn a_black_hole_neither_accepts_nor_refuses() {
     assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
 }
 
+/// Once it is open, the SYN that the client repeats is answered, and the connection is the client's.
+#[test]
+fn a_black_hole_that_was_opened_stays_one() {
+    let hole = BlackHole::new();
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| TcpStream::connect(hole.addr).expect("connect"));
+        wait::until_true("the first SYN", wait::PATIENCE, || {
+            let sockets = std::fs::read_to_string("/proc/self/net/tcp").expect("the sockets");
+            let port = format!(":{:04X} 02 ", hole.addr.port());
+            sockets.contains(&port)
+        });
+        hole.open();
+        let accepted = hole.accept();
+        let client = client.join().expect("the client");
+        assert_eq!(accepted.peer_addr().expect("peer"), client.local_addr().expect("address"));
+    });
+}
+
+/// Without the packages or the privileges that it needs a test is `ok` for the harness: how many there were is said below
+/// its last line, and with CI=true each of them has failed.
+#[test]
+fn a_test_that_is_not_run_is_passed_over_in_silence() {
+    let names = ["gssapi_realm::a_token_is_taken_twice", "gssapi_realm::a_short_ticket_lives_on"];
+    let run = |ci: &str| {
+        let mut command = std::process::Command::new(std::env::current_exe().expect("this program"));
+        command.arg("--exact").args(names).env("PATH", "/nowhere").env("CI", ci);
+        command.stdin(std::process::Stdio::null()).output().expect("run two tests")
+    };
+    let output = run("");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.starts_with("not run: 2 of the tests: "), "{said}");
+    assert!(said.contains("is not installed (packages krb5-kdc, ") && said.lines().count() == 1, "{said}");
+    let output = run("true");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(101), "{said}");
+    assert!(said.contains("cannot be run, and CI=true") && said.contains("2 failed"), "{said}");
+}
+
 #[test]
 fn a_closed_port_refuses() {
     let closed = ClosedPort::new();

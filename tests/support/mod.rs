@@ -2,7 +2,7 @@
 //!
 //! `relay` runs the server as a child process, `client` speaks SOCKS in bytes written by hand, `origin` and
 //! `dns` play the far side, `udp` both sides of an association, `wait` turns conditions into deadlines, `netns`
-//! gives a test a network of its own, `realm` and `gss` a Kerberos realm and clients of it.
+//! gives a test a network of its own, `skip` counts the tests that this machine cannot run, `realm` and `gss` a Kerberos realm and clients of it.
 //! Nothing here uses the server's own code: a codec is not tested with itself.
 #![allow(dead_code, reason = "a bench of helpers: which of them are in use changes with the tests")]
 
@@ -20,6 +20,7 @@ pub(crate) mod realm;
 pub(crate) mod relay;
 #[macro_use]
 pub(crate) mod sealed;
+pub(crate) mod skip;
 pub(crate) mod socket_table;
 #[macro_use]
 pub(crate) mod udp;

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use socket2::{SockFilter, SockRef};
 
-use crate::support::Relay;
 use crate::support::keyed::Keyed;
 use crate::support::pairs::{KIB, MIB, Pair, Stand, WAYS, Way, everywhere, transfer};
+use crate::support::{Relay, netns};
 
 // These cases wait more than they work: each runs over every engine and direction at once.
 
@@ -94,26 +94,29 @@ fn a_reader_that_stopped_is_kept_for_ever() {
 /// kernel's own repeats would go on for a quarter of an hour.
 #[test]
 fn a_black_holed_peer_is_kept_while_bytes_wait_for_it() {
-    everywhere(|engine, way| {
-        let stand =
-            Stand::over(Relay::builder().engine(engine).timeout("idle", 8000).timeout("unacked", 2000));
-        let pair = stand.open();
-        pair.exchange(5, KIB);
-        let (from, to) = pair.ends(way);
-        lose_every_packet_to(to);
-        let start = Instant::now();
-        let mut sent = Keyed::new(6);
-        let cut = loop {
-            if let Err(error) = sent.try_send(from, 1) {
-                break error;
-            }
-            assert!(start.elapsed() < Duration::from_secs(30), "still open after {:?}", start.elapsed());
-            thread::sleep(Duration::from_millis(100));
-        };
-        assert!(matches!(cut.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset), "{cut}");
-        let reason = stand.record(pair.name()).reason;
-        assert_ne!(reason, "idle");
-        assert_ne!(reason, "completed");
+    // A filter on a socket needs a privilege, which a namespace of its own gives.
+    netns::run(&test_name!(), "true", || {
+        everywhere(|engine, way| {
+            let stand =
+                Stand::over(Relay::builder().engine(engine).timeout("idle", 8000).timeout("unacked", 2000));
+            let pair = stand.open();
+            pair.exchange(5, KIB);
+            let (from, to) = pair.ends(way);
+            lose_every_packet_to(to);
+            let start = Instant::now();
+            let mut sent = Keyed::new(6);
+            let cut = loop {
+                if let Err(error) = sent.try_send(from, 1) {
+                    break error;
+                }
+                assert!(start.elapsed() < Duration::from_secs(30), "still open after {:?}", start.elapsed());
+                thread::sleep(Duration::from_millis(100));
+            };
+            assert!(matches!(cut.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset), "{cut}");
+            let reason = stand.record(pair.name()).reason;
+            assert_ne!(reason, "idle");
+            assert_ne!(reason, "completed");
+        });
     });
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use socket2::{Domain, SockFilter, SockRef, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::wait::{self, PATIENCE};
 
@@ -200,10 +200,12 @@ where
     Once { addr, script }
 }
 
-/// A listener that drops every SYN in the kernel, so that a connect to it hangs.
+/// A listener whose queue is full, so that the kernel drops every SYN and a connect to it hangs.
 pub(crate) struct BlackHole {
     pub(crate) addr: SocketAddr,
     socket: Socket,
+    /// The connection that fills the queue.
+    _first: TcpStream,
 }
 
 impl BlackHole {
@@ -219,17 +221,16 @@ impl BlackHole {
 
     /// A black hole at a port of the caller's choice.
     pub(crate) fn at(addr: SocketAddr) -> Self {
-        const RETURN_CONSTANT: u16 = 0x06; // BPF_RET | BPF_K
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).expect("a socket");
         if addr.is_ipv6() {
             socket.set_only_v6(true).expect("IPV6_V6ONLY");
         }
-        // A filter that keeps 0 bytes of each packet drops it before TCP sees it.
-        socket.attach_filter(&[SockFilter::new(RETURN_CONSTANT, 0, 0, 0)]).expect("attach the filter");
         socket.bind(&addr.into()).expect("bind the black hole");
-        socket.listen(128).expect("listen");
+        // A backlog of 0 has room for one; a filter that drops all packets would need a privilege.
+        socket.listen(0).expect("listen");
         let addr = socket.local_addr().expect("address").as_socket().expect("an IP address");
-        Self { addr, socket }
+        let first = TcpStream::connect(addr).expect("fill the queue");
+        Self { addr, socket, _first: first }
     }
 
     /// Accepts the next connection, once `open`.
@@ -242,7 +243,8 @@ impl BlackHole {
 
     /// Lets packets in from now on: the next SYN that the client's kernel repeats is answered.
     pub(crate) fn open(&self) {
-        self.socket.detach_filter().expect("detach the filter");
+        self.socket.listen(128).expect("a longer queue");
+        self.socket.accept().expect("empty the queue");
     }
 }
 

@@ -134,25 +134,35 @@ start_gss_relays() {
     gss_relay none copy nec
 }
 
-# The tenth line, by the first curl that can; by another client where there is none.
+# tries LABEL LINE: the line brings the page, and the record says that alice came for it
+tries() {
+    local before
+    before=$(by_alice readme)
+    if ! (cd "$root" && timeout -k 2 "$case_seconds" bash -c "$2") >"$work/out" 2>"$work/err" </dev/null ||
+        ! cmp -s "$work/page" "$work/out"; then
+        fail "readme '$2': $(wc -c <"$work/out") bytes came: $(last_words "$work/err")"
+    elif ! wait_until 5 by_alice_more readme $((before + 1)); then
+        fail "readme '$2': no session of alice's in the access record"
+    else
+        ok readme "$1"
+    fi
+}
+
+# The tenth line as it stands, but for the port of this run's relay and the page of its web server; and the line for a
+# curl, by the first that can.
 try_readme() {
-    local line address
+    local line
     line=$(tail -1 "$home/lines")
-    address=${line##* }
+    line=${line/ 1080 / ${port[readme]} }
+    tries 'the tenth line of README.md' "${line/example.com 80 \//localhost $web_port /page}"
+    line=$(grep -m 1 -- '^    curl .* --socks5-gssapi ' "$root/README.md")
     if ((${#curls[@]} == 0)); then
-        note readme 'python-gssapi takes the place of its curl'
-        gss_fetches readme python-gssapi 'the tenth line of README.md' 0 page 127.0.0.1 "$web_port" /page
+        note readme 'no curl here can take the place of its tenth line'
         return
     fi
-    line=${line/curl /\"${curls[0]}\" -sS --fail --max-time 15 }
+    line=${line/ curl / \"${curls[0]}\" -sS --fail --max-time 15 }
     line=${line/:1080/:${port[readme]}}
-    line=${line/"$address"/http://localhost:$web_port/page}
-    if bash -c "$line" >"$work/out" 2>"$work/err" </dev/null && cmp -s "$work/page" "$work/out"; then
-        ok readme 'the tenth line of README.md'
-    else
-        fail "readme '$line': $(wc -c <"$work/out") bytes came: $(last_words "$work/err")"
-    fi
-    wait_until 5 by_alice_more readme 1 || fail "readme: no session of alice's in the access record"
+    tries 'the line of README.md for curl' "${line/http:\/\/example.com\//http://localhost:$web_port/page}"
 }
 
 try_python() {

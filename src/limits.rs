@@ -148,6 +148,8 @@ pub const DNS_ATTEMPTS_MAX: u32 = 5;
 pub const DNS_SERVERS: usize = 8;
 /// How long a server that did not answer is tried after the others.
 pub const DNS_SERVER_REST: Duration = Duration::from_secs(10);
+/// How long a server that answered without EDNS, and not with it, is asked without: it may be replaced by a better one.
+pub const DNS_PLAIN: Duration = Duration::from_secs(15 * 60);
 /// UDP payload offered with EDNS: the largest that no path fragments (DNS flag day 2020).
 pub const DNS_UDP_PAYLOAD: u16 = 1232;
 /// Octets of one DNS message over TCP: its length prefix has 16 bits (RFC 1035 section 4.2.2).
@@ -155,8 +157,8 @@ pub const DNS_TCP_MESSAGE: usize = 65_535;
 /// Messages on one exchange that answer none of its questions before the exchange is given up: over
 /// UDP somebody is guessing IDs, and TCP is not open to guesses.
 pub const DNS_STRAYS: u32 = 64;
-/// Aliases followed within one answer; a longer chain is a loop or a mistake.
-pub const DNS_CNAMES: usize = 8;
+/// Aliases followed within one answer; a longer chain is a loop or a mistake. Recursive servers stop at 11 to 16.
+pub const DNS_CNAMES: usize = 16;
 /// Addresses kept for one name, all of which are dialled in the end; an answer may hold thousands. About 1 KiB of the
 /// cache for a name that has so many.
 pub const DNS_ADDRESSES: usize = 64;

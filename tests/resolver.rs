@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::support::client::connect_name;
-use crate::support::dns::{A, AAAA, CNAME, NOERROR, Query, Send, labels, record};
+use crate::support::dns::{A, AAAA, CNAME, NOERROR, NXDOMAIN, Query, SERVFAIL, Send, labels, record};
 use crate::support::origin::{V4, V6};
 use crate::support::wait::{self, PATIENCE, timed};
 use crate::support::{Client, DnsServer, Origin, Relay};
@@ -143,6 +143,52 @@ fn an_alias_is_not_followed() {
             records.push(record(&target, A, 60, &[127, 0, 0, 1]));
         }
         vec![query.respond(NOERROR, &records)]
+    }));
+}
+
+/// Chains of that length are in use.
+#[test]
+fn a_chain_of_sixteen_aliases_is_given_up() {
+    truth_is_found(&DnsServer::scripted(|query| {
+        let name = |n: usize| labels(&if n == 0 { query.name.clone() } else { format!("a{n}.example") });
+        let mut records: Vec<_> = (0..16).map(|n| record(&name(n), CNAME, 60, &name(n + 1))).collect();
+        if query.qtype == A {
+            records.push(record(&name(16), A, 60, &[127, 0, 0, 1]));
+        }
+        vec![query.respond(NOERROR, &records)]
+    }));
+}
+
+/// RFC 4074 section 4.2: a balancer says NXDOMAIN to AAAA, and A fails for a moment.
+#[test]
+fn a_moments_failure_beside_nxdomain_is_remembered() {
+    let failures = std::sync::atomic::AtomicUsize::new(0);
+    let server = DnsServer::scripted(move |query| match query.qtype {
+        AAAA => vec![query.respond(NXDOMAIN, &[])],
+        _ if failures.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 2 => {
+            vec![query.respond(SERVFAIL, &[])]
+        }
+        _ => vec![query.addresses(&[V4], 60)],
+    });
+    let (relay, origin) = (Relay::builder().dns(&server).start(), Origin::echo());
+    let ask = || Client::greeted(relay.addr()).request_name(b"lb.example", origin.addr.port()).rep;
+    assert_eq!(ask(), 0x04);
+    // The failure itself is remembered for a second.
+    wait::until_true("the name is found", Duration::from_secs(4), || ask() == 0x00);
+}
+
+/// Servers, and what stands before them, that know no EDNS.
+#[test]
+fn a_server_without_edns_is_given_up() {
+    for code in [1, SERVFAIL, 4] {
+        truth_is_found(&DnsServer::scripted(move |query| match query.edns {
+            true => vec![query.respond(code, &[])],
+            false => vec![query.addresses(&[V4], 60)],
+        }));
+    }
+    truth_is_found(&DnsServer::scripted(|query| match query.edns {
+        true => Vec::new(),
+        false => vec![query.addresses(&[V4], 60)],
     }));
 }
 

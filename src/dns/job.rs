@@ -52,7 +52,7 @@ impl Outcome {
             Reply::Found { addresses, ttl } => Some(Outcome::Found { addresses, until: now + ttl }),
             Reply::NoData { ttl } => Some(Outcome::NoData { until: now + ttl }),
             Reply::NxDomain { ttl } => Some(Outcome::NxDomain { until: now + ttl }),
-            Reply::Truncated | Reply::FormErr | Reply::Failed => None,
+            Reply::Truncated | Reply::Unable | Reply::Failed => None,
         }
     }
 }
@@ -69,12 +69,25 @@ pub(super) struct Question {
     pub(super) tried: Tried,
     pub(super) round: u32,
     pub(super) refusals: usize,
+    /// Whether the query under way has EDNS.
     pub(super) edns: bool,
+    /// Servers that gave no answer to this question with EDNS: they are asked without.
+    pub(super) plain: Tried,
 }
 
 impl Question {
     fn new(family: Family) -> Question {
-        Question { family, outcome: None, id: 0, slot: 0, tried: 0, round: 0, refusals: 0, edns: true }
+        Question {
+            family,
+            outcome: None,
+            id: 0,
+            slot: 0,
+            tried: 0,
+            round: 0,
+            refusals: 0,
+            edns: false,
+            plain: 0,
+        }
     }
 
     pub(super) fn is_pending(&self) -> bool {
@@ -223,44 +236,43 @@ impl Job {
         self.questions.iter().any(|question| matches!(question.outcome, Some(Outcome::Found { .. })))
     }
 
-    /// The answer that the outcomes amount to, and until when it may be cached. A pending question
-    /// counts as one that failed.
+    /// The answer that the outcomes amount to, and until when it may be cached. Without addresses one
+    /// question that failed makes it a failure: the other one's NXDOMAIN may be a server's mistake (RFC 4074
+    /// section 4.2). A pending question counts as one that failed, but for AAAA where the name itself does not
+    /// exist; what that may still change is not remembered for long.
     pub(super) fn answer(&self, prefer: Prefer, now: Instant) -> (Answer, Instant) {
-        let outcomes = || self.questions.iter().map(|question| question.outcome.as_ref());
         if self.has_addresses() {
             return self.merge(prefer, now);
         }
-        let denied = outcomes().filter_map(|outcome| match outcome {
-            Some(Outcome::NxDomain { until }) => Some(*until),
-            _ => None,
-        });
-        if let Some(until) = denied.max() {
-            return (Err(DnsError::NotFound), until);
-        }
-        let mut error = DnsError::NoAddress;
-        let mut until: Option<Instant> = None;
-        for outcome in outcomes() {
-            let end = match outcome {
-                Some(Outcome::NoData { until }) => *until,
-                Some(Outcome::Failed(DnsError::ServerFailure)) => {
-                    error = DnsError::ServerFailure;
-                    now + DNS_FAILURE_TTL
+        let settled = self.may_answer_without_v6();
+        let soon = now + DNS_FAILURE_TTL;
+        let (mut error, mut failure, mut until) = (DnsError::NoAddress, None, None::<Instant>);
+        for question in &self.questions {
+            let end = match &question.outcome {
+                Some(Outcome::Found { until, .. } | Outcome::NoData { until }) => *until,
+                Some(Outcome::NxDomain { until }) => {
+                    error = DnsError::NotFound;
+                    *until
                 }
-                _ => {
-                    if error == DnsError::NoAddress {
-                        error = DnsError::Timeout;
-                    }
-                    now + DNS_FAILURE_TTL
+                None if settled => soon,
+                Some(Outcome::Failed(DnsError::ServerFailure)) => {
+                    failure = Some(DnsError::ServerFailure);
+                    soon
+                }
+                Some(Outcome::Failed(_)) | None => {
+                    failure.get_or_insert(DnsError::Timeout);
+                    soon
                 }
             };
             until = Some(until.map_or(end, |earlier| earlier.min(end)));
         }
-        (Err(error), until.unwrap_or(now))
+        (Err(failure.unwrap_or(error)), until.unwrap_or(now))
     }
 
     /// The addresses of all families. Their own times to live bound the entry; that of a missing
     /// family does too, but not below [`DNS_PARTIAL_TTL`], as a name with a short negative time would
-    /// otherwise be asked for again and again although its addresses are good.
+    /// otherwise be asked for again and again although its addresses are good. Servers that never answer AAAA are
+    /// common, a question for A that failed is an accident: it is asked again soon.
     fn merge(&self, prefer: Prefer, now: Instant) -> (Answer, Instant) {
         let floor: Duration = DNS_PARTIAL_TTL;
         let mut addresses = Vec::new();
@@ -272,6 +284,7 @@ impl Job {
                     *until
                 }
                 Some(Outcome::NoData { until } | Outcome::NxDomain { until }) => (*until).max(now + floor),
+                Some(Outcome::Failed(_)) | None if question.family == Family::V4 => now + DNS_FAILURE_TTL,
                 Some(Outcome::Failed(_)) | None => now + floor,
             };
             until = Some(until.map_or(end, |earlier| earlier.min(end)));

@@ -1,18 +1,18 @@
 //! DNS messages: one question out, one judgement of an answer in (RFC 1035, 2308, 6891).
 //!
-//! hickory reads and writes the wire format; this module decides what to believe. Only the header, the
-//! question, the answer section and the authority section are read. The additional section holds
-//! nothing that a stub needs (addresses there are glue, and the EDNS record would only add BADVERS,
-//! which no server gives to version 0), so it cannot do harm either.
+//! hickory reads names and writes queries; `record` takes the sections apart; this module decides what to
+//! believe. What is not needed for the answer cannot spoil it: of the authority section only the times of a
+//! negative answer are wanted, of the additional section only the upper bits of the response code.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use hickory_proto::op::{Edns, Header, Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+use hickory_proto::rr::{DNSClass, Name, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
 use super::Transport;
+use super::record::{Data, Reader, Record, Section};
 use crate::limits::{
     DNS_ADDRESSES, DNS_CNAMES, DNS_NEGATIVE_TTL, DNS_NEGATIVE_TTL_MAX, DNS_TTL_MAX, DNS_UDP_PAYLOAD,
 };
@@ -44,9 +44,11 @@ pub(super) enum Reply {
     NxDomain { ttl: Duration },
     /// The answer did not fit: ask again over TCP.
     Truncated,
-    /// The server could not read the question: ask again without EDNS.
-    FormErr,
-    /// This server will not help: SERVFAIL, REFUSED, a referral, a CNAME loop, damaged records.
+    /// An error that servers give to what they do not know: ask again without EDNS (RFC 6891 section 7, and
+    /// RFC 2671 section 5.3 for the older ones).
+    Unable,
+    /// This server will not help: REFUSED, a referral, an empty answer of one that does not recurse, a CNAME
+    /// loop, damaged records.
     Failed,
 }
 
@@ -87,8 +89,7 @@ pub(super) fn id_of(bytes: &[u8]) -> Option<u16> {
 }
 
 /// Judges a message. `None` means that it is no answer to this question and is to be ignored: another
-/// ID, a query, another opcode, another question. Once all of that fits, a message that cannot be read
-/// is the server's failure.
+/// ID, a query, another opcode, another question.
 pub(super) fn decode(
     bytes: &[u8],
     id: u16,
@@ -102,10 +103,11 @@ pub(super) fn decode(
     if meta.id != id || meta.message_type != MessageType::Response || meta.op_code != OpCode::Query {
         return None;
     }
-    if header.counts.queries == 0 && meta.response_code == ResponseCode::FormErr {
+    let code = meta.response_code;
+    if header.counts.queries == 0 && matches!(code, ResponseCode::FormErr | ResponseCode::NotImp) {
         // A server that could not read the question cannot repeat it. All that a forger gains from
         // this is a question without EDNS.
-        return Some(Reply::FormErr);
+        return Some(Reply::Unable);
     }
     if header.counts.queries != 1 {
         return None;
@@ -117,37 +119,49 @@ pub(super) fn decode(
     {
         return None;
     }
-    match meta.response_code {
-        ResponseCode::FormErr => return Some(Reply::FormErr),
+    match code {
+        ResponseCode::FormErr | ResponseCode::NotImp | ResponseCode::ServFail => return Some(Reply::Unable),
         ResponseCode::NoError | ResponseCode::NXDomain => {}
         _ => return Some(Reply::Failed),
     }
     if meta.truncation && transport == Transport::Udp {
         return Some(Reply::Truncated);
     }
-    let mut section = |count: u16| {
-        Message::read_records(&mut decoder, count.into(), false, OpCode::Query).map(|(records, ..)| records)
-    };
-    let (Ok(answers), Ok(authorities)) = (section(header.counts.answers), section(header.counts.authorities))
-    else {
-        return Some(Reply::Failed);
-    };
-    if meta.response_code == ResponseCode::NXDomain {
+    let mut reader = Reader::new(bytes, decoder.index());
+    let answers = reader.section(header.counts.answers);
+    if answers.is_cut && transport == Transport::Udp {
+        // Cut on its way, by something that did not say so.
+        return Some(Reply::Truncated);
+    }
+    let authorities = reader.section(header.counts.authorities);
+    if code == ResponseCode::NXDomain {
         return Some(Reply::NxDomain { ttl: negative_ttl(&authorities) });
     }
+    let reply = addresses(&answers, name, family);
+    if matches!(reply, Some(Reply::Found { .. } | Reply::Failed)) {
+        return reply;
+    }
+    if authorities.is_cut && transport == Transport::Udp {
+        return Some(Reply::Truncated);
+    }
+    if reader.section(header.counts.additionals).records.iter().any(|record| record.extends_code()) {
+        // BADVERS and what else has more than four bits.
+        return Some(Reply::Unable);
+    }
     let lame = !meta.recursion_available && !meta.authoritative;
-    Some(judge(&answers, &authorities, name, family, lame))
+    Some(empty(&answers, &authorities, reply, lame))
 }
 
-/// The answer of a message without error.
-fn judge(answers: &[Record], authorities: &[Record], name: &Name, family: Family, lame: bool) -> Reply {
-    let Some((target, alias_ttl)) = follow(answers, name) else { return Reply::Failed };
+/// The addresses, or how the search for them failed; `NoData` with the shortest time of the aliases where there
+/// are none.
+fn addresses(answers: &Section, name: &Name, family: Family) -> Option<Reply> {
+    let Some((target, alias_ttl)) = follow(&answers.records, name) else { return Some(Reply::Failed) };
     let mut ttl = alias_ttl;
     let mut addresses = Vec::new();
-    for record in answers.iter().filter(|record| is_of(record, target)) {
+    for record in answers.records.iter().filter(|record| record.owner.eq_ignore_root(target)) {
         let address = match (&record.data, family) {
-            (RData::A(a), Family::V4) => IpAddr::V4(a.0),
-            (RData::AAAA(aaaa), Family::V6) => IpAddr::V6(aaaa.0),
+            (Data::V4(v4), Family::V4) => IpAddr::V4(*v4),
+            (Data::V6(v6), Family::V6) => IpAddr::V6(*v6),
             _ => continue,
         };
         ttl = ttl.min(seconds(record.ttl));
@@ -155,15 +169,28 @@ fn judge(answers: &[Record], authorities: &[Record], name: &Name, family: Family
             addresses.push(address);
         }
     }
-    if !addresses.is_empty() {
-        return Reply::Found { addresses, ttl };
+    match addresses.is_empty() {
+        false => Some(Reply::Found { addresses, ttl }),
+        // What could not be read may have been the address.
+        true if answers.is_damaged || answers.is_cut => Some(Reply::Failed),
+        true => Some(Reply::NoData { ttl: alias_ttl }),
     }
-    // RFC 2308 section 2.2: name servers and no SOA is a referral, and this server does not recurse.
-    let refers = authorities.iter().any(|record| matches!(record.data, RData::NS(_)));
-    let denies = authorities.iter().any(|record| matches!(record.data, RData::SOA(_)));
-    if lame && refers && !denies {
+}
+
+/// A message without error and without an address.
+fn empty(answers: &Section, authorities: &Section, reply: Option<Reply>, lame: bool) -> Reply {
+    // RFC 2308 section 2.2: name servers and no SOA is a referral. A server that neither recurses nor is
+    // the name's own has nothing to say about it, whether it refers or not.
+    let has = |wanted: fn(&Data) -> bool| authorities.records.iter().any(|record| wanted(&record.data));
+    let refers = has(|data| matches!(data, Data::NameServer));
+    let denies = has(|data| matches!(data, Data::Soa { .. }));
+    if lame && !denies && (refers || answers.records.is_empty()) {
         return Reply::Failed;
     }
+    let alias_ttl = match reply {
+        Some(Reply::NoData { ttl }) => ttl,
+        _ => DNS_TTL_MAX,
+    };
     Reply::NoData { ttl: negative_ttl(authorities).min(alias_ttl) }
 }
 
@@ -174,18 +201,16 @@ fn follow<'a>(answers: &'a [Record], name: &'a Name) -> Option<(&'a Name, Durati
     let mut target = name;
     let mut ttl = DNS_TTL_MAX;
     for _ in 0..=DNS_CNAMES {
-        let alias = answers.iter().filter(|record| is_of(record, target)).find_map(|record| {
-            if let RData::CNAME(canonical) = &record.data { Some((&canonical.0, record.ttl)) } else { None }
+        let owned = answers.iter().filter(|record| record.owner.eq_ignore_root(target));
+        let mut alias = owned.filter_map(|record| match &record.data {
+            Data::Alias(canonical) => Some((canonical, record.ttl)),
+            _ => None,
         });
-        let Some((canonical, alias_ttl)) = alias else { return Some((target, ttl)) };
+        let Some((canonical, alias_ttl)) = alias.next() else { return Some((target, ttl)) };
         ttl = ttl.min(seconds(alias_ttl));
         target = canonical;
     }
     None
-}
-
-fn is_of(record: &Record, name: &Name) -> bool {
-    record.dns_class == DNSClass::IN && record.name.eq_ignore_root(name)
 }
 
 /// A time to live within its bound. RFC 2181 section 8: one with the top bit set counts as zero.
@@ -195,9 +220,9 @@ fn seconds(ttl: u32) -> Duration {
 }
 
 /// RFC 2308 section 5: the lesser of the SOA record's own time to live and its MINIMUM field.
-fn negative_ttl(authorities: &[Record]) -> Duration {
-    let soa = authorities.iter().find_map(|record| match &record.data {
-        RData::SOA(soa) => Some(seconds(record.ttl).min(seconds(soa.minimum))),
+fn negative_ttl(authorities: &Section) -> Duration {
+    let soa = authorities.records.iter().find_map(|record| match record.data {
+        Data::Soa { minimum } => Some(seconds(record.ttl).min(seconds(minimum))),
         _ => None,
     });
     soa.unwrap_or(DNS_NEGATIVE_TTL).min(DNS_NEGATIVE_TTL_MAX)

@@ -20,6 +20,7 @@ mod hosts;
 mod job;
 mod message;
 mod places;
+mod record;
 mod resolv_conf;
 mod resolver;
 mod servers;

@@ -3,12 +3,13 @@
 //! Servers are asked in the configured order. One that did not answer rests for
 //! [`DNS_SERVER_REST`]: it is asked only after the others. When its rest is over a single question
 //! tries it out, and the others follow once that was answered, so a dead first server costs one lookup
-//! in ten seconds its first try, not all of them.
+//! in ten seconds its first try, not all of them. One that answers without EDNS alone is asked without for
+//! [`DNS_PLAIN`].
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::limits::{DNS_SERVER_REST, DNS_SERVERS};
+use crate::limits::{DNS_PLAIN, DNS_SERVER_REST, DNS_SERVERS};
 
 /// The servers that one question has been to in this round, as bits.
 pub(super) type Tried = u8;
@@ -19,6 +20,8 @@ const _: () = assert!(DNS_SERVERS <= Tried::BITS as usize);
 struct Server {
     address: SocketAddr,
     rests_until: Option<Instant>,
+    /// It is asked without EDNS until then.
+    plain_until: Option<Instant>,
 }
 
 /// The configured servers and their health.
@@ -30,7 +33,9 @@ pub(super) struct Servers {
 impl Servers {
     pub(super) fn new(addresses: &[SocketAddr]) -> Servers {
         let list = addresses.iter().take(DNS_SERVERS);
-        Servers { list: list.map(|&address| Server { address, rests_until: None }).collect() }
+        Servers {
+            list: list.map(|&address| Server { address, rests_until: None, plain_until: None }).collect(),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -55,6 +60,21 @@ impl Servers {
             server.rests_until = Some(now + DNS_SERVER_REST);
         }
         Some(choice)
+    }
+
+    /// Whether the server is to be asked with EDNS.
+    pub(super) fn takes_edns(&self, server: usize, now: Instant) -> bool {
+        self.list[server].plain_until.is_none_or(|until| until <= now)
+    }
+
+    /// It answered a question with EDNS.
+    pub(super) fn took_edns(&mut self, server: usize) {
+        self.list[server].plain_until = None;
+    }
+
+    /// It answered a question without EDNS, and did not with it.
+    pub(super) fn took_plain(&mut self, server: usize, now: Instant) {
+        self.list[server].plain_until = Some(now + DNS_PLAIN);
     }
 
     /// The server answered, whatever it said.

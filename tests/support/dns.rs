@@ -25,6 +25,8 @@ pub(crate) struct Query {
     pub(crate) name: String,
     pub(crate) qtype: u16,
     pub(crate) tcp: bool,
+    /// An additional record came along, which can only be that of EDNS.
+    pub(crate) edns: bool,
     pub(crate) from: SocketAddr,
     /// The question section exactly as sent.
     pub(crate) question: Vec<u8>,
@@ -294,7 +296,8 @@ fn parse(message: &[u8], tcp: bool, from: SocketAddr) -> Option<Query> {
     }
     let qtype = u16::from_be_bytes([*message.get(at)?, *message.get(at + 1)?]);
     let question = message.get(12..at + 4)?.to_vec();
-    Some(Query { id, name: names.join("."), qtype, tcp, from, question })
+    let edns = message.get(10..12)? != [0, 0];
+    Some(Query { id, name: names.join("."), qtype, tcp, edns, from, question })
 }
 
 /// A TCP listener and a UDP socket at one port of 127.0.0.1.

@@ -52,16 +52,21 @@ impl Resolver {
         let question = &mut self.jobs[key].questions[index];
         match reply {
             Reply::Truncated => self.ask(key, vec![index], server, Transport::Tcp, now),
-            Reply::FormErr if question.edns => {
-                question.edns = false;
+            Reply::Unable if question.edns => {
+                question.plain |= 1 << server;
                 self.ask(key, vec![index], server, transport, now);
             }
-            Reply::FormErr | Reply::Failed => {
+            Reply::Unable | Reply::Failed => {
                 question.refusals += 1;
                 self.retry(key, vec![index], now);
             }
             Reply::Found { .. } | Reply::NoData { .. } | Reply::NxDomain { .. } => {
                 question.outcome = Outcome::of(reply, now);
+                match question.edns {
+                    true => self.servers.took_edns(server),
+                    false if question.plain & (1 << server) != 0 => self.servers.took_plain(server, now),
+                    false => {}
+                }
             }
         }
         self.advance(key, now);
@@ -90,7 +95,12 @@ impl Resolver {
             self.servers.failed(server, now);
         }
         for &index in &pending {
-            self.jobs[key].questions[index].refusals += usize::from(refused);
+            let question = &mut self.jobs[key].questions[index];
+            question.refusals += usize::from(refused);
+            if silent && !refused && question.edns {
+                // What it did not answer may have been EDNS.
+                question.plain |= 1 << server;
+            }
         }
         self.retry(key, pending, now);
     }
@@ -167,6 +177,7 @@ impl Resolver {
             taken = Some(id);
             let question = &mut job.questions[index];
             (question.id, question.slot) = (id, slot);
+            question.edns = question.plain & (1 << server) == 0 && self.servers.takes_edns(server, now);
             let payload = message::encode(id, &job.wire, question.family, question.edns, transport);
             self.actions.push_back(Action::Send { exchange, payload });
         }

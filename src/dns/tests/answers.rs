@@ -170,8 +170,8 @@ fn nxdomain_for_aaaa_alone_does_not_hide_the_a() {
 fn a_servers_failure_is_cached_for_a_second() {
     let mut world = World::new(1);
     let (a, aaaa) = world.ask("a.example");
-    world.give(&a, &a.reply(SERVFAIL, &[], &[]));
-    world.give(&aaaa, &aaaa.reply(SERVFAIL, &[], &[]));
+    world.fail_for_good(&a, SERVFAIL);
+    world.fail_for_good(&aaaa, SERVFAIL);
     assert_eq!(world.result(), Err(DnsError::ServerFailure));
     assert_eq!(world.lookup("a.example"), Err(Err(DnsError::ServerFailure)));
     world.pass(SECOND);
@@ -224,12 +224,9 @@ fn what_does_not_answer_the_question_is_ignored() {
 fn damaged_records_and_alias_loops_are_failures() {
     let looped = record(&[0xc0, 27], A, 60, &[192, 0, 2, 1]);
     let short = record(&QNAME, A, 60, &[192, 0, 2]);
-    let cut = address("192.0.2.1", 60)[..9].to_vec();
     let circle = [cname("a.example", "b.example", 60), cname("b.example", "a.example", 60)].concat();
     let myself = cname("a.example", "a.example", 60);
-    for (what, records) in
-        [("loop", looped), ("short", short), ("cut", cut), ("circle", circle), ("myself", myself)]
-    {
+    for (what, records) in [("loop", looped), ("short", short), ("circle", circle), ("myself", myself)] {
         let mut world = World::with(1, |settings| settings.prefer = Prefer::Ipv4Only);
         world.lookup("a.example").unwrap();
         let query = world.one();
@@ -238,6 +235,100 @@ fn damaged_records_and_alias_loops_are_failures() {
         world.give(&query, &reply);
         assert_eq!(world.result(), Err(DnsError::ServerFailure), "{what}");
     }
+}
+
+/// What is not needed for the answer may be anything.
+#[test]
+fn damage_elsewhere_does_not_discard_a_good_answer() {
+    let good = address("192.0.2.1", 60);
+    let looped = record(&[0xc0, 41], A, 60, &[192, 0, 2, 66]);
+    let odd = record(&QNAME, 16, 60, &[200, 1]);
+    let foreign = record(&wire("ns.example"), AAAA, 60, &[1, 2, 3]);
+    let short_soa = record(&wire("example"), 6, 60, &[0, 0, 1]);
+    for (what, answers, authorities, cut) in [
+        ("an owner that points at itself", vec![looped, good.clone()], vec![], 0),
+        ("text that cannot be", vec![odd, good.clone()], vec![], 0),
+        ("another name's address", vec![good.clone(), foreign], vec![], 0),
+        ("authorities", vec![good.clone()], vec![short_soa.clone()], 0),
+        ("authorities that are cut", vec![good.clone()], vec![short_soa.clone()], 5),
+        ("authorities that are not there", vec![good], vec![short_soa.clone()], short_soa.len()),
+    ] {
+        let mut world = World::with(1, |settings| settings.prefer = Prefer::Ipv4Only);
+        world.lookup("a.example").unwrap();
+        let query = world.one();
+        let mut reply = query.reply(0, &answers, &authorities);
+        reply.truncate(reply.len() - cut);
+        world.give(&query, &reply);
+        assert_eq!(world.result(), found(&["192.0.2.1"]), "{what}");
+    }
+    // "No such name" stands in the header.
+    let mut world = World::with(1, |settings| settings.prefer = Prefer::Ipv4Only);
+    world.lookup("a.example").unwrap();
+    let query = world.one();
+    world.give(&query, &query.reply(NXDOMAIN, &[], &[short_soa]));
+    assert_eq!(world.result(), Err(DnsError::NotFound));
+}
+
+/// RFC 4074 section 4.2: NXDOMAIN for AAAA may be a server's mistake.
+#[test]
+fn a_failure_beside_nxdomain_is_a_failure() {
+    for nxdomain_first in [false, true] {
+        let mut world = World::new(1);
+        let (a, aaaa) = world.ask("lb.example");
+        let denied = aaaa.reply(NXDOMAIN, &[], &[soa(900, 900)]);
+        if nxdomain_first {
+            world.give(&aaaa, &denied);
+        }
+        world.fail_for_good(&a, SERVFAIL);
+        if !nxdomain_first {
+            world.give(&aaaa, &denied);
+        }
+        assert_eq!(world.result(), Err(DnsError::ServerFailure));
+        world.pass(SECOND);
+        let (a, aaaa) = world.ask("lb.example");
+        world.answer(&a, &[address("192.0.2.1", 60)]);
+        world.give(&aaaa, &aaaa.reply(NXDOMAIN, &[], &[]));
+        assert_eq!(world.result(), found(&["192.0.2.1"]));
+    }
+    let mut world = World::new(1);
+    let (_, aaaa) = world.ask("lb.example");
+    world.give(&aaaa, &aaaa.reply(NXDOMAIN, &[], &[soa(900, 900)]));
+    world.pass(5 * SECOND);
+    assert_eq!(world.result(), Err(DnsError::Timeout), "A never came");
+}
+
+#[test]
+fn one_family_is_used_while_the_other_fails_and_asked_for_again_soon() {
+    for (fails, kept) in [(AAAA, 30), (A, 1)] {
+        let mut world = World::new(1);
+        let (a, aaaa) = world.ask("a.example");
+        let (good, bad, text) = if fails == A { (aaaa, a, "2001:db8::1") } else { (a, aaaa, "192.0.2.1") };
+        world.answer(&good, &[address(text, 600)]);
+        world.fail_for_good(&bad, SERVFAIL);
+        assert_eq!(world.result(), found(&[text]));
+        world.pass(kept * SECOND - MS);
+        assert_eq!(world.lookup("a.example"), Err(found(&[text])));
+        world.pass(MS);
+        assert!(world.lookup("a.example").is_ok());
+    }
+}
+
+/// Without A there is no name, but while AAAA may still say otherwise that is not kept for long.
+#[test]
+fn nxdomain_for_a_is_kept_once_aaaa_has_come() {
+    let mut world = World::new(1);
+    let (a, aaaa) = world.ask("none.example");
+    world.give(&a, &a.reply(NXDOMAIN, &[], &[soa(900, 900)]));
+    world.pass(50 * MS);
+    assert_eq!(world.result(), Err(DnsError::NotFound));
+    world.give(&aaaa, &aaaa.reply(NXDOMAIN, &[], &[soa(900, 900)]));
+    world.pass(800 * SECOND);
+    assert_eq!(world.lookup("none.example"), Err(Err(DnsError::NotFound)));
+    let mut world = World::new(1);
+    let (a, _) = world.ask("none.example");
+    world.give(&a, &a.reply(NXDOMAIN, &[], &[soa(900, 900)]));
+    world.pass(1050 * MS);
+    assert!(world.lookup("none.example").is_ok());
 }
 
 #[test]
@@ -270,8 +361,8 @@ fn aliases_are_followed_within_the_message() {
         answers.push(at(&name(links), 9, 60));
         ask(&answers).0
     };
-    assert_eq!(long(8), found(&["192.0.2.9"]));
-    assert_eq!(long(9), Err(DnsError::ServerFailure));
+    assert_eq!(long(16), found(&["192.0.2.9"]));
+    assert_eq!(long(17), Err(DnsError::ServerFailure));
 }
 
 #[test]
@@ -295,6 +386,32 @@ fn a_referral_is_not_an_empty_answer() {
     referral[3] &= 0x7f; // RA off
     world.give(&query, &referral);
     assert_eq!(world.result(), Err(DnsError::ServerFailure));
+}
+
+/// A server that neither recurses nor is the name's own has said nothing.
+#[test]
+fn an_empty_answer_of_a_lame_server_is_asked_of_the_next() {
+    let mut world = World::with(2, |settings| settings.prefer = Prefer::Ipv4Only);
+    world.lookup("a.example").unwrap();
+    let query = world.one();
+    let mut lame = query.reply(0, &[], &[]);
+    lame[3] &= 0x7f; // RA off
+    world.give(&query, &lame);
+    let next = world.one();
+    assert_ne!(next.server, query.server);
+    world.answer(&next, &[address("192.0.2.1", 60)]);
+    assert_eq!(world.result(), found(&["192.0.2.1"]));
+    // With AA, or with an SOA record, it is the name's own word.
+    for (authoritative, authorities) in [(0x04, vec![]), (0, vec![soa(60, 60)])] {
+        let mut world = World::with(2, |settings| settings.prefer = Prefer::Ipv4Only);
+        world.lookup("a.example").unwrap();
+        let query = world.one();
+        let mut reply = query.reply(0, &[], &authorities);
+        reply[2] |= authoritative;
+        reply[3] &= 0x7f;
+        world.give(&query, &reply);
+        assert_eq!(world.result(), Err(DnsError::NoAddress));
+    }
 }
 
 #[test]

@@ -221,6 +221,14 @@ impl World {
         self.give(to, &to.reply(0, answers, &[]));
     }
 
+    /// Gives a query this response code, and the same where it comes back without EDNS.
+    pub(super) fn fail_for_good(&mut self, to: &Sent, code: u16) {
+        self.give(to, &to.reply(code, &[], &[]));
+        let again = self.one();
+        assert!(!again.has_edns() && again.kind() == to.kind());
+        self.give(&again, &again.reply(code, &[], &[]));
+    }
+
     pub(super) fn failed(&mut self, to: &Sent) {
         self.resolver.failed(to.exchange, self.now);
         self.pump();

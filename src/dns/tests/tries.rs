@@ -147,25 +147,108 @@ fn a_connection_that_ends_early_moves_on_without_blaming_the_server() {
     assert_eq!(world.one().server, udp.server);
 }
 
+/// A response with BADVERS (RFC 6891 section 9): its upper bits stand in an OPT record.
+fn badvers(query: &Sent) -> Vec<u8> {
+    let mut reply = query.reply(0, &[], &[]);
+    reply[11] = 1;
+    reply.extend([0, 0, 41, 4, 208, 1, 0, 0, 0, 0, 0]);
+    reply
+}
+
 #[test]
-fn formerr_is_asked_again_without_edns_once() {
-    for bare in [false, true] {
+fn what_older_servers_say_to_edns_is_asked_again_without_it_once() {
+    for (code, bare) in [(1, false), (1, true), (2, false), (4, false), (4, true), (16, false)] {
         let mut world = only_v4(1);
         world.lookup("old.example").unwrap();
         let first = world.one();
         assert!(first.has_edns());
-        let mut reply = first.reply(FORMERR, &[], &[]);
-        if bare {
-            // Some servers repeat nothing of a message that they could not read.
-            reply.truncate(12);
-            reply[5] = 0;
-        }
-        world.give(&first, &reply);
+        let refuse = |query: &Sent| {
+            let mut reply = if code == 16 { badvers(query) } else { query.reply(code, &[], &[]) };
+            if bare {
+                // Some servers repeat nothing of a message that they could not read.
+                reply.truncate(12);
+                reply[5] = 0;
+            }
+            reply
+        };
+        world.give(&first, &refuse(&first));
         let second = world.one();
-        assert!(!second.has_edns() && second.server == first.server);
-        world.give(&second, &second.reply(FORMERR, &[], &[]));
-        assert_eq!(world.result(), Err(DnsError::ServerFailure));
+        assert!(!second.has_edns() && second.server == first.server, "{code}");
+        world.give(&second, &refuse(&second));
+        assert_eq!(world.result(), Err(DnsError::ServerFailure), "{code}");
     }
+}
+
+#[test]
+fn a_server_that_drops_edns_is_asked_without_it_next() {
+    for servers in [1, 2] {
+        let mut world = World::new(servers);
+        world.ask("a.example");
+        for _ in 1..servers {
+            world.pass(SECOND);
+            assert!(world.pair().0.has_edns(), "the next server");
+        }
+        world.pass(SECOND);
+        let (a, aaaa) = world.pair();
+        assert!(!a.has_edns() && !aaaa.has_edns());
+        world.answer(&a, &[address("192.0.2.1", 0)]);
+        world.answer(&aaaa, &[]);
+        assert_eq!(world.result(), found(&["192.0.2.1"]));
+    }
+}
+
+#[test]
+fn that_a_server_takes_no_edns_is_remembered_for_a_while() {
+    let mut world = only_v4(1);
+    world.lookup("a.example").unwrap();
+    let query = world.one();
+    world.give(&query, &query.reply(FORMERR, &[], &[]));
+    let query = world.one();
+    world.answer(&query, &[address("192.0.2.1", 0)]);
+    world.lookup("b.example").unwrap();
+    let query = world.one();
+    assert!(!query.has_edns());
+    world.answer(&query, &[address("192.0.2.1", 0)]);
+    world.pass(crate::limits::DNS_PLAIN);
+    world.lookup("c.example").unwrap();
+    let query = world.one();
+    assert!(query.has_edns(), "it may have been replaced");
+    world.answer(&query, &[address("192.0.2.1", 0)]);
+    world.lookup("d.example").unwrap();
+    assert!(world.one().has_edns());
+}
+
+/// A failure that EDNS had no part in says nothing of the server.
+#[test]
+fn a_name_that_fails_both_ways_leaves_edns_on() {
+    let mut world = only_v4(1);
+    world.lookup("bogus.example").unwrap();
+    let query = world.one();
+    world.fail_for_good(&query, 2);
+    world.lookup("b.example").unwrap();
+    assert!(world.one().has_edns());
+}
+
+/// Something on the way cut it, and did not say so.
+#[test]
+fn an_answer_that_is_cut_without_tc_is_asked_for_again_by_tcp() {
+    let mut world = only_v4(1);
+    world.lookup("a.example").unwrap();
+    let udp = world.one();
+    let whole = udp.reply(0, &[address("192.0.2.1", 60), address("192.0.2.2", 60)], &[]);
+    world.give(&udp, &whole[..whole.len() - 7]);
+    let tcp = world.one();
+    assert_eq!((tcp.transport, tcp.server), (Transport::Tcp, udp.server));
+    world.give(&tcp, &tcp.reply(0, &[address("192.0.2.1", 60), address("192.0.2.2", 60)], &[]));
+    assert_eq!(world.result(), found(&["192.0.2.1", "192.0.2.2"]));
+    world.lookup("b.example").unwrap();
+    let udp = world.one();
+    let empty = udp.reply(0, &[], &[soa(60, 60)]);
+    world.give(&udp, &empty[..empty.len() - 1]);
+    let tcp = world.one();
+    let cut = tcp.reply(0, &[address("192.0.2.1", 60)], &[]);
+    world.give(&tcp, &cut[..cut.len() - 1]);
+    assert_eq!(world.result(), Err(DnsError::ServerFailure), "a server that cuts its streams");
 }
 
 #[test]

@@ -430,6 +430,13 @@ pub const MAILBOX_MAX: usize = 65_536;
 /// Bytes of access records, of all workers together, that wait for their sink: some 40,000 records. What comes past it
 /// is dropped and counted, for a stuck disk must not stop the relay.
 pub const RECORDS_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of one record and its share of a batch, but for the user's name and that of the target: 900 at most.
+pub const RECORD_BYTES_PLAIN_MAX: usize = 1024;
+/// Bytes of the longest record: both names where each byte needs six.
+pub const RECORD_BYTES_MAX: usize = RECORD_BYTES_PLAIN_MAX + 6 * (USER_NAME_MAX + NAME_MAX);
+/// What `log.on_full = "refuse"` adds to the queue for each session that there may be: its record has its room from the
+/// request on. Names come out of the common part.
+pub const RECORD_ROOM_PER_SESSION: usize = RECORD_BYTES_PLAIN_MAX;
 /// Bytes of log lines that wait for standard error: some 20,000 lines. What comes past it is dropped and counted.
 pub const LOG_QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// What one batch of lines takes of such a queue beside its bytes: its place in the channel, and the allocator's.
@@ -492,6 +499,7 @@ const _: () = assert!(WHEEL_BUCKETS.is_multiple_of(64), "the occupancy map has 6
 const _: () = assert!(LINGER.as_secs() < 10, "RFC 1928 section 6: closed within 10 s of an error reply");
 const _: () = assert!(LEFT_GRACE.as_millis() < 1000, "a client that left costs its target a second at most");
 const _: () = assert!(RECORDS_BATCH_BYTES * 64 < RECORDS_QUEUE_BYTES_MAX, "one batch must not decide");
+const _: () = assert!(RECORD_BYTES_MAX <= u16::MAX as usize, "a slot keeps its record's room in 16 bits");
 const _: () =
     assert!(OUTLET_LOOK.as_millis() < 1000 && OUTLET_RETRY_MAX.as_millis() < OUTLET_PATIENCE.as_millis());
 const _: () =

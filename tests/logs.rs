@@ -10,9 +10,10 @@ use nix::fcntl::OFlag;
 use nix::unistd::{mkfifo, pipe2};
 use serde_json::Value;
 
+use crate::support::client::connect_name;
 use crate::support::relay::quoted;
 use crate::support::wait::{self, PATIENCE};
-use crate::support::{Client, Origin, Relay, netns};
+use crate::support::{Client, Engine, Origin, Relay, netns};
 
 /// One after another malformed greetings: a line of the log each, at level debug.
 fn babble(relay: &Relay, times: usize) {
@@ -241,6 +242,21 @@ fn a_fifo_without_a_reader_keeps_the_server_from_starting() {
     read(&relay, 1);
     read(&relay, 1);
 }
+
+/// Where no record may be lost each session has room for its own, whether it comes to be relayed or not, and gives it back.
+fn a_session_leaves_no_record_where_none_may_be_lost(engine: Engine) {
+    let relay = Relay::builder().engine(engine).workers(2).set("log", "on_full", "\"refuse\"").start();
+    let origin = Origin::echo();
+    for _ in 0..50 {
+        echoes(&mut Client::through(relay.addr(), origin.addr));
+        one_session(&relay);
+        let mut client = Client::greeted(relay.addr());
+        client.send(&connect_name(&[b'x'; 250], 80));
+        client.expect_refusal(0x01);
+    }
+    relay.records(150);
+}
+engines!(a_session_leaves_no_record_where_none_may_be_lost);
 
 /// Records on standard output stand alone there.
 #[test]

@@ -269,6 +269,20 @@ impl Choice for Level {
     ];
 }
 
+/// What happens to sessions where there is no room for their access records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFull {
+    /// They go on; their records are dropped and counted.
+    #[default]
+    Drop,
+    /// No new one is admitted whose record could not be kept.
+    Refuse,
+}
+
+impl Choice for OnFull {
+    const ALL: &'static [(&'static str, Self)] = &[("drop", Self::Drop), ("refuse", Self::Refuse)];
+}
+
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {

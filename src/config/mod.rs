@@ -29,8 +29,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use choice::{
-    AuthMethod, Choice, Congestion, Filtering, Format, Level, Prefer, Protection, ProtectionLevel, RelayMode,
-    Steer,
+    AuthMethod, Choice, Congestion, Filtering, Format, Level, OnFull, Prefer, Protection, ProtectionLevel,
+    RelayMode, Steer,
 };
 pub use places::Places;
 pub use problem::Problems;
@@ -261,6 +261,8 @@ pub struct Log {
     pub format: Format,
     /// Where access records go. Default: off.
     pub access: Access,
+    /// What happens where they find no room. Default: drop.
+    pub on_full: OnFull,
 }
 
 /// Where access records go.

@@ -67,6 +67,7 @@ pub(super) fn to_toml(config: &Config) -> String {
         Access::Stdout => page.text("access", "stdout"),
         Access::Path(path) => page.path("access", path),
     }
+    page.text("on_full", log.on_full.name());
     page.0
 }
 

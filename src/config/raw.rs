@@ -128,6 +128,7 @@ pub(super) struct RawLog {
     pub(super) level: Text,
     pub(super) format: Text,
     pub(super) access: Text,
+    pub(super) on_full: Text,
 }
 
 /// What the file's text says. Where it is no TOML, only that is reported: the rest would be guesses.
@@ -316,7 +317,12 @@ impl<'a, 'i> Table<'a, 'i> {
     }
 
     fn log(&mut self) -> RawLog {
-        RawLog { level: self.text("level"), format: self.text("format"), access: self.text("access") }
+        RawLog {
+            level: self.text("level"),
+            format: self.text("format"),
+            access: self.text("access"),
+            on_full: self.text("on_full"),
+        }
     }
 
     fn text(&mut self, key: &'static str) -> Text {

@@ -65,7 +65,10 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!((udp.ports, udp.advertise), (None, Advertise::default()));
     assert_eq!((udp.fragments, udp.filtering), (true, Filtering::Address));
     assert_eq!(per_source.connections, 0);
-    assert_eq!(log, Log { level: Level::Info, format: Format::Text, access: Access::Off });
+    assert_eq!(
+        log,
+        Log { level: Level::Info, format: Format::Text, access: Access::Off, on_full: OnFull::Drop }
+    );
 }
 
 #[test]
@@ -109,6 +112,7 @@ filtering = "endpoint-independent"
 level = "trace"
 format = "json"
 access = "log/access"
+on_full = "refuse"
 "#,
     );
     assert_eq!(all.server.listen.len(), 3, "two ephemeral ports differ");
@@ -135,6 +139,7 @@ access = "log/access"
     assert_eq!((all.udp.fragments, all.udp.filtering), (false, Filtering::EndpointIndependent));
     assert_eq!((all.log.level, all.log.format), (Level::Trace, Format::Json));
     assert_eq!(all.log.access, Access::Path(PathBuf::from("/etc/outflow/log/access")));
+    assert_eq!(all.log.on_full, OnFull::Refuse);
 }
 
 #[test]

@@ -8,7 +8,9 @@ use std::time::Duration;
 use super::problem::{At, Problems, Typed, quoted};
 use super::raw::{List, Number, Raw, RawAuth, RawGssapi, RawServer, RawTimeouts, Switch, Text};
 use super::value::{self, duration_text};
-use super::{Advertise, AuthMethod, Choice, Config, Protection, ProtectionLevel, available_cpus, reach};
+use super::{
+    Access, Advertise, AuthMethod, Choice, Config, OnFull, Protection, ProtectionLevel, available_cpus, reach,
+};
 use crate::limits;
 
 /// A configuration in the making: the defaults, then the file, then the flags.
@@ -22,6 +24,8 @@ pub(super) struct Draft {
     methods_at: Option<At>,
     /// Where the file names the users file.
     users_at: Option<At>,
+    /// Where `log.on_full` was typed.
+    on_full_at: Option<At>,
 }
 
 impl Draft {
@@ -75,6 +79,10 @@ impl Draft {
         check.choice(&raw.log.level, &mut config.log.level);
         check.choice(&raw.log.format, &mut config.log.format);
         check.parse(&raw.log.access, &mut config.log.access, |typed| value::access(typed, base));
+        check.choice(&raw.log.on_full, &mut config.log.on_full);
+        if let Some(typed) = &raw.log.on_full {
+            self.on_full_at = Some(typed.at.clone());
+        }
     }
 
     /// The configuration, if the rules between its values hold too.
@@ -82,6 +90,7 @@ impl Draft {
         self.refuse_open_proxy();
         self.require_users();
         self.require_password();
+        self.require_records();
         match self.problems.is_empty() {
             true => Ok(Config { places: self.problems.into_places(), ..self.config }),
             false => Err(self.problems.sorted()),
@@ -212,6 +221,19 @@ impl Draft {
                 self.problems.push(at, what.to_owned());
             }
             _ => {}
+        }
+    }
+
+    /// Nothing may be lost, and nothing is kept.
+    fn require_records(&mut self) {
+        let log = &self.config.log;
+        if let Some(at) = self.on_full_at.clone()
+            && (log.on_full, &log.access) == (OnFull::Refuse, &Access::Off)
+            && !self.problems.touch("log", "access")
+        {
+            let what =
+                "\"refuse\" keeps access records, but there are none: set access in [log] or give --access";
+            self.problems.push(at, what.to_owned());
         }
     }
 }

@@ -1,13 +1,14 @@
 //! A running server: its acceptor, its workers, and what they share.
 
 use super::acceptor::Acceptor;
+use super::descriptors::Budget;
 use super::line::Voice;
 use super::locals::LocalList;
 use super::outlet::{Outlet, Place};
 use super::trial::{Named, Report, Trial};
 use super::watchdog::{Seen, Watchdog};
 use crate::auth::{Users, Verifier, gssapi};
-use crate::config::{Access, Config, Problems, RelayMode};
+use crate::config::{Access, Config, OnFull, Problems, RelayMode};
 use crate::limits;
 use crate::observe::{Counted, Counters, Latencies, Pulse, Totals};
 use crate::policy::sources::Sources;
@@ -87,8 +88,8 @@ impl Server {
         let gssapi = credentials.map(start_gssapi).transpose()?;
         let dns = Arc::new(dns);
         let refused = |what: &dyn Fn(&mut Trial)| StartError::Named(Trial::refused(&config, what));
-        let records = start_records(&config.log.access)
-            .map_err(|error| refused(&|trial| trial.cannot_record(&error)))?;
+        let records =
+            start_records(&config, budget).map_err(|error| refused(&|trial| trial.cannot_record(&error)))?;
         let acceptor = Acceptor::open(&config, congestion)
             .map_err(|(nth, error)| refused(&|trial| trial.cannot_listen(nth, &error)))?;
         let locals = LocalList::read();
@@ -312,13 +313,18 @@ fn named(config: &Config) -> Result<Named, StartError> {
 }
 
 /// The outlet of the access records, if they are wanted.
-fn start_records(access: &Access) -> io::Result<Option<Outlet>> {
-    let place = match access {
+fn start_records(config: &Config, budget: Budget) -> io::Result<Option<Outlet>> {
+    let place = match &config.log.access {
         Access::Off => return Ok(None),
         Access::Stdout => Place::Stdout,
         Access::Path(path) => Place::Path(path.clone()),
     };
-    Outlet::start("records", place, Voice::Records, limits::RECORDS_QUEUE_BYTES_MAX).map(Some)
+    let promised = match config.log.on_full {
+        OnFull::Drop => 0,
+        OnFull::Refuse => budget.sessions * config.server.workers * limits::RECORD_ROOM_PER_SESSION,
+    };
+    let room = limits::RECORDS_QUEUE_BYTES_MAX + promised;
+    Outlet::start("records", place, Voice::Records, room).map(Some)
 }
 
 fn start_verifier(users: Users) -> Result<Arc<Verifier>, StartError> {

@@ -33,6 +33,8 @@ pub enum Counted {
     SourceRefused,
     /// A connection that was closed when it came: its source has twice as many.
     SourceTurnedAway,
+    /// A request refused because its access record had no room.
+    RefusedUnrecorded,
     /// Accepting paused for want of descriptors or memory.
     AcceptPaused,
     /// A worker that did not get on with its turn. The control thread counts it, and it alone.
@@ -41,13 +43,14 @@ pub enum Counted {
 
 impl Counted {
     /// Every event, in the order of its number.
-    pub const ALL: [Counted; 8] = [
+    pub const ALL: [Counted; 9] = [
         Counted::LoginOk,
         Counted::LoginFailed,
         Counted::NoLocalPort,
         Counted::ForeignPeer,
         Counted::SourceRefused,
         Counted::SourceTurnedAway,
+        Counted::RefusedUnrecorded,
         Counted::AcceptPaused,
         Counted::Stall,
     ];
@@ -61,6 +64,7 @@ impl Counted {
             Counted::ForeignPeer => "foreign_peers",
             Counted::SourceRefused => "per_source_refused",
             Counted::SourceTurnedAway => "per_source_turned_away",
+            Counted::RefusedUnrecorded => "refused_unrecorded",
             Counted::AcceptPaused => "accept_paused",
             Counted::Stall => "stalls",
         }

@@ -71,7 +71,7 @@ impl LineSender {
             bytes.shrink_to_fit();
         }
         let room = bytes.capacity() + LINES_BATCH_OVERHEAD_BYTES;
-        if !self.shared.take(room) {
+        if !self.shared.take(room, self.shared.capacity) {
             return Err(bytes);
         }
         self.shared.waiting.fetch_add(lines, Ordering::SeqCst);
@@ -79,6 +79,33 @@ impl LineSender {
             self.shared.give(lines, room);
             refused.into_inner().bytes
         })
+    }
+
+    /// Takes room for a line that is to come, of so many bytes at most; false where there is none.
+    #[must_use]
+    pub fn reserve(&self, bytes: usize) -> bool {
+        self.shared.take(bytes, self.shared.capacity)
+    }
+
+    /// The same for a line that nothing depends on: half of the queue is not for those.
+    #[must_use]
+    pub fn reserve_some(&self, bytes: usize) -> bool {
+        self.shared.take(bytes, self.shared.capacity / 2)
+    }
+
+    /// Gives back room that was reserved and is not needed.
+    pub fn release(&self, bytes: usize) {
+        self.shared.give(0, bytes);
+    }
+
+    /// Sends lines whose room was reserved, and is theirs from now on: they are never refused.
+    pub fn send_reserved(&self, mut bytes: Vec<u8>, lines: u64, room: usize) {
+        bytes.shrink_to_fit();
+        self.shared.waiting.fetch_add(lines, Ordering::SeqCst);
+        if self.batches.send(Batch { bytes, lines, room }).is_err() {
+            self.shared.give(lines, room);
+            self.lose(lines);
+        }
     }
 
     /// Sends one line, or drops and counts it.
@@ -146,8 +173,8 @@ impl LineReceiver {
 }
 
 impl Shared {
-    fn take(&self, room: usize) -> bool {
-        let within = |taken: usize| Some(taken + room).filter(|sum| *sum <= self.capacity);
+    fn take(&self, room: usize, limit: usize) -> bool {
+        let within = |taken: usize| Some(taken + room).filter(|sum| *sum <= limit);
         self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_ok()
     }
 

@@ -1,5 +1,7 @@
 //! The access record: one JSON line a session.
 
+use crate::limits;
+use crate::proto::address::{Host, Target};
 use crate::session::Reason;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -50,6 +52,17 @@ pub struct AccessRecord<'a> {
     pub connect_ms: Option<u32>,
     /// Accept to close.
     pub duration_ms: u64,
+}
+
+/// Bytes that the record of a session with this user and target takes at most, with its share of a batch: each byte of
+/// either may need six (`\u001b`).
+pub fn record_room(user: Option<&str>, target: Option<&Target>) -> usize {
+    let escaped = |bytes: usize| 6 * bytes;
+    let target = match target.map(|target| &target.host) {
+        Some(Host::Name(name)) => escaped(name.as_str().len()),
+        Some(Host::Ip(_)) | None => 0,
+    };
+    limits::RECORD_BYTES_PLAIN_MAX + escaped(user.map_or(0, str::len)) + target
 }
 
 impl AccessRecord<'_> {
@@ -195,5 +208,44 @@ mod tests {
         let line = record("a\r\n{\"forged\":1}\u{1b}[31m\"");
         assert_eq!(line.matches('\n').count(), 1);
         assert!(line.contains(r#""user":"a\r\n{\"forged\":1}\u001b[31m\"""#), "{line}");
+    }
+
+    /// The longest of everything: what is reserved for a record is enough for it.
+    #[test]
+    fn no_record_takes_more_than_the_room_reserved_for_it() {
+        let user = "\u{1}".repeat(limits::USER_NAME_MAX);
+        let typed = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61)].join(".");
+        let host = Host::parse(typed.as_bytes()).expect("a name");
+        let target = Target { host, port: u16::MAX };
+        let longest: SocketAddr =
+            "[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff%4294967295]:65535".parse().expect("an address");
+        let record = AccessRecord {
+            time: UNIX_EPOCH + Duration::from_secs(253_402_300_799),
+            id: "ffffffffffffffffffffffff",
+            worker: usize::MAX,
+            client: longest,
+            user: Some(&user),
+            method: Some("password"),
+            command: Some("udp_associate"),
+            target: Some(target.to_string()),
+            address: Some(longest),
+            local: Some(longest),
+            reply: Some(u8::MAX),
+            reason: Reason::HandshakeTimeout,
+            engine: Some("datagram"),
+            bytes_up: u64::MAX,
+            bytes_down: u64::MAX,
+            datagrams_up: u64::MAX,
+            datagrams_down: u64::MAX,
+            handshake_ms: Some(u32::MAX),
+            dns_ms: Some(u32::MAX),
+            connect_ms: Some(u32::MAX),
+            duration_ms: u64::MAX,
+        };
+        let mut out = Vec::new();
+        record.write_line(&mut out);
+        let room = record_room(Some(&user), Some(&target));
+        assert!(out.len() + limits::LINES_BATCH_OVERHEAD_BYTES <= room, "{} in {room}", out.len());
+        assert!(room <= limits::RECORD_BYTES_MAX);
     }
 }

@@ -32,6 +32,8 @@ pub enum Failure {
     Denied(Refusal),
     /// Policy: its source has as many sessions as it may have.
     SourceLimit,
+    /// Policy: the session could leave no access record.
+    Unrecorded,
     /// The target's name has no usable address.
     Dns(DnsError),
     /// The target could not be reached.
@@ -173,7 +175,10 @@ impl Failure {
             Failure::HandshakeTimeout => Reason::HandshakeTimeout,
             Failure::ClientLeft => Reason::ClientLeft,
             Failure::ClientReset => Reason::ClientReset,
-            Failure::Denied(_) | Failure::SourceLimit | Failure::Dial(DialError::Ourselves) => Reason::Denied,
+            Failure::Denied(_)
+            | Failure::SourceLimit
+            | Failure::Unrecorded
+            | Failure::Dial(DialError::Ourselves) => Reason::Denied,
             Failure::Dns(_) => Reason::DnsFailed,
             Failure::Dial(DialError::TimedOut | DialError::NobodyCame) => Reason::ConnectTimeout,
             Failure::Dial(_) => Reason::ConnectFailed,
@@ -202,6 +207,7 @@ impl fmt::Display for Failure {
             Failure::SourceLimit => {
                 f.write_str("policy: its source has as many sessions as limits.per_source allows")
             }
+            Failure::Unrecorded => f.write_str("policy: no room for its access record"),
             Failure::Dns(error) => write!(f, "target: {error}"),
             Failure::Dial(error) => write!(f, "{error}"),
             Failure::Internal(what) => write!(f, "ourselves: {what}"),

@@ -95,6 +95,13 @@ pub enum Command {
     Close(Failure),
 }
 
+impl Command {
+    /// Whether this begins to do what the request asks for.
+    pub fn serves_request(&self) -> bool {
+        matches!(self, Command::Resolve(_) | Command::Dial(_) | Command::Bind(_) | Command::Associate(_))
+    }
+}
+
 /// What came of an input: bytes to send first, then the command.
 #[derive(Debug)]
 pub struct Step {

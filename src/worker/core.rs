@@ -116,7 +116,7 @@ impl Core {
             names: Names::new(setup.dns.clone()),
             counters: setup.counters.clone(),
             latencies: Latencies::default(),
-            records: Records::new(setup.records.clone()),
+            records: Records::new(setup.records.clone(), setup.config.log.on_full),
             queue: Vec::new(),
             sessions: 0,
             associations: 0,
@@ -296,7 +296,7 @@ impl Core {
             connect_ms: slot.times.connect_ms,
             duration_ms,
         };
-        self.records.write(&record, self.now);
+        self.records.write(&record, usize::from(slot.record_room), self.now);
     }
 }
 

@@ -253,14 +253,26 @@ impl Core {
         }
     }
 
+    /// Why a session is not to go on past its request, though its protocol would.
+    fn refusal(&mut self, slot: &mut Slot) -> Option<Failure> {
+        if !slot.place.as_mut().is_none_or(|place| place.become_session()) {
+            self.counters.count(Counted::SourceRefused);
+            return Some(Failure::SourceLimit);
+        }
+        if !self.may_be_recorded(slot) {
+            self.counters.count(Counted::RefusedUnrecorded);
+            return Some(Failure::Unrecorded);
+        }
+        None
+    }
+
     fn perform(&mut self, key: Key, slot: &mut Slot, command: Command) -> Next {
+        if command.serves_request()
+            && let Some(failure) = self.refusal(slot)
+        {
+            return Next::End(self.refuse(key, slot, &failure));
+        }
         match command {
-            Command::Resolve(_) | Command::Dial(_) | Command::Bind(_) | Command::Associate(_)
-                if !slot.place.as_mut().is_none_or(|place| place.become_session()) =>
-            {
-                self.counters.count(Counted::SourceRefused);
-                Next::End(self.refuse(key, slot, &Failure::SourceLimit))
-            }
             Command::Read => Next::Read,
             Command::Verify(credentials) => self.verify(key, slot, credentials),
             Command::Establish(token) => {

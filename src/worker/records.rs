@@ -1,22 +1,33 @@
 //! Access records on their way out: gathered for a moment and handed over in batches, to a queue that is never waited
 //! for.
 
+use super::core::Core;
+use super::slot::{Phase, Slot};
+use crate::auth::Identity;
+use crate::config::OnFull;
 use crate::limits;
-use crate::observe::{AccessRecord, LineSender};
+use crate::observe::{AccessRecord, LineSender, record_room};
 use std::time::Instant;
 
 /// The records of one worker.
 #[derive(Debug)]
 pub(super) struct Records {
     queue: Option<LineSender>,
+    /// Where room is reserved for each record before its session is admitted.
+    reserves: bool,
+    /// Reserved for sessions that are there.
+    reserved: usize,
     lines: Vec<u8>,
     count: u64,
+    /// The room that `lines` have already, where room is reserved.
+    room: usize,
     since: Option<Instant>,
 }
 
 impl Records {
-    pub(super) fn new(queue: Option<LineSender>) -> Records {
-        Records { queue, lines: Vec::new(), count: 0, since: None }
+    pub(super) fn new(queue: Option<LineSender>, on_full: OnFull) -> Records {
+        let reserves = queue.is_some() && on_full == OnFull::Refuse;
+        Records { queue, reserves, reserved: 0, lines: Vec::new(), count: 0, room: 0, since: None }
     }
 
     /// Whether anybody wants records.
@@ -24,12 +35,39 @@ impl Records {
         self.queue.is_some()
     }
 
-    pub(super) fn write(&mut self, record: &AccessRecord<'_>, now: Instant) {
+    /// Whether a session may only be admitted with room for its record.
+    pub(super) fn reserves(&self) -> bool {
+        self.reserves
+    }
+
+    /// Reserves this room; false where there is none.
+    pub(super) fn reserve(&mut self, room: usize) -> bool {
+        let had = self.queue.as_ref().is_some_and(|queue| queue.reserve(room));
+        self.reserved += if had { room } else { 0 };
+        had
+    }
+
+    /// Writes a record, for which so much was reserved.
+    pub(super) fn write(&mut self, record: &AccessRecord<'_>, reserved: usize, now: Instant) {
         let Some(queue) = &self.queue else { return };
-        if self.lines.len() >= limits::RECORDS_BATCH_BYTES {
+        if !self.reserves && self.lines.len() >= limits::RECORDS_BATCH_BYTES {
             return queue.lose(1);
         }
+        let before = self.lines.len();
         record.write_line(&mut self.lines);
+        if self.reserves {
+            self.reserved -= reserved;
+            let room = self.lines.len() - before + limits::LINES_BATCH_OVERHEAD_BYTES;
+            if reserved > 0 {
+                queue.release(reserved.saturating_sub(room));
+                self.room += room.min(reserved);
+            } else if queue.reserve_some(room) {
+                self.room += room;
+            } else {
+                self.lines.truncate(before);
+                return queue.lose(1);
+            }
+        }
         self.count += 1;
         self.since.get_or_insert(now);
         if self.lines.len() >= limits::RECORDS_BATCH_BYTES {
@@ -56,6 +94,11 @@ impl Records {
 
     fn hand_over(&mut self, now: Instant) {
         let Some(queue) = self.queue.as_ref().filter(|_| self.count > 0) else { return };
+        if self.reserves {
+            queue.send_reserved(std::mem::take(&mut self.lines), self.count, std::mem::take(&mut self.room));
+            (self.count, self.since) = (0, None);
+            return;
+        }
         match queue.send(std::mem::take(&mut self.lines), self.count) {
             Ok(()) => (self.count, self.since) = (0, None),
             Err(lines) => {
@@ -63,6 +106,36 @@ impl Records {
                 self.since = Some(now);
             }
         }
+    }
+}
+
+impl Drop for Records {
+    /// Whatever ended the worker, its sessions are gone: their room is for those of the worker that replaces it.
+    fn drop(&mut self) {
+        if let Some(queue) = &self.queue {
+            queue.release(self.reserved + self.room);
+            if self.count > 0 {
+                queue.lose(self.count);
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Whether a session that made its request may go on: its record has room, where it must have.
+    pub(super) fn may_be_recorded(&mut self, slot: &mut Slot) -> bool {
+        let Phase::Handshake(handshake) = &slot.phase else { return true };
+        if !self.records.reserves() || slot.record_room > 0 {
+            return true;
+        }
+        let facts = handshake.session.facts();
+        let user = facts.identity.as_ref().and_then(Identity::user).map(|user| &**user);
+        let room = record_room(user.or(facts.claimed_user.as_deref()), facts.target.as_ref());
+        let had = self.records.reserve(room);
+        if had {
+            slot.record_room = u16::try_from(room).unwrap_or(u16::MAX);
+        }
+        had
     }
 }
 
@@ -102,10 +175,10 @@ mod tests {
     #[test]
     fn a_sink_that_stands_costs_no_memory_but_the_queue_and_one_batch_and_each_record_is_counted() {
         let (queue, receiver) = lines(4 * limits::RECORDS_BATCH_BYTES);
-        let mut records = Records::new(Some(queue.clone()));
+        let mut records = Records::new(Some(queue.clone()), OnFull::Drop);
         let (user, now) = ("x".repeat(limits::USER_NAME_MAX), Instant::now());
         for _ in 0..10_000 {
-            records.write(&record(&user), now);
+            records.write(&record(&user), 0, now);
             records.flush(now, false);
             assert!(records.lines.capacity() <= 2 * limits::RECORDS_BATCH_BYTES + 1024);
         }
@@ -118,8 +191,39 @@ mod tests {
         while let Ok(Some(batch)) = receiver.receive(Duration::ZERO) {
             receiver.written(batch);
         }
-        records.write(&record(&user), now);
+        records.write(&record(&user), 0, now);
         records.flush(now + limits::RECORDS_BATCH_TIME, false);
         assert_eq!(queue.waiting(), 1, "there is room again");
+    }
+
+    #[test]
+    fn what_was_reserved_is_kept_and_the_rest_is_dropped_at_half_and_counted() {
+        let (queue, receiver) = lines(100_000);
+        let mut records = Records::new(Some(queue.clone()), OnFull::Refuse);
+        let now = Instant::now();
+        let mut admitted = 0;
+        while records.reserve(2_000) {
+            admitted += 1;
+        }
+        assert_eq!(admitted, 50);
+        // Nobody asked for this one: it has no room now.
+        records.write(&record("stranger"), 0, now);
+        assert_eq!(queue.lost(), 1);
+        for _ in 0..admitted {
+            records.write(&record("alice"), 2_000, now);
+        }
+        records.flush(now, true);
+        assert_eq!((queue.waiting(), queue.lost()), (admitted, 1));
+        // What the lines did not need is free at once, and half of the queue is not for strangers.
+        while records.count < 1_000 && queue.lost() == 1 {
+            records.write(&record("stranger"), 0, now);
+        }
+        assert!(records.reserve(40_000), "room for who is admitted");
+        records.flush(now, true);
+        drop(records);
+        while let Ok(Some(batch)) = receiver.receive(Duration::ZERO) {
+            receiver.written(batch);
+        }
+        assert!(queue.reserve(100_000), "all room is free again");
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Slot {
     pub(super) upstream_port: u8,
     /// Stands in the queue of those with more to do.
     pub(super) queued: bool,
+    /// Reserved for its record, in bytes; 0 where nothing is.
+    pub(super) record_room: u16,
     /// Keepalive and the user timeout are on for the upstream socket.
     pub(super) lively: bool,
     pub(super) phase: Phase,
@@ -180,6 +182,7 @@ impl Slot {
             upstream: None,
             upstream_port: 0,
             queued: false,
+            record_room: 0,
             lively: false,
             phase: Phase::Handshake(Box::new(handshake)),
             peer,

@@ -3,11 +3,13 @@
 use super::slot::Waits;
 use super::*;
 use crate::auth::Identity;
-use crate::config::{AuthMethod, Gssapi};
+use crate::config::{AuthMethod, Gssapi, OnFull};
+use crate::observe::lines;
 use crate::policy::guard::Guard;
 use crate::session::Command;
 use crate::sys::congestion::Congestion;
 use crate::sys::stream::Stream;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
 /// What a worker without listeners is given.
@@ -38,8 +40,11 @@ fn setup() -> Setup {
 
 /// A worker without listeners, with one connection that was just accepted, and the client's end of it.
 fn worker() -> (Worker, Key, TcpStream) {
+    worker_of(setup())
+}
+
+fn worker_of(mut setup: Setup) -> (Worker, Key, TcpStream) {
     let prepared = prepare().expect("a poll");
-    let mut setup = setup();
     let mut worker = Worker::new(&prepared.poll, prepared.mailbox(), &mut setup, 0).expect("a worker");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let client = TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection");
@@ -69,6 +74,47 @@ fn a_login_known_by_the_time_it_is_tried_again_keeps_the_deadline_for_its_reques
     assert!(handshake.session.wants_bytes() && handshake.session.facts().identity.is_some());
     let next = core.wheel.next().map(|since_start| core.start + since_start);
     assert!(next.is_some_and(|next| deadline <= next), "{next:?}, {deadline:?}");
+}
+
+/// A session whose record would have no room is told so at its request, and before it nothing is done for it: not one
+/// packet goes to the target. With room the same session goes on, and its record has it.
+#[test]
+fn a_session_goes_on_past_its_request_only_with_room_for_its_record() {
+    for (room, refused) in [(0, true), (limits::RECORD_BYTES_MAX, false)] {
+        let (queue, _receiver) = lines(room);
+        let mut setup = setup();
+        let mut config = Config::default();
+        config.log.on_full = OnFull::Refuse;
+        config.guard.allow_private = true;
+        let rules = Rules {
+            methods: vec![AuthMethod::None],
+            guard: Guard::new(true, Vec::new(), Vec::new()),
+            gssapi: Gssapi::default(),
+        };
+        (setup.config, setup.rules, setup.records) = (Arc::new(config), Arc::new(rules), Some(queue.clone()));
+        let (mut worker, key, mut client) = worker_of(setup);
+        let target = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = target.local_addr().expect("its address").port().to_be_bytes();
+        client
+            .write_all(&[b"\x05\x01\x00\x05\x01\x00\x01\x7f\0\0\x01", &port[..]].concat())
+            .expect("a request");
+        target.set_nonblocking(true).expect("non-blocking");
+        worker.with(key, |core, slot| core.event(key, slot, 0, Edge { readable: true, ..Edge::default() }));
+        let totals = crate::observe::Totals::of([&*worker.core.counters]);
+        assert_eq!(totals.count_of(crate::observe::Counted::RefusedUnrecorded), u64::from(refused));
+        assert_eq!(target.accept().is_err(), refused, "the target heard of it");
+        if refused {
+            let mut answer = [0; 12];
+            client.read_exact(&mut answer).expect("an answer");
+            assert_eq!(answer, *b"\x05\x00\x05\x02\x00\x01\0\0\0\0\0\0");
+        } else {
+            assert!(!queue.reserve(room), "its room is taken");
+        }
+        worker.close_all(Reason::Drained);
+        let now = worker.core.now;
+        worker.core.records.flush(now, true);
+        assert_eq!((queue.waiting(), queue.lost()), (u64::from(!refused), u64::from(refused)));
+    }
 }
 
 /// A flood of one address must not shut the others out.

@@ -16,14 +16,17 @@ fn unknown_names_are_refused() {
     expect_complaints(&[
         ("[server]\nlisen = []\n", &["2: [server] key `lisen`: unknown key; did you mean `listen`?"]),
         ("[server]\nidle = 4\n", &["2: [server] key `idle`: unknown key; did you mean [timeouts] `idle`?"]),
-        ("[log]\nzzz = 4\n", &["2: [log] key `zzz`: unknown key; the keys are `level`, `format`, `access`"]),
+        (
+            "[log]\nzzz = 4\n",
+            &["2: [log] key `zzz`: unknown key; the keys are `level`, `format`, `access`, `on_full`"],
+        ),
         ("\n[lgo]\n", &["2: [lgo]: unknown table; did you mean [log]?"]),
         ("pin = true\n", &["1: key `pin`: stands outside any table; did you mean [server] `pin`?"]),
         ("server = 3\n", &["1: [server]: expected a table, found an integer"]),
         ("[[server]]\n", &["1: [server]: expected a table, found an array"]),
         (
             "[log]\n\"a\\nb\" = 1\n",
-            &["2: [log] key `a\\nb`: unknown key; the keys are `level`, `format`, `access`"],
+            &["2: [log] key `a\\nb`: unknown key; the keys are `level`, `format`, `access`, `on_full`"],
         ),
     ]);
 }
@@ -348,6 +351,17 @@ fn bad_methods_are_refused() {
             "[auth]\nmethods = [\"password\"]\n",
             &["2: [auth] key `methods`: \"password\" needs a users file: set users = \"FILE\" in [auth] or \
              give --users FILE"],
+        ),
+        (
+            "[log]\nlevel = \"info\"\non_full = \"refuse\"\n",
+            &[
+                "3: [log] key `on_full`: \"refuse\" keeps access records, but there are none: set access in [log] or \
+             give --access",
+            ],
+        ),
+        (
+            "[log]\non_full = \"wait\"\n",
+            &["2: [log] key `on_full`: \"wait\" is none of \"drop\", \"refuse\""],
         ),
         ("[auth]\nusers = \"\"\n", &["2: [auth] key `users`: \"\" is not a path"]),
     ]);

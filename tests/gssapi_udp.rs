@@ -103,11 +103,28 @@ impl Stand {
 
 protected!(
     a_datagram_is_changed_on_its_way,
+    what_a_seal_adds_is_counted_by_target,
     datagrams_of_a_batch_share_a_message,
     a_lost_or_late_datagram_ends_the_association,
     a_repeated_or_changed_datagram_arrives,
     the_association_outlives_its_control_connection
 );
+
+/// `log.udp_targets`: content is counted, whatever it is sealed in.
+fn what_a_seal_adds_is_counted_by_target(level: u8) {
+    let realm = realm!();
+    let relay = every_level(Relay::builder().set("log", "udp_targets", "true"), realm);
+    let mut stand = Stand::over(relay, realm, level);
+    let external = stand.up(b"to the target");
+    stand.down(external, b"and back");
+    let Stand { relay, client, target, .. } = stand;
+    drop(client);
+    let record = relay.records(2).remove(1);
+    assert_eq!(record["address"], target.addr.to_string(), "{record}");
+    let moved =
+        ["datagrams_up", "bytes_up", "datagrams_down", "bytes_down"].map(|field| record[field].as_u64());
+    assert_eq!(moved, [1, 13, 1, 8].map(Some), "{record}");
+}
 
 /// Payloads of every size class, up and down; the largest that a sealed datagram can hold among them.
 fn a_datagram_is_changed_on_its_way(level: u8) {

@@ -108,6 +108,9 @@ mod udp_targets;
 /// Fragments (48).
 mod udp_fragments;
 
+/// Records of where datagrams went.
+mod udp_records;
+
 /// What waits in associations has a share by source (56).
 mod udp_shares;
 

@@ -263,6 +263,8 @@ pub struct Log {
     pub access: Access,
     /// What happens where they find no room. Default: drop.
     pub on_full: OnFull,
+    /// Associations leave a record for each of their targets, too. Default: false.
+    pub udp_targets: bool,
 }
 
 /// Where access records go.

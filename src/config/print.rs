@@ -68,6 +68,7 @@ pub(super) fn to_toml(config: &Config) -> String {
         Access::Path(path) => page.path("access", path),
     }
     page.text("on_full", log.on_full.name());
+    page.plain("udp_targets", log.udp_targets);
     page.0
 }
 

@@ -129,6 +129,7 @@ pub(super) struct RawLog {
     pub(super) format: Text,
     pub(super) access: Text,
     pub(super) on_full: Text,
+    pub(super) udp_targets: Switch,
 }
 
 /// What the file's text says. Where it is no TOML, only that is reported: the rest would be guesses.
@@ -322,6 +323,7 @@ impl<'a, 'i> Table<'a, 'i> {
             format: self.text("format"),
             access: self.text("access"),
             on_full: self.text("on_full"),
+            udp_targets: self.switch("udp_targets"),
         }
     }
 

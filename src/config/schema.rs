@@ -31,7 +31,7 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
     ("udp", &["ports", "advertise", "fragments", "filtering"]),
     ("limits", &[]),
     ("limits.per_source", &["connections"]),
-    ("log", &["level", "format", "access", "on_full"]),
+    ("log", &["level", "format", "access", "on_full", "udp_targets"]),
 ];
 
 /// Names that the documentation promises and this version does not obey: saying so beats guessing.

@@ -67,7 +67,13 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(per_source.connections, 0);
     assert_eq!(
         log,
-        Log { level: Level::Info, format: Format::Text, access: Access::Off, on_full: OnFull::Drop }
+        Log {
+            level: Level::Info,
+            format: Format::Text,
+            access: Access::Off,
+            on_full: OnFull::Drop,
+            udp_targets: false
+        }
     );
 }
 
@@ -318,6 +324,7 @@ fn what_is_printed_gives_the_same_configuration() {
     odd.bind.ports = PortRange::new(1, 65_535);
     odd.bind.advertise.v6 = Some("2001:db8::7".parse().unwrap());
     odd.per_source.connections = 7;
+    odd.log.udp_targets = true;
     odd.log.access = Access::Path(PathBuf::from("/var/log/stdout"));
     for given in [config(""), odd] {
         assert_eq!(config(&given.to_toml()), given, "{}", given.to_toml());

@@ -83,6 +83,7 @@ impl Draft {
         if let Some(typed) = &raw.log.on_full {
             self.on_full_at = Some(typed.at.clone());
         }
+        check.switch(&raw.log.udp_targets, &mut config.log.udp_targets);
     }
 
     /// The configuration, if the rules between its values hold too.

@@ -2,6 +2,7 @@
 
 use crate::limits;
 use crate::proto::address::{Host, Target};
+use crate::relay::datagram::Tallied;
 use crate::session::Reason;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -94,6 +95,49 @@ impl AccessRecord<'_> {
     }
 }
 
+/// What an association moved to and from one target, written behind the association's own record.
+#[derive(Clone, Debug)]
+pub struct TargetRecord<'a> {
+    /// As in the association's record, as are the next four.
+    pub time: SystemTime,
+    /// The association's.
+    pub id: &'a str,
+    /// The association's.
+    pub worker: usize,
+    /// The association's.
+    pub client: SocketAddr,
+    /// The association's.
+    pub user: Option<&'a str>,
+    /// The target and what moved; without an address, all targets that had no record of their own.
+    pub tallied: Tallied<'a>,
+}
+
+impl TargetRecord<'_> {
+    /// Appends the record and a line feed, escaped as any record is.
+    pub fn write_line(&self, out: &mut Vec<u8>) {
+        let Tallied { name, address, up, down } = self.tallied;
+        let mut line = Line { out, separator: b'{' };
+        line.text("time", &humantime::format_rfc3339_millis(writable(self.time)).to_string());
+        line.text("id", self.id);
+        line.text("record", "udp_target");
+        line.number("worker", Some(self.worker));
+        line.text("client", &canonical(self.client).to_string());
+        line.optional("user", self.user);
+        line.text("command", "udp_associate");
+        let target = address.map(|address| match name {
+            Some(name) => format!("{name}:{}", address.port()),
+            None => address.to_string(),
+        });
+        line.optional("target", target.as_deref());
+        line.optional("address", address.map(|address| address.to_string()).as_deref());
+        line.number("bytes_up", Some(up.bytes));
+        line.number("bytes_down", Some(down.bytes));
+        line.number("datagrams_up", Some(up.datagrams));
+        line.number("datagrams_down", Some(down.datagrams));
+        out.extend_from_slice(b"}\n");
+    }
+}
+
 /// The nearest moment that RFC 3339 can write and its formatter does not panic of: a machine without a battery starts
 /// before 1970, and a clock that jumps may be anywhere.
 fn writable(time: SystemTime) -> SystemTime {
@@ -145,6 +189,7 @@ impl Line<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::relay::datagram::Flow;
 
     fn record(user: &str) -> String {
         record_of(user, UNIX_EPOCH + Duration::from_millis(1_767_323_045_006))
@@ -200,6 +245,39 @@ mod tests {
         assert_eq!(time(UNIX_EPOCH - years(1_000)), "1970-01-01T00:00:00.000Z");
         assert_eq!(time(UNIX_EPOCH + LAST_MOMENT), "9999-12-31T23:59:59.999Z");
         assert_eq!(time(UNIX_EPOCH + years(20_000)), "9999-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn a_target_has_a_line_and_what_had_no_place_another() {
+        let flow = |datagrams, bytes| Flow { datagrams, bytes };
+        let line = |name, address: Option<&str>| {
+            let address = address.map(|text| text.parse().unwrap());
+            let tallied = Tallied { name, address, up: flow(2, 30), down: flow(1, 10) };
+            let client = "[::ffff:127.0.0.1]:5000".parse().unwrap();
+            let time = UNIX_EPOCH + Duration::from_millis(1_767_323_045_006);
+            let record = TargetRecord { time, id: "00c0ffee", worker: 1, client, user: None, tallied };
+            let mut out = Vec::new();
+            record.write_line(&mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let begin = "{\"time\":\"2026-01-02T03:04:05.006Z\",\"id\":\"00c0ffee\",\"record\":\"udp_target\",\"worker\":1,\
+                     \"client\":\"127.0.0.1:5000\",\"user\":null,\"command\":\"udp_associate\",";
+        let end = "\"bytes_up\":30,\"bytes_down\":10,\"datagrams_up\":2,\"datagrams_down\":1}\n";
+        for (name, address, middle) in [
+            (
+                Some("a.example"),
+                Some("192.0.2.1:53"),
+                "\"target\":\"a.example:53\",\"address\":\"192.0.2.1:53\",",
+            ),
+            (
+                None,
+                Some("[2001:db8::1]:53"),
+                "\"target\":\"[2001:db8::1]:53\",\"address\":\"[2001:db8::1]:53\",",
+            ),
+            (None, None, "\"target\":null,\"address\":null,"),
+        ] {
+            assert_eq!(line(name, address), format!("{begin}{middle}{end}"));
+        }
     }
 
     /// HAZARD: CR, LF, ESC and quotes in a user name.

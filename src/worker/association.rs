@@ -10,7 +10,7 @@ use super::tokens::{CLIENT_PORT, Key, Source};
 use crate::config::PortRange;
 use crate::dns::Answer;
 use crate::limits;
-use crate::relay::datagram::{Association, Expected, Family, Pumped, World};
+use crate::relay::datagram::{Association, Expected, Family, Pumped, Tally, World};
 use crate::session::{Announced, AssociateError, DialError, Reason};
 use crate::shares;
 use crate::sys::Read;
@@ -52,8 +52,12 @@ impl Core {
             return Err(AssociateError::Family);
         }
         let expected = Expected { ip, port: announced.port };
-        let held = self.pools.datagrams.nothing(shares::Source::from(slot.peer.ip()));
-        let association = Association::new(expected, front, at, &self.own_ports, held);
+        let source = shares::Source::from(slot.peer.ip());
+        let held = self.pools.datagrams.nothing(source);
+        let mut association = Association::new(expected, front, at, &self.own_ports, held);
+        if self.config.log.udp_targets && self.records.wanted() {
+            association.count_targets(Tally::new(self.pools.targets.nothing(source)));
+        }
         handshake.association = Some(Box::new(association));
         Ok(SocketAddr::new(self.config.udp.advertise.instead_of(here), at.port()))
     }

@@ -13,11 +13,11 @@ use crate::auth::gssapi::Acceptor;
 use crate::auth::{Identity, Throttle, Verified, VerifiedCache, Verifier};
 use crate::config::{AuthMethod, Config, RelayMode};
 use crate::limits;
-use crate::observe::{AccessRecord, Counters, Latencies};
+use crate::observe::{AccessRecord, Counters, Latencies, TargetRecord};
 use crate::policy::own_ports::OwnPorts;
 use crate::policy::sources::Sources;
 use crate::proto::request::RequestCommand;
-use crate::relay::datagram::DatagramKit;
+use crate::relay::datagram::{DatagramKit, Tally};
 use crate::relay::{Kit, Mode, Side};
 use crate::session::{Reason, Rules};
 use crate::sys::congestion::Congestion;
@@ -297,6 +297,12 @@ impl Core {
             duration_ms,
         };
         self.records.write(&record, usize::from(slot.record_room), self.now);
+        let Phase::Association(association) = &slot.phase else { return };
+        for tallied in association.tally().into_iter().flat_map(Tally::lines) {
+            let AccessRecord { time, id, worker, client, user, .. } = record;
+            let target = TargetRecord { time, id, worker, client, user, tallied };
+            self.records.write_target(&target, self.now);
+        }
     }
 }
 

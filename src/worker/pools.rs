@@ -11,6 +11,8 @@ pub(super) struct Pools {
     pub(super) half_messages: Pool,
     /// Bytes of datagrams that wait for the rest of their fragments or for a name.
     pub(super) datagrams: Pool,
+    /// Targets that are counted for the records of associations.
+    pub(super) targets: Pool,
     /// Descriptors for second connect attempts, beside the one that each session's budget holds.
     pub(super) second_attempts: Pool,
 }
@@ -20,6 +22,7 @@ impl Pools {
         Pools {
             half_messages: Pool::of(limits::HANDSHAKES_HELD_MAX),
             datagrams: Pool::of(limits::UDP_HELD_MAX),
+            targets: Pool::of(limits::UDP_TARGETS_HELD_MAX),
             second_attempts: Pool::of(second_attempts),
         }
     }

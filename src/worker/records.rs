@@ -6,7 +6,7 @@ use super::slot::{Phase, Slot};
 use crate::auth::Identity;
 use crate::config::OnFull;
 use crate::limits;
-use crate::observe::{AccessRecord, LineSender, record_room};
+use crate::observe::{AccessRecord, LineSender, TargetRecord, record_room};
 use std::time::Instant;
 
 /// The records of one worker.
@@ -49,12 +49,21 @@ impl Records {
 
     /// Writes a record, for which so much was reserved.
     pub(super) fn write(&mut self, record: &AccessRecord<'_>, reserved: usize, now: Instant) {
+        self.put(reserved, now, |lines| record.write_line(lines));
+    }
+
+    /// A record of one target of the association whose own was written before; nothing was reserved for it.
+    pub(super) fn write_target(&mut self, record: &TargetRecord<'_>, now: Instant) {
+        self.put(0, now, |lines| record.write_line(lines));
+    }
+
+    fn put(&mut self, reserved: usize, now: Instant, write: impl FnOnce(&mut Vec<u8>)) {
         let Some(queue) = &self.queue else { return };
         if !self.reserves && self.lines.len() >= limits::RECORDS_BATCH_BYTES {
             return queue.lose(1);
         }
         let before = self.lines.len();
-        record.write_line(&mut self.lines);
+        write(&mut self.lines);
         if self.reserves {
             self.reserved -= reserved;
             let room = self.lines.len() - before + limits::LINES_BATCH_OVERHEAD_BYTES;

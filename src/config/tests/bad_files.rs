@@ -18,7 +18,9 @@ fn unknown_names_are_refused() {
         ("[server]\nidle = 4\n", &["2: [server] key `idle`: unknown key; did you mean [timeouts] `idle`?"]),
         (
             "[log]\nzzz = 4\n",
-            &["2: [log] key `zzz`: unknown key; the keys are `level`, `format`, `access`, `on_full`"],
+            &[
+                "2: [log] key `zzz`: unknown key; the keys are `level`, `format`, `access`, `on_full`, `udp_targets`",
+            ],
         ),
         ("\n[lgo]\n", &["2: [lgo]: unknown table; did you mean [log]?"]),
         ("pin = true\n", &["1: key `pin`: stands outside any table; did you mean [server] `pin`?"]),
@@ -26,7 +28,9 @@ fn unknown_names_are_refused() {
         ("[[server]]\n", &["1: [server]: expected a table, found an array"]),
         (
             "[log]\n\"a\\nb\" = 1\n",
-            &["2: [log] key `a\\nb`: unknown key; the keys are `level`, `format`, `access`, `on_full`"],
+            &[
+                "2: [log] key `a\\nb`: unknown key; the keys are `level`, `format`, `access`, `on_full`, `udp_targets`",
+            ],
         ),
     ]);
 }

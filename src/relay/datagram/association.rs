@@ -7,6 +7,7 @@ use super::names::Names;
 use super::outbox::{Flow, Head, Joining, Sent};
 use super::peers::Peers;
 use super::sealed::seal_one;
+use super::tally::Tally;
 use crate::auth::Seal;
 use crate::config::{Filtering, Prefer};
 use crate::limits;
@@ -109,6 +110,8 @@ pub struct Association {
     pub(super) fragments: Fragments,
     /// What it has of the worker's pool for fragments and datagrams that wait.
     pub(super) held: Lent,
+    /// What it counts by target, where that is asked for.
+    pub(super) tally: Option<Box<Tally>>,
     /// The target allowed last, and the guard that allowed it.
     pub(super) allowed: Option<(SocketAddr, u64)>,
     /// The control connection had more to say than one turn hears.
@@ -144,6 +147,7 @@ impl Association {
             names: None,
             fragments: Fragments::default(),
             held,
+            tally: None,
             allowed: None,
             control_waits: false,
             opened: Vec::new(),
@@ -153,6 +157,16 @@ impl Association {
             up: Flow::default(),
             down: Flow::default(),
         }
+    }
+
+    /// Counts by target from here on.
+    pub fn count_targets(&mut self, tally: Tally) {
+        self.tally = Some(Box::new(tally));
+    }
+
+    /// What was counted by target.
+    pub fn tally(&self) -> Option<&Tally> {
+        self.tally.as_deref()
     }
 
     /// The client-facing socket.
@@ -258,6 +272,9 @@ impl Association {
                     pumped.drops.add(drop, filled.datagrams().count());
                     continue;
                 }
+                if self.tally.is_some() {
+                    down.origin(from);
+                }
                 if let Some(seal) = &mut self.seal {
                     for payload in filled.datagrams() {
                         let count = payload.len();
@@ -279,7 +296,8 @@ impl Association {
                     datagrams += 1;
                 }
             }
-            let mut sent = Sent { flow: &mut pumped.down, drops: &mut pumped.drops };
+            let tally = self.tally.as_deref_mut();
+            let mut sent = Sent { flow: &mut pumped.down, drops: &mut pumped.drops, tally };
             let arena = if self.seal.is_some() { &translated[..] } else { inbox.memory() };
             down.flush(&self.front.socket, arena, sender, &mut self.joining_down, &mut sent);
             bound.readable = count == inbox.rooms();

@@ -11,11 +11,13 @@ mod names;
 mod outbox;
 mod peers;
 mod sealed;
+mod tally;
 mod up;
 
 pub use association::{Association, Expected, Family, Pumped, World};
 pub use drops::{Drop, Drops};
 pub use outbox::Flow;
+pub use tally::{Tallied, Tally};
 
 use self::outbox::Outbox;
 use crate::limits;

@@ -2,6 +2,7 @@
 //! for one address leave as a single send that the kernel cuts (UDP_SEGMENT).
 
 use super::drops::{Drop, Drops};
+use super::tally::Tally;
 use crate::limits;
 use crate::proto::udp;
 use crate::sys::Errno;
@@ -33,6 +34,8 @@ pub(super) struct Outbox {
     /// Headers of RFC 1928 section 7 for what goes to a client.
     heads: Vec<u8>,
     datagrams: Vec<Datagram>,
+    /// From whom the datagrams are from each of these on, where that is tallied.
+    origins: Vec<(usize, SocketAddr)>,
     messages: Vec<Message>,
 }
 
@@ -87,6 +90,7 @@ struct Window(usize);
 pub(super) struct Sent<'a> {
     pub(super) flow: &'a mut Flow,
     pub(super) drops: &'a mut Drops,
+    pub(super) tally: Option<&'a mut Tally>,
 }
 
 impl Outbox {
@@ -101,6 +105,11 @@ impl Outbox {
         let start = self.heads.len();
         self.heads.extend_from_slice(&bytes[..len]);
         Head { start: start as u32, end: (start + len) as u32 }
+    }
+
+    /// What is pushed from here on is from `peer`: for a tally.
+    pub(super) fn origin(&mut self, peer: SocketAddr) {
+        self.origins.push((self.datagrams.len(), peer));
     }
 
     /// Adds one datagram: a header or nothing, and bytes of the arena that [`Outbox::flush`] will be given.
@@ -191,6 +200,7 @@ impl Outbox {
         }
         self.heads.clear();
         self.datagrams.clear();
+        self.origins.clear();
         self.messages.clear();
     }
 
@@ -226,8 +236,24 @@ impl Outbox {
 
     fn count(&self, message: &Message, sent: &mut Sent<'_>) {
         let datagrams = &self.datagrams[message.datagrams.clone()];
-        sent.flow.datagrams += datagrams.len() as u64;
-        sent.flow.bytes += datagrams.iter().map(|datagram| u64::from(datagram.payload)).sum::<u64>();
+        let bytes = datagrams.iter().map(|datagram| u64::from(datagram.payload)).sum();
+        let flow = Flow { datagrams: datagrams.len() as u64, bytes };
+        sent.flow.add(flow);
+        let Some(tally) = &mut sent.tally else { return };
+        match message.to {
+            Some(to) => tally.up(to, flow),
+            None => self.tally_origins(message, tally),
+        }
+    }
+
+    /// Those of several targets may leave for the client in one send.
+    fn tally_origins(&self, message: &Message, tally: &mut Tally) {
+        for at in message.datagrams.clone() {
+            let known = self.origins.partition_point(|(from, _)| *from <= at);
+            if let Some((_, peer)) = known.checked_sub(1).and_then(|known| self.origins.get(known)) {
+                tally.down(*peer, Flow { datagrams: 1, bytes: self.datagrams[at].payload.into() });
+            }
+        }
     }
 }
 

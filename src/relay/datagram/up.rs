@@ -5,7 +5,7 @@ use super::association::{Association, Bound, Family, Pumped, World};
 use super::drops::Drop;
 use super::fragments::Taken;
 use super::names::Queued;
-use super::outbox::{Head, Outbox, Sent};
+use super::outbox::{Flow, Head, Outbox, Sent};
 use crate::config::Prefer;
 use crate::dns::Answer;
 use crate::limits;
@@ -157,7 +157,7 @@ impl Association {
                 Some((port, Err(drop))) if port == datagram.port => Err(drop),
                 _ => {
                     let ip = usable(&addresses, datagram.port, own, world);
-                    ip.into_iter().for_each(|ip| self.names.get_or_insert_default().learn(&typed, ip));
+                    ip.into_iter().for_each(|ip| self.learn(&typed, ip));
                     found = Some((datagram.port, ip));
                     ip
                 }
@@ -295,6 +295,14 @@ impl Association {
         None
     }
 
+    /// Remembers the address of a name, for its next datagrams and for the tally.
+    fn learn(&mut self, typed: &[u8], ip: IpAddr) {
+        self.names.get_or_insert_default().learn(typed, ip);
+        if let (Some(tally), Ok(Host::Name(name))) = (&mut self.tally, Host::parse(typed)) {
+            tally.name(ip, name.as_str());
+        }
+    }
+
     /// Whether a datagram may go to this address; if so it may answer, and there is a socket.
     fn admit(&mut self, to: SocketAddr, way: &mut Way<'_>) -> bool {
         let world = way.world;
@@ -333,8 +341,9 @@ impl Association {
         let Some(bound) = &self.targets[family as usize] else { return };
         match bound.socket.send_to(payload, to) {
             Write::Bytes(bytes) => {
-                way.pumped.up.datagrams += 1;
-                way.pumped.up.bytes += bytes as u64;
+                let flow = Flow { datagrams: 1, bytes: bytes as u64 };
+                way.pumped.up.add(flow);
+                self.tally.iter_mut().for_each(|tally| tally.up(to, flow));
             }
             Write::Blocked => way.drop(Drop::Blocked, 1),
             Write::Failed(errno) => way.drop(Drop::of_send(errno), 1),
@@ -347,7 +356,8 @@ impl Association {
             return;
         }
         let Some(bound) = &self.targets[family as usize] else { return };
-        let mut sent = Sent { flow: &mut way.pumped.up, drops: &mut way.pumped.drops };
+        let tally = self.tally.as_deref_mut();
+        let mut sent = Sent { flow: &mut way.pumped.up, drops: &mut way.pumped.drops, tally };
         outbox.flush(&bound.socket, way.arena, way.sender, &mut self.joining_up, &mut sent);
     }
 }

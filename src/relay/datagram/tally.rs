@@ -1,0 +1,144 @@
+//! Where the datagrams of one association went and came from, by target, where `log.udp_targets` asks for it.
+
+use super::outbox::Flow;
+use crate::limits;
+use crate::shares::Lent;
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+
+/// What went to each target and came from it. Counted is what the kernel took.
+#[derive(Debug)]
+pub struct Tally {
+    targets: HashMap<SocketAddr, Counts>,
+    /// What was of targets past the bound, all together.
+    rest: Counts,
+    /// The names by which addresses were asked for, the latest last.
+    names: VecDeque<(IpAddr, Box<str>)>,
+    /// So many targets of the worker's pool.
+    held: Lent,
+}
+
+/// Both ways of one target.
+#[derive(Clone, Debug, Default)]
+struct Counts {
+    name: Option<Box<str>>,
+    up: Flow,
+    down: Flow,
+}
+
+/// One line of a tally.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tallied<'a> {
+    /// The name that its address was asked for by, if it was.
+    pub name: Option<&'a str>,
+    /// Where it is; absent for all the targets together that found no place in the tally.
+    pub address: Option<SocketAddr>,
+    /// Client to target.
+    pub up: Flow,
+    /// Target to client.
+    pub down: Flow,
+}
+
+impl Tally {
+    /// An empty tally that takes the places of its targets from a pool.
+    pub fn new(held: Lent) -> Tally {
+        Tally { targets: HashMap::new(), rest: Counts::default(), names: VecDeque::new(), held }
+    }
+
+    /// Every target, and what had no place in the end.
+    pub fn lines(&self) -> impl Iterator<Item = Tallied<'_>> {
+        let rest = Some(&self.rest).filter(|rest| rest.up.datagrams + rest.down.datagrams > 0);
+        let targets = self.targets.iter().map(|(address, counts)| (Some(*address), counts));
+        targets.chain(rest.map(|rest| (None, rest))).map(|(address, counts)| Tallied {
+            name: counts.name.as_deref(),
+            address,
+            up: counts.up,
+            down: counts.down,
+        })
+    }
+
+    /// Datagrams that went to a target.
+    pub(super) fn up(&mut self, to: SocketAddr, flow: Flow) {
+        self.of(to).up.add(flow);
+    }
+
+    /// Datagrams that came from one.
+    pub(super) fn down(&mut self, from: SocketAddr, flow: Flow) {
+        self.of(from).down.add(flow);
+    }
+
+    /// The name by which an address was asked for; the first datagram there comes next.
+    pub(super) fn name(&mut self, ip: IpAddr, name: &str) {
+        if self.names.len() >= limits::UDP_NAMES_MAX {
+            self.names.pop_front();
+        }
+        self.names.push_back((ip, name.into()));
+    }
+
+    fn of(&mut self, target: SocketAddr) -> &mut Counts {
+        // The kernel may name a scope beside an answer's address where none was typed.
+        let target = SocketAddr::new(target.ip(), target.port());
+        let known = self.targets.contains_key(&target);
+        let places = self.targets.len() + 1;
+        if !known && (places > limits::UDP_TARGETS_MAX || !self.held.is_now(places)) {
+            return &mut self.rest;
+        }
+        self.targets.entry(target).or_insert_with(|| {
+            let name = self.names.iter().rfind(|(ip, _)| *ip == target.ip()).map(|(_, name)| name.clone());
+            Counts { name, ..Counts::default() }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shares::{Pool, Source};
+
+    fn tally(pool: &Pool) -> Tally {
+        Tally::new(pool.nothing(Source::from(IpAddr::from([192, 0, 2, 1]))))
+    }
+
+    fn target(number: usize) -> SocketAddr {
+        SocketAddr::from(([198, 51, 100, 1], number as u16))
+    }
+
+    fn flow(datagrams: u64) -> Flow {
+        Flow { datagrams, bytes: 10 * datagrams }
+    }
+
+    #[test]
+    fn both_ways_of_a_target_are_in_its_line_under_its_name() {
+        let mut tally = tally(&Pool::of(1_000));
+        tally.name(target(1).ip(), "a.example");
+        tally.up(target(1), flow(2));
+        tally.down(target(1), flow(1));
+        tally.up(target(1), flow(1));
+        let line = Tallied { name: Some("a.example"), address: Some(target(1)), up: flow(3), down: flow(1) };
+        assert_eq!(tally.lines().collect::<Vec<_>>(), [line]);
+    }
+
+    #[test]
+    fn what_is_past_the_bound_is_in_one_line_without_a_target() {
+        let mut tally = tally(&Pool::of(10_000));
+        for number in 0..limits::UDP_TARGETS_MAX + 5 {
+            tally.up(target(number), flow(1));
+        }
+        tally.up(target(0), flow(1));
+        let lines: Vec<_> = tally.lines().collect();
+        assert_eq!(lines.len(), limits::UDP_TARGETS_MAX + 1);
+        let rest = Tallied { name: None, address: None, up: flow(5), down: flow(0) };
+        assert_eq!(lines.last(), Some(&rest));
+        assert!(lines.iter().any(|line| line.address == Some(target(0)) && line.up == flow(2)));
+    }
+
+    #[test]
+    fn one_source_takes_the_places_of_all() {
+        let pool = Pool::of(10);
+        let mut tally = tally(&pool);
+        for number in 0..10 {
+            tally.up(target(number), flow(1));
+        }
+        assert_eq!(tally.lines().count(), 5 + 1);
+    }
+}

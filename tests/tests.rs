@@ -39,6 +39,9 @@ mod guard;
 /// This machine's own services, and the relay's listeners at addresses that it was not told of (17, 55).
 mod guard_host;
 
+/// NAT64: what is behind a translator, and prefixes that are shown, made up or named.
+mod dns64;
+
 /// Name servers that lie, stutter or are dead (19, 20).
 mod resolver;
 

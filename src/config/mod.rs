@@ -7,6 +7,7 @@
 //! Nothing here opens a socket or reads any file but the configuration itself.
 
 mod choice;
+mod dns64;
 mod places;
 mod print;
 mod problem;
@@ -32,6 +33,7 @@ pub use choice::{
     AuthMethod, Choice, Congestion, Filtering, Format, Level, OnFull, Prefer, Protection, ProtectionLevel,
     RelayMode, Steer,
 };
+pub use dns64::Dns64;
 pub use places::Places;
 pub use problem::Problems;
 pub use raw::Flags;
@@ -200,11 +202,19 @@ pub struct Dns {
     pub cache_entries: usize,
     /// Which address family is dialled first. Default: happy-eyeballs.
     pub prefer: Prefer,
+    /// Which NAT64 prefixes there are, whose addresses are judged by what they carry. Default: auto.
+    pub dns64: Dns64,
 }
 
 impl Default for Dns {
     fn default() -> Self {
-        Dns { servers: Vec::new(), hosts: true, cache_entries: 65_536, prefer: Prefer::HappyEyeballs }
+        Dns {
+            servers: Vec::new(),
+            hosts: true,
+            cache_entries: 65_536,
+            prefer: Prefer::HappyEyeballs,
+            dns64: Dns64::Auto,
+        }
     }
 }
 

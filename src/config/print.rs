@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::path::Path;
 
 use super::value::duration_text;
-use super::{Access, Choice, Config, PortRange};
+use super::{Access, Choice, Config, Dns64, PortRange};
 
 /// The whole configuration; reading it gives the same one.
 pub(super) fn to_toml(config: &Config) -> String {
@@ -46,6 +46,11 @@ pub(super) fn to_toml(config: &Config) -> String {
     page.plain("hosts", dns.hosts);
     page.plain("cache_entries", dns.cache_entries);
     page.text("prefer", dns.prefer.name());
+    match &dns.dns64 {
+        Dns64::Auto => page.text("dns64", "auto"),
+        Dns64::Off => page.text("dns64", "off"),
+        Dns64::Prefixes(prefixes) => page.list("dns64", prefixes),
+    }
     page.table("guard");
     page.list("allow", &guard.allow);
     page.plain("allow_private", guard.allow_private);

@@ -96,6 +96,7 @@ pub(super) struct RawDns {
     pub(super) hosts: Switch,
     pub(super) cache_entries: Number,
     pub(super) prefer: Text,
+    pub(super) dns64: List,
 }
 
 #[derive(Debug, Default)]
@@ -302,6 +303,7 @@ impl<'a, 'i> Table<'a, 'i> {
             hosts: self.switch("hosts"),
             cache_entries: self.number("cache_entries"),
             prefer: self.text("prefer"),
+            dns64: self.one_or_list("dns64"),
         }
     }
 

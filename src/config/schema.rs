@@ -25,7 +25,7 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
     ),
     ("auth", &["methods", "users"]),
     ("auth.gssapi", &["keytab", "service", "protection", "nec"]),
-    ("dns", &["servers", "hosts", "cache_entries", "prefer"]),
+    ("dns", &["servers", "hosts", "cache_entries", "prefer", "dns64"]),
     ("guard", &["allow", "allow_private"]),
     ("bind", &["ports", "advertise"]),
     ("udp", &["ports", "advertise", "fragments", "filtering"]),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::policy::Nat64;
 
 const FILE: &str = "/etc/outflow/o.toml";
 
@@ -59,7 +60,7 @@ fn defaults_are_those_of_the_documentation() {
     };
     assert_eq!(auth, Auth { methods: vec![AuthMethod::None], users: None, gssapi });
     assert_eq!((dns.servers.len(), dns.hosts, dns.cache_entries), (0, true, 65_536));
-    assert_eq!(dns.prefer, Prefer::HappyEyeballs);
+    assert_eq!((dns.prefer, dns.dns64), (Prefer::HappyEyeballs, Dns64::Auto));
     assert_eq!((guard.allow.len(), guard.allow_private), (0, false));
     assert_eq!((bind.ports, bind.advertise), (None, Advertise::default()));
     assert_eq!((udp.ports, udp.advertise), (None, Advertise::default()));
@@ -75,6 +76,24 @@ fn defaults_are_those_of_the_documentation() {
             udp_targets: false
         }
     );
+}
+
+#[test]
+fn translators_are_a_word_or_prefixes() {
+    let prefix = |text: &str| Nat64::new(text.parse().unwrap()).unwrap();
+    for (typed, expected) in [
+        ("\"auto\"", Dns64::Auto),
+        ("[\"off\"]", Dns64::Off),
+        ("\"64:ff9b::/96\"", Dns64::Prefixes(vec![prefix("64:ff9b::/96")])),
+        (
+            "[\"64:ff9b:1:fffe::/96\", \"fd64::/64\"]",
+            Dns64::Prefixes(vec![prefix("64:ff9b:1:fffe::/96"), prefix("fd64::/64")]),
+        ),
+    ] {
+        let read = config(&format!("[dns]\ndns64 = {typed}\n"));
+        assert_eq!(read.dns.dns64, expected, "{typed}");
+        assert_eq!(parse(&read.to_toml()).unwrap().dns.dns64, expected, "{typed}");
+    }
 }
 
 #[test]

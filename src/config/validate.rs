@@ -9,7 +9,8 @@ use super::problem::{At, Problems, Typed, quoted};
 use super::raw::{List, Number, Raw, RawAuth, RawGssapi, RawServer, RawTimeouts, Switch, Text};
 use super::value::{self, duration_text};
 use super::{
-    Access, Advertise, AuthMethod, Choice, Config, OnFull, Protection, ProtectionLevel, available_cpus, reach,
+    Access, Advertise, AuthMethod, Choice, Config, Dns64, OnFull, Protection, ProtectionLevel,
+    available_cpus, dns64, reach,
 };
 use crate::limits;
 
@@ -58,6 +59,7 @@ impl Draft {
             dns.cache_entries = entries as usize;
         }
         check.choice(&raw.dns.prefer, &mut dns.prefer);
+        check.dns64(&raw.dns.dns64, &mut dns.dns64);
 
         if let Some(blocks) = check.list(&raw.guard.allow, limits::MAX_GUARD_ALLOW, value::block) {
             config.guard.allow = values(blocks);
@@ -344,6 +346,22 @@ impl Check<'_> {
             }
         }
         *slot = values(addresses).into_iter().collect();
+    }
+
+    /// One of the words, or prefixes.
+    fn dns64(&mut self, typed: &List, slot: &mut Dns64) {
+        let words = typed.as_ref().map(|typed| typed.value.as_slice()).unwrap_or_default();
+        if let [one] = words
+            && let Some(word) = Dns64::of_word(&one.value)
+        {
+            *slot = word;
+            return;
+        }
+        self.not_empty(typed, "dns", "dns64", "\"auto\", \"off\" or a prefix");
+        if let Some(prefixes) = self.list(typed, limits::NAT64_PREFIXES_MAX, dns64::prefix) {
+            self.distinct(&prefixes, |prefix| Some(*prefix));
+            *slot = Dns64::Prefixes(values(prefixes));
+        }
     }
 
     /// Reports a list in which nothing was typed; one whose entries were refused has its problems.

@@ -343,6 +343,7 @@ fn cpus() -> usize {
 
 fn rules(config: &Config, own: &[SocketAddr], locals: Option<&Locals>) -> Rules {
     let guard = Guard::new(config.guard.allow_private, config.guard.allow.clone(), own.to_vec());
+    let guard = guard.with_nat64(config.dns.dns64.prefixes());
     Rules {
         methods: config.auth.methods.clone(),
         guard: match locals {

@@ -103,6 +103,13 @@ pub enum DnsError {
     NoServers,
 }
 
+impl DnsError {
+    /// Whether a server said so, and not that nobody could say.
+    pub fn says_there_is_none(&self) -> bool {
+        matches!(self, DnsError::NotFound | DnsError::NoAddress)
+    }
+}
+
 impl std::fmt::Display for DnsError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

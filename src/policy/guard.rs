@@ -58,8 +58,15 @@ pub struct Guard {
 #[derive(Debug, Clone, Copy)]
 struct Translator {
     prefix: Nat64,
-    /// Its addresses are no special-purpose ones by themselves.
-    opens: bool,
+    /// The operator named it; others are what name servers show.
+    named: bool,
+}
+
+impl Translator {
+    /// Whether its addresses are no special-purpose ones by themselves.
+    fn opens(&self) -> bool {
+        self.named || self.prefix.is_well_known()
+    }
 }
 
 impl Guard {
@@ -86,16 +93,17 @@ impl Guard {
     /// Adds translators whose prefixes the operator names: what is behind one is judged as if it were dialled itself.
     #[must_use]
     pub fn with_nat64(mut self, prefixes: &[Nat64]) -> Self {
-        self.translators.extend(prefixes.iter().map(|&prefix| Translator { prefix, opens: true }));
+        self.translators.extend(prefixes.iter().map(|&prefix| Translator { prefix, named: true }));
         self
     }
 
-    /// Adds translators that name servers show. Those that might open what is closed are left out: see
-    /// [`Nat64::is_credible`].
+    /// Takes translators that name servers show, in place of those that they showed before. Those that might open what
+    /// is closed are left out: see [`Nat64::is_credible`].
     #[must_use]
     pub fn with_shown_nat64(mut self, prefixes: &[Nat64]) -> Self {
+        self.translators.retain(|translator| translator.named);
         let credible = prefixes.iter().filter(|prefix| prefix.is_credible());
-        self.translators.extend(credible.map(|&prefix| Translator { prefix, opens: prefix.is_well_known() }));
+        self.translators.extend(credible.map(|&prefix| Translator { prefix, named: false }));
         self
     }
 
@@ -209,7 +217,7 @@ impl Guard {
         }
         let translator = self.translator(address);
         let range = match translator {
-            Some(translator) if translator.opens => None,
+            Some(translator) if translator.opens() => None,
             _ => special_v6(address),
         };
         let local = || self.lists(address.into()).then_some(LOCAL);
@@ -235,7 +243,7 @@ impl Guard {
     /// The known translator that an address is of: one that the operator named before others, the longest prefix first.
     fn translator(&self, address: Ipv6Addr) -> Option<Translator> {
         let covering = self.translators.iter().filter(|translator| translator.prefix.covers(address));
-        covering.max_by_key(|translator| (translator.opens, translator.prefix.length())).copied()
+        covering.max_by_key(|translator| (translator.named, translator.prefix.length())).copied()
     }
 
     /// The length of the longest exempt prefix that covers canonical `address`.

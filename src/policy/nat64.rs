@@ -52,7 +52,7 @@ impl Nat64 {
     /// Whether it may be believed when a name server shows it. Nobody answers for name servers, so what they show must not
     /// open anything: the well-known prefix has one layout, and of public addresses fewer are permitted than before.
     /// Anything else that is special-purpose, 64:ff9b:1::/48 included, is the operator's to name.
-    pub(super) fn is_credible(&self) -> bool {
+    pub fn is_credible(&self) -> bool {
         self.is_well_known() || !touches_special_v6(self.0.network(), self.0.prefix_len().into())
     }
 

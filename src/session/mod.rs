@@ -37,7 +37,7 @@ use std::net::SocketAddr;
 use zeroize::Zeroizing;
 
 /// What every session of a worker is judged by.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Rules {
     /// Methods in order of preference.
     pub methods: Vec<AuthMethod>,

@@ -9,6 +9,7 @@ use super::records::Records;
 use super::slot::{Edge, Fate, Phase, Slot, Waits};
 use super::timers::Wheel;
 use super::tokens::{CLIENT_PORT, Key};
+use super::translators::Translators;
 use crate::auth::gssapi::Acceptor;
 use crate::auth::{Identity, Throttle, Verified, VerifiedCache, Verifier};
 use crate::config::{AuthMethod, Config, RelayMode};
@@ -65,6 +66,8 @@ pub(super) struct Core {
     pub(super) wheel: Wheel,
     pub(super) kit: Kit<Pipe>,
     pub(super) names: Names,
+    /// `None` where nobody is asked for any.
+    pub(super) translators: Option<Translators>,
     pub(super) counters: Arc<Counters>,
     pub(super) latencies: Latencies,
     pub(super) records: Records,
@@ -114,6 +117,7 @@ impl Core {
             wheel: Wheel::new(),
             kit: Kit::new(mode, setup.pipes_max),
             names: Names::new(setup.dns.clone()),
+            translators: Translators::wanted(&setup.config.dns.dns64, setup.dns.prefer, start),
             counters: setup.counters.clone(),
             latencies: Latencies::default(),
             records: Records::new(setup.records.clone(), setup.config.log.on_full),

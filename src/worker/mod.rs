@@ -18,6 +18,7 @@ mod relaying;
 mod slot;
 mod timers;
 mod tokens;
+mod translators;
 
 #[cfg(test)]
 mod tests;
@@ -28,7 +29,7 @@ pub(crate) use relaying::liveness;
 use self::accept::Acceptance;
 use self::core::Core;
 use self::slot::{Edge, Fate, Phase, Slot};
-use self::tokens::{Key, Source};
+use self::tokens::{Key, Source, TRANSLATORS_TICKET};
 use crate::auth::{Verifier, gssapi};
 use crate::config::Config;
 use crate::dns;
@@ -231,6 +232,7 @@ impl Worker {
         [
             wheel,
             self.core.names.next_deadline(),
+            self.core.translators.as_ref().and_then(|translators| translators.next_at()),
             self.core.records.due(),
             self.acceptance.resumes_at(),
             self.drain_by,
@@ -266,10 +268,7 @@ impl Worker {
             Mail::Context(Ticket(key), exchanged) => {
                 self.with(key, |core, slot| core.established(key, slot, exchanged));
             }
-            Mail::Rules(rules) => {
-                self.core.rules = rules;
-                self.core.rules_version += 1;
-            }
+            Mail::Rules(rules) => self.core.put_rules(rules),
             Mail::Drain { by } => {
                 self.drain_by = Some(by);
                 self.accept_all();
@@ -316,8 +315,13 @@ impl Worker {
     }
 
     fn deliver_answers(&mut self) {
+        self.core.ask_for_translators();
         self.core.names.expire(&self.core.registry, self.core.now);
         while let Some((ticket, answer)) = self.core.names.answers.pop() {
+            if ticket == TRANSLATORS_TICKET {
+                self.core.learn_translators(&answer);
+                continue;
+            }
             let (key, lookup) = Key::from_ticket(ticket);
             self.with(key, |core, slot| match lookup {
                 0 => core.answer(key, slot, Input::Resolved(answer)),

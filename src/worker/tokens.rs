@@ -41,6 +41,9 @@ pub(super) enum Source {
     Waker,
 }
 
+/// The ticket of a lookup that is no session's.
+pub(super) const TRANSLATORS_TICKET: u64 = INDEX_MASK as u64;
+
 impl Key {
     /// The key for the `serial`-th session of a worker.
     pub(super) fn new(index: usize, serial: u64) -> Key {

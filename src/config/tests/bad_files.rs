@@ -36,6 +36,35 @@ fn unknown_names_are_refused() {
 }
 
 #[test]
+fn translators_that_there_cannot_be_are_named() {
+    expect_complaints(&[
+        (
+            "[dns]\ndns64 = \"of\"\n",
+            &[
+                "2: [dns] key `dns64`: \"of\" is none of \"auto\", \"off\" and prefixes such as \"64:ff9b::/96\"; did you mean \"off\"?",
+            ],
+        ),
+        (
+            "[dns]\ndns64 = [\"64:ff9b::/95\"]\n",
+            &[
+                "2: [dns] key `dns64`: \"64:ff9b::/95\": a NAT64 prefix has 32, 40, 48, 56, 64 or 96 bits, and bits 64 to 71 of it are zero (RFC 6052 section 2.2)",
+            ],
+        ),
+        ("[dns]\ndns64 = []\n", &["2: [dns] key `dns64`: is empty: it needs \"auto\", \"off\" or a prefix"]),
+        (
+            "[dns]\ndns64 = [\"fd64::/96\", \"fd64::/96\"]\n",
+            &["2: [dns] key `dns64`: \"fd64::/96\" is listed twice"],
+        ),
+        (
+            "[dns]\ndns64 = \"fd64::1/96\"\n",
+            &[
+                "2: [dns] key `dns64`: \"fd64::1/96\" has bits set beyond its prefix; did you mean \"fd64::/96\"?",
+            ],
+        ),
+    ]);
+}
+
+#[test]
 fn planned_names_are_refused() {
     expect_complaints(&[
         (

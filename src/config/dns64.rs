@@ -1,0 +1,57 @@
+//! Where the NAT64 prefixes come from whose addresses are judged by what they carry.
+
+use ipnet::{IpNet, Ipv6Net};
+
+use super::problem::quoted;
+use super::schema;
+use super::value::{block, with_nearest};
+use crate::policy::Nat64;
+
+/// How translators' prefixes are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Dns64 {
+    /// As the name servers show them (RFC 7050), so far as that opens nothing.
+    #[default]
+    Auto,
+    /// Not at all: 64:ff9b::/96 is refused like other special-purpose ranges.
+    Off,
+    /// These, at least one; nobody is asked.
+    Prefixes(Vec<Nat64>),
+}
+
+const WORDS: [(&str, Dns64); 2] = [("auto", Dns64::Auto), ("off", Dns64::Off)];
+
+impl Dns64 {
+    /// The value that is one word.
+    pub(super) fn of_word(typed: &str) -> Option<Dns64> {
+        WORDS.into_iter().find(|(word, _)| *word == typed).map(|(_, value)| value)
+    }
+
+    /// The prefixes that were named.
+    pub fn prefixes(&self) -> &[Nat64] {
+        match self {
+            Dns64::Auto | Dns64::Off => &[],
+            Dns64::Prefixes(prefixes) => prefixes,
+        }
+    }
+}
+
+/// A prefix of a translator.
+pub(super) fn prefix(typed: &str) -> Result<Nat64, String> {
+    let lengths = "a NAT64 prefix has 32, 40, 48, 56, 64 or 96 bits, and bits 64 to 71 of it are zero (RFC 6052 \
+                   section 2.2)";
+    match typed.parse::<Ipv6Net>() {
+        Ok(_) => match block(typed)? {
+            IpNet::V6(net) => Nat64::new(net).ok_or_else(|| format!("{}: {lengths}", quoted(typed))),
+            IpNet::V4(_) => Err(format!("{}: {lengths}", quoted(typed))),
+        },
+        Err(_) => {
+            let what = format!(
+                "{} is none of \"auto\", \"off\" and prefixes such as \"64:ff9b::/96\"",
+                quoted(typed)
+            );
+            let nearest = schema::nearest(typed, WORDS.iter().map(|(word, _)| *word));
+            Err(with_nearest(what, nearest.map(|word| format!("\"{word}\""))))
+        }
+    }
+}

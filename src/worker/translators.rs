@@ -1,0 +1,177 @@
+//! Which NAT64 prefixes the name servers show (RFC 7050): asked for at the start and from time to time, on behalf of
+//! nobody. No session waits for it; until there is an answer, addresses are judged as if there were no translator.
+
+use super::core::Core;
+use super::tokens::TRANSLATORS_TICKET;
+use crate::config::{Dns64, Prefer};
+use crate::dns::Answer;
+use crate::limits;
+use crate::policy::Nat64;
+use crate::session::Rules;
+use crate::shares;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The name whose AAAA records exist only where a server makes them up (RFC 7050 section 8.1).
+const NAME: &str = "ipv4only.arpa";
+
+/// What was shown last, and when to ask again.
+#[derive(Debug)]
+pub(super) struct Translators {
+    shown: Vec<Nat64>,
+    /// `None` while an answer is on its way.
+    next_at: Option<Instant>,
+    /// Answers in a row that showed nothing.
+    in_vain: usize,
+}
+
+impl Translators {
+    /// `None` where there is nothing to ask for.
+    pub(super) fn wanted(dns64: &Dns64, prefer: Prefer, now: Instant) -> Option<Translators> {
+        let asks = *dns64 == Dns64::Auto && prefer != Prefer::Ipv4Only;
+        asks.then(|| Translators { shown: Vec::new(), next_at: Some(now), in_vain: 0 })
+    }
+
+    pub(super) fn next_at(&self) -> Option<Instant> {
+        self.next_at
+    }
+
+    /// The prefixes that an answer shows, where they are others than before. A failure says nothing of them.
+    ///
+    /// An answer without any is asked for again soon: a server that makes addresses up first asks others twice, and the
+    /// resolver does not wait for it longer than for any second family.
+    fn take(&mut self, answer: &Answer, now: Instant) -> Option<Vec<Nat64>> {
+        let shown = match answer {
+            Ok(addresses) => Nat64::shown_by(addresses),
+            Err(error) if error.says_there_is_none() => Vec::new(),
+            Err(_) => self.shown.clone(),
+        };
+        let wait = match limits::NAT64_ASK_AGAIN.get(self.in_vain) {
+            Some(&soon) if shown.is_empty() => soon,
+            _ => limits::NAT64_REFRESH,
+        };
+        self.in_vain = if shown.is_empty() { self.in_vain + 1 } else { 0 };
+        self.next_at = Some(now + wait.mul_f64(rand::random_range(0.9..1.1)));
+        if shown == self.shown {
+            return None;
+        }
+        self.shown = shown;
+        Some(self.shown.clone())
+    }
+}
+
+impl Core {
+    /// Asks for the prefixes, where it is time.
+    pub(super) fn ask_for_translators(&mut self) {
+        let due = |translators: &Translators| translators.next_at.is_some_and(|at| at <= self.now);
+        let Some(translators) = self.translators.as_mut().filter(|translators| due(translators)) else {
+            return;
+        };
+        translators.next_at = None;
+        let nobody = shares::Source::from(IpAddr::from(Ipv4Addr::UNSPECIFIED));
+        let answer = self.names.lookup(NAME, nobody, TRANSLATORS_TICKET, &self.registry, self.now);
+        if let Some(answer) = answer {
+            self.learn_translators(&answer);
+        }
+    }
+
+    /// What the servers answered.
+    pub(super) fn learn_translators(&mut self, answer: &Answer) {
+        let now = self.now;
+        let Some(shown) = self.translators.as_mut().and_then(|translators| translators.take(answer, now))
+        else {
+            return;
+        };
+        // All workers ask the same servers.
+        if self.number == 0 {
+            say(&shown);
+        }
+        self.put_rules(self.rules.clone());
+    }
+
+    /// What sessions are judged by from now on: these rules, and the translators that are known here.
+    pub(super) fn put_rules(&mut self, rules: Arc<Rules>) {
+        self.rules = match &self.translators {
+            Some(translators) => {
+                let mut known = Rules::clone(&rules);
+                known.guard = known.guard.with_shown_nat64(&translators.shown);
+                Arc::new(known)
+            }
+            None => rules,
+        };
+        self.rules_version += 1;
+    }
+}
+
+fn say(shown: &[Nat64]) {
+    if shown.is_empty() {
+        tracing::info!("the name servers show no NAT64 prefix any more");
+    }
+    for prefix in shown {
+        match prefix.is_credible() {
+            true => {
+                tracing::info!(%prefix, "a NAT64 prefix: its addresses are judged by the IPv4 addresses that they carry")
+            }
+            false => tracing::warn!(
+                %prefix,
+                "the name servers show a NAT64 prefix that is special-purpose, and are not believed: \
+                 [dns] dns64 is where to name it if it is yours"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::DnsError;
+
+    fn answer(ips: &[&str]) -> Answer {
+        Ok(ips.iter().map(|ip| ip.parse().unwrap()).collect())
+    }
+
+    /// What an answer changes, and how many seconds later the next question is.
+    fn after(translators: &mut Translators, answer: &Answer) -> (Option<usize>, u64) {
+        let now = Instant::now();
+        let change = translators.take(answer, now).map(|shown| shown.len());
+        (change, translators.next_at.unwrap().duration_since(now).as_secs())
+    }
+
+    #[test]
+    fn only_an_answer_changes_what_was_shown() {
+        let mut translators =
+            Translators::wanted(&Dns64::Auto, Prefer::HappyEyeballs, Instant::now()).unwrap();
+        let shows = answer(&["192.0.0.170", "64:ff9b::192.0.0.170"]);
+        assert_eq!(after(&mut translators, &shows).0, Some(1));
+        for failure in [DnsError::Timeout, DnsError::ServerFailure, DnsError::Busy, DnsError::NoServers] {
+            assert_eq!(after(&mut translators, &Err(failure)).0, None);
+        }
+        assert_eq!(after(&mut translators, &shows).0, None);
+        assert_eq!(after(&mut translators, &answer(&["192.0.0.170"])).0, Some(0));
+        assert_eq!(after(&mut translators, &shows).0, Some(1));
+        assert_eq!(after(&mut translators, &Err(DnsError::NotFound)).0, Some(0));
+    }
+
+    #[test]
+    fn a_server_is_asked_again_soon_twice_and_then_seldom() {
+        let mut translators =
+            Translators::wanted(&Dns64::Auto, Prefer::HappyEyeballs, Instant::now()).unwrap();
+        let nothing = Err(DnsError::Timeout);
+        let waits: Vec<u64> = (0..6).map(|_| after(&mut translators, &nothing).1).collect();
+        let seldom = limits::NAT64_REFRESH.as_secs() * 8 / 10;
+        assert!(waits[0] <= 3 && waits[1] <= 50, "{waits:?}");
+        assert!(waits[2..].iter().all(|wait| *wait > seldom), "{waits:?}");
+        assert!(after(&mut translators, &answer(&["64:ff9b::192.0.0.170"])).1 > seldom);
+    }
+
+    #[test]
+    fn nobody_is_asked_where_it_is_said() {
+        let wanted = |dns64: &Dns64, prefer| Translators::wanted(dns64, prefer, Instant::now()).is_some();
+        assert!(wanted(&Dns64::Auto, Prefer::Ipv6Only));
+        assert!(!wanted(&Dns64::Off, Prefer::Ipv6Only));
+        assert!(!wanted(&Dns64::Auto, Prefer::Ipv4Only));
+        let named = Dns64::Prefixes(vec![Nat64::new("64:ff9b::/96".parse().unwrap()).unwrap()]);
+        assert!(!wanted(&named, Prefer::Ipv6Only));
+    }
+}

@@ -395,6 +395,11 @@ pub const SECOND_ATTEMPTS_MAX: usize = 1024;
 pub const PORT_TRIES_MAX: usize = 256;
 /// The same where the kernel picks the port: it looks at all of them each time, and fails only in a race.
 pub const KERNEL_PORT_TRIES: usize = 3;
+/// Such tries of one session in the turn of its request: where ports are free the first one mostly is.
+pub const PORT_TRIES_AT_ONCE: usize = 4;
+/// Such tries of all sessions of a worker that go on, in one turn: they take a quarter of a millisecond. The first in the
+/// queue has them all, so that some end soon.
+pub const PORT_TRIES_PER_TURN: usize = 32;
 /// Connections that wait at the listener of a BIND session: one is its peer, the others are strangers, whom a turn of
 /// some milliseconds lets gather. Where they fill it the peer waits for the second of its SYN's timer.
 pub const BIND_BACKLOG: i32 = 64;

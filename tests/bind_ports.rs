@@ -5,10 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::bind::{bind, peer};
-use crate::support::client::request;
+use crate::support::client::{connect_ip, connect_name, request};
 use crate::support::origin::{V4, V6};
+use crate::support::udp::hold;
 use crate::support::wait::PATIENCE;
-use crate::support::{Client, Relay, netns};
+use crate::support::{Client, DnsServer, Origin, Relay, netns};
 
 const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
@@ -65,6 +66,67 @@ fn a_port_that_others_have_ends_the_session() {
             });
         }
     });
+}
+
+/// A range without a free port costs a few tries a turn: who comes behind many such requests is served before they are.
+fn a_full_range_holds_others_up(command: u8, table: &str) {
+    const REQUESTS: usize = 20;
+    netns::run(&format!("bind_ports::a_full_range_holds_others_up_{table}"), "", || {
+        let taken: Vec<SocketAddr> = (40_000..40_256).map(|port| SocketAddr::new(V4, port)).collect();
+        let _streams: Vec<_> =
+            taken.iter().map(|at| std::net::TcpListener::bind(at).expect("bind")).collect();
+        let _datagrams: Vec<_> =
+            taken.iter().map(|at| std::net::UdpSocket::bind(at).expect("bind")).collect();
+        let addresses: Vec<String> = (1..=20).map(|n| format!("127.0.5.{n}")).collect();
+        let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+        let names = DnsServer::zone(&[("peers.example", &addresses)]);
+        let relay = Relay::builder().dns(&names).set(table, "ports", "\"40000-40255\"").start();
+        let origin = Origin::echo();
+        let ask = || {
+            let mut asked = connect_name(b"peers.example", 21);
+            asked[1] = command;
+            asked
+        };
+        // The name's addresses are in the cache before they are counted on.
+        let mut first = Client::greeted(relay.addr());
+        first.send(&ask());
+        first.expect_refusal(0x01);
+        hold(&relay);
+        let mut clients: Vec<Client> = (0..REQUESTS)
+            .map(|_| {
+                let mut client = Client::connect(relay.addr());
+                client.send(&[&[0x05, 0x01, 0x00][..], &ask()].concat());
+                client
+            })
+            .collect();
+        let mut other = Client::connect(relay.addr());
+        other.send(&[&[0x05, 0x01, 0x00][..], &connect_ip(origin.addr), b"hello"].concat());
+        relay.signal("CONT");
+        other.expect(&[0x05, 0x00]);
+        assert_eq!(other.reply().rep, 0);
+        other.expect(b"hello");
+        let answered = |client: &&mut Client| client.stream.peek(&mut [0; 12]).is_ok_and(|bytes| bytes >= 10);
+        for client in &mut clients {
+            client.expect(&[0x05, 0x00]);
+            client.stream.set_nonblocking(true).expect("non-blocking");
+        }
+        let before = clients.iter_mut().filter(answered).count();
+        for client in &mut clients {
+            client.stream.set_nonblocking(false).expect("blocking");
+            client.expect_refusal(0x01);
+        }
+        assert!(before < REQUESTS / 2, "{before} of {REQUESTS} were answered before the one behind them");
+    });
+}
+
+#[test]
+fn a_full_range_holds_others_up_bind() {
+    a_full_range_holds_others_up(0x02, "bind");
+}
+
+#[test]
+fn a_full_range_holds_others_up_udp() {
+    a_full_range_holds_others_up(0x03, "udp");
 }
 
 /// Behind NAT clients are told the addresses outside; the port and the record are the real ones.

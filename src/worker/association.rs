@@ -1,23 +1,22 @@
 //! Sessions that relay datagrams: opens their sockets, watches them, asks for names, ends them with their control
 //! connection (RFC 1928 section 7).
 
-use super::bind::open_free;
 use super::core::Core;
-use super::dial::dial_error;
-use super::handshake::since;
-use super::slot::{Edge, Fate, Phase, Slot};
+use super::handshake::{Next, since};
+use super::ports::PortSearch;
+use super::slot::{Edge, Fate, Phase, Slot, Waits};
 use super::tokens::{CLIENT_PORT, Key, Source};
-use crate::config::PortRange;
 use crate::dns::Answer;
 use crate::limits;
 use crate::relay::datagram::{Association, Expected, Family, Pumped, Tally, World};
-use crate::session::{Announced, AssociateError, DialError, Reason};
+use crate::session::{Announced, AssociateError, DialError, Input, Reason};
 use crate::shares;
-use crate::sys::Read;
+use crate::sys::stream::Stream;
 use crate::sys::udp::DatagramSocket;
+use crate::sys::{Errno, Read};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -25,33 +24,70 @@ use std::time::Duration;
 const FRONT_PORT: u8 = 1;
 const TARGET_PORTS: [u8; 2] = [2, 3];
 
+/// A client-facing socket that is looked for, where the control connection ends.
+#[derive(Debug)]
+pub(super) struct FrontSearch {
+    here: IpAddr,
+    expected: Expected,
+    search: PortSearch,
+}
+
 impl Core {
-    /// Opens the client-facing socket; where the client is to send its datagrams.
-    pub(super) fn associate(
-        &mut self,
-        slot: &mut Slot,
-        announced: Announced,
-    ) -> Result<SocketAddr, AssociateError> {
-        if self.full() {
-            return Err(AssociateError::Full);
-        }
-        let (Phase::Handshake(handshake), Some(client)) = (&mut slot.phase, &slot.client) else {
-            return Err(AssociateError::Local(0));
+    /// Looks for the client-facing socket.
+    pub(super) fn associate(&mut self, key: Key, slot: &mut Slot, announced: Announced) -> Next {
+        let search = match self.begin_search(slot, announced) {
+            Ok(search) => Box::new(search),
+            Err(error) => return Next::Input(Input::Associated(Err(error))),
         };
-        let opened = client.local_address().map_err(dial_error).and_then(|here| {
-            let (front, at) = open(here, self.config.udp.ports)?;
-            Ok((here.ip().to_canonical(), front, at))
-        });
-        let (here, front, at) = opened.map_err(|error| match error {
-            DialError::NoLocalPort => AssociateError::NoPort,
-            DialError::Local(errno) => AssociateError::Local(errno),
-            _ => AssociateError::Local(0),
-        })?;
+        let Phase::Handshake(handshake) = &mut slot.phase else { return Next::Wait };
+        handshake.waits_for = Waits::Front(search);
+        let mut tries = limits::PORT_TRIES_AT_ONCE;
+        self.seek_front(key, slot, &mut tries)
+    }
+
+    fn begin_search(&self, slot: &Slot, announced: Announced) -> Result<FrontSearch, AssociateError> {
+        let here = slot.client.as_ref().map_or(Err(Errno::ENOTCONN), Stream::local_address);
+        let here = here.map_err(|errno| AssociateError::Local(errno as i32))?;
         let ip = announced.ip.unwrap_or(slot.peer.ip().to_canonical());
-        if ip.is_ipv4() != here.is_ipv4() {
+        if ip.is_ipv4() != here.ip().to_canonical().is_ipv4() {
             return Err(AssociateError::Family);
         }
         let expected = Expected { ip, port: announced.port };
+        Ok(FrontSearch { here: here.ip(), expected, search: PortSearch::new(here, self.config.udp.ports) })
+    }
+
+    /// Opens the client-facing socket and tells the session where the client is to send its datagrams, or goes on in the
+    /// next turn.
+    pub(super) fn seek_front(&mut self, key: Key, slot: &mut Slot, tries: &mut usize) -> Next {
+        let full = self.full();
+        let Phase::Handshake(handshake) = &mut slot.phase else { return Next::Wait };
+        let Waits::Front(search) = &mut handshake.waits_for else { return Next::Wait };
+        let bind = |at| DatagramSocket::bind(at, limits::UDP_RECEIVE_BUFFER_BYTES);
+        let found = match full {
+            true => Err(AssociateError::Full),
+            false => match search.search.go_on(tries, bind) {
+                Some(found) => found.map_err(associate_error),
+                None => {
+                    self.enqueue(key, slot);
+                    return Next::Wait;
+                }
+            },
+        };
+        let (here, expected) = (search.here, search.expected);
+        let told = found.and_then(|front| self.found_front(slot, here, expected, front));
+        Next::Input(Input::Associated(told))
+    }
+
+    /// The association for what was opened; where the client is to send.
+    fn found_front(
+        &self,
+        slot: &mut Slot,
+        here: IpAddr,
+        expected: Expected,
+        front: DatagramSocket,
+    ) -> Result<SocketAddr, AssociateError> {
+        let at = front.local_address().map_err(|errno| AssociateError::Local(errno as i32))?;
+        let Phase::Handshake(handshake) = &mut slot.phase else { return Err(AssociateError::Local(0)) };
         let source = shares::Source::from(slot.peer.ip());
         let held = self.pools.datagrams.nothing(source);
         let mut association = Association::new(expected, front, at, &self.own_ports, held);
@@ -240,11 +276,12 @@ impl Core {
     }
 }
 
-/// A socket where the control connection ends, at a port of the range.
-fn open(here: SocketAddr, ports: Option<PortRange>) -> Result<(DatagramSocket, SocketAddr), DialError> {
-    let socket = open_free(here, ports, |at| DatagramSocket::bind(at, limits::UDP_RECEIVE_BUFFER_BYTES))?;
-    let at = socket.local_address().map_err(dial_error)?;
-    Ok((socket, at))
+fn associate_error(error: DialError) -> AssociateError {
+    match error {
+        DialError::NoLocalPort => AssociateError::NoPort,
+        DialError::Local(errno) => AssociateError::Local(errno),
+        _ => AssociateError::Local(0),
+    }
 }
 
 fn watch(registry: &Registry, key: Key, port: u8, socket: &DatagramSocket) -> bool {

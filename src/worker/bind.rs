@@ -5,6 +5,7 @@ use super::accept::ends_one_connection;
 use super::core::Core;
 use super::dial::{dial_error, interests};
 use super::handshake::Next;
+use super::ports::{PortSearch, canonical};
 use super::slot::{Fate, Phase, Slot, Waits};
 use super::tokens::{Key, Source};
 use crate::config::PortRange;
@@ -12,6 +13,7 @@ use crate::limits;
 use crate::observe::Counted;
 use crate::policy::guard::Guard;
 use crate::session::{DialError, Input, Peers};
+use crate::sys::congestion::Congestion;
 use crate::sys::listener::Listener;
 use crate::sys::machine::source_towards;
 use crate::sys::stream::Stream;
@@ -82,26 +84,132 @@ impl Listening {
     }
 }
 
+/// A listener that is looked for: on the addresses from which its peers would be dialled, each of them once.
+#[derive(Debug)]
+pub(super) struct ListenerSearch {
+    peers: Peers,
+    /// How many peers' routes were asked for.
+    asked: usize,
+    /// Our own addresses towards them, their ports zero.
+    sources: Vec<SocketAddr>,
+    /// The ports of the last of these, which is towards this peer.
+    search: Option<(IpAddr, PortSearch)>,
+    gravest: DialError,
+}
+
+impl ListenerSearch {
+    fn new(peers: Peers) -> ListenerSearch {
+        ListenerSearch { peers, asked: 0, sources: Vec::new(), search: None, gravest: DialError::Local(0) }
+    }
+
+    /// A listener that one of the peers can reach; `None` where `tries` is used up before that is known. `here` is where
+    /// the client reached us.
+    fn go_on(
+        &mut self,
+        tries: &mut usize,
+        here: Result<SocketAddr, Errno>,
+        ports: Option<PortRange>,
+        congestion: Congestion,
+    ) -> Option<Result<Listener, DialError>> {
+        loop {
+            if let Some((peer, search)) = &mut self.search {
+                let algorithm = congestion.at(*peer);
+                match search.go_on(tries, |at| Listener::open_alone(at, limits::BIND_BACKLOG, algorithm))? {
+                    Ok(listener) => return Some(Ok(listener)),
+                    Err(error) => self.note(error),
+                }
+                self.search = None;
+            }
+            *tries = tries.checked_sub(1)?;
+            match self.next_source(here) {
+                Some(Ok((peer, source))) => {
+                    let mut source = canonical(source);
+                    source.set_port(0);
+                    if !self.sources.contains(&source) {
+                        self.sources.push(source);
+                        self.search = Some((peer, PortSearch::new(source, ports)));
+                    }
+                }
+                Some(Err(errno)) => self.note(dial_error(errno)),
+                None => return Some(Err(self.gravest)),
+            }
+        }
+    }
+
+    /// The next peer, and the address from which it would be dialled.
+    fn next_source(
+        &mut self,
+        here: Result<SocketAddr, Errno>,
+    ) -> Option<Result<(IpAddr, SocketAddr), Errno>> {
+        let asked = self.asked;
+        self.asked += 1;
+        match &self.peers {
+            Peers::Only(list) => {
+                let peer = *list.get(asked)?;
+                Some(source_towards(peer).map(|source| (peer.ip(), source)))
+            }
+            // Where the client reached us others may, too.
+            Peers::Any => (asked == 0).then(|| here.map(|here| (here.ip(), here))),
+        }
+    }
+
+    fn note(&mut self, error: DialError) {
+        if error.weight() >= self.gravest.weight() {
+            self.gravest = error;
+        }
+    }
+}
+
 impl Core {
-    /// Opens the listener and tells the session where peers reach it.
+    /// Looks for a listener; the time for the peer begins.
     pub(super) fn bind(&mut self, key: Key, slot: &mut Slot, peers: Peers) -> Next {
-        let opened = self.listen(key, slot, peers);
-        let limit = self.config.timeouts.bind;
-        match opened {
+        let search = Box::new(ListenerSearch::new(peers));
+        self.enter(slot, self.config.timeouts.bind, Waits::Listener(search));
+        let mut tries = limits::PORT_TRIES_AT_ONCE;
+        self.seek_listener(key, slot, &mut tries)
+    }
+
+    /// Opens the listener and tells the session where peers reach it, or goes on in the next turn.
+    pub(super) fn seek_listener(&mut self, key: Key, slot: &mut Slot, tries: &mut usize) -> Next {
+        let (Phase::Handshake(handshake), Some(client)) = (&mut slot.phase, &slot.client) else {
+            return Next::Wait;
+        };
+        let Waits::Listener(mut search) = std::mem::replace(&mut handshake.waits_for, Waits::Bytes) else {
+            return Next::Wait;
+        };
+        let here = client.local_address();
+        let Some(found) = search.go_on(tries, here, self.config.bind.ports, self.congestion) else {
+            handshake.waits_for = Waits::Listener(search);
+            self.enqueue(key, slot);
+            return Next::Wait;
+        };
+        match found.and_then(|listener| self.watch_listener(key, listener, search.peers)) {
             Ok((listening, local)) => {
+                handshake.waits_for = Waits::Peer(Box::new(listening));
                 slot.local = Some(local);
                 let advertised = self.config.bind.advertise.instead_of(local.ip());
-                self.enter(slot, limit, Waits::Peer(Box::new(listening)));
                 Next::Tell(Input::Bound(Ok(SocketAddr::new(advertised, local.port()))))
             }
             Err(error) => {
                 if error == DialError::NoLocalPort {
                     self.counters.count(Counted::NoLocalPort);
                 }
-                self.enter(slot, limit, Waits::Bytes);
                 Next::Input(Input::Bound(Err(error)))
             }
         }
+    }
+
+    fn watch_listener(
+        &self,
+        key: Key,
+        listener: Listener,
+        peers: Peers,
+    ) -> Result<(Listening, SocketAddr), DialError> {
+        let local = listener.address().map_err(|error| local_error(&error))?;
+        let token = Source::Session { key, port: LISTENER_PORT }.token();
+        let watched = self.registry.register(&mut SourceFd(&listener.as_raw_fd()), token, Interest::READABLE);
+        watched.map_err(|error| local_error(&error))?;
+        Ok((Listening { listener, peers, retry_at: None }, local))
     }
 
     /// Somebody connected to the listener, or it is time to look again.
@@ -142,83 +250,38 @@ impl Core {
         };
         self.advance(key, slot, Next::Input(Input::Accepted(result)))
     }
-
-    /// A listener that one of the peers can reach, and its own address.
-    fn listen(&self, key: Key, slot: &Slot, peers: Peers) -> Result<(Listening, SocketAddr), DialError> {
-        let (listener, local) = match (&peers, &slot.client) {
-            (Peers::Only(list), _) => self.listen_for(list)?,
-            // Where the client reached us others may, too.
-            (Peers::Any, Some(client)) => {
-                let here = client.local_address().map_err(dial_error)?;
-                self.open(here, here.ip())?
-            }
-            (Peers::Any, None) => return Err(dial_error(Errno::ENOTCONN)),
-        };
-        let token = Source::Session { key, port: LISTENER_PORT }.token();
-        let watched = self.registry.register(&mut SourceFd(&listener.as_raw_fd()), token, Interest::READABLE);
-        watched.map_err(|error| local_error(&error))?;
-        Ok((Listening { listener, peers, retry_at: None }, local))
-    }
-
-    /// Listens on the address from which the first of these that can be reached would be dialled.
-    fn listen_for(&self, peers: &[SocketAddr]) -> Result<(Listener, SocketAddr), DialError> {
-        let mut gravest = DialError::Local(0);
-        for &peer in peers {
-            let source = source_towards(peer).map_err(dial_error);
-            match source.and_then(|source| self.open(source, peer.ip())) {
-                Ok(opened) => return Ok(opened),
-                Err(error) if error.weight() >= gravest.weight() => gravest = error,
-                Err(_) => {}
-            }
-        }
-        Err(gravest)
-    }
-
-    /// Listens at this address, on one of the configured ports or on one that the kernel picks.
-    fn open(&self, at: SocketAddr, peer: IpAddr) -> Result<(Listener, SocketAddr), DialError> {
-        let congestion = self.congestion.at(peer);
-        let listener = open_free(at, self.config.bind.ports, |at| {
-            Listener::open_alone(at, limits::BIND_BACKLOG, congestion)
-        })?;
-        let local = listener.address().map_err(|error| local_error(&error))?;
-        Ok((listener, local))
-    }
-}
-
-/// Opens what is to be at this address, canonical, on a port of the range, from a random one on, or on one that the
-/// kernel picks.
-pub(super) fn open_free<T>(
-    at: SocketAddr,
-    ports: Option<PortRange>,
-    open: impl Fn(SocketAddr) -> Result<T, Errno>,
-) -> Result<T, DialError> {
-    let at = canonical(at);
-    let first_free = |ports: &mut dyn Iterator<Item = u16>| {
-        for port in ports {
-            let mut at = at;
-            at.set_port(port);
-            match open(at) {
-                Ok(opened) => return Ok(opened),
-                Err(Errno::EADDRINUSE) => {}
-                Err(errno) => return Err(DialError::Local(errno as i32)),
-            }
-        }
-        Err(DialError::NoLocalPort)
-    };
-    match ports {
-        Some(range) => first_free(&mut range.from(rand::random()).take(limits::PORT_TRIES_MAX)),
-        None => first_free(&mut std::iter::repeat_n(0, limits::KERNEL_PORT_TRIES)),
-    }
-}
-
-/// An IPv4-mapped address as the IPv4 address that it is; another keeps its scope.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    match address.ip().to_canonical() {
-        IpAddr::V4(v4) => SocketAddr::new(v4.into(), address.port()),
-        IpAddr::V6(_) => address,
-    }
 }
 
 fn local_error(error: &io::Error) -> DialError {
     DialError::Local(errno_of(error) as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    /// 32 addresses behind one route are one address of ours, whose ports are tried once.
+    #[test]
+    fn each_of_our_addresses_is_tried_once_however_many_peers_it_is_towards() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let peers = (0..32).map(|n| SocketAddr::from(([127, 0, 5, n], 21))).collect();
+        let mut search = ListenerSearch::new(Peers::Only(peers));
+        let ports = PortRange::new(port, port);
+        let mut tries = 1_000;
+        let outcome = search.go_on(&mut tries, Err(Errno::ENOTCONN), ports, Congestion::default());
+        assert_eq!(outcome.map(Result::err), Some(Some(DialError::NoLocalPort)));
+        assert_eq!(1_000 - tries, 32 + 1 + 1, "each route, the one port, and the end of the list");
+    }
+
+    #[test]
+    fn a_search_for_anybody_tries_where_the_client_reached_us() {
+        let here = Ok("[::ffff:127.0.0.1]:1080".parse().unwrap());
+        let mut search = ListenerSearch::new(Peers::Any);
+        assert!(search.go_on(&mut 0, here, None, Congestion::default()).is_none());
+        let found = search.go_on(&mut 2, here, None, Congestion::default());
+        let at = found.unwrap().unwrap().address().unwrap();
+        assert_eq!((at.ip(), at.port() == 1080), (IpAddr::from([127, 0, 0, 1]), false));
+    }
 }

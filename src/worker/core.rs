@@ -73,6 +73,8 @@ pub(super) struct Core {
     pub(super) records: Records,
     /// Sessions with more to do than one turn gives them.
     pub(super) queue: Vec<Key>,
+    /// Ports that may still be tried in this turn, for those that look on.
+    pub(super) port_tries: usize,
     /// Sessions that are there, as many descriptors as two each.
     pub(super) sessions: usize,
     /// Those of them that are associations: they count twice, for their target-facing sockets.
@@ -122,6 +124,7 @@ impl Core {
             latencies: Latencies::default(),
             records: Records::new(setup.records.clone(), setup.config.log.on_full),
             queue: Vec::new(),
+            port_tries: 0,
             sessions: 0,
             associations: 0,
             ceiling: setup.ceiling,
@@ -175,6 +178,7 @@ impl Core {
     pub(super) fn resume(&mut self, key: Key, slot: &mut Slot) -> Fate {
         match &slot.phase {
             Phase::Handshake(handshake) if handshake.listens() => self.accept_peer(key, slot),
+            Phase::Handshake(handshake) if handshake.seeks_port() => self.resume_search(key, slot),
             Phase::Handshake(handshake) if handshake.session.wants_bytes() => {
                 self.advance(key, slot, Next::Read)
             }

@@ -176,6 +176,10 @@ impl Core {
                 let input = Input::Accepted(Err(DialError::NobodyCame));
                 self.advance(key, slot, Next::Input(input))
             }
+            Waits::Listener(_) => {
+                let input = Input::Bound(Err(DialError::NobodyCame));
+                self.advance(key, slot, Next::Input(input))
+            }
             Waits::Addresses => {
                 let ticket = key.ticket();
                 self.names.cancel(ticket, &self.registry, self.now);
@@ -306,7 +310,7 @@ impl Core {
             Command::Bind(peers) => self.bind(key, slot, peers),
             Command::Accept => Next::Wait,
             Command::Relay => Next::End(self.begin_relay(key, slot)),
-            Command::Associate(announced) => Next::Input(Input::Associated(self.associate(slot, announced))),
+            Command::Associate(announced) => self.associate(key, slot, announced),
             Command::Datagrams => Next::End(self.begin_association(key, slot)),
             Command::Close(failure) => {
                 tracing::debug!(client = %slot.peer, %failure, "session refused");

@@ -13,6 +13,7 @@ mod handshake;
 mod mailbox;
 mod names;
 mod pools;
+mod ports;
 mod records;
 mod relaying;
 mod slot;
@@ -294,6 +295,7 @@ impl Worker {
     }
 
     fn pump_queued(&mut self) {
+        self.core.port_tries = limits::PORT_TRIES_PER_TURN;
         let next = std::mem::take(&mut self.spare_queue);
         let mut queue = std::mem::replace(&mut self.core.queue, next);
         for key in queue.drain(..) {

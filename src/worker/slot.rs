@@ -1,6 +1,7 @@
 //! One connection: what it owns while it shakes hands, relays and closes.
 
-use super::bind::Listening;
+use super::association::FrontSearch;
+use super::bind::{ListenerSearch, Listening};
 use super::dial::Dial;
 use crate::limits;
 use crate::policy::sources::Place;
@@ -106,6 +107,10 @@ pub(super) enum Waits {
     },
     Addresses,
     Connection(Box<Dial>),
+    /// A port to listen on.
+    Listener(Box<ListenerSearch>),
+    /// A port for datagrams.
+    Front(Box<FrontSearch>),
     /// A connection to a listener.
     Peer(Box<Listening>),
 }
@@ -236,7 +241,13 @@ impl Handshake {
     /// tell. While a peer is waited for it has left in any case, whatever it sent before: there is nobody yet who could
     /// answer, and a listener is more than a half-close may hold.
     pub(super) fn is_left_by_fin(&self, client: &Stream) -> bool {
-        self.listens() || !(self.session.has_pending() || client.has_bytes())
+        matches!(self.waits_for, Waits::Listener(_) | Waits::Peer(_))
+            || !(self.session.has_pending() || client.has_bytes())
+    }
+
+    /// Whether it looks for a port, a few at a time.
+    pub(super) fn seeks_port(&self) -> bool {
+        matches!(self.waits_for, Waits::Listener(_) | Waits::Front(_))
     }
 
     /// Whether its second socket listens.
@@ -251,6 +262,7 @@ impl Handshake {
             Waits::Penalty { until } => Some(*until),
             Waits::Connection(dial) => dial.next_at(),
             Waits::Peer(listening) => listening.retry_at(),
+            Waits::Listener(_) | Waits::Front(_) => None,
             Waits::Bytes | Waits::Verdict | Waits::Context | Waits::Addresses => None,
         };
         [waits, self.left_at].into_iter().flatten().fold(self.deadline, Instant::min)

@@ -2,7 +2,7 @@
 //! own.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::problem::quoted;
 use super::value::with_nearest;
@@ -74,6 +74,15 @@ impl FromIterator<IpAddr> for Advertise {
         }
         advertise
     }
+}
+
+/// Whether whoever listens on `wide`, all addresses of a family, gets what comes to the single address `one`.
+pub(super) fn covers(wide: SocketAddr, one: SocketAddr) -> bool {
+    let (wide_ip, one_ip) = (wide.ip().to_canonical(), one.ip().to_canonical());
+    wide.port() == one.port()
+        && wide_ip.is_unspecified()
+        && !one_ip.is_unspecified()
+        && wide_ip.is_ipv4() == one_ip.is_ipv4()
 }
 
 /// A range of ports as it is written, "40000-49999", or one port; nothing means any port.

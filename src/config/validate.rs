@@ -109,6 +109,7 @@ impl Draft {
                 // Port 0 asks for any free port: two of them differ.
                 (one.port() != 0).then(|| SocketAddr::new(one.ip().to_canonical(), one.port()))
             });
+            check.none_covered(&listen);
             self.listen_at = listen.iter().map(|one| one.at.clone()).collect();
             server.listen = values(listen);
         }
@@ -370,6 +371,16 @@ impl Check<'_> {
             && !self.0.touch(table, key)
         {
             self.0.push(typed.at.clone(), format!("is empty: it needs {wanted}"));
+        }
+    }
+
+    /// Reports each address to listen on whose connections another one takes: the kernel gives nobody both.
+    fn none_covered(&mut self, listen: &[Typed<SocketAddr>]) {
+        for one in listen.iter().filter(|one| one.value.port() != 0) {
+            if let Some(wide) = listen.iter().find(|wide| reach::covers(wide.value, one.value)) {
+                let what = format!("\"{}\" is part of \"{}\": one of them is enough", one.value, wide.value);
+                self.0.push(one.at.clone(), what);
+            }
         }
     }
 

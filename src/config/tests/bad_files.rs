@@ -437,3 +437,21 @@ fn an_unclosed_bracket_is_said_once_and_where_it_opens() {
         ),
     ]);
 }
+
+/// What the kernel would refuse at the second of them, whichever it is.
+#[test]
+fn an_address_beside_the_wildcard_that_has_it_is_refused() {
+    let listen = |addresses: &str| format!("[server]\nopen_proxy = true\nlisten = [\n{addresses}\n]\n");
+    let four = listen("\"127.0.0.1:1080\",\n\"0.0.0.0:1080\"");
+    let mapped = listen("\"0.0.0.0:1080\",\n\"[::ffff:127.0.0.1]:1080\"");
+    let six = listen("\"[::]:1080\",\n\"[::1]:1080\"");
+    let part = |line, one, wide| {
+        format!("{line}: [server] key `listen`: \"{one}\" is part of \"{wide}\": one of them is enough")
+    };
+    expect_complaints(&[
+        (&four, &[&part(4, "127.0.0.1:1080", "0.0.0.0:1080")]),
+        (&mapped, &[&part(5, "[::ffff:127.0.0.1]:1080", "0.0.0.0:1080")]),
+        (&six, &[&part(5, "[::1]:1080", "[::]:1080")]),
+    ]);
+    super::config(&listen("\"0.0.0.0:0\", \"127.0.0.1:0\", \"0.0.0.0:1080\", \"127.0.0.1:1081\""));
+}

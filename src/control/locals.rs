@@ -5,6 +5,7 @@ use crate::limits;
 use crate::policy::Locals;
 use crate::sys::Errno;
 use crate::sys::netlink::{Netlink, Watch};
+use crate::sys::proc_net;
 use crate::threads;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use ipnet::IpNet;
@@ -37,7 +38,13 @@ impl LocalList {
         self.note(read)
     }
 
+    /// From netlink, or else from the files that say the same.
     fn ask(&mut self) -> Result<Vec<IpNet>, Errno> {
+        let asked = self.ask_netlink();
+        asked.or_else(|errno| proc_net::local_addresses().map_err(|_| errno))
+    }
+
+    fn ask_netlink(&mut self) -> Result<Vec<IpNet>, Errno> {
         let netlink = match &mut self.netlink {
             Some(netlink) => netlink,
             none => none.insert(Netlink::open()?),
@@ -71,7 +78,7 @@ impl LocalList {
                         ),
                         None => tracing::warn!(
                             %errno,
-                            "the addresses of this machine cannot be read (is AF_NETLINK closed to this process?): \
+                            "the addresses of this machine cannot be read, neither by AF_NETLINK nor from /proc/net: \
                              connections to it are refused once they stand, and datagrams cost a question each"
                         ),
                     }

@@ -12,6 +12,7 @@ pub mod mmsg;
 pub mod netlink;
 pub mod output;
 pub mod pipe;
+pub mod proc_net;
 pub mod stream;
 pub mod terminal;
 pub mod udp;

@@ -361,6 +361,13 @@ pub const ACCEPTS_PER_TURN: usize = 64;
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// At most one log line about a pause in this time.
 pub const PAUSE_LOG_INTERVAL: Duration = Duration::from_secs(1);
+/// At most one log line of a worker at its ceiling in this time.
+pub const CEILING_LOG_INTERVAL: Duration = Duration::from_secs(60);
+/// At most one log line about refusals of one source in this time.
+pub const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(1);
+/// Sources of which a worker counts refusals apart in that time: so many lines a second at most. What others are
+/// refused meanwhile is one count.
+pub const REFUSAL_SOURCES_MAX: usize = 256;
 /// Buckets of the timing wheel: with the tick, a horizon of 131 s.
 pub const WHEEL_BUCKETS: usize = 4096;
 /// Resolution of timers, in milliseconds.

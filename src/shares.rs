@@ -4,8 +4,9 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::Hash;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
 /// One source: an IPv4 address, or an IPv6 /64, the least that one host is given and can roam in.
@@ -33,6 +34,20 @@ impl Source {
         match self {
             Source::V4([a, b, c, _]) => Network::V4([a, b, c]),
             Source::V6([a, b, c, d, e, f, ..]) => Network::V6([a, b, c, d, e, f]),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    /// An IPv4 address, or an IPv6 block.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Source::V4(octets) => write!(f, "{}", Ipv4Addr::from(octets)),
+            Source::V6(octets) => {
+                let mut whole = [0; 16];
+                whole[..8].copy_from_slice(&octets);
+                write!(f, "{}/64", Ipv6Addr::from(whole))
+            }
         }
     }
 }
@@ -207,6 +222,12 @@ mod tests {
         assert_ne!(source("2001:db8:1:2::1"), source("2001:db8:1:3::1"));
         assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));
         assert_ne!(source("192.0.2.1"), source("192.0.2.2"));
+    }
+
+    #[test]
+    fn a_source_reads_as_an_address_or_a_block() {
+        assert_eq!(source("::ffff:192.0.2.1").to_string(), "192.0.2.1");
+        assert_eq!(source("2001:db8:1:2::9").to_string(), "2001:db8:1:2::/64");
     }
 
     #[test]

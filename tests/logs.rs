@@ -10,9 +10,9 @@ use nix::fcntl::OFlag;
 use nix::unistd::{mkfifo, pipe2};
 use serde_json::Value;
 
-use crate::support::client::connect_name;
+use crate::support::client::{connect_ip, connect_name, userpass};
 use crate::support::relay::quoted;
-use crate::support::wait::{self, PATIENCE};
+use crate::support::wait::{self, PATIENCE, timed};
 use crate::support::{Client, Engine, Origin, Relay, netns};
 
 /// One after another malformed greetings: a line of the log each, at level debug.
@@ -276,6 +276,63 @@ fn the_ready_line_stands_among_the_records() {
         assert_eq!(record["reason"], "client_left");
     }
     assert!(relay.ready.starts_with("outflow "), "{}", relay.ready);
+}
+
+/// Who cannot get in is in the log at the level that everybody has.
+#[test]
+fn nobody_hears_of_clients_that_wait_at_the_ceiling() {
+    let relay = Relay::builder().set("server", "max_connections", "1").start();
+    let origin = Origin::echo();
+    let mut first = Client::through(relay.addr(), origin.addr);
+    // They come while nobody looks, so that all are there when somebody does.
+    relay.signal("STOP");
+    let waiting: Vec<Client> = (0..3).map(|_| Client::connect(relay.addr())).collect();
+    relay.signal("CONT");
+    relay.logged(&["WARN", "connections wait", "sessions=1", "waiting=3"]);
+    // Once a minute: more of them are no more lines.
+    let more: Vec<Client> = (0..20).map(|_| Client::connect(relay.addr())).collect();
+    for _ in 0..20 {
+        echoes(&mut first);
+    }
+    assert_eq!(relay.log().matches("connections wait").count(), 1);
+    drop((waiting, more));
+}
+
+/// The counts of a word in the log's lines about refusals, and how many such lines there are.
+fn told(relay: &Relay, word: &str) -> (u64, usize) {
+    let log = relay.log();
+    let lines = log.lines().filter(|line| line.contains(" INFO ") && line.contains("source=127.0.0.1"));
+    let count = |line: &str| -> u64 {
+        let (_, rest) = line.split_once(&format!("{word}=")).unwrap_or_else(|| panic!("{line}"));
+        rest.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{line}"))
+    };
+    (lines.clone().map(count).sum(), lines.count())
+}
+
+/// Each is counted in the log, but it takes seconds, not clients, to fill it; and no password is in it.
+#[test]
+fn refusals_are_missing_from_the_log_or_fill_it() {
+    let relay = Relay::builder().guarded().users(&[("alice", b"wonderland")]).start();
+    let ((), lasted) = timed(|| {
+        let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(relay.addr())).collect();
+        for client in &mut clients {
+            client.send(&[&[0x05, 0x01, 0x02][..], &userpass(b"alice", b"s3cr3t-w0rd")].concat());
+        }
+        for client in &mut clients {
+            client.expect(&[0x05, 0x02, 0x01, 0x01]);
+        }
+        for _ in 0..30 {
+            let mut client = Client::connect(relay.addr());
+            assert_eq!(client.login(b"alice", b"wonderland"), 0);
+            client.send(&connect_ip("10.0.0.1:80".parse().expect("an address")));
+            client.expect_refusal(0x02);
+        }
+        let all = || told(&relay, "failed_logins").0 == 20 && told(&relay, "refused").0 == 30;
+        wait::until_true("every refusal is counted in the log", PATIENCE, all);
+    });
+    let lines = told(&relay, "refused").1;
+    assert!(lines <= 2 + lasted.as_secs() as usize, "{lines} lines in {lasted:?}");
+    assert!(!relay.log().contains("s3cr3t-w0rd"));
 }
 
 /// SIGUSR1 asks for the counters: no level hides them, and as JSON each is a field.

@@ -119,6 +119,25 @@ impl Listener {
         Ok((stream, peer.as_socket().ok_or(Errno::EAFNOSUPPORT)?))
     }
 
+    /// How many connections wait to be accepted; 0 where the kernel does not say.
+    pub fn waiting(&self) -> u32 {
+        // SAFETY: tcp_info is made of integers alone, for which zeros are values.
+        let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+        let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+        // SAFETY: info is valid for writes of as many bytes as length says, for the whole call.
+        let result = unsafe {
+            libc::getsockopt(
+                self.0.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                libc::TCP_INFO,
+                (&raw mut info).cast(),
+                &raw mut length,
+            )
+        };
+        // Of a socket that listens this field has the length of its accept queue.
+        if result < 0 { 0 } else { info.tcpi_unacked }
+    }
+
     /// Steers the connections of this listener's whole group by the CPU that receives them: the CPU's number
     /// modulo `group_size` is the index of the listener, in the order in which the group was bound.
     ///

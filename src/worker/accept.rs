@@ -9,6 +9,7 @@ use super::tokens::{CLIENT_PORT, Key, Source};
 use super::{Setup, Worker};
 use crate::limits;
 use crate::observe::Counted;
+use crate::session::Failure;
 use crate::shares;
 use crate::sys::Errno;
 use crate::sys::listener::Listener;
@@ -29,6 +30,9 @@ pub(super) struct Acceptance {
     turn: usize,
     paused_until: Option<Instant>,
     logged_at: Option<Instant>,
+    /// When those that wait at the ceiling were counted last, and when they were last spoken of.
+    counted_at: Option<Instant>,
+    ceiling_said_at: Option<Instant>,
 }
 
 impl Acceptance {
@@ -40,7 +44,14 @@ impl Acceptance {
         // Nobody else may hold them: at the drain, the last one who does keeps them open.
         let listeners =
             std::mem::take(&mut setup.listeners).into_iter().map(|listener| (listener, true)).collect();
-        Ok(Acceptance { listeners, turn: 0, paused_until: None, logged_at: None })
+        Ok(Acceptance {
+            listeners,
+            turn: 0,
+            paused_until: None,
+            logged_at: None,
+            counted_at: None,
+            ceiling_said_at: None,
+        })
     }
 
     pub(super) fn ready(&mut self, index: usize) {
@@ -57,6 +68,29 @@ impl Acceptance {
     /// When a pause ends.
     pub(super) fn resumes_at(&self) -> Option<Instant> {
         self.paused_until.filter(|_| self.listeners.iter().any(|(_, ready)| *ready))
+    }
+
+    /// How many connections wait while there is no place for them, where it is time to say so: once a minute.
+    fn waiting_at_ceiling(&mut self, now: Instant) -> Option<u32> {
+        let since = |at: Option<Instant>, interval| at.is_none_or(|at| now - at >= interval);
+        // That an edge came does not say that somebody waits still.
+        if !since(self.ceiling_said_at, limits::CEILING_LOG_INTERVAL)
+            || !since(self.counted_at, limits::PAUSE_LOG_INTERVAL)
+        {
+            return None;
+        }
+        self.counted_at = Some(now);
+        let waiting = self.listeners.iter().map(|(listener, _)| listener.waiting()).sum();
+        if waiting == 0 {
+            return None;
+        }
+        self.ceiling_said_at = Some(now);
+        Some(waiting)
+    }
+
+    /// When those that wait at the ceiling are to be spoken of again.
+    pub(super) fn says_ceiling_at(&self) -> Option<Instant> {
+        self.ceiling_said_at.map(|at| at + limits::CEILING_LOG_INTERVAL)
     }
 
     /// Lets go of the listeners: for the drain, or for the worker that replaces this one.
@@ -94,9 +128,20 @@ impl Worker {
         }
         self.acceptance.paused_until = None;
         for _ in 0..limits::ACCEPTS_PER_TURN {
-            if self.core.full() || !self.accept_one() {
+            if self.core.full() {
+                return self.say_full();
+            }
+            if !self.accept_one() {
                 return;
             }
+        }
+    }
+
+    /// No connection is taken for want of places.
+    fn say_full(&mut self) {
+        if let Some(waiting) = self.acceptance.waiting_at_ceiling(self.core.now) {
+            let (worker, sessions) = (self.core.number, self.slots.len());
+            tracing::warn!(worker, sessions, waiting, "as many sessions as there may be: connections wait");
         }
     }
 
@@ -140,6 +185,7 @@ impl Worker {
             place = sources.enter(shares::Source::from(peer.ip())).map(Box::new);
             if place.is_none() {
                 self.core.counters.count(Counted::SourceTurnedAway);
+                self.core.refusals.note(peer.ip(), &Failure::SourceLimit, now);
                 // Nothing was read of it and nothing is owed: no TIME_WAIT of ours for it either.
                 return client.reset_on_close();
             }

@@ -6,6 +6,7 @@ use super::mailbox::Mailbox;
 use super::names::Names;
 use super::pools::Pools;
 use super::records::Records;
+use super::refusals::Refusals;
 use super::slot::{Edge, Fate, Phase, Slot, Waits};
 use super::timers::Wheel;
 use super::tokens::{CLIENT_PORT, Key};
@@ -71,6 +72,8 @@ pub(super) struct Core {
     pub(super) counters: Arc<Counters>,
     pub(super) latencies: Latencies,
     pub(super) records: Records,
+    /// Refusals on their way into the log.
+    pub(super) refusals: Refusals,
     /// Sessions with more to do than one turn gives them.
     pub(super) queue: Vec<Key>,
     /// Ports that may still be tried in this turn, for those that look on.
@@ -123,6 +126,7 @@ impl Core {
             counters: setup.counters.clone(),
             latencies: Latencies::default(),
             records: Records::new(setup.records.clone(), setup.config.log.on_full),
+            refusals: Refusals::default(),
             queue: Vec::new(),
             port_tries: 0,
             sessions: 0,

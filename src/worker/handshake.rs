@@ -383,6 +383,7 @@ impl Core {
 
     /// A failed session: FIN behind its last words, and a moment for them to arrive.
     fn part(&mut self, key: Key, slot: &mut Slot, failure: &Failure) -> Fate {
+        self.refusals.note(slot.peer.ip(), failure, self.now);
         if let Phase::Handshake(handshake) = &mut slot.phase {
             slot.facts = std::mem::take(&mut handshake.session).into_facts();
         }

@@ -15,6 +15,7 @@ mod names;
 mod pools;
 mod ports;
 mod records;
+mod refusals;
 mod relaying;
 mod slot;
 mod timers;
@@ -196,6 +197,7 @@ impl Worker {
             self.pulse.enter(Activity::Records);
             let now = self.core.now;
             self.core.records.flush(now, false);
+            self.core.refusals.flush(now);
             if let Some(by) = self.drain_by
                 && (self.slots.is_empty() || by <= now)
             {
@@ -230,8 +232,11 @@ impl Worker {
             return Some(Duration::ZERO);
         }
         let wheel = self.core.wheel.next().map(|since_start| self.core.start + since_start);
+        let full = if self.core.full() { self.acceptance.says_ceiling_at() } else { None };
         [
             wheel,
+            full,
+            self.core.refusals.due(),
             self.core.names.next_deadline(),
             self.core.translators.as_ref().and_then(|translators| translators.next_at()),
             self.core.records.due(),

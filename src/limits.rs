@@ -441,8 +441,8 @@ pub const LATENCY_MAX_US: u64 = 86_400_000_000;
 
 /// Signals that wait for the control thread.
 pub const SIGNALS_QUEUED_MAX: usize = 16;
-/// Descriptors of one worker beside its sessions: epoll, waker, the pooled pipes, and the third socket of a BIND
-/// session while it accepts or looks for its address.
+/// Descriptors of one worker beside its sessions: epoll, waker, the pooled pipes, and the socket past its budget that one
+/// session may have for a moment: of BIND while it accepts or looks for its address, of a dial before the oldest attempt goes.
 pub const WORKER_DESCRIPTORS: usize = 9 + 2 * PIPES_POOLED_MAX;
 /// Messages to one worker: one verdict for each login in the verifier's queue, and a few from control.
 pub const MAILBOX_MAX: usize = 65_536;

@@ -7,7 +7,7 @@ use crate::support::client::connect_name;
 use crate::support::dns::A;
 use crate::support::origin::BlackHole;
 use crate::support::wait::{self, timed};
-use crate::support::{Client, DnsServer, Origin, Relay};
+use crate::support::{Client, DnsServer, Origin, Relay, netns};
 
 /// A name server that gives every name these IPv4 addresses, in this order.
 fn every_name(addresses: Vec<IpAddr>) -> DnsServer {
@@ -74,6 +74,26 @@ fn the_time_is_over_before_the_last_address() {
     assert_eq!((reply.rep, reply.bound), (0x00, origin.peer(1)));
     client.send(b"ping");
     client.expect(b"ping");
+}
+
+/// Addresses to which there is no way fail at once, and nobody is given up for them.
+#[test]
+fn an_attempt_is_given_up_for_addresses_without_a_route() {
+    netns::run(&test_name!(), "", || {
+        let slow = BlackHole::at("127.3.2.1:9000".parse().expect("an address"));
+        let _silent = BlackHole::at("127.3.2.2:9000".parse().expect("an address"));
+        let nowhere = (1..=3).map(|n| IpAddr::from([203, 0, 113, n]));
+        let server = every_name(
+            [[127, 3, 2, 1], [127, 3, 2, 2]].map(IpAddr::from).into_iter().chain(nowhere).collect(),
+        );
+        let relay = Relay::builder().dns(&server).start();
+        let mut client = Client::greeted(relay.addr());
+        client.send(&connect_name(b"slow.example", 9000));
+        // By now the third one is due. What the kernel sends again after a second is answered.
+        assert!(client.silent_for(Duration::from_millis(700)));
+        slow.open();
+        assert_eq!(client.reply().rep, 0x00);
+    });
 }
 
 /// A session has two descriptors, and an attempt beyond that is of a pool that keeps nobody from being accepted.

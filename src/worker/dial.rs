@@ -42,6 +42,16 @@ struct Attempt {
     began: Instant,
 }
 
+/// Where an attempt finds room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    Free,
+    /// The oldest attempt makes room for it.
+    OfTheOldest,
+    /// The only attempt goes on alone for a while.
+    NotYet,
+}
+
 /// A connection that came about.
 #[derive(Debug)]
 pub(super) struct Won {
@@ -98,7 +108,8 @@ impl Dial {
         now: Instant,
     ) -> Result<(), DialError> {
         self.next_at = None;
-        if self.tried < self.addresses.len() && !self.make_room(now) {
+        let room = self.room(now);
+        if self.tried < self.addresses.len() && room == Room::NotYet {
             self.next_at = Some(now + self.stagger(now));
             return Ok(());
         }
@@ -107,6 +118,11 @@ impl Dial {
             let port = self.last_port % limits::DIAL_PORTS + 1;
             match self.begin(registry, key, port, address) {
                 Ok(stream) => {
+                    // Only now: an address to which there is no way must not cost one that may yet answer.
+                    if room == Room::OfTheOldest {
+                        self.attempts.remove(0);
+                        self.note(DialError::TimedOut);
+                    }
                     self.last_port = port;
                     self.attempts.push(Attempt { port, stream, address, began: now });
                     if self.tried < self.addresses.len() {
@@ -117,25 +133,23 @@ impl Dial {
                 Err(errno) => self.note(dial_error(errno)),
             }
         }
-        if self.attempts.len() < 2 {
+        if self.attempts.len() < limits::DIAL_AT_A_TIME {
             self.second.clear();
         }
         if self.attempts.is_empty() { Err(self.gravest.unwrap_or(DialError::Local(0))) } else { Ok(()) }
     }
 
-    /// Sees to it that one more attempt has a descriptor; false where the only one is to go on alone for now.
-    fn make_room(&mut self, now: Instant) -> bool {
-        let Some(oldest) = self.attempts.first() else { return true };
+    /// Whose descriptor the next attempt may have.
+    fn room(&mut self, now: Instant) -> Room {
+        let Some(oldest) = self.attempts.first() else { return Room::Free };
         let alone = self.attempts.len() < limits::DIAL_AT_A_TIME;
         if alone && self.second.is_now(1) {
-            return true;
+            return Room::Free;
         }
         if alone && now < oldest.began + limits::DIAL_ALONE.min(self.share(now)) {
-            return false;
+            return Room::NotYet;
         }
-        self.attempts.remove(0);
-        self.note(DialError::TimedOut);
-        true
+        Room::OfTheOldest
     }
 
     /// The time until the next attempt: less than usual where all of them would not fit before the deadline.

@@ -330,6 +330,8 @@ pub const UDP_PEERS_MAX: usize = 4096;
 pub const UDP_NAMES_MAX: usize = 32;
 /// Names that one association asks for at a time: what a ticket can tell apart.
 pub const UDP_LOOKUPS_MAX: u8 = 7;
+/// Addresses of a family that an answer has the kernel asked about: where the first few have no route, the family has none.
+pub const UDP_ROUTES_ASKED: usize = 4;
 /// Datagrams of one association that wait for their names.
 pub const UDP_WAITING_MAX: usize = 64;
 /// Bytes of those datagrams.

@@ -151,12 +151,13 @@ impl Association {
         let mut way = Way { world, arena: inbox.memory(), up, sender, asks, pumped: &mut pumped };
         // What is refused is so for its port: another datagram may find an address where this one does not.
         let mut found: Option<(u16, Result<IpAddr, Drop>)> = None;
+        let mut routes = Routes::default();
         for datagram in waiting {
             let ip = match found {
                 Some((_, Ok(ip))) => Ok(ip),
                 Some((port, Err(drop))) if port == datagram.port => Err(drop),
                 _ => {
-                    let ip = usable(&addresses, datagram.port, own, world);
+                    let ip = usable(&addresses, datagram.port, own, world, &mut routes);
                     ip.into_iter().for_each(|ip| self.learn(&typed, ip));
                     found = Some((datagram.port, ip));
                     ip
@@ -378,7 +379,13 @@ fn plain(ip: IpAddr, port: u16, way: &mut Way<'_>) -> Option<IpAddr> {
 /// The first of these addresses that may be reached and to which there is a way. A datagram cannot try them in turn as
 /// a connection does; where nothing else is configured the client's own family comes first, for the answers' ATYP then
 /// is one that it knows.
-fn usable(addresses: &[IpAddr], port: u16, own: Family, world: &World<'_>) -> Result<IpAddr, Drop> {
+fn usable(
+    addresses: &[IpAddr],
+    port: u16,
+    own: Family,
+    world: &World<'_>,
+    routes: &mut Routes,
+) -> Result<IpAddr, Drop> {
     let mut refused = Drop::Unreachable;
     let own_first = world.prefer == Prefer::HappyEyeballs;
     let (first, second): (Vec<IpAddr>, Vec<IpAddr>) =
@@ -386,12 +393,32 @@ fn usable(addresses: &[IpAddr], port: u16, own: Family, world: &World<'_>) -> Re
     for ip in first.into_iter().chain(second) {
         let to = SocketAddr::new(ip, port);
         match world.judge(to) {
-            Ok(()) if source_towards(to).is_ok() => return Ok(ip.to_canonical()),
+            Ok(()) if routes.lead(to, |to| source_towards(to).is_ok()) => return Ok(ip.to_canonical()),
             Ok(()) => {}
             Err(drop) => refused = drop,
         }
     }
     Err(refused)
+}
+
+/// To which of a name's addresses there is a way. Each is asked for once, whatever the ports, and no more than a few of a
+/// family: to ask costs system calls, and a name may have dozens of addresses and dozens of datagrams that wait for it.
+#[derive(Debug, Default)]
+struct Routes([Vec<(IpAddr, bool)>; 2]);
+
+impl Routes {
+    fn lead(&mut self, to: SocketAddr, ask: impl FnOnce(SocketAddr) -> bool) -> bool {
+        let asked = &mut self.0[Family::of(to.ip().to_canonical()) as usize];
+        if let Some((_, leads)) = asked.iter().find(|(ip, _)| *ip == to.ip()) {
+            return *leads;
+        }
+        if asked.len() >= limits::UDP_ROUTES_ASKED {
+            return false;
+        }
+        let leads = ask(to);
+        asked.push((to.ip(), leads));
+        leads
+    }
 }
 
 /// A target-facing socket: one for all targets of a family, so that they all see one address and port (RFC 4787
@@ -401,4 +428,28 @@ fn open(target: IpAddr, world: &World<'_>) -> Option<Bound> {
     let socket = DatagramSocket::bind(any, limits::UDP_RECEIVE_BUFFER_BYTES).ok()?;
     let at = socket.local_address().ok()?;
     Some(Bound::new(socket, world.own_ports.hold(at)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_address_is_asked_for_once_and_few_of_a_family() {
+        let mut routes = Routes::default();
+        let mut asked = 0;
+        for port in 1..=64 {
+            for last in 1..=64 {
+                let to = SocketAddr::from(([192, 0, 2, last], port));
+                assert!(!routes.lead(to, |_| {
+                    asked += 1;
+                    false
+                }));
+            }
+        }
+        assert_eq!(asked, limits::UDP_ROUTES_ASKED);
+        // The other family is none of theirs.
+        assert!(routes.lead("[2001:db8::1]:1".parse().unwrap(), |_| true));
+        assert!(routes.lead("[2001:db8::1]:2".parse().unwrap(), |_| false));
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::support::dns::{self, A, DnsServer};
 use crate::support::origin::{self, BlackHole, ClosedPort, Origin};
 use crate::support::udp::{self, Target};
-use crate::support::{netns, socket_table, wait};
+use crate::support::{netns, skip, socket_table, wait};
 
 #[test]
 fn a_black_hole_neither_accepts_nor_refuses() {
@@ -53,6 +53,24 @@ fn a_test_that_is_not_run_is_passed_over_in_silence() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(101), "{said}");
     assert!(said.contains("cannot be run, and CI=true") && said.contains("2 failed"), "{said}");
+}
+
+/// What lacks inside a namespace is said outside, too.
+#[test]
+fn a_test_that_a_namespace_cannot_run_is_passed_over_in_silence() {
+    netns::run(&test_name!(), "true", || {
+        if std::env::var_os("LACKING").is_some() {
+            skip::skip("a test", "LACKING is set");
+        }
+    });
+    if std::env::var_os("LACKING").is_some() || netns::lacking().is_some() {
+        return;
+    }
+    let mut command = std::process::Command::new(std::env::current_exe().expect("this program"));
+    command.args(["--exact", &test_name!()]).env("LACKING", "1").env("CI", "");
+    let output = command.stdin(std::process::Stdio::null()).output().expect("run a test");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said, format!("{}LACKING is set\n", netns::ONE_NOT_RUN));
 }
 
 #[test]

@@ -7,14 +7,11 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::skip;
 use super::support::{Process, load, record};
 
 /// Never called: the server answers for it.
 const TARGET: &str = "127.0.0.1:258";
-
-fn has_strace() -> bool {
-    Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success())
-}
 
 #[test]
 fn system_calls_of_each_session_are_counted_and_cpu_time_is_left_out() {
@@ -33,7 +30,7 @@ fn system_calls_of_each_session_are_counted_and_cpu_time_is_left_out() {
         "1",
         "--strace",
     ];
-    if !has_strace() {
+    if skip::without("the count of system calls", "strace", "strace") {
         let output = load(&words);
         assert_eq!(output.status.code(), Some(1));
         assert!(String::from_utf8_lossy(&output.stderr).contains("cannot run strace"));

@@ -4,6 +4,10 @@ mod cost;
 mod options;
 mod support;
 
+/// Tests that this machine cannot run are counted, as those of the relay are.
+#[path = "../../tests/support/skip.rs"]
+mod skip;
+
 /// The origin as a child process, and relays with a manner between it and the clients.
 mod world;
 

@@ -13,6 +13,8 @@ use nix::sched::{CloneFlags, setns, unshare};
 use super::skip;
 
 const INSIDE: &str = "OUTFLOW_TEST_IN_NAMESPACE";
+/// What `skip` says in the end of a single test, before the reason.
+pub(crate) const ONE_NOT_RUN: &str = "not run: 1 of the tests: ";
 
 /// From the type name of a function nested in a test to the path of that test.
 pub(crate) fn test_path(nested: &'static str) -> String {
@@ -45,6 +47,10 @@ pub(crate) fn run(test: &str, setup: &str, body: impl FnOnce()) {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{test} failed inside the namespace\n{stdout}\n{stderr}");
     assert!(stdout.contains("1 passed"), "{test} is not the path of a test:\n{stdout}");
+    // It may have found there that something else lacks.
+    for why in stderr.lines().filter_map(|line| line.strip_prefix(ONE_NOT_RUN)) {
+        skip::skip(test, why);
+    }
 }
 
 /// Runs a command line inside the namespace and insists on its success.
@@ -54,7 +60,7 @@ pub(crate) fn shell(line: &str) {
 }
 
 /// What lacks to have a network namespace here, if anything does.
-fn lacking() -> Option<String> {
+pub(crate) fn lacking() -> Option<String> {
     let said = |line: &[&str]| {
         let mut command = Command::new(line[0]);
         command.args(&line[1..]).stdin(Stdio::null()).output().map(|output| output.status.success())

@@ -418,6 +418,35 @@ fn at_its_ceiling_a_server_lets_the_next_one_wait_and_then_serves_it() {
     stop(server);
 }
 
+/// The maximum is met to the last session, however many workers share it.
+#[test]
+fn a_maximum_that_does_not_divide_evenly_is_rounded() {
+    for (workers, most) in [(4, 9), (2, 3), (3, 3)] {
+        let mut config = config(workers, RelayMode::Auto);
+        config.server.max_connections = most;
+        let server = start(config);
+        let target = echo();
+        // So many that every worker's queue has more than its share.
+        let mut clients: Vec<TcpStream> = (0..workers * 40).map(|_| dial(&server)).collect();
+        await_that("as many are served as may be", || server.totals().active == most as u64);
+        thread::sleep(A_WHILE);
+        assert_eq!(server.totals().active, most as u64, "{most} over {workers} workers");
+        // Every place is used again, and every client is served in the end.
+        for client in &mut clients {
+            client.set_nonblocking(true).expect("non-blocking");
+            client.write_all(b"\x05\x01\x00").expect("a greeting");
+        }
+        let mut answer = [0; 2];
+        await_that("all are served in turn", || {
+            clients.retain_mut(|client| !client.read(&mut answer).is_ok_and(|count| count == 2));
+            assert!(server.totals().active <= most as u64);
+            clients.is_empty()
+        });
+        assert!(echoes(&mut connect(&server, target)));
+        stop(server);
+    }
+}
+
 // HAZARD 40: at the ceiling a panic frees the places that its sessions had.
 #[test]
 fn a_panic_at_the_ceiling_makes_room() {

@@ -80,7 +80,7 @@ pub struct Server {
     pub pin: bool,
     /// The engine that moves CONNECT bytes. Default: auto.
     pub relay: RelayMode,
-    /// Sessions at once, shared evenly by the workers (one each at least); 0, the default, derives the ceiling from the fd limit.
+    /// Sessions at once, shared evenly by the workers, of which there are no more; 0, the default, derives the ceiling from the fd limit.
     pub max_connections: usize,
     /// Connections that the kernel queues for each listener. Default: 4096.
     pub backlog: u32,

@@ -21,6 +21,8 @@ pub(super) struct Draft {
     problems: Problems,
     /// Where each address of `config.server.listen` was typed; empty for the default.
     listen_at: Vec<At>,
+    /// Where a number of workers was typed.
+    workers_at: Option<At>,
     /// Where the methods were typed, or the flag that chose them.
     methods_at: Option<At>,
     /// Where the file names the users file.
@@ -92,6 +94,7 @@ impl Draft {
     pub(super) fn finish(mut self) -> Result<Config, Problems> {
         self.refuse_open_proxy();
         self.require_users();
+        self.share_connections();
         self.require_password();
         self.require_records();
         match self.problems.is_empty() {
@@ -113,10 +116,9 @@ impl Draft {
             self.listen_at = listen.iter().map(|one| one.at.clone()).collect();
             server.listen = values(listen);
         }
-        match check.number(&raw.workers, 0..=limits::MAX_WORKERS) {
-            Some(0) => server.workers = available_cpus(),
-            Some(workers) => server.workers = workers as usize,
-            None => {}
+        if let Some(workers) = check.number(&raw.workers, 0..=limits::MAX_WORKERS) {
+            server.workers = if workers == 0 { available_cpus() } else { workers as usize };
+            self.workers_at = raw.workers.as_ref().filter(|_| workers != 0).map(|typed| typed.at.clone());
         }
         check.switch(&raw.pin, &mut server.pin);
         check.choice(&raw.relay, &mut server.relay);
@@ -190,6 +192,24 @@ impl Draft {
             }
         }
         check.switch(&raw.nec, &mut gssapi.nec);
+    }
+
+    /// A worker that may serve nobody would keep its share of the clients waiting.
+    fn share_connections(&mut self) {
+        let (workers, most) = (self.config.server.workers, self.config.server.max_connections);
+        if most == 0 || workers <= most {
+            return;
+        }
+        match self.workers_at.clone() {
+            Some(at) => {
+                let what = format!(
+                    "{workers} workers cannot share max_connections = {most}: {most} workers at most, or 0 for as many \
+                     as CPUs"
+                );
+                self.problems.push(at, what);
+            }
+            None => self.config.server.workers = most,
+        }
     }
 
     /// A listener that others reach, and no password: whoever finds it uses it.

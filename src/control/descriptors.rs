@@ -3,17 +3,27 @@
 use crate::config::{Config, RelayMode};
 use crate::limits;
 
-/// What each worker may have open.
+/// What the workers may have open: each of them, but for `sessions`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Budget {
-    /// Sessions, two descriptors each.
+    /// Sessions of all workers, two descriptors each.
     pub(super) sessions: usize,
+    workers: usize,
     /// Pipes with bytes in them, two descriptors each.
     pub(super) pipes: usize,
     /// Second connect attempts, one descriptor each.
     pub(super) second_attempts: usize,
     /// Sockets of the resolver.
     pub(super) dns: usize,
+}
+
+impl Budget {
+    /// Sessions of one worker: an equal share, and one more for the first ones where it does not come out even. No
+    /// worker has none, for its listener would keep its clients waiting for ever.
+    pub(super) fn sessions_of(self, worker: usize) -> usize {
+        let one_more = worker < self.sessions % self.workers;
+        (self.sessions / self.workers + usize::from(one_more)).max(1)
+    }
 }
 
 /// Divides `limit` descriptors among the workers.
@@ -33,10 +43,10 @@ pub(super) fn divide(limit: usize, config: &Config) -> Budget {
     let affordable =
         (share.saturating_sub(2 * pipes + second_attempts + dns) / 2).clamp(1, limits::SLOTS_MAX);
     let sessions = match config.server.max_connections {
-        0 => affordable,
-        wanted => affordable.min((wanted / workers).max(1)),
+        0 => affordable * workers,
+        wanted => wanted.min(affordable * workers),
     };
-    Budget { sessions, pipes, second_attempts, dns }
+    Budget { sessions, workers, pipes, second_attempts, dns }
 }
 
 #[cfg(test)]
@@ -54,9 +64,9 @@ mod tests {
         for limit in [0, 10, 64, 1024, 20_000, 1_048_576] {
             for workers in [1, 2, 64] {
                 let budget = divide(limit, &config(workers));
-                let each = 2 * (budget.sessions + budget.pipes) + budget.second_attempts + budget.dns;
-                let used = workers * each;
-                assert!(budget.sessions == 1 || used <= limit, "{limit} {workers} {budget:?}");
+                let each = 2 * budget.pipes + budget.second_attempts + budget.dns;
+                let used = 2 * budget.sessions + workers * each;
+                assert!(budget.sessions == workers || used <= limit, "{limit} {workers} {budget:?}");
             }
         }
     }
@@ -64,13 +74,31 @@ mod tests {
     #[test]
     fn twenty_thousand_descriptors_hold_more_than_eight_thousand_sessions() {
         assert!(divide(20_000, &config(1)).sessions > 8_500);
-        assert!(divide(20_000, &config(2)).sessions > 4_250);
+        assert!(divide(20_000, &config(2)).sessions > 8_500);
     }
 
     #[test]
-    fn a_configured_maximum_is_shared_by_the_workers() {
-        let mut config = config(2);
-        config.server.max_connections = 9;
-        assert_eq!(divide(20_000, &config).sessions, 4);
+    fn a_configured_maximum_is_shared_by_the_workers_to_the_last_one() {
+        for (workers, wanted, shares) in [
+            (2, 9, &[5, 4][..]),
+            (4, 9, &[3, 2, 2, 2]),
+            (4, 8, &[2, 2, 2, 2]),
+            (4, 4, &[1, 1, 1, 1]),
+            (3, 5, &[2, 2, 1]),
+        ] {
+            let mut config = config(workers);
+            config.server.max_connections = wanted;
+            let budget = divide(20_000, &config);
+            let each: Vec<usize> = (0..workers).map(|worker| budget.sessions_of(worker)).collect();
+            assert_eq!((each.as_slice(), budget.sessions), (shares, wanted));
+        }
+    }
+
+    #[test]
+    fn a_maximum_that_cannot_be_had_is_what_can() {
+        let mut config = config(3);
+        let all = divide(1_024, &config).sessions;
+        config.server.max_connections = 1_000_000;
+        assert_eq!(divide(1_024, &config).sessions, all);
     }
 }

@@ -115,7 +115,7 @@ impl Server {
                 dns: dns.clone(),
                 counters: counters.clone(),
                 pulse: pulse.clone(),
-                ceiling: budget.sessions,
+                ceiling: budget.sessions_of(number),
                 second_attempts_max: budget.second_attempts,
                 pipes_max: budget.pipes,
                 records: records.as_ref().map(|outlet| outlet.lines.clone()),
@@ -140,7 +140,7 @@ impl Server {
             latencies: Latencies::default(),
             records,
             locals,
-            sessions_per_worker: budget.sessions,
+            sessions_per_worker: budget.sessions_of(0),
         })
     }
 
@@ -321,7 +321,7 @@ fn start_records(config: &Config, budget: Budget) -> io::Result<Option<Outlet>> 
     };
     let promised = match config.log.on_full {
         OnFull::Drop => 0,
-        OnFull::Refuse => budget.sessions * config.server.workers * limits::RECORD_ROOM_PER_SESSION,
+        OnFull::Refuse => budget.sessions * limits::RECORD_ROOM_PER_SESSION,
     };
     let room = limits::RECORDS_QUEUE_BYTES_MAX + promised;
     Outlet::start("records", place, Voice::Records, room).map(Some)

@@ -199,7 +199,7 @@ impl<'a> Trial<'a> {
         let server = &self.config.server;
         let limit = machine::raise_descriptor_limit();
         let budget = descriptors::divide(limit, self.config);
-        let sessions = budget.sessions * server.workers;
+        let sessions = budget.sessions;
         if sessions < server.max_connections {
             self.warn(
                 ("server", "max_connections"),

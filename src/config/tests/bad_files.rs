@@ -455,3 +455,15 @@ fn an_address_beside_the_wildcard_that_has_it_is_refused() {
     ]);
     super::config(&listen("\"0.0.0.0:0\", \"127.0.0.1:0\", \"0.0.0.0:1080\", \"127.0.0.1:1081\""));
 }
+
+#[test]
+fn more_workers_than_connections_are_refused_where_they_were_typed() {
+    let what = "4 workers cannot share max_connections = 3: 3 workers at most, or 0 for as many as CPUs";
+    expect_complaints(&[(
+        "[server]\nmax_connections = 3\nworkers = 4\n",
+        &[&format!("3: [server] key `workers`: {what}")],
+    )]);
+    let config = super::config("[server]\nmax_connections = 1\nworkers = 0\n");
+    assert_eq!((config.server.workers, config.server.max_connections), (1, 1));
+    assert_eq!(super::config("[server]\nmax_connections = 4\nworkers = 4\n").server.workers, 4);
+}

@@ -1,9 +1,10 @@
 //! Start and end of the process: the ready line, what must not start, the drain (HAZARD 41).
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use crate::support::client::connect_ip;
+use crate::support::origin::{V4, V6};
 use crate::support::users;
 use crate::support::wait::{self, PATIENCE, timed};
 use crate::support::{Client, Engine, Origin, Relay, netns};
@@ -84,6 +85,35 @@ fn an_open_proxy_starts() {
         assert!(complaint.contains("open proxy") || complaint.contains("open_proxy"), "{complaint}");
         assert!(output.stdout.is_empty());
     }
+}
+
+/// What the wildcard of IPv6 listens on is what its users expect: both families, whatever other IPv4 address stands
+/// beside it; its own family alone where the wildcard of IPv4 does.
+#[test]
+fn the_wildcard_loses_ipv4_to_one_address() {
+    netns::run(&test_name!(), "ip addr add 10.9.9.9/32 dev lo", || {
+        let relay = |addresses: &[&str]| {
+            Relay::builder().listen(addresses).set("server", "open_proxy", "true").start()
+        };
+        let (v4, v6): (IpAddr, IpAddr) = ("10.9.9.9".parse().expect("an address"), V6);
+        for addresses in [
+            &["[::]:1080"][..],
+            &["[::]:1080", "127.0.0.1:1081"],
+            &["127.0.0.1:1081", "[::]:1080"],
+            &["[::]:1080", "0.0.0.0:1080"],
+            &["0.0.0.0:1080", "[::]:1080"],
+        ] {
+            let mut relay = relay(addresses);
+            for ip in [v4, V4, v6] {
+                Client::greeted(SocketAddr::new(ip, 1080));
+            }
+            relay.signal("TERM");
+            relay.wait_exit(PATIENCE);
+        }
+        let two = relay(&["[::]:0", "127.0.0.1:0"]);
+        Client::greeted(SocketAddr::new(v4, two.addr().port()));
+        Client::greeted(two.addrs()[1]);
+    });
 }
 
 /// The same listener with a password, or with the word of the operator, starts.

@@ -85,6 +85,15 @@ pub(super) fn covers(wide: SocketAddr, one: SocketAddr) -> bool {
         && wide_ip.is_ipv4() == one_ip.is_ipv4()
 }
 
+/// The same of IPv4 addresses and `[::]`, which has them where `0.0.0.0` is not listened on beside it.
+pub(super) fn covers_both_families(wide: SocketAddr, one: SocketAddr) -> bool {
+    let one_ip = one.ip().to_canonical();
+    wide.port() == one.port()
+        && wide.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+        && one_ip.is_ipv4()
+        && !one_ip.is_unspecified()
+}
+
 /// A range of ports as it is written, "40000-49999", or one port; nothing means any port.
 pub(super) fn ports(typed: &str) -> Result<Option<PortRange>, String> {
     if typed.is_empty() {

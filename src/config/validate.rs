@@ -397,10 +397,20 @@ impl Check<'_> {
     /// Reports each address to listen on whose connections another one takes: the kernel gives nobody both.
     fn none_covered(&mut self, listen: &[Typed<SocketAddr>]) {
         for one in listen.iter().filter(|one| one.value.port() != 0) {
-            if let Some(wide) = listen.iter().find(|wide| reach::covers(wide.value, one.value)) {
-                let what = format!("\"{}\" is part of \"{}\": one of them is enough", one.value, wide.value);
-                self.0.push(one.at.clone(), what);
-            }
+            let covered_by = |covers: fn(SocketAddr, SocketAddr) -> bool| {
+                listen.iter().find(|wide| covers(wide.value, one.value)).map(|wide| wide.value)
+            };
+            let what = if let Some(wide) = covered_by(reach::covers) {
+                format!("\"{}\" is part of \"{wide}\": one of them is enough", one.value)
+            } else if let Some(wide) = covered_by(reach::covers_both_families) {
+                format!(
+                    "\"{}\" is part of \"{wide}\", which takes IPv4, too: one of them is enough",
+                    one.value
+                )
+            } else {
+                continue;
+            };
+            self.0.push(one.at.clone(), what);
         }
     }
 

@@ -5,7 +5,7 @@ use crate::config::{Config, Steer};
 use crate::sys::congestion::Congestion;
 use crate::sys::listener::{Listener, Options};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 /// Every listener, by group and worker.
@@ -55,7 +55,10 @@ pub(super) fn probe(address: SocketAddr, config: &Config, congestion: Congestion
 }
 
 fn options(address: SocketAddr, config: &Config, congestion: Congestion) -> Options {
-    let shares_port = |other: &SocketAddr| other.is_ipv4() && other.port() == address.port();
+    // Nothing less than all of IPv4 takes IPv4 away from the wildcard of IPv6.
+    let shares_port = |other: &SocketAddr| {
+        other.port() == address.port() && other.ip().to_canonical() == IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+    };
     Options {
         backlog: config.server.backlog,
         only_v6: config.server.listen.iter().any(shares_port),

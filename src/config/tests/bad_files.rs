@@ -438,6 +438,21 @@ fn an_unclosed_bracket_is_said_once_and_where_it_opens() {
     ]);
 }
 
+/// `[::]` takes IPv4, too, unless all of IPv4 is listened on beside it: a single address took it away, unseen.
+#[test]
+fn an_ipv4_address_beside_the_wildcard_of_both_families_is_refused() {
+    let listen = |addresses: &str| format!("[server]\nopen_proxy = true\nlisten = [\n{addresses}\n]\n");
+    for one in ["127.0.0.1:1080", "[::ffff:192.0.2.1]:1080"] {
+        let what = format!(
+            "5: [server] key `listen`: \"{one}\" is part of \"[::]:1080\", which takes IPv4, too: one of them is enough"
+        );
+        expect_complaints(&[(&listen(&format!("\"[::]:1080\",\n\"{one}\"")), &[&what])]);
+    }
+    super::config(&listen(
+        "\"[::]:1080\", \"0.0.0.0:1080\", \"127.0.0.1:1081\", \"[::]:0\", \"127.0.0.1:0\"",
+    ));
+}
+
 /// What the kernel would refuse at the second of them, whichever it is.
 #[test]
 fn an_address_beside_the_wildcard_that_has_it_is_refused() {

@@ -187,7 +187,8 @@ pub const DNS_FILE: u64 = 64 * 1024 * 1024;
 /// NAT64 prefixes that are known at a time, those of the configuration and those that name servers show each: a network
 /// has one or two.
 pub const NAT64_PREFIXES_MAX: usize = 8;
-/// When the name servers are asked again that showed none, for the first times: the answer may have been late.
+/// When the name servers are asked again that showed none, for the first times: the answer may have been late. While they
+/// fail it is the last of these.
 pub const NAT64_ASK_AGAIN: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(40)];
 /// How often they are asked otherwise; less often while the answer is cached.
 pub const NAT64_REFRESH: Duration = Duration::from_secs(600);

@@ -105,6 +105,22 @@ fn a_datagram_comes_back_by_a_new_address() {
     });
 }
 
+/// What is sent towards an address that nothing shows to be of this machine comes back from one that the kernel knows.
+#[test]
+fn a_datagram_of_our_own_is_passed_to_a_client() {
+    netns::run(&test_name!(), NEW, || {
+        let relay = blind(Relay::builder().set("udp", "filtering", "\"endpoint-independent\""));
+        let (client, target) = (Association::open(door(&relay)), Target::on(ip("::1")));
+        client.send(target.addr, b"first");
+        let external = target.expect(b"first");
+        client.send(SocketAddr::new(ip(LISTED), external.port()), b"back to the relay");
+        expect_drops(&relay, &[("loop", 1)]);
+        client.send(target.addr, b"fence");
+        target.send(external, b"answer");
+        client.expect(target.addr, b"answer");
+    });
+}
+
 /// A client is let past the firewall of this machine: what listens on its public address is nobody's target.
 #[test]
 fn a_service_of_this_host_is_reached_by_its_public_address() {

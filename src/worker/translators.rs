@@ -42,15 +42,14 @@ impl Translators {
     /// An answer without any is asked for again soon: a server that makes addresses up first asks others twice, and the
     /// resolver does not wait for it longer than for any second family.
     fn take(&mut self, answer: &Answer, now: Instant) -> Option<Vec<Nat64>> {
-        let shown = match answer {
-            Ok(addresses) => Nat64::shown_by(addresses),
-            Err(error) if error.says_there_is_none() => Vec::new(),
-            Err(_) => self.shown.clone(),
+        let soon = &limits::NAT64_ASK_AGAIN;
+        let (shown, again) = match answer {
+            Ok(addresses) => (Nat64::shown_by(addresses), soon.get(self.in_vain)),
+            Err(error) if error.says_there_is_none() => (Vec::new(), soon.get(self.in_vain)),
+            // The network may come up later than we do.
+            Err(_) => (self.shown.clone(), soon.get(self.in_vain).or(soon.last())),
         };
-        let wait = match limits::NAT64_ASK_AGAIN.get(self.in_vain) {
-            Some(&soon) if shown.is_empty() => soon,
-            _ => limits::NAT64_REFRESH,
-        };
+        let wait = again.copied().filter(|_| shown.is_empty()).unwrap_or(limits::NAT64_REFRESH);
         self.in_vain = if shown.is_empty() { self.in_vain + 1 } else { 0 };
         self.next_at = Some(now + wait.mul_f64(rand::random_range(0.9..1.1)));
         if shown == self.shown {
@@ -154,14 +153,16 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_asked_again_soon_twice_and_then_seldom() {
+    fn who_shows_none_is_asked_again_soon_twice_and_who_fails_until_he_answers() {
         let mut translators =
             Translators::wanted(&Dns64::Auto, Prefer::HappyEyeballs, Instant::now()).unwrap();
-        let nothing = Err(DnsError::Timeout);
-        let waits: Vec<u64> = (0..6).map(|_| after(&mut translators, &nothing).1).collect();
         let seldom = limits::NAT64_REFRESH.as_secs() * 8 / 10;
-        assert!(waits[0] <= 3 && waits[1] <= 50, "{waits:?}");
-        assert!(waits[2..].iter().all(|wait| *wait > seldom), "{waits:?}");
+        for (nothing, settled) in [(Err(DnsError::NoAddress), true), (Err(DnsError::Timeout), false)] {
+            translators.in_vain = 0;
+            let waits: Vec<u64> = (0..6).map(|_| after(&mut translators, &nothing).1).collect();
+            assert!(waits[0] <= 3 && waits[1] <= 50, "{waits:?}");
+            assert!(waits[2..].iter().all(|wait| (*wait > seldom) == settled), "{waits:?}");
+        }
         assert!(after(&mut translators, &answer(&["64:ff9b::192.0.0.170"])).1 > seldom);
     }
 

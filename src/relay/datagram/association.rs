@@ -268,7 +268,11 @@ impl Association {
             let mut head: Option<(SocketAddr, Head)> = None;
             for filled in (0..count).map(|at| inbox.filled(at)) {
                 let Some(from) = filled.from else { continue };
-                if let Err(drop) = self.peers.may_answer(from.ip(), world.filtering, self.client) {
+                let admitted = match world.came_back(from) {
+                    true => Err(Drop::Loop),
+                    false => self.peers.may_answer(from.ip(), world.filtering, self.client),
+                };
+                if let Err(drop) = admitted {
                     pumped.drops.add(drop, filled.datagrams().count());
                     continue;
                 }

@@ -50,6 +50,12 @@ impl World<'_> {
         Ok(())
     }
 
+    /// Whether a datagram is one of our own: where there is no list, an address may lead here that nobody knows of.
+    pub(super) fn came_back(&self, from: SocketAddr) -> bool {
+        let here = || self.guard.is_local(from.ip()) || (!self.guard.knows_locals() && self.is_here(from));
+        self.own_ports.has(from) && here()
+    }
+
     /// Whether packets to an address stay on this machine. The list may be old or missing: what it does not have the
     /// kernel is asked for, which sends to an address of its own from that very address.
     fn is_here(&self, to: SocketAddr) -> bool {

@@ -58,34 +58,52 @@ pub const ARGON2_LANES: u32 = 1;
 /// Longest life of a refusal in the cache of verified credentials: long enough to answer a client
 /// that repeats itself, short enough that a password just set is soon accepted.
 pub const REFUSED_TTL: Duration = Duration::from_secs(10);
-/// Delay of the failure reply after the first recent failure of a source.
-pub const FAILURE_DELAY_BASE: Duration = Duration::from_millis(250);
-/// Longest delay of a failure reply: the client still reads the reply before its handshake deadline.
-pub const FAILURE_DELAY_MAX: Duration = Duration::from_secs(3);
-/// Time after which one failure of a source is forgotten.
-pub const FAILURE_DECAY: Duration = Duration::from_secs(30);
-/// Most failures that are counted of one source: doubling has passed the longest delay by then, and
-/// a source that stops is forgotten within five minutes.
-pub const FAILURE_COUNT_MAX: u32 = 10;
-/// Sources that a full failure table looks at for one to forget, a bound on the cost of one failure.
-pub const FAILURE_EVICTION_STEPS: usize = 8;
+/// Wrong passwords of one source at one user that are verified without a wait: whoever mistypes his, or tries the few
+/// that he has, is answered at once.
+pub const GUESSES_AT_ONCE: u32 = 5;
+/// Past these, one in this time. The delay is before the verification, so that no answer says nothing; and short enough
+/// for the right password of someone whose address guesses to be answered within its handshake deadline.
+pub const GUESS_INTERVAL: Duration = Duration::from_secs(3);
+/// Wrong passwords of one source, at all users together, that are verified without a wait: many clients stand behind one
+/// address, and some of them are wrong.
+pub const SOURCE_GUESSES_AT_ONCE: u32 = 64;
+/// Past these, one in this time: a source that tries one password at many users.
+pub const SOURCE_GUESS_INTERVAL: Duration = Duration::from_millis(100);
+/// The same, of one network: an IPv6 /48 has 65,536 sources.
+pub const NETWORK_GUESSES_AT_ONCE: u32 = 256;
+/// Past these, one in this time.
+pub const NETWORK_GUESS_INTERVAL: Duration = Duration::from_millis(25);
+/// Sources, networks or users of a source whose guesses are remembered, in each table.
+pub const PACE_KEYS: usize = 65_536;
+/// Entries that a full table of these looks at for one to forget, a bound on the cost of one guess.
+pub const PACE_EVICTION_STEPS: usize = 8;
+/// How long the answer waits to wrong credentials that the same source was refused with before, and that are not
+/// verified again: a client that cannot but repeat itself must not do so as fast as it can.
+pub const REPEATED_FAILURE_DELAY: Duration = Duration::from_secs(1);
 /// Most threads of one verifier: each may hold `ARGON2_MEMORY_KIB_MAX` of memory.
 pub const VERIFIER_POOL_MAX: usize = 64;
 /// Logins that wait for or are in verification in all; more are handed back to the worker.
 pub const VERIFY_JOBS_MAX: usize = 16_384;
-/// Distinct logins of one source that wait for verification; more are handed back to the worker. At
-/// 25 ms each (argon2id, 19 MiB) one thread is done with them before the handshake deadline, so what
-/// is admitted is worth its cost.
-pub const VERIFY_JOBS_PER_SOURCE_MAX: usize = 256;
+/// Of these, of one network; see `shares`. Nobody may have more than is left free, either, so that there is always room
+/// for whoever comes from elsewhere.
+pub const VERIFY_JOBS_PER_NETWORK_MAX: usize = 4_096;
+/// Distinct logins of one source that wait for verification; more are handed back to the worker. Those of a source that
+/// guesses wait long, and a right one must find a place among them.
+pub const VERIFY_JOBS_PER_SOURCE_MAX: usize = 2_048;
 /// Of these, of one user: one who guesses a password leaves places to the others behind his address.
-pub const VERIFY_JOBS_PER_USER_MAX: usize = 32;
+pub const VERIFY_JOBS_PER_USER_MAX: usize = 512;
 /// Logins of one source that wait for verification, those that share one included; more are handed
 /// back to the worker. A client that opens this many sessions at once pays for one verification, and
 /// one that repeats a wrong password cannot fill what all sources share.
 pub const VERIFY_SHARED_PER_SOURCE_MAX: usize = 2_048;
-/// Counters that hold the number of waiting logins by source; sources that meet in one share its
-/// bound, which is why there are many more of them than sources that fill theirs.
-pub const VERIFY_SOURCE_COUNTERS: usize = 4_096;
+/// Logins in the verifier's queue, those among them whose clients have left. At this many the latter are dropped, and as
+/// many must have left since the last time: looking at all costs each of them a moment.
+pub const VERIFY_QUEUE_MAX: usize = 2 * VERIFY_JOBS_MAX;
+/// Counters that hold how many jobs of a source, a network or a user wait; those that meet in one share its bound, which
+/// is why there are many more of them than sources that fill theirs.
+pub const ADMISSION_COUNTERS: usize = 4_096;
+/// How long a verifier thread keeps memory that no hash needed which `user add` writes.
+pub const VERIFIER_MEMORY_KEPT: Duration = Duration::from_secs(1);
 
 // ---- gssapi: contexts and what the library says
 
@@ -100,8 +118,8 @@ pub const GSS_POOL_MAX: usize = 64;
 pub const GSS_JOBS_MAX: usize = 1_024;
 /// Of these, of one source: first come, first served, so this many contexts are what a source can hold up others by.
 pub const GSS_JOBS_PER_SOURCE_MAX: usize = 64;
-/// Counters that hold the number of waiting tokens by source; sources that meet in one share its bound.
-pub const GSS_SOURCE_COUNTERS: usize = 4_096;
+/// The same, of one network.
+pub const GSS_JOBS_PER_NETWORK_MAX: usize = 256;
 /// Parts of one status message that are asked of the library; a library that never ends would hold the thread.
 pub const GSS_STATUS_PARTS_MAX: usize = 8;
 /// Bytes of each part: a path and a principal have room, a log line stays one.
@@ -433,8 +451,6 @@ pub const SEALED_MESSAGES_PER_TURN: usize = 512;
 pub const VERIFIED_CACHE_ENTRIES: usize = 16_384;
 /// How long it remembers them.
 pub const VERIFIED_CACHE_TTL: Duration = Duration::from_secs(300);
-/// Sources of failed logins that a worker remembers.
-pub const THROTTLE_SOURCES: usize = 16_384;
 /// One DNS message or piece of a stream, in bytes.
 pub const DNS_READ_BYTES: usize = 64 * 1024;
 /// The longest duration that a histogram tells apart, in microseconds: a day.
@@ -482,9 +498,12 @@ const _: () = assert!(PIPES_POOLED_MAX <= PIPES_LENT_MAX);
 const _: () = assert!(VERIFY_JOBS_PER_SOURCE_MAX <= VERIFY_SHARED_PER_SOURCE_MAX);
 const _: () = assert!(VERIFY_JOBS_PER_USER_MAX * 4 <= VERIFY_JOBS_PER_SOURCE_MAX);
 const _: () = assert!(VERIFY_SHARED_PER_SOURCE_MAX * 8 <= VERIFY_JOBS_MAX);
+const _: () = assert!(GSS_JOBS_PER_NETWORK_MAX * 4 <= GSS_JOBS_MAX);
 const _: () = assert!(GSS_JOBS_PER_SOURCE_MAX * 8 <= GSS_JOBS_MAX);
 const _: () = assert!(GSS_THREADS_MAX <= GSS_POOL_MAX);
-const _: () = assert!(FAILURE_DELAY_BASE.as_millis() << FAILURE_COUNT_MAX >= FAILURE_DELAY_MAX.as_millis());
+const _: () = assert!(VERIFY_JOBS_PER_NETWORK_MAX * 4 <= VERIFY_JOBS_MAX);
+const _: () =
+    assert!(GUESS_INTERVAL.as_millis() * 3 < 10_000, "two ends of a line within a handshake's 10 s");
 const _: () = assert!(ARGON2_MEMORY_KIB <= ARGON2_MEMORY_KIB_MAX);
 const _: () = assert!(ARGON2_MEMORY_KIB as u64 * ARGON2_PASSES as u64 <= ARGON2_WORK_KIB_MAX);
 const _: () = assert!(WHEEL_BUCKETS.is_multiple_of(64), "the occupancy map has 64 buckets a word");

@@ -1,10 +1,11 @@
 //! The verdicts of recent verifications, so that a user with many sessions pays for one argon2id.
 //!
 //! It holds no credentials: entries are found by a keyed MAC (BLAKE2s, RFC 7693) of them, under a
-//! random key that never leaves the cache. One per worker, no lock.
+//! random key that never leaves the cache. One for each worker and one for the verifier, no lock.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use blake2::Blake2sMac256;
@@ -13,12 +14,13 @@ use zeroize::Zeroizing;
 
 use super::Identity;
 use crate::limits::REFUSED_TTL;
+use crate::shares::Source;
 
 /// Credentials as the cache knows them. Whoever lacks the key can neither compute nor choose one, so
 /// the table's lookup may compare it in the ordinary way.
-type Tag = [u8; 32];
+pub type Tag = [u8; 32];
 
-/// A worker's cache of verified credentials.
+/// A cache of verified credentials.
 pub struct VerifiedCache {
     key: Zeroizing<[u8; 32]>,
     good: Table<Identity>,
@@ -37,18 +39,16 @@ impl VerifiedCache {
     }
 
     /// The verdict on these credentials: `Some(Some(_))` accepted, `Some(None)` refused, `None` unknown.
-    pub fn get(&mut self, user: &[u8], password: &[u8], now: Instant) -> Option<Option<Identity>> {
-        let tag = self.tag(user, password);
-        match self.good.get(&tag, now) {
+    pub fn get(&mut self, tag: &Tag, now: Instant) -> Option<Option<Identity>> {
+        match self.good.get(tag, now) {
             Some(identity) => Some(Some(identity)),
-            None => self.bad.get(&tag, now).map(|()| None),
+            None => self.bad.get(tag, now).map(|()| None),
         }
     }
 
     /// Keeps the verdict of a verification that ended at `now`. A verdict that is still kept is not
     /// prolonged: credentials are verified anew once in every ttl.
-    pub fn insert(&mut self, user: &[u8], password: &[u8], verdict: Option<Identity>, now: Instant) {
-        let tag = self.tag(user, password);
+    pub fn insert(&mut self, tag: Tag, verdict: Option<Identity>, now: Instant) {
         match verdict {
             Some(identity) => {
                 self.bad.remove(&tag);
@@ -61,16 +61,22 @@ impl VerifiedCache {
         }
     }
 
-    /// Forgets everything, for when the users file has changed.
-    pub fn clear(&mut self) {
-        self.good.clear();
+    /// Forgets these users' verdicts and all refusals, for when the users have changed.
+    pub fn forget(&mut self, users: &HashSet<Arc<str>>) {
+        self.good.entries.retain(|_, entry| entry.value.user().is_none_or(|user| !users.contains(user)));
         self.bad.clear();
     }
 
-    fn tag(&self, user: &[u8], password: &[u8]) -> Tag {
+    /// What these credentials are known by, from one source or from any.
+    pub fn tag(&self, source: Option<Source>, user: &[u8], password: &[u8]) -> Tag {
         let mut mac = Blake2sMac256::new((&*self.key).into());
+        let source: &[u8] = match &source {
+            None => &[],
+            Some(Source::V4(source)) => source,
+            Some(Source::V6(source)) => source,
+        };
         // Lengths first: "ab" with "c" is not "a" with "bc".
-        for part in [user, password] {
+        for part in [source, user, password] {
             mac.update(&(part.len() as u64).to_le_bytes());
             mac.update(part);
         }
@@ -157,49 +163,97 @@ mod tests {
         Some(Identity::User(name.into()))
     }
 
+    fn get(
+        cache: &mut VerifiedCache,
+        user: &[u8],
+        password: &[u8],
+        now: Instant,
+    ) -> Option<Option<Identity>> {
+        let tag = cache.tag(None, user, password);
+        cache.get(&tag, now)
+    }
+
+    fn insert(
+        cache: &mut VerifiedCache,
+        user: &[u8],
+        password: &[u8],
+        verdict: Option<Identity>,
+        now: Instant,
+    ) {
+        let tag = cache.tag(None, user, password);
+        cache.insert(tag, verdict, now);
+    }
+
+    #[test]
+    fn what_one_source_was_told_another_was_not() {
+        let now = Instant::now();
+        let mut cache = VerifiedCache::new(8, TTL);
+        let [one, two] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(|source| Some(Source::V4(source)));
+        let tag = cache.tag(one, b"alice", b"pw");
+        cache.insert(tag, id("alice"), now);
+        assert_eq!(cache.get(&tag, now), Some(id("alice")));
+        for other in [two, None] {
+            let tag = cache.tag(other, b"alice", b"pw");
+            assert_eq!(cache.get(&tag, now), None);
+        }
+    }
+
+    #[test]
+    fn the_verdicts_of_changed_users_are_forgotten_and_no_others() {
+        let now = Instant::now();
+        let mut cache = VerifiedCache::new(8, TTL);
+        insert(&mut cache, b"alice", b"pw", id("alice"), now);
+        insert(&mut cache, b"bob", b"pw", id("bob"), now);
+        insert(&mut cache, b"carol", b"pw", None, now);
+        cache.forget(&HashSet::from([Arc::from("alice"), Arc::from("dave")]));
+        assert_eq!(get(&mut cache, b"alice", b"pw", now), None);
+        assert_eq!(get(&mut cache, b"bob", b"pw", now), Some(id("bob")));
+        assert_eq!(get(&mut cache, b"carol", b"pw", now), None);
+    }
+
     #[test]
     fn keeps_both_verdicts_and_tells_the_boundary_of_user_and_password() {
         let now = Instant::now();
         let mut cache = VerifiedCache::new(8, TTL);
-        assert_eq!(cache.get(b"ab", b"c", now), None);
-        cache.insert(b"ab", b"c", id("ab"), now);
-        cache.insert(b"ab", b"d", None, now);
-        assert_eq!(cache.get(b"ab", b"c", now), Some(id("ab")));
-        assert_eq!(cache.get(b"ab", b"d", now), Some(None));
+        assert_eq!(get(&mut cache, b"ab", b"c", now), None);
+        insert(&mut cache, b"ab", b"c", id("ab"), now);
+        insert(&mut cache, b"ab", b"d", None, now);
+        assert_eq!(get(&mut cache, b"ab", b"c", now), Some(id("ab")));
+        assert_eq!(get(&mut cache, b"ab", b"d", now), Some(None));
         for (user, password) in [(&b"a"[..], &b"bc"[..]), (b"abc", b""), (b"", b"abc"), (b"ab", b"c\0")] {
-            assert_eq!(cache.get(user, password, now), None);
+            assert_eq!(get(&mut cache, user, password, now), None);
         }
     }
 
     #[test]
     fn the_key_differs_from_cache_to_cache() {
         let (one, two) = (VerifiedCache::new(8, TTL), VerifiedCache::new(8, TTL));
-        assert_ne!(one.tag(b"alice", b"pw"), two.tag(b"alice", b"pw"));
-        assert_eq!(one.tag(b"alice", b"pw"), one.tag(b"alice", b"pw"));
+        assert_ne!(one.tag(None, b"alice", b"pw"), two.tag(None, b"alice", b"pw"));
+        assert_eq!(one.tag(None, b"alice", b"pw"), one.tag(None, b"alice", b"pw"));
     }
 
     #[test]
     fn an_accepted_login_expires_after_its_ttl_however_often_it_is_used() {
         let now = Instant::now();
         let mut cache = VerifiedCache::new(8, TTL);
-        cache.insert(b"alice", b"pw", id("alice"), now);
+        insert(&mut cache, b"alice", b"pw", id("alice"), now);
         let last = now + TTL - Duration::from_nanos(1);
-        assert_eq!(cache.get(b"alice", b"pw", last), Some(id("alice")));
-        cache.insert(b"alice", b"pw", id("alice"), last);
-        assert_eq!(cache.get(b"alice", b"pw", now + TTL), None);
-        cache.insert(b"alice", b"pw", id("alice"), now + TTL);
-        assert_eq!(cache.get(b"alice", b"pw", now + TTL), Some(id("alice")));
+        assert_eq!(get(&mut cache, b"alice", b"pw", last), Some(id("alice")));
+        insert(&mut cache, b"alice", b"pw", id("alice"), last);
+        assert_eq!(get(&mut cache, b"alice", b"pw", now + TTL), None);
+        insert(&mut cache, b"alice", b"pw", id("alice"), now + TTL);
+        assert_eq!(get(&mut cache, b"alice", b"pw", now + TTL), Some(id("alice")));
     }
 
     #[test]
     fn a_refusal_expires_sooner_and_never_later() {
         let now = Instant::now();
         let mut cache = VerifiedCache::new(8, TTL);
-        cache.insert(b"alice", b"no", None, now);
-        assert_eq!(cache.get(b"alice", b"no", now + REFUSED_TTL), None);
+        insert(&mut cache, b"alice", b"no", None, now);
+        assert_eq!(get(&mut cache, b"alice", b"no", now + REFUSED_TTL), None);
         let mut short = VerifiedCache::new(8, Duration::from_secs(1));
-        short.insert(b"alice", b"no", None, now);
-        assert_eq!(short.get(b"alice", b"no", now + Duration::from_secs(1)), None);
+        insert(&mut short, b"alice", b"no", None, now);
+        assert_eq!(get(&mut short, b"alice", b"no", now + Duration::from_secs(1)), None);
     }
 
     #[test]
@@ -207,18 +261,18 @@ mod tests {
         let now = Instant::now();
         let mut cache = VerifiedCache::new(100, TTL);
         for n in 0..100_u32 {
-            cache.insert(b"good", &n.to_le_bytes(), id("good"), now);
+            insert(&mut cache, b"good", &n.to_le_bytes(), id("good"), now);
         }
         for n in 0..10_000_u32 {
-            cache.insert(b"bad", &n.to_le_bytes(), None, now);
+            insert(&mut cache, b"bad", &n.to_le_bytes(), None, now);
         }
         assert_eq!(
             (cache.good.entries.len(), cache.bad.entries.len(), cache.bad.order.len()),
             (100, 100, 100)
         );
-        assert!((0..100_u32).all(|n| cache.get(b"good", &n.to_le_bytes(), now) == Some(id("good"))));
-        assert_eq!(cache.get(b"bad", &9_999_u32.to_le_bytes(), now), Some(None));
-        assert_eq!(cache.get(b"bad", &0_u32.to_le_bytes(), now), None);
+        assert!((0..100_u32).all(|n| get(&mut cache, b"good", &n.to_le_bytes(), now) == Some(id("good"))));
+        assert_eq!(get(&mut cache, b"bad", &9_999_u32.to_le_bytes(), now), Some(None));
+        assert_eq!(get(&mut cache, b"bad", &0_u32.to_le_bytes(), now), None);
     }
 
     #[test]
@@ -226,22 +280,20 @@ mod tests {
         let now = Instant::now();
         let mut cache = VerifiedCache::new(4, TTL);
         for _ in 0..1_000 {
-            cache.insert(b"alice", b"pw", None, now);
-            assert_eq!(cache.get(b"alice", b"pw", now), Some(None));
-            cache.insert(b"alice", b"pw", id("alice"), now);
-            assert_eq!(cache.get(b"alice", b"pw", now), Some(id("alice")));
+            insert(&mut cache, b"alice", b"pw", None, now);
+            assert_eq!(get(&mut cache, b"alice", b"pw", now), Some(None));
+            insert(&mut cache, b"alice", b"pw", id("alice"), now);
+            assert_eq!(get(&mut cache, b"alice", b"pw", now), Some(id("alice")));
         }
         assert!(cache.good.order.len() <= 4 && cache.bad.order.len() <= 4);
-        cache.clear();
-        assert_eq!(cache.get(b"alice", b"pw", now), None);
     }
 
     #[test]
     fn no_capacity_keeps_nothing_and_debug_shows_counts() {
         let now = Instant::now();
         let mut cache = VerifiedCache::new(0, TTL);
-        cache.insert(b"alice", b"pw", id("alice"), now);
-        assert_eq!(cache.get(b"alice", b"pw", now), None);
+        insert(&mut cache, b"alice", b"pw", id("alice"), now);
+        assert_eq!(get(&mut cache, b"alice", b"pw", now), None);
         assert_eq!(format!("{cache:?}"), "VerifiedCache { good: 0, bad: 0, .. }");
     }
 }

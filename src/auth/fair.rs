@@ -1,190 +1,332 @@
-//! The order of verification: sources take turns, so that one that sends a thousand logins waits for
-//! itself. Identical logins of one source share a verification.
+//! The order of verification: networks take turns, in a network its sources, at a source its users; and whoever guesses
+//! rests between two guesses, so that silence tells nothing.
+//!
+//! What a client learns it learns by a verification, and those of one source at one user begin no faster than [`Pace`]
+//! lets them, however many connections they come by and whether or not anyone still waits for the answer.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::time::Instant;
 
-use subtle::ConstantTimeEq;
+use super::cache::Tag;
+use super::pace::{Pace, Rate};
+use super::turns::Turns;
+use crate::limits::{
+    GUESS_INTERVAL, GUESSES_AT_ONCE, NETWORK_GUESS_INTERVAL, NETWORK_GUESSES_AT_ONCE, PACE_KEYS,
+    SOURCE_GUESS_INTERVAL, SOURCE_GUESSES_AT_ONCE, VERIFY_QUEUE_MAX,
+};
+use crate::shares::{Network, Source};
 
-use crate::proto::userpass::Credentials;
-use crate::shares::Source;
-
-/// Logins with the same credentials that wait together; `W` is what each of them is answered through.
-pub(super) struct Group<W> {
-    pub(super) first: (Credentials, W),
-    pub(super) others: Vec<(Credentials, W)>,
-    /// How many groups of its user waited when it came.
-    rank: usize,
+/// One who waits for a verdict.
+pub(super) trait Waiter {
+    /// Nobody is there any more to be told.
+    fn has_left(&self) -> bool;
 }
 
-/// The logins that wait, by source.
-///
-/// The next one belongs to the source with the fewest verifications under way, and among these to the
-/// one that has not had its turn for longest. So a source runs more than one at a time only while no
-/// other source waits for its first.
+/// A source and a user, by a keyed hash: nobody can have two of them meet.
+pub(super) type Pair = u64;
+
+/// Identical logins of one source whose turn has come.
+pub(super) struct Turn<W> {
+    pub(super) source: Source,
+    pub(super) pair: Pair,
+    pub(super) tag: Tag,
+    pub(super) waiters: Vec<W>,
+}
+
+/// The logins that wait.
 pub(super) struct FairQueue<W> {
-    sources: HashMap<Source, Waiting<W>>,
-    /// The sources with waiting logins, each once, the next in turn first.
-    turns: VecDeque<Source>,
+    networks: Turns<Network>,
+    nodes: HashMap<Network, Node>,
+    sources: HashMap<Source, Users>,
+    lines: HashMap<Pair, Line<W>>,
+    /// Those that may not have a turn before then; the number tells two of one moment apart.
+    rests: BTreeMap<(Instant, u64), Rest>,
+    serial: u64,
+    paces: Paces,
+    hasher: RandomState,
+    /// Waiters, those that have left among them.
+    len: usize,
 }
 
-struct Waiting<W> {
-    groups: VecDeque<Group<W>>,
-    running: usize,
+/// The sources of one network.
+#[derive(Default)]
+struct Node {
+    state: State,
+    sources: Turns<Source>,
 }
 
-impl<W> FairQueue<W> {
+/// The users of one source: those that are new, and those that had a turn and want another.
+///
+/// New ones are taken from both ends, so that neither many that came before nor many that come later keep one waiting.
+#[derive(Default)]
+struct Users {
+    state: State,
+    fresh: VecDeque<Pair>,
+    served: VecDeque<Pair>,
+    taken: u8,
+}
+
+/// Where a network or a source stands.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum State {
+    /// Nothing of it waits.
+    #[default]
+    Idle,
+    /// It waits for its turn.
+    Waits,
+    /// It may not have one yet.
+    Rests,
+}
+
+/// The distinct logins of one source at one user, in the order in which they came; taken from both ends for the same
+/// reason.
+struct Line<W> {
+    order: VecDeque<Tag>,
+    waiters: HashMap<Tag, Vec<W>>,
+    from_the_end: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Rest {
+    Network(Network),
+    Source(Source),
+    User(Source, Pair),
+}
+
+/// How fast a source may guess at one user, at all, and how fast a network.
+struct Paces {
+    pairs: Pace<Pair>,
+    sources: Pace<Source>,
+    networks: Pace<Network>,
+}
+
+impl<W: Waiter> FairQueue<W> {
     pub(super) fn new() -> FairQueue<W> {
-        FairQueue { sources: HashMap::new(), turns: VecDeque::new() }
+        let rate = |at_once, interval| Rate { at_once, interval };
+        FairQueue {
+            networks: Turns::default(),
+            nodes: HashMap::new(),
+            sources: HashMap::new(),
+            lines: HashMap::new(),
+            rests: BTreeMap::new(),
+            serial: 0,
+            paces: Paces {
+                pairs: Pace::new(rate(GUESSES_AT_ONCE, GUESS_INTERVAL), PACE_KEYS),
+                sources: Pace::new(rate(SOURCE_GUESSES_AT_ONCE, SOURCE_GUESS_INTERVAL), PACE_KEYS),
+                networks: Pace::new(rate(NETWORK_GUESSES_AT_ONCE, NETWORK_GUESS_INTERVAL), PACE_KEYS),
+            },
+            hasher: RandomState::new(),
+            len: 0,
+        }
     }
 
-    /// Adds a login of `source`, behind its others. Gives access to its waiter if it shares a
-    /// verification that was due already.
-    pub(super) fn push(&mut self, source: Source, credentials: Credentials, waiter: W) -> Option<&mut W> {
-        let waiting =
-            self.sources.entry(source).or_insert_with(|| Waiting { groups: VecDeque::new(), running: 0 });
-        let twin = waiting.groups.iter().position(|group| same(&group.first.0, &credentials));
-        if let Some(twin) = twin {
-            let group = &mut waiting.groups[twin];
-            group.others.push((credentials, waiter));
-            return group.others.last_mut().map(|(_, waiter)| waiter);
+    /// What a source's logins at one user are known by.
+    pub(super) fn pair(&self, source: Source, user: &[u8]) -> Pair {
+        self.hasher.hash_one((source, user))
+    }
+
+    /// Adds a login, behind the others of its source at its user. True if it shares a verification that was due already.
+    pub(super) fn push(&mut self, source: Source, pair: Pair, tag: Tag, waiter: W) -> bool {
+        self.len += 1;
+        let line = self.lines.entry(pair).or_insert_with(|| {
+            self.sources.entry(source).or_default().fresh.push_back(pair);
+            Line { order: VecDeque::new(), waiters: HashMap::new(), from_the_end: false }
+        });
+        let twins = line.waiters.entry(tag).or_default();
+        let shares = !twins.is_empty();
+        twins.push(waiter);
+        if !shares {
+            line.order.push_back(tag);
         }
-        if waiting.groups.is_empty() {
-            self.turns.push_back(source);
+        self.await_source(source);
+        if self.len > VERIFY_QUEUE_MAX {
+            self.sweep();
         }
-        // Users take turns within a source: behind one address there may be one who guesses and many who know.
-        let of = |groups: &VecDeque<Group<W>>, user: &[u8]| {
-            groups.iter().filter(|group| group.first.0.user == user).count()
-        };
-        let rank = of(&waiting.groups, &credentials.user);
-        let at = waiting.groups.iter().position(|group| group.rank > rank).unwrap_or(waiting.groups.len());
-        waiting.groups.insert(at, Group { first: (credentials, waiter), others: Vec::new(), rank });
+        shares
+    }
+
+    /// The logins to verify next; [`FairQueue::finished`] must be told when they are. They count as wrong until
+    /// [`FairQueue::was_right`].
+    pub(super) fn pop(&mut self, now: Instant) -> Option<Turn<W>> {
+        self.wake(now);
+        while let Some(network) = self.networks.pop() {
+            let ready_at = self.paces.networks.ready_at(network, now);
+            self.nodes.entry(network).or_default().state = State::Idle;
+            if ready_at > now {
+                self.nodes.entry(network).or_default().state = State::Rests;
+                self.rest(ready_at, Rest::Network(network));
+                continue;
+            }
+            let turn = self.pop_source(network, now);
+            self.await_network(network);
+            if let Some(turn) = turn {
+                self.networks.started(network);
+                return Some(turn);
+            }
+        }
         None
     }
 
-    /// Takes the logins to verify next; [`FairQueue::finished`] must be told when they are.
-    pub(super) fn pop(&mut self) -> Option<(Source, Group<W>)> {
-        let mut next = None;
-        for (turn, source) in self.turns.iter().enumerate() {
-            let running = self.sources[source].running;
-            if next.is_none_or(|(fewest, _)| running < fewest) {
-                next = Some((running, turn));
-            }
-            if running == 0 {
-                break;
-            }
+    fn pop_source(&mut self, network: Network, now: Instant) -> Option<Turn<W>> {
+        let source = self.nodes.get_mut(&network)?.sources.pop()?;
+        let users = self.sources.get_mut(&source)?;
+        let ready_at = self.paces.sources.ready_at(source, now);
+        if ready_at > now {
+            users.state = State::Rests;
+            self.rest(ready_at, Rest::Source(source));
+            return None;
         }
-        let source = self.turns.remove(next?.1)?;
-        let waiting = self.sources.get_mut(&source)?;
-        let group = waiting.groups.pop_front()?;
-        waiting.running += 1;
-        if !waiting.groups.is_empty() {
-            self.turns.push_back(source);
+        users.state = State::Idle;
+        let turn = self.pop_user(source, now);
+        self.await_source(source);
+        if turn.is_some() {
+            self.nodes.entry(network).or_default().sources.started(source);
         }
-        Some((source, group))
+        turn
+    }
+
+    fn pop_user(&mut self, source: Source, now: Instant) -> Option<Turn<W>> {
+        let users = self.sources.get_mut(&source)?;
+        let pair = users.pop()?;
+        let ready_at = self.paces.pairs.ready_at(pair, now);
+        if ready_at > now {
+            self.rest(ready_at, Rest::User(source, pair));
+            return None;
+        }
+        let line = self.lines.get_mut(&pair)?;
+        let mut taken = None;
+        while taken.is_none()
+            && let Some((tag, mut waiters)) = line.pop()
+        {
+            self.len -= waiters.len();
+            waiters.retain(|waiter| !waiter.has_left());
+            taken = (!waiters.is_empty()).then_some((tag, waiters));
+        }
+        if line.order.is_empty() {
+            self.lines.remove(&pair);
+        } else {
+            users.served.push_back(pair);
+        }
+        let (tag, waiters) = taken?;
+        self.paces.pairs.take(pair, now);
+        self.paces.sources.take(source, now);
+        self.paces.networks.take(source.network(), now);
+        Some(Turn { source, pair, tag, waiters })
     }
 
     /// A verification for `source` has ended.
     pub(super) fn finished(&mut self, source: Source) {
-        if let Some(waiting) = self.sources.get_mut(&source) {
-            waiting.running = waiting.running.saturating_sub(1);
-            if waiting.running == 0 && waiting.groups.is_empty() {
-                self.sources.remove(&source);
+        let network = source.network();
+        self.networks.finished(network);
+        if let Some(node) = self.nodes.get_mut(&network) {
+            node.sources.finished(source);
+        }
+        self.forget(source);
+    }
+
+    /// The password was right: it was no guess.
+    pub(super) fn was_right(&mut self, source: Source, pair: Pair) {
+        self.paces.pairs.give_back(pair);
+        self.paces.sources.give_back(source);
+        self.paces.networks.give_back(source.network());
+    }
+
+    /// When somebody's rest is over.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.rests.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    fn rest(&mut self, until: Instant, who: Rest) {
+        self.serial += 1;
+        self.rests.insert((until, self.serial), who);
+    }
+
+    fn wake(&mut self, now: Instant) {
+        while let Some(entry) = self.rests.first_entry().filter(|entry| entry.key().0 <= now) {
+            match entry.remove() {
+                Rest::Network(network) => {
+                    self.nodes.entry(network).or_default().state = State::Idle;
+                    self.await_network(network);
+                }
+                Rest::Source(source) => {
+                    self.sources.entry(source).or_default().state = State::Idle;
+                    self.await_source(source);
+                }
+                Rest::User(source, pair) => {
+                    self.sources.entry(source).or_default().served.push_back(pair);
+                    self.await_source(source);
+                }
             }
         }
     }
+
+    /// A source waits for its turn if any of its users do.
+    fn await_source(&mut self, source: Source) {
+        let Some(users) = self.sources.get_mut(&source) else { return };
+        if users.state == State::Idle && !users.is_empty() {
+            users.state = State::Waits;
+            self.nodes.entry(source.network()).or_default().sources.push(source);
+            self.await_network(source.network());
+        }
+        self.forget(source);
+    }
+
+    /// A network waits for its turn if any of its sources do.
+    fn await_network(&mut self, network: Network) {
+        let Some(node) = self.nodes.get_mut(&network) else { return };
+        if node.state == State::Idle && !node.sources.is_empty() {
+            node.state = State::Waits;
+            self.networks.push(network);
+        }
+    }
+
+    /// Whoever has nothing here leaves nothing here.
+    fn forget(&mut self, source: Source) {
+        if self.sources.get(&source).is_some_and(|users| users.state == State::Idle && users.is_empty()) {
+            self.sources.remove(&source);
+        }
+        let idle = |node: &Node| node.state == State::Idle && node.sources.is_idle();
+        if self.nodes.get(&source.network()).is_some_and(idle) {
+            self.nodes.remove(&source.network());
+        }
+    }
+
+    /// Drops those that have left; their number pays for the look at all.
+    fn sweep(&mut self) {
+        self.len = 0;
+        for line in self.lines.values_mut() {
+            line.waiters.values_mut().for_each(|waiters| waiters.retain(|waiter| !waiter.has_left()));
+            line.waiters.retain(|_, waiters| !waiters.is_empty());
+            line.order.retain(|tag| line.waiters.contains_key(tag));
+            self.len += line.waiters.values().map(Vec::len).sum::<usize>();
+        }
+    }
 }
 
-/// Whether two logins are the same; the time does not tell where they differ.
-fn same(a: &Credentials, b: &Credentials) -> bool {
-    bool::from(a.user.ct_eq(&b.user) & a.password.ct_eq(&b.password))
+impl Users {
+    fn pop(&mut self) -> Option<Pair> {
+        self.taken = (self.taken + 1) % 3;
+        match self.taken {
+            1 => self.fresh.pop_front().or_else(|| self.served.pop_front()),
+            2 => self.fresh.pop_back().or_else(|| self.served.pop_front()),
+            _ => self.served.pop_front().or_else(|| self.fresh.pop_front()),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.fresh.is_empty() && self.served.is_empty()
+    }
+}
+
+impl<W> Line<W> {
+    fn pop(&mut self) -> Option<(Tag, Vec<W>)> {
+        let tag = if self.from_the_end { self.order.pop_back() } else { self.order.pop_front() }?;
+        self.from_the_end = !self.from_the_end;
+        Some((tag, self.waiters.remove(&tag).unwrap_or_default()))
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use zeroize::Zeroizing;
-
-    fn login(n: u32) -> Credentials {
-        Credentials { user: b"user".to_vec(), password: Zeroizing::new(n.to_le_bytes().to_vec()) }
-    }
-
-    fn source(n: u8) -> Source {
-        Source::V4([192, 0, 2, n])
-    }
-
-    fn pop(queue: &mut FairQueue<u32>) -> Option<(Source, u32)> {
-        queue.pop().map(|(source, group)| (source, group.first.1))
-    }
-
-    #[test]
-    fn sources_take_turns() {
-        let mut queue = FairQueue::new();
-        for n in 0..1_000 {
-            queue.push(source(1), login(n), n);
-        }
-        for n in 1_000..1_002 {
-            queue.push(source(2), login(n), n);
-        }
-        let mut order = Vec::new();
-        for _ in 0..6 {
-            let (source, n) = pop(&mut queue).unwrap();
-            queue.finished(source);
-            order.push(n);
-        }
-        assert_eq!(order, [0, 1_000, 1, 1_001, 2, 3]);
-    }
-
-    #[test]
-    fn a_guesser_does_not_keep_others_behind_his_address_waiting() {
-        let mut queue = FairQueue::new();
-        for n in 0..200 {
-            queue.push(source(1), login(n), n);
-        }
-        let other = Credentials { user: b"other".to_vec(), password: Zeroizing::new(b"right".to_vec()) };
-        queue.push(source(1), other, 1_000);
-        assert_eq!(pop(&mut queue), Some((source(1), 0)));
-        assert_eq!(pop(&mut queue), Some((source(1), 1_000)));
-        assert_eq!(pop(&mut queue), Some((source(1), 1)));
-    }
-
-    #[test]
-    fn a_source_runs_a_second_one_only_when_no_other_waits_for_its_first() {
-        let mut queue = FairQueue::new();
-        for n in 0..10 {
-            queue.push(source(1), login(n), n);
-        }
-        assert_eq!(pop(&mut queue), Some((source(1), 0)));
-        assert_eq!(pop(&mut queue), Some((source(1), 1)));
-        for n in 10..13 {
-            queue.push(source(2), login(n), n);
-        }
-        assert_eq!(pop(&mut queue), Some((source(2), 10)));
-        assert_eq!(pop(&mut queue), Some((source(2), 11)));
-        queue.push(source(3), login(20), 20);
-        assert_eq!(pop(&mut queue), Some((source(3), 20)));
-    }
-
-    #[test]
-    fn identical_logins_share_a_verification_until_it_begins() {
-        let mut queue = FairQueue::new();
-        assert_eq!(queue.push(source(1), login(1), 1), None);
-        assert_eq!(queue.push(source(1), login(2), 2), None);
-        assert_eq!(queue.push(source(1), login(1), 3), Some(&mut 3));
-        assert_eq!(queue.push(source(2), login(1), 4), None);
-        let (_, group) = queue.pop().unwrap();
-        assert_eq!(group.others.iter().map(|other| other.1).collect::<Vec<_>>(), [3]);
-        assert_eq!(queue.push(source(1), login(1), 5), None);
-    }
-
-    #[test]
-    fn a_source_that_is_done_leaves_nothing() {
-        let mut queue = FairQueue::new();
-        for n in 0..100 {
-            queue.push(source(n as u8), login(n), n);
-        }
-        while let Some((source, _)) = queue.pop() {
-            queue.finished(source);
-        }
-        assert!(queue.sources.is_empty() && queue.turns.is_empty());
-    }
-}
+#[path = "fair_tests.rs"]
+mod tests;

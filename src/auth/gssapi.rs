@@ -1,24 +1,24 @@
 //! The threads that accept security contexts (RFC 1961 section 3), away from the workers: a round reads the keytab
 //! and the replay cache.
 //!
-//! A worker hands a token over without a lock: two counters and a bounded channel. First come, first served; what keeps
-//! a source from filling the queue is its own bound, which is small. An exchange beyond a bound is handed back, and the
-//! worker tries again within its handshake deadline.
+//! A worker hands a token over without a lock: a few counters and a bounded channel. First come, first served; what keeps
+//! a source or a network from filling the queue is its own bound, which is small. An exchange beyond a bound is handed
+//! back, and the worker tries again within its handshake deadline. That of a client that has left costs nothing.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::Identity;
+use super::admission::{Admission, Bounds, Pending, Place};
 use crate::config;
 use crate::limits::{
-    GSS_JOBS_MAX, GSS_JOBS_PER_SOURCE_MAX, GSS_POOL_MAX, GSS_SOURCE_COUNTERS, USER_NAME_MAX,
+    GSS_JOBS_MAX, GSS_JOBS_PER_NETWORK_MAX, GSS_JOBS_PER_SOURCE_MAX, GSS_POOL_MAX, USER_NAME_MAX,
 };
 use crate::shares::Source;
 use crate::sys::gssapi::{Accepted, Context, Credentials, Established, GssError, Library};
@@ -32,8 +32,8 @@ pub struct Exchange {
     pub context: Context,
     /// What the client sent.
     pub token: Vec<u8>,
-    /// Called once with what came of it, on a thread of the acceptor; it must not block. Dropped uncalled if the
-    /// acceptor is dropped first.
+    /// Called once with what came of it, on a thread of the acceptor; it must not block. Dropped uncalled if nobody
+    /// waits any more, or if the acceptor is dropped first.
     pub done: Box<dyn FnOnce(Exchanged) + Send>,
 }
 
@@ -131,7 +131,13 @@ impl Acceptor {
         let mut acceptor = Acceptor {
             jobs: Some(jobs),
             stopped: Arc::default(),
-            admission: Arc::default(),
+            admission: Arc::new(Admission::new(Bounds {
+                all: GSS_JOBS_MAX,
+                network: GSS_JOBS_PER_NETWORK_MAX,
+                source: GSS_JOBS_PER_SOURCE_MAX,
+                own: GSS_JOBS_PER_SOURCE_MAX,
+                user: GSS_JOBS_PER_SOURCE_MAX,
+            })),
             threads: Vec::new(),
         };
         for index in 0..threads.clamp(1, GSS_POOL_MAX) {
@@ -142,18 +148,22 @@ impl Acceptor {
         Ok(acceptor)
     }
 
-    /// Hands a token over.
+    /// Hands a token over. What came of it comes for as long as what is returned is kept.
     ///
     /// # Errors
-    /// Gives the exchange back where its source, or all together, have as many waiting as they may.
-    pub fn submit(&self, exchange: Exchange) -> Result<(), Exchange> {
-        let Some(ticket) = Admission::admit(&self.admission, Source::from(exchange.source)) else {
+    /// Gives the exchange back where its source, its network, or all together, have as many waiting as they may.
+    pub fn submit(&self, exchange: Exchange) -> Result<Pending, Exchange> {
+        let Some(place) = Admission::admit(&self.admission, Source::from(exchange.source), b"") else {
             return Err(exchange);
         };
         let Some(jobs) = &self.jobs else { return Err(exchange) };
-        jobs.try_send(Admitted { exchange, ticket }).map_err(|refused| match refused {
-            TrySendError::Full(admitted) | TrySendError::Disconnected(admitted) => admitted.exchange,
-        })
+        let pending = Pending(Arc::clone(&place));
+        match jobs.try_send(Admitted { exchange, place }) {
+            Ok(()) => Ok(pending),
+            Err(TrySendError::Full(admitted) | TrySendError::Disconnected(admitted)) => {
+                Err(admitted.exchange)
+            }
+        }
     }
 }
 
@@ -170,59 +180,17 @@ impl Drop for Acceptor {
 
 struct Admitted {
     exchange: Exchange,
-    ticket: Ticket,
-}
-
-/// How many exchanges wait or are under way, in all and by source: a fixed number of counters that sources share by a
-/// keyed hash, so that a worker needs no lock to look.
-#[derive(Debug)]
-struct Admission {
-    total: AtomicUsize,
-    by_source: Box<[AtomicUsize]>,
-    hasher: RandomState,
-}
-
-impl Default for Admission {
-    fn default() -> Admission {
-        Admission {
-            total: AtomicUsize::new(0),
-            by_source: (0..GSS_SOURCE_COUNTERS).map(|_| AtomicUsize::new(0)).collect(),
-            hasher: RandomState::new(),
-        }
-    }
-}
-
-impl Admission {
-    /// A place for one exchange of `source`, unless the source or all together have taken theirs.
-    fn admit(admission: &Arc<Admission>, source: Source) -> Option<Ticket> {
-        let counters = admission.by_source.len() as u64;
-        let index = usize::try_from(admission.hasher.hash_one(source) % counters).unwrap_or_default();
-        let room = (admission.total.fetch_add(1, Relaxed) < GSS_JOBS_MAX)
-            & (admission.by_source[index].fetch_add(1, Relaxed) < GSS_JOBS_PER_SOURCE_MAX);
-        // Made in any case: dropping it takes back what was counted.
-        let ticket = Ticket { admission: Arc::clone(admission), index };
-        room.then_some(ticket)
-    }
-}
-
-/// One exchange's place in the counts, given up when dropped.
-struct Ticket {
-    admission: Arc<Admission>,
-    index: usize,
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.admission.by_source[self.index].fetch_sub(1, Relaxed);
-        self.admission.total.fetch_sub(1, Relaxed);
-    }
+    place: Arc<Place>,
 }
 
 /// A thread: one exchange after the other.
 fn run(accept: &Accept, next: &Receiver<Admitted>, stopped: &AtomicBool) {
-    for Admitted { exchange, ticket } in next {
+    for Admitted { exchange, place } in next {
         if stopped.load(Relaxed) {
             return;
+        }
+        if place.is_left() {
+            continue;
         }
         let Exchange { mut context, token, done, .. } = exchange;
         // A panic is that exchange's failure, not the thread's.
@@ -232,7 +200,7 @@ fn run(accept: &Accept, next: &Receiver<Admitted>, stopped: &AtomicBool) {
             Some(Err(error)) => (Vec::new(), Outcome::Failed(error.to_string())),
             None => (Vec::new(), Outcome::Failed("the round panicked".to_owned())),
         };
-        drop(ticket);
+        place.leave();
         survive(|| done(Exchanged { context, token, outcome }));
     }
 }

@@ -1,3 +1,4 @@
+use std::cell::RefCell;
 use std::time::Duration;
 
 use crossbeam_channel::unbounded;
@@ -11,11 +12,14 @@ const NEVER: Duration = Duration::from_secs(30);
 /// An acceptor whose every round says that it began and then waits to be let through.
 struct Gated {
     library: &'static Library,
-    acceptor: Acceptor,
     began: Receiver<Vec<u8>>,
     gate: Sender<()>,
     answers: Receiver<(Vec<u8>, Outcome)>,
     answer: Sender<(Vec<u8>, Outcome)>,
+    /// The clients that wait.
+    pending: RefCell<Vec<Pending>>,
+    /// Dropped behind the gate: it waits for its threads.
+    acceptor: Acceptor,
 }
 
 impl Gated {
@@ -34,12 +38,12 @@ impl Gated {
             Ok(Accepted { token: [b"to ", token].concat(), established })
         };
         let acceptor = Acceptor::start_with(Arc::new(accept), threads).unwrap();
-        Some(Gated { library, acceptor, began, gate, answers, answer })
+        Some(Gated { library, acceptor, began, gate, answers, answer, pending: RefCell::default() })
     }
 
     fn submit(&self, source: &str, token: &str) -> Result<(), Exchange> {
         let answer = self.answer.clone();
-        self.acceptor.submit(Exchange {
+        self.resubmit(Exchange {
             source: source.parse().unwrap(),
             context: Context::new(self.library),
             token: token.into(),
@@ -47,6 +51,10 @@ impl Gated {
                 let _ = answer.send((exchanged.token, exchanged.outcome));
             }),
         })
+    }
+
+    fn resubmit(&self, exchange: Exchange) -> Result<(), Exchange> {
+        self.acceptor.submit(exchange).map(|pending| self.pending.borrow_mut().push(pending))
     }
 
     fn began(&self) -> Vec<u8> {
@@ -105,7 +113,7 @@ fn a_panic_ends_the_thread() {
     let done = Box::new(|_| panic!("an answer that panics"));
     let context = Context::new(gated.library);
     let source = "192.0.2.1".parse().unwrap();
-    gated.acceptor.submit(Exchange { source, context, token: b"bob@B".to_vec(), done }).unwrap();
+    gated.resubmit(Exchange { source, context, token: b"bob@B".to_vec(), done }).unwrap();
     gated.submit("192.0.2.1", "alice@A").unwrap();
     assert_eq!(gated.answer().1, peer("alice@A"));
 }
@@ -120,19 +128,43 @@ fn a_source_takes_all_places() {
     assert_eq!(format!("{refused:?}"), "Exchange { source: 192.0.2.66, .. }");
     gated.open(1);
     gated.answer();
-    gated.acceptor.submit(refused).unwrap();
+    gated.resubmit(refused).unwrap();
     gated.open(admitted + 1);
     let order: Vec<_> = (0..=admitted).map(|_| gated.answer().1).collect();
     assert_eq!(order.last(), Some(&peer("again@F")));
     assert_eq!(order[admitted - 1], peer("alice@A"));
-    assert_eq!(gated.acceptor.admission.total.load(Relaxed), 0);
-    assert!(gated.acceptor.admission.by_source.iter().all(|count| count.load(Relaxed) == 0));
+    assert!(gated.acceptor.admission.is_empty());
+}
+
+/// An IPv6 /48 holds 65,536 sources.
+#[test]
+fn a_network_takes_all_places() {
+    let Some(gated) = Gated::new(1) else { return };
+    let admitted =
+        (0..GSS_JOBS_MAX).filter(|n| gated.submit(&format!("2001:db8:1:{n:x}::1"), "a@B").is_ok()).count();
+    assert_eq!(admitted, GSS_JOBS_PER_NETWORK_MAX);
+    gated.submit("2001:db8:2::1", "alice@A").unwrap();
+    gated.open(admitted + 1);
+}
+
+#[test]
+fn an_exchange_whose_client_has_left_keeps_its_place_and_its_round() {
+    let Some(gated) = Gated::new(1) else { return };
+    gated.submit(FLOODER, "first@F").unwrap();
+    gated.began();
+    while gated.submit(FLOODER, "left@F").is_ok() {}
+    gated.pending.borrow_mut().truncate(1);
+    gated.submit(FLOODER, "alice@A").unwrap();
+    gated.open(2);
+    assert_eq!([gated.answer().1, gated.answer().1], [peer("first@F"), peer("alice@A")]);
+    assert_eq!(gated.began(), b"alice@A");
+    assert!(gated.began.is_empty());
 }
 
 #[test]
 fn all_together_are_unbounded() {
     let Some(gated) = Gated::new(1) else { return };
-    let source = |n: usize| format!("2001:db8:{:x}:{:x}::1", n >> 4, n & 15);
+    let source = |n: usize| format!("2001:db8:{n:x}::1");
     let admitted = (0..GSS_JOBS_MAX * 2).filter(|n| gated.submit(&source(*n), "a@B").is_ok()).count();
     assert_eq!(admitted, GSS_JOBS_MAX);
     gated.began();

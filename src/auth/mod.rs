@@ -3,25 +3,30 @@
 //! Nothing here knows a socket or reads a clock: `now` comes from the caller, verification runs on its
 //! own threads, and no password or hash leaves this module in a message or a `Debug` output.
 
+mod admission;
 mod cache;
+mod dispatch;
 mod edit;
 mod fair;
 mod file;
 pub mod gssapi;
+mod guesses;
+mod pace;
 #[cfg(test)]
 pub(crate) mod paper;
 mod seal;
 mod secret;
-mod throttle;
+mod turns;
 mod users;
 mod verifier;
 
 pub use crate::sys::gssapi::Order;
-pub use cache::VerifiedCache;
+pub use admission::Pending;
+pub use cache::{Tag, VerifiedCache};
 pub use edit::{EditError, check_password, hash_password, remove_user, set_user};
 pub use file::{Stamp, concerns, load_users};
+pub use guesses::Guesses;
 pub use seal::{MESSAGE_BYTES_MAX, Opened, Protect, Seal, SealError, message};
-pub use throttle::Throttle;
 pub use users::{NameError, Users, UsersError, check_name};
 pub use verifier::{Job, Verified, Verifier};
 

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use argon2::password_hash::phc::PasswordHash;
-use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Params, Version};
+use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -24,6 +24,35 @@ const BCRYPT_COST_MIN: u32 = 4;
 pub(super) enum Secret {
     Argon2id { params: Params, salt: Vec<u8>, output: Zeroizing<Vec<u8>> },
     Bcrypt { cost: u32, hash: Zeroizing<String> },
+}
+
+/// What comparing computes in, kept from one password to the next: a block that the allocator is given back it may keep.
+#[derive(Default)]
+pub(super) struct Memory(Vec<Block>);
+
+impl Memory {
+    /// So many blocks of a KiB, with whatever is in them.
+    fn blocks(&mut self, count: usize) -> &mut [Block] {
+        if self.0.len() < count {
+            // Before the new one is there, and without a copy of what is in it.
+            self.0 = Vec::new();
+            self.0 = vec![Block::new(); count];
+        }
+        &mut self.0[..count]
+    }
+
+    /// Gives back what is larger than the hashes of `user add` need.
+    pub(super) fn shrink(&mut self) {
+        if self.0.len() > ARGON2_MEMORY_KIB as usize {
+            self.0 = Vec::new();
+        }
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Memory({} KiB)", self.0.len())
+    }
 }
 
 /// What one comparison computes, whatever the password: equal work takes equal time.
@@ -92,6 +121,18 @@ impl Secret {
         }
     }
 
+    /// Whether both stand for the same password, by the same hash. Not constant in time: neither comes from a client.
+    pub(super) fn is(&self, other: &Secret) -> bool {
+        match (self, other) {
+            (
+                Secret::Argon2id { params, salt, output },
+                Secret::Argon2id { params: others, salt: other_salt, output: other_output },
+            ) => params == others && salt == other_salt && output == other_output,
+            (Secret::Bcrypt { hash, .. }, Secret::Bcrypt { hash: other, .. }) => hash == other,
+            _ => false,
+        }
+    }
+
     /// What a comparison with this hash computes.
     pub(super) fn work(&self) -> Work {
         match self {
@@ -107,14 +148,15 @@ impl Secret {
 
     /// Whether `password` is the one that was hashed, byte for byte. Slow on purpose; the work does
     /// not depend on the password.
-    pub(super) fn matches(&self, password: &[u8]) -> bool {
+    pub(super) fn matches(&self, password: &[u8], memory: &mut Memory) -> bool {
         #[cfg(test)]
         count::note(self.work());
         match self {
             Secret::Argon2id { params, salt, output } => {
                 let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
                 let mut computed = Zeroizing::new(vec![0; output.len()]);
-                match argon2.hash_password_into(password, salt, &mut computed) {
+                let blocks = memory.blocks(params.block_count());
+                match argon2.hash_password_into_with_memory(password, salt, &mut computed, blocks) {
                     Ok(()) => computed.ct_eq(output).into(),
                     Err(error) => {
                         tracing::error!(%error, "a password could not be verified");
@@ -269,8 +311,8 @@ mod tests {
         ];
         for (hash, password) in vectors {
             let secret = Secret::parse(hash).unwrap();
-            assert!(secret.matches(password), "{secret:?}");
-            assert!(!secret.matches(b"other"), "{secret:?}");
+            assert!(secret.matches(password, &mut Memory::default()), "{secret:?}");
+            assert!(!secret.matches(b"other", &mut Memory::default()), "{secret:?}");
         }
     }
 
@@ -342,8 +384,32 @@ mod tests {
         ] {
             let dummy = Secret::dummy(work);
             assert_eq!(dummy.work(), work);
-            assert!(!dummy.matches(b""), "{dummy:?}");
+            assert!(!dummy.matches(b"", &mut Memory::default()), "{dummy:?}");
         }
+    }
+
+    #[test]
+    fn one_memory_serves_hashes_of_every_size_and_shrinks_again() {
+        let hash = |kib: u32, password: &[u8]| {
+            use argon2::PasswordHasher;
+            let params = Params::new(kib, 1, 1, None).unwrap();
+            let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+            Secret::parse(&argon2.hash_password(password).unwrap().to_string()).unwrap()
+        };
+        let large = ARGON2_MEMORY_KIB + 8;
+        let mut memory = Memory::default();
+        for kib in [64, large, 8, 1024, large] {
+            let secret = hash(kib, b"right");
+            assert!(secret.matches(b"right", &mut memory) && !secret.matches(b"wrong", &mut memory), "{kib}");
+        }
+        let held = memory.0.as_ptr();
+        assert!(hash(64, b"right").matches(b"right", &mut memory));
+        assert_eq!((memory.0.as_ptr(), memory.0.len()), (held, large as usize), "another block was taken");
+        memory.shrink();
+        assert_eq!(memory.0.capacity(), 0);
+        assert!(hash(64, b"right").matches(b"right", &mut memory));
+        memory.shrink();
+        assert_eq!(memory.0.len(), 64, "what is in use all the time stays");
     }
 
     #[test]

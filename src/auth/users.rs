@@ -2,7 +2,7 @@
 //!
 //! A whole file is taken or refused: one bad line is an error that names file and line, never the hash.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::fmt;
 use std::fs::File;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::Identity;
-use super::secret::{Secret, SecretError, Work};
+use super::secret::{Memory, Secret, SecretError, Work};
 use crate::limits::{USER_NAME_MAX, USERS_FILE_MAX};
 
 /// The users of one file, immutable.
@@ -76,10 +76,24 @@ impl Users {
     /// which RFC 1929 cannot carry) the same work against a hash that stands for nothing. Names
     /// are not secret, so their lookup need not be constant in time; comparing the hashes is.
     pub fn verify(&self, user: &[u8], password: &[u8]) -> Option<Identity> {
+        self.verify_in(&mut Memory::default(), user, password)
+    }
+
+    /// The same, in memory that is kept.
+    pub(super) fn verify_in(&self, memory: &mut Memory, user: &[u8], password: &[u8]) -> Option<Identity> {
         let known = std::str::from_utf8(user).ok().and_then(|name| self.by_name.get_key_value(name));
         let secret = known.map_or(&self.unknown, |(_, secret)| secret);
-        let matches = secret.matches(password) & !password.is_empty();
+        let matches = secret.matches(password, memory) & !password.is_empty();
         known.filter(|_| matches).map(|(name, _)| Identity::User(Arc::clone(name)))
+    }
+
+    /// The users here who are not in `new`, or with another hash.
+    pub fn changed_in(&self, new: &Users) -> HashSet<Arc<str>> {
+        let differs = |name: &Arc<str>, secret: &Secret| {
+            new.by_name.get(name).is_none_or(|new_secret| !secret.is(new_secret))
+        };
+        let changed = self.by_name.iter().filter(|(name, secret)| differs(name, secret));
+        changed.map(|(name, _)| Arc::clone(name)).collect()
     }
 
     /// Their names, sorted.

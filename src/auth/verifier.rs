@@ -1,29 +1,30 @@
 //! The threads that verify passwords, away from the workers.
 //!
-//! A worker hands a login over without a lock: two counters and a bounded channel. A dispatcher
-//! thread keeps the waiting logins in a [`FairQueue`] and gives the next to a thread that is idle.
+//! A worker hands a login over without a lock: a few counters and a bounded channel. A dispatcher thread keeps the
+//! waiting logins in a fair queue and gives the next to a thread that is idle.
 //!
-//! What the bounds do: nothing that was admitted is dropped, because any waiting login may be the one
-//! with the right password, and nothing here knows which sessions still wait. Instead `submit` hands
-//! a login back while its own source has `VERIFY_JOBS_PER_SOURCE_MAX` distinct ones waiting (or
-//! `VERIFY_SHARED_PER_SOURCE_MAX` in all), or while all sources have `VERIFY_JOBS_MAX`; the worker keeps it and tries again within its handshake deadline.
-//! So a source that floods is refused admission alone, long before it fills what all share.
+//! What the bounds do: no login that someone waits for is dropped, because any may be the one with the right password.
+//! Instead `submit` hands a login back while its user, source or network, or all together, have as many waiting as
+//! they may; the worker keeps it and tries again within its handshake deadline. So a source that floods is refused
+//! admission alone, long before it fills what all share. Whoever leaves takes his login along.
 
+use std::collections::HashSet;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
-use super::fair::{FairQueue, Group};
+use super::admission::{Admission, Bounds, Pending};
+use super::dispatch::{Check, Dispatcher, Done, Letter, Login, Work};
+use super::secret::Memory;
 use super::{Identity, Users};
 use crate::limits::{
-    VERIFIER_POOL_MAX, VERIFY_JOBS_MAX, VERIFY_JOBS_PER_SOURCE_MAX, VERIFY_JOBS_PER_USER_MAX,
-    VERIFY_SHARED_PER_SOURCE_MAX, VERIFY_SOURCE_COUNTERS,
+    VERIFIER_MEMORY_KEPT, VERIFIER_POOL_MAX, VERIFY_JOBS_MAX, VERIFY_JOBS_PER_NETWORK_MAX,
+    VERIFY_JOBS_PER_SOURCE_MAX, VERIFY_JOBS_PER_USER_MAX, VERIFY_SHARED_PER_SOURCE_MAX,
 };
 use crate::proto::userpass::Credentials;
 use crate::shares::Source;
@@ -34,9 +35,9 @@ pub struct Job {
     /// The client's address: logins of one source (IPv6: of one /64) wait for each other.
     pub source: IpAddr,
     /// What the client sent.
-    pub credentials: Credentials,
-    /// Called once with the verdict, on a verifier thread; it must not block. Dropped uncalled if the
-    /// verifier is dropped first.
+    pub credentials: Arc<Credentials>,
+    /// Called once with the verdict, on a thread of the verifier; it must not block. Dropped uncalled if nobody waits
+    /// any more, or if the verifier is dropped first.
     pub done: Box<dyn FnOnce(Verified) + Send>,
 }
 
@@ -48,10 +49,14 @@ impl fmt::Debug for Job {
 
 /// A verdict, with the login's credentials given back.
 pub struct Verified {
+    /// Where the login came from.
+    pub source: Source,
     /// The credentials of the job.
-    pub credentials: Credentials,
+    pub credentials: Arc<Credentials>,
     /// Whose they are, or `None` if they are wrong.
     pub identity: Option<Identity>,
+    /// How often the users had changed when the verification began.
+    pub generation: u64,
 }
 
 impl fmt::Debug for Verified {
@@ -60,42 +65,48 @@ impl fmt::Debug for Verified {
     }
 }
 
-/// A pool of threads that verify logins against one users file. Dropping it stops the threads, after
-/// the verifications that are under way.
+/// A pool of threads that verify logins against the users. Dropping it stops the threads, after the verifications that
+/// are under way.
 #[derive(Debug)]
 pub struct Verifier {
     /// `None` once the threads have been told to stop.
-    jobs: Option<Sender<Admitted>>,
+    letters: Option<Sender<Letter>>,
     admission: Arc<Admission>,
     threads: Vec<JoinHandle<()>>,
 }
 
-type Check = dyn Fn(&Credentials) -> Option<Identity> + Send + Sync;
-
 impl Verifier {
-    /// Starts `threads` threads (at least 1, at most `limits::VERIFIER_POOL_MAX`) and a dispatcher.
+    /// Starts `threads` threads (at least 1, at most `limits::VERIFIER_POOL_MAX`) and a dispatcher, which reads `clock`.
     ///
     /// # Errors
     ///
     /// Fails if the system gives no thread.
-    pub fn start(users: Arc<Users>, threads: usize) -> io::Result<Verifier> {
-        Verifier::start_with(Arc::new(move |login| users.verify(&login.user, &login.password)), threads)
+    pub fn start(users: Arc<Users>, threads: usize, clock: fn() -> Instant) -> io::Result<Verifier> {
+        Verifier::start_with(check_of(users), threads, clock)
     }
 
-    fn start_with(check: Arc<Check>, threads: usize) -> io::Result<Verifier> {
+    fn start_with(check: Arc<Check>, threads: usize, clock: fn() -> Instant) -> io::Result<Verifier> {
         let count = threads.clamp(1, VERIFIER_POOL_MAX);
-        let (jobs, admitted) = bounded(VERIFY_JOBS_MAX);
+        let (letters, inbox) = bounded(VERIFY_JOBS_MAX);
+        let admission = Arc::new(Admission::new(Bounds {
+            all: VERIFY_JOBS_MAX,
+            network: VERIFY_JOBS_PER_NETWORK_MAX,
+            source: VERIFY_SHARED_PER_SOURCE_MAX,
+            own: VERIFY_JOBS_PER_SOURCE_MAX,
+            user: VERIFY_JOBS_PER_USER_MAX,
+        }));
         // Before the other channels, that is dropped after them: its threads end when they are closed.
-        let mut verifier = Verifier { jobs: Some(jobs), admission: Arc::default(), threads: Vec::new() };
+        let mut verifier = Verifier { letters: Some(letters), admission, threads: Vec::new() };
         // One place for every thread: the dispatcher sends to idle threads alone, and a thread reports
         // once a turn, so neither ever waits for room.
-        let (work, next) = bounded::<(Source, Group<Waiter>)>(count);
-        let (report, finished) = bounded::<Source>(count);
+        let (work, next) = bounded::<Work>(count);
+        let (report, done) = bounded::<Done>(count);
         for index in 0..count {
-            let (check, next, report) = (Arc::clone(&check), next.clone(), report.clone());
-            verifier.spawn(&format!("verify-{index}"), move || verify(&*check, &next, &report))?;
+            let (next, report) = (next.clone(), report.clone());
+            verifier.spawn(&format!("verify-{index}"), move || verify(&next, &report))?;
         }
-        verifier.spawn("verify-queue", move || dispatch(&admitted, &finished, &work, count))?;
+        let mut dispatcher = Dispatcher::new(check, count, work, clock);
+        verifier.spawn("verify-queue", move || dispatcher.run(&inbox, &done))?;
         Ok(verifier)
     }
 
@@ -104,21 +115,37 @@ impl Verifier {
         Ok(())
     }
 
-    /// Hands a login over to the threads; takes no lock and never waits.
+    /// Hands a login over to the threads; takes no lock and never waits. The verdict comes for as long as what is
+    /// returned is kept.
     ///
     /// # Errors
     ///
-    /// Gives the job back while too many logins of its source, or too many in all, wait already: it
-    /// has not been judged, and can be submitted again in a while.
-    pub fn submit(&self, job: Job) -> Result<(), Job> {
-        let Some(jobs) = &self.jobs else { return Err(job) };
-        let Some(ticket) = Admission::admit(&self.admission, Source::from(job.source), &job.credentials.user)
-        else {
+    /// Gives the job back while too many logins of its user, its source or its network, or too many in all, wait
+    /// already: it has not been judged, and can be submitted again in a while.
+    pub fn submit(&self, job: Job) -> Result<Pending, Job> {
+        let Some(letters) = &self.letters else { return Err(job) };
+        let source = Source::from(job.source);
+        let Some(place) = Admission::admit(&self.admission, source, &job.credentials.user) else {
             return Err(job);
         };
-        match jobs.try_send(Admitted { job, ticket }) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(admitted) | TrySendError::Disconnected(admitted)) => Err(admitted.job),
+        let pending = Pending(Arc::clone(&place));
+        let Job { source: address, credentials, done } = job;
+        match letters.try_send(Letter::Login(source, Login { credentials, done, place })) {
+            Ok(()) => Ok(pending),
+            Err(TrySendError::Full(letter) | TrySendError::Disconnected(letter)) => match letter {
+                Letter::Login(_, Login { credentials, done, .. }) => {
+                    Err(Job { source: address, credentials, done })
+                }
+                Letter::Users(..) => Ok(pending),
+            },
+        }
+    }
+
+    /// Has the logins that come from now on judged by other users; `changed` are those whose old passwords, if they
+    /// had any, are forgotten. May wait for the dispatcher.
+    pub fn replace(&self, users: Arc<Users>, changed: Arc<HashSet<Arc<str>>>) {
+        if let Some(letters) = &self.letters {
+            let _ = letters.send(Letter::Users(check_of(users), changed));
         }
     }
 }
@@ -126,7 +153,7 @@ impl Verifier {
 impl Drop for Verifier {
     fn drop(&mut self) {
         // The dispatcher ends when no job can come, and the threads when the dispatcher has ended.
-        self.jobs = None;
+        self.letters = None;
         let own = thread::current().id();
         // A `done` that owned the verifier may be what drops it: a thread cannot wait for itself.
         for thread in self.threads.drain(..).filter(|thread| thread.thread().id() != own) {
@@ -136,151 +163,30 @@ impl Drop for Verifier {
     }
 }
 
-struct Admitted {
-    job: Job,
-    ticket: Ticket,
+fn check_of(users: Arc<Users>) -> Arc<Check> {
+    Arc::new(move |login: &Credentials, memory: &mut Memory| {
+        users.verify_in(memory, &login.user, &login.password)
+    })
 }
 
-/// Whom a verdict goes to, and the place among the waiting that this takes.
-struct Waiter {
-    done: Box<dyn FnOnce(Verified) + Send>,
-    ticket: Ticket,
-}
-
-/// How many logins wait, in all and by source: a fixed number of counters that sources share by a
-/// keyed hash, so that a worker needs no lock to look.
-#[derive(Debug)]
-struct Admission {
-    total: AtomicUsize,
-    by_source: Box<[SourceCount]>,
-    /// Logins that wait for a verification of their own, by source and user.
-    by_user: Box<[AtomicUsize]>,
-    hasher: RandomState,
-}
-
-#[derive(Debug, Default)]
-struct SourceCount {
-    /// Logins that wait for a verification of their own.
-    own: AtomicUsize,
-    /// All logins, until they are answered.
-    all: AtomicUsize,
-}
-
-impl Default for Admission {
-    fn default() -> Admission {
-        Admission {
-            total: AtomicUsize::new(0),
-            by_source: (0..VERIFY_SOURCE_COUNTERS).map(|_| SourceCount::default()).collect(),
-            by_user: (0..VERIFY_SOURCE_COUNTERS).map(|_| AtomicUsize::new(0)).collect(),
-            hasher: RandomState::new(),
-        }
-    }
-}
-
-impl Admission {
-    /// A place for one login of `source`, unless the source or all together have taken theirs.
-    fn admit(admission: &Arc<Admission>, source: Source, user: &[u8]) -> Option<Ticket> {
-        let counters = admission.by_source.len() as u64;
-        let index = usize::try_from(admission.hasher.hash_one(source) % counters).unwrap_or_default();
-        let user = usize::try_from(admission.hasher.hash_one((source, user)) % counters).unwrap_or_default();
-        let count = &admission.by_source[index];
-        let room = (admission.total.fetch_add(1, Relaxed) < VERIFY_JOBS_MAX)
-            & (count.own.fetch_add(1, Relaxed) < VERIFY_JOBS_PER_SOURCE_MAX)
-            & (admission.by_user[user].fetch_add(1, Relaxed) < VERIFY_JOBS_PER_USER_MAX)
-            & (count.all.fetch_add(1, Relaxed) < VERIFY_SHARED_PER_SOURCE_MAX);
-        // Made in any case: dropping it takes back what was counted.
-        let ticket = Ticket { admission: Arc::clone(admission), index, user, own: true };
-        room.then_some(ticket)
-    }
-}
-
-/// One login's place in the counts, given up when dropped.
-struct Ticket {
-    admission: Arc<Admission>,
-    /// Its source's counter.
-    index: usize,
-    /// Its source's and user's counter.
-    user: usize,
-    /// Whether it waits for a verification of its own.
-    own: bool,
-}
-
-impl Ticket {
-    /// It has been put with an identical login, or its turn has come.
-    fn leave_queue(&mut self) {
-        if std::mem::take(&mut self.own) {
-            self.admission.by_source[self.index].own.fetch_sub(1, Relaxed);
-            self.admission.by_user[self.user].fetch_sub(1, Relaxed);
-        }
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.leave_queue();
-        self.admission.by_source[self.index].all.fetch_sub(1, Relaxed);
-        self.admission.total.fetch_sub(1, Relaxed);
-    }
-}
-
-/// The dispatcher: gives the threads their next logins until there can be no more jobs.
-fn dispatch(
-    jobs: &Receiver<Admitted>,
-    finished: &Receiver<Source>,
-    work: &Sender<(Source, Group<Waiter>)>,
-    threads: usize,
-) {
-    let mut queue = FairQueue::new();
-    let mut idle = threads;
+/// A verifier thread: one login after the other. Its memory stays with it, as large as `user add`'s hashes need; what a
+/// larger hash asked for goes back once none has come for a while.
+fn verify(next: &Receiver<Work>, report: &Sender<Done>) {
+    let mut memory = Memory::default();
     loop {
-        select! {
-            recv(jobs) -> admitted => match admitted {
-                Ok(admitted) => enqueue(&mut queue, admitted),
-                Err(_) => return,
-            },
-            recv(finished) -> source => match source {
-                Ok(source) => {
-                    queue.finished(source);
-                    // One of those that were at work when a panic had this begin anew.
-                    idle = (idle + 1).min(threads);
-                }
-                Err(_) => return,
-            },
-        }
-        // Everything that has arrived takes part in the choice, whoever came first.
-        for admitted in jobs.try_iter().take(VERIFY_JOBS_MAX) {
-            enqueue(&mut queue, admitted);
-        }
-        while idle > 0 {
-            let Some((source, mut group)) = queue.pop() else { break };
-            group.first.1.ticket.leave_queue();
-            if work.send((source, group)).is_err() {
-                return;
+        let work = next.recv_timeout(VERIFIER_MEMORY_KEPT).or_else(|error| match error {
+            RecvTimeoutError::Timeout => {
+                memory.shrink();
+                next.recv().map_err(drop)
             }
-            idle -= 1;
-        }
-    }
-}
-
-fn enqueue(queue: &mut FairQueue<Waiter>, Admitted { job, ticket }: Admitted) {
-    let source = Source::from(job.source);
-    if let Some(waiter) = queue.push(source, job.credentials, Waiter { done: job.done, ticket }) {
-        waiter.ticket.leave_queue();
-    }
-}
-
-/// A verifier thread: verifies one login after the other and answers all that share it.
-fn verify(check: &Check, next: &Receiver<(Source, Group<Waiter>)>, report: &Sender<Source>) {
-    for (source, Group { first, others, .. }) in next {
-        let mut finished = Finished { source, report, told: false };
+            RecvTimeoutError::Disconnected => Err(()),
+        });
+        let Ok(Work { tag, credentials, check, generation }) = work else { return };
+        let mut finished = Finished { done: Some(Done { tag, generation, identity: None }), report };
         // A panic is that login's failure, not the thread's.
-        let identity = survive(|| check(&first.0)).unwrap_or_default();
-        for (credentials, Waiter { done, ticket }) in std::iter::once(first).chain(others) {
-            drop(ticket);
-            let verified = Verified { credentials, identity: identity.clone() };
-            survive(|| done(verified));
-        }
-        if !finished.tell() {
+        let identity = survive(|| check(&credentials, &mut memory)).flatten();
+        drop(credentials);
+        if !finished.tell(identity) {
             return;
         }
     }
@@ -289,21 +195,20 @@ fn verify(check: &Check, next: &Receiver<(Source, Group<Waiter>)>, report: &Send
 /// Tells the dispatcher that a thread is idle again, whatever ends its turn: one that never came back would leave its
 /// share of the verifications undone for good.
 struct Finished<'a> {
-    source: Source,
-    report: &'a Sender<Source>,
-    told: bool,
+    done: Option<Done>,
+    report: &'a Sender<Done>,
 }
 
 impl Finished<'_> {
     /// False where nobody listens any more.
-    fn tell(&mut self) -> bool {
-        std::mem::replace(&mut self.told, true) || self.report.send(self.source).is_ok()
+    fn tell(&mut self, identity: Option<Identity>) -> bool {
+        self.done.take().is_none_or(|done| self.report.send(Done { identity, ..done }).is_ok())
     }
 }
 
 impl Drop for Finished<'_> {
     fn drop(&mut self) {
-        self.tell();
+        self.tell(None);
     }
 }
 

@@ -329,7 +329,7 @@ fn start_records(config: &Config, budget: Budget) -> io::Result<Option<Outlet>> 
 
 fn start_verifier(users: Users) -> Result<Arc<Verifier>, StartError> {
     let threads = cpus().min(limits::VERIFIER_THREADS_MAX);
-    Verifier::start(Arc::new(users), threads).map(Arc::new).map_err(StartError::Machine)
+    Verifier::start(Arc::new(users), threads, Instant::now).map(Arc::new).map_err(StartError::Machine)
 }
 
 fn start_gssapi(credentials: Credentials) -> Result<Arc<gssapi::Acceptor>, StartError> {

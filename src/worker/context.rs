@@ -9,7 +9,7 @@ use super::tokens::Key;
 use crate::auth::gssapi::{Exchange, Exchanged, Outcome};
 use crate::limits;
 use crate::observe::Counted;
-use crate::session::{Input, Round, RoundOutcome};
+use crate::session::{Input, Reason, Round, RoundOutcome};
 use crate::sys::gssapi::{Context, Library};
 
 impl Core {
@@ -21,7 +21,12 @@ impl Core {
         context: Option<Context>,
         token: Vec<u8>,
     ) -> Next {
-        let Phase::Handshake(handshake) = &mut slot.phase else { return Next::Wait };
+        let (Phase::Handshake(handshake), Some(client)) = (&mut slot.phase, &slot.client) else {
+            return Next::Wait;
+        };
+        if handshake.edges.fin && handshake.is_left_by_fin(client) {
+            return Next::End(Fate::Close(Reason::ClientLeft));
+        }
         let (Some(acceptor), Ok(library)) = (&self.gssapi, Library::load()) else {
             let outcome = RoundOutcome::Failed("no credentials to accept it with".to_owned());
             return Next::Input(Input::Established(Round { token: Vec::new(), outcome }));
@@ -31,7 +36,7 @@ impl Core {
         let done = Box::new(move |exchanged| mailbox.send(Mail::Context(Ticket(key), exchanged)));
         let exchange = Exchange { source: slot.peer.ip(), context, token, done };
         handshake.waits_for = match acceptor.submit(exchange) {
-            Ok(()) => Waits::Context,
+            Ok(pending) => Waits::Context { _pending: pending },
             Err(Exchange { context, token, .. }) => {
                 Waits::RetryContext { context, token, at: self.now + limits::VERIFY_RETRY }
             }
@@ -42,7 +47,7 @@ impl Core {
     /// What came of a token.
     pub(super) fn established(&mut self, key: Key, slot: &mut Slot, exchanged: Exchanged) -> Fate {
         let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
-        if !matches!(handshake.waits_for, Waits::Context) {
+        if !matches!(handshake.waits_for, Waits::Context { .. }) {
             return Fate::Keep;
         }
         let Exchanged { context, token, outcome } = exchanged;

@@ -2,6 +2,7 @@
 
 use super::Setup;
 use super::handshake::Next;
+use super::login::Logins;
 use super::mailbox::Mailbox;
 use super::names::Names;
 use super::pools::Pools;
@@ -12,7 +13,7 @@ use super::timers::Wheel;
 use super::tokens::{CLIENT_PORT, Key};
 use super::translators::Translators;
 use crate::auth::gssapi::Acceptor;
-use crate::auth::{Identity, Throttle, Verified, VerifiedCache, Verifier};
+use crate::auth::{Identity, Verifier};
 use crate::config::{AuthMethod, Config, RelayMode};
 use crate::limits;
 use crate::observe::{AccessRecord, Counters, Latencies, TargetRecord};
@@ -62,8 +63,7 @@ pub(super) struct Core {
     pub(super) verifier: Option<Arc<Verifier>>,
     pub(super) gssapi: Option<Arc<Acceptor>>,
     pub(super) pools: Pools,
-    pub(super) verified: VerifiedCache,
-    pub(super) throttle: Throttle,
+    pub(super) logins: Logins,
     pub(super) wheel: Wheel,
     pub(super) kit: Kit<Pipe>,
     pub(super) names: Names,
@@ -117,8 +117,7 @@ impl Core {
             verifier: setup.verifier.clone(),
             gssapi: setup.gssapi.clone(),
             pools: Pools::new(setup.second_attempts_max),
-            verified: VerifiedCache::new(limits::VERIFIED_CACHE_ENTRIES, limits::VERIFIED_CACHE_TTL),
-            throttle: Throttle::new(limits::THROTTLE_SOURCES),
+            logins: Logins::default(),
             wheel: Wheel::new(),
             kit: Kit::new(mode, setup.pipes_max),
             names: Names::new(setup.dns.clone()),
@@ -201,12 +200,6 @@ impl Core {
             Phase::Association(_) => self.association_timer(key, slot),
             Phase::Linger(_) => self.linger_timer(key, slot),
         }
-    }
-
-    /// Remembers a verdict of the verifier.
-    pub(super) fn learn(&mut self, verdict: &Verified) {
-        let credentials = &verdict.credentials;
-        self.verified.insert(&credentials.user, &credentials.password, verdict.identity.clone(), self.now);
     }
 
     /// Ends a session for good: gives everything back, counts it, records it.

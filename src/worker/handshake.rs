@@ -2,13 +2,10 @@
 
 use super::core::Core;
 use super::dial::Dial;
-use super::mailbox::{Mail, Ticket};
 use super::slot::{Edge, Fate, Handshake, Phase, Slot, Waits};
 use super::tokens::Key;
-use crate::auth::{Identity, Job};
 use crate::limits;
 use crate::observe::Counted;
-use crate::proto::userpass::Credentials;
 use crate::relay::{Relay, Side};
 use crate::session::{Command, DialError, Failure, Input, Reason, Step};
 use crate::shares::{Pool, Source};
@@ -16,6 +13,7 @@ use crate::sys::stream::Stream;
 use crate::sys::{Read, Write};
 use std::net::IpAddr;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use zeroize::Zeroize;
 
@@ -54,6 +52,10 @@ impl Core {
             return self.advance(key, slot, Next::Read);
         }
         if edge.fin && handshake.is_left_by_fin(client) {
+            if handshake.authenticates() {
+                // No request can follow: what is verified for it need not be.
+                return Fate::Close(Reason::ClientLeft);
+            }
             handshake.left_at.get_or_insert(self.now + limits::LEFT_GRACE);
             let wake_at = handshake.wake_at();
             self.arm(key, wake_at);
@@ -90,25 +92,6 @@ impl Core {
         }
     }
 
-    /// A verdict on the credentials; a wrong login's answer is held back.
-    pub(super) fn verified(&mut self, key: Key, slot: &mut Slot, identity: Option<Identity>) -> Fate {
-        let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
-        if !matches!(handshake.waits_for, Waits::Verdict) {
-            return Fate::Keep;
-        }
-        self.counters.count(if identity.is_some() { Counted::LoginOk } else { Counted::LoginFailed });
-        let source = slot.peer.ip();
-        if identity.is_some() {
-            self.throttle.success(source);
-            return self.advance(key, slot, Next::Input(Input::Verified(identity)));
-        }
-        let until = self.now + self.throttle.failure(source, self.now);
-        handshake.waits_for = Waits::Penalty { until };
-        let wake_at = handshake.wake_at();
-        self.arm(key, wake_at);
-        Fate::Keep
-    }
-
     /// The answer to something that the session asked for.
     pub(super) fn answer(&mut self, key: Key, slot: &mut Slot, input: Input<'static>) -> Fate {
         let Phase::Handshake(handshake) = &slot.phase else { return Fate::Keep };
@@ -138,7 +121,7 @@ impl Core {
                 // The verdict may be known by now: then the session reads on, and only this timer bounds it.
                 let deadline = handshake.deadline;
                 self.arm(key, deadline);
-                let next = self.verify(key, slot, credentials);
+                let next = self.verify(key, slot, credentials, false);
                 self.advance(key, slot, next)
             }
             Waits::RetryContext { context, token, at } if at <= now => {
@@ -278,7 +261,7 @@ impl Core {
         }
         match command {
             Command::Read => Next::Read,
-            Command::Verify(credentials) => self.verify(key, slot, credentials),
+            Command::Verify(credentials) => self.verify(key, slot, Arc::new(credentials), true),
             Command::Establish(token) => {
                 let Phase::Handshake(handshake) = &mut slot.phase else { return Next::Wait };
                 let context = handshake.context.take();
@@ -332,27 +315,6 @@ impl Core {
         if handshake.edges.fin && handshake.is_left_by_fin(client) {
             handshake.left_at.get_or_insert(self.now + limits::LEFT_GRACE);
         }
-    }
-
-    /// Looks credentials up, or has them verified.
-    fn verify(&mut self, key: Key, slot: &mut Slot, credentials: Credentials) -> Next {
-        let Phase::Handshake(handshake) = &mut slot.phase else { return Next::Wait };
-        if let Some(known) = self.verified.get(&credentials.user, &credentials.password, self.now) {
-            if known.is_some() {
-                self.counters.count(Counted::LoginOk);
-                return Next::Input(Input::Verified(known));
-            }
-            handshake.waits_for = Waits::Verdict;
-            return Next::End(self.verified(key, slot, None));
-        }
-        let Some(verifier) = &self.verifier else { return Next::Input(Input::Verified(None)) };
-        let mailbox = self.mailbox.clone();
-        let done = Box::new(move |verdict| mailbox.send(Mail::Verdict(Ticket(key), verdict)));
-        handshake.waits_for = match verifier.submit(Job { source: slot.peer.ip(), credentials, done }) {
-            Ok(()) => Waits::Verdict,
-            Err(job) => Waits::Retry { credentials: job.credentials, at: self.now + limits::VERIFY_RETRY },
-        };
-        Next::Wait
     }
 
     fn dial_failed(&self, error: DialError) -> Input<'static> {

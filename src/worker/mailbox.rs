@@ -6,6 +6,7 @@ use crate::auth::gssapi::Exchanged;
 use crate::session::Rules;
 use crossbeam_channel::Sender;
 use mio::Waker;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,8 @@ pub enum Mail {
     Verdict(Ticket, Verified),
     /// What came of a security context's token.
     Context(Ticket, Exchanged),
+    /// The users have changed, that often by now: these are gone or have another password.
+    Users(u64, Arc<HashSet<Arc<str>>>),
     /// New rules for sessions that are still to be judged.
     Rules(Arc<Rules>),
     /// Accept what is queued, close the listeners, end by then.

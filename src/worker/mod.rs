@@ -10,6 +10,7 @@ mod context;
 mod core;
 mod dial;
 mod handshake;
+mod login;
 mod mailbox;
 mod names;
 mod pools;
@@ -268,12 +269,13 @@ impl Worker {
     fn read_mail(&mut self, letter: Mail) {
         match letter {
             Mail::Verdict(Ticket(key), verified) => {
-                self.core.learn(&verified);
+                self.core.logins.learn(&verified, self.core.now);
                 self.with(key, |core, slot| core.verified(key, slot, verified.identity));
             }
             Mail::Context(Ticket(key), exchanged) => {
                 self.with(key, |core, slot| core.established(key, slot, exchanged));
             }
+            Mail::Users(generation, changed) => self.core.logins.forget(generation, &changed),
             Mail::Rules(rules) => self.core.put_rules(rules),
             Mail::Drain { by } => {
                 self.drain_by = Some(by);

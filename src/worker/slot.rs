@@ -3,6 +3,7 @@
 use super::association::FrontSearch;
 use super::bind::{ListenerSearch, Listening};
 use super::dial::Dial;
+use crate::auth::Pending;
 use crate::limits;
 use crate::policy::sources::Place;
 use crate::proto::userpass::Credentials;
@@ -14,6 +15,7 @@ use crate::sys::gssapi::Context;
 use crate::sys::pipe::Pipe;
 use crate::sys::stream::Stream;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// A connection in the slab of its worker.
@@ -87,18 +89,22 @@ pub(super) struct Handshake {
 #[derive(Debug)]
 pub(super) enum Waits {
     Bytes,
-    Verdict,
+    Verdict {
+        _pending: Pending,
+    },
     /// A verdict to ask for again: the verifier's queue was full.
     Retry {
-        credentials: Credentials,
+        credentials: Arc<Credentials>,
         at: Instant,
     },
-    /// A wrong login's answer, held back.
+    /// The answer to a wrong login that was answered before, held back.
     Penalty {
         until: Instant,
     },
     /// What the library makes of a token.
-    Context,
+    Context {
+        _pending: Pending,
+    },
     /// A token to hand over again: the queue was full.
     RetryContext {
         context: Context,
@@ -250,6 +256,18 @@ impl Handshake {
         matches!(self.waits_for, Waits::Listener(_) | Waits::Front(_))
     }
 
+    /// Whether it waits to learn who the client is.
+    pub(super) fn authenticates(&self) -> bool {
+        matches!(
+            self.waits_for,
+            Waits::Verdict { .. }
+                | Waits::Retry { .. }
+                | Waits::Penalty { .. }
+                | Waits::Context { .. }
+                | Waits::RetryContext { .. }
+        )
+    }
+
     /// Whether its second socket listens.
     pub(super) fn listens(&self) -> bool {
         matches!(self.waits_for, Waits::Peer(_))
@@ -263,7 +281,7 @@ impl Handshake {
             Waits::Connection(dial) => dial.next_at(),
             Waits::Peer(listening) => listening.retry_at(),
             Waits::Listener(_) | Waits::Front(_) => None,
-            Waits::Bytes | Waits::Verdict | Waits::Context | Waits::Addresses => None,
+            Waits::Bytes | Waits::Verdict { .. } | Waits::Context { .. } | Waits::Addresses => None,
         };
         [waits, self.left_at].into_iter().flatten().fold(self.deadline, Instant::min)
     }

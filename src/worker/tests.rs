@@ -2,7 +2,7 @@
 
 use super::slot::Waits;
 use super::*;
-use crate::auth::Identity;
+use crate::auth::{Identity, Verified};
 use crate::config::{AuthMethod, Gssapi, OnFull};
 use crate::observe::lines;
 use crate::policy::guard::Guard;
@@ -65,7 +65,14 @@ fn a_login_known_by_the_time_it_is_tried_again_keeps_the_deadline_for_its_reques
     let Command::Verify(credentials) = handshake.session.handle(bytes, &core.rules).command else {
         panic!("{handshake:?}")
     };
-    core.verified.insert(b"alice", b"secret", Some(Identity::User("alice".into())), now);
+    let credentials = Arc::new(credentials);
+    let verified = Verified {
+        source: slot.peer.ip().into(),
+        credentials: Arc::clone(&credentials),
+        identity: Some(Identity::User("alice".into())),
+        generation: 0,
+    };
+    core.logins.learn(&verified, now);
     handshake.waits_for = Waits::Retry { credentials, at: now };
 
     core.wheel.cancel(key.index);

@@ -1,0 +1,227 @@
+//! The dispatcher: one thread that knows which logins wait, which are being verified and which verdicts are known.
+//!
+//! A verification serves all who wait for the same credentials, from wherever they come. But nobody joins one before
+//! his own turn: who guesses would be told by another's login that he is right.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, at, never, select};
+
+use super::Identity;
+use super::admission::Place;
+use super::cache::{Tag, VerifiedCache};
+use super::fair::{FairQueue, Turn, Waiter};
+use super::secret::Memory;
+use super::verifier::Verified;
+use crate::limits::{VERIFIED_CACHE_ENTRIES, VERIFIED_CACHE_TTL, VERIFY_JOBS_MAX};
+use crate::proto::userpass::Credentials;
+use crate::shares::Source;
+use crate::threads::survive;
+
+/// What tells whose credentials these are.
+pub(super) type Check = dyn Fn(&Credentials, &mut Memory) -> Option<Identity> + Send + Sync;
+
+/// What the dispatcher is told.
+pub(super) enum Letter {
+    /// A login that was admitted.
+    Login(Source, Login),
+    /// From now on this tells; of these users nothing that was known holds.
+    Users(Arc<Check>, Arc<HashSet<Arc<str>>>),
+}
+
+/// A login, and the way back to who waits for the verdict.
+pub(super) struct Login {
+    pub(super) credentials: Arc<Credentials>,
+    pub(super) done: Box<dyn FnOnce(Verified) + Send>,
+    pub(super) place: Arc<Place>,
+}
+
+impl Waiter for Login {
+    fn has_left(&self) -> bool {
+        self.place.is_left()
+    }
+}
+
+/// For a thread that is idle.
+pub(super) struct Work {
+    pub(super) tag: Tag,
+    pub(super) credentials: Arc<Credentials>,
+    pub(super) check: Arc<Check>,
+    pub(super) generation: u64,
+}
+
+/// What came of it.
+pub(super) struct Done {
+    pub(super) tag: Tag,
+    pub(super) generation: u64,
+    pub(super) identity: Option<Identity>,
+}
+
+pub(super) struct Dispatcher {
+    queue: FairQueue<Login>,
+    /// Right credentials of any source, and wrong ones of each.
+    known: VerifiedCache,
+    /// Who waits for a verification that is under way, by what it began with: the users, and the credentials.
+    running: HashMap<(u64, Tag), Vec<Turn<Login>>>,
+    check: Arc<Check>,
+    /// How often the users have changed.
+    generation: u64,
+    threads: usize,
+    idle: usize,
+    work: Sender<Work>,
+    clock: fn() -> Instant,
+}
+
+impl Dispatcher {
+    pub(super) fn new(
+        check: Arc<Check>,
+        threads: usize,
+        work: Sender<Work>,
+        clock: fn() -> Instant,
+    ) -> Dispatcher {
+        Dispatcher {
+            queue: FairQueue::new(),
+            known: VerifiedCache::new(VERIFIED_CACHE_ENTRIES, VERIFIED_CACHE_TTL),
+            running: HashMap::new(),
+            check,
+            generation: 0,
+            threads,
+            idle: threads,
+            work,
+            clock,
+        }
+    }
+
+    /// Gives the threads their next logins until there can be no more of them. After a panic it begins without those
+    /// that waited: what was half changed is let go of, and their sessions end by their deadline.
+    pub(super) fn run(&mut self, letters: &Receiver<Letter>, done: &Receiver<Done>) {
+        self.queue = FairQueue::new();
+        self.running.clear();
+        self.known = VerifiedCache::new(VERIFIED_CACHE_ENTRIES, VERIFIED_CACHE_TTL);
+        self.idle = self.threads;
+        loop {
+            // With no thread idle the end of a rest changes nothing.
+            let due = self.queue.next_due().filter(|_| self.idle > 0);
+            let alarm = due.map_or_else(never, at);
+            select! {
+                recv(letters) -> letter => match letter {
+                    Ok(letter) => self.read(letter),
+                    Err(_) => return,
+                },
+                recv(done) -> done => match done {
+                    Ok(done) => self.finish(done),
+                    Err(_) => return,
+                },
+                recv(alarm) -> _ => {}
+            }
+            // Everything that has arrived takes part in the choice, whoever came first.
+            for letter in letters.try_iter().take(VERIFY_JOBS_MAX) {
+                self.read(letter);
+            }
+            if self.start().is_err() {
+                return;
+            }
+        }
+    }
+
+    fn read(&mut self, letter: Letter) {
+        match letter {
+            Letter::Login(source, login) => self.enqueue(source, login),
+            Letter::Users(check, changed) => {
+                self.check = check;
+                self.generation += 1;
+                self.known.forget(&changed);
+            }
+        }
+    }
+
+    fn enqueue(&mut self, source: Source, login: Login) {
+        if login.has_left() {
+            return;
+        }
+        let Credentials { user, password } = &*login.credentials;
+        let pair = self.queue.pair(source, user);
+        let tag = self.known.tag(None, user, password);
+        let twins = self.running.get_mut(&(self.generation, tag));
+        if let Some(turn) = twins.and_then(|turns| turns.iter_mut().find(|turn| turn.pair == pair)) {
+            login.place.leave_queue();
+            turn.waiters.push(login);
+            return;
+        }
+        let own = self.known.tag(Some(source), user, password);
+        if self.known.get(&own, (self.clock)()) == Some(None) {
+            // The source was told so before.
+            answer(login, source, None, self.generation);
+            return;
+        }
+        let place = Arc::clone(&login.place);
+        if self.queue.push(source, pair, tag, login) {
+            place.leave_queue();
+        }
+    }
+
+    /// Begins what may begin.
+    fn start(&mut self) -> Result<(), ()> {
+        while self.idle > 0 {
+            let now = (self.clock)();
+            let Some(turn) = self.queue.pop(now) else { break };
+            turn.waiters.iter().for_each(|login| login.place.leave_queue());
+            let key = (self.generation, turn.tag);
+            if let Some(turns) = self.running.get_mut(&key) {
+                turns.push(turn);
+            } else if let Some(Some(identity)) = self.known.get(&turn.tag, now) {
+                self.settle(turn, Some(identity), self.generation);
+            } else if let Some(first) = turn.waiters.first() {
+                let (credentials, check) = (Arc::clone(&first.credentials), Arc::clone(&self.check));
+                let work = Work { tag: turn.tag, credentials, check, generation: self.generation };
+                self.work.send(work).map_err(drop)?;
+                self.idle -= 1;
+                self.running.insert(key, vec![turn]);
+            }
+        }
+        Ok(())
+    }
+
+    /// A verification has ended.
+    fn finish(&mut self, Done { tag, generation, identity }: Done) {
+        // One of those that were at work when a panic had this begin anew.
+        self.idle = (self.idle + 1).min(self.threads);
+        let now = (self.clock)();
+        for turn in self.running.remove(&(generation, tag)).into_iter().flatten() {
+            // Of users that have changed since, nothing is known.
+            if generation == self.generation {
+                let known = match (&identity, turn.waiters.first()) {
+                    (None, Some(Login { credentials, .. })) => {
+                        self.known.tag(Some(turn.source), &credentials.user, &credentials.password)
+                    }
+                    _ => tag,
+                };
+                self.known.insert(known, identity.clone(), now);
+            }
+            self.settle(turn, identity.clone(), generation);
+        }
+    }
+
+    /// Tells all who wait.
+    fn settle(&mut self, turn: Turn<Login>, identity: Option<Identity>, generation: u64) {
+        if identity.is_some() {
+            self.queue.was_right(turn.source, turn.pair);
+        }
+        self.queue.finished(turn.source);
+        for login in turn.waiters {
+            answer(login, turn.source, identity.clone(), generation);
+        }
+    }
+}
+
+fn answer(login: Login, source: Source, identity: Option<Identity>, generation: u64) {
+    let Login { credentials, done, place } = login;
+    if !place.is_left() {
+        place.leave();
+        let verified = Verified { source, credentials, identity, generation };
+        // A panic is that login's failure, not the thread's.
+        survive(|| done(verified));
+    }
+}

@@ -1,0 +1,130 @@
+//! Passwords: what the worker remembers it may tell, the rest goes to the threads that verify.
+
+use super::core::Core;
+use super::handshake::Next;
+use super::mailbox::{Mail, Ticket};
+use super::slot::{Fate, Phase, Slot, Waits};
+use super::tokens::Key;
+use crate::auth::{Guesses, Identity, Job, Tag, Verified, VerifiedCache};
+use crate::limits;
+use crate::observe::Counted;
+use crate::proto::userpass::Credentials;
+use crate::session::{Input, Reason};
+use crate::shares::Source;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What a worker knows of logins.
+#[derive(Debug)]
+pub(super) struct Logins {
+    /// What each source was told.
+    known: VerifiedCache,
+    guesses: Guesses,
+    /// How often the users have changed.
+    generation: u64,
+}
+
+impl Default for Logins {
+    fn default() -> Logins {
+        Logins {
+            known: VerifiedCache::new(limits::VERIFIED_CACHE_ENTRIES, limits::VERIFIED_CACHE_TTL),
+            guesses: Guesses::default(),
+            generation: 0,
+        }
+    }
+}
+
+impl Logins {
+    /// The verdict, where the source was told it before and does not guess. `new`: the source comes with these
+    /// credentials now, and not for another try.
+    fn recall(
+        &mut self,
+        source: Source,
+        credentials: &Credentials,
+        new: bool,
+        now: Instant,
+    ) -> Option<Option<Identity>> {
+        let known = self.known.get(&self.tag(source, credentials), now);
+        match &known {
+            Some(Some(_)) if !self.guesses.are_few(source, &credentials.user, now) => None,
+            None if new => {
+                self.guesses.count(source, &credentials.user, now);
+                None
+            }
+            _ => known,
+        }
+    }
+
+    /// Remembers a verdict, unless the users have changed since.
+    pub(super) fn learn(&mut self, verified: &Verified, now: Instant) {
+        if verified.identity.is_some() {
+            self.guesses.was_right(verified.source, &verified.credentials.user);
+        }
+        if verified.generation >= self.generation {
+            let tag = self.tag(verified.source, &verified.credentials);
+            self.known.insert(tag, verified.identity.clone(), now);
+        }
+    }
+
+    /// The users have changed that often by now, and these of them are others.
+    pub(super) fn forget(&mut self, generation: u64, changed: &HashSet<Arc<str>>) {
+        self.generation = generation;
+        self.known.forget(changed);
+    }
+
+    fn tag(&self, source: Source, credentials: &Credentials) -> Tag {
+        self.known.tag(Some(source), &credentials.user, &credentials.password)
+    }
+}
+
+impl Core {
+    /// Looks credentials up, or has them verified. `new` as in [`Logins::recall`].
+    pub(super) fn verify(
+        &mut self,
+        key: Key,
+        slot: &mut Slot,
+        credentials: Arc<Credentials>,
+        new: bool,
+    ) -> Next {
+        let (Phase::Handshake(handshake), Some(client)) = (&mut slot.phase, &slot.client) else {
+            return Next::Wait;
+        };
+        if handshake.edges.fin && handshake.is_left_by_fin(client) {
+            // No request can follow: there is nobody to verify it for.
+            return Next::End(Fate::Close(Reason::ClientLeft));
+        }
+        let source = Source::from(slot.peer.ip());
+        match self.logins.recall(source, &credentials, new, self.now) {
+            Some(Some(identity)) => {
+                self.counters.count(Counted::LoginOk);
+                return Next::Input(Input::Verified(Some(identity)));
+            }
+            Some(None) => {
+                // Told before: a client that cannot but repeat itself must not do so as fast as it can.
+                self.counters.count(Counted::LoginFailed);
+                handshake.waits_for = Waits::Penalty { until: self.now + limits::REPEATED_FAILURE_DELAY };
+                return Next::Wait;
+            }
+            None => {}
+        }
+        let Some(verifier) = &self.verifier else { return Next::Input(Input::Verified(None)) };
+        let mailbox = self.mailbox.clone();
+        let done = Box::new(move |verdict| mailbox.send(Mail::Verdict(Ticket(key), verdict)));
+        handshake.waits_for = match verifier.submit(Job { source: slot.peer.ip(), credentials, done }) {
+            Ok(pending) => Waits::Verdict { _pending: pending },
+            Err(job) => Waits::Retry { credentials: job.credentials, at: self.now + limits::VERIFY_RETRY },
+        };
+        Next::Wait
+    }
+
+    /// A verdict on the credentials.
+    pub(super) fn verified(&mut self, key: Key, slot: &mut Slot, identity: Option<Identity>) -> Fate {
+        let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
+        if !matches!(handshake.waits_for, Waits::Verdict { .. }) {
+            return Fate::Keep;
+        }
+        self.counters.count(if identity.is_some() { Counted::LoginOk } else { Counted::LoginFailed });
+        self.advance(key, slot, Next::Input(Input::Verified(identity)))
+    }
+}

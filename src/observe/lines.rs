@@ -7,7 +7,7 @@
 use crate::limits::LINES_BATCH_OVERHEAD_BYTES;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// The sending end; clones send to the same queue.
@@ -25,13 +25,15 @@ pub struct LineReceiver {
     batches: Receiver<Batch>,
 }
 
-/// Whole lines, each with its line feed.
+/// Whole lines, each with its line feed. Whatever becomes of it, its room is free again afterwards, and lines that were
+/// not written are counted as lost.
 #[derive(Debug)]
 pub struct Batch {
     /// Their text; empty where the receiver was only to be woken.
     pub bytes: Vec<u8>,
     lines: u64,
     room: usize,
+    shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
@@ -45,6 +47,8 @@ struct Shared {
     unsaid: AtomicU64,
     /// Lines that were ever dropped.
     lost: AtomicU64,
+    /// A batch to wake the receiver is on its way: one is enough.
+    woken: AtomicBool,
 }
 
 /// A queue with room for so many bytes.
@@ -55,6 +59,7 @@ pub fn lines(capacity: usize) -> (LineSender, LineReceiver) {
         waiting: AtomicU64::new(0),
         unsaid: AtomicU64::new(0),
         lost: AtomicU64::new(0),
+        woken: AtomicBool::new(false),
     });
     let (sender, receiver) = unbounded();
     (LineSender { shared: shared.clone(), batches: sender }, LineReceiver { shared, batches: receiver })
@@ -75,9 +80,10 @@ impl LineSender {
             return Err(bytes);
         }
         self.shared.waiting.fetch_add(lines, Ordering::SeqCst);
-        self.batches.send(Batch { bytes, lines, room }).map_err(|refused| {
-            self.shared.give(lines, room);
-            refused.into_inner().bytes
+        self.batches.send(self.batch(bytes, lines, room)).map_err(|refused| {
+            let mut batch = refused.into_inner();
+            self.shared.waiting.fetch_sub(std::mem::take(&mut batch.lines), Ordering::SeqCst);
+            std::mem::take(&mut batch.bytes)
         })
     }
 
@@ -95,17 +101,15 @@ impl LineSender {
 
     /// Gives back room that was reserved and is not needed.
     pub fn release(&self, bytes: usize) {
-        self.shared.give(0, bytes);
+        self.shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Sends lines whose room was reserved, and is theirs from now on: they are never refused.
     pub fn send_reserved(&self, mut bytes: Vec<u8>, lines: u64, room: usize) {
         bytes.shrink_to_fit();
         self.shared.waiting.fetch_add(lines, Ordering::SeqCst);
-        if self.batches.send(Batch { bytes, lines, room }).is_err() {
-            self.shared.give(lines, room);
-            self.lose(lines);
-        }
+        // Where nobody receives, dropping it counts its lines.
+        let _ = self.batches.send(self.batch(bytes, lines, room));
     }
 
     /// Sends one line, or drops and counts it.
@@ -117,8 +121,7 @@ impl LineSender {
 
     /// Counts lines that were dropped for want of room.
     pub fn lose(&self, lines: u64) {
-        self.shared.lost.fetch_add(lines, Ordering::SeqCst);
-        self.shared.unsaid.fetch_add(lines, Ordering::SeqCst);
+        self.shared.lose(lines);
         // Where lines wait, the receiver looks at the count behind them.
         if self.shared.waiting.load(Ordering::SeqCst) == 0 {
             self.wake();
@@ -127,7 +130,13 @@ impl LineSender {
 
     /// Has the receiver look up though there may be no line.
     pub fn wake(&self) {
-        let _ = self.batches.send(Batch { bytes: Vec::new(), lines: 0, room: 0 });
+        if !self.shared.woken.swap(true, Ordering::SeqCst) {
+            let _ = self.batches.send(self.batch(Vec::new(), 0, 0));
+        }
+    }
+
+    fn batch(&self, bytes: Vec<u8>, lines: u64, room: usize) -> Batch {
+        Batch { bytes, lines, room, shared: self.shared.clone() }
     }
 
     /// How many lines were ever dropped.
@@ -148,17 +157,20 @@ impl LineReceiver {
     /// Nobody can send any more, and nothing is left.
     pub fn receive(&self, patience: Duration) -> Result<Option<Batch>, RecvTimeoutError> {
         match self.batches.recv_timeout(patience) {
-            Ok(batch) => Ok(Some(batch)),
+            Ok(batch) => {
+                if batch.bytes.is_empty() {
+                    self.shared.woken.store(false, Ordering::SeqCst);
+                }
+                Ok(Some(batch))
+            }
             Err(RecvTimeoutError::Timeout) => Ok(None),
             Err(gone) => Err(gone),
         }
     }
 
     /// A batch was written: its room is free again.
-    pub fn written(&self, batch: Batch) {
-        let Batch { bytes, lines, room } = batch;
-        drop(bytes);
-        self.shared.give(lines, room);
+    pub fn written(&self, mut batch: Batch) {
+        self.shared.waiting.fetch_sub(std::mem::take(&mut batch.lines), Ordering::SeqCst);
     }
 
     /// How many lines were dropped since this was last asked.
@@ -178,9 +190,19 @@ impl Shared {
         self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_ok()
     }
 
-    fn give(&self, lines: u64, room: usize) {
-        self.bytes.fetch_sub(room, Ordering::Relaxed);
-        self.waiting.fetch_sub(lines, Ordering::SeqCst);
+    fn lose(&self, lines: u64) {
+        self.lost.fetch_add(lines, Ordering::SeqCst);
+        self.unsaid.fetch_add(lines, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        self.shared.bytes.fetch_sub(self.room, Ordering::Relaxed);
+        if self.lines > 0 {
+            self.shared.waiting.fetch_sub(self.lines, Ordering::SeqCst);
+            self.shared.lose(self.lines);
+        }
     }
 }
 
@@ -230,6 +252,35 @@ mod tests {
         sender.lose(2);
         assert_eq!((receiver.take_lost(), receiver.take_lost()), (3, 0));
         assert_eq!(sender.lost(), 3);
+    }
+
+    /// A panic of who writes, or a receiver that is gone.
+    #[test]
+    fn a_batch_that_nobody_writes_is_lost_and_leaves_its_room() {
+        let (sender, receiver) = lines(1_000);
+        sender.send(vec![b'x'; 800], 3).unwrap();
+        drop(receiver.receive(SOON).unwrap().expect("a batch"));
+        assert_eq!((sender.waiting(), sender.lost()), (0, 3));
+        assert!(sender.reserve(1_000));
+        sender.release(1_000);
+        drop(receiver);
+        assert_eq!(sender.send(vec![b'x'; 8], 1), Err(vec![b'x'; 8]), "given back: its sender counts it");
+        assert!(sender.reserve(500));
+        sender.send_reserved(vec![b'y'; 8], 1, 500);
+        assert_eq!((sender.waiting(), sender.lost()), (0, 4));
+        assert!(sender.reserve(1_000));
+    }
+
+    /// However often it is to be woken: one batch is enough, as nothing bounds those.
+    #[test]
+    fn a_receiver_that_is_busy_is_woken_once() {
+        let (sender, receiver) = lines(10);
+        for _ in 0..100 {
+            sender.wake();
+        }
+        assert!(receiver.receive(SOON).unwrap().is_some() && receiver.is_empty());
+        sender.wake();
+        assert!(!receiver.is_empty(), "and again once it was");
     }
 
     #[test]

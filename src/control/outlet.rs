@@ -6,11 +6,11 @@ use super::line::Voice;
 use crate::limits;
 use crate::observe::{Batch, LineReceiver, LineSender, lines};
 use crate::sys::{Errno, Write, errno_of, output};
+use crate::threads;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -59,12 +59,10 @@ impl Outlet {
         {
             return Err(error);
         }
-        std::thread::Builder::new().name(name.into()).spawn(move || {
-            // No line is worth the thread: a panic costs the batch in hand.
-            while catch_unwind(AssertUnwindSafe(|| pen.run(&receiver))).is_err() {
-                std::thread::sleep(limits::OUTLET_RETRY_MAX);
-            }
-            drop(alive);
+        threads::spawn(name, move || {
+            pen.run(&receiver);
+            // What the end waits for.
+            let _ = &alive;
         })?;
         Ok(Outlet { lines: sender, orders, ended })
     }

@@ -396,6 +396,12 @@ pub const RESERVED_DESCRIPTORS: usize = 32;
 /// Threads that verify passwords, at most: they must leave the CPUs to the workers.
 pub const VERIFIER_THREADS_MAX: usize = 4;
 
+/// How often the users file is looked at.
+pub const USERS_LOOK: Duration = Duration::from_millis(500);
+/// How long a users file that has changed must stay as it is before it is read. New logins are judged by it within a
+/// second, this and the above included.
+pub const USERS_SETTLE: Duration = Duration::from_millis(100);
+
 // ---- relations that must hold
 
 const _: () = assert!(SCRATCH_TIGHT_BYTES <= SCRATCH_BYTES);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::client::{connect_ip, userpass};
 use crate::support::users;
-use crate::support::wait::timed;
+use crate::support::wait::{PATIENCE, timed, until_true};
 use crate::support::{Client, Origin, Relay};
 
 const LONG: [u8; 255] = [0xff; 255];
@@ -208,6 +208,56 @@ fn logins_whose_clients_left_hold_up_others() {
     // Of a thousand verifications this would be behind half.
     assert!(busy < 40 * quiet.max(Duration::from_millis(25)), "{busy:?} behind a flood, {quiet:?} without");
     assert!(relay.cpu_seconds() - before < 5.0);
+}
+
+/// A removed user once went on logging in until a restart, and an added one was refused until then.
+#[test]
+fn a_users_file_that_changes_is_read_at_the_next_start() {
+    let hash = users::argon2id(b"wonderland");
+    let line = |name: &str| (name.to_owned(), hash.clone());
+    let builder = Relay::builder().hashed_users(&[line("alice"), line("bob")]);
+    let path = builder.directory().join("users.passwd");
+    let (relay, origin) = (builder.start(), Origin::echo());
+    let enters = |user: &str| login(relay.addr(), source(50, 0), user.as_bytes(), b"wonderland");
+    let mut live = Client::connect(relay.addr());
+    assert_eq!(live.login(b"bob", b"wonderland"), 0);
+    assert!(enters("alice") && enters("bob") && !enters("carol"));
+
+    // As an editor does it that writes in place, and as `user add` and `user remove` do it.
+    let directory = path.parent().expect("a directory");
+    std::fs::write(&path, format!("alice:{hash}\ncarol:{hash}\n")).expect("write");
+    until_true("carol is known", PATIENCE, || enters("carol"));
+    until_true("bob is forgotten", PATIENCE, || !enters("bob"));
+    assert!(enters("alice"));
+    assert_eq!(live.request_ip(origin.addr).rep, 0);
+    live.send(b"still here");
+    live.expect(b"still here");
+
+    std::fs::write(directory.join("new"), format!("bob:{hash}\n")).expect("write");
+    std::fs::rename(directory.join("new"), &path).expect("rename");
+    until_true("bob is back", PATIENCE, || enters("bob"));
+    until_true("alice is forgotten", PATIENCE, || !enters("alice"));
+}
+
+#[test]
+fn a_users_file_that_breaks_shuts_its_users_out() {
+    let hash = users::argon2id(b"wonderland");
+    let builder = Relay::builder().hashed_users(&[("alice".to_owned(), hash.clone())]);
+    let path = builder.directory().join("users.passwd");
+    let relay = builder.start();
+    let enters = |from: usize| login(relay.addr(), source(51, from), b"alice", b"wonderland");
+    assert!(enters(0));
+    let said = || relay.log().matches("the users stay what they were").count();
+    std::fs::write(&path, "mallory\n").expect("write");
+    until_true("the broken file is said", PATIENCE, || said() == 1);
+    assert!(relay.log().contains("users.passwd:1: expected NAME:HASH"), "{}", relay.log());
+    assert!(enters(0) && enters(1));
+    std::fs::remove_file(&path).expect("remove");
+    until_true("the file that is gone is said", PATIENCE, || said() == 2);
+    assert!(enters(2));
+    std::fs::write(&path, format!("alice:{hash}\nbob:{hash}\n")).expect("write");
+    until_true("bob is known", PATIENCE, || login(relay.addr(), source(51, 3), b"bob", b"wonderland"));
+    assert_eq!(said(), 2, "said more than once");
 }
 
 /// Methods are tried in the order of the configuration, not of the client.

@@ -9,6 +9,7 @@ mod outlet;
 mod server;
 mod signals;
 mod trial;
+mod users;
 mod watchdog;
 
 #[cfg(test)]
@@ -87,6 +88,7 @@ fn serve(server: &mut Server, signals: &Receiver<Asked>, drain: Duration, logs: 
                 Ok(Asked::Reopen) => {
                     tracing::info!("SIGHUP: the access record is opened anew where another file stands at its path");
                     server.reopen_records();
+                    server.look_at_users();
                 }
                 Ok(Asked::Unknown(signal)) => tracing::warn!(signal, "a signal that asks for nothing here: ignored"),
                 Ok(Asked::End) | Err(_) if draining && cut => return ExitCode::FAILURE,

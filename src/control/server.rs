@@ -6,6 +6,7 @@ use super::line::Voice;
 use super::locals::LocalList;
 use super::outlet::{Outlet, Place};
 use super::trial::{Named, Report, Trial};
+use super::users::{UsersWatch, Watched};
 use super::watchdog::{Seen, Watchdog};
 use crate::auth::{Users, Verifier, gssapi};
 use crate::config::{Access, Config, OnFull, Problems, RelayMode};
@@ -37,6 +38,8 @@ pub struct Server {
     /// Where access records go, if they go anywhere.
     records: Option<Outlet>,
     locals: LocalList,
+    /// The users file, where passwords are asked for.
+    users: Option<UsersWatch>,
     sessions_per_worker: usize,
 }
 
@@ -84,7 +87,8 @@ impl Server {
     pub fn start(config: Config) -> Result<Server, StartError> {
         let config = Arc::new(config);
         let Named { users, credentials, congestion, dns, budget } = named(&config)?;
-        let verifier = users.map(start_verifier).transpose()?;
+        let (users, stamp) = users.map_or((None, None), |(users, stamp)| (Some(Arc::new(users)), stamp));
+        let verifier = users.clone().map(start_verifier).transpose()?;
         let gssapi = credentials.map(start_gssapi).transpose()?;
         let dns = Arc::new(dns);
         let refused = |what: &dyn Fn(&mut Trial)| StartError::Named(Trial::refused(&config, what));
@@ -131,7 +135,13 @@ impl Server {
         }
         drop((starting, sender));
         await_workers(&workers, &started, &ended)?;
+        let watched = users.zip(verifier).zip(config.auth.users.clone());
+        let users = watched.map(|((users, verifier), path)| {
+            let workers = workers.iter().map(|worker| worker.mailbox.clone()).collect();
+            UsersWatch::start(Watched { path, stamp, users, verifier, workers }).map_err(StartError::Machine)
+        });
         Ok(Server {
+            users: users.transpose()?,
             running: workers.len(),
             config,
             acceptor,
@@ -194,6 +204,11 @@ impl Server {
     /// Opens the access record's file anew, where another stands at its path by now.
     pub fn reopen_records(&self) {
         self.records.iter().for_each(Outlet::reopen);
+    }
+
+    /// Has the users file looked at now: otherwise that is done twice a second.
+    pub fn look_at_users(&self) {
+        self.users.iter().for_each(UsersWatch::look);
     }
 
     /// Where workers report their end.
@@ -327,9 +342,9 @@ fn start_records(config: &Config, budget: Budget) -> io::Result<Option<Outlet>> 
     Outlet::start("records", place, Voice::Records, room).map(Some)
 }
 
-fn start_verifier(users: Users) -> Result<Arc<Verifier>, StartError> {
+fn start_verifier(users: Arc<Users>) -> Result<Arc<Verifier>, StartError> {
     let threads = cpus().min(limits::VERIFIER_THREADS_MAX);
-    Verifier::start(Arc::new(users), threads, Instant::now).map(Arc::new).map_err(StartError::Machine)
+    Verifier::start(users, threads, Instant::now).map(Arc::new).map_err(StartError::Machine)
 }
 
 fn start_gssapi(credentials: Credentials) -> Result<Arc<gssapi::Acceptor>, StartError> {

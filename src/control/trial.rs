@@ -10,7 +10,7 @@ use std::path::Path;
 use super::acceptor;
 use super::descriptors::{self, Budget};
 use super::server::count_of;
-use crate::auth::{Users, concerns, gssapi};
+use crate::auth::{Stamp, Users, concerns, gssapi, load_users};
 use crate::config::{self, Access, AuthMethod, Config, Problems, Steer};
 use crate::dns::{self, Hosts, ResolvConf};
 use crate::sys::congestion::Congestion;
@@ -31,7 +31,8 @@ pub struct Report {
 
 /// What the configuration names, opened.
 pub(super) struct Named {
-    pub(super) users: Option<Users>,
+    /// The users, and which file they were read from.
+    pub(super) users: Option<(Users, Option<Stamp>)>,
     pub(super) credentials: Option<Credentials>,
     pub(super) congestion: Congestion,
     pub(super) dns: dns::Settings,
@@ -110,13 +111,13 @@ impl<'a> Trial<'a> {
     }
 
     /// The users, where passwords are asked for.
-    fn users(&mut self) -> Option<Option<Users>> {
+    fn users(&mut self) -> Option<Option<(Users, Option<Stamp>)>> {
         let auth = &self.config.auth;
         match auth.users.as_ref().filter(|_| auth.methods.contains(&AuthMethod::Password)) {
             Some(path) => {
-                let users = self.need(("auth", "users"), Users::load(path))?;
+                let (users, stamp) = self.need(("auth", "users"), load_users(path))?;
                 concerns(path, &users).iter().for_each(|concern| self.warn(("auth", "users"), concern));
-                Some(Some(users))
+                Some(Some((users, stamp)))
             }
             None => Some(None),
         }

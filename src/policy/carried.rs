@@ -24,6 +24,11 @@ pub(super) fn carried(address: Ipv6Addr, nat64: Option<Nat64>) -> impl Iterator<
     translated.into_iter().flatten().chain(isatap(address))
 }
 
+/// Whether the address might say by itself that it carries something: most do not, and this is asked for each datagram.
+pub(super) fn may_carry(address: Ipv6Addr) -> bool {
+    [0x00, 0x20].contains(&address.octets()[0]) || isatap(address).is_some()
+}
+
 /// What the address says by itself.
 fn guessed(address: Ipv6Addr) -> [Option<Carried>; 4] {
     let [a, b, c, d, e, f, g, h] = address.segments();
@@ -68,4 +73,30 @@ fn isatap(address: Ipv6Addr) -> Option<Carried> {
     let [.., e, f, g, h] = address.segments();
     let v4 = Ipv4Addr::from_bits(u32::from(g) << 16 | u32::from(h));
     ([0, 0x200].contains(&e) && f == 0x5efe).then_some(Carried { v4, prefix: 96 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_carries_something_is_looked_at() {
+        for text in [
+            "::8.8.8.8",
+            "::ffff:0:8.8.8.8",
+            "64:ff9b::8.8.8.8",
+            "64:ff9b:1:808:8:800::",
+            "2002:808:808::",
+            "2001::f7f7:f7f7",
+            "2600::5efe:8.8.8.8",
+            "2600::200:5efe:8.8.8.8",
+        ] {
+            let address = text.parse().unwrap();
+            assert!(may_carry(address), "{text}");
+            assert!(carried(address, None).any(|inner| inner.v4 == Ipv4Addr::new(8, 8, 8, 8)), "{text}");
+        }
+        for text in ["2600::808:808", "2a00:1450:4001:80b::200e", "fd00::1", "::", "::1"] {
+            assert_eq!(carried(text.parse().unwrap(), None).count(), 0, "{text}");
+        }
+    }
 }

@@ -8,7 +8,7 @@
 //! Which addresses are this machine's it is told ([`Guard::with_locals`]), and no list is ever quite new. What a
 //! connection shows once it stands needs none: [`Guard::check_same_host`].
 
-use super::carried::carried;
+use super::carried::{carried, may_carry};
 use super::locals::{Locals, unmapped};
 use super::nat64::Nat64;
 use super::special::{MAPPED, special_v4, special_v6};
@@ -225,6 +225,9 @@ impl Guard {
             && self.exemption(address.into()).is_none()
         {
             return Err(range);
+        }
+        if translator.is_none() && !may_carry(address) {
+            return Ok(());
         }
         for inner in carried(address, translator.map(|one| one.prefix)) {
             // To exempt a translator's prefix is not to exempt the private addresses behind it; a CIDR longer than that

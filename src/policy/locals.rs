@@ -1,34 +1,49 @@
 //! The addresses at which this machine answers: those of its interfaces, and the blocks that a `local` route delivers.
 
 use ipnet::IpNet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A set of addresses, looked up in the logarithm of its size: it is asked for every address that a client names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Locals {
-    /// Disjoint, in order.
-    nets: Vec<IpNet>,
+    /// First and last address of each block; disjoint, in order.
+    v4: Vec<(Ipv4Addr, Ipv4Addr)>,
+    v6: Vec<(Ipv6Addr, Ipv6Addr)>,
 }
 
 impl Locals {
     /// The set of all that these blocks cover. IPv4-mapped ones are the IPv4 blocks that they stand for.
     pub fn new(nets: impl IntoIterator<Item = impl Into<IpNet>>) -> Locals {
         let nets: Vec<IpNet> = nets.into_iter().map(|net| unmapped(net.into())).collect();
-        let mut nets = IpNet::aggregate(&nets);
-        nets.sort_unstable();
-        Locals { nets }
+        let mut locals = Locals::default();
+        for net in IpNet::aggregate(&nets) {
+            match net {
+                IpNet::V4(net) => locals.v4.push((net.network(), net.broadcast())),
+                IpNet::V6(net) => locals.v6.push((net.network(), net.broadcast())),
+            }
+        }
+        locals.v4.sort_unstable();
+        locals.v6.sort_unstable();
+        locals
     }
 
     /// Whether canonical `ip` is one of them.
     pub fn contains(&self, ip: IpAddr) -> bool {
-        let behind = self.nets.partition_point(|net| net.network() <= ip);
-        behind.checked_sub(1).is_some_and(|at| self.nets[at].contains(&ip))
+        match ip {
+            IpAddr::V4(ip) => covers(&self.v4, ip),
+            IpAddr::V6(ip) => covers(&self.v6, ip),
+        }
     }
 
     /// How many blocks it takes to say which.
     pub fn blocks(&self) -> usize {
-        self.nets.len()
+        self.v4.len() + self.v6.len()
     }
+}
+
+fn covers<T: Ord + Copy>(blocks: &[(T, T)], ip: T) -> bool {
+    let behind = blocks.partition_point(|(first, _)| *first <= ip);
+    behind.checked_sub(1).is_some_and(|at| ip <= blocks[at].1)
 }
 
 /// A CIDR within ::ffff:0:0/96 as the IPv4 CIDR that it is.

@@ -68,8 +68,29 @@ pub(super) fn special_v4(address: Ipv4Addr) -> Option<&'static str> {
     SPECIAL_V4.iter().find(|(base, length, _)| covers(*base, *length)).map(|(.., range)| *range)
 }
 
+/// For each first octet whether a range has addresses that begin with it: most public ones do not, and this is asked for
+/// each datagram.
+const FIRST_OCTETS: [bool; 256] = {
+    let mut touched = [false; 256];
+    let mut at = 0;
+    while at < SPECIAL_V6.len() {
+        let (base, length, _) = SPECIAL_V6[at];
+        let first = (base.to_bits() >> 120) as usize;
+        let mut further = if length < 8 { 1 << (8 - length) } else { 1 };
+        while further > 0 {
+            further -= 1;
+            touched[first + further] = true;
+        }
+        at += 1;
+    }
+    touched
+};
+
 /// The special-purpose range of an address.
 pub(super) fn special_v6(address: Ipv6Addr) -> Option<&'static str> {
+    if !FIRST_OCTETS[usize::from(address.octets()[0])] {
+        return None;
+    }
     let covers = |base: Ipv6Addr, length: u32| (address.to_bits() ^ base.to_bits()) >> (128 - length) == 0;
     SPECIAL_V6.iter().find(|(base, length, _)| covers(*base, *length)).and_then(|(.., range)| *range)
 }

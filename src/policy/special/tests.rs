@@ -116,6 +116,18 @@ fn every_row_of_the_registries_is_refused_or_an_exception_with_a_name() {
     }
 }
 
+/// The first octet is looked at first: it must let every range through that has such addresses.
+#[test]
+fn no_range_is_missed_for_its_first_octet() {
+    for (base, length, _) in super::SPECIAL_V6 {
+        let last = std::net::Ipv6Addr::from_bits(base.to_bits() | (u128::MAX >> 1 >> (length - 1)));
+        for octet in base.octets()[0]..=last.octets()[0] {
+            assert!(super::FIRST_OCTETS[usize::from(octet)], "{octet:x} of {base}/{length}");
+        }
+    }
+    assert!(!super::FIRST_OCTETS[0x2a] && !super::FIRST_OCTETS[0x26]);
+}
+
 #[test]
 fn every_exception_is_a_row() {
     let rows = || REGISTRY_V4.iter().chain(REGISTRY_V6);

@@ -115,6 +115,9 @@ fn a_signal_that_nobody_knows_ends_the_server() {
         relay.logged(&["WARN", &format!("SIG{signal}"), "ignored"]);
         echoes(&mut client);
     }
+    relay.signal("40");
+    relay.logged(&["WARN", "a real-time signal", "ignored"]);
+    echoes(&mut client);
 }
 
 fn one_session(relay: &Relay) {
@@ -217,6 +220,21 @@ fn a_disk_that_was_full_gets_no_more_records() {
             assert_eq!(record["reason"], "client_left", "{line}");
         }
     });
+}
+
+/// A file at the limit of RLIMIT_FSIZE raises a signal that ends a process by default.
+#[test]
+fn a_file_at_its_size_limit_ends_the_server() {
+    let relay = Relay::builder().under(&["prlimit", "--fsize=2000:unlimited"]).start();
+    for _ in 0..20 {
+        one_session(&relay);
+    }
+    relay.logged(&["ERROR", "access records cannot be written", "EFBIG"]);
+    let unlimited = format!("prlimit --pid={} --fsize=unlimited", relay.pid());
+    netns::shell(&unlimited);
+    relay.records(20);
+    one_session(&relay);
+    relay.records(21);
 }
 
 /// A FIFO that nobody reads yet: the server serves, and the reader finds what came before it.

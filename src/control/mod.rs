@@ -27,11 +27,14 @@ use crate::limits;
 use crate::observe::Totals;
 use crate::threads::survive;
 use crossbeam_channel::{Receiver, never, select, tick};
+use std::io;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Serves until told to stop; what `outflow run` does.
 pub fn run(config: Config) -> ExitCode {
+    // First of all: a log at the size limit of its file raises a signal.
+    let signals = signals::watch();
     let logs = match Logs::start(&config.log) {
         Ok(logs) => logs,
         Err(error) => {
@@ -39,7 +42,7 @@ pub fn run(config: Config) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = start_and_serve(config, &logs);
+    let outcome = start_and_serve(config, signals, &logs);
     if let Err(problem) = &outcome {
         logs.plain(problem);
     }
@@ -47,8 +50,12 @@ pub fn run(config: Config) -> ExitCode {
     outcome.unwrap_or(ExitCode::FAILURE)
 }
 
-fn start_and_serve(config: Config, logs: &Logs) -> Result<ExitCode, String> {
-    let signals = signals::watch().map_err(|error| format!("signals cannot be watched: {error}"))?;
+fn start_and_serve(
+    config: Config,
+    signals: io::Result<Receiver<Asked>>,
+    logs: &Logs,
+) -> Result<ExitCode, String> {
+    let signals = signals.map_err(|error| format!("signals cannot be watched: {error}"))?;
     let (drain, access) = (config.timeouts.drain, config.log.access.clone());
     let mut server = Server::start(config).map_err(|error| error.to_string())?;
     say_ready(&server.ready_line(), &access, logs);

@@ -2,10 +2,13 @@
 //! something that there is not, the sessions go on.
 
 use crate::limits;
+use crate::sys::machine;
 use crate::threads;
 use crossbeam_channel::{Receiver, bounded};
 use nix::sys::signal::Signal;
-use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM};
+use signal_hook::consts::{
+    SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXFSZ,
+};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::signal_name;
 
@@ -25,21 +28,22 @@ pub(super) enum Asked {
 /// signal-hook has no constant for it.
 const SIGPWR: i32 = Signal::SIGPWR as i32;
 
-/// Those that are waited for. SIGQUIT and what reports a fault keep their core dump, SIGTTIN and SIGTTOU are the
-/// terminal's.
-const SIGNALS: [i32; 10] =
-    [SIGTERM, SIGINT, SIGUSR1, SIGHUP, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR];
+/// Those that are waited for, beside the real-time ones. SIGQUIT and what reports a fault keep their core dump, SIGTTIN
+/// and SIGTTOU are the terminal's.
+const SIGNALS: [i32; 11] =
+    [SIGTERM, SIGINT, SIGUSR1, SIGHUP, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR, SIGXFSZ];
 
 /// Starts the thread that receives them.
 ///
 /// # Errors
 /// A signal cannot be caught, or no thread can be had.
 pub(super) fn watch() -> std::io::Result<Receiver<Asked>> {
-    let mut signals = Signals::new(SIGNALS)?;
+    let mut signals = Signals::new(SIGNALS.into_iter().chain(machine::realtime_signals()))?;
     let (sender, receiver) = bounded(limits::SIGNALS_QUEUED_MAX);
     threads::spawn("signals", move || {
         for signal in signals.forever() {
-            if sender.send(asked(signal)).is_err() {
+            // A file at its size limit: whoever writes is told by the call, and without a handler the process would end.
+            if signal != SIGXFSZ && sender.send(asked(signal)).is_err() {
                 return;
             }
         }
@@ -53,6 +57,6 @@ fn asked(signal: i32) -> Asked {
         SIGUSR1 => Asked::Counters,
         SIGHUP => Asked::Reopen,
         SIGPWR => Asked::Unknown("SIGPWR"),
-        other => Asked::Unknown(signal_name(other).unwrap_or("another")),
+        other => Asked::Unknown(signal_name(other).unwrap_or("a real-time signal")),
     }
 }

@@ -5,6 +5,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{MsgFlags, recv, send};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::os::fd::{AsRawFd, RawFd};
 
 /// Raises RLIMIT_NOFILE to its hard limit and returns the limit in force.
@@ -21,6 +22,11 @@ pub fn raise_descriptor_limit() -> usize {
 pub fn pin_to_cpu(index: usize) -> bool {
     let Some(cpus) = core_affinity::get_core_ids().filter(|cpus| !cpus.is_empty()) else { return false };
     core_affinity::set_for_current(cpus[index % cpus.len()])
+}
+
+/// The numbers of the real-time signals that the C library leaves to programs.
+pub fn realtime_signals() -> RangeInclusive<i32> {
+    libc::SIGRTMIN()..=libc::SIGRTMAX()
 }
 
 /// Has the calling thread's sleeps end when they are due: by default the kernel may add 50 us to each.

@@ -331,10 +331,10 @@ pub const SECOND_ATTEMPTS_MAX: usize = 1024;
 pub const PORT_TRIES_MAX: usize = 256;
 /// The same where the kernel picks the port: it looks at all of them each time, and fails only in a race.
 pub const KERNEL_PORT_TRIES: usize = 3;
-/// Such tries of one session in the turn of its request: where ports are free the first one mostly is.
+/// Such tries of one session in the turn of its request, and in each of its later turns: where ports are free the first one mostly is.
 pub const PORT_TRIES_AT_ONCE: usize = 4;
-/// Such tries of all sessions of a worker that go on, in one turn: they take a quarter of a millisecond. The first in the
-/// queue has them all, so that some end soon.
+/// Such tries of all sessions of a worker that go on, in one turn: they take a quarter of a millisecond. Sources take turns
+/// for them.
 pub const PORT_TRIES_PER_TURN: usize = 32;
 /// Connections that wait at the listener of a BIND session: one is its peer, the others are strangers, whom a turn of
 /// some milliseconds lets gather. Where they fill it the peer waits for the second of its SYN's timer.
@@ -375,6 +375,8 @@ pub const WORKER_DESCRIPTORS: usize = 9 + 2 * PIPES_POOLED_MAX;
 pub const MAILBOX_MAX: usize = 65_536;
 /// How long a thread that panicked waits before it begins anew: one that panics at once again must not take a CPU.
 pub const THREAD_RESTART_PAUSE: Duration = Duration::from_millis(100);
+/// How long behind the end of the drain a worker is waited for, before the process ends without it.
+pub const DRAIN_SLACK: Duration = Duration::from_secs(1);
 /// How often the control thread looks whether the workers turn.
 pub const WATCHDOG_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a worker may take for one turn before that is said: its budgets allow some milliseconds.

@@ -68,7 +68,7 @@ impl Core {
             false => match search.search.go_on(tries, bind) {
                 Some(found) => found.map_err(associate_error),
                 None => {
-                    self.enqueue(key, slot);
+                    self.searches.push(slot.peer.ip().into(), key);
                     return Next::Wait;
                 }
             },

@@ -180,7 +180,7 @@ impl Core {
         let here = client.local_address();
         let Some(found) = search.go_on(tries, here, self.config.bind.ports, self.congestion) else {
             handshake.waits_for = Waits::Listener(search);
-            self.enqueue(key, slot);
+            self.searches.push(slot.peer.ip().into(), key);
             return Next::Wait;
         };
         match found.and_then(|listener| self.watch_listener(key, listener, search.peers)) {

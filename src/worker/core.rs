@@ -6,6 +6,7 @@ use super::login::Logins;
 use super::mailbox::Mailbox;
 use super::names::Names;
 use super::pools::Pools;
+use super::ports::Searches;
 use super::records::Records;
 use super::refusals::Refusals;
 use super::slot::{Edge, Fate, Phase, Slot, Waits};
@@ -76,8 +77,8 @@ pub(super) struct Core {
     pub(super) refusals: Refusals,
     /// Sessions with more to do than one turn gives them.
     pub(super) queue: Vec<Key>,
-    /// Ports that may still be tried in this turn, for those that look on.
-    pub(super) port_tries: usize,
+    /// Sessions that look on for a port.
+    pub(super) searches: Searches,
     /// Sessions that are there, as many descriptors as two each.
     pub(super) sessions: usize,
     /// Those of them that are associations: they count twice, for their target-facing sockets.
@@ -127,7 +128,7 @@ impl Core {
             records: Records::new(setup.records.clone(), setup.config.log.on_full),
             refusals: Refusals::default(),
             queue: Vec::new(),
-            port_tries: 0,
+            searches: Searches::default(),
             sessions: 0,
             associations: 0,
             ceiling: setup.ceiling,
@@ -139,6 +140,11 @@ impl Core {
             fails_to_record: false,
             datagrams: None,
         }
+    }
+
+    /// Whether a session has more to do without an event.
+    pub(super) fn has_more(&self) -> bool {
+        !self.queue.is_empty() || !self.searches.is_empty()
     }
 
     /// Whether another session would have no descriptors.
@@ -181,7 +187,6 @@ impl Core {
     pub(super) fn resume(&mut self, key: Key, slot: &mut Slot) -> Fate {
         match &slot.phase {
             Phase::Handshake(handshake) if handshake.listens() => self.accept_peer(key, slot),
-            Phase::Handshake(handshake) if handshake.seeks_port() => self.resume_search(key, slot),
             Phase::Handshake(handshake) if handshake.session.wants_bytes() => {
                 self.advance(key, slot, Next::Read)
             }

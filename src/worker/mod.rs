@@ -189,6 +189,7 @@ impl Worker {
             }
             self.pulse.enter(Activity::Queue);
             self.pump_queued();
+            self.search_ports();
             self.pulse.enter(Activity::Timers);
             self.expire_timers();
             self.pulse.enter(Activity::Names);
@@ -212,7 +213,7 @@ impl Worker {
     fn wait(&mut self, poll: &mut Poll, events: &mut Events) -> io::Result<()> {
         let spin = self.core.config.server.busy_poll;
         let turn = std::mem::take(&mut self.core.turn);
-        if spin.is_zero() && turn.dribbled() && self.core.queue.is_empty() {
+        if spin.is_zero() && turn.dribbled() && !self.core.has_more() {
             std::thread::sleep(limits::UDP_GATHER_TIME);
         }
         if !spin.is_zero() && self.timeout() != Some(Duration::ZERO) {
@@ -229,7 +230,7 @@ impl Worker {
 
     /// How long this worker may sleep.
     fn timeout(&self) -> Option<Duration> {
-        if !self.core.queue.is_empty() || (!self.core.full() && self.acceptance.eager(self.core.now)) {
+        if self.core.has_more() || (!self.core.full() && self.acceptance.eager(self.core.now)) {
             return Some(Duration::ZERO);
         }
         let wheel = self.core.wheel.next().map(|since_start| self.core.start + since_start);
@@ -302,7 +303,6 @@ impl Worker {
     }
 
     fn pump_queued(&mut self) {
-        self.core.port_tries = limits::PORT_TRIES_PER_TURN;
         let next = std::mem::take(&mut self.spare_queue);
         let mut queue = std::mem::replace(&mut self.core.queue, next);
         for key in queue.drain(..) {

@@ -1,14 +1,16 @@
 //! Ports that sessions look for. Each try is a system call or several, and a range may have hundreds of ports that are
 //! taken: a turn makes a few tries, and the session goes on in the next one.
 
+use super::Worker;
 use super::core::Core;
-use super::handshake::Next;
 use super::slot::{Fate, Phase, Slot, Waits};
 use super::tokens::Key;
 use crate::config::PortRange;
 use crate::limits;
 use crate::session::DialError;
+use crate::shares::Source;
 use crate::sys::Errno;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 /// A free port at one address: on a range from a random one on, or the one that the kernel picks.
@@ -58,19 +60,66 @@ impl PortSearch {
     }
 }
 
+/// Sessions whose search goes on: sources take turns, and of one source its sessions. It has as many keys as there are such
+/// sessions, and those of some that have ended since they were last up.
+#[derive(Debug, Default)]
+pub(super) struct Searches {
+    sources: VecDeque<Source>,
+    keys: HashMap<Source, VecDeque<Key>>,
+}
+
+impl Searches {
+    pub(super) fn is_empty(&self) -> bool {
+        self.sources.is_empty()
+    }
+
+    /// Puts a session behind the others of its source, which has its turn behind the other sources.
+    pub(super) fn push(&mut self, source: Source, key: Key) {
+        let keys = self.keys.entry(source).or_default();
+        if keys.is_empty() {
+            self.sources.push_back(source);
+        }
+        keys.push_back(key);
+    }
+
+    fn pop(&mut self) -> Option<Key> {
+        let source = self.sources.pop_front()?;
+        let keys = self.keys.get_mut(&source)?;
+        let key = keys.pop_front();
+        match keys.is_empty() {
+            true => drop(self.keys.remove(&source)),
+            false => self.sources.push_back(source),
+        }
+        key
+    }
+}
+
+impl Worker {
+    /// Lets those that look for a port go on, within what all of them have together in one turn.
+    pub(super) fn search_ports(&mut self) {
+        let mut left = limits::PORT_TRIES_PER_TURN;
+        // One that is put back has made all of its tries, so that this ends.
+        while left > 0
+            && let Some(key) = self.core.searches.pop()
+        {
+            let share = left.min(limits::PORT_TRIES_AT_ONCE);
+            let mut tries = share;
+            self.with(key, |core, slot| core.resume_search(key, slot, &mut tries));
+            left -= share - tries;
+        }
+    }
+}
+
 impl Core {
-    /// Goes on with a session that looks for a port, within what all such sessions have together in one turn.
-    pub(super) fn resume_search(&mut self, key: Key, slot: &mut Slot) -> Fate {
-        let mut tries = std::mem::take(&mut self.port_tries);
+    fn resume_search(&mut self, key: Key, slot: &mut Slot, tries: &mut usize) -> Fate {
         let next = match &slot.phase {
             Phase::Handshake(handshake) => match &handshake.waits_for {
-                Waits::Listener(_) => self.seek_listener(key, slot, &mut tries),
-                Waits::Front(_) => self.seek_front(key, slot, &mut tries),
-                _ => Next::Wait,
+                Waits::Listener(_) => self.seek_listener(key, slot, tries),
+                Waits::Front(_) => self.seek_front(key, slot, tries),
+                _ => return Fate::Keep,
             },
-            Phase::Relay(_) | Phase::Association(_) | Phase::Linger(_) => Next::Wait,
+            Phase::Relay(_) | Phase::Association(_) | Phase::Linger(_) => return Fate::Keep,
         };
-        self.port_tries = tries;
         self.advance(key, slot, next)
     }
 }
@@ -120,6 +169,21 @@ mod tests {
                 .go_on(&mut tries, |_| Err::<(), _>(Errno::EADDRINUSE));
             assert_eq!((outcome, 1_000 - tries), (Some(Err(DialError::NoLocalPort)), most));
         }
+    }
+
+    /// One source with many requests does not put another's behind all of them.
+    #[test]
+    fn sources_take_turns() {
+        let mut searches = Searches::default();
+        let source = |n: u8| Source::from(IpAddr::from([192, 0, 2, n]));
+        for serial in 0..100 {
+            searches.push(source(1), Key::new(1, serial));
+        }
+        searches.push(source(2), Key::new(2, 100));
+        searches.push(source(3), Key::new(3, 101));
+        let order: Vec<usize> = std::iter::from_fn(|| searches.pop()).map(|key| key.index).collect();
+        assert_eq!((&order[..5], order.len()), (&[1, 2, 3, 1, 1][..], 102));
+        assert!(searches.is_empty() && searches.keys.is_empty());
     }
 
     #[test]

@@ -251,11 +251,6 @@ impl Handshake {
             || !(self.session.has_pending() || client.has_bytes())
     }
 
-    /// Whether it looks for a port, a few at a time.
-    pub(super) fn seeks_port(&self) -> bool {
-        matches!(self.waits_for, Waits::Listener(_) | Waits::Front(_))
-    }
-
     /// Whether it waits to learn who the client is.
     pub(super) fn authenticates(&self) -> bool {
         matches!(

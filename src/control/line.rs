@@ -2,11 +2,12 @@
 //! an outlet says of itself. They read as the subscriber's do.
 
 use crate::config::Format;
+use crate::observe::writable;
 use crate::sys::Errno;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::fmt::Write;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 /// The fields of a line, in their order.
 pub(super) type Fields = Vec<(Cow<'static, str>, Value)>;
@@ -104,9 +105,8 @@ impl Voice {
     }
 }
 
-/// A clock before 1970 is taken for 1970.
 fn now() -> SystemTime {
-    SystemTime::now().max(UNIX_EPOCH)
+    writable(SystemTime::now())
 }
 
 #[cfg(test)]

@@ -10,4 +10,4 @@ pub use counters::{Counted, Counters, Direction, Totals};
 pub use latencies::Latencies;
 pub use lines::{Batch, LineReceiver, LineSender, lines};
 pub use pulse::{Activity, Pulse};
-pub use record::{AccessRecord, TargetRecord, record_room};
+pub use record::{AccessRecord, TargetRecord, record_room, writable};

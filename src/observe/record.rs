@@ -140,7 +140,7 @@ impl TargetRecord<'_> {
 
 /// The nearest moment that RFC 3339 can write and its formatter does not panic of: a machine without a battery starts
 /// before 1970, and a clock that jumps may be anywhere.
-fn writable(time: SystemTime) -> SystemTime {
+pub fn writable(time: SystemTime) -> SystemTime {
     time.clamp(UNIX_EPOCH, UNIX_EPOCH + LAST_MOMENT)
 }
 

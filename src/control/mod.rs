@@ -115,7 +115,13 @@ fn serve(server: &mut Server, signals: &Receiver<Asked>, drain: Duration, logs: 
                 Ok(()) => survive(|| server.refresh_locals()).unwrap_or_default(),
                 Err(_) => changes = never(),
             },
-            recv(watch) -> _ => server.look_at_workers(),
+            recv(watch) -> _ => {
+                server.look_at_workers();
+                if server.overdue() {
+                    tracing::error!("a worker stands still and does not end: ending without it");
+                    return ExitCode::FAILURE;
+                }
+            }
             recv(server.ended()) -> ended => {
                 if let Ok(Err(error)) = &ended {
                     // Nobody accepts on its listeners any more: better no server than one that loses clients.

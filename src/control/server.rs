@@ -34,6 +34,8 @@ pub struct Server {
     workers: Vec<Worker>,
     ended: Receiver<io::Result<Latencies>>,
     running: usize,
+    /// When the drain ends, once there is one.
+    drains_by: Option<Instant>,
     latencies: Latencies,
     /// Where access records go, if they go anywhere.
     records: Option<Outlet>,
@@ -143,6 +145,7 @@ impl Server {
         Ok(Server {
             users: users.transpose()?,
             running: workers.len(),
+            drains_by: None,
             config,
             acceptor,
             workers,
@@ -185,6 +188,7 @@ impl Server {
 
     /// Accepts what is queued, closes the listeners, and ends by then at the latest.
     pub fn drain(&mut self, by: Instant) {
+        self.drains_by = Some(by);
         self.acceptor.close();
         for worker in &self.workers {
             worker.mailbox.send(Mail::Drain { by });
@@ -240,6 +244,11 @@ impl Server {
             records.finish();
         }
         self.latencies.clone()
+    }
+
+    /// Whether a worker should have ended by now and has not: it stands still, and would keep the process for ever.
+    pub(super) fn overdue(&self) -> bool {
+        self.running > 0 && self.drains_by.is_some_and(|by| by + limits::DRAIN_SLACK <= Instant::now())
     }
 
     /// Looks whether every worker turns, a second after the last look.

@@ -182,12 +182,13 @@ fn check_is_silent_about_what_will_not_work_as_written() {
     assert_eq!(said.code, Some(0), "{}", said.errors);
     for warning in [
         "warning: /outflow.toml:3: [server] key `workers`: 1000 is more than the CPUs that may be used: ",
+        "warning: /outflow.toml:3: [server] key `workers`: 1000 workers and the listeners need ",
         "warning: /outflow.toml:4: [server] key `max_connections`: 1000000 is more than can be had: ",
         "warning: /outflow.toml:8: [dns] key `servers`: nothing can be sent to [fe80::1]:53: Invalid argument",
     ] {
         assert!(said.errors.contains(warning), "{warning:?} is not in {}", said.errors);
     }
-    assert_eq!(said.errors.lines().count(), 3, "{}", said.errors);
+    assert_eq!(said.errors.lines().count(), 4, "{}", said.errors);
 }
 
 /// Both files of the system: names are still resolved, by what is left.

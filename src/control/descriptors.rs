@@ -29,9 +29,7 @@ impl Budget {
 /// Divides `limit` descriptors among the workers.
 pub(super) fn divide(limit: usize, config: &Config) -> Budget {
     let workers = config.server.workers.max(1);
-    let listeners = config.server.listen.len() * workers;
-    let fixed = limits::RESERVED_DESCRIPTORS + listeners + workers * limits::WORKER_DESCRIPTORS;
-    let share = limit.saturating_sub(fixed) / workers;
+    let share = limit.saturating_sub(fixed(config)) / workers;
     let pipes = match config.server.relay {
         RelayMode::Copy => 0,
         // A sixteenth of the descriptors: a pipe is kept for as long as a sink is slow.
@@ -47,6 +45,18 @@ pub(super) fn divide(limit: usize, config: &Config) -> Budget {
         wanted => wanted.min(affordable * workers),
     };
     Budget { sessions, workers, pipes, second_attempts, dns }
+}
+
+/// The limit under which no worker can hold a session.
+pub(super) fn least(config: &Config) -> usize {
+    fixed(config) + config.server.workers.max(1) * (2 + limits::DNS_EXCHANGES_MIN)
+}
+
+/// What is open before the first session.
+fn fixed(config: &Config) -> usize {
+    let workers = config.server.workers.max(1);
+    let listeners = config.server.listen.len() * workers;
+    limits::RESERVED_DESCRIPTORS + listeners + workers * limits::WORKER_DESCRIPTORS
 }
 
 #[cfg(test)]
@@ -68,6 +78,20 @@ mod tests {
                 let used = 2 * budget.sessions + workers * each;
                 assert!(budget.sessions == workers || used <= limit, "{limit} {workers} {budget:?}");
             }
+        }
+    }
+
+    #[test]
+    fn one_session_of_each_worker_fits_the_least_limit_and_no_smaller_one() {
+        for workers in [1, 2, 64] {
+            let config = config(workers);
+            let used = |limit| {
+                let budget = divide(limit, &config);
+                2 * budget.sessions + workers * (2 * budget.pipes + budget.second_attempts + budget.dns)
+            };
+            let least = least(&config);
+            assert_eq!(used(least), least - fixed(&config));
+            assert!(used(least - 1) > least - 1 - fixed(&config));
         }
     }
 

@@ -199,7 +199,16 @@ impl<'a> Trial<'a> {
     fn budget(&mut self) -> Budget {
         let server = &self.config.server;
         let limit = machine::raise_descriptor_limit();
-        let budget = descriptors::divide(limit, self.config);
+        let (budget, least) = (descriptors::divide(limit, self.config), descriptors::least(self.config));
+        if limit < least {
+            self.warn(
+                ("server", "workers"),
+                format_args!(
+                    "{} and the listeners need {least} descriptors, and {limit} may be open",
+                    count_of(server.workers, "worker")
+                ),
+            );
+        }
         let sessions = budget.sessions;
         if sessions < server.max_connections {
             self.warn(

@@ -143,8 +143,8 @@ fn begin_login(relay: SocketAddr, from: SocketAddr, user: &[u8], password: &[u8]
     client
 }
 
-/// HAZARD 8: whoever keeps failing waits longer and longer; nobody else does. The right password of the one who is
-/// guessed at, from the very address that guesses, comes in time.
+/// HAZARD 8: whoever keeps failing waits; nobody else does. The right password of the one who is guessed at, from the
+/// very address that guesses, comes in time.
 #[test]
 fn a_flood_of_failed_logins_slows_everyone() {
     const GUESSES: usize = 300;
@@ -188,6 +188,32 @@ fn a_guesser_is_told_at_once_that_he_is_right() {
     // Whoever shares the address and is known does not wait for it.
     assert!(login(relay.addr(), attacker, b"bob", b"builder"));
     guess.expect(&[0x01, 0x00]);
+}
+
+/// Two threads once kept nine times what a hash needs, for good.
+#[test]
+fn a_verification_keeps_its_memory() {
+    let parameters = argon2::Params::new(19 * 1024, 2, 1, None).expect("parameters");
+    let hash = users::argon2id_with(b"wonderland", parameters);
+    let relay = Relay::builder().hashed_users(&[("alice".to_owned(), hash)]).start();
+    let resident_mib = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", relay.pid())).expect("its status");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<usize>().ok()).expect("a number") / 1024
+    };
+    let before = resident_mib();
+    let mut most = 0;
+    for round in 0..3 {
+        thread::scope(|scope| {
+            for n in 0..30_usize {
+                let (relay, user) = (relay.addr(), format!("user {round} {n}"));
+                scope.spawn(move || assert!(!login(relay, source(52, n), user.as_bytes(), b"wrong")));
+            }
+        });
+        most = most.max(resident_mib());
+    }
+    // 19 for each of four threads at most, and as much again.
+    assert!(most - before < 2 * 4 * 19, "{before} MiB before, {most} after");
 }
 
 /// What nobody waits for any more is not verified: an answer to a request that can never come.

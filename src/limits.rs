@@ -2,19 +2,15 @@
 //!
 //! A queue, pool, table or loop whose bound is not here has no bound, and that is a defect.
 
+mod auth;
+mod dns;
 mod lines;
 
+pub use auth::*;
+pub use dns::*;
 pub use lines::*;
 
 use std::time::Duration;
-
-mod dns;
-
-pub use dns::*;
-
-mod auth;
-
-pub use auth::*;
 
 // ---- proto: sizes that the wire formats fix
 
@@ -63,6 +59,8 @@ pub const MAX_CONFIG_BYTES: u64 = 1 << 20;
 pub const MAX_CONFIG_PROBLEMS: usize = 100;
 /// Characters of a typed value that a message repeats, so that every problem stays on one line.
 pub const MAX_QUOTED_CHARS: usize = 80;
+/// Bytes of an interface's name: IFNAMSIZ less its NUL.
+pub const INTERFACE_NAME_MAX: usize = 15;
 /// Addresses in `server.listen`: each costs every worker a socket.
 pub const MAX_LISTEN: usize = 64;
 /// Addresses in `dns.servers`: a query tries them in turn within its deadline.

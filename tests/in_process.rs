@@ -31,7 +31,7 @@ fn await_that(what: &str, mut condition: impl FnMut() -> bool) {
 /// A server on a port of its own that may reach loopback.
 fn config(workers: usize, relay: RelayMode) -> Config {
     let mut config = Config::default();
-    config.server.listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
+    config.server.listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()];
     config.server.workers = workers;
     config.server.pin = false;
     config.server.relay = relay;

@@ -44,6 +44,7 @@ mod dns64;
 
 /// Name servers that lie, stutter or are dead (19, 20).
 mod resolver;
+mod resolver_files;
 
 /// BIND: two replies, one peer and no other, its time, clients that leave, the guard (50).
 mod bind;

@@ -8,6 +8,7 @@
 
 mod choice;
 mod dns64;
+mod endpoint;
 mod places;
 mod print;
 mod problem;
@@ -34,6 +35,7 @@ pub use choice::{
     RelayMode, Steer,
 };
 pub use dns64::Dns64;
+pub use endpoint::Endpoint;
 pub use places::Places;
 pub use problem::Problems;
 pub use raw::Flags;
@@ -73,7 +75,7 @@ pub struct Config {
 pub struct Server {
     /// Addresses to accept clients on, never empty, no two alike but for port 0, which asks the kernel
     /// for a free port. Default: 127.0.0.1:1080.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Endpoint>,
     /// Worker threads, at least one. 0 as typed, the default, has become one per available CPU.
     pub workers: usize,
     /// Each worker keeps to one CPU. Default: true.
@@ -97,7 +99,7 @@ pub struct Server {
 impl Default for Server {
     fn default() -> Self {
         Server {
-            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 1080))],
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 1080)).into()],
             workers: available_cpus(),
             pin: true,
             relay: RelayMode::Auto,
@@ -195,7 +197,7 @@ impl Default for Gssapi {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dns {
     /// Servers to ask, in order; empty, the default, means those of resolv.conf.
-    pub servers: Vec<SocketAddr>,
+    pub servers: Vec<Endpoint>,
     /// The hosts file is consulted first. Default: true.
     pub hosts: bool,
     /// Names that the cache holds, over all workers, at least one. Default: 65536.

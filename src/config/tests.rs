@@ -327,7 +327,7 @@ fn files_that_are_no_configuration() {
 #[test]
 fn what_is_printed_gives_the_same_configuration() {
     let mut odd = config("");
-    odd.server.listen = vec!["[fe80::1%2]:1".parse().unwrap(), "127.0.0.1:0".parse().unwrap()];
+    odd.server.listen = vec!["[fe80::1%2]:1".parse().unwrap(), "[fe80::1%eth0]:0".parse().unwrap()];
     odd.server.open_proxy = true;
     odd.server.busy_poll = Duration::from_nanos(1_500);
     odd.timeouts.handshake = Duration::from_millis(1_250);

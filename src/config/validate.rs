@@ -9,7 +9,7 @@ use super::problem::{At, Problems, Typed, quoted};
 use super::raw::{List, Number, Raw, RawAuth, RawGssapi, RawServer, RawTimeouts, Switch, Text};
 use super::value::{self, duration_text};
 use super::{
-    Access, Advertise, AuthMethod, Choice, Config, Dns64, OnFull, Protection, ProtectionLevel,
+    Access, Advertise, AuthMethod, Choice, Config, Dns64, Endpoint, OnFull, Protection, ProtectionLevel,
     available_cpus, dns64, reach,
 };
 use crate::limits;
@@ -110,7 +110,7 @@ impl Draft {
             check.not_empty(&raw.listen, "server", "listen", "an address");
             check.distinct(&listen, |one| {
                 // Port 0 asks for any free port: two of them differ.
-                (one.port() != 0).then(|| SocketAddr::new(one.ip().to_canonical(), one.port()))
+                (one.address.port() != 0).then(|| one.canonical())
             });
             check.none_covered(&listen);
             self.listen_at = listen.iter().map(|one| one.at.clone()).collect();
@@ -220,7 +220,7 @@ impl Draft {
             return;
         }
         for (address, at) in server.listen.iter().zip(&self.listen_at) {
-            if address.ip().to_canonical().is_loopback() {
+            if address.ip().is_loopback() {
                 continue;
             }
             let what = format!(
@@ -395,10 +395,13 @@ impl Check<'_> {
     }
 
     /// Reports each address to listen on whose connections another one takes: the kernel gives nobody both.
-    fn none_covered(&mut self, listen: &[Typed<SocketAddr>]) {
-        for one in listen.iter().filter(|one| one.value.port() != 0) {
+    fn none_covered(&mut self, listen: &[Typed<Endpoint>]) {
+        for one in listen.iter().filter(|one| one.value.address.port() != 0) {
             let covered_by = |covers: fn(SocketAddr, SocketAddr) -> bool| {
-                listen.iter().find(|wide| covers(wide.value, one.value)).map(|wide| wide.value)
+                listen
+                    .iter()
+                    .find(|wide| covers(wide.value.address, one.value.address))
+                    .map(|wide| &wide.value)
             };
             let what = if let Some(wide) = covered_by(reach::covers) {
                 format!("\"{}\" is part of \"{wide}\": one of them is enough", one.value)

@@ -1,13 +1,13 @@
 //! Single values from their text; an error says what is wrong and the nearest right form.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::problem::{escaped, quoted};
-use super::{Access, Choice, Congestion, schema};
+use super::{Access, Choice, Congestion, Endpoint, schema};
 use crate::limits;
 
 /// The port of SOCKS (IANA).
@@ -103,15 +103,15 @@ pub(super) fn duration_text(duration: Duration) -> String {
 }
 
 /// An address and port to listen on; port 0 lets the kernel choose.
-pub(super) fn listen_address(typed: &str) -> Result<SocketAddr, String> {
-    let address: SocketAddr = typed.parse().map_err(|_| {
+pub(super) fn listen_address(typed: &str) -> Result<Endpoint, String> {
+    let endpoint = Endpoint::parse(typed, None).ok_or_else(|| {
         let what = format!("{} is not an address and port such as \"127.0.0.1:1080\"", quoted(typed));
         with_nearest(what, nearest_address(typed))
     })?;
-    let ip = address.ip().to_canonical();
+    let ip = endpoint.ip();
     match ip.is_multicast() || ip == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) {
         true => Err(format!("{} is not an address that one host can listen on", quoted(typed))),
-        false => Ok(address),
+        false => Ok(endpoint),
     }
 }
 
@@ -135,22 +135,15 @@ fn nearest_address(typed: &str) -> Option<String> {
 }
 
 /// A DNS server's address, with or without a port.
-pub(super) fn dns_server(typed: &str) -> Result<SocketAddr, String> {
-    let bare = typed.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    let address = typed
-        .parse::<SocketAddr>()
-        .or_else(|_| typed.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DNS_PORT)))
-        .or_else(|_| {
-            bare.unwrap_or_default().parse::<Ipv6Addr>().map(|ip| SocketAddr::new(ip.into(), DNS_PORT))
-        })
-        .map_err(|_| {
-            format!("{} is not an address such as \"192.0.2.53\" or \"[2001:db8::53]:53\"", quoted(typed))
-        })?;
-    let ip = address.ip().to_canonical();
-    if address.port() == 0 || ip.is_multicast() || ip.is_unspecified() {
+pub(super) fn dns_server(typed: &str) -> Result<Endpoint, String> {
+    let endpoint = Endpoint::parse(typed, Some(DNS_PORT)).ok_or_else(|| {
+        format!("{} is not an address such as \"192.0.2.53\" or \"[2001:db8::53]:53\"", quoted(typed))
+    })?;
+    let ip = endpoint.ip();
+    if endpoint.address.port() == 0 || ip.is_multicast() || ip.is_unspecified() {
         return Err(format!("{} is not an address that one can ask", quoted(typed)));
     }
-    Ok(address)
+    Ok(endpoint)
 }
 
 /// A block of addresses. Host bits must be zero: a block wider than it reads is a hole in the guard.

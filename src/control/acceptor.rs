@@ -1,9 +1,10 @@
 //! The SO_REUSEPORT groups: one listener for each worker and address, all opened before the first worker runs
 //! and none closed before the drain, for a listener that closes takes its queue with it.
 
-use crate::config::{Config, Steer};
+use crate::config::{Config, Endpoint, Steer};
 use crate::sys::congestion::Congestion;
 use crate::sys::listener::{Listener, Options};
+use crate::sys::machine;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -22,8 +23,9 @@ impl Acceptor {
     /// Which of the addresses, and what the kernel said of it.
     pub(super) fn open(config: &Config, congestion: Congestion) -> Result<Acceptor, (usize, io::Error)> {
         let mut acceptor = Acceptor { groups: Vec::new(), addresses: Vec::new() };
-        for (nth, &address) in config.server.listen.iter().enumerate() {
-            let (group, bound) = open_group(address, config, congestion).map_err(|error| (nth, error))?;
+        for (nth, endpoint) in config.server.listen.iter().enumerate() {
+            let opened = scoped(endpoint).and_then(|address| open_group(address, config, congestion));
+            let (group, bound) = opened.map_err(|error| (nth, error))?;
             acceptor.groups.push(group);
             acceptor.addresses.push(bound);
         }
@@ -50,14 +52,21 @@ impl Acceptor {
 ///
 /// # Errors
 /// What the kernel said of it.
-pub(super) fn probe(address: SocketAddr, config: &Config, congestion: Congestion) -> io::Result<()> {
+pub(super) fn probe(endpoint: &Endpoint, config: &Config, congestion: Congestion) -> io::Result<()> {
+    let address = scoped(endpoint)?;
     Listener::probe(address, &options(address, config, congestion))
+}
+
+/// The address with the index of its interface.
+fn scoped(endpoint: &Endpoint) -> io::Result<SocketAddr> {
+    let no_interface = || io::Error::other("there is no such interface");
+    endpoint.scoped(machine::interface_index).ok_or_else(no_interface)
 }
 
 fn options(address: SocketAddr, config: &Config, congestion: Congestion) -> Options {
     // Nothing less than all of IPv4 takes IPv4 away from the wildcard of IPv6.
-    let shares_port = |other: &SocketAddr| {
-        other.port() == address.port() && other.ip().to_canonical() == IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+    let shares_port = |other: &Endpoint| {
+        other.address.port() == address.port() && other.ip() == IpAddr::V4(Ipv4Addr::UNSPECIFIED)
     };
     Options {
         backlog: config.server.backlog,

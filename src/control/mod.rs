@@ -6,6 +6,7 @@ mod line;
 mod locals;
 mod logs;
 mod outlet;
+mod resolving;
 mod server;
 mod signals;
 mod trial;
@@ -121,6 +122,7 @@ fn serve(server: &mut Server, signals: &Receiver<Asked>, drain: Duration, logs: 
                     tracing::error!("a worker stands still and does not end: ending without it");
                     return ExitCode::FAILURE;
                 }
+                survive(|| server.refresh_names()).unwrap_or_default();
             }
             recv(server.ended()) -> ended => {
                 if let Ok(Err(error)) = &ended {

@@ -5,6 +5,7 @@ use super::descriptors::Budget;
 use super::line::Voice;
 use super::locals::LocalList;
 use super::outlet::{Outlet, Place};
+use super::resolving::Resolving;
 use super::trial::{Named, Report, Trial};
 use super::users::{UsersWatch, Watched};
 use super::watchdog::{Seen, Watchdog};
@@ -42,6 +43,7 @@ pub struct Server {
     locals: LocalList,
     /// The users file, where passwords are asked for.
     users: Option<UsersWatch>,
+    resolving: Resolving,
     sessions_per_worker: usize,
 }
 
@@ -88,11 +90,11 @@ impl Server {
     /// Whatever keeps it from serving; files are read before any socket opens.
     pub fn start(config: Config) -> Result<Server, StartError> {
         let config = Arc::new(config);
-        let Named { users, credentials, congestion, dns, budget } = named(&config)?;
+        let Named { users, credentials, congestion, resolving, budget } = named(&config)?;
         let (users, stamp) = users.map_or((None, None), |(users, stamp)| (Some(Arc::new(users)), stamp));
         let verifier = users.clone().map(start_verifier).transpose()?;
         let gssapi = credentials.map(start_gssapi).transpose()?;
-        let dns = Arc::new(dns);
+        let dns = Arc::new(resolving.settings(&config));
         let refused = |what: &dyn Fn(&mut Trial)| StartError::Named(Trial::refused(&config, what));
         let records =
             start_records(&config, budget).map_err(|error| refused(&|trial| trial.cannot_record(&error)))?;
@@ -154,6 +156,7 @@ impl Server {
             records,
             locals,
             sessions_per_worker: budget.sessions_of(0),
+            resolving,
         })
     }
 
@@ -201,6 +204,16 @@ impl Server {
             let rules = Arc::new(rules(&self.config, self.acceptor.addresses(), self.locals.known()));
             for worker in &self.workers {
                 worker.mailbox.send(Mail::Rules(rules.clone()));
+            }
+        }
+    }
+
+    /// Reads the system's files about names anew where they changed, and tells the workers' resolvers.
+    pub fn refresh_names(&mut self) {
+        if self.resolving.refresh(&self.config) {
+            let settings = Arc::new(self.resolving.settings(&self.config));
+            for worker in &self.workers {
+                worker.mailbox.send(Mail::Names(settings.clone()));
             }
         }
     }

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 fn server() -> Server {
     let mut config = Config::default();
-    config.server.listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
+    config.server.listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()];
     config.server.workers = 2;
     config.server.pin = false;
     Server::start(config).unwrap()

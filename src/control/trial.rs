@@ -5,14 +5,13 @@
 
 use std::fmt::Display;
 use std::io;
-use std::path::Path;
 
 use super::acceptor;
 use super::descriptors::{self, Budget};
+use super::resolving::Resolving;
 use super::server::count_of;
 use crate::auth::{Stamp, Users, concerns, gssapi, load_users};
 use crate::config::{self, Access, AuthMethod, Config, Problems, Steer};
-use crate::dns::{self, Hosts, ResolvConf};
 use crate::sys::congestion::Congestion;
 use crate::sys::gssapi::Credentials;
 use crate::sys::{files, machine};
@@ -35,7 +34,7 @@ pub(super) struct Named {
     pub(super) users: Option<(Users, Option<Stamp>)>,
     pub(super) credentials: Option<Credentials>,
     pub(super) congestion: Congestion,
-    pub(super) dns: dns::Settings,
+    pub(super) resolving: Resolving,
     pub(super) budget: Budget,
 }
 
@@ -78,9 +77,9 @@ impl<'a> Trial<'a> {
         let credentials = self.credentials();
         let congestion = self.congestion();
         let budget = self.budget();
-        let dns = self.dns(budget.dns);
+        let resolving = self.names(budget.dns);
         self.cpus();
-        Some(Named { users: users?, credentials: credentials?, congestion: congestion?, dns, budget })
+        Some(Named { users: users?, credentials: credentials?, congestion: congestion?, resolving, budget })
     }
 
     /// The problem with an address that cannot be listened on.
@@ -154,46 +153,24 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Names can be resolved without these files, and servers may become reachable: nothing here is an error.
-    fn dns(&mut self, sockets: usize) -> dns::Settings {
+    /// Names can be resolved without the system's files, and servers may become reachable: nothing here is an error.
+    fn names(&mut self, sockets: usize) -> Resolving {
         let config = self.config;
-        let system = self.system_file("servers", "/etc/resolv.conf", ResolvConf::load);
-        let system = system.unwrap_or_else(|| ResolvConf::parse(""));
-        let hosts = match config.dns.hosts {
-            true => self.system_file("hosts", "/etc/hosts", Hosts::load).unwrap_or_else(Hosts::empty),
-            false => Hosts::empty(),
-        };
-        for (nth, &server) in config.dns.servers.iter().enumerate() {
-            if let Err(error) = machine::source_towards(server) {
-                let what = format!("nothing can be sent to {server}: {}", io::Error::from(error));
+        let (resolving, problems) = Resolving::read(config, sockets);
+        problems.into_iter().for_each(|(key, what)| self.warn(("dns", key), what));
+        for (nth, server) in config.dns.servers.iter().enumerate() {
+            let reached = match server.scoped(machine::interface_index) {
+                Some(address) => {
+                    machine::source_towards(address).map_err(|errno| io::Error::from(errno).to_string())
+                }
+                None => Err("there is no such interface".to_owned()),
+            };
+            if let Err(error) = reached {
+                let what = format!("nothing can be sent to {server}: {error}");
                 config.places.blame_entry(&mut self.report.warnings, ("dns", "servers"), nth, what);
             }
         }
-        dns::Settings {
-            servers: match config.dns.servers.is_empty() {
-                true => system.servers,
-                false => config.dns.servers.clone(),
-            },
-            timeout: config.timeouts.dns,
-            try_timeout: system.timeout,
-            attempts: system.attempts,
-            cache_entries: (config.dns.cache_entries / config.server.workers.max(1)).max(1),
-            prefer: config.dns.prefer,
-            hosts,
-            sockets,
-        }
-    }
-
-    /// A file of the system that names are resolved with.
-    fn system_file<T>(
-        &mut self,
-        key: &'static str,
-        path: &'static str,
-        load: impl Fn(&Path) -> io::Result<T>,
-    ) -> Option<T> {
-        load(Path::new(path))
-            .map_err(|error| self.warn(("dns", key), format_args!("{path} cannot be read: {error}")))
-            .ok()
+        resolving
     }
 
     fn budget(&mut self) -> Budget {
@@ -243,7 +220,7 @@ impl<'a> Trial<'a> {
 
     /// Each address can be bound. One that another listens on is no error: it may be this very server, running.
     fn listeners(&mut self, congestion: Congestion) {
-        for (nth, &address) in self.config.server.listen.iter().enumerate() {
+        for (nth, address) in self.config.server.listen.iter().enumerate() {
             match acceptor::probe(address, self.config, congestion) {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                     let what =

@@ -67,6 +67,11 @@ impl Cache {
         self.places.insert(Arc::clone(name), place);
     }
 
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        *self = Cache::new(self.capacity);
+    }
+
     /// The place to reuse; the ring is full and not empty.
     fn victim(&mut self, now: Instant) -> usize {
         for _ in 0..DNS_CACHE_LOOKS {

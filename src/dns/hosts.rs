@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::limits::{DNS_ADDRESSES, DNS_FILE};
 
@@ -13,7 +14,8 @@ const LOOPBACK: [IpAddr; 2] = [IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4A
 /// all of a family that is not wanted.
 #[derive(Clone, Debug, Default)]
 pub struct Hosts {
-    names: HashMap<Box<str>, Vec<IpAddr>>,
+    /// Shared, for a file may have a million names.
+    names: Arc<HashMap<Box<str>, Vec<IpAddr>>>,
 }
 
 impl Hosts {
@@ -22,7 +24,7 @@ impl Hosts {
         Hosts::default()
     }
 
-    /// Reads `path` at start; a file that is not there is an empty one.
+    /// Reads `path`; a file that is not there is an empty one.
     ///
     /// # Errors
     /// Those of the read.
@@ -48,7 +50,7 @@ impl Hosts {
                 }
             }
         }
-        Hosts { names }
+        Hosts { names: Arc::new(names) }
     }
 
     /// The addresses of a canonical name (lower case, no trailing dot); none if it is not listed.

@@ -101,9 +101,9 @@ impl Question {
             Some(Outcome::Failed(if silent { DnsError::Timeout } else { DnsError::ServerFailure }));
     }
 
-    /// Forgets what was tried, for waiters who came later.
+    /// Forgets what was tried, for waiters who came later or for other servers.
     pub(super) fn restart(&mut self) {
-        (self.tried, self.round, self.refusals) = (0, 0, 0);
+        (self.tried, self.round, self.refusals, self.plain) = (0, 0, 0, 0);
     }
 }
 

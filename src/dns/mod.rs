@@ -46,6 +46,8 @@ pub struct Settings {
     pub try_timeout: Duration,
     /// Rounds over the servers; the last try of the last round has whatever time is left.
     pub attempts: u32,
+    /// Questions go by TCP.
+    pub tcp: bool,
     /// Names that the cache remembers; 0 turns it off.
     pub cache_entries: usize,
     /// Which families are asked for, and which is dialled first.
@@ -64,6 +66,7 @@ impl Default for Settings {
             timeout: Duration::from_secs(5),
             try_timeout: DNS_TRY,
             attempts: DNS_ATTEMPTS,
+            tcp: false,
             cache_entries: 65_536,
             prefer: Prefer::default(),
             hosts: Hosts::empty(),

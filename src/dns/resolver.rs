@@ -15,7 +15,7 @@ use rand::rngs::StdRng;
 use slab::Slab;
 
 use super::cache::Cache;
-use super::job::{Job, Phase, Waiter};
+use super::job::{Job, Phase, Question, Waiter};
 use super::message;
 use super::places::{Place, Places};
 use super::servers::Servers;
@@ -137,6 +137,34 @@ impl Resolver {
             (Phase::Asking { .. }, Some(latest)) => self.linger(key, false, latest),
             _ => self.end(key),
         }
+    }
+
+    /// Goes on with other settings. Where other servers are to be asked, what the earlier ones said is forgotten, and
+    /// who waits for them waits for these; the number of sockets stays.
+    pub fn configure(&mut self, settings: Arc<Settings>, now: Instant) {
+        self.latest = Some(now);
+        let others = settings.servers != self.settings.servers;
+        self.settings = settings;
+        if !others {
+            return;
+        }
+        self.servers = Servers::new(&self.settings.servers);
+        self.cache.clear();
+        let keys: Vec<JobKey> = self.jobs.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            (0..2).for_each(|slot| self.close(key, slot));
+            self.jobs[key].questions.iter_mut().for_each(Question::restart);
+            match self.jobs[key].phase {
+                Phase::Queued => {}
+                Phase::Lingering { .. } => self.end(key),
+                Phase::Asking { .. } => {
+                    let pending = self.jobs[key].pending();
+                    self.retry(key, pending, now);
+                    self.advance(key, now);
+                }
+            }
+        }
+        self.start_queued(now);
     }
 
     /// The next thing to do for the resolver; to be called until there is none, after every other call.
@@ -347,7 +375,7 @@ impl Resolver {
         }
         job.hold = None;
         let pending = job.pending();
-        job.questions.iter_mut().for_each(|question| question.restart());
+        job.questions.iter_mut().for_each(Question::restart);
         self.retry(key, pending, now);
         self.advance(key, now);
     }

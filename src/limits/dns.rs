@@ -72,5 +72,7 @@ pub const DNS_FAILURE_TTL: Duration = Duration::from_secs(1);
 pub const DNS_PARTIAL_TTL: Duration = Duration::from_secs(30);
 /// Cached names that the clock hand looks at for one eviction.
 pub const DNS_CACHE_LOOKS: usize = 16;
+/// Lines of a resolv.conf that are complained of; the rest are much like them.
+pub const DNS_FILE_PROBLEMS: usize = 8;
 /// Octets of a hosts file or resolv.conf that are read: block lists of a million names fit.
 pub const DNS_FILE: u64 = 64 * 1024 * 1024;

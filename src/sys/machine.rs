@@ -40,6 +40,11 @@ pub fn usable_cpus() -> Vec<usize> {
     core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|cpu| cpu.id).collect()
 }
 
+/// The index of the interface of this name, which scopes link-local addresses.
+pub fn interface_index(name: &str) -> Option<u32> {
+    nix::net::if_::if_nametoindex(name).ok()
+}
+
 /// The local address from which a connection to `target` would be made. Nothing is sent.
 ///
 /// # Errors

@@ -16,6 +16,7 @@ use super::translators::Translators;
 use crate::auth::gssapi::Acceptor;
 use crate::auth::{Identity, Verifier};
 use crate::config::{AuthMethod, Config, RelayMode};
+use crate::dns;
 use crate::limits;
 use crate::observe::{AccessRecord, Counters, Latencies, TargetRecord};
 use crate::policy::own_ports::OwnPorts;
@@ -70,6 +71,8 @@ pub(super) struct Core {
     pub(super) names: Names,
     /// `None` where nobody is asked for any.
     pub(super) translators: Option<Translators>,
+    /// What `names` goes by.
+    pub(super) dns: Arc<dns::Settings>,
     pub(super) counters: Arc<Counters>,
     pub(super) latencies: Latencies,
     pub(super) records: Records,
@@ -123,6 +126,7 @@ impl Core {
             kit: Kit::new(mode, setup.pipes_max),
             names: Names::new(setup.dns.clone()),
             translators: Translators::wanted(&setup.config.dns.dns64, setup.dns.prefer, start),
+            dns: setup.dns.clone(),
             counters: setup.counters.clone(),
             latencies: Latencies::default(),
             records: Records::new(setup.records.clone(), setup.config.log.on_full),

@@ -3,6 +3,7 @@
 use super::tokens::Key;
 use crate::auth::Verified;
 use crate::auth::gssapi::Exchanged;
+use crate::dns;
 use crate::session::Rules;
 use crossbeam_channel::Sender;
 use mio::Waker;
@@ -21,6 +22,8 @@ pub enum Mail {
     Users(u64, Arc<HashSet<Arc<str>>>),
     /// New rules for sessions that are still to be judged.
     Rules(Arc<Rules>),
+    /// How names are resolved from here on.
+    Names(Arc<dns::Settings>),
     /// Accept what is queued, close the listeners, end by then.
     Drain {
         /// When whatever is left is cut off.

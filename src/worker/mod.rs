@@ -136,6 +136,7 @@ impl Prepared {
             survive(|| latencies.merge(&worker.core.latencies));
             first_serial = worker.next_serial;
             setup.rules = worker.core.rules.clone();
+            setup.dns = worker.core.dns.clone();
             match outcome {
                 Some(result) => return result.map(|()| latencies),
                 None if worker.drain_by.is_some() => return Ok(latencies),
@@ -278,6 +279,12 @@ impl Worker {
             }
             Mail::Users(generation, changed) => self.core.logins.forget(generation, &changed),
             Mail::Rules(rules) => self.core.put_rules(rules),
+            Mail::Names(settings) => {
+                let core = &mut self.core;
+                core.dns = settings.clone();
+                core.names.configure(settings, &core.registry, core.now);
+                core.translators.iter_mut().for_each(|translators| translators.ask_anew(core.now));
+            }
             Mail::Drain { by } => {
                 self.drain_by = Some(by);
                 self.accept_all();

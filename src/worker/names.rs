@@ -43,6 +43,12 @@ impl Names {
         }
     }
 
+    /// How names are resolved from here on.
+    pub(super) fn configure(&mut self, settings: Arc<Settings>, registry: &Registry, now: Instant) {
+        self.resolver.configure(settings, now);
+        self.perform(registry, now);
+    }
+
     /// Asks for a name on behalf of a client; `None` when the answer comes later.
     pub(super) fn lookup(
         &mut self,

@@ -33,6 +33,11 @@ impl Translators {
         asks.then(|| Translators { shown: Vec::new(), next_at: Some(now), in_vain: 0 })
     }
 
+    /// Other servers may show others.
+    pub(super) fn ask_anew(&mut self, now: Instant) {
+        self.next_at = self.next_at.map(|_| now);
+    }
+
     pub(super) fn next_at(&self) -> Option<Instant> {
         self.next_at
     }

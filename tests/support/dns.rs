@@ -144,7 +144,22 @@ impl DnsServer {
     where
         F: Fn(&Query) -> Vec<Send> + std::marker::Send + Sync + 'static,
     {
-        let (listener, udp) = bind_pair();
+        Self::over(bind_pair(), script)
+    }
+
+    /// The same at this address, as in a namespace of one's own.
+    pub(crate) fn at<F>(address: SocketAddr, script: F) -> Self
+    where
+        F: Fn(&Query) -> Vec<Send> + std::marker::Send + Sync + 'static,
+    {
+        let listener = TcpListener::bind(address).expect("bind the name server");
+        Self::over((listener, UdpSocket::bind(address).expect("bind the name server")), script)
+    }
+
+    fn over<F>((listener, udp): (TcpListener, UdpSocket), script: F) -> Self
+    where
+        F: Fn(&Query) -> Vec<Send> + std::marker::Send + Sync + 'static,
+    {
         let addr = udp.local_addr().expect("address of the name server");
         let queries = Arc::default();
         let stop = Arc::new(AtomicBool::new(false));
@@ -192,7 +207,9 @@ impl Drop for DnsServer {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         // Both threads sit in a blocking call: one packet and one connection are the events that end them.
-        if let Ok(socket) = UdpSocket::bind((self.addr.ip(), 0)) {
+        let mut from = self.addr;
+        from.set_port(0);
+        if let Ok(socket) = UdpSocket::bind(from) {
             let _ = socket.send_to(&[], self.addr);
         }
         let _ = TcpStream::connect(self.addr);
@@ -211,7 +228,9 @@ struct Desk {
 
 impl Desk {
     fn serve_udp(&self, socket: &UdpSocket) {
-        let elsewhere = UdpSocket::bind((socket.local_addr().expect("address").ip(), 0)).expect("bind");
+        let mut elsewhere = socket.local_addr().expect("address");
+        elsewhere.set_port(0);
+        let elsewhere = UdpSocket::bind(elsewhere).expect("bind");
         let mut buffer = [0; 4096];
         loop {
             // An ICMP error for an earlier answer surfaces here: it says nothing about this server.

@@ -132,7 +132,8 @@ impl Resolver {
         for &index in &indices {
             self.jobs[key].questions[index].tried |= 1 << server;
         }
-        self.ask(key, indices, server, Transport::Udp, now);
+        let transport = if self.settings.tcp { Transport::Tcp } else { Transport::Udp };
+        self.ask(key, indices, server, transport, now);
     }
 
     /// Opens an exchange and sends these questions on it; all of the job's where there is no socket for a second one.

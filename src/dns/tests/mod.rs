@@ -128,6 +128,7 @@ pub(super) fn found(addresses: &[&str]) -> Answer {
 /// The resolver, its sockets and its time.
 pub(super) struct World {
     pub(super) resolver: Resolver,
+    pub(super) settings: Settings,
     pub(super) now: Instant,
     pub(super) start: Instant,
     pub(super) open: BTreeMap<u32, (Transport, SocketAddr)>,
@@ -149,7 +150,8 @@ impl World {
         change(&mut settings);
         let start = Instant::now();
         World {
-            resolver: Resolver::new(Arc::new(settings), [7; 32]),
+            resolver: Resolver::new(Arc::new(settings.clone()), [7; 32]),
+            settings,
             now: start,
             start,
             open: BTreeMap::new(),
@@ -219,6 +221,12 @@ impl World {
 
     pub(super) fn answer(&mut self, to: &Sent, answers: &[Vec<u8>]) {
         self.give(to, &to.reply(0, answers, &[]));
+    }
+
+    /// Goes on with other settings.
+    pub(super) fn configure(&mut self, settings: Settings) {
+        self.resolver.configure(Arc::new(settings), self.now);
+        self.pump();
     }
 
     /// Gives a query this response code, and the same where it comes back without EDNS.

@@ -279,3 +279,32 @@ fn ids_do_not_repeat_in_a_pattern() {
     }
     assert!(ids.len() > 190, "{}", ids.len());
 }
+
+/// What waits for servers that are not to be asked any more waits for the others; what those said is forgotten.
+#[test]
+fn other_servers_take_over_what_is_under_way() {
+    let mut world = only_v4(1);
+    world.lookup("known.example").unwrap();
+    let query = world.one();
+    world.answer(&query, &[address("192.0.2.1", 600)]);
+    let ticket = world.lookup("a.example").unwrap();
+    let old = world.one();
+    let mut settings = world.settings.clone();
+    settings.servers = vec![SocketAddr::from(([198, 51, 100, 53], 53)); 3];
+    world.configure(settings.clone());
+    let new = world.one();
+    assert_eq!((new.server, new.name()), (settings.servers[0], old.name()));
+    world.answer(&old, &[address("192.0.2.66", 60)]);
+    world.answers.retain(|(waiting, _)| *waiting == ticket);
+    assert!(world.answers.is_empty(), "it is not listened to any more");
+    world.answer(&new, &[address("192.0.2.1", 60)]);
+    assert_eq!(world.answers, [(ticket, found(&["192.0.2.1"]))]);
+    assert!(world.lookup("known.example").is_ok(), "asked again");
+    let query = world.one();
+    world.answer(&query, &[address("192.0.2.1", 600)]);
+    settings.hosts = Hosts::parse("192.0.2.9 listed.example");
+    world.configure(settings);
+    assert_eq!(world.lookup("known.example"), Err(found(&["192.0.2.1"])), "the servers are the same");
+    assert_eq!(world.lookup("listed.example"), Err(found(&["192.0.2.9"])));
+    assert!(world.resolver.is_idle());
+}

@@ -294,3 +294,26 @@ fn dead_names_hold_up_another_clients_good_one() {
         assert!(lasted < Duration::from_secs(2), "a good name waited {lasted:?}");
     }
 }
+
+/// A session that waits for a name has no upstream yet: there are as many sockets for names as sessions.
+#[test]
+fn names_wait_for_descriptors_that_their_sessions_leave_free() {
+    let server = DnsServer::dead();
+    let relay = Relay::builder().dns(&server).nofile("300").start();
+    let _clients: Vec<Client> = (0..90)
+        .map(|n| {
+            let mut client = Client::connect_from("127.0.0.1:0".parse().expect("an address"), relay.addr());
+            let request = connect_name(format!("n{n}.dead").as_bytes(), 80);
+            client.send(&[&[0x05, 0x01, 0x00][..], &request].concat());
+            client
+        })
+        .collect();
+    // Of the descriptors that sessions do not pay for there are 14.
+    wait::until_true("half of the names are asked for at once", PATIENCE, || {
+        let now = server.queries();
+        let first = now.first().map_or(0, |query| now.iter().filter(|q| q.name == query.name).count());
+        let names: std::collections::HashSet<_> = now.iter().map(|query| &query.name).collect();
+        assert!(first <= 2, "{} names in the first second", names.len());
+        names.len() >= 45
+    });
+}

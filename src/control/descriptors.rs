@@ -13,11 +13,18 @@ pub(super) struct Budget {
     pub(super) pipes: usize,
     /// Second connect attempts, one descriptor each.
     pub(super) second_attempts: usize,
-    /// Sockets of the resolver.
-    pub(super) dns: usize,
+    /// Sockets of the resolver for names that linger, and second ones of names.
+    pub(super) spare_names: usize,
+    /// Sockets of the resolver for names that no session waits for before it has an upstream.
+    pub(super) names_beside: usize,
 }
 
 impl Budget {
+    /// Names that one worker may ask servers about at a time: a session that waits for one has no upstream yet.
+    pub(super) fn names(self) -> usize {
+        (self.sessions / self.workers + self.names_beside).min(limits::DNS_NAMES_IN_FLIGHT)
+    }
+
     /// Sessions of one worker: an equal share, and one more for the first ones where it does not come out even. No
     /// worker has none, for its listener would keep its clients waiting for ever.
     pub(super) fn sessions_of(self, worker: usize) -> usize {
@@ -37,19 +44,20 @@ pub(super) fn divide(limit: usize, config: &Config) -> Budget {
     };
     // Apart from the sessions' own, so that names whose addresses do not answer never keep anyone from being accepted.
     let second_attempts = (share / 64).min(limits::SECOND_ATTEMPTS_MAX);
-    let dns = (share / 16).clamp(limits::DNS_EXCHANGES_MIN, limits::DNS_EXCHANGES);
+    let dns = (share / 16).clamp(limits::DNS_SOCKETS_MIN, limits::DNS_SOCKETS);
     let affordable =
         (share.saturating_sub(2 * pipes + second_attempts + dns) / 2).clamp(1, limits::SLOTS_MAX);
     let sessions = match config.server.max_connections {
         0 => affordable * workers,
         wanted => wanted.min(affordable * workers),
     };
-    Budget { sessions, workers, pipes, second_attempts, dns }
+    let spare_names = dns * 3 / 10;
+    Budget { sessions, workers, pipes, second_attempts, spare_names, names_beside: dns - spare_names }
 }
 
 /// The limit under which no worker can hold a session.
 pub(super) fn least(config: &Config) -> usize {
-    fixed(config) + config.server.workers.max(1) * (2 + limits::DNS_EXCHANGES_MIN)
+    fixed(config) + config.server.workers.max(1) * (2 + limits::DNS_SOCKETS_MIN)
 }
 
 /// What is open before the first session.
@@ -74,7 +82,8 @@ mod tests {
         for limit in [0, 10, 64, 1024, 20_000, 1_048_576] {
             for workers in [1, 2, 64] {
                 let budget = divide(limit, &config(workers));
-                let each = 2 * budget.pipes + budget.second_attempts + budget.dns;
+                let dns = budget.spare_names + budget.names_beside;
+                let each = 2 * budget.pipes + budget.second_attempts + dns;
                 let used = 2 * budget.sessions + workers * each;
                 assert!(budget.sessions == workers || used <= limit, "{limit} {workers} {budget:?}");
             }
@@ -87,7 +96,12 @@ mod tests {
             let config = config(workers);
             let used = |limit| {
                 let budget = divide(limit, &config);
-                2 * budget.sessions + workers * (2 * budget.pipes + budget.second_attempts + budget.dns)
+                2 * budget.sessions
+                    + workers
+                        * (2 * budget.pipes
+                            + budget.second_attempts
+                            + budget.spare_names
+                            + budget.names_beside)
             };
             let least = least(&config);
             assert_eq!(used(least), least - fixed(&config));
@@ -99,6 +113,15 @@ mod tests {
     fn twenty_thousand_descriptors_hold_more_than_eight_thousand_sessions() {
         assert!(divide(20_000, &config(1)).sessions > 8_500);
         assert!(divide(20_000, &config(2)).sessions > 8_500);
+    }
+
+    /// A session that waits for a name leaves its upstream's descriptor free.
+    #[test]
+    fn few_descriptors_are_names_for_as_many_sessions() {
+        for limit in [200, 512, 1024] {
+            let budget = divide(limit, &config(1));
+            assert!(budget.names() > budget.sessions, "{budget:?}");
+        }
     }
 
     #[test]

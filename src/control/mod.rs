@@ -117,12 +117,11 @@ fn serve(server: &mut Server, signals: &Receiver<Asked>, drain: Duration, logs: 
                 Err(_) => changes = never(),
             },
             recv(watch) -> _ => {
-                server.look_at_workers();
+                server.every_second();
                 if server.overdue() {
                     tracing::error!("a worker stands still and does not end: ending without it");
                     return ExitCode::FAILURE;
                 }
-                survive(|| server.refresh_names()).unwrap_or_default();
             }
             recv(server.ended()) -> ended => {
                 if let Ok(Err(error)) = &ended {

@@ -1,6 +1,7 @@
 //! How names are resolved: what the configuration and the system's files say of it. The files are read again when they
 //! change, as the C library does; one that cannot be read by then changes nothing.
 
+use super::descriptors::Budget;
 use crate::config::Config;
 use crate::dns::{self, Hosts, ResolvConf};
 use crate::sys::machine;
@@ -20,7 +21,7 @@ pub(super) type Problem = (&'static str, String);
 /// What is known of the files.
 #[derive(Debug)]
 pub(super) struct Resolving {
-    sockets: usize,
+    budget: Budget,
     conf: ResolvConf,
     conf_file: SystemFile,
     hosts: Hosts,
@@ -32,9 +33,9 @@ pub(super) struct Resolving {
 
 impl Resolving {
     /// Reads the files, and says what is wrong with them.
-    pub(super) fn read(config: &Config, sockets: usize) -> (Resolving, Vec<Problem>) {
+    pub(super) fn read(config: &Config, budget: &Budget) -> (Resolving, Vec<Problem>) {
         let mut resolving = Resolving {
-            sockets,
+            budget: *budget,
             conf: ResolvConf::default(),
             conf_file: SystemFile::of(RESOLV_CONF),
             hosts: Hosts::empty(),
@@ -66,7 +67,8 @@ impl Resolving {
             cache_entries: (config.dns.cache_entries / config.server.workers.max(1)).max(1),
             prefer: config.dns.prefer,
             hosts: self.hosts.clone(),
-            sockets: self.sockets,
+            names: self.budget.names(),
+            spare: self.budget.spare_names,
         }
     }
 

@@ -18,6 +18,7 @@ use crate::policy::{Guard, Locals};
 use crate::session::Rules;
 use crate::sys::gssapi::Credentials;
 use crate::sys::machine;
+use crate::threads::survive;
 use crate::worker::{Drill, Mail, Mailbox, Prepared, Setup, prepare};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::fmt;
@@ -103,9 +104,7 @@ impl Server {
         let locals = LocalList::read();
         let rules = Arc::new(rules(&config, acceptor.addresses(), locals.known()));
         let boot = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
-        let own_ports = Arc::default();
-        let per_source = Some(config.per_source.connections).filter(|most| *most > 0);
-        let sources = per_source.map(|most| Arc::new(Sources::new(most)));
+        let (own_ports, sources) = (Arc::default(), sources(&config));
         let (sender, ended) = bounded(config.server.workers);
         let (starting, started) = bounded(config.server.workers);
         let mut workers = Vec::with_capacity(config.server.workers);
@@ -125,6 +124,7 @@ impl Server {
                 pulse: pulse.clone(),
                 ceiling: budget.sessions_of(number),
                 second_attempts_max: budget.second_attempts,
+                names_beside_max: budget.names_beside,
                 pipes_max: budget.pipes,
                 records: records.as_ref().map(|outlet| outlet.lines.clone()),
                 congestion,
@@ -140,12 +140,12 @@ impl Server {
         drop((starting, sender));
         await_workers(&workers, &started, &ended)?;
         let watched = users.zip(verifier).zip(config.auth.users.clone());
-        let users = watched.map(|((users, verifier), path)| {
+        let watched = watched.map(|((users, verifier), path)| {
             let workers = workers.iter().map(|worker| worker.mailbox.clone()).collect();
-            UsersWatch::start(Watched { path, stamp, users, verifier, workers }).map_err(StartError::Machine)
+            Watched { path, stamp, users, verifier, workers }
         });
         Ok(Server {
-            users: users.transpose()?,
+            users: watched.map(UsersWatch::start).transpose().map_err(StartError::Machine)?,
             running: workers.len(),
             drains_by: None,
             config,
@@ -264,6 +264,12 @@ impl Server {
         self.running > 0 && self.drains_by.is_some_and(|by| by + limits::DRAIN_SLACK <= Instant::now())
     }
 
+    /// What is to be done once a second.
+    pub(super) fn every_second(&mut self) {
+        self.look_at_workers();
+        survive(|| self.refresh_names()).unwrap_or_default();
+    }
+
     /// Looks whether every worker turns, a second after the last look.
     pub fn look_at_workers(&mut self) {
         for (worker, watched) in self.workers.iter_mut().enumerate() {
@@ -347,6 +353,12 @@ fn named(config: &Config) -> Result<Named, StartError> {
     let Report { errors, warnings } = trial.into_report();
     warnings.lines().for_each(|line| tracing::warn!("{line}"));
     named.ok_or(StartError::Named(errors))
+}
+
+/// What counts the sessions of each source, if they are limited.
+fn sources(config: &Config) -> Option<Arc<Sources>> {
+    let most = Some(config.per_source.connections).filter(|most| *most > 0);
+    most.map(|most| Arc::new(Sources::new(most)))
 }
 
 /// The outlet of the access records, if they are wanted.

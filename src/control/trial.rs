@@ -77,7 +77,7 @@ impl<'a> Trial<'a> {
         let credentials = self.credentials();
         let congestion = self.congestion();
         let budget = self.budget();
-        let resolving = self.names(budget.dns);
+        let resolving = self.names(&budget);
         self.cpus();
         Some(Named { users: users?, credentials: credentials?, congestion: congestion?, resolving, budget })
     }
@@ -154,9 +154,9 @@ impl<'a> Trial<'a> {
     }
 
     /// Names can be resolved without the system's files, and servers may become reachable: nothing here is an error.
-    fn names(&mut self, sockets: usize) -> Resolving {
+    fn names(&mut self, budget: &Budget) -> Resolving {
         let config = self.config;
-        let (resolving, problems) = Resolving::read(config, sockets);
+        let (resolving, problems) = Resolving::read(config, budget);
         problems.into_iter().for_each(|(key, what)| self.warn(("dns", key), what));
         for (nth, server) in config.dns.servers.iter().enumerate() {
             let reached = match server.scoped(machine::interface_index) {

@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::limits::{DNS_ATTEMPTS, DNS_EXCHANGES, DNS_TRY};
+use crate::limits::{DNS_ATTEMPTS, DNS_NAMES_IN_FLIGHT, DNS_NAMES_LINGERING, DNS_SECONDS, DNS_TRY};
 
 mod cache;
 mod hosts;
@@ -54,9 +54,10 @@ pub struct Settings {
     pub prefer: Prefer,
     /// Names that never reach a server.
     pub hosts: Hosts,
-    /// Sockets that the resolver may have open at a time: [`crate::limits::DNS_EXCHANGES_MIN`] to
-    /// [`crate::limits::DNS_EXCHANGES`].
-    pub sockets: usize,
+    /// Names that servers are asked about at a time, a socket each: [`crate::limits::DNS_NAMES_IN_FLIGHT`] at most.
+    pub names: usize,
+    /// Sockets beside those, for names that linger and for second ones.
+    pub spare: usize,
 }
 
 impl Default for Settings {
@@ -70,7 +71,8 @@ impl Default for Settings {
             cache_entries: 65_536,
             prefer: Prefer::default(),
             hosts: Hosts::empty(),
-            sockets: DNS_EXCHANGES,
+            names: DNS_NAMES_IN_FLIGHT,
+            spare: DNS_NAMES_LINGERING + DNS_SECONDS,
         }
     }
 }

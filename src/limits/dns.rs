@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 /// Names that one worker asks servers about at the same time, shared by source; later ones wait for a place. Names
-/// that take a server a second are served a thousand a second, half of that for one source alone.
+/// that take a server a second are served a thousand a second, half of that for one source alone. Each has a socket with
+/// a port of its own: it is part of what a forger has to guess (RFC 5452).
 pub const DNS_NAMES_IN_FLIGHT: usize = 1_024;
 /// How long a name keeps its place against others of its own source, or against anyone where no place is left: one
 /// ordinary try. A name that is not answered by then may well never be, and is asked for again when there is room.
@@ -19,12 +20,13 @@ pub const DNS_NAMES_LINGERING: usize = 64;
 pub const DNS_LINGER: Duration = Duration::from_secs(1);
 /// Second sockets of names: a truncated answer moves each family to a TCP connection of its own. Where they are all
 /// in use both families share one.
-pub const DNS_EXCHANGES_SECOND: usize = 128;
-/// Exchanges (sockets) that one worker's resolver has open at most. Each name has a port of its own: it is part of what
-/// a forger has to guess (RFC 5452).
-pub const DNS_EXCHANGES: usize = DNS_NAMES_IN_FLIGHT + DNS_NAMES_LINGERING + DNS_EXCHANGES_SECOND;
-/// The least that it is given where descriptors are few: two names at a time are better than none.
-pub const DNS_EXCHANGES_MIN: usize = 8;
+pub const DNS_SECONDS: usize = 128;
+/// Sockets of a worker's resolver that no session's descriptors pay for: of names that linger, second ones, and of names
+/// that are asked for by associations. A session that waits for a name has no upstream yet, and that one's descriptor is
+/// the name's.
+pub const DNS_SOCKETS: usize = 640;
+/// The least of these where descriptors are few: two names at a time are better than none.
+pub const DNS_SOCKETS_MIN: usize = 8;
 /// Names that are being asked or wait for their turn, shared by source; one more is refused as busy. A name costs
 /// about 700 bytes, so 11 MiB a worker at most.
 pub const DNS_NAMES: usize = 16_384;

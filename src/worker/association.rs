@@ -146,7 +146,8 @@ impl Core {
         for (lookup, name) in std::mem::take(&mut kit.asks) {
             let ticket = key.lookup_ticket(lookup);
             let client = slot.peer.ip().into();
-            if let Some(answer) = self.names.lookup(name.as_str(), client, ticket, &self.registry, self.now)
+            if let Some(answer) =
+                self.names.lookup_beside(name.as_str(), client, ticket, &self.registry, self.now)
                 && let Phase::Association(association) = &mut slot.phase
             {
                 let pumped = association.resolved(lookup, answer, &mut kit, &self.world());

@@ -124,7 +124,7 @@ impl Core {
             logins: Logins::default(),
             wheel: Wheel::new(),
             kit: Kit::new(mode, setup.pipes_max),
-            names: Names::new(setup.dns.clone()),
+            names: Names::new(setup.dns.clone(), setup.names_beside_max),
             translators: Translators::wanted(&setup.config.dns.dns64, setup.dns.prefer, start),
             dns: setup.dns.clone(),
             counters: setup.counters.clone(),

@@ -76,6 +76,8 @@ pub struct Setup {
     pub ceiling: usize,
     /// Second connect attempts at a time.
     pub second_attempts_max: usize,
+    /// Names at a time that no session waits for before it has an upstream.
+    pub names_beside_max: usize,
     /// Pipes lent at a time.
     pub pipes_max: usize,
     /// Where access records go.

@@ -1,9 +1,9 @@
 //! The sockets of the resolver: performs its actions on the worker's loop and hands answers back.
 
 use super::tokens::Source;
-use crate::dns::{Action, Answer, Exchange, Resolver, Settings, Transport};
+use crate::dns::{Action, Answer, DnsError, Exchange, Resolver, Settings, Transport};
 use crate::limits;
-use crate::shares;
+use crate::shares::{self, Lent, Pool};
 use crate::sys::Read;
 use crate::sys::Write;
 use crate::sys::machine::{Datagram, DnsSocket};
@@ -22,6 +22,9 @@ pub(super) struct Names {
     resolver: Resolver,
     sockets: HashMap<Exchange, Conversation>,
     buffer: Box<[u8]>,
+    /// Sockets for names that no session's descriptors pay for, and who has them.
+    beside: Pool,
+    lent: HashMap<u64, Lent>,
     /// Lookups that ended, for the worker to take.
     pub(super) answers: Vec<(u64, Answer)>,
 }
@@ -34,11 +37,13 @@ struct Conversation {
 }
 
 impl Names {
-    pub(super) fn new(settings: Arc<Settings>) -> Names {
+    pub(super) fn new(settings: Arc<Settings>, beside: usize) -> Names {
         Names {
             resolver: Resolver::new(settings, rand::random()),
             sockets: HashMap::new(),
             buffer: vec![0; limits::DNS_READ_BYTES].into_boxed_slice(),
+            beside: Pool::of(beside),
+            lent: HashMap::new(),
             answers: Vec::new(),
         }
     }
@@ -49,7 +54,8 @@ impl Names {
         self.perform(registry, now);
     }
 
-    /// Asks for a name on behalf of a client; `None` when the answer comes later.
+    /// Asks for a name on behalf of a client whose session has no upstream yet, so that there is a descriptor for it;
+    /// `None` when the answer comes later.
     pub(super) fn lookup(
         &mut self,
         name: &str,
@@ -63,8 +69,29 @@ impl Names {
         answer
     }
 
+    /// The same for anyone else.
+    pub(super) fn lookup_beside(
+        &mut self,
+        name: &str,
+        client: shares::Source,
+        ticket: u64,
+        registry: &Registry,
+        now: Instant,
+    ) -> Option<Answer> {
+        let mut socket = self.beside.nothing(client);
+        if !socket.is_now(1) {
+            return Some(Err(DnsError::Busy));
+        }
+        let answer = self.lookup(name, client, ticket, registry, now);
+        if answer.is_none() {
+            self.lent.insert(ticket, socket);
+        }
+        answer
+    }
+
     /// Nobody waits for this lookup any more.
     pub(super) fn cancel(&mut self, ticket: u64, registry: &Registry, now: Instant) {
+        self.lent.remove(&ticket);
         self.resolver.cancel(ticket);
         self.perform(registry, now);
     }
@@ -117,7 +144,10 @@ impl Names {
                 Action::Close { exchange } => {
                     self.sockets.remove(&exchange);
                 }
-                Action::Answer { ticket, answer } => self.answers.push((ticket, answer)),
+                Action::Answer { ticket, answer } => {
+                    self.lent.remove(&ticket);
+                    self.answers.push((ticket, answer));
+                }
             }
         }
     }

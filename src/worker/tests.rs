@@ -30,6 +30,7 @@ fn setup() -> Setup {
         pulse: Arc::default(),
         ceiling: 1,
         second_attempts_max: 0,
+        names_beside_max: 8,
         pipes_max: 0,
         records: None,
         congestion: Congestion::default(),

@@ -74,7 +74,7 @@ impl Core {
         };
         translators.next_at = None;
         let nobody = shares::Source::from(IpAddr::from(Ipv4Addr::UNSPECIFIED));
-        let answer = self.names.lookup(NAME, nobody, TRANSLATORS_TICKET, &self.registry, self.now);
+        let answer = self.names.lookup_beside(NAME, nobody, TRANSLATORS_TICKET, &self.registry, self.now);
         if let Some(answer) = answer {
             self.learn_translators(&answer);
         }

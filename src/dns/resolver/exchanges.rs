@@ -10,8 +10,7 @@ use crate::dns::job::{Job, Outcome, Phase, Try};
 use crate::dns::message::{self, Reply};
 use crate::dns::{Action, Exchange, Settings, Transport};
 use crate::limits::{
-    DNS_ATTEMPTS_MAX, DNS_EXCHANGES, DNS_EXCHANGES_MIN, DNS_EXCHANGES_SECOND, DNS_NAMES_IN_FLIGHT,
-    DNS_NAMES_LINGERING, DNS_STRAYS, DNS_TRY_MAX,
+    DNS_ATTEMPTS_MAX, DNS_NAMES_IN_FLIGHT, DNS_NAMES_LINGERING, DNS_SECONDS, DNS_STRAYS, DNS_TRY_MAX,
 };
 
 impl Resolver {
@@ -203,22 +202,16 @@ impl Resolver {
 }
 
 impl Settings {
-    /// Sockets at a time: one for each name, some for names that linger, and some for second ones.
-    fn sockets(&self) -> usize {
-        self.sockets.clamp(DNS_EXCHANGES_MIN, DNS_EXCHANGES)
+    pub(super) fn names_in_flight(&self) -> usize {
+        self.names.clamp(1, DNS_NAMES_IN_FLIGHT)
     }
 
     pub(super) fn names_lingering(&self) -> usize {
-        (self.sockets() / 8).min(DNS_NAMES_LINGERING)
-    }
-
-    pub(super) fn names_in_flight(&self) -> usize {
-        let others = self.names_lingering() + self.second_sockets();
-        (self.sockets() - others).min(DNS_NAMES_IN_FLIGHT)
+        (self.spare / 3).min(DNS_NAMES_LINGERING)
     }
 
     fn second_sockets(&self) -> usize {
-        (self.sockets() / 8).min(DNS_EXCHANGES_SECOND)
+        (self.spare - self.names_lingering()).min(DNS_SECONDS)
     }
 
     fn rounds(&self) -> u32 {

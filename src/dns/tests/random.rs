@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::limits::{DNS_EXCHANGES, DNS_EXCHANGES_MIN};
+use crate::limits::{DNS_NAMES_IN_FLIGHT, DNS_NAMES_LINGERING, DNS_SECONDS};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -97,8 +97,8 @@ proptest! {
         few in any::<bool>(),
         steps in vec(step(), 1..120),
     ) {
-        let sockets = if few { DNS_EXCHANGES_MIN } else { DNS_EXCHANGES };
-        let mut world = World::with(servers, |settings| settings.sockets = sockets);
+        let (names, spare) = if few { (3, 3) } else { (DNS_NAMES_IN_FLIGHT, DNS_NAMES_LINGERING + DNS_SECONDS) };
+        let mut world = World::with(servers, |settings| (settings.names, settings.spare) = (names, spare));
         let mut waiting = Waiting::new();
         let mut history = Vec::new();
         for step in steps.into_iter().chain([Step::Pass(2500), Step::Pass(2500)]) {
@@ -109,7 +109,7 @@ proptest! {
             }
             // `pass` stops at every deadline, so nothing is owed at its end.
             prop_assert!(waiting.values().all(|deadline| *deadline > world.now));
-            prop_assert!(world.open.len() <= sockets);
+            prop_assert!(world.open.len() <= names + spare);
         }
         prop_assert!(waiting.is_empty());
         world.pass(2 * SECOND);

@@ -98,8 +98,10 @@ fn one_problem_hides_the_next() {
     );
     for command in ["check", "run"] {
         let said = folder.outflow(command, &[]).errors;
-        assert!(said.contains("toml:2: [server] key `congestion`"), "{command}: {said}");
-        assert!(said.contains("toml:5: [auth] key `users`"), "{command}: {said}");
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!(lines.len(), 2, "{command}: {said}");
+        assert!(lines[0].contains("toml:2: [server] key `congestion`"), "{command}: {said}");
+        assert!(lines[1].contains("toml:5: [auth] key `users`"), "{command}: {said}");
     }
 }
 

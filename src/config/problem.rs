@@ -125,7 +125,7 @@ impl Problems {
     }
 
     /// In the order of the lines, the flags last.
-    pub(super) fn sorted(mut self) -> Problems {
+    pub fn sorted(mut self) -> Problems {
         self.list.sort_by_key(|(at, _)| at.rank());
         self
     }

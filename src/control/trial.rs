@@ -44,7 +44,7 @@ pub fn check(config: &Config) -> Report {
     let named = trial.named();
     trial.listeners(named.map(|named| named.congestion).unwrap_or_default());
     trial.access();
-    trial.report
+    trial.into_report()
 }
 
 /// A configuration that is being tried.
@@ -66,9 +66,9 @@ impl<'a> Trial<'a> {
         trial.report.errors
     }
 
-    /// What was found so far.
+    /// What was found so far, in the order of the lines.
     pub(super) fn into_report(self) -> Report {
-        self.report
+        Report { errors: self.report.errors.sorted(), warnings: self.report.warnings.sorted() }
     }
 
     /// All that is read or asked before anything is served; `None` where some of it cannot be had.

@@ -2,7 +2,7 @@
 //!
 //! Nothing here reads a log or a child's output; conditions are awaited with a deadline.
 
-use outflow::config::{Access, Config, RelayMode};
+use outflow::config::{Access, Config, Dns64, RelayMode};
 use outflow::control::Server;
 use outflow::observe::{Counted, Direction};
 use outflow::relay::Engine;
@@ -36,6 +36,8 @@ fn config(workers: usize, relay: RelayMode) -> Config {
     config.server.pin = false;
     config.server.relay = relay;
     config.guard.allow_private = true;
+    // No test asks a name server of this machine by itself.
+    config.dns.dns64 = Dns64::Off;
     config
 }
 

@@ -2,6 +2,7 @@
 //! change, as the C library does; one that cannot be read by then changes nothing.
 
 use super::descriptors::Budget;
+use crate::auth::Stamp;
 use crate::config::Config;
 use crate::dns::{self, Hosts, ResolvConf};
 use crate::sys::machine;
@@ -9,7 +10,6 @@ use std::cell::RefCell;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -144,9 +144,6 @@ struct SystemFile {
     seen: Option<Option<Stamp>>,
 }
 
-/// Device, inode, size, and the times of the last changes to content and inode.
-type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
-
 impl SystemFile {
     fn of(path: &'static str) -> SystemFile {
         SystemFile { path, seen: None }
@@ -154,10 +151,7 @@ impl SystemFile {
 
     /// Whether it is another than at the last call.
     fn changed(&mut self) -> bool {
-        let stamp = fs::metadata(self.path).ok().map(|found| {
-            let content = (found.mtime(), found.mtime_nsec());
-            (found.dev(), found.ino(), found.size(), content, (found.ctime(), found.ctime_nsec()))
-        });
+        let stamp = Stamp::of(Path::new(self.path)).ok();
         self.seen.replace(stamp) != Some(stamp)
     }
 }

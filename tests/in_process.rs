@@ -200,9 +200,12 @@ fn living(clients: &mut Vec<TcpStream>) -> u64 {
 fn a_worker_that_stands_still_is_counted_once() {
     let mut server = start(config(2, RelayMode::Auto));
     let stalls = |server: &Server| server.totals().count_of(Counted::Stall);
+    // Both have been at work, and wait for more.
+    drop((0..SESSIONS).map(|_| connect(&server, echo())).collect::<Vec<_>>());
+    await_that("all have left", || server.totals().active == 0);
+    thread::sleep(A_WHILE);
     for _ in 0..20 {
         server.look_at_workers();
-        thread::sleep(Duration::from_millis(1));
     }
     assert_eq!(stalls(&server), 0, "idle workers");
     let span = Duration::from_millis(1500);

@@ -43,6 +43,8 @@ pub const NAT64_PREFIXES_MAX: usize = 8;
 pub const NAT64_ASK_AGAIN: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(40)];
 /// How often they are asked otherwise; less often while the answer is cached.
 pub const NAT64_REFRESH: Duration = Duration::from_secs(600);
+/// How often a host without a way to IPv6 looks whether it has one by now; a new address of it has this looked at at once.
+pub const NAT64_LOOK_FOR_IPV6: Duration = Duration::from_secs(40);
 
 // The guard's other tables hold what the operator configured (bounded there) and the addresses of this host's
 // interfaces. The latter are never cut short: an address left out is a way back into ourselves.

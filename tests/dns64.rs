@@ -12,6 +12,9 @@ use crate::support::udp::{Association, Target, expect_drops};
 use crate::support::wait::{self, PATIENCE};
 use crate::support::{DnsServer, Origin, Relay};
 
+/// A way to IPv6, though one that ends here.
+const IPV6: &str = "ip -6 route add default dev lo; ip -6 addr add 2600:1::1/64 dev lo nodad";
+
 fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
@@ -137,10 +140,24 @@ fn a_prefix_that_was_named_is_asked_for() {
     });
 }
 
+/// Whoever has no way to IPv6 reaches no translator: there is nothing to ask for until that changes.
+#[test]
+fn a_host_without_ipv6_asks_for_translators() {
+    netns::run(&test_name!(), "", || {
+        let server = server(&["64:ff9b::192.0.0.170"], "2001:db8::1");
+        let relay = asking(&server).start();
+        // The question would have been the first of all.
+        assert_eq!(Client::greeted(relay.addr()).request_name(b"site.example", 80).rep, 0x02);
+        assert_eq!((server.asked("site.example", AAAA), server.asked("ipv4only.arpa", AAAA)), (1, 0));
+        netns::shell(IPV6);
+        await_prefix(&relay);
+    });
+}
+
 /// A server that makes addresses up asks others twice before: its answer is later than that for A.
 #[test]
 fn a_late_answer_is_taken_for_none() {
-    netns::run(&test_name!(), "", || {
+    netns::run(&test_name!(), IPV6, || {
         let server = DnsServer::scripted(|query| {
             let answer = answer(query, &["64:ff9b::192.0.0.170"], "::");
             vec![if query.qtype == AAAA { answer.after(Duration::from_millis(300)) } else { answer }]
@@ -153,7 +170,7 @@ fn a_late_answer_is_taken_for_none() {
 /// Who asks waits for nobody, and nobody waits for him.
 #[test]
 fn a_silent_name_server_holds_up_the_start() {
-    netns::run(&test_name!(), "", || {
+    netns::run(&test_name!(), IPV6, || {
         let server = DnsServer::dead();
         let relay = Relay::builder().dns(&server).set("dns", "dns64", "\"auto\"").start();
         let origin = Origin::echo();

@@ -280,7 +280,12 @@ impl Worker {
                 self.with(key, |core, slot| core.established(key, slot, exchanged));
             }
             Mail::Users(generation, changed) => self.core.logins.forget(generation, &changed),
-            Mail::Rules(rules) => self.core.put_rules(rules),
+            Mail::Rules(rules) => {
+                let core = &mut self.core;
+                // This machine has other addresses, and may have them in another network.
+                core.translators.iter_mut().for_each(|translators| translators.ask_anew(core.now));
+                core.put_rules(rules);
+            }
             Mail::Names(settings) => {
                 let core = &mut self.core;
                 core.dns = settings.clone();

@@ -1,5 +1,6 @@
 //! Which NAT64 prefixes the name servers show (RFC 7050): asked for at the start and from time to time, on behalf of
-//! nobody. No session waits for it; until there is an answer, addresses are judged as if there were no translator.
+//! nobody. No session waits for it; until there is an answer, addresses are judged as if there were no translator. A host
+//! that cannot send to any IPv6 address reaches no translator, and asks nobody.
 
 use super::core::Core;
 use super::tokens::TRANSLATORS_TICKET;
@@ -9,7 +10,8 @@ use crate::limits;
 use crate::policy::Nat64;
 use crate::session::Rules;
 use crate::shares;
-use std::net::{IpAddr, Ipv4Addr};
+use crate::sys::machine::source_towards;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -33,7 +35,7 @@ impl Translators {
         asks.then(|| Translators { shown: Vec::new(), next_at: Some(now), in_vain: 0 })
     }
 
-    /// Other servers may show others.
+    /// Other servers may show others, and so may another network.
     pub(super) fn ask_anew(&mut self, now: Instant) {
         self.next_at = self.next_at.map(|_| now);
     }
@@ -72,6 +74,10 @@ impl Core {
         let Some(translators) = self.translators.as_mut().filter(|translators| due(translators)) else {
             return;
         };
+        if !has_a_way_to_ipv6() {
+            translators.next_at = Some(self.now + limits::NAT64_LOOK_FOR_IPV6);
+            return;
+        }
         translators.next_at = None;
         let nobody = shares::Source::from(IpAddr::from(Ipv4Addr::UNSPECIFIED));
         let answer = self.names.lookup_beside(NAME, nobody, TRANSLATORS_TICKET, &self.registry, self.now);
@@ -106,6 +112,14 @@ impl Core {
         };
         self.rules_version += 1;
     }
+}
+
+/// Whether the kernel would send to a global IPv6 address, or to the prefix that all translators may use (RFC 6052
+/// section 2.1). Nothing is sent.
+fn has_a_way_to_ipv6() -> bool {
+    let anywhere =
+        [Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 1), Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0xc000, 0xaa)];
+    anywhere.into_iter().any(|ip| source_towards(SocketAddr::new(ip.into(), 1)).is_ok())
 }
 
 fn say(shown: &[Nat64]) {

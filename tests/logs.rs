@@ -167,6 +167,47 @@ fn a_renamed_access_log_is_written_on_to() {
     relay.records(1);
 }
 
+/// Where no file can be made in place of one that was deleted nothing can be written, and the log says so: records wait.
+#[test]
+fn records_of_a_deleted_folder_are_lost() {
+    let builder = Relay::builder();
+    let folder = builder.directory().join("folder");
+    std::fs::create_dir(&folder).expect("a folder");
+    let path = folder.join("access");
+    let relay = builder.set("log", "access", &format!("{path:?}")).start();
+    one_session(&relay);
+    wait::until_true("a record", PATIENCE, || lines_of(&path) == 1);
+    std::fs::remove_dir_all(&folder).expect("removed");
+    let mut sent = 0;
+    wait::until_true("it is said", PATIENCE, || {
+        one_session(&relay);
+        sent += 1;
+        relay.log().contains("access records cannot be written")
+    });
+    std::fs::create_dir(&folder).expect("a folder");
+    wait::until_true("it is over", PATIENCE, || relay.log().contains("access records are written again"));
+    one_session(&relay);
+    wait::until_true("records", PATIENCE, || lines_of(&path) >= 2);
+    assert!(lines_of(&path) <= sent + 1, "{sent}");
+}
+
+/// The same where the file was only moved away: it is written on to.
+#[test]
+fn nobody_hears_that_no_new_access_log_can_be_made() {
+    let relay = Relay::start();
+    one_session(&relay);
+    relay.records(1);
+    let moved = relay.access_path().with_extension("1");
+    std::fs::rename(relay.access_path(), &moved).expect("rename");
+    std::fs::create_dir(relay.access_path()).expect("a folder in its place");
+    wait::until_true("it is said", PATIENCE, || relay.log().contains("no new file can be opened"));
+    one_session(&relay);
+    wait::until_true("two records", PATIENCE, || lines_of(&moved) == 2);
+    std::fs::remove_dir(relay.access_path()).expect("removed");
+    wait::until_true("a new file", PATIENCE, || relay.access_path().exists());
+    assert_eq!(relay.log().matches("no new file can be opened").count(), 1);
+}
+
 /// It holds the names of users.
 #[test]
 fn everybody_may_read_a_new_access_log() {

@@ -81,6 +81,13 @@ impl Voice {
         }
     }
 
+    /// The file was moved away, and no other can be opened in its place.
+    pub(super) fn moved(self, errno: Errno) {
+        if let Voice::Records = self {
+            tracing::warn!(cause = %errno, "access record: no new file can be opened, the one that was moved away is written on to");
+        }
+    }
+
     /// What the sink itself is told: how many lines are missing here, and what kept them from being written.
     pub(super) fn note(self, lost: u64, cause: Option<Errno>) -> Option<Vec<u8>> {
         match self {

@@ -105,6 +105,10 @@ struct Pen {
     orders: Arc<Orders>,
     /// The file at the path.
     file: Option<File>,
+    /// Why there is none.
+    refused: Errno,
+    /// That the file was moved away and no other can be opened was said.
+    said_moved: bool,
     looked_at: Instant,
     /// Begin with a line feed: the file ends with half a line that is not ours to complete.
     mend: bool,
@@ -129,6 +133,8 @@ impl Pen {
             voice,
             orders,
             file: None,
+            refused: Errno::ENXIO,
+            said_moved: false,
             looked_at: now,
             mend: false,
             failure: None,
@@ -214,7 +220,7 @@ impl Pen {
             (Place::Stdout, _) => output::write(io::stdout(), bytes),
             (Place::Stderr, _) => output::write(io::stderr(), bytes),
             (Place::Path(_), Some(file)) => output::write(file, bytes),
-            (Place::Path(_), None) => Write::Failed(Errno::ENXIO),
+            (Place::Path(_), None) => Write::Failed(self.refused),
         };
         match outcome {
             Write::Bytes(count) => Ok(count),
@@ -235,23 +241,33 @@ impl Pen {
         let there = std::fs::metadata(path).ok();
         let open = self.file.as_ref().and_then(|file| file.metadata().ok());
         if open.as_ref().is_some_and(|open| there.as_ref().is_some_and(|there| same(open, there))) {
+            self.said_moved = false;
             return at;
         }
         let had_one = self.file.is_some();
         match self.open() {
             Ok(()) => {
+                self.said_moved = false;
                 if had_one {
                     self.voice.reopened();
                 }
                 bytes[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
             }
-            // Better the file that was moved away than none.
             Err(error) => {
-                if asked {
-                    self.voice.failing(errno_of(&error));
-                }
+                self.refused = errno_of(&error);
+                self.keep_or_close(open.as_ref());
                 at
             }
+        }
+    }
+
+    /// No other file can be opened in place of the one that is no longer at its path. Better one that was moved away
+    /// than none, but what is written to one that was deleted nobody can ever read: that waits for another.
+    fn keep_or_close(&mut self, open: Option<&Metadata>) {
+        if open.is_some_and(|open| open.is_file() && open.nlink() == 0) {
+            self.file = None;
+        } else if self.file.is_some() && !std::mem::replace(&mut self.said_moved, true) {
+            self.voice.moved(self.refused);
         }
     }
 
@@ -330,6 +346,31 @@ mod tests {
         }
         outlet.finish();
         assert_eq!(outlet.lines.lost(), 5);
+    }
+
+    /// Where no other file can be made, lines go on to a file that was moved away, and wait where it was deleted.
+    #[test]
+    fn a_file_that_was_moved_away_is_written_on_and_one_that_was_deleted_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, moved) = (folder.path().join("file"), folder.path().join("moved"));
+        let mut pen = Pen::new(Place::Path(path.clone()), Voice::Silent, Arc::default());
+        pen.open().expect("a file");
+        std::fs::rename(&path, &moved).expect("moved");
+        std::fs::create_dir(&path).expect("something that is no file");
+        let look = |pen: &mut Pen| {
+            pen.orders.reopen.store(true, Ordering::Relaxed);
+            pen.look(b"one\n", 0);
+        };
+        look(&mut pen);
+        assert_eq!(pen.put(b"one\n"), Ok(4));
+        assert_eq!(std::fs::read(&moved).expect("the old file"), b"one\n");
+        std::fs::remove_file(&moved).expect("deleted");
+        look(&mut pen);
+        assert_eq!(pen.put(b"two\n"), Err(Errno::EISDIR));
+        std::fs::remove_dir(&path).expect("removed");
+        look(&mut pen);
+        assert_eq!(pen.put(b"two\n"), Ok(4));
+        assert_eq!(std::fs::read(&path).expect("the new file"), b"two\n");
     }
 
     /// A file that takes the place of another in the middle of a line has the whole line.

@@ -6,7 +6,7 @@ use crate::sys::congestion::Congestion;
 use crate::sys::listener::{Listener, Options};
 use crate::sys::machine;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 /// Every listener, by group and worker.
@@ -64,9 +64,12 @@ fn scoped(endpoint: &Endpoint) -> io::Result<SocketAddr> {
 }
 
 fn options(address: SocketAddr, config: &Config, congestion: Congestion) -> Options {
-    // Nothing less than all of IPv4 takes IPv4 away from the wildcard of IPv6.
+    // Nothing less than all of IPv4 takes IPv4 away from the wildcard of IPv6, and from no other address: one of IPv4
+    // may be written as one of IPv6.
     let shares_port = |other: &Endpoint| {
-        other.address.port() == address.port() && other.ip() == IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+        address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+            && other.address.port() == address.port()
+            && other.ip() == IpAddr::V4(Ipv4Addr::UNSPECIFIED)
     };
     Options {
         backlog: config.server.backlog,

@@ -105,6 +105,42 @@ fn a_log_that_was_stopped_goes_on_in_the_middle_of_a_line() {
     }
 }
 
+/// Becomes the command behind it, in the background of the terminal at standard error, which stops who writes from there.
+const IN_THE_BACKGROUND: &str = r"
+import fcntl, os, signal, sys, termios
+modes = termios.tcgetattr(2)
+modes[3] |= termios.TOSTOP
+termios.tcsetattr(2, termios.TCSANOW, modes)
+os.setsid()
+fcntl.ioctl(2, termios.TIOCSCTTY, 0)
+front = os.fork()
+if front == 0:
+    signal.pause()
+os.setpgid(front, front)
+os.tcsetpgrp(2, front)
+os.kill(front, signal.SIGKILL)
+os.waitpid(front, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+";
+
+/// It writes there, as everybody does to other terminals.
+#[test]
+fn a_terminal_stops_what_logs_from_the_background() {
+    let terminal = nix::pty::openpty(None, None).expect("a terminal");
+    let relay = Relay::builder().under(&["python3", "-c", IN_THE_BACKGROUND]).stderr(terminal.slave).start();
+    let (said, hears) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let log = BufReader::new(File::from(terminal.master));
+        log.lines()
+            .map_while(Result::ok)
+            .filter(|line| line.contains("counters"))
+            .try_for_each(|_| said.send(()))
+    });
+    relay.signal("USR1");
+    hears.recv_timeout(PATIENCE).expect("the counters");
+    one_session(&relay);
+}
+
 /// What asks for something that there is not ends no session.
 #[test]
 fn a_signal_that_nobody_knows_ends_the_server() {

@@ -60,6 +60,7 @@ impl Outlet {
             return Err(error);
         }
         threads::spawn(name, move || {
+            output::write_from_the_background();
             pen.run(&receiver);
             // What the end waits for.
             let _ = &alive;

@@ -1,6 +1,7 @@
 //! What lines are written to: a standard stream, or a file that is opened to append.
 
 use super::Write;
+use nix::sys::signal::{SigSet, Signal};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
@@ -33,6 +34,15 @@ pub fn ends_within_a_line(path: &Path) -> bool {
         Ok(byte[0])
     };
     last().is_ok_and(|byte| byte != b'\n')
+}
+
+/// Lets this thread write to its terminal from the background, where the terminal stops who does (`stty tostop`): the
+/// signal would stop every thread, and a line of the log is not worth the sessions.
+pub fn write_from_the_background() {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGTTOU);
+    // It is only asked for what every system permits.
+    let _ = signals.thread_block();
 }
 
 /// Writes what the sink takes. A standard stream may block: it shares its modes with whoever gave it to us.

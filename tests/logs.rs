@@ -373,6 +373,17 @@ fn the_ready_line_stands_among_the_records() {
     assert!(relay.ready.starts_with("outflow "), "{}", relay.ready);
 }
 
+/// Who reads the log as JSON reads all of it so.
+#[test]
+fn the_ready_line_in_the_log_is_no_json() {
+    let mut relay = Relay::builder().records_on_stdout().set("log", "format", "\"json\"").start();
+    relay.signal("TERM");
+    assert_eq!(relay.wait_exit(PATIENCE), Some(0));
+    let ready: Value = serde_json::from_str(&relay.ready).unwrap_or_else(|e| panic!("{e}: {}", relay.ready));
+    let said = ready["fields"]["message"].as_str().unwrap_or_else(|| panic!("{ready}"));
+    assert!(said.starts_with("outflow "), "{said}");
+}
+
 /// Who cannot get in is in the log at the level that everybody has.
 #[test]
 fn nobody_hears_of_clients_that_wait_at_the_ceiling() {

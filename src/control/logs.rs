@@ -67,9 +67,12 @@ impl Logs {
         self.outlet.lines.send_or_lose(log_line(self.format, "INFO", message, fields));
     }
 
-    /// A line as it stands.
+    /// A line as it stands, or as a message where each line has to be JSON.
     pub(super) fn plain(&self, line: &str) {
-        self.outlet.lines.send_or_lose(format!("{line}\n").into_bytes());
+        match self.format {
+            Format::Text => self.outlet.lines.send_or_lose(format!("{line}\n").into_bytes()),
+            Format::Json => self.always(line, Fields::new()),
+        }
     }
 
     /// How many lines were dropped so far.

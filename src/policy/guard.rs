@@ -155,8 +155,13 @@ impl Guard {
         self.own.iter().any(|listener| self.reaches(plain, *listener) || carries_one(*listener))
     }
 
-    /// Judges an address that turned out to be this machine's, whatever the list says of it: the kernel reaches such a
-    /// one from that very address.
+    /// Whether a connection to `address` is worth a look at where it leads: it might be to one of our listeners, or
+    /// anywhere on this machine where there is no list.
+    pub fn might_miss(&self, address: SocketAddr) -> bool {
+        self.locals.is_none() || self.own.iter().any(|listener| listener.port() == address.port())
+    }
+
+    /// Judges an address that turned out to be this machine's, whatever the list says of it.
     ///
     /// # Errors
     /// As [`Guard::check`].

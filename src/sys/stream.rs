@@ -91,6 +91,11 @@ impl Stream {
         address.as_socket().ok_or(Errno::EAFNOSUPPORT)
     }
 
+    /// Whether a connection of IPv6 leads to this machine, by whatever address.
+    pub fn leaves_by_loopback(&self) -> bool {
+        super::machine::leaves_by_loopback(self.0.as_fd())
+    }
+
     /// Bytes that were sent and are not acknowledged yet, and those that wait to be sent.
     pub fn unacknowledged_bytes(&self) -> usize {
         let mut count: libc::c_int = 0;

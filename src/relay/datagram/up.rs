@@ -11,7 +11,7 @@ use crate::dns::Answer;
 use crate::limits;
 use crate::proto::address::{Host, Name};
 use crate::proto::udp::{self, Destination, Header};
-use crate::sys::machine::source_towards;
+use crate::sys::machine::{leads_here, source_towards};
 use crate::sys::mmsg::{Filled, Received, Sender};
 use crate::sys::udp::{DatagramSocket, wildcard};
 use crate::sys::{Errno, Write};
@@ -57,14 +57,14 @@ impl World<'_> {
     }
 
     /// Whether packets to an address stay on this machine. The list may be old or missing: what it does not have the
-    /// kernel is asked for, which sends to an address of its own from that very address.
+    /// kernel is asked for.
     fn is_here(&self, to: SocketAddr) -> bool {
         let ip = to.ip().to_canonical();
         if self.guard.is_local(ip) {
             return true;
         }
-        match source_towards(SocketAddr::new(ip, to.port())) {
-            Ok(source) => source.ip().to_canonical() == ip,
+        match leads_here(SocketAddr::new(ip, to.port())) {
+            Ok(here) => here,
             // Without a way nothing comes back. Without descriptors nothing is known.
             Err(errno) => !NO_WAY.contains(&errno),
         }

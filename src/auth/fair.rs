@@ -4,7 +4,7 @@
 //! What a client learns it learns by a verification, and those of one source at one user begin no faster than [`Pace`]
 //! lets them, however many connections they come by and whether or not anyone still waits for the answer.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use super::pace::{Pace, Rate};
 use super::turns::Turns;
 use crate::limits::{
     GUESS_INTERVAL, GUESSES_AT_ONCE, NETWORK_GUESS_INTERVAL, NETWORK_GUESSES_AT_ONCE, PACE_KEYS,
-    SOURCE_GUESS_INTERVAL, SOURCE_GUESSES_AT_ONCE, VERIFY_QUEUE_MAX,
+    REGULARS_MAX, SOURCE_GUESS_INTERVAL, SOURCE_GUESSES_AT_ONCE, VERIFY_QUEUE_MAX,
 };
 use crate::shares::{Network, Source};
 
@@ -44,6 +44,7 @@ pub(super) struct FairQueue<W> {
     rests: BTreeMap<(Instant, u64), Rest>,
     serial: u64,
     paces: Paces,
+    regulars: Regulars,
     hasher: RandomState,
     /// Waiters, those that have left among them.
     len: usize,
@@ -56,12 +57,17 @@ struct Node {
     sources: Turns<Source>,
 }
 
-/// The users of one source: those that are new, and those that had a turn and want another.
+/// The users of one source: those who were right there before, those that are new, and those that had a turn and want
+/// another.
 ///
-/// New ones are taken from both ends, so that neither many that came before nor many that come later keep one waiting.
+/// Every second turn is for the first of these: names are easily made up, and whoever tries many of them may not shut out
+/// those who have logged in from behind his address. New ones are taken from both ends, so that neither many that came
+/// before nor many that come later keep one waiting.
 #[derive(Default)]
 struct Users {
     state: State,
+    regular: VecDeque<Pair>,
+    for_regulars: bool,
     fresh: VecDeque<Pair>,
     served: VecDeque<Pair>,
     taken: u8,
@@ -85,6 +91,13 @@ struct Line<W> {
     order: VecDeque<Tag>,
     waiters: HashMap<Tag, Vec<W>>,
     from_the_end: bool,
+}
+
+/// Users who were right, by source: so many of them, the last ones.
+#[derive(Default)]
+struct Regulars {
+    pairs: HashSet<Pair>,
+    order: VecDeque<Pair>,
 }
 
 #[derive(Clone, Copy)]
@@ -116,6 +129,7 @@ impl<W: Waiter> FairQueue<W> {
                 sources: Pace::new(rate(SOURCE_GUESSES_AT_ONCE, SOURCE_GUESS_INTERVAL), PACE_KEYS),
                 networks: Pace::new(rate(NETWORK_GUESSES_AT_ONCE, NETWORK_GUESS_INTERVAL), PACE_KEYS),
             },
+            regulars: Regulars::default(),
             hasher: RandomState::new(),
             len: 0,
         }
@@ -130,7 +144,11 @@ impl<W: Waiter> FairQueue<W> {
     pub(super) fn push(&mut self, source: Source, pair: Pair, tag: Tag, waiter: W) -> bool {
         self.len += 1;
         let line = self.lines.entry(pair).or_insert_with(|| {
-            self.sources.entry(source).or_default().fresh.push_back(pair);
+            let users = self.sources.entry(source).or_default();
+            match self.regulars.pairs.contains(&pair) {
+                true => users.regular.push_back(pair),
+                false => users.fresh.push_back(pair),
+            }
             Line { order: VecDeque::new(), waiters: HashMap::new(), from_the_end: false }
         });
         let twins = line.waiters.entry(tag).or_default();
@@ -206,7 +224,7 @@ impl<W: Waiter> FairQueue<W> {
         if line.order.is_empty() {
             self.lines.remove(&pair);
         } else {
-            users.served.push_back(pair);
+            users.put_back(pair, &self.regulars);
         }
         let (tag, waiters) = taken?;
         self.paces.pairs.take(pair, now);
@@ -230,6 +248,7 @@ impl<W: Waiter> FairQueue<W> {
         self.paces.pairs.give_back(pair);
         self.paces.sources.give_back(source);
         self.paces.networks.give_back(source.network());
+        self.regulars.insert(pair);
     }
 
     /// When somebody's rest is over.
@@ -254,7 +273,7 @@ impl<W: Waiter> FairQueue<W> {
                     self.await_source(source);
                 }
                 Rest::User(source, pair) => {
-                    self.sources.entry(source).or_default().served.push_back(pair);
+                    self.sources.entry(source).or_default().put_back(pair, &self.regulars);
                     self.await_source(source);
                 }
             }
@@ -305,7 +324,25 @@ impl<W: Waiter> FairQueue<W> {
 }
 
 impl Users {
+    /// One that had a turn, or a rest, wants another.
+    fn put_back(&mut self, pair: Pair, regulars: &Regulars) {
+        match regulars.pairs.contains(&pair) {
+            true => self.regular.push_back(pair),
+            false => self.served.push_back(pair),
+        }
+    }
+
     fn pop(&mut self) -> Option<Pair> {
+        self.for_regulars = !self.for_regulars;
+        if self.for_regulars
+            && let Some(pair) = self.regular.pop_front()
+        {
+            return Some(pair);
+        }
+        self.pop_other().or_else(|| self.regular.pop_front())
+    }
+
+    fn pop_other(&mut self) -> Option<Pair> {
         self.taken = (self.taken + 1) % 3;
         match self.taken {
             1 => self.fresh.pop_front().or_else(|| self.served.pop_front()),
@@ -315,7 +352,20 @@ impl Users {
     }
 
     fn is_empty(&self) -> bool {
-        self.fresh.is_empty() && self.served.is_empty()
+        self.regular.is_empty() && self.fresh.is_empty() && self.served.is_empty()
+    }
+}
+
+impl Regulars {
+    fn insert(&mut self, pair: Pair) {
+        if self.pairs.insert(pair) {
+            self.order.push_back(pair);
+            if self.order.len() > REGULARS_MAX
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.pairs.remove(&oldest);
+            }
+        }
     }
 }
 

@@ -141,6 +141,34 @@ fn one_who_tries_many_users_does_not_keep_others_behind_his_address_waiting() {
     }
 }
 
+/// Names are easily made up: whoever was right from there before has turns of his own, again and again.
+#[test]
+fn one_who_makes_up_users_keeps_those_waiting_who_were_right_before() {
+    let mut queue = Queue::new();
+    let alice = queue.queue.pair(source(1), b"alice");
+    queue.push(source(1), "alice", 0);
+    assert_eq!(queue.next(), Some(0));
+    queue.queue.was_right(source(1), alice);
+    let mut n = 1_000;
+    let mut spray = |queue: &mut Queue, count: u32| {
+        for _ in 0..count {
+            // Twice each, so that they come back for another turn as well.
+            queue.push(source(1), &format!("user {}", n / 2), n);
+            n += 1;
+        }
+    };
+    spray(&mut queue, 1_000);
+    for login in 1..4 {
+        queue.push(source(1), "alice", login);
+        let began = queue.now;
+        while queue.await_next().unwrap().0 != login {
+            spray(&mut queue, 10);
+        }
+        queue.queue.was_right(source(1), alice);
+        assert!(queue.now - began < Duration::from_secs(1), "{:?}", queue.now - began);
+    }
+}
+
 #[test]
 fn a_network_runs_a_second_one_only_when_no_other_waits_for_its_first() {
     let mut queue = Queue::new();

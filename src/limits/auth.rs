@@ -46,6 +46,8 @@ pub const NETWORK_GUESSES_AT_ONCE: u32 = 256;
 pub const NETWORK_GUESS_INTERVAL: Duration = Duration::from_millis(25);
 /// Sources, networks or users of a source whose guesses are remembered, in each table.
 pub const PACE_KEYS: usize = 65_536;
+/// Users who were right, each at a source, that are remembered: they take turns apart from those who never were.
+pub const REGULARS_MAX: usize = 65_536;
 /// Entries that a full table of these looks at for one to forget, a bound on the cost of one guess.
 pub const PACE_EVICTION_STEPS: usize = 8;
 /// How long the answer waits to wrong credentials that the same source was refused with before, and that are not

@@ -221,13 +221,16 @@ fn all_together_are_bounded_and_a_newcomer_finds_room() {
     let gated = Gated::new(1);
     gated.submit("192.0.2.1", "first", b"wrong", 0).unwrap();
     gated.began();
+    let mut newcomers = 0;
     for network in 0..36 {
         let (mut n, source) = (0, format!("2001:db8:{network:x}::1"));
         while gated.submit(&source, "guess", &u32::to_le_bytes(n), n).is_ok() {
             n += 1;
         }
-        assert!(n > 0, "no room for network {network}");
+        // 32 of them could fill it. One may meet another in a counter, four in a row do not.
+        newcomers += u32::from(network >= 32 && n > 0);
     }
+    assert!(newcomers > 0);
     assert!(gated.pending.borrow().len() <= VERIFY_JOBS_MAX);
     // Dropped with all of them waiting: none of them is verified.
     let Gated { verifier, gate, answers, answer, pending, .. } = gated;

@@ -11,6 +11,7 @@ use crate::support::random::Random;
 use crate::support::udp::{
     Association, Echo, Sides, Stand, Target, counters, fragment, receive, serving, socket, wrap, wrap_name,
 };
+use crate::support::wait::PATIENCE;
 use crate::support::{DnsServer, Relay, netns};
 
 /// Rounds of random bytes, each with a fence behind it.
@@ -139,9 +140,10 @@ fn flood(client: &Association, bytes: &[Vec<u8>], stop: &AtomicBool, sent: &Atom
 fn converse(client: &Association, echo: &Echo, span: Duration, enough: u64) -> (u64, u64) {
     let start = Instant::now();
     let (mut sent, mut lost) = (0_u64, 0_u64);
-    client.socket.set_read_timeout(Some(Duration::from_millis(500))).expect("read timeout");
+    // On a busy machine an answer may be late; only one that never comes is lost.
+    client.socket.set_read_timeout(Some(PATIENCE)).expect("read timeout");
     let mut room = [0; 256];
-    while start.elapsed() < span || (sent < enough && start.elapsed() < 2 * span) {
+    while start.elapsed() < span || (sent < enough && start.elapsed() < 8 * span) {
         for n in 0..8 {
             client.send(echo.addr, &(sent + n).to_be_bytes());
         }

@@ -42,6 +42,8 @@ struct Orders {
     end: AtomicBool,
     /// Bytes that the sink took so far.
     taken: AtomicU64,
+    /// Lines of the present batch that the sink has whole.
+    whole: AtomicU64,
 }
 
 impl Outlet {
@@ -91,7 +93,8 @@ impl Outlet {
                 Err(RecvTimeoutError::Timeout) => {
                     let moves = self.orders.taken.load(Ordering::Relaxed) != before;
                     if !moves || began.elapsed() >= limits::OUTLET_PATIENCE_MAX {
-                        return self.lines.lose(self.lines.waiting());
+                        let whole = self.orders.whole.load(Ordering::Relaxed);
+                        return self.lines.lose(self.lines.waiting().saturating_sub(whole));
                     }
                 }
             }
@@ -168,6 +171,7 @@ impl Pen {
     fn take(&mut self, batch: Batch, receiver: &LineReceiver) {
         let failed = self.write(&batch.bytes);
         receiver.written(batch);
+        self.orders.whole.store(0, Ordering::Relaxed);
         self.lost += receiver.take_lost();
         // Once a second where lines are lost for long.
         let due = receiver.is_empty() || self.said_at.elapsed() >= limits::OUTLET_NOTE_INTERVAL;
@@ -192,6 +196,10 @@ impl Pen {
                     at += count;
                     pause = limits::OUTLET_RETRY_MIN;
                     self.orders.taken.fetch_add(count as u64, Ordering::Relaxed);
+                    if at < bytes.len() {
+                        let whole = bytes[..at].iter().filter(|byte| **byte == b'\n').count();
+                        self.orders.whole.store(whole as u64, Ordering::Relaxed);
+                    }
                     overcome = self.failure.take().or(overcome);
                     continue;
                 }
@@ -297,7 +305,10 @@ fn same(one: &Metadata, other: &Metadata) -> bool {
 mod tests {
     use super::*;
     use crate::config::Format;
-    use std::io::{BufRead, BufReader};
+    use nix::fcntl::OFlag;
+    use std::fs::OpenOptions;
+    use std::io::{BufRead, BufReader, Read};
+    use std::os::unix::fs::OpenOptionsExt;
     use std::path::Path;
 
     fn fifo(folder: &Path) -> PathBuf {
@@ -372,6 +383,24 @@ mod tests {
         look(&mut pen);
         assert_eq!(pen.put(b"two\n"), Ok(4));
         assert_eq!(std::fs::read(&path).expect("the new file"), b"two\n");
+    }
+
+    /// Those that the sink took of the batch that it stopped in are no loss.
+    #[test]
+    fn the_end_counts_what_a_reader_does_not_find_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = fifo(folder.path());
+        let reader = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&path);
+        let outlet = Outlet::start("test", Place::Path(path), Voice::Silent, 1_000_000).expect("an outlet");
+        let (sent, line) = (3_000, [b"x".repeat(99), b"\n".to_vec()].concat());
+        outlet.lines.send(line.repeat(sent), sent as u64).expect("room");
+        outlet.finish();
+        let (mut text, mut reader) = (Vec::new(), reader.expect("the FIFO"));
+        // Its end is that nothing more is there.
+        let _ = reader.read_to_end(&mut text);
+        let came = text.iter().filter(|byte| **byte == b'\n').count();
+        assert!(came > 0 && came < sent, "{came}");
+        assert_eq!(outlet.lines.lost(), (sent - came) as u64);
     }
 
     /// A file that takes the place of another in the middle of a line has the whole line.

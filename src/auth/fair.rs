@@ -57,17 +57,12 @@ struct Node {
     sources: Turns<Source>,
 }
 
-/// The users of one source: those who were right there before, those that are new, and those that had a turn and want
-/// another.
+/// The users of one source: those that are new, and those that had a turn and want another.
 ///
-/// Every second turn is for the first of these: names are easily made up, and whoever tries many of them may not shut out
-/// those who have logged in from behind his address. New ones are taken from both ends, so that neither many that came
-/// before nor many that come later keep one waiting.
+/// New ones are taken from both ends, so that neither many that came before nor many that come later keep one waiting.
 #[derive(Default)]
 struct Users {
     state: State,
-    regular: VecDeque<Pair>,
-    for_regulars: bool,
     fresh: VecDeque<Pair>,
     served: VecDeque<Pair>,
     taken: u8,
@@ -94,10 +89,16 @@ struct Line<W> {
 }
 
 /// Users who were right, by source: so many of them, the last ones.
+///
+/// Every second turn is for one of these: names and addresses are easily had, and whoever comes with many of them may not
+/// shut out those who have logged in from where they are.
 #[derive(Default)]
 struct Regulars {
     pairs: HashSet<Pair>,
     order: VecDeque<Pair>,
+    /// Those of them that wait, each once.
+    waiting: VecDeque<(Source, Pair)>,
+    are_next: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -144,10 +145,9 @@ impl<W: Waiter> FairQueue<W> {
     pub(super) fn push(&mut self, source: Source, pair: Pair, tag: Tag, waiter: W) -> bool {
         self.len += 1;
         let line = self.lines.entry(pair).or_insert_with(|| {
-            let users = self.sources.entry(source).or_default();
             match self.regulars.pairs.contains(&pair) {
-                true => users.regular.push_back(pair),
-                false => users.fresh.push_back(pair),
+                true => self.regulars.waiting.push_back((source, pair)),
+                false => self.sources.entry(source).or_default().fresh.push_back(pair),
             }
             Line { order: VecDeque::new(), waiters: HashMap::new(), from_the_end: false }
         });
@@ -168,6 +168,34 @@ impl<W: Waiter> FairQueue<W> {
     /// [`FairQueue::was_right`].
     pub(super) fn pop(&mut self, now: Instant) -> Option<Turn<W>> {
         self.wake(now);
+        let turn = match self.regulars.are_next {
+            true => self.pop_regular(now).or_else(|| self.pop_network(now)),
+            false => self.pop_network(now).or_else(|| self.pop_regular(now)),
+        }?;
+        self.regulars.are_next = !self.regulars.pairs.contains(&turn.pair);
+        Some(turn)
+    }
+
+    fn pop_regular(&mut self, now: Instant) -> Option<Turn<W>> {
+        while let Some((source, pair)) = self.regulars.waiting.pop_front() {
+            let network = source.network();
+            let paces = &self.paces;
+            let ready_at = paces.pairs.ready_at(pair, now).max(paces.sources.ready_at(source, now));
+            let ready_at = ready_at.max(paces.networks.ready_at(network, now));
+            if ready_at > now {
+                self.rest(ready_at, Rest::User(source, pair));
+            } else if let Some(turn) = self.take(source, pair, now) {
+                self.networks.started(network);
+                self.nodes.entry(network).or_default().sources.started(source);
+                // It may have been forgotten as one that was right, and waits among the others now.
+                self.await_source(source);
+                return Some(turn);
+            }
+        }
+        None
+    }
+
+    fn pop_network(&mut self, now: Instant) -> Option<Turn<W>> {
         while let Some(network) = self.networks.pop() {
             let ready_at = self.paces.networks.ready_at(network, now);
             self.nodes.entry(network).or_default().state = State::Idle;
@@ -212,6 +240,11 @@ impl<W: Waiter> FairQueue<W> {
             self.rest(ready_at, Rest::User(source, pair));
             return None;
         }
+        self.take(source, pair, now)
+    }
+
+    /// The next logins of a source at a user, whose turn it is.
+    fn take(&mut self, source: Source, pair: Pair, now: Instant) -> Option<Turn<W>> {
         let line = self.lines.get_mut(&pair)?;
         let mut taken = None;
         while taken.is_none()
@@ -224,7 +257,7 @@ impl<W: Waiter> FairQueue<W> {
         if line.order.is_empty() {
             self.lines.remove(&pair);
         } else {
-            users.put_back(pair, &self.regulars);
+            self.put_back(source, pair);
         }
         let (tag, waiters) = taken?;
         self.paces.pairs.take(pair, now);
@@ -273,10 +306,18 @@ impl<W: Waiter> FairQueue<W> {
                     self.await_source(source);
                 }
                 Rest::User(source, pair) => {
-                    self.sources.entry(source).or_default().put_back(pair, &self.regulars);
+                    self.put_back(source, pair);
                     self.await_source(source);
                 }
             }
+        }
+    }
+
+    /// One that had a turn, or a rest, wants another.
+    fn put_back(&mut self, source: Source, pair: Pair) {
+        match self.regulars.pairs.contains(&pair) {
+            true => self.regulars.waiting.push_back((source, pair)),
+            false => self.sources.entry(source).or_default().served.push_back(pair),
         }
     }
 
@@ -324,25 +365,7 @@ impl<W: Waiter> FairQueue<W> {
 }
 
 impl Users {
-    /// One that had a turn, or a rest, wants another.
-    fn put_back(&mut self, pair: Pair, regulars: &Regulars) {
-        match regulars.pairs.contains(&pair) {
-            true => self.regular.push_back(pair),
-            false => self.served.push_back(pair),
-        }
-    }
-
     fn pop(&mut self) -> Option<Pair> {
-        self.for_regulars = !self.for_regulars;
-        if self.for_regulars
-            && let Some(pair) = self.regular.pop_front()
-        {
-            return Some(pair);
-        }
-        self.pop_other().or_else(|| self.regular.pop_front())
-    }
-
-    fn pop_other(&mut self) -> Option<Pair> {
         self.taken = (self.taken + 1) % 3;
         match self.taken {
             1 => self.fresh.pop_front().or_else(|| self.served.pop_front()),
@@ -352,7 +375,7 @@ impl Users {
     }
 
     fn is_empty(&self) -> bool {
-        self.regular.is_empty() && self.fresh.is_empty() && self.served.is_empty()
+        self.fresh.is_empty() && self.served.is_empty()
     }
 }
 

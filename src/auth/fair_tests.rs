@@ -169,6 +169,24 @@ fn one_who_makes_up_users_keeps_those_waiting_who_were_right_before() {
     }
 }
 
+/// Nor are addresses dear: many of them, of many networks, leave every second turn to whoever was right before.
+#[test]
+fn many_networks_keep_those_waiting_who_were_right_before() {
+    let mut queue = Queue::new();
+    let alice = queue.queue.pair(source(1), b"alice");
+    queue.push(source(1), "alice", 0);
+    assert_eq!(queue.next(), Some(0));
+    queue.queue.was_right(source(1), alice);
+    for n in 0..200 {
+        queue.push(source(2 + n), "user", 1_000 + u32::from(n));
+    }
+    for login in 1..20 {
+        queue.push(source(1), "alice", login);
+        assert!(queue.take(2).contains(&login));
+        queue.queue.was_right(source(1), alice);
+    }
+}
+
 #[test]
 fn a_network_runs_a_second_one_only_when_no_other_waits_for_its_first() {
     let mut queue = Queue::new();

@@ -94,14 +94,14 @@ fn check_passes_what_run_refuses() {
 #[test]
 fn one_problem_hides_the_next() {
     let folder = Folder::with(
-        "[server]\ncongestion = \"no-such-one\"\n[auth]\nmethods = [\"password\"]\nusers = \"none\"\n",
+        "[server]\nlisten = [\"127.0.0.1:0\"]\ncongestion = \"no-such-one\"\n[auth]\nmethods = [\"password\"]\nusers = \"none\"\n",
     );
     for command in ["check", "run"] {
         let said = folder.outflow(command, &[]).errors;
         let lines: Vec<&str> = said.lines().collect();
         assert_eq!(lines.len(), 2, "{command}: {said}");
-        assert!(lines[0].contains("toml:2: [server] key `congestion`"), "{command}: {said}");
-        assert!(lines[1].contains("toml:5: [auth] key `users`"), "{command}: {said}");
+        assert!(lines[0].contains("toml:3: [server] key `congestion`"), "{command}: {said}");
+        assert!(lines[1].contains("toml:6: [auth] key `users`"), "{command}: {said}");
     }
 }
 

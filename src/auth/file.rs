@@ -1,41 +1,12 @@
 //! The users file as it lies on the disk: which one was read, and what is odd about it.
 
-use std::fs::{self, Metadata};
-use std::io;
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::users::{Users, UsersError};
+use crate::sys::files::Stamp;
 use crate::sys::machine;
-
-/// Which file, and in which state: of two that are equal the contents are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    file: (u64, u64),
-    size: u64,
-    /// Of the contents and of the inode, in seconds and nanoseconds: who sets the first one back leaves the second.
-    changed: [(i64, i64); 2],
-}
-
-impl Stamp {
-    /// Of the file that is there now.
-    ///
-    /// # Errors
-    /// What stat(2) says.
-    pub fn of(path: &Path) -> io::Result<Stamp> {
-        fs::metadata(path).map(|metadata| Stamp::from(&metadata))
-    }
-}
-
-impl From<&Metadata> for Stamp {
-    fn from(metadata: &Metadata) -> Stamp {
-        Stamp {
-            file: (metadata.dev(), metadata.ino()),
-            size: metadata.size(),
-            changed: [(metadata.mtime(), metadata.mtime_nsec()), (metadata.ctime(), metadata.ctime_nsec())],
-        }
-    }
-}
 
 /// What is odd about a users file that could be read, a line each: nobody can log in, or somebody else could add users.
 pub fn concerns(path: &Path, users: &Users) -> Vec<String> {
@@ -99,22 +70,5 @@ mod tests {
             let [foreign] = &concerns_of(&path)[..] else { panic!("not one concern") };
             assert!(foreign.contains("it belongs to user 12345"), "{foreign}");
         }
-    }
-
-    #[test]
-    fn every_change_gives_another_stamp() {
-        let dir = tempfile::tempdir().unwrap();
-        let (path, new) = (dir.path().join("users"), dir.path().join("new"));
-        fs::write(&path, ALICE).unwrap();
-        let first = Stamp::of(&path).unwrap();
-        assert_eq!(Stamp::of(&path).unwrap(), first);
-        fs::write(&path, ALICE.repeat(2)).unwrap();
-        let second = Stamp::of(&path).unwrap();
-        assert_ne!(first, second);
-        fs::write(&new, ALICE.repeat(2)).unwrap();
-        fs::rename(&new, &path).unwrap();
-        assert_ne!(Stamp::of(&path).unwrap(), second);
-        fs::remove_file(&path).unwrap();
-        assert!(Stamp::of(&path).is_err());
     }
 }

@@ -24,7 +24,7 @@ pub use crate::sys::gssapi::Order;
 pub use admission::Pending;
 pub use cache::{Tag, VerifiedCache};
 pub use edit::{EditError, check_password, hash_password, remove_user, set_user};
-pub use file::{Stamp, concerns, load_users};
+pub use file::{concerns, load_users};
 pub use guesses::Guesses;
 pub use seal::{MESSAGE_BYTES_MAX, Opened, Protect, Seal, SealError, message};
 pub use users::{NameError, Users, UsersError, check_name};

@@ -2,9 +2,9 @@
 //! change, as the C library does; one that cannot be read by then changes nothing.
 
 use super::descriptors::Budget;
-use crate::auth::Stamp;
 use crate::config::Config;
 use crate::dns::{self, Hosts, ResolvConf};
+use crate::sys::files::Stamp;
 use crate::sys::machine;
 use std::cell::RefCell;
 use std::fs;

@@ -10,7 +10,7 @@ use super::acceptor;
 use super::descriptors::{self, Budget};
 use super::resolving::Resolving;
 use super::server::count_of;
-use crate::auth::{Stamp, Users, concerns, gssapi, load_users};
+use crate::auth::{Users, concerns, gssapi, load_users};
 use crate::config::{self, Access, AuthMethod, Config, Problems, Steer};
 use crate::sys::congestion::Congestion;
 use crate::sys::gssapi::Credentials;
@@ -31,7 +31,7 @@ pub struct Report {
 /// What the configuration names, opened.
 pub(super) struct Named {
     /// The users, and which file they were read from.
-    pub(super) users: Option<(Users, Option<Stamp>)>,
+    pub(super) users: Option<(Users, Option<files::Stamp>)>,
     pub(super) credentials: Option<Credentials>,
     pub(super) congestion: Congestion,
     pub(super) resolving: Resolving,
@@ -110,7 +110,7 @@ impl<'a> Trial<'a> {
     }
 
     /// The users, where passwords are asked for.
-    fn users(&mut self) -> Option<Option<(Users, Option<Stamp>)>> {
+    fn users(&mut self) -> Option<Option<(Users, Option<files::Stamp>)>> {
         let auth = &self.config.auth;
         match auth.users.as_ref().filter(|_| auth.methods.contains(&AuthMethod::Password)) {
             Some(path) => {

@@ -1,7 +1,8 @@
 //! The users file, read again when it has changed.
 
-use crate::auth::{Stamp, Users, Verifier, concerns, load_users};
+use crate::auth::{Users, Verifier, concerns, load_users};
 use crate::limits;
+use crate::sys::files::Stamp;
 use crate::threads;
 use crate::worker::{Mail, Mailbox};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};

@@ -1,13 +1,42 @@
-//! What can be done with a file, without doing it.
+//! What can be done with a file, without doing it; and whether it is the one that was read.
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
+
+/// Which file, and in which state: of two that are equal the contents are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    file: (u64, u64),
+    size: u64,
+    /// Of the contents and of the inode, in seconds and nanoseconds: who sets the first one back leaves the second.
+    changed: [(i64, i64); 2],
+}
+
+impl Stamp {
+    /// Of the file that is there now.
+    ///
+    /// # Errors
+    /// What stat(2) says.
+    pub fn of(path: &Path) -> io::Result<Stamp> {
+        fs::metadata(path).map(|metadata| Stamp::from(&metadata))
+    }
+}
+
+impl From<&Metadata> for Stamp {
+    fn from(metadata: &Metadata) -> Stamp {
+        Stamp {
+            file: (metadata.dev(), metadata.ino()),
+            size: metadata.size(),
+            changed: [(metadata.mtime(), metadata.mtime_nsec()), (metadata.ctime(), metadata.ctime_nsec())],
+        }
+    }
+}
 
 /// Whether the file at `path` can be opened for appending, or made where there is none. Neither opens nor makes it.
 ///
@@ -65,5 +94,22 @@ mod tests {
         }
         assert_eq!(fs::read(at("file")).unwrap(), b"kept");
         assert!(at("made").exists() && at("new").exists(), "open makes them, and only open");
+    }
+
+    #[test]
+    fn every_change_gives_another_stamp() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, new) = (dir.path().join("file"), dir.path().join("new"));
+        fs::write(&path, "one two\n").unwrap();
+        let first = Stamp::of(&path).unwrap();
+        assert_eq!(Stamp::of(&path).unwrap(), first);
+        fs::write(&path, "two\n").unwrap();
+        let second = Stamp::of(&path).unwrap();
+        assert_ne!(first, second);
+        fs::write(&new, "two\n").unwrap();
+        fs::rename(&new, &path).unwrap();
+        assert_ne!(Stamp::of(&path).unwrap(), second);
+        fs::remove_file(&path).unwrap();
+        assert!(Stamp::of(&path).is_err());
     }
 }

@@ -111,6 +111,13 @@ fn internal_records(path: &Path) -> Vec<String> {
     text.lines().filter(|line| line.contains(r#""reason":"internal""#)).map(str::to_owned).collect()
 }
 
+/// Two workers whose records go to this file.
+fn start_recording(access: &Path) -> Server {
+    let mut config = config(2, RelayMode::Auto);
+    config.log.access = Access::Path(access.to_owned());
+    start(config)
+}
+
 /// Sessions for the panics below: with so many, each of two workers has some.
 const SESSIONS: usize = 48;
 
@@ -119,9 +126,7 @@ const SESSIONS: usize = 48;
 fn a_worker_that_panics_costs_its_own_sessions_and_is_replaced() {
     let folder = tempfile::tempdir().expect("a folder");
     let access = folder.path().join("access.log");
-    let mut config = config(2, RelayMode::Auto);
-    config.log.access = Access::Path(access.clone());
-    let server = start(config);
+    let server = start_recording(&access);
     let target = echo();
     let mut clients: Vec<TcpStream> = (0..SESSIONS).map(|_| connect(&server, target)).collect();
     assert!(clients.iter_mut().all(echoes));
@@ -168,9 +173,7 @@ fn a_worker_that_panics_costs_its_own_sessions_and_is_replaced() {
 fn a_second_panic_over_the_first_costs_one_record_and_nothing_else() {
     let folder = tempfile::tempdir().expect("a folder");
     let access = folder.path().join("access.log");
-    let mut config = config(2, RelayMode::Auto);
-    config.log.access = Access::Path(access.clone());
-    let server = start(config);
+    let server = start_recording(&access);
     let target = echo();
     let mut clients: Vec<TcpStream> = (0..SESSIONS).map(|_| connect(&server, target)).collect();
     for worker in [0, 1] {

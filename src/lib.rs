@@ -9,6 +9,8 @@ pub mod limits;
 pub mod shares;
 pub mod threads;
 
+mod console;
+
 pub mod proto;
 
 #[allow(unsafe_code, reason = "the only module that may hold unsafe code")]

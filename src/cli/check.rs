@@ -4,14 +4,15 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use crate::config::Config;
+use crate::console::complain;
 use crate::control;
 
 /// Prints the configuration in effect, or what keeps it from working; warnings come beside either.
 pub(super) fn run(config: &Config) -> ExitCode {
     let report = control::check(config);
-    report.warnings.lines().for_each(|line| super::complain(&format_args!("warning: {line}")));
+    report.warnings.lines().for_each(|line| complain(&format_args!("warning: {line}")));
     if !report.errors.is_empty() {
-        super::complain(&report.errors);
+        complain(&report.errors);
         return ExitCode::FAILURE;
     }
     let mut out = std::io::stdout().lock();

@@ -11,14 +11,13 @@ mod user;
 mod tests;
 
 use std::ffi::OsString;
-use std::fmt::Display;
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Flags, Problems};
+use crate::console::complain;
 
 /// A SOCKS5 relay for Linux.
 #[derive(Debug, Parser)]
@@ -160,9 +159,4 @@ fn with_config(args: RunArgs, go_on: impl FnOnce(Config) -> ExitCode) -> ExitCod
             ExitCode::FAILURE
         }
     }
-}
-
-/// Writes to standard error; where nobody listens, the exit code has to do.
-pub(crate) fn complain(what: &(impl Display + ?Sized)) {
-    let _ = writeln!(std::io::stderr(), "{what}");
 }

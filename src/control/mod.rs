@@ -24,6 +24,7 @@ use self::logs::Logs;
 use self::outlet::{Outlet, Place};
 use self::signals::Asked;
 use crate::config::{Access, Config};
+use crate::console::complain;
 use crate::limits;
 use crate::observe::Totals;
 use crate::threads::survive;
@@ -39,7 +40,7 @@ pub fn run(config: Config) -> ExitCode {
     let logs = match Logs::start(&config.log) {
         Ok(logs) => logs,
         Err(error) => {
-            crate::cli::complain(&format!("no thread can be had for the log: {error}"));
+            complain(&format!("no thread can be had for the log: {error}"));
             return ExitCode::FAILURE;
         }
     };

@@ -1,10 +1,9 @@
 //! `outflow check`: is this configuration right, would it be served, and what does it come to?
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use crate::config::Config;
-use crate::console::complain;
+use crate::console::{complain, say};
 use crate::control;
 
 /// Prints the configuration in effect, or what keeps it from working; warnings come beside either.
@@ -15,9 +14,5 @@ pub(super) fn run(config: &Config) -> ExitCode {
         complain(&report.errors);
         return ExitCode::FAILURE;
     }
-    let mut out = std::io::stdout().lock();
-    match out.write_all(config.to_toml().as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
+    say(&config.to_toml())
 }

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use zeroize::Zeroizing;
 
 use crate::auth::{Users, check_name, check_password, hash_password, remove_user, set_user};
+use crate::console::{complain, say};
 use crate::limits::PASSWORD_MAX;
 use crate::sys::terminal::Hidden;
 
@@ -32,12 +33,12 @@ pub(super) enum Action {
 pub(super) fn run(action: Action, name: &str, file: &Path) -> ExitCode {
     match perform(action, name, file) {
         Ok(done) => {
-            // The exit code is the answer; nobody need read the words.
-            let _ = writeln!(io::stdout(), "{done}");
+            // The deed counts; nobody need read the words.
+            let _ = say(&format!("{done}\n"));
             ExitCode::SUCCESS
         }
         Err(error) => {
-            let _ = writeln!(io::stderr(), "outflow: {error}");
+            complain(&format_args!("outflow: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -48,11 +49,10 @@ pub(super) fn list(file: &Path) -> ExitCode {
     match Users::load(file) {
         Ok(users) => {
             let names: String = users.names().into_iter().flat_map(|name| [name, "\n"]).collect();
-            let written = io::stdout().write_all(names.as_bytes());
-            if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            say(&names)
         }
         Err(error) => {
-            let _ = writeln!(io::stderr(), "outflow: {error}");
+            complain(&format_args!("outflow: {error}"));
             ExitCode::FAILURE
         }
     }

@@ -9,6 +9,7 @@ mod outlet;
 mod resolving;
 mod server;
 mod signals;
+mod start_error;
 mod trial;
 mod users;
 mod watchdog;
@@ -16,7 +17,8 @@ mod watchdog;
 #[cfg(test)]
 mod tests;
 
-pub use server::{Server, StartError};
+pub use server::Server;
+pub use start_error::StartError;
 pub use trial::{Report, check};
 
 use self::line::{Fields, Voice};

@@ -6,11 +6,12 @@ use super::line::Voice;
 use super::locals::LocalList;
 use super::outlet::{Outlet, Place};
 use super::resolving::Resolving;
+use super::start_error::StartError;
 use super::trial::{Named, Report, Trial};
 use super::users::{UsersWatch, Watched};
 use super::watchdog::{Seen, Watchdog};
 use crate::auth::{Users, Verifier, gssapi};
-use crate::config::{Access, Config, OnFull, Problems, RelayMode};
+use crate::config::{Access, Config, OnFull, RelayMode};
 use crate::limits;
 use crate::observe::{Counted, Counters, Latencies, Pulse, Totals};
 use crate::policy::sources::Sources;
@@ -21,7 +22,6 @@ use crate::sys::machine;
 use crate::threads::survive;
 use crate::worker::{Drill, Mail, Mailbox, Prepared, Setup, prepare};
 use crossbeam_channel::{Receiver, Sender, bounded};
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -55,33 +55,6 @@ struct Worker {
     pulse: Arc<Pulse>,
     watchdog: Watchdog,
     thread: Option<JoinHandle<()>>,
-}
-
-/// Why a server did not start.
-#[derive(Debug)]
-pub enum StartError {
-    /// What the configuration names cannot be had.
-    Named(Problems),
-    /// Threads or epoll.
-    Machine(io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartError::Named(problems) => problems.fmt(f),
-            StartError::Machine(error) => write!(f, "cannot start: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            StartError::Named(problems) => Some(problems),
-            StartError::Machine(error) => Some(error),
-        }
-    }
 }
 
 impl Server {

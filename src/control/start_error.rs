@@ -1,0 +1,32 @@
+//! What keeps a server from starting.
+
+use crate::config::Problems;
+use std::fmt;
+use std::io;
+
+/// Why a server did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// What the configuration names cannot be had.
+    Named(Problems),
+    /// Threads or epoll.
+    Machine(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Named(problems) => problems.fmt(f),
+            StartError::Machine(error) => write!(f, "cannot start: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            StartError::Named(problems) => Some(problems),
+            StartError::Machine(error) => Some(error),
+        }
+    }
+}

@@ -5,19 +5,16 @@ use super::descriptors::Budget;
 use super::line::Voice;
 use super::locals::LocalList;
 use super::outlet::{Outlet, Place};
+use super::plural::count_of;
 use super::resolving::Resolving;
+use super::snapshot::{rules, sources, start_gssapi, start_verifier};
 use super::start_error::StartError;
 use super::trial::{Named, Report, Trial};
 use super::users::{UsersWatch, Watched};
 use super::watchdog::{Seen, Watchdog};
-use crate::auth::{Users, Verifier, gssapi};
 use crate::config::{Access, Config, OnFull, RelayMode};
 use crate::limits;
 use crate::observe::{Counted, Counters, Latencies, Pulse, Totals};
-use crate::policy::sources::Sources;
-use crate::policy::{Guard, Locals};
-use crate::session::Rules;
-use crate::sys::gssapi::Credentials;
 use crate::sys::machine;
 use crate::threads::survive;
 use crate::worker::{Drill, Mail, Mailbox, Prepared, Setup, prepare};
@@ -328,12 +325,6 @@ fn named(config: &Config) -> Result<Named, StartError> {
     named.ok_or(StartError::Named(errors))
 }
 
-/// What counts the sessions of each source, if they are limited.
-fn sources(config: &Config) -> Option<Arc<Sources>> {
-    let most = Some(config.per_source.connections).filter(|most| *most > 0);
-    most.map(|most| Arc::new(Sources::new(most)))
-}
-
 /// The outlet of the access records, if they are wanted.
 fn start_records(config: &Config, budget: Budget) -> io::Result<Option<Outlet>> {
     let place = match &config.log.access {
@@ -347,36 +338,4 @@ fn start_records(config: &Config, budget: Budget) -> io::Result<Option<Outlet>> 
     };
     let room = limits::RECORDS_QUEUE_BYTES_MAX + promised;
     Outlet::start("records", place, Voice::Records, room).map(Some)
-}
-
-fn start_verifier(users: Arc<Users>) -> Result<Arc<Verifier>, StartError> {
-    let threads = cpus().min(limits::VERIFIER_THREADS_MAX);
-    Verifier::start(users, threads, Instant::now).map(Arc::new).map_err(StartError::Machine)
-}
-
-fn start_gssapi(credentials: Credentials) -> Result<Arc<gssapi::Acceptor>, StartError> {
-    let threads = cpus().min(limits::GSS_THREADS_MAX);
-    gssapi::Acceptor::start(credentials, threads).map(Arc::new).map_err(StartError::Machine)
-}
-
-fn cpus() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-fn rules(config: &Config, own: &[SocketAddr], locals: Option<&Locals>) -> Rules {
-    let guard = Guard::new(config.guard.allow_private, config.guard.allow.clone(), own.to_vec());
-    let guard = guard.with_nat64(config.dns.dns64.prefixes());
-    Rules {
-        methods: config.auth.methods.clone(),
-        guard: match locals {
-            Some(locals) => guard.with_locals(locals.clone()),
-            None => guard,
-        },
-        gssapi: config.auth.gssapi.clone(),
-    }
-}
-
-/// "1 worker", "2 workers".
-pub(super) fn count_of(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

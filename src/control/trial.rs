@@ -8,8 +8,8 @@ use std::io;
 
 use super::acceptor;
 use super::descriptors::{self, Budget};
+use super::plural::count_of;
 use super::resolving::Resolving;
-use super::server::count_of;
 use crate::auth::{Users, concerns, gssapi, load_users};
 use crate::config::{self, Access, AuthMethod, Config, Problems, Steer};
 use crate::sys::congestion::Congestion;

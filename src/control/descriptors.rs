@@ -5,7 +5,7 @@ use crate::limits;
 
 /// What the workers may have open: each of them, but for `sessions`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Budget {
+pub(super) struct DescriptorBudget {
     /// Sessions of all workers, two descriptors each.
     pub(super) sessions: usize,
     workers: usize,
@@ -19,7 +19,7 @@ pub(super) struct Budget {
     pub(super) names_beside: usize,
 }
 
-impl Budget {
+impl DescriptorBudget {
     /// Names that one worker may ask servers about at a time: a session that waits for one has no upstream yet.
     pub(super) fn names(self) -> usize {
         (self.sessions / self.workers + self.names_beside).min(limits::DNS_NAMES_IN_FLIGHT)
@@ -34,7 +34,7 @@ impl Budget {
 }
 
 /// Divides `limit` descriptors among the workers.
-pub(super) fn divide(limit: usize, config: &Config) -> Budget {
+pub(super) fn divide(limit: usize, config: &Config) -> DescriptorBudget {
     let workers = config.server.workers.max(1);
     let share = limit.saturating_sub(fixed(config)) / workers;
     let pipes = match config.server.relay {
@@ -52,7 +52,14 @@ pub(super) fn divide(limit: usize, config: &Config) -> Budget {
         wanted => wanted.min(affordable * workers),
     };
     let spare_names = dns * 3 / 10;
-    Budget { sessions, workers, pipes, second_attempts, spare_names, names_beside: dns - spare_names }
+    DescriptorBudget {
+        sessions,
+        workers,
+        pipes,
+        second_attempts,
+        spare_names,
+        names_beside: dns - spare_names,
+    }
 }
 
 /// The limit under which no worker can hold a session.

@@ -1,7 +1,7 @@
 //! The log: from the subscriber of every thread, and from here, to one outlet at standard error.
 
 use super::line::{Fields, Voice, log_line};
-use super::outlet::{Outlet, Place};
+use super::outlet::{Outlet, Sink};
 use crate::config::{Format, Level, Log};
 use crate::limits;
 use crate::observe::LineSender;
@@ -26,8 +26,7 @@ impl Logs {
     /// # Errors
     /// No thread can be had.
     pub(super) fn start(log: &Log) -> io::Result<Logs> {
-        let outlet =
-            Outlet::start("log", Place::Stderr, Voice::Log(log.format), limits::LOG_QUEUE_BYTES_MAX)?;
+        let outlet = Outlet::start("log", Sink::Stderr, Voice::Log(log.format), limits::LOG_QUEUE_BYTES_MAX)?;
         let level = match log.level {
             Level::Error => tracing::Level::ERROR,
             Level::Warn => tracing::Level::WARN,
@@ -58,7 +57,7 @@ impl Logs {
     /// For tests: the log of the process stays as it is.
     #[cfg(test)]
     pub(super) fn apart() -> Logs {
-        let outlet = Outlet::start("log", Place::Stderr, Voice::Silent, limits::LOG_QUEUE_BYTES_MAX);
+        let outlet = Outlet::start("log", Sink::Stderr, Voice::Silent, limits::LOG_QUEUE_BYTES_MAX);
         Logs { outlet: outlet.expect("a thread"), format: Format::Text }
     }
 

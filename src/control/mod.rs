@@ -7,7 +7,7 @@ mod locals;
 mod logs;
 mod outlet;
 mod plural;
-mod resolving;
+mod resolver_files;
 mod server;
 mod signals;
 mod snapshot;
@@ -25,8 +25,8 @@ pub use trial::{Report, check};
 
 use self::line::{Fields, Voice};
 use self::logs::Logs;
-use self::outlet::{Outlet, Place};
-use self::signals::Asked;
+use self::outlet::{Outlet, Sink};
+use self::signals::SignalRequest;
 use crate::config::{Access, Config};
 use crate::console::complain;
 use crate::limits;
@@ -58,7 +58,7 @@ pub fn run(config: Config) -> ExitCode {
 
 fn start_and_serve(
     config: Config,
-    signals: io::Result<Receiver<Asked>>,
+    signals: io::Result<Receiver<SignalRequest>>,
     logs: &Logs,
 ) -> Result<ExitCode, String> {
     let signals = signals.map_err(|error| format!("signals cannot be watched: {error}"))?;
@@ -80,7 +80,7 @@ fn say_ready(line: &str, access: &Access, logs: &Logs) {
         return logs.plain(line);
     }
     // An outlet of its own, for nobody need read standard output. Without a thread for it the log has to do.
-    match Outlet::start("ready", Place::Stdout, Voice::Silent, limits::LOG_QUEUE_BYTES_MAX) {
+    match Outlet::start("ready", Sink::Stdout, Voice::Silent, limits::LOG_QUEUE_BYTES_MAX) {
         Ok(outlet) => {
             outlet.lines.send_or_lose(format!("{line}\n").into_bytes());
             outlet.end();
@@ -90,27 +90,29 @@ fn say_ready(line: &str, access: &Access, logs: &Logs) {
 }
 
 /// Waits for signals and for the workers' end.
-fn serve(server: &mut Server, signals: &Receiver<Asked>, drain: Duration, logs: &Logs) -> ExitCode {
+fn serve(server: &mut Server, signals: &Receiver<SignalRequest>, drain: Duration, logs: &Logs) -> ExitCode {
     let (refresh, mut changes) = (tick(limits::LOCALS_REFRESH), locals::watch());
     let watch = tick(limits::WATCHDOG_INTERVAL);
     let (mut draining, mut cut) = (false, false);
     loop {
         select! {
             recv(signals) -> asked => match asked {
-                Ok(Asked::Counters) => logs.always("counters", fields(server.totals(), logs)),
-                Ok(Asked::Reopen) => {
+                Ok(SignalRequest::Counters) => logs.always("counters", fields(server.totals(), logs)),
+                Ok(SignalRequest::Reopen) => {
                     tracing::info!("SIGHUP: the access record is opened anew where another file stands at its path");
                     server.reopen_records();
                     server.look_at_users();
                 }
-                Ok(Asked::Unknown(signal)) => tracing::warn!(signal, "a signal that asks for nothing here: ignored"),
-                Ok(Asked::End) | Err(_) if draining && cut => return ExitCode::FAILURE,
-                Ok(Asked::End) | Err(_) if draining => {
+                Ok(SignalRequest::Unknown(signal)) => {
+                    tracing::warn!(signal, "a signal that asks for nothing here: ignored");
+                }
+                Ok(SignalRequest::End) | Err(_) if draining && cut => return ExitCode::FAILURE,
+                Ok(SignalRequest::End) | Err(_) if draining => {
                     tracing::warn!("a second signal: ending at once");
                     cut = true;
                     server.drain(Instant::now());
                 }
-                Ok(Asked::End) | Err(_) => {
+                Ok(SignalRequest::End) | Err(_) => {
                     draining = true;
                     tracing::info!(sessions = server.totals().active, "draining");
                     server.drain(Instant::now() + drain);

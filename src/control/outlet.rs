@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 /// Where lines go.
 #[derive(Clone, Debug)]
-pub(super) enum Place {
+pub(super) enum Sink {
     Stdout,
     Stderr,
     /// A file to append to, opened anew where another stands at its path.
@@ -51,11 +51,11 @@ impl Outlet {
     ///
     /// # Errors
     /// The file cannot be opened for appending, or no thread can be had. A FIFO that nobody reads is no error.
-    pub(super) fn start(name: &str, place: Place, voice: Voice, capacity: usize) -> io::Result<Outlet> {
+    pub(super) fn start(name: &str, sink: Sink, voice: Voice, capacity: usize) -> io::Result<Outlet> {
         let (sender, receiver) = lines(capacity);
         let orders = Arc::new(Orders::default());
         let (alive, ended) = bounded::<()>(1);
-        let mut pen = Pen::new(place, voice, orders.clone());
+        let mut pen = Pen::new(sink, voice, orders.clone());
         if let Err(error) = pen.open()
             && !pen.awaits_reader(&error)
         {
@@ -104,7 +104,7 @@ impl Outlet {
 
 /// What writes: the sink as it is, and how it fares.
 struct Pen {
-    place: Place,
+    sink: Sink,
     voice: Voice,
     orders: Arc<Orders>,
     /// The file at the path.
@@ -116,7 +116,7 @@ struct Pen {
     looked_at: Instant,
     /// Begin with a line feed: the file ends with half a line that is not ours to complete.
     mend: bool,
-    failure: Option<Failure>,
+    failure: Option<SinkFailure>,
     /// Lines that are missing here and not spoken of yet.
     lost: u64,
     said_at: Instant,
@@ -124,16 +124,16 @@ struct Pen {
 
 /// The sink refuses.
 #[derive(Clone, Copy)]
-struct Failure {
+struct SinkFailure {
     errno: Errno,
     since: Instant,
 }
 
 impl Pen {
-    fn new(place: Place, voice: Voice, orders: Arc<Orders>) -> Pen {
+    fn new(sink: Sink, voice: Voice, orders: Arc<Orders>) -> Pen {
         let now = Instant::now();
         Pen {
-            place,
+            sink,
             voice,
             orders,
             file: None,
@@ -150,9 +150,9 @@ impl Pen {
     /// Writes what comes, until nobody can send or the order to end finds nothing left.
     fn run(&mut self, receiver: &LineReceiver) {
         loop {
-            let patience = match self.place {
-                Place::Path(_) => limits::OUTLET_LOOK,
-                Place::Stdout | Place::Stderr => Duration::MAX,
+            let patience = match self.sink {
+                Sink::Path(_) => limits::OUTLET_LOOK,
+                Sink::Stdout | Sink::Stderr => Duration::MAX,
             };
             match receiver.receive(patience) {
                 Ok(Some(batch)) => self.take(batch, receiver),
@@ -186,7 +186,7 @@ impl Pen {
     }
 
     /// Writes all of it, however long that takes; gives the failure that was overcome, if there was one.
-    fn write(&mut self, bytes: &[u8]) -> Option<Failure> {
+    fn write(&mut self, bytes: &[u8]) -> Option<SinkFailure> {
         let (mut at, mut pause) = (0, limits::OUTLET_RETRY_MIN);
         let mut overcome = None;
         self.look(bytes, 0);
@@ -207,7 +207,7 @@ impl Pen {
             };
             // A full pipe is no failure: its reader is slow.
             if errno != Errno::EAGAIN && self.failure.is_none() {
-                self.failure = Some(Failure { errno, since: Instant::now() });
+                self.failure = Some(SinkFailure { errno, since: Instant::now() });
                 self.voice.failing(errno);
             }
             std::thread::sleep(pause);
@@ -225,11 +225,11 @@ impl Pen {
             self.mend = true;
             return Err(errno);
         }
-        let outcome = match (&self.place, &self.file) {
-            (Place::Stdout, _) => output::write(io::stdout(), bytes),
-            (Place::Stderr, _) => output::write(io::stderr(), bytes),
-            (Place::Path(_), Some(file)) => output::write(file, bytes),
-            (Place::Path(_), None) => Write::Failed(self.refused),
+        let outcome = match (&self.sink, &self.file) {
+            (Sink::Stdout, _) => output::write(io::stdout(), bytes),
+            (Sink::Stderr, _) => output::write(io::stderr(), bytes),
+            (Sink::Path(_), Some(file)) => output::write(file, bytes),
+            (Sink::Path(_), None) => Write::Failed(self.refused),
         };
         match outcome {
             Write::Bytes(count) => Ok(count),
@@ -241,7 +241,7 @@ impl Pen {
     /// Looks, now and then, whether the file that is open still stands at its path, and opens the one that does. Gives
     /// where to go on: a new file gets the present line from its beginning.
     fn look(&mut self, bytes: &[u8], at: usize) -> usize {
-        let Place::Path(path) = &self.place else { return at };
+        let Sink::Path(path) = &self.sink else { return at };
         let asked = self.orders.reopen.swap(false, Ordering::Relaxed);
         if !asked && self.file.is_some() && self.looked_at.elapsed() < limits::OUTLET_LOOK {
             return at;
@@ -281,7 +281,7 @@ impl Pen {
     }
 
     fn open(&mut self) -> io::Result<()> {
-        if let Place::Path(path) = &self.place {
+        if let Sink::Path(path) = &self.sink {
             let file = output::open(path, limits::ACCESS_MODE)?;
             self.mend = file.metadata()?.is_file() && output::ends_within_a_line(path);
             self.file = Some(file);
@@ -291,7 +291,7 @@ impl Pen {
 
     /// Whether the path is that of a FIFO that nobody reads yet.
     fn awaits_reader(&self, error: &io::Error) -> bool {
-        let Place::Path(path) = &self.place else { return false };
+        let Sink::Path(path) = &self.sink else { return false };
         let is_fifo = || std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
         errno_of(error) == Errno::ENXIO && is_fifo()
     }
@@ -324,8 +324,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = fifo(folder.path());
         // More than the FIFO holds, so that a write stops within a line.
-        let place = Place::Path(path.clone());
-        let outlet = Outlet::start("test", place, Voice::Log(Format::Text), 200_000).expect("an outlet");
+        let sink = Sink::Path(path.clone());
+        let outlet = Outlet::start("test", sink, Voice::Log(Format::Text), 200_000).expect("an outlet");
         let sent = 3_000;
         for n in 0..sent {
             outlet.lines.send_or_lose(format!("{n} {}\n", "x".repeat(300)).into_bytes());
@@ -351,8 +351,8 @@ mod tests {
     /// A sink that never takes anything holds up the end for a moment only, and what it cost is counted.
     #[test]
     fn the_end_does_not_wait_for_a_sink_that_takes_nothing() {
-        let place = Place::Path("/dev/full".into());
-        let outlet = Outlet::start("test", place, Voice::Silent, 10_000).expect("an outlet");
+        let sink = Sink::Path("/dev/full".into());
+        let outlet = Outlet::start("test", sink, Voice::Silent, 10_000).expect("an outlet");
         for _ in 0..5 {
             outlet.lines.send_or_lose(b"a line\n".to_vec());
         }
@@ -365,7 +365,7 @@ mod tests {
     fn a_file_that_was_moved_away_is_written_on_and_one_that_was_deleted_is_not() {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, moved) = (folder.path().join("file"), folder.path().join("moved"));
-        let mut pen = Pen::new(Place::Path(path.clone()), Voice::Silent, Arc::default());
+        let mut pen = Pen::new(Sink::Path(path.clone()), Voice::Silent, Arc::default());
         pen.open().expect("a file");
         std::fs::rename(&path, &moved).expect("moved");
         std::fs::create_dir(&path).expect("something that is no file");
@@ -391,7 +391,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = fifo(folder.path());
         let reader = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&path);
-        let outlet = Outlet::start("test", Place::Path(path), Voice::Silent, 1_000_000).expect("an outlet");
+        let outlet = Outlet::start("test", Sink::Path(path), Voice::Silent, 1_000_000).expect("an outlet");
         let (sent, line) = (3_000, [b"x".repeat(99), b"\n".to_vec()].concat());
         outlet.lines.send(line.repeat(sent), sent as u64).expect("room");
         outlet.finish();
@@ -408,7 +408,7 @@ mod tests {
     fn a_new_file_does_not_begin_within_a_line() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("file");
-        let mut pen = Pen::new(Place::Path(path.clone()), Voice::Silent, Arc::default());
+        let mut pen = Pen::new(Sink::Path(path.clone()), Voice::Silent, Arc::default());
         pen.open().expect("a file");
         pen.put(b"one\ntw").expect("written");
         std::fs::rename(&path, folder.path().join("old")).expect("moved");

@@ -1,17 +1,17 @@
 //! A running server: its acceptor, its workers, and what they share.
 
 use super::acceptor::Acceptor;
-use super::descriptors::Budget;
+use super::descriptors::DescriptorBudget;
 use super::line::Voice;
 use super::locals::LocalList;
-use super::outlet::{Outlet, Place};
+use super::outlet::{Outlet, Sink};
 use super::plural::count_of;
-use super::resolving::Resolving;
+use super::resolver_files::ResolverFiles;
 use super::snapshot::{rules, sources, start_gssapi, start_verifier};
 use super::start_error::StartError;
 use super::trial::{Named, Report, Trial};
-use super::users::{UsersWatch, Watched};
-use super::watchdog::{Seen, Watchdog};
+use super::users::{UsersWatch, WatchedUsers};
+use super::watchdog::{Watchdog, WatchdogFinding};
 use crate::config::{Access, Config, OnFull, RelayMode};
 use crate::limits;
 use crate::observe::{Counted, Counters, Latencies, Pulse, Totals};
@@ -30,7 +30,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 pub struct Server {
     config: Arc<Config>,
     acceptor: Acceptor,
-    workers: Vec<Worker>,
+    workers: Vec<RunningWorker>,
     ended: Receiver<io::Result<Latencies>>,
     running: usize,
     /// When the drain ends, once there is one.
@@ -41,12 +41,12 @@ pub struct Server {
     locals: LocalList,
     /// The users file, where passwords are asked for.
     users: Option<UsersWatch>,
-    resolving: Resolving,
+    resolver_files: ResolverFiles,
     sessions_per_worker: usize,
 }
 
 #[derive(Debug)]
-struct Worker {
+struct RunningWorker {
     mailbox: Mailbox,
     counters: Arc<Counters>,
     pulse: Arc<Pulse>,
@@ -61,11 +61,11 @@ impl Server {
     /// Whatever keeps it from serving; files are read before any socket opens.
     pub fn start(config: Config) -> Result<Server, StartError> {
         let config = Arc::new(config);
-        let Named { users, credentials, congestion, resolving, budget } = named(&config)?;
+        let Named { users, credentials, congestion, resolver_files, budget } = named(&config)?;
         let (users, stamp) = users.map_or((None, None), |(users, stamp)| (Some(Arc::new(users)), stamp));
         let verifier = users.clone().map(start_verifier).transpose()?;
         let gssapi = credentials.map(start_gssapi).transpose()?;
-        let dns = Arc::new(resolving.settings(&config));
+        let dns = Arc::new(resolver_files.settings(&config));
         let refused = |what: &dyn Fn(&mut Trial)| StartError::Named(Trial::refused(&config, what));
         let records =
             start_records(&config, budget).map_err(|error| refused(&|trial| trial.cannot_record(&error)))?;
@@ -105,14 +105,14 @@ impl Server {
             };
             let thread = run(prepared, setup, sender.clone())?;
             let watchdog = Watchdog::default();
-            workers.push(Worker { mailbox, counters, pulse, watchdog, thread: Some(thread) });
+            workers.push(RunningWorker { mailbox, counters, pulse, watchdog, thread: Some(thread) });
         }
         drop((starting, sender));
         await_workers(&workers, &started, &ended)?;
         let watched = users.zip(verifier).zip(config.auth.users.clone());
         let watched = watched.map(|((users, verifier), path)| {
             let workers = workers.iter().map(|worker| worker.mailbox.clone()).collect();
-            Watched { path, stamp, users, verifier, workers }
+            WatchedUsers { path, stamp, users, verifier, workers }
         });
         Ok(Server {
             users: watched.map(UsersWatch::start).transpose().map_err(StartError::Machine)?,
@@ -126,7 +126,7 @@ impl Server {
             records,
             locals,
             sessions_per_worker: budget.sessions_of(0),
-            resolving,
+            resolver_files,
         })
     }
 
@@ -180,8 +180,8 @@ impl Server {
 
     /// Reads the system's files about names anew where they changed, and tells the workers' resolvers.
     pub fn refresh_names(&mut self) {
-        if self.resolving.refresh(&self.config) {
-            let settings = Arc::new(self.resolving.settings(&self.config));
+        if self.resolver_files.refresh(&self.config) {
+            let settings = Arc::new(self.resolver_files.settings(&self.config));
             for worker in &self.workers {
                 worker.mailbox.send(Mail::Names(settings.clone()));
             }
@@ -244,12 +244,14 @@ impl Server {
     pub fn look_at_workers(&mut self) {
         for (worker, watched) in self.workers.iter_mut().enumerate() {
             match watched.watchdog.look(&watched.pulse) {
-                Some(Seen::Stalls(activity)) => {
+                Some(WatchdogFinding::Stalls(activity)) => {
                     watched.counters.count(Counted::Stall);
                     let (doing, patience) = (activity.name(), limits::STALL_PATIENCE);
                     tracing::error!(worker, doing, "a worker has been in one turn for {patience:?}");
                 }
-                Some(Seen::TurnsAgain) => tracing::warn!(worker, "a worker that stood still turns again"),
+                Some(WatchdogFinding::TurnsAgain) => {
+                    tracing::warn!(worker, "a worker that stood still turns again")
+                }
                 None => {}
             }
         }
@@ -264,7 +266,7 @@ impl Server {
 
 /// Waits until every worker accepts.
 fn await_workers(
-    workers: &[Worker],
+    workers: &[RunningWorker],
     started: &Receiver<()>,
     ended: &Receiver<io::Result<Latencies>>,
 ) -> Result<(), StartError> {
@@ -326,16 +328,16 @@ fn named(config: &Config) -> Result<Named, StartError> {
 }
 
 /// The outlet of the access records, if they are wanted.
-fn start_records(config: &Config, budget: Budget) -> io::Result<Option<Outlet>> {
-    let place = match &config.log.access {
+fn start_records(config: &Config, budget: DescriptorBudget) -> io::Result<Option<Outlet>> {
+    let sink = match &config.log.access {
         Access::Off => return Ok(None),
-        Access::Stdout => Place::Stdout,
-        Access::Path(path) => Place::Path(path.clone()),
+        Access::Stdout => Sink::Stdout,
+        Access::Path(path) => Sink::Path(path.clone()),
     };
     let promised = match config.log.on_full {
         OnFull::Drop => 0,
         OnFull::Refuse => budget.sessions * limits::RECORD_ROOM_PER_SESSION,
     };
     let room = limits::RECORDS_QUEUE_BYTES_MAX + promised;
-    Outlet::start("records", place, Voice::Records, room).map(Some)
+    Outlet::start("records", sink, Voice::Records, room).map(Some)
 }

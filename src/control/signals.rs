@@ -14,7 +14,7 @@ use signal_hook::low_level::signal_name;
 
 /// What somebody wants of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum SignalRequest {
     /// The drain; the second time the end.
     End,
     /// The counters, in the log.
@@ -37,7 +37,7 @@ const SIGNALS: [i32; 11] =
 ///
 /// # Errors
 /// A signal cannot be caught, or no thread can be had.
-pub(super) fn watch() -> std::io::Result<Receiver<Asked>> {
+pub(super) fn watch() -> std::io::Result<Receiver<SignalRequest>> {
     let mut signals = Signals::new(SIGNALS.into_iter().chain(machine::realtime_signals()))?;
     let (sender, receiver) = bounded(limits::SIGNALS_QUEUED_MAX);
     threads::spawn("signals", move || {
@@ -51,12 +51,12 @@ pub(super) fn watch() -> std::io::Result<Receiver<Asked>> {
     Ok(receiver)
 }
 
-fn asked(signal: i32) -> Asked {
+fn asked(signal: i32) -> SignalRequest {
     match signal {
-        SIGTERM | SIGINT => Asked::End,
-        SIGUSR1 => Asked::Counters,
-        SIGHUP => Asked::Reopen,
-        SIGPWR => Asked::Unknown("SIGPWR"),
-        other => Asked::Unknown(signal_name(other).unwrap_or("a real-time signal")),
+        SIGTERM | SIGINT => SignalRequest::End,
+        SIGUSR1 => SignalRequest::Counters,
+        SIGHUP => SignalRequest::Reopen,
+        SIGPWR => SignalRequest::Unknown("SIGPWR"),
+        other => SignalRequest::Unknown(signal_name(other).unwrap_or("a real-time signal")),
     }
 }

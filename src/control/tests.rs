@@ -34,7 +34,7 @@ fn a_worker_that_stands_still_does_not_outlast_the_drain() {
     let mut server = server();
     let (sender, signals) = bounded(1);
     server.drill(1, Drill::Stall(Duration::from_secs(600)));
-    sender.send(Asked::End).unwrap();
+    sender.send(SignalRequest::End).unwrap();
     let code = serve(&mut server, &signals, Duration::ZERO, &Logs::apart());
     assert_eq!(code, ExitCode::FAILURE);
 }

@@ -7,9 +7,9 @@ use std::fmt::Display;
 use std::io;
 
 use super::acceptor;
-use super::descriptors::{self, Budget};
+use super::descriptors::{self, DescriptorBudget};
 use super::plural::count_of;
-use super::resolving::Resolving;
+use super::resolver_files::ResolverFiles;
 use crate::auth::{Users, concerns, gssapi, load_users};
 use crate::config::{self, Access, AuthMethod, Config, Problems, Steer};
 use crate::sys::congestion::Congestion;
@@ -17,7 +17,7 @@ use crate::sys::gssapi::Credentials;
 use crate::sys::{files, machine};
 
 /// A table of the configuration and a key in it.
-type Key = (&'static str, &'static str);
+type KeyPath = (&'static str, &'static str);
 
 /// What was found, each with its place in the configuration.
 #[derive(Clone, Debug, Default)]
@@ -34,8 +34,8 @@ pub(super) struct Named {
     pub(super) users: Option<(Users, Option<files::Stamp>)>,
     pub(super) credentials: Option<Credentials>,
     pub(super) congestion: Congestion,
-    pub(super) resolving: Resolving,
-    pub(super) budget: Budget,
+    pub(super) resolver_files: ResolverFiles,
+    pub(super) budget: DescriptorBudget,
 }
 
 /// Tries whatever can be tried without serving.
@@ -77,9 +77,15 @@ impl<'a> Trial<'a> {
         let credentials = self.credentials();
         let congestion = self.congestion();
         let budget = self.budget();
-        let resolving = self.names(&budget);
+        let resolver_files = self.names(&budget);
         self.cpus();
-        Some(Named { users: users?, credentials: credentials?, congestion: congestion?, resolving, budget })
+        Some(Named {
+            users: users?,
+            credentials: credentials?,
+            congestion: congestion?,
+            resolver_files,
+            budget,
+        })
     }
 
     /// The problem with an address that cannot be listened on.
@@ -96,16 +102,16 @@ impl<'a> Trial<'a> {
         self.error(("log", "access"), format_args!("cannot append to {path:?}: {error}"));
     }
 
-    fn error(&mut self, (table, key): Key, what: impl Display) {
+    fn error(&mut self, (table, key): KeyPath, what: impl Display) {
         self.config.places.blame(&mut self.report.errors, table, key, what.to_string());
     }
 
-    fn warn(&mut self, (table, key): Key, what: impl Display) {
+    fn warn(&mut self, (table, key): KeyPath, what: impl Display) {
         self.config.places.blame(&mut self.report.warnings, table, key, what.to_string());
     }
 
     /// The value, or `None` with the error at this key.
-    fn need<T>(&mut self, key: Key, result: Result<T, impl Display>) -> Option<T> {
+    fn need<T>(&mut self, key: KeyPath, result: Result<T, impl Display>) -> Option<T> {
         result.map_err(|error| self.error(key, error)).ok()
     }
 
@@ -154,9 +160,9 @@ impl<'a> Trial<'a> {
     }
 
     /// Names can be resolved without the system's files, and servers may become reachable: nothing here is an error.
-    fn names(&mut self, budget: &Budget) -> Resolving {
+    fn names(&mut self, budget: &DescriptorBudget) -> ResolverFiles {
         let config = self.config;
-        let (resolving, problems) = Resolving::read(config, budget);
+        let (resolver_files, problems) = ResolverFiles::read(config, budget);
         problems.into_iter().for_each(|(key, what)| self.warn(("dns", key), what));
         for (nth, server) in config.dns.servers.iter().enumerate() {
             let reached = match server.scoped(machine::interface_index) {
@@ -170,10 +176,10 @@ impl<'a> Trial<'a> {
                 config.places.blame_entry(&mut self.report.warnings, ("dns", "servers"), nth, what);
             }
         }
-        resolving
+        resolver_files
     }
 
-    fn budget(&mut self) -> Budget {
+    fn budget(&mut self) -> DescriptorBudget {
         let server = &self.config.server;
         let limit = machine::raise_descriptor_limit();
         let (budget, least) = (descriptors::divide(limit, self.config), descriptors::least(self.config));

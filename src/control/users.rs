@@ -21,7 +21,7 @@ pub(super) struct UsersWatch {
 
 /// What is watched, and who is told.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct WatchedUsers {
     pub(super) path: PathBuf,
     /// Of the file that was read last, whether or not it could be; `None` where there was none.
     pub(super) stamp: Option<Stamp>,
@@ -33,7 +33,7 @@ pub(super) struct Watched {
 impl UsersWatch {
     /// # Errors
     /// The system gives no thread.
-    pub(super) fn start(mut watched: Watched) -> io::Result<UsersWatch> {
+    pub(super) fn start(mut watched: WatchedUsers) -> io::Result<UsersWatch> {
         let (look, looks) = bounded(1);
         let mut generation = 0;
         let thread = threads::spawn("users", move || watch(&mut watched, &mut generation, &looks))?;
@@ -57,13 +57,13 @@ impl Drop for UsersWatch {
     }
 }
 
-fn watch(watched: &mut Watched, generation: &mut u64, looks: &Receiver<()>) {
+fn watch(watched: &mut WatchedUsers, generation: &mut u64, looks: &Receiver<()>) {
     while let Ok(()) | Err(RecvTimeoutError::Timeout) = looks.recv_timeout(limits::USERS_LOOK) {
         watched.look(generation);
     }
 }
 
-impl Watched {
+impl WatchedUsers {
     /// Reads the file if it has changed and if nobody writes it at the moment; a file that cannot be used changes
     /// nothing, and is said once.
     fn look(&mut self, generation: &mut u64) {

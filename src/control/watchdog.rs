@@ -14,7 +14,7 @@ pub(super) struct Watchdog {
 
 /// What a look found out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum WatchdogFinding {
     /// It has been in one turn, busy with this, for too long; said once for each stall.
     Stalls(Activity),
     /// One that stalled has come to its next turn.
@@ -26,15 +26,15 @@ const STALL_LOOKS: u32 = (limits::STALL_PATIENCE.as_secs() / limits::WATCHDOG_IN
 
 impl Watchdog {
     /// One look, [`limits::WATCHDOG_INTERVAL`] after the last one.
-    pub(super) fn look(&mut self, pulse: &Pulse) -> Option<Seen> {
+    pub(super) fn look(&mut self, pulse: &Pulse) -> Option<WatchdogFinding> {
         let (turn, activity) = pulse.read();
         let stalled = self.looks > STALL_LOOKS;
         if turn != self.turn || activity == Activity::Waiting {
             *self = Watchdog { turn, looks: u32::from(activity != Activity::Waiting) };
-            return stalled.then_some(Seen::TurnsAgain);
+            return stalled.then_some(WatchdogFinding::TurnsAgain);
         }
         self.looks = self.looks.saturating_add(1);
-        (self.looks == STALL_LOOKS + 1).then_some(Seen::Stalls(activity))
+        (self.looks == STALL_LOOKS + 1).then_some(WatchdogFinding::Stalls(activity))
     }
 }
 
@@ -62,10 +62,10 @@ mod tests {
             pulse.enter(Activity::Timers);
             let said: Vec<_> = (0..20).map(|_| dog.look(&pulse)).collect();
             assert_eq!(said.iter().position(Option::is_some), Some(5), "the first look is at 0 s");
-            assert_eq!(said[5], Some(Seen::Stalls(Activity::Timers)));
+            assert_eq!(said[5], Some(WatchdogFinding::Stalls(Activity::Timers)));
             assert!(said[6..].iter().all(Option::is_none));
             pulse.enter(Activity::Waiting);
-            assert_eq!(dog.look(&pulse), Some(Seen::TurnsAgain));
+            assert_eq!(dog.look(&pulse), Some(WatchdogFinding::TurnsAgain));
             assert_eq!(dog.look(&pulse), None);
         }
     }

@@ -1,7 +1,7 @@
 //! How names are resolved: what the configuration and the system's files say of it. The files are read again when they
 //! change, as the C library does; one that cannot be read by then changes nothing.
 
-use super::descriptors::Budget;
+use super::descriptors::DescriptorBudget;
 use crate::config::Config;
 use crate::dns::{self, Hosts, ResolvConf};
 use crate::sys::files::Stamp;
@@ -20,8 +20,8 @@ pub(super) type Problem = (&'static str, String);
 
 /// What is known of the files.
 #[derive(Debug)]
-pub(super) struct Resolving {
-    budget: Budget,
+pub(super) struct ResolverFiles {
+    budget: DescriptorBudget,
     conf: ResolvConf,
     conf_file: SystemFile,
     hosts: Hosts,
@@ -31,10 +31,10 @@ pub(super) struct Resolving {
     zones: Vec<(String, Option<u32>)>,
 }
 
-impl Resolving {
+impl ResolverFiles {
     /// Reads the files, and says what is wrong with them.
-    pub(super) fn read(config: &Config, budget: &Budget) -> (Resolving, Vec<Problem>) {
-        let mut resolving = Resolving {
+    pub(super) fn read(config: &Config, budget: &DescriptorBudget) -> (ResolverFiles, Vec<Problem>) {
+        let mut resolver_files = ResolverFiles {
             budget: *budget,
             conf: ResolvConf::default(),
             conf_file: SystemFile::of(RESOLV_CONF),
@@ -44,8 +44,8 @@ impl Resolving {
             zones: Vec::new(),
         };
         let mut problems = Vec::new();
-        resolving.look(config, &mut problems);
-        (resolving, problems)
+        resolver_files.look(config, &mut problems);
+        (resolver_files, problems)
     }
 
     /// Reads again what has changed; whether anything has. What is wrong with it goes to the log.

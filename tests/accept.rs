@@ -18,7 +18,7 @@ fn cpu_of_one_second(relay: &Relay) -> f64 {
 
 /// HAZARD 36: more clients than descriptors: who is accepted is served, the others wait their turn.
 #[test]
-fn a_client_is_accepted_that_cannot_be_served() {
+fn only_clients_that_can_be_served_are_accepted() {
     let origin = Origin::echo();
     let relay = Relay::builder().nofile("128").start();
     let mut clients: Vec<Client> = (0..200)
@@ -56,7 +56,7 @@ fn a_client_is_accepted_that_cannot_be_served() {
 
 /// HAZARD 36: EMFILE from the kernel: a pause by timer, one line a second, and service within 200 ms.
 #[test]
-fn a_listener_that_met_emfile_stalls_for_ever() {
+fn a_listener_that_met_emfile_accepts_again_soon() {
     let origin = Origin::echo();
     let relay = Relay::builder().nofile("1024").start();
     let mut running: Vec<Client> = (0..10).map(|_| Client::through(relay.addr(), origin.addr)).collect();
@@ -89,7 +89,7 @@ fn a_listener_that_met_emfile_stalls_for_ever() {
 
 /// HAZARD 39: a hundred local ports and 500 connects to one target: the surplus is told 01, others are fine.
 #[test]
-fn a_full_port_range_towards_one_target_stops_all() {
+fn a_full_port_range_towards_one_target_fails_the_surplus_alone() {
     let setup = "echo '40000 40099' > /proc/sys/net/ipv4/ip_local_port_range";
     netns::run(&test_name!(), setup, || {
         crate::support::relay::raise_own_nofile();

@@ -48,7 +48,7 @@ fn reasons(relay: &Relay, count: usize) -> Vec<String> {
 }
 
 /// RFC 1928 section 7: the association ends with its control connection, also where that ended with the request.
-fn an_association_outlives_a_fin_behind_its_request(sides: Sides) {
+fn an_association_ends_with_a_fin_behind_its_request(sides: Sides) {
     for behind in [0, 3000] {
         let relay = serving(Relay::builder(), sides.client);
         let asked = [request(0x03, zeros(sides.client)), vec![0x5a; behind]].concat();
@@ -61,10 +61,10 @@ fn an_association_outlives_a_fin_behind_its_request(sides: Sides) {
         assert_eq!(socket_table::udp_of(relay.pid()), []);
     }
 }
-families!(an_association_outlives_a_fin_behind_its_request);
+families!(an_association_ends_with_a_fin_behind_its_request);
 
 #[test]
-fn an_association_outlives_a_rst_behind_its_request() {
+fn an_association_ends_with_a_rst_behind_its_request() {
     let relay = Relay::start();
     all_at_once(&relay, 40, &request(0x03, zeros(V4)), with_rst);
     relay.records(40);
@@ -73,7 +73,7 @@ fn an_association_outlives_a_rst_behind_its_request() {
 
 /// A refused client that has sent its FIN owes and is owed nothing: it does not linger.
 #[test]
-fn a_refused_client_lingers_behind_its_fin() {
+fn a_refused_client_that_sent_its_fin_is_closed_at_once() {
     let relay = Relay::builder().guarded().start();
     for asked in
         [connect_ip("127.0.0.1:9".parse().expect("an address")), vec![0x05, 0x09, 0, 1, 0, 0, 0, 0, 0, 0]]
@@ -92,7 +92,7 @@ fn a_refused_client_lingers_behind_its_fin() {
 }
 
 /// CONNECT, payload and FIN: all of it arrives, and so does the answer.
-fn a_half_close_in_one_segment_is_lost(engine: Engine) {
+fn a_half_close_in_one_segment_is_kept(engine: Engine) {
     let relay = Relay::builder().engine(engine).start();
     for payload in [&b""[..], b"question", &[0x5a; 5000]] {
         let origin = Origin::serve(|mut stream| {
@@ -110,10 +110,10 @@ fn a_half_close_in_one_segment_is_lost(engine: Engine) {
     }
     assert!(reasons(&relay, 30).iter().all(|reason| reason == "completed"));
 }
-engines!(a_half_close_in_one_segment_is_lost);
+engines!(a_half_close_in_one_segment_is_kept);
 
 /// CONNECT, payload and RST: nothing is left of the session.
-fn a_rst_in_one_segment_leaves_the_upstream_socket(engine: Engine) {
+fn a_rst_in_one_segment_closes_the_upstream_socket(engine: Engine) {
     let (relay, origin) = (Relay::builder().engine(engine).start(), Origin::echo());
     let asked = [&connect_ip(origin.addr)[..], b"payload"].concat();
     all_at_once(&relay, 20, &asked, with_rst);
@@ -121,10 +121,10 @@ fn a_rst_in_one_segment_leaves_the_upstream_socket(engine: Engine) {
     let towards = || socket_table::towards(origin.addr).len();
     wait::until_true("the upstream sockets are gone", ONE_SECOND, || towards() == 0);
 }
-engines!(a_rst_in_one_segment_leaves_the_upstream_socket);
+engines!(a_rst_in_one_segment_closes_the_upstream_socket);
 
 /// A target that has spoken and ended before the relay sees that the connection stands.
-fn a_target_that_ended_at_once_is_waited_for(engine: Engine) {
+fn a_target_that_ended_at_once_completes_the_session(engine: Engine) {
     for (ends_by_rst, with_payload) in [(false, false), (false, true), (true, false)] {
         let (relay, hole) = (Relay::builder().engine(engine).start(), BlackHole::new());
         let mut client = Client::greeted(relay.addr());
@@ -153,10 +153,10 @@ fn a_target_that_ended_at_once_is_waited_for(engine: Engine) {
         assert!(record["duration_ms"].as_u64().is_some_and(|ms| ms < 9000), "{record}");
     }
 }
-engines!(a_target_that_ended_at_once_is_waited_for);
+engines!(a_target_that_ended_at_once_completes_the_session);
 
 /// A peer that has spoken and ended before the relay takes it.
-fn a_peer_that_ended_at_once_is_waited_for(engine: Engine) {
+fn a_peer_that_ended_at_once_completes_the_session(engine: Engine) {
     for ip in [V4, V6] {
         let relay = Relay::builder().engine(engine).start();
         let (mut client, bound) = bind(relay.addr(), SocketAddr::new(ip, 0));
@@ -177,10 +177,10 @@ fn a_peer_that_ended_at_once_is_waited_for(engine: Engine) {
         assert!(record["duration_ms"].as_u64().is_some_and(|ms| ms < 5000), "{record}");
     }
 }
-engines!(a_peer_that_ended_at_once_is_waited_for);
+engines!(a_peer_that_ended_at_once_completes_the_session);
 
 /// The target's end in order, and then its bytes are what the client gets, when the client has nothing to say.
-fn a_peers_last_words_are_lost(engine: Engine) {
+fn a_peers_last_bytes_arrive(engine: Engine) {
     let relay = Relay::builder().engine(engine).start();
     let (mut client, bound) = bind(relay.addr(), SocketAddr::new(V4, 0));
     hold(&relay);
@@ -193,4 +193,4 @@ fn a_peers_last_words_are_lost(engine: Engine) {
     client.finish();
     assert_eq!(relay.record()["reason"], "completed");
 }
-engines!(a_peers_last_words_are_lost);
+engines!(a_peers_last_bytes_arrive);

@@ -67,7 +67,7 @@ fn ip(text: &str) -> IpAddr {
 }
 
 /// RFC 1928 section 6: the first BND is where the server listens, the second who came; every field of the record.
-fn one_of_the_replies_is_wrong(engine: Engine) {
+fn both_replies_name_their_address(engine: Engine) {
     for ip in [V4, V6] {
         let relay = Relay::builder().engine(engine).start();
         let asked = SocketAddr::new(ip, 21);
@@ -102,11 +102,11 @@ fn one_of_the_replies_is_wrong(engine: Engine) {
         assert!(record["handshake_ms"].is_u64() && record["connect_ms"].is_null(), "{record}");
     }
 }
-engines!(one_of_the_replies_is_wrong);
+engines!(both_replies_name_their_address);
 
 /// The listener takes one peer: it is gone, and its port free, while that one is still there.
 #[test]
-fn the_listener_outlives_its_peer() {
+fn the_listener_closes_once_its_peer_came() {
     let relay = Relay::start();
     let (mut client, bound) = bind(relay.addr(), SocketAddr::new(V4, 0));
     let mut first = peer(V4, bound);
@@ -119,7 +119,7 @@ fn the_listener_outlives_its_peer() {
 }
 
 /// A foreign peer is reset and the right one still let in, however many come before it.
-fn a_foreign_peer_is_taken(engine: Engine) {
+fn a_foreign_peer_is_reset(engine: Engine) {
     let mut relay = Relay::builder().engine(engine).start();
     let expected = ip("127.0.0.2");
     let (mut client, bound) = bind(relay.addr(), SocketAddr::new(expected, 21));
@@ -143,10 +143,10 @@ fn a_foreign_peer_is_taken(engine: Engine) {
     assert_eq!(relay.wait_exit(PATIENCE), Some(0));
     assert!(relay.log().contains("foreign_peers=19"), "{}", relay.log());
 }
-engines!(a_foreign_peer_is_taken);
+engines!(a_foreign_peer_is_reset);
 
 #[test]
-fn a_foreign_peer_is_taken_over_ipv6() {
+fn a_foreign_peer_is_reset_over_ipv6() {
     netns::run(&test_name!(), "ip addr add fd00::2/128 dev lo; ip addr add fd00::3/128 dev lo", || {
         for engine in [Engine::Copy, Engine::Splice] {
             let relay = Relay::builder().engine(engine).start();
@@ -160,7 +160,7 @@ fn a_foreign_peer_is_taken_over_ipv6() {
 
 /// All zeros: the server listens where the client reached it, in the family of that, and takes whoever comes.
 #[test]
-fn zeros_are_taken_for_an_address() {
+fn zeros_stand_for_any_peer() {
     let relay = Relay::builder().listen(&["127.0.0.1:0", "[::1]:0"]).start();
     let zeros = [ANY, SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0), "0.0.0.0:21".parse().expect("zeros")];
     for (front, from) in [(relay.addrs()[0], ip("127.0.0.9")), (relay.addrs()[1], V6)] {
@@ -176,7 +176,7 @@ fn zeros_are_taken_for_an_address() {
 
 /// A client of a dual-stack listener that came over IPv4 is told an IPv4 address.
 #[test]
-fn an_ipv4_client_of_a_dual_stack_listener_is_told_an_ipv6_address() {
+fn an_ipv4_client_of_a_dual_stack_listener_is_told_an_ipv4_address() {
     let relay = Relay::builder().listen(&["[::]:0"]).set("server", "open_proxy", "true").start();
     let front = SocketAddr::new(V4, relay.addr().port());
     let (mut client, bound) = bind(front, ANY);
@@ -191,7 +191,7 @@ fn an_ipv4_client_of_a_dual_stack_listener_is_told_an_ipv6_address() {
 
 /// A name is resolved first, and any of its addresses of the listener's family may come.
 #[test]
-fn a_name_is_no_peer() {
+fn any_address_of_a_name_may_come() {
     let server = DnsServer::zone(&[
         ("peer.example", &["127.0.0.2", "127.0.0.3"]),
         ("six.example", &["::1"]),
@@ -224,7 +224,7 @@ fn a_name_is_no_peer() {
 
 /// `timeouts.bind`: the second reply is 06, and the port is free before it is said.
 #[test]
-fn a_listener_waits_for_ever() {
+fn a_listener_waits_as_long_as_configured() {
     let relay = Relay::builder().timeout("bind", 400).start();
     for ip in [V4, V6] {
         let (mut client, bound) = bind(relay.addr(), SocketAddr::new(ip, 21));
@@ -242,7 +242,7 @@ fn a_listener_waits_for_ever() {
 /// Strangers are turned away as fast as they come, however many there are at once: the timer's tick of 32 ms for
 /// every eighth of them would let them fill the queue that the peer is to enter.
 #[test]
-fn strangers_keep_the_peer_out() {
+fn strangers_do_not_keep_the_peer_out() {
     let relay = Relay::start();
     let (mut client, bound) = bind(relay.addr(), SocketAddr::new(ip("127.0.0.2"), 21));
     let burst = || {
@@ -259,7 +259,7 @@ fn strangers_keep_the_peer_out() {
 
 /// A foreign peer does not prolong the wait.
 #[test]
-fn a_foreign_peer_prolongs_the_wait() {
+fn a_foreign_peer_does_not_prolong_the_wait() {
     let relay = Relay::builder().timeout("bind", 600).start();
     let (mut client, bound) = bind(relay.addr(), SocketAddr::new(ip("127.0.0.2"), 21));
     let (reply, lasted) = timed(|| {
@@ -273,7 +273,7 @@ fn a_foreign_peer_prolongs_the_wait() {
 
 /// A client that leaves takes its listener along.
 #[test]
-fn a_client_that_left_leaves_its_listener() {
+fn a_client_that_left_takes_its_listener_along() {
     let relay = Relay::start();
     // Whatever is opened once is open before the descriptors are counted.
     bind(relay.addr(), ANY).0.reset();
@@ -298,7 +298,7 @@ fn a_client_that_left_leaves_its_listener() {
 /// A client that ended its side before its peer came has left, whatever it sent before: behind the request in the same
 /// segment, or once it knew where to listen, little or more than is ever read.
 #[test]
-fn a_fin_behind_payload_keeps_the_listener() {
+fn a_fin_behind_payload_closes_the_listener() {
     let relay = Relay::start();
     let asked = request(BIND, SocketAddr::new(V4, 0));
     let ways: [(&[u8], Vec<u8>); 4] =
@@ -325,7 +325,7 @@ fn a_fin_behind_payload_keeps_the_listener() {
 }
 
 /// A peer that comes soon enough finds a half-close: it gets the payload and the FIN behind it.
-fn a_peer_that_comes_soon_behind_a_fin_is_turned_away(engine: Engine) {
+fn a_peer_that_comes_soon_behind_a_fin_is_relayed(engine: Engine) {
     let relay = Relay::builder().engine(engine).start();
     // On a machine that is busy half of the grace may pass before the peer is on its way.
     let met = (0..5).any(|_| {
@@ -351,11 +351,11 @@ fn a_peer_that_comes_soon_behind_a_fin_is_turned_away(engine: Engine) {
     let records = relay.records_now();
     assert!(records.iter().all(|record| record["reason"] != "internal"), "{records:#?}");
 }
-engines!(a_peer_that_comes_soon_behind_a_fin_is_turned_away);
+engines!(a_peer_that_comes_soon_behind_a_fin_is_relayed);
 
 /// Special-purpose peers are refused, in every spelling and as what a name resolves to; nothing listens.
 #[test]
-fn a_special_purpose_peer_is_waited_for() {
+fn a_special_purpose_peer_is_refused() {
     let server = DnsServer::zone(&[("inside.example", &["127.0.0.1", "10.0.0.1"])]);
     let relay = Relay::builder().guarded().dns(&server).start();
     let refused =
@@ -378,7 +378,7 @@ fn a_special_purpose_peer_is_waited_for() {
 
 /// DST zero under the guard: a peer from a special-purpose address is a foreign one.
 #[test]
-fn anybody_is_more_than_the_guard_allows() {
+fn anybody_is_whom_the_guard_allows() {
     netns::run(&test_name!(), "", || {
         let far = netns::Far::open();
         far.inside(|| netns::shell("for ip in fd00::1 2600::1; do ip -6 addr add $ip/128 dev lo; done"));
@@ -400,7 +400,7 @@ fn anybody_is_more_than_the_guard_allows() {
 }
 
 /// A port that listens for one client may be another's target: for the relay it is a connection like any other.
-fn a_listener_is_no_target(engine: Engine) {
+fn a_listener_may_be_the_target_of_another_client(engine: Engine) {
     let relay = Relay::builder().engine(engine).start();
     let (mut one, bound) = bind(relay.addr(), SocketAddr::new(V4, 0));
     let mut other = Client::greeted(relay.addr());
@@ -418,4 +418,4 @@ fn a_listener_is_no_target(engine: Engine) {
     one.expect_eof();
     assert!(relay.records(2).iter().all(|record| record["reason"] == "completed"));
 }
-engines!(a_listener_is_no_target);
+engines!(a_listener_may_be_the_target_of_another_client);

@@ -14,8 +14,8 @@ use crate::support::pairs::{
 use crate::support::wait::{self, PATIENCE};
 use crate::support::{Engine, Relay};
 
-ways!(auto: a_byte_is_lost_in_bulk, one_fin_ends_both_directions, a_reset_becomes_a_clean_end);
-engines!(payload_behind_the_request_is_lost_or_doubled);
+ways!(auto: every_byte_of_a_bulk_transfer_arrives, one_fin_ends_its_own_direction, a_reset_arrives_as_a_reset);
+engines!(payload_behind_the_request_arrives_once);
 
 /// A session through BIND; the target is the peer that came.
 fn open(relay: &Relay, ip: IpAddr) -> Pair {
@@ -37,7 +37,7 @@ fn record(relay: &Relay, client: SocketAddr) -> (String, u64, u64) {
 }
 
 /// Bulk one way, then both ways at once.
-fn a_byte_is_lost_in_bulk(engine: Engine, way: Way) {
+fn every_byte_of_a_bulk_transfer_arrives(engine: Engine, way: Way) {
     const TOTAL: u64 = 24 * MIB;
     let relay = Relay::builder().engine(engine).start();
     for ip in [V4, V6] {
@@ -64,7 +64,7 @@ fn a_byte_is_lost_in_bulk(engine: Engine, way: Way) {
 }
 
 /// After the FIN of one direction the other works on.
-fn one_fin_ends_both_directions(engine: Engine, way: Way) {
+fn one_fin_ends_its_own_direction(engine: Engine, way: Way) {
     let relay = Relay::builder().engine(engine).start();
     for ip in [V4, V6] {
         let pair = open(&relay, ip);
@@ -87,7 +87,7 @@ fn one_fin_ends_both_directions(engine: Engine, way: Way) {
 }
 
 /// RST in, RST out.
-fn a_reset_becomes_a_clean_end(engine: Engine, way: Way) {
+fn a_reset_arrives_as_a_reset(engine: Engine, way: Way) {
     let relay = Relay::builder().engine(engine).start();
     for ip in [V4, V6] {
         for len in [0, 100, 4 * MIB] {
@@ -105,7 +105,7 @@ fn a_reset_becomes_a_clean_end(engine: Engine, way: Way) {
 }
 
 /// HAZARD 1: what the client sends behind its BIND belongs to the peer, once.
-fn payload_behind_the_request_is_lost_or_doubled(engine: Engine) {
+fn payload_behind_the_request_arrives_once(engine: Engine) {
     let relay = Relay::builder().engine(engine).start();
     let mut sent = Keyed::new(6);
     let burst = [&[5, 1, 0][..], &request(0x02, SocketAddr::new(V4, 21)), sent.take(64 * 1024)].concat();

@@ -21,7 +21,7 @@ fn expect_refused(relay: &Relay, target: SocketAddr, rep: u8) {
 
 /// Every port of the range serves one listener at a time, no other port ever does, and the one too many gets 01.
 #[test]
-fn the_range_is_left_or_one_of_its_ports_wasted() {
+fn every_port_of_the_range_is_used_and_no_other() {
     netns::run(&test_name!(), "", || {
         for ip in [V4, V6] {
             let mut relay = Relay::builder().set("bind", "ports", "\"40000-40002\"").workers(2).start();
@@ -53,7 +53,7 @@ fn the_range_is_left_or_one_of_its_ports_wasted() {
 
 /// A port on which somebody else listens is passed over.
 #[test]
-fn a_port_that_others_have_ends_the_session() {
+fn a_port_that_others_have_is_passed_over() {
     netns::run(&test_name!(), "", || {
         let _taken = std::net::TcpListener::bind("0.0.0.0:40000").expect("bind");
         let relay = Relay::builder().set("bind", "ports", "\"40000-40001\"").start();
@@ -69,7 +69,7 @@ fn a_port_that_others_have_ends_the_session() {
 }
 
 /// A range without a free port costs a few tries a turn: who comes behind many such requests is served before they are.
-fn a_full_range_holds_others_up(command: u8, table: &str) {
+fn a_full_range_holds_nobody_up(command: u8, table: &str) {
     const REQUESTS: usize = 20;
     netns::run(&format!("bind_ports::a_full_range_holds_others_up_{table}"), "", || {
         let taken: Vec<SocketAddr> = (40_000..40_256).map(|port| SocketAddr::new(V4, port)).collect();
@@ -120,18 +120,18 @@ fn a_full_range_holds_others_up(command: u8, table: &str) {
 }
 
 #[test]
-fn a_full_range_holds_others_up_bind() {
-    a_full_range_holds_others_up(0x02, "bind");
+fn a_full_range_holds_nobody_up_bind() {
+    a_full_range_holds_nobody_up(0x02, "bind");
 }
 
 #[test]
-fn a_full_range_holds_others_up_udp() {
-    a_full_range_holds_others_up(0x03, "udp");
+fn a_full_range_holds_nobody_up_udp() {
+    a_full_range_holds_nobody_up(0x03, "udp");
 }
 
 /// Behind NAT clients are told the addresses outside; the port and the record are the real ones.
 #[test]
-fn an_advertised_address_is_not_told() {
+fn an_advertised_address_is_told() {
     let both = Relay::builder().set("bind", "advertise", "[\"203.0.113.7\", \"2001:db8::7\"]").start();
     let single = Relay::builder().set("bind", "advertise", "\"203.0.113.7\"").start();
     for (relay, ip, told) in [
@@ -154,7 +154,7 @@ fn an_advertised_address_is_not_told() {
 
 /// The listener has the address from which a CONNECT would leave; no route has its own reply.
 #[test]
-fn the_listener_is_elsewhere_than_a_connect_would_leave() {
+fn the_listener_has_the_address_that_a_connect_would_have() {
     let setup = "ip addr add 192.0.2.9/32 dev lo; ip addr add 2001:db8::9/128 dev lo; \
                  ip route add 45.9.100.0/24 dev lo src 192.0.2.9; \
                  ip -6 route add 2a10:1::/48 dev lo src 2001:db8::9; \
@@ -178,7 +178,7 @@ fn the_listener_is_elsewhere_than_a_connect_would_leave() {
 
 /// HAZARD 36: an accept that met EMFILE is made again, though no second event tells of the peer.
 #[test]
-fn a_peer_that_met_emfile_is_forgotten() {
+fn a_peer_that_met_emfile_is_accepted_later() {
     let relay = Relay::start();
     let (mut client, bound) = bind(relay.addr(), SocketAddr::new(V4, 21));
     relay.set_nofile(&format!("{}:1024", relay.fds()));
@@ -204,7 +204,7 @@ fn a_peer_that_met_emfile_is_forgotten() {
 
 /// HAZARD 41: a listener that waits is cut off at the end of the drain.
 #[test]
-fn a_listener_outlives_the_drain() {
+fn the_drain_closes_a_listener_that_waits() {
     let mut relay = Relay::builder().timeout("drain", 300).start();
     let (mut client, _) = bind(relay.addr(), ANY);
     relay.signal("TERM");

@@ -63,7 +63,7 @@ impl Folder {
 }
 
 #[test]
-fn check_passes_what_run_refuses() {
+fn check_fails_where_run_refuses() {
     let refused = |configuration: &str, complaint: &str| {
         Folder::with(configuration).refused(&[], complaint);
     };
@@ -92,7 +92,7 @@ fn check_passes_what_run_refuses() {
 
 /// All that can be known before anything is opened comes at once.
 #[test]
-fn one_problem_hides_the_next() {
+fn every_problem_is_named_at_once() {
     let folder = Folder::with(
         "[server]\nlisten = [\"127.0.0.1:0\"]\ncongestion = \"no-such-one\"\n[auth]\nmethods = [\"password\"]\nusers = \"none\"\n",
     );
@@ -107,7 +107,7 @@ fn one_problem_hides_the_next() {
 
 /// A folder that may not be written to and a file that may not: what open(2) would say, without opening.
 #[test]
-fn check_passes_records_that_may_not_be_written() {
+fn check_fails_where_records_may_not_be_written() {
     use std::os::unix::fs::PermissionsExt;
     let folder = Folder::with("[server]\nlisten = [\"127.0.0.1:0\"]\n[log]\naccess = \"logs/a.jsonl\"\n");
     let denied = "/outflow.toml:4: [log] key `access`: cannot append to \"/logs/a.jsonl\": Permission denied (os error 13)";
@@ -124,7 +124,7 @@ fn check_passes_records_that_may_not_be_written() {
 }
 
 #[test]
-fn check_leaves_something_behind() {
+fn check_leaves_nothing_behind() {
     let folder = Folder::with("[server]\nlisten = [\"127.0.0.1:0\"]\n[log]\naccess = \"a.jsonl\"\n");
     let said = folder.outflow("check", &[]);
     assert_eq!((said.code, said.errors.as_str()), (Some(0), ""));
@@ -138,7 +138,7 @@ fn check_leaves_something_behind() {
 
 /// Whoever checks before a restart has the server running: its own address is in use. For a start it is an error.
 #[test]
-fn a_running_server_fails_its_own_check() {
+fn a_running_server_passes_its_own_check() {
     let relay = Relay::start();
     let addr = relay.addr();
     let folder = Folder::with(&format!("[server]\n\nlisten = [\"{addr}\"]\n"));
@@ -158,7 +158,7 @@ fn a_running_server_fails_its_own_check() {
 
 /// A flag has its own place, and a default says that it is one.
 #[test]
-fn a_problem_has_the_place_of_another() {
+fn a_problem_names_its_own_place() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
     let addr = taken.local_addr().expect("address").to_string();
     let mut command = Command::new(binary());
@@ -176,7 +176,7 @@ fn a_problem_has_the_place_of_another() {
 }
 
 #[test]
-fn check_is_silent_about_what_will_not_work_as_written() {
+fn check_warns_of_what_will_not_work_as_written() {
     let folder = Folder::with(
         "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1000\nmax_connections = 1000000\n[dns]\nservers = [\n\"127.0.0.1\",\n\"fe80::1\"]\n",
     );
@@ -195,7 +195,7 @@ fn check_is_silent_about_what_will_not_work_as_written() {
 
 /// Both files of the system: names are still resolved, by what is left.
 #[test]
-fn check_is_silent_about_files_that_it_cannot_read() {
+fn check_warns_of_files_that_it_cannot_read() {
     netns::run(&test_name!(), "true", || {
         let folder = Folder::with("[server]\nlisten = [\"127.0.0.1:0\"]\n[dns]\nhosts = true\n");
         let unreadable = folder.path("unreadable");

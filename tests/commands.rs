@@ -33,7 +33,7 @@ fn code(output: &Output) -> i32 {
 }
 
 #[test]
-fn a_user_that_was_added_is_not_known() {
+fn a_user_that_was_added_is_known() {
     let directory = TempDir::new().expect("a directory");
     let file = directory.path().join("users.passwd");
     assert_eq!(code(&user("add", "alice", &file, "wonderland-1")), 0);
@@ -55,7 +55,7 @@ fn a_user_that_was_added_is_not_known() {
 }
 
 #[test]
-fn a_user_that_was_removed_is_still_known() {
+fn a_user_that_was_removed_is_unknown() {
     let directory = TempDir::new().expect("a directory");
     let file = directory.path().join("users.passwd");
     for name in ["alice", "bob"] {
@@ -69,7 +69,7 @@ fn a_user_that_was_removed_is_still_known() {
 
 /// Twelve at a time: once five stayed.
 #[test]
-fn users_added_side_by_side_are_lost() {
+fn users_added_side_by_side_are_all_kept() {
     let directory = TempDir::new().expect("a directory");
     let file = directory.path().join("users.passwd");
     let names: Vec<String> = (10..22).map(|n| format!("user-{n}")).collect();
@@ -86,7 +86,7 @@ fn users_added_side_by_side_are_lost() {
 }
 
 #[test]
-fn a_users_file_that_is_not_there_lists_nobody() {
+fn listing_a_users_file_that_is_not_there_fails() {
     let mut list = Command::new(binary());
     list.args(["user", "list", "--file", "/nowhere/users"]);
     let output = run_to_exit(list);
@@ -131,7 +131,7 @@ impl Prompted {
 
 /// The prompt once came before the end of the echo, and what was typed before it was the password.
 #[test]
-fn a_password_is_shown_as_it_is_typed() {
+fn a_password_is_not_shown_as_it_is_typed() {
     let directory = TempDir::new().expect("a directory");
     let file = directory.path().join("users.passwd");
     let mut prompted = Prompted::start(&file, b"too early\ntoo early\n");
@@ -147,7 +147,7 @@ fn a_password_is_shown_as_it_is_typed() {
 }
 
 #[test]
-fn an_interrupted_prompt_leaves_the_terminal_without_echo() {
+fn an_interrupted_prompt_restores_the_echo() {
     let directory = TempDir::new().expect("a directory");
     let mut prompted = Prompted::start(&directory.path().join("users.passwd"), b"");
     prompted.await_text("Password: ");
@@ -159,7 +159,7 @@ fn an_interrupted_prompt_leaves_the_terminal_without_echo() {
 }
 
 #[test]
-fn a_name_that_breaks_the_file_is_added() {
+fn a_name_that_breaks_the_file_is_refused() {
     let directory = TempDir::new().expect("a directory");
     let file = directory.path().join("users.passwd");
     assert_eq!(code(&user("add", "bob", &file, "builder-1")), 0);
@@ -171,7 +171,7 @@ fn a_name_that_breaks_the_file_is_added() {
 }
 
 #[test]
-fn a_configuration_is_checked_wrongly() {
+fn check_says_whether_a_configuration_is_good() {
     let directory = TempDir::new().expect("a directory");
     let file = directory.path().join("outflow.toml");
     let check = || {
@@ -195,7 +195,7 @@ fn a_configuration_is_checked_wrongly() {
 
 /// Nobody could log in, or anybody could add himself, and nothing was said.
 #[test]
-fn a_users_file_that_is_empty_or_open_to_others_passes_without_a_word() {
+fn a_users_file_that_is_empty_or_open_to_others_is_warned_of() {
     let directory = TempDir::new().expect("a directory");
     let file = directory.path().join("users.passwd");
     std::fs::write(&file, "# nobody yet\n").expect("write");

@@ -37,7 +37,7 @@ fn addresses(holes: &[BlackHole]) -> impl Iterator<Item = IpAddr> {
 
 /// Six dead addresses and a good seventh did, seven and a good eighth did not.
 #[test]
-fn the_last_of_many_addresses_is_not_tried() {
+fn the_last_of_many_addresses_is_tried() {
     let origin = Origin::echo();
     for dead in [1, 7, 8, 20, 63] {
         let server = every_name(refusing(dead).chain([origin.addr.ip()]).collect());
@@ -49,7 +49,7 @@ fn the_last_of_many_addresses_is_not_tried() {
 
 /// Addresses that do not answer cost a fraction of a second each.
 #[test]
-fn a_good_address_behind_silent_ones_is_not_reached() {
+fn a_good_address_behind_silent_ones_is_reached() {
     let origin = Origin::echo();
     let holes = silent(8, origin.addr.port());
     let server = every_name(addresses(&holes).chain([origin.addr.ip()]).collect());
@@ -63,7 +63,7 @@ fn a_good_address_behind_silent_ones_is_not_reached() {
 /// Where the usual distance would not leave time for all of them they come closer: 24 and 250 ms are six seconds. The
 /// attempts' numbers begin anew several times, and each event finds its own.
 #[test]
-fn the_time_is_over_before_the_last_address() {
+fn every_address_has_its_turn_within_the_time() {
     let origin = Origin::echo();
     let holes = silent(24, origin.addr.port());
     let mixed = addresses(&holes).zip(refusing(24)).flat_map(|(silent, refusing)| [silent, refusing]);
@@ -78,7 +78,7 @@ fn the_time_is_over_before_the_last_address() {
 
 /// Addresses to which there is no way fail at once, and nobody is given up for them.
 #[test]
-fn an_attempt_is_given_up_for_addresses_without_a_route() {
+fn no_attempt_is_given_up_for_addresses_without_a_route() {
     netns::run(&test_name!(), "", || {
         let slow = BlackHole::at("127.3.2.1:9000".parse().expect("an address"));
         let _silent = BlackHole::at("127.3.2.2:9000".parse().expect("an address"));
@@ -98,7 +98,7 @@ fn an_attempt_is_given_up_for_addresses_without_a_route() {
 
 /// A session has two descriptors, and an attempt beyond that is of a pool that keeps nobody from being accepted.
 #[test]
-fn silent_addresses_take_all_descriptors() {
+fn silent_addresses_leave_descriptors_to_accept_with() {
     const CROWD: usize = 76;
     let origin = Origin::echo();
     let holes = silent(7, origin.addr.port());
@@ -129,7 +129,7 @@ fn silent_addresses_take_all_descriptors() {
 
 /// Without a descriptor for a second attempt the first one gives up its own, and not at once.
 #[test]
-fn a_session_stays_at_its_first_address_for_want_of_a_second_descriptor() {
+fn a_session_without_a_second_descriptor_goes_on_to_the_next_address() {
     let origin = Origin::echo();
     let holes = silent(2, origin.addr.port());
     let server = every_name(addresses(&holes).chain([origin.addr.ip()]).collect());

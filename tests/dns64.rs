@@ -51,7 +51,7 @@ fn await_prefix(relay: &Relay) {
 
 /// An IPv6-only host reaches what has IPv4 alone, and nothing private.
 #[test]
-fn a_site_behind_nat64_is_refused() {
+fn a_site_behind_nat64_is_reached() {
     netns::run(&test_name!(), "", || {
         let far = Far::open();
         let server = server(&["64:ff9b::192.0.0.170", "64:ff9b::192.0.0.171"], "64:ff9b::8.8.8.8");
@@ -87,7 +87,7 @@ fn a_site_behind_nat64_is_refused() {
 
 /// A translator of the network's own prefix: the private addresses behind it are refused as soon as it is known.
 #[test]
-fn a_private_address_behind_a_public_prefix_is_dialled() {
+fn a_private_address_behind_a_public_prefix_is_refused() {
     netns::run(&test_name!(), "", || {
         let far = Far::open();
         let server = server(&["2600:64::c0:0:aa00:0"], "2600:64::8:808:800:0");
@@ -100,7 +100,7 @@ fn a_private_address_behind_a_public_prefix_is_dialled() {
 
 /// A name server that lies gains nothing, and the operator hears of it.
 #[test]
-fn a_prefix_that_was_made_up_opens_private_addresses() {
+fn a_prefix_that_was_made_up_opens_nothing() {
     netns::run(&test_name!(), "", || {
         let far = Far::open();
         for (shown, target) in [
@@ -121,7 +121,7 @@ fn a_prefix_that_was_made_up_opens_private_addresses() {
 
 /// The operator's word opens what a name server's does not, and then nobody is asked; nor where it is off.
 #[test]
-fn a_prefix_that_was_named_is_asked_for() {
+fn a_prefix_that_was_named_is_not_asked_for() {
     netns::run(&test_name!(), "", || {
         let far = Far::open();
         let server = server(&["64:ff9b::192.0.0.170"], "64:ff9b:1:fffe::8.8.8.8");
@@ -142,7 +142,7 @@ fn a_prefix_that_was_named_is_asked_for() {
 
 /// Whoever has no way to IPv6 reaches no translator: there is nothing to ask for until that changes.
 #[test]
-fn a_host_without_ipv6_asks_for_translators() {
+fn a_host_without_ipv6_asks_for_no_translators() {
     netns::run(&test_name!(), "", || {
         let server = server(&["64:ff9b::192.0.0.170"], "2001:db8::1");
         let relay = asking(&server).start();
@@ -156,7 +156,7 @@ fn a_host_without_ipv6_asks_for_translators() {
 
 /// A server that makes addresses up asks others twice before: its answer is later than that for A.
 #[test]
-fn a_late_answer_is_taken_for_none() {
+fn a_late_answer_counts() {
     netns::run(&test_name!(), IPV6, || {
         let server = DnsServer::scripted(|query| {
             let answer = answer(query, &["64:ff9b::192.0.0.170"], "::");
@@ -169,7 +169,7 @@ fn a_late_answer_is_taken_for_none() {
 
 /// Who asks waits for nobody, and nobody waits for him.
 #[test]
-fn a_silent_name_server_holds_up_the_start() {
+fn a_silent_name_server_does_not_hold_up_the_start() {
     netns::run(&test_name!(), IPV6, || {
         let server = DnsServer::dead();
         let relay = Relay::builder().dns(&server).set("dns", "dns64", "\"auto\"").start();

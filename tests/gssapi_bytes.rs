@@ -49,22 +49,22 @@ fn both_ways(level: u8, total: u64) {
 }
 
 #[test]
-fn a_byte_of_100_megabytes_is_lost() {
+fn every_byte_of_100_megabytes_arrives() {
     both_ways(2, 100_000_000);
 }
 
-fn a_byte_is_lost_in_bulk(level: u8) {
+fn every_byte_of_a_bulk_transfer_arrives(level: u8) {
     both_ways(level, 8 * MIB);
 }
 protected!(
-    a_byte_is_lost_in_bulk,
-    a_fin_overtakes_bytes,
-    a_slow_reader_makes_the_server_grow,
-    a_reset_becomes_a_clean_end
+    every_byte_of_a_bulk_transfer_arrives,
+    a_fin_arrives_behind_every_byte,
+    slow_readers_cost_bounded_memory,
+    a_reset_arrives_as_a_reset
 );
 
 /// The sender's FIN waits behind every byte, however long the reader does not read.
-fn a_fin_overtakes_bytes(level: u8) {
+fn a_fin_arrives_behind_every_byte(level: u8) {
     const TOTAL: u64 = 6 * MIB;
     let realm = realm!();
     let relay = every_level(Relay::builder(), realm);
@@ -93,7 +93,7 @@ fn a_fin_overtakes_bytes(level: u8) {
 /// HAZARDS 35: what a protected client sends in tiny messages costs the server much more than the bytes say. Another
 /// session on the same worker is answered all the while, before the flood's request and behind it.
 #[test]
-fn a_flood_of_tiny_messages_starves_the_others() {
+fn a_flood_of_tiny_messages_leaves_the_others_their_turns() {
     const MESSAGES: u32 = 60_000;
     let realm = realm!();
     let (relay, origin) = (every_level(Relay::builder(), realm), Origin::echo());
@@ -136,7 +136,7 @@ pub(crate) fn resident(relay: &Relay) -> u64 {
 }
 
 /// Sessions whose readers rest on both sides hold what their buffers hold, and work on afterwards.
-fn a_slow_reader_makes_the_server_grow(level: u8) {
+fn slow_readers_cost_bounded_memory(level: u8) {
     const SESSIONS: u64 = 6;
     const TOTAL: u64 = 24 * MIB;
     const MOST: u64 = MIB;
@@ -173,7 +173,7 @@ fn a_slow_reader_makes_the_server_grow(level: u8) {
 
 /// RFC 1961 section 6: a context is deleted when its connection is closed.
 #[test]
-fn contexts_outlive_their_sessions() {
+fn contexts_are_deleted_with_their_sessions() {
     const SESSIONS: usize = 400;
     const MOST: u64 = MIB;
     let realm = realm!();
@@ -195,7 +195,7 @@ fn contexts_outlive_their_sessions() {
 }
 
 /// RST in, RST out, both ways.
-fn a_reset_becomes_a_clean_end(level: u8) {
+fn a_reset_arrives_as_a_reset(level: u8) {
     let realm = realm!();
     let relay = every_level(Relay::builder(), realm);
     for (n, len) in [0, 100, MIB].into_iter().enumerate() {
@@ -228,7 +228,7 @@ fn a_reset_becomes_a_clean_end(level: u8) {
 
 /// A great many small messages: every one arrives, and none waits for another.
 #[test]
-fn small_messages_wait_for_each_other() {
+fn small_messages_do_not_wait_for_each_other() {
     let realm = realm!();
     let relay = every_level(Relay::builder(), realm);
     let (mut sender, mut receiver, target) = open(&relay, realm, 2, Shape::Plain);

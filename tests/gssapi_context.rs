@@ -54,7 +54,7 @@ fn assert_refused(record: &Value) {
 
 /// The realm of the service is left out of a name, any other is kept.
 #[test]
-fn a_principal_has_another_name_in_the_record() {
+fn a_principal_is_recorded_by_its_name() {
     let realm = realm!();
     let (relay, origin) = (serve(realm), Origin::echo());
     let users =
@@ -80,7 +80,7 @@ fn a_principal_has_another_name_in_the_record() {
 
 /// RFC 1961 section 3.2: with mutual authentication the mechanism answers, and without it the token is empty.
 #[test]
-fn the_last_token_is_left_out() {
+fn the_last_token_is_sent_even_when_empty() {
     let realm = realm!();
     let relay = serve(realm);
     let others = REPLAY | CONFIDENTIAL | INTEGRITY;
@@ -101,7 +101,7 @@ fn the_last_token_is_left_out() {
 
 /// The method without its configuration, or a client that does not offer it.
 #[test]
-fn a_client_without_gssapi_is_let_in() {
+fn a_client_without_gssapi_is_refused() {
     let realm = realm!();
     let relay = serve(realm);
     for greeting in [&[0x05, 0x01, 0x00][..], &[0x05, 0x02, 0x00, 0x02]] {
@@ -114,7 +114,7 @@ fn a_client_without_gssapi_is_let_in() {
 
 /// Whatever is wrong with the first message: 01 FF, the end, and what is pipelined behind it does nothing.
 #[test]
-fn a_first_message_that_is_wrong_is_taken() {
+fn a_first_message_that_is_wrong_is_refused() {
     let realm = realm!();
     let (relay, origin) = (serve(realm), Origin::echo());
     let token = first_token(realm, "alice");
@@ -151,7 +151,7 @@ fn a_first_message_that_is_wrong_is_taken() {
 
 /// RFC 1961 section 3.4: the client may give up as well.
 #[test]
-fn a_client_that_gives_up_is_answered() {
+fn a_client_that_gives_up_is_closed() {
     let realm = realm!();
     let relay = serve(realm);
     let mut client = greeted(relay.addr());
@@ -161,7 +161,7 @@ fn a_client_that_gives_up_is_answered() {
 }
 
 #[test]
-fn a_truncated_token_is_waited_for_after_the_fin() {
+fn a_truncated_token_ends_the_session_at_the_fin() {
     let realm = realm!();
     let relay = serve(realm);
     let message = frame(AUTHENTICATION, &first_token(realm, "alice"));
@@ -176,7 +176,7 @@ fn a_truncated_token_is_waited_for_after_the_fin() {
 
 /// HAZARD 10: the deadline is absolute, however far the token has come.
 #[test]
-fn half_a_token_outlives_the_deadline() {
+fn half_a_token_ends_at_the_deadline() {
     let realm = realm!();
     let relay = demand(Relay::builder().timeout("handshake", 1000), realm).start();
     let message = frame(AUTHENTICATION, &first_token(realm, "alice"));
@@ -200,7 +200,7 @@ fn half_a_token_outlives_the_deadline() {
 /// Who sends the longest token but its last byte holds memory: one source may hold half of what there is for that, so
 /// that others' tokens find room, the longest too, and those of the usual length are not held up at all.
 #[test]
-fn half_tokens_of_one_source_fill_the_memory_of_all() {
+fn half_tokens_of_one_source_leave_memory_to_others() {
     const CROWD: usize = 600;
     let realm = realm!();
     let relay = demand(Relay::builder().timeout("handshake", 60_000), realm).start();
@@ -240,7 +240,7 @@ fn half_tokens_of_one_source_fill_the_memory_of_all() {
 
 /// "As many rounds as the mechanism needs": the first leaves the context half made, and another thread may end it.
 #[test]
-fn a_context_of_two_rounds_is_given_up() {
+fn a_context_of_two_rounds_is_established() {
     let realm = realm!();
     let (relay, origin) = (serve(realm), Origin::echo());
     let mut client = GssClient::greeted(relay.addr(), Initiator::of(realm, "alice"));
@@ -259,7 +259,7 @@ fn a_context_of_two_rounds_is_given_up() {
 
 /// The usual context is one exchange: whoever goes on with tokens is not served for ever.
 #[test]
-fn rounds_go_on_for_ever() {
+fn rounds_are_bounded() {
     let realm = realm!();
     let relay = serve(realm);
     let mut client = GssClient::established(relay.addr(), realm, "alice");
@@ -275,7 +275,7 @@ fn rounds_go_on_for_ever() {
 
 /// A token serves one connection.
 #[test]
-fn a_replayed_token_is_taken() {
+fn a_replayed_token_is_refused() {
     let realm = realm!();
     let relay = serve(realm);
     let message = frame(AUTHENTICATION, &first_token(realm, "alice"));
@@ -292,7 +292,7 @@ fn a_replayed_token_is_taken() {
 /// The client's library would not use an expired ticket, so the token is made before. Ours may be late by two
 /// seconds; the usual allowance is five minutes.
 #[test]
-fn an_expired_ticket_is_taken() {
+fn an_expired_ticket_is_refused() {
     let realm = realm!();
     let (life, skew) = (Duration::from_secs(2), Duration::from_secs(2));
     let relay = demand(Relay::builder(), realm).environment(realm.strict_environment(skew)).start();
@@ -311,7 +311,7 @@ fn an_expired_ticket_is_taken() {
 
 /// From a realm that is not trusted no token for our service can be made: its own service's is the next best.
 #[test]
-fn a_ticket_for_somebody_else_is_taken() {
+fn a_ticket_for_somebody_else_is_refused() {
     let realm = realm!();
     let relay = serve(realm);
     let services = [
@@ -329,7 +329,7 @@ fn a_ticket_for_somebody_else_is_taken() {
 
 /// HAZARD 1: a byte at a time, or cut anywhere, a session is the same.
 #[test]
-fn a_session_is_cut_at_some_byte() {
+fn a_session_is_the_same_at_every_split() {
     let realm = realm!();
     let (relay, origin) = (serve(realm), Origin::echo());
     let mut at = 0;

@@ -13,10 +13,10 @@ use crate::support::pairs::{Listener, Shape};
 use crate::support::realm::Realm;
 
 protected!(
-    a_message_that_is_not_the_clients_is_relayed,
-    a_wrong_frame_is_relayed,
-    a_fault_in_the_segment_of_the_request_is_overlooked,
-    a_message_cut_by_the_fin_ends_cleanly
+    a_message_that_is_not_the_clients_ends_the_stream,
+    a_wrong_frame_ends_the_stream,
+    a_fault_in_the_segment_of_the_request_is_found,
+    a_message_cut_by_the_fin_ends_in_a_reset
 );
 
 /// What is sent behind the message `before`, which the target has read; the messages of it that are good.
@@ -77,7 +77,7 @@ fn changed(client: &mut GssClient, at: usize) -> Vec<u8> {
     sealed
 }
 
-fn a_message_that_is_not_the_clients_is_relayed(level: u8) {
+fn a_message_that_is_not_the_clients_ends_the_stream(level: u8) {
     each(
         level,
         &[
@@ -130,7 +130,7 @@ fn mirrored(mut token: Vec<u8>) -> Vec<u8> {
     token
 }
 
-fn a_wrong_frame_is_relayed(level: u8) {
+fn a_wrong_frame_ends_the_stream(level: u8) {
     each(
         level,
         &[
@@ -157,7 +157,7 @@ fn a_wrong_frame_is_relayed(level: u8) {
 }
 
 /// The request, a good message and one that is none, in one segment: the relay begins and ends in the same turn.
-fn a_fault_in_the_segment_of_the_request_is_overlooked(level: u8) {
+fn a_fault_in_the_segment_of_the_request_is_found(level: u8) {
     let realm = realm!();
     let relay = every_level(Relay::builder(), realm);
     let faults: [Fault; 3] = [
@@ -188,7 +188,7 @@ fn a_fault_in_the_segment_of_the_request_is_overlooked(level: u8) {
 
 /// Level 2 was agreed on: a message that is not encrypted is not under it, though it is whole and in its turn.
 #[test]
-fn a_message_without_encryption_passes_at_level_2() {
+fn a_message_without_encryption_is_refused_at_level_2() {
     each(
         2,
         &[
@@ -202,7 +202,7 @@ fn a_message_without_encryption_passes_at_level_2() {
 
 /// The same of a request: no reply of success, no connection.
 #[test]
-fn a_request_without_encryption_passes_at_level_2() {
+fn a_request_without_encryption_is_refused_at_level_2() {
     let realm = realm!();
     let relay = every_level(Relay::builder(), realm);
     let origin = crate::support::Origin::echo();
@@ -217,7 +217,7 @@ fn a_request_without_encryption_passes_at_level_2() {
 
 /// The bytes of one session's message are nothing in another's.
 #[test]
-fn a_message_of_another_session_is_relayed() {
+fn a_message_of_another_session_ends_the_stream() {
     let realm = realm!();
     let relay = every_level(Relay::builder(), realm);
     let (mut first, _kept) = open(&relay, realm, 2);
@@ -229,7 +229,7 @@ fn a_message_of_another_session_is_relayed() {
 }
 
 /// A FIN within a message is no end of the stream: somebody has cut it.
-fn a_message_cut_by_the_fin_ends_cleanly(level: u8) {
+fn a_message_cut_by_the_fin_ends_in_a_reset(level: u8) {
     let realm = realm!();
     let relay = every_level(Relay::builder(), realm);
     for at in [1, 3, 4, 20] {

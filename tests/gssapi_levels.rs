@@ -74,7 +74,7 @@ fn lists(from: usize) {
     }
 }
 
-mod another_level_is_granted_than_the_list_has {
+mod the_level_granted_is_that_of_the_list {
     #[test]
     fn first() {
         super::lists(0);
@@ -95,7 +95,7 @@ mod another_level_is_granted_than_the_list_has {
 
 /// Without a list of its own a server grants 2, 1 and 0.
 #[test]
-fn the_usual_list_is_another() {
+fn the_usual_list_is_2_1_0() {
     let realm = realm!();
     let relay = demand(Relay::builder(), realm).start();
     for (asked, answer) in [(0, 0), (1, 1), (2, 2), (3, 1)] {
@@ -106,7 +106,7 @@ fn the_usual_list_is_another() {
 
 /// A level that nobody defined is not one, whatever the list.
 #[test]
-fn an_unknown_level_is_granted() {
+fn an_unknown_level_is_refused() {
     let realm = realm!();
     let (all, none) = (["none", "integrity", "per-message", "confidentiality"], ["none"]);
     for list in [&all[..], &none] {
@@ -121,7 +121,7 @@ fn an_unknown_level_is_granted() {
 
 /// Whatever is wrong with the level message ends the session, and what is pipelined behind it does nothing.
 #[test]
-fn a_level_message_that_is_wrong_is_taken() {
+fn a_level_message_that_is_wrong_is_refused() {
     let realm = realm!();
     let (relay, origin) = (demand(Relay::builder(), realm).start(), Origin::echo());
     type Make = fn(&mut Initiator) -> Vec<u8>;
@@ -160,7 +160,7 @@ fn a_level_message_that_is_wrong_is_taken() {
 
 /// The level of another context is not a level: what one client wrapped, the next sends.
 #[test]
-fn a_level_message_of_another_context_is_taken() {
+fn a_level_message_of_another_context_is_refused() {
     let realm = realm!();
     let relay = demand(Relay::builder(), realm).start();
     let mut first = GssClient::established(relay.addr(), realm, "alice");
@@ -173,7 +173,7 @@ fn a_level_message_of_another_context_is_taken() {
 /// RFC 1961 section 4 allows the level message to be protected for confidentiality no more than the answer is; a
 /// client that encrypts it has said the same.
 #[test]
-fn an_encrypted_level_message_hangs() {
+fn an_encrypted_level_message_gets_an_answer() {
     let realm = realm!();
     let relay = demand(Relay::builder(), realm).start();
     let mut client = GssClient::established(relay.addr(), realm, "alice");
@@ -185,7 +185,7 @@ fn an_encrypted_level_message_hangs() {
 
 /// Levels 1 to 3 stand on the detection of replays; level 0 stands on nothing.
 #[test]
-fn a_context_without_replay_detection_is_protected() {
+fn a_context_without_replay_detection_gets_level_0() {
     let realm = realm!();
     let relay =
         demand_levels(Relay::builder(), realm, &["none", "integrity", "per-message", "confidentiality"])
@@ -205,7 +205,7 @@ fn a_context_without_replay_detection_is_protected() {
 
 /// RFC 1961 section 3.2: what comes over TCP needs the detection of what is missing, datagrams do without.
 #[test]
-fn a_stream_without_sequence_detection_is_protected() {
+fn a_stream_without_sequence_detection_is_refused() {
     let realm = realm!();
     let relay =
         demand_levels(Relay::builder(), realm, &["integrity", "per-message", "confidentiality"]).start();
@@ -232,7 +232,7 @@ fn nec(relay: &Relay, realm: &Realm, level: u8) -> GssClient {
 
 /// The NEC reference's variant: one octet that is not wrapped, and an answer in kind; only where it is switched on.
 #[test]
-fn a_bare_level_is_answered_in_a_wrapping() {
+fn a_bare_level_gets_a_bare_answer_where_it_is_configured() {
     let realm = realm!();
     let origin = Origin::echo();
     let relay = demand(Relay::builder(), realm).set("auth.gssapi", "nec", "true").start();
@@ -262,7 +262,7 @@ fn a_bare_level_is_answered_in_a_wrapping() {
 /// The bytes of curl 7.68: mutual and replay flags, level 0 wrapped without encryption, and nothing wrapped after.
 /// Of later ones: level 2 is asked for, and nothing wrapped after the answer 0.
 #[test]
-fn curls_bytes_are_not_understood() {
+fn curls_bytes_are_understood() {
     let realm = realm!();
     let origin = Origin::echo();
     let usual = demand(Relay::builder(), realm).start();
@@ -286,7 +286,7 @@ fn curls_bytes_are_not_understood() {
 
 /// Many contexts at once, on more than one worker: none is answered with another's tokens.
 #[test]
-fn contexts_are_mixed_up() {
+fn many_contexts_at_once_are_kept_apart() {
     let realm = realm!();
     let (relay, origin) = (demand(Relay::builder().workers(2), realm).start(), Origin::echo());
     thread::scope(|scope| {

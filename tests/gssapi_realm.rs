@@ -71,7 +71,7 @@ fn a_message_is_wrapped_and_unwrapped_each_way() {
 }
 
 #[test]
-fn a_changed_or_repeated_message_is_taken() {
+fn a_changed_or_repeated_message_is_refused() {
     let realm = realm!();
     let (mut ours, mut theirs) = (Initiator::of(realm, "bob"), acceptor(realm, &realm.keytab()));
     establish(&mut ours, &mut theirs, USUAL);
@@ -96,7 +96,7 @@ fn an_acceptor_answers_though_nothing_is_asked_of_it() {
 }
 
 #[test]
-fn a_token_is_taken_twice() {
+fn a_token_is_taken_once() {
     let realm = realm!();
     let (mut ours, mut theirs) = (Initiator::of(realm, "alice"), acceptor(realm, &realm.keytab()));
     let token = ours.initiate(SERVICE, USUAL).expect("a token").token;
@@ -130,7 +130,7 @@ fn the_users_of_the_realms_are_whom_they_say() {
 }
 
 #[test]
-fn a_short_ticket_lives_on() {
+fn a_short_ticket_expires() {
     let realm = realm!();
     let short = realm.short_lived("alice", Duration::from_secs(2));
     let initiator = || Initiator::over(realm, &short);
@@ -139,7 +139,7 @@ fn a_short_ticket_lives_on() {
 }
 
 #[test]
-fn the_kdc_outlives_its_realm() {
+fn the_kdc_ends_with_its_realm() {
     let _ = realm!();
     let realm = Realm::start();
     let pid =

@@ -24,20 +24,20 @@ pub(crate) fn every_level(builder: Builder, realm: &Realm) -> Relay {
 }
 
 levels!(
-    bytes_are_lost_or_changed,
-    one_fin_ends_both_directions,
-    a_failed_request_is_answered_bare,
-    bind_answers_once
+    every_byte_arrives_and_is_counted,
+    one_fin_ends_its_own_direction,
+    a_failed_request_gets_a_sealed_reply,
+    both_replies_of_bind_are_sealed
 );
 protected!(
-    messages_are_tied_to_segments,
-    empty_messages_end_the_stream,
-    payload_behind_the_request_is_lost,
-    a_message_is_cut_in_two
+    many_messages_in_one_segment_all_arrive,
+    empty_messages_end_nothing,
+    payload_behind_the_request_arrives,
+    a_message_arrives_whole_at_every_split
 );
 
 /// All of an echo, in small and large messages; the record counts the client's bytes, not those of the wrapping.
-fn bytes_are_lost_or_changed(level: u8) {
+fn every_byte_arrives_and_is_counted(level: u8) {
     let realm = realm!();
     let (relay, origin) = (every_level(Relay::builder(), realm), Origin::echo());
     let mut client = GssClient::through(relay.addr(), realm, level, origin.addr);
@@ -58,7 +58,7 @@ fn bytes_are_lost_or_changed(level: u8) {
 
 /// Level 0 is a session like any other: its bulk may be spliced, and arrives as it is.
 #[test]
-fn a_session_at_level_none_is_not_relayed_as_others() {
+fn a_session_at_level_none_is_relayed_as_any_other() {
     let realm = realm!();
     for engine in [Engine::Copy, Engine::Splice] {
         let relay = every_level(Relay::builder().engine(engine), realm);
@@ -72,7 +72,7 @@ fn a_session_at_level_none_is_not_relayed_as_others() {
 }
 
 /// Each direction ends for itself, first ours, then first the target's.
-fn one_fin_ends_both_directions(level: u8) {
+fn one_fin_ends_its_own_direction(level: u8) {
     let realm = realm!();
     let relay = every_level(Relay::builder(), realm);
     let late = once(|mut stream| {
@@ -106,7 +106,7 @@ fn one_fin_ends_both_directions(level: u8) {
 }
 
 /// Refusals are wrapped as replies of success are, and readable before the end.
-fn a_failed_request_is_answered_bare(level: u8) {
+fn a_failed_request_gets_a_sealed_reply(level: u8) {
     let realm = realm!();
     let relay = every_level(Relay::builder(), realm);
     let closed = ClosedPort::new();
@@ -134,7 +134,7 @@ fn a_failed_request_is_answered_bare(level: u8) {
     client.client.drain_to_end();
 }
 
-fn bind_answers_once(level: u8) {
+fn both_replies_of_bind_are_sealed(level: u8) {
     let realm = realm!();
     let relay = every_level(Relay::builder(), realm);
     let mut client = GssClient::at_level(relay.addr(), realm, level);
@@ -158,7 +158,7 @@ fn bind_answers_once(level: u8) {
 }
 
 /// Many messages in one segment are many messages.
-fn messages_are_tied_to_segments(level: u8) {
+fn many_messages_in_one_segment_all_arrive(level: u8) {
     let realm = realm!();
     let (relay, origin) = (every_level(Relay::builder(), realm), Origin::echo());
     let mut client = GssClient::through(relay.addr(), realm, level, origin.addr);
@@ -170,7 +170,7 @@ fn messages_are_tied_to_segments(level: u8) {
 }
 
 /// Level 3 leaves encryption to each message; the empty ones carry nothing, and end nothing.
-fn empty_messages_end_the_stream(level: u8) {
+fn empty_messages_end_nothing(level: u8) {
     let realm = realm!();
     let (relay, origin) = (every_level(Relay::builder(), realm), Origin::echo());
     let mut client = GssClient::through(relay.addr(), realm, level, origin.addr);
@@ -191,7 +191,7 @@ fn empty_messages_end_the_stream(level: u8) {
 }
 
 /// In the same message as the request, and in messages of the same segment behind it.
-fn payload_behind_the_request_is_lost(level: u8) {
+fn payload_behind_the_request_arrives(level: u8) {
     let realm = realm!();
     let (relay, origin) = (every_level(Relay::builder(), realm), Origin::echo());
     let mut client = GssClient::at_level(relay.addr(), realm, level);
@@ -222,7 +222,7 @@ fn payload_behind_the_request_is_lost(level: u8) {
 }
 
 /// A message arrives in two pieces, cut at each of its bytes.
-fn a_message_is_cut_in_two(level: u8) {
+fn a_message_arrives_whole_at_every_split(level: u8) {
     let realm = realm!();
     let (relay, origin) = (every_level(Relay::builder(), realm), Origin::echo());
     let mut client = GssClient::through(relay.addr(), realm, level, origin.addr);
@@ -241,7 +241,7 @@ fn a_message_is_cut_in_two(level: u8) {
 
 /// A slow link takes longer for a message than the idle limit is long.
 #[test]
-fn a_message_that_trickles_in_counts_as_idle() {
+fn a_message_that_trickles_in_is_not_idle() {
     const IDLE: u64 = 1000;
     let realm = realm!();
     let (relay, origin) = (every_level(Relay::builder().timeout("idle", IDLE), realm), Origin::echo());
@@ -258,7 +258,7 @@ fn a_message_that_trickles_in_counts_as_idle() {
 
 /// The target must not take the FIN of a session that is given up for the end of what the client had to say.
 #[test]
-fn half_a_message_at_the_idle_limit_ends_in_order() {
+fn half_a_message_at_the_idle_limit_ends_in_a_reset() {
     let realm = realm!();
     let relay = every_level(Relay::builder().timeout("idle", 300), realm);
     for half in [false, true] {
@@ -281,7 +281,7 @@ fn half_a_message_at_the_idle_limit_ends_in_order() {
 
 /// What goes over the wire under each level: the text itself at 0 and 1, and nothing of it at 2.
 #[test]
-fn a_recording_shows_what_it_should_not() {
+fn a_recording_shows_what_its_level_leaves_readable() {
     let realm = realm!();
     let (relay, origin) = (every_level(Relay::builder(), realm), Origin::echo());
     let secret = b"the plain text that nobody else is to see";

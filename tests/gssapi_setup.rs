@@ -41,7 +41,7 @@ fn refused(realm: &Realm, keytab: &Path, service: &str, words: &[&str]) {
 }
 
 #[test]
-fn a_server_without_its_keytab_serves() {
+fn a_server_without_its_keytab_does_not_start() {
     let realm = realm!();
     let missing = realm.path("missing.keytab");
     refused(realm, &missing, "rcmd", &["auth.gssapi", "keytab", "missing.keytab"]);
@@ -57,7 +57,7 @@ fn a_server_without_its_keytab_serves() {
 
 /// Where there is no library a server that needs none starts, and one that is told to use it does not.
 #[test]
-fn a_server_without_the_library_serves() {
+fn a_server_without_the_library_starts_only_without_gssapi() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     for name in ["libgssapi_krb5.so.2", "libgssapi.so.3"] {
         std::fs::write(directory.path().join(name), b"").expect("a library that is none");
@@ -83,7 +83,7 @@ fn a_server_without_the_library_serves() {
 }
 
 #[test]
-fn a_server_without_its_services_key_serves() {
+fn a_server_without_its_services_key_does_not_start() {
     let realm = realm!();
     refused(realm, &realm.other_keytab(), "rcmd", &["auth.gssapi", "rcmd"]);
     refused(realm, &realm.keytab(), "host", &["auth.gssapi", "host"]);
@@ -91,7 +91,7 @@ fn a_server_without_its_services_key_serves() {
 }
 
 #[test]
-fn an_unreadable_keytab_is_read() {
+fn an_unreadable_keytab_keeps_the_server_from_starting() {
     let realm = realm!();
     let keytab = realm.path("unreadable.keytab");
     std::fs::copy(realm.keytab(), &keytab).expect("copy the keytab");
@@ -101,7 +101,7 @@ fn an_unreadable_keytab_is_read() {
 
 /// The service may be named with its host, and then serves that one.
 #[test]
-fn a_service_with_its_host_is_refused() {
+fn a_service_may_be_named_with_its_host() {
     let realm = realm!();
     let relay = demand(Relay::builder(), realm).set("auth.gssapi", "service", "\"rcmd@localhost\"").start();
     let mut client = GssClient::established(relay.addr(), realm, "alice");
@@ -127,7 +127,7 @@ fn spellings(bytes: &[u8]) -> Vec<String> {
 
 /// Neither a token, nor a key, nor what a message holds is ever logged; good sessions and bad ones.
 #[test]
-fn a_token_or_a_key_is_logged() {
+fn no_token_and_no_key_is_logged() {
     let realm = realm!();
     let origin = Origin::echo();
     let keytab = std::fs::read(realm.keytab()).expect("the keytab");

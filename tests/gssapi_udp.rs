@@ -102,12 +102,12 @@ impl Stand {
 }
 
 protected!(
-    a_datagram_is_changed_on_its_way,
+    datagrams_of_every_size_arrive_unchanged,
     what_a_seal_adds_is_counted_by_target,
-    datagrams_of_a_batch_share_a_message,
-    a_lost_or_late_datagram_ends_the_association,
-    a_repeated_or_changed_datagram_arrives,
-    the_association_outlives_its_control_connection
+    each_datagram_of_a_batch_is_a_message,
+    lost_and_late_datagrams_leave_the_association_working,
+    a_repeated_or_changed_datagram_is_dropped,
+    the_association_ends_with_its_control_connection
 );
 
 /// `log.udp_targets`: content is counted, whatever it is sealed in.
@@ -127,7 +127,7 @@ fn what_a_seal_adds_is_counted_by_target(level: u8) {
 }
 
 /// Payloads of every size class, up and down; the largest that a sealed datagram can hold among them.
-fn a_datagram_is_changed_on_its_way(level: u8) {
+fn datagrams_of_every_size_arrive_unchanged(level: u8) {
     let realm = realm!();
     let mut stand = Stand::new(realm, level);
     // Of the largest datagram 4 bytes are the frame's and 10 the header's within.
@@ -158,7 +158,7 @@ fn a_datagram_is_changed_on_its_way(level: u8) {
 
 /// At level 0 datagrams are bare.
 #[test]
-fn a_datagram_at_level_none_is_wrapped() {
+fn datagrams_at_level_none_are_bare() {
     let realm = realm!();
     let mut stand = Stand::new(realm, 0);
     stand.fence();
@@ -168,7 +168,7 @@ fn a_datagram_at_level_none_is_wrapped() {
 }
 
 /// Many at once, each way, of one length and of many.
-fn datagrams_of_a_batch_share_a_message(level: u8) {
+fn each_datagram_of_a_batch_is_a_message(level: u8) {
     let realm = realm!();
     let mut stand = Stand::new(realm, level);
     let external = stand.up(b"first");
@@ -191,7 +191,7 @@ fn datagrams_of_a_batch_share_a_message(level: u8) {
 }
 
 /// Datagrams are lost and overtake each other: what comes, in whatever order, arrives.
-fn a_lost_or_late_datagram_ends_the_association(level: u8) {
+fn lost_and_late_datagrams_leave_the_association_working(level: u8) {
     let realm = realm!();
     let mut stand = Stand::new(realm, level);
     stand.fence();
@@ -208,7 +208,7 @@ fn a_lost_or_late_datagram_ends_the_association(level: u8) {
 }
 
 /// What is not a message of the client's own, once, is dropped and counted; the association lives on.
-fn a_repeated_or_changed_datagram_arrives(level: u8) {
+fn a_repeated_or_changed_datagram_is_dropped(level: u8) {
     let realm = realm!();
     let mut stand = Stand::new(realm, level);
     stand.fence();
@@ -247,7 +247,7 @@ fn a_repeated_or_changed_datagram_arrives(level: u8) {
 
 /// Nobody without the context can use the door, nor learn what comes through it.
 #[test]
-fn a_datagram_can_be_read_on_the_way() {
+fn nobody_without_the_context_reads_or_sends_datagrams() {
     let realm = realm!();
     let mut stand = Stand::new(realm, 2);
     let text = b"nobody else is to see this";
@@ -263,7 +263,7 @@ fn a_datagram_can_be_read_on_the_way() {
 
 /// A name in the header, and a target of the other family.
 #[test]
-fn a_name_in_a_sealed_datagram_is_not_resolved() {
+fn a_name_in_a_sealed_datagram_is_resolved() {
     let realm = realm!();
     let server = DnsServer::zone(&[("target.example", &["127.0.0.1"])]);
     let mut stand = Stand::over(every_level(Relay::builder().dns(&server), realm), realm, 2);
@@ -275,7 +275,7 @@ fn a_name_in_a_sealed_datagram_is_not_resolved() {
     stand.fence();
 }
 
-fn the_association_outlives_its_control_connection(level: u8) {
+fn the_association_ends_with_its_control_connection(level: u8) {
     let realm = realm!();
     let mut stand = Stand::new(realm, level);
     stand.fence();

@@ -101,7 +101,7 @@ pub(crate) const ORDINARY: &[&str] = &[
 
 /// HAZARD 16: by address.
 #[test]
-fn a_special_purpose_address_is_dialled() {
+fn a_special_purpose_address_is_not_dialled() {
     netns::run(&test_name!(), "", || {
         let far = netns::Far::open();
         let (relay, origin) = (Relay::builder().guarded().start(), far.inside(Origin::everywhere));
@@ -127,7 +127,7 @@ fn a_special_purpose_address_is_dialled() {
 
 /// HAZARD 16: as what a name resolves to.
 #[test]
-fn a_name_of_a_special_purpose_address_is_dialled() {
+fn a_name_of_a_special_purpose_address_is_not_dialled() {
     netns::run(&test_name!(), "", || {
         let far = netns::Far::open();
         let names: Vec<String> = (0..SPECIAL.len()).map(|n| format!("n{n}.example")).collect();
@@ -147,7 +147,7 @@ fn a_name_of_a_special_purpose_address_is_dialled() {
 
 /// `guard.allow` exempts what it names and no more.
 #[test]
-fn an_exemption_exempts_its_neighbours() {
+fn an_exemption_exempts_what_it_names_alone() {
     netns::run(&test_name!(), "", || {
         let far = netns::Far::open();
         let origin = far.inside(Origin::everywhere);
@@ -170,7 +170,7 @@ fn an_exemption_exempts_its_neighbours() {
 
 /// HAZARD 17: the server's own listeners, by any alias, whatever is allowed.
 #[test]
-fn the_server_relays_to_itself() {
+fn the_server_does_not_relay_to_itself() {
     netns::run(&test_name!(), "ip addr add 192.0.2.9/32 dev lo", || {
         let server = DnsServer::zone(&[("me.example", &["127.0.0.1"])]);
         let single = Relay::builder().dns(&server).start();
@@ -201,7 +201,7 @@ fn the_server_relays_to_itself() {
 
 /// HAZARD 17: with one port to dial from, a dial to that port meets itself.
 #[test]
-fn a_socket_that_met_itself_is_relayed() {
+fn a_socket_that_met_itself_is_refused() {
     let setup = "echo '40000 40000' > /proc/sys/net/ipv4/ip_local_port_range";
     netns::run(&test_name!(), setup, || {
         let relay = Relay::builder().listen(&["127.0.0.1:1080"]).start();
@@ -219,7 +219,7 @@ fn a_socket_that_met_itself_is_relayed() {
 
 /// HAZARD 18: a name that answers differently each time is judged by the answer that is dialled.
 #[test]
-fn a_rebound_name_is_dialled_unchecked() {
+fn a_rebound_name_is_not_dialled() {
     netns::run(&test_name!(), "", || {
         let far = netns::Far::open();
         let turn = AtomicUsize::new(0);
@@ -244,7 +244,7 @@ fn a_rebound_name_is_dialled_unchecked() {
 
 /// HAZARD 18: of a mixed answer only the allowed addresses are tried, even when none of them answers.
 #[test]
-fn a_forbidden_address_in_a_mixed_answer_is_tried() {
+fn a_forbidden_address_in_a_mixed_answer_is_not_tried() {
     netns::run(&test_name!(), "", || {
         let far = netns::Far::open();
         let server = DnsServer::zone(&[

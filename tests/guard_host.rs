@@ -47,7 +47,7 @@ const AT_A_ROUTE: &str = "2600:a::7";
 
 /// HAZARD 17: an address that came while the relay ran leads to its listener, and each session into the next.
 #[test]
-fn a_new_address_leads_back_into_the_relay() {
+fn a_new_address_does_not_lead_back_into_the_relay() {
     netns::run(&test_name!(), "", || {
         let relay = wild(Relay::builder());
         netns::shell(NEW);
@@ -59,7 +59,7 @@ fn a_new_address_leads_back_into_the_relay() {
 
 /// HAZARD 55: where no address can be known, what a connection shows has to do.
 #[test]
-fn a_relay_that_knows_no_address_leads_back_into_itself() {
+fn a_relay_that_knows_no_address_does_not_lead_back_into_itself() {
     netns::run(&test_name!(), NEW, || {
         let relay = blind(Relay::builder());
         for text in SHOWN {
@@ -76,7 +76,7 @@ fn a_relay_that_knows_no_address_leads_back_into_itself() {
 
 /// What another table than `local` delivers is on no list.
 #[test]
-fn a_route_of_another_table_leads_back_into_the_relay() {
+fn a_route_of_another_table_does_not_lead_back_into_the_relay() {
     let setup = "set -e; ip -6 addr add 2600:9::9/128 dev lo
         ip -6 route add local 2600:b::/64 dev lo table 100; ip -6 rule add to 2600:b::/64 lookup 100";
     netns::run(&test_name!(), setup, || {
@@ -95,7 +95,7 @@ fn a_route_of_another_table_leads_back_into_the_relay() {
 
 /// Datagrams to the relay's own ports, by addresses that it knows late or never.
 #[test]
-fn a_datagram_comes_back_by_a_new_address() {
+fn no_datagram_comes_back_by_a_new_address() {
     netns::run(&test_name!(), "", || {
         let informed = wild(Relay::builder());
         let closed = blind(Relay::builder());
@@ -122,7 +122,7 @@ fn a_datagram_comes_back_by_a_new_address() {
 
 /// What is sent towards an address that nothing shows to be of this machine comes back from one that the kernel knows.
 #[test]
-fn a_datagram_of_our_own_is_passed_to_a_client() {
+fn a_datagram_of_our_own_is_passed_to_no_client() {
     // With such an MTU loopback is an interface like any other.
     netns::run(&test_name!(), &format!("{NEW}; ip link set lo mtu 40000"), || {
         let relay = blind(Relay::builder().set("udp", "filtering", "\"endpoint-independent\""));
@@ -139,7 +139,7 @@ fn a_datagram_of_our_own_is_passed_to_a_client() {
 
 /// A client is let past the firewall of this machine: what listens on its public address is nobody's target.
 #[test]
-fn a_service_of_this_host_is_reached_by_its_public_address() {
+fn a_service_of_this_host_is_refused_at_its_public_address() {
     let setup =
         format!("{NEW}; ip addr add 45.9.9.8/32 dev lo; ip route add local 45.9.11.0/24 dev lo src 45.9.9.8");
     netns::run(&test_name!(), &setup, || {
@@ -166,7 +166,7 @@ fn a_service_of_this_host_is_reached_by_its_public_address() {
 
 /// The operator's word counts for this machine as it does for other special-purpose addresses.
 #[test]
-fn an_exempt_address_of_this_host_is_refused() {
+fn an_exempt_address_of_this_host_is_reached() {
     netns::run(&test_name!(), NEW, || {
         let (origin, service) = (Origin::everywhere(), Target::at("[::]:0".parse().expect("an address")));
         for knows in [true, false] {
@@ -193,7 +193,7 @@ fn an_exempt_address_of_this_host_is_refused() {
 /// The kernel's word is heard at once, and where descriptors have run out: datagrams have no connection that would show
 /// what an address is. The list is read every ten seconds in any case, so one of three must be found sooner.
 #[test]
-fn a_change_of_addresses_is_noticed_by_the_clock_alone() {
+fn a_change_of_addresses_is_noticed_before_the_clock_tells() {
     netns::run(&test_name!(), "", || {
         let relay = wild(Relay::builder().guarded());
         let client = Association::open(door(&relay));

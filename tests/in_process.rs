@@ -428,7 +428,7 @@ fn at_its_ceiling_a_server_lets_the_next_one_wait_and_then_serves_it() {
 
 /// The maximum is met to the last session, however many workers share it.
 #[test]
-fn a_maximum_that_does_not_divide_evenly_is_rounded() {
+fn a_maximum_that_does_not_divide_evenly_is_met_to_the_last_session() {
     for (workers, most) in [(4, 9), (2, 3), (3, 3)] {
         let mut config = config(workers, RelayMode::Auto);
         config.server.max_connections = most;

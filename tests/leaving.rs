@@ -26,7 +26,7 @@ fn client_in_dial(relay: &Relay, hole: &BlackHole) -> Client {
 }
 
 #[test]
-fn a_reset_in_the_dial_leaves_the_upstream_socket() {
+fn a_reset_in_the_dial_closes_the_upstream_socket() {
     let (relay, hole) = (Relay::start(), BlackHole::new());
     // A first session, so that whatever is opened once is open before the descriptors are counted.
     client_in_dial(&relay, &hole).reset();
@@ -40,7 +40,7 @@ fn a_reset_in_the_dial_leaves_the_upstream_socket() {
 }
 
 #[test]
-fn a_reset_in_the_lookup_leaves_the_session() {
+fn a_reset_in_the_lookup_ends_the_session() {
     let server = DnsServer::dead();
     let relay = Relay::builder().dns(&server).start();
     let mut client = Client::greeted(relay.addr());
@@ -56,7 +56,7 @@ fn a_reset_in_the_lookup_leaves_the_session() {
 
 /// A FIN with nothing behind the request is a client that leaves, unless the connect completes soon.
 #[test]
-fn a_fin_in_the_dial_leaves_the_upstream_socket() {
+fn a_fin_in_the_dial_closes_the_upstream_socket() {
     let (relay, hole) = (Relay::start(), BlackHole::new());
     let mut client = client_in_dial(&relay, &hole);
     client.finish();
@@ -67,7 +67,7 @@ fn a_fin_in_the_dial_leaves_the_upstream_socket() {
 
 /// A FIN shortly before the connect completes is the end of one direction only.
 #[test]
-fn a_fin_shortly_before_the_connect_ends_the_session() {
+fn a_fin_shortly_before_the_connect_is_a_half_close() {
     let server =
         DnsServer::scripted(|query| vec![query.addresses(&[V4], 60).after(Duration::from_millis(300))]);
     let relay = Relay::builder().dns(&server).start();
@@ -87,7 +87,7 @@ fn a_fin_shortly_before_the_connect_ends_the_session() {
 
 /// A FIN behind pipelined payload is a half-close, however long the connect takes.
 #[test]
-fn a_fin_behind_payload_ends_the_session() {
+fn a_fin_behind_payload_is_a_half_close() {
     let (relay, hole) = (Relay::start(), BlackHole::new());
     let mut client = Client::greeted(relay.addr());
     client.send(&[&connect_ip(hole.addr)[..], b"question"].concat());
@@ -108,7 +108,7 @@ fn a_fin_behind_payload_ends_the_session() {
 
 /// Sessions that end in the dial free their places; who comes next into them is served as ever.
 #[test]
-fn a_stale_token_reaches_the_next_session() {
+fn a_stale_token_does_not_reach_the_next_session() {
     let (relay, hole, origin) = (Relay::start(), BlackHole::new(), Origin::echo());
     for round in 0..40_u8 {
         let leaving: Vec<Client> = (0..4).map(|_| client_in_dial(&relay, &hole)).collect();

@@ -12,7 +12,7 @@ use crate::support::{Client, Engine, Origin, Relay, netns};
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 #[test]
-fn the_ready_line_says_something_else() {
+fn the_ready_line_says_where_the_server_listens() {
     let relay =
         Relay::builder().listen(&["127.0.0.1:0", "[::1]:0"]).workers(2).engine(Engine::Splice).start();
     let (four, six) = (relay.addrs()[0], relay.addrs()[1]);
@@ -33,7 +33,7 @@ fn the_ready_line_says_something_else() {
 
 /// A wrong configuration is reported before any socket is opened: not the taken port is the complaint.
 #[test]
-fn a_wrong_configuration_starts() {
+fn a_wrong_configuration_does_not_start() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
     let port = taken.local_addr().expect("address").to_string();
     for (table, key, value, clue) in [
@@ -57,7 +57,7 @@ fn a_wrong_configuration_starts() {
 }
 
 #[test]
-fn a_taken_port_is_shared_or_ignored() {
+fn a_taken_port_keeps_the_server_from_starting() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
     let port = taken.local_addr().expect("address").to_string();
     let output = Relay::builder().listen(&[&port]).run_to_exit();
@@ -67,7 +67,7 @@ fn a_taken_port_is_shared_or_ignored() {
 
 /// A congestion control that the kernel does not have is named, with where to look for one that it has.
 #[test]
-fn an_unknown_congestion_control_is_ignored() {
+fn an_unknown_congestion_control_is_named() {
     let output = Relay::builder().set("server", "congestion", "\"no-such-one\"").run_to_exit();
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{complaint}");
@@ -77,7 +77,7 @@ fn an_unknown_congestion_control_is_ignored() {
 
 /// A listener that others can reach, method none and nothing that says so: no.
 #[test]
-fn an_open_proxy_starts() {
+fn an_open_proxy_does_not_start() {
     for wildcard in ["0.0.0.0:0", "[::]:0", "192.0.2.9:0"] {
         let output = Relay::builder().listen(&[wildcard]).run_to_exit();
         let complaint = String::from_utf8_lossy(&output.stderr).to_lowercase();
@@ -90,7 +90,7 @@ fn an_open_proxy_starts() {
 /// What the wildcard of IPv6 listens on is what its users expect: both families, whatever other IPv4 address stands
 /// beside it; its own family alone where the wildcard of IPv4 does.
 #[test]
-fn the_wildcard_loses_ipv4_to_one_address() {
+fn the_wildcard_keeps_ipv4_beside_one_address() {
     netns::run(&test_name!(), "ip addr add 10.9.9.9/32 dev lo", || {
         let relay = |addresses: &[&str]| {
             Relay::builder().listen(addresses).set("server", "open_proxy", "true").start()
@@ -120,7 +120,7 @@ fn the_wildcard_loses_ipv4_to_one_address() {
 
 /// The same listener with a password, or with the word of the operator, starts.
 #[test]
-fn a_protected_proxy_is_refused() {
+fn a_protected_proxy_starts() {
     netns::run(&test_name!(), "true", || {
         let users: &[(&str, &[u8])] = &[("alice", b"wonderland")];
         Relay::builder().listen(&["0.0.0.0:0"]).users(users).start();
@@ -130,7 +130,7 @@ fn a_protected_proxy_is_refused() {
 
 /// `--users FILE` alone demands a password.
 #[test]
-fn a_users_file_on_the_command_line_demands_nothing() {
+fn a_users_file_on_the_command_line_demands_a_password() {
     let builder = Relay::builder();
     let line = [("alice".to_owned(), users::argon2id(b"wonderland"))];
     let path = users::write_file(builder.directory(), &line);
@@ -142,7 +142,7 @@ fn a_users_file_on_the_command_line_demands_nothing() {
 }
 
 /// HAZARD 41: live sessions are given the drain's time and no more; nobody new gets in.
-fn the_drain_outlasts_its_time(engine: Engine) {
+fn the_drain_keeps_to_its_time(engine: Engine) {
     let origin = Origin::echo();
     let mut relay = Relay::builder().engine(engine).workers(2).timeout("drain", 1000).start();
     let mut live: Vec<Client> = (0..20).map(|_| Client::through(relay.addr(), origin.addr)).collect();
@@ -162,10 +162,10 @@ fn the_drain_outlasts_its_time(engine: Engine) {
     let drained = records.iter().filter(|r| r["reason"] == "drained").count();
     assert_eq!(drained, 20, "{records:#?}");
 }
-engines!(the_drain_outlasts_its_time);
+engines!(the_drain_keeps_to_its_time);
 
 #[test]
-fn an_idle_server_takes_its_time_to_end() {
+fn an_idle_server_ends_at_once() {
     for signal in ["TERM", "INT"] {
         let mut relay = Relay::builder().workers(2).start();
         relay.signal(signal);
@@ -175,7 +175,7 @@ fn an_idle_server_takes_its_time_to_end() {
 
 /// HAZARD 41: the drain ends with the last session.
 #[test]
-fn the_drain_waits_for_nobody() {
+fn the_drain_ends_with_the_last_session() {
     let (mut relay, origin) = (Relay::start(), Origin::echo());
     let mut client = Client::through(relay.addr(), origin.addr);
     relay.signal("TERM");
@@ -189,7 +189,7 @@ fn the_drain_waits_for_nobody() {
 
 /// HAZARD 41: who was in the accept queue when the signal came is served.
 #[test]
-fn a_queued_client_is_reset_by_the_drain() {
+fn a_queued_client_is_served_during_the_drain() {
     let (mut relay, origin) = (Relay::builder().workers(2).start(), Origin::echo());
     relay.signal("STOP");
     let mut queued: Vec<Client> = (0..50)
@@ -213,7 +213,7 @@ fn a_queued_client_is_reset_by_the_drain() {
 
 /// HAZARD 41: a second signal ends at once, and still every session leaves its record.
 #[test]
-fn a_second_signal_is_ignored() {
+fn a_second_signal_ends_at_once_with_every_record() {
     let (mut relay, origin) = (Relay::start(), Origin::echo());
     let _live = Client::through(relay.addr(), origin.addr);
     relay.signal("TERM");
@@ -227,7 +227,7 @@ fn a_second_signal_is_ignored() {
 /// A choice of congestion control saves CPU on loopback and no more: where the kernel refuses it there is a relay, and a
 /// line.
 #[test]
-fn a_congestion_control_that_is_refused_keeps_the_relay_from_starting() {
+fn a_congestion_control_that_is_refused_costs_a_line_alone() {
     for rules in [&["set-congestion"][..], &["set-congestion", "get-congestion"]] {
         let relay = Relay::builder().refusing(rules).start();
         let origin = Origin::echo();

@@ -28,7 +28,7 @@ fn login(relay: SocketAddr, from: SocketAddr, user: &[u8], password: &[u8]) -> b
 
 /// HAZARD 3: a wrong password with a CONNECT behind it: failure, close, and not one packet to the target.
 #[test]
-fn a_request_behind_a_wrong_password_is_served() {
+fn a_request_behind_a_wrong_password_is_not_served() {
     let (relay, origin) = (Relay::builder().users(&[("alice", b"wonderland")]).start(), Origin::echo());
     let mut client = Client::connect(relay.addr());
     let wrong = userpass(b"alice", b"wonderlanD");
@@ -46,7 +46,7 @@ fn a_request_behind_a_wrong_password_is_served() {
 
 /// HAZARD 4: nothing but the exact bytes is the password.
 #[test]
-fn a_password_that_resembles_the_right_one_is_taken() {
+fn a_password_that_resembles_the_right_one_is_wrong() {
     let users: &[(&str, &[u8])] = &[
         ("alice", b"correct horse"),
         ("bob", &LONG),
@@ -100,7 +100,7 @@ fn a_password_that_resembles_the_right_one_is_taken() {
 
 /// HAZARD 4: bcrypt reads 72 bytes; what comes behind them still counts.
 #[test]
-fn bytes_beyond_what_bcrypt_reads_are_ignored() {
+fn bytes_beyond_what_bcrypt_reads_count() {
     let secret = "p".repeat(72);
     let hashed = [("alice".to_owned(), users::bcrypt(&secret)), ("bob".to_owned(), users::bcrypt("short"))];
     let relay = Relay::builder().hashed_users(&hashed).start();
@@ -112,7 +112,7 @@ fn bytes_beyond_what_bcrypt_reads_are_ignored() {
 
 /// HAZARD 4: to learn which users exist is not a matter of watching how hard the server works.
 #[test]
-fn an_unknown_user_costs_less_than_a_wrong_password() {
+fn an_unknown_user_costs_as_much_as_a_wrong_password() {
     let parameters = argon2::Params::new(19 * 1024, 2, 1, None).expect("parameters");
     let hash = users::argon2id_with(b"wonderland", parameters);
     let relay = Relay::builder().hashed_users(&[("alice".to_owned(), hash)]).start();
@@ -146,7 +146,7 @@ fn begin_login(relay: SocketAddr, from: SocketAddr, user: &[u8], password: &[u8]
 /// HAZARD 8: whoever keeps failing waits; nobody else does. The right password of the one who is guessed at, from the
 /// very address that guesses, comes in time.
 #[test]
-fn a_flood_of_failed_logins_slows_everyone() {
+fn a_flood_of_failed_logins_slows_nobody_else() {
     const GUESSES: usize = 300;
     let users: &[(&str, &[u8])] = &[("alice", b"wonderland"), ("bob", b"builder")];
     let relay = Relay::builder().users(users).start();
@@ -173,7 +173,7 @@ fn a_flood_of_failed_logins_slows_everyone() {
 
 /// Right answers once came at once and wrong ones late, so that a moment's silence meant wrong: 197 guesses a second.
 #[test]
-fn a_guesser_is_told_at_once_that_he_is_right() {
+fn a_guesser_is_told_no_sooner_that_he_is_right() {
     let users: &[(&str, &[u8])] = &[("alice", b"wonderland"), ("bob", b"builder")];
     let relay = Relay::builder().users(users).start();
     let attacker = source(46, 0);
@@ -192,7 +192,7 @@ fn a_guesser_is_told_at_once_that_he_is_right() {
 
 /// Two threads once kept nine times what a hash needs, for good.
 #[test]
-fn a_verification_keeps_its_memory() {
+fn a_verification_gives_its_memory_back() {
     let parameters = argon2::Params::new(19 * 1024, 2, 1, None).expect("parameters");
     let hash = users::argon2id_with(b"wonderland", parameters);
     let relay = Relay::builder().hashed_users(&[("alice".to_owned(), hash)]).start();
@@ -218,7 +218,7 @@ fn a_verification_keeps_its_memory() {
 
 /// What nobody waits for any more is not verified: an answer to a request that can never come.
 #[test]
-fn logins_whose_clients_left_hold_up_others() {
+fn logins_whose_clients_left_hold_up_nobody() {
     let parameters = argon2::Params::new(19 * 1024, 2, 1, None).expect("parameters");
     let hash = users::argon2id_with(b"wonderland", parameters);
     let relay = Relay::builder().hashed_users(&[("alice".to_owned(), hash)]).start();
@@ -238,7 +238,7 @@ fn logins_whose_clients_left_hold_up_others() {
 
 /// A removed user once went on logging in until a restart, and an added one was refused until then.
 #[test]
-fn a_users_file_that_changes_is_read_at_the_next_start() {
+fn a_users_file_that_changes_is_read_again() {
     let hash = users::argon2id(b"wonderland");
     let line = |name: &str| (name.to_owned(), hash.clone());
     let builder = Relay::builder().hashed_users(&[line("alice"), line("bob")]);
@@ -266,7 +266,7 @@ fn a_users_file_that_changes_is_read_at_the_next_start() {
 }
 
 #[test]
-fn a_users_file_that_breaks_shuts_its_users_out() {
+fn a_users_file_that_breaks_keeps_its_users() {
     let hash = users::argon2id(b"wonderland");
     let builder = Relay::builder().hashed_users(&[("alice".to_owned(), hash.clone())]);
     let path = builder.directory().join("users.passwd");
@@ -288,7 +288,7 @@ fn a_users_file_that_breaks_shuts_its_users_out() {
 
 /// Methods are tried in the order of the configuration, not of the client.
 #[test]
-fn the_clients_order_of_methods_decides() {
+fn our_order_of_methods_decides() {
     let relay = Relay::builder()
         .users(&[("alice", b"wonderland")])
         .set("auth", "methods", "[\"password\", \"none\"]")

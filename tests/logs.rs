@@ -64,19 +64,19 @@ fn serves_with(what: &str, stderr: OwnedFd, before: impl FnOnce()) {
 }
 
 #[test]
-fn a_log_that_cannot_be_written_ends_the_server() {
+fn a_log_that_cannot_be_written_ends_nothing() {
     let full = OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
     serves_with("a full disk", full.into(), || {});
 }
 
 #[test]
-fn a_log_whose_reader_is_gone_ends_the_server() {
+fn a_log_whose_reader_is_gone_ends_nothing() {
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).expect("a pipe");
     serves_with("a broken pipe", writer, || drop(reader));
 }
 
 #[test]
-fn a_log_that_nobody_reads_stops_the_server() {
+fn a_log_that_nobody_reads_stops_nothing() {
     for flags in [OFlag::empty(), OFlag::O_NONBLOCK] {
         let (_reader, writer) = full_pipe(flags);
         serves_with("a full pipe", writer, || {});
@@ -85,7 +85,7 @@ fn a_log_that_nobody_reads_stops_the_server() {
 
 /// A reader that comes back finds whole lines, and no more of them are missing than the server says.
 #[test]
-fn a_log_that_was_stopped_goes_on_in_the_middle_of_a_line() {
+fn a_log_that_was_stopped_goes_on_with_a_whole_line() {
     for flags in [OFlag::empty(), OFlag::O_NONBLOCK] {
         let (reader, writer) = full_pipe(flags);
         let mut relay = Relay::builder().set("log", "level", "\"debug\"").stderr(writer).start();
@@ -125,7 +125,7 @@ os.execvp(sys.argv[1], sys.argv[1:])
 
 /// It writes there, as everybody does to other terminals.
 #[test]
-fn a_terminal_stops_what_logs_from_the_background() {
+fn a_terminal_does_not_stop_what_logs_from_the_background() {
     let terminal = nix::pty::openpty(None, None).expect("a terminal");
     let relay = Relay::builder().under(&["python3", "-c", IN_THE_BACKGROUND]).stderr(terminal.slave).start();
     let (said, hears) = std::sync::mpsc::channel();
@@ -143,7 +143,7 @@ fn a_terminal_stops_what_logs_from_the_background() {
 
 /// What asks for something that there is not ends no session.
 #[test]
-fn a_signal_that_nobody_knows_ends_the_server() {
+fn a_signal_that_nobody_knows_ends_nothing() {
     let (relay, origin) = (Relay::start(), Origin::echo());
     let mut client = Client::through(relay.addr(), origin.addr);
     for signal in ["USR2", "ALRM", "VTALRM", "PROF", "IO", "PWR"] {
@@ -166,7 +166,7 @@ fn lines_of(path: &Path) -> usize {
 
 /// Rotation with a signal: the old file stays as it was, and no session notices.
 #[test]
-fn sighup_ends_the_server_or_leaves_the_old_file_open() {
+fn sighup_opens_the_logs_anew() {
     let (mut relay, origin) = (Relay::start(), Origin::echo());
     let mut live = Client::through(relay.addr(), origin.addr);
     one_session(&relay);
@@ -184,7 +184,7 @@ fn sighup_ends_the_server_or_leaves_the_old_file_open() {
 
 /// The same without a signal, whether the next file is there already or not.
 #[test]
-fn a_renamed_access_log_is_written_on_to() {
+fn a_renamed_access_log_is_made_anew() {
     let relay = Relay::start();
     for round in 1..=2 {
         one_session(&relay);
@@ -205,7 +205,7 @@ fn a_renamed_access_log_is_written_on_to() {
 
 /// Where no file can be made in place of one that was deleted nothing can be written, and the log says so: records wait.
 #[test]
-fn records_of_a_deleted_folder_are_lost() {
+fn records_of_a_deleted_folder_wait() {
     let builder = Relay::builder();
     let folder = builder.directory().join("folder");
     std::fs::create_dir(&folder).expect("a folder");
@@ -229,7 +229,7 @@ fn records_of_a_deleted_folder_are_lost() {
 
 /// The same where the file was only moved away: it is written on to.
 #[test]
-fn nobody_hears_that_no_new_access_log_can_be_made() {
+fn the_log_says_that_no_new_access_log_can_be_made() {
     let relay = Relay::start();
     one_session(&relay);
     relay.records(1);
@@ -246,7 +246,7 @@ fn nobody_hears_that_no_new_access_log_can_be_made() {
 
 /// It holds the names of users.
 #[test]
-fn everybody_may_read_a_new_access_log() {
+fn only_its_owner_may_read_a_new_access_log() {
     let relay = Relay::start();
     let mode = std::fs::metadata(relay.access_path()).expect("metadata").permissions().mode();
     assert_eq!(mode & 0o777 & !0o640, 0, "{mode:o}");
@@ -255,7 +255,7 @@ fn everybody_may_read_a_new_access_log() {
 
 /// Half a record that another process left behind is not completed by one of ours.
 #[test]
-fn a_record_is_joined_to_half_of_another() {
+fn a_record_behind_half_of_another_has_its_own_line() {
     let builder = Relay::builder();
     std::fs::write(builder.directory().join("access.jsonl"), b"{\"half\":").expect("write");
     let relay = builder.start();
@@ -268,7 +268,7 @@ fn a_record_is_joined_to_half_of_another() {
 
 /// A disk that was full and is freed has every record, and the log says both.
 #[test]
-fn a_disk_that_was_full_gets_no_more_records() {
+fn a_disk_that_was_full_gets_every_record() {
     netns::run(&test_name!(), "true", || {
         let builder = Relay::builder();
         let disk = builder.directory().join("disk");
@@ -301,7 +301,7 @@ fn a_disk_that_was_full_gets_no_more_records() {
 
 /// A file at the limit of RLIMIT_FSIZE raises a signal that ends a process by default.
 #[test]
-fn a_file_at_its_size_limit_ends_the_server() {
+fn a_file_at_its_size_limit_ends_nothing() {
     let relay = Relay::builder().under(&["prlimit", "--fsize=2000:unlimited"]).start();
     for _ in 0..20 {
         one_session(&relay);
@@ -316,7 +316,7 @@ fn a_file_at_its_size_limit_ends_the_server() {
 
 /// A FIFO that nobody reads yet: the server serves, and the reader finds what came before it.
 #[test]
-fn a_fifo_without_a_reader_keeps_the_server_from_starting() {
+fn a_fifo_without_a_reader_does_not_keep_the_server_from_starting() {
     let builder = Relay::builder();
     let fifo = builder.directory().join("fifo");
     mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
@@ -339,7 +339,7 @@ fn a_fifo_without_a_reader_keeps_the_server_from_starting() {
 }
 
 /// Where no record may be lost each session has room for its own, whether it comes to be relayed or not, and gives it back.
-fn a_session_leaves_no_record_where_none_may_be_lost(engine: Engine) {
+fn every_session_leaves_its_record_where_none_may_be_lost(engine: Engine) {
     let relay = Relay::builder().engine(engine).workers(2).set("log", "on_full", "\"refuse\"").start();
     let origin = Origin::echo();
     for _ in 0..50 {
@@ -351,11 +351,11 @@ fn a_session_leaves_no_record_where_none_may_be_lost(engine: Engine) {
     }
     relay.records(150);
 }
-engines!(a_session_leaves_no_record_where_none_may_be_lost);
+engines!(every_session_leaves_its_record_where_none_may_be_lost);
 
 /// Records on standard output stand alone there.
 #[test]
-fn the_ready_line_stands_among_the_records() {
+fn the_ready_line_does_not_stand_among_the_records() {
     let mut relay = Relay::builder().records_on_stdout().start();
     for _ in 0..3 {
         one_session(&relay);
@@ -375,7 +375,7 @@ fn the_ready_line_stands_among_the_records() {
 
 /// Who reads the log as JSON reads all of it so.
 #[test]
-fn the_ready_line_in_the_log_is_no_json() {
+fn the_ready_line_is_json_where_the_log_is() {
     let mut relay = Relay::builder().records_on_stdout().set("log", "format", "\"json\"").start();
     relay.signal("TERM");
     assert_eq!(relay.wait_exit(PATIENCE), Some(0));
@@ -386,7 +386,7 @@ fn the_ready_line_in_the_log_is_no_json() {
 
 /// Who cannot get in is in the log at the level that everybody has.
 #[test]
-fn nobody_hears_of_clients_that_wait_at_the_ceiling() {
+fn the_log_says_that_clients_wait_at_the_ceiling() {
     let relay = Relay::builder().set("server", "max_connections", "1").start();
     let origin = Origin::echo();
     let mut first = Client::through(relay.addr(), origin.addr);
@@ -417,7 +417,7 @@ fn told(relay: &Relay, word: &str) -> (u64, usize) {
 
 /// Each is counted in the log, but it takes seconds, not clients, to fill it; and no password is in it.
 #[test]
-fn refusals_are_missing_from_the_log_or_fill_it() {
+fn refusals_are_counted_in_the_log_and_do_not_fill_it() {
     let relay = Relay::builder().guarded().users(&[("alice", b"wonderland")]).start();
     let ((), lasted) = timed(|| {
         let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(relay.addr())).collect();
@@ -443,7 +443,7 @@ fn refusals_are_missing_from_the_log_or_fill_it() {
 
 /// SIGUSR1 asks for the counters: no level hides them, and as JSON each is a field.
 #[test]
-fn the_level_or_the_format_hides_the_counters() {
+fn neither_level_nor_format_hides_the_counters() {
     let relay = Relay::builder().set("log", "level", "\"error\"").start();
     one_session(&relay);
     relay.records(1);

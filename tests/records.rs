@@ -47,7 +47,7 @@ fn at_least(record: &Value, field: &str, least: u64) {
 }
 
 /// A session by name, with a password, slow in each of its phases: the record tells all of it.
-fn a_field_of_the_record_is_missing_or_wrong(engine: Engine) {
+fn every_field_of_the_record_is_right(engine: Engine) {
     let server =
         DnsServer::scripted(|query| vec![query.addresses(&[V4], 60).after(Duration::from_millis(120))]);
     let relay = Relay::builder().engine(engine).dns(&server).users(&[("alice", b"wonderland")]).start();
@@ -104,11 +104,11 @@ fn a_field_of_the_record_is_missing_or_wrong(engine: Engine) {
     at_least(&record, "connect_ms", 0);
     at_least(&record, "duration_ms", 260);
 }
-engines!(a_field_of_the_record_is_missing_or_wrong);
+engines!(every_field_of_the_record_is_right);
 
 /// Ids are unique over workers, and each session has exactly one record.
 #[test]
-fn two_records_share_an_id() {
+fn every_record_has_its_own_id() {
     let (relay, origin) = (Relay::builder().workers(2).start(), Origin::echo());
     for n in 0..40 {
         let mut client = Client::greeted(relay.addr());
@@ -124,7 +124,7 @@ fn two_records_share_an_id() {
 
 /// What never came to be is null, not zero and not absent.
 #[test]
-fn a_session_without_a_request_records_inventions() {
+fn a_session_without_a_request_records_null() {
     let relay = Relay::start();
     Client::greeted(relay.addr());
     let record = relay.record();
@@ -136,7 +136,7 @@ fn a_session_without_a_request_records_inventions() {
 }
 
 /// Who ended the relay, and how.
-fn the_wrong_side_is_blamed(engine: Engine) {
+fn the_side_that_ended_the_relay_is_named(engine: Engine) {
     let relay = Relay::builder().engine(engine).timeout("idle", 1000).timeout("half_close", 400).start();
     let reasons = |n: usize| relay.records(n)[n - 1]["reason"].as_str().expect("text").to_owned();
 
@@ -174,11 +174,11 @@ fn the_wrong_side_is_blamed(engine: Engine) {
     client.expect_closed();
     assert_eq!(reasons(4), "half_close");
 }
-engines!(the_wrong_side_is_blamed);
+engines!(the_side_that_ended_the_relay_is_named);
 
 /// HAZARD 9: line ends, escapes and quotes in a user name stay inside one field of one line.
 #[test]
-fn a_user_name_forges_a_line() {
+fn a_user_name_forges_no_line() {
     let user = "eve\r\nFORGED \u{1b}[31m \"quoted\", \\ {\"reason\":\"completed\"}";
     for format in ["text", "json"] {
         let relay = Relay::builder()
@@ -198,7 +198,7 @@ fn a_user_name_forges_a_line() {
 
 /// HAZARD 9: the same in the name of a host.
 #[test]
-fn a_host_name_forges_a_line() {
+fn a_host_name_forges_no_line() {
     for format in ["text", "json"] {
         let relay = Relay::builder()
             .set("log", "level", "\"trace\"")
@@ -228,7 +228,7 @@ fn clean(relay: &Relay, secret: &str) {
 
 /// Every refusal leaves its own word behind.
 #[test]
-fn a_refusal_is_recorded_as_another() {
+fn every_refusal_is_recorded_by_its_reason() {
     let relay = Relay::builder().guarded().start();
     let target = "10.0.0.1:80".parse().expect("an address");
     let mut client = Client::greeted(relay.addr());
@@ -243,7 +243,7 @@ fn a_refusal_is_recorded_as_another() {
 
 /// Relaying to a target that writes before it is spoken to counts only what was delivered.
 #[test]
-fn bytes_of_the_handshake_are_counted() {
+fn bytes_of_the_handshake_are_not_counted() {
     let relay = Relay::start();
     let target = origin::once(|mut stream| stream.write_all(b"banner").expect("write"));
     let mut client = Client::through(relay.addr(), target.addr);

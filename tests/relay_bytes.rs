@@ -14,12 +14,12 @@ use crate::support::pairs::{
     one_of_three, transfer,
 };
 
-engines!(payload_behind_the_request_is_lost_or_doubled, short_sessions_disturb_a_large_transfer);
-ways!(auto: odd_chunks_are_torn, ping_pong_is_corked);
-ways!(auto: urgent_data_stalls_the_stream, urgent_data_alone_breaks_the_session);
+engines!(payload_behind_the_request_arrives_once, short_sessions_and_a_large_transfer_keep_their_own_bytes);
+ways!(auto: odd_chunks_arrive_whole, ping_pong_is_not_corked);
+ways!(auto: urgent_data_does_not_stall_the_stream, urgent_data_alone_leaves_the_session_as_it_was);
 
 /// HAZARDS 1: what the client sends behind its request belongs to the target, once.
-fn payload_behind_the_request_is_lost_or_doubled(engine: Engine) {
+fn payload_behind_the_request_arrives_once(engine: Engine) {
     let stand = Stand::new(engine);
     let mut sent = Keyed::new(1);
     let mut burst = vec![5, 1, 0];
@@ -45,7 +45,7 @@ fn payload_behind_the_request_is_lost_or_doubled(engine: Engine) {
 }
 
 /// Chunks that fit neither segment, page, buffer nor pipe, at both ends.
-fn odd_chunks_are_torn(engine: Engine, way: Way) {
+fn odd_chunks_arrive_whole(engine: Engine, way: Way) {
     const TOTAL: u64 = 10 * MIB;
     const SIZES: [u64; 8] = [1, 7, 1447, 4097, 65_537, 131_071, 3, 200_003];
     let stand = Stand::new(engine);
@@ -70,7 +70,7 @@ fn odd_chunks_are_torn(engine: Engine, way: Way) {
 }
 
 /// Two halves that both stay full do not mix, and neither waits for the other.
-fn both_directions_at_once_mix(engine: Engine) {
+fn both_directions_at_once_keep_their_own_bytes(engine: Engine) {
     const TOTAL: u64 = 48 * MIB;
     let stand = Stand::new(engine);
     let pair = stand.open();
@@ -88,28 +88,28 @@ fn both_directions_at_once_mix(engine: Engine) {
     assert_eq!((record.up, record.down, record.reason.as_str()), (TOTAL, TOTAL, "completed"));
 }
 
-mod both_directions_at_once_mix {
+mod both_directions_at_once_keep_their_own_bytes {
     use super::Engine;
 
     #[test]
     fn copy() {
-        super::both_directions_at_once_mix(Engine::Copy);
+        super::both_directions_at_once_keep_their_own_bytes(Engine::Copy);
     }
 
     #[test]
     fn splice() {
-        super::both_directions_at_once_mix(Engine::Splice);
+        super::both_directions_at_once_keep_their_own_bytes(Engine::Splice);
     }
 
     #[test]
     fn auto() {
-        super::both_directions_at_once_mix(Engine::Auto);
+        super::both_directions_at_once_keep_their_own_bytes(Engine::Auto);
     }
 }
 
 /// With MORE on the last chunk (invariant 6) a round trip takes 200 ms and longer. Also after bulk, when a
 /// half may still be a spliced one.
-fn ping_pong_is_corked(engine: Engine, way: Way) {
+fn ping_pong_is_not_corked(engine: Engine, way: Way) {
     let stand = Stand::new(engine);
     let pair = stand.open();
     ping_pong_is_quick(&pair, way);
@@ -140,7 +140,7 @@ fn ping_pong_is_quick(pair: &Pair, way: Way) {
 }
 
 /// splice stops before an urgent byte with EAGAIN although the socket is readable; recv steps over it.
-fn urgent_data_stalls_the_stream(engine: Engine, way: Way) {
+fn urgent_data_does_not_stall_the_stream(engine: Engine, way: Way) {
     const BEFORE: u64 = 300 * KIB;
     const TOTAL: u64 = BEFORE + 2 * MIB;
     let stand = Stand::new(engine);
@@ -159,7 +159,7 @@ fn urgent_data_stalls_the_stream(engine: Engine, way: Way) {
 }
 
 /// An urgent byte alone, and then silence, leaves the session as it was and the server at rest.
-fn urgent_data_alone_breaks_the_session(engine: Engine, way: Way) {
+fn urgent_data_alone_leaves_the_session_as_it_was(engine: Engine, way: Way) {
     let stand = Stand::new(engine);
     let pair = stand.open();
     let (from, to) = pair.ends(way);
@@ -180,7 +180,7 @@ fn urgent_data_alone_breaks_the_session(engine: Engine, way: Way) {
 }
 
 /// A large transfer and 200 short sessions do not touch each other's bytes.
-fn short_sessions_disturb_a_large_transfer(engine: Engine) {
+fn short_sessions_and_a_large_transfer_keep_their_own_bytes(engine: Engine) {
     const TOTAL: u64 = 256 * MIB;
     let stand = Stand::new(engine);
     let large = stand.open();

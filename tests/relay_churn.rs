@@ -15,12 +15,15 @@ use crate::support::pairs::{
 use crate::support::wait::{self, PATIENCE};
 use crate::support::{Engine, Relay};
 
-engines!(killed_sessions_leave_bytes_to_others, an_old_event_hits_the_new_owner_of_its_descriptor);
-engines!(descriptors_leak, records_miscount);
+engines!(
+    killed_sessions_leave_no_bytes_to_others,
+    an_old_event_does_not_reach_the_new_owner_of_its_descriptor
+);
+engines!(no_descriptor_leaks, records_count_what_was_delivered);
 
 /// HAZARDS 22: sessions are killed with bytes in every buffer and pipe, while others of the same worker
 /// borrow and return them. Whatever any reader ever sees belongs to its own stream.
-fn killed_sessions_leave_bytes_to_others(engine: Engine) {
+fn killed_sessions_leave_no_bytes_to_others(engine: Engine) {
     const THREADS: u64 = 4;
     const ROUNDS: u64 = 500;
     let stand = Stand::new(engine);
@@ -85,7 +88,7 @@ fn live_or_die(pair: Pair, number: u64) {
 
 /// HAZARDS 33: while the server is stopped, sessions die and others come, so that one batch of events holds
 /// the end of the old and the bytes of the new, and new sockets get the numbers of the old.
-fn an_old_event_hits_the_new_owner_of_its_descriptor(engine: Engine) {
+fn an_old_event_does_not_reach_the_new_owner_of_its_descriptor(engine: Engine) {
     const HALF: usize = 24;
     const ROUNDS: usize = 40;
     let stand = Stand::new(engine);
@@ -156,7 +159,7 @@ fn paired(stand: &Stand, clients: Vec<(TcpStream, u64)>) -> Vec<(Pair, u64)> {
 
 /// Sessions come and go in every way; the server ends with the sockets it began with, and with no more pipes
 /// than one round could borrow at a time.
-fn descriptors_leak(engine: Engine) {
+fn no_descriptor_leaks(engine: Engine) {
     const SESSIONS: u64 = 16;
     let stand = Stand::narrow(Relay::builder().engine(engine));
     let (sockets, others) = (stand.sockets(), stand.relay.fds() - 2 * stand.pipes() - stand.sockets());
@@ -176,7 +179,7 @@ fn descriptors_leak(engine: Engine) {
 }
 
 /// Every session leaves one record, and its bytes are those that were delivered.
-fn records_miscount(engine: Engine) {
+fn records_count_what_was_delivered(engine: Engine) {
     let stand = Stand::new(engine);
     let mut truth: Vec<Record> = Vec::new();
     for number in 0..40 {

@@ -15,31 +15,31 @@ const NOBODY: u32 = 65_534;
 
 /// HAZARDS 25: splice works at first and then does not.
 #[test]
-fn splice_einval_in_mid_stream_loses_bytes() {
+fn splice_einval_in_mid_stream_loses_nothing() {
     survives("splice:error=EINVAL:when=20+");
 }
 
 /// HAZARDS 25: as under a system call filter that came after the pipes.
 #[test]
-fn splice_enosys_in_mid_stream_loses_bytes() {
+fn splice_enosys_in_mid_stream_loses_nothing() {
     survives("splice:error=ENOSYS:when=21+");
 }
 
 /// HAZARDS 25: only now and then, so that bytes are in a pipe when the next call fails.
 #[test]
-fn splice_that_fails_now_and_then_loses_bytes() {
+fn splice_that_fails_now_and_then_loses_nothing() {
     survives("splice:error=EINVAL:when=8+7");
 }
 
 /// HAZARDS 25: no descriptors for a pipe.
 #[test]
-fn no_pipe_at_all_is_an_error() {
+fn no_pipe_at_all_means_a_copy() {
     survives("pipe2:error=EMFILE");
 }
 
 /// HAZARDS 25: the third pipe is refused, and all after it.
 #[test]
-fn no_further_pipe_is_an_error() {
+fn no_further_pipe_means_a_copy() {
     survives("pipe2:error=EMFILE:when=3+");
 }
 
@@ -73,7 +73,7 @@ fn survives(fault: &str) {
 /// HAZARDS 26: an unprivileged user's pipes shrink to 8 KiB after the first 1,024 (pipe-user-pages-soft), and
 /// large ones are refused after 64. Every session has bytes pending at once.
 #[test]
-fn shrunken_pipes_break_sessions() {
+fn shrunken_pipes_break_no_session() {
     if Uid::effective().is_root() && skip::without(&test_name!(), "setpriv", "util-linux") {
         return;
     }

@@ -8,12 +8,12 @@ use crate::support::keyed::{End, Keyed};
 use crate::support::pairs::{MIB, Stand, Way, finish, one_of_three};
 use crate::support::{Engine, Relay};
 
-ways!(auto: the_tail_behind_many_small_segments_is_stuck);
-ways!(a_stream_faster_than_its_reader_stalls, one_busy_flow_starves_the_others);
+ways!(auto: the_tail_behind_many_small_segments_arrives);
+ways!(a_stream_faster_than_its_reader_flows, one_busy_flow_leaves_the_others_their_turns);
 
 /// HAZARDS 23: a pipe has no slot left long before its bytes are used up, and splice says EAGAIN although the
 /// socket holds more. No event will ever come for those bytes: the relay has to come back by itself.
-fn the_tail_behind_many_small_segments_is_stuck(engine: Engine, way: Way) {
+fn the_tail_behind_many_small_segments_arrives(engine: Engine, way: Way) {
     const SEGMENTS: u64 = 60;
     const SEGMENT: u64 = 1448;
     let stand = Stand::narrow(Relay::builder().engine(engine));
@@ -44,7 +44,7 @@ fn the_tail_behind_many_small_segments_is_stuck(engine: Engine, way: Way) {
 }
 
 /// HAZARDS 28: every buffer on the way stays full; no wait for the next bytes may last.
-fn a_stream_faster_than_its_reader_stalls(engine: Engine, way: Way) {
+fn a_stream_faster_than_its_reader_flows(engine: Engine, way: Way) {
     let total = if way == Way::Down { 2048 * MIB } else { 512 * MIB };
     let stand = Stand::new(engine);
     let pair = stand.open();
@@ -60,7 +60,7 @@ fn a_stream_faster_than_its_reader_stalls(engine: Engine, way: Way) {
 }
 
 /// HAZARDS 35: a flow that is always ready shares its only worker with 200 round trips.
-fn one_busy_flow_starves_the_others(engine: Engine, way: Way) {
+fn one_busy_flow_leaves_the_others_their_turns(engine: Engine, way: Way) {
     let stand = Stand::new(engine);
     let (busy, quiet) = (stand.open(), stand.open());
     let (from, to) = busy.ends(way);

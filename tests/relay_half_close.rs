@@ -13,12 +13,12 @@ use crate::support::socket_table::{self, TcpState};
 use crate::support::wait::{self, PATIENCE};
 use crate::support::{Engine, Relay};
 
-ways!(auto: eof_overtakes_bytes_in_a_full_pipe, one_fin_ends_both_directions);
-ways!(a_large_answer_after_fin_is_cut, half_closed_and_silent_is_kept_for_ever);
-engines!(fin_during_connect_cancels_it, idle_half_closed_sessions_spin);
+ways!(auto: eof_arrives_behind_the_bytes_of_a_full_pipe, one_fin_ends_its_own_direction);
+ways!(a_large_answer_after_fin_arrives_whole, half_closed_and_silent_ends_on_time);
+engines!(fin_during_connect_is_a_half_close, idle_half_closed_sessions_cost_no_cpu);
 
 /// HAZARDS 24: the sender's FIN waits behind every byte, however long the reader does not read.
-fn eof_overtakes_bytes_in_a_full_pipe(engine: Engine, way: Way) {
+fn eof_arrives_behind_the_bytes_of_a_full_pipe(engine: Engine, way: Way) {
     const TOTAL: u64 = 12 * MIB;
     let stand = Stand::narrow(Relay::builder().engine(engine));
     let pair = stand.open();
@@ -40,7 +40,7 @@ fn eof_overtakes_bytes_in_a_full_pipe(engine: Engine, way: Way) {
 }
 
 /// After the FIN of one direction the other works on, in small steps and in bulk.
-fn one_fin_ends_both_directions(engine: Engine, way: Way) {
+fn one_fin_ends_its_own_direction(engine: Engine, way: Way) {
     let stand = Stand::new(engine);
     let pair = stand.open();
     pair.exchange(2, 100);
@@ -63,7 +63,7 @@ fn one_fin_ends_both_directions(engine: Engine, way: Way) {
 }
 
 /// HAZARDS 30: a request, its FIN, and only then an answer much larger than every buffer.
-fn a_large_answer_after_fin_is_cut(engine: Engine, way: Way) {
+fn a_large_answer_after_fin_arrives_whole(engine: Engine, way: Way) {
     const TOTAL: u64 = 256 * MIB;
     let stand = Stand::new(engine);
     let pair = stand.open();
@@ -82,7 +82,7 @@ fn a_large_answer_after_fin_is_cut(engine: Engine, way: Way) {
 }
 
 /// HAZARDS 30: the client has said all it has to say, and its FIN, before the connect is done.
-fn fin_during_connect_cancels_it(engine: Engine) {
+fn fin_during_connect_is_a_half_close(engine: Engine) {
     let stand = Stand::new(engine);
     for payload in [1, 64 * 1024] {
         // A full backlog drops the SYN; the kernel repeats it after a second, and by then there is room.
@@ -113,7 +113,7 @@ fn fin_during_connect_cancels_it(engine: Engine) {
 }
 
 /// HAZARDS 27: a half-closed socket is readable for ever; whoever asks again and again spins.
-fn idle_half_closed_sessions_spin(engine: Engine) {
+fn idle_half_closed_sessions_cost_no_cpu(engine: Engine) {
     const SESSIONS: usize = 1000;
     let stand = Stand::new(engine);
     let mut pairs = Vec::new();
@@ -152,7 +152,7 @@ fn cpu_nanos(relay: &Relay) -> u64 {
 
 /// HAZARDS 27: a session of which one side is finished and the other silent is ended by its own timer, and
 /// leaves no socket behind.
-fn half_closed_and_silent_is_kept_for_ever(engine: Engine, way: Way) {
+fn half_closed_and_silent_ends_on_time(engine: Engine, way: Way) {
     const SESSIONS: usize = 50;
     let stand = Stand::over(Relay::builder().engine(engine).timeout("half_close", 1000));
     let sockets = stand.sockets();

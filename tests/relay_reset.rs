@@ -9,9 +9,9 @@ use crate::support::pairs::{KIB, MIB, Stand, WAYS, Way, finish, local};
 use crate::support::wait::{self, PATIENCE};
 use crate::support::{Engine, Relay, socket_table};
 
-ways!(auto: a_reset_becomes_a_clean_end, a_reset_in_a_full_stream_becomes_a_clean_end);
-ways!(auto: a_reset_takes_bytes_that_a_fin_had_promised, a_reset_behind_a_full_sink_goes_unnoticed);
-ways!(a_write_to_a_reset_peer_kills_the_server);
+ways!(auto: a_reset_arrives_as_a_reset, a_reset_in_a_full_stream_arrives_as_a_reset);
+ways!(auto: bytes_that_a_fin_had_promised_outlive_a_reset, a_reset_behind_a_full_sink_is_noticed);
+ways!(the_server_outlives_a_write_to_a_reset_peer);
 
 /// The reason of a session that the sender of `way` has reset.
 fn reason(way: Way) -> &'static str {
@@ -22,7 +22,7 @@ fn reason(way: Way) -> &'static str {
 }
 
 /// HAZARDS 31: RST in, RST out, whether the session is new, used, half-closed or spliced.
-fn a_reset_becomes_a_clean_end(engine: Engine, way: Way) {
+fn a_reset_arrives_as_a_reset(engine: Engine, way: Way) {
     let stand = Stand::new(engine);
     for len in [0, 100, 4 * MIB] {
         let pair = stand.open();
@@ -46,7 +46,7 @@ fn a_reset_becomes_a_clean_end(engine: Engine, way: Way) {
 }
 
 /// HAZARDS 31: the other side takes nothing, so nobody reads from the side that is reset.
-fn a_reset_behind_a_full_sink_goes_unnoticed(engine: Engine, way: Way) {
+fn a_reset_behind_a_full_sink_is_noticed(engine: Engine, way: Way) {
     let stand = Stand::narrow(Relay::builder().engine(engine));
     let pair = stand.open();
     let name = pair.name();
@@ -58,7 +58,7 @@ fn a_reset_behind_a_full_sink_goes_unnoticed(engine: Engine, way: Way) {
 }
 
 /// A stream that is cut in the middle must not look whole to a reader that was slow.
-fn a_reset_in_a_full_stream_becomes_a_clean_end(engine: Engine, way: Way) {
+fn a_reset_in_a_full_stream_arrives_as_a_reset(engine: Engine, way: Way) {
     let stand = Stand::narrow(Relay::builder().engine(engine));
     for _ in 0..10 {
         let pair = stand.open();
@@ -78,7 +78,7 @@ fn a_reset_in_a_full_stream_becomes_a_clean_end(engine: Engine, way: Way) {
 
 /// HAZARDS 31: a peer that sent everything and its FIN owes nothing; when it then answers our bytes with a
 /// reset, what it sent still arrives, and its FIN.
-fn a_reset_takes_bytes_that_a_fin_had_promised(engine: Engine, way: Way) {
+fn bytes_that_a_fin_had_promised_outlive_a_reset(engine: Engine, way: Way) {
     const TOTAL: u64 = 4 * MIB;
     let stand = Stand::narrow(Relay::builder().engine(engine));
     for by_our_write in [false, true] {
@@ -132,7 +132,7 @@ fn fin_is_acknowledged(stream: &TcpStream) -> bool {
 }
 
 /// HAZARDS 32: a write to a socket that was reset is EPIPE, not a signal; the server lives and serves.
-fn a_write_to_a_reset_peer_kills_the_server(engine: Engine, way: Way) {
+fn the_server_outlives_a_write_to_a_reset_peer(engine: Engine, way: Way) {
     const SESSIONS: usize = 60;
     let mut stand = Stand::new(engine);
     let mut ends = Vec::new();

@@ -15,7 +15,7 @@ use crate::support::{Relay, netns};
 
 /// HAZARDS 29: a byte now and then, each within the limit, far beyond it in all.
 #[test]
-fn a_trickle_counts_as_idle() {
+fn a_trickle_is_not_idle() {
     everywhere(|engine, way| {
         let stand = Stand::over(Relay::builder().engine(engine).timeout("idle", 1000));
         let pair = stand.open();
@@ -26,7 +26,7 @@ fn a_trickle_counts_as_idle() {
 
 /// The same where the half was one that splices, and may be one still.
 #[test]
-fn a_trickle_after_bulk_counts_as_idle() {
+fn a_trickle_after_bulk_is_not_idle() {
     everywhere(|engine, way| {
         let stand = Stand::over(Relay::builder().engine(engine).timeout("idle", 1000));
         let pair = stand.open();
@@ -49,7 +49,7 @@ fn trickle(pair: &Pair, way: Way) {
 
 /// HAZARDS 29: true silence is closed on time, from the first moment and after use.
 #[test]
-fn silence_is_kept_for_ever() {
+fn silence_ends_on_time() {
     everywhere(|engine, way| {
         let stand = Stand::over(Relay::builder().engine(engine).timeout("idle", 1000));
         for used in [0, 100, MIB] {
@@ -76,7 +76,7 @@ fn expect_idle_close(stand: &Stand, pair: &Pair, limit: Duration) {
 
 /// HAZARDS 34: a zero window is answered by the peer's kernel for ever; only the idle timer ends it.
 #[test]
-fn a_reader_that_stopped_is_kept_for_ever() {
+fn a_reader_that_stopped_is_closed_on_time() {
     everywhere(|engine, way| {
         let stand = Stand::narrow(Relay::builder().engine(engine).timeout("idle", 1000));
         let pair = stand.open();
@@ -93,7 +93,7 @@ fn a_reader_that_stopped_is_kept_for_ever() {
 /// HAZARDS 34: a peer whose packets are all lost. Bytes for it keep coming, so the session is not idle; the
 /// kernel's own repeats would go on for a quarter of an hour.
 #[test]
-fn a_black_holed_peer_is_kept_while_bytes_wait_for_it() {
+fn a_black_holed_peer_is_closed_though_bytes_wait_for_it() {
     // A filter on a socket needs a privilege, which a namespace of its own gives.
     netns::run(&test_name!(), "true", || {
         everywhere(|engine, way| {

@@ -18,7 +18,7 @@ fn refused(relay: &Relay, target: SocketAddr, rep: u8) {
 }
 
 #[test]
-fn a_closed_port_is_not_reported_as_refused() {
+fn a_closed_port_is_refused_05() {
     let (relay, closed) = (Relay::start(), ClosedPort::new());
     refused(&relay, closed.addr, 0x05);
     let record = relay.record();
@@ -26,7 +26,7 @@ fn a_closed_port_is_not_reported_as_refused() {
 }
 
 #[test]
-fn a_target_that_never_answers_is_not_given_up() {
+fn a_target_that_never_answers_is_given_up() {
     let relay = Relay::builder().timeout("connect", 300).start();
     let hole = BlackHole::new();
     let ((), lasted) = timed(|| refused(&relay, hole.addr, 0x06));
@@ -37,7 +37,7 @@ fn a_target_that_never_answers_is_not_given_up() {
 
 /// The kernel's errors: no route to the host 04, to the network 03, forbidden by our own rules 02.
 #[test]
-fn an_unreachable_target_gets_another_code() {
+fn an_unreachable_target_gets_its_own_code() {
     let routes = "ip route add unreachable 203.0.113.0/24; ip route add prohibit 198.51.100.0/24; \
                   ip -6 route add unreachable 2001:db8:1::/48";
     netns::run(&test_name!(), routes, || {
@@ -58,7 +58,7 @@ fn an_unreachable_target_gets_another_code() {
 }
 
 #[test]
-fn a_blackhole_route_ends_the_session_without_a_reply() {
+fn a_blackhole_route_gets_a_reply() {
     netns::run(&test_name!(), "ip route add blackhole 192.0.2.0/24", || {
         let relay = Relay::start();
         let mut client = Client::greeted(relay.addr());
@@ -69,7 +69,7 @@ fn a_blackhole_route_ends_the_session_without_a_reply() {
 }
 
 #[test]
-fn a_name_without_addresses_gets_another_code() {
+fn a_name_without_addresses_gets_its_own_code() {
     let server = DnsServer::scripted(|query| match query.name.as_str() {
         "servfail.example" => vec![query.respond(SERVFAIL, &[])],
         "nodata.example" => vec![query.respond(NOERROR, &[])],
@@ -88,7 +88,7 @@ fn a_name_without_addresses_gets_another_code() {
 }
 
 #[test]
-fn a_dead_name_server_is_waited_for_too_long() {
+fn a_dead_name_server_is_waited_for_as_long_as_configured() {
     let server = DnsServer::dead();
     let relay = Relay::builder().dns(&server).timeout("dns", 400).start();
     let mut client = Client::greeted(relay.addr());
@@ -100,7 +100,7 @@ fn a_dead_name_server_is_waited_for_too_long() {
 
 /// Success is said only once the target has answered.
 #[test]
-fn success_is_said_before_the_connect() {
+fn success_is_said_once_the_target_has_answered() {
     let (relay, hole) = (Relay::start(), BlackHole::new());
     let mut client = Client::greeted(relay.addr());
     client.send(&connect_ip(hole.addr));
@@ -114,7 +114,7 @@ fn success_is_said_before_the_connect() {
 
 /// BND is the address and port that the target sees, in the family of the target.
 #[test]
-fn bnd_is_invented() {
+fn bnd_is_what_the_target_sees() {
     let relay = Relay::start();
     for ip in [V4, V6] {
         let origin = Origin::echo_on(ip);
@@ -126,7 +126,7 @@ fn bnd_is_invented() {
 
 /// A name with two families, the first of which leads nowhere.
 #[test]
-fn one_dead_family_holds_up_the_other() {
+fn one_dead_family_does_not_hold_up_the_other() {
     let server = DnsServer::zone(&[("both.example", &["::1", "127.0.0.1"])]);
     let relay = Relay::builder().dns(&server).start();
     let origin = Origin::echo();
@@ -140,7 +140,7 @@ fn one_dead_family_holds_up_the_other() {
 
 /// A family that refuses at once is not waited for.
 #[test]
-fn one_refusing_family_ends_the_session() {
+fn one_refusing_family_leaves_the_other_to_try() {
     let server = DnsServer::zone(&[("both.example", &["::1", "127.0.0.1"])]);
     let relay = Relay::builder().dns(&server).start();
     let origin = Origin::echo();
@@ -151,7 +151,7 @@ fn one_refusing_family_ends_the_session() {
 
 /// An AAAA answer that never comes does not hold up the A answer that did.
 #[test]
-fn a_missing_answer_for_one_family_holds_up_the_other() {
+fn a_missing_answer_for_one_family_does_not_hold_up_the_other() {
     let server = DnsServer::scripted(|query| match query.qtype {
         A => vec![query.addresses(&[V4], 60)],
         _ => Vec::new(),
@@ -166,7 +166,7 @@ fn a_missing_answer_for_one_family_holds_up_the_other() {
 
 /// A target that answers and closes at once is still a success.
 #[test]
-fn a_target_that_closes_at_once_is_a_failure() {
+fn a_target_that_closes_at_once_is_a_success() {
     let relay = Relay::start();
     let target = origin::once(drop);
     let mut client = Client::through(relay.addr(), target.addr);

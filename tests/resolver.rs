@@ -32,17 +32,17 @@ fn truth_is_found(server: &DnsServer) {
 }
 
 #[test]
-fn an_answer_from_another_port_is_believed() {
+fn an_answer_from_another_port_is_ignored() {
     truth_is_found(&liar(|query| elsewhere(query).misdirected()));
 }
 
 #[test]
-fn an_answer_with_another_id_is_believed() {
+fn an_answer_with_another_id_is_ignored() {
     truth_is_found(&liar(|query| elsewhere(query).with_id(query.id ^ 1)));
 }
 
 #[test]
-fn an_answer_to_another_question_is_believed() {
+fn an_answer_to_another_question_is_ignored() {
     truth_is_found(&liar(|query| {
         let mut other = query.clone();
         other.question = [&labels("b.example")[..], &[0, 1, 0, 1]].concat();
@@ -51,7 +51,7 @@ fn an_answer_to_another_question_is_believed() {
 }
 
 #[test]
-fn an_answer_for_another_owner_is_believed() {
+fn an_answer_for_another_owner_is_ignored() {
     truth_is_found(&liar(|query| {
         let foreign = record(&labels("b.example"), A, 60, &[127, 0, 0, 2]);
         query.respond(NOERROR, &[foreign]).with_id(query.id ^ 1)
@@ -59,7 +59,7 @@ fn an_answer_for_another_owner_is_believed() {
 }
 
 #[test]
-fn a_query_sent_back_is_believed() {
+fn a_query_sent_back_is_ignored() {
     truth_is_found(&liar(|query| {
         let mut echo = elsewhere(query);
         echo.bytes[2] &= 0x7f; // no response at all
@@ -69,7 +69,7 @@ fn a_query_sent_back_is_believed() {
 
 /// A record of a name that was not asked for is no answer, even in a response that matches.
 #[test]
-fn a_foreign_record_is_dialled() {
+fn a_foreign_record_is_not_dialled() {
     let server = DnsServer::scripted(|query| {
         vec![query.respond(NOERROR, &[record(&labels("b.example"), A, 60, &[127, 0, 0, 1])])]
     });
@@ -81,7 +81,7 @@ fn a_foreign_record_is_dialled() {
 
 /// Loops of compression and of CNAMEs end the lookup, not the server.
 #[test]
-fn a_loop_in_an_answer_hangs_the_worker() {
+fn a_loop_in_an_answer_ends_the_lookup_alone() {
     let server = DnsServer::scripted(|query| {
         let owner = [0xc0, 0x0c];
         let answer = match query.name.as_str() {
@@ -135,7 +135,7 @@ fn a_loop_in_an_answer_hangs_the_worker() {
 
 /// An alias is followed, within one answer.
 #[test]
-fn an_alias_is_not_followed() {
+fn an_alias_is_followed() {
     truth_is_found(&DnsServer::scripted(|query| {
         let target = labels("www.example");
         let mut records = vec![record(&[0xc0, 0x0c], CNAME, 60, &target)];
@@ -148,7 +148,7 @@ fn an_alias_is_not_followed() {
 
 /// Chains of that length are in use.
 #[test]
-fn a_chain_of_sixteen_aliases_is_given_up() {
+fn a_chain_of_sixteen_aliases_is_followed() {
     truth_is_found(&DnsServer::scripted(|query| {
         let name = |n: usize| labels(&if n == 0 { query.name.clone() } else { format!("a{n}.example") });
         let mut records: Vec<_> = (0..16).map(|n| record(&name(n), CNAME, 60, &name(n + 1))).collect();
@@ -161,7 +161,7 @@ fn a_chain_of_sixteen_aliases_is_given_up() {
 
 /// RFC 4074 section 4.2: a balancer says NXDOMAIN to AAAA, and A fails for a moment.
 #[test]
-fn a_moments_failure_beside_nxdomain_is_remembered() {
+fn a_moments_failure_beside_nxdomain_is_not_remembered() {
     let failures = std::sync::atomic::AtomicUsize::new(0);
     let server = DnsServer::scripted(move |query| match query.qtype {
         AAAA => vec![query.respond(NXDOMAIN, &[])],
@@ -179,7 +179,7 @@ fn a_moments_failure_beside_nxdomain_is_remembered() {
 
 /// Servers, and what stands before them, that know no EDNS.
 #[test]
-fn a_server_without_edns_is_given_up() {
+fn a_server_without_edns_is_asked_without_it() {
     for code in [1, SERVFAIL, 4] {
         truth_is_found(&DnsServer::scripted(move |query| match query.edns {
             true => vec![query.respond(code, &[])],
@@ -194,7 +194,7 @@ fn a_server_without_edns_is_given_up() {
 
 /// A truncated answer is asked for again over TCP.
 #[test]
-fn a_truncated_answer_is_taken_for_the_whole() {
+fn a_truncated_answer_is_asked_for_again_over_tcp() {
     let server = DnsServer::scripted(|query| {
         let whole = query.addresses(&[V4], 60);
         vec![if query.tcp { whole } else { whole.truncated(query) }]
@@ -205,7 +205,7 @@ fn a_truncated_answer_is_taken_for_the_whole() {
 
 /// HAZARD 20: sessions that ask for one name share one query, and its answer afterwards.
 #[test]
-fn one_name_is_asked_for_by_every_session() {
+fn sessions_share_the_query_for_one_name() {
     let server =
         DnsServer::scripted(|query| vec![query.addresses(&[V4], 60).after(Duration::from_millis(200))]);
     let (relay, origin) = (Relay::builder().dns(&server).start(), Origin::echo());
@@ -226,7 +226,7 @@ fn one_name_is_asked_for_by_every_session() {
 
 /// HAZARD 20: thousands of names at a dead resolver: all of them end in time, running relays never notice.
 #[test]
-fn a_dead_resolver_stalls_the_relays() {
+fn a_dead_resolver_stalls_no_relay() {
     const NAMES: usize = 2000;
     crate::support::relay::raise_own_nofile();
     let server = DnsServer::dead();
@@ -269,7 +269,7 @@ fn a_dead_resolver_stalls_the_relays() {
 
 /// Names that nobody answers are their client's own trouble: another client's name is answered as if it were alone.
 #[test]
-fn dead_names_hold_up_another_clients_good_one() {
+fn dead_names_hold_up_no_other_client() {
     crate::support::relay::raise_own_nofile();
     let server = DnsServer::scripted(|query| match query.name.ends_with(".dead") {
         true => Vec::new(),
@@ -297,7 +297,7 @@ fn dead_names_hold_up_another_clients_good_one() {
 
 /// A session that waits for a name has no upstream yet: there are as many sockets for names as sessions.
 #[test]
-fn names_wait_for_descriptors_that_their_sessions_leave_free() {
+fn names_use_the_descriptors_that_their_sessions_leave_free() {
     let server = DnsServer::dead();
     let relay = Relay::builder().dns(&server).nofile("300").start();
     let _clients: Vec<Client> = (0..90)

@@ -59,7 +59,7 @@ fn ask(relay: &Relay, origin: &Origin, name: &str) -> u8 {
 }
 
 #[test]
-fn a_resolv_conf_that_changes_is_not_read_again() {
+fn a_resolv_conf_that_changes_is_read_again() {
     netns::run(&test_name!(), "", || {
         let (old, new) = (at("127.0.0.1:53"), at("127.0.0.2:53"));
         let files = Files::with("nameserver 127.0.0.1\n", "");
@@ -84,7 +84,7 @@ fn a_resolv_conf_that_changes_is_not_read_again() {
 }
 
 #[test]
-fn a_hosts_file_that_changes_is_not_read_again() {
+fn a_hosts_file_that_changes_is_read_again() {
     netns::run(&test_name!(), "", || {
         let server =
             DnsServer::at("127.0.0.1:53".parse().expect("an address"), |query| vec![query.nxdomain()]);
@@ -98,7 +98,7 @@ fn a_hosts_file_that_changes_is_not_read_again() {
 }
 
 #[test]
-fn files_that_are_missing_or_broken_are_passed_over_in_silence() {
+fn files_that_are_missing_or_broken_are_warned_of() {
     netns::run(&test_name!(), "", || {
         let (_server, origin) = (at("127.0.0.1:53"), Origin::echo());
         let relay = over("mount -t tmpfs none /etc").start();
@@ -124,7 +124,7 @@ fn scoped(port: u16) -> SocketAddr {
 }
 
 #[test]
-fn a_server_behind_an_interface_by_name_is_skipped() {
+fn a_server_behind_an_interface_by_name_is_asked() {
     netns::run(&test_name!(), WIRE, || {
         let (server, origin) = (DnsServer::at(scoped(53), known), Origin::echo());
         let files = Files::with("nameserver fe80::1%none\nnameserver fe80::53%v0\n", "");
@@ -138,7 +138,7 @@ fn a_server_behind_an_interface_by_name_is_skipped() {
 }
 
 #[test]
-fn a_listener_at_an_interface_by_name_is_refused() {
+fn a_listener_at_an_interface_by_name_is_opened() {
     netns::run(&test_name!(), WIRE, || {
         let origin = Origin::echo();
         let listen = |address: &str| Relay::builder().listen(&[address]).set("server", "open_proxy", "true");
@@ -153,7 +153,7 @@ fn a_listener_at_an_interface_by_name_is_refused() {
 }
 
 #[test]
-fn use_vc_is_not_heeded() {
+fn use_vc_is_heeded() {
     netns::run(&test_name!(), "", || {
         let (server, origin) = (at("127.0.0.1:53"), Origin::echo());
         let relay = Files::with("nameserver 127.0.0.1\noptions use-vc\n", "").relay().start();

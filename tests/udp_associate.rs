@@ -18,7 +18,7 @@ fn ip(text: &str) -> IpAddr {
 }
 
 /// RFC 1928 section 6: BND is where the datagrams go. Each association has a port of its own.
-fn the_reply_names_another_place(sides: Sides) {
+fn the_reply_names_where_datagrams_go(sides: Sides) {
     let relay = serving(Relay::builder(), sides.client);
     let clients: Vec<Association> = (0..8).map(|_| Association::open(relay.addr())).collect();
     let doors: BTreeSet<SocketAddr> = clients.iter().map(|client| client.door).collect();
@@ -27,11 +27,11 @@ fn the_reply_names_another_place(sides: Sides) {
     let held = socket_table::udp_of(relay.pid());
     assert!(doors.iter().all(|door| held.contains(door)), "{doors:?} of {held:?}");
 }
-families!(the_reply_names_another_place);
+families!(the_reply_names_where_datagrams_go);
 
 /// A listener on every address says which of them the client dialled, in the family that the client uses.
 #[test]
-fn a_wildcard_listener_names_the_wildcard() {
+fn a_wildcard_listener_names_the_address_that_was_dialled() {
     netns::run(&test_name!(), "ip addr add fd00::2/128 dev lo", || {
         for (listen, dialled) in [
             ("0.0.0.0:0", &["127.0.0.1", "127.0.0.2"][..]),
@@ -59,7 +59,7 @@ fn reaches_a_target(client: &Association) {
 
 /// `udp.advertise` replaces the address of its family; the port is the real one.
 #[test]
-fn an_advertised_address_is_not_named() {
+fn an_advertised_address_is_named() {
     for (advertise, v4, v6) in [
         ("\"203.0.113.7\"", "203.0.113.7", "::1"),
         ("[\"203.0.113.7\"]", "203.0.113.7", "::1"),
@@ -80,7 +80,7 @@ fn an_advertised_address_is_not_named() {
 /// `udp.ports` bounds the ports over all workers: each is used once, a taken one is passed over, none left is
 /// 01, and what an association leaves is used again.
 #[test]
-fn a_port_outside_the_range_is_given() {
+fn every_port_given_is_of_the_range() {
     netns::run(&test_name!(), "true", || {
         let taken = socket("127.0.0.1:40002".parse().expect("an address"));
         let relay = Relay::builder().workers(2).set("udp", "ports", "\"40000-40008\"").start();
@@ -111,7 +111,7 @@ fn a_port_outside_the_range_is_given() {
 
 /// DST of a family that the client cannot send from: 08. The other family's zeros say nothing, as any zeros.
 #[test]
-fn a_family_that_cannot_send_is_promised_a_port() {
+fn a_family_that_cannot_send_is_refused() {
     let relay = Relay::builder().listen(&["127.0.0.1:0", "[::1]:0"]).start();
     let (four, six) = (relay.addrs()[0], relay.addrs()[1]);
     for (front, dst) in [
@@ -135,7 +135,7 @@ fn a_family_that_cannot_send_is_promised_a_port() {
 
 /// Some clients write the zeros as a name; the port beside them counts.
 #[test]
-fn zeros_that_are_written_as_a_name_are_refused() {
+fn zeros_that_are_written_as_a_name_are_zeros() {
     let relay = Relay::start();
     for name in [&b"0"[..], b"0.0.0.0"] {
         let (own, stranger, target) = (socket(zeros(V4)), socket(zeros(V4)), Target::on(V4));
@@ -156,7 +156,7 @@ fn zeros_that_are_written_as_a_name_are_refused() {
 /// A name as DST says nothing of who sends: neither the addresses that it has nor the port beside it hold anybody off.
 /// The control connection's address is what is expected (RFC 1928 section 7), from any port.
 #[test]
-fn a_name_says_from_which_port_the_client_sends() {
+fn a_name_says_nothing_of_who_sends() {
     let server = DnsServer::zone(&[("client.example", &["127.0.0.2"])]);
     let relay = Relay::builder().dns(&server).start();
     for name in [&b"client.example"[..], b"no-such.example", b"localhost"] {
@@ -178,7 +178,7 @@ fn a_name_says_from_which_port_the_client_sends() {
 }
 
 /// HAZARD 42: an address other than the control connection's is nobody, be it first or last.
-fn a_foreign_address_is_served(own: IpAddr, foreign: IpAddr) {
+fn a_foreign_address_is_not_served(own: IpAddr, foreign: IpAddr) {
     let relay = serving(Relay::builder(), own);
     let (client, target) = (Association::open(relay.addr()), Target::on(own));
     let stranger = socket(SocketAddr::new(foreign, 0));
@@ -198,19 +198,19 @@ fn a_foreign_address_is_served(own: IpAddr, foreign: IpAddr) {
 }
 
 #[test]
-fn a_foreign_address_is_served_over_v4() {
-    a_foreign_address_is_served(V4, ip("127.0.0.2"));
+fn a_foreign_address_is_not_served_over_v4() {
+    a_foreign_address_is_not_served(V4, ip("127.0.0.2"));
 }
 
 #[test]
-fn a_foreign_address_is_served_over_v6() {
+fn a_foreign_address_is_not_served_over_v6() {
     netns::run(&test_name!(), "ip addr add fd00::2/128 dev lo", || {
-        a_foreign_address_is_served(ip("::1"), ip("fd00::2"));
+        a_foreign_address_is_not_served(ip("::1"), ip("fd00::2"));
     });
 }
 
 /// HAZARD 42: the first valid datagram decides; what stood behind it is judged by it, too, however much that is.
-fn another_port_is_served_after_the_first(sides: Sides) {
+fn no_other_port_is_served_after_the_first(sides: Sides) {
     let stand = Stand::new(sides);
     let other = socket(SocketAddr::new(sides.client, 0));
     let from_other = || stand.client.send_raw_from(&other, &wrap(stand.target.addr, b"other"));
@@ -229,10 +229,10 @@ fn another_port_is_served_after_the_first(sides: Sides) {
     stand.fence();
     expect_empty(&other);
 }
-families!(another_port_is_served_after_the_first);
+families!(no_other_port_is_served_after_the_first);
 
 /// What is no datagram of RFC 1928 decides nothing: the next socket at the same address may be the first.
-fn a_malformed_datagram_is_the_first(sides: Sides) {
+fn a_malformed_datagram_is_not_the_first(sides: Sides) {
     let stand = Stand::new(sides);
     let other = socket(SocketAddr::new(sides.client, 0));
     for bytes in [&b""[..], b"\x00", b"\x00\x00\x00\x01\x7f", b"\x00\x01\x00\x01\x7f\x00\x00\x01\x00\x09x"] {
@@ -241,7 +241,7 @@ fn a_malformed_datagram_is_the_first(sides: Sides) {
     stand.fence();
     expect_drops(&stand.relay, &[("header", 4)]);
 }
-families!(a_malformed_datagram_is_the_first);
+families!(a_malformed_datagram_is_not_the_first);
 
 /// One that DST.ADDR and DST.PORT of the request permit or not, by what they say.
 struct Claim {
@@ -253,7 +253,7 @@ struct Claim {
 /// DST says who may be first: an address, a port, or both; what it leaves zero is the control connection's
 /// address, and any port.
 #[test]
-fn the_request_does_not_say_who_is_first() {
+fn the_request_says_who_is_first() {
     let relay = Relay::start();
     let at = |ip: &str| socket(SocketAddr::new(ip.parse().expect("an address"), 0));
     let port = |socket: &UdpSocket| socket.local_addr().expect("address").port();
@@ -292,7 +292,7 @@ fn the_request_does_not_say_who_is_first() {
 }
 
 /// Two associations to one target: each gets its own answers, and each is known by a port of its own.
-fn an_answer_goes_to_another_association(sides: Sides) {
+fn each_answer_goes_to_its_own_association(sides: Sides) {
     let stand = Stand::new(sides);
     let second = Association::open(stand.relay.addr());
     let first = stand.up(b"of the first");
@@ -306,10 +306,10 @@ fn an_answer_goes_to_another_association(sides: Sides) {
     expect_empty(&stand.client.socket);
     expect_empty(&second.socket);
 }
-sides!(an_answer_goes_to_another_association);
+sides!(each_answer_goes_to_its_own_association);
 
 /// HAZARD 42: what comes for an association that is gone goes nowhere, from either side.
-fn a_datagram_without_an_association_is_relayed(sides: Sides) {
+fn a_datagram_without_an_association_goes_nowhere(sides: Sides) {
     let stand = Stand::new(sides);
     let external = stand.fence();
     let Stand { relay, client, target } = stand;
@@ -323,10 +323,10 @@ fn a_datagram_without_an_association_is_relayed(sides: Sides) {
     target.expect(b"fence");
     expect_empty(&socket);
 }
-sides!(a_datagram_without_an_association_is_relayed);
+sides!(a_datagram_without_an_association_goes_nowhere);
 
 /// Associations of two workers, all at once, each with datagrams both ways: none is mixed up with another.
-fn a_worker_serves_no_association(sides: Sides) {
+fn every_worker_serves_associations(sides: Sides) {
     let relay = serving(Relay::builder().workers(2), sides.client);
     let target = Target::on(sides.target);
     let clients: Vec<Association> = (0..32).map(|_| Association::open(relay.addr())).collect();
@@ -348,11 +348,11 @@ fn a_worker_serves_no_association(sides: Sides) {
     let workers: BTreeSet<String> = relay.records(32).iter().map(|r| r["worker"].to_string()).collect();
     assert_eq!(workers.len(), 2, "32 associations and one worker");
 }
-families!(a_worker_serves_no_association);
+families!(every_worker_serves_associations);
 
 /// Where the greeting and the request were split does not show, and nothing of an association stays.
 #[test]
-fn a_split_request_changes_the_outcome() {
+fn a_request_means_the_same_at_every_split() {
     let relay = Relay::start();
     let bytes = [&[0x05, 0x01, 0x00][..], &request(0x03, zeros(V4))].concat();
     for at in 1..bytes.len() {

@@ -26,7 +26,7 @@ const ROUTES: &str = "ip route add unreachable 203.0.113.0/24; ip route add blac
 
 /// HAZARD 45: bad ones at the head, at the end, side by side and between others, each kind alone and all mixed.
 #[test]
-fn a_bad_datagram_takes_its_neighbours_along() {
+fn a_bad_datagram_is_dropped_alone() {
     netns::run(&test_name!(), ROUTES, || {
         let mut kinds: Vec<Vec<Vec<u8>>> = REFUSED
             .map(|text| vec![wrap(text.parse().expect("an address"), b"to nobody")])
@@ -76,7 +76,7 @@ fn burst_around(relay: &Relay, client: &Association, targets: &[Target; 3], bad:
 
 /// HAZARD 45: one that IPv4 cannot carry, which only a client over IPv6 can ask for.
 #[test]
-fn a_datagram_that_is_too_large_takes_its_neighbours_along() {
+fn a_datagram_that_is_too_large_is_dropped_alone() {
     let stand = Stand::new(Sides::V6_TO_V4);
     let huge = wrap(stand.target.addr, &pattern(9, V4_MAX + 1));
     for before in [0, 1, 5] {
@@ -98,7 +98,7 @@ fn a_datagram_that_is_too_large_takes_its_neighbours_along() {
 }
 
 /// HAZARD 45 on the way back: an answer that does not fit behind its header.
-fn an_answer_that_is_too_large_takes_its_neighbours_along(sides: Sides) {
+fn an_answer_that_is_too_large_is_dropped_alone(sides: Sides) {
     let stand = Stand::new(sides);
     let external = stand.fence();
     let most = if sides.target.is_ipv4() { V4_MAX } else { V6_MAX };
@@ -119,10 +119,10 @@ fn an_answer_that_is_too_large_takes_its_neighbours_along(sides: Sides) {
     stand.fence();
     expect_drops(&stand.relay, &[("oversize", 3)]);
 }
-families!(an_answer_that_is_too_large_takes_its_neighbours_along);
+families!(an_answer_that_is_too_large_is_dropped_alone);
 
 /// A burst to one target and one from it, of more than any batch holds: all of it arrives, in order.
-fn a_burst_loses_its_order(sides: Sides) {
+fn a_burst_keeps_its_order(sides: Sides) {
     let stand = Stand::new(sides);
     let external = stand.fence();
     let length = |n: u64| [30, 30, 30, 200, 1][(n / 7 % 5) as usize];
@@ -139,7 +139,7 @@ fn a_burst_loses_its_order(sides: Sides) {
     stand.fence();
     expect_drops(&stand.relay, &[]);
 }
-sides!(a_burst_loses_its_order);
+sides!(a_burst_keeps_its_order);
 
 /// Sends these both ways at once and insists on all of them.
 fn pour(stand: &Stand, payloads: &[Vec<u8>]) {
@@ -158,17 +158,17 @@ fn pour(stand: &Stand, payloads: &[Vec<u8>]) {
 
 /// Equal neighbours may leave as one: of nothing, of a byte, of more in all than one send carries, and of a few that
 /// are large.
-fn equal_neighbours_are_lost(sides: Sides) {
+fn equal_neighbours_all_arrive(sides: Sides) {
     let stand = Stand::new(sides);
     for (count, length) in [(10, 0), (80, 1), (60, 1400), (3, 30_000), (3, 45_000)] {
         pour(&stand, &(0..count).map(|n| pattern(8 * n, length)).collect::<Vec<_>>());
     }
 }
-sides!(equal_neighbours_are_lost);
+sides!(equal_neighbours_all_arrive);
 
 /// Where they are larger than a packet of the way they cannot leave as one: each goes in fragments of IP.
 #[test]
-fn equal_neighbours_are_larger_than_a_packet() {
+fn equal_neighbours_larger_than_a_packet_all_arrive() {
     netns::run(&test_name!(), "ip link set lo mtu 1500", || {
         for sides in [Sides::V4_TO_V4, Sides::V4_TO_V6, Sides::V6_TO_V4, Sides::V6_TO_V6] {
             let stand = Stand::new(sides);
@@ -192,7 +192,7 @@ const SHAPES: [(u64, usize, usize); 7] =
     [(1, 100, 100), (2, 1, 1), (40, 1200, 1200), (40, 1200, 7), (60, 9, 9), (44, 1400, 1), (3, 20_000, 3)];
 
 /// A client that sends many as one: each segment is a datagram with a header of its own.
-fn a_client_that_segments_is_misread(sides: Sides) {
+fn each_segment_of_a_client_is_a_datagram(sides: Sides) {
     let stand = Stand::new(sides);
     for (n, (count, length, last)) in (0..).zip(SHAPES) {
         let payloads = segments(1000 * n, count, length, last);
@@ -205,10 +205,10 @@ fn a_client_that_segments_is_misread(sides: Sides) {
     stand.fence();
     expect_drops(&stand.relay, &[]);
 }
-sides!(a_client_that_segments_is_misread);
+sides!(each_segment_of_a_client_is_a_datagram);
 
 /// Segments for different targets, with bad ones among them, in a row of such sends and plain ones.
-fn a_segment_is_taken_for_its_neighbour(sides: Sides) {
+fn each_segment_goes_to_its_own_target(sides: Sides) {
     let stand = Stand::new(sides);
     let twin = Target::on(sides.target);
     let external = stand.fence();
@@ -242,10 +242,10 @@ fn a_segment_is_taken_for_its_neighbour(sides: Sides) {
     expect_empty(&twin.socket);
     expect_drops(&stand.relay, &[("header", 4 * 6)]);
 }
-families!(a_segment_is_taken_for_its_neighbour);
+families!(each_segment_goes_to_its_own_target);
 
 /// A target that answers with many as one: each becomes a datagram with a header.
-fn a_target_that_segments_is_misread(sides: Sides) {
+fn each_segment_of_a_target_is_a_datagram(sides: Sides) {
     let stand = Stand::new(sides);
     let twin = Target::on(sides.target);
     let external = stand.fence();
@@ -268,11 +268,11 @@ fn a_target_that_segments_is_misread(sides: Sides) {
     stand.fence();
     expect_drops(&stand.relay, &[]);
 }
-sides!(a_target_that_segments_is_misread);
+sides!(each_segment_of_a_target_is_a_datagram);
 
 /// The first datagram of an association in a segmented send, behind that of a stranger.
 #[test]
-fn a_segmented_send_pins_nobody() {
+fn a_segmented_send_may_be_the_first() {
     let stand = Stand::new(Sides::V4_TO_V4);
     let stranger = socket(SocketAddr::new("127.0.0.2".parse::<IpAddr>().expect("an address"), 0));
     let payloads = segments(0, 20, 100, 10);
@@ -291,7 +291,7 @@ fn a_segmented_send_pins_nobody() {
 
 /// The counts of a record are of datagrams, not of sends.
 #[test]
-fn a_segmented_send_is_counted_as_one() {
+fn each_datagram_of_a_segmented_send_is_counted() {
     let Stand { relay, client, target } = Stand::new(Sides::V4_TO_V4);
     let payloads = segments(0, 40, 1200, 7);
     let datagrams: Vec<Vec<u8>> = payloads.iter().map(|p| wrap(target.addr, p)).collect();

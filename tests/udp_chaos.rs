@@ -39,7 +39,7 @@ fn junk(random: &mut Random) -> Vec<u8> {
 }
 
 /// HAZARD 49: from the client, from strangers, and from a target, over both families.
-fn random_bytes_end_the_server(seed: u64, front: IpAddr) {
+fn random_bytes_end_nothing(seed: u64, front: IpAddr) {
     let server = DnsServer::zone(&[]);
     let relay = serving(Relay::builder().workers(2).dns(&server), front);
     let mut random = Random::new(seed);
@@ -79,18 +79,18 @@ fn random_bytes_end_the_server(seed: u64, front: IpAddr) {
 }
 
 #[test]
-fn random_bytes_end_the_server_over_v4() {
-    netns::run(&test_name!(), "true", || random_bytes_end_the_server(0x5eed_0001, V4));
+fn random_bytes_end_nothing_over_v4() {
+    netns::run(&test_name!(), "true", || random_bytes_end_nothing(0x5eed_0001, V4));
 }
 
 #[test]
-fn random_bytes_end_the_server_over_v6() {
-    netns::run(&test_name!(), "true", || random_bytes_end_the_server(0x5eed_0002, V6));
+fn random_bytes_end_nothing_over_v6() {
+    netns::run(&test_name!(), "true", || random_bytes_end_nothing(0x5eed_0002, V6));
 }
 
 /// HAZARD 49: random bytes at every UDP port that the server holds, from a socket that nobody knows.
 #[test]
-fn random_bytes_to_every_port_end_the_server() {
+fn random_bytes_to_every_port_end_nothing() {
     netns::run(&test_name!(), "true", || {
         let server = DnsServer::zone(&[]);
         let relay = Relay::builder().workers(2).dns(&server).start();
@@ -185,14 +185,14 @@ fn a_flood_drowns_a_neighbour(builder: crate::support::relay::Builder, bytes: &[
 
 /// Datagrams that are passed on, to somebody who does not read.
 #[test]
-fn a_flood_of_datagrams_drowns_a_neighbour() {
+fn a_flood_of_datagrams_leaves_neighbours_served() {
     let sink = Target::on(V4);
     a_flood_drowns_a_neighbour(Relay::builder(), &[wrap(sink.addr, &pattern(0, 200))]);
 }
 
 /// Datagrams that are dropped.
 #[test]
-fn a_flood_of_junk_drowns_a_neighbour() {
+fn a_flood_of_junk_leaves_neighbours_served() {
     let closed = Target::on(V4).addr;
     let bytes = [vec![0xff; 64], b"\x00\x00".to_vec(), fragment(2, closed, b"of no sequence"), Vec::new()];
     a_flood_drowns_a_neighbour(Relay::builder(), &bytes);
@@ -200,7 +200,7 @@ fn a_flood_of_junk_drowns_a_neighbour() {
 
 /// Names without end, of which none has an address.
 #[test]
-fn a_flood_of_names_drowns_a_neighbour() {
+fn a_flood_of_names_leaves_neighbours_served() {
     let server = DnsServer::dead();
     let bytes: Vec<Vec<u8>> =
         (0..500).map(|n| wrap_name(format!("n{n}.example").as_bytes(), 9, b"to nobody")).collect();
@@ -209,7 +209,7 @@ fn a_flood_of_names_drowns_a_neighbour() {
 
 /// HAZARD 49 from the other side: a target that answers without pause, to a client that does not read.
 #[test]
-fn a_flood_from_a_target_drowns_a_neighbour() {
+fn a_flood_from_a_target_leaves_neighbours_served() {
     let stand = Stand::new(Sides::V4_TO_V4);
     let external = stand.fence();
     let (quiet, echo) = (Association::open(stand.relay.addr()), Echo::on(V4));

@@ -32,7 +32,7 @@ fn give(stand: &Stand, fragments: &[Fragment<'_>], wanted: &[&[u8]]) {
 }
 
 /// One datagram of what came in order, whatever the lengths, and one record's worth of it.
-fn a_sequence_is_not_reassembled(sides: Sides) {
+fn a_sequence_in_order_becomes_one_datagram(sides: Sides) {
     let stand = Stand::new(sides);
     give(&stand, &[(1 | END, b"alone")], &[b"alone"]);
     give(&stand, &[(1, b"one, "), (2 | END, b"two")], &[b"one, two"]);
@@ -48,10 +48,10 @@ fn a_sequence_is_not_reassembled(sides: Sides) {
     let payload = 5 + 8 + 4 + 10 + 2 + 2 + 6 * 8;
     assert_eq!((&record["datagrams_up"], &record["bytes_up"]), (&13.into(), &payload.into()), "{record}");
 }
-sides!(a_sequence_is_not_reassembled);
+sides!(a_sequence_in_order_becomes_one_datagram);
 
 /// The longest sequence that FRAG can count, all at once.
-fn the_last_position_is_one_too_many(sides: Sides) {
+fn the_longest_sequence_is_reassembled(sides: Sides) {
     let stand = Stand::new(sides);
     let whole = pattern(7, 127 * 100);
     while_stopped(&stand.relay, || {
@@ -64,10 +64,10 @@ fn the_last_position_is_one_too_many(sides: Sides) {
     stand.fence();
     expect_drops(&stand.relay, &[]);
 }
-families!(the_last_position_is_one_too_many);
+families!(the_longest_sequence_is_reassembled);
 
 /// "less than the highest FRAG value processed": the queue is abandoned and a sequence starts.
-fn a_lower_fragment_goes_on(sides: Sides) {
+fn a_lower_fragment_starts_anew(sides: Sides) {
     let stand = Stand::new(sides);
     give(&stand, &[(1, b"old "), (2, b"old "), (1, b"new "), (2 | END, b"end")], &[b"new end"]);
     give(&stand, &[(1, b"old "), (2, b"old "), (3, b"old "), (1 | END, b"new")], &[b"new"]);
@@ -75,10 +75,10 @@ fn a_lower_fragment_goes_on(sides: Sides) {
     give(&stand, &restarts, &[b"efg"]);
     expect_dropped_fragments(&stand, 4, 2 + 3 + 4);
 }
-families!(a_lower_fragment_goes_on);
+families!(a_lower_fragment_starts_anew);
 
 /// A gap abandons what came before it, and what comes behind it is part of nothing.
-fn a_gap_is_closed(sides: Sides) {
+fn a_gap_abandons_the_sequence(sides: Sides) {
     let stand = Stand::new(sides);
     give(&stand, &[(1, b"one"), (3 | END, b"three")], &[]);
     give(&stand, &[(1, b"one"), (3, b"three"), (4 | END, b"four")], &[]);
@@ -91,21 +91,21 @@ fn a_gap_is_closed(sides: Sides) {
     give(&stand, &[(1, b"whole "), (2 | END, b"again")], &[b"whole again"]);
     expect_dropped_fragments(&stand, 6, 2 + 3 + 4 + 2 + 1 + 1);
 }
-families!(a_gap_is_closed);
+families!(a_gap_abandons_the_sequence);
 
 /// FRAG 0 "indicates that this datagram is standalone": it passes, and ends the sequence around it.
-fn a_standalone_datagram_is_part_of_a_sequence(sides: Sides) {
+fn a_standalone_datagram_passes_and_ends_the_sequence(sides: Sides) {
     let stand = Stand::new(sides);
     give(&stand, &[(1, b"one"), (0, b"alone"), (2 | END, b"two")], &[b"alone"]);
     give(&stand, &[(1, b"one"), (2, b"two"), (0, b""), (3 | END, b"three")], &[b""]);
     give(&stand, &[(1, b"one "), (0, b"alone"), (1, b"new "), (2 | END, b"end")], &[b"alone", b"new end"]);
     expect_dropped_fragments(&stand, 3, 2 + 3 + 1);
 }
-families!(a_standalone_datagram_is_part_of_a_sequence);
+families!(a_standalone_datagram_passes_and_ends_the_sequence);
 
 /// What is no datagram at all says nothing about the sequence around it.
 #[test]
-fn a_malformed_datagram_is_part_of_a_sequence() {
+fn a_malformed_datagram_leaves_the_sequence_as_it_was() {
     let stand = Stand::new(Sides::V4_TO_V4);
     send(&stand, &[(1, b"one ")]);
     stand.client.send_raw(b"\x00\x01\x02\x01\x7f\x00\x00\x01\x00\x09x");
@@ -117,7 +117,7 @@ fn a_malformed_datagram_is_part_of_a_sequence() {
 
 /// A sequence for two targets is for none: no part reaches a target that it was not for.
 #[test]
-fn a_sequence_changes_its_target() {
+fn no_part_of_a_sequence_reaches_another_target() {
     let stand = Stand::new(Sides::V4_TO_V4);
     let other = Target::on(stand.target.addr.ip());
     for (first, last) in [(stand.target.addr, other.addr), (other.addr, stand.target.addr)] {
@@ -134,7 +134,7 @@ fn a_sequence_changes_its_target() {
 }
 
 /// Bounded as a whole by what UDP can carry: the largest passes, one byte more does not.
-fn a_sequence_is_longer_than_a_datagram(sides: Sides) {
+fn a_sequence_is_bounded_as_a_datagram_is(sides: Sides) {
     let stand = Stand::new(sides);
     let whole = pattern(3, V4_MAX);
     let (first, last) = whole.split_at(40_000);
@@ -159,11 +159,11 @@ fn a_sequence_is_longer_than_a_datagram(sides: Sides) {
     assert!(words.keys().all(|word| word == "fragment" || word == "oversize"), "{words:?}");
     assert!(sum() <= 2 + 4 + 100, "{words:?}");
 }
-families!(a_sequence_is_longer_than_a_datagram);
+families!(a_sequence_is_bounded_as_a_datagram_is);
 
 /// "The reassembly timer MUST be no less than 5 seconds": one that ends within four is whole, and one that
 /// takes seven has been given up. These sleeps are the case itself.
-fn the_reassembly_timer_is_off(sides: Sides) {
+fn the_reassembly_timer_is_right(sides: Sides) {
     let stand = Stand::new(sides);
     let (late, never) = (Association::open(stand.relay.addr()), Association::open(stand.relay.addr()));
     for client in [&stand.client, &late, &never] {
@@ -184,23 +184,23 @@ fn the_reassembly_timer_is_off(sides: Sides) {
 }
 
 #[test]
-fn the_reassembly_timer_is_off_over_v4() {
-    the_reassembly_timer_is_off(Sides::V4_TO_V4);
+fn the_reassembly_timer_is_right_over_v4() {
+    the_reassembly_timer_is_right(Sides::V4_TO_V4);
 }
 
 /// `udp.fragments = false`: "an implementation that does not support fragmentation MUST drop any datagram whose
 /// FRAG field is other than X'00'".
-fn a_refused_fragment_is_relayed(sides: Sides) {
+fn a_refused_fragment_is_dropped(sides: Sides) {
     let stand = Stand::over(Relay::builder().set("udp", "fragments", "false"), sides);
     give(&stand, &[(1, b"one"), (2, b"two"), (3 | END, b"three")], &[]);
     give(&stand, &[(1 | END, b"alone"), (127, b"last"), (END, b"of none"), (255, b"last")], &[]);
     give(&stand, &[(1, b"one"), (0, b"alone"), (2 | END, b"two")], &[b"alone"]);
     expect_drops(&stand.relay, &[("fragment", 9)]);
 }
-families!(a_refused_fragment_is_relayed);
+families!(a_refused_fragment_is_dropped);
 
 /// A sequence belongs to its association: another one's fragments, and its end, are no part of it.
-fn a_sequence_takes_in_another_association(sides: Sides) {
+fn a_sequence_belongs_to_its_association(sides: Sides) {
     let relay = serving(Relay::builder(), sides.client);
     let target = Target::on(sides.target);
     let clients = [(); 3].map(|()| Association::open(relay.addr()));
@@ -225,7 +225,7 @@ fn a_sequence_takes_in_another_association(sides: Sides) {
     third.send(target.addr, b"fence");
     target.expect(b"fence");
 }
-families!(a_sequence_takes_in_another_association);
+families!(a_sequence_belongs_to_its_association);
 
 /// Fragments that came to nothing, counted one by one or by the sequence: nothing says which.
 fn expect_dropped_fragments(stand: &Stand, sequences: u64, fragments: u64) {

@@ -37,7 +37,7 @@ const MAPPED: &str = "::ffff:8.8.8.8";
 
 /// HAZARDS 16 and 21: by address, in one piece and in fragments, from a client of either family.
 #[test]
-fn a_special_purpose_address_is_sent_to() {
+fn a_special_purpose_address_is_not_sent_to() {
     netns::run(&test_name!(), "", || {
         let far = Far::open();
         for front in [V4, ip("::1")] {
@@ -68,7 +68,7 @@ fn a_special_purpose_address_is_sent_to() {
 
 /// HAZARD 16: ::ffff:0:0/96, whatever it maps: as an address, as a name that spells it, as what a name resolves to.
 #[test]
-fn a_mapped_address_is_sent_to() {
+fn a_mapped_address_is_not_sent_to() {
     netns::run(&test_name!(), "", || {
         let far = Far::open();
         let server = DnsServer::zone(&[("mapped.example", &[MAPPED])]);
@@ -85,7 +85,7 @@ fn a_mapped_address_is_sent_to() {
 
 /// HAZARD 21: a denied datagram in the midst of allowed ones of the same batch.
 #[test]
-fn a_batch_is_judged_by_one_of_its_datagrams() {
+fn each_datagram_of_a_batch_is_judged() {
     netns::run(&test_name!(), "", || {
         let far = Far::open();
         let relay = Relay::builder().guarded().start();
@@ -107,7 +107,7 @@ fn a_batch_is_judged_by_one_of_its_datagrams() {
 
 /// HAZARD 16: as what a name resolves to.
 #[test]
-fn a_name_of_a_special_purpose_address_is_sent_to() {
+fn a_name_of_a_special_purpose_address_is_not_sent_to() {
     netns::run(&test_name!(), "", || {
         let far = Far::open();
         let special: Vec<&str> = special().collect();
@@ -143,7 +143,7 @@ fn a_name_of_a_special_purpose_address_is_sent_to() {
 
 /// HAZARD 18: a name that answers differently each time is judged by the answer that is sent to.
 #[test]
-fn a_rebound_name_is_sent_to_unchecked() {
+fn a_rebound_name_is_not_sent_to() {
     netns::run(&test_name!(), "", || {
         let far = Far::open();
         let turn = AtomicUsize::new(0);
@@ -174,7 +174,7 @@ fn a_rebound_name_is_sent_to_unchecked() {
 
 /// `guard.allow` exempts what it names and no more.
 #[test]
-fn an_exemption_exempts_its_neighbours() {
+fn an_exemption_exempts_what_it_names_alone() {
     netns::run(&test_name!(), "", || {
         let far = Far::open();
         let allow = "[\"10.1.0.0/16\", \"fd00:1::/32\"]";
@@ -243,7 +243,7 @@ fn used(relay: SocketAddr, target: &Target) -> (Association, SocketAddr) {
 
 /// HAZARD 47: to its own ports, and to those of another association, of the same worker and of another one.
 #[test]
-fn a_datagram_comes_back_to_the_relay() {
+fn no_datagram_comes_back_to_the_relay() {
     netns::run(&test_name!(), "ip addr add 192.0.2.9/32 dev lo", || {
         for (front, workers) in [(V4, 1), (ip("::1"), 1), (V4, 2)] {
             for filtering in ["address", "endpoint-independent"] {
@@ -262,7 +262,7 @@ fn a_datagram_comes_back_to_the_relay() {
 
 /// HAZARD 47: the relay's own datagram, from an address that may be the first, pins nobody's association.
 #[test]
-fn another_association_is_the_first() {
+fn another_association_is_never_the_first() {
     netns::run(&test_name!(), "true", || {
         let relay = Relay::builder().workers(2).start();
         let target = Target::on(V4);
@@ -286,7 +286,7 @@ fn another_association_is_the_first() {
 
 /// A name that leads to the relay is no way around.
 #[test]
-fn a_name_leads_back_to_the_relay() {
+fn no_name_leads_back_to_the_relay() {
     netns::run(&test_name!(), "true", || {
         let server = DnsServer::zone(&[("me.example", &["127.0.0.1"])]);
         let relay = Relay::builder().dns(&server).start();
@@ -306,7 +306,7 @@ fn a_name_leads_back_to_the_relay() {
 
 /// What is refused is so for its port: datagrams behind it that wait for the same name are judged by their own.
 #[test]
-fn a_refused_port_takes_along_what_waits_for_its_name() {
+fn a_refused_port_leaves_what_waits_for_its_name() {
     netns::run(&test_name!(), "true", || {
         let server = DnsServer::zone(&[("me.example", &["127.0.0.1"])]);
         let relay = Relay::builder().dns(&server).start();
@@ -324,7 +324,7 @@ fn a_refused_port_takes_along_what_waits_for_its_name() {
 
 /// The number of a TCP listener is nothing to UDP: at that port of this machine there may be any service.
 #[test]
-fn the_number_of_a_tcp_listener_is_denied() {
+fn the_number_of_a_tcp_listener_is_allowed() {
     netns::run(&test_name!(), "true", || {
         let relay = Relay::builder().listen(&["127.0.0.1:1080"]).start();
         let (client, target) = (Association::open(relay.addr()), Target::on(V4));
@@ -341,7 +341,7 @@ fn the_number_of_a_tcp_listener_is_denied() {
 
 /// A number that is an association's in IPv6 may be anybody's in IPv4: a service's, and a client's.
 #[test]
-fn a_number_of_the_other_family_is_taken_for_ours() {
+fn a_number_of_the_other_family_is_not_ours() {
     netns::run(&test_name!(), "", || {
         let relay = Relay::start();
         let (six, four) = (Target::on(IpAddr::V6(Ipv6Addr::LOCALHOST)), Target::on(V4));
@@ -359,7 +359,7 @@ fn a_number_of_the_other_family_is_taken_for_ours() {
 
 /// A port that was an association's is anybody's again.
 #[test]
-fn a_port_that_was_ours_is_taken_for_ours() {
+fn a_port_that_was_ours_is_anybodys() {
     netns::run(&test_name!(), "true", || {
         let relay = Relay::start();
         let target = Target::on(V4);

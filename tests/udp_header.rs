@@ -10,7 +10,7 @@ use crate::support::udp::{
 use crate::support::{DnsServer, Relay};
 
 /// HAZARD 44: what is no header is dropped and counted, and takes nothing with it.
-fn a_malformed_header_is_understood(sides: Sides) {
+fn a_malformed_header_is_dropped_and_counted(sides: Sides) {
     let names = DnsServer::zone(&[]);
     let stand = Stand::over(Relay::builder().dns(&names), sides);
     stand.fence();
@@ -37,10 +37,10 @@ fn a_malformed_header_is_understood(sides: Sides) {
     expect_drops(&stand.relay, &[("header", malformed.len() as u64)]);
     assert!(names.queries().is_empty(), "{:?}", names.queries());
 }
-families!(a_malformed_header_is_understood);
+families!(a_malformed_header_is_dropped_and_counted);
 
 /// HAZARD 12 for datagrams: what is neither a name nor an address is dropped, and so is port 0.
-fn an_impossible_target_is_tried(sides: Sides) {
+fn an_impossible_target_is_dropped(sides: Sides) {
     let names = DnsServer::zone(&[]);
     let stand = Stand::over(Relay::builder().dns(&names), sides);
     stand.fence();
@@ -74,10 +74,10 @@ fn an_impossible_target_is_tried(sides: Sides) {
     expect_dropped(&stand.relay, impossible.len() as u64);
     assert!(names.queries().is_empty(), "{:?}", names.queries());
 }
-families!(an_impossible_target_is_tried);
+families!(an_impossible_target_is_dropped);
 
 /// An address that is written as a name is that address, whatever its spelling; its answers name the address.
-fn an_address_written_as_a_name_is_not_understood(sides: Sides) {
+fn an_address_written_as_a_name_is_that_address(sides: Sides) {
     let stand = Stand::new(sides);
     let spellings: &[&[u8]] = if sides.target.is_ipv4() {
         &[b"127.0.0.1", b"127.0.0.1.", b"127.1", b"0x7f.1", b"2130706433", b"::ffff:127.0.0.1"]
@@ -91,10 +91,10 @@ fn an_address_written_as_a_name_is_not_understood(sides: Sides) {
     }
     expect_drops(&stand.relay, &[]);
 }
-sides!(an_address_written_as_a_name_is_not_understood);
+sides!(an_address_written_as_a_name_is_that_address);
 
 /// HAZARD 44: nothing is a payload, too.
-fn an_empty_payload_is_lost(sides: Sides) {
+fn an_empty_payload_arrives(sides: Sides) {
     let stand = Stand::new(sides);
     for _ in 0..3 {
         let external = stand.up(b"");
@@ -102,10 +102,10 @@ fn an_empty_payload_is_lost(sides: Sides) {
     }
     expect_drops(&stand.relay, &[]);
 }
-sides!(an_empty_payload_is_lost);
+sides!(an_empty_payload_arrives);
 
 /// Every length around those that a header, an Ethernet frame or a buffer's size suggests; each byte counts.
-fn a_datagram_is_changed(sides: Sides) {
+fn datagrams_of_every_length_arrive_unchanged(sides: Sides) {
     let stand = Stand::new(sides);
     let lengths = [1, 9, 10, 11, 21, 22, 23, 255, 256, 257, 1200, 1452, 1472, 1473, 2047, 2048, 2049];
     let large = [4095, 4096, 4097, 8192, 9000, 16_384, 32_767, 32_768, 32_769, 65_000];
@@ -117,10 +117,10 @@ fn a_datagram_is_changed(sides: Sides) {
     }
     expect_drops(&stand.relay, &[]);
 }
-sides!(a_datagram_is_changed);
+sides!(datagrams_of_every_length_arrive_unchanged);
 
 /// Short ones behind long ones, all at once: no length sticks.
-fn a_length_is_that_of_a_neighbour(sides: Sides) {
+fn every_datagram_keeps_its_own_length(sides: Sides) {
     let stand = Stand::new(sides);
     let external = stand.fence();
     let payloads: Vec<Vec<u8>> =
@@ -134,10 +134,10 @@ fn a_length_is_that_of_a_neighbour(sides: Sides) {
         stand.client.expect(stand.target.addr, payload);
     }
 }
-sides!(a_length_is_that_of_a_neighbour);
+sides!(every_datagram_keeps_its_own_length);
 
 /// HAZARD 44: the largest that both sides can carry passes, and one byte more is dropped and counted.
-fn the_largest_payload_is_lost(sides: Sides) {
+fn the_largest_payload_arrives(sides: Sides) {
     let stand = Stand::new(sides);
     let most = sides.payload_max();
     let external = stand.up(&pattern(1, most));
@@ -162,10 +162,10 @@ fn the_largest_payload_is_lost(sides: Sides) {
     let wanted: &[(&str, u64)] = if dropped > 0 { &[("oversize", dropped)] } else { &[] };
     expect_drops(&stand.relay, wanted);
 }
-sides!(the_largest_payload_is_lost);
+sides!(the_largest_payload_arrives);
 
 /// FRAG without fragments: 80 ends a sequence at no position.
-fn a_fragment_of_no_position_is_relayed(sides: Sides) {
+fn a_fragment_of_no_position_is_dropped(sides: Sides) {
     let stand = Stand::new(sides);
     stand.fence();
     stand.client.send_raw(&fragment(0x80, stand.target.addr, b"of no sequence"));
@@ -173,4 +173,4 @@ fn a_fragment_of_no_position_is_relayed(sides: Sides) {
     expect_dropped(&stand.relay, 1);
     expect_empty(&stand.target.socket);
 }
-families!(a_fragment_of_no_position_is_relayed);
+families!(a_fragment_of_no_position_is_dropped);

@@ -15,7 +15,7 @@ use crate::support::wait::{self, PATIENCE};
 use crate::support::{Client, Relay, socket_table};
 
 /// HAZARD 43: FIN, FIN with the client still reading, RST: the sockets of both sides are gone within a second.
-fn the_sockets_outlive_the_control_connection(sides: Sides) {
+fn the_sockets_close_with_the_control_connection(sides: Sides) {
     let relay = serving(Relay::builder(), sides.client);
     let targets = [Target::on(V4), Target::on(V6)];
     for way in 0..3 {
@@ -42,11 +42,11 @@ fn the_sockets_outlive_the_control_connection(sides: Sides) {
     let reasons: Vec<&str> = records.iter().map(|r| r["reason"].as_str().expect("text")).collect();
     assert_eq!(reasons, ["completed", "completed", "client_reset"]);
 }
-families!(the_sockets_outlive_the_control_connection);
+families!(the_sockets_close_with_the_control_connection);
 
 /// Nothing is kept of many that came and went, used and unused, by FIN and by RST.
 #[test]
-fn associations_leak() {
+fn no_association_leaks() {
     let relay = Relay::builder().workers(2).start();
     let target = Target::on(V4);
     let settled = || {
@@ -83,7 +83,7 @@ fn expect_idle(mut stand: Stand, since: Instant) {
 }
 
 /// `timeouts.udp_idle`: from the first moment, and after use.
-fn silence_is_kept_for_ever(sides: Sides) {
+fn silence_ends_on_time(sides: Sides) {
     let silent = |used: bool| {
         let stand = Stand::over(Relay::builder().timeout("udp_idle", IDLE), sides);
         if used {
@@ -96,12 +96,12 @@ fn silence_is_kept_for_ever(sides: Sides) {
         silent(false);
     });
 }
-families!(silence_is_kept_for_ever);
+families!(silence_ends_on_time);
 
 /// A datagram now and then in one direction, each within the limit, is no silence. The span between two is what
 /// is tested: these sleeps are the case itself.
 #[test]
-fn a_trickle_counts_as_idle() {
+fn a_trickle_is_not_idle() {
     let trickle = |way: fn(&Stand, SocketAddr)| {
         let stand = Stand::over(Relay::builder().timeout("udp_idle", IDLE), Sides::V4_TO_V4);
         let external = stand.fence();
@@ -119,7 +119,7 @@ fn a_trickle_counts_as_idle() {
 
 /// A sequence of fragments that starts anew before its timer ends moves nothing.
 #[test]
-fn fragments_without_an_end_are_life() {
+fn fragments_without_an_end_are_idle() {
     let stand = Stand::over(Relay::builder().timeout("udp_idle", IDLE), Sides::V4_TO_V4);
     stand.fence();
     let began = Instant::now();
@@ -137,7 +137,7 @@ fn fragments_without_an_end_are_life() {
 
 /// A fragment that waits for the next has a timer of its own, which is not that of the silence.
 #[test]
-fn a_fragment_puts_off_the_end() {
+fn a_fragment_does_not_put_off_the_end() {
     let stand = Stand::over(Relay::builder().timeout("udp_idle", IDLE), Sides::V4_TO_V4);
     stand.fence();
     stand.client.send_raw(&fragment(1, stand.target.addr, b"and no more"));
@@ -146,7 +146,7 @@ fn a_fragment_puts_off_the_end() {
 
 /// Bytes on the control connection say nothing: not before, between or behind datagrams, few or many.
 #[test]
-fn bytes_on_the_control_connection_are_heard() {
+fn bytes_on_the_control_connection_are_ignored() {
     let mut stand = Stand::new(Sides::V4_TO_V4);
     for bytes in [vec![0x00], request(0x03, zeros(V4)), vec![0x05, 0x01, 0x00], vec![0xaa; 1 << 20]] {
         stand.client.control.send(&bytes);
@@ -163,7 +163,7 @@ fn bytes_on_the_control_connection_are_heard() {
 
 /// The same in a flood that never stops, some of it all at once.
 #[test]
-fn a_flood_on_the_control_connection_ends_it() {
+fn a_flood_on_the_control_connection_is_ignored() {
     let stand = Stand::new(Sides::V4_TO_V4);
     let control = &stand.client.control.stream;
     hold(&stand.relay);
@@ -182,7 +182,7 @@ fn a_flood_on_the_control_connection_ends_it() {
 
 /// A request with datagrams' worth of bytes behind it, in one segment.
 #[test]
-fn bytes_behind_the_request_end_the_association() {
+fn bytes_behind_the_request_are_ignored() {
     let relay = Relay::start();
     let mut control = Client::connect(relay.addr());
     control.send(&[&[0x05, 0x01, 0x00][..], &request(0x03, zeros(V4)), &[0x5a; 3000]].concat());
@@ -196,7 +196,7 @@ fn bytes_behind_the_request_end_the_association() {
 }
 
 /// A target's port without a socket answers with ICMP: other targets, and the same one later, are served.
-fn a_closed_port_at_the_target_ends_it(sides: Sides) {
+fn a_closed_port_at_the_target_ends_nothing(sides: Sides) {
     let mut stand = Stand::new(sides);
     let gone = Target::on(sides.target).addr;
     for round in 0..5 {
@@ -213,10 +213,10 @@ fn a_closed_port_at_the_target_ends_it(sides: Sides) {
     stand.client.send(gone, b"to one who is back");
     back.expect(b"to one who is back");
 }
-sides!(a_closed_port_at_the_target_ends_it);
+sides!(a_closed_port_at_the_target_ends_nothing);
 
 /// A client's port without a socket for a while: what comes then is lost, and the association goes on.
-fn a_closed_port_at_the_client_ends_it(sides: Sides) {
+fn a_closed_port_at_the_client_ends_nothing(sides: Sides) {
     let Stand { relay, mut client, target } = Stand::new(sides);
     client.send(target.addr, b"up");
     let external = target.expect(b"up");
@@ -241,10 +241,10 @@ fn a_closed_port_at_the_client_ends_it(sides: Sides) {
     }
     client.control.expect_silence(Duration::from_millis(50));
 }
-sides!(a_closed_port_at_the_client_ends_it);
+sides!(a_closed_port_at_the_client_ends_nothing);
 
 /// Every field of the record: payload bytes and datagrams that were passed on, and no others.
-fn the_record_is_not_the_truth(sides: Sides) {
+fn every_field_of_the_record_is_right(sides: Sides) {
     let Stand { relay, client, target } = Stand::new(sides);
     let name = client.control.local();
     let (mut up, mut down) = (0, 0);
@@ -283,11 +283,11 @@ fn the_record_is_not_the_truth(sides: Sides) {
     }
     assert!(record["duration_ms"].is_u64(), "{record}");
 }
-sides!(the_record_is_not_the_truth);
+sides!(every_field_of_the_record_is_right);
 
 /// HAZARD 41: the drain gives an association its time and no more; until then it works.
 #[test]
-fn the_drain_forgets_an_association() {
+fn the_drain_gives_an_association_its_time() {
     let builder = Relay::builder().timeout("drain", 60_000);
     let Stand { mut relay, mut client, target } = Stand::over(builder, Sides::V4_TO_V4);
     client.send(target.addr, b"before");
@@ -309,7 +309,7 @@ fn the_drain_forgets_an_association() {
 
 /// A drain with an association that ends by itself waits for nobody else.
 #[test]
-fn the_drain_waits_for_an_association_that_has_ended() {
+fn the_drain_ends_with_the_last_association() {
     let Stand { mut relay, client, target } = Stand::new(Sides::V4_TO_V4);
     client.send(target.addr, b"before");
     target.expect(b"before");
@@ -324,7 +324,7 @@ fn the_drain_waits_for_an_association_that_has_ended() {
 
 /// A client that is not first yet cannot be answered, and one that never sends costs one socket.
 #[test]
-fn an_unused_association_opens_a_port_towards_targets() {
+fn an_unused_association_opens_no_port_towards_targets() {
     let relay = Relay::start();
     let client = Association::open(relay.addr());
     assert_eq!(socket_table::udp_of(relay.pid()), [client.door]);
@@ -340,7 +340,7 @@ fn an_unused_association_opens_a_port_towards_targets() {
 
 /// The time of the handshake is over: what was agreed on lives on.
 #[test]
-fn the_handshake_timer_ends_an_association() {
+fn the_handshake_timer_leaves_an_association_alone() {
     let stand = Stand::over(Relay::builder().timeout("handshake", 1000), Sides::V4_TO_V4);
     // The span is the case itself.
     thread::sleep(Duration::from_millis(1500));
@@ -350,7 +350,7 @@ fn the_handshake_timer_ends_an_association() {
 /// HAZARD 36: without a descriptor there is no association, 01, and no port towards targets: what needs one is
 /// dropped, what has one goes on, and all is well once there are descriptors again.
 #[test]
-fn a_missing_descriptor_ends_more_than_it_must() {
+fn a_missing_descriptor_costs_what_needs_one_alone() {
     let relay = Relay::builder().nofile("256").start();
     let (unused, used) = (Association::open(relay.addr()), Association::open(relay.addr()));
     let (four, six) = (Target::on(V4), Target::on(V6));

@@ -301,9 +301,9 @@ fn run(seed: u64, front: IpAddr) {
     world.finish();
 }
 
-fn something_else_comes_of_a_mix(sides: Sides) {
+fn a_random_mix_does_what_the_model_says(sides: Sides) {
     for seed in [1, 2, 3] {
         run(seed, sides.client);
     }
 }
-families!(something_else_comes_of_a_mix);
+families!(a_random_mix_does_what_the_model_says);

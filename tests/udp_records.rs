@@ -31,7 +31,7 @@ fn moved(record: &Value) -> [u64; 4] {
         .map(|field| record[field].as_u64().expect("a count"))
 }
 
-fn a_target_of_datagrams_is_not_recorded(sides: Sides) {
+fn every_target_of_datagrams_is_recorded(sides: Sides) {
     let relay = serving(builder(), sides.client);
     let client = Association::open(relay.addr());
     let (echo, sink) = (Echo::on(sides.target), Target::on(sides.target));
@@ -55,11 +55,11 @@ fn a_target_of_datagrams_is_not_recorded(sides: Sides) {
     assert_eq!(moved(&own), [5, 38, 3, 11], "the sum over both");
     assert!(targets.iter().all(|record| record["target"] == record["address"]), "{targets:?}");
 }
-sides!(a_target_of_datagrams_is_not_recorded);
+sides!(every_target_of_datagrams_is_recorded);
 
 /// What was asked for by name has its name, once it was known and while it was asked for.
 #[test]
-fn a_name_of_a_target_is_not_recorded() {
+fn the_name_of_a_target_is_recorded() {
     let server = DnsServer::zone(&[("echo.example", &["127.0.0.1"])]);
     let relay = builder().dns(&server).start();
     let (client, echo) = (Association::open(relay.addr()), Echo::on(V4));
@@ -76,7 +76,7 @@ fn a_name_of_a_target_is_not_recorded() {
 
 /// A scanner leaves so many records and one more, in which the rest is counted.
 #[test]
-fn a_scanner_leaves_a_record_for_each_of_its_targets() {
+fn a_scanner_leaves_a_bounded_number_of_records() {
     const TARGETS: usize = 256;
     let stand = Stand::over(builder(), Sides::V4_TO_V4);
     for n in 0..300_u32 {
@@ -100,7 +100,7 @@ fn a_scanner_leaves_a_record_for_each_of_its_targets() {
 
 /// Off, an association leaves the one record that it always left.
 #[test]
-fn targets_are_recorded_unasked() {
+fn targets_are_recorded_only_where_asked_for() {
     let relay = Relay::start();
     let (client, echo) = (Association::open(relay.addr()), Echo::on(V4));
     client.send(echo.addr, b"ping");

@@ -34,7 +34,7 @@ fn crowd(relay: &Relay, reason: &str, leave: impl Fn(&Association)) -> Vec<Assoc
 
 /// First fragments of the longest datagrams, whose rest never comes.
 #[test]
-fn fragments_of_one_source_fill_the_memory_of_all() {
+fn fragments_of_one_source_leave_memory_to_others() {
     let (relay, target) = (Relay::start(), Target::on(V4));
     let long = pattern(1, LONG);
     let crowd = crowd(&relay, "fragment", |client| client.send_raw(&fragment(1, target.addr, &long)));
@@ -56,7 +56,7 @@ fn fragments_of_one_source_fill_the_memory_of_all() {
 
 /// Datagrams for names that nobody answers for.
 #[test]
-fn waiting_datagrams_of_one_source_fill_the_memory_of_all() {
+fn waiting_datagrams_of_one_source_leave_memory_to_others() {
     let server = DnsServer::scripted(|query| match query.name.as_str() {
         "good.example" => vec![query.addresses(&[V4], 60).after(std::time::Duration::from_millis(100))],
         _ => vec![],

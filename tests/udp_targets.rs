@@ -17,7 +17,7 @@ fn ip(text: &str) -> IpAddr {
 }
 
 /// HAZARD 46: one address and port for all IPv4 targets, one for all IPv6 targets, for as long as it lives.
-fn each_target_sees_another_port(sides: Sides) {
+fn all_targets_see_one_port(sides: Sides) {
     let relay = serving(Relay::builder(), sides.client);
     let client = Association::open(relay.addr());
     let four: Vec<Target> =
@@ -35,10 +35,10 @@ fn each_target_sees_another_port(sides: Sides) {
     }
     assert_eq!(seen.len(), 2, "one port a family: {seen:?}");
 }
-families!(each_target_sees_another_port);
+families!(all_targets_see_one_port);
 
 /// HAZARD 46: an IPv4 target is IPv4 in the header of its answer, however the client spelt it.
-fn a_mapped_target_answers_as_ipv6(sides: Sides) {
+fn a_mapped_target_answers_as_ipv4(sides: Sides) {
     let stand = Stand::new(sides);
     let IpAddr::V4(four) = stand.target.addr.ip() else { panic!("an IPv4 target") };
     let mapped = SocketAddr::new(four.to_ipv6_mapped().into(), stand.target.addr.port());
@@ -50,18 +50,18 @@ fn a_mapped_target_answers_as_ipv6(sides: Sides) {
 }
 
 #[test]
-fn a_mapped_target_answers_as_ipv6_to_v4() {
-    a_mapped_target_answers_as_ipv6(Sides::V4_TO_V4);
+fn a_mapped_target_answers_as_ipv4_to_v4() {
+    a_mapped_target_answers_as_ipv4(Sides::V4_TO_V4);
 }
 
 #[test]
-fn a_mapped_target_answers_as_ipv6_to_v6() {
-    a_mapped_target_answers_as_ipv6(Sides::V6_TO_V4);
+fn a_mapped_target_answers_as_ipv4_to_v6() {
+    a_mapped_target_answers_as_ipv4(Sides::V6_TO_V4);
 }
 
 /// `udp.filtering`: an address that was sent to answers from any port, and by default no other does.
 #[test]
-fn an_address_that_was_not_sent_to_answers() {
+fn only_an_address_that_was_sent_to_may_answer() {
     for (filtering, open) in
         [(None, false), (Some("\"address\""), false), (Some("\"endpoint-independent\""), true)]
     {
@@ -91,7 +91,7 @@ fn an_address_that_was_not_sent_to_answers() {
 
 /// The port towards the other family filters by what was sent through it.
 #[test]
-fn a_family_that_was_not_sent_to_answers() {
+fn only_a_family_that_was_sent_to_may_answer() {
     let stand = Stand::new(Sides::V4_TO_V6);
     let four = Target::on(ip("127.0.0.2"));
     stand.fence();
@@ -109,7 +109,7 @@ fn a_family_that_was_not_sent_to_answers() {
 // ---- names
 
 /// A name is resolved by the worker, in the family that it has; its answers name the address.
-fn a_name_is_not_resolved(sides: Sides) {
+fn a_name_is_resolved(sides: Sides) {
     let server = DnsServer::zone(&[("target.example", &[&sides.target.to_string()])]);
     let stand = Stand::over(Relay::builder().dns(&server), sides);
     // A large one waits for the answer as well as a small one.
@@ -124,7 +124,7 @@ fn a_name_is_not_resolved(sides: Sides) {
     expect_drops(&stand.relay, &[]);
     assert!(server.asked("target.example", A) <= 1 && server.asked("target.example", AAAA) <= 1);
 }
-sides!(a_name_is_not_resolved);
+sides!(a_name_is_resolved);
 
 /// A server that answers after this long, with this address.
 fn slow_names(address: IpAddr, delay: Duration) -> DnsServer {
@@ -132,7 +132,7 @@ fn slow_names(address: IpAddr, delay: Duration) -> DnsServer {
 }
 
 /// What waits for the answer leaves in the order in which it came; what needs no answer does not wait for it.
-fn a_datagram_overtakes_another_of_its_name(sides: Sides) {
+fn datagrams_of_a_name_keep_their_order(sides: Sides) {
     let server = slow_names(sides.target, Duration::from_millis(400));
     let stand = Stand::over(Relay::builder().dns(&server), sides);
     let beside = Target::on(sides.target);
@@ -154,11 +154,11 @@ fn a_datagram_overtakes_another_of_its_name(sides: Sides) {
     let asked = server.asked("slow.example", A) + server.asked("slow.example", AAAA);
     assert!(asked <= 2, "one question a name: {:?}", server.queries());
 }
-sides!(a_datagram_overtakes_another_of_its_name);
+sides!(datagrams_of_a_name_keep_their_order);
 
 /// Two ports of one name, and two associations: each datagram waits for the same answer.
 #[test]
-fn a_datagram_waits_for_another_port_of_its_name() {
+fn two_ports_of_a_name_wait_for_the_same_answer() {
     let server = slow_names(V4, Duration::from_millis(200));
     let stand = Stand::over(Relay::builder().dns(&server), Sides::V4_TO_V4);
     let (twin, second) = (Target::on(V4), Association::open(stand.relay.addr()));
@@ -182,7 +182,7 @@ fn a_datagram_waits_for_another_port_of_its_name() {
 
 /// A burst to a name that needs no question: only what one batch holds has to wait for it.
 #[test]
-fn a_burst_to_a_name_at_hand_is_lost() {
+fn a_burst_to_a_name_at_hand_arrives() {
     let stand = Stand::new(Sides::V4_TO_V4);
     while_stopped(&stand.relay, || {
         for n in 0..150_u8 {
@@ -197,7 +197,7 @@ fn a_burst_to_a_name_at_hand_is_lost() {
 
 /// A name keeps its address while the association lives, whatever the server says next, TTL 0 or not.
 #[test]
-fn a_name_moves_during_an_association() {
+fn a_name_keeps_its_address_during_an_association() {
     let turn = AtomicUsize::new(0);
     let server = DnsServer::scripted(move |query| {
         let ips = [ip("127.0.0.1"), ip("127.0.0.2"), ip("127.0.0.3")];
@@ -222,7 +222,7 @@ fn a_name_moves_during_an_association() {
 }
 
 /// A name without an address costs its own datagrams and no others.
-fn a_name_without_an_address_takes_others_along(sides: Sides) {
+fn a_name_without_an_address_costs_its_own_datagrams_alone(sides: Sides) {
     let server = DnsServer::scripted(|query| match query.name.as_str() {
         "lost.example" => vec![],
         "broken.example" => vec![query.respond(crate::support::dns::SERVFAIL, &[])],
@@ -242,7 +242,7 @@ fn a_name_without_an_address_takes_others_along(sides: Sides) {
     expect_drops_in_time(&stand, &[("name", 12)]);
     stand.fence();
 }
-families!(a_name_without_an_address_takes_others_along);
+families!(a_name_without_an_address_costs_its_own_datagrams_alone);
 
 fn expect_drops_in_time(stand: &Stand, wanted: &[(&str, u64)]) {
     let sum: u64 = wanted.iter().map(|(_, n)| n).sum();
@@ -254,7 +254,7 @@ fn expect_drops_in_time(stand: &Stand, wanted: &[(&str, u64)]) {
 
 /// HAZARD 20: 20,000 datagrams for names that nobody answers for: bounded, counted, and nobody else waits.
 #[test]
-fn waiting_datagrams_fill_the_memory() {
+fn waiting_datagrams_are_bounded() {
     let server = DnsServer::dead();
     let stand = Stand::over(Relay::builder().dns(&server), Sides::V4_TO_V4);
     let (second, echo) = (Association::open(stand.relay.addr()), Echo::on(V4));
@@ -288,7 +288,7 @@ fn resident_kib(relay: &Relay) -> u64 {
 
 /// What waits for a name ends with its association: the answer finds nobody, and another lives on.
 #[test]
-fn an_answer_for_a_name_wakes_an_association_that_is_gone() {
+fn an_answer_for_a_name_finds_no_association_that_is_gone() {
     let server = slow_names(V4, Duration::from_millis(300));
     let stand = Stand::over(Relay::builder().dns(&server), Sides::V4_TO_V4);
     for round in 0..3_u8 {

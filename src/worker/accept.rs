@@ -3,9 +3,10 @@
 //! A listener's edge that meets EMFILE gives no further event, so what an edge promised is remembered until
 //! EAGAIN disproves it.
 
-use super::dial::interests;
+use super::errno::ends_one_connection;
 use super::slot::{Handshake, Slot};
 use super::tokens::{CLIENT_PORT, Key, Source};
+use super::watch::interests;
 use super::{Setup, Worker};
 use crate::limits;
 use crate::observe::Counted;
@@ -206,21 +207,4 @@ impl Worker {
         self.core.sessions += 1;
         self.core.arm(key, wake_at);
     }
-}
-
-/// accept(2): errors of the connection alone, which ended in the queue.
-pub(super) fn ends_one_connection(errno: Errno) -> bool {
-    matches!(
-        errno,
-        Errno::ECONNABORTED
-            | Errno::EPROTO
-            | Errno::EINTR
-            | Errno::EPERM
-            | Errno::ENETDOWN
-            | Errno::ENETUNREACH
-            | Errno::EHOSTDOWN
-            | Errno::EHOSTUNREACH
-            | Errno::ENOPROTOOPT
-            | Errno::EOPNOTSUPP
-    )
 }

@@ -2,22 +2,21 @@
 //! connection (RFC 1928 section 7).
 
 use super::core::Core;
+use super::errno::associate_error;
 use super::handshake::{Next, since};
 use super::ports::PortSearch;
-use super::slot::{Edge, Fate, Phase, Slot, Waits};
-use super::tokens::{CLIENT_PORT, Key, Source};
+use super::slot::{Fate, Phase, Slot, Waits};
+use super::tokens::{CLIENT_PORT, Key};
+use super::watch::{Edge, watch};
 use crate::dns::Answer;
 use crate::limits;
 use crate::relay::datagram::{Association, Expected, Family, Pumped, Tally, World};
-use crate::session::{Announced, AssociateError, DialError, Input, Reason};
+use crate::session::{Announced, AssociateError, Input, Reason};
 use crate::shares;
 use crate::sys::stream::Stream;
 use crate::sys::udp::DatagramSocket;
 use crate::sys::{Errno, Read};
-use mio::unix::SourceFd;
-use mio::{Interest, Registry};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 /// The ports of a key that stand for an association's sockets.
@@ -275,17 +274,4 @@ impl Core {
             now_ms: self.ms(self.now),
         }
     }
-}
-
-fn associate_error(error: DialError) -> AssociateError {
-    match error {
-        DialError::NoLocalPort => AssociateError::NoPort,
-        DialError::Local(errno) => AssociateError::Local(errno),
-        _ => AssociateError::Local(0),
-    }
-}
-
-fn watch(registry: &Registry, key: Key, port: u8, socket: &DatagramSocket) -> bool {
-    let token = Source::Session { key, port }.token();
-    registry.register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE).is_ok()
 }

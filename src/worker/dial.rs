@@ -1,7 +1,8 @@
 //! Connecting to one of several addresses: Happy Eyeballs (RFC 8305 section 5) over non-blocking connects.
 
-use super::slot::Edge;
+use super::errno::dial_error;
 use super::tokens::{Key, Source};
+use super::watch::{Edge, interests};
 use crate::limits;
 use crate::policy::guard::{Guard, check_connected};
 use crate::session::{DialError, Dialed};
@@ -9,8 +10,8 @@ use crate::shares::Lent;
 use crate::sys::Errno;
 use crate::sys::congestion::Congestion;
 use crate::sys::stream::Stream;
+use mio::Registry;
 use mio::unix::SourceFd;
-use mio::{Interest, Registry};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
@@ -58,11 +59,6 @@ pub(super) struct Won {
     pub(super) stream: Stream,
     pub(super) port: u8,
     pub(super) dialed: Dialed,
-}
-
-/// Read, write and urgent data, registered once for the life of a socket.
-pub(super) fn interests() -> Interest {
-    Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY
 }
 
 impl Dial {
@@ -229,19 +225,4 @@ fn finish(attempt: &Attempt, edge: Edge, guard: &Guard) -> Result<Dialed, DialEr
         return Err(DialError::Ourselves);
     }
     Ok(Dialed { address: attempt.address, local })
-}
-
-/// What an errno says of a target.
-pub(super) fn dial_error(errno: Errno) -> DialError {
-    match errno {
-        Errno::ECONNREFUSED | Errno::ECONNRESET => DialError::Refused,
-        Errno::ETIMEDOUT => DialError::TimedOut,
-        Errno::EHOSTUNREACH | Errno::EHOSTDOWN => DialError::HostUnreachable,
-        Errno::ENETUNREACH | Errno::ENETDOWN | Errno::EINVAL | Errno::EAFNOSUPPORT => {
-            DialError::NetworkUnreachable
-        }
-        Errno::EACCES | Errno::EPERM => DialError::Forbidden,
-        Errno::EADDRNOTAVAIL => DialError::NoLocalPort,
-        errno => DialError::Local(errno as i32),
-    }
 }

@@ -2,8 +2,9 @@
 
 use super::core::Core;
 use super::dial::Dial;
-use super::slot::{Edge, Fate, Handshake, Phase, Slot, Waits};
+use super::slot::{Fate, Handshake, Phase, Slot, Waits};
 use super::tokens::Key;
+use super::watch::Edge;
 use crate::limits;
 use crate::observe::Counted;
 use crate::relay::{Relay, Side};

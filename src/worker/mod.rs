@@ -9,7 +9,9 @@ mod bind;
 mod context;
 mod core;
 mod dial;
+mod errno;
 mod handshake;
+mod listening;
 mod login;
 mod mailbox;
 mod names;
@@ -22,6 +24,7 @@ mod slot;
 mod timers;
 mod tokens;
 mod translators;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -31,8 +34,9 @@ pub(crate) use relaying::liveness;
 
 use self::accept::Acceptance;
 use self::core::Core;
-use self::slot::{Edge, Fate, Phase, Slot};
+use self::slot::{Fate, Phase, Slot};
 use self::tokens::{Key, Source, TRANSLATORS_TICKET};
+use self::watch::Edge;
 use crate::auth::{Verifier, gssapi};
 use crate::config::Config;
 use crate::dns;

@@ -1,8 +1,9 @@
 //! Sessions that relay, and sessions that linger.
 
 use super::core::Core;
-use super::slot::{Edge, Fate, Linger, Phase, Slot};
+use super::slot::{Fate, Linger, Phase, Slot};
 use super::tokens::{CLIENT_PORT, Key};
+use super::watch::Edge;
 use crate::limits;
 use crate::observe::Direction;
 use crate::relay::{Driven, Engine, Finish, Moved, Side};

@@ -1,14 +1,15 @@
 //! One connection: what it owns while it shakes hands, relays and closes.
 
 use super::association::FrontSearch;
-use super::bind::{ListenerSearch, Listening};
 use super::dial::Dial;
+use super::listening::{ListenerSearch, Listening};
+use super::watch::Edge;
 use crate::auth::Pending;
 use crate::limits;
 use crate::policy::sources::Place;
 use crate::proto::userpass::Credentials;
 use crate::relay::datagram::Association;
-use crate::relay::{Engine, Half, Kit, Relay, Side};
+use crate::relay::{Engine, Kit, Relay, Side};
 use crate::session::{Facts, Reason, Session};
 use crate::shares::Lent;
 use crate::sys::gssapi::Context;
@@ -136,46 +137,6 @@ pub(super) struct Linger {
 pub(super) enum Fate {
     Keep,
     Close(Reason),
-}
-
-/// What an event says, or several.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Edge {
-    pub(super) readable: bool,
-    pub(super) writable: bool,
-    /// FIN, and no failure: what is read short from here on ends there.
-    pub(super) fin: bool,
-    /// An error, or both directions shut.
-    pub(super) failed: bool,
-    pub(super) urgent: bool,
-}
-
-impl Edge {
-    pub(super) fn of(event: &mio::event::Event) -> Edge {
-        let failed = event.is_error() || event.is_write_closed();
-        Edge {
-            readable: event.is_readable() || event.is_read_closed() || failed,
-            writable: event.is_writable(),
-            fin: event.is_read_closed() && !failed,
-            failed,
-            urgent: event.is_priority(),
-        }
-    }
-
-    /// Tells the half that reads from the socket.
-    pub(super) fn tell(self, reader: &mut Half<Pipe>) {
-        if self.urgent {
-            reader.source_urgent();
-        }
-        if self.failed {
-            reader.source_alarmed();
-        }
-        if self.fin {
-            reader.source_finished();
-        } else if self.readable {
-            reader.source_ready();
-        }
-    }
 }
 
 impl Slot {

@@ -3,9 +3,8 @@
 
 use super::core::Core;
 use super::errno::associate_error;
-use super::handshake::{Next, since};
 use super::ports::PortSearch;
-use super::slot::{Fate, Phase, Slot, Waits};
+use super::slot::{Fate, Next, Phase, Slot, Waits, since};
 use super::tokens::{CLIENT_PORT, Key};
 use super::watch::{Edge, watch};
 use crate::dns::Answer;

@@ -3,10 +3,9 @@
 
 use super::core::Core;
 use super::errno::local_error;
-use super::handshake::Next;
 use super::listening::{Came, ListenerSearch, Listening};
 use super::ports::canonical;
-use super::slot::{Fate, Phase, Slot, Waits};
+use super::slot::{Fate, Next, Phase, Slot, Waits};
 use super::tokens::{Key, Source};
 use super::watch::interests;
 use crate::limits;

@@ -2,9 +2,8 @@
 //! into the session.
 
 use super::core::Core;
-use super::handshake::Next;
 use super::mailbox::{Mail, Ticket};
-use super::slot::{Fate, Phase, Slot, Waits};
+use super::slot::{Fate, Next, Phase, Slot, Waits};
 use super::tokens::Key;
 use crate::auth::gssapi::{Exchange, Exchanged, Outcome};
 use crate::limits;

@@ -1,7 +1,6 @@
-//! What every session of a worker uses: clock, timers, kit, resolver, caches; and how a session is buried.
+//! What every session of a worker uses: clock, timers, kit, resolver, caches.
 
 use super::Setup;
-use super::handshake::Next;
 use super::login::Logins;
 use super::mailbox::Mailbox;
 use super::names::Names;
@@ -9,28 +8,26 @@ use super::pools::Pools;
 use super::ports::Searches;
 use super::records::Records;
 use super::refusals::Refusals;
-use super::slot::{Fate, Phase, Slot, Waits};
+use super::slot::Slot;
 use super::timers::Wheel;
-use super::tokens::{CLIENT_PORT, Key};
+use super::tokens::Key;
 use super::translators::Translators;
-use super::watch::Edge;
+use crate::auth::Verifier;
 use crate::auth::gssapi::Acceptor;
-use crate::auth::{Identity, Verifier};
-use crate::config::{AuthMethod, Config, RelayMode};
+use crate::config::{Config, RelayMode};
 use crate::dns;
 use crate::limits;
-use crate::observe::{AccessRecord, Counters, Latencies, TargetRecord};
+use crate::observe::{Counters, Latencies};
 use crate::policy::own_ports::OwnPorts;
 use crate::policy::sources::Sources;
-use crate::proto::request::RequestCommand;
-use crate::relay::datagram::{DatagramKit, Tally};
-use crate::relay::{Kit, Mode, Side};
-use crate::session::{Reason, Rules};
+use crate::relay::datagram::DatagramKit;
+use crate::relay::{Kit, Mode};
+use crate::session::Rules;
 use crate::sys::congestion::Congestion;
 use crate::sys::pipe::Pipe;
 use mio::Registry;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
 /// What a turn moved.
 #[derive(Clone, Copy, Debug, Default)]
@@ -175,153 +172,8 @@ impl Core {
         }
     }
 
-    /// An event of one of a session's sockets.
-    pub(super) fn event(&mut self, key: Key, slot: &mut Slot, port: u8, edge: Edge) -> Fate {
-        self.turn.streams |= !matches!(slot.phase, Phase::Association(_));
-        match &slot.phase {
-            Phase::Handshake(_) if port == CLIENT_PORT => self.client_event(key, slot, edge),
-            Phase::Handshake(handshake) if handshake.listens() => self.accept_peer(key, slot),
-            Phase::Handshake(_) => self.dial_event(key, slot, port, edge),
-            Phase::Relay(_) => self.relay_event(key, slot, port, edge),
-            Phase::Association(_) => self.association_event(key, slot, port, edge),
-            Phase::Linger(_) => self.linger_event(key, slot),
-        }
-    }
-
-    /// A session that had more to do.
-    pub(super) fn resume(&mut self, key: Key, slot: &mut Slot) -> Fate {
-        match &slot.phase {
-            Phase::Handshake(handshake) if handshake.listens() => self.accept_peer(key, slot),
-            Phase::Handshake(handshake) if handshake.session.wants_bytes() => {
-                self.advance(key, slot, Next::Read)
-            }
-            Phase::Handshake(_) => Fate::Keep,
-            Phase::Relay(_) => self.drive(key, slot),
-            Phase::Association(_) => self.resume_association(key, slot),
-            Phase::Linger(_) => self.linger_event(key, slot),
-        }
-    }
-
-    /// A session's timer fired; it may be early.
-    pub(super) fn timer(&mut self, key: Key, slot: &mut Slot) -> Fate {
-        match &slot.phase {
-            Phase::Handshake(_) => self.handshake_timer(key, slot),
-            Phase::Relay(_) => self.relay_timer(key, slot),
-            Phase::Association(_) => self.association_timer(key, slot),
-            Phase::Linger(_) => self.linger_timer(key, slot),
-        }
-    }
-
-    /// Ends a session for good: gives everything back, counts it, records it.
-    pub(super) fn bury(&mut self, index: usize, mut slot: Slot, reason: Reason) {
-        // Before all else: whatever panics below, the session is gone.
-        self.counters.close(reason);
-        self.wheel.cancel(index);
-        self.sessions -= 1;
-        match &mut slot.phase {
-            Phase::Handshake(handshake) => {
-                if let Waits::Addresses = handshake.waits_for {
-                    let ticket = Key::new(index, slot.serial).ticket();
-                    self.names.cancel(ticket, &self.registry, self.now);
-                }
-                let session = std::mem::take(&mut handshake.session);
-                slot.facts = session.into_facts();
-            }
-            Phase::Relay(relay) => {
-                let cut = [Side::Client, Side::Target].map(|side| (side, relay.pending_bytes(side)));
-                slot.settle(&mut self.kit);
-                self.note_pipes();
-                // A FIN would tell this side that it has everything.
-                for (side, _) in cut.into_iter().filter(|(_, pending_bytes)| *pending_bytes > 0) {
-                    slot.socket(side).into_iter().for_each(|socket| socket.reset_on_close());
-                }
-            }
-            Phase::Association(_) => self.settle_association(Key::new(index, slot.serial), &mut slot),
-            Phase::Linger(_) => {}
-        }
-        self.observe(&slot);
-        if self.records.wanted() {
-            self.record(&slot, reason);
-        }
-    }
-
     pub(super) fn note_pipes(&self) {
         let (lent, pooled) = self.kit.pipes();
         self.counters.pipes(lent, pooled, self.kit.pipe_fallbacks);
     }
-
-    fn observe(&mut self, slot: &Slot) {
-        let ms = |value: u32| Duration::from_millis(value.into());
-        let latencies = &mut self.latencies;
-        for (histogram, value) in [
-            (&mut latencies.handshake, slot.times.handshake_ms),
-            (&mut latencies.dns, slot.times.dns_ms),
-            (&mut latencies.connect, slot.times.connect_ms),
-        ] {
-            if let Some(value) = value {
-                Latencies::record(histogram, ms(value));
-            }
-        }
-        let age = (self.now - self.start).as_millis() as u64 - slot.times.accepted_ms;
-        Latencies::record(&mut latencies.session, Duration::from_millis(age));
-    }
-
-    fn record(&mut self, slot: &Slot, reason: Reason) {
-        assert!(!std::mem::take(&mut self.fails_to_record), "asked to");
-        let facts = &slot.facts;
-        let duration_ms = self.ms(self.now).saturating_sub(slot.times.accepted_ms);
-        let verified = facts.identity.as_ref().and_then(Identity::user).map(|user| &**user);
-        // A BIND has its first success before there is a peer, and an association has no upstream.
-        let relayed = slot.upstream_port != CLIENT_PORT || matches!(slot.phase, Phase::Association(_));
-        let (up, down) = match &slot.phase {
-            Phase::Association(association) => (association.up.datagrams, association.down.datagrams),
-            _ => (0, 0),
-        };
-        let record = AccessRecord {
-            time: began(SystemTime::now(), duration_ms),
-            id: &format!("{:08x}{:02x}{:010x}", self.boot, self.number, slot.serial),
-            worker: self.number,
-            client: slot.peer,
-            user: verified.or(facts.claimed_user.as_deref()),
-            method: facts.method.map(|method| match method {
-                AuthMethod::None => "none",
-                AuthMethod::Password => "password",
-                AuthMethod::Gssapi => "gssapi",
-            }),
-            command: facts.command.map(|command| match command {
-                RequestCommand::Connect => "connect",
-                RequestCommand::Bind => "bind",
-                RequestCommand::UdpAssociate => "udp_associate",
-            }),
-            target: facts.target.as_ref().map(ToString::to_string),
-            address: slot.address,
-            local: slot.local,
-            reply: facts.reply.map(|reply| reply.code()),
-            reason,
-            engine: relayed.then(|| match &slot.phase {
-                Phase::Association(_) => "datagram",
-                _ => slot.engine.name(),
-            }),
-            bytes_up: slot.bytes_up,
-            bytes_down: slot.bytes_down,
-            datagrams_up: up,
-            datagrams_down: down,
-            handshake_ms: slot.times.handshake_ms,
-            dns_ms: slot.times.dns_ms,
-            connect_ms: slot.times.connect_ms,
-            duration_ms,
-        };
-        self.records.write(&record, usize::from(slot.record_room), self.now);
-        let Phase::Association(association) = &slot.phase else { return };
-        for tallied in association.tally().into_iter().flat_map(Tally::lines) {
-            let AccessRecord { time, id, worker, client, user, .. } = record;
-            let target = TargetRecord { time, id, worker, client, user, tallied };
-            self.records.write_target(&target, self.now);
-        }
-    }
-}
-
-/// When something began that has lasted so long now, by a clock that may have jumped meanwhile.
-fn began(now: SystemTime, duration_ms: u64) -> SystemTime {
-    now.checked_sub(Duration::from_millis(duration_ms)).unwrap_or(now)
 }

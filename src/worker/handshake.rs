@@ -1,33 +1,20 @@
 //! Sessions that shake hands: reads what the session wants, performs what it commands, feeds the answers back.
 
 use super::core::Core;
-use super::dial::Dial;
-use super::slot::{Fate, Handshake, Phase, Slot, Waits};
+use super::slot::{Fate, Handshake, Next, Phase, Slot, Waits, since};
 use super::tokens::Key;
 use super::watch::Edge;
 use crate::limits;
 use crate::observe::Counted;
-use crate::relay::{Relay, Side};
+use crate::relay::Side;
 use crate::session::{Command, DialError, Failure, Input, Reason, Step};
 use crate::shares::{Pool, Source};
 use crate::sys::stream::Stream;
 use crate::sys::{Read, Write};
 use std::net::IpAddr;
 use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use zeroize::Zeroize;
-
-/// What a handshake does next.
-pub(super) enum Next {
-    Read,
-    Input(Input<'static>),
-    /// The same, and what the session waits for stays.
-    Tell(Input<'static>),
-    /// Wait for an event or an answer.
-    Wait,
-    End(Fate),
-}
 
 /// What a read of the client's handshake bytes gave.
 enum Bytes {
@@ -174,49 +161,13 @@ impl Core {
         }
     }
 
-    /// Goes on until the session waits for something or is over.
-    pub(super) fn advance(&mut self, key: Key, slot: &mut Slot, mut next: Next) -> Fate {
-        let mut reads = 0;
-        loop {
-            let step = match (next, &mut slot.phase) {
-                // Whatever the phase is by now: the next one may have begun and ended in this very turn.
-                (Next::End(fate), _) => return fate,
-                (Next::Wait, Phase::Handshake(handshake)) => {
-                    let wake_at = handshake.wake_at();
-                    self.arm(key, wake_at);
-                    return Fate::Keep;
-                }
-                (Next::Input(input), Phase::Handshake(handshake)) => {
-                    handshake.waits_for = Waits::Bytes;
-                    handshake.session.handle(input, &self.rules)
-                }
-                (Next::Tell(input), Phase::Handshake(handshake)) => {
-                    handshake.session.handle(input, &self.rules)
-                }
-                (Next::Read, Phase::Handshake(_)) if reads == limits::HANDSHAKE_READS_PER_TURN => {
-                    // Empty sealed messages come to no request, however many there are.
-                    self.enqueue(key, slot);
-                    return Fate::Keep;
-                }
-                (Next::Read, Phase::Handshake(handshake)) => {
-                    let Some(client) = &slot.client else { return Fate::Close(Reason::Internal) };
-                    reads += 1;
-                    match self.read(handshake, client, slot.peer.ip()) {
-                        ControlFlow::Continue(step) => step,
-                        ControlFlow::Break(fate) => return fate,
-                    }
-                }
-                (_, Phase::Relay(_) | Phase::Association(_) | Phase::Linger(_)) => return Fate::Keep,
-            };
-            if !self.send(slot, &step.output) {
-                return Fate::Close(Reason::ClientReset);
-            }
-            next = self.perform(key, slot, step.command);
-        }
-    }
-
     /// Hands the session what the client sent, if it has sent anything.
-    fn read(&self, handshake: &mut Handshake, client: &Stream, peer: IpAddr) -> ControlFlow<Fate, Step> {
+    pub(super) fn read(
+        &self,
+        handshake: &mut Handshake,
+        client: &Stream,
+        peer: IpAddr,
+    ) -> ControlFlow<Fate, Step> {
         if !may_hold(&self.pools.half_messages, peer, handshake) {
             let failure = Failure::Internal("handshakes from there hold as much as they may");
             let output = handshake.session.give_up(&failure);
@@ -242,7 +193,7 @@ impl Core {
     }
 
     /// Why a session is not to go on past its request, though its protocol would.
-    fn refusal(&mut self, slot: &mut Slot) -> Option<Failure> {
+    pub(super) fn refusal(&mut self, slot: &mut Slot) -> Option<Failure> {
         if !slot.place.as_mut().is_none_or(|place| place.become_session()) {
             self.counters.count(Counted::SourceRefused);
             return Some(Failure::SourceLimit);
@@ -252,55 +203,6 @@ impl Core {
             return Some(Failure::Unrecorded);
         }
         None
-    }
-
-    fn perform(&mut self, key: Key, slot: &mut Slot, command: Command) -> Next {
-        if command.serves_request()
-            && let Some(failure) = self.refusal(slot)
-        {
-            return Next::End(self.refuse(key, slot, &failure));
-        }
-        match command {
-            Command::Read => Next::Read,
-            Command::Verify(credentials) => self.verify(key, slot, Arc::new(credentials), true),
-            Command::Establish(token) => {
-                let Phase::Handshake(handshake) = &mut slot.phase else { return Next::Wait };
-                let context = handshake.context.take();
-                self.establish(key, slot, context, token)
-            }
-            Command::Resolve(name) => {
-                self.enter(slot, self.config.timeouts.dns + limits::DNS_SLACK, Waits::Addresses);
-                let client = slot.peer.ip().into();
-                match self.names.lookup(name.as_str(), client, key.ticket(), &self.registry, self.now) {
-                    Some(answer) => {
-                        slot.times.dns_ms = Some(0);
-                        Next::Input(Input::Resolved(answer))
-                    }
-                    None => Next::Wait,
-                }
-            }
-            Command::Dial(addresses) => {
-                slot.address = addresses.first().copied();
-                let deadline = self.now + self.config.timeouts.connect;
-                let second = self.pools.second_attempts.nothing(Source::from(slot.peer.ip()));
-                let mut dial = Box::new(Dial::new(addresses, self.congestion, deadline, second));
-                let started = dial.start_next(&self.registry, key, self.now);
-                self.enter(slot, self.config.timeouts.connect, Waits::Connection(dial));
-                match started {
-                    Ok(()) => Next::Wait,
-                    Err(error) => Next::Input(self.dial_failed(error)),
-                }
-            }
-            Command::Bind(peers) => self.bind(key, slot, peers),
-            Command::Accept => Next::Wait,
-            Command::Relay => Next::End(self.begin_relay(key, slot)),
-            Command::Associate(announced) => self.associate(key, slot, announced),
-            Command::Datagrams => Next::End(self.begin_association(key, slot)),
-            Command::Close(failure) => {
-                tracing::debug!(client = %slot.peer, %failure, "session refused");
-                Next::End(self.part(key, slot, &failure))
-            }
-        }
     }
 
     /// A phase that has a time limit of its own begins.
@@ -318,7 +220,7 @@ impl Core {
         }
     }
 
-    fn dial_failed(&self, error: DialError) -> Input<'static> {
+    pub(super) fn dial_failed(&self, error: DialError) -> Input<'static> {
         if error == DialError::NoLocalPort {
             self.counters.count(Counted::NoLocalPort);
         }
@@ -326,7 +228,7 @@ impl Core {
     }
 
     /// Sends handshake bytes. They are few: a socket that has no room for them is not being read.
-    fn send(&self, slot: &Slot, output: &[u8]) -> bool {
+    pub(super) fn send(&self, slot: &Slot, output: &[u8]) -> bool {
         if output.is_empty() {
             return true;
         }
@@ -335,7 +237,7 @@ impl Core {
     }
 
     /// Ends a session for a cause that lies outside its protocol, with what its client is owed.
-    fn refuse(&mut self, key: Key, slot: &mut Slot, failure: &Failure) -> Fate {
+    pub(super) fn refuse(&mut self, key: Key, slot: &mut Slot, failure: &Failure) -> Fate {
         if let Phase::Handshake(handshake) = &mut slot.phase {
             let output = handshake.session.give_up(failure);
             self.send(slot, &output);
@@ -345,7 +247,7 @@ impl Core {
     }
 
     /// A failed session: FIN behind its last words, and a moment for them to arrive.
-    fn part(&mut self, key: Key, slot: &mut Slot, failure: &Failure) -> Fate {
+    pub(super) fn part(&mut self, key: Key, slot: &mut Slot, failure: &Failure) -> Fate {
         self.refusals.note(slot.peer.ip(), failure, self.now);
         if let Phase::Handshake(handshake) = &mut slot.phase {
             slot.facts = std::mem::take(&mut handshake.session).into_facts();
@@ -355,23 +257,6 @@ impl Core {
             client.shut_down_writing();
         }
         self.linger(key, slot, Side::Client, failure.reason(), limits::LINGER)
-    }
-
-    /// The handshake's memory goes, the relay begins with what its edges promised.
-    fn begin_relay(&mut self, key: Key, slot: &mut Slot) -> Fate {
-        let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
-        let seal = handshake.session.take_seal();
-        let pending = handshake.session.pending();
-        let mut relay = match seal {
-            Some((seal, begun)) => Relay::sealed(pending, seal, begun, &mut self.kit),
-            None => Relay::new(pending, &mut self.kit),
-        };
-        handshake.edges.tell(&mut relay.up);
-        slot.facts = std::mem::take(&mut handshake.session).into_facts();
-        slot.phase = Phase::Relay(relay);
-        slot.times.active_ms = self.ms(self.now);
-        self.arm_relay(key);
-        self.drive(key, slot)
     }
 }
 
@@ -404,8 +289,4 @@ fn read(handshake: &mut Handshake, recv: impl FnOnce(&mut [u8]) -> Read, buffer:
         Read::End => Bytes::Left(Failure::ClientLeft),
         Read::Failed(_) => Bytes::Left(Failure::ClientReset),
     }
-}
-
-pub(super) fn since(began: Instant, now: Instant) -> u32 {
-    u32::try_from(now.saturating_duration_since(began).as_millis()).unwrap_or(u32::MAX)
 }

@@ -1,9 +1,8 @@
 //! Passwords: what the worker remembers it may tell, the rest goes to the threads that verify.
 
 use super::core::Core;
-use super::handshake::Next;
 use super::mailbox::{Mail, Ticket};
-use super::slot::{Fate, Phase, Slot, Waits};
+use super::slot::{Fate, Next, Phase, Slot, Waits};
 use super::tokens::Key;
 use crate::auth::{Guesses, Identity, Job, Tag, Verified, VerifiedCache};
 use crate::limits;

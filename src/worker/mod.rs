@@ -6,6 +6,7 @@
 mod accept;
 mod association;
 mod bind;
+mod close;
 mod context;
 mod core;
 mod dial;
@@ -15,6 +16,7 @@ mod listening;
 mod login;
 mod mailbox;
 mod names;
+mod phases;
 mod pools;
 mod ports;
 mod records;
@@ -330,6 +332,20 @@ impl Worker {
             });
         }
         self.spare_queue = queue;
+    }
+
+    /// Lets those that look for a port go on, within what all of them have together in one turn.
+    fn search_ports(&mut self) {
+        let mut left = limits::PORT_TRIES_PER_TURN;
+        // One that is put back has made all of its tries, so that this ends.
+        while left > 0
+            && let Some(key) = self.core.searches.pop()
+        {
+            let share = left.min(limits::PORT_TRIES_AT_ONCE);
+            let mut tries = share;
+            self.with(key, |core, slot| core.resume_search(key, slot, &mut tries));
+            left -= share - tries;
+        }
     }
 
     fn expire_timers(&mut self) {

@@ -1,9 +1,6 @@
 //! Ports that sessions look for. Each try is a system call or several, and a range may have hundreds of ports that are
 //! taken: a turn makes a few tries, and the session goes on in the next one.
 
-use super::Worker;
-use super::core::Core;
-use super::slot::{Fate, Phase, Slot, Waits};
 use super::tokens::Key;
 use crate::config::PortRange;
 use crate::limits;
@@ -82,7 +79,7 @@ impl Searches {
         keys.push_back(key);
     }
 
-    fn pop(&mut self) -> Option<Key> {
+    pub(super) fn pop(&mut self) -> Option<Key> {
         let source = self.sources.pop_front()?;
         let keys = self.keys.get_mut(&source)?;
         let key = keys.pop_front();
@@ -91,36 +88,6 @@ impl Searches {
             false => self.sources.push_back(source),
         }
         key
-    }
-}
-
-impl Worker {
-    /// Lets those that look for a port go on, within what all of them have together in one turn.
-    pub(super) fn search_ports(&mut self) {
-        let mut left = limits::PORT_TRIES_PER_TURN;
-        // One that is put back has made all of its tries, so that this ends.
-        while left > 0
-            && let Some(key) = self.core.searches.pop()
-        {
-            let share = left.min(limits::PORT_TRIES_AT_ONCE);
-            let mut tries = share;
-            self.with(key, |core, slot| core.resume_search(key, slot, &mut tries));
-            left -= share - tries;
-        }
-    }
-}
-
-impl Core {
-    fn resume_search(&mut self, key: Key, slot: &mut Slot, tries: &mut usize) -> Fate {
-        let next = match &slot.phase {
-            Phase::Handshake(handshake) => match &handshake.waits_for {
-                Waits::Listener(_) => self.seek_listener(key, slot, tries),
-                Waits::Front(_) => self.seek_front(key, slot, tries),
-                _ => return Fate::Keep,
-            },
-            Phase::Relay(_) | Phase::Association(_) | Phase::Linger(_) => return Fate::Keep,
-        };
-        self.advance(key, slot, next)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::policy::sources::Place;
 use crate::proto::userpass::Credentials;
 use crate::relay::datagram::Association;
 use crate::relay::{Engine, Kit, Relay, Side};
-use crate::session::{Facts, Reason, Session};
+use crate::session::{Facts, Input, Reason, Session};
 use crate::shares::Lent;
 use crate::sys::gssapi::Context;
 use crate::sys::pipe::Pipe;
@@ -139,6 +139,17 @@ pub(super) enum Fate {
     Close(Reason),
 }
 
+/// What a handshake does next.
+pub(super) enum Next {
+    Read,
+    Input(Input<'static>),
+    /// The same, and what the session waits for stays.
+    Tell(Input<'static>),
+    /// Wait for an event or an answer.
+    Wait,
+    End(Fate),
+}
+
 impl Slot {
     /// A connection that was just accepted.
     pub(super) fn new(
@@ -241,6 +252,10 @@ impl Handshake {
         };
         [waits, self.left_at].into_iter().flatten().fold(self.deadline, Instant::min)
     }
+}
+
+pub(super) fn since(began: Instant, now: Instant) -> u32 {
+    u32::try_from(now.saturating_duration_since(began).as_millis()).unwrap_or(u32::MAX)
 }
 
 // An idle relay costs a slot, a timer's link and what the allocators add: see the bound in limits.rs.

@@ -1,21 +1,22 @@
 //! What every session of a worker uses: clock, timers, kit, resolver, caches.
 
-use super::Setup;
-use super::login::Logins;
+use super::logins::Logins;
 use super::mailbox::Mailbox;
 use super::names::Names;
 use super::pools::Pools;
 use super::ports::Searches;
 use super::records::Records;
 use super::refusals::Refusals;
+use super::setup::Setup;
 use super::slot::Slot;
 use super::timers::Wheel;
-use super::tokens::Key;
-use super::translators::Translators;
+use super::tokens::{Key, TRANSLATORS_TICKET};
+use super::translators::{NAME, Translators, has_a_way_to_ipv6, say};
 use crate::auth::Verifier;
 use crate::auth::gssapi::Acceptor;
 use crate::config::{Config, RelayMode};
 use crate::dns;
+use crate::dns::Answer;
 use crate::limits;
 use crate::observe::{Counters, Latencies};
 use crate::policy::own_ports::OwnPorts;
@@ -23,9 +24,11 @@ use crate::policy::sources::Sources;
 use crate::relay::datagram::DatagramKit;
 use crate::relay::{Kit, Mode};
 use crate::session::Rules;
+use crate::shares;
 use crate::sys::congestion::Congestion;
 use crate::sys::pipe::Pipe;
 use mio::Registry;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -175,5 +178,50 @@ impl Core {
     pub(super) fn note_pipes(&self) {
         let (lent, pooled) = self.kit.pipes();
         self.counters.pipes(lent, pooled, self.kit.pipe_fallbacks);
+    }
+
+    /// Asks for the prefixes, where it is time.
+    pub(super) fn ask_for_translators(&mut self) {
+        let due = |translators: &Translators| translators.next_at.is_some_and(|at| at <= self.now);
+        let Some(translators) = self.translators.as_mut().filter(|translators| due(translators)) else {
+            return;
+        };
+        if !has_a_way_to_ipv6() {
+            translators.next_at = Some(self.now + limits::NAT64_LOOK_FOR_IPV6);
+            return;
+        }
+        translators.next_at = None;
+        let nobody = shares::Source::from(IpAddr::from(Ipv4Addr::UNSPECIFIED));
+        let answer = self.names.lookup_beside(NAME, nobody, TRANSLATORS_TICKET, &self.registry, self.now);
+        if let Some(answer) = answer {
+            self.learn_translators(&answer);
+        }
+    }
+
+    /// What the servers answered.
+    pub(super) fn learn_translators(&mut self, answer: &Answer) {
+        let now = self.now;
+        let Some(shown) = self.translators.as_mut().and_then(|translators| translators.take(answer, now))
+        else {
+            return;
+        };
+        // All workers ask the same servers.
+        if self.number == 0 {
+            say(&shown);
+        }
+        self.put_rules(self.rules.clone());
+    }
+
+    /// What sessions are judged by from now on: these rules, and the translators that are known here.
+    pub(super) fn put_rules(&mut self, rules: Arc<Rules>) {
+        self.rules = match &self.translators {
+            Some(translators) => {
+                let mut known = Rules::clone(&rules);
+                known.guard = known.guard.with_shown_nat64(&translators.shown);
+                Arc::new(known)
+            }
+            None => rules,
+        };
+        self.rules_version += 1;
     }
 }

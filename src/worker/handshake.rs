@@ -4,8 +4,9 @@ use super::core::Core;
 use super::slot::{Fate, Handshake, Next, Phase, Slot, Waits, since};
 use super::tokens::Key;
 use super::watch::Edge;
+use crate::auth::Identity;
 use crate::limits;
-use crate::observe::Counted;
+use crate::observe::{Counted, record_room};
 use crate::relay::Side;
 use crate::session::{Command, DialError, Failure, Input, Reason, Step};
 use crate::shares::{Pool, Source};
@@ -190,6 +191,22 @@ impl Core {
             }
             Bytes::Left(failure) => ControlFlow::Break(Fate::Close(failure.reason())),
         }
+    }
+
+    /// Whether a session that made its request may go on: its record has room, where it must have.
+    fn may_be_recorded(&mut self, slot: &mut Slot) -> bool {
+        let Phase::Handshake(handshake) = &slot.phase else { return true };
+        if !self.records.reserves() || slot.record_room > 0 {
+            return true;
+        }
+        let facts = handshake.session.facts();
+        let user = facts.identity.as_ref().and_then(Identity::user).map(|user| &**user);
+        let room = record_room(user.or(facts.claimed_user.as_deref()), facts.target.as_ref());
+        let had = self.records.reserve(room);
+        if had {
+            slot.record_room = u16::try_from(room).unwrap_or(u16::MAX);
+        }
+        had
     }
 
     /// Why a session is not to go on past its request, though its protocol would.

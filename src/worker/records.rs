@@ -1,12 +1,9 @@
 //! Access records on their way out: gathered for a moment and handed over in batches, to a queue that is never waited
 //! for.
 
-use super::core::Core;
-use super::slot::{Phase, Slot};
-use crate::auth::Identity;
 use crate::config::OnFull;
 use crate::limits;
-use crate::observe::{AccessRecord, LineSender, TargetRecord, record_room};
+use crate::observe::{AccessRecord, LineSender, TargetRecord};
 use std::time::Instant;
 
 /// The records of one worker.
@@ -127,24 +124,6 @@ impl Drop for Records {
                 queue.lose(self.count);
             }
         }
-    }
-}
-
-impl Core {
-    /// Whether a session that made its request may go on: its record has room, where it must have.
-    pub(super) fn may_be_recorded(&mut self, slot: &mut Slot) -> bool {
-        let Phase::Handshake(handshake) = &slot.phase else { return true };
-        if !self.records.reserves() || slot.record_room > 0 {
-            return true;
-        }
-        let facts = handshake.session.facts();
-        let user = facts.identity.as_ref().and_then(Identity::user).map(|user| &**user);
-        let room = record_room(user.or(facts.claimed_user.as_deref()), facts.target.as_ref());
-        let had = self.records.reserve(room);
-        if had {
-            slot.record_room = u16::try_from(room).unwrap_or(u16::MAX);
-        }
-        had
     }
 }
 

@@ -3,11 +3,12 @@
 use super::slot::Waits;
 use super::*;
 use crate::auth::{Identity, Verified};
-use crate::config::{AuthMethod, Gssapi, OnFull};
+use crate::config::{AuthMethod, Config, Gssapi, OnFull};
 use crate::observe::lines;
 use crate::policy::guard::Guard;
-use crate::session::Command;
+use crate::session::{Command, Rules};
 use crate::sys::congestion::Congestion;
+use crate::sys::listener::Listener;
 use crate::sys::stream::Stream;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

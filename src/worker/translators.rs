@@ -2,28 +2,23 @@
 //! nobody. No session waits for it; until there is an answer, addresses are judged as if there were no translator. A host
 //! that cannot send to any IPv6 address reaches no translator, and asks nobody.
 
-use super::core::Core;
-use super::tokens::TRANSLATORS_TICKET;
 use crate::config::{Dns64, Prefer};
 use crate::dns::Answer;
 use crate::limits;
 use crate::policy::Nat64;
-use crate::session::Rules;
-use crate::shares;
 use crate::sys::machine::source_towards;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
 /// The name whose AAAA records exist only where a server makes them up (RFC 7050 section 8.1).
-const NAME: &str = "ipv4only.arpa";
+pub(super) const NAME: &str = "ipv4only.arpa";
 
 /// What was shown last, and when to ask again.
 #[derive(Debug)]
 pub(super) struct Translators {
-    shown: Vec<Nat64>,
+    pub(super) shown: Vec<Nat64>,
     /// `None` while an answer is on its way.
-    next_at: Option<Instant>,
+    pub(super) next_at: Option<Instant>,
     /// Answers in a row that showed nothing.
     in_vain: usize,
 }
@@ -48,7 +43,7 @@ impl Translators {
     ///
     /// An answer without any is asked for again soon: a server that makes addresses up first asks others twice, and the
     /// resolver does not wait for it longer than for any second family.
-    fn take(&mut self, answer: &Answer, now: Instant) -> Option<Vec<Nat64>> {
+    pub(super) fn take(&mut self, answer: &Answer, now: Instant) -> Option<Vec<Nat64>> {
         let soon = &limits::NAT64_ASK_AGAIN;
         let (shown, again) = match answer {
             Ok(addresses) => (Nat64::shown_by(addresses), soon.get(self.in_vain)),
@@ -67,62 +62,15 @@ impl Translators {
     }
 }
 
-impl Core {
-    /// Asks for the prefixes, where it is time.
-    pub(super) fn ask_for_translators(&mut self) {
-        let due = |translators: &Translators| translators.next_at.is_some_and(|at| at <= self.now);
-        let Some(translators) = self.translators.as_mut().filter(|translators| due(translators)) else {
-            return;
-        };
-        if !has_a_way_to_ipv6() {
-            translators.next_at = Some(self.now + limits::NAT64_LOOK_FOR_IPV6);
-            return;
-        }
-        translators.next_at = None;
-        let nobody = shares::Source::from(IpAddr::from(Ipv4Addr::UNSPECIFIED));
-        let answer = self.names.lookup_beside(NAME, nobody, TRANSLATORS_TICKET, &self.registry, self.now);
-        if let Some(answer) = answer {
-            self.learn_translators(&answer);
-        }
-    }
-
-    /// What the servers answered.
-    pub(super) fn learn_translators(&mut self, answer: &Answer) {
-        let now = self.now;
-        let Some(shown) = self.translators.as_mut().and_then(|translators| translators.take(answer, now))
-        else {
-            return;
-        };
-        // All workers ask the same servers.
-        if self.number == 0 {
-            say(&shown);
-        }
-        self.put_rules(self.rules.clone());
-    }
-
-    /// What sessions are judged by from now on: these rules, and the translators that are known here.
-    pub(super) fn put_rules(&mut self, rules: Arc<Rules>) {
-        self.rules = match &self.translators {
-            Some(translators) => {
-                let mut known = Rules::clone(&rules);
-                known.guard = known.guard.with_shown_nat64(&translators.shown);
-                Arc::new(known)
-            }
-            None => rules,
-        };
-        self.rules_version += 1;
-    }
-}
-
 /// Whether the kernel would send to a global IPv6 address, or to the prefix that all translators may use (RFC 6052
 /// section 2.1). Nothing is sent.
-fn has_a_way_to_ipv6() -> bool {
+pub(super) fn has_a_way_to_ipv6() -> bool {
     let anywhere =
         [Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 1), Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0xc000, 0xaa)];
     anywhere.into_iter().any(|ip| source_towards(SocketAddr::new(ip.into(), 1)).is_ok())
 }
 
-fn say(shown: &[Nat64]) {
+pub(super) fn say(shown: &[Nat64]) {
     if shown.is_empty() {
         tracing::info!("the name servers show no NAT64 prefix any more");
     }

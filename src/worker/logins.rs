@@ -1,0 +1,72 @@
+//! What a worker remembers of logins, and when it may tell.
+
+use crate::auth::{Guesses, Identity, Tag, Verified, VerifiedCache};
+use crate::limits;
+use crate::proto::userpass::Credentials;
+use crate::shares::Source;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What a worker knows of logins.
+#[derive(Debug)]
+pub(super) struct Logins {
+    /// What each source was told.
+    known: VerifiedCache,
+    guesses: Guesses,
+    /// How often the users have changed.
+    generation: u64,
+}
+
+impl Default for Logins {
+    fn default() -> Logins {
+        Logins {
+            known: VerifiedCache::new(limits::VERIFIED_CACHE_ENTRIES, limits::VERIFIED_CACHE_TTL),
+            guesses: Guesses::default(),
+            generation: 0,
+        }
+    }
+}
+
+impl Logins {
+    /// The verdict, where the source was told it before and does not guess. `new`: the source comes with these
+    /// credentials now, and not for another try.
+    pub(super) fn recall(
+        &mut self,
+        source: Source,
+        credentials: &Credentials,
+        new: bool,
+        now: Instant,
+    ) -> Option<Option<Identity>> {
+        let known = self.known.get(&self.tag(source, credentials), now);
+        match &known {
+            Some(Some(_)) if !self.guesses.are_few(source, &credentials.user, now) => None,
+            None if new => {
+                self.guesses.count(source, &credentials.user, now);
+                None
+            }
+            _ => known,
+        }
+    }
+
+    /// Remembers a verdict, unless the users have changed since.
+    pub(super) fn learn(&mut self, verified: &Verified, now: Instant) {
+        if verified.identity.is_some() {
+            self.guesses.was_right(verified.source, &verified.credentials.user);
+        }
+        if verified.generation >= self.generation {
+            let tag = self.tag(verified.source, &verified.credentials);
+            self.known.insert(tag, verified.identity.clone(), now);
+        }
+    }
+
+    /// The users have changed that often by now, and these of them are others.
+    pub(super) fn forget(&mut self, generation: u64, changed: &HashSet<Arc<str>>) {
+        self.generation = generation;
+        self.known.forget(changed);
+    }
+
+    fn tag(&self, source: Source, credentials: &Credentials) -> Tag {
+        self.known.tag(Some(source), &credentials.user, &credentials.password)
+    }
+}

@@ -18,6 +18,8 @@ pub mod sys;
 
 pub mod config;
 
+pub mod seal;
+
 pub mod auth;
 pub mod dns;
 pub mod policy;

@@ -17,42 +17,49 @@ const LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
 
 /// Modules of the library in data-flow order.
-const MODULES: [&str; 14] = [
-    "limits", "shares", "threads", "proto", "sys", "config", "auth", "dns", "policy", "session", "relay",
-    "observe", "worker", "control",
+const MODULES: [&str; 15] = [
+    "limits", "shares", "threads", "proto", "sys", "config", "seal", "auth", "dns", "policy", "session",
+    "relay", "observe", "worker", "control",
 ];
 
 /// What a layer may not import. `proto` and `sys` are tools: they know nothing of ours but the bounds.
-const FORBIDDEN: [(&str, &[&str]); 10] = [
+const FORBIDDEN: [(&str, &[&str]); 11] = [
     (
         "limits",
         &[
-            "shares", "threads", "proto", "sys", "config", "auth", "dns", "policy", "session", "relay",
-            "observe", "worker", "control",
+            "shares", "threads", "proto", "sys", "config", "seal", "auth", "dns", "policy", "session",
+            "relay", "observe", "worker", "control",
         ],
     ),
     (
         "shares",
         &[
-            "threads", "proto", "sys", "config", "auth", "dns", "policy", "session", "relay", "observe",
-            "worker", "control",
+            "threads", "proto", "sys", "config", "seal", "auth", "dns", "policy", "session", "relay",
+            "observe", "worker", "control",
         ],
     ),
     (
         "threads",
         &[
-            "shares", "proto", "sys", "config", "auth", "dns", "policy", "session", "relay", "observe",
-            "worker", "control",
+            "shares", "proto", "sys", "config", "seal", "auth", "dns", "policy", "session", "relay",
+            "observe", "worker", "control",
         ],
     ),
     (
         "proto",
-        &["sys", "config", "auth", "dns", "policy", "session", "relay", "observe", "worker", "control"],
+        &[
+            "sys", "config", "seal", "auth", "dns", "policy", "session", "relay", "observe", "worker",
+            "control",
+        ],
     ),
     (
         "sys",
-        &["proto", "config", "auth", "dns", "policy", "session", "relay", "observe", "worker", "control"],
+        &[
+            "proto", "config", "seal", "auth", "dns", "policy", "session", "relay", "observe", "worker",
+            "control",
+        ],
     ),
+    ("seal", &["auth", "dns", "policy", "session", "relay", "observe", "worker", "control"]),
     ("auth", &["session", "relay", "observe", "worker", "control"]),
     ("dns", &["sys", "session", "relay", "observe", "worker", "control"]),
     ("policy", &["sys", "session", "relay", "observe", "worker", "control"]),

@@ -12,21 +12,16 @@ mod file;
 pub mod gssapi;
 mod guesses;
 mod pace;
-#[cfg(test)]
-pub(crate) mod paper;
-mod seal;
 mod secret;
 mod turns;
 mod users;
 mod verifier;
 
-pub use crate::sys::gssapi::Order;
 pub use admission::Pending;
 pub use cache::{Tag, VerifiedCache};
 pub use edit::{EditError, check_password, hash_password, remove_user, set_user};
 pub use file::{concerns, load_users};
 pub use guesses::Guesses;
-pub use seal::{MESSAGE_BYTES_MAX, Opened, Protect, Seal, SealError, message};
 pub use users::{NameError, Users, UsersError, check_name};
 pub use verifier::{Job, Verified, Verifier};
 

@@ -6,9 +6,9 @@
 
 use super::kit::SealKit;
 use super::wire::{Ends, Wire};
-use crate::auth::{MESSAGE_BYTES_MAX, Seal, SealError};
 use crate::limits;
 use crate::proto::gss::{MessageType, decode};
+use crate::seal::{MESSAGE_BYTES_MAX, Seal, SealError};
 use crate::sys::pipe::Pipe;
 use crate::sys::{Errno, Read, Write};
 use std::fmt;

@@ -1,10 +1,10 @@
 //! Why a session ended: who was at fault, and the cause.
 
 use super::AssociateError;
-use crate::auth::SealError;
 use crate::dns::DnsError;
 use crate::policy::guard::Refusal;
 use crate::proto::ProtoError;
+use crate::seal::SealError;
 use std::fmt;
 
 /// Why no relay came of a session, with its cause.

@@ -3,10 +3,10 @@
 use super::request::AwaitRequest;
 use super::{Command, Facts, Failure, Output, Phase, Rules, Turn};
 use crate::auth::gssapi::Peer;
-use crate::auth::{Order, Protect, Seal, SealError, message};
 use crate::config::ProtectionLevel;
 use crate::limits;
 use crate::proto::gss::{MessageType, decode};
+use crate::seal::{Order, Protect, Seal, SealError, message};
 
 /// What one round of accepting a context gave.
 #[derive(Debug)]

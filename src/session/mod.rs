@@ -23,7 +23,7 @@ pub use failure::{DialError, Failure, Reason};
 pub use gss::{Round, RoundOutcome};
 pub use upstream::Dialed;
 
-use crate::auth::{Identity, Seal, SealError};
+use crate::auth::Identity;
 use crate::config::{AuthMethod, Gssapi};
 use crate::dns::Answer;
 use crate::limits;
@@ -33,6 +33,7 @@ use crate::proto::gss::{MessageType, decode};
 use crate::proto::reply::Rep;
 use crate::proto::request::RequestCommand;
 use crate::proto::userpass::Credentials;
+use crate::seal::{Seal, SealError};
 use std::net::SocketAddr;
 use zeroize::Zeroizing;
 

@@ -2,9 +2,9 @@
 
 use super::upstream::{Resolving, ask_for};
 use super::{Command, Facts, Failure, Phase, Rules, Turn, associate, bind};
-use crate::auth::Seal;
 use crate::proto::address::Host;
 use crate::proto::request::{RequestCommand, decode};
+use crate::seal::Seal;
 use std::net::SocketAddr;
 
 /// Waits for VER, CMD, RSV, ATYP, DST.ADDR, DST.PORT.

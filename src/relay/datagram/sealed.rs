@@ -3,10 +3,10 @@
 
 use super::association::{Association, World};
 use super::drops::{Drop, Drops};
-use crate::auth::{Seal, SealError};
 use crate::limits;
 use crate::proto::gss::{MessageType, decode};
 use crate::proto::udp;
+use crate::seal::{Seal, SealError};
 use crate::sys::mmsg::{Filled, Inbox};
 use std::net::SocketAddr;
 use std::ops::Range;

@@ -1,12 +1,12 @@
 //! Sealed relays over real sockets, with a mechanism whose tokens can be written by hand.
 
 use super::*;
-use crate::auth::Order;
-use crate::auth::paper::{Paper, token};
 use crate::config::ProtectionLevel;
 use crate::proto::ProtoError;
 use crate::relay::tests::{connection, reset};
 use crate::relay::{Finish, Kit, Mode, Relay, Side};
+use crate::seal::Order;
+use crate::seal::paper::{Paper, token};
 use crate::sys::stream::Stream;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};

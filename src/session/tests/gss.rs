@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::auth::gssapi::Peer;
-use crate::auth::paper::{Paper, token};
-use crate::auth::{Order, SealError};
 use crate::config::{Protection, ProtectionLevel};
+use crate::seal::paper::{Paper, token};
+use crate::seal::{Order, SealError};
 
 /// The greeting, and a token at which the context is established.
 const GREETING: &[u8] = b"\x05\x01\x01\x01\x01\x00\x05hello";

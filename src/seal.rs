@@ -3,8 +3,13 @@
 use crate::config::ProtectionLevel;
 use crate::proto::ProtoError;
 use crate::proto::gss::{HEADER, MessageType, header};
-use crate::sys::gssapi::{Context, GssError, Order};
+use crate::sys::gssapi::{Context, GssError};
 use std::fmt;
+
+pub use crate::sys::gssapi::Order;
+
+#[cfg(test)]
+pub(crate) mod paper;
 
 /// The longest token that a message can have.
 const TOKEN_BYTES_MAX: usize = u16::MAX as usize;

@@ -1,7 +1,6 @@
 //! For tests: a mechanism made of paper, so that every byte around its tokens can be seen.
 
-use super::seal::{Opened, Protect, SealError};
-use crate::sys::gssapi::Order;
+use super::{Opened, Order, Protect, SealError};
 
 /// A context whose tokens say openly what they are: `t`, whether confidential, the number, and the content with its
 /// case turned.

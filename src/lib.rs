@@ -6,6 +6,7 @@
 
 pub mod limits;
 
+pub mod outcome;
 pub mod shares;
 pub mod threads;
 

@@ -5,8 +5,8 @@
 use outflow::config::{Access, Config, Dns64, RelayMode};
 use outflow::control::Server;
 use outflow::observe::{Counted, Direction};
+use outflow::outcome::Reason;
 use outflow::relay::Engine;
-use outflow::session::Reason;
 use outflow::worker::Drill;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

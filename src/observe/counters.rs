@@ -1,8 +1,8 @@
 //! Counters of one worker: one writer, any number of readers, no lock and no read-modify-write.
 
+use crate::outcome::Reason;
 use crate::relay::Engine;
 use crate::relay::datagram::{Drop, Drops, Pumped};
-use crate::session::Reason;
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,9 +1,9 @@
 //! The access record: one JSON line a session.
 
 use crate::limits;
+use crate::outcome::Reason;
 use crate::proto::address::{Host, Target};
 use crate::relay::datagram::Tallied;
-use crate::session::Reason;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -19,7 +19,7 @@ mod tests;
 
 pub use associate::{Announced, AssociateError};
 pub use bind::Peers;
-pub use failure::{DialError, Failure, Reason};
+pub use failure::{DialError, Failure};
 pub use gss::{Round, RoundOutcome};
 pub use upstream::Dialed;
 

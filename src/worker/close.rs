@@ -6,10 +6,10 @@ use super::tokens::{CLIENT_PORT, Key};
 use crate::auth::Identity;
 use crate::config::AuthMethod;
 use crate::observe::{AccessRecord, Latencies, TargetRecord};
+use crate::outcome::Reason;
 use crate::proto::request::RequestCommand;
 use crate::relay::Side;
 use crate::relay::datagram::Tally;
-use crate::session::Reason;
 use std::time::{Duration, SystemTime};
 
 impl Core {

@@ -8,7 +8,8 @@ use super::tokens::Key;
 use crate::auth::gssapi::{Exchange, Exchanged, Outcome};
 use crate::limits;
 use crate::observe::Counted;
-use crate::session::{Input, Reason, Round, RoundOutcome};
+use crate::outcome::Reason;
+use crate::session::{Input, Round, RoundOutcome};
 use crate::sys::gssapi::{Context, Library};
 
 impl Core {

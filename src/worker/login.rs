@@ -7,8 +7,9 @@ use super::tokens::Key;
 use crate::auth::{Identity, Job};
 use crate::limits;
 use crate::observe::Counted;
+use crate::outcome::Reason;
 use crate::proto::userpass::Credentials;
-use crate::session::{Input, Reason};
+use crate::session::Input;
 use crate::shares::Source;
 use std::sync::Arc;
 

@@ -131,7 +131,7 @@ impl Drop for Records {
 mod tests {
     use super::*;
     use crate::observe::lines;
-    use crate::session::Reason;
+    use crate::outcome::Reason;
     use std::time::{Duration, SystemTime};
 
     fn record(user: &str) -> AccessRecord<'_> {

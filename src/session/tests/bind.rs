@@ -1,6 +1,7 @@
 //! BIND: its two replies, whose connection is asked for, and every way in which nobody comes.
 
 use super::*;
+use crate::outcome::Reason;
 use crate::policy::guard::Refusal;
 
 /// A greeting and BIND for 203.0.113.7:21.

@@ -1,6 +1,7 @@
 //! What a client is told: every failure's reply, the address of success, and inputs that nobody asked for.
 
 use super::*;
+use crate::outcome::Reason;
 use crate::policy::guard::Refusal;
 use crate::session::reply::rep_of;
 

@@ -1,0 +1,95 @@
+//! How a session ended, in one word: what records, metrics and the log call it.
+
+/// The one word that a record and a metric give for a session's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Reason {
+    /// Both directions ended in order.
+    Completed,
+    /// The client reset the connection.
+    ClientReset,
+    /// The target reset the connection.
+    TargetReset,
+    /// No byte within the idle time.
+    Idle,
+    /// Half closed, and no byte within the half-close time.
+    HalfClose,
+    /// The handshake took too long.
+    HandshakeTimeout,
+    /// The client left before there was a relay.
+    ClientLeft,
+    /// Bytes that are not SOCKS5.
+    Protocol,
+    /// An HTTP request.
+    Http,
+    /// No acceptable method.
+    NoMethod,
+    /// Wrong credentials.
+    AuthFailed,
+    /// A level of protection that is not given here, or a sealed message that cannot be opened.
+    Protection,
+    /// Refused by policy.
+    Denied,
+    /// The name has no usable address.
+    DnsFailed,
+    /// The target could not be reached.
+    ConnectFailed,
+    /// The target did not answer in time.
+    ConnectTimeout,
+    /// No association came about.
+    AssociateFailed,
+    /// Cut off at the end of the drain.
+    Drained,
+    /// Our own fault.
+    Internal,
+}
+
+impl Reason {
+    /// Every reason, in the order of its number.
+    pub const ALL: [Reason; 19] = [
+        Reason::Completed,
+        Reason::ClientReset,
+        Reason::TargetReset,
+        Reason::Idle,
+        Reason::HalfClose,
+        Reason::HandshakeTimeout,
+        Reason::ClientLeft,
+        Reason::Protocol,
+        Reason::Http,
+        Reason::NoMethod,
+        Reason::AuthFailed,
+        Reason::Protection,
+        Reason::Denied,
+        Reason::DnsFailed,
+        Reason::ConnectFailed,
+        Reason::ConnectTimeout,
+        Reason::AssociateFailed,
+        Reason::Drained,
+        Reason::Internal,
+    ];
+
+    /// The word itself.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::Completed => "completed",
+            Reason::ClientReset => "client_reset",
+            Reason::TargetReset => "target_reset",
+            Reason::Idle => "idle",
+            Reason::HalfClose => "half_close",
+            Reason::HandshakeTimeout => "handshake_timeout",
+            Reason::ClientLeft => "client_left",
+            Reason::Protocol => "protocol",
+            Reason::Http => "http",
+            Reason::NoMethod => "no_method",
+            Reason::AuthFailed => "auth_failed",
+            Reason::Protection => "protection",
+            Reason::Denied => "denied",
+            Reason::DnsFailed => "dns_failed",
+            Reason::ConnectFailed => "connect_failed",
+            Reason::ConnectTimeout => "connect_timeout",
+            Reason::AssociateFailed => "associate_failed",
+            Reason::Drained => "drained",
+            Reason::Internal => "internal",
+        }
+    }
+}

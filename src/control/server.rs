@@ -3,11 +3,9 @@
 use super::acceptor::Acceptor;
 use super::descriptors::DescriptorBudget;
 use super::line::Voice;
-use super::locals::LocalList;
 use super::outlet::{Outlet, Sink};
 use super::plural::count_of;
-use super::resolver_files::ResolverFiles;
-use super::snapshot::{rules, sources, start_gssapi, start_verifier};
+use super::snapshot::SnapshotMaker;
 use super::start_error::StartError;
 use super::trial::{Named, Report, Trial};
 use super::users::{UsersWatch, WatchedUsers};
@@ -17,7 +15,7 @@ use crate::limits;
 use crate::observe::{Counted, Counters, Latencies, Pulse, Totals};
 use crate::sys::machine;
 use crate::threads::survive;
-use crate::worker::{Drill, Mail, Mailbox, Prepared, Setup, prepare};
+use crate::worker::{Drill, Mail, Mailbox, Prepared, Setup, Snapshot, prepare};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::io;
 use std::net::SocketAddr;
@@ -38,10 +36,9 @@ pub struct Server {
     latencies: Latencies,
     /// Where access records go, if they go anywhere.
     records: Option<Outlet>,
-    locals: LocalList,
+    snapshots: SnapshotMaker,
     /// The users file, where passwords are asked for.
     users: Option<UsersWatch>,
-    resolver_files: ResolverFiles,
     sessions_per_worker: usize,
 }
 
@@ -61,20 +58,18 @@ impl Server {
     /// Whatever keeps it from serving; files are read before any socket opens.
     pub fn start(config: Config) -> Result<Server, StartError> {
         let config = Arc::new(config);
-        let Named { users, credentials, congestion, resolver_files, budget } = named(&config)?;
+        let mut named = named(&config)?;
+        let budget = named.budget;
+        let users = named.users.take();
         let (users, stamp) = users.map_or((None, None), |(users, stamp)| (Some(Arc::new(users)), stamp));
-        let verifier = users.clone().map(start_verifier).transpose()?;
-        let gssapi = credentials.map(start_gssapi).transpose()?;
-        let dns = Arc::new(resolver_files.settings(&config));
         let refused = |what: &dyn Fn(&mut Trial)| StartError::Named(Trial::refused(&config, what));
         let records =
             start_records(&config, budget).map_err(|error| refused(&|trial| trial.cannot_record(&error)))?;
-        let acceptor = Acceptor::open(&config, congestion)
+        let acceptor = Acceptor::open(&config, named.congestion)
             .map_err(|(nth, error)| refused(&|trial| trial.cannot_listen(nth, &error)))?;
-        let locals = LocalList::read();
-        let rules = Arc::new(rules(&config, acceptor.addresses(), locals.known()));
+        let snapshots = SnapshotMaker::start(config.clone(), named, users.clone(), acceptor.addresses())?;
         let boot = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
-        let (own_ports, sources) = (Arc::default(), sources(&config));
+        let own_ports = Arc::default();
         let (sender, ended) = bounded(config.server.workers);
         let (starting, started) = bounded(config.server.workers);
         let mut workers = Vec::with_capacity(config.server.workers);
@@ -85,31 +80,21 @@ impl Server {
             let setup = Setup {
                 number,
                 listeners: acceptor.for_worker(number),
-                config: config.clone(),
-                rules: rules.clone(),
-                verifier: verifier.clone(),
-                gssapi: gssapi.clone(),
-                dns: dns.clone(),
                 counters: counters.clone(),
                 pulse: pulse.clone(),
-                ceiling: budget.sessions_of(number),
-                second_attempts_max: budget.second_attempts,
-                names_beside_max: budget.names_beside,
-                pipes_max: budget.pipes,
                 records: records.as_ref().map(|outlet| outlet.lines.clone()),
-                congestion,
+                on_full: config.log.on_full,
                 own_ports: Arc::clone(&own_ports),
-                sources: sources.clone(),
                 boot,
                 starting: Some(starting.clone()),
             };
-            let thread = run(prepared, setup, sender.clone())?;
+            let thread = run(prepared, setup, snapshots.snapshot(number), sender.clone())?;
             let watchdog = Watchdog::default();
             workers.push(RunningWorker { mailbox, counters, pulse, watchdog, thread: Some(thread) });
         }
         drop((starting, sender));
         await_workers(&workers, &started, &ended)?;
-        let watched = users.zip(verifier).zip(config.auth.users.clone());
+        let watched = users.zip(snapshots.verifier().cloned()).zip(config.auth.users.clone());
         let watched = watched.map(|((users, verifier), path)| {
             let workers = workers.iter().map(|worker| worker.mailbox.clone()).collect();
             WatchedUsers { path, stamp, users, verifier, workers }
@@ -124,9 +109,8 @@ impl Server {
             ended,
             latencies: Latencies::default(),
             records,
-            locals,
+            snapshots,
             sessions_per_worker: budget.sessions_of(0),
-            resolver_files,
         })
     }
 
@@ -170,21 +154,21 @@ impl Server {
 
     /// Reads the local addresses anew and tells the workers' guards.
     pub fn refresh_locals(&mut self) {
-        if self.locals.refresh() {
-            let rules = Arc::new(rules(&self.config, self.acceptor.addresses(), self.locals.known()));
-            for worker in &self.workers {
-                worker.mailbox.send(Mail::Rules(rules.clone()));
-            }
+        if self.snapshots.refresh_locals() {
+            self.send_snapshots();
         }
     }
 
     /// Reads the system's files about names anew where they changed, and tells the workers' resolvers.
     pub fn refresh_names(&mut self) {
-        if self.resolver_files.refresh(&self.config) {
-            let settings = Arc::new(self.resolver_files.settings(&self.config));
-            for worker in &self.workers {
-                worker.mailbox.send(Mail::Names(settings.clone()));
-            }
+        if self.snapshots.refresh_names() {
+            self.send_snapshots();
+        }
+    }
+
+    fn send_snapshots(&self) {
+        for (number, worker) in self.workers.iter().enumerate() {
+            worker.mailbox.send(Mail::Snapshot(self.snapshots.snapshot(number)));
         }
     }
 
@@ -285,6 +269,7 @@ fn await_workers(
 fn run(
     prepared: Prepared,
     setup: Setup,
+    snapshot: Arc<Snapshot>,
     ended: Sender<io::Result<Latencies>>,
 ) -> Result<JoinHandle<()>, StartError> {
     let number = setup.number;
@@ -292,11 +277,11 @@ fn run(
         .name(format!("worker-{number}"))
         .spawn(move || {
             let mut end = EndGuard(Some(ended));
-            if setup.config.server.pin && !machine::pin_to_cpu(number) {
+            if snapshot.config.server.pin && !machine::pin_to_cpu(number) {
                 tracing::warn!(worker = number, "cannot be pinned to a CPU");
             }
             machine::sleep_to_the_microsecond();
-            end.tell(prepared.run(setup));
+            end.tell(prepared.run(setup, snapshot));
         })
         .map_err(StartError::Machine)
 }

@@ -1,29 +1,131 @@
 //! What workers go by: made of the configuration, of what it names and of what this machine says.
 
+use super::descriptors::DescriptorBudget;
+use super::locals::LocalList;
+use super::resolver_files::ResolverFiles;
 use super::start_error::StartError;
+use super::trial::Named;
 use crate::auth::{Users, Verifier, gssapi};
-use crate::config::Config;
+use crate::config::{Config, RelayMode};
+use crate::dns;
 use crate::limits;
 use crate::policy::sources::Sources;
 use crate::policy::{Guard, Locals};
+use crate::relay::Mode;
 use crate::session::Rules;
+use crate::sys::congestion::Congestion;
 use crate::sys::gssapi::Credentials;
+use crate::worker::{Ceilings, Snapshot};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// What snapshots are made of.
+#[derive(Debug)]
+pub(super) struct SnapshotMaker {
+    config: Arc<Config>,
+    /// The listeners' addresses, which no client may reach.
+    listening: Vec<SocketAddr>,
+    budget: DescriptorBudget,
+    congestion: Congestion,
+    verifier: Option<Arc<Verifier>>,
+    gssapi: Option<Arc<gssapi::Acceptor>>,
+    sources: Option<Arc<Sources>>,
+    locals: LocalList,
+    rules: Arc<Rules>,
+    resolver_files: ResolverFiles,
+    dns: Arc<dns::Settings>,
+}
+
+impl SnapshotMaker {
+    /// Starts the threads that know who clients are, and asks the machine for its addresses.
+    ///
+    /// # Errors
+    /// No thread can be had.
+    pub(super) fn start(
+        config: Arc<Config>,
+        named: Named,
+        users: Option<Arc<Users>>,
+        listening: &[SocketAddr],
+    ) -> Result<SnapshotMaker, StartError> {
+        let Named { credentials, congestion, resolver_files, budget, .. } = named;
+        let locals = LocalList::read();
+        Ok(SnapshotMaker {
+            verifier: users.map(start_verifier).transpose()?,
+            gssapi: credentials.map(start_gssapi).transpose()?,
+            sources: sources(&config),
+            rules: Arc::new(rules(&config, listening, locals.known())),
+            dns: Arc::new(resolver_files.settings(&config)),
+            listening: listening.to_vec(),
+            config,
+            budget,
+            congestion,
+            locals,
+            resolver_files,
+        })
+    }
+
+    /// What this worker is to go by from now on.
+    pub(super) fn snapshot(&self, worker: usize) -> Arc<Snapshot> {
+        let budget = self.budget;
+        Arc::new(Snapshot {
+            config: self.config.clone(),
+            rules: self.rules.clone(),
+            verifier: self.verifier.clone(),
+            gssapi: self.gssapi.clone(),
+            dns: self.dns.clone(),
+            congestion: self.congestion,
+            relay: match self.config.server.relay {
+                RelayMode::Auto => Mode::Auto,
+                RelayMode::Splice => Mode::Splice,
+                RelayMode::Copy => Mode::Copy,
+            },
+            sources: self.sources.clone(),
+            ceilings: Ceilings {
+                sessions: budget.sessions_of(worker),
+                second_attempts: budget.second_attempts,
+                names_beside: budget.names_beside,
+                pipes: budget.pipes,
+            },
+        })
+    }
+
+    /// Reads the local addresses anew; whether the snapshot is another thereby.
+    pub(super) fn refresh_locals(&mut self) -> bool {
+        let changed = self.locals.refresh();
+        if changed {
+            self.rules = Arc::new(rules(&self.config, &self.listening, self.locals.known()));
+        }
+        changed
+    }
+
+    /// Reads the system's files about names anew where they changed; whether the snapshot is another thereby.
+    pub(super) fn refresh_names(&mut self) -> bool {
+        let changed = self.resolver_files.refresh(&self.config);
+        if changed {
+            self.dns = Arc::new(self.resolver_files.settings(&self.config));
+        }
+        changed
+    }
+
+    /// Where passwords are verified, if any are.
+    pub(super) fn verifier(&self) -> Option<&Arc<Verifier>> {
+        self.verifier.as_ref()
+    }
+}
+
 /// What counts the sessions of each source, if they are limited.
-pub(super) fn sources(config: &Config) -> Option<Arc<Sources>> {
+fn sources(config: &Config) -> Option<Arc<Sources>> {
     let most = Some(config.per_source.connections).filter(|most| *most > 0);
     most.map(|most| Arc::new(Sources::new(most)))
 }
 
-pub(super) fn start_verifier(users: Arc<Users>) -> Result<Arc<Verifier>, StartError> {
+fn start_verifier(users: Arc<Users>) -> Result<Arc<Verifier>, StartError> {
     let threads = cpus().min(limits::VERIFIER_THREADS_MAX);
     Verifier::start(users, threads, Instant::now).map(Arc::new).map_err(StartError::Machine)
 }
 
-pub(super) fn start_gssapi(credentials: Credentials) -> Result<Arc<gssapi::Acceptor>, StartError> {
+fn start_gssapi(credentials: Credentials) -> Result<Arc<gssapi::Acceptor>, StartError> {
     let threads = cpus().min(limits::GSS_THREADS_MAX);
     gssapi::Acceptor::start(credentials, threads).map(Arc::new).map_err(StartError::Machine)
 }
@@ -32,7 +134,7 @@ fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-pub(super) fn rules(config: &Config, own: &[SocketAddr], locals: Option<&Locals>) -> Rules {
+fn rules(config: &Config, own: &[SocketAddr], locals: Option<&Locals>) -> Rules {
     let guard = Guard::new(config.guard.allow_private, config.guard.allow.clone(), own.to_vec());
     let guard = guard.with_nat64(config.dns.dns64.prefixes());
     Rules {
@@ -42,5 +144,31 @@ pub(super) fn rules(config: &Config, own: &[SocketAddr], locals: Option<&Locals>
             None => guard,
         },
         gssapi: config.auth.gssapi.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::descriptors::divide;
+
+    /// A worker knows by the `Arc` what has changed, and its sessions count on nobody else's cache line.
+    #[test]
+    fn each_worker_has_a_snapshot_of_its_own_of_parts_that_only_a_change_replaces() {
+        let config = Arc::new(Config::default());
+        let budget = divide(1000, &config);
+        let (resolver_files, _) = ResolverFiles::read(&config, &budget);
+        let congestion = Congestion::default();
+        let named = Named { users: None, credentials: None, congestion, resolver_files, budget };
+        let mut maker = SnapshotMaker::start(config, named, None, &[]).expect("no thread");
+        let (one, other) = (maker.snapshot(0), maker.snapshot(0));
+        assert!(!Arc::ptr_eq(&one, &other));
+        assert!(Arc::ptr_eq(&one.rules, &other.rules) && Arc::ptr_eq(&one.dns, &other.dns));
+
+        maker.locals = LocalList::default();
+        assert!(maker.refresh_locals() && !maker.refresh_locals());
+        let changed = maker.snapshot(0);
+        assert!(!Arc::ptr_eq(&changed.rules, &one.rules));
+        assert!(Arc::ptr_eq(&changed.dns, &one.dns) && Arc::ptr_eq(&changed.config, &one.config));
     }
 }

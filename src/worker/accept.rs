@@ -76,7 +76,7 @@ impl Worker {
     pub(super) fn admit(&mut self, client: Stream, peer: SocketAddr) {
         let now = self.core.now;
         let mut place = None;
-        if let Some(sources) = &self.core.sources {
+        if let Some(sources) = &self.core.snapshot.sources {
             place = sources.enter(shares::Source::from(peer.ip())).map(Box::new);
             if place.is_none() {
                 self.core.counters.count(Counted::SourceTurnedAway);
@@ -85,7 +85,7 @@ impl Worker {
                 return client.reset_on_close();
             }
         }
-        let handshake = Handshake::new(now, now + self.core.config.timeouts.handshake);
+        let handshake = Handshake::new(now, now + self.core.snapshot.config.timeouts.handshake);
         let wake_at = handshake.wake_at();
         let entry = self.slots.vacant_entry();
         let key = Key::new(entry.key(), self.next_serial);

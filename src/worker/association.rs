@@ -52,7 +52,11 @@ impl Core {
             return Err(AssociateError::Family);
         }
         let expected = Expected { ip, port: announced.port };
-        Ok(FrontSearch { here: here.ip(), expected, search: PortSearch::new(here, self.config.udp.ports) })
+        Ok(FrontSearch {
+            here: here.ip(),
+            expected,
+            search: PortSearch::new(here, self.snapshot.config.udp.ports),
+        })
     }
 
     /// Opens the client-facing socket and tells the session where the client is to send its datagrams, or goes on in the
@@ -90,11 +94,11 @@ impl Core {
         let source = shares::Source::from(slot.peer.ip());
         let held = self.pools.datagrams.nothing(source);
         let mut association = Association::new(expected, front, at, &self.own_ports, held);
-        if self.config.log.udp_targets && self.records.wanted() {
+        if self.snapshot.config.log.udp_targets && self.records.wanted() {
             association.count_targets(Tally::new(self.pools.targets.nothing(source)));
         }
         handshake.association = Some(Box::new(association));
-        Ok(SocketAddr::new(self.config.udp.advertise.instead_of(here), at.port()))
+        Ok(SocketAddr::new(self.snapshot.config.udp.advertise.instead_of(here), at.port()))
     }
 
     /// The reply is out: datagrams may come.
@@ -116,7 +120,7 @@ impl Core {
         slot.times.active_ms = self.ms(self.now);
         self.associations += 1;
         self.counters.associations(self.associations);
-        self.arm(key, self.now + self.config.timeouts.udp_idle);
+        self.arm(key, self.now + self.snapshot.config.timeouts.udp_idle);
         // What the client sent behind its request is nothing, but its end is an end.
         if edges.readable || edges.fin || edges.failed { self.control_event(key, slot) } else { Fate::Keep }
     }
@@ -260,7 +264,7 @@ impl Core {
 
     /// When an association that stays silent ends, in milliseconds of the worker's clock.
     fn idle_ms(&self, slot: &Slot) -> u64 {
-        slot.times.active_ms + self.config.timeouts.udp_idle.as_millis() as u64
+        slot.times.active_ms + self.snapshot.config.timeouts.udp_idle.as_millis() as u64
     }
 
     fn world(&self) -> World<'_> {
@@ -268,9 +272,9 @@ impl Core {
             guard: &self.rules.guard,
             guard_version: self.rules_version,
             own_ports: &self.own_ports,
-            filtering: self.config.udp.filtering,
-            fragments: self.config.udp.fragments,
-            prefer: self.config.dns.prefer,
+            filtering: self.snapshot.config.udp.filtering,
+            fragments: self.snapshot.config.udp.fragments,
+            prefer: self.snapshot.config.dns.prefer,
             now_ms: self.ms(self.now),
         }
     }

@@ -26,7 +26,7 @@ impl Core {
     /// Looks for a listener; the time for the peer begins.
     pub(super) fn bind(&mut self, key: Key, slot: &mut Slot, peers: Peers) -> Next {
         let search = Box::new(ListenerSearch::new(peers));
-        self.enter(slot, self.config.timeouts.bind, Waits::Listener(search));
+        self.enter(slot, self.snapshot.config.timeouts.bind, Waits::Listener(search));
         let mut tries = limits::PORT_TRIES_AT_ONCE;
         self.seek_listener(key, slot, &mut tries)
     }
@@ -40,7 +40,9 @@ impl Core {
             return Next::Wait;
         };
         let here = client.local_address();
-        let Some(found) = search.go_on(tries, here, self.config.bind.ports, self.congestion) else {
+        let Some(found) =
+            search.go_on(tries, here, self.snapshot.config.bind.ports, self.snapshot.congestion)
+        else {
             handshake.waits_for = Waits::Listener(search);
             self.searches.push(slot.peer.ip().into(), key);
             return Next::Wait;
@@ -49,7 +51,7 @@ impl Core {
             Ok((listening, local)) => {
                 handshake.waits_for = Waits::Peer(Box::new(listening));
                 slot.local = Some(local);
-                let advertised = self.config.bind.advertise.instead_of(local.ip());
+                let advertised = self.snapshot.config.bind.advertise.instead_of(local.ip());
                 Next::Tell(Input::Bound(Ok(SocketAddr::new(advertised, local.port()))))
             }
             Err(error) => {

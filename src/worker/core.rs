@@ -7,25 +7,20 @@ use super::pools::Pools;
 use super::ports::Searches;
 use super::records::Records;
 use super::refusals::Refusals;
-use super::setup::Setup;
+use super::setup::{Inherited, Setup};
 use super::slot::Slot;
+use super::snapshot::Snapshot;
 use super::timers::Wheel;
 use super::tokens::{Key, TRANSLATORS_TICKET};
 use super::translators::{NAME, Translators, has_a_way_to_ipv6, say};
-use crate::auth::Verifier;
-use crate::auth::gssapi::Acceptor;
-use crate::config::{Config, RelayMode};
-use crate::dns;
 use crate::dns::Answer;
 use crate::limits;
 use crate::observe::{Counters, Latencies};
 use crate::policy::own_ports::OwnPorts;
-use crate::policy::sources::Sources;
+use crate::relay::Kit;
 use crate::relay::datagram::DatagramKit;
-use crate::relay::{Kit, Mode};
 use crate::session::Rules;
 use crate::shares;
-use crate::sys::congestion::Congestion;
 use crate::sys::pipe::Pipe;
 use mio::Registry;
 use std::net::{IpAddr, Ipv4Addr};
@@ -55,16 +50,15 @@ impl Turn {
 pub(super) struct Core {
     pub(super) number: usize,
     pub(super) boot: u32,
-    pub(super) congestion: Congestion,
     pub(super) start: Instant,
     /// Read once a turn.
     pub(super) now: Instant,
     pub(super) registry: Registry,
     pub(super) mailbox: Mailbox,
-    pub(super) config: Arc<Config>,
+    /// What this worker goes by.
+    pub(super) snapshot: Arc<Snapshot>,
+    /// Those of the snapshot, with the translators that this worker knows of.
     pub(super) rules: Arc<Rules>,
-    pub(super) verifier: Option<Arc<Verifier>>,
-    pub(super) gssapi: Option<Arc<Acceptor>>,
     pub(super) pools: Pools,
     pub(super) logins: Logins,
     pub(super) wheel: Wheel,
@@ -72,8 +66,6 @@ pub(super) struct Core {
     pub(super) names: Names,
     /// `None` where nobody is asked for any.
     pub(super) translators: Option<Translators>,
-    /// What `names` goes by.
-    pub(super) dns: Arc<dns::Settings>,
     pub(super) counters: Arc<Counters>,
     pub(super) latencies: Latencies,
     pub(super) records: Records,
@@ -87,14 +79,12 @@ pub(super) struct Core {
     pub(super) sessions: usize,
     /// Those of them that are associations: they count twice, for their target-facing sockets.
     pub(super) associations: usize,
-    pub(super) ceiling: usize,
     pub(super) turn: Turn,
     /// The association that moved last.
     pub(super) moved_last: Option<Key>,
     /// Changes with `rules`.
     pub(super) rules_version: u64,
     pub(super) own_ports: Arc<OwnPorts>,
-    pub(super) sources: Option<Arc<Sources>>,
     /// How a test has the next record panic.
     pub(super) fails_to_record: bool,
     /// Made for the first association.
@@ -102,48 +92,41 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(registry: Registry, mailbox: Mailbox, setup: &Setup) -> Core {
-        let mode = match setup.config.server.relay {
-            RelayMode::Auto => Mode::Auto,
-            RelayMode::Splice => Mode::Splice,
-            RelayMode::Copy => Mode::Copy,
-        };
+    pub(super) fn new(registry: Registry, mailbox: Mailbox, setup: &Setup, inherited: Inherited) -> Core {
+        let Inherited { snapshot, shown, .. } = inherited;
         let start = Instant::now();
+        let Snapshot { config, rules, dns, ceilings, .. } = &*snapshot;
+        let translators = Translators::wanted(&config.dns.dns64, dns.prefer, shown, start);
+        let rules = translators.as_ref().map_or_else(|| Arc::clone(rules), |known| known.add_to(rules));
         Core {
             number: setup.number,
             boot: setup.boot,
-            congestion: setup.congestion,
             start,
             now: start,
             registry,
             mailbox,
-            config: setup.config.clone(),
-            rules: setup.rules.clone(),
-            verifier: setup.verifier.clone(),
-            gssapi: setup.gssapi.clone(),
-            pools: Pools::new(setup.second_attempts_max),
+            pools: Pools::new(ceilings.second_attempts),
             logins: Logins::default(),
             wheel: Wheel::new(),
-            kit: Kit::new(mode, setup.pipes_max),
-            names: Names::new(setup.dns.clone(), setup.names_beside_max),
-            translators: Translators::wanted(&setup.config.dns.dns64, setup.dns.prefer, start),
-            dns: setup.dns.clone(),
+            kit: Kit::new(snapshot.relay, ceilings.pipes),
+            names: Names::new(dns.clone(), ceilings.names_beside),
+            rules,
+            translators,
             counters: setup.counters.clone(),
             latencies: Latencies::default(),
-            records: Records::new(setup.records.clone(), setup.config.log.on_full),
+            records: Records::new(setup.records.clone(), setup.on_full),
             refusals: Refusals::default(),
             queue: Vec::new(),
             searches: Searches::default(),
             sessions: 0,
             associations: 0,
-            ceiling: setup.ceiling,
             turn: Turn::default(),
             moved_last: None,
             rules_version: 0,
             own_ports: setup.own_ports.clone(),
-            sources: setup.sources.clone(),
             fails_to_record: false,
             datagrams: None,
+            snapshot,
         }
     }
 
@@ -154,7 +137,7 @@ impl Core {
 
     /// Whether another session would have no descriptors.
     pub(super) fn full(&self) -> bool {
-        self.sessions + self.associations >= self.ceiling
+        self.sessions + self.associations >= self.snapshot.ceilings.sessions
     }
 
     /// Milliseconds from the worker's start to a moment.
@@ -209,19 +192,32 @@ impl Core {
         if self.number == 0 {
             say(&shown);
         }
-        self.put_rules(self.rules.clone());
+        self.put_rules();
     }
 
-    /// What sessions are judged by from now on: these rules, and the translators that are known here.
-    pub(super) fn put_rules(&mut self, rules: Arc<Rules>) {
-        self.rules = match &self.translators {
-            Some(translators) => {
-                let mut known = Rules::clone(&rules);
-                known.guard = known.guard.with_shown_nat64(&translators.shown);
-                Arc::new(known)
-            }
-            None => rules,
-        };
+    /// Judges from now on by the snapshot's rules and the translators that are known here.
+    fn put_rules(&mut self) {
+        let rules = &self.snapshot.rules;
+        let translators = self.translators.as_ref();
+        self.rules = translators.map_or_else(|| Arc::clone(rules), |known| known.add_to(rules));
         self.rules_version += 1;
+    }
+
+    /// Goes by this from now on, and leaves alone what has not changed.
+    pub(super) fn put_snapshot(&mut self, snapshot: Arc<Snapshot>) {
+        let old = std::mem::replace(&mut self.snapshot, snapshot);
+        let new = &self.snapshot;
+        let (other_rules, other_names) =
+            (!Arc::ptr_eq(&old.rules, &new.rules), !Arc::ptr_eq(&old.dns, &new.dns));
+        if other_names {
+            self.names.configure(new.dns.clone(), &self.registry, self.now);
+        }
+        if other_rules || other_names {
+            // Other servers are asked, or this machine has other addresses and may have them in another network.
+            self.translators.iter_mut().for_each(|translators| translators.ask_anew(self.now));
+        }
+        if other_rules {
+            self.put_rules();
+        }
     }
 }

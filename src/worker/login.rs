@@ -43,7 +43,7 @@ impl Core {
             }
             None => {}
         }
-        let Some(verifier) = &self.verifier else { return Next::Input(Input::Verified(None)) };
+        let Some(verifier) = &self.snapshot.verifier else { return Next::Input(Input::Verified(None)) };
         let mailbox = self.mailbox.clone();
         let done = Box::new(move |verdict| mailbox.send(Mail::Verdict(Ticket(key), verdict)));
         handshake.waits_for = match verifier.submit(Job { source: slot.peer.ip(), credentials, done }) {

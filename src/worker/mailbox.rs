@@ -1,10 +1,9 @@
 //! How other threads reach a worker: a bounded channel, and a waker for its poll.
 
+use super::snapshot::Snapshot;
 use super::tokens::Key;
 use crate::auth::Verified;
 use crate::auth::gssapi::Exchanged;
-use crate::dns;
-use crate::session::Rules;
 use crossbeam_channel::Sender;
 use mio::Waker;
 use std::collections::HashSet;
@@ -20,10 +19,8 @@ pub enum Mail {
     Context(Ticket, Exchanged),
     /// The users have changed, that often by now: these are gone or have another password.
     Users(u64, Arc<HashSet<Arc<str>>>),
-    /// New rules for sessions that are still to be judged.
-    Rules(Arc<Rules>),
-    /// How names are resolved from here on.
-    Names(Arc<dns::Settings>),
+    /// What to go by from the next turn on.
+    Snapshot(Arc<Snapshot>),
     /// Accept what is queued, close the listeners, end by then.
     Drain {
         /// When whatever is left is cut off.

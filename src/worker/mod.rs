@@ -26,6 +26,7 @@ mod refusals;
 mod relaying;
 mod setup;
 mod slot;
+mod snapshot;
 mod timers;
 mod tokens;
 mod translators;
@@ -37,9 +38,11 @@ mod tests;
 pub use mailbox::{Drill, Mail, Mailbox, Ticket};
 pub(crate) use relaying::liveness;
 pub use setup::Setup;
+pub use snapshot::{Ceilings, Snapshot};
 
 use self::acceptance::Acceptance;
 use self::core::Core;
+use self::setup::Inherited;
 use self::slot::{Fate, Phase, Slot};
 use self::tokens::{Key, Source, TRANSLATORS_TICKET};
 use self::watch::Edge;
@@ -80,16 +83,17 @@ impl Prepared {
         self.mailbox.clone()
     }
 
-    /// Runs on this thread until drained. A panic costs the sessions that are there, each with its record; the
-    /// worker starts anew with the same listeners, whose queues are still there.
+    /// Runs on this thread until drained, and goes by this snapshot until there is another. A panic costs the sessions
+    /// that are there, each with its record; the worker starts anew with the same listeners, whose queues are still
+    /// there.
     ///
     /// # Errors
     /// What epoll refused.
-    pub fn run(mut self, mut setup: Setup) -> io::Result<Latencies> {
+    pub fn run(mut self, mut setup: Setup, snapshot: Arc<Snapshot>) -> io::Result<Latencies> {
         let mut latencies = Latencies::default();
-        let mut first_serial = 0;
+        let mut inherited = Inherited { snapshot, first_serial: 0, shown: Vec::new() };
         loop {
-            let mut worker = Worker::new(&self.poll, self.mailbox.clone(), &mut setup, first_serial)?;
+            let mut worker = Worker::new(&self.poll, self.mailbox.clone(), &mut setup, inherited)?;
             if let Some(starting) = setup.starting.take() {
                 let _ = starting.send(());
             }
@@ -97,9 +101,7 @@ impl Prepared {
             setup.pulse.enter(Activity::Closing);
             worker.leave(outcome.is_none());
             survive(|| latencies.merge(&worker.core.latencies));
-            first_serial = worker.next_serial;
-            setup.rules = worker.core.rules.clone();
-            setup.dns = worker.core.dns.clone();
+            inherited = worker.bequeath();
             match outcome {
                 Some(result) => return result.map(|()| latencies),
                 None if worker.drain_by.is_some() => return Ok(latencies),
@@ -119,6 +121,8 @@ struct Worker {
     next_serial: u64,
     core: Core,
     acceptance: Acceptance,
+    /// What came to go by during this turn, for the next one.
+    next_snapshot: Option<Arc<Snapshot>>,
     drain_by: Option<Instant>,
     /// The memory of the queue that was worked off last.
     spare_queue: Vec<Key>,
@@ -128,12 +132,13 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(poll: &Poll, mailbox: Mailbox, setup: &mut Setup, first_serial: u64) -> io::Result<Worker> {
+    fn new(poll: &Poll, mailbox: Mailbox, setup: &mut Setup, inherited: Inherited) -> io::Result<Worker> {
         Ok(Worker {
             slots: Slab::new(),
-            next_serial: first_serial,
+            next_serial: inherited.first_serial,
             acceptance: Acceptance::register(poll.registry(), setup)?,
-            core: Core::new(poll.registry().try_clone()?, mailbox, setup),
+            core: Core::new(poll.registry().try_clone()?, mailbox, setup, inherited),
+            next_snapshot: None,
             drain_by: None,
             spare_queue: Vec::new(),
             pulse: setup.pulse.clone(),
@@ -144,6 +149,7 @@ impl Worker {
     fn run(&mut self, poll: &mut Poll, mail: &Receiver<Mail>) -> io::Result<()> {
         let mut events = Events::with_capacity(limits::EVENTS_PER_TURN);
         loop {
+            self.take_snapshot();
             self.pulse.enter(Activity::Waiting);
             self.wait(poll, &mut events)?;
             self.pulse.turn();
@@ -175,7 +181,7 @@ impl Worker {
 
     /// Waits for events; with `busy_poll`, spins for a while before it sleeps. Without it, lets datagrams gather.
     fn wait(&mut self, poll: &mut Poll, events: &mut Events) -> io::Result<()> {
-        let spin = self.core.config.server.busy_poll;
+        let spin = self.core.snapshot.config.server.busy_poll;
         let turn = std::mem::take(&mut self.core.turn);
         if spin.is_zero() && turn.dribbled() && !self.core.has_more() {
             std::thread::sleep(limits::UDP_GATHER_TIME);
@@ -241,18 +247,7 @@ impl Worker {
                 self.with(key, |core, slot| core.established(key, slot, exchanged));
             }
             Mail::Users(generation, changed) => self.core.logins.forget(generation, &changed),
-            Mail::Rules(rules) => {
-                let core = &mut self.core;
-                // This machine has other addresses, and may have them in another network.
-                core.translators.iter_mut().for_each(|translators| translators.ask_anew(core.now));
-                core.put_rules(rules);
-            }
-            Mail::Names(settings) => {
-                let core = &mut self.core;
-                core.dns = settings.clone();
-                core.names.configure(settings, &core.registry, core.now);
-                core.translators.iter_mut().for_each(|translators| translators.ask_anew(core.now));
-            }
+            Mail::Snapshot(snapshot) => self.next_snapshot = Some(snapshot),
             Mail::Drain { by } => {
                 self.drain_by = Some(by);
                 self.accept_all();
@@ -265,6 +260,21 @@ impl Worker {
                 panic!("asked to")
             }
         }
+    }
+
+    /// Between two turns: the events of one turn are all met with the same snapshot.
+    fn take_snapshot(&mut self) {
+        if let Some(snapshot) = self.next_snapshot.take() {
+            self.core.put_snapshot(snapshot);
+        }
+    }
+
+    /// What the worker in place of this one begins with.
+    fn bequeath(&mut self) -> Inherited {
+        let snapshot = self.next_snapshot.take().unwrap_or_else(|| Arc::clone(&self.core.snapshot));
+        let translators = self.core.translators.as_mut();
+        let shown = translators.map(|translators| std::mem::take(&mut translators.shown)).unwrap_or_default();
+        Inherited { snapshot, first_serial: self.next_serial, shown }
     }
 
     /// Runs `act` on a session that is still there, and closes it where that is the outcome.

@@ -1,56 +1,42 @@
-//! What a worker is given at its start.
+//! What a worker is given for as long as it lives.
 
-use crate::auth::{Verifier, gssapi};
-use crate::config::Config;
-use crate::dns;
+use super::snapshot::Snapshot;
+use crate::config::OnFull;
 use crate::observe::{Counters, LineSender, Pulse};
+use crate::policy::Nat64;
 use crate::policy::own_ports::OwnPorts;
-use crate::policy::sources::Sources;
-use crate::session::Rules;
-use crate::sys::congestion::Congestion;
 use crate::sys::listener::Listener;
 use crossbeam_channel::Sender;
 use std::sync::Arc;
 
-/// Everything that a worker is given.
+/// Everything that a worker is given for good; what may change is in its snapshot.
 #[derive(Debug)]
 pub struct Setup {
     /// Its number, and the CPU it keeps to.
     pub number: usize,
     /// Its listener of every group.
     pub listeners: Vec<Arc<Listener>>,
-    /// The configuration.
-    pub config: Arc<Config>,
-    /// What sessions are judged by.
-    pub rules: Arc<Rules>,
-    /// Where passwords are verified, if any are.
-    pub verifier: Option<Arc<Verifier>>,
-    /// Where GSSAPI contexts are accepted, if any are.
-    pub gssapi: Option<Arc<gssapi::Acceptor>>,
-    /// How names are resolved.
-    pub dns: Arc<dns::Settings>,
     /// What it counts.
     pub counters: Arc<Counters>,
     /// Where it shows what it is doing.
     pub pulse: Arc<Pulse>,
-    /// Connections at a time.
-    pub ceiling: usize,
-    /// Second connect attempts at a time.
-    pub second_attempts_max: usize,
-    /// Names at a time that no session waits for before it has an upstream.
-    pub names_beside_max: usize,
-    /// Pipes lent at a time.
-    pub pipes_max: usize,
     /// Where access records go.
     pub records: Option<LineSender>,
-    /// What the sockets to targets are given.
-    pub congestion: Congestion,
+    /// What is done where their queue is full, whose size goes by it.
+    pub on_full: OnFull,
     /// The UDP ports that associations have open, all workers' together.
     pub own_ports: Arc<OwnPorts>,
-    /// What each source has, all workers' together, where that is limited.
-    pub sources: Option<Arc<Sources>>,
     /// What makes session numbers unique over restarts.
     pub boot: u32,
     /// Told once the worker accepts.
     pub starting: Option<Sender<()>>,
+}
+
+/// What else a worker begins with: from control, or from the worker that panicked in its place.
+#[derive(Debug)]
+pub(super) struct Inherited {
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) first_serial: u64,
+    /// The NAT64 prefixes that the other was shown.
+    pub(super) shown: Vec<Nat64>,
 }

@@ -6,54 +6,71 @@ use crate::auth::{Identity, Verified};
 use crate::config::{AuthMethod, Config, Gssapi, OnFull};
 use crate::observe::lines;
 use crate::policy::guard::Guard;
+use crate::relay::Mode;
 use crate::session::{Command, Rules};
 use crate::sys::congestion::Congestion;
 use crate::sys::listener::Listener;
 use crate::sys::stream::Stream;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 
 /// What a worker without listeners is given.
 fn setup() -> Setup {
-    let rules =
-        Rules { methods: vec![AuthMethod::Password], guard: Guard::default(), gssapi: Gssapi::default() };
     Setup {
         own_ports: Arc::default(),
-        sources: None,
         number: 0,
         listeners: Vec::new(),
-        config: Arc::new(Config::default()),
-        rules: Arc::new(rules),
-        verifier: None,
-        gssapi: None,
-        dns: Arc::default(),
         counters: Arc::default(),
         pulse: Arc::default(),
-        ceiling: 1,
-        second_attempts_max: 0,
-        names_beside_max: 8,
-        pipes_max: 0,
         records: None,
-        congestion: Congestion::default(),
+        on_full: OnFull::Drop,
         boot: 0,
         starting: None,
     }
 }
 
-/// A worker without listeners, with one connection that was just accepted, and the client's end of it.
-fn worker() -> (Worker, Key, TcpStream) {
-    worker_of(setup())
+/// What it goes by.
+fn snapshot() -> Snapshot {
+    let rules =
+        Rules { methods: vec![AuthMethod::Password], guard: Guard::default(), gssapi: Gssapi::default() };
+    Snapshot {
+        config: Arc::new(Config::default()),
+        rules: Arc::new(rules),
+        verifier: None,
+        gssapi: None,
+        dns: Arc::default(),
+        congestion: Congestion::default(),
+        relay: Mode::Auto,
+        sources: None,
+        ceilings: Ceilings { sessions: 1, second_attempts: 0, names_beside: 8, pipes: 0 },
+    }
 }
 
-fn worker_of(mut setup: Setup) -> (Worker, Key, TcpStream) {
+/// A worker without listeners, with one connection that was just accepted, and the client's end of it.
+fn worker() -> (Worker, Key, TcpStream) {
+    worker_of(setup(), snapshot())
+}
+
+fn worker_of(setup: Setup, snapshot: Snapshot) -> (Worker, Key, TcpStream) {
+    worker_from(setup, Inherited { snapshot: Arc::new(snapshot), first_serial: 0, shown: Vec::new() })
+}
+
+fn worker_from(mut setup: Setup, inherited: Inherited) -> (Worker, Key, TcpStream) {
     let prepared = prepare().expect("a poll");
-    let mut worker = Worker::new(&prepared.poll, prepared.mailbox(), &mut setup, 0).expect("a worker");
+    let mut worker =
+        Worker::new(&prepared.poll, prepared.mailbox(), &mut setup, inherited).expect("a worker");
+    let (accepted, peer, client) = connection();
+    worker.admit(accepted, peer);
+    (worker, Key::new(0, 0), client)
+}
+
+/// A connection as a listener gives it, with its peer, and the client's end.
+fn connection() -> (Stream, SocketAddr, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let client = TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection");
     let (accepted, peer) = listener.accept().expect("a connection");
     accepted.set_nonblocking(true).expect("a non-blocking socket");
-    worker.admit(Stream::from_fd(accepted.into()), peer);
-    (worker, Key::new(0, 0), client)
+    (Stream::from_fd(accepted.into()), peer, client)
 }
 
 #[test]
@@ -93,15 +110,15 @@ fn a_session_goes_on_past_its_request_only_with_room_for_its_record() {
         let (queue, _receiver) = lines(room);
         let mut setup = setup();
         let mut config = Config::default();
-        config.log.on_full = OnFull::Refuse;
         config.guard.allow_private = true;
         let rules = Rules {
             methods: vec![AuthMethod::None],
             guard: Guard::new(true, Vec::new(), Vec::new()),
             gssapi: Gssapi::default(),
         };
-        (setup.config, setup.rules, setup.records) = (Arc::new(config), Arc::new(rules), Some(queue.clone()));
-        let (mut worker, key, mut client) = worker_of(setup);
+        (setup.on_full, setup.records) = (OnFull::Refuse, Some(queue.clone()));
+        let (config, rules) = (Arc::new(config), Arc::new(rules));
+        let (mut worker, key, mut client) = worker_of(setup, Snapshot { config, rules, ..snapshot() });
         let target = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = target.local_addr().expect("its address").port().to_be_bytes();
         client
@@ -143,4 +160,56 @@ fn ready_listeners_take_turns() {
     let mut acceptance = Acceptance::register(prepared.poll.registry(), &mut setup).expect("three listeners");
     let turns: Vec<_> = (0..6).map(|_| acceptance.next_ready()).collect();
     assert_eq!(turns, [0, 1, 2, 0, 1, 2].map(Some));
+}
+
+/// A worker with a snapshot of its own is told of another one.
+fn told(worker: &mut Worker, snapshot: Snapshot) -> Arc<Snapshot> {
+    let snapshot = Arc::new(snapshot);
+    worker.read_mail(Mail::Snapshot(Arc::clone(&snapshot)));
+    snapshot
+}
+
+#[test]
+fn a_snapshot_is_taken_between_two_turns() {
+    let (mut worker, ..) = worker();
+    let first = Arc::clone(&worker.core.snapshot);
+    let second = told(&mut worker, snapshot());
+    assert!(Arc::ptr_eq(&worker.core.snapshot, &first), "in the middle of a turn");
+    worker.take_snapshot();
+    assert!(Arc::ptr_eq(&worker.core.snapshot, &second));
+}
+
+/// What was judged is remembered by the version of the rules, and prefixes that were shown are this worker's own.
+#[test]
+fn rules_are_others_only_where_they_changed_and_keep_the_translators() {
+    let (mut worker, ..) = worker();
+    let carries = SocketAddr::from(([0x64, 0xff9b, 0, 0, 0, 0, 0x0808, 0x0808], 80));
+    let reaches = |worker: &Worker| worker.core.rules.guard.check(carries).is_ok();
+    assert!(!reaches(&worker));
+    let shows: [IpAddr; 1] = [[0x64, 0xff9b, 0, 0, 0, 0, 0xc000, 0xaa].into()];
+    worker.core.learn_translators(&Ok(shows.into()));
+    assert!(reaches(&worker));
+
+    let (version, rules) = (worker.core.rules_version, Arc::clone(&worker.core.snapshot.rules));
+    told(&mut worker, Snapshot { rules, ..snapshot() });
+    worker.take_snapshot();
+    assert_eq!(worker.core.rules_version, version, "of the same rules");
+
+    told(&mut worker, snapshot());
+    worker.take_snapshot();
+    assert_eq!(worker.core.rules_version, version + 1);
+    assert!(reaches(&worker));
+    let (worker, ..) = worker_from(setup(), worker.bequeath());
+    assert!(reaches(&worker));
+}
+
+/// What came in the turn that panicked is not lost, and what was in force before is not forgotten.
+#[test]
+fn the_worker_in_place_of_another_goes_by_the_latest_snapshot() {
+    let (mut worker, ..) = worker();
+    let second = told(&mut worker, snapshot());
+    worker.take_snapshot();
+    assert!(Arc::ptr_eq(&worker.bequeath().snapshot, &second));
+    let third = told(&mut worker, snapshot());
+    assert!(Arc::ptr_eq(&worker.bequeath().snapshot, &third));
 }

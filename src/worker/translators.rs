@@ -6,8 +6,10 @@ use crate::config::{Dns64, Prefer};
 use crate::dns::Answer;
 use crate::limits;
 use crate::policy::Nat64;
+use crate::session::Rules;
 use crate::sys::machine::source_towards;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The name whose AAAA records exist only where a server makes them up (RFC 7050 section 8.1).
@@ -24,10 +26,25 @@ pub(super) struct Translators {
 }
 
 impl Translators {
-    /// `None` where there is nothing to ask for.
-    pub(super) fn wanted(dns64: &Dns64, prefer: Prefer, now: Instant) -> Option<Translators> {
+    /// `None` where there is nothing to ask for. `shown` was shown to the worker that this one replaces.
+    pub(super) fn wanted(
+        dns64: &Dns64,
+        prefer: Prefer,
+        shown: Vec<Nat64>,
+        now: Instant,
+    ) -> Option<Translators> {
         let asks = *dns64 == Dns64::Auto && prefer != Prefer::Ipv4Only;
-        asks.then(|| Translators { shown: Vec::new(), next_at: Some(now), in_vain: 0 })
+        asks.then_some(Translators { shown, next_at: Some(now), in_vain: 0 })
+    }
+
+    /// The rules, with the guard that knows what is shown.
+    pub(super) fn add_to(&self, rules: &Arc<Rules>) -> Arc<Rules> {
+        if self.shown.is_empty() {
+            return Arc::clone(rules);
+        }
+        let mut known = Rules::clone(rules);
+        known.guard = known.guard.with_shown_nat64(&self.shown);
+        Arc::new(known)
     }
 
     /// Other servers may show others, and so may another network.
@@ -107,7 +124,7 @@ mod tests {
     #[test]
     fn only_an_answer_changes_what_was_shown() {
         let mut translators =
-            Translators::wanted(&Dns64::Auto, Prefer::HappyEyeballs, Instant::now()).unwrap();
+            Translators::wanted(&Dns64::Auto, Prefer::HappyEyeballs, Vec::new(), Instant::now()).unwrap();
         let shows = answer(&["192.0.0.170", "64:ff9b::192.0.0.170"]);
         assert_eq!(after(&mut translators, &shows).0, Some(1));
         for failure in [DnsError::Timeout, DnsError::ServerFailure, DnsError::Busy, DnsError::NoServers] {
@@ -122,7 +139,7 @@ mod tests {
     #[test]
     fn who_shows_none_is_asked_again_soon_twice_and_who_fails_until_he_answers() {
         let mut translators =
-            Translators::wanted(&Dns64::Auto, Prefer::HappyEyeballs, Instant::now()).unwrap();
+            Translators::wanted(&Dns64::Auto, Prefer::HappyEyeballs, Vec::new(), Instant::now()).unwrap();
         let seldom = limits::NAT64_REFRESH.as_secs() * 8 / 10;
         for (nothing, settled) in [(Err(DnsError::NoAddress), true), (Err(DnsError::Timeout), false)] {
             translators.in_vain = 0;
@@ -135,7 +152,8 @@ mod tests {
 
     #[test]
     fn nobody_is_asked_where_it_is_said() {
-        let wanted = |dns64: &Dns64, prefer| Translators::wanted(dns64, prefer, Instant::now()).is_some();
+        let wanted =
+            |dns64: &Dns64, prefer| Translators::wanted(dns64, prefer, Vec::new(), Instant::now()).is_some();
         assert!(wanted(&Dns64::Auto, Prefer::Ipv6Only));
         assert!(!wanted(&Dns64::Off, Prefer::Ipv6Only));
         assert!(!wanted(&Dns64::Auto, Prefer::Ipv4Only));

@@ -300,7 +300,7 @@ pub const SIGNALS_QUEUED_MAX: usize = 16;
 /// Descriptors of one worker beside its sessions: epoll, waker, the pooled pipes, and the socket past its budget that one
 /// session may have for a moment: of BIND while it accepts or looks for its address, of a dial before the oldest attempt goes.
 pub const WORKER_DESCRIPTORS: usize = 9 + 2 * PIPES_POOLED_MAX;
-/// Messages to one worker: one verdict for each login in the verifier's queue, and a few from control.
+/// Messages to one worker: one answer for each login in the verifier's queue, and a few from control.
 pub const MAILBOX_MAX: usize = 65_536;
 /// How long a thread that panicked waits before it begins anew: one that panics at once again must not take a CPU.
 pub const THREAD_RESTART_PAUSE: Duration = Duration::from_millis(100);

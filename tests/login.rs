@@ -135,7 +135,7 @@ fn an_unknown_user_costs_as_much_as_a_wrong_password() {
     assert!(ratios.iter().any(|ratio| (0.75..1.33).contains(ratio)), "unknown to known: {ratios:.2?}");
 }
 
-/// Logs in without waiting for the verdict.
+/// Logs in without waiting for the answer.
 fn begin_login(relay: SocketAddr, from: SocketAddr, user: &[u8], password: &[u8]) -> Client {
     let mut client = Client::connect_from(from, relay);
     client.send(&[&[0x05, 0x01, 0x02][..], &userpass(user, password)].concat());

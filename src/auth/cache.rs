@@ -1,4 +1,4 @@
-//! The verdicts of recent verifications, so that a user with many sessions pays for one argon2id.
+//! The answers of recent verifications, so that a user with many sessions pays for one argon2id.
 //!
 //! It holds no credentials: entries are found by a keyed MAC (BLAKE2s, RFC 7693) of them, under a
 //! random key that never leaves the cache. One for each worker and one for the verifier, no lock.
@@ -38,7 +38,7 @@ impl VerifiedCache {
         }
     }
 
-    /// The verdict on these credentials: `Some(Some(_))` accepted, `Some(None)` refused, `None` unknown.
+    /// The answer to these credentials: `Some(Some(_))` accepted, `Some(None)` refused, `None` unknown.
     pub fn get(&mut self, tag: &Tag, now: Instant) -> Option<Option<Identity>> {
         match self.good.get(tag, now) {
             Some(identity) => Some(Some(identity)),
@@ -46,10 +46,10 @@ impl VerifiedCache {
         }
     }
 
-    /// Keeps the verdict of a verification that ended at `now`. A verdict that is still kept is not
+    /// Keeps the answer of a verification that ended at `now`. An answer that is still kept is not
     /// prolonged: credentials are verified anew once in every ttl.
-    pub fn insert(&mut self, tag: Tag, verdict: Option<Identity>, now: Instant) {
-        match verdict {
+    pub fn insert(&mut self, tag: Tag, answer: Option<Identity>, now: Instant) {
+        match answer {
             Some(identity) => {
                 self.bad.remove(&tag);
                 self.good.insert(tag, identity, now);
@@ -61,7 +61,7 @@ impl VerifiedCache {
         }
     }
 
-    /// Forgets these users' verdicts and all refusals, for when the users have changed.
+    /// Forgets these users' answers and all refusals, for when the users have changed.
     pub fn forget(&mut self, users: &HashSet<Arc<str>>) {
         self.good.entries.retain(|_, entry| entry.value.user().is_none_or(|user| !users.contains(user)));
         self.bad.clear();
@@ -177,11 +177,11 @@ mod tests {
         cache: &mut VerifiedCache,
         user: &[u8],
         password: &[u8],
-        verdict: Option<Identity>,
+        answer: Option<Identity>,
         now: Instant,
     ) {
         let tag = cache.tag(None, user, password);
-        cache.insert(tag, verdict, now);
+        cache.insert(tag, answer, now);
     }
 
     #[test]
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_verdicts_of_changed_users_are_forgotten_and_no_others() {
+    fn the_answers_of_changed_users_are_forgotten_and_no_others() {
         let now = Instant::now();
         let mut cache = VerifiedCache::new(8, TTL);
         insert(&mut cache, b"alice", b"pw", id("alice"), now);
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_both_verdicts_and_tells_the_boundary_of_user_and_password() {
+    fn keeps_both_answers_and_tells_the_boundary_of_user_and_password() {
         let now = Instant::now();
         let mut cache = VerifiedCache::new(8, TTL);
         assert_eq!(get(&mut cache, b"ab", b"c", now), None);
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_verdict_replaces_the_old_one_and_stays_bounded() {
+    fn a_changed_answer_replaces_the_old_one_and_stays_bounded() {
         let now = Instant::now();
         let mut cache = VerifiedCache::new(4, TTL);
         for _ in 0..1_000 {

@@ -1,4 +1,4 @@
-//! The dispatcher: one thread that knows which logins wait, which are being verified and which verdicts are known.
+//! The dispatcher: one thread that knows which logins wait, which are being verified and which answers are known.
 //!
 //! A verification serves all who wait for the same credentials, from wherever they come. But nobody joins one before
 //! his own turn: who guesses would be told by another's login that he is right.
@@ -31,7 +31,7 @@ pub(super) enum Letter {
     Users(Arc<Check>, Arc<HashSet<Arc<str>>>),
 }
 
-/// A login, and the way back to who waits for the verdict.
+/// A login, and the way back to who waits for the answer.
 pub(super) struct Login {
     pub(super) credentials: Arc<Credentials>,
     pub(super) done: Box<dyn FnOnce(Verified) + Send>,

@@ -17,7 +17,7 @@ use crate::limits::{
 };
 use crate::shares::{Network, Source};
 
-/// One who waits for a verdict.
+/// One who waits for an answer.
 pub(super) trait Waiter {
     /// Nobody is there any more to be told.
     fn has_left(&self) -> bool;

@@ -1,4 +1,4 @@
-//! Whether a worker may give a verdict that it remembers at once.
+//! Whether a worker may give an answer that it remembers at once.
 //!
 //! Who guesses at a user learns from the silence that a guess is wrong, if a right one is answered at once. So of a
 //! source that asked for unknown passwords of a user too often, even a known one goes the way of all others, and waits

@@ -36,7 +36,7 @@ pub struct Job {
     pub source: IpAddr,
     /// What the client sent.
     pub credentials: Arc<Credentials>,
-    /// Called once with the verdict, on a thread of the verifier; it must not block. Dropped uncalled if nobody waits
+    /// Called once with the answer, on a thread of the verifier; it must not block. Dropped uncalled if nobody waits
     /// any more, or if the verifier is dropped first.
     pub done: Box<dyn FnOnce(Verified) + Send>,
 }
@@ -47,7 +47,7 @@ impl fmt::Debug for Job {
     }
 }
 
-/// A verdict, with the login's credentials given back.
+/// An answer, with the login's credentials given back.
 pub struct Verified {
     /// Where the login came from.
     pub source: Source,
@@ -115,7 +115,7 @@ impl Verifier {
         Ok(())
     }
 
-    /// Hands a login over to the threads; takes no lock and never waits. The verdict comes for as long as what is
+    /// Hands a login over to the threads; takes no lock and never waits. The answer comes for as long as what is
     /// returned is kept.
     ///
     /// # Errors

@@ -245,7 +245,7 @@ fn all_together_are_bounded_and_a_newcomer_finds_room() {
 }
 
 #[test]
-fn new_users_judge_who_comes_and_old_verdicts_go() {
+fn new_users_judge_who_comes_and_old_answers_go() {
     let text = "alice:$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC";
     let users = |text: &str| Arc::new(Users::parse(text, std::path::Path::new("users")).unwrap());
     let (old, new) = (users(text), users(""));

@@ -1,4 +1,4 @@
-//! The sans-IO control plane: bytes and verdicts in, bytes to send and at most one command out.
+//! The sans-IO control plane: bytes and answers in, bytes to send and at most one command out.
 //!
 //! One file per phase. A phase is a value: handling an input consumes it, so that a stale phase cannot be
 //! reached again. No socket, no clock, no log: the worker performs what a [`Command`] asks for and feeds the

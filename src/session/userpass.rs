@@ -9,7 +9,7 @@ use crate::proto::userpass::{decode, status};
 #[derive(Debug)]
 pub(super) struct AwaitCredentials;
 
-/// Waits for the verdict on them. Whatever the client sends meanwhile stays unparsed.
+/// Waits for what becomes of them. Whatever the client sends meanwhile stays unparsed.
 #[derive(Debug)]
 pub(super) struct Verifying;
 

@@ -108,7 +108,7 @@ impl Core {
                 self.advance(key, slot, Next::Input(Input::Verified(None)))
             }
             Waits::Retry { credentials, at } if at <= now => {
-                // The verdict may be known by now: then the session reads on, and only this timer bounds it.
+                // The answer may be known by now: then the session reads on, and only this timer bounds it.
                 let deadline = handshake.deadline;
                 self.arm(key, deadline);
                 let next = self.verify(key, slot, credentials, false);

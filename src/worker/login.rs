@@ -45,18 +45,18 @@ impl Core {
         }
         let Some(verifier) = &self.snapshot.verifier else { return Next::Input(Input::Verified(None)) };
         let mailbox = self.mailbox.clone();
-        let done = Box::new(move |verdict| mailbox.send(Mail::Verdict(Ticket(key), verdict)));
+        let done = Box::new(move |verified| mailbox.send(Mail::Login(Ticket(key), verified)));
         handshake.waits_for = match verifier.submit(Job { source: slot.peer.ip(), credentials, done }) {
-            Ok(pending) => Waits::Verdict { _pending: pending },
+            Ok(pending) => Waits::Login { _pending: pending },
             Err(job) => Waits::Retry { credentials: job.credentials, at: self.now + limits::VERIFY_RETRY },
         };
         Next::Wait
     }
 
-    /// A verdict on the credentials.
+    /// An answer to the credentials.
     pub(super) fn verified(&mut self, key: Key, slot: &mut Slot, identity: Option<Identity>) -> Fate {
         let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
-        if !matches!(handshake.waits_for, Waits::Verdict { .. }) {
+        if !matches!(handshake.waits_for, Waits::Login { .. }) {
             return Fate::Keep;
         }
         self.counters.count(if identity.is_some() { Counted::LoginOk } else { Counted::LoginFailed });

@@ -29,7 +29,7 @@ impl Default for Logins {
 }
 
 impl Logins {
-    /// The verdict, where the source was told it before and does not guess. `new`: the source comes with these
+    /// The answer, where the source was told it before and does not guess. `new`: the source comes with these
     /// credentials now, and not for another try.
     pub(super) fn recall(
         &mut self,
@@ -49,7 +49,7 @@ impl Logins {
         }
     }
 
-    /// Remembers a verdict, unless the users have changed since.
+    /// Remembers an answer, unless the users have changed since.
     pub(super) fn learn(&mut self, verified: &Verified, now: Instant) {
         if verified.identity.is_some() {
             self.guesses.was_right(verified.source, &verified.credentials.user);

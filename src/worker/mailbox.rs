@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 /// What a worker is told from outside.
 #[derive(Debug)]
 pub enum Mail {
-    /// The verdict on a login.
-    Verdict(Ticket, Verified),
+    /// The answer to a login.
+    Login(Ticket, Verified),
     /// What came of a security context's token.
     Context(Ticket, Exchanged),
     /// The users have changed, that often by now: these are gone or have another password.

@@ -239,7 +239,7 @@ impl Worker {
 
     fn read_mail(&mut self, letter: Mail) {
         match letter {
-            Mail::Verdict(Ticket(key), verified) => {
+            Mail::Login(Ticket(key), verified) => {
                 self.core.logins.learn(&verified, self.core.now);
                 self.with(key, |core, slot| core.verified(key, slot, verified.identity));
             }

@@ -91,10 +91,10 @@ pub(super) struct Handshake {
 #[derive(Debug)]
 pub(super) enum Waits {
     Bytes,
-    Verdict {
+    Login {
         _pending: Pending,
     },
-    /// A verdict to ask for again: the verifier's queue was full.
+    /// A login to hand over again: the verifier's queue was full.
     Retry {
         credentials: Arc<Credentials>,
         at: Instant,
@@ -228,7 +228,7 @@ impl Handshake {
     pub(super) fn authenticates(&self) -> bool {
         matches!(
             self.waits_for,
-            Waits::Verdict { .. }
+            Waits::Login { .. }
                 | Waits::Retry { .. }
                 | Waits::Penalty { .. }
                 | Waits::Context { .. }
@@ -249,7 +249,7 @@ impl Handshake {
             Waits::Connection(dial) => dial.next_at(),
             Waits::Peer(listening) => listening.retry_at(),
             Waits::Listener(_) | Waits::Front(_) => None,
-            Waits::Bytes | Waits::Verdict { .. } | Waits::Context { .. } | Waits::Addresses => None,
+            Waits::Bytes | Waits::Login { .. } | Waits::Context { .. } | Waits::Addresses => None,
         };
         [waits, self.left_at].into_iter().flatten().fold(self.deadline, Instant::min)
     }

@@ -14,7 +14,7 @@ const PORTS: usize = u16::MAX as usize + 1;
 
 /// Keeps a port on the list; dropped after its socket is closed.
 #[derive(Debug)]
-pub struct Held {
+pub struct HeldPort {
     ports: Arc<OwnPorts>,
     at: usize,
 }
@@ -33,10 +33,10 @@ impl OwnPorts {
 
     /// Puts the port of a socket bound to `address` on the list for as long as the returned value lives.
     #[must_use]
-    pub fn hold(self: &Arc<OwnPorts>, address: SocketAddr) -> Held {
+    pub fn hold(self: &Arc<OwnPorts>, address: SocketAddr) -> HeldPort {
         let at = index(address);
         self.0[at].fetch_add(1, Ordering::Relaxed);
-        Held { ports: self.clone(), at }
+        HeldPort { ports: self.clone(), at }
     }
 }
 
@@ -46,7 +46,7 @@ fn index(address: SocketAddr) -> usize {
     family * PORTS + usize::from(address.port())
 }
 
-impl Drop for Held {
+impl Drop for HeldPort {
     fn drop(&mut self) {
         self.ports.0[self.at].fetch_sub(1, Ordering::Relaxed);
     }

@@ -15,12 +15,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Sources {
     limit: usize,
     hasher: RandomState,
-    parts: Box<[Mutex<HashMap<Source, Held>>]>,
+    parts: Box<[Mutex<HashMap<Source, SourceCount>>]>,
 }
 
 /// What one source has.
 #[derive(Debug, Default)]
-struct Held {
+struct SourceCount {
     /// Connections, from accept to the end of their last descriptor.
     connections: usize,
     /// Those of them whose request was taken.
@@ -29,7 +29,7 @@ struct Held {
 
 /// The place of one connection, given back when dropped.
 #[derive(Debug)]
-pub struct Place {
+pub struct SourcePlace {
     sources: Arc<Sources>,
     source: Source,
     is_session: bool,
@@ -44,7 +44,7 @@ impl Sources {
 
     /// A place for a connection that came. None where its source has twice as many as it may have sessions: those in
     /// excess wait for their requests to be refused, and must not be without a bound either.
-    pub fn enter(self: &Arc<Sources>, source: Source) -> Option<Place> {
+    pub fn enter(self: &Arc<Sources>, source: Source) -> Option<SourcePlace> {
         let mut part = self.part(source);
         let held = part.entry(source).or_default();
         if held.connections >= self.limit.saturating_mul(2) {
@@ -52,17 +52,17 @@ impl Sources {
         }
         held.connections += 1;
         drop(part);
-        Some(Place { sources: self.clone(), source, is_session: false })
+        Some(SourcePlace { sources: self.clone(), source, is_session: false })
     }
 
     /// A panic cannot leave a count half changed, so what a poisoned lock holds is right.
-    fn part(&self, source: Source) -> MutexGuard<'_, HashMap<Source, Held>> {
+    fn part(&self, source: Source) -> MutexGuard<'_, HashMap<Source, SourceCount>> {
         let at = self.hasher.hash_one(source) as usize % self.parts.len();
         self.parts[at].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Place {
+impl SourcePlace {
     /// Its request has come; false where its source has as many sessions as it may have.
     #[must_use]
     pub fn become_session(&mut self) -> bool {
@@ -76,7 +76,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for SourcePlace {
     fn drop(&mut self) {
         let mut part = self.sources.part(self.source);
         if let Entry::Occupied(mut entry) = part.entry(self.source) {
@@ -107,9 +107,9 @@ mod tests {
     fn a_source_has_so_many_sessions_and_again_as_many_connections() {
         let sources = Arc::new(Sources::new(2));
         let one = source("192.0.2.1");
-        let mut places: Vec<Place> = std::iter::from_fn(|| sources.enter(one)).collect();
+        let mut places: Vec<SourcePlace> = std::iter::from_fn(|| sources.enter(one)).collect();
         assert_eq!(places.len(), 4);
-        let sessions: Vec<bool> = places.iter_mut().map(Place::become_session).collect();
+        let sessions: Vec<bool> = places.iter_mut().map(SourcePlace::become_session).collect();
         assert_eq!(sessions, [true, true, false, false]);
         assert!(places[0].become_session(), "asked twice, counted once");
         let mut other = sources.enter(source("192.0.2.2")).unwrap();

@@ -7,7 +7,7 @@ use super::watch::Edge;
 use crate::auth::Pending;
 use crate::limits;
 use crate::outcome::Reason;
-use crate::policy::sources::Place;
+use crate::policy::sources::SourcePlace;
 use crate::proto::userpass::Credentials;
 use crate::relay::datagram::Association;
 use crate::relay::{Engine, Kit, Relay, Side};
@@ -37,7 +37,7 @@ pub(super) struct Slot {
     pub(super) phase: Phase,
     pub(super) peer: SocketAddr,
     /// Its place among those of its source, where these are limited; kept until its sockets are closed.
-    pub(super) place: Option<Box<Place>>,
+    pub(super) place: Option<Box<SourcePlace>>,
     pub(super) facts: Facts,
     pub(super) address: Option<SocketAddr>,
     pub(super) local: Option<SocketAddr>,

@@ -11,7 +11,7 @@ use super::tally::Tally;
 use crate::config::{Filtering, Prefer};
 use crate::limits;
 use crate::policy::Guard;
-use crate::policy::own_ports::{Held, OwnPorts};
+use crate::policy::own_ports::{HeldPort, OwnPorts};
 use crate::seal::Seal;
 use crate::shares::Lent;
 use crate::sys::mmsg::Received;
@@ -82,12 +82,12 @@ pub struct Pumped {
 #[derive(Debug)]
 pub(super) struct Bound {
     pub(super) socket: DatagramSocket,
-    _held: Held,
+    _held: HeldPort,
     pub(super) readable: bool,
 }
 
 impl Bound {
-    pub(super) fn new(socket: DatagramSocket, held: Held) -> Bound {
+    pub(super) fn new(socket: DatagramSocket, held: HeldPort) -> Bound {
         Bound { socket, _held: held, readable: false }
     }
 }

@@ -22,7 +22,7 @@ mod flows;
 #[path = "support/paired.rs"]
 mod paired;
 
-use outflow::relay::{Kit, Mode, Relay};
+use outflow::relay::{Edge, Kit, Mode, Relay, Side};
 use outflow::sys::pipe::Pipe;
 
 use flows::{FLOWS, Flow, Flows, Load};
@@ -49,7 +49,7 @@ impl Sessions {
     /// One readable event: moves the message of the flow and asserts that it was all of it.
     fn relay(&mut self, at: usize, flow: &Flow, bytes: usize) {
         let relay = &mut self.relays[at];
-        relay.up.source_ready();
+        relay.event(Side::Client, Edge { readable: true, ..Edge::default() });
         let mut moved = 0;
         loop {
             let driven = relay.drive(&flow.source, &flow.sink, &mut self.kit);

@@ -4,6 +4,7 @@
 //! disproved since. They are cleared on proof alone, so that no wake-up is lost: a read that came back short
 //! (an emptied socket) or EAGAIN with an empty pipe; a write that came back short or EAGAIN.
 
+use super::edge::Edge;
 use super::kit::{Engine, Kit, Mode, Spare};
 use super::wire::Wire;
 use crate::limits;
@@ -11,7 +12,7 @@ use crate::sys::{Errno, Read, Write};
 
 /// How a direction's sink is told that no more comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub(super) enum Ending {
     /// The source ended in order: FIN.
     Fin,
     /// The source failed: RST.
@@ -20,7 +21,7 @@ pub enum Ending {
 
 /// Where a direction stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub(super) enum Stage {
     /// Reads and writes.
     Open,
     /// The source ended; what was read still has to be written.
@@ -51,7 +52,7 @@ enum Gear {
 
 /// One direction: source to sink.
 #[derive(Debug)]
-pub struct Half<P> {
+pub(super) struct Half<P> {
     carry: Carry<P>,
     bytes: u64,
     stage: Stage,
@@ -85,7 +86,7 @@ pub struct Moved {
 impl<P> Half<P> {
     /// A direction in which `pending` was read already and nothing of it written. `nodelay` says that the sink
     /// sends small writes at once without being told.
-    pub fn new(pending: &[u8], nodelay: bool, kit: &mut Kit<P>) -> Half<P> {
+    pub(super) fn new(pending: &[u8], nodelay: bool, kit: &mut Kit<P>) -> Half<P> {
         let carry = if pending.is_empty() { Carry::Nothing } else { Carry::Bytes(kit.keep(pending)) };
         Half {
             carry,
@@ -107,24 +108,39 @@ impl<P> Half<P> {
     }
 
     /// Reads are not what the source gave: they are copied, and a short one proves nothing.
-    pub fn translated(&mut self) {
+    pub(super) fn translated(&mut self) {
         self.gear = Gear::CopyForGood;
         self.unsettled = true;
     }
 
+    /// What an event says of the source's socket.
+    pub(super) fn source_event(&mut self, edge: Edge) {
+        if edge.urgent {
+            self.source_urgent();
+        }
+        if edge.failed {
+            self.source_alarmed();
+        }
+        if edge.fin {
+            self.source_finished();
+        } else if edge.readable {
+            self.source_ready();
+        }
+    }
+
     /// The source may have bytes, an end or an error.
-    pub fn source_ready(&mut self) {
+    pub(super) fn source_ready(&mut self) {
         self.readable = true;
     }
 
     /// The source's FIN has arrived, behind whatever is still unread.
-    pub fn source_finished(&mut self) {
+    pub(super) fn source_finished(&mut self) {
         self.fin_seen = true;
         self.readable = true;
     }
 
     /// Urgent data stands in the source: a read stops in front of it, and splice never gets past it.
-    pub fn source_urgent(&mut self) {
+    pub(super) fn source_urgent(&mut self) {
         self.gear = Gear::CopyForGood;
         self.source_unsettled();
     }
@@ -137,14 +153,14 @@ impl<P> Half<P> {
     }
 
     /// An event told of a failure: a read will find it, or [`Half::overlooks_failure`] tells that none will.
-    pub fn source_alarmed(&mut self) {
+    pub(super) fn source_alarmed(&mut self) {
         self.alarmed = true;
         self.source_unsettled();
     }
 
     /// Whether a failure was told of that no read is going to find soon: the half reads no more, or its sink takes
     /// nothing. True once for each telling.
-    pub fn overlooks_failure(&mut self) -> bool {
+    pub(super) fn overlooks_failure(&mut self) -> bool {
         let overlooked = self.alarmed && (self.stage != Stage::Open || self.blocked());
         self.alarmed &= !overlooked;
         overlooked
@@ -152,20 +168,20 @@ impl<P> Half<P> {
 
     /// A write to the source's socket met a reset, which takes the error away from the next read: an end that
     /// is read from here on was none.
-    pub fn source_was_reset(&mut self) {
+    pub(super) fn source_was_reset(&mut self) {
         self.source_reset = true;
         self.readable = true;
     }
 
     /// The sink's socket failed while nothing was being written to it.
-    pub fn sink_failed(&mut self, errno: Errno, kit: &mut Kit<P>) {
+    pub(super) fn sink_failed(&mut self, errno: Errno, kit: &mut Kit<P>) {
         if !matches!(self.stage, Stage::Done(_) | Stage::SinkGone(_)) {
             self.lose_sink(errno, kit);
         }
     }
 
     /// The source failed while the sink takes nothing: what is pending is dropped, as a reset may.
-    pub fn source_failed(&mut self, errno: Errno, kit: &mut Kit<P>) {
+    pub(super) fn source_failed(&mut self, errno: Errno, kit: &mut Kit<P>) {
         // EPIPE: a FIN came before the reset, and what it promised is due.
         if self.stage == Stage::Open && errno != Errno::EPIPE && !self.fin_seen {
             self.release(kit);
@@ -174,32 +190,32 @@ impl<P> Half<P> {
     }
 
     /// Whether bytes wait for a sink that takes nothing.
-    pub fn blocked(&self) -> bool {
+    pub(super) fn blocked(&self) -> bool {
         !self.writable && self.pending_bytes() > 0
     }
 
     /// The sink may have room.
-    pub fn sink_ready(&mut self) {
+    pub(super) fn sink_ready(&mut self) {
         self.writable = true;
     }
 
     /// Where this direction stands.
-    pub fn stage(&self) -> Stage {
+    pub(super) fn stage(&self) -> Stage {
         self.stage
     }
 
     /// Bytes that the sink took so far.
-    pub fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// Whether any byte was spliced.
-    pub fn spliced(&self) -> bool {
+    pub(super) fn spliced(&self) -> bool {
         self.spliced
     }
 
     /// Bytes read and not yet written.
-    pub fn pending_bytes(&self) -> usize {
+    pub(super) fn pending_bytes(&self) -> usize {
         match &self.carry {
             Carry::Nothing => 0,
             Carry::Bytes(spare) => spare.rest().len(),
@@ -208,7 +224,7 @@ impl<P> Half<P> {
     }
 
     /// Moves what can be moved, at most about one budget.
-    pub fn pump<W: Wire<Pipe = P>>(&mut self, wire: &mut W, kit: &mut Kit<P>) -> Moved {
+    pub(super) fn pump<W: Wire<Pipe = P>>(&mut self, wire: &mut W, kit: &mut Kit<P>) -> Moved {
         let mut moved = Moved::default();
         for _ in 0..limits::PUMP_ROUNDS_MAX {
             if !self.push(wire, kit, &mut moved) {
@@ -234,7 +250,7 @@ impl<P> Half<P> {
     }
 
     /// Gives everything lent back. Must be called before the half is dropped.
-    pub fn release(&mut self, kit: &mut Kit<P>) {
+    pub(super) fn release(&mut self, kit: &mut Kit<P>) {
         match std::mem::replace(&mut self.carry, Carry::Nothing) {
             Carry::Nothing => {}
             Carry::Bytes(spare) => kit.give_back_spare(spare),

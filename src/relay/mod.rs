@@ -4,6 +4,7 @@
 //! that it needs for a moment are lent by the worker's [`Kit`] and go back as soon as nothing is pending.
 
 pub mod datagram;
+mod edge;
 mod half;
 mod kit;
 #[cfg(test)]
@@ -14,7 +15,7 @@ mod stream;
 mod tests;
 mod wire;
 
-pub use half::{Ending, Half, Moved, Stage};
+pub use edge::Edge;
+pub use half::Moved;
 pub use kit::{Engine, Kit, Mode};
 pub use stream::{Driven, Finish, Relay, Side};
-pub use wire::{Ends, Wire};

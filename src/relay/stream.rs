@@ -1,5 +1,6 @@
 //! A TCP relay: two halves, and what their ends mean together.
 
+use super::edge::Edge;
 use super::half::{Ending, Half, Moved, Stage};
 use super::kit::{Engine, Kit};
 use super::sealed::{Sealed, SealedEnds};
@@ -79,9 +80,9 @@ impl Driven {
 #[derive(Debug)]
 pub struct Relay {
     /// Client to target.
-    pub up: Half<Pipe>,
+    pub(super) up: Half<Pipe>,
     /// Target to client.
-    pub down: Half<Pipe>,
+    pub(super) down: Half<Pipe>,
     sealed: Option<Box<Sealed>>,
 }
 
@@ -102,9 +103,22 @@ impl Relay {
         relay
     }
 
+    /// An event of one side's socket.
+    pub fn event(&mut self, side: Side, edge: Edge) {
+        self.reader_of(side).source_event(edge);
+        if edge.writable {
+            self.writer_to(side).sink_ready();
+        }
+    }
+
     /// Why a sealed client cannot be understood, or answered, any more.
     pub fn seal_error(&self) -> Option<&SealError> {
         self.sealed.as_ref()?.error()
+    }
+
+    /// Bytes of the client that the target has.
+    pub fn bytes_up(&self) -> u64 {
+        self.up.bytes()
     }
 
     /// Bytes of the target that the client has, without what a seal adds.
@@ -126,7 +140,7 @@ impl Relay {
     }
 
     /// The half that reads from `side`.
-    pub fn from_side(&mut self, side: Side) -> &mut Half<Pipe> {
+    pub(super) fn reader_of(&mut self, side: Side) -> &mut Half<Pipe> {
         match side {
             Side::Client => &mut self.up,
             Side::Target => &mut self.down,
@@ -134,8 +148,8 @@ impl Relay {
     }
 
     /// The half that writes to `side`.
-    pub fn to_side(&mut self, side: Side) -> &mut Half<Pipe> {
-        self.from_side(side.opposite())
+    pub(super) fn writer_to(&mut self, side: Side) -> &mut Half<Pipe> {
+        self.reader_of(side.opposite())
     }
 
     /// Whether either direction has ended: the half-close time limit holds, not the idle one.
@@ -189,16 +203,16 @@ impl Relay {
     /// is asked, or what the other half's write has met is passed on: no further event would tell.
     fn look_for_failures(&mut self, client: &Stream, target: &Stream, kit: &mut Kit<Pipe>) {
         for (side, socket) in [(Side::Client, client), (Side::Target, target)] {
-            if self.from_side(side).overlooks_failure()
+            if self.reader_of(side).overlooks_failure()
                 && let Some(errno) = socket.take_error()
             {
-                self.to_side(side).sink_failed(errno, kit);
-                self.from_side(side).source_failed(errno, kit);
+                self.writer_to(side).sink_failed(errno, kit);
+                self.reader_of(side).source_failed(errno, kit);
             }
-            if let Stage::SinkGone(errno) = self.to_side(side).stage()
-                && self.from_side(side).blocked()
+            if let Stage::SinkGone(errno) = self.writer_to(side).stage()
+                && self.reader_of(side).blocked()
             {
-                self.from_side(side).source_failed(errno, kit);
+                self.reader_of(side).source_failed(errno, kit);
             }
         }
     }

@@ -5,7 +5,7 @@ use crate::sys::stream::Stream;
 use crate::sys::{Errno, Read, Write};
 
 /// Where a [`super::Half`] reads and writes.
-pub trait Wire {
+pub(super) trait Wire {
     /// The vehicle of splice.
     type Pipe;
 
@@ -36,14 +36,14 @@ pub trait Wire {
 
 /// One direction between two sockets.
 #[derive(Debug)]
-pub struct Ends<'a> {
+pub(super) struct Ends<'a> {
     /// Read from.
-    pub source: &'a Stream,
+    pub(super) source: &'a Stream,
     /// Written to.
-    pub sink: &'a Stream,
+    pub(super) sink: &'a Stream,
     /// The other direction has ended in order: when this one does, both sockets are closed at once, and the close
     /// sends the FIN.
-    pub last: bool,
+    pub(super) last: bool,
 }
 
 impl Wire for Ends<'_> {

@@ -8,7 +8,7 @@ use super::tokens::{CLIENT_PORT, Key};
 use super::watch::Edge;
 use crate::limits;
 use crate::outcome::Reason;
-use crate::relay::Relay;
+use crate::relay::{Relay, Side};
 use crate::session::{Command, Input};
 use crate::shares::Source;
 use std::ops::ControlFlow;
@@ -163,7 +163,7 @@ impl Core {
             Some((seal, begun)) => Relay::sealed(pending, seal, begun, &mut self.kit),
             None => Relay::new(pending, &mut self.kit),
         };
-        handshake.edges.tell(&mut relay.up);
+        relay.event(Side::Client, handshake.edges);
         slot.facts = std::mem::take(&mut handshake.session).into_facts();
         slot.phase = Phase::Relay(relay);
         slot.times.active_ms = self.ms(self.now);

@@ -21,10 +21,7 @@ impl Core {
             _ => return Fate::Keep,
         };
         let Phase::Relay(relay) = &mut slot.phase else { return Fate::Keep };
-        edge.tell(relay.from_side(side));
-        if edge.writable {
-            relay.to_side(side).sink_ready();
-        }
+        relay.event(side, edge);
         self.drive(key, slot)
     }
 

@@ -1,26 +1,15 @@
 //! What epoll is asked of a session's sockets, and what its events say.
 
 use super::tokens::{Key, Source};
-use crate::relay::Half;
-use crate::sys::pipe::Pipe;
 use crate::sys::udp::DatagramSocket;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use std::os::fd::AsRawFd;
 
-/// What an event says, or several.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Edge {
-    pub(super) readable: bool,
-    pub(super) writable: bool,
-    /// FIN, and no failure: what is read short from here on ends there.
-    pub(super) fin: bool,
-    /// An error, or both directions shut.
-    pub(super) failed: bool,
-    pub(super) urgent: bool,
-}
+pub(super) use crate::relay::Edge;
 
 impl Edge {
+    /// What an event of epoll's says.
     pub(super) fn of(event: &mio::event::Event) -> Edge {
         let failed = event.is_error() || event.is_write_closed();
         Edge {
@@ -29,21 +18,6 @@ impl Edge {
             fin: event.is_read_closed() && !failed,
             failed,
             urgent: event.is_priority(),
-        }
-    }
-
-    /// Tells the half that reads from the socket.
-    pub(super) fn tell(self, reader: &mut Half<Pipe>) {
-        if self.urgent {
-            reader.source_urgent();
-        }
-        if self.failed {
-            reader.source_alarmed();
-        }
-        if self.fin {
-            reader.source_finished();
-        } else if self.readable {
-            reader.source_ready();
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{Driver, End, ReadTurn, World, WriteTurn};
 use crate::limits;
-use crate::relay::{Ending, Mode, Stage};
+use crate::relay::Mode;
+use crate::relay::half::{Ending, Stage};
 use crate::sys::Errno;
 
 fn reading(turns: &[ReadTurn]) -> World {

@@ -2,7 +2,9 @@
 //! arrive, an edge when room comes after a write that was short or EAGAIN, and none besides. A half that takes
 //! anything for proved that is not stands still here, and the check for quiet finds it.
 
-use super::{Ending, Half, Kit, Mode, Moved, Stage, Wire};
+use super::half::{Ending, Half, Moved, Stage};
+use super::wire::Wire;
+use super::{Kit, Mode};
 use crate::limits;
 use crate::sys::{Errno, Read, Write};
 use std::cell::{Cell, RefCell};

@@ -204,7 +204,7 @@ fn bytes_that_a_reset_took_count_as_delivered() {
         let before = session.relay.bytes_down();
         let socket = if gone == Side::Client { &mut session.client } else { &mut session.target };
         reset(std::mem::replace(socket, connection().1));
-        session.relay.from_side(gone).source_alarmed();
+        session.relay.reader_of(gone).source_alarmed();
         session.drive();
         assert_eq!(session.finish, Some(Finish::Reset { failed: gone }));
         assert_eq!(session.relay.bytes_down(), before, "{gone:?} was reset");

@@ -95,7 +95,10 @@ impl Worker {
             tracing::error!("a client cannot be watched and is dropped");
             return;
         }
-        let slot = Slot { place, ..Slot::new(key.serial, client, peer, handshake, self.core.ms(now)) };
+        let slot = Slot {
+            place,
+            ..Slot::new(key.serial, client, peer, handshake, self.core.snapshot.clone(), self.core.ms(now))
+        };
         entry.insert(slot);
         self.core.counters.accept();
         self.core.sessions += 1;

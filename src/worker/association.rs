@@ -7,6 +7,7 @@ use super::ports::PortSearch;
 use super::slot::{Fate, Next, Phase, Slot, Waits, since};
 use super::tokens::{CLIENT_PORT, Key};
 use super::watch::{Edge, watch};
+use crate::config::Config;
 use crate::dns::Answer;
 use crate::limits;
 use crate::outcome::Reason;
@@ -55,7 +56,7 @@ impl Core {
         Ok(FrontSearch {
             here: here.ip(),
             expected,
-            search: PortSearch::new(here, self.snapshot.config.udp.ports),
+            search: PortSearch::new(here, slot.snapshot.config.udp.ports),
         })
     }
 
@@ -94,11 +95,11 @@ impl Core {
         let source = shares::Source::from(slot.peer.ip());
         let held = self.pools.datagrams.nothing(source);
         let mut association = Association::new(expected, front, at, &self.own_ports, held);
-        if self.snapshot.config.log.udp_targets && self.records.wanted() {
+        if slot.snapshot.config.log.udp_targets && self.records.wanted() {
             association.count_targets(Tally::new(self.pools.targets.nothing(source)));
         }
         handshake.association = Some(Box::new(association));
-        Ok(SocketAddr::new(self.snapshot.config.udp.advertise.instead_of(here), at.port()))
+        Ok(SocketAddr::new(slot.snapshot.config.udp.advertise.instead_of(here), at.port()))
     }
 
     /// The reply is out: datagrams may come.
@@ -120,7 +121,7 @@ impl Core {
         slot.times.active_ms = self.ms(self.now);
         self.associations += 1;
         self.counters.associations(self.associations);
-        self.arm(key, self.now + self.snapshot.config.timeouts.udp_idle);
+        self.arm(key, self.now + slot.snapshot.config.timeouts.udp_idle);
         // What the client sent behind its request is nothing, but its end is an end.
         if edges.readable || edges.fin || edges.failed { self.control_event(key, slot) } else { Fate::Keep }
     }
@@ -144,7 +145,7 @@ impl Core {
     pub(super) fn pump_association(&mut self, key: Key, slot: &mut Slot) -> Fate {
         let Phase::Association(association) = &mut slot.phase else { return Fate::Keep };
         let mut kit = self.datagrams.take().unwrap_or_default();
-        let pumped = association.pump(&mut kit, &self.world());
+        let pumped = association.pump(&mut kit, &self.world(&slot.snapshot.config));
         self.note_pumped(key, slot, &pumped);
         for (lookup, name) in std::mem::take(&mut kit.asks) {
             let ticket = key.lookup_ticket(lookup);
@@ -153,7 +154,8 @@ impl Core {
                 self.names.lookup_beside(name.as_str(), client, ticket, &self.registry, self.now)
                 && let Phase::Association(association) = &mut slot.phase
             {
-                let pumped = association.resolved(lookup, answer, &mut kit, &self.world());
+                let pumped =
+                    association.resolved(lookup, answer, &mut kit, &self.world(&slot.snapshot.config));
                 self.note_pumped(key, slot, &pumped);
             }
         }
@@ -174,7 +176,7 @@ impl Core {
     ) -> Fate {
         let Phase::Association(association) = &mut slot.phase else { return Fate::Keep };
         let mut kit = self.datagrams.take().unwrap_or_default();
-        let pumped = association.resolved(lookup, answer, &mut kit, &self.world());
+        let pumped = association.resolved(lookup, answer, &mut kit, &self.world(&slot.snapshot.config));
         self.datagrams = Some(kit);
         self.note_pumped(key, slot, &pumped);
         Fate::Keep
@@ -264,17 +266,17 @@ impl Core {
 
     /// When an association that stays silent ends, in milliseconds of the worker's clock.
     fn idle_ms(&self, slot: &Slot) -> u64 {
-        slot.times.active_ms + self.snapshot.config.timeouts.udp_idle.as_millis() as u64
+        slot.times.active_ms + slot.snapshot.config.timeouts.udp_idle.as_millis() as u64
     }
 
-    fn world(&self) -> World<'_> {
+    fn world(&self, config: &Config) -> World<'_> {
         World {
             guard: &self.rules.guard,
             guard_version: self.rules_version,
             own_ports: &self.own_ports,
-            filtering: self.snapshot.config.udp.filtering,
-            fragments: self.snapshot.config.udp.fragments,
-            prefer: self.snapshot.config.dns.prefer,
+            filtering: config.udp.filtering,
+            fragments: config.udp.fragments,
+            prefer: config.dns.prefer,
             now_ms: self.ms(self.now),
         }
     }

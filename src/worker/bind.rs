@@ -26,7 +26,7 @@ impl Core {
     /// Looks for a listener; the time for the peer begins.
     pub(super) fn bind(&mut self, key: Key, slot: &mut Slot, peers: Peers) -> Next {
         let search = Box::new(ListenerSearch::new(peers));
-        self.enter(slot, self.snapshot.config.timeouts.bind, Waits::Listener(search));
+        self.enter(slot, slot.snapshot.config.timeouts.bind, Waits::Listener(search));
         let mut tries = limits::PORT_TRIES_AT_ONCE;
         self.seek_listener(key, slot, &mut tries)
     }
@@ -41,7 +41,7 @@ impl Core {
         };
         let here = client.local_address();
         let Some(found) =
-            search.go_on(tries, here, self.snapshot.config.bind.ports, self.snapshot.congestion)
+            search.go_on(tries, here, slot.snapshot.config.bind.ports, slot.snapshot.congestion)
         else {
             handshake.waits_for = Waits::Listener(search);
             self.searches.push(slot.peer.ip().into(), key);
@@ -51,7 +51,7 @@ impl Core {
             Ok((listening, local)) => {
                 handshake.waits_for = Waits::Peer(Box::new(listening));
                 slot.local = Some(local);
-                let advertised = self.snapshot.config.bind.advertise.instead_of(local.ip());
+                let advertised = slot.snapshot.config.bind.advertise.instead_of(local.ip());
                 Next::Tell(Input::Bound(Ok(SocketAddr::new(advertised, local.port()))))
             }
             Err(error) => {

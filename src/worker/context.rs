@@ -27,7 +27,7 @@ impl Core {
         if handshake.edges.fin && handshake.is_left_by_fin(client) {
             return Next::End(Fate::Close(Reason::ClientLeft));
         }
-        let (Some(acceptor), Ok(library)) = (&self.snapshot.gssapi, Library::load()) else {
+        let (Some(acceptor), Ok(library)) = (&slot.snapshot.gssapi, Library::load()) else {
             let outcome = RoundOutcome::Failed("no credentials to accept it with".to_owned());
             return Next::Input(Input::Established(Round { token: Vec::new(), outcome }));
         };

@@ -43,7 +43,7 @@ impl Core {
             }
             None => {}
         }
-        let Some(verifier) = &self.snapshot.verifier else { return Next::Input(Input::Verified(None)) };
+        let Some(verifier) = &slot.snapshot.verifier else { return Next::Input(Input::Verified(None)) };
         let mailbox = self.mailbox.clone();
         let done = Box::new(move |verified| mailbox.send(Mail::Login(Ticket(key), verified)));
         handshake.waits_for = match verifier.submit(Job { source: slot.peer.ip(), credentials, done }) {

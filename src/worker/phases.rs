@@ -120,7 +120,7 @@ impl Core {
                 self.establish(key, slot, context, token)
             }
             Command::Resolve(name) => {
-                self.enter(slot, self.snapshot.config.timeouts.dns + limits::DNS_SLACK, Waits::Addresses);
+                self.enter(slot, slot.snapshot.config.timeouts.dns + limits::DNS_SLACK, Waits::Addresses);
                 let client = slot.peer.ip().into();
                 match self.names.lookup(name.as_str(), client, key.ticket(), &self.registry, self.now) {
                     Some(answer) => {
@@ -132,11 +132,11 @@ impl Core {
             }
             Command::Dial(addresses) => {
                 slot.address = addresses.first().copied();
-                let deadline = self.now + self.snapshot.config.timeouts.connect;
+                let deadline = self.now + slot.snapshot.config.timeouts.connect;
                 let second = self.pools.second_attempts.nothing(Source::from(slot.peer.ip()));
-                let mut dial = Box::new(Dial::new(addresses, self.snapshot.congestion, deadline, second));
+                let mut dial = Box::new(Dial::new(addresses, slot.snapshot.congestion, deadline, second));
                 let started = dial.start_next(&self.registry, key, self.now);
-                self.enter(slot, self.snapshot.config.timeouts.connect, Waits::Connection(dial));
+                self.enter(slot, slot.snapshot.config.timeouts.connect, Waits::Connection(dial));
                 match started {
                     Ok(()) => Next::Wait,
                     Err(error) => Next::Input(self.dial_failed(error)),
@@ -167,7 +167,7 @@ impl Core {
         slot.facts = std::mem::take(&mut handshake.session).into_facts();
         slot.phase = Phase::Relay(relay);
         slot.times.active_ms = self.ms(self.now);
-        self.arm_relay(key);
+        self.arm_relay(key, slot);
         self.drive(key, slot)
     }
 }

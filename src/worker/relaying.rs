@@ -46,7 +46,7 @@ impl Core {
         if half_closed && !was_half_closed {
             // The half-close time counts from the FIN.
             slot.times.active_ms = self.ms(self.now);
-            self.arm(key, self.now + self.snapshot.config.timeouts.half_close.min(limits::LIVENESS_AFTER));
+            self.arm(key, self.now + slot.snapshot.config.timeouts.half_close.min(limits::LIVENESS_AFTER));
         }
         if driven.again() {
             self.enqueue(key, slot);
@@ -98,7 +98,7 @@ impl Core {
                     slot,
                     gone.opposite(),
                     reason_of(gone),
-                    self.snapshot.config.timeouts.half_close,
+                    slot.snapshot.config.timeouts.half_close,
                 )
             }
         }
@@ -155,16 +155,16 @@ impl Core {
     }
 
     /// The first look at a relay's clock: soon enough to make its upstream socket lively.
-    pub(super) fn arm_relay(&mut self, key: Key) {
-        self.arm(key, self.now + self.snapshot.config.timeouts.idle.min(limits::LIVENESS_AFTER));
+    pub(super) fn arm_relay(&mut self, key: Key, slot: &Slot) {
+        self.arm(key, self.now + slot.snapshot.config.timeouts.idle.min(limits::LIVENESS_AFTER));
     }
 
     pub(super) fn relay_timer(&mut self, key: Key, slot: &mut Slot) -> Fate {
         let Phase::Relay(relay) = &slot.phase else { return Fate::Keep };
         let (limit, reason) = if relay.half_closed() {
-            (self.snapshot.config.timeouts.half_close, Reason::HalfClose)
+            (slot.snapshot.config.timeouts.half_close, Reason::HalfClose)
         } else {
-            (self.snapshot.config.timeouts.idle, Reason::Idle)
+            (slot.snapshot.config.timeouts.idle, Reason::Idle)
         };
         let deadline = self.start + Duration::from_millis(slot.times.active_ms) + limit;
         if deadline <= self.now {
@@ -176,7 +176,7 @@ impl Core {
             if age_ms >= limits::LIVENESS_AFTER.as_millis() as u64 {
                 slot.lively = true;
                 if let Some(upstream) = &slot.upstream {
-                    upstream.set_liveness(&liveness(&self.snapshot.config));
+                    upstream.set_liveness(&liveness(&slot.snapshot.config));
                 }
             } else {
                 next = next.min(self.now + limits::LIVENESS_AFTER);

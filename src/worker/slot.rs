@@ -3,6 +3,7 @@
 use super::association::FrontSearch;
 use super::dial::Dial;
 use super::listening::{ListenerSearch, Listening};
+use super::snapshot::Snapshot;
 use super::watch::Edge;
 use crate::auth::Pending;
 use crate::limits;
@@ -35,6 +36,9 @@ pub(super) struct Slot {
     /// Keepalive and the user timeout are on for the upstream socket.
     pub(super) lively: bool,
     pub(super) phase: Phase,
+    /// What it was accepted under: its time limits, its ports and its engines stay what they were then. Addresses it is
+    /// judged by are facts, and always those that its worker knows now.
+    pub(super) snapshot: Arc<Snapshot>,
     pub(super) peer: SocketAddr,
     /// Its place among those of its source, where these are limited; kept until its sockets are closed.
     pub(super) place: Option<Box<SourcePlace>>,
@@ -158,6 +162,7 @@ impl Slot {
         client: Stream,
         peer: SocketAddr,
         handshake: Handshake,
+        snapshot: Arc<Snapshot>,
         now_ms: u64,
     ) -> Slot {
         Slot {
@@ -169,6 +174,7 @@ impl Slot {
             record_room: 0,
             lively: false,
             phase: Phase::Handshake(Box::new(handshake)),
+            snapshot,
             peer,
             place: None,
             facts: Facts::default(),

@@ -46,6 +46,18 @@ fn snapshot() -> Snapshot {
     }
 }
 
+/// What lets anybody reach this machine, and ends a relay that is silent for so long.
+fn open_to_all(idle: Duration) -> Snapshot {
+    let mut config = Config::default();
+    config.timeouts.idle = idle;
+    let rules = Rules {
+        methods: vec![AuthMethod::None],
+        guard: Guard::new(true, Vec::new(), Vec::new()),
+        gssapi: Gssapi::default(),
+    };
+    Snapshot { config: Arc::new(config), rules: Arc::new(rules), ..snapshot() }
+}
+
 /// A worker without listeners, with one connection that was just accepted, and the client's end of it.
 fn worker() -> (Worker, Key, TcpStream) {
     worker_of(setup(), snapshot())
@@ -71,6 +83,14 @@ fn connection() -> (Stream, SocketAddr, TcpStream) {
     let (accepted, peer) = listener.accept().expect("a connection");
     accepted.set_nonblocking(true).expect("a non-blocking socket");
     (Stream::from_fd(accepted.into()), peer, client)
+}
+
+/// Has a client ask for a target, and its worker hear of it.
+fn ask_for(worker: &mut Worker, key: Key, client: &mut TcpStream, target: &TcpListener) {
+    let port = target.local_addr().expect("its address").port().to_be_bytes();
+    let request = [b"\x05\x01\x00\x05\x01\x00\x01\x7f\0\0\x01", &port[..]].concat();
+    client.write_all(&request).expect("a request");
+    worker.with(key, |core, slot| core.event(key, slot, 0, Edge { readable: true, ..Edge::default() }));
 }
 
 #[test]
@@ -109,23 +129,11 @@ fn a_session_goes_on_past_its_request_only_with_room_for_its_record() {
     for (room, refused) in [(0, true), (limits::RECORD_BYTES_MAX, false)] {
         let (queue, _receiver) = lines(room);
         let mut setup = setup();
-        let mut config = Config::default();
-        config.guard.allow_private = true;
-        let rules = Rules {
-            methods: vec![AuthMethod::None],
-            guard: Guard::new(true, Vec::new(), Vec::new()),
-            gssapi: Gssapi::default(),
-        };
         (setup.on_full, setup.records) = (OnFull::Refuse, Some(queue.clone()));
-        let (config, rules) = (Arc::new(config), Arc::new(rules));
-        let (mut worker, key, mut client) = worker_of(setup, Snapshot { config, rules, ..snapshot() });
+        let (mut worker, key, mut client) = worker_of(setup, open_to_all(limits::LINGER));
         let target = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = target.local_addr().expect("its address").port().to_be_bytes();
-        client
-            .write_all(&[b"\x05\x01\x00\x05\x01\x00\x01\x7f\0\0\x01", &port[..]].concat())
-            .expect("a request");
         target.set_nonblocking(true).expect("non-blocking");
-        worker.with(key, |core, slot| core.event(key, slot, 0, Edge { readable: true, ..Edge::default() }));
+        ask_for(&mut worker, key, &mut client, &target);
         let totals = crate::observe::Totals::of([&*worker.core.counters]);
         assert_eq!(totals.count_of(crate::observe::Counted::RefusedUnrecorded), u64::from(refused));
         assert_eq!(target.accept().is_err(), refused, "the target heard of it");
@@ -212,4 +220,38 @@ fn the_worker_in_place_of_another_goes_by_the_latest_snapshot() {
     assert!(Arc::ptr_eq(&worker.bequeath().snapshot, &second));
     let third = told(&mut worker, snapshot());
     assert!(Arc::ptr_eq(&worker.bequeath().snapshot, &third));
+}
+
+#[test]
+fn a_session_keeps_the_time_limits_that_it_was_accepted_under() {
+    let (mut worker, old, mut old_client) = worker_of(setup(), open_to_all(Duration::from_secs(10)));
+    told(&mut worker, open_to_all(Duration::from_secs(30)));
+    worker.take_snapshot();
+    let (accepted, peer, mut new_client) = connection();
+    worker.admit(accepted, peer);
+    let new = Key::new(1, 1);
+    let target = TcpListener::bind("127.0.0.1:0").expect("a port");
+    for (key, client) in [(old, &mut old_client), (new, &mut new_client)] {
+        ask_for(&mut worker, key, client, &target);
+        worker.with(key, |core, slot| core.event(key, slot, 1, Edge { writable: true, ..Edge::default() }));
+        assert!(matches!(worker.slots[key.index].phase, Phase::Relay(_)));
+    }
+    worker.core.now += Duration::from_secs(20);
+    let fates = [old, new].map(|key| worker.core.timer(key, &mut worker.slots[key.index]));
+    assert_eq!(fates, [Fate::Close(Reason::Idle), Fate::Keep]);
+}
+
+/// This machine's addresses may change while a session is there, and none of them may be reached.
+#[test]
+fn a_session_is_judged_by_the_rules_of_the_moment() {
+    let (mut worker, key, mut client) = worker_of(setup(), open_to_all(limits::LINGER));
+    let open = open_to_all(limits::LINGER);
+    let rules = Arc::new(Rules { guard: Guard::default(), ..Rules::clone(&open.rules) });
+    told(&mut worker, Snapshot { rules, ..open });
+    worker.take_snapshot();
+    let target = TcpListener::bind("127.0.0.1:0").expect("a port");
+    ask_for(&mut worker, key, &mut client, &target);
+    let mut answer = [0; 4];
+    client.read_exact(&mut answer).expect("an answer");
+    assert_eq!(answer, *b"\x05\x00\x05\x02");
 }

@@ -21,7 +21,7 @@ pub struct AccessRecord<'a> {
     pub client: SocketAddr,
     /// The verified user, or the name that was claimed with wrong credentials.
     pub user: Option<&'a str>,
-    /// "none" or "password".
+    /// "none", "password" or "gssapi".
     pub method: Option<&'static str>,
     /// "connect", "bind" or "udp_associate".
     pub command: Option<&'static str>,
@@ -35,11 +35,11 @@ pub struct AccessRecord<'a> {
     pub reply: Option<u8>,
     /// Why the session ended.
     pub reason: Reason,
-    /// "copy" or "splice".
+    /// What moved the bytes: "copy", "splice", "sealed" or "datagram".
     pub engine: Option<&'static str>,
     /// Bytes that the target's socket took.
     pub bytes_up: u64,
-    /// Bytes that the client's socket took.
+    /// Bytes of the target that the client's socket took, without what they were sealed in.
     pub bytes_down: u64,
     /// Datagrams to targets.
     pub datagrams_up: u64,
@@ -98,15 +98,15 @@ impl AccessRecord<'_> {
 /// What an association moved to and from one target, written behind the association's own record.
 #[derive(Clone, Debug)]
 pub struct TargetRecord<'a> {
-    /// As in the association's record, as are the next four.
+    /// When the association's client was accepted.
     pub time: SystemTime,
-    /// The association's.
+    /// The id of the association's record.
     pub id: &'a str,
-    /// The association's.
+    /// Which worker serves the association.
     pub worker: usize,
-    /// The association's.
+    /// Address and port of the association's control connection.
     pub client: SocketAddr,
-    /// The association's.
+    /// The association's user.
     pub user: Option<&'a str>,
     /// The target and what moved; without an address, all targets that had no record of their own.
     pub tallied: Tallied<'a>,

@@ -4,27 +4,13 @@
 //! Section 6 leaves it to the server to use DST in judging the request: here it names the peer. The guard judges it as
 //! it judges a target, before anything listens.
 
+use super::command::{Command, Output, Peers};
+use super::facts::Facts;
+use super::failure::{DialError, Failure};
 use super::reply::succeed;
-use super::{Command, DialError, Facts, Failure, Output, Phase, Turn};
+use super::state::{Accepting, Binding, Phase, Turn};
 use crate::dns::DnsError;
 use std::net::SocketAddr;
-
-/// Whose connection is taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Peers {
-    /// DST was all zeros, "not known yet": whoever the guard lets through.
-    Any,
-    /// One of these, in this order of preference; the guard has seen each of them. IPv4-mapped ones are IPv4 here.
-    Only(Vec<SocketAddr>),
-}
-
-/// Waits for a socket that listens.
-#[derive(Debug)]
-pub(super) struct Binding;
-
-/// Waits for the peer.
-#[derive(Debug)]
-pub(super) struct Accepting;
 
 /// Asks for a listener that takes one of these, which the guard has seen. The unspecified address in another spelling,
 /// or behind a name, is nobody's: only DST itself can say "any".

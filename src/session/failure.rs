@@ -1,6 +1,5 @@
 //! Why a session ended: who was at fault, and the cause.
 
-use super::AssociateError;
 use crate::dns::DnsError;
 use crate::outcome::Reason;
 use crate::policy::guard::Refusal;
@@ -67,6 +66,19 @@ pub enum DialError {
     /// No local port is left, towards this target or to listen on.
     NoLocalPort,
     /// A local resource is missing (descriptors, memory) or another local error, with its errno.
+    Local(i32),
+}
+
+/// Why there is no association.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AssociateError {
+    /// DST.ADDR is of another family than the control connection: no datagram from there can reach us.
+    Family,
+    /// Every port of the configured range is taken.
+    NoPort,
+    /// As many sessions as the descriptors allow.
+    Full,
+    /// A local resource is missing or another local error, with its errno.
     Local(i32),
 }
 
@@ -169,3 +181,14 @@ impl fmt::Display for DialError {
 }
 
 impl std::error::Error for DialError {}
+
+impl fmt::Display for AssociateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AssociateError::Family => f.write_str("announced address of another family"),
+            AssociateError::NoPort => f.write_str("no free port in udp.ports"),
+            AssociateError::Full => f.write_str("as many sessions as may be"),
+            AssociateError::Local(errno) => write!(f, "local error {errno}"),
+        }
+    }
+}

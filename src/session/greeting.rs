@@ -1,16 +1,13 @@
 //! The greeting and the choice of a method (RFC 1928 section 3).
 
-use super::gss::AwaitToken;
-use super::request::AwaitRequest;
-use super::userpass::AwaitCredentials;
-use super::{Facts, Failure, Output, Phase, Rules, Turn};
+use super::command::Output;
+use super::facts::Facts;
+use super::failure::Failure;
+use super::rules::Rules;
+use super::state::{AwaitCredentials, AwaitGreeting, AwaitRequest, AwaitToken, Phase, Turn};
 use crate::auth::Identity;
 use crate::config::AuthMethod;
 use crate::proto::greeting::{Method, MethodSet, decode, selection};
-
-/// Waits for VER, NMETHODS, METHODS.
-#[derive(Debug)]
-pub(super) struct AwaitGreeting;
 
 impl AwaitGreeting {
     pub(super) fn bytes(self, bytes: &[u8], rules: &Rules, facts: &mut Facts, output: &mut Output) -> Turn {

@@ -1,51 +1,14 @@
 //! GSSAPI (RFC 1961): the context's tokens, the level of protection, and what is sealed from there on.
 
-use super::request::AwaitRequest;
-use super::{Command, Facts, Failure, Output, Phase, Rules, Turn};
-use crate::auth::gssapi::Peer;
+use super::command::{Command, Output, Round, RoundOutcome};
+use super::facts::Facts;
+use super::failure::Failure;
+use super::rules::Rules;
+use super::state::{AwaitLevel, AwaitRequest, AwaitToken, Establishing, Phase, Turn};
 use crate::config::ProtectionLevel;
 use crate::limits;
 use crate::proto::gss::{MessageType, decode};
-use crate::seal::{Order, Protect, Seal, SealError, message};
-
-/// What one round of accepting a context gave.
-#[derive(Debug)]
-pub struct Round {
-    /// The mechanism's token for the client; it may be empty.
-    pub token: Vec<u8>,
-    /// How it goes on.
-    pub outcome: RoundOutcome,
-}
-
-/// How establishing a context goes on.
-#[derive(Debug)]
-pub enum RoundOutcome {
-    /// With another token of the client.
-    Continue,
-    /// It is established, with this client.
-    Established(Peer, Box<dyn Protect>),
-    /// The library refused it, in its own words.
-    Failed(String),
-}
-
-/// Waits for a token of the context.
-#[derive(Debug, Default)]
-pub(super) struct AwaitToken {
-    rounds: u8,
-}
-
-/// Waits for what the library makes of it.
-#[derive(Debug)]
-pub(super) struct Establishing {
-    rounds: u8,
-}
-
-/// Waits for the level of protection that the client asks for.
-#[derive(Debug)]
-pub(super) struct AwaitLevel {
-    peer: Peer,
-    protect: Box<dyn Protect>,
-}
+use crate::seal::{Order, Seal, SealError, message};
 
 impl AwaitToken {
     pub(super) fn bytes(self, bytes: &[u8]) -> Turn {

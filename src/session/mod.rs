@@ -6,131 +6,31 @@
 
 mod associate;
 mod bind;
+mod command;
+mod facts;
 mod failure;
 mod greeting;
 mod gss;
 mod reply;
 mod request;
+mod rules;
+mod state;
 mod upstream;
 mod userpass;
 
 #[cfg(test)]
 mod tests;
 
-pub use associate::{Announced, AssociateError};
-pub use bind::Peers;
-pub use failure::{DialError, Failure};
-pub use gss::{Round, RoundOutcome};
-pub use upstream::Dialed;
+pub use command::{Announced, Command, Dialed, Input, Output, Peers, Round, RoundOutcome, Step};
+pub use facts::Facts;
+pub use failure::{AssociateError, DialError, Failure};
+pub use rules::Rules;
 
-use crate::auth::Identity;
-use crate::config::{AuthMethod, Gssapi};
-use crate::dns::Answer;
 use crate::limits;
-use crate::policy::guard::Guard;
-use crate::proto::address::{Name, Target};
 use crate::proto::gss::{MessageType, decode};
-use crate::proto::reply::Rep;
-use crate::proto::request::RequestCommand;
-use crate::proto::userpass::Credentials;
 use crate::seal::{Seal, SealError};
-use std::net::SocketAddr;
+use state::{AwaitGreeting, Phase, Turn};
 use zeroize::Zeroizing;
-
-/// What every session of a worker is judged by.
-#[derive(Clone, Debug)]
-pub struct Rules {
-    /// Methods in order of preference.
-    pub methods: Vec<AuthMethod>,
-    /// Which addresses may be reached.
-    pub guard: Guard,
-    /// Which levels of protection GSSAPI gives.
-    pub gssapi: Gssapi,
-}
-
-/// What a session is told.
-#[derive(Debug)]
-pub enum Input<'a> {
-    /// Bytes of the client, in order.
-    Bytes(&'a [u8]),
-    /// The answer to [`Command::Verify`].
-    Verified(Option<Identity>),
-    /// The answer to [`Command::Establish`].
-    Established(Round),
-    /// The answer to [`Command::Resolve`].
-    Resolved(Answer),
-    /// The answer to [`Command::Dial`].
-    Dialed(Result<Dialed, DialError>),
-    /// The answer to [`Command::Bind`]: the address and port that peers reach.
-    Bound(Result<SocketAddr, DialError>),
-    /// The answer to [`Command::Accept`]: the peer's address and port.
-    Accepted(Result<SocketAddr, DialError>),
-    /// The answer to [`Command::Associate`]: where the client is to send its datagrams.
-    Associated(Result<SocketAddr, AssociateError>),
-}
-
-/// What a session asks its worker for.
-#[derive(Debug)]
-pub enum Command {
-    /// More bytes of the client.
-    Read,
-    /// Whether these credentials are right.
-    Verify(Credentials),
-    /// What the security context makes of this token.
-    Establish(Vec<u8>),
-    /// The addresses of a name.
-    Resolve(Name),
-    /// A connection to one of these addresses, in this order of preference; the guard has seen each of them.
-    Dial(Vec<SocketAddr>),
-    /// A socket that listens for one of these peers.
-    Bind(Peers),
-    /// A connection of one of them, within the time for it.
-    Accept,
-    /// The handshake is over: relay.
-    Relay,
-    /// A socket for the datagrams of this client.
-    Associate(Announced),
-    /// The handshake is over: relay datagrams.
-    Datagrams,
-    /// The end, after the bytes to send.
-    Close(Failure),
-}
-
-impl Command {
-    /// Whether this begins to do what the request asks for.
-    pub fn serves_request(&self) -> bool {
-        matches!(self, Command::Resolve(_) | Command::Dial(_) | Command::Bind(_) | Command::Associate(_))
-    }
-}
-
-/// What came of an input: bytes to send first, then the command.
-#[derive(Debug)]
-pub struct Step {
-    /// Bytes for the client.
-    pub output: Output,
-    /// What the worker is to do next.
-    pub command: Command,
-}
-
-/// Bytes for the client: one message at most for each phase that an input passed through.
-pub type Output = Vec<u8>;
-
-/// What is known of a session for its record.
-#[derive(Debug, Default)]
-pub struct Facts {
-    /// The method that was selected.
-    pub method: Option<AuthMethod>,
-    /// Who the client is, once verified.
-    pub identity: Option<Identity>,
-    /// The name given with wrong credentials: never a password.
-    pub claimed_user: Option<Box<str>>,
-    /// What was asked for.
-    pub command: Option<RequestCommand>,
-    /// The target as asked, made canonical.
-    pub target: Option<Target>,
-    /// The reply that was sent.
-    pub reply: Option<Rep>,
-}
 
 /// The control plane of one connection, from its first byte to the relay.
 #[derive(Debug)]
@@ -147,36 +47,6 @@ pub struct Session {
     unsealed: usize,
 }
 
-/// Where a session stands; each variant's type holds what only that phase needs.
-#[derive(Debug)]
-enum Phase {
-    Greeting(greeting::AwaitGreeting),
-    Userpass(userpass::AwaitCredentials),
-    Verifying(userpass::Verifying),
-    Token(gss::AwaitToken),
-    Establishing(gss::Establishing),
-    Level(gss::AwaitLevel),
-    Request(request::AwaitRequest),
-    Resolving(upstream::Resolving),
-    Dialing(upstream::Dialing),
-    Binding(bind::Binding),
-    Accepting(bind::Accepting),
-    Associating(associate::Associating),
-    Over,
-}
-
-/// What handling an input led to.
-enum Turn {
-    /// The phase goes on with more bytes.
-    Incomplete(Phase),
-    /// The next phase, which may find its bytes there already; so many bytes were used.
-    Next(Phase, usize),
-    /// A question to the worker.
-    Ask(Phase, usize, Command),
-    /// The end, in this phase.
-    End(Phase, Failure),
-}
-
 impl Default for Session {
     fn default() -> Session {
         Session::new()
@@ -187,7 +57,7 @@ impl Session {
     /// A session that has seen nothing yet.
     pub fn new() -> Session {
         Session {
-            phase: Phase::Greeting(greeting::AwaitGreeting),
+            phase: Phase::Greeting(AwaitGreeting),
             unparsed: Zeroizing::new(Vec::new()),
             facts: Facts::default(),
             seal: None,

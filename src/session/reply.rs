@@ -1,7 +1,10 @@
 //! What a request is answered: the one success, and what a failed session still says. The only place that maps an error
 //! to a REP (RFC 1928 section 6).
 
-use super::{AssociateError, DialError, Facts, Failure, Output, Phase};
+use super::command::Output;
+use super::facts::Facts;
+use super::failure::{AssociateError, DialError, Failure};
+use super::state::Phase;
 use crate::dns::DnsError;
 use crate::proto::reply::{Rep, encode, failure};
 use crate::proto::{ProtoError, greeting, gss, userpass};

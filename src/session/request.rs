@@ -1,15 +1,16 @@
 //! The request (RFC 1928 section 4).
 
-use super::upstream::{Resolving, ask_for};
-use super::{Command, Facts, Failure, Phase, Rules, Turn, associate, bind};
+use super::command::Command;
+use super::facts::Facts;
+use super::failure::Failure;
+use super::rules::Rules;
+use super::state::{AwaitRequest, Phase, Resolving, Turn};
+use super::upstream::ask_for;
+use super::{associate, bind};
 use crate::proto::address::Host;
 use crate::proto::request::{RequestCommand, decode};
 use crate::seal::Seal;
 use std::net::SocketAddr;
-
-/// Waits for VER, CMD, RSV, ATYP, DST.ADDR, DST.PORT.
-#[derive(Debug)]
-pub(super) struct AwaitRequest;
 
 impl AwaitRequest {
     pub(super) fn bytes(self, bytes: &[u8], rules: &Rules, seal: Option<&Seal>, facts: &mut Facts) -> Turn {

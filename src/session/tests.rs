@@ -9,8 +9,12 @@ mod replies;
 mod requests;
 
 use super::*;
-use crate::dns::DnsError;
+use crate::auth::Identity;
+use crate::config::{AuthMethod, Gssapi};
+use crate::dns::{Answer, DnsError};
+use crate::policy::guard::Guard;
 use crate::proto::ProtoError;
+use std::net::SocketAddr;
 
 /// CONNECT 203.0.113.7:443.
 const CONNECT: &[u8] = b"\x05\x01\x00\x01\xcb\x00\x71\x07\x01\xbb";

@@ -1,32 +1,16 @@
 //! From a name to addresses, and from addresses to a connection or a listener: the addresses that policy saw are the
 //! addresses dialled, and no name is resolved twice.
 
+use super::bind;
+use super::command::{Command, Dialed, Output};
+use super::facts::Facts;
+use super::failure::{DialError, Failure};
 use super::reply::succeed;
-use super::{Command, DialError, Facts, Failure, Output, Phase, Rules, Turn, bind};
+use super::rules::Rules;
+use super::state::{Dialing, Phase, Resolving, Turn};
 use crate::dns::{Answer, DnsError};
 use crate::proto::request::RequestCommand;
 use std::net::SocketAddr;
-
-/// Waits for the addresses of a name.
-#[derive(Debug)]
-pub(super) struct Resolving {
-    pub(super) port: u16,
-    /// What the addresses are for.
-    pub(super) command: RequestCommand,
-}
-
-/// Waits for a connection to one of the addresses.
-#[derive(Debug)]
-pub(super) struct Dialing;
-
-/// A connection to the target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Dialed {
-    /// The target's address.
-    pub address: SocketAddr,
-    /// Our own address and port towards it.
-    pub local: SocketAddr,
-}
 
 /// Asks the worker for what the command does with these addresses, each of which the guard has seen.
 pub(super) fn ask_for(

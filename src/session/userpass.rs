@@ -1,17 +1,11 @@
 //! Username and password (RFC 1929).
 
-use super::request::AwaitRequest;
-use super::{Command, Facts, Failure, Output, Phase, Turn};
+use super::command::{Command, Output};
+use super::facts::Facts;
+use super::failure::Failure;
+use super::state::{AwaitCredentials, AwaitRequest, Phase, Turn, Verifying};
 use crate::auth::Identity;
 use crate::proto::userpass::{decode, status};
-
-/// Waits for VER, ULEN, UNAME, PLEN, PASSWD.
-#[derive(Debug)]
-pub(super) struct AwaitCredentials;
-
-/// Waits for what becomes of them. Whatever the client sends meanwhile stays unparsed.
-#[derive(Debug)]
-pub(super) struct Verifying;
 
 impl AwaitCredentials {
     pub(super) fn bytes(self, bytes: &[u8], facts: &mut Facts) -> Turn {

@@ -1,0 +1,124 @@
+//! What a session asks its worker for, and what it is told.
+
+use super::failure::{AssociateError, DialError, Failure};
+use crate::auth::Identity;
+use crate::auth::gssapi::Peer;
+use crate::dns::Answer;
+use crate::proto::address::Name;
+use crate::proto::userpass::Credentials;
+use crate::seal::Protect;
+use std::net::{IpAddr, SocketAddr};
+
+/// What a session is told.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// Bytes of the client, in order.
+    Bytes(&'a [u8]),
+    /// The answer to [`Command::Verify`].
+    Verified(Option<Identity>),
+    /// The answer to [`Command::Establish`].
+    Established(Round),
+    /// The answer to [`Command::Resolve`].
+    Resolved(Answer),
+    /// The answer to [`Command::Dial`].
+    Dialed(Result<Dialed, DialError>),
+    /// The answer to [`Command::Bind`]: the address and port that peers reach.
+    Bound(Result<SocketAddr, DialError>),
+    /// The answer to [`Command::Accept`]: the peer's address and port.
+    Accepted(Result<SocketAddr, DialError>),
+    /// The answer to [`Command::Associate`]: where the client is to send its datagrams.
+    Associated(Result<SocketAddr, AssociateError>),
+}
+
+/// What a session asks its worker for.
+#[derive(Debug)]
+pub enum Command {
+    /// More bytes of the client.
+    Read,
+    /// Whether these credentials are right.
+    Verify(Credentials),
+    /// What the security context makes of this token.
+    Establish(Vec<u8>),
+    /// The addresses of a name.
+    Resolve(Name),
+    /// A connection to one of these addresses, in this order of preference; the guard has seen each of them.
+    Dial(Vec<SocketAddr>),
+    /// A socket that listens for one of these peers.
+    Bind(Peers),
+    /// A connection of one of them, within the time for it.
+    Accept,
+    /// The handshake is over: relay.
+    Relay,
+    /// A socket for the datagrams of this client.
+    Associate(Announced),
+    /// The handshake is over: relay datagrams.
+    Datagrams,
+    /// The end, after the bytes to send.
+    Close(Failure),
+}
+
+impl Command {
+    /// Whether this begins to do what the request asks for.
+    pub fn serves_request(&self) -> bool {
+        matches!(self, Command::Resolve(_) | Command::Dial(_) | Command::Bind(_) | Command::Associate(_))
+    }
+}
+
+/// What came of an input: bytes to send first, then the command.
+#[derive(Debug)]
+pub struct Step {
+    /// Bytes for the client.
+    pub output: Output,
+    /// What the worker is to do next.
+    pub command: Command,
+}
+
+/// Bytes for the client: one message at most for each phase that an input passed through.
+pub type Output = Vec<u8>;
+
+/// A connection to the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dialed {
+    /// The target's address.
+    pub address: SocketAddr,
+    /// Our own address and port towards it.
+    pub local: SocketAddr,
+}
+
+/// Whose connection is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peers {
+    /// DST was all zeros, "not known yet": whoever the guard lets through.
+    Any,
+    /// One of these, in this order of preference; the guard has seen each of them. IPv4-mapped ones are IPv4 here.
+    Only(Vec<SocketAddr>),
+}
+
+/// Who is to send the datagrams, as far as the request says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announced {
+    /// DST.ADDR; absent where it is all zeros, or a name: only an address can be compared with a sender's.
+    pub ip: Option<IpAddr>,
+    /// DST.PORT where it is not 0; absent beside a name, too.
+    pub port: Option<u16>,
+}
+
+/// What one round of accepting a context gave.
+#[derive(Debug)]
+pub struct Round {
+    /// The mechanism's token for the client; it may be empty.
+    pub token: Vec<u8>,
+    /// How it goes on.
+    pub outcome: RoundOutcome,
+}
+
+/// How establishing a context goes on.
+#[derive(Debug)]
+pub enum RoundOutcome {
+    /// With another token of the client.
+    Continue,
+    /// It is established, with this client.
+    Established(Peer, Box<dyn Protect>),
+    /// The library refused it, in its own words.
+    Failed(String),
+}

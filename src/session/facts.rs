@@ -1,0 +1,24 @@
+//! What a session has learnt.
+
+use crate::auth::Identity;
+use crate::config::AuthMethod;
+use crate::proto::address::Target;
+use crate::proto::reply::Rep;
+use crate::proto::request::RequestCommand;
+
+/// What is known of a session for its record.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// The method that was selected.
+    pub method: Option<AuthMethod>,
+    /// Who the client is, once verified.
+    pub identity: Option<Identity>,
+    /// The name given with wrong credentials: never a password.
+    pub claimed_user: Option<Box<str>>,
+    /// What was asked for.
+    pub command: Option<RequestCommand>,
+    /// The target as asked, made canonical.
+    pub target: Option<Target>,
+    /// The reply that was sent.
+    pub reply: Option<Rep>,
+}

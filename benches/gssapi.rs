@@ -34,7 +34,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use outflow::sys::gssapi::{Context, Credentials, Library};
+use outflow::sys::gssapi::{Context, Library, ServiceCredentials};
 
 use paired::{Paired, Unit, quartiles, quotients, spread};
 use served::{Clients, Server, Stream};
@@ -70,7 +70,7 @@ const COPIES: u32 = MUTUAL | CONFIDENTIAL | INTEGRITY;
 /// The acceptor's side of the bench, and the initiator's.
 struct World {
     library: &'static Library,
-    credentials: Credentials,
+    credentials: ServiceCredentials,
     keytab: PathBuf,
     initiator: End,
 }
@@ -78,7 +78,7 @@ struct World {
 impl World {
     fn new(keytab: PathBuf) -> World {
         let library = Library::load().expect("the library of the realm's tools");
-        let credentials = Credentials::acquire("rcmd", &keytab).expect("the realm's keytab");
+        let credentials = ServiceCredentials::acquire("rcmd", &keytab).expect("the realm's keytab");
         World { library, credentials, keytab, initiator: End::start(Vec::new()) }
     }
 

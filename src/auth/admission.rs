@@ -1,7 +1,7 @@
 //! How many jobs of clients wait for other threads, in all and by network, source and user, counted without a lock.
 //!
-//! A fixed number of counters that sources share by a keyed hash, so that a worker only adds and looks. A place is
-//! given up by whichever comes first: the answer, or the client that leaves.
+//! A fixed number of counters that sources share by a keyed hash, so that a worker only adds and looks. A permit is
+//! given back by whichever comes first: the answer, or the client that leaves.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
@@ -15,36 +15,36 @@ const OWN: u8 = 1;
 /// Counted among all.
 const ALL: u8 = 2;
 
-/// How many may wait.
+/// How many jobs may wait.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    /// Together.
+    /// In all.
     pub(super) all: usize,
     /// Of one network.
     pub(super) network: usize,
     /// Of one source.
     pub(super) source: usize,
-    /// Of one source, for work of their own.
+    /// Of one source, for work that they share with no other job.
     pub(super) own: usize,
-    /// Of these, for one user.
+    /// Of one source and one user, for work that they share with no other job.
     pub(super) user: usize,
 }
 
-/// The counters.
+/// Who may have jobs waiting: the bounds, and the counters of what waits.
 #[derive(Debug)]
 pub(super) struct Admission {
     bounds: Bounds,
     total: AtomicUsize,
-    counters: Box<[Counters]>,
+    counters: Box<[JobCounters]>,
     hasher: RandomState,
 }
 
 /// The counters of those whose hash is the same.
 #[derive(Debug, Default)]
-struct Counters {
+struct JobCounters {
     /// Jobs of a source that wait for work of their own.
     own: AtomicUsize,
-    /// The same, of a source and a user.
+    /// Jobs of a source and a user that wait for work of their own.
     user: AtomicUsize,
     /// All jobs of a source, until they are answered.
     source: AtomicUsize,
@@ -57,16 +57,16 @@ impl Admission {
         Admission {
             bounds,
             total: AtomicUsize::new(0),
-            counters: (0..ADMISSION_COUNTERS).map(|_| Counters::default()).collect(),
+            counters: (0..ADMISSION_COUNTERS).map(|_| JobCounters::default()).collect(),
             hasher: RandomState::new(),
         }
     }
 
-    /// A place for one job of `source`, unless its user, its source, its network or all together have taken theirs.
+    /// A permit for one job of `source`, unless its user, its source, its network or all together have taken theirs.
     ///
     /// Nobody may hold more than is left free, so that there is always room for whoever comes from elsewhere.
-    pub(super) fn admit(admission: &Arc<Admission>, source: Source, user: &[u8]) -> Option<Arc<Place>> {
-        let place = Place {
+    pub(super) fn admit(admission: &Arc<Admission>, source: Source, user: &[u8]) -> Option<Arc<Permit>> {
+        let permit = Permit {
             network: admission.index(source.network()),
             source: admission.index(source),
             user: admission.index((source, user)),
@@ -77,12 +77,12 @@ impl Admission {
         let bounds = &admission.bounds;
         let free = bounds.all.saturating_sub(total);
         let fits = |count: &AtomicUsize, most: usize| count.fetch_add(1, Relaxed) < most.min(free);
-        let room = fits(&place.at(place.network).network, bounds.network)
-            & fits(&place.at(place.source).own, bounds.own)
-            & fits(&place.at(place.user).user, bounds.user)
-            & fits(&place.at(place.source).source, bounds.source);
+        let room = fits(&permit.at(permit.network).network, bounds.network)
+            & fits(&permit.at(permit.source).own, bounds.own)
+            & fits(&permit.at(permit.user).user, bounds.user)
+            & fits(&permit.at(permit.source).source, bounds.source);
         // Counted in any case: dropping it takes that back.
-        room.then(|| Arc::new(place))
+        room.then(|| Arc::new(permit))
     }
 
     fn index(&self, key: impl Hash) -> usize {
@@ -95,14 +95,14 @@ impl Admission {
     pub(super) fn is_empty(&self) -> bool {
         let none = |count: &AtomicUsize| count.load(Relaxed) == 0;
         let all =
-            |one: &Counters| none(&one.own) && none(&one.user) && none(&one.source) && none(&one.network);
+            |one: &JobCounters| none(&one.own) && none(&one.user) && none(&one.source) && none(&one.network);
         none(&self.total) && self.counters.iter().all(all)
     }
 }
 
-/// One job's place in the counts.
+/// Leave for one job to wait: the job is counted until this is given back or dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Permit {
     admission: Arc<Admission>,
     network: usize,
     source: usize,
@@ -111,12 +111,12 @@ pub(super) struct Place {
     counted: AtomicU8,
 }
 
-impl Place {
-    fn at(&self, index: usize) -> &Counters {
+impl Permit {
+    fn at(&self, index: usize) -> &JobCounters {
         &self.admission.counters[index]
     }
 
-    /// It shares its work with another, or its turn has come.
+    /// Counts the job no more among those that wait for work of their own: it shares another's, or its turn has come.
     pub(super) fn leave_queue(&self) {
         if self.counted.fetch_and(!OWN, Relaxed) & OWN != 0 {
             self.at(self.source).own.fetch_sub(1, Relaxed);
@@ -124,7 +124,7 @@ impl Place {
         }
     }
 
-    /// It has been answered, or nobody waits for the answer any more.
+    /// Gives the permit back: the job has been answered, or nobody waits for the answer any more.
     pub(super) fn leave(&self) {
         self.leave_queue();
         if self.counted.fetch_and(!ALL, Relaxed) & ALL != 0 {
@@ -134,21 +134,21 @@ impl Place {
         }
     }
 
-    /// Whether it was given up.
+    /// Whether the permit was given back.
     pub(super) fn is_left(&self) -> bool {
         self.counted.load(Relaxed) & ALL == 0
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.leave();
     }
 }
 
-/// A job that waits: whoever drops this has left, and its place is free at once.
+/// A job that waits: whoever drops this has left, and its permit is given back at once.
 #[derive(Debug)]
-pub struct Pending(pub(super) Arc<Place>);
+pub struct Pending(pub(super) Arc<Permit>);
 
 impl Drop for Pending {
     fn drop(&mut self) {

@@ -23,8 +23,8 @@ pub type Tag = [u8; 32];
 /// A cache of verified credentials.
 pub struct VerifiedCache {
     key: Zeroizing<[u8; 32]>,
-    good: Table<Identity>,
-    bad: Table<()>,
+    good: TimedTable<Identity>,
+    bad: TimedTable<()>,
 }
 
 impl VerifiedCache {
@@ -33,8 +33,8 @@ impl VerifiedCache {
     pub fn new(capacity: usize, ttl: Duration) -> VerifiedCache {
         VerifiedCache {
             key: Zeroizing::new(rand::random()),
-            good: Table::new(capacity, ttl),
-            bad: Table::new(capacity, ttl.min(REFUSED_TTL)),
+            good: TimedTable::new(capacity, ttl),
+            bad: TimedTable::new(capacity, ttl.min(REFUSED_TTL)),
         }
     }
 
@@ -67,7 +67,7 @@ impl VerifiedCache {
         self.bad.clear();
     }
 
-    /// What these credentials are known by, from one source or from any.
+    /// The tag of these credentials, from one source or from any.
     pub fn tag(&self, source: Option<Source>, user: &[u8], password: &[u8]) -> Tag {
         let mut mac = Blake2sMac256::new((&*self.key).into());
         let source: &[u8] = match &source {
@@ -94,24 +94,24 @@ impl fmt::Debug for VerifiedCache {
 }
 
 /// A bounded table whose entries live equally long, so that the oldest is also the first to expire.
-struct Table<V> {
+struct TimedTable<V> {
     capacity: usize,
     ttl: Duration,
-    entries: HashMap<Tag, Entry<V>>,
+    entries: HashMap<Tag, TimedEntry<V>>,
     /// Insertions in order of time; one whose entry has since gone or is a younger one counts for nothing.
     order: VecDeque<(Tag, u64)>,
     serial: u64,
 }
 
-struct Entry<V> {
+struct TimedEntry<V> {
     value: V,
     serial: u64,
     since: Instant,
 }
 
-impl<V: Clone> Table<V> {
-    fn new(capacity: usize, ttl: Duration) -> Table<V> {
-        Table { capacity, ttl, entries: HashMap::new(), order: VecDeque::new(), serial: 0 }
+impl<V: Clone> TimedTable<V> {
+    fn new(capacity: usize, ttl: Duration) -> TimedTable<V> {
+        TimedTable { capacity, ttl, entries: HashMap::new(), order: VecDeque::new(), serial: 0 }
     }
 
     fn get(&mut self, tag: &Tag, now: Instant) -> Option<V> {
@@ -132,7 +132,7 @@ impl<V: Clone> Table<V> {
         }
         self.serial += 1;
         self.order.push_back((tag, self.serial));
-        self.entries.insert(tag, Entry { value, serial: self.serial, since: now });
+        self.entries.insert(tag, TimedEntry { value, serial: self.serial, since: now });
     }
 
     fn forget_oldest(&mut self) {

@@ -10,9 +10,9 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, at, never, select};
 
 use super::Identity;
-use super::admission::Place;
+use super::admission::Permit;
 use super::cache::{Tag, VerifiedCache};
-use super::fair::{FairQueue, Turn, Waiter};
+use super::fair::{FairQueue, LoginTurn, Waiter};
 use super::secret::Memory;
 use super::verifier::Verified;
 use crate::limits::{VERIFIED_CACHE_ENTRIES, VERIFIED_CACHE_TTL, VERIFY_JOBS_MAX};
@@ -20,39 +20,39 @@ use crate::proto::userpass::Credentials;
 use crate::shares::Source;
 use crate::threads::survive;
 
-/// What tells whose credentials these are.
-pub(super) type Check = dyn Fn(&Credentials, &mut Memory) -> Option<Identity> + Send + Sync;
+/// Gives the identity that credentials belong to, or `None` where they are wrong.
+pub(super) type PasswordCheck = dyn Fn(&Credentials, &mut Memory) -> Option<Identity> + Send + Sync;
 
-/// What the dispatcher is told.
+/// A message to the dispatcher.
 pub(super) enum Letter {
     /// A login that was admitted.
     Login(Source, Login),
-    /// From now on this tells; of these users nothing that was known holds.
-    Users(Arc<Check>, Arc<HashSet<Arc<str>>>),
+    /// Other users: how passwords are checked from now on, and whose known answers are to be forgotten.
+    Users(Arc<PasswordCheck>, Arc<HashSet<Arc<str>>>),
 }
 
 /// A login, and the way back to who waits for the answer.
 pub(super) struct Login {
     pub(super) credentials: Arc<Credentials>,
     pub(super) done: Box<dyn FnOnce(Verified) + Send>,
-    pub(super) place: Arc<Place>,
+    pub(super) permit: Arc<Permit>,
 }
 
 impl Waiter for Login {
     fn has_left(&self) -> bool {
-        self.place.is_left()
+        self.permit.is_left()
     }
 }
 
-/// For a thread that is idle.
-pub(super) struct Work {
+/// One verification, for a thread that is idle.
+pub(super) struct Verification {
     pub(super) tag: Tag,
     pub(super) credentials: Arc<Credentials>,
-    pub(super) check: Arc<Check>,
+    pub(super) check: Arc<PasswordCheck>,
     pub(super) generation: u64,
 }
 
-/// What came of it.
+/// The result of a verification.
 pub(super) struct Done {
     pub(super) tag: Tag,
     pub(super) generation: u64,
@@ -64,21 +64,21 @@ pub(super) struct Dispatcher {
     /// Right credentials of any source, and wrong ones of each.
     known: VerifiedCache,
     /// Who waits for a verification that is under way, by what it began with: the users, and the credentials.
-    running: HashMap<(u64, Tag), Vec<Turn<Login>>>,
-    check: Arc<Check>,
+    running: HashMap<(u64, Tag), Vec<LoginTurn<Login>>>,
+    check: Arc<PasswordCheck>,
     /// How often the users have changed.
     generation: u64,
     threads: usize,
     idle: usize,
-    work: Sender<Work>,
+    work: Sender<Verification>,
     clock: fn() -> Instant,
 }
 
 impl Dispatcher {
     pub(super) fn new(
-        check: Arc<Check>,
+        check: Arc<PasswordCheck>,
         threads: usize,
-        work: Sender<Work>,
+        work: Sender<Verification>,
         clock: fn() -> Instant,
     ) -> Dispatcher {
         Dispatcher {
@@ -146,7 +146,7 @@ impl Dispatcher {
         let tag = self.known.tag(None, user, password);
         let twins = self.running.get_mut(&(self.generation, tag));
         if let Some(turn) = twins.and_then(|turns| turns.iter_mut().find(|turn| turn.pair == pair)) {
-            login.place.leave_queue();
+            login.permit.leave_queue();
             turn.waiters.push(login);
             return;
         }
@@ -156,18 +156,18 @@ impl Dispatcher {
             answer(login, source, None, self.generation);
             return;
         }
-        let place = Arc::clone(&login.place);
+        let permit = Arc::clone(&login.permit);
         if self.queue.push(source, pair, tag, login) {
-            place.leave_queue();
+            permit.leave_queue();
         }
     }
 
-    /// Begins what may begin.
+    /// Begins verifications for as long as a thread is idle and a login may have its turn.
     fn start(&mut self) -> Result<(), ()> {
         while self.idle > 0 {
             let now = (self.clock)();
             let Some(turn) = self.queue.pop(now) else { break };
-            turn.waiters.iter().for_each(|login| login.place.leave_queue());
+            turn.waiters.iter().for_each(|login| login.permit.leave_queue());
             let key = (self.generation, turn.tag);
             if let Some(turns) = self.running.get_mut(&key) {
                 turns.push(turn);
@@ -175,7 +175,7 @@ impl Dispatcher {
                 self.settle(turn, Some(identity), self.generation);
             } else if let Some(first) = turn.waiters.first() {
                 let (credentials, check) = (Arc::clone(&first.credentials), Arc::clone(&self.check));
-                let work = Work { tag: turn.tag, credentials, check, generation: self.generation };
+                let work = Verification { tag: turn.tag, credentials, check, generation: self.generation };
                 self.work.send(work).map_err(drop)?;
                 self.idle -= 1;
                 self.running.insert(key, vec![turn]);
@@ -184,7 +184,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// A verification has ended.
+    /// Takes the result of a verification: whoever waits for it is told.
     fn finish(&mut self, Done { tag, generation, identity }: Done) {
         // One of those that were at work when a panic had this begin anew.
         self.idle = (self.idle + 1).min(self.threads);
@@ -204,8 +204,8 @@ impl Dispatcher {
         }
     }
 
-    /// Tells all who wait.
-    fn settle(&mut self, turn: Turn<Login>, identity: Option<Identity>, generation: u64) {
+    /// Tells all who wait in this turn.
+    fn settle(&mut self, turn: LoginTurn<Login>, identity: Option<Identity>, generation: u64) {
         if identity.is_some() {
             self.queue.was_right(turn.source, turn.pair);
         }
@@ -217,9 +217,9 @@ impl Dispatcher {
 }
 
 fn answer(login: Login, source: Source, identity: Option<Identity>, generation: u64) {
-    let Login { credentials, done, place } = login;
-    if !place.is_left() {
-        place.leave();
+    let Login { credentials, done, permit } = login;
+    if !permit.is_left() {
+        permit.leave();
         let verified = Verified { source, credentials, identity, generation };
         // A panic is that login's failure, not the thread's.
         survive(|| done(verified));

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use zeroize::Zeroizing;
 
-use super::users::{NameError, check_name, entries, read_file};
+use super::users::{UserNameError, check_name, entries, read_file};
 use crate::limits::{ARGON2_LANES, ARGON2_MEMORY_KIB, ARGON2_PASSES, PASSWORD_MAX};
 
 /// Mode of a users file that did not exist before: hashes are for their owner's eyes.
@@ -21,7 +21,7 @@ const NEW_FILE_MODE: u32 = 0o600;
 #[derive(Debug)]
 pub enum EditError {
     /// The name cannot stand in a users file.
-    Name(NameError),
+    Name(UserNameError),
     /// The password is empty, which RFC 1929 section 2 cannot carry.
     PasswordEmpty,
     /// The password is longer than the 255 bytes that RFC 1929 section 2 can carry.

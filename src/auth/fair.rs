@@ -17,30 +17,30 @@ use crate::limits::{
 };
 use crate::shares::{Network, Source};
 
-/// One who waits for an answer.
+/// A login that waits for its answer.
 pub(super) trait Waiter {
-    /// Nobody is there any more to be told.
+    /// Whether nobody is there any more to be told.
     fn has_left(&self) -> bool;
 }
 
-/// A source and a user, by a keyed hash: nobody can have two of them meet.
-pub(super) type Pair = u64;
+/// A source and a user, by a keyed hash: nobody can choose two that have the same.
+pub(super) type SourceUser = u64;
 
 /// Identical logins of one source whose turn has come.
-pub(super) struct Turn<W> {
+pub(super) struct LoginTurn<W> {
     pub(super) source: Source,
-    pub(super) pair: Pair,
+    pub(super) pair: SourceUser,
     pub(super) tag: Tag,
     pub(super) waiters: Vec<W>,
 }
 
-/// The logins that wait.
+/// The logins that wait, in the order in which they are verified.
 pub(super) struct FairQueue<W> {
     networks: Turns<Network>,
     nodes: HashMap<Network, Node>,
-    sources: HashMap<Source, Users>,
-    lines: HashMap<Pair, Line<W>>,
-    /// Those that may not have a turn before then; the number tells two of one moment apart.
+    sources: HashMap<Source, UserQueue>,
+    lines: HashMap<SourceUser, LoginQueue<W>>,
+    /// Whoever may not have a turn before a moment; the number tells two of one moment apart.
     rests: BTreeMap<(Instant, u64), Rest>,
     serial: u64,
     paces: Paces,
@@ -61,10 +61,10 @@ struct Node {
 ///
 /// New ones are taken from both ends, so that neither many that came before nor many that come later keep one waiting.
 #[derive(Default)]
-struct Users {
+struct UserQueue {
     state: State,
-    fresh: VecDeque<Pair>,
-    served: VecDeque<Pair>,
+    fresh: VecDeque<SourceUser>,
+    served: VecDeque<SourceUser>,
     taken: u8,
 }
 
@@ -80,24 +80,24 @@ enum State {
     Rests,
 }
 
-/// The distinct logins of one source at one user, in the order in which they came; taken from both ends for the same
-/// reason.
-struct Line<W> {
+/// The distinct logins of one source at one user, in the order in which they came. They are taken from both ends, so that
+/// neither those that came before nor those that come later keep one waiting.
+struct LoginQueue<W> {
     order: VecDeque<Tag>,
     waiters: HashMap<Tag, Vec<W>>,
     from_the_end: bool,
 }
 
-/// Users who were right, by source: so many of them, the last ones.
+/// Users who were right, by source: the last [`REGULARS_MAX`] of them.
 ///
 /// Every second turn is for one of these: names and addresses are easily had, and whoever comes with many of them may not
 /// shut out those who have logged in from where they are.
 #[derive(Default)]
 struct Regulars {
-    pairs: HashSet<Pair>,
-    order: VecDeque<Pair>,
+    pairs: HashSet<SourceUser>,
+    order: VecDeque<SourceUser>,
     /// Those of them that wait, each once.
-    waiting: VecDeque<(Source, Pair)>,
+    waiting: VecDeque<(Source, SourceUser)>,
     are_next: bool,
 }
 
@@ -105,12 +105,12 @@ struct Regulars {
 enum Rest {
     Network(Network),
     Source(Source),
-    User(Source, Pair),
+    User(Source, SourceUser),
 }
 
-/// How fast a source may guess at one user, at all, and how fast a network.
+/// How fast one may guess: a source at one user, a source at all users, a network.
 struct Paces {
-    pairs: Pace<Pair>,
+    pairs: Pace<SourceUser>,
     sources: Pace<Source>,
     networks: Pace<Network>,
 }
@@ -136,20 +136,20 @@ impl<W: Waiter> FairQueue<W> {
         }
     }
 
-    /// What a source's logins at one user are known by.
-    pub(super) fn pair(&self, source: Source, user: &[u8]) -> Pair {
+    /// The key of a source's logins at one user.
+    pub(super) fn pair(&self, source: Source, user: &[u8]) -> SourceUser {
         self.hasher.hash_one((source, user))
     }
 
     /// Adds a login, behind the others of its source at its user. True if it shares a verification that was due already.
-    pub(super) fn push(&mut self, source: Source, pair: Pair, tag: Tag, waiter: W) -> bool {
+    pub(super) fn push(&mut self, source: Source, pair: SourceUser, tag: Tag, waiter: W) -> bool {
         self.len += 1;
         let line = self.lines.entry(pair).or_insert_with(|| {
             match self.regulars.pairs.contains(&pair) {
                 true => self.regulars.waiting.push_back((source, pair)),
                 false => self.sources.entry(source).or_default().fresh.push_back(pair),
             }
-            Line { order: VecDeque::new(), waiters: HashMap::new(), from_the_end: false }
+            LoginQueue { order: VecDeque::new(), waiters: HashMap::new(), from_the_end: false }
         });
         let twins = line.waiters.entry(tag).or_default();
         let shares = !twins.is_empty();
@@ -166,7 +166,7 @@ impl<W: Waiter> FairQueue<W> {
 
     /// The logins to verify next; [`FairQueue::finished`] must be told when they are. They count as wrong until
     /// [`FairQueue::was_right`].
-    pub(super) fn pop(&mut self, now: Instant) -> Option<Turn<W>> {
+    pub(super) fn pop(&mut self, now: Instant) -> Option<LoginTurn<W>> {
         self.wake(now);
         let turn = match self.regulars.are_next {
             true => self.pop_regular(now).or_else(|| self.pop_network(now)),
@@ -176,7 +176,7 @@ impl<W: Waiter> FairQueue<W> {
         Some(turn)
     }
 
-    fn pop_regular(&mut self, now: Instant) -> Option<Turn<W>> {
+    fn pop_regular(&mut self, now: Instant) -> Option<LoginTurn<W>> {
         while let Some((source, pair)) = self.regulars.waiting.pop_front() {
             let network = source.network();
             let paces = &self.paces;
@@ -195,7 +195,7 @@ impl<W: Waiter> FairQueue<W> {
         None
     }
 
-    fn pop_network(&mut self, now: Instant) -> Option<Turn<W>> {
+    fn pop_network(&mut self, now: Instant) -> Option<LoginTurn<W>> {
         while let Some(network) = self.networks.pop() {
             let ready_at = self.paces.networks.ready_at(network, now);
             self.nodes.entry(network).or_default().state = State::Idle;
@@ -214,7 +214,7 @@ impl<W: Waiter> FairQueue<W> {
         None
     }
 
-    fn pop_source(&mut self, network: Network, now: Instant) -> Option<Turn<W>> {
+    fn pop_source(&mut self, network: Network, now: Instant) -> Option<LoginTurn<W>> {
         let source = self.nodes.get_mut(&network)?.sources.pop()?;
         let users = self.sources.get_mut(&source)?;
         let ready_at = self.paces.sources.ready_at(source, now);
@@ -232,7 +232,7 @@ impl<W: Waiter> FairQueue<W> {
         turn
     }
 
-    fn pop_user(&mut self, source: Source, now: Instant) -> Option<Turn<W>> {
+    fn pop_user(&mut self, source: Source, now: Instant) -> Option<LoginTurn<W>> {
         let users = self.sources.get_mut(&source)?;
         let pair = users.pop()?;
         let ready_at = self.paces.pairs.ready_at(pair, now);
@@ -243,8 +243,8 @@ impl<W: Waiter> FairQueue<W> {
         self.take(source, pair, now)
     }
 
-    /// The next logins of a source at a user, whose turn it is.
-    fn take(&mut self, source: Source, pair: Pair, now: Instant) -> Option<Turn<W>> {
+    /// Takes the next logins of a source at a user whose turn it is.
+    fn take(&mut self, source: Source, pair: SourceUser, now: Instant) -> Option<LoginTurn<W>> {
         let line = self.lines.get_mut(&pair)?;
         let mut taken = None;
         while taken.is_none()
@@ -263,10 +263,10 @@ impl<W: Waiter> FairQueue<W> {
         self.paces.pairs.take(pair, now);
         self.paces.sources.take(source, now);
         self.paces.networks.take(source.network(), now);
-        Some(Turn { source, pair, tag, waiters })
+        Some(LoginTurn { source, pair, tag, waiters })
     }
 
-    /// A verification for `source` has ended.
+    /// Notes that a verification for `source` has ended.
     pub(super) fn finished(&mut self, source: Source) {
         let network = source.network();
         self.networks.finished(network);
@@ -276,15 +276,15 @@ impl<W: Waiter> FairQueue<W> {
         self.forget(source);
     }
 
-    /// The password was right: it was no guess.
-    pub(super) fn was_right(&mut self, source: Source, pair: Pair) {
+    /// Takes the attempt back, as the password was right, and counts the user among the regulars.
+    pub(super) fn was_right(&mut self, source: Source, pair: SourceUser) {
         self.paces.pairs.give_back(pair);
         self.paces.sources.give_back(source);
         self.paces.networks.give_back(source.network());
         self.regulars.insert(pair);
     }
 
-    /// When somebody's rest is over.
+    /// When the next rest is over.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.rests.first_key_value().map(|((at, _), _)| *at)
     }
@@ -313,15 +313,15 @@ impl<W: Waiter> FairQueue<W> {
         }
     }
 
-    /// One that had a turn, or a rest, wants another.
-    fn put_back(&mut self, source: Source, pair: Pair) {
+    /// Queues a user whose turn or rest is over, for another turn.
+    fn put_back(&mut self, source: Source, pair: SourceUser) {
         match self.regulars.pairs.contains(&pair) {
             true => self.regulars.waiting.push_back((source, pair)),
             false => self.sources.entry(source).or_default().served.push_back(pair),
         }
     }
 
-    /// A source waits for its turn if any of its users do.
+    /// Has a source wait for its turn if any of its users do.
     fn await_source(&mut self, source: Source) {
         let Some(users) = self.sources.get_mut(&source) else { return };
         if users.state == State::Idle && !users.is_empty() {
@@ -332,7 +332,7 @@ impl<W: Waiter> FairQueue<W> {
         self.forget(source);
     }
 
-    /// A network waits for its turn if any of its sources do.
+    /// Has a network wait for its turn if any of its sources do.
     fn await_network(&mut self, network: Network) {
         let Some(node) = self.nodes.get_mut(&network) else { return };
         if node.state == State::Idle && !node.sources.is_empty() {
@@ -341,7 +341,7 @@ impl<W: Waiter> FairQueue<W> {
         }
     }
 
-    /// Whoever has nothing here leaves nothing here.
+    /// Drops what is kept of a source that has nothing waiting and nothing under way, and of its network.
     fn forget(&mut self, source: Source) {
         if self.sources.get(&source).is_some_and(|users| users.state == State::Idle && users.is_empty()) {
             self.sources.remove(&source);
@@ -364,8 +364,8 @@ impl<W: Waiter> FairQueue<W> {
     }
 }
 
-impl Users {
-    fn pop(&mut self) -> Option<Pair> {
+impl UserQueue {
+    fn pop(&mut self) -> Option<SourceUser> {
         self.taken = (self.taken + 1) % 3;
         match self.taken {
             1 => self.fresh.pop_front().or_else(|| self.served.pop_front()),
@@ -380,7 +380,7 @@ impl Users {
 }
 
 impl Regulars {
-    fn insert(&mut self, pair: Pair) {
+    fn insert(&mut self, pair: SourceUser) {
         if self.pairs.insert(pair) {
             self.order.push_back(pair);
             if self.order.len() > REGULARS_MAX
@@ -392,7 +392,7 @@ impl Regulars {
     }
 }
 
-impl<W> Line<W> {
+impl<W> LoginQueue<W> {
     fn pop(&mut self) -> Option<(Tag, Vec<W>)> {
         let tag = if self.from_the_end { self.order.pop_back() } else { self.order.pop_front() }?;
         self.from_the_end = !self.from_the_end;

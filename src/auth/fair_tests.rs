@@ -143,7 +143,7 @@ fn one_who_tries_many_users_does_not_keep_others_behind_his_address_waiting() {
 
 /// Names are easily made up: whoever was right from there before has turns of his own, again and again.
 #[test]
-fn one_who_makes_up_users_keeps_those_waiting_who_were_right_before() {
+fn one_who_makes_up_users_does_not_keep_those_waiting_who_were_right_before() {
     let mut queue = Queue::new();
     let alice = queue.queue.pair(source(1), b"alice");
     queue.push(source(1), "alice", 0);
@@ -171,7 +171,7 @@ fn one_who_makes_up_users_keeps_those_waiting_who_were_right_before() {
 
 /// Nor are addresses dear: many of them, of many networks, leave every second turn to whoever was right before.
 #[test]
-fn many_networks_keep_those_waiting_who_were_right_before() {
+fn many_networks_do_not_keep_those_waiting_who_were_right_before() {
     let mut queue = Queue::new();
     let alice = queue.queue.pair(source(1), b"alice");
     queue.push(source(1), "alice", 0);

@@ -15,13 +15,13 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::Identity;
-use super::admission::{Admission, Bounds, Pending, Place};
+use super::admission::{Admission, Bounds, Pending, Permit};
 use crate::config;
 use crate::limits::{
     GSS_JOBS_MAX, GSS_JOBS_PER_NETWORK_MAX, GSS_JOBS_PER_SOURCE_MAX, GSS_POOL_MAX, USER_NAME_MAX,
 };
 use crate::shares::Source;
-use crate::sys::gssapi::{Accepted, Context, Credentials, Established, GssError, Library};
+use crate::sys::gssapi::{Accepted, Context, Established, GssError, Library, ServiceCredentials};
 use crate::threads::{self, survive};
 
 /// One token of a client, for the context that it belongs to.
@@ -32,7 +32,7 @@ pub struct Exchange {
     pub context: Context,
     /// What the client sent.
     pub token: Vec<u8>,
-    /// Called once with what came of it, on a thread of the acceptor; it must not block. Dropped uncalled if nobody
+    /// Called once with the result, on a thread of the acceptor; it must not block. Dropped uncalled if nobody
     /// waits any more, or if the acceptor is dropped first.
     pub done: Box<dyn FnOnce(Exchanged) + Send>,
 }
@@ -43,14 +43,14 @@ impl fmt::Debug for Exchange {
     }
 }
 
-/// What came of a token.
+/// The result of a round: what the mechanism made of a token.
 pub struct Exchanged {
     /// The context, given back.
     pub context: Context,
     /// For the client; empty where the mechanism has none to give, and after a failure.
     pub token: Vec<u8>,
     /// How the context stands.
-    pub outcome: Outcome,
+    pub outcome: ContextState,
 }
 
 impl fmt::Debug for Exchanged {
@@ -61,12 +61,12 @@ impl fmt::Debug for Exchanged {
 
 /// How a context stands after a round.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ContextState {
     /// Another token of the client is needed.
     Continue,
-    /// It stands.
+    /// The context stands.
     Established(Peer),
-    /// It never will; the library's words, without a token or a key.
+    /// The context will never stand; the library's words, without a token or a key.
     Failed(String),
 }
 
@@ -75,20 +75,20 @@ pub enum Outcome {
 pub struct Peer {
     /// The user that the principal is taken for.
     pub identity: Identity,
-    /// A message that came before is told as such.
+    /// Whether a message that came before is told as such.
     pub replay_detection: bool,
-    /// A message out of order is told as such.
+    /// Whether a message out of order is told as such.
     pub sequence_detection: bool,
-    /// Messages may be encrypted.
+    /// Whether messages may be encrypted.
     pub confidentiality: bool,
-    /// Messages may be signed.
+    /// Whether messages may be signed.
     pub integrity: bool,
 }
 
-/// Loads the library, once.
+/// Loads the GSSAPI library, once.
 ///
 /// # Errors
-/// There is none: which were looked for, and why not.
+/// Where there is none: which were looked for, and why each was not taken.
 pub fn library() -> Result<(), String> {
     Library::load().map(drop).map_err(|why| format!("\"gssapi\" is a method, but {why}"))
 }
@@ -96,9 +96,9 @@ pub fn library() -> Result<(), String> {
 /// The credentials that the configuration names; the library must be there.
 ///
 /// # Errors
-/// No key for the service: what was looked for, and why not.
-pub fn credentials(config: &config::Gssapi) -> Result<Credentials, String> {
-    Credentials::acquire(&config.service, &config.keytab).map_err(|why| {
+/// Where there is no key for the service: which was looked for, and why it was not found.
+pub fn credentials(config: &config::Gssapi) -> Result<ServiceCredentials, String> {
+    ServiceCredentials::acquire(&config.service, &config.keytab).map_err(|why| {
         let (keytab, service) = (config.keytab.display(), &config.service);
         format!("no key for the service \"{service}\" in \"{keytab}\": {why}")
     })
@@ -109,7 +109,7 @@ type Accept = dyn Fn(&mut Context, &[u8]) -> Result<Accepted, GssError> + Send +
 /// A pool of threads that accept contexts with one set of credentials. Dropping it stops the threads, after the rounds
 /// that are under way.
 #[derive(Debug)]
-pub struct Acceptor {
+pub struct ContextAcceptor {
     /// `None` once the threads have been told to stop.
     jobs: Option<Sender<Admitted>>,
     stopped: Arc<AtomicBool>,
@@ -117,18 +117,21 @@ pub struct Acceptor {
     threads: Vec<JoinHandle<()>>,
 }
 
-impl Acceptor {
+impl ContextAcceptor {
     /// Starts `threads` threads (at least 1, at most `limits::GSS_POOL_MAX`).
     ///
     /// # Errors
-    /// The system gives no thread.
-    pub fn start(credentials: Credentials, threads: usize) -> io::Result<Acceptor> {
-        Acceptor::start_with(Arc::new(move |context, token| context.accept(&credentials, token)), threads)
+    /// Where the system gives no thread.
+    pub fn start(credentials: ServiceCredentials, threads: usize) -> io::Result<ContextAcceptor> {
+        ContextAcceptor::start_with(
+            Arc::new(move |context, token| context.accept(&credentials, token)),
+            threads,
+        )
     }
 
-    fn start_with(accept: Arc<Accept>, threads: usize) -> io::Result<Acceptor> {
+    fn start_with(accept: Arc<Accept>, threads: usize) -> io::Result<ContextAcceptor> {
         let (jobs, next) = bounded(GSS_JOBS_MAX);
-        let mut acceptor = Acceptor {
+        let mut acceptor = ContextAcceptor {
             jobs: Some(jobs),
             stopped: Arc::default(),
             admission: Arc::new(Admission::new(Bounds {
@@ -148,17 +151,17 @@ impl Acceptor {
         Ok(acceptor)
     }
 
-    /// Hands a token over. What came of it comes for as long as what is returned is kept.
+    /// Hands a token over. `done` is called with its result for as long as what is returned is kept.
     ///
     /// # Errors
     /// Gives the exchange back where its source, its network, or all together, have as many waiting as they may.
     pub fn submit(&self, exchange: Exchange) -> Result<Pending, Exchange> {
-        let Some(place) = Admission::admit(&self.admission, Source::from(exchange.source), b"") else {
+        let Some(permit) = Admission::admit(&self.admission, Source::from(exchange.source), b"") else {
             return Err(exchange);
         };
         let Some(jobs) = &self.jobs else { return Err(exchange) };
-        let pending = Pending(Arc::clone(&place));
-        match jobs.try_send(Admitted { exchange, place }) {
+        let pending = Pending(Arc::clone(&permit));
+        match jobs.try_send(Admitted { exchange, permit }) {
             Ok(()) => Ok(pending),
             Err(TrySendError::Full(admitted) | TrySendError::Disconnected(admitted)) => {
                 Err(admitted.exchange)
@@ -167,7 +170,7 @@ impl Acceptor {
     }
 }
 
-impl Drop for Acceptor {
+impl Drop for ContextAcceptor {
     fn drop(&mut self) {
         self.stopped.store(true, Relaxed);
         self.jobs = None;
@@ -180,16 +183,16 @@ impl Drop for Acceptor {
 
 struct Admitted {
     exchange: Exchange,
-    place: Arc<Place>,
+    permit: Arc<Permit>,
 }
 
-/// A thread: one exchange after the other.
+/// Runs a thread: one exchange after the other.
 fn run(accept: &Accept, next: &Receiver<Admitted>, stopped: &AtomicBool) {
-    for Admitted { exchange, place } in next {
+    for Admitted { exchange, permit } in next {
         if stopped.load(Relaxed) {
             return;
         }
-        if place.is_left() {
+        if permit.is_left() {
             continue;
         }
         let Exchange { mut context, token, done, .. } = exchange;
@@ -197,25 +200,25 @@ fn run(accept: &Accept, next: &Receiver<Admitted>, stopped: &AtomicBool) {
         let round = survive(|| accept(&mut context, &token));
         let (token, outcome) = match round {
             Some(Ok(accepted)) => outcome_of(accepted),
-            Some(Err(error)) => (Vec::new(), Outcome::Failed(error.to_string())),
-            None => (Vec::new(), Outcome::Failed("the round panicked".to_owned())),
+            Some(Err(error)) => (Vec::new(), ContextState::Failed(error.to_string())),
+            None => (Vec::new(), ContextState::Failed("the round panicked".to_owned())),
         };
-        place.leave();
+        permit.leave();
         survive(|| done(Exchanged { context, token, outcome }));
     }
 }
 
-fn outcome_of(Accepted { token, established }: Accepted) -> (Vec<u8>, Outcome) {
-    let Some(established) = established else { return (token, Outcome::Continue) };
+fn outcome_of(Accepted { token, established }: Accepted) -> (Vec<u8>, ContextState) {
+    let Some(established) = established else { return (token, ContextState::Continue) };
     let Established { initiator, acceptor, replay_detection, sequence_detection, confidentiality, integrity } =
         established;
     match user_of(&initiator, &acceptor) {
         Ok(user) => {
             let identity = Identity::User(user.into());
             let peer = Peer { identity, replay_detection, sequence_detection, confidentiality, integrity };
-            (token, Outcome::Established(peer))
+            (token, ContextState::Established(peer))
         }
-        Err(why) => (Vec::new(), Outcome::Failed(why.to_owned())),
+        Err(why) => (Vec::new(), ContextState::Failed(why.to_owned())),
     }
 }
 

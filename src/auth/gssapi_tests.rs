@@ -10,21 +10,21 @@ const FLOODER: &str = "192.0.2.66";
 const NEVER: Duration = Duration::from_secs(30);
 
 /// An acceptor whose every round says that it began and then waits to be let through.
-struct Gated {
+struct GatedAcceptor {
     library: &'static Library,
     began: Receiver<Vec<u8>>,
     gate: Sender<()>,
-    answers: Receiver<(Vec<u8>, Outcome)>,
-    answer: Sender<(Vec<u8>, Outcome)>,
+    answers: Receiver<(Vec<u8>, ContextState)>,
+    answer: Sender<(Vec<u8>, ContextState)>,
     /// The clients that wait.
     pending: RefCell<Vec<Pending>>,
     /// Dropped behind the gate: it waits for its threads.
-    acceptor: Acceptor,
+    acceptor: ContextAcceptor,
 }
 
-impl Gated {
+impl GatedAcceptor {
     /// `None` where the system has no GSSAPI library: a context is of its making.
-    fn new(threads: usize) -> Option<Gated> {
+    fn new(threads: usize) -> Option<GatedAcceptor> {
         let library = Library::load().inspect_err(|why| eprintln!("skipped: {why}")).ok()?;
         let (begin, began) = unbounded();
         let (gate, opened) = unbounded::<()>();
@@ -37,8 +37,8 @@ impl Gated {
             let established = (token != b"more").then(|| established(initiator));
             Ok(Accepted { token: [b"to ", token].concat(), established })
         };
-        let acceptor = Acceptor::start_with(Arc::new(accept), threads).unwrap();
-        Some(Gated { library, acceptor, began, gate, answers, answer, pending: RefCell::default() })
+        let acceptor = ContextAcceptor::start_with(Arc::new(accept), threads).unwrap();
+        Some(GatedAcceptor { library, acceptor, began, gate, answers, answer, pending: RefCell::default() })
     }
 
     fn submit(&self, source: &str, token: &str) -> Result<(), Exchange> {
@@ -65,7 +65,7 @@ impl Gated {
         (0..times).for_each(|_| self.gate.send(()).unwrap());
     }
 
-    fn answer(&self) -> (Vec<u8>, Outcome) {
+    fn answer(&self) -> (Vec<u8>, ContextState) {
         self.answers.recv_timeout(NEVER).unwrap()
     }
 }
@@ -81,8 +81,8 @@ fn established(initiator: &str) -> Established {
     }
 }
 
-fn peer(user: &str) -> Outcome {
-    Outcome::Established(Peer {
+fn peer(user: &str) -> ContextState {
+    ContextState::Established(Peer {
         identity: Identity::User(user.into()),
         replay_detection: true,
         sequence_detection: false,
@@ -92,24 +92,24 @@ fn peer(user: &str) -> Outcome {
 }
 
 #[test]
-fn rounds_come_back_as_something_else() {
-    let Some(gated) = Gated::new(1) else { return };
+fn each_round_gives_its_token_and_the_state_of_its_context() {
+    let Some(gated) = GatedAcceptor::new(1) else { return };
     gated.open(3);
     gated.submit("192.0.2.1", "more").unwrap();
-    assert_eq!(gated.answer(), (b"to more".to_vec(), Outcome::Continue));
+    assert_eq!(gated.answer(), (b"to more".to_vec(), ContextState::Continue));
     gated.submit("192.0.2.1", "alice@EXAMPLE.ORG").unwrap();
     assert_eq!(gated.answer(), (b"to alice@EXAMPLE.ORG".to_vec(), peer("alice")));
     gated.submit("192.0.2.1", "@EXAMPLE.ORG").unwrap();
-    let failed = Outcome::Failed("the principal's name is empty".to_owned());
+    let failed = ContextState::Failed("the principal's name is empty".to_owned());
     assert_eq!(gated.answer(), (Vec::new(), failed));
 }
 
 #[test]
-fn a_panic_ends_the_thread() {
-    let Some(gated) = Gated::new(1) else { return };
+fn a_panic_is_the_failure_of_its_own_round() {
+    let Some(gated) = GatedAcceptor::new(1) else { return };
     gated.open(3);
     gated.submit("192.0.2.1", "panic").unwrap();
-    assert!(matches!(gated.answer(), (token, Outcome::Failed(_)) if token.is_empty()));
+    assert!(matches!(gated.answer(), (token, ContextState::Failed(_)) if token.is_empty()));
     let done = Box::new(|_| panic!("an answer that panics"));
     let context = Context::new(gated.library);
     let source = "192.0.2.1".parse().unwrap();
@@ -119,8 +119,8 @@ fn a_panic_ends_the_thread() {
 }
 
 #[test]
-fn a_source_takes_all_places() {
-    let Some(gated) = Gated::new(1) else { return };
+fn a_source_leaves_places_to_others() {
+    let Some(gated) = GatedAcceptor::new(1) else { return };
     let admitted = (0..1_000).filter(|n| gated.submit(FLOODER, &format!("{n}@F")).is_ok()).count();
     assert_eq!(admitted, GSS_JOBS_PER_SOURCE_MAX);
     gated.submit("192.0.2.1", "alice@A").unwrap();
@@ -138,8 +138,8 @@ fn a_source_takes_all_places() {
 
 /// An IPv6 /48 holds 65,536 sources.
 #[test]
-fn a_network_takes_all_places() {
-    let Some(gated) = Gated::new(1) else { return };
+fn a_network_leaves_places_to_others() {
+    let Some(gated) = GatedAcceptor::new(1) else { return };
     let admitted =
         (0..GSS_JOBS_MAX).filter(|n| gated.submit(&format!("2001:db8:1:{n:x}::1"), "a@B").is_ok()).count();
     assert_eq!(admitted, GSS_JOBS_PER_NETWORK_MAX);
@@ -148,8 +148,8 @@ fn a_network_takes_all_places() {
 }
 
 #[test]
-fn an_exchange_whose_client_has_left_keeps_its_place_and_its_round() {
-    let Some(gated) = Gated::new(1) else { return };
+fn an_exchange_whose_client_has_left_gives_up_its_place_and_its_round() {
+    let Some(gated) = GatedAcceptor::new(1) else { return };
     gated.submit(FLOODER, "first@F").unwrap();
     gated.began();
     while gated.submit(FLOODER, "left@F").is_ok() {}
@@ -162,22 +162,22 @@ fn an_exchange_whose_client_has_left_keeps_its_place_and_its_round() {
 }
 
 #[test]
-fn all_together_are_unbounded() {
-    let Some(gated) = Gated::new(1) else { return };
+fn all_together_are_bounded() {
+    let Some(gated) = GatedAcceptor::new(1) else { return };
     let source = |n: usize| format!("2001:db8:{n:x}::1");
     let admitted = (0..GSS_JOBS_MAX * 2).filter(|n| gated.submit(&source(*n), "a@B").is_ok()).count();
     assert_eq!(admitted, GSS_JOBS_MAX);
     gated.began();
     // Dropped with all of them waiting: only what had begun is answered.
-    let Gated { acceptor, gate, answers, answer, .. } = gated;
+    let GatedAcceptor { acceptor, gate, answers, answer, .. } = gated;
     drop((gate, answer));
     drop(acceptor);
     assert!(answers.iter().count() <= 1);
 }
 
 #[test]
-fn threads_wait_for_each_other() {
-    let Some(gated) = Gated::new(3) else { return };
+fn threads_work_side_by_side() {
+    let Some(gated) = GatedAcceptor::new(3) else { return };
     for token in ["a@A", "b@A", "c@A"] {
         gated.submit("192.0.2.1", token).unwrap();
     }
@@ -188,7 +188,7 @@ fn threads_wait_for_each_other() {
 }
 
 #[test]
-fn a_principal_of_another_realm_passes_for_one_of_ours() {
+fn a_principal_of_another_realm_keeps_its_realm() {
     let acceptor = "rcmd/proxy.example.org@EXAMPLE.ORG";
     for (initiator, user) in [
         ("alice@EXAMPLE.ORG", "alice"),
@@ -210,7 +210,7 @@ fn a_principal_of_another_realm_passes_for_one_of_ours() {
 }
 
 #[test]
-fn a_name_that_no_record_can_hold_is_taken() {
+fn a_name_that_no_record_can_hold_is_refused() {
     let acceptor = "rcmd/proxy@A";
     for initiator in ["", "@A", "al\nice@A", "al\u{1b}[0mice@A", "al\u{85}ice@A"] {
         assert!(user_of(initiator, acceptor).is_err(), "{initiator:?}");

@@ -26,17 +26,17 @@ impl Default for Guesses {
 }
 
 impl Guesses {
-    /// Whether what is remembered may be told.
+    /// Whether the source asked for so few unknown passwords of the user that it may be told what is remembered.
     pub fn are_few(&self, source: Source, user: &[u8], now: Instant) -> bool {
         self.pace.ready_at(self.pair(source, user), now) <= now
     }
 
-    /// Nothing is remembered of what the source came with.
+    /// Counts a password of the source's of which nothing is remembered.
     pub fn count(&mut self, source: Source, user: &[u8], now: Instant) {
         self.pace.take(self.pair(source, user), now);
     }
 
-    /// It was right.
+    /// Takes one back, as the password was right.
     pub fn was_right(&mut self, source: Source, user: &[u8]) {
         self.pace.give_back(self.pair(source, user));
     }

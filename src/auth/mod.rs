@@ -22,8 +22,8 @@ pub use cache::{Tag, VerifiedCache};
 pub use edit::{EditError, check_password, hash_password, remove_user, set_user};
 pub use file::{concerns, load_users};
 pub use guesses::Guesses;
-pub use users::{NameError, Users, UsersError, check_name};
-pub use verifier::{Job, Verified, Verifier};
+pub use users::{UserNameError, Users, UsersError, check_name};
+pub use verifier::{LoginJob, Verified, Verifier};
 
 use std::sync::Arc;
 

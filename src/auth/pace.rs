@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::limits::PACE_EVICTION_STEPS;
 
-/// So many attempts at once, and one more in every interval.
+/// How often an attempt may begin: a few at once, and one more in every interval.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rate {
     /// Attempts without a wait.
@@ -31,7 +31,7 @@ pub(super) struct Pace<K> {
 }
 
 impl<K: Copy + Eq + Hash> Pace<K> {
-    /// Remembers up to `capacity` keys.
+    /// Paces attempts at this rate; remembers up to `capacity` keys.
     pub(super) fn new(rate: Rate, capacity: usize) -> Pace<K> {
         Pace { rate, capacity, paid_at: HashMap::new(), order: VecDeque::new() }
     }

@@ -26,12 +26,13 @@ pub(super) enum Secret {
     Bcrypt { cost: u32, hash: Zeroizing<String> },
 }
 
-/// What comparing computes in, kept from one password to the next: a block that the allocator is given back it may keep.
+/// The memory that comparisons compute in. It is kept from one password to the next, as the allocator may keep what it is
+/// given back.
 #[derive(Default)]
 pub(super) struct Memory(Vec<Block>);
 
 impl Memory {
-    /// So many blocks of a KiB, with whatever is in them.
+    /// Gives `count` blocks of a KiB, with whatever is in them.
     fn blocks(&mut self, count: usize) -> &mut [Block] {
         if self.0.len() < count {
             // Before the new one is there, and without a copy of what is in it.
@@ -41,7 +42,7 @@ impl Memory {
         &mut self.0[..count]
     }
 
-    /// Gives back what is larger than the hashes of `user add` need.
+    /// Frees the memory if it is more than the hashes of `user add` need.
     pub(super) fn shrink(&mut self) {
         if self.0.len() > ARGON2_MEMORY_KIB as usize {
             self.0 = Vec::new();
@@ -55,7 +56,7 @@ impl fmt::Debug for Memory {
     }
 }
 
-/// What one comparison computes, whatever the password: equal work takes equal time.
+/// The work of one comparison, whatever the password: equal work takes equal time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Work {
     Argon2id { memory_kib: u32, passes: u32, lanes: u32, output: usize },
@@ -133,7 +134,7 @@ impl Secret {
         }
     }
 
-    /// What a comparison with this hash computes.
+    /// The work of a comparison with this hash.
     pub(super) fn work(&self) -> Work {
         match self {
             Secret::Argon2id { params, output, .. } => Work::Argon2id {

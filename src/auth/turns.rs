@@ -18,12 +18,12 @@ impl<K> Default for Turns<K> {
 }
 
 impl<K: Copy + Eq + Hash> Turns<K> {
-    /// One who does not wait yet waits from now on.
+    /// Has `key`, which does not wait yet, wait for a turn.
     pub(super) fn push(&mut self, key: K) {
         self.order.push_back(key);
     }
 
-    /// The next one; he waits no more.
+    /// Takes the next one out of those that wait.
     pub(super) fn pop(&mut self) -> Option<K> {
         let mut next = None;
         for (turn, key) in self.order.iter().enumerate() {
@@ -38,12 +38,12 @@ impl<K: Copy + Eq + Hash> Turns<K> {
         self.order.remove(next?.1)
     }
 
-    /// One more of his is under way.
+    /// Counts one more of `key`'s as under way.
     pub(super) fn started(&mut self, key: K) {
         *self.running.entry(key).or_default() += 1;
     }
 
-    /// One less.
+    /// Counts one less of `key`'s as under way.
     pub(super) fn finished(&mut self, key: K) {
         if let Some(running) = self.running.get_mut(&key) {
             *running = running.saturating_sub(1);

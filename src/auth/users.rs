@@ -79,7 +79,7 @@ impl Users {
         self.verify_in(&mut Memory::default(), user, password)
     }
 
-    /// The same, in memory that is kept.
+    /// Whose credentials these are, as [`Users::verify`] says; it computes in memory that the caller keeps.
     pub(super) fn verify_in(&self, memory: &mut Memory, user: &[u8], password: &[u8]) -> Option<Identity> {
         let known = std::str::from_utf8(user).ok().and_then(|name| self.by_name.get_key_value(name));
         let secret = known.map_or(&self.unknown, |(_, secret)| secret);
@@ -87,7 +87,7 @@ impl Users {
         known.filter(|_| matches).map(|(name, _)| Identity::User(Arc::clone(name)))
     }
 
-    /// The users here who are not in `new`, or with another hash.
+    /// The users who are not in `new`, or have another hash there.
     pub fn changed_in(&self, new: &Users) -> HashSet<Arc<str>> {
         let differs = |name: &Arc<str>, secret: &Secret| {
             new.by_name.get(name).is_none_or(|new_secret| !secret.is(new_secret))
@@ -96,7 +96,7 @@ impl Users {
         changed.map(|(name, _)| Arc::clone(name)).collect()
     }
 
-    /// Their names, sorted.
+    /// The names of all users, sorted.
     pub fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.by_name.keys().map(|name| &**name).collect();
         names.sort_unstable();
@@ -144,17 +144,17 @@ pub(super) fn read_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 ///
 /// Refuses a name that is empty, longer than 255 bytes, begins with `#`, begins or ends with white
 /// space, or holds a colon or a control character: the file could not hold it, or nobody could see it.
-pub fn check_name(name: &str) -> Result<(), NameError> {
+pub fn check_name(name: &str) -> Result<(), UserNameError> {
     if name.is_empty() {
-        Err(NameError::Empty)
+        Err(UserNameError::Empty)
     } else if name.len() > USER_NAME_MAX {
-        Err(NameError::TooLong(name.len()))
+        Err(UserNameError::TooLong(name.len()))
     } else if name.contains(':') {
-        Err(NameError::Colon)
+        Err(UserNameError::Colon)
     } else if name.chars().any(char::is_control) {
-        Err(NameError::Control)
+        Err(UserNameError::Control)
     } else if name.starts_with('#') || name.trim() != name {
-        Err(NameError::Edge)
+        Err(UserNameError::Edge)
     } else {
         Ok(())
     }
@@ -162,7 +162,7 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
 
 /// Why a user name is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NameError {
+pub enum UserNameError {
     /// No name at all.
     Empty,
     /// Longer than 255 bytes; holds its length in bytes.
@@ -175,21 +175,21 @@ pub enum NameError {
     Edge,
 }
 
-impl fmt::Display for NameError {
+impl fmt::Display for UserNameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NameError::Empty => f.write_str("the user name is empty"),
-            NameError::TooLong(length) => {
+            UserNameError::Empty => f.write_str("the user name is empty"),
+            UserNameError::TooLong(length) => {
                 write!(f, "the user name has {length} bytes, at most 255 can be sent")
             }
-            NameError::Colon => f.write_str("the user name holds a colon"),
-            NameError::Control => f.write_str("the user name holds a control character"),
-            NameError::Edge => f.write_str("the user name begins with # or has white space at an end"),
+            UserNameError::Colon => f.write_str("the user name holds a colon"),
+            UserNameError::Control => f.write_str("the user name holds a control character"),
+            UserNameError::Edge => f.write_str("the user name begins with # or has white space at an end"),
         }
     }
 }
 
-impl Error for NameError {}
+impl Error for UserNameError {}
 
 /// Why a users file is refused: names the file and the line, never a hash.
 #[derive(Debug)]
@@ -204,7 +204,7 @@ enum Cause {
     Read(io::Error),
     NotUtf8,
     NoColon,
-    Name(NameError),
+    Name(UserNameError),
     Duplicate { name: Arc<str>, first: usize },
     Hash { name: Arc<str>, error: SecretError },
 }

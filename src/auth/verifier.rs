@@ -19,7 +19,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
 use super::admission::{Admission, Bounds, Pending};
-use super::dispatch::{Check, Dispatcher, Done, Letter, Login, Work};
+use super::dispatch::{Dispatcher, Done, Letter, Login, PasswordCheck, Verification};
 use super::secret::Memory;
 use super::{Identity, Users};
 use crate::limits::{
@@ -31,7 +31,7 @@ use crate::shares::Source;
 use crate::threads::{self, survive};
 
 /// A login to verify.
-pub struct Job {
+pub struct LoginJob {
     /// The client's address: logins of one source (IPv6: of one /64) wait for each other.
     pub source: IpAddr,
     /// What the client sent.
@@ -41,9 +41,9 @@ pub struct Job {
     pub done: Box<dyn FnOnce(Verified) + Send>,
 }
 
-impl fmt::Debug for Job {
+impl fmt::Debug for LoginJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Job").field("source", &self.source).finish_non_exhaustive()
+        f.debug_struct("LoginJob").field("source", &self.source).finish_non_exhaustive()
     }
 }
 
@@ -85,7 +85,7 @@ impl Verifier {
         Verifier::start_with(check_of(users), threads, clock)
     }
 
-    fn start_with(check: Arc<Check>, threads: usize, clock: fn() -> Instant) -> io::Result<Verifier> {
+    fn start_with(check: Arc<PasswordCheck>, threads: usize, clock: fn() -> Instant) -> io::Result<Verifier> {
         let count = threads.clamp(1, VERIFIER_POOL_MAX);
         let (letters, inbox) = bounded(VERIFY_JOBS_MAX);
         let admission = Arc::new(Admission::new(Bounds {
@@ -97,9 +97,9 @@ impl Verifier {
         }));
         // Before the other channels, that is dropped after them: its threads end when they are closed.
         let mut verifier = Verifier { letters: Some(letters), admission, threads: Vec::new() };
-        // One place for every thread: the dispatcher sends to idle threads alone, and a thread reports
+        // One permit for every thread: the dispatcher sends to idle threads alone, and a thread reports
         // once a turn, so neither ever waits for room.
-        let (work, next) = bounded::<Work>(count);
+        let (work, next) = bounded::<Verification>(count);
         let (report, done) = bounded::<Done>(count);
         for index in 0..count {
             let (next, report) = (next.clone(), report.clone());
@@ -115,26 +115,26 @@ impl Verifier {
         Ok(())
     }
 
-    /// Hands a login over to the threads; takes no lock and never waits. The answer comes for as long as what is
-    /// returned is kept.
+    /// Hands a login over to the threads; takes no lock and never waits. `done` is called with the answer for as long as
+    /// what is returned is kept.
     ///
     /// # Errors
     ///
     /// Gives the job back while too many logins of its user, its source or its network, or too many in all, wait
     /// already: it has not been judged, and can be submitted again in a while.
-    pub fn submit(&self, job: Job) -> Result<Pending, Job> {
+    pub fn submit(&self, job: LoginJob) -> Result<Pending, LoginJob> {
         let Some(letters) = &self.letters else { return Err(job) };
         let source = Source::from(job.source);
-        let Some(place) = Admission::admit(&self.admission, source, &job.credentials.user) else {
+        let Some(permit) = Admission::admit(&self.admission, source, &job.credentials.user) else {
             return Err(job);
         };
-        let pending = Pending(Arc::clone(&place));
-        let Job { source: address, credentials, done } = job;
-        match letters.try_send(Letter::Login(source, Login { credentials, done, place })) {
+        let pending = Pending(Arc::clone(&permit));
+        let LoginJob { source: address, credentials, done } = job;
+        match letters.try_send(Letter::Login(source, Login { credentials, done, permit })) {
             Ok(()) => Ok(pending),
             Err(TrySendError::Full(letter) | TrySendError::Disconnected(letter)) => match letter {
                 Letter::Login(_, Login { credentials, done, .. }) => {
-                    Err(Job { source: address, credentials, done })
+                    Err(LoginJob { source: address, credentials, done })
                 }
                 Letter::Users(..) => Ok(pending),
             },
@@ -163,7 +163,7 @@ impl Drop for Verifier {
     }
 }
 
-fn check_of(users: Arc<Users>) -> Arc<Check> {
+fn check_of(users: Arc<Users>) -> Arc<PasswordCheck> {
     Arc::new(move |login: &Credentials, memory: &mut Memory| {
         users.verify_in(memory, &login.user, &login.password)
     })
@@ -171,7 +171,7 @@ fn check_of(users: Arc<Users>) -> Arc<Check> {
 
 /// A verifier thread: one login after the other. Its memory stays with it, as large as `user add`'s hashes need; what a
 /// larger hash asked for goes back once none has come for a while.
-fn verify(next: &Receiver<Work>, report: &Sender<Done>) {
+fn verify(next: &Receiver<Verification>, report: &Sender<Done>) {
     let mut memory = Memory::default();
     loop {
         let work = next.recv_timeout(VERIFIER_MEMORY_KEPT).or_else(|error| match error {
@@ -181,7 +181,7 @@ fn verify(next: &Receiver<Work>, report: &Sender<Done>) {
             }
             RecvTimeoutError::Disconnected => Err(()),
         });
-        let Ok(Work { tag, credentials, check, generation }) = work else { return };
+        let Ok(Verification { tag, credentials, check, generation }) = work else { return };
         let mut finished = Finished { done: Some(Done { tag, generation, identity: None }), report };
         // A panic is that login's failure, not the thread's.
         let identity = survive(|| check(&credentials, &mut memory)).flatten();
@@ -200,7 +200,7 @@ struct Finished<'a> {
 }
 
 impl Finished<'_> {
-    /// False where nobody listens any more.
+    /// Reports the result, once; false where nobody listens any more.
     fn tell(&mut self, identity: Option<Identity>) -> bool {
         self.done.take().is_none_or(|done| self.report.send(Done { identity, ..done }).is_ok())
     }

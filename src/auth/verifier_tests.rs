@@ -39,9 +39,9 @@ impl Gated {
         Gated { verifier, began, gate, answers, answer, pending: RefCell::default() }
     }
 
-    fn submit(&self, source: &str, user: &str, password: &[u8], number: u32) -> Result<(), Job> {
+    fn submit(&self, source: &str, user: &str, password: &[u8], number: u32) -> Result<(), LoginJob> {
         let answer = self.answer.clone();
-        self.resubmit(Job {
+        self.resubmit(LoginJob {
             source: source.parse().unwrap(),
             credentials: credentials(user, password),
             done: Box::new(move |verified| {
@@ -50,7 +50,7 @@ impl Gated {
         })
     }
 
-    fn resubmit(&self, job: Job) -> Result<(), Job> {
+    fn resubmit(&self, job: LoginJob) -> Result<(), LoginJob> {
         self.verifier.submit(job).map(|pending| self.pending.borrow_mut().push(pending))
     }
 
@@ -89,7 +89,7 @@ fn verifies_against_the_users_file_and_gives_the_credentials_back() {
         let (send, receive) = unbounded();
         let done = Box::new(move |verified: Verified| send.send(verified).unwrap());
         let source = "2001:db8::1".parse().unwrap();
-        let job = Job { source, credentials: credentials("alice", password), done };
+        let job = LoginJob { source, credentials: credentials("alice", password), done };
         let _pending = verifier.submit(job).unwrap();
         let verified = receive.recv_timeout(NEVER).unwrap();
         assert_eq!((verified.identity, &verified.credentials.password[..]), (expected, password));
@@ -129,7 +129,7 @@ fn a_network_full_of_sources_delays_another_by_a_few_verifications() {
 
 /// Sixteen thousand clients that had closed already once kept everybody waiting for five seconds.
 #[test]
-fn a_login_whose_client_has_left_keeps_its_place_and_its_verification() {
+fn a_login_whose_client_has_left_gives_up_its_place_and_its_verification() {
     let gated = Gated::new(1);
     gated.submit(ATTACKER, "first", b"wrong", 0).unwrap();
     gated.began();
@@ -160,7 +160,7 @@ fn a_source_that_is_handed_back_may_come_again_when_there_is_room() {
     let mut users = (0..).map(|n| format!("guess {n}"));
     while users.next().is_some_and(|user| gated.submit(ATTACKER, &user, b"wrong", 1).is_ok()) {}
     let job = gated.submit(ATTACKER, "alice", b"right", 2).unwrap_err();
-    assert_eq!(format!("{job:?}"), "Job { source: 192.0.2.66, .. }");
+    assert_eq!(format!("{job:?}"), "LoginJob { source: 192.0.2.66, .. }");
     gated.leave(100);
     gated.resubmit(job).unwrap();
     gated.open(10);
@@ -169,7 +169,7 @@ fn a_source_that_is_handed_back_may_come_again_when_there_is_room() {
 
 /// One hash of 64 that a user's clients ask for who connect together, by however many workers and addresses.
 #[test]
-fn identical_logins_are_verified_twice() {
+fn identical_logins_are_verified_once() {
     let gated = Gated::new(2);
     gated.submit("192.0.2.1", "alice", b"right", 0).unwrap();
     assert_eq!(gated.began(), "alice");
@@ -189,7 +189,7 @@ fn identical_logins_are_verified_twice() {
 
 /// A client that repeats a wrong password pays for one verification, and is no guesser.
 #[test]
-fn a_wrong_login_that_is_repeated_is_verified_twice() {
+fn a_wrong_login_that_is_repeated_is_verified_once() {
     let gated = Gated::new(1);
     gated.open(2);
     for n in 0..20 {
@@ -204,7 +204,7 @@ fn a_wrong_login_that_is_repeated_is_verified_twice() {
 
 /// Whoever guesses learns nothing from how soon a right guess is answered, known as it may be.
 #[test]
-fn a_right_guess_of_a_guesser_is_told_by_anothers_login() {
+fn a_right_guess_of_a_guesser_is_not_told_by_anothers_login() {
     let gated = Gated::new(1);
     gated.open(20);
     for n in 0..GUESSES_AT_ONCE {
@@ -255,7 +255,7 @@ fn new_users_judge_who_comes_and_old_answers_go() {
         let done = Box::new(move |verified: Verified| send.send(verified).unwrap());
         let source = "192.0.2.1".parse().unwrap();
         let _pending =
-            verifier.submit(Job { source, credentials: credentials("alice", b"myPassword"), done });
+            verifier.submit(LoginJob { source, credentials: credentials("alice", b"myPassword"), done });
         let verified = receive.recv_timeout(NEVER).unwrap();
         (verified.generation, verified.identity)
     };
@@ -274,7 +274,7 @@ fn a_panic_is_the_failure_of_its_own_login() {
     assert_eq!(gated.answer(), (0, None));
     let source = "192.0.2.1".parse().unwrap();
     let done = Box::new(|_| panic!("an answer that panics"));
-    gated.resubmit(Job { source, credentials: credentials("bob", b"right"), done }).unwrap();
+    gated.resubmit(LoginJob { source, credentials: credentials("bob", b"right"), done }).unwrap();
     gated.submit("192.0.2.1", "alice", b"right", 1).unwrap();
     assert_eq!(gated.answer(), (1, user("alice")));
 }

@@ -14,7 +14,7 @@ use crate::policy::{Guard, Locals};
 use crate::relay::Mode;
 use crate::session::Rules;
 use crate::sys::congestion::Congestion;
-use crate::sys::gssapi::Credentials;
+use crate::sys::gssapi::ServiceCredentials;
 use crate::worker::{Ceilings, Snapshot};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub(super) struct SnapshotMaker {
     budget: DescriptorBudget,
     congestion: Congestion,
     verifier: Option<Arc<Verifier>>,
-    gssapi: Option<Arc<gssapi::Acceptor>>,
+    gssapi: Option<Arc<gssapi::ContextAcceptor>>,
     sources: Option<Arc<Sources>>,
     locals: LocalList,
     rules: Arc<Rules>,
@@ -125,9 +125,9 @@ fn start_verifier(users: Arc<Users>) -> Result<Arc<Verifier>, StartError> {
     Verifier::start(users, threads, Instant::now).map(Arc::new).map_err(StartError::Machine)
 }
 
-fn start_gssapi(credentials: Credentials) -> Result<Arc<gssapi::Acceptor>, StartError> {
+fn start_gssapi(credentials: ServiceCredentials) -> Result<Arc<gssapi::ContextAcceptor>, StartError> {
     let threads = cpus().min(limits::GSS_THREADS_MAX);
-    gssapi::Acceptor::start(credentials, threads).map(Arc::new).map_err(StartError::Machine)
+    gssapi::ContextAcceptor::start(credentials, threads).map(Arc::new).map_err(StartError::Machine)
 }
 
 fn cpus() -> usize {

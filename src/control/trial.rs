@@ -13,7 +13,7 @@ use super::resolver_files::ResolverFiles;
 use crate::auth::{Users, concerns, gssapi, load_users};
 use crate::config::{self, Access, AuthMethod, Config, Problems, Steer};
 use crate::sys::congestion::Congestion;
-use crate::sys::gssapi::Credentials;
+use crate::sys::gssapi::ServiceCredentials;
 use crate::sys::{files, machine};
 
 /// A table of the configuration and a key in it.
@@ -32,7 +32,7 @@ pub struct Report {
 pub(super) struct Named {
     /// The users, and which file they were read from.
     pub(super) users: Option<(Users, Option<files::Stamp>)>,
-    pub(super) credentials: Option<Credentials>,
+    pub(super) credentials: Option<ServiceCredentials>,
     pub(super) congestion: Congestion,
     pub(super) resolver_files: ResolverFiles,
     pub(super) budget: DescriptorBudget,
@@ -129,7 +129,7 @@ impl<'a> Trial<'a> {
     }
 
     /// The service's credentials, where GSSAPI is among the methods.
-    fn credentials(&mut self) -> Option<Option<Credentials>> {
+    fn credentials(&mut self) -> Option<Option<ServiceCredentials>> {
         let auth = &self.config.auth;
         if !auth.methods.contains(&AuthMethod::Gssapi) {
             return Some(None);

@@ -5,7 +5,7 @@ use super::core::Core;
 use super::mailbox::{Mail, Ticket};
 use super::slot::{Fate, Next, Phase, Slot, Waits};
 use super::tokens::Key;
-use crate::auth::gssapi::{Exchange, Exchanged, Outcome};
+use crate::auth::gssapi::{ContextState, Exchange, Exchanged};
 use crate::limits;
 use crate::observe::Counted;
 use crate::outcome::Reason;
@@ -52,15 +52,15 @@ impl Core {
         }
         let Exchanged { context, token, outcome } = exchanged;
         let outcome = match outcome {
-            Outcome::Continue => {
+            ContextState::Continue => {
                 handshake.context = Some(context);
                 RoundOutcome::Continue
             }
-            Outcome::Established(peer) => {
+            ContextState::Established(peer) => {
                 self.counters.count(Counted::LoginOk);
                 RoundOutcome::Established(peer, Box::new(context))
             }
-            Outcome::Failed(why) => {
+            ContextState::Failed(why) => {
                 self.counters.count(Counted::LoginFailed);
                 RoundOutcome::Failed(why)
             }

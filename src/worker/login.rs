@@ -4,7 +4,7 @@ use super::core::Core;
 use super::mailbox::{Mail, Ticket};
 use super::slot::{Fate, Next, Phase, Slot, Waits};
 use super::tokens::Key;
-use crate::auth::{Identity, Job};
+use crate::auth::{Identity, LoginJob};
 use crate::limits;
 use crate::observe::Counted;
 use crate::outcome::Reason;
@@ -46,7 +46,7 @@ impl Core {
         let Some(verifier) = &slot.snapshot.verifier else { return Next::Input(Input::Verified(None)) };
         let mailbox = self.mailbox.clone();
         let done = Box::new(move |verified| mailbox.send(Mail::Login(Ticket(key), verified)));
-        handshake.waits_for = match verifier.submit(Job { source: slot.peer.ip(), credentials, done }) {
+        handshake.waits_for = match verifier.submit(LoginJob { source: slot.peer.ip(), credentials, done }) {
             Ok(pending) => Waits::Login { _pending: pending },
             Err(job) => Waits::Retry { credentials: job.credentials, at: self.now + limits::VERIFY_RETRY },
         };

@@ -26,7 +26,7 @@ pub struct Snapshot {
     /// Where passwords are verified, if any are.
     pub verifier: Option<Arc<Verifier>>,
     /// Where GSSAPI contexts are accepted, if any are.
-    pub gssapi: Option<Arc<gssapi::Acceptor>>,
+    pub gssapi: Option<Arc<gssapi::ContextAcceptor>>,
     /// How names are resolved.
     pub dns: Arc<dns::Settings>,
     /// What the sockets to targets are given.

@@ -1,7 +1,7 @@
 //! A security context from its first token to its end.
 
 use super::ffi::{self, RawBuffer, RawContext, Word};
-use super::{Buffer, Credentials, GssError, Library, Name, status};
+use super::{Buffer, GssError, Library, Name, ServiceCredentials, status};
 use std::fmt;
 use std::ptr;
 
@@ -91,7 +91,7 @@ impl Context {
     /// # Errors
     /// A token that proves nothing, has expired or came before; an initiator without a name. The context is then of
     /// no use.
-    pub fn accept(&mut self, credentials: &Credentials, token: &[u8]) -> Result<Accepted, GssError> {
+    pub fn accept(&mut self, credentials: &ServiceCredentials, token: &[u8]) -> Result<Accepted, GssError> {
         let library = self.library;
         let (mut minor, mut flags) = (0, 0);
         let mut initiator = Name::none(library);

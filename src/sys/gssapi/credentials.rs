@@ -10,17 +10,17 @@ use std::path::Path;
 use std::ptr;
 
 /// The acceptor's credentials. Keys are looked up in the keytab at every use, so that new ones count at once.
-pub struct Credentials {
+pub struct ServiceCredentials {
     pub(super) library: &'static Library,
     pub(super) raw: RawCredentials,
 }
 
 // SAFETY: credentials are not bound to the thread that acquired them, in either library.
-unsafe impl Send for Credentials {}
+unsafe impl Send for ServiceCredentials {}
 // SAFETY: nothing of ours writes to them but Drop, and what the mechanism writes it locks.
-unsafe impl Sync for Credentials {}
+unsafe impl Sync for ServiceCredentials {}
 
-impl Credentials {
+impl ServiceCredentials {
     /// Credentials of the Kerberos mechanism alone, for `service` with the keys of `keytab`.
     ///
     /// `service` is host-based: "rcmd@host" is that host's. "rcmd" alone is any host's of which the keytab has a key
@@ -28,7 +28,7 @@ impl Credentials {
     ///
     /// # Errors
     /// No library; a keytab that cannot be read; no key for the service in it.
-    pub fn acquire(service: &str, keytab: &Path) -> Result<Credentials, GssError> {
+    pub fn acquire(service: &str, keytab: &Path) -> Result<ServiceCredentials, GssError> {
         let library = Library::load().map_err(|why| GssError::ours(ffi::UNAVAILABLE, why))?;
         // The library's words for these differ by version, and some leave out the reason.
         let readable = File::open(keytab).and_then(|file| file.metadata());
@@ -42,7 +42,7 @@ impl Credentials {
         let file = CString::new([b"FILE:", keytab.as_os_str().as_bytes()].concat())
             .map_err(|_| GssError::ours(ffi::NO_CREDENTIALS, "the path has a zero byte"))?;
         let name = Name::of_service(library, service)?;
-        let mut credentials = Credentials { library, raw: ptr::null_mut() };
+        let mut credentials = ServiceCredentials { library, raw: ptr::null_mut() };
         credentials.fill(name.raw, &file)?;
         Ok(credentials)
     }
@@ -94,7 +94,7 @@ impl Credentials {
     }
 }
 
-impl Drop for Credentials {
+impl Drop for ServiceCredentials {
     fn drop(&mut self) {
         if !self.raw.is_null() {
             // SAFETY: the library's, released once, and no context refers to them between calls.
@@ -103,8 +103,8 @@ impl Drop for Credentials {
     }
 }
 
-impl fmt::Debug for Credentials {
+impl fmt::Debug for ServiceCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").finish_non_exhaustive()
+        f.debug_struct("ServiceCredentials").finish_non_exhaustive()
     }
 }

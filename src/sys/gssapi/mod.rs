@@ -5,10 +5,10 @@
 //!
 //! - [`Library`] is a table of functions, read by every thread. It is loaded once and never unloaded: both libraries
 //!   keep data by thread that they free, with code of their own, when the thread ends.
-//! - [`Credentials`] are `Send` and `Sync`: the mechanism locks them, several threads may accept with one.
+//! - [`ServiceCredentials`] are `Send` and `Sync`: the mechanism locks them, several threads may accept with one.
 //! - A [`Context`] is `Send`, not `Sync`: neither library locks one (its sequence numbers are plain memory), so one
 //!   thread at a time, and any thread. Its methods take `&mut self` where the library writes to it.
-//! - [`Context::accept`] and [`Credentials::acquire`] read files and take locks on them (keytab, replay cache): not on
+//! - [`Context::accept`] and [`ServiceCredentials::acquire`] read files and take locks on them (keytab, replay cache): not on
 //!   a worker. `wrap`, `unwrap` and `wrap_size_limit` compute and allocate, nothing else.
 //! - The words for a status are kept by thread: [`GssError`] takes them at once.
 //! - The libraries read the environment (KRB5_CONFIG, KRB5RCACHENAME), which nothing of ours changes once threads run.
@@ -22,7 +22,7 @@ mod status;
 mod tests;
 
 pub use context::{Accepted, Context, Established, Order, Unwrapped};
-pub use credentials::Credentials;
+pub use credentials::ServiceCredentials;
 pub use status::GssError;
 
 use ffi::{Functions, RawBuffer, RawName, RegisterKeytab};

@@ -42,15 +42,15 @@ fn a_keytab_that_cannot_be_used_is_found_out_by_the_first_client() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let missing = refusal(Credentials::acquire("rcmd", &folder.path().join("none")));
+    let missing = refusal(ServiceCredentials::acquire("rcmd", &folder.path().join("none")));
     assert!(missing.to_string().contains("No such file"), "{missing}");
-    let a_folder = refusal(Credentials::acquire("rcmd", folder.path()));
+    let a_folder = refusal(ServiceCredentials::acquire("rcmd", folder.path()));
     assert!(a_folder.to_string().contains("folder"), "{a_folder}");
     // The two bytes at the head are the format's version; no key follows.
     for content in [&b""[..], b"\x05\x02", b"no keytab\n"] {
         let file = folder.path().join("keytab");
         fs::write(&file, content).unwrap();
-        refusal(Credentials::acquire("rcmd", &file));
+        refusal(ServiceCredentials::acquire("rcmd", &file));
     }
 }
 

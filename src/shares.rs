@@ -115,6 +115,12 @@ impl Shares {
         *self.networks.entry(to.network()).or_default() += amount;
     }
 
+    /// The pool has another size from now on. Nothing is taken from anyone: one that is smaller than what is held is
+    /// used up until enough is given back.
+    pub fn resize(&mut self, capacity: usize) {
+        self.capacity = capacity;
+    }
+
     /// Whether nothing is left of the pool.
     pub fn are_used_up(&self) -> bool {
         self.held >= self.capacity
@@ -147,6 +153,11 @@ impl Pool {
     /// A pool of this size that is all there.
     pub fn of(capacity: usize) -> Pool {
         Pool(Rc::new(RefCell::new(Shares::of(capacity))))
+    }
+
+    /// See [`Shares::resize`].
+    pub fn resize(&self, capacity: usize) {
+        self.0.borrow_mut().resize(capacity);
     }
 
     /// A taker from this source that has nothing yet.
@@ -245,6 +256,19 @@ mod tests {
         assert_eq!(take_all(&mut shares, source("198.51.100.1")), 250);
         assert_eq!(shares.held_by(source("192.0.2.1")), 500);
         assert_eq!(shares.held(), 750);
+    }
+
+    #[test]
+    fn a_pool_that_shrank_gives_nothing_until_it_has_its_size() {
+        let mut shares = Shares::of(1_000);
+        let (one, other) = (source("192.0.2.1"), source("198.51.100.1"));
+        assert!(shares.take(one, 500));
+        shares.resize(100);
+        assert!(shares.are_used_up() && !shares.take(other, 1));
+        shares.give(one, 450);
+        assert!(shares.take(other, 10));
+        shares.resize(1_000);
+        assert!(shares.take(other, 400));
     }
 
     #[test]

@@ -99,6 +99,12 @@ impl<P> Kit<P> {
         }
     }
 
+    /// Lends at most so many pipes at a time from now on.
+    pub fn set_pipes_max(&mut self, pipes_max: usize) {
+        self.pipes_max = pipes_max;
+        self.pipes.truncate(pipes_max.saturating_sub(self.pipes_lent));
+    }
+
     /// The scratch buffer, for bytes that are read and dropped.
     pub fn scratch(&mut self) -> &mut [u8] {
         &mut self.scratch
@@ -157,7 +163,7 @@ impl<P> Kit<P> {
     /// Takes an empty pipe back.
     pub(super) fn give_back_pipe(&mut self, pipe: P) {
         self.pipes_lent -= 1;
-        if self.pipes.len() < limits::PIPES_POOLED_MAX {
+        if self.pipes.len() < limits::PIPES_POOLED_MAX.min(self.pipes_max.saturating_sub(self.pipes_lent)) {
             self.pipes.push(pipe);
         }
     }
@@ -176,5 +182,27 @@ impl<P> Kit<P> {
     /// Bytes of memory that slow sinks hold.
     pub fn spare_bytes_lent(&self) -> usize {
         self.spare_bytes_lent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kit_that_may_lend_less_closes_what_is_too_much() {
+        let mut kit = Kit::new(Mode::Copy, 4);
+        let lend = |kit: &mut Kit<()>| kit.lend_pipe(|_| Ok::<_, ()>(()));
+        let lent: Vec<_> = (0..4).map_while(|_| lend(&mut kit)).collect();
+        assert_eq!((lent.len(), lend(&mut kit)), (4, None));
+        kit.give_back_pipe(());
+        kit.set_pipes_max(2);
+        assert_eq!(kit.pipes(), (3, 0), "more are lent than may be");
+        kit.give_back_pipe(());
+        assert_eq!((kit.pipes(), lend(&mut kit)), ((2, 0), None));
+        kit.give_back_pipe(());
+        assert_eq!(kit.pipes(), (1, 1));
+        kit.set_pipes_max(3);
+        assert_eq!((lend(&mut kit), lend(&mut kit), kit.pipes()), (Some(()), Some(()), (3, 0)));
     }
 }

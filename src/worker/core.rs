@@ -209,6 +209,11 @@ impl Core {
         let new = &self.snapshot;
         let (other_rules, other_names) =
             (!Arc::ptr_eq(&old.rules, &new.rules), !Arc::ptr_eq(&old.dns, &new.dns));
+        if new.ceilings != old.ceilings {
+            self.pools.second_attempts.resize(new.ceilings.second_attempts);
+            self.names.set_beside_max(new.ceilings.names_beside);
+            self.kit.set_pipes_max(new.ceilings.pipes);
+        }
         if other_names {
             self.names.configure(new.dns.clone(), &self.registry, self.now);
         }

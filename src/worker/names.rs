@@ -48,6 +48,11 @@ impl Names {
         }
     }
 
+    /// So many sockets at a time for names that no session's descriptors pay for.
+    pub(super) fn set_beside_max(&self, beside: usize) {
+        self.beside.resize(beside);
+    }
+
     /// How names are resolved from here on.
     pub(super) fn configure(&mut self, settings: Arc<Settings>, registry: &Registry, now: Instant) {
         self.resolver.configure(settings, now);

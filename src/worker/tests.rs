@@ -4,10 +4,12 @@ use super::slot::Waits;
 use super::*;
 use crate::auth::{Identity, Verified};
 use crate::config::{AuthMethod, Config, Gssapi, OnFull};
+use crate::dns::DnsError;
 use crate::observe::lines;
 use crate::policy::guard::Guard;
 use crate::relay::Mode;
 use crate::session::{Command, Rules};
+use crate::shares;
 use crate::sys::congestion::Congestion;
 use crate::sys::listener::Listener;
 use crate::sys::stream::Stream;
@@ -254,4 +256,21 @@ fn a_session_is_judged_by_the_rules_of_the_moment() {
     let mut answer = [0; 4];
     client.read_exact(&mut answer).expect("an answer");
     assert_eq!(answer, *b"\x05\x00\x05\x02");
+}
+
+#[test]
+fn a_snapshot_changes_how_much_a_worker_may_have() {
+    let (mut worker, ..) = worker();
+    let second_attempts = worker.core.pools.second_attempts.clone();
+    let source = shares::Source::from(IpAddr::from([192, 0, 2, 1]));
+    let mut attempt = second_attempts.nothing(source);
+    let name =
+        |core: &mut Core| core.names.lookup_beside("name.example", source, 1, &core.registry, core.now);
+    assert!(worker.core.full() && !attempt.is_now(1));
+    assert_eq!(name(&mut worker.core), Some(Err(DnsError::NoServers)));
+    let ceilings = Ceilings { sessions: 2, second_attempts: 2, names_beside: 0, pipes: 0 };
+    told(&mut worker, Snapshot { ceilings, ..snapshot() });
+    worker.take_snapshot();
+    assert!(!worker.core.full() && attempt.is_now(1));
+    assert_eq!(name(&mut worker.core), Some(Err(DnsError::Busy)));
 }

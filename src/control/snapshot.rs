@@ -10,7 +10,7 @@ use crate::config::{Config, RelayMode};
 use crate::dns;
 use crate::limits;
 use crate::policy::sources::Sources;
-use crate::policy::{Guard, Locals};
+use crate::policy::{Guard, Locals, Policy};
 use crate::relay::Mode;
 use crate::session::Rules;
 use crate::sys::congestion::Congestion;
@@ -139,10 +139,10 @@ fn rules(config: &Config, own: &[SocketAddr], locals: Option<&Locals>) -> Rules 
     let guard = guard.with_nat64(config.dns.dns64.prefixes());
     Rules {
         methods: config.auth.methods.clone(),
-        guard: match locals {
+        policy: Policy::new(match locals {
             Some(locals) => guard.with_locals(locals.clone()),
             None => guard,
-        },
+        }),
         gssapi: config.auth.gssapi.clone(),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::auth::Identity;
 use crate::config::AuthMethod;
+use crate::policy::{Incoming, Subject};
 use crate::proto::address::Target;
 use crate::proto::reply::Rep;
 use crate::proto::request::RequestCommand;
@@ -21,4 +22,12 @@ pub struct Facts {
     pub target: Option<Target>,
     /// The reply that was sent.
     pub reply: Option<Rep>,
+}
+
+impl Facts {
+    /// Whom policy judges, for a command of this connection. Nobody in particular until it is known who.
+    pub fn subject(&self, incoming: Incoming, command: RequestCommand) -> Subject<'_> {
+        let identity = self.identity.as_ref().unwrap_or(&Identity::Anonymous);
+        Subject { incoming, identity, command }
+    }
 }

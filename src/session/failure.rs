@@ -2,7 +2,7 @@
 
 use crate::dns::DnsError;
 use crate::outcome::Reason;
-use crate::policy::guard::Refusal;
+use crate::policy::Denial;
 use crate::proto::ProtoError;
 use crate::seal::SealError;
 use std::fmt;
@@ -28,8 +28,8 @@ pub enum Failure {
     ClientLeft,
     /// The client's connection was reset before there was a relay.
     ClientReset,
-    /// Policy: the guard refused every address.
-    Denied(Refusal),
+    /// Policy: every address was denied, and the last one for this.
+    Denied(Denial),
     /// Policy: its source has as many sessions as it may have.
     SourceLimit,
     /// Policy: the session could leave no access record.
@@ -122,7 +122,7 @@ impl fmt::Display for Failure {
             Failure::ClientLeft => f.write_str("client: left before the relay"),
             Failure::ClientReset => f.write_str("client: reset before the relay"),
             Failure::Associate(error) => write!(f, "association: {error}"),
-            Failure::Denied(refusal) => write!(f, "policy: {refusal}"),
+            Failure::Denied(denial) => write!(f, "policy: {denial}"),
             Failure::SourceLimit => {
                 f.write_str("policy: its source has as many sessions as limits.per_source allows")
             }

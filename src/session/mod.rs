@@ -27,7 +27,9 @@ pub use failure::{AssociateError, DialError, Failure};
 pub use rules::Rules;
 
 use crate::limits;
+use crate::policy::{Incoming, Subject};
 use crate::proto::gss::{MessageType, decode};
+use crate::proto::request::RequestCommand;
 use crate::seal::{Seal, SealError};
 use state::{AwaitGreeting, Phase, Turn};
 use zeroize::Zeroizing;
@@ -35,6 +37,7 @@ use zeroize::Zeroizing;
 /// The control plane of one connection, from its first byte to the relay.
 #[derive(Debug)]
 pub struct Session {
+    incoming: Incoming,
     phase: Phase,
     /// What no message has been made of yet; opened where the session is sealed.
     unparsed: Zeroizing<Vec<u8>>,
@@ -47,16 +50,11 @@ pub struct Session {
     unsealed: usize,
 }
 
-impl Default for Session {
-    fn default() -> Session {
-        Session::new()
-    }
-}
-
 impl Session {
-    /// A session that has seen nothing yet.
-    pub fn new() -> Session {
+    /// A session that has seen nothing yet, of a connection that came in like this.
+    pub fn new(incoming: Incoming) -> Session {
         Session {
+            incoming,
             phase: Phase::Greeting(AwaitGreeting),
             unparsed: Zeroizing::new(Vec::new()),
             facts: Facts::default(),
@@ -83,10 +81,13 @@ impl Session {
                     phase => Turn::End(phase, Failure::Internal("a context that nobody asked for")),
                 })
             }
-            Input::Resolved(answer) => self.advance(rules, &mut output, |phase, _, _| match phase {
-                Phase::Resolving(phase) => phase.resolved(answer, rules),
-                phase => Turn::End(phase, Failure::Internal("addresses that nobody asked for")),
-            }),
+            Input::Resolved(answer) => {
+                let incoming = self.incoming;
+                self.advance(rules, &mut output, |phase, facts, _| match phase {
+                    Phase::Resolving(phase) => phase.resolved(answer, rules, incoming, facts),
+                    phase => Turn::End(phase, Failure::Internal("addresses that nobody asked for")),
+                })
+            }
             Input::Dialed(result) => self.advance(rules, &mut output, |phase, facts, output| match phase {
                 Phase::Dialing(phase) => phase.dialed(result, facts, output),
                 phase => Turn::End(phase, Failure::Internal("a connection that nobody asked for")),
@@ -156,9 +157,14 @@ impl Session {
         &self.facts
     }
 
-    /// What is known, handed over to the record.
-    pub fn into_facts(self) -> Facts {
-        self.facts
+    /// What is known, handed over to the record: the session is over.
+    pub fn take_facts(&mut self) -> Facts {
+        std::mem::take(&mut self.facts)
+    }
+
+    /// Whom policy judges, for a command of this session.
+    pub fn subject(&self, command: RequestCommand) -> Subject<'_> {
+        self.facts.subject(self.incoming, command)
     }
 
     fn take_bytes(&mut self, bytes: &[u8], rules: &Rules, output: &mut Output) -> Command {
@@ -180,7 +186,7 @@ impl Session {
                 Phase::Token(phase) => phase.bytes(&self.unparsed),
                 Phase::Level(phase) => phase.bytes(&self.unparsed, rules, output, &mut self.seal),
                 Phase::Request(phase) => {
-                    phase.bytes(&self.unparsed, rules, self.seal.as_deref(), &mut self.facts)
+                    phase.bytes(&self.unparsed, rules, self.seal.as_deref(), self.incoming, &mut self.facts)
                 }
                 phase => Turn::Incomplete(phase),
             };

@@ -7,13 +7,21 @@ use super::rules::Rules;
 use super::state::{AwaitRequest, Phase, Resolving, Turn};
 use super::upstream::ask_for;
 use super::{associate, bind};
+use crate::policy::Incoming;
 use crate::proto::address::Host;
 use crate::proto::request::{RequestCommand, decode};
 use crate::seal::Seal;
 use std::net::SocketAddr;
 
 impl AwaitRequest {
-    pub(super) fn bytes(self, bytes: &[u8], rules: &Rules, seal: Option<&Seal>, facts: &mut Facts) -> Turn {
+    pub(super) fn bytes(
+        self,
+        bytes: &[u8],
+        rules: &Rules,
+        seal: Option<&Seal>,
+        incoming: Incoming,
+        facts: &mut Facts,
+    ) -> Turn {
         let (request, used) = match decode(bytes) {
             Ok(Some(decoded)) => decoded,
             Ok(None) => return Turn::Incomplete(Phase::Request(self)),
@@ -22,6 +30,7 @@ impl AwaitRequest {
         facts.command = Some(request.command);
         facts.target = Some(request.target.clone());
         let command = request.command;
+        let subject = facts.subject(incoming, command);
         if command == RequestCommand::UdpAssociate {
             return associate::begin(&request.target, used);
         }
@@ -36,11 +45,7 @@ impl AwaitRequest {
             Host::Ip(ip) if command == RequestCommand::Bind && ip.is_unspecified() => bind::ask_for_any(used),
             Host::Ip(ip) => {
                 let address = SocketAddr::new(ip, request.target.port);
-                let asker = Phase::Request(self);
-                match rules.guard.check(address) {
-                    Ok(()) => ask_for(command, asker, vec![address], used),
-                    Err(refusal) => Turn::End(asker, Failure::Denied(refusal)),
-                }
+                ask_for(Phase::Request(self), &subject, &rules.policy, [address].into_iter(), used)
             }
         }
     }

@@ -7,19 +7,24 @@ mod gss;
 mod random;
 mod replies;
 mod requests;
+mod verdicts;
 
 use super::*;
 use crate::auth::Identity;
 use crate::config::{AuthMethod, Gssapi};
 use crate::dns::{Answer, DnsError};
-use crate::policy::guard::Guard;
+use crate::policy::{Guard, Object, Policy, Verdict};
 use crate::proto::ProtoError;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// CONNECT 203.0.113.7:443.
 const CONNECT: &[u8] = b"\x05\x01\x00\x01\xcb\x00\x71\x07\x01\xbb";
 /// Success, bound to 198.51.100.9:4660.
 const SUCCEEDED: &[u8] = b"\x05\x00\x00\x01\xc6\x33\x64\x09\x12\x34";
+
+/// A client of the fourth listener.
+const INCOMING: Incoming =
+    Incoming { client: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 40_000), listener: 3 };
 
 /// What a session said and asked for, in order; bytes that nothing stood between are one item.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,7 +79,7 @@ impl World {
             // The documentation's addresses stand for public ones.
             rules: Rules {
                 methods: methods.to_vec(),
-                guard: Guard::new(false, vec!["203.0.113.0/24".parse().unwrap()], vec![]),
+                policy: Policy::new(Guard::new(false, vec!["203.0.113.0/24".parse().unwrap()], vec![])),
                 gssapi: Gssapi::default(),
             },
             addresses: addresses(&["203.0.113.7"]),
@@ -94,7 +99,12 @@ impl World {
     }
 
     fn allowing_private(mut self) -> World {
-        self.rules.guard = Guard::new(true, Vec::new(), Vec::new());
+        self.rules.policy = Policy::new(Guard::new(true, Vec::new(), Vec::new()));
+        self
+    }
+
+    fn ruled(mut self, rules: fn(&Subject<'_>, Object) -> Verdict) -> World {
+        self.rules.policy = self.rules.policy.with_rules(rules);
         self
     }
 
@@ -116,7 +126,7 @@ impl World {
 
     /// Plays a client that sends `chunks`.
     fn play<'a>(&self, chunks: impl IntoIterator<Item = &'a [u8]>, answers: Answers) -> Seen {
-        let mut player = Player { session: Session::new(), events: Vec::new(), asked: None };
+        let mut player = Player { session: Session::new(INCOMING), events: Vec::new(), asked: None };
         for chunk in chunks {
             match player.events.last() {
                 Some(Close(_)) => break,

@@ -9,43 +9,50 @@ use super::reply::succeed;
 use super::rules::Rules;
 use super::state::{Dialing, Phase, Resolving, Turn};
 use crate::dns::{Answer, DnsError};
+use crate::policy::{Incoming, Object, Policy, Subject, Verdict};
 use crate::proto::request::RequestCommand;
 use std::net::SocketAddr;
 
-/// Asks the worker for what the command does with these addresses, each of which the guard has seen.
+/// Has these addresses judged, each of them, and asks the worker for what the command does with those that are allowed.
 pub(super) fn ask_for(
-    command: RequestCommand,
     asker: Phase,
-    addresses: Vec<SocketAddr>,
+    subject: &Subject<'_>,
+    policy: &Policy,
+    addresses: impl ExactSizeIterator<Item = SocketAddr>,
     used: usize,
 ) -> Turn {
-    match command {
-        RequestCommand::Connect => Turn::Ask(Phase::Dialing(Dialing), used, Command::Dial(addresses)),
-        RequestCommand::Bind => bind::ask(asker, addresses, used),
+    let mut failure = Failure::Dns(DnsError::NoAddress);
+    let mut allowed = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        let object = match subject.command {
+            RequestCommand::Bind => Object::From(address),
+            RequestCommand::Connect | RequestCommand::UdpAssociate => Object::To(address),
+        };
+        match policy.judge(subject, object) {
+            Verdict::Allow => allowed.push(address),
+            Verdict::Deny(denial) => failure = Failure::Denied(denial),
+        }
+    }
+    if allowed.is_empty() {
+        return Turn::End(asker, failure);
+    }
+    match subject.command {
+        RequestCommand::Connect => Turn::Ask(Phase::Dialing(Dialing), used, Command::Dial(allowed)),
+        RequestCommand::Bind => bind::ask(asker, allowed, used),
         RequestCommand::UdpAssociate => Turn::End(asker, Failure::Internal("an association needs no target")),
     }
 }
 
 impl Resolving {
-    pub(super) fn resolved(self, answer: Answer, rules: &Rules) -> Turn {
+    pub(super) fn resolved(self, answer: Answer, rules: &Rules, incoming: Incoming, facts: &Facts) -> Turn {
         let addresses = match answer {
             Ok(addresses) => addresses,
             Err(error) => return Turn::End(Phase::Resolving(self), Failure::Dns(error)),
         };
-        let mut refusal = None;
-        let mut allowed = Vec::with_capacity(addresses.len());
-        for ip in addresses.iter() {
-            let address = SocketAddr::new(*ip, self.port);
-            match rules.guard.check(address) {
-                Ok(()) => allowed.push(address),
-                Err(refused) => refusal = Some(refused),
-            }
-        }
-        match (allowed.is_empty(), refusal) {
-            (false, _) => ask_for(self.command, Phase::Resolving(self), allowed, 0),
-            (true, Some(refusal)) => Turn::End(Phase::Resolving(self), Failure::Denied(refusal)),
-            (true, None) => Turn::End(Phase::Resolving(self), Failure::Dns(DnsError::NoAddress)),
-        }
+        let subject = facts.subject(incoming, self.command);
+        let port = self.port;
+        let addresses = addresses.iter().map(|ip| SocketAddr::new(*ip, port));
+        ask_for(Phase::Resolving(self), &subject, &rules.policy, addresses, 0)
     }
 }
 

@@ -7,12 +7,12 @@ use super::tokens::{CLIENT_PORT, Key, Source};
 use super::watch::interests;
 use crate::limits;
 use crate::observe::Counted;
+use crate::policy::Incoming;
 use crate::session::Failure;
 use crate::shares;
 use crate::sys::Errno;
 use crate::sys::stream::Stream;
 use mio::unix::SourceFd;
-use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 
 impl Worker {
@@ -54,7 +54,7 @@ impl Worker {
         let Some(at) = self.acceptance.next_ready() else { return false };
         match self.acceptance.listeners[at].0.accept() {
             Ok((client, peer)) => {
-                self.admit(client, peer);
+                self.admit(client, Incoming { client: peer, listener: at as u16 });
                 true
             }
             Err(Errno::EAGAIN) => {
@@ -73,8 +73,8 @@ impl Worker {
         }
     }
 
-    pub(super) fn admit(&mut self, client: Stream, peer: SocketAddr) {
-        let now = self.core.now;
+    pub(super) fn admit(&mut self, client: Stream, incoming: Incoming) {
+        let (now, peer) = (self.core.now, incoming.client);
         let mut place = None;
         if let Some(sources) = &self.core.snapshot.sources {
             place = sources.enter(shares::Source::from(peer.ip())).map(Box::new);
@@ -85,7 +85,7 @@ impl Worker {
                 return client.reset_on_close();
             }
         }
-        let handshake = Handshake::new(now, now + self.core.snapshot.config.timeouts.handshake);
+        let handshake = Handshake::new(incoming, now, now + self.core.snapshot.config.timeouts.handshake);
         let wake_at = handshake.wake_at();
         let entry = self.slots.vacant_entry();
         let key = Key::new(entry.key(), self.next_serial);
@@ -97,7 +97,14 @@ impl Worker {
         }
         let slot = Slot {
             place,
-            ..Slot::new(key.serial, client, peer, handshake, self.core.snapshot.clone(), self.core.ms(now))
+            ..Slot::new(
+                key.serial,
+                client,
+                incoming,
+                handshake,
+                self.core.snapshot.clone(),
+                self.core.ms(now),
+            )
         };
         entry.insert(slot);
         self.core.counters.accept();

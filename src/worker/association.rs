@@ -113,7 +113,7 @@ impl Core {
         }
         let edges = handshake.edges;
         slot.times.handshake_ms = Some(since(handshake.accepted, self.now));
-        slot.facts = std::mem::take(&mut handshake.session).into_facts();
+        slot.facts = handshake.session.take_facts();
         if !watch(&self.registry, key, FRONT_PORT, association.front()) {
             return Fate::Close(Reason::Internal);
         }
@@ -271,7 +271,7 @@ impl Core {
 
     fn world(&self, config: &Config) -> World<'_> {
         World {
-            guard: &self.rules.guard,
+            guard: self.rules.policy.guard(),
             guard_version: self.rules_version,
             own_ports: &self.own_ports,
             filtering: config.udp.filtering,

@@ -5,11 +5,12 @@ use super::core::Core;
 use super::errno::local_error;
 use super::listening::{Came, ListenerSearch, Listening};
 use super::ports::canonical;
-use super::slot::{Fate, Next, Phase, Slot, Waits};
+use super::slot::{Fate, Handshake, Next, Phase, Slot, Waits};
 use super::tokens::{Key, Source};
 use super::watch::interests;
 use crate::limits;
 use crate::observe::Counted;
+use crate::proto::request::RequestCommand;
 use crate::session::{DialError, Input, Peers};
 use crate::sys::listener::Listener;
 use crate::sys::stream::Stream;
@@ -79,10 +80,13 @@ impl Core {
     /// Somebody connected to the listener, or it is time to look again.
     pub(super) fn accept_peer(&mut self, key: Key, slot: &mut Slot) -> Fate {
         let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
-        let Waits::Peer(listening) = &mut handshake.waits_for else { return Fate::Keep };
+        let Handshake { session, waits_for: Waits::Peer(listening), .. } = &mut **handshake else {
+            return Fate::Keep;
+        };
+        let subject = session.subject(RequestCommand::Bind);
         listening.retry_at = None;
         for _ in 0..limits::BIND_ACCEPTS_PER_TURN {
-            match listening.accept(&self.rules.guard, self.now) {
+            match listening.accept(&self.rules.policy, &subject, self.now) {
                 Came::Peer(stream, peer) => return self.meet(key, slot, stream, peer),
                 Came::Foreign(peer) => {
                     tracing::debug!(client = %slot.peer, %peer, "a peer that was not asked for is reset");

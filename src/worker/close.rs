@@ -25,8 +25,7 @@ impl Core {
                     let ticket = Key::new(index, slot.serial).ticket();
                     self.names.cancel(ticket, &self.registry, self.now);
                 }
-                let session = std::mem::take(&mut handshake.session);
-                slot.facts = session.into_facts();
+                slot.facts = handshake.session.take_facts();
             }
             Phase::Relay(relay) => {
                 let cut = [Side::Client, Side::Target].map(|side| (side, relay.pending_bytes(side)));

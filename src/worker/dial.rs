@@ -4,7 +4,7 @@ use super::errno::dial_error;
 use super::tokens::{Key, Source};
 use super::watch::{Edge, interests};
 use crate::limits;
-use crate::policy::guard::{Guard, check_connected};
+use crate::policy::{Policy, Refusal};
 use crate::session::{DialError, Dialed};
 use crate::shares::Lent;
 use crate::sys::Errno;
@@ -167,7 +167,7 @@ impl Dial {
         &mut self,
         port: u8,
         edge: Edge,
-        guard: &Guard,
+        policy: &Policy,
         registry: &Registry,
         now: Instant,
         key: Key,
@@ -177,7 +177,7 @@ impl Dial {
             return Ok(None);
         }
         let attempt = self.attempts.remove(at);
-        match finish(&attempt, edge, guard) {
+        match finish(&attempt, edge, policy) {
             Ok(dialed) => Ok(Some(Won { stream: attempt.stream, port, dialed })),
             Err(error) => {
                 self.note(error);
@@ -206,23 +206,19 @@ impl Dial {
 }
 
 /// A writable socket without an error is connected: SO_ERROR need not be asked.
-fn finish(attempt: &Attempt, edge: Edge, guard: &Guard) -> Result<Dialed, DialError> {
+fn finish(attempt: &Attempt, edge: Edge, policy: &Policy) -> Result<Dialed, DialError> {
     if edge.failed
         && let Some(errno) = attempt.stream.take_error()
     {
         return Err(dial_error(errno));
     }
     let local = attempt.stream.local_address().map_err(dial_error)?;
-    if check_connected(local, attempt.address).is_err() {
-        return Err(DialError::SelfConnect);
-    }
-    // The kernel dials an address of this machine from itself: whatever the guard's list says, it is ours. In IPv6 a
-    // block that a route delivers here is the exception.
     let address = attempt.address;
-    let same_host = local.ip().to_canonical() == address.ip().to_canonical();
-    let loops = || address.is_ipv6() && guard.might_miss(address) && attempt.stream.leaves_by_loopback();
-    if (same_host || loops()) && guard.check_same_host(attempt.address).is_err() {
-        return Err(DialError::Ourselves);
+    // In IPv6 the ends of a connection to a block that a route delivers here differ.
+    let leads_here = || address.is_ipv6() && attempt.stream.leaves_by_loopback();
+    match policy.check_connected(local, address, leads_here) {
+        Ok(()) => Ok(Dialed { address, local }),
+        Err(Refusal::SelfConnect) => Err(DialError::SelfConnect),
+        Err(_) => Err(DialError::Ourselves),
     }
-    Ok(Dialed { address: attempt.address, local })
 }

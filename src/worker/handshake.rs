@@ -60,7 +60,7 @@ impl Core {
         if !dial.has(port) {
             return Fate::Keep;
         }
-        match dial.event(port, edge, &self.rules.guard, &self.registry, self.now, key) {
+        match dial.event(port, edge, &self.rules.policy, &self.registry, self.now, key) {
             Ok(None) => {
                 let wake_at = handshake.wake_at();
                 self.arm(key, wake_at);
@@ -268,7 +268,7 @@ impl Core {
     pub(super) fn part(&mut self, key: Key, slot: &mut Slot, failure: &Failure) -> Fate {
         self.refusals.note(slot.peer.ip(), failure, self.now);
         if let Phase::Handshake(handshake) = &mut slot.phase {
-            slot.facts = std::mem::take(&mut handshake.session).into_facts();
+            slot.facts = handshake.session.take_facts();
         }
         slot.upstream = None;
         if let Some(client) = &slot.client {

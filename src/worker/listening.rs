@@ -5,7 +5,7 @@ use super::errno::{dial_error, ends_one_connection};
 use super::ports::{PortSearch, canonical};
 use crate::config::PortRange;
 use crate::limits;
-use crate::policy::guard::Guard;
+use crate::policy::{Policy, Subject, Verdict};
 use crate::session::{DialError, Peers};
 use crate::sys::Errno;
 use crate::sys::congestion::Congestion;
@@ -39,9 +39,9 @@ impl Listening {
         self.retry_at
     }
 
-    pub(super) fn accept(&mut self, guard: &Guard, now: Instant) -> Came {
+    pub(super) fn accept(&mut self, policy: &Policy, subject: &Subject<'_>, now: Instant) -> Came {
         match self.listener.accept() {
-            Ok((stream, peer)) if self.welcomes(&stream, peer, guard) => Came::Peer(stream, peer),
+            Ok((stream, peer)) if self.welcomes(&stream, peer, policy, subject) => Came::Peer(stream, peer),
             Ok((stream, peer)) => {
                 stream.reset_on_close();
                 Came::Foreign(peer)
@@ -57,16 +57,15 @@ impl Listening {
 
     /// Peers are compared by address. The port that was asked for says nothing of the port they come from: in active
     /// FTP (RFC 959) DST is that of the control connection, and the data connection comes from another.
-    fn welcomes(&self, stream: &Stream, peer: SocketAddr, guard: &Guard) -> bool {
+    fn welcomes(&self, stream: &Stream, peer: SocketAddr, policy: &Policy, subject: &Subject<'_>) -> bool {
         let peer = canonical(peer);
         let expected = match &self.peers {
             Peers::Any => true,
             Peers::Only(list) => list.iter().any(|one| one.ip() == peer.ip()),
         };
-        // Who comes from the very address that he reached is on this machine, whatever the guard's list says.
         let from_here =
             || stream.local_address().is_ok_and(|here| here.ip().to_canonical() == peer.ip().to_canonical());
-        expected && guard.check(peer).is_ok() && (!from_here() || guard.check_same_host(peer).is_ok())
+        expected && policy.judge_peer(subject, peer, from_here) == Verdict::Allow
     }
 }
 

@@ -164,7 +164,7 @@ impl Core {
             None => Relay::new(pending, &mut self.kit),
         };
         relay.event(Side::Client, handshake.edges);
-        slot.facts = std::mem::take(&mut handshake.session).into_facts();
+        slot.facts = handshake.session.take_facts();
         slot.phase = Phase::Relay(relay);
         slot.times.active_ms = self.ms(self.now);
         self.arm_relay(key, slot);

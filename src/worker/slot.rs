@@ -8,6 +8,7 @@ use super::watch::Edge;
 use crate::auth::Pending;
 use crate::limits;
 use crate::outcome::Reason;
+use crate::policy::Incoming;
 use crate::policy::sources::SourcePlace;
 use crate::proto::userpass::Credentials;
 use crate::relay::datagram::Association;
@@ -160,7 +161,7 @@ impl Slot {
     pub(super) fn new(
         serial: u64,
         client: Stream,
-        peer: SocketAddr,
+        incoming: Incoming,
         handshake: Handshake,
         snapshot: Arc<Snapshot>,
         now_ms: u64,
@@ -175,7 +176,7 @@ impl Slot {
             lively: false,
             phase: Phase::Handshake(Box::new(handshake)),
             snapshot,
-            peer,
+            peer: incoming.client,
             place: None,
             facts: Facts::default(),
             address: None,
@@ -206,9 +207,9 @@ impl Slot {
 }
 
 impl Handshake {
-    pub(super) fn new(now: Instant, deadline: Instant) -> Handshake {
+    pub(super) fn new(incoming: Incoming, now: Instant, deadline: Instant) -> Handshake {
         Handshake {
-            session: Session::new(),
+            session: Session::new(incoming),
             edges: Edge::default(),
             waits_for: Waits::Bytes,
             deadline,

@@ -6,7 +6,7 @@ use crate::auth::{Identity, Verified};
 use crate::config::{AuthMethod, Config, Gssapi, OnFull};
 use crate::dns::DnsError;
 use crate::observe::lines;
-use crate::policy::guard::Guard;
+use crate::policy::{Guard, Incoming, Policy};
 use crate::relay::Mode;
 use crate::session::{Command, Rules};
 use crate::shares;
@@ -34,7 +34,7 @@ fn setup() -> Setup {
 /// What it goes by.
 fn snapshot() -> Snapshot {
     let rules =
-        Rules { methods: vec![AuthMethod::Password], guard: Guard::default(), gssapi: Gssapi::default() };
+        Rules { methods: vec![AuthMethod::Password], policy: Policy::default(), gssapi: Gssapi::default() };
     Snapshot {
         config: Arc::new(Config::default()),
         rules: Arc::new(rules),
@@ -54,7 +54,7 @@ fn open_to_all(idle: Duration) -> Snapshot {
     config.timeouts.idle = idle;
     let rules = Rules {
         methods: vec![AuthMethod::None],
-        guard: Guard::new(true, Vec::new(), Vec::new()),
+        policy: Policy::new(Guard::new(true, Vec::new(), Vec::new())),
         gssapi: Gssapi::default(),
     };
     Snapshot { config: Arc::new(config), rules: Arc::new(rules), ..snapshot() }
@@ -73,18 +73,18 @@ fn worker_from(mut setup: Setup, inherited: Inherited) -> (Worker, Key, TcpStrea
     let prepared = prepare().expect("a poll");
     let mut worker =
         Worker::new(&prepared.poll, prepared.mailbox(), &mut setup, inherited).expect("a worker");
-    let (accepted, peer, client) = connection();
-    worker.admit(accepted, peer);
+    let (accepted, incoming, client) = connection();
+    worker.admit(accepted, incoming);
     (worker, Key::new(0, 0), client)
 }
 
-/// A connection as a listener gives it, with its peer, and the client's end.
-fn connection() -> (Stream, SocketAddr, TcpStream) {
+/// A connection as a listener gives it, with how it came in, and the client's end.
+fn connection() -> (Stream, Incoming, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let client = TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection");
     let (accepted, peer) = listener.accept().expect("a connection");
     accepted.set_nonblocking(true).expect("a non-blocking socket");
-    (Stream::from_fd(accepted.into()), peer, client)
+    (Stream::from_fd(accepted.into()), Incoming { client: peer, listener: 0 }, client)
 }
 
 /// Has a client ask for a target, and its worker hear of it.
@@ -194,7 +194,7 @@ fn a_snapshot_is_taken_between_two_turns() {
 fn rules_are_others_only_where_they_changed_and_keep_the_translators() {
     let (mut worker, ..) = worker();
     let carries = SocketAddr::from(([0x64, 0xff9b, 0, 0, 0, 0, 0x0808, 0x0808], 80));
-    let reaches = |worker: &Worker| worker.core.rules.guard.check(carries).is_ok();
+    let reaches = |worker: &Worker| worker.core.rules.policy.guard().check(carries).is_ok();
     assert!(!reaches(&worker));
     let shows: [IpAddr; 1] = [[0x64, 0xff9b, 0, 0, 0, 0, 0xc000, 0xaa].into()];
     worker.core.learn_translators(&Ok(shows.into()));
@@ -248,7 +248,7 @@ fn a_session_keeps_the_time_limits_that_it_was_accepted_under() {
 fn a_session_is_judged_by_the_rules_of_the_moment() {
     let (mut worker, key, mut client) = worker_of(setup(), open_to_all(limits::LINGER));
     let open = open_to_all(limits::LINGER);
-    let rules = Arc::new(Rules { guard: Guard::default(), ..Rules::clone(&open.rules) });
+    let rules = Arc::new(Rules { policy: Policy::default(), ..Rules::clone(&open.rules) });
     told(&mut worker, Snapshot { rules, ..open });
     worker.take_snapshot();
     let target = TcpListener::bind("127.0.0.1:0").expect("a port");

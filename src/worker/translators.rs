@@ -43,7 +43,7 @@ impl Translators {
             return Arc::clone(rules);
         }
         let mut known = Rules::clone(rules);
-        known.guard = known.guard.with_shown_nat64(&self.shown);
+        known.policy = known.policy.with_shown_nat64(&self.shown);
         Arc::new(known)
     }
 

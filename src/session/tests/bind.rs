@@ -90,7 +90,7 @@ fn all_zeros_are_anybody_whatever_the_port() {
 #[test]
 fn the_unspecified_address_in_disguise_is_nobody() {
     let mapped = b"\x04\0\0\0\0\0\0\0\0\0\0\xff\xff\0\0\0\0";
-    let denied = [failed(0x02), Close(Failure::Denied(Refusal::SpecialPurpose("this network")))];
+    let denied = [failed(0x02), Close(Failure::Denied(Refusal::SpecialPurpose("this network").into()))];
     assert_eq!(bind_for(&World::open(), mapped), denied);
     let nobody = [failed(0x04), Close(Failure::Dns(DnsError::NoAddress))];
     assert_eq!(bind_for(&World::open().allowing_private(), mapped), nobody);
@@ -112,13 +112,13 @@ fn the_guard_judges_whom_it_is_for() {
         (b"\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01", "loopback"),
         (b"\x04\xfd\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01", "unique local"),
     ] {
-        let denied = [failed(0x02), Close(Failure::Denied(Refusal::SpecialPurpose(range)))];
+        let denied = [failed(0x02), Close(Failure::Denied(Refusal::SpecialPurpose(range).into()))];
         assert_eq!(bind_for(&World::open(), host), denied, "{}", host.escape_ascii());
         assert!(matches!(bind_for(&World::open().allowing_private(), host)[0], Event::Bind(Peers::Only(_))));
     }
     let mut world = World::open();
     world.addresses = addresses(&["::1", "10.0.0.1"]);
-    let denied = [failed(0x02), Close(Failure::Denied(Refusal::SpecialPurpose("private")))];
+    let denied = [failed(0x02), Close(Failure::Denied(Refusal::SpecialPurpose("private").into()))];
     assert_eq!(world.every_split(BIND_NAME).events[2..], denied);
 }
 
@@ -180,7 +180,7 @@ fn replies_are_in_the_family_of_what_they_name() {
 #[test]
 fn bytes_in_the_wait_are_kept() {
     let world = World::open();
-    let mut session = Session::new();
+    let mut session = Session::new(INCOMING);
     session.handle(Input::Bytes(BIND), &world.rules);
     session.handle(Input::Bytes(b"one"), &world.rules);
     session.handle(Input::Bound(world.bound), &world.rules);

@@ -1,8 +1,7 @@
 //! Policy over addresses, as they are asked for and as names resolve: what was checked is what is dialled.
 
 use super::*;
-use crate::policy::Locals;
-use crate::policy::guard::Refusal;
+use crate::policy::{Denial, Locals, Refusal};
 use std::net::IpAddr;
 
 const REFUSED: &[u8] = b"\x05\x02\x00\x01\0\0\0\0\0\0";
@@ -52,7 +51,9 @@ fn connect_to(ip: IpAddr) -> Vec<u8> {
 fn denied(seen: &Seen) -> Option<Refusal> {
     assert!(!seen.events.iter().any(|event| matches!(event, Dial(_))), "dialled: {seen:?}");
     match &seen.events[..] {
-        [.., Says(said), Close(Failure::Denied(refusal))] if said.ends_with(REFUSED) => Some(*refusal),
+        [.., Says(said), Close(Failure::Denied(Denial::Guard(refusal)))] if said.ends_with(REFUSED) => {
+            Some(*refusal)
+        }
         _ => None,
     }
 }
@@ -100,7 +101,7 @@ fn of_a_mixed_answer_only_allowed_addresses_are_dialled_in_their_order() {
 #[test]
 fn a_name_is_resolved_once_and_its_addresses_are_the_ones_dialled() {
     let world = World::open();
-    let mut session = Session::new();
+    let mut session = Session::new(INCOMING);
     let asked = session.handle(Input::Bytes(ASK_NAME), &world.rules).command;
     assert!(matches!(asked, Command::Resolve(_)), "{asked:?}");
     let step = session.handle(Input::Resolved(addresses(&["203.0.113.9"])), &world.rules);
@@ -128,14 +129,14 @@ fn our_own_listener_is_refused_by_any_alias_even_where_private_addresses_are_all
     let guard = || Guard::new(true, Vec::new(), own.clone()).with_locals(locals.clone());
     for alias in ["127.0.0.1", "127.9.9.9", "0.0.0.0", "203.0.113.1", "::", "::1", "::ffff:127.0.0.1"] {
         let mut world = World::open();
-        world.rules.guard = guard();
+        world.rules.policy = Policy::new(guard());
         world.addresses = addresses(&[alias]);
         let as_address = denied(&world.every_split(&connect_to(alias.parse().unwrap())));
         assert_eq!(as_address, Some(Refusal::OwnListener), "{alias}");
         assert_eq!(denied(&world.every_split(ASK_NAME)), Some(Refusal::OwnListener), "{alias} by name");
     }
     let mut world = World::open();
-    world.rules.guard = guard();
+    world.rules.policy = Policy::new(guard());
     world.addresses = addresses(&["127.0.0.1", "203.0.113.7"]);
     assert_eq!(world.every_split(ASK_NAME).events[2], dial("203.0.113.7:80"));
 }

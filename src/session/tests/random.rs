@@ -90,7 +90,7 @@ proptest! {
         world in world(),
         inputs in vec((0u8..9, vec(any::<u8>(), 0..40), select(&PIECES[..])), 0..12),
     ) {
-        let mut session = Session::new();
+        let mut session = Session::new(INCOMING);
         for (kind, bytes, piece) in inputs {
             let input = match kind {
                 0 => Input::Bytes(&bytes),

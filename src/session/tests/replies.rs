@@ -62,8 +62,8 @@ fn every_failure_of_a_lookup_has_its_reply() {
 #[test]
 fn every_other_failure_has_its_code_and_its_word() {
     let cases = [
-        (Failure::Denied(Refusal::OwnListener), 0x02, "denied"),
-        (Failure::Denied(Refusal::SpecialPurpose("private")), 0x02, "denied"),
+        (Failure::Denied(Refusal::OwnListener.into()), 0x02, "denied"),
+        (Failure::Denied(Refusal::SpecialPurpose("private").into()), 0x02, "denied"),
         (Failure::Protocol(ProtoError::Command(9)), 0x07, "protocol"),
         (Failure::Protocol(ProtoError::AddressType(9)), 0x08, "protocol"),
         (Failure::Protocol(ProtoError::Version(4)), 0x01, "protocol"),
@@ -101,7 +101,7 @@ fn success_names_the_local_address() {
 /// A session in each of its phases, with its name.
 fn phases() -> [(&'static str, World, Session); 10] {
     let after = |world: World, bytes: &[u8]| {
-        let mut session = Session::new();
+        let mut session = Session::new(INCOMING);
         session.handle(Input::Bytes(bytes), &world.rules);
         (world, session)
     };

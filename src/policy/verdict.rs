@@ -1,0 +1,174 @@
+//! The verdict: whether a subject may have what it asks for.
+//!
+//! [`Policy`] is the one value that judges, and it is always told the whole [`Subject`]. The guard speaks first and no rule
+//! overrides it; what it lets pass the rules judge, in one place (`Policy::verdict`). No I/O: what only the kernel knows is
+//! asked of it by functions that the caller hands in.
+
+use super::guard::{Guard, Refusal, check_connected};
+use super::nat64::Nat64;
+use crate::auth::Identity;
+use crate::proto::request::RequestCommand;
+use std::fmt;
+use std::net::SocketAddr;
+
+/// How a connection came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Incoming {
+    /// The client's address and port.
+    pub client: SocketAddr,
+    /// The listener that took it, by its place in `server.listen`.
+    pub listener: u16,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subject<'a> {
+    /// How its connection came in.
+    pub incoming: Incoming,
+    /// Who it is.
+    pub identity: &'a Identity,
+    /// What its request is for.
+    pub command: RequestCommand,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// What the command opens before it is known for whom: a listener for any peer, an association.
+    AnyPeer,
+    /// A connection or a datagram to this address, as it would be dialled.
+    To(SocketAddr),
+    /// A connection or a datagram from this address.
+    From(SocketAddr),
+}
+
+/// What policy says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The subject may have it.
+    Allow,
+    /// It may not.
+    Deny(Denial),
+}
+
+/// Why something is denied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// The guard refuses the address.
+    Guard(Refusal),
+    /// This rule says so, by its number.
+    Rule(u16),
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Denial::Guard(refusal) => refusal.fmt(f),
+            Denial::Rule(number) => write!(f, "rule {number}"),
+        }
+    }
+}
+
+impl From<Refusal> for Denial {
+    fn from(refusal: Refusal) -> Denial {
+        Denial::Guard(refusal)
+    }
+}
+
+/// What judges what the guard lets pass.
+type Rules = fn(&Subject<'_>, Object) -> Verdict;
+
+/// There is no rule that could have anything against it.
+fn no_rule(_: &Subject<'_>, _: Object) -> Verdict {
+    Verdict::Allow
+}
+
+/// What judges. Immutable once built: a reload or a change of interfaces builds another.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    guard: Guard,
+    rules: Rules,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy::new(Guard::default())
+    }
+}
+
+impl Policy {
+    /// A policy of this guard.
+    pub fn new(guard: Guard) -> Policy {
+        Policy { guard, rules: no_rule }
+    }
+
+    /// The policy whose guard knows the translators that name servers show: see [`Guard::with_shown_nat64`].
+    #[must_use]
+    pub fn with_shown_nat64(self, prefixes: &[Nat64]) -> Policy {
+        Policy { guard: self.guard.with_shown_nat64(prefixes), ..self }
+    }
+
+    /// Its guard.
+    pub fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// The policy with rules of a test's own.
+    #[cfg(test)]
+    pub(crate) fn with_rules(self, rules: Rules) -> Policy {
+        Policy { rules, ..self }
+    }
+
+    /// Judges what a command asks for: each address before it is dialled or listened for, and what has none.
+    pub fn judge(&self, subject: &Subject<'_>, object: Object) -> Verdict {
+        let guarded = match object {
+            Object::AnyPeer => Ok(()),
+            Object::To(address) | Object::From(address) => self.guard.check(address),
+        };
+        self.verdict(guarded, subject, object)
+    }
+
+    /// Judges a peer that connected to a listener of the subject's. `from_here` says whether it came from the address that
+    /// it reached: then it is on this machine, whatever the guard's list has.
+    pub fn judge_peer(
+        &self,
+        subject: &Subject<'_>,
+        peer: SocketAddr,
+        from_here: impl FnOnce() -> bool,
+    ) -> Verdict {
+        let guarded = self.guard.check(peer).and_then(|()| match from_here() {
+            true => self.guard.check_same_host(peer),
+            false => Ok(()),
+        });
+        self.verdict(guarded, subject, Object::From(peer))
+    }
+
+    /// Judges a connection to `remote` by what its two ends show once it stands: no list of addresses is ever quite new.
+    /// `leads_here` says whether it is known to stay on this machine though its ends differ. Rules have judged the address,
+    /// and are not asked again.
+    ///
+    /// # Errors
+    /// [`Refusal::SelfConnect`], or what [`Guard::check_same_host`] refuses.
+    pub fn check_connected(
+        &self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        leads_here: impl FnOnce() -> bool,
+    ) -> Result<(), Refusal> {
+        check_connected(local, remote)?;
+        // The kernel dials an address of this machine from itself: whatever the list says, it is ours.
+        let same_host = local.ip().to_canonical() == remote.ip().to_canonical();
+        if same_host || (self.guard.might_miss(remote) && leads_here()) {
+            self.guard.check_same_host(remote)?;
+        }
+        Ok(())
+    }
+
+    /// What the guard said first, and then what the rules say.
+    fn verdict(&self, guarded: Result<(), Refusal>, subject: &Subject<'_>, object: Object) -> Verdict {
+        match guarded {
+            Ok(()) => (self.rules)(subject, object),
+            Err(refusal) => Verdict::Deny(refusal.into()),
+        }
+    }
+}

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use criterion::{BatchSize, Criterion};
-use outflow::dns::{Action, Exchange, Hosts, Prefer, Resolver, Settings};
+use outflow::dns::{Action, ExchangeId, Hosts, Prefer, Resolver, Settings};
 use outflow::shares::Source;
 
 use criterion_cpu::ThreadCpu;
@@ -101,7 +101,7 @@ fn record(message: &mut Vec<u8>, owner: [u8; 2], kind: u16, data: &[u8]) {
 }
 
 /// The queries that the resolver has to send.
-fn queries(resolver: &mut Resolver) -> Vec<(Exchange, Vec<u8>)> {
+fn queries(resolver: &mut Resolver) -> Vec<(ExchangeId, Vec<u8>)> {
     let mut queries = Vec::new();
     while let Some(action) = resolver.poll_action() {
         if let Action::Send { exchange, payload } = action {
@@ -193,7 +193,7 @@ fn read(criterion: &mut Criterion<ThreadCpu>) {
                 let (exchange, query) = queries(&mut resolver).pop().expect("one family is asked for");
                 (resolver, exchange, answer(&query, contents))
             };
-            let read = |(mut resolver, exchange, message): (Resolver, Exchange, Vec<u8>)| {
+            let read = |(mut resolver, exchange, message): (Resolver, ExchangeId, Vec<u8>)| {
                 resolver.received(exchange, black_box(&message), now);
                 assert_eq!(addresses(&mut resolver), usize::from(contents.addresses));
                 resolver

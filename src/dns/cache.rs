@@ -13,7 +13,7 @@ use super::Answer;
 use crate::limits::DNS_CACHE_LOOKS;
 
 #[derive(Debug)]
-struct Entry {
+struct CachedName {
     name: Arc<str>,
     answer: Answer,
     expires: Instant,
@@ -25,7 +25,7 @@ struct Entry {
 pub(super) struct Cache {
     capacity: usize,
     places: HashMap<Arc<str>, usize>,
-    ring: Vec<Entry>,
+    ring: Vec<CachedName>,
     hand: usize,
 }
 
@@ -54,7 +54,7 @@ impl Cache {
             (entry.answer, entry.expires) = (answer, expires);
             return;
         }
-        let entry = Entry { name: Arc::clone(name), answer, expires, used: false };
+        let entry = CachedName { name: Arc::clone(name), answer, expires, used: false };
         let place = if self.ring.len() < self.capacity {
             self.ring.push(entry);
             self.ring.len() - 1

@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 
 use hickory_proto::rr::Name;
 
-use super::message::{Family, Reply};
-use super::places::Place;
+use super::message::{AddressFamily, Response};
+use super::places::NamePlace;
 use super::servers::Tried;
-use super::{Answer, DnsError, Exchange, Prefer, Transport, sort};
+use super::{Answer, DnsError, ExchangeId, Prefer, Transport, sort};
 use crate::limits::{DNS_FAILURE_TTL, DNS_PARTIAL_TTL, DNS_TCP_MESSAGE};
 use crate::shares::Source;
 
 /// One lookup that waits for a name. The serial tells it from an earlier one with the same ticket.
 #[derive(Copy, Clone, Debug)]
-pub(super) struct Waiter {
+pub(super) struct WaitingLookup {
     pub(super) ticket: u64,
     pub(super) serial: u64,
     pub(super) deadline: Instant,
@@ -26,11 +26,11 @@ pub(super) struct Waiter {
 
 /// How far a name has come.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum JobPhase {
     /// Waits for a place: it has not been asked for yet, or has given its place away.
     Queued,
     /// Servers are being asked until this time; then the questions start anew if somebody still waits.
-    Asking { place: Place, give_up: Instant },
+    Asking { place: NamePlace, give_up: Instant },
     /// Nobody waits; what is under way may still come, for the cache. `answered` once the waiters had
     /// the answer: such a job takes no further waiter, as its records are for those alone.
     Lingering { until: Instant, answered: bool },
@@ -38,30 +38,32 @@ pub(super) enum Phase {
 
 /// What one family's question came to. The times are those until which it may be cached.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum QuestionOutcome {
     Found { addresses: Vec<IpAddr>, until: Instant },
     NoData { until: Instant },
     NxDomain { until: Instant },
     Failed(DnsError),
 }
 
-impl Outcome {
+impl QuestionOutcome {
     /// The outcome that a reply gives, if it is one that ends the question.
-    pub(super) fn of(reply: Reply, now: Instant) -> Option<Outcome> {
+    pub(super) fn of(reply: Response, now: Instant) -> Option<QuestionOutcome> {
         match reply {
-            Reply::Found { addresses, ttl } => Some(Outcome::Found { addresses, until: now + ttl }),
-            Reply::NoData { ttl } => Some(Outcome::NoData { until: now + ttl }),
-            Reply::NxDomain { ttl } => Some(Outcome::NxDomain { until: now + ttl }),
-            Reply::Truncated | Reply::Unable | Reply::Failed => None,
+            Response::Found { addresses, ttl } => {
+                Some(QuestionOutcome::Found { addresses, until: now + ttl })
+            }
+            Response::NoData { ttl } => Some(QuestionOutcome::NoData { until: now + ttl }),
+            Response::NxDomain { ttl } => Some(QuestionOutcome::NxDomain { until: now + ttl }),
+            Response::Truncated | Response::Unable | Response::Failed => None,
         }
     }
 }
 
-/// The question for one family.
+/// What one family is asked for, and what has been tried.
 #[derive(Debug)]
 pub(super) struct Question {
-    pub(super) family: Family,
-    pub(super) outcome: Option<Outcome>,
+    pub(super) family: AddressFamily,
+    pub(super) outcome: Option<QuestionOutcome>,
     /// The ID of the query that is under way, and the slot of its try.
     pub(super) id: u16,
     pub(super) slot: usize,
@@ -76,7 +78,7 @@ pub(super) struct Question {
 }
 
 impl Question {
-    fn new(family: Family) -> Question {
+    fn new(family: AddressFamily) -> Question {
         Question {
             family,
             outcome: None,
@@ -98,7 +100,7 @@ impl Question {
     pub(super) fn give_up(&mut self) {
         let silent = self.refusals == 0;
         self.outcome =
-            Some(Outcome::Failed(if silent { DnsError::Timeout } else { DnsError::ServerFailure }));
+            Some(QuestionOutcome::Failed(if silent { DnsError::Timeout } else { DnsError::ServerFailure }));
     }
 
     /// Forgets what was tried, for waiters who came later or for other servers.
@@ -110,7 +112,7 @@ impl Question {
 /// One exchange with one server, for one family or both.
 #[derive(Debug)]
 pub(super) struct Try {
-    pub(super) exchange: Exchange,
+    pub(super) exchange: ExchangeId,
     pub(super) transport: Transport,
     pub(super) server: usize,
     pub(super) deadline: Instant,
@@ -123,7 +125,7 @@ pub(super) struct Try {
 }
 
 impl Try {
-    pub(super) fn new(exchange: Exchange, transport: Transport, server: usize, deadline: Instant) -> Try {
+    pub(super) fn new(exchange: ExchangeId, transport: Transport, server: usize, deadline: Instant) -> Try {
         Try { exchange, transport, server, deadline, silent: true, strays: 0, inbox: Vec::new() }
     }
 
@@ -153,17 +155,17 @@ impl Try {
 pub(super) struct Job {
     pub(super) name: Arc<str>,
     pub(super) wire: Name,
-    pub(super) phase: Phase,
+    pub(super) phase: JobPhase,
     /// Who asked first: it counts against that source's share of names.
     pub(super) owner: Source,
     /// While it waits for a place: in which queues, and under which number there.
     pub(super) queued: HashMap<Source, u64>,
     /// In the order of their deadlines; those who left may still stand in it.
-    pub(super) waiters: VecDeque<Waiter>,
-    /// How many of them are still there.
+    pub(super) waiters: VecDeque<WaitingLookup>,
+    /// How many waiters are still there.
     pub(super) waiting: usize,
     pub(super) questions: Vec<Question>,
-    /// Each pending question is on one of them.
+    /// What is under way: each pending question is on one of these.
     pub(super) tries: [Option<Try>; 2],
     /// A has come and AAAA has until then (RFC 8305 section 3).
     pub(super) hold: Option<Instant>,
@@ -173,15 +175,15 @@ pub(super) struct Job {
 
 impl Job {
     pub(super) fn new(name: &str, wire: Name, prefer: Prefer, owner: Source) -> Job {
-        let families: &[Family] = match prefer {
-            Prefer::Ipv4Only => &[Family::V4],
-            Prefer::Ipv6Only => &[Family::V6],
-            Prefer::HappyEyeballs | Prefer::Ipv4 | Prefer::Ipv6 => &[Family::V4, Family::V6],
+        let families: &[AddressFamily] = match prefer {
+            Prefer::Ipv4Only => &[AddressFamily::V4],
+            Prefer::Ipv6Only => &[AddressFamily::V6],
+            Prefer::HappyEyeballs | Prefer::Ipv4 | Prefer::Ipv6 => &[AddressFamily::V4, AddressFamily::V6],
         };
         Job {
             name: name.into(),
             wire,
-            phase: Phase::Queued,
+            phase: JobPhase::Queued,
             owner,
             queued: HashMap::new(),
             waiters: VecDeque::new(),
@@ -196,12 +198,12 @@ impl Job {
     /// When the job has to be looked at next.
     pub(super) fn next_wake(&self) -> Option<Instant> {
         let phase = match self.phase {
-            Phase::Queued => None,
-            Phase::Asking { give_up, .. } => Some(give_up),
-            Phase::Lingering { until, .. } => Some(until),
+            JobPhase::Queued => None,
+            JobPhase::Asking { give_up, .. } => Some(give_up),
+            JobPhase::Lingering { until, .. } => Some(until),
         };
         let waiter = self.waiters.front().map(|waiter| waiter.deadline);
-        let hold = self.hold.filter(|_| matches!(self.phase, Phase::Asking { .. }));
+        let hold = self.hold.filter(|_| matches!(self.phase, JobPhase::Asking { .. }));
         let tries = self.tries.iter().flatten().map(|attempt| attempt.deadline);
         tries.chain(phase).chain(waiter).chain(hold).min()
     }
@@ -227,13 +229,16 @@ impl Job {
     /// section 4.2).
     pub(super) fn may_answer_without_v6(&self) -> bool {
         self.questions.iter().any(|question| {
-            question.family == Family::V4
-                && matches!(question.outcome, Some(Outcome::Found { .. } | Outcome::NxDomain { .. }))
+            question.family == AddressFamily::V4
+                && matches!(
+                    question.outcome,
+                    Some(QuestionOutcome::Found { .. } | QuestionOutcome::NxDomain { .. })
+                )
         })
     }
 
     pub(super) fn has_addresses(&self) -> bool {
-        self.questions.iter().any(|question| matches!(question.outcome, Some(Outcome::Found { .. })))
+        self.questions.iter().any(|question| matches!(question.outcome, Some(QuestionOutcome::Found { .. })))
     }
 
     /// The answer that the outcomes amount to, and until when it may be cached. Without addresses one
@@ -249,17 +254,17 @@ impl Job {
         let (mut error, mut failure, mut until) = (DnsError::NoAddress, None, None::<Instant>);
         for question in &self.questions {
             let end = match &question.outcome {
-                Some(Outcome::Found { until, .. } | Outcome::NoData { until }) => *until,
-                Some(Outcome::NxDomain { until }) => {
+                Some(QuestionOutcome::Found { until, .. } | QuestionOutcome::NoData { until }) => *until,
+                Some(QuestionOutcome::NxDomain { until }) => {
                     error = DnsError::NotFound;
                     *until
                 }
                 None if settled => soon,
-                Some(Outcome::Failed(DnsError::ServerFailure)) => {
+                Some(QuestionOutcome::Failed(DnsError::ServerFailure)) => {
                     failure = Some(DnsError::ServerFailure);
                     soon
                 }
-                Some(Outcome::Failed(_)) | None => {
+                Some(QuestionOutcome::Failed(_)) | None => {
                     failure.get_or_insert(DnsError::Timeout);
                     soon
                 }
@@ -279,13 +284,17 @@ impl Job {
         let mut until: Option<Instant> = None;
         for question in &self.questions {
             let end = match &question.outcome {
-                Some(Outcome::Found { addresses: found, until }) => {
+                Some(QuestionOutcome::Found { addresses: found, until }) => {
                     addresses.extend_from_slice(found);
                     *until
                 }
-                Some(Outcome::NoData { until } | Outcome::NxDomain { until }) => (*until).max(now + floor),
-                Some(Outcome::Failed(_)) | None if question.family == Family::V4 => now + DNS_FAILURE_TTL,
-                Some(Outcome::Failed(_)) | None => now + floor,
+                Some(QuestionOutcome::NoData { until } | QuestionOutcome::NxDomain { until }) => {
+                    (*until).max(now + floor)
+                }
+                Some(QuestionOutcome::Failed(_)) | None if question.family == AddressFamily::V4 => {
+                    now + DNS_FAILURE_TTL
+                }
+                Some(QuestionOutcome::Failed(_)) | None => now + floor,
             };
             until = Some(until.map_or(end, |earlier| earlier.min(end)));
         }

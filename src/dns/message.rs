@@ -19,23 +19,23 @@ use crate::limits::{
 
 /// An address family, as the question for it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(super) enum Family {
+pub(super) enum AddressFamily {
     V4,
     V6,
 }
 
-impl Family {
+impl AddressFamily {
     fn record_type(self) -> RecordType {
         match self {
-            Family::V4 => RecordType::A,
-            Family::V6 => RecordType::AAAA,
+            AddressFamily::V4 => RecordType::A,
+            AddressFamily::V6 => RecordType::AAAA,
         }
     }
 }
 
 /// What a message that answers the question says. Times to live are bounded already.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Reply {
+pub(super) enum Response {
     /// At least one address.
     Found { addresses: Vec<IpAddr>, ttl: Duration },
     /// The name exists without an address of this family.
@@ -62,7 +62,13 @@ pub(super) fn parse_name(name: &str) -> Option<Name> {
 }
 
 /// One query for recursion; over TCP with its length in front (RFC 1035 section 4.2.2).
-pub(super) fn encode(id: u16, name: &Name, family: Family, edns: bool, transport: Transport) -> Vec<u8> {
+pub(super) fn encode(
+    id: u16,
+    name: &Name,
+    family: AddressFamily,
+    edns: bool,
+    transport: Transport,
+) -> Vec<u8> {
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
     message.add_query(Query::query(name.clone(), family.record_type()));
@@ -94,9 +100,9 @@ pub(super) fn decode(
     bytes: &[u8],
     id: u16,
     name: &Name,
-    family: Family,
+    family: AddressFamily,
     transport: Transport,
-) -> Option<Reply> {
+) -> Option<Response> {
     let mut decoder = BinDecoder::new(bytes);
     let header = Header::read(&mut decoder).ok()?;
     let meta = header.metadata;
@@ -107,7 +113,7 @@ pub(super) fn decode(
     if header.counts.queries == 0 && matches!(code, ResponseCode::FormErr | ResponseCode::NotImp) {
         // A server that could not read the question cannot repeat it. All that a forger gains from
         // this is a question without EDNS.
-        return Some(Reply::Unable);
+        return Some(Response::Unable);
     }
     if header.counts.queries != 1 {
         return None;
@@ -120,33 +126,35 @@ pub(super) fn decode(
         return None;
     }
     match code {
-        ResponseCode::FormErr | ResponseCode::NotImp | ResponseCode::ServFail => return Some(Reply::Unable),
+        ResponseCode::FormErr | ResponseCode::NotImp | ResponseCode::ServFail => {
+            return Some(Response::Unable);
+        }
         ResponseCode::NoError | ResponseCode::NXDomain => {}
-        _ => return Some(Reply::Failed),
+        _ => return Some(Response::Failed),
     }
     if meta.truncation && transport == Transport::Udp {
-        return Some(Reply::Truncated);
+        return Some(Response::Truncated);
     }
     let mut reader = Reader::new(bytes, decoder.index());
     let answers = reader.section(header.counts.answers);
     if answers.is_cut && transport == Transport::Udp {
         // Cut on its way, by something that did not say so.
-        return Some(Reply::Truncated);
+        return Some(Response::Truncated);
     }
     let authorities = reader.section(header.counts.authorities);
     if code == ResponseCode::NXDomain {
-        return Some(Reply::NxDomain { ttl: negative_ttl(&authorities) });
+        return Some(Response::NxDomain { ttl: negative_ttl(&authorities) });
     }
     let reply = addresses(&answers, name, family);
-    if matches!(reply, Some(Reply::Found { .. } | Reply::Failed)) {
+    if matches!(reply, Some(Response::Found { .. } | Response::Failed)) {
         return reply;
     }
     if authorities.is_cut && transport == Transport::Udp {
-        return Some(Reply::Truncated);
+        return Some(Response::Truncated);
     }
     if reader.section(header.counts.additionals).records.iter().any(|record| record.extends_code()) {
         // BADVERS and what else has more than four bits.
-        return Some(Reply::Unable);
+        return Some(Response::Unable);
     }
     let lame = !meta.recursion_available && !meta.authoritative;
     Some(empty(&answers, &authorities, reply, lame))
@@ -154,14 +162,14 @@ pub(super) fn decode(
 
 /// The addresses, or how the search for them failed; `NoData` with the shortest time of the aliases where there
 /// are none.
-fn addresses(answers: &Section, name: &Name, family: Family) -> Option<Reply> {
-    let Some((target, alias_ttl)) = follow(&answers.records, name) else { return Some(Reply::Failed) };
+fn addresses(answers: &Section, name: &Name, family: AddressFamily) -> Option<Response> {
+    let Some((target, alias_ttl)) = follow(&answers.records, name) else { return Some(Response::Failed) };
     let mut ttl = alias_ttl;
     let mut addresses = Vec::new();
     for record in answers.records.iter().filter(|record| record.owner.eq_ignore_root(target)) {
         let address = match (&record.data, family) {
-            (Data::V4(v4), Family::V4) => IpAddr::V4(*v4),
-            (Data::V6(v6), Family::V6) => IpAddr::V6(*v6),
+            (Data::V4(v4), AddressFamily::V4) => IpAddr::V4(*v4),
+            (Data::V6(v6), AddressFamily::V6) => IpAddr::V6(*v6),
             _ => continue,
         };
         ttl = ttl.min(seconds(record.ttl));
@@ -170,28 +178,28 @@ fn addresses(answers: &Section, name: &Name, family: Family) -> Option<Reply> {
         }
     }
     match addresses.is_empty() {
-        false => Some(Reply::Found { addresses, ttl }),
+        false => Some(Response::Found { addresses, ttl }),
         // What could not be read may have been the address.
-        true if answers.is_damaged || answers.is_cut => Some(Reply::Failed),
-        true => Some(Reply::NoData { ttl: alias_ttl }),
+        true if answers.is_damaged || answers.is_cut => Some(Response::Failed),
+        true => Some(Response::NoData { ttl: alias_ttl }),
     }
 }
 
 /// A message without error and without an address.
-fn empty(answers: &Section, authorities: &Section, reply: Option<Reply>, lame: bool) -> Reply {
+fn empty(answers: &Section, authorities: &Section, reply: Option<Response>, lame: bool) -> Response {
     // RFC 2308 section 2.2: name servers and no SOA is a referral. A server that neither recurses nor is
     // the name's own has nothing to say about it, whether it refers or not.
     let has = |wanted: fn(&Data) -> bool| authorities.records.iter().any(|record| wanted(&record.data));
     let refers = has(|data| matches!(data, Data::NameServer));
     let denies = has(|data| matches!(data, Data::Soa { .. }));
     if lame && !denies && (refers || answers.records.is_empty()) {
-        return Reply::Failed;
+        return Response::Failed;
     }
     let alias_ttl = match reply {
-        Some(Reply::NoData { ttl }) => ttl,
+        Some(Response::NoData { ttl }) => ttl,
         _ => DNS_TTL_MAX,
     };
-    Reply::NoData { ttl: negative_ttl(authorities).min(alias_ttl) }
+    Response::NoData { ttl: negative_ttl(authorities).min(alias_ttl) }
 }
 
 /// Follows the aliases from `name` to the name that should have the addresses, whatever order the

@@ -56,7 +56,7 @@ pub struct Settings {
     pub hosts: Hosts,
     /// Names that servers are asked about at a time, a socket each: [`crate::limits::DNS_NAMES_IN_FLIGHT`] at most.
     pub names: usize,
-    /// Sockets beside those, for names that linger and for second ones.
+    /// Sockets for questions that linger and for second exchanges, beside those of `names`.
     pub spare: usize,
 }
 
@@ -78,7 +78,7 @@ impl Default for Settings {
 }
 
 impl Prefer {
-    /// Whether addresses of this one's family are wanted at all.
+    /// Whether `address` is of a family that is wanted at all.
     pub(crate) fn admits(self, address: IpAddr) -> bool {
         match self {
             Prefer::HappyEyeballs | Prefer::Ipv4 | Prefer::Ipv6 => true,
@@ -109,7 +109,7 @@ pub enum DnsError {
 }
 
 impl DnsError {
-    /// Whether a server said so, and not that nobody could say.
+    /// Whether a server said that there is no address; false where no server could say anything.
     pub fn says_there_is_none(&self) -> bool {
         matches!(self, DnsError::NotFound | DnsError::NoAddress)
     }
@@ -130,9 +130,9 @@ impl std::fmt::Display for DnsError {
 
 impl std::error::Error for DnsError {}
 
-/// One socket of the shell. The number is unique among the live ones and never reused while live.
+/// The number of one exchange with a server, and of its socket; unique among those that are open.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Exchange(pub u32);
+pub struct ExchangeId(pub u32);
 
 /// What an exchange speaks.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -150,7 +150,7 @@ pub enum Action {
     /// Make a socket to `server`. If that fails, say so with [`Resolver::failed`].
     Open {
         /// The number that the socket goes by.
-        exchange: Exchange,
+        exchange: ExchangeId,
         /// What it speaks.
         transport: Transport,
         /// Where it leads.
@@ -159,14 +159,14 @@ pub enum Action {
     /// Send one datagram, or write to the stream as soon as it is connected.
     Send {
         /// The socket.
-        exchange: Exchange,
+        exchange: ExchangeId,
         /// One query.
         payload: Vec<u8>,
     },
     /// Close the socket. Each `Open` has exactly one `Close`, also after [`Resolver::failed`].
     Close {
         /// The socket.
-        exchange: Exchange,
+        exchange: ExchangeId,
     },
     /// A lookup has ended.
     Answer {

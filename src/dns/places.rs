@@ -17,17 +17,17 @@ use crate::shares::{Network, Shares, Source};
 
 /// Whose place it is, and since when.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct NamePlace {
     pub(super) client: Source,
     pub(super) since: Instant,
 }
 
-/// What the queue says next.
+/// What comes of the turn of a source.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum QueueTurn {
     /// A name has a place, at this source's expense.
     Start(JobKey, Source),
-    /// The same, in the place of the second name.
+    /// A name has the place of the second name, which waits again.
     Instead(JobKey, Source, JobKey),
     /// The source whose turn it was has nothing to start now.
     Pass,
@@ -35,7 +35,7 @@ pub(super) enum Turn {
 
 /// A network with names that wait, or with places.
 #[derive(Debug, Default)]
-struct Line {
+struct NetworkNames {
     /// Sources with a queue, in turn.
     turns: VecDeque<Source>,
     /// Sources with places, by how many: the last one has most.
@@ -45,12 +45,12 @@ struct Line {
 
 /// The places of one resolver.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct NamePlaces {
     shares: Shares,
     /// What waits of a source, by number. One that is empty goes when its turn comes.
     queues: HashMap<Source, BTreeMap<u64, JobKey>>,
     waiting: usize,
-    lines: HashMap<Network, Line>,
+    lines: HashMap<Network, NetworkNames>,
     /// Networks with a source in turn.
     turns: VecDeque<Network>,
     /// The names that have places: those of a source, and all.
@@ -60,9 +60,9 @@ pub(super) struct Places {
     most: BTreeSet<(usize, Network)>,
 }
 
-impl Places {
-    pub(super) fn of(places: usize) -> Places {
-        Places {
+impl NamePlaces {
+    pub(super) fn of(places: usize) -> NamePlaces {
+        NamePlaces {
             shares: Shares::of(places),
             queues: HashMap::new(),
             waiting: 0,
@@ -95,7 +95,7 @@ impl Places {
         queue.insert(number, job);
     }
 
-    /// It does not wait any more.
+    /// Takes a name out of this source's queue.
     pub(super) fn unqueue(&mut self, client: Source, number: u64) {
         let removed = self.queues.get_mut(&client).and_then(|queue| queue.remove(&number));
         self.waiting -= usize::from(removed.is_some());
@@ -103,13 +103,13 @@ impl Places {
 
     /// Whose turn it is, and what comes of it; `None` when no source stands in line. What starts has its place
     /// and is out of this source's queue.
-    pub(super) fn turn(&mut self, now: Instant) -> Option<Turn> {
+    pub(super) fn turn(&mut self, now: Instant) -> Option<QueueTurn> {
         let network = self.turns.pop_front()?;
         let client = self.lines.get_mut(&network)?.turns.pop_front()?;
         let first = self.queues.get(&client).and_then(|queue| queue.first_key_value());
         let turn = match first.map(|(&number, &job)| (number, job)) {
             Some((number, job)) => self.admit(client, number, job, now),
-            None => Turn::Pass,
+            None => QueueTurn::Pass,
         };
         if self.queues.get(&client).is_some_and(|queue| !queue.is_empty()) {
             self.lines.entry(network).or_default().turns.push_back(client);
@@ -123,17 +123,17 @@ impl Places {
         Some(turn)
     }
 
-    fn admit(&mut self, client: Source, number: u64, job: JobKey, now: Instant) -> Turn {
+    fn admit(&mut self, client: Source, number: u64, job: JobKey, now: Instant) -> QueueTurn {
         if self.enter(client, job, now) {
             self.unqueue(client, number);
-            return Turn::Start(job, client);
+            return QueueTurn::Start(job, client);
         }
-        let Some((victim, place)) = self.victim(client, now) else { return Turn::Pass };
+        let Some((victim, place)) = self.victim(client, now) else { return QueueTurn::Pass };
         self.forget(victim, place);
         self.shares.pass_on(place.client, client, 1);
         self.note(client, job, now);
         self.unqueue(client, number);
-        Turn::Instead(job, client, victim)
+        QueueTurn::Instead(job, client, victim)
     }
 
     /// How many sources stand in line, at most.
@@ -152,13 +152,13 @@ impl Places {
     }
 
     /// Gives a place back.
-    pub(super) fn leave(&mut self, job: JobKey, place: Place) {
+    pub(super) fn leave(&mut self, job: JobKey, place: NamePlace) {
         self.forget(job, place);
         self.shares.give(place.client, 1);
     }
 
     /// The name that has to make room for one of this source, and its place.
-    fn victim(&self, client: Source, now: Instant) -> Option<(JobKey, Place)> {
+    fn victim(&self, client: Source, now: Instant) -> Option<(JobKey, NamePlace)> {
         let own = self.shares.held_by(client);
         let network = client.network();
         let line = self.lines.get(&network)?;
@@ -170,17 +170,18 @@ impl Places {
         if let Some(&(_, source)) = neighbour.or_else(stranger) {
             return self.first_of(source);
         }
-        let long = |&(_, place): &(JobKey, Place)| now.saturating_duration_since(place.since) >= DNS_YIELD;
+        let long =
+            |&(_, place): &(JobKey, NamePlace)| now.saturating_duration_since(place.since) >= DNS_YIELD;
         let all = || {
             let &(since, job, client) = self.oldest.first().filter(|_| self.shares.are_used_up())?;
-            Some((job, Place { client, since }))
+            Some((job, NamePlace { client, since }))
         };
         self.first_of(client).filter(long).or_else(|| all().filter(long))
     }
 
-    fn first_of(&self, client: Source) -> Option<(JobKey, Place)> {
+    fn first_of(&self, client: Source) -> Option<(JobKey, NamePlace)> {
         let &(since, job) = self.asked.get(&client)?.first()?;
-        Some((job, Place { client, since }))
+        Some((job, NamePlace { client, since }))
     }
 
     fn note(&mut self, client: Source, job: JobKey, now: Instant) {
@@ -191,7 +192,7 @@ impl Places {
         self.count(client, held - 1, held);
     }
 
-    fn forget(&mut self, job: JobKey, Place { client, since }: Place) {
+    fn forget(&mut self, job: JobKey, NamePlace { client, since }: NamePlace) {
         self.oldest.remove(&(since, job, client));
         let Some(asked) = self.asked.get_mut(&client) else { return };
         asked.remove(&(since, job));
@@ -224,7 +225,7 @@ impl Places {
         }
     }
 
-    /// Whether nothing is kept of anyone.
+    /// Whether nothing is kept of any source or network.
     #[cfg(test)]
     pub(super) fn are_idle(&self) -> bool {
         self.waiting == 0

@@ -15,14 +15,14 @@ const OPT: u16 = 41;
 /// Class IN.
 const INTERNET: u16 = 1;
 
-/// What a stub wants of a record.
+/// The data of a record, as far as a stub needs it.
 #[derive(Debug, PartialEq)]
 pub(super) enum Data {
     V4(Ipv4Addr),
     V6(Ipv6Addr),
     Alias(Name),
     NameServer,
-    /// The MINIMUM field.
+    /// SOA; holds its MINIMUM field.
     Soa {
         minimum: u32,
     },
@@ -49,9 +49,9 @@ impl Record {
 #[derive(Debug, Default)]
 pub(super) struct Section {
     pub(super) records: Vec<Record>,
-    /// There was one that cannot be read.
+    /// Whether a record of the section cannot be read.
     pub(super) is_damaged: bool,
-    /// The message ends within the section.
+    /// Whether the message ends within the section.
     pub(super) is_cut: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The resolver: names, tries and time. See the module above for what it is and is not.
+//! The resolver: names, tries and time. `dns` says what it does and what it leaves to a recursive server.
 //!
 //! A name has one job however many lookups wait for it. A job asks for its families on one UDP
 //! exchange; a family that needs another try, or TCP, moves to an exchange of its own, so a job never
@@ -15,11 +15,11 @@ use rand::rngs::StdRng;
 use slab::Slab;
 
 use super::cache::Cache;
-use super::job::{Job, Phase, Question, Waiter};
+use super::job::{Job, JobPhase, Question, WaitingLookup};
 use super::message;
-use super::places::{Place, Places};
+use super::places::{NamePlace, NamePlaces};
 use super::servers::Servers;
-use super::{Action, Answer, DnsError, Exchange, Settings, Transport, sort};
+use super::{Action, Answer, DnsError, ExchangeId, Settings, Transport, sort};
 use crate::limits::{DNS_LOOKUPS, DNS_NAMES, DNS_QUEUE_TICK, DNS_RESOLUTION_DELAY};
 use crate::shares::{Shares, Source};
 
@@ -48,12 +48,12 @@ pub struct Resolver {
     /// Lookups that wait.
     tickets: HashMap<u64, Lookup>,
     /// Live exchanges.
-    exchanges: HashMap<Exchange, JobKey>,
-    /// Those of them that are a job's second one.
+    exchanges: HashMap<ExchangeId, JobKey>,
+    /// How many live exchanges are the second one of a job.
     seconds: usize,
     timers: BTreeSet<(Instant, JobKey)>,
     actions: VecDeque<Action>,
-    places: Places,
+    places: NamePlaces,
     /// When the queues were looked at last; `None` where a place has come free since.
     looked: Option<Instant>,
     lookup_shares: Shares,
@@ -73,7 +73,7 @@ impl Resolver {
             servers: Servers::new(&settings.servers),
             cache: Cache::new(settings.cache_entries),
             rng: StdRng::from_seed(seed),
-            places: Places::of(settings.names_in_flight()),
+            places: NamePlaces::of(settings.names_in_flight()),
             looked: None,
             lookup_shares: Shares::of(DNS_LOOKUPS),
             name_shares: Shares::of(DNS_NAMES),
@@ -134,7 +134,7 @@ impl Resolver {
             return;
         }
         match (self.jobs[key].phase, self.latest) {
-            (Phase::Asking { .. }, Some(latest)) => self.linger(key, false, latest),
+            (JobPhase::Asking { .. }, Some(latest)) => self.linger(key, false, latest),
             _ => self.end(key),
         }
     }
@@ -155,9 +155,9 @@ impl Resolver {
             (0..2).for_each(|slot| self.close(key, slot));
             self.jobs[key].questions.iter_mut().for_each(Question::restart);
             match self.jobs[key].phase {
-                Phase::Queued => {}
-                Phase::Lingering { .. } => self.end(key),
-                Phase::Asking { .. } => {
+                JobPhase::Queued => {}
+                JobPhase::Lingering { .. } => self.end(key),
+                JobPhase::Asking { .. } => {
                     let pending = self.jobs[key].pending();
                     self.retry(key, pending, now);
                     self.advance(key, now);
@@ -172,8 +172,8 @@ impl Resolver {
         self.actions.pop_front()
     }
 
-    /// What came from the server: over UDP one datagram, over TCP any piece of the stream.
-    pub fn received(&mut self, exchange: Exchange, bytes: &[u8], now: Instant) {
+    /// Takes what came from the server: over UDP one datagram, over TCP any piece of the stream.
+    pub fn received(&mut self, exchange: ExchangeId, bytes: &[u8], now: Instant) {
         self.latest = Some(now);
         let Some((key, slot)) = self.find(exchange) else { return };
         if self.attempt(key, slot).is_some_and(|attempt| attempt.transport == Transport::Udp) {
@@ -192,8 +192,8 @@ impl Resolver {
         self.start_queued(now);
     }
 
-    /// The socket could not be made, was refused, closed or reset.
-    pub fn failed(&mut self, exchange: Exchange, now: Instant) {
+    /// Notes that the socket could not be made, was refused, closed or reset.
+    pub fn failed(&mut self, exchange: ExchangeId, now: Instant) {
         self.latest = Some(now);
         let Some((key, slot)) = self.find(exchange) else { return };
         self.abandon(key, slot, true, now);
@@ -211,7 +211,7 @@ impl Resolver {
         timer.into_iter().chain(look).min()
     }
 
-    /// Does what is due.
+    /// Does what is due at `now`.
     pub fn expire(&mut self, now: Instant) {
         self.latest = Some(now);
         while let Some(&(when, key)) = self.timers.first()
@@ -239,17 +239,17 @@ impl Resolver {
     fn joinable(&mut self, name: &str, client: Source, now: Instant) -> Option<JobKey> {
         let key = *self.names.get(name)?;
         match self.jobs[key].phase {
-            Phase::Queued => self.queue(key, client, queues::FRESH),
-            Phase::Asking { .. } => {}
-            Phase::Lingering { answered: true, .. } => {
+            JobPhase::Queued => self.queue(key, client, queues::FRESH),
+            JobPhase::Asking { .. } => {}
+            JobPhase::Lingering { answered: true, .. } => {
                 self.end(key);
                 return None;
             }
-            Phase::Lingering { answered: false, .. } => {
+            JobPhase::Lingering { answered: false, .. } => {
                 self.lingering -= 1;
                 if self.places.enter(client, key, now) {
-                    let place = Place { client, since: now };
-                    self.jobs[key].phase = Phase::Asking { place, give_up: now + self.settings.timeout };
+                    let place = NamePlace { client, since: now };
+                    self.jobs[key].phase = JobPhase::Asking { place, give_up: now + self.settings.timeout };
                 } else {
                     self.stop_asking(key);
                     self.queue(key, client, queues::FRESH);
@@ -279,7 +279,7 @@ impl Resolver {
             // Many have left: what stands here stays in proportion to those who wait.
             job.waiters.retain(|waiter| is_there(&self.tickets, key, waiter));
         }
-        job.waiters.push_back(Waiter { ticket, serial, deadline: now + self.settings.timeout });
+        job.waiters.push_back(WaitingLookup { ticket, serial, deadline: now + self.settings.timeout });
         job.waiting += 1;
         self.tickets.insert(ticket, Lookup { job: key, serial, client });
     }
@@ -299,9 +299,9 @@ impl Resolver {
         debug_assert_eq!(job.waiting, 0);
         self.name_shares.give(job.owner, 1);
         match job.phase {
-            Phase::Queued => {}
-            Phase::Asking { place, .. } => self.places.leave(key, place),
-            Phase::Lingering { .. } => self.lingering -= 1,
+            JobPhase::Queued => {}
+            JobPhase::Asking { place, .. } => self.places.leave(key, place),
+            JobPhase::Lingering { .. } => self.lingering -= 1,
         }
         if let Some(when) = job.wake {
             self.timers.remove(&(when, key));
@@ -325,10 +325,10 @@ impl Resolver {
 
     // ---- time
 
-    /// A job whose time has come.
+    /// Looks at a job whose time has come.
     fn wake(&mut self, key: JobKey, now: Instant) {
         match self.jobs[key].phase {
-            Phase::Queued => {
+            JobPhase::Queued => {
                 // What came before it lost its place is better than nothing.
                 let (answer, _) = self.jobs[key].answer(self.settings.prefer, now);
                 self.answer_due(key, &answer, now);
@@ -336,14 +336,14 @@ impl Resolver {
                     return self.end(key);
                 }
             }
-            Phase::Lingering { until, .. } if until <= now => {
+            JobPhase::Lingering { until, .. } if until <= now => {
                 self.remember(key, now);
                 return self.end(key);
             }
-            Phase::Asking { give_up, .. } if give_up <= now => return self.give_up(key, now),
+            JobPhase::Asking { give_up, .. } if give_up <= now => return self.give_up(key, now),
             // A waiter whose time is over before the job's has left: it must not wake the job again.
-            Phase::Asking { .. } => self.answer_due(key, &Err(DnsError::Timeout), now),
-            Phase::Lingering { .. } => {}
+            JobPhase::Asking { .. } => self.answer_due(key, &Err(DnsError::Timeout), now),
+            JobPhase::Lingering { .. } => {}
         }
         for slot in 0..2 {
             if self.attempt(key, slot).is_some_and(|attempt| attempt.deadline <= now) {
@@ -353,7 +353,7 @@ impl Resolver {
         self.advance(key, now);
     }
 
-    /// The time of the first waiters is over.
+    /// Answers the first waiters, whose time is over.
     fn give_up(&mut self, key: JobKey, now: Instant) {
         let (answer, _) = self.jobs[key].answer(self.settings.prefer, now);
         if answer.is_err() {
@@ -370,7 +370,7 @@ impl Resolver {
             self.close(key, slot);
         }
         let job = &mut self.jobs[key];
-        if let Phase::Asking { give_up, .. } = &mut job.phase {
+        if let JobPhase::Asking { give_up, .. } = &mut job.phase {
             *give_up = later.unwrap_or(now + self.settings.timeout);
         }
         job.hold = None;
@@ -390,7 +390,7 @@ impl Resolver {
             self.answer_all(key, &answer);
             return self.end(key);
         }
-        if held && matches!(job.phase, Phase::Asking { .. }) {
+        if held && matches!(job.phase, JobPhase::Asking { .. }) {
             let (answer, _) = job.answer(self.settings.prefer, now);
             self.remember(key, now);
             self.answer_all(key, &answer);
@@ -408,7 +408,7 @@ impl Resolver {
         let job = &self.jobs[key];
         let (answer, until) = job.answer(self.settings.prefer, now);
         let failure = matches!(answer, Err(DnsError::ServerFailure | DnsError::Timeout));
-        if until > now && !(failure && matches!(job.phase, Phase::Lingering { .. })) {
+        if until > now && !(failure && matches!(job.phase, JobPhase::Lingering { .. })) {
             self.cache.insert(&job.name, answer, until, now);
         }
     }
@@ -425,7 +425,7 @@ impl Resolver {
         }
     }
 
-    fn answer_one(&mut self, key: JobKey, waiter: Waiter, answer: &Answer) {
+    fn answer_one(&mut self, key: JobKey, waiter: WaitingLookup, answer: &Answer) {
         if is_there(&self.tickets, key, &waiter)
             && let Some(Lookup { client, .. }) = self.tickets.remove(&waiter.ticket)
         {
@@ -437,7 +437,7 @@ impl Resolver {
 }
 
 /// Whether one who waits for a job has not left.
-fn is_there(tickets: &HashMap<u64, Lookup>, job: JobKey, waiter: &Waiter) -> bool {
+fn is_there(tickets: &HashMap<u64, Lookup>, job: JobKey, waiter: &WaitingLookup) -> bool {
     tickets.get(&waiter.ticket).is_some_and(|lookup| (lookup.job, lookup.serial) == (job, waiter.serial))
 }
 

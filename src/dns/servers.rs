@@ -17,24 +17,24 @@ pub(super) type Tried = u8;
 const _: () = assert!(DNS_SERVERS <= Tried::BITS as usize);
 
 #[derive(Debug)]
-struct Server {
+struct NameServer {
     address: SocketAddr,
     rests_until: Option<Instant>,
-    /// It is asked without EDNS until then.
+    /// Until when it is asked without EDNS.
     plain_until: Option<Instant>,
 }
 
 /// The configured servers and their health.
 #[derive(Debug)]
 pub(super) struct Servers {
-    list: Vec<Server>,
+    list: Vec<NameServer>,
 }
 
 impl Servers {
     pub(super) fn new(addresses: &[SocketAddr]) -> Servers {
         let list = addresses.iter().take(DNS_SERVERS);
         Servers {
-            list: list.map(|&address| Server { address, rests_until: None, plain_until: None }).collect(),
+            list: list.map(|&address| NameServer { address, rests_until: None, plain_until: None }).collect(),
         }
     }
 
@@ -49,7 +49,7 @@ impl Servers {
     /// The next server for a question that has been to `tried`, or `None` when the round is over.
     pub(super) fn pick(&mut self, tried: Tried, now: Instant) -> Option<usize> {
         let fresh = |server: &usize| tried & (1 << server) == 0;
-        let rested = |server: &Server| server.rests_until.is_none_or(|until| until <= now);
+        let rested = |server: &NameServer| server.rests_until.is_none_or(|until| until <= now);
         let choice = (0..self.list.len())
             .filter(fresh)
             .find(|&server| rested(&self.list[server]))
@@ -67,22 +67,22 @@ impl Servers {
         self.list[server].plain_until.is_none_or(|until| until <= now)
     }
 
-    /// It answered a question with EDNS.
+    /// Notes that the server answered a question with EDNS.
     pub(super) fn took_edns(&mut self, server: usize) {
         self.list[server].plain_until = None;
     }
 
-    /// It answered a question without EDNS, and did not with it.
+    /// Notes that the server answered a question without EDNS, and did not with it.
     pub(super) fn took_plain(&mut self, server: usize, now: Instant) {
         self.list[server].plain_until = Some(now + DNS_PLAIN);
     }
 
-    /// The server answered, whatever it said.
+    /// Notes that the server answered, whatever it said.
     pub(super) fn answered(&mut self, server: usize) {
         self.list[server].rests_until = None;
     }
 
-    /// The server was silent or unreachable.
+    /// Notes that the server was silent or unreachable.
     pub(super) fn failed(&mut self, server: usize, now: Instant) {
         self.list[server].rests_until = Some(now + DNS_SERVER_REST);
     }

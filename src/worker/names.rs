@@ -1,7 +1,7 @@
 //! The sockets of the resolver: performs its actions on the worker's loop and hands answers back.
 
 use super::tokens::Source;
-use crate::dns::{Action, Answer, DnsError, Exchange, Resolver, Settings, Transport};
+use crate::dns::{Action, Answer, DnsError, ExchangeId, Resolver, Settings, Transport};
 use crate::limits;
 use crate::shares::{self, Lent, Pool};
 use crate::sys::Read;
@@ -20,7 +20,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(super) struct Names {
     resolver: Resolver,
-    sockets: HashMap<Exchange, Conversation>,
+    sockets: HashMap<ExchangeId, Conversation>,
     buffer: Box<[u8]>,
     /// Sockets for names that no session's descriptors pay for, and who has them.
     beside: Pool,
@@ -114,7 +114,7 @@ impl Names {
 
     /// An event of one exchange's socket. Every message is read; what is no answer is the resolver's to drop.
     pub(super) fn event(&mut self, exchange: u32, writable: bool, registry: &Registry, now: Instant) {
-        let exchange = Exchange(exchange);
+        let exchange = ExchangeId(exchange);
         if writable {
             self.flush(exchange, now);
         }
@@ -157,7 +157,7 @@ impl Names {
         }
     }
 
-    fn send(&mut self, exchange: Exchange, payload: Vec<u8>, now: Instant) {
+    fn send(&mut self, exchange: ExchangeId, payload: Vec<u8>, now: Instant) {
         let Some(conversation) = self.sockets.get_mut(&exchange) else { return };
         match &conversation.socket {
             DnsSocket::Udp(socket) => {
@@ -173,7 +173,7 @@ impl Names {
         }
     }
 
-    fn flush(&mut self, exchange: Exchange, now: Instant) {
+    fn flush(&mut self, exchange: ExchangeId, now: Instant) {
         let Some(conversation) = self.sockets.get_mut(&exchange) else { return };
         while !conversation.unsent.is_empty() {
             match conversation.socket.send(&conversation.unsent) {
@@ -191,7 +191,7 @@ impl Names {
 }
 
 fn open(
-    exchange: Exchange,
+    exchange: ExchangeId,
     transport: Transport,
     server: SocketAddr,
     registry: &Registry,

@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 
 use super::{JobKey, Resolver};
-use crate::dns::job::{Job, Outcome, Phase, Try};
-use crate::dns::message::{self, Reply};
-use crate::dns::{Action, Exchange, Settings, Transport};
+use crate::dns::job::{Job, JobPhase, QuestionOutcome, Try};
+use crate::dns::message::{self, Response};
+use crate::dns::{Action, ExchangeId, Settings, Transport};
 use crate::limits::{
     DNS_ATTEMPTS_MAX, DNS_NAMES_IN_FLIGHT, DNS_NAMES_LINGERING, DNS_SECONDS, DNS_STRAYS, DNS_TRY_MAX,
 };
 
 impl Resolver {
-    pub(super) fn find(&self, exchange: Exchange) -> Option<(JobKey, usize)> {
+    pub(super) fn find(&self, exchange: ExchangeId) -> Option<(JobKey, usize)> {
         let key = *self.exchanges.get(&exchange)?;
         let at = |attempt: &Option<Try>| attempt.as_ref().is_some_and(|attempt| attempt.exchange == exchange);
         Some((key, self.jobs[key].tries.iter().position(at)?))
@@ -24,7 +24,7 @@ impl Resolver {
         self.jobs.get_mut(key)?.tries[slot].as_mut()
     }
 
-    /// One message from the server of a try.
+    /// Takes one message from the server of a try.
     pub(super) fn message(&mut self, key: JobKey, slot: usize, bytes: &[u8], now: Instant) {
         let job = &mut self.jobs[key];
         let pending = job.pending_on(slot);
@@ -50,17 +50,17 @@ impl Resolver {
         }
         let question = &mut self.jobs[key].questions[index];
         match reply {
-            Reply::Truncated => self.ask(key, vec![index], server, Transport::Tcp, now),
-            Reply::Unable if question.edns => {
+            Response::Truncated => self.ask(key, vec![index], server, Transport::Tcp, now),
+            Response::Unable if question.edns => {
                 question.plain |= 1 << server;
                 self.ask(key, vec![index], server, transport, now);
             }
-            Reply::Unable | Reply::Failed => {
+            Response::Unable | Response::Failed => {
                 question.refusals += 1;
                 self.retry(key, vec![index], now);
             }
-            Reply::Found { .. } | Reply::NoData { .. } | Reply::NxDomain { .. } => {
-                question.outcome = Outcome::of(reply, now);
+            Response::Found { .. } | Response::NoData { .. } | Response::NxDomain { .. } => {
+                question.outcome = QuestionOutcome::of(reply, now);
                 match question.edns {
                     true => self.servers.took_edns(server),
                     false if question.plain & (1 << server) != 0 => self.servers.took_plain(server, now),
@@ -71,7 +71,8 @@ impl Resolver {
         self.advance(key, now);
     }
 
-    /// Too much came that answers nothing. Over UDP somebody guesses: TCP is out of a guesser's reach.
+    /// Gives up a try to which too much came that answers nothing. Over UDP somebody guesses: TCP is out of a guesser's
+    /// reach.
     fn distrust(&mut self, key: JobKey, slot: usize, now: Instant) {
         let Some(&mut Try { transport, server, .. }) = self.attempt(key, slot) else { return };
         match transport {
@@ -84,7 +85,7 @@ impl Resolver {
         }
     }
 
-    /// A try that ended without its answers: out of time, or (`refused`) unreachable.
+    /// Ends a try that has no answers: out of time, or (`refused`) unreachable.
     pub(super) fn abandon(&mut self, key: JobKey, slot: usize, refused: bool, now: Instant) {
         let pending = self.jobs[key].pending_on(slot);
         let Some(&mut Try { transport, server, silent, .. }) = self.attempt(key, slot) else { return };
@@ -115,7 +116,7 @@ impl Resolver {
             indices = vec![second];
         }
         let servers = self.servers.len();
-        let lingering = matches!(self.jobs[key].phase, Phase::Lingering { .. });
+        let lingering = matches!(self.jobs[key].phase, JobPhase::Lingering { .. });
         indices.retain(|&index| {
             let question = &mut self.jobs[key].questions[index];
             if question.tried.count_ones() as usize == servers {
@@ -161,7 +162,7 @@ impl Resolver {
             && question.tried.count_ones() as usize == self.servers.len();
         let patient = now + self.settings.patience(question.round);
         let deadline = match job.phase {
-            Phase::Asking { give_up, .. } if last => patient.max(give_up),
+            JobPhase::Asking { give_up, .. } if last => patient.max(give_up),
             _ => patient,
         };
         self.seconds += usize::from(job.tries.iter().any(Option::is_some));
@@ -183,11 +184,11 @@ impl Resolver {
         }
     }
 
-    fn exchange(&mut self) -> Exchange {
+    fn exchange(&mut self) -> ExchangeId {
         loop {
             self.next_exchange = self.next_exchange.wrapping_add(1);
-            if !self.exchanges.contains_key(&Exchange(self.next_exchange)) {
-                return Exchange(self.next_exchange);
+            if !self.exchanges.contains_key(&ExchangeId(self.next_exchange)) {
+                return ExchangeId(self.next_exchange);
             }
         }
     }

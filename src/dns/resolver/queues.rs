@@ -5,8 +5,8 @@ use std::collections::hash_map::Entry;
 use std::time::Instant;
 
 use super::{JobKey, Resolver, is_there};
-use crate::dns::job::Phase;
-use crate::dns::places::{Place, Turn};
+use crate::dns::job::JobPhase;
+use crate::dns::places::{NamePlace, QueueTurn};
 use crate::limits::{DNS_LINGER, DNS_QUEUE_LOOKS};
 use crate::shares::Source;
 
@@ -36,9 +36,9 @@ impl Resolver {
         while passed < DNS_QUEUE_LOOKS.min(self.places.in_line()) {
             match self.places.turn(now) {
                 None => return,
-                Some(Turn::Pass) => passed += 1,
-                Some(Turn::Start(key, client)) => self.start(key, client, now),
-                Some(Turn::Instead(key, client, victim)) => {
+                Some(QueueTurn::Pass) => passed += 1,
+                Some(QueueTurn::Start(key, client)) => self.start(key, client, now),
+                Some(QueueTurn::Instead(key, client, victim)) => {
                     self.give_way(victim, now);
                     self.start(key, client, now);
                 }
@@ -46,20 +46,21 @@ impl Resolver {
         }
     }
 
-    /// A name has a place.
+    /// Asks for a name that has got a place.
     pub(super) fn start(&mut self, key: JobKey, client: Source, now: Instant) {
         self.unqueue(key);
         let deadline = self.jobs[key].waiters.front().map_or(now, |waiter| waiter.deadline);
-        self.jobs[key].phase = Phase::Asking { place: Place { client, since: now }, give_up: deadline };
+        self.jobs[key].phase =
+            JobPhase::Asking { place: NamePlace { client, since: now }, give_up: deadline };
         let pending = self.jobs[key].pending();
         self.retry(key, pending, now);
         self.advance(key, now);
     }
 
-    /// A name has lost its place: it waits for another one, in the queues of all who wait for it and
-    /// behind what has not been asked for yet.
+    /// Has a name that lost its place wait for another one, in the queues of all who wait for it and behind what has not
+    /// been asked for yet.
     pub(super) fn give_way(&mut self, key: JobKey, now: Instant) {
-        self.jobs[key].phase = Phase::Queued;
+        self.jobs[key].phase = JobPhase::Queued;
         if self.jobs[key].hold.is_some() {
             // All but AAAA is there.
             let (answer, _) = self.jobs[key].answer(self.settings.prefer, now);
@@ -81,20 +82,20 @@ impl Resolver {
         for slot in 0..2 {
             self.close(key, slot);
         }
-        self.jobs[key].phase = Phase::Queued;
+        self.jobs[key].phase = JobPhase::Queued;
     }
 
-    /// Nobody waits any more: lets what is under way come in for the cache if there is room for that.
+    /// Lets what is under way for a name that nobody waits for any more come in for the cache, if there is room for that.
     pub(super) fn linger(&mut self, key: JobKey, answered: bool, now: Instant) {
         if self.lingering >= self.settings.names_lingering() {
             // What was answered is remembered already; what was cut short here is no failure.
             return self.end(key);
         }
-        if let Phase::Asking { place, .. } = self.jobs[key].phase {
+        if let JobPhase::Asking { place, .. } = self.jobs[key].phase {
             self.places.leave(key, place);
         }
         self.lingering += 1;
-        self.jobs[key].phase = Phase::Lingering { until: now + DNS_LINGER, answered };
+        self.jobs[key].phase = JobPhase::Lingering { until: now + DNS_LINGER, answered };
         self.jobs[key].waiters.clear();
         self.rearm(key);
     }

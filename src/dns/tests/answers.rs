@@ -210,7 +210,7 @@ fn what_does_not_answer_the_question_is_ignored() {
         assert!(world.answers.is_empty(), "{what}");
         assert!(world.sent.is_empty() && world.open.len() == 1, "{what}: the exchange goes on");
     }
-    let other = Sent { exchange: Exchange(99), ..query.clone() };
+    let other = Sent { exchange: ExchangeId(99), ..query.clone() };
     world.give(&other, &good);
     assert!(world.answers.is_empty());
     world.give(&query, &changed(13, b'A'));

@@ -22,7 +22,7 @@ pub(super) const SECOND: Duration = Duration::from_secs(1);
 /// One query that the resolver sent.
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
-    pub(super) exchange: Exchange,
+    pub(super) exchange: ExchangeId,
     pub(super) transport: Transport,
     pub(super) server: SocketAddr,
     /// Without the length prefix.

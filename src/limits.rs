@@ -38,10 +38,10 @@ pub const UDP_HEADER_MAX: usize = 22;
 /// NAT64 prefixes that are known at a time, those of the configuration and those that name servers show each: a network
 /// has one or two.
 pub const NAT64_PREFIXES_MAX: usize = 8;
-/// When the name servers are asked again that showed none, for the first times: the answer may have been late. While they
-/// fail it is the last of these.
+/// When name servers that showed no NAT64 prefix are asked again, for the first times: the answer may have been late.
+/// While they fail it is the last of these.
 pub const NAT64_ASK_AGAIN: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(40)];
-/// How often they are asked otherwise; less often while the answer is cached.
+/// How often name servers are asked for NAT64 prefixes otherwise; less often while the answer is cached.
 pub const NAT64_REFRESH: Duration = Duration::from_secs(600);
 /// How often a host without a way to IPv6 looks whether it has one by now; a new address of it has this looked at at once.
 pub const NAT64_LOOK_FOR_IPV6: Duration = Duration::from_secs(40);
@@ -105,7 +105,8 @@ pub const HANDSHAKE_HELD_FREE: usize = 4 * 1024;
 /// ([`crate::shares`]). Tokens have some kilobytes: this is for hundreds of the longest at a time, which is more than
 /// come from clients that mean well.
 pub const HANDSHAKES_HELD_MAX: usize = 32 * 1024 * 1024;
-/// Such reads of one client in a turn: what needs more is no password, but a token or sealed messages.
+/// Reads of [`HANDSHAKE_READ_BYTES`] of one client in a turn: what needs more is no password, but a token or sealed
+/// messages.
 pub const HANDSHAKE_READS_PER_TURN: usize = 16;
 
 // ---- relay: buffers, pipes, budgets
@@ -158,16 +159,16 @@ pub const UDP_ROUNDS_MAX: usize = 4;
 /// How long a worker lets datagrams gather when they come in driblets: a socket's queue holds them meanwhile, and a
 /// turn that moves thirty costs little more than one that moves five. 50 us cost 0.8 to 0.9 of the CPU per datagram.
 pub const UDP_GATHER_TIME: Duration = Duration::from_micros(50);
-/// A turn that moved fewer was of a quiet client, whose datagram nobody may hold up; one that moved more has nothing
-/// to gain.
+/// Datagrams of a turn that lets more of them gather. A turn that moved fewer was of a quiet client, whose datagram nobody
+/// may hold up; one that moved more has nothing to gain.
 pub const UDP_DRIBLET: std::ops::Range<u64> = 4..UDP_BATCH as u64;
 /// Datagrams of one socket in one turn, before the others get theirs: a batch counts as full, and by what was joined
 /// in its rooms where that is more. The batch that goes past it is the last one.
 pub const UDP_TURN_DATAGRAMS: usize = 4 * UDP_BATCH;
 /// Sends in one system call. More of them save nothing, and those behind a refused one are put together in vain.
 pub const UDP_SENDS_MAX: usize = 64;
-/// Milliseconds after connect(2) in which a stranger's datagram may still be on its way into a socket's queue: on
-/// another CPU it found the socket before. That takes microseconds.
+/// Milliseconds after connect(2) in which a stranger's datagram may still be on its way into a socket's queue, having found
+/// the socket before on another CPU. It takes microseconds.
 pub const UDP_STRANGERS_MS: u64 = 100;
 /// Datagrams that leave in one send: UDP_MAX_SEGMENTS of older kernels.
 pub const UDP_JOINED_MAX: usize = 64;
@@ -190,7 +191,7 @@ pub const UDP_LOOKUPS_MAX: u8 = 7;
 pub const UDP_ROUTES_ASKED: usize = 4;
 /// Datagrams of one association that wait for their names.
 pub const UDP_WAITING_MAX: usize = 64;
-/// Bytes of those datagrams.
+/// Bytes of the datagrams of one association that wait for their names.
 pub const UDP_WAITING_BYTES_MAX: usize = 64 * 1024;
 /// Targets that one association counts for its records; what goes further is counted in one. 24 KiB, and their names.
 pub const UDP_TARGETS_MAX: usize = 256;
@@ -199,7 +200,7 @@ pub const UDP_TARGETS_HELD_MAX: usize = 64 * 1024;
 /// Bytes of datagrams that wait for the rest of their fragments or for a name, in all associations of one worker, with a
 /// share for each source ([`crate::shares`]): a hundred of the longest for one that is alone.
 pub const UDP_HELD_MAX: usize = 16 * 1024 * 1024;
-/// What one that waits costs beside its payload, in bytes.
+/// What a datagram that waits costs beside its payload, in bytes.
 pub const UDP_HELD_OVERHEAD: usize = 96;
 /// The reassembly timer: RFC 1928 section 7 allows no less than 5 seconds, and longer only holds memory.
 pub const UDP_REASSEMBLY: Duration = Duration::from_secs(5);
@@ -249,7 +250,8 @@ pub const DIAL_AT_A_TIME: usize = 2;
 pub const DIAL_PORTS: u8 = 7;
 /// Between two attempts of one session (RFC 8305 section 8, Connection Attempt Delay).
 pub const DIAL_STAGGER: Duration = Duration::from_millis(250);
-/// The same where many addresses have to share the time (RFC 8305 section 8: "MUST NOT be less than 10 milliseconds").
+/// Between two attempts of one session where many addresses have to share the time (RFC 8305 section 8: "MUST NOT be less
+/// than 10 milliseconds").
 pub const DIAL_STAGGER_MIN: Duration = Duration::from_millis(10);
 /// How long an attempt goes on alone where a second one has no descriptor, before it is closed for the next: as long as
 /// the kernel waits before it repeats a SYN.
@@ -258,17 +260,19 @@ pub const DIAL_ALONE: Duration = Duration::from_secs(1);
 pub const SECOND_ATTEMPTS_MAX: usize = 1024;
 /// Ports that a BIND or UDP ASSOCIATE session tries of its range, in a row from a random one: each try is a system call or three.
 pub const PORT_TRIES_MAX: usize = 256;
-/// The same where the kernel picks the port: it looks at all of them each time, and fails only in a race.
+/// Ports that a BIND or UDP ASSOCIATE session tries where the kernel picks them: it looks at all of them each time, and
+/// fails only in a race.
 pub const KERNEL_PORT_TRIES: usize = 3;
-/// Such tries of one session in the turn of its request, and in each of its later turns: where ports are free the first one mostly is.
+/// Ports that one session tries in the turn of its request, and in each of its later turns: where ports are free the first
+/// one mostly is.
 pub const PORT_TRIES_AT_ONCE: usize = 4;
-/// Such tries of all sessions of a worker that go on, in one turn: they take a quarter of a millisecond. Sources take turns
-/// for them.
+/// Ports that all sessions of a worker whose search goes on try in one turn: they take a quarter of a millisecond. Sources
+/// take turns for them.
 pub const PORT_TRIES_PER_TURN: usize = 32;
 /// Connections that wait at the listener of a BIND session: one is its peer, the others are strangers, whom a turn of
 /// some milliseconds lets gather. Where they fill it the peer waits for the second of its SYN's timer.
 pub const BIND_BACKLOG: i32 = 64;
-/// Strangers that such a listener turns away in one turn.
+/// Strangers that the listener of a BIND session turns away in one turn.
 pub const BIND_ACCEPTS_PER_TURN: usize = 8;
 /// How long a client that sent FIN, and nothing behind its request, is waited for: nearly always it has left.
 pub const LEFT_GRACE: Duration = Duration::from_millis(900);
@@ -286,7 +290,7 @@ pub const SEALED_READ_BYTES: usize = SCRATCH_BYTES;
 pub const SEALED_MESSAGES_PER_TURN: usize = 512;
 /// Verified credentials that a worker remembers.
 pub const VERIFIED_CACHE_ENTRIES: usize = 16_384;
-/// How long it remembers them.
+/// How long a worker remembers verified credentials.
 pub const VERIFIED_CACHE_TTL: Duration = Duration::from_secs(300);
 /// One DNS message or piece of a stream, in bytes.
 pub const DNS_READ_BYTES: usize = 64 * 1024;
@@ -308,13 +312,13 @@ pub const THREAD_RESTART_PAUSE: Duration = Duration::from_millis(100);
 pub const DRAIN_SLACK: Duration = Duration::from_secs(1);
 /// How often the control thread looks whether the workers turn.
 pub const WATCHDOG_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a worker may take for one turn before that is said: its budgets allow some milliseconds.
+/// How long a worker may take for one turn before a line says so: its budgets allow some milliseconds.
 pub const STALL_PATIENCE: Duration = Duration::from_secs(5);
 /// How often the list of local addresses is read anew, for the guard, where the kernel does not say that it changed;
 /// and how soon it is tried again where it could not be read.
 pub const LOCALS_REFRESH: Duration = Duration::from_secs(10);
-/// Between two readings of that list because the kernel said that it changed: a machine that is given addresses by the
-/// thousand tells of each.
+/// Between two readings of the local addresses because the kernel said that they changed: a machine that is given addresses
+/// by the thousand tells of each.
 pub const LOCALS_PAUSE: Duration = Duration::from_millis(50);
 /// Bytes of one read from netlink: the kernel's messages come in pieces of 32 KiB at most.
 pub const NETLINK_READ_BYTES: usize = 32 * 1024;
@@ -330,7 +334,7 @@ pub const VERIFIER_THREADS_MAX: usize = 4;
 /// How often the users file is looked at.
 pub const USERS_LOOK: Duration = Duration::from_millis(500);
 /// How long a users file that has changed must stay as it is before it is read. New logins are judged by it within a
-/// second, this and the above included.
+/// second, this and [`USERS_LOOK`] included.
 pub const USERS_SETTLE: Duration = Duration::from_millis(100);
 
 // ---- relations that must hold

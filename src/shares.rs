@@ -78,7 +78,7 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// Nobody holds anything of a pool of this size.
+    /// The shares of a pool of this size, of which nobody holds anything.
     pub fn of(capacity: usize) -> Shares {
         Shares { capacity, held: 0, sources: HashMap::new(), networks: HashMap::new() }
     }
@@ -126,12 +126,12 @@ impl Shares {
         self.held >= self.capacity
     }
 
-    /// What a source holds.
+    /// How much a source holds.
     pub fn held_by(&self, source: Source) -> usize {
         self.sources.get(&source).copied().unwrap_or_default()
     }
 
-    /// What all hold together.
+    /// How much all sources hold together.
     pub fn held(&self) -> usize {
         self.held
     }
@@ -141,7 +141,7 @@ impl Shares {
 #[derive(Clone, Debug)]
 pub struct Pool(Rc<RefCell<Shares>>);
 
-/// What one taker has of a [`Pool`], given back when dropped.
+/// What one user of a [`Pool`] has of it, given back when dropped.
 #[derive(Debug)]
 pub struct Lent {
     pool: Pool,
@@ -160,14 +160,15 @@ impl Pool {
         self.0.borrow_mut().resize(capacity);
     }
 
-    /// A taker from this source that has nothing yet.
+    /// A user of the pool, from this source, that has nothing yet.
     pub fn nothing(&self, source: Source) -> Lent {
         Lent { pool: self.clone(), source, amount: 0 }
     }
 }
 
 impl Lent {
-    /// The taker has so much now; false, and nothing changed, where that is more than before and its share is used up.
+    /// Takes or gives back until it has `amount`; false, and nothing changed, where that is more than before and its share
+    /// is used up.
     #[must_use]
     pub fn is_now(&mut self, amount: usize) -> bool {
         let mut shares = self.pool.0.borrow_mut();
@@ -185,14 +186,14 @@ impl Lent {
         fits
     }
 
-    /// The taker gives everything back, and may take again.
+    /// Gives everything back; it may take again.
     pub fn clear(&mut self) {
         if self.amount > 0 {
             self.pool.0.borrow_mut().give(self.source, std::mem::take(&mut self.amount));
         }
     }
 
-    /// How much it has.
+    /// How much it has of the pool.
     pub fn amount(&self) -> usize {
         self.amount
     }
@@ -204,7 +205,7 @@ impl Drop for Lent {
     }
 }
 
-/// Who holds nothing is forgotten: the tables have as many entries as the pool has takers.
+/// Lowers a count, and forgets whoever holds nothing: the tables have as many entries as the pool has users.
 fn lower<K: Hash + Eq>(held: &mut HashMap<K, usize>, key: K, amount: usize) {
     if let Some(count) = held.get_mut(&key) {
         *count = count.saturating_sub(amount);

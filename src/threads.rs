@@ -1,4 +1,4 @@
-//! Threads that nobody misses unseen: work whose panic ends nothing but itself, and threads that begin anew.
+//! Work whose panic ends nothing but itself, and threads that begin anew after a panic.
 //!
 //! A tool for the other modules: it knows no job, and no state of anybody's.
 
@@ -7,8 +7,8 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{self, JoinHandle};
 
-/// Does `act`; `None` where it panicked, which the panic hook has told of by then. What `act` was changing may be half
-/// changed: the caller must have no more use for it than to let go of it.
+/// Gives what `act` gives, or `None` where it panicked, which the panic hook has told of by then. What `act` was changing
+/// may be half changed: the caller may do no more with it than drop it.
 pub fn survive<T>(act: impl FnOnce() -> T) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(act)) {
         Ok(value) => Some(value),
@@ -24,7 +24,7 @@ pub fn survive<T>(act: impl FnOnce() -> T) -> Option<T> {
 /// only one of its kind, and what waits for it would wait for ever.
 ///
 /// # Errors
-/// The system gives no thread.
+/// Where the system gives no thread.
 pub fn spawn(name: &str, mut run: impl FnMut() + Send + 'static) -> io::Result<JoinHandle<()>> {
     let named = name.to_owned();
     thread::Builder::new().name(name.to_owned()).spawn(move || {

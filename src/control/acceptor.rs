@@ -2,7 +2,7 @@
 //! and none closed before the drain, for a listener that closes takes its queue with it.
 
 use crate::config::{Config, Endpoint, Steer};
-use crate::sys::congestion::Congestion;
+use crate::sys::congestion::CongestionControl;
 use crate::sys::listener::{Listener, Options};
 use crate::sys::machine;
 use std::io;
@@ -21,7 +21,10 @@ impl Acceptor {
     ///
     /// # Errors
     /// Which of the addresses, and what the kernel said of it.
-    pub(super) fn open(config: &Config, congestion: Congestion) -> Result<Acceptor, (usize, io::Error)> {
+    pub(super) fn open(
+        config: &Config,
+        congestion: CongestionControl,
+    ) -> Result<Acceptor, (usize, io::Error)> {
         let mut acceptor = Acceptor { groups: Vec::new(), addresses: Vec::new() };
         for (nth, endpoint) in config.server.listen.iter().enumerate() {
             let opened = scoped(endpoint).and_then(|address| open_group(address, config, congestion));
@@ -52,7 +55,7 @@ impl Acceptor {
 ///
 /// # Errors
 /// What the kernel said of it.
-pub(super) fn probe(endpoint: &Endpoint, config: &Config, congestion: Congestion) -> io::Result<()> {
+pub(super) fn probe(endpoint: &Endpoint, config: &Config, congestion: CongestionControl) -> io::Result<()> {
     let address = scoped(endpoint)?;
     Listener::probe(address, &options(address, config, congestion))
 }
@@ -63,7 +66,7 @@ fn scoped(endpoint: &Endpoint) -> io::Result<SocketAddr> {
     endpoint.scoped(machine::interface_index).ok_or_else(no_interface)
 }
 
-fn options(address: SocketAddr, config: &Config, congestion: Congestion) -> Options {
+fn options(address: SocketAddr, config: &Config, congestion: CongestionControl) -> Options {
     // Nothing less than all of IPv4 takes IPv4 away from the wildcard of IPv6, and from no other address: one of IPv4
     // may be written as one of IPv6.
     let shares_port = |other: &Endpoint| {
@@ -82,7 +85,7 @@ fn options(address: SocketAddr, config: &Config, congestion: Congestion) -> Opti
 fn open_group(
     mut address: SocketAddr,
     config: &Config,
-    congestion: Congestion,
+    congestion: CongestionControl,
 ) -> io::Result<(Vec<Arc<Listener>>, SocketAddr)> {
     let options = options(address, config, congestion);
     // SO_REUSEPORT would let two servers of one user share the address unnoticed: ask without it first.

@@ -13,7 +13,7 @@ use crate::policy::sources::Sources;
 use crate::policy::{Guard, Locals, Policy};
 use crate::relay::Mode;
 use crate::session::Rules;
-use crate::sys::congestion::Congestion;
+use crate::sys::congestion::CongestionControl;
 use crate::sys::gssapi::ServiceCredentials;
 use crate::worker::{Ceilings, Snapshot};
 use std::net::SocketAddr;
@@ -27,7 +27,7 @@ pub(super) struct SnapshotMaker {
     /// The listeners' addresses, which no client may reach.
     listening: Vec<SocketAddr>,
     budget: DescriptorBudget,
-    congestion: Congestion,
+    congestion: CongestionControl,
     verifier: Option<Arc<Verifier>>,
     gssapi: Option<Arc<gssapi::ContextAcceptor>>,
     sources: Option<Arc<Sources>>,
@@ -158,7 +158,7 @@ mod tests {
         let config = Arc::new(Config::default());
         let budget = divide(1000, &config);
         let (resolver_files, _) = ResolverFiles::read(&config, &budget);
-        let congestion = Congestion::default();
+        let congestion = CongestionControl::default();
         let named = Named { users: None, credentials: None, congestion, resolver_files, budget };
         let mut maker = SnapshotMaker::start(config, named, None, &[]).expect("no thread");
         let (one, other) = (maker.snapshot(0), maker.snapshot(0));

@@ -12,7 +12,7 @@ use super::plural::count_of;
 use super::resolver_files::ResolverFiles;
 use crate::auth::{Users, concerns, gssapi, load_users};
 use crate::config::{self, Access, AuthMethod, Config, Problems, Steer};
-use crate::sys::congestion::Congestion;
+use crate::sys::congestion::CongestionControl;
 use crate::sys::gssapi::ServiceCredentials;
 use crate::sys::{files, machine};
 
@@ -33,7 +33,7 @@ pub(super) struct Named {
     /// The users, and which file they were read from.
     pub(super) users: Option<(Users, Option<files::Stamp>)>,
     pub(super) credentials: Option<ServiceCredentials>,
-    pub(super) congestion: Congestion,
+    pub(super) congestion: CongestionControl,
     pub(super) resolver_files: ResolverFiles,
     pub(super) budget: DescriptorBudget,
 }
@@ -138,17 +138,17 @@ impl<'a> Trial<'a> {
         self.need(("auth.gssapi", "keytab"), gssapi::credentials(&auth.gssapi)).map(Some)
     }
 
-    fn congestion(&mut self) -> Option<Congestion> {
+    fn congestion(&mut self) -> Option<CongestionControl> {
         match &self.config.server.congestion {
             // It saves CPU on loopback and no more: nothing to do without service for.
-            config::Congestion::Auto => Some(Congestion::auto().unwrap_or_else(|error| {
+            config::Congestion::Auto => Some(CongestionControl::auto().unwrap_or_else(|error| {
                 let what = format!("the kernel refuses the choice of one ({error}): its default is used");
                 self.warn(("server", "congestion"), &what);
-                Congestion::default()
+                CongestionControl::default()
             })),
-            config::Congestion::System => Some(Congestion::default()),
+            config::Congestion::System => Some(CongestionControl::default()),
             config::Congestion::Named(name) => {
-                let named = Congestion::everywhere(name).map_err(|error| {
+                let named = CongestionControl::everywhere(name).map_err(|error| {
                     format!(
                         "this kernel does not give us \"{name}\": {error} (net.ipv4.tcp_available_congestion_control \
                          and tcp_allowed_congestion_control list what it has)"
@@ -225,7 +225,7 @@ impl<'a> Trial<'a> {
     }
 
     /// Each address can be bound. One that another listens on is no error: it may be this very server, running.
-    fn listeners(&mut self, congestion: Congestion) {
+    fn listeners(&mut self, congestion: CongestionControl) {
         for (nth, address) in self.config.server.listen.iter().enumerate() {
             match acceptor::probe(address, self.config, congestion) {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {

@@ -32,23 +32,24 @@ pub const REFUSED_TTL: Duration = Duration::from_secs(10);
 /// Wrong passwords of one source at one user that are verified without a wait: whoever mistypes his, or tries the few
 /// that he has, is answered at once.
 pub const GUESSES_AT_ONCE: u32 = 5;
-/// Past these, one in this time. The delay is before the verification, so that no answer says nothing; and short enough
-/// for the right password of someone whose address guesses to be answered within its handshake deadline.
+/// Past [`GUESSES_AT_ONCE`], one in this time. The delay is before the verification, so that no answer says nothing; and
+/// short enough for the right password of someone whose address guesses to be answered within its handshake deadline.
 pub const GUESS_INTERVAL: Duration = Duration::from_secs(3);
 /// Wrong passwords of one source, at all users together, that are verified without a wait: many clients stand behind one
 /// address, and some of them are wrong.
 pub const SOURCE_GUESSES_AT_ONCE: u32 = 64;
-/// Past these, one in this time: a source that tries one password at many users.
+/// Past [`SOURCE_GUESSES_AT_ONCE`], one in this time: a source that tries one password at many users.
 pub const SOURCE_GUESS_INTERVAL: Duration = Duration::from_millis(100);
-/// The same, of one network: an IPv6 /48 has 65,536 sources.
+/// Wrong passwords of one network, at all users together, that are verified without a wait: an IPv6 /48 has 65,536
+/// sources.
 pub const NETWORK_GUESSES_AT_ONCE: u32 = 256;
-/// Past these, one in this time.
+/// Past [`NETWORK_GUESSES_AT_ONCE`], one in this time.
 pub const NETWORK_GUESS_INTERVAL: Duration = Duration::from_millis(25);
 /// Sources, networks or users of a source whose guesses are remembered, in each table.
 pub const PACE_KEYS: usize = 65_536;
 /// Users who were right, each at a source, that are remembered: they take turns apart from those who never were.
 pub const REGULARS_MAX: usize = 65_536;
-/// Entries that a full table of these looks at for one to forget, a bound on the cost of one guess.
+/// Entries that a full table of guesses looks at for one to forget, a bound on the cost of one guess.
 pub const PACE_EVICTION_STEPS: usize = 8;
 /// How long the answer waits to wrong credentials that the same source was refused with before, and that are not
 /// verified again: a client that cannot but repeat itself must not do so as fast as it can.
@@ -57,13 +58,14 @@ pub const REPEATED_FAILURE_DELAY: Duration = Duration::from_secs(1);
 pub const VERIFIER_POOL_MAX: usize = 64;
 /// Logins that wait for or are in verification in all; more are handed back to the worker.
 pub const VERIFY_JOBS_MAX: usize = 16_384;
-/// Of these, of one network; see `shares`. Nobody may have more than is left free, either, so that there is always room
-/// for whoever comes from elsewhere.
+/// Logins of one network that wait for or are in verification; see `shares`. Nobody may have more than is left free,
+/// either, so that there is always room for whoever comes from elsewhere.
 pub const VERIFY_JOBS_PER_NETWORK_MAX: usize = 4_096;
 /// Distinct logins of one source that wait for verification; more are handed back to the worker. Those of a source that
 /// guesses wait long, and a right one must find a place among them.
 pub const VERIFY_JOBS_PER_SOURCE_MAX: usize = 2_048;
-/// Of these, of one user: one who guesses a password leaves places to the others behind his address.
+/// Distinct logins of one source at one user that wait for verification: one who guesses a password leaves places to the
+/// others behind his address.
 pub const VERIFY_JOBS_PER_USER_MAX: usize = 512;
 /// Logins of one source that wait for verification, those that share one included; more are handed
 /// back to the worker. A client that opens this many sessions at once pays for one verification, and
@@ -89,13 +91,14 @@ pub const GSS_THREADS_MAX: usize = 4;
 pub const GSS_POOL_MAX: usize = 64;
 /// Tokens that wait for the acceptor or are in it; more are handed back to the worker. Each may have 64 KiB.
 pub const GSS_JOBS_MAX: usize = 1_024;
-/// Of these, of one source: first come, first served, so this many contexts are what a source can hold up others by.
+/// Tokens of one source that wait for the acceptor or are in it: first come, first served, so this many contexts are what
+/// a source can hold up others by.
 pub const GSS_JOBS_PER_SOURCE_MAX: usize = 64;
-/// The same, of one network.
+/// Tokens of one network that wait for the acceptor or are in it.
 pub const GSS_JOBS_PER_NETWORK_MAX: usize = 256;
 /// Parts of one status message that are asked of the library; a library that never ends would hold the thread.
 pub const GSS_STATUS_PARTS_MAX: usize = 8;
-/// Bytes of each part: a path and a principal have room, a log line stays one.
+/// Bytes of each part of a status message: a path and a principal have room, a log line stays one.
 pub const GSS_STATUS_BYTES_MAX: usize = 1_024;
 
 const _: () = assert!(VERIFY_JOBS_PER_SOURCE_MAX <= VERIFY_SHARED_PER_SOURCE_MAX);

@@ -16,7 +16,7 @@ pub const DNS_QUEUE_TICK: Duration = Duration::from_millis(100);
 /// Questions that go on, for the cache alone, after their last waiter has been answered or has left.
 /// Apart from the bound above, so that a family that never answers takes no turn from a waiting name.
 pub const DNS_NAMES_LINGERING: usize = 64;
-/// How long such a question may go on: one ordinary try.
+/// How long a question may go on for the cache alone: one ordinary try.
 pub const DNS_LINGER: Duration = Duration::from_secs(1);
 /// Second sockets of names: a truncated answer moves each family to a TCP connection of its own. Where they are all
 /// in use both families share one.
@@ -25,12 +25,12 @@ pub const DNS_SECONDS: usize = 128;
 /// that are asked for by associations. A session that waits for a name has no upstream yet, and that one's descriptor is
 /// the name's.
 pub const DNS_SOCKETS: usize = 640;
-/// The least of these where descriptors are few: two names at a time are better than none.
+/// The least [`DNS_SOCKETS`] where descriptors are few: two names at a time are better than none.
 pub const DNS_SOCKETS_MIN: usize = 8;
 /// Names that are being asked or wait for their turn, shared by source; one more is refused as busy. A name costs
 /// about 700 bytes, so 11 MiB a worker at most.
 pub const DNS_NAMES: usize = 16_384;
-/// Lookups that wait for those names, shared by source; one more is refused as busy.
+/// Lookups that wait for names, shared by source; one more is refused as busy.
 pub const DNS_LOOKUPS: usize = 65_536;
 /// How long an A answer waits for the AAAA answer (RFC 8305 section 3, resolution delay).
 pub const DNS_RESOLUTION_DELAY: Duration = Duration::from_millis(50);
@@ -38,10 +38,9 @@ pub const DNS_RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 pub const DNS_TRY: Duration = Duration::from_secs(1);
 /// The longest time of one try, and the highest `options timeout:` that is heeded.
 pub const DNS_TRY_MAX: Duration = Duration::from_secs(30);
-/// Rounds over the servers when resolv.conf says nothing, and the most that it may ask for
-/// (resolv.conf(5) has the same cap).
+/// Rounds over the servers when resolv.conf says nothing.
 pub const DNS_ATTEMPTS: u32 = 3;
-/// See [`DNS_ATTEMPTS`].
+/// Most rounds over the servers that resolv.conf may ask for (resolv.conf(5) has the same cap).
 pub const DNS_ATTEMPTS_MAX: u32 = 5;
 /// Servers that are used of those configured; glibc stops at three.
 pub const DNS_SERVERS: usize = 8;
@@ -65,8 +64,8 @@ pub const DNS_ADDRESSES: usize = 64;
 pub const DNS_TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest time that "no such name" or "no address" is cached (RFC 2308 section 5 asks for a bound).
 pub const DNS_NEGATIVE_TTL_MAX: Duration = Duration::from_secs(15 * 60);
-/// How long those are cached when no SOA record says it. RFC 2308 would not cache them at all; a few
-/// seconds spare the server a client that retries at once.
+/// How long "no such name" or "no address" is cached when no SOA record says it. RFC 2308 would not cache them at all; a
+/// few seconds spare the server a client that retries at once.
 pub const DNS_NEGATIVE_TTL: Duration = Duration::from_secs(5);
 /// How long the failure of every server is cached (RFC 9520 section 3.2 asks for at least a second).
 pub const DNS_FAILURE_TTL: Duration = Duration::from_secs(1);

@@ -20,12 +20,11 @@ pub const RECORD_BYTES_MAX: usize = RECORD_BYTES_PLAIN_MAX + 6 * (USER_NAME_MAX 
 pub const RECORD_ROOM_PER_SESSION: usize = RECORD_BYTES_PLAIN_MAX;
 /// Bytes of log lines that wait for standard error: some 20,000 lines. What comes past it is dropped and counted.
 pub const LOG_QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// What one batch of lines takes of such a queue beside its bytes: its place in the channel, and the allocator's.
+/// What one batch of lines takes of a queue of lines beside its bytes: its place in the channel, and the allocator's.
 pub const LINES_BATCH_OVERHEAD_BYTES: usize = 96;
-/// How soon a sink that refused is tried again at first, and at last: a full pipe is emptied within milliseconds, a full
-/// disk within minutes.
+/// How soon a sink that refused is tried again at first: a full pipe is emptied within milliseconds.
 pub const OUTLET_RETRY_MIN: Duration = Duration::from_millis(2);
-/// See [`OUTLET_RETRY_MIN`].
+/// How soon a sink that refused is tried again at last: a full disk is emptied within minutes.
 pub const OUTLET_RETRY_MAX: Duration = Duration::from_millis(250);
 /// How often the access record's thread looks whether another file stands at its path: rotation is noticed within a
 /// second without a signal.
@@ -34,7 +33,7 @@ pub const OUTLET_LOOK: Duration = Duration::from_millis(500);
 pub const OUTLET_NOTE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the end of the server waits for a sink that takes nothing.
 pub const OUTLET_PATIENCE: Duration = Duration::from_millis(500);
-/// How long it waits for one that takes some, but too slowly.
+/// How long the end of the server waits for a sink that takes some, but too slowly.
 pub const OUTLET_PATIENCE_MAX: Duration = Duration::from_secs(5);
 /// The mode of an access record's file that is new: it holds the names of users.
 pub const ACCESS_MODE: u32 = 0o640;

@@ -15,7 +15,7 @@ use super::{Decoded, ProtoError};
 
 /// VER of the subnegotiation; not that of SOCKS.
 const VERSION: u8 = 0x01;
-/// MTYP of the message that ends it.
+/// MTYP of the message that ends the subnegotiation.
 const ABORT: u8 = 0xff;
 /// Bytes before the token.
 pub const HEADER: usize = 4;
@@ -59,7 +59,7 @@ pub fn header(kind: MessageType, length: u16) -> [u8; HEADER] {
     [VERSION, kind as u8, high, low]
 }
 
-/// The server gives up; the connection must be closed behind it (section 3.8).
+/// The message by which the server gives up; the connection must be closed behind it (section 3.8).
 pub const fn abort() -> [u8; 2] {
     [VERSION, ABORT]
 }

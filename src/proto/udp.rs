@@ -30,7 +30,7 @@ pub enum Destination<'a> {
 /// A header taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header<'a> {
-    /// FRAG as it stands.
+    /// FRAG, uninterpreted.
     pub frag: u8,
     /// DST.ADDR.
     pub destination: Destination<'a>,

@@ -15,9 +15,9 @@ pub struct Algorithm {
     length: u8,
 }
 
-/// What sockets are given; nothing is the kernel's default.
+/// The congestion control that sockets get, by where their peer is; by default the kernel's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Congestion {
+pub struct CongestionControl {
     on_loopback: Option<Algorithm>,
     elsewhere: Option<Algorithm>,
 }
@@ -30,37 +30,37 @@ impl Algorithm {
         Some(Algorithm { name: bytes, length: name.len() as u8 })
     }
 
-    /// Its name as the kernel takes it.
+    /// The name as the kernel takes it.
     pub fn name(&self) -> &[u8] {
         &self.name[..self.length.into()]
     }
 }
 
-impl Congestion {
+impl CongestionControl {
     /// The kernel's default, but on loopback one without pacing: there is no path to be gentle with, and each
     /// paced segment costs a timer.
     ///
     /// # Errors
-    /// What keeps it from being had: a filter of system calls, a kernel that gives reno to the privileged alone.
-    pub fn auto() -> io::Result<Congestion> {
+    /// What keeps reno from being set: a filter of system calls, a kernel that gives it to the privileged alone.
+    pub fn auto() -> io::Result<CongestionControl> {
         if !system_default()?.starts_with(b"bbr") {
-            return Ok(Congestion::default());
+            return Ok(CongestionControl::default());
         }
-        let reno = Congestion::everywhere("reno")?;
-        Ok(Congestion { elsewhere: None, ..reno })
+        let reno = CongestionControl::everywhere("reno")?;
+        Ok(CongestionControl { elsewhere: None, ..reno })
     }
 
-    /// One for every socket.
+    /// The control of this name for every socket.
     ///
     /// # Errors
     /// What the kernel said of the name: ENOENT (unknown), EPERM (not allowed to this user).
-    pub fn everywhere(name: &str) -> io::Result<Congestion> {
+    pub fn everywhere(name: &str) -> io::Result<CongestionControl> {
         let algorithm = Algorithm::new(name.as_bytes()).ok_or(io::ErrorKind::InvalidInput)?;
         probe()?.set_tcp_congestion(algorithm.name())?;
-        Ok(Congestion { on_loopback: Some(algorithm), elsewhere: Some(algorithm) })
+        Ok(CongestionControl { on_loopback: Some(algorithm), elsewhere: Some(algorithm) })
     }
 
-    /// What a socket gets whose peers are at `address`.
+    /// The control that a socket gets whose peers are at `address`; `None` for the kernel's default.
     pub fn at(&self, address: IpAddr) -> Option<Algorithm> {
         if address.to_canonical().is_loopback() { self.on_loopback } else { self.elsewhere }
     }
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn loopback_is_told_apart_in_both_families() {
-        let reno = Congestion { on_loopback: Algorithm::new(b"reno"), elsewhere: None };
+        let reno = CongestionControl { on_loopback: Algorithm::new(b"reno"), elsewhere: None };
         let on = |address: &str| reno.at(address.parse().unwrap()).is_some();
         assert!(on("127.9.9.9") && on("::1") && on("::ffff:127.0.0.1"));
         assert!(!on("192.0.2.1") && !on("2001:db8::1") && !on("0.0.0.0"));
@@ -107,7 +107,7 @@ mod tests {
         // A kernel that has no other than its default shows nothing, but fails nothing either.
         let others = ["reno", "cubic"].into_iter().filter(|name| name.as_bytes() != default);
         let congestion =
-            others.filter_map(|name| Congestion::everywhere(name).ok()).next().unwrap_or_default();
+            others.filter_map(|name| CongestionControl::everywhere(name).ok()).next().unwrap_or_default();
         let wanted = congestion.on_loopback.map_or(default.clone(), |algorithm| algorithm.name().to_vec());
         let second = Duration::from_secs(1);
         let liveness = Liveness { keepalive_idle: second, keepalive_interval: second, unacked: second };
@@ -129,8 +129,8 @@ mod tests {
     /// reno is built into every kernel and open to every user.
     #[test]
     fn the_kernel_has_the_last_word() {
-        assert!(Congestion::everywhere("reno").unwrap().at([192, 0, 2, 1].into()).is_some());
-        assert!(Congestion::everywhere("no-such-one").is_err());
+        assert!(CongestionControl::everywhere("reno").unwrap().at([192, 0, 2, 1].into()).is_some());
+        assert!(CongestionControl::everywhere("no-such-one").is_err());
         assert!(!system_default().unwrap().is_empty());
     }
 }

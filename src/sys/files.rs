@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-/// Which file, and in which state: of two that are equal the contents are.
+/// Which file it is, and in which state: where two are equal the contents are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     file: (u64, u64),
@@ -19,7 +19,7 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// Of the file that is there now.
+    /// The stamp of the file that is there now.
     ///
     /// # Errors
     /// What stat(2) says.

@@ -1,7 +1,7 @@
 //! Listening sockets of SO_REUSEPORT groups. What a listener has, the sockets it accepts inherit: TCP_NODELAY,
 //! keepalive and the user timeout cost nothing per session.
 
-use super::congestion::{Algorithm, Congestion};
+use super::congestion::{Algorithm, CongestionControl};
 use super::stream::{Liveness, Stream, apply_liveness};
 use super::{Errno, errno_of};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
@@ -22,8 +22,8 @@ pub struct Options {
     pub only_v6: bool,
     /// What accepted sockets inherit.
     pub liveness: Liveness,
-    /// The same: by the listener's own address, the clients' being unknown.
-    pub congestion: Congestion,
+    /// The congestion control of accepted sockets: by the listener's own address, as the clients' are not known.
+    pub congestion: CongestionControl,
 }
 
 impl Listener {

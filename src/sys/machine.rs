@@ -50,7 +50,7 @@ pub fn interface_index(name: &str) -> Option<u32> {
 /// # Errors
 /// What socket(2), connect(2) or getsockname(2) refused: no route, above all.
 pub fn source_towards(target: SocketAddr) -> Result<SocketAddr, Errno> {
-    let Datagram(socket) = Datagram::connect(target)?;
+    let ConnectedUdp(socket) = ConnectedUdp::connect(target)?;
     let local = socket.local_addr().map_err(|error| errno_of(&error))?;
     local.as_socket().ok_or(Errno::EAFNOSUPPORT)
 }
@@ -60,7 +60,7 @@ pub fn source_towards(target: SocketAddr) -> Result<SocketAddr, Errno> {
 /// # Errors
 /// As [`source_towards`].
 pub fn leads_here(target: SocketAddr) -> Result<bool, Errno> {
-    let Datagram(socket) = Datagram::connect(target)?;
+    let ConnectedUdp(socket) = ConnectedUdp::connect(target)?;
     let local = socket.local_addr().map_err(|error| errno_of(&error))?;
     let local = local.as_socket().ok_or(Errno::EAFNOSUPPORT)?;
     Ok(local.ip().to_canonical() == target.ip().to_canonical() || leaves_by_loopback(socket.as_fd()))
@@ -86,18 +86,18 @@ pub(super) fn leaves_by_loopback(socket: BorrowedFd<'_>) -> bool {
 
 /// One UDP socket, connected to one server from a port that the kernel picks at random.
 #[derive(Debug)]
-pub struct Datagram(Socket);
+pub struct ConnectedUdp(Socket);
 
-impl Datagram {
+impl ConnectedUdp {
     /// Opens the socket and fixes its peer.
     ///
     /// # Errors
     /// What socket(2) or connect(2) refused.
-    pub fn connect(server: SocketAddr) -> Result<Datagram, Errno> {
+    pub fn connect(server: SocketAddr) -> Result<ConnectedUdp, Errno> {
         let kind = Type::DGRAM.nonblocking().cloexec();
         let socket = Socket::new_raw(Domain::for_address(server), kind, None).map_err(|e| errno_of(&e))?;
         socket.connect(&SockAddr::from(server)).map_err(|e| errno_of(&e))?;
-        Ok(Datagram(socket))
+        Ok(ConnectedUdp(socket))
     }
 
     /// Takes one datagram. An empty one is `End`.
@@ -111,7 +111,7 @@ impl Datagram {
     }
 }
 
-impl AsRawFd for Datagram {
+impl AsRawFd for ConnectedUdp {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
@@ -120,9 +120,9 @@ impl AsRawFd for Datagram {
 /// The socket of one exchange with a DNS server.
 #[derive(Debug)]
 pub enum DnsSocket {
-    /// One datagram a message.
-    Udp(Datagram),
-    /// Length-prefixed messages.
+    /// Each message is one datagram.
+    Udp(ConnectedUdp),
+    /// Messages follow each other in a stream, each behind its length.
     Tcp(Stream),
 }
 

@@ -12,7 +12,7 @@ const CONTROL_BYTES: usize = 32;
 
 /// A socket address as the kernel writes it. That of IPv4 lies over the same bytes: family and port are the same
 /// fields, and its address is where IPv6 has the flow label.
-type Name = libc::sockaddr_in6;
+type RawAddress = libc::sockaddr_in6;
 
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
@@ -21,7 +21,7 @@ struct Control([u8; CONTROL_BYTES]);
 /// What a call to [`Inbox::receive`] gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// So many rooms are filled, at least one; fewer than there are rooms means that the socket is empty.
+    /// How many rooms are filled, at least one; fewer than there are rooms means that the socket is empty.
     Rooms(usize),
     /// Nothing now.
     Blocked,
@@ -29,18 +29,18 @@ pub enum Received {
     Failed(Errno),
 }
 
-/// One filled room.
+/// What a room holds after a call to [`Inbox::receive`].
 #[derive(Clone, Copy, Debug)]
 pub struct Filled {
     /// Where its bytes begin in [`Inbox::memory`].
     pub start: usize,
-    /// How many there are.
+    /// How many bytes it holds.
     pub len: usize,
-    /// Who sent them.
+    /// Who sent it.
     pub from: Option<SocketAddr>,
     /// Bytes of each datagram but the last, which may be shorter; `len` where they were not joined.
     pub segment: usize,
-    /// There were more bytes than the room holds.
+    /// Whether more bytes came than the room holds.
     pub truncated: bool,
 }
 
@@ -50,11 +50,11 @@ pub struct Inbox {
     memory: Box<[u8]>,
     room_bytes: usize,
     // What the headers point to. None of these is ever moved out of or made anew.
-    names: Box<[Name]>,
+    names: Box<[RawAddress]>,
     controls: Box<[Control]>,
     _iovecs: Box<[libc::iovec]>,
     headers: Box<[libc::mmsghdr]>,
-    /// The headers point to names.
+    /// Whether the headers point to names.
     named: bool,
     /// Headers that the kernel has written to since they were made ready.
     used: usize,
@@ -70,7 +70,7 @@ impl Filled {
 }
 
 impl Inbox {
-    /// `rooms` rooms of `room_bytes` each. A room that is never filled costs no memory.
+    /// An inbox of `rooms` rooms of `room_bytes` each. A room that is never filled costs no memory.
     pub fn new(rooms: usize, room_bytes: usize) -> Inbox {
         let mut memory = vec![0; rooms * room_bytes].into_boxed_slice();
         let mut names = vec![no_name(); rooms].into_boxed_slice();
@@ -92,12 +92,12 @@ impl Inbox {
         Inbox { memory, room_bytes, names, controls, _iovecs: iovecs, headers, named: true, used: rooms }
     }
 
-    /// How many rooms there are.
+    /// The number of rooms.
     pub fn rooms(&self) -> usize {
         self.headers.len()
     }
 
-    /// Every room's bytes.
+    /// The bytes of all rooms.
     pub fn memory(&self) -> &[u8] {
         &self.memory
     }
@@ -111,7 +111,7 @@ impl Inbox {
             }
         }
         for header in &mut self.headers[..self.used] {
-            header.msg_hdr.msg_namelen = size_of::<Name>() as libc::socklen_t;
+            header.msg_hdr.msg_namelen = size_of::<RawAddress>() as libc::socklen_t;
             header.msg_hdr.msg_controllen = CONTROL_BYTES as _;
         }
         self.used = 0;
@@ -172,17 +172,18 @@ impl Inbox {
 #[derive(Debug, Default)]
 pub struct Sender {
     iovecs: Vec<libc::iovec>,
-    messages: Vec<Message>,
-    names: Vec<Name>,
+    messages: Vec<OutgoingMessage>,
+    names: Vec<RawAddress>,
     controls: Vec<Control>,
     headers: Vec<libc::mmsghdr>,
 }
 
+/// One message of a batch.
 #[derive(Clone, Copy, Debug)]
-struct Message {
+struct OutgoingMessage {
     to: Option<SocketAddr>,
     first_piece: usize,
-    /// 0: one datagram.
+    /// The size of the datagrams that it is cut into; 0 where it is a single one.
     segment: u16,
 }
 
@@ -207,7 +208,7 @@ impl<'pieces> Composer<'_, 'pieces> {
     /// datagrams of that size, the last of which may be shorter.
     pub fn message(&mut self, to: Option<SocketAddr>, segment: Option<u16>) {
         let first_piece = self.sender.iovecs.len();
-        self.sender.messages.push(Message { to, first_piece, segment: segment.unwrap_or(0) });
+        self.sender.messages.push(OutgoingMessage { to, first_piece, segment: segment.unwrap_or(0) });
     }
 
     /// Adds bytes to the message begun last.
@@ -216,7 +217,7 @@ impl<'pieces> Composer<'_, 'pieces> {
         self.sender.iovecs.push(iovec);
     }
 
-    /// Sends; how many messages went, at least one.
+    /// Sends the batch and gives how many messages went, at least one.
     ///
     /// # Errors
     /// What the first message met. A later one's error is hidden by those before it: ask again from there.
@@ -279,8 +280,8 @@ fn no_header() -> libc::mmsghdr {
     unsafe { std::mem::zeroed() }
 }
 
-fn no_name() -> Name {
-    Name {
+fn no_name() -> RawAddress {
+    RawAddress {
         sin6_family: libc::AF_UNSPEC as libc::sa_family_t,
         sin6_port: 0,
         sin6_flowinfo: 0,
@@ -289,7 +290,7 @@ fn no_name() -> Name {
     }
 }
 
-fn name_of(address: SocketAddr) -> Name {
+fn name_of(address: SocketAddr) -> RawAddress {
     let mut name = no_name();
     name.sin6_port = address.port().to_be();
     match address {
@@ -309,19 +310,19 @@ fn name_of(address: SocketAddr) -> Name {
 fn name_length(address: SocketAddr) -> libc::socklen_t {
     let bytes = match address {
         SocketAddr::V4(_) => size_of::<libc::sockaddr_in>(),
-        SocketAddr::V6(_) => size_of::<Name>(),
+        SocketAddr::V6(_) => size_of::<RawAddress>(),
     };
     bytes as libc::socklen_t
 }
 
-fn address_of(name: &Name, length: libc::socklen_t) -> Option<SocketAddr> {
+fn address_of(name: &RawAddress, length: libc::socklen_t) -> Option<SocketAddr> {
     let port = u16::from_be(name.sin6_port);
     match i32::from(name.sin6_family) {
         libc::AF_INET if length as usize >= size_of::<libc::sockaddr_in>() => {
             let ip: IpAddr = Ipv4Addr::from(name.sin6_flowinfo.to_ne_bytes()).into();
             Some(SocketAddr::new(ip, port))
         }
-        libc::AF_INET6 if length as usize >= size_of::<Name>() => {
+        libc::AF_INET6 if length as usize >= size_of::<RawAddress>() => {
             let ip = Ipv6Addr::from(name.sin6_addr.s6_addr);
             Some(SocketAddrV6::new(ip, port, 0, name.sin6_scope_id).into())
         }
@@ -330,9 +331,10 @@ fn address_of(name: &Name, length: libc::socklen_t) -> Option<SocketAddr> {
 }
 
 const _: () =
-    assert!(std::mem::offset_of!(libc::sockaddr_in, sin_port) == std::mem::offset_of!(Name, sin6_port));
-const _: () =
-    assert!(std::mem::offset_of!(libc::sockaddr_in, sin_addr) == std::mem::offset_of!(Name, sin6_flowinfo));
+    assert!(std::mem::offset_of!(libc::sockaddr_in, sin_port) == std::mem::offset_of!(RawAddress, sin6_port));
+const _: () = assert!(
+    std::mem::offset_of!(libc::sockaddr_in, sin_addr) == std::mem::offset_of!(RawAddress, sin6_flowinfo)
+);
 
 #[cfg(test)]
 mod tests {

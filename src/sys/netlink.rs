@@ -21,7 +21,7 @@ fn delivers(kind: u8) -> bool {
     [libc::RTN_LOCAL, libc::RTN_ANYCAST].contains(&kind)
 }
 
-/// A socket for questions. Kept open, it works where descriptors have run out.
+/// A netlink socket that the routing tables are asked by. Kept open, it works where descriptors have run out.
 #[derive(Debug)]
 pub struct Netlink {
     socket: OwnedFd,
@@ -29,6 +29,8 @@ pub struct Netlink {
 }
 
 impl Netlink {
+    /// Opens the socket.
+    ///
     /// # Errors
     /// What socket(2) or bind(2) refused: EAFNOSUPPORT or EPERM where netlink is closed to this process.
     pub fn open() -> Result<Netlink, Errno> {
@@ -155,7 +157,7 @@ fn open(groups: u32) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
-struct Message<'a> {
+struct NetlinkMessage<'a> {
     kind: u16,
     flags: u16,
     sequence: u32,
@@ -163,12 +165,16 @@ struct Message<'a> {
 }
 
 /// The whole messages of one read; what is cut off or makes no sense ends it.
-fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
+fn messages(mut bytes: &[u8]) -> impl Iterator<Item = NetlinkMessage<'_>> {
     std::iter::from_fn(move || {
         let length = u32_at(bytes, 0)? as usize;
         let body = bytes.get(HEADER..length)?;
-        let message =
-            Message { kind: u16_at(bytes, 4)?, flags: u16_at(bytes, 6)?, sequence: u32_at(bytes, 8)?, body };
+        let message = NetlinkMessage {
+            kind: u16_at(bytes, 4)?,
+            flags: u16_at(bytes, 6)?,
+            sequence: u32_at(bytes, 8)?,
+            body,
+        };
         bytes = bytes.get(aligned(length)..).unwrap_or_default();
         Some(message)
     })
@@ -237,7 +243,7 @@ fn delivered(body: &[u8]) -> Option<IpNet> {
 }
 
 /// Whether news is of an address that came or went.
-fn concerns(message: &Message<'_>) -> bool {
+fn concerns(message: &NetlinkMessage<'_>) -> bool {
     match message.kind {
         libc::RTM_NEWADDR | libc::RTM_DELADDR => true,
         libc::RTM_NEWROUTE | libc::RTM_DELROUTE => is_delivery(message.body),

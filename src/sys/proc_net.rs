@@ -1,4 +1,5 @@
-//! The same as `netlink` says, from /proc/net: for processes to which netlink is closed. It tells of no change.
+//! What the kernel's routing tables say of this machine's addresses, read from /proc/net, for processes to which netlink
+//! is closed. It tells of no change.
 
 use super::{Errno, errno_of};
 use crate::limits;

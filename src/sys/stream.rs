@@ -104,12 +104,12 @@ impl Stream {
         if result < 0 { 0 } else { usize::try_from(count).unwrap_or(0) }
     }
 
-    /// What has come is acknowledged now, not with the next answer.
+    /// Has what has come acknowledged now, not with the next answer.
     pub fn acknowledge(&self) {
         let _ = SockRef::from(&self.0).set_tcp_quickack(true);
     }
 
-    /// Small writes leave at once from here on.
+    /// Has small writes leave at once from here on.
     pub fn set_nodelay(&self) {
         let _ = SockRef::from(&self.0).set_tcp_nodelay(true);
     }

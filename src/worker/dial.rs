@@ -8,7 +8,7 @@ use crate::policy::{Policy, Refusal};
 use crate::session::{DialError, Dialed};
 use crate::shares::Lent;
 use crate::sys::Errno;
-use crate::sys::congestion::Congestion;
+use crate::sys::congestion::CongestionControl;
 use crate::sys::stream::Stream;
 use mio::Registry;
 use mio::unix::SourceFd;
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) struct Dial {
     addresses: Vec<SocketAddr>,
-    congestion: Congestion,
+    congestion: CongestionControl,
     /// How many addresses were tried.
     tried: usize,
     /// The port of the attempt that was begun last.
@@ -65,7 +65,7 @@ impl Dial {
     /// Attempts at these addresses, in this order, until `deadline`; a second one at a time is taken from `second`.
     pub(super) fn new(
         mut addresses: Vec<SocketAddr>,
-        congestion: Congestion,
+        congestion: CongestionControl,
         deadline: Instant,
         second: Lent,
     ) -> Dial {

@@ -8,7 +8,7 @@ use crate::limits;
 use crate::policy::{Policy, Subject, Verdict};
 use crate::session::{DialError, Peers};
 use crate::sys::Errno;
-use crate::sys::congestion::Congestion;
+use crate::sys::congestion::CongestionControl;
 use crate::sys::listener::Listener;
 use crate::sys::machine::source_towards;
 use crate::sys::stream::Stream;
@@ -94,7 +94,7 @@ impl ListenerSearch {
         tries: &mut usize,
         here: Result<SocketAddr, Errno>,
         ports: Option<PortRange>,
-        congestion: Congestion,
+        congestion: CongestionControl,
     ) -> Option<Result<Listener, DialError>> {
         loop {
             if let Some((peer, search)) = &mut self.search {
@@ -159,7 +159,7 @@ mod tests {
         let mut search = ListenerSearch::new(Peers::Only(peers));
         let ports = PortRange::new(port, port);
         let mut tries = 1_000;
-        let outcome = search.go_on(&mut tries, Err(Errno::ENOTCONN), ports, Congestion::default());
+        let outcome = search.go_on(&mut tries, Err(Errno::ENOTCONN), ports, CongestionControl::default());
         assert_eq!(outcome.map(Result::err), Some(Some(DialError::NoLocalPort)));
         assert_eq!(1_000 - tries, 32 + 1 + 1, "each route, the one port, and the end of the list");
     }
@@ -168,8 +168,8 @@ mod tests {
     fn a_search_for_anybody_tries_where_the_client_reached_us() {
         let here = Ok("[::ffff:127.0.0.1]:1080".parse().unwrap());
         let mut search = ListenerSearch::new(Peers::Any);
-        assert!(search.go_on(&mut 0, here, None, Congestion::default()).is_none());
-        let found = search.go_on(&mut 2, here, None, Congestion::default());
+        assert!(search.go_on(&mut 0, here, None, CongestionControl::default()).is_none());
+        let found = search.go_on(&mut 2, here, None, CongestionControl::default());
         let at = found.unwrap().unwrap().address().unwrap();
         assert_eq!((at.ip(), at.port() == 1080), (IpAddr::from([127, 0, 0, 1]), false));
     }

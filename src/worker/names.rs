@@ -6,7 +6,7 @@ use crate::limits;
 use crate::shares::{self, Lent, Pool};
 use crate::sys::Read;
 use crate::sys::Write;
-use crate::sys::machine::{Datagram, DnsSocket};
+use crate::sys::machine::{ConnectedUdp, DnsSocket};
 use crate::sys::stream::Stream;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
@@ -197,7 +197,7 @@ fn open(
     registry: &Registry,
 ) -> Option<DnsSocket> {
     let (socket, interests) = match transport {
-        Transport::Udp => (DnsSocket::Udp(Datagram::connect(server).ok()?), Interest::READABLE),
+        Transport::Udp => (DnsSocket::Udp(ConnectedUdp::connect(server).ok()?), Interest::READABLE),
         Transport::Tcp => {
             (DnsSocket::Tcp(Stream::connect(server, None).ok()?), Interest::READABLE | Interest::WRITABLE)
         }

@@ -6,7 +6,7 @@ use crate::dns;
 use crate::policy::sources::Sources;
 use crate::relay::Mode;
 use crate::session::Rules;
-use crate::sys::congestion::Congestion;
+use crate::sys::congestion::CongestionControl;
 use std::sync::Arc;
 
 /// Everything that a reload may change. A worker replaces it between two turns. What has not changed is the same
@@ -30,7 +30,7 @@ pub struct Snapshot {
     /// How names are resolved.
     pub dns: Arc<dns::Settings>,
     /// What the sockets to targets are given.
-    pub congestion: Congestion,
+    pub congestion: CongestionControl,
     /// Which engines relays may use.
     pub relay: Mode,
     /// What each source has, all workers' together, where that is limited.

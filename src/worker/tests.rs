@@ -10,7 +10,7 @@ use crate::policy::{Guard, Incoming, Policy};
 use crate::relay::Mode;
 use crate::session::{Command, Rules};
 use crate::shares;
-use crate::sys::congestion::Congestion;
+use crate::sys::congestion::CongestionControl;
 use crate::sys::listener::Listener;
 use crate::sys::stream::Stream;
 use std::io::{Read, Write};
@@ -41,7 +41,7 @@ fn snapshot() -> Snapshot {
         verifier: None,
         gssapi: None,
         dns: Arc::default(),
-        congestion: Congestion::default(),
+        congestion: CongestionControl::default(),
         relay: Mode::Auto,
         sources: None,
         ceilings: Ceilings { sessions: 1, second_attempts: 0, names_beside: 8, pipes: 0 },
@@ -160,7 +160,7 @@ fn ready_listeners_take_turns() {
         backlog: 1,
         only_v6: true,
         liveness: liveness(&Config::default()),
-        congestion: Congestion::default(),
+        congestion: CongestionControl::default(),
     };
     let open =
         || Arc::new(Listener::open("127.0.0.1:0".parse().expect("an address"), &options).expect("a port"));

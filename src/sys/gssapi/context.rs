@@ -1,7 +1,7 @@
 //! A security context from its first token to its end.
 
 use super::ffi::{self, RawBuffer, RawContext, Word};
-use super::{Buffer, GssError, Library, Name, ServiceCredentials, status};
+use super::{Buffer, GssError, GssName, Library, ServiceCredentials, status};
 use std::fmt;
 use std::ptr;
 
@@ -15,36 +15,36 @@ pub struct Context {
 // SAFETY: a context is not bound to a thread, in either library; whoever owns it is alone with it.
 unsafe impl Send for Context {}
 
-/// What one round of the establishment gave.
+/// The result of one round of the establishment.
 #[derive(Debug)]
 pub struct Accepted {
     /// For the initiator; empty where the mechanism has none to give. Never logged.
     pub token: Vec<u8>,
-    /// The context stands. `None`: another token of the initiator is needed.
+    /// What the context offers, once it stands; `None` while another token of the initiator is needed.
     pub established: Option<Established>,
 }
 
-/// A context that stands.
+/// The two ends of a context that stands, and what it offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Established {
     /// The initiator's name as the library displays it: "alice@EXAMPLE.ORG".
     pub initiator: String,
-    /// The acceptor's: "rcmd/proxy.example.org@EXAMPLE.ORG".
+    /// The acceptor's name as the library displays it: "rcmd/proxy.example.org@EXAMPLE.ORG".
     pub acceptor: String,
-    /// A message that came before is told as such.
+    /// Whether a message that came before is told as such.
     pub replay_detection: bool,
-    /// A message out of order is told as such.
+    /// Whether a message out of order is told as such.
     pub sequence_detection: bool,
-    /// Messages may be encrypted.
+    /// Whether messages may be encrypted.
     pub confidentiality: bool,
-    /// Messages may be signed.
+    /// Whether messages may be signed.
     pub integrity: bool,
 }
 
 /// What is known of a message that was unwrapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unwrapped {
-    /// It was encrypted.
+    /// Whether it was encrypted.
     pub confidential: bool,
     /// Its place among the others.
     pub order: Order,
@@ -94,7 +94,7 @@ impl Context {
     pub fn accept(&mut self, credentials: &ServiceCredentials, token: &[u8]) -> Result<Accepted, GssError> {
         let library = self.library;
         let (mut minor, mut flags) = (0, 0);
-        let mut initiator = Name::none(library);
+        let mut initiator = GssName::none(library);
         let mut answer = Buffer::new(library);
         let mut token = token.to_vec();
         // SAFETY: the context is null or the library's, the credentials are its own; the token, a copy that may be
@@ -165,10 +165,10 @@ impl Context {
         Ok(())
     }
 
-    /// [`Context::unwrap_in_place`] of a copy.
+    /// Opens a copy of `token` and appends what was sealed to `out`, as [`Context::unwrap_in_place`] does.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Context::unwrap_in_place`].
     pub fn unwrap(&mut self, token: &[u8], out: &mut Vec<u8>) -> Result<Unwrapped, GssError> {
         self.unwrap_in_place(&mut token.to_vec(), out)
     }
@@ -224,7 +224,7 @@ impl Context {
     /// The name that the initiator addressed: a service may have several in one keytab.
     fn acceptor(&self) -> Result<String, GssError> {
         let mut minor = 0;
-        let mut target = Name::none(self.library);
+        let mut target = GssName::none(self.library);
         // SAFETY: the context stands; null is taken for what is not wanted.
         let major = unsafe {
             (self.library.functions.inquire_context)(

@@ -1,7 +1,7 @@
 //! Who the acceptor is: a service whose keys are in a keytab.
 
 use super::ffi::{self, KeyValue, KeyValues, OidSet, RawCredentials, RawName};
-use super::{GssError, Library, Name, status};
+use super::{GssError, GssName, Library, status};
 use std::ffi::CString;
 use std::fmt;
 use std::fs::File;
@@ -41,7 +41,7 @@ impl ServiceCredentials {
         }
         let file = CString::new([b"FILE:", keytab.as_os_str().as_bytes()].concat())
             .map_err(|_| GssError::ours(ffi::NO_CREDENTIALS, "the path has a zero byte"))?;
-        let name = Name::of_service(library, service)?;
+        let name = GssName::of_service(library, service)?;
         let mut credentials = ServiceCredentials { library, raw: ptr::null_mut() };
         credentials.fill(name.raw, &file)?;
         Ok(credentials)

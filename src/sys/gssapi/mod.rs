@@ -118,7 +118,7 @@ impl<'a> Buffer<'a> {
         Buffer { library, raw: RawBuffer::empty() }
     }
 
-    /// For one call, which fills it in.
+    /// Where one call of the library writes what it allocated.
     fn as_mut_ptr(&mut self) -> *mut RawBuffer {
         &raw mut self.raw
     }
@@ -140,19 +140,19 @@ impl Drop for Buffer<'_> {
 }
 
 /// A name that the library holds.
-struct Name<'a> {
+struct GssName<'a> {
     library: &'a Library,
     raw: RawName,
 }
 
-impl<'a> Name<'a> {
-    fn none(library: &'a Library) -> Name<'a> {
-        Name { library, raw: std::ptr::null_mut() }
+impl<'a> GssName<'a> {
+    fn none(library: &'a Library) -> GssName<'a> {
+        GssName { library, raw: std::ptr::null_mut() }
     }
 
     /// A service at a host, "rcmd" or "rcmd@host".
-    fn of_service(library: &'a Library, service: &str) -> Result<Name<'a>, GssError> {
-        let mut name = Name::none(library);
+    fn of_service(library: &'a Library, service: &str) -> Result<GssName<'a>, GssError> {
+        let mut name = GssName::none(library);
         let (mut minor, typed) = (0, RawBuffer::lent(service.as_bytes()));
         // SAFETY: the buffer and the OID outlive the call, and the name is a place to write to.
         let major = unsafe {
@@ -167,7 +167,7 @@ impl<'a> Name<'a> {
         Ok(name)
     }
 
-    /// As people read it, and whether it stands for nobody. An error for a name that is not UTF-8: whatever
+    /// The name as people read it, and whether it stands for nobody. An error for one that is not UTF-8: whatever
     /// replaced its bytes could be another's.
     fn display(&self) -> Result<(String, bool), GssError> {
         let mut buffer = Buffer::new(self.library);
@@ -192,7 +192,7 @@ impl<'a> Name<'a> {
     }
 }
 
-impl Drop for Name<'_> {
+impl Drop for GssName<'_> {
     fn drop(&mut self) {
         if !self.raw.is_null() {
             // SAFETY: the library's, released once.

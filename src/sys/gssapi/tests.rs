@@ -14,7 +14,7 @@ fn refusal<T: fmt::Debug>(result: Result<T, GssError>) -> GssError {
 }
 
 #[test]
-fn a_library_that_is_not_there_is_not_named() {
+fn each_library_that_was_looked_for_is_named() {
     let names = [(c"libgssapi_none.so.2", "one"), (c"libgssapi_none.so.3", "other")];
     let why = Library::first_of(&names).unwrap_err();
     for (name, _) in names {
@@ -23,13 +23,13 @@ fn a_library_that_is_not_there_is_not_named() {
 }
 
 #[test]
-fn a_library_without_the_interface_is_taken() {
+fn a_library_without_the_interface_is_not_taken() {
     let why = Library::first_of(&[(c"libc.so.6", "none")]).unwrap_err();
     assert!(why.contains("gss_accept_sec_context"), "{why}");
 }
 
 #[test]
-fn a_library_is_loaded_twice() {
+fn a_library_is_loaded_once() {
     let Some(library) = library() else { return };
     assert!(std::ptr::eq(library, Library::load().unwrap()));
     assert!(["MIT", "Heimdal"].contains(&library.vendor()));
@@ -37,7 +37,7 @@ fn a_library_is_loaded_twice() {
 }
 
 #[test]
-fn a_keytab_that_cannot_be_used_is_found_out_by_the_first_client() {
+fn a_keytab_that_cannot_be_used_is_found_out_at_once() {
     if library().is_none() {
         return;
     }
@@ -55,7 +55,7 @@ fn a_keytab_that_cannot_be_used_is_found_out_by_the_first_client() {
 }
 
 #[test]
-fn a_context_that_does_not_stand_seals() {
+fn a_context_that_does_not_stand_seals_nothing() {
     let Some(library) = library() else { return };
     let mut context = Context::new(library);
     let mut out = b"before".to_vec();
@@ -67,7 +67,7 @@ fn a_context_that_does_not_stand_seals() {
 }
 
 #[test]
-fn the_gravest_bit_is_overlooked() {
+fn the_gravest_bit_decides() {
     // RFC 2744 section 3.9.1: the bits 1 to 4 of the supplementary information.
     for (major, order) in [
         (0, Order::InSequence),
@@ -83,7 +83,7 @@ fn the_gravest_bit_is_overlooked() {
 }
 
 #[test]
-fn a_replayed_first_token_that_is_no_error_establishes() {
+fn a_replayed_first_token_that_is_no_error_is_refused() {
     let Some(library) = library() else { return };
     for fine in [0, ffi::CONTINUE_NEEDED] {
         assert_eq!(status::check_round(library, fine, 0), Ok(fine));

@@ -6,6 +6,7 @@
 
 mod associate;
 mod bind;
+mod channel;
 mod command;
 mod facts;
 mod failure;
@@ -26,28 +27,19 @@ pub use facts::Facts;
 pub use failure::{AssociateError, DialError, Failure};
 pub use rules::Rules;
 
-use crate::limits;
 use crate::policy::{Incoming, Subject};
-use crate::proto::gss::{MessageType, decode};
 use crate::proto::request::RequestCommand;
-use crate::seal::{Seal, SealError};
+use crate::seal::Seal;
+use channel::Channel;
 use state::{AwaitGreeting, Phase, Turn};
-use zeroize::Zeroizing;
 
 /// The control plane of one connection, from its first byte to the relay.
 #[derive(Debug)]
 pub struct Session {
     incoming: Incoming,
     phase: Phase,
-    /// What no message has been made of yet; opened where the session is sealed.
-    unparsed: Zeroizing<Vec<u8>>,
+    channel: Channel,
     facts: Facts,
-    /// Everything behind the level of protection is sealed with this, both ways.
-    seal: Option<Box<Seal>>,
-    /// Sealed bytes of the client that are not opened yet.
-    sealed: Zeroizing<Vec<u8>>,
-    /// So much of the present output was written before there was a seal.
-    unsealed: usize,
 }
 
 impl Session {
@@ -56,11 +48,8 @@ impl Session {
         Session {
             incoming,
             phase: Phase::Greeting(AwaitGreeting),
-            unparsed: Zeroizing::new(Vec::new()),
+            channel: Channel::default(),
             facts: Facts::default(),
-            seal: None,
-            sealed: Zeroizing::new(Vec::new()),
-            unsealed: 0,
         }
     }
 
@@ -68,7 +57,10 @@ impl Session {
     pub fn handle(&mut self, input: Input<'_>, rules: &Rules) -> Step {
         let mut output = Output::new();
         let mut command = match input {
-            Input::Bytes(bytes) => self.take_bytes(bytes, rules, &mut output),
+            Input::Bytes(bytes) => {
+                self.channel.receive(bytes);
+                if self.wants_bytes() { self.parse(rules, &mut output) } else { Command::Read }
+            }
             Input::Verified(identity) => {
                 self.advance(rules, &mut output, |phase, facts, output| match phase {
                     Phase::Verifying(phase) => phase.verified(identity, facts, output),
@@ -107,7 +99,7 @@ impl Session {
                 })
             }
         };
-        if let Err(error) = self.seal_output(&mut output) {
+        if let Err(error) = self.channel.seal_output(&mut output) {
             command = Command::Close(Failure::Seal(error));
         }
         Step { output, command }
@@ -120,7 +112,7 @@ impl Session {
         let phase = std::mem::replace(&mut self.phase, Phase::Over);
         reply::farewell(&phase, failure, &mut self.facts, &mut output);
         // Where the library fails the client is owed nothing that it could read.
-        let _ = self.seal_output(&mut output);
+        let _ = self.channel.seal_output(&mut output);
         output
     }
 
@@ -134,7 +126,7 @@ impl Session {
 
     /// Bytes that came behind the request and belong to the target.
     pub fn pending(&self) -> &[u8] {
-        &self.unparsed
+        self.channel.plain()
     }
 
     /// Whether any bytes came behind the request.
@@ -144,12 +136,12 @@ impl Session {
 
     /// How many bytes of the client wait for the rest of their message.
     pub fn held_bytes(&self) -> usize {
-        self.unparsed.len() + self.sealed.len()
+        self.channel.held_bytes()
     }
 
     /// What a sealed session goes on with: its seal, and what came behind the request as it came.
     pub fn take_seal(&mut self) -> Option<(Box<Seal>, Vec<u8>)> {
-        Some((self.seal.take()?, std::mem::take(&mut *self.sealed)))
+        self.channel.take_seal()
     }
 
     /// What is known so far.
@@ -167,31 +159,24 @@ impl Session {
         self.facts.subject(self.incoming, command)
     }
 
-    fn take_bytes(&mut self, bytes: &[u8], rules: &Rules, output: &mut Output) -> Command {
-        match &self.seal {
-            Some(_) => self.sealed.extend_from_slice(bytes),
-            None => self.unparsed.extend_from_slice(bytes),
-        }
-        if self.wants_bytes() { self.parse(rules, output) } else { Command::Read }
-    }
-
     /// Parses as many messages as are there, until one is incomplete or the worker is needed.
     fn parse(&mut self, rules: &Rules, output: &mut Output) -> Command {
         loop {
             let phase = std::mem::replace(&mut self.phase, Phase::Over);
-            let was_sealed = self.seal.is_some();
+            let bytes = self.channel.plain();
+            let mut seal = None;
             let turn = match phase {
-                Phase::Greeting(phase) => phase.bytes(&self.unparsed, rules, &mut self.facts, output),
-                Phase::Userpass(phase) => phase.bytes(&self.unparsed, &mut self.facts),
-                Phase::Token(phase) => phase.bytes(&self.unparsed),
-                Phase::Level(phase) => phase.bytes(&self.unparsed, rules, output, &mut self.seal),
+                Phase::Greeting(phase) => phase.bytes(bytes, rules, &mut self.facts, output),
+                Phase::Userpass(phase) => phase.bytes(bytes, &mut self.facts),
+                Phase::Token(phase) => phase.bytes(bytes),
+                Phase::Level(phase) => phase.bytes(bytes, rules, output, &mut seal),
                 Phase::Request(phase) => {
-                    phase.bytes(&self.unparsed, rules, self.seal.as_deref(), self.incoming, &mut self.facts)
+                    phase.bytes(bytes, rules, self.channel.check_stream(), self.incoming, &mut self.facts)
                 }
                 phase => Turn::Incomplete(phase),
             };
             match turn {
-                Turn::Incomplete(phase) => match self.open_next() {
+                Turn::Incomplete(phase) => match self.channel.open_next() {
                     Ok(opened) => {
                         self.phase = phase;
                         if !opened {
@@ -202,45 +187,19 @@ impl Session {
                 },
                 Turn::Next(phase, used) => {
                     self.phase = phase;
-                    self.use_up(used);
-                    if !was_sealed && self.seal.is_some() {
-                        self.sealed = std::mem::take(&mut self.unparsed);
-                        self.unsealed = output.len();
+                    self.channel.use_up(used);
+                    if let Some(seal) = seal {
+                        self.channel.seal_from_here(seal, output);
                     }
                 }
                 Turn::Ask(phase, used, command) => {
                     self.phase = phase;
-                    self.use_up(used);
+                    self.channel.use_up(used);
                     return command;
                 }
                 Turn::End(phase, failure) => return self.end(&phase, failure, output),
             }
         }
-    }
-
-    /// Forgets a message that was parsed, and the memory of a long one.
-    fn use_up(&mut self, used: usize) {
-        self.unparsed.drain(..used);
-        if self.unparsed.is_empty() && self.unparsed.capacity() > limits::HANDSHAKE_HELD_FREE {
-            self.unparsed = Zeroizing::default();
-        }
-    }
-
-    /// Opens the next sealed message; false where none is there.
-    fn open_next(&mut self) -> Result<bool, SealError> {
-        let Some(seal) = &mut self.seal else { return Ok(false) };
-        let decoded = decode(&self.sealed, MessageType::Encapsulated).map_err(SealError::Frame)?;
-        let Some((token, used)) = decoded else { return Ok(false) };
-        seal.open(token, &mut self.unparsed)?;
-        self.sealed.drain(..used);
-        Ok(true)
-    }
-
-    /// Seals what was written since there is a seal (RFC 1961 section 5).
-    fn seal_output(&mut self, output: &mut Output) -> Result<(), SealError> {
-        let Some(seal) = &mut self.seal else { return Ok(()) };
-        let plain = output.split_off(std::mem::take(&mut self.unsealed));
-        seal.seal(&plain, output)
     }
 
     /// Feeds an answer of the worker to the phase that asked, then parses what already waits.

@@ -10,15 +10,16 @@ use super::{associate, bind};
 use crate::policy::Incoming;
 use crate::proto::address::Host;
 use crate::proto::request::{RequestCommand, decode};
-use crate::seal::Seal;
+use crate::seal::SealError;
 use std::net::SocketAddr;
 
 impl AwaitRequest {
+    /// `stream` says whether a stream may be entrusted to the client's channel.
     pub(super) fn bytes(
         self,
         bytes: &[u8],
         rules: &Rules,
-        seal: Option<&Seal>,
+        stream: Result<(), SealError>,
         incoming: Incoming,
         facts: &mut Facts,
     ) -> Turn {
@@ -34,7 +35,7 @@ impl AwaitRequest {
         if command == RequestCommand::UdpAssociate {
             return associate::begin(&request.target, used);
         }
-        if let Err(error) = seal.map_or(Ok(()), Seal::check_stream) {
+        if let Err(error) = stream {
             return Turn::End(Phase::Request(self), Failure::Seal(error));
         }
         match request.target.host {

@@ -130,10 +130,7 @@ impl World {
         for chunk in chunks {
             match player.events.last() {
                 Some(Close(_)) => break,
-                Some(Relay | Event::Datagrams) => match &player.session.seal {
-                    Some(_) => player.session.sealed.extend_from_slice(chunk),
-                    None => player.session.unparsed.extend_from_slice(chunk),
-                },
+                Some(Relay | Event::Datagrams) => player.session.channel.receive(chunk),
                 _ => player.give(Input::Bytes(chunk), self),
             }
             if answers == Answers::AtOnce {
@@ -211,13 +208,15 @@ impl Player {
         }
     }
 
-    fn seen(self) -> Seen {
+    fn seen(mut self) -> Seen {
         let closed = matches!(self.events.last(), Some(Close(_)));
         Seen {
             pending: if closed {
                 Vec::new()
             } else {
-                [self.session.pending(), &self.session.sealed].concat()
+                let opened = self.session.pending().to_vec();
+                let sealed = self.session.take_seal().map_or(Vec::new(), |(_, sealed)| sealed);
+                [opened, sealed].concat()
             },
             facts: format!("{:?}", self.session.facts()),
             events: self.events,

@@ -1,5 +1,9 @@
 //! The values that are one word out of a fixed few.
 
+use std::fmt;
+
+use super::form::Listed;
+
 /// A type whose values are written as one word each.
 pub trait Choice: Copy + PartialEq + 'static {
     /// Every value with its word, in the order in which messages list them.
@@ -59,14 +63,14 @@ pub enum Congestion {
     Named(String),
 }
 
-impl Congestion {
-    /// As it is written in a file.
-    pub fn name(&self) -> &str {
-        match self {
+/// As it is written in a file.
+impl fmt::Display for Congestion {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
             Self::Auto => "auto",
             Self::System => "system",
             Self::Named(name) => name,
-        }
+        })
     }
 }
 
@@ -156,6 +160,16 @@ impl Protection {
     pub fn answer(&self, asked: u8) -> Option<ProtectionLevel> {
         let asked = ProtectionLevel::from_wire(asked)?;
         self.levels().filter(|level| *level <= asked).max()
+    }
+}
+
+impl Listed<ProtectionLevel> for Protection {
+    fn of(levels: Vec<ProtectionLevel>) -> Option<Protection> {
+        Protection::new(&levels)
+    }
+
+    fn values(&self) -> Vec<ProtectionLevel> {
+        self.levels().collect()
     }
 }
 

@@ -2,9 +2,13 @@
 
 use ipnet::{IpNet, Ipv6Net};
 
-use super::problem::quoted;
+use super::form::{Form, ListForm, ValueReader, distinct, list};
+use super::print::string;
+use super::problem::{Typed, quoted};
+use super::raw::Value;
 use super::schema;
 use super::value::{block, with_nearest};
+use crate::limits;
 use crate::policy::Nat64;
 
 /// How translators' prefixes are known.
@@ -23,7 +27,7 @@ const WORDS: [(&str, Dns64); 2] = [("auto", Dns64::Auto), ("off", Dns64::Off)];
 
 impl Dns64 {
     /// The value that is one word.
-    pub(super) fn of_word(typed: &str) -> Option<Dns64> {
+    fn of_word(typed: &str) -> Option<Dns64> {
         WORDS.into_iter().find(|(word, _)| *word == typed).map(|(_, value)| value)
     }
 
@@ -36,8 +40,37 @@ impl Dns64 {
     }
 }
 
+/// One of the words, or prefixes.
+#[derive(Clone)]
+struct TranslatorsForm(ListForm<Nat64>);
+
+/// One of the words, or a list of prefixes, each once.
+pub(super) fn translators() -> impl Form<Dns64> {
+    let prefixes = list(limits::NAT64_PREFIXES_MAX, prefix).or_one().needs("\"auto\", \"off\" or a prefix");
+    TranslatorsForm(prefixes.rule(|list, reader| distinct(list, |prefix| Some(*prefix), reader)))
+}
+
+impl Form<Dns64> for TranslatorsForm {
+    fn read(&self, typed: &Typed<Value>, reader: &mut ValueReader) -> Option<Dns64> {
+        let strings = self.0.strings(typed, reader)?;
+        if let [one] = strings.as_slice()
+            && let Some(word) = Dns64::of_word(&one.value)
+        {
+            return Some(word);
+        }
+        Some(Dns64::Prefixes(self.0.values(typed, &strings, reader)))
+    }
+
+    fn print(&self, value: &Dns64) -> Option<String> {
+        match WORDS.iter().find(|(_, word)| word == value) {
+            Some((word, _)) => Some(string(word)),
+            None => Some(self.0.array(value.prefixes().iter())),
+        }
+    }
+}
+
 /// A prefix of a translator.
-pub(super) fn prefix(typed: &str) -> Result<Nat64, String> {
+fn prefix(typed: &str) -> Result<Nat64, String> {
     let lengths = "a NAT64 prefix has 32, 40, 48, 56, 64 or 96 bits, and bits 64 to 71 of it are zero (RFC 6052 \
                    section 2.2)";
     match typed.parse::<Ipv6Net>() {

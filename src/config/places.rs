@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::problem::{At, Problems};
+use super::problem::{At, Problems, TablePath};
 
 /// Where each key was typed, for problems that only show once its value is used: an address that another listens on, a
 /// file that is not there. It is no part of what a configuration says: any two are equal.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
     file: Option<PathBuf>,
-    typed: BTreeMap<(&'static str, &'static str), Placed>,
+    typed: BTreeMap<(TablePath, &'static str), Placed>,
 }
 
 #[derive(Clone, Debug)]
@@ -39,11 +39,11 @@ impl Places {
 
     /// Adds a problem with the value of a key. `what` is a single line.
     pub fn blame(&self, problems: &mut Problems, table: &'static str, key: &'static str, what: String) {
-        let at = self.typed.get(&(table, key)).map(|placed| placed.at.clone());
-        problems.push(at.unwrap_or(At::Default { table, key }), what);
+        let at = self.at(table, key).cloned().unwrap_or(At::Default { table, key });
+        problems.push(at, what);
     }
 
-    /// The same of the `nth` entry of a list.
+    /// Adds a problem with the `nth` entry of the list that is the value of a key. `what` is a single line.
     pub fn blame_entry(
         &self,
         problems: &mut Problems,
@@ -51,19 +51,29 @@ impl Places {
         nth: usize,
         what: String,
     ) {
-        match self.typed.get(&(table, key)).and_then(|placed| placed.entries.get(nth)) {
+        match self.entries(table, key).get(nth) {
             Some(at) => problems.push(at.clone(), what),
             None => self.blame(problems, table, key, what),
         }
     }
 
-    pub(super) fn note(&mut self, table: &'static str, key: &'static str, at: &At) {
-        self.typed.insert((table, key), Placed { at: at.clone(), entries: Vec::new() });
+    /// Where the value of a key was typed; `None` for a default.
+    pub(super) fn at(&self, table: impl Into<TablePath>, key: &'static str) -> Option<&At> {
+        self.typed.get(&(table.into(), key)).map(|placed| &placed.at)
     }
 
-    pub(super) fn note_entry(&mut self, table: &'static str, key: &'static str, at: &At) {
-        if let Some(placed) = self.typed.get_mut(&(table, key)) {
-            placed.entries.push(at.clone());
-        }
+    /// Where the entries of a list were typed, in order; none for a default.
+    pub(super) fn entries(&self, table: impl Into<TablePath>, key: &'static str) -> &[At] {
+        self.typed.get(&(table.into(), key)).map_or(&[], |placed| &placed.entries)
+    }
+
+    /// Takes note of where the value of a key was typed, in place of where it was before.
+    pub(super) fn note(&mut self, table: TablePath, key: &'static str, at: &At, entries: Vec<At>) {
+        self.typed.insert((table, key), Placed { at: at.clone(), entries });
+    }
+
+    /// Forgets the tables of an array, which another source puts others in place of.
+    pub(super) fn forget(&mut self, table: &'static str) {
+        self.typed.retain(|(path, _), _| path.name != table);
     }
 }

@@ -1,119 +1,76 @@
-//! A configuration as TOML: every key with its value, in the order of the documentation.
+//! A configuration as TOML, and the documentation of its keys.
 
-use std::fmt::Display;
-use std::path::Path;
+use super::entry::{KeyEntry, TableEntry, TakenAt};
+use super::schema::Schema;
 
-use super::value::duration_text;
-use super::{Access, Choice, Config, Dns64, PortRange};
+/// Where comments begin, unless a value is longer.
+const COMMENT_COLUMN: usize = 27;
 
-/// The whole configuration; reading it gives the same one.
-pub(super) fn to_toml(config: &Config) -> String {
-    let Config { server, timeouts, auth, dns, guard, bind, udp, per_source, log, places: _ } = config;
+/// The whole configuration, every key written out; reading it gives the same one.
+pub(super) fn to_toml<C: 'static>(schema: &Schema<C>, config: &C) -> String {
     let mut page = Page(String::new());
-    page.table("server");
-    page.list("listen", &server.listen);
-    page.plain("workers", server.workers);
-    page.plain("pin", server.pin);
-    page.text("relay", server.relay.name());
-    page.plain("max_connections", server.max_connections);
-    page.plain("backlog", server.backlog);
-    page.text("busy_poll", &duration_text(server.busy_poll));
-    page.plain("open_proxy", server.open_proxy);
-    page.text("congestion", server.congestion.name());
-    page.text("steer", server.steer.name());
-    page.table("timeouts");
-    page.text("handshake", &duration_text(timeouts.handshake));
-    page.text("connect", &duration_text(timeouts.connect));
-    page.text("dns", &duration_text(timeouts.dns));
-    page.text("idle", &duration_text(timeouts.idle));
-    page.text("half_close", &duration_text(timeouts.half_close));
-    page.text("drain", &duration_text(timeouts.drain));
-    page.text("unacked", &duration_text(timeouts.unacked));
-    page.text("bind", &duration_text(timeouts.bind));
-    page.text("udp_idle", &duration_text(timeouts.udp_idle));
-    page.table("auth");
-    page.list("methods", auth.methods.iter().map(|method| method.name()));
-    if let Some(users) = &auth.users {
-        page.path("users", users);
+    for table in schema.tables() {
+        for nth in 0..table.count(config) {
+            page.table(table, &table.header(), "");
+            for key in &table.keys {
+                if let Some(value) = (key.print)(config, nth) {
+                    page.line(&format!("{} = {value}", key.name), "");
+                }
+            }
+        }
     }
-    page.table("auth.gssapi");
-    page.path("keytab", &auth.gssapi.keytab);
-    page.text("service", &auth.gssapi.service);
-    page.list("protection", auth.gssapi.protection.levels().map(Choice::name));
-    page.plain("nec", auth.gssapi.nec);
-    page.table("dns");
-    page.list("servers", &dns.servers);
-    page.plain("hosts", dns.hosts);
-    page.plain("cache_entries", dns.cache_entries);
-    page.text("prefer", dns.prefer.name());
-    match &dns.dns64 {
-        Dns64::Auto => page.text("dns64", "auto"),
-        Dns64::Off => page.text("dns64", "off"),
-        Dns64::Prefixes(prefixes) => page.list("dns64", prefixes),
-    }
-    page.table("guard");
-    page.list("allow", &guard.allow);
-    page.plain("allow_private", guard.allow_private);
-    page.table("bind");
-    page.text("ports", &ports_text(bind.ports));
-    page.list("advertise", bind.advertise.addresses());
-    page.table("udp");
-    page.text("ports", &ports_text(udp.ports));
-    page.list("advertise", udp.advertise.addresses());
-    page.plain("fragments", udp.fragments);
-    page.text("filtering", udp.filtering.name());
-    page.table("limits.per_source");
-    page.plain("connections", per_source.connections);
-    page.table("log");
-    page.text("level", log.level.name());
-    page.text("format", log.format.name());
-    match &log.access {
-        Access::Off => page.text("access", "off"),
-        Access::Stdout => page.text("access", "stdout"),
-        Access::Path(path) => page.path("access", path),
-    }
-    page.text("on_full", log.on_full.name());
-    page.plain("udp_targets", log.udp_targets);
     page.0
 }
 
-/// As `reach::ports` reads it: nothing is any port.
-fn ports_text(ports: Option<PortRange>) -> String {
-    ports.map(|range| range.to_string()).unwrap_or_default()
+/// Every key with its default and a comment that says what it is. What has no default is commented out, and so is an array
+/// of tables. A key that is taken at the start alone says so.
+pub(super) fn reference<C: 'static>(schema: &Schema<C>, mut defaults: C) -> String {
+    let mut page = Page(String::new());
+    for table in schema.tables() {
+        let out = if table.array.is_some() { "# " } else { "" };
+        page.table(table, &format!("{out}{}", table.header()), table.help);
+        table.array.iter().for_each(|array| (array.renew)(&mut defaults, 1));
+        for key in &table.keys {
+            let KeyEntry { name, example, .. } = key;
+            let line = match ((key.print)(&defaults, 0), example) {
+                (Some(value), _) => format!("{out}{name} = {value}"),
+                (None, Some(example)) => format!("# {name} = {example}"),
+                (None, None) => format!("# {name} ="),
+            };
+            let restart = if key.taken == TakenAt::Start { " (restart)" } else { "" };
+            page.line(&line, &format!("{}{restart}", key.help));
+        }
+    }
+    page.0
 }
 
 /// The text so far.
 struct Page(String);
 
 impl Page {
-    fn table(&mut self, name: &str) {
+    /// The header of a table, unless the table has no keys.
+    fn table<C>(&mut self, table: &TableEntry<C>, header: &str, comment: &str) {
+        if table.keys.is_empty() {
+            return;
+        }
         if !self.0.is_empty() {
             self.0.push('\n');
         }
-        self.0.push_str(&format!("[{name}]\n"));
+        self.line(header, comment);
     }
 
-    fn plain(&mut self, key: &str, value: impl Display) {
-        self.0.push_str(&format!("{key} = {value}\n"));
-    }
-
-    fn text(&mut self, key: &str, value: &str) {
-        self.plain(key, string(value));
-    }
-
-    /// Every path was typed as UTF-8 and stays so.
-    fn path(&mut self, key: &str, value: &Path) {
-        self.text(key, &value.to_string_lossy());
-    }
-
-    fn list(&mut self, key: &str, values: impl IntoIterator<Item = impl Display>) {
-        let all: Vec<_> = values.into_iter().map(|value| string(&value.to_string())).collect();
-        self.plain(key, format_args!("[{}]", all.join(", ")));
+    /// A line, with a comment if there is one.
+    fn line(&mut self, line: &str, comment: &str) {
+        match comment {
+            "" => self.0.push_str(line),
+            comment => self.0.push_str(&format!("{line:<COMMENT_COLUMN$} # {comment}")),
+        }
+        self.0.push('\n');
     }
 }
 
 /// A TOML string on one line, with its quotes.
-fn string(value: &str) -> String {
+pub(super) fn string(value: &str) -> String {
     let mut quoted = String::from("\"");
     for c in value.chars() {
         match c {

@@ -13,10 +13,10 @@ pub(super) enum At {
     File,
     /// A line of the file; lines count from 1.
     Line(usize),
-    /// The header of a table.
-    Table { line: usize, table: String },
+    /// A table as a whole; `header` is what messages call it, such as `[server]`.
+    Table { line: usize, header: String },
     /// A key, in a table or before the first one.
-    Key { line: usize, table: Option<&'static str>, key: String },
+    Key { line: usize, table: Option<TablePath>, key: String },
     /// A flag of the command line.
     Flag(&'static str),
     /// Nowhere: the key has its default.
@@ -31,6 +31,29 @@ impl At {
             At::Line(line) | At::Table { line, .. } | At::Key { line, .. } => *line,
             At::Flag(_) => usize::MAX - 1,
             At::Default { .. } => usize::MAX,
+        }
+    }
+}
+
+/// A table, or one of an array of tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TablePath {
+    pub(super) name: &'static str,
+    /// Which one of an array, from 0.
+    pub(super) nth: Option<usize>,
+}
+
+impl From<&'static str> for TablePath {
+    fn from(name: &'static str) -> TablePath {
+        TablePath { name, nth: None }
+    }
+}
+
+impl fmt::Display for TablePath {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.nth {
+            Some(nth) => write!(out, "[[{}]] {}", self.name, nth + 1),
+            None => write!(out, "[{}]", self.name),
         }
     }
 }
@@ -62,14 +85,9 @@ impl Problems {
         self.places
     }
 
-    /// Takes note of where the value of a key was typed, in place of where it was before.
-    pub(super) fn note(&mut self, table: &'static str, key: &'static str, at: &At) {
-        self.places.note(table, key, at);
-    }
-
-    /// The same of one entry of a list, behind [`Problems::note`] of the list itself.
-    pub(super) fn note_entry(&mut self, table: &'static str, key: &'static str, at: &At) {
-        self.places.note_entry(table, key, at);
+    /// Where the values were typed that were taken so far.
+    pub(super) fn places(&mut self) -> &mut Places {
+        &mut self.places
     }
 
     /// Adds one. `what` is a single line: whatever a user typed must be escaped in it.
@@ -89,12 +107,13 @@ impl Problems {
 
     /// This key, or the flag that stands for it, has a problem already: a rule about it would only
     /// repeat or mislead.
-    pub(super) fn touch(&self, table: &str, key: &str) -> bool {
+    pub(super) fn touch(&self, table: &'static str, key: &str) -> bool {
+        let table = TablePath::from(table);
         self.list.iter().any(|(at, _)| match at {
             At::Key { table: in_table, key: in_key, .. } => *in_table == Some(table) && in_key == key,
-            At::Table { table: in_table, .. } => in_table == table,
+            At::Table { header, .. } => *header == table.to_string(),
             At::Flag(flag) => flag.strip_prefix("--") == Some(key),
-            At::Default { table: in_table, key: in_key } => *in_table == table && *in_key == key,
+            At::Default { table: in_table, key: in_key } => *in_table == table.name && *in_key == key,
             // The text is no TOML: nothing is known of any key.
             At::File | At::Line(_) => true,
         })
@@ -114,10 +133,10 @@ impl Problems {
         match at {
             At::File => write!(out, "{file}: {what}"),
             At::Line(line) => write!(out, "{file}:{line}: {what}"),
-            At::Table { line, table } => write!(out, "{file}:{line}: [{table}]: {what}"),
+            At::Table { line, header } => write!(out, "{file}:{line}: {header}: {what}"),
             At::Key { line, table: None, key } => write!(out, "{file}:{line}: key `{key}`: {what}"),
             At::Key { line, table: Some(table), key } => {
-                write!(out, "{file}:{line}: [{table}] key `{key}`: {what}")
+                write!(out, "{file}:{line}: {table} key `{key}`: {what}")
             }
             At::Flag(flag) => write!(out, "{flag}: {what}"),
             At::Default { table, key } => write!(out, "[{table}] key `{key}` (its default): {what}"),

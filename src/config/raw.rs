@@ -1,10 +1,14 @@
-//! The configuration as it was typed: values of the right type, each with its place, none checked.
+//! The configuration as it was typed: values with their places, none checked.
+
+use std::collections::BTreeMap;
 
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
-use super::problem::{At, Problems, Typed, escaped};
-use super::{schema, syntax, value};
+use super::problem::{At, Problems, TablePath, Typed, escaped};
+use super::schema::Schema;
+use super::syntax;
+use super::value::with_nearest;
 
 /// What the command line says, as typed; it wins over the file.
 #[derive(Clone, Debug, Default)]
@@ -29,202 +33,208 @@ pub struct Flags {
     pub access: Option<String>,
 }
 
-pub(super) type Text = Option<Typed<String>>;
-pub(super) type Number = Option<Typed<i128>>;
-pub(super) type Switch = Option<Typed<bool>>;
-pub(super) type List = Option<Typed<Vec<Typed<String>>>>;
+/// A value of TOML.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value {
+    /// A string.
+    Text(String),
+    /// An integer, or the end of the range that it lies beyond.
+    Whole(i128),
+    /// A boolean.
+    Switch(bool),
+    /// An array.
+    Array(Vec<Typed<Value>>),
+    /// What no key takes, with the name of its type in a sentence.
+    Other(&'static str),
+}
+
+impl Value {
+    /// Its type's name in a sentence.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Value::Text(_) => "a string",
+            Value::Whole(_) => "an integer",
+            Value::Switch(_) => "a boolean",
+            Value::Array(_) => "an array",
+            Value::Other(kind) => kind,
+        }
+    }
+
+    /// The string, if it is one.
+    pub(super) fn text(&self) -> Option<&str> {
+        match self {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// The keys that were typed in one table.
+pub(super) type RawKeys = BTreeMap<&'static str, Typed<Value>>;
 
 /// One source of configuration: the file, or the command line. What is not typed there is absent.
 #[derive(Debug, Default)]
 pub(super) struct Raw {
-    pub(super) server: RawServer,
-    pub(super) timeouts: RawTimeouts,
-    pub(super) auth: RawAuth,
-    pub(super) gssapi: RawGssapi,
-    pub(super) dns: RawDns,
-    pub(super) guard: RawGuard,
-    pub(super) bind: RawBind,
-    pub(super) udp: RawUdp,
-    pub(super) per_source: RawPerSource,
-    pub(super) log: RawLog,
+    /// By the name of the table; more than one, or none, only of an array of tables.
+    tables: BTreeMap<&'static str, Vec<RawKeys>>,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct RawServer {
-    pub(super) listen: List,
-    pub(super) workers: Number,
-    pub(super) pin: Switch,
-    pub(super) relay: Text,
-    pub(super) max_connections: Number,
-    pub(super) backlog: Number,
-    pub(super) busy_poll: Text,
-    pub(super) open_proxy: Switch,
-    pub(super) steer: Text,
-    pub(super) congestion: Text,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct RawTimeouts {
-    pub(super) handshake: Text,
-    pub(super) connect: Text,
-    pub(super) dns: Text,
-    pub(super) idle: Text,
-    pub(super) half_close: Text,
-    pub(super) drain: Text,
-    pub(super) unacked: Text,
-    pub(super) bind: Text,
-    pub(super) udp_idle: Text,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct RawAuth {
-    pub(super) methods: List,
-    pub(super) users: Text,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct RawGssapi {
-    pub(super) keytab: Text,
-    pub(super) service: Text,
-    pub(super) protection: List,
-    pub(super) nec: Switch,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct RawDns {
-    pub(super) servers: List,
-    pub(super) hosts: Switch,
-    pub(super) cache_entries: Number,
-    pub(super) prefer: Text,
-    pub(super) dns64: List,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct RawGuard {
-    pub(super) allow: List,
-    pub(super) allow_private: Switch,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct RawBind {
-    pub(super) ports: Text,
-    pub(super) advertise: List,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct RawUdp {
-    pub(super) ports: Text,
-    pub(super) advertise: List,
-    pub(super) fragments: Switch,
-    pub(super) filtering: Text,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct RawPerSource {
-    pub(super) connections: Number,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct RawLog {
-    pub(super) level: Text,
-    pub(super) format: Text,
-    pub(super) access: Text,
-    pub(super) on_full: Text,
-    pub(super) udp_targets: Switch,
-}
-
-/// What the file's text says. Where it is no TOML, only that is reported: the rest would be guesses.
-pub(super) fn from_text(text: &str, problems: &mut Problems) -> Raw {
-    let lines = Lines::of(text);
-    let (document, errors) = DeTable::parse_recoverable(text);
-    if !errors.is_empty() {
-        syntax::report(text, &errors, &lines, problems);
-        return Raw::default();
+impl Raw {
+    /// What was typed in the tables of this name; `None` where there is not even a header.
+    pub(super) fn tables(&self, name: &str) -> Option<&[RawKeys]> {
+        self.tables.get(name).map(Vec::as_slice)
     }
-    let document = document.get_ref();
-    report_unknown(document, None, &lines, problems);
-    Raw {
-        server: Table::open(document, "server", &lines, problems).server(),
-        timeouts: Table::open(document, "timeouts", &lines, problems).timeouts(),
-        auth: Table::open(document, "auth", &lines, problems).auth(),
-        gssapi: Table::open(document, "auth.gssapi", &lines, problems).gssapi(),
-        dns: Table::open(document, "dns", &lines, problems).dns(),
-        guard: Table::open(document, "guard", &lines, problems).guard(),
-        bind: Table::open(document, "bind", &lines, problems).bind(),
-        udp: Table::open(document, "udp", &lines, problems).udp(),
-        per_source: Table::open(document, "limits.per_source", &lines, problems).per_source(),
-        log: Table::open(document, "log", &lines, problems).log(),
-    }
-}
 
-/// What the command line says. A number that is none is reported here, as the file's reader would.
-pub(super) fn from_flags(flags: &Flags, problems: &mut Problems) -> Raw {
-    let mut raw = Raw::default();
-    if !flags.listen.is_empty() {
-        let value = flags.listen.iter().map(|one| Typed { value: one.clone(), at: At::Flag("--listen") });
-        raw.server.listen = typed(Some(value.collect()), "--listen", ("server", "listen"), problems);
-    }
-    raw.server.workers = flags.workers.as_ref().and_then(|workers| match workers.parse() {
-        Ok(value) => typed(Some(value), "--workers", ("server", "workers"), problems),
-        Err(_) => {
-            let what = format!("expected a whole number, found \"{}\"", escaped(workers));
-            problems.push(At::Flag("--workers"), what);
-            None
+    /// What the command line says. A number that is none is reported here, before what is wrong with values.
+    pub(super) fn from_flags(flags: &Flags, problems: &mut Problems) -> Raw {
+        let Flags { listen, workers, no_pin, relay, allow_private, users, log_level, log_format, access } =
+            flags;
+        let mut raw = Raw::default();
+        let listen: Vec<_> =
+            listen.iter().map(|one| from_flag("--listen", Value::Text(one.clone()))).collect();
+        let listen = (!listen.is_empty()).then_some(Value::Array(listen));
+        raw.lay("--listen", ("server", "listen"), listen);
+        match workers.as_deref().map(|typed| (typed, typed.parse())) {
+            Some((_, Ok(whole))) => raw.lay("--workers", ("server", "workers"), Some(Value::Whole(whole))),
+            Some((typed, Err(_))) => {
+                let what = format!("expected a whole number, found \"{}\"", escaped(typed));
+                problems.push(At::Flag("--workers"), what);
+            }
+            None => {}
         }
-    });
-    raw.server.pin = typed(flags.no_pin.then_some(false), "--no-pin", ("server", "pin"), problems);
-    raw.server.relay = typed(flags.relay.clone(), "--relay", ("server", "relay"), problems);
-    let allowed = flags.allow_private.then_some(true);
-    raw.guard.allow_private = typed(allowed, "--allow-private", ("guard", "allow_private"), problems);
-    raw.auth.users = typed(flags.users.clone(), "--users", ("auth", "users"), problems);
-    raw.log.level = typed(flags.log_level.clone(), "--log-level", ("log", "level"), problems);
-    raw.log.format = typed(flags.log_format.clone(), "--log-format", ("log", "format"), problems);
-    raw.log.access = typed(flags.access.clone(), "--access", ("log", "access"), problems);
-    raw
-}
-
-/// What a flag says of a key, if it was given.
-fn typed<T>(
-    value: Option<T>,
-    flag: &'static str,
-    (table, key): (&'static str, &'static str),
-    problems: &mut Problems,
-) -> Option<Typed<T>> {
-    let typed = Typed { value: value?, at: At::Flag(flag) };
-    problems.note(table, key, &typed.at);
-    Some(typed)
-}
-
-/// Reports every table and key that is none of ours: of the document, or of a table in it.
-fn report_unknown(
-    entries: &DeTable<'_>,
-    table: Option<&'static str>,
-    lines: &Lines,
-    problems: &mut Problems,
-) {
-    let keys = table.map_or(&[][..], schema::keys_of);
-    for (name, value) in entries {
-        let typed: &str = name.get_ref();
-        if keys.contains(&typed) {
-            continue;
+        raw.lay("--no-pin", ("server", "pin"), no_pin.then_some(Value::Switch(false)));
+        raw.lay("--allow-private", ("guard", "allow_private"), allow_private.then_some(Value::Switch(true)));
+        for (flag, key, text) in [
+            ("--relay", ("server", "relay"), relay),
+            ("--users", ("auth", "users"), users),
+            ("--log-level", ("log", "level"), log_level),
+            ("--log-format", ("log", "format"), log_format),
+            ("--access", ("log", "access"), access),
+        ] {
+            raw.lay(flag, key, text.clone().map(Value::Text));
         }
-        let line = lines.line_at(name.span().start);
-        match (schema::table_in(table, typed), value.get_ref()) {
-            (Some(inner), DeValue::Table(entries)) => report_unknown(entries, Some(inner), lines, problems),
-            (Some(inner), other) => {
+        raw
+    }
+
+    fn lay(&mut self, flag: &'static str, (table, key): (&'static str, &'static str), value: Option<Value>) {
+        if let Some(value) = value {
+            let tables = self.tables.entry(table).or_insert_with(|| vec![RawKeys::new()]);
+            tables[0].insert(key, from_flag(flag, value));
+        }
+    }
+
+    /// What the file's text says. Where it is no TOML, only that is reported: the rest would be guesses.
+    pub(super) fn from_text<C: 'static>(text: &str, schema: &Schema<C>, problems: &mut Problems) -> Raw {
+        let lines = Lines::of(text);
+        let (document, errors) = DeTable::parse_recoverable(text);
+        if !errors.is_empty() {
+            syntax::report(text, &errors, &lines, problems);
+            return Raw::default();
+        }
+        let mut reader = Document { schema, lines: &lines, problems, raw: Raw::default() };
+        reader.table(document.get_ref(), None);
+        reader.raw
+    }
+}
+
+fn from_flag(flag: &'static str, value: Value) -> Typed<Value> {
+    Typed { value, at: At::Flag(flag) }
+}
+
+/// A text of TOML that is being read.
+struct Document<'a, C> {
+    schema: &'a Schema<C>,
+    lines: &'a Lines,
+    problems: &'a mut Problems,
+    raw: Raw,
+}
+
+impl<C: 'static> Document<'_, C> {
+    /// Reads the keys of a table, or those before the first one, and the tables in it. Those that are none of ours are
+    /// reported.
+    fn table(&mut self, entries: &DeTable<'_>, path: Option<TablePath>) {
+        let schema = self.schema;
+        let known = path.and_then(|path| schema.table(path.name));
+        let mut keys = RawKeys::new();
+        for (name, value) in entries {
+            let typed: &str = name.get_ref();
+            if let (Some(path), Some(key)) = (path, known.and_then(|table| table.key(typed))) {
+                keys.insert(key.name, self.value(path, key.name, value));
+            } else {
+                self.inner(typed, self.lines.line_at(name.span().start), value.get_ref(), path);
+            }
+        }
+        if let Some(path) = path {
+            self.raw.tables.entry(path.name).or_default().push(keys);
+        }
+    }
+
+    /// Reads what is no key of the table that it stands in: a table, or an array of them.
+    fn inner(&mut self, name: &str, line: usize, value: &DeValue<'_>, path: Option<TablePath>) {
+        let schema = self.schema;
+        let Some(table) = schema.table_in(path.map(|path| path.name), name) else {
+            return self.unknown(name, line, value, path);
+        };
+        match (value, &table.array) {
+            (DeValue::Table(entries), None) => self.table(entries, Some(table.path(0))),
+            (DeValue::Array(items), Some(_)) => {
+                self.raw.tables.insert(table.name, Vec::new());
+                items.iter().enumerate().for_each(|(nth, item)| self.item(table.path(nth), item));
+            }
+            (other, None) => {
                 let what = format!("expected a table, found {}", kind(other));
-                problems.push(At::Table { line, table: inner.to_owned() }, what);
+                self.problems.push(At::Table { line, header: table.header() }, what);
             }
-            (None, other) if is_table(other) => {
-                let full = table.map_or_else(|| typed.to_owned(), |table| format!("{table}.{typed}"));
-                problems.push(At::Table { line, table: escaped(&full) }, schema::unknown_table(&full));
-            }
-            (None, _) => {
-                let what = table.map(|table| schema::unknown_key(table, typed));
-                let what = what.unwrap_or_else(|| schema::stray_key(typed));
-                problems.push(At::Key { line, table, key: escaped(typed) }, what);
+            (other, Some(_)) => {
+                let what = format!("expected an array of tables, found {}", kind(other));
+                let meant = other.is_table().then(|| table.header());
+                let header = format!("[{}]", table.name);
+                self.problems.push(At::Table { line, header }, with_nearest(what, meant));
             }
         }
+    }
+
+    /// Reads one table of an array.
+    fn item(&mut self, path: TablePath, item: &Spanned<DeValue<'_>>) {
+        match item.get_ref() {
+            DeValue::Table(entries) => self.table(entries, Some(path)),
+            other => {
+                let (line, header) = (self.lines.line_at(item.span().start), path.to_string());
+                let what = format!("expected a table, found {}", kind(other));
+                self.problems.push(At::Table { line, header }, what);
+                self.raw.tables.entry(path.name).or_default().push(RawKeys::new());
+            }
+        }
+    }
+
+    /// Reports a table or a key that is none of ours.
+    fn unknown(&mut self, name: &str, line: usize, value: &DeValue<'_>, path: Option<TablePath>) {
+        if is_table(value) {
+            let full = path.map_or_else(|| name.to_owned(), |path| format!("{}.{name}", path.name));
+            let header = format!("[{}]", escaped(&full));
+            return self.problems.push(At::Table { line, header }, self.schema.unknown_table(&full));
+        }
+        let what = match path {
+            Some(path) => self.schema.unknown_key(path.name, name),
+            None => self.schema.stray_key(name),
+        };
+        self.problems.push(At::Key { line, table: path, key: escaped(name) }, what);
+    }
+
+    /// A value of a key with its place.
+    fn value(&self, path: TablePath, key: &'static str, value: &Spanned<DeValue<'_>>) -> Typed<Value> {
+        let line = self.lines.line_at(value.span().start);
+        let at = At::Key { line, table: Some(path), key: key.to_owned() };
+        let value = match value.get_ref() {
+            DeValue::String(text) => Value::Text(text.to_string()),
+            DeValue::Integer(integer) => Value::Whole(whole(integer)),
+            DeValue::Boolean(on) => Value::Switch(*on),
+            DeValue::Array(items) => {
+                Value::Array(items.iter().map(|item| self.value(path, key, item)).collect())
+            }
+            other => Value::Other(kind(other)),
+        };
+        Typed { value, at }
     }
 }
 
@@ -232,221 +242,6 @@ fn report_unknown(
 fn is_table(value: &DeValue<'_>) -> bool {
     value.is_table()
         || value.as_array().is_some_and(|items| items.iter().any(|item| item.get_ref().is_table()))
-}
-
-/// A table that is being read; an absent one has no key.
-struct Table<'a, 'i> {
-    name: &'static str,
-    entries: Option<&'a DeTable<'i>>,
-    lines: &'a Lines,
-    problems: &'a mut Problems,
-}
-
-impl<'a, 'i> Table<'a, 'i> {
-    fn open(
-        document: &'a DeTable<'i>,
-        name: &'static str,
-        lines: &'a Lines,
-        problems: &'a mut Problems,
-    ) -> Table<'a, 'i> {
-        let entries = name
-            .split('.')
-            .try_fold(document, |table, part| table.get(part).and_then(|value| value.get_ref().as_table()));
-        Table { name, entries, lines, problems }
-    }
-
-    fn server(&mut self) -> RawServer {
-        RawServer {
-            listen: self.list("listen"),
-            workers: self.number("workers"),
-            pin: self.switch("pin"),
-            relay: self.text("relay"),
-            max_connections: self.number("max_connections"),
-            backlog: self.number("backlog"),
-            busy_poll: self.duration("busy_poll"),
-            open_proxy: self.switch("open_proxy"),
-            steer: self.text("steer"),
-            congestion: self.text("congestion"),
-        }
-    }
-
-    fn timeouts(&mut self) -> RawTimeouts {
-        RawTimeouts {
-            handshake: self.duration("handshake"),
-            connect: self.duration("connect"),
-            dns: self.duration("dns"),
-            idle: self.duration("idle"),
-            half_close: self.duration("half_close"),
-            drain: self.duration("drain"),
-            unacked: self.duration("unacked"),
-            bind: self.duration("bind"),
-            udp_idle: self.duration("udp_idle"),
-        }
-    }
-
-    fn auth(&mut self) -> RawAuth {
-        RawAuth { methods: self.list("methods"), users: self.text("users") }
-    }
-
-    fn gssapi(&mut self) -> RawGssapi {
-        RawGssapi {
-            keytab: self.text("keytab"),
-            service: self.text("service"),
-            protection: self.list("protection"),
-            nec: self.switch("nec"),
-        }
-    }
-
-    fn dns(&mut self) -> RawDns {
-        RawDns {
-            servers: self.list("servers"),
-            hosts: self.switch("hosts"),
-            cache_entries: self.number("cache_entries"),
-            prefer: self.text("prefer"),
-            dns64: self.one_or_list("dns64"),
-        }
-    }
-
-    fn guard(&mut self) -> RawGuard {
-        RawGuard { allow: self.list("allow"), allow_private: self.switch("allow_private") }
-    }
-
-    fn bind(&mut self) -> RawBind {
-        RawBind { ports: self.text("ports"), advertise: self.one_or_list("advertise") }
-    }
-
-    fn per_source(&mut self) -> RawPerSource {
-        RawPerSource { connections: self.number("connections") }
-    }
-
-    fn log(&mut self) -> RawLog {
-        RawLog {
-            level: self.text("level"),
-            format: self.text("format"),
-            access: self.text("access"),
-            on_full: self.text("on_full"),
-            udp_targets: self.switch("udp_targets"),
-        }
-    }
-
-    fn text(&mut self, key: &'static str) -> Text {
-        let (value, at) = self.get(key)?;
-        match value.get_ref() {
-            DeValue::String(text) => Some(Typed { value: text.to_string(), at }),
-            other => self.wrong_type(at, "a string", other, None),
-        }
-    }
-
-    /// A string too; its reader knows that a bare number wants a unit.
-    fn duration(&mut self, key: &'static str) -> Text {
-        let (value, at) = self.get(key)?;
-        match value.get_ref() {
-            DeValue::String(text) => Some(Typed { value: text.to_string(), at }),
-            other => {
-                let bare = other.as_integer().map(|integer| integer.to_string());
-                let nearest = bare.and_then(|number| value::nearest_duration(&number));
-                self.wrong_type(at, "a duration such as \"10s\"", other, nearest)
-            }
-        }
-    }
-
-    fn number(&mut self, key: &'static str) -> Number {
-        let (value, at) = self.get(key)?;
-        match value.get_ref() {
-            DeValue::Integer(integer) => Some(Typed { value: whole(integer), at }),
-            other => {
-                let nearest = other.as_str().and_then(|text| text.trim().parse::<i64>().ok());
-                self.wrong_type(at, "a whole number", other, nearest.map(|number| number.to_string()))
-            }
-        }
-    }
-
-    fn switch(&mut self, key: &'static str) -> Switch {
-        let (value, at) = self.get(key)?;
-        match value.get_ref() {
-            DeValue::Boolean(on) => Some(Typed { value: *on, at }),
-            other => {
-                let nearest = match other.as_str().map(str::to_ascii_lowercase).as_deref() {
-                    Some("true" | "yes" | "on") => Some("true".to_owned()),
-                    Some("false" | "no" | "off") => Some("false".to_owned()),
-                    _ => None,
-                };
-                self.wrong_type(at, "true or false", other, nearest)
-            }
-        }
-    }
-
-    fn list(&mut self, key: &'static str) -> List {
-        let (value, at) = self.get(key)?;
-        let items = match value.get_ref() {
-            DeValue::Array(items) => items,
-            other => {
-                let nearest = other.as_str().map(|text| format!("[\"{}\"]", escaped(text)));
-                return self.wrong_type(at, "an array of strings", other, nearest);
-            }
-        };
-        let mut list = Vec::with_capacity(items.len());
-        for item in items.iter() {
-            let at = self.at(key, item.span().start);
-            self.problems.note_entry(self.name, key, &at);
-            match item.get_ref() {
-                DeValue::String(text) => list.push(Typed { value: text.to_string(), at }),
-                other => {
-                    self.wrong_type::<()>(at, "a string", other, None);
-                }
-            }
-        }
-        Some(Typed { value: list, at })
-    }
-
-    fn udp(&mut self) -> RawUdp {
-        RawUdp {
-            ports: self.text("ports"),
-            advertise: self.one_or_list("advertise"),
-            fragments: self.switch("fragments"),
-            filtering: self.text("filtering"),
-        }
-    }
-
-    /// A list in which one string may stand without its brackets.
-    fn one_or_list(&mut self, key: &'static str) -> List {
-        let (value, at) = self.get(key)?;
-        match value.get_ref().as_str() {
-            Some(text) => {
-                let value = vec![Typed { value: text.to_owned(), at: at.clone() }];
-                Some(Typed { value, at })
-            }
-            None => self.list(key),
-        }
-    }
-
-    fn get(&mut self, key: &'static str) -> Option<(&'a Spanned<DeValue<'i>>, At)> {
-        debug_assert!(schema::keys_of(self.name).contains(&key), "{key} is not in the schema");
-        let value = self.entries?.get(key)?;
-        let at = self.at(key, value.span().start);
-        self.problems.note(self.name, key, &at);
-        Some((value, at))
-    }
-
-    fn at(&self, key: &'static str, offset: usize) -> At {
-        At::Key { line: self.lines.line_at(offset), table: Some(self.name), key: key.to_owned() }
-    }
-
-    /// Reports a value of the wrong type, with the form that was probably meant; there is no value.
-    fn wrong_type<T>(
-        &mut self,
-        at: At,
-        expected: &str,
-        found: &DeValue<'_>,
-        nearest: Option<String>,
-    ) -> Option<T> {
-        let mut what = format!("expected {expected}, found {}", kind(found));
-        if let Some(nearest) = nearest {
-            what.push_str(&format!("; did you mean {nearest}?"));
-        }
-        self.problems.push(at, what);
-        None
-    }
 }
 
 /// The integer, or the end of the range that it lies beyond.

@@ -4,8 +4,11 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::problem::quoted;
+use super::Endpoint;
+use super::form::{Form, Listed, ValueReader, distinct, list};
+use super::problem::{Typed, quoted};
 use super::value::with_nearest;
+use crate::limits;
 
 /// Ports from a first to a last one, both included, none of them 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +65,16 @@ impl Advertise {
     }
 }
 
+impl Listed<IpAddr> for Advertise {
+    fn of(addresses: Vec<IpAddr>) -> Option<Advertise> {
+        Some(addresses.into_iter().collect())
+    }
+
+    fn values(&self) -> Vec<IpAddr> {
+        self.addresses().collect()
+    }
+}
+
 impl FromIterator<IpAddr> for Advertise {
     /// Of two of one family the last one counts.
     fn from_iter<I: IntoIterator<Item = IpAddr>>(addresses: I) -> Advertise {
@@ -76,8 +89,32 @@ impl FromIterator<IpAddr> for Advertise {
     }
 }
 
+/// Reports each address to listen on that another one of the list has already.
+pub(super) fn listeners(listen: &[Typed<Endpoint>], reader: &mut ValueReader) {
+    // Port 0 asks for any free port: two of them differ.
+    distinct(listen, |one| (one.address.port() != 0).then(|| one.canonical()), reader);
+    none_covered(listen, reader);
+}
+
+/// Reports each address to listen on whose connections another one takes: the kernel gives nobody both.
+fn none_covered(listen: &[Typed<Endpoint>], reader: &mut ValueReader) {
+    for one in listen.iter().filter(|one| one.value.address.port() != 0) {
+        let covered_by = |covers: fn(SocketAddr, SocketAddr) -> bool| {
+            listen.iter().find(|wide| covers(wide.value.address, one.value.address)).map(|wide| &wide.value)
+        };
+        let what = if let Some(wide) = covered_by(covers) {
+            format!("\"{}\" is part of \"{wide}\": one of them is enough", one.value)
+        } else if let Some(wide) = covered_by(covers_both_families) {
+            format!("\"{}\" is part of \"{wide}\", which takes IPv4, too: one of them is enough", one.value)
+        } else {
+            continue;
+        };
+        reader.refuse(&one.at, what);
+    }
+}
+
 /// Whether whoever listens on `wide`, all addresses of a family, gets what comes to the single address `one`.
-pub(super) fn covers(wide: SocketAddr, one: SocketAddr) -> bool {
+fn covers(wide: SocketAddr, one: SocketAddr) -> bool {
     let (wide_ip, one_ip) = (wide.ip().to_canonical(), one.ip().to_canonical());
     wide.port() == one.port()
         && wide_ip.is_unspecified()
@@ -86,7 +123,7 @@ pub(super) fn covers(wide: SocketAddr, one: SocketAddr) -> bool {
 }
 
 /// The same of IPv4 addresses and `[::]`, which has them where `0.0.0.0` is not listened on beside it.
-pub(super) fn covers_both_families(wide: SocketAddr, one: SocketAddr) -> bool {
+fn covers_both_families(wide: SocketAddr, one: SocketAddr) -> bool {
     let one_ip = one.ip().to_canonical();
     wide.port() == one.port()
         && wide.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
@@ -108,6 +145,11 @@ pub(super) fn ports(typed: &str) -> Result<Option<PortRange>, String> {
     })
 }
 
+/// A range of ports as `ports` reads it: nothing is any port.
+pub(super) fn ports_text(ports: &Option<PortRange>) -> String {
+    ports.map(|range| range.to_string()).unwrap_or_default()
+}
+
 /// Digits alone: a sign is none.
 fn port(typed: &str) -> Option<u16> {
     typed.bytes().all(|byte| byte.is_ascii_digit()).then(|| typed.parse().ok()).flatten()
@@ -120,6 +162,22 @@ fn nearest_ports(typed: &str) -> Option<PortRange> {
     let &[first, last] = numbers.as_slice() else { return None };
     let (first, last) = (port(first)?, port(last)?);
     PortRange::new(first.min(last), first.max(last))
+}
+
+/// Addresses to name in place of our own, one of each family.
+pub(super) fn advertise() -> impl Form<Advertise> {
+    list(limits::MAX_ADVERTISE, advertised).or_one().rule(one_of_each_family)
+}
+
+/// Reports each address whose family an earlier one has.
+fn one_of_each_family(addresses: &[Typed<IpAddr>], reader: &mut ValueReader) {
+    for (nth, one) in addresses.iter().enumerate() {
+        let family = one.value.is_ipv4();
+        if addresses[..nth].iter().any(|earlier| earlier.value.is_ipv4() == family) {
+            let family = if family { "IPv4" } else { "IPv6" };
+            reader.refuse(&one.at, format!("\"{}\" is a second {family} address: one is told", one.value));
+        }
+    }
 }
 
 /// An address that others can be told to connect to.

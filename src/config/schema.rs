@@ -1,38 +1,10 @@
 //! Which tables and keys there are, and which are meant when another is typed.
 
-use super::problem::{escaped, quoted};
+use std::path::Path;
 
-/// Every table with its keys, in the order of the documentation. A table in a table has a dot in its name.
-pub(super) const TABLES: &[(&str, &[&str])] = &[
-    (
-        "server",
-        &[
-            "listen",
-            "workers",
-            "pin",
-            "relay",
-            "max_connections",
-            "backlog",
-            "busy_poll",
-            "open_proxy",
-            "steer",
-            "congestion",
-        ],
-    ),
-    (
-        "timeouts",
-        &["handshake", "connect", "dns", "idle", "half_close", "drain", "unacked", "bind", "udp_idle"],
-    ),
-    ("auth", &["methods", "users"]),
-    ("auth.gssapi", &["keytab", "service", "protection", "nec"]),
-    ("dns", &["servers", "hosts", "cache_entries", "prefer", "dns64"]),
-    ("guard", &["allow", "allow_private"]),
-    ("bind", &["ports", "advertise"]),
-    ("udp", &["ports", "advertise", "fragments", "filtering"]),
-    ("limits", &[]),
-    ("limits.per_source", &["connections"]),
-    ("log", &["level", "format", "access", "on_full", "udp_targets"]),
-];
+use super::entry::TableEntry;
+use super::problem::{Problems, escaped, quoted};
+use super::raw::Raw;
 
 /// Names that the documentation promises and this version does not obey: saying so beats guessing.
 const PLANNED_TABLES: &[&str] = &["rule", "egress", "username", "limits.per_user", "admin"];
@@ -47,28 +19,104 @@ const NOT_YET: &str = "not supported by this version";
 /// are a single slip apart. Higher misses abbreviations, lower offers words that only share letters.
 const LIKENESS: f64 = 0.8;
 
-/// The keys of a table.
-pub(super) fn keys_of(table: &str) -> &'static [&'static str] {
-    TABLES.iter().find(|(name, _)| *name == table).map_or(&[], |(_, keys)| keys)
+/// The tables that a configuration of type `C` may have.
+pub(super) struct Schema<C> {
+    tables: Vec<TableEntry<C>>,
 }
 
-/// The table of this name within `table`, or at the top.
-pub(super) fn table_in(table: Option<&str>, name: &str) -> Option<&'static str> {
-    let inner = |full: &str| match table {
-        Some(table) => full.strip_prefix(table).and_then(|rest| rest.strip_prefix('.')) == Some(name),
-        None => full == name && !name.contains('.'),
-    };
-    TABLES.iter().map(|(full, _)| *full).find(|full| inner(full))
-}
+impl<C: 'static> Schema<C> {
+    /// A schema of these tables, which stand in the order of the documentation.
+    pub(super) fn of(tables: Vec<TableEntry<C>>) -> Schema<C> {
+        Schema { tables }
+    }
 
-/// The table that was probably meant, by its whole name or by the last part of it.
-fn nearest_table(typed: &str) -> Option<&'static str> {
-    let last = |name: &'static str| name.rsplit('.').next().unwrap_or(name);
-    let names = || TABLES.iter().map(|(name, _)| *name);
-    nearest(typed, names()).or_else(|| {
-        let meant = nearest(typed, names().map(last))?;
-        names().find(|name| last(name) == meant)
-    })
+    /// Every table.
+    pub(super) fn tables(&self) -> &[TableEntry<C>] {
+        &self.tables
+    }
+
+    /// Lays one source over what is there; relative paths in it start at `base`.
+    pub(super) fn lay(&self, raw: &Raw, base: &Path, config: &mut C, problems: &mut Problems) {
+        for table in &self.tables {
+            if let Some(typed) = raw.tables(table.name) {
+                table.lay(typed, base, config, problems);
+            }
+        }
+    }
+
+    /// The table of this name.
+    pub(super) fn table(&self, name: &str) -> Option<&TableEntry<C>> {
+        self.tables.iter().find(|table| table.name == name)
+    }
+
+    /// The table of this name within `table`, or at the top.
+    pub(super) fn table_in(&self, table: Option<&str>, name: &str) -> Option<&TableEntry<C>> {
+        let inner = |full: &str| match table {
+            Some(table) => full.strip_prefix(table).and_then(|rest| rest.strip_prefix('.')) == Some(name),
+            None => full == name && !name.contains('.'),
+        };
+        self.tables.iter().find(|table| inner(table.name))
+    }
+
+    /// What to say of a table that is none of ours.
+    pub(super) fn unknown_table(&self, typed: &str) -> String {
+        if PLANNED_TABLES.contains(&typed) {
+            return NOT_YET.to_owned();
+        }
+        match self.nearest_table(typed) {
+            Some(table) => format!("unknown table; did you mean {}?", table.header()),
+            None => format!("unknown table; the tables are {}", headers(self.tables.iter())),
+        }
+    }
+
+    /// What to say of a key before the first table.
+    pub(super) fn stray_key(&self, typed: &str) -> String {
+        if PLANNED_TABLES.contains(&typed) {
+            return NOT_YET.to_owned();
+        }
+        match self.home_of(typed) {
+            Some(table) => format!("stands outside any table; did you mean {} `{typed}`?", table.header()),
+            None => self.unknown_table(typed).replacen("unknown table", "no key stands outside a table", 1),
+        }
+    }
+
+    /// What to say of a key that is not one of its table's.
+    pub(super) fn unknown_key(&self, table: &str, typed: &str) -> String {
+        if PLANNED_KEYS.iter().any(|(planned, keys)| *planned == table && keys.contains(&typed)) {
+            return NOT_YET.to_owned();
+        }
+        if let Some(home) = self.home_of(typed) {
+            return format!("unknown key; did you mean {} `{}`?", home.header(), escaped(typed));
+        }
+        let keys: Vec<&str> = self.table(table).into_iter().flat_map(TableEntry::names).collect();
+        match nearest(typed, keys.iter().copied()) {
+            Some(key) => format!("unknown key; did you mean `{key}`?"),
+            None if let Some(inner) = self.nearest_table(typed).filter(|table| table.name.contains('.')) => {
+                format!("unknown key; did you mean {}?", inner.header())
+            }
+            None if keys.is_empty() => {
+                let inner = self.tables.iter().filter(|inner| within(inner.name, table));
+                format!("unknown key; the tables in [{table}] are {}", headers(inner))
+            }
+            None => format!("unknown key; the keys are `{}`", keys.join("`, `")),
+        }
+    }
+
+    /// The table that was probably meant, by its whole name or by the last part of it.
+    fn nearest_table(&self, typed: &str) -> Option<&TableEntry<C>> {
+        let last = |name: &'static str| name.rsplit('.').next().unwrap_or(name);
+        let names = || self.tables.iter().map(|table| table.name);
+        let whole = nearest(typed, names()).and_then(|meant| self.table(meant));
+        whole.or_else(|| {
+            let meant = nearest(typed, names().map(last))?;
+            self.tables.iter().find(|table| last(table.name) == meant)
+        })
+    }
+
+    /// The table that has a key of exactly this name.
+    fn home_of(&self, key: &str) -> Option<&TableEntry<C>> {
+        self.tables.iter().find(|table| table.key(key).is_some())
+    }
 }
 
 /// The word that was probably meant.
@@ -88,53 +136,6 @@ fn one_slip(typed: &str, word: &str) -> bool {
     word.len() > 2 && strsim::osa_distance(typed, word) <= 1
 }
 
-/// What to say of a table that is none of ours.
-pub(super) fn unknown_table(typed: &str) -> String {
-    if PLANNED_TABLES.contains(&typed) {
-        return NOT_YET.to_owned();
-    }
-    match nearest_table(typed) {
-        Some(table) => format!("unknown table; did you mean [{table}]?"),
-        None => {
-            let all: Vec<_> = TABLES.iter().map(|(name, _)| format!("[{name}]")).collect();
-            format!("unknown table; the tables are {}", all.join(", "))
-        }
-    }
-}
-
-/// What to say of a key before the first table.
-pub(super) fn stray_key(typed: &str) -> String {
-    if PLANNED_TABLES.contains(&typed) {
-        return NOT_YET.to_owned();
-    }
-    match home_of(typed) {
-        Some(table) => format!("stands outside any table; did you mean [{table}] `{typed}`?"),
-        None => unknown_table(typed).replacen("unknown table", "no key stands outside a table", 1),
-    }
-}
-
-/// What to say of a key that is not one of its table's.
-pub(super) fn unknown_key(table: &str, typed: &str) -> String {
-    if PLANNED_KEYS.iter().any(|(planned, keys)| *planned == table && keys.contains(&typed)) {
-        return NOT_YET.to_owned();
-    }
-    if let Some(home) = home_of(typed) {
-        return format!("unknown key; did you mean [{home}] `{}`?", escaped(typed));
-    }
-    match nearest(typed, keys_of(table).iter().copied()) {
-        Some(key) => format!("unknown key; did you mean `{key}`?"),
-        None if let Some(inner) = nearest_table(typed).filter(|name| name.contains('.')) => {
-            format!("unknown key; did you mean [{inner}]?")
-        }
-        None if keys_of(table).is_empty() => {
-            let inner: Vec<_> = TABLES.iter().filter(|(name, _)| within(name, table)).collect();
-            let inner: Vec<_> = inner.iter().map(|(name, _)| format!("[{name}]")).collect();
-            format!("unknown key; the tables in [{table}] are {}", inner.join(", "))
-        }
-        None => format!("unknown key; the keys are {}", ticked(keys_of(table).iter().copied())),
-    }
-}
-
 /// What to say of a word that is not one of the choices.
 pub(super) fn unknown_value<'a>(typed: &str, valid: impl Iterator<Item = &'a str> + Clone) -> String {
     let all: Vec<_> = valid.clone().map(|word| format!("\"{word}\"")).collect();
@@ -150,11 +151,6 @@ fn within(name: &str, table: &str) -> bool {
     name.strip_prefix(table).is_some_and(|rest| rest.starts_with('.'))
 }
 
-/// The table that has a key of exactly this name.
-fn home_of(key: &str) -> Option<&'static str> {
-    TABLES.iter().find(|(_, keys)| keys.contains(&key)).map(|(name, _)| *name)
-}
-
-fn ticked<'a>(words: impl Iterator<Item = &'a str>) -> String {
-    words.map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+fn headers<'a, C: 'static>(tables: impl Iterator<Item = &'a TableEntry<C>>) -> String {
+    tables.map(TableEntry::header).collect::<Vec<_>>().join(", ")
 }

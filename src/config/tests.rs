@@ -1,5 +1,6 @@
 //! What files and flags come to, and the rules that hold between values.
 
+mod arrays;
 mod bad_files;
 
 use std::path::{Path, PathBuf};
@@ -34,7 +35,7 @@ fn complaints(text: &str) -> Vec<String> {
 fn defaults_are_those_of_the_documentation() {
     let Config { server, timeouts, auth, dns, guard, bind, udp, per_source, log, places: _ } = config("");
     assert_eq!(server.listen, ["127.0.0.1:1080".parse().unwrap()]);
-    assert_eq!(server.workers, available_cpus());
+    assert_eq!(server.workers, tables::available_cpus());
     assert_eq!((server.pin, server.relay, server.steer), (true, RelayMode::Auto, Steer::Hash));
     assert_eq!((server.max_connections, server.backlog), (0, 4096));
     assert_eq!((server.busy_poll, server.open_proxy), (Duration::ZERO, false));
@@ -58,7 +59,7 @@ fn defaults_are_those_of_the_documentation() {
         protection: Protection::new(&levels).unwrap(),
         nec: false,
     };
-    assert_eq!(auth, Auth { methods: vec![AuthMethod::None], users: None, gssapi });
+    assert_eq!(auth, AuthConfig { methods: vec![AuthMethod::None], users: None, gssapi });
     assert_eq!((dns.servers.len(), dns.hosts, dns.cache_entries), (0, true, 65_536));
     assert_eq!((dns.prefer, dns.dns64), (Prefer::HappyEyeballs, Dns64::Auto));
     assert_eq!((guard.allow.len(), guard.allow_private), (0, false));
@@ -378,24 +379,26 @@ fn every_key_of_the_schema_is_printed_and_no_other() {
     let mut full = config("");
     full.auth.users = Some(PathBuf::from("/u"));
     let printed: toml::Table = full.to_toml().parse().unwrap();
-    assert_eq!(printed.len(), schema::TABLES.iter().filter(|(name, _)| !name.contains('.')).count());
-    for (table, keys) in schema::TABLES {
-        let inner = |name: &&str| schema::table_in(Some(table), name).is_some();
-        let printed = table.split('.').fold(&printed, |table, part| table[part].as_table().unwrap());
+    let schema = Schema::of(tables::all());
+    assert_eq!(printed.len(), schema.tables().iter().filter(|table| !table.name.contains('.')).count());
+    for table in schema.tables() {
+        let name = table.name;
+        let inner = |inner: &&str| schema.table_in(Some(name), inner).is_some();
+        let printed = name.split('.').fold(&printed, |table, part| table[part].as_table().unwrap());
         let mut printed: Vec<_> = printed.keys().map(String::as_str).filter(|name| !inner(name)).collect();
-        let mut keys = keys.to_vec();
+        let mut keys: Vec<_> = table.names().collect();
         printed.sort_unstable();
         keys.sort_unstable();
-        assert_eq!(printed, keys, "[{table}]");
+        assert_eq!(printed, keys, "[{name}]");
     }
 }
 
 /// Lines that are nearly a configuration: right and wrong names, right and wrong values.
 fn line() -> impl Strategy<Value = String> {
-    let mut keys: Vec<&str> = schema::TABLES.iter().flat_map(|(_, keys)| keys.iter().copied()).collect();
+    let all = tables::all();
+    let mut keys: Vec<&str> = all.iter().flat_map(|table| table.names()).collect();
     keys.extend(["", "x.y", "\"\\n\"", "gssapi"]);
-    let tables: Vec<&str> =
-        schema::TABLES.iter().map(|(name, _)| *name).chain(["rule", "[x]", "a.b"]).collect();
+    let tables: Vec<&str> = all.iter().map(|table| table.name).chain(["rule", "[x]", "a.b"]).collect();
     let value = prop_oneof![
         "[-+0-9._xe]{0,40}",
         "\"[ -~µ]{0,12}\"",

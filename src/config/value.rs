@@ -219,6 +219,20 @@ pub(super) fn access(typed: &str, base: &Path) -> Result<Access, String> {
     }
 }
 
+/// A destination of access records as it is typed.
+pub(super) fn access_text(access: &Access) -> String {
+    match access {
+        Access::Off => "off".to_owned(),
+        Access::Stdout => "stdout".to_owned(),
+        Access::Path(path) => path_text(path),
+    }
+}
+
+/// A path as it is typed: every one was read as UTF-8 and stays so.
+pub(super) fn path_text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
 pub(super) fn with_nearest(what: String, nearest: Option<String>) -> String {
     match nearest {
         Some(nearest) => format!("{what}; did you mean {nearest}?"),

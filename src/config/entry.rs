@@ -1,0 +1,266 @@
+//! What a key and a table of the configuration are: one entry gives the field, its default, how it is typed and printed,
+//! and its line of help. Whatever reads, prints, checks, documents or completes goes through these entries.
+
+use std::path::Path;
+
+use super::form::{Form, ValueReader};
+use super::problem::{Problems, TablePath, Typed};
+use super::raw::{RawKeys, Value};
+
+/// When a key's value is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TakenAt {
+    /// At the start alone.
+    Start,
+    /// At the start and at a reload.
+    Reload,
+}
+
+/// A key of a table, in a configuration of type `C`. Where the table is one of an array, `usize` says which.
+pub(super) struct KeyEntry<C> {
+    pub(super) name: &'static str,
+    /// One line that says what the value is.
+    pub(super) help: &'static str,
+    pub(super) taken: TakenAt,
+    /// The words that the value may be; empty where it may be anything.
+    pub(super) words: Vec<&'static str>,
+    /// A value to show in place of a default that there is not.
+    pub(super) example: Option<String>,
+    /// Sets the field to what was typed; `false` where that is wrong, which is reported.
+    pub(super) set: Box<Set<C>>,
+    /// The field's value as TOML; `None` where it is absent.
+    pub(super) print: Box<Print<C>>,
+}
+
+type Set<C> = dyn Fn(&mut C, usize, &Typed<Value>, &mut ValueReader) -> bool;
+type Print<C> = dyn Fn(&C, usize) -> Option<String>;
+
+impl<C: 'static> KeyEntry<C> {
+    /// The key of one field. A full stop at the end of `help` is left out.
+    pub(super) fn new<T: 'static>(
+        (name, help): (&'static str, &'static str),
+        taken: TakenAt,
+        form: impl Form<T> + 'static,
+        get: fn(&C) -> &T,
+        get_mut: fn(&mut C) -> &mut T,
+    ) -> KeyEntry<C> {
+        let printed = form.clone();
+        KeyEntry {
+            name,
+            help: one_line(help),
+            taken,
+            words: form.words(),
+            example: form.example(),
+            set: Box::new(move |config, _, typed, reader| match form.read(typed, reader) {
+                Some(value) => {
+                    *get_mut(config) = value;
+                    true
+                }
+                None => false,
+            }),
+            print: Box::new(move |config, _| printed.print(get(config))),
+        }
+    }
+
+    /// The key of a table that stands in a configuration of type `D`.
+    fn within<D: 'static>(
+        self,
+        get: impl Fn(&D, usize) -> &C + 'static,
+        get_mut: impl Fn(&mut D, usize) -> &mut C + 'static,
+    ) -> KeyEntry<D> {
+        let KeyEntry { name, help, taken, words, example, set, print } = self;
+        KeyEntry {
+            name,
+            help,
+            taken,
+            words,
+            example,
+            set: Box::new(move |config, nth, typed, reader| set(get_mut(config, nth), nth, typed, reader)),
+            print: Box::new(move |config, nth| print(get(config, nth), nth)),
+        }
+    }
+}
+
+/// A struct that is a table of the configuration: `tables!` makes them.
+pub(super) trait HasKeys: Default + 'static {
+    /// One line that says what the table is about.
+    const HELP: &'static str;
+
+    /// Its keys, in the order of the documentation.
+    fn keys() -> Vec<KeyEntry<Self>>;
+}
+
+/// A table of a configuration of type `C`, or an array of tables.
+pub(super) struct TableEntry<C> {
+    /// With a dot where it stands in another.
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
+    pub(super) keys: Vec<KeyEntry<C>>,
+    pub(super) array: Option<ArrayOf<C>>,
+}
+
+/// The tables of an array.
+pub(super) struct ArrayOf<C> {
+    /// How many there are.
+    pub(super) count: Box<Count<C>>,
+    /// Puts so many in place of those that there are, each with its defaults.
+    pub(super) renew: Box<Renew<C>>,
+}
+
+type Count<C> = dyn Fn(&C) -> usize;
+type Renew<C> = dyn Fn(&mut C, usize);
+
+impl<C: 'static> TableEntry<C> {
+    /// A table that there is once: `[name]`.
+    pub(super) fn once<T: HasKeys>(
+        name: &'static str,
+        get: fn(&C) -> &T,
+        get_mut: fn(&mut C) -> &mut T,
+    ) -> TableEntry<C> {
+        let within =
+            |key: KeyEntry<T>| key.within(move |config, _| get(config), move |config, _| get_mut(config));
+        let keys = T::keys().into_iter().map(within).collect();
+        TableEntry { name, help: one_line(T::HELP), keys, array: None }
+    }
+
+    /// An array of tables: `[[name]]`, as often as it is typed. What a source types replaces the whole array.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "no table of this version is an array, the tests have one")
+    )]
+    pub(super) fn many<T: HasKeys>(
+        name: &'static str,
+        get: fn(&C) -> &Vec<T>,
+        get_mut: fn(&mut C) -> &mut Vec<T>,
+    ) -> TableEntry<C> {
+        let within = |key: KeyEntry<T>| {
+            key.within(move |config, nth| &get(config)[nth], move |config, nth| &mut get_mut(config)[nth])
+        };
+        let keys = T::keys().into_iter().map(within).collect();
+        let array = ArrayOf {
+            count: Box::new(move |config| get(config).len()),
+            renew: Box::new(move |config, count| {
+                *get_mut(config) = std::iter::repeat_with(T::default).take(count).collect();
+            }),
+        };
+        TableEntry { name, help: one_line(T::HELP), keys, array: Some(array) }
+    }
+
+    /// A table that has tables and no keys.
+    pub(super) fn of_tables(name: &'static str) -> TableEntry<C> {
+        TableEntry { name, help: "", keys: Vec::new(), array: None }
+    }
+
+    /// Lays what one source says of this table over what is there. Each value is checked, even one that a later source
+    /// replaces: a file is right or wrong whatever the flags say. What is wrong changes nothing.
+    pub(super) fn lay(&self, raw: &[RawKeys], base: &Path, config: &mut C, problems: &mut Problems) {
+        if let Some(array) = &self.array {
+            (array.renew)(config, raw.len());
+            problems.places().forget(self.name);
+        }
+        for (nth, typed) in raw.iter().enumerate() {
+            for key in &self.keys {
+                let Some(typed) = typed.get(key.name) else { continue };
+                let mut reader = ValueReader::new(problems, base);
+                if (key.set)(config, nth, typed, &mut reader) {
+                    let entries = reader.entries;
+                    problems.places().note(self.path(nth), key.name, &typed.at, entries);
+                }
+            }
+        }
+    }
+
+    /// How many there are in a configuration.
+    pub(super) fn count(&self, config: &C) -> usize {
+        self.array.as_ref().map_or(1, |array| (array.count)(config))
+    }
+
+    /// The table, or the `nth` of the array.
+    pub(super) fn path(&self, nth: usize) -> TablePath {
+        TablePath { name: self.name, nth: self.array.as_ref().map(|_| nth) }
+    }
+
+    /// Its header.
+    pub(super) fn header(&self) -> String {
+        match self.array {
+            Some(_) => format!("[[{}]]", self.name),
+            None => format!("[{}]", self.name),
+        }
+    }
+
+    /// The names of its keys.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.keys.iter().map(|key| key.name)
+    }
+
+    /// The key of this name.
+    pub(super) fn key(&self, name: &str) -> Option<&KeyEntry<C>> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+}
+
+fn one_line(help: &'static str) -> &'static str {
+    let help = help.trim();
+    help.strip_suffix('.').unwrap_or(help)
+}
+
+/// Declares structs that are tables of the configuration. A key is one line:
+///
+/// ```text
+/// /// What the value is: the first line is its help, in README.md, too.
+/// name: Type = default, how it is typed (`form`), when it is taken (`TakenAt`);
+/// ```
+///
+/// `with field: Type` gives a struct another one, whose keys are a table of their own.
+macro_rules! tables {
+    ($(
+        #[doc = $table_help:literal]
+        $vis:vis struct $table:ident $(with $inner:ident: $inner_type:ty)? {
+            $(
+                #[doc = $help:literal]
+                $(#[doc = $more:literal])*
+                $key:ident: $type:ty = $default:expr, $form:expr, $taken:ident;
+            )*
+        }
+    )*) => {
+        $(
+            #[doc = $table_help]
+            #[derive(Clone, Debug, PartialEq)]
+            $vis struct $table {
+                $(
+                    #[doc = $help]
+                    $(#[doc = $more])*
+                    $vis $key: $type,
+                )*
+                $(
+                    #[doc = concat!("The `", stringify!($inner), "` table in this one.")]
+                    $vis $inner: $inner_type,
+                )?
+            }
+
+            impl Default for $table {
+                fn default() -> Self {
+                    $table { $($key: $default,)* $($inner: <$inner_type>::default(),)? }
+                }
+            }
+
+            impl $crate::config::entry::HasKeys for $table {
+                const HELP: &'static str = $table_help;
+
+                fn keys() -> Vec<$crate::config::entry::KeyEntry<Self>> {
+                    vec![$(
+                        $crate::config::entry::KeyEntry::new(
+                            (stringify!($key), $help),
+                            $crate::config::entry::TakenAt::$taken,
+                            $form,
+                            |table: &$table| &table.$key,
+                            |table: &mut $table| &mut table.$key,
+                        ),
+                    )*]
+                }
+            }
+        )*
+    };
+}
+
+pub(super) use tables;

@@ -1,0 +1,390 @@
+//! How a value is typed and printed. Reading reports what is wrong with a value, each problem at its place.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::Choice;
+use super::print::string;
+use super::problem::{At, Problems, Typed, escaped, quoted};
+use super::raw::Value;
+use super::value::{self, duration_text, with_nearest};
+
+/// How values of type `T` are typed and printed.
+pub(super) trait Form<T>: Clone {
+    /// The value, or `None` where it cannot be had, with every problem reported.
+    fn read(&self, typed: &Typed<Value>, reader: &mut ValueReader) -> Option<T>;
+
+    /// The value as TOML; `None` for an absent one.
+    fn print(&self, value: &T) -> Option<String>;
+
+    /// The words that a value may be; empty where it may be anything.
+    fn words(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
+    /// A value as TOML to show in the documentation, where the default is none.
+    fn example(&self) -> Option<String> {
+        None
+    }
+}
+
+/// What is at hand while a value is read.
+pub(super) struct ValueReader<'a> {
+    problems: &'a mut Problems,
+    /// Where relative paths start.
+    base: &'a Path,
+    /// Where the entries of a list were typed that are part of the value.
+    pub(super) entries: Vec<At>,
+}
+
+impl<'a> ValueReader<'a> {
+    pub(super) fn new(problems: &'a mut Problems, base: &'a Path) -> ValueReader<'a> {
+        ValueReader { problems, base, entries: Vec::new() }
+    }
+
+    /// Reports a problem.
+    pub(super) fn refuse(&mut self, at: &At, what: String) {
+        self.problems.push(at.clone(), what);
+    }
+
+    /// Reports a value of the wrong type, with the form that was probably meant; there is no value.
+    fn wrong_type<T>(&mut self, typed: &Typed<Value>, expected: &str, nearest: Option<String>) -> Option<T> {
+        let what = format!("expected {expected}, found {}", typed.value.kind());
+        self.refuse(&typed.at, with_nearest(what, nearest));
+        None
+    }
+
+    /// The value, if it is one; else what is wrong with it is reported.
+    fn accept<T>(&mut self, at: &At, value: Result<T, String>) -> Option<T> {
+        value.map_err(|what| self.refuse(at, what)).ok()
+    }
+}
+
+/// True or false.
+#[derive(Clone)]
+struct SwitchForm;
+
+pub(super) fn switch() -> impl Form<bool> {
+    SwitchForm
+}
+
+impl Form<bool> for SwitchForm {
+    fn read(&self, typed: &Typed<Value>, reader: &mut ValueReader) -> Option<bool> {
+        if let Value::Switch(on) = typed.value {
+            return Some(on);
+        }
+        let nearest = match typed.value.text().map(str::to_ascii_lowercase).as_deref() {
+            Some("true" | "yes" | "on") => Some("true".to_owned()),
+            Some("false" | "no" | "off") => Some("false".to_owned()),
+            _ => None,
+        };
+        reader.wrong_type(typed, "true or false", nearest)
+    }
+
+    fn print(&self, value: &bool) -> Option<String> {
+        Some(value.to_string())
+    }
+}
+
+/// A whole number within a range.
+#[derive(Clone)]
+struct NumberForm(RangeInclusive<u64>);
+
+pub(super) fn number<N: TryFrom<u64> + Display>(range: RangeInclusive<u64>) -> impl Form<N> {
+    NumberForm(range)
+}
+
+impl<N: TryFrom<u64> + Display> Form<N> for NumberForm {
+    fn read(&self, typed: &Typed<Value>, reader: &mut ValueReader) -> Option<N> {
+        let Value::Whole(whole) = typed.value else {
+            let nearest = typed.value.text().and_then(|text| text.trim().parse::<i64>().ok());
+            return reader.wrong_type(typed, "a whole number", nearest.map(|number| number.to_string()));
+        };
+        let within = u64::try_from(whole).ok().filter(|value| self.0.contains(value));
+        let number = within.and_then(|value| N::try_from(value).ok()).ok_or_else(|| {
+            let range = format!("out of range: {} to {}", self.0.start(), self.0.end());
+            match whole {
+                i128::MIN | i128::MAX => range,
+                whole => format!("{whole} is {range}"),
+            }
+        });
+        reader.accept(&typed.at, number)
+    }
+
+    fn print(&self, value: &N) -> Option<String> {
+        Some(value.to_string())
+    }
+}
+
+/// A duration within a range.
+#[derive(Clone)]
+struct DurationForm(RangeInclusive<Duration>);
+
+pub(super) fn duration(range: RangeInclusive<Duration>) -> impl Form<Duration> {
+    DurationForm(range)
+}
+
+impl Form<Duration> for DurationForm {
+    fn read(&self, typed: &Typed<Value>, reader: &mut ValueReader) -> Option<Duration> {
+        let Some(text) = typed.value.text() else {
+            let nearest = match typed.value {
+                Value::Whole(bare) => value::nearest_duration(&bare.to_string()),
+                _ => None,
+            };
+            return reader.wrong_type(typed, "a duration such as \"10s\"", nearest);
+        };
+        let duration = value::duration(text).and_then(|duration| match self.0.contains(&duration) {
+            true => Ok(duration),
+            false => {
+                let [first, last] = [self.0.start(), self.0.end()].map(|end| duration_text(*end));
+                Err(format!("{} is out of range: \"{first}\" to \"{last}\"", quoted(text)))
+            }
+        });
+        reader.accept(&typed.at, duration)
+    }
+
+    fn print(&self, value: &Duration) -> Option<String> {
+        Some(string(&duration_text(*value)))
+    }
+}
+
+/// A string, read and printed by two functions. `R` is given where relative paths start, too.
+#[derive(Clone)]
+struct TextForm<R, P> {
+    read: R,
+    print: P,
+    words: Vec<&'static str>,
+}
+
+/// A string that says the same wherever it is typed.
+pub(super) fn text<T>(
+    read: impl Fn(&str) -> Result<T, String> + Clone,
+    print: impl Fn(&T) -> String + Clone,
+) -> impl Form<T> {
+    place(move |typed, _| read(typed), print)
+}
+
+/// A string that is a path, or may be one; `read` is given where relative paths start.
+pub(super) fn place<T>(
+    read: impl Fn(&str, &Path) -> Result<T, String> + Clone,
+    print: impl Fn(&T) -> String + Clone,
+) -> impl Form<T> {
+    TextForm { read, print, words: Vec::new() }
+}
+
+/// A path; a relative one starts at the folder of the file that names it.
+pub(super) fn path() -> impl Form<PathBuf> {
+    place(value::path, |path: &PathBuf| value::path_text(path))
+}
+
+/// One word out of a fixed few.
+pub(super) fn choice<C: Choice>() -> impl Form<C> {
+    TextForm { read: |typed: &str, _: &Path| value::choice(typed), print: name::<C>, words: names::<C>() }
+}
+
+impl<T, R, P> Form<T> for TextForm<R, P>
+where
+    R: Fn(&str, &Path) -> Result<T, String> + Clone,
+    P: Fn(&T) -> String + Clone,
+{
+    fn read(&self, typed: &Typed<Value>, reader: &mut ValueReader) -> Option<T> {
+        match typed.value.text() {
+            Some(text) => reader.accept(&typed.at, (self.read)(text, reader.base)),
+            None => reader.wrong_type(typed, "a string", None),
+        }
+    }
+
+    fn print(&self, value: &T) -> Option<String> {
+        Some(string(&(self.print)(value)))
+    }
+
+    fn words(&self) -> Vec<&'static str> {
+        self.words.clone()
+    }
+}
+
+fn name<C: Choice>(choice: &C) -> String {
+    choice.name().to_owned()
+}
+
+fn names<C: Choice>() -> Vec<&'static str> {
+    C::ALL.iter().map(|(name, _)| *name).collect()
+}
+
+/// A value that may be absent.
+#[derive(Clone)]
+struct OptionalForm<F>(F, &'static str);
+
+/// A value that is absent by default; `example` stands for it in the documentation.
+pub(super) fn optional<T>(form: impl Form<T>, example: &'static str) -> impl Form<Option<T>> {
+    OptionalForm(form, example)
+}
+
+impl<T, F: Form<T>> Form<Option<T>> for OptionalForm<F> {
+    fn read(&self, typed: &Typed<Value>, reader: &mut ValueReader) -> Option<Option<T>> {
+        self.0.read(typed, reader).map(Some)
+    }
+
+    fn print(&self, value: &Option<T>) -> Option<String> {
+        value.as_ref().and_then(|value| self.0.print(value))
+    }
+
+    fn words(&self) -> Vec<&'static str> {
+        self.0.words()
+    }
+
+    fn example(&self) -> Option<String> {
+        Some(self.1.to_owned())
+    }
+}
+
+/// A list of strings, each read and printed by two functions.
+#[derive(Clone)]
+pub(super) struct ListForm<T> {
+    most: usize,
+    read: fn(&str) -> Result<T, String>,
+    print: fn(&T) -> String,
+    words: Vec<&'static str>,
+    /// What an empty list lacks; nothing where it may be empty.
+    lacks: Option<&'static str>,
+    /// One string may stand without its brackets.
+    bare: bool,
+    rule: fn(&[Typed<T>], &mut ValueReader),
+}
+
+/// A list of `most` entries at most.
+pub(super) fn list<T: Display>(most: usize, read: fn(&str) -> Result<T, String>) -> ListForm<T> {
+    let print = |value: &T| value.to_string();
+    ListForm { most, read, print, words: Vec::new(), lacks: None, bare: false, rule: |_, _| {} }
+}
+
+/// Words out of a fixed few, each once.
+pub(super) fn choices<C: Choice>() -> ListForm<C> {
+    let rule = |list: &[Typed<C>], reader: &mut ValueReader| distinct(list, |one| Some(one.name()), reader);
+    let (read, print, most) = (value::choice, name::<C>, C::ALL.len());
+    ListForm { most, read, print, words: names::<C>(), lacks: None, bare: false, rule }
+}
+
+impl<T> ListForm<T> {
+    /// A list that is not empty: it has `what`.
+    pub(super) fn needs(self, what: &'static str) -> ListForm<T> {
+        ListForm { lacks: Some(what), ..self }
+    }
+
+    /// A list in which one string may stand without its brackets.
+    pub(super) fn or_one(self) -> ListForm<T> {
+        ListForm { bare: true, ..self }
+    }
+
+    /// A list whose entries are compared by `rule`, which reports those that do not go together.
+    pub(super) fn rule(self, rule: fn(&[Typed<T>], &mut ValueReader)) -> ListForm<T> {
+        ListForm { rule, ..self }
+    }
+
+    /// The entries that are strings.
+    pub(super) fn strings(
+        &self,
+        typed: &Typed<Value>,
+        reader: &mut ValueReader,
+    ) -> Option<Vec<Typed<String>>> {
+        let items = match &typed.value {
+            Value::Text(_) if self.bare => std::slice::from_ref(typed),
+            Value::Array(items) => items,
+            other => {
+                let nearest = other.text().map(|text| format!("[\"{}\"]", escaped(text)));
+                return reader.wrong_type(typed, "an array of strings", nearest);
+            }
+        };
+        let string = |item: &Typed<Value>| match item.value.text() {
+            Some(text) => Some(Typed { value: text.to_owned(), at: item.at.clone() }),
+            None => reader.wrong_type(item, "a string", None),
+        };
+        Some(items.iter().filter_map(string).collect())
+    }
+
+    /// The values that are right. A list that is too long, or holds a wrong one, is reported.
+    pub(super) fn values(
+        &self,
+        typed: &Typed<Value>,
+        strings: &[Typed<String>],
+        reader: &mut ValueReader,
+    ) -> Vec<T> {
+        let mut list = Vec::new();
+        for one in strings {
+            let value = reader.accept(&one.at, (self.read)(&one.value));
+            list.extend(value.map(|value| Typed { value, at: one.at.clone() }));
+        }
+        if list.len() > self.most {
+            let what = format!("{} entries are too many: at most {}", list.len(), self.most);
+            reader.refuse(&typed.at, what);
+            list.truncate(self.most);
+        }
+        if let (Value::Array(items), Some(wanted)) = (&typed.value, self.lacks)
+            && items.is_empty()
+        {
+            reader.refuse(&typed.at, format!("is empty: it needs {wanted}"));
+        }
+        (self.rule)(&list, reader);
+        reader.entries = list.iter().map(|one| one.at.clone()).collect();
+        list.into_iter().map(|one| one.value).collect()
+    }
+
+    /// Some values as TOML.
+    pub(super) fn array<'a>(&self, values: impl Iterator<Item = &'a T>) -> String
+    where
+        T: 'a,
+    {
+        let all: Vec<String> = values.map(|value| string(&(self.print)(value))).collect();
+        format!("[{}]", all.join(", "))
+    }
+}
+
+/// What a list of `T` is kept as.
+pub(super) trait Listed<T>: Sized {
+    /// Of the values in the order in which they were typed; `None` where there must be more of them.
+    fn of(values: Vec<T>) -> Option<Self>;
+
+    /// The values, in the order in which they are printed.
+    fn values(&self) -> Vec<T>;
+}
+
+impl<T: Clone> Listed<T> for Vec<T> {
+    fn of(values: Vec<T>) -> Option<Vec<T>> {
+        Some(values)
+    }
+
+    fn values(&self) -> Vec<T> {
+        self.clone()
+    }
+}
+
+impl<T: Clone, L: Listed<T>> Form<L> for ListForm<T> {
+    fn read(&self, typed: &Typed<Value>, reader: &mut ValueReader) -> Option<L> {
+        let strings = self.strings(typed, reader)?;
+        L::of(self.values(typed, &strings, reader))
+    }
+
+    fn print(&self, value: &L) -> Option<String> {
+        Some(self.array(value.values().iter()))
+    }
+
+    fn words(&self) -> Vec<&'static str> {
+        self.words.clone()
+    }
+}
+
+/// Reports each entry whose key an earlier one has; one without a key is like no other.
+pub(super) fn distinct<T, K: PartialEq + ToString>(
+    list: &[Typed<T>],
+    key: impl Fn(&T) -> Option<K>,
+    reader: &mut ValueReader,
+) {
+    let keys: Vec<_> = list.iter().map(|one| key(&one.value)).collect();
+    for (nth, key) in keys.iter().enumerate() {
+        if let Some(twice) = key.as_ref().filter(|_| keys[..nth].contains(key)) {
+            reader.refuse(&list[nth].at, format!("\"{}\" is listed twice", twice.to_string()));
+        }
+    }
+}

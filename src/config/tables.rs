@@ -1,0 +1,220 @@
+//! Every table of the configuration with its keys: the fields, their defaults, how they are typed and what they are for.
+//!
+//! A key is added by a line of its own here and nowhere else; what it says in README.md is written from it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::entry::{TableEntry, tables};
+use super::form::{choice, choices, duration, list, number, optional, path, place, switch, text};
+use super::{
+    Access, Advertise, AuthMethod, Config, Congestion, Dns64, Endpoint, Filtering, Format, Level, OnFull,
+    PortRange, Prefer, Protection, RelayMode, Steer, dns64, reach, value,
+};
+use crate::limits;
+
+/// The tables that there are, in the order of the documentation.
+pub(super) fn all() -> Vec<TableEntry<Config>> {
+    vec![
+        TableEntry::once("server", |config| &config.server, |config| &mut config.server),
+        TableEntry::once("timeouts", |config| &config.timeouts, |config| &mut config.timeouts),
+        TableEntry::once("auth", |config| &config.auth, |config| &mut config.auth),
+        TableEntry::once("auth.gssapi", |config| &config.auth.gssapi, |config| &mut config.auth.gssapi),
+        TableEntry::once("dns", |config| &config.dns, |config| &mut config.dns),
+        TableEntry::once("guard", |config| &config.guard, |config| &mut config.guard),
+        TableEntry::once("bind", |config| &config.bind, |config| &mut config.bind),
+        TableEntry::once("udp", |config| &config.udp, |config| &mut config.udp),
+        TableEntry::of_tables("limits"),
+        TableEntry::once("limits.per_source", |config| &config.per_source, |config| &mut config.per_source),
+        TableEntry::once("log", |config| &config.log, |config| &mut config.log),
+    ]
+}
+
+tables! {
+    /// Listeners, workers and the relay engine.
+    pub struct ServerConfig {
+        /// Addresses to accept clients on; port 0: a free one.
+        ///
+        /// Never empty, no two alike but for port 0.
+        listen: Vec<Endpoint> = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 1080)).into()],
+            list(limits::MAX_LISTEN, value::listen_address).needs("an address").rule(reach::listeners), Reload;
+
+        /// Worker threads; 0: one for each CPU that may be used, and no more than max_connections.
+        ///
+        /// At least one: 0 as typed has become a number.
+        // Their number decides how descriptors, ceilings and groups of listeners are divided.
+        workers: usize = available_cpus(), number(0..=limits::MAX_WORKERS), Start;
+
+        /// Each worker stays on one CPU.
+        // A thread is pinned before it touches memory, so that this is of the CPU's node.
+        pin: bool = true, switch(), Start;
+
+        /// How bytes are moved; auto: copy first, splice when it pays; splice; copy.
+        // A session takes it as its relay begins.
+        relay: RelayMode = RelayMode::Auto, choice(), Reload;
+
+        /// Sessions at once, over all workers; 0: as many as the open-file limit allows.
+        ///
+        /// Shared evenly by the workers, of which there are no more.
+        max_connections: usize = 0, number(0..=limits::MAX_CONNECTIONS), Reload;
+
+        /// Connections that the kernel queues for each listener.
+        // A listener keeps the queue that it was opened with, and a reload leaves those open that stay.
+        backlog: u32 = 4096, number(1..=limits::MAX_BACKLOG), Start;
+
+        /// Spin for this long before sleeping: latency for CPU.
+        // A worker looks at it each time that it waits.
+        busy_poll: Duration = Duration::ZERO, duration(spin()), Reload;
+
+        /// Permits a listener that anyone may reach and use without a password.
+        open_proxy: bool = false, switch(), Reload;
+
+        /// TCP's congestion control; auto: no pacing towards loopback targets and on loopback listeners; system; or a name.
+        // Sockets take it before they connect, and listeners can be given another.
+        congestion: Congestion = Congestion::Auto, text(value::congestion, Congestion::to_string), Reload;
+
+        /// Which worker accepts: by the kernel's hash, or by the CPU that took the packet ("cpu").
+        // The group of listeners has its program from when it was opened.
+        steer: Steer = Steer::Hash, choice(), Start;
+    }
+
+    /// How long each phase of a session may take.
+    pub struct Timeouts {
+        /// From accept to the end of the request.
+        handshake: Duration = Duration::from_secs(10), duration(setup()), Reload;
+        /// All attempts to reach the target together: up to 64 addresses, two at a time.
+        connect: Duration = Duration::from_secs(15), duration(setup()), Reload;
+        /// The answer to one name, over all servers.
+        dns: Duration = Duration::from_secs(5), duration(setup()), Reload;
+        /// A relay without a byte in either direction.
+        ///
+        /// By default what RFC 5382 REQ-5 asks for.
+        idle: Duration = Duration::from_secs(7440), duration(relay()), Reload;
+        /// One direction has ended and the other is silent.
+        half_close: Duration = Duration::from_secs(240), duration(relay()), Reload;
+        /// Live sessions after SIGTERM or SIGINT; a second signal ends at once.
+        drain: Duration = Duration::from_secs(30), duration(relay()), Reload;
+        /// Sent bytes that nobody acknowledges, or a reader that pauses (TCP_USER_TIMEOUT).
+        unacked: Duration = Duration::from_secs(300), duration(relay()), Reload;
+        /// A BIND session that waits for its peer.
+        bind: Duration = Duration::from_secs(60), duration(setup()), Reload;
+        /// An association without a datagram in either direction.
+        ///
+        /// By default what RFC 4787 REQ-5 recommends.
+        udp_idle: Duration = Duration::from_secs(300), duration(relay()), Reload;
+    }
+
+    /// Which SOCKS methods are offered, and who may log in.
+    pub struct AuthConfig with gssapi: Gssapi {
+        /// In order of preference: none, password, gssapi.
+        ///
+        /// Never empty, none twice.
+        methods: Vec<AuthMethod> = vec![AuthMethod::None], choices().needs("a method"), Reload;
+        /// Needed by password, and by nothing else; relative to this file.
+        ///
+        /// Absolute; always there when `methods` has password.
+        users: Option<PathBuf> = None, optional(path(), "\"users.passwd\""), Reload;
+    }
+
+    /// For method gssapi (RFC 1961).
+    pub struct Gssapi {
+        /// The service's keys; relative to this file.
+        ///
+        /// Absolute.
+        keytab: PathBuf = PathBuf::from("/etc/krb5.keytab"), path(), Reload;
+        /// What clients ask the KDC for: "NAME" or "NAME@HOST".
+        ///
+        /// RFC 1961 section 3.2.
+        service: String = "rcmd".to_owned(), text(value::service, String::clone), Reload;
+        /// Levels that a client may have; the fourth is per-message.
+        protection: Protection = Protection::default(), choices().needs("a level"), Reload;
+        /// Take the level unwrapped, too, in one octet, as the NEC reference sends it.
+        nec: bool = false, switch(), Reload;
+    }
+
+    /// How names are resolved.
+    pub struct Dns {
+        /// Asked in order; empty: those of resolv.conf; "192.0.2.53", "[2001:db8::53]:53", "fe80::53%eth0".
+        servers: Vec<Endpoint> = Vec::new(), list(limits::MAX_DNS_SERVERS, value::dns_server), Reload;
+        /// The hosts file first.
+        hosts: bool = true, switch(), Reload;
+        /// Names that are remembered, over all workers.
+        cache_entries: usize = 65_536, number(1..=limits::MAX_DNS_CACHE_ENTRIES), Reload;
+        /// Which address family is dialled first: happy-eyeballs, ipv4, ipv6, ipv4-only, ipv6-only.
+        prefer: Prefer = Prefer::HappyEyeballs, choice(), Reload;
+        /// NAT64 prefixes, judged by what they carry: those the servers show; off; or a list of yours.
+        dns64: Dns64 = Dns64::Auto, dns64::translators(), Reload;
+    }
+
+    /// Exemptions from the refusal of special-purpose destinations.
+    pub struct GuardConfig {
+        /// CIDR blocks exempt from it.
+        allow: Vec<IpNet> = Vec::new(), list(limits::MAX_GUARD_ALLOW, value::block), Reload;
+        /// Exempts all of them.
+        allow_private: bool = false, switch(), Reload;
+    }
+
+    /// Where the peers of BIND sessions connect to.
+    pub struct Bind {
+        /// Where peers connect to, such as "40000-49999"; empty: any port that the kernel gives.
+        ports: Option<PortRange> = None, text(reach::ports, reach::ports_text), Reload;
+        /// Behind NAT: the addresses that clients are told, one of each family.
+        advertise: Advertise = Advertise::default(), reach::advertise(), Reload;
+    }
+
+    /// Where the datagrams of associations go.
+    pub struct UdpConfig {
+        /// Where clients send to, such as "50000-59999"; empty: any port that the kernel gives.
+        ports: Option<PortRange> = None, text(reach::ports, reach::ports_text), Reload;
+        /// Behind NAT: the addresses that clients are told, one of each family.
+        advertise: Advertise = Advertise::default(), reach::advertise(), Reload;
+        /// Put fragments together (RFC 1928 section 7); false: drop them.
+        fragments: bool = true, switch(), Reload;
+        /// Who may answer: addresses that were sent to; or anybody, "endpoint-independent".
+        filtering: Filtering = Filtering::Address, choice(), Reload;
+    }
+
+    /// Of one IPv4 address, or one IPv6 /64.
+    pub struct PerSource {
+        /// Sessions at a time, over all workers; 0: as many as come.
+        connections: usize = 0, number(0..=limits::MAX_CONNECTIONS), Reload;
+    }
+
+    /// The log and the access record.
+    pub struct Log {
+        /// The least grave message that is written: error, warn, info, debug, trace.
+        level: Level = Level::Info, choice(), Reload;
+        /// The log's lines: text, json.
+        format: Format = Format::Text, choice(), Reload;
+        /// Access records, a JSON line for each session: off, stdout or a path.
+        access: Access = Access::Off, place(value::access, value::access_text), Reload;
+        /// Where records find no room: drop them; or refuse sessions that could not leave one.
+        on_full: OnFull = OnFull::Drop, choice(), Reload;
+        /// Access records of an association's targets, too, one for each.
+        udp_targets: bool = false, switch(), Reload;
+    }
+}
+
+/// What may be waited for before bytes are relayed.
+fn setup() -> RangeInclusive<Duration> {
+    Duration::from_millis(limits::MIN_TIMEOUT_MS)..=Duration::from_secs(limits::MAX_SETUP_TIMEOUT_S)
+}
+
+/// What a relay, or the end of all, may wait for.
+fn relay() -> RangeInclusive<Duration> {
+    Duration::from_millis(limits::MIN_TIMEOUT_MS)..=Duration::from_secs(limits::MAX_RELAY_TIMEOUT_S)
+}
+
+/// How long a worker may keep its CPU without work.
+fn spin() -> RangeInclusive<Duration> {
+    Duration::ZERO..=Duration::from_micros(limits::MAX_BUSY_POLL_US)
+}
+
+/// CPUs that this process may run on; one when that cannot be known.
+pub(super) fn available_cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, |cpus| cpus.get()).min(limits::MAX_WORKERS as usize)
+}

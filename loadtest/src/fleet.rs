@@ -90,7 +90,7 @@ pub(crate) enum Next {
     Until(Instant),
     /// Close it: the session ended as it should.
     Close,
-    /// The same with RST in place of FIN.
+    /// Close it with RST in place of FIN: the session ended as it should.
     Reset,
 }
 
@@ -150,14 +150,14 @@ pub(crate) trait Scenario {
     /// One connection less: after `Next::Close` or a fault (`failed`).
     fn closed(&mut self, failed: bool);
     /// Between turns: `Stop` ends the run, `Rouse` calls every open connection once.
-    fn turn(&mut self, now: Instant) -> Result<Turn, Fault>;
+    fn turn(&mut self, now: Instant) -> Result<AfterTurn, Fault>;
     /// How far the run is, for somebody who watches.
     fn progress(&self) -> Option<Done>;
 }
 
 /// What follows a turn of the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub(crate) enum AfterTurn {
     Continue,
     Rouse,
     Stop,
@@ -231,11 +231,11 @@ impl<S: Default> Fleet<S> {
             let now = Instant::now();
             line.show(now, || scenario.progress());
             match scenario.turn(now)? {
-                Turn::Stop => return Ok(()),
-                Turn::Rouse => {
+                AfterTurn::Stop => return Ok(()),
+                AfterTurn::Rouse => {
                     self.again.extend((0..self.links.len()).filter(|&slot| self.links[slot].is_some()));
                 }
-                Turn::Continue => {}
+                AfterTurn::Continue => {}
             }
             while let Some(since) = scenario.wants_another(now) {
                 self.open(scenario, since)?;

@@ -92,7 +92,7 @@ pub(crate) fn decode_address(bytes: &[u8]) -> Option<(SocketAddr, usize)> {
 
 /// What the client does next.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum HandshakeStep {
     Greet,
     AwaitMethod,
     AwaitStatus,
@@ -101,22 +101,22 @@ enum Step {
 
 /// One session's progress through the handshake.
 pub(crate) struct Handshake {
-    step: Step,
+    step: HandshakeStep,
     have: usize,
     answer: [u8; LONGEST_ANSWER],
 }
 
 impl Handshake {
     pub(crate) fn new() -> Self {
-        Self { step: Step::Greet, have: 0, answer: [0; LONGEST_ANSWER] }
+        Self { step: HandshakeStep::Greet, have: 0, answer: [0; LONGEST_ANSWER] }
     }
 
     /// The part of the session that a fault belongs to.
     pub(crate) fn phase(&self) -> Phase {
         match self.step {
-            Step::Greet | Step::AwaitMethod => Phase::Greeting,
-            Step::AwaitStatus => Phase::Password,
-            Step::AwaitReply => Phase::Request,
+            HandshakeStep::Greet | HandshakeStep::AwaitMethod => Phase::Greeting,
+            HandshakeStep::AwaitStatus => Phase::Password,
+            HandshakeStep::AwaitReply => Phase::Request,
         }
     }
 
@@ -135,13 +135,13 @@ impl Handshake {
         messages: &Messages,
     ) -> Result<bool, Fault> {
         match self.step {
-            Step::Greet => {
+            HandshakeStep::Greet => {
                 if self.send(stream, &messages.greeting)? {
-                    self.step = Step::AwaitMethod;
+                    self.step = HandshakeStep::AwaitMethod;
                 }
                 Ok(false)
             }
-            Step::AwaitMethod => {
+            HandshakeStep::AwaitMethod => {
                 if !self.receive(stream, 2)? {
                     return Ok(false);
                 }
@@ -150,11 +150,11 @@ impl Handshake {
                     return Err(Fault::Method(self.answer[1]));
                 }
                 match &messages.password {
-                    Some(password) => self.ask(stream, password, Step::AwaitStatus),
-                    None => self.ask(stream, &messages.request, Step::AwaitReply),
+                    Some(password) => self.ask(stream, password, HandshakeStep::AwaitStatus),
+                    None => self.ask(stream, &messages.request, HandshakeStep::AwaitReply),
                 }
             }
-            Step::AwaitStatus => {
+            HandshakeStep::AwaitStatus => {
                 if !self.receive(stream, 2)? {
                     return Ok(false);
                 }
@@ -162,14 +162,14 @@ impl Handshake {
                 if self.answer[1] != 0 {
                     return Err(Fault::Password(self.answer[1]));
                 }
-                self.ask(stream, &messages.request, Step::AwaitReply)
+                self.ask(stream, &messages.request, HandshakeStep::AwaitReply)
             }
-            Step::AwaitReply => self.read_reply(stream),
+            HandshakeStep::AwaitReply => self.read_reply(stream),
         }
     }
 
     /// Sends the next message; its answer comes with a later event.
-    fn ask<S: Write>(&mut self, stream: &mut S, message: &[u8], then: Step) -> Result<bool, Fault> {
+    fn ask<S: Write>(&mut self, stream: &mut S, message: &[u8], then: HandshakeStep) -> Result<bool, Fault> {
         if !self.send(stream, message)? {
             // An empty send buffer takes a few hundred bytes; a server's window of 0 does not change that.
             return Err(Fault::Socket(self.phase(), io::ErrorKind::WouldBlock.into()));
@@ -252,13 +252,13 @@ mod tests {
     use std::collections::VecDeque;
 
     /// A server that gives its answers one byte a read and keeps what it was sent.
-    struct Script {
+    struct ScriptedServer {
         answers: VecDeque<u8>,
         sent: Vec<u8>,
         starved: bool,
     }
 
-    impl Read for Script {
+    impl Read for ScriptedServer {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             self.starved = !self.starved;
             match (self.starved, self.answers.pop_front()) {
@@ -275,7 +275,7 @@ mod tests {
         }
     }
 
-    impl Write for Script {
+    impl Write for ScriptedServer {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.sent.extend_from_slice(bytes);
             Ok(bytes.len())
@@ -289,7 +289,7 @@ mod tests {
     fn converse(answers: &[u8], credentials: Option<(&str, &str)>) -> (Result<(), Fault>, Vec<u8>, usize) {
         let messages = Messages::connect("127.0.0.1:80".parse().expect("an address"), None, credentials);
         let mut script =
-            Script { answers: answers.iter().copied().collect(), sent: Vec::new(), starved: false };
+            ScriptedServer { answers: answers.iter().copied().collect(), sent: Vec::new(), starved: false };
         let mut handshake = Handshake::new();
         for _ in 0..1000 {
             match handshake.advance(&mut script, &messages) {
@@ -332,7 +332,7 @@ mod tests {
         let messages = Messages::associate("127.0.0.1:1080".parse().expect("an address"), None);
         assert_eq!(messages.request, [5, 3, 0, 1, 0, 0, 0, 0, 0, 0]);
         let answers = [5, 0, 5, 0, 0, 1, 127, 0, 0, 9, 0x12, 0x34];
-        let mut script = Script { answers: answers.into(), sent: Vec::new(), starved: false };
+        let mut script = ScriptedServer { answers: answers.into(), sent: Vec::new(), starved: false };
         let mut handshake = Handshake::new();
         while !handshake.advance(&mut script, &messages).expect("good answers") {}
         assert_eq!(handshake.bound().expect("an address").to_string(), "127.0.0.9:4660");

@@ -13,7 +13,7 @@ use serde::Serialize;
 pub(crate) struct Machine {
     #[serde(skip_serializing_if = "Option::is_none")]
     cpu_model: Option<String>,
-    /// Those online, whichever of them the run was pinned to.
+    /// CPUs online, whichever of them the run was pinned to.
     #[serde(skip_serializing_if = "Option::is_none")]
     cpus: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -253,7 +253,7 @@ fn churn(args: &ChurnArgs) -> Result<(), Box<dyn Error>> {
 fn udp(args: &UdpArgs, scope: Scope) -> Result<(), Box<dyn Error>> {
     pin(args.common.cpu)?;
     let common = &args.common;
-    let plan = udp::Plan {
+    let plan = udp::UdpPlan {
         server: common.server,
         target: common.target,
         target_name: common.target_name.clone(),

@@ -12,7 +12,7 @@ use crate::strace::{Calls, Tracer};
 
 /// What a server still does for sessions that its clients have ended (its own closes) belongs to them.
 const SETTLE: Duration = Duration::from_millis(100);
-/// The same for a server that is stopped at each call.
+/// How long a server that is stopped at each call is waited for.
 const TRACED_SETTLE: Duration = Duration::from_millis(500);
 
 /// Takes the figures at both ends of the interval.

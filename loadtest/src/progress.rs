@@ -14,11 +14,11 @@ pub(crate) struct Done {
     pub(crate) count: u64,
     /// Where the run ends with a count.
     pub(crate) of: Option<u64>,
-    pub(crate) unit: Unit,
+    pub(crate) unit: ProgressUnit,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unit {
+pub(crate) enum ProgressUnit {
     Sessions,
     RoundTrips,
     Datagrams,
@@ -75,10 +75,10 @@ fn style(done: Done) -> ProgressStyle {
 fn figures(done: Done, per_second: f64) -> String {
     let (count, rate) = (HumanCount(done.count), HumanCount(per_second as u64));
     match done.unit {
-        Unit::Sessions => format!("{count} sessions, {rate} a second"),
-        Unit::RoundTrips => format!("{count} round trips, {rate} a second"),
-        Unit::Datagrams => format!("{count} datagrams, {rate} a second"),
-        Unit::Bytes => {
+        ProgressUnit::Sessions => format!("{count} sessions, {rate} a second"),
+        ProgressUnit::RoundTrips => format!("{count} round trips, {rate} a second"),
+        ProgressUnit::Datagrams => format!("{count} datagrams, {rate} a second"),
+        ProgressUnit::Bytes => {
             format!("{}, {} a second", DecimalBytes(done.count), DecimalBytes(per_second as u64))
         }
     }
@@ -91,14 +91,14 @@ mod tests {
     #[test]
     fn figures_have_their_units() {
         let figures = |unit| figures(Done { count: 1_500_000, of: None, unit }, 2500.7);
-        assert_eq!(figures(Unit::Sessions), "1,500,000 sessions, 2,500 a second");
-        assert_eq!(figures(Unit::Bytes), "1.50 MB, 2.50 kB a second");
+        assert_eq!(figures(ProgressUnit::Sessions), "1,500,000 sessions, 2,500 a second");
+        assert_eq!(figures(ProgressUnit::Bytes), "1.50 MB, 2.50 kB a second");
     }
 
     #[test]
     fn every_template_is_valid() {
         for of in [None, Some(1)] {
-            style(Done { count: 0, of, unit: Unit::Sessions });
+            style(Done { count: 0, of, unit: ProgressUnit::Sessions });
         }
     }
 

@@ -113,7 +113,7 @@ fn tagged(tag: &str) -> Vec<String> {
     tagged_folders(tag).into_iter().map(|folder| words(folder).replace('\0', " ")).collect()
 }
 
-/// The same: their folders in /proc.
+/// Processes with this tag in their environment: their folders in /proc.
 fn tagged_folders(tag: &str) -> Vec<PathBuf> {
     let wanted = format!("{TAG}={tag}");
     let carries = |folder: &PathBuf| {

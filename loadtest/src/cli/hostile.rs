@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Arg, Args};
 
 use super::{Common, rate, seconds};
-use crate::scenario::hostile::{Bars, Force, Kind, Plan};
+use crate::scenario::hostile::{AttackKind, Bars, Force, HostilePlan};
 
 /// Addresses of the others, where the command line does not say.
 const SOURCES: u32 = 16;
@@ -34,7 +34,7 @@ fn until_failed(patience: Arg) -> Arg {
     mut_arg("patience", until_failed)
 )]
 pub(crate) struct HostileArgs {
-    pub(crate) kind: Kind,
+    pub(crate) kind: AttackKind,
     #[command(flatten)]
     pub(crate) common: Common,
     /// Sessions a second of those who come beside the attack (open loop).
@@ -90,13 +90,13 @@ pub(crate) struct HostileArgs {
 
 impl HostileArgs {
     /// What was asked for, with the attack's own numbers where nothing was, and the users of the file.
-    pub(crate) fn plan(&self) -> Result<Plan, String> {
+    pub(crate) fn plan(&self) -> Result<HostilePlan, String> {
         let (common, usual) = (&self.common, self.kind.usual());
         if common.sources > SOURCES_MAX {
             return Err(format!("--sources {}: at most {SOURCES_MAX} of the others", common.sources));
         }
         let rate = self.attack_rate.map_or(usual.rate, |rate| (rate > 0.0).then_some(rate));
-        Ok(Plan {
+        Ok(HostilePlan {
             kind: self.kind,
             server: common.server.ok_or("there is nobody to attack without --server")?,
             target: common.target,

@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::compare::plan::{Figure, Kind, Plan, Scenario, Server};
+use crate::compare::plan::{Figure, Plan, Scenario, Server, ServerKind};
 use crate::compare::progress::Progress;
 use crate::compare::server::{NoStart, Ports, Running, Site, fronts, locate, tail};
 use crate::compare::sheet::{Entry, Failure, Outcome, Run, ScenarioSheet};
 use crate::compare::stats::Spread;
-use crate::compare::warden::{Charge, End, Interrupted, Warden};
+use crate::compare::warden::{Charge, Interrupted, ProcessEnd, Warden};
 use crate::hgrm;
 use crate::origin::UDP_SERVICE;
 use crate::scope;
@@ -97,11 +97,11 @@ pub(crate) struct Bench<'a> {
     ports: Ports,
     /// How many targets were given out.
     targets: Cell<u32>,
-    origin: Option<Origin>,
+    origin: Option<RunningOrigin>,
     running: BTreeMap<String, Running>,
 }
 
-struct Origin {
+struct RunningOrigin {
     charge: Charge,
     services: BTreeMap<String, SocketAddr>,
 }
@@ -204,8 +204,9 @@ impl<'a> Bench<'a> {
         let service = scenario.origin.get_ref();
         let omitted = |reason: String| Outcome::Omitted { reason };
         let missing = scenario.needs.iter().find(|program| locate(program).is_none());
-        let front =
-            |service: &str| server.kind != Kind::TcpRelay || fronts(server).any(|front| front == service);
+        let front = |service: &str| {
+            server.kind != ServerKind::TcpRelay || fronts(server).any(|front| front == service)
+        };
         let outcome = if !self.programs.contains_key(name) {
             Outcome::Absent
         } else if scenario.servers.as_ref().is_some_and(|list| !list.get_ref().contains(name)) {
@@ -328,7 +329,7 @@ impl<'a> Bench<'a> {
         let Some(end) = end else {
             return Ok(Err(format!("the run did not end within {} s", limit.as_secs_f64())));
         };
-        if end != End::Code(0) {
+        if end != ProcessEnd::Code(0) {
             return Ok(Err(if said.is_empty() { format!("the run ended with {end}") } else { said }));
         }
         let text = fs::read_to_string(&out)?;
@@ -356,17 +357,17 @@ impl<'a> Bench<'a> {
         flag("--pid", running.charge.pid().to_string());
         flag("--cpu", self.plan.load.load_cpu.to_string());
         match server.kind {
-            Kind::Socks5 | Kind::Variant => {
+            ServerKind::Socks5 | ServerKind::Variant => {
                 flag("--server", running.address().to_string());
                 flag("--target", self.target(running.values.services[service], service).to_string());
             }
-            Kind::TcpRelay => flag("--target", running.values.fronts[service].to_string()),
+            ServerKind::TcpRelay => flag("--target", running.values.fronts[service].to_string()),
         }
         if let Some(auth) = &server.auth {
             flag("--user", auth.user.clone());
             flag("--password", auth.password.clone());
         }
-        if server.kind == Kind::TcpRelay {
+        if server.kind == ServerKind::TcpRelay {
             flags.push("--direct".to_owned());
         }
         flags
@@ -387,7 +388,7 @@ impl<'a> Bench<'a> {
         loop {
             let text = fs::read_to_string(&out)?;
             if let Some(line) = text.lines().find(|_| text.ends_with('\n')) {
-                self.origin = Some(Origin { charge, services: services(line) });
+                self.origin = Some(RunningOrigin { charge, services: services(line) });
                 return Ok(());
             }
             if let Some(end) = charge.end() {

@@ -38,7 +38,7 @@ use crate::compare::plan::{Load, Plan, Scenario, Server, near};
 use crate::compare::progress::Progress;
 use crate::compare::server::locate;
 use crate::compare::sheet::{FORMAT, ServerSheet, Sheet};
-use crate::compare::warden::{End, Interrupted, Warden};
+use crate::compare::warden::{Interrupted, ProcessEnd, Warden};
 use crate::scope::Scope;
 
 /// The relay of this project, which is built when it is asked for.
@@ -125,7 +125,7 @@ fn show(sheet: &Sheet, folder: &Path) -> Result<(), Box<dyn Error>> {
     Err(format!("{} failed\n  {}", failures.len(), failures.join("\n  ")).into())
 }
 
-/// Those of `--only`, with the scenarios whose peaks they need, in the order of the plan.
+/// The scenarios of `--only`, with those whose peaks they need, in the order of the plan.
 fn chosen_scenarios<'a>(plan: &'a Plan, only: &[String]) -> Result<Vec<&'a Scenario>, String> {
     let mut wanted: Vec<&str> = Vec::new();
     for name in only {
@@ -147,7 +147,7 @@ fn chosen_scenarios<'a>(plan: &'a Plan, only: &[String]) -> Result<Vec<&'a Scena
     Ok(plan.scenarios.iter().filter(chosen).collect())
 }
 
-/// Those of `--servers`, in the order of the plan.
+/// The servers of `--servers`, in the order of the plan.
 fn chosen_servers<'a>(plan: &'a Plan, names: &[String]) -> Result<Vec<&'a Server>, String> {
     for name in names {
         let all = || plan.servers.iter().map(|server| server.name.get_ref().as_str());
@@ -205,7 +205,7 @@ fn build_own_server(bench: &Bench<'_>, plan: &Path) -> Result<(), Box<dyn Error>
     let charge =
         bench.warden.spawn(&mut command, None).map_err(|error| format!("cannot run cargo: {error}"))?;
     match bench.warden.wait(&charge, BUILD_LIMIT)? {
-        Some(End::Code(0)) => Ok(()),
+        Some(ProcessEnd::Code(0)) => Ok(()),
         _ => Err("outflow could not be built; build it beside outflow-load: cargo build --release".into()),
     }
 }

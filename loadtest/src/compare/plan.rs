@@ -61,7 +61,7 @@ impl Default for Load {
 /// What a server speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Kind {
+pub(crate) enum ServerKind {
     #[default]
     Socks5,
     /// SOCKS5 too, but another setting of the subject: shown, and no rival.
@@ -84,7 +84,7 @@ pub(crate) struct Auth {
 pub(crate) struct Server {
     pub(crate) name: Spanned<String>,
     #[serde(default)]
-    pub(crate) kind: Kind,
+    pub(crate) kind: ServerKind,
     /// Program and arguments, with placeholders; it must stay in the foreground.
     pub(crate) command: Spanned<Vec<String>>,
     /// A command whose first line tells the version.
@@ -93,7 +93,7 @@ pub(crate) struct Server {
     /// Added to the environment; values may hold placeholders.
     #[serde(default)]
     pub(crate) env: BTreeMap<String, String>,
-    /// It prints a line for each session: what it prints is dropped, for a file would cost it more.
+    /// Whether what the server prints is dropped: where that is a line for each session, a file would cost it more.
     #[serde(default)]
     pub(crate) discard_output: bool,
     pub(crate) auth: Option<Auth>,
@@ -103,7 +103,7 @@ pub(crate) struct Server {
     /// How to get it; shown when it is absent.
     #[serde(default)]
     pub(crate) install: String,
-    /// It has UDP ASSOCIATE.
+    /// Whether the server has UDP ASSOCIATE.
     #[serde(default)]
     pub(crate) udp: bool,
     /// Seconds that it may take to listen.
@@ -357,7 +357,7 @@ impl Scenario {
     }
 }
 
-/// As many rounds as the command line takes.
+/// Refuses a number of rounds that the command line does not take.
 fn rounds(count: u32) -> Result<(), String> {
     if (1..=ROUNDS_MAX).contains(&count) { Ok(()) } else { Err(format!("expected 1 to {ROUNDS_MAX}")) }
 }
@@ -422,7 +422,7 @@ figures = [
         let plan = parse(GOOD).map_err(|complaint| complaint.to_string());
         let plan = plan.expect("it is good");
         assert_eq!((plan.load.rounds, plan.load.load_cpu, plan.subject()), (3, 1, "one"));
-        assert_eq!(plan.servers[1].kind, Kind::TcpRelay);
+        assert_eq!(plan.servers[1].kind, ServerKind::TcpRelay);
         assert_eq!(plan.scenarios[0].figures.get_ref()[0].bar, Some(0.85));
     }
 

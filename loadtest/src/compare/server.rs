@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::compare::place::{self, Values, Word};
-use crate::compare::plan::{Kind, Server};
+use crate::compare::plan::{Server, ServerKind};
 use crate::compare::warden::{Charge, Interrupted, Warden};
 
 /// How often a starting server is tried.
@@ -165,10 +165,10 @@ impl Running {
         Ok(())
     }
 
-    fn addresses(&self, kind: Kind) -> Vec<SocketAddr> {
+    fn addresses(&self, kind: ServerKind) -> Vec<SocketAddr> {
         match kind {
-            Kind::Socks5 | Kind::Variant => vec![self.address()],
-            Kind::TcpRelay => self.values.fronts.values().copied().collect(),
+            ServerKind::Socks5 | ServerKind::Variant => vec![self.address()],
+            ServerKind::TcpRelay => self.values.fronts.values().copied().collect(),
         }
     }
 

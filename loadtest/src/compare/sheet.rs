@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::compare::plan::{Figure, Kind, Load, Rate};
+use crate::compare::plan::{Figure, Load, Rate, ServerKind};
 
 /// The form of the file; another number is another form.
 pub(crate) const FORMAT: u32 = 1;
@@ -36,7 +36,7 @@ pub(crate) struct Sheet {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ServerSheet {
     pub(crate) name: String,
-    pub(crate) kind: Kind,
+    pub(crate) kind: ServerKind,
     /// As typed, with placeholders.
     pub(crate) command: Vec<String>,
     pub(crate) env: BTreeMap<String, String>,
@@ -69,7 +69,7 @@ pub(crate) struct Entry {
     pub(crate) outcome: Outcome,
     /// The command of its last start.
     pub(crate) command: Vec<String>,
-    /// Those of a failed scenario are here, too, up to the fault.
+    /// The runs, those of a failed scenario up to the fault.
     pub(crate) runs: Vec<Run>,
 }
 
@@ -81,7 +81,7 @@ pub(crate) enum Outcome {
     Measured,
     /// The program is not there.
     Absent,
-    /// It has no such service, or the scenario is not for it.
+    /// The server has no such service, or the scenario is not for it.
     Omitted {
         reason: String,
     },

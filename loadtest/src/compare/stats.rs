@@ -1,7 +1,7 @@
 //! Medians, ratios and bars: what the table and the report show, and nothing that they would have to
 //! compute themselves.
 
-use crate::compare::plan::{Better, Figure, Kind};
+use crate::compare::plan::{Better, Figure, ServerKind};
 use crate::compare::sheet::{Entry, ScenarioSheet, Sheet};
 
 /// A figure over the rounds.
@@ -28,7 +28,7 @@ impl Spread {
 /// One server's standing in one figure.
 pub(crate) struct Standing<'a> {
     pub(crate) server: &'a str,
-    pub(crate) kind: Kind,
+    pub(crate) kind: ServerKind,
     pub(crate) spread: Option<Spread>,
     /// To the rival: of the medians, and least and most of the rounds.
     pub(crate) ratio: Option<Spread>,
@@ -95,8 +95,8 @@ impl<'a> Ranking<'a> {
     }
 }
 
-fn kind(sheet: &Sheet, server: &str) -> Kind {
-    sheet.servers.iter().find(|sheet| sheet.name == server).map_or(Kind::Socks5, |sheet| sheet.kind)
+fn kind(sheet: &Sheet, server: &str) -> ServerKind {
+    sheet.servers.iter().find(|sheet| sheet.name == server).map_or(ServerKind::Socks5, |sheet| sheet.kind)
 }
 
 fn spread(values: &[(u32, f64)]) -> Option<Spread> {
@@ -108,7 +108,7 @@ fn rival<'a>(sheet: &Sheet, scenario: &'a ScenarioSheet, judge: &Figure) -> Opti
     let peers = scenario
         .entries
         .iter()
-        .filter(|entry| entry.server != sheet.subject && kind(sheet, &entry.server) == Kind::Socks5);
+        .filter(|entry| entry.server != sheet.subject && kind(sheet, &entry.server) == ServerKind::Socks5);
     let rated = peers.filter_map(|entry| Some((entry, spread(&entry.values(&judge.field))?)));
     rated.min_by(|a, b| rank(judge.better, Some(a.1), Some(b.1))).map(|(entry, _)| entry)
 }
@@ -143,7 +143,7 @@ pub(crate) mod tests {
     use serde_json::{Value, json};
 
     /// A server with its `cost` and `speed` by round; one without is absent.
-    type Made<'a> = (&'a str, Kind, &'a [(f64, f64)]);
+    type Made<'a> = (&'a str, ServerKind, &'a [(f64, f64)]);
 
     /// A sheet of one scenario.
     pub(crate) fn sheet(servers: &[Made<'_>]) -> Sheet {
@@ -221,12 +221,12 @@ pub(crate) mod tests {
     #[test]
     fn ratios_bars_and_order() {
         let sheet = sheet(&[
-            ("us", Kind::Socks5, &[(8.0, 90.0), (8.4, 90.0), (9.0, 90.0)]),
-            ("slow", Kind::Socks5, &[(20.0, 100.0), (20.0, 100.0), (20.0, 100.0)]),
-            ("gone", Kind::Socks5, &[]),
-            ("best", Kind::Socks5, &[(10.0, 80.0), (10.0, 80.0), (10.0, 80.0)]),
-            ("other", Kind::Variant, &[(7.0, 210.0), (7.0, 210.0), (7.0, 210.0)]),
-            ("floor", Kind::TcpRelay, &[(5.0, 200.0), (5.0, 200.0), (5.0, 200.0)]),
+            ("us", ServerKind::Socks5, &[(8.0, 90.0), (8.4, 90.0), (9.0, 90.0)]),
+            ("slow", ServerKind::Socks5, &[(20.0, 100.0), (20.0, 100.0), (20.0, 100.0)]),
+            ("gone", ServerKind::Socks5, &[]),
+            ("best", ServerKind::Socks5, &[(10.0, 80.0), (10.0, 80.0), (10.0, 80.0)]),
+            ("other", ServerKind::Variant, &[(7.0, 210.0), (7.0, 210.0), (7.0, 210.0)]),
+            ("floor", ServerKind::TcpRelay, &[(5.0, 200.0), (5.0, 200.0), (5.0, 200.0)]),
         ]);
         let all = Ranking::all(&sheet, &sheet.scenarios[0]);
         let order: Vec<&str> = all[0].standings.iter().map(|standing| standing.server).collect();

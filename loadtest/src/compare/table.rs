@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::compare::plan::{Better, Kind};
+use crate::compare::plan::{Better, ServerKind};
 use crate::compare::sheet::{Outcome, Sheet};
 use crate::compare::stats::{Ranking, Spread, Standing};
 use crate::compare::units::Scale;
@@ -72,9 +72,9 @@ fn beside(ranking: &Ranking<'_>, standing: &Standing<'_>) -> String {
         return "1     the best peer".to_owned();
     }
     match standing.kind {
-        Kind::Socks5 => ratio,
-        Kind::Variant => format!("{ratio}  variant"),
-        Kind::TcpRelay => format!("{ratio}  plain relay"),
+        ServerKind::Socks5 => ratio,
+        ServerKind::Variant => format!("{ratio}  variant"),
+        ServerKind::TcpRelay => format!("{ratio}  plain relay"),
     }
 }
 
@@ -120,11 +120,11 @@ mod tests {
     #[test]
     fn every_server_is_in_the_table() {
         let mut sheet = sheet(&[
-            ("us", Kind::Socks5, &[(8.0, 90.0), (8.4, 90.0), (9.0, 90.0)]),
-            ("best", Kind::Socks5, &[(10.0, 100.0), (10.0, 100.0), (10.0, 100.0)]),
-            ("floor", Kind::TcpRelay, &[(5.0, 200.0), (5.0, 200.0), (5.0, 200.0)]),
-            ("gone", Kind::Socks5, &[]),
-            ("odd", Kind::Socks5, &[]),
+            ("us", ServerKind::Socks5, &[(8.0, 90.0), (8.4, 90.0), (9.0, 90.0)]),
+            ("best", ServerKind::Socks5, &[(10.0, 100.0), (10.0, 100.0), (10.0, 100.0)]),
+            ("floor", ServerKind::TcpRelay, &[(5.0, 200.0), (5.0, 200.0), (5.0, 200.0)]),
+            ("gone", ServerKind::Socks5, &[]),
+            ("odd", ServerKind::Socks5, &[]),
         ]);
         sheet.scenarios[0].entries[4].outcome = Outcome::Omitted { reason: "no UDP ASSOCIATE".to_owned() };
         let text = render(&sheet);

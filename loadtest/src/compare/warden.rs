@@ -55,14 +55,14 @@ impl std::error::Error for Interrupted {}
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum ProcessEnd {
     Code(i32),
     Signal(Signal),
     /// Reaped with no word about it.
     Unknown,
 }
 
-impl fmt::Display for End {
+impl fmt::Display for ProcessEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Code(code) => write!(f, "exit code {code}"),
@@ -77,7 +77,7 @@ impl fmt::Display for End {
 pub(crate) struct Charge {
     pid: i32,
     mark: String,
-    end: Cell<Option<End>>,
+    end: Cell<Option<ProcessEnd>>,
 }
 
 impl Charge {
@@ -87,12 +87,12 @@ impl Charge {
     }
 
     /// How it ended, if it has.
-    pub(crate) fn end(&self) -> Option<End> {
+    pub(crate) fn end(&self) -> Option<ProcessEnd> {
         if self.end.get().is_none() {
             self.end.set(match waitpid(Pid::from_raw(self.pid), Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(_, code)) => Some(End::Code(code)),
-                Ok(WaitStatus::Signaled(_, signal, _)) => Some(End::Signal(signal)),
-                Err(Errno::ECHILD) => Some(End::Unknown),
+                Ok(WaitStatus::Exited(_, code)) => Some(ProcessEnd::Code(code)),
+                Ok(WaitStatus::Signaled(_, signal, _)) => Some(ProcessEnd::Signal(signal)),
+                Err(Errno::ECHILD) => Some(ProcessEnd::Unknown),
                 _ => None,
             });
         }
@@ -155,7 +155,7 @@ impl Warden {
     }
 
     /// Waits for the end of `charge`, at most for `limit`; `None` when that was not enough.
-    pub(crate) fn wait(&self, charge: &Charge, limit: Duration) -> Result<Option<End>, Interrupted> {
+    pub(crate) fn wait(&self, charge: &Charge, limit: Duration) -> Result<Option<ProcessEnd>, Interrupted> {
         let until = Instant::now() + limit;
         loop {
             if let Some(end) = charge.end() {

@@ -68,7 +68,7 @@ struct Play {
 
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+enum SessionEnd {
     Whole,
     /// The client broke off, as it may.
     Broken {
@@ -98,11 +98,11 @@ impl Session {
             Ok(Some(end)) => (Fate::Close, end),
             Ok(None) => return Ok(Fate::Keep),
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Fate::Again),
-            Err(_) if play.script.conduct.is_orderly() => (Fate::Close, End::Wrong(Wrong::Reset)),
-            Err(_) => (Fate::Close, End::Broken { reset: true }),
+            Err(_) if play.script.conduct.is_orderly() => (Fate::Close, SessionEnd::Wrong(Wrong::Reset)),
+            Err(_) => (Fate::Close, SessionEnd::Broken { reset: true }),
         };
         play.settle(end, ledger);
-        if matches!(end, End::Reset | End::Wrong(_)) {
+        if matches!(end, SessionEnd::Reset | SessionEnd::Wrong(_)) {
             // The client is to see that something is wrong at once.
             socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO))?;
         }
@@ -153,7 +153,7 @@ impl Play {
     }
 
     /// `Ok(None)` waits for an event; `WouldBlock` means that the budget ended first.
-    fn step(&mut self, stream: &mut TcpStream, scratch: &mut [u8]) -> io::Result<Option<End>> {
+    fn step(&mut self, stream: &mut TcpStream, scratch: &mut [u8]) -> io::Result<Option<SessionEnd>> {
         let mut budget = BUDGET_BYTES;
         loop {
             let (read, sent) = match self.read(stream, scratch)? {
@@ -174,7 +174,7 @@ impl Play {
     }
 
     /// Reads once. The inner `Err` is how the session ends.
-    fn read(&mut self, stream: &mut TcpStream, scratch: &mut [u8]) -> io::Result<Result<usize, End>> {
+    fn read(&mut self, stream: &mut TcpStream, scratch: &mut [u8]) -> io::Result<Result<usize, SessionEnd>> {
         if self.fin_seen {
             return Ok(Ok(0));
         }
@@ -187,18 +187,18 @@ impl Play {
         if count == 0 {
             self.fin_seen = true;
             return Ok(match (orderly, missing) {
-                (false, _) => Err(End::Broken { reset: false }),
-                (true, true) => Err(End::Wrong(Wrong::Missing)),
+                (false, _) => Err(SessionEnd::Broken { reset: false }),
+                (true, true) => Err(SessionEnd::Wrong(Wrong::Missing)),
                 (true, false) => Ok(0),
             });
         }
         if let Err(position) = self.up.check(&scratch[..count]) {
             self.up.advance((position - self.up.count()) as usize);
             let wrong = if position < self.script.up { Wrong::Byte } else { Wrong::Extra };
-            return Ok(Err(End::Wrong(wrong)));
+            return Ok(Err(SessionEnd::Wrong(wrong)));
         }
         let extra = self.up.count() > self.script.up;
-        Ok(if extra { Err(End::Wrong(Wrong::Extra)) } else { Ok(count) })
+        Ok(if extra { Err(SessionEnd::Wrong(Wrong::Extra)) } else { Ok(count) })
     }
 
     /// Sends what the script wants sent by now.
@@ -233,12 +233,12 @@ impl Play {
     }
 
     /// FIN and the end, once their time has come.
-    fn ending(&mut self, stream: &TcpStream) -> io::Result<Option<End>> {
+    fn ending(&mut self, stream: &TcpStream) -> io::Result<Option<SessionEnd>> {
         if self.down.count() < self.script.down || !self.verdict.is_empty() {
             return Ok(None);
         }
         if self.script.conduct == Conduct::Reset {
-            return Ok(Some(End::Reset));
+            return Ok(Some(SessionEnd::Reset));
         }
         if self.script.conduct == Conduct::FinFirst && !self.fin_sent {
             stream.shutdown(Shutdown::Write)?;
@@ -246,21 +246,21 @@ impl Play {
         }
         // What the other orderly scripts end with is the close itself: nothing is left unread.
         let over = self.script.conduct.is_orderly() && self.fin_seen;
-        Ok(over.then_some(End::Whole))
+        Ok(over.then_some(SessionEnd::Whole))
     }
 
-    fn settle(&self, end: End, ledger: &mut Ledger) {
+    fn settle(&self, end: SessionEnd, ledger: &mut Ledger) {
         let tally = ledger.of(self.script.run);
         // A run that was forgotten meanwhile begins anew.
         tally.live = tally.live.saturating_sub(1);
         match end {
-            End::Whole => tally.whole += 1,
-            End::Broken { reset } if self.script.conduct == Conduct::BearReset => {
+            SessionEnd::Whole => tally.whole += 1,
+            SessionEnd::Broken { reset } if self.script.conduct == Conduct::BearReset => {
                 tally.resets += u64::from(reset);
                 tally.fins += u64::from(!reset);
             }
-            End::Broken { .. } | End::Reset => {}
-            End::Wrong(wrong) => {
+            SessionEnd::Broken { .. } | SessionEnd::Reset => {}
+            SessionEnd::Wrong(wrong) => {
                 let Script { run, session, key, .. } = self.script;
                 let position = self.up.count().min(self.script.up);
                 ledger.note(run, Finding { session, key, way: Way::Up, position, wrong });

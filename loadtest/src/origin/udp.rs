@@ -13,7 +13,7 @@ use crate::sys::{self, Batch};
 const BATCH: usize = 64;
 /// Batches of one turn; then the TCP services have theirs.
 const BATCHES_PER_TURN: usize = 16;
-/// More than the longest datagram.
+/// Bytes from one datagram to the next in a batch: more than the longest has.
 const STRIDE: usize = 1 << 16;
 
 /// The socket and the batch that is on its way.

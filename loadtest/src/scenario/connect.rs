@@ -5,7 +5,7 @@ use std::io::Read;
 use std::time::Instant;
 
 use crate::fault::{Fault, Phase};
-use crate::fleet::{Link, Next, Ready, Scenario, Turn, data_fault};
+use crate::fleet::{AfterTurn, Link, Next, Ready, Scenario, data_fault};
 use crate::meter::Meter;
 use crate::payload::Pattern;
 use crate::progress::Done;
@@ -110,7 +110,7 @@ impl Scenario for Connect {
         self.gate.leave();
     }
 
-    fn turn(&mut self, now: Instant) -> Result<Turn, Fault> {
+    fn turn(&mut self, now: Instant) -> Result<AfterTurn, Fault> {
         self.gate.turn(now, &mut self.meter)
     }
 

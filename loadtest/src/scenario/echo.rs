@@ -4,10 +4,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 use crate::fault::{Fault, Phase};
-use crate::fleet::{Link, Next, Ready, Scenario, Turn, data_fault};
+use crate::fleet::{AfterTurn, Link, Next, Ready, Scenario, data_fault};
 use crate::meter::Meter;
 use crate::payload::Pattern;
-use crate::progress::{Done, Unit};
+use crate::progress::{Done, ProgressUnit};
 use crate::record::{Latency, Record};
 use crate::scenario::starts::Extent;
 
@@ -38,7 +38,7 @@ pub(crate) struct Rally {
     sent: usize,
     received: usize,
     sent_at: Option<Instant>,
-    /// It has completed a round trip of the measured interval.
+    /// Whether the connection has completed a round trip of the measured interval.
     heard: bool,
 }
 
@@ -159,13 +159,13 @@ impl Scenario for Echo {
         self.open = self.open.saturating_sub(1);
     }
 
-    fn turn(&mut self, now: Instant) -> Result<Turn, Fault> {
+    fn turn(&mut self, now: Instant) -> Result<AfterTurn, Fault> {
         let Some(opened_at) = self.opened_at else {
             if self.open < self.connections {
-                return Ok(Turn::Continue);
+                return Ok(AfterTurn::Continue);
             }
             self.opened_at = Some(now);
-            return Ok(Turn::Rouse);
+            return Ok(AfterTurn::Rouse);
         };
         match self.began {
             None if now.duration_since(opened_at) >= self.warmup => {
@@ -176,15 +176,15 @@ impl Scenario for Echo {
             }
             Some(began) if self.is_over(began, now) => {
                 self.meter.stop()?;
-                return if self.rounds == 0 { Err(Fault::Idle) } else { Ok(Turn::Stop) };
+                return if self.rounds == 0 { Err(Fault::Idle) } else { Ok(AfterTurn::Stop) };
             }
             _ => {}
         }
-        Ok(Turn::Continue)
+        Ok(AfterTurn::Continue)
     }
 
     fn progress(&self) -> Option<Done> {
-        let done = Done { count: self.rounds, of: self.extent.count(), unit: Unit::RoundTrips };
+        let done = Done { count: self.rounds, of: self.extent.count(), unit: ProgressUnit::RoundTrips };
         self.began.map(|_| done)
     }
 }

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::fault::{Fault, Phase};
-use crate::fleet::{Link, Next, Ready, Scenario, Turn, data_fault};
+use crate::fleet::{AfterTurn, Link, Next, Ready, Scenario, data_fault};
 use crate::meter::Meter;
 use crate::payload::Pattern;
-use crate::progress::{Done, Unit};
+use crate::progress::{Done, ProgressUnit};
 use crate::record::{Latency, Record};
 
 /// A server may need this long to put away what the handshakes took.
@@ -26,7 +26,7 @@ pub(crate) struct Idle {
     meter: Meter,
     dialled: u64,
     open: u64,
-    stage: Stage,
+    stage: HoldStage,
     pattern: Pattern,
     inbox: Vec<u8>,
     handshakes: Latency,
@@ -36,7 +36,7 @@ pub(crate) struct Idle {
 
 /// How far the run is.
 #[derive(Clone, Copy)]
-enum Stage {
+enum HoldStage {
     Before,
     Opening,
     Settling(Instant),
@@ -57,7 +57,7 @@ impl Idle {
             meter,
             dialled: 0,
             open: 0,
-            stage: Stage::Before,
+            stage: HoldStage::Before,
             pattern: Pattern::new(touch),
             inbox: vec![0; touch.max(1)],
             handshakes: Latency::new(),
@@ -68,7 +68,7 @@ impl Idle {
 
     /// From here on the sessions are only held: until a moment, or until `input_closed` is true.
     pub(crate) fn hold_until(&mut self, until: Option<Instant>, input_closed: Option<Arc<AtomicBool>>) {
-        self.stage = Stage::Holding;
+        self.stage = HoldStage::Holding;
         self.hold_until = until;
         self.input_closed = input_closed;
     }
@@ -101,7 +101,7 @@ impl Scenario for Idle {
     type State = Touched;
 
     fn wants_another(&mut self, _now: Instant) -> Option<Instant> {
-        let measured = !matches!(self.stage, Stage::Before);
+        let measured = !matches!(self.stage, HoldStage::Before);
         let wanted =
             measured && self.dialled < self.connections && self.dialled - self.open < self.opening_limit;
         self.dialled += u64::from(wanted);
@@ -143,31 +143,31 @@ impl Scenario for Idle {
 
     fn closed(&mut self, _failed: bool) {}
 
-    fn turn(&mut self, now: Instant) -> Result<Turn, Fault> {
+    fn turn(&mut self, now: Instant) -> Result<AfterTurn, Fault> {
         match self.stage {
-            Stage::Before => {
+            HoldStage::Before => {
                 self.meter.start()?;
-                self.stage = Stage::Opening;
-                Ok(Turn::Continue)
+                self.stage = HoldStage::Opening;
+                Ok(AfterTurn::Continue)
             }
-            Stage::Opening => {
+            HoldStage::Opening => {
                 if self.open == self.connections {
-                    self.stage = Stage::Settling(now);
+                    self.stage = HoldStage::Settling(now);
                 }
-                Ok(Turn::Continue)
+                Ok(AfterTurn::Continue)
             }
-            Stage::Settling(since) if now.duration_since(since) < SETTLE => Ok(Turn::Continue),
-            Stage::Settling(_) => {
+            HoldStage::Settling(since) if now.duration_since(since) < SETTLE => Ok(AfterTurn::Continue),
+            HoldStage::Settling(_) => {
                 self.meter.stop()?;
-                Ok(Turn::Stop)
+                Ok(AfterTurn::Stop)
             }
-            Stage::Holding if self.hold_is_over(now) => Ok(Turn::Stop),
-            Stage::Holding => Ok(Turn::Continue),
+            HoldStage::Holding if self.hold_is_over(now) => Ok(AfterTurn::Stop),
+            HoldStage::Holding => Ok(AfterTurn::Continue),
         }
     }
 
     fn progress(&self) -> Option<Done> {
-        let opening = matches!(self.stage, Stage::Opening);
-        opening.then_some(Done { count: self.open, of: Some(self.connections), unit: Unit::Sessions })
+        let opening = matches!(self.stage, HoldStage::Opening);
+        opening.then_some(Done { count: self.open, of: Some(self.connections), unit: ProgressUnit::Sessions })
     }
 }

@@ -11,10 +11,10 @@ const WEIGHT_MAX: u64 = 1_000_000;
 
 /// Sizes with their weights; the sum of these is above 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pages(Vec<Kind>);
+pub(crate) struct Pages(Vec<PageKind>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Kind {
+struct PageKind {
     bytes: u64,
     weight: u64,
 }
@@ -41,7 +41,7 @@ impl FromStr for Pages {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let pages = Self(text.split(',').map(Kind::parse).collect::<Result<_, _>>()?);
+        let pages = Self(text.split(',').map(PageKind::parse).collect::<Result<_, _>>()?);
         match pages.0.len() {
             ..=KINDS_MAX if pages.weights() > 0 => Ok(pages),
             ..=KINDS_MAX => Err("all weights are 0".to_owned()),
@@ -50,7 +50,7 @@ impl FromStr for Pages {
     }
 }
 
-impl Kind {
+impl PageKind {
     fn parse(text: &str) -> Result<Self, String> {
         let (size, weight) =
             text.trim().split_once(':').ok_or_else(|| format!("{text:?}: expected SIZE:WEIGHT"))?;

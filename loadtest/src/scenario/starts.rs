@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use crate::fault::Fault;
-use crate::fleet::Turn;
+use crate::fleet::AfterTurn;
 use crate::meter::Meter;
 use crate::pacer::Pacer;
-use crate::progress::{Done, Unit};
+use crate::progress::{Done, ProgressUnit};
 use crate::record::{Latency, Record};
 
 /// When a run is over.
@@ -103,7 +103,7 @@ impl Gate {
     }
 
     /// Starts and ends the measurement with the run.
-    pub(crate) fn turn(&mut self, now: Instant, meter: &mut Meter) -> Result<Turn, Fault> {
+    pub(crate) fn turn(&mut self, now: Instant, meter: &mut Meter) -> Result<AfterTurn, Fault> {
         if self.began.is_none() {
             meter.start()?;
             let now = Instant::now();
@@ -113,14 +113,14 @@ impl Gate {
             }
         } else if self.busy == 0 && !self.more(now) {
             meter.stop_settled()?;
-            return Ok(Turn::Stop);
+            return Ok(AfterTurn::Stop);
         }
-        Ok(Turn::Continue)
+        Ok(AfterTurn::Continue)
     }
 
     /// How far the run is, with so many sessions `done`.
     pub(crate) fn progress(&self, done: u64) -> Done {
-        Done { count: done, of: self.starts.extent.count(), unit: Unit::Sessions }
+        Done { count: done, of: self.starts.extent.count(), unit: ProgressUnit::Sessions }
     }
 
     /// The beginning of the scenario's record.

@@ -13,10 +13,10 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::sendfile::sendfile;
 
 use crate::fault::{Fault, Phase};
-use crate::fleet::{Link, Next, Ready, Scenario, Turn, data_fault};
+use crate::fleet::{AfterTurn, Link, Next, Ready, Scenario, data_fault};
 use crate::meter::Meter;
 use crate::payload::Pattern;
-use crate::progress::{Done, Unit};
+use crate::progress::{Done, ProgressUnit};
 use crate::record::Record;
 use crate::sys;
 
@@ -69,7 +69,7 @@ pub(crate) struct Stream {
     supply: File,
 }
 
-/// It has moved a byte in the window.
+/// Whether a connection has moved a byte in the window.
 #[derive(Default)]
 pub(crate) struct Heard(bool);
 
@@ -181,13 +181,13 @@ impl Scenario for Stream {
         self.open = self.open.saturating_sub(1);
     }
 
-    fn turn(&mut self, now: Instant) -> Result<Turn, Fault> {
+    fn turn(&mut self, now: Instant) -> Result<AfterTurn, Fault> {
         let Some(opened_at) = self.opened_at else {
             if self.open < self.flows {
-                return Ok(Turn::Continue);
+                return Ok(AfterTurn::Continue);
             }
             self.opened_at = Some(now);
-            return Ok(Turn::Rouse);
+            return Ok(AfterTurn::Rouse);
         };
         match self.began {
             None if now.duration_since(opened_at) >= self.window.warmup => {
@@ -197,15 +197,15 @@ impl Scenario for Stream {
             }
             Some(began) if self.window_is_over(began, now) => {
                 self.meter.stop()?;
-                return if self.moved == 0 { Err(Fault::Idle) } else { Ok(Turn::Stop) };
+                return if self.moved == 0 { Err(Fault::Idle) } else { Ok(AfterTurn::Stop) };
             }
             _ => {}
         }
-        Ok(Turn::Continue)
+        Ok(AfterTurn::Continue)
     }
 
     fn progress(&self) -> Option<Done> {
-        let done = Done { count: self.moved, of: self.window.bytes, unit: Unit::Bytes };
+        let done = Done { count: self.moved, of: self.window.bytes, unit: ProgressUnit::Bytes };
         self.began.map(|_| done)
     }
 }

@@ -103,7 +103,7 @@ impl Batch {
         usize::try_from(sent).map_err(|_| io::Error::last_os_error())
     }
 
-    /// The same for a connected socket and datagrams as long as the stride, in a single call: the kernel cuts them
+    /// Sends a part of the batch from a connected socket, datagrams as long as the stride, in a single call: the kernel cuts them
     /// (UDP_SEGMENT), as senders of QUIC have it do.
     pub(crate) fn send_joined(
         &mut self,

@@ -42,7 +42,7 @@ impl Codec {
         Self { header: Vec::new(), target, payload, pattern: Pattern::new(payload) }
     }
 
-    /// The same with a header for `target`, or for `name` in place of its address.
+    /// `payload` bytes each behind a header for `target`, or for `name` in place of its address.
     pub(super) fn relayed(target: SocketAddr, name: Option<&str>, payload: usize) -> Self {
         let mut header = PREFIX.to_vec();
         encode_address(target, name, &mut header);

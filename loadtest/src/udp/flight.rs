@@ -12,7 +12,7 @@ const REMEMBERED: usize = 1 << 14;
 
 /// What became of one datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum DatagramState {
     Out,
     Back,
     Lost,
@@ -24,7 +24,7 @@ struct Slot {
     intended: Instant,
     /// When it was sent: its loss counts from there.
     sent: Instant,
-    state: State,
+    state: DatagramState,
 }
 
 /// What an echo says.
@@ -32,9 +32,9 @@ struct Slot {
 pub(super) enum Landing {
     /// In time.
     Home { intended: Instant, reordered: bool },
-    /// It was counted as lost.
+    /// An echo that was counted as lost.
     Late,
-    /// It was back already.
+    /// An echo that was back already.
     Duplicate,
     /// Its number was never sent.
     Unknown,
@@ -71,7 +71,7 @@ impl Flight {
 
     /// The next datagram has been sent.
     pub(super) fn launch(&mut self, intended: Instant, sent: Instant) {
-        self.slots.push_back(Slot { intended, sent, state: State::Out });
+        self.slots.push_back(Slot { intended, sent, state: DatagramState::Out });
         self.out += 1;
     }
 
@@ -83,13 +83,13 @@ impl Flight {
         let Some(at) = number.checked_sub(self.base) else { return Landing::Late };
         let slot = &mut self.slots[at as usize];
         match slot.state {
-            State::Back => Landing::Duplicate,
-            State::Lost => {
-                slot.state = State::Back;
+            DatagramState::Back => Landing::Duplicate,
+            DatagramState::Lost => {
+                slot.state = DatagramState::Back;
                 Landing::Late
             }
-            State::Out => {
-                slot.state = State::Back;
+            DatagramState::Out => {
+                slot.state = DatagramState::Back;
                 self.out -= 1;
                 let reordered = number < self.newest;
                 self.newest = self.newest.max(number + 1);
@@ -102,11 +102,11 @@ impl Flight {
     pub(super) fn expire(&mut self, now: Instant, loss_after: Duration, mut lost: impl FnMut(u64)) {
         while self.settled < self.next() {
             let slot = &mut self.slots[(self.settled - self.base) as usize];
-            if slot.state == State::Out {
+            if slot.state == DatagramState::Out {
                 if now.duration_since(slot.sent) < loss_after {
                     break;
                 }
-                slot.state = State::Lost;
+                slot.state = DatagramState::Lost;
                 self.out -= 1;
                 lost(self.settled);
             }

@@ -20,7 +20,7 @@ use crate::fault::{Fault, Phase};
 use crate::handshake::Messages;
 use crate::meter::Meter;
 use crate::pacer::Alarm;
-use crate::progress::{Done, Line, Unit};
+use crate::progress::{Done, Line, ProgressUnit};
 use crate::record::{Delivery, Latency, Record};
 use crate::scenario::starts::Extent;
 use crate::scope::Scope;
@@ -50,7 +50,7 @@ pub(crate) enum Drive {
 }
 
 /// What the run is to do.
-pub(crate) struct Plan {
+pub(crate) struct UdpPlan {
     /// The SOCKS5 server; without one, the target is called directly.
     pub(crate) server: Option<SocketAddr>,
     pub(crate) target: SocketAddr,
@@ -75,7 +75,7 @@ pub(crate) struct Plan {
 
 /// Where the run stands.
 #[derive(Clone, Copy)]
-enum Stage {
+enum UdpStage {
     Warmup,
     Measure {
         since: Instant,
@@ -86,11 +86,11 @@ enum Stage {
 
 /// The run and its tally.
 pub(crate) struct Udp {
-    plan: Plan,
+    plan: UdpPlan,
     meter: Meter,
     run: u64,
     began: Instant,
-    stage: Stage,
+    stage: UdpStage,
     /// How long nothing has come back while something was under way.
     silent_for: Duration,
     /// Until when that is counted.
@@ -107,7 +107,7 @@ pub(crate) struct Udp {
 }
 
 impl Udp {
-    pub(crate) fn new(plan: Plan, meter: Meter) -> Self {
+    pub(crate) fn new(plan: UdpPlan, meter: Meter) -> Self {
         let began = Instant::now();
         let name = plan.target_name.as_deref();
         let codec = match plan.server {
@@ -120,7 +120,7 @@ impl Udp {
             meter,
             run: u64::from(std::process::id()) << 32 | u64::from(plan.target.port()),
             began,
-            stage: Stage::Warmup,
+            stage: UdpStage::Warmup,
             silent_for: Duration::ZERO,
             looked_at: began,
             associations: Vec::new(),
@@ -197,7 +197,7 @@ impl Udp {
     }
 
     fn progress(&self) -> Done {
-        Done { count: self.echoed, of: self.plan.extent.count(), unit: Unit::Datagrams }
+        Done { count: self.echoed, of: self.plan.extent.count(), unit: ProgressUnit::Datagrams }
     }
 
     fn open(&mut self, poll: &Poll) -> Result<(), Fault> {
@@ -234,14 +234,14 @@ impl Udp {
             association.flight.expire(now, self.plan.loss_after, |number| *lost += u64::from(number >= from));
         }
         match self.stage {
-            Stage::Warmup if now.duration_since(self.began) >= self.plan.warmup => {
+            UdpStage::Warmup if now.duration_since(self.began) >= self.plan.warmup => {
                 self.begin()?;
             }
-            Stage::Measure { since } if self.is_over(since, now) => {
+            UdpStage::Measure { since } if self.is_over(since, now) => {
                 self.meter.stop()?;
-                self.stage = Stage::Drain;
+                self.stage = UdpStage::Drain;
             }
-            Stage::Drain if self.associations.iter().all(|association| association.flight.out() == 0) => {
+            UdpStage::Drain if self.associations.iter().all(|association| association.flight.out() == 0) => {
                 self.delivery.dropped_by_client = (self.dropped()? - self.dropped_before).into();
                 return if self.echoed == 0 { Err(Fault::Silent) } else { Ok(true) };
             }
@@ -262,7 +262,7 @@ impl Udp {
         self.round_trips = Latency::new();
         self.echoed = 0;
         self.dropped_before = self.dropped()?;
-        self.stage = Stage::Measure { since: now };
+        self.stage = UdpStage::Measure { since: now };
         Ok(())
     }
 
@@ -291,7 +291,7 @@ impl Udp {
 
     /// How long the loop may sleep; sets the alarm for the next datagram of an open loop.
     fn sleep(&self, alarm: &mut Alarm) -> Result<Duration, Fault> {
-        if matches!(self.plan.drive, Drive::Window(_)) || matches!(self.stage, Stage::Drain) {
+        if matches!(self.plan.drive, Drive::Window(_)) || matches!(self.stage, UdpStage::Drain) {
             return Ok(LONGEST_SLEEP);
         }
         let now = Instant::now();
@@ -306,7 +306,7 @@ impl Udp {
 
     /// Sends what is due of one association, a batch at a time.
     fn send(&mut self, index: usize, now: Instant) -> Result<(), Fault> {
-        while !matches!(self.stage, Stage::Drain) && !self.associations[index].blocked {
+        while !matches!(self.stage, UdpStage::Drain) && !self.associations[index].blocked {
             let count = self.compose(index, now);
             let association = &mut self.associations[index];
             let mut sent = 0;
@@ -326,7 +326,7 @@ impl Udp {
                 let intended = self.intended(index, self.associations[index].flight.next(), now);
                 self.associations[index].flight.launch(intended, now);
             }
-            if matches!(self.stage, Stage::Measure { .. }) {
+            if matches!(self.stage, UdpStage::Measure { .. }) {
                 self.delivery.sent += sent as u64;
             }
             if count < BATCH {
@@ -395,7 +395,7 @@ impl Udp {
                 if stamp.at_ns != intended.duration_since(self.began).as_nanos() as u64 {
                     return Err(Fault::Unexpected);
                 }
-                self.echoed += u64::from(!matches!(self.stage, Stage::Drain));
+                self.echoed += u64::from(!matches!(self.stage, UdpStage::Drain));
                 if counts > 0 {
                     self.round_trips.record(now.duration_since(intended));
                     self.delivery.reordered += u64::from(reordered);

@@ -92,7 +92,7 @@ fn page(head: &[u8]) -> Vec<u8> {
     (0..length.unwrap_or(0)).map(|at: usize| (at % 251) as u8).collect()
 }
 
-/// The same server as a process of its own: this test binary once more.
+/// The server of these tests as a process of its own: this test binary once more.
 pub(crate) struct Process {
     pub(crate) address: String,
     pub(crate) pid: String,

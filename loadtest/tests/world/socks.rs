@@ -23,7 +23,8 @@ pub(crate) enum Manner {
     /// Does this to the bytes toward the client, at this position of the server's first session that is
     /// long enough; or to the datagram with this number.
     LiesDown(u64, Lie),
-    /// The same to the bytes toward the target.
+    /// Does this to the bytes toward the target, at this position of the server's first session that is long enough; or to
+    /// the datagram with this number.
     LiesUp(u64, Lie),
     /// Takes the first FIN for the end of both directions.
     ClosesBoth,

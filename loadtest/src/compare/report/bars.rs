@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::compare::plan::{Better, Kind};
+use crate::compare::plan::{Better, ServerKind};
 use crate::compare::report::escape;
 use crate::compare::sheet::{Outcome, ScenarioSheet, Sheet};
 use crate::compare::stats::{Ranking, Spread, Standing};
@@ -82,14 +82,14 @@ fn row(
 ) {
     let class = match standing.kind {
         _ if standing.server == sheet.subject => "subject",
-        Kind::TcpRelay => "relay",
-        Kind::Socks5 | Kind::Variant => "peer",
+        ServerKind::TcpRelay => "relay",
+        ServerKind::Socks5 | ServerKind::Variant => "peer",
     };
     let tag = match standing.kind {
         _ if ranking.rival == Some(standing.server) => "<span class=tag>best peer</span>",
-        Kind::TcpRelay => "<span class=tag>plain relay</span>",
-        Kind::Variant => "<span class=tag>variant</span>",
-        Kind::Socks5 => "",
+        ServerKind::TcpRelay => "<span class=tag>plain relay</span>",
+        ServerKind::Variant => "<span class=tag>variant</span>",
+        ServerKind::Socks5 => "",
     };
     let ratio = standing.ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{:.2}", ratio.median));
     let _ = write!(

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use crate::compare::plan::{Better, Kind};
+use crate::compare::plan::{Better, ServerKind};
 use crate::compare::report::{bars, curves, escape, rounds};
 use crate::compare::sheet::{ScenarioSheet, ServerSheet, Sheet};
 use crate::compare::stats::{Ranking, Spread};
@@ -170,7 +170,8 @@ fn servers(out: &mut String, sheet: &Sheet) {
             }
             (Some(_), version) => escape(version.as_deref().unwrap_or("not told")),
         };
-        let relay = if server.kind == Kind::TcpRelay { "<span class=tag>plain relay</span>" } else { "" };
+        let relay =
+            if server.kind == ServerKind::TcpRelay { "<span class=tag>plain relay</span>" } else { "" };
         let _ = write!(
             out,
             "<tr><th scope=row>{}{relay}</th><td>{version}</td><td>{}</td></tr>",
@@ -243,11 +244,11 @@ mod tests {
 
     fn page() -> String {
         let mut sheet = sheet(&[
-            ("us", Kind::Socks5, &[(8.0, 90.0), (8.4, 90.0), (9.0, 90.0)]),
-            ("best", Kind::Socks5, &[(10.0, 100.0), (10.0, 100.0), (10.0, 100.0)]),
-            ("floor", Kind::TcpRelay, &[(5.0, 200.0), (5.0, 200.0), (5.0, 200.0)]),
-            ("gone", Kind::Socks5, &[]),
-            ("liar", Kind::Socks5, &[]),
+            ("us", ServerKind::Socks5, &[(8.0, 90.0), (8.4, 90.0), (9.0, 90.0)]),
+            ("best", ServerKind::Socks5, &[(10.0, 100.0), (10.0, 100.0), (10.0, 100.0)]),
+            ("floor", ServerKind::TcpRelay, &[(5.0, 200.0), (5.0, 200.0), (5.0, 200.0)]),
+            ("gone", ServerKind::Socks5, &[]),
+            ("liar", ServerKind::Socks5, &[]),
         ]);
         let log = vec!["<script>alert(1)</script>".to_owned()];
         let failure = Failure { round: 2, reason: "the data differ".to_owned(), log };

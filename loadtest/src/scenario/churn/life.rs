@@ -23,7 +23,7 @@ pub(crate) enum Action {
     /// Both directions at once, to their ends.
     #[default]
     Exchange,
-    /// The same with silence in the middle.
+    /// Both directions at once, to their ends, with silence in the middle.
     Pause,
     /// The client sends all and FIN, then reads.
     ClientHalfClose,

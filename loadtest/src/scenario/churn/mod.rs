@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::fault::Fault;
-use crate::fleet::{Link, Next, Ready, Scenario, Turn};
+use crate::fleet::{AfterTurn, Link, Next, Ready, Scenario};
 use crate::keyed::script::Wrong;
 use crate::meter::Meter;
 use crate::progress::Done;
@@ -222,7 +222,7 @@ impl Scenario for Churn {
         self.gate.leave();
     }
 
-    fn turn(&mut self, now: Instant) -> Result<Turn, Fault> {
+    fn turn(&mut self, now: Instant) -> Result<AfterTurn, Fault> {
         self.gate.turn(now, &mut self.meter)
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::kind::Force;
 use crate::fault::Fault;
-use crate::fleet::{Link, Next, Ready, Scenario, Turn};
+use crate::fleet::{AfterTurn, Link, Next, Ready, Scenario};
 use crate::meter::Meter;
 use crate::progress::Done;
 use crate::record::Attempts;
@@ -22,11 +22,11 @@ const ANSWER_BYTES: usize = 64;
 pub(crate) struct Attempt {
     /// Sent at once.
     pub(crate) opening: Vec<u8>,
-    /// It leaves once so much of an answer is in; without it, it stays.
+    /// Bytes of an answer after which the connection leaves; without it, the connection stays.
     pub(crate) answer: Option<usize>,
-    /// It leaves after this at the latest, instead of what the attack says.
+    /// When the connection leaves at the latest, in place of what the attack says.
     pub(crate) hold: Option<Duration>,
-    /// It leaves by RST.
+    /// Whether the connection leaves by RST.
     pub(crate) reset: bool,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Attempt {
 pub(crate) trait Assault: Send {
     /// What connection number `number` does; they are numbered from 0.
     fn attempt(&mut self, number: u64) -> Attempt;
-    /// It has got this answer, which may be empty, and is over.
+    /// Takes the answer of a connection that is over; it may be empty.
     fn heard(&mut self, _number: u64, _answer: &[u8]) {}
     /// Adds what the attack alone knows of.
     fn tell(&self, _attempts: &mut Attempts) {}
@@ -65,7 +65,7 @@ pub(crate) struct Assailant {
 }
 
 impl Attack {
-    /// It ends with its count, or once `over` is true.
+    /// An attack that ends with its count, or once `over` is true.
     pub(crate) fn new(assault: Box<dyn Assault>, force: Force, over: Arc<AtomicBool>) -> Self {
         let starts =
             Starts { extent: Extent::Count(force.count), in_flight: force.in_flight, rate: force.rate };
@@ -167,13 +167,13 @@ impl Scenario for Attack {
         self.gate.leave();
     }
 
-    fn turn(&mut self, now: Instant) -> Result<Turn, Fault> {
+    fn turn(&mut self, now: Instant) -> Result<AfterTurn, Fault> {
         if self.gate.started() == 0 {
             self.began = now;
         }
         let over = self.over.load(Ordering::Acquire);
-        let turn = if over { Turn::Stop } else { self.gate.turn(now, &mut self.meter)? };
-        if turn == Turn::Stop {
+        let turn = if over { AfterTurn::Stop } else { self.gate.turn(now, &mut self.meter)? };
+        if turn == AfterTurn::Stop {
             self.took = now.duration_since(self.began);
         }
         Ok(turn)

@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::Plan;
+use super::HostilePlan;
 use super::attack::{Assault, Attempt};
 use super::kind::{Armed, Who};
 use super::nameserver::{Answer, evil};
@@ -21,7 +21,7 @@ struct Binds {
     ports: u64,
 }
 
-pub(crate) fn arm(plan: &Plan) -> Armed {
+pub(crate) fn arm(plan: &HostilePlan) -> Armed {
     let all = (0..u32::from(plan.force.addresses)).map(|number| Ipv4Addr::from(u32::from(FIRST) + number));
     let armed = Armed::new(Binds { ports: plan.force.ports }, Who::Anybody);
     Armed { names: Some(Answer::Addresses(all.collect())), ..armed }

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use socket2::{Domain, Socket, Type};
 
-use super::Plan;
+use super::HostilePlan;
 use super::attack::{Assault, Attempt};
 use super::kind::{Armed, Who};
 use super::nameserver::{Answer, evil};
@@ -33,7 +33,7 @@ struct Holes {
     _sockets: Vec<Socket>,
 }
 
-pub(crate) fn arm(plan: &Plan) -> Result<Armed, Fault> {
+pub(crate) fn arm(plan: &HostilePlan) -> Result<Armed, Fault> {
     let holes = Holes::dig(plan.force.addresses)?;
     let armed = Armed::new(Dials { hole: holes.at }, Who::Anybody);
     Ok(Armed { names: Some(Answer::Addresses(holes.addresses.clone())), kept: Box::new(holes), ..armed })

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Plan;
+use super::HostilePlan;
 use super::attack::{Assault, Attempt};
 use super::kind::{Armed, Who};
 use crate::seeded::Seeded;
@@ -14,7 +14,7 @@ const BYTES_MAX: u64 = 2000;
 
 struct Garbage;
 
-pub(crate) fn arm(_plan: &Plan) -> Armed {
+pub(crate) fn arm(_plan: &HostilePlan) -> Armed {
     Armed::new(Garbage, Who::Anybody)
 }
 

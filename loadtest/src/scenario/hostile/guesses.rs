@@ -4,7 +4,7 @@
 //! Each user of the file but the first is guessed at some times wrong and then right, once: a right guess that is
 //! answered within the moment shows that the others could be.
 
-use super::Plan;
+use super::HostilePlan;
 use super::attack::{Assault, Attempt};
 use super::kind::{Armed, Who, users};
 use super::wire::login;
@@ -22,7 +22,7 @@ struct Guesses {
     answered: u64,
 }
 
-pub(crate) fn arm(plan: &Plan) -> Result<Armed, Fault> {
+pub(crate) fn arm(plan: &HostilePlan) -> Result<Armed, Fault> {
     let users = users(plan, 2)?[1..].to_vec();
     Ok(Armed::new(Guesses { users, probes: 0, answered: 0 }, Who::KnownUser))
 }

@@ -7,12 +7,12 @@ use clap::ValueEnum;
 
 use super::attack::Assault;
 use super::nameserver::Answer;
-use super::{Plan, binds, dials, garbage, guesses, logins, names, silent, tokens};
+use super::{HostilePlan, binds, dials, garbage, guesses, logins, names, silent, tokens};
 use crate::fault::Fault;
 
 /// What the hostile client does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Kind {
+pub(crate) enum AttackKind {
     /// CONNECT to names with many addresses that are all silent; needs --dns.
     Dials,
     /// CONNECT to names that are not answered, or answered late (--delay); the others ask for good names; needs --dns.
@@ -88,7 +88,7 @@ impl Armed {
     }
 }
 
-impl Kind {
+impl AttackKind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Dials => "dials",
@@ -133,7 +133,7 @@ impl Kind {
     }
 
     /// Makes ready what the attack needs.
-    pub(crate) fn arm(self, plan: &Plan) -> Result<Armed, Fault> {
+    pub(crate) fn arm(self, plan: &HostilePlan) -> Result<Armed, Fault> {
         match self {
             Self::Dials => dials::arm(plan),
             Self::Names => Ok(names::arm(plan)),
@@ -148,7 +148,7 @@ impl Kind {
 }
 
 /// The users of the file, of which an attack needs at least `least`.
-pub(crate) fn users(plan: &Plan, least: usize) -> Result<&[(String, String)], Fault> {
+pub(crate) fn users(plan: &HostilePlan, least: usize) -> Result<&[(String, String)], Fault> {
     if plan.users.len() < least {
         let (kind, have) = (plan.kind.name(), plan.users.len());
         return Err(Fault::Unarmed(format!("{kind} needs {least} users here, --users names {have}")));

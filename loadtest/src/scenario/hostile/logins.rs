@@ -1,7 +1,7 @@
 //! Wrong logins from many sources that leave before they are judged: what the server still does for them, others wait
 //! for.
 
-use super::Plan;
+use super::HostilePlan;
 use super::attack::{Assault, Attempt};
 use super::kind::{Armed, Who, users};
 use super::wire::login;
@@ -13,7 +13,7 @@ const GUESSES_AT_ONE: u64 = 10_000;
 struct Logins;
 
 /// Each login of the others is to be judged, and none known from before.
-pub(crate) fn arm(plan: &Plan) -> Result<Armed, Fault> {
+pub(crate) fn arm(plan: &HostilePlan) -> Result<Armed, Fault> {
     let sessions = 2 * (plan.rate * plan.seconds.as_secs_f64()).ceil() as usize;
     users(plan, sessions)?;
     Ok(Armed::new(Logins, Who::NewUsers))

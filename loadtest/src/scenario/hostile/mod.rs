@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use self::attack::Attack;
 use self::kind::Armed;
-pub(crate) use self::kind::{Force, Kind};
+pub(crate) use self::kind::{AttackKind, Force};
 use self::nameserver::NameServer;
 use self::others::{Others, Part};
 use self::watch::Watch;
@@ -47,8 +47,8 @@ const OTHERS_STRIDE: u32 = 256;
 const OTHERS_IN_FLIGHT: u64 = 1000;
 
 /// What was asked for.
-pub(crate) struct Plan {
-    pub(crate) kind: Kind,
+pub(crate) struct HostilePlan {
+    pub(crate) kind: AttackKind,
     pub(crate) server: SocketAddr,
     pub(crate) target: SocketAddr,
     pub(crate) target_name: Option<String>,
@@ -84,7 +84,7 @@ pub(crate) struct Bars {
 
 /// The run and its tally.
 pub(crate) struct Hostile {
-    plan: Plan,
+    plan: HostilePlan,
     quiet: Part,
     beside: Part,
     attempts: Attempts,
@@ -93,7 +93,7 @@ pub(crate) struct Hostile {
 }
 
 impl Hostile {
-    pub(crate) fn new(plan: Plan) -> Self {
+    pub(crate) fn new(plan: HostilePlan) -> Self {
         let (quiet, beside) = (Part::default(), Part::default());
         Self { plan, quiet, beside, attempts: Attempts::default(), held: None, names: None }
     }

@@ -1,6 +1,6 @@
 //! Names that nobody answers, or that are answered late: each keeps the server's resolver waiting.
 
-use super::Plan;
+use super::HostilePlan;
 use super::attack::{Assault, Attempt};
 use super::kind::{Armed, Who};
 use super::nameserver::{Answer, evil};
@@ -10,7 +10,7 @@ struct Names {
     target: std::net::SocketAddr,
 }
 
-pub(crate) fn arm(plan: &Plan) -> Armed {
+pub(crate) fn arm(plan: &HostilePlan) -> Armed {
     let answer = match plan.force.delay {
         Some(delay) => Answer::Late(delay),
         None => Answer::Never,

@@ -52,7 +52,7 @@ pub(super) struct NameServer {
     thread: JoinHandle<(u64, u64)>,
 }
 
-struct Service {
+struct NameService {
     socket: UdpSocket,
     target: Ipv4Addr,
     evil: Answer,
@@ -71,7 +71,7 @@ impl NameServer {
             .map_err(|error| Fault::Unarmed(format!("names cannot be served at {at}: {error}")))?;
         let over = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&over);
-        let service = Service { socket, target, evil, late: VecDeque::new(), asked: 0, answered: 0 };
+        let service = NameService { socket, target, evil, late: VecDeque::new(), asked: 0, answered: 0 };
         Ok(Self { over, thread: thread::spawn(move || service.run(&flag)) })
     }
 
@@ -82,7 +82,7 @@ impl NameServer {
     }
 }
 
-impl Service {
+impl NameService {
     fn run(mut self, over: &AtomicBool) -> (u64, u64) {
         let mut query = [0; QUERY_BYTES];
         while !over.load(Ordering::Acquire) {

@@ -1,14 +1,14 @@
-//! Those who come beside the attack: whole sessions, each with what it says in its handshake.
+//! The sessions beside the attack: whole ones, each with what it says in its handshake.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::Plan;
+use super::HostilePlan;
 use super::kind::Who;
 use super::nameserver::good;
 use crate::fault::{Fault, Phase};
-use crate::fleet::{Fleet, Link, Losses, Next, Ready, Route, Scenario, Turn, data_fault};
+use crate::fleet::{AfterTurn, Fleet, Link, Losses, Next, Ready, Route, Scenario, data_fault};
 use crate::handshake::Messages;
 use crate::meter::Meter;
 use crate::progress::Done;
@@ -58,7 +58,7 @@ pub(super) struct Others {
 }
 
 impl Others {
-    pub(super) fn new(plan: &Plan, who: Who) -> Self {
+    pub(super) fn new(plan: &HostilePlan, who: Who) -> Self {
         let (server, target, users) = (plan.server, plan.target, plan.users.clone());
         Self { who, server, target, users, patience: plan.patience, number: 0 }
     }
@@ -77,7 +77,7 @@ impl Others {
     ) -> Result<Part, Fault> {
         if self.who == Who::WithTokens {
             let mut fleet = Fleet::new(route(None, self.server)).map_err(Fault::Local)?;
-            let mut scenario = Tokens::new(starts, self.patience, meter);
+            let mut scenario = TokenSessions::new(starts, self.patience, meter);
             fleet.run(&mut scenario)?;
             return Ok(Part::new(scenario.record(), fleet.losses));
         }
@@ -149,7 +149,7 @@ impl Scenario for Sessions<'_> {
         self.connect.closed(failed);
     }
 
-    fn turn(&mut self, now: Instant) -> Result<Turn, Fault> {
+    fn turn(&mut self, now: Instant) -> Result<AfterTurn, Fault> {
         self.connect.turn(now)
     }
 
@@ -169,7 +169,7 @@ const BEFORE_THE_LAST: Duration = Duration::from_millis(200);
 
 /// Sessions that send a token, and its last octet later. It means nothing, so that any answer will do, but none may
 /// come before that octet.
-struct Tokens {
+struct TokenSessions {
     gate: Gate,
     patience: Duration,
     meter: Meter,
@@ -186,7 +186,7 @@ enum Token {
     Whole,
 }
 
-impl Tokens {
+impl TokenSessions {
     fn new(starts: Starts, patience: Duration, meter: Meter) -> Self {
         Self { gate: Gate::new(starts), patience, meter, done: 0, setup: Latency::new() }
     }
@@ -240,7 +240,7 @@ impl Tokens {
     }
 }
 
-impl Scenario for Tokens {
+impl Scenario for TokenSessions {
     type State = Token;
 
     fn wants_another(&mut self, now: Instant) -> Option<Instant> {
@@ -265,7 +265,7 @@ impl Scenario for Tokens {
         self.gate.leave();
     }
 
-    fn turn(&mut self, now: Instant) -> Result<Turn, Fault> {
+    fn turn(&mut self, now: Instant) -> Result<AfterTurn, Fault> {
         self.gate.turn(now, &mut self.meter)
     }
 

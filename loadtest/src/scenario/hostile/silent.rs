@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::thread;
 
-use super::Plan;
+use super::HostilePlan;
 use super::attack::{Assault, Attempt};
 use super::kind::{Armed, Who};
 use super::wire::{CONNECT, METHOD_AND_REPLY, session};
@@ -14,7 +14,7 @@ struct Silent {
     target: SocketAddr,
 }
 
-pub(crate) fn arm(plan: &Plan) -> Result<Armed, Fault> {
+pub(crate) fn arm(plan: &HostilePlan) -> Result<Armed, Fault> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Fault::Local)?;
     let target = listener.local_addr().map_err(Fault::Local)?;
     let most = plan.force.count;

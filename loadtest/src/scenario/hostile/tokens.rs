@@ -1,6 +1,6 @@
 //! Halves of GSSAPI tokens (RFC 1961 section 3), which the server has to keep until the rest comes.
 
-use super::Plan;
+use super::HostilePlan;
 use super::attack::{Assault, Attempt};
 use super::kind::{Armed, Who};
 
@@ -11,7 +11,7 @@ const BODY_BYTES: [usize; 4] = [0xFFFF - 1, 0xFFFF - 1, 0xFFFF - 1, 4500];
 
 struct Tokens;
 
-pub(crate) fn arm(_plan: &Plan) -> Armed {
+pub(crate) fn arm(_plan: &HostilePlan) -> Armed {
     Armed::new(Tokens, Who::WithTokens)
 }
 

@@ -347,7 +347,7 @@ impl Common {
 
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
-    /// The plan: servers, scenarios, figures and bars, in TOML.
+    /// The plan: servers, scenarios, figures and thresholds, in TOML.
     #[arg(required_unless_present = "report_only")]
     pub(crate) file: Option<PathBuf>,
     /// Only these scenarios, and those whose peaks they need.

@@ -113,7 +113,7 @@ pub(crate) struct Link<S> {
 struct Timer {
     due: Instant,
     slot: usize,
-    /// Tells a connection from a former tenant of its slot.
+    /// Tells a connection from one that had its slot before.
     serial: u64,
 }
 
@@ -121,7 +121,7 @@ struct Timer {
 enum Stage {
     /// No server between: only the connection itself has to stand.
     Connecting,
-    Shaking(Box<Handshake>),
+    Handshaking(Box<Handshake>),
     Open,
 }
 
@@ -139,8 +139,8 @@ pub(crate) trait Scenario {
     }
     /// A connection is under way: the place to say what it will do.
     fn dialled(&mut self, _link: &mut Link<Self::State>) {}
-    /// An event of the handshake that did not end it.
-    fn shaking(&mut self, _link: &mut Link<Self::State>) -> Result<Next, Fault> {
+    /// Takes an event of the handshake that did not end it.
+    fn handshaking(&mut self, _link: &mut Link<Self::State>) -> Result<Next, Fault> {
         Ok(Next::Wait)
     }
     /// The success reply is in.
@@ -149,7 +149,7 @@ pub(crate) trait Scenario {
     fn ready(&mut self, link: &mut Link<Self::State>, ready: Ready) -> Result<Next, Fault>;
     /// One connection less: after `Next::Close` or a fault (`failed`).
     fn closed(&mut self, failed: bool);
-    /// Between turns: `Stop` ends the run, `Rouse` calls every open connection once.
+    /// Between turns: `Stop` ends the run, `WakeAll` calls every open connection once.
     fn turn(&mut self, now: Instant) -> Result<AfterTurn, Fault>;
     /// How far the run is, for somebody who watches.
     fn progress(&self) -> Option<Done>;
@@ -159,7 +159,7 @@ pub(crate) trait Scenario {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AfterTurn {
     Continue,
-    Rouse,
+    WakeAll,
     Stop,
 }
 
@@ -232,7 +232,7 @@ impl<S: Default> Fleet<S> {
             line.show(now, || scenario.progress());
             match scenario.turn(now)? {
                 AfterTurn::Stop => return Ok(()),
-                AfterTurn::Rouse => {
+                AfterTurn::WakeAll => {
                     self.again.extend((0..self.links.len()).filter(|&slot| self.links[slot].is_some()));
                 }
                 AfterTurn::Continue => {}
@@ -326,7 +326,7 @@ impl<S: Default> Fleet<S> {
             .register(&mut stream, Token(slot), Interest::READABLE | Interest::WRITABLE)
             .map_err(Fault::Local)?;
         let stage = match self.route.server {
-            Some(_) => Stage::Shaking(Box::new(Handshake::new())),
+            Some(_) => Stage::Handshaking(Box::new(Handshake::new())),
             None => Stage::Connecting,
         };
         self.serial += 1;
@@ -417,10 +417,10 @@ fn step<W: Scenario>(
             Err(error) => return Err(Fault::socket(Phase::Greeting, error)),
             Ok(_) => {}
         },
-        Stage::Shaking(handshake) => {
+        Stage::Handshaking(handshake) => {
             let messages = link.messages.as_deref().unwrap_or(messages);
             if !handshake.advance(&mut link.stream, messages)? {
-                return scenario.shaking(link);
+                return scenario.handshaking(link);
             }
         }
     }

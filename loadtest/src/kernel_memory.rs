@@ -19,9 +19,9 @@ pub(crate) enum Source {
     None,
 }
 
-/// A scale for kernel memory.
+/// Where the kernel memory of a server is read.
 #[derive(Debug)]
-pub(crate) enum Scale {
+pub(crate) enum MemoryGauge {
     Cgroup(Group),
     /// Everybody's slabs and socket buffers; clients and origin are on it as well.
     Machine {
@@ -38,7 +38,7 @@ pub(crate) struct Growth {
     pub(crate) why: Option<String>,
 }
 
-impl Scale {
+impl MemoryGauge {
     /// A scale for the processes `pids`.
     pub(crate) fn of(pids: &[i32], source: Source) -> Option<Self> {
         match source {
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn without_a_cgroup_the_machine_says_why() {
-        let scale = Scale::of(&[i32::MAX], Source::Auto).expect("a scale");
+        let scale = MemoryGauge::of(&[i32::MAX], Source::Auto).expect("a scale");
         assert!(scale.bytes().expect("this machine's figures") > 0);
         let growth = scale.growth(10, 4);
         assert_eq!((growth.bytes, growth.from), (-6, "machine"));

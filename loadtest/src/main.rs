@@ -95,7 +95,7 @@ use crate::fault::Fault;
 use crate::fleet::{Fleet, Losses, Route, Sources};
 use crate::handshake::Messages;
 use crate::interrupt::Interrupt;
-use crate::kernel_memory::Scale;
+use crate::kernel_memory::MemoryGauge;
 use crate::machine::Machine;
 use crate::meter::Meter;
 use crate::origin::Place;
@@ -192,20 +192,21 @@ fn idle(args: &IdleArgs) -> Result<(), Box<dyn Error>> {
     let scale = match args.common.pid {
         Some(pid) => {
             let pids = Tree::of(pid).pids().map_err(|error| Fault::ServerGone(pid, error))?;
-            Scale::of(&pids, args.kernel_memory)
+            MemoryGauge::of(&pids, args.kernel_memory)
         }
         None => None,
     };
     // A plain relay that is called directly can be weighed in its cgroup alone: on the machine's scale nothing would
     // tell it from the floor.
-    let weighable = |scale: &Scale| args.common.server.is_some() || matches!(scale, Scale::Cgroup(_));
+    let weighable =
+        |scale: &MemoryGauge| args.common.server.is_some() || matches!(scale, MemoryGauge::Cgroup(_));
     let scale = scale.filter(weighable);
     // Clients and origin stand on the machine's scale as well, with as much as direct connections take. These
     // stay open until the end: what they freed could be used again unseen.
     let mut direct = fleet_to(None, &args.common, 0)?;
     direct.heed(&interrupt);
-    let mut floor = scenario(Meter::new(None).weighing(Some(Scale::Machine { why: None })));
-    if matches!(scale, Some(Scale::Machine { .. })) {
+    let mut floor = scenario(Meter::new(None).weighing(Some(MemoryGauge::Machine { why: None })));
+    if matches!(scale, Some(MemoryGauge::Machine { .. })) {
         direct.run(&mut floor)?;
     }
     let mut scenario = scenario(meter(&args.common).weighing(scale));

@@ -6,7 +6,7 @@ use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 use crate::fault::Fault;
-use crate::kernel_memory::{Growth, Scale};
+use crate::kernel_memory::{Growth, MemoryGauge};
 use crate::procfs::{CpuMark, Holdings, Tree};
 use crate::strace::{Calls, Tracer};
 
@@ -23,7 +23,7 @@ pub(crate) struct Meter {
     traced: bool,
     tracer: Option<Tracer>,
     calls: Option<Calls>,
-    scale: Option<Scale>,
+    scale: Option<MemoryGauge>,
     growth: Option<Growth>,
     start: Option<Mark>,
     stop: Option<Mark>,
@@ -105,7 +105,7 @@ impl Meter {
     }
 
     /// Weighs kernel memory as well; the scale is given up at the end of the interval.
-    pub(crate) fn weighing(self, scale: Option<Scale>) -> Self {
+    pub(crate) fn weighing(self, scale: Option<MemoryGauge>) -> Self {
         Self { scale, ..self }
     }
 
@@ -182,7 +182,7 @@ impl Meter {
         let holdings =
             |tree: &mut Tree| tree.holdings().map_err(|error| Fault::ServerGone(tree.root(), error));
         let held = self.server.as_mut().map(holdings).transpose()?;
-        Ok((held, self.scale.as_ref().map(Scale::bytes).transpose().map_err(Fault::KernelMemory)?))
+        Ok((held, self.scale.as_ref().map(MemoryGauge::bytes).transpose().map_err(Fault::KernelMemory)?))
     }
 
     /// What the interval cost; an interval that did not end counts as empty.

@@ -118,7 +118,7 @@ pub(crate) struct Churned {
 
 /// What an attack did, and how the others fared: alone (`quiet`) and beside it.
 #[derive(Serialize, Default)]
-pub(crate) struct Besieged {
+pub(crate) struct UnderAttack {
     pub(crate) attack: &'static str,
     pub(crate) quiet_sessions: u64,
     pub(crate) quiet_failures: u64,
@@ -223,7 +223,7 @@ pub(crate) struct Record {
     #[serde(flatten)]
     pub(crate) delivery: Option<Delivery>,
     #[serde(flatten)]
-    pub(crate) besieged: Option<Besieged>,
+    pub(crate) under_attack: Option<UnderAttack>,
     /// Traced runs: system calls of the server for each session, those that wait for readiness apart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) calls_per_session: Option<f64>,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Arg, Args};
 
 use super::{Common, rate, seconds};
-use crate::scenario::hostile::{AttackKind, Bars, Force, HostilePlan};
+use crate::scenario::hostile::{AttackKind, Force, HostilePlan, Thresholds};
 
 /// Addresses of the others, where the command line does not say.
 const SOURCES: u32 = 16;
@@ -122,7 +122,7 @@ impl HostileArgs {
             },
             dns: self.dns,
             users: self.users.as_deref().map_or(Ok(Vec::new()), read_users)?,
-            bars: Bars { ratio: self.max_ratio, failures: self.max_failures },
+            thresholds: Thresholds { ratio: self.max_ratio, failures: self.max_failures },
         })
     }
 }

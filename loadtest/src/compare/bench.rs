@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::compare::plan::{Figure, Plan, Scenario, Server, ServerKind};
+use crate::compare::plan::{Figure, Plan, PlannedScenario, Server, ServerKind};
 use crate::compare::progress::Progress;
 use crate::compare::server::{NoStart, Ports, Running, Site, fronts, locate, tail};
 use crate::compare::sheet::{Entry, Failure, Outcome, Run, ScenarioSheet};
@@ -110,7 +110,7 @@ struct RunningOrigin {
 #[derive(Clone, Copy)]
 struct Turn<'a> {
     server: &'a Server,
-    scenario: &'a Scenario,
+    scenario: &'a PlannedScenario,
     round: u32,
     rate: Option<f64>,
 }
@@ -145,7 +145,7 @@ impl<'a> Bench<'a> {
     }
 
     /// The rounds of `scenario`: the command line's, its own, or the plan's.
-    pub(crate) fn rounds_of(&self, scenario: &Scenario) -> u32 {
+    pub(crate) fn rounds_of(&self, scenario: &PlannedScenario) -> u32 {
         let own = scenario.rounds.as_ref().map(|rounds| *rounds.get_ref());
         self.rounds.or(own).unwrap_or(self.plan.load.rounds)
     }
@@ -153,7 +153,7 @@ impl<'a> Bench<'a> {
     /// Runs `scenario` on `servers`; `earlier` has the peaks.
     pub(crate) fn scenario(
         &mut self,
-        scenario: &Scenario,
+        scenario: &PlannedScenario,
         servers: &[&Server],
         earlier: &[ScenarioSheet],
     ) -> Result<ScenarioSheet, Halt> {
@@ -199,7 +199,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Whether `server` takes part, before anything is run.
-    fn entry(&self, scenario: &Scenario, server: &Server, earlier: &[ScenarioSheet]) -> Entry {
+    fn entry(&self, scenario: &PlannedScenario, server: &Server, earlier: &[ScenarioSheet]) -> Entry {
         let name = server.name.get_ref();
         let service = scenario.origin.get_ref();
         let omitted = |reason: String| Outcome::Omitted { reason };
@@ -420,7 +420,7 @@ fn services(line: &str) -> BTreeMap<String, SocketAddr> {
 }
 
 /// The rate of an open loop on `server`.
-fn peak(scenario: &Scenario, earlier: &[ScenarioSheet], server: &str) -> Option<f64> {
+fn peak(scenario: &PlannedScenario, earlier: &[ScenarioSheet], server: &str) -> Option<f64> {
     let rate = scenario.rate.as_ref()?.get_ref();
     let sheet = earlier.iter().find(|sheet| sheet.name == rate.of)?;
     let entry = sheet.entries.iter().find(|entry| entry.server == server)?;
@@ -430,7 +430,7 @@ fn peak(scenario: &Scenario, earlier: &[ScenarioSheet], server: &str) -> Option<
 }
 
 /// Every figure that no plan calls optional is in the record, and the latency that is to be drawn.
-fn complete(scenario: &Scenario, run: Run) -> Result<Run, String> {
+fn complete(scenario: &PlannedScenario, run: Run) -> Result<Run, String> {
     if let Some(name) = scenario.curve.as_ref().filter(|_| run.curve.is_empty()) {
         return Err(format!("the run timed no `{name}`"));
     }

@@ -34,7 +34,7 @@ use serde_json::Value;
 
 use crate::cli::CompareArgs;
 use crate::compare::bench::Bench;
-use crate::compare::plan::{Load, Plan, Scenario, Server, near};
+use crate::compare::plan::{Load, Plan, PlannedScenario, Server, near};
 use crate::compare::progress::Progress;
 use crate::compare::server::locate;
 use crate::compare::sheet::{FORMAT, ServerSheet, Sheet};
@@ -126,7 +126,7 @@ fn show(sheet: &Sheet, folder: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 /// The scenarios of `--only`, with those whose peaks they need, in the order of the plan.
-fn chosen_scenarios<'a>(plan: &'a Plan, only: &[String]) -> Result<Vec<&'a Scenario>, String> {
+fn chosen_scenarios<'a>(plan: &'a Plan, only: &[String]) -> Result<Vec<&'a PlannedScenario>, String> {
     let mut wanted: Vec<&str> = Vec::new();
     for name in only {
         let all = || plan.scenarios.iter().map(|scenario| scenario.name.get_ref().as_str());
@@ -143,7 +143,8 @@ fn chosen_scenarios<'a>(plan: &'a Plan, only: &[String]) -> Result<Vec<&'a Scena
             wanted.push(&rate.get_ref().of);
         }
     }
-    let chosen = |scenario: &&Scenario| only.is_empty() || wanted.contains(&scenario.name.get_ref().as_str());
+    let chosen =
+        |scenario: &&PlannedScenario| only.is_empty() || wanted.contains(&scenario.name.get_ref().as_str());
     Ok(plan.scenarios.iter().filter(chosen).collect())
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct Plan {
     #[serde(rename = "server")]
     pub(crate) servers: Vec<Server>,
     #[serde(rename = "scenario")]
-    pub(crate) scenarios: Vec<Scenario>,
+    pub(crate) scenarios: Vec<PlannedScenario>,
 }
 
 /// How the whole run is made.
@@ -154,7 +154,7 @@ pub(crate) struct Rate {
 /// One load, put on every server in turn.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Scenario {
+pub(crate) struct PlannedScenario {
     pub(crate) name: Spanned<String>,
     pub(crate) title: String,
     /// Subcommand of outflow-load and its flags; server, target, pid and cpu are added.
@@ -285,7 +285,7 @@ impl Server {
     }
 }
 
-impl Scenario {
+impl PlannedScenario {
     fn check(
         &self,
         servers: &[&Spanned<String>],

@@ -130,7 +130,7 @@ impl Scenario for Echo {
 
     fn ready(&mut self, link: &mut Link<Rally>, ready: Ready) -> Result<Next, Fault> {
         if self.opened_at.is_none() {
-            // Every connection starts when all are open: `Rouse` calls again.
+            // Every connection starts when all are open: `WakeAll` calls again.
             return Ok(Next::Wait);
         }
         let Some(sent_at) = link.state.sent_at else {
@@ -165,7 +165,7 @@ impl Scenario for Echo {
                 return Ok(AfterTurn::Continue);
             }
             self.opened_at = Some(now);
-            return Ok(AfterTurn::Rouse);
+            return Ok(AfterTurn::WakeAll);
         };
         match self.began {
             None if now.duration_since(opened_at) >= self.warmup => {

@@ -67,7 +67,7 @@ enum Manner {
 
 /// What a session awaits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Part {
+enum Awaited {
     #[default]
     Flight,
     Page,
@@ -79,7 +79,7 @@ pub(crate) struct Visit {
     request_bytes: usize,
     page_bytes: usize,
     manner: Manner,
-    part: Part,
+    part: Awaited,
     received: usize,
     /// Until then it does not read.
     asleep_until: Option<Instant>,
@@ -136,7 +136,7 @@ impl Mix {
             if self.inbox[..count] != *self.pattern.at(visit.received, count) {
                 return Err(Fault::WrongBytes { position: visit.received });
             }
-            if visit.part == Part::Page && visit.received == 0 {
+            if visit.part == Awaited::Page && visit.received == 0 {
                 self.first_bytes.record(link.since.elapsed());
             }
             visit.received += count;
@@ -190,9 +190,9 @@ impl Visit {
     /// Up to where the present part is read before something else happens.
     fn end(&self) -> usize {
         match (self.part, self.manner) {
-            (Part::Flight, _) => FLIGHT_BYTES,
-            (Part::Page, Manner::ReadsOn) => self.page_bytes,
-            (Part::Page, Manner::Stalls(at) | Manner::Aborts(at)) => at,
+            (Awaited::Flight, _) => FLIGHT_BYTES,
+            (Awaited::Page, Manner::ReadsOn) => self.page_bytes,
+            (Awaited::Page, Manner::Stalls(at) | Manner::Aborts(at)) => at,
         }
     }
 }
@@ -230,10 +230,10 @@ impl Scenario for Mix {
         if !self.read(link)? {
             return Ok(Next::Wait);
         }
-        if link.state.part == Part::Page {
+        if link.state.part == Awaited::Page {
             return Ok(self.reached(link));
         }
-        link.state.part = Part::Page;
+        link.state.part = Awaited::Page;
         link.state.received = 0;
         compose(link.state.page_bytes, link.state.request_bytes, &mut self.request);
         send_whole(&mut link.stream, &self.request)?;

@@ -164,7 +164,7 @@ impl Scenario for Stream {
 
     fn ready(&mut self, link: &mut Link<Heard>, ready: Ready) -> Result<Next, Fault> {
         if self.opened_at.is_none() {
-            // Every flow starts when all are open; `Rouse` calls again for what arrives until then.
+            // Every flow starts when all are open; `WakeAll` calls again for what arrives until then.
             return Ok(Next::Wait);
         }
         let before = self.moved;
@@ -187,7 +187,7 @@ impl Scenario for Stream {
                 return Ok(AfterTurn::Continue);
             }
             self.opened_at = Some(now);
-            return Ok(AfterTurn::Rouse);
+            return Ok(AfterTurn::WakeAll);
         };
         match self.began {
             None if now.duration_since(opened_at) >= self.window.warmup => {

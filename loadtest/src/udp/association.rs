@@ -28,8 +28,8 @@ pub(super) struct Association {
     pub(super) blocked: bool,
 }
 
-/// How to come to associations.
-pub(super) struct Door<'a> {
+/// What associations are opened with: the server, who asks it, and how long it is waited for.
+pub(super) struct AssociationOpener<'a> {
     pub(super) server: SocketAddr,
     pub(super) messages: &'a Messages,
     pub(super) scope: &'a Scope,
@@ -37,7 +37,7 @@ pub(super) struct Door<'a> {
     pub(super) patience: Duration,
 }
 
-impl Door<'_> {
+impl AssociationOpener<'_> {
     /// Number `index` of this run: the handshake, and a socket to the address that the server gives.
     pub(super) fn open(&self, index: u32) -> Result<Association, Fault> {
         let mut control = self.dial(index)?;

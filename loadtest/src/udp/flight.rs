@@ -31,7 +31,7 @@ struct Slot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Landing {
     /// In time.
-    Home { intended: Instant, reordered: bool },
+    InTime { intended: Instant, reordered: bool },
     /// An echo that was counted as lost.
     Late,
     /// An echo that was back already.
@@ -93,7 +93,7 @@ impl Flight {
                 self.out -= 1;
                 let reordered = number < self.newest;
                 self.newest = self.newest.max(number + 1);
-                Landing::Home { intended: slot.intended, reordered }
+                Landing::InTime { intended: slot.intended, reordered }
             }
         }
     }
@@ -134,8 +134,8 @@ mod tests {
     fn each_echo_is_told_from_the_others() {
         let at = Instant::now();
         let mut flight = launched(3, at);
-        assert_eq!(flight.land(1), Landing::Home { intended: at, reordered: false });
-        assert_eq!(flight.land(0), Landing::Home { intended: at, reordered: true });
+        assert_eq!(flight.land(1), Landing::InTime { intended: at, reordered: false });
+        assert_eq!(flight.land(0), Landing::InTime { intended: at, reordered: true });
         assert_eq!(flight.land(1), Landing::Duplicate);
         assert_eq!(flight.land(3), Landing::Unknown);
         assert_eq!(flight.out(), 1);

@@ -25,7 +25,7 @@ use crate::record::{Delivery, Latency, Record};
 use crate::scenario::starts::Extent;
 use crate::scope::Scope;
 use crate::sys::{self, Batch};
-use association::{Association, Door};
+use association::{Association, AssociationOpener};
 pub(crate) use datagram::STAMP_BYTES;
 use datagram::{Codec, Stamp};
 use flight::Landing;
@@ -206,7 +206,7 @@ impl Udp {
                 (Some(server), Some(messages)) => {
                     let (sources, patience) = (self.plan.sources, self.plan.patience);
                     let scope = &self.plan.scope;
-                    Door { server, messages, scope, sources, patience }.open(index)?
+                    AssociationOpener { server, messages, scope, sources, patience }.open(index)?
                 }
                 _ => Association::direct(self.plan.target)?,
             };
@@ -391,7 +391,7 @@ impl Udp {
         let association = &mut self.associations[index];
         let counts = u64::from(stamp.number >= association.counts_from);
         match association.flight.land(stamp.number) {
-            Landing::Home { intended, reordered } => {
+            Landing::InTime { intended, reordered } => {
                 if stamp.at_ns != intended.duration_since(self.began).as_nanos() as u64 {
                     return Err(Fault::Unexpected);
                 }

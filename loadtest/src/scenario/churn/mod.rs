@@ -197,7 +197,7 @@ impl Scenario for Churn {
         link.state = Life::draw(&self.actions, self.seed, self.run, self.gate.started(), Instant::now());
     }
 
-    fn shaking(&mut self, link: &mut Link<Life>) -> Result<Next, Fault> {
+    fn handshaking(&mut self, link: &mut Link<Life>) -> Result<Next, Fault> {
         let step = link.state.leaves().unwrap_or(Step::Wait);
         self.next(link, step)
     }

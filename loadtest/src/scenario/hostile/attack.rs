@@ -31,7 +31,7 @@ pub(crate) struct Attempt {
 }
 
 /// What an attack says, connection by connection.
-pub(crate) trait Assault: Send {
+pub(crate) trait AttackScript: Send {
     /// What connection number `number` does; they are numbered from 0.
     fn attempt(&mut self, number: u64) -> Attempt;
     /// Takes the answer of a connection that is over; it may be empty.
@@ -40,9 +40,9 @@ pub(crate) trait Assault: Send {
     fn tell(&self, _attempts: &mut Attempts) {}
 }
 
-/// The scenario and its tally.
+/// An attack as a scenario, and its tally.
 pub(crate) struct Attack {
-    assault: Box<dyn Assault>,
+    script: Box<dyn AttackScript>,
     gate: Gate,
     hold: Duration,
     over: Arc<AtomicBool>,
@@ -54,9 +54,9 @@ pub(crate) struct Attack {
     attempts: Attempts,
 }
 
-/// One connection.
+/// What is known of one connection of an attack.
 #[derive(Default)]
-pub(crate) struct Assailant {
+pub(crate) struct AttackConnection {
     number: u64,
     attempt: Attempt,
     sent: usize,
@@ -66,11 +66,11 @@ pub(crate) struct Assailant {
 
 impl Attack {
     /// An attack that ends with its count, or once `over` is true.
-    pub(crate) fn new(assault: Box<dyn Assault>, force: Force, over: Arc<AtomicBool>) -> Self {
+    pub(crate) fn new(script: Box<dyn AttackScript>, force: Force, over: Arc<AtomicBool>) -> Self {
         let starts =
             Starts { extent: Extent::Count(force.count), in_flight: force.in_flight, rate: force.rate };
         Self {
-            assault,
+            script,
             gate: Gate::new(starts),
             hold: force.hold,
             over,
@@ -88,21 +88,21 @@ impl Attack {
         if !self.took.is_zero() {
             attempts.attempts_per_second = attempts.attempts as f64 / self.took.as_secs_f64();
         }
-        self.assault.tell(&mut attempts);
+        self.script.tell(&mut attempts);
         attempts
     }
 
-    fn end(&mut self, link: &Link<Assailant>) -> Next {
-        self.assault.heard(link.state.number, &link.state.answer);
+    fn end(&mut self, link: &Link<AttackConnection>) -> Next {
+        self.script.heard(link.state.number, &link.state.answer);
         if link.state.attempt.reset { Next::Reset } else { Next::Close }
     }
 
-    fn cut(&mut self, link: &Link<Assailant>) -> Next {
+    fn cut(&mut self, link: &Link<AttackConnection>) -> Next {
         self.attempts.attempts_cut += 1;
         self.end(link)
     }
 
-    fn go_on(&mut self, link: &mut Link<Assailant>) -> Next {
+    fn go_on(&mut self, link: &mut Link<AttackConnection>) -> Next {
         while link.state.sent < link.state.attempt.opening.len() {
             match link.stream.write(&link.state.attempt.opening[link.state.sent..]) {
                 Ok(count) => link.state.sent += count,
@@ -138,7 +138,7 @@ impl Attack {
 }
 
 impl Scenario for Attack {
-    type State = Assailant;
+    type State = AttackConnection;
 
     fn wants_another(&mut self, now: Instant) -> Option<Instant> {
         self.gate.admit(now)
@@ -148,17 +148,18 @@ impl Scenario for Attack {
         self.gate.next()
     }
 
-    fn dialled(&mut self, link: &mut Link<Assailant>) {
+    fn dialled(&mut self, link: &mut Link<AttackConnection>) {
         let number = self.gate.started() - 1;
-        link.state = Assailant { number, attempt: self.assault.attempt(number), ..Assailant::default() };
+        link.state =
+            AttackConnection { number, attempt: self.script.attempt(number), ..AttackConnection::default() };
     }
 
-    fn opened(&mut self, link: &mut Link<Assailant>) -> Result<Next, Fault> {
+    fn opened(&mut self, link: &mut Link<AttackConnection>) -> Result<Next, Fault> {
         link.state.leaves_at = Some(Instant::now() + link.state.attempt.hold.unwrap_or(self.hold));
         Ok(self.go_on(link))
     }
 
-    fn ready(&mut self, link: &mut Link<Assailant>, _ready: Ready) -> Result<Next, Fault> {
+    fn ready(&mut self, link: &mut Link<AttackConnection>, _ready: Ready) -> Result<Next, Fault> {
         Ok(self.go_on(link))
     }
 

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::HostilePlan;
-use super::attack::{Assault, Attempt};
+use super::attack::{AttackScript, Attempt};
 use super::kind::{Armed, Who};
 use super::nameserver::{Answer, evil};
 use super::wire::{BIND, METHOD_AND_REPLY, session};
@@ -27,7 +27,7 @@ pub(crate) fn arm(plan: &HostilePlan) -> Armed {
     Armed { names: Some(Answer::Addresses(all.collect())), ..armed }
 }
 
-impl Assault for Binds {
+impl AttackScript for Binds {
     /// The first ones take the ports.
     fn attempt(&mut self, number: u64) -> Attempt {
         if number < self.ports {

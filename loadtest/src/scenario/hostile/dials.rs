@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use socket2::{Domain, Socket, Type};
 
 use super::HostilePlan;
-use super::attack::{Assault, Attempt};
+use super::attack::{AttackScript, Attempt};
 use super::kind::{Armed, Who};
 use super::nameserver::{Answer, evil};
 use super::wire::{CONNECT, METHOD_AND_REPLY, session};
@@ -39,7 +39,7 @@ pub(crate) fn arm(plan: &HostilePlan) -> Result<Armed, Fault> {
     Ok(Armed { names: Some(Answer::Addresses(holes.addresses.clone())), kept: Box::new(holes), ..armed })
 }
 
-impl Assault for Dials {
+impl AttackScript for Dials {
     fn attempt(&mut self, number: u64) -> Attempt {
         let opening = session(CONNECT, self.hole, Some(&evil(number)));
         Attempt { opening, answer: Some(METHOD_AND_REPLY), ..Attempt::default() }

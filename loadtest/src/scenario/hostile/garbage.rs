@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::HostilePlan;
-use super::attack::{Assault, Attempt};
+use super::attack::{AttackScript, Attempt};
 use super::kind::{Armed, Who};
 use crate::seeded::Seeded;
 
@@ -18,7 +18,7 @@ pub(crate) fn arm(_plan: &HostilePlan) -> Armed {
     Armed::new(Garbage, Who::Anybody)
 }
 
-impl Assault for Garbage {
+impl AttackScript for Garbage {
     fn attempt(&mut self, number: u64) -> Attempt {
         let mut chance = Seeded::new(SEED, number);
         let reset = chance.below(2) == 0;

@@ -5,7 +5,7 @@
 //! answered within the moment shows that the others could be.
 
 use super::HostilePlan;
-use super::attack::{Assault, Attempt};
+use super::attack::{AttackScript, Attempt};
 use super::kind::{Armed, Who, users};
 use super::wire::login;
 use crate::fault::Fault;
@@ -34,7 +34,7 @@ impl Guesses {
     }
 }
 
-impl Assault for Guesses {
+impl AttackScript for Guesses {
     fn attempt(&mut self, number: u64) -> Attempt {
         let (user, password) = &self.users[(number / TRIES) as usize % self.users.len()];
         let wrong = format!("wrong{number}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use super::attack::Assault;
+use super::attack::AttackScript;
 use super::nameserver::Answer;
 use super::{HostilePlan, binds, dials, garbage, guesses, logins, names, silent, tokens};
 use crate::fault::Fault;
@@ -74,7 +74,7 @@ pub(crate) enum Who {
 
 /// An attack that is ready.
 pub(crate) struct Armed {
-    pub(crate) assault: Box<dyn Assault>,
+    pub(crate) script: Box<dyn AttackScript>,
     pub(crate) who: Who,
     /// What the name server answers for the attack's names; good names are always answered.
     pub(crate) names: Option<Answer>,
@@ -83,8 +83,8 @@ pub(crate) struct Armed {
 }
 
 impl Armed {
-    pub(crate) fn new(assault: impl Assault + 'static, who: Who) -> Self {
-        Self { assault: Box::new(assault), who, names: None, kept: Box::new(()) }
+    pub(crate) fn new(script: impl AttackScript + 'static, who: Who) -> Self {
+        Self { script: Box::new(script), who, names: None, kept: Box::new(()) }
     }
 }
 

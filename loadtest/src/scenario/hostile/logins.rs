@@ -2,7 +2,7 @@
 //! for.
 
 use super::HostilePlan;
-use super::attack::{Assault, Attempt};
+use super::attack::{AttackScript, Attempt};
 use super::kind::{Armed, Who, users};
 use super::wire::login;
 use crate::fault::Fault;
@@ -19,7 +19,7 @@ pub(crate) fn arm(plan: &HostilePlan) -> Result<Armed, Fault> {
     Ok(Armed::new(Logins, Who::NewUsers))
 }
 
-impl Assault for Logins {
+impl AttackScript for Logins {
     /// It is gone once the method is named: by then the server has the login, which came in the same segment.
     fn attempt(&mut self, number: u64) -> Attempt {
         let opening = login(&format!("nobody{}", number / GUESSES_AT_ONE), &format!("wrong{number}"));

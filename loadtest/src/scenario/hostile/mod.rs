@@ -30,13 +30,13 @@ use self::attack::Attack;
 use self::kind::Armed;
 pub(crate) use self::kind::{AttackKind, Force};
 use self::nameserver::NameServer;
-use self::others::{Others, Part};
+use self::others::{Others, PartResult};
 use self::watch::Watch;
 use crate::fault::Fault;
 use crate::fleet::{Fleet, Route, Sources};
 use crate::handshake::Messages;
 use crate::meter::Meter;
-use crate::record::{Attempts, Besieged, Record, ratio};
+use crate::record::{Attempts, Record, UnderAttack, ratio};
 use crate::scenario::starts::{Extent, Starts};
 
 /// The first address of the others.
@@ -71,12 +71,12 @@ pub(crate) struct HostilePlan {
     pub(crate) dns: Option<SocketAddr>,
     /// Users of the server with their passwords.
     pub(crate) users: Vec<(String, String)>,
-    pub(crate) bars: Bars,
+    pub(crate) thresholds: Thresholds,
 }
 
-/// What the run must not miss.
+/// What the run may be at most, or it fails.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Bars {
+pub(crate) struct Thresholds {
     /// p99 beside the attack to that of the quiet part.
     pub(crate) ratio: Option<f64>,
     pub(crate) failures: Option<u64>,
@@ -85,8 +85,8 @@ pub(crate) struct Bars {
 /// The run and its tally.
 pub(crate) struct Hostile {
     plan: HostilePlan,
-    quiet: Part,
-    beside: Part,
+    quiet: PartResult,
+    beside: PartResult,
     attempts: Attempts,
     held: Option<(u64, u64)>,
     names: Option<(u64, u64)>,
@@ -94,7 +94,7 @@ pub(crate) struct Hostile {
 
 impl Hostile {
     pub(crate) fn new(plan: HostilePlan) -> Self {
-        let (quiet, beside) = (Part::default(), Part::default());
+        let (quiet, beside) = (PartResult::default(), PartResult::default());
         Self { plan, quiet, beside, attempts: Attempts::default(), held: None, names: None }
     }
 
@@ -138,8 +138,8 @@ impl Hostile {
         })
         .map_err(Fault::Local)?;
         let attacker = thread::spawn(move || {
-            let Armed { assault, kept, .. } = armed;
-            let mut attack = Attack::new(assault, force, flag);
+            let Armed { script, kept, .. } = armed;
+            let mut attack = Attack::new(script, force, flag);
             let ended = fleet.run(&mut attack);
             // Whoever is still connected leaves now.
             drop((fleet, kept));
@@ -157,7 +157,7 @@ impl Hostile {
     }
 
     /// The others, once.
-    fn part(&self, others: &mut Others, meter: Meter) -> Result<Part, Fault> {
+    fn part(&self, others: &mut Others, meter: Meter) -> Result<PartResult, Fault> {
         let plan = &self.plan;
         let starts =
             Starts { extent: Extent::Time(plan.seconds), in_flight: OTHERS_IN_FLIGHT, rate: Some(plan.rate) };
@@ -180,11 +180,11 @@ impl Hostile {
     fn compare(&self) -> Result<(), Fault> {
         let missed = |what| Err(Fault::Missed(what));
         let (failures, first) = (self.beside.failures, self.beside.first_failure.as_deref());
-        if let Some(most) = self.plan.bars.failures.filter(|most| failures > *most) {
+        if let Some(most) = self.plan.thresholds.failures.filter(|most| failures > *most) {
             let first = first.unwrap_or("unknown");
             return missed(format!("{failures} sessions failed beside the attack, {most} may ({first})"));
         }
-        match (self.plan.bars.ratio, self.ratio(0.99)) {
+        match (self.plan.thresholds.ratio, self.ratio(0.99)) {
             (Some(most), Some(ratio)) if ratio > most => {
                 missed(format!("p99 beside the attack is {ratio:.2} times the quiet one, {most} it may be"))
             }
@@ -198,7 +198,7 @@ impl Hostile {
     }
 
     pub(crate) fn record(self) -> Record {
-        let besieged = Besieged {
+        let under_attack = UnderAttack {
             attack: self.plan.kind.name(),
             quiet_sessions: self.quiet.sessions,
             quiet_failures: self.quiet.failures,
@@ -217,6 +217,6 @@ impl Hostile {
             names_answered: self.names.map(|(_, answered)| answered),
             attempts: self.attempts,
         };
-        Record { besieged: Some(besieged), ..self.beside.record }
+        Record { under_attack: Some(under_attack), ..self.beside.record }
     }
 }

@@ -1,7 +1,7 @@
 //! Names that nobody answers, or that are answered late: each keeps the server's resolver waiting.
 
 use super::HostilePlan;
-use super::attack::{Assault, Attempt};
+use super::attack::{AttackScript, Attempt};
 use super::kind::{Armed, Who};
 use super::nameserver::{Answer, evil};
 use super::wire::{CONNECT, METHOD_AND_REPLY, session};
@@ -18,7 +18,7 @@ pub(crate) fn arm(plan: &HostilePlan) -> Armed {
     Armed { names: Some(answer), ..Armed::new(Names { target: plan.target }, Who::WithNames) }
 }
 
-impl Assault for Names {
+impl AttackScript for Names {
     fn attempt(&mut self, number: u64) -> Attempt {
         let opening = session(CONNECT, self.target, Some(&evil(number)));
         Attempt { opening, answer: Some(METHOD_AND_REPLY), ..Attempt::default() }

@@ -19,9 +19,9 @@ use crate::scenario::starts::{Gate, Starts};
 /// What one of them gets from the target.
 const ANSWER_BYTES: usize = 64;
 
-/// How they fared in one part of the run.
+/// What the sessions beside the attack came to in one part of the run.
 #[derive(Default)]
-pub(super) struct Part {
+pub(super) struct PartResult {
     pub(super) sessions: u64,
     pub(super) failures: u64,
     pub(super) first_failure: Option<String>,
@@ -30,7 +30,7 @@ pub(super) struct Part {
     pub(super) record: Record,
 }
 
-impl Part {
+impl PartResult {
     fn new(record: Record, losses: Losses) -> Self {
         Self {
             sessions: record.sessions.unwrap_or(0),
@@ -74,17 +74,17 @@ impl Others {
         route: impl Fn(Option<SocketAddr>, SocketAddr) -> Route,
         starts: Starts,
         meter: Meter,
-    ) -> Result<Part, Fault> {
+    ) -> Result<PartResult, Fault> {
         if self.who == Who::WithTokens {
             let mut fleet = Fleet::new(route(None, self.server)).map_err(Fault::Local)?;
             let mut scenario = TokenSessions::new(starts, self.patience, meter);
             fleet.run(&mut scenario)?;
-            return Ok(Part::new(scenario.record(), fleet.losses));
+            return Ok(PartResult::new(scenario.record(), fleet.losses));
         }
         let mut fleet = Fleet::new(route(Some(self.server), self.target)).map_err(Fault::Local)?;
         let mut scenario = Sessions { connect: Connect::new(starts, ANSWER_BYTES, meter), others: self };
         fleet.run(&mut scenario)?;
-        Ok(Part::new(scenario.connect.record(), fleet.losses))
+        Ok(PartResult::new(scenario.connect.record(), fleet.losses))
     }
 
     /// What the next one says, where it is not what all say.
@@ -131,7 +131,7 @@ impl Scenario for Sessions<'_> {
         link.messages = self.others.next().map(Box::new);
     }
 
-    fn shaking(&mut self, link: &mut Link<Received>) -> Result<Next, Fault> {
+    fn handshaking(&mut self, link: &mut Link<Received>) -> Result<Next, Fault> {
         within(self.others.patience, link.since, Next::Wait)
     }
 

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::thread;
 
 use super::HostilePlan;
-use super::attack::{Assault, Attempt};
+use super::attack::{AttackScript, Attempt};
 use super::kind::{Armed, Who};
 use super::wire::{CONNECT, METHOD_AND_REPLY, session};
 use crate::fault::Fault;
@@ -33,7 +33,7 @@ pub(crate) fn arm(plan: &HostilePlan) -> Result<Armed, Fault> {
     Ok(Armed::new(Silent { target }, Who::Anybody))
 }
 
-impl Assault for Silent {
+impl AttackScript for Silent {
     fn attempt(&mut self, _number: u64) -> Attempt {
         let opening = session(CONNECT, self.target, None);
         Attempt { opening, answer: Some(METHOD_AND_REPLY), ..Attempt::default() }

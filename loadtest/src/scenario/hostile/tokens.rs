@@ -1,7 +1,7 @@
 //! Halves of GSSAPI tokens (RFC 1961 section 3), which the server has to keep until the rest comes.
 
 use super::HostilePlan;
-use super::attack::{Assault, Attempt};
+use super::attack::{AttackScript, Attempt};
 use super::kind::{Armed, Who};
 
 /// Greeting with method GSSAPI, and the head of a first token of the greatest length: VER, MTYP, LEN.
@@ -15,7 +15,7 @@ pub(crate) fn arm(_plan: &HostilePlan) -> Armed {
     Armed::new(Tokens, Who::WithTokens)
 }
 
-impl Assault for Tokens {
+impl AttackScript for Tokens {
     fn attempt(&mut self, number: u64) -> Attempt {
         let mut opening = OPENING.to_vec();
         opening.resize(OPENING.len() + BODY_BYTES[number as usize % BODY_BYTES.len()], 0x60);

@@ -25,7 +25,7 @@ use outflow::limits::{VERIFIED_CACHE_ENTRIES, VERIFIED_CACHE_TTL};
 use criterion_cpu::ThreadCpu;
 
 const PASSWORD: &[u8] = b"correct-horse-12";
-/// As many entries as the larger file has.
+/// The entries of the larger file.
 const ENTRIES: usize = 10_000;
 
 fn argon2id() -> String {

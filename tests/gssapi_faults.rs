@@ -200,7 +200,7 @@ fn a_message_without_encryption_is_refused_at_level_2() {
     );
 }
 
-/// The same of a request: no reply of success, no connection.
+/// Level 2 was agreed on: a request that is not encrypted gets no reply of success, and no connection.
 #[test]
 fn a_request_without_encryption_is_refused_at_level_2() {
     let realm = realm!();

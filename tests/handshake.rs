@@ -43,7 +43,7 @@ fn a_greeting_and_request_mean_the_same_at_every_split() {
     converse_in_pieces(relay.addr(), &stream, &each, &wanted);
 }
 
-/// HAZARD 1: the same with a password in between.
+/// HAZARD 1: a login split at any byte, or sent byte by byte, means what it meant whole.
 #[test]
 fn a_login_means_the_same_at_every_split() {
     // Byte by byte it takes a while on a busy machine, and the deadline is another test's.

@@ -118,7 +118,7 @@ fn the_wildcard_keeps_ipv4_beside_one_address() {
     });
 }
 
-/// The same listener with a password, or with the word of the operator, starts.
+/// A listener that others can reach, with a password or with the word of the operator: it starts.
 #[test]
 fn a_protected_proxy_starts() {
     netns::run(&test_name!(), "true", || {

@@ -123,7 +123,7 @@ os.waitpid(front, 0)
 os.execvp(sys.argv[1], sys.argv[1:])
 ";
 
-/// It writes there, as everybody does to other terminals.
+/// A server in the background writes to its terminal, as everybody does to other terminals.
 #[test]
 fn a_terminal_does_not_stop_what_logs_from_the_background() {
     let terminal = nix::pty::openpty(None, None).expect("a terminal");
@@ -182,7 +182,7 @@ fn sighup_opens_the_logs_anew() {
     echoes(&mut live);
 }
 
-/// The same without a signal, whether the next file is there already or not.
+/// Rotation without a signal, whether the next file is there already or not.
 #[test]
 fn a_renamed_access_log_is_made_anew() {
     let relay = Relay::start();
@@ -227,7 +227,7 @@ fn records_of_a_deleted_folder_wait() {
     assert!(lines_of(&path) <= sent + 1, "{sent}");
 }
 
-/// The same where the file was only moved away: it is written on to.
+/// Where no file can be made in place of one that was moved away, that one is written on to.
 #[test]
 fn the_log_says_that_no_new_access_log_can_be_made() {
     let relay = Relay::start();
@@ -244,7 +244,7 @@ fn the_log_says_that_no_new_access_log_can_be_made() {
     assert_eq!(relay.log().matches("no new file can be opened").count(), 1);
 }
 
-/// It holds the names of users.
+/// The access log holds the names of users.
 #[test]
 fn only_its_owner_may_read_a_new_access_log() {
     let relay = Relay::start();

@@ -196,7 +196,7 @@ fn a_user_name_forges_no_line() {
     }
 }
 
-/// HAZARD 9: the same in the name of a host.
+/// HAZARD 9: line ends, escapes and quotes in the name of a host stay inside one field of one line.
 #[test]
 fn a_host_name_forges_no_line() {
     for format in ["text", "json"] {

@@ -24,7 +24,7 @@ fn a_trickle_is_not_idle() {
     });
 }
 
-/// The same where the half was one that splices, and may be one still.
+/// A byte now and then where the half was one that splices, and may be one still.
 #[test]
 fn a_trickle_after_bulk_is_not_idle() {
     everywhere(|engine, way| {

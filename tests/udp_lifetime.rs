@@ -161,7 +161,7 @@ fn bytes_on_the_control_connection_are_ignored() {
     assert_eq!((&record["datagrams_up"], &record["bytes_up"]), (&8.into(), &(8 * 8).into()), "{record}");
 }
 
-/// The same in a flood that never stops, some of it all at once.
+/// Bytes on the control connection in a flood that never stops, some of it all at once.
 #[test]
 fn a_flood_on_the_control_connection_is_ignored() {
     let stand = Stand::new(Sides::V4_TO_V4);

@@ -88,9 +88,9 @@ impl Paired {
 /// What the figures of a comparison are for one of.
 #[derive(Clone, Copy)]
 pub(crate) struct Unit {
-    /// So many in a turn.
+    /// How often it is done in a turn.
     pub(crate) per_turn: usize,
-    /// So large is one.
+    /// Bytes of one.
     pub(crate) bytes: usize,
 }
 

@@ -92,7 +92,7 @@ impl Stream {
         }
     }
 
-    /// So many messages of the client, each of which holds `plain`.
+    /// Messages of the client, `count` of them, each of which holds `plain`.
     pub(crate) fn messages(&mut self, plain: &[u8], count: usize) -> Vec<u8> {
         let mut messages = Vec::new();
         for _ in 0..count {
@@ -177,7 +177,7 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    /// So many, over this process's tickets, or without authentication.
+    /// Starts `count` clients, over this process's tickets or without authentication.
     pub(crate) fn start(server: &Server, gssapi: bool, count: usize) -> Clients {
         let closed = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be had");
         closed.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("loopback has a free port");

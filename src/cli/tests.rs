@@ -101,7 +101,7 @@ fn a_users_file_that_cannot_be_opened_fails_the_check() {
 }
 
 #[test]
-fn a_keytab_that_cannot_be_opened_passes_the_check() {
+fn a_keytab_that_cannot_be_opened_fails_the_check() {
     let mut config = Config::default();
     config.auth.gssapi.keytab = PathBuf::from("/nowhere/keytab");
     assert!(control::check(&config).errors.is_empty(), "nobody accepts with it");

@@ -42,25 +42,25 @@ pub(crate) struct Send {
 }
 
 impl Send {
-    /// The same message, later.
+    /// Sends this message after a delay.
     pub(crate) fn after(mut self, delay: Duration) -> Self {
         self.after = delay;
         self
     }
 
-    /// The same message from another port.
+    /// Sends this message from another port than the one that was asked.
     pub(crate) fn misdirected(mut self) -> Self {
         self.from_elsewhere = true;
         self
     }
 
-    /// The same message with another ID.
+    /// Gives this message another ID.
     pub(crate) fn with_id(mut self, id: u16) -> Self {
         self.bytes[..2].copy_from_slice(&id.to_be_bytes());
         self
     }
 
-    /// The same message with the TC bit set and nothing behind the question.
+    /// Sets the TC bit of this message, and leaves nothing behind the question.
     pub(crate) fn truncated(mut self, query: &Query) -> Self {
         self.bytes.truncate(12 + query.question.len());
         self.bytes[2] |= 0x02;
@@ -147,7 +147,7 @@ impl DnsServer {
         Self::over(bind_pair(), script)
     }
 
-    /// The same at this address, as in a namespace of one's own.
+    /// A scripted server at this address, as in a namespace of one's own.
     pub(crate) fn at<F>(address: SocketAddr, script: F) -> Self
     where
         F: Fn(&Query) -> Vec<Send> + std::marker::Send + Sync + 'static,

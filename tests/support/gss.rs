@@ -101,7 +101,7 @@ impl End {
         self.ask(b'L', &[]).map(drop)
     }
 
-    /// The initiator's token goes in.
+    /// Hands the initiator's token to an acceptor.
     pub(crate) fn accept(&mut self, token: &[u8]) -> Result<Round, String> {
         self.ask(b'A', &[token]).map(Self::round)
     }
@@ -115,7 +115,7 @@ impl End {
         self.ask(b'W', &[&[confidential.into()], bytes]).expect("wrap")
     }
 
-    /// The same bytes wrapped so many times, as messages one behind the other.
+    /// Wraps `bytes` `count` times, as messages one behind the other.
     pub(crate) fn flood(&mut self, count: u32, bytes: &[u8], confidential: bool) -> Vec<u8> {
         let parts = [&count.to_be_bytes()[..], &[confidential.into()], bytes];
         let tokens = self.ask(b'F', &parts).expect("wrap");
@@ -210,7 +210,7 @@ pub(crate) fn demand(builder: Builder, realm: &Realm) -> Builder {
         .environment(realm.environment())
 }
 
-/// The same, with these levels of protection alone.
+/// Demands GSSAPI of this server's clients, with these levels of protection alone.
 pub(crate) fn demand_levels(builder: Builder, realm: &Realm, levels: &[&str]) -> Builder {
     let list = levels.iter().map(|level| quoted(level)).collect::<Vec<_>>().join(", ");
     demand(builder, realm).set("auth.gssapi", "protection", &format!("[{list}]"))

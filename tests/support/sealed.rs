@@ -150,7 +150,7 @@ macro_rules! levels {
     )+};
 }
 
-/// The same without level 0.
+/// Makes the tests `integrity`, `confidentiality` and `per_message` of each function named.
 macro_rules! protected {
     ($($name:ident),+ $(,)?) => {$(
         mod $name {

@@ -82,7 +82,7 @@ fn planned_names_are_refused() {
 }
 
 #[test]
-fn a_limit_is_read_with_less_care() {
+fn problems_of_a_limit_name_its_table() {
     expect_complaints(&[
         (
             "[limits]\nconnections = 3\nper_source = 3\nzz = 3\n",
@@ -104,7 +104,7 @@ fn a_limit_is_read_with_less_care() {
 }
 
 #[test]
-fn a_table_in_a_table_is_read_with_less_care() {
+fn problems_of_a_table_in_a_table_name_both() {
     expect_complaints(&[
         (
             "[auth.gssapi]\nkeytb = \"k\"\n",

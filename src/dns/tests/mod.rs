@@ -167,7 +167,7 @@ impl World {
         self.lookup_of(name, "192.0.2.100")
     }
 
-    /// The same for a client.
+    /// Looks a name up for a client at this address.
     pub(super) fn lookup_of(&mut self, name: &str, client: &str) -> Result<u64, Answer> {
         self.next_ticket += 1;
         let now = self.resolver.lookup(name, ip(client).into(), self.next_ticket, self.now);

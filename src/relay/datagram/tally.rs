@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn one_source_takes_the_places_of_all() {
+    fn one_source_leaves_places_to_others() {
         let pool = Pool::of(10);
         let mut tally = tally(&pool);
         for number in 0..10 {

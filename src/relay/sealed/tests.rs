@@ -193,7 +193,7 @@ fn tiny_messages_take_more_than_a_turn() {
 }
 
 #[test]
-fn bytes_that_a_reset_took_count_as_delivered() {
+fn bytes_that_a_reset_took_are_not_counted() {
     for gone in [Side::Client, Side::Target] {
         let mut session = Session::new(b"");
         session.target.set_nonblocking(true).expect("non-blocking");
@@ -212,7 +212,7 @@ fn bytes_that_a_reset_took_count_as_delivered() {
 }
 
 #[test]
-fn a_session_holds_more_than_a_message_once_memory_is_tight() {
+fn a_session_holds_a_message_at_most_where_memory_is_tight() {
     let ((source, mut client), (sink, _target)) = (connection(), connection());
     let bytes: Vec<u8> = (0..8).flat_map(|number| message(number, &[number; 30_000])).collect();
     client.write_all(&bytes).expect("the client sends");

@@ -65,8 +65,8 @@ pub(super) struct Half<P> {
     source_reset: bool,
     /// An event told of a failure of the source that no read has met yet.
     alarmed: bool,
-    /// Writes to the sink while Nagle's algorithm was still on for it: one is free, the second is not.
-    eager_writes: u8,
+    /// Writes to the sink while it had Nagle's algorithm: the first is sent at once, the second may be held back.
+    writes_with_nagle: u8,
     spliced: bool,
 }
 
@@ -102,7 +102,7 @@ impl<P> Half<P> {
             unsettled: false,
             source_reset: false,
             alarmed: false,
-            eager_writes: if nodelay { u8::MAX } else { 0 },
+            writes_with_nagle: if nodelay { u8::MAX } else { 0 },
             spliced: false,
         }
     }
@@ -265,7 +265,7 @@ impl<P> Half<P> {
             if !self.writable {
                 return false;
             }
-            self.hurry_second(wire);
+            self.set_nodelay_at_second(wire);
             let (outcome, engine, offered) = match &mut self.carry {
                 Carry::Nothing => return true,
                 Carry::Bytes(spare) => (wire.send(spare.rest()), Engine::Copy, spare.rest().len()),
@@ -370,7 +370,7 @@ impl<P> Half<P> {
     ) {
         let mut sent = 0;
         if self.writable {
-            self.hurry_second(wire);
+            self.set_nodelay_at_second(wire);
             match wire.send(&kit.scratch[..count]) {
                 Write::Bytes(taken) => {
                     sent = taken;
@@ -388,11 +388,11 @@ impl<P> Half<P> {
 
     /// Goes before every write. Nagle's algorithm cannot hold a first one back: the option is worth its call from
     /// the second on.
-    fn hurry_second<W: Wire<Pipe = P>>(&mut self, wire: &mut W) {
-        if self.eager_writes == 1 {
-            wire.hurry();
+    fn set_nodelay_at_second<W: Wire<Pipe = P>>(&mut self, wire: &mut W) {
+        if self.writes_with_nagle == 1 {
+            wire.set_nodelay();
         }
-        self.eager_writes = self.eager_writes.saturating_add(1);
+        self.writes_with_nagle = self.writes_with_nagle.saturating_add(1);
     }
 
     fn account(&mut self, engine: Engine, count: usize, moved: &mut Moved) {

@@ -239,8 +239,8 @@ impl Wire for SealedEnds<'_> {
         self.ends.open_pipe(size_bytes)
     }
 
-    fn hurry(&mut self) {
-        self.ends.hurry();
+    fn set_nodelay(&mut self) {
+        self.ends.set_nodelay();
     }
 
     fn finish(&mut self) {

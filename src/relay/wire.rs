@@ -24,8 +24,8 @@ pub(super) trait Wire {
     /// # Errors
     /// What the kernel refused; the half then copies.
     fn open_pipe(&mut self, size_bytes: usize) -> Result<Self::Pipe, Errno>;
-    /// Small writes to the sink leave at once from here on.
-    fn hurry(&mut self);
+    /// Sets TCP_NODELAY on the sink: small writes leave at once from here on.
+    fn set_nodelay(&mut self);
     /// Sends FIN to the sink.
     fn finish(&mut self);
     /// Whether reading has been work enough for one turn, however few bytes came of it.
@@ -73,7 +73,7 @@ impl Wire for Ends<'_> {
         Pipe::open(size_bytes)
     }
 
-    fn hurry(&mut self) {
+    fn set_nodelay(&mut self) {
         self.sink.set_nodelay();
     }
 

@@ -196,10 +196,10 @@ fn the_second_small_write_waits_for_no_ack_whatever_was_the_first() {
         if pending == 0 {
             driver.receive(10);
         }
-        assert_eq!(driver.world.hurries, 0, "the first is free: {mode:?}, {pending} pending");
+        assert_eq!(driver.world.nodelays, 0, "the first is free: {mode:?}, {pending} pending");
         for _ in 0..2 {
             driver.receive(10);
-            assert_eq!(driver.world.hurries, 1, "{mode:?}, {pending} pending");
+            assert_eq!(driver.world.nodelays, 1, "{mode:?}, {pending} pending");
         }
         driver.release();
     }

@@ -111,7 +111,7 @@ struct World {
     opens: VecDeque<bool>,
     live_pipes: Rc<Cell<usize>>,
     fins: usize,
-    hurries: usize,
+    nodelays: usize,
 }
 
 impl World {
@@ -264,8 +264,8 @@ impl Wire for World {
         Ok(FakePipe { queue: RefCell::default(), live: Rc::clone(&self.live_pipes) })
     }
 
-    fn hurry(&mut self) {
-        self.hurries += 1;
+    fn set_nodelay(&mut self) {
+        self.nodelays += 1;
     }
 
     fn finish(&mut self) {

@@ -22,7 +22,8 @@ mod flows;
 #[path = "support/paired.rs"]
 mod paired;
 
-use outflow::relay::{Edge, Kit, Mode, Relay, Side};
+use outflow::config::RelayMode;
+use outflow::relay::{Edge, Kit, Relay, Side};
 use outflow::sys::pipe::Pipe;
 
 use flows::{FLOWS, Flow, Flows, Load};
@@ -41,9 +42,9 @@ struct Sessions {
 }
 
 impl Sessions {
-    fn new(mode: Mode) -> Sessions {
-        let mut kit = Kit::new(mode, FLOWS);
-        Sessions { relays: (0..FLOWS).map(|_| Relay::new(&[], &mut kit)).collect(), kit }
+    fn new(mode: RelayMode) -> Sessions {
+        let mut kit = Kit::new(FLOWS);
+        Sessions { relays: (0..FLOWS).map(|_| Relay::new(mode, &[], &mut kit)).collect(), kit }
     }
 
     /// One readable event: moves the message of the flow and asserts that it was all of it.
@@ -63,7 +64,7 @@ impl Sessions {
 }
 
 fn engines(paired: &Paired, name: &str, load_of: fn(usize) -> Load, sizes: &[usize]) {
-    let engines = [Mode::Copy, Mode::Splice, Mode::Auto];
+    let engines = [RelayMode::Copy, RelayMode::Splice, RelayMode::Auto];
     for &bytes in sizes {
         let mut sessions = engines.map(Sessions::new);
         let names = ["copy", "splice", "auto"].map(str::to_owned);

@@ -6,12 +6,11 @@ use super::resolver_files::ResolverFiles;
 use super::start_error::StartError;
 use super::trial::Named;
 use crate::auth::{Users, Verifier, gssapi};
-use crate::config::{Config, RelayMode};
+use crate::config::Config;
 use crate::dns;
 use crate::limits;
 use crate::policy::sources::Sources;
 use crate::policy::{Guard, Locals, Policy};
-use crate::relay::Mode;
 use crate::session::Rules;
 use crate::sys::congestion::CongestionControl;
 use crate::sys::gssapi::ServiceCredentials;
@@ -75,11 +74,6 @@ impl SnapshotMaker {
             gssapi: self.gssapi.clone(),
             dns: self.dns.clone(),
             congestion: self.congestion,
-            relay: match self.config.server.relay {
-                RelayMode::Auto => Mode::Auto,
-                RelayMode::Splice => Mode::Splice,
-                RelayMode::Copy => Mode::Copy,
-            },
             sources: self.sources.clone(),
             ceilings: Ceilings {
                 sessions: budget.sessions_of(worker),

@@ -5,8 +5,9 @@
 //! (an emptied socket) or EAGAIN with an empty pipe; a write that came back short or EAGAIN.
 
 use super::edge::Edge;
-use super::kit::{Engine, Kit, Mode, Spare};
+use super::kit::{Engine, Kit, Spare};
 use super::wire::Wire;
+use crate::config::RelayMode;
 use crate::limits;
 use crate::sys::{Errno, Read, Write};
 
@@ -46,8 +47,25 @@ enum Gear {
     Copy { large_reads: u8 },
     /// Splicing; so many small moves came in a row.
     Splice { small_moves: u8 },
-    /// splice was refused on these sockets: copying for good.
+    /// Copying, however large the reads are.
     CopyForGood,
+    /// Splicing, however small the moves are, until splice is refused.
+    SpliceForGood,
+}
+
+impl Gear {
+    /// How a half begins.
+    fn first(mode: RelayMode) -> Gear {
+        match mode {
+            RelayMode::Auto => Gear::Copy { large_reads: 0 },
+            RelayMode::Splice => Gear::SpliceForGood,
+            RelayMode::Copy => Gear::CopyForGood,
+        }
+    }
+
+    fn splices(self) -> bool {
+        matches!(self, Gear::Splice { .. } | Gear::SpliceForGood)
+    }
 }
 
 /// One direction: source to sink.
@@ -86,16 +104,13 @@ pub struct Moved {
 impl<P> Half<P> {
     /// A direction in which `pending` was read already and nothing of it written. `nodelay` says that the sink
     /// sends small writes at once without being told.
-    pub(super) fn new(pending: &[u8], nodelay: bool, kit: &mut Kit<P>) -> Half<P> {
+    pub(super) fn new(mode: RelayMode, pending: &[u8], nodelay: bool, kit: &mut Kit<P>) -> Half<P> {
         let carry = if pending.is_empty() { Carry::Nothing } else { Carry::Bytes(kit.keep(pending)) };
         Half {
             carry,
             bytes: 0,
             stage: Stage::Open,
-            gear: match kit.mode {
-                Mode::Splice => Gear::Splice { small_moves: 0 },
-                Mode::Auto | Mode::Copy => Gear::Copy { large_reads: 0 },
-            },
+            gear: Gear::first(mode),
             readable: false,
             writable: true,
             fin_seen: false,
@@ -107,9 +122,8 @@ impl<P> Half<P> {
         }
     }
 
-    /// Reads are not what the source gave: they are copied, and a short one proves nothing.
+    /// What a read gives is not what the source sent: a short one proves nothing.
     pub(super) fn translated(&mut self) {
-        self.gear = Gear::CopyForGood;
         self.unsettled = true;
     }
 
@@ -303,7 +317,7 @@ impl<P> Half<P> {
 
     /// Reads once, and writes at once what went through the scratch buffer.
     fn pull<W: Wire<Pipe = P>>(&mut self, wire: &mut W, kit: &mut Kit<P>, moved: &mut Moved) {
-        if let Gear::Splice { .. } = self.gear
+        if self.gear.splices()
             && let Some(pipe) = kit.lend_pipe(|size| wire.open_pipe(size))
         {
             self.pull_spliced(pipe, wire, kit, moved);
@@ -323,7 +337,7 @@ impl<P> Half<P> {
             Read::Bytes(count) => {
                 moved.taken += count;
                 self.carry = Carry::Piped { pipe, held_bytes: count };
-                self.shift_down(count, kit.mode);
+                self.shift_down(count);
                 return;
             }
             // In front of an urgent byte splice says so, too, once the FIN is in: only recv can tell.
@@ -353,7 +367,7 @@ impl<P> Half<P> {
                 if emptied {
                     self.source_emptied();
                 }
-                self.shift_up(count, kit.mode);
+                self.shift_up(count);
             }
             Read::End => self.source_ended(),
             Read::Blocked => self.source_emptied(),
@@ -427,8 +441,8 @@ impl<P> Half<P> {
         self.release(kit);
     }
 
-    fn shift_up(&mut self, read_bytes: usize, mode: Mode) {
-        if let (Gear::Copy { large_reads }, Mode::Auto) = (self.gear, mode) {
+    fn shift_up(&mut self, read_bytes: usize) {
+        if let Gear::Copy { large_reads } = self.gear {
             let large_reads = if read_bytes >= limits::PROMOTE_READ_BYTES { large_reads + 1 } else { 0 };
             self.gear = if large_reads >= limits::PROMOTE_AFTER_READS {
                 Gear::Splice { small_moves: 0 }
@@ -438,8 +452,8 @@ impl<P> Half<P> {
         }
     }
 
-    fn shift_down(&mut self, moved_bytes: usize, mode: Mode) {
-        if let (Gear::Splice { small_moves }, Mode::Auto) = (self.gear, mode) {
+    fn shift_down(&mut self, moved_bytes: usize) {
+        if let Gear::Splice { small_moves } = self.gear {
             let small_moves = if moved_bytes < limits::DEMOTE_MOVE_BYTES { small_moves + 1 } else { 0 };
             self.gear = if small_moves >= limits::DEMOTE_AFTER_MOVES {
                 Gear::Copy { large_reads: 0 }

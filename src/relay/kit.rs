@@ -2,17 +2,6 @@
 
 use crate::limits;
 
-/// Which engines a half may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Copy first, splice when it pays.
-    Auto,
-    /// Splice from the first byte on.
-    Splice,
-    /// Never splice.
-    Copy,
-}
-
 /// Which engine moved bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
@@ -71,8 +60,6 @@ pub struct Kit<P> {
     pub(super) scratch: Box<[u8]>,
     /// For sealed sessions; made for the first.
     pub(super) seal: SealKit,
-    /// Which engines may be used.
-    pub mode: Mode,
     #[expect(clippy::vec_box, reason = "a spare is lent as a box, to keep idle halves small")]
     spares: Vec<Box<Spare>>,
     spare_bytes_lent: usize,
@@ -85,11 +72,10 @@ pub struct Kit<P> {
 
 impl<P> Kit<P> {
     /// A kit that lends at most `pipes_max` pipes at a time.
-    pub fn new(mode: Mode, pipes_max: usize) -> Kit<P> {
+    pub fn new(pipes_max: usize) -> Kit<P> {
         Kit {
             scratch: vec![0; limits::SCRATCH_BYTES].into_boxed_slice(),
             seal: SealKit::default(),
-            mode,
             spares: Vec::new(),
             spare_bytes_lent: 0,
             pipes: Vec::new(),
@@ -191,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_kit_that_may_lend_less_closes_what_is_too_much() {
-        let mut kit = Kit::new(Mode::Copy, 4);
+        let mut kit = Kit::new(4);
         let lend = |kit: &mut Kit<()>| kit.lend_pipe(|_| Ok::<_, ()>(()));
         let lent: Vec<_> = (0..4).map_while(|_| lend(&mut kit)).collect();
         assert_eq!((lent.len(), lend(&mut kit)), (4, None));

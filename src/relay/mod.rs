@@ -17,5 +17,5 @@ mod wire;
 
 pub use edge::Edge;
 pub use half::Moved;
-pub use kit::{Engine, Kit, Mode};
+pub use kit::{Engine, Kit};
 pub use stream::{Driven, Finish, Relay, Side};

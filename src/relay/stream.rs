@@ -5,6 +5,7 @@ use super::half::{Ending, Half, Moved, Stage};
 use super::kit::{Engine, Kit};
 use super::sealed::{Sealed, SealedEnds};
 use super::wire::Ends;
+use crate::config::RelayMode;
 use crate::limits;
 use crate::seal::{Seal, SealError};
 use crate::sys::Errno;
@@ -88,14 +89,18 @@ pub struct Relay {
 
 impl Relay {
     /// A relay whose client sent `pending` behind its request.
-    pub fn new(pending: &[u8], kit: &mut Kit<Pipe>) -> Relay {
+    pub fn new(mode: RelayMode, pending: &[u8], kit: &mut Kit<Pipe>) -> Relay {
         // The client's socket has TCP_NODELAY from its listener; the target's gets it with its second write.
-        Relay { up: Half::new(pending, false, kit), down: Half::new(&[], true, kit), sealed: None }
+        Relay {
+            up: Half::new(mode, pending, false, kit),
+            down: Half::new(mode, &[], true, kit),
+            sealed: None,
+        }
     }
 
     /// A relay whose client's side is sealed (RFC 1961 section 5). `pending` was opened already, `begun` is not.
     pub fn sealed(pending: &[u8], seal: Box<Seal>, begun: Vec<u8>, kit: &mut Kit<Pipe>) -> Relay {
-        let mut relay = Relay::new(pending, kit);
+        let mut relay = Relay::new(RelayMode::Copy, pending, kit);
         relay.sealed = Some(Box::new(Sealed::new(seal, begun)));
         relay.up.translated();
         relay.down.translated();
@@ -279,7 +284,6 @@ impl Moved {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::relay::Mode;
     use crate::relay::tests::{connection, reset};
     use crate::sys::Write as Sent;
     use std::io::{ErrorKind, Read, Write};
@@ -293,15 +297,15 @@ mod tests {
 
     /// A relay in `mode` whose target has answered and takes nothing, which the relay does not know yet, and whose
     /// client has sent bytes and been reset.
-    fn stuck(mode: Mode, test: impl FnOnce(&mut Relay, &Stream, &Stream, &mut Kit<Pipe>)) {
+    fn stuck(mode: RelayMode, test: impl FnOnce(&mut Relay, &Stream, &Stream, &mut Kit<Pipe>)) {
         let (client, mut client_peer) = connection();
         let (target, mut target_peer) = connection();
         target_peer.write_all(b"an answer").expect("the target sends");
         fill(&target);
         client_peer.write_all(&[1; 1000]).expect("the client sends");
         reset(client_peer);
-        let mut kit = Kit::new(mode, 4);
-        let mut relay = Relay::new(&[], &mut kit);
+        let mut kit = Kit::new(4);
+        let mut relay = Relay::new(mode, &[], &mut kit);
         relay.up.source_ready();
         test(&mut relay, &client, &target, &mut kit);
         relay.release(&mut kit);
@@ -311,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_reset_that_came_before_its_half_was_blocked_is_seen() {
-        for mode in [Mode::Copy, Mode::Splice] {
+        for mode in [RelayMode::Copy, RelayMode::Splice] {
             stuck(mode, |relay, client, target, kit| {
                 relay.up.source_alarmed();
                 assert_eq!(relay.drive(client, target, kit).finish, RESET, "{mode:?}");
@@ -321,7 +325,7 @@ mod tests {
 
     #[test]
     fn a_reset_that_a_write_met_is_seen_by_a_blocked_half() {
-        for mode in [Mode::Copy, Mode::Splice] {
+        for mode in [RelayMode::Copy, RelayMode::Splice] {
             stuck(mode, |relay, client, target, kit| {
                 relay.down.source_ready();
                 assert_eq!(relay.drive(client, target, kit).finish, RESET, "{mode:?}");
@@ -331,14 +335,14 @@ mod tests {
 
     #[test]
     fn a_fin_behind_a_full_sink_is_no_failure() {
-        for mode in [Mode::Copy, Mode::Splice] {
+        for mode in [RelayMode::Copy, RelayMode::Splice] {
             let (client, mut client_peer) = connection();
             let (target, mut target_peer) = connection();
             fill(&target);
             client_peer.write_all(&[1; 1000]).expect("the client sends");
             drop(client_peer);
-            let mut kit = Kit::new(mode, 4);
-            let mut relay = Relay::new(&[], &mut kit);
+            let mut kit = Kit::new(4);
+            let mut relay = Relay::new(mode, &[], &mut kit);
             relay.up.source_alarmed();
             assert_eq!(relay.drive(&client, &target, &mut kit).finish, None, "{mode:?}");
             target_peer.set_nonblocking(true).expect("non-blocking");

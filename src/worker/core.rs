@@ -108,7 +108,7 @@ impl Core {
             pools: Pools::new(ceilings.second_attempts),
             logins: Logins::default(),
             wheel: Wheel::new(),
-            kit: Kit::new(snapshot.relay, ceilings.pipes),
+            kit: Kit::new(ceilings.pipes),
             names: Names::new(dns.clone(), ceilings.names_beside),
             rules,
             translators,

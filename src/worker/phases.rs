@@ -161,7 +161,7 @@ impl Core {
         let pending = handshake.session.pending();
         let mut relay = match seal {
             Some((seal, begun)) => Relay::sealed(pending, seal, begun, &mut self.kit),
-            None => Relay::new(pending, &mut self.kit),
+            None => Relay::new(slot.snapshot.config.server.relay, pending, &mut self.kit),
         };
         relay.event(Side::Client, handshake.edges);
         slot.facts = handshake.session.take_facts();

@@ -4,7 +4,6 @@ use crate::auth::{Verifier, gssapi};
 use crate::config::Config;
 use crate::dns;
 use crate::policy::sources::Sources;
-use crate::relay::Mode;
 use crate::session::Rules;
 use crate::sys::congestion::CongestionControl;
 use std::sync::Arc;
@@ -31,8 +30,6 @@ pub struct Snapshot {
     pub dns: Arc<dns::Settings>,
     /// What the sockets to targets are given.
     pub congestion: CongestionControl,
-    /// Which engines relays may use.
-    pub relay: Mode,
     /// What each source has, all workers' together, where that is limited.
     pub sources: Option<Arc<Sources>>,
     /// How many descriptors the worker may use for what.

@@ -7,7 +7,6 @@ use crate::config::{AuthMethod, Config, Gssapi, OnFull};
 use crate::dns::DnsError;
 use crate::observe::lines;
 use crate::policy::{Guard, Incoming, Policy};
-use crate::relay::Mode;
 use crate::session::{Command, Rules};
 use crate::shares;
 use crate::sys::congestion::CongestionControl;
@@ -42,7 +41,6 @@ fn snapshot() -> Snapshot {
         gssapi: None,
         dns: Arc::default(),
         congestion: CongestionControl::default(),
-        relay: Mode::Auto,
         sources: None,
         ceilings: Ceilings { sessions: 1, second_attempts: 0, names_beside: 8, pipes: 0 },
     }

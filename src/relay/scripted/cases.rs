@@ -1,8 +1,8 @@
 //! What would go wrong, one by one.
 
 use super::{Driver, End, ReadTurn, World, WriteTurn};
+use crate::config::RelayMode;
 use crate::limits;
-use crate::relay::Mode;
 use crate::relay::half::{Ending, Stage};
 use crate::sys::Errno;
 
@@ -30,7 +30,7 @@ impl Driver {
 
 #[test]
 fn eagain_from_a_splice_into_an_empty_pipe_is_not_taken_for_a_full_sink() {
-    let mut driver = Driver::new(Mode::Splice, 0, World::default());
+    let mut driver = Driver::new(RelayMode::Splice, 0, World::default());
     driver.world.source_edge = true;
     driver.settle();
     assert_eq!(driver.half.stage(), Stage::Open);
@@ -41,7 +41,7 @@ fn eagain_from_a_splice_into_an_empty_pipe_is_not_taken_for_a_full_sink() {
 
 #[test]
 fn a_short_splice_is_not_taken_for_a_full_sink() {
-    let mut driver = Driver::new(Mode::Splice, 0, writing(&[WriteTurn::Stop(10), WriteTurn::Stop(1)]));
+    let mut driver = Driver::new(RelayMode::Splice, 0, writing(&[WriteTurn::Stop(10), WriteTurn::Stop(1)]));
     driver.receive(100);
     assert_eq!(driver.half.bytes(), 100);
     driver.release();
@@ -50,7 +50,7 @@ fn a_short_splice_is_not_taken_for_a_full_sink() {
 #[test]
 fn a_fin_that_races_with_a_short_read_is_not_lost() {
     let world = World { planned_end: Some(End::Fin), ..reading(&[ReadTurn::End]) };
-    let mut driver = Driver::new(Mode::Auto, 0, world);
+    let mut driver = Driver::new(RelayMode::Auto, 0, world);
     driver.receive(100);
     assert_eq!(driver.half.stage(), Stage::Done(Ending::Fin));
     driver.release();
@@ -59,7 +59,7 @@ fn a_fin_that_races_with_a_short_read_is_not_lost() {
 #[test]
 fn a_reset_in_one_event_with_the_last_bytes_is_not_hidden_by_a_short_read() {
     for (end, ending) in [(End::Reset, Ending::Reset), (End::FinThenReset, Ending::Fin)] {
-        let mut driver = Driver::new(Mode::Auto, 0, World::default());
+        let mut driver = Driver::new(RelayMode::Auto, 0, World::default());
         driver.world.arrive(100);
         driver.receive_end(end);
         assert_eq!((driver.half.bytes(), driver.half.stage()), (100, Stage::Done(ending)));
@@ -69,7 +69,7 @@ fn a_reset_in_one_event_with_the_last_bytes_is_not_hidden_by_a_short_read() {
 
 #[test]
 fn a_reset_after_a_clean_fin_keeps_what_was_due() {
-    let mut driver = Driver::new(Mode::Auto, 0, writing(&[WriteTurn::Fill(10)]));
+    let mut driver = Driver::new(RelayMode::Auto, 0, writing(&[WriteTurn::Fill(10)]));
     driver.world.arrive(100);
     driver.receive_end(End::Fin);
     assert_eq!(driver.half.stage(), Stage::Draining(Ending::Fin));
@@ -82,7 +82,7 @@ fn a_reset_after_a_clean_fin_keeps_what_was_due() {
 
 #[test]
 fn an_end_behind_a_reset_that_a_write_met_is_no_fin() {
-    let mut driver = Driver::new(Mode::Auto, 0, World::default());
+    let mut driver = Driver::new(RelayMode::Auto, 0, World::default());
     driver.world.arrive(100);
     driver.turn();
     driver.half.source_was_reset();
@@ -97,7 +97,7 @@ fn an_end_behind_a_reset_that_a_write_met_is_no_fin() {
 #[test]
 fn a_read_that_stops_at_urgent_data_is_not_taken_for_the_last() {
     let world = World { urgent: true, ..reading(&[ReadTurn::Short(10), ReadTurn::Short(1)]) };
-    let mut driver = Driver::new(Mode::Copy, 0, world);
+    let mut driver = Driver::new(RelayMode::Copy, 0, world);
     driver.half.source_unsettled();
     driver.receive(100);
     assert_eq!(driver.half.bytes(), 100);
@@ -106,7 +106,7 @@ fn a_read_that_stops_at_urgent_data_is_not_taken_for_the_last() {
 
 #[test]
 fn an_urgent_byte_before_a_fin_is_not_taken_for_the_end() {
-    let mut driver = Driver::new(Mode::Splice, 0, reading(&[ReadTurn::Short(10), ReadTurn::Mark]));
+    let mut driver = Driver::new(RelayMode::Splice, 0, reading(&[ReadTurn::Short(10), ReadTurn::Mark]));
     driver.world.arrive(100);
     driver.receive_end(End::Fin);
     assert_eq!((driver.half.bytes(), driver.half.stage()), (100, Stage::Done(Ending::Fin)));
@@ -116,7 +116,7 @@ fn an_urgent_byte_before_a_fin_is_not_taken_for_the_end() {
 #[test]
 fn a_pipe_with_bytes_for_a_gone_sink_is_closed_and_not_pooled() {
     let mut driver = Driver::new(
-        Mode::Splice,
+        RelayMode::Splice,
         0,
         writing(&[WriteTurn::All, WriteTurn::Stop(10), WriteTurn::Fail(Errno::EPIPE)]),
     );
@@ -131,7 +131,7 @@ fn a_pipe_with_bytes_for_a_gone_sink_is_closed_and_not_pooled() {
 
 #[test]
 fn a_gone_sink_is_not_forgotten_over_a_fin() {
-    let mut driver = Driver::new(Mode::Copy, 0, writing(&[WriteTurn::Fail(Errno::ECONNRESET)]));
+    let mut driver = Driver::new(RelayMode::Copy, 0, writing(&[WriteTurn::Fail(Errno::ECONNRESET)]));
     driver.world.arrive(100);
     driver.receive_end(End::Fin);
     assert_eq!(driver.half.stage(), Stage::SinkGone(Errno::ECONNRESET));
@@ -140,7 +140,7 @@ fn a_gone_sink_is_not_forgotten_over_a_fin() {
 
 #[test]
 fn a_pipe_with_bytes_is_closed_when_the_session_is_cut() {
-    let mut driver = Driver::new(Mode::Splice, 0, writing(&[WriteTurn::Fill(10)]));
+    let mut driver = Driver::new(RelayMode::Splice, 0, writing(&[WriteTurn::Fill(10)]));
     driver.receive(100);
     assert_eq!(driver.kit.pipes(), (1, 0));
     driver.release();
@@ -149,7 +149,7 @@ fn a_pipe_with_bytes_is_closed_when_the_session_is_cut() {
 #[test]
 fn bytes_in_a_pipe_outlive_a_sink_that_refuses_splice() {
     let mut driver =
-        Driver::new(Mode::Splice, 0, writing(&[WriteTurn::Stop(10), WriteTurn::Refuse(Errno::EINVAL)]));
+        Driver::new(RelayMode::Splice, 0, writing(&[WriteTurn::Stop(10), WriteTurn::Refuse(Errno::EINVAL)]));
     driver.receive(1_000_000);
     driver.receive(1_000_000);
     assert_eq!(driver.half.bytes(), 2_000_000);
@@ -158,7 +158,7 @@ fn bytes_in_a_pipe_outlive_a_sink_that_refuses_splice() {
 
 #[test]
 fn no_pipe_to_be_had_means_a_copy() {
-    let mut driver = Driver::new(Mode::Splice, 0, World { opens: [false].into(), ..World::default() });
+    let mut driver = Driver::new(RelayMode::Splice, 0, World { opens: [false].into(), ..World::default() });
     driver.receive(100);
     assert_eq!((driver.half.bytes(), driver.kit.pipe_fallbacks), (100, 1));
     driver.release();
@@ -166,7 +166,7 @@ fn no_pipe_to_be_had_means_a_copy() {
 
 #[test]
 fn large_reads_are_spliced_and_small_moves_copied_again() {
-    let mut driver = Driver::new(Mode::Auto, 0, World::default());
+    let mut driver = Driver::new(RelayMode::Auto, 0, World::default());
     let mut engines = Vec::new();
     for count in [limits::PROMOTE_READ_BYTES, 1, 100_000, 100_000, 100_000, 1, 1, 1, 1, 1] {
         driver.world.arrive(count);
@@ -179,7 +179,7 @@ fn large_reads_are_spliced_and_small_moves_copied_again() {
 
 #[test]
 fn a_source_of_single_bytes_does_not_hold_the_worker() {
-    let mut driver = Driver::new(Mode::Splice, 0, reading(&[ReadTurn::Arrive(1); 100]));
+    let mut driver = Driver::new(RelayMode::Splice, 0, reading(&[ReadTurn::Arrive(1); 100]));
     driver.world.arrive(1);
     let moved = driver.turn();
     assert!(moved.again && moved.spliced <= limits::PUMP_ROUNDS_MAX, "{moved:?}");
@@ -190,7 +190,9 @@ fn a_source_of_single_bytes_does_not_hold_the_worker() {
 
 #[test]
 fn the_second_small_write_waits_for_no_ack_whatever_was_the_first() {
-    for (mode, pending) in [(Mode::Copy, 0), (Mode::Copy, 10), (Mode::Splice, 0), (Mode::Splice, 10)] {
+    for (mode, pending) in
+        [(RelayMode::Copy, 0), (RelayMode::Copy, 10), (RelayMode::Splice, 0), (RelayMode::Splice, 10)]
+    {
         let mut driver = Driver::new(mode, pending, World::default());
         driver.settle();
         if pending == 0 {

@@ -3,8 +3,9 @@
 //! anything for proved that is not stands still here, and the check for quiet finds it.
 
 use super::half::{Ending, Half, Moved, Stage};
+use super::kit::Kit;
 use super::wire::Wire;
-use super::{Kit, Mode};
+use crate::config::RelayMode;
 use crate::limits;
 use crate::sys::{Errno, Read, Write};
 use std::cell::{Cell, RefCell};
@@ -279,17 +280,18 @@ struct Driver {
     world: World,
     kit: Kit<FakePipe>,
     half: Half<FakePipe>,
+    mode: RelayMode,
     again: bool,
     turns: usize,
 }
 
 impl Driver {
     /// A half with the first `pending` bytes already read.
-    fn new(mode: Mode, pending: usize, world: World) -> Driver {
-        let mut kit = Kit::new(mode, 4);
-        let half = Half::new(&text()[..pending], false, &mut kit);
+    fn new(mode: RelayMode, pending: usize, world: World) -> Driver {
+        let mut kit = Kit::new(4);
+        let half = Half::new(mode, &text()[..pending], false, &mut kit);
         let world = World { arrived: pending, read: pending, ..world };
-        Driver { world, kit, half, again: true, turns: 0 }
+        Driver { world, kit, half, mode, again: true, turns: 0 }
     }
 
     fn quiet(&self) -> bool {
@@ -318,7 +320,7 @@ impl Driver {
         self.again = moved.again;
         assert_eq!(moved.copied + moved.spliced, self.world.taken - taken);
         assert_eq!(moved.taken, self.world.read - read);
-        let one_read = if self.kit.mode == Mode::Copy { limits::SCRATCH_BYTES } else { limits::PIPE_BYTES };
+        let one_read = if self.mode == RelayMode::Copy { limits::SCRATCH_BYTES } else { limits::PIPE_BYTES };
         assert!(moved.copied + moved.spliced <= limits::PUMP_BYTES_MAX + one_read, "over budget: {moved:?}");
         assert!(moved.taken <= limits::PUMP_BYTES_MAX + one_read, "over budget: {moved:?}");
         self.check();

@@ -1,7 +1,7 @@
 //! Random scripts: whatever the two sockets do, nothing is lost, doubled, kept or left standing.
 
 use super::{Driver, End, ReadTurn, World, WriteTurn};
-use crate::relay::Mode;
+use crate::config::RelayMode;
 use crate::sys::Errno;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ enum Step {
 
 #[derive(Clone, Debug)]
 struct Script {
-    mode: Mode,
+    mode: RelayMode,
     pending: usize,
     /// Each with the turns that the worker gets behind it.
     steps: Vec<(Step, usize)>,
@@ -86,7 +86,7 @@ fn script() -> impl Strategy<Value = Script> {
         2 => Just(Some(End::Reset)),
     ];
     (
-        prop_oneof![3 => Just(Mode::Auto), 2 => Just(Mode::Splice), 1 => Just(Mode::Copy)],
+        prop_oneof![3 => Just(RelayMode::Auto), 2 => Just(RelayMode::Splice), 1 => Just(RelayMode::Copy)],
         prop_oneof![Just(0), 1usize..1024],
         vec(step(), 0..24),
         end,

@@ -4,7 +4,7 @@ use super::*;
 use crate::config::ProtectionLevel;
 use crate::proto::ProtoError;
 use crate::relay::tests::{connection, reset};
-use crate::relay::{Finish, Kit, Mode, Relay, Side};
+use crate::relay::{Finish, Kit, Relay, Side};
 use crate::seal::Order;
 use crate::seal::paper::{Paper, token};
 use crate::sys::stream::Stream;
@@ -22,7 +22,7 @@ struct Session {
 
 impl Session {
     fn new(begun: &[u8]) -> Session {
-        let mut kit = Kit::new(Mode::Auto, 4);
+        let mut kit = Kit::new(4);
         let seal = Seal::new(Box::new(Paper::default()), ProtectionLevel::Confidentiality, true);
         let relay = Relay::sealed(b"", Box::new(seal.expect("a seal")), begun.to_vec(), &mut kit);
         let (ours_to_client, client) = connection();

@@ -54,7 +54,7 @@ impl Sessions {
         let mut moved = 0;
         loop {
             let driven = relay.drive(&flow.source, &flow.sink, &mut self.kit);
-            moved += driven.up.copied + driven.up.spliced;
+            moved += driven.up.bytes();
             if !driven.again() {
                 break;
             }

@@ -5,8 +5,9 @@
 //! (an emptied socket) or EAGAIN with an empty pipe; a write that came back short or EAGAIN.
 
 use super::edge::Edge;
-use super::kit::{Engine, Kit, Spare};
-use super::wire::Wire;
+use super::kit::{Kit, Spare};
+use super::moved::{Engine, Moved};
+use super::wire::{Reading, Wire};
 use crate::config::RelayMode;
 use crate::limits;
 use crate::sys::{Errno, Read, Write};
@@ -86,19 +87,6 @@ pub(super) struct Half<P> {
     /// Writes to the sink while it had Nagle's algorithm: the first is sent at once, the second may be held back.
     writes_with_nagle: u8,
     spliced: bool,
-}
-
-/// What one pump moved into the sink.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Moved {
-    /// Bytes through memory.
-    pub copied: usize,
-    /// Bytes through a pipe.
-    pub spliced: usize,
-    /// Bytes taken from the source.
-    pub taken: usize,
-    /// The budget was spent with more to do: pump again in the next turn, without waiting for an event.
-    pub again: bool,
 }
 
 impl<P> Half<P> {
@@ -218,7 +206,7 @@ impl<P> Half<P> {
         self.stage
     }
 
-    /// Bytes that the sink took so far.
+    /// Bytes that the sink has so far, without what a seal adds.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -246,7 +234,7 @@ impl<P> Half<P> {
             }
             match self.stage {
                 Stage::Open if !self.readable => return moved,
-                Stage::Open if moved.copied + moved.spliced >= limits::PUMP_BYTES_MAX => break,
+                Stage::Open if moved.bytes() >= limits::PUMP_BYTES_MAX => break,
                 Stage::Open if wire.spent() => break,
                 Stage::Open => self.pull(wire, kit, &mut moved),
                 Stage::Draining(ending) => {
@@ -282,14 +270,14 @@ impl<P> Half<P> {
             self.set_nodelay_at_second(wire);
             let (outcome, engine, offered) = match &mut self.carry {
                 Carry::Nothing => return true,
-                Carry::Bytes(spare) => (wire.send(spare.rest()), Engine::Copy, spare.rest().len()),
+                Carry::Bytes(spare) => (wire.send(spare.rest()), W::THROUGH_MEMORY, spare.rest().len()),
                 Carry::Piped { pipe, held_bytes } => {
                     (wire.drain(pipe, *held_bytes), Engine::Splice, *held_bytes)
                 }
             };
             match outcome {
                 Write::Bytes(count) => {
-                    self.account(engine, count, moved);
+                    self.account(engine, wire.delivered(count), moved);
                     // A short send filled the sink; a short splice may have stopped for reasons of its own.
                     self.writable = count == offered || engine == Engine::Splice;
                     match &mut self.carry {
@@ -357,9 +345,10 @@ impl<P> Half<P> {
 
     fn pull_copied<W: Wire<Pipe = P>>(&mut self, wire: &mut W, kit: &mut Kit<P>, moved: &mut Moved) {
         let room = kit.read_bytes();
-        match wire.recv(&mut kit.scratch[..room]) {
+        let Reading { read, taken } = wire.recv(&mut kit.scratch[..room]);
+        moved.taken += taken;
+        match read {
             Read::Bytes(count) => {
-                moved.taken += count;
                 if count > 0 {
                     self.send_scratch(count, wire, kit, moved);
                 }
@@ -388,7 +377,7 @@ impl<P> Half<P> {
             match wire.send(&kit.scratch[..count]) {
                 Write::Bytes(taken) => {
                     sent = taken;
-                    self.account(Engine::Copy, taken, moved);
+                    self.account(W::THROUGH_MEMORY, wire.delivered(taken), moved);
                 }
                 Write::Blocked => {}
                 Write::Failed(errno) => return self.lose_sink(errno, kit),
@@ -411,13 +400,8 @@ impl<P> Half<P> {
 
     fn account(&mut self, engine: Engine, count: usize, moved: &mut Moved) {
         self.bytes += count as u64;
-        match engine {
-            Engine::Copy | Engine::Sealed => moved.copied += count,
-            Engine::Splice => {
-                moved.spliced += count;
-                self.spliced = true;
-            }
-        }
+        self.spliced |= engine == Engine::Splice;
+        moved.count(engine, count);
     }
 
     /// Nothing more to read for now; with the FIN already seen, nothing more at all.

@@ -2,31 +2,6 @@
 
 use crate::limits;
 
-/// Which engine moved bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Engine {
-    /// recv and send through memory.
-    Copy,
-    /// splice through a pipe.
-    Splice,
-    /// recv, opening or sealing, and send (RFC 1961 section 5).
-    Sealed,
-}
-
-impl Engine {
-    /// Every engine, in the order of its number.
-    pub const ALL: [Engine; 3] = [Engine::Copy, Engine::Splice, Engine::Sealed];
-
-    /// The engine's name in records and metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Engine::Copy => "copy",
-            Engine::Splice => "splice",
-            Engine::Sealed => "sealed",
-        }
-    }
-}
-
 /// Bytes that were read and not yet written, in a lent buffer.
 #[derive(Debug)]
 pub(super) struct Spare {

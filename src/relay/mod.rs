@@ -7,6 +7,7 @@ pub mod datagram;
 mod edge;
 mod half;
 mod kit;
+mod moved;
 #[cfg(test)]
 mod scripted;
 mod sealed;
@@ -16,6 +17,6 @@ mod tests;
 mod wire;
 
 pub use edge::Edge;
-pub use half::Moved;
-pub use kit::{Engine, Kit};
+pub use kit::Kit;
+pub use moved::{Engine, Moved};
 pub use stream::{Driven, Finish, Relay, Side};

@@ -5,7 +5,8 @@
 //! end is what it is elsewhere: FIN goes through either way by itself.
 
 use super::kit::SealKit;
-use super::wire::{Ends, Wire};
+use super::moved::Engine;
+use super::wire::{Ends, Reading, Wire};
 use crate::limits;
 use crate::proto::gss::{MessageType, decode};
 use crate::seal::{MESSAGE_BYTES_MAX, Seal, SealError};
@@ -20,22 +21,19 @@ pub(super) struct Sealed {
     begun: Vec<u8>,
     /// Content of the client that one read could not take, and how much of it is gone.
     opened: (Vec<u8>, usize),
-    /// Bytes that came of the client, as they came.
-    heard_bytes: u64,
     /// Why the session cannot go on.
     error: Option<SealError>,
-    /// Bytes of the target that were sealed.
-    sealed: Sealing,
+    /// What one read of the target was sealed in.
+    batch: Batch,
 }
 
-/// How many bytes of the target were sealed.
+/// Messages for the client, made of one read of the target.
 #[derive(Clone, Copy, Default)]
-struct Sealing {
-    bytes: u64,
-    /// Those of the last read.
-    last_bytes: u64,
-    /// What became of all of them.
-    message_bytes: u64,
+struct Batch {
+    /// Bytes of the target in them.
+    plain_bytes: usize,
+    /// Bytes of them that the client's socket has not taken.
+    left_bytes: usize,
 }
 
 impl fmt::Debug for Sealed {
@@ -47,14 +45,7 @@ impl fmt::Debug for Sealed {
 impl Sealed {
     /// The seal of a session whose client has sent `begun` behind its request, still sealed.
     pub(super) fn new(seal: Box<Seal>, begun: Vec<u8>) -> Sealed {
-        Sealed {
-            seal,
-            begun,
-            opened: (Vec::new(), 0),
-            heard_bytes: 0,
-            error: None,
-            sealed: Sealing::default(),
-        }
+        Sealed { seal, begun, opened: (Vec::new(), 0), error: None, batch: Batch::default() }
     }
 
     /// Why the session cannot go on, once it cannot.
@@ -62,16 +53,11 @@ impl Sealed {
         self.error.as_ref()
     }
 
-    /// How many bytes of the target the client has, where it took so many bytes of messages: those of a read count once
-    /// it has all of them.
-    pub(super) fn delivered_bytes(&self, taken_bytes: u64) -> u64 {
-        let Sealing { bytes, last_bytes, message_bytes } = self.sealed;
-        if taken_bytes < message_bytes { bytes - last_bytes } else { bytes }
-    }
-
-    /// How many bytes came of the client: messages and parts of them.
-    pub(super) fn heard_bytes(&self) -> u64 {
-        self.heard_bytes
+    /// The client's socket took so many bytes of messages: how many bytes of the target the client has by that. Those of
+    /// one read count once all their messages are taken.
+    fn delivered(&mut self, count: usize) -> usize {
+        self.batch.left_bytes -= count;
+        if self.batch.left_bytes == 0 { std::mem::take(&mut self.batch.plain_bytes) } else { 0 }
     }
 
     /// How many bytes of the client wait here: content, and what no content has come of yet.
@@ -79,7 +65,7 @@ impl Sealed {
         self.rest().len() + self.begun.len()
     }
 
-    /// Whether content of the client is there without another read.
+    /// Content of the client that was opened and not handed on.
     fn rest(&self) -> &[u8] {
         &self.opened.0[self.opened.1..]
     }
@@ -108,31 +94,29 @@ impl Sealed {
         buffer: &mut [u8],
         kit: &mut SealKit,
         messages: &mut usize,
-    ) -> Read {
+    ) -> Reading {
         if !self.rest().is_empty() {
-            return Read::Bytes(self.take_rest(buffer));
+            return Reading { read: Read::Bytes(self.take_rest(buffer)), taken: 0 };
         }
         if self.error.is_some() {
-            return Read::Failed(Errno::EBADMSG);
+            return Read::Failed(Errno::EBADMSG).into();
         }
         let SealKit { raw, content } = kit;
         raw.resize(limits::SEALED_READ_BYTES, 0);
         let begun = self.begun.len();
         raw[..begun].copy_from_slice(&self.begun);
-        let mut end = begun;
+        let mut taken = 0;
         // Messages that came behind the request may be whole, and those that the last turn left.
         if matches!(decode(&self.begun, MessageType::Encapsulated), Ok(None)) {
             // What the buffer does not take stays with this session: room for it, or for any one message.
             let room = buffer.len().clamp(MESSAGE_BYTES_MAX, limits::SEALED_READ_BYTES);
-            match ends.recv(&mut raw[begun..room]) {
-                Read::Bytes(count) => {
-                    end += count;
-                    self.heard_bytes += count as u64;
-                }
-                Read::End if begun > 0 => return self.fail(SealError::Truncated),
-                other => return other,
+            match ends.source.recv(&mut raw[begun..room]) {
+                Read::Bytes(count) => taken = count,
+                Read::End if begun > 0 => return self.fail(SealError::Truncated).into(),
+                other => return other.into(),
             }
         }
+        let end = begun + taken;
         content.clear();
         let used = match self.open_all(&raw[..end], content, messages) {
             Ok(used) => used,
@@ -141,13 +125,13 @@ impl Sealed {
                 self.error = Some(error);
                 end
             }
-            Err(error) => return self.fail(error),
+            Err(error) => return Reading { read: self.fail(error), taken },
         };
         self.begun = raw[used..end].to_vec();
         let count = content.len().min(buffer.len());
         buffer[..count].copy_from_slice(&content[..count]);
         self.opened = (content[count..].to_vec(), 0);
-        Read::Bytes(count)
+        Reading { read: Read::Bytes(count), taken }
     }
 
     /// Appends the content of whole messages, all of them unless the count runs out; how many bytes they have.
@@ -170,29 +154,27 @@ impl Sealed {
     }
 
     /// Messages for the client of what one read of the target brings.
-    fn seal(&mut self, ends: &mut Ends<'_>, buffer: &mut [u8], kit: &mut SealKit) -> Read {
+    fn seal(&mut self, ends: &mut Ends<'_>, buffer: &mut [u8], kit: &mut SealKit) -> Reading {
         let SealKit { raw, content } = kit;
         let room = match self.seal.plain_max(buffer.len()) {
             Ok(room) => room.min(limits::SEALED_READ_BYTES),
-            Err(error) => return self.fail(error),
+            Err(error) => return self.fail(error).into(),
         };
         raw.resize(limits::SEALED_READ_BYTES, 0);
-        let count = match ends.recv(&mut raw[..room]) {
+        let taken = match ends.source.recv(&mut raw[..room]) {
             Read::Bytes(count) => count,
-            other => return other,
+            other => return other.into(),
         };
         content.clear();
-        if let Err(error) = self.seal.seal(&raw[..count], content) {
-            return self.fail(error);
+        if let Err(error) = self.seal.seal(&raw[..taken], content) {
+            return Reading { read: self.fail(error), taken };
         }
-        let Some(place) = buffer.get_mut(..content.len()) else { return self.fail(SealError::TooLong) };
-        place.copy_from_slice(content);
-        self.sealed = Sealing {
-            bytes: self.sealed.bytes + count as u64,
-            last_bytes: count as u64,
-            message_bytes: self.sealed.message_bytes + content.len() as u64,
+        let Some(place) = buffer.get_mut(..content.len()) else {
+            return Reading { read: self.fail(SealError::TooLong), taken };
         };
-        Read::Bytes(content.len())
+        place.copy_from_slice(content);
+        self.batch = Batch { plain_bytes: taken, left_bytes: content.len() };
+        Reading { read: Read::Bytes(content.len()), taken }
     }
 }
 
@@ -211,7 +193,9 @@ pub(super) struct SealedEnds<'a> {
 impl Wire for SealedEnds<'_> {
     type Pipe = Pipe;
 
-    fn recv(&mut self, buffer: &mut [u8]) -> Read {
+    const THROUGH_MEMORY: Engine = Engine::Sealed;
+
+    fn recv(&mut self, buffer: &mut [u8]) -> Reading {
         match self.up {
             true => self.sealed.open(&mut self.ends, buffer, self.kit, &mut self.messages),
             false => self.sealed.seal(&mut self.ends, buffer, self.kit),
@@ -245,6 +229,10 @@ impl Wire for SealedEnds<'_> {
 
     fn finish(&mut self) {
         self.ends.finish();
+    }
+
+    fn delivered(&mut self, count: usize) -> usize {
+        if self.up { count } else { self.sealed.delivered(count) }
     }
 
     fn spent(&self) -> bool {

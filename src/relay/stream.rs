@@ -1,8 +1,9 @@
 //! A TCP relay: two halves, and what their ends mean together.
 
 use super::edge::Edge;
-use super::half::{Ending, Half, Moved, Stage};
-use super::kit::{Engine, Kit};
+use super::half::{Ending, Half, Stage};
+use super::kit::Kit;
+use super::moved::{Engine, Moved};
 use super::sealed::{Sealed, SealedEnds};
 use super::wire::Ends;
 use crate::config::RelayMode;
@@ -72,8 +73,7 @@ impl Driven {
 
     /// Whether any byte was read or written.
     pub fn progressed(&self) -> bool {
-        let of = |moved: &Moved| moved.taken + moved.copied + moved.spliced;
-        of(&self.up) + of(&self.down) > 0
+        [self.up, self.down].iter().any(|moved| moved.taken + moved.bytes() > 0)
     }
 }
 
@@ -128,10 +128,7 @@ impl Relay {
 
     /// Bytes of the target that the client has, without what a seal adds.
     pub fn bytes_down(&self) -> u64 {
-        match &self.sealed {
-            Some(sealed) => sealed.delivered_bytes(self.down.bytes()),
-            None => self.down.bytes(),
-        }
+        self.down.bytes()
     }
 
     /// Bytes for this side that it does not have: read, and of a sealed message that is not whole, too.
@@ -178,21 +175,13 @@ impl Relay {
         self.look_for_failures(client, target, kit);
         // A sink that is gone is the other half's source. That half is told before it reads: the write has taken
         // the socket's error away, and a reset would look like an end in order.
-        let heard = |relay: &Relay| relay.sealed.as_ref().map_or(0, |sealed| sealed.heard_bytes());
-        let before = (heard(self), self.bytes_down());
         let mut up = self.pump_up(client, target, kit);
         tell_source(&self.up, &mut self.down);
         let last = self.up.stage() == IN_ORDER;
         let ends = Ends { source: target, sink: client, last };
-        let mut down = pump(&mut self.down, ends, false, &mut self.sealed, kit);
+        let down = pump(&mut self.down, ends, false, &mut self.sealed, kit);
         if tell_source(&self.down, &mut self.up) {
             up.add(self.pump_up(client, target, kit));
-        }
-        if self.sealed.is_some() {
-            // Bytes of the target are what counts, not what they are sealed in.
-            down.copied = (self.bytes_down() - before.1) as usize;
-            // Half a message is a sign of life as any other.
-            up.taken = (heard(self) - before.0) as usize;
         }
         self.look_for_failures(client, target, kit);
         Driven { up, down, finish: self.finish() }
@@ -270,15 +259,6 @@ fn tell_source(writer: &Half<Pipe>, reader: &mut Half<Pipe>) -> bool {
         _ => return false,
     }
     true
-}
-
-impl Moved {
-    fn add(&mut self, more: Moved) {
-        self.copied += more.copied;
-        self.spliced += more.spliced;
-        self.taken += more.taken;
-        self.again |= more.again;
-    }
 }
 
 #[cfg(test)]

@@ -1,16 +1,36 @@
 //! The two ends of one direction, as the pump sees them: real sockets here, a script in the tests.
 
+use super::moved::Engine;
 use crate::sys::pipe::Pipe;
 use crate::sys::stream::Stream;
 use crate::sys::{Errno, Read, Write};
 
-/// Where a [`super::Half`] reads and writes.
+/// What a read into memory gave.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading {
+    /// What stands in the buffer.
+    pub(super) read: Read,
+    /// Bytes that were taken from the source's socket, whatever they were made into.
+    pub(super) taken: usize,
+}
+
+impl From<Read> for Reading {
+    /// A read whose bytes stand in the buffer as they were taken.
+    fn from(read: Read) -> Reading {
+        Reading { read, taken: if let Read::Bytes(count) = read { count } else { 0 } }
+    }
+}
+
+/// Where a [`super::half::Half`] reads and writes.
 pub(super) trait Wire {
     /// The vehicle of splice.
     type Pipe;
 
+    /// The engine that goes through memory.
+    const THROUGH_MEMORY: Engine = Engine::Copy;
+
     /// Reads from the source. A count below the buffer's length emptied the source.
-    fn recv(&mut self, buffer: &mut [u8]) -> Read;
+    fn recv(&mut self, buffer: &mut [u8]) -> Reading;
     /// Writes to the sink. A count below the buffer's length filled the sink.
     fn send(&mut self, bytes: &[u8]) -> Write;
     /// Source to pipe. The pipe is empty before the call, so that `Blocked` means that the source is empty.
@@ -28,6 +48,10 @@ pub(super) trait Wire {
     fn set_nodelay(&mut self);
     /// Sends FIN to the sink.
     fn finish(&mut self);
+    /// How many bytes, without what a seal adds, the sink has once it has taken so many more of those that were read.
+    fn delivered(&mut self, count: usize) -> usize {
+        count
+    }
     /// Whether reading has been work enough for one turn, however few bytes came of it.
     fn spent(&self) -> bool {
         false
@@ -49,8 +73,8 @@ pub(super) struct Ends<'a> {
 impl Wire for Ends<'_> {
     type Pipe = Pipe;
 
-    fn recv(&mut self, buffer: &mut [u8]) -> Read {
-        self.source.recv(buffer)
+    fn recv(&mut self, buffer: &mut [u8]) -> Reading {
+        self.source.recv(buffer).into()
     }
 
     fn send(&mut self, bytes: &[u8]) -> Write {

@@ -7,7 +7,7 @@ use super::watch::Edge;
 use crate::limits;
 use crate::observe::Direction;
 use crate::outcome::Reason;
-use crate::relay::{Driven, Engine, Finish, Moved, Side};
+use crate::relay::{Driven, Engine, Finish, Side};
 use crate::sys::Read;
 use crate::sys::stream::Liveness;
 use std::time::{Duration, Instant};
@@ -35,8 +35,7 @@ impl Core {
         let was_half_closed = relay.half_closed();
         let driven = relay.drive(client, upstream, &mut self.kit);
         let half_closed = relay.half_closed();
-        let sealed = relay.engine() == Engine::Sealed;
-        self.count(&driven, sealed);
+        self.count(&driven);
         if driven.progressed() {
             slot.times.active_ms = self.ms(self.now);
         }
@@ -54,15 +53,13 @@ impl Core {
         Fate::Keep
     }
 
-    fn count(&self, driven: &Driven, sealed: bool) {
-        let through_memory = if sealed { Engine::Sealed } else { Engine::Copy };
-        let count = |direction, moved: &Moved| {
-            self.counters.relay(direction, through_memory, moved.copied);
-            self.counters.relay(direction, Engine::Splice, moved.spliced);
-        };
-        count(Direction::Up, &driven.up);
-        count(Direction::Down, &driven.down);
-        if driven.up.spliced + driven.down.spliced > 0 {
+    fn count(&self, driven: &Driven) {
+        for (direction, moved) in [(Direction::Up, &driven.up), (Direction::Down, &driven.down)] {
+            for engine in Engine::ALL {
+                self.counters.relay(direction, engine, moved.by(engine));
+            }
+        }
+        if driven.up.by(Engine::Splice) + driven.down.by(Engine::Splice) > 0 {
             self.note_pipes();
         }
     }

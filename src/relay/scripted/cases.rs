@@ -3,6 +3,7 @@
 use super::{Driver, End, ReadTurn, World, WriteTurn};
 use crate::config::RelayMode;
 use crate::limits;
+use crate::relay::Engine;
 use crate::relay::half::{Ending, Stage};
 use crate::sys::Errno;
 
@@ -170,7 +171,7 @@ fn large_reads_are_spliced_and_small_moves_copied_again() {
     let mut engines = Vec::new();
     for count in [limits::PROMOTE_READ_BYTES, 1, 100_000, 100_000, 100_000, 1, 1, 1, 1, 1] {
         driver.world.arrive(count);
-        engines.push(if driver.turn().spliced > 0 { 's' } else { 'c' });
+        engines.push(if driver.turn().by(Engine::Splice) > 0 { 's' } else { 'c' });
     }
     // A small read between large ones starts the count anew.
     assert_eq!(engines.iter().collect::<String>(), "ccccsssscc");
@@ -182,7 +183,7 @@ fn a_source_of_single_bytes_does_not_hold_the_worker() {
     let mut driver = Driver::new(RelayMode::Splice, 0, reading(&[ReadTurn::Arrive(1); 100]));
     driver.world.arrive(1);
     let moved = driver.turn();
-    assert!(moved.again && moved.spliced <= limits::PUMP_ROUNDS_MAX, "{moved:?}");
+    assert!(moved.again && moved.by(Engine::Splice) <= limits::PUMP_ROUNDS_MAX, "{moved:?}");
     driver.settle();
     assert_eq!(driver.half.bytes(), 101);
     driver.release();

@@ -2,9 +2,10 @@
 //! arrive, an edge when room comes after a write that was short or EAGAIN, and none besides. A half that takes
 //! anything for proved that is not stands still here, and the check for quiet finds it.
 
-use super::half::{Ending, Half, Moved, Stage};
+use super::half::{Ending, Half, Stage};
 use super::kit::Kit;
-use super::wire::Wire;
+use super::moved::Moved;
+use super::wire::{Reading, Wire};
 use crate::config::RelayMode;
 use crate::limits;
 use crate::sys::{Errno, Read, Write};
@@ -214,12 +215,12 @@ impl World {
 impl Wire for World {
     type Pipe = FakePipe;
 
-    fn recv(&mut self, buffer: &mut [u8]) -> Read {
+    fn recv(&mut self, buffer: &mut [u8]) -> Reading {
         let outcome = self.read(buffer.len(), false);
         if let Read::Bytes(count) = outcome {
             buffer[..count].copy_from_slice(&text()[self.read - count..self.read]);
         }
-        outcome
+        outcome.into()
     }
 
     fn send(&mut self, bytes: &[u8]) -> Write {
@@ -318,10 +319,10 @@ impl Driver {
         let (taken, read) = (self.world.taken, self.world.read);
         let moved = self.half.pump(&mut self.world, &mut self.kit);
         self.again = moved.again;
-        assert_eq!(moved.copied + moved.spliced, self.world.taken - taken);
+        assert_eq!(moved.bytes(), self.world.taken - taken);
         assert_eq!(moved.taken, self.world.read - read);
         let one_read = if self.mode == RelayMode::Copy { limits::SCRATCH_BYTES } else { limits::PIPE_BYTES };
-        assert!(moved.copied + moved.spliced <= limits::PUMP_BYTES_MAX + one_read, "over budget: {moved:?}");
+        assert!(moved.bytes() <= limits::PUMP_BYTES_MAX + one_read, "over budget: {moved:?}");
         assert!(moved.taken <= limits::PUMP_BYTES_MAX + one_read, "over budget: {moved:?}");
         self.check();
         moved

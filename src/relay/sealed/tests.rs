@@ -223,7 +223,7 @@ fn a_session_holds_a_message_at_most_where_memory_is_tight() {
     while content.len() < 8 * 30_000 {
         let mut ends = Ends { source: &source, sink: &sink, last: false };
         let read = sealed.open(&mut ends, &mut buffer, &mut kit, &mut 512);
-        let Read::Bytes(count) = read else { panic!("{read:?}") };
+        let Read::Bytes(count) = read.read else { panic!("{read:?}") };
         content.extend(&buffer[..count]);
         let held = sealed.begun.len() + sealed.rest().len();
         assert!(held <= MESSAGE_BYTES_MAX, "{held} bytes");

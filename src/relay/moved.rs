@@ -1,0 +1,63 @@
+//! What moved, and by which engine.
+
+/// Which engine moved bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// recv and send through memory.
+    Copy,
+    /// splice through a pipe.
+    Splice,
+    /// recv, opening or sealing, and send (RFC 1961 section 5).
+    Sealed,
+}
+
+impl Engine {
+    /// Every engine, in the order of its number.
+    pub const ALL: [Engine; 3] = [Engine::Copy, Engine::Splice, Engine::Sealed];
+
+    /// The engine's name in records and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Engine::Copy => "copy",
+            Engine::Splice => "splice",
+            Engine::Sealed => "sealed",
+        }
+    }
+}
+
+/// What one pump moved into the sink.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Bytes that the sink has, without what a seal adds, by engine in the order of [`Engine::ALL`].
+    by: [usize; Engine::ALL.len()],
+    /// Bytes that were taken from the source's socket.
+    pub taken: usize,
+    /// The budget was spent with more to do: pump again in the next turn, without waiting for an event.
+    pub again: bool,
+}
+
+impl Moved {
+    /// Bytes that this engine moved.
+    pub fn by(&self, engine: Engine) -> usize {
+        self.by[engine as usize]
+    }
+
+    /// Bytes that all engines moved.
+    pub fn bytes(&self) -> usize {
+        self.by.iter().sum()
+    }
+
+    /// So many bytes more that this engine moved.
+    pub(super) fn count(&mut self, engine: Engine, bytes: usize) {
+        self.by[engine as usize] += bytes;
+    }
+
+    /// Adds what another pump of the same direction moved.
+    pub(super) fn add(&mut self, more: Moved) {
+        for (sum, bytes) in self.by.iter_mut().zip(more.by) {
+            *sum += bytes;
+        }
+        self.taken += more.taken;
+        self.again |= more.again;
+    }
+}

@@ -209,6 +209,8 @@ pub const UDP_REASSEMBLY: Duration = Duration::from_secs(5);
 
 /// Sessions of one worker: fewer than a token can name. The descriptor limit is far below.
 pub const SLOTS_MAX: usize = 1 << 23;
+/// Bytes of one direction of a relay: a session has two of them, for as long as it lasts.
+pub const HALF_BYTES_MAX: usize = 56;
 /// Bytes of one session in the slab: an idle relay may cost 600, its timer and the allocators included.
 pub const SLOT_BYTES_MAX: usize = 480;
 /// Events taken from the kernel in one turn.

@@ -4,12 +4,13 @@
 //! disproved since. They are cleared on proof alone, so that no wake-up is lost: a read that came back short
 //! (an emptied socket) or EAGAIN with an empty pipe; a write that came back short or EAGAIN.
 
-use super::edge::Edge;
 use super::kit::{Kit, Spare};
 use super::moved::{Engine, Moved};
+use super::side::Edge;
 use super::wire::{Reading, Wire};
 use crate::config::RelayMode;
 use crate::limits;
+use crate::sys::pipe::Pipe;
 use crate::sys::{Errno, Read, Write};
 
 /// How a direction's sink is told that no more comes.
@@ -468,3 +469,5 @@ impl<P> Half<P> {
         self.carry = Carry::Bytes(kit.keep(&bytes));
     }
 }
+
+const _: () = assert!(size_of::<Half<Pipe>>() <= limits::HALF_BYTES_MAX);

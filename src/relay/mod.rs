@@ -1,22 +1,25 @@
-//! The data plane: one [`Half`] per direction over a transport that varies (copy or splice).
+//! The data plane: a [`Relay`] for each TCP session, and the datagrams of associations ([`datagram`]).
 //!
 //! It moves bytes and returns counts; it knows no slab, no timer, no clock and no log. The memory and the pipes
 //! that it needs for a moment are lent by the worker's [`Kit`] and go back as soon as nothing is pending.
 
 pub mod datagram;
-mod edge;
+mod driven;
 mod half;
+mod halves;
 mod kit;
 mod moved;
 #[cfg(test)]
 mod scripted;
 mod sealed;
+mod side;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod wire;
 
-pub use edge::Edge;
+pub use driven::{Driven, Finish};
 pub use kit::Kit;
 pub use moved::{Engine, Moved};
-pub use stream::{Driven, Finish, Relay, Side};
+pub use side::{Edge, Side};
+pub use stream::Relay;

@@ -4,18 +4,83 @@
 //! Both happen behind the read, so that a [`Half`](super::Half) holds, counts and writes what its sink takes, and its
 //! end is what it is elsewhere: FIN goes through either way by itself.
 
-use super::kit::SealKit;
+use super::driven::Driven;
+use super::halves::Halves;
+use super::kit::{Kit, SealKit};
 use super::moved::Engine;
+use super::side::{Edge, Side};
 use super::wire::{Ends, Reading, Wire};
+use crate::config::RelayMode;
 use crate::limits;
 use crate::proto::gss::{MessageType, decode};
 use crate::seal::{MESSAGE_BYTES_MAX, Seal, SealError};
 use crate::sys::pipe::Pipe;
+use crate::sys::stream::Stream;
 use crate::sys::{Errno, Read, Write};
 use std::fmt;
 
+/// The halves of a session whose client's side is sealed, and the seal between them.
+#[derive(Debug)]
+pub(super) struct SealedHalves {
+    halves: Halves,
+    sealed: Sealed,
+}
+
+impl SealedHalves {
+    /// A session whose client sent `pending`, which was opened already, and `begun`, which is not.
+    pub(super) fn new(pending: &[u8], seal: Box<Seal>, begun: Vec<u8>, kit: &mut Kit<Pipe>) -> SealedHalves {
+        SealedHalves {
+            halves: Halves::new(RelayMode::Copy, pending, kit).translated(),
+            sealed: Sealed::new(seal, begun),
+        }
+    }
+
+    /// An event of one side's socket.
+    pub(super) fn event(&mut self, side: Side, edge: Edge) {
+        self.halves.event(side, edge);
+    }
+
+    /// Moves what can be moved in both directions.
+    pub(super) fn drive(&mut self, client: &Stream, target: &Stream, kit: &mut Kit<Pipe>) -> Driven {
+        let SealedHalves { halves, sealed } = self;
+        halves.drive(client, target, kit, |half, ends, from, kit| {
+            let mut seal_kit = std::mem::take(&mut kit.seal);
+            let messages = limits::SEALED_MESSAGES_PER_TURN;
+            let moved = half.pump(&mut SealedEnds { ends, sealed, kit: &mut seal_kit, from, messages }, kit);
+            kit.seal = seal_kit;
+            moved
+        })
+    }
+
+    /// Why the session cannot go on, once it cannot.
+    pub(super) fn error(&self) -> Option<&SealError> {
+        self.sealed.error.as_ref()
+    }
+
+    /// Bytes of this side that the other has, without what the seal adds.
+    pub(super) fn bytes(&self, from: Side) -> u64 {
+        self.halves.bytes(from)
+    }
+
+    /// Bytes for this side that it does not have: read, and of a message that is not whole, too.
+    pub(super) fn pending_bytes(&self, to: Side) -> usize {
+        let held = if to == Side::Target { self.sealed.held_bytes() } else { 0 };
+        self.halves.pending_bytes(to) + held
+    }
+
+    /// Whether either direction has ended.
+    pub(super) fn half_closed(&self) -> bool {
+        self.halves.half_closed()
+    }
+
+    /// Gives everything lent back.
+    pub(super) fn release(&mut self, kit: &mut Kit<Pipe>) {
+        self.halves.release(kit);
+    }
+}
+
 /// The seal of a session and what it holds between two reads.
-pub(super) struct Sealed {
+struct Sealed {
     seal: Box<Seal>,
     /// What has come of the client and is not opened: the beginning of a message, behind those that wait for a turn.
     begun: Vec<u8>,
@@ -44,13 +109,8 @@ impl fmt::Debug for Sealed {
 
 impl Sealed {
     /// The seal of a session whose client has sent `begun` behind its request, still sealed.
-    pub(super) fn new(seal: Box<Seal>, begun: Vec<u8>) -> Sealed {
+    fn new(seal: Box<Seal>, begun: Vec<u8>) -> Sealed {
         Sealed { seal, begun, opened: (Vec::new(), 0), error: None, batch: Batch::default() }
-    }
-
-    /// Why the session cannot go on, once it cannot.
-    pub(super) fn error(&self) -> Option<&SealError> {
-        self.error.as_ref()
     }
 
     /// The client's socket took so many bytes of messages: how many bytes of the target the client has by that. Those of
@@ -61,7 +121,7 @@ impl Sealed {
     }
 
     /// How many bytes of the client wait here: content, and what no content has come of yet.
-    pub(super) fn held_bytes(&self) -> usize {
+    fn held_bytes(&self) -> usize {
         self.rest().len() + self.begun.len()
     }
 
@@ -180,14 +240,14 @@ impl Sealed {
 
 /// One direction of a sealed session.
 #[derive(Debug)]
-pub(super) struct SealedEnds<'a> {
-    pub(super) ends: Ends<'a>,
-    pub(super) sealed: &'a mut Sealed,
-    pub(super) kit: &'a mut SealKit,
-    /// Client to target.
-    pub(super) up: bool,
+struct SealedEnds<'a> {
+    ends: Ends<'a>,
+    sealed: &'a mut Sealed,
+    kit: &'a mut SealKit,
+    /// Which side is read from.
+    from: Side,
     /// Messages that may still be opened in this turn.
-    pub(super) messages: usize,
+    messages: usize,
 }
 
 impl Wire for SealedEnds<'_> {
@@ -196,9 +256,9 @@ impl Wire for SealedEnds<'_> {
     const THROUGH_MEMORY: Engine = Engine::Sealed;
 
     fn recv(&mut self, buffer: &mut [u8]) -> Reading {
-        match self.up {
-            true => self.sealed.open(&mut self.ends, buffer, self.kit, &mut self.messages),
-            false => self.sealed.seal(&mut self.ends, buffer, self.kit),
+        match self.from {
+            Side::Client => self.sealed.open(&mut self.ends, buffer, self.kit, &mut self.messages),
+            Side::Target => self.sealed.seal(&mut self.ends, buffer, self.kit),
         }
     }
 
@@ -232,7 +292,10 @@ impl Wire for SealedEnds<'_> {
     }
 
     fn delivered(&mut self, count: usize) -> usize {
-        if self.up { count } else { self.sealed.delivered(count) }
+        match self.from {
+            Side::Client => count,
+            Side::Target => self.sealed.delivered(count),
+        }
     }
 
     fn spent(&self) -> bool {

@@ -34,7 +34,7 @@ fn each_relay_goes_by_the_mode_that_it_began_with() {
         client_peer.write_all(b"bytes").expect("the client sends");
         relay.event(Side::Client, Edge { readable: true, ..Edge::default() });
         relay.drive(&client, &target, &mut kit);
-        assert_eq!((relay.bytes_up(), relay.engine()), (5, engine), "{mode:?}");
+        assert_eq!((relay.bytes(Side::Client), relay.engine()), (5, engine), "{mode:?}");
         relay.release(&mut kit);
     }
 }

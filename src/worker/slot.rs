@@ -191,8 +191,8 @@ impl Slot {
     /// Keeps what an ending relay counted and gives back what it was lent.
     pub(super) fn settle(&mut self, kit: &mut Kit<Pipe>) {
         if let Phase::Relay(relay) = &mut self.phase {
-            self.bytes_up = relay.bytes_up();
-            self.bytes_down = relay.bytes_down();
+            self.bytes_up = relay.bytes(Side::Client);
+            self.bytes_down = relay.bytes(Side::Target);
             self.engine = relay.engine();
             relay.release(kit);
         }

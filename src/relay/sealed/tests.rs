@@ -4,10 +4,9 @@ use super::*;
 use crate::config::ProtectionLevel;
 use crate::proto::ProtoError;
 use crate::relay::tests::{connection, reset};
-use crate::relay::{Finish, Kit, Relay, Side};
+use crate::relay::{Finish, Relay};
 use crate::seal::Order;
 use crate::seal::paper::{Paper, token};
-use crate::sys::stream::Stream;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 
@@ -33,9 +32,8 @@ impl Session {
     /// Every edge, as often as it takes.
     fn drive(&mut self) {
         for _ in 0..64 {
-            for half in [&mut self.relay.up, &mut self.relay.down] {
-                half.source_ready();
-                half.sink_ready();
+            for side in [Side::Client, Side::Target] {
+                self.relay.event(side, Edge { readable: true, writable: true, ..Edge::default() });
             }
             let driven = self.relay.drive(&self.ours.0, &self.ours.1, &mut self.kit);
             self.finish = self.finish.or(driven.finish);
@@ -148,7 +146,7 @@ fn the_other_direction_goes_on_behind_a_fin() {
     session.drive();
     assert_eq!(session.finish, Some(Finish::Completed));
     assert_eq!(there(&mut session.client), message(0, b"answer"));
-    assert_eq!((session.relay.up.bytes(), session.relay.bytes_down()), (7, 6));
+    assert_eq!((session.relay.bytes(Side::Client), session.relay.bytes(Side::Target)), (7, 6));
 }
 
 #[test]
@@ -168,7 +166,7 @@ fn more_than_a_message_holds_leaves_in_several() {
     }
     assert_eq!(rest, b"");
     assert!(plain == sent, "{} of {} bytes, or others", plain.len(), sent.len());
-    assert_eq!(session.relay.bytes_down(), 200_000);
+    assert_eq!(session.relay.bytes(Side::Target), 200_000);
 }
 
 #[test]
@@ -178,7 +176,7 @@ fn tiny_messages_take_more_than_a_turn() {
         let mut session = Session::new(b"");
         let bytes: Vec<u8> = (0..MESSAGES).flat_map(|number| message(number as u8, plain)).collect();
         session.client.write_all(&bytes).expect("the client sends");
-        session.relay.up.source_ready();
+        session.relay.event(Side::Client, Edge { readable: true, ..Edge::default() });
         let mut turns = 0;
         loop {
             let driven = session.relay.drive(&session.ours.0, &session.ours.1, &mut session.kit);
@@ -197,17 +195,17 @@ fn bytes_that_a_reset_took_are_not_counted() {
     for gone in [Side::Client, Side::Target] {
         let mut session = Session::new(b"");
         session.target.set_nonblocking(true).expect("non-blocking");
-        while session.relay.down.pending_bytes() == 0 {
+        while session.relay.pending_bytes(Side::Client) == 0 {
             let _ = session.target.write(&[7; 64 * 1024]);
             session.drive();
         }
-        let before = session.relay.bytes_down();
+        let before = session.relay.bytes(Side::Target);
         let socket = if gone == Side::Client { &mut session.client } else { &mut session.target };
         reset(std::mem::replace(socket, connection().1));
-        session.relay.reader_of(gone).source_alarmed();
+        session.relay.event(gone, Edge { failed: true, ..Edge::default() });
         session.drive();
         assert_eq!(session.finish, Some(Finish::Reset { failed: gone }));
-        assert_eq!(session.relay.bytes_down(), before, "{gone:?} was reset");
+        assert_eq!(session.relay.bytes(Side::Target), before, "{gone:?} was reset");
     }
 }
 

@@ -1,4 +1,23 @@
-//! What an event says of one side's socket.
+//! One end of a relay, and what an event says of its socket.
+
+/// One of the two ends of a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Who asked.
+    Client,
+    /// Who was asked for.
+    Target,
+}
+
+impl Side {
+    /// The other end.
+    pub fn opposite(self) -> Side {
+        match self {
+            Side::Client => Side::Target,
+            Side::Target => Side::Client,
+        }
+    }
+}
 
 /// What one event says of a socket, or several events together.
 #[derive(Clone, Copy, Debug, Default)]

@@ -4,6 +4,7 @@
 //! disproved since. They are cleared on proof alone, so that no wake-up is lost: a read that came back short
 //! (an emptied socket) or EAGAIN with an empty pipe; a write that came back short or EAGAIN.
 
+use super::gear::Gear;
 use super::kit::{Kit, Spare};
 use super::moved::{Engine, Moved};
 use super::side::Edge;
@@ -40,34 +41,6 @@ enum Carry<P> {
     Nothing,
     Bytes(Box<Spare>),
     Piped { pipe: P, held_bytes: usize },
-}
-
-/// How a half decides between its engines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Gear {
-    /// Copying; so many large reads came in a row.
-    Copy { large_reads: u8 },
-    /// Splicing; so many small moves came in a row.
-    Splice { small_moves: u8 },
-    /// Copying, however large the reads are.
-    CopyForGood,
-    /// Splicing, however small the moves are, until splice is refused.
-    SpliceForGood,
-}
-
-impl Gear {
-    /// How a half begins.
-    fn first(mode: RelayMode) -> Gear {
-        match mode {
-            RelayMode::Auto => Gear::Copy { large_reads: 0 },
-            RelayMode::Splice => Gear::SpliceForGood,
-            RelayMode::Copy => Gear::CopyForGood,
-        }
-    }
-
-    fn splices(self) -> bool {
-        matches!(self, Gear::Splice { .. } | Gear::SpliceForGood)
-    }
 }
 
 /// One direction: source to sink.
@@ -326,7 +299,7 @@ impl<P> Half<P> {
             Read::Bytes(count) => {
                 moved.taken += count;
                 self.carry = Carry::Piped { pipe, held_bytes: count };
-                self.shift_down(count);
+                self.gear.shift_down(count);
                 return;
             }
             // In front of an urgent byte splice says so, too, once the FIN is in: only recv can tell.
@@ -357,7 +330,7 @@ impl<P> Half<P> {
                 if emptied {
                     self.source_emptied();
                 }
-                self.shift_up(count);
+                self.gear.shift_up(count);
             }
             Read::End => self.source_ended(),
             Read::Blocked => self.source_emptied(),
@@ -424,28 +397,6 @@ impl<P> Half<P> {
     fn lose_sink(&mut self, errno: Errno, kit: &mut Kit<P>) {
         self.stage = Stage::SinkGone(errno);
         self.release(kit);
-    }
-
-    fn shift_up(&mut self, read_bytes: usize) {
-        if let Gear::Copy { large_reads } = self.gear {
-            let large_reads = if read_bytes >= limits::PROMOTE_READ_BYTES { large_reads + 1 } else { 0 };
-            self.gear = if large_reads >= limits::PROMOTE_AFTER_READS {
-                Gear::Splice { small_moves: 0 }
-            } else {
-                Gear::Copy { large_reads }
-            };
-        }
-    }
-
-    fn shift_down(&mut self, moved_bytes: usize) {
-        if let Gear::Splice { small_moves } = self.gear {
-            let small_moves = if moved_bytes < limits::DEMOTE_MOVE_BYTES { small_moves + 1 } else { 0 };
-            self.gear = if small_moves >= limits::DEMOTE_AFTER_MOVES {
-                Gear::Copy { large_reads: 0 }
-            } else {
-                Gear::Splice { small_moves }
-            };
-        }
     }
 
     /// The sink refuses splice with bytes in the pipe: they go on through memory, and so does all that follows.

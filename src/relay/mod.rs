@@ -5,6 +5,7 @@
 
 pub mod datagram;
 mod driven;
+mod gear;
 mod half;
 mod halves;
 mod kit;

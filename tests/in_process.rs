@@ -130,7 +130,7 @@ fn a_worker_that_panics_costs_its_own_sessions_and_is_replaced() {
     let target = echo();
     let mut clients: Vec<TcpStream> = (0..SESSIONS).map(|_| connect(&server, target)).collect();
     assert!(clients.iter_mut().all(echoes));
-    assert_eq!(server.totals().active, SESSIONS as u64);
+    assert_eq!(server.totals().active(), SESSIONS as u64);
 
     server.drill(0, Drill::Panic);
     // The records of a worker's last turn are handed over together, after all were counted.
@@ -147,7 +147,7 @@ fn a_worker_that_panics_costs_its_own_sessions_and_is_replaced() {
     assert!(records.iter().all(|record| record.contains(r#""worker":0"#)), "{records:#?}");
     let totals = server.totals();
     assert_eq!(totals.closed_for(Reason::Internal), dead.len() as u64);
-    assert_eq!(totals.active, live.len() as u64);
+    assert_eq!(totals.active(), live.len() as u64);
 
     // The same port, the same two queues.
     let mut newcomers: Vec<TcpStream> = (0..SESSIONS).map(|_| connect(&server, target)).collect();
@@ -181,13 +181,13 @@ fn a_second_panic_over_the_first_costs_one_record_and_nothing_else() {
         server.drill(worker, Drill::PanicTwice);
         await_that("its sessions are counted", || {
             let totals = server.totals();
-            totals.closed_for(Reason::Internal) > lost_before && totals.active == living(&mut clients)
+            totals.closed_for(Reason::Internal) > lost_before && totals.active() == living(&mut clients)
         });
         let lost = server.totals().closed_for(Reason::Internal) as usize;
         await_that("all but one are recorded", || internal_records(&access).len() == lost - 1 - worker);
         // The same port, the same two queues: nobody hangs.
         clients.extend((0..SESSIONS).map(|_| connect(&server, target)));
-        assert_eq!(server.totals().active, living(&mut clients));
+        assert_eq!(server.totals().active(), living(&mut clients));
     }
     stop(server);
 }
@@ -205,7 +205,7 @@ fn a_worker_that_stands_still_is_counted_once() {
     let stalls = |server: &Server| server.totals().count_of(Counted::Stall);
     // Both have been at work, and wait for more.
     drop((0..SESSIONS).map(|_| connect(&server, echo())).collect::<Vec<_>>());
-    await_that("all have left", || server.totals().active == 0);
+    await_that("all have left", || server.totals().active() == 0);
     thread::sleep(A_WHILE);
     for _ in 0..20 {
         server.look_at_workers();
@@ -231,7 +231,7 @@ fn a_panic_closes_handshakes_and_refuses_nobody() {
     let target = echo();
     let mut shaking = dial(&server);
     shaking.write_all(b"\x05\x01").expect("half a greeting");
-    await_that("it is accepted", || server.totals().active == 1);
+    await_that("it is accepted", || server.totals().active() == 1);
     server.drill(0, Drill::Panic);
     assert!(!matches!(shaking.read(&mut [0; 1]), Ok(1..)), "a word in a handshake that is gone");
     await_that("it is counted", || server.totals().closed_for(Reason::Internal) == 1);
@@ -244,7 +244,7 @@ fn a_panic_closes_handshakes_and_refuses_nobody() {
     }
     await_that("every connection that was taken is closed and counted", || {
         let totals = server.totals();
-        totals.active == 0 && totals.accepted == totals.closed.iter().sum::<u64>()
+        totals.active() == 0 && totals.count_of(Counted::Accepted) == totals.closed()
     });
     assert!(echoes(&mut connect(&server, target)));
     stop(server);
@@ -309,7 +309,7 @@ fn counts_are_live(mode: RelayMode) {
         assert_eq!(counted(&server, Direction::Up), up, "the other direction's bytes are not this one's");
     }
     let totals = server.totals();
-    assert_eq!((totals.active, totals.closed.iter().sum::<u64>()), (1, 0), "the session still runs");
+    assert_eq!((totals.active(), totals.closed()), (1, 0), "the session still runs");
     let by = |engine| [totals.bytes(Direction::Up, engine), totals.bytes(Direction::Down, engine)];
     match mode {
         RelayMode::Copy => assert_eq!((by(Engine::Copy), by(Engine::Splice)), ([up, down], [0, 0])),
@@ -412,16 +412,19 @@ fn at_its_ceiling_a_server_lets_the_next_one_wait_and_then_serves_it() {
         stream.write_all(b"\x05\x01\x00").expect("a greeting");
     }
     assert!(waiting.iter().all(is_kept_waiting), "served beside the first");
-    assert_eq!((server.totals().accepted, server.totals().active), (1, 1));
+    assert_eq!((server.totals().count_of(Counted::Accepted), server.totals().active()), (1, 1));
     assert!(echoes(&mut first));
     drop(first);
     for (at, mut stream) in waiting.into_iter().enumerate() {
         let mut answer = [0; 2];
         stream.read_exact(&mut answer).expect("an answer to the greeting");
         assert_eq!(answer, *b"\x05\x00");
-        assert_eq!((server.totals().accepted, server.totals().active), (at as u64 + 2, 1));
+        assert_eq!(
+            (server.totals().count_of(Counted::Accepted), server.totals().active()),
+            (at as u64 + 2, 1)
+        );
     }
-    await_that("all have left", || server.totals().active == 0);
+    await_that("all have left", || server.totals().active() == 0);
     assert_eq!(server.totals().closed_for(Reason::ClientLeft), 3);
     stop(server);
 }
@@ -436,9 +439,9 @@ fn a_maximum_that_does_not_divide_evenly_is_met_to_the_last_session() {
         let target = echo();
         // So many that every worker's queue has more than its share.
         let mut clients: Vec<TcpStream> = (0..workers * 40).map(|_| dial(&server)).collect();
-        await_that("as many are served as may be", || server.totals().active == most as u64);
+        await_that("as many are served as may be", || server.totals().active() == most as u64);
         thread::sleep(A_WHILE);
-        assert_eq!(server.totals().active, most as u64, "{most} over {workers} workers");
+        assert_eq!(server.totals().active(), most as u64, "{most} over {workers} workers");
         // Every place is used again, and every client is served in the end.
         for client in &mut clients {
             client.set_nonblocking(true).expect("non-blocking");
@@ -447,7 +450,7 @@ fn a_maximum_that_does_not_divide_evenly_is_met_to_the_last_session() {
         let mut answer = [0; 2];
         await_that("all are served in turn", || {
             clients.retain_mut(|client| !client.read(&mut answer).is_ok_and(|count| count == 2));
-            assert!(server.totals().active <= most as u64);
+            assert!(server.totals().active() <= most as u64);
             clients.is_empty()
         });
         assert!(echoes(&mut connect(&server, target)));

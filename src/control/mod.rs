@@ -30,7 +30,7 @@ use self::signals::SignalRequest;
 use crate::config::{Access, Config};
 use crate::console::complain;
 use crate::limits;
-use crate::observe::Totals;
+use crate::observe::{Counted, Totals};
 use crate::threads::survive;
 use crossbeam_channel::{Receiver, never, select, tick};
 use std::io;
@@ -114,7 +114,7 @@ fn serve(server: &mut Server, signals: &Receiver<SignalRequest>, drain: Duration
                 }
                 Ok(SignalRequest::End) | Err(_) => {
                     draining = true;
-                    tracing::info!(sessions = server.totals().active, "draining");
+                    tracing::info!(sessions = server.totals().active(), "draining");
                     server.drain(Instant::now() + drain);
                 }
             },
@@ -154,6 +154,6 @@ fn serve(server: &mut Server, signals: &Receiver<SignalRequest>, drain: Duration
 
 /// What was counted, as fields of a line.
 fn fields(mut totals: Totals, logs: &Logs) -> Fields {
-    totals.log_lines_lost = logs.lost();
-    totals.fields().into_iter().map(|(name, value)| (name, value.into())).collect()
+    totals.set(Counted::LogLinesLost, logs.lost());
+    totals.fields().into_iter().map(|(name, value)| (name.into(), value.into())).collect()
 }

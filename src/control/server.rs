@@ -139,7 +139,8 @@ impl Server {
     /// What was counted so far, over all workers.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::of(self.workers.iter().map(|worker| &*worker.counters));
-        totals.records_lost = self.records.as_ref().map_or(0, |outlet| outlet.lines.lost());
+        let records_lost = self.records.as_ref().map_or(0, |outlet| outlet.lines.lost());
+        totals.set(Counted::RecordsLost, records_lost);
         totals
     }
 

@@ -1,12 +1,14 @@
 //! Counters, histograms, access records and the queues that lines travel in: what the workers write and others read.
 
+mod counted;
 mod counters;
 mod latencies;
 mod lines;
 mod pulse;
 mod record;
 
-pub use counters::{Counted, Counters, Direction, Totals};
+pub use counted::{Counted, Direction, Label, LoginResult, METRICS, Metric, MetricType, PipeState};
+pub use counters::{Counters, Totals};
 pub use latencies::Latencies;
 pub use lines::{Batch, LineReceiver, LineSender, lines};
 pub use pulse::{Activity, Pulse};

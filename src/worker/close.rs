@@ -5,7 +5,7 @@ use super::slot::{Phase, Slot, Waits};
 use super::tokens::{CLIENT_PORT, Key};
 use crate::auth::Identity;
 use crate::config::AuthMethod;
-use crate::observe::{AccessRecord, Latencies, TargetRecord};
+use crate::observe::{AccessRecord, TargetRecord, Timed};
 use crate::outcome::Reason;
 use crate::proto::request::RequestCommand;
 use crate::relay::Side;
@@ -47,18 +47,17 @@ impl Core {
 
     fn observe(&mut self, slot: &Slot) {
         let ms = |value: u32| Duration::from_millis(value.into());
-        let latencies = &mut self.latencies;
-        for (histogram, value) in [
-            (&mut latencies.handshake, slot.times.handshake_ms),
-            (&mut latencies.dns, slot.times.dns_ms),
-            (&mut latencies.connect, slot.times.connect_ms),
+        for (what, value) in [
+            (Timed::Handshake, slot.times.handshake_ms),
+            (Timed::Dns, slot.times.dns_ms),
+            (Timed::Connect, slot.times.connect_ms),
         ] {
             if let Some(value) = value {
-                Latencies::record(histogram, ms(value));
+                self.latencies.record(what, ms(value));
             }
         }
         let age = (self.now - self.start).as_millis() as u64 - slot.times.accepted_ms;
-        Latencies::record(&mut latencies.session, Duration::from_millis(age));
+        self.latencies.record(Timed::Session, Duration::from_millis(age));
     }
 
     fn record(&mut self, slot: &Slot, reason: Reason) {

@@ -1,9 +1,13 @@
-//! What a reader and the architecture rely on, held over the project's own text: sizes, layers, unsafe code,
-//! clocks and sockets, markers, dependencies, and the tests that CONFORMANCE.md names.
+//! What a reader and the architecture rely on, held over the project's own text: sizes, floors, circles, unsafe
+//! code, clocks and sockets, markers, dependencies, and the tests that CONFORMANCE.md names.
 //!
 //! Each rule is a function from a source to its findings, so that each is also seen to fail, on a made-up one.
 
+mod calls;
+mod circles;
 mod conformance;
+mod imports;
+mod layers;
 mod source;
 
 use std::fs;
@@ -15,65 +19,6 @@ use source::{Source, everything, has_word, indent, read, root, rust};
 
 const LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
-
-/// Modules of the library in data-flow order.
-const MODULES: [&str; 16] = [
-    "limits", "outcome", "shares", "threads", "proto", "sys", "config", "seal", "auth", "dns", "policy",
-    "session", "relay", "observe", "worker", "control",
-];
-
-/// What a layer may not import. `proto` and `sys` are tools: they know nothing of ours but the bounds.
-const FORBIDDEN: [(&str, &[&str]); 13] = [
-    (
-        "limits",
-        &[
-            "outcome", "shares", "threads", "proto", "sys", "config", "seal", "auth", "dns", "policy",
-            "session", "relay", "observe", "worker", "control",
-        ],
-    ),
-    (
-        "outcome",
-        &[
-            "shares", "threads", "proto", "sys", "config", "seal", "auth", "dns", "policy", "session",
-            "relay", "observe", "worker", "control",
-        ],
-    ),
-    (
-        "shares",
-        &[
-            "outcome", "threads", "proto", "sys", "config", "seal", "auth", "dns", "policy", "session",
-            "relay", "observe", "worker", "control",
-        ],
-    ),
-    (
-        "threads",
-        &[
-            "outcome", "shares", "proto", "sys", "config", "seal", "auth", "dns", "policy", "session",
-            "relay", "observe", "worker", "control",
-        ],
-    ),
-    (
-        "proto",
-        &[
-            "sys", "config", "seal", "auth", "dns", "policy", "session", "relay", "observe", "worker",
-            "control",
-        ],
-    ),
-    (
-        "sys",
-        &[
-            "proto", "config", "seal", "auth", "dns", "policy", "session", "relay", "observe", "worker",
-            "control",
-        ],
-    ),
-    ("seal", &["auth", "dns", "policy", "session", "relay", "observe", "worker", "control"]),
-    ("auth", &["session", "relay", "observe", "worker", "control"]),
-    ("dns", &["sys", "session", "relay", "observe", "worker", "control"]),
-    ("policy", &["sys", "session", "relay", "observe", "worker", "control"]),
-    ("session", &["sys", "relay", "observe", "worker", "control"]),
-    ("relay", &["session", "observe", "worker", "control"]),
-    ("observe", &["session", "worker", "control"]),
-];
 
 type Findings = Vec<String>;
 
@@ -158,84 +103,6 @@ fn functions_are_short() {
         "\n".repeat(90)
     );
     assert!(!finds(long_function, "src/a.rs", &short));
-}
-
-// ---- layers
-
-/// The module names that follow `prefix` in code: of `prefix::a::b` a, of `prefix::{a, b::{c}}` a and b.
-fn imported<'a>(code: &'a str, prefix: &str) -> Vec<&'a str> {
-    let word_end = |text: &str| text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
-    let mut names = Vec::new();
-    for (at, _) in code.match_indices(prefix) {
-        if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':') {
-            continue;
-        }
-        let rest = &code[at + prefix.len()..];
-        let Some(group) = rest.strip_prefix('{') else {
-            names.push(&rest[..word_end(rest)]);
-            continue;
-        };
-        let (mut depth, mut expected) = (0, true);
-        for (offset, c) in group.char_indices() {
-            match c {
-                '{' => depth += 1,
-                '}' if depth == 0 => break,
-                '}' => depth -= 1,
-                ',' if depth == 0 => expected = true,
-                c if expected && !c.is_whitespace() => {
-                    names.push(&group[offset..offset + word_end(&group[offset..])]);
-                    expected = false;
-                }
-                _ => {}
-            }
-        }
-    }
-    names
-}
-
-fn forbidden_import(source: &Source) -> Findings {
-    let Some((layer, forbidden)) = FORBIDDEN.iter().find(|(layer, _)| source.layer() == Some(layer)) else {
-        return Vec::new();
-    };
-    let (code, shipped) = (source.code(), source.shipped());
-    let mut names = imported(&code, "crate::");
-    // From the layer's own top module, and only from there, `super` is the crate's root.
-    if source.path.ends_with("/mod.rs") && source.path.matches('/').count() == 2 {
-        names.extend(imported(&shipped, "super::"));
-    }
-    let wrong = names.into_iter().filter(|name| forbidden.contains(name) || *name == "cli");
-    wrong.map(|name| format!("{}: {layer} must not import {name}", source.path)).collect()
-}
-
-#[test]
-fn layers_import_downwards() {
-    hold(&rust(), forbidden_import);
-    assert!(finds(forbidden_import, "src/session/mod.rs", "use crate::relay::Half;"));
-    assert!(finds(
-        forbidden_import,
-        "src/session/a.rs",
-        "use crate::{\n    limits::{A, B},\n    worker,\n};"
-    ));
-    assert!(finds(forbidden_import, "src/relay/mod.rs", "use super::session::Phase;"));
-    assert!(finds(forbidden_import, "src/proto/a.rs", "fn f(x: crate::config::Config) {}"));
-    assert!(!finds(
-        forbidden_import,
-        "src/session/a.rs",
-        "use crate::limits; // not crate::relay\nuse super::relay;"
-    ));
-    assert!(!finds(forbidden_import, "src/worker/mod.rs", "use crate::relay::Half;"));
-}
-
-#[test]
-fn every_module_of_the_library_has_its_layer() {
-    let lib = read("src/lib.rs").code();
-    let modules: Vec<&str> =
-        lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
-    let known = |name: &&str| MODULES.contains(name) || *name == "cli";
-    assert!(
-        modules.len() >= MODULES.len() && modules.iter().all(known),
-        "new in src/lib.rs: give it a layer here"
-    );
 }
 
 // ---- the shell: mio, clocks, sockets

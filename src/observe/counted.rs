@@ -48,14 +48,14 @@ pub struct Metric {
 }
 
 /// A type whose values are words of a label.
-trait Word: Copy + 'static {
+trait LabelWord: Copy + 'static {
     const COUNT: usize;
     fn word(number: usize) -> &'static str;
 }
 
 macro_rules! words {
     ($($label:ty),+) => {$(
-        impl Word for $label {
+        impl LabelWord for $label {
             const COUNT: usize = <$label>::ALL.len();
             fn word(number: usize) -> &'static str {
                 <$label>::ALL[number].name()
@@ -91,8 +91,8 @@ macro_rules! counted {
                 help: concat!($($help),+).trim_ascii(),
                 labels: &[$($(Label {
                     key: stringify!($key),
-                    count: <$label as Word>::COUNT,
-                    word: <$label as Word>::word,
+                    count: <$label as LabelWord>::COUNT,
+                    word: <$label as LabelWord>::word,
                 }),+)?],
                 log_name: $log_name,
                 logged: Logged::$logged,
@@ -106,7 +106,7 @@ macro_rules! counted {
                 match self {
                     $(Counted::$name $(($($key),+))? => {
                         let within = 0;
-                        $($(let within = within * <$label as Word>::COUNT + $key as usize;)+)?
+                        $($(let within = within * <$label as LabelWord>::COUNT + $key as usize;)+)?
                         FIRST_CELLS[Entry::$name as usize] + within
                     })+
                 }

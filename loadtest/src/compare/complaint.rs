@@ -119,3 +119,12 @@ pub(crate) fn nearest<'a>(typed: &str, all: impl IntoIterator<Item = &'a str>) -
     let best = rated.max_by(|a, b| a.0.total_cmp(&b.0))?;
     (best.0 >= LIKENESS).then_some(best.1)
 }
+
+/// "no WHAT is called `typed`", with the nearest one that is.
+pub(crate) fn near<'a>(what: &str, typed: &str, all: impl IntoIterator<Item = &'a str>) -> String {
+    let mut text = format!("no {what} is called `{typed}`");
+    if let Some(nearest) = nearest(typed, all) {
+        text.push_str(&format!("; the nearest is `{nearest}`"));
+    }
+    text
+}

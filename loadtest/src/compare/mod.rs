@@ -34,7 +34,8 @@ use serde_json::Value;
 
 use crate::cli::CompareArgs;
 use crate::compare::bench::Bench;
-use crate::compare::plan::{Load, Plan, PlannedScenario, Server, near};
+use crate::compare::complaint::near;
+use crate::compare::plan::{Load, Plan, PlannedScenario, Server};
 use crate::compare::progress::Progress;
 use crate::compare::server::locate;
 use crate::compare::sheet::{FORMAT, ServerSheet, Sheet};

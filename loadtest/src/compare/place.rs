@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::compare::plan::near;
+use crate::compare::complaint::near;
 use crate::origin;
 
 /// What a placeholder stands for.

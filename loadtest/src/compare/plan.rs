@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use crate::cli::{Cli, ROUNDS_MAX};
-use crate::compare::complaint::{Complaint, Text};
+use crate::compare::complaint::{Complaint, Text, near};
 use crate::compare::place::{self, Word};
 use crate::compare::units::Unit;
 use crate::origin;
@@ -368,15 +368,6 @@ fn known(name: &str, all: &[&Spanned<String>], what: &str) -> Result<(), String>
         return Ok(());
     }
     Err(near(what, name, all.iter().map(|other| other.get_ref().as_str())))
-}
-
-/// "no WHAT is called `typed`", with the nearest one that is.
-pub(crate) fn near<'a>(what: &str, typed: &str, all: impl IntoIterator<Item = &'a str>) -> String {
-    let mut text = format!("no {what} is called `{typed}`");
-    if let Some(nearest) = crate::compare::complaint::nearest(typed, all) {
-        text.push_str(&format!("; the nearest is `{nearest}`"));
-    }
-    text
 }
 
 #[cfg(test)]

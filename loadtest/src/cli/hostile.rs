@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Arg, Args};
 
-use super::{Common, rate, seconds};
+use super::common::{Common, rate, seconds};
 use crate::scenario::hostile::{AttackKind, Force, HostilePlan, Thresholds};
 
 /// Addresses of the others, where the command line does not say.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mio::net::TcpStream;
 
-use super::{BUDGET_BYTES, Fate};
+use super::turn::{BUDGET_BYTES, Fate};
 use crate::keyed::Keyed;
 use crate::keyed::script::{Conduct, Finding, SCRIPT_BYTES, Script, Tally, Way, Wrong};
 

@@ -4,6 +4,7 @@
 //! copy, datagrams move by the batch: the origin must cost less than the server under test.
 
 mod keyed;
+mod turn;
 mod udp;
 
 use std::fs::File;
@@ -20,6 +21,7 @@ use nix::sys::sendfile::sendfile;
 use crate::payload::Pattern;
 use crate::scenario::request::{FLIGHT_BYTES, is_whole_hello};
 use crate::sys;
+use turn::{BUDGET_BYTES, Fate};
 use udp::UdpEcho;
 
 /// As much as the kernel allows (net.core.somaxconn cuts it).
@@ -27,8 +29,6 @@ const BACKLOG: i32 = 4096;
 const EVENTS_PER_TURN: usize = 1024;
 /// The memory file that sources send, and the largest piece of one call.
 const SUPPLY_BYTES: usize = 1 << 20;
-/// What one flow may move in a turn before the others have theirs.
-const BUDGET_BYTES: usize = 4 << 20;
 const SCRATCH_BYTES: usize = 64 << 10;
 /// A request that is longer is answered as it stands.
 const LONGEST_REQUEST: usize = 4096;
@@ -108,14 +108,6 @@ struct Peer {
     sent: usize,
     answer: Option<usize>,
     keyed: Option<Box<keyed::Session>>,
-}
-
-/// What is to become of a connection after a step.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Keep,
-    Again,
-    Close,
 }
 
 /// What all connections share.

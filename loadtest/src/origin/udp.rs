@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 
 use mio::net::UdpSocket;
 
-use super::Fate;
+use super::turn::Fate;
 use crate::sys::{self, Batch};
 
 /// Datagrams of one call.

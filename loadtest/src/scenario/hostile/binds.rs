@@ -4,10 +4,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::HostilePlan;
+use super::armed::{Armed, Who};
 use super::attack::{AttackScript, Attempt};
-use super::kind::{Armed, Who};
 use super::nameserver::{Answer, evil};
+use super::plan::HostilePlan;
 use super::wire::{BIND, METHOD_AND_REPLY, session};
 
 /// The first address of such a name.

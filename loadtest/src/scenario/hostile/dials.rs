@@ -8,10 +8,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use socket2::{Domain, Socket, Type};
 
-use super::HostilePlan;
+use super::armed::{Armed, Who};
 use super::attack::{AttackScript, Attempt};
-use super::kind::{Armed, Who};
 use super::nameserver::{Answer, evil};
+use super::plan::HostilePlan;
 use super::wire::{CONNECT, METHOD_AND_REPLY, session};
 use crate::fault::Fault;
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::HostilePlan;
+use super::armed::{Armed, Who};
 use super::attack::{AttackScript, Attempt};
-use super::kind::{Armed, Who};
+use super::plan::HostilePlan;
 use crate::seeded::Seeded;
 
 /// Decides what is sent: every run sends the same.

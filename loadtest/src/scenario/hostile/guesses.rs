@@ -4,9 +4,9 @@
 //! Each user of the file but the first is guessed at some times wrong and then right, once: a right guess that is
 //! answered within the moment shows that the others could be.
 
-use super::HostilePlan;
+use super::armed::{Armed, Who};
 use super::attack::{AttackScript, Attempt};
-use super::kind::{Armed, Who, users};
+use super::plan::HostilePlan;
 use super::wire::login;
 use crate::fault::Fault;
 use crate::record::Attempts;
@@ -23,7 +23,7 @@ struct Guesses {
 }
 
 pub(crate) fn arm(plan: &HostilePlan) -> Result<Armed, Fault> {
-    let users = users(plan, 2)?[1..].to_vec();
+    let users = plan.users(2)?[1..].to_vec();
     Ok(Armed::new(Guesses { users, probes: 0, answered: 0 }, Who::KnownUser))
 }
 

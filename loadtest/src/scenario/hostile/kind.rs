@@ -1,14 +1,8 @@
 //! The attacks by name, with how strong each is where nothing else is asked for.
 
-use std::any::Any;
 use std::time::Duration;
 
 use clap::ValueEnum;
-
-use super::attack::AttackScript;
-use super::nameserver::Answer;
-use super::{HostilePlan, binds, dials, garbage, guesses, logins, names, silent, tokens};
-use crate::fault::Fault;
 
 /// What the hostile client does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -57,37 +51,6 @@ pub(crate) struct Force {
     pub(crate) ports: u64,
 }
 
-/// Who comes beside the attack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Who {
-    /// CONNECT to the target as the command line says.
-    Anybody,
-    /// CONNECT to a good name, a new one each time.
-    WithNames,
-    /// The users of the file in turn.
-    NewUsers,
-    /// The first user of the file, from the address of the attack.
-    KnownUser,
-    /// A GSSAPI token, its last octet a moment later.
-    WithTokens,
-}
-
-/// An attack that is ready.
-pub(crate) struct Armed {
-    pub(crate) script: Box<dyn AttackScript>,
-    pub(crate) who: Who,
-    /// What the name server answers for the attack's names; good names are always answered.
-    pub(crate) names: Option<Answer>,
-    /// Sockets that have to stay open meanwhile.
-    pub(crate) kept: Box<dyn Any + Send>,
-}
-
-impl Armed {
-    pub(crate) fn new(script: impl AttackScript + 'static, who: Who) -> Self {
-        Self { script: Box::new(script), who, names: None, kept: Box::new(()) }
-    }
-}
-
 impl AttackKind {
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -131,27 +94,4 @@ impl AttackKind {
             Self::Garbage => Force { rate: Some(4000.0), in_flight: 256, hold: seconds(1.0), ..force },
         }
     }
-
-    /// Makes ready what the attack needs.
-    pub(crate) fn arm(self, plan: &HostilePlan) -> Result<Armed, Fault> {
-        match self {
-            Self::Dials => dials::arm(plan),
-            Self::Names => Ok(names::arm(plan)),
-            Self::Logins => logins::arm(plan),
-            Self::Guesses => guesses::arm(plan),
-            Self::Tokens => Ok(tokens::arm(plan)),
-            Self::Binds => Ok(binds::arm(plan)),
-            Self::Silent => silent::arm(plan),
-            Self::Garbage => Ok(garbage::arm(plan)),
-        }
-    }
-}
-
-/// The users of the file, of which an attack needs at least `least`.
-pub(crate) fn users(plan: &HostilePlan, least: usize) -> Result<&[(String, String)], Fault> {
-    if plan.users.len() < least {
-        let (kind, have) = (plan.kind.name(), plan.users.len());
-        return Err(Fault::Unarmed(format!("{kind} needs {least} users here, --users names {have}")));
-    }
-    Ok(&plan.users)
 }

@@ -1,9 +1,9 @@
 //! Wrong logins from many sources that leave before they are judged: what the server still does for them, others wait
 //! for.
 
-use super::HostilePlan;
+use super::armed::{Armed, Who};
 use super::attack::{AttackScript, Attempt};
-use super::kind::{Armed, Who, users};
+use super::plan::HostilePlan;
 use super::wire::login;
 use crate::fault::Fault;
 
@@ -15,7 +15,7 @@ struct Logins;
 /// Each login of the others is to be judged, and none known from before.
 pub(crate) fn arm(plan: &HostilePlan) -> Result<Armed, Fault> {
     let sessions = 2 * (plan.rate * plan.seconds.as_secs_f64()).ceil() as usize;
-    users(plan, sessions)?;
+    plan.users(sessions)?;
     Ok(Armed::new(Logins, Who::NewUsers))
 }
 

@@ -5,6 +5,8 @@
 //! were due. The attack is bounded in connections and time, runs on a thread of its own so that it does not slow down
 //! what is timed, and ends with the run. Where names are needed, this program is the name server.
 
+mod armed;
+mod arming;
 mod attack;
 mod binds;
 mod dials;
@@ -15,6 +17,7 @@ mod logins;
 mod names;
 mod nameserver;
 mod others;
+mod plan;
 mod silent;
 mod tokens;
 mod watch;
@@ -26,11 +29,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use self::armed::Armed;
 use self::attack::Attack;
-use self::kind::Armed;
 pub(crate) use self::kind::{AttackKind, Force};
 use self::nameserver::NameServer;
 use self::others::{Others, PartResult};
+pub(crate) use self::plan::{HostilePlan, Thresholds};
 use self::watch::Watch;
 use crate::fault::Fault;
 use crate::fleet::{Fleet, Route, Sources};
@@ -45,42 +49,6 @@ const OTHERS_FIRST: Ipv4Addr = Ipv4Addr::new(127, 200, 0, 1);
 const OTHERS_STRIDE: u32 = 256;
 /// The most of them at a time.
 const OTHERS_IN_FLIGHT: u64 = 1000;
-
-/// What was asked for.
-pub(crate) struct HostilePlan {
-    pub(crate) kind: AttackKind,
-    pub(crate) server: SocketAddr,
-    pub(crate) target: SocketAddr,
-    pub(crate) target_name: Option<String>,
-    /// User and password of those whose login is not what is tried.
-    pub(crate) credentials: Option<(String, String)>,
-    pub(crate) pid: Option<i32>,
-    pub(crate) origin_pid: Option<i32>,
-    /// Addresses of the others, who have one with the attack where that is what is tried.
-    pub(crate) sources: u32,
-    /// Sessions a second of the others.
-    pub(crate) rate: f64,
-    /// How long they are timed, each of the two times.
-    pub(crate) seconds: Duration,
-    /// How long the attack goes on before they come.
-    pub(crate) lead: Duration,
-    /// A session of theirs that is not over by then has failed.
-    pub(crate) patience: Duration,
-    pub(crate) force: Force,
-    /// Where the name server of this program listens, for attacks that need one.
-    pub(crate) dns: Option<SocketAddr>,
-    /// Users of the server with their passwords.
-    pub(crate) users: Vec<(String, String)>,
-    pub(crate) thresholds: Thresholds,
-}
-
-/// What the run may be at most, or it fails.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Thresholds {
-    /// p99 beside the attack to that of the quiet part.
-    pub(crate) ratio: Option<f64>,
-    pub(crate) failures: Option<u64>,
-}
 
 /// The run and its tally.
 pub(crate) struct Hostile {
@@ -100,7 +68,7 @@ impl Hostile {
 
     /// Both parts. `Err` when the load fails, or when a bar is missed.
     pub(crate) fn run(&mut self) -> Result<(), Fault> {
-        let mut armed = self.plan.kind.arm(&self.plan)?;
+        let mut armed = arming::arm(&self.plan)?;
         let names = match armed.names.take() {
             Some(answer) => Some(NameServer::start(self.dns()?, self.plan.target, answer)?),
             None => None,

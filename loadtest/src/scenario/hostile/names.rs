@@ -1,9 +1,9 @@
 //! Names that nobody answers, or that are answered late: each keeps the server's resolver waiting.
 
-use super::HostilePlan;
+use super::armed::{Armed, Who};
 use super::attack::{AttackScript, Attempt};
-use super::kind::{Armed, Who};
 use super::nameserver::{Answer, evil};
+use super::plan::HostilePlan;
 use super::wire::{CONNECT, METHOD_AND_REPLY, session};
 
 struct Names {

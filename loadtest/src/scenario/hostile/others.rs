@@ -4,9 +4,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::HostilePlan;
-use super::kind::Who;
+use super::armed::Who;
 use super::nameserver::good;
+use super::plan::HostilePlan;
 use crate::fault::{Fault, Phase};
 use crate::fleet::{AfterTurn, Fleet, Link, Losses, Next, Ready, Route, Scenario, data_fault};
 use crate::handshake::Messages;

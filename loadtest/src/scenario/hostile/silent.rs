@@ -4,9 +4,9 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::thread;
 
-use super::HostilePlan;
+use super::armed::{Armed, Who};
 use super::attack::{AttackScript, Attempt};
-use super::kind::{Armed, Who};
+use super::plan::HostilePlan;
 use super::wire::{CONNECT, METHOD_AND_REPLY, session};
 use crate::fault::Fault;
 

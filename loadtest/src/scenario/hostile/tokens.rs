@@ -1,8 +1,8 @@
 //! Halves of GSSAPI tokens (RFC 1961 section 3), which the server has to keep until the rest comes.
 
-use super::HostilePlan;
+use super::armed::{Armed, Who};
 use super::attack::{AttackScript, Attempt};
-use super::kind::{Armed, Who};
+use super::plan::HostilePlan;
 
 /// Greeting with method GSSAPI, and the head of a first token of the greatest length: VER, MTYP, LEN.
 const OPENING: [u8; 7] = [5, 1, 1, 1, 1, 0xFF, 0xFF];

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -16,7 +17,6 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::Identity;
 use super::admission::{Admission, Bounds, Pending, Permit};
-use crate::config;
 use crate::limits::{
     GSS_JOBS_MAX, GSS_JOBS_PER_NETWORK_MAX, GSS_JOBS_PER_SOURCE_MAX, GSS_POOL_MAX, USER_NAME_MAX,
 };
@@ -93,15 +93,13 @@ pub fn library() -> Result<(), String> {
     Library::load().map(drop).map_err(|why| format!("\"gssapi\" is a method, but {why}"))
 }
 
-/// The credentials that the configuration names; the library must be there.
+/// The credentials for a service, from a keytab; the library must be there.
 ///
 /// # Errors
 /// Where there is no key for the service: which was looked for, and why it was not found.
-pub fn credentials(config: &config::Gssapi) -> Result<ServiceCredentials, String> {
-    ServiceCredentials::acquire(&config.service, &config.keytab).map_err(|why| {
-        let (keytab, service) = (config.keytab.display(), &config.service);
-        format!("no key for the service \"{service}\" in \"{keytab}\": {why}")
-    })
+pub fn credentials(service: &str, keytab: &Path) -> Result<ServiceCredentials, String> {
+    ServiceCredentials::acquire(service, keytab)
+        .map_err(|why| format!("no key for the service \"{service}\" in \"{}\": {why}", keytab.display()))
 }
 
 type Accept = dyn Fn(&mut Context, &[u8]) -> Result<Accepted, GssError> + Send + Sync;

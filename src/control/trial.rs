@@ -135,7 +135,8 @@ impl<'a> Trial<'a> {
             return Some(None);
         }
         self.need(("auth", "methods"), gssapi::library())?;
-        self.need(("auth.gssapi", "keytab"), gssapi::credentials(&auth.gssapi)).map(Some)
+        self.need(("auth.gssapi", "keytab"), gssapi::credentials(&auth.gssapi.service, &auth.gssapi.keytab))
+            .map(Some)
     }
 
     fn congestion(&mut self) -> Option<CongestionControl> {

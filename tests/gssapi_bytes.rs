@@ -159,7 +159,7 @@ fn slow_readers_cost_bounded_memory(level: u8) {
                 thread::sleep(Duration::from_secs(2));
                 let mut keyed = Keyed::new(6);
                 while keyed.count < MIB {
-                    keyed.check(&receiver.message().expect("more of the stream"));
+                    keyed.insist(&receiver.message().expect("more of the stream"));
                 }
                 Keyed::new(5).receive(target, MIB);
                 let _ = target.shutdown(std::net::Shutdown::Both);

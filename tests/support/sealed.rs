@@ -119,7 +119,7 @@ impl Receiver {
         let end = keyed.count + length;
         while keyed.count < end {
             match self.message() {
-                Ok(body) => keyed.check(&body),
+                Ok(body) => keyed.insist(&body),
                 Err(how) => panic!("{how:?} at byte {} of {end}", keyed.count),
             }
         }
@@ -130,7 +130,7 @@ impl Receiver {
     pub(crate) fn receive_to_end(&mut self, keyed: &mut Keyed) -> End {
         loop {
             match self.message() {
-                Ok(body) => keyed.check(&body),
+                Ok(body) => keyed.insist(&body),
                 Err(end) => return end,
             }
         }

@@ -183,7 +183,7 @@ impl Play {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Ok(0)),
             Err(error) => return Err(error),
         };
-        let (orderly, missing) = (self.script.conduct.is_orderly(), self.up.count() < self.script.up);
+        let (orderly, missing) = (self.script.conduct.is_orderly(), self.up.count < self.script.up);
         if count == 0 {
             self.fin_seen = true;
             return Ok(match (orderly, missing) {
@@ -193,11 +193,11 @@ impl Play {
             });
         }
         if let Err(position) = self.up.check(&scratch[..count]) {
-            self.up.advance((position - self.up.count()) as usize);
+            self.up.advance((position - self.up.count) as usize);
             let wrong = if position < self.script.up { Wrong::Byte } else { Wrong::Extra };
             return Ok(Err(SessionEnd::Wrong(wrong)));
         }
-        let extra = self.up.count() > self.script.up;
+        let extra = self.up.count > self.script.up;
         Ok(if extra { Err(SessionEnd::Wrong(Wrong::Extra)) } else { Ok(count) })
     }
 
@@ -207,8 +207,8 @@ impl Play {
             return Ok(0);
         }
         let mut sent = 0;
-        while self.down.count() < self.script.down {
-            match stream.write(self.down.window(self.script.down - self.down.count())) {
+        while self.down.count < self.script.down {
+            match stream.write(self.down.window(self.script.down - self.down.count)) {
                 Ok(count) => {
                     self.down.advance(count);
                     sent += count;
@@ -218,7 +218,7 @@ impl Play {
             }
         }
         let judges = matches!(self.script.conduct, Conduct::Exchange | Conduct::AfterFin);
-        if judges && !self.judged && self.up.count() == self.script.up {
+        if judges && !self.judged && self.up.count == self.script.up {
             self.judged = true;
             self.verdict = self.script.verdict().to_vec();
         }
@@ -234,7 +234,7 @@ impl Play {
 
     /// FIN and the end, once their time has come.
     fn ending(&mut self, stream: &TcpStream) -> io::Result<Option<SessionEnd>> {
-        if self.down.count() < self.script.down || !self.verdict.is_empty() {
+        if self.down.count < self.script.down || !self.verdict.is_empty() {
             return Ok(None);
         }
         if self.script.conduct == Conduct::Reset {
@@ -262,7 +262,7 @@ impl Play {
             SessionEnd::Broken { .. } | SessionEnd::Reset => {}
             SessionEnd::Wrong(wrong) => {
                 let Script { run, session, key, .. } = self.script;
-                let position = self.up.count().min(self.script.up);
+                let position = self.up.count.min(self.script.up);
                 ledger.note(run, Finding { session, key, way: Way::Up, position, wrong });
             }
         }

@@ -194,8 +194,8 @@ impl Life {
             }
             moved += 1;
         }
-        while self.up.count() < self.send_limit() {
-            match written(stream.write(self.up.window(self.send_limit() - self.up.count())))? {
+        while self.up.count < self.send_limit() {
+            match written(stream.write(self.up.window(self.send_limit() - self.up.count)))? {
                 Some(count) => {
                     self.up.advance(count);
                     moved += count;
@@ -203,7 +203,7 @@ impl Life {
                 None => return Ok(moved),
             }
         }
-        let whole = self.up.count() == self.script.up && !self.fin_sent;
+        let whole = self.up.count == self.script.up && !self.fin_sent;
         let closes = match self.action {
             Action::ClientHalfClose => true,
             Action::OriginHalfClose => self.fin_got,
@@ -224,7 +224,7 @@ impl Life {
         // Who breaks off reads no further than that, for the rest to be in the socket.
         let room = match self.action {
             Action::ClientReset | Action::ClientKill => {
-                (self.down_mark - self.down.count()).min(inbox.len() as u64) as usize
+                (self.down_mark - self.down.count).min(inbox.len() as u64) as usize
             }
             _ => inbox.len(),
         };
@@ -240,10 +240,10 @@ impl Life {
     }
 
     fn check(&mut self, bytes: &[u8]) -> Result<(), Wrong> {
-        let rest = self.script.down - self.down.count();
+        let rest = self.script.down - self.down.count;
         let (own, after) = bytes.split_at(bytes.len().min(usize::try_from(rest).unwrap_or(usize::MAX)));
         if let Err(position) = self.down.check(own) {
-            self.down.advance((position - self.down.count()) as usize);
+            self.down.advance((position - self.down.count) as usize);
             return Err(Wrong::Byte);
         }
         let verdict = self.script.verdict();
@@ -261,7 +261,7 @@ impl Life {
 
     fn fin(&mut self) -> Result<(), Wrong> {
         self.fin_got = true;
-        let whole = self.down.count() == self.script.down;
+        let whole = self.down.count == self.script.down;
         let right = match self.action {
             Action::Exchange | Action::Pause => self.fin_sent && self.verdict_got == VERDICT_BYTES,
             Action::ClientHalfClose => self.verdict_got == VERDICT_BYTES,
@@ -279,12 +279,12 @@ impl Life {
     fn reached(&mut self) -> Option<Step> {
         match self.action {
             Action::ClientReset | Action::ClientKill => {
-                let there = self.up.count() == self.up_mark && self.down.count() == self.down_mark;
+                let there = self.up.count == self.up_mark && self.down.count == self.down_mark;
                 (there && self.head_sent == SCRIPT_BYTES)
                     .then_some(Step::End { reset: self.action == Action::ClientReset })
             }
             Action::Leave => Some(Step::End { reset: self.leave_with_reset }),
-            Action::Pause if self.pause.is_some() && self.up.count() == self.up_mark => {
+            Action::Pause if self.pause.is_some() && self.up.count == self.up_mark => {
                 self.asleep_until = self.pause.take().map(|pause| Instant::now() + pause);
                 self.asleep_until.map(Step::Sleep)
             }
@@ -300,13 +300,13 @@ impl Life {
 
     /// Bytes that were sent and bytes that were checked.
     pub(super) fn moved(&self) -> u64 {
-        self.up.count() + self.down.count()
+        self.up.count + self.down.count
     }
 
     /// What is wrong here.
     pub(super) fn finding(&self, wrong: Wrong) -> Finding {
         let Script { session, key, .. } = self.script;
-        let position = self.down.count() + self.verdict_got as u64;
+        let position = self.down.count + self.verdict_got as u64;
         Finding { session, key, way: Way::Down, position, wrong }
     }
 }

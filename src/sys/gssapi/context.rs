@@ -1,7 +1,10 @@
 //! A security context from its first token to its end.
 
+use super::credentials::ServiceCredentials;
 use super::ffi::{self, RawBuffer, RawContext, Word};
-use super::{Buffer, GssError, GssName, Library, ServiceCredentials, status};
+use super::library::{Buffer, Library};
+use super::name::GssName;
+use super::status::{self, GssError};
 use std::fmt;
 use std::ptr;
 

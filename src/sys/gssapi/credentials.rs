@@ -1,7 +1,9 @@
 //! Who the acceptor is: a service whose keys are in a keytab.
 
 use super::ffi::{self, KeyValue, KeyValues, OidSet, RawCredentials, RawName};
-use super::{GssError, GssName, Library, status};
+use super::library::Library;
+use super::name::GssName;
+use super::status::{self, GssError};
 use std::ffi::CString;
 use std::fmt;
 use std::fs::File;

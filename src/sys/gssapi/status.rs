@@ -1,7 +1,7 @@
 //! What the library says when it refuses.
 
 use super::ffi::{self, Word};
-use super::{Buffer, Library};
+use super::library::{Buffer, Library};
 use crate::limits::{GSS_STATUS_BYTES_MAX, GSS_STATUS_PARTS_MAX};
 use std::error::Error;
 use std::ffi::c_int;

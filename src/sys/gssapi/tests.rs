@@ -1,4 +1,5 @@
 use super::*;
+use std::fmt;
 use std::fs;
 
 /// The system's library, where it has one; a run without says so.

@@ -1,12 +1,13 @@
 //! What this machine and this process may use: descriptors, CPUs, local addresses, sockets for DNS.
 
-use super::{Errno, Read, Write, errno_of, stream::Stream};
+use super::stream::{Stream, leaves_by_loopback};
+use super::{Errno, Read, Write, errno_of};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{MsgFlags, recv, send};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 /// Raises RLIMIT_NOFILE to its hard limit and returns the limit in force.
 pub fn raise_descriptor_limit() -> usize {
@@ -64,24 +65,6 @@ pub fn leads_here(target: SocketAddr) -> Result<bool, Errno> {
     let local = socket.local_addr().map_err(|error| errno_of(&error))?;
     let local = local.as_socket().ok_or(Errno::EAFNOSUPPORT)?;
     Ok(local.ip().to_canonical() == target.ip().to_canonical() || leaves_by_loopback(socket.as_fd()))
-}
-
-/// Whether a connected socket of IPv6 sends by the loopback interface: no other has an MTU beyond 16 bits. The kernel
-/// takes a source address of its choice towards a block that a route delivers here, so that the addresses do not tell.
-pub(super) fn leaves_by_loopback(socket: BorrowedFd<'_>) -> bool {
-    let mut mtu: libc::c_int = 0;
-    let mut size = size_of_val(&mtu) as libc::socklen_t;
-    // SAFETY: IPV6_MTU writes one int through the pointer, which is valid for it, and its size is given.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_IPV6,
-            libc::IPV6_MTU,
-            (&raw mut mtu).cast(),
-            &raw mut size,
-        )
-    };
-    result == 0 && mtu > libc::c_int::from(u16::MAX)
 }
 
 /// One UDP socket, connected to one server from a port that the kernel picks at random.

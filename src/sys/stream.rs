@@ -93,7 +93,7 @@ impl Stream {
 
     /// Whether a connection of IPv6 leads to this machine, by whatever address.
     pub fn leaves_by_loopback(&self) -> bool {
-        super::machine::leaves_by_loopback(self.0.as_fd())
+        leaves_by_loopback(self.0.as_fd())
     }
 
     /// Bytes that were sent and are not acknowledged yet, and those that wait to be sent.
@@ -126,6 +126,24 @@ pub(super) fn apply_liveness(socket: &SockRef<'_>, liveness: &Liveness) {
         TcpKeepalive::new().with_time(liveness.keepalive_idle).with_interval(liveness.keepalive_interval);
     let _ = socket.set_tcp_keepalive(&keepalive);
     let _ = socket.set_tcp_user_timeout(Some(liveness.unacked));
+}
+
+/// Whether a connected socket of IPv6 sends by the loopback interface: no other has an MTU beyond 16 bits. The kernel
+/// takes a source address of its choice towards a block that a route delivers here, so that the addresses do not tell.
+pub(super) fn leaves_by_loopback(socket: BorrowedFd<'_>) -> bool {
+    let mut mtu: libc::c_int = 0;
+    let mut size = size_of_val(&mtu) as libc::socklen_t;
+    // SAFETY: IPV6_MTU writes one int through the pointer, which is valid for it, and its size is given.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IPV6,
+            libc::IPV6_MTU,
+            (&raw mut mtu).cast(),
+            &raw mut size,
+        )
+    };
+    result == 0 && mtu > libc::c_int::from(u16::MAX)
 }
 
 impl AsFd for Stream {

@@ -1,15 +1,7 @@
 //! IPv4 addresses that IPv6 addresses carry for a translator or a tunnel.
 
-use super::nat64::Nat64;
+use super::nat64::{Carried, Nat64, behind};
 use std::net::{Ipv4Addr, Ipv6Addr};
-
-/// An IPv4 address that an IPv6 address carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Carried {
-    pub(super) v4: Ipv4Addr,
-    /// Length of the prefix that says so.
-    pub(super) prefix: u32,
-}
 
 /// The lengths that a prefix in 64:ff9b:1::/48 may have (RFC 8215, RFC 6052 section 2.2). Which of them a network uses
 /// its addresses do not tell.
@@ -56,16 +48,6 @@ fn local_nat64(address: Ipv6Addr) -> [Option<Carried>; 4] {
     let read = LOCAL_NAT64.map(|prefix| Carried { v4: behind(address, prefix), prefix });
     let some = read.iter().any(|carried| carried.v4.octets()[0] != 0);
     read.map(|carried| Some(carried).filter(|carried| !some || carried.v4.octets()[0] != 0))
-}
-
-/// The IPv4 address behind a prefix of this length: octet 8 of the address is left out (RFC 6052 section 2.2).
-pub(super) fn behind(address: Ipv6Addr, prefix: u32) -> Ipv4Addr {
-    let bits = address.to_bits();
-    if prefix == 96 {
-        return Ipv4Addr::from_bits(bits as u32);
-    }
-    let without_octet_8 = (bits >> 64) << 56 | (bits & ((1 << 56) - 1));
-    Ipv4Addr::from_bits((without_octet_8 >> (120 - 32 - prefix)) as u32)
 }
 
 /// The interface identifier of a tunnel's end (RFC 5214 section 6.1), with and without the bit for a global address.

@@ -1,11 +1,18 @@
 //! Prefixes of translators (NAT64) whose addresses carry IPv4 addresses (RFC 6052).
 
-use super::carried::{Carried, behind};
 use super::special::touches_special_v6;
 use crate::limits;
 use ipnet::Ipv6Net;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// An IPv4 address that an IPv6 address carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Carried {
+    pub(super) v4: Ipv4Addr,
+    /// Length of the prefix that says so.
+    pub(super) prefix: u32,
+}
 
 /// A translator's prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +94,16 @@ impl Nat64 {
         let (high, low) = (without_octet_8 >> 56 << 64, without_octet_8 & ((1 << 56) - 1));
         Ipv6Addr::from_bits(base | high | low)
     }
+}
+
+/// The IPv4 address behind a prefix of this length: octet 8 of the address is left out (RFC 6052 section 2.2).
+pub(super) fn behind(address: Ipv6Addr, prefix: u32) -> Ipv4Addr {
+    let bits = address.to_bits();
+    if prefix == 96 {
+        return Ipv4Addr::from_bits(bits as u32);
+    }
+    let without_octet_8 = (bits >> 64) << 56 | (bits & ((1 << 56) - 1));
+    Ipv4Addr::from_bits((without_octet_8 >> (120 - 32 - prefix)) as u32)
 }
 
 impl fmt::Display for Nat64 {

@@ -4,6 +4,7 @@
 //! his own turn: who guesses would be told by another's login that he is right.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,7 +15,6 @@ use super::admission::Permit;
 use super::cache::{Tag, VerifiedCache};
 use super::fair::{FairQueue, LoginTurn, Waiter};
 use super::secret::Memory;
-use super::verifier::Verified;
 use crate::limits::{VERIFIED_CACHE_ENTRIES, VERIFIED_CACHE_TTL, VERIFY_JOBS_MAX};
 use crate::proto::userpass::Credentials;
 use crate::shares::Source;
@@ -41,6 +41,24 @@ pub(super) struct Login {
 impl Waiter for Login {
     fn has_left(&self) -> bool {
         self.permit.is_left()
+    }
+}
+
+/// An answer, with the login's credentials given back.
+pub struct Verified {
+    /// Where the login came from.
+    pub source: Source,
+    /// The credentials of the job.
+    pub credentials: Arc<Credentials>,
+    /// Whose they are, or `None` if they are wrong.
+    pub identity: Option<Identity>,
+    /// How often the users had changed when the verification began.
+    pub generation: u64,
+}
+
+impl fmt::Debug for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verified").field("identity", &self.identity).finish_non_exhaustive()
     }
 }
 

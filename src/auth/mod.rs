@@ -19,11 +19,12 @@ mod verifier;
 
 pub use admission::Pending;
 pub use cache::{Tag, VerifiedCache};
+pub use dispatch::Verified;
 pub use edit::{EditError, check_password, hash_password, remove_user, set_user};
 pub use file::{concerns, load_users};
 pub use guesses::Guesses;
 pub use users::{UserNameError, Users, UsersError, check_name};
-pub use verifier::{LoginJob, Verified, Verifier};
+pub use verifier::{LoginJob, Verifier};
 
 use std::sync::Arc;
 

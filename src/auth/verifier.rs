@@ -19,7 +19,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
 use super::admission::{Admission, Bounds, Pending};
-use super::dispatch::{Dispatcher, Done, Letter, Login, PasswordCheck, Verification};
+use super::dispatch::{Dispatcher, Done, Letter, Login, PasswordCheck, Verification, Verified};
 use super::secret::Memory;
 use super::{Identity, Users};
 use crate::limits::{
@@ -44,24 +44,6 @@ pub struct LoginJob {
 impl fmt::Debug for LoginJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LoginJob").field("source", &self.source).finish_non_exhaustive()
-    }
-}
-
-/// An answer, with the login's credentials given back.
-pub struct Verified {
-    /// Where the login came from.
-    pub source: Source,
-    /// The credentials of the job.
-    pub credentials: Arc<Credentials>,
-    /// Whose they are, or `None` if they are wrong.
-    pub identity: Option<Identity>,
-    /// How often the users had changed when the verification began.
-    pub generation: u64,
-}
-
-impl fmt::Debug for Verified {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verified").field("identity", &self.identity).finish_non_exhaustive()
     }
 }
 

@@ -11,9 +11,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
-use super::resolver::JobKey;
 use crate::limits::DNS_YIELD;
 use crate::shares::{Network, Shares, Source};
+
+/// A name that is being resolved, by its number.
+pub(super) type JobKey = usize;
+
+/// In a queue, names that have not been asked for come first, and those that lost their place behind them.
+pub(super) const FRESH: u64 = 0;
+pub(super) const AGAIN: u64 = 1 << 63;
 
 /// Whose place it is, and since when.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use slab::Slab;
 use super::cache::Cache;
 use super::job::{Job, JobPhase, Question, WaitingLookup};
 use super::message;
-use super::places::{NamePlace, NamePlaces};
+use super::places::{FRESH, JobKey, NamePlace, NamePlaces};
 use super::servers::Servers;
 use super::{Action, Answer, DnsError, ExchangeId, Settings, Transport, sort};
 use crate::limits::{DNS_LOOKUPS, DNS_NAMES, DNS_QUEUE_TICK, DNS_RESOLUTION_DELAY};
@@ -25,8 +25,6 @@ use crate::shares::{Shares, Source};
 
 mod exchanges;
 mod queues;
-
-pub(super) type JobKey = usize;
 
 /// The lookup of one caller: its job, its serial there, and whose it is.
 #[derive(Copy, Clone, Debug)]
@@ -239,7 +237,7 @@ impl Resolver {
     fn joinable(&mut self, name: &str, client: Source, now: Instant) -> Option<JobKey> {
         let key = *self.names.get(name)?;
         match self.jobs[key].phase {
-            JobPhase::Queued => self.queue(key, client, queues::FRESH),
+            JobPhase::Queued => self.queue(key, client, FRESH),
             JobPhase::Asking { .. } => {}
             JobPhase::Lingering { answered: true, .. } => {
                 self.end(key);
@@ -252,7 +250,7 @@ impl Resolver {
                     self.jobs[key].phase = JobPhase::Asking { place, give_up: now + self.settings.timeout };
                 } else {
                     self.stop_asking(key);
-                    self.queue(key, client, queues::FRESH);
+                    self.queue(key, client, FRESH);
                 }
             }
         }
@@ -268,7 +266,7 @@ impl Resolver {
         let name = Arc::clone(&job.name);
         let key = self.jobs.insert(job);
         self.names.insert(name, key);
-        self.queue(key, client, queues::FRESH);
+        self.queue(key, client, FRESH);
         Ok(key)
     }
 

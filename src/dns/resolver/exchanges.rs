@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use rand::RngExt;
 
-use super::{JobKey, Resolver};
+use super::Resolver;
 use crate::dns::job::{Job, JobPhase, QuestionOutcome, Try};
 use crate::dns::message::{self, Response};
+use crate::dns::places::JobKey;
 use crate::dns::{Action, ExchangeId, Settings, Transport};
 use crate::limits::{
     DNS_ATTEMPTS_MAX, DNS_NAMES_IN_FLIGHT, DNS_NAMES_LINGERING, DNS_SECONDS, DNS_STRAYS, DNS_TRY_MAX,

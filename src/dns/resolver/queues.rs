@@ -4,15 +4,11 @@ use std::collections::HashSet;
 use std::collections::hash_map::Entry;
 use std::time::Instant;
 
-use super::{JobKey, Resolver, is_there};
+use super::{Resolver, is_there};
 use crate::dns::job::JobPhase;
-use crate::dns::places::{NamePlace, QueueTurn};
+use crate::dns::places::{AGAIN, JobKey, NamePlace, QueueTurn};
 use crate::limits::{DNS_LINGER, DNS_QUEUE_LOOKS};
 use crate::shares::Source;
-
-/// In a queue, names that have not been asked for come first, and those that lost their place behind them.
-pub(super) const FRESH: u64 = 0;
-const AGAIN: u64 = 1 << 63;
 
 impl Resolver {
     /// Has a name wait in the queue of one more source.

@@ -4,7 +4,7 @@
 //! never disagree on what such a name is, so every spelling becomes the address here, and what is neither an
 //! address nor a host name is refused. Nothing is resolved here.
 
-use super::{Decoded, ProtoError};
+use super::error::{Decoded, NameError, ProtoError};
 use crate::limits::{LABEL_MAX, NAME_MAX, NAME_TYPED_MAX};
 use std::borrow::Borrow;
 use std::fmt;
@@ -53,47 +53,6 @@ impl Borrow<str> for Name {
         &self.0
     }
 }
-
-/// Why the bytes of a name are neither a host name nor an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NameError {
-    /// No byte, or nothing but the root's dot.
-    Empty,
-    /// More bytes than a name can have; how many there are, at least.
-    TooLong(usize),
-    /// Two dots in a row, or a dot in front.
-    EmptyLabel,
-    /// A label over 63 bytes; its length.
-    LabelTooLong(usize),
-    /// NUL, line ends, escape and their like.
-    Control(u8),
-    /// An ASCII character that no host name holds.
-    Character(u8),
-    /// Neither ASCII nor a full-width digit, letter or dot: such names are asked for in their `xn--` form.
-    NonAscii,
-    /// An IPv6 address with a zone, which means something on one host alone.
-    Zone,
-    /// It has the form of an address (it ends in a number, or holds a colon) but is none.
-    NotAnAddress,
-}
-
-impl fmt::Display for NameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("empty"),
-            Self::TooLong(length) => write!(f, "{length} bytes, {NAME_MAX} at most"),
-            Self::EmptyLabel => f.write_str("empty label"),
-            Self::LabelTooLong(length) => write!(f, "label of {length} bytes, {LABEL_MAX} at most"),
-            Self::Control(byte) => write!(f, "control byte {byte:#04x}"),
-            Self::Character(byte) => write!(f, "character {:?}", char::from(*byte)),
-            Self::NonAscii => f.write_str("not ASCII (an xn-- name is needed)"),
-            Self::Zone => f.write_str("address with a zone"),
-            Self::NotAnAddress => f.write_str("the form of an address, but none"),
-        }
-    }
-}
-
-impl std::error::Error for NameError {}
 
 /// A target without its port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

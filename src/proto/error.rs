@@ -1,0 +1,120 @@
+//! What a decoder says, and why bytes are no message.
+
+use crate::limits::{LABEL_MAX, NAME_MAX};
+use std::fmt;
+
+/// What a decoder says: `Ok(None)` asks for more bytes, `Ok(Some((value, used)))` took `used` bytes from the
+/// front of the input, `Err` is final whatever follows.
+pub type Decoded<T> = Result<Option<(T, usize)>, ProtoError>;
+
+/// Why bytes from a client are no message. The client is at fault in every case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProtoError {
+    /// VER of a greeting or request is not 5 (RFC 1928 sections 3 and 4).
+    Version(u8),
+    /// The first byte of the greeting begins an HTTP method: a client that takes us for an HTTP proxy.
+    Http(u8),
+    /// The first byte of the greeting is that of SOCKS4.
+    Socks4,
+    /// VER of a username/password request is not 1 (RFC 1929 section 2).
+    UserpassVersion(u8),
+    /// ULEN is 0, and RFC 1929 section 2 wants 1 to 255.
+    EmptyUser,
+    /// PLEN is 0, and RFC 1929 section 2 wants 1 to 255.
+    EmptyPassword,
+    /// The version octet of a GSSAPI message is not 1 (RFC 1961 section 3.4).
+    GssVersion(u8),
+    /// A GSSAPI message of another type than is due (RFC 1961 sections 3.4, 4.3 and 5).
+    GssType(u8),
+    /// The client gave the negotiation of GSSAPI up (RFC 1961 section 3.8).
+    GssAbort,
+    /// RSV of a request is not 0 (RFC 1928 section 4).
+    Reserved(u8),
+    /// CMD is none of CONNECT, BIND and UDP ASSOCIATE (RFC 1928 section 4).
+    Command(u8),
+    /// ATYP is none of 1, 3 and 4 (RFC 1928 section 5).
+    AddressType(u8),
+    /// CONNECT to port 0, which no target can listen on.
+    PortZero,
+    /// DST.ADDR is a name that is neither a host name nor an address.
+    Name(NameError),
+}
+
+impl fmt::Display for ProtoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Version(got) => write!(f, "SOCKS version {got} where 5 is due"),
+            Self::Http(first) => {
+                write!(f, "an HTTP request (first byte {:?}) where SOCKS5 is due", char::from(*first))
+            }
+            Self::Socks4 => f.write_str("a SOCKS4 request where SOCKS5 is due"),
+            Self::UserpassVersion(got) => write!(f, "username/password version {got} where 1 is due"),
+            Self::EmptyUser => f.write_str("empty user name"),
+            Self::EmptyPassword => f.write_str("empty password"),
+            Self::GssVersion(got) => write!(f, "GSSAPI message version {got} where 1 is due"),
+            Self::GssType(got) => write!(f, "GSSAPI message of type {got:#04x}, which is not due"),
+            Self::GssAbort => f.write_str("GSSAPI negotiation given up by the client"),
+            Self::Reserved(got) => write!(f, "reserved byte {got:#04x} where 0 is due"),
+            Self::Command(got) => write!(f, "unknown command {got}"),
+            Self::AddressType(got) => write!(f, "unknown address type {got}"),
+            Self::PortZero => f.write_str("port 0"),
+            Self::Name(_) => f.write_str("bad host name"),
+        }
+    }
+}
+
+impl std::error::Error for ProtoError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Name(cause) => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+impl From<NameError> for ProtoError {
+    fn from(cause: NameError) -> Self {
+        Self::Name(cause)
+    }
+}
+
+/// Why the bytes of a name are neither a host name nor an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameError {
+    /// No byte, or nothing but the root's dot.
+    Empty,
+    /// More bytes than a name can have; how many there are, at least.
+    TooLong(usize),
+    /// Two dots in a row, or a dot in front.
+    EmptyLabel,
+    /// A label over 63 bytes; its length.
+    LabelTooLong(usize),
+    /// NUL, line ends, escape and their like.
+    Control(u8),
+    /// An ASCII character that no host name holds.
+    Character(u8),
+    /// Neither ASCII nor a full-width digit, letter or dot: such names are asked for in their `xn--` form.
+    NonAscii,
+    /// An IPv6 address with a zone, which means something on one host alone.
+    Zone,
+    /// It has the form of an address (it ends in a number, or holds a colon) but is none.
+    NotAnAddress,
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("empty"),
+            Self::TooLong(length) => write!(f, "{length} bytes, {NAME_MAX} at most"),
+            Self::EmptyLabel => f.write_str("empty label"),
+            Self::LabelTooLong(length) => write!(f, "label of {length} bytes, {LABEL_MAX} at most"),
+            Self::Control(byte) => write!(f, "control byte {byte:#04x}"),
+            Self::Character(byte) => write!(f, "character {:?}", char::from(*byte)),
+            Self::NonAscii => f.write_str("not ASCII (an xn-- name is needed)"),
+            Self::Zone => f.write_str("address with a zone"),
+            Self::NotAnAddress => f.write_str("the form of an address, but none"),
+        }
+    }
+}
+
+impl std::error::Error for NameError {}

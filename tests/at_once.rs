@@ -155,7 +155,7 @@ fn a_target_that_ended_at_once_completes_the_session(engine: Engine) {
 }
 engines!(a_target_that_ended_at_once_completes_the_session);
 
-/// A peer that has spoken and ended before the relay takes it.
+/// A peer that has spoken and ended before the relay accepts its connection.
 fn a_peer_that_ended_at_once_completes_the_session(engine: Engine) {
     for ip in [V4, V6] {
         let relay = Relay::builder().engine(engine).start();

@@ -193,7 +193,7 @@ fn check_says_whether_a_configuration_is_good() {
     }
 }
 
-/// Nobody could log in, or anybody could add himself, and nothing was said.
+/// Nothing was once said of a file by which nobody could log in, or to which anybody could add himself.
 #[test]
 fn a_users_file_that_is_empty_or_open_to_others_is_warned_of() {
     let directory = TempDir::new().expect("a directory");

@@ -35,7 +35,7 @@ fn addresses(holes: &[BlackHole]) -> impl Iterator<Item = IpAddr> {
     holes.iter().map(|hole| hole.addr.ip())
 }
 
-/// Six dead addresses and a good seventh did, seven and a good eighth did not.
+/// A good seventh address behind six dead ones was once tried, and a good eighth behind seven was not.
 #[test]
 fn the_last_of_many_addresses_is_tried() {
     let origin = Origin::echo();

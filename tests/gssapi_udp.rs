@@ -245,7 +245,7 @@ fn a_repeated_or_changed_datagram_is_dropped(level: u8) {
     stand.fence();
 }
 
-/// Nobody without the context can use the door, nor learn what comes through it.
+/// Nobody without the context can send through the association, nor learn what goes through it.
 #[test]
 fn nobody_without_the_context_reads_or_sends_datagrams() {
     let realm = realm!();

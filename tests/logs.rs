@@ -246,7 +246,7 @@ fn the_log_says_that_no_new_access_log_can_be_made() {
 
 /// The access log holds the names of users.
 #[test]
-fn only_its_owner_may_read_a_new_access_log() {
+fn others_may_not_read_a_new_access_log() {
     let relay = Relay::start();
     let mode = std::fs::metadata(relay.access_path()).expect("metadata").permissions().mode();
     assert_eq!(mode & 0o777 & !0o640, 0, "{mode:o}");

@@ -116,7 +116,7 @@ fn a_guesser_does_not_keep_others_behind_his_address_waiting() {
     assert!(queue.take(3).contains(&1_000));
 }
 
-/// Neither many names that were there before nor many that keep coming.
+/// Neither many names that were there before nor many that keep coming hold up another client of that address.
 #[test]
 fn one_who_tries_many_users_does_not_keep_others_behind_his_address_waiting() {
     for comes_later in [0, 1_000] {
@@ -169,7 +169,7 @@ fn one_who_makes_up_users_does_not_keep_those_waiting_who_were_right_before() {
     }
 }
 
-/// Nor are addresses dear: many of them, of many networks, leave every second turn to whoever was right before.
+/// Addresses are easily had: many of them, of many networks, leave every second turn to whoever was right before.
 #[test]
 fn many_networks_do_not_keep_those_waiting_who_were_right_before() {
     let mut queue = Queue::new();

@@ -266,7 +266,7 @@ fn users_flag_alone_asks_for_passwords() {
     assert_eq!(methods("[auth]\nusers = \"u\"\n"), [AuthMethod::Password], "the flag asks for passwords");
 }
 
-/// Everybody was let in, without a word.
+/// Everybody was once let in, without a word.
 #[test]
 fn a_users_file_that_nobody_is_asked_for_is_refused() {
     let start = "[auth] key `users`: nobody is asked for a password while methods = ";

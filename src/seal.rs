@@ -41,9 +41,9 @@ pub trait Protect: fmt::Debug + Send {
 /// What a token was, beside its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened {
-    /// It was encrypted, not only protected from change.
+    /// Whether it was encrypted, not only protected from change.
     pub confidential: bool,
-    /// Where it stands among the others.
+    /// Where it stands among the messages of its context.
     pub order: Order,
 }
 
@@ -66,7 +66,7 @@ pub enum SealError {
     NoSequenceDetection,
     /// The mechanism does not offer what the level needs.
     NotOffered,
-    /// More than one message can hold.
+    /// There is more content than one message can hold.
     TooLong,
 }
 

@@ -18,15 +18,15 @@ const ALL: u8 = 2;
 /// How many jobs may wait.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    /// In all.
+    /// Jobs in all.
     pub(super) all: usize,
-    /// Of one network.
+    /// Jobs of one network.
     pub(super) network: usize,
-    /// Of one source.
+    /// Jobs of one source.
     pub(super) source: usize,
-    /// Of one source, for work that they share with no other job.
+    /// Jobs of one source that wait for work which they share with no other job.
     pub(super) own: usize,
-    /// Of one source and one user, for work that they share with no other job.
+    /// Jobs of one source and one user that wait for work which they share with no other job.
     pub(super) user: usize,
 }
 
@@ -107,7 +107,7 @@ pub(super) struct Permit {
     network: usize,
     source: usize,
     user: usize,
-    /// Where it is still counted.
+    /// Where the job is still counted, as bits: [`OWN`] and [`ALL`].
     counted: AtomicU8,
 }
 

@@ -96,7 +96,7 @@ struct LoginQueue<W> {
 struct Regulars {
     pairs: HashSet<SourceUser>,
     order: VecDeque<SourceUser>,
-    /// Those of them that wait, each once.
+    /// Regulars that wait for a turn, each once.
     waiting: VecDeque<(Source, SourceUser)>,
     are_next: bool,
 }

@@ -40,10 +40,10 @@ impl Choice for RelayMode {
 /// How a new connection finds its worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Steer {
-    /// By the kernel's hash of the addresses and ports.
+    /// Its worker is chosen by the kernel's hash of the addresses and ports.
     #[default]
     Hash,
-    /// To the worker of the CPU that took the packet.
+    /// It goes to the worker of the CPU that took the packet.
     Cpu,
 }
 
@@ -59,11 +59,11 @@ pub enum Congestion {
     Auto,
     /// The kernel's default, everywhere.
     System,
-    /// This one, everywhere; the name is as long as the kernel's may be.
+    /// The control of this name, everywhere; the name is as long as the kernel's may be.
     Named(String),
 }
 
-/// As it is written in a file.
+/// Writes the choice as it stands in a file.
 impl fmt::Display for Congestion {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
@@ -138,7 +138,7 @@ pub struct Protection {
 }
 
 impl Protection {
-    /// These levels; none for an empty list.
+    /// The levels of a list; `None` where it is empty.
     pub fn new(levels: &[ProtectionLevel]) -> Option<Protection> {
         let mut listed = [false; ProtectionLevel::ALL.len()];
         levels.iter().for_each(|level| listed[*level as usize] = true);
@@ -286,10 +286,10 @@ impl Choice for Level {
 /// What happens to sessions where there is no room for their access records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFull {
-    /// They go on; their records are dropped and counted.
+    /// Sessions go on; their records are dropped and counted.
     #[default]
     Drop,
-    /// No new one is admitted whose record could not be kept.
+    /// No new session is admitted whose record could not be kept.
     Refuse,
 }
 

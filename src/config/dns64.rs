@@ -14,12 +14,12 @@ use crate::policy::Nat64;
 /// How translators' prefixes are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Dns64 {
-    /// As the name servers show them (RFC 7050), so far as that opens nothing.
+    /// Prefixes are those that the name servers show (RFC 7050), so far as that opens nothing.
     #[default]
     Auto,
-    /// Not at all: 64:ff9b::/96 is refused like other special-purpose ranges.
+    /// No prefix is known: 64:ff9b::/96 is refused like other special-purpose ranges.
     Off,
-    /// These, at least one; nobody is asked.
+    /// Prefixes are these, at least one; nobody is asked.
     Prefixes(Vec<Nat64>),
 }
 
@@ -40,11 +40,11 @@ impl Dns64 {
     }
 }
 
-/// One of the words, or prefixes.
+/// How `dns.dns64` is written: one of its words, or prefixes.
 #[derive(Clone)]
 struct TranslatorsForm(ListForm<Nat64>);
 
-/// One of the words, or a list of prefixes, each once.
+/// Reads and prints `dns.dns64`: one of its words, or a list of prefixes, each once.
 pub(super) fn translators() -> impl Form<Dns64> {
     let prefixes = list(limits::NAT64_PREFIXES_MAX, prefix).or_one().needs("\"auto\", \"off\" or a prefix");
     TranslatorsForm(prefixes.rule(|list, reader| distinct(list, |prefix| Some(*prefix), reader)))

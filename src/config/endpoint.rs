@@ -10,7 +10,7 @@ use crate::limits;
 /// An address and port as typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Without the index of a named interface.
+    /// The address, without the index of a named interface.
     pub address: SocketAddr,
     /// The name of the interface, where one was typed.
     pub zone: Option<Box<str>>,
@@ -48,7 +48,7 @@ impl Endpoint {
         Some(address)
     }
 
-    /// The same, with an IPv4-mapped address as IPv4.
+    /// This endpoint, with an IPv4-mapped address as IPv4.
     pub(super) fn canonical(&self) -> Endpoint {
         match self.ip() {
             IpAddr::V4(v4) => SocketAddr::from((v4, self.address.port())).into(),
@@ -56,13 +56,13 @@ impl Endpoint {
         }
     }
 
-    /// The address alone; an IPv4-mapped one as IPv4.
+    /// The IP address without its port; an IPv4-mapped one as IPv4.
     pub fn ip(&self) -> IpAddr {
         self.address.ip().to_canonical()
     }
 }
 
-/// What is typed, and the zone that is taken out of it.
+/// Splits what is typed into an address and its zone.
 fn split_zone(typed: &str) -> (String, Option<&str>) {
     let Some((front, rest)) = typed.split_once('%') else { return (typed.to_owned(), None) };
     let (zone, back) = rest.split_at(rest.find(']').unwrap_or(rest.len()));

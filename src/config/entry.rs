@@ -92,7 +92,7 @@ pub(super) trait HasKeys: Default + 'static {
 
 /// A table of a configuration of type `C`, or an array of tables.
 pub(super) struct TableEntry<C> {
-    /// With a dot where it stands in another.
+    /// The name, with a dot where the table stands in another.
     pub(super) name: &'static str,
     pub(super) help: &'static str,
     pub(super) keys: Vec<KeyEntry<C>>,
@@ -101,9 +101,9 @@ pub(super) struct TableEntry<C> {
 
 /// The tables of an array.
 pub(super) struct ArrayOf<C> {
-    /// How many there are.
+    /// Gives how many tables the array has.
     pub(super) count: Box<Count<C>>,
-    /// Puts so many in place of those that there are, each with its defaults.
+    /// Replaces the tables of the array by a number of new ones, each with its defaults.
     pub(super) renew: Box<Renew<C>>,
 }
 
@@ -170,7 +170,7 @@ impl<C: 'static> TableEntry<C> {
         }
     }
 
-    /// How many there are in a configuration.
+    /// How many tables of this entry a configuration has.
     pub(super) fn count(&self, config: &C) -> usize {
         self.array.as_ref().map_or(1, |array| (array.count)(config))
     }
@@ -180,7 +180,7 @@ impl<C: 'static> TableEntry<C> {
         TablePath { name: self.name, nth: self.array.as_ref().map(|_| nth) }
     }
 
-    /// Its header.
+    /// The header by which the table begins in a file.
     pub(super) fn header(&self) -> String {
         match self.array {
             Some(_) => format!("[[{}]]", self.name),

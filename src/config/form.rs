@@ -331,7 +331,7 @@ impl<T> ListForm<T> {
         list.into_iter().map(|one| one.value).collect()
     }
 
-    /// Some values as TOML.
+    /// Writes values as an array of TOML.
     pub(super) fn array<'a>(&self, values: impl Iterator<Item = &'a T>) -> String
     where
         T: 'a,
@@ -343,7 +343,7 @@ impl<T> ListForm<T> {
 
 /// What a list of `T` is kept as.
 pub(super) trait Listed<T>: Sized {
-    /// Of the values in the order in which they were typed; `None` where there must be more of them.
+    /// Makes it of the values in the order in which they were typed; `None` where there must be more of them.
     fn of(values: Vec<T>) -> Option<Self>;
 
     /// The values, in the order in which they are printed.

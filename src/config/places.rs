@@ -16,7 +16,7 @@ pub struct Places {
 #[derive(Clone, Debug)]
 struct Placed {
     at: At,
-    /// Of a list: its entries in order.
+    /// Where the entries of a list were typed, in order.
     entries: Vec<At>,
 }
 
@@ -27,7 +27,7 @@ impl PartialEq for Places {
 }
 
 impl Places {
-    /// Of this file, in which nothing was found so far.
+    /// The places of this file, in which nothing was found so far.
     pub(super) fn of(file: &Path) -> Places {
         Places { file: Some(file.to_owned()), ..Places::default() }
     }

@@ -75,7 +75,7 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// An empty list for this file.
+    /// An empty list of problems with this file.
     pub(super) fn of(file: &Path) -> Problems {
         Problems { file: Some(file.to_owned()), list: Vec::new(), places: Places::of(file) }
     }
@@ -95,12 +95,12 @@ impl Problems {
         self.list.push((at, what));
     }
 
-    /// How many there are.
+    /// The number of problems.
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// Nothing is wrong.
+    /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -119,7 +119,7 @@ impl Problems {
         })
     }
 
-    /// Each as it is printed, in a line of its own.
+    /// Each problem as it is printed, in a line of its own.
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
         (0..self.list.len()).map(|nth| fmt::from_fn(|out| self.line(nth, out)).to_string())
     }
@@ -180,7 +180,7 @@ pub(super) fn escaped(text: &str) -> String {
     shown
 }
 
-/// The same between double quotes.
+/// What was typed, escaped and cut as [`escaped`] does, between double quotes.
 pub(super) fn quoted(text: &str) -> String {
     format!("\"{}\"", escaped(text))
 }

@@ -49,7 +49,7 @@ pub(super) enum Value {
 }
 
 impl Value {
-    /// Its type's name in a sentence.
+    /// The name of the value's type in a sentence.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Value::Text(_) => "a string",

@@ -20,9 +20,9 @@ pub struct PortRange {
 /// Addresses to name to others in place of our own, one for each family at most: those of a NAT in front of us.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Advertise {
-    /// In place of an IPv4 address.
+    /// The address to name in place of an IPv4 address of ours.
     pub v4: Option<Ipv4Addr>,
-    /// In place of an IPv6 address.
+    /// The address to name in place of an IPv6 address of ours.
     pub v6: Option<Ipv6Addr>,
 }
 
@@ -32,7 +32,7 @@ impl PortRange {
         (first != 0 && first <= last).then_some(PortRange { first, last })
     }
 
-    /// How many there are, at least one.
+    /// The number of ports, at least one.
     pub fn count(self) -> u32 {
         u32::from(self.last - self.first) + 1
     }
@@ -59,7 +59,7 @@ impl Advertise {
         }
     }
 
-    /// Those that there are.
+    /// The addresses that were named.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.v4.map(IpAddr::from).into_iter().chain(self.v6.map(IpAddr::from))
     }
@@ -122,7 +122,8 @@ fn covers(wide: SocketAddr, one: SocketAddr) -> bool {
         && wide_ip.is_ipv4() == one_ip.is_ipv4()
 }
 
-/// The same of IPv4 addresses and `[::]`, which has them where `0.0.0.0` is not listened on beside it.
+/// Whether listening on `wide`, if it is `[::]`, takes the IPv4 address of `one`, too: it does where `0.0.0.0` is not
+/// listened on beside it.
 fn covers_both_families(wide: SocketAddr, one: SocketAddr) -> bool {
     let one_ip = one.ip().to_canonical();
     wide.port() == one.port()

@@ -44,11 +44,11 @@ pub(super) fn log_line(format: Format, level: &str, message: &str, fields: Field
 /// How an outlet speaks of its own sink.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Voice {
-    /// In the log: the sink is the log.
+    /// It speaks in the log, which is the sink.
     Log(Format),
-    /// In the log, and a line among the records.
+    /// It speaks in the log, and by a line among the records.
     Records,
-    /// Not at all.
+    /// It says nothing.
     Silent,
 }
 

@@ -27,18 +27,18 @@ impl LocalList {
         list
     }
 
-    /// The addresses, where they were ever read.
+    /// The last good list, where there was one.
     pub(super) fn known(&self) -> Option<&Locals> {
         self.known.as_ref()
     }
 
-    /// Reads them anew; whether they are others than before.
+    /// Reads the addresses anew and says whether they are others than before.
     pub(super) fn refresh(&mut self) -> bool {
         let read = self.ask();
         self.note(read)
     }
 
-    /// From netlink, or else from the files that say the same.
+    /// Reads this machine's addresses from netlink, or from the files in /proc where netlink is closed.
     fn ask(&mut self) -> Result<Vec<IpNet>, Errno> {
         let asked = self.ask_netlink();
         asked.or_else(|errno| proc_net::local_addresses().map_err(|_| errno))

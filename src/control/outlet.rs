@@ -109,9 +109,9 @@ struct Pen {
     orders: Arc<Orders>,
     /// The file at the path.
     file: Option<File>,
-    /// Why there is none.
+    /// Why no file is open.
     refused: Errno,
-    /// That the file was moved away and no other can be opened was said.
+    /// Whether it was said that the file was moved away and no other can be opened.
     said_moved: bool,
     looked_at: Instant,
     /// Begin with a line feed: the file ends with half a line that is not ours to complete.
@@ -385,7 +385,7 @@ mod tests {
         assert_eq!(std::fs::read(&path).expect("the new file"), b"two\n");
     }
 
-    /// Those that the sink took of the batch that it stopped in are no loss.
+    /// Lines that the sink took of the batch that it stopped in are no loss.
     #[test]
     fn the_end_counts_what_a_reader_does_not_find_and_nothing_else() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -149,7 +149,7 @@ impl SystemFile {
         SystemFile { path, seen: None }
     }
 
-    /// Whether it is another than at the last call.
+    /// Whether the file is another than at the last call.
     fn changed(&mut self) -> bool {
         let stamp = Stamp::of(Path::new(self.path)).ok();
         self.seen.replace(stamp) != Some(stamp)

@@ -28,12 +28,12 @@ pub(super) enum SignalRequest {
 /// signal-hook has no constant for it.
 const SIGPWR: i32 = Signal::SIGPWR as i32;
 
-/// Those that are waited for, beside the real-time ones. SIGQUIT and what reports a fault keep their core dump, SIGTTIN
-/// and SIGTTOU are the terminal's.
+/// The signals that are waited for, beside the real-time ones. SIGQUIT and what reports a fault keep their core dump,
+/// SIGTTIN and SIGTTOU are the terminal's.
 const SIGNALS: [i32; 11] =
     [SIGTERM, SIGINT, SIGUSR1, SIGHUP, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR, SIGXFSZ];
 
-/// Starts the thread that receives them.
+/// Starts the thread that receives signals.
 ///
 /// # Errors
 /// A signal cannot be caught, or no thread can be had.

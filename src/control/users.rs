@@ -23,7 +23,7 @@ pub(super) struct UsersWatch {
 #[derive(Debug)]
 pub(super) struct WatchedUsers {
     pub(super) path: PathBuf,
-    /// Of the file that was read last, whether or not it could be; `None` where there was none.
+    /// The stamp of the file that was read last, whether or not it could be; `None` where there was none.
     pub(super) stamp: Option<Stamp>,
     pub(super) users: Arc<Users>,
     pub(super) verifier: Arc<Verifier>,

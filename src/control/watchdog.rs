@@ -15,9 +15,9 @@ pub(super) struct Watchdog {
 /// What a look found out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WatchdogFinding {
-    /// It has been in one turn, busy with this, for too long; said once for each stall.
+    /// The worker has been in one turn, busy with this, for too long; said once for each stall.
     Stalls(Activity),
-    /// One that stalled has come to its next turn.
+    /// A worker that stalled has come to its next turn.
     TurnsAgain,
 }
 

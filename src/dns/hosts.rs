@@ -27,7 +27,7 @@ impl Hosts {
     /// Reads `path`; a file that is not there is an empty one.
     ///
     /// # Errors
-    /// Those of the read.
+    /// What keeps the file from being read.
     pub fn load(path: &Path) -> io::Result<Hosts> {
         Ok(Hosts::parse(&read(path)?.unwrap_or_default()))
     }

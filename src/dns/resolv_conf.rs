@@ -50,7 +50,7 @@ impl ResolvConf {
     /// Reads `path`; a file that is not there is an empty one. `index_of` knows the interfaces by name.
     ///
     /// # Errors
-    /// Those of the read.
+    /// What keeps the file from being read.
     pub fn load(path: &Path, index_of: &dyn Fn(&str) -> Option<u32>) -> io::Result<ResolvConf> {
         let Some(text) = hosts::read(path)? else {
             let problems = vec!["there is no such file".to_owned()];

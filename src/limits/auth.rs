@@ -1,4 +1,4 @@
-//! Of `auth`: users, caches, the pace of guesses, security contexts.
+//! Bounds of `auth`: users, caches, the pace of guesses, security contexts.
 
 use std::time::Duration;
 

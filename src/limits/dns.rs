@@ -1,4 +1,4 @@
-//! dns: queries, cache, files.
+//! Bounds of `dns`: queries, cache, files.
 
 use std::time::Duration;
 

@@ -56,7 +56,7 @@ impl Counters {
         }
     }
 
-    /// So many associations are there now.
+    /// Sets how many associations there are now.
     pub fn associations(&self, count: usize) {
         self.set(Counted::Associations, count as u64);
     }

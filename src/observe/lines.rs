@@ -29,7 +29,7 @@ pub struct LineReceiver {
 /// not written are counted as lost.
 #[derive(Debug)]
 pub struct Batch {
-    /// Their text; empty where the receiver was only to be woken.
+    /// The text of the lines; empty where the receiver was only to be woken.
     pub bytes: Vec<u8>,
     lines: u64,
     room: usize,
@@ -93,7 +93,7 @@ impl LineSender {
         self.shared.take(bytes, self.shared.capacity)
     }
 
-    /// The same for a line that nothing depends on: half of the queue is not for those.
+    /// Reserves room for a line that nothing depends on: half of the queue is not for those.
     #[must_use]
     pub fn reserve_some(&self, bytes: usize) -> bool {
         self.shared.take(bytes, self.shared.capacity / 2)

@@ -124,7 +124,7 @@ impl Guard {
         self.check_purpose(address.ip())
     }
 
-    /// The same for what has ports of its own: our listeners are TCP's, and a datagram never reaches them.
+    /// Whether a client may reach `ip` at any port: for datagrams, which never reach our listeners, as those are TCP's.
     ///
     /// # Errors
     /// [`Refusal::SpecialPurpose`].

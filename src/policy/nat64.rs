@@ -68,7 +68,7 @@ impl Nat64 {
         self.0.network() == WELL_KNOWN_PREFIX && self.0.prefix_len() == 96
     }
 
-    /// Its length.
+    /// The length of the prefix, in bits.
     pub(super) fn length(&self) -> u8 {
         self.0.prefix_len()
     }

@@ -23,7 +23,7 @@ pub struct Sources {
 struct SourceCount {
     /// Connections, from accept to the end of their last descriptor.
     connections: usize,
-    /// Those of them whose request was taken.
+    /// Connections whose request was taken.
     sessions: usize,
 }
 
@@ -36,7 +36,7 @@ pub struct SourcePlace {
 }
 
 impl Sources {
-    /// So many sessions of each source.
+    /// Counts sessions up to `limit` of each source.
     pub fn new(limit: usize) -> Sources {
         let parts = (0..limits::SOURCE_PARTS).map(|_| Mutex::default()).collect();
         Sources { limit, hasher: RandomState::new(), parts }
@@ -63,7 +63,7 @@ impl Sources {
 }
 
 impl SourcePlace {
-    /// Its request has come; false where its source has as many sessions as it may have.
+    /// Counts the connection as a session, as its request has come; false where its source has as many as it may have.
     #[must_use]
     pub fn become_session(&mut self) -> bool {
         if !self.is_session {

@@ -47,7 +47,7 @@ pub enum Object {
 pub enum Verdict {
     /// The subject may have it.
     Allow,
-    /// It may not.
+    /// The subject may not have it.
     Deny(Denial),
 }
 
@@ -78,7 +78,7 @@ impl From<Refusal> for Denial {
 /// What judges what the guard lets pass.
 type Rules = fn(&Subject<'_>, Object) -> Verdict;
 
-/// There is no rule that could have anything against it.
+/// Allows everything, as there is no rule.
 fn no_rule(_: &Subject<'_>, _: Object) -> Verdict {
     Verdict::Allow
 }
@@ -108,7 +108,7 @@ impl Policy {
         Policy { guard: self.guard.with_shown_nat64(prefixes), ..self }
     }
 
-    /// Its guard.
+    /// The guard of this policy.
     pub fn guard(&self) -> &Guard {
         &self.guard
     }

@@ -14,7 +14,7 @@ use std::path::Path;
 pub struct Stamp {
     file: (u64, u64),
     size: u64,
-    /// Of the contents and of the inode, in seconds and nanoseconds: who sets the first one back leaves the second.
+    /// When contents and inode changed, in seconds and nanoseconds: who sets the first one back leaves the second.
     changed: [(i64, i64); 2],
 }
 
@@ -73,7 +73,7 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
 
-    /// As open(2) says it; and nothing is there afterwards that was not there before.
+    /// The answer is that of open(2), and nothing is there afterwards that was not there before.
     #[test]
     fn the_answer_is_that_of_open_and_leaves_nothing() {
         let directory = tempfile::tempdir().unwrap();

@@ -31,9 +31,9 @@ use std::time::Instant;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Turn {
     pub(super) datagrams: u64,
-    /// They were of another association than those before, so that there are several.
+    /// Whether datagrams of more than one association were moved.
     pub(super) several: bool,
-    /// A session that is no association had an event.
+    /// Whether a session that is no association had an event.
     pub(super) streams: bool,
 }
 
@@ -57,7 +57,7 @@ pub(super) struct Core {
     pub(super) mailbox: Mailbox,
     /// What this worker goes by.
     pub(super) snapshot: Arc<Snapshot>,
-    /// Those of the snapshot, with the translators that this worker knows of.
+    /// The rules of the snapshot, with the translators that this worker knows of.
     pub(super) rules: Arc<Rules>,
     pub(super) pools: Pools,
     pub(super) logins: Logins,
@@ -77,7 +77,7 @@ pub(super) struct Core {
     pub(super) searches: Searches,
     /// Sessions that are there, as many descriptors as two each.
     pub(super) sessions: usize,
-    /// Those of them that are associations: they count twice, for their target-facing sockets.
+    /// How many of the sessions are associations: each counts twice, for its target-facing sockets.
     pub(super) associations: usize,
     pub(super) turn: Turn,
     /// The association that moved last.

@@ -48,7 +48,7 @@ impl Names {
         }
     }
 
-    /// So many sockets at a time for names that no session's descriptors pay for.
+    /// Sets how many sockets at a time there may be for names that no session's descriptors pay for.
     pub(super) fn set_beside_max(&self, beside: usize) {
         self.beside.resize(beside);
     }
@@ -74,7 +74,7 @@ impl Names {
         answer
     }
 
-    /// The same for anyone else.
+    /// Starts a lookup for who has no session's descriptor to lend.
     pub(super) fn lookup_beside(
         &mut self,
         name: &str,

@@ -14,7 +14,7 @@ pub(super) struct Refusals {
     sources: HashMap<Source, Counts>,
     /// Every key of `sources` once, with the time of its last line, the oldest first.
     said: VecDeque<(Instant, Source)>,
-    /// Of sources that found no room among those.
+    /// The counts of sources that found no room in `sources`.
     others: Counts,
 }
 

@@ -16,7 +16,7 @@ pub struct Setup {
     pub number: usize,
     /// Its listener of every group.
     pub listeners: Vec<Arc<Listener>>,
-    /// What it counts.
+    /// The counters that it writes.
     pub counters: Arc<Counters>,
     /// Where it shows what it is doing.
     pub pulse: Arc<Pulse>,

@@ -149,7 +149,7 @@ pub(super) enum Fate {
 pub(super) enum Next {
     Read,
     Input(Input<'static>),
-    /// The same, and what the session waits for stays.
+    /// Hand this input to the session, which goes on waiting for what it waits for.
     Tell(Input<'static>),
     /// Wait for an event or an answer.
     Wait,

@@ -50,7 +50,7 @@ impl Key {
         Key { index, serial: serial & SERIAL_MASK }
     }
 
-    /// As one number, for tickets.
+    /// The key as one number, for tickets.
     pub(super) fn ticket(self) -> u64 {
         (self.serial << INDEX_BITS) | self.index as u64
     }

@@ -38,7 +38,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// Both.
+    /// Both families.
     pub const ALL: [Family; 2] = [Family::V4, Family::V6];
 
     pub(super) fn of(ip: IpAddr) -> Family {
@@ -74,7 +74,7 @@ pub struct Pumped {
     pub down: Flow,
     /// What went no further.
     pub drops: Drops,
-    /// There may be more than one turn's share.
+    /// Whether there may be more to move, past one turn's share.
     pub again: bool,
 }
 
@@ -101,7 +101,7 @@ pub struct Association {
     pub(super) client: Option<SocketAddr>,
     /// When the client-facing socket was connected, in milliseconds of the worker's clock.
     pub(super) connected_ms: u64,
-    /// It has been for a while, and what others sent before that has been taken out of its queue.
+    /// Whether the client-facing socket can hold no datagram any more that came from others before it was connected.
     pub(super) alone: bool,
     pub(super) front: Bound,
     pub(super) targets: [Option<Bound>; 2],

@@ -23,9 +23,9 @@ pub(super) struct Reassembly {
 /// What became of a fragment.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Taken {
-    /// More are needed.
+    /// It is kept; more are needed.
     Kept,
-    /// This was the last one; the payload.
+    /// It was the last one; holds the payload of the whole.
     Whole(Vec<u8>),
     /// It belongs to nothing that can be whole.
     Dropped,

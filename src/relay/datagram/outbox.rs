@@ -14,9 +14,9 @@ use std::ops::Range;
 /// Datagrams and their bytes (payload alone) that a sink took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
-    /// How many datagrams.
+    /// Number of datagrams.
     pub datagrams: u64,
-    /// How many bytes of payload.
+    /// Number of bytes of their payload.
     pub bytes: u64,
 }
 
@@ -246,7 +246,7 @@ impl Outbox {
         }
     }
 
-    /// Those of several targets may leave for the client in one send.
+    /// Counts the datagrams of a message by target: those of several targets may leave for the client in one send.
     fn tally_origins(&self, message: &Message, tally: &mut Tally) {
         for at in message.datagrams.clone() {
             let known = self.origins.partition_point(|(from, _)| *from <= at);
@@ -275,7 +275,8 @@ impl Default for Window {
 }
 
 impl Window {
-    /// So many of the messages that were offered went out. Where that is not all, the next one is about to be refused.
+    /// Takes note that `count` of the messages that were offered went out. Where that is not all, the next one is about to
+    /// be refused.
     fn sent(&mut self, count: usize) {
         self.0 = if count < self.0 { 1 } else { (2 * self.0).min(limits::UDP_SENDS_MAX) };
     }

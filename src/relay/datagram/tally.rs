@@ -14,7 +14,7 @@ pub struct Tally {
     rest: Counts,
     /// The names by which addresses were asked for, the latest last.
     names: VecDeque<(IpAddr, Box<str>)>,
-    /// So many targets of the worker's pool.
+    /// How many targets of the worker's pool this tally holds.
     held: Lent,
 }
 

@@ -49,7 +49,7 @@ pub struct Established {
 pub struct Unwrapped {
     /// Whether it was encrypted.
     pub confidential: bool,
-    /// Its place among the others.
+    /// Its place among the messages of its context.
     pub order: Order,
 }
 

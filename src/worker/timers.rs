@@ -67,6 +67,20 @@ impl Wheel {
         self.occupied[bucket as usize / 64] |= 1 << (bucket % 64);
     }
 
+    /// Arms the timer of `index` for that moment, unless it is armed for an earlier one.
+    pub(super) fn bring_forward(&mut self, index: usize, since_start: Duration) {
+        let armed = self.links.get(index).filter(|link| link.bucket != NONE);
+        if armed.is_none_or(|link| self.tick_in(link.bucket) > Self::tick_of(since_start) + 1) {
+            self.set(index, since_start);
+        }
+    }
+
+    /// The tick that an occupied bucket stands for.
+    fn tick_in(&self, bucket: u32) -> Tick {
+        let buckets = WHEEL_BUCKETS as u64;
+        self.cursor + (u64::from(bucket) + buckets - self.cursor % buckets) % buckets
+    }
+
     /// Disarms the timer of `index`, if it has one.
     pub(super) fn cancel(&mut self, index: usize) {
         let Some(link) = self.links.get(index).copied().filter(|link| link.bucket != NONE) else { return };
@@ -159,6 +173,22 @@ mod tests {
         wheel.cancel(4);
         assert_eq!(due(&mut wheel, 600), [0, 1, 3]);
         assert_eq!(due(&mut wheel, 2100), [2]);
+    }
+
+    #[test]
+    fn a_timer_that_is_brought_forward_is_never_put_off() {
+        let late = WHEEL_BUCKETS as u64 * WHEEL_TICK_MS * 3 - 1500;
+        for (armed, wanted, fires) in [(Some(2000), 1000, 1000), (Some(1000), 2000, 1000), (None, 1000, 1000)]
+        {
+            // The wheel has turned, and is about to again.
+            let mut wheel = Wheel::new();
+            assert_eq!(due(&mut wheel, late), [0usize; 0]);
+            armed.into_iter().for_each(|armed| wheel.set(7, ms(late + armed)));
+            wheel.bring_forward(7, ms(late + wanted));
+            assert_eq!(due(&mut wheel, late + fires), [0usize; 0]);
+            assert_eq!(due(&mut wheel, late + fires + WHEEL_TICK_MS), [7]);
+            assert_eq!(wheel.next(), None);
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ mod flows;
 mod paired;
 
 use outflow::config::RelayMode;
-use outflow::relay::{Edge, Kit, Relay, Side};
+use outflow::relay::{Budgets, Edge, Kit, Relay, Resume, Side};
 use outflow::sys::pipe::Pipe;
 
 use flows::{FLOWS, Flow, Flows, Load};
@@ -53,9 +53,9 @@ impl Sessions {
         relay.event(Side::Client, Edge { readable: true, ..Edge::default() });
         let mut moved = 0;
         loop {
-            let driven = relay.drive(&flow.source, &flow.sink, &mut self.kit);
+            let driven = relay.drive(&flow.source, &flow.sink, &mut self.kit, &mut { Budgets::TURN });
             moved += driven.up.bytes();
-            if !driven.again() {
+            if driven.resume() == Resume::OnEvent {
                 break;
             }
         }

@@ -1,5 +1,6 @@
 //! What one turn of a relay did, and how a relay ends.
 
+use super::budget::Resume;
 use super::moved::Moved;
 use super::side::Side;
 
@@ -34,9 +35,9 @@ pub struct Driven {
 }
 
 impl Driven {
-    /// Whether there is more to do without waiting for an event.
-    pub fn again(&self) -> bool {
-        self.finish.is_none() && (self.up.again || self.down.again)
+    /// When to drive the relay again.
+    pub fn resume(&self) -> Resume {
+        if self.finish.is_some() { Resume::OnEvent } else { self.up.resume.min(self.down.resume) }
     }
 
     /// Whether any byte was read or written.

@@ -4,6 +4,7 @@
 //! disproved since. They are cleared on proof alone, so that no wake-up is lost: a read that came back short
 //! (an emptied socket) or EAGAIN with an empty pipe; a write that came back short or EAGAIN.
 
+use super::budget::{Budget, Resume};
 use super::gear::Gear;
 use super::kit::{Kit, Spare};
 use super::moved::{Engine, Moved};
@@ -199,18 +200,30 @@ impl<P> Half<P> {
         }
     }
 
-    /// Moves what can be moved, at most about one budget.
-    pub(super) fn pump<W: Wire<Pipe = P>>(&mut self, wire: &mut W, kit: &mut Kit<P>) -> Moved {
+    /// Moves what can be moved, and draws what it takes from the budget. What the source's events promised stands, however
+    /// the budget ends.
+    pub(super) fn pump<W: Wire<Pipe = P>>(
+        &mut self,
+        wire: &mut W,
+        kit: &mut Kit<P>,
+        budget: &mut Budget,
+    ) -> Moved {
         let mut moved = Moved::default();
-        for _ in 0..limits::PUMP_ROUNDS_MAX {
+        for _ in 0..budget.rounds() {
             if !self.push(wire, kit, &mut moved) {
                 return moved;
             }
             match self.stage {
                 Stage::Open if !self.readable => return moved,
-                Stage::Open if moved.bytes() >= limits::PUMP_BYTES_MAX => break,
+                Stage::Open if let Some(resume) = budget.waits_for(moved.bytes()) => {
+                    return moved.until(resume);
+                }
                 Stage::Open if wire.spent() => break,
-                Stage::Open => self.pull(wire, kit, &mut moved),
+                Stage::Open => {
+                    let before = moved.taken;
+                    self.pull(wire, kit, budget.left_bytes(), &mut moved);
+                    budget.draw(moved.taken - before);
+                }
                 Stage::Draining(ending) => {
                     if ending == Ending::Fin {
                         wire.finish();
@@ -221,8 +234,7 @@ impl<P> Half<P> {
                 Stage::Done(_) | Stage::SinkGone(_) => return moved,
             }
         }
-        moved.again = true;
-        moved
+        moved.until(Resume::NextTurn)
     }
 
     /// Gives everything lent back. Must be called before the half is dropped.
@@ -277,14 +289,30 @@ impl<P> Half<P> {
         true
     }
 
+    /// Whether a pump would find something to do without an event: a budget held it back.
+    pub(super) fn ready(&self) -> bool {
+        match self.stage {
+            Stage::Done(_) | Stage::SinkGone(_) => false,
+            _ if self.pending_bytes() > 0 => self.writable,
+            Stage::Open => self.readable,
+            Stage::Draining(_) => true,
+        }
+    }
+
     /// Reads once, and writes at once what went through the scratch buffer.
-    fn pull<W: Wire<Pipe = P>>(&mut self, wire: &mut W, kit: &mut Kit<P>, moved: &mut Moved) {
+    fn pull<W: Wire<Pipe = P>>(
+        &mut self,
+        wire: &mut W,
+        kit: &mut Kit<P>,
+        max_bytes: usize,
+        moved: &mut Moved,
+    ) {
         if self.gear.splices()
             && let Some(pipe) = kit.lend_pipe(|size| wire.open_pipe(size))
         {
-            self.pull_spliced(pipe, wire, kit, moved);
+            self.pull_spliced(pipe, wire, kit, max_bytes, moved);
         } else {
-            self.pull_copied(wire, kit, moved);
+            self.pull_copied(wire, kit, max_bytes, moved);
         }
     }
 
@@ -293,9 +321,10 @@ impl<P> Half<P> {
         pipe: P,
         wire: &mut W,
         kit: &mut Kit<P>,
+        max_bytes: usize,
         moved: &mut Moved,
     ) {
-        match wire.fill(&pipe, limits::PIPE_BYTES) {
+        match wire.fill(&pipe, limits::PIPE_BYTES.min(max_bytes)) {
             Read::Bytes(count) => {
                 moved.taken += count;
                 self.carry = Carry::Piped { pipe, held_bytes: count };
@@ -307,7 +336,7 @@ impl<P> Half<P> {
                 kit.give_back_pipe(pipe);
                 self.gear = Gear::CopyForGood;
                 self.unsettled = true;
-                return self.pull_copied(wire, kit, moved);
+                return self.pull_copied(wire, kit, max_bytes, moved);
             }
             // The pipe was empty: the source is.
             Read::Blocked => self.source_emptied(),
@@ -317,16 +346,22 @@ impl<P> Half<P> {
         kit.give_back_pipe(pipe);
     }
 
-    fn pull_copied<W: Wire<Pipe = P>>(&mut self, wire: &mut W, kit: &mut Kit<P>, moved: &mut Moved) {
+    fn pull_copied<W: Wire<Pipe = P>>(
+        &mut self,
+        wire: &mut W,
+        kit: &mut Kit<P>,
+        max_bytes: usize,
+        moved: &mut Moved,
+    ) {
         let room = kit.read_bytes();
-        let Reading { read, taken } = wire.recv(&mut kit.scratch[..room]);
+        let Reading { read, taken } = wire.recv(&mut kit.scratch[..room], max_bytes);
         moved.taken += taken;
         match read {
             Read::Bytes(count) => {
                 if count > 0 {
                     self.send_scratch(count, wire, kit, moved);
                 }
-                let emptied = count < room && !self.unsettled && !self.source_reset;
+                let emptied = count < room.min(max_bytes) && !self.unsettled && !self.source_reset;
                 if emptied {
                     self.source_emptied();
                 }

@@ -1,5 +1,6 @@
 //! Two halves over the two sockets of a session, and what the end of one means to the other.
 
+use super::budget::{Budget, Budgets};
 use super::driven::{Driven, Finish};
 use super::half::{Ending, Half, Stage};
 use super::kit::Kit;
@@ -73,28 +74,50 @@ impl Halves {
         if self.up.spliced() || self.down.spliced() { Engine::Splice } else { Engine::Copy }
     }
 
+    /// Whether something could be moved without an event.
+    pub(super) fn ready(&self) -> bool {
+        self.up.ready() || self.down.ready()
+    }
+
     /// Moves what can be moved in both directions, each by `pump`: a half, its two ends, and which side it reads from.
     pub(super) fn drive(
         &mut self,
         client: &Stream,
         target: &Stream,
         kit: &mut Kit<Pipe>,
-        mut pump: impl FnMut(&mut Half<Pipe>, Ends<'_>, Side, &mut Kit<Pipe>) -> Moved,
+        budgets: &mut Budgets,
+        mut pump: impl FnMut(&mut Half<Pipe>, Ends<'_>, Side, &mut Kit<Pipe>, &mut Budget) -> Moved,
     ) -> Driven {
         self.look_for_failures(client, target, kit);
         // A sink that is gone is the other half's source. That half is told before it reads: the write has taken
         // the socket's error away, and a reset would look like an end in order.
         let last = self.down.stage() == IN_ORDER;
-        let mut up = pump(&mut self.up, Ends { source: client, sink: target, last }, Side::Client, kit);
+        let ends = Ends { source: client, sink: target, last };
+        let mut up = pump(&mut self.up, ends, Side::Client, kit, &mut budgets.up);
         tell_source(&self.up, &mut self.down);
         let last = self.up.stage() == IN_ORDER;
-        let down = pump(&mut self.down, Ends { source: target, sink: client, last }, Side::Target, kit);
+        let ends = Ends { source: target, sink: client, last };
+        let down = pump(&mut self.down, ends, Side::Target, kit, &mut budgets.down);
         if tell_source(&self.down, &mut self.up) {
             let last = self.down.stage() == IN_ORDER;
-            up.add(pump(&mut self.up, Ends { source: client, sink: target, last }, Side::Client, kit));
+            let ends = Ends { source: client, sink: target, last };
+            up.add(pump(&mut self.up, ends, Side::Client, kit, &mut budgets.up));
         }
         self.look_for_failures(client, target, kit);
         Driven { up, down, finish: self.finish() }
+    }
+
+    /// Moves what can be moved in both directions, as it is.
+    pub(super) fn drive_plain(
+        &mut self,
+        client: &Stream,
+        target: &Stream,
+        kit: &mut Kit<Pipe>,
+        budgets: &mut Budgets,
+    ) -> Driven {
+        self.drive(client, target, kit, budgets, |half, mut ends, _, kit, budget| {
+            half.pump(&mut ends, kit, budget)
+        })
     }
 
     /// Gives everything lent back.
@@ -175,7 +198,7 @@ mod tests {
     }
 
     fn drive(halves: &mut Halves, client: &Stream, target: &Stream, kit: &mut Kit<Pipe>) -> Driven {
-        halves.drive(client, target, kit, |half, mut ends, _, kit| half.pump(&mut ends, kit))
+        halves.drive_plain(client, target, kit, &mut { Budgets::TURN })
     }
 
     /// Halves in `mode` whose target has answered and takes nothing, which they do not know yet, and whose

@@ -3,6 +3,7 @@
 //! It moves bytes and returns counts; it knows no slab, no timer, no clock and no log. The memory and the pipes
 //! that it needs for a moment are lent by the worker's [`Kit`] and go back as soon as nothing is pending.
 
+mod budget;
 pub mod datagram;
 mod driven;
 mod gear;
@@ -19,6 +20,7 @@ mod stream;
 mod tests;
 mod wire;
 
+pub use budget::{Budget, Budgets, Resume};
 pub use driven::{Driven, Finish};
 pub use kit::Kit;
 pub use moved::{Engine, Moved};

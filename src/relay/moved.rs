@@ -1,5 +1,7 @@
 //! What moved, and by which engine.
 
+use super::budget::Resume;
+
 /// Which engine moved bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
@@ -32,8 +34,8 @@ pub struct Moved {
     by: [usize; Engine::ALL.len()],
     /// Bytes that were taken from the source's socket.
     pub taken: usize,
-    /// The budget was spent with more to do: pump again in the next turn, without waiting for an event.
-    pub again: bool,
+    /// When to pump again: without an event, where the budget was spent with more to do.
+    pub resume: Resume,
 }
 
 impl Moved {
@@ -47,6 +49,11 @@ impl Moved {
         self.by.iter().sum()
     }
 
+    /// What moved in a pump that ended here and is to go on then.
+    pub(super) fn until(self, resume: Resume) -> Moved {
+        Moved { resume, ..self }
+    }
+
     /// So many bytes more that this engine moved.
     pub(super) fn count(&mut self, engine: Engine, bytes: usize) {
         self.by[engine as usize] += bytes;
@@ -58,6 +65,6 @@ impl Moved {
             *sum += bytes;
         }
         self.taken += more.taken;
-        self.again |= more.again;
+        self.resume = self.resume.min(more.resume);
     }
 }

@@ -4,6 +4,7 @@
 //! Both happen behind the read, so that a [`Half`](super::Half) holds, counts and writes what its sink takes, and its
 //! end is what it is elsewhere: FIN goes through either way by itself.
 
+use super::budget::Budgets;
 use super::driven::Driven;
 use super::halves::Halves;
 use super::kit::{Kit, SealKit};
@@ -40,13 +41,20 @@ impl SealedHalves {
         self.halves.event(side, edge);
     }
 
-    /// Moves what can be moved in both directions.
-    pub(super) fn drive(&mut self, client: &Stream, target: &Stream, kit: &mut Kit<Pipe>) -> Driven {
+    /// Moves what can be moved in both directions, as far as the budgets reach.
+    pub(super) fn drive(
+        &mut self,
+        client: &Stream,
+        target: &Stream,
+        kit: &mut Kit<Pipe>,
+        budgets: &mut Budgets,
+    ) -> Driven {
         let SealedHalves { halves, sealed } = self;
-        halves.drive(client, target, kit, |half, ends, from, kit| {
+        halves.drive(client, target, kit, budgets, |half, ends, from, kit, budget| {
             let mut seal_kit = std::mem::take(&mut kit.seal);
             let messages = limits::SEALED_MESSAGES_PER_TURN;
-            let moved = half.pump(&mut SealedEnds { ends, sealed, kit: &mut seal_kit, from, messages }, kit);
+            let mut ends = SealedEnds { ends, sealed, kit: &mut seal_kit, from, messages };
+            let moved = half.pump(&mut ends, kit, budget);
             kit.seal = seal_kit;
             moved
         })
@@ -66,6 +74,11 @@ impl SealedHalves {
     pub(super) fn pending_bytes(&self, to: Side) -> usize {
         let held = if to == Side::Target { self.sealed.held_bytes() } else { 0 };
         self.halves.pending_bytes(to) + held
+    }
+
+    /// Whether something could be moved without an event.
+    pub(super) fn ready(&self) -> bool {
+        self.halves.ready()
     }
 
     /// Whether either direction has ended.
@@ -89,12 +102,12 @@ struct Sealed {
     /// Why the session cannot go on.
     error: Option<SealError>,
     /// What one read of the target was sealed in.
-    batch: Batch,
+    batch: SealedBatch,
 }
 
 /// Messages for the client, made of one read of the target.
 #[derive(Clone, Copy, Default)]
-struct Batch {
+struct SealedBatch {
     /// Bytes of the target in them.
     plain_bytes: usize,
     /// Bytes of them that the client's socket has not taken.
@@ -110,7 +123,7 @@ impl fmt::Debug for Sealed {
 impl Sealed {
     /// The seal of a session whose client has sent `begun` behind its request, still sealed.
     fn new(seal: Box<Seal>, begun: Vec<u8>) -> Sealed {
-        Sealed { seal, begun, opened: (Vec::new(), 0), error: None, batch: Batch::default() }
+        Sealed { seal, begun, opened: (Vec::new(), 0), error: None, batch: SealedBatch::default() }
     }
 
     /// The client's socket took so many bytes of messages: how many bytes of the target the client has by that. Those of
@@ -146,12 +159,13 @@ impl Sealed {
         Read::Failed(Errno::EBADMSG)
     }
 
-    /// Content of the client: of all messages that one read makes whole. 0 bytes where there is none.
-    /// `messages` of them are counted down.
+    /// Content of the client: of all messages that are whole by one read of so many bytes at most. 0 bytes where there is
+    /// none. `messages` of them are counted down.
     fn open(
         &mut self,
         ends: &mut Ends<'_>,
         buffer: &mut [u8],
+        max_bytes: usize,
         kit: &mut SealKit,
         messages: &mut usize,
     ) -> Reading {
@@ -170,6 +184,7 @@ impl Sealed {
         if matches!(decode(&self.begun, MessageType::Encapsulated), Ok(None)) {
             // What the buffer does not take stays with this session: room for it, or for any one message.
             let room = buffer.len().clamp(MESSAGE_BYTES_MAX, limits::SEALED_READ_BYTES);
+            let room = room.min(begun.saturating_add(max_bytes));
             match ends.source.recv(&mut raw[begun..room]) {
                 Read::Bytes(count) => taken = count,
                 Read::End if begun > 0 => return self.fail(SealError::Truncated).into(),
@@ -213,11 +228,17 @@ impl Sealed {
         Ok(used)
     }
 
-    /// Messages for the client of what one read of the target brings.
-    fn seal(&mut self, ends: &mut Ends<'_>, buffer: &mut [u8], kit: &mut SealKit) -> Reading {
+    /// Messages for the client of what one read of the target brings, of so many bytes at most.
+    fn seal(
+        &mut self,
+        ends: &mut Ends<'_>,
+        buffer: &mut [u8],
+        max_bytes: usize,
+        kit: &mut SealKit,
+    ) -> Reading {
         let SealKit { raw, content } = kit;
         let room = match self.seal.plain_max(buffer.len()) {
-            Ok(room) => room.min(limits::SEALED_READ_BYTES),
+            Ok(room) => room.min(limits::SEALED_READ_BYTES).min(max_bytes),
             Err(error) => return self.fail(error).into(),
         };
         raw.resize(limits::SEALED_READ_BYTES, 0);
@@ -233,7 +254,7 @@ impl Sealed {
             return Reading { read: self.fail(SealError::TooLong), taken };
         };
         place.copy_from_slice(content);
-        self.batch = Batch { plain_bytes: taken, left_bytes: content.len() };
+        self.batch = SealedBatch { plain_bytes: taken, left_bytes: content.len() };
         Reading { read: Read::Bytes(content.len()), taken }
     }
 }
@@ -255,10 +276,11 @@ impl Wire for SealedEnds<'_> {
 
     const THROUGH_MEMORY: Engine = Engine::Sealed;
 
-    fn recv(&mut self, buffer: &mut [u8]) -> Reading {
-        match self.from {
-            Side::Client => self.sealed.open(&mut self.ends, buffer, self.kit, &mut self.messages),
-            Side::Target => self.sealed.seal(&mut self.ends, buffer, self.kit),
+    fn recv(&mut self, buffer: &mut [u8], max_bytes: usize) -> Reading {
+        let SealedEnds { ends, sealed, kit, from, messages } = self;
+        match from {
+            Side::Client => sealed.open(ends, buffer, max_bytes, kit, messages),
+            Side::Target => sealed.seal(ends, buffer, max_bytes, kit),
         }
     }
 

@@ -1,5 +1,6 @@
 //! A TCP relay, as its worker knows it, whatever moves the bytes.
 
+use super::budget::Budgets;
 use super::driven::Driven;
 use super::halves::Halves;
 use super::kit::Kit;
@@ -44,13 +45,17 @@ impl Relay {
         }
     }
 
-    /// Moves what can be moved in both directions.
-    pub fn drive(&mut self, client: &Stream, target: &Stream, kit: &mut Kit<Pipe>) -> Driven {
+    /// Moves what can be moved in both directions, as far as the budgets reach.
+    pub fn drive(
+        &mut self,
+        client: &Stream,
+        target: &Stream,
+        kit: &mut Kit<Pipe>,
+        budgets: &mut Budgets,
+    ) -> Driven {
         match &mut self.0 {
-            Mover::Plain(halves) => {
-                halves.drive(client, target, kit, |half, mut ends, _, kit| half.pump(&mut ends, kit))
-            }
-            Mover::Sealed(sealed) => sealed.drive(client, target, kit),
+            Mover::Plain(halves) => halves.drive_plain(client, target, kit, budgets),
+            Mover::Sealed(sealed) => sealed.drive(client, target, kit, budgets),
         }
     }
 
@@ -83,6 +88,14 @@ impl Relay {
         match &self.0 {
             Mover::Plain(halves) => halves.half_closed(),
             Mover::Sealed(sealed) => sealed.half_closed(),
+        }
+    }
+
+    /// Whether something could be moved without an event: a budget held it back.
+    pub fn ready(&self) -> bool {
+        match &self.0 {
+            Mover::Plain(halves) => halves.ready(),
+            Mover::Sealed(sealed) => sealed.ready(),
         }
     }
 

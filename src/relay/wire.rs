@@ -29,8 +29,9 @@ pub(super) trait Wire {
     /// The engine that goes through memory.
     const THROUGH_MEMORY: Engine = Engine::Copy;
 
-    /// Reads from the source. A count below the buffer's length emptied the source.
-    fn recv(&mut self, buffer: &mut [u8]) -> Reading;
+    /// Reads from the source, no more of it than `max_bytes`. A count below that and below the buffer's length emptied
+    /// the source.
+    fn recv(&mut self, buffer: &mut [u8], max_bytes: usize) -> Reading;
     /// Writes to the sink. A count below the buffer's length filled the sink.
     fn send(&mut self, bytes: &[u8]) -> Write;
     /// Source to pipe. The pipe is empty before the call, so that `Blocked` means that the source is empty.
@@ -73,8 +74,9 @@ pub(super) struct Ends<'a> {
 impl Wire for Ends<'_> {
     type Pipe = Pipe;
 
-    fn recv(&mut self, buffer: &mut [u8]) -> Reading {
-        self.source.recv(buffer).into()
+    fn recv(&mut self, buffer: &mut [u8], max_bytes: usize) -> Reading {
+        let room = buffer.len().min(max_bytes);
+        self.source.recv(&mut buffer[..room]).into()
     }
 
     fn send(&mut self, bytes: &[u8]) -> Write {

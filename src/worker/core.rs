@@ -25,7 +25,7 @@ use crate::sys::pipe::Pipe;
 use mio::Registry;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a turn moved.
 #[derive(Clone, Copy, Debug, Default)]
@@ -148,6 +148,11 @@ impl Core {
     /// (Re)arms a session's timer.
     pub(super) fn arm(&mut self, key: Key, at: Instant) {
         self.wheel.set(key.index, at.saturating_duration_since(self.start));
+    }
+
+    /// Arms a session's timer for a moment, unless it fires before that.
+    pub(super) fn arm_by(&mut self, key: Key, at_ms: u64) {
+        self.wheel.bring_forward(key.index, Duration::from_millis(at_ms));
     }
 
     /// Lets a session go on in the next turn without an event.

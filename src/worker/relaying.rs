@@ -7,7 +7,7 @@ use super::watch::Edge;
 use crate::limits;
 use crate::observe::Direction;
 use crate::outcome::Reason;
-use crate::relay::{Driven, Engine, Finish, Side};
+use crate::relay::{Budgets, Driven, Engine, Finish, Resume, Side};
 use crate::sys::Read;
 use crate::sys::stream::Liveness;
 use std::time::{Duration, Instant};
@@ -25,15 +25,20 @@ impl Core {
         self.drive(key, slot)
     }
 
-    /// Moves what can be moved.
+    /// Moves what can be moved in a turn: no session has a limit.
     pub(super) fn drive(&mut self, key: Key, slot: &mut Slot) -> Fate {
+        self.drive_within(key, slot, &mut { Budgets::TURN })
+    }
+
+    /// Moves what can be moved within these budgets, and sees to it that the session goes on when they allow it.
+    pub(super) fn drive_within(&mut self, key: Key, slot: &mut Slot, budgets: &mut Budgets) -> Fate {
         let Slot { client: Some(client), upstream: Some(upstream), phase: Phase::Relay(relay), .. } =
             &mut *slot
         else {
             return Fate::Keep;
         };
         let was_half_closed = relay.half_closed();
-        let driven = relay.drive(client, upstream, &mut self.kit);
+        let driven = relay.drive(client, upstream, &mut self.kit, budgets);
         let half_closed = relay.half_closed();
         self.count(&driven);
         if driven.progressed() {
@@ -47,8 +52,10 @@ impl Core {
             slot.times.active_ms = self.ms(self.now);
             self.arm(key, self.now + slot.snapshot.config.timeouts.half_close.min(limits::LIVENESS_AFTER));
         }
-        if driven.again() {
-            self.enqueue(key, slot);
+        match driven.resume() {
+            Resume::OnEvent => {}
+            Resume::NextTurn => self.enqueue(key, slot),
+            Resume::AtMs(at_ms) => self.arm_by(key, at_ms),
         }
         Fate::Keep
     }
@@ -163,6 +170,11 @@ impl Core {
         } else {
             (slot.snapshot.config.timeouts.idle, Reason::Idle)
         };
+        // What a budget holds back is not idle: it goes on as soon as the budget allows it.
+        let held_back = relay.ready() && !slot.queued;
+        if held_back {
+            slot.times.active_ms = self.ms(self.now);
+        }
         let deadline = self.start + Duration::from_millis(slot.times.active_ms) + limit;
         if deadline <= self.now {
             return Fate::Close(reason);
@@ -180,7 +192,7 @@ impl Core {
             }
         }
         self.arm(key, next);
-        Fate::Keep
+        if held_back { self.drive(key, slot) } else { Fate::Keep }
     }
 
     /// Long limits share wake-ups: their deadlines are rounded up.

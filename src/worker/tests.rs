@@ -7,6 +7,7 @@ use crate::config::{AuthMethod, Config, Gssapi, OnFull};
 use crate::dns::DnsError;
 use crate::observe::lines;
 use crate::policy::{Guard, Incoming, Policy};
+use crate::relay::{Budget, Budgets, Side};
 use crate::session::{Command, Rules};
 use crate::shares;
 use crate::sys::congestion::CongestionControl;
@@ -239,6 +240,54 @@ fn a_session_keeps_the_time_limits_that_it_was_accepted_under() {
     worker.core.now += Duration::from_secs(20);
     let fates = [old, new].map(|key| worker.core.timer(key, &mut worker.slots[key.index]));
     assert_eq!(fates, [Fate::Close(Reason::Idle), Fate::Keep]);
+}
+
+/// A worker with one relay whose idle time is 10 seconds, and the target's end of it. Of 3000 bytes that the client sent
+/// 1000 may go on before this moment.
+fn held_back_until(at: Duration) -> (Worker, Key, TcpStream) {
+    let (mut worker, key, mut client) = worker_of(setup(), open_to_all(Duration::from_secs(10)));
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    ask_for(&mut worker, key, &mut client, &listener);
+    worker.with(key, |core, slot| core.event(key, slot, 1, Edge { writable: true, ..Edge::default() }));
+    client.write_all(&[7; 3000]).expect("the client sends");
+    let (target, _) = listener.accept().expect("the relay's connection");
+    target.set_nonblocking(true).expect("non-blocking");
+    let more_at_ms = worker.core.ms(worker.core.now + at);
+    worker.with(key, |core, slot| {
+        let Phase::Relay(relay) = &mut slot.phase else { panic!("{slot:?}") };
+        relay.event(Side::Client, Edge { readable: true, ..Edge::default() });
+        let up = Budget::until(more_at_ms, 1000);
+        core.drive_within(key, slot, &mut Budgets { up, ..Budgets::TURN })
+    });
+    assert!(!worker.core.has_more(), "the next turn would find nothing to do");
+    (worker, key, target)
+}
+
+/// How many bytes have come to a target since it was asked last.
+fn arrived(target: &mut TcpStream) -> usize {
+    target.read(&mut [0; 4000]).unwrap_or(0)
+}
+
+#[test]
+fn a_relay_that_spent_its_budget_goes_on_at_its_moment_without_an_event() {
+    let (mut worker, _, mut target) = held_back_until(Duration::from_millis(200));
+    assert_eq!(arrived(&mut target), 1000);
+    for (pass, bytes) in [(Duration::from_millis(190), 0), (Duration::from_millis(100), 2000)] {
+        worker.core.now += pass;
+        worker.expire_timers();
+        assert_eq!(arrived(&mut target), bytes);
+    }
+    assert!(worker.core.wheel.next().is_some(), "its idle time runs");
+}
+
+#[test]
+fn a_relay_that_its_budget_holds_back_is_not_idle() {
+    let (mut worker, key, mut target) = held_back_until(Duration::from_secs(60));
+    worker.core.now += Duration::from_secs(20);
+    assert_eq!(worker.core.timer(key, &mut worker.slots[key.index]), Fate::Keep);
+    assert_eq!(arrived(&mut target), 3000);
+    worker.core.now += Duration::from_secs(20);
+    assert_eq!(worker.core.timer(key, &mut worker.slots[key.index]), Fate::Close(Reason::Idle));
 }
 
 /// This machine's addresses may change while a session is there, and none of them may be reached.

@@ -1,10 +1,10 @@
 //! What would go wrong, one by one.
 
-use super::{Driver, End, ReadTurn, World, WriteTurn};
+use super::{Driver, End, MORE_AT_MS, ReadTurn, World, WriteTurn};
 use crate::config::RelayMode;
 use crate::limits;
-use crate::relay::Engine;
 use crate::relay::half::{Ending, Stage};
+use crate::relay::{Budget, Engine, Resume};
 use crate::sys::Errno;
 
 fn reading(turns: &[ReadTurn]) -> World {
@@ -89,8 +89,8 @@ fn an_end_behind_a_reset_that_a_write_met_is_no_fin() {
     driver.half.source_was_reset();
     // The write took the error away: the next read gives an end in order.
     driver.world.end = Some(End::Fin);
-    let moved = driver.half.pump(&mut driver.world, &mut driver.kit);
-    assert!(!moved.again);
+    let moved = driver.half.pump(&mut driver.world, &mut driver.kit, &mut { Budget::TURN });
+    assert_eq!(moved.resume, Resume::OnEvent);
     assert_eq!((driver.half.bytes(), driver.half.stage()), (100, Stage::Done(Ending::Reset)));
     assert_eq!(driver.release().fins, 0);
 }
@@ -183,7 +183,8 @@ fn a_source_of_single_bytes_does_not_hold_the_worker() {
     let mut driver = Driver::new(RelayMode::Splice, 0, reading(&[ReadTurn::Arrive(1); 100]));
     driver.world.arrive(1);
     let moved = driver.turn();
-    assert!(moved.again && moved.by(Engine::Splice) <= limits::PUMP_ROUNDS_MAX, "{moved:?}");
+    assert_eq!(moved.resume, Resume::NextTurn);
+    assert!(moved.by(Engine::Splice) <= limits::PUMP_ROUNDS_MAX, "{moved:?}");
     driver.settle();
     assert_eq!(driver.half.bytes(), 101);
     driver.release();
@@ -206,4 +207,50 @@ fn the_second_small_write_waits_for_no_ack_whatever_was_the_first() {
         }
         driver.release();
     }
+}
+
+#[test]
+fn a_budget_is_moved_to_the_byte_and_the_rest_once_there_is_more() {
+    for mode in [RelayMode::Copy, RelayMode::Splice, RelayMode::Auto] {
+        let mut driver = Driver::new(mode, 0, World::default());
+        driver.world.arrive(900_000);
+        for (allowance, moved_bytes) in [(300_000, 300_000), (0, 0), (1, 1)] {
+            driver.allowances = [allowance].into();
+            let moved = driver.turn();
+            assert_eq!((moved.bytes(), moved.resume), (moved_bytes, Resume::AtMs(MORE_AT_MS)), "{mode:?}");
+            assert!(driver.half.ready() && driver.half.pending_bytes() == 0, "{mode:?}");
+        }
+        driver.settle();
+        assert_eq!(driver.half.bytes(), 900_000);
+        driver.release();
+    }
+}
+
+#[test]
+fn an_end_behind_a_spent_budget_is_found_once_there_is_more() {
+    for end in [End::Fin, End::FinThenReset, End::Reset] {
+        let mut driver =
+            Driver::new(RelayMode::Auto, 0, World { planned_end: Some(end), ..World::default() });
+        driver.allowances = [100].into();
+        driver.world.arrive(100);
+        driver.world.end_source();
+        let moved = driver.turn();
+        assert_eq!((moved.bytes(), moved.resume), (100, Resume::AtMs(MORE_AT_MS)));
+        assert_eq!(driver.half.stage(), Stage::Open);
+        driver.settle();
+        assert!(matches!(driver.half.stage(), Stage::Done(_)));
+        driver.release();
+    }
+}
+
+#[test]
+fn a_session_whose_sink_is_full_waits_for_the_sink_and_not_for_its_budget() {
+    let mut driver = Driver::new(RelayMode::Copy, 0, writing(&[WriteTurn::Fill(10)]));
+    driver.allowances = [100].into();
+    driver.world.arrive(200);
+    assert_eq!(driver.turn().resume, Resume::OnEvent);
+    driver.world.make_room();
+    driver.settle();
+    assert_eq!(driver.half.bytes(), 200);
+    driver.release();
 }

@@ -2,6 +2,7 @@
 //! arrive, an edge when room comes after a write that was short or EAGAIN, and none besides. A half that takes
 //! anything for proved that is not stands still here, and the check for quiet finds it.
 
+use super::budget::{Budget, Resume};
 use super::half::{Ending, Half, Stage};
 use super::kit::Kit;
 use super::moved::Moved;
@@ -19,6 +20,8 @@ mod random;
 
 /// The longest source.
 const SOURCE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// When a script's budgets say that there is more.
+const MORE_AT_MS: u64 = 1234;
 /// Pumps of one script: far above what any needs.
 const TURNS_MAX: usize = 4096;
 
@@ -215,8 +218,8 @@ impl World {
 impl Wire for World {
     type Pipe = FakePipe;
 
-    fn recv(&mut self, buffer: &mut [u8]) -> Reading {
-        let outcome = self.read(buffer.len(), false);
+    fn recv(&mut self, buffer: &mut [u8], max_bytes: usize) -> Reading {
+        let outcome = self.read(buffer.len().min(max_bytes), false);
         if let Read::Bytes(count) = outcome {
             buffer[..count].copy_from_slice(&text()[self.read - count..self.read]);
         }
@@ -282,7 +285,9 @@ struct Driver {
     kit: Kit<FakePipe>,
     half: Half<FakePipe>,
     mode: RelayMode,
-    again: bool,
+    resume: Resume,
+    /// What the next turns may take; the turns behind them have no limit.
+    allowances: VecDeque<usize>,
     turns: usize,
 }
 
@@ -292,11 +297,12 @@ impl Driver {
         let mut kit = Kit::new(4);
         let half = Half::new(mode, &text()[..pending], false, &mut kit);
         let world = World { arrived: pending, read: pending, ..world };
-        Driver { world, kit, half, mode, again: true, turns: 0 }
+        let allowances = VecDeque::new();
+        Driver { world, kit, half, mode, resume: Resume::NextTurn, allowances, turns: 0 }
     }
 
     fn quiet(&self) -> bool {
-        !self.again && !self.world.source_edge && !self.world.sink_edge
+        self.resume == Resume::OnEvent && !self.world.source_edge && !self.world.sink_edge
     }
 
     /// One turn of the worker, if anything calls for one.
@@ -317,13 +323,20 @@ impl Driver {
             self.half.sink_ready();
         }
         let (taken, read) = (self.world.taken, self.world.read);
-        let moved = self.half.pump(&mut self.world, &mut self.kit);
-        self.again = moved.again;
+        let allowance = self.allowances.pop_front();
+        let mut budget = allowance.map_or(Budget::TURN, |bytes| Budget::until(MORE_AT_MS, bytes));
+        let moved = self.half.pump(&mut self.world, &mut self.kit, &mut budget);
+        self.resume = moved.resume;
         assert_eq!(moved.bytes(), self.world.taken - taken);
         assert_eq!(moved.taken, self.world.read - read);
         let one_read = if self.mode == RelayMode::Copy { limits::SCRATCH_BYTES } else { limits::PIPE_BYTES };
         assert!(moved.bytes() <= limits::PUMP_BYTES_MAX + one_read, "over budget: {moved:?}");
         assert!(moved.taken <= limits::PUMP_BYTES_MAX + one_read, "over budget: {moved:?}");
+        assert!(allowance.is_none_or(|bytes| moved.taken <= bytes), "over budget: {moved:?}");
+        if let Resume::AtMs(at_ms) = moved.resume {
+            assert_eq!((at_ms, Some(moved.taken)), (MORE_AT_MS, allowance));
+        }
+        assert!(self.half.ready() == (moved.resume != Resume::OnEvent), "{moved:?}: {:?}", self.half);
         self.check();
         moved
     }

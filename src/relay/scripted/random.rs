@@ -28,6 +28,8 @@ struct Script {
     reads: Vec<ReadTurn>,
     writes: Vec<WriteTurn>,
     opens: Vec<bool>,
+    /// What the first turns may take.
+    allowances: Vec<usize>,
     /// The session is ended from outside, in the middle.
     cut: bool,
 }
@@ -93,9 +95,10 @@ fn script() -> impl Strategy<Value = Script> {
         vec(read_turn(), 0..40),
         vec(write_turn(), 0..40),
         vec(prop::bool::weighted(0.7), 0..12),
+        vec(prop_oneof![1 => 0usize..3, 4 => piece()], 0..16),
         prop::bool::weighted(0.1),
     )
-        .prop_map(|(mode, pending, steps, end, reads, writes, opens, cut)| Script {
+        .prop_map(|(mode, pending, steps, end, reads, writes, opens, allowances, cut)| Script {
             mode,
             pending,
             steps,
@@ -103,12 +106,13 @@ fn script() -> impl Strategy<Value = Script> {
             reads,
             writes,
             opens,
+            allowances,
             cut,
         })
 }
 
 fn play(script: Script) {
-    let Script { mode, pending, steps, end, reads, writes, opens, cut } = script;
+    let Script { mode, pending, steps, end, reads, writes, opens, allowances, cut } = script;
     let world = World {
         planned_end: end,
         reads: reads.into(),
@@ -117,6 +121,7 @@ fn play(script: Script) {
         ..World::default()
     };
     let mut driver = Driver::new(mode, pending, world);
+    driver.allowances = allowances.into();
     for (step, turns) in steps {
         match step {
             Step::Arrive(count) => driver.world.arrive(count),

@@ -3,11 +3,11 @@
 use super::*;
 use crate::config::ProtectionLevel;
 use crate::proto::ProtoError;
-use crate::relay::tests::{connection, reset};
-use crate::relay::{Finish, Relay};
+use crate::relay::tests::{connection, limited, reset, there};
+use crate::relay::{Finish, Relay, Resume};
 use crate::seal::Order;
 use crate::seal::paper::{Paper, token};
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{Shutdown, TcpStream};
 
 struct Session {
@@ -35,9 +35,14 @@ impl Session {
             for side in [Side::Client, Side::Target] {
                 self.relay.event(side, Edge { readable: true, writable: true, ..Edge::default() });
             }
-            let driven = self.relay.drive(&self.ours.0, &self.ours.1, &mut self.kit);
+            let driven = self.relay.drive(&self.ours.0, &self.ours.1, &mut self.kit, &mut { Budgets::TURN });
             self.finish = self.finish.or(driven.finish);
         }
+    }
+
+    /// One turn of the relay; when the next one is due.
+    fn turn(&mut self, mut budgets: Budgets) -> Resume {
+        self.relay.drive(&self.ours.0, &self.ours.1, &mut self.kit, &mut budgets).resume()
     }
 
     /// What the target has by now.
@@ -51,16 +56,6 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.relay.release(&mut self.kit);
     }
-}
-
-fn there(stream: &mut TcpStream) -> Vec<u8> {
-    stream.set_nonblocking(true).expect("non-blocking");
-    let mut bytes = Vec::new();
-    match stream.read_to_end(&mut bytes) {
-        Ok(_) => {}
-        Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
-    }
-    bytes
 }
 
 fn framed(token: &[u8]) -> Vec<u8> {
@@ -179,8 +174,7 @@ fn tiny_messages_take_more_than_a_turn() {
         session.relay.event(Side::Client, Edge { readable: true, ..Edge::default() });
         let mut turns = 0;
         loop {
-            let driven = session.relay.drive(&session.ours.0, &session.ours.1, &mut session.kit);
-            if !driven.again() {
+            if session.turn(Budgets::TURN) == Resume::OnEvent {
                 break;
             }
             turns += 1;
@@ -220,11 +214,39 @@ fn a_session_holds_a_message_at_most_where_memory_is_tight() {
     let (mut kit, mut content) = (SealKit::default(), Vec::<u8>::new());
     while content.len() < 8 * 30_000 {
         let mut ends = Ends { source: &source, sink: &sink, last: false };
-        let read = sealed.open(&mut ends, &mut buffer, &mut kit, &mut 512);
+        let read = sealed.open(&mut ends, &mut buffer, usize::MAX, &mut kit, &mut 512);
         let Read::Bytes(count) = read.read else { panic!("{read:?}") };
         content.extend(&buffer[..count]);
         let held = sealed.begun.len() + sealed.rest().len();
         assert!(held <= MESSAGE_BYTES_MAX, "{held} bytes");
     }
     assert!(content.chunks(30_000).enumerate().all(|(number, part)| part == [number as u8; 30_000]));
+}
+
+#[test]
+fn a_budget_bounds_what_is_taken_of_a_sealed_client() {
+    let mut session = Session::new(b"");
+    let (first, second) = ([message(0, b"one "), message(1, b"two ")].concat(), message(2, b"three"));
+    session.client.write_all(&[&first[..], &second].concat()).expect("the client sends");
+    session.relay.event(Side::Client, Edge { readable: true, ..Edge::default() });
+    for (at_ms, bytes, content) in [(700, first.len(), &b"one two "[..]), (800, 0, b""), (900, 3, b"")] {
+        assert_eq!(session.turn(limited(Side::Client, at_ms, bytes)), Resume::AtMs(at_ms));
+        assert_eq!(there(&mut session.target), content);
+    }
+    assert_eq!(session.turn(Budgets::TURN), Resume::OnEvent);
+    assert_eq!(there(&mut session.target), b"three");
+}
+
+#[test]
+fn a_budget_bounds_what_is_sealed_of_a_target() {
+    let mut session = Session::new(b"");
+    session.target.write_all(&[7; 1000]).expect("the target sends");
+    session.relay.event(Side::Target, Edge { readable: true, ..Edge::default() });
+    for (at_ms, bytes, message) in [(700, 300, message(0, &[7; 300])), (800, 0, Vec::new())] {
+        assert_eq!(session.turn(limited(Side::Target, at_ms, bytes)), Resume::AtMs(at_ms));
+        assert_eq!(there(&mut session.client), message);
+        assert_eq!(session.relay.bytes(Side::Target), 300);
+    }
+    assert_eq!(session.turn(Budgets::TURN), Resume::OnEvent);
+    assert_eq!(there(&mut session.client), message(1, &[7; 700]));
 }

@@ -248,8 +248,8 @@ pub const DNS_SLACK: Duration = Duration::from_millis(500);
 pub const DIAL_ADDRESSES_MAX: usize = DNS_ADDRESSES;
 /// Connect attempts of one session at a time: the oldest is closed for a third one.
 pub const DIAL_AT_A_TIME: usize = 2;
-/// Numbers that attempts have in turn, from 1 on: what a token can name beside the client's socket.
-pub const DIAL_PORTS: u8 = 7;
+/// Socket indices that attempts have in turn, from 1 on: what a token can name beside the client's socket.
+pub const DIAL_SOCKETS: u8 = 7;
 /// Between two attempts of one session (RFC 8305 section 8, Connection Attempt Delay).
 pub const DIAL_STAGGER: Duration = Duration::from_millis(250);
 /// Between two attempts of one session where many addresses have to share the time (RFC 8305 section 8: "MUST NOT be less

@@ -3,7 +3,7 @@
 use super::Worker;
 use super::errno::ends_one_connection;
 use super::slot::{Handshake, Slot};
-use super::tokens::{CLIENT_PORT, Key, Source};
+use super::tokens::{CLIENT_SOCKET, EventSource, Key};
 use super::watch::interests;
 use crate::limits;
 use crate::observe::Counted;
@@ -90,7 +90,7 @@ impl Worker {
         let entry = self.slots.vacant_entry();
         let key = Key::new(entry.key(), self.next_serial);
         self.next_serial += 1;
-        let token = Source::Session { key, port: CLIENT_PORT }.token();
+        let token = EventSource::Session { key, socket_index: CLIENT_SOCKET }.token();
         if self.core.registry.register(&mut SourceFd(&client.as_raw_fd()), token, interests()).is_err() {
             tracing::error!("a client cannot be watched and is dropped");
             return;

@@ -4,7 +4,7 @@
 //! EAGAIN disproves it.
 
 use super::setup::Setup;
-use super::tokens::Source;
+use super::tokens::EventSource;
 use crate::limits;
 use crate::sys::listener::Listener;
 use mio::unix::SourceFd;
@@ -30,7 +30,7 @@ pub(super) struct Acceptance {
 impl Acceptance {
     pub(super) fn register(registry: &Registry, setup: &mut Setup) -> io::Result<Acceptance> {
         for (index, listener) in setup.listeners.iter().enumerate() {
-            let token = Source::Listener(index).token();
+            let token = EventSource::Listener(index).token();
             registry.register(&mut SourceFd(&listener.as_raw_fd()), token, Interest::READABLE)?;
         }
         // Nobody else may hold them: at the drain, the last one who does keeps them open.

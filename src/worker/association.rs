@@ -5,7 +5,7 @@ use super::core::Core;
 use super::errno::associate_error;
 use super::ports::PortSearch;
 use super::slot::{Fate, Next, Phase, Slot, Waits, since};
-use super::tokens::{CLIENT_PORT, Key};
+use super::tokens::{CLIENT_SOCKET, Key};
 use super::watch::{Edge, watch};
 use crate::config::Config;
 use crate::dns::Answer;
@@ -20,9 +20,9 @@ use crate::sys::{Errno, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// The ports of a key that stand for an association's sockets.
-const FRONT_PORT: u8 = 1;
-const TARGET_PORTS: [u8; 2] = [2, 3];
+/// The socket indices of an association's sockets.
+const FRONT_SOCKET: u8 = 1;
+const TARGET_SOCKETS: [u8; 2] = [2, 3];
 
 /// A client-facing socket that is looked for, where the control connection ends.
 #[derive(Debug)]
@@ -114,7 +114,7 @@ impl Core {
         let edges = handshake.edges;
         slot.times.handshake_ms = Some(since(handshake.accepted, self.now));
         slot.facts = handshake.session.take_facts();
-        if !watch(&self.registry, key, FRONT_PORT, association.front()) {
+        if !watch(&self.registry, key, FRONT_SOCKET, association.front()) {
             return Fate::Close(Reason::Internal);
         }
         slot.phase = Phase::Association(association);
@@ -126,15 +126,21 @@ impl Core {
         if edges.readable || edges.fin || edges.failed { self.control_event(key, slot) } else { Fate::Keep }
     }
 
-    pub(super) fn association_event(&mut self, key: Key, slot: &mut Slot, port: u8, edge: Edge) -> Fate {
-        if port == CLIENT_PORT {
+    pub(super) fn association_event(
+        &mut self,
+        key: Key,
+        slot: &mut Slot,
+        socket_index: u8,
+        edge: Edge,
+    ) -> Fate {
+        if socket_index == CLIENT_SOCKET {
             return self.control_event(key, slot);
         }
         let Phase::Association(association) = &mut slot.phase else { return Fate::Keep };
         if !edge.readable {
             return Fate::Keep;
         }
-        match Family::ALL.into_iter().find(|family| TARGET_PORTS[*family as usize] == port) {
+        match Family::ALL.into_iter().find(|family| TARGET_SOCKETS[*family as usize] == socket_index) {
             Some(family) => association.target_ready(family),
             None => association.front_ready(),
         }
@@ -151,7 +157,7 @@ impl Core {
             let ticket = key.lookup_ticket(lookup);
             let client = slot.peer.ip().into();
             if let Some(answer) =
-                self.names.lookup_beside(name.as_str(), client, ticket, &self.registry, self.now)
+                self.lookups.lookup_beside(name.as_str(), client, ticket, &self.registry, self.now)
                 && let Phase::Association(association) = &mut slot.phase
             {
                 let pumped =
@@ -201,7 +207,7 @@ impl Core {
     pub(super) fn settle_association(&mut self, key: Key, slot: &mut Slot) {
         let Phase::Association(association) = &slot.phase else { return };
         for lookup in association.lookups() {
-            self.names.cancel(key.lookup_ticket(lookup), &self.registry, self.now);
+            self.lookups.cancel(key.lookup_ticket(lookup), &self.registry, self.now);
         }
         slot.bytes_up = association.up.bytes;
         slot.bytes_down = association.down.bytes;
@@ -246,7 +252,7 @@ impl Core {
         let Phase::Association(association) = &mut slot.phase else { return };
         for family in association.take_opened() {
             if let Some(socket) = association.target(family)
-                && !watch(&self.registry, key, TARGET_PORTS[family as usize], socket)
+                && !watch(&self.registry, key, TARGET_SOCKETS[family as usize], socket)
             {
                 // Its answers would never be seen: the next datagram opens another.
                 association.close_target(family);

@@ -6,7 +6,7 @@ use super::errno::local_error;
 use super::listening::{Came, ListenerSearch, Listening};
 use super::ports::canonical;
 use super::slot::{Fate, Handshake, Next, Phase, Slot, Waits};
-use super::tokens::{Key, Source};
+use super::tokens::{EventSource, Key};
 use super::watch::interests;
 use crate::limits;
 use crate::observe::Counted;
@@ -19,9 +19,9 @@ use mio::unix::SourceFd;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 
-/// The port of a session's key that stands for its listener, and the one for the peer that came.
-const LISTENER_PORT: u8 = 1;
-const PEER_PORT: u8 = 2;
+/// The socket indices of a session's listener and of the peer that came.
+const LISTENER_SOCKET: u8 = 1;
+const PEER_SOCKET: u8 = 2;
 
 impl Core {
     /// Looks for a listener; the time for the peer begins.
@@ -71,7 +71,7 @@ impl Core {
         peers: Peers,
     ) -> Result<(Listening, SocketAddr), DialError> {
         let local = listener.address().map_err(|error| local_error(&error))?;
-        let token = Source::Session { key, port: LISTENER_PORT }.token();
+        let token = EventSource::Session { key, socket_index: LISTENER_SOCKET }.token();
         let watched = self.registry.register(&mut SourceFd(&listener.as_raw_fd()), token, Interest::READABLE);
         watched.map_err(|error| local_error(&error))?;
         Ok((Listening { listener, peers, retry_at: None }, local))
@@ -106,11 +106,11 @@ impl Core {
         if let Phase::Handshake(handshake) = &mut slot.phase {
             handshake.waits_for = Waits::Bytes;
         }
-        let token = Source::Session { key, port: PEER_PORT }.token();
+        let token = EventSource::Session { key, socket_index: PEER_SOCKET }.token();
         let result = match self.registry.register(&mut SourceFd(&stream.as_raw_fd()), token, interests()) {
             Ok(()) => {
                 slot.upstream = Some(stream);
-                slot.upstream_port = PEER_PORT;
+                slot.upstream_index = PEER_SOCKET;
                 slot.address = Some(canonical(peer));
                 Ok(peer)
             }

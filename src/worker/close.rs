@@ -2,7 +2,7 @@
 
 use super::core::Core;
 use super::slot::{Phase, Slot, Waits};
-use super::tokens::{CLIENT_PORT, Key};
+use super::tokens::{CLIENT_SOCKET, Key};
 use crate::auth::Identity;
 use crate::config::AuthMethod;
 use crate::observe::{AccessRecord, TargetRecord, Timed};
@@ -23,7 +23,7 @@ impl Core {
             Phase::Handshake(handshake) => {
                 if let Waits::Addresses = handshake.waits_for {
                     let ticket = Key::new(index, slot.serial).ticket();
-                    self.names.cancel(ticket, &self.registry, self.now);
+                    self.lookups.cancel(ticket, &self.registry, self.now);
                 }
                 slot.facts = handshake.session.take_facts();
             }
@@ -66,7 +66,7 @@ impl Core {
         let duration_ms = self.ms(self.now).saturating_sub(slot.times.accepted_ms);
         let verified = facts.identity.as_ref().and_then(Identity::user).map(|user| &**user);
         // A BIND has its first success before there is a peer, and an association has no upstream.
-        let relayed = slot.upstream_port != CLIENT_PORT || matches!(slot.phase, Phase::Association(_));
+        let relayed = slot.upstream_index != CLIENT_SOCKET || matches!(slot.phase, Phase::Association(_));
         let (up, down) = match &slot.phase {
             Phase::Association(association) => (association.up.datagrams, association.down.datagrams),
             _ => (0, 0),

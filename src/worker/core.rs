@@ -1,8 +1,8 @@
 //! What every session of a worker uses: clock, timers, kit, resolver, caches.
 
 use super::logins::Logins;
+use super::lookups::Lookups;
 use super::mailbox::Mailbox;
-use super::names::Names;
 use super::pools::Pools;
 use super::ports::Searches;
 use super::records::Records;
@@ -63,7 +63,7 @@ pub(super) struct Core {
     pub(super) logins: Logins,
     pub(super) wheel: Wheel,
     pub(super) kit: Kit<Pipe>,
-    pub(super) names: Names,
+    pub(super) lookups: Lookups,
     /// `None` where nobody is asked for any.
     pub(super) translators: Option<Translators>,
     pub(super) counters: Arc<Counters>,
@@ -109,7 +109,7 @@ impl Core {
             logins: Logins::default(),
             wheel: Wheel::new(),
             kit: Kit::new(ceilings.pipes),
-            names: Names::new(dns.clone(), ceilings.names_beside),
+            lookups: Lookups::new(dns.clone(), ceilings.names_beside),
             rules,
             translators,
             counters: setup.counters.clone(),
@@ -180,7 +180,7 @@ impl Core {
         }
         translators.next_at = None;
         let nobody = shares::Source::from(IpAddr::from(Ipv4Addr::UNSPECIFIED));
-        let answer = self.names.lookup_beside(NAME, nobody, TRANSLATORS_TICKET, &self.registry, self.now);
+        let answer = self.lookups.lookup_beside(NAME, nobody, TRANSLATORS_TICKET, &self.registry, self.now);
         if let Some(answer) = answer {
             self.learn_translators(&answer);
         }
@@ -216,11 +216,11 @@ impl Core {
             (!Arc::ptr_eq(&old.rules, &new.rules), !Arc::ptr_eq(&old.dns, &new.dns));
         if new.ceilings != old.ceilings {
             self.pools.second_attempts.resize(new.ceilings.second_attempts);
-            self.names.set_beside_max(new.ceilings.names_beside);
+            self.lookups.set_beside_max(new.ceilings.names_beside);
             self.kit.set_pipes_max(new.ceilings.pipes);
         }
         if other_names {
-            self.names.configure(new.dns.clone(), &self.registry, self.now);
+            self.lookups.configure(new.dns.clone(), &self.registry, self.now);
         }
         if other_rules || other_names {
             // Other servers are asked, or this machine has other addresses and may have them in another network.

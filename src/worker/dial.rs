@@ -1,7 +1,7 @@
 //! Connecting to one of several addresses: Happy Eyeballs (RFC 8305 section 5) over non-blocking connects.
 
 use super::errno::dial_error;
-use super::tokens::{Key, Source};
+use super::tokens::{EventSource, Key};
 use super::watch::{Edge, interests};
 use crate::limits;
 use crate::policy::{Policy, Refusal};
@@ -23,8 +23,8 @@ pub(super) struct Dial {
     congestion: CongestionControl,
     /// How many addresses were tried.
     tried: usize,
-    /// The port of the attempt that was begun last.
-    last_port: u8,
+    /// The socket index of the attempt that was begun last; 0 before the first.
+    last_index: u8,
     /// Under way, the oldest first.
     attempts: Vec<Attempt>,
     gravest: Option<DialError>,
@@ -37,7 +37,7 @@ pub(super) struct Dial {
 
 #[derive(Debug)]
 struct Attempt {
-    port: u8,
+    socket_index: u8,
     stream: Stream,
     address: SocketAddr,
     began: Instant,
@@ -57,7 +57,7 @@ enum Room {
 #[derive(Debug)]
 pub(super) struct Won {
     pub(super) stream: Stream,
-    pub(super) port: u8,
+    pub(super) socket_index: u8,
     pub(super) dialed: Dialed,
 }
 
@@ -74,7 +74,7 @@ impl Dial {
             addresses,
             congestion,
             tried: 0,
-            last_port: 0,
+            last_index: 0,
             attempts: Vec::new(),
             gravest: None,
             next_at: None,
@@ -88,9 +88,9 @@ impl Dial {
         self.next_at
     }
 
-    /// Whether this port's attempt is still open.
-    pub(super) fn has(&self, port: u8) -> bool {
-        self.attempts.iter().any(|attempt| attempt.port == port)
+    /// Whether the attempt with this socket index is still open.
+    pub(super) fn has(&self, socket_index: u8) -> bool {
+        self.attempts.iter().any(|attempt| attempt.socket_index == socket_index)
     }
 
     /// Starts attempts until one more is under way, in the place of the oldest where there is room for no more.
@@ -111,16 +111,16 @@ impl Dial {
         }
         while let Some(&address) = self.addresses.get(self.tried) {
             self.tried += 1;
-            let port = self.last_port % limits::DIAL_PORTS + 1;
-            match self.begin(registry, key, port, address) {
+            let socket_index = self.last_index % limits::DIAL_SOCKETS + 1;
+            match self.begin(registry, key, socket_index, address) {
                 Ok(stream) => {
                     // Only now: an address to which there is no way must not cost one that may yet answer.
                     if room == Room::OfTheOldest {
                         self.attempts.remove(0);
                         self.note(DialError::TimedOut);
                     }
-                    self.last_port = port;
-                    self.attempts.push(Attempt { port, stream, address, began: now });
+                    self.last_index = socket_index;
+                    self.attempts.push(Attempt { socket_index, stream, address, began: now });
                     if self.tried < self.addresses.len() {
                         self.next_at = Some(now + self.stagger(now));
                     }
@@ -165,20 +165,22 @@ impl Dial {
     /// As [`Dial::start_next`].
     pub(super) fn event(
         &mut self,
-        port: u8,
+        socket_index: u8,
         edge: Edge,
         policy: &Policy,
         registry: &Registry,
         now: Instant,
         key: Key,
     ) -> Result<Option<Won>, DialError> {
-        let Some(at) = self.attempts.iter().position(|attempt| attempt.port == port) else { return Ok(None) };
+        let Some(at) = self.attempts.iter().position(|attempt| attempt.socket_index == socket_index) else {
+            return Ok(None);
+        };
         if !edge.failed && !edge.writable {
             return Ok(None);
         }
         let attempt = self.attempts.remove(at);
         match finish(&attempt, edge, policy) {
-            Ok(dialed) => Ok(Some(Won { stream: attempt.stream, port, dialed })),
+            Ok(dialed) => Ok(Some(Won { stream: attempt.stream, socket_index, dialed })),
             Err(error) => {
                 self.note(error);
                 attempt.stream.reset_on_close();
@@ -189,9 +191,15 @@ impl Dial {
         }
     }
 
-    fn begin(&self, registry: &Registry, key: Key, port: u8, address: SocketAddr) -> Result<Stream, Errno> {
+    fn begin(
+        &self,
+        registry: &Registry,
+        key: Key,
+        socket_index: u8,
+        address: SocketAddr,
+    ) -> Result<Stream, Errno> {
         let stream = Stream::connect(address, self.congestion.at(address.ip()))?;
-        let token = Source::Session { key, port }.token();
+        let token = EventSource::Session { key, socket_index }.token();
         registry
             .register(&mut SourceFd(&stream.as_raw_fd()), token, interests())
             .map_err(|error| crate::sys::errno_of(&error))?;

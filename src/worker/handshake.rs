@@ -54,13 +54,13 @@ impl Core {
     }
 
     /// An event of one of the connect attempts.
-    pub(super) fn dial_event(&mut self, key: Key, slot: &mut Slot, port: u8, edge: Edge) -> Fate {
+    pub(super) fn dial_event(&mut self, key: Key, slot: &mut Slot, socket_index: u8, edge: Edge) -> Fate {
         let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
         let Waits::Connection(dial) = &mut handshake.waits_for else { return Fate::Keep };
-        if !dial.has(port) {
+        if !dial.has(socket_index) {
             return Fate::Keep;
         }
-        match dial.event(port, edge, &self.rules.policy, &self.registry, self.now, key) {
+        match dial.event(socket_index, edge, &self.rules.policy, &self.registry, self.now, key) {
             Ok(None) => {
                 let wake_at = handshake.wake_at();
                 self.arm(key, wake_at);
@@ -69,12 +69,12 @@ impl Core {
             Ok(Some(won)) => {
                 slot.times.connect_ms = Some(since(handshake.phase_began, self.now));
                 slot.upstream = Some(won.stream);
-                slot.upstream_port = won.port;
+                slot.upstream_index = won.socket_index;
                 slot.address = Some(won.dialed.address);
                 slot.local = Some(won.dialed.local);
                 let fate = self.advance(key, slot, Next::Input(Input::Dialed(Ok(won.dialed))));
                 if fate == Fate::Keep && edge.readable && matches!(slot.phase, Phase::Relay(_)) {
-                    return self.relay_event(key, slot, port, edge);
+                    return self.relay_event(key, slot, socket_index, edge);
                 }
                 fate
             }
@@ -155,7 +155,7 @@ impl Core {
             }
             Waits::Addresses => {
                 let ticket = key.ticket();
-                self.names.cancel(ticket, &self.registry, self.now);
+                self.lookups.cancel(ticket, &self.registry, self.now);
                 let input = Input::Resolved(Err(crate::dns::DnsError::Timeout));
                 self.advance(key, slot, Next::Input(input))
             }

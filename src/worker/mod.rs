@@ -16,8 +16,8 @@ mod handshake;
 mod listening;
 mod login;
 mod logins;
+mod lookups;
 mod mailbox;
-mod names;
 mod phases;
 mod pools;
 mod ports;
@@ -44,7 +44,7 @@ use self::acceptance::Acceptance;
 use self::core::Core;
 use self::setup::Inherited;
 use self::slot::{Fate, Phase, Slot};
-use self::tokens::{Key, Source, TRANSLATORS_TICKET};
+use self::tokens::{EventSource, Key, TRANSLATORS_TICKET};
 use self::watch::Edge;
 use crate::limits;
 use crate::observe::{Activity, Latencies, Pulse};
@@ -72,7 +72,7 @@ pub struct Prepared {
 /// What epoll_create or eventfd refused.
 pub fn prepare() -> io::Result<Prepared> {
     let poll = Poll::new()?;
-    let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.token())?);
+    let waker = Arc::new(Waker::new(poll.registry(), EventSource::Waker.token())?);
     let (sender, mail) = bounded(limits::MAILBOX_MAX);
     Ok(Prepared { poll, mail, mailbox: Mailbox::new(sender, waker) })
 }
@@ -209,7 +209,7 @@ impl Worker {
             wheel,
             full,
             self.core.refusals.due(),
-            self.core.names.next_deadline(),
+            self.core.lookups.next_deadline(),
             self.core.translators.as_ref().and_then(|translators| translators.next_at()),
             self.core.records.due(),
             self.acceptance.resumes_at(),
@@ -223,13 +223,15 @@ impl Worker {
     }
 
     fn dispatch(&mut self, token: Token, edge: Edge, mail: &Receiver<Mail>) {
-        match Source::of(token) {
-            Source::Session { key, port } => self.with(key, |core, slot| core.event(key, slot, port, edge)),
-            Source::Listener(index) => self.acceptance.ready(index),
-            Source::Dns(exchange) => {
-                self.core.names.event(exchange, edge.writable, &self.core.registry, self.core.now);
+        match EventSource::of(token) {
+            EventSource::Session { key, socket_index } => {
+                self.with(key, |core, slot| core.event(key, slot, socket_index, edge))
             }
-            Source::Waker => {
+            EventSource::Listener(index) => self.acceptance.ready(index),
+            EventSource::Dns(exchange) => {
+                self.core.lookups.event(exchange, edge.writable, &self.core.registry, self.core.now);
+            }
+            EventSource::Waker => {
                 for letter in mail.try_iter() {
                     self.read_mail(letter);
                 }
@@ -324,8 +326,8 @@ impl Worker {
 
     fn deliver_answers(&mut self) {
         self.core.ask_for_translators();
-        self.core.names.expire(&self.core.registry, self.core.now);
-        while let Some((ticket, answer)) = self.core.names.answers.pop() {
+        self.core.lookups.expire(&self.core.registry, self.core.now);
+        while let Some((ticket, answer)) = self.core.lookups.answers.pop() {
             if ticket == TRANSLATORS_TICKET {
                 self.core.learn_translators(&answer);
                 continue;

@@ -4,7 +4,7 @@
 use super::core::Core;
 use super::dial::Dial;
 use super::slot::{Fate, Next, Phase, Slot, Waits};
-use super::tokens::{CLIENT_PORT, Key};
+use super::tokens::{CLIENT_SOCKET, Key};
 use super::watch::Edge;
 use crate::limits;
 use crate::outcome::Reason;
@@ -16,14 +16,14 @@ use std::sync::Arc;
 
 impl Core {
     /// An event of one of a session's sockets.
-    pub(super) fn event(&mut self, key: Key, slot: &mut Slot, port: u8, edge: Edge) -> Fate {
+    pub(super) fn event(&mut self, key: Key, slot: &mut Slot, socket_index: u8, edge: Edge) -> Fate {
         self.turn.streams |= !matches!(slot.phase, Phase::Association(_));
         match &slot.phase {
-            Phase::Handshake(_) if port == CLIENT_PORT => self.client_event(key, slot, edge),
+            Phase::Handshake(_) if socket_index == CLIENT_SOCKET => self.client_event(key, slot, edge),
             Phase::Handshake(handshake) if handshake.listens() => self.accept_peer(key, slot),
-            Phase::Handshake(_) => self.dial_event(key, slot, port, edge),
-            Phase::Relay(_) => self.relay_event(key, slot, port, edge),
-            Phase::Association(_) => self.association_event(key, slot, port, edge),
+            Phase::Handshake(_) => self.dial_event(key, slot, socket_index, edge),
+            Phase::Relay(_) => self.relay_event(key, slot, socket_index, edge),
+            Phase::Association(_) => self.association_event(key, slot, socket_index, edge),
             Phase::Linger(_) => self.linger_event(key, slot),
         }
     }
@@ -122,7 +122,7 @@ impl Core {
             Command::Resolve(name) => {
                 self.enter(slot, slot.snapshot.config.timeouts.dns + limits::DNS_SLACK, Waits::Addresses);
                 let client = slot.peer.ip().into();
-                match self.names.lookup(name.as_str(), client, key.ticket(), &self.registry, self.now) {
+                match self.lookups.lookup(name.as_str(), client, key.ticket(), &self.registry, self.now) {
                     Some(answer) => {
                         slot.times.dns_ms = Some(0);
                         Next::Input(Input::Resolved(answer))

@@ -2,7 +2,7 @@
 
 use super::core::Core;
 use super::slot::{Fate, Linger, Phase, Slot};
-use super::tokens::{CLIENT_PORT, Key};
+use super::tokens::{CLIENT_SOCKET, Key};
 use super::watch::Edge;
 use crate::limits;
 use crate::observe::Direction;
@@ -13,10 +13,10 @@ use crate::sys::stream::Liveness;
 use std::time::{Duration, Instant};
 
 impl Core {
-    pub(super) fn relay_event(&mut self, key: Key, slot: &mut Slot, port: u8, edge: Edge) -> Fate {
-        let side = match port {
-            CLIENT_PORT => Side::Client,
-            port if port == slot.upstream_port => Side::Target,
+    pub(super) fn relay_event(&mut self, key: Key, slot: &mut Slot, socket_index: u8, edge: Edge) -> Fate {
+        let side = match socket_index {
+            CLIENT_SOCKET => Side::Client,
+            socket_index if socket_index == slot.upstream_index => Side::Target,
             // An attempt that lost and was closed in this very batch of events.
             _ => return Fate::Keep,
         };

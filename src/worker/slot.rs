@@ -29,7 +29,7 @@ pub(super) struct Slot {
     /// Closed before the session ends only where the client is gone and the target lingers.
     pub(super) client: Option<Stream>,
     pub(super) upstream: Option<Stream>,
-    pub(super) upstream_port: u8,
+    pub(super) upstream_index: u8,
     /// Stands in the queue of those with more to do.
     pub(super) queued: bool,
     /// Reserved for its record, in bytes; 0 where nothing is.
@@ -170,7 +170,7 @@ impl Slot {
             serial,
             client: Some(client),
             upstream: None,
-            upstream_port: 0,
+            upstream_index: 0,
             queued: false,
             record_room: 0,
             lively: false,

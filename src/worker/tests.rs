@@ -312,7 +312,7 @@ fn a_snapshot_changes_how_much_a_worker_may_have() {
     let source = shares::Source::from(IpAddr::from([192, 0, 2, 1]));
     let mut attempt = second_attempts.nothing(source);
     let name =
-        |core: &mut Core| core.names.lookup_beside("name.example", source, 1, &core.registry, core.now);
+        |core: &mut Core| core.lookups.lookup_beside("name.example", source, 1, &core.registry, core.now);
     assert!(worker.core.full() && !attempt.is_now(1));
     assert_eq!(name(&mut worker.core), Some(Err(DnsError::NoServers)));
     let ceilings = Ceilings { sessions: 2, second_attempts: 2, names_beside: 0, pipes: 0 };

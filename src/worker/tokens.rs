@@ -4,21 +4,21 @@
 use crate::limits;
 use mio::Token;
 
-const PORT_BITS: u32 = 3;
+const SOCKET_BITS: u32 = 3;
 const INDEX_BITS: u32 = 24;
 const INDEX_MASK: usize = (1 << INDEX_BITS) - 1;
-const PORT_MASK: usize = (1 << PORT_BITS) - 1;
-const SERIAL_MASK: u64 = (1 << (64 - PORT_BITS - INDEX_BITS)) - 1;
+const SOCKET_MASK: usize = (1 << SOCKET_BITS) - 1;
+const SERIAL_MASK: u64 = (1 << (64 - SOCKET_BITS - INDEX_BITS)) - 1;
 
 const _: () = assert!(limits::SLOTS_MAX < INDEX_MASK, "the last index stands for what is no session");
 // An event may be of an attempt that was closed earlier in its batch. A batch has an event for each attempt that was
 // there when it came, and each, the session's timer and its first dial begin one attempt at most: no number that such an
 // event may have is given anew before the batch is over.
-const _: () = assert!(limits::DIAL_AT_A_TIME + 2 < limits::DIAL_PORTS as usize);
-const _: () = assert!(limits::DIAL_PORTS as usize <= PORT_MASK);
+const _: () = assert!(limits::DIAL_AT_A_TIME + 2 < limits::DIAL_SOCKETS as usize);
+const _: () = assert!(limits::DIAL_SOCKETS as usize <= SOCKET_MASK);
 const _: () = assert!(
-    limits::UDP_LOOKUPS_MAX as usize <= PORT_MASK,
-    "a ticket has as many bits more as a token's port"
+    limits::UDP_LOOKUPS_MAX as usize <= SOCKET_MASK,
+    "a ticket has as many bits more as a token's socket index"
 );
 
 /// One session of one worker: its index in the slab, and the serial that makes the index unambiguous.
@@ -28,14 +28,14 @@ pub(super) struct Key {
     pub(super) serial: u64,
 }
 
-/// The port of a key that stands for the client's socket; the others are connect attempts, or a
-/// listener and the peer that it was for.
-pub(super) const CLIENT_PORT: u8 = 0;
+/// The socket index of the client's socket. The others stand for connect attempts, for a listener and the peer that it was
+/// for, or for the sockets of an association.
+pub(super) const CLIENT_SOCKET: u8 = 0;
 
 /// What an event is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
-    Session { key: Key, port: u8 },
+pub(super) enum EventSource {
+    Session { key: Key, socket_index: u8 },
     Listener(usize),
     Dns(u32),
     Waker,
@@ -57,43 +57,43 @@ impl Key {
 
     /// The ticket of one of several lookups of a session; number 0 is [`Key::ticket`].
     pub(super) fn lookup_ticket(self, lookup: u8) -> u64 {
-        (u64::from(lookup) << (64 - PORT_BITS)) | self.ticket()
+        (u64::from(lookup) << (64 - SOCKET_BITS)) | self.ticket()
     }
 
     /// Back from [`Key::lookup_ticket`].
     pub(super) fn from_ticket(ticket: u64) -> (Key, u8) {
         let key = Key::new(ticket as usize & INDEX_MASK, ticket >> INDEX_BITS);
-        (key, (ticket >> (64 - PORT_BITS)) as u8)
+        (key, (ticket >> (64 - SOCKET_BITS)) as u8)
     }
 }
 
-impl Source {
+impl EventSource {
     pub(super) fn token(self) -> Token {
         match self {
-            Source::Session { key, port } => {
-                Token(((key.ticket() as usize) << PORT_BITS) | (port as usize & PORT_MASK))
+            EventSource::Session { key, socket_index } => {
+                Token(((key.ticket() as usize) << SOCKET_BITS) | (socket_index as usize & SOCKET_MASK))
             }
-            Source::Waker => special(0, 0),
-            Source::Listener(index) => special(1, index),
-            Source::Dns(exchange) => special(2, exchange as usize),
+            EventSource::Waker => special(0, 0),
+            EventSource::Listener(index) => special(1, index),
+            EventSource::Dns(exchange) => special(2, exchange as usize),
         }
     }
 
-    pub(super) fn of(token: Token) -> Source {
-        let port = (token.0 & PORT_MASK) as u8;
-        let (key, _) = Key::from_ticket((token.0 >> PORT_BITS) as u64);
-        match (key.index, port) {
-            (INDEX_MASK, 0) => Source::Waker,
-            (INDEX_MASK, 1) => Source::Listener(key.serial as usize),
-            (INDEX_MASK, _) => Source::Dns(key.serial as u32),
-            _ => Source::Session { key, port },
+    pub(super) fn of(token: Token) -> EventSource {
+        let socket_index = (token.0 & SOCKET_MASK) as u8;
+        let (key, _) = Key::from_ticket((token.0 >> SOCKET_BITS) as u64);
+        match (key.index, socket_index) {
+            (INDEX_MASK, 0) => EventSource::Waker,
+            (INDEX_MASK, 1) => EventSource::Listener(key.serial as usize),
+            (INDEX_MASK, _) => EventSource::Dns(key.serial as u32),
+            _ => EventSource::Session { key, socket_index },
         }
     }
 }
 
-fn special(port: usize, number: usize) -> Token {
+fn special(socket_index: usize, number: usize) -> Token {
     let key = Key::new(INDEX_MASK, number as u64);
-    Token(((key.ticket() as usize) << PORT_BITS) | port)
+    Token(((key.ticket() as usize) << SOCKET_BITS) | socket_index)
 }
 
 #[cfg(test)]
@@ -104,16 +104,16 @@ mod tests {
     fn every_source_comes_back_from_its_token() {
         let last = Key::new(limits::SLOTS_MAX - 1, SERIAL_MASK);
         for source in [
-            Source::Session { key: Key::new(0, 0), port: 0 },
-            Source::Session { key: Key::new(7, 123_456), port: 5 },
-            Source::Session { key: last, port: 7 },
-            Source::Listener(0),
-            Source::Listener(300),
-            Source::Dns(0),
-            Source::Dns(u32::MAX),
-            Source::Waker,
+            EventSource::Session { key: Key::new(0, 0), socket_index: 0 },
+            EventSource::Session { key: Key::new(7, 123_456), socket_index: 5 },
+            EventSource::Session { key: last, socket_index: 7 },
+            EventSource::Listener(0),
+            EventSource::Listener(300),
+            EventSource::Dns(0),
+            EventSource::Dns(u32::MAX),
+            EventSource::Waker,
         ] {
-            assert_eq!(Source::of(source.token()), source);
+            assert_eq!(EventSource::of(source.token()), source);
         }
     }
 
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_reused_index_has_another_token() {
-        let token = |serial| Source::Session { key: Key::new(4, serial), port: 1 }.token();
+        let token = |serial| EventSource::Session { key: Key::new(4, serial), socket_index: 1 }.token();
         assert_ne!(token(9), token(10));
     }
 }

@@ -1,6 +1,6 @@
 //! What epoll is asked of a session's sockets, and what its events say.
 
-use super::tokens::{Key, Source};
+use super::tokens::{EventSource, Key};
 use crate::sys::udp::DatagramSocket;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
@@ -27,7 +27,7 @@ pub(super) fn interests() -> Interest {
     Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY
 }
 
-pub(super) fn watch(registry: &Registry, key: Key, port: u8, socket: &DatagramSocket) -> bool {
-    let token = Source::Session { key, port }.token();
+pub(super) fn watch(registry: &Registry, key: Key, socket_index: u8, socket: &DatagramSocket) -> bool {
+    let token = EventSource::Session { key, socket_index }.token();
     registry.register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE).is_ok()
 }

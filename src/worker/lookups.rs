@@ -1,6 +1,6 @@
 //! The sockets of the resolver: performs its actions on the worker's loop and hands answers back.
 
-use super::tokens::Source;
+use super::tokens::EventSource;
 use crate::dns::{Action, Answer, DnsError, ExchangeId, Resolver, Settings, Transport};
 use crate::limits;
 use crate::shares::{self, Lent, Pool};
@@ -18,7 +18,7 @@ use std::time::Instant;
 
 /// The resolver of one worker and its sockets.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(super) struct Lookups {
     resolver: Resolver,
     sockets: HashMap<ExchangeId, Conversation>,
     buffer: Box<[u8]>,
@@ -36,9 +36,9 @@ struct Conversation {
     unsent: Vec<u8>,
 }
 
-impl Names {
-    pub(super) fn new(settings: Arc<Settings>, beside: usize) -> Names {
-        Names {
+impl Lookups {
+    pub(super) fn new(settings: Arc<Settings>, beside: usize) -> Lookups {
+        Lookups {
             resolver: Resolver::new(settings, rand::random()),
             sockets: HashMap::new(),
             buffer: vec![0; limits::DNS_READ_BYTES].into_boxed_slice(),
@@ -202,7 +202,7 @@ fn open(
             (DnsSocket::Tcp(Stream::connect(server, None).ok()?), Interest::READABLE | Interest::WRITABLE)
         }
     };
-    let token = Source::Dns(exchange.0).token();
+    let token = EventSource::Dns(exchange.0).token();
     registry.register(&mut SourceFd(&socket.as_raw_fd()), token, interests).ok()?;
     Some(socket)
 }

@@ -97,14 +97,7 @@ impl Worker {
         }
         let slot = Slot {
             place,
-            ..Slot::new(
-                key.serial,
-                client,
-                incoming,
-                handshake,
-                self.core.snapshot.clone(),
-                self.core.ms(now),
-            )
+            ..Slot::new(key, client, incoming, handshake, self.core.snapshot.clone(), self.core.ms(now))
         };
         entry.insert(slot);
         self.core.counters.accept();

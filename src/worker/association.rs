@@ -5,7 +5,7 @@ use super::core::Core;
 use super::errno::associate_error;
 use super::ports::PortSearch;
 use super::slot::{Fate, Next, Phase, Slot, Waits, since};
-use super::tokens::{CLIENT_SOCKET, Key};
+use super::tokens::CLIENT_SOCKET;
 use super::watch::{Edge, watch};
 use crate::config::Config;
 use crate::dns::Answer;
@@ -34,7 +34,7 @@ pub(super) struct FrontSearch {
 
 impl Core {
     /// Looks for the client-facing socket.
-    pub(super) fn associate(&mut self, key: Key, slot: &mut Slot, announced: Announced) -> Next {
+    pub(super) fn associate(&mut self, slot: &mut Slot, announced: Announced) -> Next {
         let search = match self.begin_search(slot, announced) {
             Ok(search) => Box::new(search),
             Err(error) => return Next::Input(Input::Associated(Err(error))),
@@ -42,7 +42,7 @@ impl Core {
         let Phase::Handshake(handshake) = &mut slot.phase else { return Next::Wait };
         handshake.waits_for = Waits::Front(search);
         let mut tries = limits::PORT_TRIES_AT_ONCE;
-        self.seek_front(key, slot, &mut tries)
+        self.seek_front(slot, &mut tries)
     }
 
     fn begin_search(&self, slot: &Slot, announced: Announced) -> Result<FrontSearch, AssociateError> {
@@ -62,7 +62,7 @@ impl Core {
 
     /// Opens the client-facing socket and tells the session where the client is to send its datagrams, or goes on in the
     /// next turn.
-    pub(super) fn seek_front(&mut self, key: Key, slot: &mut Slot, tries: &mut usize) -> Next {
+    pub(super) fn seek_front(&mut self, slot: &mut Slot, tries: &mut usize) -> Next {
         let full = self.full();
         let Phase::Handshake(handshake) = &mut slot.phase else { return Next::Wait };
         let Waits::Front(search) = &mut handshake.waits_for else { return Next::Wait };
@@ -72,7 +72,7 @@ impl Core {
             false => match search.search.go_on(tries, bind) {
                 Some(found) => found.map_err(associate_error),
                 None => {
-                    self.searches.push(slot.peer.ip().into(), key);
+                    self.searches.push(slot.peer.ip().into(), slot.key);
                     return Next::Wait;
                 }
             },
@@ -103,7 +103,7 @@ impl Core {
     }
 
     /// The reply is out: datagrams may come.
-    pub(super) fn begin_association(&mut self, key: Key, slot: &mut Slot) -> Fate {
+    pub(super) fn begin_association(&mut self, slot: &mut Slot) -> Fate {
         let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
         let Some(mut association) = handshake.association.take() else {
             return Fate::Close(Reason::Internal);
@@ -114,27 +114,21 @@ impl Core {
         let edges = handshake.edges;
         slot.times.handshake_ms = Some(since(handshake.accepted, self.now));
         slot.facts = handshake.session.take_facts();
-        if !watch(&self.registry, key, FRONT_SOCKET, association.front()) {
+        if !watch(&self.registry, slot.key, FRONT_SOCKET, association.front()) {
             return Fate::Close(Reason::Internal);
         }
         slot.phase = Phase::Association(association);
         slot.times.active_ms = self.ms(self.now);
         self.associations += 1;
         self.counters.associations(self.associations);
-        self.arm(key, self.now + slot.snapshot.config.timeouts.udp_idle);
+        self.arm(slot.key, self.now + slot.snapshot.config.timeouts.udp_idle);
         // What the client sent behind its request is nothing, but its end is an end.
-        if edges.readable || edges.fin || edges.failed { self.control_event(key, slot) } else { Fate::Keep }
+        if edges.readable || edges.fin || edges.failed { self.control_event(slot) } else { Fate::Keep }
     }
 
-    pub(super) fn association_event(
-        &mut self,
-        key: Key,
-        slot: &mut Slot,
-        socket_index: u8,
-        edge: Edge,
-    ) -> Fate {
+    pub(super) fn association_event(&mut self, slot: &mut Slot, socket_index: u8, edge: Edge) -> Fate {
         if socket_index == CLIENT_SOCKET {
-            return self.control_event(key, slot);
+            return self.control_event(slot);
         }
         let Phase::Association(association) = &mut slot.phase else { return Fate::Keep };
         if !edge.readable {
@@ -144,17 +138,17 @@ impl Core {
             Some(family) => association.target_ready(family),
             None => association.front_ready(),
         }
-        self.pump_association(key, slot)
+        self.pump_association(slot)
     }
 
     /// Moves datagrams, and does what that asks for.
-    pub(super) fn pump_association(&mut self, key: Key, slot: &mut Slot) -> Fate {
+    pub(super) fn pump_association(&mut self, slot: &mut Slot) -> Fate {
         let Phase::Association(association) = &mut slot.phase else { return Fate::Keep };
         let mut kit = self.datagrams.take().unwrap_or_default();
         let pumped = association.pump(&mut kit, &self.world(&slot.snapshot.config));
-        self.note_pumped(key, slot, &pumped);
+        self.note_pumped(slot, &pumped);
         for (lookup, name) in std::mem::take(&mut kit.asks) {
-            let ticket = key.lookup_ticket(lookup);
+            let ticket = slot.key.lookup_ticket(lookup);
             let client = slot.peer.ip().into();
             if let Some(answer) =
                 self.lookups.lookup_beside(name.as_str(), client, ticket, &self.registry, self.now)
@@ -162,33 +156,27 @@ impl Core {
             {
                 let pumped =
                     association.resolved(lookup, answer, &mut kit, &self.world(&slot.snapshot.config));
-                self.note_pumped(key, slot, &pumped);
+                self.note_pumped(slot, &pumped);
             }
         }
         self.datagrams = Some(kit);
         if pumped.again {
-            self.enqueue(key, slot);
+            self.enqueue(slot);
         }
         Fate::Keep
     }
 
     /// A name that datagrams wait for has an answer.
-    pub(super) fn association_answer(
-        &mut self,
-        key: Key,
-        slot: &mut Slot,
-        lookup: u8,
-        answer: Answer,
-    ) -> Fate {
+    pub(super) fn association_answer(&mut self, slot: &mut Slot, lookup: u8, answer: Answer) -> Fate {
         let Phase::Association(association) = &mut slot.phase else { return Fate::Keep };
         let mut kit = self.datagrams.take().unwrap_or_default();
         let pumped = association.resolved(lookup, answer, &mut kit, &self.world(&slot.snapshot.config));
         self.datagrams = Some(kit);
-        self.note_pumped(key, slot, &pumped);
+        self.note_pumped(slot, &pumped);
         Fate::Keep
     }
 
-    pub(super) fn association_timer(&mut self, key: Key, slot: &mut Slot) -> Fate {
+    pub(super) fn association_timer(&mut self, slot: &mut Slot) -> Fate {
         let Phase::Association(association) = &mut slot.phase else { return Fate::Keep };
         let now_ms = self.ms(self.now);
         let pumped = association.expire(now_ms);
@@ -199,15 +187,15 @@ impl Core {
             return Fate::Close(Reason::Idle);
         }
         let next_ms = fragments.map_or(idle_ms, |fragments| fragments.min(idle_ms));
-        self.arm(key, self.start + Duration::from_millis(next_ms));
+        self.arm(slot.key, self.start + Duration::from_millis(next_ms));
         Fate::Keep
     }
 
     /// What an ending association leaves to its record, and to the others.
-    pub(super) fn settle_association(&mut self, key: Key, slot: &mut Slot) {
+    pub(super) fn settle_association(&mut self, slot: &mut Slot) {
         let Phase::Association(association) = &slot.phase else { return };
         for lookup in association.lookups() {
-            self.lookups.cancel(key.lookup_ticket(lookup), &self.registry, self.now);
+            self.lookups.cancel(slot.key.lookup_ticket(lookup), &self.registry, self.now);
         }
         slot.bytes_up = association.up.bytes;
         slot.bytes_down = association.down.bytes;
@@ -220,18 +208,18 @@ impl Core {
     }
 
     /// A session that had more to do.
-    pub(super) fn resume_association(&mut self, key: Key, slot: &mut Slot) -> Fate {
+    pub(super) fn resume_association(&mut self, slot: &mut Slot) -> Fate {
         let Phase::Association(association) = &mut slot.phase else { return Fate::Keep };
         if std::mem::take(&mut association.control_waits)
-            && let Fate::Close(reason) = self.control_event(key, slot)
+            && let Fate::Close(reason) = self.control_event(slot)
         {
             return Fate::Close(reason);
         }
-        self.pump_association(key, slot)
+        self.pump_association(slot)
     }
 
     /// The control connection: what it sends is nothing, its end is the association's.
-    fn control_event(&mut self, key: Key, slot: &mut Slot) -> Fate {
+    fn control_event(&mut self, slot: &mut Slot) -> Fate {
         let Some(client) = &slot.client else { return Fate::Close(Reason::Internal) };
         for _ in 0..limits::PUMP_ROUNDS_MAX {
             match client.recv(self.kit.scratch()) {
@@ -244,15 +232,15 @@ impl Core {
         if let Phase::Association(association) = &mut slot.phase {
             association.control_waits = true;
         }
-        self.enqueue(key, slot);
+        self.enqueue(slot);
         Fate::Keep
     }
 
-    fn note_pumped(&mut self, key: Key, slot: &mut Slot, pumped: &Pumped) {
+    fn note_pumped(&mut self, slot: &mut Slot, pumped: &Pumped) {
         let Phase::Association(association) = &mut slot.phase else { return };
         for family in association.take_opened() {
             if let Some(socket) = association.target(family)
-                && !watch(&self.registry, key, TARGET_SOCKETS[family as usize], socket)
+                && !watch(&self.registry, slot.key, TARGET_SOCKETS[family as usize], socket)
             {
                 // Its answers would never be seen: the next datagram opens another.
                 association.close_target(family);
@@ -261,12 +249,12 @@ impl Core {
         if pumped.up.datagrams + pumped.down.datagrams > 0 {
             slot.times.active_ms = self.ms(self.now);
         }
-        self.turn.several |= self.moved_last.replace(key) != Some(key);
+        self.turn.several |= self.moved_last.replace(slot.key) != Some(slot.key);
         self.turn.datagrams += pumped.up.datagrams + pumped.down.datagrams;
         self.counters.datagrams(pumped);
         if let Some(expires_ms) = association.fragments_expire_ms() {
             // They are no life: the silence around them goes on.
-            self.arm(key, self.start + Duration::from_millis(expires_ms.min(self.idle_ms(slot))));
+            self.arm(slot.key, self.start + Duration::from_millis(expires_ms.min(self.idle_ms(slot))));
         }
     }
 

@@ -25,15 +25,15 @@ const PEER_SOCKET: u8 = 2;
 
 impl Core {
     /// Looks for a listener; the time for the peer begins.
-    pub(super) fn bind(&mut self, key: Key, slot: &mut Slot, peers: Peers) -> Next {
+    pub(super) fn bind(&mut self, slot: &mut Slot, peers: Peers) -> Next {
         let search = Box::new(ListenerSearch::new(peers));
         self.enter(slot, slot.snapshot.config.timeouts.bind, Waits::Listener(search));
         let mut tries = limits::PORT_TRIES_AT_ONCE;
-        self.seek_listener(key, slot, &mut tries)
+        self.seek_listener(slot, &mut tries)
     }
 
     /// Opens the listener and tells the session where peers reach it, or goes on in the next turn.
-    pub(super) fn seek_listener(&mut self, key: Key, slot: &mut Slot, tries: &mut usize) -> Next {
+    pub(super) fn seek_listener(&mut self, slot: &mut Slot, tries: &mut usize) -> Next {
         let (Phase::Handshake(handshake), Some(client)) = (&mut slot.phase, &slot.client) else {
             return Next::Wait;
         };
@@ -45,10 +45,10 @@ impl Core {
             search.go_on(tries, here, slot.snapshot.config.bind.ports, slot.snapshot.congestion)
         else {
             handshake.waits_for = Waits::Listener(search);
-            self.searches.push(slot.peer.ip().into(), key);
+            self.searches.push(slot.peer.ip().into(), slot.key);
             return Next::Wait;
         };
-        match found.and_then(|listener| self.watch_listener(key, listener, search.peers)) {
+        match found.and_then(|listener| self.watch_listener(slot.key, listener, search.peers)) {
             Ok((listening, local)) => {
                 handshake.waits_for = Waits::Peer(Box::new(listening));
                 slot.local = Some(local);
@@ -78,7 +78,7 @@ impl Core {
     }
 
     /// Somebody connected to the listener, or it is time to look again.
-    pub(super) fn accept_peer(&mut self, key: Key, slot: &mut Slot) -> Fate {
+    pub(super) fn accept_peer(&mut self, slot: &mut Slot) -> Fate {
         let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
         let Handshake { session, waits_for: Waits::Peer(listening), .. } = &mut **handshake else {
             return Fate::Keep;
@@ -87,26 +87,26 @@ impl Core {
         listening.retry_at = None;
         for _ in 0..limits::BIND_ACCEPTS_PER_TURN {
             match listening.accept(&self.rules.policy, &subject, self.now) {
-                Came::Peer(stream, peer) => return self.meet(key, slot, stream, peer),
+                Came::Peer(stream, peer) => return self.meet(slot, stream, peer),
                 Came::Foreign(peer) => {
                     tracing::debug!(client = %slot.peer, %peer, "a peer that was not asked for is reset");
                     self.counters.count(Counted::ForeignPeer);
                 }
                 Came::Ended => {}
-                Came::Nobody => return self.advance(key, slot, Next::Wait),
+                Came::Nobody => return self.advance(slot, Next::Wait),
             }
         }
         // Others get their turn first, but no timer's tick: strangers must not fill the queue that the peer is to enter.
-        self.enqueue(key, slot);
-        self.advance(key, slot, Next::Wait)
+        self.enqueue(slot);
+        self.advance(slot, Next::Wait)
     }
 
     /// The peer is there: the listener goes, and the rest is what it is for a target that was dialled.
-    fn meet(&mut self, key: Key, slot: &mut Slot, stream: Stream, peer: SocketAddr) -> Fate {
+    fn meet(&mut self, slot: &mut Slot, stream: Stream, peer: SocketAddr) -> Fate {
         if let Phase::Handshake(handshake) = &mut slot.phase {
             handshake.waits_for = Waits::Bytes;
         }
-        let token = EventSource::Session { key, socket_index: PEER_SOCKET }.token();
+        let token = EventSource::Session { key: slot.key, socket_index: PEER_SOCKET }.token();
         let result = match self.registry.register(&mut SourceFd(&stream.as_raw_fd()), token, interests()) {
             Ok(()) => {
                 slot.upstream = Some(stream);
@@ -116,6 +116,6 @@ impl Core {
             }
             Err(error) => Err(local_error(&error)),
         };
-        self.advance(key, slot, Next::Input(Input::Accepted(result)))
+        self.advance(slot, Next::Input(Input::Accepted(result)))
     }
 }

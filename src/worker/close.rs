@@ -2,7 +2,7 @@
 
 use super::core::Core;
 use super::slot::{Phase, Slot, Waits};
-use super::tokens::{CLIENT_SOCKET, Key};
+use super::tokens::CLIENT_SOCKET;
 use crate::auth::Identity;
 use crate::config::AuthMethod;
 use crate::observe::{AccessRecord, TargetRecord, Timed};
@@ -14,15 +14,15 @@ use std::time::{Duration, SystemTime};
 
 impl Core {
     /// Ends a session for good: gives everything back, counts it, records it.
-    pub(super) fn bury(&mut self, index: usize, mut slot: Slot, reason: Reason) {
+    pub(super) fn bury(&mut self, mut slot: Slot, reason: Reason) {
         // Before all else: whatever panics below, the session is gone.
         self.counters.close(reason);
-        self.wheel.cancel(index);
+        self.wheel.cancel(slot.key.index());
         self.sessions -= 1;
         match &mut slot.phase {
             Phase::Handshake(handshake) => {
                 if let Waits::Addresses = handshake.waits_for {
-                    let ticket = Key::new(index, slot.serial).ticket();
+                    let ticket = slot.key.ticket();
                     self.lookups.cancel(ticket, &self.registry, self.now);
                 }
                 slot.facts = handshake.session.take_facts();
@@ -36,7 +36,7 @@ impl Core {
                     slot.socket(side).into_iter().for_each(|socket| socket.reset_on_close());
                 }
             }
-            Phase::Association(_) => self.settle_association(Key::new(index, slot.serial), &mut slot),
+            Phase::Association(_) => self.settle_association(&mut slot),
             Phase::Linger(_) => {}
         }
         self.observe(&slot);
@@ -73,7 +73,7 @@ impl Core {
         };
         let record = AccessRecord {
             time: began(SystemTime::now(), duration_ms),
-            id: &format!("{:08x}{:02x}{:010x}", self.boot, self.number, slot.serial),
+            id: &format!("{:08x}{:02x}{:010x}", self.boot, self.number, slot.key.serial()),
             worker: self.number,
             client: slot.peer,
             user: verified.or(facts.claimed_user.as_deref()),

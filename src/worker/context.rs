@@ -4,7 +4,6 @@
 use super::core::Core;
 use super::mailbox::{Mail, Ticket};
 use super::slot::{Fate, Next, Phase, Slot, Waits};
-use super::tokens::Key;
 use crate::auth::gssapi::{ContextState, Exchange, Exchanged};
 use crate::limits;
 use crate::observe::Counted;
@@ -14,13 +13,7 @@ use crate::sys::gssapi::{Context, Library};
 
 impl Core {
     /// Hands a token over, to the context that its earlier rounds made or to a new one.
-    pub(super) fn establish(
-        &mut self,
-        key: Key,
-        slot: &mut Slot,
-        context: Option<Context>,
-        token: Vec<u8>,
-    ) -> Next {
+    pub(super) fn establish(&mut self, slot: &mut Slot, context: Option<Context>, token: Vec<u8>) -> Next {
         let (Phase::Handshake(handshake), Some(client)) = (&mut slot.phase, &slot.client) else {
             return Next::Wait;
         };
@@ -32,7 +25,7 @@ impl Core {
             return Next::Input(Input::Established(Round { token: Vec::new(), outcome }));
         };
         let context = context.unwrap_or_else(|| Context::new(library));
-        let mailbox = self.mailbox.clone();
+        let (key, mailbox) = (slot.key, self.mailbox.clone());
         let done = Box::new(move |exchanged| mailbox.send(Mail::Context(Ticket(key), exchanged)));
         let exchange = Exchange { source: slot.peer.ip(), context, token, done };
         handshake.waits_for = match acceptor.submit(exchange) {
@@ -45,7 +38,7 @@ impl Core {
     }
 
     /// What came of a token.
-    pub(super) fn established(&mut self, key: Key, slot: &mut Slot, exchanged: Exchanged) -> Fate {
+    pub(super) fn established(&mut self, slot: &mut Slot, exchanged: Exchanged) -> Fate {
         let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
         if !matches!(handshake.waits_for, Waits::Context { .. }) {
             return Fate::Keep;
@@ -65,6 +58,6 @@ impl Core {
                 RoundOutcome::Failed(why)
             }
         };
-        self.advance(key, slot, Next::Input(Input::Established(Round { token, outcome })))
+        self.advance(slot, Next::Input(Input::Established(Round { token, outcome })))
     }
 }

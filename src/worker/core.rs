@@ -147,19 +147,19 @@ impl Core {
 
     /// (Re)arms a session's timer.
     pub(super) fn arm(&mut self, key: Key, at: Instant) {
-        self.wheel.set(key.index, at.saturating_duration_since(self.start));
+        self.wheel.set(key.index(), at.saturating_duration_since(self.start));
     }
 
     /// Arms a session's timer for a moment, unless it fires before that.
     pub(super) fn arm_by(&mut self, key: Key, at_ms: u64) {
-        self.wheel.bring_forward(key.index, Duration::from_millis(at_ms));
+        self.wheel.bring_forward(key.index(), Duration::from_millis(at_ms));
     }
 
     /// Lets a session go on in the next turn without an event.
-    pub(super) fn enqueue(&mut self, key: Key, slot: &mut Slot) {
+    pub(super) fn enqueue(&mut self, slot: &mut Slot) {
         if !slot.queued {
             slot.queued = true;
-            self.queue.push(key);
+            self.queue.push(slot.key);
         }
     }
 

@@ -2,7 +2,6 @@
 
 use super::core::Core;
 use super::slot::{Fate, Handshake, Next, Phase, Slot, Waits, since};
-use super::tokens::Key;
 use super::watch::Edge;
 use crate::auth::Identity;
 use crate::limits;
@@ -27,7 +26,7 @@ enum Bytes {
 
 impl Core {
     /// An event of the client's socket before the relay.
-    pub(super) fn client_event(&mut self, key: Key, slot: &mut Slot, edge: Edge) -> Fate {
+    pub(super) fn client_event(&mut self, slot: &mut Slot, edge: Edge) -> Fate {
         let (Phase::Handshake(handshake), Some(client)) = (&mut slot.phase, &slot.client) else {
             return Fate::Keep;
         };
@@ -39,7 +38,7 @@ impl Core {
             return Fate::Close(Reason::ClientReset);
         }
         if handshake.session.wants_bytes() {
-            return self.advance(key, slot, Next::Read);
+            return self.advance(slot, Next::Read);
         }
         if edge.fin && handshake.is_left_by_fin(client) {
             if handshake.authenticates() {
@@ -48,22 +47,22 @@ impl Core {
             }
             handshake.left_at.get_or_insert(self.now + limits::LEFT_GRACE);
             let wake_at = handshake.wake_at();
-            self.arm(key, wake_at);
+            self.arm(slot.key, wake_at);
         }
         Fate::Keep
     }
 
     /// An event of one of the connect attempts.
-    pub(super) fn dial_event(&mut self, key: Key, slot: &mut Slot, socket_index: u8, edge: Edge) -> Fate {
+    pub(super) fn dial_event(&mut self, slot: &mut Slot, socket_index: u8, edge: Edge) -> Fate {
         let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
         let Waits::Connection(dial) = &mut handshake.waits_for else { return Fate::Keep };
         if !dial.has(socket_index) {
             return Fate::Keep;
         }
-        match dial.event(socket_index, edge, &self.rules.policy, &self.registry, self.now, key) {
+        match dial.event(socket_index, edge, &self.rules.policy, &self.registry, self.now, slot.key) {
             Ok(None) => {
                 let wake_at = handshake.wake_at();
-                self.arm(key, wake_at);
+                self.arm(slot.key, wake_at);
                 Fate::Keep
             }
             Ok(Some(won)) => {
@@ -72,18 +71,18 @@ impl Core {
                 slot.upstream_index = won.socket_index;
                 slot.address = Some(won.dialed.address);
                 slot.local = Some(won.dialed.local);
-                let fate = self.advance(key, slot, Next::Input(Input::Dialed(Ok(won.dialed))));
+                let fate = self.advance(slot, Next::Input(Input::Dialed(Ok(won.dialed))));
                 if fate == Fate::Keep && edge.readable && matches!(slot.phase, Phase::Relay(_)) {
-                    return self.relay_event(key, slot, socket_index, edge);
+                    return self.relay_event(slot, socket_index, edge);
                 }
                 fate
             }
-            Err(error) => self.advance(key, slot, Next::Input(self.dial_failed(error))),
+            Err(error) => self.advance(slot, Next::Input(self.dial_failed(error))),
         }
     }
 
     /// The answer to something that the session asked for.
-    pub(super) fn answer(&mut self, key: Key, slot: &mut Slot, input: Input<'static>) -> Fate {
+    pub(super) fn answer(&mut self, slot: &mut Slot, input: Input<'static>) -> Fate {
         let Phase::Handshake(handshake) = &slot.phase else { return Fate::Keep };
         if let Input::Resolved(_) = input {
             if !matches!(handshake.waits_for, Waits::Addresses) {
@@ -91,75 +90,75 @@ impl Core {
             }
             slot.times.dns_ms = Some(since(handshake.phase_began, self.now));
         }
-        self.advance(key, slot, Next::Input(input))
+        self.advance(slot, Next::Input(input))
     }
 
-    pub(super) fn handshake_timer(&mut self, key: Key, slot: &mut Slot) -> Fate {
+    pub(super) fn handshake_timer(&mut self, slot: &mut Slot) -> Fate {
         let now = self.now;
         let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
         if handshake.left_at.is_some_and(|at| at <= now) {
             return Fate::Close(Reason::ClientLeft);
         }
         if handshake.deadline <= now {
-            return self.deadline(key, slot);
+            return self.deadline(slot);
         }
         match std::mem::replace(&mut handshake.waits_for, Waits::Bytes) {
             Waits::Penalty { until } if until <= now => {
-                self.advance(key, slot, Next::Input(Input::Verified(None)))
+                self.advance(slot, Next::Input(Input::Verified(None)))
             }
             Waits::Retry { credentials, at } if at <= now => {
                 // The answer may be known by now: then the session reads on, and only this timer bounds it.
                 let deadline = handshake.deadline;
-                self.arm(key, deadline);
-                let next = self.verify(key, slot, credentials, false);
-                self.advance(key, slot, next)
+                self.arm(slot.key, deadline);
+                let next = self.verify(slot, credentials, false);
+                self.advance(slot, next)
             }
             Waits::RetryContext { context, token, at } if at <= now => {
-                let next = self.establish(key, slot, Some(context), token);
-                self.advance(key, slot, next)
+                let next = self.establish(slot, Some(context), token);
+                self.advance(slot, next)
             }
             Waits::Connection(mut dial) if dial.next_at().is_some_and(|at| at <= now) => {
-                let started = dial.start_next(&self.registry, key, now);
+                let started = dial.start_next(&self.registry, slot.key, now);
                 handshake.waits_for = Waits::Connection(dial);
                 match started {
-                    Ok(()) => self.advance(key, slot, Next::Wait),
-                    Err(error) => self.advance(key, slot, Next::Input(self.dial_failed(error))),
+                    Ok(()) => self.advance(slot, Next::Wait),
+                    Err(error) => self.advance(slot, Next::Input(self.dial_failed(error))),
                 }
             }
             Waits::Peer(listening) if listening.retry_at().is_some_and(|at| at <= now) => {
                 handshake.waits_for = Waits::Peer(listening);
-                self.accept_peer(key, slot)
+                self.accept_peer(slot)
             }
             waits => {
                 handshake.waits_for = waits;
-                self.advance(key, slot, Next::Wait)
+                self.advance(slot, Next::Wait)
             }
         }
     }
 
     /// The time of the present phase is up.
-    fn deadline(&mut self, key: Key, slot: &mut Slot) -> Fate {
+    fn deadline(&mut self, slot: &mut Slot) -> Fate {
         let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
         match &handshake.waits_for {
             Waits::Connection(_) => {
                 let input = Input::Dialed(Err(DialError::TimedOut));
-                self.advance(key, slot, Next::Input(input))
+                self.advance(slot, Next::Input(input))
             }
             Waits::Peer(_) => {
                 let input = Input::Accepted(Err(DialError::NobodyCame));
-                self.advance(key, slot, Next::Input(input))
+                self.advance(slot, Next::Input(input))
             }
             Waits::Listener(_) => {
                 let input = Input::Bound(Err(DialError::NobodyCame));
-                self.advance(key, slot, Next::Input(input))
+                self.advance(slot, Next::Input(input))
             }
             Waits::Addresses => {
-                let ticket = key.ticket();
+                let ticket = slot.key.ticket();
                 self.lookups.cancel(ticket, &self.registry, self.now);
                 let input = Input::Resolved(Err(crate::dns::DnsError::Timeout));
-                self.advance(key, slot, Next::Input(input))
+                self.advance(slot, Next::Input(input))
             }
-            _ => self.refuse(key, slot, &Failure::HandshakeTimeout),
+            _ => self.refuse(slot, &Failure::HandshakeTimeout),
         }
     }
 
@@ -255,17 +254,17 @@ impl Core {
     }
 
     /// Ends a session for a cause that lies outside its protocol, with what its client is owed.
-    pub(super) fn refuse(&mut self, key: Key, slot: &mut Slot, failure: &Failure) -> Fate {
+    pub(super) fn refuse(&mut self, slot: &mut Slot, failure: &Failure) -> Fate {
         if let Phase::Handshake(handshake) = &mut slot.phase {
             let output = handshake.session.give_up(failure);
             self.send(slot, &output);
         }
         tracing::debug!(client = %slot.peer, %failure, "session refused");
-        self.part(key, slot, failure)
+        self.part(slot, failure)
     }
 
     /// A failed session: FIN behind its last words, and a moment for them to arrive.
-    pub(super) fn part(&mut self, key: Key, slot: &mut Slot, failure: &Failure) -> Fate {
+    pub(super) fn part(&mut self, slot: &mut Slot, failure: &Failure) -> Fate {
         self.refusals.note(slot.peer.ip(), failure, self.now);
         if let Phase::Handshake(handshake) = &mut slot.phase {
             slot.facts = handshake.session.take_facts();
@@ -274,7 +273,7 @@ impl Core {
         if let Some(client) = &slot.client {
             client.shut_down_writing();
         }
-        self.linger(key, slot, Side::Client, failure.reason(), limits::LINGER)
+        self.linger(slot, Side::Client, failure.reason(), limits::LINGER)
     }
 }
 

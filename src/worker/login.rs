@@ -3,7 +3,6 @@
 use super::core::Core;
 use super::mailbox::{Mail, Ticket};
 use super::slot::{Fate, Next, Phase, Slot, Waits};
-use super::tokens::Key;
 use crate::auth::{Identity, LoginJob};
 use crate::limits;
 use crate::observe::Counted;
@@ -15,13 +14,7 @@ use std::sync::Arc;
 
 impl Core {
     /// Looks credentials up, or has them verified. `new` as in [`Logins::recall`].
-    pub(super) fn verify(
-        &mut self,
-        key: Key,
-        slot: &mut Slot,
-        credentials: Arc<Credentials>,
-        new: bool,
-    ) -> Next {
+    pub(super) fn verify(&mut self, slot: &mut Slot, credentials: Arc<Credentials>, new: bool) -> Next {
         let (Phase::Handshake(handshake), Some(client)) = (&mut slot.phase, &slot.client) else {
             return Next::Wait;
         };
@@ -44,7 +37,7 @@ impl Core {
             None => {}
         }
         let Some(verifier) = &slot.snapshot.verifier else { return Next::Input(Input::Verified(None)) };
-        let mailbox = self.mailbox.clone();
+        let (key, mailbox) = (slot.key, self.mailbox.clone());
         let done = Box::new(move |verified| mailbox.send(Mail::Login(Ticket(key), verified)));
         handshake.waits_for = match verifier.submit(LoginJob { source: slot.peer.ip(), credentials, done }) {
             Ok(pending) => Waits::Login { _pending: pending },
@@ -54,12 +47,12 @@ impl Core {
     }
 
     /// An answer to the credentials.
-    pub(super) fn verified(&mut self, key: Key, slot: &mut Slot, identity: Option<Identity>) -> Fate {
+    pub(super) fn verified(&mut self, slot: &mut Slot, identity: Option<Identity>) -> Fate {
         let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
         if !matches!(handshake.waits_for, Waits::Login { .. }) {
             return Fate::Keep;
         }
         self.counters.count(if identity.is_some() { Counted::LoginOk } else { Counted::LoginFailed });
-        self.advance(key, slot, Next::Input(Input::Verified(identity)))
+        self.advance(slot, Next::Input(Input::Verified(identity)))
     }
 }

@@ -225,7 +225,7 @@ impl Worker {
     fn dispatch(&mut self, token: Token, edge: Edge, mail: &Receiver<Mail>) {
         match EventSource::of(token) {
             EventSource::Session { key, socket_index } => {
-                self.with(key, |core, slot| core.event(key, slot, socket_index, edge))
+                self.with(key, |core, slot| core.event(slot, socket_index, edge))
             }
             EventSource::Listener(index) => self.acceptance.ready(index),
             EventSource::Dns(exchange) => {
@@ -243,10 +243,10 @@ impl Worker {
         match letter {
             Mail::Login(Ticket(key), verified) => {
                 self.core.logins.learn(&verified, self.core.now);
-                self.with(key, |core, slot| core.verified(key, slot, verified.identity));
+                self.with(key, |core, slot| core.verified(slot, verified.identity));
             }
             Mail::Context(Ticket(key), exchanged) => {
-                self.with(key, |core, slot| core.established(key, slot, exchanged));
+                self.with(key, |core, slot| core.established(slot, exchanged));
             }
             Mail::Users(generation, changed) => self.core.logins.forget(generation, &changed),
             Mail::Snapshot(snapshot) => self.next_snapshot = Some(snapshot),
@@ -281,11 +281,11 @@ impl Worker {
 
     /// Runs `act` on a session that is still there, and closes it where that is the outcome.
     fn with(&mut self, key: Key, act: impl FnOnce(&mut Core, &mut Slot) -> Fate) {
-        let Some(slot) = self.slots.get_mut(key.index).filter(|slot| slot.serial == key.serial) else {
+        let Some(slot) = self.slots.get_mut(key.index()).filter(|slot| slot.key == key) else {
             return;
         };
         if let Fate::Close(reason) = act(&mut self.core, slot) {
-            self.close(key.index, reason);
+            self.close(key.index(), reason);
         }
     }
 
@@ -295,7 +295,7 @@ impl Worker {
         for key in queue.drain(..) {
             self.with(key, |core, slot| {
                 slot.queued = false;
-                core.resume(key, slot)
+                core.resume(slot)
             });
         }
         self.spare_queue = queue;
@@ -310,7 +310,7 @@ impl Worker {
         {
             let share = left.min(limits::PORT_TRIES_AT_ONCE);
             let mut tries = share;
-            self.with(key, |core, slot| core.resume_search(key, slot, &mut tries));
+            self.with(key, |core, slot| core.resume_search(slot, &mut tries));
             left -= share - tries;
         }
     }
@@ -319,8 +319,8 @@ impl Worker {
         let since_start = self.core.now - self.core.start;
         while let Some(index) = self.core.wheel.pop_due(since_start) {
             let Some(slot) = self.slots.get(index) else { continue };
-            let key = Key::new(index, slot.serial);
-            self.with(key, |core, slot| core.timer(key, slot));
+            let key = slot.key;
+            self.with(key, |core, slot| core.timer(slot));
         }
     }
 
@@ -334,8 +334,8 @@ impl Worker {
             }
             let (key, lookup) = Key::from_ticket(ticket);
             self.with(key, |core, slot| match lookup {
-                0 => core.answer(key, slot, Input::Resolved(answer)),
-                lookup => core.association_answer(key, slot, lookup, answer),
+                0 => core.answer(slot, Input::Resolved(answer)),
+                lookup => core.association_answer(slot, lookup, answer),
             });
         }
     }
@@ -343,7 +343,7 @@ impl Worker {
     /// The one way out of the slab.
     fn close(&mut self, index: usize, reason: Reason) {
         let slot = self.slots.remove(index);
-        self.core.bury(index, slot, reason);
+        self.core.bury(slot, reason);
     }
 
     /// Lets go of everything but the listeners. Each piece by itself: what panics over one of them, and there may be

@@ -4,7 +4,7 @@
 use super::core::Core;
 use super::dial::Dial;
 use super::slot::{Fate, Next, Phase, Slot, Waits};
-use super::tokens::{CLIENT_SOCKET, Key};
+use super::tokens::CLIENT_SOCKET;
 use super::watch::Edge;
 use crate::limits;
 use crate::outcome::Reason;
@@ -16,56 +16,54 @@ use std::sync::Arc;
 
 impl Core {
     /// An event of one of a session's sockets.
-    pub(super) fn event(&mut self, key: Key, slot: &mut Slot, socket_index: u8, edge: Edge) -> Fate {
+    pub(super) fn event(&mut self, slot: &mut Slot, socket_index: u8, edge: Edge) -> Fate {
         self.turn.streams |= !matches!(slot.phase, Phase::Association(_));
         match &slot.phase {
-            Phase::Handshake(_) if socket_index == CLIENT_SOCKET => self.client_event(key, slot, edge),
-            Phase::Handshake(handshake) if handshake.listens() => self.accept_peer(key, slot),
-            Phase::Handshake(_) => self.dial_event(key, slot, socket_index, edge),
-            Phase::Relay(_) => self.relay_event(key, slot, socket_index, edge),
-            Phase::Association(_) => self.association_event(key, slot, socket_index, edge),
-            Phase::Linger(_) => self.linger_event(key, slot),
+            Phase::Handshake(_) if socket_index == CLIENT_SOCKET => self.client_event(slot, edge),
+            Phase::Handshake(handshake) if handshake.listens() => self.accept_peer(slot),
+            Phase::Handshake(_) => self.dial_event(slot, socket_index, edge),
+            Phase::Relay(_) => self.relay_event(slot, socket_index, edge),
+            Phase::Association(_) => self.association_event(slot, socket_index, edge),
+            Phase::Linger(_) => self.linger_event(slot),
         }
     }
 
     /// A session that had more to do.
-    pub(super) fn resume(&mut self, key: Key, slot: &mut Slot) -> Fate {
+    pub(super) fn resume(&mut self, slot: &mut Slot) -> Fate {
         match &slot.phase {
-            Phase::Handshake(handshake) if handshake.listens() => self.accept_peer(key, slot),
-            Phase::Handshake(handshake) if handshake.session.wants_bytes() => {
-                self.advance(key, slot, Next::Read)
-            }
+            Phase::Handshake(handshake) if handshake.listens() => self.accept_peer(slot),
+            Phase::Handshake(handshake) if handshake.session.wants_bytes() => self.advance(slot, Next::Read),
             Phase::Handshake(_) => Fate::Keep,
-            Phase::Relay(_) => self.drive(key, slot),
-            Phase::Association(_) => self.resume_association(key, slot),
-            Phase::Linger(_) => self.linger_event(key, slot),
+            Phase::Relay(_) => self.drive(slot),
+            Phase::Association(_) => self.resume_association(slot),
+            Phase::Linger(_) => self.linger_event(slot),
         }
     }
 
     /// A session's timer fired; it may be early.
-    pub(super) fn timer(&mut self, key: Key, slot: &mut Slot) -> Fate {
+    pub(super) fn timer(&mut self, slot: &mut Slot) -> Fate {
         match &slot.phase {
-            Phase::Handshake(_) => self.handshake_timer(key, slot),
-            Phase::Relay(_) => self.relay_timer(key, slot),
-            Phase::Association(_) => self.association_timer(key, slot),
-            Phase::Linger(_) => self.linger_timer(key, slot),
+            Phase::Handshake(_) => self.handshake_timer(slot),
+            Phase::Relay(_) => self.relay_timer(slot),
+            Phase::Association(_) => self.association_timer(slot),
+            Phase::Linger(_) => self.linger_timer(slot),
         }
     }
 
-    pub(super) fn resume_search(&mut self, key: Key, slot: &mut Slot, tries: &mut usize) -> Fate {
+    pub(super) fn resume_search(&mut self, slot: &mut Slot, tries: &mut usize) -> Fate {
         let next = match &slot.phase {
             Phase::Handshake(handshake) => match &handshake.waits_for {
-                Waits::Listener(_) => self.seek_listener(key, slot, tries),
-                Waits::Front(_) => self.seek_front(key, slot, tries),
+                Waits::Listener(_) => self.seek_listener(slot, tries),
+                Waits::Front(_) => self.seek_front(slot, tries),
                 _ => return Fate::Keep,
             },
             Phase::Relay(_) | Phase::Association(_) | Phase::Linger(_) => return Fate::Keep,
         };
-        self.advance(key, slot, next)
+        self.advance(slot, next)
     }
 
     /// Goes on until the session waits for something or is over.
-    pub(super) fn advance(&mut self, key: Key, slot: &mut Slot, mut next: Next) -> Fate {
+    pub(super) fn advance(&mut self, slot: &mut Slot, mut next: Next) -> Fate {
         let mut reads = 0;
         loop {
             let step = match (next, &mut slot.phase) {
@@ -73,7 +71,7 @@ impl Core {
                 (Next::End(fate), _) => return fate,
                 (Next::Wait, Phase::Handshake(handshake)) => {
                     let wake_at = handshake.wake_at();
-                    self.arm(key, wake_at);
+                    self.arm(slot.key, wake_at);
                     return Fate::Keep;
                 }
                 (Next::Input(input), Phase::Handshake(handshake)) => {
@@ -85,7 +83,7 @@ impl Core {
                 }
                 (Next::Read, Phase::Handshake(_)) if reads == limits::HANDSHAKE_READS_PER_TURN => {
                     // Empty sealed messages come to no request, however many there are.
-                    self.enqueue(key, slot);
+                    self.enqueue(slot);
                     return Fate::Keep;
                 }
                 (Next::Read, Phase::Handshake(handshake)) => {
@@ -101,28 +99,29 @@ impl Core {
             if !self.send(slot, &step.output) {
                 return Fate::Close(Reason::ClientReset);
             }
-            next = self.perform(key, slot, step.command);
+            next = self.perform(slot, step.command);
         }
     }
 
-    fn perform(&mut self, key: Key, slot: &mut Slot, command: Command) -> Next {
+    fn perform(&mut self, slot: &mut Slot, command: Command) -> Next {
         if command.serves_request()
             && let Some(failure) = self.refusal(slot)
         {
-            return Next::End(self.refuse(key, slot, &failure));
+            return Next::End(self.refuse(slot, &failure));
         }
         match command {
             Command::Read => Next::Read,
-            Command::Verify(credentials) => self.verify(key, slot, Arc::new(credentials), true),
+            Command::Verify(credentials) => self.verify(slot, Arc::new(credentials), true),
             Command::Establish(token) => {
                 let Phase::Handshake(handshake) = &mut slot.phase else { return Next::Wait };
                 let context = handshake.context.take();
-                self.establish(key, slot, context, token)
+                self.establish(slot, context, token)
             }
             Command::Resolve(name) => {
                 self.enter(slot, slot.snapshot.config.timeouts.dns + limits::DNS_SLACK, Waits::Addresses);
                 let client = slot.peer.ip().into();
-                match self.lookups.lookup(name.as_str(), client, key.ticket(), &self.registry, self.now) {
+                match self.lookups.lookup(name.as_str(), client, slot.key.ticket(), &self.registry, self.now)
+                {
                     Some(answer) => {
                         slot.times.dns_ms = Some(0);
                         Next::Input(Input::Resolved(answer))
@@ -135,27 +134,27 @@ impl Core {
                 let deadline = self.now + slot.snapshot.config.timeouts.connect;
                 let second = self.pools.second_attempts.nothing(Source::from(slot.peer.ip()));
                 let mut dial = Box::new(Dial::new(addresses, slot.snapshot.congestion, deadline, second));
-                let started = dial.start_next(&self.registry, key, self.now);
+                let started = dial.start_next(&self.registry, slot.key, self.now);
                 self.enter(slot, slot.snapshot.config.timeouts.connect, Waits::Connection(dial));
                 match started {
                     Ok(()) => Next::Wait,
                     Err(error) => Next::Input(self.dial_failed(error)),
                 }
             }
-            Command::Bind(peers) => self.bind(key, slot, peers),
+            Command::Bind(peers) => self.bind(slot, peers),
             Command::Accept => Next::Wait,
-            Command::Relay => Next::End(self.begin_relay(key, slot)),
-            Command::Associate(announced) => self.associate(key, slot, announced),
-            Command::Datagrams => Next::End(self.begin_association(key, slot)),
+            Command::Relay => Next::End(self.begin_relay(slot)),
+            Command::Associate(announced) => self.associate(slot, announced),
+            Command::Datagrams => Next::End(self.begin_association(slot)),
             Command::Close(failure) => {
                 tracing::debug!(client = %slot.peer, %failure, "session refused");
-                Next::End(self.part(key, slot, &failure))
+                Next::End(self.part(slot, &failure))
             }
         }
     }
 
     /// The handshake's memory goes, the relay begins with what its edges promised.
-    fn begin_relay(&mut self, key: Key, slot: &mut Slot) -> Fate {
+    fn begin_relay(&mut self, slot: &mut Slot) -> Fate {
         let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
         let seal = handshake.session.take_seal();
         let pending = handshake.session.pending();
@@ -167,7 +166,7 @@ impl Core {
         slot.facts = handshake.session.take_facts();
         slot.phase = Phase::Relay(relay);
         slot.times.active_ms = self.ms(self.now);
-        self.arm_relay(key, slot);
-        self.drive(key, slot)
+        self.arm_relay(slot);
+        self.drive(slot)
     }
 }

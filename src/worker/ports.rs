@@ -148,7 +148,7 @@ mod tests {
         }
         searches.push(source(2), Key::new(2, 100));
         searches.push(source(3), Key::new(3, 101));
-        let order: Vec<usize> = std::iter::from_fn(|| searches.pop()).map(|key| key.index).collect();
+        let order: Vec<usize> = std::iter::from_fn(|| searches.pop()).map(|key| key.index()).collect();
         assert_eq!((&order[..5], order.len()), (&[1, 2, 3, 1, 1][..], 102));
         assert!(searches.is_empty() && searches.keys.is_empty());
     }

@@ -2,7 +2,7 @@
 
 use super::core::Core;
 use super::slot::{Fate, Linger, Phase, Slot};
-use super::tokens::{CLIENT_SOCKET, Key};
+use super::tokens::CLIENT_SOCKET;
 use super::watch::Edge;
 use crate::limits;
 use crate::observe::Direction;
@@ -13,7 +13,7 @@ use crate::sys::stream::Liveness;
 use std::time::{Duration, Instant};
 
 impl Core {
-    pub(super) fn relay_event(&mut self, key: Key, slot: &mut Slot, socket_index: u8, edge: Edge) -> Fate {
+    pub(super) fn relay_event(&mut self, slot: &mut Slot, socket_index: u8, edge: Edge) -> Fate {
         let side = match socket_index {
             CLIENT_SOCKET => Side::Client,
             socket_index if socket_index == slot.upstream_index => Side::Target,
@@ -22,16 +22,16 @@ impl Core {
         };
         let Phase::Relay(relay) = &mut slot.phase else { return Fate::Keep };
         relay.event(side, edge);
-        self.drive(key, slot)
+        self.drive(slot)
     }
 
     /// Moves what can be moved in a turn: no session has a limit.
-    pub(super) fn drive(&mut self, key: Key, slot: &mut Slot) -> Fate {
-        self.drive_within(key, slot, &mut { Budgets::TURN })
+    pub(super) fn drive(&mut self, slot: &mut Slot) -> Fate {
+        self.drive_within(slot, &mut { Budgets::TURN })
     }
 
     /// Moves what can be moved within these budgets, and sees to it that the session goes on when they allow it.
-    pub(super) fn drive_within(&mut self, key: Key, slot: &mut Slot, budgets: &mut Budgets) -> Fate {
+    pub(super) fn drive_within(&mut self, slot: &mut Slot, budgets: &mut Budgets) -> Fate {
         let Slot { client: Some(client), upstream: Some(upstream), phase: Phase::Relay(relay), .. } =
             &mut *slot
         else {
@@ -45,17 +45,20 @@ impl Core {
             slot.times.active_ms = self.ms(self.now);
         }
         if let Some(finish) = driven.finish {
-            return self.finish(key, slot, finish);
+            return self.finish(slot, finish);
         }
         if half_closed && !was_half_closed {
             // The half-close time counts from the FIN.
             slot.times.active_ms = self.ms(self.now);
-            self.arm(key, self.now + slot.snapshot.config.timeouts.half_close.min(limits::LIVENESS_AFTER));
+            self.arm(
+                slot.key,
+                self.now + slot.snapshot.config.timeouts.half_close.min(limits::LIVENESS_AFTER),
+            );
         }
         match driven.resume() {
             Resume::OnEvent => {}
-            Resume::NextTurn => self.enqueue(key, slot),
-            Resume::AtMs(at_ms) => self.arm_by(key, at_ms),
+            Resume::NextTurn => self.enqueue(slot),
+            Resume::AtMs(at_ms) => self.arm_by(slot.key, at_ms),
         }
         Fate::Keep
     }
@@ -71,7 +74,7 @@ impl Core {
         }
     }
 
-    fn finish(&mut self, key: Key, slot: &mut Slot, finish: Finish) -> Fate {
+    fn finish(&mut self, slot: &mut Slot, finish: Finish) -> Fate {
         let reason_of = |side| match side {
             Side::Client => Reason::ClientReset,
             Side::Target => Reason::TargetReset,
@@ -97,13 +100,7 @@ impl Core {
                     Side::Client => slot.client = None,
                     Side::Target => slot.upstream = None,
                 }
-                self.linger(
-                    key,
-                    slot,
-                    gone.opposite(),
-                    reason_of(gone),
-                    slot.snapshot.config.timeouts.half_close,
-                )
+                self.linger(slot, gone.opposite(), reason_of(gone), slot.snapshot.config.timeouts.half_close)
             }
         }
     }
@@ -111,22 +108,15 @@ impl Core {
     /// Gives one side, which has had its FIN, a moment to take what it is owed: closing at once would turn what
     /// it still sends into a RST, and that would take its bytes away.
     /// `patience` bounds how long a slow reader may take to acknowledge them.
-    pub(super) fn linger(
-        &mut self,
-        key: Key,
-        slot: &mut Slot,
-        side: Side,
-        reason: Reason,
-        patience: Duration,
-    ) -> Fate {
+    pub(super) fn linger(&mut self, slot: &mut Slot, side: Side, reason: Reason, patience: Duration) -> Fate {
         let until = self.now + limits::LINGER;
         let last = self.now + patience.max(limits::LINGER);
         slot.phase = Phase::Linger(Linger { side, reason, until, last });
-        self.arm(key, until);
-        self.linger_event(key, slot)
+        self.arm(slot.key, until);
+        self.linger_event(slot)
     }
 
-    pub(super) fn linger_event(&mut self, key: Key, slot: &mut Slot) -> Fate {
+    pub(super) fn linger_event(&mut self, slot: &mut Slot) -> Fate {
         let Phase::Linger(linger) = slot.phase else { return Fate::Keep };
         for _ in 0..limits::PUMP_ROUNDS_MAX {
             let Some(socket) = slot.socket(linger.side) else { return Fate::Close(linger.reason) };
@@ -136,11 +126,11 @@ impl Core {
                 Read::End | Read::Failed(_) => return Fate::Close(linger.reason),
             }
         }
-        self.enqueue(key, slot);
+        self.enqueue(slot);
         Fate::Keep
     }
 
-    pub(super) fn linger_timer(&mut self, key: Key, slot: &mut Slot) -> Fate {
+    pub(super) fn linger_timer(&mut self, slot: &mut Slot) -> Fate {
         let Phase::Linger(mut linger) = slot.phase else { return Fate::Keep };
         let owed = slot.socket(linger.side).is_some_and(|socket| socket.unacknowledged_bytes() > 0);
         if self.now >= linger.until && owed && self.now < linger.last {
@@ -149,7 +139,7 @@ impl Core {
             slot.phase = Phase::Linger(linger);
         }
         if self.now < linger.until {
-            self.arm(key, linger.until);
+            self.arm(slot.key, linger.until);
             return Fate::Keep;
         }
         if let Some(socket) = slot.socket(linger.side) {
@@ -159,11 +149,11 @@ impl Core {
     }
 
     /// The first look at a relay's clock: soon enough to make its upstream socket lively.
-    pub(super) fn arm_relay(&mut self, key: Key, slot: &Slot) {
-        self.arm(key, self.now + slot.snapshot.config.timeouts.idle.min(limits::LIVENESS_AFTER));
+    pub(super) fn arm_relay(&mut self, slot: &Slot) {
+        self.arm(slot.key, self.now + slot.snapshot.config.timeouts.idle.min(limits::LIVENESS_AFTER));
     }
 
-    pub(super) fn relay_timer(&mut self, key: Key, slot: &mut Slot) -> Fate {
+    pub(super) fn relay_timer(&mut self, slot: &mut Slot) -> Fate {
         let Phase::Relay(relay) = &slot.phase else { return Fate::Keep };
         let (limit, reason) = if relay.half_closed() {
             (slot.snapshot.config.timeouts.half_close, Reason::HalfClose)
@@ -191,8 +181,8 @@ impl Core {
                 next = next.min(self.now + limits::LIVENESS_AFTER);
             }
         }
-        self.arm(key, next);
-        if held_back { self.drive(key, slot) } else { Fate::Keep }
+        self.arm(slot.key, next);
+        if held_back { self.drive(slot) } else { Fate::Keep }
     }
 
     /// Long limits share wake-ups: their deadlines are rounded up.

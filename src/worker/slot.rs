@@ -4,6 +4,7 @@ use super::association::FrontSearch;
 use super::dial::Dial;
 use super::listening::{ListenerSearch, Listening};
 use super::snapshot::Snapshot;
+use super::tokens::Key;
 use super::watch::Edge;
 use crate::auth::Pending;
 use crate::limits;
@@ -25,7 +26,7 @@ use std::time::Instant;
 /// A connection in the slab of its worker.
 #[derive(Debug)]
 pub(super) struct Slot {
-    pub(super) serial: u64,
+    pub(super) key: Key,
     /// Closed before the session ends only where the client is gone and the target lingers.
     pub(super) client: Option<Stream>,
     pub(super) upstream: Option<Stream>,
@@ -159,7 +160,7 @@ pub(super) enum Next {
 impl Slot {
     /// A connection that was just accepted.
     pub(super) fn new(
-        serial: u64,
+        key: Key,
         client: Stream,
         incoming: Incoming,
         handshake: Handshake,
@@ -167,7 +168,7 @@ impl Slot {
         now_ms: u64,
     ) -> Slot {
         Slot {
-            serial,
+            key,
             client: Some(client),
             upstream: None,
             upstream_index: 0,

@@ -21,12 +21,9 @@ const _: () = assert!(
     "a ticket has as many bits more as a token's socket index"
 );
 
-/// One session of one worker: its index in the slab, and the serial that makes the index unambiguous.
+/// One session of one worker: its index in the slab, and the serial that makes the index unambiguous, in one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Key {
-    pub(super) index: usize,
-    pub(super) serial: u64,
-}
+pub(super) struct Key(u64);
 
 /// The socket index of the client's socket. The others stand for connect attempts, for a listener and the peer that it was
 /// for, or for the sockets of an association.
@@ -47,12 +44,22 @@ pub(super) const TRANSLATORS_TICKET: u64 = INDEX_MASK as u64;
 impl Key {
     /// The key for the `serial`-th session of a worker.
     pub(super) fn new(index: usize, serial: u64) -> Key {
-        Key { index, serial: serial & SERIAL_MASK }
+        Key(((serial & SERIAL_MASK) << INDEX_BITS) | (index & INDEX_MASK) as u64)
     }
 
-    /// The key as one number, for tickets.
+    /// Where the session stands in the slab.
+    pub(super) fn index(self) -> usize {
+        self.0 as usize & INDEX_MASK
+    }
+
+    /// Which of the worker's sessions it is, counted from its start.
+    pub(super) fn serial(self) -> u64 {
+        self.0 >> INDEX_BITS
+    }
+
+    /// The ticket of its one lookup before the relay.
     pub(super) fn ticket(self) -> u64 {
-        (self.serial << INDEX_BITS) | self.index as u64
+        self.0
     }
 
     /// The ticket of one of several lookups of a session; number 0 is [`Key::ticket`].
@@ -62,7 +69,7 @@ impl Key {
 
     /// Back from [`Key::lookup_ticket`].
     pub(super) fn from_ticket(ticket: u64) -> (Key, u8) {
-        let key = Key::new(ticket as usize & INDEX_MASK, ticket >> INDEX_BITS);
+        let key = Key(ticket & (u64::MAX >> SOCKET_BITS));
         (key, (ticket >> (64 - SOCKET_BITS)) as u8)
     }
 }
@@ -82,10 +89,10 @@ impl EventSource {
     pub(super) fn of(token: Token) -> EventSource {
         let socket_index = (token.0 & SOCKET_MASK) as u8;
         let (key, _) = Key::from_ticket((token.0 >> SOCKET_BITS) as u64);
-        match (key.index, socket_index) {
+        match (key.index(), socket_index) {
             (INDEX_MASK, 0) => EventSource::Waker,
-            (INDEX_MASK, 1) => EventSource::Listener(key.serial as usize),
-            (INDEX_MASK, _) => EventSource::Dns(key.serial as u32),
+            (INDEX_MASK, 1) => EventSource::Listener(key.serial() as usize),
+            (INDEX_MASK, _) => EventSource::Dns(key.serial() as u32),
             _ => EventSource::Session { key, socket_index },
         }
     }

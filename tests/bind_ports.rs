@@ -71,7 +71,7 @@ fn a_port_that_others_have_is_passed_over() {
 /// A range without a free port costs a few tries a turn: who comes behind many such requests is served before they are.
 fn a_full_range_holds_nobody_up(command: u8, table: &str) {
     const REQUESTS: usize = 20;
-    netns::run(&format!("bind_ports::a_full_range_holds_others_up_{table}"), "", || {
+    netns::run(&format!("bind_ports::a_full_range_holds_nobody_up_{table}"), "", || {
         let taken: Vec<SocketAddr> = (40_000..40_256).map(|port| SocketAddr::new(V4, port)).collect();
         let _streams: Vec<_> =
             taken.iter().map(|at| std::net::TcpListener::bind(at).expect("bind")).collect();

@@ -1,10 +1,12 @@
 //! Accepting: a budget a turn, a ceiling, and a pause by timer when the kernel has no descriptor to give.
 
 use super::Worker;
+use super::connection::Connection;
 use super::errno::ends_one_connection;
-use super::slot::{Handshake, Slot};
-use super::tokens::{CLIENT_SOCKET, EventSource, Key};
-use super::watch::interests;
+use super::handshake::Handshake;
+use super::slot::{Phase, Slot};
+use super::tokens::{CLIENT_SOCKET, Key};
+use super::watch::watch_stream;
 use crate::limits;
 use crate::observe::Counted;
 use crate::policy::Incoming;
@@ -12,8 +14,6 @@ use crate::session::Failure;
 use crate::shares;
 use crate::sys::Errno;
 use crate::sys::stream::Stream;
-use mio::unix::SourceFd;
-use std::os::fd::AsRawFd;
 
 impl Worker {
     /// Takes what is queued, within this turn's budget.
@@ -76,7 +76,8 @@ impl Worker {
     pub(super) fn admit(&mut self, client: Stream, incoming: Incoming) {
         let (now, peer) = (self.core.now, incoming.client);
         let mut place = None;
-        if let Some(sources) = &self.core.snapshot.sources {
+        let snapshot = self.core.snapshot.clone();
+        if let Some(sources) = &snapshot.sources {
             place = sources.enter(shares::Source::from(peer.ip())).map(Box::new);
             if place.is_none() {
                 self.core.counters.count(Counted::SourceTurnedAway);
@@ -85,21 +86,19 @@ impl Worker {
                 return client.reset_on_close();
             }
         }
-        let handshake = Handshake::new(incoming, now, now + self.core.snapshot.config.timeouts.handshake);
-        let wake_at = handshake.wake_at();
         let entry = self.slots.vacant_entry();
         let key = Key::new(entry.key(), self.next_serial);
         self.next_serial += 1;
-        let token = EventSource::Session { key, socket_index: CLIENT_SOCKET }.token();
-        if self.core.registry.register(&mut SourceFd(&client.as_raw_fd()), token, interests()).is_err() {
+        if watch_stream(&self.core.registry, key, CLIENT_SOCKET, &client).is_err() {
             tracing::error!("a client cannot be watched and is dropped");
             return;
         }
-        let slot = Slot {
-            place,
-            ..Slot::new(key, client, incoming, handshake, self.core.snapshot.clone(), self.core.ms(now))
-        };
-        entry.insert(slot);
+        let handshake = Handshake::new(client, incoming, now, now + snapshot.config.timeouts.handshake);
+        let wake_at = handshake.wake_at();
+        entry.insert(Slot {
+            phase: Phase::Handshake(Box::new(handshake)),
+            connection: Connection::new(key, incoming, place, snapshot, self.core.ms(now)),
+        });
         self.core.counters.accept();
         self.core.sessions += 1;
         self.core.arm(key, wake_at);

@@ -1,117 +1,99 @@
 //! How a session ends for good: everything goes back, it is counted and recorded.
 
+use super::connection::Connection;
 use super::core::Core;
-use super::slot::{Phase, Slot, Waits};
-use super::tokens::CLIENT_SOCKET;
+use super::slot::{Phase, Slot};
 use crate::auth::Identity;
 use crate::config::AuthMethod;
 use crate::observe::{AccessRecord, TargetRecord, Timed};
 use crate::outcome::Reason;
 use crate::proto::request::RequestCommand;
-use crate::relay::Side;
+use crate::relay::Engine;
 use crate::relay::datagram::Tally;
 use std::time::{Duration, SystemTime};
 
-impl Core {
-    /// Ends a session for good: gives everything back, counts it, records it.
-    pub(super) fn bury(&mut self, mut slot: Slot, reason: Reason) {
-        // Before all else: whatever panics below, the session is gone.
-        self.counters.close(reason);
-        self.wheel.cancel(slot.key.index());
-        self.sessions -= 1;
-        match &mut slot.phase {
-            Phase::Handshake(handshake) => {
-                if let Waits::Addresses = handshake.waits_for {
-                    let ticket = slot.key.ticket();
-                    self.lookups.cancel(ticket, &self.registry, self.now);
-                }
-                slot.facts = handshake.session.take_facts();
-            }
-            Phase::Relay(relay) => {
-                let cut = [Side::Client, Side::Target].map(|side| (side, relay.pending_bytes(side)));
-                slot.settle(&mut self.kit);
-                self.note_pipes();
-                // A FIN would tell this side that it has everything.
-                for (side, _) in cut.into_iter().filter(|(_, pending_bytes)| *pending_bytes > 0) {
-                    slot.socket(side).into_iter().for_each(|socket| socket.reset_on_close());
-                }
-            }
-            Phase::Association(_) => self.settle_association(&mut slot),
-            Phase::Linger(_) => {}
-        }
-        self.observe(&slot);
-        if self.records.wanted() {
-            self.record(&slot, reason);
+/// Ends a session for good: gives everything back, counts it, records it.
+pub(super) fn close(core: &mut Core, mut slot: Slot, reason: Reason) {
+    let Slot { phase, connection } = &mut slot;
+    // Before all else: whatever panics below, the session is gone.
+    core.counters.close(reason);
+    core.wheel.cancel(connection.key.index());
+    core.sessions -= 1;
+    match phase {
+        Phase::Handshake(handshake) => handshake.end(core, connection),
+        Phase::Relaying(relaying) => relaying.end(core, connection),
+        Phase::Associated(associated) => associated.end(core, connection),
+        Phase::Linger(_) | Phase::Between => {}
+    }
+    observe(core, connection);
+    if core.records.wanted() {
+        record(core, &slot, reason);
+    }
+}
+
+fn observe(core: &mut Core, connection: &Connection) {
+    let ms = |value: u32| Duration::from_millis(value.into());
+    let times = &connection.times;
+    for (what, value) in [
+        (Timed::Handshake, times.handshake_ms),
+        (Timed::Dns, times.dns_ms),
+        (Timed::Connect, times.connect_ms),
+    ] {
+        if let Some(value) = value {
+            core.latencies.record(what, ms(value));
         }
     }
+    let age = (core.now - core.start).as_millis() as u64 - times.accepted_ms;
+    core.latencies.record(Timed::Session, Duration::from_millis(age));
+}
 
-    fn observe(&mut self, slot: &Slot) {
-        let ms = |value: u32| Duration::from_millis(value.into());
-        for (what, value) in [
-            (Timed::Handshake, slot.times.handshake_ms),
-            (Timed::Dns, slot.times.dns_ms),
-            (Timed::Connect, slot.times.connect_ms),
-        ] {
-            if let Some(value) = value {
-                self.latencies.record(what, ms(value));
-            }
-        }
-        let age = (self.now - self.start).as_millis() as u64 - slot.times.accepted_ms;
-        self.latencies.record(Timed::Session, Duration::from_millis(age));
-    }
-
-    fn record(&mut self, slot: &Slot, reason: Reason) {
-        assert!(!std::mem::take(&mut self.fails_to_record), "asked to");
-        let facts = &slot.facts;
-        let duration_ms = self.ms(self.now).saturating_sub(slot.times.accepted_ms);
-        let verified = facts.identity.as_ref().and_then(Identity::user).map(|user| &**user);
-        // A BIND has its first success before there is a peer, and an association has no upstream.
-        let relayed = slot.upstream_index != CLIENT_SOCKET || matches!(slot.phase, Phase::Association(_));
-        let (up, down) = match &slot.phase {
-            Phase::Association(association) => (association.up.datagrams, association.down.datagrams),
-            _ => (0, 0),
-        };
-        let record = AccessRecord {
-            time: began(SystemTime::now(), duration_ms),
-            id: &format!("{:08x}{:02x}{:010x}", self.boot, self.number, slot.key.serial()),
-            worker: self.number,
-            client: slot.peer,
-            user: verified.or(facts.claimed_user.as_deref()),
-            method: facts.method.map(|method| match method {
-                AuthMethod::None => "none",
-                AuthMethod::Password => "password",
-                AuthMethod::Gssapi => "gssapi",
-            }),
-            command: facts.command.map(|command| match command {
-                RequestCommand::Connect => "connect",
-                RequestCommand::Bind => "bind",
-                RequestCommand::UdpAssociate => "udp_associate",
-            }),
-            target: facts.target.as_ref().map(ToString::to_string),
-            address: slot.address,
-            local: slot.local,
-            reply: facts.reply.map(|reply| reply.code()),
-            reason,
-            engine: relayed.then(|| match &slot.phase {
-                Phase::Association(_) => "datagram",
-                _ => slot.engine.name(),
-            }),
-            bytes_up: slot.bytes_up,
-            bytes_down: slot.bytes_down,
-            datagrams_up: up,
-            datagrams_down: down,
-            handshake_ms: slot.times.handshake_ms,
-            dns_ms: slot.times.dns_ms,
-            connect_ms: slot.times.connect_ms,
-            duration_ms,
-        };
-        self.records.write(&record, usize::from(slot.record_room), self.now);
-        let Phase::Association(association) = &slot.phase else { return };
-        for tallied in association.tally().into_iter().flat_map(Tally::lines) {
-            let AccessRecord { time, id, worker, client, user, .. } = record;
-            let target = TargetRecord { time, id, worker, client, user, tallied };
-            self.records.write_target(&target, self.now);
-        }
+fn record(core: &mut Core, slot: &Slot, reason: Reason) {
+    assert!(!std::mem::take(&mut core.fails_to_record), "asked to");
+    let Slot { phase, connection } = slot;
+    let (facts, times) = (&connection.facts, &connection.times);
+    let duration_ms = core.ms(core.now).saturating_sub(times.accepted_ms);
+    let verified = facts.identity.as_ref().and_then(Identity::user).map(|user| &**user);
+    let association = match phase {
+        Phase::Associated(associated) => Some(&associated.association),
+        Phase::Handshake(_) | Phase::Relaying(_) | Phase::Linger(_) | Phase::Between => None,
+    };
+    let record = AccessRecord {
+        time: began(SystemTime::now(), duration_ms),
+        id: &format!("{:08x}{:02x}{:010x}", core.boot, core.number, connection.key.serial()),
+        worker: core.number,
+        client: connection.peer,
+        user: verified.or(facts.claimed_user.as_deref()),
+        method: facts.method.map(|method| match method {
+            AuthMethod::None => "none",
+            AuthMethod::Password => "password",
+            AuthMethod::Gssapi => "gssapi",
+        }),
+        command: facts.command.map(|command| match command {
+            RequestCommand::Connect => "connect",
+            RequestCommand::Bind => "bind",
+            RequestCommand::UdpAssociate => "udp_associate",
+        }),
+        target: facts.target.as_ref().map(ToString::to_string),
+        address: connection.address,
+        local: connection.local,
+        reply: facts.reply.map(|reply| reply.code()),
+        reason,
+        engine: association.map(|_| "datagram").or(connection.engine.map(Engine::name)),
+        bytes_up: connection.bytes_up,
+        bytes_down: connection.bytes_down,
+        datagrams_up: association.map_or(0, |association| association.up.datagrams),
+        datagrams_down: association.map_or(0, |association| association.down.datagrams),
+        handshake_ms: times.handshake_ms,
+        dns_ms: times.dns_ms,
+        connect_ms: times.connect_ms,
+        duration_ms,
+    };
+    core.records.write(&record, usize::from(connection.record_room), core.now);
+    let tally = association.and_then(|association| association.tally());
+    for tallied in tally.into_iter().flat_map(Tally::lines) {
+        let AccessRecord { time, id, worker, client, user, .. } = record;
+        let target = TargetRecord { time, id, worker, client, user, tallied };
+        core.records.write_target(&target, core.now);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What every session of a worker uses: clock, timers, kit, resolver, caches.
 
+use super::connection::Connection;
 use super::logins::Logins;
 use super::lookups::Lookups;
 use super::mailbox::Mailbox;
@@ -8,7 +9,6 @@ use super::ports::Searches;
 use super::records::Records;
 use super::refusals::Refusals;
 use super::setup::{Inherited, Setup};
-use super::slot::Slot;
 use super::snapshot::Snapshot;
 use super::timers::Wheel;
 use super::tokens::{Key, TRANSLATORS_TICKET};
@@ -27,9 +27,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What a turn moved.
+/// What moved in a turn.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Turn {
+pub(super) struct Traffic {
     pub(super) datagrams: u64,
     /// Whether datagrams of more than one association were moved.
     pub(super) several: bool,
@@ -37,7 +37,7 @@ pub(super) struct Turn {
     pub(super) streams: bool,
 }
 
-impl Turn {
+impl Traffic {
     /// Datagrams came in driblets, and nothing else came: the next turn may come a little later, for more of them. Not
     /// for one association alone: it may be waiting for the very answers that would be held up.
     pub(super) fn dribbled(self) -> bool {
@@ -79,7 +79,8 @@ pub(super) struct Core {
     pub(super) sessions: usize,
     /// How many of the sessions are associations: each counts twice, for its target-facing sockets.
     pub(super) associations: usize,
-    pub(super) turn: Turn,
+    /// What moved in this turn.
+    pub(super) traffic: Traffic,
     /// The association that moved last.
     pub(super) moved_last: Option<Key>,
     /// Changes with `rules`.
@@ -120,7 +121,7 @@ impl Core {
             searches: Searches::default(),
             sessions: 0,
             associations: 0,
-            turn: Turn::default(),
+            traffic: Traffic::default(),
             moved_last: None,
             rules_version: 0,
             own_ports: setup.own_ports.clone(),
@@ -156,10 +157,10 @@ impl Core {
     }
 
     /// Lets a session go on in the next turn without an event.
-    pub(super) fn enqueue(&mut self, slot: &mut Slot) {
-        if !slot.queued {
-            slot.queued = true;
-            self.queue.push(slot.key);
+    pub(super) fn enqueue(&mut self, connection: &mut Connection) {
+        if !connection.queued {
+            connection.queued = true;
+            self.queue.push(connection.key);
         }
     }
 

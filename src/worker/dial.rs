@@ -1,19 +1,18 @@
 //! Connecting to one of several addresses: Happy Eyeballs (RFC 8305 section 5) over non-blocking connects.
 
+use super::connection::Upstream;
 use super::errno::dial_error;
-use super::tokens::{EventSource, Key};
-use super::watch::{Edge, interests};
+use super::tokens::Key;
+use super::watch::{Edge, watch_stream};
 use crate::limits;
 use crate::policy::{Policy, Refusal};
 use crate::session::{DialError, Dialed};
 use crate::shares::Lent;
-use crate::sys::Errno;
 use crate::sys::congestion::CongestionControl;
 use crate::sys::stream::Stream;
+use crate::sys::{Errno, errno_of};
 use mio::Registry;
-use mio::unix::SourceFd;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 /// The attempts of one session: every address is tried until one answers (RFC 1123 section 6.1.3.4), two at a time at most.
@@ -56,8 +55,7 @@ enum Room {
 /// A connection that came about.
 #[derive(Debug)]
 pub(super) struct Won {
-    pub(super) stream: Stream,
-    pub(super) socket_index: u8,
+    pub(super) upstream: Upstream,
     pub(super) dialed: Dialed,
 }
 
@@ -180,7 +178,10 @@ impl Dial {
         }
         let attempt = self.attempts.remove(at);
         match finish(&attempt, edge, policy) {
-            Ok(dialed) => Ok(Some(Won { stream: attempt.stream, socket_index, dialed })),
+            Ok(dialed) => {
+                let upstream = Upstream { stream: attempt.stream, socket_index };
+                Ok(Some(Won { upstream, dialed }))
+            }
             Err(error) => {
                 self.note(error);
                 attempt.stream.reset_on_close();
@@ -199,10 +200,7 @@ impl Dial {
         address: SocketAddr,
     ) -> Result<Stream, Errno> {
         let stream = Stream::connect(address, self.congestion.at(address.ip()))?;
-        let token = EventSource::Session { key, socket_index }.token();
-        registry
-            .register(&mut SourceFd(&stream.as_raw_fd()), token, interests())
-            .map_err(|error| crate::sys::errno_of(&error))?;
+        watch_stream(registry, key, socket_index, &stream).map_err(|error| errno_of(&error))?;
         Ok(stream)
     }
 

@@ -1,309 +1,359 @@
-//! Sessions that shake hands: reads what the session wants, performs what it commands, feeds the answers back.
+//! Connections that shake hands: reads what the session wants, keeps its time limits, and what it waits for.
 
+use super::connection::{Connection, Next, Upstream, since};
 use super::core::Core;
-use super::slot::{Fate, Handshake, Next, Phase, Slot, Waits, since};
+use super::dial::Dial;
+use super::front::FrontSearch;
+use super::listening::{ListenerSearch, Listening};
 use super::watch::Edge;
-use crate::auth::Identity;
+use crate::auth::{Identity, Pending};
+use crate::dns::{Answer, DnsError};
 use crate::limits;
 use crate::observe::{Counted, record_room};
 use crate::outcome::Reason;
-use crate::relay::Side;
-use crate::session::{Command, DialError, Failure, Input, Step};
-use crate::shares::{Pool, Source};
+use crate::policy::Incoming;
+use crate::proto::address::Name;
+use crate::proto::userpass::Credentials;
+use crate::relay::datagram::Association;
+use crate::session::{Command, DialError, Failure, Input, Session, Step};
+use crate::shares::{Lent, Source};
+use crate::sys::gssapi::Context;
 use crate::sys::stream::Stream;
 use crate::sys::{Read, Write};
-use std::net::IpAddr;
 use std::ops::ControlFlow;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use zeroize::Zeroize;
 
-/// What a read of the client's handshake bytes gave.
-enum Bytes {
-    Some(usize),
-    NoneYet,
-    Left(Failure),
+/// Everything that only the handshake needs; freed at the relay.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    pub(super) session: Session,
+    pub(super) client: Stream,
+    /// What the events of the client's socket promised.
+    pub(super) edges: Edge,
+    pub(super) waits_for: Waits,
+    pub(super) deadline: Instant,
+    /// The client sent FIN with nothing behind its request: when it is taken to have left.
+    left_at: Option<Instant>,
+    accepted: Instant,
+    /// When the time limit began that holds now.
+    pub(super) phase_began: Instant,
+    /// A security context between two of its rounds.
+    pub(super) context: Option<Context>,
+    /// What it has of the pool of half messages, once that is more than a little.
+    held: Option<Lent>,
 }
 
-impl Core {
-    /// An event of the client's socket before the relay.
-    pub(super) fn client_event(&mut self, slot: &mut Slot, edge: Edge) -> Fate {
-        let (Phase::Handshake(handshake), Some(client)) = (&mut slot.phase, &slot.client) else {
-            return Fate::Keep;
-        };
-        handshake.edges.readable |= edge.readable;
-        handshake.edges.fin |= edge.fin;
-        handshake.edges.failed |= edge.failed;
-        handshake.edges.urgent |= edge.urgent;
-        if edge.failed && client.take_error().is_some() {
-            return Fate::Close(Reason::ClientReset);
+/// What a handshake waits for, and what it holds for that.
+#[derive(Debug)]
+pub(super) enum Waits {
+    /// Bytes of the client.
+    Bytes,
+    /// Whether a login is right.
+    Login { _pending: Pending },
+    /// Room for a login in the verifier's queue, which was full: it is handed over again.
+    Retry { credentials: Arc<Credentials>, at: Instant },
+    /// The moment for the answer to a wrong login that was answered before.
+    Penalty { until: Instant },
+    /// What the library makes of a token.
+    Context { _pending: Pending },
+    /// Room for a token in the queue, which was full: it is handed over again.
+    RetryContext { context: Context, token: Vec<u8>, at: Instant },
+    /// The addresses of a name.
+    Addresses,
+    /// A connection to a target.
+    Connection(Box<Dial>),
+    /// A port to listen on.
+    Listener(Box<ListenerSearch>),
+    /// A connection to a listener.
+    Peer(Box<Listening>),
+    /// A port for datagrams.
+    Front(Box<FrontSearch>),
+    /// The session's word that it relays to this.
+    Connected(Upstream),
+    /// The session's word that it relays these datagrams.
+    Associated(Box<Association>),
+}
+
+impl Handshake {
+    pub(super) fn new(client: Stream, incoming: Incoming, now: Instant, deadline: Instant) -> Handshake {
+        Handshake {
+            session: Session::new(incoming),
+            client,
+            edges: Edge::default(),
+            waits_for: Waits::Bytes,
+            deadline,
+            left_at: None,
+            accepted: now,
+            phase_began: now,
+            context: None,
+            held: None,
         }
-        if handshake.session.wants_bytes() {
-            return self.advance(slot, Next::Read);
+    }
+
+    /// Takes what it waits for, to go on with it.
+    pub(super) fn take_waits(&mut self) -> Waits {
+        std::mem::replace(&mut self.waits_for, Waits::Bytes)
+    }
+
+    /// An event of the client's socket.
+    pub(super) fn client_event(&mut self, core: &mut Core, connection: &Connection, edge: Edge) -> Next {
+        self.edges.readable |= edge.readable;
+        self.edges.fin |= edge.fin;
+        self.edges.failed |= edge.failed;
+        self.edges.urgent |= edge.urgent;
+        if edge.failed && self.client.take_error().is_some() {
+            return Next::Close(Reason::ClientReset);
         }
-        if edge.fin && handshake.is_left_by_fin(client) {
-            if handshake.authenticates() {
+        if self.session.wants_bytes() {
+            return Next::Read;
+        }
+        if edge.fin && self.is_left_by_fin() {
+            if self.authenticates() {
                 // No request can follow: what is verified for it need not be.
-                return Fate::Close(Reason::ClientLeft);
+                return Next::Close(Reason::ClientLeft);
             }
-            handshake.left_at.get_or_insert(self.now + limits::LEFT_GRACE);
-            let wake_at = handshake.wake_at();
-            self.arm(slot.key, wake_at);
+            self.begin_grace(core);
+            return self.wait(core, connection);
         }
-        Fate::Keep
+        Next::Wait
     }
 
-    /// An event of one of the connect attempts.
-    pub(super) fn dial_event(&mut self, slot: &mut Slot, socket_index: u8, edge: Edge) -> Fate {
-        let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
-        let Waits::Connection(dial) = &mut handshake.waits_for else { return Fate::Keep };
-        if !dial.has(socket_index) {
-            return Fate::Keep;
-        }
-        match dial.event(socket_index, edge, &self.rules.policy, &self.registry, self.now, slot.key) {
-            Ok(None) => {
-                let wake_at = handshake.wake_at();
-                self.arm(slot.key, wake_at);
-                Fate::Keep
-            }
-            Ok(Some(won)) => {
-                slot.times.connect_ms = Some(since(handshake.phase_began, self.now));
-                slot.upstream = Some(won.stream);
-                slot.upstream_index = won.socket_index;
-                slot.address = Some(won.dialed.address);
-                slot.local = Some(won.dialed.local);
-                let fate = self.advance(slot, Next::Input(Input::Dialed(Ok(won.dialed))));
-                if fate == Fate::Keep && edge.readable && matches!(slot.phase, Phase::Relay(_)) {
-                    return self.relay_event(slot, socket_index, edge);
-                }
-                fate
-            }
-            Err(error) => self.advance(slot, Next::Input(self.dial_failed(error))),
-        }
+    /// Whether the client's FIN came, and it is taken to have left.
+    pub(super) fn is_left(&self) -> bool {
+        self.edges.fin && self.is_left_by_fin()
     }
 
-    /// The answer to something that the session asked for.
-    pub(super) fn answer(&mut self, slot: &mut Slot, input: Input<'static>) -> Fate {
-        let Phase::Handshake(handshake) = &slot.phase else { return Fate::Keep };
-        if let Input::Resolved(_) = input {
-            if !matches!(handshake.waits_for, Waits::Addresses) {
-                return Fate::Keep;
-            }
-            slot.times.dns_ms = Some(since(handshake.phase_began, self.now));
-        }
-        self.advance(slot, Next::Input(input))
+    /// Whether a client that sends FIN now is taken to have left. RFC 1928 has no word for it: FIN with bytes behind
+    /// the request is a half-close, FIN with none is nearly always a client that is gone, and only the next moments can
+    /// tell. While a peer is waited for it has left in any case, whatever it sent before: there is nobody yet who could
+    /// answer, and a listener is more than a half-close may hold.
+    fn is_left_by_fin(&self) -> bool {
+        matches!(self.waits_for, Waits::Listener(_) | Waits::Peer(_))
+            || !(self.session.has_pending() || self.client.has_bytes())
     }
 
-    pub(super) fn handshake_timer(&mut self, slot: &mut Slot) -> Fate {
-        let now = self.now;
-        let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
-        if handshake.left_at.is_some_and(|at| at <= now) {
-            return Fate::Close(Reason::ClientLeft);
-        }
-        if handshake.deadline <= now {
-            return self.deadline(slot);
-        }
-        match std::mem::replace(&mut handshake.waits_for, Waits::Bytes) {
-            Waits::Penalty { until } if until <= now => {
-                self.advance(slot, Next::Input(Input::Verified(None)))
-            }
-            Waits::Retry { credentials, at } if at <= now => {
-                // The answer may be known by now: then the session reads on, and only this timer bounds it.
-                let deadline = handshake.deadline;
-                self.arm(slot.key, deadline);
-                let next = self.verify(slot, credentials, false);
-                self.advance(slot, next)
-            }
-            Waits::RetryContext { context, token, at } if at <= now => {
-                let next = self.establish(slot, Some(context), token);
-                self.advance(slot, next)
-            }
-            Waits::Connection(mut dial) if dial.next_at().is_some_and(|at| at <= now) => {
-                let started = dial.start_next(&self.registry, slot.key, now);
-                handshake.waits_for = Waits::Connection(dial);
-                match started {
-                    Ok(()) => self.advance(slot, Next::Wait),
-                    Err(error) => self.advance(slot, Next::Input(self.dial_failed(error))),
-                }
-            }
-            Waits::Peer(listening) if listening.retry_at().is_some_and(|at| at <= now) => {
-                handshake.waits_for = Waits::Peer(listening);
-                self.accept_peer(slot)
-            }
-            waits => {
-                handshake.waits_for = waits;
-                self.advance(slot, Next::Wait)
-            }
-        }
+    /// Whether the time that such a client has is up.
+    pub(super) fn left_before(&self, now: Instant) -> bool {
+        self.left_at.is_some_and(|at| at <= now)
+    }
+
+    /// Whether it waits to learn who the client is.
+    fn authenticates(&self) -> bool {
+        matches!(
+            self.waits_for,
+            Waits::Login { .. }
+                | Waits::Retry { .. }
+                | Waits::Penalty { .. }
+                | Waits::Context { .. }
+                | Waits::RetryContext { .. }
+        )
+    }
+
+    /// Waits with a timer for the moment at which it has to be looked at without an event.
+    pub(super) fn wait(&self, core: &mut Core, connection: &Connection) -> Next {
+        core.arm(connection.key, self.wake_at());
+        Next::Wait
+    }
+
+    /// When this handshake has to be looked at without an event.
+    pub(super) fn wake_at(&self) -> Instant {
+        let waits = match &self.waits_for {
+            Waits::Retry { at, .. } | Waits::RetryContext { at, .. } => Some(*at),
+            Waits::Penalty { until } => Some(*until),
+            Waits::Connection(dial) => dial.next_at(),
+            Waits::Peer(listening) => listening.retry_at,
+            Waits::Listener(_) | Waits::Front(_) | Waits::Connected(_) | Waits::Associated(_) => None,
+            Waits::Bytes | Waits::Login { .. } | Waits::Context { .. } | Waits::Addresses => None,
+        };
+        [waits, self.left_at].into_iter().flatten().fold(self.deadline, Instant::min)
     }
 
     /// The time of the present phase is up.
-    fn deadline(&mut self, slot: &mut Slot) -> Fate {
-        let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
-        match &handshake.waits_for {
-            Waits::Connection(_) => {
-                let input = Input::Dialed(Err(DialError::TimedOut));
-                self.advance(slot, Next::Input(input))
-            }
-            Waits::Peer(_) => {
-                let input = Input::Accepted(Err(DialError::NobodyCame));
-                self.advance(slot, Next::Input(input))
-            }
-            Waits::Listener(_) => {
-                let input = Input::Bound(Err(DialError::NobodyCame));
-                self.advance(slot, Next::Input(input))
-            }
+    pub(super) fn expire(&mut self, core: &mut Core, connection: &Connection) -> Next {
+        match &self.waits_for {
+            Waits::Connection(_) => Next::Answer(Input::Dialed(Err(DialError::TimedOut))),
+            Waits::Peer(_) => Next::Answer(Input::Accepted(Err(DialError::NobodyCame))),
+            Waits::Listener(_) => Next::Answer(Input::Bound(Err(DialError::NobodyCame))),
             Waits::Addresses => {
-                let ticket = slot.key.ticket();
-                self.lookups.cancel(ticket, &self.registry, self.now);
-                let input = Input::Resolved(Err(crate::dns::DnsError::Timeout));
-                self.advance(slot, Next::Input(input))
+                core.lookups.cancel(connection.key.ticket(), &core.registry, core.now);
+                Next::Answer(Input::Resolved(Err(DnsError::Timeout)))
             }
-            _ => self.refuse(slot, &Failure::HandshakeTimeout),
+            _ => self.give_up(connection, Failure::HandshakeTimeout),
         }
     }
 
     /// Hands the session what the client sent, if it has sent anything.
-    pub(super) fn read(
-        &self,
-        handshake: &mut Handshake,
-        client: &Stream,
-        peer: IpAddr,
-    ) -> ControlFlow<Fate, Step> {
-        if !may_hold(&self.pools.half_messages, peer, handshake) {
+    pub(super) fn read(&mut self, core: &Core, connection: &Connection) -> ControlFlow<Next, Step> {
+        if !self.may_hold(core, connection) {
             let failure = Failure::Internal("handshakes from there hold as much as they may");
-            let output = handshake.session.give_up(&failure);
+            let output = self.session.give_up(&failure);
             return ControlFlow::Continue(Step { output, command: Command::Close(failure) });
         }
+        if !self.edges.readable {
+            // Everything before the FIN was read, and no request came of it.
+            return if self.edges.fin { left(Failure::ClientLeft) } else { self.nothing_yet() };
+        }
         let mut buffer = [0; limits::HANDSHAKE_READ_BYTES];
-        match read(handshake, |buffer| client.recv(buffer), &mut buffer) {
-            Bytes::Some(count) => {
-                let step = handshake.session.handle(Input::Bytes(&buffer[..count]), &self.rules);
+        match self.client.recv(&mut buffer) {
+            Read::Bytes(count) => {
+                self.edges.readable = count == buffer.len() || self.edges.urgent || self.edges.failed;
+                let step = self.session.handle(Input::Bytes(&buffer[..count]), &core.rules);
                 // They may be a password.
                 buffer[..count].zeroize();
                 ControlFlow::Continue(step)
             }
-            Bytes::NoneYet => {
-                // Half a message: Nagle's algorithm may hold the rest back until this is acknowledged.
-                if handshake.session.has_pending() {
-                    client.acknowledge();
-                }
-                ControlFlow::Break(Fate::Keep)
+            Read::Blocked => {
+                self.edges.readable = false;
+                self.nothing_yet()
             }
-            Bytes::Left(failure) => ControlFlow::Break(Fate::Close(failure.reason())),
+            Read::End => left(Failure::ClientLeft),
+            Read::Failed(_) => left(Failure::ClientReset),
         }
     }
 
-    /// Whether a session that made its request may go on: its record has room, where it must have.
-    fn may_be_recorded(&mut self, slot: &mut Slot) -> bool {
-        let Phase::Handshake(handshake) = &slot.phase else { return true };
-        if !self.records.reserves() || slot.record_room > 0 {
+    /// Half a message: Nagle's algorithm may hold the rest back until this is acknowledged.
+    fn nothing_yet(&self) -> ControlFlow<Next, Step> {
+        if self.session.has_pending() {
+            self.client.acknowledge();
+        }
+        ControlFlow::Break(Next::Wait)
+    }
+
+    /// Whether it may wait for the rest of a message with what it holds of it.
+    fn may_hold(&mut self, core: &Core, connection: &Connection) -> bool {
+        let bytes = self.session.held_bytes();
+        if bytes <= limits::HANDSHAKE_HELD_FREE {
+            self.held = None;
             return true;
         }
-        let facts = handshake.session.facts();
-        let user = facts.identity.as_ref().and_then(Identity::user).map(|user| &**user);
-        let room = record_room(user.or(facts.claimed_user.as_deref()), facts.target.as_ref());
-        let had = self.records.reserve(room);
-        if had {
-            slot.record_room = u16::try_from(room).unwrap_or(u16::MAX);
-        }
-        had
+        let nothing = || core.pools.half_messages.nothing(Source::from(connection.peer.ip()));
+        self.held.get_or_insert_with(nothing).is_now(bytes)
     }
 
     /// Why a session is not to go on past its request, though its protocol would.
-    pub(super) fn refusal(&mut self, slot: &mut Slot) -> Option<Failure> {
-        if !slot.place.as_mut().is_none_or(|place| place.become_session()) {
-            self.counters.count(Counted::SourceRefused);
+    pub(super) fn refusal(&self, core: &mut Core, connection: &mut Connection) -> Option<Failure> {
+        if !connection.place.as_mut().is_none_or(|place| place.become_session()) {
+            core.counters.count(Counted::SourceRefused);
             return Some(Failure::SourceLimit);
         }
-        if !self.may_be_recorded(slot) {
-            self.counters.count(Counted::RefusedUnrecorded);
+        if !self.may_be_recorded(core, connection) {
+            core.counters.count(Counted::RefusedUnrecorded);
             return Some(Failure::Unrecorded);
         }
         None
     }
 
-    /// A phase that has a time limit of its own begins.
-    pub(super) fn enter(&mut self, slot: &mut Slot, limit: Duration, waits_for: Waits) {
-        let (Phase::Handshake(handshake), Some(client)) = (&mut slot.phase, &slot.client) else { return };
-        if slot.times.handshake_ms.is_none() {
-            slot.times.handshake_ms = Some(since(handshake.accepted, self.now));
+    /// Whether a session that made its request may go on: its record has room, where it must have.
+    fn may_be_recorded(&self, core: &mut Core, connection: &mut Connection) -> bool {
+        if !core.records.reserves() || connection.record_room > 0 {
+            return true;
         }
-        handshake.phase_began = self.now;
-        handshake.deadline = self.now + limit;
-        handshake.waits_for = waits_for;
-        // A FIN that came before this phase has had its event.
-        if handshake.edges.fin && handshake.is_left_by_fin(client) {
-            handshake.left_at.get_or_insert(self.now + limits::LEFT_GRACE);
+        let facts = self.session.facts();
+        let user = facts.identity.as_ref().and_then(Identity::user).map(|user| &**user);
+        let room = record_room(user.or(facts.claimed_user.as_deref()), facts.target.as_ref());
+        let had = core.records.reserve(room);
+        if had {
+            connection.record_room = u16::try_from(room).unwrap_or(u16::MAX);
+        }
+        had
+    }
+
+    /// Waits for something that has a time limit of its own.
+    pub(super) fn enter(
+        &mut self,
+        core: &Core,
+        connection: &mut Connection,
+        limit: Duration,
+        waits_for: Waits,
+    ) {
+        self.begin_limit(core, connection, limit);
+        self.waits_for = waits_for;
+        // A FIN that came before this has had its event.
+        if self.is_left() {
+            self.begin_grace(core);
         }
     }
 
-    pub(super) fn dial_failed(&self, error: DialError) -> Input<'static> {
-        if error == DialError::NoLocalPort {
-            self.counters.count(Counted::NoLocalPort);
+    /// From now on it has so much time.
+    pub(super) fn begin_limit(&mut self, core: &Core, connection: &mut Connection, limit: Duration) {
+        self.note_handshake(core, connection);
+        self.phase_began = core.now;
+        self.deadline = core.now + limit;
+    }
+
+    /// The client is taken to have left, unless something comes about in the next moments.
+    pub(super) fn begin_grace(&mut self, core: &Core) {
+        self.left_at.get_or_insert(core.now + limits::LEFT_GRACE);
+    }
+
+    /// The request is there: how long it took to come.
+    pub(super) fn note_handshake(&self, core: &Core, connection: &mut Connection) {
+        connection.times.handshake_ms.get_or_insert(since(self.accepted, core.now));
+    }
+
+    /// Has a name resolved.
+    pub(super) fn resolve(&mut self, core: &mut Core, connection: &mut Connection, name: &Name) -> Next {
+        let limit = connection.snapshot.config.timeouts.dns + limits::DNS_SLACK;
+        self.enter(core, connection, limit, Waits::Addresses);
+        let (client, ticket) = (connection.peer.ip().into(), connection.key.ticket());
+        match core.lookups.lookup(name.as_str(), client, ticket, &core.registry, core.now) {
+            Some(answer) => {
+                connection.times.dns_ms = Some(0);
+                Next::Answer(Input::Resolved(answer))
+            }
+            None => self.wait(core, connection),
         }
-        Input::Dialed(Err(error))
+    }
+
+    /// The answer to a name.
+    pub(super) fn resolved(&self, core: &Core, connection: &mut Connection, answer: Answer) -> Next {
+        connection.times.dns_ms = Some(since(self.phase_began, core.now));
+        Next::Answer(Input::Resolved(answer))
     }
 
     /// Sends handshake bytes. They are few: a socket that has no room for them is not being read.
-    pub(super) fn send(&self, slot: &Slot, output: &[u8]) -> bool {
-        if output.is_empty() {
-            return true;
-        }
-        let Some(client) = &slot.client else { return false };
-        matches!(client.send(output), Write::Bytes(count) if count == output.len())
+    pub(super) fn send(&self, output: &[u8]) -> bool {
+        output.is_empty() || matches!(self.client.send(output), Write::Bytes(count) if count == output.len())
     }
 
-    /// Ends a session for a cause that lies outside its protocol, with what its client is owed.
-    pub(super) fn refuse(&mut self, slot: &mut Slot, failure: &Failure) -> Fate {
-        if let Phase::Handshake(handshake) = &mut slot.phase {
-            let output = handshake.session.give_up(failure);
-            self.send(slot, &output);
-        }
-        tracing::debug!(client = %slot.peer, %failure, "session refused");
-        self.part(slot, failure)
+    /// Ends the session for a cause that lies outside its protocol, with what its client is owed.
+    pub(super) fn give_up(&mut self, connection: &Connection, failure: Failure) -> Next {
+        let output = self.session.give_up(&failure);
+        self.send(&output);
+        refused(connection, failure)
     }
 
-    /// A failed session: FIN behind its last words, and a moment for them to arrive.
-    pub(super) fn part(&mut self, slot: &mut Slot, failure: &Failure) -> Fate {
-        self.refusals.note(slot.peer.ip(), failure, self.now);
-        if let Phase::Handshake(handshake) = &mut slot.phase {
-            slot.facts = handshake.session.take_facts();
+    /// The client's socket with a FIN behind its last words, for a moment in which they may arrive.
+    pub(super) fn close_refused(
+        mut self,
+        core: &mut Core,
+        connection: &mut Connection,
+        failure: &Failure,
+    ) -> Stream {
+        core.refusals.note(connection.peer.ip(), failure, core.now);
+        connection.facts = self.session.take_facts();
+        drop(self.take_waits());
+        self.client.shut_down_writing();
+        self.client
+    }
+
+    /// The connection ends before it relays anything.
+    pub(super) fn end(&mut self, core: &mut Core, connection: &mut Connection) {
+        if let Waits::Addresses = self.waits_for {
+            core.lookups.cancel(connection.key.ticket(), &core.registry, core.now);
         }
-        slot.upstream = None;
-        if let Some(client) = &slot.client {
-            client.shut_down_writing();
-        }
-        self.linger(slot, Side::Client, failure.reason(), limits::LINGER)
+        connection.facts = self.session.take_facts();
     }
 }
 
-/// Whether a handshake may wait for the rest of a message with what it holds of it.
-fn may_hold(pool: &Pool, from: IpAddr, handshake: &mut Handshake) -> bool {
-    let bytes = handshake.session.held_bytes();
-    if bytes <= limits::HANDSHAKE_HELD_FREE {
-        handshake.held = None;
-        return true;
-    }
-    handshake.held.get_or_insert_with(|| pool.nothing(Source::from(from))).is_now(bytes)
+/// The client gets no more than it has.
+pub(super) fn refused(connection: &Connection, failure: Failure) -> Next {
+    tracing::debug!(client = %connection.peer, %failure, "session refused");
+    Next::Change(super::connection::Change::Refuse(failure))
 }
 
-/// Reads what the client sent, as far as its edges promise anything.
-fn read(handshake: &mut Handshake, recv: impl FnOnce(&mut [u8]) -> Read, buffer: &mut [u8]) -> Bytes {
-    let edges = &mut handshake.edges;
-    if !edges.readable {
-        // Everything before the FIN was read, and no request came of it.
-        return if edges.fin { Bytes::Left(Failure::ClientLeft) } else { Bytes::NoneYet };
-    }
-    match recv(buffer) {
-        Read::Bytes(count) => {
-            edges.readable = count == buffer.len() || edges.urgent || edges.failed;
-            Bytes::Some(count)
-        }
-        Read::Blocked => {
-            edges.readable = false;
-            Bytes::NoneYet
-        }
-        Read::End => Bytes::Left(Failure::ClientLeft),
-        Read::Failed(_) => Bytes::Left(Failure::ClientReset),
-    }
+fn left(failure: Failure) -> ControlFlow<Next, Step> {
+    ControlFlow::Break(Next::Close(failure.reason()))
 }

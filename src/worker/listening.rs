@@ -35,10 +35,6 @@ pub(super) enum Came {
 }
 
 impl Listening {
-    pub(super) fn retry_at(&self) -> Option<Instant> {
-        self.retry_at
-    }
-
     pub(super) fn accept(&mut self, policy: &Policy, subject: &Subject<'_>, now: Instant) -> Came {
         match self.listener.accept() {
             Ok((stream, peer)) if self.welcomes(&stream, peer, policy, subject) => Came::Peer(stream, peer),

@@ -1,8 +1,9 @@
 //! Passwords: what the worker remembers it may tell, the rest goes to the threads that verify.
 
+use super::connection::{Connection, Next};
 use super::core::Core;
+use super::handshake::{Handshake, Waits};
 use super::mailbox::{Mail, Ticket};
-use super::slot::{Fate, Next, Phase, Slot, Waits};
 use crate::auth::{Identity, LoginJob};
 use crate::limits;
 use crate::observe::Counted;
@@ -12,47 +13,48 @@ use crate::session::Input;
 use crate::shares::Source;
 use std::sync::Arc;
 
-impl Core {
-    /// Looks credentials up, or has them verified. `new` as in [`Logins::recall`].
-    pub(super) fn verify(&mut self, slot: &mut Slot, credentials: Arc<Credentials>, new: bool) -> Next {
-        let (Phase::Handshake(handshake), Some(client)) = (&mut slot.phase, &slot.client) else {
-            return Next::Wait;
-        };
-        if handshake.edges.fin && handshake.is_left_by_fin(client) {
+impl Handshake {
+    /// Looks credentials up, or has them verified. `new`: the client comes with them now, and not for another try.
+    pub(super) fn verify(
+        &mut self,
+        core: &mut Core,
+        connection: &Connection,
+        credentials: Arc<Credentials>,
+        new: bool,
+    ) -> Next {
+        if self.is_left() {
             // No request can follow: there is nobody to verify it for.
-            return Next::End(Fate::Close(Reason::ClientLeft));
+            return Next::Close(Reason::ClientLeft);
         }
-        let source = Source::from(slot.peer.ip());
-        match self.logins.recall(source, &credentials, new, self.now) {
+        let client = connection.peer.ip();
+        match core.logins.recall(Source::from(client), &credentials, new, core.now) {
             Some(Some(identity)) => {
-                self.counters.count(Counted::LoginOk);
-                return Next::Input(Input::Verified(Some(identity)));
+                core.counters.count(Counted::LoginOk);
+                return Next::Answer(Input::Verified(Some(identity)));
             }
             Some(None) => {
                 // Told before: a client that cannot but repeat itself must not do so as fast as it can.
-                self.counters.count(Counted::LoginFailed);
-                handshake.waits_for = Waits::Penalty { until: self.now + limits::REPEATED_FAILURE_DELAY };
-                return Next::Wait;
+                core.counters.count(Counted::LoginFailed);
+                self.waits_for = Waits::Penalty { until: core.now + limits::REPEATED_FAILURE_DELAY };
+                return self.wait(core, connection);
             }
             None => {}
         }
-        let Some(verifier) = &slot.snapshot.verifier else { return Next::Input(Input::Verified(None)) };
-        let (key, mailbox) = (slot.key, self.mailbox.clone());
-        let done = Box::new(move |verified| mailbox.send(Mail::Login(Ticket(key), verified)));
-        handshake.waits_for = match verifier.submit(LoginJob { source: slot.peer.ip(), credentials, done }) {
-            Ok(pending) => Waits::Login { _pending: pending },
-            Err(job) => Waits::Retry { credentials: job.credentials, at: self.now + limits::VERIFY_RETRY },
+        let Some(verifier) = &connection.snapshot.verifier else {
+            return Next::Answer(Input::Verified(None));
         };
-        Next::Wait
+        let (key, mailbox) = (connection.key, core.mailbox.clone());
+        let done = Box::new(move |verified| mailbox.send(Mail::Login(Ticket(key), verified)));
+        self.waits_for = match verifier.submit(LoginJob { source: client, credentials, done }) {
+            Ok(pending) => Waits::Login { _pending: pending },
+            Err(job) => Waits::Retry { credentials: job.credentials, at: core.now + limits::VERIFY_RETRY },
+        };
+        self.wait(core, connection)
     }
 
     /// An answer to the credentials.
-    pub(super) fn verified(&mut self, slot: &mut Slot, identity: Option<Identity>) -> Fate {
-        let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
-        if !matches!(handshake.waits_for, Waits::Login { .. }) {
-            return Fate::Keep;
-        }
-        self.counters.count(if identity.is_some() { Counted::LoginOk } else { Counted::LoginFailed });
-        self.advance(slot, Next::Input(Input::Verified(identity)))
+    pub(super) fn verified(&self, core: &Core, identity: Option<Identity>) -> Next {
+        core.counters.count(if identity.is_some() { Counted::LoginOk } else { Counted::LoginFailed });
+        Next::Answer(Input::Verified(identity))
     }
 }

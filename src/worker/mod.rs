@@ -5,14 +5,19 @@
 
 mod accept;
 mod acceptance;
-mod association;
+mod associated;
+mod associating;
 mod bind;
 mod close;
+mod connection;
 mod context;
 mod core;
 mod dial;
+mod dialling;
 mod errno;
+mod front;
 mod handshake;
+mod linger;
 mod listening;
 mod login;
 mod logins;
@@ -42,6 +47,7 @@ pub use snapshot::{Ceilings, Snapshot};
 
 use self::acceptance::Acceptance;
 use self::core::Core;
+use self::phases::Answered;
 use self::setup::Inherited;
 use self::slot::{Fate, Phase, Slot};
 use self::tokens::{EventSource, Key, TRANSLATORS_TICKET};
@@ -49,7 +55,6 @@ use self::watch::Edge;
 use crate::limits;
 use crate::observe::{Activity, Latencies, Pulse};
 use crate::outcome::Reason;
-use crate::session::Input;
 use crate::threads::survive;
 use crossbeam_channel::{Receiver, bounded};
 use mio::{Events, Poll, Token, Waker};
@@ -182,8 +187,8 @@ impl Worker {
     /// Waits for events; with `busy_poll`, spins for a while before it sleeps. Without it, lets datagrams gather.
     fn wait(&mut self, poll: &mut Poll, events: &mut Events) -> io::Result<()> {
         let spin = self.core.snapshot.config.server.busy_poll;
-        let turn = std::mem::take(&mut self.core.turn);
-        if spin.is_zero() && turn.dribbled() && !self.core.has_more() {
+        let traffic = std::mem::take(&mut self.core.traffic);
+        if spin.is_zero() && traffic.dribbled() && !self.core.has_more() {
             std::thread::sleep(limits::UDP_GATHER_TIME);
         }
         if !spin.is_zero() && self.timeout() != Some(Duration::ZERO) {
@@ -225,7 +230,7 @@ impl Worker {
     fn dispatch(&mut self, token: Token, edge: Edge, mail: &Receiver<Mail>) {
         match EventSource::of(token) {
             EventSource::Session { key, socket_index } => {
-                self.with(key, |core, slot| core.event(slot, socket_index, edge))
+                self.with(key, |core, slot| phases::event(core, slot, socket_index, edge));
             }
             EventSource::Listener(index) => self.acceptance.ready(index),
             EventSource::Dns(exchange) => {
@@ -243,10 +248,10 @@ impl Worker {
         match letter {
             Mail::Login(Ticket(key), verified) => {
                 self.core.logins.learn(&verified, self.core.now);
-                self.with(key, |core, slot| core.verified(slot, verified.identity));
+                self.with(key, |core, slot| phases::answer(core, slot, Answered::Login(verified.identity)));
             }
             Mail::Context(Ticket(key), exchanged) => {
-                self.with(key, |core, slot| core.established(slot, exchanged));
+                self.with(key, |core, slot| phases::answer(core, slot, Answered::Context(exchanged)));
             }
             Mail::Users(generation, changed) => self.core.logins.forget(generation, &changed),
             Mail::Snapshot(snapshot) => self.next_snapshot = Some(snapshot),
@@ -281,7 +286,7 @@ impl Worker {
 
     /// Runs `act` on a session that is still there, and closes it where that is the outcome.
     fn with(&mut self, key: Key, act: impl FnOnce(&mut Core, &mut Slot) -> Fate) {
-        let Some(slot) = self.slots.get_mut(key.index()).filter(|slot| slot.key == key) else {
+        let Some(slot) = self.slots.get_mut(key.index()).filter(|slot| slot.connection.key == key) else {
             return;
         };
         if let Fate::Close(reason) = act(&mut self.core, slot) {
@@ -294,8 +299,8 @@ impl Worker {
         let mut queue = std::mem::replace(&mut self.core.queue, next);
         for key in queue.drain(..) {
             self.with(key, |core, slot| {
-                slot.queued = false;
-                core.resume(slot)
+                slot.connection.queued = false;
+                phases::resume(core, slot)
             });
         }
         self.spare_queue = queue;
@@ -310,7 +315,7 @@ impl Worker {
         {
             let share = left.min(limits::PORT_TRIES_AT_ONCE);
             let mut tries = share;
-            self.with(key, |core, slot| core.resume_search(slot, &mut tries));
+            self.with(key, |core, slot| phases::search(core, slot, &mut tries));
             left -= share - tries;
         }
     }
@@ -319,8 +324,8 @@ impl Worker {
         let since_start = self.core.now - self.core.start;
         while let Some(index) = self.core.wheel.pop_due(since_start) {
             let Some(slot) = self.slots.get(index) else { continue };
-            let key = slot.key;
-            self.with(key, |core, slot| core.timer(slot));
+            let key = slot.connection.key;
+            self.with(key, phases::timer);
         }
     }
 
@@ -334,8 +339,8 @@ impl Worker {
             }
             let (key, lookup) = Key::from_ticket(ticket);
             self.with(key, |core, slot| match lookup {
-                0 => core.answer(slot, Input::Resolved(answer)),
-                lookup => core.association_answer(slot, lookup, answer),
+                0 => phases::answer(core, slot, Answered::Addresses(answer)),
+                lookup => phases::datagram_answer(core, slot, lookup, answer),
             });
         }
     }
@@ -343,7 +348,7 @@ impl Worker {
     /// The one way out of the slab.
     fn close(&mut self, index: usize, reason: Reason) {
         let slot = self.slots.remove(index);
-        self.core.bury(slot, reason);
+        close::close(&mut self.core, slot, reason);
     }
 
     /// Lets go of everything but the listeners. Each piece by itself: what panics over one of them, and there may be
@@ -363,7 +368,7 @@ impl Worker {
             // What lingers has ended for a reason of its own.
             let reason = match &self.slots[index].phase {
                 Phase::Linger(linger) => linger.reason,
-                Phase::Handshake(_) | Phase::Relay(_) | Phase::Association(_) => reason,
+                Phase::Handshake(_) | Phase::Relaying(_) | Phase::Associated(_) | Phase::Between => reason,
             };
             survive(|| self.close(index, reason));
         }

@@ -1,172 +1,291 @@
-//! What an event, a timer or an answer means to a session in the phase that it is in, and how it goes from one phase to
-//! the next.
+//! Leads a connection through its phases: what an event, a timer or an answer means in the phase that it is in, and how it
+//! goes from one to the next.
 
+use super::associated::Associated;
+use super::connection::{Change, Connection, Next};
 use super::core::Core;
-use super::dial::Dial;
-use super::slot::{Fate, Next, Phase, Slot, Waits};
+use super::handshake::{Handshake, Waits, refused};
+use super::linger::Linger;
+use super::relaying::Relaying;
+use super::slot::{Fate, Phase, Slot};
 use super::tokens::CLIENT_SOCKET;
 use super::watch::Edge;
+use crate::auth::Identity;
+use crate::auth::gssapi::Exchanged;
+use crate::dns::Answer;
 use crate::limits;
 use crate::outcome::Reason;
-use crate::relay::{Relay, Side};
+use crate::relay::Relay;
 use crate::session::{Command, Input};
-use crate::shares::Source;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-impl Core {
-    /// An event of one of a session's sockets.
-    pub(super) fn event(&mut self, slot: &mut Slot, socket_index: u8, edge: Edge) -> Fate {
-        self.turn.streams |= !matches!(slot.phase, Phase::Association(_));
-        match &slot.phase {
-            Phase::Handshake(_) if socket_index == CLIENT_SOCKET => self.client_event(slot, edge),
-            Phase::Handshake(handshake) if handshake.listens() => self.accept_peer(slot),
-            Phase::Handshake(_) => self.dial_event(slot, socket_index, edge),
-            Phase::Relay(_) => self.relay_event(slot, socket_index, edge),
-            Phase::Association(_) => self.association_event(slot, socket_index, edge),
-            Phase::Linger(_) => self.linger_event(slot),
+/// An answer to what a handshake asked for.
+#[derive(Debug)]
+pub(super) enum Answered {
+    Login(Option<Identity>),
+    Context(Exchanged),
+    Addresses(Answer),
+}
+
+/// An event of one of a connection's sockets.
+pub(super) fn event(core: &mut Core, slot: &mut Slot, socket_index: u8, edge: Edge) -> Fate {
+    let Slot { phase, connection } = slot;
+    core.traffic.streams |= !matches!(phase, Phase::Associated(_));
+    let next = match phase {
+        Phase::Handshake(handshake) if socket_index == CLIENT_SOCKET => {
+            handshake.client_event(core, connection, edge)
+        }
+        Phase::Handshake(_) => return upstream_event(core, slot, socket_index, edge),
+        Phase::Relaying(relaying) => relaying.event(core, connection, socket_index, edge),
+        Phase::Associated(associated) => associated.event(core, connection, socket_index, edge),
+        Phase::Linger(linger) => linger.drain(core, connection),
+        Phase::Between => Next::Close(Reason::Internal),
+    };
+    advance(core, slot, next)
+}
+
+/// An event of a socket that a handshake opened. Where a relay begins with it, the target may have spoken already.
+fn upstream_event(core: &mut Core, slot: &mut Slot, socket_index: u8, edge: Edge) -> Fate {
+    let Slot { phase: Phase::Handshake(handshake), connection } = slot else { return Fate::Keep };
+    let next = match handshake.take_waits() {
+        Waits::Connection(dial) => handshake.dial_event(core, connection, dial, socket_index, edge),
+        Waits::Peer(listening) => handshake.accept_peer(core, connection, listening),
+        // Of an attempt that was closed in this very batch of events.
+        waits => {
+            handshake.waits_for = waits;
+            Next::Wait
+        }
+    };
+    let fate = advance(core, slot, next);
+    match &mut slot.phase {
+        Phase::Relaying(relaying) if fate == Fate::Keep && edge.readable => {
+            let next = relaying.event(core, &mut slot.connection, socket_index, edge);
+            advance(core, slot, next)
+        }
+        _ => fate,
+    }
+}
+
+/// A connection had more to do than one turn gives it.
+pub(super) fn resume(core: &mut Core, slot: &mut Slot) -> Fate {
+    let Slot { phase, connection } = slot;
+    let next = match phase {
+        Phase::Handshake(handshake) if handshake.session.wants_bytes() => Next::Read,
+        Phase::Handshake(handshake) => match handshake.take_waits() {
+            Waits::Peer(listening) => handshake.accept_peer(core, connection, listening),
+            waits => {
+                handshake.waits_for = waits;
+                Next::Wait
+            }
+        },
+        Phase::Relaying(relaying) => relaying.drive(core, connection),
+        Phase::Associated(associated) => associated.resume(core, connection),
+        Phase::Linger(linger) => linger.drain(core, connection),
+        Phase::Between => Next::Close(Reason::Internal),
+    };
+    advance(core, slot, next)
+}
+
+/// A connection that looks for a port goes on with that.
+pub(super) fn search(core: &mut Core, slot: &mut Slot, tries: &mut usize) -> Fate {
+    let Slot { phase: Phase::Handshake(handshake), connection } = slot else { return Fate::Keep };
+    let next = match handshake.take_waits() {
+        Waits::Listener(search) => handshake.seek_listener(core, connection, search, tries),
+        Waits::Front(search) => handshake.seek_front(core, connection, search, tries),
+        waits => {
+            handshake.waits_for = waits;
+            Next::Wait
+        }
+    };
+    advance(core, slot, next)
+}
+
+/// A connection's timer fired; it may be early.
+pub(super) fn timer(core: &mut Core, slot: &mut Slot) -> Fate {
+    let Slot { phase, connection } = slot;
+    let next = match phase {
+        Phase::Handshake(handshake) => handshake_timer(core, connection, handshake),
+        Phase::Relaying(relaying) => relaying.timer(core, connection),
+        Phase::Associated(associated) => associated.timer(core, connection),
+        Phase::Linger(linger) => linger.timer(core, connection),
+        Phase::Between => Next::Close(Reason::Internal),
+    };
+    advance(core, slot, next)
+}
+
+fn handshake_timer(core: &mut Core, connection: &mut Connection, handshake: &mut Handshake) -> Next {
+    let now = core.now;
+    if handshake.left_before(now) {
+        return Next::Close(Reason::ClientLeft);
+    }
+    if handshake.deadline <= now {
+        return handshake.expire(core, connection);
+    }
+    match handshake.take_waits() {
+        Waits::Penalty { until } if until <= now => Next::Answer(Input::Verified(None)),
+        Waits::Retry { credentials, at } if at <= now => {
+            // The answer may be known by now: then the session reads on, and only this timer bounds it.
+            core.arm(connection.key, handshake.deadline);
+            handshake.verify(core, connection, credentials, false)
+        }
+        Waits::RetryContext { context, token, at } if at <= now => {
+            handshake.establish(core, connection, Some(context), token)
+        }
+        Waits::Connection(dial) if dial.next_at().is_some_and(|at| at <= now) => {
+            handshake.dial_next(core, connection, dial)
+        }
+        Waits::Peer(listening) if listening.retry_at.is_some_and(|at| at <= now) => {
+            handshake.accept_peer(core, connection, listening)
+        }
+        waits => {
+            handshake.waits_for = waits;
+            handshake.wait(core, connection)
         }
     }
+}
 
-    /// A session that had more to do.
-    pub(super) fn resume(&mut self, slot: &mut Slot) -> Fate {
-        match &slot.phase {
-            Phase::Handshake(handshake) if handshake.listens() => self.accept_peer(slot),
-            Phase::Handshake(handshake) if handshake.session.wants_bytes() => self.advance(slot, Next::Read),
-            Phase::Handshake(_) => Fate::Keep,
-            Phase::Relay(_) => self.drive(slot),
-            Phase::Association(_) => self.resume_association(slot),
-            Phase::Linger(_) => self.linger_event(slot),
-        }
-    }
+/// An answer to what a connection's handshake asked for, where it is still waited for.
+pub(super) fn answer(core: &mut Core, slot: &mut Slot, answered: Answered) -> Fate {
+    let Slot { phase: Phase::Handshake(handshake), connection } = slot else { return Fate::Keep };
+    let next = match (answered, &handshake.waits_for) {
+        (Answered::Login(identity), Waits::Login { .. }) => handshake.verified(core, identity),
+        (Answered::Context(exchanged), Waits::Context { .. }) => handshake.established(core, exchanged),
+        (Answered::Addresses(answer), Waits::Addresses) => handshake.resolved(core, connection, answer),
+        _ => Next::Wait,
+    };
+    advance(core, slot, next)
+}
 
-    /// A session's timer fired; it may be early.
-    pub(super) fn timer(&mut self, slot: &mut Slot) -> Fate {
-        match &slot.phase {
-            Phase::Handshake(_) => self.handshake_timer(slot),
-            Phase::Relay(_) => self.relay_timer(slot),
-            Phase::Association(_) => self.association_timer(slot),
-            Phase::Linger(_) => self.linger_timer(slot),
-        }
-    }
+/// An answer to one of the lookups of an association.
+pub(super) fn datagram_answer(core: &mut Core, slot: &mut Slot, lookup: u8, answer: Answer) -> Fate {
+    let Slot { phase: Phase::Associated(associated), connection } = slot else { return Fate::Keep };
+    let next = associated.resolved(core, connection, lookup, answer);
+    advance(core, slot, next)
+}
 
-    pub(super) fn resume_search(&mut self, slot: &mut Slot, tries: &mut usize) -> Fate {
-        let next = match &slot.phase {
-            Phase::Handshake(handshake) => match &handshake.waits_for {
-                Waits::Listener(_) => self.seek_listener(slot, tries),
-                Waits::Front(_) => self.seek_front(slot, tries),
-                _ => return Fate::Keep,
-            },
-            Phase::Relay(_) | Phase::Association(_) | Phase::Linger(_) => return Fate::Keep,
-        };
-        self.advance(slot, next)
-    }
-
-    /// Goes on until the session waits for something or is over.
-    pub(super) fn advance(&mut self, slot: &mut Slot, mut next: Next) -> Fate {
-        let mut reads = 0;
-        loop {
-            let step = match (next, &mut slot.phase) {
-                // Whatever the phase is by now: the next one may have begun and ended in this very turn.
-                (Next::End(fate), _) => return fate,
-                (Next::Wait, Phase::Handshake(handshake)) => {
-                    let wake_at = handshake.wake_at();
-                    self.arm(slot.key, wake_at);
-                    return Fate::Keep;
-                }
-                (Next::Input(input), Phase::Handshake(handshake)) => {
-                    handshake.waits_for = Waits::Bytes;
-                    handshake.session.handle(input, &self.rules)
-                }
-                (Next::Tell(input), Phase::Handshake(handshake)) => {
-                    handshake.session.handle(input, &self.rules)
-                }
-                (Next::Read, Phase::Handshake(_)) if reads == limits::HANDSHAKE_READS_PER_TURN => {
-                    // Empty sealed messages come to no request, however many there are.
-                    self.enqueue(slot);
-                    return Fate::Keep;
-                }
-                (Next::Read, Phase::Handshake(handshake)) => {
-                    let Some(client) = &slot.client else { return Fate::Close(Reason::Internal) };
-                    reads += 1;
-                    match self.read(handshake, client, slot.peer.ip()) {
-                        ControlFlow::Continue(step) => step,
-                        ControlFlow::Break(fate) => return fate,
+/// Goes on until the connection waits for something or is over.
+fn advance(core: &mut Core, slot: &mut Slot, mut next: Next) -> Fate {
+    let mut reads = 0;
+    loop {
+        let Slot { phase, connection } = &mut *slot;
+        let (handshake, step) = match (next, phase) {
+            // Whatever the phase is by now: the next one may have begun and ended in this very turn.
+            (Next::Wait, _) => return Fate::Keep,
+            (Next::Close(reason), _) => return Fate::Close(reason),
+            (Next::Change(change), _) => {
+                next = enter(core, slot, change);
+                continue;
+            }
+            (Next::Answer(input), Phase::Handshake(handshake)) => {
+                drop(handshake.take_waits());
+                let step = handshake.session.handle(input, &core.rules);
+                (handshake, step)
+            }
+            (Next::Tell(input), Phase::Handshake(handshake)) => {
+                let step = handshake.session.handle(input, &core.rules);
+                (handshake, step)
+            }
+            (Next::Read, Phase::Handshake(_)) if reads == limits::HANDSHAKE_READS_PER_TURN => {
+                // Empty sealed messages come to no request, however many there are.
+                core.enqueue(connection);
+                return Fate::Keep;
+            }
+            (Next::Read, Phase::Handshake(handshake)) => {
+                reads += 1;
+                match handshake.read(core, connection) {
+                    ControlFlow::Continue(step) => (handshake, step),
+                    ControlFlow::Break(ends) => {
+                        next = ends;
+                        continue;
                     }
                 }
-                (_, Phase::Relay(_) | Phase::Association(_) | Phase::Linger(_)) => return Fate::Keep,
+            }
+            (Next::Answer(_) | Next::Tell(_) | Next::Read, _) => return Fate::Close(Reason::Internal),
+        };
+        if !handshake.send(&step.output) {
+            return Fate::Close(Reason::ClientReset);
+        }
+        next = perform(core, connection, handshake, step.command);
+    }
+}
+
+fn perform(
+    core: &mut Core,
+    connection: &mut Connection,
+    handshake: &mut Handshake,
+    command: Command,
+) -> Next {
+    if command.serves_request()
+        && let Some(failure) = handshake.refusal(core, connection)
+    {
+        return handshake.give_up(connection, failure);
+    }
+    match command {
+        Command::Read => Next::Read,
+        Command::Verify(credentials) => handshake.verify(core, connection, Arc::new(credentials), true),
+        Command::Establish(token) => {
+            let context = handshake.context.take();
+            handshake.establish(core, connection, context, token)
+        }
+        Command::Resolve(name) => handshake.resolve(core, connection, &name),
+        Command::Dial(addresses) => handshake.dial(core, connection, addresses),
+        Command::Bind(peers) => handshake.bind(core, connection, peers),
+        Command::Accept => handshake.wait(core, connection),
+        Command::Relay => match handshake.take_waits() {
+            Waits::Connected(upstream) => Next::Change(Change::Relay(upstream)),
+            _ => Next::Close(Reason::Internal),
+        },
+        Command::Associate(announced) => handshake.associate(core, connection, announced),
+        Command::Datagrams => handshake.begin_datagrams(core, connection),
+        Command::Close(failure) => refused(connection, failure),
+    }
+}
+
+/// Takes a connection into another phase, which begins at once.
+fn enter(core: &mut Core, slot: &mut Slot, change: Change) -> Next {
+    let Slot { phase, connection } = slot;
+    let mut edges = Edge::default();
+    match (change, std::mem::replace(phase, Phase::Between)) {
+        (Change::Relay(upstream), Phase::Handshake(handshake)) => {
+            let Handshake { mut session, client, .. } = *handshake;
+            edges = handshake.edges;
+            let (seal, pending) = (session.take_seal(), session.pending());
+            let relay = match seal {
+                Some((seal, begun)) => Relay::sealed(pending, seal, begun, &mut core.kit),
+                None => Relay::new(connection.snapshot.config.server.relay, pending, &mut core.kit),
             };
-            if !self.send(slot, &step.output) {
-                return Fate::Close(Reason::ClientReset);
+            connection.facts = session.take_facts();
+            *phase = Phase::Relaying(Relaying::new(relay, client, upstream));
+        }
+        (Change::Datagrams(mut association), Phase::Handshake(mut handshake)) => {
+            handshake.note_handshake(core, connection);
+            if let Some((seal, _)) = handshake.session.take_seal() {
+                association.seal(seal);
             }
-            next = self.perform(slot, step.command);
+            connection.facts = handshake.session.take_facts();
+            edges = handshake.edges;
+            *phase = Phase::Associated(Associated::new(association, handshake.client));
+        }
+        (Change::Refuse(failure), Phase::Handshake(handshake)) => {
+            let client = handshake.close_refused(core, connection, &failure);
+            *phase = Phase::Linger(Linger::new(client, failure.reason(), limits::LINGER, core.now));
+        }
+        (Change::Linger { gone, reason }, Phase::Relaying(relaying)) => {
+            let left = relaying.leave(core, connection, gone);
+            let patience = connection.snapshot.config.timeouts.half_close;
+            *phase = Phase::Linger(Linger::new(left, reason, patience, core.now));
+        }
+        (_, other) => {
+            *phase = other;
+            return Next::Close(Reason::Internal);
         }
     }
-
-    fn perform(&mut self, slot: &mut Slot, command: Command) -> Next {
-        if command.serves_request()
-            && let Some(failure) = self.refusal(slot)
-        {
-            return Next::End(self.refuse(slot, &failure));
-        }
-        match command {
-            Command::Read => Next::Read,
-            Command::Verify(credentials) => self.verify(slot, Arc::new(credentials), true),
-            Command::Establish(token) => {
-                let Phase::Handshake(handshake) = &mut slot.phase else { return Next::Wait };
-                let context = handshake.context.take();
-                self.establish(slot, context, token)
-            }
-            Command::Resolve(name) => {
-                self.enter(slot, slot.snapshot.config.timeouts.dns + limits::DNS_SLACK, Waits::Addresses);
-                let client = slot.peer.ip().into();
-                match self.lookups.lookup(name.as_str(), client, slot.key.ticket(), &self.registry, self.now)
-                {
-                    Some(answer) => {
-                        slot.times.dns_ms = Some(0);
-                        Next::Input(Input::Resolved(answer))
-                    }
-                    None => Next::Wait,
-                }
-            }
-            Command::Dial(addresses) => {
-                slot.address = addresses.first().copied();
-                let deadline = self.now + slot.snapshot.config.timeouts.connect;
-                let second = self.pools.second_attempts.nothing(Source::from(slot.peer.ip()));
-                let mut dial = Box::new(Dial::new(addresses, slot.snapshot.congestion, deadline, second));
-                let started = dial.start_next(&self.registry, slot.key, self.now);
-                self.enter(slot, slot.snapshot.config.timeouts.connect, Waits::Connection(dial));
-                match started {
-                    Ok(()) => Next::Wait,
-                    Err(error) => Next::Input(self.dial_failed(error)),
-                }
-            }
-            Command::Bind(peers) => self.bind(slot, peers),
-            Command::Accept => Next::Wait,
-            Command::Relay => Next::End(self.begin_relay(slot)),
-            Command::Associate(announced) => self.associate(slot, announced),
-            Command::Datagrams => Next::End(self.begin_association(slot)),
-            Command::Close(failure) => {
-                tracing::debug!(client = %slot.peer, %failure, "session refused");
-                Next::End(self.part(slot, &failure))
-            }
-        }
-    }
-
-    /// The handshake's memory goes, the relay begins with what its edges promised.
-    fn begin_relay(&mut self, slot: &mut Slot) -> Fate {
-        let Phase::Handshake(handshake) = &mut slot.phase else { return Fate::Keep };
-        let seal = handshake.session.take_seal();
-        let pending = handshake.session.pending();
-        let mut relay = match seal {
-            Some((seal, begun)) => Relay::sealed(pending, seal, begun, &mut self.kit),
-            None => Relay::new(slot.snapshot.config.server.relay, pending, &mut self.kit),
-        };
-        relay.event(Side::Client, handshake.edges);
-        slot.facts = handshake.session.take_facts();
-        slot.phase = Phase::Relay(relay);
-        slot.times.active_ms = self.ms(self.now);
-        self.arm_relay(slot);
-        self.drive(slot)
+    // It begins with what the edges before it promised.
+    match phase {
+        Phase::Relaying(relaying) => relaying.begin(core, connection, edges),
+        Phase::Associated(associated) => associated.begin(core, connection, edges),
+        Phase::Linger(linger) => linger.begin(core, connection),
+        Phase::Handshake(_) | Phase::Between => Next::Close(Reason::Internal),
     }
 }

@@ -1,6 +1,7 @@
 //! Moments of a worker that no client can bring about at will.
 
-use super::slot::Waits;
+use super::connection::Next;
+use super::handshake::Waits;
 use super::*;
 use crate::auth::{Identity, Verified};
 use crate::config::{AuthMethod, Config, Gssapi, OnFull};
@@ -8,7 +9,7 @@ use crate::dns::DnsError;
 use crate::observe::lines;
 use crate::policy::{Guard, Incoming, Policy};
 use crate::relay::{Budget, Budgets, Side};
-use crate::session::{Command, Rules};
+use crate::session::{Command, Input, Rules};
 use crate::shares;
 use crate::sys::congestion::CongestionControl;
 use crate::sys::listener::Listener;
@@ -91,7 +92,7 @@ fn ask_for(worker: &mut Worker, key: Key, client: &mut TcpStream, target: &TcpLi
     let port = target.local_addr().expect("its address").port().to_be_bytes();
     let request = [b"\x05\x01\x00\x05\x01\x00\x01\x7f\0\0\x01", &port[..]].concat();
     client.write_all(&request).expect("a request");
-    worker.with(key, |core, slot| core.event(slot, 0, Edge { readable: true, ..Edge::default() }));
+    worker.with(key, |core, slot| phases::event(core, slot, 0, Edge { readable: true, ..Edge::default() }));
 }
 
 #[test]
@@ -107,7 +108,7 @@ fn a_login_known_by_the_time_it_is_tried_again_keeps_the_deadline_for_its_reques
     };
     let credentials = Arc::new(credentials);
     let verified = Verified {
-        source: slot.peer.ip().into(),
+        source: slot.connection.peer.ip().into(),
         credentials: Arc::clone(&credentials),
         identity: Some(Identity::User("alice".into())),
         generation: 0,
@@ -116,7 +117,7 @@ fn a_login_known_by_the_time_it_is_tried_again_keeps_the_deadline_for_its_reques
     handshake.waits_for = Waits::Retry { credentials, at: now };
 
     core.wheel.cancel(key.index());
-    assert_eq!(core.timer(slot), Fate::Keep);
+    assert_eq!(phases::timer(core, slot), Fate::Keep);
     let Phase::Handshake(handshake) = &slot.phase else { panic!("{slot:?}") };
     assert!(handshake.session.wants_bytes() && handshake.session.facts().identity.is_some());
     let next = core.wheel.next().map(|since_start| core.start + since_start);
@@ -234,11 +235,12 @@ fn a_session_keeps_the_time_limits_that_it_was_accepted_under() {
     let target = TcpListener::bind("127.0.0.1:0").expect("a port");
     for (key, client) in [(old, &mut old_client), (new, &mut new_client)] {
         ask_for(&mut worker, key, client, &target);
-        worker.with(key, |core, slot| core.event(slot, 1, Edge { writable: true, ..Edge::default() }));
-        assert!(matches!(worker.slots[key.index()].phase, Phase::Relay(_)));
+        worker
+            .with(key, |core, slot| phases::event(core, slot, 1, Edge { writable: true, ..Edge::default() }));
+        assert!(matches!(worker.slots[key.index()].phase, Phase::Relaying(_)));
     }
     worker.core.now += Duration::from_secs(20);
-    let fates = [old, new].map(|key| worker.core.timer(&mut worker.slots[key.index()]));
+    let fates = [old, new].map(|key| phases::timer(&mut worker.core, &mut worker.slots[key.index()]));
     assert_eq!(fates, [Fate::Close(Reason::Idle), Fate::Keep]);
 }
 
@@ -248,16 +250,19 @@ fn held_back_until(at: Duration) -> (Worker, Key, TcpStream) {
     let (mut worker, key, mut client) = worker_of(setup(), open_to_all(Duration::from_secs(10)));
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     ask_for(&mut worker, key, &mut client, &listener);
-    worker.with(key, |core, slot| core.event(slot, 1, Edge { writable: true, ..Edge::default() }));
+    worker.with(key, |core, slot| phases::event(core, slot, 1, Edge { writable: true, ..Edge::default() }));
     client.write_all(&[7; 3000]).expect("the client sends");
     let (target, _) = listener.accept().expect("the relay's connection");
     target.set_nonblocking(true).expect("non-blocking");
     let more_at_ms = worker.core.ms(worker.core.now + at);
     worker.with(key, |core, slot| {
-        let Phase::Relay(relay) = &mut slot.phase else { panic!("{slot:?}") };
-        relay.event(Side::Client, Edge { readable: true, ..Edge::default() });
+        let Phase::Relaying(relaying) = &mut slot.phase else { panic!("{slot:?}") };
+        relaying.relay.event(Side::Client, Edge { readable: true, ..Edge::default() });
         let up = Budget::until(more_at_ms, 1000);
-        core.drive_within(slot, &mut Budgets { up, ..Budgets::TURN })
+        let mut budgets = Budgets { up, ..Budgets::TURN };
+        let next = relaying.drive_within(core, &mut slot.connection, &mut budgets);
+        assert!(matches!(next, Next::Wait), "{next:?}");
+        Fate::Keep
     });
     assert!(!worker.core.has_more(), "the next turn would find nothing to do");
     (worker, key, target)
@@ -284,10 +289,10 @@ fn a_relay_that_spent_its_budget_goes_on_at_its_moment_without_an_event() {
 fn a_relay_that_its_budget_holds_back_is_not_idle() {
     let (mut worker, key, mut target) = held_back_until(Duration::from_secs(60));
     worker.core.now += Duration::from_secs(20);
-    assert_eq!(worker.core.timer(&mut worker.slots[key.index()]), Fate::Keep);
+    assert_eq!(phases::timer(&mut worker.core, &mut worker.slots[key.index()]), Fate::Keep);
     assert_eq!(arrived(&mut target), 3000);
     worker.core.now += Duration::from_secs(20);
-    assert_eq!(worker.core.timer(&mut worker.slots[key.index()]), Fate::Close(Reason::Idle));
+    assert_eq!(phases::timer(&mut worker.core, &mut worker.slots[key.index()]), Fate::Close(Reason::Idle));
 }
 
 /// This machine's addresses may change while a session is there, and none of them may be reached.

@@ -1,9 +1,12 @@
 //! What epoll is asked of a session's sockets, and what its events say.
 
 use super::tokens::{EventSource, Key};
+use crate::sys::listener::Listener;
+use crate::sys::stream::Stream;
 use crate::sys::udp::DatagramSocket;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
+use std::io;
 use std::os::fd::AsRawFd;
 
 pub(super) use crate::relay::Edge;
@@ -23,11 +26,39 @@ impl Edge {
 }
 
 /// Read, write and urgent data, registered once for the life of a socket.
-pub(super) fn interests() -> Interest {
+fn interests() -> Interest {
     Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY
 }
 
-pub(super) fn watch(registry: &Registry, key: Key, socket_index: u8, socket: &DatagramSocket) -> bool {
+/// Watches the connected socket of a session, for everything.
+pub(super) fn watch_stream(
+    registry: &Registry,
+    key: Key,
+    socket_index: u8,
+    stream: &Stream,
+) -> io::Result<()> {
+    let token = EventSource::Session { key, socket_index }.token();
+    registry.register(&mut SourceFd(&stream.as_raw_fd()), token, interests())
+}
+
+/// Watches a session's listener for connections.
+pub(super) fn watch_listener(
+    registry: &Registry,
+    key: Key,
+    socket_index: u8,
+    listener: &Listener,
+) -> io::Result<()> {
+    let token = EventSource::Session { key, socket_index }.token();
+    registry.register(&mut SourceFd(&listener.as_raw_fd()), token, Interest::READABLE)
+}
+
+/// Watches a session's socket for datagrams; false where that is refused.
+pub(super) fn watch_datagrams(
+    registry: &Registry,
+    key: Key,
+    socket_index: u8,
+    socket: &DatagramSocket,
+) -> bool {
     let token = EventSource::Session { key, socket_index }.token();
     registry.register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE).is_ok()
 }

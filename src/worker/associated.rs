@@ -1,0 +1,194 @@
+//! Connections that relay datagrams: watches their sockets, asks for names, and ends them with their control connection
+//! (RFC 1928 section 7).
+
+use super::connection::{Connection, Next};
+use super::core::Core;
+use super::tokens::CLIENT_SOCKET;
+use super::watch::{Edge, watch_datagrams};
+use crate::config::Config;
+use crate::dns::Answer;
+use crate::limits;
+use crate::outcome::Reason;
+use crate::relay::datagram::{Association, Family, Pumped, World};
+use crate::sys::Read;
+use crate::sys::stream::Stream;
+use std::time::Duration;
+
+/// The socket indices of an association's target-facing sockets.
+const TARGET_SOCKETS: [u8; 2] = [2, 3];
+
+/// An association and its control connection.
+#[derive(Debug)]
+pub(super) struct Associated {
+    pub(super) association: Box<Association>,
+    control: Stream,
+}
+
+impl Associated {
+    /// The client-facing socket is watched already.
+    pub(super) fn new(association: Box<Association>, control: Stream) -> Associated {
+        Associated { association, control }
+    }
+
+    pub(super) fn begin(&mut self, core: &mut Core, connection: &mut Connection, edges: Edge) -> Next {
+        connection.times.active_ms = core.ms(core.now);
+        core.associations += 1;
+        core.counters.associations(core.associations);
+        core.arm(connection.key, core.now + connection.snapshot.config.timeouts.udp_idle);
+        // What the client sent behind its request is nothing, but its end is an end.
+        match edges.readable || edges.fin || edges.failed {
+            true => self.control_event(core, connection),
+            false => Next::Wait,
+        }
+    }
+
+    pub(super) fn event(
+        &mut self,
+        core: &mut Core,
+        connection: &mut Connection,
+        socket_index: u8,
+        edge: Edge,
+    ) -> Next {
+        if socket_index == CLIENT_SOCKET {
+            return self.control_event(core, connection);
+        }
+        if !edge.readable {
+            return Next::Wait;
+        }
+        match Family::ALL.into_iter().find(|family| TARGET_SOCKETS[*family as usize] == socket_index) {
+            Some(family) => self.association.target_ready(family),
+            None => self.association.front_ready(),
+        }
+        self.pump(core, connection)
+    }
+
+    /// Moves datagrams, and does what that asks for.
+    fn pump(&mut self, core: &mut Core, connection: &mut Connection) -> Next {
+        let mut kit = core.datagrams.take().unwrap_or_default();
+        let pumped = self.association.pump(&mut kit, &world(core, &connection.snapshot.config));
+        self.note(core, connection, &pumped);
+        for (lookup, name) in std::mem::take(&mut kit.asks) {
+            let (client, ticket) = (connection.peer.ip().into(), connection.key.lookup_ticket(lookup));
+            let answer = core.lookups.lookup_beside(name.as_str(), client, ticket, &core.registry, core.now);
+            if let Some(answer) = answer {
+                let world = world(core, &connection.snapshot.config);
+                let pumped = self.association.resolved(lookup, answer, &mut kit, &world);
+                self.note(core, connection, &pumped);
+            }
+        }
+        core.datagrams = Some(kit);
+        if pumped.again {
+            core.enqueue(connection);
+        }
+        Next::Wait
+    }
+
+    /// A name that datagrams wait for has an answer.
+    pub(super) fn resolved(
+        &mut self,
+        core: &mut Core,
+        connection: &mut Connection,
+        lookup: u8,
+        answer: Answer,
+    ) -> Next {
+        let mut kit = core.datagrams.take().unwrap_or_default();
+        let world = world(core, &connection.snapshot.config);
+        let pumped = self.association.resolved(lookup, answer, &mut kit, &world);
+        core.datagrams = Some(kit);
+        self.note(core, connection, &pumped);
+        Next::Wait
+    }
+
+    pub(super) fn timer(&mut self, core: &mut Core, connection: &Connection) -> Next {
+        let now_ms = core.ms(core.now);
+        let pumped = self.association.expire(now_ms);
+        let fragments = self.association.fragments_expire_ms();
+        core.counters.datagrams(&pumped);
+        let idle_ms = idle_ms(connection);
+        if idle_ms <= now_ms {
+            return Next::Close(Reason::Idle);
+        }
+        let next_ms = fragments.map_or(idle_ms, |fragments| fragments.min(idle_ms));
+        core.arm(connection.key, core.start + Duration::from_millis(next_ms));
+        Next::Wait
+    }
+
+    /// There was more to do than one turn's share.
+    pub(super) fn resume(&mut self, core: &mut Core, connection: &mut Connection) -> Next {
+        if std::mem::take(&mut self.association.control_waits)
+            && let Next::Close(reason) = self.control_event(core, connection)
+        {
+            return Next::Close(reason);
+        }
+        self.pump(core, connection)
+    }
+
+    /// The control connection: what it sends is nothing, its end is the association's.
+    fn control_event(&mut self, core: &mut Core, connection: &mut Connection) -> Next {
+        for _ in 0..limits::PUMP_ROUNDS_MAX {
+            match self.control.recv(core.kit.scratch()) {
+                Read::Bytes(_) => {}
+                Read::Blocked => return Next::Wait,
+                Read::End => return Next::Close(Reason::Completed),
+                Read::Failed(_) => return Next::Close(Reason::ClientReset),
+            }
+        }
+        self.association.control_waits = true;
+        core.enqueue(connection);
+        Next::Wait
+    }
+
+    fn note(&mut self, core: &mut Core, connection: &mut Connection, pumped: &Pumped) {
+        let key = connection.key;
+        for family in self.association.take_opened() {
+            if let Some(socket) = self.association.target(family)
+                && !watch_datagrams(&core.registry, key, TARGET_SOCKETS[family as usize], socket)
+            {
+                // Its answers would never be seen: the next datagram opens another.
+                self.association.close_target(family);
+            }
+        }
+        if pumped.up.datagrams + pumped.down.datagrams > 0 {
+            connection.times.active_ms = core.ms(core.now);
+        }
+        core.traffic.several |= core.moved_last.replace(key) != Some(key);
+        core.traffic.datagrams += pumped.up.datagrams + pumped.down.datagrams;
+        core.counters.datagrams(pumped);
+        if let Some(expires_ms) = self.association.fragments_expire_ms() {
+            // They are no life: the silence around them goes on.
+            core.arm(key, core.start + Duration::from_millis(expires_ms.min(idle_ms(connection))));
+        }
+    }
+
+    /// What an ending association leaves to its record, and to the others.
+    pub(super) fn end(&mut self, core: &mut Core, connection: &mut Connection) {
+        for lookup in self.association.lookups() {
+            core.lookups.cancel(connection.key.lookup_ticket(lookup), &core.registry, core.now);
+        }
+        connection.bytes_up = self.association.up.bytes;
+        connection.bytes_down = self.association.down.bytes;
+        connection.local = Family::ALL
+            .into_iter()
+            .find_map(|family| self.association.target(family))
+            .and_then(|socket| socket.local_address().ok());
+        core.associations -= 1;
+        core.counters.associations(core.associations);
+    }
+}
+
+/// When an association that stays silent ends, in milliseconds of the worker's clock.
+fn idle_ms(connection: &Connection) -> u64 {
+    connection.times.active_ms + connection.snapshot.config.timeouts.udp_idle.as_millis() as u64
+}
+
+fn world<'a>(core: &'a Core, config: &Config) -> World<'a> {
+    World {
+        guard: core.rules.policy.guard(),
+        guard_version: core.rules_version,
+        own_ports: &core.own_ports,
+        filtering: config.udp.filtering,
+        fragments: config.udp.fragments,
+        prefer: config.dns.prefer,
+        now_ms: core.ms(core.now),
+    }
+}

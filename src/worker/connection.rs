@@ -1,0 +1,119 @@
+//! What every connection of a worker has, whatever phase it is in.
+
+use super::snapshot::Snapshot;
+use super::tokens::Key;
+use crate::outcome::Reason;
+use crate::policy::Incoming;
+use crate::policy::sources::SourcePlace;
+use crate::relay::Engine;
+use crate::relay::datagram::Association;
+use crate::session::{Facts, Failure, Input};
+use crate::sys::stream::Stream;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::relay::Side;
+
+/// A connection without its phase and the sockets that are the phase's.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) key: Key,
+    /// Stands in the queue of those with more to do.
+    pub(super) queued: bool,
+    /// Reserved for its record, in bytes; 0 where nothing is.
+    pub(super) record_room: u16,
+    /// What it was accepted under: its time limits, its ports and its engines stay what they were then. Addresses it is
+    /// judged by are facts, and always those that its worker knows now.
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) peer: SocketAddr,
+    /// Its place among those of its source, where these are limited.
+    pub(super) place: Option<Box<SourcePlace>>,
+    pub(super) facts: Facts,
+    pub(super) address: Option<SocketAddr>,
+    pub(super) local: Option<SocketAddr>,
+    pub(super) times: Times,
+    pub(super) bytes_up: u64,
+    pub(super) bytes_down: u64,
+    /// What moved its bytes; `None` before there is an upstream.
+    pub(super) engine: Option<Engine>,
+}
+
+/// Moments and durations of a session in milliseconds since the worker's start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Times {
+    pub(super) accepted_ms: u64,
+    pub(super) active_ms: u64,
+    pub(super) handshake_ms: Option<u32>,
+    pub(super) dns_ms: Option<u32>,
+    pub(super) connect_ms: Option<u32>,
+}
+
+/// What a connection does next, as its phase says.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Nothing, until an event, an answer or its timer comes.
+    Wait,
+    /// It ends.
+    Close(Reason),
+    /// Its handshake reads what the client sent.
+    Read,
+    /// Its session is told this, and waits for nothing else.
+    Answer(Input<'static>),
+    /// Its session is told this, and its handshake goes on waiting for what it waits for.
+    Tell(Input<'static>),
+    /// It goes into another phase.
+    Change(Change),
+}
+
+/// Into which phase a connection goes, with what only the phase before it has.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// From the handshake: bytes are relayed to this upstream.
+    Relay(Upstream),
+    /// From the handshake: datagrams are relayed.
+    Datagrams(Box<Association>),
+    /// From the handshake: the client has its last words, and a moment for them to arrive.
+    Refuse(Failure),
+    /// From the relay: this side is gone, and the other has a moment to take what it is owed.
+    Linger { gone: Side, reason: Reason },
+}
+
+/// The connected socket of a target, or of the peer that a listener was for.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    pub(super) stream: Stream,
+    pub(super) socket_index: u8,
+}
+
+impl Connection {
+    /// A connection that was just accepted.
+    pub(super) fn new(
+        key: Key,
+        incoming: Incoming,
+        place: Option<Box<SourcePlace>>,
+        snapshot: Arc<Snapshot>,
+        now_ms: u64,
+    ) -> Connection {
+        Connection {
+            key,
+            queued: false,
+            record_room: 0,
+            snapshot,
+            peer: incoming.client,
+            place,
+            facts: Facts::default(),
+            address: None,
+            local: None,
+            times: Times { accepted_ms: now_ms, active_ms: now_ms, ..Times::default() },
+            bytes_up: 0,
+            bytes_down: 0,
+            engine: None,
+        }
+    }
+}
+
+/// Milliseconds from one moment to another.
+pub(super) fn since(began: Instant, now: Instant) -> u32 {
+    u32::try_from(now.saturating_duration_since(began).as_millis()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,88 @@
+//! CONNECT: a handshake that dials, with its attempts in [`Dial`].
+
+use super::connection::{Connection, Next, since};
+use super::core::Core;
+use super::dial::{Dial, Won};
+use super::handshake::{Handshake, Waits};
+use super::watch::Edge;
+use crate::observe::Counted;
+use crate::relay::Engine;
+use crate::session::{DialError, Input};
+use crate::shares::Source;
+use std::net::SocketAddr;
+
+impl Handshake {
+    /// Begins to dial.
+    pub(super) fn dial(
+        &mut self,
+        core: &mut Core,
+        connection: &mut Connection,
+        addresses: Vec<SocketAddr>,
+    ) -> Next {
+        connection.address = addresses.first().copied();
+        let limit = connection.snapshot.config.timeouts.connect;
+        let second = core.pools.second_attempts.nothing(Source::from(connection.peer.ip()));
+        let congestion = connection.snapshot.congestion;
+        let mut dial = Box::new(Dial::new(addresses, congestion, core.now + limit, second));
+        let started = dial.start_next(&core.registry, connection.key, core.now);
+        self.enter(core, connection, limit, Waits::Connection(dial));
+        self.go_on(core, connection, started)
+    }
+
+    /// It is time for the next attempt.
+    pub(super) fn dial_next(
+        &mut self,
+        core: &mut Core,
+        connection: &Connection,
+        mut dial: Box<Dial>,
+    ) -> Next {
+        let started = dial.start_next(&core.registry, connection.key, core.now);
+        self.waits_for = Waits::Connection(dial);
+        self.go_on(core, connection, started)
+    }
+
+    fn go_on(&self, core: &mut Core, connection: &Connection, started: Result<(), DialError>) -> Next {
+        match started {
+            Ok(()) => self.wait(core, connection),
+            Err(error) => failed(core, error),
+        }
+    }
+
+    /// An event of one of the attempts.
+    pub(super) fn dial_event(
+        &mut self,
+        core: &mut Core,
+        connection: &mut Connection,
+        mut dial: Box<Dial>,
+        socket_index: u8,
+        edge: Edge,
+    ) -> Next {
+        if !dial.has(socket_index) {
+            self.waits_for = Waits::Connection(dial);
+            return Next::Wait;
+        }
+        let key = connection.key;
+        match dial.event(socket_index, edge, &core.rules.policy, &core.registry, core.now, key) {
+            Ok(None) => {
+                self.waits_for = Waits::Connection(dial);
+                self.wait(core, connection)
+            }
+            Ok(Some(Won { upstream, dialed })) => {
+                connection.times.connect_ms = Some(since(self.phase_began, core.now));
+                connection.address = Some(dialed.address);
+                connection.local = Some(dialed.local);
+                connection.engine = Some(Engine::Copy);
+                self.waits_for = Waits::Connected(upstream);
+                Next::Tell(Input::Dialed(Ok(dialed)))
+            }
+            Err(error) => failed(core, error),
+        }
+    }
+}
+
+fn failed(core: &Core, error: DialError) -> Next {
+    if error == DialError::NoLocalPort {
+        core.counters.count(Counted::NoLocalPort);
+    }
+    Next::Answer(Input::Dialed(Err(error)))
+}

@@ -1,0 +1,48 @@
+//! The client-facing socket of an association, which is looked for where its control connection ends.
+
+use super::errno::associate_error;
+use super::ports::PortSearch;
+use crate::config::PortRange;
+use crate::limits;
+use crate::relay::datagram::Expected;
+use crate::session::{Announced, AssociateError};
+use crate::sys::Errno;
+use crate::sys::udp::DatagramSocket;
+use std::net::{IpAddr, SocketAddr};
+
+/// The socket index of an association's client-facing socket.
+pub(super) const FRONT_SOCKET: u8 = 1;
+
+/// A client-facing socket that is looked for.
+#[derive(Debug)]
+pub(super) struct FrontSearch {
+    /// Where the control connection ends here.
+    pub(super) here: IpAddr,
+    /// Who may be the client.
+    pub(super) expected: Expected,
+    search: PortSearch,
+}
+
+impl FrontSearch {
+    /// A search at `here`, for a client that connected from `peer` and announced an address or none.
+    pub(super) fn new(
+        here: Result<SocketAddr, Errno>,
+        peer: IpAddr,
+        announced: Announced,
+        ports: Option<PortRange>,
+    ) -> Result<FrontSearch, AssociateError> {
+        let here = here.map_err(|errno| AssociateError::Local(errno as i32))?;
+        let ip = announced.ip.unwrap_or(peer.to_canonical());
+        if ip.is_ipv4() != here.ip().to_canonical().is_ipv4() {
+            return Err(AssociateError::Family);
+        }
+        let expected = Expected { ip, port: announced.port };
+        Ok(FrontSearch { here: here.ip(), expected, search: PortSearch::new(here, ports) })
+    }
+
+    /// The socket; `None` where `tries` is used up before it is found.
+    pub(super) fn go_on(&mut self, tries: &mut usize) -> Option<Result<DatagramSocket, AssociateError>> {
+        let bind = |at| DatagramSocket::bind(at, limits::UDP_RECEIVE_BUFFER_BYTES);
+        Some(self.search.go_on(tries, bind)?.map_err(associate_error))
+    }
+}

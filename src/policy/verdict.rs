@@ -76,7 +76,7 @@ impl From<Refusal> for Denial {
 }
 
 /// What judges what the guard lets pass.
-type Rules = fn(&Subject<'_>, Object) -> Verdict;
+type RuleFn = fn(&Subject<'_>, Object) -> Verdict;
 
 /// Allows everything, as there is no rule.
 fn no_rule(_: &Subject<'_>, _: Object) -> Verdict {
@@ -87,7 +87,7 @@ fn no_rule(_: &Subject<'_>, _: Object) -> Verdict {
 #[derive(Clone, Debug)]
 pub struct Policy {
     guard: Guard,
-    rules: Rules,
+    rules: RuleFn,
 }
 
 impl Default for Policy {
@@ -115,7 +115,7 @@ impl Policy {
 
     /// The policy with rules of a test's own.
     #[cfg(test)]
-    pub(crate) fn with_rules(self, rules: Rules) -> Policy {
+    pub(crate) fn with_rules(self, rules: RuleFn) -> Policy {
         Policy { rules, ..self }
     }
 

@@ -9,7 +9,7 @@ use super::gear::Gear;
 use super::kit::{Kit, Spare};
 use super::moved::{Engine, Moved};
 use super::side::Edge;
-use super::wire::{Reading, Wire};
+use super::wire::{Wire, WireRead};
 use crate::config::RelayMode;
 use crate::limits;
 use crate::sys::pipe::Pipe;
@@ -354,7 +354,7 @@ impl<P> Half<P> {
         moved: &mut Moved,
     ) {
         let room = kit.read_bytes();
-        let Reading { read, taken } = wire.recv(&mut kit.scratch[..room], max_bytes);
+        let WireRead { read, taken } = wire.recv(&mut kit.scratch[..room], max_bytes);
         moved.taken += taken;
         match read {
             Read::Bytes(count) => {

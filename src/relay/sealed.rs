@@ -10,7 +10,7 @@ use super::halves::Halves;
 use super::kit::{Kit, SealKit};
 use super::moved::Engine;
 use super::side::{Edge, Side};
-use super::wire::{Ends, Reading, Wire};
+use super::wire::{Ends, Wire, WireRead};
 use crate::config::RelayMode;
 use crate::limits;
 use crate::proto::gss::{MessageType, decode};
@@ -168,9 +168,9 @@ impl Sealed {
         max_bytes: usize,
         kit: &mut SealKit,
         messages: &mut usize,
-    ) -> Reading {
+    ) -> WireRead {
         if !self.rest().is_empty() {
-            return Reading { read: Read::Bytes(self.take_rest(buffer)), taken: 0 };
+            return WireRead { read: Read::Bytes(self.take_rest(buffer)), taken: 0 };
         }
         if self.error.is_some() {
             return Read::Failed(Errno::EBADMSG).into();
@@ -200,13 +200,13 @@ impl Sealed {
                 self.error = Some(error);
                 end
             }
-            Err(error) => return Reading { read: self.fail(error), taken },
+            Err(error) => return WireRead { read: self.fail(error), taken },
         };
         self.begun = raw[used..end].to_vec();
         let count = content.len().min(buffer.len());
         buffer[..count].copy_from_slice(&content[..count]);
         self.opened = (content[count..].to_vec(), 0);
-        Reading { read: Read::Bytes(count), taken }
+        WireRead { read: Read::Bytes(count), taken }
     }
 
     /// Appends the content of whole messages, all of them unless the count runs out; how many bytes they have.
@@ -235,7 +235,7 @@ impl Sealed {
         buffer: &mut [u8],
         max_bytes: usize,
         kit: &mut SealKit,
-    ) -> Reading {
+    ) -> WireRead {
         let SealKit { raw, content } = kit;
         let room = match self.seal.plain_max(buffer.len()) {
             Ok(room) => room.min(limits::SEALED_READ_BYTES).min(max_bytes),
@@ -248,14 +248,14 @@ impl Sealed {
         };
         content.clear();
         if let Err(error) = self.seal.seal(&raw[..taken], content) {
-            return Reading { read: self.fail(error), taken };
+            return WireRead { read: self.fail(error), taken };
         }
         let Some(place) = buffer.get_mut(..content.len()) else {
-            return Reading { read: self.fail(SealError::TooLong), taken };
+            return WireRead { read: self.fail(SealError::TooLong), taken };
         };
         place.copy_from_slice(content);
         self.batch = SealedBatch { plain_bytes: taken, left_bytes: content.len() };
-        Reading { read: Read::Bytes(content.len()), taken }
+        WireRead { read: Read::Bytes(content.len()), taken }
     }
 }
 
@@ -276,7 +276,7 @@ impl Wire for SealedEnds<'_> {
 
     const THROUGH_MEMORY: Engine = Engine::Sealed;
 
-    fn recv(&mut self, buffer: &mut [u8], max_bytes: usize) -> Reading {
+    fn recv(&mut self, buffer: &mut [u8], max_bytes: usize) -> WireRead {
         let SealedEnds { ends, sealed, kit, from, messages } = self;
         match from {
             Side::Client => sealed.open(ends, buffer, max_bytes, kit, messages),

@@ -7,17 +7,17 @@ use crate::sys::{Errno, Read, Write};
 
 /// What a read into memory gave.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reading {
+pub(super) struct WireRead {
     /// What stands in the buffer.
     pub(super) read: Read,
     /// Bytes that were taken from the source's socket, whatever they were made into.
     pub(super) taken: usize,
 }
 
-impl From<Read> for Reading {
+impl From<Read> for WireRead {
     /// A read whose bytes stand in the buffer as they were taken.
-    fn from(read: Read) -> Reading {
-        Reading { read, taken: if let Read::Bytes(count) = read { count } else { 0 } }
+    fn from(read: Read) -> WireRead {
+        WireRead { read, taken: if let Read::Bytes(count) = read { count } else { 0 } }
     }
 }
 
@@ -31,7 +31,7 @@ pub(super) trait Wire {
 
     /// Reads from the source, no more of it than `max_bytes`. A count below that and below the buffer's length emptied
     /// the source.
-    fn recv(&mut self, buffer: &mut [u8], max_bytes: usize) -> Reading;
+    fn recv(&mut self, buffer: &mut [u8], max_bytes: usize) -> WireRead;
     /// Writes to the sink. A count below the buffer's length filled the sink.
     fn send(&mut self, bytes: &[u8]) -> Write;
     /// Source to pipe. The pipe is empty before the call, so that `Blocked` means that the source is empty.
@@ -74,7 +74,7 @@ pub(super) struct Ends<'a> {
 impl Wire for Ends<'_> {
     type Pipe = Pipe;
 
-    fn recv(&mut self, buffer: &mut [u8], max_bytes: usize) -> Reading {
+    fn recv(&mut self, buffer: &mut [u8], max_bytes: usize) -> WireRead {
         let room = buffer.len().min(max_bytes);
         self.source.recv(&mut buffer[..room]).into()
     }

@@ -5,7 +5,7 @@ use super::drops::{Drop, Drops};
 use super::fragments::Fragments;
 use super::names::Names;
 use super::outbox::{Flow, Head, Joining, Sent};
-use super::peers::Peers;
+use super::peers::KnownPeers;
 use super::sealed::seal_one;
 use super::tally::Tally;
 use crate::config::{Filtering, Prefer};
@@ -105,7 +105,7 @@ pub struct Association {
     pub(super) alone: bool,
     pub(super) front: Bound,
     pub(super) targets: [Option<Bound>; 2],
-    pub(super) peers: Peers,
+    pub(super) peers: KnownPeers,
     pub(super) names: Option<Box<Names>>,
     pub(super) fragments: Fragments,
     /// What it has of the worker's pool for fragments and datagrams that wait.
@@ -143,7 +143,7 @@ impl Association {
             alone: false,
             front: Bound::new(front, own_ports.hold(at)),
             targets: [None, None],
-            peers: Peers::default(),
+            peers: KnownPeers::default(),
             names: None,
             fragments: Fragments::default(),
             held,

@@ -8,13 +8,13 @@ use std::net::{IpAddr, SocketAddr};
 /// A set of addresses in two generations: a full one becomes the old one, and what is used moves to the new one. So
 /// it is bounded, and what is in use is never forgotten.
 #[derive(Debug, Default)]
-pub(super) struct Peers {
+pub(super) struct KnownPeers {
     /// Sorted.
     young: Vec<IpAddr>,
     old: Vec<IpAddr>,
 }
 
-impl Peers {
+impl KnownPeers {
     /// Remembers an address that is sent to.
     pub(super) fn insert(&mut self, ip: IpAddr) {
         let Err(at) = self.young.binary_search(&ip) else { return };
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn what_is_in_use_is_kept_and_the_rest_is_bounded() {
         let ip = |number: usize| IpAddr::from(Ipv4Addr::from_bits(number as u32));
-        let mut peers = Peers::default();
+        let mut peers = KnownPeers::default();
         for number in 1..=4 * limits::UDP_PEERS_MAX {
             peers.insert(ip(0));
             peers.insert(ip(number));

@@ -9,9 +9,9 @@ use std::net::{IpAddr, SocketAddr};
 /// What went to each target and came from it. Counted is what the kernel took.
 #[derive(Debug)]
 pub struct Tally {
-    targets: HashMap<SocketAddr, Counts>,
+    targets: HashMap<SocketAddr, TargetCounts>,
     /// What was of targets past the bound, all together.
-    rest: Counts,
+    rest: TargetCounts,
     /// The names by which addresses were asked for, the latest last.
     names: VecDeque<(IpAddr, Box<str>)>,
     /// How many targets of the worker's pool this tally holds.
@@ -20,7 +20,7 @@ pub struct Tally {
 
 /// Both ways of one target.
 #[derive(Clone, Debug, Default)]
-struct Counts {
+struct TargetCounts {
     name: Option<Box<str>>,
     up: Flow,
     down: Flow,
@@ -42,7 +42,7 @@ pub struct Tallied<'a> {
 impl Tally {
     /// An empty tally that takes the places of its targets from a pool.
     pub fn new(held: Lent) -> Tally {
-        Tally { targets: HashMap::new(), rest: Counts::default(), names: VecDeque::new(), held }
+        Tally { targets: HashMap::new(), rest: TargetCounts::default(), names: VecDeque::new(), held }
     }
 
     /// Every target, and what had no place in the end.
@@ -75,7 +75,7 @@ impl Tally {
         self.names.push_back((ip, name.into()));
     }
 
-    fn of(&mut self, target: SocketAddr) -> &mut Counts {
+    fn of(&mut self, target: SocketAddr) -> &mut TargetCounts {
         // The kernel may name a scope beside an answer's address where none was typed.
         let target = SocketAddr::new(target.ip(), target.port());
         let known = self.targets.contains_key(&target);
@@ -85,7 +85,7 @@ impl Tally {
         }
         self.targets.entry(target).or_insert_with(|| {
             let name = self.names.iter().rfind(|(ip, _)| *ip == target.ip()).map(|(_, name)| name.clone());
-            Counts { name, ..Counts::default() }
+            TargetCounts { name, ..TargetCounts::default() }
         })
     }
 }

@@ -6,7 +6,7 @@ use super::budget::{Budget, Resume};
 use super::half::{Ending, Half, Stage};
 use super::kit::Kit;
 use super::moved::Moved;
-use super::wire::{Reading, Wire};
+use super::wire::{Wire, WireRead};
 use crate::config::RelayMode;
 use crate::limits;
 use crate::sys::{Errno, Read, Write};
@@ -218,7 +218,7 @@ impl World {
 impl Wire for World {
     type Pipe = FakePipe;
 
-    fn recv(&mut self, buffer: &mut [u8], max_bytes: usize) -> Reading {
+    fn recv(&mut self, buffer: &mut [u8], max_bytes: usize) -> WireRead {
         let outcome = self.read(buffer.len().min(max_bytes), false);
         if let Read::Bytes(count) = outcome {
             buffer[..count].copy_from_slice(&text()[self.read - count..self.read]);

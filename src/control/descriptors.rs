@@ -3,7 +3,7 @@
 use crate::config::{Config, RelayMode};
 use crate::limits;
 
-/// What the workers may have open: each of them, but for `sessions`.
+/// What each worker may have open; `sessions` alone counts those of all workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DescriptorBudget {
     /// Sessions of all workers, two descriptors each.

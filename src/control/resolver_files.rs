@@ -56,7 +56,7 @@ impl ResolverFiles {
         changed
     }
 
-    /// For the workers' resolvers.
+    /// What the workers' resolvers go by.
     pub(super) fn settings(&self, config: &Config) -> dns::Settings {
         dns::Settings {
             servers: self.servers.clone(),

@@ -153,14 +153,14 @@ impl Server {
         }
     }
 
-    /// Reads the local addresses anew and tells the workers' guards.
+    /// Reads the local addresses anew, and gives the workers other snapshots where they changed.
     pub fn refresh_locals(&mut self) {
         if self.snapshots.refresh_locals() {
             self.send_snapshots();
         }
     }
 
-    /// Reads the system's files about names anew where they changed, and tells the workers' resolvers.
+    /// Reads the system's files about names anew where they changed, and gives the workers other snapshots then.
     pub fn refresh_names(&mut self) {
         if self.snapshots.refresh_names() {
             self.send_snapshots();

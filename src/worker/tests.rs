@@ -4,11 +4,11 @@ use super::connection::Next;
 use super::handshake::Waits;
 use super::*;
 use crate::auth::{Identity, Verified};
-use crate::config::{AuthMethod, Config, Gssapi, OnFull};
+use crate::config::{AuthMethod, Config, Gssapi, OnFull, RelayMode};
 use crate::dns::DnsError;
 use crate::observe::lines;
 use crate::policy::{Guard, Incoming, Policy};
-use crate::relay::{Budget, Budgets, Side};
+use crate::relay::{Budget, Budgets, Engine, Side};
 use crate::session::{Command, Input, Rules};
 use crate::shares;
 use crate::sys::congestion::CongestionControl;
@@ -224,24 +224,55 @@ fn the_worker_in_place_of_another_goes_by_the_latest_snapshot() {
     assert!(Arc::ptr_eq(&worker.bequeath().snapshot, &third));
 }
 
-#[test]
-fn a_session_keeps_the_time_limits_that_it_was_accepted_under() {
-    let (mut worker, old, mut old_client) = worker_of(setup(), open_to_all(Duration::from_secs(10)));
-    told(&mut worker, open_to_all(Duration::from_secs(30)));
+/// A worker with two relays, the first of them accepted before `new` came, and their clients' and targets' ends.
+fn relays_under(old: Snapshot, new: Snapshot) -> (Worker, [Key; 2], [TcpStream; 4]) {
+    let (mut worker, first, mut first_client) = worker_of(setup(), old);
+    told(&mut worker, new);
     worker.take_snapshot();
-    let (accepted, peer, mut new_client) = connection();
+    let (accepted, peer, mut second_client) = connection();
     worker.admit(accepted, peer);
-    let new = Key::new(1, 1);
+    let second = Key::new(1, 1);
     let target = TcpListener::bind("127.0.0.1:0").expect("a port");
-    for (key, client) in [(old, &mut old_client), (new, &mut new_client)] {
+    let mut relay = |key, client: &mut TcpStream| {
         ask_for(&mut worker, key, client, &target);
         worker
             .with(key, |core, slot| phases::event(core, slot, 1, Edge { writable: true, ..Edge::default() }));
         assert!(matches!(worker.slots[key.index()].phase, Phase::Relaying(_)));
-    }
+        target.accept().expect("a connection").0
+    };
+    let targets = [relay(first, &mut first_client), relay(second, &mut second_client)];
+    let [first_target, second_target] = targets;
+    (worker, [first, second], [first_client, first_target, second_client, second_target])
+}
+
+#[test]
+fn a_session_keeps_the_time_limits_that_it_was_accepted_under() {
+    let (old, new) = (open_to_all(Duration::from_secs(10)), open_to_all(Duration::from_secs(30)));
+    let (mut worker, keys, _ends) = relays_under(old, new);
     worker.core.now += Duration::from_secs(20);
-    let fates = [old, new].map(|key| phases::timer(&mut worker.core, &mut worker.slots[key.index()]));
+    let fates = keys.map(|key| phases::timer(&mut worker.core, &mut worker.slots[key.index()]));
     assert_eq!(fates, [Fate::Close(Reason::Idle), Fate::Keep]);
+}
+
+#[test]
+fn a_session_keeps_the_engines_that_it_was_accepted_under() {
+    let with = |relay, pipes| {
+        let mut config = Config::default();
+        config.server.relay = relay;
+        let ceilings = Ceilings { pipes, ..snapshot().ceilings };
+        Snapshot { config: Arc::new(config), ceilings, ..open_to_all(limits::LINGER) }
+    };
+    let (mut worker, keys, mut ends) = relays_under(with(RelayMode::Copy, 0), with(RelayMode::Splice, 1));
+    for (key, client) in [(keys[0], 0), (keys[1], 2)] {
+        ends[client].write_all(b"hello").expect("a writable client");
+        worker
+            .with(key, |core, slot| phases::event(core, slot, 0, Edge { readable: true, ..Edge::default() }));
+    }
+    let engine = |key: Key| match &worker.slots[key.index()].phase {
+        Phase::Relaying(relaying) => relaying.relay.engine(),
+        phase => panic!("{phase:?}"),
+    };
+    assert_eq!(keys.map(engine), [Engine::Copy, Engine::Splice]);
 }
 
 /// A worker with one relay whose idle time is 10 seconds, and the target's end of it. Of 3000 bytes that the client sent

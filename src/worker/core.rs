@@ -12,7 +12,7 @@ use super::setup::{Inherited, Setup};
 use super::snapshot::Snapshot;
 use super::timers::Wheel;
 use super::tokens::{Key, TRANSLATORS_TICKET};
-use super::translators::{NAME, Translators, has_a_way_to_ipv6, say};
+use super::translators::{NAME, Translators, say};
 use crate::dns::Answer;
 use crate::limits;
 use crate::observe::{Counters, Latencies};
@@ -171,17 +171,12 @@ impl Core {
 
     /// Asks for the prefixes, where it is time.
     pub(super) fn ask_for_translators(&mut self) {
-        let due = |translators: &Translators| translators.next_at.is_some_and(|at| at <= self.now);
-        let Some(translators) = self.translators.as_mut().filter(|translators| due(translators)) else {
-            return;
-        };
-        if !has_a_way_to_ipv6() {
-            translators.next_at = Some(self.now + limits::NAT64_LOOK_FOR_IPV6);
+        let now = self.now;
+        if !self.translators.as_mut().is_some_and(|translators| translators.asks(now)) {
             return;
         }
-        translators.next_at = None;
         let nobody = shares::Source::from(IpAddr::from(Ipv4Addr::UNSPECIFIED));
-        let answer = self.lookups.lookup_beside(NAME, nobody, TRANSLATORS_TICKET, &self.registry, self.now);
+        let answer = self.lookups.lookup_beside(NAME, nobody, TRANSLATORS_TICKET, &self.registry, now);
         if let Some(answer) = answer {
             self.learn_translators(&answer);
         }

@@ -20,7 +20,7 @@ pub(super) const NAME: &str = "ipv4only.arpa";
 pub(super) struct Translators {
     pub(super) shown: Vec<Nat64>,
     /// `None` while an answer is on its way.
-    pub(super) next_at: Option<Instant>,
+    next_at: Option<Instant>,
     /// Answers in a row that showed nothing.
     in_vain: usize,
 }
@@ -56,6 +56,16 @@ impl Translators {
         self.next_at
     }
 
+    /// Whether to ask now. Where nothing could be sent to a translator, that is looked at again later.
+    pub(super) fn asks(&mut self, now: Instant) -> bool {
+        if self.next_at.is_none_or(|at| at > now) {
+            return false;
+        }
+        let useful = has_a_way_to_ipv6();
+        self.next_at = (!useful).then(|| now + limits::NAT64_LOOK_FOR_IPV6);
+        useful
+    }
+
     /// The prefixes that an answer shows, where they are others than before. A failure says nothing of them.
     ///
     /// An answer without any is asked for again soon: a server that makes addresses up first asks others twice, and the
@@ -81,7 +91,7 @@ impl Translators {
 
 /// Whether the kernel would send to a global IPv6 address, or to the prefix that all translators may use (RFC 6052
 /// section 2.1). Nothing is sent.
-pub(super) fn has_a_way_to_ipv6() -> bool {
+fn has_a_way_to_ipv6() -> bool {
     let anywhere =
         [Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 1), Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0xc000, 0xaa)];
     anywhere.into_iter().any(|ip| source_towards(SocketAddr::new(ip.into(), 1)).is_ok())

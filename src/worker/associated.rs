@@ -1,8 +1,9 @@
 //! Connections that relay datagrams: watches their sockets, asks for names, and ends them with their control connection
 //! (RFC 1928 section 7).
 
-use super::connection::{Connection, Next};
+use super::connection::Connection;
 use super::core::Core;
+use super::next::Next;
 use super::tokens::CLIENT_SOCKET;
 use super::watch::{Edge, watch_datagrams};
 use crate::config::Config;

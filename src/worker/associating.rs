@@ -1,9 +1,10 @@
 //! UDP ASSOCIATE: a handshake that looks for the client-facing socket of an association.
 
-use super::connection::{Change, Connection, Next};
+use super::connection::Connection;
 use super::core::Core;
 use super::front::{FRONT_SOCKET, FrontSearch};
 use super::handshake::{Handshake, Waits};
+use super::next::{Change, Next};
 use super::watch::watch_datagrams;
 use crate::limits;
 use crate::outcome::Reason;

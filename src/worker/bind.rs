@@ -1,11 +1,13 @@
 //! BIND: a listener for one peer. It lives in the handshake of its session and is gone, its port with it, as soon as
 //! the peer is there, the time is up or the client has left.
 
-use super::connection::{Connection, Next, Upstream};
+use super::connection::Connection;
 use super::core::Core;
+use super::dial::Upstream;
 use super::errno::local_error;
 use super::handshake::{Handshake, Waits};
 use super::listening::{Came, ListenerSearch, Listening};
+use super::next::Next;
 use super::ports::canonical;
 use super::watch::{watch_listener, watch_stream};
 use crate::limits;

@@ -2,18 +2,13 @@
 
 use super::snapshot::Snapshot;
 use super::tokens::Key;
-use crate::outcome::Reason;
 use crate::policy::Incoming;
 use crate::policy::sources::SourcePlace;
 use crate::relay::Engine;
-use crate::relay::datagram::Association;
-use crate::session::{Facts, Failure, Input};
-use crate::sys::stream::Stream;
+use crate::session::Facts;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
-
-use crate::relay::Side;
 
 /// A connection without its phase and the sockets that are the phase's.
 #[derive(Debug)]
@@ -47,43 +42,6 @@ pub(super) struct Times {
     pub(super) handshake_ms: Option<u32>,
     pub(super) dns_ms: Option<u32>,
     pub(super) connect_ms: Option<u32>,
-}
-
-/// What a connection does next, as its phase says.
-#[derive(Debug)]
-pub(super) enum Next {
-    /// Nothing, until an event, an answer or its timer comes.
-    Wait,
-    /// It ends.
-    Close(Reason),
-    /// Its handshake reads what the client sent.
-    Read,
-    /// Its session is told this, and waits for nothing else.
-    Answer(Input<'static>),
-    /// Its session is told this, and its handshake goes on waiting for what it waits for.
-    Tell(Input<'static>),
-    /// It goes into another phase.
-    Change(Change),
-}
-
-/// Into which phase a connection goes, with what only the phase before it has.
-#[derive(Debug)]
-pub(super) enum Change {
-    /// From the handshake: bytes are relayed to this upstream.
-    Relay(Upstream),
-    /// From the handshake: datagrams are relayed.
-    Datagrams(Box<Association>),
-    /// From the handshake: the client has its last words, and a moment for them to arrive.
-    Refuse(Failure),
-    /// From the relay: this side is gone, and the other has a moment to take what it is owed.
-    Linger { gone: Side, reason: Reason },
-}
-
-/// The connected socket of a target, or of the peer that a listener was for.
-#[derive(Debug)]
-pub(super) struct Upstream {
-    pub(super) stream: Stream,
-    pub(super) socket_index: u8,
 }
 
 impl Connection {

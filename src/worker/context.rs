@@ -1,10 +1,11 @@
 //! Security contexts (RFC 1961 section 3): tokens go to the threads that accept contexts, and what comes of them goes back
 //! into the session.
 
-use super::connection::{Connection, Next};
+use super::connection::Connection;
 use super::core::Core;
 use super::handshake::{Handshake, Waits};
 use super::mailbox::{Mail, Ticket};
+use super::next::Next;
 use crate::auth::gssapi::{ContextState, Exchange, Exchanged};
 use crate::limits;
 use crate::observe::Counted;

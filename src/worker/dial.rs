@@ -1,6 +1,5 @@
 //! Connecting to one of several addresses: Happy Eyeballs (RFC 8305 section 5) over non-blocking connects.
 
-use super::connection::Upstream;
 use super::errno::dial_error;
 use super::tokens::Key;
 use super::watch::{Edge, watch_stream};
@@ -50,6 +49,13 @@ enum Room {
     OfTheOldest,
     /// The only attempt goes on alone for a while.
     NotYet,
+}
+
+/// The connected socket of a target, or of the peer that a listener was for.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    pub(super) stream: Stream,
+    pub(super) socket_index: u8,
 }
 
 /// A connection that came about.

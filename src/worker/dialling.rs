@@ -1,9 +1,10 @@
 //! CONNECT: a handshake that dials, with its attempts in [`Dial`].
 
-use super::connection::{Connection, Next, since};
+use super::connection::{Connection, since};
 use super::core::Core;
 use super::dial::{Dial, Won};
 use super::handshake::{Handshake, Waits};
+use super::next::Next;
 use super::watch::Edge;
 use crate::observe::Counted;
 use crate::relay::Engine;

@@ -1,10 +1,11 @@
 //! Connections that shake hands: reads what the session wants, keeps its time limits, and what it waits for.
 
-use super::connection::{Connection, Next, Upstream, since};
+use super::connection::{Connection, since};
 use super::core::Core;
-use super::dial::Dial;
+use super::dial::{Dial, Upstream};
 use super::front::FrontSearch;
 use super::listening::{ListenerSearch, Listening};
+use super::next::{Change, Next};
 use super::watch::Edge;
 use crate::auth::{Identity, Pending};
 use crate::dns::{Answer, DnsError};
@@ -351,7 +352,7 @@ impl Handshake {
 /// The client gets no more than it has.
 pub(super) fn refused(connection: &Connection, failure: Failure) -> Next {
     tracing::debug!(client = %connection.peer, %failure, "session refused");
-    Next::Change(super::connection::Change::Refuse(failure))
+    Next::Change(Change::Refuse(failure))
 }
 
 fn left(failure: Failure) -> ControlFlow<Next, Step> {

@@ -1,8 +1,9 @@
 //! Connections that linger: one side is left, has our FIN, and a moment to take what it is owed. Closing at once would turn
 //! what it still sends into a RST, and that would take its bytes away.
 
-use super::connection::{Connection, Next};
+use super::connection::Connection;
 use super::core::Core;
+use super::next::Next;
 use crate::limits;
 use crate::outcome::Reason;
 use crate::sys::Read;

@@ -1,9 +1,10 @@
 //! Passwords: what the worker remembers it may tell, the rest goes to the threads that verify.
 
-use super::connection::{Connection, Next};
+use super::connection::Connection;
 use super::core::Core;
 use super::handshake::{Handshake, Waits};
 use super::mailbox::{Mail, Ticket};
+use super::next::Next;
 use crate::auth::{Identity, LoginJob};
 use crate::limits;
 use crate::observe::Counted;

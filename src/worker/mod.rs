@@ -23,6 +23,7 @@ mod login;
 mod logins;
 mod lookups;
 mod mailbox;
+mod next;
 mod phases;
 mod pools;
 mod ports;

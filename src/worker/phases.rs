@@ -2,10 +2,11 @@
 //! goes from one to the next.
 
 use super::associated::Associated;
-use super::connection::{Change, Connection, Next};
+use super::connection::Connection;
 use super::core::Core;
 use super::handshake::{Handshake, Waits, refused};
 use super::linger::Linger;
+use super::next::{Change, Next};
 use super::relaying::Relaying;
 use super::slot::{Fate, Phase, Slot};
 use super::tokens::CLIENT_SOCKET;

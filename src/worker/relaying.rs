@@ -1,7 +1,9 @@
 //! Connections that relay: the two sockets, what moves between them, and their time limits.
 
-use super::connection::{Change, Connection, Next, Upstream};
+use super::connection::Connection;
 use super::core::Core;
+use super::dial::Upstream;
+use super::next::{Change, Next};
 use super::tokens::CLIENT_SOCKET;
 use super::watch::Edge;
 use crate::config::Config;

@@ -1,7 +1,7 @@
 //! Moments of a worker that no client can bring about at will.
 
-use super::connection::Next;
 use super::handshake::Waits;
+use super::next::Next;
 use super::*;
 use crate::auth::{Identity, Verified};
 use crate::config::{AuthMethod, Config, Gssapi, OnFull, RelayMode};

@@ -1,0 +1,37 @@
+//! What a phase says its connection does next.
+
+use super::dial::Upstream;
+use crate::outcome::Reason;
+use crate::relay::Side;
+use crate::relay::datagram::Association;
+use crate::session::{Failure, Input};
+
+/// What a connection does next, as its phase says.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Nothing, until an event, an answer or its timer comes.
+    Wait,
+    /// It ends.
+    Close(Reason),
+    /// Its handshake reads what the client sent.
+    Read,
+    /// Its session is told this, and waits for nothing else.
+    Answer(Input<'static>),
+    /// Its session is told this, and its handshake goes on waiting for what it waits for.
+    Tell(Input<'static>),
+    /// It goes into another phase.
+    Change(Change),
+}
+
+/// Into which phase a connection goes, with what only the phase before it has.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// From the handshake: bytes are relayed to this upstream.
+    Relay(Upstream),
+    /// From the handshake: datagrams are relayed.
+    Datagrams(Box<Association>),
+    /// From the handshake: the client has its last words, and a moment for them to arrive.
+    Refuse(Failure),
+    /// From the relay: this side is gone, and the other has a moment to take what it is owed.
+    Linger { gone: Side, reason: Reason },
+}

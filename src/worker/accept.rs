@@ -76,8 +76,7 @@ impl Worker {
     pub(super) fn admit(&mut self, client: Stream, incoming: Incoming) {
         let (now, peer) = (self.core.now, incoming.client);
         let mut place = None;
-        let snapshot = self.core.snapshot.clone();
-        if let Some(sources) = &snapshot.sources {
+        if let Some(sources) = &self.core.snapshot.sources {
             place = sources.enter(shares::Source::from(peer.ip())).map(Box::new);
             if place.is_none() {
                 self.core.counters.count(Counted::SourceTurnedAway);
@@ -93,6 +92,7 @@ impl Worker {
             tracing::error!("a client cannot be watched and is dropped");
             return;
         }
+        let snapshot = self.core.snapshot.clone();
         let handshake = Handshake::new(client, incoming, now, now + snapshot.config.timeouts.handshake);
         let wake_at = handshake.wake_at();
         entry.insert(Slot {

@@ -328,7 +328,7 @@ impl Handshake {
 
     /// The client's socket with a FIN behind its last words, for a moment in which they may arrive.
     pub(super) fn close_refused(
-        mut self,
+        mut self: Box<Self>,
         core: &mut Core,
         connection: &mut Connection,
         failure: &Failure,

@@ -248,16 +248,16 @@ fn enter(core: &mut Core, slot: &mut Slot, change: Change) -> Next {
     let Slot { phase, connection } = slot;
     let mut edges = Edge::default();
     match (change, std::mem::replace(phase, Phase::Between)) {
-        (Change::Relay(upstream), Phase::Handshake(handshake)) => {
-            let Handshake { mut session, client, .. } = *handshake;
+        (Change::Relay(upstream), Phase::Handshake(mut handshake)) => {
             edges = handshake.edges;
+            let session = &mut handshake.session;
             let (seal, pending) = (session.take_seal(), session.pending());
             let relay = match seal {
                 Some((seal, begun)) => Relay::sealed(pending, seal, begun, &mut core.kit),
                 None => Relay::new(connection.snapshot.config.server.relay, pending, &mut core.kit),
             };
             connection.facts = session.take_facts();
-            *phase = Phase::Relaying(Relaying::new(relay, client, upstream));
+            *phase = Phase::Relaying(Relaying::new(relay, handshake.client, upstream));
         }
         (Change::Datagrams(mut association), Phase::Handshake(mut handshake)) => {
             handshake.note_handshake(core, connection);

@@ -40,7 +40,7 @@ fn expect_refused(relay: &Relay, target: SocketAddr) {
 /// An address of each family that is new, and a block of each that a `local` route delivers (AnyIP).
 const NEW: &str = "set -e; ip addr add 45.9.9.9/32 dev lo; ip -6 addr add 2600:9::9/128 dev lo
     ip route add local 45.9.10.0/24 dev lo; ip -6 route add local 2600:a::/64 dev lo";
-/// Those that a connection shows to be of this machine: it leaves from the very address that it reaches, or else by the
+/// Addresses that a connection shows to be of this machine: it leaves from the very address that it reaches, or else by the
 /// loopback interface, for in IPv6 the kernel takes another source address towards such a route.
 const SHOWN: [&str; 4] = ["45.9.9.9", "45.9.10.7", "2600:9::9", AT_A_ROUTE];
 const AT_A_ROUTE: &str = "2600:a::7";

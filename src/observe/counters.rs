@@ -22,13 +22,13 @@ impl Counters {
         self.add(what, 1);
     }
 
-    /// So many more. A plain load and store: the caller is the only writer.
+    /// Adds `more` to a counter, in a plain load and store: the caller is the only writer.
     pub fn add(&self, what: Counted, more: u64) {
         let cell = &self.0[what.cell()];
         cell.store(cell.load(Ordering::Relaxed) + more, Ordering::Relaxed);
     }
 
-    /// So many there are now, or were ever.
+    /// Sets a counter to how many there are now, or were ever.
     pub fn set(&self, what: Counted, value: u64) {
         self.0[what.cell()].store(value, Ordering::Relaxed);
     }

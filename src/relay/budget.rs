@@ -51,7 +51,7 @@ impl Budget {
         self.left_bytes
     }
 
-    /// So many bytes were taken.
+    /// Takes bytes out of the budget.
     pub(super) fn draw(&mut self, bytes: usize) {
         self.left_bytes -= bytes;
     }

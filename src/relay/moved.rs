@@ -54,7 +54,7 @@ impl Moved {
         Moved { resume, ..self }
     }
 
-    /// So many bytes more that this engine moved.
+    /// Adds bytes that this engine moved.
     pub(super) fn count(&mut self, engine: Engine, bytes: usize) {
         self.by[engine as usize] += bytes;
     }

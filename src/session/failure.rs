@@ -76,7 +76,7 @@ pub enum AssociateError {
     Family,
     /// Every port of the configured range is taken.
     NoPort,
-    /// As many sessions as the descriptors allow.
+    /// There are as many sessions as the descriptors allow.
     Full,
     /// A local resource is missing or another local error, with its errno.
     Local(i32),

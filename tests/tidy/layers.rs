@@ -20,7 +20,7 @@ const FLOORS: [&[&str]; 13] = [
     &["main"],
 ];
 
-/// Those that know the operating system; all others take values and give values.
+/// Modules that know the operating system; all others take values and give values.
 const SHELL: [&str; 7] = ["sys", "auth", "seal", "relay", "worker", "control", "cli"];
 
 fn floor_of(module: &str) -> Option<usize> {

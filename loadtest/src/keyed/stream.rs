@@ -51,7 +51,7 @@ impl Keyed {
         &block()[self.at..self.at + len]
     }
 
-    /// So many bytes of the window were taken.
+    /// Moves the window past `len` bytes that were taken of it.
     pub(crate) fn advance(&mut self, len: usize) {
         self.at = (self.at + len) % PERIOD;
         self.count += len as u64;

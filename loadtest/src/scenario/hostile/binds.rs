@@ -14,7 +14,7 @@ use super::wire::{BIND, METHOD_AND_REPLY, session};
 const FIRST: Ipv4Addr = Ipv4Addr::new(127, 0, 5, 10);
 /// A peer that never comes.
 const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7);
-/// Those that hold ports stay until the server has had enough of them.
+/// How long sessions that hold ports stay: until the server has had enough of them.
 const FOR_GOOD: Duration = Duration::from_secs(3600);
 
 struct Binds {

@@ -10,11 +10,12 @@ mod user;
 #[cfg(test)]
 mod tests;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
+use clap::{Arg, Args, Parser, Subcommand};
 
 use crate::config::{Config, Flags, Problems};
 use crate::console::complain;
@@ -24,13 +25,13 @@ use crate::console::complain;
 #[command(name = "outflow", version, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<CliCommand>,
     #[command(flatten)]
     run: RunArgs,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Serve; what happens without a subcommand too
     Run(RunArgs),
     /// Validate a configuration and print the one in effect
@@ -67,23 +68,24 @@ struct UserArgs {
     file: PathBuf,
 }
 
-/// The flags that win over the file.
+/// The flags that win over the file. What a flag's help says of its key, and the words that it may be, come from the
+/// key's entry.
 #[derive(Debug, Default, Args)]
 struct RunArgs {
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Address to accept clients on, may be repeated [default: 127.0.0.1:1080]
     #[arg(long, value_name = "ADDR:PORT", allow_hyphen_values = true)]
+    #[arg(help = format!("{} (may be repeated)", Config::help("server", "listen")))]
     listen: Vec<String>,
-    /// Worker threads, 0 for one per available CPU [default: 0]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    #[arg(help = Config::help("server", "workers"))]
     workers: Option<String>,
     /// Let workers move between CPUs
     #[arg(long)]
     no_pin: bool,
-    /// How bytes are moved: auto, splice or copy [default: auto]
     #[arg(long, value_name = "ENGINE")]
+    #[arg(value_parser = Offered::of("server", "relay"), help = Config::help("server", "relay"))]
     relay: Option<String>,
     /// Let clients reach loopback, private and other special-purpose addresses
     #[arg(long)]
@@ -91,15 +93,43 @@ struct RunArgs {
     /// Ask for a password, checked against this file
     #[arg(long, value_name = "FILE")]
     users: Option<String>,
-    /// error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
+    #[arg(value_parser = Offered::of("log", "level"), help = Config::help("log", "level"))]
     log_level: Option<String>,
-    /// text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
+    #[arg(value_parser = Offered::of("log", "format"), help = Config::help("log", "format"))]
     log_format: Option<String>,
-    /// Where access records go: a file, stdout or off [default: off]
     #[arg(long, value_name = "FILE|stdout|off")]
+    #[arg(help = Config::help("log", "access"))]
     access: Option<String>,
+}
+
+/// Takes any text, which is judged with the file, and offers the words that the key of a flag may be.
+#[derive(Clone)]
+struct Offered(Vec<&'static str>);
+
+impl Offered {
+    /// The words of this key.
+    fn of(table: &str, key: &str) -> Offered {
+        Offered(Config::words(table, key))
+    }
+}
+
+impl TypedValueParser for Offered {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.0.iter().map(PossibleValue::new)))
+    }
 }
 
 impl RunArgs {
@@ -134,19 +164,19 @@ fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match cli.command.unwrap_or(Command::Run(cli.run)) {
-        Command::Run(args) => with_config(args, crate::control::run),
-        Command::Check(args) => with_config(args, |config| check::run(&config)),
-        Command::User { action: UserCommand::Add(args) } => {
+    match cli.command.unwrap_or(CliCommand::Run(cli.run)) {
+        CliCommand::Run(args) => with_config(args, crate::control::run),
+        CliCommand::Check(args) => with_config(args, |config| check::run(&config)),
+        CliCommand::User { action: UserCommand::Add(args) } => {
             user::run(user::Action::Add, &args.name, &args.file)
         }
-        Command::User { action: UserCommand::Remove(args) } => {
+        CliCommand::User { action: UserCommand::Remove(args) } => {
             user::run(user::Action::Remove, &args.name, &args.file)
         }
-        Command::User { action: UserCommand::Verify(args) } => {
+        CliCommand::User { action: UserCommand::Verify(args) } => {
             user::run(user::Action::Verify, &args.name, &args.file)
         }
-        Command::User { action: UserCommand::List { file } } => user::list(&file),
+        CliCommand::User { action: UserCommand::List { file } } => user::list(&file),
     }
 }
 

@@ -13,15 +13,33 @@ fn cli(line: &str) -> Result<Cli, clap::Error> {
 #[track_caller]
 fn run_args(line: &str) -> RunArgs {
     let cli = cli(line).unwrap_or_else(|error| panic!("{error}"));
-    match cli.command.unwrap_or(Command::Run(cli.run)) {
-        Command::Run(args) | Command::Check(args) => args,
-        Command::User { .. } => panic!("not a command that takes a configuration"),
+    match cli.command.unwrap_or(CliCommand::Run(cli.run)) {
+        CliCommand::Run(args) | CliCommand::Check(args) => args,
+        CliCommand::User { .. } => {
+            panic!("not a command that takes a configuration")
+        }
     }
 }
 
 #[test]
 fn the_command_line_is_consistent() {
     Cli::command().debug_assert();
+}
+
+#[test]
+fn the_help_of_a_flag_is_that_of_its_key() {
+    let help = Cli::command().render_help().to_string();
+    for said in [
+        "Addresses to accept clients on; port 0: a free one [default: 127.0.0.1:1080] (may be repeated)",
+        "and no more than max_connections [default: 0]",
+        "[default: auto] [possible values: auto, splice, copy]",
+        "[default: info] [possible values: error, warn, info, debug, trace]",
+        "The form of log lines [default: text] [possible values: text, json]",
+        "off, stdout or a path [default: off]",
+    ] {
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words(&help).contains(&words(said)), "{said:?} is not in {help}");
+    }
 }
 
 #[test]
@@ -78,13 +96,13 @@ fn a_command_line_that_makes_no_sense_exits_with_2() {
 
 #[test]
 fn user_commands_name_the_user_and_the_file() {
-    let Some(Command::User { action: UserCommand::Remove(args) }) =
+    let Some(CliCommand::User { action: UserCommand::Remove(args) }) =
         cli("outflow user remove alice --file users.passwd").unwrap().command
     else {
         panic!("another command");
     };
     assert_eq!((args.name.as_str(), args.file), ("alice", PathBuf::from("users.passwd")));
-    let Some(Command::User { action: UserCommand::List { file } }) =
+    let Some(CliCommand::User { action: UserCommand::List { file } }) =
         cli("outflow user list --file users.passwd").unwrap().command
     else {
         panic!("another command");

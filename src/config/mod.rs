@@ -118,6 +118,18 @@ impl Config {
         print::to_toml(&Schema::of(tables::all()), self)
     }
 
+    /// One line that says what a key is, with its default: for the help of a flag that stands for it. Empty where there
+    /// is no such key.
+    pub fn help(table: &str, key: &str) -> String {
+        Schema::of(tables::all()).help(table, key, &validate::defaults())
+    }
+
+    /// The words that a key may be; empty where it may be anything.
+    pub fn words(table: &str, key: &str) -> Vec<&'static str> {
+        let schema = Schema::of(tables::all());
+        schema.table(table).and_then(|table| table.key(key)).map(|key| key.words.clone()).unwrap_or_default()
+    }
+
     /// Every key with its default and a comment that says what it is, as TOML: the list in README.md.
     pub fn reference() -> String {
         print::reference(&Schema::of(tables::all()), validate::defaults())

@@ -22,8 +22,8 @@ pub(super) fn to_toml<C: 'static>(schema: &Schema<C>, config: &C) -> String {
     page.0
 }
 
-/// Every key with its default and a comment that says what it is. What has no default is commented out, and so is an array
-/// of tables. A key that is taken at the start alone says so.
+/// Every key with its default and a comment that says what it is, the words that it may be, and whether it is taken at the
+/// start alone. What has no default is commented out, and so is an array of tables.
 pub(super) fn reference<C: 'static>(schema: &Schema<C>, mut defaults: C) -> String {
     let mut page = Page(String::new());
     for table in schema.tables() {
@@ -37,8 +37,10 @@ pub(super) fn reference<C: 'static>(schema: &Schema<C>, mut defaults: C) -> Stri
                 (None, Some(example)) => format!("# {name} = {example}"),
                 (None, None) => format!("# {name} ="),
             };
+            let words =
+                if key.words.is_empty() { String::new() } else { format!(" ({})", key.words.join(", ")) };
             let restart = if key.taken == TakenAt::Start { " (restart)" } else { "" };
-            page.line(&line, &format!("{}{restart}", key.help));
+            page.line(&line, &format!("{}{words}{restart}", key.help));
         }
     }
     page.0

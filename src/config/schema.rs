@@ -35,6 +35,13 @@ impl<C: 'static> Schema<C> {
         &self.tables
     }
 
+    /// One line that says what a key is, and its value in `defaults`.
+    pub(super) fn help(&self, table: &str, key: &str, defaults: &C) -> String {
+        let Some(key) = self.table(table).and_then(|table| table.key(key)) else { return String::new() };
+        let default = (key.print)(defaults, 0).unwrap_or_default();
+        format!("{} [default: {}]", key.help, default.trim_matches(['[', '"', ']']))
+    }
+
     /// Lays one source over what is there; relative paths in it start at `base`.
     pub(super) fn lay(&self, raw: &Raw, base: &Path, config: &mut C, problems: &mut Problems) {
         for table in &self.tables {

@@ -53,7 +53,7 @@ tables! {
         // A thread is pinned before it touches memory, so that this is of the CPU's node.
         pin: bool = true, switch(), Start;
 
-        /// How bytes are moved; auto: copy first, splice when it pays; splice; copy.
+        /// How bytes are moved; auto copies first and splices when it pays.
         // A session takes it as its relay begins.
         relay: RelayMode = RelayMode::Auto, choice(), Reload;
 
@@ -77,7 +77,7 @@ tables! {
         // Sockets take it before they connect, and listeners can be given another.
         congestion: Congestion = Congestion::Auto, text(value::congestion, Congestion::to_string), Reload;
 
-        /// Which worker accepts: by the kernel's hash, or by the CPU that took the packet ("cpu").
+        /// Which worker accepts: by the kernel's hash, or by the CPU that took the packet.
         // The group of listeners has its program from when it was opened.
         steer: Steer = Steer::Hash, choice(), Start;
     }
@@ -110,7 +110,7 @@ tables! {
 
     /// Which SOCKS methods are offered, and who may log in.
     pub struct AuthConfig with gssapi: Gssapi {
-        /// In order of preference: none, password, gssapi.
+        /// How clients log in, in order of preference.
         ///
         /// Never empty, none twice.
         methods: Vec<AuthMethod> = vec![AuthMethod::None], choices().needs("a method"), Reload;
@@ -130,7 +130,7 @@ tables! {
         ///
         /// RFC 1961 section 3.2.
         service: String = "rcmd".to_owned(), text(value::service, String::clone), Reload;
-        /// Levels that a client may have; the fourth is per-message.
+        /// Levels that a client may have.
         protection: Protection = Protection::default(), choices().needs("a level"), Reload;
         /// Take the level unwrapped, too, in one octet, as the NEC reference sends it.
         nec: bool = false, switch(), Reload;
@@ -144,7 +144,7 @@ tables! {
         hosts: bool = true, switch(), Reload;
         /// Names that are remembered, over all workers.
         cache_entries: usize = 65_536, number(1..=limits::MAX_DNS_CACHE_ENTRIES), Reload;
-        /// Which address family is dialled first: happy-eyeballs, ipv4, ipv6, ipv4-only, ipv6-only.
+        /// Which address family is dialled first.
         prefer: Prefer = Prefer::HappyEyeballs, choice(), Reload;
         /// NAT64 prefixes, judged by what they carry: those the servers show; off; or a list of yours.
         dns64: Dns64 = Dns64::Auto, dns64::translators(), Reload;
@@ -174,7 +174,7 @@ tables! {
         advertise: Advertise = Advertise::default(), reach::advertise(), Reload;
         /// Put fragments together (RFC 1928 section 7); false: drop them.
         fragments: bool = true, switch(), Reload;
-        /// Who may answer: addresses that were sent to; or anybody, "endpoint-independent".
+        /// Who may answer: addresses that were sent to, or anybody.
         filtering: Filtering = Filtering::Address, choice(), Reload;
     }
 
@@ -186,13 +186,13 @@ tables! {
 
     /// The log and the access record.
     pub struct Log {
-        /// The least grave message that is written: error, warn, info, debug, trace.
+        /// The least grave message that is written.
         level: Level = Level::Info, choice(), Reload;
-        /// The log's lines: text, json.
+        /// The form of log lines.
         format: Format = Format::Text, choice(), Reload;
         /// Access records, a JSON line for each session: off, stdout or a path.
         access: Access = Access::Off, place(value::access, value::access_text), Reload;
-        /// Where records find no room: drop them; or refuse sessions that could not leave one.
+        /// Where records find no room: drop them, or refuse sessions that could not leave one.
         on_full: OnFull = OnFull::Drop, choice(), Reload;
         /// Access records of an association's targets, too, one for each.
         udp_targets: bool = false, switch(), Reload;

@@ -146,11 +146,11 @@ fn the_documentation_shows_an_array_as_one_that_is_not_there() {
     let expected = "# [[rule]]                  # What is let through\n\
                     # port = 80                 # Its port\n\
                     # holds = \"1m\"              # How long it holds\n\
-                    # methods = [\"none\"]        # Who it is for\n\
+                    # methods = [\"none\"]        # Who it is for (none, password, gssapi)\n\
                     # file = \"rule\"             # Where it is kept (restart)\n\
                     \n\
                     [log]                       # The log\n\
-                    level = \"info\"              # How much\n\
+                    level = \"info\"              # How much (error, warn, info, debug, trace)\n\
                     colours = false             # In colours (restart)\n";
     assert_eq!(reference, expected);
 }

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::form::Listed;
+use std::path::PathBuf;
+
+use super::listed::Listed;
 
 /// A type whose values are written as one word each.
 pub trait Choice: Copy + PartialEq + 'static {
@@ -281,6 +283,18 @@ impl Choice for Level {
         ("debug", Self::Debug),
         ("trace", Self::Trace),
     ];
+}
+
+/// Where access records go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// Nowhere.
+    #[default]
+    Off,
+    /// Standard output.
+    Stdout,
+    /// Appended to this file (absolute).
+    Path(PathBuf),
 }
 
 /// What happens to sessions where there is no room for their access records.

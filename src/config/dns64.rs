@@ -2,12 +2,12 @@
 
 use ipnet::{IpNet, Ipv6Net};
 
+use super::at::Typed;
 use super::form::{Form, ListForm, ValueReader, distinct, list};
-use super::print::string;
-use super::problem::{Typed, quoted};
-use super::raw::Value;
-use super::schema;
-use super::value::{block, with_nearest};
+use super::nearest::{nearest, with_nearest};
+use super::problem::quoted;
+use super::typed::Value;
+use super::value::{block, string};
 use crate::limits;
 use crate::policy::Nat64;
 
@@ -83,7 +83,7 @@ fn prefix(typed: &str) -> Result<Nat64, String> {
                 "{} is none of \"auto\", \"off\" and prefixes such as \"64:ff9b::/96\"",
                 quoted(typed)
             );
-            let nearest = schema::nearest(typed, WORDS.iter().map(|(word, _)| *word));
+            let nearest = nearest(typed, WORDS.iter().map(|(word, _)| *word));
             Err(with_nearest(what, nearest.map(|word| format!("\"{word}\""))))
         }
     }

@@ -3,9 +3,10 @@
 
 use std::path::Path;
 
+use super::at::{TablePath, Typed};
 use super::form::{Form, ValueReader};
-use super::problem::{Problems, TablePath, Typed};
-use super::raw::{RawKeys, Value};
+use super::problem::Problems;
+use super::typed::{RawKeys, Value};
 
 /// When a key's value is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

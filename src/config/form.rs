@@ -5,11 +5,13 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::Choice;
-use super::print::string;
-use super::problem::{At, Problems, Typed, escaped, quoted};
-use super::raw::Value;
-use super::value::{self, duration_text, with_nearest};
+use super::at::{At, Typed};
+use super::choice::Choice;
+use super::listed::Listed;
+use super::nearest::with_nearest;
+use super::problem::{Problems, escaped, quoted};
+use super::typed::Value;
+use super::value::{self, duration_text, string};
 
 /// How values of type `T` are typed and printed.
 pub(super) trait Form<T>: Clone {
@@ -338,25 +340,6 @@ impl<T> ListForm<T> {
     {
         let all: Vec<String> = values.map(|value| string(&(self.print)(value))).collect();
         format!("[{}]", all.join(", "))
-    }
-}
-
-/// What a list of `T` is kept as.
-pub(super) trait Listed<T>: Sized {
-    /// Makes it of the values in the order in which they were typed; `None` where there must be more of them.
-    fn of(values: Vec<T>) -> Option<Self>;
-
-    /// The values, in the order in which they are printed.
-    fn values(&self) -> Vec<T>;
-}
-
-impl<T: Clone> Listed<T> for Vec<T> {
-    fn of(values: Vec<T>) -> Option<Vec<T>> {
-        Some(values)
-    }
-
-    fn values(&self) -> Vec<T> {
-        self.clone()
     }
 }
 

@@ -7,11 +7,14 @@
 //!
 //! Nothing here opens a socket or reads any file but the configuration itself.
 
+mod at;
 mod choice;
 mod dns64;
 mod endpoint;
 mod entry;
 mod form;
+mod listed;
+mod nearest;
 mod places;
 mod print;
 mod problem;
@@ -20,6 +23,7 @@ mod reach;
 mod schema;
 mod syntax;
 mod tables;
+mod typed;
 mod validate;
 mod value;
 
@@ -28,11 +32,11 @@ mod tests;
 
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use choice::{
-    AuthMethod, Choice, Congestion, Filtering, Format, Level, OnFull, Prefer, Protection, ProtectionLevel,
-    RelayMode, Steer,
+    Access, AuthMethod, Choice, Congestion, Filtering, Format, Level, OnFull, Prefer, Protection,
+    ProtectionLevel, RelayMode, Steer,
 };
 pub use dns64::Dns64;
 pub use endpoint::Endpoint;
@@ -41,51 +45,14 @@ pub use problem::Problems;
 pub use raw::Flags;
 pub use reach::{Advertise, PortRange};
 pub use tables::{
-    AuthConfig, Bind, Dns, Gssapi, GuardConfig, Log, PerSource, ServerConfig, Timeouts, UdpConfig,
+    AuthConfig, Bind, Config, Dns, Gssapi, GuardConfig, Log, PerSource, ServerConfig, Timeouts, UdpConfig,
 };
 
 use crate::limits;
-use problem::At;
+use at::At;
 use raw::Raw;
 use schema::Schema;
 use validate::Draft;
-
-/// Everything that can be configured, checked and with its defaults filled in.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Config {
-    /// Listeners, workers and the relay engine.
-    pub server: ServerConfig,
-    /// How long each phase of a session may take.
-    pub timeouts: Timeouts,
-    /// Which SOCKS methods are offered, and who may log in.
-    pub auth: AuthConfig,
-    /// How names are resolved.
-    pub dns: Dns,
-    /// Exemptions from the refusal of special-purpose destinations.
-    pub guard: GuardConfig,
-    /// Where the peers of BIND sessions connect to.
-    pub bind: Bind,
-    /// Where the datagrams of associations go.
-    pub udp: UdpConfig,
-    /// What each source of connections may have.
-    pub per_source: PerSource,
-    /// The log and the access record.
-    pub log: Log,
-    /// Where all that was typed.
-    pub places: Places,
-}
-
-/// Where access records go.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Access {
-    /// Nowhere.
-    #[default]
-    Off,
-    /// Standard output.
-    Stdout,
-    /// Appended to this file (absolute).
-    Path(PathBuf),
-}
 
 impl Config {
     /// Reads `file`, if there is one, and lays `flags` over it.

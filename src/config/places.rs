@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::problem::{At, Problems, TablePath};
+use super::at::{At, TablePath};
 
 /// Where each key was typed, for problems that only show once its value is used: an address that another listens on, a
 /// file that is not there. It is no part of what a configuration says: any two are equal.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
-    file: Option<PathBuf>,
+    pub(super) file: Option<PathBuf>,
     typed: BTreeMap<(TablePath, &'static str), Placed>,
 }
 
@@ -30,31 +30,6 @@ impl Places {
     /// The places of this file, in which nothing was found so far.
     pub(super) fn of(file: &Path) -> Places {
         Places { file: Some(file.to_owned()), ..Places::default() }
-    }
-
-    /// An empty list of problems with values of this configuration.
-    pub fn problems(&self) -> Problems {
-        self.file.as_deref().map(Problems::of).unwrap_or_default()
-    }
-
-    /// Adds a problem with the value of a key. `what` is a single line.
-    pub fn blame(&self, problems: &mut Problems, table: &'static str, key: &'static str, what: String) {
-        let at = self.at(table, key).cloned().unwrap_or(At::Default { table, key });
-        problems.push(at, what);
-    }
-
-    /// Adds a problem with the `nth` entry of the list that is the value of a key. `what` is a single line.
-    pub fn blame_entry(
-        &self,
-        problems: &mut Problems,
-        (table, key): (&'static str, &'static str),
-        nth: usize,
-        what: String,
-    ) {
-        match self.entries(table, key).get(nth) {
-            Some(at) => problems.push(at.clone(), what),
-            None => self.blame(problems, table, key, what),
-        }
     }
 
     /// Where the value of a key was typed; `None` for a default.

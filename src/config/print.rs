@@ -70,17 +70,3 @@ impl Page {
         self.0.push('\n');
     }
 }
-
-/// A TOML string on one line, with its quotes.
-pub(super) fn string(value: &str) -> String {
-    let mut quoted = String::from("\"");
-    for c in value.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
-}

@@ -3,67 +3,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::Places;
+use super::at::{At, TablePath};
+use super::places::Places;
 use crate::limits;
-
-/// The place a value was typed in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum At {
-    /// The file as a whole.
-    File,
-    /// A line of the file; lines count from 1.
-    Line(usize),
-    /// A table as a whole; `header` is what messages call it, such as `[server]`.
-    Table { line: usize, header: String },
-    /// A key, in a table or before the first one.
-    Key { line: usize, table: Option<TablePath>, key: String },
-    /// A flag of the command line.
-    Flag(&'static str),
-    /// Nowhere: the key has its default.
-    Default { table: &'static str, key: &'static str },
-}
-
-impl At {
-    /// Where this stands in the list: by line, then the command line, the defaults last.
-    fn rank(&self) -> usize {
-        match self {
-            At::File => 0,
-            At::Line(line) | At::Table { line, .. } | At::Key { line, .. } => *line,
-            At::Flag(_) => usize::MAX - 1,
-            At::Default { .. } => usize::MAX,
-        }
-    }
-}
-
-/// A table, or one of an array of tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct TablePath {
-    pub(super) name: &'static str,
-    /// Which one of an array, from 0.
-    pub(super) nth: Option<usize>,
-}
-
-impl From<&'static str> for TablePath {
-    fn from(name: &'static str) -> TablePath {
-        TablePath { name, nth: None }
-    }
-}
-
-impl fmt::Display for TablePath {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.nth {
-            Some(nth) => write!(out, "[[{}]] {}", self.name, nth + 1),
-            None => write!(out, "[{}]", self.name),
-        }
-    }
-}
-
-/// A value with the place it was typed in.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Typed<T> {
-    pub(super) value: T,
-    pub(super) at: At,
-}
 
 /// Everything that is wrong with one configuration; its text has one line for each.
 #[derive(Clone, Debug, Default)]
@@ -147,6 +89,34 @@ impl Problems {
     pub fn sorted(mut self) -> Problems {
         self.list.sort_by_key(|(at, _)| at.rank());
         self
+    }
+}
+
+/// What is wrong with values of a configuration, at the places where they were typed.
+impl Places {
+    /// An empty list of problems with values of this configuration.
+    pub fn problems(&self) -> Problems {
+        self.file.as_deref().map(Problems::of).unwrap_or_default()
+    }
+
+    /// Adds a problem with the value of a key. `what` is a single line.
+    pub fn blame(&self, problems: &mut Problems, table: &'static str, key: &'static str, what: String) {
+        let at = self.at(table, key).cloned().unwrap_or(At::Default { table, key });
+        problems.push(at, what);
+    }
+
+    /// Adds a problem with the `nth` entry of the list that is the value of a key. `what` is a single line.
+    pub fn blame_entry(
+        &self,
+        problems: &mut Problems,
+        (table, key): (&'static str, &'static str),
+        nth: usize,
+        what: String,
+    ) {
+        match self.entries(table, key).get(nth) {
+            Some(at) => problems.push(at.clone(), what),
+            None => self.blame(problems, table, key, what),
+        }
     }
 }
 

@@ -1,14 +1,17 @@
 //! The configuration as it was typed: values with their places, none checked.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
-use super::problem::{At, Problems, TablePath, Typed, escaped};
+use super::at::{At, TablePath, Typed};
+use super::nearest::with_nearest;
+use super::problem::{Problems, escaped};
 use super::schema::Schema;
-use super::syntax;
-use super::value::with_nearest;
+use super::syntax::{self, Lines};
+use super::typed::{RawKeys, Value};
 
 /// What the command line says, as typed; it wins over the file.
 #[derive(Clone, Debug, Default)]
@@ -33,45 +36,6 @@ pub struct Flags {
     pub access: Option<String>,
 }
 
-/// A value of TOML.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
-    /// A string.
-    Text(String),
-    /// An integer, or the end of the range that it lies beyond.
-    Whole(i128),
-    /// A boolean.
-    Switch(bool),
-    /// An array.
-    Array(Vec<Typed<Value>>),
-    /// What no key takes, with the name of its type in a sentence.
-    Other(&'static str),
-}
-
-impl Value {
-    /// The name of the value's type in a sentence.
-    pub(super) fn kind(&self) -> &'static str {
-        match self {
-            Value::Text(_) => "a string",
-            Value::Whole(_) => "an integer",
-            Value::Switch(_) => "a boolean",
-            Value::Array(_) => "an array",
-            Value::Other(kind) => kind,
-        }
-    }
-
-    /// The string, if it is one.
-    pub(super) fn text(&self) -> Option<&str> {
-        match self {
-            Value::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-}
-
-/// The keys that were typed in one table.
-pub(super) type RawKeys = BTreeMap<&'static str, Typed<Value>>;
-
 /// One source of configuration: the file, or the command line. What is not typed there is absent.
 #[derive(Debug, Default)]
 pub(super) struct Raw {
@@ -80,9 +44,19 @@ pub(super) struct Raw {
 }
 
 impl Raw {
-    /// What was typed in the tables of this name; `None` where there is not even a header.
-    pub(super) fn tables(&self, name: &str) -> Option<&[RawKeys]> {
-        self.tables.get(name).map(Vec::as_slice)
+    /// Lays what was typed over what is there; relative paths in it start at `base`.
+    pub(super) fn lay_over<C: 'static>(
+        &self,
+        config: &mut C,
+        schema: &Schema<C>,
+        base: &Path,
+        problems: &mut Problems,
+    ) {
+        for table in schema.tables() {
+            if let Some(typed) = self.tables.get(table.name) {
+                table.lay(typed, base, config, problems);
+            }
+        }
     }
 
     /// What the command line says. A number that is none is reported here, before what is wrong with values.
@@ -264,19 +238,5 @@ fn kind(value: &DeValue<'_>) -> &'static str {
         DeValue::Datetime(_) => "a date or time",
         DeValue::Array(_) => "an array",
         DeValue::Table(_) => "a table",
-    }
-}
-
-/// Where the lines of a text begin.
-pub(super) struct Lines(Vec<usize>);
-
-impl Lines {
-    fn of(text: &str) -> Lines {
-        Lines(std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect())
-    }
-
-    /// The line, counted from 1, that holds the byte at `offset`.
-    pub(super) fn line_at(&self, offset: usize) -> usize {
-        self.0.partition_point(|&start| start <= offset)
     }
 }

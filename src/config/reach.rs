@@ -4,10 +4,12 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::Endpoint;
-use super::form::{Form, Listed, ValueReader, distinct, list};
-use super::problem::{Typed, quoted};
-use super::value::with_nearest;
+use super::at::Typed;
+use super::endpoint::Endpoint;
+use super::form::{Form, ValueReader, distinct, list};
+use super::listed::Listed;
+use super::nearest::with_nearest;
+use super::problem::quoted;
 use crate::limits;
 
 /// Ports from a first to a last one, both included, none of them 0.

@@ -1,10 +1,8 @@
 //! Which tables and keys there are, and which are meant when another is typed.
 
-use std::path::Path;
-
 use super::entry::TableEntry;
-use super::problem::{Problems, escaped, quoted};
-use super::raw::Raw;
+use super::nearest::nearest;
+use super::problem::escaped;
 
 /// Names that the documentation promises and this version does not obey: saying so beats guessing.
 const PLANNED_TABLES: &[&str] = &["rule", "egress", "username", "limits.per_user", "admin"];
@@ -14,10 +12,6 @@ const PLANNED_KEYS: &[(&str, &[&str])] =
     &[("limits.per_source", &["new_per_second", "bandwidth", "udp_associations", "bytes_per_day"])];
 
 const NOT_YET: &str = "not supported by this version";
-
-/// How alike two words must be (Jaro-Winkler, 0 to 1) for one to be offered for the other, unless they
-/// are a single slip apart. Higher misses abbreviations, lower offers words that only share letters.
-const LIKENESS: f64 = 0.8;
 
 /// The tables that a configuration of type `C` may have.
 pub(super) struct Schema<C> {
@@ -40,15 +34,6 @@ impl<C: 'static> Schema<C> {
         let Some(key) = self.table(table).and_then(|table| table.key(key)) else { return String::new() };
         let default = (key.print)(defaults, 0).unwrap_or_default();
         format!("{} [default: {}]", key.help, default.trim_matches(['[', '"', ']']))
-    }
-
-    /// Lays one source over what is there; relative paths in it start at `base`.
-    pub(super) fn lay(&self, raw: &Raw, base: &Path, config: &mut C, problems: &mut Problems) {
-        for table in &self.tables {
-            if let Some(typed) = raw.tables(table.name) {
-                table.lay(typed, base, config, problems);
-            }
-        }
     }
 
     /// The table of this name.
@@ -123,33 +108,6 @@ impl<C: 'static> Schema<C> {
     /// The table that has a key of exactly this name.
     fn home_of(&self, key: &str) -> Option<&TableEntry<C>> {
         self.tables.iter().find(|table| table.key(key).is_some())
-    }
-}
-
-/// The word that was probably meant.
-pub(super) fn nearest<'a>(typed: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let typed: String = typed.chars().take(64).flat_map(char::to_lowercase).collect();
-    valid
-        .into_iter()
-        .map(|word| (strsim::jaro_winkler(&typed, word), word))
-        .filter(|(likeness, word)| *likeness >= LIKENESS || one_slip(&typed, word))
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, word)| word)
-}
-
-/// One letter missing, added, changed or swapped with its neighbour; in a word of two letters that
-/// would be half of it.
-fn one_slip(typed: &str, word: &str) -> bool {
-    word.len() > 2 && strsim::osa_distance(typed, word) <= 1
-}
-
-/// What to say of a word that is not one of the choices.
-pub(super) fn unknown_value<'a>(typed: &str, valid: impl Iterator<Item = &'a str> + Clone) -> String {
-    let all: Vec<_> = valid.clone().map(|word| format!("\"{word}\"")).collect();
-    let what = format!("{} is none of {}", quoted(typed), all.join(", "));
-    match nearest(typed, valid) {
-        Some(word) => format!("{what}; did you mean \"{word}\"?"),
-        None => what,
     }
 }
 

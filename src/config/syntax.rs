@@ -3,8 +3,22 @@
 //! The parser goes on behind an error, to find more than one; what it finds there may be of its own making. So a line gets
 //! one message, the first, and behind a bracket that nobody closed there is none.
 
-use super::problem::{At, Problems, escaped};
-use super::raw::Lines;
+use super::at::At;
+use super::problem::{Problems, escaped};
+
+/// Where the lines of a text begin.
+pub(super) struct Lines(Vec<usize>);
+
+impl Lines {
+    pub(super) fn of(text: &str) -> Lines {
+        Lines(std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect())
+    }
+
+    /// The line, counted from 1, that holds the byte at `offset`.
+    pub(super) fn line_at(&self, offset: usize) -> usize {
+        self.0.partition_point(|&start| start <= offset)
+    }
+}
 
 /// Reports where the text is no TOML.
 pub(super) fn report(text: &str, errors: &[toml::de::Error], lines: &Lines, problems: &mut Problems) {

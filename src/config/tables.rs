@@ -9,13 +9,42 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::choice::{
+    Access, AuthMethod, Congestion, Filtering, Format, Level, OnFull, Prefer, Protection, RelayMode, Steer,
+};
+use super::dns64::{self, Dns64};
+use super::endpoint::Endpoint;
 use super::entry::{TableEntry, tables};
 use super::form::{choice, choices, duration, list, number, optional, path, place, switch, text};
-use super::{
-    Access, Advertise, AuthMethod, Config, Congestion, Dns64, Endpoint, Filtering, Format, Level, OnFull,
-    PortRange, Prefer, Protection, RelayMode, Steer, dns64, reach, value,
-};
+use super::places::Places;
+use super::reach::{self, Advertise, PortRange};
+use super::value;
 use crate::limits;
+
+/// Everything that can be configured, checked and with its defaults filled in.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// Listeners, workers and the relay engine.
+    pub server: ServerConfig,
+    /// How long each phase of a session may take.
+    pub timeouts: Timeouts,
+    /// Which SOCKS methods are offered, and who may log in.
+    pub auth: AuthConfig,
+    /// How names are resolved.
+    pub dns: Dns,
+    /// Exemptions from the refusal of special-purpose destinations.
+    pub guard: GuardConfig,
+    /// Where the peers of BIND sessions connect to.
+    pub bind: Bind,
+    /// Where the datagrams of associations go.
+    pub udp: UdpConfig,
+    /// What each source of connections may have.
+    pub per_source: PerSource,
+    /// The log and the access record.
+    pub log: Log,
+    /// Where all that was typed.
+    pub places: Places,
+}
 
 /// The tables that there are, in the order of the documentation.
 pub(super) fn all() -> Vec<TableEntry<Config>> {

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use super::problem::{At, Problems};
+use super::at::At;
+use super::choice::{Access, AuthMethod, Choice, OnFull};
+use super::problem::Problems;
 use super::raw::Raw;
 use super::schema::Schema;
-use super::tables::available_cpus;
-use super::{Access, AuthMethod, Choice, Config, OnFull};
+use super::tables::{Config, available_cpus};
 
 /// A configuration in the making: the defaults, then the file, then the flags. Until it is finished, 0 workers are as
 /// many as there are CPUs.
@@ -35,7 +36,7 @@ impl Draft {
 
     /// Lays one source over what is there; relative paths in it start at `base`.
     pub(super) fn lay(&mut self, raw: &Raw, base: &Path, schema: &Schema<Config>) {
-        schema.lay(raw, base, &mut self.config, &mut self.problems);
+        raw.lay_over(&mut self.config, schema, base, &mut self.problems);
     }
 
     /// The configuration, if the rules between its values hold too.

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::choice::{Access, Choice, Congestion};
+use super::endpoint::Endpoint;
+use super::nearest::{nearest, unknown_value, with_nearest};
 use super::problem::{escaped, quoted};
-use super::{Access, Choice, Congestion, Endpoint, schema};
 use crate::limits;
 
 /// The port of SOCKS (IANA).
@@ -17,7 +19,7 @@ const DNS_PORT: u16 = 53;
 
 /// One word out of a fixed few.
 pub(super) fn choice<C: Choice>(typed: &str) -> Result<C, String> {
-    C::from_name(typed).ok_or_else(|| schema::unknown_value(typed, C::ALL.iter().map(|(name, _)| *name)))
+    C::from_name(typed).ok_or_else(|| unknown_value(typed, C::ALL.iter().map(|(name, _)| *name)))
 }
 
 /// A congestion control: the kernel decides at start whether it has one of this name.
@@ -73,7 +75,7 @@ pub(super) fn nearest_duration(typed: &str) -> Option<String> {
     let short = match unit {
         "" => "s",
         _ => {
-            let word = schema::nearest(unit, UNITS.iter().map(|(word, _)| *word))?;
+            let word = nearest(unit, UNITS.iter().map(|(word, _)| *word))?;
             UNITS.iter().find(|(long, _)| *long == word).map(|(_, short)| *short)?
         }
     };
@@ -233,9 +235,16 @@ pub(super) fn path_text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-pub(super) fn with_nearest(what: String, nearest: Option<String>) -> String {
-    match nearest {
-        Some(nearest) => format!("{what}; did you mean {nearest}?"),
-        None => what,
+/// A TOML string on one line, with its quotes.
+pub(super) fn string(value: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in value.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => quoted.push(c),
+        }
     }
+    quoted.push('"');
+    quoted
 }

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::config::at::TablePath;
 use crate::config::entry::{TableEntry, tables};
 use crate::config::form::{choice, choices, duration, number, optional, path, switch};
-use crate::config::problem::{Problems, TablePath};
+use crate::config::problem::Problems;
 use crate::config::raw::Raw;
 use crate::config::schema::Schema;
 use crate::config::{AuthMethod, Level, print};
@@ -50,7 +51,7 @@ fn lay(texts: &[&str]) -> (Sample, Problems) {
     let (schema, mut sample, mut problems) = (schema(), Sample::default(), Problems::of(Path::new("f")));
     for text in texts {
         let raw = Raw::from_text(text, &schema, &mut problems);
-        schema.lay(&raw, Path::new("/base"), &mut sample, &mut problems);
+        raw.lay_over(&mut sample, &schema, Path::new("/base"), &mut problems);
     }
     (sample, problems.sorted())
 }

@@ -4,19 +4,20 @@ use super::DatagramKit;
 use super::drops::{Drop, Drops};
 use super::fragments::Fragments;
 use super::names::Names;
-use super::outbox::{Flow, Head, Joining, Sent};
+use super::outbox::{Head, Joining, Sent};
 use super::peers::KnownPeers;
-use super::sealed::seal_one;
-use super::tally::Tally;
+use super::sealed::{open_one, seal_one};
+use super::tally::{Flow, Tally};
 use crate::config::{Filtering, Prefer};
 use crate::limits;
 use crate::policy::Guard;
 use crate::policy::own_ports::{HeldPort, OwnPorts};
 use crate::seal::Seal;
 use crate::shares::Lent;
-use crate::sys::mmsg::Received;
+use crate::sys::mmsg::{Filled, Inbox, Received};
 use crate::sys::udp::DatagramSocket;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Who may be the client of an association (RFC 1928 section 7: "limit access").
@@ -164,6 +165,11 @@ impl Association {
         self.tally = Some(Box::new(tally));
     }
 
+    /// What has come from here on is sealed, and so is what leaves for the client.
+    pub fn seal(&mut self, seal: Box<Seal>) {
+        self.seal = Some(seal);
+    }
+
     /// What was counted by target.
     pub fn tally(&self) -> Option<&Tally> {
         self.tally.as_deref()
@@ -241,6 +247,37 @@ impl Association {
         self.up.add(pumped.up);
         self.down.add(pumped.down);
         pumped
+    }
+
+    /// Opens the datagrams of one batch, those of the client alone, into `opened`: who sent each, and where it lies there;
+    /// and how many were looked at, for a bad one costs as much as a good one.
+    pub(super) fn open_batch(
+        &mut self,
+        inbox: &Inbox,
+        rooms: usize,
+        opened: &mut Vec<u8>,
+        world: &World<'_>,
+        drops: &mut Drops,
+    ) -> (Vec<(Filled, Range<usize>)>, usize) {
+        opened.clear();
+        let mut found = Vec::new();
+        let mut seen = 0;
+        for filled in (0..rooms).map(|at| inbox.filled(at)) {
+            if self.sender(&filled, world).is_none() {
+                drops.add(Drop::Stranger, filled.datagrams().count());
+                continue;
+            }
+            for datagram in filled.datagrams() {
+                seen += 1;
+                let start = opened.len();
+                let seal = self.seal.as_mut();
+                match seal.is_some_and(|seal| open_one(seal, &inbox.memory()[datagram], opened)) {
+                    true => found.push((filled, start..opened.len())),
+                    false => drops.add(Drop::Seal, 1),
+                }
+            }
+        }
+        (found, seen)
     }
 
     fn pump_down(&mut self, family: Family, kit: &mut DatagramKit, world: &World<'_>, pumped: &mut Pumped) {

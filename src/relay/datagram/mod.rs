@@ -16,8 +16,7 @@ mod up;
 
 pub use association::{Association, Expected, Family, Pumped, World};
 pub use drops::{Drop, Drops};
-pub use outbox::Flow;
-pub use tally::{Tallied, Tally};
+pub use tally::{Flow, Tallied, Tally};
 
 use self::outbox::Outbox;
 use crate::limits;

@@ -2,7 +2,7 @@
 //! for one address leave as a single send that the kernel cuts (UDP_SEGMENT).
 
 use super::drops::{Drop, Drops};
-use super::tally::Tally;
+use super::tally::{Flow, Tally};
 use crate::limits;
 use crate::proto::udp;
 use crate::sys::Errno;
@@ -10,23 +10,6 @@ use crate::sys::mmsg::{Composer, Sender};
 use crate::sys::udp::DatagramSocket;
 use std::net::SocketAddr;
 use std::ops::Range;
-
-/// Datagrams and their bytes (payload alone) that a sink took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flow {
-    /// Number of datagrams.
-    pub datagrams: u64,
-    /// Number of bytes of their payload.
-    pub bytes: u64,
-}
-
-impl Flow {
-    /// Adds another count.
-    pub fn add(&mut self, other: Flow) {
-        self.datagrams += other.datagrams;
-        self.bytes += other.bytes;
-    }
-}
 
 /// The batch of one socket.
 #[derive(Debug, Default)]

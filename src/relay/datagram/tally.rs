@@ -1,10 +1,26 @@
 //! Where the datagrams of one association went and came from, by target, where `log.udp_targets` asks for it.
 
-use super::outbox::Flow;
 use crate::limits;
 use crate::shares::Lent;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+
+/// Datagrams and their bytes (payload alone) that a sink took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// Number of datagrams.
+    pub datagrams: u64,
+    /// Number of bytes of their payload.
+    pub bytes: u64,
+}
+
+impl Flow {
+    /// Adds another count.
+    pub fn add(&mut self, other: Flow) {
+        self.datagrams += other.datagrams;
+        self.bytes += other.bytes;
+    }
+}
 
 /// What went to each target and came from it. Counted is what the kernel took.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! What a reader and the architecture rely on, held over the project's own text: sizes, floors, circles, unsafe
+//! What a reader and the architecture rely on, held over the project's own text: sizes, floors, circles, names, unsafe
 //! code, clocks and sockets, markers, dependencies, and the tests that CONFORMANCE.md names.
 //!
 //! Each rule is a function from a source to its findings, so that each is also seen to fail, on a made-up one.
@@ -8,6 +8,7 @@ mod circles;
 mod conformance;
 mod imports;
 mod layers;
+mod names;
 mod source;
 
 use std::fs;

@@ -236,14 +236,6 @@ pub enum LoginResult {
     Failed,
 }
 
-#[allow(non_upper_case_globals, reason = "named as entries of the list are")]
-impl Counted {
-    /// A login that was right.
-    pub const LoginOk: Counted = Counted::Login(LoginResult::Ok);
-    /// A login that was wrong.
-    pub const LoginFailed: Counted = Counted::Login(LoginResult::Failed);
-}
-
 impl LoginResult {
     const ALL: [LoginResult; 2] = [LoginResult::Ok, LoginResult::Failed];
 

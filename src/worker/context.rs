@@ -8,7 +8,7 @@ use super::mailbox::{Mail, Ticket};
 use super::next::Next;
 use crate::auth::gssapi::{ContextState, Exchange, Exchanged};
 use crate::limits;
-use crate::observe::Counted;
+use crate::observe::{Counted, LoginResult};
 use crate::outcome::Reason;
 use crate::session::{Input, Round, RoundOutcome};
 use crate::sys::gssapi::{Context, Library};
@@ -51,11 +51,11 @@ impl Handshake {
                 RoundOutcome::Continue
             }
             ContextState::Established(peer) => {
-                core.counters.count(Counted::LoginOk);
+                core.counters.count(Counted::Login(LoginResult::Ok));
                 RoundOutcome::Established(peer, Box::new(context))
             }
             ContextState::Failed(why) => {
-                core.counters.count(Counted::LoginFailed);
+                core.counters.count(Counted::Login(LoginResult::Failed));
                 RoundOutcome::Failed(why)
             }
         };

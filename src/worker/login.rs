@@ -7,7 +7,7 @@ use super::mailbox::{Mail, Ticket};
 use super::next::Next;
 use crate::auth::{Identity, LoginJob};
 use crate::limits;
-use crate::observe::Counted;
+use crate::observe::{Counted, LoginResult};
 use crate::outcome::Reason;
 use crate::proto::userpass::Credentials;
 use crate::session::Input;
@@ -30,12 +30,12 @@ impl Handshake {
         let client = connection.peer.ip();
         match core.logins.recall(Source::from(client), &credentials, new, core.now) {
             Some(Some(identity)) => {
-                core.counters.count(Counted::LoginOk);
+                core.counters.count(Counted::Login(LoginResult::Ok));
                 return Next::Answer(Input::Verified(Some(identity)));
             }
             Some(None) => {
                 // Told before: a client that cannot but repeat itself must not do so as fast as it can.
-                core.counters.count(Counted::LoginFailed);
+                core.counters.count(Counted::Login(LoginResult::Failed));
                 self.waits_for = Waits::Penalty { until: core.now + limits::REPEATED_FAILURE_DELAY };
                 return self.wait(core, connection);
             }
@@ -55,7 +55,11 @@ impl Handshake {
 
     /// An answer to the credentials.
     pub(super) fn verified(&self, core: &Core, identity: Option<Identity>) -> Next {
-        core.counters.count(if identity.is_some() { Counted::LoginOk } else { Counted::LoginFailed });
+        core.counters.count(Counted::Login(if identity.is_some() {
+            LoginResult::Ok
+        } else {
+            LoginResult::Failed
+        }));
         Next::Answer(Input::Verified(identity))
     }
 }

@@ -168,13 +168,13 @@ fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::Run(args) => with_config(args, crate::control::run),
         CliCommand::Check(args) => with_config(args, |config| check::run(&config)),
         CliCommand::User { action: UserCommand::Add(args) } => {
-            user::run(user::Action::Add, &args.name, &args.file)
+            user::run(user::UserAction::Add, &args.name, &args.file)
         }
         CliCommand::User { action: UserCommand::Remove(args) } => {
-            user::run(user::Action::Remove, &args.name, &args.file)
+            user::run(user::UserAction::Remove, &args.name, &args.file)
         }
         CliCommand::User { action: UserCommand::Verify(args) } => {
-            user::run(user::Action::Verify, &args.name, &args.file)
+            user::run(user::UserAction::Verify, &args.name, &args.file)
         }
         CliCommand::User { action: UserCommand::List { file } } => user::list(&file),
     }

@@ -19,7 +19,7 @@ use crate::sys::terminal::Hidden;
 
 /// What to do with a user of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
+pub(super) enum UserAction {
     /// Set the user's password, adding the user and creating the file as needed.
     Add,
     /// Remove the user; an error if there is none.
@@ -30,7 +30,7 @@ pub(super) enum Action {
 
 /// Performs `action` for user `name` in `file`. Exit code 0 if it was done (for `Verify`: if the
 /// password is right), 1 otherwise, with the reason on standard error.
-pub(super) fn run(action: Action, name: &str, file: &Path) -> ExitCode {
+pub(super) fn run(action: UserAction, name: &str, file: &Path) -> ExitCode {
     match perform(action, name, file) {
         Ok(done) => {
             // The deed counts; nobody need read the words.
@@ -58,20 +58,20 @@ pub(super) fn list(file: &Path) -> ExitCode {
     }
 }
 
-fn perform(action: Action, name: &str, file: &Path) -> Result<String, Box<dyn Error>> {
+fn perform(action: UserAction, name: &str, file: &Path) -> Result<String, Box<dyn Error>> {
     check_name(name)?;
     let in_file = |error| format!("{}: {error}", file.display());
     match action {
-        Action::Add => {
+        UserAction::Add => {
             let hash = hash_password(&password(true)?)?;
             let replaced = set_user(file, name, &hash).map_err(in_file)?;
             Ok(format!("{} user {name}", if replaced { "changed" } else { "added" }))
         }
-        Action::Remove => {
+        UserAction::Remove => {
             remove_user(file, name).map_err(in_file)?;
             Ok(format!("removed user {name}"))
         }
-        Action::Verify => {
+        UserAction::Verify => {
             let users = Users::load(file)?;
             let password = password(false)?;
             check_password(&password)?;
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_name_that_the_file_cannot_hold_is_refused_before_anything_is_asked() {
-        for action in [Action::Add, Action::Remove, Action::Verify] {
+        for action in [UserAction::Add, UserAction::Remove, UserAction::Verify] {
             for name in ["", "a:b", "a\nb"] {
                 assert_eq!(run(action, name, Path::new("/nonexistent/users")), ExitCode::FAILURE);
             }

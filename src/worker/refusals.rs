@@ -11,16 +11,16 @@ use std::time::Instant;
 /// What one worker has still to say.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    sources: HashMap<Source, Counts>,
+    sources: HashMap<Source, RefusalCounts>,
     /// Every key of `sources` once, with the time of its last line, the oldest first.
     said: VecDeque<(Instant, Source)>,
     /// The counts of sources that found no room in `sources`.
-    others: Counts,
+    others: RefusalCounts,
 }
 
 /// What was not said yet of a source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counts {
+struct RefusalCounts {
     failed_logins: u64,
     refused: u64,
 }
@@ -46,10 +46,10 @@ impl Refusals {
         if self.sources.len() >= limits::REFUSAL_SOURCES_MAX {
             return self.others.add(kind);
         }
-        let mut first = Counts::default();
+        let mut first = RefusalCounts::default();
         first.add(kind);
         first.say(Some(source));
-        self.sources.insert(source, Counts::default());
+        self.sources.insert(source, RefusalCounts::default());
         self.said.push_back((now, source));
     }
 
@@ -68,7 +68,7 @@ impl Refusals {
         while self.due().is_some_and(|due| due <= now) {
             let Some((_, source)) = self.said.pop_front() else { return };
             match self.sources.get_mut(&source).map(std::mem::take) {
-                Some(counts) if counts != Counts::default() => {
+                Some(counts) if counts != RefusalCounts::default() => {
                     counts.say(Some(source));
                     self.said.push_back((now, source));
                 }
@@ -78,7 +78,7 @@ impl Refusals {
     }
 }
 
-impl Counts {
+impl RefusalCounts {
     fn add(&mut self, kind: Kind) {
         match kind {
             Kind::FailedLogin => self.failed_logins += 1,
@@ -88,10 +88,10 @@ impl Counts {
 
     /// A line, where there is something to tell; no source stands for several.
     fn say(self, source: Option<Source>) {
-        if self == Counts::default() {
+        if self == RefusalCounts::default() {
             return;
         }
-        let Counts { failed_logins, refused } = self;
+        let RefusalCounts { failed_logins, refused } = self;
         match source {
             Some(source) => tracing::info!(%source, failed_logins, refused, "sessions refused"),
             None => tracing::info!(failed_logins, refused, "sessions of further sources refused"),
@@ -138,12 +138,15 @@ mod tests {
         }
         let full = limits::REFUSAL_SOURCES_MAX;
         assert_eq!((refusals.sources.len(), refusals.said.len()), (full, full));
-        assert_eq!(refusals.others, Counts { failed_logins: full as u64, refused: full as u64 });
-        assert_eq!(refusals.sources[&Source::from(source(0))], Counts { failed_logins: 0, refused: 1 });
+        assert_eq!(refusals.others, RefusalCounts { failed_logins: full as u64, refused: full as u64 });
+        assert_eq!(
+            refusals.sources[&Source::from(source(0))],
+            RefusalCounts { failed_logins: 0, refused: 1 }
+        );
 
         let later = now + limits::REFUSAL_LOG_INTERVAL;
         refusals.flush(later);
-        assert_eq!((refusals.sources.len(), refusals.others), (full, Counts::default()));
+        assert_eq!((refusals.sources.len(), refusals.others), (full, RefusalCounts::default()));
         refusals.note(source(3), &Failure::AuthFailed, later);
         refusals.flush(later + limits::REFUSAL_LOG_INTERVAL);
         assert_eq!((refusals.sources.len(), refusals.said.len()), (1, 1));

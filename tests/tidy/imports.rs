@@ -188,7 +188,7 @@ impl Modules<'_> {
     }
 }
 
-/// The modules that a file's tests declare: what is below them ships no more than they do.
+/// The modules that a file declares for tests alone; nothing below them ships.
 fn test_modules(source: &Source) -> Vec<String> {
     let code = source.code();
     let lines: Vec<&str> = code.lines().map(str::trim).collect();

@@ -137,11 +137,9 @@ fn socket_outside(source: &Source) -> Findings {
     })
 }
 
-/// A file that is a test module of its own: src/x/tests.rs, src/x/y_tests.rs or below src/x/tests/.
+/// A file that is a test module of its own: src/x/tests.rs or below src/x/tests/.
 fn is_test_file(source: &Source) -> bool {
-    source.path.ends_with("/tests.rs")
-        || source.path.ends_with("_tests.rs")
-        || source.path.contains("/tests/")
+    source.path.ends_with("/tests.rs") || source.path.contains("/tests/")
 }
 
 #[test]

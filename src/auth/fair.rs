@@ -401,5 +401,4 @@ impl<W> LoginQueue<W> {
 }
 
 #[cfg(test)]
-#[path = "fair_tests.rs"]
 mod tests;

@@ -253,5 +253,4 @@ fn realm_at(principal: &str) -> Option<usize> {
 }
 
 #[cfg(test)]
-#[path = "gssapi_tests.rs"]
 mod tests;

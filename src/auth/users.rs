@@ -248,5 +248,4 @@ impl Error for UsersError {
 }
 
 #[cfg(test)]
-#[path = "users_tests.rs"]
 mod tests;

@@ -195,5 +195,4 @@ impl Drop for Finished<'_> {
 }
 
 #[cfg(test)]
-#[path = "verifier_tests.rs"]
 mod tests;

@@ -184,40 +184,6 @@ impl Default for Protection {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::ProtectionLevel::{Confidentiality, Integrity, None as Unwrapped, PerMessage};
-    use super::*;
-
-    #[test]
-    fn a_client_is_given_a_listed_level_that_holds_what_it_asked_for() {
-        let all = [Confidentiality, Integrity, PerMessage, Unwrapped];
-        let answers = |levels: &[ProtectionLevel]| {
-            let protection = Protection::new(levels).unwrap();
-            [0, 1, 2, 3].map(|asked| protection.answer(asked))
-        };
-        let (none, one, two, three) =
-            (Some(Unwrapped), Some(Integrity), Some(Confidentiality), Some(PerMessage));
-        assert_eq!(answers(&all), [none, one, two, three]);
-        assert_eq!(answers(&[Confidentiality, Integrity, Unwrapped]), [none, one, two, one]);
-        assert_eq!(answers(&[Unwrapped]), [none; 4]);
-        assert_eq!(answers(&[Integrity]), [None, one, one, one]);
-        assert_eq!(answers(&[Confidentiality]), [None, None, two, None]);
-        assert_eq!(answers(&[PerMessage]), [None, None, three, three]);
-        assert_eq!(answers(&[PerMessage, Unwrapped]), [none, none, three, three]);
-        assert_eq!(answers(&[Confidentiality, Integrity]), [None, one, two, one]);
-        for undefined in 4..=u8::MAX {
-            assert_eq!(Protection::new(&all).unwrap().answer(undefined), None);
-        }
-        assert_eq!(Protection::new(&[]), None);
-    }
-
-    #[test]
-    fn the_default_is_what_is_documented() {
-        assert_eq!(Protection::default(), Protection::new(&[Confidentiality, Integrity, Unwrapped]).unwrap());
-    }
-}
-
 /// Which address families are asked for, and which is dialled first when a name has both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Prefer {
@@ -323,4 +289,38 @@ pub enum Format {
 
 impl Choice for Format {
     const ALL: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ProtectionLevel::{Confidentiality, Integrity, None as Unwrapped, PerMessage};
+    use super::*;
+
+    #[test]
+    fn a_client_is_given_a_listed_level_that_holds_what_it_asked_for() {
+        let all = [Confidentiality, Integrity, PerMessage, Unwrapped];
+        let answers = |levels: &[ProtectionLevel]| {
+            let protection = Protection::new(levels).unwrap();
+            [0, 1, 2, 3].map(|asked| protection.answer(asked))
+        };
+        let (none, one, two, three) =
+            (Some(Unwrapped), Some(Integrity), Some(Confidentiality), Some(PerMessage));
+        assert_eq!(answers(&all), [none, one, two, three]);
+        assert_eq!(answers(&[Confidentiality, Integrity, Unwrapped]), [none, one, two, one]);
+        assert_eq!(answers(&[Unwrapped]), [none; 4]);
+        assert_eq!(answers(&[Integrity]), [None, one, one, one]);
+        assert_eq!(answers(&[Confidentiality]), [None, None, two, None]);
+        assert_eq!(answers(&[PerMessage]), [None, None, three, three]);
+        assert_eq!(answers(&[PerMessage, Unwrapped]), [none, none, three, three]);
+        assert_eq!(answers(&[Confidentiality, Integrity]), [None, one, two, one]);
+        for undefined in 4..=u8::MAX {
+            assert_eq!(Protection::new(&all).unwrap().answer(undefined), None);
+        }
+        assert_eq!(Protection::new(&[]), None);
+    }
+
+    #[test]
+    fn the_default_is_what_is_documented() {
+        assert_eq!(Protection::default(), Protection::new(&[Confidentiality, Integrity, Unwrapped]).unwrap());
+    }
 }

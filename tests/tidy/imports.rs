@@ -235,9 +235,8 @@ pub(super) fn shipped_files<'a>(
             test_modules(source).into_iter().map(|name| [&module[..], &[name]].concat())
         })
         .collect();
-    let ships = |(source, module): &(&Source, Vec<String>)| {
-        !source.path.ends_with("_tests.rs")
-            && (1..=module.len()).all(|depth| !tests.contains(&module[..depth]))
+    let ships = |(_, module): &(&Source, Vec<String>)| {
+        (1..=module.len()).all(|depth| !tests.contains(&module[..depth]))
     };
     files.into_iter().filter(ships).collect()
 }

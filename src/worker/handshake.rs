@@ -135,7 +135,7 @@ impl Handshake {
             || !(self.session.has_pending() || self.client.has_bytes())
     }
 
-    /// Whether the time that such a client has is up.
+    /// Whether a client that is taken to have left has had its moment of grace by then.
     pub(super) fn left_before(&self, now: Instant) -> bool {
         self.left_at.is_some_and(|at| at <= now)
     }
@@ -152,7 +152,7 @@ impl Handshake {
         )
     }
 
-    /// Waits with a timer for the moment at which it has to be looked at without an event.
+    /// Waits, with its timer armed for the moment at which it has to be looked at without an event.
     pub(super) fn wait(&self, core: &mut Core, connection: &Connection) -> Next {
         core.arm(connection.key, self.wake_at());
         Next::Wait
@@ -289,7 +289,7 @@ impl Handshake {
         self.left_at.get_or_insert(core.now + limits::LEFT_GRACE);
     }
 
-    /// The request is there: how long it took to come.
+    /// Keeps how long the request took to come, unless that is known.
     pub(super) fn note_handshake(&self, core: &Core, connection: &mut Connection) {
         connection.times.handshake_ms.get_or_insert(since(self.accepted, core.now));
     }
@@ -349,7 +349,7 @@ impl Handshake {
     }
 }
 
-/// The client gets no more than it has.
+/// Ends the session for a failure that its client was told of.
 pub(super) fn refused(connection: &Connection, failure: Failure) -> Next {
     tracing::debug!(client = %connection.peer, %failure, "session refused");
     Next::Change(Change::Refuse(failure))

@@ -27,7 +27,7 @@ pub(super) struct Listening {
 /// What stood first in the queue of a listener.
 pub(super) enum Came {
     Peer(Stream, SocketAddr),
-    /// Nobody who was asked for; reset.
+    /// A connection of somebody who was not asked for, which is reset.
     Foreign(SocketAddr),
     /// A connection that had ended already.
     Ended,
@@ -73,7 +73,7 @@ pub(super) struct ListenerSearch {
     asked: usize,
     /// Our own addresses towards them, their ports zero.
     sources: Vec<SocketAddr>,
-    /// The ports of the last of these, which is towards this peer.
+    /// The search for a port at the last of our addresses, and the peer that it is towards.
     search: Option<(IpAddr, PortSearch)>,
     gravest: DialError,
 }

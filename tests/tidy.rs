@@ -8,6 +8,7 @@ mod circles;
 mod conformance;
 mod imports;
 mod layers;
+mod manner;
 mod names;
 mod source;
 

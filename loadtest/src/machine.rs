@@ -9,7 +9,7 @@ use nix::unistd::{SysconfVar, sysconf};
 use serde::Serialize;
 
 /// Facts about the hardware and the settings that relays run into.
-#[derive(Serialize, Default)]
+#[derive(Default, Serialize)]
 pub(crate) struct Machine {
     #[serde(skip_serializing_if = "Option::is_none")]
     cpu_model: Option<String>,

@@ -39,7 +39,7 @@ struct Mark {
 }
 
 /// The cost of a run, flat so that a script finds each figure by its name alone.
-#[derive(Serialize, Default)]
+#[derive(Default, Serialize)]
 pub(crate) struct Cost {
     pub(crate) seconds: f64,
     /// The load generator's own CPU: it must stay well below the server's.

@@ -72,7 +72,7 @@ struct Percentiles {
 }
 
 /// What became of the datagrams that were sent in the interval.
-#[derive(Serialize, Default)]
+#[derive(Default, Serialize)]
 pub(crate) struct Delivery {
     pub(crate) sent: u64,
     /// Not back within `--loss-after`.
@@ -90,7 +90,7 @@ pub(crate) struct Delivery {
 }
 
 /// How many clients did not simply read their page.
-#[derive(Serialize, Default)]
+#[derive(Default, Serialize)]
 pub(crate) struct Fleeting {
     /// Stopped reading for a while.
     pub(crate) stalls: u64,
@@ -99,7 +99,7 @@ pub(crate) struct Fleeting {
 }
 
 /// What the sessions of a soak did, and what came of it.
-#[derive(Serialize, Default)]
+#[derive(Default, Serialize)]
 pub(crate) struct Churned {
     pub(crate) exchanges: u64,
     pub(crate) pauses: u64,
@@ -117,7 +117,7 @@ pub(crate) struct Churned {
 }
 
 /// What an attack did, and how the others fared: alone (`quiet`) and beside it.
-#[derive(Serialize, Default)]
+#[derive(Default, Serialize)]
 pub(crate) struct UnderAttack {
     pub(crate) attack: &'static str,
     pub(crate) quiet_sessions: u64,
@@ -148,7 +148,7 @@ pub(crate) struct UnderAttack {
 }
 
 /// What became of the connections of an attack.
-#[derive(Clone, Serialize, Default)]
+#[derive(Clone, Default, Serialize)]
 pub(crate) struct Attempts {
     pub(crate) attempts: u64,
     pub(crate) attempts_per_second: f64,
@@ -169,7 +169,7 @@ pub(crate) struct Attempts {
 }
 
 /// One run. A figure that the scenario does not have is left out.
-#[derive(Serialize, Default)]
+#[derive(Default, Serialize)]
 pub(crate) struct Record {
     pub(crate) scenario: &'static str,
     /// The server's address, or `none` for a direct run.

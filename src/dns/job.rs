@@ -17,7 +17,7 @@ use crate::limits::{DNS_FAILURE_TTL, DNS_PARTIAL_TTL, DNS_TCP_MESSAGE};
 use crate::shares::Source;
 
 /// One lookup that waits for a name. The serial tells it from an earlier one with the same ticket.
-#[derive(Copy, Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct WaitingLookup {
     pub(super) ticket: u64,
     pub(super) serial: u64,
@@ -25,7 +25,7 @@ pub(super) struct WaitingLookup {
 }
 
 /// How far a name has come.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JobPhase {
     /// Waits for a place: it has not been asked for yet, or has given its place away.
     Queued,

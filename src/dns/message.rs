@@ -18,7 +18,7 @@ use crate::limits::{
 };
 
 /// An address family, as the question for it.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AddressFamily {
     V4,
     V6,

@@ -131,11 +131,11 @@ impl std::fmt::Display for DnsError {
 impl std::error::Error for DnsError {}
 
 /// The number of one exchange with a server, and of its socket; unique among those that are open.
-#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ExchangeId(pub u32);
 
 /// What an exchange speaks.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// A socket connected to the server, from a fresh ephemeral port: the kernel drops what comes from
     /// elsewhere, and the port is part of what a forger has to guess (RFC 5452).
@@ -145,7 +145,7 @@ pub enum Transport {
 }
 
 /// What the shell does for the resolver, in this order.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Make a socket to `server`. If that fails, say so with [`Resolver::failed`].
     Open {

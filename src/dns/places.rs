@@ -22,7 +22,7 @@ pub(super) const FRESH: u64 = 0;
 pub(super) const AGAIN: u64 = 1 << 63;
 
 /// Whose place it is, and since when.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NamePlace {
     pub(super) client: Source,
     pub(super) since: Instant,

@@ -27,7 +27,7 @@ mod exchanges;
 mod queues;
 
 /// The lookup of one caller: its job, its serial there, and whose it is.
-#[derive(Copy, Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Lookup {
     job: JobKey,
     serial: u64,

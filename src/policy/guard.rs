@@ -18,7 +18,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Why the guard refuses an address. Policy is at fault in the reply's sense, except for `SelfConnect`, which
 /// stands for a port that nobody listens on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// The address is of a special-purpose range; which one.
     SpecialPurpose(&'static str),
@@ -44,7 +44,7 @@ impl std::error::Error for Refusal {}
 const LOCAL: &str = "this host";
 
 /// Judges addresses. Immutable once built: a reload or a change of interfaces builds another.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Guard {
     allow_private: bool,
     allow: Vec<IpNet>,
@@ -55,7 +55,7 @@ pub struct Guard {
 }
 
 /// A NAT64 whose prefix is known: its addresses are judged by what they carry.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Translator {
     prefix: Nat64,
     /// The operator named it; others are what name servers show.

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A set of addresses, looked up in the logarithm of its size: it is asked for every address that a client names.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Locals {
     /// First and last address of each block; disjoint, in order.
     v4: Vec<(Ipv4Addr, Ipv4Addr)>,

@@ -25,7 +25,7 @@ const FULL_WIDTH_OFFSET: u32 = 0xfee0;
 ///
 /// Underscores, and hyphens at the ends of a label, are no host names by the letter (RFC 1123 section 2.1)
 /// but stand in the DNS and are asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Box<str>);
 
 impl Name {
@@ -55,7 +55,7 @@ impl Borrow<str> for Name {
 }
 
 /// A target without its port.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Host {
     /// An address, however it was spelt. An IPv4-mapped IPv6 address is kept as it is: whether it may be
     /// reached is the guard's question.
@@ -102,7 +102,7 @@ impl fmt::Display for Host {
 }
 
 /// DST.ADDR and DST.PORT.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     /// The address or name.
     pub host: Host,

@@ -8,7 +8,7 @@ use std::fmt;
 pub type Decoded<T> = Result<Option<(T, usize)>, ProtoError>;
 
 /// Why bytes from a client are no message. The client is at fault in every case.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProtoError {
     /// VER of a greeting or request is not 5 (RFC 1928 sections 3 and 4).
     Version(u8),
@@ -79,7 +79,7 @@ impl From<NameError> for ProtoError {
 }
 
 /// Why the bytes of a name are neither a host name nor an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameError {
     /// No byte, or nothing but the root's dot.
     Empty,

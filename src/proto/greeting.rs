@@ -22,7 +22,7 @@ const HTTP_METHOD_LETTERS: &[u8] = b"GPHCDOT";
 const _: () = assert!(GREETING_MAX == HEADER + u8::MAX as usize);
 
 /// The methods that outflow knows, by their code (RFC 1928 section 3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Method {
     /// NO AUTHENTICATION REQUIRED.
@@ -41,7 +41,7 @@ impl Method {
 }
 
 /// The methods that a client offered: order and duplicates carry no meaning, unknown codes are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MethodSet {
     bits: [u64; 4],
 }
@@ -73,7 +73,7 @@ impl MethodSet {
 }
 
 /// The first message of a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Greeting {
     /// What the client offers; may be empty.
     pub methods: MethodSet,

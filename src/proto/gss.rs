@@ -21,7 +21,7 @@ const ABORT: u8 = 0xff;
 pub const HEADER: usize = 4;
 
 /// The MTYP octet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum MessageType {
     /// A token of the context's establishment (section 3.4 and 3.7).

@@ -23,7 +23,7 @@ const REPLY_V4: usize = HEADER + 4 + 2;
 const _: () = assert!(REPLY_MAX == HEADER + 16 + 2);
 
 /// The REP octet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Rep {
     /// Succeeded.
@@ -54,7 +54,7 @@ impl Rep {
 }
 
 /// An encoded reply of 10 or 22 bytes, on the stack; dereferences to what goes on the wire.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Reply {
     bytes: [u8; REPLY_MAX],
     len: usize,

@@ -20,7 +20,7 @@ const HEADER: usize = 3;
 const _: () = assert!(REQUEST_MAX == HEADER + 1 + 1 + NAME_TYPED_MAX + 2);
 
 /// The CMD octet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum RequestCommand {
     /// Connect to the target.
@@ -43,7 +43,7 @@ impl RequestCommand {
 }
 
 /// What a client wants.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// What to do.
     pub command: RequestCommand,

@@ -7,7 +7,7 @@ use super::{special_v4, special_v6};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Reachable {
     True,
     False,

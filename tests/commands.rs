@@ -1,4 +1,4 @@
-//! `outflow check` and `outflow user`: exit codes, files, and what they must not print.
+//! `outflow check`, `outflow user` and `outflow completions`: exit codes, files, and what they must not print.
 
 use std::fs::{File, Permissions};
 use std::io::{Read, Write};
@@ -213,4 +213,43 @@ fn a_users_file_that_is_empty_or_open_to_others_is_warned_of() {
     for said in ["it has no user", "others may write it (mode 0666)"] {
         until_true("the warning", PATIENCE, || relay.log().contains(said));
     }
+}
+
+/// The script that completes the command line in a shell.
+fn completions(shell: &str) -> String {
+    let mut command = Command::new(binary());
+    command.args(["completions", shell]);
+    let output = run_to_exit(command);
+    assert_eq!(code(&output), 0, "{shell}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// Each shell reads its script where there is such a shell; what the script names is looked for anywhere.
+#[test]
+fn completions_are_scripts_of_their_shells() {
+    let directory = TempDir::new().expect("a directory");
+    for (shell, only_read) in [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")] {
+        let script = completions(shell);
+        for named in ["completions", "log-level", "splice", "warn", "json"] {
+            assert!(script.contains(named), "{shell}: {named}");
+        }
+        let file = directory.path().join(shell);
+        std::fs::write(&file, script).expect("write the script");
+        match Command::new(shell).arg(only_read).arg(&file).output() {
+            Ok(read) => assert!(read.status.success() && read.stderr.is_empty(), "{shell}: {read:?}"),
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{shell}: {error}"),
+        }
+    }
+    let mut unknown = Command::new(binary());
+    unknown.args(["completions", "tcsh"]);
+    assert_eq!(code(&run_to_exit(unknown)), 2);
+}
+
+#[test]
+fn bash_completes_the_words_that_a_flag_may_be() {
+    let line = r#"COMP_WORDS=(outflow run --relay s) COMP_CWORD=3; _outflow outflow s --relay; echo "${COMPREPLY[@]}""#;
+    let mut bash = Command::new("bash");
+    bash.args(["-c", &format!("{}\n{line}", completions("bash"))]);
+    let output = run_to_exit(bash);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "splice\n", "{output:?}");
 }

@@ -15,10 +15,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
-use clap::{Arg, Args, Parser, Subcommand};
+use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::config::{Config, Flags, Problems};
-use crate::console::complain;
+use crate::console::{complain, say};
 
 /// A SOCKS5 relay for Linux.
 #[derive(Debug, Parser)]
@@ -41,6 +41,16 @@ enum CliCommand {
         #[command(subcommand)]
         action: UserCommand,
     },
+    /// Print a script that completes this command line in a shell
+    Completions { shell: CompletingShell },
+}
+
+/// A shell that a script can be had for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum CompletingShell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 #[derive(Debug, Subcommand)]
@@ -54,7 +64,7 @@ enum UserCommand {
     /// Print the users' names, one a line
     List {
         /// The users file
-        #[arg(long)]
+        #[arg(long, value_hint = ValueHint::FilePath)]
         file: PathBuf,
     },
 }
@@ -64,7 +74,7 @@ struct UserArgs {
     /// The user's name
     name: String,
     /// The users file
-    #[arg(long)]
+    #[arg(long, value_hint = ValueHint::FilePath)]
     file: PathBuf,
 }
 
@@ -73,7 +83,7 @@ struct UserArgs {
 #[derive(Debug, Default, Args)]
 struct RunArgs {
     /// Configuration file (TOML)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
     #[arg(long, value_name = "ADDR:PORT", allow_hyphen_values = true)]
     #[arg(help = format!("{} (may be repeated)", Config::help("server", "listen")))]
@@ -91,7 +101,7 @@ struct RunArgs {
     #[arg(long)]
     allow_private: bool,
     /// Ask for a password, checked against this file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     users: Option<String>,
     #[arg(long, value_name = "LEVEL")]
     #[arg(value_parser = Offered::of("log", "level"), help = Config::help("log", "level"))]
@@ -99,7 +109,7 @@ struct RunArgs {
     #[arg(long, value_name = "FORMAT")]
     #[arg(value_parser = Offered::of("log", "format"), help = Config::help("log", "format"))]
     log_format: Option<String>,
-    #[arg(long, value_name = "FILE|stdout|off")]
+    #[arg(long, value_name = "FILE|stdout|off", value_hint = ValueHint::AnyPath)]
     #[arg(help = Config::help("log", "access"))]
     access: Option<String>,
 }
@@ -177,7 +187,20 @@ fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             user::run(user::UserAction::Verify, &args.name, &args.file)
         }
         CliCommand::User { action: UserCommand::List { file } } => user::list(&file),
+        CliCommand::Completions { shell } => complete(shell),
     }
+}
+
+/// Prints the script for a shell.
+fn complete(shell: CompletingShell) -> ExitCode {
+    let shell = match shell {
+        CompletingShell::Bash => clap_complete::Shell::Bash,
+        CompletingShell::Zsh => clap_complete::Shell::Zsh,
+        CompletingShell::Fish => clap_complete::Shell::Fish,
+    };
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "outflow", &mut script);
+    say(&String::from_utf8_lossy(&script))
 }
 
 /// Goes on with the configuration, or says everything that is wrong with it.

@@ -1,7 +1,5 @@
 //! Command lines and what they come to.
 
-use clap::CommandFactory;
-
 use super::*;
 use crate::config::{AuthMethod, RelayMode};
 use crate::control;
@@ -15,7 +13,7 @@ fn run_args(line: &str) -> RunArgs {
     let cli = cli(line).unwrap_or_else(|error| panic!("{error}"));
     match cli.command.unwrap_or(CliCommand::Run(cli.run)) {
         CliCommand::Run(args) | CliCommand::Check(args) => args,
-        CliCommand::User { .. } => {
+        CliCommand::User { .. } | CliCommand::Completions { .. } => {
             panic!("not a command that takes a configuration")
         }
     }

@@ -122,7 +122,7 @@ impl Draft {
         }
     }
 
-    /// Nothing may be lost, and nothing is kept.
+    /// Access records that must not be lost, and no place to keep them.
     fn require_records(&mut self) {
         let log = &self.config.log;
         if (log.on_full, &log.access) == (OnFull::Refuse, &Access::Off)

@@ -4,61 +4,71 @@
 //! Section 6 leaves it to the server to use DST in judging the request: here it names the peer. The guard judges it as
 //! it judges a target, before anything listens.
 
-use super::command::{Command, Output, Peers};
-use super::facts::Facts;
+use super::command::{Command, Peers};
 use super::failure::{DialError, Failure};
-use super::reply::succeed;
-use super::state::{Accepting, Binding, Phase, Turn};
-use crate::dns::DnsError;
+use super::handling::Handling;
+use super::state::{Awaiting, Binding, Transition};
+use crate::dns::{Answer, DnsError};
+use crate::policy::Object;
+use crate::proto::address::{Host, Target};
+use crate::proto::request::RequestCommand;
 use std::net::SocketAddr;
 
-/// Asks for a listener that takes one of these, which the guard has seen. The unspecified address in another spelling,
-/// or behind a name, is nobody's: only DST itself can say "any".
-pub(super) fn ask(asker: Phase, peers: Vec<SocketAddr>, used: usize) -> Turn {
+/// The request as a question to the worker.
+pub(super) fn begin(target: Target, used: usize, handling: &Handling<'_>) -> Result<Transition, Failure> {
+    let port = target.port;
+    match target.host {
+        Host::Name(name) => {
+            let resolving = Awaiting::Bind(Binding::Resolving { port });
+            Ok(Transition::Ask(resolving, used, Command::Resolve(name)))
+        }
+        Host::Ip(ip) if ip.is_unspecified() => Ok(listen(Peers::Any, used)),
+        Host::Ip(ip) => listen_for([SocketAddr::new(ip, port)].into_iter(), used, handling),
+    }
+}
+
+/// The peer's addresses are there.
+pub(super) fn resolved(port: u16, answer: Answer, handling: &Handling<'_>) -> Result<Transition, Failure> {
+    let addresses = answer.map_err(Failure::Dns)?;
+    listen_for(addresses.iter().map(|ip| SocketAddr::new(*ip, port)), 0, handling)
+}
+
+/// Asks for a listener that takes one of these, as far as policy allows them. The unspecified address in another
+/// spelling, or behind a name, is nobody's: only DST itself can say "any".
+fn listen_for(
+    peers: impl ExactSizeIterator<Item = SocketAddr>,
+    used: usize,
+    handling: &Handling<'_>,
+) -> Result<Transition, Failure> {
+    let allowed = handling.allowed(RequestCommand::Bind, peers, Object::From)?;
     let canonical = |peer: SocketAddr| SocketAddr::new(peer.ip().to_canonical(), peer.port());
-    let peers: Vec<_> = peers.into_iter().map(canonical).filter(|peer| !peer.ip().is_unspecified()).collect();
+    let peers: Vec<_> =
+        allowed.into_iter().map(canonical).filter(|peer| !peer.ip().is_unspecified()).collect();
     if peers.is_empty() {
-        return Turn::End(asker, Failure::Dns(DnsError::NoAddress));
+        return Err(Failure::Dns(DnsError::NoAddress));
     }
-    Turn::Ask(Phase::Binding(Binding), used, Command::Bind(Peers::Only(peers)))
+    Ok(listen(Peers::Only(peers), used))
 }
 
-/// Asks for a listener that takes anybody.
-pub(super) fn ask_for_any(used: usize) -> Turn {
-    Turn::Ask(Phase::Binding(Binding), used, Command::Bind(Peers::Any))
+fn listen(peers: Peers, used: usize) -> Transition {
+    Transition::Ask(Awaiting::Bind(Binding::Opening), used, Command::Bind(peers))
 }
 
-impl Binding {
-    pub(super) fn bound(
-        self,
-        result: Result<SocketAddr, DialError>,
-        facts: &mut Facts,
-        output: &mut Output,
-    ) -> Turn {
-        match result {
-            Ok(reachable) => {
-                succeed(reachable, facts, output);
-                Turn::Ask(Phase::Accepting(Accepting), 0, Command::Accept)
-            }
-            Err(error) => Turn::End(Phase::Binding(self), Failure::Dial(error)),
-        }
-    }
+/// A socket listens, or none can.
+pub(super) fn bound(
+    result: Result<SocketAddr, DialError>,
+    handling: &mut Handling<'_>,
+) -> Result<Transition, Failure> {
+    handling.succeed(result.map_err(Failure::Dial)?);
+    Ok(Transition::Ask(Awaiting::Bind(Binding::Accepting), 0, Command::Accept))
 }
 
-impl Accepting {
-    pub(super) fn accepted(
-        self,
-        result: Result<SocketAddr, DialError>,
-        facts: &mut Facts,
-        output: &mut Output,
-    ) -> Turn {
-        match result {
-            Ok(peer) => {
-                // RFC 1928 section 6: the second BND is the address and port of the connecting host.
-                succeed(peer, facts, output);
-                Turn::Ask(Phase::Over, 0, Command::Relay)
-            }
-            Err(error) => Turn::End(Phase::Accepting(self), Failure::Dial(error)),
-        }
-    }
+/// The peer is there, or nobody came.
+pub(super) fn accepted(
+    result: Result<SocketAddr, DialError>,
+    handling: &mut Handling<'_>,
+) -> Result<Transition, Failure> {
+    // RFC 1928 section 6: the second BND is the address and port of the connecting host.
+    handling.succeed(result.map_err(Failure::Dial)?);
+    Ok(Transition::Done(Command::Relay))
 }

@@ -1,37 +1,30 @@
 //! The greeting and the choice of a method (RFC 1928 section 3).
 
-use super::command::Output;
-use super::facts::Facts;
 use super::failure::Failure;
-use super::rules::Rules;
-use super::state::{AwaitCredentials, AwaitGreeting, AwaitRequest, AwaitToken, Phase, Turn};
+use super::handling::Handling;
+use super::state::{Reading, Transition};
 use crate::auth::Identity;
 use crate::config::AuthMethod;
 use crate::proto::greeting::{Method, MethodSet, decode, selection};
 
-impl AwaitGreeting {
-    pub(super) fn bytes(self, bytes: &[u8], rules: &Rules, facts: &mut Facts, output: &mut Output) -> Turn {
-        let (greeting, used) = match decode(bytes) {
-            Ok(Some(decoded)) => decoded,
-            Ok(None) => return Turn::Incomplete(Phase::Greeting(self)),
-            Err(error) => return Turn::End(Phase::Greeting(self), Failure::Protocol(error)),
-        };
-        let Some(method) = choose(&greeting.methods, &rules.methods) else {
-            // RFC 1928 section 3: FF, and the client MUST close; nothing behind it is parsed.
-            return Turn::End(Phase::Greeting(self), Failure::NoMethod);
-        };
-        facts.method = Some(method);
-        output.extend_from_slice(&selection(Some(wire_method(method))));
-        let next = match method {
-            AuthMethod::None => {
-                facts.identity = Some(Identity::Anonymous);
-                Phase::Request(AwaitRequest)
-            }
-            AuthMethod::Password => Phase::Userpass(AwaitCredentials),
-            AuthMethod::Gssapi => Phase::Token(AwaitToken::default()),
-        };
-        Turn::Next(next, used)
-    }
+/// Says which method is taken.
+pub(super) fn read(bytes: &[u8], handling: &mut Handling<'_>) -> Result<Transition, Failure> {
+    let Some((greeting, used)) = decode(bytes).map_err(Failure::Protocol)? else {
+        return Ok(Transition::More(Reading::Greeting));
+    };
+    // RFC 1928 section 3: with none the client MUST close, and nothing behind the greeting is parsed.
+    let method = choose(&greeting.methods, &handling.rules.methods).ok_or(Failure::NoMethod)?;
+    handling.facts.method = Some(method);
+    handling.output.extend_from_slice(&selection(Some(wire_method(method))));
+    let next = match method {
+        AuthMethod::None => {
+            handling.facts.identity = Some(Identity::Anonymous);
+            Reading::Request
+        }
+        AuthMethod::Password => Reading::Credentials,
+        AuthMethod::Gssapi => Reading::Token { rounds: 0 },
+    };
+    Ok(Transition::Read(next, used))
 }
 
 /// The first of our methods, in our order of preference, that the client offers.

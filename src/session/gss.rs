@@ -1,97 +1,76 @@
 //! GSSAPI (RFC 1961): the context's tokens, the level of protection, and what is sealed from there on.
 
-use super::command::{Command, Output, Round, RoundOutcome};
-use super::facts::Facts;
+use super::command::{Command, Round, RoundOutcome};
 use super::failure::Failure;
-use super::rules::Rules;
-use super::state::{AwaitLevel, AwaitRequest, AwaitToken, Establishing, Phase, Turn};
+use super::handling::Handling;
+use super::state::{AwaitLevel, Awaiting, Reading, Transition};
 use crate::config::ProtectionLevel;
 use crate::limits;
 use crate::proto::gss::{MessageType, decode};
 use crate::seal::{Order, Seal, SealError, message};
 
-impl AwaitToken {
-    pub(super) fn bytes(self, bytes: &[u8]) -> Turn {
-        let (token, used) = match decode(bytes, MessageType::Authentication) {
-            Ok(Some(decoded)) => decoded,
-            Ok(None) => return Turn::Incomplete(Phase::Token(self)),
-            Err(error) => return Turn::End(Phase::Token(self), Failure::Protocol(error)),
-        };
-        if token.is_empty() {
-            return Turn::End(Phase::Token(self), Failure::Context("an empty token".to_owned()));
-        }
-        if self.rounds == limits::GSS_ROUNDS_MAX {
-            return Turn::End(Phase::Token(self), Failure::Context("too many rounds".to_owned()));
-        }
-        let command = Command::Establish(token.to_vec());
-        Turn::Ask(Phase::Establishing(Establishing { rounds: self.rounds + 1 }), used, command)
+/// Asks what the library makes of a token, behind so many others.
+pub(super) fn read_token(rounds: u8, bytes: &[u8]) -> Result<Transition, Failure> {
+    let decoded = decode(bytes, MessageType::Authentication).map_err(Failure::Protocol)?;
+    let Some((token, used)) = decoded else { return Ok(Transition::More(Reading::Token { rounds })) };
+    if token.is_empty() {
+        return Err(Failure::Context("an empty token".to_owned()));
     }
+    if rounds == limits::GSS_ROUNDS_MAX {
+        return Err(Failure::Context("too many rounds".to_owned()));
+    }
+    let command = Command::Establish(token.to_vec());
+    Ok(Transition::Ask(Awaiting::Context { rounds: rounds + 1 }, used, command))
 }
 
-impl Establishing {
-    pub(super) fn established(self, round: Round, facts: &mut Facts, output: &mut Output) -> Turn {
-        let next = match round.outcome {
-            RoundOutcome::Continue => Phase::Token(AwaitToken { rounds: self.rounds }),
-            RoundOutcome::Established(peer, protect) => {
-                facts.identity = Some(peer.identity.clone());
-                Phase::Level(AwaitLevel { peer, protect })
-            }
-            RoundOutcome::Failed(why) => return Turn::End(Phase::Establishing(self), Failure::Context(why)),
-        };
-        // Where the mechanism has nothing more to say the client still waits for a message: an empty one.
-        let written = message(MessageType::Authentication, output, |output| {
-            output.extend_from_slice(&round.token);
-            Ok(())
-        });
-        match written {
-            Ok(()) => Turn::Next(next, 0),
-            Err(error) => Turn::End(next, Failure::Seal(error)),
+/// The library has made something of so many tokens.
+pub(super) fn established(
+    rounds: u8,
+    round: Round,
+    handling: &mut Handling<'_>,
+) -> Result<Transition, Failure> {
+    let next = match round.outcome {
+        RoundOutcome::Continue => Reading::Token { rounds },
+        RoundOutcome::Established(peer, protect) => {
+            handling.facts.identity = Some(peer.identity.clone());
+            Reading::Level(AwaitLevel { peer, protect })
         }
-    }
+        RoundOutcome::Failed(why) => return Err(Failure::Context(why)),
+    };
+    // Where the mechanism has nothing more to say the client still waits for a message: an empty one.
+    message(MessageType::Authentication, handling.output, |output| {
+        output.extend_from_slice(&round.token);
+        Ok(())
+    })
+    .map_err(Failure::Seal)?;
+    Ok(Transition::Read(next, 0))
 }
 
 impl AwaitLevel {
-    /// The answer leaves unsealed; `seal` is what all that follows is sealed with, unless nothing is to be.
-    pub(super) fn bytes(
-        mut self,
-        bytes: &[u8],
-        rules: &Rules,
-        output: &mut Output,
-        seal: &mut Option<Box<Seal>>,
-    ) -> Turn {
-        let (token, used) = match decode(bytes, MessageType::ProtectionLevel) {
-            Ok(Some(decoded)) => decoded,
-            Ok(None) => return Turn::Incomplete(Phase::Level(self)),
-            Err(error) => return Turn::End(Phase::Level(self), Failure::Protocol(error)),
-        };
-        let answered = self.answer(token, rules, output);
-        let level = match answered {
-            Ok(level) => level,
-            Err(failure) => return Turn::End(Phase::Level(self), failure),
-        };
-        if level != ProtectionLevel::None {
-            match Seal::new(self.protect, level, self.peer.sequence_detection) {
-                Ok(made) => *seal = Some(Box::new(made)),
-                // The answer may be out: there is nothing to add to it.
-                Err(error) => return Turn::End(Phase::Over, Failure::Seal(error)),
-            }
+    /// Says which level is given. The answer leaves unsealed; all that follows is sealed, unless nothing is to be.
+    pub(super) fn read(mut self, bytes: &[u8], handling: &mut Handling<'_>) -> Result<Transition, Failure> {
+        let decoded = decode(bytes, MessageType::ProtectionLevel).map_err(Failure::Protocol)?;
+        let Some((token, used)) = decoded else { return Ok(Transition::More(Reading::Level(self))) };
+        let level = self.answer(token, handling)?;
+        if level == ProtectionLevel::None {
+            return Ok(Transition::Read(Reading::Request, used));
         }
-        Turn::Next(Phase::Request(AwaitRequest), used)
+        Ok(match Seal::new(self.protect, level, self.peer.sequence_detection) {
+            Ok(seal) => Transition::ReadSealed(Reading::Request, used, Box::new(seal)),
+            // The level is said: there is nothing to add to it.
+            Err(error) => Transition::Done(Command::Close(Failure::Seal(error))),
+        })
     }
 
-    fn answer(
-        &mut self,
-        token: &[u8],
-        rules: &Rules,
-        output: &mut Output,
-    ) -> Result<ProtectionLevel, Failure> {
+    fn answer(&mut self, token: &[u8], handling: &mut Handling<'_>) -> Result<ProtectionLevel, Failure> {
+        let gssapi = &handling.rules.gssapi;
         // The NEC reference sends the octet as it is, and expects it so.
-        let bare = rules.gssapi.nec && token.len() == 1;
+        let bare = gssapi.nec && token.len() == 1;
         let asked = if bare { token[0] } else { self.unwrap_level(token)? };
-        let level = rules.gssapi.protection.answer(asked).ok_or(Failure::Level(asked))?;
+        let level = gssapi.protection.answer(asked).ok_or(Failure::Level(asked))?;
         self.check(level).map_err(Failure::Seal)?;
         let octet = [level.wire()];
-        message(MessageType::ProtectionLevel, output, |output| {
+        message(MessageType::ProtectionLevel, handling.output, |output| {
             if bare {
                 output.extend_from_slice(&octet);
                 return Ok(());

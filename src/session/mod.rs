@@ -1,22 +1,23 @@
 //! The sans-IO control plane: bytes and answers in, bytes to send and at most one command out.
 //!
-//! One file per phase. A phase is a value: handling an input consumes it, so that a stale phase cannot be
-//! reached again. No socket, no clock, no log: the worker performs what a [`Command`] asks for and feeds the
-//! answer back as the next [`Input`].
+//! A state is a value: handling an input consumes it, so that a stale state cannot be reached again. [`Session`] hands
+//! each input to the file of the message or command that is due. No socket, no clock, no log: the worker performs what a
+//! [`Command`] asks for and feeds the answer back as the next [`Input`].
 
 mod associate;
 mod bind;
 mod channel;
 mod command;
+mod connect;
 mod facts;
 mod failure;
 mod greeting;
 mod gss;
+mod handling;
 mod reply;
 mod request;
 mod rules;
 mod state;
-mod upstream;
 mod userpass;
 
 #[cfg(test)]
@@ -31,13 +32,14 @@ use crate::policy::{Incoming, Subject};
 use crate::proto::request::RequestCommand;
 use crate::seal::Seal;
 use channel::Channel;
-use state::{AwaitGreeting, Phase, Turn};
+use handling::Handling;
+use state::{Awaiting, Binding, Connecting, Due, Reading, SessionState, Transition};
 
 /// The control plane of one connection, from its first byte to the relay.
 #[derive(Debug)]
 pub struct Session {
     incoming: Incoming,
-    phase: Phase,
+    state: SessionState,
     channel: Channel,
     facts: Facts,
 }
@@ -47,7 +49,7 @@ impl Session {
     pub fn new(incoming: Incoming) -> Session {
         Session {
             incoming,
-            phase: Phase::Greeting(AwaitGreeting),
+            state: SessionState::Reading(Reading::Greeting),
             channel: Channel::default(),
             facts: Facts::default(),
         }
@@ -59,45 +61,9 @@ impl Session {
         let mut command = match input {
             Input::Bytes(bytes) => {
                 self.channel.receive(bytes);
-                if self.wants_bytes() { self.parse(rules, &mut output) } else { Command::Read }
+                self.read(rules, &mut output)
             }
-            Input::Verified(identity) => {
-                self.advance(rules, &mut output, |phase, facts, output| match phase {
-                    Phase::Verifying(phase) => phase.verified(identity, facts, output),
-                    phase => Turn::End(phase, Failure::Internal("a verification that nobody asked for")),
-                })
-            }
-            Input::Established(round) => {
-                self.advance(rules, &mut output, |phase, facts, output| match phase {
-                    Phase::Establishing(phase) => phase.established(round, facts, output),
-                    phase => Turn::End(phase, Failure::Internal("a context that nobody asked for")),
-                })
-            }
-            Input::Resolved(answer) => {
-                let incoming = self.incoming;
-                self.advance(rules, &mut output, |phase, facts, _| match phase {
-                    Phase::Resolving(phase) => phase.resolved(answer, rules, incoming, facts),
-                    phase => Turn::End(phase, Failure::Internal("addresses that nobody asked for")),
-                })
-            }
-            Input::Dialed(result) => self.advance(rules, &mut output, |phase, facts, output| match phase {
-                Phase::Dialing(phase) => phase.dialed(result, facts, output),
-                phase => Turn::End(phase, Failure::Internal("a connection that nobody asked for")),
-            }),
-            Input::Bound(result) => self.advance(rules, &mut output, |phase, facts, output| match phase {
-                Phase::Binding(phase) => phase.bound(result, facts, output),
-                phase => Turn::End(phase, Failure::Internal("a listener that nobody asked for")),
-            }),
-            Input::Accepted(result) => self.advance(rules, &mut output, |phase, facts, output| match phase {
-                Phase::Accepting(phase) => phase.accepted(result, facts, output),
-                phase => Turn::End(phase, Failure::Internal("a peer that nobody asked for")),
-            }),
-            Input::Associated(result) => {
-                self.advance(rules, &mut output, |phase, facts, output| match phase {
-                    Phase::Associating(phase) => phase.associated(result, facts, output),
-                    phase => Turn::End(phase, Failure::Internal("an association that nobody asked for")),
-                })
-            }
+            answer => self.answer(answer, rules, &mut output),
         };
         if let Err(error) = self.channel.seal_output(&mut output) {
             command = Command::Close(Failure::Seal(error));
@@ -109,8 +75,8 @@ impl Session {
     /// what the client is still owed.
     pub fn give_up(&mut self, failure: &Failure) -> Output {
         let mut output = Output::new();
-        let phase = std::mem::replace(&mut self.phase, Phase::Over);
-        reply::farewell(&phase, failure, &mut self.facts, &mut output);
+        let due = std::mem::replace(&mut self.state, SessionState::Over).due();
+        reply::refuse(due, failure, &mut self.facts, &mut output);
         // Where the library fails the client is owed nothing that it could read.
         let _ = self.channel.seal_output(&mut output);
         output
@@ -118,10 +84,7 @@ impl Session {
 
     /// Whether the session waits for bytes of the client (and not for an answer of the worker).
     pub fn wants_bytes(&self) -> bool {
-        matches!(
-            self.phase,
-            Phase::Greeting(_) | Phase::Userpass(_) | Phase::Token(_) | Phase::Level(_) | Phase::Request(_)
-        )
+        matches!(self.state, SessionState::Reading(_))
     }
 
     /// Bytes that came behind the request and belong to the target.
@@ -159,72 +122,112 @@ impl Session {
         self.facts.subject(self.incoming, command)
     }
 
-    /// Parses as many messages as are there, until one is incomplete or the worker is needed.
-    fn parse(&mut self, rules: &Rules, output: &mut Output) -> Command {
+    /// Reads as many messages as are there, until one is incomplete or the worker is needed.
+    fn read(&mut self, rules: &Rules, output: &mut Output) -> Command {
         loop {
-            let phase = std::mem::replace(&mut self.phase, Phase::Over);
-            let bytes = self.channel.plain();
-            let mut seal = None;
-            let turn = match phase {
-                Phase::Greeting(phase) => phase.bytes(bytes, rules, &mut self.facts, output),
-                Phase::Userpass(phase) => phase.bytes(bytes, &mut self.facts),
-                Phase::Token(phase) => phase.bytes(bytes),
-                Phase::Level(phase) => phase.bytes(bytes, rules, output, &mut seal),
-                Phase::Request(phase) => {
-                    phase.bytes(bytes, rules, self.channel.check_stream(), self.incoming, &mut self.facts)
+            let reading = match std::mem::replace(&mut self.state, SessionState::Over) {
+                SessionState::Reading(reading) => reading,
+                state => {
+                    self.state = state;
+                    return Command::Read;
                 }
-                phase => Turn::Incomplete(phase),
             };
-            match turn {
-                Turn::Incomplete(phase) => match self.channel.open_next() {
-                    Ok(opened) => {
-                        self.phase = phase;
-                        if !opened {
-                            return Command::Read;
-                        }
-                    }
-                    Err(error) => return self.end(&phase, Failure::Seal(error), output),
-                },
-                Turn::Next(phase, used) => {
-                    self.phase = phase;
-                    self.channel.use_up(used);
-                    if let Some(seal) = seal {
-                        self.channel.seal_from_here(seal, output);
-                    }
-                }
-                Turn::Ask(phase, used, command) => {
-                    self.phase = phase;
-                    self.channel.use_up(used);
-                    return command;
-                }
-                Turn::End(phase, failure) => return self.end(&phase, failure, output),
+            let due = reading.due();
+            let (incoming, facts) = (self.incoming, &mut self.facts);
+            let read = read(reading, &self.channel, &mut Handling { rules, incoming, facts, output });
+            if let Some(command) = self.follow(read, due, output) {
+                return command;
             }
         }
     }
 
-    /// Feeds an answer of the worker to the phase that asked, then parses what already waits.
-    fn advance(
-        &mut self,
-        rules: &Rules,
-        output: &mut Output,
-        answer: impl FnOnce(Phase, &mut Facts, &mut Output) -> Turn,
-    ) -> Command {
-        let phase = std::mem::replace(&mut self.phase, Phase::Over);
-        match answer(phase, &mut self.facts, output) {
-            Turn::Incomplete(phase) | Turn::Next(phase, _) => {
-                self.phase = phase;
-                self.parse(rules, output)
+    /// Feeds an answer of the worker to who asked for it, then reads what already waits.
+    fn answer(&mut self, answer: Input<'_>, rules: &Rules, output: &mut Output) -> Command {
+        let state = std::mem::replace(&mut self.state, SessionState::Over);
+        let due = state.due();
+        let (incoming, facts) = (self.incoming, &mut self.facts);
+        let answered = answered(state, answer, &mut Handling { rules, incoming, facts, output });
+        self.follow(answered, due, output).unwrap_or_else(|| self.read(rules, output))
+    }
+
+    /// Goes where an input led, while this was due; without a command there may be another message.
+    fn follow(&mut self, led: Result<Transition, Failure>, due: Due, output: &mut Output) -> Option<Command> {
+        match led {
+            Ok(Transition::More(reading)) => match self.channel.open_next() {
+                Ok(opened) => {
+                    self.state = SessionState::Reading(reading);
+                    (!opened).then_some(Command::Read)
+                }
+                Err(error) => Some(self.end(Failure::Seal(error), due, output)),
+            },
+            Ok(Transition::Read(reading, used)) => {
+                self.state = SessionState::Reading(reading);
+                self.channel.use_up(used);
+                None
             }
-            Turn::Ask(phase, _, command) => {
-                self.phase = phase;
-                command
+            Ok(Transition::ReadSealed(reading, used, seal)) => {
+                self.state = SessionState::Reading(reading);
+                self.channel.use_up(used);
+                self.channel.seal_from_here(seal, output);
+                None
             }
-            Turn::End(phase, failure) => self.end(&phase, failure, output),
+            Ok(Transition::Ask(awaiting, used, command)) => {
+                self.state = SessionState::Awaiting(awaiting);
+                self.channel.use_up(used);
+                Some(command)
+            }
+            Ok(Transition::Done(command)) => Some(command),
+            Err(failure) => Some(self.end(failure, due, output)),
         }
     }
 
-    fn end(&mut self, phase: &Phase, failure: Failure, output: &mut Output) -> Command {
-        reply::farewell(phase, &failure, &mut self.facts, output);
+    fn end(&mut self, failure: Failure, due: Due, output: &mut Output) -> Command {
+        reply::refuse(due, &failure, &mut self.facts, output);
         Command::Close(failure)
+    }
+}
+
+/// Makes the message that is due of what came.
+fn read(reading: Reading, channel: &Channel, handling: &mut Handling<'_>) -> Result<Transition, Failure> {
+    let bytes = channel.plain();
+    match reading {
+        Reading::Greeting => greeting::read(bytes, handling),
+        Reading::Credentials => userpass::read(bytes, handling),
+        Reading::Token { rounds } => gss::read_token(rounds, bytes),
+        Reading::Level(level) => level.read(bytes, handling),
+        Reading::Request => request::read(bytes, channel.check_stream(), handling),
+    }
+}
+
+/// Hands an answer to who asked for it.
+fn answered(
+    state: SessionState,
+    answer: Input<'_>,
+    handling: &mut Handling<'_>,
+) -> Result<Transition, Failure> {
+    let awaiting = match state {
+        SessionState::Awaiting(awaiting) => Some(awaiting),
+        SessionState::Reading(_) | SessionState::Over => None,
+    };
+    match (awaiting, answer) {
+        (Some(Awaiting::Verification), Input::Verified(identity)) => userpass::verified(identity, handling),
+        (Some(Awaiting::Context { rounds }), Input::Established(round)) => {
+            gss::established(rounds, round, handling)
+        }
+        (Some(Awaiting::Connect(Connecting::Resolving { port })), Input::Resolved(answer)) => {
+            connect::resolved(port, answer, handling)
+        }
+        (Some(Awaiting::Connect(Connecting::Dialing)), Input::Dialed(result)) => {
+            connect::dialed(result, handling)
+        }
+        (Some(Awaiting::Bind(Binding::Resolving { port })), Input::Resolved(answer)) => {
+            bind::resolved(port, answer, handling)
+        }
+        (Some(Awaiting::Bind(Binding::Opening)), Input::Bound(result)) => bind::bound(result, handling),
+        (Some(Awaiting::Bind(Binding::Accepting)), Input::Accepted(result)) => {
+            bind::accepted(result, handling)
+        }
+        (Some(Awaiting::Association), Input::Associated(result)) => associate::associated(result, handling),
+        _ => Err(Failure::Internal("an answer that nobody asked for")),
     }
 }

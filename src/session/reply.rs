@@ -4,7 +4,7 @@
 use super::command::Output;
 use super::facts::Facts;
 use super::failure::{AssociateError, DialError, Failure};
-use super::state::Phase;
+use super::state::Due;
 use crate::dns::DnsError;
 use crate::proto::reply::{Rep, encode, failure};
 use crate::proto::{ProtoError, greeting, gss, userpass};
@@ -48,28 +48,23 @@ fn rep_of_dial(error: DialError) -> Rep {
     }
 }
 
-/// Writes what the client is owed when a session ends in `phase`.
-pub(super) fn farewell(phase: &Phase, cause: &Failure, facts: &mut Facts, output: &mut Output) {
-    match phase {
-        Phase::Greeting(_) => match cause {
+/// Writes what a client is told whose session failed while this was due.
+pub(super) fn refuse(due: Due, cause: &Failure, facts: &mut Facts, output: &mut Output) {
+    match due {
+        Due::Method => match cause {
             Failure::NoMethod => output.extend_from_slice(&greeting::selection(None)),
             Failure::Protocol(ProtoError::Http(_)) => output.extend_from_slice(HTTP_HINT),
             _ => {}
         },
         // RFC 1929 section 2: any status but 00 is a failure, and the connection must be closed behind it.
-        Phase::Userpass(_) | Phase::Verifying(_) => output.extend_from_slice(&userpass::status(false)),
+        Due::Login => output.extend_from_slice(&userpass::status(false)),
         // RFC 1961 section 3.8: the client is told, unless it was the one that gave up.
-        Phase::Token(_) | Phase::Establishing(_) | Phase::Level(_) => {
+        Due::Context => {
             if *cause != Failure::Protocol(ProtoError::GssAbort) {
                 output.extend_from_slice(&gss::abort());
             }
         }
-        Phase::Request(_)
-        | Phase::Resolving(_)
-        | Phase::Dialing(_)
-        | Phase::Binding(_)
-        | Phase::Accepting(_)
-        | Phase::Associating(_) => {
+        Due::Reply => {
             // A request that never came has no reply, nor has a client that is gone.
             let answerable = facts.command.is_some() || matches!(cause, Failure::Protocol(_));
             if answerable && !matches!(cause, Failure::ClientLeft | Failure::ClientReset) {
@@ -78,6 +73,6 @@ pub(super) fn farewell(phase: &Phase, cause: &Failure, facts: &mut Facts, output
                 output.extend_from_slice(&failure(rep));
             }
         }
-        Phase::Over => {}
+        Due::Nothing => {}
     }
 }

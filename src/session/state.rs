@@ -1,96 +1,131 @@
-//! Where a session stands, and where it goes from there.
+//! Where a session stands, and where an input takes it.
 
 use super::command::Command;
-use super::failure::Failure;
 use crate::auth::gssapi::Peer;
-use crate::proto::RequestCommand;
-use crate::seal::Protect;
+use crate::seal::{Protect, Seal};
 
-/// Where a session stands; each variant's type holds what only that phase needs.
+/// Where a session stands. Handling an input consumes it.
 #[derive(Debug)]
-pub(super) enum Phase {
-    Greeting(AwaitGreeting),
-    Userpass(AwaitCredentials),
-    Verifying(Verifying),
-    Token(AwaitToken),
-    Establishing(Establishing),
-    Level(AwaitLevel),
-    Request(AwaitRequest),
-    Resolving(Resolving),
-    Dialing(Dialing),
-    Binding(Binding),
-    Accepting(Accepting),
-    Associating(Associating),
+pub(super) enum SessionState {
+    Reading(Reading),
+    Awaiting(Awaiting),
     Over,
 }
 
-/// Waits for VER, NMETHODS, METHODS.
+/// Which message of the client is due.
 #[derive(Debug)]
-pub(super) struct AwaitGreeting;
-
-/// Waits for VER, ULEN, UNAME, PLEN, PASSWD.
-#[derive(Debug)]
-pub(super) struct AwaitCredentials;
-
-/// Waits for what becomes of them. Whatever the client sends meanwhile stays unparsed.
-#[derive(Debug)]
-pub(super) struct Verifying;
-
-/// Waits for a token of the context.
-#[derive(Debug, Default)]
-pub(super) struct AwaitToken {
-    pub(super) rounds: u8,
+pub(super) enum Reading {
+    /// The methods that it offers (RFC 1928 section 3).
+    Greeting,
+    /// Its name and password (RFC 1929).
+    Credentials,
+    /// A token of its security context, behind so many others (RFC 1961 section 3).
+    Token { rounds: u8 },
+    /// The level of protection that it asks for (RFC 1961 section 4).
+    Level(AwaitLevel),
+    /// What it wants (RFC 1928 section 4).
+    Request,
 }
 
-/// Waits for what the library makes of it.
-#[derive(Debug)]
-pub(super) struct Establishing {
-    pub(super) rounds: u8,
-}
-
-/// Waits for the level of protection that the client asks for.
+/// What the client wants protected, and by what.
 #[derive(Debug)]
 pub(super) struct AwaitLevel {
     pub(super) peer: Peer,
     pub(super) protect: Box<dyn Protect>,
 }
 
-/// Waits for VER, CMD, RSV, ATYP, DST.ADDR, DST.PORT.
+/// Which answer of the worker is due. What the client sends meanwhile is kept.
 #[derive(Debug)]
-pub(super) struct AwaitRequest;
-
-/// Waits for the addresses of a name.
-#[derive(Debug)]
-pub(super) struct Resolving {
-    pub(super) port: u16,
-    /// What the addresses are for.
-    pub(super) command: RequestCommand,
+pub(super) enum Awaiting {
+    /// Whether the credentials are right.
+    Verification,
+    /// What the library makes of a token, the last of so many.
+    Context {
+        rounds: u8,
+    },
+    Connect(Connecting),
+    Bind(Binding),
+    /// A socket for the client's datagrams.
+    Association,
 }
 
-/// Waits for a connection to one of the addresses.
+/// How far a CONNECT has come.
 #[derive(Debug)]
-pub(super) struct Dialing;
+pub(super) enum Connecting {
+    /// Waits for the addresses of the target's name.
+    Resolving { port: u16 },
+    /// Waits for a connection to one of them.
+    Dialing,
+}
 
-/// Waits for a socket that listens.
+/// How far a BIND has come.
 #[derive(Debug)]
-pub(super) struct Binding;
+pub(super) enum Binding {
+    /// Waits for the addresses of the peer's name.
+    Resolving { port: u16 },
+    /// Waits for a socket that listens.
+    Opening,
+    /// Waits for the peer.
+    Accepting,
+}
 
-/// Waits for the peer.
-#[derive(Debug)]
-pub(super) struct Accepting;
+/// What a client waits to be told, whatever the protocol calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Which method is taken.
+    Method,
+    /// Whether its credentials are right.
+    Login,
+    /// How its security context goes on.
+    Context,
+    /// What became of its request.
+    Reply,
+    Nothing,
+}
 
-/// Waits for the client-facing socket.
-#[derive(Debug)]
-pub(super) struct Associating;
+/// Where handling an input leads.
+pub(super) enum Transition {
+    /// The message is not whole: the same one is due.
+    More(Reading),
+    /// The next message is due, and may be there already; so many bytes are used up.
+    Read(Reading, usize),
+    /// The next message is due, and everything behind the bytes that are used up is sealed.
+    ReadSealed(Reading, usize, Box<Seal>),
+    /// A question to the worker; so many bytes are used up.
+    Ask(Awaiting, usize, Command),
+    /// Nothing more is said: the worker goes on with this.
+    Done(Command),
+}
 
-/// What handling an input led to.
-pub(super) enum Turn {
-    /// The phase goes on with more bytes.
-    Incomplete(Phase),
-    /// The next phase, which may find its bytes there already; so many bytes were used.
-    Next(Phase, usize),
-    /// A question to the worker.
-    Ask(Phase, usize, Command),
-    /// The end, in this phase.
-    End(Phase, Failure),
+impl SessionState {
+    /// What the client waits to be told.
+    pub(super) fn due(&self) -> Due {
+        match self {
+            SessionState::Reading(reading) => reading.due(),
+            SessionState::Awaiting(awaiting) => awaiting.due(),
+            SessionState::Over => Due::Nothing,
+        }
+    }
+}
+
+impl Reading {
+    /// What the client waits to be told.
+    pub(super) fn due(&self) -> Due {
+        match self {
+            Reading::Greeting => Due::Method,
+            Reading::Credentials => Due::Login,
+            Reading::Token { .. } | Reading::Level(_) => Due::Context,
+            Reading::Request => Due::Reply,
+        }
+    }
+}
+
+impl Awaiting {
+    fn due(&self) -> Due {
+        match self {
+            Awaiting::Verification => Due::Login,
+            Awaiting::Context { .. } => Due::Context,
+            Awaiting::Connect(_) | Awaiting::Bind(_) | Awaiting::Association => Due::Reply,
+        }
+    }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::auth::gssapi::Peer;
 use crate::config::{Protection, ProtectionLevel};
 use crate::seal::paper::{Paper, token};
-use crate::seal::{Order, SealError};
+use crate::seal::{Opened, Order, Protect, SealError};
 
 /// The greeting, and a token at which the context is established.
 const GREETING: &[u8] = b"\x05\x01\x01\x01\x01\x00\x05hello";
@@ -25,8 +25,30 @@ pub(super) fn round(sent: &[u8]) -> Round {
         b"again" => Round { token: b"more".to_vec(), outcome: RoundOutcome::Continue },
         b"hello" => Round { token: b"welcome".to_vec(), outcome: established(true) },
         b"mute" => Round { token: Vec::new(), outcome: established(true) },
+        b"hollow" => Round {
+            token: Vec::new(),
+            outcome: RoundOutcome::Established(peer(true), Box::new(Hollow(Paper::default()))),
+        },
         b"naive" => Round { token: Vec::new(), outcome: established(false) },
         _ => Round { token: Vec::new(), outcome: RoundOutcome::Failed("no such ticket".to_owned()) },
+    }
+}
+
+/// A mechanism whose messages hold nothing.
+#[derive(Debug)]
+struct Hollow(Paper);
+
+impl Protect for Hollow {
+    fn wrap(&mut self, plain: &[u8], confidential: bool, out: &mut Vec<u8>) -> Result<(), SealError> {
+        self.0.wrap(plain, confidential, out)
+    }
+
+    fn unwrap(&mut self, token: &[u8], out: &mut Vec<u8>) -> Result<Opened, SealError> {
+        self.0.unwrap(token, out)
+    }
+
+    fn plain_max(&self, _: bool, _: usize) -> Result<usize, SealError> {
+        Ok(0)
     }
 }
 
@@ -226,6 +248,16 @@ fn no_context_no_request() {
     // A client that gives up is not told so.
     let seen = any_level().every_split(b"\x05\x01\x01\x01\xff");
     assert_eq!(seen.events, [says(b"\x05\x01"), closed_by(ProtoError::GssAbort)]);
+}
+
+#[test]
+fn behind_a_level_that_cannot_be_kept_nothing_is_said() {
+    let hollow = b"\x05\x01\x01\x01\x01\x00\x06hollow";
+    let seen = any_level().every_split(&[&hollow[..], &asks(2), CONNECT].concat());
+    let answer = framed(2, &token(false, 0, &[2]));
+    let [.., Says(said), end] = &seen.events[..] else { panic!("{seen:?}") };
+    assert_eq!(*said, [&[1, 1, 0, 0][..], &answer].concat());
+    assert_eq!(*end, Close(Failure::Seal(SealError::NotOffered)));
 }
 
 #[test]

@@ -1,0 +1,50 @@
+//! CONNECT: from a target to a connection. The addresses that policy saw are the addresses dialled, and no name is
+//! resolved twice.
+
+use super::command::{Command, Dialed};
+use super::failure::{DialError, Failure};
+use super::handling::Handling;
+use super::state::{Awaiting, Connecting, Transition};
+use crate::dns::Answer;
+use crate::policy::Object;
+use crate::proto::address::{Host, Target};
+use crate::proto::request::RequestCommand;
+use std::net::SocketAddr;
+
+/// The request as a question to the worker.
+pub(super) fn begin(target: Target, used: usize, handling: &Handling<'_>) -> Result<Transition, Failure> {
+    let port = target.port;
+    match target.host {
+        Host::Name(name) => {
+            let resolving = Awaiting::Connect(Connecting::Resolving { port });
+            Ok(Transition::Ask(resolving, used, Command::Resolve(name)))
+        }
+        Host::Ip(ip) => dial([SocketAddr::new(ip, port)].into_iter(), used, handling),
+    }
+}
+
+/// The target's addresses are there.
+pub(super) fn resolved(port: u16, answer: Answer, handling: &Handling<'_>) -> Result<Transition, Failure> {
+    let addresses = answer.map_err(Failure::Dns)?;
+    dial(addresses.iter().map(|ip| SocketAddr::new(*ip, port)), 0, handling)
+}
+
+fn dial(
+    addresses: impl ExactSizeIterator<Item = SocketAddr>,
+    used: usize,
+    handling: &Handling<'_>,
+) -> Result<Transition, Failure> {
+    let allowed = handling.allowed(RequestCommand::Connect, addresses, Object::To)?;
+    Ok(Transition::Ask(Awaiting::Connect(Connecting::Dialing), used, Command::Dial(allowed)))
+}
+
+/// The connection stands, or none came about.
+pub(super) fn dialed(
+    result: Result<Dialed, DialError>,
+    handling: &mut Handling<'_>,
+) -> Result<Transition, Failure> {
+    let dialed = result.map_err(Failure::Dial)?;
+    // RFC 1928 section 6: BND is the address and port that the server uses towards the target.
+    handling.succeed(dialed.local);
+    Ok(Transition::Done(Command::Relay))
+}

@@ -1,0 +1,54 @@
+//! What the handling of one input works with, beside the state that it consumes.
+
+use super::command::Output;
+use super::facts::Facts;
+use super::failure::Failure;
+use super::reply;
+use super::rules::Rules;
+use crate::dns::DnsError;
+use crate::policy::{Incoming, Object, Subject, Verdict};
+use crate::proto::request::RequestCommand;
+use std::net::SocketAddr;
+
+/// Lent by the session to the phase that handles an input.
+pub(super) struct Handling<'a> {
+    pub(super) rules: &'a Rules,
+    pub(super) incoming: Incoming,
+    pub(super) facts: &'a mut Facts,
+    /// What is sent to the client, in the order in which it is written.
+    pub(super) output: &'a mut Output,
+}
+
+impl Handling<'_> {
+    /// Whom policy judges, for a command.
+    pub(super) fn subject(&self, command: RequestCommand) -> Subject<'_> {
+        self.facts.subject(self.incoming, command)
+    }
+
+    /// Those of these addresses that policy allows, each of which is judged.
+    ///
+    /// # Errors
+    /// [`Failure::Denied`] where it allows none, with the last denial; [`DnsError::NoAddress`] where there is none.
+    pub(super) fn allowed(
+        &self,
+        command: RequestCommand,
+        addresses: impl ExactSizeIterator<Item = SocketAddr>,
+        object: impl Fn(SocketAddr) -> Object,
+    ) -> Result<Vec<SocketAddr>, Failure> {
+        let subject = self.subject(command);
+        let mut failure = Failure::Dns(DnsError::NoAddress);
+        let mut allowed = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            match self.rules.policy.judge(&subject, object(address)) {
+                Verdict::Allow => allowed.push(address),
+                Verdict::Deny(denial) => failure = Failure::Denied(denial),
+            }
+        }
+        if allowed.is_empty() { Err(failure) } else { Ok(allowed) }
+    }
+
+    /// Says that the request succeeded, with the address that its command wants told.
+    pub(super) fn succeed(&mut self, bound: SocketAddr) {
+        reply::succeed(bound, self.facts, self.output);
+    }
+}

@@ -3,8 +3,8 @@
 use super::command::Output;
 use super::facts::Facts;
 use super::failure::Failure;
-use super::reply;
 use super::rules::Rules;
+use super::socks5;
 use crate::dns::DnsError;
 use crate::policy::{Incoming, Object, Subject, Verdict};
 use crate::proto::request::RequestCommand;
@@ -49,6 +49,6 @@ impl Handling<'_> {
 
     /// Says that the request succeeded, with the address that its command wants told.
     pub(super) fn succeed(&mut self, bound: SocketAddr) {
-        reply::succeed(bound, self.facts, self.output);
+        socks5::succeed(bound, self.facts, self.output);
     }
 }

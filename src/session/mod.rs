@@ -14,9 +14,9 @@ mod failure;
 mod greeting;
 mod gss;
 mod handling;
-mod reply;
 mod request;
 mod rules;
+mod socks5;
 mod state;
 mod userpass;
 
@@ -76,7 +76,7 @@ impl Session {
     pub fn give_up(&mut self, failure: &Failure) -> Output {
         let mut output = Output::new();
         let due = std::mem::replace(&mut self.state, SessionState::Over).due();
-        reply::refuse(due, failure, &mut self.facts, &mut output);
+        socks5::refuse(due, failure, &mut self.facts, &mut output);
         // Where the library fails the client is owed nothing that it could read.
         let _ = self.channel.seal_output(&mut output);
         output
@@ -182,7 +182,7 @@ impl Session {
     }
 
     fn end(&mut self, failure: Failure, due: Due, output: &mut Output) -> Command {
-        reply::refuse(due, &failure, &mut self.facts, output);
+        socks5::refuse(due, &failure, &mut self.facts, output);
         Command::Close(failure)
     }
 }

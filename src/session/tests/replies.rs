@@ -3,7 +3,7 @@
 use super::*;
 use crate::outcome::Reason;
 use crate::policy::guard::Refusal;
-use crate::session::reply::rep_of;
+use crate::session::socks5::rep_of;
 
 fn failed(rep: u8) -> Vec<u8> {
     vec![0x05, rep, 0x00, 0x01, 0, 0, 0, 0, 0, 0]

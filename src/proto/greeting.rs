@@ -79,18 +79,26 @@ pub struct Greeting {
     pub methods: MethodSet,
 }
 
+/// Whether a client that begins with this byte speaks SOCKS5.
+///
+/// # Errors
+/// [`ProtoError::Socks4`], [`ProtoError::Http`] or [`ProtoError::Version`].
+pub fn check_version(first: u8) -> Result<(), ProtoError> {
+    match first {
+        VERSION => Ok(()),
+        0x04 => Err(ProtoError::Socks4),
+        letter if HTTP_METHOD_LETTERS.contains(&letter) => Err(ProtoError::Http(letter)),
+        other => Err(ProtoError::Version(other)),
+    }
+}
+
 /// Reads a greeting. NMETHODS 0 is a greeting with nothing in it, as it is answered (05 FF), not an error.
 ///
 /// # Errors
-/// On the first byte: [`ProtoError::Socks4`], [`ProtoError::Http`] or [`ProtoError::Version`].
+/// What [`check_version`] says of the first byte.
 pub fn decode(input: &[u8]) -> Decoded<Greeting> {
     let Some(&version) = input.first() else { return Ok(None) };
-    match version {
-        VERSION => {}
-        0x04 => return Err(ProtoError::Socks4),
-        letter if HTTP_METHOD_LETTERS.contains(&letter) => return Err(ProtoError::Http(letter)),
-        other => return Err(ProtoError::Version(other)),
-    }
+    check_version(version)?;
     let Some(&count) = input.get(1) else { return Ok(None) };
     let used = HEADER + usize::from(count);
     let Some(codes) = input.get(HEADER..used) else { return Ok(None) };

@@ -1,10 +1,10 @@
 //! What the handling of one input works with, beside the state that it consumes.
 
 use super::command::Output;
+use super::dialect::Dialect;
 use super::facts::Facts;
 use super::failure::Failure;
 use super::rules::Rules;
-use super::socks5;
 use crate::dns::DnsError;
 use crate::policy::{Incoming, Object, Subject, Verdict};
 use crate::proto::request::RequestCommand;
@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 pub(super) struct Handling<'a> {
     pub(super) rules: &'a Rules,
     pub(super) incoming: Incoming,
+    pub(super) dialect: &'a mut Dialect,
     pub(super) facts: &'a mut Facts,
     /// What is sent to the client, in the order in which it is written.
     pub(super) output: &'a mut Output,
@@ -47,8 +48,13 @@ impl Handling<'_> {
         if allowed.is_empty() { Err(failure) } else { Ok(allowed) }
     }
 
+    /// Says that the credentials are right.
+    pub(super) fn welcome(&mut self) {
+        self.dialect.welcome(self.output);
+    }
+
     /// Says that the request succeeded, with the address that its command wants told.
     pub(super) fn succeed(&mut self, bound: SocketAddr) {
-        socks5::succeed(bound, self.facts, self.output);
+        self.dialect.succeed(bound, self.facts, self.output);
     }
 }

@@ -9,11 +9,13 @@ mod bind;
 mod channel;
 mod command;
 mod connect;
+mod dialect;
 mod facts;
 mod failure;
 mod greeting;
 mod gss;
 mod handling;
+mod login;
 mod request;
 mod rules;
 mod socks5;
@@ -32,6 +34,7 @@ use crate::policy::{Incoming, Subject};
 use crate::proto::request::RequestCommand;
 use crate::seal::Seal;
 use channel::Channel;
+use dialect::Dialect;
 use handling::Handling;
 use state::{Awaiting, Binding, Connecting, Due, Reading, SessionState, Transition};
 
@@ -39,6 +42,7 @@ use state::{Awaiting, Binding, Connecting, Due, Reading, SessionState, Transitio
 #[derive(Debug)]
 pub struct Session {
     incoming: Incoming,
+    dialect: Dialect,
     state: SessionState,
     channel: Channel,
     facts: Facts,
@@ -49,7 +53,8 @@ impl Session {
     pub fn new(incoming: Incoming) -> Session {
         Session {
             incoming,
-            state: SessionState::Reading(Reading::Greeting),
+            dialect: Dialect::default(),
+            state: SessionState::Reading(Reading::Opening),
             channel: Channel::default(),
             facts: Facts::default(),
         }
@@ -76,7 +81,7 @@ impl Session {
     pub fn give_up(&mut self, failure: &Failure) -> Output {
         let mut output = Output::new();
         let due = std::mem::replace(&mut self.state, SessionState::Over).due();
-        socks5::refuse(due, failure, &mut self.facts, &mut output);
+        self.dialect.refuse(due, failure, &mut self.facts, &mut output);
         // Where the library fails the client is owed nothing that it could read.
         let _ = self.channel.seal_output(&mut output);
         output
@@ -133,8 +138,9 @@ impl Session {
                 }
             };
             let due = reading.due();
-            let (incoming, facts) = (self.incoming, &mut self.facts);
-            let read = read(reading, &self.channel, &mut Handling { rules, incoming, facts, output });
+            let Session { incoming, dialect, channel, facts, .. } = self;
+            let handling = &mut Handling { rules, incoming: *incoming, dialect, facts, output };
+            let read = read(reading, channel, handling);
             if let Some(command) = self.follow(read, due, output) {
                 return command;
             }
@@ -145,8 +151,9 @@ impl Session {
     fn answer(&mut self, answer: Input<'_>, rules: &Rules, output: &mut Output) -> Command {
         let state = std::mem::replace(&mut self.state, SessionState::Over);
         let due = state.due();
-        let (incoming, facts) = (self.incoming, &mut self.facts);
-        let answered = answered(state, answer, &mut Handling { rules, incoming, facts, output });
+        let Session { incoming, dialect, facts, .. } = self;
+        let handling = &mut Handling { rules, incoming: *incoming, dialect, facts, output };
+        let answered = answered(state, answer, handling);
         self.follow(answered, due, output).unwrap_or_else(|| self.read(rules, output))
     }
 
@@ -182,7 +189,7 @@ impl Session {
     }
 
     fn end(&mut self, failure: Failure, due: Due, output: &mut Output) -> Command {
-        socks5::refuse(due, &failure, &mut self.facts, output);
+        self.dialect.refuse(due, &failure, &mut self.facts, output);
         Command::Close(failure)
     }
 }
@@ -191,12 +198,20 @@ impl Session {
 fn read(reading: Reading, channel: &Channel, handling: &mut Handling<'_>) -> Result<Transition, Failure> {
     let bytes = channel.plain();
     match reading {
+        Reading::Opening => open(bytes, handling),
         Reading::Greeting => greeting::read(bytes, handling),
         Reading::Credentials => userpass::read(bytes, handling),
         Reading::Token { rounds } => gss::read_token(rounds, bytes),
         Reading::Level(level) => level.read(bytes, handling),
         Reading::Request => request::read(bytes, channel.check_stream(), handling),
     }
+}
+
+/// Chooses the dialect by the first byte.
+fn open(bytes: &[u8], handling: &mut Handling<'_>) -> Result<Transition, Failure> {
+    let Some(first) = bytes.first() else { return Ok(Transition::More(Reading::Opening)) };
+    *handling.dialect = Dialect::of(*first).map_err(Failure::Protocol)?;
+    Ok(Transition::Read(handling.dialect.first_message(), 0))
 }
 
 /// Hands an answer to who asked for it.
@@ -210,7 +225,7 @@ fn answered(
         SessionState::Reading(_) | SessionState::Over => None,
     };
     match (awaiting, answer) {
-        (Some(Awaiting::Verification), Input::Verified(identity)) => userpass::verified(identity, handling),
+        (Some(Awaiting::Verification), Input::Verified(identity)) => login::verified(identity, handling),
         (Some(Awaiting::Context { rounds }), Input::Established(round)) => {
             gss::established(rounds, round, handling)
         }

@@ -4,7 +4,7 @@ use super::failure::Failure;
 use super::handling::Handling;
 use super::state::{Reading, Transition};
 use super::{associate, bind, connect};
-use crate::proto::request::{RequestCommand, decode};
+use crate::proto::request::RequestCommand;
 use crate::seal::SealError;
 
 /// Begins what the client wants. `stream` says whether a stream may be entrusted to its channel.
@@ -13,7 +13,8 @@ pub(super) fn read(
     stream: Result<(), SealError>,
     handling: &mut Handling<'_>,
 ) -> Result<Transition, Failure> {
-    let Some((request, used)) = decode(bytes).map_err(Failure::Protocol)? else {
+    let decoded = handling.dialect.read_request(bytes).map_err(Failure::Protocol)?;
+    let Some((request, used)) = decoded else {
         return Ok(Transition::More(Reading::Request));
     };
     handling.facts.command = Some(request.command);

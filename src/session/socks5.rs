@@ -1,5 +1,4 @@
-//! What a request is answered: the one success, and what a failed session still says. The only place that maps an error
-//! to a REP (RFC 1928 section 6).
+//! How success and failure are said in SOCKS5. The only place that maps a failure to a REP (RFC 1928 section 6).
 
 use super::command::Output;
 use super::facts::Facts;
@@ -13,6 +12,11 @@ use std::net::SocketAddr;
 /// An HTTP client that was pointed at a SOCKS port deserves a hint.
 const HTTP_HINT: &[u8] = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
 This is a SOCKS5 proxy, not an HTTP proxy. Use it as socks5://HOST:PORT or socks5h://HOST:PORT.\r\n";
+
+/// Writes that the credentials are right (RFC 1929 section 2).
+pub(super) fn welcome(output: &mut Output) {
+    output.extend_from_slice(&userpass::status(true));
+}
 
 /// Writes that a request succeeded, and the BND that its command wants told.
 pub(super) fn succeed(bound: SocketAddr, facts: &mut Facts, output: &mut Output) {

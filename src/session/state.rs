@@ -15,6 +15,8 @@ pub(super) enum SessionState {
 /// Which message of the client is due.
 #[derive(Debug)]
 pub(super) enum Reading {
+    /// Its first byte, which says how it speaks.
+    Opening,
     /// The methods that it offers (RFC 1928 section 3).
     Greeting,
     /// Its name and password (RFC 1929).
@@ -112,7 +114,7 @@ impl Reading {
     /// What the client waits to be told.
     pub(super) fn due(&self) -> Due {
         match self {
-            Reading::Greeting => Due::Method,
+            Reading::Opening | Reading::Greeting => Due::Method,
             Reading::Credentials => Due::Login,
             Reading::Token { .. } | Reading::Level(_) => Due::Context,
             Reading::Request => Due::Reply,

@@ -4,8 +4,7 @@ use super::command::Command;
 use super::failure::Failure;
 use super::handling::Handling;
 use super::state::{Awaiting, Reading, Transition};
-use crate::auth::Identity;
-use crate::proto::userpass::{decode, status};
+use crate::proto::userpass::decode;
 
 /// Asks whether they are right.
 pub(super) fn read(bytes: &[u8], handling: &mut Handling<'_>) -> Result<Transition, Failure> {
@@ -14,15 +13,4 @@ pub(super) fn read(bytes: &[u8], handling: &mut Handling<'_>) -> Result<Transiti
     };
     handling.facts.claimed_user = Some(String::from_utf8_lossy(&credentials.user).into());
     Ok(Transition::Ask(Awaiting::Verification, used, Command::Verify(credentials)))
-}
-
-/// They are this client's, or nobody's.
-pub(super) fn verified(
-    identity: Option<Identity>,
-    handling: &mut Handling<'_>,
-) -> Result<Transition, Failure> {
-    handling.facts.identity = Some(identity.ok_or(Failure::AuthFailed)?);
-    handling.facts.claimed_user = None;
-    handling.output.extend_from_slice(&status(true));
-    Ok(Transition::Read(Reading::Request, 0))
 }

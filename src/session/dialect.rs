@@ -1,0 +1,64 @@
+//! How a client speaks, which its first byte says. What a session does is the same for all of them: a dialect reads the
+//! request, and says what became of it.
+
+use super::command::Output;
+use super::facts::Facts;
+use super::failure::Failure;
+use super::socks5;
+use super::state::{Due, Reading};
+use crate::proto::request::{Request, decode};
+use crate::proto::{Decoded, ProtoError, greeting};
+use std::net::SocketAddr;
+
+/// A protocol in which a client may ask.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Dialect {
+    /// RFC 1928. Who speaks none of the dialects is answered in this one.
+    #[default]
+    Socks5,
+}
+
+impl Dialect {
+    /// The dialect that begins with this byte.
+    ///
+    /// # Errors
+    /// [`ProtoError::Socks4`], [`ProtoError::Http`] or [`ProtoError::Version`].
+    pub(super) fn of(first: u8) -> Result<Dialect, ProtoError> {
+        greeting::check_version(first).map(|()| Dialect::Socks5)
+    }
+
+    /// The message that a client begins with.
+    pub(super) fn first_message(self) -> Reading {
+        match self {
+            Dialect::Socks5 => Reading::Greeting,
+        }
+    }
+
+    /// Reads a request.
+    pub(super) fn read_request(self, bytes: &[u8]) -> Decoded<Request> {
+        match self {
+            Dialect::Socks5 => decode(bytes),
+        }
+    }
+
+    /// Says that the credentials are right.
+    pub(super) fn welcome(self, output: &mut Output) {
+        match self {
+            Dialect::Socks5 => socks5::welcome(output),
+        }
+    }
+
+    /// Says that the request succeeded, with the address that its command wants told.
+    pub(super) fn succeed(self, bound: SocketAddr, facts: &mut Facts, output: &mut Output) {
+        match self {
+            Dialect::Socks5 => socks5::succeed(bound, facts, output),
+        }
+    }
+
+    /// Says what a client is told whose session failed while this was due.
+    pub(super) fn refuse(self, due: Due, cause: &Failure, facts: &mut Facts, output: &mut Output) {
+        match self {
+            Dialect::Socks5 => socks5::refuse(due, cause, facts, output),
+        }
+    }
+}

@@ -11,6 +11,7 @@
 use super::carried::{carried, may_carry};
 use super::locals::{Locals, unmapped};
 use super::nat64::Nat64;
+use super::own_ports::OwnPorts;
 use super::special::{MAPPED, special_v4, special_v6};
 use ipnet::IpNet;
 use std::fmt;
@@ -24,6 +25,8 @@ pub enum Refusal {
     SpecialPurpose(&'static str),
     /// The address is one of our listeners, by whatever alias.
     OwnListener,
+    /// The address is a UDP socket of ours, on its way to or from a target: a loop.
+    OwnPort,
     /// The connection that was made leads to itself: a socket whose local port was the one it dialled.
     SelfConnect,
 }
@@ -33,6 +36,7 @@ impl fmt::Display for Refusal {
         match self {
             Self::SpecialPurpose(range) => write!(f, "special-purpose destination ({range})"),
             Self::OwnListener => f.write_str("our own listener"),
+            Self::OwnPort => f.write_str("our own UDP port"),
             Self::SelfConnect => f.write_str("the socket connected to itself"),
         }
     }
@@ -137,6 +141,53 @@ impl Guard {
             IpAddr::V6(v6) => self.check_v6(v6),
         }
         .map_err(Refusal::SpecialPurpose)
+    }
+
+    /// Whether a datagram may go to `to`. It has no connection that would show where it came out: what the list of this
+    /// machine's addresses does not tell `leads_here` is asked for.
+    ///
+    /// # Errors
+    /// [`Refusal::OwnPort`] first, then [`Refusal::SpecialPurpose`].
+    pub fn check_datagram(
+        &self,
+        to: SocketAddr,
+        own_ports: &OwnPorts,
+        leads_here: impl Fn(SocketAddr) -> bool,
+    ) -> Result<(), Refusal> {
+        // What is sent to a group this machine hears, too.
+        if own_ports.has(to) && (to.ip().is_multicast() || self.is_here(to, &leads_here)) {
+            return Err(Refusal::OwnPort);
+        }
+        self.check_purpose(to.ip())?;
+        if !self.knows_locals() && !self.exempts(to.ip()) && self.is_here(to, &leads_here) {
+            return Err(Refusal::SpecialPurpose(LOCAL));
+        }
+        Ok(())
+    }
+
+    /// Whether a datagram from `from` is an answer, and not one of our own that came back. Where there is a list it is
+    /// believed, as this is asked for each datagram that comes.
+    ///
+    /// # Errors
+    /// [`Refusal::OwnPort`].
+    pub fn check_answer(
+        &self,
+        from: SocketAddr,
+        own_ports: &OwnPorts,
+        leads_here: impl Fn(SocketAddr) -> bool,
+    ) -> Result<(), Refusal> {
+        let here = || match self.knows_locals() {
+            true => self.is_local(from.ip()),
+            false => self.is_here(from, &leads_here),
+        };
+        if own_ports.has(from) && here() { Err(Refusal::OwnPort) } else { Ok(()) }
+    }
+
+    /// Whether packets to `address` stay on this machine. The list may be old or missing: what it does not have the kernel
+    /// is asked for, by `leads_here`.
+    pub(super) fn is_here(&self, address: SocketAddr, leads_here: impl FnOnce(SocketAddr) -> bool) -> bool {
+        let address = canonical(address.ip(), address.port());
+        self.is_local(address.ip()) || leads_here(address)
     }
 
     /// Whether a connection to `address` would reach one of our listeners, by any alias. The unspecified

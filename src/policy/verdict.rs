@@ -6,6 +6,7 @@
 
 use super::guard::{Guard, Refusal, check_connected};
 use super::nat64::Nat64;
+use super::own_ports::OwnPorts;
 use crate::auth::Identity;
 use crate::proto::request::RequestCommand;
 use std::fmt;
@@ -108,11 +109,6 @@ impl Policy {
         Policy { guard: self.guard.with_shown_nat64(prefixes), ..self }
     }
 
-    /// The guard of this policy.
-    pub fn guard(&self) -> &Guard {
-        &self.guard
-    }
-
     /// The policy with rules of a test's own.
     #[cfg(test)]
     pub(crate) fn with_rules(self, rules: RuleFn) -> Policy {
@@ -141,6 +137,40 @@ impl Policy {
             false => Ok(()),
         });
         self.verdict(guarded, subject, Object::From(peer))
+    }
+
+    /// Judges a datagram of an association on its way to a target.
+    pub fn judge_datagram(
+        &self,
+        subject: &Subject<'_>,
+        to: SocketAddr,
+        own_ports: &OwnPorts,
+        leads_here: impl Fn(SocketAddr) -> bool,
+    ) -> Verdict {
+        let guarded = self.guard.check_datagram(to, own_ports, leads_here);
+        self.verdict(guarded, subject, Object::To(to))
+    }
+
+    /// Judges a datagram that came for an association.
+    pub fn judge_answer(
+        &self,
+        subject: &Subject<'_>,
+        from: SocketAddr,
+        own_ports: &OwnPorts,
+        leads_here: impl Fn(SocketAddr) -> bool,
+    ) -> Verdict {
+        let guarded = self.guard.check_answer(from, own_ports, leads_here);
+        self.verdict(guarded, subject, Object::From(from))
+    }
+
+    /// Whether `address` is a UDP socket of ours, at whatever address of this machine.
+    pub fn is_own_port(
+        &self,
+        address: SocketAddr,
+        own_ports: &OwnPorts,
+        leads_here: impl Fn(SocketAddr) -> bool,
+    ) -> bool {
+        own_ports.has(address) && self.guard.is_here(address, leads_here)
     }
 
     /// Judges a connection to `remote` by what its two ends show once it stands: no list of addresses is ever quite new.

@@ -56,16 +56,27 @@ pub fn source_towards(target: SocketAddr) -> Result<SocketAddr, Errno> {
     local.as_socket().ok_or(Errno::EAFNOSUPPORT)
 }
 
-/// Whether packets to `target` stay on this machine. Nothing is sent.
-///
-/// # Errors
-/// As [`source_towards`].
-pub fn leads_here(target: SocketAddr) -> Result<bool, Errno> {
-    let ConnectedUdp(socket) = ConnectedUdp::connect(target)?;
-    let local = socket.local_addr().map_err(|error| errno_of(&error))?;
-    let local = local.as_socket().ok_or(Errno::EAFNOSUPPORT)?;
-    Ok(local.ip().to_canonical() == target.ip().to_canonical() || leaves_by_loopback(socket.as_fd()))
+/// Whether packets to `target` may stay on this machine, as far as the kernel tells: they do not where there is no way, and
+/// without a descriptor to ask with nothing is known. Nothing is sent.
+pub fn may_lead_here(target: SocketAddr) -> bool {
+    let stays = || {
+        let ConnectedUdp(socket) = ConnectedUdp::connect(target)?;
+        let local = socket.local_addr().map_err(|error| errno_of(&error))?;
+        let local = local.as_socket().ok_or(Errno::EAFNOSUPPORT)?;
+        Ok(local.ip().to_canonical() == target.ip().to_canonical() || leaves_by_loopback(socket.as_fd()))
+    };
+    stays().unwrap_or_else(|errno| !NO_WAY.contains(&errno))
 }
+
+/// What the kernel says of an address to which there is no way.
+const NO_WAY: [Errno; 6] = [
+    Errno::ENETUNREACH,
+    Errno::EHOSTUNREACH,
+    Errno::ENETDOWN,
+    Errno::EACCES,
+    Errno::EINVAL,
+    Errno::EAFNOSUPPORT,
+];
 
 /// One UDP socket, connected to one server from a port that the kernel picks at random.
 #[derive(Debug)]

@@ -6,11 +6,11 @@ use super::core::Core;
 use super::next::Next;
 use super::tokens::CLIENT_SOCKET;
 use super::watch::{Edge, watch_datagrams};
-use crate::config::Config;
 use crate::dns::Answer;
 use crate::limits;
 use crate::outcome::Reason;
-use crate::relay::datagram::{Association, Family, Pumped, World};
+use crate::proto::request::RequestCommand;
+use crate::relay::datagram::{Association, Family, Pumped, Terms};
 use crate::sys::Read;
 use crate::sys::stream::Stream;
 use std::time::Duration;
@@ -66,14 +66,14 @@ impl Associated {
     /// Moves datagrams, and does what that asks for.
     fn pump(&mut self, core: &mut Core, connection: &mut Connection) -> Next {
         let mut kit = core.datagrams.take().unwrap_or_default();
-        let pumped = self.association.pump(&mut kit, &world(core, &connection.snapshot.config));
+        let pumped = self.association.pump(&mut kit, &terms(core, connection));
         self.note(core, connection, &pumped);
         for (lookup, name) in std::mem::take(&mut kit.asks) {
             let (client, ticket) = (connection.peer.ip().into(), connection.key.lookup_ticket(lookup));
             let answer = core.lookups.lookup_beside(name.as_str(), client, ticket, &core.registry, core.now);
             if let Some(answer) = answer {
-                let world = world(core, &connection.snapshot.config);
-                let pumped = self.association.resolved(lookup, answer, &mut kit, &world);
+                let terms = terms(core, connection);
+                let pumped = self.association.resolved(lookup, answer, &mut kit, &terms);
                 self.note(core, connection, &pumped);
             }
         }
@@ -93,8 +93,8 @@ impl Associated {
         answer: Answer,
     ) -> Next {
         let mut kit = core.datagrams.take().unwrap_or_default();
-        let world = world(core, &connection.snapshot.config);
-        let pumped = self.association.resolved(lookup, answer, &mut kit, &world);
+        let terms = terms(core, connection);
+        let pumped = self.association.resolved(lookup, answer, &mut kit, &terms);
         core.datagrams = Some(kit);
         self.note(core, connection, &pumped);
         Next::Wait
@@ -182,10 +182,12 @@ fn idle_ms(connection: &Connection) -> u64 {
     connection.times.active_ms + connection.snapshot.config.timeouts.udp_idle.as_millis() as u64
 }
 
-fn world<'a>(core: &'a Core, config: &Config) -> World<'a> {
-    World {
-        guard: core.rules.policy.guard(),
-        guard_version: core.rules_version,
+fn terms<'a>(core: &'a Core, connection: &'a Connection) -> Terms<'a> {
+    let config = &connection.snapshot.config;
+    Terms {
+        policy: &core.rules.policy,
+        policy_version: core.rules_version,
+        subject: connection.subject(RequestCommand::UdpAssociate),
         own_ports: &core.own_ports,
         filtering: config.udp.filtering,
         fragments: config.udp.fragments,

@@ -2,8 +2,9 @@
 
 use super::snapshot::Snapshot;
 use super::tokens::Key;
-use crate::policy::Incoming;
 use crate::policy::sources::SourcePlace;
+use crate::policy::{Incoming, Subject};
+use crate::proto::request::RequestCommand;
 use crate::relay::Engine;
 use crate::session::Facts;
 use std::net::SocketAddr;
@@ -22,6 +23,8 @@ pub(super) struct Connection {
     /// judged by are facts, and always those that its worker knows now.
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) peer: SocketAddr,
+    /// Which listener it came by: see [`Incoming`].
+    pub(super) listener: u16,
     /// Its place among those of its source, where these are limited.
     pub(super) place: Option<Box<SourcePlace>>,
     pub(super) facts: Facts,
@@ -59,6 +62,7 @@ impl Connection {
             record_room: 0,
             snapshot,
             peer: incoming.client,
+            listener: incoming.listener,
             place,
             facts: Facts::default(),
             address: None,
@@ -68,6 +72,12 @@ impl Connection {
             bytes_down: 0,
             engine: None,
         }
+    }
+
+    /// Whom policy judges, for a command of its session.
+    pub(super) fn subject(&self, command: RequestCommand) -> Subject<'_> {
+        let incoming = Incoming { client: self.peer, listener: self.listener };
+        self.facts.subject(incoming, command)
     }
 }
 

@@ -7,7 +7,8 @@ use crate::auth::{Identity, Verified};
 use crate::config::{AuthMethod, Config, Gssapi, OnFull, RelayMode};
 use crate::dns::DnsError;
 use crate::observe::lines;
-use crate::policy::{Guard, Incoming, Policy};
+use crate::policy::{Guard, Incoming, Object, Policy, Subject, Verdict};
+use crate::proto::request::RequestCommand;
 use crate::relay::{Budget, Budgets, Engine, Side};
 use crate::session::{Command, Input, Rules};
 use crate::shares;
@@ -194,7 +195,10 @@ fn a_snapshot_is_taken_between_two_turns() {
 fn rules_are_others_only_where_they_changed_and_keep_the_translators() {
     let (mut worker, ..) = worker();
     let carries = SocketAddr::from(([0x64, 0xff9b, 0, 0, 0, 0, 0x0808, 0x0808], 80));
-    let reaches = |worker: &Worker| worker.core.rules.policy.guard().check(carries).is_ok();
+    let incoming = Incoming { client: SocketAddr::from(([127, 0, 0, 1], 1)), listener: 0 };
+    let subject = Subject { incoming, identity: &Identity::Anonymous, command: RequestCommand::UdpAssociate };
+    let reaches =
+        |worker: &Worker| worker.core.rules.policy.judge(&subject, Object::To(carries)) == Verdict::Allow;
     assert!(!reaches(&worker));
     let shows: [IpAddr; 1] = [[0x64, 0xff9b, 0, 0, 0, 0, 0xc000, 0xaa].into()];
     worker.core.learn_translators(&Ok(shows.into()));

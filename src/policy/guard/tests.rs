@@ -1,6 +1,7 @@
 //! What the guard refuses, and what it lets through.
 
 use super::*;
+use std::sync::Arc;
 
 fn guard(allow: &[&str], own: &[&str]) -> Guard {
     let allow = allow.iter().map(|net| net.parse().unwrap()).collect();
@@ -372,4 +373,57 @@ fn a_socket_that_met_itself_is_found() {
 fn refusals_read_well() {
     assert_eq!(Refusal::SpecialPurpose("loopback").to_string(), "special-purpose destination (loopback)");
     assert_eq!(Refusal::OwnListener.to_string(), "our own listener");
+}
+
+/// What the kernel says where it must not be asked.
+fn not_asked(address: SocketAddr) -> bool {
+    panic!("asked for {address}")
+}
+
+#[test]
+fn a_datagram_to_a_port_of_ours_is_a_loop_where_it_stays_on_this_machine() {
+    let ports = Arc::new(OwnPorts::default());
+    let to = |ip: &str| SocketAddr::new(ip.parse().unwrap(), 7_000);
+    let _held = (ports.hold(to("0.0.0.0")), ports.hold(to("::")));
+    for guard in [guard(&[], &[]).with_locals(locals(&["203.0.114.9"])), Guard::new(true, vec![], vec![])] {
+        let check = |ip: &str, here: bool| guard.check_datagram(to(ip), &ports, |_| here);
+        for here in ["127.0.0.1", "::1", "0.0.0.0", "224.0.0.1", "::ffff:127.0.0.1"] {
+            assert_eq!(guard.check_datagram(to(here), &ports, not_asked), Err(Refusal::OwnPort), "{here}");
+        }
+        assert_eq!(check("8.8.8.8", true), Err(Refusal::OwnPort));
+        assert_eq!(check("8.8.8.8", false), Ok(()));
+        let other_port = SocketAddr::new("8.8.8.8".parse().unwrap(), 7_001);
+        assert_eq!(guard.check_datagram(other_port, &ports, |_| false), Ok(()));
+    }
+}
+
+#[test]
+fn without_a_list_the_kernel_says_where_a_datagram_goes() {
+    let (none, to) = (OwnPorts::default(), "8.8.8.8:53".parse().unwrap());
+    let blind = guard(&[], &[]);
+    assert_eq!(blind.check_datagram(to, &none, |_| true), Err(Refusal::SpecialPurpose(LOCAL)));
+    assert_eq!(blind.check_datagram(to, &none, |_| false), Ok(()));
+    let informed = guard(&[], &[]).with_locals(locals(&["203.0.114.9"]));
+    assert_eq!(informed.check_datagram(to, &none, not_asked), Ok(()));
+    let exempt = guard(&["8.8.8.0/24"], &[]);
+    assert_eq!(exempt.check_datagram(to, &none, not_asked), Ok(()));
+    let private = "10.0.0.1:53".parse().unwrap();
+    assert_eq!(blind.check_datagram(private, &none, not_asked), Err(Refusal::SpecialPurpose("private")));
+}
+
+#[test]
+fn a_datagram_from_a_port_of_ours_is_no_answer() {
+    let ports = Arc::new(OwnPorts::default());
+    let from = |ip: &str| SocketAddr::new(ip.parse().unwrap(), 7_000);
+    let _held = ports.hold(from("0.0.0.0"));
+    let informed = guard(&[], &[]).with_locals(locals(&["203.0.114.9"]));
+    for here in ["127.0.0.1", "203.0.114.9"] {
+        assert_eq!(informed.check_answer(from(here), &ports, not_asked), Err(Refusal::OwnPort), "{here}");
+    }
+    assert_eq!(informed.check_answer(from("8.8.8.8"), &ports, not_asked), Ok(()));
+    let blind = guard(&[], &[]);
+    assert_eq!(blind.check_answer(from("8.8.8.8"), &ports, |_| true), Err(Refusal::OwnPort));
+    assert_eq!(blind.check_answer(from("8.8.8.8"), &ports, |_| false), Ok(()));
+    let other = "127.0.0.1:7001".parse().unwrap();
+    assert_eq!(blind.check_answer(other, &ports, not_asked), Ok(()));
 }

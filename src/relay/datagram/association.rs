@@ -8,9 +8,8 @@ use super::outbox::{Head, Joining, Sent};
 use super::peers::KnownPeers;
 use super::sealed::{open_one, seal_one};
 use super::tally::{Flow, Tally};
-use crate::config::{Filtering, Prefer};
+use super::terms::Terms;
 use crate::limits;
-use crate::policy::Guard;
 use crate::policy::own_ports::{HeldPort, OwnPorts};
 use crate::seal::Seal;
 use crate::shares::Lent;
@@ -45,25 +44,6 @@ impl Family {
     pub(super) fn of(ip: IpAddr) -> Family {
         if ip.is_ipv4() { Family::V4 } else { Family::V6 }
     }
-}
-
-/// What an association is judged by at this moment.
-#[derive(Clone, Copy, Debug)]
-pub struct World<'a> {
-    /// Which addresses may be reached.
-    pub guard: &'a Guard,
-    /// Changes with the guard.
-    pub guard_version: u64,
-    /// Our own UDP ports.
-    pub own_ports: &'a Arc<OwnPorts>,
-    /// Who may answer.
-    pub filtering: Filtering,
-    /// Whether fragments are put together.
-    pub fragments: bool,
-    /// Which of a name's families comes first.
-    pub prefer: Prefer,
-    /// Milliseconds of the worker's clock.
-    pub now_ms: u64,
 }
 
 /// What one pump did.
@@ -113,7 +93,7 @@ pub struct Association {
     pub(super) held: Lent,
     /// What it counts by target, where that is asked for.
     pub(super) tally: Option<Box<Tally>>,
-    /// The target allowed last, and the guard that allowed it.
+    /// The target allowed last, and the policy that allowed it.
     pub(super) allowed: Option<(SocketAddr, u64)>,
     /// The control connection had more to say than one turn hears.
     pub control_waits: bool,
@@ -238,11 +218,11 @@ impl Association {
     }
 
     /// Moves what can be moved, one turn's share of each socket at most.
-    pub fn pump(&mut self, kit: &mut DatagramKit, world: &World<'_>) -> Pumped {
+    pub fn pump(&mut self, kit: &mut DatagramKit, terms: &Terms<'_>) -> Pumped {
         let mut pumped = Pumped::default();
-        self.pump_up(kit, world, &mut pumped);
+        self.pump_up(kit, terms, &mut pumped);
         for family in Family::ALL {
-            self.pump_down(family, kit, world, &mut pumped);
+            self.pump_down(family, kit, terms, &mut pumped);
         }
         self.up.add(pumped.up);
         self.down.add(pumped.down);
@@ -256,14 +236,14 @@ impl Association {
         inbox: &Inbox,
         rooms: usize,
         opened: &mut Vec<u8>,
-        world: &World<'_>,
+        terms: &Terms<'_>,
         drops: &mut Drops,
     ) -> (Vec<(Filled, Range<usize>)>, usize) {
         opened.clear();
         let mut found = Vec::new();
         let mut seen = 0;
         for filled in (0..rooms).map(|at| inbox.filled(at)) {
-            if self.sender(&filled, world).is_none() {
+            if self.sender(&filled, terms).is_none() {
                 drops.add(Drop::Stranger, filled.datagrams().count());
                 continue;
             }
@@ -280,7 +260,7 @@ impl Association {
         (found, seen)
     }
 
-    fn pump_down(&mut self, family: Family, kit: &mut DatagramKit, world: &World<'_>, pumped: &mut Pumped) {
+    fn pump_down(&mut self, family: Family, kit: &mut DatagramKit, terms: &Terms<'_>, pumped: &mut Pumped) {
         let Some(bound) = &mut self.targets[family as usize] else { return };
         let DatagramKit { inbox, sender, down, translated, .. } = kit;
         let mut taken = 0;
@@ -305,11 +285,8 @@ impl Association {
             let mut head: Option<(SocketAddr, Head)> = None;
             for filled in (0..count).map(|at| inbox.filled(at)) {
                 let Some(from) = filled.from else { continue };
-                let admitted = match world.came_back(from) {
-                    true => Err(Drop::Loop),
-                    false => self.peers.may_answer(from.ip(), world.filtering, self.client),
-                };
-                if let Err(drop) = admitted {
+                let may_answer = || self.peers.may_answer(from.ip(), terms.filtering, self.client);
+                if let Err(drop) = terms.judge_answer(from).and_then(|()| may_answer()) {
                     pumped.drops.add(drop, filled.datagrams().count());
                     continue;
                 }

@@ -1,5 +1,6 @@
 //! Why datagrams are dropped, and how many.
 
+use crate::policy::{Denial, Refusal};
 use crate::sys::Errno;
 
 /// Why a datagram went no further. Each is counted; none ends an association.
@@ -14,7 +15,7 @@ pub enum Drop {
     Seal,
     /// A fragment out of order, too late, of too much, or where none are taken.
     Fragment,
-    /// The guard refuses the target.
+    /// Policy denies it.
     Denied,
     /// To a UDP port of our own.
     Loop,
@@ -68,6 +69,14 @@ impl Drop {
             Drop::Blocked => "blocked",
             Drop::Filtered => "filtered",
             Drop::NoClient => "no_client",
+        }
+    }
+
+    /// Why policy did not let a datagram pass.
+    pub(super) fn of_denial(denial: Denial) -> Drop {
+        match denial {
+            Denial::Guard(Refusal::OwnPort) => Drop::Loop,
+            Denial::Guard(_) | Denial::Rule(_) => Drop::Denied,
         }
     }
 

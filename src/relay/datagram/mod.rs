@@ -12,11 +12,16 @@ mod outbox;
 mod peers;
 mod sealed;
 mod tally;
+mod terms;
 mod up;
 
-pub use association::{Association, Expected, Family, Pumped, World};
+#[cfg(test)]
+mod tests;
+
+pub use association::{Association, Expected, Family, Pumped};
 pub use drops::{Drop, Drops};
 pub use tally::{Flow, Tallied, Tally};
+pub use terms::Terms;
 
 use self::outbox::Outbox;
 use crate::limits;

@@ -1,27 +1,28 @@
 //! The way from the client to its targets.
 
 use super::DatagramKit;
-use super::association::{Association, Bound, Family, Pumped, World};
+use super::association::{Association, Bound, Family, Pumped};
 use super::drops::Drop;
 use super::fragments::Taken;
 use super::names::Queued;
 use super::outbox::{Head, Outbox, Sent};
 use super::tally::Flow;
+use super::terms::Terms;
 use crate::config::Prefer;
 use crate::dns::Answer;
 use crate::limits;
 use crate::proto::address::{Host, Name};
 use crate::proto::udp::{self, Destination, Header};
-use crate::sys::machine::{leads_here, source_towards};
+use crate::sys::Write;
+use crate::sys::machine::source_towards;
 use crate::sys::mmsg::{Filled, Received, Sender};
 use crate::sys::udp::{DatagramSocket, wildcard};
-use crate::sys::{Errno, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 /// What the datagrams of one batch are handled with.
 struct Way<'a> {
-    world: &'a World<'a>,
+    terms: &'a Terms<'a>,
     /// Where the datagrams lie.
     arena: &'a [u8],
     up: &'a mut [Outbox; 2],
@@ -36,61 +37,15 @@ impl Way<'_> {
     }
 }
 
-impl World<'_> {
-    /// Whether a datagram may go to this address.
-    fn judge(&self, to: SocketAddr) -> Result<(), Drop> {
-        // What is sent to a group this machine hears, too.
-        if self.own_ports.has(to) && (self.is_here(to) || to.ip().is_multicast()) {
-            return Err(Drop::Loop);
-        }
-        self.guard.check_purpose(to.ip()).map_err(|_| Drop::Denied)?;
-        // A datagram has no connection that would show where it came out.
-        if !self.guard.knows_locals() && !self.guard.exempts(to.ip()) && self.is_here(to) {
-            return Err(Drop::Denied);
-        }
-        Ok(())
-    }
-
-    /// Whether a datagram is one of our own: where there is no list, an address may lead here that nobody knows of.
-    pub(super) fn came_back(&self, from: SocketAddr) -> bool {
-        let here = || self.guard.is_local(from.ip()) || (!self.guard.knows_locals() && self.is_here(from));
-        self.own_ports.has(from) && here()
-    }
-
-    /// Whether packets to an address stay on this machine. The list may be old or missing: what it does not have the
-    /// kernel is asked for.
-    fn is_here(&self, to: SocketAddr) -> bool {
-        let ip = to.ip().to_canonical();
-        if self.guard.is_local(ip) {
-            return true;
-        }
-        match leads_here(SocketAddr::new(ip, to.port())) {
-            Ok(here) => here,
-            // Without a way nothing comes back. Without descriptors nothing is known.
-            Err(errno) => !NO_WAY.contains(&errno),
-        }
-    }
-}
-
-/// What the kernel says of an address to which there is no way.
-const NO_WAY: [Errno; 6] = [
-    Errno::ENETUNREACH,
-    Errno::EHOSTUNREACH,
-    Errno::ENETDOWN,
-    Errno::EACCES,
-    Errno::EINVAL,
-    Errno::EAFNOSUPPORT,
-];
-
 impl Association {
-    pub(super) fn pump_up(&mut self, kit: &mut DatagramKit, world: &World<'_>, pumped: &mut Pumped) {
+    pub(super) fn pump_up(&mut self, kit: &mut DatagramKit, terms: &Terms<'_>, pumped: &mut Pumped) {
         let mut taken = 0;
         while taken < limits::UDP_TURN_DATAGRAMS {
             if !self.front.readable {
                 return;
             }
             let settled =
-                self.client.is_some() && self.connected_ms + limits::UDP_STRANGERS_MS <= world.now_ms;
+                self.client.is_some() && self.connected_ms + limits::UDP_STRANGERS_MS <= terms.now_ms;
             let count = match kit.inbox.receive(&self.front.socket, !self.alone) {
                 Received::Rooms(count) => count,
                 Received::Blocked => {
@@ -107,15 +62,15 @@ impl Association {
             let DatagramKit { inbox, sender, up, asks, translated, .. } = kit;
             let mut datagrams = 0;
             let mut way = if self.seal.is_some() {
-                let (opened, seen) = self.open_batch(inbox, count, translated, world, &mut pumped.drops);
-                let mut way = Way { world, arena: translated, up, sender, asks, pumped };
+                let (opened, seen) = self.open_batch(inbox, count, translated, terms, &mut pumped.drops);
+                let mut way = Way { terms, arena: translated, up, sender, asks, pumped };
                 for (filled, datagram) in opened {
                     self.take(&filled, datagram, &mut way);
                 }
                 datagrams = seen;
                 way
             } else {
-                let mut way = Way { world, arena: inbox.memory(), up, sender, asks, pumped };
+                let mut way = Way { terms, arena: inbox.memory(), up, sender, asks, pumped };
                 for filled in (0..count).map(|at| inbox.filled(at)) {
                     for datagram in filled.datagrams() {
                         self.take(&filled, datagram, &mut way);
@@ -142,7 +97,7 @@ impl Association {
         lookup: u8,
         answer: Answer,
         kit: &mut DatagramKit,
-        world: &World<'_>,
+        terms: &Terms<'_>,
     ) -> Pumped {
         let mut pumped = Pumped::default();
         let Some((typed, waiting)) = self.names.as_mut().and_then(|names| names.answered(lookup)) else {
@@ -155,7 +110,7 @@ impl Association {
         };
         let own = Family::of(self.expected.ip);
         let DatagramKit { inbox, sender, up, asks, .. } = kit;
-        let mut way = Way { world, arena: inbox.memory(), up, sender, asks, pumped: &mut pumped };
+        let mut way = Way { terms, arena: inbox.memory(), up, sender, asks, pumped: &mut pumped };
         // What is refused is so for its port: another datagram may find an address where this one does not.
         let mut found: Option<(u16, Result<IpAddr, Drop>)> = None;
         let mut routes = Routes::default();
@@ -164,7 +119,7 @@ impl Association {
                 Some((_, Ok(ip))) => Ok(ip),
                 Some((port, Err(drop))) if port == datagram.port => Err(drop),
                 _ => {
-                    let ip = usable(&addresses, datagram.port, own, world, &mut routes);
+                    let ip = usable(&addresses, datagram.port, own, terms, &mut routes);
                     ip.into_iter().for_each(|ip| self.learn(&typed, ip));
                     found = Some((datagram.port, ip));
                     ip
@@ -181,13 +136,13 @@ impl Association {
 
     /// Judges one datagram of the client-facing socket and puts it among those that leave.
     fn take(&mut self, filled: &Filled, at: Range<usize>, way: &mut Way<'_>) {
-        let Some(from) = self.sender(filled, way.world) else { return way.drop(Drop::Stranger, 1) };
+        let Some(from) = self.sender(filled, way.terms) else { return way.drop(Drop::Stranger, 1) };
         let datagram = &way.arena[at.clone()];
         let header = match udp::decode(datagram) {
             Ok(header) if !filled.truncated => header,
             _ => return way.drop(Drop::Header, 1),
         };
-        if self.client.is_none() && !self.pin(from, way.world) {
+        if self.client.is_none() && !self.pin(from, way.terms) {
             return way.drop(Drop::Unreachable, 1);
         }
         if header.frag != 0 {
@@ -204,36 +159,37 @@ impl Association {
     }
 
     /// Who sent what stands in a room, where that may be the client. Once nobody else can send, the kernel is not asked.
-    pub(super) fn sender(&self, filled: &Filled, world: &World<'_>) -> Option<SocketAddr> {
+    pub(super) fn sender(&self, filled: &Filled, terms: &Terms<'_>) -> Option<SocketAddr> {
         let sender = if self.alone { self.client } else { filled.from };
-        sender.filter(|from| self.alone || self.may_send(*from, world))
+        sender.filter(|from| self.alone || self.may_send(*from, terms))
     }
 
     /// Whether a datagram from this address is of the client. What strangers sent before the socket was connected is
     /// still in its queue, so this is asked for each.
-    fn may_send(&self, from: SocketAddr, world: &World<'_>) -> bool {
+    fn may_send(&self, from: SocketAddr, terms: &Terms<'_>) -> bool {
         match self.client {
             Some(client) => client == from,
             None => {
                 let expected = &self.expected;
-                let ours = world.own_ports.has(from) && world.is_here(from);
-                from.ip() == expected.ip && expected.port.is_none_or(|port| port == from.port()) && !ours
+                from.ip() == expected.ip
+                    && expected.port.is_none_or(|port| port == from.port())
+                    && !terms.is_ours(from)
             }
         }
     }
 
     /// The first valid datagram: from now on the kernel drops what others send.
-    fn pin(&mut self, client: SocketAddr, world: &World<'_>) -> bool {
+    fn pin(&mut self, client: SocketAddr, terms: &Terms<'_>) -> bool {
         let pinned = self.front.socket.connect(client).is_ok();
         if pinned {
             self.client = Some(client);
-            self.connected_ms = world.now_ms;
+            self.connected_ms = terms.now_ms;
         }
         pinned
     }
 
     fn fragment(&mut self, header: &Header<'_>, datagram: &[u8], way: &mut Way<'_>) {
-        if !way.world.fragments {
+        if !way.terms.fragments {
             return way.drop(Drop::Fragment, 1);
         }
         // ATYP, DST.ADDR and DST.PORT stand behind RSV and FRAG.
@@ -243,7 +199,7 @@ impl Association {
             self.abandon_fragments(way);
             return way.drop(Drop::Fragment, 1);
         }
-        let (taken, abandoned) = self.fragments.take(header.frag, target, data, way.world.now_ms);
+        let (taken, abandoned) = self.fragments.take(header.frag, target, data, way.terms.now_ms);
         self.release();
         way.drop(Drop::Fragment, abandoned);
         match taken {
@@ -313,23 +269,19 @@ impl Association {
 
     /// Whether a datagram may go to this address; if so it may answer, and there is a socket.
     fn admit(&mut self, to: SocketAddr, way: &mut Way<'_>) -> bool {
-        let world = way.world;
-        let verdict = if self.allowed == Some((to, world.guard_version)) && !world.own_ports.has(to) {
-            Ok(())
-        } else {
-            world.judge(to)
-        };
-        if let Err(drop) = verdict {
+        let terms = way.terms;
+        let known = self.allowed == Some((to, terms.policy_version)) && !terms.own_ports.has(to);
+        if !known && let Err(drop) = terms.judge(to) {
             way.drop(drop, 1);
             return false;
         }
         if self.allowed.is_none_or(|(allowed, _)| allowed.ip() != to.ip()) {
             self.peers.insert(to.ip());
         }
-        self.allowed = Some((to, world.guard_version));
+        self.allowed = Some((to, terms.policy_version));
         let family = Family::of(to.ip());
         if self.targets[family as usize].is_none() {
-            let Some(bound) = open(to.ip(), world) else {
+            let Some(bound) = open(to.ip(), terms) else {
                 way.drop(Drop::Unreachable, 1);
                 return false;
             };
@@ -375,7 +327,7 @@ impl Association {
 fn plain(ip: IpAddr, port: u16, way: &mut Way<'_>) -> Option<IpAddr> {
     let plain = ip.to_canonical();
     if plain != ip
-        && let Err(drop) = way.world.judge(SocketAddr::new(ip, port))
+        && let Err(drop) = way.terms.judge(SocketAddr::new(ip, port))
     {
         way.drop(drop, 1);
         return None;
@@ -390,16 +342,16 @@ fn usable(
     addresses: &[IpAddr],
     port: u16,
     own: Family,
-    world: &World<'_>,
+    terms: &Terms<'_>,
     routes: &mut Routes,
 ) -> Result<IpAddr, Drop> {
     let mut refused = Drop::Unreachable;
-    let own_first = world.prefer == Prefer::HappyEyeballs;
+    let own_first = terms.prefer == Prefer::HappyEyeballs;
     let (first, second): (Vec<IpAddr>, Vec<IpAddr>) =
         addresses.iter().partition(|ip| !own_first || Family::of(ip.to_canonical()) == own);
     for ip in first.into_iter().chain(second) {
         let to = SocketAddr::new(ip, port);
-        match world.judge(to) {
+        match terms.judge(to) {
             Ok(()) if routes.lead(to, |to| source_towards(to).is_ok()) => return Ok(ip.to_canonical()),
             Ok(()) => {}
             Err(drop) => refused = drop,
@@ -430,11 +382,11 @@ impl Routes {
 
 /// A target-facing socket: one for all targets of a family, so that they all see one address and port (RFC 4787
 /// REQ-1).
-fn open(target: IpAddr, world: &World<'_>) -> Option<Bound> {
+fn open(target: IpAddr, terms: &Terms<'_>) -> Option<Bound> {
     let any = SocketAddr::new(wildcard(target), 0);
     let socket = DatagramSocket::bind(any, limits::UDP_RECEIVE_BUFFER_BYTES).ok()?;
     let at = socket.local_address().ok()?;
-    Some(Bound::new(socket, world.own_ports.hold(at)))
+    Some(Bound::new(socket, terms.own_ports.hold(at)))
 }
 
 #[cfg(test)]

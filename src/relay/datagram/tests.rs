@@ -1,0 +1,107 @@
+//! An association between sockets of loopback: what policy is asked, and what comes of it.
+
+use super::*;
+use crate::auth::Identity;
+use crate::config::{Filtering, Prefer};
+use crate::policy::own_ports::OwnPorts;
+use crate::policy::{Denial, Guard, Incoming, Object, Policy, Subject, Verdict};
+use crate::proto::request::RequestCommand;
+use crate::shares::{Pool, Source};
+use crate::sys::udp::DatagramSocket;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// A socket that waits for what is sent to it.
+fn socket() -> UdpSocket {
+    let socket = UdpSocket::bind((LOOPBACK, 0)).expect("a port");
+    socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
+    socket
+}
+
+/// Nothing to targets for the clients of listener 1, nothing from them for those of listener 2.
+fn by_listener(subject: &Subject<'_>, object: Object) -> Verdict {
+    let alice = subject.identity.user().is_some_and(|user| &**user == "alice");
+    assert!(alice && subject.command == RequestCommand::UdpAssociate, "{subject:?}");
+    match (subject.incoming.listener, object) {
+        (1, Object::To(_)) | (2, Object::From(_)) => Verdict::Deny(Denial::Rule(1)),
+        _ => Verdict::Allow,
+    }
+}
+
+struct Setting {
+    policy: Policy,
+    own_ports: Arc<OwnPorts>,
+    alice: Identity,
+    association: Association,
+    kit: DatagramKit,
+}
+
+impl Setting {
+    fn new() -> Setting {
+        let own_ports = Arc::default();
+        let front = DatagramSocket::bind((LOOPBACK, 0).into(), 65_536).expect("a port");
+        let at = front.local_address().expect("its address");
+        let held = Pool::of(1_000).nothing(Source::from(LOOPBACK));
+        let expected = Expected { ip: LOOPBACK, port: None };
+        Setting {
+            policy: Policy::new(Guard::new(true, Vec::new(), Vec::new())).with_rules(by_listener),
+            association: Association::new(expected, front, at, &own_ports, held),
+            own_ports,
+            alice: Identity::User("alice".into()),
+            kit: DatagramKit::default(),
+        }
+    }
+
+    /// Moves what has come, for a client of this listener and by this version of the policy.
+    fn pump(&mut self, listener: u16, policy_version: u64) -> Pumped {
+        let incoming = Incoming { client: SocketAddr::new(LOOPBACK, 1), listener };
+        let command = RequestCommand::UdpAssociate;
+        let terms = Terms {
+            policy: &self.policy,
+            policy_version,
+            subject: Subject { incoming, identity: &self.alice, command },
+            own_ports: &self.own_ports,
+            filtering: Filtering::Address,
+            fragments: true,
+            prefer: Prefer::HappyEyeballs,
+            now_ms: 0,
+        };
+        self.association.front_ready();
+        self.association.target_ready(Family::V4);
+        self.association.pump(&mut self.kit, &terms)
+    }
+}
+
+/// How many datagrams went up, came down and were denied.
+fn counts(pumped: &Pumped) -> (u64, u64, u64) {
+    (pumped.up.datagrams, pumped.down.datagrams, pumped.drops.0[Drop::Denied as usize])
+}
+
+#[test]
+fn each_datagram_is_judged_with_the_subject_of_its_association_both_ways() {
+    let mut setting = Setting::new();
+    let (client, target) = (socket(), socket());
+    client.connect(setting.association.front().local_address().expect("its address")).expect("a way");
+    let port = target.local_addr().expect("its address").port().to_be_bytes();
+    let datagram = [&b"\0\0\0\x01\x7f\0\0\x01"[..], &port, b"ping"].concat();
+    let ask = || client.send(&datagram).expect("sent");
+    let mut buffer = [0; 64];
+
+    ask();
+    assert_eq!(counts(&setting.pump(1, 0)), (0, 0, 1));
+    ask();
+    assert_eq!(counts(&setting.pump(0, 0)), (1, 0, 0));
+    let (len, from) = target.recv_from(&mut buffer).expect("a datagram");
+    assert_eq!(&buffer[..len], b"ping");
+    target.send_to(b"pong", from).expect("sent");
+    assert_eq!(counts(&setting.pump(2, 0)), (0, 0, 1));
+    target.send_to(b"pong", from).expect("sent");
+    assert_eq!(counts(&setting.pump(0, 0)), (0, 1, 0));
+    assert_eq!(client.recv(&mut buffer).expect("an answer"), 10 + b"pong".len());
+    // What was allowed is remembered, but not for another policy.
+    ask();
+    assert_eq!(counts(&setting.pump(1, 1)), (0, 0, 1));
+}

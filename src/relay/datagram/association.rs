@@ -1,8 +1,8 @@
 //! One association: whose it is, which targets it has, and what moves.
 
-use super::DatagramKit;
 use super::drops::{Drop, Drops};
 use super::fragments::Fragments;
+use super::kit::DatagramKit;
 use super::names::Names;
 use super::outbox::{Head, Joining, Sent};
 use super::peers::KnownPeers;

@@ -1,9 +1,9 @@
 //! The way from the client to its targets.
 
-use super::DatagramKit;
 use super::association::{Association, Bound, Family, Pumped};
 use super::drops::Drop;
 use super::fragments::Taken;
+use super::kit::DatagramKit;
 use super::names::Queued;
 use super::outbox::{Head, Outbox, Sent};
 use super::tally::Flow;

@@ -1,7 +1,7 @@
 //! A session whose client's side is sealed (RFC 1961 section 5): what the client sends is opened on the way to the target,
 //! what the target sends is sealed on the way to the client.
 //!
-//! Both happen behind the read, so that a [`Half`](super::Half) holds, counts and writes what its sink takes, and its
+//! Both happen behind the read, so that a [`Half`](super::half::Half) holds, counts and writes what its sink takes, and its
 //! end is what it is elsewhere: FIN goes through either way by itself.
 
 use super::budget::Budgets;

@@ -102,9 +102,9 @@ pub struct Association {
     pub(super) seal: Option<Box<Seal>>,
     pub(super) joining_up: Joining,
     joining_down: Joining,
-    /// What moved so far.
+    /// What went from the client to targets so far.
     pub up: Flow,
-    /// What moved so far.
+    /// What came from targets to the client so far.
     pub down: Flow,
 }
 

@@ -68,7 +68,7 @@ impl Default for Joining {
 #[derive(Debug)]
 struct Window(usize);
 
-/// What a flush did.
+/// Where a flush counts what went out and what did not.
 #[derive(Debug)]
 pub(super) struct Sent<'a> {
     pub(super) flow: &'a mut Flow,
@@ -107,7 +107,7 @@ impl Outbox {
         self.push_counted(to, head, payload, counts, joining);
     }
 
-    /// As [`Outbox::push`], for bytes of which only so many are payload.
+    /// Adds one datagram, of whose bytes only so many are payload: a seal adds the others.
     pub(super) fn push_counted(
         &mut self,
         to: Option<SocketAddr>,

@@ -78,12 +78,12 @@ impl Tally {
         self.of(to).up.add(flow);
     }
 
-    /// Datagrams that came from one.
+    /// Datagrams that came from a target.
     pub(super) fn down(&mut self, from: SocketAddr, flow: Flow) {
         self.of(from).down.add(flow);
     }
 
-    /// The name by which an address was asked for; the first datagram there comes next.
+    /// The name by which an address was asked for, before the first datagram goes there.
     pub(super) fn name(&mut self, ip: IpAddr, name: &str) {
         if self.names.len() >= limits::UDP_NAMES_MAX {
             self.names.pop_front();

@@ -1,5 +1,5 @@
-//! The bytes between a session and its client, plain or sealed (RFC 1961 section 5): what the phases read and write is
-//! plain in either case.
+//! The bytes between a session and its client, plain or sealed (RFC 1961 section 5): what is read of it and written to
+//! it is plain in either case.
 
 use super::command::Output;
 use crate::limits;

@@ -73,7 +73,7 @@ pub struct Step {
     pub command: Command,
 }
 
-/// Bytes for the client: one message at most for each phase that an input passed through.
+/// Bytes for the client: one message at most for each state that an input passed through.
 pub type Output = Vec<u8>;
 
 /// A connection to the target.

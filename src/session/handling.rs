@@ -10,7 +10,7 @@ use crate::policy::{Incoming, Object, Subject, Verdict};
 use crate::proto::request::RequestCommand;
 use std::net::SocketAddr;
 
-/// Lent by the session to the phase that handles an input.
+/// Lent by the session to what handles an input.
 pub(super) struct Handling<'a> {
     pub(super) rules: &'a Rules,
     pub(super) incoming: Incoming,

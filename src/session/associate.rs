@@ -5,12 +5,14 @@ use super::failure::{AssociateError, Failure};
 use super::handling::Handling;
 use super::state::{Awaiting, Transition};
 use crate::proto::address::{Host, Target};
+use crate::proto::request::RequestCommand;
 use std::net::SocketAddr;
 
 /// The request as a question to the worker. RFC 1928 section 6: DST is what "the client expects to use", and the server
 /// "MAY use this information to limit access". A name limits nothing, neither its address, which is no sender's until it is
 /// resolved, nor the port beside it: section 7's "expected IP address of the client" is then the control connection's.
-pub(super) fn begin(target: &Target, used: usize) -> Transition {
+pub(super) fn begin(target: &Target, used: usize, handling: &Handling<'_>) -> Result<Transition, Failure> {
+    handling.may_open(RequestCommand::UdpAssociate)?;
     let announced = match target.host {
         Host::Ip(ip) => Announced {
             ip: Some(ip.to_canonical()).filter(|ip| !ip.is_unspecified()),
@@ -18,7 +20,7 @@ pub(super) fn begin(target: &Target, used: usize) -> Transition {
         },
         Host::Name(_) => Announced { ip: None, port: None },
     };
-    Transition::Ask(Awaiting::Association, used, Command::Associate(announced))
+    Ok(Transition::Ask(Awaiting::Association, used, Command::Associate(announced)))
 }
 
 /// The client-facing socket is there, or none can be.

@@ -22,7 +22,10 @@ pub(super) fn begin(target: Target, used: usize, handling: &Handling<'_>) -> Res
             let resolving = Awaiting::Bind(Binding::Resolving { port });
             Ok(Transition::Ask(resolving, used, Command::Resolve(name)))
         }
-        Host::Ip(ip) if ip.is_unspecified() => Ok(listen(Peers::Any, used)),
+        Host::Ip(ip) if ip.is_unspecified() => {
+            handling.may_open(RequestCommand::Bind)?;
+            Ok(listen(Peers::Any, used))
+        }
         Host::Ip(ip) => listen_for([SocketAddr::new(ip, port)].into_iter(), used, handling),
     }
 }

@@ -48,6 +48,17 @@ impl Handling<'_> {
         if allowed.is_empty() { Err(failure) } else { Ok(allowed) }
     }
 
+    /// Whether policy lets a command open something before it is known for whom.
+    ///
+    /// # Errors
+    /// [`Failure::Denied`].
+    pub(super) fn may_open(&self, command: RequestCommand) -> Result<(), Failure> {
+        match self.rules.policy.judge(&self.subject(command), Object::AnyPeer) {
+            Verdict::Allow => Ok(()),
+            Verdict::Deny(denial) => Err(Failure::Denied(denial)),
+        }
+    }
+
     /// Says that the credentials are right.
     pub(super) fn welcome(&mut self) {
         self.dialect.welcome(self.output);

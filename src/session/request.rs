@@ -25,6 +25,6 @@ pub(super) fn read(
     match request.command {
         RequestCommand::Connect => connect::begin(request.target, used, handling),
         RequestCommand::Bind => bind::begin(request.target, used, handling),
-        RequestCommand::UdpAssociate => Ok(associate::begin(&request.target, used)),
+        RequestCommand::UdpAssociate => associate::begin(&request.target, used, handling),
     }
 }

@@ -27,6 +27,15 @@ fn rule_8(subject: &Subject<'_>, object: Object) -> Verdict {
     }
 }
 
+/// Rule 9: nothing is opened for alice before it is known for whom.
+fn rule_9(subject: &Subject<'_>, object: Object) -> Verdict {
+    let alice = subject.identity.user().is_some_and(|user| &**user == "alice");
+    match alice && object == Object::AnyPeer {
+        true => Verdict::Deny(Denial::Rule(9)),
+        false => Verdict::Allow,
+    }
+}
+
 fn allow_all(_: &Subject<'_>, _: Object) -> Verdict {
     Verdict::Allow
 }
@@ -67,6 +76,20 @@ fn a_rule_says_whose_connection_a_bind_takes() {
     assert!(seen.events.ends_with(&denied_by(8)), "{seen:?}");
     let seen = world.every_split(&[b"\x05\x01\x00", CONNECT].concat());
     assert_eq!(seen.events[1], dial("203.0.113.7:443"));
+}
+
+#[test]
+fn a_rule_says_who_has_an_association_or_a_listener_for_anybody() {
+    let (world, other) = (World::locked().ruled(rule_9), World::open().ruled(rule_9));
+    for (request, opens) in [
+        (&b"\x05\x03\x00\x01\0\0\0\0\0\0"[..], Event::Associate(Announced { ip: None, port: None })),
+        (b"\x05\x02\x00\x01\0\0\0\0\0\0", Event::Bind(Peers::Any)),
+    ] {
+        assert_eq!(alice_asks(&world, request), denied_by(9));
+        let anonymous = other.every_split(&[b"\x05\x01\x00", request].concat());
+        assert_eq!(anonymous.events[1], opens);
+    }
+    assert!(matches!(alice_asks(&world, BIND)[0], Event::Bind(_)));
 }
 
 #[test]

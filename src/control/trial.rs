@@ -168,7 +168,7 @@ impl<'a> Trial<'a> {
         for (nth, server) in config.dns.servers.iter().enumerate() {
             let reached = match server.scoped(machine::interface_index) {
                 Some(address) => {
-                    machine::source_towards(address).map_err(|errno| io::Error::from(errno).to_string())
+                    machine::source_towards(address, None).map_err(|errno| io::Error::from(errno).to_string())
                 }
                 None => Err("there is no such interface".to_owned()),
             };

@@ -14,4 +14,4 @@ pub mod verdict;
 pub use guard::{Guard, Refusal, check_connected};
 pub use locals::Locals;
 pub use nat64::Nat64;
-pub use verdict::{Denial, Incoming, Object, Policy, Subject, Verdict};
+pub use verdict::{Denial, Incoming, Object, Policy, Route, RoutedAddress, Subject, Verdict};

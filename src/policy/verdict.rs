@@ -10,7 +10,7 @@ use super::own_ports::OwnPorts;
 use crate::auth::Identity;
 use crate::proto::request::RequestCommand;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// How a connection came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,11 +43,36 @@ pub enum Object {
     From(SocketAddr),
 }
 
+/// By which way something goes out, where that is not the kernel's to choose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Route {
+    /// The address that it leaves from; to addresses of the other family there is no way then.
+    pub source: Option<IpAddr>,
+    /// The mark of its packets (SO_MARK), for the machine's own rules to choose by.
+    pub mark: Option<u32>,
+}
+
+impl Route {
+    /// Whether it leads to addresses of this one's family.
+    pub fn serves(&self, ip: IpAddr) -> bool {
+        self.source.is_none_or(|source| source.is_ipv4() == ip.to_canonical().is_ipv4())
+    }
+}
+
+/// An address that was allowed, and by which route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoutedAddress {
+    /// The address, as it is dialled.
+    pub address: SocketAddr,
+    /// The way to it.
+    pub route: Route,
+}
+
 /// What policy says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The subject may have it.
-    Allow,
+    /// The subject may have it, by this route.
+    Allow(Route),
     /// The subject may not have it.
     Deny(Denial),
 }
@@ -81,7 +106,7 @@ type RuleFn = fn(&Subject<'_>, Object) -> Verdict;
 
 /// Allows everything, as there is no rule.
 fn no_rule(_: &Subject<'_>, _: Object) -> Verdict {
-    Verdict::Allow
+    Verdict::Allow(Route::default())
 }
 
 /// What judges. Immutable once built: a reload or a change of interfaces builds another.
@@ -139,7 +164,7 @@ impl Policy {
         self.verdict(guarded, subject, Object::From(peer))
     }
 
-    /// Judges a datagram of an association on its way to a target.
+    /// Judges a datagram of an association on its way to a target. It leaves by the route of its association.
     pub fn judge_datagram(
         &self,
         subject: &Subject<'_>,
@@ -183,12 +208,15 @@ impl Policy {
         &self,
         local: SocketAddr,
         remote: SocketAddr,
+        route: &Route,
         leads_here: impl FnOnce() -> bool,
     ) -> Result<(), Refusal> {
         check_connected(local, remote)?;
-        // The kernel dials an address of this machine from itself: whatever the list says, it is ours.
+        // The kernel dials an address of this machine from itself, unless the route says from where: whatever the list says,
+        // it is ours.
         let same_host = local.ip().to_canonical() == remote.ip().to_canonical();
-        if same_host || (self.guard.might_miss(remote) && leads_here()) {
+        let asks = route.source.is_some() || self.guard.might_miss(remote);
+        if same_host || (asks && leads_here()) {
             self.guard.check_same_host(remote)?;
         }
         Ok(())

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 /// "MAY use this information to limit access". A name limits nothing, neither its address, which is no sender's until it is
 /// resolved, nor the port beside it: section 7's "expected IP address of the client" is then the control connection's.
 pub(super) fn begin(target: &Target, used: usize, handling: &Handling<'_>) -> Result<Transition, Failure> {
-    handling.may_open(RequestCommand::UdpAssociate)?;
+    let route = handling.may_open(RequestCommand::UdpAssociate)?;
     let announced = match target.host {
         Host::Ip(ip) => Announced {
             ip: Some(ip.to_canonical()).filter(|ip| !ip.is_unspecified()),
@@ -20,7 +20,7 @@ pub(super) fn begin(target: &Target, used: usize, handling: &Handling<'_>) -> Re
         },
         Host::Name(_) => Announced { ip: None, port: None },
     };
-    Ok(Transition::Ask(Awaiting::Association, used, Command::Associate(announced)))
+    Ok(Transition::Ask(Awaiting::Association, used, Command::Associate(announced, route)))
 }
 
 /// The client-facing socket is there, or none can be.

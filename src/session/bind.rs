@@ -9,7 +9,7 @@ use super::failure::{DialError, Failure};
 use super::handling::Handling;
 use super::state::{Awaiting, Binding, Transition};
 use crate::dns::{Answer, DnsError};
-use crate::policy::Object;
+use crate::policy::{Object, RoutedAddress};
 use crate::proto::address::{Host, Target};
 use crate::proto::request::RequestCommand;
 use std::net::SocketAddr;
@@ -23,8 +23,8 @@ pub(super) fn begin(target: Target, used: usize, handling: &Handling<'_>) -> Res
             Ok(Transition::Ask(resolving, used, Command::Resolve(name)))
         }
         Host::Ip(ip) if ip.is_unspecified() => {
-            handling.may_open(RequestCommand::Bind)?;
-            Ok(listen(Peers::Any, used))
+            let route = handling.may_open(RequestCommand::Bind)?;
+            Ok(listen(Peers::Any(route), used))
         }
         Host::Ip(ip) => listen_for([SocketAddr::new(ip, port)].into_iter(), used, handling),
     }
@@ -44,9 +44,12 @@ fn listen_for(
     handling: &Handling<'_>,
 ) -> Result<Transition, Failure> {
     let allowed = handling.allowed(RequestCommand::Bind, peers, Object::From)?;
-    let canonical = |peer: SocketAddr| SocketAddr::new(peer.ip().to_canonical(), peer.port());
-    let peers: Vec<_> =
-        allowed.into_iter().map(canonical).filter(|peer| !peer.ip().is_unspecified()).collect();
+    let canonical = |RoutedAddress { address, route }: RoutedAddress| {
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        RoutedAddress { address, route }
+    };
+    let named = |peer: &RoutedAddress| !peer.address.ip().is_unspecified();
+    let peers: Vec<_> = allowed.into_iter().map(canonical).filter(named).collect();
     if peers.is_empty() {
         return Err(Failure::Dns(DnsError::NoAddress));
     }

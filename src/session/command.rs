@@ -4,6 +4,7 @@ use super::failure::{AssociateError, DialError, Failure};
 use crate::auth::Identity;
 use crate::auth::gssapi::Peer;
 use crate::dns::Answer;
+use crate::policy::{Route, RoutedAddress};
 use crate::proto::address::Name;
 use crate::proto::userpass::Credentials;
 use crate::seal::Protect;
@@ -41,16 +42,16 @@ pub enum Command {
     Establish(Vec<u8>),
     /// The addresses of a name.
     Resolve(Name),
-    /// A connection to one of these addresses, in this order of preference; the guard has seen each of them.
-    Dial(Vec<SocketAddr>),
+    /// A connection to one of these addresses, in this order of preference; policy has allowed each of them.
+    Dial(Vec<RoutedAddress>),
     /// A socket that listens for one of these peers.
     Bind(Peers),
     /// A connection of one of them, within the time for it.
     Accept,
     /// The handshake is over: relay.
     Relay,
-    /// A socket for the datagrams of this client.
-    Associate(Announced),
+    /// A socket for the datagrams of this client, which go on to targets by this route.
+    Associate(Announced, Route),
     /// The handshake is over: relay datagrams.
     Datagrams,
     /// The end, after the bytes to send.
@@ -60,7 +61,7 @@ pub enum Command {
 impl Command {
     /// Whether this begins to do what the request asks for.
     pub fn serves_request(&self) -> bool {
-        matches!(self, Command::Resolve(_) | Command::Dial(_) | Command::Bind(_) | Command::Associate(_))
+        matches!(self, Command::Resolve(_) | Command::Dial(_) | Command::Bind(_) | Command::Associate(..))
     }
 }
 
@@ -88,10 +89,10 @@ pub struct Dialed {
 /// Whose connection is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peers {
-    /// DST was all zeros, "not known yet": whoever the guard lets through.
-    Any,
-    /// One of these, in this order of preference; the guard has seen each of them. IPv4-mapped ones are IPv4 here.
-    Only(Vec<SocketAddr>),
+    /// DST was all zeros, "not known yet": whoever policy lets through, at a listener of this route.
+    Any(Route),
+    /// One of these, in this order of preference; policy has allowed each of them. IPv4-mapped ones are IPv4 here.
+    Only(Vec<RoutedAddress>),
 }
 
 /// Who is to send the datagrams, as far as the request says it.

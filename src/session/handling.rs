@@ -6,7 +6,7 @@ use super::facts::Facts;
 use super::failure::Failure;
 use super::rules::Rules;
 use crate::dns::DnsError;
-use crate::policy::{Incoming, Object, Subject, Verdict};
+use crate::policy::{Incoming, Object, Route, RoutedAddress, Subject, Verdict};
 use crate::proto::request::RequestCommand;
 use std::net::SocketAddr;
 
@@ -35,26 +35,26 @@ impl Handling<'_> {
         command: RequestCommand,
         addresses: impl ExactSizeIterator<Item = SocketAddr>,
         object: impl Fn(SocketAddr) -> Object,
-    ) -> Result<Vec<SocketAddr>, Failure> {
+    ) -> Result<Vec<RoutedAddress>, Failure> {
         let subject = self.subject(command);
         let mut failure = Failure::Dns(DnsError::NoAddress);
         let mut allowed = Vec::with_capacity(addresses.len());
         for address in addresses {
             match self.rules.policy.judge(&subject, object(address)) {
-                Verdict::Allow => allowed.push(address),
+                Verdict::Allow(route) => allowed.push(RoutedAddress { address, route }),
                 Verdict::Deny(denial) => failure = Failure::Denied(denial),
             }
         }
         if allowed.is_empty() { Err(failure) } else { Ok(allowed) }
     }
 
-    /// Whether policy lets a command open something before it is known for whom.
+    /// The route of what a command opens before it is known for whom.
     ///
     /// # Errors
-    /// [`Failure::Denied`].
-    pub(super) fn may_open(&self, command: RequestCommand) -> Result<(), Failure> {
+    /// [`Failure::Denied`] where policy does not let it.
+    pub(super) fn may_open(&self, command: RequestCommand) -> Result<Route, Failure> {
         match self.rules.policy.judge(&self.subject(command), Object::AnyPeer) {
-            Verdict::Allow => Ok(()),
+            Verdict::Allow(route) => Ok(route),
             Verdict::Deny(denial) => Err(Failure::Denied(denial)),
         }
     }

@@ -119,7 +119,7 @@ impl World {
             Command::Dial(_) => Input::Dialed(self.dialed),
             Command::Bind(_) => Input::Bound(self.bound),
             Command::Accept => Input::Accepted(self.accepted),
-            Command::Associate(_) => Input::Associated(self.associated),
+            Command::Associate(..) => Input::Associated(self.associated),
             other => panic!("{other:?} has no answer"),
         }
     }
@@ -178,10 +178,10 @@ impl Player {
             Command::Verify(login) => Event::Verify(login.user.clone(), login.password.to_vec()),
             Command::Establish(token) => Event::Establish(token.clone()),
             Command::Resolve(name) => Event::Resolve(name.to_string()),
-            Command::Dial(addresses) => Dial(addresses.clone()),
+            Command::Dial(addresses) => Dial(addresses.iter().map(|to| to.address).collect()),
             Command::Bind(peers) => Event::Bind(peers.clone()),
             Command::Accept => Event::Accept,
-            Command::Associate(announced) => Event::Associate(*announced),
+            Command::Associate(announced, _) => Event::Associate(*announced),
             Command::Datagrams => Event::Datagrams,
             Command::Relay => Relay,
             Command::Close(failure) => Close(failure.clone()),

@@ -119,11 +119,16 @@ mod tests {
             let name = socket2::SockRef::from(stream).tcp_congestion().unwrap();
             name.into_iter().take_while(|&byte| byte != 0).collect::<Vec<u8>>()
         };
-        let dialled = Stream::connect(address, congestion.at(address.ip())).unwrap();
+        let connect = |algorithm| {
+            let stream = Stream::open(address, algorithm).unwrap();
+            stream.connect(address).unwrap();
+            stream
+        };
+        let dialled = connect(congestion.at(address.ip()));
         assert_eq!(chosen(&dialled), wanted);
         let (accepted, _) = listener.accept().unwrap();
         assert_eq!(chosen(&accepted), wanted);
-        assert_eq!(chosen(&Stream::connect(address, None).unwrap()), default);
+        assert_eq!(chosen(&connect(None)), default);
     }
 
     /// reno is built into every kernel and open to every user.

@@ -50,15 +50,16 @@ impl Listener {
     }
 
     /// Opens a listener that shares its address with nobody, for a single peer; what it accepts is as a socket that
-    /// [`Stream::connect`] makes. A port may be taken again while connections that were accepted on it live on.
+    /// [`Stream::open`] makes. A port may be taken again while connections that were accepted on it live on.
     ///
     /// # Errors
-    /// EADDRINUSE where another listens, or where no port is left for port 0; what socket(2), bind(2) or listen(2)
-    /// refused.
+    /// EADDRINUSE where another listens, or where no port is left for port 0; EPERM where a mark may not be set; what
+    /// socket(2), bind(2) or listen(2) refused.
     pub fn open_alone(
         address: SocketAddr,
         backlog: i32,
         congestion: Option<Algorithm>,
+        mark: Option<u32>,
     ) -> Result<Listener, Errno> {
         let open = || {
             let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
@@ -66,6 +67,7 @@ impl Listener {
             if let Some(algorithm) = congestion {
                 let _ = socket.set_tcp_congestion(algorithm.name());
             }
+            mark.map_or(Ok(()), |mark| socket.set_mark(mark))?;
             socket.bind(&SockAddr::from(address))?;
             socket.listen(backlog)?;
             Ok(Listener(socket))

@@ -1,7 +1,7 @@
 //! What this machine and this process may use: descriptors, CPUs, local addresses, sockets for DNS.
 
 use super::stream::{Stream, leaves_by_loopback};
-use super::{Errno, Read, Write, errno_of};
+use super::{Errno, Read, Write, errno_of, set_mark};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{MsgFlags, recv, send};
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -46,12 +46,14 @@ pub fn interface_index(name: &str) -> Option<u32> {
     nix::net::if_::if_nametoindex(name).ok()
 }
 
-/// The local address from which a connection to `target` would be made. Nothing is sent.
+/// The local address from which a connection to `target` would be made, its packets marked or not. Nothing is sent.
 ///
 /// # Errors
 /// What socket(2), connect(2) or getsockname(2) refused: no route, above all.
-pub fn source_towards(target: SocketAddr) -> Result<SocketAddr, Errno> {
-    let ConnectedUdp(socket) = ConnectedUdp::connect(target)?;
+pub fn source_towards(target: SocketAddr, mark: Option<u32>) -> Result<SocketAddr, Errno> {
+    let socket = datagram_socket(target)?;
+    mark.map_or(Ok(()), |mark| set_mark(&socket, mark))?;
+    socket.connect(&SockAddr::from(target)).map_err(|error| errno_of(&error))?;
     let local = socket.local_addr().map_err(|error| errno_of(&error))?;
     local.as_socket().ok_or(Errno::EAFNOSUPPORT)
 }
@@ -78,6 +80,11 @@ const NO_WAY: [Errno; 6] = [
     Errno::EAFNOSUPPORT,
 ];
 
+fn datagram_socket(target: SocketAddr) -> Result<Socket, Errno> {
+    let kind = Type::DGRAM.nonblocking().cloexec();
+    Socket::new_raw(Domain::for_address(target), kind, None).map_err(|error| errno_of(&error))
+}
+
 /// One UDP socket, connected to one server from a port that the kernel picks at random.
 #[derive(Debug)]
 pub struct ConnectedUdp(Socket);
@@ -88,8 +95,7 @@ impl ConnectedUdp {
     /// # Errors
     /// What socket(2) or connect(2) refused.
     pub fn connect(server: SocketAddr) -> Result<ConnectedUdp, Errno> {
-        let kind = Type::DGRAM.nonblocking().cloexec();
-        let socket = Socket::new_raw(Domain::for_address(server), kind, None).map_err(|e| errno_of(&e))?;
+        let socket = datagram_socket(server)?;
         socket.connect(&SockAddr::from(server)).map_err(|e| errno_of(&e))?;
         Ok(ConnectedUdp(socket))
     }

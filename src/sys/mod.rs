@@ -19,6 +19,9 @@ pub mod udp;
 
 pub use nix::errno::Errno;
 
+use socket2::SockRef;
+use std::os::fd::AsFd;
+
 /// What a read from a non-blocking source gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Read {
@@ -72,6 +75,14 @@ impl Write {
             Err(errno) => Write::Failed(errno),
         }
     }
+}
+
+/// Marks what a socket sends from here on (SO_MARK).
+///
+/// # Errors
+/// EPERM without CAP_NET_ADMIN.
+pub fn set_mark(socket: &impl AsFd, mark: u32) -> Result<(), Errno> {
+    SockRef::from(socket).set_mark(mark).map_err(|error| errno_of(&error))
 }
 
 /// The errno of an I/O error, EIO where it has none.

@@ -2,9 +2,9 @@
 
 use super::congestion::Algorithm;
 use super::{Errno, Read, Write, errno_of};
-use nix::sys::socket::{MsgFlags, recv, send};
+use nix::sys::socket::{MsgFlags, recv, send, setsockopt, sockopt};
 use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -29,25 +29,42 @@ impl Stream {
         Stream(fd)
     }
 
-    /// Starts a connect. `Ok` means begun, not connected: the first writable event tells. A congestion control that
-    /// is refused leaves the kernel's default.
+    /// A socket for a connection to `address`. A congestion control that is refused leaves the kernel's default.
     ///
     /// # Errors
-    /// What socket(2) or connect(2) refused at once.
-    pub fn connect(address: SocketAddr, congestion: Option<Algorithm>) -> Result<Stream, Errno> {
+    /// What socket(2) refused.
+    pub fn open(address: SocketAddr, congestion: Option<Algorithm>) -> Result<Stream, Errno> {
         let kind = Type::STREAM.nonblocking().cloexec();
         let socket = Socket::new_raw(Domain::for_address(address), kind, None).map_err(|e| errno_of(&e))?;
         if let Some(algorithm) = congestion {
             let _ = socket.set_tcp_congestion(algorithm.name());
         }
-        match socket.connect(&SockAddr::from(address)) {
-            Ok(()) => {}
-            Err(error) => match errno_of(&error) {
-                Errno::EINPROGRESS => {}
-                errno => return Err(errno),
-            },
-        }
         Ok(Stream(socket.into()))
+    }
+
+    /// Has a connection to `address` come from `source`. The port is chosen with the connect: each target has all of them.
+    ///
+    /// # Errors
+    /// What bind(2) refused: EADDRNOTAVAIL where no interface has the address.
+    pub fn leave_from(&self, source: IpAddr, address: SocketAddr) -> Result<(), Errno> {
+        let source = match (source, address) {
+            (IpAddr::V4(v4), SocketAddr::V6(_)) => v4.to_ipv6_mapped().into(),
+            _ => source,
+        };
+        // Where it is refused the port is one of those that all targets share.
+        let _ = setsockopt(&self.0, sockopt::IpBindAddressNoPort, &true);
+        SockRef::from(&self.0).bind(&SocketAddr::new(source, 0).into()).map_err(|e| errno_of(&e))
+    }
+
+    /// Starts a connect. `Ok` means begun, not connected: the first writable event tells.
+    ///
+    /// # Errors
+    /// What connect(2) refused at once.
+    pub fn connect(&self, address: SocketAddr) -> Result<(), Errno> {
+        match SockRef::from(&self.0).connect(&SockAddr::from(address)).map_err(|e| errno_of(&e)) {
+            Ok(()) | Err(Errno::EINPROGRESS) => Ok(()),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// Reads what is there. A count below `buffer.len()` emptied the socket, unless urgent data stands in it.

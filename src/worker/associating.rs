@@ -8,6 +8,7 @@ use super::next::{Change, Next};
 use super::watch::watch_datagrams;
 use crate::limits;
 use crate::outcome::Reason;
+use crate::policy::Route;
 use crate::relay::datagram::{Association, Tally};
 use crate::session::{Announced, AssociateError, Input};
 use crate::shares::Source;
@@ -21,9 +22,10 @@ impl Handshake {
         core: &mut Core,
         connection: &mut Connection,
         announced: Announced,
+        route: Route,
     ) -> Next {
         let (here, ports) = (self.client.local_address(), connection.snapshot.config.udp.ports);
-        let search = match FrontSearch::new(here, connection.peer.ip(), announced, ports) {
+        let search = match FrontSearch::new(here, connection.peer.ip(), announced, route, ports) {
             Ok(search) => Box::new(search),
             Err(error) => return Next::Answer(Input::Associated(Err(error))),
         };
@@ -78,6 +80,7 @@ fn open(
     let (config, source) = (&connection.snapshot.config, Source::from(connection.peer.ip()));
     let held = core.pools.datagrams.nothing(source);
     let mut association = Association::new(search.expected, front, at, &core.own_ports, held);
+    association.leave_by(search.route);
     if config.log.udp_targets && core.records.wanted() {
         association.count_targets(Tally::new(core.pools.targets.nothing(source)));
     }

@@ -4,20 +4,20 @@ use super::errno::dial_error;
 use super::tokens::Key;
 use super::watch::{Edge, watch_stream};
 use crate::limits;
-use crate::policy::{Policy, Refusal};
+use crate::policy::{Policy, Refusal, RoutedAddress};
 use crate::session::{DialError, Dialed};
 use crate::shares::Lent;
 use crate::sys::congestion::CongestionControl;
+use crate::sys::machine::may_lead_here;
 use crate::sys::stream::Stream;
-use crate::sys::{Errno, errno_of};
+use crate::sys::{Errno, errno_of, set_mark};
 use mio::Registry;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// The attempts of one session: every address is tried until one answers (RFC 1123 section 6.1.3.4), two at a time at most.
 #[derive(Debug)]
 pub(super) struct Dial {
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<RoutedAddress>,
     congestion: CongestionControl,
     /// How many addresses were tried.
     tried: usize,
@@ -37,7 +37,7 @@ pub(super) struct Dial {
 struct Attempt {
     socket_index: u8,
     stream: Stream,
-    address: SocketAddr,
+    to: RoutedAddress,
     began: Instant,
 }
 
@@ -68,7 +68,7 @@ pub(super) struct Won {
 impl Dial {
     /// Attempts at these addresses, in this order, until `deadline`; a second one at a time is taken from `second`.
     pub(super) fn new(
-        mut addresses: Vec<SocketAddr>,
+        mut addresses: Vec<RoutedAddress>,
         congestion: CongestionControl,
         deadline: Instant,
         second: Lent,
@@ -113,10 +113,10 @@ impl Dial {
             self.next_at = Some(now + self.stagger(now));
             return Ok(());
         }
-        while let Some(&address) = self.addresses.get(self.tried) {
+        while let Some(&to) = self.addresses.get(self.tried) {
             self.tried += 1;
             let socket_index = self.last_index % limits::DIAL_SOCKETS + 1;
-            match self.begin(registry, key, socket_index, address) {
+            match self.begin(registry, key, socket_index, to) {
                 Ok(stream) => {
                     // Only now: an address to which there is no way must not cost one that may yet answer.
                     if room == Room::OfTheOldest {
@@ -124,13 +124,13 @@ impl Dial {
                         self.note(DialError::TimedOut);
                     }
                     self.last_index = socket_index;
-                    self.attempts.push(Attempt { socket_index, stream, address, began: now });
+                    self.attempts.push(Attempt { socket_index, stream, to, began: now });
                     if self.tried < self.addresses.len() {
                         self.next_at = Some(now + self.stagger(now));
                     }
                     return Ok(());
                 }
-                Err(errno) => self.note(dial_error(errno)),
+                Err(error) => self.note(error),
             }
         }
         if self.attempts.len() < limits::DIAL_AT_A_TIME {
@@ -203,10 +203,20 @@ impl Dial {
         registry: &Registry,
         key: Key,
         socket_index: u8,
-        address: SocketAddr,
-    ) -> Result<Stream, Errno> {
-        let stream = Stream::connect(address, self.congestion.at(address.ip()))?;
-        watch_stream(registry, key, socket_index, &stream).map_err(|error| errno_of(&error))?;
+        to: RoutedAddress,
+    ) -> Result<Stream, DialError> {
+        let RoutedAddress { address, route } = to;
+        if !route.serves(address.ip()) {
+            return Err(DialError::NetworkUnreachable);
+        }
+        let stream = Stream::open(address, self.congestion.at(address.ip())).map_err(dial_error)?;
+        // What the kernel has against them says nothing of the target.
+        let local = |errno: Errno| DialError::Local(errno as i32);
+        route.mark.map_or(Ok(()), |mark| set_mark(&stream, mark)).map_err(local)?;
+        route.source.map_or(Ok(()), |source| stream.leave_from(source, address)).map_err(local)?;
+        stream.connect(address).map_err(dial_error)?;
+        let watched = watch_stream(registry, key, socket_index, &stream);
+        watched.map_err(|error| dial_error(errno_of(&error)))?;
         Ok(stream)
     }
 
@@ -225,12 +235,98 @@ fn finish(attempt: &Attempt, edge: Edge, policy: &Policy) -> Result<Dialed, Dial
         return Err(dial_error(errno));
     }
     let local = attempt.stream.local_address().map_err(dial_error)?;
-    let address = attempt.address;
-    // In IPv6 the ends of a connection to a block that a route delivers here differ.
-    let leads_here = || address.is_ipv6() && attempt.stream.leaves_by_loopback();
-    match policy.check_connected(local, address, leads_here) {
+    let RoutedAddress { address, route } = attempt.to;
+    // The ends of a connection to this machine differ where the route says from where, and in IPv6 where the target is of a
+    // block that a route of the kernel's delivers here.
+    let leads_here = || match route.source {
+        Some(_) => may_lead_here(address),
+        None => address.is_ipv6() && attempt.stream.leaves_by_loopback(),
+    };
+    match policy.check_connected(local, address, &route, leads_here) {
         Ok(()) => Ok(Dialed { address, local }),
         Err(Refusal::SelfConnect) => Err(DialError::SelfConnect),
         Err(_) => Err(DialError::Ourselves),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Guard, Route};
+    use crate::shares::Pool;
+    use mio::{Events, Poll};
+    use socket2::SockRef;
+    use std::net::{IpAddr, SocketAddr, TcpListener};
+
+    /// What dialling this listener by a route comes to, and who came to it.
+    fn dialled(listener: &TcpListener, route: Route) -> (Result<Won, DialError>, Option<SocketAddr>) {
+        let mut poll = Poll::new().unwrap();
+        let (registry, key, now) = (poll.registry().try_clone().unwrap(), Key::new(0, 0), Instant::now());
+        let policy = Policy::new(Guard::new(true, Vec::new(), Vec::new()));
+        let to = RoutedAddress { address: listener.local_addr().unwrap(), route };
+        let second = Pool::of(0).nothing(IpAddr::from([127, 0, 0, 1]).into());
+        let deadline = now + Duration::from_secs(10);
+        let mut dial = Dial::new(vec![to], CongestionControl::default(), deadline, second);
+        if let Err(error) = dial.start_next(&registry, key, now) {
+            return (Err(error), None);
+        }
+        poll.poll(&mut Events::with_capacity(1), Some(Duration::from_secs(10))).unwrap();
+        let edge = Edge { writable: true, ..Edge::default() };
+        let won = dial.event(1, edge, &policy, &registry, now, key).map(|won| won.expect("a connection"));
+        (won, Some(listener.accept().unwrap().1))
+    }
+
+    #[test]
+    fn a_dial_leaves_from_the_source_of_its_route() {
+        let source: IpAddr = [127, 0, 0, 2].into();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (won, came) = dialled(&listener, Route { source: Some(source), mark: None });
+        let local = won.unwrap().dialed.local;
+        assert_eq!((local.ip(), came), (source, Some(local)));
+        let (won, came) = dialled(&listener, Route::default());
+        assert_eq!(
+            (won.unwrap().dialed.local.ip(), came.unwrap().ip()),
+            ([127, 0, 0, 1].into(), [127, 0, 0, 1].into())
+        );
+    }
+
+    #[test]
+    fn a_source_that_this_machine_does_not_have_is_our_own_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let by =
+            |source: &str| dialled(&listener, Route { source: Some(source.parse().unwrap()), mark: None }).0;
+        assert_eq!(by("192.0.2.1").unwrap_err(), DialError::Local(Errno::EADDRNOTAVAIL as i32));
+        assert_eq!(by("::1").unwrap_err(), DialError::NetworkUnreachable, "of another family");
+    }
+
+    /// A mark takes CAP_NET_ADMIN: without it nothing is dialled unmarked.
+    #[test]
+    fn a_dial_has_the_mark_of_its_route_or_none_is_made() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let permitted = set_mark(&listener, 7);
+        let won = dialled(&listener, Route { source: None, mark: Some(9) }).0;
+        match permitted {
+            Ok(()) => assert_eq!(SockRef::from(&won.unwrap().upstream.stream).mark().unwrap(), 9),
+            Err(errno) => assert_eq!(won.unwrap_err(), DialError::Local(errno as i32)),
+        }
+    }
+
+    /// From another address than the target's a connection to this machine does not show by its ends that it is one.
+    #[test]
+    fn an_address_of_this_machine_is_found_whatever_the_source() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let guard = Guard::new(false, Vec::new(), Vec::new()).with_locals(crate::policy::Locals::default());
+        let policy = Policy::new(guard);
+        let route = Route { source: Some([127, 0, 0, 2].into()), mark: None };
+        let (stream, address) =
+            (dialled(&listener, route).0.unwrap().upstream.stream, listener.local_addr().unwrap());
+        let attempt = |route| Attempt {
+            socket_index: 1,
+            stream,
+            to: RoutedAddress { address, route },
+            began: Instant::now(),
+        };
+        let edge = Edge { writable: true, ..Edge::default() };
+        assert_eq!(finish(&attempt(route), edge, &policy), Err(DialError::Ourselves));
     }
 }

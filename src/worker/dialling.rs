@@ -7,10 +7,10 @@ use super::handshake::{Handshake, Waits};
 use super::next::Next;
 use super::watch::Edge;
 use crate::observe::Counted;
+use crate::policy::RoutedAddress;
 use crate::relay::Engine;
 use crate::session::{DialError, Input};
 use crate::shares::Source;
-use std::net::SocketAddr;
 
 impl Handshake {
     /// Begins to dial.
@@ -18,9 +18,9 @@ impl Handshake {
         &mut self,
         core: &mut Core,
         connection: &mut Connection,
-        addresses: Vec<SocketAddr>,
+        addresses: Vec<RoutedAddress>,
     ) -> Next {
-        connection.address = addresses.first().copied();
+        connection.address = addresses.first().map(|first| first.address);
         let limit = connection.snapshot.config.timeouts.connect;
         let second = core.pools.second_attempts.nothing(Source::from(connection.peer.ip()));
         let congestion = connection.snapshot.congestion;

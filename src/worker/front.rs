@@ -4,6 +4,7 @@ use super::errno::associate_error;
 use super::ports::PortSearch;
 use crate::config::PortRange;
 use crate::limits;
+use crate::policy::Route;
 use crate::relay::datagram::Expected;
 use crate::session::{Announced, AssociateError};
 use crate::sys::Errno;
@@ -20,15 +21,19 @@ pub(super) struct FrontSearch {
     pub(super) here: IpAddr,
     /// Who may be the client.
     pub(super) expected: Expected,
+    /// By which way its datagrams go on to targets.
+    pub(super) route: Route,
     search: PortSearch,
 }
 
 impl FrontSearch {
-    /// A search at `here`, for a client that connected from `peer` and announced an address or none.
+    /// A search at `here`, for a client that connected from `peer` and announced an address or none; `route` is for what is
+    /// found.
     pub(super) fn new(
         here: Result<SocketAddr, Errno>,
         peer: IpAddr,
         announced: Announced,
+        route: Route,
         ports: Option<PortRange>,
     ) -> Result<FrontSearch, AssociateError> {
         let here = here.map_err(|errno| AssociateError::Local(errno as i32))?;
@@ -37,7 +42,7 @@ impl FrontSearch {
             return Err(AssociateError::Family);
         }
         let expected = Expected { ip, port: announced.port };
-        Ok(FrontSearch { here: here.ip(), expected, search: PortSearch::new(here, ports) })
+        Ok(FrontSearch { here: here.ip(), expected, route, search: PortSearch::new(here, ports) })
     }
 
     /// The socket; `None` where `tries` is used up before it is found.

@@ -5,7 +5,7 @@ use super::errno::{dial_error, ends_one_connection};
 use super::ports::{PortSearch, canonical};
 use crate::config::PortRange;
 use crate::limits;
-use crate::policy::{Policy, Subject, Verdict};
+use crate::policy::{Policy, RoutedAddress, Subject, Verdict};
 use crate::session::{DialError, Peers};
 use crate::sys::Errno;
 use crate::sys::congestion::CongestionControl;
@@ -56,12 +56,12 @@ impl Listening {
     fn welcomes(&self, stream: &Stream, peer: SocketAddr, policy: &Policy, subject: &Subject<'_>) -> bool {
         let peer = canonical(peer);
         let expected = match &self.peers {
-            Peers::Any => true,
-            Peers::Only(list) => list.iter().any(|one| one.ip() == peer.ip()),
+            Peers::Any(_) => true,
+            Peers::Only(list) => list.iter().any(|one| one.address.ip() == peer.ip()),
         };
         let from_here =
             || stream.local_address().is_ok_and(|here| here.ip().to_canonical() == peer.ip().to_canonical());
-        expected && policy.judge_peer(subject, peer, from_here) == Verdict::Allow
+        expected && matches!(policy.judge_peer(subject, peer, from_here), Verdict::Allow(_))
     }
 }
 
@@ -71,11 +71,21 @@ pub(super) struct ListenerSearch {
     pub(super) peers: Peers,
     /// How many peers' routes were asked for.
     asked: usize,
-    /// Our own addresses towards them, their ports zero.
-    sources: Vec<SocketAddr>,
-    /// The search for a port at the last of our addresses, and the peer that it is towards.
-    search: Option<(IpAddr, PortSearch)>,
+    /// Our own addresses towards them, their ports zero, and the marks of the routes.
+    sources: Vec<(SocketAddr, Option<u32>)>,
+    /// The search for a port at the last of our addresses.
+    search: Option<(Towards, PortSearch)>,
     gravest: DialError,
+}
+
+/// Our own address towards a peer.
+#[derive(Clone, Copy, Debug)]
+struct Towards {
+    peer: IpAddr,
+    /// Its port says nothing.
+    source: SocketAddr,
+    /// The mark of the route.
+    mark: Option<u32>,
 }
 
 impl ListenerSearch {
@@ -93,9 +103,10 @@ impl ListenerSearch {
         congestion: CongestionControl,
     ) -> Option<Result<Listener, DialError>> {
         loop {
-            if let Some((peer, search)) = &mut self.search {
-                let algorithm = congestion.at(*peer);
-                match search.go_on(tries, |at| Listener::open_alone(at, limits::BIND_BACKLOG, algorithm))? {
+            if let Some((Towards { peer, mark, .. }, ports)) = &mut self.search {
+                let (algorithm, mark) = (congestion.at(*peer), *mark);
+                let open = |at| Listener::open_alone(at, limits::BIND_BACKLOG, algorithm, mark);
+                match ports.go_on(tries, open)? {
                     Ok(listener) => return Some(Ok(listener)),
                     Err(error) => self.note(error),
                 }
@@ -103,12 +114,12 @@ impl ListenerSearch {
             }
             *tries = tries.checked_sub(1)?;
             match self.next_source(here) {
-                Some(Ok((peer, source))) => {
-                    let mut source = canonical(source);
+                Some(Ok(towards)) => {
+                    let mut source = canonical(towards.source);
                     source.set_port(0);
-                    if !self.sources.contains(&source) {
-                        self.sources.push(source);
-                        self.search = Some((peer, PortSearch::new(source, ports)));
+                    if !self.sources.contains(&(source, towards.mark)) {
+                        self.sources.push((source, towards.mark));
+                        self.search = Some((towards, PortSearch::new(source, ports)));
                     }
                 }
                 Some(Err(errno)) => self.note(dial_error(errno)),
@@ -118,19 +129,24 @@ impl ListenerSearch {
     }
 
     /// The next peer, and the address from which it would be dialled.
-    fn next_source(
-        &mut self,
-        here: Result<SocketAddr, Errno>,
-    ) -> Option<Result<(IpAddr, SocketAddr), Errno>> {
+    fn next_source(&mut self, here: Result<SocketAddr, Errno>) -> Option<Result<Towards, Errno>> {
         let asked = self.asked;
         self.asked += 1;
         match &self.peers {
             Peers::Only(list) => {
-                let peer = *list.get(asked)?;
-                Some(source_towards(peer).map(|source| (peer.ip(), source)))
+                let RoutedAddress { address, route } = *list.get(asked)?;
+                let source = match route.source {
+                    _ if !route.serves(address.ip()) => Err(Errno::ENETUNREACH),
+                    Some(source) => Ok(SocketAddr::new(source, 0)),
+                    None => source_towards(address, route.mark),
+                };
+                Some(source.map(|source| Towards { peer: address.ip(), source, mark: route.mark }))
             }
-            // Where the client reached us others may, too.
-            Peers::Any => (asked == 0).then(|| here.map(|here| (here.ip(), here))),
+            Peers::Any(route) => (asked == 0).then(|| {
+                // Where the client reached us others may, too.
+                let source = route.source.map_or(here, |source| Ok(SocketAddr::new(source, 0)))?;
+                Ok(Towards { peer: source.ip(), source, mark: route.mark })
+            }),
         }
     }
 
@@ -144,14 +160,19 @@ impl ListenerSearch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Route;
     use std::net::TcpListener;
+
+    fn towards(ip: [u8; 4], route: Route) -> RoutedAddress {
+        RoutedAddress { address: SocketAddr::from((ip, 21)), route }
+    }
 
     /// 32 addresses behind one route are one address of ours, whose ports are tried once.
     #[test]
     fn each_of_our_addresses_is_tried_once_however_many_peers_it_is_towards() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
-        let peers = (0..32).map(|n| SocketAddr::from(([127, 0, 5, n], 21))).collect();
+        let peers = (0..32).map(|n| towards([127, 0, 5, n], Route::default())).collect();
         let mut search = ListenerSearch::new(Peers::Only(peers));
         let ports = PortRange::new(port, port);
         let mut tries = 1_000;
@@ -163,10 +184,27 @@ mod tests {
     #[test]
     fn a_search_for_anybody_tries_where_the_client_reached_us() {
         let here = Ok("[::ffff:127.0.0.1]:1080".parse().unwrap());
-        let mut search = ListenerSearch::new(Peers::Any);
+        let mut search = ListenerSearch::new(Peers::Any(Route::default()));
         assert!(search.go_on(&mut 0, here, None, CongestionControl::default()).is_none());
         let found = search.go_on(&mut 2, here, None, CongestionControl::default());
         let at = found.unwrap().unwrap().address().unwrap();
         assert_eq!((at.ip(), at.port() == 1080), (IpAddr::from([127, 0, 0, 1]), false));
+    }
+
+    #[test]
+    fn a_listener_is_at_the_source_of_its_route() {
+        let source = |text: &str| Route { source: Some(text.parse().unwrap()), mark: None };
+        let here = Ok("127.0.0.1:1080".parse().unwrap());
+        let at = |peers, tries: usize| {
+            let mut tries = tries;
+            let found =
+                ListenerSearch::new(peers).go_on(&mut tries, here, None, CongestionControl::default());
+            found.unwrap().map(|listener| listener.address().unwrap().ip().to_string())
+        };
+        assert_eq!(at(Peers::Any(source("127.0.0.4")), 2), Ok("127.0.0.4".to_owned()));
+        let peers = [("::1", 1), ("127.0.0.5", 2), ("127.0.0.6", 3)];
+        let peers = peers.map(|(text, last)| towards([127, 0, 5, last], source(text)));
+        assert_eq!(at(Peers::Only(peers.to_vec()), 3), Ok("127.0.0.5".to_owned()));
+        assert_eq!(at(Peers::Only(peers[..1].to_vec()), 3), Err(DialError::NetworkUnreachable));
     }
 }

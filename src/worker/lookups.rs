@@ -199,7 +199,9 @@ fn open(
     let (socket, interests) = match transport {
         Transport::Udp => (DnsSocket::Udp(ConnectedUdp::connect(server).ok()?), Interest::READABLE),
         Transport::Tcp => {
-            (DnsSocket::Tcp(Stream::connect(server, None).ok()?), Interest::READABLE | Interest::WRITABLE)
+            let stream = Stream::open(server, None).ok()?;
+            stream.connect(server).ok()?;
+            (DnsSocket::Tcp(stream), Interest::READABLE | Interest::WRITABLE)
         }
     };
     let token = EventSource::Dns(exchange.0).token();

@@ -237,7 +237,7 @@ fn perform(
             Waits::Connected(upstream) => Next::Change(Change::Relay(upstream)),
             _ => Next::Close(Reason::Internal),
         },
-        Command::Associate(announced) => handshake.associate(core, connection, announced),
+        Command::Associate(announced, route) => handshake.associate(core, connection, announced, route),
         Command::Datagrams => handshake.begin_datagrams(core, connection),
         Command::Close(failure) => refused(connection, failure),
     }

@@ -7,8 +7,9 @@ use crate::auth::{Identity, Verified};
 use crate::config::{AuthMethod, Config, Gssapi, OnFull, RelayMode};
 use crate::dns::DnsError;
 use crate::observe::lines;
-use crate::policy::{Guard, Incoming, Object, Policy, Subject, Verdict};
+use crate::policy::{Denial, Guard, Incoming, Object, Policy, Route, Subject, Verdict};
 use crate::proto::request::RequestCommand;
+use crate::relay::datagram::Drop;
 use crate::relay::{Budget, Budgets, Engine, Side};
 use crate::session::{Command, Input, Rules};
 use crate::shares;
@@ -16,7 +17,7 @@ use crate::sys::congestion::CongestionControl;
 use crate::sys::listener::Listener;
 use crate::sys::stream::Stream;
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 /// What a worker without listeners is given.
 fn setup() -> Setup {
@@ -197,8 +198,9 @@ fn rules_are_others_only_where_they_changed_and_keep_the_translators() {
     let carries = SocketAddr::from(([0x64, 0xff9b, 0, 0, 0, 0, 0x0808, 0x0808], 80));
     let incoming = Incoming { client: SocketAddr::from(([127, 0, 0, 1], 1)), listener: 0 };
     let subject = Subject { incoming, identity: &Identity::Anonymous, command: RequestCommand::UdpAssociate };
-    let reaches =
-        |worker: &Worker| worker.core.rules.policy.judge(&subject, Object::To(carries)) == Verdict::Allow;
+    let reaches = |worker: &Worker| {
+        matches!(worker.core.rules.policy.judge(&subject, Object::To(carries)), Verdict::Allow(_))
+    };
     assert!(!reaches(&worker));
     let shows: [IpAddr; 1] = [[0x64, 0xff9b, 0, 0, 0, 0, 0xc000, 0xaa].into()];
     worker.core.learn_translators(&Ok(shows.into()));
@@ -360,4 +362,56 @@ fn a_snapshot_changes_how_much_a_worker_may_have() {
     worker.take_snapshot();
     assert!(!worker.core.full() && attempt.is_now(1));
     assert_eq!(name(&mut worker.core), Some(Err(DnsError::Busy)));
+}
+
+/// Everything leaves from 127.0.0.2, but nothing of a client of listener 1 that is an association's datagram.
+fn from_another_address(subject: &Subject<'_>, object: Object) -> Verdict {
+    match (subject.command, subject.incoming.listener, object) {
+        (RequestCommand::UdpAssociate, 1, Object::To(_)) => Verdict::Deny(Denial::Rule(1)),
+        _ => Verdict::Allow(Route { source: Some([127, 0, 0, 2].into()), mark: None }),
+    }
+}
+
+/// A worker of these rules, and what it needs for one more connection.
+fn ruled() -> (Worker, Key, TcpStream) {
+    let mut snapshot = open_to_all(limits::LINGER);
+    let mut rules = Rules::clone(&snapshot.rules);
+    rules.policy = rules.policy.with_rules(from_another_address);
+    (snapshot.rules, snapshot.ceilings.sessions) = (Arc::new(rules), 8);
+    worker_of(setup(), snapshot)
+}
+
+#[test]
+fn a_connection_leaves_by_the_route_of_its_verdict() {
+    let (mut worker, key, mut client) = ruled();
+    let target = TcpListener::bind("127.0.0.1:0").expect("a port");
+    ask_for(&mut worker, key, &mut client, &target);
+    let (_, from) = target.accept().expect("a connection");
+    assert_eq!(from.ip(), IpAddr::from([127, 0, 0, 2]));
+}
+
+#[test]
+fn an_association_goes_by_its_route_and_is_judged_as_its_connection_came_in() {
+    let (mut worker, first, client) = ruled();
+    let (accepted, incoming, other) = connection();
+    worker.admit(accepted, Incoming { listener: 1, ..incoming });
+    let target = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let port = target.local_addr().expect("its address").port().to_be_bytes();
+    let datagram = [&b"\0\0\0\x01\x7f\0\0\x01"[..], &port, b"ping"].concat();
+    let readable = Edge { readable: true, ..Edge::default() };
+    for (key, mut client, passes) in [(first, client, true), (Key::new(1, 1), other, false)] {
+        client.write_all(b"\x05\x01\x00\x05\x03\x00\x01\0\0\0\0\0\0").expect("a request");
+        worker.with(key, |core, slot| phases::event(core, slot, 0, readable));
+        let mut reply = [0; 12];
+        client.read_exact(&mut reply).expect("a reply");
+        let front = SocketAddr::from(([127, 0, 0, 1], u16::from_be_bytes([reply[10], reply[11]])));
+        let sender = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        sender.send_to(&datagram, front).expect("sent");
+        worker.with(key, |core, slot| phases::event(core, slot, 1, readable));
+        target.set_nonblocking(!passes).expect("a socket");
+        let came = target.recv_from(&mut [0; 64]);
+        assert_eq!(came.ok().map(|(_, from)| from.ip()), passes.then_some([127, 0, 0, 2].into()));
+    }
+    let totals = crate::observe::Totals::of([&*worker.core.counters]);
+    assert_eq!(totals.count_of(crate::observe::Counted::Dropped(Drop::Denied)), 1);
 }

@@ -94,7 +94,7 @@ impl Translators {
 fn has_a_way_to_ipv6() -> bool {
     let anywhere =
         [Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 1), Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0xc000, 0xaa)];
-    anywhere.into_iter().any(|ip| source_towards(SocketAddr::new(ip.into(), 1)).is_ok())
+    anywhere.into_iter().any(|ip| source_towards(SocketAddr::new(ip.into(), 1), None).is_ok())
 }
 
 pub(super) fn say(shown: &[Nat64]) {

@@ -10,6 +10,7 @@ use super::sealed::{open_one, seal_one};
 use super::tally::{Flow, Tally};
 use super::terms::Terms;
 use crate::limits;
+use crate::policy::Route;
 use crate::policy::own_ports::{HeldPort, OwnPorts};
 use crate::seal::Seal;
 use crate::shares::Lent;
@@ -86,6 +87,8 @@ pub struct Association {
     pub(super) alone: bool,
     pub(super) front: Bound,
     pub(super) targets: [Option<Bound>; 2],
+    /// By which way datagrams leave for targets.
+    pub(super) route: Route,
     pub(super) peers: KnownPeers,
     pub(super) names: Option<Box<Names>>,
     pub(super) fragments: Fragments,
@@ -124,6 +127,7 @@ impl Association {
             alone: false,
             front: Bound::new(front, own_ports.hold(at)),
             targets: [None, None],
+            route: Route::default(),
             peers: KnownPeers::default(),
             names: None,
             fragments: Fragments::default(),
@@ -138,6 +142,11 @@ impl Association {
             up: Flow::default(),
             down: Flow::default(),
         }
+    }
+
+    /// Opens its target-facing sockets by this route, in place of the kernel's own.
+    pub fn leave_by(&mut self, route: Route) {
+        self.route = route;
     }
 
     /// Counts by target from here on.

@@ -48,7 +48,7 @@ impl Terms<'_> {
 
 fn dropped(verdict: Verdict) -> Result<(), Drop> {
     match verdict {
-        Verdict::Allow => Ok(()),
+        Verdict::Allow(_) => Ok(()),
         Verdict::Deny(denial) => Err(Drop::of_denial(denial)),
     }
 }

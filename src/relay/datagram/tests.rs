@@ -4,7 +4,7 @@ use super::*;
 use crate::auth::Identity;
 use crate::config::{Filtering, Prefer};
 use crate::policy::own_ports::OwnPorts;
-use crate::policy::{Denial, Guard, Incoming, Object, Policy, Subject, Verdict};
+use crate::policy::{Denial, Guard, Incoming, Object, Policy, Route, Subject, Verdict};
 use crate::proto::request::RequestCommand;
 use crate::shares::{Pool, Source};
 use crate::sys::udp::DatagramSocket;
@@ -27,7 +27,7 @@ fn by_listener(subject: &Subject<'_>, object: Object) -> Verdict {
     assert!(alice && subject.command == RequestCommand::UdpAssociate, "{subject:?}");
     match (subject.incoming.listener, object) {
         (1, Object::To(_)) | (2, Object::From(_)) => Verdict::Deny(Denial::Rule(1)),
-        _ => Verdict::Allow,
+        _ => Verdict::Allow(Route::default()),
     }
 }
 
@@ -78,6 +78,23 @@ impl Setting {
 /// How many datagrams went up, came down and were denied.
 fn counts(pumped: &Pumped) -> (u64, u64, u64) {
     (pumped.up.datagrams, pumped.down.datagrams, pumped.drops.0[Drop::Denied as usize])
+}
+
+#[test]
+fn targets_are_sent_to_by_the_route_of_the_association() {
+    let mut setting = Setting::new();
+    let source: IpAddr = [127, 0, 0, 3].into();
+    setting.association.leave_by(Route { source: Some(source), mark: None });
+    let (client, target) = (socket(), socket());
+    client.connect(setting.association.front().local_address().expect("its address")).expect("a way");
+    let port = target.local_addr().expect("its address").port().to_be_bytes();
+    client.send(&[&b"\0\0\0\x01\x7f\0\0\x01"[..], &port, b"ping"].concat()).expect("sent");
+    assert_eq!(counts(&setting.pump(0, 0)), (1, 0, 0));
+    assert_eq!(target.recv_from(&mut [0; 64]).expect("a datagram").1.ip(), source);
+    // Of the other family there is no way from there.
+    let to_v6 = [&b"\0\0\0\x04"[..], &[0; 15], &[1], &port, b"ping"].concat();
+    client.send(&to_v6).expect("sent");
+    assert_eq!(setting.pump(0, 0).drops.0[Drop::Unreachable as usize], 1);
 }
 
 #[test]

@@ -11,12 +11,13 @@ use super::terms::Terms;
 use crate::config::Prefer;
 use crate::dns::Answer;
 use crate::limits;
+use crate::policy::Route;
 use crate::proto::address::{Host, Name};
 use crate::proto::udp::{self, Destination, Header};
-use crate::sys::Write;
 use crate::sys::machine::source_towards;
 use crate::sys::mmsg::{Filled, Received, Sender};
 use crate::sys::udp::{DatagramSocket, wildcard};
+use crate::sys::{Write, set_mark};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
@@ -113,13 +114,13 @@ impl Association {
         let mut way = Way { terms, arena: inbox.memory(), up, sender, asks, pumped: &mut pumped };
         // What is refused is so for its port: another datagram may find an address where this one does not.
         let mut found: Option<(u16, Result<IpAddr, Drop>)> = None;
-        let mut routes = Routes::default();
+        let mut reachable = Reachable::by(self.route);
         for datagram in waiting {
             let ip = match found {
                 Some((_, Ok(ip))) => Ok(ip),
                 Some((port, Err(drop))) if port == datagram.port => Err(drop),
                 _ => {
-                    let ip = usable(&addresses, datagram.port, own, terms, &mut routes);
+                    let ip = usable(&addresses, datagram.port, own, terms, &mut reachable);
                     ip.into_iter().for_each(|ip| self.learn(&typed, ip));
                     found = Some((datagram.port, ip));
                     ip
@@ -281,7 +282,7 @@ impl Association {
         self.allowed = Some((to, terms.policy_version));
         let family = Family::of(to.ip());
         if self.targets[family as usize].is_none() {
-            let Some(bound) = open(to.ip(), terms) else {
+            let Some(bound) = open(to.ip(), self.route, terms) else {
                 way.drop(Drop::Unreachable, 1);
                 return false;
             };
@@ -343,7 +344,7 @@ fn usable(
     port: u16,
     own: Family,
     terms: &Terms<'_>,
-    routes: &mut Routes,
+    reachable: &mut Reachable,
 ) -> Result<IpAddr, Drop> {
     let mut refused = Drop::Unreachable;
     let own_first = terms.prefer == Prefer::HappyEyeballs;
@@ -352,7 +353,9 @@ fn usable(
     for ip in first.into_iter().chain(second) {
         let to = SocketAddr::new(ip, port);
         match terms.judge(to) {
-            Ok(()) if routes.lead(to, |to| source_towards(to).is_ok()) => return Ok(ip.to_canonical()),
+            Ok(()) if reachable.has(to, |to, mark| source_towards(to, mark).is_ok()) => {
+                return Ok(ip.to_canonical());
+            }
             Ok(()) => {}
             Err(drop) => refused = drop,
         }
@@ -360,21 +363,33 @@ fn usable(
     Err(refused)
 }
 
-/// To which of a name's addresses there is a way. Each is asked for once, whatever the ports, and no more than a few of a
-/// family: to ask costs system calls, and a name may have dozens of addresses and dozens of datagrams that wait for it.
+/// To which of a name's addresses there is a way by a route. Each is asked for once, whatever the ports, and no more than
+/// a few of a family: to ask costs system calls, and a name may have dozens of addresses and dozens of datagrams that wait
+/// for it.
 #[derive(Debug, Default)]
-struct Routes([Vec<(IpAddr, bool)>; 2]);
+struct Reachable {
+    route: Route,
+    asked: [Vec<(IpAddr, bool)>; 2],
+}
 
-impl Routes {
-    fn lead(&mut self, to: SocketAddr, ask: impl FnOnce(SocketAddr) -> bool) -> bool {
-        let asked = &mut self.0[Family::of(to.ip().to_canonical()) as usize];
+impl Reachable {
+    fn by(route: Route) -> Reachable {
+        Reachable { route, ..Reachable::default() }
+    }
+
+    /// Whether there is a way to `to`, as `ask` says of an address and the mark of the route.
+    fn has(&mut self, to: SocketAddr, ask: impl FnOnce(SocketAddr, Option<u32>) -> bool) -> bool {
+        if !self.route.serves(to.ip()) {
+            return false;
+        }
+        let asked = &mut self.asked[Family::of(to.ip().to_canonical()) as usize];
         if let Some((_, leads)) = asked.iter().find(|(ip, _)| *ip == to.ip()) {
             return *leads;
         }
         if asked.len() >= limits::UDP_ROUTES_ASKED {
             return false;
         }
-        let leads = ask(to);
+        let leads = ask(to, self.route.mark);
         asked.push((to.ip(), leads));
         leads
     }
@@ -382,9 +397,13 @@ impl Routes {
 
 /// A target-facing socket: one for all targets of a family, so that they all see one address and port (RFC 4787
 /// REQ-1).
-fn open(target: IpAddr, terms: &Terms<'_>) -> Option<Bound> {
-    let any = SocketAddr::new(wildcard(target), 0);
-    let socket = DatagramSocket::bind(any, limits::UDP_RECEIVE_BUFFER_BYTES).ok()?;
+fn open(target: IpAddr, route: Route, terms: &Terms<'_>) -> Option<Bound> {
+    if !route.serves(target) {
+        return None;
+    }
+    let from = SocketAddr::new(route.source.unwrap_or(wildcard(target)), 0);
+    let socket = DatagramSocket::bind(from, limits::UDP_RECEIVE_BUFFER_BYTES).ok()?;
+    route.mark.map_or(Ok(()), |mark| set_mark(&socket, mark)).ok()?;
     let at = socket.local_address().ok()?;
     Some(Bound::new(socket, terms.own_ports.hold(at)))
 }
@@ -395,12 +414,12 @@ mod tests {
 
     #[test]
     fn each_address_is_asked_for_once_and_few_of_a_family() {
-        let mut routes = Routes::default();
+        let mut reachable = Reachable::default();
         let mut asked = 0;
         for port in 1..=64 {
             for last in 1..=64 {
                 let to = SocketAddr::from(([192, 0, 2, last], port));
-                assert!(!routes.lead(to, |_| {
+                assert!(!reachable.has(to, |_, _| {
                     asked += 1;
                     false
                 }));
@@ -408,7 +427,7 @@ mod tests {
         }
         assert_eq!(asked, limits::UDP_ROUTES_ASKED);
         // The other family is none of theirs.
-        assert!(routes.lead("[2001:db8::1]:1".parse().unwrap(), |_| true));
-        assert!(routes.lead("[2001:db8::1]:2".parse().unwrap(), |_| false));
+        assert!(reachable.has("[2001:db8::1]:1".parse().unwrap(), |_, _| true));
+        assert!(reachable.has("[2001:db8::1]:2".parse().unwrap(), |_, _| false));
     }
 }

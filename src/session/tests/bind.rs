@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::outcome::Reason;
-use crate::policy::guard::Refusal;
+use crate::policy::{Refusal, Route, RoutedAddress};
 
 /// A greeting and BIND for 203.0.113.7:21.
 const BIND: &[u8] = b"\x05\x01\x00\x05\x02\x00\x01\xcb\x00\x71\x07\x00\x15";
@@ -12,7 +12,8 @@ const BIND_NAME: &[u8] = b"\x05\x01\x00\x05\x02\x00\x03\x0bexample.com\x00\x15";
 const CAME: &[u8] = b"\x05\x00\x00\x01\xcb\x00\x71\x07\x00\x14";
 
 fn only(peers: &[&str]) -> Event {
-    Event::Bind(Peers::Only(peers.iter().map(|peer| socket(peer)).collect()))
+    let routed = |peer: &&str| RoutedAddress { address: socket(peer), route: Route::default() };
+    Event::Bind(Peers::Only(peers.iter().map(routed).collect()))
 }
 
 fn failed(rep: u8) -> Event {
@@ -80,7 +81,8 @@ fn all_zeros_are_anybody_whatever_the_port() {
     for host in
         [&b"\x01\0\0\0\0"[..], b"\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", b"\x03\x070.0.0.0", b"\x03\x02::"]
     {
-        let expected = [Event::Bind(Peers::Any), says(SUCCEEDED), Event::Accept, says(CAME), Relay];
+        let expected =
+            [Event::Bind(Peers::Any(Route::default())), says(SUCCEEDED), Event::Accept, says(CAME), Relay];
         assert_eq!(bind_for(&World::open(), host), expected, "{}", host.escape_ascii());
     }
 }

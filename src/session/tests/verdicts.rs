@@ -1,7 +1,10 @@
 //! Who is judged, for what, and what a denial comes to.
 
 use super::*;
-use crate::policy::{Denial, Refusal};
+use crate::policy::{Denial, Refusal, Route, RoutedAddress};
+
+/// No rule has a route of its own for it.
+const ALLOW: Verdict = Verdict::Allow(Route { source: None, mark: None });
 
 const LOGIN: &[u8] = b"\x05\x01\x02\x01\x05alice\x06secret";
 const ASK_NAME: &[u8] = b"\x05\x01\x00\x03\x01a\x01\xbb";
@@ -13,7 +16,7 @@ fn rule_7(subject: &Subject<'_>, object: Object) -> Verdict {
     let whom = Subject { incoming: INCOMING, identity: &alice, command: RequestCommand::Connect };
     match (*subject == whom, object) {
         (true, Object::To(address)) if address == socket("203.0.113.7:443") => Verdict::Deny(Denial::Rule(7)),
-        _ => Verdict::Allow,
+        _ => ALLOW,
     }
 }
 
@@ -23,7 +26,7 @@ fn rule_8(subject: &Subject<'_>, object: Object) -> Verdict {
         (RequestCommand::Bind, Object::From(peer)) if peer.ip() == socket("203.0.113.7:0").ip() => {
             Verdict::Deny(Denial::Rule(8))
         }
-        _ => Verdict::Allow,
+        _ => ALLOW,
     }
 }
 
@@ -32,12 +35,12 @@ fn rule_9(subject: &Subject<'_>, object: Object) -> Verdict {
     let alice = subject.identity.user().is_some_and(|user| &**user == "alice");
     match alice && object == Object::AnyPeer {
         true => Verdict::Deny(Denial::Rule(9)),
-        false => Verdict::Allow,
+        false => ALLOW,
     }
 }
 
 fn allow_all(_: &Subject<'_>, _: Object) -> Verdict {
-    Verdict::Allow
+    ALLOW
 }
 
 /// What a client that logs in as alice gets for a request, behind the login.
@@ -83,7 +86,7 @@ fn a_rule_says_who_has_an_association_or_a_listener_for_anybody() {
     let (world, other) = (World::locked().ruled(rule_9), World::open().ruled(rule_9));
     for (request, opens) in [
         (&b"\x05\x03\x00\x01\0\0\0\0\0\0"[..], Event::Associate(Announced { ip: None, port: None })),
-        (b"\x05\x02\x00\x01\0\0\0\0\0\0", Event::Bind(Peers::Any)),
+        (b"\x05\x02\x00\x01\0\0\0\0\0\0", Event::Bind(Peers::Any(Route::default()))),
     ] {
         assert_eq!(alice_asks(&world, request), denied_by(9));
         let anonymous = other.every_split(&[b"\x05\x01\x00", request].concat());
@@ -104,4 +107,49 @@ fn no_rule_overrides_the_guard() {
 fn a_denial_says_which_rule_it_is_of() {
     assert_eq!(Failure::Denied(Denial::Rule(7)).to_string(), "policy: rule 7");
     assert_eq!(Failure::Denied(Refusal::OwnListener.into()).to_string(), "policy: our own listener");
+}
+
+/// Rule 10: port 443 is reached from 198.51.100.1, everything else with mark 7.
+fn rule_10(_: &Subject<'_>, object: Object) -> Verdict {
+    Verdict::Allow(route_of(match object {
+        Object::To(address) | Object::From(address) => Some(address),
+        Object::AnyPeer => None,
+    }))
+}
+
+fn route_of(address: Option<SocketAddr>) -> Route {
+    match address.is_some_and(|address| address.port() == 443) {
+        true => Route { source: Some(socket("198.51.100.1:0").ip()), mark: None },
+        false => Route { source: None, mark: Some(7) },
+    }
+}
+
+#[test]
+fn the_worker_is_told_the_route_of_each_verdict() {
+    let world = World::open().ruled(rule_10);
+    let command_of = |request: &[u8]| {
+        let mut session = Session::new(INCOMING);
+        let bytes = [b"\x05\x01\x00", request].concat();
+        match session.handle(Input::Bytes(&bytes), &world.rules).command {
+            Command::Resolve(_) => {
+                let two = addresses(&["203.0.113.7", "203.0.113.8"]);
+                session.handle(Input::Resolved(two), &world.rules).command
+            }
+            command => command,
+        }
+    };
+    let to = |text: &str| RoutedAddress { address: socket(text), route: route_of(Some(socket(text))) };
+    let Command::Dial(dialled) = command_of(CONNECT) else { panic!("CONNECT") };
+    assert_eq!(dialled, [to("203.0.113.7:443")]);
+    let Command::Dial(dialled) = command_of(ASK_NAME) else { panic!("CONNECT by name") };
+    assert_eq!(dialled, [to("203.0.113.7:443"), to("203.0.113.8:443")]);
+    let Command::Bind(peers) = command_of(BIND) else { panic!("BIND") };
+    assert_eq!(peers, Peers::Only(vec![to("203.0.113.7:21")]));
+    let Command::Bind(peers) = command_of(b"\x05\x02\x00\x01\0\0\0\0\0\0") else {
+        panic!("BIND for anybody")
+    };
+    assert_eq!(peers, Peers::Any(route_of(None)));
+    let associate = command_of(b"\x05\x03\x00\x01\0\0\0\0\0\0");
+    let Command::Associate(_, route) = associate else { panic!("ASSOCIATE") };
+    assert_eq!(route, route_of(None));
 }

@@ -166,12 +166,17 @@ impl ContextAcceptor {
             }
         }
     }
+
+    /// Has its threads end behind the exchange that each is in.
+    fn stop(&mut self) {
+        self.stopped.store(true, Relaxed);
+        self.jobs = None;
+    }
 }
 
 impl Drop for ContextAcceptor {
     fn drop(&mut self) {
-        self.stopped.store(true, Relaxed);
-        self.jobs = None;
+        self.stop();
         for thread in self.threads.drain(..) {
             // A thread that panicked has nothing left to end.
             let _ = thread.join();

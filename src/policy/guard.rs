@@ -6,7 +6,7 @@
 //! judges addresses after resolution and never names; it reads no interface and no clock.
 //!
 //! Which addresses are this machine's it is told ([`Guard::with_locals`]), and no list is ever quite new. What a
-//! connection shows once it stands needs none: [`Guard::check_same_host`].
+//! connection shows once it stands needs none: `Guard::check_same_host`.
 
 use super::carried::{carried, may_carry};
 use super::locals::{Locals, unmapped};
@@ -112,7 +112,7 @@ impl Guard {
     }
 
     /// Whether it was told which addresses are this machine's.
-    pub fn knows_locals(&self) -> bool {
+    pub(super) fn knows_locals(&self) -> bool {
         self.locals.is_some()
     }
 
@@ -120,7 +120,7 @@ impl Guard {
     ///
     /// # Errors
     /// [`Refusal::OwnListener`] first, then [`Refusal::SpecialPurpose`]; never [`Refusal::SelfConnect`],
-    /// which [`check_connected`] finds.
+    /// which only a connection shows.
     pub fn check(&self, address: SocketAddr) -> Result<(), Refusal> {
         if self.is_own(address) {
             return Err(Refusal::OwnListener);
@@ -132,7 +132,7 @@ impl Guard {
     ///
     /// # Errors
     /// [`Refusal::SpecialPurpose`].
-    pub fn check_purpose(&self, ip: IpAddr) -> Result<(), Refusal> {
+    pub(super) fn check_purpose(&self, ip: IpAddr) -> Result<(), Refusal> {
         if self.allow_private {
             return Ok(());
         }
@@ -148,7 +148,7 @@ impl Guard {
     ///
     /// # Errors
     /// [`Refusal::OwnPort`] first, then [`Refusal::SpecialPurpose`].
-    pub fn check_datagram(
+    pub(super) fn check_datagram(
         &self,
         to: SocketAddr,
         own_ports: &OwnPorts,
@@ -170,7 +170,7 @@ impl Guard {
     ///
     /// # Errors
     /// [`Refusal::OwnPort`].
-    pub fn check_answer(
+    pub(super) fn check_answer(
         &self,
         from: SocketAddr,
         own_ports: &OwnPorts,
@@ -193,7 +193,7 @@ impl Guard {
     /// Whether a connection to `address` would reach one of our listeners, by any alias. The unspecified
     /// address is one of every listener's: the kernel takes it for loopback, or for the source address that
     /// the socket is bound to.
-    pub fn is_own(&self, address: SocketAddr) -> bool {
+    pub(super) fn is_own(&self, address: SocketAddr) -> bool {
         if self.own.iter().all(|listener| listener.port() != address.port()) {
             return false;
         }
@@ -208,7 +208,7 @@ impl Guard {
 
     /// Whether a connection to `address` is worth a look at where it leads: it might be to one of our listeners, or
     /// anywhere on this machine where there is no list.
-    pub fn might_miss(&self, address: SocketAddr) -> bool {
+    pub(super) fn might_miss(&self, address: SocketAddr) -> bool {
         self.locals.is_none() || self.own.iter().any(|listener| listener.port() == address.port())
     }
 
@@ -216,7 +216,7 @@ impl Guard {
     ///
     /// # Errors
     /// As [`Guard::check`].
-    pub fn check_same_host(&self, address: SocketAddr) -> Result<(), Refusal> {
+    pub(super) fn check_same_host(&self, address: SocketAddr) -> Result<(), Refusal> {
         let address = canonical(address.ip(), address.port());
         let listens = |listener: &SocketAddr| {
             listener.port() == address.port()
@@ -229,12 +229,12 @@ impl Guard {
     }
 
     /// Whether the operator permits `ip` even where it is of a special purpose.
-    pub fn exempts(&self, ip: IpAddr) -> bool {
+    pub(super) fn exempts(&self, ip: IpAddr) -> bool {
         self.allow_private || self.exemption(ip.to_canonical()).is_some()
     }
 
     /// Whether packets to `ip` stay on this machine, whatever listens there.
-    pub fn is_local(&self, ip: IpAddr) -> bool {
+    pub(super) fn is_local(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         ip.is_unspecified() || ip.is_loopback() || self.lists(ip)
     }
@@ -316,7 +316,7 @@ impl Guard {
 ///
 /// # Errors
 /// [`Refusal::SelfConnect`] when the two ends are one.
-pub fn check_connected(local: SocketAddr, peer: SocketAddr) -> Result<(), Refusal> {
+pub(super) fn check_connected(local: SocketAddr, peer: SocketAddr) -> Result<(), Refusal> {
     if canonical(local.ip(), local.port()) == canonical(peer.ip(), peer.port()) {
         return Err(Refusal::SelfConnect);
     }

@@ -11,7 +11,7 @@ pub mod sources;
 mod special;
 pub mod verdict;
 
-pub use guard::{Guard, Refusal, check_connected};
+pub use guard::{Guard, Refusal};
 pub use locals::Locals;
 pub use nat64::Nat64;
 pub use verdict::{Denial, Incoming, Object, Policy, Route, RoutedAddress, Subject, Verdict};

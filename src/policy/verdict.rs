@@ -203,7 +203,7 @@ impl Policy {
     /// and are not asked again.
     ///
     /// # Errors
-    /// [`Refusal::SelfConnect`], or what [`Guard::check_same_host`] refuses.
+    /// [`Refusal::SelfConnect`], or what the guard refuses of an address that is this machine's.
     pub fn check_connected(
         &self,
         local: SocketAddr,

@@ -1,7 +1,7 @@
 //! BIND: one connection that comes in for the client. Two replies (RFC 1928 section 6): the first says where the
 //! server listens, the second who came, or why nobody did.
 //!
-//! Section 6 leaves it to the server to use DST in judging the request: here it names the peer. The guard judges it as
+//! Section 6 leaves it to the server to use DST in judging the request: here it names the peer. Policy judges it as
 //! it judges a target, before anything listens.
 
 use super::command::{Command, Peers};

@@ -131,9 +131,10 @@ impl Core {
         }
     }
 
-    /// Whether a session has more to do without an event.
+    /// Whether a session has more to do without an event. An answer to a lookup waits here where other name servers brought
+    /// it about, between two turns.
     pub(super) fn has_more(&self) -> bool {
-        !self.queue.is_empty() || !self.searches.is_empty()
+        !self.queue.is_empty() || !self.searches.is_empty() || !self.lookups.answers.is_empty()
     }
 
     /// Whether another session would have no descriptors.

@@ -5,7 +5,7 @@ use super::next::Next;
 use super::*;
 use crate::auth::{Identity, Verified};
 use crate::config::{AuthMethod, Config, Gssapi, OnFull, RelayMode};
-use crate::dns::DnsError;
+use crate::dns::{DnsError, Settings};
 use crate::observe::lines;
 use crate::policy::{Denial, Guard, Incoming, Object, Policy, Route, Subject, Verdict};
 use crate::proto::request::RequestCommand;
@@ -414,4 +414,24 @@ fn an_association_goes_by_its_route_and_is_judged_as_its_connection_came_in() {
     }
     let totals = crate::observe::Totals::of([&*worker.core.counters]);
     assert_eq!(totals.count_of(crate::observe::Counted::Dropped(Drop::Denied)), 1);
+}
+
+/// Where the servers that were asked are gone, and there are no others, a lookup has its answer before the next turn.
+#[test]
+fn an_answer_that_other_name_servers_bring_about_waits_for_no_event() {
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let servers = vec![silent.local_addr().expect("its address")];
+    let dns = Arc::new(Settings { servers, ..Settings::default() });
+    let open = open_to_all(limits::LINGER);
+    let (mut worker, key, mut client) = worker_of(setup(), Snapshot { dns, ..open.clone() });
+    client.write_all(b"\x05\x01\0\x05\x01\0\x03\x0cname.example\0\x50").expect("a request");
+    worker.with(key, |core, slot| phases::event(core, slot, 0, Edge { readable: true, ..Edge::default() }));
+    assert_ne!(worker.timeout(), Some(Duration::ZERO), "the server is asked");
+    told(&mut worker, open);
+    worker.take_snapshot();
+    assert_eq!(worker.timeout(), Some(Duration::ZERO));
+    worker.deliver_answers();
+    let mut answer = [0; 4];
+    client.read_exact(&mut answer).expect("an answer");
+    assert_eq!(answer, *b"\x05\x00\x05\x06");
 }

@@ -57,6 +57,13 @@ impl Route {
     pub fn serves(&self, ip: IpAddr) -> bool {
         self.source.is_none_or(|source| source.is_ipv4() == ip.to_canonical().is_ipv4())
     }
+
+    /// Whether what leaves by this route leaves as `wanted` says: what that leaves open may be anything.
+    pub fn obeys(&self, wanted: &Route) -> bool {
+        let source = |route: &Route| route.source.map(|ip| ip.to_canonical());
+        (wanted.source.is_none() || source(self) == source(wanted))
+            && (wanted.mark.is_none() || self.mark == wanted.mark)
+    }
 }
 
 /// An address that was allowed, and by which route.
@@ -164,7 +171,7 @@ impl Policy {
         self.verdict(guarded, subject, Object::From(peer))
     }
 
-    /// Judges a datagram of an association on its way to a target. It leaves by the route of its association.
+    /// Judges a datagram of an association on its way to a target.
     pub fn judge_datagram(
         &self,
         subject: &Subject<'_>,

@@ -51,7 +51,7 @@ impl Handshake {
             core.searches.push(connection.peer.ip().into(), connection.key);
             return self.wait(core, connection);
         };
-        match found.and_then(|listener| listen(core, connection, listener, search.peers)) {
+        match found.and_then(|listener| listen(core, connection, listener, *search)) {
             Ok((listening, local)) => {
                 self.waits_for = Waits::Peer(Box::new(listening));
                 connection.local = Some(local);
@@ -117,10 +117,11 @@ fn listen(
     core: &Core,
     connection: &Connection,
     listener: Listener,
-    peers: Peers,
+    search: ListenerSearch,
 ) -> Result<(Listening, SocketAddr), DialError> {
     let local = listener.address().map_err(|error| local_error(&error))?;
     let watched = watch_listener(&core.registry, connection.key, LISTENER_SOCKET, &listener);
     watched.map_err(|error| local_error(&error))?;
-    Ok((Listening { listener, peers, retry_at: None }, local))
+    let (route, peers) = (search.route(), search.peers);
+    Ok((Listening { listener, peers, route, retry_at: None }, local))
 }

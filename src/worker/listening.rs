@@ -5,7 +5,7 @@ use super::errno::{dial_error, ends_one_connection};
 use super::ports::{PortSearch, canonical};
 use crate::config::PortRange;
 use crate::limits;
-use crate::policy::{Policy, RoutedAddress, Subject, Verdict};
+use crate::policy::{Policy, Route, RoutedAddress, Subject, Verdict};
 use crate::session::{DialError, Peers};
 use crate::sys::Errno;
 use crate::sys::congestion::CongestionControl;
@@ -20,6 +20,8 @@ use std::time::Instant;
 pub(super) struct Listening {
     pub(super) listener: Listener,
     pub(super) peers: Peers,
+    /// By which way its connections leave.
+    pub(super) route: Route,
     /// When to look into its queue without an event: an edge that met EMFILE gives no second one.
     pub(super) retry_at: Option<Instant>,
 }
@@ -61,7 +63,12 @@ impl Listening {
         };
         let from_here =
             || stream.local_address().is_ok_and(|here| here.ip().to_canonical() == peer.ip().to_canonical());
-        expected && matches!(policy.judge_peer(subject, peer, from_here), Verdict::Allow(_))
+        let allowed = || match policy.judge_peer(subject, peer, from_here) {
+            // What policy wants to go by another way is not taken: the connection would leave by the listener's.
+            Verdict::Allow(wanted) => self.route.obeys(&wanted),
+            Verdict::Deny(_) => false,
+        };
+        expected && allowed()
     }
 }
 
@@ -150,6 +157,15 @@ impl ListenerSearch {
         }
     }
 
+    /// By which way connections of the listener leave that was found.
+    pub(super) fn route(&self) -> Route {
+        let towards = self.search.as_ref().map(|(towards, _)| towards);
+        Route {
+            source: towards.map(|towards| towards.source.ip()),
+            mark: towards.and_then(|towards| towards.mark),
+        }
+    }
+
     fn note(&mut self, error: DialError) {
         if error.weight() >= self.gravest.weight() {
             self.gravest = error;
@@ -160,8 +176,10 @@ impl ListenerSearch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Route;
-    use std::net::TcpListener;
+    use crate::auth::Identity;
+    use crate::policy::{Guard, Incoming, Object};
+    use crate::proto::request::RequestCommand;
+    use std::net::{TcpListener, TcpStream};
 
     fn towards(ip: [u8; 4], route: Route) -> RoutedAddress {
         RoutedAddress { address: SocketAddr::from((ip, 21)), route }
@@ -189,6 +207,27 @@ mod tests {
         let found = search.go_on(&mut 2, here, None, CongestionControl::default());
         let at = found.unwrap().unwrap().address().unwrap();
         assert_eq!((at.ip(), at.port() == 1080), (IpAddr::from([127, 0, 0, 1]), false));
+    }
+
+    fn from_127_0_0_4(_: &Subject<'_>, _: Object) -> Verdict {
+        Verdict::Allow(Route { source: Some([127, 0, 0, 4].into()), mark: None })
+    }
+
+    #[test]
+    fn a_peer_is_taken_by_the_route_of_its_verdict_or_not_at_all() {
+        let policy = Policy::new(Guard::new(true, Vec::new(), Vec::new())).with_rules(from_127_0_0_4);
+        let incoming = Incoming { client: SocketAddr::from(([127, 0, 0, 1], 1)), listener: 0 };
+        let subject = Subject { incoming, identity: &Identity::Anonymous, command: RequestCommand::Bind };
+        for (at, taken) in [([127, 0, 0, 1], false), ([127, 0, 0, 4], true)] {
+            let mut search = ListenerSearch::new(Peers::Any(Route { source: Some(at.into()), mark: None }));
+            let found = search.go_on(&mut 2, Err(Errno::ENOTCONN), None, CongestionControl::default());
+            let listener = found.unwrap().unwrap();
+            let _peer = TcpStream::connect(listener.address().unwrap()).unwrap();
+            let (route, peers) = (search.route(), search.peers);
+            let mut listening = Listening { listener, peers, route, retry_at: None };
+            let came = listening.accept(&policy, &subject, Instant::now());
+            assert_eq!(matches!(came, Came::Peer(..)), taken, "{at:?}");
+        }
     }
 
     #[test]

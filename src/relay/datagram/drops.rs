@@ -25,7 +25,7 @@ pub enum Drop {
     Queue,
     /// Too large for a datagram once its header is in front.
     Oversize,
-    /// The kernel cannot send there.
+    /// The kernel cannot send there, or not by the route that policy wants.
     Unreachable,
     /// The way out is full.
     Blocked,

@@ -3,7 +3,7 @@
 use super::drops::Drop;
 use crate::config::{Filtering, Prefer};
 use crate::policy::own_ports::OwnPorts;
-use crate::policy::{Policy, Subject, Verdict};
+use crate::policy::{Policy, Route, Subject, Verdict};
 use crate::sys::machine::may_lead_here;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,14 +30,16 @@ pub struct Terms<'a> {
 }
 
 impl Terms<'_> {
-    /// Whether a datagram may go to this address.
-    pub(super) fn judge(&self, to: SocketAddr) -> Result<(), Drop> {
-        dropped(self.policy.judge_datagram(&self.subject, to, self.own_ports, may_lead_here))
+    /// Whether a datagram may go to this address by the route of its association. All that an association sends leaves from
+    /// one socket of a family: what policy wants to go by another way does not go.
+    pub(super) fn judge(&self, to: SocketAddr, by: &Route) -> Result<(), Drop> {
+        let wanted = allowed(self.policy.judge_datagram(&self.subject, to, self.own_ports, may_lead_here))?;
+        if by.obeys(&wanted) { Ok(()) } else { Err(Drop::Unreachable) }
     }
 
     /// Whether a datagram that came from this address may go to the client.
     pub(super) fn judge_answer(&self, from: SocketAddr) -> Result<(), Drop> {
-        dropped(self.policy.judge_answer(&self.subject, from, self.own_ports, may_lead_here))
+        allowed(self.policy.judge_answer(&self.subject, from, self.own_ports, may_lead_here)).map(drop)
     }
 
     /// Whether what comes from this address is of a socket of ours: nobody is its client.
@@ -46,9 +48,9 @@ impl Terms<'_> {
     }
 }
 
-fn dropped(verdict: Verdict) -> Result<(), Drop> {
+fn allowed(verdict: Verdict) -> Result<Route, Drop> {
     match verdict {
-        Verdict::Allow(_) => Ok(()),
+        Verdict::Allow(route) => Ok(route),
         Verdict::Deny(denial) => Err(Drop::of_denial(denial)),
     }
 }

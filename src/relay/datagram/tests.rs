@@ -21,12 +21,14 @@ fn socket() -> UdpSocket {
     socket
 }
 
-/// Nothing to targets for the clients of listener 1, nothing from them for those of listener 2.
+/// Nothing to targets for the clients of listener 1, nothing from them for those of listener 2, and to targets from
+/// 127.0.0.3 alone for those of listener 3.
 fn by_listener(subject: &Subject<'_>, object: Object) -> Verdict {
     let alice = subject.identity.user().is_some_and(|user| &**user == "alice");
     assert!(alice && subject.command == RequestCommand::UdpAssociate, "{subject:?}");
     match (subject.incoming.listener, object) {
         (1, Object::To(_)) | (2, Object::From(_)) => Verdict::Deny(Denial::Rule(1)),
+        (3, Object::To(_)) => Verdict::Allow(Route { source: Some([127, 0, 0, 3].into()), mark: None }),
         _ => Verdict::Allow(Route::default()),
     }
 }
@@ -95,6 +97,20 @@ fn targets_are_sent_to_by_the_route_of_the_association() {
     let to_v6 = [&b"\0\0\0\x04"[..], &[0; 15], &[1], &port, b"ping"].concat();
     client.send(&to_v6).expect("sent");
     assert_eq!(setting.pump(0, 0).drops.0[Drop::Unreachable as usize], 1);
+}
+
+#[test]
+fn a_datagram_leaves_by_the_route_of_its_verdict_or_not_at_all() {
+    let mut setting = Setting::new();
+    let (client, target) = (socket(), socket());
+    client.connect(setting.association.front().local_address().expect("its address")).expect("a way");
+    let port = target.local_addr().expect("its address").port().to_be_bytes();
+    for (source, leaves) in [(4, 0), (3, 1)] {
+        setting.association.leave_by(Route { source: Some([127, 0, 0, source].into()), mark: None });
+        client.send(&[&b"\0\0\0\x01\x7f\0\0\x01"[..], &port, b"ping"].concat()).expect("sent");
+        let pumped = setting.pump(3, 0);
+        assert_eq!((pumped.up.datagrams, pumped.drops.0[Drop::Unreachable as usize]), (leaves, 1 - leaves));
+    }
 }
 
 #[test]

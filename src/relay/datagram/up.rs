@@ -225,7 +225,7 @@ impl Association {
     /// The address of a datagram's target. Where there is none yet the payload is queued, or dropped and counted.
     fn address(&mut self, header: &Header<'_>, payload: &[u8], way: &mut Way<'_>) -> Option<IpAddr> {
         let typed = match header.destination {
-            Destination::Ip(ip) => return plain(ip, header.port, way),
+            Destination::Ip(ip) => return plain(ip, header.port, &self.route, way),
             Destination::Name(typed) => typed,
         };
         let names = self.names.get_or_insert_default();
@@ -237,7 +237,7 @@ impl Association {
                 if ip.is_ipv4() {
                     names.learn(typed, ip);
                 }
-                return plain(ip, header.port, way);
+                return plain(ip, header.port, &self.route, way);
             }
             Ok(Host::Name(name)) => name,
             Err(_) => {
@@ -272,7 +272,7 @@ impl Association {
     fn admit(&mut self, to: SocketAddr, way: &mut Way<'_>) -> bool {
         let terms = way.terms;
         let known = self.allowed == Some((to, terms.policy_version)) && !terms.own_ports.has(to);
-        if !known && let Err(drop) = terms.judge(to) {
+        if !known && let Err(drop) = terms.judge(to, &self.route) {
             way.drop(drop, 1);
             return false;
         }
@@ -325,10 +325,10 @@ impl Association {
 
 /// An address as the kernel takes it. One that carries IPv4 is judged as it stands before: the guard has more to say
 /// of it than of what it carries.
-fn plain(ip: IpAddr, port: u16, way: &mut Way<'_>) -> Option<IpAddr> {
+fn plain(ip: IpAddr, port: u16, by: &Route, way: &mut Way<'_>) -> Option<IpAddr> {
     let plain = ip.to_canonical();
     if plain != ip
-        && let Err(drop) = way.terms.judge(SocketAddr::new(ip, port))
+        && let Err(drop) = way.terms.judge(SocketAddr::new(ip, port), by)
     {
         way.drop(drop, 1);
         return None;
@@ -352,7 +352,7 @@ fn usable(
         addresses.iter().partition(|ip| !own_first || Family::of(ip.to_canonical()) == own);
     for ip in first.into_iter().chain(second) {
         let to = SocketAddr::new(ip, port);
-        match terms.judge(to) {
+        match terms.judge(to, &reachable.route) {
             Ok(()) if reachable.has(to, |to, mark| source_towards(to, mark).is_ok()) => {
                 return Ok(ip.to_canonical());
             }

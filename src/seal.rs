@@ -1,10 +1,11 @@
 //! Per-message protection of a session (RFC 1961 section 5): what is sealed and opened, at which level, in which order.
 
+use std::fmt;
+
 use crate::config::ProtectionLevel;
 use crate::proto::ProtoError;
 use crate::proto::gss::{HEADER, MessageType, header};
 use crate::sys::gssapi::{Context, GssError};
-use std::fmt;
 
 pub use crate::sys::gssapi::Order;
 

@@ -2,10 +2,11 @@
 //!
 //! A tool for the other modules: it knows no job, and no state of anybody's.
 
-use crate::limits;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{self, JoinHandle};
+
+use crate::limits;
 
 /// Gives what `act` gives, or `None` where it panicked, which the panic hook has told of by then. What `act` was changing
 /// may be half changed: the caller may do no more with it than drop it.

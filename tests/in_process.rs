@@ -2,18 +2,19 @@
 //!
 //! Nothing here reads a log or a child's output; conditions are awaited with a deadline.
 
-use outflow::config::{Access, Config, Dns64, RelayMode};
-use outflow::control::Server;
-use outflow::observe::{Counted, Direction};
-use outflow::outcome::Reason;
-use outflow::relay::Engine;
-use outflow::worker::Drill;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use outflow::config::{Access, Config, Dns64, RelayMode};
+use outflow::control::Server;
+use outflow::observe::{Counted, Direction};
+use outflow::outcome::Reason;
+use outflow::relay::Engine;
+use outflow::worker::Drill;
 
 /// Far above what anything here takes, so that only a hang meets it.
 const PATIENCE: Duration = Duration::from_secs(20);

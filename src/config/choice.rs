@@ -1,7 +1,6 @@
 //! The values that are one word out of a fixed few.
 
 use std::fmt;
-
 use std::path::PathBuf;
 
 use super::listed::Listed;

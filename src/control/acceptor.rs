@@ -1,13 +1,14 @@
 //! The SO_REUSEPORT groups: one listener for each worker and address, all opened before the first worker runs
 //! and none closed before the drain, for a listener that closes takes its queue with it.
 
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
 use crate::config::{Config, Endpoint, Steer};
 use crate::sys::congestion::CongestionControl;
 use crate::sys::listener::{Listener, Options};
 use crate::sys::machine;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 
 /// Every listener, by group and worker.
 #[derive(Debug)]

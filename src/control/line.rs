@@ -1,13 +1,15 @@
 //! Lines that are written without the subscriber: the counters, whose fields are many and named at run time, and what
 //! an outlet says of itself. They read as the subscriber's do.
 
-use crate::config::Format;
-use crate::observe::writable;
-use crate::sys::Errno;
-use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
+
+use serde_json::{Map, Value};
+
+use crate::config::Format;
+use crate::observe::writable;
+use crate::sys::Errno;
 
 /// The fields of a line, in their order.
 pub(super) type Fields = Vec<(Cow<'static, str>, Value)>;

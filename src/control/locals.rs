@@ -1,14 +1,15 @@
 //! Which addresses are this machine's, for the guard: read at the start, again whenever the kernel says that they
 //! changed, and kept as they were where they cannot be read.
 
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use ipnet::IpNet;
+
 use crate::limits;
 use crate::policy::Locals;
 use crate::sys::Errno;
 use crate::sys::netlink::{Netlink, Watch};
 use crate::sys::proc_net;
 use crate::threads;
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use ipnet::IpNet;
 
 /// The last good list.
 #[derive(Debug, Default)]

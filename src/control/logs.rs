@@ -1,12 +1,14 @@
 //! The log: from the subscriber of every thread, and from here, to one outlet at standard error.
 
+use std::io;
+
+use tracing_subscriber::fmt::MakeWriter;
+
 use super::line::{Fields, Voice, log_line};
 use super::outlet::{Outlet, Sink};
 use crate::config::{Format, Level, Log};
 use crate::limits;
 use crate::observe::LineSender;
-use std::io;
-use tracing_subscriber::fmt::MakeWriter;
 
 /// The running log.
 #[derive(Debug)]

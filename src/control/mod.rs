@@ -23,6 +23,12 @@ pub use server::Server;
 pub use start_error::StartError;
 pub use trial::{Report, check};
 
+use std::io;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, never, select, tick};
+
 use self::line::{Fields, Voice};
 use self::logs::Logs;
 use self::outlet::{Outlet, Sink};
@@ -32,10 +38,6 @@ use crate::console::complain;
 use crate::limits;
 use crate::observe::{Counted, Totals};
 use crate::threads::survive;
-use crossbeam_channel::{Receiver, never, select, tick};
-use std::io;
-use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 /// Serves until told to stop; what `outflow run` does.
 pub fn run(config: Config) -> ExitCode {

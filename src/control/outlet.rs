@@ -2,12 +2,6 @@
 //! reader is gone stop this thread and nobody else. What the sink refuses is tried again until it is taken; no line is
 //! dropped here, and none is joined to half of another.
 
-use super::line::Voice;
-use crate::limits;
-use crate::observe::{Batch, LineReceiver, LineSender, lines};
-use crate::sys::{Errno, Write, errno_of, output};
-use crate::threads;
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -15,6 +9,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+
+use super::line::Voice;
+use crate::limits;
+use crate::observe::{Batch, LineReceiver, LineSender, lines};
+use crate::sys::{Errno, Write, errno_of, output};
+use crate::threads;
 
 /// Where lines go.
 #[derive(Clone, Debug)]

@@ -1,16 +1,17 @@
 //! How names are resolved: what the configuration and the system's files say of it. The files are read again when they
 //! change, as the C library does; one that cannot be read by then changes nothing.
 
-use super::descriptors::DescriptorBudget;
-use crate::config::Config;
-use crate::dns::{self, Hosts, ResolvConf};
-use crate::sys::files::Stamp;
-use crate::sys::machine;
 use std::cell::RefCell;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+
+use super::descriptors::DescriptorBudget;
+use crate::config::Config;
+use crate::dns::{self, Hosts, ResolvConf};
+use crate::sys::files::Stamp;
+use crate::sys::machine;
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 const HOSTS: &str = "/etc/hosts";

@@ -1,5 +1,13 @@
 //! A running server: its acceptor, its workers, and what they share.
 
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
 use super::acceptor::Acceptor;
 use super::descriptors::DescriptorBudget;
 use super::line::Voice;
@@ -16,12 +24,6 @@ use crate::observe::{Counted, Counters, Latencies, Pulse, Totals};
 use crate::sys::machine;
 use crate::threads::survive;
 use crate::worker::{Drill, Mail, Mailbox, Prepared, Setup, Snapshot, prepare};
-use crossbeam_channel::{Receiver, Sender, bounded};
-use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// A server whose workers run.
 #[derive(Debug)]

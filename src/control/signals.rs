@@ -1,9 +1,6 @@
 //! Signals as what they ask for. None but those that end a process for good ends this one: where a signal asks for
 //! something that there is not, the sessions go on.
 
-use crate::limits;
-use crate::sys::machine;
-use crate::threads;
 use crossbeam_channel::{Receiver, bounded};
 use nix::sys::signal::Signal;
 use signal_hook::consts::{
@@ -11,6 +8,10 @@ use signal_hook::consts::{
 };
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::signal_name;
+
+use crate::limits;
+use crate::sys::machine;
+use crate::threads;
 
 /// What somebody wants of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,9 @@
 //! What workers go by: made of the configuration, of what it names and of what this machine says.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
 use super::descriptors::DescriptorBudget;
 use super::locals::LocalList;
 use super::resolver_files::ResolverFiles;
@@ -15,9 +19,6 @@ use crate::session::Rules;
 use crate::sys::congestion::CongestionControl;
 use crate::sys::gssapi::ServiceCredentials;
 use crate::worker::{Ceilings, Snapshot};
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Instant;
 
 /// What snapshots are made of.
 #[derive(Debug)]

@@ -1,8 +1,9 @@
 //! What keeps a server from starting.
 
-use crate::config::Problems;
 use std::fmt;
 use std::io;
+
+use crate::config::Problems;
 
 /// Why a server did not start.
 #[derive(Debug)]

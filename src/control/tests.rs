@@ -1,9 +1,11 @@
 //! What the control thread makes of threads that end.
 
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+
+use crossbeam_channel::bounded;
+
 use super::*;
 use crate::worker::Drill;
-use crossbeam_channel::bounded;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 fn server() -> Server {
     let mut config = Config::default();

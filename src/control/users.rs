@@ -1,15 +1,17 @@
 //! The users file, read again when it has changed.
 
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
 use crate::auth::{Users, Verifier, concerns, load_users};
 use crate::limits;
 use crate::sys::files::Stamp;
 use crate::threads;
 use crate::worker::{Mail, Mailbox};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use std::io;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::thread::JoinHandle;
 
 /// A thread that looks at the file now and then, away from the workers. Dropping it ends the thread.
 #[derive(Debug)]

@@ -1,7 +1,8 @@
 //! Bounds of what is written: the log and the access records, their queues and their sinks.
 
-use super::{NAME_MAX, USER_NAME_MAX};
 use std::time::Duration;
+
+use super::{NAME_MAX, USER_NAME_MAX};
 
 /// Bytes of access records that a worker gathers before it hands them over; while the queue is full it holds as many,
 /// and drops and counts what comes behind them.

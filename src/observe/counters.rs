@@ -1,10 +1,11 @@
 //! Counters of one worker: one writer, any number of readers, no lock and no read-modify-write.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::counted::{CELLS, Counted, Direction, PipeState, log_fields};
 use crate::outcome::Reason;
 use crate::relay::Engine;
 use crate::relay::datagram::{Drop, Pumped};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The counters of one worker. Only that worker writes them; [`Counted::Stall`] is the control thread's.
 #[derive(Debug)]

@@ -1,9 +1,11 @@
 //! How long the phases of sessions took: one set of histograms a worker, merged when it ends.
 
-use crate::limits;
-use hdrhistogram::Histogram;
 use std::fmt;
 use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use crate::limits;
 
 /// Makes of the one list of what is timed the enum [`Timed`] and the names of its values.
 macro_rules! timed {

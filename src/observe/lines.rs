@@ -4,11 +4,13 @@
 //! tracing-appender's `NonBlocking` comes near: but its bound counts lines, which may be of any length, and what its
 //! sink refuses is gone without a count.
 
-use crate::limits::LINES_BATCH_OVERHEAD_BYTES;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+
+use crate::limits::LINES_BATCH_OVERHEAD_BYTES;
 
 /// The sending end; clones send to the same queue.
 #[derive(Clone, Debug)]

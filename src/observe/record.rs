@@ -1,12 +1,13 @@
 //! The access record: one JSON line a session.
 
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use crate::limits;
 use crate::outcome::Reason;
 use crate::proto::address::{Host, Target};
 use crate::relay::datagram::Tallied;
-use std::io::Write;
-use std::net::SocketAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Everything that a session leaves behind. What never came to be is null.
 #[derive(Clone, Debug)]

@@ -1,7 +1,8 @@
 //! IPv4 addresses that IPv6 addresses carry for a translator or a tunnel.
 
-use super::nat64::{Carried, Nat64, behind};
 use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::nat64::{Carried, Nat64, behind};
 
 /// The lengths that a prefix in 64:ff9b:1::/48 may have (RFC 8215, RFC 6052 section 2.2). Which of them a network uses
 /// its addresses do not tell.

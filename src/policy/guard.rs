@@ -8,14 +8,16 @@
 //! Which addresses are this machine's it is told ([`Guard::with_locals`]), and no list is ever quite new. What a
 //! connection shows once it stands needs none: `Guard::check_same_host`.
 
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use ipnet::IpNet;
+
 use super::carried::{carried, may_carry};
 use super::locals::{Locals, unmapped};
 use super::nat64::Nat64;
 use super::own_ports::OwnPorts;
 use super::special::{MAPPED, special_v4, special_v6};
-use ipnet::IpNet;
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Why the guard refuses an address. Policy is at fault in the reply's sense, except for `SelfConnect`, which
 /// stands for a port that nobody listens on.

@@ -1,7 +1,8 @@
 //! The addresses at which this machine answers: those of its interfaces, and the blocks that a `local` route delivers.
 
-use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
 
 /// A set of addresses, looked up in the logarithm of its size: it is asked for every address that a client names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,10 +1,12 @@
 //! Prefixes of translators (NAT64) whose addresses carry IPv4 addresses (RFC 6052).
 
-use super::special::touches_special_v6;
-use crate::limits;
-use ipnet::Ipv6Net;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::Ipv6Net;
+
+use super::special::touches_special_v6;
+use crate::limits;
 
 /// An IPv4 address that an IPv6 address carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

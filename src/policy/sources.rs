@@ -2,12 +2,13 @@
 //!
 //! Asked when a connection is accepted, when its request has come and when its descriptors are closed: never for a byte.
 
-use crate::limits;
-use crate::shares::Source;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::limits;
+use crate::shares::Source;
 
 /// What every source has. An entry lives as long as a connection of its source, so there are as many at most as
 /// descriptors; each worker meets another only at the same part of the table.

@@ -4,13 +4,14 @@
 //! overrides it; what it lets pass the rules judge, in one place (`Policy::verdict`). No I/O: what only the kernel knows is
 //! asked of it by functions that the caller hands in.
 
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
 use super::guard::{Guard, Refusal, check_connected};
 use super::nat64::Nat64;
 use super::own_ports::OwnPorts;
 use crate::auth::Identity;
 use crate::proto::request::RequestCommand;
-use std::fmt;
-use std::net::{IpAddr, SocketAddr};
 
 /// How a connection came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

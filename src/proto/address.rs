@@ -4,11 +4,12 @@
 //! never disagree on what such a name is, so every spelling becomes the address here, and what is neither an
 //! address nor a host name is refused. Nothing is resolved here.
 
-use super::error::{Decoded, NameError, ProtoError};
-use crate::limits::{LABEL_MAX, NAME_MAX, NAME_TYPED_MAX};
 use std::borrow::Borrow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::error::{Decoded, NameError, ProtoError};
+use crate::limits::{LABEL_MAX, NAME_MAX, NAME_TYPED_MAX};
 
 /// ATYP of four octets of address.
 pub const ATYP_IPV4: u8 = 0x01;

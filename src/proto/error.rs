@@ -1,7 +1,8 @@
 //! What a decoder says, and why bytes are no message.
 
-use crate::limits::{LABEL_MAX, NAME_MAX};
 use std::fmt;
+
+use crate::limits::{LABEL_MAX, NAME_MAX};
 
 /// What a decoder says: `Ok(None)` asks for more bytes, `Ok(Some((value, used)))` took `used` bytes from the
 /// front of the input, `Err` is final whatever follows.

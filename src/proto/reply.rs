@@ -9,11 +9,12 @@
 //!
 //! Which error has which REP is decided in one place, and not here.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Deref;
+
 use super::VERSION;
 use super::address::{ATYP_IPV4, ATYP_IPV6};
 use crate::limits::REPLY_MAX;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::ops::Deref;
 
 /// VER, REP, RSV and ATYP.
 const HEADER: usize = 4;

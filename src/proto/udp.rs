@@ -10,10 +10,11 @@
 //! A datagram is whole or it is nothing: there is no "more". Names stay as typed here, for most of them have been
 //! made canonical before (`address::Host::parse`) and nothing may be allocated for each datagram.
 
-use super::address::{ATYP_IPV4, ATYP_IPV6, ATYP_NAME};
-use crate::limits::UDP_HEADER_MAX;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+
+use super::address::{ATYP_IPV4, ATYP_IPV6, ATYP_NAME};
+use crate::limits::UDP_HEADER_MAX;
 
 /// RSV and FRAG, which stand before the address.
 const HEADER: usize = 3;

@@ -9,10 +9,12 @@
 //!
 //! Names and passwords are bytes: NUL and what is not UTF-8 pass through unchanged. Nothing is compared here.
 
+use std::fmt;
+
+use zeroize::Zeroizing;
+
 use super::{Decoded, ProtoError};
 use crate::limits::USERPASS_MAX;
-use std::fmt;
-use zeroize::Zeroizing;
 
 /// VER of the subnegotiation; not that of SOCKS.
 const VERSION: u8 = 0x01;

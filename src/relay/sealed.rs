@@ -4,6 +4,8 @@
 //! Both happen behind the read, so that a [`Half`](super::half::Half) holds, counts and writes what its sink takes, and its
 //! end is what it is elsewhere: FIN goes through either way by itself.
 
+use std::fmt;
+
 use super::budget::Budgets;
 use super::driven::Driven;
 use super::halves::Halves;
@@ -18,7 +20,6 @@ use crate::seal::{MESSAGE_BYTES_MAX, Seal, SealError};
 use crate::sys::pipe::Pipe;
 use crate::sys::stream::Stream;
 use crate::sys::{Errno, Read, Write};
-use std::fmt;
 
 /// The halves of a session whose client's side is sealed, and the seal between them.
 #[derive(Debug)]

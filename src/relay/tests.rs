@@ -1,10 +1,11 @@
 //! Relays over loopback, and what the tests of relays share.
 
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+
 use super::{Budget, Budgets, Edge, Engine, Kit, Relay, Resume, Side};
 use crate::config::RelayMode;
 use crate::sys::stream::Stream;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
 
 /// A socket as the worker has it, and its peer.
 pub(super) fn connection() -> (Stream, TcpStream) {

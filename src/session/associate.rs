@@ -1,12 +1,13 @@
 //! UDP ASSOCIATE (RFC 1928 section 7), up to the reply: the datagrams are the worker's.
 
+use std::net::SocketAddr;
+
 use super::command::{Announced, Command};
 use super::failure::{AssociateError, Failure};
 use super::handling::Handling;
 use super::state::{Awaiting, Transition};
 use crate::proto::address::{Host, Target};
 use crate::proto::request::RequestCommand;
-use std::net::SocketAddr;
 
 /// The request as a question to the worker. RFC 1928 section 6: DST is what "the client expects to use", and the server
 /// "MAY use this information to limit access". A name limits nothing, neither its address, which is no sender's until it is

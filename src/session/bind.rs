@@ -4,6 +4,8 @@
 //! Section 6 leaves it to the server to use DST in judging the request: here it names the peer. Policy judges it as
 //! it judges a target, before anything listens.
 
+use std::net::SocketAddr;
+
 use super::command::{Command, Peers};
 use super::failure::{DialError, Failure};
 use super::handling::Handling;
@@ -12,7 +14,6 @@ use crate::dns::{Answer, DnsError};
 use crate::policy::{Object, RoutedAddress};
 use crate::proto::address::{Host, Target};
 use crate::proto::request::RequestCommand;
-use std::net::SocketAddr;
 
 /// The request as a question to the worker.
 pub(super) fn begin(target: Target, used: usize, handling: &Handling<'_>) -> Result<Transition, Failure> {

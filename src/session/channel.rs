@@ -1,11 +1,12 @@
 //! The bytes between a session and its client, plain or sealed (RFC 1961 section 5): what is read of it and written to
 //! it is plain in either case.
 
+use zeroize::Zeroizing;
+
 use super::command::Output;
 use crate::limits;
 use crate::proto::gss::{MessageType, decode};
 use crate::seal::{Seal, SealError};
-use zeroize::Zeroizing;
 
 /// What came of the client and is not used yet, and what protects it.
 #[derive(Debug, Default)]

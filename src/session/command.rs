@@ -1,5 +1,7 @@
 //! What a session asks its worker for, and what it is told.
 
+use std::net::{IpAddr, SocketAddr};
+
 use super::failure::{AssociateError, DialError, Failure};
 use crate::auth::Identity;
 use crate::auth::gssapi::Peer;
@@ -8,7 +10,6 @@ use crate::policy::{Route, RoutedAddress};
 use crate::proto::address::Name;
 use crate::proto::userpass::Credentials;
 use crate::seal::Protect;
-use std::net::{IpAddr, SocketAddr};
 
 /// What a session is told.
 #[derive(Debug)]

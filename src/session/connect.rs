@@ -1,6 +1,8 @@
 //! CONNECT: from a target to a connection. The addresses that policy saw are the addresses dialled, and no name is
 //! resolved twice.
 
+use std::net::SocketAddr;
+
 use super::command::{Command, Dialed};
 use super::failure::{DialError, Failure};
 use super::handling::Handling;
@@ -9,7 +11,6 @@ use crate::dns::Answer;
 use crate::policy::Object;
 use crate::proto::address::{Host, Target};
 use crate::proto::request::RequestCommand;
-use std::net::SocketAddr;
 
 /// The request as a question to the worker.
 pub(super) fn begin(target: Target, used: usize, handling: &Handling<'_>) -> Result<Transition, Failure> {

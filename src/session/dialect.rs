@@ -1,6 +1,8 @@
 //! How a client speaks, which its first byte says. What a session does is the same for all of them: a dialect reads the
 //! request, and says what became of it.
 
+use std::net::SocketAddr;
+
 use super::command::Output;
 use super::facts::Facts;
 use super::failure::Failure;
@@ -8,7 +10,6 @@ use super::socks5;
 use super::state::{Due, Reading};
 use crate::proto::request::{Request, decode};
 use crate::proto::{Decoded, ProtoError, greeting};
-use std::net::SocketAddr;
 
 /// A protocol in which a client may ask.
 #[derive(Clone, Copy, Debug, Default)]

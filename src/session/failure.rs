@@ -1,11 +1,12 @@
 //! Why a session ended: who was at fault, and the cause.
 
+use std::fmt;
+
 use crate::dns::DnsError;
 use crate::outcome::Reason;
 use crate::policy::Denial;
 use crate::proto::ProtoError;
 use crate::seal::SealError;
-use std::fmt;
 
 /// Why no relay came of a session, with its cause.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! What the handling of one input works with, beside the state that it consumes.
 
+use std::net::SocketAddr;
+
 use super::command::Output;
 use super::dialect::Dialect;
 use super::facts::Facts;
@@ -8,7 +10,6 @@ use super::rules::Rules;
 use crate::dns::DnsError;
 use crate::policy::{Incoming, Object, Route, RoutedAddress, Subject, Verdict};
 use crate::proto::request::RequestCommand;
-use std::net::SocketAddr;
 
 /// Lent by the session to what handles an input.
 pub(super) struct Handling<'a> {

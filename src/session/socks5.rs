@@ -1,5 +1,7 @@
 //! How success and failure are said in SOCKS5. The only place that maps a failure to a REP (RFC 1928 section 6).
 
+use std::net::SocketAddr;
+
 use super::command::Output;
 use super::facts::Facts;
 use super::failure::{AssociateError, DialError, Failure};
@@ -7,7 +9,6 @@ use super::state::Due;
 use crate::dns::DnsError;
 use crate::proto::reply::{Rep, encode, failure};
 use crate::proto::{ProtoError, greeting, gss, userpass};
-use std::net::SocketAddr;
 
 /// An HTTP client that was pointed at a SOCKS port deserves a hint.
 const HTTP_HINT: &[u8] = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\

@@ -9,13 +9,14 @@ mod replies;
 mod requests;
 mod verdicts;
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 use super::*;
 use crate::auth::Identity;
 use crate::config::{AuthMethod, Gssapi};
 use crate::dns::{Answer, DnsError};
 use crate::policy::{Guard, Object, Policy, Verdict};
 use crate::proto::ProtoError;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// CONNECT 203.0.113.7:443.
 const CONNECT: &[u8] = b"\x05\x01\x00\x01\xcb\x00\x71\x07\x01\xbb";

@@ -3,10 +3,12 @@
 //! It has to be set before a connection stands: a control that paces (bbr) leaves its pacing behind when it is
 //! taken away later.
 
-use crate::limits::CONGESTION_NAME_MAX;
-use socket2::{Domain, Socket, Type};
 use std::io;
 use std::net::IpAddr;
+
+use socket2::{Domain, Socket, Type};
+
+use crate::limits::CONGESTION_NAME_MAX;
 
 /// The name of one congestion control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

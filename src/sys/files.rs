@@ -1,13 +1,14 @@
 //! What can be done with a file, without doing it; and whether it is the one that was read.
 
-use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::unistd::{AccessFlags, faccessat};
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat};
 
 /// Which file it is, and in which state: where two are equal the contents are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,13 +1,15 @@
 //! Listening sockets of SO_REUSEPORT groups. What a listener has, the sockets it accepts inherit: TCP_NODELAY,
 //! keepalive and the user timeout cost nothing per session.
 
-use super::congestion::{Algorithm, CongestionControl};
-use super::stream::{Liveness, Stream, apply_liveness};
-use super::{Errno, errno_of};
-use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+
+use super::congestion::{Algorithm, CongestionControl};
+use super::stream::{Liveness, Stream, apply_liveness};
+use super::{Errno, errno_of};
 
 /// One listening socket, non-blocking; closed when dropped.
 #[derive(Debug)]

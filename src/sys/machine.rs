@@ -1,13 +1,15 @@
 //! What this machine and this process may use: descriptors, CPUs, local addresses, sockets for DNS.
 
-use super::stream::{Stream, leaves_by_loopback};
-use super::{Errno, Read, Write, errno_of, set_mark};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::socket::{MsgFlags, recv, send};
-use socket2::{Domain, SockAddr, Socket, Type};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::{MsgFlags, recv, send};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::stream::{Stream, leaves_by_loopback};
+use super::{Errno, Read, Write, errno_of, set_mark};
 
 /// Raises RLIMIT_NOFILE to its hard limit and returns the limit in force.
 pub fn raise_descriptor_limit() -> usize {

@@ -1,11 +1,12 @@
 //! Datagrams in batches: recvmmsg into rooms that are used again and again, sendmmsg out of pieces that lie anywhere,
 //! and the kernel's segmentation on both ways (UDP_GRO joins equal neighbours, UDP_SEGMENT takes them joined).
 
-use super::Errno;
 use std::marker::PhantomData;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
+
+use super::Errno;
 
 /// Bytes of a control buffer: one header and one int, for either option.
 const CONTROL_BYTES: usize = 32;

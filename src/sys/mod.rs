@@ -19,8 +19,9 @@ pub mod udp;
 
 pub use nix::errno::Errno;
 
-use socket2::SockRef;
 use std::os::fd::AsFd;
+
+use socket2::SockRef;
 
 /// What a read from a non-blocking source gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

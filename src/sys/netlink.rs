@@ -2,14 +2,16 @@
 //!
 //! The messages are few and fixed: a header, the structure of its kind, attributes. Numbers are in the machine's order.
 
-use super::{Errno, uninterrupted};
-use crate::limits;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsRawFd, OwnedFd};
+
 use ipnet::IpNet;
 use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType};
 use nix::sys::socket::{bind, recv, send, setsockopt, socket, sockopt};
 use nix::sys::time::TimeVal;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsRawFd, OwnedFd};
+
+use super::{Errno, uninterrupted};
+use crate::limits;
 
 /// Bytes of `struct nlmsghdr`, of `struct rtmsg` and of `struct ifaddrmsg`.
 const HEADER: usize = 16;

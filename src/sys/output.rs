@@ -1,12 +1,14 @@
 //! What lines are written to: a standard stream, or a file that is opened to append.
 
-use super::Write;
-use nix::sys::signal::{SigSet, Signal};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+
+use nix::sys::signal::{SigSet, Signal};
+
+use super::Write;
 
 /// Opens a file to append to; makes it, with this mode less the umask, where there is none.
 ///

@@ -1,8 +1,10 @@
 //! Pipes as the vehicle of splice(2): bytes go from socket to socket without entering the process.
 
-use super::{Errno, Read, Write};
-use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use std::os::fd::{AsFd, OwnedFd};
+
+use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
+
+use super::{Errno, Read, Write};
 
 /// Both ends of one pipe; closed when dropped.
 #[derive(Debug)]

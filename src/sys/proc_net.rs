@@ -1,12 +1,14 @@
 //! What the kernel's routing tables say of this machine's addresses, read from /proc/net, for processes to which netlink
 //! is closed. It tells of no change.
 
-use super::{Errno, errno_of};
-use crate::limits;
-use ipnet::IpNet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+use super::{Errno, errno_of};
+use crate::limits;
 
 /// Flags of a route in /proc/net/ipv6_route by which it delivers here: RTF_LOCAL and RTF_ANYCAST.
 const DELIVERS: u32 = 0x8000_0000 | 0x0010_0000;

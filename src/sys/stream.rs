@@ -1,12 +1,14 @@
 //! One connected (or connecting) TCP socket, non-blocking from birth.
 
-use super::congestion::Algorithm;
-use super::{Errno, Read, Write, errno_of};
-use nix::sys::socket::{MsgFlags, recv, send, setsockopt, sockopt};
-use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
+
+use nix::sys::socket::{MsgFlags, recv, send, setsockopt, sockopt};
+use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
+
+use super::congestion::Algorithm;
+use super::{Errno, Read, Write, errno_of};
 
 /// An owned TCP socket; closed when dropped.
 #[derive(Debug)]

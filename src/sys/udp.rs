@@ -1,10 +1,12 @@
 //! The UDP sockets of an association.
 
-use super::{Errno, Write, errno_of};
-use nix::sys::socket::{MsgFlags, SockaddrStorage, sendto, setsockopt, sockopt};
-use socket2::{Domain, SockAddr, Socket, Type};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use nix::sys::socket::{MsgFlags, SockaddrStorage, sendto, setsockopt, sockopt};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::{Errno, Write, errno_of};
 
 /// One UDP socket, non-blocking; closed when dropped.
 #[derive(Debug)]

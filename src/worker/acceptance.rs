@@ -3,16 +3,18 @@
 //! A listener's edge that meets EMFILE gives no further event, so what an edge promised is remembered until
 //! EAGAIN disproves it.
 
-use super::setup::Setup;
-use super::tokens::EventSource;
-use crate::limits;
-use crate::sys::listener::Listener;
-use mio::unix::SourceFd;
-use mio::{Interest, Registry};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Instant;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry};
+
+use super::setup::Setup;
+use super::tokens::EventSource;
+use crate::limits;
+use crate::sys::listener::Listener;
 
 /// The listeners of one worker and what their edges promised.
 #[derive(Debug)]

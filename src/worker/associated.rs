@@ -1,6 +1,8 @@
 //! Connections that relay datagrams: watches their sockets, asks for names, and ends them with their control connection
 //! (RFC 1928 section 7).
 
+use std::time::Duration;
+
 use super::connection::Connection;
 use super::core::Core;
 use super::next::Next;
@@ -13,7 +15,6 @@ use crate::proto::request::RequestCommand;
 use crate::relay::datagram::{Association, Family, Pumped, Terms};
 use crate::sys::Read;
 use crate::sys::stream::Stream;
-use std::time::Duration;
 
 /// The socket indices of an association's target-facing sockets.
 const TARGET_SOCKETS: [u8; 2] = [2, 3];

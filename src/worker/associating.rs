@@ -1,5 +1,7 @@
 //! UDP ASSOCIATE: a handshake that looks for the client-facing socket of an association.
 
+use std::net::SocketAddr;
+
 use super::connection::Connection;
 use super::core::Core;
 use super::front::{FRONT_SOCKET, FrontSearch};
@@ -13,7 +15,6 @@ use crate::relay::datagram::{Association, Tally};
 use crate::session::{Announced, AssociateError, Input};
 use crate::shares::Source;
 use crate::sys::udp::DatagramSocket;
-use std::net::SocketAddr;
 
 impl Handshake {
     /// Looks for the client-facing socket.

@@ -1,6 +1,8 @@
 //! BIND: a listener for one peer. It lives in the handshake of its session and is gone, its port with it, as soon as
 //! the peer is there, the time is up or the client has left.
 
+use std::net::SocketAddr;
+
 use super::connection::Connection;
 use super::core::Core;
 use super::dial::Upstream;
@@ -17,7 +19,6 @@ use crate::relay::Engine;
 use crate::session::{DialError, Input, Peers};
 use crate::sys::listener::Listener;
 use crate::sys::stream::Stream;
-use std::net::SocketAddr;
 
 /// The socket indices of a session's listener and of the peer that came.
 const LISTENER_SOCKET: u8 = 1;

@@ -1,5 +1,7 @@
 //! How a session ends for good: everything goes back, it is counted and recorded.
 
+use std::time::{Duration, SystemTime};
+
 use super::connection::Connection;
 use super::core::Core;
 use super::slot::{Phase, Slot};
@@ -10,7 +12,6 @@ use crate::outcome::Reason;
 use crate::proto::request::RequestCommand;
 use crate::relay::Engine;
 use crate::relay::datagram::Tally;
-use std::time::{Duration, SystemTime};
 
 /// Ends a session for good: gives everything back, counts it, records it.
 pub(super) fn close(core: &mut Core, mut slot: Slot, reason: Reason) {

@@ -1,5 +1,9 @@
 //! What every connection of a worker has, whatever phase it is in.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
 use super::snapshot::Snapshot;
 use super::tokens::Key;
 use crate::policy::sources::SourcePlace;
@@ -7,9 +11,6 @@ use crate::policy::{Incoming, Subject};
 use crate::proto::request::RequestCommand;
 use crate::relay::Engine;
 use crate::session::Facts;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Instant;
 
 /// A connection without its phase and the sockets that are the phase's.
 #[derive(Debug)]

@@ -1,5 +1,11 @@
 //! What every session of a worker uses: clock, timers, kit, resolver, caches.
 
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::Registry;
+
 use super::connection::Connection;
 use super::logins::Logins;
 use super::lookups::Lookups;
@@ -22,10 +28,6 @@ use crate::relay::datagram::DatagramKit;
 use crate::session::Rules;
 use crate::shares;
 use crate::sys::pipe::Pipe;
-use mio::Registry;
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 /// What moved in a turn.
 #[derive(Clone, Copy, Debug, Default)]

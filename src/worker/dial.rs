@@ -1,5 +1,9 @@
 //! Connecting to one of several addresses: Happy Eyeballs (RFC 8305 section 5) over non-blocking connects.
 
+use std::time::{Duration, Instant};
+
+use mio::Registry;
+
 use super::errno::dial_error;
 use super::tokens::Key;
 use super::watch::{Edge, watch_stream};
@@ -11,8 +15,6 @@ use crate::sys::congestion::CongestionControl;
 use crate::sys::machine::may_lead_here;
 use crate::sys::stream::Stream;
 use crate::sys::{Errno, errno_of, set_mark};
-use mio::Registry;
-use std::time::{Duration, Instant};
 
 /// The attempts of one session: every address is tried until one answers (RFC 1123 section 6.1.3.4), two at a time at most.
 #[derive(Debug)]

@@ -1,8 +1,9 @@
 //! What an errno means to a dial, to a listener, to an accept and to an association.
 
+use std::io;
+
 use crate::session::{AssociateError, DialError};
 use crate::sys::{Errno, errno_of};
-use std::io;
 
 /// What an errno says of a target.
 pub(super) fn dial_error(errno: Errno) -> DialError {

@@ -1,5 +1,7 @@
 //! The client-facing socket of an association, which is looked for where its control connection ends.
 
+use std::net::{IpAddr, SocketAddr};
+
 use super::errno::associate_error;
 use super::ports::PortSearch;
 use crate::config::PortRange;
@@ -9,7 +11,6 @@ use crate::relay::datagram::Expected;
 use crate::session::{Announced, AssociateError};
 use crate::sys::Errno;
 use crate::sys::udp::DatagramSocket;
-use std::net::{IpAddr, SocketAddr};
 
 /// The socket index of an association's client-facing socket.
 pub(super) const FRONT_SOCKET: u8 = 1;

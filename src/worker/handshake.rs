@@ -1,5 +1,11 @@
 //! Connections that shake hands: reads what the session wants, keeps its time limits, and what it waits for.
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use zeroize::Zeroize;
+
 use super::connection::{Connection, since};
 use super::core::Core;
 use super::dial::{Dial, Upstream};
@@ -21,10 +27,6 @@ use crate::shares::{Lent, Source};
 use crate::sys::gssapi::Context;
 use crate::sys::stream::Stream;
 use crate::sys::{Read, Write};
-use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-use zeroize::Zeroize;
 
 /// Everything that only the handshake needs; freed at the relay.
 #[derive(Debug)]

@@ -1,6 +1,8 @@
 //! Connections that linger: one side is left, has our FIN, and a moment to take what it is owed. Closing at once would turn
 //! what it still sends into a RST, and that would take its bytes away.
 
+use std::time::{Duration, Instant};
+
 use super::connection::Connection;
 use super::core::Core;
 use super::next::Next;
@@ -8,7 +10,6 @@ use crate::limits;
 use crate::outcome::Reason;
 use crate::sys::Read;
 use crate::sys::stream::Stream;
-use std::time::{Duration, Instant};
 
 /// The side that is left. What it sends is dropped.
 #[derive(Debug)]

@@ -1,6 +1,9 @@
 //! A listener for the peers of one session: looked for on the addresses from which they would be dialled, and what comes
 //! to it.
 
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
 use super::errno::{dial_error, ends_one_connection};
 use super::ports::{PortSearch, canonical};
 use crate::config::PortRange;
@@ -12,8 +15,6 @@ use crate::sys::congestion::CongestionControl;
 use crate::sys::listener::Listener;
 use crate::sys::machine::source_towards;
 use crate::sys::stream::Stream;
-use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
 
 /// A listener that waits for its peer.
 #[derive(Debug)]

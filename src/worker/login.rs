@@ -1,5 +1,7 @@
 //! Passwords: what the worker remembers it may tell, the rest goes to the threads that verify.
 
+use std::sync::Arc;
+
 use super::connection::Connection;
 use super::core::Core;
 use super::handshake::{Handshake, Waits};
@@ -12,7 +14,6 @@ use crate::outcome::Reason;
 use crate::proto::userpass::Credentials;
 use crate::session::Input;
 use crate::shares::Source;
-use std::sync::Arc;
 
 impl Handshake {
     /// Looks credentials up, or has them verified. `new`: the client comes with them now, and not for another try.

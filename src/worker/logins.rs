@@ -1,12 +1,13 @@
 //! What a worker remembers of logins, and when it may tell.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
+
 use crate::auth::{Guesses, Identity, Tag, Verified, VerifiedCache};
 use crate::limits;
 use crate::proto::userpass::Credentials;
 use crate::shares::Source;
-use std::collections::HashSet;
-use std::sync::Arc;
-use std::time::Instant;
 
 /// What a worker knows of logins.
 #[derive(Debug)]

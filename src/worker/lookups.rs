@@ -1,5 +1,14 @@
 //! The sockets of the resolver: performs its actions on the worker's loop and hands answers back.
 
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry};
+
 use super::tokens::EventSource;
 use crate::dns::{Action, Answer, DnsError, ExchangeId, Resolver, Settings, Transport};
 use crate::limits;
@@ -8,13 +17,6 @@ use crate::sys::Read;
 use crate::sys::Write;
 use crate::sys::machine::{ConnectedUdp, DnsSocket};
 use crate::sys::stream::Stream;
-use mio::unix::SourceFd;
-use mio::{Interest, Registry};
-use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
-use std::sync::Arc;
-use std::time::Instant;
 
 /// The resolver of one worker and its sockets.
 #[derive(Debug)]

@@ -1,14 +1,16 @@
 //! How other threads reach a worker: a bounded channel, and a waker for its poll.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use mio::Waker;
+
 use super::snapshot::Snapshot;
 use super::tokens::Key;
 use crate::auth::Verified;
 use crate::auth::gssapi::Exchanged;
-use crossbeam_channel::Sender;
-use mio::Waker;
-use std::collections::HashSet;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 /// What a worker is told from outside.
 #[derive(Debug)]

@@ -46,6 +46,14 @@ pub(crate) use relaying::liveness;
 pub use setup::Setup;
 pub use snapshot::{Ceilings, Snapshot};
 
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, bounded};
+use mio::{Events, Poll, Token, Waker};
+use slab::Slab;
+
 use self::acceptance::Acceptance;
 use self::core::Core;
 use self::phases::Answered;
@@ -57,12 +65,6 @@ use crate::limits;
 use crate::observe::{Activity, Latencies, Pulse};
 use crate::outcome::Reason;
 use crate::threads::survive;
-use crossbeam_channel::{Receiver, bounded};
-use mio::{Events, Poll, Token, Waker};
-use slab::Slab;
-use std::io;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 /// A worker before it runs: its poll exists, so that others can send to it.
 #[derive(Debug)]

@@ -1,6 +1,9 @@
 //! Leads a connection through its phases: what an event, a timer or an answer means in the phase that it is in, and how it
 //! goes from one to the next.
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
 use super::associated::Associated;
 use super::connection::Connection;
 use super::core::Core;
@@ -18,8 +21,6 @@ use crate::limits;
 use crate::outcome::Reason;
 use crate::relay::Relay;
 use crate::session::{Command, Input};
-use std::ops::ControlFlow;
-use std::sync::Arc;
 
 /// An answer to what a handshake asked for.
 #[derive(Debug)]

@@ -1,14 +1,15 @@
 //! Ports that sessions look for. Each try is a system call or several, and a range may have hundreds of ports that are
 //! taken: a turn makes a few tries, and the session goes on in the next one.
 
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+
 use super::tokens::Key;
 use crate::config::PortRange;
 use crate::limits;
 use crate::session::DialError;
 use crate::shares::Source;
 use crate::sys::Errno;
-use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
 
 /// A free port at one address: on a range from a random one on, or the one that the kernel picks.
 #[derive(Debug)]

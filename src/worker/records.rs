@@ -1,10 +1,11 @@
 //! Access records on their way out: gathered for a moment and handed over in batches, to a queue that is never waited
 //! for.
 
+use std::time::Instant;
+
 use crate::config::OnFull;
 use crate::limits;
 use crate::observe::{AccessRecord, LineSender, TargetRecord};
-use std::time::Instant;
 
 /// The records of one worker.
 #[derive(Debug)]

@@ -1,12 +1,13 @@
 //! Failed logins and refusals in the log: a line at once for a source that was quiet, then one a second at most with
 //! the count in between. Nobody can fill the log, and no refusal is missing from the counts.
 
-use crate::limits;
-use crate::session::{DialError, Failure};
-use crate::shares::Source;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Instant;
+
+use crate::limits;
+use crate::session::{DialError, Failure};
+use crate::shares::Source;
 
 /// What one worker has still to say.
 #[derive(Debug, Default)]

@@ -1,5 +1,7 @@
 //! Connections that relay: the two sockets, what moves between them, and their time limits.
 
+use std::time::{Duration, Instant};
+
 use super::connection::Connection;
 use super::core::Core;
 use super::dial::Upstream;
@@ -12,7 +14,6 @@ use crate::observe::Direction;
 use crate::outcome::Reason;
 use crate::relay::{Budgets, Driven, Engine, Finish, Relay, Resume, Side};
 use crate::sys::stream::{Liveness, Stream};
-use std::time::{Duration, Instant};
 
 /// A relay and its two sockets.
 #[derive(Debug)]

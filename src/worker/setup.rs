@@ -1,13 +1,15 @@
 //! What a worker is given for as long as it lives.
 
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+
 use super::snapshot::Snapshot;
 use crate::config::OnFull;
 use crate::observe::{Counters, LineSender, Pulse};
 use crate::policy::Nat64;
 use crate::policy::own_ports::OwnPorts;
 use crate::sys::listener::Listener;
-use crossbeam_channel::Sender;
-use std::sync::Arc;
 
 /// Everything that a worker is given for good; what may change is in its snapshot.
 #[derive(Debug)]

@@ -1,12 +1,13 @@
 //! What a worker goes by: everything that a reload may change, as one value.
 
+use std::sync::Arc;
+
 use crate::auth::{Verifier, gssapi};
 use crate::config::Config;
 use crate::dns;
 use crate::policy::sources::Sources;
 use crate::session::Rules;
 use crate::sys::congestion::CongestionControl;
-use std::sync::Arc;
 
 /// Everything that a reload may change. A worker replaces it between two turns. What has not changed is the same
 /// `Arc` in the new one, and the worker leaves alone what it made of it.

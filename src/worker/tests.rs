@@ -1,5 +1,8 @@
 //! Moments of a worker that no client can bring about at will.
 
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+
 use super::handshake::Waits;
 use super::next::Next;
 use super::*;
@@ -16,8 +19,6 @@ use crate::shares;
 use crate::sys::congestion::CongestionControl;
 use crate::sys::listener::Listener;
 use crate::sys::stream::Stream;
-use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 /// What a worker without listeners is given.
 fn setup() -> Setup {

@@ -3,8 +3,9 @@
 //! Activity does not touch the wheel. A timer that fires is asked for its real deadline, and goes back in
 //! when that lies ahead: what lies beyond the horizon does the same once a revolution.
 
-use crate::limits::{WHEEL_BUCKETS, WHEEL_TICK_MS};
 use std::time::Duration;
+
+use crate::limits::{WHEEL_BUCKETS, WHEEL_TICK_MS};
 
 const NONE: u32 = u32::MAX;
 

@@ -1,8 +1,9 @@
 //! Tokens: which socket of which session an event is for. The serial in a token is its generation: an event for
 //! a session that is gone finds another serial, or none, and is ignored.
 
-use crate::limits;
 use mio::Token;
+
+use crate::limits;
 
 const SOCKET_BITS: u32 = 3;
 const INDEX_BITS: u32 = 24;

@@ -2,15 +2,16 @@
 //! nobody. No session waits for it; until there is an answer, addresses are judged as if there were no translator. A host
 //! that cannot send to any IPv6 address reaches no translator, and asks nobody.
 
+use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
 use crate::config::{Dns64, Prefer};
 use crate::dns::Answer;
 use crate::limits;
 use crate::policy::Nat64;
 use crate::session::Rules;
 use crate::sys::machine::source_towards;
-use std::net::{Ipv6Addr, SocketAddr};
-use std::sync::Arc;
-use std::time::Instant;
 
 /// The name whose AAAA records exist only where a server makes them up (RFC 7050 section 8.1).
 pub(super) const NAME: &str = "ipv4only.arpa";

@@ -1,13 +1,15 @@
 //! What epoll is asked of a session's sockets, and what its events say.
 
+use std::io;
+use std::os::fd::AsRawFd;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry};
+
 use super::tokens::{EventSource, Key};
 use crate::sys::listener::Listener;
 use crate::sys::stream::Stream;
 use crate::sys::udp::DatagramSocket;
-use mio::unix::SourceFd;
-use mio::{Interest, Registry};
-use std::io;
-use std::os::fd::AsRawFd;
 
 pub(super) use crate::relay::Edge;
 

@@ -1,8 +1,9 @@
 //! Datagrams by the batch: `recvmmsg` and `sendmmsg` over one block of memory.
 
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd};
+
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 /// Datagrams that a kernel cuts out of one call (UDP_MAX_SEGMENTS of older ones), and their bytes.
 const JOINED_MAX: usize = 64;

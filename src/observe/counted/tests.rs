@@ -1,7 +1,8 @@
 //! The list of what is counted: its line, and the metrics that it names.
 
-use super::*;
 use std::collections::HashMap;
+
+use super::*;
 
 /// What the log's line calls each value; tools read these names.
 const LINE: &str = "accepted active

@@ -1,7 +1,8 @@
 //! What the guard refuses, and what it lets through.
 
-use super::*;
 use std::sync::Arc;
+
+use super::*;
 
 fn guard(allow: &[&str], own: &[&str]) -> Guard {
     let allow = allow.iter().map(|net| net.parse().unwrap()).collect();

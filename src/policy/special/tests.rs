@@ -3,9 +3,11 @@
 //! https://www.iana.org/assignments/iana-ipv4-special-registry and iana-ipv6-special-registry, written by hand: block,
 //! RFC, and "Globally Reachable". "N/A" stands for what is retired, or reachable as what it carries.
 
-use super::{special_v4, special_v6};
-use ipnet::IpNet;
 use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::{special_v4, special_v6};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Reachable {

@@ -1,5 +1,9 @@
 //! One association: whose it is, which targets it has, and what moves.
 
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::sync::Arc;
+
 use super::drops::{Drop, Drops};
 use super::fragments::Fragments;
 use super::kit::DatagramKit;
@@ -16,9 +20,6 @@ use crate::seal::Seal;
 use crate::shares::Lent;
 use crate::sys::mmsg::{Filled, Inbox, Received};
 use crate::sys::udp::DatagramSocket;
-use std::net::{IpAddr, SocketAddr};
-use std::ops::Range;
-use std::sync::Arc;
 
 /// Who may be the client of an association (RFC 1928 section 7: "limit access").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,9 @@
 //! Names in datagrams: which address each has, and the datagrams that wait for one.
 
-use crate::limits;
 use std::collections::VecDeque;
 use std::net::IpAddr;
+
+use crate::limits;
 
 /// The names of one association. A name keeps its address for as long as it is remembered: what speaks to one host must
 /// not find itself speaking to another.

@@ -1,6 +1,9 @@
 //! One batch of datagrams on its way out of one socket. Payloads stay where they were received; equal-sized neighbours
 //! for one address leave as a single send that the kernel cuts (UDP_SEGMENT).
 
+use std::net::SocketAddr;
+use std::ops::Range;
+
 use super::drops::{Drop, Drops};
 use super::tally::{Flow, Tally};
 use crate::limits;
@@ -8,8 +11,6 @@ use crate::proto::udp;
 use crate::sys::Errno;
 use crate::sys::mmsg::{Composer, Sender};
 use crate::sys::udp::DatagramSocket;
-use std::net::SocketAddr;
-use std::ops::Range;
 
 /// The batch of one socket.
 #[derive(Debug, Default)]

@@ -1,9 +1,10 @@
 //! The addresses to which a client has sent: they may answer (RFC 4787 section 5, address-dependent filtering).
 
+use std::net::{IpAddr, SocketAddr};
+
 use super::drops::Drop;
 use crate::config::Filtering;
 use crate::limits;
-use std::net::{IpAddr, SocketAddr};
 
 /// A set of addresses in two generations: a full one becomes the old one, and what is used moves to the new one. So
 /// it is bounded, and what is in use is never forgotten.

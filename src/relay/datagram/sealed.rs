@@ -1,13 +1,14 @@
 //! Datagrams of a sealed association: each is one message with a header of RFC 1928 section 7 and its payload inside
 //! (RFC 1961 section 5).
 
+use std::net::SocketAddr;
+use std::ops::Range;
+
 use super::drops::Drop;
 use crate::limits;
 use crate::proto::gss::{MessageType, decode};
 use crate::proto::udp;
 use crate::seal::{Seal, SealError};
-use std::net::SocketAddr;
-use std::ops::Range;
 
 /// Appends what the message in a datagram of the client's holds to `opened`; false where it is not one of its messages.
 pub(super) fn open_one(seal: &mut Seal, datagram: &[u8], opened: &mut Vec<u8>) -> bool {

@@ -1,9 +1,10 @@
 //! Where the datagrams of one association went and came from, by target, where `log.udp_targets` asks for it.
 
-use crate::limits;
-use crate::shares::Lent;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+
+use crate::limits;
+use crate::shares::Lent;
 
 /// Datagrams and their bytes (payload alone) that a sink took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,12 +1,13 @@
 //! What an association is judged and run by while its datagrams are moved.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use super::drops::Drop;
 use crate::config::{Filtering, Prefer};
 use crate::policy::own_ports::OwnPorts;
 use crate::policy::{Policy, Route, Subject, Verdict};
 use crate::sys::machine::may_lead_here;
-use std::net::SocketAddr;
-use std::sync::Arc;
 
 /// What holds for an association at this moment, lent by its worker.
 #[derive(Clone, Copy, Debug)]

@@ -1,5 +1,9 @@
 //! An association between sockets of loopback: what policy is asked, and what comes of it.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::*;
 use crate::auth::Identity;
 use crate::config::{Filtering, Prefer};
@@ -8,9 +12,6 @@ use crate::policy::{Denial, Guard, Incoming, Object, Policy, Route, Subject, Ver
 use crate::proto::request::RequestCommand;
 use crate::shares::{Pool, Source};
 use crate::sys::udp::DatagramSocket;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
-use std::time::Duration;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 

@@ -1,5 +1,8 @@
 //! The way from the client to its targets.
 
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+
 use super::association::{Association, Bound, Family, Pumped};
 use super::drops::Drop;
 use super::fragments::Taken;
@@ -18,8 +21,6 @@ use crate::sys::machine::source_towards;
 use crate::sys::mmsg::{Filled, Received, Sender};
 use crate::sys::udp::{DatagramSocket, wildcard};
 use crate::sys::{Write, set_mark};
-use std::net::{IpAddr, SocketAddr};
-use std::ops::Range;
 
 /// What the datagrams of one batch are handled with.
 struct Way<'a> {

@@ -2,6 +2,11 @@
 //! arrive, an edge when room comes after a write that was short or EAGAIN, and none besides. A half that takes
 //! anything for proved that is not stands still here, and the check for quiet finds it.
 
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::OnceLock;
+
 use super::budget::{Budget, Resume};
 use super::half::{Ending, Half, Stage};
 use super::kit::Kit;
@@ -10,10 +15,6 @@ use super::wire::{Wire, WireRead};
 use crate::config::RelayMode;
 use crate::limits;
 use crate::sys::{Errno, Read, Write};
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
-use std::rc::Rc;
-use std::sync::OnceLock;
 
 mod cases;
 mod random;

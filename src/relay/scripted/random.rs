@@ -1,10 +1,11 @@
 //! Random scripts: whatever the two sockets do, nothing is lost, doubled, kept or left standing.
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+
 use super::{Driver, End, ReadTurn, World, WriteTurn};
 use crate::config::RelayMode;
 use crate::sys::Errno;
-use proptest::collection::vec;
-use proptest::prelude::*;
 
 /// What happens outside, between two turns of the worker.
 #[derive(Clone, Copy, Debug)]

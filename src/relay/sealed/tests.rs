@@ -1,5 +1,8 @@
 //! Sealed relays over real sockets, with a mechanism whose tokens can be written by hand.
 
+use std::io::Write as _;
+use std::net::{Shutdown, TcpStream};
+
 use super::*;
 use crate::config::ProtectionLevel;
 use crate::proto::ProtoError;
@@ -7,8 +10,6 @@ use crate::relay::tests::{connection, limited, reset, there};
 use crate::relay::{Finish, Relay, Resume};
 use crate::seal::Order;
 use crate::seal::paper::{Paper, token};
-use std::io::Write as _;
-use std::net::{Shutdown, TcpStream};
 
 struct Session {
     relay: Relay,

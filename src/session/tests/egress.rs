@@ -1,8 +1,9 @@
 //! Policy over addresses, as they are asked for and as names resolve: what was checked is what is dialled.
 
+use std::net::IpAddr;
+
 use super::*;
 use crate::policy::{Denial, Locals, Refusal};
-use std::net::IpAddr;
 
 const REFUSED: &[u8] = b"\x05\x02\x00\x01\0\0\0\0\0\0";
 const ASK_NAME: &[u8] = b"\x05\x01\x00\x05\x01\x00\x03\x01a\x00\x50";

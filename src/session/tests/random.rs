@@ -1,9 +1,10 @@
 //! Random bytes in random pieces: never a panic, and where they were split never shows.
 
-use super::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+
+use super::*;
 
 /// Pieces of which some sequences are whole handshakes.
 const PIECES: [&[u8]; 18] = [

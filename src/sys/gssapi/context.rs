@@ -1,12 +1,13 @@
 //! A security context from its first token to its end.
 
+use std::fmt;
+use std::ptr;
+
 use super::credentials::ServiceCredentials;
 use super::ffi::{self, RawBuffer, RawContext, Word};
 use super::library::{Buffer, Library};
 use super::name::GssName;
 use super::status::{self, GssError};
-use std::fmt;
-use std::ptr;
 
 /// The acceptor's side of one security context.
 pub struct Context {

@@ -1,15 +1,16 @@
 //! Who the acceptor is: a service whose keys are in a keytab.
 
-use super::ffi::{self, KeyValue, KeyValues, OidSet, RawCredentials, RawName};
-use super::library::Library;
-use super::name::GssName;
-use super::status::{self, GssError};
 use std::ffi::CString;
 use std::fmt;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
+
+use super::ffi::{self, KeyValue, KeyValues, OidSet, RawCredentials, RawName};
+use super::library::Library;
+use super::name::GssName;
+use super::status::{self, GssError};
 
 /// The acceptor's credentials. Keys are looked up in the keytab at every use, so that new ones count at once.
 pub struct ServiceCredentials {

@@ -1,9 +1,10 @@
 //! The functions of the library, and what it allocates.
 
-use super::ffi::{self, Functions, RawBuffer, RegisterKeytab};
 use std::ffi::CStr;
 use std::fmt;
 use std::sync::OnceLock;
+
+use super::ffi::{self, Functions, RawBuffer, RegisterKeytab};
 
 /// The names tried, in order, each with whose it is.
 const NAMES: [(&CStr, &str); 2] = [(c"libgssapi_krb5.so.2", "MIT"), (c"libgssapi.so.3", "Heimdal")];

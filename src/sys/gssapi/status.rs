@@ -1,11 +1,12 @@
 //! What the library says when it refuses.
 
-use super::ffi::{self, Word};
-use super::library::{Buffer, Library};
-use crate::limits::{GSS_STATUS_BYTES_MAX, GSS_STATUS_PARTS_MAX};
 use std::error::Error;
 use std::ffi::c_int;
 use std::fmt;
+
+use super::ffi::{self, Word};
+use super::library::{Buffer, Library};
+use crate::limits::{GSS_STATUS_BYTES_MAX, GSS_STATUS_PARTS_MAX};
 
 /// A refusal of the library, with its own words. They name principals, files and times; never a key or a token.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
-use super::*;
 use std::fmt;
 use std::fs;
+
+use super::*;
 
 /// The system's library, where it has one; a run without says so.
 fn library() -> Option<&'static Library> {

@@ -221,11 +221,15 @@ impl Core {
         if other_names {
             self.lookups.configure(new.dns.clone(), &self.registry, self.now);
         }
-        if other_rules || other_names {
+        let wanted = Translators::wanted(&new.config.dns.dns64, new.dns.prefer, Vec::new(), self.now);
+        let other_translators = wanted.is_some() != self.translators.is_some();
+        if other_translators {
+            self.translators = wanted;
+        } else if other_rules || other_names {
             // Other servers are asked, or this machine has other addresses and may have them in another network.
             self.translators.iter_mut().for_each(|translators| translators.ask_anew(self.now));
         }
-        if other_rules {
+        if other_rules || other_translators {
             self.put_rules();
         }
     }

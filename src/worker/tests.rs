@@ -7,7 +7,7 @@ use super::handshake::Waits;
 use super::next::Next;
 use super::*;
 use crate::auth::{Identity, Verified};
-use crate::config::{AuthMethod, Config, Gssapi, OnFull, RelayMode};
+use crate::config::{AuthMethod, Config, Dns64, Gssapi, OnFull, RelayMode};
 use crate::dns::{DnsError, Settings};
 use crate::observe::lines;
 use crate::policy::{Denial, Guard, Incoming, Object, Policy, Route, Subject, Verdict};
@@ -218,6 +218,25 @@ fn rules_are_others_only_where_they_changed_and_keep_the_translators() {
     assert!(reaches(&worker));
     let (worker, ..) = worker_from(setup(), worker.bequeath());
     assert!(reaches(&worker));
+}
+
+#[test]
+fn prefixes_of_translators_are_asked_for_and_believed_while_the_snapshot_says_so() {
+    let (mut worker, ..) = worker();
+    let rules = Arc::clone(&worker.core.snapshot.rules);
+    let shows: [IpAddr; 1] = [[0x64, 0xff9b, 0, 0, 0, 0, 0xc000, 0xaa].into()];
+    worker.core.learn_translators(&Ok(shows.into()));
+    for (dns64, asked) in [(Dns64::Off, false), (Dns64::Auto, true)] {
+        let mut config = Config::default();
+        config.dns.dns64 = dns64;
+        let version = worker.core.rules_version;
+        told(&mut worker, Snapshot { config: Arc::new(config), rules: Arc::clone(&rules), ..snapshot() });
+        worker.take_snapshot();
+        let next_at = worker.core.translators.as_ref().and_then(|translators| translators.next_at());
+        assert_eq!(next_at.is_some_and(|at| at <= worker.core.now), asked);
+        assert!(Arc::ptr_eq(&worker.core.rules, &rules), "with prefixes that nobody shows any more");
+        assert_eq!(worker.core.rules_version, version + 1);
+    }
 }
 
 /// What came in the turn that panicked is not lost, and what was in force before is not forgotten.

@@ -127,6 +127,12 @@ impl ContextAcceptor {
         )
     }
 
+    /// One that takes no token, for tests of who holds it.
+    #[cfg(test)]
+    pub(crate) fn of_no_library() -> ContextAcceptor {
+        ContextAcceptor::start_with(Arc::new(|_, _| unreachable!()), 1).expect("a thread")
+    }
+
     fn start_with(accept: Arc<Accept>, threads: usize) -> io::Result<ContextAcceptor> {
         let (jobs, next) = bounded(GSS_JOBS_MAX);
         let mut acceptor = ContextAcceptor {

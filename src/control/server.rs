@@ -150,6 +150,7 @@ impl Server {
     pub fn drain(&mut self, by: Instant) {
         self.drains_by = Some(by);
         self.acceptor.close();
+        self.snapshots.drain();
         for worker in &self.workers {
             worker.mailbox.send(Mail::Drain { by });
         }

@@ -103,6 +103,12 @@ impl SnapshotMaker {
         changed
     }
 
+    /// Leaves the threads of GSSAPI to those that use them, for no session begins any more: who drops them last waits for
+    /// them, and a call of the library may last. For a worker that waits there is a limit.
+    pub(super) fn drain(&mut self) {
+        self.gssapi = None;
+    }
+
     /// Where passwords are verified, if any are.
     pub(super) fn verifier(&self) -> Option<&Arc<Verifier>> {
         self.verifier.as_ref()
@@ -147,15 +153,19 @@ mod tests {
     use super::*;
     use crate::control::descriptors::divide;
 
-    /// A worker knows by the `Arc` what has changed, and its sessions count on nobody else's cache line.
-    #[test]
-    fn each_worker_has_a_snapshot_of_its_own_of_parts_that_only_a_change_replaces() {
+    fn maker() -> SnapshotMaker {
         let config = Arc::new(Config::default());
         let budget = divide(1000, &config);
         let (resolver_files, _) = ResolverFiles::read(&config, &budget);
         let congestion = CongestionControl::default();
         let named = Named { users: None, credentials: None, congestion, resolver_files, budget };
-        let mut maker = SnapshotMaker::start(config, named, None, &[]).expect("no thread");
+        SnapshotMaker::start(config, named, None, &[]).expect("no thread")
+    }
+
+    /// A worker knows by the `Arc` what has changed, and its sessions count on nobody else's cache line.
+    #[test]
+    fn each_worker_has_a_snapshot_of_its_own_of_parts_that_only_a_change_replaces() {
+        let mut maker = maker();
         let (one, other) = (maker.snapshot(0), maker.snapshot(0));
         assert!(!Arc::ptr_eq(&one, &other));
         assert!(Arc::ptr_eq(&one.rules, &other.rules) && Arc::ptr_eq(&one.dns, &other.dns));
@@ -165,5 +175,15 @@ mod tests {
         let changed = maker.snapshot(0);
         assert!(!Arc::ptr_eq(&changed.rules, &one.rules));
         assert!(Arc::ptr_eq(&changed.dns, &one.dns) && Arc::ptr_eq(&changed.config, &one.config));
+    }
+
+    #[test]
+    fn the_threads_of_gssapi_are_those_of_the_workers_once_the_drain_begins() {
+        let mut maker = maker();
+        maker.gssapi = Some(Arc::new(gssapi::ContextAcceptor::of_no_library()));
+        let of_a_worker = maker.snapshot(0);
+        maker.drain();
+        assert!(maker.snapshot(0).gssapi.is_none());
+        assert_eq!(of_a_worker.gssapi.as_ref().map(Arc::strong_count), Some(1));
     }
 }

@@ -15,7 +15,6 @@ mod moved;
 mod scripted;
 mod sealed;
 mod side;
-mod stream;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -25,4 +24,117 @@ pub use driven::{Driven, Finish};
 pub use kit::Kit;
 pub use moved::{Engine, Moved};
 pub use side::{Edge, Side};
-pub use stream::Relay;
+
+use crate::config::RelayMode;
+use crate::limits;
+use crate::seal::{Seal, SealError};
+use crate::sys::pipe::Pipe;
+use crate::sys::stream::Stream;
+use halves::Halves;
+use sealed::SealedHalves;
+
+/// The relay of one TCP session. What it is lent must be given back before it is dropped ([`Relay::release`]).
+#[derive(Debug)]
+pub struct Relay(Mover);
+
+/// What moves the bytes.
+#[derive(Debug)]
+enum Mover {
+    /// A half for each direction, over the sockets as they are.
+    Plain(Halves),
+    /// A half for each direction, behind a seal (RFC 1961 section 5).
+    Sealed(Box<SealedHalves>),
+}
+
+impl Relay {
+    /// A relay whose client sent `pending` behind its request.
+    pub fn new(mode: RelayMode, pending: &[u8], kit: &mut Kit<Pipe>) -> Relay {
+        Relay(Mover::Plain(Halves::new(mode, pending, kit)))
+    }
+
+    /// A relay whose client's side is sealed (RFC 1961 section 5). `pending` was opened already, `begun` is not.
+    pub fn sealed(pending: &[u8], seal: Box<Seal>, begun: Vec<u8>, kit: &mut Kit<Pipe>) -> Relay {
+        Relay(Mover::Sealed(Box::new(SealedHalves::new(pending, seal, begun, kit))))
+    }
+
+    /// An event of one side's socket.
+    pub fn event(&mut self, side: Side, edge: Edge) {
+        match &mut self.0 {
+            Mover::Plain(halves) => halves.event(side, edge),
+            Mover::Sealed(sealed) => sealed.event(side, edge),
+        }
+    }
+
+    /// Moves what can be moved in both directions, as far as the budgets reach.
+    pub fn drive(
+        &mut self,
+        client: &Stream,
+        target: &Stream,
+        kit: &mut Kit<Pipe>,
+        budgets: &mut Budgets,
+    ) -> Driven {
+        match &mut self.0 {
+            Mover::Plain(halves) => halves.drive_plain(client, target, kit, budgets),
+            Mover::Sealed(sealed) => sealed.drive(client, target, kit, budgets),
+        }
+    }
+
+    /// Why a sealed client cannot be understood, or answered, any more.
+    pub fn seal_error(&self) -> Option<&SealError> {
+        match &self.0 {
+            Mover::Plain(_) => None,
+            Mover::Sealed(sealed) => sealed.error(),
+        }
+    }
+
+    /// Bytes of this side that the other has, without what a seal adds.
+    pub fn bytes(&self, from: Side) -> u64 {
+        match &self.0 {
+            Mover::Plain(halves) => halves.bytes(from),
+            Mover::Sealed(sealed) => sealed.bytes(from),
+        }
+    }
+
+    /// Bytes for this side that it does not have: read, and of a sealed message that is not whole, too.
+    pub fn pending_bytes(&self, to: Side) -> usize {
+        match &self.0 {
+            Mover::Plain(halves) => halves.pending_bytes(to),
+            Mover::Sealed(sealed) => sealed.pending_bytes(to),
+        }
+    }
+
+    /// Whether either direction has ended: the half-close time limit holds, not the idle one.
+    pub fn half_closed(&self) -> bool {
+        match &self.0 {
+            Mover::Plain(halves) => halves.half_closed(),
+            Mover::Sealed(sealed) => sealed.half_closed(),
+        }
+    }
+
+    /// Whether something could be moved without an event: a budget held it back.
+    pub fn ready(&self) -> bool {
+        match &self.0 {
+            Mover::Plain(halves) => halves.ready(),
+            Mover::Sealed(sealed) => sealed.ready(),
+        }
+    }
+
+    /// The engine that the session's record names.
+    pub fn engine(&self) -> Engine {
+        match &self.0 {
+            Mover::Plain(halves) => halves.engine(),
+            Mover::Sealed(_) => Engine::Sealed,
+        }
+    }
+
+    /// Gives everything lent back.
+    pub fn release(&mut self, kit: &mut Kit<Pipe>) {
+        match &mut self.0 {
+            Mover::Plain(halves) => halves.release(kit),
+            Mover::Sealed(sealed) => sealed.release(kit),
+        }
+    }
+}
+
+// What a variant needs beyond two halves it keeps in a box of its own.
+const _: () = assert!(size_of::<Relay>() <= 2 * limits::HALF_BYTES_MAX);

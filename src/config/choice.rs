@@ -38,6 +38,13 @@ impl Choice for RelayMode {
         &[("auto", Self::Auto), ("splice", Self::Splice), ("copy", Self::Copy)];
 }
 
+impl RelayMode {
+    /// Whether bytes may go through pipes, of which there must be some then.
+    pub fn splices(self) -> bool {
+        matches!(self, Self::Auto | Self::Splice)
+    }
+}
+
 /// How a new connection finds its worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Steer {

@@ -1,6 +1,6 @@
 //! The descriptor budget: how many sessions a worker may hold, each with its upstream socket reserved.
 
-use crate::config::{Config, RelayMode};
+use crate::config::Config;
 use crate::limits;
 
 /// What each worker may have open; `sessions` alone counts those of all workers.
@@ -37,11 +37,8 @@ impl DescriptorBudget {
 pub(super) fn divide(limit: usize, config: &Config) -> DescriptorBudget {
     let workers = config.server.workers.max(1);
     let share = limit.saturating_sub(fixed(config)) / workers;
-    let pipes = match config.server.relay {
-        RelayMode::Copy => 0,
-        // A sixteenth of the descriptors: a pipe is kept for as long as a sink is slow.
-        RelayMode::Auto | RelayMode::Splice => (share / 32).min(limits::PIPES_LENT_MAX),
-    };
+    // A sixteenth of the descriptors: a pipe is kept for as long as a sink is slow.
+    let pipes = if config.server.relay.splices() { (share / 32).min(limits::PIPES_LENT_MAX) } else { 0 };
     // Apart from the sessions' own, so that names whose addresses do not answer never keep anyone from being accepted.
     let second_attempts = (share / 64).min(limits::SECOND_ATTEMPTS_MAX);
     let dns = (share / 16).clamp(limits::DNS_SOCKETS_MIN, limits::DNS_SOCKETS);

@@ -18,7 +18,7 @@ use super::start_error::StartError;
 use super::trial::{Named, Report, Trial};
 use super::users::{UsersWatch, WatchedUsers};
 use super::watchdog::{Watchdog, WatchdogFinding};
-use crate::config::{Access, Config, OnFull, RelayMode};
+use crate::config::{Access, Choice, Config, OnFull};
 use crate::limits;
 use crate::observe::{Counted, Counters, Latencies, Pulse, Totals};
 use crate::sys::machine;
@@ -124,11 +124,7 @@ impl Server {
     /// The one line that says what runs.
     pub fn ready_line(&self) -> String {
         let addresses: Vec<String> = self.addresses().iter().map(ToString::to_string).collect();
-        let engine = match self.config.server.relay {
-            RelayMode::Auto => "auto",
-            RelayMode::Splice => "splice",
-            RelayMode::Copy => "copy",
-        };
+        let engine = self.config.server.relay.name();
         format!(
             "outflow {} ready: listening on {}; {}; relay {engine}; up to {} per worker",
             env!("CARGO_PKG_VERSION"),

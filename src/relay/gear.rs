@@ -21,8 +21,8 @@ impl Gear {
     pub(super) fn first(mode: RelayMode) -> Gear {
         match mode {
             RelayMode::Auto => Gear::Copy { large_reads: 0 },
-            RelayMode::Splice => Gear::SpliceForGood,
-            RelayMode::Copy => Gear::CopyForGood,
+            mode if mode.splices() => Gear::SpliceForGood,
+            _ => Gear::CopyForGood,
         }
     }
 

@@ -3,7 +3,6 @@
 use super::failure::Failure;
 use super::handling::Handling;
 use super::state::{Reading, Transition};
-use crate::auth::Identity;
 use crate::config::AuthMethod;
 use crate::proto::greeting::{Method, MethodSet, decode, selection};
 
@@ -17,10 +16,7 @@ pub(super) fn read(bytes: &[u8], handling: &mut Handling<'_>) -> Result<Transiti
     handling.facts.method = Some(method);
     handling.output.extend_from_slice(&selection(Some(wire_method(method))));
     let next = match method {
-        AuthMethod::None => {
-            handling.facts.identity = Some(Identity::Anonymous);
-            Reading::Request
-        }
+        AuthMethod::None => Reading::Request,
         AuthMethod::Password => Reading::Credentials,
         AuthMethod::Gssapi => Reading::Token { rounds: 0 },
     };

@@ -1,9 +1,10 @@
-//! What comes of a login, however it was asked for.
+//! Who a client is: what comes of a login, however it was asked for, and of none.
 
 use super::failure::Failure;
 use super::handling::Handling;
 use super::state::{Reading, Transition};
 use crate::auth::Identity;
+use crate::config::AuthMethod;
 
 /// The credentials are this client's, or nobody's.
 pub(super) fn verified(
@@ -14,4 +15,20 @@ pub(super) fn verified(
     handling.facts.claimed_user = None;
     handling.welcome();
     Ok(Transition::Read(Reading::Request, 0))
+}
+
+/// Sees to it that a request comes of somebody: a client that no login has told of is anonymous, where its greeting or the
+/// configuration has method none. So no dialect gets past the methods by not speaking of them.
+///
+/// # Errors
+/// [`Failure::NoMethod`] where every client has to log in.
+pub(super) fn identify(handling: &mut Handling<'_>) -> Result<(), Failure> {
+    let none = AuthMethod::None;
+    if handling.facts.identity.is_none() {
+        if handling.facts.method != Some(none) && !handling.rules.methods.contains(&none) {
+            return Err(Failure::NoMethod);
+        }
+        handling.facts.identity = Some(Identity::Anonymous);
+    }
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use super::failure::Failure;
 use super::handling::Handling;
 use super::state::{Reading, Transition};
-use super::{associate, bind, connect};
+use super::{associate, bind, connect, login};
 use crate::proto::request::RequestCommand;
 use crate::seal::SealError;
 
@@ -19,6 +19,7 @@ pub(super) fn read(
     };
     handling.facts.command = Some(request.command);
     handling.facts.target = Some(request.target.clone());
+    login::identify(handling)?;
     if request.command != RequestCommand::UdpAssociate {
         stream.map_err(Failure::Seal)?;
     }

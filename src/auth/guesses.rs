@@ -36,7 +36,7 @@ impl Guesses {
         self.pace.take(self.pair(source, user), now);
     }
 
-    /// Takes one back, as the password was right.
+    /// Takes back what an unknown password of the source's was counted for, as it was right.
     pub fn was_right(&mut self, source: Source, user: &[u8]) {
         self.pace.give_back(self.pair(source, user));
     }

@@ -39,7 +39,7 @@ pub struct Flags {
 /// One source of configuration: the file, or the command line. What is not typed there is absent.
 #[derive(Debug, Default)]
 pub(super) struct Raw {
-    /// By the name of the table; more than one, or none, only of an array of tables.
+    /// The tables that were typed, by name: one of each, or of an array of tables as many as it has.
     tables: BTreeMap<&'static str, Vec<RawKeys>>,
 }
 

@@ -169,7 +169,7 @@ tables! {
     pub struct Dns {
         /// Asked in order; empty: those of resolv.conf; "192.0.2.53", "[2001:db8::53]:53", "fe80::53%eth0".
         servers: Vec<Endpoint> = Vec::new(), list(limits::MAX_DNS_SERVERS, value::dns_server), Reload;
-        /// The hosts file first.
+        /// Look names up in the hosts file first.
         hosts: bool = true, switch(), Reload;
         /// Names that are remembered, over all workers.
         cache_entries: usize = 65_536, number(1..=limits::MAX_DNS_CACHE_ENTRIES), Reload;
@@ -181,9 +181,9 @@ tables! {
 
     /// Exemptions from the refusal of special-purpose destinations.
     pub struct GuardConfig {
-        /// CIDR blocks exempt from it.
+        /// Special-purpose CIDR blocks that clients may reach.
         allow: Vec<IpNet> = Vec::new(), list(limits::MAX_GUARD_ALLOW, value::block), Reload;
-        /// Exempts all of them.
+        /// Clients may reach all special-purpose destinations, loopback and private ones among them.
         allow_private: bool = false, switch(), Reload;
     }
 
@@ -207,7 +207,7 @@ tables! {
         filtering: Filtering = Filtering::Address, choice(), Reload;
     }
 
-    /// Of one IPv4 address, or one IPv6 /64.
+    /// Limits of each source, which is one IPv4 address or one IPv6 /64.
     pub struct PerSource {
         /// Sessions at a time, over all workers; 0: as many as come.
         connections: usize = 0, number(0..=limits::MAX_CONNECTIONS), Reload;

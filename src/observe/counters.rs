@@ -18,7 +18,7 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// One more of these.
+    /// Adds one to a counter.
     pub fn count(&self, what: Counted) {
         self.add(what, 1);
     }
@@ -104,7 +104,7 @@ impl Totals {
         self.0[what.cell()] = value;
     }
 
-    /// How many of these.
+    /// The value of a counter or gauge.
     pub fn count_of(&self, what: Counted) -> u64 {
         self.0[what.cell()]
     }

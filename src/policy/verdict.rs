@@ -65,7 +65,7 @@ impl Route {
 pub struct RoutedAddress {
     /// The address, as it is dialled.
     pub address: SocketAddr,
-    /// The way to it.
+    /// The route by which it is dialled.
     pub route: Route,
 }
 

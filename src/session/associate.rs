@@ -9,7 +9,7 @@ use super::state::{Awaiting, Transition};
 use crate::proto::address::{Host, Target};
 use crate::proto::request::RequestCommand;
 
-/// The request as a question to the worker. RFC 1928 section 6: DST is what "the client expects to use", and the server
+/// Begins an association: asks for its socket. RFC 1928 section 6: DST is what "the client expects to use", and the server
 /// "MAY use this information to limit access". A name limits nothing, neither its address, which is no sender's until it is
 /// resolved, nor the port beside it: section 7's "expected IP address of the client" is then the control connection's.
 pub(super) fn begin(target: &Target, used: usize, handling: &Handling<'_>) -> Result<Transition, Failure> {

@@ -15,7 +15,7 @@ use crate::policy::{Object, RoutedAddress};
 use crate::proto::address::{Host, Target};
 use crate::proto::request::RequestCommand;
 
-/// The request as a question to the worker.
+/// Begins a BIND: asks for the addresses of a name, or for the listener.
 pub(super) fn begin(target: Target, used: usize, handling: &Handling<'_>) -> Result<Transition, Failure> {
     let port = target.port;
     match target.host {

@@ -6,7 +6,7 @@ use super::state::{Reading, Transition};
 use crate::config::AuthMethod;
 use crate::proto::greeting::{Method, MethodSet, decode, selection};
 
-/// Says which method is taken.
+/// Reads the greeting and says which method is taken.
 pub(super) fn read(bytes: &[u8], handling: &mut Handling<'_>) -> Result<Transition, Failure> {
     let Some((greeting, used)) = decode(bytes).map_err(Failure::Protocol)? else {
         return Ok(Transition::More(Reading::Greeting));

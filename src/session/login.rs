@@ -6,7 +6,7 @@ use super::state::{Reading, Transition};
 use crate::auth::Identity;
 use crate::config::AuthMethod;
 
-/// The credentials are this client's, or nobody's.
+/// Goes on to the request where the credentials have been found to be somebody's.
 pub(super) fn verified(
     identity: Option<Identity>,
     handling: &mut Handling<'_>,

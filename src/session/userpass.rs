@@ -6,7 +6,7 @@ use super::handling::Handling;
 use super::state::{Awaiting, Reading, Transition};
 use crate::proto::userpass::decode;
 
-/// Asks whether they are right.
+/// Reads name and password, and asks whether they are right.
 pub(super) fn read(bytes: &[u8], handling: &mut Handling<'_>) -> Result<Transition, Failure> {
     let Some((credentials, used)) = decode(bytes).map_err(Failure::Protocol)? else {
         return Ok(Transition::More(Reading::Credentials));

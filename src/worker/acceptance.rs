@@ -24,7 +24,7 @@ pub(super) struct Acceptance {
     turn: usize,
     pub(super) paused_until: Option<Instant>,
     logged_at: Option<Instant>,
-    /// When those that wait at the ceiling were counted last, and when they were last spoken of.
+    /// When the connections that wait at the ceiling were last counted, and (`ceiling_said_at`) last logged.
     counted_at: Option<Instant>,
     ceiling_said_at: Option<Instant>,
 }
@@ -82,7 +82,7 @@ impl Acceptance {
         Some(waiting)
     }
 
-    /// When those that wait at the ceiling are to be spoken of again.
+    /// When connections that wait at the ceiling may be logged again.
     pub(super) fn says_ceiling_at(&self) -> Option<Instant> {
         self.ceiling_said_at.map(|at| at + limits::CEILING_LOG_INTERVAL)
     }

@@ -20,13 +20,13 @@ pub(super) struct Connection {
     pub(super) queued: bool,
     /// Reserved for its record, in bytes; 0 where nothing is.
     pub(super) record_room: u16,
-    /// What it was accepted under: its time limits, its ports and its engines stay what they were then. Addresses it is
-    /// judged by are facts, and always those that its worker knows now.
+    /// The snapshot under which it was accepted: its time limits, ports and engines stay what they were then. It is judged
+    /// by the newest rules, `Core::rules`.
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) peer: SocketAddr,
     /// Which listener it came by: see [`Incoming`].
     pub(super) listener: u16,
-    /// Its place among those of its source, where these are limited.
+    /// Its place among the sessions of its source, where `limits.per_source` limits them.
     pub(super) place: Option<Box<SourcePlace>>,
     pub(super) facts: Facts,
     pub(super) address: Option<SocketAddr>,

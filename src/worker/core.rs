@@ -57,7 +57,7 @@ pub(super) struct Core {
     pub(super) now: Instant,
     pub(super) registry: Registry,
     pub(super) mailbox: Mailbox,
-    /// What this worker goes by.
+    /// The newest snapshot: what is accepted from now on goes by it.
     pub(super) snapshot: Arc<Snapshot>,
     /// The rules of the snapshot, with the translators that this worker knows of.
     pub(super) rules: Arc<Rules>,
@@ -81,7 +81,7 @@ pub(super) struct Core {
     pub(super) sessions: usize,
     /// How many of the sessions are associations: each counts twice, for its target-facing sockets.
     pub(super) associations: usize,
-    /// What moved in this turn.
+    /// What moved in the present turn.
     pub(super) traffic: Traffic,
     /// The association that moved last.
     pub(super) moved_last: Option<Key>,

@@ -30,7 +30,7 @@ impl Handshake {
         self.go_on(core, connection, started)
     }
 
-    /// It is time for the next attempt.
+    /// Begins the next connect attempt, as its time has come.
     pub(super) fn dial_next(
         &mut self,
         core: &mut Core,

@@ -173,7 +173,7 @@ impl Handshake {
         [waits, self.left_at].into_iter().flatten().fold(self.deadline, Instant::min)
     }
 
-    /// The time of the present phase is up.
+    /// Ends what the handshake waits for, as the time for it is up.
     pub(super) fn expire(&mut self, core: &mut Core, connection: &Connection) -> Next {
         match &self.waits_for {
             Waits::Connection(_) => Next::Answer(Input::Dialed(Err(DialError::TimedOut))),
@@ -216,7 +216,7 @@ impl Handshake {
         }
     }
 
-    /// Half a message: Nagle's algorithm may hold the rest back until this is acknowledged.
+    /// Waits for more bytes. Half a message is acknowledged at once, or Nagle's algorithm may hold back its other half.
     fn nothing_yet(&self) -> ControlFlow<Next, Step> {
         if self.session.has_pending() {
             self.client.acknowledge();
@@ -224,7 +224,7 @@ impl Handshake {
         ControlFlow::Break(Next::Wait)
     }
 
-    /// Whether it may wait for the rest of a message with what it holds of it.
+    /// Whether the handshake may keep what it has of a message: it takes its part of the pool of half messages.
     fn may_hold(&mut self, core: &Core, connection: &Connection) -> bool {
         let bytes = self.session.held_bytes();
         if bytes <= limits::HANDSHAKE_HELD_FREE {
@@ -263,7 +263,7 @@ impl Handshake {
         had
     }
 
-    /// Waits for something that has a time limit of its own.
+    /// Waits for what `waits_for` says, for `limit` at most.
     pub(super) fn enter(
         &mut self,
         core: &Core,
@@ -279,7 +279,7 @@ impl Handshake {
         }
     }
 
-    /// From now on it has so much time.
+    /// Begins a phase of the handshake that may take until `limit` from now.
     pub(super) fn begin_limit(&mut self, core: &Core, connection: &mut Connection, limit: Duration) {
         self.note_handshake(core, connection);
         self.phase_began = core.now;

@@ -12,7 +12,7 @@ use crate::shares::Source;
 /// What a worker knows of logins.
 #[derive(Debug)]
 pub(super) struct Logins {
-    /// What each source was told.
+    /// The answers that were given, by source and credentials.
     known: VerifiedCache,
     guesses: Guesses,
     /// How often the users have changed.
@@ -61,7 +61,7 @@ impl Logins {
         }
     }
 
-    /// The users have changed that often by now, and these of them are others.
+    /// Forgets the answers to the users who changed. `generation` counts the changes of the users file.
     pub(super) fn forget(&mut self, generation: u64, changed: &HashSet<Arc<str>>) {
         self.generation = generation;
         self.known.forget(changed);

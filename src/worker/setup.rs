@@ -39,6 +39,6 @@ pub struct Setup {
 pub(super) struct Inherited {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) first_serial: u64,
-    /// The NAT64 prefixes that the other was shown.
+    /// The NAT64 prefixes that name servers showed to the worker before this one.
     pub(super) shown: Vec<Nat64>,
 }

@@ -23,11 +23,11 @@ pub(super) struct Reassembly {
 /// What became of a fragment.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Taken {
-    /// It is kept; more are needed.
+    /// The fragment is kept: others of its datagram are missing.
     Kept,
-    /// It was the last one; holds the payload of the whole.
+    /// The fragment was the last of its datagram, whose payload this is.
     Whole(Vec<u8>),
-    /// It belongs to nothing that can be whole.
+    /// The fragment is dropped: it belongs to no datagram that can become whole.
     Dropped,
 }
 

@@ -14,7 +14,7 @@ use crate::sys::machine::may_lead_here;
 pub struct Terms<'a> {
     /// What judges its datagrams.
     pub policy: &'a Policy,
-    /// Changes with the policy.
+    /// Another number whenever the policy is another.
     pub policy_version: u64,
     /// For whom they are judged.
     pub subject: Subject<'a>,

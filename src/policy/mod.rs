@@ -19,9 +19,10 @@ pub use locals::Locals;
 pub use nat64::Nat64;
 pub use verdict::{Denial, Incoming, Object, Route, RoutedAddress, Subject, Verdict};
 
-use guard::check_connected;
-use own_ports::OwnPorts;
 use std::net::SocketAddr;
+
+use self::guard::check_connected;
+use self::own_ports::OwnPorts;
 
 /// What judges what the guard lets pass.
 type RuleFn = fn(&Subject<'_>, Object) -> Verdict;

@@ -1,10 +1,11 @@
 //! The verdict: whether a subject may have what it asks for, and what both are.
 
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
 use super::guard::Refusal;
 use crate::auth::Identity;
 use crate::proto::request::RequestCommand;
-use std::fmt;
-use std::net::{IpAddr, SocketAddr};
 
 /// How a connection came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -25,13 +25,13 @@ pub use kit::Kit;
 pub use moved::{Engine, Moved};
 pub use side::{Edge, Side};
 
+use self::halves::Halves;
+use self::sealed::SealedHalves;
 use crate::config::RelayMode;
 use crate::limits;
 use crate::seal::{Seal, SealError};
 use crate::sys::pipe::Pipe;
 use crate::sys::stream::Stream;
-use halves::Halves;
-use sealed::SealedHalves;
 
 /// The relay of one TCP session. What it is lent must be given back before it is dropped ([`Relay::release`]).
 #[derive(Debug)]

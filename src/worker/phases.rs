@@ -167,7 +167,19 @@ pub(super) fn datagram_answer(core: &mut Core, slot: &mut Slot, lookup: u8, answ
 }
 
 /// Goes on until the connection waits for something or is over.
-fn advance(core: &mut Core, slot: &mut Slot, mut next: Next) -> Fate {
+#[inline]
+fn advance(core: &mut Core, slot: &mut Slot, next: Next) -> Fate {
+    match next {
+        // What most events of a relay come to.
+        Next::Wait => Fate::Keep,
+        Next::Close(reason) => Fate::Close(reason),
+        next => follow(core, slot, next),
+    }
+}
+
+/// Does what a phase says is next, and what comes of that.
+#[inline(never)]
+fn follow(core: &mut Core, slot: &mut Slot, mut next: Next) -> Fate {
     let mut reads = 0;
     loop {
         let Slot { phase, connection } = &mut *slot;

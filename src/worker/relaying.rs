@@ -71,8 +71,8 @@ impl Relaying {
         let was_half_closed = self.relay.half_closed();
         let driven = self.relay.drive(&self.client, &self.upstream.stream, &mut core.kit, budgets);
         let half_closed = self.relay.half_closed();
-        count(core, &driven);
         if driven.progressed() {
+            count(core, &driven);
             connection.times.active_ms = core.ms(core.now);
         }
         if let Some(finish) = driven.finish {

@@ -33,6 +33,8 @@ pub mod observe;
 
 pub mod worker;
 
+pub mod admin;
+
 pub mod control;
 
 pub mod cli;

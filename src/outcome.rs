@@ -40,13 +40,15 @@ pub enum Reason {
     AssociateFailed,
     /// Cut off at the end of the drain.
     Drained,
+    /// Ended by an operator.
+    Killed,
     /// Our own fault.
     Internal,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Reason; 19] = [
+    pub const ALL: [Reason; 20] = [
         Reason::Completed,
         Reason::ClientReset,
         Reason::TargetReset,
@@ -65,6 +67,7 @@ impl Reason {
         Reason::ConnectTimeout,
         Reason::AssociateFailed,
         Reason::Drained,
+        Reason::Killed,
         Reason::Internal,
     ];
 
@@ -89,6 +92,7 @@ impl Reason {
             Reason::ConnectTimeout => "connect_timeout",
             Reason::AssociateFailed => "associate_failed",
             Reason::Drained => "drained",
+            Reason::Killed => "killed",
             Reason::Internal => "internal",
         }
     }

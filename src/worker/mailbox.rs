@@ -47,6 +47,29 @@ pub enum Drill {
     Stall(Duration),
 }
 
+/// Where the answer to a letter goes, and what is woken for it: whoever asks a worker does not wait for it in a call.
+#[derive(Clone, Debug)]
+pub struct Reply<T> {
+    sender: Sender<T>,
+    waker: Option<Arc<Waker>>,
+}
+
+impl<T> Reply<T> {
+    /// Answers into this channel, and wakes that poll if there is one.
+    pub fn new(sender: Sender<T>, waker: Option<Arc<Waker>>) -> Reply<T> {
+        Reply { sender, waker }
+    }
+
+    /// Answers without waiting; false where the channel is full or nobody reads it any more.
+    pub fn send(&self, answer: T) -> bool {
+        let sent = self.sender.try_send(answer).is_ok();
+        if let Some(waker) = self.waker.as_ref().filter(|_| sent) {
+            let _ = waker.wake();
+        }
+        sent
+    }
+}
+
 /// Which session an answer is for.
 #[derive(Clone, Copy, Debug)]
 pub struct Ticket(pub(super) Key);
@@ -68,6 +91,15 @@ impl Mailbox {
         if self.sender.send(mail).is_ok() {
             self.wake();
         }
+    }
+
+    /// Sends without waiting; false where the mailbox is full or the worker gone.
+    pub fn offer(&self, mail: Mail) -> bool {
+        let sent = self.sender.try_send(mail).is_ok();
+        if sent {
+            self.wake();
+        }
+        sent
     }
 
     /// Has the worker look for letters that are there already.

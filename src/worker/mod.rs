@@ -41,7 +41,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use mailbox::{Drill, Mail, Mailbox, Ticket};
+pub use mailbox::{Drill, Mail, Mailbox, Reply, Ticket};
 pub(crate) use relaying::liveness;
 pub use setup::Setup;
 pub use snapshot::{Ceilings, Snapshot};

@@ -4,7 +4,7 @@ use super::source::{Source, read, rust};
 use super::{Findings, finds, hold};
 
 /// The floors from the lowest up. Modules of one floor do not know each other; everything else follows from the order.
-const FLOORS: [&[&str]; 13] = [
+const FLOORS: [&[&str]; 14] = [
     &["limits"],
     &["shares", "threads", "console", "outcome"],
     &["proto", "sys"],
@@ -15,13 +15,14 @@ const FLOORS: [&[&str]; 13] = [
     &["session", "relay"],
     &["observe"],
     &["worker"],
+    &["admin"],
     &["control"],
     &["cli"],
     &["main"],
 ];
 
 /// Modules that know the operating system; all others take values and give values.
-const SHELL: [&str; 7] = ["sys", "auth", "seal", "relay", "worker", "control", "cli"];
+const SHELL: [&str; 8] = ["sys", "auth", "seal", "relay", "worker", "admin", "control", "cli"];
 
 fn floor_of(module: &str) -> Option<usize> {
     FLOORS.iter().position(|floor| floor.contains(&module))

@@ -1,0 +1,151 @@
+//! What the endpoint has the control thread do, and what comes of it.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use crate::config::{Level, Problems};
+use crate::worker::Reply;
+
+/// A change of the running server.
+#[derive(Debug)]
+pub enum Order {
+    /// Read the configuration anew and go by it; with `dry_run` only say what that would change.
+    Reload {
+        /// Whether nothing is to change.
+        dry_run: bool,
+    },
+    /// Close to new clients; with `exit` end once no session is left, at the latest after `timeouts.drain`.
+    Drain {
+        /// Whether the process is to end.
+        exit: bool,
+    },
+    /// Open to clients again.
+    Undrain,
+    /// Log from this level on.
+    SetLevel(Level),
+    /// Add a user, or give one another password.
+    SetUser {
+        /// The user's name.
+        name: String,
+        /// The new password.
+        password: Zeroizing<Vec<u8>>,
+        /// Whether the user's sessions end.
+        revoke: bool,
+    },
+    /// Remove a user.
+    RemoveUser {
+        /// The user's name.
+        name: String,
+        /// Whether the user's sessions end.
+        revoke: bool,
+    },
+}
+
+/// Who gave an order: for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor(pub String);
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An order on its way to the control thread.
+#[derive(Debug)]
+pub struct OrderLetter {
+    /// What is to be done.
+    pub order: Order,
+    /// Who wants it.
+    pub by: Actor,
+    /// Where the outcome goes, once.
+    pub reply: Reply<Result<Done, OrderError>>,
+}
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Done {
+    /// The configuration was read; what it changes, or would.
+    Reload(ReloadReport),
+    /// The listeners are closed, with so many sessions left.
+    Draining {
+        /// Sessions that are there.
+        sessions: u64,
+    },
+    /// The listeners are open, with so many sessions there.
+    Serving {
+        /// Sessions that are there.
+        sessions: u64,
+    },
+    /// The level of the log is another.
+    Level {
+        /// What it is now.
+        level: Level,
+        /// What it was.
+        was: Level,
+    },
+    /// A user was added or has another password.
+    UserSet {
+        /// Whether there was none of the name.
+        added: bool,
+        /// Sessions that were ended.
+        ended: u64,
+    },
+    /// A user was removed.
+    UserRemoved {
+        /// Sessions that were ended.
+        ended: u64,
+    },
+}
+
+/// What a reload changes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReloadReport {
+    /// Whether it was done, and not only tried.
+    pub applied: bool,
+    /// Every key whose value is another.
+    pub changes: Vec<KeyChange>,
+    /// What works otherwise than was written, or may fail later; and changes that are no key's.
+    pub warnings: Vec<String>,
+}
+
+/// A key with another value than before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyChange {
+    /// Table and key, with a dot between them.
+    pub key: String,
+    /// Its value before, as TOML; `None` where it was absent.
+    pub from: Option<String>,
+    /// Its value in the file, as TOML; `None` where it is absent.
+    pub to: Option<String>,
+    /// Whether a reload takes it; another waits for a new process.
+    pub taken: bool,
+}
+
+/// Why an order was not carried out. Nothing has changed then.
+#[derive(Clone, Debug)]
+pub enum OrderError {
+    /// The configuration cannot be used.
+    Config(Problems),
+    /// There is no such thing: a user, a users file.
+    NotFound(String),
+    /// What was asked for is not right in itself.
+    Invalid(String),
+    /// It cannot be done as things are: another is under way, an address is taken, the end is near.
+    Conflict(String),
+    /// The machine refused.
+    Failed(String),
+}
+
+impl fmt::Display for OrderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OrderError::Config(problems) => write!(f, "the configuration cannot be used: {problems}"),
+            OrderError::NotFound(what)
+            | OrderError::Invalid(what)
+            | OrderError::Conflict(what)
+            | OrderError::Failed(what) => f.write_str(what),
+        }
+    }
+}

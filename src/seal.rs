@@ -7,7 +7,7 @@ use crate::proto::ProtoError;
 use crate::proto::gss::{HEADER, MessageType, header};
 use crate::sys::gssapi::{Context, GssError};
 
-pub use crate::sys::gssapi::Order;
+pub use crate::sys::gssapi::MessageOrder;
 
 #[cfg(test)]
 pub(crate) mod paper;
@@ -45,7 +45,7 @@ pub struct Opened {
     /// Whether it was encrypted, not only protected from change.
     pub confidential: bool,
     /// Where it stands among the messages of its context.
-    pub order: Order,
+    pub order: MessageOrder,
 }
 
 /// Why a message is not sealed or opened. No variant holds a byte of a token.
@@ -58,7 +58,7 @@ pub enum SealError {
     /// The library refuses the token, in its own words.
     Library(String),
     /// A token that is not the next one.
-    Order(Order),
+    Order(MessageOrder),
     /// A token without encryption, where all must have it.
     NotConfidential,
     /// The context cannot tell that a token was there before (RFC 1961 section 3.2).
@@ -77,11 +77,11 @@ impl fmt::Display for SealError {
             SealError::Frame(error) => write!(f, "{error}"),
             SealError::Truncated => f.write_str("the stream ends in the middle of a message"),
             SealError::Library(text) => f.write_str(text),
-            SealError::Order(Order::InSequence) => f.write_str("token in order"),
-            SealError::Order(Order::Gap) => f.write_str("a token is missing"),
-            SealError::Order(Order::Unsequenced) => f.write_str("token out of order"),
-            SealError::Order(Order::Duplicate) => f.write_str("replayed token"),
-            SealError::Order(Order::Late) => f.write_str("token too old"),
+            SealError::Order(MessageOrder::InSequence) => f.write_str("token in order"),
+            SealError::Order(MessageOrder::Gap) => f.write_str("a token is missing"),
+            SealError::Order(MessageOrder::Unsequenced) => f.write_str("token out of order"),
+            SealError::Order(MessageOrder::Duplicate) => f.write_str("replayed token"),
+            SealError::Order(MessageOrder::Late) => f.write_str("token too old"),
             SealError::NotConfidential => f.write_str("token without encryption"),
             SealError::NoReplayDetection => f.write_str("the context does not detect replays"),
             SealError::NoSequenceDetection => f.write_str("the context does not detect missing tokens"),
@@ -133,7 +133,7 @@ impl Seal {
     /// # Errors
     /// Any of which ends the session: what stands behind it cannot be trusted either.
     pub fn open(&mut self, token: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
-        self.open_as(token, out, |order| order == Order::InSequence)
+        self.open_as(token, out, |order| order == MessageOrder::InSequence)
     }
 
     /// Appends the content of a datagram's token to `out`. Datagrams overtake each other and are lost, but none comes
@@ -142,14 +142,14 @@ impl Seal {
     /// # Errors
     /// Any of which costs this datagram alone.
     pub fn open_datagram(&mut self, token: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
-        self.open_as(token, out, |order| !matches!(order, Order::Duplicate | Order::Late))
+        self.open_as(token, out, |order| !matches!(order, MessageOrder::Duplicate | MessageOrder::Late))
     }
 
     fn open_as(
         &mut self,
         token: &[u8],
         out: &mut Vec<u8>,
-        accepts: impl Fn(Order) -> bool,
+        accepts: impl Fn(MessageOrder) -> bool,
     ) -> Result<(), SealError> {
         let before = out.len();
         let Opened { confidential, order } = self.protect.unwrap(token, out)?;

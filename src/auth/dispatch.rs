@@ -71,7 +71,7 @@ pub(super) struct Verification {
 }
 
 /// The result of a verification.
-pub(super) struct Done {
+pub(super) struct Judged {
     pub(super) tag: Tag,
     pub(super) generation: u64,
     pub(super) identity: Option<Identity>,
@@ -114,7 +114,7 @@ impl Dispatcher {
 
     /// Gives the threads their next logins until there can be no more of them. After a panic it begins without those
     /// that waited: what was half changed is let go of, and their sessions end by their deadline.
-    pub(super) fn run(&mut self, letters: &Receiver<Letter>, done: &Receiver<Done>) {
+    pub(super) fn run(&mut self, letters: &Receiver<Letter>, done: &Receiver<Judged>) {
         self.queue = FairQueue::new();
         self.running.clear();
         self.known = VerifiedCache::new(VERIFIED_CACHE_ENTRIES, VERIFIED_CACHE_TTL);
@@ -203,7 +203,7 @@ impl Dispatcher {
     }
 
     /// Takes the result of a verification: whoever waits for it is told.
-    fn finish(&mut self, Done { tag, generation, identity }: Done) {
+    fn finish(&mut self, Judged { tag, generation, identity }: Judged) {
         // One of those that were at work when a panic had this begin anew.
         self.idle = (self.idle + 1).min(self.threads);
         let now = (self.clock)();

@@ -19,7 +19,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
 use super::admission::{Admission, Bounds, Pending};
-use super::dispatch::{Dispatcher, Done, Letter, Login, PasswordCheck, Verification, Verified};
+use super::dispatch::{Dispatcher, Judged, Letter, Login, PasswordCheck, Verification, Verified};
 use super::secret::Memory;
 use super::{Identity, Users};
 use crate::limits::{
@@ -82,7 +82,7 @@ impl Verifier {
         // One permit for every thread: the dispatcher sends to idle threads alone, and a thread reports
         // once a turn, so neither ever waits for room.
         let (work, next) = bounded::<Verification>(count);
-        let (report, done) = bounded::<Done>(count);
+        let (report, done) = bounded::<Judged>(count);
         for index in 0..count {
             let (next, report) = (next.clone(), report.clone());
             verifier.spawn(&format!("verify-{index}"), move || verify(&next, &report))?;
@@ -153,7 +153,7 @@ fn check_of(users: Arc<Users>) -> Arc<PasswordCheck> {
 
 /// A verifier thread: one login after the other. Its memory stays with it, as large as `user add`'s hashes need; what a
 /// larger hash asked for goes back once none has come for a while.
-fn verify(next: &Receiver<Verification>, report: &Sender<Done>) {
+fn verify(next: &Receiver<Verification>, report: &Sender<Judged>) {
     let mut memory = Memory::default();
     loop {
         let work = next.recv_timeout(VERIFIER_MEMORY_KEPT).or_else(|error| match error {
@@ -164,7 +164,7 @@ fn verify(next: &Receiver<Verification>, report: &Sender<Done>) {
             RecvTimeoutError::Disconnected => Err(()),
         });
         let Ok(Verification { tag, credentials, check, generation }) = work else { return };
-        let mut finished = Finished { done: Some(Done { tag, generation, identity: None }), report };
+        let mut finished = Finished { done: Some(Judged { tag, generation, identity: None }), report };
         // A panic is that login's failure, not the thread's.
         let identity = survive(|| check(&credentials, &mut memory)).flatten();
         drop(credentials);
@@ -177,14 +177,14 @@ fn verify(next: &Receiver<Verification>, report: &Sender<Done>) {
 /// Tells the dispatcher that a thread is idle again, whatever ends its turn: one that never came back would leave its
 /// share of the verifications undone for good.
 struct Finished<'a> {
-    done: Option<Done>,
-    report: &'a Sender<Done>,
+    done: Option<Judged>,
+    report: &'a Sender<Judged>,
 }
 
 impl Finished<'_> {
     /// Reports the result, once; false where nobody listens any more.
     fn tell(&mut self, identity: Option<Identity>) -> bool {
-        self.done.take().is_none_or(|done| self.report.send(Done { identity, ..done }).is_ok())
+        self.done.take().is_none_or(|done| self.report.send(Judged { identity, ..done }).is_ok())
     }
 }
 

@@ -17,7 +17,7 @@ pub mod userpass;
 pub use address::{Host, Name, Target};
 pub use error::{Decoded, NameError, ProtoError};
 pub use greeting::{Greeting, Method, MethodSet};
-pub use reply::{Rep, Reply};
+pub use reply::{EncodedReply, Rep};
 pub use request::{Request, RequestCommand};
 pub use userpass::Credentials;
 

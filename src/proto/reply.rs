@@ -56,12 +56,12 @@ impl Rep {
 
 /// An encoded reply of 10 or 22 bytes, on the stack; dereferences to what goes on the wire.
 #[derive(Clone, Copy, Debug)]
-pub struct Reply {
+pub struct EncodedReply {
     bytes: [u8; REPLY_MAX],
     len: usize,
 }
 
-impl Deref for Reply {
+impl Deref for EncodedReply {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -71,7 +71,7 @@ impl Deref for Reply {
 
 /// A reply that says `rep` and where we are bound. An IPv4-mapped address, which is what a dual-stack socket
 /// reports for an IPv4 peer, is written as the IPv4 address that it is.
-pub fn encode(rep: Rep, bound: SocketAddr) -> Reply {
+pub fn encode(rep: Rep, bound: SocketAddr) -> EncodedReply {
     let mut bytes = [0; REPLY_MAX];
     bytes[0] = VERSION;
     bytes[1] = rep.code();
@@ -88,11 +88,11 @@ pub fn encode(rep: Rep, bound: SocketAddr) -> Reply {
         }
     };
     bytes[len - 2..len].copy_from_slice(&bound.port().to_be_bytes());
-    Reply { bytes, len }
+    EncodedReply { bytes, len }
 }
 
 /// A reply without a bound address: 0.0.0.0:0, as every failure has it.
-pub fn failure(rep: Rep) -> Reply {
+pub fn failure(rep: Rep) -> EncodedReply {
     encode(rep, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
 }
 

@@ -1,6 +1,6 @@
 //! For tests: a mechanism made of paper, so that every byte around its tokens can be seen.
 
-use super::{Opened, Order, Protect, SealError};
+use super::{MessageOrder, Opened, Protect, SealError};
 
 /// A context whose tokens say openly what they are: `t`, whether confidential, the number, and the content with its
 /// case turned.
@@ -31,11 +31,11 @@ impl Protect for Paper {
         };
         // Numbers begin anew behind 255: what is less than 128 ahead comes later.
         let order = match number.wrapping_sub(self.due) {
-            0 => Order::InSequence,
-            1..128 => Order::Gap,
-            128.. => Order::Duplicate,
+            0 => MessageOrder::InSequence,
+            1..128 => MessageOrder::Gap,
+            128.. => MessageOrder::Duplicate,
         };
-        if order != Order::Duplicate {
+        if order != MessageOrder::Duplicate {
             self.due = number.wrapping_add(1);
         }
         out.extend(turned(content));

@@ -7,7 +7,7 @@ use super::state::{AwaitLevel, Awaiting, Reading, Transition};
 use crate::config::ProtectionLevel;
 use crate::limits;
 use crate::proto::gss::{MessageType, decode};
-use crate::seal::{Order, Seal, SealError, message};
+use crate::seal::{MessageOrder, Seal, SealError, message};
 
 /// Asks what the library makes of a token, behind so many others.
 pub(super) fn read_token(rounds: u8, bytes: &[u8]) -> Result<Transition, Failure> {
@@ -86,7 +86,7 @@ impl AwaitLevel {
     fn unwrap_level(&mut self, token: &[u8]) -> Result<u8, Failure> {
         let mut plain = Vec::new();
         let opened = self.protect.unwrap(token, &mut plain).map_err(Failure::Seal)?;
-        if opened.order != Order::InSequence {
+        if opened.order != MessageOrder::InSequence {
             return Err(Failure::Seal(SealError::Order(opened.order)));
         }
         match plain[..] {

@@ -8,7 +8,7 @@ use crate::config::ProtectionLevel;
 use crate::proto::ProtoError;
 use crate::relay::tests::{connection, limited, reset, there};
 use crate::relay::{Finish, Relay, Resume};
-use crate::seal::Order;
+use crate::seal::MessageOrder;
 use crate::seal::paper::{Paper, token};
 
 struct Session {
@@ -88,8 +88,8 @@ fn a_message_split_anywhere_arrives_once_and_whole() {
 #[test]
 fn what_comes_before_a_bad_message_arrives_and_nothing_behind_it() {
     for (bad, error) in [
-        (message(0, b"again"), SealError::Order(Order::Duplicate)),
-        (message(2, b"later"), SealError::Order(Order::Gap)),
+        (message(0, b"again"), SealError::Order(MessageOrder::Duplicate)),
+        (message(2, b"later"), SealError::Order(MessageOrder::Gap)),
         (framed(&token(false, 1, b"open")), SealError::NotConfidential),
         (framed(b""), SealError::Library("defective token".to_owned())),
         (vec![1, 2, 0, 0], SealError::Frame(ProtoError::GssType(2))),

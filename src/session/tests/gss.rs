@@ -4,7 +4,7 @@ use super::*;
 use crate::auth::gssapi::Peer;
 use crate::config::{Protection, ProtectionLevel};
 use crate::seal::paper::{Paper, token};
-use crate::seal::{Opened, Order, Protect, SealError};
+use crate::seal::{MessageOrder, Opened, Protect, SealError};
 
 /// The greeting, and a token at which the context is established.
 const GREETING: &[u8] = b"\x05\x01\x01\x01\x01\x00\x05hello";
@@ -186,7 +186,7 @@ fn a_level_that_is_not_one_octet_in_order_is_refused() {
     for (message, failure) in [
         (framed(2, &token(false, 0, b"")), octets()),
         (framed(2, &token(false, 0, b"\x01\x01")), octets()),
-        (framed(2, &token(false, 1, b"\x01")), Failure::Seal(SealError::Order(Order::Gap))),
+        (framed(2, &token(false, 1, b"\x01")), Failure::Seal(SealError::Order(MessageOrder::Gap))),
         (framed(2, b""), library("defective token")),
         (framed(2, b"\x01"), library("defective token")),
         (framed(3, &token(false, 0, b"\x01")), Failure::Protocol(ProtoError::GssType(3))),
@@ -277,8 +277,8 @@ fn a_context_that_detects_nothing_protects_nothing() {
 fn a_message_that_is_not_the_next_one_ends_a_session_without_a_reply() {
     let first = framed(3, &token(true, 1, &CONNECT[..4]));
     for (second, error) in [
-        (framed(3, &token(true, 1, &CONNECT[4..])), SealError::Order(Order::Duplicate)),
-        (framed(3, &token(true, 3, &CONNECT[4..])), SealError::Order(Order::Gap)),
+        (framed(3, &token(true, 1, &CONNECT[4..])), SealError::Order(MessageOrder::Duplicate)),
+        (framed(3, &token(true, 3, &CONNECT[4..])), SealError::Order(MessageOrder::Gap)),
         (framed(3, &token(false, 2, &CONNECT[4..])), SealError::NotConfidential),
         (framed(3, b"T"), SealError::Library("defective token".to_owned())),
         (framed(3, b""), SealError::Library("defective token".to_owned())),

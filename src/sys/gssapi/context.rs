@@ -51,12 +51,12 @@ pub struct Unwrapped {
     /// Whether it was encrypted.
     pub confidential: bool,
     /// Its place among the messages of its context.
-    pub order: Order,
+    pub order: MessageOrder,
 }
 
 /// The place of a message in its sequence (RFC 2743 section 1.2.3), as far as the context detects it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum MessageOrder {
     /// It follows the one before; or the context detects nothing.
     InSequence,
     /// Messages before it have not come.
@@ -69,15 +69,15 @@ pub enum Order {
     Duplicate,
 }
 
-impl Order {
+impl MessageOrder {
     /// The gravest that the bits of a major status say.
-    pub(super) fn of(major: Word) -> Order {
+    pub(super) fn of(major: Word) -> MessageOrder {
         match major {
-            bits if bits & ffi::DUPLICATE_TOKEN != 0 => Order::Duplicate,
-            bits if bits & ffi::OLD_TOKEN != 0 => Order::Late,
-            bits if bits & ffi::UNSEQ_TOKEN != 0 => Order::Unsequenced,
-            bits if bits & ffi::GAP_TOKEN != 0 => Order::Gap,
-            _ => Order::InSequence,
+            bits if bits & ffi::DUPLICATE_TOKEN != 0 => MessageOrder::Duplicate,
+            bits if bits & ffi::OLD_TOKEN != 0 => MessageOrder::Late,
+            bits if bits & ffi::UNSEQ_TOKEN != 0 => MessageOrder::Unsequenced,
+            bits if bits & ffi::GAP_TOKEN != 0 => MessageOrder::Gap,
+            _ => MessageOrder::InSequence,
         }
     }
 }
@@ -201,7 +201,7 @@ impl Context {
         };
         let major = status::check(library, major, minor)?;
         out.extend_from_slice(plain.bytes());
-        Ok(Unwrapped { confidential: encrypted != 0, order: Order::of(major) })
+        Ok(Unwrapped { confidential: encrypted != 0, order: MessageOrder::of(major) })
     }
 
     /// The most bytes that [`Context::wrap`] makes a token of at most `token_max` bytes of; 0 where none fit.

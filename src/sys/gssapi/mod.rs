@@ -23,7 +23,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub use context::{Accepted, Context, Established, Order, Unwrapped};
+pub use context::{Accepted, Context, Established, MessageOrder, Unwrapped};
 pub use credentials::ServiceCredentials;
 pub use library::Library;
 pub use status::GssError;

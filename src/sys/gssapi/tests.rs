@@ -72,15 +72,15 @@ fn a_context_that_does_not_stand_seals_nothing() {
 fn the_gravest_bit_decides() {
     // RFC 2744 section 3.9.1: the bits 1 to 4 of the supplementary information.
     for (major, order) in [
-        (0, Order::InSequence),
-        (0b00010, Order::Duplicate),
-        (0b00100, Order::Late),
-        (0b01000, Order::Unsequenced),
-        (0b10000, Order::Gap),
-        (0b11110, Order::Duplicate),
-        (0b11000, Order::Unsequenced),
+        (0, MessageOrder::InSequence),
+        (0b00010, MessageOrder::Duplicate),
+        (0b00100, MessageOrder::Late),
+        (0b01000, MessageOrder::Unsequenced),
+        (0b10000, MessageOrder::Gap),
+        (0b11110, MessageOrder::Duplicate),
+        (0b11000, MessageOrder::Unsequenced),
     ] {
-        assert_eq!(Order::of(major), order, "{major:#b}");
+        assert_eq!(MessageOrder::of(major), order, "{major:#b}");
     }
 }
 

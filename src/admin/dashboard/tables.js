@@ -1,0 +1,303 @@
+"use strict";
+
+// What /api/v1/stats says, as tables. Amounts are as the relay counts them; rates that it does not give are those since
+// the answer before.
+const tables = (() => {
+  const WINDOW = 10; // answers that a rate of these tables reaches back over
+  const CLOSE_S = 0.5;
+
+  const table = (id, columns) => new dom.Rows(dom.at(id).tBodies[0], columns);
+  const tally = [{ name: "what" }, { name: "now", as: "num" }, { name: "total", as: "num" }];
+
+  const facts = [
+    ["Version", (s) => s.version],
+    ["Up for", (s) => format.age(s.uptime_s * 1e3)],
+    ["Listens on", (s) => (s.listeners?.length ? s.listeners.join(", ") : "nothing")],
+    ["Relay", (s) => s.relay],
+    ["Log", (s) => s.log_level],
+    ["CPU", (s, before) => cpu(s, before)],
+    ["Memory", (s) => format.bytes(s.process?.rss_bytes)],
+    ["Descriptors", (s) => format.count(s.process?.open_fds) + " of " + format.count(s.process?.max_fds)],
+    ["Threads", (s) => format.count(s.process?.threads)],
+    ["Relayed", (s) => format.bytes(relayed(s, "down")) + " down, " + format.bytes(relayed(s, "up")) + " up"],
+  ];
+
+  const phases = [
+    ["handshake", "Handshake"],
+    ["auth", "Login"],
+    ["dns", "Name lookup"],
+    ["connect", "Connect"],
+    ["first_byte", "First byte"],
+    ["session", "Whole session"],
+    ["delay", "Delay to service"],
+    ["turn", "Turn of a worker"],
+  ];
+
+  const refused = {
+    closed_denied: "Denied by policy",
+    closed_auth_failed: "Wrong credentials",
+    closed_no_method: "No acceptable method",
+    closed_protocol: "Not SOCKS",
+    closed_http: "An HTTP request",
+    closed_protection: "Protection refused",
+    per_source_refused: "Source at its limit",
+    per_source_turned_away: "Source far past it",
+    refused_unrecorded: "No room for its record",
+  };
+
+  const ended = {
+    closed_completed: "Completed",
+    closed_client_reset: "Client reset",
+    closed_target_reset: "Target reset",
+    closed_idle: "Idle",
+    closed_half_close: "Half closed too long",
+    closed_client_left: "Client left early",
+    closed_handshake_timeout: "Handshake too slow",
+    closed_dns_failed: "No usable address",
+    closed_connect_failed: "Not reached",
+    closed_connect_timeout: "No answer in time",
+    closed_associate_failed: "No association",
+    closed_killed: "Killed",
+    closed_drained: "Drained",
+    closed_internal: "Our own fault",
+  };
+
+  const drops = {
+    udp_dropped_stranger: "Stranger",
+    udp_dropped_header: "Bad header",
+    udp_dropped_seal: "Bad seal",
+    udp_dropped_fragment: "Fragment",
+    udp_dropped_denied: "Denied",
+    udp_dropped_loop: "Loop",
+    udp_dropped_name: "Name",
+    udp_dropped_queue: "Queue full",
+    udp_dropped_oversize: "Too large",
+    udp_dropped_unreachable: "Unreachable",
+    udp_dropped_blocked: "Socket full",
+    udp_dropped_filtered: "Filtered",
+    udp_dropped_no_client: "No client yet",
+  };
+
+  const faults = {
+    pipe_fallbacks: "No pipe, so copied",
+    no_local_port: "No local port",
+    accept_paused: "Accepting paused",
+    foreign_peers: "Foreign peers of BIND",
+    stalls: "Stalled turns",
+    records_lost: "Records lost",
+    log_lines_lost: "Log lines lost",
+  };
+  // Faults that cost somebody something each time.
+  const GRAVE = ["no_local_port", "accept_paused", "stalls", "records_lost", "log_lines_lost"];
+
+  // Counters of this beginning that have no words here are shown by their own name.
+  const withOthers = (words, prefix, counters) => {
+    const others = Object.keys(counters).filter((key) => key.startsWith(prefix) && !(key in words));
+    return [...Object.entries(words), ...others.map((key) => [key, format.words(key.slice(prefix.length))])];
+  };
+
+  const seconds = (s) => Date.parse(s.time) / 1e3;
+  const sum = (numbers) => numbers.reduce((all, one) => all + (one ?? 0), 0);
+  const relayed = (s, way) =>
+    sum(["copy", "splice", "sealed"].map((engine) => s.counters[`bytes_${way}_${engine}`])) +
+    (s.counters["udp_bytes_" + way] ?? 0);
+
+  function cpu(s, before) {
+    if (!before || !s.process || !before.process) return format.NONE;
+    const passed = seconds(s) - seconds(before);
+    return passed > 0 ? format.percent(s.process.cpu_s - before.process.cpu_s, passed) + " of one" : format.NONE;
+  }
+
+  const rows = {
+    workers: table("workers", [
+      { name: "number" },
+      { name: "activity", as: "text" },
+      { name: "active", as: "wide" },
+      { name: "down", as: "num" },
+      { name: "up", as: "num" },
+      { name: "turn", as: "num" },
+      { name: "delay", as: "num" },
+    ]),
+    phases: table("phases", [
+      { name: "what" },
+      { name: "count", as: "num less" },
+      { name: "p50", as: "num" },
+      { name: "p90", as: "num less" },
+      { name: "p99", as: "num" },
+      { name: "p999", as: "num less" },
+      { name: "max", as: "num" },
+    ]),
+    refused: table("refused", tally),
+    ended: table("ended", tally),
+    udp: table("udp", tally),
+    engines: table("engines", [
+      { name: "what" },
+      { name: "down", as: "num" },
+      { name: "up", as: "num" },
+      { name: "total", as: "num" },
+    ]),
+    drops: table("drops", tally),
+    pipes: table("pipes", [{ name: "what" }, { name: "total", as: "num" }]),
+    faults: table("faults", tally),
+  };
+
+  const past = []; // answers, the newest last
+
+  // A counter's growth a second. A smaller one is of a server that began anew.
+  const growth = (read, s, before) => {
+    if (!before) return null;
+    const passed = seconds(s) - seconds(before);
+    const grown = (read(s) ?? 0) - (read(before) ?? 0);
+    return passed > 0 && grown >= 0 ? grown / passed : null;
+  };
+
+  // What warns: nothing, what grows now, or whatever is there.
+  const [CALM, NOW, EVER] = [0, 1, 2];
+
+  function counters(body, entries, s, before, warns = () => CALM) {
+    body.draw(
+      entries,
+      ([key]) => key,
+      (cells, [key, words], row) => {
+        const total = s.counters[key] ?? 0;
+        const now = growth((of) => of.counters[key], s, before);
+        dom.say(cells.what, words);
+        dom.attribute(cells.what, "title", words);
+        dom.say(cells.total, format.count(total));
+        if (cells.now) dom.say(cells.now, format.rate(now));
+        const level = warns(key);
+        row.classList.toggle("zero", total === 0);
+        row.classList.toggle("warns", (level === EVER && total > 0) || (level === NOW && now > 0));
+      },
+    );
+  }
+
+  function drawFacts(s, before) {
+    const list = dom.at("facts");
+    if (!list.firstChild) {
+      for (const [words] of facts) {
+        const pair = dom.make("div");
+        pair.append(dom.make("dt", "", words), dom.make("dd", "", format.NONE));
+        list.append(pair);
+      }
+    }
+    facts.forEach(([, read], at) => dom.say(list.children[at].lastChild, String(read(s, before) ?? format.NONE)));
+  }
+
+  function drawWorkers(s, before) {
+    const workers = s.workers ?? [];
+    const most = Math.max(1, ...workers.map((worker) => worker.active));
+    const earlier = new Map((before?.workers ?? []).map((worker) => [worker.number, worker]));
+    const passed = before ? seconds(s) - seconds(before) : 0;
+    const speed = (worker, key) => {
+      const was = earlier.get(worker.number)?.[key];
+      return passed > 0 && format.known(was) && worker[key] >= was ? (worker[key] - was) / passed : null;
+    };
+    rows.workers.draw(
+      workers,
+      (worker) => worker.number,
+      (cells, worker, row) => {
+        dom.say(cells.number, String(worker.number));
+        dom.say(cells.activity, worker.stalled ? "stands still: " + worker.activity : worker.activity);
+        row.classList.toggle("bad", worker.stalled);
+        if (!cells.active.firstChild) cells.active.append(dom.make("span", "bar", ""));
+        dom.say(cells.active.firstChild, format.count(worker.active));
+        dom.part(cells.active.firstChild, worker.active / most);
+        dom.attribute(cells.active, "title", format.count(worker.sessions_max) + " at most");
+        dom.say(cells.down, format.bits(speed(worker, "bytes_down")));
+        dom.say(cells.up, format.bits(speed(worker, "bytes_up")));
+        dom.say(cells.turn, format.ms(worker.turn_ms?.p99));
+        dom.say(cells.delay, format.ms(worker.delay_ms?.p99));
+      },
+    );
+    const all = sum(workers.map((worker) => worker.active));
+    const mean = all / Math.max(1, workers.length);
+    const above = mean > 0 ? Math.round((most / mean - 1) * 100) : 0;
+    const even = workers.length < 2 || all < workers.length ? "" : "fullest +" + above + " % over the mean";
+    dom.say(dom.at("balance"), even);
+  }
+
+  function drawPhases(s) {
+    rows.phases.draw(
+      phases,
+      ([key]) => key,
+      (cells, [key, words], row) => {
+        const one = s.latencies?.[key] ?? {};
+        dom.say(cells.what, words);
+        dom.say(cells.count, format.count(one.count ?? 0));
+        for (const name of ["p50", "p90", "p99", "p999", "max"]) {
+          dom.say(cells[name], one.count ? format.ms(one[name + "_ms"]) : format.NONE);
+        }
+        row.classList.toggle("zero", !one.count);
+      },
+    );
+  }
+
+  function drawEngines(s, before) {
+    const engines = [
+      ["splice", "Splice"],
+      ["copy", "Copy"],
+      ["sealed", "Sealed"],
+    ];
+    rows.engines.draw(
+      engines,
+      ([key]) => key,
+      (cells, [key, words], row) => {
+        const read = (way) => (of) => of.counters[`bytes_${way}_${key}`];
+        const total = (read("down")(s) ?? 0) + (read("up")(s) ?? 0);
+        dom.say(cells.what, words);
+        dom.say(cells.down, format.bits(growth(read("down"), s, before)));
+        dom.say(cells.up, format.bits(growth(read("up"), s, before)));
+        dom.say(cells.total, format.bytes(total));
+        row.classList.toggle("zero", total === 0);
+      },
+    );
+  }
+
+  function drawFaults(s, before) {
+    const pipes = [
+      ["pipes_lent", "Lent, with bytes in them"],
+      ["pipes_pooled", "Pooled, empty"],
+    ];
+    counters(rows.pipes, pipes, s, null);
+    // A fault that is counted by cause is shown by cause.
+    const others = Object.keys(s.counters).filter((key) => /^(pipe_fallbacks|accept_paused)_/.test(key));
+    const known = Object.entries(faults).filter(([key]) => key in s.counters || !others.some((other) => other.startsWith(key)));
+    const entries = [...known, ...others.map((key) => [key, format.words(key)])];
+    counters(rows.faults, entries, s, before, (key) => (GRAVE.some((one) => key.startsWith(one)) ? EVER : NOW));
+  }
+
+  function drawUdp(s, before) {
+    const c = s.counters;
+    dom.say(dom.at("associations"), format.count(c.udp_associations ?? 0) + " associations");
+    const flows = [
+      ["udp_datagrams_down", "Down"],
+      ["udp_datagrams_up", "Up"],
+    ];
+    counters(rows.udp, flows, s, before);
+    counters(rows.drops, withOthers(drops, "udp_dropped_", c), s, before, () => NOW);
+  }
+
+  function draw(s) {
+    s.counters ??= {};
+    const passed = past.length > 0 ? seconds(s) - seconds(past.at(-1)) : 0;
+    if (passed < 0) past.length = 0;
+    // Two answers that are close together make no rate: the second stands for both.
+    if (past.length > 1 && passed < CLOSE_S) past.pop();
+    const [last, before] = [past.at(-1), past[0]];
+    past.push(s);
+    if (past.length > WINDOW) past.shift();
+    drawFacts(s, last);
+    drawWorkers(s, last);
+    drawPhases(s);
+    drawEngines(s, last);
+    drawFaults(s, before);
+    const causes = withOthers(refused, "denied_", s.counters);
+    counters(rows.refused, causes, s, before, () => NOW);
+    const reasons = withOthers({ ...refused, ...ended }, "closed_", s.counters).filter(([key]) => !(key in refused));
+    counters(rows.ended, reasons, s, before, (key) => (key === "closed_internal" ? EVER : CALM));
+    drawUdp(s, before);
+  }
+
+  return { draw, forget: () => (past.length = 0) };
+})();

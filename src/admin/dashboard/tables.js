@@ -198,7 +198,9 @@ const tables = (() => {
       (worker) => worker.number,
       (cells, worker, row) => {
         dom.say(cells.number, String(worker.number));
-        dom.say(cells.activity, worker.stalled ? "stands still: " + worker.activity : worker.activity);
+        const activity = worker.stalled ? "stalled: " + worker.activity : worker.activity;
+        dom.say(cells.activity, activity);
+        dom.attribute(cells.activity, "title", activity);
         row.classList.toggle("bad", worker.stalled);
         if (!cells.active.firstChild) cells.active.append(dom.make("span", "bar", ""));
         dom.say(cells.active.firstChild, format.count(worker.active));

@@ -3,10 +3,12 @@
 //! A queue, pool, table or loop whose bound is not here has no bound, and that is a defect.
 
 mod auth;
+mod cli;
 mod dns;
 mod lines;
 
 pub use auth::*;
+pub use cli::*;
 pub use dns::*;
 pub use lines::*;
 

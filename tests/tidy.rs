@@ -129,7 +129,7 @@ fn clock_outside(source: &Source) -> Findings {
 }
 
 fn socket_outside(source: &Source) -> Findings {
-    if in_shell(source, &["worker", "control", "sys"]) || is_test_file(source) {
+    if in_shell(source, &["worker", "control", "sys", "cli"]) || is_test_file(source) {
         return Vec::new();
     }
     let sockets = ["TcpStream", "TcpListener", "UdpSocket", "UnixStream", "socket2::"];

@@ -2,9 +2,19 @@
 //!
 //! Flags are taken as text and judged with the configuration file, so that a bad value reads the same
 //! wherever it was typed and all problems come out at once. Exit codes: 0 done, 1 a bad configuration
-//! (or what the command itself says), 2 a command line that makes no sense.
+//! (or what the command itself says, such as a server's refusal), 2 a command line that makes no sense.
 
 mod check;
+mod client;
+mod drain;
+mod field;
+mod health;
+mod reload;
+mod sessions;
+mod stats;
+mod table;
+mod text;
+mod units;
 mod user;
 
 #[cfg(test)]
@@ -17,8 +27,12 @@ use std::process::ExitCode;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
+use self::client::{AdminArgs, AdminClient, ClientError};
+use self::drain::DrainWish;
+use self::sessions::SessionsArgs;
 use crate::config::{Config, Flags, Problems};
 use crate::console::{complain, say};
+use crate::limits;
 
 /// A SOCKS5 relay for Linux.
 #[derive(Debug, Parser)]
@@ -40,6 +54,48 @@ enum CliCommand {
     User {
         #[command(subcommand)]
         action: UserCommand,
+    },
+    /// List a running server's sessions, or end some
+    Sessions {
+        #[command(flatten)]
+        sessions: SessionsArgs,
+        #[command(flatten)]
+        admin: AdminArgs,
+    },
+    /// Print what a running server does and has done
+    Stats {
+        /// Print what the endpoint answers
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        admin: AdminArgs,
+    },
+    /// Have a running server read its configuration anew, and print what that changes
+    Reload {
+        /// Only print what it would change
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        admin: AdminArgs,
+    },
+    /// Close a running server to new clients; its sessions go on
+    Drain {
+        /// End it when the last session has, at the latest after timeouts.drain
+        #[arg(long)]
+        exit: bool,
+        /// Open it to new clients again
+        #[arg(long, conflicts_with = "exit")]
+        undo: bool,
+        #[command(flatten)]
+        admin: AdminArgs,
+    },
+    /// Ask a running server whether it is alive; exit code 0 or 1
+    Health {
+        /// Ask whether it takes clients
+        #[arg(long)]
+        ready: bool,
+        #[command(flatten)]
+        admin: AdminArgs,
     },
     /// Print a script that completes this command line in a shell
     Completions { shell: CompletingShell },
@@ -187,8 +243,37 @@ fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             user::run(user::UserAction::Verify, &args.name, &args.file)
         }
         CliCommand::User { action: UserCommand::List { file } } => user::list(&file),
+        CliCommand::Sessions { sessions, admin } => ask(&admin, |client| sessions::run(client, &sessions)),
+        CliCommand::Stats { json, admin } => ask(&admin, |client| stats::run(client, json)),
+        CliCommand::Reload { dry_run, admin } => ask(&admin, |client| reload::run(client, dry_run)),
+        CliCommand::Drain { exit, undo, admin } => {
+            let wish = match (undo, exit) {
+                (true, _) => DrainWish::Undo,
+                (false, true) => DrainWish::DrainAndExit,
+                (false, false) => DrainWish::Drain,
+            };
+            ask(&admin, |client| drain::run(client, wish))
+        }
+        CliCommand::Health { ready, admin } => {
+            ask(&admin, |client| health::run(&client.clone().with_patience(limits::HEALTH_PATIENCE), ready))
+        }
         CliCommand::Completions { shell } => complete(shell),
     }
+}
+
+/// Has a command ask the endpoint that these arguments name, and says what keeps it from that.
+fn ask(admin: &AdminArgs, act: impl FnOnce(&AdminClient) -> Result<ExitCode, ClientError>) -> ExitCode {
+    let client = match AdminClient::new(admin) {
+        Ok(client) => client,
+        Err(problem) => {
+            complain(&format_args!("outflow: {problem}"));
+            return ExitCode::from(2);
+        }
+    };
+    act(&client).unwrap_or_else(|error| {
+        complain(&format_args!("outflow: {error}"));
+        ExitCode::FAILURE
+    })
 }
 
 /// Prints the script for a shell.

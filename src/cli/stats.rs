@@ -1,0 +1,223 @@
+//! `outflow stats`: what a running server does and has done, on one page or as JSON.
+
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use super::client::{AdminClient, ClientError};
+use super::field::{at, list, number, text, whole};
+use super::table::{Align, Column, Table};
+use super::units::{byte_rate, bytes, count_of, duration, grouped};
+use crate::console::say;
+
+/// The distributions, in the order in which a session meets them.
+const LATENCIES: [&str; 8] =
+    ["handshake", "auth", "dns", "connect", "first_byte", "session", "turn", "delay"];
+
+/// Prints the state, rates, workers, latencies and counters; with `json` what the endpoint answers.
+///
+/// # Errors
+/// The server refuses, or nobody can be asked.
+pub(super) fn run(client: &AdminClient, json: bool) -> Result<ExitCode, ClientError> {
+    let target = "/api/v1/stats";
+    Ok(say(&match json {
+        true => client.get_text(target)? + "\n",
+        false => page(&client.get(target)?),
+    }))
+}
+
+fn page(stats: &Value) -> String {
+    [head(stats), workers(stats), latencies(stats), counters(stats)].join("\n")
+}
+
+fn head(stats: &Value) -> String {
+    let field = |name| at(stats, &[name]);
+    let rate = |name| at(stats, &["rates", name]);
+    let process = |name| at(stats, &["process", name]);
+    let plain = |value: &Value| number(value, |number| format!("{number:.0}"));
+    let ready = match field("ready").as_bool() {
+        Some(true) => "ready".to_owned(),
+        _ => format!("not ready: {}", text(field("not_ready"))),
+    };
+    let alive =
+        if field("alive").as_bool() == Some(false) { "; not alive: a worker stands still" } else { "" };
+    let listeners: Vec<String> = list(stats, "listeners").iter().map(text).collect();
+    let counter = |name| grouped(whole(at(stats, &["counters", name])));
+    let mut lines = Table::bare(&[Align::Left, Align::Left]);
+    lines.row([
+        format!("outflow {}", text(field("version"))),
+        format!(
+            "{}, {ready}{alive}; up {}; relay {}; log level {}",
+            text(field("state")),
+            number(field("uptime_s"), |seconds| duration(seconds * 1000.0)),
+            text(field("relay")),
+            text(field("log_level")),
+        ),
+    ]);
+    lines.row(["listening on".into(), listeners.join(", ")]);
+    lines.row(["sessions".into(), format!("{} now, {} accepted", counter("active"), counter("accepted"))]);
+    lines.row([
+        "per second".into(),
+        format!(
+            "{} new, {} closed, {} refused; {} up, {} down; datagrams {} up, {} down, {} dropped",
+            plain(rate("accepted")),
+            plain(rate("closed")),
+            plain(rate("refused")),
+            number(rate("bytes_up"), byte_rate),
+            number(rate("bytes_down"), byte_rate),
+            plain(rate("datagrams_up")),
+            plain(rate("datagrams_down")),
+            plain(rate("datagrams_dropped")),
+        ),
+    ]);
+    lines.row([
+        "process".into(),
+        format!(
+            "{} of CPU time, {} of memory, {} of {} descriptors, {}",
+            number(process("cpu_s"), |seconds| duration(seconds * 1000.0)),
+            number(process("rss_bytes"), bytes),
+            plain(process("open_fds")),
+            plain(process("max_fds")),
+            count_of(whole(process("threads")), "thread"),
+        ),
+    ]);
+    lines.render(None)
+}
+
+fn workers(stats: &Value) -> String {
+    let left = Align::Left;
+    let right = Align::Right;
+    let mut table = Table::titled(&[
+        Column::new("WORKER", right),
+        Column::new("SESSIONS", right),
+        Column::new("OF", right),
+        Column::new("ACCEPTED", right),
+        Column::new("UP", right),
+        Column::new("DOWN", right),
+        Column::new("TURN P99", right),
+        Column::new("DELAY P99", right),
+        Column::new("DOES", left),
+    ]);
+    for worker in list(stats, "workers") {
+        let field = |name| at(worker, &[name]);
+        let count = |name| grouped(whole(field(name)));
+        let stalled = if field("stalled").as_bool() == Some(true) { " (stands still)" } else { "" };
+        table.row([
+            whole(field("number")).to_string(),
+            count("active"),
+            count("sessions_max"),
+            count("accepted"),
+            number(field("bytes_up"), bytes),
+            number(field("bytes_down"), bytes),
+            number(at(worker, &["turn_ms", "p99"]), duration),
+            number(at(worker, &["delay_ms", "p99"]), duration),
+            format!("{}{stalled}", text(field("activity"))),
+        ]);
+    }
+    table.render(None)
+}
+
+fn latencies(stats: &Value) -> String {
+    let right = Align::Right;
+    let mut table = Table::titled(&[
+        Column::new("LAST MINUTE", Align::Left),
+        Column::new("COUNT", right),
+        Column::new("P50", right),
+        Column::new("P90", right),
+        Column::new("P99", right),
+        Column::new("P99.9", right),
+        Column::new("MAX", right),
+    ]);
+    for name in LATENCIES {
+        let field = |field| at(stats, &["latencies", name, field]);
+        let time = |name| number(field(name), duration);
+        table.row([
+            name.replace('_', " "),
+            grouped(whole(field("count"))),
+            time("p50_ms"),
+            time("p90_ms"),
+            time("p99_ms"),
+            time("p999_ms"),
+            time("max_ms"),
+        ]);
+    }
+    table.render(None)
+}
+
+/// Those that count anything.
+fn counters(stats: &Value) -> String {
+    let mut table =
+        Table::titled(&[Column::new("SINCE THE START", Align::Left), Column::new("", Align::Right)]);
+    for (name, value) in at(stats, &["counters"]).as_object().into_iter().flatten() {
+        let value = whole(value);
+        if value > 0 {
+            table.row([super::text::visible(name), grouped(value)]);
+        }
+    }
+    table.render(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_page_says_state_rates_workers_latencies_and_counters() {
+        let stats = json!({
+            "version": "0.1.0", "uptime_s": 3725.5, "state": "serving", "ready": true, "alive": true,
+            "not_ready": null, "relay": "auto", "log_level": "info",
+            "listeners": ["127.0.0.1:1080", "[::1]:1080"],
+            "workers": [
+                {"number": 0, "active": 12, "accepted": 3456, "sessions_max": 4300, "activity": "waiting",
+                 "stalled": false, "bytes_up": 1500, "bytes_down": 2_500_000,
+                 "turn_ms": {"p99": 0.25}, "delay_ms": {"p99": 1.5}},
+                {"number": 1, "active": 0, "accepted": 0, "sessions_max": 4300, "activity": "timers",
+                 "stalled": true, "bytes_up": 0, "bytes_down": 0, "turn_ms": null, "delay_ms": null},
+            ],
+            "counters": {"accepted": 3456, "active": 12, "closed_completed": 3444, "refused_unrecorded": 0},
+            "rates": {"accepted": 10.4, "closed": 9.0, "bytes_up": 1500.0, "bytes_down": 2e6, "refused": 0.0,
+                      "datagrams_up": 0, "datagrams_down": 0, "datagrams_dropped": 0},
+            "latencies": {"connect": {"count": 3, "p50_ms": 1.0, "p90_ms": 2.0, "p99_ms": 30.25,
+                                      "p999_ms": 30.25, "max_ms": 1500.0}},
+            "process": {"cpu_s": 1.2, "rss_bytes": 12_300_000, "open_fds": 20, "max_fds": 20_000, "threads": 9},
+        });
+        assert_eq!(
+            page(&stats),
+            "outflow 0.1.0  serving, ready; up 1h 02m; relay auto; log level info\n\
+             listening on   127.0.0.1:1080, [::1]:1080\n\
+             sessions       12 now, 3,456 accepted\n\
+             per second     10 new, 9 closed, 0 refused; 1.50 kB/s up, 2 MB/s down; datagrams 0 up, 0 down, 0 dropped\n\
+             process        1.20 s of CPU time, 12.3 MB of memory, 20 of 20000 descriptors, 9 threads\n\
+             \n\
+             WORKER  SESSIONS     OF  ACCEPTED       UP     DOWN  TURN P99  DELAY P99  DOES\n\
+             \x20    0        12  4,300     3,456  1.50 kB  2.50 MB   0.25 ms    1.50 ms  waiting\n\
+             \x20    1         0  4,300         0      0 B      0 B         -          -  timers (stands still)\n\
+             \n\
+             LAST MINUTE  COUNT   P50   P90      P99    P99.9     MAX\n\
+             handshake        0     -     -        -        -       -\n\
+             auth             0     -     -        -        -       -\n\
+             dns              0     -     -        -        -       -\n\
+             connect          3  1 ms  2 ms  30.2 ms  30.2 ms  1.50 s\n\
+             first byte       0     -     -        -        -       -\n\
+             session          0     -     -        -        -       -\n\
+             turn             0     -     -        -        -       -\n\
+             delay            0     -     -        -        -       -\n\
+             \n\
+             SINCE THE START\n\
+             accepted          3,456\n\
+             active               12\n\
+             closed_completed  3,444\n"
+        );
+    }
+
+    #[test]
+    fn an_answer_of_another_version_still_makes_a_page() {
+        let page =
+            page(&json!({"state": "draining", "ready": false, "not_ready": "draining", "alive": false}));
+        assert!(page.starts_with(
+            "outflow -     draining, not ready: draining; not alive: a worker stands still; up -; relay -; log level -\n"
+        ), "{page}");
+    }
+}

@@ -217,6 +217,9 @@ pub const HALF_BYTES_MAX: usize = 56;
 pub const SLOT_BYTES_MAX: usize = 480;
 /// Events taken from the kernel in one turn.
 pub const EVENTS_PER_TURN: usize = 1024;
+/// A wait for events that took less than this had some at once: a call that does not sleep takes some microseconds, and
+/// [`UDP_GATHER_TIME`] where datagrams were let gather.
+pub const WAIT_WITHOUT_SLEEP: Duration = Duration::from_micros(100);
 /// Connections accepted in one turn, so that a flood of them does not starve the sessions that are there.
 pub const ACCEPTS_PER_TURN: usize = 64;
 /// How long accepting pauses after EMFILE, ENFILE, ENOBUFS or ENOMEM: short enough to serve within 200 ms after
@@ -347,6 +350,7 @@ const _: () = assert!(SCRATCH_TIGHT_BYTES <= SCRATCH_BYTES);
 const _: () = assert!(SCRATCH_BYTES <= PUMP_BYTES_MAX);
 const _: () = assert!(PROMOTE_READ_BYTES <= SCRATCH_BYTES, "a full read must count as large");
 const _: () = assert!(DEMOTE_MOVE_BYTES < PROMOTE_READ_BYTES, "no half may flap between its engines");
+const _: () = assert!(UDP_GATHER_TIME.as_micros() < WAIT_WITHOUT_SLEEP.as_micros());
 const _: () = assert!(PIPES_POOLED_MAX <= PIPES_LENT_MAX);
 const _: () =
     assert!(GUESS_INTERVAL.as_millis() * 3 < 10_000, "two ends of a line within a handshake's 10 s");

@@ -2,6 +2,8 @@
 //!
 //! Nothing here reads a log or a child's output; conditions are awaited with a deadline.
 
+mod latencies;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;

@@ -9,7 +9,7 @@ mod record;
 
 pub use counted::{Counted, Direction, Label, LoginResult, METRICS, Metric, MetricType, PipeState};
 pub use counters::{Counters, Totals};
-pub use latencies::{Latencies, Timed};
+pub use latencies::{Latencies, Quantiles, TIMED, Timed, Timing};
 pub use lines::{Batch, LineReceiver, LineSender, lines};
 pub use pulse::{Activity, Pulse};
 pub use record::{AccessRecord, TargetRecord, record_room, writable};

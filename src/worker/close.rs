@@ -2,7 +2,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::connection::Connection;
 use super::core::Core;
 use super::slot::{Phase, Slot};
 use crate::auth::Identity;
@@ -26,26 +25,11 @@ pub(super) fn close(core: &mut Core, mut slot: Slot, reason: Reason) {
         Phase::Associated(associated) => associated.end(core, connection),
         Phase::Linger(_) | Phase::Between => {}
     }
-    observe(core, connection);
+    let age_ms = core.ms(core.now).saturating_sub(connection.times.accepted_ms);
+    core.latencies.record(Timed::Session, Duration::from_millis(age_ms));
     if core.records.wanted() {
         record(core, &slot, reason);
     }
-}
-
-fn observe(core: &mut Core, connection: &Connection) {
-    let ms = |value: u32| Duration::from_millis(value.into());
-    let times = &connection.times;
-    for (what, value) in [
-        (Timed::Handshake, times.handshake_ms),
-        (Timed::Dns, times.dns_ms),
-        (Timed::Connect, times.connect_ms),
-    ] {
-        if let Some(value) = value {
-            core.latencies.record(what, ms(value));
-        }
-    }
-    let age = (core.now - core.start).as_millis() as u64 - times.accepted_ms;
-    core.latencies.record(Timed::Session, Duration::from_millis(age));
 }
 
 fn record(core: &mut Core, slot: &Slot, reason: Reason) {

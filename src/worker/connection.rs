@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::snapshot::Snapshot;
 use super::tokens::Key;
@@ -80,9 +79,4 @@ impl Connection {
         let incoming = Incoming { client: self.peer, listener: self.listener };
         self.facts.subject(incoming, command)
     }
-}
-
-/// Milliseconds from one moment to another.
-pub(super) fn since(began: Instant, now: Instant) -> u32 {
-    u32::try_from(now.saturating_duration_since(began).as_millis()).unwrap_or(u32::MAX)
 }

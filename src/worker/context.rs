@@ -25,6 +25,7 @@ impl Handshake {
         if self.is_left() {
             return Next::Close(Reason::ClientLeft);
         }
+        self.auth_began.get_or_insert(core.now);
         let (Some(acceptor), Ok(library)) = (&connection.snapshot.gssapi, Library::load()) else {
             let outcome = RoundOutcome::Failed("no credentials to accept it with".to_owned());
             return Next::Answer(Input::Established(Round { token: Vec::new(), outcome }));
@@ -43,8 +44,11 @@ impl Handshake {
     }
 
     /// What came of a token.
-    pub(super) fn established(&mut self, core: &Core, exchanged: Exchanged) -> Next {
+    pub(super) fn established(&mut self, core: &mut Core, exchanged: Exchanged) -> Next {
         let Exchanged { context, token, outcome } = exchanged;
+        if !matches!(outcome, ContextState::Continue) {
+            self.note_auth(core);
+        }
         let outcome = match outcome {
             ContextState::Continue => {
                 self.context = Some(context);

@@ -21,7 +21,7 @@ use super::tokens::{Key, TRANSLATORS_TICKET};
 use super::translators::{NAME, Translators, say};
 use crate::dns::Answer;
 use crate::limits;
-use crate::observe::{Counters, Latencies};
+use crate::observe::{Counters, Latencies, Timed};
 use crate::policy::own_ports::OwnPorts;
 use crate::relay::Kit;
 use crate::relay::datagram::DatagramKit;
@@ -96,7 +96,7 @@ pub(super) struct Core {
 
 impl Core {
     pub(super) fn new(registry: Registry, mailbox: Mailbox, setup: &Setup, inherited: Inherited) -> Core {
-        let Inherited { snapshot, shown, .. } = inherited;
+        let Inherited { snapshot, latencies, shown, .. } = inherited;
         let start = Instant::now();
         let Snapshot { config, rules, dns, ceilings, .. } = &*snapshot;
         let translators = Translators::wanted(&config.dns.dns64, dns.prefer, shown, start);
@@ -116,7 +116,7 @@ impl Core {
             rules,
             translators,
             counters: setup.counters.clone(),
-            latencies: Latencies::default(),
+            latencies,
             records: Records::new(setup.records.clone(), setup.on_full),
             refusals: Refusals::default(),
             queue: Vec::new(),
@@ -147,6 +147,13 @@ impl Core {
     /// Milliseconds from the worker's start to a moment.
     pub(super) fn ms(&self, at: Instant) -> u64 {
         at.saturating_duration_since(self.start).as_millis() as u64
+    }
+
+    /// Counts how long something took that began then, and says it in milliseconds.
+    pub(super) fn time(&mut self, what: Timed, began: Instant) -> u32 {
+        let took = self.now.saturating_duration_since(began);
+        self.latencies.record(what, took);
+        u32::try_from(took.as_millis()).unwrap_or(u32::MAX)
     }
 
     /// (Re)arms a session's timer.

@@ -1,12 +1,12 @@
 //! CONNECT: a handshake that dials, with its attempts in [`Dial`].
 
-use super::connection::{Connection, since};
+use super::connection::Connection;
 use super::core::Core;
 use super::dial::{Dial, Won};
 use super::handshake::{Handshake, Waits};
 use super::next::Next;
 use super::watch::Edge;
-use crate::observe::Counted;
+use crate::observe::{Counted, Timed};
 use crate::policy::RoutedAddress;
 use crate::relay::Engine;
 use crate::session::{DialError, Input};
@@ -69,7 +69,7 @@ impl Handshake {
                 self.wait(core, connection)
             }
             Ok(Some(Won { upstream, dialed })) => {
-                connection.times.connect_ms = Some(since(self.phase_began, core.now));
+                connection.times.connect_ms = Some(core.time(Timed::Connect, self.phase_began));
                 connection.address = Some(dialed.address);
                 connection.local = Some(dialed.local);
                 connection.engine = Some(Engine::Copy);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroize;
 
-use super::connection::{Connection, since};
+use super::connection::Connection;
 use super::core::Core;
 use super::dial::{Dial, Upstream};
 use super::front::FrontSearch;
@@ -16,7 +16,7 @@ use super::watch::Edge;
 use crate::auth::{Identity, Pending};
 use crate::dns::{Answer, DnsError};
 use crate::limits;
-use crate::observe::{Counted, record_room};
+use crate::observe::{Counted, Timed, record_room};
 use crate::outcome::Reason;
 use crate::policy::Incoming;
 use crate::proto::address::Name;
@@ -42,6 +42,8 @@ pub(super) struct Handshake {
     accepted: Instant,
     /// When the time limit began that holds now.
     pub(super) phase_began: Instant,
+    /// When the client was first asked who it is, until that is answered.
+    pub(super) auth_began: Option<Instant>,
     /// A security context between two of its rounds.
     pub(super) context: Option<Context>,
     /// What it has of the pool of half messages, once that is more than a little.
@@ -90,6 +92,7 @@ impl Handshake {
             left_at: None,
             accepted: now,
             phase_began: now,
+            auth_began: None,
             context: None,
             held: None,
         }
@@ -266,7 +269,7 @@ impl Handshake {
     /// Waits for what `waits_for` says, for `limit` at most.
     pub(super) fn enter(
         &mut self,
-        core: &Core,
+        core: &mut Core,
         connection: &mut Connection,
         limit: Duration,
         waits_for: Waits,
@@ -280,7 +283,7 @@ impl Handshake {
     }
 
     /// Begins a phase of the handshake that may take until `limit` from now.
-    pub(super) fn begin_limit(&mut self, core: &Core, connection: &mut Connection, limit: Duration) {
+    pub(super) fn begin_limit(&mut self, core: &mut Core, connection: &mut Connection, limit: Duration) {
         self.note_handshake(core, connection);
         self.phase_began = core.now;
         self.deadline = core.now + limit;
@@ -292,8 +295,15 @@ impl Handshake {
     }
 
     /// Keeps how long the request took to come, unless that is known.
-    pub(super) fn note_handshake(&self, core: &Core, connection: &mut Connection) {
-        connection.times.handshake_ms.get_or_insert(since(self.accepted, core.now));
+    pub(super) fn note_handshake(&self, core: &mut Core, connection: &mut Connection) {
+        connection.times.handshake_ms.get_or_insert_with(|| core.time(Timed::Handshake, self.accepted));
+    }
+
+    /// Counts how long it took to know who the client is.
+    pub(super) fn note_auth(&mut self, core: &mut Core) {
+        if let Some(began) = self.auth_began.take() {
+            core.time(Timed::Auth, began);
+        }
     }
 
     /// Has a name resolved.
@@ -303,7 +313,7 @@ impl Handshake {
         let (client, ticket) = (connection.peer.ip().into(), connection.key.ticket());
         match core.lookups.lookup(name.as_str(), client, ticket, &core.registry, core.now) {
             Some(answer) => {
-                connection.times.dns_ms = Some(0);
+                connection.times.dns_ms = Some(core.time(Timed::Dns, core.now));
                 Next::Answer(Input::Resolved(answer))
             }
             None => self.wait(core, connection),
@@ -311,8 +321,8 @@ impl Handshake {
     }
 
     /// The answer to a name.
-    pub(super) fn resolved(&self, core: &Core, connection: &mut Connection, answer: Answer) -> Next {
-        connection.times.dns_ms = Some(since(self.phase_began, core.now));
+    pub(super) fn resolved(&self, core: &mut Core, connection: &mut Connection, answer: Answer) -> Next {
+        connection.times.dns_ms = Some(core.time(Timed::Dns, self.phase_began));
         Next::Answer(Input::Resolved(answer))
     }
 

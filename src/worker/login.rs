@@ -28,10 +28,12 @@ impl Handshake {
             // No request can follow: there is nobody to verify it for.
             return Next::Close(Reason::ClientLeft);
         }
+        self.auth_began.get_or_insert(core.now);
         let client = connection.peer.ip();
         match core.logins.recall(Source::from(client), &credentials, new, core.now) {
             Some(Some(identity)) => {
                 core.counters.count(Counted::Login(LoginResult::Ok));
+                self.note_auth(core);
                 return Next::Answer(Input::Verified(Some(identity)));
             }
             Some(None) => {
@@ -55,12 +57,13 @@ impl Handshake {
     }
 
     /// An answer to the credentials.
-    pub(super) fn verified(&self, core: &Core, identity: Option<Identity>) -> Next {
+    pub(super) fn verified(&mut self, core: &mut Core, identity: Option<Identity>) -> Next {
         core.counters.count(Counted::Login(if identity.is_some() {
             LoginResult::Ok
         } else {
             LoginResult::Failed
         }));
+        self.note_auth(core);
         Next::Answer(Input::Verified(identity))
     }
 }

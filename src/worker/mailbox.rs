@@ -11,6 +11,7 @@ use super::snapshot::Snapshot;
 use super::tokens::Key;
 use crate::auth::Verified;
 use crate::auth::gssapi::Exchanged;
+use crate::observe::Latencies;
 
 /// What a worker is told from outside.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub enum Mail {
         /// When whatever is left is cut off.
         by: Instant,
     },
+    /// Tell how long things took since the worker's start, those before a panic among them.
+    Latencies(Reply<Latencies>),
     /// Fail in the middle of a turn: how what follows is tested.
     #[doc(hidden)]
     Drill(Drill),

@@ -36,6 +36,7 @@ mod snapshot;
 mod timers;
 mod tokens;
 mod translators;
+mod turns;
 mod watch;
 
 #[cfg(test)]
@@ -60,6 +61,7 @@ use self::phases::Answered;
 use self::setup::Inherited;
 use self::slot::{Fate, Phase, Slot};
 use self::tokens::{EventSource, Key, TRANSLATORS_TICKET};
+use self::turns::TurnTimes;
 use self::watch::Edge;
 use crate::limits;
 use crate::observe::{Activity, Latencies, Pulse};
@@ -98,8 +100,8 @@ impl Prepared {
     /// # Errors
     /// What epoll refused.
     pub fn run(mut self, mut setup: Setup, snapshot: Arc<Snapshot>) -> io::Result<Latencies> {
-        let mut latencies = Latencies::default();
-        let mut inherited = Inherited { snapshot, first_serial: 0, shown: Vec::new() };
+        let latencies = Latencies::default();
+        let mut inherited = Inherited { snapshot, first_serial: 0, latencies, shown: Vec::new() };
         loop {
             let mut worker = Worker::new(&self.poll, self.mailbox.clone(), &mut setup, inherited)?;
             if let Some(starting) = setup.starting.take() {
@@ -108,11 +110,10 @@ impl Prepared {
             let outcome = survive(|| worker.run(&mut self.poll, &self.mail));
             setup.pulse.enter(Activity::Closing);
             worker.leave(outcome.is_none());
-            survive(|| latencies.merge(&worker.core.latencies));
             inherited = worker.bequeath();
             match outcome {
-                Some(result) => return result.map(|()| latencies),
-                None if worker.drain_by.is_some() => return Ok(latencies),
+                Some(result) => return result.map(|()| inherited.latencies),
+                None if worker.drain_by.is_some() => return Ok(inherited.latencies),
                 None => setup.listeners = worker.acceptance.give_back(self.poll.registry()),
             }
             assert!(!worker.ends_thread, "asked to");
@@ -135,6 +136,7 @@ struct Worker {
     /// The memory of the queue that was worked off last.
     spare_queue: Vec<Key>,
     pulse: Arc<Pulse>,
+    turns: TurnTimes,
     /// How a test has the thread end.
     ends_thread: bool,
 }
@@ -150,6 +152,7 @@ impl Worker {
             drain_by: None,
             spare_queue: Vec::new(),
             pulse: setup.pulse.clone(),
+            turns: TurnTimes::default(),
             ends_thread: false,
         })
     }
@@ -162,6 +165,7 @@ impl Worker {
             self.wait(poll, &mut events)?;
             self.pulse.turn();
             self.core.now = Instant::now();
+            self.turns.begin(self.core.now);
             for event in &events {
                 self.dispatch(event.token(), Edge::of(event), mail);
             }
@@ -191,23 +195,27 @@ impl Worker {
     fn wait(&mut self, poll: &mut Poll, events: &mut Events) -> io::Result<()> {
         let spin = self.core.snapshot.config.server.busy_poll;
         let traffic = std::mem::take(&mut self.core.traffic);
+        let mut now = Instant::now();
+        self.turns.end(now, &mut self.core.latencies);
         if spin.is_zero() && traffic.dribbled() && !self.core.has_more() {
             std::thread::sleep(limits::UDP_GATHER_TIME);
+            now += limits::UDP_GATHER_TIME;
         }
-        if !spin.is_zero() && self.timeout() != Some(Duration::ZERO) {
-            let began = Instant::now();
-            while began.elapsed() < spin {
+        if !spin.is_zero() && self.timeout(now) != Some(Duration::ZERO) {
+            let began = now;
+            while now - began < spin {
                 poll_once(poll, events, Some(Duration::ZERO))?;
                 if !events.is_empty() {
                     return Ok(());
                 }
+                now = Instant::now();
             }
         }
-        poll_once(poll, events, self.timeout())
+        poll_once(poll, events, self.timeout(now))
     }
 
-    /// How long this worker may sleep.
-    fn timeout(&self) -> Option<Duration> {
+    /// How long this worker may sleep from now on.
+    fn timeout(&self, now: Instant) -> Option<Duration> {
         if self.core.has_more() || (!self.core.full() && self.acceptance.eager(self.core.now)) {
             return Some(Duration::ZERO);
         }
@@ -227,7 +235,7 @@ impl Worker {
         .flatten()
         .min()
         // epoll counts whole milliseconds: round up, or a deadline is met by a spin of empty turns.
-        .map(|deadline| deadline.saturating_duration_since(Instant::now()) + Duration::from_micros(999))
+        .map(|deadline| deadline.saturating_duration_since(now) + Duration::from_micros(999))
     }
 
     fn dispatch(&mut self, token: Token, edge: Edge, mail: &Receiver<Mail>) {
@@ -263,6 +271,7 @@ impl Worker {
                 self.accept_all();
                 drop(self.acceptance.give_back(&self.core.registry));
             }
+            Mail::Latencies(reply) => _ = reply.send(self.core.latencies.clone()),
             Mail::Drill(Drill::Stall(span)) => std::thread::sleep(span),
             Mail::Drill(drill) => {
                 self.core.fails_to_record = matches!(drill, Drill::PanicTwice);
@@ -284,7 +293,8 @@ impl Worker {
         let snapshot = self.next_snapshot.take().unwrap_or_else(|| Arc::clone(&self.core.snapshot));
         let translators = self.core.translators.as_mut();
         let shown = translators.map(|translators| std::mem::take(&mut translators.shown)).unwrap_or_default();
-        Inherited { snapshot, first_serial: self.next_serial, shown }
+        let latencies = std::mem::take(&mut self.core.latencies);
+        Inherited { snapshot, first_serial: self.next_serial, latencies, shown }
     }
 
     /// Runs `act` on a session that is still there, and closes it where that is the outcome.

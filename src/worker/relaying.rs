@@ -10,7 +10,7 @@ use super::tokens::CLIENT_SOCKET;
 use super::watch::Edge;
 use crate::config::Config;
 use crate::limits;
-use crate::observe::Direction;
+use crate::observe::{Direction, Timed};
 use crate::outcome::Reason;
 use crate::relay::{Budgets, Driven, Engine, Finish, Relay, Resume, Side};
 use crate::sys::stream::{Liveness, Stream};
@@ -23,15 +23,18 @@ pub(super) struct Relaying {
     upstream: Upstream,
     /// Keepalive and the user timeout are on for the upstream socket.
     lively: bool,
+    /// When the upstream was connected, until the target has said something.
+    silent_since: Option<Instant>,
 }
 
 impl Relaying {
     pub(super) fn new(relay: Relay, client: Stream, upstream: Upstream) -> Relaying {
-        Relaying { relay, client, upstream, lively: false }
+        Relaying { relay, client, upstream, lively: false, silent_since: None }
     }
 
     /// Moves what is there already. The first look at the clock comes soon enough to make the upstream socket lively.
     pub(super) fn begin(&mut self, core: &mut Core, connection: &mut Connection, edges: Edge) -> Next {
+        self.silent_since = Some(core.now);
         self.relay.event(Side::Client, edges);
         connection.times.active_ms = core.ms(core.now);
         let limit = connection.snapshot.config.timeouts.idle.min(limits::LIVENESS_AFTER);
@@ -73,6 +76,11 @@ impl Relaying {
         let half_closed = self.relay.half_closed();
         if driven.progressed() {
             count(core, &driven);
+            if driven.down.taken > 0
+                && let Some(connected) = self.silent_since.take()
+            {
+                core.time(Timed::FirstByte, connected);
+            }
             connection.times.active_ms = core.ms(core.now);
         }
         if let Some(finish) = driven.finish {

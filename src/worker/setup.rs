@@ -6,7 +6,7 @@ use crossbeam_channel::Sender;
 
 use super::snapshot::Snapshot;
 use crate::config::OnFull;
-use crate::observe::{Counters, LineSender, Pulse};
+use crate::observe::{Counters, Latencies, LineSender, Pulse};
 use crate::policy::Nat64;
 use crate::policy::own_ports::OwnPorts;
 use crate::sys::listener::Listener;
@@ -39,6 +39,8 @@ pub struct Setup {
 pub(super) struct Inherited {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) first_serial: u64,
+    /// How long things took until now.
+    pub(super) latencies: Latencies,
     /// The NAT64 prefixes that name servers showed to the worker before this one.
     pub(super) shown: Vec<Nat64>,
 }

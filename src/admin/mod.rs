@@ -4,7 +4,11 @@
 //! knows nothing of how either is done, and no worker ever waits for it.
 
 mod dashboard;
+mod latencies;
 mod orders;
+mod process;
 
 pub use dashboard::Dashboard;
+pub use latencies::WorkerLatencies;
 pub use orders::{Actor, Done, KeyChange, Order, OrderError, OrderLetter, ReloadReport};
+pub use process::process_use;

@@ -173,13 +173,18 @@ pub(super) const CELLS: usize = FIRST_CELLS[METRICS.len() - 1] + METRICS[METRICS
 
 impl Metric {
     /// How many values it has.
-    const fn cells(&self) -> usize {
+    pub(super) const fn cells(&self) -> usize {
         let (mut cells, mut at) = (1, 0);
         while at < self.labels.len() {
             cells *= self.labels[at].count;
             at += 1;
         }
         cells
+    }
+
+    /// The labels of the value that is `within` the entry.
+    pub(super) fn labels_of(&self, within: usize) -> Vec<(&'static str, &'static str)> {
+        self.labels.iter().map(|label| label.key).zip(self.words(within)).collect()
     }
 
     /// The words of the value that is `within` the entry, one for each label.
@@ -192,11 +197,16 @@ impl Metric {
     }
 }
 
+/// Each entry with its values, in the order of [`Metric::labels_of`].
+pub(super) fn values(cells: &[u64; CELLS]) -> impl Iterator<Item = (&'static Metric, &[u64])> {
+    METRICS.iter().zip(FIRST_CELLS).map(|(metric, first)| (metric, &cells[first..first + metric.cells()]))
+}
+
 /// The log's line of these cells: a name and a value for each that it has.
 pub(super) fn log_fields(cells: &[u64; CELLS]) -> Vec<(String, u64)> {
     let mut fields = Vec::new();
-    for (metric, first) in METRICS.iter().zip(FIRST_CELLS) {
-        for (within, &value) in cells[first..first + metric.cells()].iter().enumerate() {
+    for (metric, values) in values(cells) {
+        for (within, &value) in values.iter().enumerate() {
             if value > 0 || metric.logged == Logged::Always {
                 let name =
                     metric.words(within).fold(metric.log_name.to_owned(), |name, word| name + "_" + word);

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::counted::{CELLS, Counted, Direction, PipeState, log_fields};
+use super::counted::{CELLS, Counted, Direction, Metric, PipeState, log_fields, values};
 use crate::outcome::Reason;
 use crate::relay::Engine;
 use crate::relay::datagram::{Drop, Pumped};
@@ -127,6 +127,11 @@ impl Totals {
     /// Bytes relayed one way by one engine.
     pub fn bytes(&self, direction: Direction, engine: Engine) -> u64 {
         self.count_of(Counted::RelayedBytes(direction, engine))
+    }
+
+    /// Each metric with its values, in the order of its labels' words.
+    pub(super) fn metrics(&self) -> impl Iterator<Item = (&'static Metric, &[u64])> {
+        values(&self.0)
     }
 
     /// Names and values for a log: what is not zero.

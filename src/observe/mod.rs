@@ -2,6 +2,7 @@
 
 mod counted;
 mod counters;
+mod exposition;
 mod latencies;
 mod lines;
 mod pulse;
@@ -9,6 +10,7 @@ mod record;
 
 pub use counted::{Counted, Direction, Label, LoginResult, METRICS, Metric, MetricType, PipeState};
 pub use counters::{Counters, Totals};
+pub use exposition::{EXPOSITION_TYPE, Observed, ProcessUse, WorkerObserved, exposition};
 pub use latencies::{Latencies, Quantiles, TIMED, Timed, Timing};
 pub use lines::{Batch, LineReceiver, LineSender, lines};
 pub use pulse::{Activity, Pulse};

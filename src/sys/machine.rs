@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{MsgFlags, recv, send};
+use nix::unistd::{SysconfVar, sysconf};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::stream::{Stream, leaves_by_loopback};
@@ -153,6 +154,20 @@ impl AsRawFd for DnsSocket {
             DnsSocket::Tcp(socket) => socket.as_raw_fd(),
         }
     }
+}
+
+/// How many of the kernel's ticks make a second, in what it tells of CPU time.
+pub fn clock_ticks() -> u64 {
+    configured(SysconfVar::CLK_TCK).unwrap_or(100)
+}
+
+/// Bytes of a page of memory.
+pub fn page_bytes() -> u64 {
+    configured(SysconfVar::PAGE_SIZE).unwrap_or(4096)
+}
+
+fn configured(variable: SysconfVar) -> Option<u64> {
+    sysconf(variable).ok().flatten().and_then(|value| u64::try_from(value).ok())
 }
 
 /// The user whose rights the process has.

@@ -1,0 +1,199 @@
+//! What Prometheus scrapes: everything that is counted and timed, in its text format, by its project's own encoder.
+//!
+//! Counts are sums over the workers. Only what tells whether work is spread evenly is told of each worker, under names of
+//! its own: a label on everything would be so many times the series, and nobody asks which worker refused a name.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, NoLabelSet, prometheus_text,
+};
+use prometheus_client::metrics::MetricType as Kind;
+use prometheus_client::registry::Registry;
+
+use super::counted::{Metric, MetricType};
+use super::counters::{Counters, Totals};
+use super::latencies::{Latencies, TIMED, Timed, Timing};
+use crate::observe::Counted;
+
+/// The type of what [`exposition`] writes: version 0.0.4 of the text format, which every Prometheus reads.
+pub const EXPOSITION_TYPE: &str = prometheus_text::CONTENT_TYPE;
+
+/// Everything that is told at one moment.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The relay engine that is configured.
+    pub relay: &'static str,
+    /// What was counted, over all workers.
+    pub totals: Totals,
+    /// What was timed, over all workers.
+    pub latencies: Latencies,
+    /// What each worker has done, in their order.
+    pub workers: Vec<WorkerObserved>,
+    /// What the process uses, where that can be known.
+    pub process: Option<ProcessUse>,
+}
+
+/// What tells whether work is spread evenly.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct WorkerObserved {
+    /// Connections that it has now.
+    pub active: u64,
+    /// Connections that it accepted.
+    pub accepted: u64,
+    /// How long all of its turns took, in seconds.
+    pub busy_s: f64,
+}
+
+/// What a process uses and may use.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ProcessUse {
+    /// CPU time of all of its threads, in seconds.
+    pub cpu_s: f64,
+    /// Memory that it has in RAM, in bytes.
+    pub rss_bytes: u64,
+    /// Addresses that it has mapped, in bytes.
+    pub virtual_bytes: u64,
+    /// Descriptors that are open.
+    pub open_fds: u64,
+    /// Descriptors that may be open.
+    pub max_fds: u64,
+    /// Threads that run.
+    pub threads: u64,
+    /// When it began, in seconds since 1970.
+    pub start_s: f64,
+}
+
+impl WorkerObserved {
+    /// What a worker has counted and timed.
+    pub fn of(counters: &Counters, latencies: &Latencies) -> WorkerObserved {
+        let totals = Totals::of([counters]);
+        WorkerObserved {
+            active: totals.active(),
+            accepted: totals.count_of(Counted::Accepted),
+            busy_s: latencies.sum(Timed::Turn).as_secs_f64(),
+        }
+    }
+}
+
+/// The text of one scrape.
+pub fn exposition(observed: Observed) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(ProcessCollector(observed.process)));
+    registry.sub_registry_with_prefix("outflow").register_collector(Box::new(observed));
+    let mut text = String::new();
+    prometheus_text::encode(&mut text, &registry).expect("a string takes everything");
+    text
+}
+
+impl Collector for Observed {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let about = "The version of this relay and the engine that is configured.";
+        let labels = [("version", env!("CARGO_PKG_VERSION")), ("relay", self.relay)];
+        encoder.encode_descriptor("build", about, None, Kind::Info)?.encode_info(&labels)?;
+        let about = "Workers that relay.";
+        encoder
+            .encode_descriptor("workers", about, None, Kind::Gauge)?
+            .encode_gauge(&count(&self.workers))?;
+        for (metric, values) in self.totals.metrics() {
+            counted(&mut encoder, metric, values)?;
+        }
+        for entry in TIMED {
+            timed(&mut encoder, entry, &self.latencies)?;
+        }
+        let workers = || self.workers.iter();
+        let about = "Connections that are open now, by worker.";
+        by_worker(&mut encoder, "worker_connections_active", about, workers().map(|worker| worker.active))?;
+        let about = "Connections accepted, by worker.";
+        let accepted = workers().map(|worker| worker.accepted);
+        by_worker_total(&mut encoder, "worker_connections_accepted", about, accepted)?;
+        let about = "How long all turns of a worker took: of a second, the part in which it did not wait.";
+        by_worker_total(&mut encoder, "worker_busy_seconds", about, workers().map(|worker| worker.busy_s))
+    }
+}
+
+fn count<T>(list: &[T]) -> u64 {
+    list.len() as u64
+}
+
+/// A metric of the list of what is counted, with the value of each combination of its labels: zeros, too, or a rate would
+/// not see the first one.
+fn counted(encoder: &mut DescriptorEncoder<'_>, metric: &Metric, values: &[u64]) -> fmt::Result {
+    // The encoder adds the ending of counters itself.
+    let name = metric.name.strip_suffix("_total").unwrap_or(metric.name);
+    let kind = match metric.kind {
+        MetricType::Counter => Kind::Counter,
+        MetricType::Gauge => Kind::Gauge,
+    };
+    let mut family = encoder.encode_descriptor(name, metric.help, None, kind)?;
+    for (within, value) in values.iter().enumerate() {
+        let labels = metric.labels_of(within);
+        let mut one = family.encode_family(&labels)?;
+        match metric.kind {
+            MetricType::Counter => one.encode_counter::<NoLabelSet, _, u64>(value, None)?,
+            MetricType::Gauge => one.encode_gauge(value)?,
+        }
+    }
+    Ok(())
+}
+
+fn timed(encoder: &mut DescriptorEncoder<'_>, entry: &Timing, latencies: &Latencies) -> fmt::Result {
+    let mut histogram = encoder.encode_descriptor(entry.metric, entry.help, None, Kind::Histogram)?;
+    let (sum, count) = (latencies.sum(entry.what).as_secs_f64(), latencies.count(entry.what));
+    histogram.encode_histogram::<NoLabelSet>(sum, count, &latencies.buckets(entry.what), None)
+}
+
+fn by_worker<V: EncodeGaugeValue>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    about: &str,
+    values: impl Iterator<Item = V>,
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, about, None, Kind::Gauge)?;
+    for (worker, value) in values.enumerate() {
+        family.encode_family(&[("worker", worker)])?.encode_gauge(&value)?;
+    }
+    Ok(())
+}
+
+fn by_worker_total<V: EncodeCounterValue>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    about: &str,
+    values: impl Iterator<Item = V>,
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, about, None, Kind::Counter)?;
+    for (worker, value) in values.enumerate() {
+        let labels = [("worker", worker)];
+        family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+    }
+    Ok(())
+}
+
+/// The metrics of a process as every client library of Prometheus names them: without the prefix.
+#[derive(Debug)]
+struct ProcessCollector(Option<ProcessUse>);
+
+impl Collector for ProcessCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(used) = self.0 else { return Ok(()) };
+        let about = "Total user and system CPU time spent in seconds.";
+        let mut cpu = encoder.encode_descriptor("process_cpu_seconds", about, None, Kind::Counter)?;
+        cpu.encode_counter::<NoLabelSet, _, u64>(&used.cpu_s, None)?;
+        for (name, about, value) in [
+            ("process_resident_memory_bytes", "Resident memory size in bytes.", used.rss_bytes),
+            ("process_virtual_memory_bytes", "Virtual memory size in bytes.", used.virtual_bytes),
+            ("process_open_fds", "Number of open file descriptors.", used.open_fds),
+            ("process_max_fds", "Maximum number of open file descriptors.", used.max_fds),
+        ] {
+            encoder.encode_descriptor(name, about, None, Kind::Gauge)?.encode_gauge(&value)?;
+        }
+        let about = "Start time of the process since unix epoch in seconds.";
+        let mut start = encoder.encode_descriptor("process_start_time_seconds", about, None, Kind::Gauge)?;
+        start.encode_gauge(&used.start_s)
+    }
+}
+
+#[cfg(test)]
+mod tests;

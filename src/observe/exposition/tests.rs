@@ -1,0 +1,114 @@
+//! The text of a scrape, line by line; that Prometheus reads it, the integration suite shows.
+
+use std::time::Duration;
+
+use super::*;
+use crate::observe::{Direction, METRICS};
+use crate::outcome::Reason;
+use crate::relay::Engine;
+
+fn observed() -> Observed {
+    let (counters, mut latencies) = (Counters::default(), Latencies::default());
+    counters.accept();
+    counters.accept();
+    counters.close(Reason::Idle);
+    counters.relay(Direction::Up, Engine::Splice, 5);
+    for ms in [1, 3, 40_000] {
+        latencies.record(Timed::Handshake, Duration::from_millis(ms));
+    }
+    latencies.record(Timed::Turn, Duration::from_micros(1_500));
+    let worker = WorkerObserved::of(&counters, &latencies);
+    let process = ProcessUse {
+        cpu_s: 1.25,
+        rss_bytes: 4_096,
+        virtual_bytes: 8_192,
+        open_fds: 9,
+        max_fds: 1_024,
+        threads: 3,
+        start_s: 1_700_000_000.5,
+    };
+    Observed {
+        relay: "auto",
+        totals: Totals::of([&counters]),
+        latencies,
+        workers: vec![WorkerObserved::default(), worker],
+        process: Some(process),
+    }
+}
+
+fn has(text: &str, lines: &str) {
+    for line in lines.lines().map(str::trim) {
+        assert!(text.lines().any(|written| written == line), "{line} is not in\n{text}");
+    }
+}
+
+#[test]
+fn counts_have_their_labels_and_zeros_are_told() {
+    let text = exposition(observed());
+    has(
+        &text,
+        "# HELP outflow_connections_closed_total Connections closed, by why.
+         # TYPE outflow_connections_closed_total counter
+         outflow_connections_closed_total{reason=\"idle\"} 1
+         outflow_connections_closed_total{reason=\"killed\"} 0
+         outflow_relayed_bytes_total{direction=\"up\",engine=\"splice\"} 5
+         # TYPE outflow_connections_active gauge
+         outflow_connections_active 1
+         outflow_workers 2",
+    );
+    let version = env!("CARGO_PKG_VERSION");
+    has(&text, &format!("outflow_build_info{{version=\"{version}\",relay=\"auto\"}} 1"));
+    for metric in METRICS {
+        let told = |line: &&str| {
+            let name = line.strip_prefix("outflow_").and_then(|rest| rest.strip_prefix(metric.name));
+            name.is_some_and(|rest| rest.starts_with([' ', '{']))
+        };
+        assert_eq!(text.lines().filter(told).count(), metric.cells(), "{}", metric.name);
+    }
+}
+
+#[test]
+fn a_histogram_is_cumulative_and_ends_with_all_of_it() {
+    has(
+        &exposition(observed()),
+        "# TYPE outflow_handshake_seconds histogram
+         outflow_handshake_seconds_bucket{le=\"0.0005\"} 0
+         outflow_handshake_seconds_bucket{le=\"0.001\"} 1
+         outflow_handshake_seconds_bucket{le=\"0.0025\"} 1
+         outflow_handshake_seconds_bucket{le=\"0.005\"} 2
+         outflow_handshake_seconds_bucket{le=\"30\"} 2
+         outflow_handshake_seconds_bucket{le=\"+Inf\"} 3
+         outflow_handshake_seconds_sum 40.004
+         outflow_handshake_seconds_count 3
+         outflow_turn_seconds_bucket{le=\"2.5e-05\"} 0
+         outflow_turn_seconds_bucket{le=\"0.0025\"} 1",
+    );
+}
+
+#[test]
+fn only_what_shows_the_balance_is_told_of_each_worker() {
+    let text = exposition(observed());
+    has(
+        &text,
+        "outflow_worker_connections_active{worker=\"0\"} 0
+         outflow_worker_connections_active{worker=\"1\"} 1
+         outflow_worker_connections_accepted_total{worker=\"1\"} 2
+         outflow_worker_busy_seconds_total{worker=\"1\"} 0.0015",
+    );
+    assert_eq!(text.matches("worker=\"1\"").count(), 3);
+}
+
+#[test]
+fn a_process_is_told_by_the_names_that_all_have() {
+    has(
+        &exposition(observed()),
+        "process_cpu_seconds_total 1.25
+         process_resident_memory_bytes 4096
+         process_virtual_memory_bytes 8192
+         process_open_fds 9
+         process_max_fds 1024
+         process_start_time_seconds 1700000000.5",
+    );
+    let unknown = exposition(Observed { process: None, ..observed() });
+    assert!(!unknown.contains("process_") && unknown.contains("outflow_workers 2"));
+}

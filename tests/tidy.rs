@@ -114,14 +114,14 @@ fn in_shell(source: &Source, shell: &[&str]) -> bool {
 }
 
 fn mio_outside(source: &Source) -> Findings {
-    if in_shell(source, &["worker", "control", "sys"]) {
+    if in_shell(source, &["worker", "admin", "control", "sys"]) {
         return Vec::new();
     }
     lines_where(source, &source.code(), "mio", |line| has_word(line, "mio::") || has_word(line, "use mio"))
 }
 
 fn clock_outside(source: &Source) -> Findings {
-    if in_shell(source, &["worker", "control", "sys", "cli"]) || is_test_file(source) {
+    if in_shell(source, &["worker", "admin", "control", "sys", "cli"]) || is_test_file(source) {
         return Vec::new();
     }
     let clocks = ["Instant::now", "SystemTime::now", "UNIX_EPOCH.elapsed"];
@@ -129,7 +129,7 @@ fn clock_outside(source: &Source) -> Findings {
 }
 
 fn socket_outside(source: &Source) -> Findings {
-    if in_shell(source, &["worker", "control", "sys", "cli"]) || is_test_file(source) {
+    if in_shell(source, &["worker", "admin", "control", "sys", "cli"]) || is_test_file(source) {
         return Vec::new();
     }
     let sockets = ["TcpStream", "TcpListener", "UdpSocket", "UnixStream", "socket2::"];

@@ -2,11 +2,13 @@
 //!
 //! A queue, pool, table or loop whose bound is not here has no bound, and that is a defect.
 
+mod admin;
 mod auth;
 mod cli;
 mod dns;
 mod lines;
 
+pub use admin::*;
 pub use auth::*;
 pub use cli::*;
 pub use dns::*;

@@ -168,6 +168,9 @@ struct RunArgs {
     #[arg(long, value_name = "FILE|stdout|off", value_hint = ValueHint::AnyPath)]
     #[arg(help = Config::help("log", "access"))]
     access: Option<String>,
+    #[arg(long, value_name = "ADDR:PORT|unix:PATH", allow_hyphen_values = true)]
+    #[arg(help = format!("{} (may be repeated)", Config::help("admin", "listen")))]
+    admin: Vec<String>,
 }
 
 /// Takes any text, which is judged with the file, and offers the words that the key of a flag may be.
@@ -211,6 +214,7 @@ impl RunArgs {
             log_level: self.log_level,
             log_format: self.log_format,
             access: self.access,
+            admin: self.admin,
         };
         Config::load(self.config.as_deref(), &flags)
     }

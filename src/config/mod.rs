@@ -7,6 +7,7 @@
 //!
 //! Nothing here opens a socket or reads any file but the configuration itself.
 
+mod admin;
 mod at;
 mod choice;
 mod dns64;
@@ -34,6 +35,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+pub use admin::AdminAddress;
 pub use choice::{
     Access, AuthMethod, Choice, Congestion, Filtering, Format, Level, OnFull, Prefer, Protection,
     ProtectionLevel, RelayMode, Steer,
@@ -45,7 +47,8 @@ pub use problem::Problems;
 pub use raw::Flags;
 pub use reach::{Advertise, PortRange};
 pub use tables::{
-    AuthConfig, Bind, Config, Dns, Gssapi, GuardConfig, Log, PerSource, ServerConfig, Timeouts, UdpConfig,
+    AdminConfig, AuthConfig, Bind, Config, Dns, Gssapi, GuardConfig, Log, PerSource, ServerConfig, Timeouts,
+    UdpConfig,
 };
 
 use crate::limits;

@@ -34,6 +34,8 @@ pub struct Flags {
     pub log_format: Option<String>,
     /// `--access`.
     pub access: Option<String>,
+    /// `--admin`, once for each address; any replaces the file's whole list.
+    pub admin: Vec<String>,
 }
 
 /// One source of configuration: the file, or the command line. What is not typed there is absent.
@@ -61,13 +63,14 @@ impl Raw {
 
     /// What the command line says. A number that is none is reported here, before what is wrong with values.
     pub(super) fn from_flags(flags: &Flags, problems: &mut Problems) -> Raw {
-        let Flags { listen, workers, no_pin, relay, allow_private, users, log_level, log_format, access } =
-            flags;
+        let Flags { workers, no_pin, relay, allow_private, users, log_level, log_format, access, .. } = flags;
         let mut raw = Raw::default();
-        let listen: Vec<_> =
-            listen.iter().map(|one| from_flag("--listen", Value::Text(one.clone()))).collect();
-        let listen = (!listen.is_empty()).then_some(Value::Array(listen));
-        raw.lay("--listen", ("server", "listen"), listen);
+        for (flag, table, typed) in
+            [("--listen", "server", &flags.listen), ("--admin", "admin", &flags.admin)]
+        {
+            let all: Vec<_> = typed.iter().map(|one| from_flag(flag, Value::Text(one.clone()))).collect();
+            raw.lay(flag, (table, "listen"), (!all.is_empty()).then_some(Value::Array(all)));
+        }
         match workers.as_deref().map(|typed| (typed, typed.parse())) {
             Some((_, Ok(whole))) => raw.lay("--workers", ("server", "workers"), Some(Value::Whole(whole))),
             Some((typed, Err(_))) => {

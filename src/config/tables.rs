@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::admin::{self, AdminAddress};
 use super::choice::{
     Access, AuthMethod, Congestion, Filtering, Format, Level, OnFull, Prefer, Protection, RelayMode, Steer,
 };
@@ -42,6 +43,8 @@ pub struct Config {
     pub per_source: PerSource,
     /// The log and the access record.
     pub log: Log,
+    /// The admin endpoint.
+    pub admin: AdminConfig,
     /// Where all that was typed.
     pub places: Places,
 }
@@ -60,6 +63,7 @@ pub(super) fn all() -> Vec<TableEntry<Config>> {
         TableEntry::of_tables("limits"),
         TableEntry::once("limits.per_source", |config| &config.per_source, |config| &mut config.per_source),
         TableEntry::once("log", |config| &config.log, |config| &mut config.log),
+        TableEntry::once("admin", |config| &config.admin, |config| &mut config.admin),
     ]
 }
 
@@ -70,7 +74,7 @@ tables! {
         ///
         /// Never empty, no two alike but for port 0.
         listen: Vec<Endpoint> = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 1080)).into()],
-            list(limits::MAX_LISTEN, value::listen_address).needs("an address").rule(reach::listeners), Reload;
+            list(limits::MAX_LISTEN, value::relay_address).needs("an address").rule(reach::listeners), Reload;
 
         /// Worker threads; 0: one for each CPU that may be used, and no more than max_connections.
         ///
@@ -226,6 +230,19 @@ tables! {
         on_full: OnFull = OnFull::Drop, choice(), Start;
         /// Access records of an association's targets, too, one for each.
         udp_targets: bool = false, switch(), Reload;
+    }
+
+    /// The admin endpoint: what an operator sees and changes while the server runs.
+    pub struct AdminConfig {
+        /// "unix:/run/outflow/admin.sock", "127.0.0.1:9180", or several; empty: no endpoint.
+        ///
+        /// No two alike but for port 0. Others than unix sockets and loopback addresses only with `token_file`.
+        listen: Vec<AdminAddress> = Vec::new(),
+            list(limits::MAX_ADMIN_LISTEN, admin::address).or_one().rule(admin::listeners), Reload;
+        /// One line that clients over TCP have to show; needed by addresses beyond loopback; relative to this file.
+        ///
+        /// Absolute.
+        token_file: Option<PathBuf> = None, optional(path(), "\"admin.token\""), Reload;
     }
 }
 

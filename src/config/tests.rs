@@ -1,5 +1,6 @@
 //! What files and flags come to, and the rules that hold between values.
 
+mod admin;
 mod arrays;
 mod bad_files;
 
@@ -33,7 +34,8 @@ fn complaints(text: &str) -> Vec<String> {
 
 #[test]
 fn defaults_are_those_of_the_documentation() {
-    let Config { server, timeouts, auth, dns, guard, bind, udp, per_source, log, places: _ } = config("");
+    let Config { server, timeouts, auth, dns, guard, bind, udp, per_source, log, admin, places: _ } =
+        config("");
     assert_eq!(server.listen, ["127.0.0.1:1080".parse().unwrap()]);
     assert_eq!(server.workers, tables::available_cpus());
     assert_eq!((server.pin, server.relay, server.steer), (true, RelayMode::Auto, Steer::Hash));
@@ -67,6 +69,7 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!((udp.ports, udp.advertise), (None, Advertise::default()));
     assert_eq!((udp.fragments, udp.filtering), (true, Filtering::Address));
     assert_eq!(per_source.connections, 0);
+    assert_eq!(admin, AdminConfig { listen: Vec::new(), token_file: None });
     assert_eq!(
         log,
         Log {
@@ -239,6 +242,7 @@ fn flags_win_over_the_file() {
         log_level: some("debug"),
         log_format: some("json"),
         access: some("off"),
+        admin: vec!["unix:/run/a".into(), "[::1]:9180".into()],
     };
     let config = Config::parse(text, Path::new(FILE), &flags).unwrap();
     assert_eq!(config.server.listen, ["127.0.0.1:3".parse().unwrap()]);
@@ -248,6 +252,8 @@ fn flags_win_over_the_file() {
     assert_eq!(config.auth.users, Some(PathBuf::from("/srv/users")));
     assert_eq!((config.log.level, config.log.format), (Level::Debug, Format::Json));
     assert_eq!(config.log.access, Access::Off);
+    let admin: Vec<String> = config.admin.listen.iter().map(ToString::to_string).collect();
+    assert_eq!(admin, ["unix:/run/a", "[::1]:9180"]);
 }
 
 #[test]
@@ -378,6 +384,7 @@ fn gssapi_alone_is_no_open_proxy() {
 fn every_key_of_the_schema_is_printed_and_no_other() {
     let mut full = config("");
     full.auth.users = Some(PathBuf::from("/u"));
+    full.admin.token_file = Some(PathBuf::from("/t"));
     let printed: toml::Table = full.to_toml().parse().unwrap();
     let schema = Schema::of(tables::all());
     assert_eq!(printed.len(), schema.tables().iter().filter(|table| !table.name.contains('.')).count());
@@ -428,7 +435,7 @@ proptest! {
     #[test]
     fn no_value_panics(text in "\\PC{0,40}|[0-9:.\\[\\]/%]{0,40}|[0-9]{0,22}[ a-zµ.]{0,8}") {
         let _ = value::duration(&text);
-        let _ = value::listen_address(&text);
+        let _ = (value::relay_address(&text), crate::config::admin::address(&text));
         let _ = value::dns_server(&text);
         let _ = value::block(&text);
         let _ = reach::ports(&text);

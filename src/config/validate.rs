@@ -47,6 +47,7 @@ impl Draft {
         self.share_connections();
         self.require_password();
         self.require_records();
+        self.require_token();
         match self.problems.is_empty() {
             true => Ok(Config { places: self.problems.into_places(), ..self.config }),
             false => Err(self.problems.sorted()),
@@ -132,6 +133,23 @@ impl Draft {
             let what =
                 "\"refuse\" keeps access records, but there are none: set access in [log] or give --access";
             self.problems.push(at, what.to_owned());
+        }
+    }
+
+    /// An admin endpoint that others reach, and nothing that they would have to know.
+    fn require_token(&mut self) {
+        if self.config.admin.token_file.is_some() || self.problems.touch("admin", "token_file") {
+            return;
+        }
+        let places = self.problems.places().entries("admin", "listen").to_vec();
+        for (address, at) in
+            self.config.admin.listen.iter().zip(places).filter(|(address, _)| address.is_beyond())
+        {
+            let what = format!(
+                "\"{address}\" is reached from beyond this machine: set token_file = \"FILE\" in [admin], or listen \
+                 on a loopback address or a unix socket"
+            );
+            self.problems.push(at, what);
         }
     }
 

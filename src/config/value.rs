@@ -104,11 +104,18 @@ pub(super) fn duration_text(duration: Duration) -> String {
     if parts.is_empty() { "0us".to_owned() } else { parts.join(" ") }
 }
 
+/// An address and port that the relay listens on.
+pub(super) fn relay_address(typed: &str) -> Result<Endpoint, String> {
+    listen_address(typed, SOCKS_PORT)
+}
+
 /// An address and port to listen on; port 0 lets the kernel choose.
-pub(super) fn listen_address(typed: &str) -> Result<Endpoint, String> {
+///
+/// `usual` is the port that is meant where none is typed.
+pub(super) fn listen_address(typed: &str, usual: u16) -> Result<Endpoint, String> {
     let endpoint = Endpoint::parse(typed, None).ok_or_else(|| {
-        let what = format!("{} is not an address and port such as \"127.0.0.1:1080\"", quoted(typed));
-        with_nearest(what, nearest_address(typed))
+        let what = format!("{} is not an address and port such as \"127.0.0.1:{usual}\"", quoted(typed));
+        with_nearest(what, nearest_address(typed, usual))
     })?;
     let ip = endpoint.ip();
     match ip.is_multicast() || ip == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) {
@@ -118,7 +125,7 @@ pub(super) fn listen_address(typed: &str) -> Result<Endpoint, String> {
 }
 
 /// What an address without its port, brackets or digits was probably meant to say; quoted.
-fn nearest_address(typed: &str) -> Option<String> {
+fn nearest_address(typed: &str, usual: u16) -> Option<String> {
     let typed = typed.trim();
     if let Ok(address) = typed.parse::<SocketAddr>() {
         return Some(format!("\"{address}\""));
@@ -126,7 +133,7 @@ fn nearest_address(typed: &str) -> Option<String> {
     let (host, port) = match typed.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>())) {
         Some((host, Ok(port))) if host != ":" => (host, port),
         _ if typed.parse::<u16>().is_ok() => ("localhost", typed.parse().ok()?),
-        _ => (typed, SOCKS_PORT),
+        _ => (typed, usual),
     };
     let ip = match host.trim_matches(['[', ']']) {
         "" | "localhost" => IpAddr::from([127, 0, 0, 1]),

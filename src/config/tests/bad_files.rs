@@ -5,7 +5,7 @@ use crate::limits;
 
 /// Each bad file gets exactly these messages.
 #[track_caller]
-fn expect_complaints(table: &[(&str, &[&str])]) {
+pub(super) fn expect_complaints(table: &[(&str, &[&str])]) {
     for (text, expected) in table {
         assert_eq!(complaints(text), *expected, "for {text:?}");
     }

@@ -13,9 +13,11 @@ pub mod netlink;
 pub mod output;
 pub mod pipe;
 pub mod proc_net;
+pub mod sock_diag;
 pub mod stream;
 pub mod terminal;
 pub mod udp;
+pub mod unix;
 
 pub use nix::errno::Errno;
 

@@ -14,7 +14,7 @@ use super::{Errno, uninterrupted};
 use crate::limits;
 
 /// Bytes of `struct nlmsghdr`, of `struct rtmsg` and of `struct ifaddrmsg`.
-const HEADER: usize = 16;
+pub(super) const HEADER: usize = 16;
 const ROUTE: usize = 12;
 const INTERFACE_ADDRESS: usize = 8;
 
@@ -159,15 +159,15 @@ fn open(groups: u32) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
-struct NetlinkMessage<'a> {
-    kind: u16,
+pub(super) struct NetlinkMessage<'a> {
+    pub(super) kind: u16,
     flags: u16,
-    sequence: u32,
-    body: &'a [u8],
+    pub(super) sequence: u32,
+    pub(super) body: &'a [u8],
 }
 
 /// The whole messages of one read; what is cut off or makes no sense ends it.
-fn messages(mut bytes: &[u8]) -> impl Iterator<Item = NetlinkMessage<'_>> {
+pub(super) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = NetlinkMessage<'_>> {
     std::iter::from_fn(move || {
         let length = u32_at(bytes, 0)? as usize;
         let body = bytes.get(HEADER..length)?;
@@ -200,7 +200,7 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 

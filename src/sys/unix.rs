@@ -1,0 +1,127 @@
+//! Unix sockets that nobody but their owner may connect to, and who is at the other end of one.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
+use nix::sys::stat::{Mode, fchmod};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::Errno;
+
+/// Who is at the other end of a connection, as of when it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerProcess {
+    /// The process's effective user.
+    pub uid: u32,
+    /// Its number, in our namespace of numbers.
+    pub pid: i32,
+}
+
+/// What stands at the path of a unix socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing.
+    Nothing,
+    /// A socket that nobody listens on any more.
+    Stale,
+    /// A socket that somebody listens on.
+    Live,
+}
+
+/// A socket that is bound to `path` and does not listen yet. Its file has mode 0600 from the first moment: the kernel makes
+/// it with the mode of the socket itself (unix_bind), so that no umask, which is the whole process's, is touched.
+///
+/// # Errors
+/// EADDRINUSE where something stands at the path; what socket(2), fchmod(2) or bind(2) refused.
+pub fn bind_private(path: &Path) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    Ok(socket.into())
+}
+
+/// Has a bound socket listen.
+///
+/// # Errors
+/// What listen(2) refused.
+pub fn listen(socket: OwnedFd, backlog: i32) -> io::Result<UnixListener> {
+    let socket = Socket::from(socket);
+    socket.listen(backlog)?;
+    Ok(UnixListener::from(OwnedFd::from(socket)))
+}
+
+/// Looks what stands at the path of a unix socket, by connecting to it.
+///
+/// # Errors
+/// ENOTSOCK where it is no socket; what stat(2) or connect(2) says otherwise.
+pub fn look(path: &Path) -> io::Result<Found> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) => return Err(error),
+        Ok(metadata) if !metadata.file_type().is_socket() => return Err(Errno::ENOTSOCK.into()),
+        Ok(_) => {}
+    }
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    match socket.connect(&SockAddr::unix(path)?) {
+        Ok(()) => Ok(Found::Live),
+        // Its queue is full.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Found::Live),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(Found::Stale),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Nothing),
+        Err(error) => Err(error),
+    }
+}
+
+/// Who is at the other end (SO_PEERCRED).
+///
+/// # Errors
+/// What getsockopt(2) refused.
+pub fn peer(stream: &impl AsFd) -> Result<PeerProcess, Errno> {
+    getsockopt(stream, PeerCredentials)
+        .map(|credentials| PeerProcess { uid: credentials.uid(), pid: credentials.pid() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::sys::machine;
+
+    #[test]
+    fn the_file_is_its_owners_alone_from_the_first_moment() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let bound = bind_private(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+        assert_eq!(bind_private(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let listener = listen(bound, 4).unwrap();
+        let client = UnixStream::connect(&path).unwrap();
+        let (ours, _) = listener.accept().unwrap();
+        let own = PeerProcess { uid: machine::effective_user(), pid: std::process::id() as i32 };
+        assert_eq!((peer(&ours), peer(&client)), (Ok(own), Ok(own)));
+    }
+
+    #[test]
+    fn who_listens_is_told_from_what_was_left_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        assert_eq!(look(&path).unwrap(), Found::Nothing);
+        let bound = bind_private(&path).unwrap();
+        assert_eq!(look(&path).unwrap(), Found::Stale, "bound, and nobody listens");
+        let listener = listen(bound, 0).unwrap();
+        let _queued: Vec<Found> =
+            (0..4).map(|_| look(&path).unwrap()).inspect(|found| assert_eq!(*found, Found::Live)).collect();
+        drop(listener);
+        assert_eq!(look(&path).unwrap(), Found::Stale);
+        let file = directory.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(look(&file).unwrap_err().raw_os_error(), Some(libc::ENOTSOCK));
+    }
+}

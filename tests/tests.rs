@@ -70,6 +70,9 @@ mod records;
 /// Sinks of logs and records that fail, stall, fill and move (51, 52); signals.
 mod logs;
 
+/// The admin endpoint: requests, right and wrong.
+mod admin_http;
+
 /// The subcommands `check` and `user`.
 mod commands;
 

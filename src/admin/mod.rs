@@ -3,12 +3,32 @@
 //! It reads what workers count and asks them by mail; what changes the server is an [`Order`] to the control thread. It
 //! knows nothing of how either is done, and no worker ever waits for it.
 
+mod access;
+mod answer;
+mod connection;
 mod dashboard;
+mod doors;
+mod handle;
+mod holders;
+mod http;
 mod latencies;
 mod orders;
+mod pages;
 mod process;
+mod refused;
+mod server;
+mod service;
+mod status;
+mod stream;
+mod token_file;
 
+pub use answer::HttpAnswer;
 pub use dashboard::Dashboard;
+pub use handle::{Admin, AdminError, AdminOpening, probe_admin};
+pub use http::{HttpHead, HttpMethod, HttpRequest};
 pub use latencies::WorkerLatencies;
 pub use orders::{Actor, Done, KeyChange, Order, OrderError, OrderLetter, ReloadReport};
+pub use pages::{Watched, WatchedWorker};
 pub use process::process_use;
+pub use status::HttpStatus;
+pub use token_file::token_concerns;

@@ -23,6 +23,7 @@ pub use dispatch::Verified;
 pub use edit::{EditError, check_password, hash_password, remove_user, set_user};
 pub use file::{concerns, load_users};
 pub use guesses::Guesses;
+pub use pace::{Pace, Rate};
 pub use users::{UserNameError, Users, UsersError, check_name};
 pub use verifier::{LoginJob, Verifier};
 

@@ -11,18 +11,18 @@ use crate::limits::PACE_EVICTION_STEPS;
 
 /// How often an attempt may begin: a few at once, and one more in every interval.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rate {
+pub struct Rate {
     /// Attempts without a wait.
-    pub(super) at_once: u32,
+    pub at_once: u32,
     /// What each of them takes to be forgotten.
-    pub(super) interval: Duration,
+    pub interval: Duration,
 }
 
 /// The attempts of a bounded number of keys: of a source, say, or of a source at one user.
 ///
 /// The generic cell rate algorithm (ITU-T I.371): of each key it knows when all that it has done is paid for.
 #[derive(Debug)]
-pub(super) struct Pace<K> {
+pub struct Pace<K> {
     rate: Rate,
     capacity: usize,
     paid_at: HashMap<K, Instant>,
@@ -32,12 +32,12 @@ pub(super) struct Pace<K> {
 
 impl<K: Copy + Eq + Hash> Pace<K> {
     /// Paces attempts at this rate; remembers up to `capacity` keys.
-    pub(super) fn new(rate: Rate, capacity: usize) -> Pace<K> {
+    pub fn new(rate: Rate, capacity: usize) -> Pace<K> {
         Pace { rate, capacity, paid_at: HashMap::new(), order: VecDeque::new() }
     }
 
     /// When one more attempt may begin: `now`, or later.
-    pub(super) fn ready_at(&self, key: K, now: Instant) -> Instant {
+    pub fn ready_at(&self, key: K, now: Instant) -> Instant {
         let Some(&paid_at) = self.paid_at.get(&key) else { return now };
         let credit = self.rate.interval * self.rate.at_once.saturating_sub(1);
         paid_at.checked_sub(credit).map_or(now, |at| at.max(now))
@@ -47,7 +47,7 @@ impl<K: Copy + Eq + Hash> Pace<K> {
     /// `at_once` intervals to forget.
     ///
     /// If the table is full of keys that owe more than one attempt, a new one is not remembered.
-    pub(super) fn take(&mut self, key: K, now: Instant) {
+    pub fn take(&mut self, key: K, now: Instant) {
         let Rate { at_once, interval } = self.rate;
         if let Some(paid_at) = self.paid_at.get_mut(&key) {
             *paid_at = ((*paid_at).max(now) + interval).min(now + interval * at_once);
@@ -58,7 +58,7 @@ impl<K: Copy + Eq + Hash> Pace<K> {
     }
 
     /// Takes back one attempt, as it was right.
-    pub(super) fn give_back(&mut self, key: K) {
+    pub fn give_back(&mut self, key: K) {
         if let Some(paid_at) = self.paid_at.get_mut(&key)
             && let Some(earlier) = paid_at.checked_sub(self.rate.interval)
         {

@@ -68,7 +68,16 @@ pub(super) fn least(config: &Config) -> usize {
 fn fixed(config: &Config) -> usize {
     let workers = config.server.workers.max(1);
     let listeners = config.server.listen.len() * workers;
-    limits::RESERVED_DESCRIPTORS + listeners + workers * limits::WORKER_DESCRIPTORS
+    let admin = match config.admin.listen.len() {
+        0 => 0,
+        doors => {
+            doors
+                + limits::ADMIN_DESCRIPTORS
+                + limits::ADMIN_TCP_CONNECTIONS_MAX
+                + limits::ADMIN_UNIX_CONNECTIONS_MAX
+        }
+    };
+    limits::RESERVED_DESCRIPTORS + listeners + workers * limits::WORKER_DESCRIPTORS + admin
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use super::start_error::StartError;
 use super::trial::{Named, Report, Trial};
 use super::users::{UsersWatch, WatchedUsers};
 use super::watchdog::{Watchdog, WatchdogFinding};
+use crate::admin::{Admin, Watched, WatchedWorker};
 use crate::config::{Access, Choice, Config, OnFull};
 use crate::limits;
 use crate::observe::{Counted, Counters, Latencies, Pulse, Totals};
@@ -41,6 +42,8 @@ pub struct Server {
     snapshots: SnapshotMaker,
     /// The users file, where passwords are asked for.
     users: Option<UsersWatch>,
+    /// What an operator sees and changes.
+    admin: Admin,
     sessions_per_worker: usize,
 }
 
@@ -51,6 +54,14 @@ struct RunningWorker {
     pulse: Arc<Pulse>,
     watchdog: Watchdog,
     thread: Option<JoinHandle<()>>,
+}
+
+impl RunningWorker {
+    /// What the admin endpoint has of it.
+    fn watched(&self) -> WatchedWorker {
+        let (mailbox, counters) = (self.mailbox.clone(), self.counters.clone());
+        WatchedWorker { mailbox, counters, pulse: self.pulse.clone() }
+    }
 }
 
 impl Server {
@@ -69,7 +80,12 @@ impl Server {
             start_records(&config, budget).map_err(|error| refused(&|trial| trial.cannot_record(&error)))?;
         let acceptor = Acceptor::open(&config, named.congestion)
             .map_err(|(nth, error)| refused(&|trial| trial.cannot_listen(nth, &error)))?;
-        let snapshots = SnapshotMaker::start(config.clone(), named, users.clone(), acceptor.addresses())?;
+        let mut admin = Admin::default();
+        let opening = admin
+            .prepare(&config.admin)
+            .map_err(|error| refused(&|trial| trial.cannot_administer(&error)))?;
+        let own = [acceptor.addresses(), &opening.addresses()].concat();
+        let snapshots = SnapshotMaker::start(config.clone(), named, users.clone(), &own)?;
         let boot = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
         let own_ports = Arc::default();
         let (sender, ended) = bounded(config.server.workers);
@@ -96,13 +112,15 @@ impl Server {
         }
         drop((starting, sender));
         await_workers(&workers, &started, &ended)?;
-        let watched = users.zip(snapshots.verifier().cloned()).zip(config.auth.users.clone());
-        let watched = watched.map(|((users, verifier), path)| {
+        let watched = Watched { workers: workers.iter().map(RunningWorker::watched).collect() };
+        admin.configure(opening, &watched).map_err(StartError::Machine)?;
+        let users = users.zip(snapshots.verifier().cloned()).zip(config.auth.users.clone());
+        let users = users.map(|((users, verifier), path)| {
             let workers = workers.iter().map(|worker| worker.mailbox.clone()).collect();
             WatchedUsers { path, stamp, users, verifier, workers }
         });
         Ok(Server {
-            users: watched.map(UsersWatch::start).transpose().map_err(StartError::Machine)?,
+            users: users.map(UsersWatch::start).transpose().map_err(StartError::Machine)?,
             running: workers.len(),
             drains_by: None,
             config,
@@ -112,6 +130,7 @@ impl Server {
             latencies: Latencies::default(),
             records,
             snapshots,
+            admin,
             sessions_per_worker: budget.sessions_of(0),
         })
     }
@@ -207,6 +226,7 @@ impl Server {
                 let _ = thread.join();
             }
         }
+        self.admin.stop();
         if let Some(records) = &self.records {
             records.finish();
         }

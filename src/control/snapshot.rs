@@ -24,7 +24,7 @@ use crate::worker::{Ceilings, Snapshot};
 #[derive(Debug)]
 pub(super) struct SnapshotMaker {
     config: Arc<Config>,
-    /// The listeners' addresses, which no client may reach.
+    /// The addresses of the listeners and of the admin endpoint, which no client may reach.
     listening: Vec<SocketAddr>,
     budget: DescriptorBudget,
     congestion: CongestionControl,

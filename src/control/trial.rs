@@ -10,6 +10,7 @@ use super::acceptor;
 use super::descriptors::{self, DescriptorBudget};
 use super::plural::count_of;
 use super::resolver_files::ResolverFiles;
+use crate::admin::{self, AdminError};
 use crate::auth::{Users, concerns, gssapi, load_users};
 use crate::config::{self, Access, AuthMethod, Config, Problems, Steer};
 use crate::sys::congestion::CongestionControl;
@@ -44,6 +45,7 @@ pub fn check(config: &Config) -> Report {
     let named = trial.named();
     trial.listeners(named.map(|named| named.congestion).unwrap_or_default());
     trial.access();
+    trial.admin();
     trial.into_report()
 }
 
@@ -79,6 +81,7 @@ impl<'a> Trial<'a> {
         let budget = self.budget();
         let resolver_files = self.names(&budget);
         self.cpus();
+        self.token_file();
         Some(Named {
             users: users?,
             credentials: credentials?,
@@ -92,6 +95,17 @@ impl<'a> Trial<'a> {
     pub(super) fn cannot_listen(&mut self, nth: usize, error: &io::Error) {
         let what = format!("cannot listen on {}: {error}", self.config.server.listen[nth]);
         self.config.places.blame_entry(&mut self.report.errors, ("server", "listen"), nth, what);
+    }
+
+    /// The problem with the admin endpoint.
+    pub(super) fn cannot_administer(&mut self, error: &AdminError) {
+        match error {
+            AdminError::Listen { nth, what, .. } => {
+                let listen = ("admin", "listen");
+                self.config.places.blame_entry(&mut self.report.errors, listen, *nth, what.clone());
+            }
+            AdminError::Token(what) => self.error(("admin", "token_file"), what),
+        }
     }
 
     /// The problem with a file of access records that cannot be written.
@@ -207,6 +221,11 @@ impl<'a> Trial<'a> {
         budget
     }
 
+    fn token_file(&mut self) {
+        let concerns = self.config.admin.token_file.as_deref().map(admin::token_concerns).unwrap_or_default();
+        concerns.iter().for_each(|concern| self.warn(("admin", "token_file"), concern));
+    }
+
     fn cpus(&mut self) {
         let (server, usable) = (&self.config.server, machine::usable_cpus());
         if !usable.is_empty() && server.workers > usable.len() {
@@ -237,6 +256,20 @@ impl<'a> Trial<'a> {
                 }
                 Err(error) => self.cannot_listen(nth, &error),
                 Ok(()) => {}
+            }
+        }
+    }
+
+    /// The admin endpoint could be opened, as the listeners could.
+    fn admin(&mut self) {
+        for error in admin::probe_admin(&self.config.admin) {
+            match &error {
+                AdminError::Listen { nth, what, in_use: true } => {
+                    let (listen, what) =
+                        (("admin", "listen"), format!("{what}: it may be a server that runs already"));
+                    self.config.places.blame_entry(&mut self.report.warnings, listen, *nth, what);
+                }
+                _ => self.cannot_administer(&error),
             }
         }
     }

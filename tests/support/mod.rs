@@ -9,6 +9,7 @@
 pub(crate) mod client;
 pub(crate) mod dns;
 pub(crate) mod gss;
+pub(crate) mod http;
 pub(crate) mod keyed;
 pub(crate) mod netns;
 pub(crate) mod origin;

@@ -1,0 +1,343 @@
+//! Where the endpoint is reached: listeners on unix sockets and on addresses, opened before anything goes by them.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use mio::event::Source;
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::access::AdminPeer;
+use super::answer::HttpAnswer;
+use super::status::HttpStatus;
+use super::stream::AdminStream;
+use crate::config::{AdminAddress, Endpoint};
+use crate::limits;
+use crate::sys::sock_diag::SocketOwners;
+use crate::sys::{Errno, files, machine, unix};
+
+/// Why an address cannot be had, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct DoorError {
+    pub(super) what: String,
+    /// Another has it, who may be this very server, running.
+    pub(super) in_use: bool,
+}
+
+/// A listener that is bound and does not listen yet.
+#[derive(Debug)]
+pub(super) struct BoundDoor {
+    address: AdminAddress,
+    socket: OwnedFd,
+    kind: DoorKind,
+}
+
+/// What a listener is bound to.
+#[derive(Debug)]
+enum DoorKind {
+    Tcp(SocketAddr),
+    Unix { _file: SocketFile },
+}
+
+/// The file of a unix socket of ours; removed when dropped, unless another stands there by then.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    file: Option<(u64, u64)>,
+}
+
+/// A listener.
+#[derive(Debug)]
+pub(super) struct Door {
+    address: AdminAddress,
+    kind: DoorKind,
+    listener: DoorListener,
+}
+
+#[derive(Debug)]
+enum DoorListener {
+    Tcp(mio::net::TcpListener),
+    Unix(mio::net::UnixListener),
+}
+
+impl DoorError {
+    fn of(what: impl Into<String>) -> DoorError {
+        DoorError { what: what.into(), in_use: false }
+    }
+
+    fn at(self, address: &AdminAddress) -> DoorError {
+        DoorError { what: format!("cannot listen on {address}: {}", self.what), ..self }
+    }
+}
+
+impl BoundDoor {
+    /// Binds an address. A unix socket that nobody listens on any more is replaced.
+    ///
+    /// # Errors
+    /// What keeps it from being bound, in words.
+    pub(super) fn bind(address: &AdminAddress) -> Result<BoundDoor, DoorError> {
+        let bound = match address {
+            AdminAddress::Unix(path) => bind_unix(path),
+            AdminAddress::Tcp(endpoint) => bind_tcp(endpoint).map_err(|error| DoorError {
+                what: error.to_string(),
+                in_use: error.kind() == io::ErrorKind::AddrInUse,
+            }),
+        };
+        let (socket, kind) = bound.map_err(|error| error.at(address))?;
+        Ok(BoundDoor { address: address.clone(), socket, kind })
+    }
+
+    /// Whether an address could be bound; nothing is there afterwards that was not there before.
+    ///
+    /// # Errors
+    /// As [`BoundDoor::bind`].
+    pub(super) fn probe(address: &AdminAddress) -> Result<(), DoorError> {
+        let AdminAddress::Unix(path) = address else { return BoundDoor::bind(address).map(drop) };
+        // Whether a file could be made beside it, which is what bind(2) does.
+        let beside = path.with_file_name(".outflow-admin");
+        let can_make = |_| files::can_append(&beside).map_err(|error| refused_at(path, &error));
+        look(path).and_then(can_make).map_err(|error| error.at(address))
+    }
+
+    /// As it is configured.
+    pub(super) fn address(&self) -> &AdminAddress {
+        &self.address
+    }
+
+    /// The address and port, where it has one.
+    pub(super) fn tcp(&self) -> Option<SocketAddr> {
+        match &self.kind {
+            DoorKind::Tcp(address) => Some(*address),
+            DoorKind::Unix { .. } => None,
+        }
+    }
+
+    /// Lets clients in.
+    ///
+    /// # Errors
+    /// What listen(2) refused.
+    pub(super) fn listen(self) -> io::Result<Door> {
+        let listener = match &self.kind {
+            DoorKind::Tcp(_) => {
+                let socket = Socket::from(self.socket);
+                socket.listen(limits::ADMIN_BACKLOG)?;
+                DoorListener::Tcp(mio::net::TcpListener::from_std(TcpListener::from(socket)))
+            }
+            DoorKind::Unix { .. } => {
+                let listener = unix::listen(self.socket, limits::ADMIN_BACKLOG)?;
+                DoorListener::Unix(mio::net::UnixListener::from_std(listener))
+            }
+        };
+        Ok(Door { address: self.address, kind: self.kind, listener })
+    }
+}
+
+impl Door {
+    /// As it is configured.
+    pub(super) fn address(&self) -> &AdminAddress {
+        &self.address
+    }
+
+    /// Whether others than this machine's processes may reach it.
+    pub(super) fn is_beyond(&self) -> bool {
+        self.address.is_beyond()
+    }
+
+    /// The listener, for a poll.
+    pub(super) fn source(&mut self) -> &mut dyn Source {
+        match &mut self.listener {
+            DoorListener::Tcp(listener) => listener,
+            DoorListener::Unix(listener) => listener,
+        }
+    }
+
+    /// Takes one connection, with who is at its other end.
+    ///
+    /// # Errors
+    /// What accept4(2) said: EAGAIN where nobody waits.
+    pub(super) fn accept(&self, owners: &mut Option<SocketOwners>) -> io::Result<(AdminStream, AdminPeer)> {
+        match &self.listener {
+            DoorListener::Tcp(listener) => {
+                let (stream, theirs) = listener.accept()?;
+                // Answers leave at once, whole.
+                let _ = stream.set_nodelay(true);
+                let peer = peer_of(theirs, stream.local_addr()?, owners);
+                Ok((AdminStream::Tcp(stream), peer))
+            }
+            DoorListener::Unix(listener) => {
+                let (stream, _) = listener.accept()?;
+                let process = unix::peer(&stream)?;
+                Ok((AdminStream::Unix(stream), AdminPeer::Process(process)))
+            }
+        }
+    }
+}
+
+/// As a browser or a client is told.
+impl fmt::Display for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            DoorKind::Tcp(address) => write!(f, "http://{address}/"),
+            DoorKind::Unix { .. } => self.address.fmt(f),
+        }
+    }
+}
+
+/// Who is at the other end of a TCP connection: the kernel knows of connections within this machine.
+fn peer_of(theirs: SocketAddr, ours: SocketAddr, owners: &mut Option<SocketOwners>) -> AdminPeer {
+    let [theirs, ours] = [theirs, ours].map(|end| SocketAddr::new(end.ip().to_canonical(), end.port()));
+    if !ours.ip().is_loopback() && theirs.ip() != ours.ip() {
+        return AdminPeer::Host(theirs);
+    }
+    if owners.is_none() {
+        *owners = SocketOwners::open().ok();
+    }
+    let owner = owners.as_mut().map(|owners| owners.owner(theirs, ours));
+    if let Some(Err(_)) = owner {
+        *owners = None;
+    }
+    AdminPeer::Here(theirs, owner.and_then(Result::ok).flatten())
+}
+
+fn bind_tcp(endpoint: &Endpoint) -> io::Result<(OwnedFd, DoorKind)> {
+    let no_interface = || io::Error::other("there is no such interface");
+    let address = endpoint.scoped(machine::interface_index).ok_or_else(no_interface)?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SockAddr::from(address))?;
+    let bound = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::Unsupported)?;
+    Ok((socket.into(), DoorKind::Tcp(bound)))
+}
+
+fn bind_unix(path: &Path) -> Result<(OwnedFd, DoorKind), DoorError> {
+    if look(path)? == unix::Found::Stale {
+        let removed = std::fs::remove_file(path);
+        removed.map_err(|error| {
+            DoorError::of(format!("what an earlier server left there cannot be removed: {error}"))
+        })?;
+    }
+    let socket = unix::bind_private(path).map_err(|error| refused_at(path, &error))?;
+    let file = std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    Ok((socket, DoorKind::Unix { _file: SocketFile { path: path.to_owned(), file } }))
+}
+
+/// What stands at the path, if a socket of ours may.
+fn look(path: &Path) -> Result<unix::Found, DoorError> {
+    match unix::look(path) {
+        Ok(unix::Found::Live) => {
+            Err(DoorError { what: "another server listens there".to_owned(), in_use: true })
+        }
+        Ok(found) => Ok(found),
+        Err(error) if error.raw_os_error() == Some(Errno::ENOTSOCK as i32) => {
+            Err(DoorError::of("it is no socket, and stays as it is"))
+        }
+        Err(error) => Err(refused_at(path, &error)),
+    }
+}
+
+fn refused_at(path: &Path, error: &io::Error) -> DoorError {
+    DoorError::of(match (error.kind(), path.parent()) {
+        (io::ErrorKind::NotFound, Some(folder)) => {
+            format!(
+                "there is no folder {}: make it (for a service of systemd: RuntimeDirectory=)",
+                folder.display()
+            )
+        }
+        _ => error.to_string(),
+    })
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let there = std::fs::symlink_metadata(&self.path).ok().map(|found| (found.dev(), found.ino()));
+        if there.is_some() && there == self.file {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Tells a client that there are too many already, and closes its connection. What it has sent is read first, as far as it
+/// is there: closed with unread bytes the connection would be reset.
+pub(super) fn turn_away(mut stream: AdminStream) {
+    let answer = HttpAnswer::error(HttpStatus::UNAVAILABLE, "too many connections").with("retry-after", 1);
+    let (head, body) = answer.into_bytes(false, false);
+    let _ = stream.read(&mut [0; limits::ADMIN_HEAD_BYTES_MAX]);
+    // A socket that is new has room for it.
+    let _ = stream.write(&[&head[..], &body].concat());
+    stream.end();
+}
+
+/// Has a poll tell of a listener.
+///
+/// # Errors
+/// What epoll_ctl(2) refused.
+pub(super) fn register(registry: &Registry, door: &mut Door, token: Token) -> io::Result<()> {
+    registry.register(door.source(), token, Interest::READABLE)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    fn unix_at(path: &Path) -> AdminAddress {
+        AdminAddress::Unix(path.to_owned())
+    }
+
+    fn fails(address: &AdminAddress) -> String {
+        let refused = BoundDoor::bind(address).map(|_| ()).unwrap_err();
+        assert_eq!(BoundDoor::probe(address).unwrap_err(), refused, "a probe says the same");
+        refused.what
+    }
+
+    #[test]
+    fn a_socket_that_was_left_behind_is_replaced_and_a_live_one_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("admin.sock");
+        drop(UnixListener::bind(&path).unwrap());
+        BoundDoor::probe(&unix_at(&path)).unwrap();
+        let door = BoundDoor::bind(&unix_at(&path)).unwrap().listen().unwrap();
+        assert!(fails(&unix_at(&path)).ends_with("another server listens there"));
+        drop(door);
+        assert!(!path.exists(), "it goes with its listener");
+        let file = directory.path().join("file");
+        std::fs::write(&file, "kept").unwrap();
+        assert!(fails(&unix_at(&file)).contains("it is no socket"));
+        assert_eq!(std::fs::read(&file).unwrap(), b"kept");
+        assert!(fails(&unix_at(&directory.path().join("none/admin.sock"))).contains("RuntimeDirectory="));
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    /// Another server may have been started at the path since: its socket stays.
+    #[test]
+    fn a_socket_of_another_is_not_removed_at_the_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("admin.sock");
+        let door = BoundDoor::bind(&unix_at(&path)).unwrap().listen().unwrap();
+        std::fs::rename(&path, directory.path().join("moved")).unwrap();
+        let _other = UnixListener::bind(&path).unwrap();
+        drop(door);
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn an_address_is_bound_and_said_with_its_port() {
+        let bound = BoundDoor::bind(&AdminAddress::Tcp(
+            "127.0.0.1:0".parse().unwrap_or_else(|()| panic!("an address")),
+        ))
+        .unwrap();
+        let address = bound.tcp().unwrap();
+        assert!(std::net::TcpStream::connect(address).is_err(), "it does not listen yet");
+        let door = bound.listen().unwrap();
+        assert_eq!(door.to_string(), format!("http://{address}/"));
+        std::net::TcpStream::connect(address).unwrap();
+        assert!(
+            fails(&AdminAddress::Tcp(address.into())).starts_with(&format!("cannot listen on {address}: "))
+        );
+    }
+}

@@ -1,0 +1,170 @@
+//! How the control thread has the endpoint: opened before anything is served, then run, and given other listeners.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use crossbeam_channel::{Sender, bounded};
+use mio::Waker;
+
+use super::access::AdminAccess;
+use super::doors::{BoundDoor, Door, DoorError};
+use super::pages::{Pages, Watched};
+use super::server::{AdminCore, AdminLetter};
+use super::token_file::read_token;
+use crate::config::{AdminAddress, AdminConfig};
+use crate::limits;
+use crate::sys::machine;
+use crate::threads;
+
+/// What keeps an endpoint from being opened, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminError {
+    /// One of the addresses.
+    Listen {
+        /// Its place in the list.
+        nth: usize,
+        /// What keeps it from being listened on.
+        what: String,
+        /// Another has it, who may be this very server, running.
+        in_use: bool,
+    },
+    /// The token's file.
+    Token(String),
+}
+
+impl AdminError {
+    fn of(nth: usize, DoorError { what, in_use }: DoorError) -> AdminError {
+        AdminError::Listen { nth, what, in_use }
+    }
+}
+
+/// What a configuration asks for, opened: nothing goes by it yet, and nothing is left of it where it is dropped.
+#[derive(Debug)]
+pub struct AdminOpening {
+    /// Listeners that are there already, by their address.
+    stay: Vec<(AdminAddress, Option<SocketAddr>)>,
+    new: Vec<BoundDoor>,
+    access: AdminAccess,
+}
+
+impl AdminOpening {
+    /// The addresses and ports that the endpoint will have, which no client may reach.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let stay = self.stay.iter().filter_map(|(_, tcp)| *tcp);
+        stay.chain(self.new.iter().filter_map(BoundDoor::tcp)).collect()
+    }
+}
+
+/// Whether what a configuration asks for could be opened: everything that keeps it from that.
+pub fn probe_admin(config: &AdminConfig) -> Vec<AdminError> {
+    let token = config.token_file.as_deref().and_then(|path| read_token(path).err()).map(AdminError::Token);
+    let probe = |(nth, address)| BoundDoor::probe(address).err().map(|error| AdminError::of(nth, error));
+    token.into_iter().chain(config.listen.iter().enumerate().filter_map(probe)).collect()
+}
+
+/// The admin endpoint: a thread of its own while there is an address that it listens on, and nothing at all otherwise.
+#[derive(Debug, Default)]
+pub struct Admin {
+    running: Option<RunningAdmin>,
+    /// What it listens on.
+    open: Vec<(AdminAddress, Option<SocketAddr>)>,
+}
+
+#[derive(Debug)]
+struct RunningAdmin {
+    letters: Sender<AdminLetter>,
+    waker: Arc<Waker>,
+    thread: JoinHandle<()>,
+}
+
+impl Admin {
+    /// Opens what a configuration asks for beside what is open already.
+    ///
+    /// # Errors
+    /// The first thing that keeps it from that.
+    pub fn prepare(&self, config: &AdminConfig) -> Result<AdminOpening, AdminError> {
+        let token = config.token_file.as_deref().map(read_token).transpose().map_err(AdminError::Token)?;
+        let mut opening = AdminOpening {
+            stay: Vec::new(),
+            new: Vec::new(),
+            access: AdminAccess { own_uid: machine::effective_user(), token },
+        };
+        for (nth, address) in config.listen.iter().enumerate() {
+            let taken = |one: &&(AdminAddress, _)| one.0 == *address && !opening.stay.contains(one);
+            match self.open.iter().find(taken) {
+                Some(open) => opening.stay.push(open.clone()),
+                None => {
+                    opening.new.push(BoundDoor::bind(address).map_err(|error| AdminError::of(nth, error))?)
+                }
+            }
+        }
+        Ok(opening)
+    }
+
+    /// Goes by what was opened; the thread is started or ended where that is needed. Connections live on.
+    ///
+    /// # Errors
+    /// What listen(2) or epoll said, or that no thread can be had.
+    pub fn configure(&mut self, opening: AdminOpening, watched: &Watched) -> io::Result<()> {
+        let AdminOpening { stay, new, access } = opening;
+        let open: Vec<_> =
+            stay.iter().cloned().chain(new.iter().map(|door| (door.address().clone(), door.tcp()))).collect();
+        let new: Vec<Door> = new.into_iter().map(BoundDoor::listen).collect::<io::Result<_>>()?;
+        say(&new);
+        if open.is_empty() {
+            self.stop();
+        } else if let Some(running) = &self.running {
+            let stay = stay.into_iter().map(|(address, _)| address).collect();
+            running.tell(AdminLetter::Configure { stay, new, access });
+        } else {
+            self.running = Some(RunningAdmin::start(new, access, watched.clone())?);
+        }
+        self.open = open;
+        Ok(())
+    }
+
+    /// Ends the thread once what is being sent is sent, and waits a little for that.
+    pub fn stop(&mut self) {
+        self.open.clear();
+        let Some(running) = self.running.take() else { return };
+        running.tell(AdminLetter::Stop);
+        let until = Instant::now() + 2 * limits::ADMIN_STOP_PATIENCE;
+        while !running.thread.is_finished() && Instant::now() < until {
+            std::thread::sleep(limits::ADMIN_STOP_LOOK);
+        }
+    }
+}
+
+/// Says where the endpoint is, and what is to be known of that.
+fn say(new: &[Door]) {
+    for door in new {
+        tracing::info!("admin endpoint on {door}");
+        if door.is_beyond() {
+            tracing::warn!(
+                "the admin endpoint on {door} is reached from beyond this machine, and speaks without TLS"
+            );
+        }
+    }
+}
+
+impl RunningAdmin {
+    fn start(open: Vec<Door>, access: AdminAccess, watched: Watched) -> io::Result<RunningAdmin> {
+        let (letters, receiver) = bounded(limits::ADMIN_LETTERS_MAX);
+        let (mut core, waker) = AdminCore::new(open, access, receiver)?;
+        let thread = {
+            let waker = waker.clone();
+            threads::spawn("admin", move || core.run(|| Pages::new(watched.clone(), waker.clone())))?
+        };
+        Ok(RunningAdmin { letters, waker, thread })
+    }
+
+    fn tell(&self, letter: AdminLetter) {
+        if self.letters.try_send(letter).is_err() {
+            tracing::error!("the admin endpoint takes no letters");
+        }
+        let _ = self.waker.wake();
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads a log or a child's output; conditions are awaited with a deadline.
 
+mod counts;
 mod latencies;
 
 use std::io::{ErrorKind, Read, Write};

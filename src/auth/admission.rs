@@ -85,6 +85,11 @@ impl Admission {
         room.then(|| Arc::new(permit))
     }
 
+    /// How many jobs wait, and how many may.
+    pub(super) fn load(&self) -> (usize, usize) {
+        (self.total.load(Relaxed), self.bounds.all)
+    }
+
     fn index(&self, key: impl Hash) -> usize {
         let counters = self.counters.len() as u64;
         usize::try_from(self.hasher.hash_one(key) % counters).unwrap_or_default()

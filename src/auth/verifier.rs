@@ -97,6 +97,11 @@ impl Verifier {
         Ok(())
     }
 
+    /// How many logins wait or are being verified, and how many may.
+    pub fn load(&self) -> (usize, usize) {
+        self.admission.load()
+    }
+
     /// Hands a login over to the threads; takes no lock and never waits. `done` is called with the answer for as long as
     /// what is returned is kept.
     ///

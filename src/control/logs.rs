@@ -81,6 +81,11 @@ impl Logs {
         self.outlet.lines.lost()
     }
 
+    /// How many bytes of its queue's room are taken, and how many there are.
+    pub(super) fn room(&self) -> (usize, usize) {
+        self.outlet.lines.room()
+    }
+
     /// Waits for the last line, though not for a sink that is stuck.
     pub(super) fn finish(&self) {
         self.outlet.finish();

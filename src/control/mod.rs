@@ -36,7 +36,7 @@ use self::signals::SignalRequest;
 use crate::config::{Access, Config};
 use crate::console::complain;
 use crate::limits;
-use crate::observe::{Counted, Totals};
+use crate::observe::{Counted, Queue, Totals};
 use crate::threads::survive;
 
 /// Serves until told to stop; what `outflow run` does.
@@ -157,5 +157,7 @@ fn serve(server: &mut Server, signals: &Receiver<SignalRequest>, drain: Duration
 /// What was counted, as fields of a line.
 fn fields(mut totals: Totals, logs: &Logs) -> Fields {
     totals.set(Counted::LogLinesLost, logs.lost());
+    let (used, max) = logs.room();
+    totals.set_queue(Queue::Log, used, max);
     totals.fields().into_iter().map(|(name, value)| (name.into(), value.into())).collect()
 }

@@ -21,7 +21,7 @@ use super::watchdog::{Watchdog, WatchdogFinding};
 use crate::admin::{Admin, Watched, WatchedWorker};
 use crate::config::{Access, Choice, Config, OnFull};
 use crate::limits;
-use crate::observe::{Counted, Counters, Latencies, Pulse, Totals};
+use crate::observe::{Counted, Counters, Latencies, Pulse, Queue, Totals};
 use crate::sys::machine;
 use crate::threads::survive;
 use crate::worker::{Drill, Mail, Mailbox, Prepared, Setup, Snapshot, prepare};
@@ -158,6 +158,12 @@ impl Server {
         let mut totals = Totals::of(self.workers.iter().map(|worker| &*worker.counters));
         let records_lost = self.records.as_ref().map_or(0, |outlet| outlet.lines.lost());
         totals.set(Counted::RecordsLost, records_lost);
+        let (used, max) = self.records.as_ref().map_or((0, 0), |outlet| outlet.lines.room());
+        totals.set_queue(Queue::Records, used, max);
+        let waiting = self.workers.iter().map(|worker| worker.mailbox.waiting()).sum();
+        totals.set_queue(Queue::Mailboxes, waiting, self.workers.len() * limits::MAILBOX_MAX);
+        let (used, max) = self.snapshots.verifier().map_or((0, 0), |verifier| verifier.load());
+        totals.set_queue(Queue::Logins, used, max);
         totals
     }
 

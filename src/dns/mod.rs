@@ -32,7 +32,7 @@ mod tests;
 pub use crate::config::Prefer;
 pub use hosts::Hosts;
 pub use resolv_conf::ResolvConf;
-pub use resolver::Resolver;
+pub use resolver::{CacheUse, Resolver};
 pub use sort::sort;
 
 /// What a resolver needs to know; immutable and shared by the workers.

@@ -34,12 +34,22 @@ struct Lookup {
     client: Source,
 }
 
+/// How often the cache was asked for a name that the hosts file has not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheUse {
+    /// It knew the answer.
+    pub hits: u64,
+    /// It did not.
+    pub misses: u64,
+}
+
 /// A stub resolver for one worker. `now` never goes back from call to call.
 #[derive(Debug)]
 pub struct Resolver {
     settings: Arc<Settings>,
     servers: Servers,
     cache: Cache,
+    cache_use: CacheUse,
     rng: StdRng,
     jobs: Slab<Job>,
     names: HashMap<Arc<str>, JobKey>,
@@ -70,6 +80,7 @@ impl Resolver {
         Resolver {
             servers: Servers::new(&settings.servers),
             cache: Cache::new(settings.cache_entries),
+            cache_use: CacheUse::default(),
             rng: StdRng::from_seed(seed),
             places: NamePlaces::of(settings.names_in_flight()),
             looked: None,
@@ -100,8 +111,10 @@ impl Resolver {
             return Some(answer_of_hosts(listed, &self.settings));
         }
         if let Some(answer) = self.cache.get(name, now) {
+            self.cache_use.hits += 1;
             return Some(answer);
         }
+        self.cache_use.misses += 1;
         if self.servers.len() == 0 {
             return Some(Err(DnsError::NoServers));
         }
@@ -120,6 +133,16 @@ impl Resolver {
         self.start_queued(now);
         self.rearm(key);
         None
+    }
+
+    /// How often the cache was asked since this was last called.
+    pub fn take_cache_use(&mut self) -> CacheUse {
+        std::mem::take(&mut self.cache_use)
+    }
+
+    /// How many names are being resolved, of at most [`DNS_NAMES`].
+    pub fn names(&self) -> usize {
+        self.jobs.len()
     }
 
     /// Forgets a lookup: no answer follows. What was asked for it alone may go on a little for the cache.

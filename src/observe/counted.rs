@@ -1,9 +1,14 @@
 //! The one list of what is counted. An entry gives the count its cell, its field in the log's line, and its metric's
 //! name, type and help; whoever sums, logs or exposes counts goes through [`METRICS`].
 
+use super::labels::{
+    AskedFor, DenialCause, DialFailure, Direction, LabelWord, LoginMethod, LoginResult, NameAnswer,
+    PauseCause, PipeState, Queue, Recall, Remembered, Replied,
+};
 use crate::outcome::Reason;
-use crate::relay::Engine;
 use crate::relay::datagram::Drop;
+use crate::relay::{Engine, NoPipe};
+use crate::session::Facts;
 
 /// How a value moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,11 +19,17 @@ pub enum MetricType {
     Gauge,
 }
 
-/// Whether the log's line has a count that is zero.
+/// How the log's line has a count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Logged {
+    /// In any case.
     Always,
+    /// Where it is not zero.
     NotZero,
+    /// Where it is not zero, summed up to what the last label tells apart.
+    ByLastLabel,
+    /// Where it is not zero, summed up to one value.
+    Sum,
 }
 
 /// What a metric's values are told apart by, and its words in the order of their numbers.
@@ -46,25 +57,6 @@ pub struct Metric {
     log_name: &'static str,
     logged: Logged,
 }
-
-/// A type whose values are words of a label.
-trait LabelWord: Copy + 'static {
-    const COUNT: usize;
-    fn word(number: usize) -> &'static str;
-}
-
-macro_rules! words {
-    ($($label:ty),+) => {$(
-        impl LabelWord for $label {
-            const COUNT: usize = <$label>::ALL.len();
-            fn word(number: usize) -> &'static str {
-                <$label>::ALL[number].name()
-            }
-        }
-    )+};
-}
-
-words!(Reason, Direction, Engine, LoginResult, PipeState, Drop);
 
 /// Makes of a list of entries the enum [`Counted`], its cells' indexes, and [`METRICS`].
 macro_rules! counted {
@@ -124,8 +116,8 @@ counted! {
     Closed(reason: Reason) = Counter "connections_closed_total", NotZero "closed";
     /// Bytes relayed, by the way they went and the engine that moved them.
     RelayedBytes(direction: Direction, engine: Engine) = Counter "relayed_bytes_total", NotZero "bytes";
-    /// Logins, by how they came out.
-    Login(result: LoginResult) = Counter "auth_total", NotZero "logins";
+    /// Logins, by how they were made and how they came out.
+    Login(method: LoginMethod, result: LoginResult) = Counter "auth_total", ByLastLabel "logins";
     /// Connects and listeners that found no free local port.
     NoLocalPort = Counter "no_local_port_total", NotZero "no_local_port";
     /// Connections to a listener of a BIND session from another than its peer; they were reset.
@@ -137,7 +129,7 @@ counted! {
     /// Requests refused because their access record had no room.
     RefusedUnrecorded = Counter "refused_unrecorded_total", NotZero "refused_unrecorded";
     /// Times that accepting paused for want of descriptors or memory.
-    AcceptPaused = Counter "accept_paused_total", NotZero "accept_paused";
+    AcceptPaused(cause: PauseCause) = Counter "accept_paused_total", Sum "accept_paused";
     /// Turns that a worker did not get on with. The control thread counts them, and it alone.
     Stall = Counter "worker_stalls_total", NotZero "stalls";
     /// Associations that are there now.
@@ -147,7 +139,7 @@ counted! {
     /// Bytes of the payload of datagrams relayed.
     DatagramBytes(direction: Direction) = Counter "udp_bytes_total", NotZero "udp_bytes";
     /// Times that no pipe could be had and bytes were copied instead.
-    PipeFallbacks = Counter "pipe_fallbacks_total", NotZero "pipe_fallbacks";
+    PipeFallbacks(cause: NoPipe) = Counter "pipe_fallbacks_total", Sum "pipe_fallbacks";
     /// Pipes that are there now: lent while bytes are in them, pooled for the next use otherwise.
     Pipes(state: PipeState) = Gauge "pipes", NotZero "pipes";
     /// Access records that were dropped. No worker counts them: their queue does.
@@ -156,6 +148,38 @@ counted! {
     LogLinesLost = Counter "log_lines_lost_total", NotZero "log_lines_lost";
     /// Datagrams dropped, by why.
     Dropped(reason: Drop) = Counter "udp_dropped_total", NotZero "udp_dropped";
+    /// Datagrams that were put together from fragments.
+    Reassembled = Counter "udp_reassembled_total", NotZero "udp_reassembled";
+    /// Requests, by what was asked for and what was answered last.
+    Request(command: AskedFor, reply: Replied) = Counter "requests_total", NotZero "requests";
+    /// What was refused to clients, by why. Datagrams are not among it.
+    Denied(cause: DenialCause) = Counter "denied_total", NotZero "denied";
+    /// Connect attempts that were begun: a session may need several.
+    DialBegun = Counter "dial_attempts_total", NotZero "dials";
+    /// Connect attempts that failed, by why.
+    DialFailed(cause: DialFailure) = Counter "dial_failures_total", NotZero "dials_failed";
+    /// Names that were asked for, by what came of it.
+    Name(answer: NameAnswer) = Counter "dns_answers_total", NotZero "names";
+    /// Questions to what a worker remembers.
+    Recalled(cache: Remembered, result: Recall) = Counter "cache_lookups_total", NotZero "cache";
+    /// Sessions whose messages are sealed.
+    Sealed = Counter "sealed_sessions_total", NotZero "sealed_sessions";
+    /// Connections that there may be at a time; an association counts twice.
+    ConnectionsMax = Gauge "connections_max", NotZero "connections_max";
+    /// Panics of workers, each of which cost the sessions that its worker had.
+    WorkerPanic = Counter "worker_panics_total", NotZero "worker_panics";
+    /// What waits now: bytes of records and of the log, letters, names, logins.
+    QueueUsed(queue: Queue) = Gauge "queue_used", NotZero "queue_used";
+    /// What may wait at most, in the same units.
+    QueueMax(queue: Queue) = Gauge "queue_max", NotZero "queue_max";
+}
+
+impl Counted {
+    /// The request that a session made, if it made one.
+    pub fn request_of(facts: &Facts) -> Option<Counted> {
+        let made = facts.command.is_some() || facts.reply.is_some();
+        made.then(|| Counted::Request(AskedFor::of(facts.command), Replied::of(facts.reply)))
+    }
 }
 
 /// Where each entry's cells begin.
@@ -202,79 +226,30 @@ pub(super) fn values(cells: &[u64; CELLS]) -> impl Iterator<Item = (&'static Met
     METRICS.iter().zip(FIRST_CELLS).map(|(metric, first)| (metric, &cells[first..first + metric.cells()]))
 }
 
-/// The log's line of these cells: a name and a value for each that it has.
-pub(super) fn log_fields(cells: &[u64; CELLS]) -> Vec<(String, u64)> {
+/// The log's line of these cells: a name and a value for each that it has, with `zeros` for each that it may have.
+pub(super) fn log_fields(cells: &[u64; CELLS], zeros: bool) -> Vec<(String, u64)> {
     let mut fields = Vec::new();
     for (metric, values) in values(cells) {
-        for (within, &value) in values.iter().enumerate() {
-            if value > 0 || metric.logged == Logged::Always {
-                let name =
-                    metric.words(within).fold(metric.log_name.to_owned(), |name, word| name + "_" + word);
+        let told_apart = match metric.logged {
+            Logged::Always | Logged::NotZero => values.len(),
+            Logged::ByLastLabel => metric.labels.last().map_or(1, |label| label.count),
+            Logged::Sum => 1,
+        };
+        // The last label's words change first: what they tell apart stands so far apart.
+        for within in 0..told_apart {
+            let value = values.iter().skip(within).step_by(told_apart).sum();
+            if zeros || value > 0 || metric.logged == Logged::Always {
+                let words: Vec<_> = match metric.logged {
+                    Logged::Sum => Vec::new(),
+                    Logged::ByLastLabel => metric.words(within).last().into_iter().collect(),
+                    Logged::Always | Logged::NotZero => metric.words(within).collect(),
+                };
+                let name = words.iter().fold(metric.log_name.to_owned(), |name, word| name + "_" + word);
                 fields.push((name, value));
             }
         }
     }
     fields
-}
-
-/// Which way relayed bytes went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// Client to target.
-    Up,
-    /// Target to client.
-    Down,
-}
-
-impl Direction {
-    const ALL: [Direction; 2] = [Direction::Up, Direction::Down];
-
-    fn name(self) -> &'static str {
-        match self {
-            Direction::Up => "up",
-            Direction::Down => "down",
-        }
-    }
-}
-
-/// How a login came out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LoginResult {
-    /// It was right.
-    Ok,
-    /// It was wrong.
-    Failed,
-}
-
-impl LoginResult {
-    const ALL: [LoginResult; 2] = [LoginResult::Ok, LoginResult::Failed];
-
-    fn name(self) -> &'static str {
-        match self {
-            LoginResult::Ok => "ok",
-            LoginResult::Failed => "failed",
-        }
-    }
-}
-
-/// Where a pipe is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PipeState {
-    /// With a relay, with bytes in it.
-    Lent,
-    /// Kept for the next use, empty.
-    Pooled,
-}
-
-impl PipeState {
-    const ALL: [PipeState; 2] = [PipeState::Lent, PipeState::Pooled];
-
-    fn name(self) -> &'static str {
-        match self {
-            PipeState::Lent => "lent",
-            PipeState::Pooled => "pooled",
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::counted::{CELLS, Counted, Direction, Metric, PipeState, log_fields, values};
+use super::counted::{CELLS, Counted, Metric, log_fields, values};
+use super::labels::{Direction, PipeState, Queue};
 use crate::outcome::Reason;
-use crate::relay::Engine;
 use crate::relay::datagram::{Drop, Pumped};
+use crate::relay::{Engine, NoPipe};
 
 /// The counters of one worker. Only that worker writes them; [`Counted::Stall`] is the control thread's.
 #[derive(Debug)]
@@ -68,6 +69,9 @@ impl Counters {
             self.add(Counted::Datagrams(direction), flow.datagrams);
             self.add(Counted::DatagramBytes(direction), flow.bytes);
         }
+        if pumped.reassembled > 0 {
+            self.add(Counted::Reassembled, pumped.reassembled);
+        }
         for (drop, count) in Drop::ALL.into_iter().zip(pumped.drops.0) {
             if count > 0 {
                 self.add(Counted::Dropped(drop), count);
@@ -76,10 +80,16 @@ impl Counters {
     }
 
     /// The pipes of the worker's kit as they are now.
-    pub fn pipes(&self, lent: usize, pooled: usize, fallbacks: u64) {
+    pub fn pipes(&self, lent: usize, pooled: usize) {
         self.set(Counted::Pipes(PipeState::Lent), lent as u64);
         self.set(Counted::Pipes(PipeState::Pooled), pooled as u64);
-        self.set(Counted::PipeFallbacks, fallbacks);
+    }
+
+    /// Times that no pipe could be had, beside those that are counted already.
+    pub fn pipe_fallbacks(&self, by_cause: [u64; NoPipe::ALL.len()]) {
+        for (cause, more) in NoPipe::ALL.into_iter().zip(by_cause).filter(|(_, more)| *more > 0) {
+            self.add(Counted::PipeFallbacks(cause), more);
+        }
     }
 }
 
@@ -102,6 +112,12 @@ impl Totals {
     /// What another than the workers counted.
     pub fn set(&mut self, what: Counted, value: u64) {
         self.0[what.cell()] = value;
+    }
+
+    /// How full a queue is that others than the workers fill, and how full it may be.
+    pub fn set_queue(&mut self, queue: Queue, used: usize, max: usize) {
+        self.set(Counted::QueueUsed(queue), used as u64);
+        self.set(Counted::QueueMax(queue), max as u64);
     }
 
     /// The value of a counter or gauge.
@@ -136,7 +152,12 @@ impl Totals {
 
     /// Names and values for a log: what is not zero.
     pub fn fields(&self) -> Vec<(String, u64)> {
-        log_fields(&self.0)
+        log_fields(&self.0, false)
+    }
+
+    /// Names and values for the API: the log's, and what is zero.
+    pub fn all_fields(&self) -> Vec<(String, u64)> {
+        log_fields(&self.0, true)
     }
 }
 
@@ -154,8 +175,9 @@ mod tests {
             counters.close(Reason::Idle);
             counters.relay(Direction::Up, Engine::Copy, 5);
             counters.relay(Direction::Up, Engine::Splice, 0);
-            counters.pipes(1, 2, 3);
-            counters.pipes(4, 5, 6);
+            counters.pipes(1, 2);
+            counters.pipes(4, 5);
+            counters.pipe_fallbacks([1, 2]);
         }
         let mut totals = Totals::of(&workers);
         assert_eq!((totals.count_of(Counted::Accepted), totals.active(), totals.closed()), (4, 2, 2));
@@ -165,7 +187,10 @@ mod tests {
             (10, 0)
         );
         let pipes = [PipeState::Lent, PipeState::Pooled].map(|state| totals.count_of(Counted::Pipes(state)));
-        assert_eq!((pipes, totals.count_of(Counted::PipeFallbacks)), ([8, 10], 12));
+        assert_eq!(
+            (pipes, NoPipe::ALL.map(|cause| totals.count_of(Counted::PipeFallbacks(cause)))),
+            ([8, 10], [2, 4])
+        );
         totals.set(Counted::RecordsLost, 9);
         assert_eq!(totals.fields().last(), Some(&("records_lost".to_owned(), 9)));
     }

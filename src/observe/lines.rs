@@ -146,6 +146,11 @@ impl LineSender {
         self.shared.lost.load(Ordering::Relaxed)
     }
 
+    /// How many bytes of its room are taken, and how many there are.
+    pub fn room(&self) -> (usize, usize) {
+        (self.shared.bytes.load(Ordering::Relaxed), self.shared.capacity)
+    }
+
     /// How many lines wait to be written.
     pub fn waiting(&self) -> u64 {
         self.shared.waiting.load(Ordering::Relaxed)

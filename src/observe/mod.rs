@@ -3,14 +3,19 @@
 mod counted;
 mod counters;
 mod exposition;
+mod labels;
 mod latencies;
 mod lines;
 mod pulse;
 mod record;
 
-pub use counted::{Counted, Direction, Label, LoginResult, METRICS, Metric, MetricType, PipeState};
+pub use counted::{Counted, Label, METRICS, Metric, MetricType};
 pub use counters::{Counters, Totals};
 pub use exposition::{EXPOSITION_TYPE, Observed, ProcessUse, WorkerObserved, exposition};
+pub use labels::{
+    AskedFor, DenialCause, DialFailure, Direction, LoginMethod, LoginResult, NameAnswer, PauseCause,
+    PipeState, Queue, Recall, Remembered, Replied,
+};
 pub use latencies::{Latencies, Quantiles, TIMED, Timed, Timing};
 pub use lines::{Batch, LineReceiver, LineSender, lines};
 pub use pulse::{Activity, Pulse};

@@ -28,6 +28,28 @@ pub(super) struct SealKit {
     pub(super) content: Vec<u8>,
 }
 
+/// Why no pipe could be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPipe {
+    /// As many are lent as may be.
+    Ceiling,
+    /// The kernel refused one.
+    Refused,
+}
+
+impl NoPipe {
+    /// Every cause, in the order of its number.
+    pub const ALL: [NoPipe; 2] = [NoPipe::Ceiling, NoPipe::Refused];
+
+    /// The word for metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            NoPipe::Ceiling => "ceiling",
+            NoPipe::Refused => "refused",
+        }
+    }
+}
+
 /// Buffers and pipes of one worker, lent to whoever has bytes pending.
 #[derive(Debug)]
 pub struct Kit<P> {
@@ -41,8 +63,8 @@ pub struct Kit<P> {
     pipes: Vec<P>,
     pipes_lent: usize,
     pipes_max: usize,
-    /// Pipes that could not be had, since the start: the half copied instead.
-    pub pipe_fallbacks: u64,
+    /// Pipes that could not be had, by [`NoPipe`] in the order of [`NoPipe::ALL`]: the half copied instead.
+    pipe_fallbacks: [u64; NoPipe::ALL.len()],
 }
 
 impl<P> Kit<P> {
@@ -56,7 +78,7 @@ impl<P> Kit<P> {
             pipes: Vec::new(),
             pipes_lent: 0,
             pipes_max,
-            pipe_fallbacks: 0,
+            pipe_fallbacks: [0; NoPipe::ALL.len()],
         }
     }
 
@@ -110,15 +132,15 @@ impl<P> Kit<P> {
     /// Lends a pipe, opening one with `open` when none is pooled. `None` means copy.
     pub(super) fn lend_pipe<E>(&mut self, open: impl FnOnce(usize) -> Result<P, E>) -> Option<P> {
         let pipe = match self.pipes.pop() {
-            Some(pipe) => Some(pipe),
-            None if self.pipes_lent < self.pipes_max => open(limits::PIPE_BYTES).ok(),
-            None => None,
+            Some(pipe) => Ok(pipe),
+            None if self.pipes_lent < self.pipes_max => open(limits::PIPE_BYTES).map_err(|_| NoPipe::Refused),
+            None => Err(NoPipe::Ceiling),
         };
         match pipe {
-            Some(_) => self.pipes_lent += 1,
-            None => self.pipe_fallbacks += 1,
+            Ok(_) => self.pipes_lent += 1,
+            Err(cause) => self.pipe_fallbacks[cause as usize] += 1,
         }
-        pipe
+        pipe.ok()
     }
 
     /// Takes an empty pipe back.
@@ -133,6 +155,11 @@ impl<P> Kit<P> {
     pub(super) fn close_pipe(&mut self, pipe: P) {
         self.pipes_lent -= 1;
         drop(pipe);
+    }
+
+    /// Pipes that could not be had since this was last asked, by [`NoPipe`] in the order of [`NoPipe::ALL`].
+    pub fn take_pipe_fallbacks(&mut self) -> [u64; NoPipe::ALL.len()] {
+        std::mem::take(&mut self.pipe_fallbacks)
     }
 
     /// Pipes lent and pipes pooled.

@@ -21,7 +21,7 @@ mod wire;
 
 pub use budget::{Budget, Budgets, Resume};
 pub use driven::{Driven, Finish};
-pub use kit::Kit;
+pub use kit::{Kit, NoPipe};
 pub use moved::{Engine, Moved};
 pub use side::{Edge, Side};
 

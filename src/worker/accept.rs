@@ -2,13 +2,13 @@
 
 use super::Worker;
 use super::connection::Connection;
-use super::errno::ends_one_connection;
+use super::errno::{ends_one_connection, pause_cause};
 use super::handshake::Handshake;
 use super::slot::{Phase, Slot};
 use super::tokens::{CLIENT_SOCKET, Key};
 use super::watch::watch_stream;
 use crate::limits;
-use crate::observe::Counted;
+use crate::observe::{Counted, DenialCause};
 use crate::policy::Incoming;
 use crate::session::Failure;
 use crate::shares;
@@ -64,7 +64,7 @@ impl Worker {
             Err(errno) if ends_one_connection(errno) => true,
             // EMFILE, ENFILE, ENOBUFS, ENOMEM, or anything that may be there to stay.
             Err(errno) => {
-                self.core.counters.count(Counted::AcceptPaused);
+                self.core.counters.count(Counted::AcceptPaused(pause_cause(errno)));
                 if self.acceptance.pause(self.core.now) {
                     tracing::warn!(worker = self.core.number, cause = %errno, "accepting pauses");
                 }
@@ -80,6 +80,7 @@ impl Worker {
             place = sources.enter(shares::Source::from(peer.ip())).map(Box::new);
             if place.is_none() {
                 self.core.counters.count(Counted::SourceTurnedAway);
+                self.core.counters.count(Counted::Denied(DenialCause::TurnedAway));
                 self.core.refusals.note(peer.ip(), &Failure::SourceLimit, now);
                 // Nothing was read of it and nothing is owed: no TIME_WAIT of ours for it either.
                 return client.reset_on_close();

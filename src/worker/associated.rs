@@ -73,6 +73,7 @@ impl Associated {
             let (client, ticket) = (connection.peer.ip().into(), connection.key.lookup_ticket(lookup));
             let answer = core.lookups.lookup_beside(name.as_str(), client, ticket, &core.registry, core.now);
             if let Some(answer) = answer {
+                core.note_answer(&answer);
                 let terms = terms(core, connection);
                 let pumped = self.association.resolved(lookup, answer, &mut kit, &terms);
                 self.note(core, connection, &pumped);
@@ -93,6 +94,7 @@ impl Associated {
         lookup: u8,
         answer: Answer,
     ) -> Next {
+        core.note_answer(&answer);
         let mut kit = core.datagrams.take().unwrap_or_default();
         let terms = terms(core, connection);
         let pumped = self.association.resolved(lookup, answer, &mut kit, &terms);

@@ -13,7 +13,7 @@ use super::next::Next;
 use super::ports::canonical;
 use super::watch::{watch_listener, watch_stream};
 use crate::limits;
-use crate::observe::Counted;
+use crate::observe::{Counted, DenialCause};
 use crate::proto::request::RequestCommand;
 use crate::relay::Engine;
 use crate::session::{DialError, Input, Peers};
@@ -87,6 +87,7 @@ impl Handshake {
                 Came::Foreign(peer) => {
                     tracing::debug!(client = %connection.peer, %peer, "a peer that was not asked for is reset");
                     core.counters.count(Counted::ForeignPeer);
+                    core.counters.count(Counted::Denied(DenialCause::ForeignPeer));
                 }
                 Came::Ended => {}
                 Came::Nobody => {

@@ -8,7 +8,7 @@ use super::mailbox::{Mail, Ticket};
 use super::next::Next;
 use crate::auth::gssapi::{ContextState, Exchange, Exchanged};
 use crate::limits;
-use crate::observe::{Counted, LoginResult};
+use crate::observe::{Counted, LoginMethod, LoginResult};
 use crate::outcome::Reason;
 use crate::session::{Input, Round, RoundOutcome};
 use crate::sys::gssapi::{Context, Library};
@@ -55,11 +55,11 @@ impl Handshake {
                 RoundOutcome::Continue
             }
             ContextState::Established(peer) => {
-                core.counters.count(Counted::Login(LoginResult::Ok));
+                core.counters.count(Counted::Login(LoginMethod::Gssapi, LoginResult::Ok));
                 RoundOutcome::Established(peer, Box::new(context))
             }
             ContextState::Failed(why) => {
-                core.counters.count(Counted::Login(LoginResult::Failed));
+                core.counters.count(Counted::Login(LoginMethod::Gssapi, LoginResult::Failed));
                 RoundOutcome::Failed(why)
             }
         };

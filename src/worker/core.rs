@@ -21,7 +21,7 @@ use super::tokens::{Key, TRANSLATORS_TICKET};
 use super::translators::{NAME, Translators, say};
 use crate::dns::Answer;
 use crate::limits;
-use crate::observe::{Counters, Latencies, Timed};
+use crate::observe::{Counted, Counters, Latencies, NameAnswer, Queue, Recall, Remembered, Timed};
 use crate::policy::own_ports::OwnPorts;
 use crate::relay::Kit;
 use crate::relay::datagram::DatagramKit;
@@ -101,7 +101,7 @@ impl Core {
         let Snapshot { config, rules, dns, ceilings, .. } = &*snapshot;
         let translators = Translators::wanted(&config.dns.dns64, dns.prefer, shown, start);
         let rules = translators.as_ref().map_or_else(|| Arc::clone(rules), |known| known.add_to(rules));
-        Core {
+        let core = Core {
             number: setup.number,
             boot: setup.boot,
             start,
@@ -130,7 +130,9 @@ impl Core {
             fails_to_record: false,
             datagrams: None,
             snapshot,
-        }
+        };
+        core.note_ceilings();
+        core
     }
 
     /// Whether a session has more to do without an event. An answer to a lookup waits here where other name servers brought
@@ -174,9 +176,29 @@ impl Core {
         }
     }
 
-    pub(super) fn note_pipes(&self) {
+    pub(super) fn note_pipes(&mut self) {
         let (lent, pooled) = self.kit.pipes();
-        self.counters.pipes(lent, pooled, self.kit.pipe_fallbacks);
+        self.counters.pipes(lent, pooled);
+        self.counters.pipe_fallbacks(self.kit.take_pipe_fallbacks());
+    }
+
+    /// Counts what the resolver did, where it did anything since this was last asked.
+    pub(super) fn note_names(&mut self) {
+        let Some(done) = self.lookups.take_done() else { return };
+        self.counters.add(Counted::Recalled(Remembered::Names, Recall::Hit), done.hits);
+        self.counters.add(Counted::Recalled(Remembered::Names, Recall::Miss), done.misses);
+        self.counters.set(Counted::QueueUsed(Queue::Names), self.lookups.names() as u64);
+    }
+
+    /// Counts the answer to a name that a session asked for.
+    pub(super) fn note_answer(&self, answer: &Answer) {
+        self.counters.count(Counted::Name(NameAnswer::of(answer)));
+    }
+
+    /// Shows how many there may be of what is bounded.
+    fn note_ceilings(&self) {
+        self.counters.set(Counted::ConnectionsMax, self.snapshot.ceilings.sessions as u64);
+        self.counters.set(Counted::QueueMax(Queue::Names), limits::DNS_NAMES as u64);
     }
 
     /// Asks for the prefixes, where it is time.
@@ -225,6 +247,7 @@ impl Core {
             self.lookups.set_beside_max(new.ceilings.names_beside);
             self.kit.set_pipes_max(new.ceilings.pipes);
         }
+        self.note_ceilings();
         if other_names {
             self.lookups.configure(new.dns.clone(), &self.registry, self.now);
         }

@@ -8,6 +8,7 @@ use super::errno::dial_error;
 use super::tokens::Key;
 use super::watch::{Edge, watch_stream};
 use crate::limits;
+use crate::observe::{Counted, Counters};
 use crate::policy::{Policy, Refusal, RoutedAddress};
 use crate::session::{DialError, Dialed};
 use crate::shares::Lent;
@@ -41,6 +42,16 @@ struct Attempt {
     stream: Stream,
     to: RoutedAddress,
     began: Instant,
+}
+
+/// Whose attempts they are, and what they work with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dialler<'a> {
+    pub(super) key: Key,
+    pub(super) now: Instant,
+    pub(super) registry: &'a Registry,
+    pub(super) policy: &'a Policy,
+    pub(super) counters: &'a Counters,
 }
 
 /// Where an attempt finds room.
@@ -94,6 +105,11 @@ impl Dial {
         self.next_at
     }
 
+    /// How many attempts are under way.
+    pub(super) fn under_way(&self) -> usize {
+        self.attempts.len()
+    }
+
     /// Whether the attempt with this socket index is still open.
     pub(super) fn has(&self, socket_index: u8) -> bool {
         self.attempts.iter().any(|attempt| attempt.socket_index == socket_index)
@@ -103,12 +119,8 @@ impl Dial {
     ///
     /// # Errors
     /// The error that says most about the target, once nothing is under way and no address is left.
-    pub(super) fn start_next(
-        &mut self,
-        registry: &Registry,
-        key: Key,
-        now: Instant,
-    ) -> Result<(), DialError> {
+    pub(super) fn start_next(&mut self, dialler: &Dialler<'_>) -> Result<(), DialError> {
+        let Dialler { now, counters, .. } = *dialler;
         self.next_at = None;
         let room = self.room(now);
         if self.tried < self.addresses.len() && room == Room::NotYet {
@@ -118,12 +130,13 @@ impl Dial {
         while let Some(&to) = self.addresses.get(self.tried) {
             self.tried += 1;
             let socket_index = self.last_index % limits::DIAL_SOCKETS + 1;
-            match self.begin(registry, key, socket_index, to) {
+            counters.count(Counted::DialBegun);
+            match self.begin(dialler, socket_index, to) {
                 Ok(stream) => {
                     // Only now: an address to which there is no way must not cost one that may yet answer.
                     if room == Room::OfTheOldest {
                         self.attempts.remove(0);
-                        self.note(DialError::TimedOut);
+                        self.note(DialError::TimedOut, counters);
                     }
                     self.last_index = socket_index;
                     self.attempts.push(Attempt { socket_index, stream, to, began: now });
@@ -132,7 +145,7 @@ impl Dial {
                     }
                     return Ok(());
                 }
-                Err(error) => self.note(error),
+                Err(error) => self.note(error, counters),
             }
         }
         if self.attempts.len() < limits::DIAL_AT_A_TIME {
@@ -173,10 +186,7 @@ impl Dial {
         &mut self,
         socket_index: u8,
         edge: Edge,
-        policy: &Policy,
-        registry: &Registry,
-        now: Instant,
-        key: Key,
+        dialler: &Dialler<'_>,
     ) -> Result<Option<Won>, DialError> {
         let Some(at) = self.attempts.iter().position(|attempt| attempt.socket_index == socket_index) else {
             return Ok(None);
@@ -185,28 +195,22 @@ impl Dial {
             return Ok(None);
         }
         let attempt = self.attempts.remove(at);
-        match finish(&attempt, edge, policy) {
+        match finish(&attempt, edge, dialler.policy) {
             Ok(dialed) => {
                 let upstream = Upstream { stream: attempt.stream, socket_index };
                 Ok(Some(Won { upstream, dialed }))
             }
             Err(error) => {
-                self.note(error);
+                self.note(error, dialler.counters);
                 attempt.stream.reset_on_close();
                 drop(attempt);
-                self.start_next(registry, key, now)?;
+                self.start_next(dialler)?;
                 Ok(None)
             }
         }
     }
 
-    fn begin(
-        &self,
-        registry: &Registry,
-        key: Key,
-        socket_index: u8,
-        to: RoutedAddress,
-    ) -> Result<Stream, DialError> {
+    fn begin(&self, dialler: &Dialler<'_>, socket_index: u8, to: RoutedAddress) -> Result<Stream, DialError> {
         let RoutedAddress { address, route } = to;
         if !route.serves(address.ip()) {
             return Err(DialError::NetworkUnreachable);
@@ -217,12 +221,13 @@ impl Dial {
         route.mark.map_or(Ok(()), |mark| set_mark(&stream, mark)).map_err(local)?;
         route.source.map_or(Ok(()), |source| stream.leave_from(source, address)).map_err(local)?;
         stream.connect(address).map_err(dial_error)?;
-        let watched = watch_stream(registry, key, socket_index, &stream);
+        let watched = watch_stream(dialler.registry, dialler.key, socket_index, &stream);
         watched.map_err(|error| dial_error(errno_of(&error)))?;
         Ok(stream)
     }
 
-    fn note(&mut self, error: DialError) {
+    fn note(&mut self, error: DialError, counters: &Counters) {
+        counters.count(Counted::DialFailed(error.into()));
         if self.gravest.is_none_or(|gravest| gravest.weight() < error.weight()) {
             self.gravest = Some(error);
         }
@@ -254,6 +259,7 @@ fn finish(attempt: &Attempt, edge: Edge, policy: &Policy) -> Result<Dialed, Dial
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::Totals;
     use crate::policy::{Guard, Route};
     use crate::shares::Pool;
     use mio::{Events, Poll};
@@ -263,18 +269,22 @@ mod tests {
     /// What dialling this listener by a route comes to, and who came to it.
     fn dialled(listener: &TcpListener, route: Route) -> (Result<Won, DialError>, Option<SocketAddr>) {
         let mut poll = Poll::new().unwrap();
-        let (registry, key, now) = (poll.registry().try_clone().unwrap(), Key::new(0, 0), Instant::now());
-        let policy = Policy::new(Guard::new(true, Vec::new(), Vec::new()));
+        let (registry, now) = (poll.registry().try_clone().unwrap(), Instant::now());
+        let (policy, counters) = (Policy::new(Guard::new(true, Vec::new(), Vec::new())), Counters::default());
+        let dialler =
+            Dialler { key: Key::new(0, 0), now, registry: &registry, policy: &policy, counters: &counters };
         let to = RoutedAddress { address: listener.local_addr().unwrap(), route };
         let second = Pool::of(0).nothing(IpAddr::from([127, 0, 0, 1]).into());
         let deadline = now + Duration::from_secs(10);
         let mut dial = Dial::new(vec![to], CongestionControl::default(), deadline, second);
-        if let Err(error) = dial.start_next(&registry, key, now) {
+        if let Err(error) = dial.start_next(&dialler) {
             return (Err(error), None);
         }
         poll.poll(&mut Events::with_capacity(1), Some(Duration::from_secs(10))).unwrap();
         let edge = Edge { writable: true, ..Edge::default() };
-        let won = dial.event(1, edge, &policy, &registry, now, key).map(|won| won.expect("a connection"));
+        let won = dial.event(1, edge, &dialler).map(|won| won.expect("a connection"));
+        let totals = Totals::of([&counters]);
+        assert_eq!(totals.count_of(Counted::DialBegun), 1);
         (won, Some(listener.accept().unwrap().1))
     }
 

@@ -2,7 +2,7 @@
 
 use super::connection::Connection;
 use super::core::Core;
-use super::dial::{Dial, Won};
+use super::dial::{Dial, Dialler, Won};
 use super::handshake::{Handshake, Waits};
 use super::next::Next;
 use super::watch::Edge;
@@ -25,7 +25,7 @@ impl Handshake {
         let second = core.pools.second_attempts.nothing(Source::from(connection.peer.ip()));
         let congestion = connection.snapshot.congestion;
         let mut dial = Box::new(Dial::new(addresses, congestion, core.now + limit, second));
-        let started = dial.start_next(&core.registry, connection.key, core.now);
+        let started = dial.start_next(&dialler(core, connection));
         self.enter(core, connection, limit, Waits::Connection(dial));
         self.go_on(core, connection, started)
     }
@@ -37,7 +37,7 @@ impl Handshake {
         connection: &Connection,
         mut dial: Box<Dial>,
     ) -> Next {
-        let started = dial.start_next(&core.registry, connection.key, core.now);
+        let started = dial.start_next(&dialler(core, connection));
         self.waits_for = Waits::Connection(dial);
         self.go_on(core, connection, started)
     }
@@ -62,8 +62,7 @@ impl Handshake {
             self.waits_for = Waits::Connection(dial);
             return Next::Wait;
         }
-        let key = connection.key;
-        match dial.event(socket_index, edge, &core.rules.policy, &core.registry, core.now, key) {
+        match dial.event(socket_index, edge, &dialler(core, connection)) {
             Ok(None) => {
                 self.waits_for = Waits::Connection(dial);
                 self.wait(core, connection)
@@ -79,6 +78,11 @@ impl Handshake {
             Err(error) => failed(core, error),
         }
     }
+}
+
+fn dialler<'a>(core: &'a Core, connection: &Connection) -> Dialler<'a> {
+    let Core { now, registry, counters, rules, .. } = core;
+    Dialler { key: connection.key, now: *now, registry, policy: &rules.policy, counters }
 }
 
 fn failed(core: &Core, error: DialError) -> Next {

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::observe::PauseCause;
 use crate::session::{AssociateError, DialError};
 use crate::sys::{Errno, errno_of};
 
@@ -35,6 +36,16 @@ pub(super) fn ends_one_connection(errno: Errno) -> bool {
             | Errno::ENOPROTOOPT
             | Errno::EOPNOTSUPP
     )
+}
+
+/// accept(2): what there is none of for a connection.
+pub(super) fn pause_cause(errno: Errno) -> PauseCause {
+    match errno {
+        Errno::EMFILE => PauseCause::Descriptors,
+        Errno::ENFILE => PauseCause::SystemDescriptors,
+        Errno::ENOBUFS | Errno::ENOMEM => PauseCause::Memory,
+        _ => PauseCause::Other,
+    }
 }
 
 pub(super) fn local_error(error: &io::Error) -> DialError {

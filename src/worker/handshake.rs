@@ -16,7 +16,7 @@ use super::watch::Edge;
 use crate::auth::{Identity, Pending};
 use crate::dns::{Answer, DnsError};
 use crate::limits;
-use crate::observe::{Counted, Timed, record_room};
+use crate::observe::{Counted, DenialCause, DialFailure, Timed, record_room};
 use crate::outcome::Reason;
 use crate::policy::Incoming;
 use crate::proto::address::Name;
@@ -179,12 +179,18 @@ impl Handshake {
     /// Ends what the handshake waits for, as the time for it is up.
     pub(super) fn expire(&mut self, core: &mut Core, connection: &Connection) -> Next {
         match &self.waits_for {
-            Waits::Connection(_) => Next::Answer(Input::Dialed(Err(DialError::TimedOut))),
+            Waits::Connection(dial) => {
+                let failed = Counted::DialFailed(DialFailure::TimedOut);
+                core.counters.add(failed, dial.under_way() as u64);
+                Next::Answer(Input::Dialed(Err(DialError::TimedOut)))
+            }
             Waits::Peer(_) => Next::Answer(Input::Accepted(Err(DialError::NobodyCame))),
             Waits::Listener(_) => Next::Answer(Input::Bound(Err(DialError::NobodyCame))),
             Waits::Addresses => {
                 core.lookups.cancel(connection.key.ticket(), &core.registry, core.now);
-                Next::Answer(Input::Resolved(Err(DnsError::Timeout)))
+                let answer = Err(DnsError::Timeout);
+                core.note_answer(&answer);
+                Next::Answer(Input::Resolved(answer))
             }
             _ => self.give_up(connection, Failure::HandshakeTimeout),
         }
@@ -314,6 +320,7 @@ impl Handshake {
         match core.lookups.lookup(name.as_str(), client, ticket, &core.registry, core.now) {
             Some(answer) => {
                 connection.times.dns_ms = Some(core.time(Timed::Dns, core.now));
+                core.note_answer(&answer);
                 Next::Answer(Input::Resolved(answer))
             }
             None => self.wait(core, connection),
@@ -323,6 +330,7 @@ impl Handshake {
     /// The answer to a name.
     pub(super) fn resolved(&self, core: &mut Core, connection: &mut Connection, answer: Answer) -> Next {
         connection.times.dns_ms = Some(core.time(Timed::Dns, self.phase_began));
+        core.note_answer(&answer);
         Next::Answer(Input::Resolved(answer))
     }
 
@@ -346,7 +354,10 @@ impl Handshake {
         failure: &Failure,
     ) -> Stream {
         core.refusals.note(connection.peer.ip(), failure, core.now);
-        connection.facts = self.session.take_facts();
+        if let Some(cause) = DenialCause::of(failure) {
+            core.counters.count(Counted::Denied(cause));
+        }
+        self.leave_facts(core, connection);
         drop(self.take_waits());
         self.client.shut_down_writing();
         self.client
@@ -357,7 +368,15 @@ impl Handshake {
         if let Waits::Addresses = self.waits_for {
             core.lookups.cancel(connection.key.ticket(), &core.registry, core.now);
         }
+        self.leave_facts(core, connection);
+    }
+
+    /// Leaves what the session learnt to its connection, as the last that it does, and counts its request.
+    pub(super) fn leave_facts(&mut self, core: &Core, connection: &mut Connection) {
         connection.facts = self.session.take_facts();
+        if let Some(request) = Counted::request_of(&connection.facts) {
+            core.counters.count(request);
+        }
     }
 }
 

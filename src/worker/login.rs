@@ -9,7 +9,7 @@ use super::mailbox::{Mail, Ticket};
 use super::next::Next;
 use crate::auth::{Identity, LoginJob};
 use crate::limits;
-use crate::observe::{Counted, LoginResult};
+use crate::observe::{Counted, LoginMethod, LoginResult, Recall, Remembered};
 use crate::outcome::Reason;
 use crate::proto::userpass::Credentials;
 use crate::session::Input;
@@ -30,15 +30,20 @@ impl Handshake {
         }
         self.auth_began.get_or_insert(core.now);
         let client = connection.peer.ip();
-        match core.logins.recall(Source::from(client), &credentials, new, core.now) {
+        let known = core.logins.recall(Source::from(client), &credentials, new, core.now);
+        if new {
+            let recalled = if known.is_some() { Recall::Hit } else { Recall::Miss };
+            core.counters.count(Counted::Recalled(Remembered::Logins, recalled));
+        }
+        match known {
             Some(Some(identity)) => {
-                core.counters.count(Counted::Login(LoginResult::Ok));
+                core.counters.count(Counted::Login(LoginMethod::Password, LoginResult::Ok));
                 self.note_auth(core);
                 return Next::Answer(Input::Verified(Some(identity)));
             }
             Some(None) => {
                 // Told before: a client that cannot but repeat itself must not do so as fast as it can.
-                core.counters.count(Counted::Login(LoginResult::Failed));
+                core.counters.count(Counted::Login(LoginMethod::Password, LoginResult::Failed));
                 self.waits_for = Waits::Penalty { until: core.now + limits::REPEATED_FAILURE_DELAY };
                 return self.wait(core, connection);
             }
@@ -58,11 +63,8 @@ impl Handshake {
 
     /// An answer to the credentials.
     pub(super) fn verified(&mut self, core: &mut Core, identity: Option<Identity>) -> Next {
-        core.counters.count(Counted::Login(if identity.is_some() {
-            LoginResult::Ok
-        } else {
-            LoginResult::Failed
-        }));
+        let result = if identity.is_some() { LoginResult::Ok } else { LoginResult::Failed };
+        core.counters.count(Counted::Login(LoginMethod::Password, result));
         self.note_auth(core);
         Next::Answer(Input::Verified(identity))
     }

@@ -10,7 +10,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 
 use super::tokens::EventSource;
-use crate::dns::{Action, Answer, DnsError, ExchangeId, Resolver, Settings, Transport};
+use crate::dns::{Action, Answer, CacheUse, DnsError, ExchangeId, Resolver, Settings, Transport};
 use crate::limits;
 use crate::shares::{self, Lent, Pool};
 use crate::sys::Read;
@@ -27,6 +27,8 @@ pub(super) struct Lookups {
     /// Sockets for names that no session's descriptors pay for, and who has them.
     beside: Pool,
     lent: HashMap<u64, Lent>,
+    /// Whether the resolver did anything since [`Lookups::take_done`].
+    acted: bool,
     /// Lookups that ended, for the worker to take.
     pub(super) answers: Vec<(u64, Answer)>,
 }
@@ -46,6 +48,7 @@ impl Lookups {
             buffer: vec![0; limits::DNS_READ_BYTES].into_boxed_slice(),
             beside: Pool::of(beside),
             lent: HashMap::new(),
+            acted: false,
             answers: Vec::new(),
         }
     }
@@ -59,6 +62,16 @@ impl Lookups {
     pub(super) fn configure(&mut self, settings: Arc<Settings>, registry: &Registry, now: Instant) {
         self.resolver.configure(settings, now);
         self.perform(registry, now);
+    }
+
+    /// How often the cache was asked since this was last called; `None` where the resolver did nothing since.
+    pub(super) fn take_done(&mut self) -> Option<CacheUse> {
+        std::mem::take(&mut self.acted).then(|| self.resolver.take_cache_use())
+    }
+
+    /// Names that are being resolved.
+    pub(super) fn names(&self) -> usize {
+        self.resolver.names()
     }
 
     /// Asks for a name on behalf of a client whose session has no upstream yet, so that there is a descriptor for it;
@@ -137,6 +150,7 @@ impl Lookups {
     }
 
     fn perform(&mut self, registry: &Registry, now: Instant) {
+        self.acted = true;
         while let Some(action) = self.resolver.poll_action() {
             match action {
                 Action::Open { exchange, transport, server } => {

@@ -105,6 +105,11 @@ impl Mailbox {
         sent
     }
 
+    /// How many letters wait, of at most [`crate::limits::MAILBOX_MAX`].
+    pub fn waiting(&self) -> usize {
+        self.sender.len()
+    }
+
     /// Has the worker look for letters that are there already.
     pub(super) fn wake(&self) {
         let _ = self.waker.wake();

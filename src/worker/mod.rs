@@ -64,7 +64,7 @@ use self::tokens::{EventSource, Key, TRANSLATORS_TICKET};
 use self::turns::TurnTimes;
 use self::watch::Edge;
 use crate::limits;
-use crate::observe::{Activity, Latencies, Pulse};
+use crate::observe::{Activity, Counted, Latencies, Pulse};
 use crate::outcome::Reason;
 use crate::threads::survive;
 
@@ -356,6 +356,7 @@ impl Worker {
                 lookup => phases::datagram_answer(core, slot, lookup, answer),
             });
         }
+        self.core.note_names();
     }
 
     /// The one way out of the slab.
@@ -368,6 +369,7 @@ impl Worker {
     /// more where the first panic came from, takes no other along.
     fn leave(&mut self, panicked: bool) {
         if panicked {
+            self.core.counters.count(Counted::WorkerPanic);
             let (worker, sessions) = (self.core.number, self.slots.len());
             survive(|| tracing::error!(worker, sessions, "a worker panicked and is replaced"));
         }

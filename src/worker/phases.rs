@@ -18,6 +18,7 @@ use crate::auth::Identity;
 use crate::auth::gssapi::Exchanged;
 use crate::dns::Answer;
 use crate::limits;
+use crate::observe::Counted;
 use crate::outcome::Reason;
 use crate::relay::Relay;
 use crate::session::{Command, Input};
@@ -265,19 +266,23 @@ fn enter(core: &mut Core, slot: &mut Slot, change: Change) -> Next {
             edges = handshake.edges;
             let session = &mut handshake.session;
             let (seal, pending) = (session.take_seal(), session.pending());
+            if seal.is_some() {
+                core.counters.count(Counted::Sealed);
+            }
             let relay = match seal {
                 Some((seal, begun)) => Relay::sealed(pending, seal, begun, &mut core.kit),
                 None => Relay::new(connection.snapshot.config.server.relay, pending, &mut core.kit),
             };
-            connection.facts = session.take_facts();
+            handshake.leave_facts(core, connection);
             *phase = Phase::Relaying(Relaying::new(relay, handshake.client, upstream));
         }
         (Change::Datagrams(mut association), Phase::Handshake(mut handshake)) => {
             handshake.note_handshake(core, connection);
             if let Some((seal, _)) = handshake.session.take_seal() {
+                core.counters.count(Counted::Sealed);
                 association.seal(seal);
             }
-            connection.facts = handshake.session.take_facts();
+            handshake.leave_facts(core, connection);
             edges = handshake.edges;
             *phase = Phase::Associated(Associated::new(association, handshake.client));
         }

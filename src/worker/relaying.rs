@@ -183,7 +183,7 @@ impl Relaying {
     }
 }
 
-fn count(core: &Core, driven: &Driven) {
+fn count(core: &mut Core, driven: &Driven) {
     for (direction, moved) in [(Direction::Up, &driven.up), (Direction::Down, &driven.down)] {
         for engine in Engine::ALL {
             core.counters.relay(direction, engine, moved.by(engine));

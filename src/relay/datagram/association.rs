@@ -55,6 +55,8 @@ pub struct Pumped {
     pub up: Flow,
     /// Target to client.
     pub down: Flow,
+    /// Datagrams that were put together from fragments.
+    pub reassembled: u64,
     /// What went no further.
     pub drops: Drops,
     /// Whether there may be more to move, past one turn's share.

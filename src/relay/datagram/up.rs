@@ -208,6 +208,7 @@ impl Association {
             Taken::Kept => {}
             Taken::Dropped => way.drop(Drop::Fragment, 1),
             Taken::Whole(payload) => {
+                way.pumped.reassembled += 1;
                 if let Some(ip) = self.address(header, &payload, way) {
                     self.send_owned(SocketAddr::new(ip, header.port), &payload, way);
                 }

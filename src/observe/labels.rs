@@ -1,0 +1,331 @@
+//! What counts are told apart by, and the words for it. None is a user, a host or an address.
+
+use crate::dns::{Answer, DnsError};
+use crate::outcome::Reason;
+use crate::policy::{Denial, Refusal};
+use crate::proto::reply::Rep;
+use crate::proto::request::RequestCommand;
+use crate::relay::datagram::Drop;
+use crate::relay::{Engine, NoPipe};
+use crate::session::{DialError, Failure};
+
+/// A type whose values are words of a label.
+pub(super) trait LabelWord: Copy + 'static {
+    const COUNT: usize;
+    fn word(number: usize) -> &'static str;
+}
+
+/// Labels whose type has its own list of values, in the order of their numbers.
+macro_rules! listed {
+    ($($label:ty),+) => {$(
+        impl LabelWord for $label {
+            const COUNT: usize = <$label>::ALL.len();
+            fn word(number: usize) -> &'static str {
+                <$label>::ALL[number].name()
+            }
+        }
+    )+};
+}
+
+listed!(Reason, Engine, Drop, NoPipe);
+
+/// Makes a label of a list of its values and their words.
+macro_rules! label {
+    ($(#[doc = $about:literal])+ $label:ident { $($(#[doc = $help:literal])+ $value:ident = $word:literal;)+ }) => {
+        $(#[doc = $about])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $label {
+            $($(#[doc = $help])+ $value,)+
+        }
+
+        impl $label {
+            /// Every value, in the order of its number.
+            pub const ALL: &[$label] = &[$($label::$value),+];
+        }
+
+        impl LabelWord for $label {
+            const COUNT: usize = $label::ALL.len();
+            fn word(number: usize) -> &'static str {
+                [$($word),+][number]
+            }
+        }
+    };
+}
+
+label! {
+    /// Which way relayed bytes went.
+    Direction {
+        /// Client to target.
+        Up = "up";
+        /// Target to client.
+        Down = "down";
+    }
+}
+
+label! {
+    /// How somebody said who he is.
+    LoginMethod {
+        /// By name and password (RFC 1929).
+        Password = "password";
+        /// By a security context (RFC 1961).
+        Gssapi = "gssapi";
+    }
+}
+
+label! {
+    /// How a login came out.
+    LoginResult {
+        /// It was right.
+        Ok = "ok";
+        /// It was wrong.
+        Failed = "failed";
+    }
+}
+
+label! {
+    /// Where a pipe is.
+    PipeState {
+        /// With a relay, with bytes in it.
+        Lent = "lent";
+        /// Kept for the next use, empty.
+        Pooled = "pooled";
+    }
+}
+
+label! {
+    /// Why accepting paused.
+    PauseCause {
+        /// This process has as many descriptors as it may.
+        Descriptors = "descriptors";
+        /// All processes together have as many descriptors as they may.
+        SystemDescriptors = "system_descriptors";
+        /// The kernel has no memory for a connection.
+        Memory = "memory";
+        /// Another refusal of the kernel.
+        Other = "other";
+    }
+}
+
+label! {
+    /// What a request asked for.
+    AskedFor {
+        /// CONNECT.
+        Connect = "connect";
+        /// BIND.
+        Bind = "bind";
+        /// UDP ASSOCIATE.
+        UdpAssociate = "udp_associate";
+        /// A request that could not be read, or for another command.
+        Unknown = "unknown";
+    }
+}
+
+label! {
+    /// What a request was answered with, by the names of RFC 1928 section 6.
+    Replied {
+        /// It is done.
+        Succeeded = "succeeded";
+        /// The fault is ours.
+        GeneralFailure = "general_failure";
+        /// Not allowed by the rules.
+        NotAllowed = "not_allowed";
+        /// Network unreachable.
+        NetworkUnreachable = "network_unreachable";
+        /// Host unreachable.
+        HostUnreachable = "host_unreachable";
+        /// Connection refused.
+        ConnectionRefused = "connection_refused";
+        /// No answer of the target in time.
+        TtlExpired = "ttl_expired";
+        /// Command not supported.
+        CommandNotSupported = "command_not_supported";
+        /// Address type not supported.
+        AddressTypeNotSupported = "address_type_not_supported";
+        /// Nothing: the client left before.
+        Nothing = "none";
+    }
+}
+
+label! {
+    /// Why something was refused that a client asked for.
+    DenialCause {
+        /// The guard: an address of a special range, or of this machine.
+        SpecialPurpose = "special_purpose";
+        /// The guard: this server itself.
+        OwnListener = "own_listener";
+        /// The guard: a UDP socket of this server.
+        OwnPort = "own_port";
+        /// A rule.
+        Rule = "rule";
+        /// The machine's own rules: a firewall, a prohibit route.
+        Machine = "machine";
+        /// `limits.per_source`, at the request.
+        PerSource = "per_source";
+        /// `limits.per_source`, when the connection came.
+        TurnedAway = "turned_away";
+        /// Its access record had no room.
+        Unrecorded = "unrecorded";
+        /// To a listener of BIND came another than its peer.
+        ForeignPeer = "foreign_peer";
+    }
+}
+
+label! {
+    /// Why a connect attempt failed.
+    DialFailure {
+        /// The target refused.
+        Refused = "refused";
+        /// The target did not answer in time.
+        TimedOut = "timed_out";
+        /// No route to the host.
+        HostUnreachable = "host_unreachable";
+        /// No route to the network.
+        NetworkUnreachable = "network_unreachable";
+        /// The machine's own rules forbid it.
+        Machine = "machine";
+        /// It came out at this server.
+        OwnListener = "own_listener";
+        /// The socket connected to itself.
+        SelfConnect = "self_connect";
+        /// No local port was left.
+        NoLocalPort = "no_local_port";
+        /// Another error of this machine: no descriptor, no memory.
+        Local = "local";
+    }
+}
+
+label! {
+    /// What came of a name.
+    NameAnswer {
+        /// It has addresses.
+        Found = "found";
+        /// There is no such name.
+        NotFound = "not_found";
+        /// It has no address that is wanted.
+        NoAddress = "no_address";
+        /// Every name server refused or failed.
+        ServerFailure = "server_failure";
+        /// No name server answered in time.
+        Timeout = "timeout";
+        /// Too many names waited already.
+        Busy = "busy";
+        /// There is no name server.
+        NoServers = "no_servers";
+    }
+}
+
+label! {
+    /// What a worker remembers.
+    Remembered {
+        /// The addresses of names.
+        Names = "names";
+        /// Logins that were verified.
+        Logins = "logins";
+    }
+}
+
+label! {
+    /// Whether it was remembered.
+    Recall {
+        /// It was.
+        Hit = "hit";
+        /// It was not.
+        Miss = "miss";
+    }
+}
+
+label! {
+    /// What waits somewhere.
+    Queue {
+        /// Bytes of access records, for their sink.
+        Records = "records";
+        /// Bytes of log lines, for standard error.
+        Log = "log";
+        /// Letters to workers.
+        Mailboxes = "mailboxes";
+        /// Names that are being resolved.
+        Names = "names";
+        /// Logins that are being verified.
+        Logins = "logins";
+    }
+}
+
+impl AskedFor {
+    pub(super) fn of(command: Option<RequestCommand>) -> AskedFor {
+        match command {
+            Some(RequestCommand::Connect) => AskedFor::Connect,
+            Some(RequestCommand::Bind) => AskedFor::Bind,
+            Some(RequestCommand::UdpAssociate) => AskedFor::UdpAssociate,
+            None => AskedFor::Unknown,
+        }
+    }
+}
+
+impl Replied {
+    pub(super) fn of(reply: Option<Rep>) -> Replied {
+        match reply {
+            Some(Rep::Succeeded) => Replied::Succeeded,
+            Some(Rep::GeneralFailure) => Replied::GeneralFailure,
+            Some(Rep::NotAllowed) => Replied::NotAllowed,
+            Some(Rep::NetworkUnreachable) => Replied::NetworkUnreachable,
+            Some(Rep::HostUnreachable) => Replied::HostUnreachable,
+            Some(Rep::ConnectionRefused) => Replied::ConnectionRefused,
+            Some(Rep::TtlExpired) => Replied::TtlExpired,
+            Some(Rep::CommandNotSupported) => Replied::CommandNotSupported,
+            Some(Rep::AddressTypeNotSupported) => Replied::AddressTypeNotSupported,
+            None => Replied::Nothing,
+        }
+    }
+}
+
+impl DenialCause {
+    /// Why this failure denied something; `None` where it failed for another cause.
+    pub fn of(failure: &Failure) -> Option<DenialCause> {
+        match failure {
+            Failure::Denied(Denial::Rule(_)) => Some(DenialCause::Rule),
+            Failure::Denied(Denial::Guard(refusal)) => match refusal {
+                Refusal::SpecialPurpose(_) => Some(DenialCause::SpecialPurpose),
+                Refusal::OwnListener => Some(DenialCause::OwnListener),
+                Refusal::OwnPort => Some(DenialCause::OwnPort),
+                // A port at which nobody listens.
+                Refusal::SelfConnect => None,
+            },
+            Failure::Dial(DialError::Ourselves) => Some(DenialCause::OwnListener),
+            Failure::Dial(DialError::Forbidden) => Some(DenialCause::Machine),
+            Failure::SourceLimit => Some(DenialCause::PerSource),
+            Failure::Unrecorded => Some(DenialCause::Unrecorded),
+            _ => None,
+        }
+    }
+}
+
+impl From<DialError> for DialFailure {
+    fn from(error: DialError) -> DialFailure {
+        match error {
+            DialError::Refused => DialFailure::Refused,
+            DialError::TimedOut | DialError::NobodyCame => DialFailure::TimedOut,
+            DialError::HostUnreachable => DialFailure::HostUnreachable,
+            DialError::NetworkUnreachable => DialFailure::NetworkUnreachable,
+            DialError::Forbidden => DialFailure::Machine,
+            DialError::Ourselves => DialFailure::OwnListener,
+            DialError::SelfConnect => DialFailure::SelfConnect,
+            DialError::NoLocalPort => DialFailure::NoLocalPort,
+            DialError::Local(_) => DialFailure::Local,
+        }
+    }
+}
+
+impl NameAnswer {
+    /// What this answer says.
+    pub fn of(answer: &Answer) -> NameAnswer {
+        match answer {
+            Ok(_) => NameAnswer::Found,
+            Err(DnsError::NotFound) => NameAnswer::NotFound,
+            Err(DnsError::NoAddress) => NameAnswer::NoAddress,
+            Err(DnsError::ServerFailure) => NameAnswer::ServerFailure,
+            Err(DnsError::Timeout) => NameAnswer::Timeout,
+            Err(DnsError::Busy) => NameAnswer::Busy,
+            Err(DnsError::NoServers) => NameAnswer::NoServers,
+        }
+    }
+}

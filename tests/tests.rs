@@ -157,5 +157,8 @@ mod gssapi_udp;
 /// The keytab at the start, and what no log holds.
 mod gssapi_setup;
 
+/// What Prometheus makes of the metrics, and Grafana and the alerts of their names.
+mod metrics;
+
 /// Counters, panics and ceilings of a server in this very process (29, 38).
 mod in_process;

@@ -3,12 +3,14 @@
 //! A queue, pool, table or loop whose bound is not here has no bound, and that is a defect.
 
 mod admin;
+mod asked;
 mod auth;
 mod cli;
 mod dns;
 mod lines;
 
 pub use admin::*;
+pub use asked::*;
 pub use auth::*;
 pub use cli::*;
 pub use dns::*;

@@ -4,10 +4,13 @@ mod counted;
 mod counters;
 mod exposition;
 mod labels;
+pub mod filter;
 mod latencies;
 mod lines;
+pub mod live;
 mod pulse;
 mod record;
+pub mod talkers;
 
 pub use counted::{Counted, Label, METRICS, Metric, MetricType};
 pub use counters::{Counters, Totals};

@@ -1,0 +1,24 @@
+//! Bounds of what a worker tells, and ends, when an operator asks.
+
+use std::time::Duration;
+
+/// Sessions that are copied into one page: a turn's share. See `listing` in src/worker/tests.
+pub const LIST_PAGE_SESSIONS: usize = 64;
+/// Places of the slab that one turn looks at for whoever asks, whether or not a session stands there.
+pub const WALK_PLACES_PER_TURN: usize = 256;
+/// Sessions that one turn ends for an operator: each closes two sockets and writes a record.
+pub const KILLS_PER_TURN: usize = 16;
+/// Walks over the sessions of one worker at a time; the next one is refused. They take turns, so that more of them cost the
+/// sessions no more.
+pub const WALKS_MAX: usize = 8;
+
+/// The window that talkers are counted in: what leaves the last minute leaves it in such steps.
+pub const TALKERS_WINDOW: Duration = Duration::from_secs(10);
+/// Windows of the last minute.
+pub const TALKERS_WINDOWS: u64 = 6;
+/// Users, sources or targets that one window counts of a worker, each by sessions and by bytes: 36 such counts, of some 100
+/// bytes a place 0.9 MiB. None is off by more than the 256th part of all.
+pub const TALKERS_COUNTED: usize = 256;
+
+const _: () = assert!(TALKERS_WINDOW.as_secs() * TALKERS_WINDOWS == 60, "the last minute");
+const _: () = assert!(LIST_PAGE_SESSIONS <= WALK_PLACES_PER_TURN && KILLS_PER_TURN <= WALK_PLACES_PER_TURN);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::listed::Listed;
+use super::listed::AsList;
 
 /// A type whose values are written as one word each.
 pub trait Choice: Copy + PartialEq + 'static {
@@ -171,7 +171,7 @@ impl Protection {
     }
 }
 
-impl Listed<ProtectionLevel> for Protection {
+impl AsList<ProtectionLevel> for Protection {
     fn of(levels: Vec<ProtectionLevel>) -> Option<Protection> {
         Protection::new(&levels)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::at::{At, Typed};
 use super::choice::Choice;
-use super::listed::Listed;
+use super::listed::AsList;
 use super::nearest::with_nearest;
 use super::problem::{Problems, escaped, quoted};
 use super::typed::Value;
@@ -343,7 +343,7 @@ impl<T> ListForm<T> {
     }
 }
 
-impl<T: Clone, L: Listed<T>> Form<L> for ListForm<T> {
+impl<T: Clone, L: AsList<T>> Form<L> for ListForm<T> {
     fn read(&self, typed: &Typed<Value>, reader: &mut ValueReader) -> Option<L> {
         let strings = self.strings(typed, reader)?;
         L::of(self.values(typed, &strings, reader))

@@ -1,7 +1,7 @@
 //! What a list is kept as.
 
 /// What a list of `T` is kept as.
-pub(super) trait Listed<T>: Sized {
+pub(super) trait AsList<T>: Sized {
     /// Makes it of the values in the order in which they were typed; `None` where there must be more of them.
     fn of(values: Vec<T>) -> Option<Self>;
 
@@ -9,7 +9,7 @@ pub(super) trait Listed<T>: Sized {
     fn values(&self) -> Vec<T>;
 }
 
-impl<T: Clone> Listed<T> for Vec<T> {
+impl<T: Clone> AsList<T> for Vec<T> {
     fn of(values: Vec<T>) -> Option<Vec<T>> {
         Some(values)
     }

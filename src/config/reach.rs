@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use super::at::Typed;
 use super::endpoint::Endpoint;
 use super::form::{Form, ValueReader, distinct, list};
-use super::listed::Listed;
+use super::listed::AsList;
 use super::nearest::with_nearest;
 use super::problem::quoted;
 use crate::limits;
@@ -67,7 +67,7 @@ impl Advertise {
     }
 }
 
-impl Listed<IpAddr> for Advertise {
+impl AsList<IpAddr> for Advertise {
     fn of(addresses: Vec<IpAddr>) -> Option<Advertise> {
         Some(addresses.into_iter().collect())
     }

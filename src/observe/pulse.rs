@@ -14,6 +14,8 @@ pub enum Activity {
     Events,
     /// Lets sessions go on that had more to do.
     Queue,
+    /// Walks over its sessions for somebody who asked.
+    Walks,
     /// Lets timers fire.
     Timers,
     /// Hands out what the resolver found.
@@ -27,11 +29,12 @@ pub enum Activity {
 }
 
 impl Activity {
-    const ALL: [Activity; 9] = [
+    const ALL: [Activity; 10] = [
         Activity::Starting,
         Activity::Waiting,
         Activity::Events,
         Activity::Queue,
+        Activity::Walks,
         Activity::Timers,
         Activity::Names,
         Activity::Accepts,
@@ -46,6 +49,7 @@ impl Activity {
             Activity::Waiting => "waiting",
             Activity::Events => "events",
             Activity::Queue => "queue",
+            Activity::Walks => "walks",
             Activity::Timers => "timers",
             Activity::Names => "names",
             Activity::Accepts => "accepts",

@@ -1,59 +1,21 @@
 //! The access record: one JSON line a session.
 
 use std::io::Write;
-use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::live::LiveSession;
 use crate::limits;
 use crate::outcome::Reason;
 use crate::proto::address::{Host, Target};
 use crate::relay::datagram::Tallied;
 
 /// Everything that a session leaves behind. What never came to be is null.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct AccessRecord<'a> {
-    /// When the client was accepted.
-    pub time: SystemTime,
-    /// Unique over workers and restarts.
-    pub id: &'a str,
-    /// Which worker served it.
-    pub worker: usize,
-    /// The client's address and port.
-    pub client: SocketAddr,
-    /// The verified user, or the name that was claimed with wrong credentials.
-    pub user: Option<&'a str>,
-    /// "none", "password" or "gssapi".
-    pub method: Option<&'static str>,
-    /// "connect", "bind" or "udp_associate".
-    pub command: Option<&'static str>,
-    /// Host and port as asked, made canonical.
-    pub target: Option<String>,
-    /// The address dialled.
-    pub address: Option<SocketAddr>,
-    /// Our own address and port towards it.
-    pub local: Option<SocketAddr>,
-    /// The REP that was sent.
-    pub reply: Option<u8>,
+    /// How it stood in the end; its age is how long it lasted.
+    pub session: &'a LiveSession,
     /// Why the session ended.
     pub reason: Reason,
-    /// What moved the bytes: "copy", "splice", "sealed" or "datagram".
-    pub engine: Option<&'static str>,
-    /// Bytes that the target's socket took.
-    pub bytes_up: u64,
-    /// Bytes of the target that the client's socket took, without what they were sealed in.
-    pub bytes_down: u64,
-    /// Datagrams to targets.
-    pub datagrams_up: u64,
-    /// Datagrams to the client.
-    pub datagrams_down: u64,
-    /// Accept to the end of the request.
-    pub handshake_ms: Option<u32>,
-    /// Name to addresses.
-    pub dns_ms: Option<u32>,
-    /// First SYN to connected.
-    pub connect_ms: Option<u32>,
-    /// Accept to close.
-    pub duration_ms: u64,
 }
 
 /// Bytes that the record of a session with this user and target takes at most, with its share of a batch: each byte of
@@ -70,45 +32,38 @@ pub fn record_room(user: Option<&str>, target: Option<&Target>) -> usize {
 impl AccessRecord<'_> {
     /// Appends the record and a line feed. Whatever a client sent is escaped: it stays one line.
     pub fn write_line(&self, out: &mut Vec<u8>) {
+        let AccessRecord { session, reason } = self;
         let mut line = Line { out, separator: b'{' };
-        line.text("time", &humantime::format_rfc3339_millis(writable(self.time)).to_string());
-        line.text("id", self.id);
-        line.number("worker", Some(self.worker));
-        line.text("client", &canonical(self.client).to_string());
-        line.optional("user", self.user);
-        line.optional("method", self.method);
-        line.optional("command", self.command);
-        line.optional("target", self.target.as_deref());
-        line.optional("address", self.address.map(|a| a.to_string()).as_deref());
-        line.optional("local", self.local.map(|a| a.to_string()).as_deref());
-        line.number("reply", self.reply);
-        line.text("reason", self.reason.name());
-        line.optional("engine", self.engine);
-        line.number("bytes_up", Some(self.bytes_up));
-        line.number("bytes_down", Some(self.bytes_down));
-        line.number("datagrams_up", Some(self.datagrams_up));
-        line.number("datagrams_down", Some(self.datagrams_down));
-        line.number("handshake_ms", self.handshake_ms);
-        line.number("dns_ms", self.dns_ms);
-        line.number("connect_ms", self.connect_ms);
-        line.number("duration_ms", Some(self.duration_ms));
+        line.text("time", &humantime::format_rfc3339_millis(writable(session.time)).to_string());
+        line.text("id", &session.id.to_string());
+        line.number("worker", Some(session.id.worker));
+        line.text("client", &session.client.to_string());
+        line.optional("user", session.user.as_deref());
+        line.optional("method", session.method);
+        line.optional("command", session.command);
+        line.optional("target", session.target.as_ref().map(|target| target.to_string()).as_deref());
+        line.optional("address", session.address.map(|a| a.to_string()).as_deref());
+        line.optional("local", session.local.map(|a| a.to_string()).as_deref());
+        line.number("reply", session.reply);
+        line.text("reason", reason.name());
+        line.optional("engine", session.engine);
+        line.number("bytes_up", Some(session.bytes_up));
+        line.number("bytes_down", Some(session.bytes_down));
+        line.number("datagrams_up", Some(session.datagrams_up));
+        line.number("datagrams_down", Some(session.datagrams_down));
+        line.number("handshake_ms", session.handshake_ms);
+        line.number("dns_ms", session.dns_ms);
+        line.number("connect_ms", session.connect_ms);
+        line.number("duration_ms", Some(session.age_ms));
         out.extend_from_slice(b"}\n");
     }
 }
 
 /// What an association moved to and from one target, written behind the association's own record.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct TargetRecord<'a> {
-    /// When the association's client was accepted.
-    pub time: SystemTime,
-    /// The id of the association's record.
-    pub id: &'a str,
-    /// Which worker serves the association.
-    pub worker: usize,
-    /// Address and port of the association's control connection.
-    pub client: SocketAddr,
-    /// The association's user.
-    pub user: Option<&'a str>,
+    /// The association.
+    pub session: &'a LiveSession,
     /// The target and what moved; without an address, all targets that had no record of their own.
     pub tallied: Tallied<'a>,
 }
@@ -116,14 +71,15 @@ pub struct TargetRecord<'a> {
 impl TargetRecord<'_> {
     /// Appends the record and a line feed, escaped as any record is.
     pub fn write_line(&self, out: &mut Vec<u8>) {
-        let Tallied { name, address, up, down } = self.tallied;
+        let TargetRecord { session, tallied } = self;
+        let Tallied { name, address, up, down } = tallied;
         let mut line = Line { out, separator: b'{' };
-        line.text("time", &humantime::format_rfc3339_millis(writable(self.time)).to_string());
-        line.text("id", self.id);
+        line.text("time", &humantime::format_rfc3339_millis(writable(session.time)).to_string());
+        line.text("id", &session.id.to_string());
         line.text("record", "udp_target");
-        line.number("worker", Some(self.worker));
-        line.text("client", &canonical(self.client).to_string());
-        line.optional("user", self.user);
+        line.number("worker", Some(session.id.worker));
+        line.text("client", &session.client.to_string());
+        line.optional("user", session.user.as_deref());
         line.text("command", "udp_associate");
         let target = address.map(|address| match name {
             Some(name) => format!("{name}:{}", address.port()),
@@ -147,11 +103,6 @@ pub fn writable(time: SystemTime) -> SystemTime {
 
 /// The last millisecond of the year 9999, since the epoch.
 const LAST_MOMENT: Duration = Duration::from_millis(253_402_300_799_999);
-
-/// An IPv4 client of a dual-stack listener is an IPv4 client.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
-}
 
 /// The fields of one JSON object in the making.
 struct Line<'a> {
@@ -190,26 +141,23 @@ impl Line<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::live::{LiveState, SessionId};
     use crate::relay::datagram::Flow;
+    use std::net::SocketAddr;
 
-    fn record(user: &str) -> String {
-        record_of(user, UNIX_EPOCH + Duration::from_millis(1_767_323_045_006))
-    }
-
-    fn record_of(user: &str, time: SystemTime) -> String {
-        let record = AccessRecord {
+    fn session(user: Option<&str>, time: SystemTime) -> LiveSession {
+        LiveSession {
             time,
-            id: "00c0ffee",
-            worker: 1,
-            client: "[::ffff:127.0.0.1]:5000".parse().unwrap(),
-            user: Some(user),
+            id: SessionId { boot: 0xc0ffee, worker: 1, serial: 2 },
+            client: "127.0.0.1:5000".parse().unwrap(),
+            listener: None,
+            user: user.map(Into::into),
             method: Some("password"),
             command: Some("connect"),
-            target: Some("example.com:80".into()),
+            target: Some(Target { host: Host::parse(b"example.com").unwrap(), port: 80 }),
             address: Some("[2001:db8::1]:80".parse().unwrap()),
             local: None,
             reply: Some(0),
-            reason: Reason::Completed,
             engine: Some("splice"),
             bytes_up: 5,
             bytes_down: 6,
@@ -218,10 +166,20 @@ mod tests {
             handshake_ms: Some(1),
             dns_ms: None,
             connect_ms: Some(2),
-            duration_ms: 9,
-        };
+            state: LiveState::Relaying,
+            age_ms: 9,
+            idle_ms: 3,
+        }
+    }
+
+    fn record(user: &str) -> String {
+        record_of(user, UNIX_EPOCH + Duration::from_millis(1_767_323_045_006))
+    }
+
+    fn record_of(user: &str, time: SystemTime) -> String {
+        let session = &session(Some(user), time);
         let mut out = Vec::new();
-        record.write_line(&mut out);
+        AccessRecord { session, reason: Reason::Completed }.write_line(&mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -229,7 +187,7 @@ mod tests {
     fn a_record_is_one_line_with_every_field_in_order() {
         assert_eq!(
             record("alice"),
-            "{\"time\":\"2026-01-02T03:04:05.006Z\",\"id\":\"00c0ffee\",\"worker\":1,\"client\":\"127.0.0.1:5000\",\
+            "{\"time\":\"2026-01-02T03:04:05.006Z\",\"id\":\"00c0ffee010000000002\",\"worker\":1,\"client\":\"127.0.0.1:5000\",\
              \"user\":\"alice\",\"method\":\"password\",\"command\":\"connect\",\"target\":\"example.com:80\",\
              \"address\":\"[2001:db8::1]:80\",\"local\":null,\"reply\":0,\"reason\":\"completed\",\
              \"engine\":\"splice\",\"bytes_up\":5,\"bytes_down\":6,\"datagrams_up\":0,\"datagrams_down\":0,\
@@ -254,14 +212,13 @@ mod tests {
         let line = |name, address: Option<&str>| {
             let address = address.map(|text| text.parse().unwrap());
             let tallied = Tallied { name, address, up: flow(2, 30), down: flow(1, 10) };
-            let client = "[::ffff:127.0.0.1]:5000".parse().unwrap();
-            let time = UNIX_EPOCH + Duration::from_millis(1_767_323_045_006);
-            let record = TargetRecord { time, id: "00c0ffee", worker: 1, client, user: None, tallied };
+            let session = &session(None, UNIX_EPOCH + Duration::from_millis(1_767_323_045_006));
+            let record = TargetRecord { session, tallied };
             let mut out = Vec::new();
             record.write_line(&mut out);
             String::from_utf8(out).unwrap()
         };
-        let begin = "{\"time\":\"2026-01-02T03:04:05.006Z\",\"id\":\"00c0ffee\",\"record\":\"udp_target\",\"worker\":1,\
+        let begin = "{\"time\":\"2026-01-02T03:04:05.006Z\",\"id\":\"00c0ffee010000000002\",\"record\":\"udp_target\",\"worker\":1,\
                      \"client\":\"127.0.0.1:5000\",\"user\":null,\"command\":\"udp_associate\",";
         let end = "\"bytes_up\":30,\"bytes_down\":10,\"datagrams_up\":2,\"datagrams_down\":1}\n";
         for (name, address, middle) in [
@@ -298,20 +255,15 @@ mod tests {
         let target = Target { host, port: u16::MAX };
         let longest: SocketAddr =
             "[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff%4294967295]:65535".parse().expect("an address");
-        let record = AccessRecord {
-            time: UNIX_EPOCH + Duration::from_secs(253_402_300_799),
-            id: "ffffffffffffffffffffffff",
-            worker: usize::MAX,
+        let session = LiveSession {
+            id: SessionId { boot: u32::MAX, worker: u16::MAX, serial: u64::MAX },
             client: longest,
-            user: Some(&user),
-            method: Some("password"),
             command: Some("udp_associate"),
-            target: Some(target.to_string()),
             address: Some(longest),
             local: Some(longest),
             reply: Some(u8::MAX),
-            reason: Reason::HandshakeTimeout,
             engine: Some("datagram"),
+            target: Some(target.clone()),
             bytes_up: u64::MAX,
             bytes_down: u64::MAX,
             datagrams_up: u64::MAX,
@@ -319,8 +271,10 @@ mod tests {
             handshake_ms: Some(u32::MAX),
             dns_ms: Some(u32::MAX),
             connect_ms: Some(u32::MAX),
-            duration_ms: u64::MAX,
+            age_ms: u64::MAX,
+            ..session(Some(&user), UNIX_EPOCH + Duration::from_secs(253_402_300_799))
         };
+        let record = AccessRecord { session: &session, reason: Reason::HandshakeTimeout };
         let mut out = Vec::new();
         record.write_line(&mut out);
         let room = record_room(Some(&user), Some(&target));

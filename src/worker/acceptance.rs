@@ -4,6 +4,7 @@
 //! EAGAIN disproves it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -52,6 +53,11 @@ impl Acceptance {
         if let Some((_, ready)) = self.listeners.get_mut(index) {
             *ready = true;
         }
+    }
+
+    /// Where each listener is reached.
+    pub(super) fn addresses(&self) -> Vec<Option<SocketAddr>> {
+        self.listeners.iter().map(|(listener, _)| listener.address().ok()).collect()
     }
 
     /// Whether there may be a connection to take now.

@@ -1,6 +1,7 @@
 //! Connections that relay datagrams: watches their sockets, asks for names, and ends them with their control connection
 //! (RFC 1928 section 7).
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::connection::Connection;
@@ -164,17 +165,22 @@ impl Associated {
         }
     }
 
-    /// What an ending association leaves to its record, and to the others.
-    pub(super) fn end(&mut self, core: &mut Core, connection: &mut Connection) {
+    /// The address of its first target-facing socket, if it has one.
+    pub(super) fn local_address(&self) -> Option<SocketAddr> {
+        let socket = Family::ALL.into_iter().find_map(|family| self.association.target(family));
+        socket.and_then(|socket| socket.local_address().ok())
+    }
+
+    /// The control connection is told that it was cut off.
+    pub(super) fn reset_on_close(&self) {
+        self.control.reset_on_close();
+    }
+
+    /// What an ending association leaves to the others.
+    pub(super) fn end(&mut self, core: &mut Core, connection: &Connection) {
         for lookup in self.association.lookups() {
             core.lookups.cancel(connection.key.lookup_ticket(lookup), &core.registry, core.now);
         }
-        connection.bytes_up = self.association.up.bytes;
-        connection.bytes_down = self.association.down.bytes;
-        connection.local = Family::ALL
-            .into_iter()
-            .find_map(|family| self.association.target(family))
-            .and_then(|socket| socket.local_address().ok());
         core.associations -= 1;
         core.counters.associations(core.associations);
     }

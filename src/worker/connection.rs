@@ -17,6 +17,8 @@ pub(super) struct Connection {
     pub(super) key: Key,
     /// Stands in the queue of those with more to do.
     pub(super) queued: bool,
+    /// The talkers have heard of its request.
+    pub(super) counted: bool,
     /// Reserved for its record, in bytes; 0 where nothing is.
     pub(super) record_room: u16,
     /// The snapshot under which it was accepted: its time limits, ports and engines stay what they were then. It is judged
@@ -33,6 +35,8 @@ pub(super) struct Connection {
     pub(super) times: Times,
     pub(super) bytes_up: u64,
     pub(super) bytes_down: u64,
+    /// Bytes both ways that the talkers have heard of.
+    pub(super) told_bytes: u64,
     /// What moved its bytes; `None` before there is an upstream.
     pub(super) engine: Option<Engine>,
 }
@@ -59,6 +63,7 @@ impl Connection {
         Connection {
             key,
             queued: false,
+            counted: false,
             record_room: 0,
             snapshot,
             peer: incoming.client,
@@ -70,6 +75,7 @@ impl Connection {
             times: Times { accepted_ms: now_ms, active_ms: now_ms, ..Times::default() },
             bytes_up: 0,
             bytes_down: 0,
+            told_bytes: 0,
             engine: None,
         }
     }

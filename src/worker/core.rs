@@ -21,6 +21,7 @@ use super::tokens::{Key, TRANSLATORS_TICKET};
 use super::translators::{NAME, Translators, say};
 use crate::dns::Answer;
 use crate::limits;
+use crate::observe::talkers::Talkers;
 use crate::observe::{Counted, Counters, Latencies, NameAnswer, Queue, Recall, Remembered, Timed};
 use crate::policy::own_ports::OwnPorts;
 use crate::relay::Kit;
@@ -73,6 +74,8 @@ pub(super) struct Core {
     pub(super) records: Records,
     /// Refusals on their way into the log.
     pub(super) refusals: Refusals,
+    /// Who is busiest; `None` where nobody can ask.
+    pub(super) talkers: Option<Box<Talkers>>,
     /// Sessions with more to do than one turn gives them.
     pub(super) queue: Vec<Key>,
     /// Sessions that look on for a port.
@@ -119,6 +122,7 @@ impl Core {
             latencies,
             records: Records::new(setup.records.clone(), setup.on_full),
             refusals: Refusals::default(),
+            talkers: None,
             queue: Vec::new(),
             searches: Searches::default(),
             sessions: 0,

@@ -46,6 +46,11 @@ impl Linger {
         Next::Wait
     }
 
+    /// The side that is left gets nothing more.
+    pub(super) fn reset_on_close(&self) {
+        self.socket.reset_on_close();
+    }
+
     pub(super) fn timer(&mut self, core: &mut Core, connection: &Connection) -> Next {
         let owed = self.socket.unacknowledged_bytes() > 0;
         if core.now >= self.until && owed && core.now < self.last {

@@ -12,6 +12,9 @@ use super::tokens::Key;
 use crate::auth::Verified;
 use crate::auth::gssapi::Exchanged;
 use crate::observe::Latencies;
+use crate::observe::filter::{Selection, SessionFilter};
+use crate::observe::live::LiveSession;
+use crate::observe::talkers::TalkersFound;
 
 /// What a worker is told from outside.
 #[derive(Debug)]
@@ -31,6 +34,25 @@ pub enum Mail {
     },
     /// Tell how long things took since the worker's start, those before a panic among them.
     Latencies(Reply<Latencies>),
+    /// Tell of the sessions that pass: page by page, then how that ended.
+    List {
+        /// Who passes.
+        filter: Arc<SessionFilter>,
+        /// Where the pages go. It has to have room for all of them: a listing that finds none ends.
+        reply: Reply<Listed>,
+    },
+    /// End these sessions, with a record each, and say how many there were.
+    Kill {
+        /// Which sessions.
+        which: Arc<Selection>,
+        /// Where the number goes.
+        reply: Reply<Killed>,
+    },
+    /// Count what moved until now, and tell who was busiest in the last minute. Nobody was where the snapshot is not watched.
+    Talkers {
+        /// Where that goes.
+        reply: Reply<TalkersTold>,
+    },
     /// Fail in the middle of a turn: how what follows is tested.
     #[doc(hidden)]
     Drill(Drill),
@@ -48,6 +70,55 @@ pub enum Drill {
     EndThread,
     /// Do nothing for so long.
     Stall(Duration),
+}
+
+/// How a walk of a worker over its sessions ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Walked {
+    /// It met every session that was there all the while.
+    Whole,
+    /// It did not begin: too many others are under way.
+    Refused,
+    /// It did not get to its end, for the worker ended or began anew.
+    Broken,
+}
+
+/// What comes of [`Mail::List`].
+#[derive(Clone, Debug)]
+pub enum Listed {
+    /// Some of the sessions, in no order. None is told of twice, and none that stayed is left out.
+    Page(Vec<LiveSession>),
+    /// The worker tells of no more.
+    End {
+        /// Which worker.
+        worker: usize,
+        /// Whether it told of all.
+        walked: Walked,
+        /// How many sessions it has, whether they passed or not.
+        total: usize,
+    },
+}
+
+/// What comes of [`Mail::Kill`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Killed {
+    /// Which worker.
+    pub worker: usize,
+    /// Whether it met all that were meant.
+    pub walked: Walked,
+    /// How many it ended.
+    pub ended: u64,
+}
+
+/// What comes of [`Mail::Talkers`].
+#[derive(Clone, Debug)]
+pub struct TalkersTold {
+    /// Which worker.
+    pub worker: usize,
+    /// Whether what is still under way is counted up to now.
+    pub walked: Walked,
+    /// Who was busy there.
+    pub found: TalkersFound,
 }
 
 /// Where the answer to a letter goes, and what is woken for it: whoever asks a worker does not wait for it in a call.

@@ -33,16 +33,20 @@ mod relaying;
 mod setup;
 mod slot;
 mod snapshot;
+mod talking;
 mod timers;
 mod tokens;
 mod translators;
 mod turns;
+mod view;
+mod walking;
+mod walks;
 mod watch;
 
 #[cfg(test)]
 mod tests;
 
-pub use mailbox::{Drill, Mail, Mailbox, Reply, Ticket};
+pub use mailbox::{Drill, Killed, Listed, Mail, Mailbox, Reply, TalkersTold, Ticket, Walked};
 pub(crate) use relaying::liveness;
 pub use setup::Setup;
 pub use snapshot::{Ceilings, Snapshot};
@@ -62,6 +66,7 @@ use self::setup::Inherited;
 use self::slot::{Fate, Phase, Slot};
 use self::tokens::{EventSource, Key, TRANSLATORS_TICKET};
 use self::turns::TurnTimes;
+use self::walks::{Task, Walks};
 use self::watch::Edge;
 use crate::limits;
 use crate::observe::{Activity, Counted, Latencies, Pulse};
@@ -132,6 +137,8 @@ struct Worker {
     acceptance: Acceptance,
     /// What came to go by during this turn, for the next one.
     next_snapshot: Option<Arc<Snapshot>>,
+    /// What others want told of all sessions, or done to them.
+    walks: Walks,
     drain_by: Option<Instant>,
     /// The memory of the queue that was worked off last.
     spare_queue: Vec<Key>,
@@ -143,18 +150,21 @@ struct Worker {
 
 impl Worker {
     fn new(poll: &Poll, mailbox: Mailbox, setup: &mut Setup, inherited: Inherited) -> io::Result<Worker> {
-        Ok(Worker {
+        let mut worker = Worker {
             slots: Slab::new(),
             next_serial: inherited.first_serial,
             acceptance: Acceptance::register(poll.registry(), setup)?,
             core: Core::new(poll.registry().try_clone()?, mailbox, setup, inherited),
             next_snapshot: None,
+            walks: Walks::default(),
             drain_by: None,
             spare_queue: Vec::new(),
             pulse: setup.pulse.clone(),
             turns: TurnTimes::default(),
             ends_thread: false,
-        })
+        };
+        worker.watch();
+        Ok(worker)
     }
 
     fn run(&mut self, poll: &mut Poll, mail: &Receiver<Mail>) -> io::Result<()> {
@@ -172,6 +182,8 @@ impl Worker {
             self.pulse.enter(Activity::Queue);
             self.pump_queued();
             self.search_ports();
+            self.pulse.enter(Activity::Walks);
+            self.walk();
             self.pulse.enter(Activity::Timers);
             self.expire_timers();
             self.pulse.enter(Activity::Names);
@@ -216,7 +228,10 @@ impl Worker {
 
     /// How long this worker may sleep from now on.
     fn timeout(&self, now: Instant) -> Option<Duration> {
-        if self.core.has_more() || (!self.core.full() && self.acceptance.eager(self.core.now)) {
+        if self.core.has_more()
+            || !self.walks.is_empty()
+            || (!self.core.full() && self.acceptance.eager(self.core.now))
+        {
             return Some(Duration::ZERO);
         }
         let wheel = self.core.wheel.next().map(|since_start| self.core.start + since_start);
@@ -229,6 +244,7 @@ impl Worker {
             self.core.translators.as_ref().and_then(|translators| translators.next_at()),
             self.core.records.due(),
             self.acceptance.resumes_at(),
+            self.walks.next_at(),
             self.drain_by,
         ]
         .into_iter()
@@ -272,6 +288,9 @@ impl Worker {
                 drop(self.acceptance.give_back(&self.core.registry));
             }
             Mail::Latencies(reply) => _ = reply.send(self.core.latencies.clone()),
+            Mail::List { filter, reply } => self.begin_walk(Task::List { filter, reply }),
+            Mail::Kill { which, reply } => self.begin_walk(Task::Kill { which, ended: 0, reply }),
+            Mail::Talkers { reply } => self.begin_walk(Task::Talkers { reply: Some(reply) }),
             Mail::Drill(Drill::Stall(span)) => std::thread::sleep(span),
             Mail::Drill(drill) => {
                 self.core.fails_to_record = matches!(drill, Drill::PanicTwice);
@@ -285,6 +304,7 @@ impl Worker {
     fn take_snapshot(&mut self) {
         if let Some(snapshot) = self.next_snapshot.take() {
             self.core.put_snapshot(snapshot);
+            self.watch();
         }
     }
 
@@ -357,12 +377,6 @@ impl Worker {
             });
         }
         self.core.note_names();
-    }
-
-    /// The one way out of the slab.
-    fn close(&mut self, index: usize, reason: Reason) {
-        let slot = self.slots.remove(index);
-        close::close(&mut self.core, slot, reason);
     }
 
     /// Lets go of everything but the listeners. Each piece by itself: what panics over one of them, and there may be

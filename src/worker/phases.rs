@@ -12,6 +12,7 @@ use super::linger::Linger;
 use super::next::{Change, Next};
 use super::relaying::Relaying;
 use super::slot::{Fate, Phase, Slot};
+use super::talking;
 use super::tokens::CLIENT_SOCKET;
 use super::watch::Edge;
 use crate::auth::Identity;
@@ -231,10 +232,11 @@ fn perform(
     handshake: &mut Handshake,
     command: Command,
 ) -> Next {
-    if command.serves_request()
-        && let Some(failure) = handshake.refusal(core, connection)
-    {
-        return handshake.give_up(connection, failure);
+    if command.serves_request() {
+        talking::asked(core, connection, handshake.session.facts());
+        if let Some(failure) = handshake.refusal(core, connection) {
+            return handshake.give_up(connection, failure);
+        }
     }
     match command {
         Command::Read => Next::Read,

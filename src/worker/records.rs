@@ -132,23 +132,24 @@ impl Drop for Records {
 mod tests {
     use super::*;
     use crate::observe::lines;
+    use crate::observe::live::{LiveSession, LiveState, SessionId};
     use crate::outcome::Reason;
     use std::time::{Duration, SystemTime};
 
-    fn record(user: &str) -> AccessRecord<'_> {
-        AccessRecord {
+    /// A session of a user; its record is `record` of it.
+    fn session(user: &str) -> LiveSession {
+        LiveSession {
             time: SystemTime::UNIX_EPOCH,
-            id: "00c0ffee",
-            worker: 1,
+            id: SessionId { boot: 1, worker: 1, serial: 1 },
             client: "192.0.2.1:5000".parse().expect("an address"),
-            user: Some(user),
+            listener: None,
+            user: Some(user.into()),
             method: None,
             command: None,
             target: None,
             address: None,
             local: None,
             reply: None,
-            reason: Reason::Completed,
             engine: None,
             bytes_up: 0,
             bytes_down: 0,
@@ -157,17 +158,23 @@ mod tests {
             handshake_ms: None,
             dns_ms: None,
             connect_ms: None,
-            duration_ms: 0,
+            state: LiveState::Handshake,
+            age_ms: 0,
+            idle_ms: 0,
         }
+    }
+
+    fn record(session: &LiveSession) -> AccessRecord<'_> {
+        AccessRecord { session, reason: Reason::Completed }
     }
 
     #[test]
     fn a_sink_that_stands_costs_no_memory_but_the_queue_and_one_batch_and_each_record_is_counted() {
         let (queue, receiver) = lines(4 * limits::RECORDS_BATCH_BYTES);
         let mut records = Records::new(Some(queue.clone()), OnFull::Drop);
-        let (user, now) = ("x".repeat(limits::USER_NAME_MAX), Instant::now());
+        let (session, now) = (session(&"x".repeat(limits::USER_NAME_MAX)), Instant::now());
         for _ in 0..10_000 {
-            records.write(&record(&user), 0, now);
+            records.write(&record(&session), 0, now);
             records.flush(now, false);
             assert!(records.lines.capacity() <= 2 * limits::RECORDS_BATCH_BYTES + 1024);
         }
@@ -180,7 +187,7 @@ mod tests {
         while let Ok(Some(batch)) = receiver.receive(Duration::ZERO) {
             receiver.written(batch);
         }
-        records.write(&record(&user), 0, now);
+        records.write(&record(&session), 0, now);
         records.flush(now + limits::RECORDS_BATCH_TIME, false);
         assert_eq!(queue.waiting(), 1, "there is room again");
     }
@@ -189,23 +196,23 @@ mod tests {
     fn what_was_reserved_is_kept_and_the_rest_is_dropped_at_half_and_counted() {
         let (queue, receiver) = lines(100_000);
         let mut records = Records::new(Some(queue.clone()), OnFull::Refuse);
-        let now = Instant::now();
+        let (stranger, alice, now) = (session("stranger"), session("alice"), Instant::now());
         let mut admitted = 0;
         while records.reserve(2_000) {
             admitted += 1;
         }
         assert_eq!(admitted, 50);
         // Nobody asked for this one: it has no room now.
-        records.write(&record("stranger"), 0, now);
+        records.write(&record(&stranger), 0, now);
         assert_eq!(queue.lost(), 1);
         for _ in 0..admitted {
-            records.write(&record("alice"), 2_000, now);
+            records.write(&record(&alice), 2_000, now);
         }
         records.flush(now, true);
         assert_eq!((queue.waiting(), queue.lost()), (admitted, 1));
         // What the lines did not need is free at once, and half of the queue is not for strangers.
         while records.count < 1_000 && queue.lost() == 1 {
-            records.write(&record("stranger"), 0, now);
+            records.write(&record(&stranger), 0, now);
         }
         assert!(records.reserve(40_000), "room for who is admitted");
         records.flush(now, true);

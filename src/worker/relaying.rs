@@ -167,6 +167,12 @@ impl Relaying {
         }
     }
 
+    /// Both sides are told that they were cut off.
+    pub(super) fn reset_on_close(&self) {
+        self.client.reset_on_close();
+        self.upstream.stream.reset_on_close();
+    }
+
     /// Keeps what the relay counted and gives back what it was lent.
     fn settle(&mut self, core: &mut Core, connection: &mut Connection) {
         connection.bytes_up = self.relay.bytes(Side::Client);

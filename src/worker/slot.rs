@@ -27,6 +27,19 @@ pub(super) enum Phase {
     Between,
 }
 
+impl Phase {
+    /// Has every socket tell its peer, once it is closed, that the connection was cut off, whatever is still on its way.
+    pub(super) fn reset_on_close(&self) {
+        match self {
+            Phase::Handshake(handshake) => handshake.client.reset_on_close(),
+            Phase::Relaying(relaying) => relaying.reset_on_close(),
+            Phase::Associated(associated) => associated.reset_on_close(),
+            Phase::Linger(linger) => linger.reset_on_close(),
+            Phase::Between => {}
+        }
+    }
+}
+
 /// What became of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {

@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub congestion: CongestionControl,
     /// What each source has, all workers' together, where that is limited.
     pub sources: Option<Arc<Sources>>,
+    /// Whether somebody may ask who is busiest: where nobody can, nobody is counted.
+    pub watched: bool,
     /// How many descriptors the worker may use for what.
     pub ceilings: Ceilings,
 }

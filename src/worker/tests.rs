@@ -21,7 +21,7 @@ use crate::sys::listener::Listener;
 use crate::sys::stream::Stream;
 
 /// What a worker without listeners is given.
-fn setup() -> Setup {
+pub(super) fn setup() -> Setup {
     Setup {
         own_ports: Arc::default(),
         number: 0,
@@ -36,7 +36,7 @@ fn setup() -> Setup {
 }
 
 /// What it goes by.
-fn snapshot() -> Snapshot {
+pub(super) fn snapshot() -> Snapshot {
     let rules =
         Rules { methods: vec![AuthMethod::Password], policy: Policy::default(), gssapi: Gssapi::default() };
     Snapshot {
@@ -47,12 +47,13 @@ fn snapshot() -> Snapshot {
         dns: Arc::default(),
         congestion: CongestionControl::default(),
         sources: None,
+        watched: false,
         ceilings: Ceilings { sessions: 1, second_attempts: 0, names_beside: 8, pipes: 0 },
     }
 }
 
 /// What lets anybody reach this machine, and ends a relay that is silent for so long.
-fn open_to_all(idle: Duration) -> Snapshot {
+pub(super) fn open_to_all(idle: Duration) -> Snapshot {
     let mut config = Config::default();
     config.timeouts.idle = idle;
     let rules = Rules {
@@ -68,7 +69,7 @@ fn worker() -> (Worker, Key, TcpStream) {
     worker_of(setup(), snapshot())
 }
 
-fn worker_of(setup: Setup, snapshot: Snapshot) -> (Worker, Key, TcpStream) {
+pub(super) fn worker_of(setup: Setup, snapshot: Snapshot) -> (Worker, Key, TcpStream) {
     let (snapshot, latencies) = (Arc::new(snapshot), Latencies::default());
     worker_from(setup, Inherited { snapshot, first_serial: 0, latencies, shown: Vec::new() })
 }
@@ -83,7 +84,7 @@ fn worker_from(mut setup: Setup, inherited: Inherited) -> (Worker, Key, TcpStrea
 }
 
 /// A connection as a listener gives it, with how it came in, and the client's end.
-fn connection() -> (Stream, Incoming, TcpStream) {
+pub(super) fn connection() -> (Stream, Incoming, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let client = TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection");
     let (accepted, peer) = listener.accept().expect("a connection");
@@ -92,7 +93,7 @@ fn connection() -> (Stream, Incoming, TcpStream) {
 }
 
 /// Has a client ask for a target, and its worker hear of it.
-fn ask_for(worker: &mut Worker, key: Key, client: &mut TcpStream, target: &TcpListener) {
+pub(super) fn ask_for(worker: &mut Worker, key: Key, client: &mut TcpStream, target: &TcpListener) {
     let port = target.local_addr().expect("its address").port().to_be_bytes();
     let request = [b"\x05\x01\x00\x05\x01\x00\x01\x7f\0\0\x01", &port[..]].concat();
     client.write_all(&request).expect("a request");

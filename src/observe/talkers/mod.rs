@@ -65,7 +65,7 @@ struct Ranked<K> {
 
 /// A part of the last minute, while it lasts.
 #[derive(Debug)]
-struct Window {
+struct TalkWindow {
     users: Ranking<Arc<str>>,
     sources: Ranking<Source>,
     targets: Ranking<Host>,
@@ -79,9 +79,9 @@ struct WindowFound {
     targets: Ranked<Host>,
 }
 
-impl Window {
-    fn new() -> Window {
-        Window { users: Ranking::new(), sources: Ranking::new(), targets: Ranking::new() }
+impl TalkWindow {
+    fn new() -> TalkWindow {
+        TalkWindow { users: Ranking::new(), sources: Ranking::new(), targets: Ranking::new() }
     }
 
     fn found(&self) -> Arc<WindowFound> {
@@ -96,7 +96,7 @@ impl Window {
 /// What one worker counts. It knows no clock: whoever calls says what time it is, in milliseconds, never going back.
 #[derive(Debug)]
 pub struct Talkers {
-    present: Window,
+    present: TalkWindow,
     /// The window that `present` is of, counted from the clock's start.
     number: u64,
     /// Those before it and their numbers, the latest last.
@@ -109,13 +109,13 @@ const WINDOW_MS: u64 = limits::TALKERS_WINDOW.as_millis() as u64;
 impl Talkers {
     /// Counts from now on.
     pub fn new(now_ms: u64) -> Talkers {
-        Talkers { present: Window::new(), number: now_ms / WINDOW_MS, past: VecDeque::new() }
+        Talkers { present: TalkWindow::new(), number: now_ms / WINDOW_MS, past: VecDeque::new() }
     }
 
     /// Counts what somebody did: so many sessions, so many bytes.
     pub fn count(&mut self, parties: &Parties<'_>, sessions: u64, bytes: u64, now_ms: u64) {
         self.turn_to(now_ms);
-        let Window { users, sources, targets } = &mut self.present;
+        let TalkWindow { users, sources, targets } = &mut self.present;
         if let Some(user) = parties.user {
             users.add(user, sessions, bytes);
         }
@@ -141,7 +141,7 @@ impl Talkers {
     pub fn turn_to(&mut self, now_ms: u64) {
         let number = now_ms / WINDOW_MS;
         if number > self.number {
-            let before = std::mem::replace(&mut self.present, Window::new());
+            let before = std::mem::replace(&mut self.present, TalkWindow::new());
             self.past.push_back((self.number, before.found()));
             self.number = number;
         }

@@ -1,0 +1,140 @@
+//! A session as it stands: the one place that makes the fields of its record, for the record and for whoever asks before.
+
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+use super::connection::Connection;
+use super::core::Core;
+use super::slot::{Phase, Slot};
+use crate::auth::Identity;
+use crate::config::AuthMethod;
+use crate::observe::filter::Candidate;
+use crate::observe::live::{LiveSession, LiveState, SessionId, command_name};
+use crate::relay::{Engine, Side};
+use crate::session::Facts;
+
+/// A look at a session. It costs no system call and no allocation before [`View::keep`].
+#[derive(Debug)]
+pub(super) struct View<'a> {
+    core: &'a Core,
+    slot: &'a Slot,
+    facts: &'a Facts,
+    state: LiveState,
+    bytes_up: u64,
+    bytes_down: u64,
+}
+
+impl View<'_> {
+    pub(super) fn of<'a>(core: &'a Core, slot: &'a Slot) -> View<'a> {
+        let Slot { phase, connection } = slot;
+        let mut bytes = (connection.bytes_up, connection.bytes_down);
+        let state = match phase {
+            Phase::Handshake(handshake) => match handshake.session.facts().command {
+                Some(_) => LiveState::Connecting,
+                None => LiveState::Handshake,
+            },
+            Phase::Relaying(relaying) => {
+                bytes = (relaying.relay.bytes(Side::Client), relaying.relay.bytes(Side::Target));
+                LiveState::Relaying
+            }
+            Phase::Associated(associated) => {
+                bytes = (associated.association.up.bytes, associated.association.down.bytes);
+                LiveState::Associated
+            }
+            Phase::Linger(_) | Phase::Between => LiveState::Lingering,
+        };
+        View { core, slot, facts: facts(slot), state, bytes_up: bytes.0, bytes_down: bytes.1 }
+    }
+
+    pub(super) fn id(&self) -> SessionId {
+        let Core { boot, number, .. } = *self.core;
+        SessionId { boot, worker: number as u16, serial: self.slot.connection.key.serial() }
+    }
+
+    /// Bytes both ways.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes_up + self.bytes_down
+    }
+
+    /// What a filter judges it by.
+    pub(super) fn candidate(&self) -> Candidate<'_> {
+        let connection = &self.slot.connection;
+        Candidate {
+            user: self.facts.identity.as_ref().and_then(Identity::user).map(|user| &**user),
+            client: connection.peer.ip(),
+            target: self.facts.target.as_ref(),
+            address: connection.address,
+            command: self.facts.command,
+            state: self.state,
+            age_ms: self.since(connection.times.accepted_ms),
+            bytes: self.bytes(),
+        }
+    }
+
+    /// All of it, at this time of day. Which listener it came by only the acceptance knows.
+    pub(super) fn keep(&self, time: SystemTime, listener: Option<SocketAddr>) -> LiveSession {
+        let Slot { phase, connection } = self.slot;
+        let Connection { times, .. } = connection;
+        let verified = self.facts.identity.as_ref().and_then(Identity::user).cloned();
+        let (age_ms, client) = (self.since(times.accepted_ms), connection.peer);
+        let associated = match phase {
+            Phase::Associated(associated) => Some(associated),
+            Phase::Handshake(_) | Phase::Relaying(_) | Phase::Linger(_) | Phase::Between => None,
+        };
+        let datagrams = associated.map(|associated| &associated.association);
+        let engine = match phase {
+            Phase::Relaying(relaying) => Some(relaying.relay.engine()),
+            Phase::Handshake(_) | Phase::Associated(_) | Phase::Linger(_) | Phase::Between => {
+                connection.engine
+            }
+        };
+        LiveSession {
+            // By a clock that may have jumped meanwhile.
+            time: time.checked_sub(Duration::from_millis(age_ms)).unwrap_or(time),
+            id: self.id(),
+            // An IPv4 client of a dual-stack listener is an IPv4 client.
+            client: SocketAddr::new(client.ip().to_canonical(), client.port()),
+            listener,
+            user: verified.or_else(|| self.facts.claimed_user.as_deref().map(Into::into)),
+            method: self.facts.method.map(method_name),
+            command: self.facts.command.map(command_name),
+            target: self.facts.target.clone(),
+            address: connection.address,
+            local: connection.local.or_else(|| associated?.local_address()),
+            reply: self.facts.reply.map(|reply| reply.code()),
+            engine: datagrams.map(|_| "datagram").or(engine.map(Engine::name)),
+            bytes_up: self.bytes_up,
+            bytes_down: self.bytes_down,
+            datagrams_up: datagrams.map_or(0, |association| association.up.datagrams),
+            datagrams_down: datagrams.map_or(0, |association| association.down.datagrams),
+            handshake_ms: times.handshake_ms,
+            dns_ms: times.dns_ms,
+            connect_ms: times.connect_ms,
+            state: self.state,
+            age_ms,
+            idle_ms: self.since(times.active_ms),
+        }
+    }
+
+    fn since(&self, moment_ms: u64) -> u64 {
+        self.core.ms(self.core.now).saturating_sub(moment_ms)
+    }
+}
+
+/// What is known of a session.
+pub(super) fn facts(slot: &Slot) -> &Facts {
+    match &slot.phase {
+        Phase::Handshake(handshake) => handshake.session.facts(),
+        Phase::Relaying(_) | Phase::Associated(_) | Phase::Linger(_) | Phase::Between => {
+            &slot.connection.facts
+        }
+    }
+}
+
+fn method_name(method: AuthMethod) -> &'static str {
+    match method {
+        AuthMethod::None => "none",
+        AuthMethod::Password => "password",
+        AuthMethod::Gssapi => "gssapi",
+    }
+}

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::Arc;
 
-use self::sketch::{Found, Sketch, Weighed, merge};
+use self::sketch::{Heaviest, Sketch, Weighed, merge};
 use crate::limits;
 use crate::proto::address::Host;
 use crate::shares::Source;
@@ -59,8 +59,8 @@ impl<K: Clone + Eq + Hash> Ranking<K> {
 /// What one ranking found.
 #[derive(Debug)]
 struct Ranked<K> {
-    by_sessions: Found<K>,
-    by_bytes: Found<K>,
+    by_sessions: Heaviest<K>,
+    by_bytes: Heaviest<K>,
 }
 
 /// A part of the last minute, while it lasts.

@@ -21,7 +21,7 @@ pub(super) struct Sketch<K> {
 
 /// What a sketch found.
 #[derive(Clone, Debug)]
-pub(super) struct Found<K> {
+pub(super) struct Heaviest<K> {
     pub(super) counted: Vec<Weighed<K>>,
     /// What a key that is not there may weigh.
     pub(super) floor: u64,
@@ -63,19 +63,19 @@ impl<K: Clone + Eq + Hash> Sketch<K> {
     }
 
     /// What was found so far.
-    pub(super) fn found(&self) -> Found<K> {
+    pub(super) fn found(&self) -> Heaviest<K> {
         let counts = self.counts.iter().zip(&self.overs);
         let counted = self.keys.iter().cloned().zip(counts);
         let counted = counted.map(|(key, (&count, &over))| Weighed { key, count, over }).collect();
         let full = self.keys.len() == self.places;
-        Found { counted, floor: if full { self.counts.iter().copied().min().unwrap_or(0) } else { 0 } }
+        Heaviest { counted, floor: if full { self.counts.iter().copied().min().unwrap_or(0) } else { 0 } }
     }
 }
 
 /// Sums what several sketches found: over the streams of all of them, no count is too little, and none is too large by
 /// more than its `over`.
 pub(super) fn merge<'a, K: Clone + Eq + Hash + 'a>(
-    all: impl Iterator<Item = &'a Found<K>> + Clone,
+    all: impl Iterator<Item = &'a Heaviest<K>> + Clone,
 ) -> HashMap<K, Weighed<K>> {
     let floors: u64 = all.clone().fold(0, |sum, found| sum.saturating_add(found.floor));
     let mut merged: HashMap<K, Weighed<K>> = HashMap::new();

@@ -3,8 +3,8 @@
 mod counted;
 mod counters;
 mod exposition;
-mod labels;
 pub mod filter;
+mod labels;
 mod latencies;
 mod lines;
 pub mod live;

@@ -56,3 +56,76 @@ fn the_dashboard_has_its_own_policy_and_every_other_answer_the_least() {
         }
     }
 }
+
+/// What cannot be taken for one request ends the connection: what stands behind it is never answered.
+#[test]
+fn what_is_malformed_is_refused_and_nothing_behind_it_is_taken() {
+    let builder = Relay::builder().admin_socket();
+    let path = builder.socket_path();
+    let _relay = builder.start();
+    let get = |fields: &str| format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
+    let post = |fields: &str| format!("POST /healthz HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
+    for (request, status) in [
+        (post("Content-Length: 5\r\nContent-Length: 5\r\n"), 400),
+        (post("Content-Length: 5\r\nContent-Length: 6\r\n"), 400),
+        (post("Content-Length: 0x5\r\n"), 400),
+        (post("Content-Length: +5\r\n"), 400),
+        (post("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"), 400),
+        (post("Transfer-Encoding: chunked\r\n"), 411),
+        (post("Transfer-Encoding: chunked, identity\r\n"), 411),
+        (post("Content-Length: 16385\r\n"), 413),
+        (post("Content-Length: 99999999999999999999\r\n"), 413),
+        (post("Expect: something\r\n"), 417),
+        (get("Content-Length: 5\r\n"), 400),
+        (get("Host: localhost\r\n"), 400),
+        (get("Folded: a\r\n b\r\n"), 400),
+        (get("Space : a\r\n"), 400),
+        (get("Carriage: a\rb\r\n"), 400),
+        (get(&format!("Long: {}\r\n", "a".repeat(8192))), 431),
+        (get(&"A: b\r\n".repeat(64)), 431),
+        (format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "a".repeat(9000)), 414),
+        ("GET /healthz HTTP/1.1\r\n\r\n".to_owned(), 400),
+        ("GET /healthz HTTP/2.0\r\n\r\n".to_owned(), 505),
+        ("GET healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), 400),
+        ("GET /healthz\r\n\r\n".to_owned(), 400),
+        ("CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), 501),
+        ("BREW /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), 501),
+        ("\x05\x01\x00\r\n".to_owned(), 400),
+    ] {
+        let mut http = Http::unix(&path);
+        http.try_send(format!("{request}{}", get("")).as_bytes());
+        let answer = http.answer();
+        assert_eq!(answer.status, status, "{request:?}: {answer:?}");
+        assert_eq!(answer.field("connection"), Some("close"), "{request:?}");
+        assert!(answer.json()["error"].is_string() && answer.field("x-content-type-options").is_some());
+        http.expect_end();
+    }
+}
+
+#[test]
+fn requests_in_one_segment_are_answered_in_their_order() {
+    let builder = Relay::builder().admin_socket();
+    let path = builder.socket_path();
+    let _relay = builder.start();
+    let mut http = Http::unix(&path);
+    let all = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\
+               \r\nHEAD /healthz HTTP/1.1\nHost: localhost\n\n\
+               OPTIONS /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n\
+               GET http://127.0.0.1/nothing HTTP/1.1\r\nHost: elsewhere\r\n\r\n\
+               GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n\
+               GET /healthz HTTP/1.0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    http.send(all.as_bytes());
+    assert_eq!(http.answer().status, 200);
+    assert_eq!(http.answer_to_head().status, 200);
+    let statuses: Vec<u16> = (0..4).map(|_| http.answer().status).collect();
+    assert_eq!(statuses, [405, 404, 200, 200]);
+    // HTTP/1.0 without keep-alive: it was the last.
+    http.expect_end();
+    let mut http = Http::unix(&path);
+    all.bytes().for_each(|byte| http.try_send(&[byte]));
+    assert_eq!((http.answer().status, http.answer_to_head().status), (200, 200));
+    assert_eq!((http.answer().status, http.answer().status), (405, 404));
+    let mut many = Http::unix(&path);
+    many.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100).as_bytes());
+    assert!((0..100).all(|_| many.answer().status == 200));
+}

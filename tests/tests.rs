@@ -73,6 +73,15 @@ mod logs;
 /// The admin endpoint: requests, right and wrong.
 mod admin_http;
 
+/// Slow, greedy and hostile clients of it.
+mod admin_bounds;
+
+/// Who may ask it for what, by which way; its socket's file (17).
+mod admin_access;
+
+/// Requests bent at random, beside live sessions.
+mod admin_fuzz;
+
 /// The subcommands `check` and `user`.
 mod commands;
 

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -290,7 +290,11 @@ impl<'a, S: Service, M: Fn() -> S> AdminServer<'a, S, M> {
 
     /// Answers what is no request. What stands behind it cannot be told from it: the connection ends.
     fn malformed(&mut self, number: usize, malformed: Malformed, now: Instant) {
-        let answer = HttpAnswer::error(malformed.status, malformed.why);
+        let Some(connection) = self.connections.get(number) else { return };
+        let answer = match self.holders.ask(&connection.peer, now) {
+            Ok(()) => HttpAnswer::error(malformed.status, malformed.why),
+            Err(wait) => too_many(wait),
+        };
         self.refuse(number, answer, &HttpExchange::of_none(), now);
     }
 
@@ -313,8 +317,7 @@ impl<'a, S: Service, M: Fn() -> S> AdminServer<'a, S, M> {
     fn judge(&mut self, number: usize, head: &HttpHead, now: Instant) -> Result<Actor, HttpAnswer> {
         let peer = &self.connections[number].peer;
         if let Err(wait) = self.holders.ask(peer, now) {
-            let answer = HttpAnswer::error(HttpStatus::TOO_MANY_REQUESTS, "too many requests");
-            return Err(answer.with("retry-after", wait.as_secs() + 1));
+            return Err(too_many(wait));
         }
         let by = self.core.access.judge(peer, self.service.need(&head.path), head)?;
         self.service.check(head).map(|()| by)
@@ -398,4 +401,9 @@ impl<'a, S: Service, M: Fn() -> S> AdminServer<'a, S, M> {
             });
         }
     }
+}
+
+fn too_many(wait: Duration) -> HttpAnswer {
+    HttpAnswer::error(HttpStatus::TOO_MANY_REQUESTS, "too many requests")
+        .with("retry-after", wait.as_secs() + 1)
 }

@@ -7,13 +7,11 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
-
 use super::answer::HttpAnswer;
 use super::http::{Authority, HttpHead, HttpMethod};
 use super::orders::Actor;
 use super::status::HttpStatus;
+use super::token::AdminToken;
 use crate::sys::unix::PeerProcess;
 
 /// What may be had by whom.
@@ -26,28 +24,6 @@ pub(super) enum Need {
     Token,
     /// Over TCP by who has the token, or without one by our own user and by root.
     Operator,
-}
-
-/// The token that clients over TCP have to show. Its hash alone is kept, and compared: so the time tells nothing of it, not
-/// even its length.
-#[derive(Clone)]
-pub(super) struct AdminToken([u8; 32]);
-
-impl AdminToken {
-    /// The token of this text.
-    pub(super) fn of(text: &str) -> AdminToken {
-        AdminToken(Sha256::digest(text.as_bytes()).into())
-    }
-
-    fn is(&self, shown: &str) -> bool {
-        AdminToken::of(shown).0.ct_eq(&self.0).into()
-    }
-}
-
-impl fmt::Debug for AdminToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AdminToken")
-    }
 }
 
 /// Who is at the other end of a connection.
@@ -103,7 +79,7 @@ impl AdminAccess {
             }
             (_, Need::Nothing, _) | (_, Need::Token, None) => Ok(Actor(peer.to_string())),
             (_, _, Some(token)) => match &head.bearer {
-                Some(shown) if token.is(shown) => Ok(Actor(format!("{peer} with the token"))),
+                Some(shown) if shown == token => Ok(Actor(format!("{peer} with the token"))),
                 shown => Err(unauthorized(shown.is_some())),
             },
             (AdminPeer::Here(_, Some(uid)), Need::Operator, None) if is_ours(*uid) => {

@@ -43,6 +43,15 @@ enum DoorKind {
     Unix { _file: SocketFile },
 }
 
+impl DoorKind {
+    fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            DoorKind::Tcp(address) => Some(*address),
+            DoorKind::Unix { .. } => None,
+        }
+    }
+}
+
 /// The file of a unix socket of ours; removed when dropped, unless another stands there by then.
 #[derive(Debug)]
 struct SocketFile {
@@ -110,10 +119,7 @@ impl BoundDoor {
 
     /// The address and port, where it has one.
     pub(super) fn tcp(&self) -> Option<SocketAddr> {
-        match &self.kind {
-            DoorKind::Tcp(address) => Some(*address),
-            DoorKind::Unix { .. } => None,
-        }
+        self.kind.tcp()
     }
 
     /// Lets clients in.
@@ -140,6 +146,11 @@ impl Door {
     /// As it is configured.
     pub(super) fn address(&self) -> &AdminAddress {
         &self.address
+    }
+
+    /// The address and port, where it has one.
+    pub(super) fn tcp(&self) -> Option<SocketAddr> {
+        self.kind.tcp()
     }
 
     /// Whether others than this machine's processes may reach it.

@@ -12,9 +12,9 @@ use mio::Waker;
 use super::access::AdminAccess;
 use super::doors::{BoundDoor, Door, DoorError};
 use super::pages::{Pages, Watched};
-use super::server::{AdminCore, AdminLetter};
+use super::server::{AdminCore, AdminLetter, OpenAddress};
 use super::token_file::read_token;
-use crate::config::{AdminAddress, AdminConfig};
+use crate::config::AdminConfig;
 use crate::limits;
 use crate::sys::machine;
 use crate::threads;
@@ -45,7 +45,7 @@ impl AdminError {
 #[derive(Debug)]
 pub struct AdminOpening {
     /// Listeners that are there already, by their address.
-    stay: Vec<(AdminAddress, Option<SocketAddr>)>,
+    stay: Vec<OpenAddress>,
     new: Vec<BoundDoor>,
     access: AdminAccess,
 }
@@ -70,7 +70,7 @@ pub fn probe_admin(config: &AdminConfig) -> Vec<AdminError> {
 pub struct Admin {
     running: Option<RunningAdmin>,
     /// What it listens on.
-    open: Vec<(AdminAddress, Option<SocketAddr>)>,
+    open: Vec<OpenAddress>,
 }
 
 #[derive(Debug)]
@@ -93,7 +93,7 @@ impl Admin {
             access: AdminAccess { own_uid: machine::effective_user(), token },
         };
         for (nth, address) in config.listen.iter().enumerate() {
-            let taken = |one: &&(AdminAddress, _)| one.0 == *address && !opening.stay.contains(one);
+            let taken = |one: &&OpenAddress| one.0 == *address && !opening.stay.contains(one);
             match self.open.iter().find(taken) {
                 Some(open) => opening.stay.push(open.clone()),
                 None => {
@@ -117,7 +117,6 @@ impl Admin {
         if open.is_empty() {
             self.stop();
         } else if let Some(running) = &self.running {
-            let stay = stay.into_iter().map(|(address, _)| address).collect();
             running.tell(AdminLetter::Configure { stay, new, access });
         } else {
             self.running = Some(RunningAdmin::start(new, access, watched.clone())?);
@@ -135,6 +134,12 @@ impl Admin {
         while !running.thread.is_finished() && Instant::now() < until {
             std::thread::sleep(limits::ADMIN_STOP_LOOK);
         }
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 

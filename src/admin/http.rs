@@ -3,12 +3,14 @@
 //! What says the length of a body in two ways, or in a way that is not needed here, is refused and its connection closed:
 //! where one request ends and the next begins is never a guess.
 
+use std::fmt;
 use std::str::FromStr;
 
 use httparse::{Header, Status as Parsed};
 use zeroize::Zeroizing;
 
 use super::status::HttpStatus;
+use super::token::AdminToken;
 use crate::limits;
 
 /// What is asked for.
@@ -77,7 +79,7 @@ pub struct HttpHead {
     pub(super) fetch_site: Option<String>,
     /// Whether a person follows a link to a page of its own.
     pub(super) navigates: bool,
-    pub(super) bearer: Option<Zeroizing<String>>,
+    pub(super) bearer: Option<AdminToken>,
     /// The type of the body without its parameters, in lower case.
     pub(super) content_type: Option<String>,
     pub(super) content_encoded: bool,
@@ -88,12 +90,19 @@ pub struct HttpHead {
 }
 
 /// A whole request that may be answered.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct HttpRequest {
     /// Its line and fields.
     pub head: HttpHead,
     /// Its body.
     pub body: Zeroizing<Vec<u8>>,
+}
+
+/// Without its body, which may be a password.
+impl fmt::Debug for HttpRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HttpRequest").field(&self.head).finish()
+    }
 }
 
 /// Why a request is not one that is answered; the connection ends with the answer.
@@ -254,9 +263,9 @@ fn split_target(target: &str) -> Result<(Option<&str>, &str), Malformed> {
 }
 
 /// The token of `Authorization: Bearer TOKEN` (RFC 6750 section 2.1).
-fn bearer(authorization: Option<&str>) -> Option<Zeroizing<String>> {
+fn bearer(authorization: Option<&str>) -> Option<AdminToken> {
     let (scheme, token) = authorization?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| Zeroizing::new(token.trim().to_owned()))
+    scheme.eq_ignore_ascii_case("bearer").then(|| AdminToken::of(token.trim()))
 }
 
 /// A media type without its parameters.

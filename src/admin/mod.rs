@@ -20,6 +20,7 @@ mod server;
 mod service;
 mod status;
 mod stream;
+mod token;
 mod token_file;
 
 pub use answer::HttpAnswer;

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,11 +34,14 @@ const WAKER: Token = Token(0);
 const DOORS: usize = 1;
 const CONNECTIONS: usize = 1 << 16;
 
+/// A listener as it is known outside: its address as it is configured, and its address and port where it has one.
+pub(super) type OpenAddress = (AdminAddress, Option<SocketAddr>);
+
 /// What the endpoint's thread is told.
 #[derive(Debug)]
 pub(super) enum AdminLetter {
     /// Listen on these from now on, beside those of the old ones that stay; go by this access.
-    Configure { stay: Vec<AdminAddress>, new: Vec<Door>, access: AdminAccess },
+    Configure { stay: Vec<OpenAddress>, new: Vec<Door>, access: AdminAccess },
     /// Send what is being sent, and end.
     Stop,
 }
@@ -196,8 +200,8 @@ impl<'a, S: Service, M: Fn() -> S> AdminServer<'a, S, M> {
     }
 
     /// Goes by other listeners. Connections that came by those that go live on.
-    fn configure(&mut self, stay: &[AdminAddress], new: Vec<Door>, access: AdminAccess) {
-        self.core.doors.retain(|_, door| stay.contains(door.address()));
+    fn configure(&mut self, stay: &[OpenAddress], new: Vec<Door>, access: AdminAccess) {
+        self.core.doors.retain(|_, door| stay.contains(&(door.address().clone(), door.tcp())));
         self.core.access = access;
         for door in new {
             if let Err(error) = self.core.open(door) {
@@ -338,7 +342,7 @@ impl<'a, S: Service, M: Fn() -> S> AdminServer<'a, S, M> {
     fn answer(&mut self, number: usize, answer: HttpAnswer, exchange: &HttpExchange, now: Instant) {
         if let Some(by) = exchange.by.as_ref().filter(|_| !exchange.method.is_safe()) {
             let (method, status) = (exchange.method.name(), answer.status().code());
-            tracing::info!(%by, method, path = ?exchange.path, status, "asked over the admin endpoint");
+            tracing::info!(%by, method, path = shown(&exchange.path), status, "asked over the admin endpoint");
         }
         let held: usize = self.connections.iter().map(|(_, connection)| connection.held()).sum();
         let answer = match held + answer.body().len() > limits::ADMIN_ANSWERS_BYTES_MAX {
@@ -356,7 +360,8 @@ impl<'a, S: Service, M: Fn() -> S> AdminServer<'a, S, M> {
         let Some(connection) = self.connections.get_mut(number) else { return };
         // A slip of whoever may ask is no news.
         if ![HttpStatus::NOT_FOUND, HttpStatus::METHOD_NOT_ALLOWED].contains(&answer.status()) {
-            let what = format!("{} {:?}: {}", exchange.method.name(), exchange.path, answer.status().code());
+            let (method, path) = (exchange.method.name(), shown(&exchange.path));
+            let what = format!("{method} {path}: {}", answer.status().code());
             self.refused.note(now, &connection.peer, &what);
         }
         connection.answer(answer, exchange, now);
@@ -403,7 +408,15 @@ impl<'a, S: Service, M: Fn() -> S> AdminServer<'a, S, M> {
     }
 }
 
+/// A path as it stands in the log, on one line.
+fn shown(path: &str) -> String {
+    path.chars().take(limits::MAX_QUOTED_CHARS).flat_map(char::escape_default).collect()
+}
+
 fn too_many(wait: Duration) -> HttpAnswer {
     HttpAnswer::error(HttpStatus::TOO_MANY_REQUESTS, "too many requests")
         .with("retry-after", wait.as_secs() + 1)
 }
+
+#[cfg(test)]
+mod tests;

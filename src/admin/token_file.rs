@@ -7,7 +7,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::access::AdminToken;
+use super::token::AdminToken;
 use crate::limits;
 use crate::sys::machine;
 

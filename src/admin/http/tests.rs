@@ -35,7 +35,7 @@ fn a_request_is_told_by_what_it_goes_by() {
     );
     assert_eq!((head.host.as_deref(), head.origin.as_deref()), (Some("LocalHost:9180"), Some("http://a")));
     assert_eq!((head.content_type.as_deref(), head.content_length), (Some("application/json"), 16384));
-    assert_eq!(head.bearer.as_deref().map(String::as_str), Some("abc"));
+    assert_eq!(head.bearer, Some(AdminToken::of("abc")));
     assert!(head.expects_continue && head.keep_alive && !head.navigates && !head.content_encoded);
 }
 

@@ -108,7 +108,8 @@ function makeSessions(number, names) {
 
 const REASONS = ["completed", "client_reset", "target_reset", "idle", "half_close", "handshake_timeout", "client_left", "protocol", "http", "no_method", "auth_failed", "protection", "denied", "dns_failed", "connect_failed", "connect_timeout", "associate_failed", "drained", "killed", "internal"];
 const DROPS = ["stranger", "header", "seal", "fragment", "denied", "loop", "name", "queue", "oversize", "unreachable", "blocked", "filtered", "no_client"];
-const OTHERS = ["no_local_port", "foreign_peers", "per_source_refused", "per_source_turned_away", "refused_unrecorded", "accept_paused", "stalls", "pipe_fallbacks", "records_lost", "log_lines_lost"];
+const CAUSES = ["special_purpose", "own_listener", "own_port", "rule", "machine", "per_source", "turned_away", "unrecorded", "foreign_peer"];
+const OTHERS = ["no_local_port", "accept_paused", "stalls", "worker_panics", "pipe_fallbacks", "records_lost", "log_lines_lost"];
 
 class Mock {
   constructor(options = {}) {
@@ -131,12 +132,13 @@ class Mock {
     const c = { accepted: n(312), active: this.sessions.length };
     for (const reason of REASONS) c["closed_" + reason] = 0;
     for (const drop of DROPS) c["udp_dropped_" + drop] = 0;
+    for (const cause of CAUSES) c["denied_" + cause] = 0;
     for (const other of OTHERS) c[other] = 0;
     for (const way of ["up", "down"]) for (const engine of ["copy", "splice", "sealed"]) c[`bytes_${way}_${engine}`] = 0;
     Object.assign(c, {
       closed_completed: n(290), closed_client_reset: n(9), closed_target_reset: n(3.2), closed_idle: n(0.6), closed_denied: n(1.7),
       closed_auth_failed: n(0.4), closed_connect_failed: n(4.1), closed_connect_timeout: n(1.3), closed_dns_failed: n(0.9),
-      closed_protocol: n(0.1), per_source_refused: n(0.2), logins_ok: n(280), logins_failed: n(0.4),
+      closed_protocol: n(0.1), denied_special_purpose: n(1.5), denied_per_source: n(0.2), logins_ok: n(280), logins_failed: n(0.4),
       bytes_up_copy: n(3.1e6), bytes_up_splice: n(9e6), bytes_down_copy: n(2.6e7), bytes_down_splice: n(2.2e8),
       udp_associations: load * 84, udp_datagrams_up: n(5200), udp_datagrams_down: n(6100), udp_bytes_up: n(1e6), udp_bytes_down: n(5e6),
       udp_dropped_stranger: n(2), udp_dropped_filtered: n(11), pipes_lent: load * 212, pipes_pooled: load * 40, pipe_fallbacks: n(0.02),

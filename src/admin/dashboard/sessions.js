@@ -36,7 +36,7 @@ const sessions = (() => {
   const filters = () => {
     const given = Object.fromEntries(new FormData(form));
     delete given.sort;
-    for (const key of Object.keys(given)) given[key] = given[key].trim();
+    for (const key of ["source", "target"]) given[key] = given[key].trim();
     return given;
   };
   const isFiltered = () => Object.values(filters()).some((value) => value !== "");
@@ -79,11 +79,11 @@ const sessions = (() => {
 
   // ---- what is shown
 
-  // With the pointer or the focus in the list nothing moves there: a row that is aimed at stays where it is.
+  // With the pointer or the keyboard's focus in the list nothing moves there: a row that is aimed at stays where it is.
   let pointed = false;
   body.addEventListener("pointerenter", (event) => (pointed = event.pointerType === "mouse"));
   body.addEventListener("pointerleave", () => (pointed = false));
-  const held = () => body.rows.length > 0 && (pointed || body.contains(document.activeElement));
+  const held = () => body.rows.length > 0 && (pointed || body.querySelector(":focus-visible") !== null);
 
   const bothRates = (session) =>
     format.known(session.rate_up) || format.known(session.rate_down)

@@ -34,19 +34,25 @@ const tables = (() => {
   ];
 
   const refused = {
-    closed_denied: "Denied by policy",
+    denied_special_purpose: "Special-purpose",
+    denied_machine: "This machine",
+    denied_own_listener: "The relay's own listener",
+    denied_own_port: "The relay's own port",
+    denied_rule: "By rule",
+    denied_foreign_peer: "Foreign peer of BIND",
+    denied_per_source: "Source at its limit",
+    denied_turned_away: "Source far past it",
+    denied_unrecorded: "No room for its record",
     closed_auth_failed: "Wrong credentials",
     closed_no_method: "No acceptable method",
     closed_protocol: "Not SOCKS",
     closed_http: "An HTTP request",
     closed_protection: "Protection refused",
-    per_source_refused: "Source at its limit",
-    per_source_turned_away: "Source far past it",
-    refused_unrecorded: "No room for its record",
   };
 
   const ended = {
     closed_completed: "Completed",
+    closed_denied: "Denied",
     closed_client_reset: "Client reset",
     closed_target_reset: "Target reset",
     closed_idle: "Idle",
@@ -82,13 +88,13 @@ const tables = (() => {
     pipe_fallbacks: "No pipe, so copied",
     no_local_port: "No local port",
     accept_paused: "Accepting paused",
-    foreign_peers: "Foreign peers of BIND",
     stalls: "Stalled turns",
+    worker_panics: "Panics of workers",
     records_lost: "Records lost",
     log_lines_lost: "Log lines lost",
   };
   // Faults that cost somebody something each time.
-  const GRAVE = ["no_local_port", "accept_paused", "stalls", "records_lost", "log_lines_lost"];
+  const GRAVE = ["no_local_port", "accept_paused", "stalls", "worker_panics", "records_lost", "log_lines_lost"];
 
   // Counters of this beginning that have no words here are shown by their own name.
   const withOthers = (words, prefix, counters) => {

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::thread::{self, JoinHandle};
 
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use nix::unistd::{getpgid, getpgrp, getppid, getsid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use signal_hook::iterator::{Handle, Signals};
 use signal_hook::low_level::emulate_default_handler;
@@ -55,6 +56,14 @@ impl Drop for Hidden {
         // A terminal that is gone needs no echo.
         let _ = tcsetattr(&self.terminal, SetArg::TCSADRAIN, &self.before);
     }
+}
+
+/// Whether somebody is there who can let this process go on once it has stopped: a parent of this session in a group of
+/// its own, as a shell is. (POSIX calls a process group without one orphaned, and does not stop it.)
+pub fn may_stop() -> bool {
+    let parent = getppid();
+    let group = getpgid(Some(parent)).is_ok_and(|group| group != getpgrp());
+    group && getsid(Some(parent)).is_ok_and(|session| getsid(None) == Ok(session))
 }
 
 /// No echo but for the line feed; what was typed so far is dropped.

@@ -8,6 +8,7 @@ mod auth;
 mod cli;
 mod dns;
 mod lines;
+mod top;
 
 pub use admin::*;
 pub use asked::*;
@@ -15,6 +16,7 @@ pub use auth::*;
 pub use cli::*;
 pub use dns::*;
 pub use lines::*;
+pub use top::*;
 
 use std::time::Duration;
 

@@ -1,0 +1,244 @@
+//! Latencies, why sessions were refused and failed, and who moves most.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::line::{LABEL, Pieces};
+use crate::cli::top::model::{KindOfTalker, Model};
+use crate::cli::top::query::RankedBy;
+use crate::cli::top::seen::{SpreadSeen, TalkerSeen};
+use crate::cli::top::text;
+use crate::cli::top::theme::Theme;
+use crate::cli::units::{bytes, grouped};
+
+/// What is timed, as the endpoint calls it and as the column is called; what matters most comes first.
+const TIMED: [(&str, &str); 8] = [
+    ("handshake", "handshake"),
+    ("dns", "dns"),
+    ("connect", "connect"),
+    ("first_byte", "1st byte"),
+    ("turn", "turn"),
+    ("delay", "delay"),
+    ("session", "session"),
+    ("auth", "auth"),
+];
+
+/// A row of the latencies' table: its name and which figure it has.
+type QuantileRow = (&'static str, fn(&SpreadSeen) -> Option<f64>);
+
+/// The last minute's latencies.
+pub(super) fn latencies(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme) {
+    const ALL: [QuantileRow; 5] = [
+        ("p50", |spread| spread.p50_ms),
+        ("p90", |spread| spread.p90_ms),
+        ("p99", |spread| spread.p99_ms),
+        ("p99.9", |spread| spread.p999_ms),
+        ("max", |spread| spread.max_ms),
+    ];
+    const FEW: [QuantileRow; 2] = [ALL[0], ALL[2]];
+    let mut rows = area.rows();
+    let Some(head) = rows.next() else { return };
+    let columns = usize::from(area.width.saturating_sub(8));
+    let columns_each = (columns / TIMED.len()).clamp(9, 14);
+    let mut line = Pieces::new(area.width);
+    line.add(text::left("latency", 8, theme.utf8), theme.label());
+    for (_, name) in TIMED {
+        line.add(text::right(name, columns_each, theme.utf8), theme.label());
+    }
+    line.put_in(buffer, head);
+    let quantiles: &[QuantileRow] = if area.height > 5 { &ALL } else { &FEW };
+    for (row, (name, figure)) in rows.zip(quantiles) {
+        let mut line = Pieces::new(row.width);
+        line.add(text::left(name, 8, theme.utf8), theme.label());
+        for (timed, _) in TIMED {
+            let spread = model.stats.latencies.get(timed).copied().flatten();
+            // What did not happen within the minute took no time, and not 0.
+            let spread = spread.filter(|spread| spread.count != Some(0));
+            let shown = spread.as_ref().and_then(figure).map_or_else(|| "-".to_owned(), text::millis);
+            line.add(text::right(&shown, columns_each, theme.utf8), Style::new());
+        }
+        line.put_in(buffer, row);
+    }
+}
+
+/// Counters by the beginning of their names, and what of the name is the cause.
+struct CauseGroup {
+    label: &'static str,
+    /// Whole names and the words for them.
+    named: &'static [(&'static str, &'static str)],
+    /// Beginnings of names; the rest is the word.
+    begun: &'static [&'static str],
+}
+
+const REFUSED: CauseGroup = CauseGroup {
+    label: "refused",
+    named: &[
+        ("closed_denied", "denied"),
+        ("closed_auth_failed", "auth_failed"),
+        ("closed_no_method", "no_method"),
+        ("closed_protocol", "protocol"),
+        ("closed_http", "http"),
+        ("closed_protection", "protection"),
+        ("per_source_refused", "per_source"),
+        ("per_source_turned_away", "turned_away"),
+        ("refused_unrecorded", "unrecorded"),
+    ],
+    begun: &[],
+};
+
+const FAILED: CauseGroup = CauseGroup {
+    label: "failed",
+    named: &[
+        ("closed_dns_failed", "dns"),
+        ("closed_connect_failed", "connect"),
+        ("closed_connect_timeout", "connect_timeout"),
+        ("closed_associate_failed", "associate"),
+        ("closed_handshake_timeout", "handshake_timeout"),
+        ("closed_client_reset", "client_reset"),
+        ("closed_target_reset", "target_reset"),
+        ("closed_internal", "internal"),
+        ("no_local_port", "no_local_port"),
+        ("foreign_peers", "foreign_peers"),
+        ("accept_paused", "accept_paused"),
+        ("stalls", "stalls"),
+    ],
+    begun: &[],
+};
+
+const DROPPED: CauseGroup = CauseGroup {
+    label: "dropped",
+    named: &[("records_lost", "records"), ("log_lines_lost", "log lines")],
+    begun: &["udp_dropped_"],
+};
+
+/// Why sessions were refused, why they failed, and why datagrams were dropped: since the start, with what is added now.
+pub(super) fn causes(buffer: &mut Buffer, areas: [Rect; 3], model: &Model, theme: Theme) {
+    for (area, group) in areas.into_iter().zip([REFUSED, FAILED, DROPPED]) {
+        if area.height == 0 {
+            continue;
+        }
+        let mut line = Pieces::new(area.width);
+        line.add(text::left(group.label, LABEL, theme.utf8), theme.label());
+        let causes = causes_of(&group, model);
+        if causes.is_empty() {
+            line.add("none", Style::new());
+        }
+        let last = causes.len().saturating_sub(1);
+        for (at, (word, total, more)) in causes.into_iter().enumerate() {
+            let more = if more > 0.0 { format!(" +{}/s", text::rate(more)) } else { String::new() };
+            let style = if more.is_empty() { Style::new() } else { theme.strong() };
+            let piece = format!("{} {}{more}", text::name(&word, theme.utf8), grouped(total as u64));
+            // Where others follow there has to be room for the mark that says so.
+            let behind = if at < last { 3 } else { 0 };
+            if text::width(&piece) + behind > line.left() {
+                line.add(if theme.utf8 { "…" } else { "~" }, Style::new());
+                break;
+            }
+            line.add(piece, style);
+            line.add("  ", Style::new());
+        }
+        line.put_in(buffer, area);
+    }
+}
+
+/// The causes that there were: their words, how often, and how often a second now; first those that come now.
+fn causes_of(group: &CauseGroup, model: &Model) -> Vec<(String, f64, f64)> {
+    let before = |name: &str, total: f64| {
+        let (stats, elapsed) = model.before.as_ref()?;
+        Some((total - stats.counter(name)) / elapsed.as_secs_f64()).filter(|more| more.is_finite())
+    };
+    let word = |name: &str| {
+        let named = group.named.iter().find(|(whole, _)| *whole == name).map(|(_, word)| *word);
+        named.or_else(|| group.begun.iter().find_map(|begin| name.strip_prefix(begin))).map(str::to_owned)
+    };
+    let counters = model.stats.counters.iter();
+    let counters = counters.filter_map(|(name, total)| Some((name, word(name)?, (*total)?)));
+    let mut causes: Vec<(String, f64, f64)> = counters
+        .filter(|(_, _, total)| *total > 0.0)
+        .map(|(name, word, total)| (word, total, before(name, total).unwrap_or_default()))
+        .collect();
+    causes.sort_by(|one, other| other.2.total_cmp(&one.2).then(other.1.total_cmp(&one.1)));
+    causes
+}
+
+/// Who moved most in the last minute: in one row the kind that is chosen, in more of them a table.
+pub(super) fn talkers(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme) {
+    match area.height {
+        0 => {}
+        1 => in_one_row(buffer, area, model, theme),
+        _ => {
+            let kinds = if area.width >= 110 { KindOfTalker::ALL.len() } else { 1 };
+            let width = area.width / kinds as u16;
+            let mut kind = model.talker_kind;
+            for at in 0..kinds as u16 {
+                let part = Rect { x: area.x + at * width, width: width.saturating_sub(2), ..area };
+                as_table(buffer, part, kind, model, theme);
+                kind = kind.next();
+            }
+        }
+    }
+}
+
+fn of_kind(model: &Model, kind: KindOfTalker) -> &[TalkerSeen] {
+    match kind {
+        KindOfTalker::Users => &model.talkers.users,
+        KindOfTalker::Sources => &model.talkers.sources,
+        KindOfTalker::Targets => &model.talkers.targets,
+    }
+}
+
+fn figure(talker: &TalkerSeen, by: RankedBy) -> String {
+    match by {
+        RankedBy::Bytes => bytes(talker.bytes.unwrap_or_default()),
+        RankedBy::Sessions => grouped(talker.sessions.unwrap_or_default()),
+    }
+}
+
+fn in_one_row(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme) {
+    let mut line = Pieces::new(area.width);
+    line.add(text::left(model.talker_kind.word(), LABEL, theme.utf8), theme.label());
+    let talkers = of_kind(model, model.talker_kind);
+    if talkers.is_empty() {
+        line.add("none in the last minute", Style::new());
+    }
+    for talker in talkers {
+        // A long name leaves room for others.
+        let name = text::cut(&text::name(&talker.name, theme.utf8), 24, theme.utf8);
+        let figure = figure(talker, model.ranked_by);
+        if text::width(&name) + figure.len() + 3 > line.left() {
+            break;
+        }
+        line.add(name + " ", theme.strong());
+        line.add(figure + "  ", Style::new());
+    }
+    line.put_in(buffer, area);
+}
+
+fn as_table(buffer: &mut Buffer, area: Rect, kind: KindOfTalker, model: &Model, theme: Theme) {
+    let mut rows = area.rows();
+    let Some(head) = rows.next() else { return };
+    const FIGURES: usize = 9 + 10;
+    let names = usize::from(area.width).saturating_sub(FIGURES);
+    let style = |by| if model.ranked_by == by { theme.sorted() } else { theme.head() };
+    let mut line = Pieces::new(head.width);
+    line.add(text::left(&format!("top {}", kind.word()), names, theme.utf8), theme.head());
+    line.add(text::right("bytes", 9, theme.utf8), style(RankedBy::Bytes));
+    line.add(text::right("sessions", 10, theme.utf8), style(RankedBy::Sessions));
+    line.put_in(buffer, head);
+    let talkers = of_kind(model, kind);
+    if talkers.is_empty()
+        && let Some(row) = rows.next()
+    {
+        let mut line = Pieces::new(row.width);
+        line.add_cut("none in the last minute", theme.utf8, Style::new());
+        line.put_in(buffer, row);
+    }
+    for (row, talker) in rows.zip(talkers) {
+        let mut line = Pieces::new(row.width);
+        line.add(text::left(&text::name(&talker.name, theme.utf8), names, theme.utf8), Style::new());
+        line.add(text::right(&figure(talker, RankedBy::Bytes), 9, theme.utf8), Style::new());
+        line.add(text::right(&figure(talker, RankedBy::Sessions), 10, theme.utf8), Style::new());
+        line.put_in(buffer, row);
+    }
+}

@@ -14,6 +14,7 @@ mod sessions;
 mod stats;
 mod table;
 mod text;
+mod top;
 mod units;
 mod user;
 
@@ -23,6 +24,7 @@ mod tests;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
@@ -67,6 +69,14 @@ enum CliCommand {
         /// Print what the endpoint answers
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        admin: AdminArgs,
+    },
+    /// Watch what a running server does, in the terminal
+    Top {
+        /// How often to look, such as 1s or 500ms
+        #[arg(long, value_name = "TIME", default_value = "1s", value_parser = top::interval)]
+        interval: Duration,
         #[command(flatten)]
         admin: AdminArgs,
     },
@@ -249,6 +259,7 @@ fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::User { action: UserCommand::List { file } } => user::list(&file),
         CliCommand::Sessions { sessions, admin } => ask(&admin, |client| sessions::run(client, &sessions)),
         CliCommand::Stats { json, admin } => ask(&admin, |client| stats::run(client, json)),
+        CliCommand::Top { interval, admin } => ask(&admin, |client| top::run(client, interval)),
         CliCommand::Reload { dry_run, admin } => ask(&admin, |client| reload::run(client, dry_run)),
         CliCommand::Drain { exit, undo, admin } => {
             let wish = match (undo, exit) {

@@ -1,0 +1,106 @@
+//! The terminal: taken, drawn on, and always given back as it was.
+
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write, stdin, stdout};
+use std::panic;
+use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use ratatui::crossterm::cursor::{Hide, Show};
+use ratatui::crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{
+    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode, size,
+};
+
+use super::model::Model;
+use super::theme::Theme;
+use super::view;
+
+/// Whether the terminal is ours now: whoever gives it back does so once.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// The terminal while it is ours.
+pub(super) struct Screen {
+    terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
+}
+
+/// Whether there is a terminal that can be drawn on.
+///
+/// # Errors
+/// Says what it lacks.
+pub(super) fn usable() -> Result<(), String> {
+    if !stdout().is_terminal() || !stdin().is_terminal() {
+        return Err("outflow top draws on a terminal, and standard input or output is none; \
+                    `outflow stats` and `outflow sessions` print"
+            .to_owned());
+    }
+    match std::env::var_os("TERM") {
+        Some(name) if !name.is_empty() && name != "dumb" => Ok(()),
+        Some(name) if name == "dumb" => {
+            Err("outflow top cannot draw on a terminal with TERM=dumb".to_owned())
+        }
+        _ => Err("outflow top cannot draw on a terminal whose TERM is not set".to_owned()),
+    }
+}
+
+/// How many rows it has.
+pub(super) fn rows() -> usize {
+    size().map_or(24, |(_, rows)| usize::from(rows))
+}
+
+impl Screen {
+    /// Takes the terminal. A panic anywhere in the program gives it back before it is told, and ends the program.
+    ///
+    /// # Errors
+    /// Where the terminal cannot be set or written.
+    pub(super) fn take() -> io::Result<Screen> {
+        let told_by = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            give_back();
+            told_by(panic);
+            process::exit(101);
+        }));
+        let terminal = Terminal::new(CrosstermBackend::new(BufWriter::new(stdout())))?;
+        let mut screen = Screen { terminal };
+        screen.take_again()?;
+        Ok(screen)
+    }
+
+    /// Takes it after others had it, and draws all of it the next time.
+    ///
+    /// # Errors
+    /// Where the terminal cannot be set or written.
+    pub(super) fn take_again(&mut self) -> io::Result<()> {
+        TAKEN.store(true, Ordering::SeqCst);
+        enable_raw_mode()?;
+        execute!(self.terminal.backend_mut(), EnterAlternateScreen, Hide, EnableBracketedPaste)?;
+        self.terminal.clear()
+    }
+
+    /// Draws.
+    ///
+    /// # Errors
+    /// Where the terminal cannot be written.
+    pub(super) fn draw(&mut self, model: &mut Model, theme: Theme) -> io::Result<()> {
+        self.terminal.draw(|frame| view::draw(frame, model, theme, Instant::now())).map(|_| ())
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+/// Gives the terminal back as it was; where it is gone, nobody misses that.
+pub(super) fn give_back() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        let mut out = stdout();
+        let _ = execute!(out, DisableBracketedPaste, Show, LeaveAlternateScreen);
+        let _ = disable_raw_mode();
+        let _ = out.flush();
+    }
+}

@@ -61,6 +61,12 @@ impl Logins {
         }
     }
 
+    /// Whether a login was right by users who have changed since: it is to be verified anew, or one who was removed meanwhile
+    /// would come in. What is verified from now on is so by the newest users.
+    pub(super) fn is_stale(&self, verified: &Verified) -> bool {
+        verified.identity.is_some() && verified.generation < self.generation
+    }
+
     /// Forgets the answers to the users who changed. `generation` counts the changes of the users file.
     pub(super) fn forget(&mut self, generation: u64, changed: &HashSet<Arc<str>>) {
         self.generation = generation;

@@ -122,10 +122,17 @@ pub struct TalkersTold {
 }
 
 /// Where the answer to a letter goes, and what is woken for it: whoever asks a worker does not wait for it in a call.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Reply<T> {
     sender: Sender<T>,
     waker: Option<Arc<Waker>>,
+}
+
+/// Whatever the answer is.
+impl<T> Clone for Reply<T> {
+    fn clone(&self) -> Reply<T> {
+        Reply { sender: self.sender.clone(), waker: self.waker.clone() }
+    }
 }
 
 impl<T> Reply<T> {

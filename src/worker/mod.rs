@@ -275,7 +275,11 @@ impl Worker {
         match letter {
             Mail::Login(Ticket(key), verified) => {
                 self.core.logins.learn(&verified, self.core.now);
-                self.with(key, |core, slot| phases::answer(core, slot, Answered::Login(verified.identity)));
+                let answered = match self.core.logins.is_stale(&verified) {
+                    true => Answered::StaleLogin(verified.credentials),
+                    false => Answered::Login(verified.identity),
+                };
+                self.with(key, |core, slot| phases::answer(core, slot, answered));
             }
             Mail::Context(Ticket(key), exchanged) => {
                 self.with(key, |core, slot| phases::answer(core, slot, Answered::Context(exchanged)));

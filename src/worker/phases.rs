@@ -21,6 +21,7 @@ use crate::dns::Answer;
 use crate::limits;
 use crate::observe::Counted;
 use crate::outcome::Reason;
+use crate::proto::userpass::Credentials;
 use crate::relay::Relay;
 use crate::session::{Command, Input};
 
@@ -28,6 +29,8 @@ use crate::session::{Command, Input};
 #[derive(Debug)]
 pub(super) enum Answered {
     Login(Option<Identity>),
+    /// Right once, but by users who have changed since.
+    StaleLogin(Arc<Credentials>),
     Context(Exchanged),
     Addresses(Answer),
 }
@@ -154,6 +157,9 @@ pub(super) fn answer(core: &mut Core, slot: &mut Slot, answered: Answered) -> Fa
     let Slot { phase: Phase::Handshake(handshake), connection } = slot else { return Fate::Keep };
     let next = match (answered, &handshake.waits_for) {
         (Answered::Login(identity), Waits::Login { .. }) => handshake.verified(core, identity),
+        (Answered::StaleLogin(credentials), Waits::Login { .. }) => {
+            handshake.verify(core, connection, credentials, false)
+        }
         (Answered::Context(exchanged), Waits::Context { .. }) => handshake.established(core, exchanged),
         (Answered::Addresses(answer), Waits::Addresses) => handshake.resolved(core, connection, answer),
         _ => Next::Wait,

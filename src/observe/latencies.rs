@@ -1,5 +1,9 @@
 //! How long things took: one set of distributions a worker, and what is made of them: quantiles, buckets, differences.
 
+mod mark;
+
+pub use mark::LatencyMark;
+
 use std::fmt;
 use std::time::Duration;
 

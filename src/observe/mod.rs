@@ -19,7 +19,7 @@ pub use labels::{
     AskedFor, DenialCause, DialFailure, Direction, LoginMethod, LoginResult, NameAnswer, PauseCause,
     PipeState, Queue, Recall, Remembered, Replied,
 };
-pub use latencies::{Latencies, Quantiles, TIMED, Timed, Timing};
+pub use latencies::{Latencies, LatencyMark, Quantiles, TIMED, Timed, Timing};
 pub use lines::{Batch, LineReceiver, LineSender, lines};
 pub use pulse::{Activity, Pulse};
 pub use record::{AccessRecord, TargetRecord, record_room, writable};

@@ -3,6 +3,7 @@
 //! A queue, pool, table or loop whose bound is not here has no bound, and that is a defect.
 
 mod admin;
+mod api;
 mod asked;
 mod auth;
 mod cli;
@@ -11,6 +12,7 @@ mod lines;
 mod top;
 
 pub use admin::*;
+pub use api::*;
 pub use asked::*;
 pub use auth::*;
 pub use cli::*;
@@ -312,6 +314,8 @@ pub const LATENCY_MAX_US: u64 = 86_400_000_000;
 
 // ---- control: queues to the threads
 
+/// Orders that wait for the control thread: those of the endpoint's clients, who wait for each.
+pub const ORDERS_QUEUED_MAX: usize = 16;
 /// Signals that wait for the control thread.
 pub const SIGNALS_QUEUED_MAX: usize = 16;
 /// Descriptors of one worker beside its sessions: epoll, waker, the pooled pipes, and the socket past its budget that one

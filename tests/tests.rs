@@ -82,6 +82,10 @@ mod admin_access;
 /// Requests bent at random, beside live sessions.
 mod admin_fuzz;
 
+/// The admin API: sessions listed and ended, and the numbers of the server as a whole.
+mod admin_api_sessions;
+mod admin_api_stats;
+
 /// The subcommands `check` and `user`.
 mod commands;
 

@@ -20,7 +20,6 @@ pub(super) enum Need {
     /// By whoever can connect.
     Nothing,
     /// By whoever can connect, but over TCP with the token where there is one.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no page of this version needs it"))]
     Token,
     /// Over TCP by who has the token, or without one by our own user and by root.
     Operator,

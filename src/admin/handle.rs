@@ -11,9 +11,10 @@ use mio::Waker;
 
 use super::access::AdminAccess;
 use super::doors::{BoundDoor, Door, DoorError};
-use super::pages::{Pages, Watched};
+use super::pages::Pages;
 use super::server::{AdminCore, AdminLetter, OpenAddress};
 use super::token_file::read_token;
+use super::watched::Watched;
 use crate::config::AdminConfig;
 use crate::limits;
 use crate::sys::machine;

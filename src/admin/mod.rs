@@ -5,6 +5,7 @@
 
 mod access;
 mod answer;
+mod api;
 mod connection;
 mod dashboard;
 mod doors;
@@ -18,10 +19,12 @@ mod process;
 mod refused;
 mod server;
 mod service;
+mod standing;
 mod status;
 mod stream;
 mod token;
 mod token_file;
+mod watched;
 
 pub use answer::HttpAnswer;
 pub use dashboard::Dashboard;
@@ -29,7 +32,8 @@ pub use handle::{Admin, AdminError, AdminOpening, probe_admin};
 pub use http::{HttpHead, HttpMethod, HttpRequest};
 pub use latencies::WorkerLatencies;
 pub use orders::{Actor, Done, KeyChange, Order, OrderError, OrderLetter, ReloadReport};
-pub use pages::{Watched, WatchedWorker};
 pub use process::process_use;
+pub use standing::{InEffect, ServerState, Standing};
 pub use status::HttpStatus;
 pub use token_file::token_concerns;
+pub use watched::{Watched, WatchedWorker};

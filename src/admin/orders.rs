@@ -24,6 +24,8 @@ pub enum Order {
     Undrain,
     /// Log from this level on.
     SetLevel(Level),
+    /// Tell who the users are.
+    ListUsers,
     /// Add a user, or give one another password.
     SetUser {
         /// The user's name.
@@ -85,8 +87,12 @@ pub enum Done {
         /// What it was.
         was: Level,
     },
+    /// The names of the users, sorted.
+    Users(Vec<String>),
     /// A user was added or has another password.
     UserSet {
+        /// The user's name.
+        name: String,
         /// Whether there was none of the name.
         added: bool,
         /// Sessions that were ended.
@@ -94,6 +100,8 @@ pub enum Done {
     },
     /// A user was removed.
     UserRemoved {
+        /// The user's name.
+        name: String,
         /// Sessions that were ended.
         ended: u64,
     },

@@ -7,37 +7,22 @@ use mio::Waker;
 
 use super::access::Need;
 use super::answer::HttpAnswer;
+use super::api::{Api, ApiPending, ApiRoute};
 use super::dashboard::Dashboard;
-use super::http::{HttpHead, HttpMethod, HttpRequest};
+use super::http::HttpMethod::{self, Delete, Get, Post, Put};
+use super::http::{HttpHead, HttpRequest};
 use super::orders::Actor;
 use super::service::{Called, Service};
 use super::status::HttpStatus;
-use crate::observe::{Counters, Pulse};
-use crate::worker::Mailbox;
-
-/// What the endpoint looks at, and whom it asks.
-#[derive(Clone, Debug)]
-pub struct Watched {
-    /// The workers, by number.
-    pub workers: Vec<WatchedWorker>,
-}
-
-/// One worker as it is seen from outside.
-#[derive(Clone, Debug)]
-pub struct WatchedWorker {
-    /// How it is asked.
-    pub mailbox: Mailbox,
-    /// What it counts.
-    pub counters: Arc<Counters>,
-    /// Which turn it is in.
-    pub pulse: Arc<Pulse>,
-}
+use super::watched::Watched;
 
 /// What answers a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Resource {
     Dashboard,
     Healthz,
+    Metrics,
+    Api(ApiRoute),
 }
 
 /// One path. A segment that is `*` stands for any; others are as they are sent.
@@ -49,13 +34,32 @@ struct PagePath {
 }
 
 /// Every path that there is. GET stands for HEAD, too.
-const PATHS: &[PagePath] =
-    &[PagePath::open("/", Resource::Dashboard), PagePath::open("/healthz", Resource::Healthz)];
+const PATHS: &[PagePath] = &[
+    PagePath::open("/", Resource::Dashboard),
+    PagePath::open("/healthz", Resource::Healthz),
+    PagePath { path: "/metrics", methods: &[Get], need: Need::Token, resource: Resource::Metrics },
+    PagePath::api("/api/v1/stats", &[Get], ApiRoute::Stats),
+    PagePath::api("/api/v1/history", &[Get], ApiRoute::History),
+    PagePath::api("/api/v1/top", &[Get], ApiRoute::Top),
+    PagePath::api("/api/v1/sessions", &[Get, Delete], ApiRoute::Sessions),
+    PagePath::api("/api/v1/sessions/*", &[Delete], ApiRoute::Session),
+    PagePath::api("/api/v1/users", &[Get], ApiRoute::Users),
+    PagePath::api("/api/v1/users/*", &[Put, Delete], ApiRoute::User),
+    PagePath::api("/api/v1/reload", &[Post], ApiRoute::Reload),
+    PagePath::api("/api/v1/drain", &[Post, Delete], ApiRoute::Drain),
+    PagePath::api("/api/v1/log", &[Put], ApiRoute::Log),
+    PagePath::api("/api/v1/config", &[Get], ApiRoute::Config),
+];
 
 impl PagePath {
     /// What whoever can connect may see.
     const fn open(path: &'static str, resource: Resource) -> PagePath {
-        PagePath { path, methods: &[HttpMethod::Get], need: Need::Nothing, resource }
+        PagePath { path, methods: &[Get], need: Need::Nothing, resource }
+    }
+
+    /// What is the operator's to see and to change.
+    const fn api(path: &'static str, methods: &'static [HttpMethod], route: ApiRoute) -> PagePath {
+        PagePath { path, methods, need: Need::Operator, resource: Resource::Api(route) }
     }
 }
 
@@ -79,27 +83,20 @@ fn find(path: &str) -> Option<&'static PagePath> {
     PATHS.iter().find(matches)
 }
 
-/// An answer that is waited for.
-#[derive(Debug)]
-pub(super) enum PagePending {}
-
 /// Answers what is asked.
 #[derive(Debug)]
 pub(super) struct Pages {
-    #[expect(dead_code, reason = "no page of this version looks at a worker")]
-    watched: Watched,
-    #[expect(dead_code, reason = "no page of this version waits for anybody")]
-    waker: Arc<Waker>,
+    api: Api,
 }
 
 impl Pages {
     pub(super) fn new(watched: Watched, waker: Arc<Waker>) -> Pages {
-        Pages { watched, waker }
+        Pages { api: Api::new(watched, waker, Instant::now()) }
     }
 }
 
 impl Service for Pages {
-    type Pending = PagePending;
+    type Pending = ApiPending;
 
     fn need(&self, path: &str) -> Need {
         find(path)
@@ -117,24 +114,28 @@ impl Service for Pages {
         }
     }
 
-    fn call(&mut self, request: HttpRequest, _by: Actor, _now: Instant) -> Called<PagePending> {
+    fn call(&mut self, request: HttpRequest, by: Actor, now: Instant) -> Called<ApiPending> {
         Called::Now(match find(&request.head.path).map(|entry| entry.resource) {
             Some(Resource::Dashboard) => {
                 let page = Dashboard::page();
                 HttpAnswer::page(&page.html, &page.csp)
             }
             Some(Resource::Healthz) => HttpAnswer::line(HttpStatus::OK, "alive"),
+            Some(Resource::Metrics) => self.api.metrics(),
+            Some(Resource::Api(route)) => return self.api.call(route, &request, by, now),
             None => HttpAnswer::error(HttpStatus::NOT_FOUND, "there is nothing of this path"),
         })
     }
 
-    fn poll(&mut self, pending: &mut PagePending, _now: Instant) -> Option<HttpAnswer> {
-        match *pending {}
+    fn poll(&mut self, pending: &mut ApiPending, now: Instant) -> Option<HttpAnswer> {
+        self.api.poll(pending, now)
     }
 
-    fn due(&self, pending: &PagePending) -> Option<Instant> {
-        match *pending {}
+    fn due(&self, pending: &ApiPending) -> Option<Instant> {
+        self.api.due(pending)
     }
 
-    fn tick(&mut self, _now: Instant) {}
+    fn tick(&mut self, now: Instant) {
+        self.api.tick(now);
+    }
 }

@@ -46,6 +46,5 @@ pub(super) enum Called<P> {
     /// The answer.
     Now(HttpAnswer),
     /// It will come.
-    #[expect(dead_code, reason = "no page of this version waits for anybody")]
     Later(P),
 }

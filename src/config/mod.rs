@@ -42,14 +42,17 @@ pub use choice::{
 };
 pub use dns64::Dns64;
 pub use endpoint::Endpoint;
+pub(crate) use nearest::{nearest, unknown_value};
 pub use places::Places;
 pub use problem::Problems;
+pub(crate) use problem::quoted;
 pub use raw::Flags;
 pub use reach::{Advertise, PortRange};
 pub use tables::{
     AdminConfig, AuthConfig, Bind, Config, Dns, Gssapi, GuardConfig, Log, PerSource, ServerConfig, Timeouts,
     UdpConfig,
 };
+pub(crate) use value::{block, duration};
 
 use crate::limits;
 use at::At;

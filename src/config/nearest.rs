@@ -7,7 +7,7 @@ use super::problem::quoted;
 const LIKENESS: f64 = 0.8;
 
 /// The word that was probably meant.
-pub(super) fn nearest<'a>(typed: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(typed: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let typed: String = typed.chars().take(64).flat_map(char::to_lowercase).collect();
     valid
         .into_iter()
@@ -24,7 +24,7 @@ fn one_slip(typed: &str, word: &str) -> bool {
 }
 
 /// What to say of a word that is not one of the choices.
-pub(super) fn unknown_value<'a>(typed: &str, valid: impl Iterator<Item = &'a str> + Clone) -> String {
+pub(crate) fn unknown_value<'a>(typed: &str, valid: impl Iterator<Item = &'a str> + Clone) -> String {
     let all: Vec<_> = valid.clone().map(|word| format!("\"{word}\"")).collect();
     let what = format!("{} is none of {}", quoted(typed), all.join(", "));
     match nearest(typed, valid) {

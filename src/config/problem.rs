@@ -151,6 +151,6 @@ pub(super) fn escaped(text: &str) -> String {
 }
 
 /// What was typed, escaped and cut as [`escaped`] does, between double quotes.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     format!("\"{}\"", escaped(text))
 }

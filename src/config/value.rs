@@ -39,7 +39,7 @@ pub(super) fn congestion(typed: &str) -> Result<Congestion, String> {
 }
 
 /// A duration as people write it: "10s", "2h 4m", "500ms".
-pub(super) fn duration(typed: &str) -> Result<Duration, String> {
+pub(crate) fn duration(typed: &str) -> Result<Duration, String> {
     let bare_zero = typed.trim() == "0";
     match humantime::parse_duration(typed) {
         Ok(duration) if !bare_zero => Ok(duration),
@@ -156,7 +156,7 @@ pub(super) fn dns_server(typed: &str) -> Result<Endpoint, String> {
 }
 
 /// A block of addresses. Host bits must be zero: a block wider than it reads is a hole in the guard.
-pub(super) fn block(typed: &str) -> Result<IpNet, String> {
+pub(crate) fn block(typed: &str) -> Result<IpNet, String> {
     let example = |nearest| {
         let what = format!("{} is not a block of addresses such as \"10.0.0.0/8\"", quoted(typed));
         Err(with_nearest(what, nearest))

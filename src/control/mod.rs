@@ -33,6 +33,7 @@ use self::line::{Fields, Voice};
 use self::logs::Logs;
 use self::outlet::{Outlet, Sink};
 use self::signals::SignalRequest;
+use crate::admin::{OrderError, OrderLetter};
 use crate::config::{Access, Config};
 use crate::console::complain;
 use crate::limits;
@@ -132,6 +133,9 @@ fn serve(server: &mut Server, signals: &Receiver<SignalRequest>, drain: Duration
                     return ExitCode::FAILURE;
                 }
             }
+            recv(server.orders()) -> letter => if let Ok(OrderLetter { reply, .. }) = letter {
+                reply.send(Err(OrderError::Failed("this version does not carry it out".to_owned())));
+            },
             recv(server.ended()) -> ended => {
                 if let Ok(Err(error)) = &ended {
                     // Nobody accepts on its listeners any more: better no server than one that loses clients.

@@ -18,7 +18,7 @@ use super::start_error::StartError;
 use super::trial::{Named, Report, Trial};
 use super::users::{UsersWatch, WatchedUsers};
 use super::watchdog::{Watchdog, WatchdogFinding};
-use crate::admin::{Admin, Watched, WatchedWorker};
+use crate::admin::{Admin, InEffect, OrderLetter, ServerState, Standing, Watched, WatchedWorker};
 use crate::config::{Access, Choice, Config, OnFull};
 use crate::limits;
 use crate::observe::{Counted, Counters, Latencies, Pulse, Queue, Totals};
@@ -44,6 +44,8 @@ pub struct Server {
     users: Option<UsersWatch>,
     /// What an operator sees and changes.
     admin: Admin,
+    /// Where its orders come.
+    orders: Receiver<OrderLetter>,
     sessions_per_worker: usize,
 }
 
@@ -112,7 +114,7 @@ impl Server {
         }
         drop((starting, sender));
         await_workers(&workers, &started, &ended)?;
-        let watched = Watched { workers: workers.iter().map(RunningWorker::watched).collect() };
+        let (watched, orders) = watched(&config, acceptor.addresses(), budget, &workers);
         admin.configure(opening, &watched).map_err(StartError::Machine)?;
         let users = users.zip(snapshots.verifier().cloned()).zip(config.auth.users.clone());
         let users = users.map(|((users, verifier), path)| {
@@ -131,6 +133,7 @@ impl Server {
             records,
             snapshots,
             admin,
+            orders,
             sessions_per_worker: budget.sessions_of(0),
         })
     }
@@ -207,6 +210,11 @@ impl Server {
         self.users.iter().for_each(UsersWatch::look);
     }
 
+    /// Where orders come.
+    pub(super) fn orders(&self) -> &Receiver<OrderLetter> {
+        &self.orders
+    }
+
     /// Where workers report their end.
     pub(super) fn ended(&self) -> &Receiver<io::Result<Latencies>> {
         &self.ended
@@ -272,6 +280,25 @@ impl Server {
     pub fn drill(&self, number: usize, drill: Drill) {
         self.workers[number].mailbox.send(Mail::Drill(drill));
     }
+}
+
+/// What the admin endpoint has of a server that begins to serve, and where its orders come.
+fn watched(
+    config: &Arc<Config>,
+    listening: &[SocketAddr],
+    budget: DescriptorBudget,
+    workers: &[RunningWorker],
+) -> (Watched, Receiver<OrderLetter>) {
+    let in_effect = InEffect {
+        state: ServerState::Serving,
+        config: config.clone(),
+        listening: listening.to_vec(),
+        sessions_max: (0..workers.len()).map(|number| budget.sessions_of(number)).collect(),
+        level: config.log.level,
+    };
+    let (sender, orders) = bounded(limits::ORDERS_QUEUED_MAX);
+    let workers = workers.iter().map(RunningWorker::watched).collect();
+    (Watched { workers, standing: Arc::new(Standing::new(in_effect)), orders: sender }, orders)
 }
 
 /// Waits until every worker accepts.

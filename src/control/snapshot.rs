@@ -76,7 +76,7 @@ impl SnapshotMaker {
             dns: self.dns.clone(),
             congestion: self.congestion,
             sources: self.sources.clone(),
-            watched: false,
+            watched: !self.config.admin.listen.is_empty(),
             ceilings: Ceilings {
                 sessions: budget.sessions_of(worker),
                 second_attempts: budget.second_attempts,

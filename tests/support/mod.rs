@@ -6,6 +6,7 @@
 //! Nothing here uses the server's own code: a codec is not tested with itself.
 #![allow(dead_code, reason = "a bench of helpers: which of them are in use changes with the tests")]
 
+pub(crate) mod api;
 pub(crate) mod client;
 pub(crate) mod dns;
 pub(crate) mod gss;

@@ -1,0 +1,284 @@
+//! Changes of the running server: the order that a request gives, and what is said of its outcome.
+
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::query::{Query, switch};
+use crate::admin::answer::HttpAnswer;
+use crate::admin::orders::{Done, Order, OrderError, ReloadReport};
+use crate::admin::status::HttpStatus;
+use crate::auth::{check_name, check_password};
+use crate::config::{Choice, Level, unknown_value};
+use crate::limits;
+
+/// A body that says how a reload or a drain is meant; without one all is as it mostly is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ReloadBody {
+    dry_run: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct DrainBody {
+    exit: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LogBody {
+    level: String,
+}
+
+/// No `Debug`: it holds a password.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UserBody {
+    #[serde(deserialize_with = "secret")]
+    password: Zeroizing<String>,
+    #[serde(default)]
+    revoke: bool,
+}
+
+/// Text that is erased once it is dropped.
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String>, D::Error> {
+    String::deserialize(deserializer).map(Zeroizing::new)
+}
+
+/// The order to reload.
+///
+/// # Errors
+/// The body is not as it should be.
+pub(super) fn reload(body: &[u8]) -> Result<Order, String> {
+    let ReloadBody { dry_run } = optional(body, r#"{"dry_run": false}"#)?;
+    Ok(Order::Reload { dry_run })
+}
+
+/// The order to drain.
+///
+/// # Errors
+/// The body is not as it should be.
+pub(super) fn drain(body: &[u8]) -> Result<Order, String> {
+    let DrainBody { exit } = optional(body, r#"{"exit": false}"#)?;
+    Ok(Order::Drain { exit })
+}
+
+/// The order to log from another level on.
+///
+/// # Errors
+/// The body is not as it should be, or its level is none.
+pub(super) fn log(body: &[u8]) -> Result<Order, String> {
+    let LogBody { level } = required(body, r#"{"level": "debug"}"#)?;
+    let words = Level::ALL.iter().map(|(word, _)| *word);
+    let level =
+        Level::from_name(&level).ok_or_else(|| format!("`level`: {}", unknown_value(&level, words)))?;
+    Ok(Order::SetLevel(level))
+}
+
+/// The order to add a user or to give one another password.
+///
+/// # Errors
+/// The body is not as it should be; the name or the password is none that a client can log in with.
+pub(super) fn set_user(name: &str, body: &[u8]) -> Result<Order, String> {
+    check_name(name).map_err(|error| error.to_string())?;
+    // What serde_json says may quote what stands in the place of a password.
+    let form = r#"{"password": "…", "revoke": false}"#;
+    let UserBody { password, revoke } =
+        serde_json::from_slice(body).map_err(|_| format!("the body is not of the form {form}"))?;
+    check_password(password.as_bytes()).map_err(|error| format!("`password`: {error}"))?;
+    let password = Zeroizing::new(password.as_bytes().to_vec());
+    Ok(Order::SetUser { name: name.to_owned(), password, revoke })
+}
+
+/// The order to remove a user.
+///
+/// # Errors
+/// The name is none that can stand in a users file; a parameter is wrong.
+pub(super) fn remove_user(name: &str, query: &str) -> Result<Order, String> {
+    check_name(name).map_err(|error| error.to_string())?;
+    let revoke = Query::read(query, &["revoke"])?.value("revoke", switch)?;
+    Ok(Order::RemoveUser { name: name.to_owned(), revoke: revoke.unwrap_or(false) })
+}
+
+fn optional<'a, T: Default + Deserialize<'a>>(body: &'a [u8], form: &str) -> Result<T, String> {
+    if body.is_empty() { Ok(T::default()) } else { required(body, form) }
+}
+
+fn required<'a, T: Deserialize<'a>>(body: &'a [u8], form: &str) -> Result<T, String> {
+    serde_json::from_slice(body).map_err(|error| format!("the body is not of the form {form}: {error}"))
+}
+
+/// The answer that tells an outcome.
+pub(super) fn outcome(outcome: &Result<Done, OrderError>) -> HttpAnswer {
+    let done = match outcome {
+        Ok(Done::Reload(report)) => reloaded(report),
+        Ok(Done::Draining { sessions }) => json!({"state": "draining", "sessions": sessions}),
+        Ok(Done::Serving { sessions }) => json!({"state": "serving", "sessions": sessions}),
+        Ok(Done::Level { level, was }) => json!({"level": level.name(), "was": was.name()}),
+        Ok(Done::Users(names)) => json!({"users": names}),
+        Ok(Done::UserSet { name, added, ended }) => json!({"user": name, "added": added, "ended": ended}),
+        Ok(Done::UserRemoved { name, ended }) => json!({"user": name, "removed": true, "ended": ended}),
+        Err(error) => return failed(error),
+    };
+    HttpAnswer::json(HttpStatus::OK, &done)
+}
+
+fn failed(error: &OrderError) -> HttpAnswer {
+    let status = match error {
+        OrderError::Config(problems) => {
+            let lines: Vec<String> = problems.lines().take(limits::MAX_CONFIG_PROBLEMS).collect();
+            let error = "the configuration cannot be used: nothing has changed";
+            return HttpAnswer::json(HttpStatus::UNPROCESSABLE, &json!({"error": error, "problems": lines}));
+        }
+        OrderError::NotFound(_) => HttpStatus::NOT_FOUND,
+        OrderError::Invalid(_) => HttpStatus::BAD_REQUEST,
+        OrderError::Conflict(_) => HttpStatus::CONFLICT,
+        OrderError::Failed(_) => HttpStatus::INTERNAL,
+    };
+    HttpAnswer::error(status, error.to_string())
+}
+
+fn reloaded(report: &ReloadReport) -> Value {
+    let ReloadReport { applied, changes, warnings } = report;
+    let shown: Vec<Value> = changes
+        .iter()
+        .map(|change| json!({"key": change.key, "from": change.from, "to": change.to, "taken": change.taken}))
+        .collect();
+    let waiting: Vec<&str> =
+        changes.iter().filter(|change| !change.taken).map(|change| change.key.as_str()).collect();
+    json!({"applied": applied, "changes": shown, "needs_hand_over": waiting, "warnings": warnings})
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::admin::orders::KeyChange;
+    use crate::config::{Config, Flags};
+
+    #[test]
+    fn a_body_gives_an_order_and_none_the_usual_one() {
+        assert!(matches!(reload(b""), Ok(Order::Reload { dry_run: false })));
+        assert!(matches!(reload(br#"{"dry_run": true}"#), Ok(Order::Reload { dry_run: true })));
+        assert!(matches!(drain(b"{}"), Ok(Order::Drain { exit: false })));
+        assert!(matches!(drain(br#"{"exit":true}"#), Ok(Order::Drain { exit: true })));
+        assert!(matches!(log(br#"{"level":"warn"}"#), Ok(Order::SetLevel(Level::Warn))));
+        let Ok(Order::SetUser { name, password, revoke: true }) =
+            set_user("ann", br#"{"password": "p\u00e4ss", "revoke": true}"#)
+        else {
+            panic!("no such order")
+        };
+        assert_eq!((name.as_str(), &password[..]), ("ann", "päss".as_bytes()));
+        assert!(matches!(remove_user("ann", "revoke=true"), Ok(Order::RemoveUser { revoke: true, .. })));
+        assert!(matches!(remove_user("ann", ""), Ok(Order::RemoveUser { revoke: false, .. })));
+    }
+
+    #[test]
+    fn a_body_that_is_wrong_is_said_and_no_password_is_told() {
+        let error = |order: Result<Order, String>| order.map(drop).expect_err("it was taken");
+        let wrong = error(reload(br#"{"dryrun": true}"#));
+        assert!(
+            wrong.starts_with(r#"the body is not of the form {"dry_run": false}: unknown field `dryrun`"#),
+            "{wrong}"
+        );
+        assert!(error(drain(b"[")).contains("EOF"));
+        assert!(error(log(b"")).contains(r#"{"level": "debug"}"#));
+        assert!(error(log(br#"{"level":"debgu"}"#)).ends_with("did you mean \"debug\"?"));
+        for body in [
+            r#"{"password": 123456}"#,
+            r#"{"password": "s3cret", "revoke": "s3cret"}"#,
+            r#""123456""#,
+            "",
+            "{}",
+        ] {
+            let wrong = error(set_user("ann", body.as_bytes()));
+            assert!(
+                wrong.contains("form") && !wrong.contains("3cret") && !wrong.contains("123456"),
+                "{wrong}"
+            );
+        }
+        assert_eq!(error(set_user("ann", br#"{"password": ""}"#)), "`password`: the password is empty");
+        let long = format!(r#"{{"password": "{}"}}"#, "p".repeat(256));
+        assert!(error(set_user("ann", long.as_bytes())).contains("255 bytes"));
+        for name in ["", "a:b", "#a", "a\nb"] {
+            error(set_user(name, br#"{"password": "p"}"#));
+            error(remove_user(name, ""));
+        }
+        assert!(error(remove_user("ann", "revok=true")).contains("did you mean `revoke`?"));
+    }
+
+    fn told(answer: &HttpAnswer) -> (u16, Value) {
+        (answer.status().code(), serde_json::from_slice(answer.body()).unwrap())
+    }
+
+    #[test]
+    fn an_outcome_has_its_status_and_words() {
+        let said = |result| told(&outcome(&result));
+        assert_eq!(
+            said(Ok(Done::Draining { sessions: 3 })),
+            (200, json!({"state": "draining", "sessions": 3}))
+        );
+        assert_eq!(
+            said(Ok(Done::Serving { sessions: 3 })),
+            (200, json!({"state": "serving", "sessions": 3}))
+        );
+        assert_eq!(
+            said(Ok(Done::Level { level: Level::Debug, was: Level::Info })),
+            (200, json!({"level": "debug", "was": "info"}))
+        );
+        let user = |rest: Value| {
+            let mut user = json!({"user": "ann"});
+            user.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+            (200, user)
+        };
+        assert_eq!(
+            said(Ok(Done::UserSet { name: "ann".into(), added: true, ended: 0 })),
+            user(json!({"added": true, "ended": 0}))
+        );
+        assert_eq!(
+            said(Ok(Done::UserRemoved { name: "ann".into(), ended: 2 })),
+            user(json!({"removed": true, "ended": 2}))
+        );
+        let error = |words: &str| json!({"error": words});
+        assert_eq!(said(Err(OrderError::NotFound("no".into()))), (404, error("no")));
+        assert_eq!(said(Err(OrderError::Invalid("bad".into()))), (400, error("bad")));
+        assert_eq!(said(Err(OrderError::Conflict("busy".into()))), (409, error("busy")));
+        assert_eq!(said(Err(OrderError::Failed("full".into()))), (500, error("full")));
+    }
+
+    #[test]
+    fn a_reload_tells_each_key_and_which_ones_wait() {
+        let change =
+            |key: &str, taken| KeyChange { key: key.into(), from: Some("1".into()), to: None, taken };
+        let report = ReloadReport {
+            applied: true,
+            changes: vec![change("timeouts.idle", true), change("server.workers", false)],
+            warnings: vec!["w".into()],
+        };
+        assert_eq!(
+            told(&outcome(&Ok(Done::Reload(report)))),
+            (
+                200,
+                json!({
+                    "applied": true,
+                    "changes": [
+                        {"key": "timeouts.idle", "from": "1", "to": null, "taken": true},
+                        {"key": "server.workers", "from": "1", "to": null, "taken": false},
+                    ],
+                    "needs_hand_over": ["server.workers"],
+                    "warnings": ["w"],
+                })
+            )
+        );
+        let problems = Config::parse("[server]\nrelay = \"fast\"\n", Path::new("a.toml"), &Flags::default());
+        let problems = OrderError::Config(problems.expect_err("no such relay"));
+        let (status, said) = told(&outcome(&Err(problems)));
+        assert_eq!((status, said["problems"].as_array().unwrap().len()), (422, 1));
+        assert!(
+            said["problems"][0].as_str().unwrap().starts_with("a.toml:2: [server] key `relay`: "),
+            "{said}"
+        );
+    }
+}

@@ -1,0 +1,355 @@
+//! What the endpoint says and does under `/api/v1`.
+//!
+//! Whatever needs a worker's or the control thread's word is an [`ApiPending`] until that has come: nothing here waits in
+//! a call. What is kept between requests is a bounded past: a point a second, and the rates of sessions that were seen.
+
+mod asking;
+mod best;
+mod change;
+mod history;
+mod killing;
+mod listing;
+mod query;
+mod question;
+mod rates;
+mod recent;
+mod shown;
+mod stats;
+mod still;
+mod top;
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, TryRecvError, bounded};
+use mio::Waker;
+
+use self::history::{History, Sums, tenths, time_text};
+use self::killing::Killing;
+use self::listing::Listing;
+use self::query::{Query, decoded_segment};
+use self::question::{Chosen, SessionQuestion};
+use self::rates::RateBook;
+use self::recent::Recent;
+use self::stats::{Stats, WorkerStats};
+use self::still::Still;
+use self::top::{Top, TopQuestion};
+use super::answer::HttpAnswer;
+use super::http::{HttpMethod, HttpRequest};
+use super::orders::{Actor, Done, Order, OrderError, OrderLetter};
+use super::process::process_use;
+use super::service::Called;
+use super::standing::ServerState;
+use super::status::HttpStatus;
+use super::watched::{Watched, WatchedWorker};
+use crate::config::Choice;
+use crate::limits;
+use crate::observe::live::SessionId;
+use crate::observe::{EXPOSITION_TYPE, Latencies, Observed, Totals, WorkerObserved, exposition};
+use crate::worker::{Mailbox, Reply};
+
+/// What stands under `/api/v1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ApiRoute {
+    Stats,
+    History,
+    Top,
+    Sessions,
+    Session,
+    Users,
+    User,
+    Reload,
+    Drain,
+    Log,
+    Config,
+}
+
+/// An answer that is waited for.
+#[derive(Debug)]
+pub(super) struct ApiPending(ApiWaiting);
+
+/// What is waited for.
+#[derive(Debug)]
+enum ApiWaiting {
+    /// A list of sessions.
+    Listing(Box<Listing>),
+    /// Sessions that end, and who wants that.
+    Killing(Killing, Actor),
+    /// The busiest.
+    Top(Top),
+    /// What comes of an order.
+    Order(Receiver<Result<Done, OrderError>>),
+}
+
+/// What answers.
+#[derive(Debug)]
+pub(super) struct Api {
+    watched: Watched,
+    waker: Arc<Waker>,
+    began: Instant,
+    history: History,
+    recent: Recent,
+    stills: Vec<Still>,
+    mailboxes: Vec<Mailbox>,
+    rates: RateBook,
+    /// Each list that is under way holds one.
+    listings: Arc<()>,
+}
+
+/// What comes of a request: something to wait for, or the answer.
+type ApiAnswered = Result<ApiWaiting, HttpAnswer>;
+
+fn bad_request(what: String) -> HttpAnswer {
+    HttpAnswer::error(HttpStatus::BAD_REQUEST, what)
+}
+
+impl Api {
+    pub(super) fn new(watched: Watched, waker: Arc<Waker>, now: Instant) -> Api {
+        Api {
+            recent: Recent::of(watched.workers.len(), &waker),
+            stills: watched.workers.iter().map(|_| Still::default()).collect(),
+            mailboxes: watched.workers.iter().map(|worker| worker.mailbox.clone()).collect(),
+            watched,
+            waker,
+            began: now,
+            history: History::default(),
+            rates: RateBook::default(),
+            listings: Arc::default(),
+        }
+    }
+
+    /// A second has passed.
+    pub(super) fn tick(&mut self, now: Instant) {
+        let load = self.recent.tick(&self.mailboxes, now);
+        for (still, worker) in self.stills.iter_mut().zip(&self.watched.workers) {
+            still.look(&worker.pulse);
+        }
+        self.history.add(now, SystemTime::now(), Sums::of(&self.totals()), load);
+    }
+
+    /// Answers a request for something that there is, or begins to.
+    pub(super) fn call(
+        &mut self,
+        route: ApiRoute,
+        request: &HttpRequest,
+        by: Actor,
+        now: Instant,
+    ) -> Called<ApiPending> {
+        let answered = match route {
+            ApiRoute::Stats => self.stats(request, now),
+            ApiRoute::History => self.history(request),
+            ApiRoute::Top => self.top(request, now),
+            ApiRoute::Sessions if request.head.method == HttpMethod::Delete => {
+                self.end_sessions(request, by, now)
+            }
+            ApiRoute::Sessions => self.list(request, now),
+            ApiRoute::Session => self.end_session(request, by, now),
+            ApiRoute::Users | ApiRoute::User | ApiRoute::Reload | ApiRoute::Drain | ApiRoute::Log => {
+                self.give_order(route, request, by)
+            }
+            ApiRoute::Config => self.config(request),
+        };
+        match answered {
+            Ok(waiting) => {
+                let mut pending = ApiPending(waiting);
+                self.poll(&mut pending, now).map_or(Called::Later(pending), Called::Now)
+            }
+            Err(answer) => Called::Now(answer),
+        }
+    }
+
+    /// Looks for an answer that is waited for.
+    pub(super) fn poll(&mut self, pending: &mut ApiPending, now: Instant) -> Option<HttpAnswer> {
+        match &mut pending.0 {
+            ApiWaiting::Listing(listing) => {
+                let workers: Vec<(usize, &Mailbox)> = self.mailboxes.iter().enumerate().collect();
+                listing.go_on(&workers, &self.waker, &mut self.rates, now)
+            }
+            ApiWaiting::Killing(killing, by) => {
+                let answer = killing.go_on(now)?;
+                tracing::info!(%by, ended = killing.ended(), "sessions were ended");
+                Some(answer)
+            }
+            ApiWaiting::Top(top) => top.go_on(now),
+            ApiWaiting::Order(outcome) => match outcome.try_recv() {
+                Ok(outcome) => Some(change::outcome(&outcome)),
+                Err(TryRecvError::Empty) => None,
+                Err(TryRecvError::Disconnected) => Some(HttpAnswer::error(
+                    HttpStatus::UNAVAILABLE,
+                    "the server ends: nothing is changed any more",
+                )),
+            },
+        }
+    }
+
+    /// When an answer is to be looked for though nothing has come.
+    pub(super) fn due(&self, pending: &ApiPending) -> Option<Instant> {
+        match &pending.0 {
+            ApiWaiting::Listing(listing) => Some(listing.until()),
+            ApiWaiting::Killing(killing, _) => Some(killing.until()),
+            ApiWaiting::Top(top) => Some(top.until()),
+            ApiWaiting::Order(..) => None,
+        }
+    }
+
+    /// How each worker is asked, by its number.
+    fn numbered(&self) -> Vec<(usize, &Mailbox)> {
+        self.mailboxes.iter().enumerate().collect()
+    }
+
+    /// What a scraper is told: counts of now, and durations as they were told within the last second.
+    pub(super) fn metrics(&self) -> HttpAnswer {
+        let told = self.recent.told();
+        let worker = |(number, worker): (usize, &WatchedWorker)| {
+            told.of_worker(number).map(|latencies| WorkerObserved::of(&worker.counters, latencies))
+        };
+        let text = exposition(Observed {
+            relay: self.watched.standing.now().config.server.relay.name(),
+            totals: self.totals(),
+            latencies: told.merged(),
+            workers: self.watched.workers.iter().enumerate().filter_map(worker).collect(),
+            process: process_use(),
+        });
+        HttpAnswer::new(HttpStatus::OK, EXPOSITION_TYPE, text.into_bytes())
+    }
+
+    fn totals(&self) -> Totals {
+        Totals::of(self.watched.workers.iter().map(|worker| &*worker.counters))
+    }
+
+    fn stats(&mut self, request: &HttpRequest, now: Instant) -> ApiAnswered {
+        no_parameters(request)?;
+        let (in_effect, totals, minute) = (self.watched.standing.now(), self.totals(), self.recent.minute());
+        let mut all = Latencies::default();
+        minute.iter().for_each(|one| all.merge(one));
+        let workers = self.watched.workers.iter().zip(&minute).zip(&self.stills).enumerate();
+        let workers: Vec<WorkerStats> = workers
+            .map(|(number, ((worker, minute), still))| {
+                let sessions_max = in_effect.sessions_max.get(number).copied().unwrap_or_default();
+                let doing = (worker.pulse.read().1, still.is_stall());
+                WorkerStats::of(number, &worker.counters, sessions_max, doing, minute)
+            })
+            .collect();
+        let state = in_effect.state;
+        let stats = Stats {
+            version: env!("CARGO_PKG_VERSION"),
+            time: time_text(SystemTime::now()),
+            uptime_s: tenths(now.saturating_duration_since(self.began).as_secs_f64()),
+            state: state.name(),
+            ready: state == ServerState::Serving,
+            alive: !self.stills.iter().any(Still::is_stall),
+            not_ready: (state != ServerState::Serving).then(|| state.name().to_owned()),
+            relay: in_effect.config.server.relay.name(),
+            listeners: in_effect.listening.iter().map(ToString::to_string).collect(),
+            log_level: in_effect.level.name(),
+            workers,
+            counters: stats::counters(&totals),
+            rates: self.history.rates(now, &Sums::of(&totals)),
+            latencies: stats::latencies(&all),
+            process: stats::process(process_use()),
+        };
+        Err(HttpAnswer::json(HttpStatus::OK, &stats))
+    }
+
+    fn history(&self, request: &HttpRequest) -> ApiAnswered {
+        no_parameters(request)?;
+        Err(HttpAnswer::json(HttpStatus::OK, &self.history.show()))
+    }
+
+    fn top(&self, request: &HttpRequest, now: Instant) -> ApiAnswered {
+        let question = TopQuestion::read(query(request)).map_err(bad_request)?;
+        Ok(ApiWaiting::Top(Top::begin(question, &self.numbered(), &self.waker, now)))
+    }
+
+    fn list(&self, request: &HttpRequest, now: Instant) -> ApiAnswered {
+        let question = SessionQuestion::read(query(request)).map_err(bad_request)?;
+        self.check_worker(&question.chosen)?;
+        let token = Arc::clone(&self.listings);
+        if Arc::strong_count(&token) > 1 + limits::SESSION_QUESTIONS_MAX {
+            let busy = HttpAnswer::error(HttpStatus::UNAVAILABLE, "too many others list sessions now");
+            return Err(busy.with("retry-after", 1));
+        }
+        let listing = Listing::begin(question, token, &self.numbered(), &self.waker, now);
+        Ok(ApiWaiting::Listing(Box::new(listing)))
+    }
+
+    fn end_sessions(&self, request: &HttpRequest, by: Actor, now: Instant) -> ApiAnswered {
+        let chosen = Chosen::read(query(request)).map_err(bad_request)?;
+        self.check_worker(&chosen)?;
+        tracing::info!(%by, which = query(request), "sessions are to end");
+        Ok(ApiWaiting::Killing(Killing::chosen(chosen, &self.numbered(), &self.waker, now), by))
+    }
+
+    fn end_session(&self, request: &HttpRequest, by: Actor, now: Instant) -> ApiAnswered {
+        no_parameters(request)?;
+        let segment = last_segment(request)?;
+        let Ok(id) = segment.parse::<SessionId>() else {
+            return Err(HttpAnswer::error(HttpStatus::NOT_FOUND, "there is no session of this id"));
+        };
+        tracing::info!(%by, %id, "a session is to end");
+        Ok(ApiWaiting::Killing(Killing::one(id, &self.numbered(), &self.waker, now), by))
+    }
+
+    fn check_worker(&self, chosen: &Chosen) -> Result<(), HttpAnswer> {
+        let last = self.watched.workers.len().saturating_sub(1);
+        match chosen.worker {
+            Some(worker) if worker > last => {
+                Err(bad_request(format!("`worker`: {worker} is out of range: 0 to {last}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn config(&self, request: &HttpRequest) -> ApiAnswered {
+        no_parameters(request)?;
+        let text = self.watched.standing.now().config.to_toml();
+        Err(HttpAnswer::new(HttpStatus::OK, "text/plain; charset=utf-8", text.into_bytes()))
+    }
+
+    /// Hands an order over to the control thread.
+    fn give_order(&self, route: ApiRoute, request: &HttpRequest, by: Actor) -> ApiAnswered {
+        let (method, body) = (request.head.method, request.body.as_slice());
+        if method != HttpMethod::Delete || route != ApiRoute::User {
+            no_parameters(request)?;
+        }
+        let order = match (route, method) {
+            (ApiRoute::Users, _) => Ok(Order::ListUsers),
+            (ApiRoute::User, method) => {
+                let name = &last_segment(request)?;
+                match method {
+                    HttpMethod::Delete => change::remove_user(name, query(request)),
+                    _ => change::set_user(name, body),
+                }
+            }
+            (ApiRoute::Reload, _) => change::reload(body),
+            (ApiRoute::Drain, HttpMethod::Delete) => Ok(Order::Undrain),
+            (ApiRoute::Drain, _) => change::drain(body),
+            (ApiRoute::Log, _) => change::log(body),
+            _ => Err("this changes nothing".to_owned()),
+        };
+        let order = order.map_err(bad_request)?;
+        let (sender, outcome) = bounded(1);
+        let reply = Reply::new(sender, Some(Arc::clone(&self.waker)));
+        match self.watched.orders.try_send(OrderLetter { order, by, reply }) {
+            Ok(()) => Ok(ApiWaiting::Order(outcome)),
+            Err(_) => {
+                let busy = HttpAnswer::error(HttpStatus::UNAVAILABLE, "too many changes are under way");
+                Err(busy.with("retry-after", 1))
+            }
+        }
+    }
+}
+
+fn query(request: &HttpRequest) -> &str {
+    request.head.query.as_deref().unwrap_or_default()
+}
+
+fn no_parameters(request: &HttpRequest) -> Result<(), HttpAnswer> {
+    Query::read(query(request), &[]).map(drop).map_err(bad_request)
+}
+
+/// The last segment of a path that has a name there.
+fn last_segment(request: &HttpRequest) -> Result<String, HttpAnswer> {
+    let segment = request.head.path.rsplit('/').next().unwrap_or_default();
+    decoded_segment(segment).map_err(bad_request)
+}

@@ -1,0 +1,76 @@
+//! How the server stands: written by the control thread, read by the endpoint.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::config::{Config, Level};
+
+/// Whether new clients are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerState {
+    /// Not yet: some worker does not accept so far.
+    Starting,
+    /// They are.
+    Serving,
+    /// The listeners are closed, and can be opened again.
+    Draining,
+    /// The process ends once its sessions have, or their time is up.
+    Ending,
+}
+
+impl ServerState {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ServerState::Starting => "starting",
+            ServerState::Serving => "serving",
+            ServerState::Draining => "draining",
+            ServerState::Ending => "ending",
+        }
+    }
+}
+
+/// What holds now.
+#[derive(Clone, Debug)]
+pub struct InEffect {
+    /// Whether new clients are taken.
+    pub state: ServerState,
+    /// The configuration. What a reload does not take has its old value in it.
+    pub config: Arc<Config>,
+    /// Where clients are accepted, or were before the drain: ports filled in.
+    pub listening: Vec<SocketAddr>,
+    /// How many sessions each worker may have, by its number.
+    pub sessions_max: Vec<usize>,
+    /// From which level on the log is written.
+    pub level: Level,
+}
+
+/// [`InEffect`], shared. No worker asks for it, so that a lock costs no session anything.
+#[derive(Debug)]
+pub struct Standing(Mutex<InEffect>);
+
+impl Standing {
+    /// To be shared from here on.
+    pub fn new(in_effect: InEffect) -> Standing {
+        Standing(Mutex::new(in_effect))
+    }
+
+    /// What holds at this moment.
+    pub fn now(&self) -> InEffect {
+        self.lock().clone()
+    }
+
+    /// Whether new clients are taken at this moment.
+    pub fn state(&self) -> ServerState {
+        self.lock().state
+    }
+
+    /// Has something else hold from now on.
+    pub fn change(&self, change: impl FnOnce(&mut InEffect)) {
+        change(&mut self.lock());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, InEffect> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -363,3 +363,6 @@ impl<P> HttpConnection<P> {
 pub(super) fn timed_out() -> HttpAnswer {
     HttpAnswer::error(HttpStatus::REQUEST_TIMEOUT, "the request did not come in time")
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 /// A token. Its hash alone is kept, and compared: so the time tells nothing of it, not even its length, and no message has
 /// it.
 #[derive(Clone)]
-pub struct AdminToken([u8; 32]);
+pub(super) struct AdminToken([u8; 32]);
 
 impl AdminToken {
     /// The token of this text.

@@ -1,4 +1,4 @@
-//! `outflow check`, `outflow user` and `outflow completions`: exit codes, files, and what they must not print.
+//! `outflow check`, `user`, `completions` and `man`: exit codes, files, and what they must not print.
 
 use std::fs::{File, Permissions};
 use std::io::{Read, Write};
@@ -12,6 +12,7 @@ use nix::sys::termios::{LocalFlags, tcgetattr};
 use tempfile::TempDir;
 
 use crate::support::relay::{binary, quoted, run_to_exit, run_with_input};
+use crate::support::skip::without;
 use crate::support::wait::{PATIENCE, until_true};
 use crate::support::{Client, Relay};
 
@@ -252,4 +253,76 @@ fn bash_completes_the_words_that_a_flag_may_be() {
     bash.args(["-c", &format!("{}\n{line}", completions("bash"))]);
     let output = run_to_exit(bash);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "splice\n", "{output:?}");
+}
+
+/// The names of all commands as the help tells them, with the words before them joined by `-`.
+fn commands(words: &[&str]) -> Vec<String> {
+    let mut command = Command::new(binary());
+    command.args(words).arg("--help");
+    let help = String::from_utf8(run_to_exit(command).stdout).expect("UTF-8");
+    let (_, listed) = help.split_once("\nCommands:\n").unwrap_or_default();
+    let listed = listed.lines().take_while(|line| !line.is_empty());
+    // A line of help that goes on in the next begins further right.
+    let named = listed.filter_map(|line| line.strip_prefix("  ").filter(|rest| !rest.starts_with(' ')));
+    let inner = named.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
+    let deeper = inner.flat_map(|name| commands(&[words, &[name]].concat()));
+    [["outflow"].iter().chain(words).copied().collect::<Vec<_>>().join("-")]
+        .into_iter()
+        .chain(deeper)
+        .collect()
+}
+
+/// The manual has a page for each command and no other, and man shows it without a warning.
+#[test]
+fn each_command_has_its_page_in_the_manual() {
+    let directory = TempDir::new().expect("a directory");
+    let folder = directory.path().join("made/man1");
+    let mut man = Command::new(binary());
+    man.arg("man").arg(&folder);
+    assert_eq!(code(&run_to_exit(man)), 0);
+    let entries = std::fs::read_dir(&folder).expect("the folder").map(|entry| entry.expect("an entry"));
+    let mut pages: Vec<String> =
+        entries.map(|entry| entry.file_name().into_string().expect("UTF-8")).collect();
+    pages.sort();
+    let mut expected: Vec<String> = commands(&[]).iter().map(|name| format!("{name}.1")).collect();
+    expected.sort();
+    assert!(expected.len() > 10, "{expected:?}");
+    assert_eq!(pages, expected);
+
+    let mut first = Command::new(binary());
+    first.arg("man");
+    let printed = run_to_exit(first).stdout;
+    assert_eq!(printed, std::fs::read(folder.join("outflow.1")).expect("read"));
+
+    if without(&test_name!(), "man", "man-db") {
+        return;
+    }
+    for page in pages {
+        let mut man = Command::new("man");
+        man.args(["--warnings", "--encoding=UTF-8", "--local-file"]).arg(folder.join(&page));
+        let shown = run_to_exit({
+            man.env("MANWIDTH", "80").env("LC_ALL", "C.UTF-8");
+            man
+        });
+        let (text, warnings) =
+            (String::from_utf8_lossy(&shown.stdout), String::from_utf8_lossy(&shown.stderr));
+        assert!(shown.status.success() && warnings.is_empty(), "{page}: {warnings}");
+        for section in ["NAME", "SYNOPSIS", "EXIT STATUS"] {
+            assert!(text.contains(section), "{page}: no {section} in {text}");
+        }
+        assert!(text.contains(page.trim_end_matches(".1")), "{page}: {text}");
+    }
+}
+
+/// A folder that cannot be made is said, and so is a page that cannot be written.
+#[test]
+fn a_manual_that_cannot_be_written_is_said() {
+    let directory = TempDir::new().expect("a directory");
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").expect("write");
+    let mut man = Command::new(binary());
+    man.arg("man").arg(&file);
+    let output = run_to_exit(man);
+    assert_eq!(code(&output), 1);
+    assert!(String::from_utf8_lossy(&output.stderr).contains(file.to_str().expect("UTF-8")));
 }

@@ -87,7 +87,11 @@ mod admin_api_sessions;
 mod admin_api_stats;
 
 /// The subcommands `check` and `user`.
+/// The subcommands that need no running server: `check`, `user`, `completions`, `man`.
 mod commands;
+
+/// The subcommands that ask a running server: `sessions`, `stats`, `reload`, `drain`, `health`.
+mod cli_admin;
 
 /// What `check` tries and `run` refuses: the same, with file, line and key.
 mod check;

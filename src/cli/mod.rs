@@ -9,6 +9,7 @@ mod client;
 mod drain;
 mod field;
 mod health;
+mod man;
 mod reload;
 mod sessions;
 mod stats;
@@ -109,6 +110,12 @@ enum CliCommand {
     },
     /// Print a script that completes this command line in a shell
     Completions { shell: CompletingShell },
+    /// Write the manual
+    Man {
+        /// The folder for its pages, one for each command; without it the first one is printed
+        #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+        folder: Option<PathBuf>,
+    },
 }
 
 /// A shell that a script can be had for.
@@ -273,6 +280,7 @@ fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ask(&admin, |client| health::run(&client.clone().with_patience(limits::HEALTH_PATIENCE), ready))
         }
         CliCommand::Completions { shell } => complete(shell),
+        CliCommand::Man { folder } => man::run(Cli::command(), folder.as_deref()),
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) use self::address::EndpointAddress;
 pub(super) use self::error::{ClientError, EndpointRefusal};
 
 /// Says where the endpoint is when the command line does not.
-const ADDRESS_VARIABLE: &str = "OUTFLOW_ADMIN";
+pub(super) const ADDRESS_VARIABLE: &str = "OUTFLOW_ADMIN";
 
 /// Which endpoint a command asks.
 #[derive(Clone, Debug, Default, Args)]

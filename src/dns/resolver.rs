@@ -69,6 +69,8 @@ pub struct Resolver {
     lingering: usize,
     next_exchange: u32,
     next_number: u64,
+    /// Messages that answered a question, and that nobody was told of yet.
+    server_answers: u64,
     /// The last time that was heard of, for calls that bring none.
     latest: Option<Instant>,
 }
@@ -97,6 +99,7 @@ impl Resolver {
             lingering: 0,
             next_exchange: 0,
             next_number: 0,
+            server_answers: 0,
             latest: None,
         }
     }
@@ -138,6 +141,11 @@ impl Resolver {
     /// How often the cache was asked since this was last called.
     pub fn take_cache_use(&mut self) -> CacheUse {
         std::mem::take(&mut self.cache_use)
+    }
+
+    /// How many messages of servers answered a question since this was last called.
+    pub fn take_server_answers(&mut self) -> u64 {
+        std::mem::take(&mut self.server_answers)
     }
 
     /// How many names are being resolved, of at most [`DNS_NAMES`].

@@ -172,6 +172,8 @@ counted! {
     QueueUsed(queue: Queue) = Gauge "queue_used", NotZero "queue_used";
     /// What may wait at most, in the same units.
     QueueMax(queue: Queue) = Gauge "queue_max", NotZero "queue_max";
+    /// Messages of name servers that answered a question, whatever they said.
+    NameServerAnswers = Counter "dns_server_answers_total", NotZero "dns_server_answers";
 }
 
 impl Counted {

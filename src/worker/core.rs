@@ -191,6 +191,7 @@ impl Core {
         let Some(done) = self.lookups.take_done() else { return };
         self.counters.add(Counted::Recalled(Remembered::Names, Recall::Hit), done.hits);
         self.counters.add(Counted::Recalled(Remembered::Names, Recall::Miss), done.misses);
+        self.counters.add(Counted::NameServerAnswers, self.lookups.take_server_answers());
         self.counters.set(Counted::QueueUsed(Queue::Names), self.lookups.names() as u64);
     }
 

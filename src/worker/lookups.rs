@@ -69,6 +69,11 @@ impl Lookups {
         std::mem::take(&mut self.acted).then(|| self.resolver.take_cache_use())
     }
 
+    /// How many messages of name servers answered a question since this was last called.
+    pub(super) fn take_server_answers(&mut self) -> u64 {
+        self.resolver.take_server_answers()
+    }
+
     /// Names that are being resolved.
     pub(super) fn names(&self) -> usize {
         self.resolver.names()

@@ -46,6 +46,7 @@ impl Resolver {
         };
         attempt.silent = false;
         self.servers.answered(server);
+        self.server_answers += 1;
         if pending.len() == 1 {
             self.close(key, slot);
         }

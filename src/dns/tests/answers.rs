@@ -38,6 +38,22 @@ fn both_families_answer_and_the_cache_keeps_them_for_the_shorter_time() {
     assert!(world.lookup("a.example").is_ok(), "asked again");
 }
 
+/// What a server says of a question shows that it is there, be it that it has failed; what is no answer shows nothing.
+#[test]
+fn what_servers_answer_is_counted() {
+    let mut world = World::new(1);
+    let (a, aaaa) = world.ask("a.example");
+    assert_eq!(world.resolver.take_server_answers(), 0);
+    world.answer(&a, &[address("192.0.2.1", 60)]);
+    let mut forged = aaaa.reply(0, &[], &[]);
+    forged[0] ^= 0xff;
+    world.give(&aaaa, &forged);
+    assert_eq!(world.resolver.take_server_answers(), 1);
+    world.fail_for_good(&aaaa, SERVFAIL);
+    assert!(world.resolver.take_server_answers() >= 1);
+    assert_eq!(world.resolver.take_server_answers(), 0);
+}
+
 #[test]
 fn a_late_aaaa_is_waited_for_50_ms_and_still_reaches_the_cache() {
     let mut world = World::new(1);

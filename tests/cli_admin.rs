@@ -270,6 +270,22 @@ fn a_reload_that_is_refused_prints_the_problems() {
     );
 }
 
+/// A worker that stands still is one whose sessions are neither listed nor ended.
+#[test]
+fn an_answer_that_lacks_something_says_so() {
+    let warning =
+        r#"{"ended": 3, "total": 3, "matched": 3, "sessions": [], "warning": "worker 1 has not answered"}"#;
+    let endpoint = FakeEndpoint::json(200, warning);
+    let said = "warning: worker 1 has not answered\n";
+    let listed = endpoint.run(&["sessions"]);
+    assert_eq!((code(&listed), stderr(&listed)), (0, said.to_owned()));
+    let ended = endpoint.run(&["sessions", "--kill", "--user", "ann"]);
+    assert_eq!(
+        (code(&ended), stdout(&ended), stderr(&ended)),
+        (1, "ended 3 sessions\n".into(), said.to_owned())
+    );
+}
+
 /// A variable that is not set in a script once would have chosen every session.
 #[test]
 fn a_command_line_that_could_end_more_than_was_meant_asks_for_nothing() {

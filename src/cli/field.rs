@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::text::visible;
+use crate::console::complain;
 
 /// What a cell says of something that is not known.
 pub(super) const UNKNOWN: &str = "-";
@@ -35,6 +36,12 @@ pub(super) fn text(value: &Value) -> String {
     }
 }
 
+/// Says what an answer has not, where a part of the server did not answer; whether that is so.
+pub(super) fn warned(answer: &Value) -> bool {
+    let warning = answer.get("warning").and_then(Value::as_str);
+    warning.map(|warning| complain(&format_args!("warning: {}", visible(warning)))).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -51,5 +58,6 @@ mod tests {
         assert_eq!(number(at(&value, &["d"]), |n| n.to_string()), "-");
         assert_eq!(["d", "e", "a", "z"].map(|name| text(at(&value, &[name]))), ["x\\u{1b}", "-", "-", "-"]);
         assert_eq!(whole(&json!(-1)), 0);
+        assert!(!warned(&value) && !warned(&json!({"warning": null})) && warned(&json!({"warning": "late"})));
     }
 }

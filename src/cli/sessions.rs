@@ -7,7 +7,7 @@ use clap::builder::NonEmptyStringValueParser;
 use serde_json::Value;
 
 use super::client::{AdminClient, ClientError, encoded, target};
-use super::field::{UNKNOWN, at, list, number, text, whole};
+use super::field::{UNKNOWN, at, list, number, text, warned, whole};
 use super::table::{Align, Column, Table};
 use super::units::{byte_rate, bytes, count_of, duration, grouped};
 use crate::console::{complain, say};
@@ -111,10 +111,12 @@ pub(super) fn run(client: &AdminClient, args: &SessionsArgs) -> Result<ExitCode,
             query.extend(args.limit.map(|value| ("limit", number(value))));
             query.extend(args.offset.map(|value| ("offset", number(value))));
             let target = target(SESSIONS, &query);
-            return Ok(say(&match args.json {
-                true => client.get_text(&target)? + "\n",
-                false => listing(&client.get(&target)?, terminal_width()),
-            }));
+            if args.json {
+                return Ok(say(&(client.get_text(&target)? + "\n")));
+            }
+            let answer = client.get(&target)?;
+            warned(&answer);
+            return Ok(say(&listing(&answer, terminal_width())));
         }
         Some(None) if query.is_empty() => {
             return Ok(wrong("--kill without an ID needs a flag that chooses sessions, such as --user"));
@@ -127,7 +129,7 @@ pub(super) fn run(client: &AdminClient, args: &SessionsArgs) -> Result<ExitCode,
     };
     // The deed counts; nobody need read the words.
     let _ = say(&format!("ended {}\n", count_of(whole(at(&ended, &["ended"])), "session")));
-    Ok(ExitCode::SUCCESS)
+    Ok(if warned(&ended) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Says what is wrong with the command line.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 use super::client::{AdminClient, ClientError};
-use super::field::{at, list, number, text, whole};
+use super::field::{at, list, number, text, warned, whole};
 use super::table::{Align, Column, Table};
 use super::units::{byte_rate, bytes, count_of, duration, grouped};
 use crate::console::say;
@@ -20,10 +20,12 @@ const LATENCIES: [&str; 8] =
 /// The server refuses, or nobody can be asked.
 pub(super) fn run(client: &AdminClient, json: bool) -> Result<ExitCode, ClientError> {
     let target = "/api/v1/stats";
-    Ok(say(&match json {
-        true => client.get_text(target)? + "\n",
-        false => page(&client.get(target)?),
-    }))
+    if json {
+        return Ok(say(&(client.get_text(target)? + "\n")));
+    }
+    let stats = client.get(target)?;
+    warned(&stats);
+    Ok(say(&page(&stats)))
 }
 
 fn page(stats: &Value) -> String {

@@ -86,7 +86,6 @@ mod admin_fuzz;
 mod admin_api_sessions;
 mod admin_api_stats;
 
-/// The subcommands `check` and `user`.
 /// The subcommands that need no running server: `check`, `user`, `completions`, `man`.
 mod commands;
 

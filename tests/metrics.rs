@@ -1,5 +1,7 @@
 //! What Prometheus makes of the exposition, and Grafana and the alerts of its names.
 
+mod scrape;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -15,9 +15,11 @@ pub struct WorkerLatencies(Vec<Told>);
 
 #[derive(Debug)]
 struct Told {
-    last: Latencies,
-    reply: Reply<Latencies>,
-    answers: Receiver<Latencies>,
+    last: Box<Latencies>,
+    /// The memory of what it told before.
+    spare: Option<Box<Latencies>>,
+    reply: Reply<Box<Latencies>>,
+    answers: Receiver<Box<Latencies>>,
     /// Was asked and has not answered.
     owes: bool,
 }
@@ -28,7 +30,7 @@ impl WorkerLatencies {
         let told = |_| {
             let (sender, answers) = bounded(1);
             let reply = Reply::new(sender, waker.cloned());
-            Told { last: Latencies::default(), reply, answers, owes: false }
+            Told { last: Box::default(), spare: None, reply, answers, owes: false }
         };
         WorkerLatencies((0..workers).map(told).collect())
     }
@@ -36,8 +38,10 @@ impl WorkerLatencies {
     /// Asks the workers that these mailboxes are of, in their order, but for those that owe an answer.
     pub fn ask(&mut self, mailboxes: &[Mailbox]) {
         self.take();
-        for (told, mailbox) in self.0.iter_mut().zip(mailboxes) {
-            told.owes = told.owes || mailbox.offer(Mail::Latencies(told.reply.clone()));
+        for (told, mailbox) in self.0.iter_mut().zip(mailboxes).filter(|(told, _)| !told.owes) {
+            let mut copy = told.spare.take().unwrap_or_default();
+            copy.clear();
+            told.owes = mailbox.offer(Mail::Latencies(copy, told.reply.clone()));
         }
     }
 
@@ -45,7 +49,8 @@ impl WorkerLatencies {
     pub fn take(&mut self) -> bool {
         for told in &mut self.0 {
             if let Ok(latencies) = told.answers.try_recv() {
-                (told.last, told.owes) = (latencies, false);
+                told.spare = Some(std::mem::replace(&mut told.last, latencies));
+                told.owes = false;
             }
         }
         !self.0.iter().any(|told| told.owes)
@@ -53,7 +58,7 @@ impl WorkerLatencies {
 
     /// What one worker told last.
     pub fn of_worker(&self, number: usize) -> Option<&Latencies> {
-        self.0.get(number).map(|told| &told.last)
+        self.0.get(number).map(|told| &*told.last)
     }
 
     /// What all workers told last.

@@ -121,7 +121,7 @@ impl Service for Pages {
                 HttpAnswer::page(&page.html, &page.csp)
             }
             Some(Resource::Healthz) => HttpAnswer::line(HttpStatus::OK, "alive"),
-            Some(Resource::Metrics) => self.api.metrics(),
+            Some(Resource::Metrics) => return self.api.scrape(now),
             Some(Resource::Api(route)) => return self.api.call(route, &request, by, now),
             None => HttpAnswer::error(HttpStatus::NOT_FOUND, "there is nothing of this path"),
         })

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
+use super::metrics::Beside;
 use super::orders::OrderLetter;
 use super::standing::Standing;
 use crate::observe::{Counters, Pulse};
@@ -14,6 +15,8 @@ use crate::worker::Mailbox;
 pub struct Watched {
     /// The workers, by number.
     pub workers: Vec<WatchedWorker>,
+    /// What others than the workers count.
+    pub beside: Beside,
     /// How the server stands.
     pub standing: Arc<Standing>,
     /// Where orders to the control thread go.

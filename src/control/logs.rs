@@ -76,14 +76,9 @@ impl Logs {
         }
     }
 
-    /// How many lines were dropped so far.
-    pub(super) fn lost(&self) -> u64 {
-        self.outlet.lines.lost()
-    }
-
-    /// How many bytes of its queue's room are taken, and how many there are.
-    pub(super) fn room(&self) -> (usize, usize) {
-        self.outlet.lines.room()
+    /// The queue of the log.
+    pub(super) fn lines(&self) -> LineSender {
+        self.outlet.lines.clone()
     }
 
     /// Waits for the last line, though not for a sink that is stuck.

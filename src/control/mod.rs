@@ -37,7 +37,7 @@ use crate::admin::{OrderError, OrderLetter};
 use crate::config::{Access, Config};
 use crate::console::complain;
 use crate::limits;
-use crate::observe::{Counted, Queue, Totals};
+use crate::observe::Totals;
 use crate::threads::survive;
 
 /// Serves until told to stop; what `outflow run` does.
@@ -67,6 +67,7 @@ fn start_and_serve(
     let signals = signals.map_err(|error| format!("signals cannot be watched: {error}"))?;
     let (drain, access) = (config.timeouts.drain, config.log.access.clone());
     let mut server = Server::start(config).map_err(|error| error.to_string())?;
+    server.beside().set_log(logs.lines());
     say_ready(&server.ready_line(), &access, logs);
     Ok(survive(|| serve(&mut server, &signals, drain, logs)).unwrap_or_else(|| {
         // Nobody hears signals any more: the sessions get the drain's time, as for one of them.
@@ -100,7 +101,7 @@ fn serve(server: &mut Server, signals: &Receiver<SignalRequest>, drain: Duration
     loop {
         select! {
             recv(signals) -> asked => match asked {
-                Ok(SignalRequest::Counters) => logs.always("counters", fields(server.totals(), logs)),
+                Ok(SignalRequest::Counters) => logs.always("counters", fields(&server.totals())),
                 Ok(SignalRequest::Reopen) => {
                     tracing::info!("SIGHUP: the access record is opened anew where another file stands at its path");
                     server.reopen_records();
@@ -151,7 +152,7 @@ fn serve(server: &mut Server, signals: &Receiver<SignalRequest>, drain: Duration
     }
     let latencies = server.finish();
     if tracing::enabled!(tracing::Level::INFO) {
-        let mut fields = fields(server.totals(), logs);
+        let mut fields = fields(&server.totals());
         fields.push(("latencies".into(), latencies.to_string().into()));
         logs.always("ended", fields);
     }
@@ -159,9 +160,6 @@ fn serve(server: &mut Server, signals: &Receiver<SignalRequest>, drain: Duration
 }
 
 /// What was counted, as fields of a line.
-fn fields(mut totals: Totals, logs: &Logs) -> Fields {
-    totals.set(Counted::LogLinesLost, logs.lost());
-    let (used, max) = logs.room();
-    totals.set_queue(Queue::Log, used, max);
+fn fields(totals: &Totals) -> Fields {
     totals.fields().into_iter().map(|(name, value)| (name.into(), value.into())).collect()
 }

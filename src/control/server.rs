@@ -18,10 +18,10 @@ use super::start_error::StartError;
 use super::trial::{Named, Report, Trial};
 use super::users::{UsersWatch, WatchedUsers};
 use super::watchdog::{Watchdog, WatchdogFinding};
-use crate::admin::{Admin, InEffect, OrderLetter, ServerState, Standing, Watched, WatchedWorker};
+use crate::admin::{Admin, Beside, InEffect, OrderLetter, ServerState, Standing, Watched, WatchedWorker};
 use crate::config::{Access, Choice, Config, OnFull};
 use crate::limits;
-use crate::observe::{Counted, Counters, Latencies, Pulse, Queue, Totals};
+use crate::observe::{Counted, Counters, Latencies, Pulse, Totals};
 use crate::sys::machine;
 use crate::threads::survive;
 use crate::worker::{Drill, Mail, Mailbox, Prepared, Setup, Snapshot, prepare};
@@ -46,6 +46,7 @@ pub struct Server {
     admin: Admin,
     /// Where its orders come.
     orders: Receiver<OrderLetter>,
+    beside: Beside,
     sessions_per_worker: usize,
 }
 
@@ -114,7 +115,8 @@ impl Server {
         }
         drop((starting, sender));
         await_workers(&workers, &started, &ended)?;
-        let (watched, orders) = watched(&config, acceptor.addresses(), budget, &workers);
+        let beside = Beside::of(records.as_ref().map(|outlet| outlet.lines.clone()), snapshots.verifier());
+        let (watched, orders) = watched(&config, acceptor.addresses(), budget, &workers, &beside);
         admin.configure(opening, &watched).map_err(StartError::Machine)?;
         let users = users.zip(snapshots.verifier().cloned()).zip(config.auth.users.clone());
         let users = users.map(|((users, verifier), path)| {
@@ -134,6 +136,7 @@ impl Server {
             snapshots,
             admin,
             orders,
+            beside,
             sessions_per_worker: budget.sessions_of(0),
         })
     }
@@ -159,15 +162,13 @@ impl Server {
     /// What was counted so far, over all workers.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::of(self.workers.iter().map(|worker| &*worker.counters));
-        let records_lost = self.records.as_ref().map_or(0, |outlet| outlet.lines.lost());
-        totals.set(Counted::RecordsLost, records_lost);
-        let (used, max) = self.records.as_ref().map_or((0, 0), |outlet| outlet.lines.room());
-        totals.set_queue(Queue::Records, used, max);
-        let waiting = self.workers.iter().map(|worker| worker.mailbox.waiting()).sum();
-        totals.set_queue(Queue::Mailboxes, waiting, self.workers.len() * limits::MAILBOX_MAX);
-        let (used, max) = self.snapshots.verifier().map_or((0, 0), |verifier| verifier.load());
-        totals.set_queue(Queue::Logins, used, max);
+        self.beside.add_to(&mut totals, self.workers.iter().map(|worker| &worker.mailbox));
         totals
+    }
+
+    /// What is counted beside the workers: whoever starts something that counts tells it.
+    pub(super) fn beside(&self) -> &Beside {
+        &self.beside
     }
 
     /// Accepts what is queued, closes the listeners, and ends by then at the latest.
@@ -288,6 +289,7 @@ fn watched(
     listening: &[SocketAddr],
     budget: DescriptorBudget,
     workers: &[RunningWorker],
+    beside: &Beside,
 ) -> (Watched, Receiver<OrderLetter>) {
     let in_effect = InEffect {
         state: ServerState::Serving,
@@ -298,7 +300,8 @@ fn watched(
     };
     let (sender, orders) = bounded(limits::ORDERS_QUEUED_MAX);
     let workers = workers.iter().map(RunningWorker::watched).collect();
-    (Watched { workers, standing: Arc::new(Standing::new(in_effect)), orders: sender }, orders)
+    let standing = Arc::new(Standing::new(in_effect));
+    (Watched { workers, beside: beside.clone(), standing, orders: sender }, orders)
 }
 
 /// Waits until every worker accepts.

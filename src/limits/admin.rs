@@ -77,6 +77,9 @@ pub const ADMIN_UNIX_RATE: Duration = Duration::from_millis(5);
 pub const ADMIN_REFUSED_LINE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often what the endpoint keeps of the past is added to.
 pub const ADMIN_SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a scrape waits for what the workers timed: a turn takes some milliseconds, and one that stands still is told of
+/// by what it told before. Prometheus waits ten seconds.
+pub const METRICS_PATIENCE: Duration = Duration::from_millis(250);
 /// Letters from the control thread that wait for the endpoint's thread: one at each reload, and its end.
 pub const ADMIN_LETTERS_MAX: usize = 16;
 /// How long the end of the server waits for the answers that the endpoint is sending.

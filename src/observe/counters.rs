@@ -115,7 +115,7 @@ impl Totals {
     }
 
     /// How full a queue is that others than the workers fill, and how full it may be.
-    pub fn set_queue(&mut self, queue: Queue, used: usize, max: usize) {
+    pub fn set_queue(&mut self, queue: Queue, (used, max): (usize, usize)) {
         self.set(Counted::QueueUsed(queue), used as u64);
         self.set(Counted::QueueMax(queue), max as u64);
     }

@@ -146,6 +146,14 @@ impl Latencies {
         *sum_us = sum_us.saturating_add(us);
     }
 
+    /// Forgets everything, and keeps the memory for it.
+    pub fn clear(&mut self) {
+        for Distribution { histogram, sum_us } in &mut self.0 {
+            histogram.reset();
+            *sum_us = 0;
+        }
+    }
+
     /// Takes over what another worker counted.
     pub fn merge(&mut self, other: &Latencies) {
         for (ours, theirs) in self.0.iter_mut().zip(&other.0) {
@@ -240,6 +248,8 @@ mod tests {
         let expected =
             [("handshake", 1), ("dns", 2), ("connect", 3), ("session", 4)].map(|(name, ms)| shown(name, ms));
         assert_eq!(ours.to_string(), expected.join("; "));
+        ours.clear();
+        assert_eq!((ours.to_string(), ours.sum(Timed::Dns)), (String::new(), Duration::ZERO));
     }
 
     #[test]

@@ -208,7 +208,9 @@ impl Worker {
         let spin = self.core.snapshot.config.server.busy_poll;
         let traffic = std::mem::take(&mut self.core.traffic);
         let mut now = Instant::now();
-        self.turns.end(now, &mut self.core.latencies);
+        if self.core.snapshot.watched {
+            self.turns.end(now, &mut self.core.latencies);
+        }
         if spin.is_zero() && traffic.dribbled() && !self.core.has_more() {
             std::thread::sleep(limits::UDP_GATHER_TIME);
             now += limits::UDP_GATHER_TIME;
@@ -291,7 +293,10 @@ impl Worker {
                 self.accept_all();
                 drop(self.acceptance.give_back(&self.core.registry));
             }
-            Mail::Latencies(reply) => _ = reply.send(self.core.latencies.clone()),
+            Mail::Latencies(mut copy, reply) => {
+                copy.merge(&self.core.latencies);
+                reply.send(copy);
+            }
             Mail::List { filter, reply } => self.begin_walk(Task::List { filter, reply }),
             Mail::Kill { which, reply } => self.begin_walk(Task::Kill { which, ended: 0, reply }),
             Mail::Talkers { reply } => self.begin_walk(Task::Talkers { reply: Some(reply) }),

@@ -1,8 +1,18 @@
 //! How long things took, as the workers tell it at their end.
 
+use std::os::unix::net::UnixStream;
+
+use outflow::config::AdminAddress;
 use outflow::observe::Timed;
 
 use super::*;
+
+/// A configuration with an admin endpoint in this folder: only then workers time their own turns.
+fn watched(workers: usize, folder: &tempfile::TempDir) -> Config {
+    let mut watched = config(workers, RelayMode::Auto);
+    watched.admin.listen = vec![AdminAddress::Unix(folder.path().join("admin.sock"))];
+    watched
+}
 
 /// What the workers of a drained server counted.
 fn end(mut server: Server) -> outflow::observe::Latencies {
@@ -12,7 +22,8 @@ fn end(mut server: Server) -> outflow::observe::Latencies {
 
 #[test]
 fn each_phase_of_a_session_is_timed_when_it_is_over() {
-    let server = start(config(1, RelayMode::Auto));
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = start(watched(1, &folder));
     let target = echo();
     let (mut spoke, _silent) = (connect(&server, target), connect(&server, target));
     assert!(echoes(&mut spoke) && echoes(&mut spoke));
@@ -40,12 +51,14 @@ fn what_a_worker_timed_before_a_panic_is_not_lost() {
     let counts = [Timed::Handshake, Timed::Connect, Timed::FirstByte, Timed::Session]
         .map(|what| latencies.count(what));
     assert_eq!(counts, [3, 3, 2, 3]);
+    assert_eq!(latencies.count(Timed::Turn), 0, "nobody looks");
 }
 
 /// A worker that stands still has a long turn, and whoever came meanwhile had to wait for its end.
 #[test]
 fn a_turn_that_takes_long_is_seen_and_so_is_the_delay() {
-    let server = start(config(1, RelayMode::Auto));
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = start(watched(1, &folder));
     let mut client = connect(&server, echo());
     server.drill(0, Drill::Stall(A_WHILE));
     assert!(echoes(&mut client));
@@ -54,4 +67,41 @@ fn a_turn_that_takes_long_is_seen_and_so_is_the_delay() {
         let longest = latencies.quantiles(what).expect("turns").max_ms;
         assert!(longest >= 0.99 * A_WHILE.as_secs_f64() * 1000.0, "{what:?}: {longest} ms");
     }
+}
+
+/// What a scrape over this socket says.
+fn scrape(path: &Path) -> String {
+    let mut stream = UnixStream::connect(path).expect("the endpoint");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+/// Nobody waits for a worker that stands still: it is told of by what it told before.
+#[test]
+fn a_scrape_does_not_wait_for_a_worker_that_stands_still() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("admin.sock");
+    let server = start(watched(2, &folder));
+    let mut client = connect(&server, echo());
+    assert!(echoes(&mut client));
+    let handshakes = |count: u32| format!("\noutflow_handshake_seconds_count {count}\n");
+    let before = scrape(&path);
+    assert!(before.starts_with("HTTP/1.1 200") && before.contains(&handshakes(1)), "{before}");
+    for worker in [0, 1] {
+        server.drill(worker, Drill::Stall(5 * A_WHILE));
+    }
+    let began = Instant::now();
+    let meanwhile = scrape(&path);
+    let took = began.elapsed();
+    assert!(took < 4 * A_WHILE, "{took:?}: it waited for the stall's end");
+    assert!(meanwhile.contains(&handshakes(1)), "{meanwhile}");
+    assert!(echoes(&mut client));
+    let mut server = server;
+    server.drain(Instant::now());
+    server.finish();
 }

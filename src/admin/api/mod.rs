@@ -36,16 +36,17 @@ use self::still::Still;
 use self::top::{Top, TopQuestion};
 use super::answer::HttpAnswer;
 use super::http::{HttpMethod, HttpRequest};
+use super::metrics::scrape;
 use super::orders::{Actor, Done, Order, OrderError, OrderLetter};
 use super::process::process_use;
 use super::service::Called;
 use super::standing::ServerState;
 use super::status::HttpStatus;
-use super::watched::{Watched, WatchedWorker};
+use super::watched::Watched;
 use crate::config::Choice;
 use crate::limits;
 use crate::observe::live::SessionId;
-use crate::observe::{EXPOSITION_TYPE, Latencies, Observed, Totals, WorkerObserved, exposition};
+use crate::observe::{Latencies, Totals};
 use crate::worker::{Mailbox, Reply};
 
 /// What stands under `/api/v1`.
@@ -77,6 +78,8 @@ enum ApiWaiting {
     Killing(Killing, Actor),
     /// The busiest.
     Top(Top),
+    /// What workers have timed, until then.
+    Scrape(Instant),
     /// What comes of an order.
     Order(Receiver<Result<Done, OrderError>>),
 }
@@ -170,6 +173,11 @@ impl Api {
                 tracing::info!(%by, ended = killing.ended(), "sessions were ended");
                 Some(answer)
             }
+            ApiWaiting::Scrape(until) => (self.recent.take() || *until <= now).then(|| {
+                let relay = self.watched.standing.now().config.server.relay.name();
+                let counters = self.watched.workers.iter().map(|worker| &*worker.counters);
+                scrape(relay, self.totals(), counters, self.recent.told())
+            }),
             ApiWaiting::Top(top) => top.go_on(now),
             ApiWaiting::Order(outcome) => match outcome.try_recv() {
                 Ok(outcome) => Some(change::outcome(&outcome)),
@@ -187,6 +195,7 @@ impl Api {
         match &pending.0 {
             ApiWaiting::Listing(listing) => Some(listing.until()),
             ApiWaiting::Killing(killing, _) => Some(killing.until()),
+            ApiWaiting::Scrape(until) => Some(*until),
             ApiWaiting::Top(top) => Some(top.until()),
             ApiWaiting::Order(..) => None,
         }
@@ -197,24 +206,18 @@ impl Api {
         self.mailboxes.iter().enumerate().collect()
     }
 
-    /// What a scraper is told: counts of now, and durations as they were told within the last second.
-    pub(super) fn metrics(&self) -> HttpAnswer {
-        let told = self.recent.told();
-        let worker = |(number, worker): (usize, &WatchedWorker)| {
-            told.of_worker(number).map(|latencies| WorkerObserved::of(&worker.counters, latencies))
-        };
-        let text = exposition(Observed {
-            relay: self.watched.standing.now().config.server.relay.name(),
-            totals: self.totals(),
-            latencies: told.merged(),
-            workers: self.watched.workers.iter().enumerate().filter_map(worker).collect(),
-            process: process_use(),
-        });
-        HttpAnswer::new(HttpStatus::OK, EXPOSITION_TYPE, text.into_bytes())
+    /// What a scraper is told: counts of the moment, and what workers have timed, who are asked for it and not waited
+    /// for when they stand still.
+    pub(super) fn scrape(&mut self, now: Instant) -> Called<ApiPending> {
+        self.recent.ask(&self.mailboxes);
+        Called::Later(ApiPending(ApiWaiting::Scrape(now + limits::METRICS_PATIENCE)))
     }
 
     fn totals(&self) -> Totals {
-        Totals::of(self.watched.workers.iter().map(|worker| &*worker.counters))
+        let workers = &self.watched.workers;
+        let mut totals = Totals::of(workers.iter().map(|worker| &*worker.counters));
+        self.watched.beside.add_to(&mut totals, workers.iter().map(|worker| &worker.mailbox));
+        totals
     }
 
     fn stats(&mut self, request: &HttpRequest, now: Instant) -> ApiAnswered {

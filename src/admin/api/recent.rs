@@ -74,6 +74,16 @@ impl Recent {
         self.workers.iter().enumerate().map(of).collect()
     }
 
+    /// Asks the workers anew, beside what is asked each second.
+    pub(super) fn ask(&mut self, mailboxes: &[Mailbox]) {
+        self.told.ask(mailboxes);
+    }
+
+    /// Takes what workers have answered; true where none owes an answer.
+    pub(super) fn take(&mut self) -> bool {
+        self.told.take()
+    }
+
     /// What workers told last, since their start.
     pub(super) fn told(&self) -> &WorkerLatencies {
         &self.told

@@ -77,7 +77,9 @@ impl Screen {
         TAKEN.store(true, Ordering::SeqCst);
         enable_raw_mode()?;
         execute!(self.terminal.backend_mut(), EnterAlternateScreen, Hide, EnableBracketedPaste)?;
-        self.terminal.clear()
+        // Not `clear`, which asks the terminal where the cursor stands: the answer would come among the keys.
+        let size = self.terminal.size()?;
+        self.terminal.resize(size.into())
     }
 
     /// Draws.

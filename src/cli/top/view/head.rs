@@ -32,7 +32,9 @@ pub(super) fn title(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme
         right.add(" paused ", theme.warning());
         right.add(" ", Style::new());
     }
-    right.add(format!("{time}Z"), Style::new());
+    if !time.is_empty() {
+        right.add(format!("{time}Z"), Style::new());
+    }
     let used = usize::from(area.width / 2) - right.left();
     let mut line = Pieces::new(usize::from(area.width).saturating_sub(used + 1));
     state(&mut line, model, theme);

@@ -92,6 +92,9 @@ mod commands;
 /// The subcommands that ask a running server: `sessions`, `stats`, `reload`, `drain`, `health`.
 mod cli_admin;
 
+/// `outflow top` on a terminal: keys, signals, an endpoint that goes and comes, the terminal afterwards.
+mod top;
+
 /// What `check` tries and `run` refuses: the same, with file, line and key.
 mod check;
 

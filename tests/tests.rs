@@ -95,6 +95,9 @@ mod cli_admin;
 /// `outflow top` on a terminal: keys, signals, an endpoint that goes and comes, the terminal afterwards.
 mod top;
 
+/// `outflow top` before a real server, and the README's picture of it.
+mod top_live;
+
 /// What `check` tries and `run` refuses: the same, with file, line and key.
 mod check;
 

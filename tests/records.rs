@@ -11,7 +11,8 @@ use crate::support::origin::{self, V4, pattern};
 use crate::support::wait::timed;
 use crate::support::{Client, DnsServer, Engine, Origin, Relay};
 
-const FIELDS: [&str; 21] = [
+/// The fields of a record.
+pub(crate) const FIELDS: [&str; 21] = [
     "time",
     "id",
     "worker",

@@ -76,6 +76,63 @@ fn every_rule_names_a_test_that_exists() {
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
 }
 
+/// The section of the page that says which names are kept.
+const KEPT: &str = "## Names that are kept";
+
+/// What the first cells of a section's rows have in backticks.
+fn kept(page: &str) -> Vec<String> {
+    let section = page.split_once(KEPT).map_or("", |(_, section)| section);
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let names =
+        |row: Vec<&str>| -> Vec<String> { row[0].split('`').skip(1).step_by(2).map(str::to_owned).collect() };
+    rows(section).into_iter().flat_map(names).collect()
+}
+
+/// Every key with its table before it, out of the list of all keys.
+fn keys(reference: &str) -> Vec<String> {
+    let (mut table, mut keys) = (String::new(), Vec::new());
+    for line in reference.lines() {
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+            name.clone_into(&mut table);
+        } else if let Some((key, _)) = line.split_once(" =") {
+            keys.push(format!("{table}.{key}"));
+        }
+    }
+    keys
+}
+
+/// What the program has a name for by now, and the page has to have.
+fn names_by_now() -> Vec<String> {
+    let metrics = outflow::observe::METRICS.iter().map(|metric| format!("outflow_{}", metric.name));
+    let timed = outflow::observe::TIMED.iter().map(|timing| format!("outflow_{}", timing.metric));
+    let fields = crate::records::FIELDS.into_iter().map(str::to_owned);
+    let api = read("docs/admin-api.md").text;
+    let headings = api.lines().filter_map(|line| line.strip_prefix("## "));
+    let routes = headings.flat_map(|line| line.split(", ")).map(|route| route.split('?').next());
+    let routes = routes.flatten().filter(|route| route.contains(" /api/")).map(str::to_owned);
+    let keys = keys(&outflow::config::Config::reference());
+    keys.into_iter().chain(metrics).chain(timed).chain(fields).chain(routes).collect()
+}
+
+/// A key, metric, field or route that scripts may go by is among the names that are kept, or the page is not the whole list.
+#[test]
+fn every_name_by_now_is_among_those_that_are_kept() {
+    let (kept, names) = (kept(&read("CONFORMANCE.md").text), names_by_now());
+    assert!(names.len() > 100, "only {} names found: the reading is broken", names.len());
+    let missing: Vec<_> = names.iter().filter(|name| !kept.contains(name)).collect();
+    assert!(missing.is_empty(), "not among the names that are kept: {missing:#?}");
+}
+
+#[test]
+fn reads_the_names_that_are_kept() {
+    let page = format!(
+        "| `z` | x |\n|-|-|\n| `y` | |\n{KEPT}\n\n| Name | Test |\n|---|---|\n| `a`, `b c` | `t::u` |\n\n## Then\n| `d` | |\n"
+    );
+    assert_eq!(kept(&page), ["a", "b c"]);
+    assert_eq!(keys("[a]  # x\nb = 1 # y\n# c =\n\n# [d.e]\nf = \"g = h\"\n"), ["a.b", "a.c", "d.e.f"]);
+}
+
 #[test]
 fn reads_tables_and_finds_tests() {
     let page = "| rule | test |\n|---|---|\n| a MUST | `a::b`, `c` and `d::e::f` |\n\n| x | y |\n| - | - |\n| z | coming |\n";

@@ -26,14 +26,14 @@ pub(super) struct Listing {
     /// Workers that did not tell all, and why.
     refused: bool,
     broken: bool,
-    look: Look,
+    look: ListingLook,
     /// Counts the questions that are under way.
     _token: Arc<()>,
 }
 
 /// Where a listing stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Look {
+enum ListingLook {
     /// The first look is under way; a second one follows where it tells no rates that the answer depends on.
     First,
     /// The second look begins then.
@@ -101,7 +101,7 @@ impl Listing {
         waker: &Arc<Waker>,
         now: Instant,
     ) -> Listing {
-        let look = if question.needs_rates() { Look::First } else { Look::Last };
+        let look = if question.needs_rates() { ListingLook::First } else { ListingLook::Last };
         let asking = ask(&question, workers, waker, now);
         let found = LookFound::new(&question);
         Listing { question, asking, found, refused: false, broken: false, look, _token: token }
@@ -115,11 +115,11 @@ impl Listing {
         book: &mut RateBook,
         now: Instant,
     ) -> Option<HttpAnswer> {
-        if let Look::Pause(until) = self.look {
+        if let ListingLook::Pause(until) = self.look {
             if now < until {
                 return None;
             }
-            self.look = Look::Last;
+            self.look = ListingLook::Last;
             self.found = LookFound::new(&self.question);
             self.asking = ask(&self.question, workers, waker, now);
         }
@@ -136,8 +136,8 @@ impl Listing {
         if let Some(silent) = silent.as_ref().filter(|_| self.asking.is_in_vain()) {
             return Some(unavailable(silent));
         }
-        if self.look == Look::First && 2 * self.found.known < self.found.rated {
-            self.look = Look::Pause(now + limits::RATE_SPAN_MIN + Duration::from_millis(1));
+        if self.look == ListingLook::First && 2 * self.found.known < self.found.rated {
+            self.look = ListingLook::Pause(now + limits::RATE_SPAN_MIN + Duration::from_millis(1));
             return None;
         }
         Some(HttpAnswer::new(HttpStatus::OK, "application/json", self.answer(silent, book, now)))
@@ -146,8 +146,8 @@ impl Listing {
     /// When it is to go on without anything that comes.
     pub(super) fn until(&self) -> Instant {
         match self.look {
-            Look::Pause(until) => until,
-            Look::First | Look::Last => self.asking.until(),
+            ListingLook::Pause(until) => until,
+            ListingLook::First | ListingLook::Last => self.asking.until(),
         }
     }
 
@@ -323,7 +323,7 @@ mod tests {
         assert!(bench.go_on().is_some_and(|(_, list)| list["matched"] == 0));
 
         let mut bench = Bench::of("min_rate=100", 1);
-        bench.listing.look = Look::Last;
+        bench.listing.look = ListingLook::Last;
         bench.page([10, 20]);
         bench.end(0, Walked::Whole);
         assert!(bench.go_on().is_some_and(|(_, list)| list["matched"] == 0), "none has a rate");

@@ -29,8 +29,8 @@ impl Watchdog {
     pub(super) fn look(&mut self, pulse: &Pulse) -> Option<WatchdogFinding> {
         let (turn, activity) = pulse.read();
         let stalled = self.looks > STALL_LOOKS;
-        if turn != self.turn || activity == Activity::Waiting {
-            *self = Watchdog { turn, looks: u32::from(activity != Activity::Waiting) };
+        if turn != self.turn || activity.is_rest() {
+            *self = Watchdog { turn, looks: u32::from(!activity.is_rest()) };
             return stalled.then_some(WatchdogFinding::TurnsAgain);
         }
         self.looks = self.looks.saturating_add(1);
@@ -43,11 +43,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_waits_or_turns_is_left_alone() {
+    fn who_waits_turns_or_has_ended_is_left_alone() {
         let (pulse, mut dog) = (Pulse::default(), Watchdog::default());
         pulse.turn();
-        pulse.enter(Activity::Waiting);
-        assert!((0..100).all(|_| dog.look(&pulse).is_none()));
+        for rest in [Activity::Waiting, Activity::Ended] {
+            pulse.enter(rest);
+            assert!((0..100).all(|_| dog.look(&pulse).is_none()));
+        }
         assert!((0..100).all(|_| {
             pulse.turn();
             dog.look(&pulse).is_none()

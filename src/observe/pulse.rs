@@ -26,10 +26,12 @@ pub enum Activity {
     Records,
     /// Ends the sessions that are left.
     Closing,
+    /// Has ended.
+    Ended,
 }
 
 impl Activity {
-    const ALL: [Activity; 10] = [
+    const ALL: [Activity; 11] = [
         Activity::Starting,
         Activity::Waiting,
         Activity::Events,
@@ -40,6 +42,7 @@ impl Activity {
         Activity::Accepts,
         Activity::Records,
         Activity::Closing,
+        Activity::Ended,
     ];
 
     /// The word for logs.
@@ -55,7 +58,13 @@ impl Activity {
             Activity::Accepts => "accepts",
             Activity::Records => "records",
             Activity::Closing => "closing",
+            Activity::Ended => "ended",
         }
+    }
+
+    /// Whether it may last without end: no turn is under way.
+    pub fn is_rest(self) -> bool {
+        matches!(self, Activity::Waiting | Activity::Ended)
     }
 }
 

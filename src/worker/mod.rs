@@ -117,8 +117,14 @@ impl Prepared {
             worker.leave(outcome.is_none());
             inherited = worker.bequeath();
             match outcome {
-                Some(result) => return result.map(|()| inherited.latencies),
-                None if worker.drain_by.is_some() => return Ok(inherited.latencies),
+                Some(result) => {
+                    setup.pulse.enter(Activity::Ended);
+                    return result.map(|()| inherited.latencies);
+                }
+                None if worker.drain_by.is_some() => {
+                    setup.pulse.enter(Activity::Ended);
+                    return Ok(inherited.latencies);
+                }
                 None => setup.listeners = worker.acceptance.give_back(self.poll.registry()),
             }
             assert!(!worker.ends_thread, "asked to");

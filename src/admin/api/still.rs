@@ -1,7 +1,7 @@
 //! Whether a worker stands still: it is at one thing, and has been for long.
 
 use crate::limits;
-use crate::observe::{Activity, Pulse};
+use crate::observe::Pulse;
 
 /// What is remembered of a worker between two looks, a second apart.
 #[derive(Debug, Default)]
@@ -14,7 +14,7 @@ impl Still {
     /// Looks at it.
     pub(super) fn look(&mut self, pulse: &Pulse) {
         let (turn, activity) = pulse.read();
-        let same = turn == self.turn && activity != Activity::Waiting;
+        let same = turn == self.turn && !activity.is_rest();
         *self = Still { turn, looks: if same { self.looks + 1 } else { 0 } };
     }
 

@@ -5,7 +5,6 @@
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use zeroize::Zeroizing;
 use super::Identity;
 use super::secret::{Memory, Secret, SecretError, Work};
 use crate::limits::{USER_NAME_MAX, USERS_FILE_MAX};
+use crate::sys::files::open_regular;
 
 /// The users of one file, immutable.
 #[derive(Debug)]
@@ -127,7 +127,7 @@ pub(super) fn entries(text: &str) -> impl Iterator<Item = (usize, &str, Option<&
 
 /// The bytes of a users file, wiped when dropped.
 pub(super) fn read_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    let file = File::open(path)?;
+    let file = open_regular(path)?;
     // Room for all of it at once: a buffer that grows leaves copies behind.
     let room = usize::try_from(file.metadata()?.len().min(USERS_FILE_MAX)).unwrap_or(0);
     let mut bytes = Zeroizing::new(Vec::with_capacity(room + 1));

@@ -1,9 +1,9 @@
 //! What can be done with a file, without doing it; and whether it is the one that was read.
 
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -39,6 +39,18 @@ impl From<&Metadata> for Stamp {
     }
 }
 
+/// Opens a file for reading that is one, and waits for nobody: opening a FIFO would wait for who writes to it.
+///
+/// # Errors
+/// What open(2) says, and that it is no regular file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("not a regular file")),
+    }
+}
+
 /// Whether the file at `path` can be opened for appending, or made where there is none. Neither opens nor makes it.
 ///
 /// # Errors
@@ -70,7 +82,6 @@ fn permits(path: &Path, how: AccessFlags) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs::OpenOptions;
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
 

@@ -98,16 +98,32 @@ pub fn library() -> Result<(), String> {
 /// # Errors
 /// Where there is no key for the service: which was looked for, and why it was not found.
 pub fn credentials(service: &str, keytab: &Path) -> Result<ServiceCredentials, String> {
+    // The library would wait for who writes to a FIFO.
+    if std::fs::metadata(keytab).is_ok_and(|found| !found.is_file()) {
+        return Err(format!("the keytab \"{}\" is not a regular file", keytab.display()));
+    }
     ServiceCredentials::acquire(service, keytab)
         .map_err(|why| format!("no key for the service \"{service}\" in \"{}\": {why}", keytab.display()))
 }
 
 type Accept = dyn Fn(&mut Context, &[u8]) -> Result<Accepted, GssError> + Send + Sync;
 
-/// A pool of threads that accept contexts with one set of credentials. Dropping it stops the threads, after the rounds
-/// that are under way.
-#[derive(Debug)]
+/// Accepts contexts with one set of credentials, on threads that all sets share. Dropping the last one stops the threads,
+/// after the rounds that are under way.
 pub struct ContextAcceptor {
+    accept: Arc<Accept>,
+    pool: Arc<ContextPool>,
+}
+
+impl fmt::Debug for ContextAcceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ContextAcceptor").field("pool", &self.pool).finish_non_exhaustive()
+    }
+}
+
+/// The threads, and what waits for them.
+#[derive(Debug)]
+struct ContextPool {
     /// `None` once the threads have been told to stop.
     jobs: Option<Sender<Admitted>>,
     stopped: Arc<AtomicBool>,
@@ -121,10 +137,13 @@ impl ContextAcceptor {
     /// # Errors
     /// Where the system gives no thread.
     pub fn start(credentials: ServiceCredentials, threads: usize) -> io::Result<ContextAcceptor> {
-        ContextAcceptor::start_with(
-            Arc::new(move |context, token| context.accept(&credentials, token)),
-            threads,
-        )
+        ContextAcceptor::start_with(accept_with(credentials), threads)
+    }
+
+    /// One with other credentials, on the same threads and with the same bounds.
+    #[must_use]
+    pub fn with_credentials(&self, credentials: ServiceCredentials) -> ContextAcceptor {
+        ContextAcceptor { accept: accept_with(credentials), pool: Arc::clone(&self.pool) }
     }
 
     /// One that takes no token, for tests of who holds it.
@@ -135,7 +154,7 @@ impl ContextAcceptor {
 
     fn start_with(accept: Arc<Accept>, threads: usize) -> io::Result<ContextAcceptor> {
         let (jobs, next) = bounded(GSS_JOBS_MAX);
-        let mut acceptor = ContextAcceptor {
+        let mut pool = ContextPool {
             jobs: Some(jobs),
             stopped: Arc::default(),
             admission: Arc::new(Admission::new(Bounds {
@@ -148,11 +167,10 @@ impl ContextAcceptor {
             threads: Vec::new(),
         };
         for index in 0..threads.clamp(1, GSS_POOL_MAX) {
-            let (accept, next, stopped) = (Arc::clone(&accept), next.clone(), Arc::clone(&acceptor.stopped));
-            let thread = threads::spawn(&format!("gss-{index}"), move || run(&*accept, &next, &stopped))?;
-            acceptor.threads.push(thread);
+            let (next, stopped) = (next.clone(), Arc::clone(&pool.stopped));
+            pool.threads.push(threads::spawn(&format!("gss-{index}"), move || run(&next, &stopped))?);
         }
-        Ok(acceptor)
+        Ok(ContextAcceptor { accept, pool: Arc::new(pool) })
     }
 
     /// Hands a token over. `done` is called with its result for as long as what is returned is kept.
@@ -160,19 +178,21 @@ impl ContextAcceptor {
     /// # Errors
     /// Gives the exchange back where its source, its network, or all together, have as many waiting as they may.
     pub fn submit(&self, exchange: Exchange) -> Result<Pending, Exchange> {
-        let Some(permit) = Admission::admit(&self.admission, Source::from(exchange.source), b"") else {
+        let Some(permit) = Admission::admit(&self.pool.admission, Source::from(exchange.source), b"") else {
             return Err(exchange);
         };
-        let Some(jobs) = &self.jobs else { return Err(exchange) };
+        let Some(jobs) = &self.pool.jobs else { return Err(exchange) };
         let pending = Pending(Arc::clone(&permit));
-        match jobs.try_send(Admitted { exchange, permit }) {
+        match jobs.try_send(Admitted { exchange, permit, accept: Arc::clone(&self.accept) }) {
             Ok(()) => Ok(pending),
             Err(TrySendError::Full(admitted) | TrySendError::Disconnected(admitted)) => {
                 Err(admitted.exchange)
             }
         }
     }
+}
 
+impl ContextPool {
     /// Has its threads end behind the exchange that each is in.
     fn stop(&mut self) {
         self.stopped.store(true, Relaxed);
@@ -180,7 +200,7 @@ impl ContextAcceptor {
     }
 }
 
-impl Drop for ContextAcceptor {
+impl Drop for ContextPool {
     fn drop(&mut self) {
         self.stop();
         for thread in self.threads.drain(..) {
@@ -193,11 +213,16 @@ impl Drop for ContextAcceptor {
 struct Admitted {
     exchange: Exchange,
     permit: Arc<Permit>,
+    accept: Arc<Accept>,
+}
+
+fn accept_with(credentials: ServiceCredentials) -> Arc<Accept> {
+    Arc::new(move |context, token| context.accept(&credentials, token))
 }
 
 /// Runs a thread: one exchange after the other.
-fn run(accept: &Accept, next: &Receiver<Admitted>, stopped: &AtomicBool) {
-    for Admitted { exchange, permit } in next {
+fn run(next: &Receiver<Admitted>, stopped: &AtomicBool) {
+    for Admitted { exchange, permit, accept } in next {
         if stopped.load(Relaxed) {
             return;
         }

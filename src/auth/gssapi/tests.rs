@@ -133,7 +133,7 @@ fn a_source_leaves_places_to_others() {
     let order: Vec<_> = (0..=admitted).map(|_| gated.answer().1).collect();
     assert_eq!(order.last(), Some(&peer("again@F")));
     assert_eq!(order[admitted - 1], peer("alice@A"));
-    assert!(gated.acceptor.admission.is_empty());
+    assert!(gated.acceptor.pool.admission.is_empty());
 }
 
 /// An IPv6 /48 holds 65,536 sources.
@@ -171,7 +171,7 @@ fn all_together_are_bounded() {
     // It ends with all of them waiting: only what had begun is answered. The gate opens once that is known, or the
     // thread may be through several rounds before.
     let GatedAcceptor { mut acceptor, gate, answers, answer, .. } = gated;
-    acceptor.stop();
+    std::sync::Arc::get_mut(&mut acceptor.pool).expect("nobody else has them").stop();
     drop((gate, answer));
     drop(acceptor);
     assert!(answers.iter().count() <= 1);

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::limits;
@@ -14,7 +15,8 @@ use crate::shares::Source;
 /// descriptors; each worker meets another only at the same part of the table.
 #[derive(Debug)]
 pub struct Sources {
-    limit: usize,
+    /// Asked by every worker, and written by a reload alone.
+    limit: AtomicUsize,
     hasher: RandomState,
     parts: Box<[Mutex<HashMap<Source, SourceCount>>]>,
 }
@@ -40,7 +42,16 @@ impl Sources {
     /// Counts sessions up to `limit` of each source.
     pub fn new(limit: usize) -> Sources {
         let parts = (0..limits::SOURCE_PARTS).map(|_| Mutex::default()).collect();
-        Sources { limit, hasher: RandomState::new(), parts }
+        Sources { limit: AtomicUsize::new(limit), hasher: RandomState::new(), parts }
+    }
+
+    /// Counts up to another limit from now on. What is there already is not ended, and counts.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
     }
 
     /// A place for a connection that came. None where its source has twice as many as it may have sessions: those in
@@ -48,7 +59,7 @@ impl Sources {
     pub fn enter(self: &Arc<Sources>, source: Source) -> Option<SourcePlace> {
         let mut part = self.part(source);
         let held = part.entry(source).or_default();
-        if held.connections >= self.limit.saturating_mul(2) {
+        if held.connections >= self.limit().saturating_mul(2) {
             return None;
         }
         held.connections += 1;
@@ -70,7 +81,7 @@ impl SourcePlace {
         if !self.is_session {
             let mut part = self.sources.part(self.source);
             let held = part.entry(self.source).or_default();
-            self.is_session = held.sessions < self.sources.limit;
+            self.is_session = held.sessions < self.sources.limit();
             held.sessions += usize::from(self.is_session);
         }
         self.is_session
@@ -120,6 +131,20 @@ mod tests {
         assert!(sources.enter(one).is_some());
         drop((places, other));
         assert_eq!(entries(&sources), 0);
+    }
+
+    #[test]
+    fn another_limit_counts_what_is_there() {
+        let sources = Arc::new(Sources::new(2));
+        let one = source("192.0.2.1");
+        let mut places: Vec<SourcePlace> = std::iter::from_fn(|| sources.enter(one)).collect();
+        assert!(places[0].become_session() && places[1].become_session());
+        sources.set_limit(3);
+        assert!(places[2].become_session() && !places[3].become_session());
+        sources.set_limit(1);
+        places.truncate(1);
+        assert!(places[0].become_session(), "it was one before");
+        assert!(!sources.enter(one).unwrap().become_session());
     }
 
     #[test]

@@ -19,15 +19,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::unbounded;
-use outflow::config::{AuthMethod, Config, Gssapi, OnFull};
+use outflow::config::Config;
 use outflow::observe::filter::{Selection, SessionFilter};
 use outflow::observe::talkers::{TalkedBy, TalkerKind, TalkersFound};
 use outflow::policy::{Guard, Policy};
-use outflow::session::Rules;
 use outflow::sys::congestion::CongestionControl;
 use outflow::sys::listener::{Listener, Options};
 use outflow::sys::stream::Liveness;
-use outflow::worker::{Ceilings, Listed, Mail, Mailbox, Reply, Setup, Snapshot, Walked, prepare};
+use outflow::worker::{
+    Ceilings, Listed, Mail, Mailbox, NumberedListener, Reply, Setup, Snapshot, Walked, prepare,
+};
 
 const SESSIONS: usize = 8_000;
 /// How long the round trips of one kind are timed, and how often the kinds take turns.
@@ -68,17 +69,18 @@ fn main() {
 /// A worker on a thread of its own, and where it listens.
 fn start_worker(sessions: usize) -> (Mailbox, SocketAddr) {
     let policy = Policy::new(Guard::new(true, Vec::new(), Vec::new()));
-    let rules = Rules { methods: vec![AuthMethod::None], policy, gssapi: Gssapi::default() };
     let ceilings = Ceilings { sessions: sessions + 100, second_attempts: 0, names_beside: 8, pipes: 8 };
     let snapshot = Snapshot {
         config: Arc::new(Config::default()),
-        rules: Arc::new(rules),
+        policy: Arc::new(policy),
         verifier: None,
         gssapi: None,
         dns: Arc::default(),
         congestion: CongestionControl::default(),
         sources: None,
         watched: true,
+        records: None,
+        listening: Arc::default(),
         ceilings,
     };
     let second = Duration::from_secs(1);
@@ -96,11 +98,9 @@ fn start_worker(sessions: usize) -> (Mailbox, SocketAddr) {
     let address = listener.address().expect("its address");
     let setup = Setup {
         number: 0,
-        listeners: vec![Arc::new(listener)],
+        listeners: vec![NumberedListener { number: 0, socket: Arc::new(listener) }],
         counters: Arc::default(),
         pulse: Arc::default(),
-        records: None,
-        on_full: OnFull::Drop,
         own_ports: Arc::default(),
         boot: 0,
         starting: None,

@@ -318,6 +318,10 @@ pub const LATENCY_MAX_US: u64 = 86_400_000_000;
 pub const ORDERS_QUEUED_MAX: usize = 16;
 /// Signals that wait for the control thread.
 pub const SIGNALS_QUEUED_MAX: usize = 16;
+/// How soon the control thread looks again at what it waits for: a worker with no room for a letter, a drain's last session.
+pub const CONTROL_RETRY: Duration = Duration::from_millis(50);
+/// How long the answer to an order waits for workers that stand still.
+pub const ORDER_PATIENCE: Duration = Duration::from_secs(2);
 /// Descriptors of one worker beside its sessions: epoll, waker, the pooled pipes, and the socket past its budget that one
 /// session may have for a moment: of BIND while it accepts or looks for its address, of a dial before the oldest attempt goes.
 pub const WORKER_DESCRIPTORS: usize = 9 + 2 * PIPES_POOLED_MAX;

@@ -377,7 +377,7 @@ fn sessions_are_ended_by_what_they_are() {
         assert_eq!(client.request_ip(origin.addr).rep, 0);
         client
     };
-    let mut anns = vec![relayed(b"ann"), relayed(b"ann"), enter(b"ann"), enter(b"ann")];
+    let mut anns = [relayed(b"ann"), relayed(b"ann"), enter(b"ann"), enter(b"ann")];
     anns[3].send(&request(1, hole.addr));
     let mut bob = relayed(b"bob");
     wait::until_true("all are there", PATIENCE, || {

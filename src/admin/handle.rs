@@ -105,6 +105,17 @@ impl Admin {
         Ok(opening)
     }
 
+    /// What another thread prepares a change by: it knows what is open, and runs nothing.
+    #[must_use]
+    pub fn held(&self) -> Admin {
+        Admin { running: None, open: self.open.clone() }
+    }
+
+    /// The addresses and ports that the endpoint has, which no client may reach.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.open.iter().filter_map(|(_, tcp)| *tcp).collect()
+    }
+
     /// Goes by what was opened; the thread is started or ended where that is needed. Connections live on.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ pub use handle::{Admin, AdminError, AdminOpening, probe_admin};
 pub use http::{HttpHead, HttpMethod, HttpRequest};
 pub use latencies::WorkerLatencies;
 pub use metrics::Beside;
-pub use orders::{Actor, Done, KeyChange, Order, OrderError, OrderLetter, ReloadReport};
+pub use orders::{Actor, Done, Order, OrderError, OrderLetter, ReloadReport};
 pub use process::process_use;
 pub use standing::{InEffect, ServerState, Standing};
 pub use status::HttpStatus;

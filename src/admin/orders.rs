@@ -4,7 +4,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use crate::config::{Level, Problems};
+use crate::config::{Choice, KeyChange, Level, Problems};
 use crate::worker::Reply;
 
 /// A change of the running server.
@@ -107,6 +107,28 @@ pub enum Done {
     },
 }
 
+impl fmt::Display for Done {
+    /// For the log: no secrets, and what a client may read of it stands in the answer.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Done::Reload(report) => report.fmt(f),
+            Done::Draining { sessions } => write!(f, "draining: {sessions} sessions"),
+            Done::Serving { sessions } => write!(f, "serving: {sessions} sessions"),
+            Done::Level { level, was } => {
+                write!(f, "the log's level is {}, it was {}", level.name(), was.name())
+            }
+            Done::Users(names) => write!(f, "{} users listed", names.len()),
+            Done::UserSet { name, added, ended } => {
+                let what = if *added { "added" } else { "given another password" };
+                write!(f, "user {name:?} was {what}: {ended} sessions ended")
+            }
+            Done::UserRemoved { name, ended } => {
+                write!(f, "user {name:?} was removed: {ended} sessions ended")
+            }
+        }
+    }
+}
+
 /// What a reload changes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReloadReport {
@@ -118,17 +140,25 @@ pub struct ReloadReport {
     pub warnings: Vec<String>,
 }
 
-/// A key with another value than before.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyChange {
-    /// Table and key, with a dot between them.
-    pub key: String,
-    /// Its value before, as TOML; `None` where it was absent.
-    pub from: Option<String>,
-    /// Its value in the file, as TOML; `None` where it is absent.
-    pub to: Option<String>,
-    /// Whether a reload takes it; another waits for a new process.
-    pub taken: bool,
+impl fmt::Display for ReloadReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.applied {
+            "the configuration was read anew: "
+        } else {
+            "a reload would change: "
+        })?;
+        if self.changes.is_empty() {
+            return f.write_str("no key has changed");
+        }
+        for (nth, change) in self.changes.iter().enumerate() {
+            let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
+            let (from, to) = (value(&change.from), value(&change.to));
+            let comma = if nth > 0 { ", " } else { "" };
+            let waits = if change.taken { "" } else { " (waits for a restart)" };
+            write!(f, "{comma}{} from {from} to {to}{waits}", change.key)?;
+        }
+        Ok(())
+    }
 }
 
 /// Why an order was not carried out. Nothing has changed then.

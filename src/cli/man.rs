@@ -16,7 +16,7 @@ use crate::console::{complain, say};
 pub(super) fn run(command: Command, folder: Option<&Path>) -> ExitCode {
     let pages = pages(command);
     let Some(folder) = folder else {
-        return say(&pages.first().map(|(_, text)| text.as_str()).unwrap_or_default());
+        return say(pages.first().map(|(_, text)| text.as_str()).unwrap_or_default());
     };
     match write(&pages, folder) {
         Ok(()) => ExitCode::SUCCESS,

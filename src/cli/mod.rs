@@ -33,7 +33,7 @@ use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use self::client::{AdminArgs, AdminClient, ClientError};
 use self::drain::DrainWish;
 use self::sessions::SessionsArgs;
-use crate::config::{Config, Flags, Problems};
+use crate::config::{Config, ConfigSource, Flags};
 use crate::console::{complain, say};
 use crate::limits;
 
@@ -219,8 +219,8 @@ impl TypedValueParser for Offered {
 }
 
 impl RunArgs {
-    /// The configuration that these flags and their file make.
-    fn load(self) -> Result<Config, Problems> {
+    /// Where the configuration comes from that these flags and their file make.
+    fn source(self) -> ConfigSource {
         let flags = Flags {
             listen: self.listen,
             workers: self.workers,
@@ -233,7 +233,7 @@ impl RunArgs {
             access: self.access,
             admin: self.admin,
         };
-        Config::load(self.config.as_deref(), &flags)
+        ConfigSource { file: self.config, flags }
     }
 }
 
@@ -253,7 +253,7 @@ fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match cli.command.unwrap_or(CliCommand::Run(cli.run)) {
         CliCommand::Run(args) => with_config(args, crate::control::run),
-        CliCommand::Check(args) => with_config(args, |config| check::run(&config)),
+        CliCommand::Check(args) => with_config(args, |_, config| check::run(&config)),
         CliCommand::User { action: UserCommand::Add(args) } => {
             user::run(user::UserAction::Add, &args.name, &args.file)
         }
@@ -312,9 +312,10 @@ fn complete(shell: CompletingShell) -> ExitCode {
 }
 
 /// Goes on with the configuration, or says everything that is wrong with it.
-fn with_config(args: RunArgs, go_on: impl FnOnce(Config) -> ExitCode) -> ExitCode {
-    match args.load() {
-        Ok(config) => go_on(config),
+fn with_config(args: RunArgs, go_on: impl FnOnce(ConfigSource, Config) -> ExitCode) -> ExitCode {
+    let source = args.source();
+    match source.load() {
+        Ok(config) => go_on(source, config),
         Err(problems) => {
             complain(&problems);
             ExitCode::FAILURE

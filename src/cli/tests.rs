@@ -43,7 +43,7 @@ fn flags_work_with_and_without_the_subcommand() {
     let flags = "--listen 127.0.0.1:1 --listen [::1]:2 --workers 2 --no-pin --relay copy --allow-private \
                  --users /u --log-level warn --log-format json --access off";
     for start in ["outflow", "outflow run", "outflow check"] {
-        let config = run_args(&format!("{start} {flags}")).load().unwrap();
+        let config = run_args(&format!("{start} {flags}")).source().load().unwrap();
         assert_eq!(config.server.listen.len(), 2);
         assert_eq!((config.server.workers, config.server.pin), (2, false));
         assert_eq!((config.server.relay, config.guard.allow_private), (RelayMode::Copy, true));
@@ -53,8 +53,8 @@ fn flags_work_with_and_without_the_subcommand() {
 
 #[test]
 fn nothing_typed_is_the_default() {
-    assert_eq!(run_args("outflow").load().unwrap(), Config::default());
-    assert_eq!(run_args("outflow run").load().unwrap(), Config::default());
+    assert_eq!(run_args("outflow").source().load().unwrap(), Config::default());
+    assert_eq!(run_args("outflow run").source().load().unwrap(), Config::default());
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn a_bad_value_is_a_problem_of_the_configuration() {
         ("--users=", "--users: \"\" is not a path"),
         ("--log-format jsn", "--log-format: \"jsn\" is none of \"text\", \"json\"; did you mean \"json\"?"),
     ] {
-        assert_eq!(run_args(&format!("outflow {flags}")).load().unwrap_err().to_string(), said);
+        assert_eq!(run_args(&format!("outflow {flags}")).source().load().unwrap_err().to_string(), said);
     }
 }
 
@@ -108,7 +108,7 @@ fn user_commands_name_the_user_and_the_file() {
 
 #[test]
 fn a_users_file_that_cannot_be_opened_fails_the_check() {
-    let config = run_args("outflow check --users /nowhere/users").load().unwrap();
+    let config = run_args("outflow check --users /nowhere/users").source().load().unwrap();
     let said = control::check(&config).errors.to_string();
     let expected = "--users: /nowhere/users: cannot read the users file: No such file";
     assert!(said.starts_with(expected), "{said}");

@@ -31,14 +31,17 @@ pub(super) struct KeyEntry<C> {
     pub(super) set: Box<Set<C>>,
     /// The field's value as TOML; `None` where it is absent.
     pub(super) print: Box<Print<C>>,
+    /// Sets the field to what another configuration has there.
+    pub(super) copy: Box<CopyField<C>>,
 }
 
 type Set<C> = dyn Fn(&mut C, usize, &Typed<Value>, &mut ValueReader) -> bool;
 type Print<C> = dyn Fn(&C, usize) -> Option<String>;
+type CopyField<C> = dyn Fn(&mut C, &C, usize);
 
 impl<C: 'static> KeyEntry<C> {
     /// The key of one field. A full stop at the end of `help` is left out.
-    pub(super) fn new<T: 'static>(
+    pub(super) fn new<T: Clone + 'static>(
         (name, help): (&'static str, &'static str),
         taken: TakenAt,
         form: impl Form<T> + 'static,
@@ -60,16 +63,17 @@ impl<C: 'static> KeyEntry<C> {
                 None => false,
             }),
             print: Box::new(move |config, _| printed.print(get(config))),
+            copy: Box::new(move |config, other, _| *get_mut(config) = get(other).clone()),
         }
     }
 
     /// The key of a table that stands in a configuration of type `D`.
     fn within<D: 'static>(
         self,
-        get: impl Fn(&D, usize) -> &C + 'static,
-        get_mut: impl Fn(&mut D, usize) -> &mut C + 'static,
+        get: impl Fn(&D, usize) -> &C + Copy + 'static,
+        get_mut: impl Fn(&mut D, usize) -> &mut C + Copy + 'static,
     ) -> KeyEntry<D> {
-        let KeyEntry { name, help, taken, words, example, set, print } = self;
+        let KeyEntry { name, help, taken, words, example, set, print, copy } = self;
         KeyEntry {
             name,
             help,
@@ -78,6 +82,7 @@ impl<C: 'static> KeyEntry<C> {
             example,
             set: Box::new(move |config, nth, typed, reader| set(get_mut(config, nth), nth, typed, reader)),
             print: Box::new(move |config, nth| print(get(config, nth), nth)),
+            copy: Box::new(move |config, other, nth| copy(get_mut(config, nth), get(other, nth), nth)),
         }
     }
 }

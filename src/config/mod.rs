@@ -10,6 +10,7 @@
 mod admin;
 mod at;
 mod choice;
+mod diff;
 mod dns64;
 mod endpoint;
 mod entry;
@@ -33,13 +34,14 @@ mod tests;
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use admin::AdminAddress;
 pub use choice::{
     Access, AuthMethod, Choice, Congestion, Filtering, Format, Level, OnFull, Prefer, Protection,
     ProtectionLevel, RelayMode, Steer,
 };
+pub use diff::KeyChange;
 pub use dns64::Dns64;
 pub use endpoint::Endpoint;
 pub(crate) use nearest::{nearest, unknown_value};
@@ -59,6 +61,41 @@ use at::At;
 use raw::Raw;
 use schema::Schema;
 use validate::Draft;
+
+/// Where a configuration came from, so that it can be read again.
+#[derive(Clone, Debug, Default)]
+pub struct ConfigSource {
+    /// The file; `None` where the flags are all there is.
+    pub file: Option<PathBuf>,
+    /// What the command line said.
+    pub flags: Flags,
+}
+
+impl ConfigSource {
+    /// Reads it, now.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load(&self) -> Result<Config, Problems> {
+        Config::load(self.file.as_deref(), &self.flags)
+    }
+
+    /// Reads it once more. What has no second reading in it, such as a pipe, is refused: it would say nothing now, and
+    /// nothing is a configuration, too.
+    ///
+    /// # Errors
+    /// As [`Config::load`], and that the file is no regular one.
+    pub fn load_again(&self) -> Result<Config, Problems> {
+        if let Some(file) = &self.file
+            && std::fs::metadata(file).is_ok_and(|found| !found.is_file())
+        {
+            let mut problems = Problems::of(file);
+            problems.push(At::File, "not a regular file: it cannot be read again".to_owned());
+            return Err(problems);
+        }
+        self.load()
+    }
+}
 
 impl Config {
     /// Reads `file`, if there is one, and lays `flags` over it.

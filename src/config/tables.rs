@@ -224,10 +224,10 @@ tables! {
         /// The form of log lines.
         format: Format = Format::Text, choice(), Reload;
         /// Access records, a JSON line for each session: off, stdout or a path.
-        // Workers have the queue of records, or none, for good; its size is of what is done where it is full.
-        access: Access = Access::Off, place(value::access, value::access_text), Start;
+        // Where its thread writes is changed between two lines; which workers write any is in their snapshot.
+        access: Access = Access::Off, place(value::access, value::access_text), Reload;
         /// Where records find no room: drop them, or refuse sessions that could not leave one.
-        on_full: OnFull = OnFull::Drop, choice(), Start;
+        on_full: OnFull = OnFull::Drop, choice(), Reload;
         /// Access records of an association's targets, too, one for each.
         udp_targets: bool = false, switch(), Reload;
     }

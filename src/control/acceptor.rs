@@ -1,20 +1,141 @@
-//! The SO_REUSEPORT groups: one listener for each worker and address, all opened before the first worker runs
-//! and none closed before the drain, for a listener that closes takes its queue with it.
+//! The listeners: SO_REUSEPORT groups of one socket for each worker, all opened before the first worker runs. One that
+//! goes is emptied by the workers, for a listener that closes takes its queue with it; one that stays is not touched.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::config::{Config, Endpoint, Steer};
 use crate::sys::congestion::CongestionControl;
 use crate::sys::listener::{Listener, Options};
 use crate::sys::machine;
+use crate::worker::{ListenerName, NumberedListener};
 
-/// Every listener, by group and worker.
-#[derive(Debug)]
+/// Every listener.
+#[derive(Debug, Default)]
 pub(super) struct Acceptor {
-    groups: Vec<Vec<Arc<Listener>>>,
+    groups: Vec<ListenerGroup>,
+    /// Who has each number; one that nobody holds any more is free.
+    numbers: Vec<Weak<ListenerName>>,
     addresses: Vec<SocketAddr>,
+}
+
+/// One listener: its name and its sockets, of which there are none while the server drains.
+#[derive(Clone, Debug)]
+struct ListenerGroup {
+    name: Arc<ListenerName>,
+    kind: ListenerKind,
+    sockets: Vec<Arc<Listener>>,
+}
+
+/// What makes a listener the same as another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ListenerKind {
+    endpoint: Endpoint,
+    /// A socket of IPv6 that leaves IPv4 to another. It cannot change its mind.
+    only_v6: bool,
+}
+
+/// The listeners that there are, for who prepares others. It holds no socket: who holds one keeps it open.
+#[derive(Clone, Debug, Default)]
+pub(super) struct HeldListeners {
+    groups: Vec<(ListenerKind, SocketAddr)>,
+    closed: bool,
+}
+
+/// The listeners of a configuration that is to take the place of another, in their order.
+#[derive(Debug)]
+pub(super) struct NextListeners(Vec<NextListener>);
+
+#[derive(Debug)]
+enum NextListener {
+    /// It stays what it is: by its place among those held.
+    Kept(usize, ListenerKind),
+    /// It was opened; without sockets where the server drains.
+    Opened(ListenerKind, SocketAddr, Vec<Arc<Listener>>),
+}
+
+impl HeldListeners {
+    /// Opens what the configuration has beside these. Nothing is opened before each address was found free.
+    ///
+    /// # Errors
+    /// Which of the addresses, and what the kernel said of it.
+    pub(super) fn open_others(
+        &self,
+        config: &Config,
+        congestion: CongestionControl,
+    ) -> Result<NextListeners, (usize, io::Error)> {
+        let places = self.places(config);
+        self.probe_others(config, congestion, &places)?;
+        let mut listeners = Vec::with_capacity(places.len());
+        for (nth, (endpoint, place)) in config.server.listen.iter().zip(places).enumerate() {
+            let kind = kind_of(endpoint, config);
+            listeners.push(match place {
+                Some(at) => NextListener::Kept(at, kind),
+                None => {
+                    let opened = scoped(endpoint).and_then(|address| match self.closed {
+                        true => Ok((Vec::new(), address)),
+                        false => open_group(address, config, congestion),
+                    });
+                    let (sockets, address) = opened.map_err(|error| (nth, error))?;
+                    NextListener::Opened(kind, address, sockets)
+                }
+            });
+        }
+        Ok(NextListeners(listeners))
+    }
+
+    /// Whether what the configuration has beside these could be opened, and which could not.
+    pub(super) fn try_others(
+        &self,
+        config: &Config,
+        congestion: CongestionControl,
+    ) -> Vec<(usize, io::Error)> {
+        let places = self.places(config);
+        let others = places.iter().enumerate().filter(|(_, place)| place.is_none());
+        others.filter_map(|(nth, _)| Some((nth, self.probe_one(config, congestion, nth).err()?))).collect()
+    }
+
+    fn probe_others(
+        &self,
+        config: &Config,
+        congestion: CongestionControl,
+        places: &[Option<usize>],
+    ) -> Result<(), (usize, io::Error)> {
+        let mut others = places.iter().enumerate().filter(|(_, place)| place.is_none());
+        others.try_for_each(|(nth, _)| self.probe_one(config, congestion, nth).map_err(|error| (nth, error)))
+    }
+
+    fn probe_one(&self, config: &Config, congestion: CongestionControl, nth: usize) -> io::Result<()> {
+        let address = scoped(&config.server.listen[nth])?;
+        // One of ours that has the port may go with this very change; the kernel has the last word when it is opened.
+        let ours = |(_, held): &(ListenerKind, SocketAddr)| !self.closed && overlap(*held, address);
+        match self.groups.iter().any(ours) {
+            true => Ok(()),
+            // SO_REUSEPORT would let two servers of one user share the address unnoticed: ask without it first.
+            false => Listener::probe(address, &options(address, config, congestion)),
+        }
+    }
+
+    /// For each address of the configuration which of these it is, if it is one: each at most once.
+    fn places(&self, config: &Config) -> Vec<Option<usize>> {
+        let mut free: Vec<bool> = vec![true; self.groups.len()];
+        let mut take = |fits: &dyn Fn(&(ListenerKind, SocketAddr)) -> bool| {
+            let at = self.groups.iter().enumerate().position(|(at, held)| free[at] && fits(held))?;
+            free[at] = false;
+            Some(at)
+        };
+        let kinds: Vec<_> = config.server.listen.iter().map(|endpoint| kind_of(endpoint, config)).collect();
+        let mut places: Vec<_> = kinds.iter().map(|kind| take(&|(held, _)| held == kind)).collect();
+        for (kind, place) in kinds.iter().zip(&mut places) {
+            // Written otherwise, it may still be the same address.
+            *place = place.or_else(|| {
+                let address = scoped(&kind.endpoint).ok().filter(|address| address.port() != 0)?;
+                take(&|(held, bound)| *bound == address && held.only_v6 == kind.only_v6)
+            });
+        }
+        places
+    }
 }
 
 impl Acceptor {
@@ -26,13 +147,9 @@ impl Acceptor {
         config: &Config,
         congestion: CongestionControl,
     ) -> Result<Acceptor, (usize, io::Error)> {
-        let mut acceptor = Acceptor { groups: Vec::new(), addresses: Vec::new() };
-        for (nth, endpoint) in config.server.listen.iter().enumerate() {
-            let opened = scoped(endpoint).and_then(|address| open_group(address, config, congestion));
-            let (group, bound) = opened.map_err(|error| (nth, error))?;
-            acceptor.groups.push(group);
-            acceptor.addresses.push(bound);
-        }
+        let mut acceptor = Acceptor::default();
+        let listeners = HeldListeners::default().open_others(config, congestion)?;
+        acceptor.adopt(listeners, config, congestion);
         Ok(acceptor)
     }
 
@@ -41,24 +158,94 @@ impl Acceptor {
         &self.addresses
     }
 
-    /// One listener of every group.
-    pub(super) fn for_worker(&self, worker: usize) -> Vec<Arc<Listener>> {
-        self.groups.iter().map(|group| group[worker].clone()).collect()
+    /// The listeners as sessions know them.
+    pub(super) fn names(&self) -> Arc<[Arc<ListenerName>]> {
+        self.groups.iter().map(|group| Arc::clone(&group.name)).collect()
     }
 
-    /// Lets go of the listeners: each closes once its worker has emptied its queue.
+    /// This worker's socket of every listener.
+    pub(super) fn for_worker(&self, worker: usize) -> Vec<NumberedListener> {
+        let socket = |group: &ListenerGroup| {
+            let socket = Arc::clone(group.sockets.get(worker)?);
+            Some(NumberedListener { number: group.name.number, socket })
+        };
+        self.groups.iter().filter_map(socket).collect()
+    }
+
+    /// What whoever prepares other listeners has to know.
+    pub(super) fn held(&self) -> HeldListeners {
+        let groups = self.groups.iter().map(|group| (group.kind.clone(), group.name.address)).collect();
+        HeldListeners { groups, closed: self.is_closed() }
+    }
+
+    /// Has these take the place of those that there were. Who stays is given what accepted sockets inherit.
+    pub(super) fn adopt(
+        &mut self,
+        NextListeners(next): NextListeners,
+        config: &Config,
+        congestion: CongestionControl,
+    ) {
+        let mut groups = Vec::with_capacity(next.len());
+        for one in next {
+            groups.push(match one {
+                NextListener::Kept(at, kind) => {
+                    let group = ListenerGroup { kind, ..self.groups[at].clone() };
+                    let options = options(group.name.address, config, congestion);
+                    group.sockets.iter().for_each(|socket| socket.adjust(group.name.address, &options));
+                    group
+                }
+                NextListener::Opened(kind, address, sockets) => {
+                    ListenerGroup { name: self.name(address), kind, sockets }
+                }
+            });
+        }
+        self.put(groups);
+    }
+
+    /// Lets go of the sockets: each closes once its worker has emptied its queue. What they were is remembered.
     pub(super) fn close(&mut self) {
-        self.groups.clear();
+        self.groups.iter_mut().for_each(|group| group.sockets.clear());
     }
-}
 
-/// Whether this address can be listened on; nothing listens on it afterwards.
-///
-/// # Errors
-/// What the kernel said of it.
-pub(super) fn probe(endpoint: &Endpoint, config: &Config, congestion: CongestionControl) -> io::Result<()> {
-    let address = scoped(endpoint)?;
-    Listener::probe(address, &options(address, config, congestion))
+    /// Whether the sockets were let go of.
+    pub(super) fn is_closed(&self) -> bool {
+        !self.groups.is_empty() && self.groups.iter().all(|group| group.sockets.is_empty())
+    }
+
+    /// Opens all listeners again, at the ports that they had.
+    ///
+    /// # Errors
+    /// Which address cannot be had, and why; none is open then.
+    pub(super) fn reopen(&mut self, config: &Config, congestion: CongestionControl) -> Result<(), String> {
+        let mut groups = Vec::with_capacity(self.groups.len());
+        for group in self.groups.clone() {
+            let wanted = group.name.address;
+            let opened = Listener::probe(wanted, &options(wanted, config, congestion))
+                .and_then(|()| open_group(wanted, config, congestion));
+            let (sockets, address) = opened.map_err(|error| format!("cannot listen on {wanted}: {error}"))?;
+            let name = if address == wanted { group.name } else { self.name(address) };
+            groups.push(ListenerGroup { name, sockets, ..group });
+        }
+        self.put(groups);
+        Ok(())
+    }
+
+    fn put(&mut self, groups: Vec<ListenerGroup>) {
+        self.addresses = groups.iter().map(|group| group.name.address).collect();
+        self.groups = groups;
+    }
+
+    /// The least number that no listener and no session has.
+    fn name(&mut self, address: SocketAddr) -> Arc<ListenerName> {
+        let free = self.numbers.iter().position(|held| held.strong_count() == 0);
+        let at = free.unwrap_or_else(|| {
+            self.numbers.push(Weak::new());
+            self.numbers.len() - 1
+        });
+        let name = Arc::new(ListenerName { number: u16::try_from(at).unwrap_or(u16::MAX), address });
+        self.numbers[at] = Arc::downgrade(&name);
+        name
+    }
 }
 
 /// The address with the index of its interface.
@@ -67,17 +254,31 @@ fn scoped(endpoint: &Endpoint) -> io::Result<SocketAddr> {
     endpoint.scoped(machine::interface_index).ok_or_else(no_interface)
 }
 
-fn options(address: SocketAddr, config: &Config, congestion: CongestionControl) -> Options {
-    // Nothing less than all of IPv4 takes IPv4 away from the wildcard of IPv6, and from no other address: one of IPv4
-    // may be written as one of IPv6.
+/// Whether one of two addresses takes the other's connections, or its place.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let (one_ip, other_ip) = (one.ip().to_canonical(), other.ip().to_canonical());
+    one.port() == other.port() && (one_ip == other_ip || one_ip.is_unspecified() || other_ip.is_unspecified())
+}
+
+fn kind_of(endpoint: &Endpoint, config: &Config) -> ListenerKind {
+    ListenerKind { endpoint: endpoint.clone(), only_v6: only_v6(endpoint.address, config) }
+}
+
+/// Nothing less than all of IPv4 takes IPv4 away from the wildcard of IPv6, and from no other address: one of IPv4 may be
+/// written as one of IPv6.
+fn only_v6(address: SocketAddr, config: &Config) -> bool {
     let shares_port = |other: &Endpoint| {
         address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
             && other.address.port() == address.port()
             && other.ip() == IpAddr::V4(Ipv4Addr::UNSPECIFIED)
     };
+    config.server.listen.iter().any(shares_port)
+}
+
+fn options(address: SocketAddr, config: &Config, congestion: CongestionControl) -> Options {
     Options {
         backlog: config.server.backlog,
-        only_v6: config.server.listen.iter().any(shares_port),
+        only_v6: only_v6(address, config),
         liveness: crate::worker::liveness(config),
         congestion,
     }
@@ -89,8 +290,6 @@ fn open_group(
     congestion: CongestionControl,
 ) -> io::Result<(Vec<Arc<Listener>>, SocketAddr)> {
     let options = options(address, config, congestion);
-    // SO_REUSEPORT would let two servers of one user share the address unnoticed: ask without it first.
-    Listener::probe(address, &options)?;
     let mut group: Vec<Arc<Listener>> = Vec::with_capacity(config.server.workers);
     for _ in 0..config.server.workers {
         let listener = Listener::open(address, &options)?;
@@ -102,4 +301,59 @@ fn open_group(
         group[0].steer_by_cpu(u32::try_from(group.len()).unwrap_or(u32::MAX))?;
     }
     Ok((group, address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(addresses: &[&str]) -> Config {
+        let mut config = Config::default();
+        config.server.workers = 2;
+        config.server.listen = addresses.iter().map(|one| one.parse().expect("an address")).collect();
+        config
+    }
+
+    fn go_over(acceptor: &mut Acceptor, addresses: &[&str]) {
+        let (config, congestion) = (config(addresses), CongestionControl::default());
+        let next = acceptor.held().open_others(&config, congestion).expect("free addresses");
+        acceptor.adopt(next, &config, congestion);
+    }
+
+    fn numbers(acceptor: &Acceptor) -> Vec<u16> {
+        acceptor.names().iter().map(|name| name.number).collect()
+    }
+
+    #[test]
+    fn a_number_is_nobody_elses_while_a_session_has_it() {
+        let two = config(&["127.0.0.1:0", "127.0.0.1:0"]);
+        let mut acceptor = Acceptor::open(&two, CongestionControl::default()).expect("two ports");
+        let session = acceptor.names();
+        assert_eq!(numbers(&acceptor), [0, 1]);
+        go_over(&mut acceptor, &["[::1]:0"]);
+        assert_eq!(numbers(&acceptor), [2]);
+        drop(session);
+        go_over(&mut acceptor, &["127.0.0.1:0", "[::1]:0", "127.0.0.1:0"]);
+        assert_eq!(numbers(&acceptor), [0, 2, 1], "the one that stays has its own");
+    }
+
+    /// Its sockets are the very same, however it is written.
+    #[test]
+    fn one_that_stays_is_not_opened_anew() {
+        let mut acceptor =
+            Acceptor::open(&config(&["127.0.0.1:0"]), CongestionControl::default()).expect("a port");
+        let address = acceptor.addresses()[0];
+        let sockets = acceptor.groups[0].sockets.clone();
+        go_over(&mut acceptor, &["127.0.0.1:0", &address.to_string()][1..]);
+        go_over(&mut acceptor, &["[::1]:0", &address.to_string()]);
+        assert_eq!(acceptor.addresses()[1], address);
+        assert!(acceptor.groups[1].sockets.iter().zip(&sockets).all(|(one, other)| Arc::ptr_eq(one, other)));
+        acceptor.close();
+        drop(sockets);
+        assert!(acceptor.is_closed());
+        acceptor
+            .reopen(&config(&["[::1]:0", &address.to_string()]), CongestionControl::default())
+            .expect("free");
+        assert_eq!(acceptor.addresses()[1], address);
+    }
 }

@@ -31,6 +31,11 @@ impl DescriptorBudget {
         let one_more = worker < self.sessions % self.workers;
         (self.sessions / self.workers + usize::from(one_more)).max(1)
     }
+
+    /// Sessions of each worker, by its number.
+    pub(super) fn sessions_of_each(self) -> Vec<usize> {
+        (0..self.workers).map(|worker| self.sessions_of(worker)).collect()
+    }
 }
 
 /// Divides `limit` descriptors among the workers.

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
 
+use super::log_form::LogForm;
 use crate::config::Format;
 use crate::observe::writable;
 use crate::sys::Errno;
@@ -44,10 +45,10 @@ pub(super) fn log_line(format: Format, level: &str, message: &str, fields: Field
 }
 
 /// How an outlet speaks of its own sink.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Voice {
     /// It speaks in the log, which is the sink.
-    Log(Format),
+    Log(LogForm),
     /// It speaks in the log, and by a line among the records.
     Records,
     /// It says nothing.
@@ -56,7 +57,7 @@ pub(super) enum Voice {
 
 impl Voice {
     /// The sink refuses.
-    pub(super) fn failing(self, errno: Errno) {
+    pub(super) fn failing(&self, errno: Errno) {
         match self {
             Voice::Records if errno == Errno::ENXIO => {
                 tracing::warn!("access records wait: nobody reads the FIFO that they go to");
@@ -70,28 +71,28 @@ impl Voice {
     }
 
     /// The sink takes lines again, after so long.
-    pub(super) fn recovered(self, after: Duration) {
-        if let Voice::Records = self {
+    pub(super) fn recovered(&self, after: Duration) {
+        if matches!(self, Voice::Records) {
             tracing::warn!(after_ms = after.as_millis() as u64, "access records are written again");
         }
     }
 
     /// Another file stands at the path and is written from now on.
-    pub(super) fn reopened(self) {
-        if let Voice::Records = self {
+    pub(super) fn reopened(&self) {
+        if matches!(self, Voice::Records) {
             tracing::info!("access record: a new file is written");
         }
     }
 
     /// The file was moved away, and no other can be opened in its place.
-    pub(super) fn moved(self, errno: Errno) {
-        if let Voice::Records = self {
+    pub(super) fn moved(&self, errno: Errno) {
+        if matches!(self, Voice::Records) {
             tracing::warn!(cause = %errno, "access record: no new file can be opened, the one that was moved away is written on to");
         }
     }
 
     /// What the sink itself is told: how many lines are missing here, and what kept them from being written.
-    pub(super) fn note(self, lost: u64, cause: Option<Errno>) -> Option<Vec<u8>> {
+    pub(super) fn note(&self, lost: u64, cause: Option<Errno>) -> Option<Vec<u8>> {
         match self {
             Voice::Records if lost > 0 => {
                 tracing::error!(lost, "access records were lost: their sink did not take them");
@@ -100,14 +101,14 @@ impl Voice {
                 note.insert("records_lost".into(), lost.into());
                 Some(format!("{}\n", Value::from(note)).into_bytes())
             }
-            Voice::Log(format) if lost > 0 || cause.is_some() => {
+            Voice::Log(form) if lost > 0 || cause.is_some() => {
                 let mut fields: Fields = vec![("lost".into(), lost.into())];
                 fields.extend(cause.map(|errno| ("cause".into(), errno.to_string().into())));
                 let message = match cause {
                     Some(_) => "log lines can be written again",
                     None => "log lines were lost: their sink did not take them",
                 };
-                Some(log_line(format, "WARN", message, fields))
+                Some(log_line(form.get(), "WARN", message, fields))
             }
             Voice::Records | Voice::Log(_) | Voice::Silent => None,
         }
@@ -148,7 +149,7 @@ mod tests {
     #[test]
     fn nothing_is_said_where_nothing_is_missing() {
         assert_eq!(Voice::Records.note(0, Some(Errno::ENOSPC)), None);
-        assert_eq!(Voice::Log(Format::Text).note(0, None), None);
+        assert_eq!(Voice::Log(LogForm::new(Format::Text)).note(0, None), None);
         assert_eq!(Voice::Silent.note(7, Some(Errno::EPIPE)), None);
         let note: Value = serde_json::from_slice(&Voice::Records.note(7, None).unwrap()).unwrap();
         assert_eq!(note["records_lost"], 7);

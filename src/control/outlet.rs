@@ -6,8 +6,8 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
@@ -25,6 +25,47 @@ pub(super) enum Sink {
     Stderr,
     /// A file to append to, opened anew where another stands at its path.
     Path(PathBuf),
+    /// Nothing: whatever was to be written has been.
+    Nowhere,
+}
+
+/// A sink that can be written to.
+#[derive(Debug)]
+pub(super) struct OpenSink {
+    sink: Sink,
+    /// The file at the path.
+    file: Option<File>,
+    /// Begin with a line feed: the file ends with half a line that is not ours to complete.
+    mend: bool,
+}
+
+impl OpenSink {
+    /// # Errors
+    /// The file cannot be opened for appending. A FIFO that nobody reads is no error.
+    pub(super) fn open(sink: Sink) -> io::Result<OpenSink> {
+        let mut opened = OpenSink { sink, file: None, mend: false };
+        match opened.reopen() {
+            Err(error) if !opened.awaits_reader(&error) => Err(error),
+            Ok(()) | Err(_) => Ok(opened),
+        }
+    }
+
+    /// Opens the file at the path.
+    fn reopen(&mut self) -> io::Result<()> {
+        if let Sink::Path(path) = &self.sink {
+            let file = output::open(path, limits::ACCESS_MODE)?;
+            self.mend = file.metadata()?.is_file() && output::ends_within_a_line(path);
+            self.file = Some(file);
+        }
+        Ok(())
+    }
+
+    /// Whether the path is that of a FIFO that nobody reads yet.
+    fn awaits_reader(&self, error: &io::Error) -> bool {
+        let Sink::Path(path) = &self.sink else { return false };
+        let is_fifo = || std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
+        errno_of(error) == Errno::ENXIO && is_fifo()
+    }
 }
 
 /// The sending end, and what its thread is told.
@@ -40,6 +81,10 @@ pub(super) struct Outlet {
 struct Orders {
     /// Look whether another file stands at the path, now.
     reopen: AtomicBool,
+    /// Write to this from now on.
+    next: Mutex<Option<OpenSink>>,
+    /// Close the sink once nothing is left to write.
+    rest: AtomicBool,
     /// End once nothing is left to write.
     end: AtomicBool,
     /// Bytes that the sink took so far.
@@ -54,15 +99,18 @@ impl Outlet {
     /// # Errors
     /// The file cannot be opened for appending, or no thread can be had. A FIFO that nobody reads is no error.
     pub(super) fn start(name: &str, sink: Sink, voice: Voice, capacity: usize) -> io::Result<Outlet> {
+        Outlet::over(name, OpenSink::open(sink)?, voice, capacity)
+    }
+
+    /// Starts the thread over a sink that is open.
+    ///
+    /// # Errors
+    /// No thread can be had.
+    pub(super) fn over(name: &str, sink: OpenSink, voice: Voice, capacity: usize) -> io::Result<Outlet> {
         let (sender, receiver) = lines(capacity);
         let orders = Arc::new(Orders::default());
         let (alive, ended) = bounded::<()>(1);
         let mut pen = Pen::new(sink, voice, orders.clone());
-        if let Err(error) = pen.open()
-            && !pen.awaits_reader(&error)
-        {
-            return Err(error);
-        }
         threads::spawn(name, move || {
             output::write_from_the_background();
             pen.run(&receiver);
@@ -75,6 +123,20 @@ impl Outlet {
     /// Opens the file at the path where that is another than the one that is open.
     pub(super) fn reopen(&self) {
         self.orders.reopen.store(true, Ordering::Relaxed);
+        self.lines.wake();
+    }
+
+    /// Has what waits, and what comes, written to this. Of what the sink so far has begun to take, it may keep half a line:
+    /// that line is written whole to the next one.
+    pub(super) fn switch(&self, next: OpenSink) {
+        self.orders.rest.store(false, Ordering::Relaxed);
+        *self.orders.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
+        self.lines.wake();
+    }
+
+    /// Has the sink closed once everything is written; for as long as nothing comes.
+    pub(super) fn rest(&self) {
+        self.orders.rest.store(true, Ordering::Relaxed);
         self.lines.wake();
     }
 
@@ -106,18 +168,14 @@ impl Outlet {
 
 /// What writes: the sink as it is, and how it fares.
 struct Pen {
-    sink: Sink,
+    to: OpenSink,
     voice: Voice,
     orders: Arc<Orders>,
-    /// The file at the path.
-    file: Option<File>,
     /// Why no file is open.
     refused: Errno,
     /// Whether it was said that the file was moved away and no other can be opened.
     said_moved: bool,
     looked_at: Instant,
-    /// Begin with a line feed: the file ends with half a line that is not ours to complete.
-    mend: bool,
     failure: Option<SinkFailure>,
     /// Lines that are missing here and not spoken of yet.
     lost: u64,
@@ -132,17 +190,15 @@ struct SinkFailure {
 }
 
 impl Pen {
-    fn new(sink: Sink, voice: Voice, orders: Arc<Orders>) -> Pen {
+    fn new(to: OpenSink, voice: Voice, orders: Arc<Orders>) -> Pen {
         let now = Instant::now();
         Pen {
-            sink,
+            to,
             voice,
             orders,
-            file: None,
             refused: Errno::ENXIO,
             said_moved: false,
             looked_at: now,
-            mend: false,
             failure: None,
             lost: 0,
             said_at: now,
@@ -152,9 +208,9 @@ impl Pen {
     /// Writes what comes, until nobody can send or the order to end finds nothing left.
     fn run(&mut self, receiver: &LineReceiver) {
         loop {
-            let patience = match self.sink {
+            let patience = match self.to.sink {
                 Sink::Path(_) => limits::OUTLET_LOOK,
-                Sink::Stdout | Sink::Stderr => Duration::MAX,
+                Sink::Stdout | Sink::Stderr | Sink::Nowhere => Duration::MAX,
             };
             match receiver.receive(patience) {
                 Ok(Some(batch)) => self.take(batch, receiver),
@@ -162,6 +218,9 @@ impl Pen {
                     self.look(&[], 0);
                 }
                 Err(_) => return,
+            }
+            if self.orders.rest.load(Ordering::Relaxed) && receiver.is_empty() {
+                self.to = OpenSink { sink: Sink::Nowhere, file: None, mend: false };
             }
             if self.orders.end.load(Ordering::Relaxed) && receiver.is_empty() {
                 return;
@@ -221,13 +280,14 @@ impl Pen {
 
     /// Writes once.
     fn put(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
-        if std::mem::take(&mut self.mend)
+        if std::mem::take(&mut self.to.mend)
             && let Err(errno) = self.put(b"\n")
         {
-            self.mend = true;
+            self.to.mend = true;
             return Err(errno);
         }
-        let outcome = match (&self.sink, &self.file) {
+        let outcome = match (&self.to.sink, &self.to.file) {
+            (Sink::Nowhere, _) => Write::Bytes(bytes.len()),
             (Sink::Stdout, _) => output::write(io::stdout(), bytes),
             (Sink::Stderr, _) => output::write(io::stderr(), bytes),
             (Sink::Path(_), Some(file)) => output::write(file, bytes),
@@ -243,26 +303,31 @@ impl Pen {
     /// Looks, now and then, whether the file that is open still stands at its path, and opens the one that does. Gives
     /// where to go on: a new file gets the present line from its beginning.
     fn look(&mut self, bytes: &[u8], at: usize) -> usize {
-        let Sink::Path(path) = &self.sink else { return at };
+        if let Some(next) = self.orders.next.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            self.to = next;
+            (self.refused, self.said_moved) = (Errno::ENXIO, false);
+            return begun_line(bytes, at);
+        }
+        let Sink::Path(path) = &self.to.sink else { return at };
         let asked = self.orders.reopen.swap(false, Ordering::Relaxed);
-        if !asked && self.file.is_some() && self.looked_at.elapsed() < limits::OUTLET_LOOK {
+        if !asked && self.to.file.is_some() && self.looked_at.elapsed() < limits::OUTLET_LOOK {
             return at;
         }
         self.looked_at = Instant::now();
         let there = std::fs::metadata(path).ok();
-        let open = self.file.as_ref().and_then(|file| file.metadata().ok());
+        let open = self.to.file.as_ref().and_then(|file| file.metadata().ok());
         if open.as_ref().is_some_and(|open| there.as_ref().is_some_and(|there| same(open, there))) {
             self.said_moved = false;
             return at;
         }
-        let had_one = self.file.is_some();
-        match self.open() {
+        let had_one = self.to.file.is_some();
+        match self.to.reopen() {
             Ok(()) => {
                 self.said_moved = false;
                 if had_one {
                     self.voice.reopened();
                 }
-                bytes[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
+                begun_line(bytes, at)
             }
             Err(error) => {
                 self.refused = errno_of(&error);
@@ -276,27 +341,16 @@ impl Pen {
     /// than none, but what is written to one that was deleted nobody can ever read: that waits for another.
     fn keep_or_close(&mut self, open: Option<&Metadata>) {
         if open.is_some_and(|open| open.is_file() && open.nlink() == 0) {
-            self.file = None;
-        } else if self.file.is_some() && !std::mem::replace(&mut self.said_moved, true) {
+            self.to.file = None;
+        } else if self.to.file.is_some() && !std::mem::replace(&mut self.said_moved, true) {
             self.voice.moved(self.refused);
         }
     }
+}
 
-    fn open(&mut self) -> io::Result<()> {
-        if let Sink::Path(path) = &self.sink {
-            let file = output::open(path, limits::ACCESS_MODE)?;
-            self.mend = file.metadata()?.is_file() && output::ends_within_a_line(path);
-            self.file = Some(file);
-        }
-        Ok(())
-    }
-
-    /// Whether the path is that of a FIFO that nobody reads yet.
-    fn awaits_reader(&self, error: &io::Error) -> bool {
-        let Sink::Path(path) = &self.sink else { return false };
-        let is_fifo = || std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
-        errno_of(error) == Errno::ENXIO && is_fifo()
-    }
+/// Where the line begins in which `at` is.
+fn begun_line(bytes: &[u8], at: usize) -> usize {
+    bytes[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
 }
 
 fn same(one: &Metadata, other: &Metadata) -> bool {
@@ -307,6 +361,7 @@ fn same(one: &Metadata, other: &Metadata) -> bool {
 mod tests {
     use super::*;
     use crate::config::Format;
+    use crate::control::log_form::LogForm;
     use nix::fcntl::OFlag;
     use std::fs::OpenOptions;
     use std::io::{BufRead, BufReader, Read};
@@ -327,7 +382,8 @@ mod tests {
         let path = fifo(folder.path());
         // More than the FIFO holds, so that a write stops within a line.
         let sink = Sink::Path(path.clone());
-        let outlet = Outlet::start("test", sink, Voice::Log(Format::Text), 200_000).expect("an outlet");
+        let outlet =
+            Outlet::start("test", sink, Voice::Log(LogForm::new(Format::Text)), 200_000).expect("an outlet");
         let sent = 3_000;
         for n in 0..sent {
             outlet.lines.send_or_lose(format!("{n} {}\n", "x".repeat(300)).into_bytes());
@@ -367,8 +423,8 @@ mod tests {
     fn a_file_that_was_moved_away_is_written_on_and_one_that_was_deleted_is_not() {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, moved) = (folder.path().join("file"), folder.path().join("moved"));
-        let mut pen = Pen::new(Sink::Path(path.clone()), Voice::Silent, Arc::default());
-        pen.open().expect("a file");
+        let sink = OpenSink::open(Sink::Path(path.clone())).expect("a file");
+        let mut pen = Pen::new(sink, Voice::Silent, Arc::default());
         std::fs::rename(&path, &moved).expect("moved");
         std::fs::create_dir(&path).expect("something that is no file");
         let look = |pen: &mut Pen| {
@@ -410,8 +466,8 @@ mod tests {
     fn a_new_file_does_not_begin_within_a_line() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("file");
-        let mut pen = Pen::new(Sink::Path(path.clone()), Voice::Silent, Arc::default());
-        pen.open().expect("a file");
+        let sink = OpenSink::open(Sink::Path(path.clone())).expect("a file");
+        let mut pen = Pen::new(sink, Voice::Silent, Arc::default());
         pen.put(b"one\ntw").expect("written");
         std::fs::rename(&path, folder.path().join("old")).expect("moved");
         pen.orders.reopen.store(true, Ordering::Relaxed);

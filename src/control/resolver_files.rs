@@ -20,7 +20,7 @@ const HOSTS: &str = "/etc/hosts";
 pub(super) type Problem = (&'static str, String);
 
 /// What is known of the files.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ResolverFiles {
     budget: DescriptorBudget,
     conf: ResolvConf,
@@ -47,6 +47,21 @@ impl ResolverFiles {
         let mut problems = Vec::new();
         resolver_files.look(config, &mut problems);
         (resolver_files, problems)
+    }
+
+    /// Reads the files anew for another configuration, and says what is wrong with them. What one of them said before is
+    /// kept where it says nothing now.
+    pub(super) fn reread(&mut self, config: &Config, budget: &DescriptorBudget) -> Vec<Problem> {
+        self.budget = *budget;
+        // Which servers are asked may be for the other configuration to say.
+        self.conf_file.seen = None;
+        if !config.dns.hosts {
+            self.hosts = Hosts::empty();
+            self.hosts_file.seen = None;
+        }
+        let mut problems = Vec::new();
+        self.look(config, &mut problems);
+        problems
     }
 
     /// Reads again what has changed; whether anything has. What is wrong with it goes to the log.
@@ -138,7 +153,7 @@ fn regular(path: &str) -> io::Result<()> {
 }
 
 /// A file that may be written, replaced or removed at any time.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct SystemFile {
     path: &'static str,
     /// What it was when it was looked at last, if it was.

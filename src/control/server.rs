@@ -1,30 +1,34 @@
 //! A running server: its acceptor, its workers, and what they share.
 
+mod changes;
+
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::acceptor::Acceptor;
 use super::descriptors::DescriptorBudget;
 use super::line::Voice;
-use super::outlet::{Outlet, Sink};
+use super::outlet::Outlet;
 use super::plural::count_of;
-use super::snapshot::SnapshotMaker;
+use super::post::Post;
+use super::reload::{records_room, sink_of};
+use super::snapshot::{Parts, SnapshotMaker, start_gssapi, start_verifier};
 use super::start_error::StartError;
 use super::trial::{Named, Report, Trial};
-use super::users::{UsersWatch, WatchedUsers};
+use super::users::UsersWatch;
 use super::watchdog::{Watchdog, WatchdogFinding};
 use crate::admin::{Admin, Beside, InEffect, OrderLetter, ServerState, Standing, Watched, WatchedWorker};
-use crate::config::{Access, Choice, Config, OnFull};
+use crate::config::{Choice, Config};
 use crate::limits;
 use crate::observe::{Counted, Counters, Latencies, Pulse, Totals};
 use crate::sys::machine;
 use crate::threads::survive;
-use crate::worker::{Drill, Mail, Mailbox, Prepared, Setup, Snapshot, prepare};
+use crate::worker::{Drill, Latch, Mail, Mailbox, Prepared, Setup, Snapshot, prepare};
 
 /// A server whose workers run.
 #[derive(Debug)]
@@ -44,9 +48,15 @@ pub struct Server {
     users: Option<UsersWatch>,
     /// What an operator sees and changes.
     admin: Admin,
-    /// Where its orders come.
-    orders: Receiver<OrderLetter>,
+    /// How it stands, for whoever asks.
+    standing: Arc<Standing>,
+    /// What operators want of it; the sending end is kept, so that there is one to give away.
+    orders: (Sender<OrderLetter>, Receiver<OrderLetter>),
     beside: Beside,
+    /// Where latches tell that all workers have done something.
+    settled: (Sender<()>, Receiver<()>),
+    /// The records' sink is closed once this is let go of: nobody writes any more.
+    rests_after: Option<Weak<Latch>>,
     sessions_per_worker: usize,
 }
 
@@ -56,6 +66,8 @@ struct RunningWorker {
     counters: Arc<Counters>,
     pulse: Arc<Pulse>,
     watchdog: Watchdog,
+    /// What it had no room for.
+    post: Post,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -74,21 +86,28 @@ impl Server {
     /// Whatever keeps it from serving; files are read before any socket opens.
     pub fn start(config: Config) -> Result<Server, StartError> {
         let config = Arc::new(config);
-        let mut named = named(&config)?;
-        let budget = named.budget;
-        let users = named.users.take();
-        let (users, stamp) = users.map_or((None, None), |(users, stamp)| (Some(Arc::new(users)), stamp));
+        let Named { users, credentials, congestion, resolver_files, budget } = named(&config)?;
         let refused = |what: &dyn Fn(&mut Trial)| StartError::Named(Trial::refused(&config, what));
         let records =
             start_records(&config, budget).map_err(|error| refused(&|trial| trial.cannot_record(&error)))?;
-        let acceptor = Acceptor::open(&config, named.congestion)
+        let acceptor = Acceptor::open(&config, congestion)
             .map_err(|(nth, error)| refused(&|trial| trial.cannot_listen(nth, &error)))?;
+        let verifier = users.as_ref().map(|file| start_verifier(Arc::clone(&file.users)));
+        let gssapi = credentials.map(|credentials| start_gssapi(credentials, None));
+        let parts = Parts {
+            budget,
+            congestion,
+            resolver_files,
+            verifier: verifier.transpose().map_err(StartError::Machine)?,
+            gssapi: gssapi.transpose().map_err(StartError::Machine)?,
+            records: records.as_ref().map(|outlet| outlet.lines.clone()),
+        };
         let mut admin = Admin::default();
         let opening = admin
             .prepare(&config.admin)
             .map_err(|error| refused(&|trial| trial.cannot_administer(&error)))?;
         let own = [acceptor.addresses(), &opening.addresses()].concat();
-        let snapshots = SnapshotMaker::start(config.clone(), named, users.clone(), &own)?;
+        let snapshots = SnapshotMaker::new(config.clone(), parts, own, acceptor.names());
         let boot = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
         let own_ports = Arc::default();
         let (sender, ended) = bounded(config.server.workers);
@@ -103,28 +122,28 @@ impl Server {
                 listeners: acceptor.for_worker(number),
                 counters: counters.clone(),
                 pulse: pulse.clone(),
-                records: records.as_ref().map(|outlet| outlet.lines.clone()),
-                on_full: config.log.on_full,
                 own_ports: Arc::clone(&own_ports),
                 boot,
                 starting: Some(starting.clone()),
             };
             let thread = run(prepared, setup, snapshots.snapshot(number), sender.clone())?;
             let watchdog = Watchdog::default();
-            workers.push(RunningWorker { mailbox, counters, pulse, watchdog, thread: Some(thread) });
+            let (post, thread) = (Post::default(), Some(thread));
+            workers.push(RunningWorker { mailbox, counters, pulse, watchdog, post, thread });
         }
         drop((starting, sender));
         await_workers(&workers, &started, &ended)?;
-        let beside = Beside::of(records.as_ref().map(|outlet| outlet.lines.clone()), snapshots.verifier());
-        let (watched, orders) = watched(&config, acceptor.addresses(), budget, &workers, &beside);
+        let beside =
+            Beside::of(records.as_ref().map(|outlet| outlet.lines.clone()), snapshots.verifier().as_ref());
+        let (standing, orders) =
+            (Arc::new(standing(&config, &acceptor, budget)), bounded(limits::ORDERS_QUEUED_MAX));
+        let watched = watched(&workers, &standing, &orders.0, &beside);
         admin.configure(opening, &watched).map_err(StartError::Machine)?;
-        let users = users.zip(snapshots.verifier().cloned()).zip(config.auth.users.clone());
-        let users = users.map(|((users, verifier), path)| {
-            let workers = workers.iter().map(|worker| worker.mailbox.clone()).collect();
-            WatchedUsers { path, stamp, users, verifier, workers }
+        let users = users.zip(snapshots.verifier()).map(|(file, verifier)| {
+            UsersWatch::start(file, verifier, workers.iter().map(|worker| worker.mailbox.clone()).collect())
         });
         Ok(Server {
-            users: users.map(UsersWatch::start).transpose().map_err(StartError::Machine)?,
+            users: users.transpose().map_err(StartError::Machine)?,
             running: workers.len(),
             drains_by: None,
             config,
@@ -135,8 +154,11 @@ impl Server {
             records,
             snapshots,
             admin,
+            standing,
             orders,
             beside,
+            settled: bounded(1),
+            rests_after: None,
             sessions_per_worker: budget.sessions_of(0),
         })
     }
@@ -144,6 +166,11 @@ impl Server {
     /// The addresses that it listens on, ports filled in.
     pub fn addresses(&self) -> &[SocketAddr] {
         self.acceptor.addresses()
+    }
+
+    /// The configuration in effect.
+    pub(super) fn config(&self) -> &Arc<Config> {
+        &self.config
     }
 
     /// The one line that says what runs.
@@ -176,9 +203,8 @@ impl Server {
         self.drains_by = Some(by);
         self.acceptor.close();
         self.snapshots.drain();
-        for worker in &self.workers {
-            worker.mailbox.send(Mail::Drain { by });
-        }
+        self.workers.iter_mut().for_each(|worker| worker.post.drain(by));
+        self.post();
     }
 
     /// Reads the local addresses anew, and gives the workers other snapshots where they changed.
@@ -195,10 +221,11 @@ impl Server {
         }
     }
 
-    fn send_snapshots(&self) {
-        for (number, worker) in self.workers.iter().enumerate() {
-            worker.mailbox.send(Mail::Snapshot(self.snapshots.snapshot(number)));
+    fn send_snapshots(&mut self) {
+        for (number, worker) in self.workers.iter_mut().enumerate() {
+            worker.post.change(self.snapshots.snapshot(number).into());
         }
+        self.post();
     }
 
     /// Opens the access record's file anew, where another stands at its path by now.
@@ -209,11 +236,6 @@ impl Server {
     /// Has the users file looked at now: otherwise that is done twice a second.
     pub fn look_at_users(&self) {
         self.users.iter().for_each(UsersWatch::look);
-    }
-
-    /// Where orders come.
-    pub(super) fn orders(&self) -> &Receiver<OrderLetter> {
-        &self.orders
     }
 
     /// Where workers report their end.
@@ -233,8 +255,13 @@ impl Server {
     /// Waits for the threads of a drained server and for the last record.
     pub fn finish(&mut self) -> Latencies {
         while self.running > 0 {
-            let end = self.ended.recv().ok();
-            self.note_end(end);
+            self.post();
+            match self.ended.recv_timeout(limits::CONTROL_RETRY) {
+                Err(RecvTimeoutError::Timeout) => {}
+                end => {
+                    self.note_end(end.ok());
+                }
+            }
         }
         for worker in &mut self.workers {
             if let Some(thread) = worker.thread.take() {
@@ -283,25 +310,26 @@ impl Server {
     }
 }
 
-/// What the admin endpoint has of a server that begins to serve, and where its orders come.
-fn watched(
-    config: &Arc<Config>,
-    listening: &[SocketAddr],
-    budget: DescriptorBudget,
-    workers: &[RunningWorker],
-    beside: &Beside,
-) -> (Watched, Receiver<OrderLetter>) {
-    let in_effect = InEffect {
+/// How a server stands whose workers accept.
+fn standing(config: &Arc<Config>, acceptor: &Acceptor, budget: DescriptorBudget) -> Standing {
+    Standing::new(InEffect {
         state: ServerState::Serving,
-        config: config.clone(),
-        listening: listening.to_vec(),
-        sessions_max: (0..workers.len()).map(|number| budget.sessions_of(number)).collect(),
+        config: Arc::clone(config),
+        listening: acceptor.addresses().to_vec(),
+        sessions_max: budget.sessions_of_each(),
         level: config.log.level,
-    };
-    let (sender, orders) = bounded(limits::ORDERS_QUEUED_MAX);
+    })
+}
+
+/// What the admin endpoint looks at, and whom it asks.
+fn watched(
+    workers: &[RunningWorker],
+    standing: &Arc<Standing>,
+    orders: &Sender<OrderLetter>,
+    beside: &Beside,
+) -> Watched {
     let workers = workers.iter().map(RunningWorker::watched).collect();
-    let standing = Arc::new(Standing::new(in_effect));
-    (Watched { workers, beside: beside.clone(), standing, orders: sender }, orders)
+    Watched { workers, beside: beside.clone(), standing: Arc::clone(standing), orders: orders.clone() }
 }
 
 /// Waits until every worker accepts.
@@ -370,15 +398,7 @@ fn named(config: &Config) -> Result<Named, StartError> {
 
 /// The outlet of the access records, if they are wanted.
 fn start_records(config: &Config, budget: DescriptorBudget) -> io::Result<Option<Outlet>> {
-    let sink = match &config.log.access {
-        Access::Off => return Ok(None),
-        Access::Stdout => Sink::Stdout,
-        Access::Path(path) => Sink::Path(path.clone()),
-    };
-    let promised = match config.log.on_full {
-        OnFull::Drop => 0,
-        OnFull::Refuse => budget.sessions * limits::RECORD_ROOM_PER_SESSION,
-    };
-    let room = limits::RECORDS_QUEUE_BYTES_MAX + promised;
+    let Some(sink) = sink_of(&config.log.access) else { return Ok(None) };
+    let room = records_room(config, budget.sessions);
     Outlet::start("records", sink, Voice::Records, room).map(Some)
 }

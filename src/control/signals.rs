@@ -20,8 +20,8 @@ pub(super) enum SignalRequest {
     End,
     /// The counters, in the log.
     Counters,
-    /// The files of the log opened anew.
-    Reopen,
+    /// The configuration read anew, and the files of the log opened anew.
+    Reload,
     /// Nothing that this server has: the signal's name.
     Unknown(&'static str),
 }
@@ -56,7 +56,7 @@ fn asked(signal: i32) -> SignalRequest {
     match signal {
         SIGTERM | SIGINT => SignalRequest::End,
         SIGUSR1 => SignalRequest::Counters,
-        SIGHUP => SignalRequest::Reopen,
+        SIGHUP => SignalRequest::Reload,
         SIGPWR => SignalRequest::Unknown("SIGPWR"),
         other => SignalRequest::Unknown(signal_name(other).unwrap_or("a real-time signal")),
     }

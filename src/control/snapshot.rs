@@ -1,5 +1,6 @@
 //! What workers go by: made of the configuration, of what it names and of what this machine says.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,18 +8,16 @@ use std::time::Instant;
 use super::descriptors::DescriptorBudget;
 use super::locals::LocalList;
 use super::resolver_files::ResolverFiles;
-use super::start_error::StartError;
-use super::trial::Named;
 use crate::auth::{Users, Verifier, gssapi};
-use crate::config::Config;
+use crate::config::{AuthMethod, Config};
 use crate::dns;
 use crate::limits;
+use crate::observe::LineSender;
 use crate::policy::sources::Sources;
 use crate::policy::{Guard, Locals, Policy};
-use crate::session::Rules;
 use crate::sys::congestion::CongestionControl;
 use crate::sys::gssapi::ServiceCredentials;
-use crate::worker::{Ceilings, Snapshot};
+use crate::worker::{Ceilings, ListenerName, Snapshot};
 
 /// What snapshots are made of.
 #[derive(Debug)]
@@ -28,55 +27,135 @@ pub(super) struct SnapshotMaker {
     listening: Vec<SocketAddr>,
     budget: DescriptorBudget,
     congestion: CongestionControl,
+    /// Kept while nobody asks for it, as are `gssapi` and `sources`: its threads serve whoever asks again, and none of them
+    /// is waited for by a worker that lets go of it last.
     verifier: Option<Arc<Verifier>>,
     gssapi: Option<Arc<gssapi::ContextAcceptor>>,
     sources: Option<Arc<Sources>>,
     locals: LocalList,
-    rules: Arc<Rules>,
+    policy: Arc<Policy>,
+    names: Arc<[Arc<ListenerName>]>,
+    records: Option<LineSender>,
     resolver_files: ResolverFiles,
     dns: Arc<dns::Settings>,
 }
 
+/// What a snapshot is made of beside the configuration, each of which was had before anything changes.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) budget: DescriptorBudget,
+    pub(super) congestion: CongestionControl,
+    pub(super) resolver_files: ResolverFiles,
+    /// `None` where there never was one.
+    pub(super) verifier: Option<Arc<Verifier>>,
+    /// `None` where there never was one.
+    pub(super) gssapi: Option<Arc<gssapi::ContextAcceptor>>,
+    /// `None` where there never was one.
+    pub(super) records: Option<LineSender>,
+}
+
 impl SnapshotMaker {
-    /// Starts the threads that know who clients are, and asks the machine for its addresses.
-    ///
-    /// # Errors
-    /// No thread can be had.
-    pub(super) fn start(
+    /// Asks the machine for its addresses.
+    pub(super) fn new(
         config: Arc<Config>,
-        named: Named,
-        users: Option<Arc<Users>>,
-        listening: &[SocketAddr],
-    ) -> Result<SnapshotMaker, StartError> {
-        let Named { credentials, congestion, resolver_files, budget, .. } = named;
+        parts: Parts,
+        listening: Vec<SocketAddr>,
+        names: Arc<[Arc<ListenerName>]>,
+    ) -> SnapshotMaker {
         let locals = LocalList::read();
-        Ok(SnapshotMaker {
-            verifier: users.map(start_verifier).transpose()?,
-            gssapi: credentials.map(start_gssapi).transpose()?,
-            sources: sources(&config),
-            rules: Arc::new(rules(&config, listening, locals.known())),
+        let Parts { budget, congestion, resolver_files, verifier, gssapi, records } = parts;
+        SnapshotMaker {
+            sources: sources(&config, None),
+            policy: Arc::new(policy(&config, &listening, locals.known())),
             dns: Arc::new(resolver_files.settings(&config)),
-            listening: listening.to_vec(),
+            names,
+            listening,
             config,
             budget,
             congestion,
+            verifier,
+            gssapi,
             locals,
+            records,
             resolver_files,
-        })
+        }
+    }
+
+    /// Makes snapshots of this from now on; a part is another only where it has changed.
+    pub(super) fn adopt(
+        &mut self,
+        config: Arc<Config>,
+        parts: Parts,
+        listening: Vec<SocketAddr>,
+        names: Arc<[Arc<ListenerName>]>,
+    ) {
+        let old = std::mem::replace(&mut self.config, config);
+        let Parts { budget, congestion, resolver_files, verifier, gssapi, records } = parts;
+        (self.budget, self.congestion, self.resolver_files) = (budget, congestion, resolver_files);
+        (self.verifier, self.gssapi, self.records) = (verifier, gssapi, records);
+        self.sources = sources(&self.config, self.sources.take());
+        self.put_listeners(listening, names);
+        if old.guard != self.config.guard || old.dns.dns64 != self.config.dns.dns64 {
+            self.put_policy();
+        }
+        let dns = self.resolver_files.settings(&self.config);
+        if !dns.is_as(&self.dns) {
+            self.dns = Arc::new(dns);
+        }
+    }
+
+    /// Knows these listeners from now on, and keeps clients from them.
+    pub(super) fn put_listeners(&mut self, listening: Vec<SocketAddr>, names: Arc<[Arc<ListenerName>]>) {
+        if names != self.names {
+            self.names = names;
+        }
+        if listening != self.listening {
+            self.listening = listening;
+            self.put_policy();
+        }
+    }
+
+    fn put_policy(&mut self) {
+        self.policy = Arc::new(policy(&self.config, &self.listening, self.locals.known()));
+    }
+
+    /// What the sockets to targets are given.
+    pub(super) fn congestion(&self) -> CongestionControl {
+        self.congestion
+    }
+
+    /// Where passwords are verified, if they ever were.
+    pub(super) fn verifier(&self) -> Option<Arc<Verifier>> {
+        self.verifier.clone()
+    }
+
+    /// What a reload begins with.
+    pub(super) fn parts(&self) -> Parts {
+        Parts {
+            budget: self.budget,
+            congestion: self.congestion,
+            resolver_files: self.resolver_files.clone(),
+            verifier: self.verifier.clone(),
+            gssapi: self.gssapi.clone(),
+            records: self.records.clone(),
+        }
     }
 
     /// What this worker is to go by from now on.
     pub(super) fn snapshot(&self, worker: usize) -> Arc<Snapshot> {
-        let budget = self.budget;
+        let (budget, config) = (self.budget, &self.config);
+        let asks = |method| config.auth.methods.contains(&method);
         Arc::new(Snapshot {
-            config: self.config.clone(),
-            rules: self.rules.clone(),
-            verifier: self.verifier.clone(),
-            gssapi: self.gssapi.clone(),
+            config: config.clone(),
+            policy: self.policy.clone(),
+            verifier: self.verifier.clone().filter(|_| asks(AuthMethod::Password)),
+            gssapi: self.gssapi.clone().filter(|_| asks(AuthMethod::Gssapi)),
             dns: self.dns.clone(),
             congestion: self.congestion,
-            sources: self.sources.clone(),
-            watched: !self.config.admin.listen.is_empty(),
+            sources: self.sources.clone().filter(|_| config.per_source.connections > 0),
+            watched: !config.admin.listen.is_empty(),
+            records: self.records.clone(),
+            listening: self.names.clone(),
             ceilings: Ceilings {
                 sessions: budget.sessions_of(worker),
                 second_attempts: budget.second_attempts,
@@ -90,7 +169,7 @@ impl SnapshotMaker {
     pub(super) fn refresh_locals(&mut self) -> bool {
         let changed = self.locals.refresh();
         if changed {
-            self.rules = Arc::new(rules(&self.config, &self.listening, self.locals.known()));
+            self.put_policy();
         }
         changed
     }
@@ -109,44 +188,55 @@ impl SnapshotMaker {
     pub(super) fn drain(&mut self) {
         self.gssapi = None;
     }
+}
 
-    /// Where passwords are verified, if any are.
-    pub(super) fn verifier(&self) -> Option<&Arc<Verifier>> {
-        self.verifier.as_ref()
+/// What counts the sessions of each source, once they were limited.
+fn sources(config: &Config, before: Option<Arc<Sources>>) -> Option<Arc<Sources>> {
+    match (config.per_source.connections, before) {
+        (0, before) => before,
+        (most, None) => Some(Arc::new(Sources::new(most))),
+        (most, Some(sources)) => {
+            sources.set_limit(most);
+            Some(sources)
+        }
     }
 }
 
-/// What counts the sessions of each source, if they are limited.
-fn sources(config: &Config) -> Option<Arc<Sources>> {
-    let most = Some(config.per_source.connections).filter(|most| *most > 0);
-    most.map(|most| Arc::new(Sources::new(most)))
-}
-
-fn start_verifier(users: Arc<Users>) -> Result<Arc<Verifier>, StartError> {
+/// Starts the threads that verify passwords.
+///
+/// # Errors
+/// No thread can be had.
+pub(super) fn start_verifier(users: Arc<Users>) -> io::Result<Arc<Verifier>> {
     let threads = cpus().min(limits::VERIFIER_THREADS_MAX);
-    Verifier::start(users, threads, Instant::now).map(Arc::new).map_err(StartError::Machine)
+    Verifier::start(users, threads, Instant::now).map(Arc::new)
 }
 
-fn start_gssapi(credentials: ServiceCredentials) -> Result<Arc<gssapi::ContextAcceptor>, StartError> {
+/// Has contexts accepted with these credentials, on the threads that there are or on new ones.
+///
+/// # Errors
+/// No thread can be had.
+pub(super) fn start_gssapi(
+    credentials: ServiceCredentials,
+    before: Option<&Arc<gssapi::ContextAcceptor>>,
+) -> io::Result<Arc<gssapi::ContextAcceptor>> {
     let threads = cpus().min(limits::GSS_THREADS_MAX);
-    gssapi::ContextAcceptor::start(credentials, threads).map(Arc::new).map_err(StartError::Machine)
+    match before {
+        Some(before) => Ok(Arc::new(before.with_credentials(credentials))),
+        None => gssapi::ContextAcceptor::start(credentials, threads).map(Arc::new),
+    }
 }
 
 fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn rules(config: &Config, own: &[SocketAddr], locals: Option<&Locals>) -> Rules {
+fn policy(config: &Config, own: &[SocketAddr], locals: Option<&Locals>) -> Policy {
     let guard = Guard::new(config.guard.allow_private, config.guard.allow.clone(), own.to_vec());
     let guard = guard.with_nat64(config.dns.dns64.prefixes());
-    Rules {
-        methods: config.auth.methods.clone(),
-        policy: Policy::new(match locals {
-            Some(locals) => guard.with_locals(locals.clone()),
-            None => guard,
-        }),
-        gssapi: config.auth.gssapi.clone(),
-    }
+    Policy::new(match locals {
+        Some(locals) => guard.with_locals(locals.clone()),
+        None => guard,
+    })
 }
 
 #[cfg(test)]
@@ -155,12 +245,13 @@ mod tests {
     use crate::control::descriptors::divide;
 
     fn maker() -> SnapshotMaker {
-        let config = Arc::new(Config::default());
+        let mut config = Config::default();
+        config.auth.methods = vec![AuthMethod::Gssapi];
         let budget = divide(1000, &config);
         let (resolver_files, _) = ResolverFiles::read(&config, &budget);
         let congestion = CongestionControl::default();
-        let named = Named { users: None, credentials: None, congestion, resolver_files, budget };
-        SnapshotMaker::start(config, named, None, &[]).expect("no thread")
+        let parts = Parts { budget, congestion, resolver_files, verifier: None, gssapi: None, records: None };
+        SnapshotMaker::new(Arc::new(config), parts, Vec::new(), Arc::default())
     }
 
     /// A worker knows by the `Arc` what has changed, and its sessions count on nobody else's cache line.
@@ -169,12 +260,12 @@ mod tests {
         let mut maker = maker();
         let (one, other) = (maker.snapshot(0), maker.snapshot(0));
         assert!(!Arc::ptr_eq(&one, &other));
-        assert!(Arc::ptr_eq(&one.rules, &other.rules) && Arc::ptr_eq(&one.dns, &other.dns));
+        assert!(Arc::ptr_eq(&one.policy, &other.policy) && Arc::ptr_eq(&one.dns, &other.dns));
 
         maker.locals = LocalList::default();
         assert!(maker.refresh_locals() && !maker.refresh_locals());
         let changed = maker.snapshot(0);
-        assert!(!Arc::ptr_eq(&changed.rules, &one.rules));
+        assert!(!Arc::ptr_eq(&changed.policy, &one.policy));
         assert!(Arc::ptr_eq(&changed.dns, &one.dns) && Arc::ptr_eq(&changed.config, &one.config));
     }
 

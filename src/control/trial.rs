@@ -5,13 +5,15 @@
 
 use std::fmt::Display;
 use std::io;
+use std::sync::Arc;
 
-use super::acceptor;
+use super::acceptor::HeldListeners;
 use super::descriptors::{self, DescriptorBudget};
 use super::plural::count_of;
 use super::resolver_files::ResolverFiles;
+use super::users::UsersFile;
 use crate::admin::{self, AdminError};
-use crate::auth::{Users, concerns, gssapi, load_users};
+use crate::auth::{concerns, gssapi, load_users};
 use crate::config::{self, Access, AuthMethod, Config, Problems, Steer};
 use crate::sys::congestion::CongestionControl;
 use crate::sys::gssapi::ServiceCredentials;
@@ -31,8 +33,7 @@ pub struct Report {
 
 /// What the configuration names, opened.
 pub(super) struct Named {
-    /// The users, and which file they were read from.
-    pub(super) users: Option<(Users, Option<files::Stamp>)>,
+    pub(super) users: Option<UsersFile>,
     pub(super) credentials: Option<ServiceCredentials>,
     pub(super) congestion: CongestionControl,
     pub(super) resolver_files: ResolverFiles,
@@ -53,12 +54,19 @@ pub fn check(config: &Config) -> Report {
 pub(super) struct Trial<'a> {
     config: &'a Config,
     report: Report,
+    /// What was known of names before.
+    resolver_files: Option<ResolverFiles>,
 }
 
 impl<'a> Trial<'a> {
     pub(super) fn of(config: &'a Config) -> Trial<'a> {
         let empty = || config.places.problems();
-        Trial { config, report: Report { errors: empty(), warnings: empty() } }
+        Trial { config, report: Report { errors: empty(), warnings: empty() }, resolver_files: None }
+    }
+
+    /// Of a configuration that is to take the place of another, by which this was known of names.
+    pub(super) fn after(resolver_files: ResolverFiles, config: &'a Config) -> Trial<'a> {
+        Trial { resolver_files: Some(resolver_files), ..Trial::of(config) }
     }
 
     /// The problem that `what` adds.
@@ -130,13 +138,13 @@ impl<'a> Trial<'a> {
     }
 
     /// The users, where passwords are asked for.
-    fn users(&mut self) -> Option<Option<(Users, Option<files::Stamp>)>> {
+    fn users(&mut self) -> Option<Option<UsersFile>> {
         let auth = &self.config.auth;
         match auth.users.as_ref().filter(|_| auth.methods.contains(&AuthMethod::Password)) {
             Some(path) => {
                 let (users, stamp) = self.need(("auth", "users"), load_users(path))?;
                 concerns(path, &users).iter().for_each(|concern| self.warn(("auth", "users"), concern));
-                Some(Some((users, stamp)))
+                Some(Some(UsersFile { path: path.clone(), stamp, users: Arc::new(users) }))
             }
             None => Some(None),
         }
@@ -177,7 +185,13 @@ impl<'a> Trial<'a> {
     /// Names can be resolved without the system's files, and servers may become reachable: nothing here is an error.
     fn names(&mut self, budget: &DescriptorBudget) -> ResolverFiles {
         let config = self.config;
-        let (resolver_files, problems) = ResolverFiles::read(config, budget);
+        let (resolver_files, problems) = match self.resolver_files.take() {
+            Some(mut resolver_files) => {
+                let problems = resolver_files.reread(config, budget);
+                (resolver_files, problems)
+            }
+            None => ResolverFiles::read(config, budget),
+        };
         problems.into_iter().for_each(|(key, what)| self.warn(("dns", key), what));
         for (nth, server) in config.dns.servers.iter().enumerate() {
             let reached = match server.scoped(machine::interface_index) {
@@ -246,16 +260,14 @@ impl<'a> Trial<'a> {
 
     /// Each address can be bound. One that another listens on is no error: it may be this very server, running.
     fn listeners(&mut self, congestion: CongestionControl) {
-        for (nth, address) in self.config.server.listen.iter().enumerate() {
-            match acceptor::probe(address, self.config, congestion) {
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                    let what =
-                        format!("{address} is in use: a server that runs already keeps another from it");
-                    let listen = ("server", "listen");
-                    self.config.places.blame_entry(&mut self.report.warnings, listen, nth, what);
-                }
-                Err(error) => self.cannot_listen(nth, &error),
-                Ok(()) => {}
+        for (nth, error) in HeldListeners::default().try_others(self.config, congestion) {
+            if error.kind() == io::ErrorKind::AddrInUse {
+                let address = &self.config.server.listen[nth];
+                let what = format!("{address} is in use: a server that runs already keeps another from it");
+                let listen = ("server", "listen");
+                self.config.places.blame_entry(&mut self.report.warnings, listen, nth, what);
+            } else {
+                self.cannot_listen(nth, &error);
             }
         }
     }
@@ -275,7 +287,7 @@ impl<'a> Trial<'a> {
     }
 
     /// The file of the access records can be appended to, or made.
-    fn access(&mut self) {
+    pub(super) fn access(&mut self) {
         if let Access::Path(path) = &self.config.log.access
             && let Err(error) = files::can_append(path)
         {

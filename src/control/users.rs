@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -11,35 +11,68 @@ use crate::auth::{Users, Verifier, concerns, load_users};
 use crate::limits;
 use crate::sys::files::Stamp;
 use crate::threads;
-use crate::worker::{Mail, Mailbox};
+use crate::worker::{Latch, Mail, Mailbox};
 
 /// A thread that looks at the file now and then, away from the workers. Dropping it ends the thread.
 #[derive(Debug)]
 pub(super) struct UsersWatch {
     /// `None` once the thread has been told to end.
     look: Option<Sender<()>>,
+    shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What is watched, and who is told.
+/// What the thread is told, and what it tells.
 #[derive(Debug)]
-pub(super) struct WatchedUsers {
+struct Shared {
+    /// What to do first when it looks next.
+    orders: Mutex<Vec<WatchOrder>>,
+    /// The users by which logins are judged.
+    users: Mutex<Arc<Users>>,
+}
+
+#[derive(Debug)]
+struct WatchOrder {
+    /// Which file to follow from now on, unless it is the same.
+    follow: Option<Option<UsersFile>>,
+    /// Let go of once the workers were told of whatever has changed.
+    _told: Arc<Latch>,
+}
+
+/// A users file as it was read.
+#[derive(Clone, Debug)]
+pub(super) struct UsersFile {
     pub(super) path: PathBuf,
     /// The stamp of the file that was read last, whether or not it could be; `None` where there was none.
     pub(super) stamp: Option<Stamp>,
     pub(super) users: Arc<Users>,
-    pub(super) verifier: Arc<Verifier>,
-    pub(super) workers: Vec<Mailbox>,
+}
+
+/// Who is told.
+#[derive(Debug)]
+struct WatchedUsers {
+    /// `None` while nobody is asked for a password.
+    file: Option<UsersFile>,
+    verifier: Arc<Verifier>,
+    workers: Vec<Mailbox>,
+    shared: Arc<Shared>,
 }
 
 impl UsersWatch {
     /// # Errors
     /// The system gives no thread.
-    pub(super) fn start(mut watched: WatchedUsers) -> io::Result<UsersWatch> {
+    pub(super) fn start(
+        file: UsersFile,
+        verifier: Arc<Verifier>,
+        workers: Vec<Mailbox>,
+    ) -> io::Result<UsersWatch> {
         let (look, looks) = bounded(1);
+        let users = Mutex::new(Arc::clone(&file.users));
+        let shared = Arc::new(Shared { orders: Mutex::default(), users });
+        let mut watched = WatchedUsers { file: Some(file), verifier, workers, shared: Arc::clone(&shared) };
         let mut generation = 0;
         let thread = threads::spawn("users", move || watch(&mut watched, &mut generation, &looks))?;
-        Ok(UsersWatch { look: Some(look), thread: Some(thread) })
+        Ok(UsersWatch { look: Some(look), shared, thread: Some(thread) })
     }
 
     /// Has the thread look at once.
@@ -47,6 +80,21 @@ impl UsersWatch {
         // Full: it is about to.
         let _ = self.look.as_ref().map(|look| look.try_send(()));
     }
+
+    /// Has the thread follow this file from now on, or none; `told` is let go of once the workers were told.
+    pub(super) fn follow(&self, file: Option<UsersFile>, told: Arc<Latch>) {
+        lock(&self.shared.orders).push(WatchOrder { follow: Some(file), _told: told });
+        self.look();
+    }
+
+    /// The users by which logins are judged.
+    pub(super) fn users(&self) -> Arc<Users> {
+        Arc::clone(&lock(&self.shared.users))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for UsersWatch {
@@ -61,43 +109,63 @@ impl Drop for UsersWatch {
 
 fn watch(watched: &mut WatchedUsers, generation: &mut u64, looks: &Receiver<()>) {
     while let Ok(()) | Err(RecvTimeoutError::Timeout) = looks.recv_timeout(limits::USERS_LOOK) {
+        let orders = std::mem::take(&mut *lock(&watched.shared.orders));
+        for order in &orders {
+            if let Some(file) = &order.follow {
+                watched.follow(file.clone(), generation);
+            }
+        }
         watched.look(generation);
+        drop(orders);
     }
 }
 
 impl WatchedUsers {
+    /// Goes by this file from now on.
+    fn follow(&mut self, file: Option<UsersFile>, generation: &mut u64) {
+        if let Some(file) = &file {
+            *generation += 1;
+            self.replace(Arc::clone(&file.users), *generation);
+        }
+        self.file = file;
+    }
+
     /// Reads the file if it has changed and if nobody writes it at the moment; a file that cannot be used changes
     /// nothing, and is said once.
     fn look(&mut self, generation: &mut u64) {
-        let stamp = Stamp::of(&self.path).ok();
-        if stamp == self.stamp {
+        let Some(file) = &mut self.file else { return };
+        let stamp = Stamp::of(&file.path).ok();
+        if stamp == file.stamp {
             return;
         }
         // Who does not replace a file but writes it has it empty for a moment, and then in parts.
         std::thread::sleep(limits::USERS_SETTLE);
-        if Stamp::of(&self.path).ok() != stamp {
+        if Stamp::of(&file.path).ok() != stamp {
             return;
         }
-        self.stamp = stamp;
-        match load_users(&self.path) {
+        file.stamp = stamp;
+        match load_users(&file.path) {
             Ok((users, read)) => {
-                self.stamp = read;
+                file.stamp = read;
+                file.users = Arc::new(users);
                 *generation += 1;
-                self.replace(users, *generation);
+                concerns(&file.path, &file.users).iter().for_each(|concern| tracing::warn!("{concern}"));
+                let (users, count) = (Arc::clone(&file.users), file.users.len());
+                let gone = self.replace(users, *generation);
+                tracing::info!(users = count, changed = gone, "the users file has changed and was read");
             }
             Err(error) => tracing::error!("{error}: the users stay what they were"),
         }
     }
 
-    fn replace(&mut self, users: Users, generation: u64) {
-        let changed = Arc::new(self.users.changed_in(&users));
-        let (count, gone) = (users.len(), changed.len());
-        concerns(&self.path, &users).iter().for_each(|concern| tracing::warn!("{concern}"));
-        self.users = Arc::new(users);
-        self.verifier.replace(Arc::clone(&self.users), Arc::clone(&changed));
+    /// Has logins judged by these users; how many of those before are gone or have another password.
+    fn replace(&mut self, users: Arc<Users>, generation: u64) -> usize {
+        let before = std::mem::replace(&mut *lock(&self.shared.users), Arc::clone(&users));
+        let changed = Arc::new(before.changed_in(&users));
+        self.verifier.replace(users, Arc::clone(&changed));
         for worker in &self.workers {
             worker.send(Mail::Users(generation, Arc::clone(&changed)));
         }
-        tracing::info!(users = count, changed = gone, "the users file has changed and was read");
+        changed.len()
     }
 }

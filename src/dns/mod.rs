@@ -91,6 +91,29 @@ impl Prefer {
 /// The addresses of a name in the order in which to dial them (never none), or why there are none.
 pub type Answer = Result<Arc<[IpAddr]>, DnsError>;
 
+impl Settings {
+    /// Whether these say what others say.
+    pub fn is_as(&self, other: &Settings) -> bool {
+        let Settings {
+            servers,
+            timeout,
+            try_timeout,
+            attempts,
+            tcp,
+            cache_entries,
+            prefer,
+            hosts,
+            names,
+            spare,
+        } = self;
+        (servers, timeout, try_timeout, attempts, tcp)
+            == (&other.servers, &other.timeout, &other.try_timeout, &other.attempts, &other.tcp)
+            && (cache_entries, prefer, names, spare)
+                == (&other.cache_entries, &other.prefer, &other.names, &other.spare)
+            && hosts.is_as(&other.hosts)
+    }
+}
+
 /// Why a lookup has no address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DnsError {

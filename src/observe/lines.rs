@@ -40,7 +40,7 @@ pub struct Batch {
 
 #[derive(Debug)]
 struct Shared {
-    capacity: usize,
+    capacity: AtomicUsize,
     /// Room that is taken, in bytes.
     bytes: AtomicUsize,
     /// Lines that were sent and are not written yet.
@@ -56,7 +56,7 @@ struct Shared {
 /// A queue with room for so many bytes.
 pub fn lines(capacity: usize) -> (LineSender, LineReceiver) {
     let shared = Arc::new(Shared {
-        capacity,
+        capacity: AtomicUsize::new(capacity),
         bytes: AtomicUsize::new(0),
         waiting: AtomicU64::new(0),
         unsaid: AtomicU64::new(0),
@@ -78,7 +78,7 @@ impl LineSender {
             bytes.shrink_to_fit();
         }
         let room = bytes.capacity() + LINES_BATCH_OVERHEAD_BYTES;
-        if !self.shared.take(room, self.shared.capacity) {
+        if !self.shared.take(room, self.shared.capacity()) {
             return Err(bytes);
         }
         self.shared.waiting.fetch_add(lines, Ordering::SeqCst);
@@ -92,13 +92,13 @@ impl LineSender {
     /// Takes room for a line that is to come, of so many bytes at most; false where there is none.
     #[must_use]
     pub fn reserve(&self, bytes: usize) -> bool {
-        self.shared.take(bytes, self.shared.capacity)
+        self.shared.take(bytes, self.shared.capacity())
     }
 
     /// Reserves room for a line that nothing depends on: half of the queue is not for those.
     #[must_use]
     pub fn reserve_some(&self, bytes: usize) -> bool {
-        self.shared.take(bytes, self.shared.capacity / 2)
+        self.shared.take(bytes, self.shared.capacity() / 2)
     }
 
     /// Gives back room that was reserved and is not needed.
@@ -141,6 +141,11 @@ impl LineSender {
         Batch { bytes, lines, room, shared: self.shared.clone() }
     }
 
+    /// Has the queue hold so many bytes from now on. What waits beyond that stays.
+    pub fn set_capacity(&self, capacity: usize) {
+        self.shared.capacity.store(capacity, Ordering::Relaxed);
+    }
+
     /// How many lines were ever dropped.
     pub fn lost(&self) -> u64 {
         self.shared.lost.load(Ordering::Relaxed)
@@ -148,7 +153,7 @@ impl LineSender {
 
     /// How many bytes of its room are taken, and how many there are.
     pub fn room(&self) -> (usize, usize) {
-        (self.shared.bytes.load(Ordering::Relaxed), self.shared.capacity)
+        (self.shared.bytes.load(Ordering::Relaxed), self.shared.capacity())
     }
 
     /// How many lines wait to be written.
@@ -192,6 +197,10 @@ impl LineReceiver {
 }
 
 impl Shared {
+    fn capacity(&self) -> usize {
+        self.capacity.load(Ordering::Relaxed)
+    }
+
     fn take(&self, room: usize, limit: usize) -> bool {
         let within = |taken: usize| Some(taken + room).filter(|sum| *sum <= limit);
         self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_ok()

@@ -12,7 +12,7 @@ pub(super) fn read(bytes: &[u8], handling: &mut Handling<'_>) -> Result<Transiti
         return Ok(Transition::More(Reading::Greeting));
     };
     // RFC 1928 section 3: with none the client MUST close, and nothing behind the greeting is parsed.
-    let method = choose(&greeting.methods, &handling.rules.methods).ok_or(Failure::NoMethod)?;
+    let method = choose(&greeting.methods, handling.rules.methods).ok_or(Failure::NoMethod)?;
     handling.facts.method = Some(method);
     handling.output.extend_from_slice(&selection(Some(wire_method(method))));
     let next = match method {

@@ -13,7 +13,7 @@ use crate::proto::request::RequestCommand;
 
 /// Lent by the session to what handles an input.
 pub(super) struct Handling<'a> {
-    pub(super) rules: &'a Rules,
+    pub(super) rules: Rules<'a>,
     pub(super) incoming: Incoming,
     pub(super) dialect: &'a mut Dialect,
     pub(super) facts: &'a mut Facts,

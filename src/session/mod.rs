@@ -61,7 +61,7 @@ impl Session {
     }
 
     /// Handles one input.
-    pub fn handle(&mut self, input: Input<'_>, rules: &Rules) -> Step {
+    pub fn handle(&mut self, input: Input<'_>, rules: Rules<'_>) -> Step {
         let mut output = Output::new();
         let mut command = match input {
             Input::Bytes(bytes) => {
@@ -128,7 +128,7 @@ impl Session {
     }
 
     /// Reads as many messages as are there, until one is incomplete or the worker is needed.
-    fn read(&mut self, rules: &Rules, output: &mut Output) -> Command {
+    fn read(&mut self, rules: Rules<'_>, output: &mut Output) -> Command {
         loop {
             let reading = match std::mem::replace(&mut self.state, SessionState::Over) {
                 SessionState::Reading(reading) => reading,
@@ -148,7 +148,7 @@ impl Session {
     }
 
     /// Feeds an answer of the worker to who asked for it, then reads what already waits.
-    fn answer(&mut self, answer: Input<'_>, rules: &Rules, output: &mut Output) -> Command {
+    fn answer(&mut self, answer: Input<'_>, rules: Rules<'_>, output: &mut Output) -> Command {
         let state = std::mem::replace(&mut self.state, SessionState::Over);
         let due = state.due();
         let Session { incoming, dialect, facts, .. } = self;

@@ -1,15 +1,16 @@
-//! What sessions are judged by.
+//! What a session is judged by.
 
 use crate::config::{AuthMethod, Gssapi};
 use crate::policy::Policy;
 
-/// What every session of a worker is judged by.
-#[derive(Clone, Debug)]
-pub struct Rules {
+/// What one input is judged by, lent for it. Methods and levels are those that the session began with: a change of them
+/// finds no handshake half done. Addresses are judged by the present policy, for which are this machine's is a fact.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
     /// Methods in order of preference.
-    pub methods: Vec<AuthMethod>,
-    /// Who may reach what.
-    pub policy: Policy,
+    pub methods: &'a [AuthMethod],
     /// Which levels of protection GSSAPI gives.
-    pub gssapi: Gssapi,
+    pub gssapi: &'a Gssapi,
+    /// Who may reach what.
+    pub policy: &'a Policy,
 }

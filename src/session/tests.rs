@@ -62,10 +62,24 @@ enum Answers {
     Late,
 }
 
+/// Rules to lend.
+#[derive(Debug)]
+struct OwnRules {
+    methods: Vec<AuthMethod>,
+    policy: Policy,
+    gssapi: Gssapi,
+}
+
+impl OwnRules {
+    fn lend(&self) -> Rules<'_> {
+        Rules { methods: &self.methods, gssapi: &self.gssapi, policy: &self.policy }
+    }
+}
+
 /// Everything around a session: the rules, and the answers to its questions.
 #[derive(Debug)]
 struct World {
-    rules: Rules,
+    rules: OwnRules,
     addresses: Answer,
     dialed: Result<Dialed, DialError>,
     bound: Result<SocketAddr, DialError>,
@@ -78,7 +92,7 @@ impl World {
     fn new(methods: &[AuthMethod]) -> World {
         World {
             // The documentation's addresses stand for public ones.
-            rules: Rules {
+            rules: OwnRules {
                 methods: methods.to_vec(),
                 policy: Policy::new(Guard::new(false, vec!["203.0.113.0/24".parse().unwrap()], vec![])),
                 gssapi: Gssapi::default(),
@@ -172,7 +186,7 @@ struct Player {
 
 impl Player {
     fn give(&mut self, input: Input<'_>, world: &World) {
-        let Step { output, command } = self.session.handle(input, &world.rules);
+        let Step { output, command } = self.session.handle(input, world.rules.lend());
         self.hear(output);
         let event = match &command {
             Command::Read => return,

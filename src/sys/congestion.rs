@@ -69,7 +69,7 @@ impl CongestionControl {
 }
 
 /// The name of the kernel's default, without its padding.
-fn system_default() -> io::Result<Vec<u8>> {
+pub(super) fn system_default() -> io::Result<Vec<u8>> {
     let name = probe()?.tcp_congestion()?;
     Ok(name.into_iter().take_while(|&byte| byte != 0).collect())
 }

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-use super::congestion::{Algorithm, CongestionControl};
+use super::congestion::{self, Algorithm, CongestionControl};
 use super::stream::{Liveness, Stream, apply_liveness};
 use super::{Errno, errno_of};
 
@@ -49,6 +49,15 @@ impl Listener {
         socket.bind(&SockAddr::from(address))?;
         socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
         Ok(Listener(socket))
+    }
+
+    /// Gives what is accepted from now on other properties; the backlog and the family stay what they were.
+    pub fn adjust(&self, address: SocketAddr, options: &Options) {
+        apply_liveness(&SockRef::from(&self.0), &options.liveness);
+        let named = options.congestion.at(address.ip()).map(|algorithm| algorithm.name().to_vec());
+        if let Some(name) = named.or_else(|| congestion::system_default().ok()) {
+            let _ = self.0.set_tcp_congestion(&name);
+        }
     }
 
     /// Opens a listener that shares its address with nobody, for a single peer; what it accepts is as a socket that
@@ -182,5 +191,40 @@ impl AsFd for Listener {
 impl AsRawFd for Listener {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// What a listener is given later is what sockets have that it accepts from then on.
+    #[test]
+    fn a_listener_may_be_given_what_others_were_opened_with() {
+        let second = Duration::from_secs(1);
+        let options = |unacked, congestion| Options {
+            backlog: 1,
+            only_v6: false,
+            liveness: Liveness { keepalive_idle: second, keepalive_interval: second, unacked },
+            congestion,
+        };
+        let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let listener = Listener::open(address, &options(second, CongestionControl::default())).unwrap();
+        let reno = CongestionControl::everywhere("reno").unwrap();
+        for (seconds, congestion) in [(7, reno), (9, CongestionControl::default())] {
+            let unacked = Duration::from_secs(seconds);
+            listener.adjust(address, &options(unacked, congestion));
+            let _client = std::net::TcpStream::connect(listener.address().unwrap()).unwrap();
+            SockRef::from(&listener).set_nonblocking(false).unwrap();
+            let (accepted, _) = listener.accept().unwrap();
+            let accepted = SockRef::from(&accepted);
+            assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(unacked));
+            let wanted = congestion.at(address.ip()).map(|algorithm| algorithm.name().to_vec());
+            let name = accepted.tcp_congestion().unwrap();
+            let name: Vec<u8> = name.into_iter().take_while(|byte| *byte != 0).collect();
+            assert_eq!(name, wanted.unwrap_or_else(|| congestion::system_default().unwrap()));
+        }
     }
 }

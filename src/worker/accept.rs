@@ -1,10 +1,12 @@
 //! Accepting: a budget a turn, a ceiling, and a pause by timer when the kernel has no descriptor to give.
 
 use super::Worker;
+use super::acceptance::Accepting;
 use super::connection::Connection;
 use super::errno::{ends_one_connection, pause_cause};
 use super::handshake::Handshake;
 use super::slot::{Phase, Slot};
+use super::snapshot::NumberedListener;
 use super::tokens::{CLIENT_SOCKET, Key};
 use super::watch::watch_stream;
 use crate::limits;
@@ -43,22 +45,44 @@ impl Worker {
     /// Takes everything that is queued, for the drain.
     pub(super) fn accept_all(&mut self) {
         self.acceptance.paused_until = None;
-        for (_, ready) in &mut self.acceptance.listeners {
-            *ready = true;
+        for here in &mut self.acceptance.listeners {
+            here.ready = true;
         }
         while !self.core.full() && self.accept_one() {}
+    }
+
+    /// Closes the listeners that are not among these: each after all that is queued was taken, for a listener that closes
+    /// takes its queue with it. No others are touched.
+    pub(super) fn close_leaving(&mut self, wanted: &[NumberedListener]) {
+        while let Some(leaving) = self.acceptance.take_leaving(wanted) {
+            for _ in 0..limits::MAX_BACKLOG {
+                if self.core.full() {
+                    break;
+                }
+                match leaving.socket.accept() {
+                    Ok((client, peer)) => {
+                        self.admit(client, Incoming { client: peer, listener: leaving.number })
+                    }
+                    Err(errno) if ends_one_connection(errno) => {}
+                    Err(_) => break,
+                }
+            }
+            leaving.forget(&self.core.registry);
+        }
     }
 
     /// Takes one connection from the next listener that has one. False when none has.
     fn accept_one(&mut self) -> bool {
         let Some(at) = self.acceptance.next_ready() else { return false };
-        match self.acceptance.listeners[at].0.accept() {
+        let Accepting { number, socket, .. } = &self.acceptance.listeners[at];
+        match socket.accept() {
             Ok((client, peer)) => {
-                self.admit(client, Incoming { client: peer, listener: at as u16 });
+                let listener = *number;
+                self.admit(client, Incoming { client: peer, listener });
                 true
             }
             Err(Errno::EAGAIN) => {
-                self.acceptance.listeners[at].1 = false;
+                self.acceptance.listeners[at].ready = false;
                 true
             }
             Err(errno) if ends_one_connection(errno) => true,

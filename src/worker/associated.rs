@@ -194,8 +194,8 @@ fn idle_ms(connection: &Connection) -> u64 {
 fn terms<'a>(core: &'a Core, connection: &'a Connection) -> Terms<'a> {
     let config = &connection.snapshot.config;
     Terms {
-        policy: &core.rules.policy,
-        policy_version: core.rules_version,
+        policy: &core.policy,
+        policy_version: core.policy_version,
         subject: connection.subject(RequestCommand::UdpAssociate),
         own_ports: &core.own_ports,
         filtering: config.udp.filtering,

@@ -78,7 +78,7 @@ impl Handshake {
         let subject = self.session.subject(RequestCommand::Bind);
         listening.retry_at = None;
         for _ in 0..limits::BIND_ACCEPTS_PER_TURN {
-            match listening.accept(&core.rules.policy, &subject, core.now) {
+            match listening.accept(&core.policy, &subject, core.now) {
                 Came::Peer(stream, peer) => {
                     // The listener goes, and the rest is what it is for a target that was dialled.
                     drop(listening);

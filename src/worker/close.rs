@@ -37,8 +37,9 @@ fn close(core: &mut Core, mut slot: Slot, reason: Reason) {
     }
     let age_ms = core.ms(core.now).saturating_sub(connection.times.accepted_ms);
     core.latencies.record(Timed::Session, Duration::from_millis(age_ms));
-    if let Some(session) = session {
-        record(core, &slot, &session, reason);
+    match session {
+        Some(session) => record(core, &slot, &session, reason),
+        None => core.records.forgo(usize::from(connection.record_room)),
     }
 }
 

@@ -21,8 +21,8 @@ pub(super) struct Connection {
     pub(super) counted: bool,
     /// Reserved for its record, in bytes; 0 where nothing is.
     pub(super) record_room: u16,
-    /// The snapshot under which it was accepted: its time limits, ports and engines stay what they were then. It is judged
-    /// by the newest rules, `Core::rules`.
+    /// The snapshot under which it was accepted: its methods, time limits, ports and engines stay what they were then. What
+    /// it asks for is judged by the newest policy, `Core::policy`.
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) peer: SocketAddr,
     /// Which listener it came by: see [`Incoming`].

@@ -23,6 +23,7 @@ use crate::dns::Answer;
 use crate::limits;
 use crate::observe::talkers::Talkers;
 use crate::observe::{Counted, Counters, Latencies, NameAnswer, Queue, Recall, Remembered, Timed};
+use crate::policy::Policy;
 use crate::policy::own_ports::OwnPorts;
 use crate::relay::Kit;
 use crate::relay::datagram::DatagramKit;
@@ -60,8 +61,8 @@ pub(super) struct Core {
     pub(super) mailbox: Mailbox,
     /// The newest snapshot: what is accepted from now on goes by it.
     pub(super) snapshot: Arc<Snapshot>,
-    /// The rules of the snapshot, with the translators that this worker knows of.
-    pub(super) rules: Arc<Rules>,
+    /// The policy of the snapshot, with the translators that this worker knows of.
+    pub(super) policy: Arc<Policy>,
     pub(super) pools: Pools,
     pub(super) logins: Logins,
     pub(super) wheel: Wheel,
@@ -88,8 +89,8 @@ pub(super) struct Core {
     pub(super) traffic: Traffic,
     /// The association that moved last.
     pub(super) moved_last: Option<Key>,
-    /// Changes with `rules`.
-    pub(super) rules_version: u64,
+    /// Changes with `policy`.
+    pub(super) policy_version: u64,
     pub(super) own_ports: Arc<OwnPorts>,
     /// How a test has the next record panic.
     pub(super) fails_to_record: bool,
@@ -101,9 +102,9 @@ impl Core {
     pub(super) fn new(registry: Registry, mailbox: Mailbox, setup: &Setup, inherited: Inherited) -> Core {
         let Inherited { snapshot, latencies, shown, .. } = inherited;
         let start = Instant::now();
-        let Snapshot { config, rules, dns, ceilings, .. } = &*snapshot;
+        let Snapshot { config, policy, dns, ceilings, .. } = &*snapshot;
         let translators = Translators::wanted(&config.dns.dns64, dns.prefer, shown, start);
-        let rules = translators.as_ref().map_or_else(|| Arc::clone(rules), |known| known.add_to(rules));
+        let policy = translators.as_ref().map_or_else(|| Arc::clone(policy), |known| known.add_to(policy));
         let core = Core {
             number: setup.number,
             boot: setup.boot,
@@ -116,11 +117,11 @@ impl Core {
             wheel: Wheel::new(),
             kit: Kit::new(ceilings.pipes),
             lookups: Lookups::new(dns.clone(), ceilings.names_beside),
-            rules,
+            policy,
             translators,
             counters: setup.counters.clone(),
             latencies,
-            records: Records::new(setup.records.clone(), setup.on_full),
+            records: Records::new(snapshot.records.clone(), &config.log),
             refusals: Refusals::default(),
             talkers: None,
             queue: Vec::new(),
@@ -129,7 +130,7 @@ impl Core {
             associations: 0,
             traffic: Traffic::default(),
             moved_last: None,
-            rules_version: 0,
+            policy_version: 0,
             own_ports: setup.own_ports.clone(),
             fails_to_record: false,
             datagrams: None,
@@ -230,29 +231,36 @@ impl Core {
         if self.number == 0 {
             say(&shown);
         }
-        self.put_rules();
+        self.put_policy();
     }
 
-    /// Judges from now on by the snapshot's rules and the translators that are known here.
-    fn put_rules(&mut self) {
-        let rules = &self.snapshot.rules;
+    /// What a session that goes by this snapshot is judged by.
+    pub(super) fn rules<'a>(&'a self, snapshot: &'a Snapshot) -> Rules<'a> {
+        let auth = &snapshot.config.auth;
+        Rules { methods: &auth.methods, gssapi: &auth.gssapi, policy: &self.policy }
+    }
+
+    /// Judges from now on by the snapshot's policy and the translators that are known here.
+    fn put_policy(&mut self) {
+        let policy = &self.snapshot.policy;
         let translators = self.translators.as_ref();
-        self.rules = translators.map_or_else(|| Arc::clone(rules), |known| known.add_to(rules));
-        self.rules_version += 1;
+        self.policy = translators.map_or_else(|| Arc::clone(policy), |known| known.add_to(policy));
+        self.policy_version += 1;
     }
 
     /// Goes by this from now on, and leaves alone what has not changed.
     pub(super) fn put_snapshot(&mut self, snapshot: Arc<Snapshot>) {
         let old = std::mem::replace(&mut self.snapshot, snapshot);
         let new = &self.snapshot;
-        let (other_rules, other_names) =
-            (!Arc::ptr_eq(&old.rules, &new.rules), !Arc::ptr_eq(&old.dns, &new.dns));
+        let (other_policy, other_names) =
+            (!Arc::ptr_eq(&old.policy, &new.policy), !Arc::ptr_eq(&old.dns, &new.dns));
         if new.ceilings != old.ceilings {
             self.pools.second_attempts.resize(new.ceilings.second_attempts);
             self.lookups.set_beside_max(new.ceilings.names_beside);
             self.kit.set_pipes_max(new.ceilings.pipes);
         }
         self.note_ceilings();
+        self.records.configure(new.records.as_ref(), &new.config.log, self.now);
         if other_names {
             self.lookups.configure(new.dns.clone(), &self.registry, self.now);
         }
@@ -260,12 +268,12 @@ impl Core {
         let other_translators = wanted.is_some() != self.translators.is_some();
         if other_translators {
             self.translators = wanted;
-        } else if other_rules || other_names {
+        } else if other_policy || other_names {
             // Other servers are asked, or this machine has other addresses and may have them in another network.
             self.translators.iter_mut().for_each(|translators| translators.ask_anew(self.now));
         }
-        if other_rules || other_translators {
-            self.put_rules();
+        if other_policy || other_translators {
+            self.put_policy();
         }
     }
 }

@@ -81,8 +81,8 @@ impl Handshake {
 }
 
 fn dialler<'a>(core: &'a Core, connection: &Connection) -> Dialler<'a> {
-    let Core { now, registry, counters, rules, .. } = core;
-    Dialler { key: connection.key, now: *now, registry, policy: &rules.policy, counters }
+    let Core { now, registry, counters, policy, .. } = core;
+    Dialler { key: connection.key, now: *now, registry, policy, counters }
 }
 
 fn failed(core: &Core, error: DialError) -> Next {

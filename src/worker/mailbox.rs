@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Sender, TrySendError};
 use mio::Waker;
 
-use super::snapshot::Snapshot;
+use super::snapshot::Changeover;
 use super::tokens::Key;
 use crate::auth::Verified;
 use crate::auth::gssapi::Exchanged;
@@ -26,7 +26,7 @@ pub enum Mail {
     /// The users have changed, that often by now: these are gone or have another password.
     Users(u64, Arc<HashSet<Arc<str>>>),
     /// What to go by from the next turn on.
-    Snapshot(Arc<Snapshot>),
+    Snapshot(Box<Changeover>),
     /// Accept what is queued, close the listeners, end by then.
     Drain {
         /// When whatever is left is cut off.
@@ -173,6 +173,20 @@ impl Mailbox {
         if self.sender.send(mail).is_ok() {
             self.wake();
         }
+    }
+
+    /// Sends without waiting, or gives the letter back where there is no room for it; nothing happens where the worker is
+    /// gone.
+    ///
+    /// # Errors
+    /// The letter itself.
+    pub fn try_send(&self, mail: Mail) -> Result<(), Mail> {
+        match self.sender.try_send(mail) {
+            Ok(()) => self.wake(),
+            Err(TrySendError::Full(mail)) => return Err(mail),
+            Err(TrySendError::Disconnected(_)) => {}
+        }
+        Ok(())
     }
 
     /// Sends without waiting; false where the mailbox is full or the worker gone.

@@ -49,7 +49,7 @@ mod tests;
 pub use mailbox::{Drill, Killed, Listed, Mail, Mailbox, Reply, TalkersTold, Ticket, Walked};
 pub(crate) use relaying::liveness;
 pub use setup::Setup;
-pub use snapshot::{Ceilings, Snapshot};
+pub use snapshot::{Ceilings, Changeover, Latch, ListenerName, NumberedListener, Snapshot};
 
 use std::io;
 use std::sync::Arc;
@@ -106,7 +106,7 @@ impl Prepared {
     /// What epoll refused.
     pub fn run(mut self, mut setup: Setup, snapshot: Arc<Snapshot>) -> io::Result<Latencies> {
         let latencies = Latencies::default();
-        let mut inherited = Inherited { snapshot, first_serial: 0, latencies, shown: Vec::new() };
+        let mut inherited = Inherited { snapshot, next: None, first_serial: 0, latencies, shown: Vec::new() };
         loop {
             let mut worker = Worker::new(&self.poll, self.mailbox.clone(), &mut setup, inherited)?;
             if let Some(starting) = setup.starting.take() {
@@ -142,7 +142,7 @@ struct Worker {
     core: Core,
     acceptance: Acceptance,
     /// What came to go by during this turn, for the next one.
-    next_snapshot: Option<Arc<Snapshot>>,
+    next_snapshot: Option<Changeover>,
     /// What others want told of all sessions, or done to them.
     walks: Walks,
     drain_by: Option<Instant>,
@@ -155,13 +155,13 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(poll: &Poll, mailbox: Mailbox, setup: &mut Setup, inherited: Inherited) -> io::Result<Worker> {
+    fn new(poll: &Poll, mailbox: Mailbox, setup: &mut Setup, mut inherited: Inherited) -> io::Result<Worker> {
         let mut worker = Worker {
             slots: Slab::new(),
             next_serial: inherited.first_serial,
+            next_snapshot: inherited.next.take(),
             acceptance: Acceptance::register(poll.registry(), setup)?,
             core: Core::new(poll.registry().try_clone()?, mailbox, setup, inherited),
-            next_snapshot: None,
             walks: Walks::default(),
             drain_by: None,
             spare_queue: Vec::new(),
@@ -267,7 +267,7 @@ impl Worker {
             EventSource::Session { key, socket_index } => {
                 self.with(key, |core, slot| phases::event(core, slot, socket_index, edge));
             }
-            EventSource::Listener(index) => self.acceptance.ready(index),
+            EventSource::Listener(number) => self.acceptance.ready(number),
             EventSource::Dns(exchange) => {
                 self.core.lookups.event(exchange, edge.writable, &self.core.registry, self.core.now);
             }
@@ -293,7 +293,12 @@ impl Worker {
                 self.with(key, |core, slot| phases::answer(core, slot, Answered::Context(exchanged)));
             }
             Mail::Users(generation, changed) => self.core.logins.forget(generation, &changed),
-            Mail::Snapshot(snapshot) => self.next_snapshot = Some(snapshot),
+            Mail::Snapshot(next) => {
+                self.next_snapshot = Some(match self.next_snapshot.take() {
+                    Some(earlier) => next.behind(earlier),
+                    None => *next,
+                });
+            }
             Mail::Drain { by } => {
                 self.drain_by = Some(by);
                 self.accept_all();
@@ -317,19 +322,27 @@ impl Worker {
 
     /// Between two turns: the events of one turn are all met with the same snapshot.
     fn take_snapshot(&mut self) {
-        if let Some(snapshot) = self.next_snapshot.take() {
-            self.core.put_snapshot(snapshot);
-            self.watch();
+        let Some(Changeover { snapshot, listeners, taken }) = self.next_snapshot.take() else { return };
+        // Behind the drain there are none, and none comes any more.
+        let listeners = listeners.filter(|_| self.drain_by.is_none());
+        if let Some(wanted) = &listeners {
+            self.close_leaving(wanted);
         }
+        self.core.put_snapshot(snapshot);
+        self.watch();
+        if let Some(wanted) = listeners {
+            self.acceptance.open(wanted, &self.core.registry);
+        }
+        drop(taken);
     }
 
     /// What the worker in place of this one begins with.
     fn bequeath(&mut self) -> Inherited {
-        let snapshot = self.next_snapshot.take().unwrap_or_else(|| Arc::clone(&self.core.snapshot));
+        let (snapshot, next) = (Arc::clone(&self.core.snapshot), self.next_snapshot.take());
         let translators = self.core.translators.as_mut();
         let shown = translators.map(|translators| std::mem::take(&mut translators.shown)).unwrap_or_default();
         let latencies = std::mem::take(&mut self.core.latencies);
-        Inherited { snapshot, first_serial: self.next_serial, latencies, shown }
+        Inherited { snapshot, next, first_serial: self.next_serial, latencies, shown }
     }
 
     /// Runs `act` on a session that is still there, and closes it where that is the outcome.

@@ -3,14 +3,16 @@
 
 use std::time::Instant;
 
-use crate::config::OnFull;
+use crate::config::{Access, Log, OnFull};
 use crate::limits;
 use crate::observe::{AccessRecord, LineSender, TargetRecord};
 
 /// The records of one worker.
 #[derive(Debug)]
 pub(super) struct Records {
+    /// Once there is one there is no other: what was reserved was reserved in it.
     queue: Option<LineSender>,
+    wanted: bool,
     /// Where room is reserved for each record before its session is admitted.
     reserves: bool,
     /// Reserved for sessions that are there.
@@ -23,19 +25,39 @@ pub(super) struct Records {
 }
 
 impl Records {
-    pub(super) fn new(queue: Option<LineSender>, on_full: OnFull) -> Records {
-        let reserves = queue.is_some() && on_full == OnFull::Refuse;
-        Records { queue, reserves, reserved: 0, lines: Vec::new(), count: 0, room: 0, since: None }
+    pub(super) fn new(queue: Option<LineSender>, log: &Log) -> Records {
+        Records {
+            queue,
+            wanted: log.access != Access::Off,
+            reserves: log.on_full == OnFull::Refuse,
+            reserved: 0,
+            lines: Vec::new(),
+            count: 0,
+            room: 0,
+            since: None,
+        }
+    }
+
+    /// Goes by this from now on. What was gathered goes out as it was gathered.
+    pub(super) fn configure(&mut self, queue: Option<&LineSender>, log: &Log, now: Instant) {
+        let (wanted, reserves) = (log.access != Access::Off, log.on_full == OnFull::Refuse);
+        if (wanted, reserves) != (self.wanted, self.reserves) {
+            self.hand_over(now);
+            (self.wanted, self.reserves) = (wanted, reserves);
+        }
+        if self.queue.is_none() {
+            self.queue = queue.cloned();
+        }
     }
 
     /// Whether anybody wants records.
     pub(super) fn wanted(&self) -> bool {
-        self.queue.is_some()
+        self.wanted && self.queue.is_some()
     }
 
     /// Whether a session may only be admitted with room for its record.
     pub(super) fn reserves(&self) -> bool {
-        self.reserves
+        self.reserves && self.wanted()
     }
 
     /// Reserves this room; false where there is none.
@@ -43,6 +65,12 @@ impl Records {
         let had = self.queue.as_ref().is_some_and(|queue| queue.reserve(room));
         self.reserved += if had { room } else { 0 };
         had
+    }
+
+    /// Gives back what was reserved for a record that is not written.
+    pub(super) fn forgo(&mut self, reserved: usize) {
+        self.reserved -= reserved;
+        self.queue.iter().filter(|_| reserved > 0).for_each(|queue| queue.release(reserved));
     }
 
     /// Writes a record, for which so much was reserved.
@@ -55,8 +83,12 @@ impl Records {
         self.put(0, now, |lines| record.write_line(lines));
     }
 
-    fn put(&mut self, reserved: usize, now: Instant, write: impl FnOnce(&mut Vec<u8>)) {
-        let Some(queue) = &self.queue else { return };
+    fn put(&mut self, mut reserved: usize, now: Instant, write: impl FnOnce(&mut Vec<u8>)) {
+        if !self.reserves() {
+            // Reserved while that was asked for.
+            self.forgo(std::mem::take(&mut reserved));
+        }
+        let Some(queue) = self.queue.as_ref().filter(|_| self.wanted) else { return };
         if !self.reserves && self.lines.len() >= limits::RECORDS_BATCH_BYTES {
             return queue.lose(1);
         }
@@ -136,6 +168,10 @@ mod tests {
     use crate::outcome::Reason;
     use std::time::{Duration, SystemTime};
 
+    fn log(on_full: OnFull) -> Log {
+        Log { access: Access::Stdout, on_full, ..Log::default() }
+    }
+
     /// A session of a user; its record is `record` of it.
     fn session(user: &str) -> LiveSession {
         LiveSession {
@@ -171,7 +207,7 @@ mod tests {
     #[test]
     fn a_sink_that_stands_costs_no_memory_but_the_queue_and_one_batch_and_each_record_is_counted() {
         let (queue, receiver) = lines(4 * limits::RECORDS_BATCH_BYTES);
-        let mut records = Records::new(Some(queue.clone()), OnFull::Drop);
+        let mut records = Records::new(Some(queue.clone()), &log(OnFull::Drop));
         let (session, now) = (session(&"x".repeat(limits::USER_NAME_MAX)), Instant::now());
         for _ in 0..10_000 {
             records.write(&record(&session), 0, now);
@@ -195,7 +231,7 @@ mod tests {
     #[test]
     fn what_was_reserved_is_kept_and_the_rest_is_dropped_at_half_and_counted() {
         let (queue, receiver) = lines(100_000);
-        let mut records = Records::new(Some(queue.clone()), OnFull::Refuse);
+        let mut records = Records::new(Some(queue.clone()), &log(OnFull::Refuse));
         let (stranger, alice, now) = (session("stranger"), session("alice"), Instant::now());
         let mut admitted = 0;
         while records.reserve(2_000) {
@@ -221,5 +257,40 @@ mod tests {
             receiver.written(batch);
         }
         assert!(queue.reserve(100_000), "all room is free again");
+    }
+
+    /// Whatever becomes of records while sessions are there: none is lost or written twice, and all room is given back.
+    #[test]
+    fn what_is_wanted_may_change_while_sessions_are_there() {
+        let (queue, receiver) = lines(100_000);
+        let mut records = Records::new(None, &Log::default());
+        let now = Instant::now();
+        let off = Log::default();
+        records.write(&record(&session("nobody asked")), 0, now);
+        records.configure(Some(&queue), &log(OnFull::Drop), now);
+        records.write(&record(&session("1")), 0, now);
+        records.configure(Some(&queue), &log(OnFull::Refuse), now);
+        assert!(records.reserve(2_000) && records.reserve(2_000) && records.reserve(2_000));
+        records.write(&record(&session("2")), 2_000, now);
+        records.configure(Some(&queue), &log(OnFull::Drop), now);
+        records.write(&record(&session("3")), 2_000, now);
+        records.configure(Some(&queue), &off, now);
+        assert!(!records.wanted() && !records.reserves());
+        records.forgo(2_000);
+        records.write(&record(&session("nobody asked")), 0, now);
+        records.configure(Some(&queue), &log(OnFull::Refuse), now);
+        records.write(&record(&session("4")), 0, now);
+        records.flush(now, true);
+        drop(records);
+        let mut written = Vec::new();
+        while let Ok(Some(batch)) = receiver.receive(Duration::ZERO) {
+            written.extend_from_slice(&batch.bytes);
+            receiver.written(batch);
+        }
+        let written = String::from_utf8(written).unwrap();
+        let users: Vec<&str> = written.split("\"user\":\"").skip(1).map(|rest| &rest[..1]).collect();
+        assert_eq!(users, ["1", "2", "3", "4"]);
+        assert!(queue.reserve(100_000), "all room is free again");
+        assert_eq!(queue.lost(), 0);
     }
 }

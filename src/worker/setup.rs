@@ -4,28 +4,22 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
-use super::snapshot::Snapshot;
-use crate::config::OnFull;
-use crate::observe::{Counters, Latencies, LineSender, Pulse};
+use super::snapshot::{Changeover, NumberedListener, Snapshot};
+use crate::observe::{Counters, Latencies, Pulse};
 use crate::policy::Nat64;
 use crate::policy::own_ports::OwnPorts;
-use crate::sys::listener::Listener;
 
 /// Everything that a worker is given for good; what may change is in its snapshot.
 #[derive(Debug)]
 pub struct Setup {
     /// Its number, and the CPU it keeps to.
     pub number: usize,
-    /// Its listener of every group.
-    pub listeners: Vec<Arc<Listener>>,
+    /// Its socket of every listener.
+    pub listeners: Vec<NumberedListener>,
     /// The counters that it writes.
     pub counters: Arc<Counters>,
     /// Where it shows what it is doing.
     pub pulse: Arc<Pulse>,
-    /// Where access records go.
-    pub records: Option<LineSender>,
-    /// What is done where their queue is full, whose size goes by it.
-    pub on_full: OnFull,
     /// The UDP ports that associations have open, all workers' together.
     pub own_ports: Arc<OwnPorts>,
     /// What makes session numbers unique over restarts.
@@ -38,6 +32,8 @@ pub struct Setup {
 #[derive(Debug)]
 pub(super) struct Inherited {
     pub(super) snapshot: Arc<Snapshot>,
+    /// What is to be gone over to at once.
+    pub(super) next: Option<Changeover>,
     pub(super) first_serial: u64,
     /// How long things took until now.
     pub(super) latencies: Latencies,

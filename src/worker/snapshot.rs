@@ -1,13 +1,18 @@
 //! What a worker goes by: everything that a reload may change, as one value.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+
+use crossbeam_channel::Sender;
 
 use crate::auth::{Verifier, gssapi};
 use crate::config::Config;
 use crate::dns;
+use crate::observe::LineSender;
+use crate::policy::Policy;
 use crate::policy::sources::Sources;
-use crate::session::Rules;
 use crate::sys::congestion::CongestionControl;
+use crate::sys::listener::Listener;
 
 /// Everything that a reload may change. A worker replaces it between two turns. What has not changed is the same
 /// `Arc` in the new one, and the worker leaves alone what it made of it.
@@ -15,14 +20,14 @@ use crate::sys::congestion::CongestionControl;
 /// Each worker has an `Arc` of its own around it: its sessions will hold it, and a count of holders that all workers
 /// share would be written by all of them for every session.
 ///
-/// Outside stands what lasts as long as the worker: its listeners, its number and CPU, its counters and pulse, the queue
-/// of its records and what is done where that is full.
+/// Outside stands what lasts as long as the worker, its number and CPU, its counters and pulse; and its listeners, which
+/// no session may keep open: see [`Changeover`].
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// The configuration.
     pub config: Arc<Config>,
-    /// What sessions are judged by.
-    pub rules: Arc<Rules>,
+    /// Who may reach what.
+    pub policy: Arc<Policy>,
     /// Where passwords are verified, if any are.
     pub verifier: Option<Arc<Verifier>>,
     /// Where GSSAPI contexts are accepted, if any are.
@@ -35,8 +40,30 @@ pub struct Snapshot {
     pub sources: Option<Arc<Sources>>,
     /// Whether somebody may ask who is busiest: where nobody can, nobody is counted.
     pub watched: bool,
+    /// The queue of access records. Once there is one there is no other: whether records are wanted, and what is done
+    /// where it is full, the configuration says.
+    pub records: Option<LineSender>,
+    /// The listeners, which sessions know by their numbers.
+    pub listening: Arc<[Arc<ListenerName>]>,
     /// How many descriptors the worker may use for what.
     pub ceilings: Ceilings,
+}
+
+impl Snapshot {
+    /// Where the listener of this number listens, which a session came by that was accepted under this.
+    pub(super) fn listener(&self, number: u16) -> Option<SocketAddr> {
+        self.listening.iter().find(|name| name.number == number).map(|name| name.address)
+    }
+}
+
+/// A listener as sessions know it. Its number is no other's for as long as this is held, which every session does that may
+/// have come by it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ListenerName {
+    /// The number in [`crate::policy::Incoming`]: at the start its place in `server.listen`.
+    pub number: u16,
+    /// Where it listens, its port filled in.
+    pub address: SocketAddr,
 }
 
 /// What one worker may have at a time.
@@ -50,4 +77,60 @@ pub struct Ceilings {
     pub names_beside: usize,
     /// Pipes that are lent.
     pub pipes: usize,
+}
+
+/// What a worker goes over to between two turns, in one step: a listener that goes is emptied under the snapshot so far,
+/// and one that comes is first asked under the new one. So nobody is let in by the listener of one configuration and the
+/// methods of the other.
+#[derive(Debug)]
+pub struct Changeover {
+    /// What to go by.
+    pub snapshot: Arc<Snapshot>,
+    /// All listeners that the worker is to have; `None`: those that it has.
+    pub listeners: Option<Vec<NumberedListener>>,
+    /// Let go of once all that is done.
+    pub taken: Vec<Arc<Latch>>,
+}
+
+impl Changeover {
+    /// This one, where an earlier one is not taken yet.
+    #[must_use]
+    pub fn behind(mut self, earlier: Changeover) -> Changeover {
+        self.listeners = self.listeners.or(earlier.listeners);
+        self.taken.extend(earlier.taken);
+        self
+    }
+}
+
+impl From<Arc<Snapshot>> for Changeover {
+    fn from(snapshot: Arc<Snapshot>) -> Changeover {
+        Changeover { snapshot, listeners: None, taken: Vec::new() }
+    }
+}
+
+/// One worker's socket of a listener.
+#[derive(Clone, Debug)]
+pub struct NumberedListener {
+    /// The listener's number: see [`ListenerName`].
+    pub number: u16,
+    /// The socket. Who drops it last closes it.
+    pub socket: Arc<Listener>,
+}
+
+/// Tells when the last who holds it has let go.
+#[derive(Debug)]
+pub struct Latch(Sender<()>);
+
+impl Latch {
+    /// Sends into this channel then, if there is room.
+    pub fn new(sender: Sender<()>) -> Latch {
+        Latch(sender)
+    }
+}
+
+impl Drop for Latch {
+    fn drop(&mut self) {
+        // Full: whoever reads it will look in any case.
+        let _ = self.0.try_send(());
+    }
 }

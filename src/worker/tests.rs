@@ -7,14 +7,14 @@ use super::handshake::Waits;
 use super::next::Next;
 use super::*;
 use crate::auth::{Identity, Verified};
-use crate::config::{AuthMethod, Config, Dns64, Gssapi, OnFull, RelayMode};
+use crate::config::{Access, AuthMethod, Config, Dns64, OnFull, RelayMode};
 use crate::dns::{DnsError, Settings};
 use crate::observe::lines;
 use crate::policy::{Denial, Guard, Incoming, Object, Policy, Route, Subject, Verdict};
 use crate::proto::request::RequestCommand;
 use crate::relay::datagram::Drop;
 use crate::relay::{Budget, Budgets, Engine, Side};
-use crate::session::{Command, Input, Rules};
+use crate::session::{Command, Input};
 use crate::shares;
 use crate::sys::congestion::CongestionControl;
 use crate::sys::listener::Listener;
@@ -28,8 +28,6 @@ pub(super) fn setup() -> Setup {
         listeners: Vec::new(),
         counters: Arc::default(),
         pulse: Arc::default(),
-        records: None,
-        on_full: OnFull::Drop,
         boot: 0,
         starting: None,
     }
@@ -37,11 +35,13 @@ pub(super) fn setup() -> Setup {
 
 /// What it goes by.
 pub(super) fn snapshot() -> Snapshot {
-    let rules =
-        Rules { methods: vec![AuthMethod::Password], policy: Policy::default(), gssapi: Gssapi::default() };
+    let mut config = Config::default();
+    config.auth.methods = vec![AuthMethod::Password];
     Snapshot {
-        config: Arc::new(Config::default()),
-        rules: Arc::new(rules),
+        config: Arc::new(config),
+        policy: Arc::default(),
+        records: None,
+        listening: Arc::default(),
         verifier: None,
         gssapi: None,
         dns: Arc::default(),
@@ -56,12 +56,8 @@ pub(super) fn snapshot() -> Snapshot {
 pub(super) fn open_to_all(idle: Duration) -> Snapshot {
     let mut config = Config::default();
     config.timeouts.idle = idle;
-    let rules = Rules {
-        methods: vec![AuthMethod::None],
-        policy: Policy::new(Guard::new(true, Vec::new(), Vec::new())),
-        gssapi: Gssapi::default(),
-    };
-    Snapshot { config: Arc::new(config), rules: Arc::new(rules), ..snapshot() }
+    let policy = Arc::new(Policy::new(Guard::new(true, Vec::new(), Vec::new())));
+    Snapshot { config: Arc::new(config), policy, ..snapshot() }
 }
 
 /// A worker without listeners, with one connection that was just accepted, and the client's end of it.
@@ -71,7 +67,7 @@ fn worker() -> (Worker, Key, TcpStream) {
 
 pub(super) fn worker_of(setup: Setup, snapshot: Snapshot) -> (Worker, Key, TcpStream) {
     let (snapshot, latencies) = (Arc::new(snapshot), Latencies::default());
-    worker_from(setup, Inherited { snapshot, first_serial: 0, latencies, shown: Vec::new() })
+    worker_from(setup, Inherited { snapshot, next: None, first_serial: 0, latencies, shown: Vec::new() })
 }
 
 fn worker_from(mut setup: Setup, inherited: Inherited) -> (Worker, Key, TcpStream) {
@@ -108,7 +104,9 @@ fn a_login_known_by_the_time_it_is_tried_again_keeps_the_deadline_for_its_reques
     let Phase::Handshake(handshake) = &mut slot.phase else { panic!("{slot:?}") };
     let deadline = handshake.deadline;
     let bytes = Input::Bytes(b"\x05\x01\x02\x01\x05alice\x06secret");
-    let Command::Verify(credentials) = handshake.session.handle(bytes, &core.rules).command else {
+    let Command::Verify(credentials) =
+        handshake.session.handle(bytes, core.rules(&slot.connection.snapshot)).command
+    else {
         panic!("{handshake:?}")
     };
     let credentials = Arc::new(credentials);
@@ -135,9 +133,11 @@ fn a_login_known_by_the_time_it_is_tried_again_keeps_the_deadline_for_its_reques
 fn a_session_goes_on_past_its_request_only_with_room_for_its_record() {
     for (room, refused) in [(0, true), (limits::RECORD_BYTES_MAX, false)] {
         let (queue, _receiver) = lines(room);
-        let mut setup = setup();
-        (setup.on_full, setup.records) = (OnFull::Refuse, Some(queue.clone()));
-        let (mut worker, key, mut client) = worker_of(setup, open_to_all(limits::LINGER));
+        let mut snapshot = open_to_all(limits::LINGER);
+        let mut config = Config::clone(&snapshot.config);
+        (config.log.access, config.log.on_full) = (Access::Stdout, OnFull::Refuse);
+        (snapshot.config, snapshot.records) = (Arc::new(config), Some(queue.clone()));
+        let (mut worker, key, mut client) = worker_of(setup(), snapshot);
         let target = TcpListener::bind("127.0.0.1:0").expect("a port");
         target.set_nonblocking(true).expect("non-blocking");
         ask_for(&mut worker, key, &mut client, &target);
@@ -167,11 +167,15 @@ fn ready_listeners_take_turns() {
         liveness: liveness(&Config::default()),
         congestion: CongestionControl::default(),
     };
-    let open =
-        || Arc::new(Listener::open("127.0.0.1:0".parse().expect("an address"), &options).expect("a port"));
+    let open = |number| NumberedListener {
+        number,
+        socket: Arc::new(
+            Listener::open("127.0.0.1:0".parse().expect("an address"), &options).expect("a port"),
+        ),
+    };
     let prepared = prepare().expect("a poll");
     let mut setup = setup();
-    setup.listeners = vec![open(), open(), open()];
+    setup.listeners = vec![open(0), open(1), open(2)];
     let mut acceptance = Acceptance::register(prepared.poll.registry(), &mut setup).expect("three listeners");
     let turns: Vec<_> = (0..6).map(|_| acceptance.next_ready()).collect();
     assert_eq!(turns, [0, 1, 2, 0, 1, 2].map(Some));
@@ -180,7 +184,7 @@ fn ready_listeners_take_turns() {
 /// A worker with a snapshot of its own is told of another one.
 fn told(worker: &mut Worker, snapshot: Snapshot) -> Arc<Snapshot> {
     let snapshot = Arc::new(snapshot);
-    worker.read_mail(Mail::Snapshot(Arc::clone(&snapshot)));
+    worker.read_mail(Mail::Snapshot(Box::new(Arc::clone(&snapshot).into())));
     snapshot
 }
 
@@ -202,21 +206,21 @@ fn rules_are_others_only_where_they_changed_and_keep_the_translators() {
     let incoming = Incoming { client: SocketAddr::from(([127, 0, 0, 1], 1)), listener: 0 };
     let subject = Subject { incoming, identity: &Identity::Anonymous, command: RequestCommand::UdpAssociate };
     let reaches = |worker: &Worker| {
-        matches!(worker.core.rules.policy.judge(&subject, Object::To(carries)), Verdict::Allow(_))
+        matches!(worker.core.policy.judge(&subject, Object::To(carries)), Verdict::Allow(_))
     };
     assert!(!reaches(&worker));
     let shows: [IpAddr; 1] = [[0x64, 0xff9b, 0, 0, 0, 0, 0xc000, 0xaa].into()];
     worker.core.learn_translators(&Ok(shows.into()));
     assert!(reaches(&worker));
 
-    let (version, rules) = (worker.core.rules_version, Arc::clone(&worker.core.snapshot.rules));
-    told(&mut worker, Snapshot { rules, ..snapshot() });
+    let (version, policy) = (worker.core.policy_version, Arc::clone(&worker.core.snapshot.policy));
+    told(&mut worker, Snapshot { policy, ..snapshot() });
     worker.take_snapshot();
-    assert_eq!(worker.core.rules_version, version, "of the same rules");
+    assert_eq!(worker.core.policy_version, version, "of the same policy");
 
     told(&mut worker, snapshot());
     worker.take_snapshot();
-    assert_eq!(worker.core.rules_version, version + 1);
+    assert_eq!(worker.core.policy_version, version + 1);
     assert!(reaches(&worker));
     let (worker, ..) = worker_from(setup(), worker.bequeath());
     assert!(reaches(&worker));
@@ -225,19 +229,19 @@ fn rules_are_others_only_where_they_changed_and_keep_the_translators() {
 #[test]
 fn prefixes_of_translators_are_asked_for_and_believed_while_the_snapshot_says_so() {
     let (mut worker, ..) = worker();
-    let rules = Arc::clone(&worker.core.snapshot.rules);
+    let policy = Arc::clone(&worker.core.snapshot.policy);
     let shows: [IpAddr; 1] = [[0x64, 0xff9b, 0, 0, 0, 0, 0xc000, 0xaa].into()];
     worker.core.learn_translators(&Ok(shows.into()));
     for (dns64, asked) in [(Dns64::Off, false), (Dns64::Auto, true)] {
         let mut config = Config::default();
         config.dns.dns64 = dns64;
-        let version = worker.core.rules_version;
-        told(&mut worker, Snapshot { config: Arc::new(config), rules: Arc::clone(&rules), ..snapshot() });
+        let version = worker.core.policy_version;
+        told(&mut worker, Snapshot { config: Arc::new(config), policy: Arc::clone(&policy), ..snapshot() });
         worker.take_snapshot();
         let next_at = worker.core.translators.as_ref().and_then(|translators| translators.next_at());
         assert_eq!(next_at.is_some_and(|at| at <= worker.core.now), asked);
-        assert!(Arc::ptr_eq(&worker.core.rules, &rules), "with prefixes that nobody shows any more");
-        assert_eq!(worker.core.rules_version, version + 1);
+        assert!(Arc::ptr_eq(&worker.core.policy, &policy), "with prefixes that nobody shows any more");
+        assert_eq!(worker.core.policy_version, version + 1);
     }
 }
 
@@ -249,7 +253,12 @@ fn the_worker_in_place_of_another_goes_by_the_latest_snapshot() {
     worker.take_snapshot();
     assert!(Arc::ptr_eq(&worker.bequeath().snapshot, &second));
     let third = told(&mut worker, snapshot());
-    assert!(Arc::ptr_eq(&worker.bequeath().snapshot, &third));
+    let mut inherited = worker.bequeath();
+    assert!(Arc::ptr_eq(&inherited.snapshot, &second), "until its first turn");
+    let next = inherited.next.take().expect("what came");
+    let (mut worker, ..) = worker_from(setup(), Inherited { next: Some(next), ..inherited });
+    worker.take_snapshot();
+    assert!(Arc::ptr_eq(&worker.core.snapshot, &third));
 }
 
 /// A worker with two relays, the first of them accepted before `new` came, and their clients' and targets' ends.
@@ -359,14 +368,42 @@ fn a_relay_that_its_budget_holds_back_is_not_idle() {
 fn a_session_is_judged_by_the_rules_of_the_moment() {
     let (mut worker, key, mut client) = worker_of(setup(), open_to_all(limits::LINGER));
     let open = open_to_all(limits::LINGER);
-    let rules = Arc::new(Rules { policy: Policy::default(), ..Rules::clone(&open.rules) });
-    told(&mut worker, Snapshot { rules, ..open });
+    told(&mut worker, Snapshot { policy: Arc::default(), ..open });
     worker.take_snapshot();
     let target = TcpListener::bind("127.0.0.1:0").expect("a port");
     ask_for(&mut worker, key, &mut client, &target);
     let mut answer = [0; 4];
     client.read_exact(&mut answer).expect("an answer");
     assert_eq!(answer, *b"\x05\x00\x05\x02");
+}
+
+/// Methods are those that a session began with: one that was told of method none is not refused for it in its request.
+#[test]
+fn a_session_keeps_the_methods_that_it_began_with() {
+    let (mut worker, key, mut client) = worker_of(setup(), open_to_all(limits::LINGER));
+    client.write_all(b"\x05\x01\x00").expect("a greeting");
+    let readable = Edge { readable: true, ..Edge::default() };
+    worker.with(key, |core, slot| phases::event(core, slot, 0, readable));
+    let mut locked = open_to_all(limits::LINGER);
+    let mut config = Config::clone(&locked.config);
+    config.auth.methods = vec![AuthMethod::Password];
+    locked.config = Arc::new(config);
+    locked.ceilings.sessions = 8;
+    told(&mut worker, locked);
+    worker.take_snapshot();
+    let (accepted, incoming, mut other) = connection();
+    worker.admit(accepted, incoming);
+    other.write_all(b"\x05\x01\x00").expect("a greeting");
+    worker.with(Key::new(1, 1), |core, slot| phases::event(core, slot, 0, readable));
+    let mut answers = [[0; 2]; 2];
+    client.read_exact(&mut answers[0]).expect("an answer");
+    other.read_exact(&mut answers[1]).expect("an answer");
+    assert_eq!(answers, [*b"\x05\x00", *b"\x05\xff"]);
+    let target = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = target.local_addr().expect("its address").port().to_be_bytes();
+    client.write_all(&[&b"\x05\x01\x00\x01\x7f\0\0\x01"[..], &port].concat()).expect("a request");
+    worker.with(key, |core, slot| phases::event(core, slot, 0, readable));
+    target.accept().expect("a connection");
 }
 
 #[test]
@@ -397,9 +434,8 @@ fn from_another_address(subject: &Subject<'_>, object: Object) -> Verdict {
 /// A worker of these rules, and what it needs for one more connection.
 fn ruled() -> (Worker, Key, TcpStream) {
     let mut snapshot = open_to_all(limits::LINGER);
-    let mut rules = Rules::clone(&snapshot.rules);
-    rules.policy = rules.policy.with_rules(from_another_address);
-    (snapshot.rules, snapshot.ceilings.sessions) = (Arc::new(rules), 8);
+    let policy = Policy::clone(&snapshot.policy).with_rules(from_another_address);
+    (snapshot.policy, snapshot.ceilings.sessions) = (Arc::new(policy), 8);
     worker_of(setup(), snapshot)
 }
 

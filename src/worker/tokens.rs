@@ -34,7 +34,7 @@ pub(super) const CLIENT_SOCKET: u8 = 0;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EventSource {
     Session { key: Key, socket_index: u8 },
-    Listener(usize),
+    Listener(u16),
     Dns(u32),
     Waker,
 }
@@ -82,7 +82,7 @@ impl EventSource {
                 Token(((key.ticket() as usize) << SOCKET_BITS) | (socket_index as usize & SOCKET_MASK))
             }
             EventSource::Waker => special(0, 0),
-            EventSource::Listener(index) => special(1, index),
+            EventSource::Listener(number) => special(1, number.into()),
             EventSource::Dns(exchange) => special(2, exchange as usize),
         }
     }
@@ -92,7 +92,7 @@ impl EventSource {
         let (key, _) = Key::from_ticket((token.0 >> SOCKET_BITS) as u64);
         match (key.index(), socket_index) {
             (INDEX_MASK, 0) => EventSource::Waker,
-            (INDEX_MASK, 1) => EventSource::Listener(key.serial() as usize),
+            (INDEX_MASK, 1) => EventSource::Listener(key.serial() as u16),
             (INDEX_MASK, _) => EventSource::Dns(key.serial() as u32),
             _ => EventSource::Session { key, socket_index },
         }
@@ -116,7 +116,7 @@ mod tests {
             EventSource::Session { key: Key::new(7, 123_456), socket_index: 5 },
             EventSource::Session { key: last, socket_index: 7 },
             EventSource::Listener(0),
-            EventSource::Listener(300),
+            EventSource::Listener(u16::MAX),
             EventSource::Dns(0),
             EventSource::Dns(u32::MAX),
             EventSource::Waker,

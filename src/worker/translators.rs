@@ -9,8 +9,7 @@ use std::time::Instant;
 use crate::config::{Dns64, Prefer};
 use crate::dns::Answer;
 use crate::limits;
-use crate::policy::Nat64;
-use crate::session::Rules;
+use crate::policy::{Nat64, Policy};
 use crate::sys::machine::source_towards;
 
 /// The name whose AAAA records exist only where a server makes them up (RFC 7050 section 8.1).
@@ -38,14 +37,12 @@ impl Translators {
         asks.then_some(Translators { shown, next_at: Some(now), in_vain: 0 })
     }
 
-    /// The rules, with the guard that knows what is shown.
-    pub(super) fn add_to(&self, rules: &Arc<Rules>) -> Arc<Rules> {
+    /// The policy whose guard knows what is shown.
+    pub(super) fn add_to(&self, policy: &Arc<Policy>) -> Arc<Policy> {
         if self.shown.is_empty() {
-            return Arc::clone(rules);
+            return Arc::clone(policy);
         }
-        let mut known = Rules::clone(rules);
-        known.policy = known.policy.with_shown_nat64(&self.shown);
-        Arc::new(known)
+        Arc::new(Policy::clone(policy).with_shown_nat64(&self.shown))
     }
 
     /// Other servers may show others, and so may another network.

@@ -72,13 +72,13 @@ impl Worker {
 
     /// Tells of some sessions; false where nobody listens any more.
     fn list(&self, at: &mut usize, filter: &SessionFilter, reply: &Reply<Listed>) -> bool {
-        let (time, addresses, ends) = (SystemTime::now(), self.acceptance.addresses(), self.part_ends(*at));
+        let (time, ends) = (SystemTime::now(), self.part_ends(*at));
         let mut page = Vec::new();
         while *at < ends && page.len() < limits::LIST_PAGE_SESSIONS {
             if let Some(slot) = self.slots.get(*at) {
                 let view = View::of(&self.core, slot);
                 if filter.passes(&view.candidate()) {
-                    let listener = addresses.get(usize::from(slot.connection.listener)).copied().flatten();
+                    let listener = slot.connection.snapshot.listener(slot.connection.listener);
                     page.push(view.keep(time, listener));
                 }
             }

@@ -155,7 +155,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::admin::orders::KeyChange;
+    use crate::config::KeyChange;
     use crate::config::{Config, Flags};
 
     #[test]

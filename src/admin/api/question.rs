@@ -296,10 +296,13 @@ mod tests {
         assert_eq!(Chosen::read("worker=2").unwrap().worker, Some(2));
     }
 
+    /// A session's serial, and what it has of its own.
+    type Made<'a> = (u64, &'a dyn Fn(&mut Seen));
+
     /// The serials of sessions in this order.
-    fn sorted(sort: &str, seen: &[(u64, &dyn Fn(&mut Seen))]) -> Vec<u64> {
+    fn sorted(sort: &str, seen: &[Made<'_>]) -> Vec<u64> {
         let order = question(&format!("sort={sort}")).order;
-        let made = |(serial, change): &(u64, &dyn Fn(&mut Seen))| {
+        let made = |(serial, change): &Made<'_>| {
             let mut seen = Seen { session: session(*serial), speed: None };
             change(&mut seen);
             seen
@@ -312,11 +315,10 @@ mod tests {
     #[test]
     fn what_is_unknown_comes_last_and_what_is_equal_by_its_id() {
         let speed = |up| move |seen: &mut Seen| seen.speed = Some(Speed { up, down: 0.0 });
-        let rates: &[(u64, &dyn Fn(&mut Seen))] =
-            &[(1, &|_| {}), (2, &speed(5.0)), (3, &speed(7.0)), (4, &speed(5.0))];
+        let rates: &[Made<'_>] = &[(1, &|_| {}), (2, &speed(5.0)), (3, &speed(7.0)), (4, &speed(5.0))];
         assert_eq!((sorted("rate", rates), sorted("-rate", rates)), (vec![2, 4, 3, 1], vec![3, 2, 4, 1]));
         let user = |name: &'static str| move |seen: &mut Seen| seen.session.user = Some(name.into());
-        let users: &[(u64, &dyn Fn(&mut Seen))] =
+        let users: &[Made<'_>] =
             &[(1, &user("bob")), (2, &|seen| seen.session.user = None), (3, &user("ann"))];
         assert_eq!((sorted("user", users), sorted("-user", users)), (vec![3, 1, 2], vec![1, 3, 2]));
     }
@@ -324,7 +326,7 @@ mod tests {
     #[test]
     fn addresses_are_sorted_by_their_number_and_targets_by_host_and_port() {
         let client = |text: &'static str| move |seen: &mut Seen| seen.session.client = text.parse().unwrap();
-        let clients: &[(u64, &dyn Fn(&mut Seen))] =
+        let clients: &[Made<'_>] =
             &[(1, &client("127.0.0.10:9")), (2, &client("127.0.0.9:10")), (3, &client("127.0.0.9:9"))];
         assert_eq!(sorted("client", clients), [3, 2, 1]);
         let target = |host: &'static str, port| {
@@ -332,7 +334,7 @@ mod tests {
                 seen.session.target = Some(Target { host: Host::parse(host.as_bytes()).unwrap(), port });
             }
         };
-        let targets: &[(u64, &dyn Fn(&mut Seen))] = &[
+        let targets: &[Made<'_>] = &[
             (1, &target("b.example", 80)),
             (2, &target("a.example", 443)),
             (3, &target("a.example", 80)),
@@ -342,7 +344,7 @@ mod tests {
             (sorted("target", targets), sorted("-target", targets)),
             (vec![4, 3, 2, 1], vec![1, 2, 3, 4])
         );
-        let aged: &[(u64, &dyn Fn(&mut Seen))] =
+        let aged: &[Made<'_>] =
             &[(1, &|seen| seen.session.age_ms = 5), (2, &|seen| seen.session.state = LiveState::Handshake)];
         assert_eq!((sorted("-age", aged), sorted("state", aged)), (vec![2, 1], vec![2, 1]));
     }

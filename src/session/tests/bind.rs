@@ -183,12 +183,12 @@ fn replies_are_in_the_family_of_what_they_name() {
 fn bytes_in_the_wait_are_kept() {
     let world = World::open();
     let mut session = Session::new(INCOMING);
-    session.handle(Input::Bytes(BIND), &world.rules);
-    session.handle(Input::Bytes(b"one"), &world.rules);
-    session.handle(Input::Bound(world.bound), &world.rules);
-    let step = session.handle(Input::Bytes(b"\x05\x01\x00two"), &world.rules);
+    session.handle(Input::Bytes(BIND), world.rules.lend());
+    session.handle(Input::Bytes(b"one"), world.rules.lend());
+    session.handle(Input::Bound(world.bound), world.rules.lend());
+    let step = session.handle(Input::Bytes(b"\x05\x01\x00two"), world.rules.lend());
     assert!(step.output.is_empty() && matches!(step.command, Command::Read), "{step:?}");
-    let step = session.handle(Input::Accepted(world.accepted), &world.rules);
+    let step = session.handle(Input::Accepted(world.accepted), world.rules.lend());
     assert!(matches!(step.command, Command::Relay), "{step:?}");
     assert_eq!(session.pending(), b"one\x05\x01\x00two");
 }

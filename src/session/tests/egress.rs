@@ -103,13 +103,13 @@ fn of_a_mixed_answer_only_allowed_addresses_are_dialled_in_their_order() {
 fn a_name_is_resolved_once_and_its_addresses_are_the_ones_dialled() {
     let world = World::open();
     let mut session = Session::new(INCOMING);
-    let asked = session.handle(Input::Bytes(ASK_NAME), &world.rules).command;
+    let asked = session.handle(Input::Bytes(ASK_NAME), world.rules.lend()).command;
     assert!(matches!(asked, Command::Resolve(_)), "{asked:?}");
-    let step = session.handle(Input::Resolved(addresses(&["203.0.113.9"])), &world.rules);
+    let step = session.handle(Input::Resolved(addresses(&["203.0.113.9"])), world.rules.lend());
     let Command::Dial(dialled) = step.command else { panic!("{step:?}") };
     assert_eq!(dialled.iter().map(|to| to.address).collect::<Vec<_>>(), [socket("203.0.113.9:80")]);
     // Another answer, as a rebinding server would give, changes nothing any more.
-    let step = session.handle(Input::Resolved(addresses(&["127.0.0.1"])), &world.rules);
+    let step = session.handle(Input::Resolved(addresses(&["127.0.0.1"])), world.rules.lend());
     assert!(matches!(step.command, Command::Close(Failure::Internal(_))), "{step:?}");
 }
 

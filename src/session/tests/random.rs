@@ -103,7 +103,7 @@ proptest! {
                 7 => Input::Accepted(world.accepted),
                 _ => Input::Dialed(world.dialed),
             };
-            let _ = session.handle(input, &world.rules);
+            let _ = session.handle(input, world.rules.lend());
         }
     }
 }

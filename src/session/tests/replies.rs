@@ -102,16 +102,16 @@ fn success_names_the_local_address() {
 fn phases() -> [(&'static str, World, Session); 10] {
     let after = |world: World, bytes: &[u8]| {
         let mut session = Session::new(INCOMING);
-        session.handle(Input::Bytes(bytes), &world.rules);
+        session.handle(Input::Bytes(bytes), world.rules.lend());
         (world, session)
     };
     let named = |name, (world, session)| (name, world, session);
     let connect = [b"\x05\x01\x00", CONNECT].concat();
     let mut relaying = after(World::open(), &connect);
-    relaying.1.handle(Input::Dialed(relaying.0.dialed), &relaying.0.rules);
+    relaying.1.handle(Input::Dialed(relaying.0.dialed), relaying.0.rules.lend());
     let binding = || after(World::open(), b"\x05\x01\x00\x05\x02\x00\x01\xcb\x00\x71\x07\x00\x15");
     let mut accepting = binding();
-    accepting.1.handle(Input::Bound(accepting.0.bound), &accepting.0.rules);
+    accepting.1.handle(Input::Bound(accepting.0.bound), accepting.0.rules.lend());
     [
         named("greeting", after(World::open(), b"\x05")),
         named("userpass", after(World::locked(), b"\x05\x01\x02\x01")),
@@ -137,7 +137,7 @@ fn an_answer_that_nobody_asked_for_is_our_own_fault() {
                 "accepting" => Input::Accepted(world.accepted),
                 _ => Input::Dialed(world.dialed),
             };
-            let step = session.handle(input, &world.rules);
+            let step = session.handle(input, world.rules.lend());
             let Command::Close(failure @ Failure::Internal(_)) = step.command else {
                 panic!("{phase}, {asker}: {:?}", step.command)
             };
@@ -163,9 +163,9 @@ fn an_answer_counts_once() {
             "accepting" => Input::Accepted(world.accepted),
             _ => Input::Dialed(world.dialed),
         };
-        let first = session.handle(input(), &world.rules).command;
+        let first = session.handle(input(), world.rules.lend()).command;
         assert!(!matches!(first, Command::Close(_)), "{first:?}");
-        let second = session.handle(input(), &world.rules).command;
+        let second = session.handle(input(), world.rules.lend()).command;
         assert!(matches!(second, Command::Close(Failure::Internal(_))), "{second:?}");
     }
 }
@@ -173,7 +173,7 @@ fn an_answer_counts_once() {
 #[test]
 fn bytes_behind_the_end_have_no_effect() {
     let (_, world, mut session) = phases().into_iter().next_back().unwrap();
-    let step = session.handle(Input::Bytes(&[b"\x05\x01\x00", CONNECT].concat()), &world.rules);
+    let step = session.handle(Input::Bytes(&[b"\x05\x01\x00", CONNECT].concat()), world.rules.lend());
     assert!(step.output.is_empty() && matches!(step.command, Command::Read), "{step:?}");
     assert!(session.facts().method.is_none() && session.facts().command.is_none());
 }

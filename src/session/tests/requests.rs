@@ -129,7 +129,7 @@ fn nobody_gets_past_the_methods_by_not_speaking_of_them() {
     for (world, dials) in [(World::open(), true), (World::locked(), false)] {
         let mut session = Session::new(INCOMING);
         session.state = SessionState::Reading(Reading::Request);
-        let step = session.handle(Input::Bytes(CONNECT), &world.rules);
+        let step = session.handle(Input::Bytes(CONNECT), world.rules.lend());
         let refused = matches!(step.command, Command::Close(Failure::NoMethod));
         assert_eq!((refused, step.output.is_empty()), (!dials, dials), "{:?}", step.command);
         assert_eq!(session.facts().identity.is_some(), dials);

@@ -130,10 +130,10 @@ fn the_worker_is_told_the_route_of_each_verdict() {
     let command_of = |request: &[u8]| {
         let mut session = Session::new(INCOMING);
         let bytes = [b"\x05\x01\x00", request].concat();
-        match session.handle(Input::Bytes(&bytes), &world.rules).command {
+        match session.handle(Input::Bytes(&bytes), world.rules.lend()).command {
             Command::Resolve(_) => {
                 let two = addresses(&["203.0.113.7", "203.0.113.8"]);
-                session.handle(Input::Resolved(two), &world.rules).command
+                session.handle(Input::Resolved(two), world.rules.lend()).command
             }
             command => command,
         }

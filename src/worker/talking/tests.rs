@@ -8,13 +8,11 @@ use std::time::Duration;
 use crossbeam_channel::unbounded;
 
 use crate::auth::{Identity, Verified};
-use crate::config::AuthMethod;
+use crate::config::{AuthMethod, Config};
 use crate::limits;
 use crate::observe::talkers::{TalkedBy, TalkerKind, TalkersFound};
 use crate::outcome::Reason;
-use crate::policy::Policy;
 use crate::proto::userpass::Credentials;
-use crate::session::Rules;
 use crate::worker::snapshot::{Ceilings, Snapshot};
 use crate::worker::tests::{ask_for, open_to_all, setup, worker_of};
 use crate::worker::tokens::Key;
@@ -107,7 +105,7 @@ fn a_request_that_is_denied_at_once_is_counted_and_one_that_is_none_is_not() {
         (b"\x05\x01\x02", 0),
     ] {
         let mut snapshot = watched();
-        snapshot.rules = Arc::new(Rules { policy: Policy::default(), ..Rules::clone(&snapshot.rules) });
+        snapshot.policy = Arc::default();
         let (mut worker, key, mut client) = watching(snapshot);
         client.write_all(request).expect("a request");
         readable(&mut worker, key, 0);
@@ -120,7 +118,9 @@ fn a_request_that_is_denied_at_once_is_counted_and_one_that_is_none_is_not() {
 #[test]
 fn only_verified_users_are_counted() {
     let mut snapshot = watched();
-    snapshot.rules = Arc::new(Rules { methods: vec![AuthMethod::Password], ..Rules::clone(&snapshot.rules) });
+    let mut config = Config::clone(&snapshot.config);
+    config.auth.methods = vec![AuthMethod::Password];
+    snapshot.config = Arc::new(config);
     for (verified, users) in [(true, one("ann", 1, 0)), (false, Vec::new())] {
         let (mut worker, key, mut client) = watching(snapshot.clone());
         let identity = verified.then(|| Identity::User("ann".into()));
@@ -152,7 +152,8 @@ fn what_moved_before_anybody_could_ask_is_no_matter() {
     let mut target = relay(&mut worker, key, &mut client);
     for (was_watched, counted) in [(true, 0), (false, 0), (true, 3)] {
         send(&mut worker, key, &mut client, &mut target, b"before");
-        worker.read_mail(Mail::Snapshot(Arc::new(Snapshot { watched: was_watched, ..watched() })));
+        let next = Arc::new(Snapshot { watched: was_watched, ..watched() });
+        worker.read_mail(Mail::Snapshot(Box::new(next.into())));
         worker.take_snapshot();
         if counted > 0 {
             walk(&mut worker);

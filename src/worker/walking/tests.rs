@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, unbounded};
 
 use super::*;
+use crate::config::{Access, Config};
 use crate::observe::live::{LiveSession, LiveState, SessionId};
 use crate::observe::{Counted, Totals, lines};
 use crate::worker::mailbox::Killed;
@@ -240,9 +241,11 @@ fn a_filter_chooses_who_is_told_of_and_who_is_ended() {
 #[test]
 fn those_with_these_ids_are_ended_in_shares_of_a_turn_and_no_others() {
     let (queue, receiver) = lines(1 << 20);
-    let mut given = setup();
-    given.records = Some(queue);
-    let (mut worker, first, first_client) = worker_of(given, roomy_snapshot());
+    let mut snapshot = roomy_snapshot();
+    let mut config = Config::clone(&snapshot.config);
+    config.log.access = Access::Stdout;
+    (snapshot.config, snapshot.records) = (Arc::new(config), Some(queue));
+    let (mut worker, first, first_client) = worker_of(setup(), snapshot);
     let mut sessions = vec![(first, first_client)];
     sessions.extend((0..99).map(|_| join(&mut worker)));
     let ids: HashSet<SessionId> = sessions.iter().step_by(2).map(|(key, _)| id(&worker, *key)).collect();

@@ -16,7 +16,9 @@ use crate::sys::congestion::CongestionControl;
 use crate::sys::listener::{Listener, Options};
 use crate::worker::snapshot::Snapshot;
 use crate::worker::tests::setup;
-use crate::worker::{Killed, Listed, Mail, Mailbox, Reply, Walked, liveness, prepare};
+use crate::worker::{
+    Killed, Listed, ListenerName, Mail, Mailbox, NumberedListener, Reply, Walked, liveness, prepare,
+};
 
 /// Far above what anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,7 +34,6 @@ impl Running {
     fn start(relay: RelayMode) -> Running {
         let mut config = Config::default();
         config.server.relay = relay;
-        let snapshot = Snapshot { config: Arc::new(config), ..roomy_snapshot() };
         let options = Options {
             backlog: 128,
             only_v6: true,
@@ -44,7 +45,9 @@ impl Running {
         let prepared = prepare().expect("a poll");
         let mailbox = prepared.mailbox();
         let mut given = setup();
-        given.listeners = vec![Arc::new(listener)];
+        given.listeners = vec![NumberedListener { number: 7, socket: Arc::new(listener) }];
+        let listening = [Arc::new(ListenerName { number: 7, address })].into();
+        let snapshot = Snapshot { config: Arc::new(config), listening, ..roomy_snapshot() };
         let run = move || drop(prepared.run(given, Arc::new(snapshot)).expect("epoll"));
         Running { address, mailbox, thread: Some(thread::spawn(run)) }
     }

@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 
 use super::{id, is_open, is_reset, join, kill, list, relay, roomy_snapshot};
 use crate::auth::{Users, Verifier};
-use crate::config::AuthMethod;
+use crate::config::{Access, AuthMethod, Config};
 use crate::dns::Settings;
 use crate::observe::filter::{Selection, SessionFilter};
 use crate::observe::live::LiveState;
 use crate::observe::{LineReceiver, lines};
-use crate::session::Rules;
 use crate::worker::handshake::Waits;
 use crate::worker::slot::Phase;
 use crate::worker::snapshot::Snapshot;
@@ -35,11 +34,13 @@ struct Scene {
 impl Scene {
     fn new(snapshot: Snapshot) -> Scene {
         let (queue, records) = lines(1 << 20);
-        let mut given = setup();
-        given.records = Some(queue);
-        let open = Arc::clone(&roomy_snapshot().rules);
+        let mut config = Config::clone(&snapshot.config);
+        config.log.access = Access::Stdout;
+        let snapshot = Snapshot { config: Arc::new(config), records: Some(queue), ..snapshot };
+        let mut open = Config::clone(&snapshot.config);
+        open.auth.methods = vec![AuthMethod::None];
         let (mut worker, beside, mut beside_client) =
-            worker_of(given, Snapshot { rules: open, ..snapshot.clone() });
+            worker_of(setup(), Snapshot { config: Arc::new(open), ..snapshot.clone() });
         let beside_target = relay(&mut worker, beside, &mut beside_client);
         worker.core.put_snapshot(Arc::new(snapshot));
         let (key, client) = join(&mut worker);
@@ -93,7 +94,9 @@ fn one_whose_login_is_being_verified() {
     let users = Users::parse(line, Path::new("users")).expect("users");
     let verifier = Verifier::start(Arc::new(users), 1, Instant::now).expect("a thread");
     let mut snapshot = roomy_snapshot();
-    snapshot.rules = Arc::new(Rules { methods: vec![AuthMethod::Password], ..Rules::clone(&snapshot.rules) });
+    let mut config = Config::clone(&snapshot.config);
+    config.auth.methods = vec![AuthMethod::Password];
+    snapshot.config = Arc::new(config);
     snapshot.verifier = Some(Arc::new(verifier));
     let mut scene = Scene::new(snapshot);
     scene.say(b"\x05\x01\x02");

@@ -1,0 +1,131 @@
+//! What one configuration says otherwise than another, key by key, and what of it a running server takes.
+
+use super::entry::TakenAt;
+use super::problem::Problems;
+use super::schema::Schema;
+use super::tables;
+use super::tables::Config;
+
+/// A key with another value than before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyChange {
+    /// Table and key, with a dot between them.
+    pub key: String,
+    /// Its value before, as TOML; `None` where it was absent.
+    pub from: Option<String>,
+    /// Its value in the file, as TOML; `None` where it is absent.
+    pub to: Option<String>,
+    /// Whether a reload takes it; another waits for a new process.
+    pub taken: bool,
+}
+
+impl Config {
+    /// Every key whose value is another than in `old`, in the order of the documentation.
+    pub fn changes_from(&self, old: &Config) -> Vec<KeyChange> {
+        changes(&Schema::of(tables::all()), old, self)
+    }
+
+    /// What is in effect once a server that runs by `old` has been given this: what a reload does not take keeps its old
+    /// value.
+    ///
+    /// # Errors
+    /// Where the rules between keys do not hold for the result.
+    pub fn in_place_of(mut self, old: &Config) -> Result<Config, Problems> {
+        keep(&Schema::of(tables::all()), old, &mut self);
+        let (workers, most) = (self.server.workers, self.server.max_connections);
+        if most != 0 && workers > most {
+            let mut problems = self.places.problems();
+            let what = format!(
+                "{workers} workers run, and cannot share {most}: at least {workers}, or a new process with fewer workers"
+            );
+            self.places.blame(&mut problems, "server", "max_connections", what);
+            return Err(problems);
+        }
+        Ok(self)
+    }
+}
+
+fn changes<C: 'static>(schema: &Schema<C>, old: &C, new: &C) -> Vec<KeyChange> {
+    let mut changes = Vec::new();
+    for table in schema.tables() {
+        for nth in 0..table.count(old).max(table.count(new)) {
+            let name = match table.array {
+                Some(_) => format!("{}[{}]", table.name, nth + 1),
+                None => table.name.to_owned(),
+            };
+            for key in &table.keys {
+                let value = |of: &C| (nth < table.count(of)).then(|| (key.print)(of, nth)).flatten();
+                let (from, to) = (value(old), value(new));
+                if from != to {
+                    let taken = key.taken == TakenAt::Reload;
+                    changes.push(KeyChange { key: format!("{name}.{}", key.name), from, to, taken });
+                }
+            }
+        }
+    }
+    changes
+}
+
+/// Gives `new` the values of `old` where a reload takes no others. An array of tables is taken whole.
+fn keep<C: 'static>(schema: &Schema<C>, old: &C, new: &mut C) {
+    for table in schema.tables().iter().filter(|table| table.array.is_none()) {
+        for key in table.keys.iter().filter(|key| key.taken == TakenAt::Start) {
+            (key.copy)(new, old, 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Flags;
+
+    fn config(text: &str) -> Config {
+        Config::parse(text, Path::new("/etc/outflow.toml"), &Flags::default()).unwrap()
+    }
+
+    #[test]
+    fn what_is_other_is_told_with_both_values() {
+        let old = config("[server]\nworkers = 2\n[timeouts]\nidle = \"60s\"\n");
+        let new = config("[server]\nworkers = 3\nrelay = \"copy\"\n[bind]\nports = \"4000-4009\"\n");
+        let told: Vec<String> = (new.changes_from(&old).into_iter())
+            .map(|change| format!("{} {:?} {:?} {}", change.key, change.from, change.to, change.taken))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                r#"server.workers Some("2") Some("3") false"#,
+                r#"server.relay Some("\"auto\"") Some("\"copy\"") true"#,
+                r#"timeouts.idle Some("\"1m\"") Some("\"2h 4m\"") true"#,
+                r#"bind.ports Some("\"\"") Some("\"4000-4009\"") true"#,
+            ]
+        );
+        assert_eq!(new.changes_from(&new), []);
+    }
+
+    #[test]
+    fn what_is_not_taken_stays_and_the_rest_goes() {
+        let old = config("[server]\nworkers = 2\npin = false\nbacklog = 7\n");
+        let text = "[server]\nworkers = 5\nsteer = \"cpu\"\nrelay = \"splice\"\n";
+        let effective = config(text).in_place_of(&old).unwrap();
+        let left: Vec<String> = effective.changes_from(&old).into_iter().map(|change| change.key).collect();
+        assert_eq!(left, ["server.relay"]);
+        let waiting = config(text).changes_from(&effective);
+        assert!(waiting.iter().all(|change| !change.taken) && waiting.len() == 4, "{waiting:?}");
+    }
+
+    /// Two workers that run cannot share one place, whatever number the file has for the next start.
+    #[test]
+    fn the_rules_hold_for_what_will_be_in_effect() {
+        let old = config("[server]\nworkers = 2\n");
+        let new = config("[server]\nworkers = 1\nmax_connections = 1\n");
+        let problems = new.in_place_of(&old).unwrap_err().to_string();
+        assert!(
+            problems.starts_with("/etc/outflow.toml:3: [server] key `max_connections`: 2 workers run"),
+            "{problems}"
+        );
+        assert!(config("[server]\nworkers = 1\nmax_connections = 2\n").in_place_of(&old).is_ok());
+    }
+}

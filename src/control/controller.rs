@@ -1,0 +1,347 @@
+//! The control thread's loop: signals, orders, what the clerk has done, the clock and the workers' end. It waits for none
+//! of them in a call, so that a disk that stalls or a worker that stands still keeps nothing else from being heard.
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, RecvError, after, never, select, tick};
+
+use super::asker::Asker;
+use super::clerk::Clerk;
+use super::line::Fields;
+use super::locals;
+use super::logs::Logs;
+use super::reload::Candidate;
+use super::server::Server;
+use super::signals::SignalRequest;
+use crate::admin::{Done, Order, OrderError, OrderLetter, ReloadReport, ServerState, Standing};
+use crate::config::{ConfigSource, Level};
+use crate::limits;
+use crate::observe::Latencies;
+use crate::threads::survive;
+use crate::worker::Latch;
+
+/// What governs a running server.
+pub(super) struct Controller<'a> {
+    pub(super) server: Server,
+    pub(super) logs: &'a mut Logs,
+    standing: Arc<Standing>,
+    source: ConfigSource,
+    signals: Receiver<SignalRequest>,
+    clerk: Clerk<Finished>,
+    /// Who waits for what the clerk is at.
+    waiting: Option<Asker>,
+    /// A signal asked for a reload while one was under way: the file may have changed since that one read it.
+    reload_again: bool,
+    /// What the workers have been told and have yet to do.
+    settling: Vec<Settling>,
+    /// The process ends with the last session, and by then at the latest.
+    exits_by: Option<Instant>,
+    end: End,
+}
+
+/// Something that is done once every worker has done its part.
+struct Settling {
+    latch: Weak<Latch>,
+    /// When whoever asked is told in any case.
+    until: Instant,
+    asker: Asker,
+    done: Done,
+}
+
+/// What the clerk's work comes to.
+enum Finished {
+    /// A configuration was read and tried.
+    Tried(Result<ReloadReport, OrderError>),
+    /// A configuration can be gone over to.
+    Prepared(Result<Box<Candidate>, OrderError>),
+}
+
+/// How far the end of the process has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Nobody has asked for it.
+    Unasked,
+    /// Sessions have the drain's time.
+    Draining,
+    /// Asked for twice, or a worker is lost.
+    Cut,
+}
+
+impl<'a> Controller<'a> {
+    /// # Errors
+    /// The system gives no thread.
+    pub(super) fn start(
+        server: Server,
+        source: ConfigSource,
+        signals: Receiver<SignalRequest>,
+        logs: &'a mut Logs,
+    ) -> io::Result<Controller<'a>> {
+        Ok(Controller {
+            standing: Arc::clone(server.standing()),
+            server,
+            logs,
+            source,
+            signals,
+            clerk: Clerk::start()?,
+            waiting: None,
+            reload_again: false,
+            settling: Vec::new(),
+            exits_by: None,
+            end: End::Unasked,
+        })
+    }
+
+    /// Hears and does what comes, until the process is to end with this code.
+    pub(super) fn run(&mut self) -> ExitCode {
+        let (refresh, mut changes) = (tick(limits::LOCALS_REFRESH), locals::watch());
+        let watch = tick(limits::WATCHDOG_INTERVAL);
+        let (signals, orders, done) =
+            (self.signals.clone(), self.server.orders().1.clone(), self.clerk.done().clone());
+        let (ended, settled) = (self.server.ended().clone(), self.server.settled().clone());
+        loop {
+            let soon = if self.settle() { never() } else { after(limits::CONTROL_RETRY) };
+            select! {
+                recv(signals) -> asked => if let Some(code) = self.heed(asked) {
+                    return code;
+                },
+                recv(orders) -> letter => letter.map(|letter| self.carry_out(letter)).unwrap_or_default(),
+                recv(done) -> finished => finished.map(|finished| self.go_on(finished)).unwrap_or_default(),
+                recv(settled) -> _ => {}
+                recv(soon) -> _ => {}
+                recv(refresh) -> _ => survive(|| self.server.refresh_locals()).unwrap_or_default(),
+                recv(changes) -> news => match news {
+                    Ok(()) => survive(|| self.server.refresh_locals()).unwrap_or_default(),
+                    Err(_) => changes = never(),
+                },
+                recv(watch) -> _ => {
+                    self.server.every_second();
+                    if self.server.overdue() {
+                        tracing::error!("a worker stands still and does not end: ending without it");
+                        return ExitCode::FAILURE;
+                    }
+                }
+                recv(ended) -> end => if self.note_end(end) {
+                    break;
+                },
+            }
+        }
+        let latencies = self.server.finish();
+        if tracing::enabled!(tracing::Level::INFO) {
+            let mut fields = self.fields();
+            fields.push(("latencies".into(), latencies.to_string().into()));
+            self.logs.always("ended", fields);
+        }
+        if self.end == End::Draining { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    /// A signal came, or nobody can send any more. Gives the exit code where there is nothing left to wait for.
+    fn heed(&mut self, asked: Result<SignalRequest, RecvError>) -> Option<ExitCode> {
+        match (asked, self.end) {
+            (Ok(SignalRequest::Counters), _) => self.logs.always("counters", self.fields()),
+            (Ok(SignalRequest::Reload), _) => {
+                self.server.reopen_records();
+                self.server.look_at_users();
+                match self.waiting {
+                    Some(_) => self.reload_again = true,
+                    None => self.reload(Asker::signal("SIGHUP")),
+                }
+            }
+            (Ok(SignalRequest::Unknown(signal)), _) => {
+                tracing::warn!(signal, "a signal that asks for nothing here: ignored");
+            }
+            (Ok(SignalRequest::End) | Err(_), End::Cut) => return Some(ExitCode::FAILURE),
+            (Ok(SignalRequest::End) | Err(_), End::Draining) => {
+                tracing::warn!("a second signal: ending at once");
+                self.drain(End::Cut, Instant::now());
+            }
+            (Ok(SignalRequest::End) | Err(_), End::Unasked) => {
+                tracing::info!(sessions = self.server.totals().active(), "draining");
+                self.drain(End::Draining, self.drains_by());
+            }
+        }
+        None
+    }
+
+    /// Carries out an order, or has it begun.
+    fn carry_out(&mut self, OrderLetter { order, by, reply }: OrderLetter) {
+        let asker = Asker::new(by, reply);
+        match order {
+            Order::SetLevel(level) => {
+                let was = self.set_level(level);
+                asker.tell(Ok(Done::Level { level, was }));
+            }
+            Order::Reload { dry_run: true } => {
+                let preparation = self.server.preparation(self.source.clone());
+                self.give(asker, "a reload", move || Finished::Tried(preparation.try_out()));
+            }
+            Order::Reload { dry_run: false } => self.reload(asker),
+            Order::Drain { exit } => self.close(asker, exit),
+            Order::Undrain => self.open(asker),
+            Order::ListUsers => asker.tell(match self.server.user_names() {
+                Some(names) => Ok(Done::Users(names)),
+                None => Err(OrderError::NotFound("no users file is configured".to_owned())),
+            }),
+            Order::SetUser { .. } | Order::RemoveUser { .. } => {
+                asker.tell(Err(OrderError::Failed("this version does not carry it out".to_owned())));
+            }
+        }
+    }
+
+    /// Reads the configuration anew and goes over to it.
+    fn reload(&mut self, asker: Asker) {
+        if self.end != End::Unasked {
+            return asker.tell(Err(OrderError::Conflict("the process is about to end".to_owned())));
+        }
+        let preparation = self.server.preparation(self.source.clone());
+        self.give(asker, "a reload", move || Finished::Prepared(preparation.prepare()));
+    }
+
+    /// Closes to new clients.
+    fn close(&mut self, asker: Asker, exit: bool) {
+        if self.end != End::Unasked {
+            return asker.tell(Err(OrderError::Conflict("the process is about to end".to_owned())));
+        }
+        self.exits_by = exit.then(|| self.drains_by());
+        let latch = self.server.close_listeners();
+        self.standing.change(|standing| standing.state = ServerState::Draining);
+        self.await_workers(latch, asker, Done::Draining { sessions: 0 });
+    }
+
+    /// Opens to new clients again.
+    fn open(&mut self, asker: Asker) {
+        if self.end != End::Unasked {
+            return asker.tell(Err(OrderError::Conflict("the process is about to end".to_owned())));
+        }
+        if self.waiting.is_some() {
+            // What it prepares may be listeners that stay closed.
+            return asker.tell(Err(OrderError::Conflict("something else is under way".to_owned())));
+        }
+        self.exits_by = None;
+        if !self.server.is_closed() {
+            return asker.tell(Ok(Done::Serving { sessions: self.server.totals().active() }));
+        }
+        match self.server.open_listeners() {
+            Ok(latch) => {
+                let listening = self.server.addresses().to_vec();
+                self.standing.change(|standing| {
+                    (standing.state, standing.listening) = (ServerState::Serving, listening);
+                });
+                self.await_workers(latch, asker, Done::Serving { sessions: 0 });
+            }
+            Err(why) => asker.tell(Err(OrderError::Conflict(why))),
+        }
+    }
+
+    fn set_level(&mut self, level: Level) -> Level {
+        self.standing.change(|standing| standing.level = level);
+        self.logs.set_level(level)
+    }
+
+    /// Has the clerk do something for whoever asked, or refuses that where it is at something else.
+    fn give(&mut self, asker: Asker, what: &'static str, work: impl FnOnce() -> Finished + Send + 'static) {
+        match self.clerk.give(what, work) {
+            Ok(()) => self.waiting = Some(asker),
+            Err(at) => asker.tell(Err(OrderError::Conflict(format!("{at} is under way")))),
+        }
+    }
+
+    /// The clerk has come to an end with something; `None` where that panicked.
+    fn go_on(&mut self, finished: Option<Finished>) {
+        self.clerk.note_done();
+        if let Some(asker) = self.waiting.take() {
+            match finished {
+                Some(Finished::Tried(tried)) => asker.tell(tried.map(Done::Reload)),
+                Some(Finished::Prepared(Ok(candidate))) => self.adopt(asker, *candidate),
+                Some(Finished::Prepared(Err(error))) => asker.tell(Err(error)),
+                None => asker.tell(Err(OrderError::Failed("it panicked: see the log".to_owned()))),
+            }
+        }
+        if std::mem::take(&mut self.reload_again) {
+            self.reload(Asker::signal("SIGHUP"));
+        }
+    }
+
+    fn adopt(&mut self, asker: Asker, mut candidate: Candidate) {
+        if self.end != End::Unasked {
+            return asker.tell(Err(OrderError::Conflict("the process is about to end".to_owned())));
+        }
+        let report = std::mem::take(&mut candidate.report);
+        let config = candidate.config.clone();
+        let latch = match self.server.adopt(candidate) {
+            Ok(latch) => latch,
+            Err(error) => return asker.tell(Err(OrderError::Failed(format!("the admin endpoint: {error}")))),
+        };
+        self.logs.set_format(config.log.format);
+        self.set_level(config.log.level);
+        let listening = self.server.addresses().to_vec();
+        self.standing.change(|standing| (standing.config, standing.listening) = (config, listening));
+        self.await_workers(latch, asker, Done::Reload(report));
+    }
+
+    /// Tells whoever asked once every worker has done its part.
+    fn await_workers(&mut self, latch: Weak<Latch>, asker: Asker, done: Done) {
+        self.settling.push(Settling { latch, until: Instant::now() + limits::ORDER_PATIENCE, asker, done });
+    }
+
+    /// Gets on with what waits for workers; false where something still does.
+    fn settle(&mut self) -> bool {
+        let posted = self.server.post();
+        let now = Instant::now();
+        let (over, settling) = std::mem::take(&mut self.settling)
+            .into_iter()
+            .partition(|one: &Settling| one.latch.strong_count() == 0 || one.until <= now);
+        self.settling = settling;
+        let sessions = self.server.totals().active();
+        for Settling { latch, asker, done, .. } in over {
+            let late = latch.strong_count() > 0;
+            asker.tell(Ok(match done {
+                Done::Draining { .. } => Done::Draining { sessions },
+                Done::Serving { .. } => Done::Serving { sessions },
+                Done::Reload(mut report) => {
+                    if late {
+                        report
+                            .warnings
+                            .push("a worker stands still: it goes over once it turns again".to_owned());
+                    }
+                    Done::Reload(report)
+                }
+                other => other,
+            }));
+        }
+        if let Some(by) = self.exits_by.filter(|_| self.end == End::Unasked && self.settling.is_empty())
+            && (sessions == 0 || by <= now)
+        {
+            self.drain(End::Draining, by.max(now));
+        }
+        posted && self.settling.is_empty() && (self.exits_by.is_none() || self.end != End::Unasked)
+    }
+
+    /// A worker ended; true where it was the last.
+    fn note_end(&mut self, ended: Result<io::Result<Latencies>, RecvError>) -> bool {
+        if let Ok(Err(error)) = &ended {
+            // Nobody accepts on its listeners any more: better no server than one that loses clients.
+            tracing::error!(%error, "a worker ended: draining");
+            self.drain(End::Cut, self.drains_by());
+        }
+        self.server.note_end(ended.ok())
+    }
+
+    fn drains_by(&self) -> Instant {
+        Instant::now() + self.server.config().timeouts.drain
+    }
+
+    fn drain(&mut self, end: End, by: Instant) {
+        self.end = end;
+        self.reload_again = false;
+        self.standing.change(|standing| standing.state = ServerState::Ending);
+        self.server.drain(by);
+    }
+
+    /// What was counted, as fields of a line.
+    fn fields(&self) -> Fields {
+        self.server.totals().fields().into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+    }
+}

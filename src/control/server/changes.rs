@@ -1,0 +1,160 @@
+//! How a server goes over to something else while its sessions go on. Nothing here waits for a worker.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::{Server, watched};
+use crate::admin::{OrderLetter, Standing};
+use crate::config::{AuthMethod, ConfigSource};
+use crate::control::outlet::Outlet;
+use crate::control::reload::{Candidate, Preparation, RecordsChange, UsersChange};
+use crate::control::users::UsersWatch;
+use crate::worker::{Changeover, Latch};
+
+impl Server {
+    /// What a reload begins with.
+    pub(in crate::control) fn preparation(&self, source: ConfigSource) -> Preparation {
+        Preparation {
+            source,
+            old: self.config.clone(),
+            held: self.acceptor.held(),
+            parts: self.snapshots.parts(),
+            users: self.users.as_ref().map(UsersWatch::users),
+            workers: self.workers.iter().map(|worker| worker.mailbox.clone()).collect(),
+            admin: self.admin.held(),
+        }
+    }
+
+    /// Goes over to another configuration, which takes no time. What is returned is let go of once every worker has gone
+    /// over, too.
+    ///
+    /// # Errors
+    /// The endpoint's listeners or its thread cannot be had; nothing has changed then.
+    pub(in crate::control) fn adopt(&mut self, candidate: Candidate) -> io::Result<Weak<Latch>> {
+        let Candidate { config, parts, listeners, records, room, users, admin, .. } = candidate;
+        let watched = watched(&self.workers, &self.standing, &self.orders.0, &self.beside);
+        self.admin.configure(admin, &watched)?;
+        let latch = self.latch();
+        let closed = self.acceptor.is_closed();
+        self.acceptor.adopt(listeners, &config, parts.congestion);
+        if closed {
+            self.acceptor.close();
+        }
+        self.sessions_per_worker = parts.budget.sessions_of(0);
+        let each = parts.budget.sessions_of_each();
+        self.standing.change(|standing| standing.sessions_max = each);
+        let own = self.own_addresses();
+        self.snapshots.adopt(config.clone(), parts, own, self.acceptor.names());
+        self.config = config;
+        self.records.iter().for_each(|outlet| outlet.lines.set_capacity(room));
+        match records {
+            RecordsChange::None => {}
+            RecordsChange::Start(outlet) => {
+                self.beside.set_records(Some(outlet.lines.clone()));
+                self.records = Some(outlet);
+            }
+            RecordsChange::Switch(sink) => {
+                self.rests_after = None;
+                self.records.as_ref().map(|outlet| outlet.switch(sink)).unwrap_or_default();
+            }
+            RecordsChange::Rest => self.rests_after = Some(Arc::downgrade(&latch)),
+        }
+        match users {
+            UsersChange::None => {}
+            UsersChange::Start(watch) => {
+                self.beside.set_logins(self.snapshots.verifier().as_ref());
+                self.users = Some(watch);
+            }
+            UsersChange::Follow(file) => {
+                self.users.as_ref().map(|watch| watch.follow(file, Arc::clone(&latch))).unwrap_or_default();
+            }
+        }
+        self.change_over(&latch);
+        Ok(Arc::downgrade(&latch))
+    }
+
+    /// Where clients and operators come in, which no client may reach.
+    fn own_addresses(&self) -> Vec<SocketAddr> {
+        [self.acceptor.addresses(), &self.admin.addresses()].concat()
+    }
+
+    /// The names of the users, sorted, where any are asked for a password.
+    pub(in crate::control) fn user_names(&self) -> Option<Vec<String>> {
+        let asks = self.config.auth.methods.contains(&AuthMethod::Password);
+        let users = self.users.as_ref().filter(|_| asks)?.users();
+        Some(users.names().into_iter().map(str::to_owned).collect())
+    }
+
+    /// How it stands.
+    pub(in crate::control) fn standing(&self) -> &Arc<Standing> {
+        &self.standing
+    }
+
+    /// What operators want of it.
+    pub(in crate::control) fn orders(&self) -> &(Sender<OrderLetter>, Receiver<OrderLetter>) {
+        &self.orders
+    }
+
+    /// Empties and closes the listeners; sessions go on. What is returned is let go of once that is done.
+    pub(in crate::control) fn close_listeners(&mut self) -> Weak<Latch> {
+        let latch = self.latch();
+        self.acceptor.close();
+        self.change_over(&latch);
+        Arc::downgrade(&latch)
+    }
+
+    /// Opens the listeners again. What is returned is let go of once every worker accepts.
+    ///
+    /// # Errors
+    /// Which address cannot be had, and why.
+    pub(in crate::control) fn open_listeners(&mut self) -> Result<Weak<Latch>, String> {
+        let latch = self.latch();
+        self.acceptor.reopen(&self.config, self.snapshots.congestion())?;
+        let own = self.own_addresses();
+        self.snapshots.put_listeners(own, self.acceptor.names());
+        self.change_over(&latch);
+        Ok(Arc::downgrade(&latch))
+    }
+
+    /// Whether the listeners are closed, and can be opened again.
+    pub(in crate::control) fn is_closed(&self) -> bool {
+        self.acceptor.is_closed()
+    }
+
+    /// Told when a latch was let go of.
+    pub(in crate::control) fn settled(&self) -> &Receiver<()> {
+        &self.settled.1
+    }
+
+    fn latch(&self) -> Arc<Latch> {
+        Arc::new(Latch::new(self.settled.0.clone()))
+    }
+
+    /// Has every worker go over to what is in effect now, its listeners too.
+    fn change_over(&mut self, latch: &Arc<Latch>) {
+        for (number, worker) in self.workers.iter_mut().enumerate() {
+            worker.post.change(Changeover {
+                snapshot: self.snapshots.snapshot(number),
+                listeners: Some(self.acceptor.for_worker(number)),
+                taken: vec![Arc::clone(latch)],
+            });
+        }
+        self.post();
+    }
+
+    /// Tells the workers what they have not been told; whether that was all.
+    pub(in crate::control) fn post(&mut self) -> bool {
+        if self.rests_after.as_ref().is_some_and(|latch| latch.strong_count() == 0) {
+            self.rests_after = None;
+            self.records.iter().for_each(Outlet::rest);
+        }
+        let mut all = true;
+        for worker in &mut self.workers {
+            all &= worker.post.send(&worker.mailbox);
+        }
+        all
+    }
+}

@@ -214,6 +214,20 @@ fn the_configuration_in_effect_is_told() {
     drop(relay);
 }
 
+/// The level of the log is another at once, and back.
+#[test]
+fn the_level_of_the_log_is_changed() {
+    let (relay, api) = Api::serve(Relay::builder());
+    let set = |level: &str| api.ask("PUT", "/api/v1/log", Some(&json!({ "level": level }).to_string()));
+    let answer = set("debug");
+    assert_eq!((answer.status, answer.json()), (200, json!({"level": "debug", "was": "info"})));
+    assert_eq!(api.get("/api/v1/stats")["log_level"], "debug");
+    let (status, error) = set("debgu").error();
+    assert!(status == 400 && error.contains("did you mean \"debug\"?"), "{status} {error}");
+    assert_eq!(set("info").json(), json!({"level": "info", "was": "debug"}));
+    relay.logged(&["uid ", "level"]);
+}
+
 /// What no route has, and what a route does not have.
 #[test]
 fn routes_have_their_methods_and_no_others() {

@@ -82,9 +82,10 @@ mod admin_access;
 /// Requests bent at random, beside live sessions.
 mod admin_fuzz;
 
-/// The admin API: sessions listed and ended, and the numbers of the server as a whole.
+/// The admin API: sessions listed and ended, users, and the numbers of the server as a whole.
 mod admin_api_sessions;
 mod admin_api_stats;
+mod admin_api_users;
 
 /// The subcommands that need no running server: `check`, `user`, `completions`, `man`.
 mod commands;

@@ -25,6 +25,8 @@ impl Asker {
     pub(super) fn tell(self, outcome: Result<Done, OrderError>) {
         let by = &self.by;
         match &outcome {
+            // Nothing has changed by that.
+            Ok(Done::Users(_)) => {}
             Ok(done) => {
                 tracing::info!(%by, "{done}");
                 if let Done::Reload(report) = done {

@@ -16,6 +16,8 @@ use super::logs::Logs;
 use super::reload::Candidate;
 use super::server::Server;
 use super::signals::SignalRequest;
+use super::user_orders::UserOrder;
+use super::users::NO_USERS_FILE;
 use crate::admin::{Done, Order, OrderError, OrderLetter, ReloadReport, ServerState, Standing};
 use crate::config::{ConfigSource, Level};
 use crate::limits;
@@ -182,10 +184,13 @@ impl<'a> Controller<'a> {
             Order::Undrain => self.open(asker),
             Order::ListUsers => asker.tell(match self.server.user_names() {
                 Some(names) => Ok(Done::Users(names)),
-                None => Err(OrderError::NotFound("no users file is configured".to_owned())),
+                None => Err(OrderError::NotFound(NO_USERS_FILE.to_owned())),
             }),
             Order::SetUser { .. } | Order::RemoveUser { .. } => {
-                asker.tell(Err(OrderError::Failed("this version does not carry it out".to_owned())));
+                let order = UserOrder { order, tell: Box::new(move |outcome| asker.tell(outcome)) };
+                if let Err((UserOrder { tell, .. }, error)) = self.server.order_user(order) {
+                    tell(Err(error));
+                }
             }
         }
     }
@@ -276,8 +281,11 @@ impl<'a> Controller<'a> {
         };
         self.logs.set_format(config.log.format);
         self.set_level(config.log.level);
-        let listening = self.server.addresses().to_vec();
-        self.standing.change(|standing| (standing.config, standing.listening) = (config, listening));
+        let (listening, sessions_max) = (self.server.addresses().to_vec(), self.server.sessions_max());
+        self.standing.change(|standing| {
+            (standing.config, standing.listening) = (config, listening);
+            standing.sessions_max = sessions_max;
+        });
         self.await_workers(latch, asker, Done::Reload(report));
     }
 

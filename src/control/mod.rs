@@ -19,6 +19,7 @@ mod signals;
 mod snapshot;
 mod start_error;
 mod trial;
+mod user_orders;
 mod users;
 mod watchdog;
 

@@ -1,5 +1,6 @@
 //! The users file, read again when it has changed.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,11 +8,16 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use crate::auth::{Users, Verifier, concerns, load_users};
+use super::user_orders::{FileChange, UserOrder, await_workers, change_file};
+use crate::admin::{Done, Order, OrderError};
+use crate::auth::{Users, UsersError, Verifier, concerns, load_users};
 use crate::limits;
 use crate::sys::files::Stamp;
-use crate::threads;
+use crate::threads::{self, survive};
 use crate::worker::{Latch, Mail, Mailbox};
+
+/// What an operator is told who wants users changed where there are none.
+pub(super) const NO_USERS_FILE: &str = "there is no users file: nobody is asked for a password";
 
 /// A thread that looks at the file now and then, away from the workers. Dropping it ends the thread.
 #[derive(Debug)]
@@ -27,6 +33,8 @@ pub(super) struct UsersWatch {
 struct Shared {
     /// What to do first when it looks next.
     orders: Mutex<Vec<WatchOrder>>,
+    /// What operators want changed, then.
+    changes: Mutex<VecDeque<UserOrder>>,
     /// The users by which logins are judged.
     users: Mutex<Arc<Users>>,
 }
@@ -68,7 +76,7 @@ impl UsersWatch {
     ) -> io::Result<UsersWatch> {
         let (look, looks) = bounded(1);
         let users = Mutex::new(Arc::clone(&file.users));
-        let shared = Arc::new(Shared { orders: Mutex::default(), users });
+        let shared = Arc::new(Shared { orders: Mutex::default(), changes: Mutex::default(), users });
         let mut watched = WatchedUsers { file: Some(file), verifier, workers, shared: Arc::clone(&shared) };
         let mut generation = 0;
         let thread = threads::spawn("users", move || watch(&mut watched, &mut generation, &looks))?;
@@ -85,6 +93,21 @@ impl UsersWatch {
     pub(super) fn follow(&self, file: Option<UsersFile>, told: Arc<Latch>) {
         lock(&self.shared.orders).push(WatchOrder { follow: Some(file), _told: told });
         self.look();
+    }
+
+    /// Has the thread carry out an order about users, which tells the outcome.
+    ///
+    /// # Errors
+    /// Gives it back where too many are under way.
+    pub(super) fn give(&self, order: UserOrder) -> Result<(), UserOrder> {
+        let mut changes = lock(&self.shared.changes);
+        if changes.len() >= limits::USER_ORDERS_MAX {
+            return Err(order);
+        }
+        changes.push_back(order);
+        drop(changes);
+        self.look();
+        Ok(())
     }
 
     /// The users by which logins are judged.
@@ -117,6 +140,13 @@ fn watch(watched: &mut WatchedUsers, generation: &mut u64, looks: &Receiver<()>)
         }
         watched.look(generation);
         drop(orders);
+        loop {
+            let change = lock(&watched.shared.changes).pop_front();
+            let Some(UserOrder { order, tell }) = change else { break };
+            // Whoever waits is told of a panic, too.
+            let outcome = survive(|| watched.carry_out(&order, generation));
+            tell(outcome.unwrap_or_else(|| Err(OrderError::Failed("it panicked: see the log".to_owned()))));
+        }
     }
 }
 
@@ -144,18 +174,46 @@ impl WatchedUsers {
             return;
         }
         file.stamp = stamp;
-        match load_users(&file.path) {
-            Ok((users, read)) => {
-                file.stamp = read;
-                file.users = Arc::new(users);
-                *generation += 1;
-                concerns(&file.path, &file.users).iter().for_each(|concern| tracing::warn!("{concern}"));
-                let (users, count) = (Arc::clone(&file.users), file.users.len());
-                let gone = self.replace(users, *generation);
-                tracing::info!(users = count, changed = gone, "the users file has changed and was read");
-            }
-            Err(error) => tracing::error!("{error}: the users stay what they were"),
+        if let Err(error) = self.read(generation) {
+            tracing::error!("{error}: the users stay what they were");
         }
+    }
+
+    /// Reads the file and has logins judged by it from now on.
+    ///
+    /// # Errors
+    /// It cannot be used: nothing has changed.
+    fn read(&mut self, generation: &mut u64) -> Result<(), UsersError> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let (users, read) = load_users(&file.path)?;
+        (file.users, file.stamp) = (Arc::new(users), read);
+        *generation += 1;
+        concerns(&file.path, &file.users).iter().for_each(|concern| tracing::warn!("{concern}"));
+        let (users, count) = (Arc::clone(&file.users), file.users.len());
+        let gone = self.replace(users, *generation);
+        tracing::info!(users = count, changed = gone, "the users file has changed and was read");
+        Ok(())
+    }
+
+    /// Carries out an order. Once it is done every login is judged by the new file, and whoever is revoked has no session.
+    fn carry_out(&mut self, order: &Order, generation: &mut u64) -> Result<Done, OrderError> {
+        let Some(file) = &self.file else {
+            return Err(OrderError::NotFound(NO_USERS_FILE.to_owned()));
+        };
+        let (name, revoke) = match order {
+            Order::SetUser { name, revoke, .. } | Order::RemoveUser { name, revoke } => (name, *revoke),
+            _ => return Err(OrderError::Invalid("this changes no user".to_owned())),
+        };
+        let change = change_file(&file.path, order)?;
+        self.read(generation).map_err(|error| {
+            let what = "the users file was written, and cannot be used";
+            OrderError::Failed(format!("{what}: {error}: the users stay what they were"))
+        })?;
+        let (name, ended) = (name.clone(), await_workers(&self.workers, name, revoke));
+        Ok(match change {
+            FileChange::Removed => Done::UserRemoved { name, ended },
+            change => Done::UserSet { name, added: change == FileChange::Added, ended },
+        })
     }
 
     /// Has logins judged by these users; how many of those before are gone or have another password.

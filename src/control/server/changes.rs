@@ -7,11 +7,12 @@ use std::sync::{Arc, Weak};
 use crossbeam_channel::{Receiver, Sender};
 
 use super::{Server, watched};
-use crate::admin::{OrderLetter, Standing};
+use crate::admin::{OrderError, OrderLetter, Standing};
 use crate::config::{AuthMethod, ConfigSource};
 use crate::control::outlet::Outlet;
 use crate::control::reload::{Candidate, Preparation, RecordsChange, UsersChange};
-use crate::control::users::UsersWatch;
+use crate::control::user_orders::UserOrder;
+use crate::control::users::{NO_USERS_FILE, UsersWatch};
 use crate::worker::{Changeover, Latch};
 
 impl Server {
@@ -79,6 +80,24 @@ impl Server {
     /// Where clients and operators come in, which no client may reach.
     fn own_addresses(&self) -> Vec<SocketAddr> {
         [self.acceptor.addresses(), &self.admin.addresses()].concat()
+    }
+
+    /// How many sessions each worker may have.
+    pub(in crate::control) fn sessions_max(&self) -> Vec<usize> {
+        self.snapshots.parts().budget.sessions_of_each()
+    }
+
+    /// Has an order about a user carried out, away from this thread.
+    ///
+    /// # Errors
+    /// Gives it back where it cannot be begun, with the reason.
+    pub(in crate::control) fn order_user(&self, order: UserOrder) -> Result<(), (UserOrder, OrderError)> {
+        let Some(users) = &self.users else {
+            return Err((order, OrderError::NotFound(NO_USERS_FILE.to_owned())));
+        };
+        users.give(order).map_err(|order| {
+            (order, OrderError::Conflict("too many changes of users are under way".to_owned()))
+        })
     }
 
     /// The names of the users, sorted, where any are asked for a password.

@@ -335,6 +335,14 @@ pub const DRAIN_SLACK: Duration = Duration::from_secs(1);
 pub const WATCHDOG_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a worker may take for one turn before a line says so: its budgets allow some milliseconds.
 pub const STALL_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the control thread may not have looked at the workers before it counts as one that stands still.
+pub const VITALS_PATIENCE: Duration = Duration::from_secs(15);
+/// How long name servers may say nothing, while names fail, before none of them counts as working.
+pub const NAME_SERVER_SILENCE: Duration = Duration::from_secs(10);
+/// How long that counts once no more names are asked for: clients that are sent elsewhere for it do not show when it ends.
+pub const NAME_SERVER_GRUDGE: Duration = Duration::from_secs(30);
+/// How often the service manager is told what to show of the server.
+pub const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 /// How often the list of local addresses is read anew, for the guard, where the kernel does not say that it changed;
 /// and how soon it is tried again where it could not be read.
 pub const LOCALS_REFRESH: Duration = Duration::from_secs(10);
@@ -371,5 +379,9 @@ const _: () =
 const _: () = assert!(WHEEL_BUCKETS.is_multiple_of(64), "the occupancy map has 64 buckets a word");
 const _: () = assert!(LINGER.as_secs() < 10, "RFC 1928 section 6: closed within 10 s of an error reply");
 const _: () = assert!(LEFT_GRACE.as_millis() < 1000, "a client that left costs its target a second at most");
+const _: () = assert!(
+    VITALS_PATIENCE.as_secs() > STALL_PATIENCE.as_secs(),
+    "a worker is blamed before the thread that looks"
+);
 const _: () =
     assert!(WATCHDOG_INTERVAL.as_secs() > 0 && STALL_PATIENCE.as_secs() > WATCHDOG_INTERVAL.as_secs());

@@ -114,14 +114,14 @@ const CASES: &[Case] = &[
     Case(
         &["sessions", "--user", "ann b", "--target", "*.example.com", "--min-age", "5m", "--min-bytes", "7"],
         SESSION,
-        "GET /api/v1/sessions?user=ann%20b&target=%2A%2Eexample%2Ecom&min_age=5m&min_bytes=7",
+        "GET /api/v1/sessions?user=ann%20b&target=%2A.example.com&min_age=5m&min_bytes=7",
         "",
         "a\\u{1b}]0;x\\u{7}",
     ),
     Case(
         &["sessions", "--sort", "-bytes", "--limit", "5", "--offset", "10", "--worker", "0"],
         SESSION,
-        "GET /api/v1/sessions?worker=0&sort=%2Dbytes&limit=5&offset=10",
+        "GET /api/v1/sessions?worker=0&sort=-bytes&limit=5&offset=10",
         "",
         "1m 01s",
     ),
@@ -129,7 +129,7 @@ const CASES: &[Case] = &[
     Case(
         &["sessions", "--kill", "6928a1f0/../x"],
         r#"{"ended": 1}"#,
-        "DELETE /api/v1/sessions/6928a1f0%2F%2E%2E%2Fx",
+        "DELETE /api/v1/sessions/6928a1f0%2F..%2Fx",
         "",
         "ended 1 session\n",
     ),

@@ -231,7 +231,9 @@ fn completions_are_scripts_of_their_shells() {
     let directory = TempDir::new().expect("a directory");
     for (shell, only_read) in [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")] {
         let script = completions(shell);
-        for named in ["completions", "log-level", "splice", "warn", "json"] {
+        for named in
+            ["completions", "log-level", "splice", "json", "sessions", "dry-run", "token-file", "ready"]
+        {
             assert!(script.contains(named), "{shell}: {named}");
         }
         let file = directory.path().join(shell);

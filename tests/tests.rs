@@ -64,6 +64,12 @@ mod accept;
 /// The ready line, what must not start, the drain (41).
 mod lifecycle;
 
+/// `/healthz` and `/readyz`, as `outflow health` tells them.
+mod health;
+
+/// What a service manager is told.
+mod systemd;
+
 /// Access records and logs: every field, one line, nothing forged (9).
 mod records;
 

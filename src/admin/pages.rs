@@ -21,6 +21,7 @@ use super::watched::Watched;
 enum Resource {
     Dashboard,
     Healthz,
+    Readyz,
     Metrics,
     Api(ApiRoute),
 }
@@ -37,6 +38,7 @@ struct PagePath {
 const PATHS: &[PagePath] = &[
     PagePath::open("/", Resource::Dashboard),
     PagePath::open("/healthz", Resource::Healthz),
+    PagePath::open("/readyz", Resource::Readyz),
     PagePath { path: "/metrics", methods: &[Get], need: Need::Token, resource: Resource::Metrics },
     PagePath::api("/api/v1/stats", &[Get], ApiRoute::Stats),
     PagePath::api("/api/v1/history", &[Get], ApiRoute::History),
@@ -83,6 +85,14 @@ fn find(path: &str) -> Option<&'static PagePath> {
     PATHS.iter().find(matches)
 }
 
+/// One word where nothing is wrong, or what is.
+fn health(good: &str, problem: Option<&str>) -> HttpAnswer {
+    match problem {
+        None => HttpAnswer::line(HttpStatus::OK, good),
+        Some(problem) => HttpAnswer::line(HttpStatus::UNAVAILABLE, problem),
+    }
+}
+
 /// Answers what is asked.
 #[derive(Debug)]
 pub(super) struct Pages {
@@ -120,7 +130,8 @@ impl Service for Pages {
                 let page = Dashboard::page();
                 HttpAnswer::page(&page.html, &page.csp)
             }
-            Some(Resource::Healthz) => HttpAnswer::line(HttpStatus::OK, "alive"),
+            Some(Resource::Healthz) => health("alive", self.api.in_effect().vitals.not_alive(now).as_deref()),
+            Some(Resource::Readyz) => health("ready", self.api.in_effect().not_ready()),
             Some(Resource::Metrics) => return self.api.scrape(now),
             Some(Resource::Api(route)) => return self.api.call(route, &request, by, now),
             None => HttpAnswer::error(HttpStatus::NOT_FOUND, "there is nothing of this path"),

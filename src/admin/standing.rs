@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::health::Vitals;
 use crate::config::{Config, Level};
 
 /// Whether new clients are taken.
@@ -43,6 +44,19 @@ pub struct InEffect {
     pub sessions_max: Vec<usize>,
     /// From which level on the log is written.
     pub level: Level,
+    /// What the last look found.
+    pub vitals: Vitals,
+}
+
+impl InEffect {
+    /// Why clients had better go elsewhere, if they had.
+    pub fn not_ready(&self) -> Option<&'static str> {
+        match self.state {
+            ServerState::Starting => Some("starting"),
+            ServerState::Draining | ServerState::Ending => Some("draining"),
+            ServerState::Serving => self.vitals.unfit(),
+        }
+    }
 }
 
 /// [`InEffect`], shared. No worker asks for it, so that a lock costs no session anything.

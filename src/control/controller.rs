@@ -13,6 +13,8 @@ use super::clerk::Clerk;
 use super::line::Fields;
 use super::locals;
 use super::logs::Logs;
+use super::notify::ServiceManager;
+use super::plural::count_of;
 use super::reload::Candidate;
 use super::server::Server;
 use super::signals::SignalRequest;
@@ -21,7 +23,7 @@ use super::users::NO_USERS_FILE;
 use crate::admin::{Done, Order, OrderError, OrderLetter, ReloadReport, ServerState, Standing};
 use crate::config::{ConfigSource, Level};
 use crate::limits;
-use crate::observe::Latencies;
+use crate::observe::{Counted, Latencies};
 use crate::threads::survive;
 use crate::worker::Latch;
 
@@ -30,6 +32,9 @@ pub(super) struct Controller<'a> {
     pub(super) server: Server,
     pub(super) logs: &'a mut Logs,
     standing: Arc<Standing>,
+    manager: ServiceManager,
+    /// When the manager was last told what to show.
+    status_at: Instant,
     source: ConfigSource,
     signals: Receiver<SignalRequest>,
     clerk: Clerk<Finished>,
@@ -37,6 +42,8 @@ pub(super) struct Controller<'a> {
     waiting: Option<Asker>,
     /// A signal asked for a reload while one was under way: the file may have changed since that one read it.
     reload_again: bool,
+    /// The service manager was told that a reload has begun, and not yet that it is over.
+    reloading: bool,
     /// What the workers have been told and have yet to do.
     settling: Vec<Settling>,
     /// The process ends with the last session, and by then at the latest.
@@ -80,16 +87,21 @@ impl<'a> Controller<'a> {
         source: ConfigSource,
         signals: Receiver<SignalRequest>,
         logs: &'a mut Logs,
+        manager: ServiceManager,
     ) -> io::Result<Controller<'a>> {
+        manager.ready(&server.ready_line());
         Ok(Controller {
             standing: Arc::clone(server.standing()),
             server,
             logs,
+            manager,
+            status_at: Instant::now(),
             source,
             signals,
             clerk: Clerk::start()?,
             waiting: None,
             reload_again: false,
+            reloading: false,
             settling: Vec::new(),
             exits_by: None,
             end: End::Unasked,
@@ -100,11 +112,13 @@ impl<'a> Controller<'a> {
     pub(super) fn run(&mut self) -> ExitCode {
         let (refresh, mut changes) = (tick(limits::LOCALS_REFRESH), locals::watch());
         let watch = tick(limits::WATCHDOG_INTERVAL);
+        let feeding = self.manager.feeding().map_or_else(never, tick);
         let (signals, orders, done) =
             (self.signals.clone(), self.server.orders().1.clone(), self.clerk.done().clone());
         let (ended, settled) = (self.server.ended().clone(), self.server.settled().clone());
         loop {
             let soon = if self.settle() { never() } else { after(limits::CONTROL_RETRY) };
+            self.end_reload();
             select! {
                 recv(signals) -> asked => if let Some(code) = self.heed(asked) {
                     return code;
@@ -118,8 +132,9 @@ impl<'a> Controller<'a> {
                     Ok(()) => survive(|| self.server.refresh_locals()).unwrap_or_default(),
                     Err(_) => changes = never(),
                 },
+                recv(feeding) -> _ => self.feed(),
                 recv(watch) -> _ => {
-                    self.server.every_second();
+                    self.every_second();
                     if self.server.overdue() {
                         tracing::error!("a worker stands still and does not end: ending without it");
                         return ExitCode::FAILURE;
@@ -137,6 +152,38 @@ impl<'a> Controller<'a> {
             self.logs.always("ended", fields);
         }
         if self.end == End::Draining { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    /// Looks after the workers, and tells how they fare.
+    fn every_second(&mut self) {
+        self.server.every_second();
+        let vitals = self.server.vitals();
+        self.standing.change(|standing| standing.vitals = vitals);
+        if self.status_at.elapsed() >= limits::STATUS_INTERVAL {
+            self.status_at = Instant::now();
+            self.manager.status(&self.status());
+        }
+    }
+
+    /// What the service manager shows.
+    fn status(&self) -> String {
+        let (standing, totals) = (self.standing.now(), self.server.totals());
+        let sessions = count_of(totals.active() as usize, "session");
+        let state = match (standing.vitals.not_alive(Instant::now()), standing.not_ready()) {
+            (Some(problem), _) => problem,
+            (None, Some(problem)) => problem.to_owned(),
+            (None, None) => "ready".to_owned(),
+        };
+        let addresses: Vec<String> = standing.listening.iter().map(ToString::to_string).collect();
+        let accepted = totals.count_of(Counted::Accepted);
+        format!("{state}: {sessions}, {accepted} accepted; listening on {}", addresses.join(", "))
+    }
+
+    /// Tells the service manager that we are alive, where every worker turns: this thread does by being here.
+    fn feed(&self) {
+        if self.standing.now().vitals.not_alive(Instant::now()).is_none() {
+            self.manager.feed();
+        }
     }
 
     /// A signal came, or nobody can send any more. Gives the exit code where there is nothing left to wait for.
@@ -200,8 +247,19 @@ impl<'a> Controller<'a> {
         if self.end != End::Unasked {
             return asker.tell(Err(OrderError::Conflict("the process is about to end".to_owned())));
         }
+        self.reloading = true;
+        self.manager.reloading();
         let preparation = self.server.preparation(self.source.clone());
         self.give(asker, "a reload", move || Finished::Prepared(preparation.prepare()));
+    }
+
+    /// Tells the service manager that a reload is over, be it that it was refused, once nothing of it is left to do.
+    fn end_reload(&mut self) {
+        let over = self.waiting.is_none() && self.settling.is_empty() && !self.reload_again;
+        if self.reloading && over {
+            self.reloading = false;
+            self.manager.ready(&self.status());
+        }
     }
 
     /// Closes to new clients.
@@ -343,9 +401,10 @@ impl<'a> Controller<'a> {
 
     fn drain(&mut self, end: End, by: Instant) {
         self.end = end;
-        self.reload_again = false;
+        (self.reload_again, self.reloading) = (false, false);
         self.standing.change(|standing| standing.state = ServerState::Ending);
         self.server.drain(by);
+        self.manager.stopping(&self.status());
     }
 
     /// What was counted, as fields of a line.

@@ -9,6 +9,7 @@ mod line;
 mod locals;
 mod log_form;
 mod logs;
+mod notify;
 mod outlet;
 mod plural;
 mod post;
@@ -21,6 +22,7 @@ mod start_error;
 mod trial;
 mod user_orders;
 mod users;
+mod vitals;
 mod watchdog;
 
 #[cfg(test)]
@@ -39,6 +41,7 @@ use crossbeam_channel::Receiver;
 use self::controller::Controller;
 use self::line::Voice;
 use self::logs::Logs;
+use self::notify::ServiceManager;
 use self::outlet::{Outlet, Sink};
 use self::signals::SignalRequest;
 use crate::config::{Access, Config, ConfigSource};
@@ -48,7 +51,9 @@ use crate::threads::survive;
 
 /// Serves until told to stop; what `outflow run` does. The source is where `config` came from.
 pub fn run(source: ConfigSource, config: Config) -> ExitCode {
-    // First of all: a log at the size limit of its file raises a signal.
+    // Before there is a thread, for it takes variables out of the environment.
+    let manager = ServiceManager::take();
+    // A log at the size limit of its file raises a signal.
     let signals = signals::watch();
     let mut logs = match Logs::start(&config.log) {
         Ok(logs) => logs,
@@ -57,7 +62,11 @@ pub fn run(source: ConfigSource, config: Config) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = start_and_serve(source, config, signals, &mut logs);
+    let manager = manager.unwrap_or_else(|problem| {
+        tracing::warn!("the service manager cannot be told anything: {problem}");
+        ServiceManager::default()
+    });
+    let outcome = start_and_serve(source, config, signals, &mut logs, manager);
     if let Err(problem) = &outcome {
         logs.plain(problem);
     }
@@ -70,14 +79,15 @@ fn start_and_serve(
     config: Config,
     signals: io::Result<Receiver<SignalRequest>>,
     logs: &mut Logs,
+    manager: ServiceManager,
 ) -> Result<ExitCode, String> {
     let signals = signals.map_err(|error| format!("signals cannot be watched: {error}"))?;
     let access = config.log.access.clone();
     let server = Server::start(config).map_err(|error| error.to_string())?;
     server.beside().set_log(logs.lines());
     let ready = server.ready_line();
-    let mut controller =
-        Controller::start(server, source, signals, logs).map_err(|error| format!("cannot start: {error}"))?;
+    let mut controller = Controller::start(server, source, signals, logs, manager)
+        .map_err(|error| format!("cannot start: {error}"))?;
     say_ready(&ready, &access, controller.logs);
     Ok(survive(|| controller.run()).unwrap_or_else(|| {
         // Nobody hears signals any more: the sessions get the drain's time, as for one of them.

@@ -91,6 +91,8 @@ struct Orders {
     taken: AtomicU64,
     /// Lines of the present batch that the sink has whole.
     whole: AtomicU64,
+    /// The sink refuses.
+    failing: AtomicBool,
 }
 
 impl Outlet {
@@ -124,6 +126,11 @@ impl Outlet {
     pub(super) fn reopen(&self) {
         self.orders.reopen.store(true, Ordering::Relaxed);
         self.lines.wake();
+    }
+
+    /// Whether the sink takes lines, and the queue before it has room for one of so many bytes.
+    pub(super) fn takes_lines(&self, bytes: usize) -> bool {
+        !self.orders.failing.load(Ordering::Relaxed) && self.lines.has_room(bytes)
     }
 
     /// Has what waits, and what comes, written to this. Of what the sink so far has begun to take, it may keep half a line:
@@ -262,6 +269,7 @@ impl Pen {
                         self.orders.whole.store(whole as u64, Ordering::Relaxed);
                     }
                     overcome = self.failure.take().or(overcome);
+                    self.orders.failing.store(false, Ordering::Relaxed);
                     continue;
                 }
                 Err(errno) => errno,
@@ -269,6 +277,7 @@ impl Pen {
             // A full pipe is no failure: its reader is slow.
             if errno != Errno::EAGAIN && self.failure.is_none() {
                 self.failure = Some(SinkFailure { errno, since: Instant::now() });
+                self.orders.failing.store(true, Ordering::Relaxed);
                 self.voice.failing(errno);
             }
             std::thread::sleep(pause);
@@ -411,11 +420,13 @@ mod tests {
     fn the_end_does_not_wait_for_a_sink_that_takes_nothing() {
         let sink = Sink::Path("/dev/full".into());
         let outlet = Outlet::start("test", sink, Voice::Silent, 10_000).expect("an outlet");
+        assert!(outlet.takes_lines(100) && !outlet.takes_lines(10_001));
         for _ in 0..5 {
             outlet.lines.send_or_lose(b"a line\n".to_vec());
         }
         outlet.finish();
         assert_eq!(outlet.lines.lost(), 5);
+        assert!(!outlet.takes_lines(100));
     }
 
     /// Where no other file can be made, lines go on to a file that was moved away, and wait where it was deleted.

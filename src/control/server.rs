@@ -21,11 +21,15 @@ use super::snapshot::{Parts, SnapshotMaker, start_gssapi, start_verifier};
 use super::start_error::StartError;
 use super::trial::{Named, Report, Trial};
 use super::users::UsersWatch;
+use super::vitals::{Observation, VitalSight};
 use super::watchdog::{Watchdog, WatchdogFinding};
-use crate::admin::{Admin, Beside, InEffect, OrderLetter, ServerState, Standing, Watched, WatchedWorker};
-use crate::config::{Choice, Config};
+use crate::admin::{
+    Admin, Beside, InEffect, OrderLetter, ServerState, StalledWorker, Standing, Vitals, Watched,
+    WatchedWorker,
+};
+use crate::config::{Choice, Config, OnFull};
 use crate::limits;
-use crate::observe::{Counted, Counters, Latencies, Pulse, Totals};
+use crate::observe::{Counted, Counters, Latencies, NameAnswer, Pulse, Totals};
 use crate::sys::machine;
 use crate::threads::survive;
 use crate::worker::{Drill, Latch, Mail, Mailbox, Prepared, Setup, Snapshot, prepare};
@@ -58,6 +62,7 @@ pub struct Server {
     /// The records' sink is closed once this is let go of: nobody writes any more.
     rests_after: Option<Weak<Latch>>,
     sessions_per_worker: usize,
+    observation: Observation,
 }
 
 #[derive(Debug)]
@@ -160,6 +165,7 @@ impl Server {
             settled: bounded(1),
             rests_after: None,
             sessions_per_worker: budget.sessions_of(0),
+            observation: Observation::default(),
         })
     }
 
@@ -303,6 +309,38 @@ impl Server {
         }
     }
 
+    /// How the server fares; to be asked once a second, after [`Server::look_at_workers`].
+    pub(super) fn vitals(&mut self) -> Vitals {
+        let each = || self.workers.iter().enumerate();
+        let full = |(number, worker): (usize, &RunningWorker)| {
+            let counted = Totals::of([&*worker.counters]);
+            let held = counted.active() + counted.count_of(Counted::Associations);
+            held >= self.snapshots.ceilings(number).sessions as u64
+        };
+        let totals = self.totals();
+        self.observation.look(VitalSight {
+            full: each().any(full),
+            server_answers: totals.count_of(Counted::NameServerAnswers),
+            names_failed: [NameAnswer::ServerFailure, NameAnswer::Timeout, NameAnswer::NoServers]
+                .into_iter()
+                .map(|answer| totals.count_of(Counted::Name(answer)))
+                .sum(),
+        });
+        let stalled = each().filter_map(|(number, worker)| {
+            Some(StalledWorker { number, since: worker.watchdog.stalled_for()? })
+        });
+        let must_record = self.config.log.on_full == OnFull::Refuse;
+        let records = self.records.as_ref().filter(|_| must_record);
+        Vitals {
+            looked_at: Instant::now(),
+            stalled: stalled.collect(),
+            at_ceiling: self.observation.at_ceiling(),
+            no_name_server: self.observation.no_name_server(),
+            cannot_record: records
+                .is_some_and(|records| !records.takes_lines(limits::RECORD_ROOM_PER_SESSION)),
+        }
+    }
+
     /// Makes a worker fail in its next turn: how what follows is tested.
     #[doc(hidden)]
     pub fn drill(&self, number: usize, drill: Drill) {
@@ -318,6 +356,7 @@ fn standing(config: &Arc<Config>, acceptor: &Acceptor, budget: DescriptorBudget)
         listening: acceptor.addresses().to_vec(),
         sessions_max: budget.sessions_of_each(),
         level: config.log.level,
+        vitals: Vitals::good(Instant::now()),
     })
 }
 

@@ -143,7 +143,7 @@ impl SnapshotMaker {
 
     /// What this worker is to go by from now on.
     pub(super) fn snapshot(&self, worker: usize) -> Arc<Snapshot> {
-        let (budget, config) = (self.budget, &self.config);
+        let config = &self.config;
         let asks = |method| config.auth.methods.contains(&method);
         Arc::new(Snapshot {
             config: config.clone(),
@@ -156,13 +156,19 @@ impl SnapshotMaker {
             watched: !config.admin.listen.is_empty(),
             records: self.records.clone(),
             listening: self.names.clone(),
-            ceilings: Ceilings {
-                sessions: budget.sessions_of(worker),
-                second_attempts: budget.second_attempts,
-                names_beside: budget.names_beside,
-                pipes: budget.pipes,
-            },
+            ceilings: self.ceilings(worker),
         })
+    }
+
+    /// What this worker may have at a time.
+    pub(super) fn ceilings(&self, worker: usize) -> Ceilings {
+        let budget = self.budget;
+        Ceilings {
+            sessions: budget.sessions_of(worker),
+            second_attempts: budget.second_attempts,
+            names_beside: budget.names_beside,
+            pipes: budget.pipes,
+        }
     }
 
     /// Reads the local addresses anew; whether the snapshot is another thereby.

@@ -2,7 +2,9 @@
 
 mod reload;
 
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -12,10 +14,15 @@ use crossbeam_channel::{Sender, bounded};
 
 use super::*;
 use crate::admin::{Actor, Done, Order, OrderError, OrderLetter, Standing};
-use crate::config::{Flags, Level};
+use crate::config::{AdminAddress, Flags, Level};
 use crate::worker::{Drill, Reply};
 
 fn server() -> Server {
+    watched_server(Vec::new())
+}
+
+/// One with this admin endpoint.
+fn watched_server(admin: Vec<AdminAddress>) -> Server {
     let mut config = Config::default();
     // No test asks a name server of this machine by itself.
     config.dns.dns64 = crate::config::Dns64::Off;
@@ -23,12 +30,15 @@ fn server() -> Server {
     config.server.workers = 2;
     config.server.pin = false;
     config.timeouts.drain = Duration::ZERO;
+    config.admin.listen = admin;
     Server::start(config).unwrap()
 }
 
 fn govern(server: Server, signals: Receiver<SignalRequest>) -> ExitCode {
     let mut logs = Logs::apart();
-    Controller::start(server, ConfigSource::default(), signals, &mut logs).unwrap().run()
+    Controller::start(server, ConfigSource::default(), signals, &mut logs, ServiceManager::default())
+        .unwrap()
+        .run()
 }
 
 /// A server whose control thread runs beside the test, by this file.
@@ -41,12 +51,17 @@ struct Governed {
 
 impl Governed {
     fn start(server: Server, file: &Path) -> Governed {
+        Governed::told(server, file, ServiceManager::default())
+    }
+
+    /// One that this service manager is told of.
+    fn told(server: Server, file: &Path, manager: ServiceManager) -> Governed {
         let source = ConfigSource { file: Some(file.to_owned()), ..ConfigSource::default() };
         let ((give, take), (signals, heard)) = (bounded(1), bounded(16));
         let thread = std::thread::spawn(move || {
             let mut logs = Logs::apart();
             give.send((server.orders().0.clone(), Arc::clone(server.standing()))).unwrap();
-            let mut controller = Controller::start(server, source, heard, &mut logs).unwrap();
+            let mut controller = Controller::start(server, source, heard, &mut logs, manager).unwrap();
             controller.run()
         });
         let (orders, standing) = take.recv().unwrap();
@@ -116,4 +131,55 @@ fn a_worker_that_stands_still_does_not_outlast_the_drain() {
     sender.send(SignalRequest::End).unwrap();
     let code = govern(server, signals);
     assert_eq!(code, ExitCode::FAILURE);
+}
+
+/// What the endpoint says of the server's health.
+fn healthz(endpoint: &Path) -> String {
+    let mut connection = UnixStream::connect(endpoint).unwrap();
+    connection.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// The service manager ends a process that it does not hear of: one with a worker that stands still is better ended.
+#[test]
+fn the_service_manager_is_fed_while_every_worker_turns() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let manager = ServiceManager::named(Some(path.into()), Some("200000".into()), None).unwrap();
+    let endpoint = folder.path().join("admin.sock");
+    let server = watched_server(vec![AdminAddress::Unix(endpoint.clone())]);
+    server.drill(1, Drill::Stall(Duration::from_secs(8)));
+    let governed = Governed::told(server, Path::new("/nowhere/outflow.toml"), manager);
+    let heard = |patience| {
+        let mut buffer = [0; 1024];
+        socket.set_read_timeout(Some(patience)).unwrap();
+        let length = socket.recv(&mut buffer).ok()?;
+        Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    };
+    let stands_still = || governed.standing.now().vitals.not_alive(Instant::now());
+    let is_fed = |patience| heard(patience).is_some_and(|message| message == "WATCHDOG=1\n");
+    assert!(heard(Duration::from_secs(20)).unwrap().starts_with("READY=1\nSTATUS=outflow "));
+    let (began, mut fed) = (Instant::now(), 0);
+    while stands_still().is_none() {
+        assert!(began.elapsed() < Duration::from_secs(30), "nobody noticed");
+        fed += u32::from(is_fed(Duration::from_millis(50)));
+    }
+    assert!(fed >= 10, "fed {fed} times before");
+    let answer = healthz(&endpoint);
+    let said =
+        answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\n\r\nworker 1 has stood in one turn for ");
+    assert!(said || stands_still().is_none(), "{answer}");
+    // What was sent before that became known.
+    while is_fed(Duration::from_millis(1)) {}
+    while stands_still().is_some() {
+        assert!(!is_fed(Duration::from_millis(300)) || stands_still().is_none(), "worker 1 stands still");
+    }
+    assert!((0..10).any(|_| is_fed(Duration::from_secs(5))), "it turns again");
+    assert!(healthz(&endpoint).ends_with("\r\n\r\nalive\n"));
+    assert_eq!(governed.end(), ExitCode::SUCCESS);
+    let last: Vec<String> = std::iter::from_fn(|| heard(Duration::from_millis(1))).collect();
+    assert!(last.iter().any(|message| message.starts_with("STOPPING=1\nSTATUS=draining: ")), "{last:?}");
 }

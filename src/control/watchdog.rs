@@ -1,5 +1,7 @@
 //! Looks at the workers from outside: one that does not get on with its turn is said and counted.
 
+use std::time::Duration;
+
 use crate::limits;
 use crate::observe::{Activity, Pulse};
 
@@ -25,6 +27,11 @@ pub(super) enum WatchdogFinding {
 const STALL_LOOKS: u32 = (limits::STALL_PATIENCE.as_secs() / limits::WATCHDOG_INTERVAL.as_secs()) as u32;
 
 impl Watchdog {
+    /// For how long the worker has stood still, at least, if it does.
+    pub(super) fn stalled_for(&self) -> Option<Duration> {
+        (self.looks > STALL_LOOKS).then(|| limits::WATCHDOG_INTERVAL * (self.looks - 1))
+    }
+
     /// One look, [`limits::WATCHDOG_INTERVAL`] after the last one.
     pub(super) fn look(&mut self, pulse: &Pulse) -> Option<WatchdogFinding> {
         let (turn, activity) = pulse.read();
@@ -66,9 +73,10 @@ mod tests {
             assert_eq!(said.iter().position(Option::is_some), Some(5), "the first look is at 0 s");
             assert_eq!(said[5], Some(WatchdogFinding::Stalls(Activity::Timers)));
             assert!(said[6..].iter().all(Option::is_none));
+            assert_eq!(dog.stalled_for(), Some(Duration::from_secs(19)));
             pulse.enter(Activity::Waiting);
             assert_eq!(dog.look(&pulse), Some(WatchdogFinding::TurnsAgain));
-            assert_eq!(dog.look(&pulse), None);
+            assert_eq!((dog.look(&pulse), dog.stalled_for()), (None, None));
         }
     }
 }

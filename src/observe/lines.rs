@@ -89,6 +89,11 @@ impl LineSender {
         })
     }
 
+    /// Whether a line of so many bytes would find room now.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.shared.bytes.load(Ordering::Relaxed) + bytes <= self.shared.capacity.load(Ordering::Relaxed)
+    }
+
     /// Takes room for a line that is to come, of so many bytes at most; false where there is none.
     #[must_use]
     pub fn reserve(&self, bytes: usize) -> bool {

@@ -15,7 +15,6 @@ mod rates;
 mod recent;
 mod shown;
 mod stats;
-mod still;
 mod top;
 
 use std::sync::Arc;
@@ -32,7 +31,6 @@ use self::question::{Chosen, SessionQuestion};
 use self::rates::RateBook;
 use self::recent::Recent;
 use self::stats::{Stats, WorkerStats};
-use self::still::Still;
 use self::top::{Top, TopQuestion};
 use super::answer::HttpAnswer;
 use super::http::{HttpMethod, HttpRequest};
@@ -40,7 +38,7 @@ use super::metrics::scrape;
 use super::orders::{Actor, Done, Order, OrderError, OrderLetter};
 use super::process::process_use;
 use super::service::Called;
-use super::standing::ServerState;
+use super::standing::InEffect;
 use super::status::HttpStatus;
 use super::watched::Watched;
 use crate::config::Choice;
@@ -92,7 +90,6 @@ pub(super) struct Api {
     began: Instant,
     history: History,
     recent: Recent,
-    stills: Vec<Still>,
     mailboxes: Vec<Mailbox>,
     rates: RateBook,
     /// Each list that is under way holds one.
@@ -110,7 +107,6 @@ impl Api {
     pub(super) fn new(watched: Watched, waker: Arc<Waker>, now: Instant) -> Api {
         Api {
             recent: Recent::of(watched.workers.len(), &waker),
-            stills: watched.workers.iter().map(|_| Still::default()).collect(),
             mailboxes: watched.workers.iter().map(|worker| worker.mailbox.clone()).collect(),
             watched,
             waker,
@@ -121,12 +117,14 @@ impl Api {
         }
     }
 
+    /// What holds at this moment.
+    pub(super) fn in_effect(&self) -> InEffect {
+        self.watched.standing.now()
+    }
+
     /// A second has passed.
     pub(super) fn tick(&mut self, now: Instant) {
         let load = self.recent.tick(&self.mailboxes, now);
-        for (still, worker) in self.stills.iter_mut().zip(&self.watched.workers) {
-            still.look(&worker.pulse);
-        }
         self.history.add(now, SystemTime::now(), Sums::of(&self.totals()), load);
     }
 
@@ -225,11 +223,12 @@ impl Api {
         let (in_effect, totals, minute) = (self.watched.standing.now(), self.totals(), self.recent.minute());
         let mut all = Latencies::default();
         minute.iter().for_each(|one| all.merge(one));
-        let workers = self.watched.workers.iter().zip(&minute).zip(&self.stills).enumerate();
+        let vitals = &in_effect.vitals;
+        let workers = self.watched.workers.iter().zip(&minute).enumerate();
         let workers: Vec<WorkerStats> = workers
-            .map(|(number, ((worker, minute), still))| {
+            .map(|(number, (worker, minute))| {
                 let sessions_max = in_effect.sessions_max.get(number).copied().unwrap_or_default();
-                let doing = (worker.pulse.read().1, still.is_stall());
+                let doing = (worker.pulse.read().1, vitals.stalled.iter().any(|one| one.number == number));
                 WorkerStats::of(number, &worker.counters, sessions_max, doing, minute)
             })
             .collect();
@@ -239,9 +238,9 @@ impl Api {
             time: time_text(SystemTime::now()),
             uptime_s: tenths(now.saturating_duration_since(self.began).as_secs_f64()),
             state: state.name(),
-            ready: state == ServerState::Serving,
-            alive: !self.stills.iter().any(Still::is_stall),
-            not_ready: (state != ServerState::Serving).then(|| state.name().to_owned()),
+            ready: in_effect.not_ready().is_none(),
+            alive: vitals.not_alive(now).is_none(),
+            not_ready: in_effect.not_ready(),
             relay: in_effect.config.server.relay.name(),
             listeners: in_effect.listening.iter().map(ToString::to_string).collect(),
             log_level: in_effect.level.name(),

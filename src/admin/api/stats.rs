@@ -17,7 +17,7 @@ pub(super) struct Stats {
     pub(super) state: &'static str,
     pub(super) ready: bool,
     pub(super) alive: bool,
-    pub(super) not_ready: Option<String>,
+    pub(super) not_ready: Option<&'static str>,
     pub(super) relay: &'static str,
     pub(super) listeners: Vec<String>,
     pub(super) log_level: &'static str,

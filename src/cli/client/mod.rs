@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueHint};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use socket2::{Domain, SockAddr, Socket, Type};
 use zeroize::Zeroizing;
@@ -220,9 +220,12 @@ pub(super) fn target(path: &str, query: &[(&str, impl AsRef<str>)]) -> String {
     format!("{path}{mark}{}", pairs.join("&"))
 }
 
+/// What a target has escaped: all but the unreserved characters (RFC 3986 section 2.3).
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// A text as a segment of a path or as a value of a query.
 pub(super) fn encoded(text: &str) -> String {
-    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+    utf8_percent_encode(text, ESCAPED).to_string()
 }
 
 /// A socket each of whose calls ends at one time.

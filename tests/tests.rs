@@ -70,6 +70,9 @@ mod health;
 /// What a service manager is told.
 mod systemd;
 
+/// Reloads: each key obeyed, nobody cut off (37, 61).
+mod reload;
+
 /// Access records and logs: every field, one line, nothing forged (9).
 mod records;
 

@@ -7,12 +7,12 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::threads::{self, survive};
 
-type Work<T> = Box<dyn FnOnce() -> T + Send>;
+type ClerkWork<T> = Box<dyn FnOnce() -> T + Send>;
 
 /// The control thread's end. What comes of each piece of work is a `T`.
 #[derive(Debug)]
 pub(super) struct Clerk<T> {
-    work: Sender<Work<T>>,
+    work: Sender<ClerkWork<T>>,
     done: Receiver<Option<T>>,
     /// What the thread is at, in words.
     at: Option<&'static str>,
@@ -22,7 +22,7 @@ impl<T: Send + 'static> Clerk<T> {
     /// # Errors
     /// The system gives no thread.
     pub(super) fn start() -> io::Result<Clerk<T>> {
-        let (work, next) = bounded::<Work<T>>(1);
+        let (work, next) = bounded::<ClerkWork<T>>(1);
         let (finished, done) = bounded(1);
         threads::spawn("clerk", move || {
             for work in &next {

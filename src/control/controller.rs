@@ -15,7 +15,7 @@ use super::locals;
 use super::logs::Logs;
 use super::notify::ServiceManager;
 use super::plural::count_of;
-use super::reload::Candidate;
+use super::reload::Successor;
 use super::server::Server;
 use super::signals::SignalRequest;
 use super::user_orders::UserOrder;
@@ -37,7 +37,7 @@ pub(super) struct Controller<'a> {
     status_at: Instant,
     source: ConfigSource,
     signals: Receiver<SignalRequest>,
-    clerk: Clerk<Finished>,
+    clerk: Clerk<ClerkOutcome>,
     /// Who waits for what the clerk is at.
     waiting: Option<Asker>,
     /// A signal asked for a reload while one was under way: the file may have changed since that one read it.
@@ -61,11 +61,11 @@ struct Settling {
 }
 
 /// What the clerk's work comes to.
-enum Finished {
+enum ClerkOutcome {
     /// A configuration was read and tried.
     Tried(Result<ReloadReport, OrderError>),
     /// A configuration can be gone over to.
-    Prepared(Result<Box<Candidate>, OrderError>),
+    Prepared(Result<Box<Successor>, OrderError>),
 }
 
 /// How far the end of the process has come.
@@ -224,7 +224,7 @@ impl<'a> Controller<'a> {
             }
             Order::Reload { dry_run: true } => {
                 let preparation = self.server.preparation(self.source.clone());
-                self.give(asker, "a reload", move || Finished::Tried(preparation.try_out()));
+                self.give(asker, "a reload", move || ClerkOutcome::Tried(preparation.try_out()));
             }
             Order::Reload { dry_run: false } => self.reload(asker),
             Order::Drain { exit } => self.close(asker, exit),
@@ -250,7 +250,7 @@ impl<'a> Controller<'a> {
         self.reloading = true;
         self.manager.reloading();
         let preparation = self.server.preparation(self.source.clone());
-        self.give(asker, "a reload", move || Finished::Prepared(preparation.prepare()));
+        self.give(asker, "a reload", move || ClerkOutcome::Prepared(preparation.prepare()));
     }
 
     /// Tells the service manager that a reload is over, be it that it was refused, once nothing of it is left to do.
@@ -304,7 +304,7 @@ impl<'a> Controller<'a> {
     }
 
     /// Has the clerk do something for whoever asked, or refuses that where it is at something else.
-    fn give(&mut self, asker: Asker, what: &'static str, work: impl FnOnce() -> Finished + Send + 'static) {
+    fn give(&mut self, asker: Asker, what: &'static str, work: impl FnOnce() -> ClerkOutcome + Send + 'static) {
         match self.clerk.give(what, work) {
             Ok(()) => self.waiting = Some(asker),
             Err(at) => asker.tell(Err(OrderError::Conflict(format!("{at} is under way")))),
@@ -312,13 +312,13 @@ impl<'a> Controller<'a> {
     }
 
     /// The clerk has come to an end with something; `None` where that panicked.
-    fn go_on(&mut self, finished: Option<Finished>) {
+    fn go_on(&mut self, finished: Option<ClerkOutcome>) {
         self.clerk.note_done();
         if let Some(asker) = self.waiting.take() {
             match finished {
-                Some(Finished::Tried(tried)) => asker.tell(tried.map(Done::Reload)),
-                Some(Finished::Prepared(Ok(candidate))) => self.adopt(asker, *candidate),
-                Some(Finished::Prepared(Err(error))) => asker.tell(Err(error)),
+                Some(ClerkOutcome::Tried(tried)) => asker.tell(tried.map(Done::Reload)),
+                Some(ClerkOutcome::Prepared(Ok(candidate))) => self.adopt(asker, *candidate),
+                Some(ClerkOutcome::Prepared(Err(error))) => asker.tell(Err(error)),
                 None => asker.tell(Err(OrderError::Failed("it panicked: see the log".to_owned()))),
             }
         }
@@ -327,7 +327,7 @@ impl<'a> Controller<'a> {
         }
     }
 
-    fn adopt(&mut self, asker: Asker, mut candidate: Candidate) {
+    fn adopt(&mut self, asker: Asker, mut candidate: Successor) {
         if self.end != End::Unasked {
             return asker.tell(Err(OrderError::Conflict("the process is about to end".to_owned())));
         }

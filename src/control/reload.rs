@@ -35,7 +35,7 @@ pub(super) struct Preparation {
 }
 
 /// All that a server needs to go over to another configuration.
-pub(super) struct Candidate {
+pub(super) struct Successor {
     pub(super) report: ReloadReport,
     pub(super) config: Arc<Config>,
     pub(super) parts: Parts,
@@ -86,7 +86,7 @@ impl Preparation {
     ///
     /// # Errors
     /// Whatever keeps it from being served.
-    pub(super) fn prepare(self) -> Result<Box<Candidate>, OrderError> {
+    pub(super) fn prepare(self) -> Result<Box<Successor>, OrderError> {
         let (report, config) = self.read()?;
         let (named, found) = self.tried(&config)?;
         let Named { users, credentials, congestion, resolver_files, budget } = named;
@@ -109,7 +109,7 @@ impl Preparation {
             .map_err(|(nth, error)| refused(&config, &|trial| trial.cannot_listen(nth, &error)))?;
         // Last, as it may be felt before the rest is.
         let users = follow(&self.old, users, self.users, &mut parts, self.workers).map_err(failed)?;
-        Ok(Box::new(Candidate {
+        Ok(Box::new(Successor {
             report,
             config: Arc::new(config),
             parts,

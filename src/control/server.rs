@@ -113,31 +113,7 @@ impl Server {
             .map_err(|error| refused(&|trial| trial.cannot_administer(&error)))?;
         let own = [acceptor.addresses(), &opening.addresses()].concat();
         let snapshots = SnapshotMaker::new(config.clone(), parts, own, acceptor.names());
-        let boot = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
-        let own_ports = Arc::default();
-        let (sender, ended) = bounded(config.server.workers);
-        let (starting, started) = bounded(config.server.workers);
-        let mut workers = Vec::with_capacity(config.server.workers);
-        for number in 0..config.server.workers {
-            let (counters, pulse) = (Arc::new(Counters::default()), Arc::new(Pulse::default()));
-            let prepared = prepare().map_err(StartError::Machine)?;
-            let mailbox = prepared.mailbox();
-            let setup = Setup {
-                number,
-                listeners: acceptor.for_worker(number),
-                counters: counters.clone(),
-                pulse: pulse.clone(),
-                own_ports: Arc::clone(&own_ports),
-                boot,
-                starting: Some(starting.clone()),
-            };
-            let thread = run(prepared, setup, snapshots.snapshot(number), sender.clone())?;
-            let watchdog = Watchdog::default();
-            let (post, thread) = (Post::default(), Some(thread));
-            workers.push(RunningWorker { mailbox, counters, pulse, watchdog, post, thread });
-        }
-        drop((starting, sender));
-        await_workers(&workers, &started, &ended)?;
+        let (workers, ended) = run_workers(&config, &acceptor, &snapshots)?;
         let beside =
             Beside::of(records.as_ref().map(|outlet| outlet.lines.clone()), snapshots.verifier().as_ref());
         let (standing, orders) =
@@ -346,6 +322,40 @@ impl Server {
     pub fn drill(&self, number: usize, drill: Drill) {
         self.workers[number].mailbox.send(Mail::Drill(drill));
     }
+}
+
+/// Starts the workers, and waits until all of them accept; gives where they tell how they ended, too.
+fn run_workers(
+    config: &Config,
+    acceptor: &Acceptor,
+    snapshots: &SnapshotMaker,
+) -> Result<(Vec<RunningWorker>, Receiver<io::Result<Latencies>>), StartError> {
+    let boot = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
+    let own_ports = Arc::default();
+    let (sender, ended) = bounded(config.server.workers);
+    let (starting, started) = bounded(config.server.workers);
+    let mut workers = Vec::with_capacity(config.server.workers);
+    for number in 0..config.server.workers {
+        let (counters, pulse) = (Arc::new(Counters::default()), Arc::new(Pulse::default()));
+        let prepared = prepare().map_err(StartError::Machine)?;
+        let mailbox = prepared.mailbox();
+        let setup = Setup {
+            number,
+            listeners: acceptor.for_worker(number),
+            counters: counters.clone(),
+            pulse: pulse.clone(),
+            own_ports: Arc::clone(&own_ports),
+            boot,
+            starting: Some(starting.clone()),
+        };
+        let thread = run(prepared, setup, snapshots.snapshot(number), sender.clone())?;
+        let watchdog = Watchdog::default();
+        let (post, thread) = (Post::default(), Some(thread));
+        workers.push(RunningWorker { mailbox, counters, pulse, watchdog, post, thread });
+    }
+    drop((starting, sender));
+    await_workers(&workers, &started, &ended)?;
+    Ok((workers, ended))
 }
 
 /// How a server stands whose workers accept.

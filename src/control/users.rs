@@ -24,13 +24,13 @@ pub(super) const NO_USERS_FILE: &str = "there is no users file: nobody is asked 
 pub(super) struct UsersWatch {
     /// `None` once the thread has been told to end.
     look: Option<Sender<()>>,
-    shared: Arc<Shared>,
+    shared: Arc<WatchShared>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// What the thread is told, and what it tells.
 #[derive(Debug)]
-struct Shared {
+struct WatchShared {
     /// What to do first when it looks next.
     orders: Mutex<Vec<WatchOrder>>,
     /// What operators want changed, then.
@@ -63,7 +63,7 @@ struct WatchedUsers {
     file: Option<UsersFile>,
     verifier: Arc<Verifier>,
     workers: Vec<Mailbox>,
-    shared: Arc<Shared>,
+    shared: Arc<WatchShared>,
 }
 
 impl UsersWatch {
@@ -76,7 +76,7 @@ impl UsersWatch {
     ) -> io::Result<UsersWatch> {
         let (look, looks) = bounded(1);
         let users = Mutex::new(Arc::clone(&file.users));
-        let shared = Arc::new(Shared { orders: Mutex::default(), changes: Mutex::default(), users });
+        let shared = Arc::new(WatchShared { orders: Mutex::default(), changes: Mutex::default(), users });
         let mut watched = WatchedUsers { file: Some(file), verifier, workers, shared: Arc::clone(&shared) };
         let mut generation = 0;
         let thread = threads::spawn("users", move || watch(&mut watched, &mut generation, &looks))?;

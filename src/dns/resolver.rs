@@ -173,6 +173,10 @@ impl Resolver {
     pub fn configure(&mut self, settings: Arc<Settings>, now: Instant) {
         self.latest = Some(now);
         let others = settings.servers != self.settings.servers;
+        if settings.cache_entries != self.settings.cache_entries || settings.prefer != self.settings.prefer {
+            // An answer may be of a family that is not wanted any more, or without one that is.
+            self.cache = Cache::new(settings.cache_entries);
+        }
         self.settings = settings;
         if !others {
             return;

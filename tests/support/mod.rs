@@ -25,6 +25,7 @@ pub(crate) mod sealed;
 pub(crate) mod skip;
 pub(crate) mod socket_table;
 pub(crate) mod svg;
+pub(crate) mod tables;
 pub(crate) mod terminal;
 #[macro_use]
 pub(crate) mod udp;

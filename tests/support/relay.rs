@@ -1,6 +1,5 @@
 //! The server as a child process: configured, started, watched, ended.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -19,6 +18,7 @@ use tempfile::TempDir;
 use super::DnsServer;
 use super::process::collect;
 pub(crate) use super::process::{run_to_exit, run_with_input};
+use super::tables::{self, Tables};
 use super::users;
 use super::wait::{self, PATIENCE};
 
@@ -45,7 +45,7 @@ impl Engine {
 /// none, 127.0.0.1 at a port of the kernel's choice, loopback targets allowed, access records in a file.
 pub(crate) struct Builder {
     directory: TempDir,
-    tables: BTreeMap<String, Vec<String>>,
+    tables: Tables,
     listen: Vec<String>,
     arguments: Vec<String>,
     prefix: Vec<String>,
@@ -62,7 +62,7 @@ impl Builder {
         let access = directory.path().join("access.jsonl");
         let builder = Self {
             directory,
-            tables: BTreeMap::new(),
+            tables: Tables::new(),
             listen: vec!["127.0.0.1:0".to_owned()],
             arguments: Vec::new(),
             prefix: Vec::new(),
@@ -82,9 +82,7 @@ impl Builder {
 
     /// Sets a key of a table; `value` is written as TOML. The last word on a key wins.
     pub(crate) fn set(mut self, table: &str, key: &str, value: &str) -> Self {
-        let lines = self.tables.entry(table.to_owned()).or_default();
-        lines.retain(|line| line.split('=').next().map(str::trim) != Some(key));
-        lines.push(format!("{key} = {value}"));
+        tables::put(&mut self.tables, table, key, Some(value));
         self
     }
 
@@ -204,7 +202,8 @@ impl Builder {
             access: self.directory.path().join("access.jsonl"),
             log,
             lines,
-            _directory: self.directory,
+            tables: self.tables,
+            directory: self.directory,
         };
         relay.ready = match self.records_on_stdout {
             true => wait::until("a ready line in the log", PATIENCE, || {
@@ -231,11 +230,7 @@ impl Builder {
     }
 
     fn write_configuration(&self) -> PathBuf {
-        let config = self.directory.path().join("outflow.toml");
-        let text: String =
-            self.tables.iter().map(|(table, lines)| format!("[{table}]\n{}\n\n", lines.join("\n"))).collect();
-        std::fs::write(&config, text).expect("write the configuration");
-        config
+        tables::write(self.directory.path(), &self.tables)
     }
 
     /// The program behind what it starts through, in its environment.
@@ -280,7 +275,8 @@ pub(crate) struct Relay {
     access: PathBuf,
     log: Arc<Mutex<String>>,
     lines: mpsc::Receiver<String>,
-    _directory: TempDir,
+    tables: Tables,
+    directory: TempDir,
 }
 
 impl Relay {
@@ -314,6 +310,30 @@ impl Relay {
         let line = format!("kill -{name} {}", self.pid());
         let status = Command::new("sh").args(["-c", &line]).status().expect("run kill");
         assert!(status.success(), "{line}");
+    }
+
+    /// Sets keys of the file that it was started with, and says so to nobody.
+    pub(crate) fn write(&mut self, keys: &[(&str, &str, &str)]) {
+        keys.iter().for_each(|(table, key, value)| tables::put(&mut self.tables, table, key, Some(value)));
+        // As a whole, for it may be read at any time.
+        let next = TempDir::new_in(self.directory.path()).expect("a temporary directory");
+        let written = tables::write(next.path(), &self.tables);
+        std::fs::rename(written, self.directory.path().join("outflow.toml"))
+            .expect("rename the configuration");
+    }
+
+    /// Has the next file without a key.
+    pub(crate) fn forget(&mut self, table: &str, key: &str) {
+        tables::put(&mut self.tables, table, key, None);
+    }
+
+    /// Sets keys of the file that it was started with, and waits until it has been read anew by every worker.
+    pub(crate) fn reload(&mut self, keys: &[(&str, &str, &str)]) {
+        self.write(keys);
+        let times = |relay: &Relay| relay.log().matches("the configuration was read anew").count();
+        let before = times(self);
+        self.signal("HUP");
+        wait::until_true("the configuration is read anew", PATIENCE, || times(self) > before);
     }
 
     /// Waits for the process to end; gives its exit code, or none if a signal ended it.

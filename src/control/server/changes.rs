@@ -10,7 +10,7 @@ use super::{Server, watched};
 use crate::admin::{OrderError, OrderLetter, Standing};
 use crate::config::{AuthMethod, ConfigSource};
 use crate::control::outlet::Outlet;
-use crate::control::reload::{Candidate, Preparation, RecordsChange, UsersChange};
+use crate::control::reload::{Successor, Preparation, RecordsChange, UsersChange};
 use crate::control::user_orders::UserOrder;
 use crate::control::users::{NO_USERS_FILE, UsersWatch};
 use crate::worker::{Changeover, Latch};
@@ -34,8 +34,8 @@ impl Server {
     ///
     /// # Errors
     /// The endpoint's listeners or its thread cannot be had; nothing has changed then.
-    pub(in crate::control) fn adopt(&mut self, candidate: Candidate) -> io::Result<Weak<Latch>> {
-        let Candidate { config, parts, listeners, records, room, users, admin, .. } = candidate;
+    pub(in crate::control) fn adopt(&mut self, candidate: Successor) -> io::Result<Weak<Latch>> {
+        let Successor { config, parts, listeners, records, room, users, admin, .. } = candidate;
         let watched = watched(&self.workers, &self.standing, &self.orders.0, &self.beside);
         self.admin.configure(admin, &watched)?;
         let latch = self.latch();

@@ -304,7 +304,12 @@ impl<'a> Controller<'a> {
     }
 
     /// Has the clerk do something for whoever asked, or refuses that where it is at something else.
-    fn give(&mut self, asker: Asker, what: &'static str, work: impl FnOnce() -> ClerkOutcome + Send + 'static) {
+    fn give(
+        &mut self,
+        asker: Asker,
+        what: &'static str,
+        work: impl FnOnce() -> ClerkOutcome + Send + 'static,
+    ) {
         match self.clerk.give(what, work) {
             Ok(()) => self.waiting = Some(asker),
             Err(at) => asker.tell(Err(OrderError::Conflict(format!("{at} is under way")))),

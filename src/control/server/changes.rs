@@ -10,7 +10,7 @@ use super::{Server, watched};
 use crate::admin::{OrderError, OrderLetter, Standing};
 use crate::config::{AuthMethod, ConfigSource};
 use crate::control::outlet::Outlet;
-use crate::control::reload::{Successor, Preparation, RecordsChange, UsersChange};
+use crate::control::reload::{Preparation, RecordsChange, Successor, UsersChange};
 use crate::control::user_orders::UserOrder;
 use crate::control::users::{NO_USERS_FILE, UsersWatch};
 use crate::worker::{Changeover, Latch};

@@ -32,6 +32,15 @@ fn the_numbers_are_those_of_what_was_done() {
         let stats = api.get("/api/v1/stats");
         (stats["counters"]["active"] == 2 && stats["latencies"]["session"].is_object()).then_some(stats)
     });
+    expect_state(&stats, &relay);
+    expect_workers(&stats);
+    expect_counters(&stats);
+    expect_latencies(&stats);
+    expect_process(&stats["process"]);
+}
+
+/// It serves, as it was configured.
+fn expect_state(stats: &Value, relay: &Relay) {
     for (field, wanted) in [
         ("version", json!(env!("CARGO_PKG_VERSION"))),
         ("state", json!("serving")),
@@ -45,6 +54,10 @@ fn the_numbers_are_those_of_what_was_done() {
         assert_eq!(stats[field], wanted, "{field} of {stats}");
     }
     assert!(number(&stats["uptime_s"]) < 60.0, "{stats}");
+}
+
+/// What was done is spread over the workers.
+fn expect_workers(stats: &Value) {
     let workers = stats["workers"].as_array().expect("workers");
     assert_eq!(
         workers.iter().map(|worker| worker["number"].clone()).collect::<Vec<_>>(),
@@ -59,6 +72,10 @@ fn the_numbers_are_those_of_what_was_done() {
     assert!(
         workers.iter().any(|worker| number(&worker["turn_ms"]["max"]) >= number(&worker["turn_ms"]["p50"]))
     );
+}
+
+/// What was done is counted, and what was not is there as a zero.
+fn expect_counters(stats: &Value) {
     let counters = stats["counters"].as_object().expect("counters");
     for (name, wanted) in [
         ("accepted", 3),
@@ -75,8 +92,6 @@ fn the_numbers_are_those_of_what_was_done() {
         }
         assert!(counters.contains_key(name), "{name} of {stats}");
     }
-    expect_latencies(&stats);
-    expect_process(&stats["process"]);
 }
 
 /// What was timed has its quantiles.

@@ -319,18 +319,14 @@ fn closure(lock: &str, name: &str) -> Vec<String> {
     reached
 }
 
-/// hyper takes its channels from tokio, which stand on nothing. What waits for sockets there would bring mio in.
 #[test]
-fn no_runtime_of_tokio_in_the_relay() {
-    let lock = fs::read_to_string(root().join("Cargo.lock")).expect("Cargo.lock");
-    let packages = closure(&lock, "outflow");
+fn no_tokio_in_the_relay() {
+    let packages = closure(&fs::read_to_string(root().join("Cargo.lock")).expect("Cargo.lock"), "outflow");
     assert!(
         packages.contains(&"mio".to_owned()) && packages.len() > 20,
         "the list is too short: {packages:?}"
     );
-    let of_tokio: Vec<_> = packages.iter().filter(|name| name.starts_with("tokio")).collect();
-    assert_eq!(of_tokio, ["tokio"], "{packages:?}");
-    assert_eq!(closure(&lock, "tokio"), ["tokio", "pin-project-lite"]);
+    assert!(!packages.iter().any(|name| name.starts_with("tokio")), "{packages:?}");
     let lock = "[[package]]\nname = 'outflow'\ndependencies = ['a 1.0']\n[[package]]\nname = 'a'\ndependencies = ['tokio']\n";
     assert!(closure(lock, "outflow").contains(&"tokio".to_owned()));
 }

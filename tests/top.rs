@@ -152,7 +152,7 @@ fn a_filter_is_typed_or_pasted_and_asked_for() {
     top.press("\x1b[200~target=q.example\n\x1b[201~");
     top.shows(&["show only user=ann target=q.example"]);
     top.press("\r");
-    endpoint.was_asked("&user=ann&target=q%2Eexample");
+    endpoint.was_asked("&user=ann&target=q.example");
     top.shows(&["2 of 2 sessions", "user=ann target=q.example"]);
 }
 

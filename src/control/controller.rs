@@ -235,7 +235,8 @@ impl<'a> Controller<'a> {
             }),
             Order::SetUser { .. } | Order::RemoveUser { .. } => {
                 let order = UserOrder { order, tell: Box::new(move |outcome| asker.tell(outcome)) };
-                if let Err((UserOrder { tell, .. }, error)) = self.server.order_user(order) {
+                if let Err(refused) = self.server.order_user(order) {
+                    let (UserOrder { tell, .. }, error) = *refused;
                     tell(Err(error));
                 }
             }

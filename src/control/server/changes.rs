@@ -91,12 +91,15 @@ impl Server {
     ///
     /// # Errors
     /// Gives it back where it cannot be begun, with the reason.
-    pub(in crate::control) fn order_user(&self, order: UserOrder) -> Result<(), (UserOrder, OrderError)> {
+    pub(in crate::control) fn order_user(
+        &self,
+        order: UserOrder,
+    ) -> Result<(), Box<(UserOrder, OrderError)>> {
         let Some(users) = &self.users else {
-            return Err((order, OrderError::NotFound(NO_USERS_FILE.to_owned())));
+            return Err(Box::new((order, OrderError::NotFound(NO_USERS_FILE.to_owned()))));
         };
         users.give(order).map_err(|order| {
-            (order, OrderError::Conflict("too many changes of users are under way".to_owned()))
+            Box::new((order, OrderError::Conflict("too many changes of users are under way".to_owned())))
         })
     }
 

@@ -169,7 +169,7 @@ impl Door {
     /// Takes one connection, with who is at its other end.
     ///
     /// # Errors
-    /// What accept4(2) said: EAGAIN where nobody waits.
+    /// What accept4(2) said: EAGAIN where nobody waits. ENOTCONN where whoever it was has left.
     pub(super) fn accept(&self, owners: &mut Option<SocketOwners>) -> io::Result<(AdminStream, AdminPeer)> {
         match &self.listener {
             DoorListener::Tcp(listener) => {
@@ -177,6 +177,9 @@ impl Door {
                 // Answers leave at once, whole.
                 let _ = stream.set_nodelay(true);
                 let peer = peer_of(theirs, stream.local_addr()?, owners);
+                // Whoever has reset it may have been followed at the same port by somebody else, who was found just now. What
+                // was sent before the reset could still be read.
+                stream.peer_addr()?;
                 Ok((AdminStream::Tcp(stream), peer))
             }
             DoorListener::Unix(listener) => {
@@ -350,5 +353,32 @@ mod tests {
         assert!(
             fails(&AdminAddress::Tcp(address.into())).starts_with(&format!("cannot listen on {address}: "))
         );
+    }
+
+    /// What was sent before a reset can still be read: it is not to be taken for a word of whoever has the port by then.
+    #[test]
+    fn who_has_left_is_not_taken_for_who_came_by_the_same_port() {
+        let any = "127.0.0.1:0".parse().unwrap_or_else(|()| panic!("an address"));
+        let bound = BoundDoor::bind(&AdminAddress::Tcp(any)).unwrap();
+        let (to, door) = (SockAddr::from(bound.tcp().unwrap()), bound.listen().unwrap());
+        let connect = |from: SocketAddr| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.set_reuse_address(true).unwrap();
+            socket.bind(&SockAddr::from(from)).unwrap();
+            socket.connect(&to).unwrap();
+            socket
+        };
+        let first = connect(([127, 0, 0, 1], 0).into());
+        let from = first.local_addr().unwrap().as_socket().unwrap();
+        (&first).write_all(b"DELETE ").unwrap();
+        first.set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        drop(first);
+        let second = connect(from);
+        let mut owners = SocketOwners::open().ok();
+        let left = door.accept(&mut owners).map(|(_, peer)| peer).unwrap_err();
+        assert_eq!(left.kind(), io::ErrorKind::NotConnected);
+        let (_, peer) = door.accept(&mut owners).unwrap();
+        assert_eq!(peer, AdminPeer::Here(from, Some(machine::effective_user())));
+        drop(second);
     }
 }

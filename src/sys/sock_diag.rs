@@ -13,8 +13,11 @@ use crate::limits;
 
 /// The message that asks for a socket of a family, and the one that tells of it (linux/sock_diag.h).
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
-/// A socket that listens (net/tcp_states.h).
-const TCP_LISTEN: u8 = 10;
+/// The states of a socket whose connection stands, at least one way (net/tcp_states.h).
+const TCP_ESTABLISHED: u8 = 1;
+const TCP_FIN_WAIT1: u8 = 4;
+const TCP_FIN_WAIT2: u8 = 5;
+const TCP_CLOSE_WAIT: u8 = 8;
 /// Bytes of `struct inet_diag_req_v2`, and of what stands in it before the `struct inet_diag_sockid`.
 const REQUEST: usize = 56;
 /// Bytes of `struct inet_diag_sockid`: two ports, two addresses of 16 bytes, an interface, a cookie of 8 bytes.
@@ -79,14 +82,16 @@ impl SocketOwners {
 }
 
 /// The owner that an answer names. The kernel looks for a listener where there is no connection, and says uid 0 of what no
-/// process has open any more (TIME_WAIT among them): neither is anybody's word.
+/// process has open any more (TIME_WAIT among them); and a socket that is only about to connect may have taken the port of
+/// one that is gone. None of these is anybody's word.
 fn owner(body: &[u8], id: &[u8; SOCKET_ID]) -> Option<u32> {
     let named = body.get(ID_AT..ID_AT + SOCKET_ID)?;
     // Ports and addresses; behind them stand the interface and the cookie.
     let same =
         named[..4] == id[..4] && same_ip(&named[4..20], &id[4..20]) && same_ip(&named[20..36], &id[20..36]);
     let (state, uid, inode) = (*body.get(1)?, u32_at(body, UID_AT)?, u32_at(body, INODE_AT)?);
-    (body.len() >= ANSWER && same && state != TCP_LISTEN && inode != 0).then_some(uid)
+    let stands = [TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_FIN_WAIT2, TCP_CLOSE_WAIT].contains(&state);
+    (body.len() >= ANSWER && same && stands && inode != 0).then_some(uid)
 }
 
 /// Whether two addresses of 16 bytes are one. An IPv4 address stands in the first four bytes, or is mapped where an IPv6
@@ -193,6 +198,9 @@ mod tests {
             body[at] = value;
             owner(&body, &id)
         };
-        assert_eq!((with(1, TCP_LISTEN), with(INODE_AT, 0)), (None, None));
+        assert_eq!(with(INODE_AT, 0), None);
+        // SYN_SENT, SYN_RECV, TIME_WAIT, CLOSE, LAST_ACK, LISTEN, CLOSING, NEW_SYN_RECV.
+        assert!([2, 3, 6, 7, 9, 10, 11, 12].iter().all(|state| with(1, *state).is_none()));
+        assert!([1, 4, 5, 8].iter().all(|state| with(1, *state) == Some(7)));
     }
 }

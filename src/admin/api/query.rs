@@ -12,6 +12,7 @@ use crate::config::{duration, nearest, quoted, unknown_value};
 #[derive(Debug)]
 pub(super) struct Query<'a> {
     pairs: Vec<(&'static str, Cow<'a, str>)>,
+    empty: Option<&'static str>,
 }
 
 impl<'a> Query<'a> {
@@ -33,8 +34,9 @@ impl<'a> Query<'a> {
             let value = decoded(value).map_err(|what| format!("`{known}`: {what}"))?;
             pairs.push((known, value));
         }
+        let empty = pairs.iter().find(|(_, value)| value.is_empty()).map(|(known, _)| *known);
         pairs.retain(|(_, value)| !value.is_empty());
-        Ok(Query { pairs })
+        Ok(Query { pairs, empty })
     }
 
     /// The value of a parameter, if it is there.
@@ -52,6 +54,11 @@ impl<'a> Query<'a> {
         read: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<Option<T>, String> {
         self.text(name).map(read).transpose().map_err(|what| format!("`{name}`: {what}"))
+    }
+
+    /// The first parameter that is there without a value.
+    pub(super) fn first_empty(&self) -> Option<&'static str> {
+        self.empty
     }
 
     /// Whether no parameter is there.

@@ -94,12 +94,16 @@ impl SessionQuestion {
 }
 
 impl Chosen {
-    /// Reads the parameters that say which sessions are to end.
+    /// Reads the parameters that say which sessions are to end. One without a value is refused here: a script whose variable
+    /// is empty would end the sessions of everybody.
     ///
     /// # Errors
     /// There is none, or what is wrong with one of them.
     pub(super) fn read(text: &str) -> Result<Chosen, String> {
         let query = Query::read(text, &CHOICE)?;
+        if let Some(empty) = query.first_empty() {
+            return Err(format!("`{empty}` has no value: which sessions are to end is said in full"));
+        }
         match query.is_empty() {
             true => Err(format!("which sessions is to be said: by one at least of {}", CHOICE.join(", "))),
             false => chosen(&query),
@@ -294,6 +298,9 @@ mod tests {
         assert!(Chosen::read("").unwrap_err().contains("one at least of user"));
         assert!(Chosen::read("limit=1").is_err() && Chosen::read("min_rate=1").is_err());
         assert_eq!(Chosen::read("worker=2").unwrap().worker, Some(2));
+        for empty in ["user=&min_age=5m", "min_age=5m&user=", "user", "min_age=5m&source=&user=ann"] {
+            assert!(Chosen::read(empty).unwrap_err().contains("has no value"), "{empty}");
+        }
     }
 
     /// A session's serial, and what it has of its own.

@@ -9,6 +9,7 @@ mod api;
 mod connection;
 mod dashboard;
 mod doors;
+mod effort;
 mod handle;
 mod health;
 mod holders;

@@ -17,6 +17,7 @@ use super::access::{AdminAccess, AdminPeer};
 use super::answer::HttpAnswer;
 use super::connection::{Happened, HttpConnection, HttpExchange, Overdue, timed_out};
 use super::doors::{self, Door};
+use super::effort::Effort;
 use super::holders::Holders;
 use super::http::{HttpHead, HttpRequest, Malformed};
 use super::orders::Actor;
@@ -101,6 +102,7 @@ struct AdminServer<'a, S: Service, M: Fn() -> S> {
     /// Listeners have connections that wait, and when they are looked at.
     accepts_at: Option<Instant>,
     ticks_at: Instant,
+    effort: Effort,
     /// When whatever is still being sent is cut off, once it is to end.
     stops_at: Option<Instant>,
 }
@@ -119,6 +121,7 @@ impl<'a, S: Service, M: Fn() -> S> AdminServer<'a, S, M> {
             queue: VecDeque::new(),
             accepts_at: Some(now),
             ticks_at: now + limits::ADMIN_SAMPLE_INTERVAL,
+            effort: Effort::new(now),
             stops_at: None,
         }
     }
@@ -173,6 +176,10 @@ impl<'a, S: Service, M: Fn() -> S> AdminServer<'a, S, M> {
                 .is_some_and(|at| at <= now || self.connections.iter().all(|(_, one)| one.is_idle()))
             {
                 return;
+            }
+            let rest = self.effort.rest(now, now.elapsed());
+            if !rest.is_zero() {
+                std::thread::sleep(rest);
             }
         }
     }
@@ -242,6 +249,7 @@ impl<'a, S: Service, M: Fn() -> S> AdminServer<'a, S, M> {
     }
 
     fn enter(&mut self, stream: AdminStream, peer: AdminPeer, now: Instant) {
+        self.effort.note();
         if !self.holders.enter(&peer) {
             self.refused.note(now, &peer, "too many connections");
             return doors::turn_away(stream);
@@ -279,6 +287,7 @@ impl<'a, S: Service, M: Fn() -> S> AdminServer<'a, S, M> {
     /// Does with a connection what can be done now.
     fn drive(&mut self, number: usize, now: Instant) {
         for _ in 0..limits::ADMIN_REQUESTS_PER_TURN {
+            self.effort.note();
             let Some(connection) = self.connections.get_mut(number) else { return };
             match connection.next(now) {
                 Happened::Nothing => return,

@@ -17,8 +17,9 @@ pub const ADMIN_TOKEN_CHARS_MIN: usize = 16;
 pub const ADMIN_TCP_CONNECTIONS_MAX: usize = 64;
 /// Connections to unix sockets at once, apart from the others: an operator always gets in.
 pub const ADMIN_UNIX_CONNECTIONS_MAX: usize = 16;
-/// Connections that the kernel queues for each listener of the endpoint.
-pub const ADMIN_BACKLOG: i32 = 32;
+/// Connections that the kernel queues for each listener of the endpoint. What comes while the queue is full comes again after
+/// a second: too late for whoever looks at /healthz, which a flood of connections must not bring about.
+pub const ADMIN_BACKLOG: i32 = 1024;
 /// Connections that are accepted of one listener before others are looked at.
 pub const ADMIN_ACCEPTS_PER_TURN: usize = 32;
 /// Descriptors that the endpoint uses beside its connections and listeners: epoll and its waker, the socket that asks
@@ -57,6 +58,17 @@ pub const ADMIN_IDLE_TIME: Duration = Duration::from_secs(75);
 pub const ADMIN_LINGER_TIME: Duration = Duration::from_secs(1);
 /// Bytes that are read and dropped of a refused client.
 pub const ADMIN_LINGER_BYTES_MAX: usize = 256 * 1024;
+
+/// Connections that are taken or looked at in a second without a rest: several times what all requests that are
+/// permitted come to.
+pub const ADMIN_PIECES_A_SECOND: u32 = 4000;
+/// What a turn of the thread is followed by once there were more, in its own length: a flood gets a quarter of a CPU, which
+/// workers would be without otherwise.
+pub const ADMIN_REST_FACTOR: u32 = 3;
+/// How long such a rest is at least: what comes meanwhile is met in one turn.
+pub const ADMIN_REST_MIN: Duration = Duration::from_millis(1);
+/// And at most: nobody who asks notices.
+pub const ADMIN_REST_MAX: Duration = Duration::from_millis(10);
 
 /// Requests over TCP: so many at once.
 pub const ADMIN_TCP_AT_ONCE: u32 = 400;

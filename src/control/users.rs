@@ -132,15 +132,16 @@ impl Drop for UsersWatch {
 
 fn watch(watched: &mut WatchedUsers, generation: &mut u64, looks: &Receiver<()>) {
     while let Ok(()) | Err(RecvTimeoutError::Timeout) = looks.recv_timeout(limits::USERS_LOOK) {
-        let orders = std::mem::take(&mut *lock(&watched.shared.orders));
-        for order in &orders {
-            if let Some(file) = &order.follow {
-                watched.follow(file.clone(), generation);
-            }
-        }
-        watched.look(generation);
-        drop(orders);
+        // Between two changes, too: however many come, whoever waits for a reload does not wait for them.
         loop {
+            let orders = std::mem::take(&mut *lock(&watched.shared.orders));
+            for order in &orders {
+                if let Some(file) = &order.follow {
+                    watched.follow(file.clone(), generation);
+                }
+            }
+            watched.look(generation);
+            drop(orders);
             let change = lock(&watched.shared.changes).pop_front();
             let Some(UserOrder { order, tell }) = change else { break };
             // Whoever waits is told of a panic, too.
@@ -225,5 +226,39 @@ impl WatchedUsers {
             worker.send(Mail::Users(generation, Arc::clone(&changed)));
         }
         changed.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    /// Each change takes a hash, and they may come without an end.
+    #[test]
+    fn a_file_to_follow_does_not_wait_for_all_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users");
+        std::fs::write(&path, "").unwrap();
+        let users = Arc::new(load_users(&path).unwrap().0);
+        let verifier = Arc::new(Verifier::start(Arc::clone(&users), 1, Instant::now).unwrap());
+        let file = UsersFile { path, stamp: None, users };
+        let watch = UsersWatch::start(file.clone(), verifier, Vec::new()).unwrap();
+        let (settled, told) = bounded(1);
+        let (go_on, wait) = bounded::<()>(1);
+        let remove = |tell: Box<dyn FnOnce(Result<Done, OrderError>) + Send>| UserOrder {
+            order: Order::RemoveUser { name: "ann".to_owned(), revoke: false },
+            tell,
+        };
+        watch.give(remove(Box::new(move |_| wait.recv().unwrap()))).unwrap();
+        let latch = Arc::new(Latch::new(settled));
+        let held = Arc::downgrade(&latch);
+        let (sender, at_the_second) = bounded(1);
+        watch.give(remove(Box::new(move |_| sender.send(held.strong_count()).unwrap()))).unwrap();
+        watch.follow(Some(file), latch);
+        go_on.send(()).unwrap();
+        assert_eq!(at_the_second.recv(), Ok(0), "the reload was told before the second change");
+        told.recv().unwrap();
     }
 }

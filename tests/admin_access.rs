@@ -2,16 +2,19 @@
 //! and the file of its socket.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 
 use crate::support::http::Http;
 use crate::support::relay::{Builder, run_to_exit};
 use crate::support::skip::skip;
-use crate::support::wait::PATIENCE;
+use crate::support::wait::{self, PATIENCE};
 use crate::support::{Client, Origin, Relay, netns};
 
 const TOKEN: &str = "correct-horse-battery-staple";
@@ -160,6 +163,43 @@ fn no_client_of_the_relay_reaches_it() {
         }
         let origin = Origin::echo();
         Client::through(relay.addr(), origin.addr).finish();
+    });
+}
+
+/// Nor at the moment when it opens or closes.
+#[test]
+fn no_client_of_the_relay_reaches_it_while_a_reload_opens_or_closes_it() {
+    let builder = Relay::builder().admin_socket();
+    let (socket, file) = (builder.socket_path(), builder.directory().join("outflow.toml"));
+    let relay = builder.start();
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+    let closed = fs::read_to_string(&file).expect("the configuration");
+    let unix = format!("\"unix:{}\"", socket.display());
+    let open = closed.replace(&unix, &format!("[{unix}, \"{free}\"]"));
+    assert_ne!(open, closed);
+    let (address, over) = (relay.addr(), AtomicBool::new(false));
+    let reached = || {
+        let mut reached = 0;
+        while !over.load(Relaxed) {
+            reached += usize::from(Client::greeted(address).request_ip(free).rep == 0);
+        }
+        reached
+    };
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..4).map(|_| scope.spawn(reached)).collect();
+        for _ in 0..30 {
+            for text in [&open, &closed] {
+                fs::write(&file, text).expect("write the configuration");
+                // The port may be in use for a moment after it was closed.
+                wait::until_true("a reload", PATIENCE, || {
+                    Http::unix(&socket).ask("POST", "/api/v1/reload", None).status == 200
+                });
+                assert!(text == &closed || TcpStream::connect(free).is_ok(), "it is open once that is said");
+            }
+        }
+        over.store(true, Relaxed);
+        let reached: usize = clients.into_iter().map(|client| client.join().expect("a client")).sum();
+        assert_eq!(reached, 0, "clients that reached the endpoint as the server's own user");
     });
 }
 

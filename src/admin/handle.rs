@@ -19,6 +19,7 @@ use crate::config::AdminConfig;
 use crate::limits;
 use crate::sys::machine;
 use crate::threads;
+use crate::worker::Latch;
 
 /// What keeps an endpoint from being opened, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +53,11 @@ pub struct AdminOpening {
 }
 
 impl AdminOpening {
+    /// Whether there is an address among them that clients may reach up to now, and may not once it listens.
+    pub fn is_new_to_clients(&self) -> bool {
+        self.new.iter().any(|door| door.tcp().is_some())
+    }
+
     /// The addresses and ports that the endpoint will have, which no client may reach.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let stay = self.stay.iter().filter_map(|(_, tcp)| *tcp);
@@ -116,11 +122,17 @@ impl Admin {
         self.open.iter().filter_map(|(_, tcp)| *tcp).collect()
     }
 
-    /// Goes by what was opened; the thread is started or ended where that is needed. Connections live on.
+    /// Goes by what was opened; the thread is started or ended where that is needed. Connections live on. The latch is let go
+    /// of once nobody is let in any more by a listener that goes.
     ///
     /// # Errors
     /// What listen(2) or epoll said, or that no thread can be had.
-    pub fn configure(&mut self, opening: AdminOpening, watched: &Watched) -> io::Result<()> {
+    pub fn configure(
+        &mut self,
+        opening: AdminOpening,
+        watched: &Watched,
+        done: Arc<Latch>,
+    ) -> io::Result<()> {
         let AdminOpening { stay, new, access } = opening;
         let open: Vec<_> =
             stay.iter().cloned().chain(new.iter().map(|door| (door.address().clone(), door.tcp()))).collect();
@@ -129,7 +141,7 @@ impl Admin {
         if open.is_empty() {
             self.stop();
         } else if let Some(running) = &self.running {
-            running.tell(AdminLetter::Configure { stay, new, access });
+            running.tell(AdminLetter::Configure { stay, new, access, done });
         } else {
             self.running = Some(RunningAdmin::start(new, access, watched.clone())?);
         }

@@ -29,6 +29,7 @@ use crate::config::AdminAddress;
 use crate::limits;
 use crate::sys::sock_diag::SocketOwners;
 use crate::threads::survive;
+use crate::worker::Latch;
 
 /// The token of the waker, of the first listener, and of the first connection.
 const WAKER: Token = Token(0);
@@ -42,7 +43,8 @@ pub(super) type OpenAddress = (AdminAddress, Option<SocketAddr>);
 #[derive(Debug)]
 pub(super) enum AdminLetter {
     /// Listen on these from now on, beside those of the old ones that stay; go by this access.
-    Configure { stay: Vec<OpenAddress>, new: Vec<Door>, access: AdminAccess },
+    /// The latch is let go of once that is done.
+    Configure { stay: Vec<OpenAddress>, new: Vec<Door>, access: AdminAccess, done: Arc<Latch> },
     /// Send what is being sent, and end.
     Stop,
 }
@@ -200,7 +202,10 @@ impl<'a, S: Service, M: Fn() -> S> AdminServer<'a, S, M> {
     fn take_letters(&mut self, now: Instant) {
         while let Ok(letter) = self.core.letters.try_recv() {
             match letter {
-                AdminLetter::Configure { stay, new, access } => self.configure(&stay, new, access),
+                AdminLetter::Configure { stay, new, access, done } => {
+                    self.configure(&stay, new, access);
+                    drop(done);
+                }
                 AdminLetter::Stop => self.stops_at = Some(now + limits::ADMIN_STOP_PATIENCE),
             }
         }

@@ -360,12 +360,13 @@ impl<'a> Controller<'a> {
 
     /// Gets on with what waits for workers; false where something still does.
     fn settle(&mut self) -> bool {
-        let posted = self.server.post();
         let now = Instant::now();
         let (over, settling) = std::mem::take(&mut self.settling)
             .into_iter()
             .partition(|one: &Settling| one.latch.strong_count() == 0 || one.until <= now);
         self.settling = settling;
+        // What follows from what they have done comes before whoever asked is told: the endpoint listens by then.
+        let posted = self.server.post();
         let sessions = self.server.totals().active();
         for Settling { latch, asker, done, .. } in over {
             let late = latch.strong_count() > 0;

@@ -24,8 +24,8 @@ use super::users::UsersWatch;
 use super::vitals::{Observation, VitalSight};
 use super::watchdog::{Watchdog, WatchdogFinding};
 use crate::admin::{
-    Admin, Beside, InEffect, OrderLetter, ServerState, StalledWorker, Standing, Vitals, Watched,
-    WatchedWorker,
+    Admin, AdminOpening, Beside, InEffect, OrderLetter, ServerState, StalledWorker, Standing, Vitals,
+    Watched, WatchedWorker,
 };
 use crate::config::{Choice, Config, OnFull};
 use crate::limits;
@@ -61,6 +61,10 @@ pub struct Server {
     settled: (Sender<()>, Receiver<()>),
     /// The records' sink is closed once this is let go of: nobody writes any more.
     rests_after: Option<Weak<Latch>>,
+    /// The endpoint that comes once every worker keeps clients from it.
+    admin_opens: Option<(AdminOpening, Weak<Latch>)>,
+    /// Addresses of the endpoint that workers keep clients from until it has closed them.
+    admin_closes: Option<(Vec<SocketAddr>, Weak<Latch>)>,
     sessions_per_worker: usize,
     observation: Observation,
 }
@@ -119,7 +123,9 @@ impl Server {
         let (standing, orders) =
             (Arc::new(standing(&config, &acceptor, budget)), bounded(limits::ORDERS_QUEUED_MAX));
         let watched = watched(&workers, &standing, &orders.0, &beside);
-        admin.configure(opening, &watched).map_err(StartError::Machine)?;
+        let settled = bounded(1);
+        let latch = Arc::new(Latch::new(settled.0.clone()));
+        admin.configure(opening, &watched, latch).map_err(StartError::Machine)?;
         let users = users.zip(snapshots.verifier()).map(|(file, verifier)| {
             UsersWatch::start(file, verifier, workers.iter().map(|worker| worker.mailbox.clone()).collect())
         });
@@ -138,8 +144,10 @@ impl Server {
             standing,
             orders,
             beside,
-            settled: bounded(1),
+            settled,
             rests_after: None,
+            admin_opens: None,
+            admin_closes: None,
             sessions_per_worker: budget.sessions_of(0),
             observation: Observation::default(),
         })

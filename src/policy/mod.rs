@@ -126,7 +126,7 @@ impl Policy {
     /// and are not asked again.
     ///
     /// # Errors
-    /// [`Refusal::SelfConnect`], or what the guard refuses of an address that is this machine's.
+    /// [`Refusal::SelfConnect`], [`Refusal::OwnListener`], or what the guard refuses of an address that is this machine's.
     pub fn check_connected(
         &self,
         local: SocketAddr,
@@ -135,6 +135,10 @@ impl Policy {
         leads_here: impl FnOnce() -> bool,
     ) -> Result<(), Refusal> {
         check_connected(local, remote)?;
+        // It may have become one of our listeners while it was dialled.
+        if self.guard.is_own(remote) {
+            return Err(Refusal::OwnListener);
+        }
         // The kernel dials an address of this machine from itself, unless the route says from where: whatever the list says,
         // it is ours.
         let same_host = local.ip().to_canonical() == remote.ip().to_canonical();

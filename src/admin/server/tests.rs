@@ -77,6 +77,10 @@ fn access() -> AdminAccess {
     AdminAccess { own_uid: machine::effective_user(), token: None }
 }
 
+fn done() -> Arc<Latch> {
+    Arc::new(Latch::new(bounded(1).0))
+}
+
 impl Running {
     fn start() -> Running {
         let (door, (letters, receiver), (later, answers)) = (bound(), bounded(4), unbounded());
@@ -234,7 +238,12 @@ fn listeners_come_and_go_and_connections_stay() {
     let new = bound();
     let second = new.tcp().unwrap();
     let stay = vec![running.open.clone()];
-    running.tell(AdminLetter::Configure { stay, new: vec![new.listen().unwrap()], access: access() });
+    running.tell(AdminLetter::Configure {
+        stay,
+        new: vec![new.listen().unwrap()],
+        access: access(),
+        done: done(),
+    });
     assert_eq!(calls(&mut connect(second)), "2\n");
     assert_eq!(calls(&mut running.connect()), "3\n");
     let third = bound();
@@ -243,6 +252,7 @@ fn listeners_come_and_go_and_connections_stay() {
         stay: Vec::new(),
         new: vec![third.listen().unwrap()],
         access: access(),
+        done: done(),
     });
     assert_eq!(calls(&mut connect(address)), "4\n");
     assert_eq!(calls(&mut before), "5\n");

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use crossbeam_channel::{Receiver, Sender};
 
 use super::{Server, watched};
-use crate::admin::{OrderError, OrderLetter, Standing};
+use crate::admin::{AdminOpening, OrderError, OrderLetter, Standing};
 use crate::config::{AuthMethod, ConfigSource};
 use crate::control::outlet::Outlet;
 use crate::control::reload::{Preparation, RecordsChange, Successor, UsersChange};
@@ -36,9 +36,12 @@ impl Server {
     /// The endpoint's listeners or its thread cannot be had; nothing has changed then.
     pub(in crate::control) fn adopt(&mut self, candidate: Successor) -> io::Result<Weak<Latch>> {
         let Successor { config, parts, listeners, records, room, users, admin, .. } = candidate;
-        let watched = watched(&self.workers, &self.standing, &self.orders.0, &self.beside);
-        self.admin.configure(admin, &watched)?;
         let latch = self.latch();
+        self.admin_opens = None;
+        match admin.is_new_to_clients() {
+            true => self.admin_opens = Some((admin, Arc::downgrade(&latch))),
+            false => self.configure_admin(admin)?,
+        }
         let closed = self.acceptor.is_closed();
         self.acceptor.adopt(listeners, &config, parts.congestion);
         if closed {
@@ -77,9 +80,42 @@ impl Server {
         Ok(Arc::downgrade(&latch))
     }
 
-    /// Where clients and operators come in, which no client may reach.
+    /// Where clients and operators come in, or soon will, or did until now: no client may reach any of it.
     fn own_addresses(&self) -> Vec<SocketAddr> {
-        [self.acceptor.addresses(), &self.admin.addresses()].concat()
+        let opens = self.admin_opens.as_ref().map(|(opening, _)| opening.addresses()).unwrap_or_default();
+        let closes = self.admin_closes.as_ref().map(|(addresses, _)| &addresses[..]).unwrap_or_default();
+        [self.acceptor.addresses(), &self.admin.addresses(), &opens, closes].concat()
+    }
+
+    /// Has the endpoint go over to this. A client that reached it through a worker would be taken for the server's own user:
+    /// workers keep clients from an address of it from before it listens until it is closed.
+    ///
+    /// # Errors
+    /// What listen(2) or epoll said, or that no thread can be had.
+    fn configure_admin(&mut self, opening: AdminOpening) -> io::Result<()> {
+        let watched = watched(&self.workers, &self.standing, &self.orders.0, &self.beside);
+        let (mut goes, done) = (self.admin.addresses(), self.latch());
+        let closed = Arc::downgrade(&done);
+        self.admin.configure(opening, &watched, done)?;
+        let stay = self.admin.addresses();
+        goes.extend(self.admin_closes.take().map(|(addresses, _)| addresses).unwrap_or_default());
+        goes.retain(|address| !stay.contains(address));
+        self.admin_closes = Some((goes, closed)).filter(|(goes, _)| !goes.is_empty());
+        Ok(())
+    }
+
+    /// Gets on with a change of the endpoint that waits for workers, or for the endpoint.
+    fn change_admin(&mut self) {
+        if let Some((opening, _)) = self.admin_opens.take_if(|(_, told)| told.strong_count() == 0)
+            && let Err(error) = self.configure_admin(opening)
+        {
+            tracing::error!(%error, "the admin endpoint stays as it is");
+        }
+        if self.admin_closes.take_if(|(_, closed)| closed.strong_count() == 0).is_some() {
+            let own = self.own_addresses();
+            self.snapshots.put_listeners(own, self.acceptor.names());
+            self.send_snapshots();
+        }
     }
 
     /// How many sessions each worker may have.
@@ -173,6 +209,7 @@ impl Server {
             self.rests_after = None;
             self.records.iter().for_each(Outlet::rest);
         }
+        self.change_admin();
         let mut all = true;
         for worker in &mut self.workers {
             all &= worker.post.send(&worker.mailbox);

@@ -111,7 +111,7 @@ fn stats(sessions: usize) -> Value {
         "relay": "auto", "listeners": ["127.0.0.1:1080", "[::1]:1080"], "log_level": "info",
         "workers": [worker(0, sessions - sessions / 3), worker(1, sessions / 3)],
         "counters": {
-            "accepted": 123_456, "active": sessions, "closed_completed": 120_000, "closed_denied": 1234, "closed_auth_failed": 17, "closed_protocol": 3, "closed_http": 0,
+            "accepted": 123_456, "active": sessions, "closed_completed": 120_000, "closed_denied": 1234, "denied_special_purpose": 1200, "denied_rule": 34, "closed_auth_failed": 17, "closed_protocol": 3, "closed_http": 0,
             "closed_connect_failed": 250, "closed_dns_failed": 40, "udp_dropped_stranger": 12, "udp_dropped_blocked": 900, "records_lost": 0, "stalls": 0,
         },
         "rates": {"accepted": 120.5, "closed": 118.0, "bytes_up": 1_234_567.0, "bytes_down": 98_765_432.0, "datagrams_up": 1500.0, "datagrams_down": 820.0, "datagrams_dropped": 2.5, "refused": 1.5},

@@ -74,17 +74,14 @@ struct CauseGroup {
 const REFUSED: CauseGroup = CauseGroup {
     label: "refused",
     named: &[
-        ("closed_denied", "denied"),
         ("closed_auth_failed", "auth_failed"),
         ("closed_no_method", "no_method"),
         ("closed_protocol", "protocol"),
         ("closed_http", "http"),
         ("closed_protection", "protection"),
-        ("per_source_refused", "per_source"),
-        ("per_source_turned_away", "turned_away"),
-        ("refused_unrecorded", "unrecorded"),
     ],
-    begun: &[],
+    // Tells apart what `closed_denied` has as one number.
+    begun: &["denied_"],
 };
 
 const FAILED: CauseGroup = CauseGroup {
@@ -99,9 +96,9 @@ const FAILED: CauseGroup = CauseGroup {
         ("closed_target_reset", "target_reset"),
         ("closed_internal", "internal"),
         ("no_local_port", "no_local_port"),
-        ("foreign_peers", "foreign_peers"),
         ("accept_paused", "accept_paused"),
         ("stalls", "stalls"),
+        ("worker_panics", "worker_panics"),
     ],
     begun: &[],
 };

@@ -11,7 +11,7 @@ workers  0  █████████████████  5,416 1.25ms 1 
 latency handshake      dns  connect 1st byte     turn    delay  session     auth
 p50        0.40ms        -   1.20ms   3.10ms   0.05ms   0.06ms    4.00s        -
 p99        4.00ms        -   12.0ms   31.0ms   0.50ms   0.60ms    40.0s        -
-refused  denied 1,234  auth_failed 17  protocol 3
+refused  special_purpose 1,200  rule 34  auth_failed 17  protocol 3
 dropped  blocked 900  stranger 12
 users    ann 5.12 GB  bob 87 MB  carol/admin 1.20 kB
 8,123 sessions  1 to 10  by age ▼
@@ -38,7 +38,7 @@ workers  0  ████████████████████  5,416 
 latency      handshake           dns       connect      1st byte          turn         delay       session          auth
 p50             0.40ms             -        1.20ms        3.10ms        0.05ms        0.06ms         4.00s             -
 p99             4.00ms             -        12.0ms        31.0ms        0.50ms        0.60ms         40.0s             -
-refused  denied 1,234  auth_failed 17  protocol 3
+refused  special_purpose 1,200  rule 34  auth_failed 17  protocol 3
 failed   connect 250  dns 40
 dropped  blocked 900  stranger 12
 top users              bytes  sessions  top sources            bytes  sessions  top targets            bytes  sessions
@@ -84,7 +84,7 @@ p90             1.20ms             -        3.60ms        9.30ms        0.15ms  
 p99             4.00ms             -        12.0ms        31.0ms        0.50ms        0.60ms         40.0s             -
 p99.9           10.0ms             -        30.0ms        77.5ms        1.25ms        1.50ms         1m40s             -
 max             16.0ms             -        48.0ms         124ms        2.00ms        2.40ms         2m40s             -
-refused  denied 1,234  auth_failed 17  protocol 3
+refused  special_purpose 1,200  rule 34  auth_failed 17  protocol 3
 failed   connect 250  dns 40
 dropped  blocked 900  stranger 12
 top users                                        bytes  sessions  top sources                                      bytes  sessions  top targets                                      bytes  sessions
@@ -174,7 +174,7 @@ workers  0  #################     14 1.25ms 1  #######                6 2.25ms
 latency handshake      dns  connect 1st byte     turn    delay  session     auth
 p50        0.40ms        -   1.20ms   3.10ms   0.05ms   0.06ms    4.00s        -
 p99        4.00ms        -   12.0ms   31.0ms   0.50ms   0.60ms    40.0s        -
-refused  denied 1,234  auth_failed 17  protocol 3
+refused  special_purpose 1,200  rule 34  auth_failed 17  protocol 3
 dropped  blocked 900  stranger 12
 users    ann 5.12 GB  bob 87 MB  carol/admin 1.20 kB
 20 sessions  1 to 10  by age v

@@ -13,7 +13,7 @@ workers  0  █████████████████ 13,334 1.25ms 1 
 latency handshake      dns  connect 1st byte     turn    delay  session     auth
 p50        0.40ms        -   1.20ms   3.10ms   0.05ms   0.06ms    4.00s        -
 p99        4.00ms        -   12.0ms   31.0ms   0.50ms   0.60ms    40.0s        -
-refused  denied 1,234  auth_failed 17  protocol 3
+refused  special_purpose 1,200  rule 34  auth_failed 17  protocol 3
 dropped  blocked 900  stranger 12
 users    ann 5.12 GB  bob 87 MB  carol/admin 1.20 kB
 20,000 sessions  19,991 to 20,000  by age ▼
@@ -38,7 +38,7 @@ workers  0  █████████████████      6 1.25ms 1 
 latency handshake      dns  connect 1st byte     turn    delay  session     auth
 p50        0.40ms        -   1.20ms   3.10ms   0.05ms   0.06ms    4.00s        -
 p99        4.00ms        -   12.0ms   31.0ms   0.50ms   0.60ms    40.0s        -
-refused  denied 1,234  auth_failed 17  protocol 3
+refused  special_purpose 1,200  rule 34  auth_failed 17  protocol 3
 dropped  blocked 900  stranger 12
 users    \u{1b}[2J\u{1b}[31mred 1 kB  a\r\nb\tc\0 1 kB  \u{202e}gnp.exe 1 kB
 9 sessions  1 to 9  by age ▼
@@ -63,7 +63,7 @@ workers  0  █████████████████     14 1.25ms 1 
 latency handshake      dns  connect 1st byte     turn    delay  session     auth
 p50        0.40ms        -   1.20ms   3.10ms   0.05ms   0.06ms    4.00s        -
 p99        4.00ms        -   12.0ms   31.0ms   0.50ms   0.60ms    40.0s        -
-refused  denied 1,234  auth_failed 17  protocol 3
+refused  special_purpose 1,200  rule 34  auth_failed 17  protocol 3
 dropped  blocked 900  stranger 12
 users    ann 5.12 GB  bob 87 MB  carol/admin 1.20 kB
 20 sessions  1 to 10  by age ▼
@@ -88,7 +88,7 @@ workers  0  █████████████████     14 1.25ms 1 
 latency handshake      dns  connect 1st byte     turn    delay  session     auth
 p50        0.40ms        -   1.20ms   3.10ms   0.05ms   0.06ms    4.00s        -
 p99        4.00ms        -   12.0ms   31.0ms   0.50ms   0.60ms    40.0s        -
-refused  denied 1,234  auth_failed 17  protocol 3
+refused  special_purpose 1,200  rule 34  auth_failed 17  protocol 3
 dropped  blocked 900  stranger 12
 users    ann 5.12 GB  bob 87 MB  carol/admin 1.20 kB
 7 of 20 sessions  1 to 7  by age ▼   user=ann target=*.example.com
@@ -113,7 +113,7 @@ workers  0  █████████████████     14 1.25ms 1 
 latency handshake      dns  connect 1st byte     turn    delay  session     auth
 p50        0.40ms        -   1.20ms   3.10ms   0.05ms   0.06ms    4.00s        -
 p99        4.00ms        -   12.0ms   31.0ms   0.50ms   0.60ms    40.0s        -
-refused  denied 1,234  auth_failed 17  protocol 3
+refused  special_purpose 1,200  rule 34  auth_failed 17  protocol 3
 dropped  blocked 900  stranger 12
 users    ann 5.12 GB  bob 87 MB  carol/admin 1.20 kB
 20 sessions  1 to 10  by age ▼
@@ -163,7 +163,7 @@ workers  0  █████████████████     14 1.25ms 1 
 latency handshake      dns  connect 1st byte     turn    delay  session     auth
 p50        0.40ms        -   1.20ms   3.10ms   0.05ms   0.06ms    4.00s        -
 p99        4.00ms        -   12.0ms   31.0ms   0.50ms   0.60ms    40.0s        -
-refused  denied 1,234  auth_failed 17  protocol 3
+refused  special_purpose 1,200  rule 34  auth_failed 17  protocol 3
 dropped  blocked 900  stranger 12
 users    ann 5.12 GB  bob 87 MB  carol/admin 1.20 kB
 20 sessions  1 to 10  by age ▼
@@ -190,7 +190,7 @@ workers  64 with 100 to 163 sessions   1 stand still   delay p99 to 63.5ms (work
 latency      handshake           dns       connect      1st byte          turn         delay       session          auth
 p50             0.40ms             -        1.20ms        3.10ms        0.05ms        0.06ms         4.00s             -
 p99             4.00ms             -        12.0ms        31.0ms        0.50ms        0.60ms         40.0s             -
-refused  denied 1,234  auth_failed 17  protocol 3
+refused  special_purpose 1,200  rule 34  auth_failed 17  protocol 3
 failed   connect 250  dns 40
 dropped  blocked 900  stranger 12
 top users              bytes  sessions  top sources            bytes  sessions  top targets            bytes  sessions
@@ -460,9 +460,9 @@ fn causes_that_come_now_stand_first() {
     endpoint.stats["counters"]["closed_auth_failed"] = json!(17 + 26);
     model.take(LookReport::Looked(Box::new(endpoint.look())), now + Duration::from_secs(2));
     let screen = drawn(&mut model, COLOURS, (80, 24), now);
-    assert_eq!(rows(&screen)[8], "refused  auth_failed 43 +13/s  denied 1,234  protocol 3");
+    assert_eq!(rows(&screen)[8], "refused  auth_failed 43 +13/s  special_purpose 1,200  rule 34  protocol 3");
     let narrow = drawn(&mut model, COLOURS, (46, 24), now);
-    assert_eq!(rows(&narrow)[8], "refused  auth_failed 43 +13/s  denied 1,234  …");
+    assert_eq!(rows(&narrow)[8], "refused  auth_failed 43 +13/s  …");
 }
 
 #[test]

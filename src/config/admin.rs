@@ -50,9 +50,10 @@ pub(super) fn address(typed: &str) -> Result<AdminAddress, String> {
     if let Some(path) = typed.strip_prefix(UNIX) {
         return unix(typed, path).map(AdminAddress::Unix);
     }
-    if typed.starts_with('/') {
+    let behind = typed.split_once(':').map_or(typed, |(_, behind)| behind);
+    if behind.starts_with('/') && !behind.starts_with("//") {
         let what = format!("{} is neither \"unix:PATH\" nor an address and port", quoted(typed));
-        return Err(with_nearest(what, Some(format!("\"{UNIX}{}\"", escaped(typed)))));
+        return Err(with_nearest(what, Some(format!("\"{UNIX}{}\"", escaped(behind)))));
     }
     let bare = typed.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
     match bare {
@@ -115,6 +116,7 @@ mod tests {
     fn what_is_no_address_is_told_what_was_meant() {
         for (typed, meant) in [
             ("/run/admin.sock", "\"unix:/run/admin.sock\""),
+            ("unx:/run/admin.sock", "\"unix:/run/admin.sock\""),
             ("9180", "\"127.0.0.1:9180\""),
             ("localhost", "\"127.0.0.1:9180\""),
             ("http://127.0.0.1:9180/", "\"127.0.0.1:9180\""),

@@ -134,6 +134,17 @@ fn covers_both_families(wide: SocketAddr, one: SocketAddr) -> bool {
         && !one_ip.is_unspecified()
 }
 
+/// Whether the kernel refuses the second of two listeners; `[::]` takes IPv4, too, and port 0 is a free one.
+pub(super) fn collide(one: &Endpoint, other: &Endpoint) -> bool {
+    let takes = |wide: &Endpoint, one: &Endpoint| {
+        wide.ip().is_unspecified() && (wide.ip().is_ipv6() || one.ip().is_ipv4())
+    };
+    let port = one.address.port();
+    port != 0
+        && port == other.address.port()
+        && (one.canonical() == other.canonical() || takes(one, other) || takes(other, one))
+}
+
 /// A range of ports as it is written, "40000-49999", or one port; nothing means any port.
 pub(super) fn ports(typed: &str) -> Result<Option<PortRange>, String> {
     if typed.is_empty() {

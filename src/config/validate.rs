@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use super::admin::AdminAddress;
 use super::at::At;
 use super::choice::{Access, AuthMethod, Choice, OnFull};
 use super::problem::Problems;
 use super::raw::Raw;
+use super::reach::collide;
 use super::schema::Schema;
 use super::tables::{Config, available_cpus};
 
@@ -48,6 +50,7 @@ impl Draft {
         self.require_password();
         self.require_records();
         self.require_token();
+        self.keep_apart();
         match self.problems.is_empty() {
             true => Ok(Config { places: self.problems.into_places(), ..self.config }),
             false => Err(self.problems.sorted()),
@@ -150,6 +153,21 @@ impl Draft {
                  on a loopback address or a unix socket"
             );
             self.problems.push(at, what);
+        }
+    }
+
+    /// The admin endpoint where clients are accepted: the kernel gives nobody both.
+    fn keep_apart(&mut self) {
+        let Config { server, admin, .. } = &self.config;
+        let places = self.problems.places().entries("admin", "listen").to_vec();
+        for (address, at) in admin.listen.iter().zip(places) {
+            let AdminAddress::Tcp(endpoint) = address else { continue };
+            if let Some(taken) = server.listen.iter().find(|taken| collide(taken, endpoint)) {
+                let what = format!(
+                    "\"{address}\" is taken by \"{taken}\" of [server] listen: it needs an address of its own"
+                );
+                self.problems.push(at, what);
+            }
         }
     }
 

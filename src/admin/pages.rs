@@ -15,6 +15,7 @@ use super::orders::Actor;
 use super::service::{Called, Service};
 use super::status::HttpStatus;
 use super::watched::Watched;
+use crate::config::{nearest, quoted};
 
 /// What answers a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +94,26 @@ fn health(good: &str, problem: Option<&str>) -> HttpAnswer {
     }
 }
 
+/// What to say of a path that is none.
+fn no_page(path: &str) -> HttpAnswer {
+    let meant = meant(path).map(|path| format!("; did you mean {path}?")).unwrap_or_default();
+    HttpAnswer::error(HttpStatus::NOT_FOUND, format!("there is nothing at {}{meant}", quoted(path)))
+}
+
+/// The path that was probably meant: as far as there is one, and then the nearest next segment.
+fn meant(path: &str) -> Option<String> {
+    let given: Vec<&str> = path.split('/').collect();
+    let common = |entry: &PagePath| {
+        entry.path.split('/').zip(&given).take_while(|(wanted, given)| wanted == *given).count()
+    };
+    let most = PATHS.iter().map(common).max()?;
+    let next = PATHS.iter().filter(|entry| common(entry) == most);
+    let next = next.filter_map(|entry| entry.path.split('/').nth(most)).filter(|segment| *segment != "*");
+    let segment = nearest(given.get(most)?, next)?;
+    let path = [&given[..most], &[segment]].concat().join("/");
+    find(&path).is_some().then_some(path)
+}
+
 /// Answers what is asked.
 #[derive(Debug)]
 pub(super) struct Pages {
@@ -115,7 +136,7 @@ impl Service for Pages {
 
     fn check(&self, head: &HttpHead) -> Result<(), HttpAnswer> {
         let Some(entry) = find(&head.path) else {
-            return Err(HttpAnswer::error(HttpStatus::NOT_FOUND, "there is nothing of this path"));
+            return Err(no_page(&head.path));
         };
         let method = if head.method == HttpMethod::Head { HttpMethod::Get } else { head.method };
         match entry.methods.contains(&method) {
@@ -134,7 +155,7 @@ impl Service for Pages {
             Some(Resource::Readyz) => health("ready", self.api.in_effect().not_ready()),
             Some(Resource::Metrics) => return self.api.scrape(now),
             Some(Resource::Api(route)) => return self.api.call(route, &request, by, now),
-            None => HttpAnswer::error(HttpStatus::NOT_FOUND, "there is nothing of this path"),
+            None => no_page(&request.head.path),
         })
     }
 
@@ -148,5 +169,28 @@ impl Service for Pages {
 
     fn tick(&mut self, now: Instant) {
         self.api.tick(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_is_none_is_told_the_nearest() {
+        for (path, nearest) in [
+            ("/metric", Some("/metrics")),
+            ("/Healthz", Some("/healthz")),
+            ("/api/v1/session", Some("/api/v1/sessions")),
+            ("/api/v1/session/68c0ffee00000000002a", Some("/api/v1/sessions")),
+            ("/ap/v1/stats", None),
+            ("/api/v1/sessions/", None),
+            ("/api/v1/sessions/1/2", None),
+            ("/favicon.ico", None),
+            ("/api/v1/wholly-else", None),
+        ] {
+            assert!(find(path).is_none(), "{path}");
+            assert_eq!(meant(path).as_deref(), nearest, "{path}");
+        }
     }
 }

@@ -94,6 +94,7 @@ fn unknown(name: &str, known: &[&'static str]) -> String {
     let meant = nearest(name, known.iter().copied()).map(|word| format!("; did you mean `{word}`?"));
     let all = match known {
         [] => "there is none here".to_owned(),
+        [only] => format!("there is {only}"),
         known => format!("there are {}", known.join(", ")),
     };
     format!("{} is no parameter{}: {all}", quoted(name), meant.unwrap_or_default())

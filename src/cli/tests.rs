@@ -32,6 +32,7 @@ fn the_help_of_a_flag_is_that_of_its_key() {
         "[default: info] [possible values: error, warn, info, debug, trace]",
         "The form of log lines [default: text] [possible values: text, json]",
         "off, stdout or a path [default: off]",
+        "empty: no endpoint (may be repeated)",
     ] {
         let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(words(&help).contains(&words(said)), "{said:?} is not in {help}");

@@ -33,7 +33,10 @@ impl<C: 'static> Schema<C> {
     pub(super) fn help(&self, table: &str, key: &str, defaults: &C) -> String {
         let Some(key) = self.table(table).and_then(|table| table.key(key)) else { return String::new() };
         let default = (key.print)(defaults, 0).unwrap_or_default();
-        format!("{} [default: {}]", key.help, default.trim_matches(['[', '"', ']']))
+        match default.trim_matches(['[', '"', ']']) {
+            "" => key.help.to_owned(),
+            default => format!("{} [default: {default}]", key.help),
+        }
     }
 
     /// The table of this name.

@@ -148,8 +148,7 @@ fn latencies(stats: &Value) -> String {
 
 /// Those that count anything.
 fn counters(stats: &Value) -> String {
-    let mut table =
-        Table::titled(&[Column::new("SINCE THE START", Align::Left), Column::new("", Align::Right)]);
+    let mut table = Table::titled(&[Column::new("COUNTERS", Align::Left), Column::new("", Align::Right)]);
     for (name, value) in at(stats, &["counters"]).as_object().into_iter().flatten() {
         let value = whole(value);
         if value > 0 {
@@ -207,7 +206,7 @@ mod tests {
              turn             0     -     -        -        -       -\n\
              delay            0     -     -        -        -       -\n\
              \n\
-             SINCE THE START\n\
+             COUNTERS\n\
              accepted          3,456\n\
              active               12\n\
              closed_completed  3,444\n"

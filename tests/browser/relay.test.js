@@ -146,6 +146,29 @@ served("the_token_opens_the_page", { token: "a-token-of-some-length", expected: 
   await visit.says("#state-word", "serving");
 });
 
+served("the_drain_and_its_undoing_are_said", {}, async (visit, relay, echo) => {
+  const session = await relay.session(echo.port);
+  await visit.says("#chart-sessions .value", "1");
+  const drained = await fetch(new URL("/api/v1/drain", relay.url), { method: "POST" });
+  assert.equal(drained.status, 200, await drained.text());
+  await visit.says("#banner-text", "Draining: nobody new is let in, 1 session goes on.");
+  const undone = await fetch(new URL("/api/v1/drain", relay.url), { method: "DELETE" });
+  assert.equal(undone.status, 200, await undone.text());
+  await visit.says("#state-word", "serving");
+  session.socket.destroy();
+});
+
+served("the_end_is_said", { expected: ["ERR_CONNECTION", "ERR_EMPTY"] }, async (visit, relay, echo) => {
+  const session = await relay.session(echo.port);
+  await visit.says("#chart-sessions .value", "1");
+  relay.child.kill("SIGTERM");
+  await visit.says("#banner-text", /^Ending: the process goes when its sessions have; 1 session goes on\.$/);
+  await session.echo(1000);
+  session.socket.destroy();
+  await relay.ended;
+  await visit.says("#state-word", "lost");
+});
+
 for (const colorScheme of ["light", "dark"]) {
   served(`axe_finds_nothing_serious_${colorScheme}`, { colorScheme, bypassCSP: true }, async (visit, relay, echo) => {
     const session = await relay.session(echo.port);

@@ -174,9 +174,14 @@ impl<'a> Controller<'a> {
             (None, Some(problem)) => problem.to_owned(),
             (None, None) => "ready".to_owned(),
         };
-        let addresses: Vec<String> = standing.listening.iter().map(ToString::to_string).collect();
         let accepted = totals.count_of(Counted::Accepted);
-        format!("{state}: {sessions}, {accepted} accepted; listening on {}", addresses.join(", "))
+        let counts = format!("{state}: {sessions}, {accepted} accepted");
+        // The listeners of a drain are closed.
+        if matches!(standing.state, ServerState::Draining | ServerState::Ending) {
+            return counts;
+        }
+        let addresses: Vec<String> = standing.listening.iter().map(ToString::to_string).collect();
+        format!("{counts}; listening on {}", addresses.join(", "))
     }
 
     /// Tells the service manager that we are alive, where every worker turns: this thread does by being here.

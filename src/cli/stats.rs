@@ -56,7 +56,7 @@ fn head(stats: &Value) -> String {
             text(field("log_level")),
         ),
     ]);
-    lines.row(["listening on".into(), listeners.join(", ")]);
+    lines.row(["listeners".into(), listeners.join(", ")]);
     lines.row(["sessions".into(), format!("{} now, {} accepted", counter("active"), counter("accepted"))]);
     lines.row([
         "per second".into(),
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(
             page(&stats),
             "outflow 0.1.0  serving, ready; up 1h 02m; relay auto; log level info\n\
-             listening on   127.0.0.1:1080, [::1]:1080\n\
+             listeners      127.0.0.1:1080, [::1]:1080\n\
              sessions       12 now, 3,456 accepted\n\
              per second     10 new, 9 closed, 0 refused; 1.50 kB/s up, 2 MB/s down; datagrams 0 up, 0 down, 0 dropped\n\
              process        1.20 s of CPU time, 12.3 MB of memory, 20 of 20000 descriptors, 9 threads\n\

@@ -91,7 +91,8 @@ mod admin_access;
 /// Requests bent at random, beside live sessions.
 mod admin_fuzz;
 
-/// The admin API: sessions listed and ended, users, and the numbers of the server as a whole.
+/// The admin API: reloads and drains, sessions listed and ended, users, and the numbers of the server as a whole.
+mod admin_api_orders;
 mod admin_api_sessions;
 mod admin_api_stats;
 mod admin_api_users;

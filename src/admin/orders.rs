@@ -112,18 +112,18 @@ impl fmt::Display for Done {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Done::Reload(report) => report.fmt(f),
-            Done::Draining { sessions } => write!(f, "draining: {sessions} sessions"),
-            Done::Serving { sessions } => write!(f, "serving: {sessions} sessions"),
+            Done::Draining { sessions } => write!(f, "draining, sessions: {sessions}"),
+            Done::Serving { sessions } => write!(f, "serving, sessions: {sessions}"),
             Done::Level { level, was } => {
                 write!(f, "the log's level is {}, it was {}", level.name(), was.name())
             }
-            Done::Users(names) => write!(f, "{} users listed", names.len()),
+            Done::Users(names) => write!(f, "users listed: {}", names.len()),
             Done::UserSet { name, added, ended } => {
                 let what = if *added { "added" } else { "given another password" };
-                write!(f, "user {name:?} was {what}: {ended} sessions ended")
+                write!(f, "user {name:?} was {what}, sessions ended: {ended}")
             }
             Done::UserRemoved { name, ended } => {
-                write!(f, "user {name:?} was removed: {ended} sessions ended")
+                write!(f, "user {name:?} was removed, sessions ended: {ended}")
             }
         }
     }

@@ -299,7 +299,12 @@ impl<'a, S: Service, M: Fn() -> S> AdminServer<'a, S, M> {
                 Happened::More => break,
                 Happened::Closed => return self.close(number),
                 Happened::Malformed(malformed) => self.malformed(number, malformed, now),
-                Happened::Head(head) => self.let_in(number, head, now),
+                Happened::Head(head) => {
+                    if !self.let_in(number, head, now) {
+                        // Whoever is refused may ask on without end: the others come first.
+                        break;
+                    }
+                }
                 Happened::Request(request, by) => self.call(number, *request, by, now),
             }
         }
@@ -316,19 +321,23 @@ impl<'a, S: Service, M: Fn() -> S> AdminServer<'a, S, M> {
         self.refuse(number, answer, &HttpExchange::of_none(), now);
     }
 
-    /// Lets a request in, or answers it by its head alone.
-    fn let_in(&mut self, number: usize, head: Box<HttpHead>, now: Instant) {
+    /// Lets a request in, or answers it by its head alone; whether it was let in.
+    fn let_in(&mut self, number: usize, head: Box<HttpHead>, now: Instant) -> bool {
         let mut exchange = HttpExchange::of(&head);
         // A body that is not read would be taken for the next request.
         exchange.keep_alive &= head.content_length == 0;
         match self.judge(number, &head, now) {
             Ok(by) => {
-                let Some(connection) = self.connections.get_mut(number) else { return };
+                let Some(connection) = self.connections.get_mut(number) else { return true };
                 if connection.admit(head, by, now).is_err() {
                     self.close(number);
                 }
+                true
             }
-            Err(answer) => self.refuse(number, answer, &exchange, now),
+            Err(answer) => {
+                self.refuse(number, answer, &exchange, now);
+                false
+            }
         }
     }
 

@@ -258,3 +258,25 @@ fn listeners_come_and_go_and_connections_stay() {
     assert_eq!(calls(&mut before), "5\n");
     assert!(TcpStream::connect(running.address).is_err() && TcpStream::connect(second).is_err());
 }
+
+/// Others come between two requests of who is refused, however many of them have come.
+#[test]
+fn what_is_refused_has_one_place_in_a_turn() {
+    let door = bound();
+    let address = door.tcp().unwrap();
+    let (mut core, _waker) = AdminCore::new(vec![door.listen().unwrap()], access(), bounded(1).1).unwrap();
+    let make = || MadeUp { later: unbounded().1, calls: 0 };
+    let mut server = AdminServer::new(&mut core, &make);
+    let mut client = connect(address);
+    (0..20).for_each(|_| send(&mut client, "GET", "/none", "\r\n"));
+    server.accept(Instant::now());
+    assert_eq!(server.connections.len(), 1);
+    for _ in 0..3 {
+        server.drive(0, Instant::now());
+    }
+    client.set_nonblocking(true).unwrap();
+    let mut said = Vec::new();
+    assert_eq!(client.read_to_end(&mut said).unwrap_err().kind(), ErrorKind::WouldBlock);
+    let answers = String::from_utf8_lossy(&said).matches("404 Not Found").count();
+    assert!((1..=3).contains(&answers), "{answers}");
+}

@@ -97,6 +97,9 @@ mod admin_api_sessions;
 mod admin_api_stats;
 mod admin_api_users;
 
+/// Reloads that change the admin endpoint itself.
+mod admin_reload;
+
 /// The subcommands that need no running server: `check`, `user`, `completions`, `man`.
 mod commands;
 

@@ -111,6 +111,23 @@ impl Admin {
         Ok(opening)
     }
 
+    /// Whether what a configuration asks for could be opened beside what is open already. Nothing is bound, made or removed
+    /// where a file would be.
+    ///
+    /// # Errors
+    /// The first thing that keeps it from that.
+    pub fn try_out(&self, config: &AdminConfig) -> Result<(), AdminError> {
+        let mut open = self.open.clone();
+        config.token_file.as_deref().map(read_token).transpose().map_err(AdminError::Token)?;
+        config.listen.iter().enumerate().try_for_each(|(nth, address)| {
+            match open.iter().position(|one| one.0 == *address) {
+                Some(at) => drop(open.swap_remove(at)),
+                None => BoundDoor::probe(address).map_err(|error| AdminError::of(nth, error))?,
+            }
+            Ok(())
+        })
+    }
+
     /// What another thread prepares a change by: it knows what is open, and runs nothing.
     #[must_use]
     pub fn held(&self) -> Admin {
@@ -139,7 +156,10 @@ impl Admin {
         let new: Vec<Door> = new.into_iter().map(BoundDoor::listen).collect::<io::Result<_>>()?;
         say(&new);
         if open.is_empty() {
-            self.stop();
+            // Not waited for: who asked for this by the endpoint is yet to be told what came of it.
+            if let Some(running) = self.running.take() {
+                running.tell(AdminLetter::Stop { within: limits::ADMIN_LEAVE_PATIENCE, done: Some(done) });
+            }
         } else if let Some(running) = &self.running {
             running.tell(AdminLetter::Configure { stay, new, access, done });
         } else {
@@ -153,7 +173,7 @@ impl Admin {
     pub fn stop(&mut self) {
         self.open.clear();
         let Some(running) = self.running.take() else { return };
-        running.tell(AdminLetter::Stop);
+        running.tell(AdminLetter::Stop { within: limits::ADMIN_STOP_PATIENCE, done: None });
         let until = Instant::now() + 2 * limits::ADMIN_STOP_PATIENCE;
         while !running.thread.is_finished() && Instant::now() < until {
             std::thread::sleep(limits::ADMIN_STOP_LOOK);

@@ -45,8 +45,9 @@ pub(super) enum AdminLetter {
     /// Listen on these from now on, beside those of the old ones that stay; go by this access.
     /// The latch is let go of once that is done.
     Configure { stay: Vec<OpenAddress>, new: Vec<Door>, access: AdminAccess, done: Arc<Latch> },
-    /// Send what is being sent, and end.
-    Stop,
+    /// Close the listeners, and let go of the latch then; answer what was asked and send what is being sent, and end: after
+    /// this long in any case.
+    Stop { within: Duration, done: Option<Arc<Latch>> },
 }
 
 /// What outlasts a panic: the poll and the listeners.
@@ -206,7 +207,12 @@ impl<'a, S: Service, M: Fn() -> S> AdminServer<'a, S, M> {
                     self.configure(&stay, new, access);
                     drop(done);
                 }
-                AdminLetter::Stop => self.stops_at = Some(now + limits::ADMIN_STOP_PATIENCE),
+                AdminLetter::Stop { within, done } => {
+                    // Whoever has the addresses next finds them free.
+                    self.core.doors.clear();
+                    drop(done);
+                    self.stops_at = Some(now + within);
+                }
             }
         }
     }

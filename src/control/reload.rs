@@ -77,7 +77,7 @@ impl Preparation {
     pub(super) fn try_out(self) -> Result<ReloadReport, OrderError> {
         let (report, config) = self.read()?;
         let (named, found) = self.tried(&config)?;
-        let admin = self.admin.prepare(&config.admin);
+        let admin = self.admin.try_out(&config.admin);
         admin.map_err(|error| refused(&config, &|trial| trial.cannot_administer(&error)))?;
         Ok(self.told(report, &found, named.users.as_ref()))
     }

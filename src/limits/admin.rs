@@ -96,6 +96,9 @@ pub const METRICS_PATIENCE: Duration = Duration::from_millis(250);
 pub const ADMIN_LETTERS_MAX: usize = 16;
 /// How long the end of the server waits for the answers that the endpoint is sending.
 pub const ADMIN_STOP_PATIENCE: Duration = Duration::from_millis(500);
+/// How long the endpoint's thread lives on where a reload leaves it no address: the answer to that reload waits for workers
+/// first.
+pub const ADMIN_LEAVE_PATIENCE: Duration = ADMIN_STOP_PATIENCE.saturating_add(super::ORDER_PATIENCE);
 /// How often the end of the server looks meanwhile.
 pub const ADMIN_STOP_LOOK: Duration = Duration::from_millis(2);
 

@@ -109,7 +109,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.tell(AdminLetter::Stop);
+        self.tell(AdminLetter::Stop { within: limits::ADMIN_STOP_PATIENCE, done: None });
         let ended = self.thread.take().map(JoinHandle::join);
         assert!(std::thread::panicking() || ended.is_some_and(|ended| ended.is_ok()));
     }

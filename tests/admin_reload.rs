@@ -1,0 +1,58 @@
+//! Reloads that change the endpoint by which they are asked for.
+
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::support::Relay;
+use crate::support::api::Api;
+use crate::support::wait::{self, PATIENCE};
+
+const RELOAD: &str = "/api/v1/reload";
+
+/// A server with an endpoint, and its file.
+fn serve() -> (Relay, Api, PathBuf) {
+    let builder = Relay::builder();
+    let file = builder.directory().join("outflow.toml");
+    let (relay, api) = Api::serve(builder);
+    (relay, api, file)
+}
+
+/// What a reload by this file comes to, whose `[admin]` has this list.
+fn reload(api: Api, file: &Path, listen: &str, dry_run: bool) -> Value {
+    let text = std::fs::read_to_string(file).expect("the configuration");
+    let tables = text.split("\n\n").filter(|table| !table.starts_with("[admin]"));
+    let admin = format!("[admin]\nlisten = {listen}\n");
+    let text: Vec<&str> = [&*admin].into_iter().chain(tables).collect();
+    std::fs::write(file, text.join("\n\n")).expect("write the configuration");
+    let answer = api.ask("POST", RELOAD, Some(&json!({ "dry_run": dry_run }).to_string()));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()
+}
+
+/// Who asks for the endpoint's end by the endpoint is told that it ended, and nobody waits for its thread.
+#[test]
+fn the_answer_to_a_reload_that_ends_the_endpoint_is_sent() {
+    let (relay, api, file) = serve();
+    let told = reload(api, &file, "[]", false);
+    assert_eq!((&told["applied"], &told["changes"][0]["key"]), (&json!(true), &json!("admin.listen")));
+    let gone = || std::net::TcpStream::connect(relay.admin_addr()).is_err();
+    wait::until_true("the endpoint's end", PATIENCE, gone);
+}
+
+/// What an earlier server left behind is the reload's to replace, and not the dry run's.
+#[test]
+fn a_dry_run_leaves_each_file_as_it_is() {
+    let (_relay, api, file) = serve();
+    let folder = file.parent().expect("a folder");
+    drop(UnixListener::bind(folder.join("left.sock")).expect("a socket"));
+    let at = folder.display();
+    let listen = format!("[\"127.0.0.1:0\", \"unix:{at}/left.sock\", \"unix:{at}/new.sock\"]");
+    let told = reload(api, &file, &listen, true);
+    assert_eq!((&told["applied"], &told["changes"][0]["key"]), (&json!(false), &json!("admin.listen")));
+    let there = |name: &str| folder.join(name).exists();
+    assert_eq!((there("left.sock"), there("new.sock")), (true, false));
+    reload(api, &file, &listen, false);
+    assert_eq!((there("left.sock"), there("new.sock")), (true, true));
+}

@@ -137,6 +137,7 @@ impl Core {
             snapshot,
         };
         core.note_ceilings();
+        core.note_nothing();
         core
     }
 
@@ -199,6 +200,13 @@ impl Core {
     /// Counts the answer to a name that a session asked for.
     pub(super) fn note_answer(&self, answer: &Answer) {
         self.counters.count(Counted::Name(NameAnswer::of(answer)));
+    }
+
+    /// Shows that nothing is in use, whatever a worker that panicked here had.
+    fn note_nothing(&self) {
+        self.counters.associations(0);
+        self.counters.pipes(0, 0);
+        self.counters.set(Counted::QueueUsed(Queue::Names), 0);
     }
 
     /// Shows how many there may be of what is bounded.

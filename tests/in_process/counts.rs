@@ -1,5 +1,7 @@
 //! What is counted of requests: each once, by its last reply, and why it was refused.
 
+use std::net::UdpSocket;
+
 use outflow::observe::{
     AskedFor, DenialCause, DialFailure, METRICS, NameAnswer, Queue, Recall, Remembered, Replied,
 };
@@ -104,6 +106,23 @@ fn names_are_counted_by_what_came_of_them_and_by_whether_they_were_remembered() 
         .map(|recall| count(&server, Counted::Recalled(Remembered::Names, recall)));
     assert_eq!(asked, [0, 1]);
     await_that("none is asked for any more", || count(&server, Counted::QueueUsed(Queue::Names)) == 0);
+    stop(server);
+}
+
+/// What a worker had in use when it panicked nobody has any more, whether or not another name is asked for.
+#[test]
+fn what_a_panic_ended_is_not_shown_as_in_use() {
+    let mute = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+    let mut silent = config(1, RelayMode::Auto);
+    silent.dns.hosts = false;
+    silent.dns.servers = vec![mute.local_addr().expect("an address").into()];
+    let server = start(silent);
+    let mut client = dial(&server);
+    client.write_all(b"\x05\x01\x00\x05\x01\x00\x03\x0cname.example\x00\x50").expect("a request");
+    let names = || count(&server, Counted::QueueUsed(Queue::Names));
+    await_that("a name is asked for", || names() == 1);
+    server.drill(0, Drill::Panic);
+    await_that("nothing is in use", || names() == 0);
     stop(server);
 }
 

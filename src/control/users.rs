@@ -155,6 +155,11 @@ impl WatchedUsers {
     /// Goes by this file from now on.
     fn follow(&mut self, file: Option<UsersFile>, generation: &mut u64) {
         if let Some(file) = &file {
+            let at_hand = self.file.as_ref().is_some_and(|known| known.path == file.path);
+            if at_hand && Stamp::of(&file.path).ok() != file.stamp {
+                // It was written since the reload read it: users who were removed meanwhile would come back.
+                return;
+            }
             *generation += 1;
             self.replace(Arc::clone(&file.users), *generation);
         }
@@ -231,9 +236,14 @@ impl WatchedUsers {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
     use std::time::Instant;
 
     use super::*;
+    use crate::auth::{hash_password, remove_user, set_user};
+    use crate::control::snapshot::start_verifier;
 
     /// Each change takes a hash, and they may come without an end.
     #[test]
@@ -260,5 +270,39 @@ mod tests {
         go_on.send(()).unwrap();
         assert_eq!(at_the_second.recv(), Ok(0), "the reload was told before the second change");
         told.recv().unwrap();
+    }
+
+    fn read(path: &Path) -> UsersFile {
+        let (users, stamp) = load_users(path).unwrap();
+        UsersFile { path: path.to_owned(), stamp, users: Arc::new(users) }
+    }
+
+    /// A reload reads the file, an operator removes a user, and then the reload is taken.
+    #[test]
+    fn who_is_removed_does_not_come_back_by_what_a_reload_read_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users");
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        let hash = hash_password(b"secret").unwrap();
+        for name in ["ann", "bob"] {
+            set_user(&path, name, &hash).unwrap();
+        }
+        let (first, second) = (read(&path), read(&path));
+        let users = Mutex::new(Arc::clone(&first.users));
+        let shared = Arc::new(WatchShared { orders: Mutex::default(), changes: Mutex::default(), users });
+        let verifier = start_verifier(Arc::clone(&first.users)).unwrap();
+        let mut watched = WatchedUsers { file: Some(first), verifier, workers: Vec::new(), shared };
+        let names = |watched: &WatchedUsers| {
+            lock(&watched.shared.users).names().into_iter().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let mut generation = 0;
+        remove_user(&path, "bob").unwrap();
+        watched.read(&mut generation).unwrap();
+        watched.follow(Some(second), &mut generation);
+        assert_eq!(names(&watched), ["ann"]);
+        set_user(&path, "eve", &hash).unwrap();
+        watched.follow(Some(read(&path)), &mut generation);
+        assert_eq!(names(&watched), ["ann", "eve"]);
     }
 }

@@ -365,6 +365,11 @@ pub const USERS_LOOK: Duration = Duration::from_millis(500);
 /// How long a users file that has changed must stay as it is before it is read. New logins are judged by it within a
 /// second, this and [`USERS_LOOK`] included.
 pub const USERS_SETTLE: Duration = Duration::from_millis(100);
+/// How often a change of the users file looks whether another is done, [`USERS_LOCK_LOOK`] apart: three seconds, where an
+/// edit takes milliseconds, for meanwhile no change of the file is noticed.
+pub const USERS_LOCK_LOOKS: u32 = 300;
+/// See [`USERS_LOCK_LOOKS`].
+pub const USERS_LOCK_LOOK: Duration = Duration::from_millis(10);
 
 // ---- relations that must hold
 

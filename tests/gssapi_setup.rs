@@ -47,6 +47,9 @@ fn a_server_without_its_keytab_does_not_start() {
     refused(realm, &missing, "rcmd", &["auth.gssapi", "keytab", "missing.keytab"]);
     // A folder cannot be read as a file, by nobody.
     refused(realm, &realm.path(""), "rcmd", &["auth.gssapi", "keytab"]);
+    let fifo = realm.path("fifo.keytab");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    refused(realm, &fifo, "rcmd", &["auth.gssapi", "keytab", "not a regular file"]);
     let junk = realm.path("junk.keytab");
     std::fs::write(&junk, b"this is no keytab").expect("write a file");
     refused(realm, &junk, "rcmd", &["auth.gssapi", "keytab", "junk.keytab"]);

@@ -1,6 +1,6 @@
 //! The file of the token: one line, which is read at the start and at a reload.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::token::AdminToken;
 use crate::limits;
+use crate::sys::files::open_regular;
 use crate::sys::machine;
 
 /// Reads the token.
@@ -19,11 +20,7 @@ pub(super) fn read_token(path: &Path) -> Result<AdminToken, String> {
     let shown = path.display();
     let mut text = Zeroizing::new(String::new());
     let most = limits::ADMIN_TOKEN_BYTES_MAX as u64;
-    let opened = fs::metadata(path).and_then(|found| match found.is_file() {
-        true => File::open(path),
-        false => Err(std::io::Error::other("it is no regular file")),
-    });
-    opened
+    open_regular(path)
         .and_then(|file| file.take(most + 1).read_to_string(&mut text))
         .map_err(|error| format!("{shown}: the token cannot be read: {error}"))?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
@@ -83,7 +80,7 @@ mod tests {
             let what = read(bad).unwrap_err();
             assert!(what.contains(why) && !what.contains("0123"), "{bad:?}: {what}");
         }
-        assert!(read_token(directory.path()).unwrap_err().contains("no regular file"));
+        assert!(read_token(directory.path()).unwrap_err().contains("not a regular file"));
         assert!(read_token(&directory.path().join("none")).unwrap_err().contains("cannot be read"));
     }
 

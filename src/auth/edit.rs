@@ -3,7 +3,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,8 @@ use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use zeroize::Zeroizing;
 
 use super::users::{UserNameError, check_name, entries, read_file};
-use crate::limits::{ARGON2_LANES, ARGON2_MEMORY_KIB, ARGON2_PASSES, PASSWORD_MAX};
+use crate::limits::{self, ARGON2_LANES, ARGON2_MEMORY_KIB, ARGON2_PASSES, PASSWORD_MAX};
+use crate::sys::files::open_regular;
 
 /// Mode of a users file that did not exist before: hashes are for their owner's eyes.
 const NEW_FILE_MODE: u32 = 0o600;
@@ -170,18 +171,31 @@ fn read(file: &Path, may_be_absent: bool) -> Result<Zeroizing<String>, EditError
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-/// Waits until nobody else edits `file`, and keeps others from it until dropped (flock).
+/// Waits until nobody else edits `file`, though not for ever: whoever may read it can hold the lock. Keeps others from it
+/// until dropped (flock).
 ///
 /// An edit replaces the file: whoever waited for the one that is gone holds a lock that nobody else asks for, and asks
 /// again. The lock of a file that is not there yet is its directory's, which only those take who find no file.
 fn lock(file: &Path) -> io::Result<File> {
     let absent = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let mut looks = 0;
     loop {
-        let held = match File::open(file) {
+        let held = match open_regular(file) {
             Err(error) if absent(&error) => File::open(directory_of(file))?,
             opened => opened?,
         };
-        held.lock()?;
+        while let Err(refused) = held.try_lock() {
+            match refused {
+                TryLockError::Error(error) => return Err(error),
+                TryLockError::WouldBlock if looks < limits::USERS_LOCK_LOOKS => {
+                    looks += 1;
+                    std::thread::sleep(limits::USERS_LOCK_LOOK);
+                }
+                TryLockError::WouldBlock => {
+                    return Err(io::Error::other("another process edits it, or holds its lock"));
+                }
+            }
+        }
         let place = held.metadata()?;
         match fs::metadata(file) {
             Ok(now) if (now.dev(), now.ino()) == (place.dev(), place.ino()) => return Ok(held),
@@ -362,5 +376,23 @@ mod tests {
     fn removing_from_no_file_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         assert!(matches!(remove_user(&dir.path().join("absent"), "alice"), Err(EditError::File(_))));
+    }
+
+    /// Whoever may read the file can hold its lock, and a FIFO in its place would never open.
+    #[test]
+    fn an_edit_waits_for_nobody_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("users");
+        set_user(&file, "ann", "$argon2id$1").unwrap();
+        let other = File::open(&file).unwrap();
+        other.lock().unwrap();
+        let why = set_user(&file, "bob", "$argon2id$2").unwrap_err().to_string();
+        assert!(why.contains("another process"), "{why}");
+        drop(other);
+        set_user(&file, "bob", "$argon2id$2").unwrap();
+        fs::remove_file(&file).unwrap();
+        nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let why = set_user(&file, "eve", "$argon2id$3").unwrap_err().to_string();
+        assert!(why.contains("not a regular file"), "{why}");
     }
 }

@@ -2,7 +2,6 @@
 
 use std::ffi::CString;
 use std::fmt;
-use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
@@ -11,6 +10,7 @@ use super::ffi::{self, KeyValue, KeyValues, OidSet, RawCredentials, RawName};
 use super::library::Library;
 use super::name::GssName;
 use super::status::{self, GssError};
+use crate::sys::files::open_regular;
 
 /// The acceptor's credentials. Keys are looked up in the keytab at every use, so that new ones count at once.
 pub struct ServiceCredentials {
@@ -33,15 +33,12 @@ impl ServiceCredentials {
     /// No library; a keytab that cannot be read; no key for the service in it.
     pub fn acquire(service: &str, keytab: &Path) -> Result<ServiceCredentials, GssError> {
         let library = Library::load().map_err(|why| GssError::ours(ffi::UNAVAILABLE, why))?;
-        // The library's words for these differ by version, and some leave out the reason.
-        let readable = File::open(keytab).and_then(|file| file.metadata());
-        match readable {
-            Ok(metadata) if metadata.is_dir() => {
-                return Err(GssError::ours(ffi::NO_CREDENTIALS, "is a folder, not a keytab"));
-            }
-            Ok(_) => {}
-            Err(error) => return Err(GssError::ours(ffi::NO_CREDENTIALS, error.to_string())),
+        if keytab.is_dir() {
+            return Err(GssError::ours(ffi::NO_CREDENTIALS, "is a folder, not a keytab"));
         }
+        // The library's words for these differ by version, and some leave out the reason. It would wait for whoever writes
+        // to a FIFO.
+        open_regular(keytab).map_err(|error| GssError::ours(ffi::NO_CREDENTIALS, error.to_string()))?;
         let file = CString::new([b"FILE:", keytab.as_os_str().as_bytes()].concat())
             .map_err(|_| GssError::ours(ffi::NO_CREDENTIALS, "the path has a zero byte"))?;
         let name = GssName::of_service(library, service)?;

@@ -40,7 +40,7 @@ pub(super) struct Controller<'a> {
     clerk: Clerk<ClerkOutcome>,
     /// Who waits for what the clerk is at.
     waiting: Option<Asker>,
-    /// A signal asked for a reload while one was under way: the file may have changed since that one read it.
+    /// A signal asked for a reload while something was under way: the file may have changed since a reload read it.
     reload_again: bool,
     /// The service manager was told that a reload has begun, and not yet that it is over.
     reloading: bool,
@@ -198,9 +198,10 @@ impl<'a> Controller<'a> {
             (Ok(SignalRequest::Reload), _) => {
                 self.server.reopen_records();
                 self.server.look_at_users();
-                match self.waiting {
-                    Some(_) => self.reload_again = true,
-                    None => self.reload(Asker::signal("SIGHUP")),
+                // Listeners that are on their way out still have their addresses, which it may ask for.
+                match self.waiting.is_some() || !self.settling.is_empty() {
+                    true => self.reload_again = true,
+                    false => self.reload(Asker::signal("SIGHUP")),
                 }
             }
             (Ok(SignalRequest::Unknown(signal)), _) => {
@@ -333,9 +334,6 @@ impl<'a> Controller<'a> {
                 None => asker.tell(Err(OrderError::Failed("it panicked: see the log".to_owned()))),
             }
         }
-        if std::mem::take(&mut self.reload_again) {
-            self.reload(Asker::signal("SIGHUP"));
-        }
     }
 
     fn adopt(&mut self, asker: Asker, mut candidate: Successor) {
@@ -388,6 +386,9 @@ impl<'a> Controller<'a> {
                 }
                 other => other,
             }));
+        }
+        if self.waiting.is_none() && self.settling.is_empty() && std::mem::take(&mut self.reload_again) {
+            self.reload(Asker::signal("SIGHUP"));
         }
         if let Some(by) = self.exits_by.filter(|_| self.end == End::Unasked && self.settling.is_empty())
             && (sessions == 0 || by <= now)

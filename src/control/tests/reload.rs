@@ -305,3 +305,31 @@ fn a_storm_of_signals_ends_in_the_last_file() {
     passes(&mut session(filed.listening()[0], &target()));
     filed.governed.end();
 }
+
+/// A listener that is taken back while a worker has yet to let go of it: its address is not free, and then it is.
+#[test]
+fn a_signal_waits_for_what_the_one_before_it_changed() {
+    let (folder, kept) = (tempfile::tempdir().unwrap(), target().local_addr().unwrap());
+    let file = folder.path().join("outflow.toml");
+    let both = text(&format!("listen = [\"127.0.0.1:0\", \"{kept}\"]\n"));
+    let config = Config::parse(&both, &file, &Flags::default()).unwrap();
+    let server = Server::start(config).unwrap();
+    server.drill(1, Drill::Stall(Duration::from_secs(1)));
+    let governed = Governed::start(server, &file);
+    let listeners = || governed.standing.now().listening.len();
+    std::fs::write(&file, text(ANY)).unwrap();
+    governed.signals.send(SignalRequest::Reload).unwrap();
+    let await_count = |count| {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while listeners() != count {
+            assert!(Instant::now() < deadline, "{:?}", governed.standing.now().listening);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    await_count(1);
+    std::fs::write(&file, both).unwrap();
+    governed.signals.send(SignalRequest::Reload).unwrap();
+    await_count(2);
+    passes(&mut session(kept, &target()));
+    governed.end();
+}

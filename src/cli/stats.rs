@@ -218,7 +218,7 @@ mod tests {
         let page =
             page(&json!({"state": "draining", "ready": false, "not_ready": "draining", "alive": false}));
         assert!(page.starts_with(
-            "outflow -     draining, not ready: draining; not alive: a worker stands still; up -; relay -; log level -\n"
+            "outflow -   draining, not ready: draining; not alive: a worker stands still; up -; relay -; log level -\n"
         ), "{page}");
     }
 }

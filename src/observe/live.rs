@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use crate::proto::address::Target;
 use crate::proto::request::RequestCommand;
@@ -113,6 +113,8 @@ pub fn command_named(name: &str) -> Option<RequestCommand> {
 pub struct LiveSession {
     /// When the client was accepted.
     pub time: SystemTime,
+    /// The same by a clock that does not jump: those of all workers are in one order by it.
+    pub began: Instant,
     /// Its id; the worker stands in it.
     pub id: SessionId,
     /// The client's address and port.

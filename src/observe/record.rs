@@ -144,10 +144,12 @@ mod tests {
     use crate::observe::live::{LiveState, SessionId};
     use crate::relay::datagram::Flow;
     use std::net::SocketAddr;
+    use std::time::Instant;
 
     fn session(user: Option<&str>, time: SystemTime) -> LiveSession {
         LiveSession {
             time,
+            began: Instant::now(),
             id: SessionId { boot: 0xc0ffee, worker: 1, serial: 2 },
             client: "127.0.0.1:5000".parse().unwrap(),
             listener: None,

@@ -176,6 +176,7 @@ mod tests {
     fn session(user: &str) -> LiveSession {
         LiveSession {
             time: SystemTime::UNIX_EPOCH,
+            began: Instant::now(),
             id: SessionId { boot: 1, worker: 1, serial: 1 },
             client: "192.0.2.1:5000".parse().expect("an address"),
             listener: None,

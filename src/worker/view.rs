@@ -91,6 +91,7 @@ impl View<'_> {
         LiveSession {
             // By a clock that may have jumped meanwhile.
             time: time.checked_sub(Duration::from_millis(age_ms)).unwrap_or(time),
+            began: self.core.start + Duration::from_millis(times.accepted_ms),
             id: self.id(),
             // An IPv4 client of a dual-stack listener is an IPv4 client.
             client: SocketAddr::new(client.ip().to_canonical(), client.port()),

@@ -47,6 +47,8 @@ type CompareFn = Box<dyn Fn(&Seen, &Seen) -> Ordering>;
 
 /// What a look has found so far.
 struct LookFound {
+    /// When the workers were asked.
+    asked_at: Instant,
     best: Best<Seen, CompareFn>,
     total: u64,
     matched: u64,
@@ -65,10 +67,11 @@ impl fmt::Debug for Listing {
 }
 
 impl LookFound {
-    fn new(question: &SessionQuestion) -> LookFound {
+    fn new(question: &SessionQuestion, asked_at: Instant) -> LookFound {
         let order: SortOrder = question.order;
         let compare: CompareFn = Box::new(move |a: &Seen, b: &Seen| order.compare(a, b));
         LookFound {
+            asked_at,
             best: Best::new(question.offset + question.limit, compare),
             total: 0,
             matched: 0,
@@ -77,7 +80,13 @@ impl LookFound {
         }
     }
 
-    fn take(&mut self, session: LiveSession, question: &SessionQuestion, book: &mut RateBook, now: Instant) {
+    fn take(
+        &mut self,
+        mut session: LiveSession,
+        question: &SessionQuestion,
+        book: &mut RateBook,
+        now: Instant,
+    ) {
         let mut speed = None;
         if question.needs_rates() {
             speed = book.look(session.id, session.bytes_up, session.bytes_down, now);
@@ -87,6 +96,9 @@ impl LookFound {
         let fast = |least: f64| speed.is_some_and(|speed| speed.both() >= least);
         if question.min_rate.is_none_or(fast) {
             self.matched += 1;
+            // Each worker counted to the begin of its own turn: to one moment ages are in the order of the begins.
+            let age = self.asked_at.saturating_duration_since(session.began);
+            session.age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
             self.best.push(Seen { session, speed });
         }
     }
@@ -103,7 +115,7 @@ impl Listing {
     ) -> Listing {
         let look = if question.needs_rates() { ListingLook::First } else { ListingLook::Last };
         let asking = ask(&question, workers, waker, now);
-        let found = LookFound::new(&question);
+        let found = LookFound::new(&question, now);
         Listing { question, asking, found, refused: false, broken: false, look, _token: token }
     }
 
@@ -120,7 +132,7 @@ impl Listing {
                 return None;
             }
             self.look = ListingLook::Last;
-            self.found = LookFound::new(&self.question);
+            self.found = LookFound::new(&self.question, now);
             self.asking = ask(&self.question, workers, waker, now);
         }
         while let Some(told) = self.asking.next() {
@@ -166,7 +178,7 @@ impl Listing {
     }
 
     fn answer(&mut self, silent: Option<String>, book: &mut RateBook, now: Instant) -> Vec<u8> {
-        let found = std::mem::replace(&mut self.found, LookFound::new(&self.question));
+        let found = std::mem::replace(&mut self.found, LookFound::new(&self.question, now));
         let mut page = found.best.into_page(self.question.offset);
         if !self.question.needs_rates() {
             for Seen { session, speed } in &mut page {

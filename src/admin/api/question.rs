@@ -197,7 +197,7 @@ impl SortOrder {
         let client = |session: &LiveSession| (session.client.ip().to_canonical(), session.client.port());
         let both = |seen: &Seen| seen.speed.map(Speed::both);
         let order = match self.key {
-            SortKey::Age => self.directed(a.age_ms.cmp(&b.age_ms)),
+            SortKey::Age => self.directed(b.began.cmp(&a.began)),
             SortKey::Bytes => self.directed(bytes(a).cmp(&bytes(b))),
             SortKey::BytesUp => self.directed(a.bytes_up.cmp(&b.bytes_up)),
             SortKey::BytesDown => self.directed(a.bytes_down.cmp(&b.bytes_down)),
@@ -247,6 +247,8 @@ pub(super) fn client(session: &LiveSession) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::admin::api::shown::tests::session;
 
@@ -351,8 +353,10 @@ mod tests {
             (sorted("target", targets), sorted("-target", targets)),
             (vec![4, 3, 2, 1], vec![1, 2, 3, 4])
         );
-        let aged: &[Made<'_>] =
-            &[(1, &|seen| seen.session.age_ms = 5), (2, &|seen| seen.session.state = LiveState::Handshake)];
+        let aged: &[Made<'_>] = &[
+            (1, &|seen| seen.session.began += Duration::from_millis(5)),
+            (2, &|seen| seen.session.state = LiveState::Handshake),
+        ];
         assert_eq!((sorted("-age", aged), sorted("state", aged)), (vec![2, 1], vec![2, 1]));
     }
 }

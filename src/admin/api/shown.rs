@@ -137,6 +137,7 @@ pub(super) mod tests {
     pub(in crate::admin::api) fn session(serial: u64) -> LiveSession {
         LiveSession {
             time: UNIX_EPOCH + Duration::from_millis(1_767_323_045_006),
+            began: Instant::now(),
             id: SessionId { boot: 0xc0ffee, worker: 1, serial },
             client: "[::ffff:127.0.0.1]:40000".parse().unwrap(),
             listener: Some("127.0.0.1:1080".parse().unwrap()),

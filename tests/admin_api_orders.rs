@@ -36,7 +36,7 @@ fn a_drain_is_undone() {
 fn a_drain_that_is_to_end_the_process_does() {
     let (mut relay, api) = Api::serve(Relay::builder());
     let origin = Origin::echo();
-    let mut client = Client::through(relay.addr(), origin.addr);
+    let client = Client::through(relay.addr(), origin.addr);
     assert_eq!(api.ask("POST", "/api/v1/drain", Some("{\"exit\": true}")).status, 200);
     assert_eq!(api.ask("DELETE", "/api/v1/drain", None).status, 200);
     drop(client);

@@ -163,8 +163,7 @@ impl Api {
     pub(super) fn poll(&mut self, pending: &mut ApiPending, now: Instant) -> Option<HttpAnswer> {
         match &mut pending.0 {
             ApiWaiting::Listing(listing) => {
-                let workers: Vec<(usize, &Mailbox)> = self.mailboxes.iter().enumerate().collect();
-                listing.go_on(&workers, &self.waker, &mut self.rates, now)
+                listing.go_on(&numbered(&self.mailboxes), &self.waker, &mut self.rates, now)
             }
             ApiWaiting::Killing(killing, by) => {
                 let answer = killing.go_on(now)?;
@@ -197,11 +196,6 @@ impl Api {
             ApiWaiting::Top(top) => Some(top.until()),
             ApiWaiting::Order(..) => None,
         }
-    }
-
-    /// How each worker is asked, by its number.
-    fn numbered(&self) -> Vec<(usize, &Mailbox)> {
-        self.mailboxes.iter().enumerate().collect()
     }
 
     /// What a scraper is told: counts of the moment, and what workers have timed, who are asked for it and not waited
@@ -260,7 +254,7 @@ impl Api {
 
     fn top(&self, request: &HttpRequest, now: Instant) -> ApiAnswered {
         let question = TopQuestion::read(query(request)).map_err(bad_request)?;
-        Ok(ApiWaiting::Top(Top::begin(question, &self.numbered(), &self.waker, now)))
+        Ok(ApiWaiting::Top(Top::begin(question, &numbered(&self.mailboxes), &self.waker, now)))
     }
 
     fn list(&self, request: &HttpRequest, now: Instant) -> ApiAnswered {
@@ -271,7 +265,7 @@ impl Api {
             let busy = HttpAnswer::error(HttpStatus::UNAVAILABLE, "too many others list sessions now");
             return Err(busy.with("retry-after", 1));
         }
-        let listing = Listing::begin(question, token, &self.numbered(), &self.waker, now);
+        let listing = Listing::begin(question, token, &numbered(&self.mailboxes), &self.waker, now);
         Ok(ApiWaiting::Listing(Box::new(listing)))
     }
 
@@ -279,7 +273,7 @@ impl Api {
         let chosen = Chosen::read(query(request)).map_err(bad_request)?;
         self.check_worker(&chosen)?;
         tracing::info!(%by, which = query(request), "sessions are to end");
-        Ok(ApiWaiting::Killing(Killing::chosen(chosen, &self.numbered(), &self.waker, now), by))
+        Ok(ApiWaiting::Killing(Killing::chosen(chosen, &numbered(&self.mailboxes), &self.waker, now), by))
     }
 
     fn end_session(&self, request: &HttpRequest, by: Actor, now: Instant) -> ApiAnswered {
@@ -289,7 +283,7 @@ impl Api {
             return Err(HttpAnswer::error(HttpStatus::NOT_FOUND, "there is no session of this id"));
         };
         tracing::info!(%by, %id, "a session is to end");
-        Ok(ApiWaiting::Killing(Killing::one(id, &self.numbered(), &self.waker, now), by))
+        Ok(ApiWaiting::Killing(Killing::one(id, &numbered(&self.mailboxes), &self.waker, now), by))
     }
 
     fn check_worker(&self, chosen: &Chosen) -> Result<(), HttpAnswer> {
@@ -340,6 +334,11 @@ impl Api {
             }
         }
     }
+}
+
+/// How each worker is asked, by its number.
+fn numbered(mailboxes: &[Mailbox]) -> Vec<(usize, &Mailbox)> {
+    mailboxes.iter().enumerate().collect()
 }
 
 fn query(request: &HttpRequest) -> &str {

@@ -26,23 +26,8 @@ const CHOICE: [&str; 10] = [
     "worker",
 ];
 
-/// The parameters of a list of sessions.
-const LIST: [&str; 14] = [
-    "user",
-    "source",
-    "target",
-    "command",
-    "state",
-    "min_age",
-    "max_age",
-    "min_bytes",
-    "max_bytes",
-    "worker",
-    "min_rate",
-    "sort",
-    "limit",
-    "offset",
-];
+/// What a list of sessions takes beside them.
+const LIST: [&str; 4] = ["min_rate", "sort", "limit", "offset"];
 
 /// Which sessions are meant.
 #[derive(Clone, Debug, Default)]
@@ -74,7 +59,7 @@ impl SessionQuestion {
     /// # Errors
     /// What is wrong with one of them.
     pub(super) fn read(text: &str) -> Result<SessionQuestion, String> {
-        let query = Query::read(text, &LIST)?;
+        let query = Query::read(text, &[&CHOICE[..], &LIST].concat())?;
         let limit = query.value("limit", whole(0..=limits::SESSIONS_LISTED_MAX))?;
         let offset = query.value("offset", whole(0..=limits::SESSIONS_SKIPPED_MAX))?;
         let min_rate = query.value("min_rate", whole(0..=u64::MAX))?;
@@ -194,7 +179,6 @@ impl SortOrder {
     pub(super) fn compare(self, one: &Seen, other: &Seen) -> Ordering {
         let (a, b) = (&one.session, &other.session);
         let bytes = |session: &LiveSession| session.bytes_up + session.bytes_down;
-        let client = |session: &LiveSession| (session.client.ip().to_canonical(), session.client.port());
         let both = |seen: &Seen| seen.speed.map(Speed::both);
         let order = match self.key {
             SortKey::Age => self.directed(b.began.cmp(&a.began)),

@@ -10,6 +10,7 @@ pub mod guard;
 pub mod locals;
 pub mod nat64;
 pub mod own_ports;
+pub mod rules;
 pub mod sources;
 mod special;
 pub mod verdict;

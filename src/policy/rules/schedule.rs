@@ -1,0 +1,71 @@
+//! Times of the week in which a rule holds.
+
+use std::ops::Range;
+
+use jiff::Timestamp;
+use jiff::civil::Weekday;
+use jiff::tz::TimeZone;
+
+/// Days and hours of a zone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule {
+    /// Days of the week; empty: each of them.
+    pub days: Vec<Weekday>,
+    /// Minutes of the day, each from its first to before its last; empty: all of them. A range whose end lies before its
+    /// start goes over midnight, and belongs to the day on which it starts.
+    pub hours: Vec<Range<u16>>,
+    /// Whose clock it is.
+    pub zone: TimeZone,
+}
+
+impl Schedule {
+    /// Whether it has this moment.
+    pub fn has(&self, now: Timestamp) -> bool {
+        let local = now.to_zoned(self.zone.clone());
+        let minute = local.hour() as u16 * 60 + local.minute() as u16;
+        let (today, yesterday) = (local.weekday(), local.weekday().previous());
+        let on = |day: Weekday| self.days.is_empty() || self.days.contains(&day);
+        if self.hours.is_empty() {
+            return on(today);
+        }
+        self.hours.iter().any(|hours| match hours.start < hours.end {
+            true => on(today) && hours.contains(&minute),
+            false => (on(today) && minute >= hours.start) || (on(yesterday) && minute < hours.end),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("a time stamp")
+    }
+
+    fn schedule(days: &[Weekday], hours: &[Range<u16>]) -> Schedule {
+        Schedule { days: days.to_vec(), hours: hours.to_vec(), zone: TimeZone::UTC }
+    }
+
+    #[test]
+    fn hours_over_midnight_belong_to_the_day_on_which_they_start() {
+        let night = schedule(&[Weekday::Friday], &[22 * 60..6 * 60]);
+        for (moment, has) in [
+            ("2026-11-27T21:59:59Z", false),
+            ("2026-11-27T22:00:00Z", true),
+            ("2026-11-28T05:59:59Z", true),
+            ("2026-11-28T06:00:00Z", false),
+            ("2026-11-27T03:00:00Z", false),
+            ("2026-11-28T23:00:00Z", false),
+        ] {
+            assert_eq!(night.has(at(moment)), has, "{moment}");
+        }
+    }
+
+    #[test]
+    fn days_without_hours_are_whole_days() {
+        let weekend = schedule(&[Weekday::Saturday, Weekday::Sunday], &[]);
+        assert!(weekend.has(at("2026-11-28T00:00:00Z")) && weekend.has(at("2026-11-29T23:59:59Z")));
+        assert!(!weekend.has(at("2026-11-30T00:00:00Z")));
+    }
+}

@@ -3,10 +3,16 @@
 //! A client may write an address as a name, in any spelling that a C resolver takes. Policy and resolver must
 //! never disagree on what such a name is, so every spelling becomes the address here, and what is neither an
 //! address nor a host name is refused. Nothing is resolved here.
+//!
+//! What is not ASCII becomes what the URL standard makes of it: UTS #46, whose result may be an address. So whoever writes a
+//! rule and whoever asks mean the same name, whichever of them writes it in A-labels.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use idna::AsciiDenyList;
+use idna::uts46::{DnsLength, Hyphens, Uts46};
 
 use super::error::{Decoded, NameError, ProtoError};
 use crate::limits::{LABEL_MAX, NAME_MAX, NAME_TYPED_MAX};
@@ -17,9 +23,6 @@ pub const ATYP_IPV4: u8 = 0x01;
 pub const ATYP_NAME: u8 = 0x03;
 /// ATYP of sixteen octets of address.
 pub const ATYP_IPV6: u8 = 0x04;
-
-/// How far full-width forms stand from the ASCII that they mirror.
-const FULL_WIDTH_OFFSET: u32 = 0xfee0;
 
 /// A host name in canonical form: ASCII letters in lower case, digits, hyphens and underscores in labels of
 /// 1 to 63 bytes, at most 253 bytes in all, no trailing dot, and not an address in any spelling.
@@ -68,14 +71,14 @@ pub enum Host {
 impl Host {
     /// Makes the bytes of a name canonical: an address in any spelling that `getaddrinfo` takes (parts left
     /// out, octal, hexadecimal, one number, full-width digits and dots, brackets, a trailing dot, any case)
-    /// is [`Host::Ip`], the rest is [`Host::Name`].
+    /// is [`Host::Ip`], the rest is [`Host::Name`], in A-labels where it is not ASCII.
     ///
     /// # Errors
     /// [`NameError`] when it is neither. A name whose last label is a number must be an IPv4 address, as in
     /// the URL standard ("ends in a number"), so no resolver can read one into it later.
     pub fn parse(typed: &[u8]) -> Result<Self, NameError> {
-        let mut folded = [0; NAME_TYPED_MAX];
-        let text = fold(typed, &mut folded)?;
+        let mut room = [0; NAME_TYPED_MAX];
+        let text = &*to_ascii(typed, &mut room)?;
         if text.contains(':') || text.starts_with('[') {
             return ipv6(text).map(|address| Self::Ip(address.into()));
         }
@@ -145,34 +148,19 @@ pub fn decode(input: &[u8]) -> Decoded<Target> {
     Ok(Some((Target { host, port: u16::from_be_bytes(*port) }, input.len() - rest.len())))
 }
 
-/// Lower case, and full-width forms as the ASCII that resolvers take them for.
-fn fold<'a>(typed: &[u8], into: &'a mut [u8; NAME_TYPED_MAX]) -> Result<&'a str, NameError> {
-    let typed = std::str::from_utf8(typed).map_err(|_| NameError::NonAscii)?;
-    let mut length = 0;
-    for character in typed.chars() {
-        let byte = ascii(character)?;
-        if byte.is_ascii_control() {
-            return Err(NameError::Control(byte));
-        }
-        let slot = into.get_mut(length).ok_or(NameError::TooLong(NAME_TYPED_MAX + 1))?;
-        *slot = byte.to_ascii_lowercase();
-        length += 1;
+/// Lower case, and A-labels for what is not ASCII.
+fn to_ascii<'a>(typed: &[u8], room: &'a mut [u8; NAME_TYPED_MAX]) -> Result<Cow<'a, str>, NameError> {
+    let lower = room.get_mut(..typed.len()).ok_or(NameError::TooLong(NAME_TYPED_MAX + 1))?;
+    if let Some(&byte) = typed.iter().find(|byte| byte.is_ascii_control()) {
+        return Err(NameError::Control(byte));
     }
-    std::str::from_utf8(&into[..length]).map_err(|_| NameError::NonAscii)
-}
-
-/// The ASCII character that this one is or stands for.
-fn ascii(character: char) -> Result<u8, NameError> {
-    let plain = match character {
-        '\0'..='\x7f' => u32::from(character),
-        '\u{ff10}'..='\u{ff19}' | '\u{ff21}'..='\u{ff3a}' | '\u{ff41}'..='\u{ff5a}' | '\u{ff0e}' => {
-            u32::from(character) - FULL_WIDTH_OFFSET
-        }
-        // Dots to IDNA (RFC 3490 section 3.1): ideographic, and its half-width form.
-        '\u{3002}' | '\u{ff61}' => u32::from('.'),
-        _ => return Err(NameError::NonAscii),
-    };
-    u8::try_from(plain).map_err(|_| NameError::NonAscii)
+    if !typed.is_ascii() {
+        let mapped = Uts46::new().to_ascii(typed, AsciiDenyList::EMPTY, Hyphens::Allow, DnsLength::Ignore);
+        return mapped.map(|text| Cow::Owned(text.into_owned())).map_err(|_| NameError::NonAscii);
+    }
+    lower.copy_from_slice(typed);
+    lower.make_ascii_lowercase();
+    std::str::from_utf8(lower).map(Cow::Borrowed).map_err(|_| NameError::NonAscii)
 }
 
 /// An IPv6 address, with brackets or without.
@@ -395,16 +383,38 @@ mod tests {
         for byte in *b" \"'\\/@%*,;?#()<>{}|~`^&=+!$" {
             assert_eq!(refused(&[b'a', byte, b'b']), NameError::Character(byte));
         }
-        let not_ascii: [&[u8]; 5] = [
-            "bücher.example".as_bytes(),
-            b"a\xff",
-            b"\xc0\x80",
-            "１２７\u{200b}.1".as_bytes(),
-            "①.1".as_bytes(),
-        ];
-        for typed in not_ascii {
+        for typed in [&b"a\xff"[..], b"\xc0\x80", "a\u{85}b".as_bytes(), "a\u{e000}.example".as_bytes()] {
             assert_eq!(refused(typed), NameError::NonAscii);
         }
+        // Right to left and left to right in one label (RFC 5893), and a mark that nothing bears.
+        for typed in ["a\u{5d0}.example", "\u{301}a.example", "xn--a\u{fc}.example"] {
+            assert_eq!(refused(typed.as_bytes()), NameError::NonAscii, "{typed:?}");
+        }
+    }
+
+    /// A rule that names what a client asks for has to have it, in whichever form either of them writes it.
+    #[test]
+    fn a_name_beyond_ascii_becomes_its_a_labels() {
+        for typed in ["bücher.example", "BÜCHER.Example.", "bu\u{308}cher。example", "xn--bcher-KVA.example"]
+        {
+            assert_eq!(name(typed), "xn--bcher-kva.example", "{typed:?}");
+        }
+        assert_eq!(name("faß.example"), "xn--fa-hia.example");
+        assert_eq!(name("例え.テスト"), "xn--r8jz45g.xn--zckzah");
+        assert_eq!(name("مثال.إختبار"), "xn--mgbh0fb.xn--kgbechtv");
+    }
+
+    /// What is mapped to an address is one: the guard must not take it for a name.
+    #[test]
+    fn an_address_in_other_characters_is_the_address() {
+        for typed in ["①②⑦.0.0.1", "１２７\u{ad}.1", "0ⓧ7f.1", "\u{1d7d9}\u{1d7da}\u{1d7df}.0.0.1"]
+        {
+            assert_eq!(address(typed), IpAddr::from([127, 0, 0, 1]), "{typed:?}");
+        }
+        assert_eq!(address("：：１"), IpAddr::V6(Ipv6Addr::LOCALHOST));
+        assert_eq!(refused("fe80：：1％1".as_bytes()), NameError::Zone);
+        assert_eq!(refused("a\u{a0}b".as_bytes()), NameError::Character(b' '));
+        assert_eq!(refused("a／b".as_bytes()), NameError::Character(b'/'));
     }
 
     #[test]
@@ -422,6 +432,11 @@ mod tests {
         assert_eq!(refused(format!("{longest}b").as_bytes()), NameError::TooLong(254));
         assert_eq!(refused("a".repeat(255).as_bytes()), NameError::TooLong(255));
         assert_eq!(refused("a".repeat(4000).as_bytes()), NameError::TooLong(256));
+        assert_eq!(refused("ü".repeat(128).as_bytes()), NameError::TooLong(256));
+        // Few characters of two bytes each, and an A-label of more than 63.
+        let many: String =
+            ('\u{e0}'..='\u{f6}').chain('\u{f8}'..='\u{ff}').chain('\u{100}'..='\u{120}').collect();
+        assert!(matches!(refused(many.as_bytes()), NameError::LabelTooLong(64..)));
     }
 
     #[test]

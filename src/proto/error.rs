@@ -94,7 +94,7 @@ pub enum NameError {
     Control(u8),
     /// An ASCII character that no host name holds.
     Character(u8),
-    /// Neither ASCII nor a full-width digit, letter or dot: such names are asked for in their `xn--` form.
+    /// Not ASCII, and nothing that has an ASCII form (UTS #46); or not UTF-8.
     NonAscii,
     /// An IPv6 address with a zone, which means something on one host alone.
     Zone,
@@ -111,7 +111,7 @@ impl fmt::Display for NameError {
             Self::LabelTooLong(length) => write!(f, "label of {length} bytes, {LABEL_MAX} at most"),
             Self::Control(byte) => write!(f, "control byte {byte:#04x}"),
             Self::Character(byte) => write!(f, "character {:?}", char::from(*byte)),
-            Self::NonAscii => f.write_str("not ASCII (an xn-- name is needed)"),
+            Self::NonAscii => f.write_str("not ASCII, and no name that IDNA has an ASCII form for"),
             Self::Zone => f.write_str("address with a zone"),
             Self::NotAnAddress => f.write_str("the form of an address, but none"),
         }

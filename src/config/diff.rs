@@ -1,10 +1,14 @@
 //! What one configuration says otherwise than another, key by key, and what of it a running server takes.
 
-use super::entry::TakenAt;
+use std::collections::{BTreeSet, HashMap};
+
+use super::entry::{NamedKeys, TableEntry, TakenAt};
+use super::print::key_text;
 use super::problem::Problems;
 use super::schema::Schema;
 use super::tables;
 use super::tables::Config;
+use super::value::string;
 
 /// A key with another value than before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,22 +52,78 @@ impl Config {
 fn changes<C: 'static>(schema: &Schema<C>, old: &C, new: &C) -> Vec<KeyChange> {
     let mut changes = Vec::new();
     for table in schema.tables() {
-        for nth in 0..table.count(old).max(table.count(new)) {
-            let name = match table.array {
-                Some(_) => format!("{}[{}]", table.name, nth + 1),
-                None => table.name.to_owned(),
-            };
+        let pairs = pairs(table, old, new);
+        for Pair { name, old: was, new: is } in &pairs {
             for key in &table.keys {
-                let value = |of: &C| (nth < table.count(of)).then(|| (key.print)(of, nth)).flatten();
-                let (from, to) = (value(old), value(new));
+                let from = was.and_then(|nth| (key.print)(old, nth));
+                let to = is.and_then(|nth| (key.print)(new, nth));
                 if from != to {
                     let taken = key.taken == TakenAt::Reload;
                     changes.push(KeyChange { key: format!("{name}.{}", key.name), from, to, taken });
                 }
             }
         }
+        changes.extend(order_change(table.name, &pairs));
+        changes.extend(table.named.iter().flat_map(|named| named_changes(table.name, named, old, new)));
     }
     changes
+}
+
+/// A table of both configurations, or of one.
+struct Pair {
+    /// What it is called.
+    name: String,
+    /// Which one of the array it is in the old configuration.
+    old: Option<usize>,
+    /// Which one in the new configuration.
+    new: Option<usize>,
+}
+
+/// The tables of an entry. Those of an array are the same where they have the same name, wherever they stand; where they have
+/// no names, where they stand at the same place.
+fn pairs<C: 'static>(table: &TableEntry<C>, old: &C, new: &C) -> Vec<Pair> {
+    let (were, are) = (table.count(old), table.count(new));
+    let Some(name_of) = table.key("name").filter(|_| table.array.is_some()) else {
+        let place = |nth: usize| match table.array {
+            Some(_) => format!("{}[{}]", table.name, nth + 1),
+            None => table.name.to_owned(),
+        };
+        let at = |nth: usize, count: usize| (nth < count).then_some(nth);
+        let pair = |nth| Pair { name: place(nth), old: at(nth, were), new: at(nth, are) };
+        return (0..were.max(are)).map(pair).collect();
+    };
+    let names = |of: &C, count| (0..count).map(|nth| (name_of.print)(of, nth).unwrap_or_default()).collect();
+    let (old_names, new_names): (Vec<String>, Vec<String>) = (names(old, were), names(new, are));
+    let mut left: HashMap<&str, usize> =
+        old_names.iter().enumerate().map(|(nth, name)| (name.as_str(), nth)).collect();
+    let called = |name: &str| format!("{}[{}]", table.name, name.trim_matches('"'));
+    let mut pairs: Vec<Pair> = (new_names.iter().enumerate())
+        .map(|(nth, name)| Pair { name: called(name), old: left.remove(name.as_str()), new: Some(nth) })
+        .collect();
+    let gone = old_names.iter().enumerate().filter(|(_, name)| left.contains_key(name.as_str()));
+    pairs.extend(gone.map(|(nth, name)| Pair { name: called(name), old: Some(nth), new: None }));
+    pairs
+}
+
+/// That tables which stay stand in another order: the first one that comes before one that it came behind.
+fn order_change(table: &str, pairs: &[Pair]) -> Option<KeyChange> {
+    let both = |pair: &&Pair| pair.old.is_some() && pair.new.is_some();
+    let stays: Vec<&Pair> = pairs.iter().filter(both).collect();
+    let [one, other] = *stays.windows(2).find(|two| two[0].old > two[1].old)? else { return None };
+    let order = |first: &Pair, second: &Pair| Some(string(&format!("{} before {}", first.name, second.name)));
+    let (from, to) = (order(other, one), order(one, other));
+    Some(KeyChange { key: format!("{table} order"), from, to, taken: true })
+}
+
+/// The changes of keys that are names.
+fn named_changes<C>(table: &str, named: &NamedKeys<C>, old: &C, new: &C) -> Vec<KeyChange> {
+    let names: BTreeSet<_> = (named.names)(old).into_iter().chain((named.names)(new)).collect();
+    let change = |name: &str| {
+        let (from, to) = ((named.print)(old, name), (named.print)(new, name));
+        let key = format!("{table}.{}", key_text(name));
+        (from != to).then_some(KeyChange { key, from, to, taken: true })
+    };
+    names.iter().filter_map(|name| change(name)).collect()
 }
 
 /// Gives `new` the values of `old` where a reload takes no others. An array of tables is taken whole.

@@ -1,12 +1,14 @@
 //! What a key and a table of the configuration are: one entry gives the field, its default, how it is typed and printed,
 //! and its line of help. Whatever reads, prints, checks, documents or completes goes through these entries.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::at::{TablePath, Typed};
 use super::form::{Form, ValueReader};
 use super::problem::Problems;
-use super::typed::{RawKeys, Value};
+use super::typed::{RawTable, Value};
 
 /// When a key's value is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +105,29 @@ pub(super) struct TableEntry<C> {
     pub(super) help: &'static str,
     pub(super) keys: Vec<KeyEntry<C>>,
     pub(super) array: Option<ArrayOf<C>>,
+    /// Where its keys are names of the operator's own: what they have in common.
+    pub(super) named: Option<NamedKeys<C>>,
 }
+
+/// Keys that are names, of which each has a value of the same form.
+pub(super) struct NamedKeys<C> {
+    /// What the values are.
+    pub(super) help: &'static str,
+    /// A name and a value to show.
+    pub(super) example: &'static str,
+    /// The names that there are, in their order.
+    pub(super) names: Box<Names<C>>,
+    /// Forgets all of them.
+    pub(super) clear: Box<dyn Fn(&mut C)>,
+    /// Sets one to what was typed; `false` where that is wrong, which is reported.
+    pub(super) set: Box<SetNamed<C>>,
+    /// The value of one as TOML; `None` where there is none of this name.
+    pub(super) print: Box<PrintNamed<C>>,
+}
+
+type Names<C> = dyn Fn(&C) -> Vec<Arc<str>>;
+type SetNamed<C> = dyn Fn(&mut C, &str, &Typed<Value>, &mut ValueReader) -> bool;
+type PrintNamed<C> = dyn Fn(&C, &str) -> Option<String>;
 
 /// The tables of an array.
 pub(super) struct ArrayOf<C> {
@@ -126,14 +150,10 @@ impl<C: 'static> TableEntry<C> {
         let within =
             |key: KeyEntry<T>| key.within(move |config, _| get(config), move |config, _| get_mut(config));
         let keys = T::keys().into_iter().map(within).collect();
-        TableEntry { name, help: one_line(T::HELP), keys, array: None }
+        TableEntry { name, help: one_line(T::HELP), keys, array: None, named: None }
     }
 
     /// An array of tables: `[[name]]`, as often as it is typed. What a source types replaces the whole array.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "no table of this version is an array, the tests have one")
-    )]
     pub(super) fn many<T: HasKeys>(
         name: &'static str,
         get: fn(&C) -> &Vec<T>,
@@ -149,29 +169,80 @@ impl<C: 'static> TableEntry<C> {
                 *get_mut(config) = std::iter::repeat_with(T::default).take(count).collect();
             }),
         };
-        TableEntry { name, help: one_line(T::HELP), keys, array: Some(array) }
+        TableEntry { name, help: one_line(T::HELP), keys, array: Some(array), named: None }
+    }
+
+    /// A table whose keys are names, which `check` judges. What a source types replaces all of them.
+    pub(super) fn of_names<T: 'static>(
+        (name, help): (&'static str, &'static str),
+        (example, key_help): (&'static str, &'static str),
+        check: fn(&str) -> Result<(), String>,
+        form: impl Form<T> + 'static,
+        (get, get_mut): (fn(&C) -> &BTreeMap<Arc<str>, T>, fn(&mut C) -> &mut BTreeMap<Arc<str>, T>),
+    ) -> TableEntry<C> {
+        let printed = form.clone();
+        let named = NamedKeys {
+            help: key_help,
+            example,
+            names: Box::new(move |config| get(config).keys().cloned().collect()),
+            clear: Box::new(move |config| get_mut(config).clear()),
+            set: Box::new(move |config, name, typed, reader| {
+                if let Err(what) = check(name) {
+                    reader.refuse(&typed.at, what);
+                    return false;
+                }
+                let value = form.read(typed, reader);
+                value.map(|value| get_mut(config).insert(name.into(), value)).is_some()
+            }),
+            print: Box::new(move |config, name| get(config).get(name).and_then(|value| printed.print(value))),
+        };
+        TableEntry { name, help, keys: Vec::new(), array: None, named: Some(named) }
     }
 
     /// A table that has tables and no keys.
     pub(super) fn of_tables(name: &'static str) -> TableEntry<C> {
-        TableEntry { name, help: "", keys: Vec::new(), array: None }
+        TableEntry { name, help: "", keys: Vec::new(), array: None, named: None }
     }
 
     /// Lays what one source says of this table over what is there. Each value is checked, even one that a later source
     /// replaces: a file is right or wrong whatever the flags say. What is wrong changes nothing.
-    pub(super) fn lay(&self, raw: &[RawKeys], base: &Path, config: &mut C, problems: &mut Problems) {
+    pub(super) fn lay(&self, raw: &[RawTable], base: &Path, config: &mut C, problems: &mut Problems) {
         if let Some(array) = &self.array {
             (array.renew)(config, raw.len());
             problems.places().forget(self.name);
         }
-        for (nth, typed) in raw.iter().enumerate() {
+        for (nth, table) in raw.iter().enumerate() {
+            if let Some(at) = &table.at {
+                problems.places().note_table(self.path(nth), at);
+            }
+            if let Some(named) = &self.named {
+                self.lay_named(named, table, base, config, problems);
+            }
             for key in &self.keys {
-                let Some(typed) = typed.get(key.name) else { continue };
+                let Some(typed) = table.keys.get(key.name) else { continue };
                 let mut reader = ValueReader::new(problems, base);
                 if (key.set)(config, nth, typed, &mut reader) {
                     let entries = reader.entries;
                     problems.places().note(self.path(nth), key.name, &typed.at, entries);
                 }
+            }
+        }
+    }
+
+    fn lay_named(
+        &self,
+        named: &NamedKeys<C>,
+        raw: &RawTable,
+        base: &Path,
+        config: &mut C,
+        problems: &mut Problems,
+    ) {
+        (named.clear)(config);
+        for (name, typed) in &raw.keys {
+            let mut reader = ValueReader::new(problems, base);
+            if (named.set)(config, name, typed, &mut reader) {
+                let entries = reader.entries;
+                problems.places().note(self.path(0), name, &typed.at, entries);
             }
         }
     }
@@ -197,6 +268,11 @@ impl<C: 'static> TableEntry<C> {
     /// The names of its keys.
     pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
         self.keys.iter().map(|key| key.name)
+    }
+
+    /// Whether what is typed under this name is for a key of it to judge.
+    pub(super) fn takes(&self, name: &str) -> bool {
+        self.named.is_some() || self.key(name).is_some()
     }
 
     /// The key of this name.

@@ -52,7 +52,12 @@ impl<'a> ValueReader<'a> {
     }
 
     /// Reports a value of the wrong type, with the form that was probably meant; there is no value.
-    fn wrong_type<T>(&mut self, typed: &Typed<Value>, expected: &str, nearest: Option<String>) -> Option<T> {
+    pub(super) fn wrong_type<T>(
+        &mut self,
+        typed: &Typed<Value>,
+        expected: &str,
+        nearest: Option<String>,
+    ) -> Option<T> {
         let what = format!("expected {expected}, found {}", typed.value.kind());
         self.refuse(&typed.at, with_nearest(what, nearest));
         None
@@ -253,20 +258,31 @@ pub(super) struct ListForm<T> {
     lacks: Option<&'static str>,
     /// One string may stand without its brackets.
     bare: bool,
+    /// Whole numbers may stand for strings of their digits.
+    digits: bool,
     rule: fn(&[Typed<T>], &mut ValueReader),
 }
 
 /// A list of `most` entries at most.
 pub(super) fn list<T: Display>(most: usize, read: fn(&str) -> Result<T, String>) -> ListForm<T> {
     let print = |value: &T| value.to_string();
-    ListForm { most, read, print, words: Vec::new(), lacks: None, bare: false, rule: |_, _| {} }
+    ListForm {
+        most,
+        read,
+        print,
+        words: Vec::new(),
+        lacks: None,
+        bare: false,
+        digits: false,
+        rule: |_, _| {},
+    }
 }
 
 /// Words out of a fixed few, each once.
 pub(super) fn choices<C: Choice>() -> ListForm<C> {
     let rule = |list: &[Typed<C>], reader: &mut ValueReader| distinct(list, |one| Some(one.name()), reader);
     let (read, print, most) = (value::choice, name::<C>, C::ALL.len());
-    ListForm { most, read, print, words: names::<C>(), lacks: None, bare: false, rule }
+    ListForm { most, read, print, words: names::<C>(), lacks: None, bare: false, digits: false, rule }
 }
 
 impl<T> ListForm<T> {
@@ -278,6 +294,11 @@ impl<T> ListForm<T> {
     /// A list in which one string may stand without its brackets.
     pub(super) fn or_one(self) -> ListForm<T> {
         ListForm { bare: true, ..self }
+    }
+
+    /// A list in which whole numbers may stand for strings of their digits.
+    pub(super) fn or_digits(self) -> ListForm<T> {
+        ListForm { digits: true, ..self }
     }
 
     /// A list whose entries are compared by `rule`, which reports those that do not go together.
@@ -293,15 +314,19 @@ impl<T> ListForm<T> {
     ) -> Option<Vec<Typed<String>>> {
         let items = match &typed.value {
             Value::Text(_) if self.bare => std::slice::from_ref(typed),
+            Value::Whole(_) if self.bare && self.digits => std::slice::from_ref(typed),
             Value::Array(items) => items,
             other => {
                 let nearest = other.text().map(|text| format!("[\"{}\"]", escaped(text)));
                 return reader.wrong_type(typed, "an array of strings", nearest);
             }
         };
-        let string = |item: &Typed<Value>| match item.value.text() {
-            Some(text) => Some(Typed { value: text.to_owned(), at: item.at.clone() }),
-            None => reader.wrong_type(item, "a string", None),
+        let string = |item: &Typed<Value>| match &item.value {
+            Value::Text(text) => Some(Typed { value: text.to_owned(), at: item.at.clone() }),
+            Value::Whole(whole) if self.digits => {
+                Some(Typed { value: whole.to_string(), at: item.at.clone() })
+            }
+            _ => reader.wrong_type(item, if self.digits { "a number or a string" } else { "a string" }, None),
         };
         Some(items.iter().filter_map(string).collect())
     }
@@ -338,7 +363,11 @@ impl<T> ListForm<T> {
     where
         T: 'a,
     {
-        let all: Vec<String> = values.map(|value| string(&(self.print)(value))).collect();
+        let one = |value: &T| match (self.print)(value) {
+            digits if self.digits && digits.bytes().all(|byte| byte.is_ascii_digit()) => digits,
+            text => string(&text),
+        };
+        let all: Vec<String> = values.map(one).collect();
         format!("[{}]", all.join(", "))
     }
 }
@@ -355,6 +384,33 @@ impl<T: Clone, L: AsList<T>> Form<L> for ListForm<T> {
 
     fn words(&self) -> Vec<&'static str> {
         self.words.clone()
+    }
+}
+
+/// A list that is not there where it is empty.
+#[derive(Clone)]
+struct ConditionForm<T>(ListForm<T>, &'static str);
+
+/// What one of a rule's conditions names: something, or it is not there. `example` stands for it in the documentation.
+pub(super) fn condition<T: Clone>(list: ListForm<T>, example: &'static str) -> impl Form<Vec<T>> {
+    ConditionForm(list.or_one(), example)
+}
+
+impl<T: Clone> Form<Vec<T>> for ConditionForm<T> {
+    fn read(&self, typed: &Typed<Value>, reader: &mut ValueReader) -> Option<Vec<T>> {
+        self.0.read(typed, reader)
+    }
+
+    fn print(&self, value: &Vec<T>) -> Option<String> {
+        (!value.is_empty()).then(|| self.0.array(value.iter()))
+    }
+
+    fn words(&self) -> Vec<&'static str> {
+        self.0.words.clone()
+    }
+
+    fn example(&self) -> Option<String> {
+        Some(self.1.to_owned())
     }
 }
 

@@ -10,7 +10,9 @@ use super::at::{At, TablePath};
 #[derive(Clone, Debug, Default)]
 pub struct Places {
     pub(super) file: Option<PathBuf>,
-    typed: BTreeMap<(TablePath, &'static str), Placed>,
+    typed: BTreeMap<(TablePath, String), Placed>,
+    /// Where the tables begin.
+    tables: BTreeMap<TablePath, At>,
 }
 
 #[derive(Clone, Debug)]
@@ -33,22 +35,33 @@ impl Places {
     }
 
     /// Where the value of a key was typed; `None` for a default.
-    pub(super) fn at(&self, table: impl Into<TablePath>, key: &'static str) -> Option<&At> {
-        self.typed.get(&(table.into(), key)).map(|placed| &placed.at)
+    pub(super) fn at(&self, table: impl Into<TablePath>, key: &str) -> Option<&At> {
+        self.typed.get(&(table.into(), key.to_owned())).map(|placed| &placed.at)
     }
 
     /// Where the entries of a list were typed, in order; none for a default.
-    pub(super) fn entries(&self, table: impl Into<TablePath>, key: &'static str) -> &[At] {
-        self.typed.get(&(table.into(), key)).map_or(&[], |placed| &placed.entries)
+    pub(super) fn entries(&self, table: impl Into<TablePath>, key: &str) -> &[At] {
+        self.typed.get(&(table.into(), key.to_owned())).map_or(&[], |placed| &placed.entries)
+    }
+
+    /// Where a table begins; `None` where none was typed.
+    pub(super) fn table(&self, table: impl Into<TablePath>) -> Option<&At> {
+        self.tables.get(&table.into())
     }
 
     /// Takes note of where the value of a key was typed, in place of where it was before.
-    pub(super) fn note(&mut self, table: TablePath, key: &'static str, at: &At, entries: Vec<At>) {
-        self.typed.insert((table, key), Placed { at: at.clone(), entries });
+    pub(super) fn note(&mut self, table: TablePath, key: &str, at: &At, entries: Vec<At>) {
+        self.typed.insert((table, key.to_owned()), Placed { at: at.clone(), entries });
     }
 
-    /// Forgets the tables of an array, which another source puts others in place of.
+    /// Takes note of where a table begins.
+    pub(super) fn note_table(&mut self, table: TablePath, at: &At) {
+        self.tables.insert(table, at.clone());
+    }
+
+    /// Forgets what is in the tables of this name, which another source puts others in place of.
     pub(super) fn forget(&mut self, table: &'static str) {
         self.typed.retain(|(path, _), _| path.name != table);
+        self.tables.retain(|path, _| path.name != table);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::entry::{KeyEntry, TableEntry, TakenAt};
 use super::schema::Schema;
+use super::value::string;
 
 /// Where comments begin, unless a value is longer.
 const COMMENT_COLUMN: usize = 27;
@@ -11,12 +12,18 @@ pub(super) fn to_toml<C: 'static>(schema: &Schema<C>, config: &C) -> String {
     let mut page = Page(String::new());
     for table in schema.tables() {
         for nth in 0..table.count(config) {
-            page.table(table, &table.header(), "");
+            let names = table.named.iter().flat_map(|named| (named.names)(config));
+            let named: Vec<String> = names.filter_map(|name| named_line(table, config, &name)).collect();
+            if named.is_empty() && table.keys.is_empty() {
+                continue;
+            }
+            page.table(&table.header(), "");
             for key in &table.keys {
                 if let Some(value) = (key.print)(config, nth) {
                     page.line(&format!("{} = {value}", key.name), "");
                 }
             }
+            named.iter().for_each(|line| page.line(line, ""));
         }
     }
     page.0
@@ -28,7 +35,10 @@ pub(super) fn reference<C: 'static>(schema: &Schema<C>, mut defaults: C) -> Stri
     let mut page = Page(String::new());
     for table in schema.tables() {
         let out = if table.array.is_some() { "# " } else { "" };
-        page.table(table, &format!("{out}{}", table.header()), table.help);
+        if table.keys.is_empty() && table.named.is_none() {
+            continue;
+        }
+        page.table(&format!("{out}{}", table.header()), table.help);
         table.array.iter().for_each(|array| (array.renew)(&mut defaults, 1));
         for key in &table.keys {
             let KeyEntry { name, example, .. } = key;
@@ -42,19 +52,34 @@ pub(super) fn reference<C: 'static>(schema: &Schema<C>, mut defaults: C) -> Stri
             let restart = if key.taken == TakenAt::Start { " (restart)" } else { "" };
             page.line(&line, &format!("{}{words}{restart}", key.help));
         }
+        if let Some(named) = &table.named {
+            page.line(&format!("# {}", named.example), named.help);
+        }
     }
     page.0
+}
+
+/// The line of a key that is a name.
+fn named_line<C: 'static>(table: &TableEntry<C>, config: &C, name: &str) -> Option<String> {
+    let value = (table.named.as_ref()?.print)(config, name)?;
+    Some(format!("{} = {value}", key_text(name)))
+}
+
+/// A key as TOML: in quotes where it has to be.
+pub(super) fn key_text(name: &str) -> String {
+    let bare = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    match !name.is_empty() && name.bytes().all(bare) {
+        true => name.to_owned(),
+        false => string(name),
+    }
 }
 
 /// The text so far.
 struct Page(String);
 
 impl Page {
-    /// The header of a table, unless the table has no keys.
-    fn table<C>(&mut self, table: &TableEntry<C>, header: &str, comment: &str) {
-        if table.keys.is_empty() {
-            return;
-        }
+    /// The header of a table.
+    fn table(&mut self, header: &str, comment: &str) {
         if !self.0.is_empty() {
             self.0.push('\n');
         }

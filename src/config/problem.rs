@@ -49,8 +49,8 @@ impl Problems {
 
     /// This key, or the flag that stands for it, has a problem already: a rule about it would only
     /// repeat or mislead.
-    pub(super) fn touch(&self, table: &'static str, key: &str) -> bool {
-        let table = TablePath::from(table);
+    pub(super) fn touch(&self, table: impl Into<TablePath>, key: &str) -> bool {
+        let table = table.into();
         self.list.iter().any(|(at, _)| match at {
             At::Key { table: in_table, key: in_key, .. } => *in_table == Some(table) && in_key == key,
             At::Table { header, .. } => *header == table.to_string(),
@@ -58,6 +58,16 @@ impl Problems {
             At::Default { table: in_table, key: in_key } => *in_table == table.name && *in_key == key,
             // The text is no TOML: nothing is known of any key.
             At::File | At::Line(_) => true,
+        })
+    }
+
+    /// A table of this array has a problem.
+    pub(super) fn touch_any_of(&self, array: &'static str) -> bool {
+        let header = format!("[[{array}]]");
+        self.list.iter().any(|(at, _)| match at {
+            At::Key { table: Some(table), .. } => table.name == array,
+            At::Table { header: of, .. } => of.starts_with(&header),
+            _ => false,
         })
     }
 
@@ -103,6 +113,18 @@ impl Places {
     pub fn blame(&self, problems: &mut Problems, table: &'static str, key: &'static str, what: String) {
         let at = self.at(table, key).cloned().unwrap_or(At::Default { table, key });
         problems.push(at, what);
+    }
+
+    /// Adds a problem with a key of the `row`-th table of an array. `what` is a single line.
+    pub fn blame_in(
+        &self,
+        problems: &mut Problems,
+        (table, row, key): (&'static str, usize, &'static str),
+        what: String,
+    ) {
+        let path = TablePath { name: table, nth: Some(row) };
+        let at = self.at(path, key).or_else(|| self.table(path)).cloned();
+        problems.push(at.unwrap_or(At::Default { table, key }), what);
     }
 
     /// Adds a problem with the `nth` entry of the list that is the value of a key. `what` is a single line.

@@ -11,7 +11,7 @@ use super::nearest::with_nearest;
 use super::problem::{Problems, escaped};
 use super::schema::Schema;
 use super::syntax::{self, Lines};
-use super::typed::{RawKeys, Value};
+use super::typed::{RawTable, Value};
 
 /// What the command line says, as typed; it wins over the file.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +42,7 @@ pub struct Flags {
 #[derive(Debug, Default)]
 pub(super) struct Raw {
     /// The tables that were typed, by name: one of each, or of an array of tables as many as it has.
-    tables: BTreeMap<&'static str, Vec<RawKeys>>,
+    tables: BTreeMap<&'static str, Vec<RawTable>>,
 }
 
 impl Raw {
@@ -95,8 +95,8 @@ impl Raw {
 
     fn lay(&mut self, flag: &'static str, (table, key): (&'static str, &'static str), value: Option<Value>) {
         if let Some(value) = value {
-            let tables = self.tables.entry(table).or_insert_with(|| vec![RawKeys::new()]);
-            tables[0].insert(key, from_flag(flag, value));
+            let tables = self.tables.entry(table).or_insert_with(|| vec![RawTable::default()]);
+            tables[0].keys.insert(key.to_owned(), from_flag(flag, value));
         }
     }
 
@@ -109,7 +109,7 @@ impl Raw {
             return Raw::default();
         }
         let mut reader = Document { schema, lines: &lines, problems, raw: Raw::default() };
-        reader.table(document.get_ref(), None);
+        reader.table(document.get_ref(), None, None);
         reader.raw
     }
 }
@@ -128,21 +128,22 @@ struct Document<'a, C> {
 
 impl<C: 'static> Document<'_, C> {
     /// Reads the keys of a table, or those before the first one, and the tables in it. Those that are none of ours are
-    /// reported.
-    fn table(&mut self, entries: &DeTable<'_>, path: Option<TablePath>) {
+    /// reported. `line` is where the table begins.
+    fn table(&mut self, entries: &DeTable<'_>, path: Option<TablePath>, line: Option<usize>) {
         let schema = self.schema;
         let known = path.and_then(|path| schema.table(path.name));
-        let mut keys = RawKeys::new();
+        let at = path.zip(line).map(|(path, line)| At::Table { line, header: path.to_string() });
+        let mut raw = RawTable { at, ..RawTable::default() };
         for (name, value) in entries {
             let typed: &str = name.get_ref();
-            if let (Some(path), Some(key)) = (path, known.and_then(|table| table.key(typed))) {
-                keys.insert(key.name, self.value(path, key.name, value));
+            if let (Some(path), true) = (path, known.is_some_and(|table| table.takes(typed))) {
+                raw.keys.insert(typed.to_owned(), self.value(path, typed, value));
             } else {
                 self.inner(typed, self.lines.line_at(name.span().start), value.get_ref(), path);
             }
         }
         if let Some(path) = path {
-            self.raw.tables.entry(path.name).or_default().push(keys);
+            self.raw.tables.entry(path.name).or_default().push(raw);
         }
     }
 
@@ -153,7 +154,7 @@ impl<C: 'static> Document<'_, C> {
             return self.unknown(name, line, value, path);
         };
         match (value, &table.array) {
-            (DeValue::Table(entries), None) => self.table(entries, Some(table.path(0))),
+            (DeValue::Table(entries), None) => self.table(entries, Some(table.path(0)), Some(line)),
             (DeValue::Array(items), Some(_)) => {
                 self.raw.tables.insert(table.name, Vec::new());
                 items.iter().enumerate().for_each(|(nth, item)| self.item(table.path(nth), item));
@@ -174,12 +175,15 @@ impl<C: 'static> Document<'_, C> {
     /// Reads one table of an array.
     fn item(&mut self, path: TablePath, item: &Spanned<DeValue<'_>>) {
         match item.get_ref() {
-            DeValue::Table(entries) => self.table(entries, Some(path)),
+            DeValue::Table(entries) => {
+                let line = self.lines.line_at(item.span().start);
+                self.table(entries, Some(path), Some(line));
+            }
             other => {
                 let (line, header) = (self.lines.line_at(item.span().start), path.to_string());
                 let what = format!("expected a table, found {}", kind(other));
                 self.problems.push(At::Table { line, header }, what);
-                self.raw.tables.entry(path.name).or_default().push(RawKeys::new());
+                self.raw.tables.entry(path.name).or_default().push(RawTable::default());
             }
         }
     }
@@ -198,16 +202,23 @@ impl<C: 'static> Document<'_, C> {
         self.problems.push(At::Key { line, table: path, key: escaped(name) }, what);
     }
 
-    /// A value of a key with its place.
-    fn value(&self, path: TablePath, key: &'static str, value: &Spanned<DeValue<'_>>) -> Typed<Value> {
+    /// A value of a key with its place. Within a value that is a table, the key is `key.inner`.
+    fn value(&self, path: TablePath, key: &str, value: &Spanned<DeValue<'_>>) -> Typed<Value> {
         let line = self.lines.line_at(value.span().start);
-        let at = At::Key { line, table: Some(path), key: key.to_owned() };
+        let at = At::Key { line, table: Some(path), key: escaped(key) };
         let value = match value.get_ref() {
             DeValue::String(text) => Value::Text(text.to_string()),
             DeValue::Integer(integer) => Value::Whole(whole(integer)),
             DeValue::Boolean(on) => Value::Switch(*on),
             DeValue::Array(items) => {
                 Value::Array(items.iter().map(|item| self.value(path, key, item)).collect())
+            }
+            DeValue::Table(entries) => {
+                let inner = entries.iter().map(|(name, value)| {
+                    let name: &str = name.get_ref();
+                    (name.to_owned(), self.value(path, &format!("{key}.{name}"), value))
+                });
+                Value::Table(inner.collect())
             }
             other => Value::Other(kind(other)),
         };

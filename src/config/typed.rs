@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::at::Typed;
+use super::at::{At, Typed};
 
 /// A value of TOML.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +15,8 @@ pub(super) enum Value {
     Switch(bool),
     /// An array.
     Array(Vec<Typed<Value>>),
+    /// A table that is a value: its keys and their values, in the order of the keys.
+    Table(Vec<(String, Typed<Value>)>),
     /// What no key takes, with the name of its type in a sentence.
     Other(&'static str),
 }
@@ -27,6 +29,7 @@ impl Value {
             Value::Whole(_) => "an integer",
             Value::Switch(_) => "a boolean",
             Value::Array(_) => "an array",
+            Value::Table(_) => "a table",
             Value::Other(kind) => kind,
         }
     }
@@ -40,5 +43,11 @@ impl Value {
     }
 }
 
-/// The keys that were typed in one table.
-pub(super) type RawKeys = BTreeMap<&'static str, Typed<Value>>;
+/// One table as it was typed.
+#[derive(Debug, Default)]
+pub(super) struct RawTable {
+    /// Where it begins; `None` where no source says so.
+    pub(super) at: Option<At>,
+    /// Its keys.
+    pub(super) keys: BTreeMap<String, Typed<Value>>,
+}

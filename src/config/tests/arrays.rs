@@ -1,4 +1,4 @@
-//! Arrays of tables, which no table of this version is: with a schema of their own, all the way from text to text.
+//! Arrays of tables, with a schema of their own, all the way from text to text.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

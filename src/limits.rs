@@ -9,6 +9,7 @@ mod auth;
 mod cli;
 mod dns;
 mod lines;
+mod policy;
 mod top;
 
 pub use admin::*;
@@ -18,6 +19,7 @@ pub use auth::*;
 pub use cli::*;
 pub use dns::*;
 pub use lines::*;
+pub use policy::*;
 pub use top::*;
 
 use std::time::Duration;
@@ -65,8 +67,8 @@ pub const SOURCE_PARTS: usize = 64;
 
 // ---- config: file size, list lengths
 
-/// Bytes of a configuration file. A real one is a few KiB: what is larger is another file.
-pub const MAX_CONFIG_BYTES: u64 = 1 << 20;
+/// Bytes of a configuration file. One with thousands of rules has a few MiB: what is larger is another file.
+pub const MAX_CONFIG_BYTES: u64 = 8 << 20;
 /// Problems printed for one configuration; the rest are counted. A screenful is all that helps.
 pub const MAX_CONFIG_PROBLEMS: usize = 100;
 /// Characters of a typed value that a message repeats, so that every problem stays on one line.

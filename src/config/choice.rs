@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::listed::AsList;
+use crate::policy::rules::spec::{Action, Logged, Mode};
+use crate::proto::request::RequestCommand;
 
 /// A type whose values are written as one word each.
 pub trait Choice: Copy + PartialEq + 'static {
@@ -229,6 +231,39 @@ pub enum Filtering {
 impl Choice for Filtering {
     const ALL: &'static [(&'static str, Self)] =
         &[("address", Self::Address), ("endpoint-independent", Self::EndpointIndependent)];
+}
+
+impl Choice for Action {
+    const ALL: &'static [(&'static str, Self)] = &[("allow", Self::Allow), ("deny", Self::Deny)];
+}
+
+impl Choice for Mode {
+    const ALL: &'static [(&'static str, Self)] = &[("enforce", Self::Enforce), ("report", Self::Report)];
+}
+
+impl Choice for Logged {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("deny", Self::Deny), ("all", Self::All), ("none", Self::Nothing)];
+}
+
+/// By the words of access records.
+impl Choice for RequestCommand {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("connect", Self::Connect), ("bind", Self::Bind), ("udp_associate", Self::UdpAssociate)];
+}
+
+/// What becomes of live sessions that other rules would deny.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnReload {
+    /// They go on.
+    #[default]
+    Keep,
+    /// They are ended.
+    Revoke,
+}
+
+impl Choice for OnReload {
+    const ALL: &'static [(&'static str, Self)] = &[("keep", Self::Keep), ("revoke", Self::Revoke)];
 }
 
 /// How grave a message must be to be written.

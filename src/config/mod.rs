@@ -17,17 +17,21 @@ mod entry;
 mod form;
 mod listed;
 mod nearest;
+mod open_proxy;
 mod places;
 mod print;
 mod problem;
 mod raw;
 mod reach;
+mod rule_values;
+mod rules;
 mod schema;
 mod syntax;
 mod tables;
 mod typed;
 mod validate;
 mod value;
+mod when;
 
 #[cfg(test)]
 mod tests;
@@ -38,7 +42,7 @@ use std::path::{Path, PathBuf};
 
 pub use admin::AdminAddress;
 pub use choice::{
-    Access, AuthMethod, Choice, Congestion, Filtering, Format, Level, OnFull, Prefer, Protection,
+    Access, AuthMethod, Choice, Congestion, Filtering, Format, Level, OnFull, OnReload, Prefer, Protection,
     ProtectionLevel, RelayMode, Steer,
 };
 pub use diff::KeyChange;
@@ -50,11 +54,13 @@ pub use problem::Problems;
 pub(crate) use problem::quoted;
 pub use raw::Flags;
 pub use reach::{Advertise, PortRange};
+pub use rule_values::{ListEntry, RuleDestination, RulePorts, entry as list_entry};
 pub use tables::{
-    AdminConfig, AuthConfig, Bind, Config, Dns, Gssapi, GuardConfig, Log, PerSource, ServerConfig, Timeouts,
-    UdpConfig,
+    AdminConfig, AuthConfig, Bind, Config, Dns, Gssapi, GuardConfig, ListConfig, Log, PerSource,
+    PolicyConfig, RuleConfig, ServerConfig, Timeouts, UdpConfig,
 };
 pub(crate) use value::{block, duration};
+pub use when::{When, Zone};
 
 use crate::limits;
 use at::At;

@@ -170,7 +170,7 @@ fn port(typed: &str) -> Option<u16> {
 }
 
 /// Two ports with something else between them, or in the wrong order.
-fn nearest_ports(typed: &str) -> Option<PortRange> {
+pub(super) fn nearest_ports(typed: &str) -> Option<PortRange> {
     let numbers: Vec<&str> =
         typed.split(|c: char| !c.is_ascii_digit()).filter(|part| !part.is_empty()).collect();
     let &[first, last] = numbers.as_slice() else { return None };

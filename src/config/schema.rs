@@ -5,11 +5,13 @@ use super::nearest::nearest;
 use super::problem::escaped;
 
 /// Names that the documentation promises and this version does not obey: saying so beats guessing.
-const PLANNED_TABLES: &[&str] = &["rule", "egress", "username", "limits.per_user", "admin"];
+const PLANNED_TABLES: &[&str] = &["limit", "egress", "parent", "username", "limits.per_user"];
 
 /// Keys that it promises, by table.
-const PLANNED_KEYS: &[(&str, &[&str])] =
-    &[("limits.per_source", &["new_per_second", "bandwidth", "udp_associations", "bytes_per_day"])];
+const PLANNED_KEYS: &[(&str, &[&str])] = &[
+    ("limits.per_source", &["new_per_second", "bandwidth", "udp_associations", "bytes_per_day"]),
+    ("rule", &["limits", "egress", "parent"]),
+];
 
 const NOT_YET: &str = "not supported by this version";
 

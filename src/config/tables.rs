@@ -2,25 +2,34 @@
 //!
 //! A key is added by a line of its own here and nowhere else; what it says in README.md is written from it.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::admin::{self, AdminAddress};
 use super::choice::{
-    Access, AuthMethod, Congestion, Filtering, Format, Level, OnFull, Prefer, Protection, RelayMode, Steer,
+    Access, AuthMethod, Congestion, Filtering, Format, Level, OnFull, OnReload, Prefer, Protection,
+    RelayMode, Steer,
 };
 use super::dns64::{self, Dns64};
 use super::endpoint::Endpoint;
 use super::entry::{TableEntry, tables};
-use super::form::{choice, choices, duration, list, number, optional, path, place, switch, text};
+use super::form::{
+    ListForm, choice, choices, condition, duration, list, number, optional, path, place, switch, text,
+};
 use super::places::Places;
 use super::reach::{self, Advertise, PortRange};
+use super::rule_values::{self, RuleDestination, RulePorts};
 use super::value;
+use super::when::{self, When};
 use crate::limits;
+use crate::policy::rules::spec::{Action, Logged, Mode, NamePattern};
+use crate::proto::request::RequestCommand;
 
 /// Everything that can be configured, checked and with its defaults filled in.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,6 +48,14 @@ pub struct Config {
     pub bind: Bind,
     /// Where the datagrams of associations go.
     pub udp: UdpConfig,
+    /// Who may go where: what holds for all rules.
+    pub policy: PolicyConfig,
+    /// Users by the groups that they are in.
+    pub groups: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    /// Destinations that rules name together.
+    pub lists: Vec<ListConfig>,
+    /// Who may go where, in the order in which it is asked.
+    pub rules: Vec<RuleConfig>,
     /// What each source of connections may have.
     pub per_source: PerSource,
     /// The log and the access record.
@@ -60,11 +77,25 @@ pub(super) fn all() -> Vec<TableEntry<Config>> {
         TableEntry::once("guard", |config| &config.guard, |config| &mut config.guard),
         TableEntry::once("bind", |config| &config.bind, |config| &mut config.bind),
         TableEntry::once("udp", |config| &config.udp, |config| &mut config.udp),
+        TableEntry::once("policy", |config| &config.policy, |config| &mut config.policy),
+        groups(),
+        TableEntry::many("list", |config| &config.lists, |config| &mut config.lists),
+        TableEntry::many("rule", |config| &config.rules, |config| &mut config.rules),
         TableEntry::of_tables("limits"),
         TableEntry::once("limits.per_source", |config| &config.per_source, |config| &mut config.per_source),
         TableEntry::once("log", |config| &config.log, |config| &mut config.log),
         TableEntry::once("admin", |config| &config.admin, |config| &mut config.admin),
     ]
+}
+
+fn groups() -> TableEntry<Config> {
+    TableEntry::of_names(
+        ("groups", "Users by the groups that they are in, beside those of the users file"),
+        ("staff = [\"ann\", \"bob\"]", "A group, and who is in it"),
+        |name| rule_values::own_name(name).map(drop),
+        list(limits::GROUP_MEMBERS_MAX, rule_values::user),
+        (|config| &config.groups, |config| &mut config.groups),
+    )
 }
 
 tables! {
@@ -211,6 +242,85 @@ tables! {
         filtering: Filtering = Filtering::Address, choice(), Reload;
     }
 
+    /// Who may go where: the first of the rules that matches decides.
+    pub struct PolicyConfig {
+        /// What holds where no rule matches; without it "allow" where there is no rule, else "deny".
+        default: Option<Action> = None, optional(choice(), "\"deny\""), Reload;
+        /// Which decisions the log tells: those that deny, all, or none.
+        log: Logged = Logged::Deny, choice(), Reload;
+        /// Live sessions that other rules deny go on, or are ended.
+        on_reload: OnReload = OnReload::Keep, choice(), Reload;
+    }
+
+    /// Destinations that rules name together, as "@name".
+    pub struct ListConfig {
+        /// Its name, without the @.
+        ///
+        /// Never empty, no two alike.
+        name: Arc<str> = Arc::from(""), text(rule_values::own_name, ToString::to_string), Reload;
+        /// Names: "example.com", "*.example.com" below it, ".example.com" it and below.
+        domains: Vec<NamePattern> = Vec::new(),
+            condition(list(limits::RULE_VALUES_MAX, rule_values::domain), "[\".example.com\"]"), Reload;
+        /// Blocks of addresses, and addresses.
+        cidrs: Vec<IpNet> = Vec::new(),
+            condition(list(limits::RULE_VALUES_MAX, rule_values::network), "[\"192.0.2.0/24\"]"), Reload;
+        /// Names and blocks, one a line; # begins a comment; relative to this file.
+        ///
+        /// Absolute.
+        file: Option<PathBuf> = None, optional(path(), "\"blocked.txt\""), Reload;
+        /// A plain name in the file stands for all names below it, too.
+        subdomains: bool = false, switch(), Reload;
+    }
+
+    /// Who may go where. Values of a key are alternatives, and every key has to match; a not_ key, none of whose values may.
+    pub struct RuleConfig {
+        /// Its name in records, logs and metrics.
+        ///
+        /// Never empty, no two alike.
+        name: Arc<str> = Arc::from(""), text(rule_values::own_name, ToString::to_string), Reload;
+        /// Users who logged in.
+        users: Vec<Arc<str>> = Vec::new(), condition(users(), "[\"ann\"]"), Reload;
+        /// All but these users.
+        not_users: Vec<Arc<str>> = Vec::new(), condition(users(), "[\"bob\"]"), Reload;
+        /// Users of a group, of [groups] or of the users file.
+        groups: Vec<Arc<str>> = Vec::new(), condition(names(), "[\"staff\"]"), Reload;
+        /// All but the users of these groups.
+        not_groups: Vec<Arc<str>> = Vec::new(), condition(names(), "[\"night\"]"), Reload;
+        /// Where clients come from.
+        from: Vec<IpNet> = Vec::new(), condition(networks(), "[\"192.0.2.0/24\"]"), Reload;
+        /// All but clients from here.
+        not_from: Vec<IpNet> = Vec::new(), condition(networks(), "[\"192.0.2.1\"]"), Reload;
+        /// By which listeners they come: addresses of [server] listen.
+        listeners: Vec<Endpoint> = Vec::new(), condition(endpoints(), "[\"127.0.0.1:1080\"]"), Reload;
+        /// By all but these.
+        not_listeners: Vec<Endpoint> = Vec::new(), condition(endpoints(), "[\"127.0.0.1:1080\"]"), Reload;
+        /// Where to: names, addresses, blocks, lists: "example.com", "*.example.com", ".example.com", "10.0.0.0/8", "@list".
+        to: Vec<RuleDestination> = Vec::new(),
+            condition(destinations(), "[\".example.com\", \"192.0.2.0/24\", \"@partners\"]"), Reload;
+        /// Anywhere but there.
+        not_to: Vec<RuleDestination> = Vec::new(), condition(destinations(), "[\"@blocked\"]"), Reload;
+        /// Ports of the target.
+        ports: Vec<RulePorts> = Vec::new(), condition(ports(), "[443, \"8000-8099\"]"), Reload;
+        /// All ports but these.
+        not_ports: Vec<RulePorts> = Vec::new(), condition(ports(), "[25]"), Reload;
+        /// What is asked for.
+        commands: Vec<RequestCommand> = Vec::new(), condition(commands(), "[\"connect\"]"), Reload;
+        /// All but these.
+        not_commands: Vec<RequestCommand> = Vec::new(), condition(commands(), "[\"bind\"]"), Reload;
+        /// When it holds; a table, or several in brackets; zone: an IANA name, UTC or local.
+        when: Vec<When> = Vec::new(), when::times(), Reload;
+        /// At any other time.
+        not_when: Vec<When> = Vec::new(), when::times(), Reload;
+        /// What it says; never left out.
+        action: Action = Action::Deny, choice(), Reload;
+        /// A rule that reports decides nothing: records say what it would have decided.
+        mode: Mode = Mode::Enforce, choice(), Reload;
+        /// What it allows may be at special-purpose addresses, which [guard] refuses otherwise.
+        allow_private: bool = false, switch(), Reload;
+        /// Which of its decisions the log tells; without it as [policy] says.
+        log: Option<Logged> = None, optional(choice(), "\"all\""), Reload;
+    }
+
     /// Limits of each source, which is one IPv4 address or one IPv6 /64.
     pub struct PerSource {
         /// Sessions at a time, over all workers; 0: as many as come.
@@ -244,6 +354,34 @@ tables! {
         /// Absolute.
         token_file: Option<PathBuf> = None, optional(path(), "\"admin.token\""), Reload;
     }
+}
+
+fn users() -> ListForm<Arc<str>> {
+    list(limits::RULE_VALUES_MAX, rule_values::user).needs("a user")
+}
+
+fn names() -> ListForm<Arc<str>> {
+    list(limits::RULE_VALUES_MAX, rule_values::own_name).needs("a group")
+}
+
+fn networks() -> ListForm<IpNet> {
+    list(limits::RULE_VALUES_MAX, rule_values::network).needs("a block of addresses")
+}
+
+fn endpoints() -> ListForm<Endpoint> {
+    list(limits::MAX_LISTEN, value::relay_address).needs("a listener")
+}
+
+fn destinations() -> ListForm<RuleDestination> {
+    list(limits::RULE_VALUES_MAX, rule_values::destination).needs("a destination")
+}
+
+fn commands() -> ListForm<RequestCommand> {
+    choices().needs("a command")
+}
+
+fn ports() -> ListForm<RulePorts> {
+    list(limits::RULE_VALUES_MAX, rule_values::ports).or_digits().needs("a port")
 }
 
 /// What may be waited for before bytes are relayed.

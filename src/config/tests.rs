@@ -3,6 +3,7 @@
 mod admin;
 mod arrays;
 mod bad_files;
+mod rules;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::policy::Nat64;
+use crate::policy::rules::spec::Logged;
 
 const FILE: &str = "/etc/outflow/o.toml";
 
@@ -34,8 +36,10 @@ fn complaints(text: &str) -> Vec<String> {
 
 #[test]
 fn defaults_are_those_of_the_documentation() {
-    let Config { server, timeouts, auth, dns, guard, bind, udp, per_source, log, admin, places: _ } =
-        config("");
+    let Config { server, timeouts, auth, dns, guard, bind, udp, per_source, log, admin, .. } = config("");
+    let Config { policy, groups, lists, rules, .. } = config("");
+    assert_eq!((policy.default, policy.log, policy.on_reload), (None, Logged::Deny, OnReload::Keep));
+    assert!(groups.is_empty() && lists.is_empty() && rules.is_empty());
     assert_eq!(server.listen, ["127.0.0.1:1080".parse().unwrap()]);
     assert_eq!(server.workers, tables::available_cpus());
     assert_eq!((server.pin, server.relay, server.steer), (true, RelayMode::Auto, Steer::Hash));
@@ -322,7 +326,7 @@ fn files_that_are_no_configuration() {
         said.strip_prefix(file.to_str().unwrap()).unwrap().to_owned()
     };
     let largest = limits::MAX_CONFIG_BYTES as usize;
-    assert_eq!(said("large", &vec![b'\n'; largest + 1]), ": larger than 1048576 bytes");
+    assert_eq!(said("large", &vec![b'\n'; largest + 1]), ": larger than 8388608 bytes");
     assert_eq!(said("latin", b"# one\n# caf\xe9\n"), ":2: not UTF-8");
     let exact = dir.path().join("exact");
     std::fs::write(&exact, vec![b'\n'; largest]).unwrap();
@@ -385,13 +389,23 @@ fn every_key_of_the_schema_is_printed_and_no_other() {
     let mut full = config("");
     full.auth.users = Some(PathBuf::from("/u"));
     full.admin.token_file = Some(PathBuf::from("/t"));
+    let all = rules::every_key();
+    (full.policy, full.groups, full.lists, full.rules) = (all.policy, all.groups, all.lists, all.rules);
     let printed: toml::Table = full.to_toml().parse().unwrap();
     let schema = Schema::of(tables::all());
     assert_eq!(printed.len(), schema.tables().iter().filter(|table| !table.name.contains('.')).count());
     for table in schema.tables() {
         let name = table.name;
         let inner = |inner: &&str| schema.table_in(Some(name), inner).is_some();
-        let printed = name.split('.').fold(&printed, |table, part| table[part].as_table().unwrap());
+        let part = |table: &toml::Table, part: &str| match &table[part] {
+            toml::Value::Array(tables) => tables[0].as_table().unwrap().clone(),
+            table => table.as_table().unwrap().clone(),
+        };
+        let printed = name.split('.').fold(printed.clone(), |table, name| part(&table, name));
+        if table.named.is_some() {
+            assert_eq!(printed.len(), 1);
+            continue;
+        }
         let mut printed: Vec<_> = printed.keys().map(String::as_str).filter(|name| !inner(name)).collect();
         let mut keys: Vec<_> = table.names().collect();
         printed.sort_unstable();
@@ -405,13 +419,16 @@ fn line() -> impl Strategy<Value = String> {
     let all = tables::all();
     let mut keys: Vec<&str> = all.iter().flat_map(|table| table.names()).collect();
     keys.extend(["", "x.y", "\"\\n\"", "gssapi"]);
-    let tables: Vec<&str> = all.iter().map(|table| table.name).chain(["rule", "[x]", "a.b"]).collect();
+    let tables: Vec<&str> =
+        all.iter().map(|table| table.name).chain(["[rule]", "[list]", "[x]", "a.b"]).collect();
     let value = prop_oneof![
         "[-+0-9._xe]{0,40}",
         "\"[ -~µ]{0,12}\"",
         "\"[0-9]{1,22} ?[a-zµ]{0,3}\"",
         "\"[0-9a-f:.\\[\\]%/]{0,30}\"",
         "\\[(\"[0-9:./]{0,20}\",? ?){0,4}\\]",
+        "\\[(\"[*.@]{0,2}[a-c0-9:./ü-]{0,12}\",? ?){0,4}\\]",
+        "\\{ days = \"(mon|sun-sat|x)\", hours = \"2[0-9]:00-0[0-9]:[0-6]0\", zone = \"(UTC|local|)\" \\}",
         "\\PC{0,10}",
     ];
     prop_oneof![
@@ -442,6 +459,7 @@ proptest! {
         let _ = reach::advertised(&text);
         let _ = value::access(&text, Path::new("/"));
         let _ = value::choice::<Level>(&text);
+        let _ = (rule_values::destination(&text), rule_values::network(&text), rule_values::ports(&text));
     }
 }
 

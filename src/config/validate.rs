@@ -5,9 +5,11 @@ use std::path::Path;
 use super::admin::AdminAddress;
 use super::at::At;
 use super::choice::{Access, AuthMethod, Choice, OnFull};
+use super::open_proxy;
 use super::problem::Problems;
 use super::raw::Raw;
 use super::reach::collide;
+use super::rules;
 use super::schema::Schema;
 use super::tables::{Config, available_cpus};
 
@@ -44,7 +46,9 @@ impl Draft {
     /// The configuration, if the rules between its values hold too.
     pub(super) fn finish(mut self) -> Result<Config, Problems> {
         self.ask_for_passwords();
-        self.refuse_open_proxy();
+        rules::complete(&mut self.config);
+        rules::check(&self.config, &mut self.problems);
+        open_proxy::refuse(&self.config, &mut self.problems);
         self.require_users();
         self.share_connections();
         self.require_password();
@@ -86,27 +90,6 @@ impl Draft {
             let what = format!(
                 "{workers} workers cannot share max_connections = {most}: {most} workers at most, or 0 for as many as \
                  CPUs"
-            );
-            self.problems.push(at, what);
-        }
-    }
-
-    /// A listener that others reach, and no password: whoever finds it uses it.
-    fn refuse_open_proxy(&mut self) {
-        let Config { server, auth, .. } = &self.config;
-        let unsure = self.problems.touch("server", "open_proxy") || self.problems.touch("auth", "methods");
-        if server.open_proxy || unsure || !auth.methods.contains(&AuthMethod::None) {
-            return;
-        }
-        let places = self.problems.places().entries("server", "listen").to_vec();
-        for (address, at) in server.listen.iter().zip(places) {
-            if address.ip().is_loopback() {
-                continue;
-            }
-            let what = format!(
-                "\"{address}\" with method \"none\" is an open proxy: whoever reaches it may use it; set \
-                 methods = [\"password\"] in [auth], listen on a loopback address, or write \
-                 open_proxy = true in [server]"
             );
             self.problems.push(at, what);
         }

@@ -68,8 +68,12 @@ fn translators_that_there_cannot_be_are_named() {
 fn planned_names_are_refused() {
     expect_complaints(&[
         (
-            "[egress]\n[[rule]]\nname = 1\n",
-            &["1: [egress]: not supported by this version", "2: [rule]: not supported by this version"],
+            "[egress]\n[[limit]]\nname = 1\n[[rule]]\nname = \"a\"\naction = \"deny\"\nlimits = []\n",
+            &[
+                "1: [egress]: not supported by this version",
+                "2: [limit]: not supported by this version",
+                "7: [[rule]] 1 key `limits`: not supported by this version",
+            ],
         ),
         (
             "[limits]\nper_user = { connections = 3 }\nper_source = { new_per_second = 3 }\n",

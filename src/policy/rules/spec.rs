@@ -1,5 +1,6 @@
 //! Rules as an operator means them: checked values, of which nothing is compiled yet.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -109,6 +110,17 @@ impl NamePattern {
             NamePattern::Exact(one) => one == name,
             NamePattern::Below(of) => below(of),
             NamePattern::Under(of) => of == name || below(of),
+        }
+    }
+}
+
+/// Writes the pattern as it is typed.
+impl fmt::Display for NamePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NamePattern::Exact(name) => name.fmt(f),
+            NamePattern::Below(name) => write!(f, "*.{name}"),
+            NamePattern::Under(name) => write!(f, ".{name}"),
         }
     }
 }

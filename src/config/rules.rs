@@ -1,0 +1,165 @@
+//! What holds between rules, lists and the rest of a configuration: names, and what they name.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::at::{At, TablePath};
+use super::nearest::{nearest, with_nearest};
+use super::problem::{Problems, escaped, quoted};
+use super::rule_values::RuleDestination;
+use super::tables::{Config, RuleConfig};
+use crate::limits;
+use crate::policy::rules::spec::Action;
+
+/// Names that records give to what is no rule.
+const RESERVED: [(&str, &str); 2] =
+    [("default", "what no rule matches"), ("guard", "what [guard] refuses, whatever the rules say")];
+
+/// Fills in what follows from other keys.
+pub(super) fn complete(config: &mut Config) {
+    if !config.rules.is_empty() {
+        config.policy.default.get_or_insert(Action::Deny);
+    }
+}
+
+/// Reports what does not go together.
+pub(super) fn check(config: &Config, problems: &mut Problems) {
+    count(config, problems);
+    let lists: Vec<&str> = config.lists.iter().map(|list| &*list.name).collect();
+    let rules: Vec<&str> = config.rules.iter().map(|rule| &*rule.name).collect();
+    check_names("list", &lists, problems);
+    check_names("rule", &rules, problems);
+    check_lists(config, problems);
+    let lists: BTreeSet<&str> = lists.into_iter().collect();
+    for (nth, rule) in config.rules.iter().enumerate() {
+        check_rule(config, &lists, (nth, rule), problems);
+    }
+}
+
+fn row(table: &'static str, nth: usize) -> TablePath {
+    TablePath { name: table, nth: Some(nth) }
+}
+
+/// Where a table begins.
+fn begins(problems: &mut Problems, path: TablePath) -> At {
+    problems.places().table(path).cloned().unwrap_or(At::File)
+}
+
+/// Where the `entry`-th value of a key was typed.
+fn entry_at(problems: &mut Problems, path: TablePath, key: &str, entry: usize) -> At {
+    let places = problems.places();
+    let at = places.entries(path, key).get(entry).or_else(|| places.at(path, key)).cloned();
+    at.unwrap_or_else(|| begins(problems, path))
+}
+
+fn count(config: &Config, problems: &mut Problems) {
+    for (header, table, count, most) in [
+        ("[[rule]]", "rule", config.rules.len(), limits::RULES_MAX),
+        ("[[list]]", "list", config.lists.len(), limits::LISTS_MAX),
+        ("[groups]", "groups", config.groups.len(), limits::GROUPS_MAX),
+    ] {
+        if count > most {
+            let at = match table {
+                "groups" => problems.places().table("groups").cloned().unwrap_or(At::File),
+                _ => begins(problems, row(table, most)),
+            };
+            problems.push(at, format!("{count} {header} are too many: at most {most}"));
+        }
+    }
+}
+
+/// Each table has a name of its own.
+fn check_names(table: &'static str, names: &[&str], problems: &mut Problems) {
+    let mut first: HashMap<&str, usize> = HashMap::with_capacity(names.len());
+    for (nth, name) in names.iter().enumerate() {
+        let path = row(table, nth);
+        let Some(at) = problems.places().at(path, "name").cloned() else {
+            if !problems.touch(path, "name") {
+                let at = begins(problems, path);
+                let use_of_it = match table {
+                    "rule" => "records, logs and metrics call it by that",
+                    _ => "rules call it by that, as \"@name\"",
+                };
+                problems.push(at, format!("needs a `name`: {use_of_it}"));
+            }
+            continue;
+        };
+        if let Some(earlier) = first.get(name) {
+            problems.push(at, format!("{} is the name of [[{table}]] {}, too", quoted(name), earlier + 1));
+            continue;
+        }
+        first.insert(name, nth);
+        if table == "rule"
+            && let Some((_, meaning)) = RESERVED.iter().find(|(reserved, _)| reserved == name)
+        {
+            problems.push(at, format!("{} is what records call {meaning}: take another name", quoted(name)));
+        }
+    }
+}
+
+fn check_lists(config: &Config, problems: &mut Problems) {
+    for (nth, list) in config.lists.iter().enumerate() {
+        let path = row("list", nth);
+        let typed = |key: &str, problems: &mut Problems| {
+            problems.places().at(path, key).is_some() || problems.touch(path, key)
+        };
+        if !["domains", "cidrs", "file"].iter().any(|key| typed(key, problems)) {
+            let at = begins(problems, path);
+            problems.push(at, "has nothing in it: it needs `domains`, `cidrs` or a `file`".to_owned());
+        }
+        if list.subdomains
+            && !typed("file", problems)
+            && let Some(at) = problems.places().at(path, "subdomains").cloned()
+        {
+            let what =
+                "is about the names of a `file`; in `domains`, \".example.com\" is the name and all below it";
+            problems.push(at, what.to_owned());
+        }
+    }
+}
+
+fn check_rule(
+    config: &Config,
+    lists: &BTreeSet<&str>,
+    (nth, rule): (usize, &RuleConfig),
+    problems: &mut Problems,
+) {
+    let path = row("rule", nth);
+    let action = problems.places().at(path, "action").cloned();
+    if action.is_none() && !problems.touch(path, "action") {
+        let at = begins(problems, path);
+        problems.push(at, "needs an `action`: \"allow\" or \"deny\"".to_owned());
+    }
+    if rule.allow_private
+        && action.is_some()
+        && rule.action == Action::Deny
+        && let Some(at) = problems.places().at(path, "allow_private").cloned()
+    {
+        problems.push(at, "allows nothing in a rule that denies: leave it out".to_owned());
+    }
+    for (key, destinations) in [("to", &rule.to), ("not_to", &rule.not_to)] {
+        for (entry, destination) in destinations.iter().enumerate() {
+            if let RuleDestination::List(name) = destination
+                && !lists.contains(&**name)
+            {
+                let at = entry_at(problems, path, key, entry);
+                let what = format!("there is no [[list]] {}", quoted(name));
+                let meant =
+                    nearest(name, lists.iter().copied()).map(|meant| format!("\"@{}\"", escaped(meant)));
+                problems.push(at, with_nearest(what, meant));
+            }
+        }
+    }
+    let listen = &config.server.listen;
+    for (key, listeners) in [("listeners", &rule.listeners), ("not_listeners", &rule.not_listeners)] {
+        for (entry, listener) in listeners.iter().enumerate().filter(|(_, one)| !listen.contains(one)) {
+            if problems.touch("server", "listen") {
+                break;
+            }
+            let at = entry_at(problems, path, key, entry);
+            let all: Vec<String> = listen.iter().map(ToString::to_string).collect();
+            let what = format!("\"{listener}\" is none of the addresses of [server] listen");
+            let meant = nearest(&listener.to_string(), all.iter().map(String::as_str));
+            problems.push(at, with_nearest(what, meant.map(|meant| format!("\"{meant}\""))));
+        }
+    }
+}

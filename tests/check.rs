@@ -156,6 +156,31 @@ fn a_running_server_passes_its_own_check() {
     assert_eq!(said.errors, error);
 }
 
+/// A list's file is tried, too, and what is probably a slip in the rules is a warning.
+#[test]
+fn check_reads_lists_and_names_slips_of_rules() {
+    let folder = Folder::with(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\n[[list]]\nname = \"blocked\"\nfile = \"blocked.txt\"\n\
+         [[rule]]\nname = \"office\"\nusers = [\"ann\"]\nnot_to = \"@blocked\"\naction = \"allow\"\n",
+    );
+    let key = "/outflow.toml:5: [[list]] 1 key `file`: /blocked.txt";
+    folder.refused(&[], &format!("{key}: cannot be read: No such file or directory (os error 2)"));
+    fs::write(folder.path("blocked.txt"), "a.example\n# b\nc d\n").expect("write the list");
+    let what = "\"c d\" is no name, address or block of addresses: character ' '; did you mean \"d\"?";
+    folder.refused(&[], &format!("{key}:3: {what}"));
+    fs::write(folder.path("blocked.txt"), "# a.example\n").expect("write the list");
+    folder.refused(
+        &[],
+        "/outflow.toml:9: [[rule]] 1 key `not_to`: the list \"@blocked\" has no entry, and a rule that allows everything by that \
+         is not meant: give it one, if but \"none.invalid\"",
+    );
+    fs::write(folder.path("blocked.txt"), "a.example\n").expect("write the list");
+    let said = folder.outflow("check", &[]);
+    assert_eq!(said.code, Some(0), "{}", said.errors);
+    let slip = "warning: /outflow.toml:8: [[rule]] 1 key `users`: nobody logs in, and so nobody is \"ann\"\n";
+    assert_eq!(said.errors, slip);
+}
+
 /// A flag has its own place, and a default says that it is one.
 #[test]
 fn a_problem_names_its_own_place() {

@@ -89,9 +89,10 @@ impl Preparation {
     pub(super) fn prepare(self) -> Result<Box<Successor>, OrderError> {
         let (report, config) = self.read()?;
         let (named, found) = self.tried(&config)?;
-        let Named { users, credentials, congestion, resolver_files, budget } = named;
+        let Named { users, credentials, congestion, resolver_files, budget, rules } = named;
         let report = ReloadReport { applied: true, ..self.told(report, &found, users.as_ref()) };
-        let mut parts = Parts { budget, congestion, resolver_files, ..self.parts };
+        let rules = self.parts.rules.clone().follow(rules);
+        let mut parts = Parts { budget, congestion, resolver_files, rules, ..self.parts };
         if let Some(credentials) = credentials {
             parts.gssapi = Some(start_gssapi(credentials, parts.gssapi.as_ref()).map_err(failed)?);
         }
@@ -123,7 +124,7 @@ impl Preparation {
 
     /// What the configuration names, where nothing keeps it from being served.
     fn tried(&self, config: &Config) -> Result<(Named, Report), OrderError> {
-        let mut trial = Trial::after(self.parts.resolver_files.clone(), config);
+        let mut trial = Trial::after(self.parts.resolver_files.clone(), self.parts.rules.clone(), config);
         let named = trial.named();
         let congestion = named.as_ref().map(|named| named.congestion).unwrap_or_default();
         for (nth, error) in self.held.try_others(config, congestion) {

@@ -17,6 +17,7 @@ use super::outlet::Outlet;
 use super::plural::count_of;
 use super::post::Post;
 use super::reload::{records_room, sink_of};
+use super::rules::Rules;
 use super::snapshot::{Parts, SnapshotMaker, start_gssapi, start_verifier};
 use super::start_error::StartError;
 use super::trial::{Named, Report, Trial};
@@ -95,7 +96,7 @@ impl Server {
     /// Whatever keeps it from serving; files are read before any socket opens.
     pub fn start(config: Config) -> Result<Server, StartError> {
         let config = Arc::new(config);
-        let Named { users, credentials, congestion, resolver_files, budget } = named(&config)?;
+        let Named { users, credentials, congestion, resolver_files, budget, rules } = named(&config)?;
         let refused = |what: &dyn Fn(&mut Trial)| StartError::Named(Trial::refused(&config, what));
         let records =
             start_records(&config, budget).map_err(|error| refused(&|trial| trial.cannot_record(&error)))?;
@@ -107,6 +108,7 @@ impl Server {
             budget,
             congestion,
             resolver_files,
+            rules: Arc::<Rules>::default().follow(rules),
             verifier: verifier.transpose().map_err(StartError::Machine)?,
             gssapi: gssapi.transpose().map_err(StartError::Machine)?,
             records: records.as_ref().map(|outlet| outlet.lines.clone()),
@@ -273,6 +275,7 @@ impl Server {
     /// What is to be done once a second.
     pub(super) fn every_second(&mut self) {
         self.look_at_workers();
+        self.snapshots.tell_time();
         survive(|| self.refresh_names()).unwrap_or_default();
     }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::descriptors::DescriptorBudget;
 use super::locals::LocalList;
 use super::resolver_files::ResolverFiles;
+use super::rules::Rules;
 use crate::auth::{Users, Verifier, gssapi};
 use crate::config::{AuthMethod, Config};
 use crate::dns;
@@ -37,6 +38,7 @@ pub(super) struct SnapshotMaker {
     names: Arc<[Arc<ListenerName>]>,
     records: Option<LineSender>,
     resolver_files: ResolverFiles,
+    rules: Arc<Rules>,
     dns: Arc<dns::Settings>,
 }
 
@@ -46,6 +48,7 @@ pub(super) struct Parts {
     pub(super) budget: DescriptorBudget,
     pub(super) congestion: CongestionControl,
     pub(super) resolver_files: ResolverFiles,
+    pub(super) rules: Arc<Rules>,
     /// `None` where there never was one.
     pub(super) verifier: Option<Arc<Verifier>>,
     /// `None` where there never was one.
@@ -63,7 +66,7 @@ impl SnapshotMaker {
         names: Arc<[Arc<ListenerName>]>,
     ) -> SnapshotMaker {
         let locals = LocalList::read();
-        let Parts { budget, congestion, resolver_files, verifier, gssapi, records } = parts;
+        let Parts { budget, congestion, resolver_files, rules, verifier, gssapi, records } = parts;
         SnapshotMaker {
             sources: sources(&config, None),
             policy: Arc::new(policy(&config, &listening, locals.known())),
@@ -78,6 +81,7 @@ impl SnapshotMaker {
             locals,
             records,
             resolver_files,
+            rules,
         }
     }
 
@@ -90,7 +94,8 @@ impl SnapshotMaker {
         names: Arc<[Arc<ListenerName>]>,
     ) {
         let old = std::mem::replace(&mut self.config, config);
-        let Parts { budget, congestion, resolver_files, verifier, gssapi, records } = parts;
+        let Parts { budget, congestion, resolver_files, rules, verifier, gssapi, records } = parts;
+        self.rules = rules;
         (self.budget, self.congestion, self.resolver_files) = (budget, congestion, resolver_files);
         (self.verifier, self.gssapi, self.records) = (verifier, gssapi, records);
         self.sources = sources(&self.config, self.sources.take());
@@ -135,6 +140,7 @@ impl SnapshotMaker {
             budget: self.budget,
             congestion: self.congestion,
             resolver_files: self.resolver_files.clone(),
+            rules: self.rules.clone(),
             verifier: self.verifier.clone(),
             gssapi: self.gssapi.clone(),
             records: self.records.clone(),
@@ -178,6 +184,11 @@ impl SnapshotMaker {
             self.put_policy();
         }
         changed
+    }
+
+    /// Tells the rules what time it is.
+    pub(super) fn tell_time(&self) {
+        self.rules.tell_time();
     }
 
     /// Reads the system's files about names anew where they changed; whether the snapshot is another thereby.
@@ -256,7 +267,8 @@ mod tests {
         let budget = divide(1000, &config);
         let (resolver_files, _) = ResolverFiles::read(&config, &budget);
         let congestion = CongestionControl::default();
-        let parts = Parts { budget, congestion, resolver_files, verifier: None, gssapi: None, records: None };
+        let (rules, verifier, gssapi, records) = (Arc::default(), None, None, None);
+        let parts = Parts { budget, congestion, resolver_files, rules, verifier, gssapi, records };
         SnapshotMaker::new(Arc::new(config), parts, Vec::new(), Arc::default())
     }
 

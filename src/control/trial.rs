@@ -11,6 +11,7 @@ use super::acceptor::HeldListeners;
 use super::descriptors::{self, DescriptorBudget};
 use super::plural::count_of;
 use super::resolver_files::ResolverFiles;
+use super::rules::{Rules, RulesPlan};
 use super::users::UsersFile;
 use crate::admin::{self, AdminError};
 use crate::auth::{concerns, gssapi, load_users};
@@ -38,6 +39,7 @@ pub(super) struct Named {
     pub(super) congestion: CongestionControl,
     pub(super) resolver_files: ResolverFiles,
     pub(super) budget: DescriptorBudget,
+    pub(super) rules: RulesPlan,
 }
 
 /// Tries whatever can be tried without serving.
@@ -56,17 +58,20 @@ pub(super) struct Trial<'a> {
     report: Report,
     /// What was known of names before.
     resolver_files: Option<ResolverFiles>,
+    /// The rules that are in effect.
+    rules: Arc<Rules>,
 }
 
 impl<'a> Trial<'a> {
     pub(super) fn of(config: &'a Config) -> Trial<'a> {
         let empty = || config.places.problems();
-        Trial { config, report: Report { errors: empty(), warnings: empty() }, resolver_files: None }
+        let report = Report { errors: empty(), warnings: empty() };
+        Trial { config, report, resolver_files: None, rules: Arc::default() }
     }
 
-    /// Of a configuration that is to take the place of another, by which this was known of names.
-    pub(super) fn after(resolver_files: ResolverFiles, config: &'a Config) -> Trial<'a> {
-        Trial { resolver_files: Some(resolver_files), ..Trial::of(config) }
+    /// Of a configuration that is to take the place of another, by which this was known of names, and these rules are in effect.
+    pub(super) fn after(resolver_files: ResolverFiles, rules: Arc<Rules>, config: &'a Config) -> Trial<'a> {
+        Trial { resolver_files: Some(resolver_files), rules, ..Trial::of(config) }
     }
 
     /// The problem that `what` adds.
@@ -84,6 +89,7 @@ impl<'a> Trial<'a> {
     /// All that is read or asked before anything is served; `None` where some of it cannot be had.
     pub(super) fn named(&mut self) -> Option<Named> {
         let users = self.users();
+        let rules = self.rules(users.as_ref().and_then(Option::as_ref));
         let credentials = self.credentials();
         let congestion = self.congestion();
         let budget = self.budget();
@@ -96,6 +102,7 @@ impl<'a> Trial<'a> {
             congestion: congestion?,
             resolver_files,
             budget,
+            rules: rules?,
         })
     }
 
@@ -148,6 +155,22 @@ impl<'a> Trial<'a> {
             }
             None => Some(None),
         }
+    }
+
+    /// What the rules come to.
+    fn rules(&mut self, users: Option<&UsersFile>) -> Option<RulesPlan> {
+        let (plan, warnings, errors) = match self.rules.plan(self.config, users.map(|file| &*file.users)) {
+            Ok((plan, warnings)) => (Some(plan), warnings, Vec::new()),
+            Err(errors) => (None, Vec::new(), errors),
+        };
+        let Report { errors: refused, warnings: warned } = &mut self.report;
+        for (key, what) in errors {
+            self.config.places.blame_in(refused, key, what);
+        }
+        for (key, what) in warnings {
+            self.config.places.blame_in(warned, key, what);
+        }
+        plan
     }
 
     /// The service's credentials, where GSSAPI is among the methods.

@@ -96,6 +96,26 @@ fn passes((client, target): &mut (TcpStream, TcpStream)) {
     assert_eq!(got, *b"pong");
 }
 
+/// A list that is being written, or was written wrong: the rules stay, and the line is named.
+#[test]
+fn a_list_with_a_broken_line_changes_nothing() {
+    let filed = Filed::start(ANY);
+    let list = filed.folder.path().join("blocked.txt");
+    let rules = format!(
+        "{ANY}[[list]]\nname = \"blocked\"\nfile = \"blocked.txt\"\n\
+         [[rule]]\nname = \"blocked\"\nto = \"@blocked\"\naction = \"deny\"\n"
+    );
+    assert!(filed.refused(&rules).contains("toml:7: [[list]] 1 key `file`: "));
+    std::fs::write(&list, "a.example\n").unwrap();
+    let report = filed.reload(&rules);
+    assert!(keys(&report).contains(&"policy.default") && keys(&report).contains(&"rule[blocked].to"));
+    std::fs::write(&list, "a.example\nhttp//\n").unwrap();
+    let said = filed.refused(&rules);
+    assert!(said.contains(&format!("{}:2: \"http//\" is", list.display())), "{said}");
+    std::fs::write(&list, "b.example\n").unwrap();
+    assert_eq!(keys(&filed.reload(&rules)), [""; 0]);
+}
+
 fn target() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").unwrap()
 }

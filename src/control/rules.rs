@@ -1,0 +1,402 @@
+//! The rules that workers are given: made of the configuration, of the files of its lists and of who is in which group.
+//!
+//! What keeps rules from being obeyed is found before anything changes, and what was made is kept for as long as what it was made
+//! of stays: a million names are read again only where their file is another.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::tz::{self, TimeZone};
+
+use super::lists;
+use crate::auth::Users;
+use crate::config::{
+    AuthMethod, Config, ListConfig, RuleConfig, RuleDestination, When, Zone, nearest, quoted,
+};
+use crate::limits;
+use crate::policy::rules::schedule::Schedule;
+use crate::policy::rules::spec::{Action, Condition, Destination, GroupSpec, ListSpec, RuleSpec, RuleSpecs};
+use crate::policy::rules::{RuleId, RuleSet};
+use crate::sys::files::Stamp;
+
+/// What a rule or a list has, by its table, its place among them and its key.
+pub(super) type RuleKey = (&'static str, usize, &'static str);
+
+/// What is said of a key.
+type RuleRemark = (RuleKey, String);
+
+/// The rules in effect.
+#[derive(Debug)]
+pub(super) struct Rules {
+    inputs: RuleInputs,
+    warnings: Vec<RuleRemark>,
+    /// `None`: everything may be had, as there is no rule.
+    pub(super) set: Option<Arc<RuleSet>>,
+    numbers: RuleNumbers,
+}
+
+/// All that they are made of.
+#[derive(Debug, Default, PartialEq)]
+struct RuleInputs {
+    rules: Vec<RuleConfig>,
+    lists: Vec<ListConfig>,
+    default: Action,
+    groups: Vec<GroupSpec>,
+    /// The stamps of the lists' files.
+    stamps: Vec<Option<Stamp>>,
+}
+
+/// Which number each name has, or ever had: none is taken back, for records and counters of old sessions go by it.
+#[derive(Clone, Debug, Default)]
+struct RuleNumbers(HashMap<Arc<str>, RuleId>);
+
+/// Rules that can be had.
+pub(super) enum RulesPlan {
+    /// They are those in effect.
+    Same,
+    /// They are to be made of this.
+    New(Box<NewRules>),
+}
+
+/// What new rules are made of, checked.
+pub(super) struct NewRules {
+    inputs: RuleInputs,
+    specs: Option<RuleSpecs>,
+    warnings: Vec<RuleRemark>,
+    numbers: RuleNumbers,
+}
+
+impl Default for Rules {
+    fn default() -> Rules {
+        let (inputs, warnings, numbers) = (RuleInputs::default(), Vec::new(), RuleNumbers::default());
+        Rules { inputs, warnings, set: None, numbers }
+    }
+}
+
+impl Rules {
+    /// Says what time it is to rules with times.
+    pub(super) fn tell_time(&self) {
+        self.set.iter().for_each(|set| set.tell_time(Timestamp::now()));
+    }
+
+    /// Finds out what rules a configuration comes to, in place of these. Warnings come beside either.
+    ///
+    /// # Errors
+    /// What keeps it from being obeyed, each with its key.
+    pub(super) fn plan(
+        &self,
+        config: &Config,
+        users: Option<&Users>,
+    ) -> Result<(RulesPlan, Vec<RuleRemark>), Vec<RuleRemark>> {
+        let mut errors = Vec::new();
+        let groups = groups(config, &mut errors);
+        // Before they are read: one that changes meanwhile is read again.
+        let stamp = |list: &ListConfig| list.file.as_ref().and_then(|path| Stamp::of(path).ok());
+        let inputs = RuleInputs {
+            rules: config.rules.clone(),
+            lists: config.lists.clone(),
+            default: config.policy.default.unwrap_or_default(),
+            groups,
+            stamps: config.lists.iter().map(stamp).collect(),
+        };
+        let mut warnings = users_warnings(config, users);
+        if errors.is_empty() && inputs == self.inputs {
+            warnings.extend(self.warnings.iter().cloned());
+            return Ok((RulesPlan::Same, warnings));
+        }
+        let lists = load_lists(config, &mut errors);
+        let numbers = self.numbers.with(&config.rules, &mut errors);
+        let rules = specs(config, &inputs.groups, &mut errors);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let mut own = Vec::new();
+        empty_lists(config, &lists, &mut errors, &mut own);
+        unused(config, &mut own);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let specs = RuleSpecs { rules, lists, groups: inputs.groups.clone(), default: inputs.default };
+        warnings.extend(self.inputs.read_anew(&inputs, &specs.lists));
+        let needed = !specs.rules.is_empty() || specs.default == Action::Deny;
+        warnings.extend(own.iter().cloned());
+        let new = NewRules { inputs, specs: needed.then_some(specs), warnings: own, numbers };
+        Ok((RulesPlan::New(Box::new(new)), warnings))
+    }
+
+    /// What a plan comes to that was made for these.
+    pub(super) fn follow(self: Arc<Rules>, plan: RulesPlan) -> Arc<Rules> {
+        match plan {
+            RulesPlan::Same => self,
+            RulesPlan::New(new) => {
+                let NewRules { inputs, specs, warnings, numbers } = *new;
+                let set = specs.map(|specs| {
+                    let ids = specs.rules.iter().map(|rule| numbers.of(&rule.name)).collect();
+                    Arc::new(RuleSet::new(specs, ids))
+                });
+                let rules = Rules { inputs, warnings, set, numbers };
+                rules.tell_time();
+                Arc::new(rules)
+            }
+        }
+    }
+}
+
+impl RuleInputs {
+    /// The files of these lists that are others by now.
+    fn read_anew(&self, new: &RuleInputs, lists: &[ListSpec]) -> Vec<RuleRemark> {
+        let before: HashMap<_, _> = self.lists.iter().map(|list| &list.file).zip(&self.stamps).collect();
+        let other = |nth: usize, list: &ListConfig| {
+            let path = list.file.as_ref()?;
+            let was = before.get(&list.file)?;
+            let entries = lists[nth].names.len() + lists[nth].networks.len();
+            let what = format!("{} has changed (entries: {entries})", path.display());
+            (**was != new.stamps[nth]).then_some((("list", nth, "file"), what))
+        };
+        new.lists.iter().enumerate().filter_map(|(nth, list)| other(nth, list)).collect()
+    }
+}
+
+impl RuleNumbers {
+    /// These, and a number for each rule whose name is new.
+    fn with(&self, rules: &[RuleConfig], errors: &mut Vec<RuleRemark>) -> RuleNumbers {
+        let mut numbers = self.clone();
+        for (nth, rule) in rules.iter().enumerate() {
+            let next = u16::try_from(numbers.0.len() + 1);
+            match (numbers.0.contains_key(&rule.name), next) {
+                (true, _) => {}
+                (false, Ok(next)) => drop(numbers.0.insert(rule.name.clone(), RuleId(next))),
+                (false, Err(_)) => {
+                    let what =
+                        "this process has had 65,535 rules of different names: only a new one can take more";
+                    errors.push((("rule", nth, "name"), what.to_owned()));
+                    break;
+                }
+            }
+        }
+        numbers
+    }
+
+    fn of(&self, name: &str) -> RuleId {
+        self.0.get(name).copied().unwrap_or(RuleId::DEFAULT)
+    }
+}
+
+/// The groups that rules name, in the order in which they name them first, and who is in them.
+fn groups(config: &Config, errors: &mut Vec<RuleRemark>) -> Vec<GroupSpec> {
+    let mut groups: Vec<GroupSpec> = Vec::new();
+    let mut known: HashSet<Arc<str>> = HashSet::new();
+    for (nth, rule) in config.rules.iter().enumerate() {
+        for (key, names) in [("groups", &rule.groups), ("not_groups", &rule.not_groups)] {
+            for name in names {
+                let Some(members) = config.groups.get(name) else {
+                    let what = format!("there is no group {}", quoted(name));
+                    let meant = nearest(name, config.groups.keys().map(|name| &**name));
+                    let what =
+                        meant.map_or(what.clone(), |meant| format!("{what}; did you mean \"{meant}\"?"));
+                    errors.push((("rule", nth, key), what));
+                    continue;
+                };
+                if known.insert(name.clone()) {
+                    groups.push(GroupSpec { name: name.clone(), members: members.clone() });
+                }
+            }
+        }
+    }
+    groups
+}
+
+/// The lists with what stands in their files.
+fn load_lists(config: &Config, errors: &mut Vec<RuleRemark>) -> Vec<ListSpec> {
+    let (mut loaded, mut entries) = (Vec::with_capacity(config.lists.len()), 0);
+    for (nth, list) in config.lists.iter().enumerate() {
+        let file = ("list", nth, "file");
+        match lists::load(list) {
+            Ok(spec) => {
+                entries += spec.names.len() + spec.networks.len();
+                if entries > limits::LIST_ENTRIES_MAX {
+                    let what =
+                        format!("with this one lists have more than {} entries", limits::LIST_ENTRIES_MAX);
+                    errors.push((file, what));
+                    return Vec::new();
+                }
+                loaded.push(spec);
+            }
+            Err(what) => errors.push((file, what)),
+        }
+    }
+    loaded
+}
+
+/// The rules with what they name.
+fn specs(config: &Config, groups: &[GroupSpec], errors: &mut Vec<RuleRemark>) -> Vec<RuleSpec> {
+    let lists = config.lists.iter().enumerate().map(|(nth, list)| (&*list.name, nth)).collect();
+    let groups = groups.iter().enumerate().map(|(nth, group)| (&*group.name, nth)).collect();
+    let named = NamedPlaces { lists, groups };
+    let spec = |(nth, rule)| named.spec(nth, rule, errors);
+    config.rules.iter().enumerate().map(spec).collect()
+}
+
+/// Which place what rules name has.
+struct NamedPlaces<'a> {
+    lists: HashMap<&'a str, usize>,
+    groups: HashMap<&'a str, usize>,
+}
+
+impl NamedPlaces<'_> {
+    fn spec(&self, nth: usize, rule: &RuleConfig, errors: &mut Vec<RuleRemark>) -> RuleSpec {
+        let group = |name: &Arc<str>| self.groups.get(&**name).copied();
+        let listener = |endpoint: &crate::config::Endpoint| Some(Arc::from(endpoint.to_string()));
+        let to = |destination: &RuleDestination| match destination {
+            RuleDestination::Network(net) => Some(Destination::Network(*net)),
+            RuleDestination::Name(pattern) => Some(Destination::Name(pattern.clone())),
+            RuleDestination::List(name) => self.lists.get(&**name).copied().map(Destination::List),
+        };
+        let mut schedules = |key, times: &[When]| {
+            let read = |when| schedule(when).map_err(|what| errors.push((("rule", nth, key), what))).ok();
+            times.iter().filter_map(read).collect()
+        };
+        RuleSpec {
+            name: rule.name.clone(),
+            users: condition(&rule.users, &rule.not_users, |name| Some(name.clone())),
+            groups: condition(&rule.groups, &rule.not_groups, group),
+            from: condition(&rule.from, &rule.not_from, |net| Some(*net)),
+            listeners: condition(&rule.listeners, &rule.not_listeners, listener),
+            to: condition(&rule.to, &rule.not_to, to),
+            ports: condition(&rule.ports, &rule.not_ports, |ports| Some(ports.0.clone())),
+            commands: condition(&rule.commands, &rule.not_commands, |command| Some(*command)),
+            when: Condition {
+                any_of: schedules("when", &rule.when),
+                none_of: schedules("not_when", &rule.not_when),
+            },
+            action: rule.action,
+            mode: rule.mode,
+            allow_private: rule.allow_private,
+            log: rule.log,
+        }
+    }
+}
+
+/// A condition of these values and of those of its twin.
+fn condition<T, S>(any_of: &[T], none_of: &[T], spec: impl Fn(&T) -> Option<S>) -> Condition<S> {
+    let all = |values: &[T]| values.iter().filter_map(&spec).collect();
+    Condition { any_of: all(any_of), none_of: all(none_of) }
+}
+
+/// A schedule on the clock that it names.
+fn schedule(when: &When) -> Result<Schedule, String> {
+    let zone = match &when.zone {
+        Zone::Local => TimeZone::try_system().map_err(|error| {
+            format!("this machine's zone is not known: {error}; say zone = \"UTC\" or another")
+        })?,
+        Zone::Named(name) => TimeZone::get(name).map_err(|_| {
+            let what = format!("there is no time zone {}", quoted(name));
+            match nearest_zone(name) {
+                Some(meant) => format!("{what}; did you mean \"{meant}\"?"),
+                None => format!("{what}; zones are such as \"Europe/Berlin\", \"UTC\" and \"local\""),
+            }
+        })?,
+    };
+    Ok(Schedule { days: when.days.clone(), hours: when.hours.clone(), zone })
+}
+
+/// The zone that was probably meant.
+fn nearest_zone(typed: &str) -> Option<String> {
+    let names: Vec<String> = tz::db().available().map(|name| name.as_str().to_owned()).collect();
+    let lower: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
+    let meant = nearest(typed, lower.iter().map(String::as_str))?;
+    lower.iter().position(|name| name == meant).map(|nth| names[nth].clone())
+}
+
+/// A list without an entry is an error where a rule that names it would open something by that: one that denies what is on
+/// it, or allows what is not on it.
+fn empty_lists(
+    config: &Config,
+    lists: &[ListSpec],
+    errors: &mut Vec<RuleRemark>,
+    warnings: &mut Vec<RuleRemark>,
+) {
+    let empty = |list: &&ListSpec| list.names.is_empty() && list.networks.is_empty();
+    let empty: BTreeSet<&str> = lists.iter().filter(empty).map(|list| &*list.name).collect();
+    for (nth, rule) in config.rules.iter().enumerate() {
+        for (key, opening, destinations) in
+            [("to", Action::Deny, &rule.to), ("not_to", Action::Allow, &rule.not_to)]
+        {
+            let named: Vec<&str> = destinations
+                .iter()
+                .filter_map(|to| match to {
+                    RuleDestination::List(name) => Some(&**name).filter(|name| empty.contains(name)),
+                    _ => None,
+                })
+                .collect();
+            let key = ("rule", nth, key);
+            for name in named {
+                let what = format!("the list \"@{name}\" has no entry");
+                match rule.action == opening {
+                    true => {
+                        let does =
+                            if opening == Action::Deny { "denies nothing" } else { "allows everything" };
+                        let what = format!(
+                            "{what}, and a rule that {does} by that is not meant: give it one, if but \"none.invalid\""
+                        );
+                        errors.push((key, what));
+                    }
+                    false => warnings.push((key, what)),
+                }
+            }
+        }
+    }
+}
+
+/// Lists and groups that no rule names.
+fn unused(config: &Config, warnings: &mut Vec<RuleRemark>) {
+    let mut named: BTreeSet<&str> = BTreeSet::new();
+    for rule in &config.rules {
+        let destinations = rule.to.iter().chain(&rule.not_to);
+        named.extend(destinations.filter_map(|to| match to {
+            RuleDestination::List(name) => Some(&**name),
+            _ => None,
+        }));
+    }
+    for (nth, list) in config.lists.iter().enumerate().filter(|(_, list)| !named.contains(&*list.name)) {
+        warnings.push((("list", nth, "name"), format!("no rule names \"@{}\"", list.name)));
+    }
+}
+
+/// Users of rules who are nobody: they may be a slip. Where tickets are taken, any name may be somebody.
+fn users_warnings(config: &Config, users: Option<&Users>) -> Vec<RuleRemark> {
+    let mut warnings = Vec::new();
+    if config.auth.methods.contains(&AuthMethod::Gssapi) || config.rules.is_empty() {
+        return warnings;
+    }
+    let known: BTreeSet<&str> = users.map(|users| users.names().into_iter().collect()).unwrap_or_default();
+    for (nth, rule) in config.rules.iter().enumerate() {
+        for (key, names) in [("users", &rule.users), ("not_users", &rule.not_users)] {
+            let unknown: Vec<&Arc<str>> = names.iter().filter(|name| !known.contains(&***name)).collect();
+            let key = ("rule", nth, key);
+            let (named, more) = unknown.split_at(unknown.len().min(limits::UNKNOWN_USERS_NAMED));
+            let what = |name: &str| match users {
+                None => format!("nobody logs in, and so nobody is {}", quoted(name)),
+                Some(_) => unknown_user(name, &known),
+            };
+            warnings.extend(named.iter().map(|name| (key, what(name))));
+            if !more.is_empty() {
+                warnings.push((key, format!("and so it is with {} more", more.len())));
+            }
+        }
+    }
+    warnings
+}
+
+fn unknown_user(name: &str, known: &BTreeSet<&str>) -> String {
+    let what = format!("the users file has no user {}", quoted(name));
+    let like_it = known.iter().copied().take(limits::USERS_COMPARED);
+    match nearest(name, like_it) {
+        Some(meant) => format!("{what}; did you mean {}?", quoted(meant)),
+        None => what,
+    }
+}
+
+#[cfg(test)]
+mod tests;

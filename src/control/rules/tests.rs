@@ -1,0 +1,251 @@
+//! From a configuration and its files to rules that answer.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+
+use super::*;
+use crate::config::Flags;
+use crate::policy::rules::{Asked, Question, Ruling};
+use crate::proto::address::{Host, Name};
+use crate::proto::request::RequestCommand;
+
+const HASH: &str = "$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC";
+
+fn config_in(folder: &Path, text: &str) -> Config {
+    Config::parse(text, &folder.join("outflow.toml"), &Flags::default())
+        .unwrap_or_else(|what| panic!("{what}"))
+}
+
+fn config(text: &str) -> Config {
+    config_in(Path::new("/etc"), text)
+}
+
+/// The rules that follow these, and what was warned of.
+fn next(rules: &Arc<Rules>, config: &Config) -> (Arc<Rules>, Vec<String>) {
+    let (plan, warnings) = rules.plan(config, None).unwrap_or_else(|errors| panic!("{errors:?}"));
+    (Arc::clone(rules).follow(plan), texts(warnings))
+}
+
+fn rules(config: &Config) -> Arc<Rules> {
+    next(&Arc::default(), config).0
+}
+
+fn texts(remarks: Vec<RuleRemark>) -> Vec<String> {
+    let text = |((table, nth, key), what)| format!("{table} {nth} {key}: {what}");
+    remarks.into_iter().map(text).collect()
+}
+
+fn errors(config: &Config) -> Vec<String> {
+    texts(Rules::default().plan(config, None).err().expect("it was taken"))
+}
+
+fn name(text: &str) -> Name {
+    match Host::parse(text.as_bytes()) {
+        Ok(Host::Name(name)) => name,
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+fn ask(rules: &Rules, user: Option<&str>, target: Asked<'_>) -> Ruling {
+    let source = IpAddr::from([192, 0, 2, 1]);
+    let question = Question { user, source, listener: 0, command: RequestCommand::Connect, target };
+    rules.set.as_ref().expect("there are rules").judge(&question)
+}
+
+fn action_of(rules: &Rules, target: &str) -> Action {
+    ask(rules, None, Asked::Name(&name(target), 443)).action
+}
+
+#[test]
+fn without_a_rule_nothing_is_asked() {
+    assert!(rules(&config("")).set.is_none());
+    assert!(rules(&config("[policy]\ndefault = \"allow\"\n")).set.is_none());
+    let closed = rules(&config("[policy]\ndefault = \"deny\"\n"));
+    assert_eq!(action_of(&closed, "a.example"), Action::Deny);
+}
+
+#[test]
+fn rules_mean_what_the_configuration_says() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("blocked.txt"), "ads.example\n198.51.100.0/24\n").unwrap();
+    let made = rules(&config_in(
+        folder.path(),
+        "[groups]\nstaff = [\"ann\"]\n[[list]]\nname = \"blocked\"\ndomains = [\".b.example\"]\nfile = \"blocked.txt\"\nsubdomains = true\n\
+         [[rule]]\nname = \"blocked\"\nto = \"@blocked\"\naction = \"deny\"\n\
+         [[rule]]\nname = \"staff\"\ngroups = \"staff\"\nports = [443]\naction = \"allow\"\n\
+         [[rule]]\nname = \"never\"\nwhen = { hours = \"00:00-24:00\", zone = \"UTC\" }\nto = \"always.example\"\naction = \"allow\"\n",
+    ));
+    let decides = |user, target: Asked<'_>| {
+        let ruling = ask(&made, user, target);
+        (ruling.action, ruling.rule)
+    };
+    let id = |name: &str| made.numbers.of(name);
+    let ann = Some("ann");
+    assert_eq!(decides(ann, Asked::Name(&name("x.ads.example"), 443)), (Action::Deny, id("blocked")));
+    assert_eq!(decides(ann, Asked::Name(&name("b.example"), 443)), (Action::Deny, id("blocked")));
+    let listed = Asked::Address(IpAddr::from([198, 51, 100, 7]), 443, None);
+    assert_eq!(decides(ann, listed), (Action::Deny, id("blocked")));
+    assert_eq!(decides(ann, Asked::Name(&name("c.example"), 443)), (Action::Allow, id("staff")));
+    assert_eq!(decides(ann, Asked::Name(&name("c.example"), 80)), (Action::Deny, RuleId::DEFAULT));
+    assert_eq!(decides(None, Asked::Name(&name("c.example"), 443)), (Action::Deny, RuleId::DEFAULT));
+    // It was told the time before anybody asked.
+    assert_eq!(decides(None, Asked::Name(&name("always.example"), 80)), (Action::Allow, id("never")));
+}
+
+fn three(names: [&str; 3]) -> Config {
+    let rule = |name: &str| format!("[[rule]]\nname = \"{name}\"\naction = \"allow\"\n");
+    config(&names.map(rule).concat())
+}
+
+/// Records and counters of old sessions go by the number of a rule that is gone.
+#[test]
+fn a_rules_number_is_its_names_for_ever() {
+    let first = rules(&three(["a", "b", "c"]));
+    let of = |rules: &Rules| ["a", "b", "c", "d"].map(|name| rules.numbers.of(name).0);
+    assert_eq!(of(&first), [1, 2, 3, 0]);
+    let (second, _) = next(&first, &three(["d", "c", "a"]));
+    assert_eq!(of(&second), [1, 2, 3, 4]);
+    let decided = ask(&second, None, Asked::Anything).rule;
+    assert_eq!(decided, RuleId(4));
+    let (third, _) = next(&second, &three(["b", "x", "c"]));
+    assert_eq!(of(&third), [1, 2, 3, 4]);
+    assert_eq!(third.numbers.of("x"), RuleId(5));
+}
+
+#[test]
+fn a_process_that_has_had_all_numbers_takes_no_new_name() {
+    let named = |nth: u16| (Arc::from(format!("old{nth}")), RuleId(nth));
+    let full = Rules { numbers: RuleNumbers((1..=u16::MAX).map(named).collect()), ..Rules::default() };
+    let refused = full.plan(&three(["old7", "new", "old9"]), None).err().map(texts);
+    let what =
+        "rule 1 name: this process has had 65,535 rules of different names: only a new one can take more";
+    assert_eq!(refused, Some(vec![what.to_owned()]));
+    assert!(full.plan(&three(["old1", "old65535", "old3"]), None).is_ok());
+}
+
+#[test]
+fn rules_are_made_anew_only_where_what_they_are_made_of_is_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("l.txt");
+    fs::write(&file, "a.example\n").unwrap();
+    let text = |more: &str| {
+        format!(
+            "{more}[[list]]\nname = \"l\"\nfile = \"l.txt\"\n[[rule]]\nname = \"r\"\nto = \"@l\"\naction = \"allow\"\n"
+        )
+    };
+    let first = rules(&config_in(folder.path(), &text("")));
+    let (same, _) = next(&first, &config_in(folder.path(), &text("[log]\nlevel = \"warn\"\n")));
+    assert!(Arc::ptr_eq(&first, &same));
+    fs::write(&file, "a.example\nb.example\n").unwrap();
+    let (other, told) = next(&same, &config_in(folder.path(), &text("")));
+    assert_eq!(told, [format!("list 0 file: {} has changed (entries: 2)", file.display())]);
+    let allowed = |rules: &Rules| action_of(rules, "b.example") == Action::Allow;
+    assert!(allowed(&other) && !allowed(&first));
+    let (closed, _) = next(&other, &config_in(folder.path(), ""));
+    assert!(closed.set.is_none());
+}
+
+#[test]
+fn a_list_that_is_broken_is_named_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("l.txt");
+    let text = "[[list]]\nname = \"m\"\ndomains = [\"a.example\"]\n[[list]]\nname = \"l\"\nfile = \"l.txt\"\n\
+                [[rule]]\nname = \"r\"\nto = [\"@l\", \"@m\"]\naction = \"allow\"\n";
+    let config = config_in(folder.path(), text);
+    let shown = path.display();
+    assert_eq!(
+        errors(&config),
+        [format!("list 1 file: {shown}: cannot be read: No such file or directory (os error 2)")]
+    );
+    fs::write(&path, "a.example\nhttp://b.example/\n").unwrap();
+    assert_eq!(
+        errors(&config),
+        [format!(
+            "list 1 file: {shown}:2: \"http://b.example/\" is no name, address or block of addresses: the form of an address, but \
+             none; did you mean \"b.example\"?"
+        )]
+    );
+}
+
+/// An empty list is one that was not written whole, and opens what it was to close.
+#[test]
+fn an_empty_list_is_refused_where_it_would_open_something() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("l.txt"), "# nothing yet\n").unwrap();
+    let with = |rule: &str| {
+        let text = format!("[[list]]\nname = \"l\"\nfile = \"l.txt\"\n[[rule]]\nname = \"r\"\n{rule}\n");
+        config_in(folder.path(), &text)
+    };
+    let end = "give it one, if but \"none.invalid\"";
+    assert_eq!(
+        errors(&with("to = \"@l\"\naction = \"deny\"")),
+        [format!(
+            "rule 0 to: the list \"@l\" has no entry, and a rule that denies nothing by that is not meant: {end}"
+        )]
+    );
+    assert_eq!(
+        errors(&with("not_to = [\"b.example\", \"@l\"]\naction = \"allow\"")),
+        [format!(
+            "rule 0 not_to: the list \"@l\" has no entry, and a rule that allows everything by that is not meant: {end}"
+        )]
+    );
+    let warned = |rule: &str| next(&Arc::default(), &with(rule)).1;
+    assert_eq!(warned("to = \"@l\"\naction = \"allow\""), ["rule 0 to: the list \"@l\" has no entry"]);
+    assert_eq!(warned("not_to = \"@l\"\naction = \"deny\""), ["rule 0 not_to: the list \"@l\" has no entry"]);
+}
+
+#[test]
+fn what_is_probably_a_slip_is_named() {
+    let rule = "[[rule]]\nname = \"r\"\naction = \"allow\"\n";
+    assert_eq!(
+        errors(&config(&format!("[groups]\nstaff = []\n{rule}not_groups = \"stuff\"\ngroups = \"zzz\"\n"))),
+        [
+            "rule 0 groups: there is no group \"zzz\"",
+            "rule 0 not_groups: there is no group \"stuff\"; did you mean \"staff\"?",
+        ]
+    );
+    assert_eq!(
+        errors(&config(&format!("{rule}when = {{ days = \"sun\", zone = \"Europe/Berlni\" }}\n"))),
+        ["rule 0 when: there is no time zone \"Europe/Berlni\"; did you mean \"Europe/Berlin\"?"]
+    );
+    let unused = "[[list]]\nname = \"l\"\ndomains = \"a.example\"\n";
+    assert_eq!(
+        next(&Arc::default(), &config(&format!("{unused}{rule}"))).1,
+        ["list 0 name: no rule names \"@l\""]
+    );
+}
+
+#[test]
+fn a_user_who_cannot_log_in_is_named() {
+    let text = |methods: &str| {
+        format!(
+            "{methods}[[rule]]\nname = \"r\"\nusers = \"alcie\"\nnot_users = \"bob\"\naction = \"allow\"\n"
+        )
+    };
+    let warned = |methods: &str, users: Option<&Users>| {
+        texts(
+            Rules::default()
+                .plan(&config(&text(methods)), users)
+                .unwrap_or_else(|errors| panic!("{errors:?}"))
+                .1,
+        )
+    };
+    assert_eq!(
+        warned("", None),
+        [
+            "rule 0 users: nobody logs in, and so nobody is \"alcie\"",
+            "rule 0 not_users: nobody logs in, and so nobody is \"bob\""
+        ]
+    );
+    let users = Users::parse(&format!("alice:{HASH}\n"), Path::new("u")).unwrap();
+    let password = "[auth]\nmethods = [\"password\"]\nusers = \"u\"\n";
+    assert_eq!(
+        warned(password, Some(&users)),
+        [
+            "rule 0 users: the users file has no user \"alcie\"; did you mean \"alice\"?",
+            "rule 0 not_users: the users file has no user \"bob\""
+        ]
+    );
+    assert_eq!(warned("[auth]\nmethods = [\"gssapi\"]\n", None), [""; 0], "a ticket may be anybody's");
+}

@@ -42,13 +42,15 @@ pub enum Reason {
     Drained,
     /// Ended by an operator.
     Killed,
+    /// Denied by the rules of a reload.
+    Revoked,
     /// Our own fault.
     Internal,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Reason; 20] = [
+    pub const ALL: [Reason; 21] = [
         Reason::Completed,
         Reason::ClientReset,
         Reason::TargetReset,
@@ -68,6 +70,7 @@ impl Reason {
         Reason::AssociateFailed,
         Reason::Drained,
         Reason::Killed,
+        Reason::Revoked,
         Reason::Internal,
     ];
 
@@ -93,6 +96,7 @@ impl Reason {
             Reason::AssociateFailed => "associate_failed",
             Reason::Drained => "drained",
             Reason::Killed => "killed",
+            Reason::Revoked => "revoked",
             Reason::Internal => "internal",
         }
     }

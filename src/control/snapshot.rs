@@ -154,6 +154,8 @@ impl SnapshotMaker {
         Arc::new(Snapshot {
             config: config.clone(),
             policy: self.policy.clone(),
+            revokes: false,
+            rule_names: Arc::default(),
             verifier: self.verifier.clone().filter(|_| asks(AuthMethod::Password)),
             gssapi: self.gssapi.clone().filter(|_| asks(AuthMethod::Gssapi)),
             dns: self.dns.clone(),

@@ -30,3 +30,11 @@ pub const LIST_ENTRIES_MAX: usize = 2_000_000;
 pub const LIST_LINE_BYTES_MAX: usize = 4_096;
 
 const _: () = assert!(RULES_MAX * 4 <= 1 << 16, "rules that are renamed have other ids");
+/// Rules whose counts are made at once, when the first of them is counted: 8 KiB for each worker.
+pub const RULE_HITS_CHUNK: usize = 256;
+/// Rules that `/api/v1/stats` tells of: those with the most hits.
+pub const RULES_SHOWN: usize = 20;
+/// Addresses of which one association remembers what rules say, a power of two: 3 KiB. Of others they are asked anew.
+pub const UDP_VERDICTS: usize = 64;
+
+const _: () = assert!(UDP_VERDICTS.is_power_of_two());

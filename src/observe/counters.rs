@@ -4,17 +4,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::counted::{CELLS, Counted, Metric, log_fields, values};
 use super::labels::{Direction, PipeState, Queue};
+use super::rule_hits::RuleHits;
 use crate::outcome::Reason;
 use crate::relay::datagram::{Drop, Pumped};
 use crate::relay::{Engine, NoPipe};
 
 /// The counters of one worker. Only that worker writes them; [`Counted::Stall`] is the control thread's.
 #[derive(Debug)]
-pub struct Counters([AtomicU64; CELLS]);
+pub struct Counters {
+    cells: [AtomicU64; CELLS],
+    /// What each rule decided.
+    pub rules: RuleHits,
+}
 
 impl Default for Counters {
     fn default() -> Counters {
-        Counters([const { AtomicU64::new(0) }; CELLS])
+        Counters { cells: [const { AtomicU64::new(0) }; CELLS], rules: RuleHits::default() }
     }
 }
 
@@ -26,17 +31,17 @@ impl Counters {
 
     /// Adds `more` to a counter, in a plain load and store: the caller is the only writer.
     pub fn add(&self, what: Counted, more: u64) {
-        let cell = &self.0[what.cell()];
+        let cell = &self.cells[what.cell()];
         cell.store(cell.load(Ordering::Relaxed) + more, Ordering::Relaxed);
     }
 
     /// Sets a counter to how many there are now, or were ever.
     pub fn set(&self, what: Counted, value: u64) {
-        self.0[what.cell()].store(value, Ordering::Relaxed);
+        self.cells[what.cell()].store(value, Ordering::Relaxed);
     }
 
     fn get(&self, what: Counted) -> u64 {
-        self.0[what.cell()].load(Ordering::Relaxed)
+        self.cells[what.cell()].load(Ordering::Relaxed)
     }
 
     /// One more connection.
@@ -102,7 +107,7 @@ impl Totals {
     pub fn of<'a>(workers: impl IntoIterator<Item = &'a Counters>) -> Totals {
         let mut totals = Totals([0; CELLS]);
         for counters in workers {
-            for (sum, cell) in totals.0.iter_mut().zip(&counters.0) {
+            for (sum, cell) in totals.0.iter_mut().zip(&counters.cells) {
                 *sum += cell.load(Ordering::Relaxed);
             }
         }

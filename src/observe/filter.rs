@@ -22,6 +22,8 @@ pub struct SessionFilter {
     pub target: Option<TargetPattern>,
     /// It asked for this.
     pub command: Option<RequestCommand>,
+    /// This rule decided about it.
+    pub rule: Option<String>,
     /// It stands here.
     pub state: Option<LiveState>,
     /// It is that old at least, in milliseconds.
@@ -47,6 +49,8 @@ pub struct Candidate<'a> {
     pub address: Option<SocketAddr>,
     /// What was asked for.
     pub command: Option<RequestCommand>,
+    /// The rule that decided about it.
+    pub rule: Option<&'a str>,
     /// Where it stands.
     pub state: LiveState,
     /// Milliseconds since it was accepted.
@@ -61,6 +65,7 @@ impl SessionFilter {
         self.user.as_deref().is_none_or(|user| session.user == Some(user))
             && self.source.is_none_or(|block| block.contains(&session.client.to_canonical()))
             && self.command.is_none_or(|command| session.command == Some(command))
+            && self.rule.as_deref().is_none_or(|rule| session.rule == Some(rule))
             && self.state.is_none_or(|state| session.state == state)
             && self.min_age_ms.is_none_or(|least| session.age_ms >= least)
             && self.max_age_ms.is_none_or(|most| session.age_ms <= most)
@@ -262,6 +267,7 @@ mod tests {
             target: Some(target),
             address: None,
             command: Some(RequestCommand::Connect),
+            rule: Some("office"),
             state: LiveState::Relaying,
             age_ms: 1000,
             bytes: 50,
@@ -277,6 +283,7 @@ mod tests {
             source: block_of("127.0.0.0/8"),
             target: "example.com".parse().ok(),
             command: Some(RequestCommand::Connect),
+            rule: Some("office".into()),
             state: Some(LiveState::Relaying),
             min_age_ms: Some(1000),
             max_age_ms: Some(1000),
@@ -289,6 +296,7 @@ mod tests {
             SessionFilter { source: block_of("127.0.0.2"), ..all() },
             SessionFilter { target: "example.org".parse().ok(), ..all() },
             SessionFilter { command: Some(RequestCommand::Bind), ..all() },
+            SessionFilter { rule: Some("offic".into()), ..all() },
             SessionFilter { state: Some(LiveState::Lingering), ..all() },
             SessionFilter { min_age_ms: Some(1001), ..all() },
             SessionFilter { max_age_ms: Some(999), ..all() },

@@ -2,6 +2,7 @@
 
 use crate::dns::{Answer, DnsError};
 use crate::outcome::Reason;
+use crate::policy::rules::RuleId;
 use crate::policy::{Denial, Refusal};
 use crate::proto::reply::Rep;
 use crate::proto::request::RequestCommand;
@@ -157,6 +158,8 @@ label! {
         OwnPort = "own_port";
         /// A rule.
         Rule = "rule";
+        /// No rule matched, and the default denies.
+        Default = "default";
         /// The machine's own rules: a firewall, a prohibit route.
         Machine = "machine";
         /// `limits.per_source`, at the request.
@@ -282,6 +285,7 @@ impl DenialCause {
     /// Why this failure denied something; `None` where it failed for another cause.
     pub fn of(failure: &Failure) -> Option<DenialCause> {
         match failure {
+            Failure::Denied(Denial::Rule(RuleId::DEFAULT)) => Some(DenialCause::Default),
             Failure::Denied(Denial::Rule(_)) => Some(DenialCause::Rule),
             Failure::Denied(Denial::Guard(refusal)) => match refusal {
                 Refusal::SpecialPurpose(_) => Some(DenialCause::SpecialPurpose),

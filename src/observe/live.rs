@@ -133,6 +133,12 @@ pub struct LiveSession {
     pub address: Option<SocketAddr>,
     /// Our own address and port towards it.
     pub local: Option<SocketAddr>,
+    /// The rule that decided, "default" where none matched, "guard" where the guard refused.
+    pub rule: Option<Arc<str>>,
+    /// What was decided: "allow" or "deny".
+    pub verdict: Option<&'static str>,
+    /// The rule in report mode that would have denied it.
+    pub would_deny: Option<Arc<str>>,
     /// The REP that was sent.
     pub reply: Option<u8>,
     /// What moves the bytes: "copy", "splice", "sealed" or "datagram".

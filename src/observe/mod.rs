@@ -10,6 +10,8 @@ mod lines;
 pub mod live;
 mod pulse;
 mod record;
+mod rule_hits;
+mod rules_told;
 pub mod talkers;
 
 pub use counted::{Counted, Label, METRICS, Metric, MetricType};
@@ -23,3 +25,5 @@ pub use latencies::{Latencies, LatencyMark, Quantiles, TIMED, Timed, Timing};
 pub use lines::{Batch, LineReceiver, LineSender, lines};
 pub use pulse::{Activity, Pulse};
 pub use record::{AccessRecord, TargetRecord, record_room, writable};
+pub use rule_hits::{Hits, RuleHits, RuleVerdict};
+pub use rules_told::{RuleTold, RulesInEffect};

@@ -301,6 +301,12 @@ impl Guard {
         Ok(())
     }
 
+    /// What a known translator reaches for this address.
+    pub(super) fn behind_translator(&self, ip: IpAddr) -> Option<Ipv4Addr> {
+        let IpAddr::V6(v6) = ip else { return None };
+        Some(self.translator(v6)?.prefix.carried(v6)?.v4)
+    }
+
     /// The known translator that an address is of: one that the operator named before others, the longest prefix first.
     fn translator(&self, address: Ipv6Addr) -> Option<Translator> {
         let covering = self.translators.iter().filter(|translator| translator.prefix.covers(address));

@@ -10,6 +10,7 @@ pub mod guard;
 pub mod locals;
 pub mod nat64;
 pub mod own_ports;
+pub mod rule_names;
 pub mod rules;
 pub mod sources;
 mod special;
@@ -18,38 +19,40 @@ pub mod verdict;
 pub use guard::{Guard, Refusal};
 pub use locals::Locals;
 pub use nat64::Nat64;
-pub use verdict::{Denial, Incoming, Object, Route, RoutedAddress, Subject, Verdict};
+pub use verdict::{
+    Allowed, DecidedBy, Decision, Denial, Incoming, Object, Route, RoutedAddress, Subject, Verdict,
+};
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use self::guard::check_connected;
 use self::own_ports::OwnPorts;
+use self::rules::spec::{Action, Logged};
+use self::rules::{Asked, Question, RuleId, RuleSet, Ruling};
+use crate::proto::address::Name;
 
-/// What judges what the guard lets pass.
-type RuleFn = fn(&Subject<'_>, Object) -> Verdict;
-
-/// Allows everything, as there is no rule.
-fn no_rule(_: &Subject<'_>, _: Object) -> Verdict {
-    Verdict::Allow(Route::default())
-}
-
-/// What judges. Immutable once built: a reload or a change of interfaces builds another.
-#[derive(Clone, Debug)]
+/// What judges. Immutable once built, but for the time of day that its rules are told: a reload or a change of interfaces
+/// builds another.
+#[derive(Clone, Debug, Default)]
 pub struct Policy {
     guard: Guard,
-    rules: RuleFn,
+    /// `None`: whatever the guard lets pass may be had.
+    rules: Option<RuleSet>,
+    /// Which decisions the log tells, where the rule that decides does not say so itself.
+    log: Logged,
+    /// By which route a test has things go.
+    #[cfg(test)]
+    routes: Option<RouteFn>,
 }
 
-impl Default for Policy {
-    fn default() -> Policy {
-        Policy::new(Guard::default())
-    }
-}
+/// By which route something goes.
+#[cfg(test)]
+pub(crate) type RouteFn = fn(Object<'_>) -> Route;
 
 impl Policy {
     /// A policy of this guard.
     pub fn new(guard: Guard) -> Policy {
-        Policy { guard, rules: no_rule }
+        Policy { guard, ..Policy::default() }
     }
 
     /// The policy whose guard knows the translators that name servers show: see [`Guard::with_shown_nat64`].
@@ -58,34 +61,67 @@ impl Policy {
         Policy { guard: self.guard.with_shown_nat64(prefixes), ..self }
     }
 
-    /// The policy with rules of a test's own.
-    #[cfg(test)]
-    pub(crate) fn with_rules(self, rules: RuleFn) -> Policy {
+    /// The policy with these rules, or none.
+    #[must_use]
+    pub fn with_rules(self, rules: Option<RuleSet>) -> Policy {
         Policy { rules, ..self }
     }
 
+    /// The policy that has the log tell these decisions, where no rule says so itself.
+    #[must_use]
+    pub fn with_log(self, log: Logged) -> Policy {
+        Policy { log, ..self }
+    }
+
+    /// The policy by which things go as a test wants.
+    #[cfg(test)]
+    pub(crate) fn with_routes(self, routes: RouteFn) -> Policy {
+        Policy { routes: Some(routes), ..self }
+    }
+
+    /// The rules, if there are any.
+    pub fn rules(&self) -> Option<&RuleSet> {
+        self.rules.as_ref()
+    }
+
+    /// Whether another has the same rules, for the same listeners.
+    pub fn rules_as(&self, other: &Policy) -> bool {
+        match (&self.rules, &other.rules) {
+            (None, None) => true,
+            (Some(one), Some(other)) => one.is_as(other),
+            _ => false,
+        }
+    }
+
+    /// How often the time of day has changed what the rules say.
+    pub fn epoch(&self) -> u32 {
+        self.rules.as_ref().map_or(0, RuleSet::epoch)
+    }
+
     /// Judges what a command asks for: each address before it is dialled or listened for, and what has none.
-    pub fn judge(&self, subject: &Subject<'_>, object: Object) -> Verdict {
+    pub fn judge(&self, subject: &Subject<'_>, object: Object<'_>) -> Verdict {
         let guarded = match object {
-            Object::AnyPeer => Ok(()),
-            Object::To(address) | Object::From(address) => self.guard.check(address),
+            Object::AnyPeer | Object::Unresolved(..) => Ok(()),
+            Object::To(address, _) | Object::From(address, _) => self.guard.check(address),
         };
         self.verdict(guarded, subject, object)
     }
 
-    /// Judges a peer that connected to a listener of the subject's. `from_here` says whether it came from the address that
-    /// it reached: then it is on this machine, whatever the guard's list has.
+    /// Judges a peer that connected to a listener of the subject's. Rules know it as `object`: by the port that was asked
+    /// for. `from_here` says whether it came from the address that it reached: then it is on this machine, whatever the
+    /// guard's list has.
     pub fn judge_peer(
         &self,
         subject: &Subject<'_>,
         peer: SocketAddr,
+        object: Object<'_>,
         from_here: impl FnOnce() -> bool,
     ) -> Verdict {
         let guarded = self.guard.check(peer).and_then(|()| match from_here() {
             true => self.guard.check_same_host(peer),
             false => Ok(()),
         });
-        self.verdict(guarded, subject, Object::From(peer))
+        self.verdict(guarded, subject, object)
     }
 
     /// Judges a datagram of an association on its way to a target.
@@ -93,23 +129,30 @@ impl Policy {
         &self,
         subject: &Subject<'_>,
         to: SocketAddr,
+        name: Option<&Name>,
         own_ports: &OwnPorts,
         leads_here: impl Fn(SocketAddr) -> bool,
     ) -> Verdict {
         let guarded = self.guard.check_datagram(to, own_ports, leads_here);
-        self.verdict(guarded, subject, Object::To(to))
+        self.verdict(guarded, subject, Object::To(to, name))
     }
 
-    /// Judges a datagram that came for an association.
-    pub fn judge_answer(
+    /// Whether a datagram that came for an association is an answer, and none of our own that came back.
+    ///
+    /// # Errors
+    /// [`Refusal::OwnPort`].
+    pub fn check_answer(
         &self,
-        subject: &Subject<'_>,
         from: SocketAddr,
         own_ports: &OwnPorts,
         leads_here: impl Fn(SocketAddr) -> bool,
-    ) -> Verdict {
-        let guarded = self.guard.check_answer(from, own_ports, leads_here);
-        self.verdict(guarded, subject, Object::From(from))
+    ) -> Result<(), Refusal> {
+        self.guard.check_answer(from, own_ports, leads_here)
+    }
+
+    /// Judges who answers an association, behind [`Policy::check_answer`].
+    pub fn judge_answer(&self, subject: &Subject<'_>, from: SocketAddr, name: Option<&Name>) -> Verdict {
+        self.verdict(Ok(()), subject, Object::From(from, name))
     }
 
     /// Whether `address` is a UDP socket of ours, at whatever address of this machine.
@@ -124,7 +167,7 @@ impl Policy {
 
     /// Judges a connection to `remote` by what its two ends show once it stands: no list of addresses is ever quite new.
     /// `leads_here` says whether it is known to stay on this machine though its ends differ. Rules have judged the address,
-    /// and are not asked again.
+    /// which was `allowed` so, and are not asked again.
     ///
     /// # Errors
     /// [`Refusal::SelfConnect`], [`Refusal::OwnListener`], or what the guard refuses of an address that is this machine's.
@@ -132,7 +175,7 @@ impl Policy {
         &self,
         local: SocketAddr,
         remote: SocketAddr,
-        route: &Route,
+        allowed: &Allowed,
         leads_here: impl FnOnce() -> bool,
     ) -> Result<(), Refusal> {
         check_connected(local, remote)?;
@@ -143,18 +186,98 @@ impl Policy {
         // The kernel dials an address of this machine from itself, unless the route says from where: whatever the list says,
         // it is ours.
         let same_host = local.ip().to_canonical() == remote.ip().to_canonical();
-        let asks = route.source.is_some() || self.guard.might_miss(remote);
-        if same_host || (asks && leads_here()) {
-            self.guard.check_same_host(remote)?;
+        let asks = allowed.route.source.is_some() || self.guard.might_miss(remote);
+        match same_host || (asks && leads_here()) {
+            true => self.guard.check_same_host(remote).or_else(|refusal| match refusal {
+                Refusal::SpecialPurpose(_) if allowed.private => Ok(()),
+                _ => Err(refusal),
+            }),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// What the guard said first, and then what the rules say.
-    fn verdict(&self, guarded: Result<(), Refusal>, subject: &Subject<'_>, object: Object) -> Verdict {
-        match guarded {
-            Ok(()) => (self.rules)(subject, object),
-            Err(refusal) => Verdict::Deny(refusal.into()),
+    fn verdict(&self, guarded: Result<(), Refusal>, subject: &Subject<'_>, object: Object<'_>) -> Verdict {
+        let ruling = |rules: &RuleSet| self.ruling(rules, subject, object);
+        match (guarded, &self.rules) {
+            (Ok(()), None) => Verdict::Allow(Allowed {
+                route: self.route(object),
+                decision: Decision { logged: self.log == Logged::All, ..Decision::BY_DEFAULT },
+                ..Allowed::default()
+            }),
+            (Ok(()), Some(rules)) => self.by_rule(&ruling(rules), object),
+            (Err(Refusal::SpecialPurpose(range)), Some(rules)) => match ruling(rules) {
+                ruling @ Ruling { action: Action::Allow, allow_private: true, .. } => {
+                    self.by_rule(&ruling, object)
+                }
+                _ => self.by_guard(Refusal::SpecialPurpose(range)),
+            },
+            (Err(refusal), _) => self.by_guard(refusal),
         }
     }
+
+    fn by_guard(&self, refusal: Refusal) -> Verdict {
+        let logged = self.log != Logged::Nothing;
+        Verdict::Deny(refusal.into(), Decision { logged, ..Decision::BY_GUARD })
+    }
+
+    fn by_rule(&self, ruling: &Ruling, object: Object<'_>) -> Verdict {
+        let Ruling { action, rule, would, allow_private, log } = *ruling;
+        let (by, log) = (DecidedBy::Rule(rule), log.unwrap_or(self.log));
+        match action {
+            Action::Allow => Verdict::Allow(Allowed {
+                route: self.route(object),
+                private: allow_private,
+                decision: Decision { by, allowed: true, would, logged: log == Logged::All },
+            }),
+            Action::Deny => {
+                let decision = Decision { by, allowed: false, would, logged: log != Logged::Nothing };
+                Verdict::Deny(Denial::Rule(rule), decision)
+            }
+        }
+    }
+
+    /// What the rules say. Behind a translator that is known the IPv4 address is reached that an address carries: what
+    /// either of the two is denied by is denied, and the default has no say where a rule knows one of them.
+    fn ruling(&self, rules: &RuleSet, subject: &Subject<'_>, object: Object<'_>) -> Ruling {
+        let Incoming { client, listener } = subject.incoming;
+        let judge = |target| {
+            rules.judge(&Question {
+                user: subject.identity.user().map(|user| &**user),
+                source: client.ip().to_canonical(),
+                listener,
+                command: subject.command,
+                target,
+            })
+        };
+        let (address, name) = match object {
+            Object::AnyPeer => return judge(Asked::Anything),
+            Object::Unresolved(name, port) => return judge(Asked::Name(name, port)),
+            Object::To(address, name) | Object::From(address, name) => (address, name),
+        };
+        let of = |ip: IpAddr| judge(Asked::Address(ip.to_canonical(), address.port(), name));
+        let outer = of(address.ip());
+        let Some(v4) = self.guard.behind_translator(address.ip()) else { return outer };
+        let inner = of(v4.into());
+        match (outer.rule, inner.rule, outer.action) {
+            (RuleId::DEFAULT, ..) => inner,
+            (_, RuleId::DEFAULT, _) | (.., Action::Deny) => outer,
+            (.., Action::Allow) if inner.action == Action::Deny => inner,
+            (.., Action::Allow) => outer,
+        }
+    }
+
+    /// By which route something goes that may be had.
+    #[cfg(not(test))]
+    fn route(&self, _: Object<'_>) -> Route {
+        Route::default()
+    }
+
+    #[cfg(test)]
+    fn route(&self, object: Object<'_>) -> Route {
+        self.routes.map_or_else(Route::default, |routes| routes(object))
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,9 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use super::guard::Refusal;
+use super::rules::RuleId;
 use crate::auth::Identity;
+use crate::proto::address::Name;
 use crate::proto::request::RequestCommand;
 
 /// How a connection came in.
@@ -27,15 +29,27 @@ pub struct Subject<'a> {
     pub command: RequestCommand,
 }
 
-/// What is asked for.
+/// What is asked for. A name is the one that led to the address beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Object {
+pub enum Object<'a> {
     /// What the command opens before it is known for whom: a listener for any peer, an association.
     AnyPeer,
+    /// What a name may lead to that is not resolved yet, at this port.
+    Unresolved(&'a Name, u16),
     /// A connection or a datagram to this address, as it would be dialled.
-    To(SocketAddr),
+    To(SocketAddr, Option<&'a Name>),
     /// A connection or a datagram from this address.
-    From(SocketAddr),
+    From(SocketAddr, Option<&'a Name>),
+}
+
+impl<'a> Object<'a> {
+    /// An address that a command is for, and the name that led to it.
+    pub fn of(command: RequestCommand, address: SocketAddr, name: Option<&'a Name>) -> Object<'a> {
+        match command {
+            RequestCommand::Bind => Object::From(address, name),
+            RequestCommand::Connect | RequestCommand::UdpAssociate => Object::To(address, name),
+        }
+    }
 }
 
 /// By which way something goes out, where that is not the kernel's to choose.
@@ -61,22 +75,76 @@ impl Route {
     }
 }
 
-/// An address that was allowed, and by which route.
+/// An address that was allowed, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoutedAddress {
     /// The address, as it is dialled.
     pub address: SocketAddr,
-    /// The route by which it is dialled.
-    pub route: Route,
+    /// How it may be had.
+    pub allowed: Allowed,
 }
 
 /// What policy says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The subject may have it, by this route.
-    Allow(Route),
+    /// The subject may have it.
+    Allow(Allowed),
     /// The subject may not have it.
-    Deny(Denial),
+    Deny(Denial, Decision),
+}
+
+/// How something may be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    /// By this route.
+    pub route: Route,
+    /// At a special-purpose address, too, as the rule says that allows it.
+    pub private: bool,
+    /// Why.
+    pub decision: Decision,
+}
+
+/// By the kernel's own route, as no rule says anything.
+impl Default for Allowed {
+    fn default() -> Allowed {
+        Allowed { route: Route::default(), private: false, decision: Decision::BY_DEFAULT }
+    }
+}
+
+/// What a verdict rests on: all that a session remembers of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Who decided.
+    pub by: DecidedBy,
+    /// What was decided.
+    pub allowed: bool,
+    /// The first rule that would have decided otherwise, did it decide.
+    pub would: Option<RuleId>,
+    /// Whether the log is to tell of it.
+    pub logged: bool,
+}
+
+/// Who decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecidedBy {
+    /// The guard.
+    Guard,
+    /// This rule.
+    Rule(RuleId),
+}
+
+impl Decision {
+    /// Allowed, as no rule says anything.
+    pub const BY_DEFAULT: Decision =
+        Decision { by: DecidedBy::Rule(RuleId::DEFAULT), allowed: true, would: None, logged: false };
+    /// Denied by the guard.
+    pub const BY_GUARD: Decision =
+        Decision { by: DecidedBy::Guard, allowed: false, would: None, logged: true };
+
+    /// The rule in report mode that would have denied what was allowed.
+    pub fn would_deny(&self) -> Option<RuleId> {
+        self.would.filter(|_| self.allowed)
+    }
 }
 
 /// Why something is denied.
@@ -84,15 +152,16 @@ pub enum Verdict {
 pub enum Denial {
     /// The guard refuses the address.
     Guard(Refusal),
-    /// This rule says so, by its number.
-    Rule(u16),
+    /// This rule says so.
+    Rule(RuleId),
 }
 
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Denial::Guard(refusal) => refusal.fmt(f),
-            Denial::Rule(number) => write!(f, "rule {number}"),
+            Denial::Rule(RuleId::DEFAULT) => f.write_str("no rule allows it"),
+            Denial::Rule(RuleId(number)) => write!(f, "rule {number}"),
         }
     }
 }

@@ -12,7 +12,11 @@ use crate::proto::request::RequestCommand;
 /// Begins an association: asks for its socket. RFC 1928 section 6: DST is what "the client expects to use", and the server
 /// "MAY use this information to limit access". A name limits nothing, neither its address, which is no sender's until it is
 /// resolved, nor the port beside it: section 7's "expected IP address of the client" is then the control connection's.
-pub(super) fn begin(target: &Target, used: usize, handling: &Handling<'_>) -> Result<Transition, Failure> {
+pub(super) fn begin(
+    target: &Target,
+    used: usize,
+    handling: &mut Handling<'_>,
+) -> Result<Transition, Failure> {
     let route = handling.may_open(RequestCommand::UdpAssociate)?;
     let announced = match target.host {
         Host::Ip(ip) => Announced {

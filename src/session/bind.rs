@@ -6,20 +6,21 @@
 
 use std::net::SocketAddr;
 
-use super::command::{Command, Peers};
+use super::command::{AcceptedPeer, Command, Peers};
 use super::failure::{DialError, Failure};
 use super::handling::Handling;
 use super::state::{Awaiting, Binding, Transition};
 use crate::dns::{Answer, DnsError};
-use crate::policy::{Object, RoutedAddress};
+use crate::policy::RoutedAddress;
 use crate::proto::address::{Host, Target};
 use crate::proto::request::RequestCommand;
 
 /// Begins a BIND: asks for the addresses of a name, or for the listener.
-pub(super) fn begin(target: Target, used: usize, handling: &Handling<'_>) -> Result<Transition, Failure> {
+pub(super) fn begin(target: Target, used: usize, handling: &mut Handling<'_>) -> Result<Transition, Failure> {
     let port = target.port;
     match target.host {
         Host::Name(name) => {
+            handling.may_resolve(RequestCommand::Bind, &name, port)?;
             let resolving = Awaiting::Bind(Binding::Resolving { port });
             Ok(Transition::Ask(resolving, used, Command::Resolve(name)))
         }
@@ -32,7 +33,11 @@ pub(super) fn begin(target: Target, used: usize, handling: &Handling<'_>) -> Res
 }
 
 /// The peer's addresses are there.
-pub(super) fn resolved(port: u16, answer: Answer, handling: &Handling<'_>) -> Result<Transition, Failure> {
+pub(super) fn resolved(
+    port: u16,
+    answer: Answer,
+    handling: &mut Handling<'_>,
+) -> Result<Transition, Failure> {
     let addresses = answer.map_err(Failure::Dns)?;
     listen_for(addresses.iter().map(|ip| SocketAddr::new(*ip, port)), 0, handling)
 }
@@ -42,12 +47,12 @@ pub(super) fn resolved(port: u16, answer: Answer, handling: &Handling<'_>) -> Re
 fn listen_for(
     peers: impl ExactSizeIterator<Item = SocketAddr>,
     used: usize,
-    handling: &Handling<'_>,
+    handling: &mut Handling<'_>,
 ) -> Result<Transition, Failure> {
-    let allowed = handling.allowed(RequestCommand::Bind, peers, Object::From)?;
-    let canonical = |RoutedAddress { address, route }: RoutedAddress| {
+    let allowed = handling.allowed(RequestCommand::Bind, peers)?;
+    let canonical = |RoutedAddress { address, allowed }: RoutedAddress| {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-        RoutedAddress { address, route }
+        RoutedAddress { address, allowed }
     };
     let named = |peer: &RoutedAddress| !peer.address.ip().is_unspecified();
     let peers: Vec<_> = allowed.into_iter().map(canonical).filter(named).collect();
@@ -72,10 +77,12 @@ pub(super) fn bound(
 
 /// The peer is there, or nobody came.
 pub(super) fn accepted(
-    result: Result<SocketAddr, DialError>,
+    result: Result<AcceptedPeer, DialError>,
     handling: &mut Handling<'_>,
 ) -> Result<Transition, Failure> {
+    let AcceptedPeer { peer, decision } = result.map_err(Failure::Dial)?;
+    handling.facts.decision = Some(decision);
     // RFC 1928 section 6: the second BND is the address and port of the connecting host.
-    handling.succeed(result.map_err(Failure::Dial)?);
+    handling.succeed(peer);
     Ok(Transition::Done(Command::Relay))
 }

@@ -6,7 +6,7 @@ use super::failure::{AssociateError, DialError, Failure};
 use crate::auth::Identity;
 use crate::auth::gssapi::Peer;
 use crate::dns::Answer;
-use crate::policy::{Route, RoutedAddress};
+use crate::policy::{Decision, Route, RoutedAddress};
 use crate::proto::address::Name;
 use crate::proto::userpass::Credentials;
 use crate::seal::Protect;
@@ -26,8 +26,8 @@ pub enum Input<'a> {
     Dialed(Result<Dialed, DialError>),
     /// The answer to [`Command::Bind`]: the address and port that peers reach.
     Bound(Result<SocketAddr, DialError>),
-    /// The answer to [`Command::Accept`]: the peer's address and port.
-    Accepted(Result<SocketAddr, DialError>),
+    /// The answer to [`Command::Accept`].
+    Accepted(Result<AcceptedPeer, DialError>),
     /// The answer to [`Command::Associate`]: where the client is to send its datagrams.
     Associated(Result<SocketAddr, AssociateError>),
 }
@@ -85,6 +85,17 @@ pub struct Dialed {
     pub address: SocketAddr,
     /// Our own address and port towards it.
     pub local: SocketAddr,
+    /// Why it may be had.
+    pub decision: Decision,
+}
+
+/// A peer that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AcceptedPeer {
+    /// Its address and port.
+    pub peer: SocketAddr,
+    /// Why it is taken.
+    pub decision: Decision,
 }
 
 /// Whose connection is taken.

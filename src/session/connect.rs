@@ -8,15 +8,15 @@ use super::failure::{DialError, Failure};
 use super::handling::Handling;
 use super::state::{Awaiting, Connecting, Transition};
 use crate::dns::Answer;
-use crate::policy::Object;
 use crate::proto::address::{Host, Target};
 use crate::proto::request::RequestCommand;
 
 /// Begins a CONNECT: asks for the addresses of a name, or for the connection.
-pub(super) fn begin(target: Target, used: usize, handling: &Handling<'_>) -> Result<Transition, Failure> {
+pub(super) fn begin(target: Target, used: usize, handling: &mut Handling<'_>) -> Result<Transition, Failure> {
     let port = target.port;
     match target.host {
         Host::Name(name) => {
+            handling.may_resolve(RequestCommand::Connect, &name, port)?;
             let resolving = Awaiting::Connect(Connecting::Resolving { port });
             Ok(Transition::Ask(resolving, used, Command::Resolve(name)))
         }
@@ -25,7 +25,11 @@ pub(super) fn begin(target: Target, used: usize, handling: &Handling<'_>) -> Res
 }
 
 /// The target's addresses are there.
-pub(super) fn resolved(port: u16, answer: Answer, handling: &Handling<'_>) -> Result<Transition, Failure> {
+pub(super) fn resolved(
+    port: u16,
+    answer: Answer,
+    handling: &mut Handling<'_>,
+) -> Result<Transition, Failure> {
     let addresses = answer.map_err(Failure::Dns)?;
     dial(addresses.iter().map(|ip| SocketAddr::new(*ip, port)), 0, handling)
 }
@@ -33,9 +37,9 @@ pub(super) fn resolved(port: u16, answer: Answer, handling: &Handling<'_>) -> Re
 fn dial(
     addresses: impl ExactSizeIterator<Item = SocketAddr>,
     used: usize,
-    handling: &Handling<'_>,
+    handling: &mut Handling<'_>,
 ) -> Result<Transition, Failure> {
-    let allowed = handling.allowed(RequestCommand::Connect, addresses, Object::To)?;
+    let allowed = handling.allowed(RequestCommand::Connect, addresses)?;
     Ok(Transition::Ask(Awaiting::Connect(Connecting::Dialing), used, Command::Dial(allowed)))
 }
 
@@ -44,7 +48,11 @@ pub(super) fn dialed(
     result: Result<Dialed, DialError>,
     handling: &mut Handling<'_>,
 ) -> Result<Transition, Failure> {
+    if result == Err(DialError::Ourselves) {
+        handling.met_ourselves();
+    }
     let dialed = result.map_err(Failure::Dial)?;
+    handling.facts.decision = Some(dialed.decision);
     // RFC 1928 section 6: BND is the address and port that the server uses towards the target.
     handling.succeed(dialed.local);
     Ok(Transition::Done(Command::Relay))

@@ -2,8 +2,8 @@
 
 use crate::auth::Identity;
 use crate::config::AuthMethod;
-use crate::policy::{Incoming, Subject};
-use crate::proto::address::Target;
+use crate::policy::{Decision, Incoming, Subject};
+use crate::proto::address::{Host, Name, Target};
 use crate::proto::reply::Rep;
 use crate::proto::request::RequestCommand;
 
@@ -22,6 +22,8 @@ pub struct Facts {
     pub target: Option<Target>,
     /// The reply that was sent.
     pub reply: Option<Rep>,
+    /// What policy said of it last.
+    pub decision: Option<Decision>,
 }
 
 impl Facts {
@@ -29,5 +31,13 @@ impl Facts {
     pub fn subject(&self, incoming: Incoming, command: RequestCommand) -> Subject<'_> {
         let identity = self.identity.as_ref().unwrap_or(&Identity::Anonymous);
         Subject { incoming, identity, command }
+    }
+
+    /// The name that was asked for, which leads to every address that the session may be for.
+    pub fn name(&self) -> Option<&Name> {
+        match &self.target.as_ref()?.host {
+            Host::Name(name) => Some(name),
+            Host::Ip(_) => None,
+        }
     }
 }

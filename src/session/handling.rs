@@ -8,7 +8,8 @@ use super::facts::Facts;
 use super::failure::Failure;
 use super::rules::Rules;
 use crate::dns::DnsError;
-use crate::policy::{Incoming, Object, Route, RoutedAddress, Subject, Verdict};
+use crate::policy::{Allowed, Decision, Incoming, Object, Route, RoutedAddress, Subject, Verdict};
+use crate::proto::address::Name;
 use crate::proto::request::RequestCommand;
 
 /// Lent by the session to what handles an input.
@@ -27,37 +28,66 @@ impl Handling<'_> {
         self.facts.subject(self.incoming, command)
     }
 
-    /// Those of these addresses that policy allows, each of which is judged.
+    /// Those of these addresses that policy allows, each of which is judged with the name that was asked for.
     ///
     /// # Errors
     /// [`Failure::Denied`] where it allows none, with the last denial; [`DnsError::NoAddress`] where there is none.
     pub(super) fn allowed(
-        &self,
+        &mut self,
         command: RequestCommand,
         addresses: impl ExactSizeIterator<Item = SocketAddr>,
-        object: impl Fn(SocketAddr) -> Object,
     ) -> Result<Vec<RoutedAddress>, Failure> {
-        let subject = self.subject(command);
-        let mut failure = Failure::Dns(DnsError::NoAddress);
-        let mut allowed = Vec::with_capacity(addresses.len());
+        let (subject, name) = (self.subject(command), self.facts.name());
+        let (mut failure, mut denied) = (Failure::Dns(DnsError::NoAddress), None);
+        let mut list = Vec::with_capacity(addresses.len());
         for address in addresses {
-            match self.rules.policy.judge(&subject, object(address)) {
-                Verdict::Allow(route) => allowed.push(RoutedAddress { address, route }),
-                Verdict::Deny(denial) => failure = Failure::Denied(denial),
+            match self.rules.policy.judge(&subject, Object::of(command, address, name)) {
+                Verdict::Allow(allowed) => list.push(RoutedAddress { address, allowed }),
+                Verdict::Deny(denial, decision) => {
+                    (failure, denied) = (Failure::Denied(denial), Some(decision));
+                }
             }
         }
-        if allowed.is_empty() { Err(failure) } else { Ok(allowed) }
+        self.facts.decision = list.first().map(|first| first.allowed.decision).or(denied);
+        if list.is_empty() { Err(failure) } else { Ok(list) }
+    }
+
+    /// Whether a name may lead to anything that policy allows at this port: one that cannot is asked of nobody.
+    ///
+    /// # Errors
+    /// [`Failure::Denied`].
+    pub(super) fn may_resolve(
+        &mut self,
+        command: RequestCommand,
+        name: &Name,
+        port: u16,
+    ) -> Result<(), Failure> {
+        match self.rules.policy.judge(&self.subject(command), Object::Unresolved(name, port)) {
+            Verdict::Allow(_) => Ok(()),
+            Verdict::Deny(denial, decision) => {
+                self.facts.decision = Some(decision);
+                Err(Failure::Denied(denial))
+            }
+        }
     }
 
     /// The route of what a command opens before it is known for whom.
     ///
     /// # Errors
     /// [`Failure::Denied`] where policy does not let it.
-    pub(super) fn may_open(&self, command: RequestCommand) -> Result<Route, Failure> {
-        match self.rules.policy.judge(&self.subject(command), Object::AnyPeer) {
-            Verdict::Allow(route) => Ok(route),
-            Verdict::Deny(denial) => Err(Failure::Denied(denial)),
+    pub(super) fn may_open(&mut self, command: RequestCommand) -> Result<Route, Failure> {
+        let verdict = self.rules.policy.judge(&self.subject(command), Object::AnyPeer);
+        let (Verdict::Allow(Allowed { decision, .. }) | Verdict::Deny(_, decision)) = verdict;
+        self.facts.decision = Some(decision);
+        match verdict {
+            Verdict::Allow(allowed) => Ok(allowed.route),
+            Verdict::Deny(denial, _) => Err(Failure::Denied(denial)),
         }
+    }
+
+    /// Takes note that this server itself was at the end of what was dialled.
+    pub(super) fn met_ourselves(&mut self) {
+        self.facts.decision = Some(Decision::BY_GUARD);
     }
 
     /// Says that the credentials are right.

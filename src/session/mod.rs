@@ -25,12 +25,14 @@ mod userpass;
 #[cfg(test)]
 mod tests;
 
-pub use command::{Announced, Command, Dialed, Input, Output, Peers, Round, RoundOutcome, Step};
+pub use command::{
+    AcceptedPeer, Announced, Command, Dialed, Input, Output, Peers, Round, RoundOutcome, Step,
+};
 pub use facts::Facts;
 pub use failure::{AssociateError, DialError, Failure};
 pub use rules::Rules;
 
-use crate::policy::{Incoming, Subject};
+use crate::policy::{Decision, Incoming, Subject};
 use crate::proto::request::RequestCommand;
 use crate::seal::Seal;
 use channel::Channel;
@@ -120,6 +122,11 @@ impl Session {
     /// What is known, handed over to the record: the session is over.
     pub fn take_facts(&mut self) -> Facts {
         std::mem::take(&mut self.facts)
+    }
+
+    /// Takes note of what policy says of it by now.
+    pub fn put_decision(&mut self, decision: Decision) {
+        self.facts.decision = Some(decision);
     }
 
     /// Whom policy judges, for a command of this session.

@@ -15,7 +15,8 @@ use super::*;
 use crate::auth::Identity;
 use crate::config::{AuthMethod, Gssapi};
 use crate::dns::{Answer, DnsError};
-use crate::policy::{Guard, Object, Policy, Verdict};
+use crate::policy::rules::spec::{Action, RuleSpec};
+use crate::policy::{Decision, Guard, Policy, RouteFn};
 use crate::proto::ProtoError;
 
 /// CONNECT 203.0.113.7:443.
@@ -83,7 +84,7 @@ struct World {
     addresses: Answer,
     dialed: Result<Dialed, DialError>,
     bound: Result<SocketAddr, DialError>,
-    accepted: Result<SocketAddr, DialError>,
+    accepted: Result<AcceptedPeer, DialError>,
     associated: Result<SocketAddr, AssociateError>,
 }
 
@@ -98,9 +99,13 @@ impl World {
                 gssapi: Gssapi::default(),
             },
             addresses: addresses(&["203.0.113.7"]),
-            dialed: Ok(Dialed { address: socket("203.0.113.7:443"), local: socket("198.51.100.9:4660") }),
+            dialed: Ok(Dialed {
+                address: socket("203.0.113.7:443"),
+                local: socket("198.51.100.9:4660"),
+                decision: Decision::BY_DEFAULT,
+            }),
             bound: Ok(socket("198.51.100.9:4660")),
-            accepted: Ok(socket("203.0.113.7:20")),
+            accepted: Ok(came("203.0.113.7:20")),
             associated: Ok(socket("198.51.100.9:4660")),
         }
     }
@@ -118,8 +123,21 @@ impl World {
         self
     }
 
-    fn ruled(mut self, rules: fn(&Subject<'_>, Object) -> Verdict) -> World {
-        self.rules.policy = self.rules.policy.with_rules(rules);
+    /// Where these rules hold, which know the client's listener as "fourth", and others are allowed what they ask for.
+    fn ruled(self, rules: impl IntoIterator<Item = RuleSpec>) -> World {
+        self.judged(Action::Allow, rules)
+    }
+
+    /// Where these rules hold, or this where none matches.
+    fn judged(mut self, default: Action, rules: impl IntoIterator<Item = RuleSpec>) -> World {
+        let rules = crate::policy::rules::by_hand::rules(default, rules);
+        let rules = crate::policy::rules::by_hand::at(&rules, &[("fourth", 3)]);
+        self.rules.policy = self.rules.policy.with_rules(Some(rules));
+        self
+    }
+
+    fn routed(mut self, routes: RouteFn) -> World {
+        self.rules.policy = self.rules.policy.with_routes(routes);
         self
     }
 
@@ -241,6 +259,10 @@ impl Player {
 
 fn socket(text: &str) -> SocketAddr {
     text.parse().unwrap()
+}
+
+fn came(peer: &str) -> AcceptedPeer {
+    AcceptedPeer { peer: socket(peer), decision: Decision::BY_DEFAULT }
 }
 
 fn addresses(texts: &[&str]) -> Answer {

@@ -105,7 +105,7 @@ impl Worker {
             if place.is_none() {
                 self.core.counters.count(Counted::SourceTurnedAway);
                 self.core.counters.count(Counted::Denied(DenialCause::TurnedAway));
-                self.core.refusals.note(peer.ip(), &Failure::SourceLimit, now);
+                self.core.tell_refusal(peer.ip(), &Failure::SourceLimit, None);
                 // Nothing was read of it and nothing is owed: no TIME_WAIT of ours for it either.
                 return client.reset_on_close();
             }

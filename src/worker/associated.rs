@@ -13,7 +13,7 @@ use crate::dns::Answer;
 use crate::limits;
 use crate::outcome::Reason;
 use crate::proto::request::RequestCommand;
-use crate::relay::datagram::{Association, Family, Pumped, Terms};
+use crate::relay::datagram::{Association, DatagramKit, Family, Pumped, Terms};
 use crate::sys::Read;
 use crate::sys::stream::Stream;
 
@@ -80,6 +80,7 @@ impl Associated {
                 self.note(core, connection, &pumped);
             }
         }
+        note_decisions(core, connection, &mut kit);
         core.datagrams = Some(kit);
         if pumped.again {
             core.enqueue(connection);
@@ -99,6 +100,7 @@ impl Associated {
         let mut kit = core.datagrams.take().unwrap_or_default();
         let terms = terms(core, connection);
         let pumped = self.association.resolved(lookup, answer, &mut kit, &terms);
+        note_decisions(core, connection, &mut kit);
         core.datagrams = Some(kit);
         self.note(core, connection, &pumped);
         Next::Wait
@@ -186,6 +188,16 @@ impl Associated {
     }
 }
 
+/// Counts what rules decided about datagrams; the record has the first of the rules that would have denied one.
+fn note_decisions(core: &Core, connection: &mut Connection, kit: &mut DatagramKit) {
+    for decision in kit.decisions.drain(..) {
+        core.note_decision(&decision);
+        if let (Some(rule), Some(kept)) = (decision.would_deny(), &mut connection.facts.decision) {
+            kept.would.get_or_insert(rule);
+        }
+    }
+}
+
 /// When an association that stays silent ends, in milliseconds of the worker's clock.
 fn idle_ms(connection: &Connection) -> u64 {
     connection.times.active_ms + connection.snapshot.config.timeouts.udp_idle.as_millis() as u64
@@ -195,7 +207,7 @@ fn terms<'a>(core: &'a Core, connection: &'a Connection) -> Terms<'a> {
     let config = &connection.snapshot.config;
     Terms {
         policy: &core.policy,
-        policy_version: core.policy_version,
+        policy_version: core.policy_version << 32 | u64::from(core.policy.epoch()),
         subject: connection.subject(RequestCommand::UdpAssociate),
         own_ports: &core.own_ports,
         filtering: config.udp.filtering,

@@ -16,7 +16,7 @@ use crate::limits;
 use crate::observe::{Counted, DenialCause};
 use crate::proto::request::RequestCommand;
 use crate::relay::Engine;
-use crate::session::{DialError, Input, Peers};
+use crate::session::{AcceptedPeer, DialError, Input, Peers};
 use crate::sys::listener::Listener;
 use crate::sys::stream::Stream;
 
@@ -75,16 +75,17 @@ impl Handshake {
         connection: &mut Connection,
         mut listening: Box<Listening>,
     ) -> Next {
-        let subject = self.session.subject(RequestCommand::Bind);
+        let (subject, name) = (self.session.subject(RequestCommand::Bind), self.session.facts().name());
         listening.retry_at = None;
         for _ in 0..limits::BIND_ACCEPTS_PER_TURN {
-            match listening.accept(&core.policy, &subject, core.now) {
-                Came::Peer(stream, peer) => {
+            match listening.accept(&core.policy, &subject, name, core.now) {
+                Came::Peer(stream, peer, decision) => {
                     // The listener goes, and the rest is what it is for a target that was dialled.
                     drop(listening);
-                    return self.meet(core, connection, stream, peer);
+                    return self.meet(core, connection, stream, AcceptedPeer { peer, decision });
                 }
-                Came::Foreign(peer) => {
+                Came::Foreign(peer, decision) => {
+                    decision.iter().for_each(|decision| core.note_decision(decision));
                     tracing::debug!(client = %connection.peer, %peer, "a peer that was not asked for is reset");
                     core.counters.count(Counted::ForeignPeer);
                     core.counters.count(Counted::Denied(DenialCause::ForeignPeer));
@@ -102,13 +103,13 @@ impl Handshake {
         self.wait(core, connection)
     }
 
-    fn meet(&mut self, core: &Core, connection: &mut Connection, stream: Stream, peer: SocketAddr) -> Next {
+    fn meet(&mut self, core: &Core, connection: &mut Connection, stream: Stream, came: AcceptedPeer) -> Next {
         match watch_stream(&core.registry, connection.key, PEER_SOCKET, &stream) {
             Ok(()) => {
-                connection.address = Some(canonical(peer));
+                connection.address = Some(canonical(came.peer));
                 connection.engine = Some(Engine::Copy);
                 self.waits_for = Waits::Connected(Upstream { stream, socket_index: PEER_SOCKET });
-                Next::Tell(Input::Accepted(Ok(peer)))
+                Next::Tell(Input::Accepted(Ok(came)))
             }
             Err(error) => Next::Answer(Input::Accepted(Err(local_error(&error)))),
         }

@@ -82,7 +82,11 @@ impl Connection {
 
     /// Whom policy judges, for a command of its session.
     pub(super) fn subject(&self, command: RequestCommand) -> Subject<'_> {
-        let incoming = Incoming { client: self.peer, listener: self.listener };
-        self.facts.subject(incoming, command)
+        self.facts.subject(self.incoming(), command)
+    }
+
+    /// How it came in.
+    pub(super) fn incoming(&self) -> Incoming {
+        Incoming { client: self.peer, listener: self.listener }
     }
 }

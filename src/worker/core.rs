@@ -23,11 +23,12 @@ use crate::dns::Answer;
 use crate::limits;
 use crate::observe::talkers::Talkers;
 use crate::observe::{Counted, Counters, Latencies, NameAnswer, Queue, Recall, Remembered, Timed};
-use crate::policy::Policy;
 use crate::policy::own_ports::OwnPorts;
+use crate::policy::rule_names::{GUARD_NAME, RuleNames};
+use crate::policy::{DecidedBy, Decision, Policy};
 use crate::relay::Kit;
 use crate::relay::datagram::DatagramKit;
-use crate::session::Rules;
+use crate::session::{Failure, Rules};
 use crate::shares;
 use crate::sys::pipe::Pipe;
 
@@ -91,6 +92,9 @@ pub(super) struct Core {
     pub(super) moved_last: Option<Key>,
     /// Changes with `policy`.
     pub(super) policy_version: u64,
+    /// The names of rules, of which every record has one: in memory that no other worker counts in.
+    pub(super) rule_names: RuleNames,
+    pub(super) guard_name: Arc<str>,
     pub(super) own_ports: Arc<OwnPorts>,
     /// How a test has the next record panic.
     pub(super) fails_to_record: bool,
@@ -131,6 +135,8 @@ impl Core {
             traffic: Traffic::default(),
             moved_last: None,
             policy_version: 0,
+            rule_names: snapshot.rule_names.apart(),
+            guard_name: GUARD_NAME.into(),
             own_ports: setup.own_ports.clone(),
             fails_to_record: false,
             datagrams: None,
@@ -202,6 +208,36 @@ impl Core {
         self.counters.count(Counted::Name(NameAnswer::of(answer)));
     }
 
+    /// The name of what decided.
+    pub(super) fn name_of(&self, by: DecidedBy) -> Option<&Arc<str>> {
+        match by {
+            DecidedBy::Guard => Some(&self.guard_name),
+            DecidedBy::Rule(rule) => self.rule_names.of(rule),
+        }
+    }
+
+    /// Counts for its rule what policy decided. Where there are no rules nothing is counted.
+    pub(super) fn note_decision(&self, decision: &Decision) {
+        if self.policy.rules().is_some() {
+            self.counters.rules.count(decision);
+        }
+    }
+
+    /// Tells the log of a session that failed: by policy only where that is to be told.
+    pub(super) fn tell_refusal(&mut self, client: IpAddr, failure: &Failure, decision: Option<Decision>) {
+        let by_policy = decision.filter(|_| matches!(failure, Failure::Denied(_)));
+        if by_policy.is_none_or(|decision| decision.logged) {
+            let rule = by_policy.and_then(|decision| self.name_of(decision.by)).cloned();
+            self.refusals.note(client, failure, rule, self.now);
+        }
+    }
+
+    /// Tells the log of a session that policy allowed.
+    pub(super) fn tell_allowed(&mut self, client: IpAddr, decision: Decision) {
+        let rule = self.name_of(decision.by).cloned();
+        self.refusals.note_allowed(client, rule, self.now);
+    }
+
     /// Shows that nothing is in use, whatever a worker that panicked here had.
     fn note_nothing(&self) {
         self.counters.associations(0);
@@ -256,8 +292,8 @@ impl Core {
         self.policy_version += 1;
     }
 
-    /// Goes by this from now on, and leaves alone what has not changed.
-    pub(super) fn put_snapshot(&mut self, snapshot: Arc<Snapshot>) {
+    /// Goes by this from now on, and leaves alone what has not changed; whether the rules are others.
+    pub(super) fn put_snapshot(&mut self, snapshot: Arc<Snapshot>) -> bool {
         let old = std::mem::replace(&mut self.snapshot, snapshot);
         let new = &self.snapshot;
         let (other_policy, other_names) =
@@ -266,6 +302,9 @@ impl Core {
             self.pools.second_attempts.resize(new.ceilings.second_attempts);
             self.lookups.set_beside_max(new.ceilings.names_beside);
             self.kit.set_pipes_max(new.ceilings.pipes);
+        }
+        if !Arc::ptr_eq(&old.rule_names, &new.rule_names) {
+            self.rule_names = new.rule_names.apart();
         }
         self.note_ceilings();
         self.records.configure(new.records.as_ref(), &new.config.log, self.now);
@@ -280,8 +319,10 @@ impl Core {
             // Other servers are asked, or this machine has other addresses and may have them in another network.
             self.translators.iter_mut().for_each(|translators| translators.ask_anew(self.now));
         }
+        let other_rules = other_policy && !old.policy.rules_as(&new.policy);
         if other_policy || other_translators {
             self.put_policy();
         }
+        other_rules
     }
 }

@@ -9,7 +9,7 @@ use super::tokens::Key;
 use super::watch::{Edge, watch_stream};
 use crate::limits;
 use crate::observe::{Counted, Counters};
-use crate::policy::{Policy, Refusal, RoutedAddress};
+use crate::policy::{Allowed, Policy, Refusal, RoutedAddress};
 use crate::session::{DialError, Dialed};
 use crate::shares::Lent;
 use crate::sys::congestion::CongestionControl;
@@ -98,6 +98,11 @@ impl Dial {
             deadline,
             second,
         }
+    }
+
+    /// All that are or were to be tried.
+    pub(super) fn addresses(&self) -> &[RoutedAddress] {
+        &self.addresses
     }
 
     /// When the next attempt is due.
@@ -211,7 +216,7 @@ impl Dial {
     }
 
     fn begin(&self, dialler: &Dialler<'_>, socket_index: u8, to: RoutedAddress) -> Result<Stream, DialError> {
-        let RoutedAddress { address, route } = to;
+        let RoutedAddress { address, allowed: Allowed { route, .. } } = to;
         if !route.serves(address.ip()) {
             return Err(DialError::NetworkUnreachable);
         }
@@ -242,15 +247,15 @@ fn finish(attempt: &Attempt, edge: Edge, policy: &Policy) -> Result<Dialed, Dial
         return Err(dial_error(errno));
     }
     let local = attempt.stream.local_address().map_err(dial_error)?;
-    let RoutedAddress { address, route } = attempt.to;
+    let RoutedAddress { address, allowed } = attempt.to;
     // The ends of a connection to this machine differ where the route says from where, and in IPv6 where the target is of a
     // block that a route of the kernel's delivers here.
-    let leads_here = || match route.source {
+    let leads_here = || match allowed.route.source {
         Some(_) => may_lead_here(address),
         None => address.is_ipv6() && attempt.stream.leaves_by_loopback(),
     };
-    match policy.check_connected(local, address, &route, leads_here) {
-        Ok(()) => Ok(Dialed { address, local }),
+    match policy.check_connected(local, address, &allowed, leads_here) {
+        Ok(()) => Ok(Dialed { address, local, decision: allowed.decision }),
         Err(Refusal::SelfConnect) => Err(DialError::SelfConnect),
         Err(_) => Err(DialError::Ourselves),
     }
@@ -273,7 +278,8 @@ mod tests {
         let (policy, counters) = (Policy::new(Guard::new(true, Vec::new(), Vec::new())), Counters::default());
         let dialler =
             Dialler { key: Key::new(0, 0), now, registry: &registry, policy: &policy, counters: &counters };
-        let to = RoutedAddress { address: listener.local_addr().unwrap(), route };
+        let allowed = Allowed { route, ..Allowed::default() };
+        let to = RoutedAddress { address: listener.local_addr().unwrap(), allowed };
         let second = Pool::of(0).nothing(IpAddr::from([127, 0, 0, 1]).into());
         let deadline = now + Duration::from_secs(10);
         let mut dial = Dial::new(vec![to], CongestionControl::default(), deadline, second);
@@ -335,7 +341,7 @@ mod tests {
         let attempt = |route| Attempt {
             socket_index: 1,
             stream,
-            to: RoutedAddress { address, route },
+            to: RoutedAddress { address, allowed: Allowed { route, ..Allowed::default() } },
             began: Instant::now(),
         };
         let edge = Edge { writable: true, ..Edge::default() };

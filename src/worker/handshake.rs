@@ -354,7 +354,7 @@ impl Handshake {
         connection: &mut Connection,
         failure: &Failure,
     ) -> Stream {
-        core.refusals.note(connection.peer.ip(), failure, core.now);
+        core.tell_refusal(connection.peer.ip(), failure, self.session.facts().decision);
         if let Some(cause) = DenialCause::of(failure) {
             core.counters.count(Counted::Denied(cause));
         }
@@ -373,10 +373,16 @@ impl Handshake {
     }
 
     /// Leaves what the session learnt to its connection, as the last that it does, and counts its request.
-    pub(super) fn leave_facts(&mut self, core: &Core, connection: &mut Connection) {
+    pub(super) fn leave_facts(&mut self, core: &mut Core, connection: &mut Connection) {
         connection.facts = self.session.take_facts();
         if let Some(request) = Counted::request_of(&connection.facts) {
             core.counters.count(request);
+        }
+        if let Some(decision) = connection.facts.decision {
+            core.note_decision(&decision);
+            if decision.logged && decision.allowed {
+                core.tell_allowed(connection.peer.ip(), decision);
+            }
         }
     }
 }

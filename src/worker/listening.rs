@@ -8,7 +8,8 @@ use super::errno::{dial_error, ends_one_connection};
 use super::ports::{PortSearch, canonical};
 use crate::config::PortRange;
 use crate::limits;
-use crate::policy::{Policy, Route, RoutedAddress, Subject, Verdict};
+use crate::policy::{Decision, Object, Policy, Route, RoutedAddress, Subject, Verdict};
+use crate::proto::address::Name;
 use crate::session::{DialError, Peers};
 use crate::sys::Errno;
 use crate::sys::congestion::CongestionControl;
@@ -29,22 +30,31 @@ pub(super) struct Listening {
 
 /// What stood first in the queue of a listener.
 pub(super) enum Came {
-    Peer(Stream, SocketAddr),
-    /// A connection of somebody who was not asked for, which is reset.
-    Foreign(SocketAddr),
+    Peer(Stream, SocketAddr, Decision),
+    /// A connection of somebody who was not asked for, which is reset; what policy said of it where it was asked.
+    Foreign(SocketAddr, Option<Decision>),
     /// A connection that had ended already.
     Ended,
     Nobody,
 }
 
 impl Listening {
-    pub(super) fn accept(&mut self, policy: &Policy, subject: &Subject<'_>, now: Instant) -> Came {
+    /// Takes who stands first in the queue. `name` is the one that led to the peers, where one did.
+    pub(super) fn accept(
+        &mut self,
+        policy: &Policy,
+        subject: &Subject<'_>,
+        name: Option<&Name>,
+        now: Instant,
+    ) -> Came {
         match self.listener.accept() {
-            Ok((stream, peer)) if self.welcomes(&stream, peer, policy, subject) => Came::Peer(stream, peer),
-            Ok((stream, peer)) => {
-                stream.reset_on_close();
-                Came::Foreign(peer)
-            }
+            Ok((stream, peer)) => match self.welcomes(&stream, peer, policy, subject, name) {
+                Ok(decision) => Came::Peer(stream, peer, decision),
+                Err(decision) => {
+                    stream.reset_on_close();
+                    Came::Foreign(peer, decision)
+                }
+            },
             Err(Errno::EAGAIN) => Came::Nobody,
             Err(errno) if ends_one_connection(errno) => Came::Ended,
             Err(_) => {
@@ -55,21 +65,29 @@ impl Listening {
     }
 
     /// Peers are compared by address. The port that was asked for says nothing of the port they come from: in active
-    /// FTP (RFC 959) DST is that of the control connection, and the data connection comes from another.
-    fn welcomes(&self, stream: &Stream, peer: SocketAddr, policy: &Policy, subject: &Subject<'_>) -> bool {
+    /// FTP (RFC 959) DST is that of the control connection, and the data connection comes from another. So rules know who
+    /// was named by the port that was asked for, and anybody else by his own.
+    fn welcomes(
+        &self,
+        stream: &Stream,
+        peer: SocketAddr,
+        policy: &Policy,
+        subject: &Subject<'_>,
+        name: Option<&Name>,
+    ) -> Result<Decision, Option<Decision>> {
         let peer = canonical(peer);
-        let expected = match &self.peers {
-            Peers::Any(_) => true,
-            Peers::Only(list) => list.iter().any(|one| one.address.ip() == peer.ip()),
+        let asked = match &self.peers {
+            Peers::Any(_) => peer,
+            Peers::Only(list) => list.iter().find(|one| one.address.ip() == peer.ip()).ok_or(None)?.address,
         };
         let from_here =
             || stream.local_address().is_ok_and(|here| here.ip().to_canonical() == peer.ip().to_canonical());
-        let allowed = || match policy.judge_peer(subject, peer, from_here) {
+        match policy.judge_peer(subject, peer, Object::From(asked, name), from_here) {
             // What policy wants to go by another way is not taken: the connection would leave by the listener's.
-            Verdict::Allow(wanted) => self.route.obeys(&wanted),
-            Verdict::Deny(_) => false,
-        };
-        expected && allowed()
+            Verdict::Allow(wanted) if self.route.obeys(&wanted.route) => Ok(wanted.decision),
+            Verdict::Allow(_) => Err(None),
+            Verdict::Deny(_, decision) => Err(Some(decision)),
+        }
     }
 }
 
@@ -142,7 +160,8 @@ impl ListenerSearch {
         self.asked += 1;
         match &self.peers {
             Peers::Only(list) => {
-                let RoutedAddress { address, route } = *list.get(asked)?;
+                let RoutedAddress { address, allowed } = *list.get(asked)?;
+                let route = allowed.route;
                 let source = match route.source {
                     _ if !route.serves(address.ip()) => Err(Errno::ENETUNREACH),
                     Some(source) => Ok(SocketAddr::new(source, 0)),
@@ -178,12 +197,13 @@ impl ListenerSearch {
 mod tests {
     use super::*;
     use crate::auth::Identity;
-    use crate::policy::{Guard, Incoming, Object};
+    use crate::policy::{Allowed, Guard, Incoming};
     use crate::proto::request::RequestCommand;
     use std::net::{TcpListener, TcpStream};
 
     fn towards(ip: [u8; 4], route: Route) -> RoutedAddress {
-        RoutedAddress { address: SocketAddr::from((ip, 21)), route }
+        let allowed = Allowed { route, ..Allowed::default() };
+        RoutedAddress { address: SocketAddr::from((ip, 21)), allowed }
     }
 
     /// 32 addresses behind one route are one address of ours, whose ports are tried once.
@@ -210,13 +230,13 @@ mod tests {
         assert_eq!((at.ip(), at.port() == 1080), (IpAddr::from([127, 0, 0, 1]), false));
     }
 
-    fn from_127_0_0_4(_: &Subject<'_>, _: Object) -> Verdict {
-        Verdict::Allow(Route { source: Some([127, 0, 0, 4].into()), mark: None })
+    fn from_127_0_0_4(_: Object<'_>) -> Route {
+        Route { source: Some([127, 0, 0, 4].into()), mark: None }
     }
 
     #[test]
     fn a_peer_is_taken_by_the_route_of_its_verdict_or_not_at_all() {
-        let policy = Policy::new(Guard::new(true, Vec::new(), Vec::new())).with_rules(from_127_0_0_4);
+        let policy = Policy::new(Guard::new(true, Vec::new(), Vec::new())).with_routes(from_127_0_0_4);
         let incoming = Incoming { client: SocketAddr::from(([127, 0, 0, 1], 1)), listener: 0 };
         let subject = Subject { incoming, identity: &Identity::Anonymous, command: RequestCommand::Bind };
         for (at, taken) in [([127, 0, 0, 1], false), ([127, 0, 0, 4], true)] {
@@ -226,7 +246,7 @@ mod tests {
             let _peer = TcpStream::connect(listener.address().unwrap()).unwrap();
             let (route, peers) = (search.route(), search.peers);
             let mut listening = Listening { listener, peers, route, retry_at: None };
-            let came = listening.accept(&policy, &subject, Instant::now());
+            let came = listening.accept(&policy, &subject, None, Instant::now());
             assert_eq!(matches!(came, Came::Peer(..)), taken, "{at:?}");
         }
     }

@@ -30,6 +30,7 @@ mod ports;
 mod records;
 mod refusals;
 mod relaying;
+mod revoking;
 mod setup;
 mod slot;
 mod snapshot;
@@ -328,7 +329,9 @@ impl Worker {
         if let Some(wanted) = &listeners {
             self.close_leaving(wanted);
         }
-        self.core.put_snapshot(snapshot);
+        if self.core.put_snapshot(snapshot) && self.core.snapshot.revokes {
+            self.walks.revoke(self.core.number);
+        }
         self.watch();
         if let Some(wanted) = listeners {
             self.acceptance.open(wanted, &self.core.registry);

@@ -21,6 +21,7 @@ use crate::dns::Answer;
 use crate::limits;
 use crate::observe::Counted;
 use crate::outcome::Reason;
+use crate::policy::RoutedAddress;
 use crate::proto::userpass::Credentials;
 use crate::relay::Relay;
 use crate::session::{Command, Input};
@@ -105,6 +106,14 @@ pub(super) fn search(core: &mut Core, slot: &mut Slot, tries: &mut usize) -> Fat
             Next::Wait
         }
     };
+    advance(core, slot, next)
+}
+
+/// A connection that dials goes on with these addresses alone.
+pub(super) fn dial_again(core: &mut Core, slot: &mut Slot, addresses: Vec<RoutedAddress>) -> Fate {
+    let Slot { phase: Phase::Handshake(handshake), connection } = slot else { return Fate::Keep };
+    drop(handshake.take_waits());
+    let next = handshake.dial(core, connection, addresses);
     advance(core, slot, next)
 }
 

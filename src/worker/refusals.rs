@@ -1,8 +1,9 @@
-//! Failed logins and refusals in the log: a line at once for a source that was quiet, then one a second at most with
+//! Failed logins and refusals in the log, and what is allowed where that is asked for: a line at once for a source that was quiet, then one a second at most with
 //! the count in between. Nobody can fill the log, and no refusal is missing from the counts.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::limits;
@@ -20,10 +21,15 @@ pub(super) struct Refusals {
 }
 
 /// What was not said yet of a source.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct RefusalCounts {
     failed_logins: u64,
     refused: u64,
+    /// The rule that refused last, where a rule did.
+    refused_by: Option<Arc<str>>,
+    allowed: u64,
+    /// The rule that allowed last.
+    allowed_by: Option<Arc<str>>,
 }
 
 /// What a log line tells of.
@@ -31,24 +37,33 @@ struct RefusalCounts {
 enum Kind {
     FailedLogin,
     Refused,
+    Allowed,
 }
 
 impl Refusals {
-    /// Takes note of a session that failed; says so where its source was quiet.
-    pub(super) fn note(&mut self, client: IpAddr, failure: &Failure, now: Instant) {
-        let Some(kind) = Kind::of(failure) else { return };
+    /// Takes note of a session that failed, by this rule where one refused it; says so where its source was quiet.
+    pub(super) fn note(&mut self, client: IpAddr, failure: &Failure, rule: Option<Arc<str>>, now: Instant) {
+        Kind::of(failure).into_iter().for_each(|kind| self.take(client, kind, rule.clone(), now));
+    }
+
+    /// Takes note of a session that was allowed, where the log is to tell of it.
+    pub(super) fn note_allowed(&mut self, client: IpAddr, rule: Option<Arc<str>>, now: Instant) {
+        self.take(client, Kind::Allowed, rule, now);
+    }
+
+    fn take(&mut self, client: IpAddr, kind: Kind, rule: Option<Arc<str>>, now: Instant) {
         if !tracing::enabled!(tracing::Level::INFO) {
             return;
         }
         let source = Source::from(client);
         if let Some(counts) = self.sources.get_mut(&source) {
-            return counts.add(kind);
+            return counts.add(kind, rule);
         }
         if self.sources.len() >= limits::REFUSAL_SOURCES_MAX {
-            return self.others.add(kind);
+            return self.others.add(kind, rule);
         }
         let mut first = RefusalCounts::default();
-        first.add(kind);
+        first.add(kind, rule);
         first.say(Some(source));
         self.sources.insert(source, RefusalCounts::default());
         self.said.push_back((now, source));
@@ -80,22 +95,37 @@ impl Refusals {
 }
 
 impl RefusalCounts {
-    fn add(&mut self, kind: Kind) {
+    fn add(&mut self, kind: Kind, rule: Option<Arc<str>>) {
         match kind {
             Kind::FailedLogin => self.failed_logins += 1,
-            Kind::Refused => self.refused += 1,
+            Kind::Refused => {
+                self.refused += 1;
+                self.refused_by = rule.or(self.refused_by.take());
+            }
+            Kind::Allowed => {
+                self.allowed += 1;
+                self.allowed_by = rule.or(self.allowed_by.take());
+            }
         }
     }
 
-    /// A line, where there is something to tell; no source stands for several.
+    /// A line for what was refused and one for what was allowed, where there is something to tell; no source stands for
+    /// several.
     fn say(self, source: Option<Source>) {
-        if self == RefusalCounts::default() {
-            return;
+        let RefusalCounts { failed_logins, refused, refused_by, allowed, allowed_by } = self;
+        if failed_logins + refused > 0 {
+            let rule = refused_by.as_deref();
+            match source {
+                Some(source) => tracing::info!(%source, failed_logins, refused, rule, "sessions refused"),
+                None => tracing::info!(failed_logins, refused, rule, "sessions of further sources refused"),
+            }
         }
-        let RefusalCounts { failed_logins, refused } = self;
-        match source {
-            Some(source) => tracing::info!(%source, failed_logins, refused, "sessions refused"),
-            None => tracing::info!(failed_logins, refused, "sessions of further sources refused"),
+        if allowed > 0 {
+            let rule = allowed_by.as_deref();
+            match source {
+                Some(source) => tracing::info!(%source, allowed, rule, "sessions allowed"),
+                None => tracing::info!(allowed, rule, "sessions of further sources allowed"),
+            }
         }
     }
 }
@@ -133,22 +163,27 @@ mod tests {
         let _guard = tracing::subscriber::set_default(subscriber);
         let (mut refusals, now) = (Refusals::default(), Instant::now());
         for n in 0..2 * limits::REFUSAL_SOURCES_MAX {
-            refusals.note(source(n), &Failure::AuthFailed, now);
-            refusals.note(source(n), &Failure::NoMethod, now);
-            refusals.note(source(n), &Failure::ClientLeft, now);
+            refusals.note(source(n), &Failure::AuthFailed, None, now);
+            refusals.note(source(n), &Failure::NoMethod, None, now);
+            refusals.note(source(n), &Failure::ClientLeft, None, now);
+            refusals.note_allowed(source(n), Some("office".into()), now);
         }
         let full = limits::REFUSAL_SOURCES_MAX;
         assert_eq!((refusals.sources.len(), refusals.said.len()), (full, full));
-        assert_eq!(refusals.others, RefusalCounts { failed_logins: full as u64, refused: full as u64 });
-        assert_eq!(
-            refusals.sources[&Source::from(source(0))],
-            RefusalCounts { failed_logins: 0, refused: 1 }
-        );
+        let counts = |failed_logins, refused, allowed| RefusalCounts {
+            failed_logins,
+            refused,
+            refused_by: None,
+            allowed,
+            allowed_by: Some("office".into()),
+        };
+        assert_eq!(refusals.others, counts(full as u64, full as u64, full as u64));
+        assert_eq!(refusals.sources[&Source::from(source(0))], counts(0, 1, 1));
 
         let later = now + limits::REFUSAL_LOG_INTERVAL;
         refusals.flush(later);
-        assert_eq!((refusals.sources.len(), refusals.others), (full, RefusalCounts::default()));
-        refusals.note(source(3), &Failure::AuthFailed, later);
+        assert_eq!((refusals.sources.len(), refusals.others.clone()), (full, RefusalCounts::default()));
+        refusals.note(source(3), &Failure::AuthFailed, None, later);
         refusals.flush(later + limits::REFUSAL_LOG_INTERVAL);
         assert_eq!((refusals.sources.len(), refusals.said.len()), (1, 1));
         refusals.flush(later + 2 * limits::REFUSAL_LOG_INTERVAL);

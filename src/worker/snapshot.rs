@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::dns;
 use crate::observe::LineSender;
 use crate::policy::Policy;
+use crate::policy::rule_names::RuleNames;
 use crate::policy::sources::Sources;
 use crate::sys::congestion::CongestionControl;
 use crate::sys::listener::Listener;
@@ -28,6 +29,10 @@ pub struct Snapshot {
     pub config: Arc<Config>,
     /// Who may reach what.
     pub policy: Arc<Policy>,
+    /// Whether sessions end that other rules deny.
+    pub revokes: bool,
+    /// The names of all rules that its sessions may know.
+    pub rule_names: Arc<RuleNames>,
     /// Where passwords are verified, if any are.
     pub verifier: Option<Arc<Verifier>>,
     /// Where GSSAPI contexts are accepted, if any are.

@@ -10,7 +10,9 @@ use crate::auth::{Identity, Verified};
 use crate::config::{Access, AuthMethod, Config, Dns64, OnFull, RelayMode};
 use crate::dns::{DnsError, Settings};
 use crate::observe::lines;
-use crate::policy::{Denial, Guard, Incoming, Object, Policy, Route, Subject, Verdict};
+use crate::policy::rules::by_hand::{self, any, deny};
+use crate::policy::rules::spec::Action;
+use crate::policy::{Guard, Incoming, Object, Policy, Route, Subject, Verdict};
 use crate::proto::request::RequestCommand;
 use crate::relay::datagram::Drop;
 use crate::relay::{Budget, Budgets, Engine, Side};
@@ -40,6 +42,8 @@ pub(super) fn snapshot() -> Snapshot {
     Snapshot {
         config: Arc::new(config),
         policy: Arc::default(),
+        revokes: false,
+        rule_names: Arc::default(),
         records: None,
         listening: Arc::default(),
         verifier: None,
@@ -182,7 +186,7 @@ fn ready_listeners_take_turns() {
 }
 
 /// A worker with a snapshot of its own is told of another one.
-fn told(worker: &mut Worker, snapshot: Snapshot) -> Arc<Snapshot> {
+pub(super) fn told(worker: &mut Worker, snapshot: Snapshot) -> Arc<Snapshot> {
     let snapshot = Arc::new(snapshot);
     worker.read_mail(Mail::Snapshot(Box::new(Arc::clone(&snapshot).into())));
     snapshot
@@ -206,7 +210,7 @@ fn rules_are_others_only_where_they_changed_and_keep_the_translators() {
     let incoming = Incoming { client: SocketAddr::from(([127, 0, 0, 1], 1)), listener: 0 };
     let subject = Subject { incoming, identity: &Identity::Anonymous, command: RequestCommand::UdpAssociate };
     let reaches = |worker: &Worker| {
-        matches!(worker.core.policy.judge(&subject, Object::To(carries)), Verdict::Allow(_))
+        matches!(worker.core.policy.judge(&subject, Object::To(carries, None)), Verdict::Allow(_))
     };
     assert!(!reaches(&worker));
     let shows: [IpAddr; 1] = [[0x64, 0xff9b, 0, 0, 0, 0, 0xc000, 0xaa].into()];
@@ -423,18 +427,18 @@ fn a_snapshot_changes_how_much_a_worker_may_have() {
     assert_eq!(name(&mut worker.core), Some(Err(DnsError::Busy)));
 }
 
-/// Everything leaves from 127.0.0.2, but nothing of a client of listener 1 that is an association's datagram.
-fn from_another_address(subject: &Subject<'_>, object: Object) -> Verdict {
-    match (subject.command, subject.incoming.listener, object) {
-        (RequestCommand::UdpAssociate, 1, Object::To(_)) => Verdict::Deny(Denial::Rule(1)),
-        _ => Verdict::Allow(Route { source: Some([127, 0, 0, 2].into()), mark: None }),
-    }
-}
-
-/// A worker of these rules, and what it needs for one more connection.
+/// A worker whose sessions leave from 127.0.0.2, but for the datagrams of a client of listener 1, which may not; and what it
+/// needs for one more connection.
 fn ruled() -> (Worker, Key, TcpStream) {
     let mut snapshot = open_to_all(limits::LINGER);
-    let policy = Policy::clone(&snapshot.policy).with_rules(from_another_address);
+    let no_datagrams = deny(|rule| {
+        rule.listeners = any(["one".into()]);
+        rule.commands = any([RequestCommand::UdpAssociate]);
+        rule.to = by_hand::to(["127.0.0.0/8"]);
+    });
+    let policy = Policy::clone(&snapshot.policy)
+        .with_rules(Some(by_hand::at(&by_hand::rules(Action::Allow, [no_datagrams]), &[("one", 1)])))
+        .with_routes(|_| Route { source: Some([127, 0, 0, 2].into()), mark: None });
     (snapshot.policy, snapshot.ceilings.sessions) = (Arc::new(policy), 8);
     worker_of(setup(), snapshot)
 }

@@ -1,6 +1,7 @@
 //! A session as it stands: the one place that makes the fields of its record, for the record and for whoever asks before.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::connection::Connection;
@@ -65,6 +66,7 @@ impl View<'_> {
             target: self.facts.target.as_ref(),
             address: connection.address,
             command: self.facts.command,
+            rule: self.rule().map(|name| &**name),
             state: self.state,
             age_ms: self.since(connection.times.accepted_ms),
             bytes: self.bytes(),
@@ -102,6 +104,12 @@ impl View<'_> {
             target: self.facts.target.clone(),
             address: connection.address,
             local: connection.local.or_else(|| associated?.local_address()),
+            rule: self.rule().cloned(),
+            verdict: self.facts.decision.map(|decision| if decision.allowed { "allow" } else { "deny" }),
+            would_deny: self
+                .facts
+                .decision
+                .and_then(|decision| self.core.rule_names.of(decision.would_deny()?).cloned()),
             reply: self.facts.reply.map(|reply| reply.code()),
             engine: datagrams.map(|_| "datagram").or(engine.map(Engine::name)),
             bytes_up: self.bytes_up,
@@ -115,6 +123,11 @@ impl View<'_> {
             age_ms,
             idle_ms: self.since(times.active_ms),
         }
+    }
+
+    /// The name of what decided about it.
+    fn rule(&self) -> Option<&Arc<str>> {
+        self.core.name_of(self.facts.decision?.by)
     }
 
     fn since(&self, moment_ms: u64) -> u64 {

@@ -46,6 +46,11 @@ impl Worker {
                 self.kill(&mut walk.at, which, ended);
                 true
             }
+            Task::Revoke { ended } => {
+                let ends = self.part_ends(walk.at);
+                self.revoke(&mut walk.at, ends, ended);
+                true
+            }
             Task::Talkers { .. } | Task::BeginTalkers => {
                 self.count_talkers(&mut walk.at, matches!(walk.task, Task::Talkers { .. }));
                 true
@@ -56,6 +61,11 @@ impl Worker {
         }
         if walk.at < self.slots.capacity() {
             return self.walks.put_back(walk);
+        }
+        if let Task::Revoke { ended } = walk.task
+            && ended > 0
+        {
+            tracing::info!(worker = self.core.number, ended, "sessions ended that the rules deny now");
         }
         let now_ms = self.core.ms(self.core.now);
         let found = match (&walk.task, &mut self.core.talkers) {

@@ -38,6 +38,8 @@ pub(super) enum Task {
     Talkers { reply: Option<Reply<TalkersTold>> },
     /// Begin to count: what they have moved so far is no matter.
     BeginTalkers,
+    /// End those that the rules deny by now.
+    Revoke { ended: u64 },
 }
 
 impl Walk {
@@ -63,7 +65,7 @@ impl Walk {
             Task::List { reply, .. } => reply.send(Listed::End { worker, walked, total }),
             Task::Kill { reply, ended, .. } => reply.send(Killed { worker, walked, ended: *ended }),
             Task::Talkers { reply: Some(reply) } => reply.send(TalkersTold { worker, walked, found }),
-            Task::Talkers { reply: None } | Task::BeginTalkers => true,
+            Task::Talkers { reply: None } | Task::BeginTalkers | Task::Revoke { .. } => true,
         };
     }
 }
@@ -101,6 +103,12 @@ impl Walks {
         if from.is_some() {
             self.queue.push_back(Walk::new(Task::BeginTalkers, worker));
         }
+    }
+
+    /// Ends what the rules deny by now; a walk for rules before them need not go on.
+    pub(super) fn revoke(&mut self, worker: usize) {
+        self.queue.retain(|walk| !matches!(walk.task, Task::Revoke { .. }));
+        self.queue.push_back(Walk::new(Task::Revoke { ended: 0 }, worker));
     }
 
     /// The walk whose turn it is. Where it is time, that for the talkers takes its turns, too.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::policy::{Policy, Route};
+use crate::policy::{Allowed, Policy};
 
 fn guard(allow: &[&str], own: &[&str]) -> Guard {
     let allow = allow.iter().map(|net| net.parse().unwrap()).collect();
@@ -376,7 +376,7 @@ fn a_socket_that_met_itself_is_found() {
 fn a_connection_to_a_listener_that_is_new_is_found() {
     let at = |address: &str| address.parse::<SocketAddr>().unwrap();
     let policy = Policy::new(Guard::new(true, vec![], vec![at("127.0.0.1:9180")]));
-    let made = |to: &str| policy.check_connected(at("127.0.0.1:4001"), at(to), &Route::default(), || false);
+    let made = |to: &str| policy.check_connected(at("127.0.0.1:4001"), at(to), &Allowed::default(), || false);
     assert_eq!(made("127.0.0.1:9180"), Err(Refusal::OwnListener));
     assert_eq!(made("[::ffff:127.0.0.1]:9180"), Err(Refusal::OwnListener));
     assert_eq!(made("127.0.0.1:9181"), Ok(()));

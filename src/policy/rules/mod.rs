@@ -3,6 +3,8 @@
 //! [`RuleSpecs`] is what an operator means, [`RuleSet`] what answers. What is asked may not be known whole yet, a name before
 //! it is resolved or a listener before its peer comes: then the answer is whether anything could be allowed.
 
+#[cfg(test)]
+pub(crate) mod by_hand;
 mod linear;
 mod question;
 pub mod schedule;
@@ -16,7 +18,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use jiff::Timestamp;
 
 use self::linear::Linear;
-use self::spec::{Action, RuleSpecs};
+use self::spec::{Action, RuleSpec, RuleSpecs};
 
 /// Rules that answer, to be had again for little by `clone`. Immutable but for the time.
 #[derive(Clone, Debug)]
@@ -52,6 +54,29 @@ impl RuleSet {
         self.now.store(now.as_second(), Ordering::Relaxed);
     }
 
+    /// Another number whenever the time has changed what they say, and seldom else: no schedule changes within a minute.
+    pub fn epoch(&self) -> u32 {
+        match self.specs.rules.iter().all(|rule| rule.when.is_empty()) {
+            true => 0,
+            false => self.now.load(Ordering::Relaxed).div_euclid(60) as u32,
+        }
+    }
+
+    /// Whether they are the very same rules, for the same listeners.
+    pub fn is_as(&self, other: &RuleSet) -> bool {
+        Arc::ptr_eq(&self.specs, &other.specs) && self.listeners == other.listeners
+    }
+
+    /// The rules, in the order in which they are asked.
+    pub fn rules(&self) -> impl Iterator<Item = (RuleId, &RuleSpec)> {
+        self.ids.iter().copied().zip(&self.specs.rules)
+    }
+
+    /// What holds where no rule matches.
+    pub fn default_action(&self) -> Action {
+        self.specs.default
+    }
+
     /// What they say of this: the first rule that matches, else the default. Of what is not known whole: the first rule that
     /// allows it whatever comes, or may allow it, else what denies it.
     pub fn judge(&self, question: &Question<'_>) -> Ruling {
@@ -73,6 +98,7 @@ impl RuleSet {
             rule: decides.map_or(RuleId::DEFAULT, |place| self.ids[place]),
             would: would.filter(|&place| rules[place].action != action).map(|place| self.ids[place]),
             allow_private: action == Action::Allow && decides.is_some_and(|place| rules[place].allow_private),
+            log: decides.and_then(|place| rules[place].log),
         }
     }
 

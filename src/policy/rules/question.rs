@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::spec::Action;
+use super::spec::{Action, Logged};
 use crate::proto::address::Name;
 use crate::proto::request::RequestCommand;
 
@@ -43,6 +43,8 @@ pub struct Ruling {
     pub would: Option<RuleId>,
     /// Whether it may be had at special-purpose addresses, too.
     pub allow_private: bool,
+    /// Which of its decisions the log tells, where the rule says so.
+    pub log: Option<Logged>,
 }
 
 /// A rule as sessions and counters know it: the same name has the same number for as long as the process lives, whatever

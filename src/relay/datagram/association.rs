@@ -7,15 +7,16 @@ use std::sync::Arc;
 use super::drops::{Drop, Drops};
 use super::fragments::Fragments;
 use super::kit::DatagramKit;
-use super::names::Names;
+use super::names::{NameTag, Names};
 use super::outbox::{Head, Joining, Sent};
 use super::peers::KnownPeers;
 use super::sealed::{open_one, seal_one};
 use super::tally::{Flow, Tally};
 use super::terms::Terms;
+use super::verdicts::Verdicts;
 use crate::limits;
-use crate::policy::Route;
 use crate::policy::own_ports::{HeldPort, OwnPorts};
+use crate::policy::{Decision, Route};
 use crate::seal::Seal;
 use crate::shares::Lent;
 use crate::sys::mmsg::{Filled, Inbox, Received};
@@ -99,8 +100,10 @@ pub struct Association {
     pub(super) held: Lent,
     /// What it counts by target, where that is asked for.
     pub(super) tally: Option<Box<Tally>>,
-    /// The target allowed last, and the policy that allowed it.
-    pub(super) allowed: Option<(SocketAddr, u64)>,
+    /// The target allowed last, the name that led to it and the policy that allowed it.
+    pub(super) allowed: Option<(SocketAddr, NameTag, u64)>,
+    /// What rules said of its targets, once they were asked.
+    pub(super) verdicts: Option<Verdicts>,
     /// The control connection had more to say than one turn hears.
     pub control_waits: bool,
     /// Families whose sockets are not yet watched.
@@ -137,6 +140,7 @@ impl Association {
             held,
             tally: None,
             allowed: None,
+            verdicts: None,
             control_waits: false,
             opened: Vec::new(),
             seal: None,
@@ -274,7 +278,8 @@ impl Association {
 
     fn pump_down(&mut self, family: Family, kit: &mut DatagramKit, terms: &Terms<'_>, pumped: &mut Pumped) {
         let Some(bound) = &mut self.targets[family as usize] else { return };
-        let DatagramKit { inbox, sender, down, translated, .. } = kit;
+        let DatagramKit { inbox, sender, down, translated, decisions, .. } = kit;
+        let (verdicts, names) = (&mut self.verdicts, self.names.as_deref());
         let mut taken = 0;
         while taken < limits::UDP_TURN_DATAGRAMS {
             if !bound.readable {
@@ -298,7 +303,12 @@ impl Association {
             for filled in (0..count).map(|at| inbox.filled(at)) {
                 let Some(from) = filled.from else { continue };
                 let may_answer = || self.peers.may_answer(from.ip(), terms.filtering, self.client);
-                if let Err(drop) = terms.judge_answer(from).and_then(|()| may_answer()) {
+                let mut ruled = || match terms.policy.rules() {
+                    Some(_) => judge_answer(from, verdicts.get_or_insert_default(), names, terms, decisions),
+                    None => Ok(()),
+                };
+                if let Err(drop) = terms.check_answer(from).and_then(|()| may_answer()).and_then(|()| ruled())
+                {
                     pumped.drops.add(drop, filled.datagrams().count());
                     continue;
                 }
@@ -335,6 +345,27 @@ impl Association {
         }
         pumped.again |= bound.readable;
     }
+}
+
+/// Whether a datagram from this address may go to the client, by the name under which the client sent there: asked of the
+/// rules where that is not remembered.
+fn judge_answer(
+    from: SocketAddr,
+    verdicts: &mut Verdicts,
+    names: Option<&Names>,
+    terms: &Terms<'_>,
+    decisions: &mut Vec<Decision>,
+) -> Result<(), Drop> {
+    if let Some(said) = verdicts.down(from, terms.policy_version) {
+        return said;
+    }
+    let led = || names.map_or(NameTag::NONE, |names| names.leading_to(from.ip().to_canonical()));
+    let tag = verdicts.name_of(from).unwrap_or_else(led);
+    let name = names.and_then(|names| names.name(tag));
+    let (said, decision) = terms.judge_answer(from, name.as_ref());
+    decisions.push(decision);
+    verdicts.put_down(from, tag, terms.policy_version, said);
+    said
 }
 
 const _: () = assert!(size_of::<Association>() <= limits::ASSOCIATION_BYTES_MAX);

@@ -2,6 +2,7 @@
 
 use super::outbox::Outbox;
 use crate::limits;
+use crate::policy::Decision;
 use crate::proto::address::Name;
 use crate::sys::mmsg::{Inbox, Sender};
 
@@ -18,6 +19,8 @@ pub struct DatagramKit {
     /// Names to be resolved: the lookup's number within its association, and the name. The worker takes them after
     /// each pump.
     pub asks: Vec<(u8, Name)>,
+    /// What rules decided anew. The worker takes it after each pump.
+    pub decisions: Vec<Decision>,
 }
 
 impl Default for DatagramKit {
@@ -29,6 +32,7 @@ impl Default for DatagramKit {
             down: Outbox::default(),
             translated: Vec::new(),
             asks: Vec::new(),
+            decisions: Vec::new(),
         }
     }
 }

@@ -16,6 +16,7 @@ mod sealed;
 mod tally;
 mod terms;
 mod up;
+mod verdicts;
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use crate::limits;
+use crate::proto::address::{Host, Name};
 
 /// The names of one association. A name keeps its address for as long as it is remembered: what speaks to one host must
 /// not find itself speaking to another.
@@ -11,6 +12,8 @@ use crate::limits;
 pub(super) struct Names {
     /// The one used last stands last.
     known: Vec<Known>,
+    /// The tag that was given last.
+    tag: u32,
     asked: Vec<Asked>,
     waiting_bytes: usize,
 }
@@ -19,6 +22,16 @@ pub(super) struct Names {
 struct Known {
     typed: Box<[u8]>,
     ip: IpAddr,
+    tag: NameTag,
+}
+
+/// A name as it was typed that an association remembers, or none: the next that is remembered has another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct NameTag(pub(super) u32);
+
+impl NameTag {
+    /// An address that no name led to.
+    pub(super) const NONE: NameTag = NameTag(0);
 }
 
 /// A name that is being resolved.
@@ -49,21 +62,38 @@ pub(super) enum Queued {
 
 impl Names {
     /// The address of a name as it was typed.
-    pub(super) fn known(&mut self, typed: &[u8]) -> Option<IpAddr> {
+    pub(super) fn known(&mut self, typed: &[u8]) -> Option<(IpAddr, NameTag)> {
         let at = self.known.iter().rposition(|known| *known.typed == *typed)?;
         if at + 1 < self.known.len() {
             let known = self.known.remove(at);
             self.known.push(known);
         }
-        self.known.last().map(|known| known.ip)
+        self.known.last().map(|known| (known.ip, known.tag))
     }
 
     /// Remembers an address; of too many names the one that was not used for the longest time is forgotten.
-    pub(super) fn learn(&mut self, typed: &[u8], ip: IpAddr) {
+    pub(super) fn learn(&mut self, typed: &[u8], ip: IpAddr) -> NameTag {
         if self.known.len() >= limits::UDP_NAMES_MAX {
             self.known.remove(0);
         }
-        self.known.push(Known { typed: typed.into(), ip });
+        self.tag = self.tag.checked_add(1).unwrap_or(1);
+        let tag = NameTag(self.tag);
+        self.known.push(Known { typed: typed.into(), ip, tag });
+        tag
+    }
+
+    /// The name of this tag in canonical form; an address that was typed as a name is none.
+    pub(super) fn name(&self, tag: NameTag) -> Option<Name> {
+        let known = self.known.iter().rfind(|known| known.tag == tag)?;
+        match Host::parse(&known.typed) {
+            Ok(Host::Name(name)) => Some(name),
+            Ok(Host::Ip(_)) | Err(_) => None,
+        }
+    }
+
+    /// The name used last that led to this address.
+    pub(super) fn leading_to(&self, ip: IpAddr) -> NameTag {
+        self.known.iter().rfind(|known| known.ip == ip).map_or(NameTag::NONE, |known| known.tag)
     }
 
     /// Keeps a datagram until its name has an address.
@@ -150,10 +180,15 @@ mod tests {
         let mut names = Names::default();
         names.learn(b"used", ip(1));
         for number in 0..2 * limits::UDP_NAMES_MAX {
-            assert_eq!(names.known(b"used"), Some(ip(1)));
+            assert_eq!(names.known(b"used").map(|(ip, _)| ip), Some(ip(1)));
             names.learn(&[number as u8], ip(2));
         }
         assert_eq!(names.known(&[0]), None);
+        let (_, tag) = names.known(b"used").unwrap();
+        assert_eq!(names.name(tag).map(|name| name.to_string()).as_deref(), Some("used"));
+        assert_eq!((names.leading_to(ip(1)), names.leading_to(ip(3))), (tag, NameTag::NONE));
+        let numbers = names.learn(b"127.1", ip(1));
+        assert_eq!((names.name(numbers), names.name(NameTag::NONE)), (None, None));
         assert_eq!(names.known.len(), limits::UDP_NAMES_MAX);
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::drops::Drop;
 use crate::config::{Filtering, Prefer};
 use crate::policy::own_ports::OwnPorts;
-use crate::policy::{Policy, Route, Subject, Verdict};
+use crate::policy::{Decision, Object, Policy, Route, Subject, Verdict};
+use crate::proto::address::Name;
 use crate::sys::machine::may_lead_here;
 
 /// What holds for an association at this moment, lent by its worker.
@@ -14,7 +15,7 @@ use crate::sys::machine::may_lead_here;
 pub struct Terms<'a> {
     /// What judges its datagrams.
     pub policy: &'a Policy,
-    /// Another number whenever the policy is another.
+    /// Another number whenever the policy is another, or says something else for the time of day.
     pub policy_version: u64,
     /// For whom they are judged.
     pub subject: Subject<'a>,
@@ -31,27 +32,46 @@ pub struct Terms<'a> {
 }
 
 impl Terms<'_> {
-    /// Whether a datagram may go to this address by the route of its association. All that an association sends leaves from
-    /// one socket of a family: what policy wants to go by another way does not go.
-    pub(super) fn judge(&self, to: SocketAddr, by: &Route) -> Result<(), Drop> {
-        let wanted = allowed(self.policy.judge_datagram(&self.subject, to, self.own_ports, may_lead_here))?;
-        if by.obeys(&wanted) { Ok(()) } else { Err(Drop::Unreachable) }
+    /// Whether a datagram may go to this address, which a name may have led to, by the route of its association. All that an
+    /// association sends leaves from one socket of a family: what policy wants to go by another way does not go.
+    pub(super) fn judge(
+        &self,
+        to: SocketAddr,
+        name: Option<&Name>,
+        by: &Route,
+    ) -> (Result<(), Drop>, Decision) {
+        match self.policy.judge_datagram(&self.subject, to, name, self.own_ports, may_lead_here) {
+            Verdict::Allow(wanted) if by.obeys(&wanted.route) => (Ok(()), wanted.decision),
+            Verdict::Allow(wanted) => (Err(Drop::Unreachable), wanted.decision),
+            Verdict::Deny(denial, decision) => (Err(Drop::of_denial(denial)), decision),
+        }
     }
 
-    /// Whether a datagram that came from this address may go to the client.
-    pub(super) fn judge_answer(&self, from: SocketAddr) -> Result<(), Drop> {
-        allowed(self.policy.judge_answer(&self.subject, from, self.own_ports, may_lead_here)).map(drop)
+    /// What denies a name, whatever it may lead to.
+    pub(super) fn refuses(&self, name: &Name, port: u16) -> Option<Decision> {
+        self.policy.rules()?;
+        match self.policy.judge(&self.subject, Object::Unresolved(name, port)) {
+            Verdict::Allow(_) => None,
+            Verdict::Deny(_, decision) => Some(decision),
+        }
+    }
+
+    /// Whether a datagram that came from this address may go to the client, as far as the guard says.
+    pub(super) fn check_answer(&self, from: SocketAddr) -> Result<(), Drop> {
+        let answer = self.policy.check_answer(from, self.own_ports, may_lead_here);
+        answer.map_err(|refusal| Drop::of_denial(refusal.into()))
+    }
+
+    /// What the rules say of a datagram that came from this address, to which a name may have led.
+    pub(super) fn judge_answer(&self, from: SocketAddr, name: Option<&Name>) -> (Result<(), Drop>, Decision) {
+        match self.policy.judge_answer(&self.subject, from, name) {
+            Verdict::Allow(allowed) => (Ok(()), allowed.decision),
+            Verdict::Deny(denial, decision) => (Err(Drop::of_denial(denial)), decision),
+        }
     }
 
     /// Whether what comes from this address is of a socket of ours: nobody is its client.
     pub(super) fn is_ours(&self, from: SocketAddr) -> bool {
         self.policy.is_own_port(from, self.own_ports, may_lead_here)
-    }
-}
-
-fn allowed(verdict: Verdict) -> Result<Route, Drop> {
-    match verdict {
-        Verdict::Allow(route) => Ok(route),
-        Verdict::Deny(denial) => Err(Drop::of_denial(denial)),
     }
 }

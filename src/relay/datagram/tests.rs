@@ -8,7 +8,9 @@ use super::*;
 use crate::auth::Identity;
 use crate::config::{Filtering, Prefer};
 use crate::policy::own_ports::OwnPorts;
-use crate::policy::{Denial, Guard, Incoming, Object, Policy, Route, Subject, Verdict};
+use crate::policy::rules::by_hand::{allow, any, at, deny, rules, to};
+use crate::policy::rules::spec::Action;
+use crate::policy::{Guard, Incoming, Object, Policy, Route, Subject};
 use crate::proto::request::RequestCommand;
 use crate::shares::{Pool, Source};
 use crate::sys::udp::DatagramSocket;
@@ -22,16 +24,23 @@ fn socket() -> UdpSocket {
     socket
 }
 
-/// Nothing to targets for the clients of listener 1, nothing from them for those of listener 2, and to targets from
-/// 127.0.0.3 alone for those of listener 3.
-fn by_listener(subject: &Subject<'_>, object: Object) -> Verdict {
-    let alice = subject.identity.user().is_some_and(|user| &**user == "alice");
-    assert!(alice && subject.command == RequestCommand::UdpAssociate, "{subject:?}");
-    match (subject.incoming.listener, object) {
-        (1, Object::To(_)) | (2, Object::From(_)) => Verdict::Deny(Denial::Rule(1)),
-        (3, Object::To(_)) => Verdict::Allow(Route { source: Some([127, 0, 0, 3].into()), mark: None }),
-        _ => Verdict::Allow(Route::default()),
-    }
+/// No targets for the clients of listener 1, all for those of listener 2, as long as they are alice's associations.
+fn by_listener(policy: Policy) -> Policy {
+    let allowed = allow(|rule| {
+        rule.users = any(["alice".into()]);
+        rule.commands = any([RequestCommand::UdpAssociate]);
+    });
+    let denied = deny(|rule| {
+        rule.listeners = any(["one".into()]);
+        rule.to = to(["127.0.0.0/8"]);
+    });
+    policy.with_rules(Some(at(&rules(Action::Deny, [denied, allowed]), &[("one", 1), ("two", 2)])))
+}
+
+/// Targets are sent to from 127.0.0.3 alone.
+fn from_127_0_0_3(object: Object<'_>) -> Route {
+    let source = matches!(object, Object::To(..)).then_some([127, 0, 0, 3].into());
+    Route { source, mark: None }
 }
 
 struct Setting {
@@ -43,14 +52,14 @@ struct Setting {
 }
 
 impl Setting {
-    fn new() -> Setting {
+    fn new(with: impl FnOnce(Policy) -> Policy) -> Setting {
         let own_ports = Arc::default();
         let front = DatagramSocket::bind((LOOPBACK, 0).into(), 65_536).expect("a port");
         let at = front.local_address().expect("its address");
         let held = Pool::of(1_000).nothing(Source::from(LOOPBACK));
         let expected = Expected { ip: LOOPBACK, port: None };
         Setting {
-            policy: Policy::new(Guard::new(true, Vec::new(), Vec::new())).with_rules(by_listener),
+            policy: with(Policy::new(Guard::new(true, Vec::new(), Vec::new()))),
             association: Association::new(expected, front, at, &own_ports, held),
             own_ports,
             alice: Identity::User("alice".into()),
@@ -85,7 +94,7 @@ fn counts(pumped: &Pumped) -> (u64, u64, u64) {
 
 #[test]
 fn targets_are_sent_to_by_the_route_of_the_association() {
-    let mut setting = Setting::new();
+    let mut setting = Setting::new(|policy| policy);
     let source: IpAddr = [127, 0, 0, 3].into();
     setting.association.leave_by(Route { source: Some(source), mark: None });
     let (client, target) = (socket(), socket());
@@ -102,21 +111,21 @@ fn targets_are_sent_to_by_the_route_of_the_association() {
 
 #[test]
 fn a_datagram_leaves_by_the_route_of_its_verdict_or_not_at_all() {
-    let mut setting = Setting::new();
+    let mut setting = Setting::new(|policy| policy.with_routes(from_127_0_0_3));
     let (client, target) = (socket(), socket());
     client.connect(setting.association.front().local_address().expect("its address")).expect("a way");
     let port = target.local_addr().expect("its address").port().to_be_bytes();
     for (source, leaves) in [(4, 0), (3, 1)] {
         setting.association.leave_by(Route { source: Some([127, 0, 0, source].into()), mark: None });
         client.send(&[&b"\0\0\0\x01\x7f\0\0\x01"[..], &port, b"ping"].concat()).expect("sent");
-        let pumped = setting.pump(3, 0);
+        let pumped = setting.pump(0, 0);
         assert_eq!((pumped.up.datagrams, pumped.drops.0[Drop::Unreachable as usize]), (leaves, 1 - leaves));
     }
 }
 
 #[test]
 fn each_datagram_is_judged_with_the_subject_of_its_association_both_ways() {
-    let mut setting = Setting::new();
+    let mut setting = Setting::new(by_listener);
     let (client, target) = (socket(), socket());
     client.connect(setting.association.front().local_address().expect("its address")).expect("a way");
     let port = target.local_addr().expect("its address").port().to_be_bytes();
@@ -127,15 +136,22 @@ fn each_datagram_is_judged_with_the_subject_of_its_association_both_ways() {
     ask();
     assert_eq!(counts(&setting.pump(1, 0)), (0, 0, 1));
     ask();
-    assert_eq!(counts(&setting.pump(0, 0)), (1, 0, 0));
+    assert_eq!(counts(&setting.pump(2, 1)), (1, 0, 0));
     let (len, from) = target.recv_from(&mut buffer).expect("a datagram");
     assert_eq!(&buffer[..len], b"ping");
     target.send_to(b"pong", from).expect("sent");
-    assert_eq!(counts(&setting.pump(2, 0)), (0, 0, 1));
+    assert_eq!(counts(&setting.pump(1, 2)), (0, 0, 1));
     target.send_to(b"pong", from).expect("sent");
-    assert_eq!(counts(&setting.pump(0, 0)), (0, 1, 0));
+    assert_eq!(counts(&setting.pump(2, 3)), (0, 1, 0));
     assert_eq!(client.recv(&mut buffer).expect("an answer"), 10 + b"pong".len());
-    // What was allowed is remembered, but not for another policy.
+    // What was said is remembered, both ways, but not for another policy.
     ask();
-    assert_eq!(counts(&setting.pump(1, 1)), (0, 0, 1));
+    assert_eq!(counts(&setting.pump(2, 3)), (1, 0, 0));
+    ask();
+    target.send_to(b"pong", from).expect("sent");
+    assert_eq!(counts(&setting.pump(1, 3)), (1, 1, 0));
+    ask();
+    assert_eq!(counts(&setting.pump(1, 4)), (0, 0, 1));
+    // One for each way and each policy that had something to judge.
+    assert_eq!(setting.kit.decisions.len(), 6);
 }

@@ -7,14 +7,14 @@ use super::association::{Association, Bound, Family, Pumped};
 use super::drops::Drop;
 use super::fragments::Taken;
 use super::kit::DatagramKit;
-use super::names::Queued;
+use super::names::{NameTag, Queued};
 use super::outbox::{Head, Outbox, Sent};
 use super::tally::Flow;
 use super::terms::Terms;
 use crate::config::Prefer;
 use crate::dns::Answer;
 use crate::limits;
-use crate::policy::Route;
+use crate::policy::{Decision, Route};
 use crate::proto::address::{Host, Name};
 use crate::proto::udp::{self, Destination, Header};
 use crate::sys::machine::source_towards;
@@ -30,6 +30,7 @@ struct Way<'a> {
     up: &'a mut [Outbox; 2],
     sender: &'a mut Sender,
     asks: &'a mut Vec<(u8, Name)>,
+    decisions: &'a mut Vec<Decision>,
     pumped: &'a mut Pumped,
 }
 
@@ -61,18 +62,18 @@ impl Association {
                     continue;
                 }
             };
-            let DatagramKit { inbox, sender, up, asks, translated, .. } = kit;
+            let DatagramKit { inbox, sender, up, asks, translated, decisions, .. } = kit;
             let mut datagrams = 0;
             let mut way = if self.seal.is_some() {
                 let (opened, seen) = self.open_batch(inbox, count, translated, terms, &mut pumped.drops);
-                let mut way = Way { terms, arena: translated, up, sender, asks, pumped };
+                let mut way = Way { terms, arena: translated, up, sender, asks, decisions, pumped };
                 for (filled, datagram) in opened {
                     self.take(&filled, datagram, &mut way);
                 }
                 datagrams = seen;
                 way
             } else {
-                let mut way = Way { terms, arena: inbox.memory(), up, sender, asks, pumped };
+                let mut way = Way { terms, arena: inbox.memory(), up, sender, asks, decisions, pumped };
                 for filled in (0..count).map(|at| inbox.filled(at)) {
                     for datagram in filled.datagrams() {
                         self.take(&filled, datagram, &mut way);
@@ -111,24 +112,34 @@ impl Association {
             return pumped;
         };
         let own = Family::of(self.expected.ip);
-        let DatagramKit { inbox, sender, up, asks, .. } = kit;
-        let mut way = Way { terms, arena: inbox.memory(), up, sender, asks, pumped: &mut pumped };
+        let DatagramKit { inbox, sender, up, asks, decisions, .. } = kit;
+        let mut way = Way { terms, arena: inbox.memory(), up, sender, asks, decisions, pumped: &mut pumped };
         // What is refused is so for its port: another datagram may find an address where this one does not.
-        let mut found: Option<(u16, Result<IpAddr, Drop>)> = None;
+        let mut found: Option<(u16, Result<(IpAddr, NameTag), Drop>)> = None;
+        let name = match Host::parse(&typed) {
+            Ok(Host::Name(name)) => Some(name),
+            Ok(Host::Ip(_)) | Err(_) => None,
+        };
         let mut reachable = Reachable::by(self.route);
         for datagram in waiting {
             let ip = match found {
-                Some((_, Ok(ip))) => Ok(ip),
+                Some((_, Ok(known))) => Ok(known),
                 Some((port, Err(drop))) if port == datagram.port => Err(drop),
                 _ => {
-                    let ip = usable(&addresses, datagram.port, own, terms, &mut reachable);
-                    ip.into_iter().for_each(|ip| self.learn(&typed, ip));
+                    let asked = Sought { addresses: &addresses, name: name.as_ref(), port: datagram.port };
+                    let ip = usable(&asked, own, &mut way, &mut reachable).map(|ip| {
+                        let tag = self.learn(&typed, name.as_ref(), ip);
+                        (ip, tag)
+                    });
                     found = Some((datagram.port, ip));
                     ip
                 }
             };
             match ip {
-                Ok(ip) => self.send_owned(SocketAddr::new(ip, datagram.port), &datagram.payload, &mut way),
+                Ok((ip, tag)) => {
+                    let to = SocketAddr::new(ip, datagram.port);
+                    self.send_owned(to, tag, &datagram.payload, &mut way);
+                }
                 Err(drop) => way.drop(drop, 1),
             }
         }
@@ -151,9 +162,9 @@ impl Association {
             return self.fragment(&header, datagram, way);
         }
         self.abandon_fragments(way);
-        if let Some(ip) = self.address(&header, &datagram[header.len..], way) {
+        if let Some((ip, tag)) = self.address(&header, &datagram[header.len..], way) {
             let to = SocketAddr::new(ip, header.port);
-            if self.admit(to, way) {
+            if self.admit(to, tag, way) {
                 let payload = at.start + header.len..at.end;
                 way.up[Family::of(ip) as usize].push(Some(to), Head::default(), payload, self.joining_up);
             }
@@ -209,8 +220,8 @@ impl Association {
             Taken::Dropped => way.drop(Drop::Fragment, 1),
             Taken::Whole(payload) => {
                 way.pumped.reassembled += 1;
-                if let Some(ip) = self.address(header, &payload, way) {
-                    self.send_owned(SocketAddr::new(ip, header.port), &payload, way);
+                if let Some((ip, tag)) = self.address(header, &payload, way) {
+                    self.send_owned(SocketAddr::new(ip, header.port), tag, &payload, way);
                 }
             }
         }
@@ -224,22 +235,29 @@ impl Association {
         }
     }
 
-    /// The address of a datagram's target. Where there is none yet the payload is queued, or dropped and counted.
-    fn address(&mut self, header: &Header<'_>, payload: &[u8], way: &mut Way<'_>) -> Option<IpAddr> {
+    /// The address of a datagram's target, and the name that led there. Where there is none yet the payload is queued, or
+    /// dropped and counted.
+    fn address(
+        &mut self,
+        header: &Header<'_>,
+        payload: &[u8],
+        way: &mut Way<'_>,
+    ) -> Option<(IpAddr, NameTag)> {
+        let nameless = |ip| (ip, NameTag::NONE);
         let typed = match header.destination {
-            Destination::Ip(ip) => return plain(ip, header.port, &self.route, way),
+            Destination::Ip(ip) => return plain(ip, header.port, &self.route, way).map(nameless),
             Destination::Name(typed) => typed,
         };
         let names = self.names.get_or_insert_default();
-        if let Some(ip) = names.known(typed) {
-            return Some(ip);
+        if let Some(known) = names.known(typed) {
+            return Some(known);
         }
         let name = match Host::parse(typed) {
             Ok(Host::Ip(ip)) => {
                 if ip.is_ipv4() {
                     names.learn(typed, ip);
                 }
-                return plain(ip, header.port, &self.route, way);
+                return plain(ip, header.port, &self.route, way).map(nameless);
             }
             Ok(Host::Name(name)) => name,
             Err(_) => {
@@ -247,6 +265,11 @@ impl Association {
                 return None;
             }
         };
+        if let Some(decision) = way.terms.refuses(&name, header.port) {
+            way.decisions.push(decision);
+            way.drop(Drop::Denied, 1);
+            return None;
+        }
         if !self.hold(payload.len()) {
             way.drop(Drop::Queue, 1);
             return None;
@@ -263,25 +286,25 @@ impl Association {
     }
 
     /// Remembers the address of a name, for its next datagrams and for the tally.
-    fn learn(&mut self, typed: &[u8], ip: IpAddr) {
-        self.names.get_or_insert_default().learn(typed, ip);
-        if let (Some(tally), Ok(Host::Name(name))) = (&mut self.tally, Host::parse(typed)) {
+    fn learn(&mut self, typed: &[u8], name: Option<&Name>, ip: IpAddr) -> NameTag {
+        if let (Some(tally), Some(name)) = (&mut self.tally, name) {
             tally.name(ip, name.as_str());
         }
+        self.names.get_or_insert_default().learn(typed, ip)
     }
 
     /// Whether a datagram may go to this address; if so it may answer, and there is a socket.
-    fn admit(&mut self, to: SocketAddr, way: &mut Way<'_>) -> bool {
+    fn admit(&mut self, to: SocketAddr, tag: NameTag, way: &mut Way<'_>) -> bool {
         let terms = way.terms;
-        let known = self.allowed == Some((to, terms.policy_version)) && !terms.own_ports.has(to);
-        if !known && let Err(drop) = terms.judge(to, &self.route) {
+        let known = self.allowed == Some((to, tag, terms.policy_version)) && !terms.own_ports.has(to);
+        if !known && let Err(drop) = self.judge(to, tag, way) {
             way.drop(drop, 1);
             return false;
         }
-        if self.allowed.is_none_or(|(allowed, _)| allowed.ip() != to.ip()) {
+        if self.allowed.is_none_or(|(allowed, ..)| allowed.ip() != to.ip()) {
             self.peers.insert(to.ip());
         }
-        self.allowed = Some((to, terms.policy_version));
+        self.allowed = Some((to, tag, terms.policy_version));
         let family = Family::of(to.ip());
         if self.targets[family as usize].is_none() {
             let Some(bound) = open(to.ip(), self.route, terms) else {
@@ -294,9 +317,29 @@ impl Association {
         true
     }
 
+    /// Whether a datagram may go to this address: asked of the rules where that is not remembered.
+    fn judge(&mut self, to: SocketAddr, tag: NameTag, way: &mut Way<'_>) -> Result<(), Drop> {
+        let terms = way.terms;
+        if terms.policy.rules().is_none() {
+            return terms.judge(to, None, &self.route).0;
+        }
+        let (verdicts, version) = (self.verdicts.get_or_insert_default(), terms.policy_version);
+        let ours = terms.own_ports.has(to);
+        if let Some(said) = verdicts.up(to, tag, version).filter(|_| !ours) {
+            return said;
+        }
+        let name = self.names.as_ref().and_then(|names| names.name(tag));
+        let (said, decision) = terms.judge(to, name.as_ref(), &self.route);
+        way.decisions.push(decision);
+        if !ours {
+            verdicts.put_up(to, tag, version, said);
+        }
+        said
+    }
+
     /// Sends a datagram that does not lie in the arena, behind those that were judged before it.
-    fn send_owned(&mut self, to: SocketAddr, payload: &[u8], way: &mut Way<'_>) {
-        if !self.admit(to, way) {
+    fn send_owned(&mut self, to: SocketAddr, tag: NameTag, payload: &[u8], way: &mut Way<'_>) {
+        if !self.admit(to, tag, way) {
             return;
         }
         let family = Family::of(to.ip());
@@ -330,7 +373,7 @@ impl Association {
 fn plain(ip: IpAddr, port: u16, by: &Route, way: &mut Way<'_>) -> Option<IpAddr> {
     let plain = ip.to_canonical();
     if plain != ip
-        && let Err(drop) = way.terms.judge(SocketAddr::new(ip, port), by)
+        && let Err(drop) = way.terms.judge(SocketAddr::new(ip, port), None, by).0
     {
         way.drop(drop, 1);
         return None;
@@ -342,27 +385,35 @@ fn plain(ip: IpAddr, port: u16, by: &Route, way: &mut Way<'_>) -> Option<IpAddr>
 /// a connection does; where nothing else is configured the client's own family comes first, for the answers' ATYP then
 /// is one that it knows.
 fn usable(
-    addresses: &[IpAddr],
-    port: u16,
+    Sought { addresses, name, port }: &Sought<'_>,
     own: Family,
-    terms: &Terms<'_>,
+    way: &mut Way<'_>,
     reachable: &mut Reachable,
 ) -> Result<IpAddr, Drop> {
-    let mut refused = Drop::Unreachable;
+    let terms = way.terms;
+    let (mut refused, mut denied) = (Drop::Unreachable, None);
     let own_first = terms.prefer == Prefer::HappyEyeballs;
     let (first, second): (Vec<IpAddr>, Vec<IpAddr>) =
         addresses.iter().partition(|ip| !own_first || Family::of(ip.to_canonical()) == own);
     for ip in first.into_iter().chain(second) {
-        let to = SocketAddr::new(ip, port);
-        match terms.judge(to, &reachable.route) {
-            Ok(()) if reachable.has(to, |to, mark| source_towards(to, mark).is_ok()) => {
+        let to = SocketAddr::new(ip, *port);
+        match terms.judge(to, *name, &reachable.route) {
+            (Ok(()), _) if reachable.has(to, |to, mark| source_towards(to, mark).is_ok()) => {
                 return Ok(ip.to_canonical());
             }
-            Ok(()) => {}
-            Err(drop) => refused = drop,
+            (Ok(()), _) => {}
+            (Err(drop), decision) => (refused, denied) = (drop, Some(decision)),
         }
     }
+    way.decisions.extend(denied.filter(|_| terms.policy.rules().is_some()));
     Err(refused)
+}
+
+/// The addresses that a name led to, and the port that is asked for.
+struct Sought<'a> {
+    addresses: &'a [IpAddr],
+    name: Option<&'a Name>,
+    port: u16,
 }
 
 /// To which of a name's addresses there is a way by a route. Each is asked for once, whatever the ports, and no more than

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::outcome::Reason;
-use crate::policy::{Refusal, Route, RoutedAddress};
+use crate::policy::{Allowed, Refusal, Route, RoutedAddress};
 
 /// A greeting and BIND for 203.0.113.7:21.
 const BIND: &[u8] = b"\x05\x01\x00\x05\x02\x00\x01\xcb\x00\x71\x07\x00\x15";
@@ -12,7 +12,7 @@ const BIND_NAME: &[u8] = b"\x05\x01\x00\x05\x02\x00\x03\x0bexample.com\x00\x15";
 const CAME: &[u8] = b"\x05\x00\x00\x01\xcb\x00\x71\x07\x00\x14";
 
 fn only(peers: &[&str]) -> Event {
-    let routed = |peer: &&str| RoutedAddress { address: socket(peer), route: Route::default() };
+    let routed = |peer: &&str| RoutedAddress { address: socket(peer), allowed: Allowed::default() };
     Event::Bind(Peers::Only(peers.iter().map(routed).collect()))
 }
 
@@ -172,7 +172,7 @@ fn a_second_reply_says_why_nobody_came() {
 fn replies_are_in_the_family_of_what_they_name() {
     let mut world = World::open();
     world.bound = Ok(socket("[2001:db8::5]:40000"));
-    world.accepted = Ok(socket("[::ffff:203.0.113.7]:20"));
+    world.accepted = Ok(came("[::ffff:203.0.113.7]:20"));
     let events = world.every_split(BIND).events;
     assert_eq!(events[2], says(b"\x05\x00\x00\x04\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x05\x9c\x40"));
     assert_eq!(events[4], says(CAME));

@@ -1,46 +1,23 @@
 //! Who is judged, for what, and what a denial comes to.
 
 use super::*;
-use crate::policy::{Denial, Refusal, Route, RoutedAddress};
-
-/// No rule has a route of its own for it.
-const ALLOW: Verdict = Verdict::Allow(Route { source: None, mark: None });
+use crate::policy::rules::RuleId;
+use crate::policy::rules::by_hand::{allow, any, at, deny, rules, to};
+use crate::policy::{Allowed, DecidedBy, Denial, Object, Refusal, Route, RoutedAddress};
 
 const LOGIN: &[u8] = b"\x05\x01\x02\x01\x05alice\x06secret";
 const ASK_NAME: &[u8] = b"\x05\x01\x00\x03\x01a\x01\xbb";
 const BIND: &[u8] = b"\x05\x02\x00\x01\xcb\x00\x71\x07\x00\x15";
 
-/// Rule 7: alice, by the fourth listener, may not connect to port 443 of 203.0.113.7.
-fn rule_7(subject: &Subject<'_>, object: Object) -> Verdict {
-    let alice = Identity::User("alice".into());
-    let whom = Subject { incoming: INCOMING, identity: &alice, command: RequestCommand::Connect };
-    match (*subject == whom, object) {
-        (true, Object::To(address)) if address == socket("203.0.113.7:443") => Verdict::Deny(Denial::Rule(7)),
-        _ => ALLOW,
-    }
-}
-
-/// Rule 8: nobody may have a connection from 203.0.113.7.
-fn rule_8(subject: &Subject<'_>, object: Object) -> Verdict {
-    match (subject.command, object) {
-        (RequestCommand::Bind, Object::From(peer)) if peer.ip() == socket("203.0.113.7:0").ip() => {
-            Verdict::Deny(Denial::Rule(8))
-        }
-        _ => ALLOW,
-    }
-}
-
-/// Rule 9: nothing is opened for alice before it is known for whom.
-fn rule_9(subject: &Subject<'_>, object: Object) -> Verdict {
-    let alice = subject.identity.user().is_some_and(|user| &**user == "alice");
-    match alice && object == Object::AnyPeer {
-        true => Verdict::Deny(Denial::Rule(9)),
-        false => ALLOW,
-    }
-}
-
-fn allow_all(_: &Subject<'_>, _: Object) -> Verdict {
-    ALLOW
+/// Alice, by the fourth listener, may not connect to port 443 of 203.0.113.7.
+fn not_alice() -> [RuleSpec; 1] {
+    [deny(|rule| {
+        rule.users = any(["alice".into()]);
+        rule.listeners = any(["fourth".into()]);
+        rule.commands = any([RequestCommand::Connect]);
+        rule.to = to(["203.0.113.7"]);
+        rule.ports = any([443..=443]);
+    })]
 }
 
 /// What a client that logs in as alice gets for a request, behind the login.
@@ -48,73 +25,180 @@ fn alice_asks(world: &World, request: &[u8]) -> Vec<Event> {
     world.every_split(&[LOGIN, request].concat()).events.split_off(3)
 }
 
+/// What anybody gets for a request, behind the greeting, and what is known of it then.
+fn anybody_asks(world: &World, request: &[u8]) -> (Vec<Event>, String) {
+    let mut seen = world.every_split(&[b"\x05\x01\x00", request].concat());
+    (seen.events.split_off(1), seen.facts)
+}
+
 fn denied_by(rule: u16) -> [Event; 1] {
-    [Close(Failure::Denied(Denial::Rule(rule)))]
+    [Close(Failure::Denied(Denial::Rule(RuleId(rule))))]
 }
 
 #[test]
 fn a_rule_is_told_the_whole_subject_and_each_address() {
-    let world = World::locked().ruled(rule_7);
-    assert_eq!(alice_asks(&world, CONNECT), denied_by(7));
-    assert!(alice_asks(&world, ASK_NAME).ends_with(&denied_by(7)));
+    let world = World::locked().ruled(not_alice());
+    assert_eq!(alice_asks(&world, CONNECT), denied_by(1));
+    assert!(alice_asks(&world, ASK_NAME).ends_with(&denied_by(1)));
     assert_eq!(alice_asks(&World::locked(), CONNECT)[0], dial("203.0.113.7:443"));
     let port_80 = [&CONNECT[..8], b"\x00\x50"].concat();
     assert_eq!(alice_asks(&world, &port_80)[0], dial("203.0.113.7:80"));
     assert!(matches!(alice_asks(&world, BIND)[0], Event::Bind(_)));
-    let anonymous = World::open().ruled(rule_7).every_split(&[b"\x05\x01\x00", CONNECT].concat());
-    assert_eq!(anonymous.events[1], dial("203.0.113.7:443"));
+    let anonymous = World::open().ruled(not_alice());
+    assert_eq!(anybody_asks(&anonymous, CONNECT).0[0], dial("203.0.113.7:443"));
+    let mut elsewhere = World::locked();
+    let rules = at(&rules(Action::Allow, not_alice()), &[("fourth", 2)]);
+    elsewhere.rules.policy = elsewhere.rules.policy.with_rules(Some(rules));
+    assert_eq!(alice_asks(&elsewhere, CONNECT)[0], dial("203.0.113.7:443"), "by another listener");
 }
 
 #[test]
 fn of_several_addresses_those_that_a_rule_denies_are_not_dialled() {
-    let mut world = World::locked().ruled(rule_7);
+    let mut world = World::locked().ruled(not_alice());
     world.addresses = addresses(&["203.0.113.7", "203.0.113.8"]);
     assert!(alice_asks(&world, ASK_NAME).contains(&dial("203.0.113.8:443")));
 }
 
 #[test]
 fn a_rule_says_whose_connection_a_bind_takes() {
-    let world = World::open().ruled(rule_8);
-    let seen = world.every_split(&[b"\x05\x01\x00", BIND].concat());
-    assert!(seen.events.ends_with(&denied_by(8)), "{seen:?}");
-    let seen = world.every_split(&[b"\x05\x01\x00", CONNECT].concat());
-    assert_eq!(seen.events[1], dial("203.0.113.7:443"));
+    let bind = || {
+        [deny(|rule| {
+            rule.commands = any([RequestCommand::Bind]);
+            rule.to = to(["203.0.113.7"]);
+        })]
+    };
+    let world = World::open().ruled(bind());
+    assert!(anybody_asks(&world, BIND).0.ends_with(&denied_by(1)));
+    assert_eq!(anybody_asks(&world, CONNECT).0[0], dial("203.0.113.7:443"));
 }
 
 #[test]
 fn a_rule_says_who_has_an_association_or_a_listener_for_anybody() {
-    let (world, other) = (World::locked().ruled(rule_9), World::open().ruled(rule_9));
+    let not_alice = || {
+        [deny(|rule| {
+            rule.users = any(["alice".into()]);
+            rule.commands = any([RequestCommand::Bind, RequestCommand::UdpAssociate]);
+        })]
+    };
+    let (world, other) = (World::locked().ruled(not_alice()), World::open().ruled(not_alice()));
     for (request, opens) in [
         (&b"\x05\x03\x00\x01\0\0\0\0\0\0"[..], Event::Associate(Announced { ip: None, port: None })),
         (b"\x05\x02\x00\x01\0\0\0\0\0\0", Event::Bind(Peers::Any(Route::default()))),
     ] {
-        assert_eq!(alice_asks(&world, request), denied_by(9));
-        let anonymous = other.every_split(&[b"\x05\x01\x00", request].concat());
-        assert_eq!(anonymous.events[1], opens);
+        assert_eq!(alice_asks(&world, request), denied_by(1));
+        assert_eq!(anybody_asks(&other, request).0[0], opens);
     }
-    assert!(matches!(alice_asks(&world, BIND)[0], Event::Bind(_)));
+    assert_eq!(alice_asks(&world, CONNECT)[0], dial("203.0.113.7:443"));
+}
+
+/// Where something could be allowed, it is known only later.
+#[test]
+fn what_is_not_known_whole_is_denied_only_where_no_rule_could_allow_it() {
+    let one_target = || [allow(|rule| rule.to = to(["203.0.113.7", ".example.com"]))];
+    let world = World::open().judged(Action::Deny, one_target());
+    assert!(matches!(anybody_asks(&world, b"\x05\x02\x00\x01\0\0\0\0\0\0").0[0], Event::Bind(_)));
+    assert!(matches!(anybody_asks(&world, b"\x05\x03\x00\x01\0\0\0\0\0\0").0[0], Event::Associate(_)));
+    let by_name_alone = World::open().judged(Action::Deny, [allow(|rule| rule.to = to([".example.com"]))]);
+    // No address can make this name one of those: nobody is asked for it.
+    assert_eq!(anybody_asks(&by_name_alone, ASK_NAME).0, denied_by(0));
+    let (seen, facts) = anybody_asks(&by_name_alone, b"\x05\x01\x00\x03\x0eA.eXample.cOM.\x01\xbb");
+    assert_eq!(seen[..2], [Event::Resolve("a.example.com".into()), dial("203.0.113.7:443")]);
+    assert!(facts.contains("allowed: true"), "{facts}");
+    assert_eq!(anybody_asks(&by_name_alone, CONNECT).0, denied_by(0), "an address is no name");
+}
+
+/// Whatever a name is, where it leads is what is denied.
+#[test]
+fn a_denied_block_stops_a_name_that_leads_there_and_an_allowed_name_opens_no_special_range() {
+    let by_block = World::open().ruled([deny(|rule| rule.to = to(["203.0.113.0/24"]))]);
+    assert!(anybody_asks(&by_block, ASK_NAME).0.ends_with(&denied_by(1)));
+    let name = |private| {
+        let mut world = World::open().judged(
+            Action::Deny,
+            [allow(|rule| {
+                rule.to = to(["a"]);
+                rule.allow_private = private;
+            })],
+        );
+        world.addresses = addresses(&["127.0.0.1", "203.0.113.9", "10.0.0.1"]);
+        anybody_asks(&world, ASK_NAME).0
+    };
+    assert_eq!(name(false)[1], dial("203.0.113.9:443"));
+    assert_eq!(
+        name(true)[1],
+        Dial(vec![socket("127.0.0.1:443"), socket("203.0.113.9:443"), socket("10.0.0.1:443")])
+    );
+}
+
+#[test]
+fn an_address_behind_a_known_translator_is_denied_as_what_it_carries() {
+    let prefix = "2001:db8:64::/96".parse().ok().and_then(crate::policy::Nat64::new).unwrap();
+    let mut world = World::open();
+    let guard = Guard::new(true, Vec::new(), Vec::new()).with_nat64(&[prefix]);
+    world.rules.policy = Policy::new(guard);
+    let to_v6 = |last: u8| {
+        let mut asked = b"\x05\x01\x00\x04\x20\x01\x0d\xb8\x00\x64\0\0\0\0\0\0\xcb\x00\x71".to_vec();
+        asked.extend([last, 0x01, 0xbb]);
+        asked
+    };
+    let world = world.ruled([
+        allow(|rule| rule.to = to(["203.0.113.8"])),
+        deny(|rule| rule.to = to(["203.0.113.0/24"])),
+        allow(|rule| rule.to = to(["2001:db8:64::/96"])),
+    ]);
+    assert_eq!(anybody_asks(&world, &to_v6(7)).0, denied_by(2));
+    assert_eq!(anybody_asks(&world, &to_v6(8)).0[0], dial("[2001:db8:64::cb00:7108]:443"));
 }
 
 #[test]
 fn no_rule_overrides_the_guard() {
-    let world = World::open().ruled(allow_all);
+    let world = World::open().ruled([allow(|_| {})]);
     let seen = world.every_split(b"\x05\x01\x00\x05\x01\x00\x01\x7f\0\0\x01\x01\xbb");
     let by_guard = Close(Failure::Denied(Refusal::SpecialPurpose("loopback").into()));
     assert_eq!(seen.events.last(), Some(&by_guard));
+    // Not even one that may have private addresses makes a loop.
+    let mut world = World::open();
+    world.rules.policy = Policy::new(Guard::new(false, Vec::new(), vec![socket("127.0.0.1:443")]));
+    let world = world.ruled([allow(|rule| rule.allow_private = true)]);
+    let (seen, facts) = anybody_asks(&world, b"\x05\x01\x00\x01\x7f\0\0\x01\x01\xbb");
+    assert_eq!(seen.last(), Some(&Close(Failure::Denied(Refusal::OwnListener.into()))));
+    assert!(facts.contains("by: Guard"), "{facts}");
 }
 
 #[test]
 fn a_denial_says_which_rule_it_is_of() {
-    assert_eq!(Failure::Denied(Denial::Rule(7)).to_string(), "policy: rule 7");
+    let by = |rule| Failure::Denied(Denial::Rule(RuleId(rule))).to_string();
+    assert_eq!((by(7), by(0)), ("policy: rule 7".to_owned(), "policy: no rule allows it".to_owned()));
     assert_eq!(Failure::Denied(Refusal::OwnListener.into()).to_string(), "policy: our own listener");
 }
 
-/// Rule 10: port 443 is reached from 198.51.100.1, everything else with mark 7.
-fn rule_10(_: &Subject<'_>, object: Object) -> Verdict {
-    Verdict::Allow(route_of(match object {
-        Object::To(address) | Object::From(address) => Some(address),
-        Object::AnyPeer => None,
-    }))
+#[test]
+fn a_session_remembers_what_decided_and_what_would_have() {
+    let reported = |mut rule: RuleSpec| {
+        rule.mode = crate::policy::rules::spec::Mode::Report;
+        rule
+    };
+    let world = World::open().ruled([
+        reported(deny(|rule| rule.to = to(["203.0.113.0/24"]))),
+        allow(|rule| rule.ports = any([443..=443])),
+    ]);
+    let mut session = Session::new(INCOMING);
+    let bytes = [b"\x05\x01\x00", CONNECT].concat();
+    let Command::Dial(dialled) = session.handle(Input::Bytes(&bytes), world.rules.lend()).command else {
+        panic!("{session:?}")
+    };
+    let decision = dialled[0].allowed.decision;
+    assert_eq!(decision.by, DecidedBy::Rule(RuleId(2)));
+    assert_eq!((decision.allowed, decision.would_deny()), (true, Some(RuleId(1))));
+    assert_eq!(session.facts().decision, Some(decision));
+}
+
+/// Port 443 is reached from 198.51.100.1, everything else with mark 7.
+fn by_port(object: Object<'_>) -> Route {
+    route_of(match object {
+        Object::To(address, _) | Object::From(address, _) => Some(address),
+        Object::AnyPeer | Object::Unresolved(..) => None,
+    })
 }
 
 fn route_of(address: Option<SocketAddr>) -> Route {
@@ -126,7 +210,7 @@ fn route_of(address: Option<SocketAddr>) -> Route {
 
 #[test]
 fn the_worker_is_told_the_route_of_each_verdict() {
-    let world = World::open().ruled(rule_10);
+    let world = World::open().routed(by_port);
     let command_of = |request: &[u8]| {
         let mut session = Session::new(INCOMING);
         let bytes = [b"\x05\x01\x00", request].concat();
@@ -138,7 +222,10 @@ fn the_worker_is_told_the_route_of_each_verdict() {
             command => command,
         }
     };
-    let to = |text: &str| RoutedAddress { address: socket(text), route: route_of(Some(socket(text))) };
+    let to = |text: &str| {
+        let allowed = Allowed { route: route_of(Some(socket(text))), ..Allowed::default() };
+        RoutedAddress { address: socket(text), allowed }
+    };
     let Command::Dial(dialled) = command_of(CONNECT) else { panic!("CONNECT") };
     assert_eq!(dialled, [to("203.0.113.7:443")]);
     let Command::Dial(dialled) = command_of(ASK_NAME) else { panic!("CONNECT by name") };

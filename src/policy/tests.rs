@@ -1,0 +1,149 @@
+//! What the one verdict makes of the guard's word and of the rules'.
+
+use super::rules::by_hand::{allow, any, at, deny, name, rules, to};
+use super::rules::spec::{Mode, RuleSpec};
+use super::*;
+use crate::auth::Identity;
+use crate::proto::request::RequestCommand;
+
+const PUBLIC: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(9, 9, 9, 9)), 53);
+
+fn subject(command: RequestCommand) -> Subject<'static> {
+    let incoming = Incoming { client: "[::ffff:192.0.2.1]:4000".parse().unwrap(), listener: 0 };
+    Subject { incoming, identity: &Identity::Anonymous, command }
+}
+
+fn judged(policy: &Policy, object: Object<'_>) -> Verdict {
+    policy.judge(&subject(RequestCommand::Connect), object)
+}
+
+fn decision(verdict: Verdict) -> Decision {
+    match verdict {
+        Verdict::Allow(Allowed { decision, .. }) | Verdict::Deny(_, decision) => decision,
+    }
+}
+
+fn ruled(default: Action, list: impl IntoIterator<Item = RuleSpec>) -> Policy {
+    Policy::default().with_rules(Some(rules(default, list)))
+}
+
+#[test]
+fn without_rules_what_the_guard_permits_is_allowed_by_default() {
+    let policy = Policy::default();
+    assert_eq!(judged(&policy, Object::To(PUBLIC, None)), Verdict::Allow(Allowed::default()));
+    assert_eq!(decision(judged(&policy, Object::AnyPeer)), Decision::BY_DEFAULT);
+    let private = judged(&policy, Object::To("10.0.0.1:80".parse().unwrap(), None));
+    assert_eq!(decision(private), Decision::BY_GUARD);
+}
+
+/// A client of a dual-stack listener comes from an IPv4-mapped address.
+#[test]
+fn rules_know_a_client_by_its_plain_address() {
+    let policy = ruled(Action::Deny, [allow(|rule| rule.from = any(["192.0.2.0/24".parse().unwrap()]))]);
+    assert!(decision(judged(&policy, Object::To(PUBLIC, None))).allowed);
+}
+
+#[test]
+fn private_addresses_are_for_what_their_rule_names_alone() {
+    let lan = || {
+        allow(|rule| {
+            rule.to = to(["10.1.0.0/16", ".corp.example"]);
+            rule.allow_private = true;
+        })
+    };
+    let policy = ruled(Action::Allow, [lan()]);
+    let (corp, other) = (name("db.corp.example"), name("db.example"));
+    let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+    for (object, allowed) in [
+        (Object::To(address("10.1.2.3:80"), None), true),
+        (Object::To(address("10.2.2.3:80"), None), false),
+        (Object::To(address("10.2.2.3:80"), Some(&corp)), true),
+        (Object::To(address("10.2.2.3:80"), Some(&other)), false),
+        (Object::From(address("[::ffff:10.1.2.3]:80"), None), true),
+    ] {
+        let verdict = judged(&policy, object);
+        assert_eq!(decision(verdict).allowed, allowed, "{object:?}");
+        let by_guard = decision(verdict).by == DecidedBy::Guard;
+        assert_eq!(by_guard, !allowed, "{object:?}");
+    }
+    let datagram = |to, name| {
+        let subject = subject(RequestCommand::UdpAssociate);
+        decision(policy.judge_datagram(&subject, to, name, &OwnPorts::default(), |_| false)).allowed
+    };
+    assert!(datagram(address("10.2.2.3:53"), Some(&corp)) && !datagram(address("10.2.2.3:53"), None));
+    let denied = ruled(Action::Allow, [deny(|rule| rule.ports = any([80..=80])), lan()]);
+    assert!(!decision(judged(&denied, Object::To(address("10.1.2.3:80"), None))).allowed);
+}
+
+/// What a connection shows once it stands is the guard's word, too, and the rule has had its say.
+#[test]
+fn a_connection_that_turns_out_to_be_local_stands_where_its_rule_may_have_private_addresses() {
+    let guard = Guard::new(false, Vec::new(), vec!["127.0.0.1:1080".parse().unwrap()]);
+    let policy = Policy::new(guard);
+    let connected = |port: u16, private| {
+        let (local, remote) =
+            (SocketAddr::from(([192, 0, 2, 9], 9)), SocketAddr::from(([192, 0, 2, 9], port)));
+        policy.check_connected(local, remote, &Allowed { private, ..Allowed::default() }, || false)
+    };
+    assert!(matches!(connected(80, false), Err(Refusal::SpecialPurpose(_))));
+    assert_eq!(connected(80, true), Ok(()));
+    let guard = Guard::new(false, Vec::new(), vec!["0.0.0.0:1080".parse().unwrap()]);
+    let policy = Policy::new(guard);
+    let (local, remote) = (SocketAddr::from(([192, 0, 2, 9], 9)), SocketAddr::from(([192, 0, 2, 9], 1080)));
+    let own =
+        policy.check_connected(local, remote, &Allowed { private: true, ..Allowed::default() }, || false);
+    assert_eq!(own, Err(Refusal::OwnListener));
+}
+
+#[test]
+fn a_rule_in_report_mode_decides_nothing_and_is_told() {
+    let reports = |mut rule: RuleSpec| {
+        rule.mode = Mode::Report;
+        rule
+    };
+    let policy = ruled(Action::Allow, [reports(deny(|_| {}))]);
+    let would_deny = decision(judged(&policy, Object::To(PUBLIC, None)));
+    assert_eq!((would_deny.allowed, would_deny.would_deny()), (true, Some(RuleId(1))));
+    let policy = ruled(Action::Deny, [reports(allow(|_| {}))]);
+    let would_allow = decision(judged(&policy, Object::To(PUBLIC, None)));
+    assert_eq!((would_allow.allowed, would_allow.would), (false, Some(RuleId(1))));
+    assert_eq!(would_allow.would_deny(), None);
+}
+
+#[test]
+fn the_log_tells_what_the_rule_says_and_else_what_the_policy_says() {
+    let all = || allow(|rule| rule.log = Some(Logged::All));
+    let none = || deny(|rule| rule.log = Some(Logged::Nothing));
+    let usual = |action| RuleSpec { action, ..RuleSpec::default() };
+    for (log, rule, logged) in [
+        (Logged::Deny, usual(Action::Deny), true),
+        (Logged::Deny, usual(Action::Allow), false),
+        (Logged::Deny, all(), true),
+        (Logged::Deny, none(), false),
+        (Logged::All, usual(Action::Allow), true),
+        (Logged::All, none(), false),
+        (Logged::Nothing, usual(Action::Deny), false),
+        (Logged::Nothing, all(), true),
+    ] {
+        let policy = ruled(Action::Allow, [rule.clone()]).with_log(log);
+        let decision = decision(judged(&policy, Object::To(PUBLIC, None)));
+        assert_eq!(decision.logged, logged, "{log:?}, {rule:?}");
+    }
+    for (log, allowed, denied) in
+        [(Logged::Deny, false, true), (Logged::All, true, true), (Logged::Nothing, false, false)]
+    {
+        let policy = Policy::default().with_log(log);
+        let private = Object::To("10.0.0.1:80".parse().unwrap(), None);
+        assert_eq!(decision(judged(&policy, Object::To(PUBLIC, None))).logged, allowed, "{log:?}");
+        assert_eq!(decision(judged(&policy, private)).logged, denied, "{log:?}");
+    }
+}
+
+#[test]
+fn rules_are_the_same_where_they_are_one_value_for_the_same_listeners() {
+    let one = rules(Action::Allow, [deny(|rule| rule.listeners = any(["a".into()]))]);
+    let with = |number| Policy::default().with_rules(Some(at(&one, &[("a", number), ("b", 9)])));
+    assert!(with(1).rules_as(&with(1)) && Policy::default().rules_as(&Policy::default()));
+    assert!(!with(1).rules_as(&with(2)) && !with(1).rules_as(&Policy::default()));
+    assert!(!with(1).rules_as(&ruled(Action::Allow, [])));
+}

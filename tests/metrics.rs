@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use outflow::observe::{Latencies, Observed, ProcessUse, Totals, WorkerObserved, exposition};
+use outflow::observe::{Latencies, Observed, ProcessUse, RuleTold, Totals, WorkerObserved, exposition};
 use serde_json::Value;
 
 use crate::support::process::run_with_input;
@@ -36,6 +36,7 @@ fn nothing_yet() -> String {
         totals: Totals::of([]),
         latencies: Latencies::default(),
         workers: vec![WorkerObserved::default(); 2],
+        rules: vec![RuleTold { name: "office".into(), says: None, hits: [1, 0, 0, 0] }],
         process: Some(used),
     })
 }

@@ -9,7 +9,8 @@ use super::status::HttpStatus;
 use crate::auth::Verifier;
 use crate::limits;
 use crate::observe::{
-    Counted, Counters, EXPOSITION_TYPE, LineSender, Observed, Queue, Totals, WorkerObserved, exposition,
+    Counted, Counters, EXPOSITION_TYPE, LineSender, Observed, Queue, RulesInEffect, Totals, WorkerObserved,
+    exposition,
 };
 use crate::worker::Mailbox;
 
@@ -77,7 +78,8 @@ impl Beside {
 pub(super) fn scrape<'a>(
     relay: &'static str,
     totals: Totals,
-    counters: impl Iterator<Item = &'a Counters>,
+    rules: &RulesInEffect,
+    counters: impl Iterator<Item = &'a Counters> + Clone,
     told: &WorkerLatencies,
 ) -> HttpAnswer {
     let observed = |(number, counters): (usize, &Counters)| {
@@ -87,6 +89,7 @@ pub(super) fn scrape<'a>(
         relay,
         totals,
         latencies: told.merged(),
+        rules: rules.told(counters.clone()),
         workers: counters.enumerate().map(observed).collect(),
         process: process_use(),
     });

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::health::Vitals;
 use crate::config::{Config, Level};
+use crate::observe::RulesInEffect;
 
 /// Whether new clients are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub struct InEffect {
     pub sessions_max: Vec<usize>,
     /// From which level on the log is written.
     pub level: Level,
+    /// The rules by which sessions are judged.
+    pub rules: RulesInEffect,
     /// What the last look found.
     pub vitals: Vitals,
 }

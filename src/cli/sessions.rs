@@ -54,6 +54,9 @@ struct FilterArgs {
     /// connect, bind or udp_associate
     #[arg(long, value_name = "COMMAND", value_parser = NonEmptyStringValueParser::new())]
     command: Option<String>,
+    /// About which this rule decided; default and guard are no rules, but have their sessions, too
+    #[arg(long, value_name = "RULE", value_parser = NonEmptyStringValueParser::new())]
+    rule: Option<String>,
     /// handshake, connecting, relaying, associated or lingering
     #[arg(long, value_name = "STATE", value_parser = NonEmptyStringValueParser::new())]
     state: Option<String>,
@@ -86,6 +89,7 @@ impl FilterArgs {
             ("source", self.source.clone()),
             ("target", self.target.clone()),
             ("command", self.command.clone()),
+            ("rule", self.rule.clone()),
             ("state", self.state.clone()),
             ("min_age", self.min_age.clone()),
             ("max_age", self.max_age.clone()),

@@ -30,7 +30,7 @@ use crate::admin::{
 };
 use crate::config::{Choice, Config, OnFull};
 use crate::limits;
-use crate::observe::{Counted, Counters, Latencies, NameAnswer, Pulse, Totals};
+use crate::observe::{Counted, Counters, Latencies, NameAnswer, Pulse, RulesInEffect, Totals};
 use crate::sys::machine;
 use crate::threads::survive;
 use crate::worker::{Drill, Latch, Mail, Mailbox, Prepared, Setup, Snapshot, prepare};
@@ -377,6 +377,7 @@ fn standing(config: &Arc<Config>, acceptor: &Acceptor, budget: DescriptorBudget)
         listening: acceptor.addresses().to_vec(),
         sessions_max: budget.sessions_of_each(),
         level: config.log.level,
+        rules: RulesInEffect::default(),
         vitals: Vitals::good(Instant::now()),
     })
 }

@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 use super::counted::{Metric, MetricType};
 use super::counters::{Counters, Totals};
 use super::latencies::{Latencies, TIMED, Timed, Timing};
+use super::rules_told::RuleTold;
 use crate::observe::Counted;
 
 /// The type of what [`exposition`] writes: version 0.0.4 of the text format, which every Prometheus reads.
@@ -31,6 +32,8 @@ pub struct Observed {
     pub latencies: Latencies,
     /// What each worker has done, in their order.
     pub workers: Vec<WorkerObserved>,
+    /// What each rule decided.
+    pub rules: Vec<RuleTold>,
     /// What the process uses, where that can be known.
     pub process: Option<ProcessUse>,
 }
@@ -99,6 +102,7 @@ impl Collector for Observed {
         for (metric, values) in self.totals.metrics() {
             counted(&mut encoder, metric, values)?;
         }
+        ruled(&mut encoder, &self.rules)?;
         for entry in TIMED {
             timed(&mut encoder, entry, &self.latencies)?;
         }
@@ -143,6 +147,21 @@ fn timed(encoder: &mut DescriptorEncoder<'_>, entry: &Timing, latencies: &Latenc
     let (sum, count) = (latencies.sum(entry.what).as_secs_f64(), latencies.count(entry.what));
     histogram.encode_histogram::<NoLabelSet>(sum, count, &latencies.buckets(entry.what), None)
 }
+
+/// What each rule decided: the verdict that it gives now, though it has given none so far, and others that it gave.
+fn ruled(encoder: &mut DescriptorEncoder<'_>, rules: &[RuleTold]) -> fmt::Result {
+    let mut family = encoder.encode_descriptor("rule_hits", RULE_HITS, None, Kind::Counter)?;
+    for rule in rules {
+        for (verdict, hits) in rule.verdicts() {
+            let labels = [("rule", &*rule.name), ("verdict", verdict.name())];
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&hits, None)?;
+        }
+    }
+    Ok(())
+}
+
+const RULE_HITS: &str =
+    "What each rule decided, or would have where it only reports: requests, and targets of associations.";
 
 fn by_worker<V: EncodeGaugeValue>(
     encoder: &mut DescriptorEncoder<'_>,

@@ -13,6 +13,7 @@ mod query;
 mod question;
 mod rates;
 mod recent;
+mod rules;
 mod shown;
 mod stats;
 mod top;
@@ -30,6 +31,7 @@ use self::query::{Query, decoded_segment};
 use self::question::{Chosen, SessionQuestion};
 use self::rates::RateBook;
 use self::recent::Recent;
+use self::rules::RulesShown;
 use self::stats::{Stats, WorkerStats};
 use self::top::{Top, TopQuestion};
 use super::answer::HttpAnswer;
@@ -44,13 +46,14 @@ use super::watched::Watched;
 use crate::config::Choice;
 use crate::limits;
 use crate::observe::live::SessionId;
-use crate::observe::{Latencies, Totals};
+use crate::observe::{Counters, Latencies, Totals};
 use crate::worker::{Mailbox, Reply};
 
 /// What stands under `/api/v1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ApiRoute {
     Stats,
+    Rules,
     History,
     Top,
     Sessions,
@@ -138,6 +141,7 @@ impl Api {
     ) -> Called<ApiPending> {
         let answered = match route {
             ApiRoute::Stats => self.stats(request, now),
+            ApiRoute::Rules => self.rules(request),
             ApiRoute::History => self.history(request),
             ApiRoute::Top => self.top(request, now),
             ApiRoute::Sessions if request.head.method == HttpMethod::Delete => {
@@ -171,9 +175,9 @@ impl Api {
                 Some(answer)
             }
             ApiWaiting::Scrape(until) => (self.recent.take() || *until <= now).then(|| {
-                let relay = self.watched.standing.now().config.server.relay.name();
-                let counters = self.watched.workers.iter().map(|worker| &*worker.counters);
-                scrape(relay, self.totals(), counters, self.recent.told())
+                let in_effect = self.watched.standing.now();
+                let relay = in_effect.config.server.relay.name();
+                scrape(relay, self.totals(), &in_effect.rules, self.counters(), self.recent.told())
             }),
             ApiWaiting::Top(top) => top.go_on(now),
             ApiWaiting::Order(outcome) => match outcome.try_recv() {
@@ -205,9 +209,13 @@ impl Api {
         Called::Later(ApiPending(ApiWaiting::Scrape(now + limits::METRICS_PATIENCE)))
     }
 
+    fn counters(&self) -> impl Iterator<Item = &Counters> + Clone {
+        self.watched.workers.iter().map(|worker| &*worker.counters)
+    }
+
     fn totals(&self) -> Totals {
         let workers = &self.watched.workers;
-        let mut totals = Totals::of(workers.iter().map(|worker| &*worker.counters));
+        let mut totals = Totals::of(self.counters());
         self.watched.beside.add_to(&mut totals, workers.iter().map(|worker| &worker.mailbox));
         totals
     }
@@ -240,11 +248,18 @@ impl Api {
             log_level: in_effect.level.name(),
             workers,
             counters: stats::counters(&totals),
+            rules: rules::busiest(&in_effect.rules.told(self.counters()), limits::RULES_SHOWN),
             rates: self.history.rates(now, &Sums::of(&totals)),
             latencies: stats::latencies(&all),
             process: stats::process(process_use()),
         };
         Err(HttpAnswer::json(HttpStatus::OK, &stats))
+    }
+
+    fn rules(&self, request: &HttpRequest) -> ApiAnswered {
+        no_parameters(request)?;
+        let told = self.watched.standing.now().rules.told(self.counters());
+        Err(HttpAnswer::json(HttpStatus::OK, &RulesShown::of(&told)))
     }
 
     fn history(&self, request: &HttpRequest) -> ApiAnswered {

@@ -13,11 +13,12 @@ use crate::proto::address::{Host, Target};
 use crate::proto::request::RequestCommand;
 
 /// The parameters by which workers choose sessions.
-const CHOICE: [&str; 10] = [
+const CHOICE: [&str; 11] = [
     "user",
     "source",
     "target",
     "command",
+    "rule",
     "state",
     "min_age",
     "max_age",
@@ -106,6 +107,7 @@ fn chosen(query: &Query<'_>) -> Result<Chosen, String> {
         source: query.value("source", source)?,
         target: query.value("target", target)?,
         command: query.value("command", word(&commands))?,
+        rule: query.text("rule").map(str::to_owned),
         state: query.value("state", word(&states))?,
         min_age_ms: ms(query.value("min_age", span)?),
         max_age_ms: ms(query.value("max_age", span)?),
@@ -246,7 +248,7 @@ mod tests {
 
     #[test]
     fn each_parameter_is_taken() {
-        let all = "user=ann&source=10.0.0.0%2F8&target=*.example.com%3A443&command=bind&state=lingering&min_age=90\
+        let all = "user=ann&source=10.0.0.0%2F8&target=*.example.com%3A443&command=bind&rule=office&state=lingering&min_age=90\
                    &max_age=5m&min_bytes=1&max_bytes=2&worker=3&min_rate=4&sort=-bytes_up&limit=5&offset=6";
         let SessionQuestion { chosen: Chosen { filter, worker }, min_rate, order, limit, offset } =
             question(all);
@@ -254,6 +256,7 @@ mod tests {
         assert_eq!(filter.source.map(|block| block.to_string()).as_deref(), Some("10.0.0.0/8"));
         assert_eq!(filter.target, "*.example.com:443".parse().ok());
         assert_eq!((filter.command, filter.state), (Some(RequestCommand::Bind), Some(LiveState::Lingering)));
+        assert_eq!(filter.rule.as_deref(), Some("office"));
         assert_eq!((filter.min_age_ms, filter.max_age_ms), (Some(90_000), Some(300_000)));
         assert_eq!((filter.min_bytes, filter.max_bytes), (Some(1), Some(2)));
         assert_eq!((worker, min_rate, limit, offset), (Some(3), Some(4.0), 5, 6));

@@ -49,6 +49,9 @@ struct ShownSession<'a> {
     target: Option<&'a Target>,
     address: Option<SocketAddr>,
     local: Option<SocketAddr>,
+    rule: Option<&'a str>,
+    verdict: Option<&'static str>,
+    would_deny: Option<&'a str>,
     reply: Option<u8>,
     engine: Option<&'static str>,
     bytes_up: u64,
@@ -80,6 +83,9 @@ impl ShownSession<'_> {
             target: session.target.as_ref(),
             address: session.address,
             local: session.local,
+            rule: session.rule.as_deref(),
+            verdict: session.verdict,
+            would_deny: session.would_deny.as_deref(),
             reply: session.reply,
             engine: session.engine,
             bytes_up: session.bytes_up,
@@ -110,7 +116,7 @@ fn as_text_if_any<T: Display, S: Serializer>(value: &Option<T>, serializer: S) -
 }
 
 /// Bytes that a session takes as JSON, more or less.
-const SESSION_BYTES: usize = 640;
+const SESSION_BYTES: usize = 704;
 
 /// The answer: so many sessions are there, so many of them are meant, and these are shown.
 /// A warning says what is missing.
@@ -147,6 +153,9 @@ pub(super) mod tests {
             target: Some(Target { host: Host::parse(b"example.com").unwrap(), port: 443 }),
             address: Some("[2001:db8::1]:443".parse().unwrap()),
             local: None,
+            rule: Some("default".into()),
+            verdict: Some("allow"),
+            would_deny: Some("no-ads".into()),
             reply: Some(0),
             engine: Some("copy"),
             bytes_up: serial,
@@ -174,7 +183,7 @@ pub(super) mod tests {
              \"time\":\"2026-01-02T03:04:05.006Z\",\"worker\":1,\"client\":\"127.0.0.1:40000\",\
              \"listener\":\"127.0.0.1:1080\",\"user\":\"\\\"><script>\u{202e}\\n\",\"method\":\"password\",\
              \"command\":\"connect\",\"target\":\"example.com:443\",\"address\":\"[2001:db8::1]:443\",\"local\":null,\
-             \"reply\":0,\"engine\":\"copy\",\"bytes_up\":10,\"bytes_down\":18446744073709551615,\"datagrams_up\":0,\
+             \"rule\":\"default\",\"verdict\":\"allow\",\"would_deny\":\"no-ads\",\"reply\":0,\"engine\":\"copy\",\"bytes_up\":10,\"bytes_down\":18446744073709551615,\"datagrams_up\":0,\
              \"datagrams_down\":0,\"handshake_ms\":1,\"dns_ms\":null,\"connect_ms\":2,\"state\":\"relaying\",\
              \"age_ms\":12345,\"idle_ms\":10,\"rate_up\":1.3,\"rate_down\":0.0}]}"
         );

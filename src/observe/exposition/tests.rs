@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::observe::{Direction, METRICS};
 use crate::outcome::Reason;
+use crate::policy::rules::spec::{Action, Mode};
 use crate::relay::Engine;
 
 fn observed() -> Observed {
@@ -32,6 +33,10 @@ fn observed() -> Observed {
         totals: Totals::of([&counters]),
         latencies,
         workers: vec![WorkerObserved::default(), worker],
+        rules: vec![
+            RuleTold { name: "no-ads".into(), says: Some((Action::Deny, Mode::Report)), hits: [0, 3, 0, 0] },
+            RuleTold { name: "gone".into(), says: None, hits: [1, 0, 0, 0] },
+        ],
         process: Some(process),
     }
 }
@@ -65,6 +70,20 @@ fn counts_have_their_labels_and_zeros_are_told() {
         };
         assert_eq!(text.lines().filter(told).count(), metric.cells(), "{}", metric.name);
     }
+}
+
+/// A rule that was changed keeps what it decided before.
+#[test]
+fn a_rule_has_the_verdict_that_it_gives_and_those_that_it_gave() {
+    let text = exposition(observed());
+    has(
+        &text,
+        "# TYPE outflow_rule_hits_total counter
+         outflow_rule_hits_total{rule=\"no-ads\",verdict=\"deny\"} 3
+         outflow_rule_hits_total{rule=\"no-ads\",verdict=\"would_deny\"} 0
+         outflow_rule_hits_total{rule=\"gone\",verdict=\"allow\"} 1",
+    );
+    assert_eq!(text.matches("outflow_rule_hits_total{").count(), 3);
 }
 
 #[test]

@@ -28,8 +28,6 @@ pub const LIST_FILE_BYTES_MAX: u64 = 64 << 20;
 pub const LIST_ENTRIES_MAX: usize = 2_000_000;
 /// Bytes of one line of a list's file: a name in its longest spelling, and a comment.
 pub const LIST_LINE_BYTES_MAX: usize = 4_096;
-
-const _: () = assert!(RULES_MAX * 4 <= 1 << 16, "rules that are renamed have other ids");
 /// Rules whose counts are made at once, when the first of them is counted: 8 KiB for each worker.
 pub const RULE_HITS_CHUNK: usize = 256;
 /// Rules that `/api/v1/stats` tells of: those with the most hits.
@@ -38,3 +36,4 @@ pub const RULES_SHOWN: usize = 20;
 pub const UDP_VERDICTS: usize = 64;
 
 const _: () = assert!(UDP_VERDICTS.is_power_of_two());
+const _: () = assert!(RULES_MAX * 4 <= 1 << 16, "rules that are renamed have other ids");

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::history::time_text;
+use crate::config::Choice;
 use crate::observe::{RuleTold, RuleVerdict};
-use crate::policy::rules::spec::{Action, Mode};
 
 /// The answer to a question for the rules.
 #[derive(Debug, Serialize)]
@@ -40,8 +40,8 @@ impl ShownRule {
         let hits = |verdict: RuleVerdict| told.hits[verdict as usize];
         ShownRule {
             rule: told.name.to_string(),
-            action: told.says.map(|(action, _)| if action == Action::Allow { "allow" } else { "deny" }),
-            mode: told.says.map(|(_, mode)| if mode == Mode::Enforce { "enforce" } else { "report" }),
+            action: told.says.map(|(action, _)| action.name()),
+            mode: told.says.map(|(_, mode)| mode.name()),
             hits: told.total(),
             allow: hits(RuleVerdict::Allow),
             deny: hits(RuleVerdict::Deny),
@@ -63,6 +63,7 @@ pub(super) fn busiest(told: &[RuleTold], most: usize) -> Vec<ShownRule> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::rules::spec::{Action, Mode};
 
     fn told(name: &str, hits: u64) -> RuleTold {
         RuleTold { name: name.into(), says: Some((Action::Deny, Mode::Report)), hits: [0, 0, hits, 0] }

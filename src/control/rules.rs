@@ -15,6 +15,7 @@ use crate::config::{
     AuthMethod, Config, ListConfig, RuleConfig, RuleDestination, When, Zone, nearest, quoted,
 };
 use crate::limits;
+use crate::policy::rule_names::{DEFAULT_NAME, RuleNames};
 use crate::policy::rules::schedule::Schedule;
 use crate::policy::rules::spec::{Action, Condition, Destination, GroupSpec, ListSpec, RuleSpec, RuleSpecs};
 use crate::policy::rules::{RuleId, RuleSet};
@@ -33,6 +34,8 @@ pub(super) struct Rules {
     warnings: Vec<RuleRemark>,
     /// `None`: everything may be had, as there is no rule.
     pub(super) set: Option<Arc<RuleSet>>,
+    /// What all that there ever were are called.
+    pub(super) names: Arc<RuleNames>,
     numbers: RuleNumbers,
 }
 
@@ -70,7 +73,7 @@ pub(super) struct NewRules {
 impl Default for Rules {
     fn default() -> Rules {
         let (inputs, warnings, numbers) = (RuleInputs::default(), Vec::new(), RuleNumbers::default());
-        Rules { inputs, warnings, set: None, numbers }
+        Rules { inputs, warnings, set: None, names: Arc::default(), numbers }
     }
 }
 
@@ -135,7 +138,7 @@ impl Rules {
                     let ids = specs.rules.iter().map(|rule| numbers.of(&rule.name)).collect();
                     Arc::new(RuleSet::new(specs, ids))
                 });
-                let rules = Rules { inputs, warnings, set, numbers };
+                let rules = Rules { inputs, warnings, set, names: numbers.names(), numbers };
                 rules.tell_time();
                 Arc::new(rules)
             }
@@ -176,6 +179,15 @@ impl RuleNumbers {
             }
         }
         numbers
+    }
+
+    /// The names by their numbers.
+    fn names(&self) -> Arc<RuleNames> {
+        let mut all: Vec<_> = self.0.iter().collect();
+        all.sort_unstable_by_key(|(_, RuleId(number))| *number);
+        let default = Arc::from(DEFAULT_NAME);
+        let names = std::iter::once(&default).chain(all.into_iter().map(|(name, _)| name));
+        Arc::new(RuleNames::new(names.cloned().collect()))
     }
 
     fn of(&self, name: &str) -> RuleId {

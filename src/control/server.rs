@@ -122,8 +122,10 @@ impl Server {
         let (workers, ended) = run_workers(&config, &acceptor, &snapshots)?;
         let beside =
             Beside::of(records.as_ref().map(|outlet| outlet.lines.clone()), snapshots.verifier().as_ref());
-        let (standing, orders) =
-            (Arc::new(standing(&config, &acceptor, budget)), bounded(limits::ORDERS_QUEUED_MAX));
+        let (standing, orders) = (
+            Arc::new(standing(&config, &acceptor, budget, snapshots.rules())),
+            bounded(limits::ORDERS_QUEUED_MAX),
+        );
         let watched = watched(&workers, &standing, &orders.0, &beside);
         let settled = bounded(1);
         let latch = Arc::new(Latch::new(settled.0.clone()));
@@ -370,14 +372,19 @@ fn run_workers(
 }
 
 /// How a server stands whose workers accept.
-fn standing(config: &Arc<Config>, acceptor: &Acceptor, budget: DescriptorBudget) -> Standing {
+fn standing(
+    config: &Arc<Config>,
+    acceptor: &Acceptor,
+    budget: DescriptorBudget,
+    rules: RulesInEffect,
+) -> Standing {
     Standing::new(InEffect {
         state: ServerState::Serving,
         config: Arc::clone(config),
         listening: acceptor.addresses().to_vec(),
         sessions_max: budget.sessions_of_each(),
         level: config.log.level,
-        rules: RulesInEffect::default(),
+        rules,
         vitals: Vitals::good(Instant::now()),
     })
 }

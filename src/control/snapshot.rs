@@ -10,10 +10,10 @@ use super::locals::LocalList;
 use super::resolver_files::ResolverFiles;
 use super::rules::Rules;
 use crate::auth::{Users, Verifier, gssapi};
-use crate::config::{AuthMethod, Config};
+use crate::config::{AuthMethod, Config, OnReload};
 use crate::dns;
 use crate::limits;
-use crate::observe::LineSender;
+use crate::observe::{LineSender, RulesInEffect};
 use crate::policy::sources::Sources;
 use crate::policy::{Guard, Locals, Policy};
 use crate::sys::congestion::CongestionControl;
@@ -69,7 +69,7 @@ impl SnapshotMaker {
         let Parts { budget, congestion, resolver_files, rules, verifier, gssapi, records } = parts;
         SnapshotMaker {
             sources: sources(&config, None),
-            policy: Arc::new(policy(&config, &listening, locals.known())),
+            policy: Arc::new(policy(&config, &rules, &names, &listening, locals.known())),
             dns: Arc::new(resolver_files.settings(&config)),
             names,
             listening,
@@ -94,13 +94,16 @@ impl SnapshotMaker {
         names: Arc<[Arc<ListenerName>]>,
     ) {
         let old = std::mem::replace(&mut self.config, config);
+        let other_rules = !Arc::ptr_eq(&self.rules, &parts.rules)
+            || old.policy.log != self.config.policy.log
+            || old.server.listen != self.config.server.listen;
         let Parts { budget, congestion, resolver_files, rules, verifier, gssapi, records } = parts;
         self.rules = rules;
         (self.budget, self.congestion, self.resolver_files) = (budget, congestion, resolver_files);
         (self.verifier, self.gssapi, self.records) = (verifier, gssapi, records);
         self.sources = sources(&self.config, self.sources.take());
         self.put_listeners(listening, names);
-        if old.guard != self.config.guard || old.dns.dns64 != self.config.dns.dns64 {
+        if other_rules || old.guard != self.config.guard || old.dns.dns64 != self.config.dns.dns64 {
             self.put_policy();
         }
         let dns = self.resolver_files.settings(&self.config);
@@ -111,17 +114,24 @@ impl SnapshotMaker {
 
     /// Knows these listeners from now on, and keeps clients from them.
     pub(super) fn put_listeners(&mut self, listening: Vec<SocketAddr>, names: Arc<[Arc<ListenerName>]>) {
+        let other = names != self.names || listening != self.listening;
         if names != self.names {
             self.names = names;
         }
-        if listening != self.listening {
-            self.listening = listening;
+        self.listening = listening;
+        if other {
             self.put_policy();
         }
     }
 
     fn put_policy(&mut self) {
-        self.policy = Arc::new(policy(&self.config, &self.listening, self.locals.known()));
+        let known = self.locals.known();
+        self.policy = Arc::new(policy(&self.config, &self.rules, &self.names, &self.listening, known));
+    }
+
+    /// The rules by which sessions are judged.
+    pub(super) fn rules(&self) -> RulesInEffect {
+        RulesInEffect { set: self.policy.rules().cloned(), names: Arc::clone(&self.rules.names) }
     }
 
     /// What the sockets to targets are given.
@@ -154,8 +164,8 @@ impl SnapshotMaker {
         Arc::new(Snapshot {
             config: config.clone(),
             policy: self.policy.clone(),
-            revokes: false,
-            rule_names: Arc::default(),
+            revokes: config.policy.on_reload == OnReload::Revoke,
+            rule_names: Arc::clone(&self.rules.names),
             verifier: self.verifier.clone().filter(|_| asks(AuthMethod::Password)),
             gssapi: self.gssapi.clone().filter(|_| asks(AuthMethod::Gssapi)),
             dns: self.dns.clone(),
@@ -249,13 +259,24 @@ fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn policy(config: &Config, own: &[SocketAddr], locals: Option<&Locals>) -> Policy {
+/// What judges. Rules know a listener by how it is typed, which a listener that stays may be otherwise after a reload.
+fn policy(
+    config: &Config,
+    rules: &Rules,
+    names: &[Arc<ListenerName>],
+    own: &[SocketAddr],
+    locals: Option<&Locals>,
+) -> Policy {
     let guard = Guard::new(config.guard.allow_private, config.guard.allow.clone(), own.to_vec());
     let guard = guard.with_nat64(config.dns.dns64.prefixes());
-    Policy::new(match locals {
+    let guard = match locals {
         Some(locals) => guard.with_locals(locals.clone()),
         None => guard,
-    })
+    };
+    let typed = config.server.listen.iter().map(|endpoint| Arc::from(endpoint.to_string()));
+    let listeners: Vec<_> = typed.zip(names.iter().map(|name| name.number)).collect();
+    let rules = rules.set.as_ref().map(|set| set.with_listeners(&listeners));
+    Policy::new(guard).with_rules(rules).with_log(config.policy.log)
 }
 
 #[cfg(test)]

@@ -52,6 +52,8 @@ impl Server {
         self.standing.change(|standing| standing.sessions_max = each);
         let own = self.own_addresses();
         self.snapshots.adopt(config.clone(), parts, own, self.acceptor.names());
+        let rules = self.snapshots.rules();
+        self.standing.change(|standing| standing.rules = rules);
         self.config = config;
         self.records.iter().for_each(|outlet| outlet.lines.set_capacity(room));
         match records {

@@ -33,6 +33,9 @@ mod leaving;
 /// Requests, payload and end in one segment: phases that end in the turn in which they begin.
 mod at_once;
 
+/// Rules: who may go where, by name and by address, and what is told of it.
+mod policy;
+
 /// Which addresses are dialled: special-purpose ones, our own, rebound names (16, 17, 18).
 mod guard;
 

@@ -86,6 +86,12 @@ impl Builder {
         self
     }
 
+    /// Has these rules, each as the keys of its table, one a line.
+    pub(crate) fn rules(mut self, rules: &[&str]) -> Self {
+        tables::put_all(&mut self.tables, "rule", rules);
+        self
+    }
+
     /// Sets one of the `[timeouts]`, in milliseconds.
     pub(crate) fn timeout(self, key: &str, millis: u64) -> Self {
         self.set("timeouts", key, &quoted(&format!("{millis}ms")))
@@ -320,6 +326,11 @@ impl Relay {
         let written = tables::write(next.path(), &self.tables);
         std::fs::rename(written, self.directory.path().join("outflow.toml"))
             .expect("rename the configuration");
+    }
+
+    /// Has the next file with these rules in place of those that there are.
+    pub(crate) fn put_rules(&mut self, rules: &[&str]) {
+        tables::put_all(&mut self.tables, "rule", rules);
     }
 
     /// Has the next file without a key.

@@ -13,6 +13,16 @@ pub(crate) fn put(tables: &mut Tables, table: &str, key: &str, value: Option<&st
     lines.extend(value.map(|value| format!("{key} = {value}")));
 }
 
+/// Puts these tables of one name in the place of those that there are.
+pub(crate) fn put_all(tables: &mut Tables, table: &str, bodies: &[&str]) {
+    let between = format!("\n\n[[{table}]]\n");
+    let name = format!("[{table}]");
+    match bodies {
+        [] => drop(tables.remove(&name)),
+        bodies => drop(tables.insert(name, vec![bodies.join(&between)])),
+    }
+}
+
 /// Writes it as `outflow.toml`, and gives the path.
 pub(crate) fn write(directory: &Path, tables: &Tables) -> PathBuf {
     let config = directory.join("outflow.toml");

@@ -230,6 +230,8 @@ pub const EVENTS_PER_TURN: usize = 1024;
 /// A wait for events that took less than this had some at once: a call that does not sleep takes some microseconds, and
 /// [`UDP_GATHER_TIME`] where datagrams were let gather.
 pub const WAIT_WITHOUT_SLEEP: Duration = Duration::from_micros(100);
+/// How long a listener that goes is kept for handshakes that had begun: there and back to the other side of the Earth.
+pub const HANDSHAKES_OVER: Duration = Duration::from_millis(300);
 /// Connections accepted in one turn, so that a flood of them does not starve the sessions that are there.
 pub const ACCEPTS_PER_TURN: usize = 64;
 /// How long accepting pauses after EMFILE, ENFILE, ENOBUFS or ENOMEM: short enough to serve within 200 ms after

@@ -1,5 +1,6 @@
-//! The listeners: SO_REUSEPORT groups of one socket for each worker, all opened before the first worker runs. One that
-//! goes is emptied by the workers, for a listener that closes takes its queue with it; one that stays is not touched.
+//! The listeners: SO_REUSEPORT groups of one socket for each worker, all opened before the first worker runs. To one that
+//! goes nobody new comes from that moment on, and the workers empty it, for a listener that closes takes its queue with it;
+//! one that stays is not touched.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,6 +19,8 @@ pub(super) struct Acceptor {
     /// Who has each number; one that nobody holds any more is free.
     numbers: Vec<Weak<ListenerName>>,
     addresses: Vec<SocketAddr>,
+    /// Where sockets were let go of, and those that some worker may have yet.
+    leaving: Vec<(SocketAddr, Vec<Weak<Listener>>)>,
 }
 
 /// One listener: its name and its sockets, of which there are none while the server drains.
@@ -41,6 +44,8 @@ struct ListenerKind {
 pub(super) struct HeldListeners {
     groups: Vec<(ListenerKind, SocketAddr)>,
     closed: bool,
+    /// Where workers have sockets yet that go.
+    leaving: Vec<SocketAddr>,
 }
 
 /// The listeners of a configuration that is to take the place of another, in their order.
@@ -108,9 +113,10 @@ impl HeldListeners {
 
     fn probe_one(&self, config: &Config, congestion: CongestionControl, nth: usize) -> io::Result<()> {
         let address = scoped(&config.server.listen[nth])?;
-        // One of ours that has the port may go with this very change; the kernel has the last word when it is opened.
-        let ours = |(_, held): &(ListenerKind, SocketAddr)| !self.closed && overlap(*held, address);
-        match self.groups.iter().any(ours) {
+        // One of ours that has the port may go with this very change, or be on its way; the kernel has the last word when
+        // it is opened.
+        let held = self.groups.iter().map(|(_, held)| held).filter(|_| !self.closed);
+        match held.chain(&self.leaving).any(|ours| overlap(*ours, address)) {
             true => Ok(()),
             // SO_REUSEPORT would let two servers of one user share the address unnoticed: ask without it first.
             false => Listener::probe(address, &options(address, config, congestion)),
@@ -175,7 +181,15 @@ impl Acceptor {
     /// What whoever prepares other listeners has to know.
     pub(super) fn held(&self) -> HeldListeners {
         let groups = self.groups.iter().map(|group| (group.kind.clone(), group.name.address)).collect();
-        HeldListeners { groups, closed: self.is_closed() }
+        HeldListeners { groups, closed: self.is_closed(), leaving: self.leaving() }
+    }
+
+    /// Where workers have sockets yet that go.
+    fn leaving(&self) -> Vec<SocketAddr> {
+        let there = |(_, sockets): &&(SocketAddr, Vec<Weak<Listener>>)| {
+            sockets.iter().any(|socket| socket.strong_count() > 0)
+        };
+        self.leaving.iter().filter(there).map(|(address, _)| *address).collect()
     }
 
     /// Has these take the place of those that there were. Who stays is given what accepted sockets inherit.
@@ -199,12 +213,31 @@ impl Acceptor {
                 }
             });
         }
+        for mut group in std::mem::take(&mut self.groups) {
+            if !groups.iter().any(|stays| Arc::ptr_eq(&stays.name, &group.name)) {
+                self.let_go(&mut group);
+            }
+        }
         self.put(groups);
     }
 
     /// Lets go of the sockets: each closes once its worker has emptied its queue. What they were is remembered.
     pub(super) fn close(&mut self) {
-        self.groups.iter_mut().for_each(|group| group.sockets.clear());
+        let mut groups = std::mem::take(&mut self.groups);
+        groups.iter_mut().for_each(|group| self.let_go(group));
+        self.groups = groups;
+    }
+
+    /// Lets go of a listener's sockets, to which nobody new comes from now on.
+    fn let_go(&mut self, group: &mut ListenerGroup) {
+        let there = self.leaving();
+        self.leaving.retain(|(address, _)| there.contains(address));
+        let sockets: Vec<Arc<Listener>> = std::mem::take(&mut group.sockets);
+        for socket in &sockets {
+            // Where it is refused, those are reset who come as the socket closes.
+            let _ = socket.refuse_new();
+        }
+        self.leaving.push((group.name.address, sockets.iter().map(Arc::downgrade).collect()));
     }
 
     /// Whether the sockets were let go of.
@@ -220,8 +253,12 @@ impl Acceptor {
         let mut groups = Vec::with_capacity(self.groups.len());
         for group in self.groups.clone() {
             let wanted = group.name.address;
-            let opened = Listener::probe(wanted, &options(wanted, config, congestion))
-                .and_then(|()| open_group(wanted, config, congestion));
+            // As at a reload: what workers have there yet is no other server's.
+            let free = match self.leaving().iter().any(|ours| overlap(*ours, wanted)) {
+                true => Ok(()),
+                false => Listener::probe(wanted, &options(wanted, config, congestion)),
+            };
+            let opened = free.and_then(|()| open_group(wanted, config, congestion));
             let (sockets, address) = opened.map_err(|error| format!("cannot listen on {wanted}: {error}"))?;
             let name = if address == wanted { group.name } else { self.name(address) };
             groups.push(ListenerGroup { name, sockets, ..group });

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::process::ExitCode;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvError, after, never, select, tick};
@@ -16,7 +16,7 @@ use super::logs::Logs;
 use super::notify::ServiceManager;
 use super::plural::count_of;
 use super::reload::Successor;
-use super::server::Server;
+use super::server::{Changing, Server};
 use super::signals::SignalRequest;
 use super::user_orders::UserOrder;
 use super::users::NO_USERS_FILE;
@@ -25,7 +25,6 @@ use crate::config::{ConfigSource, Level};
 use crate::limits;
 use crate::observe::{Counted, Latencies};
 use crate::threads::survive;
-use crate::worker::Latch;
 
 /// What governs a running server.
 pub(super) struct Controller<'a> {
@@ -53,7 +52,7 @@ pub(super) struct Controller<'a> {
 
 /// Something that is done once every worker has done its part.
 struct Settling {
-    latch: Weak<Latch>,
+    changing: Changing,
     /// When whoever asked is told in any case.
     until: Instant,
     asker: Asker,
@@ -275,9 +274,9 @@ impl<'a> Controller<'a> {
             return asker.tell(Err(OrderError::Conflict("the process is about to end".to_owned())));
         }
         self.exits_by = exit.then(|| self.drains_by());
-        let latch = self.server.close_listeners();
+        let changing = self.server.close_listeners();
         self.standing.change(|standing| standing.state = ServerState::Draining);
-        self.await_workers(latch, asker, Done::Draining { sessions: 0 });
+        self.await_workers(changing, asker, Done::Draining { sessions: 0 });
     }
 
     /// Opens to new clients again.
@@ -294,12 +293,12 @@ impl<'a> Controller<'a> {
             return asker.tell(Ok(Done::Serving { sessions: self.server.totals().active() }));
         }
         match self.server.open_listeners() {
-            Ok(latch) => {
+            Ok(changing) => {
                 let listening = self.server.addresses().to_vec();
                 self.standing.change(|standing| {
                     (standing.state, standing.listening) = (ServerState::Serving, listening);
                 });
-                self.await_workers(latch, asker, Done::Serving { sessions: 0 });
+                self.await_workers(changing, asker, Done::Serving { sessions: 0 });
             }
             Err(why) => asker.tell(Err(OrderError::Conflict(why))),
         }
@@ -342,8 +341,8 @@ impl<'a> Controller<'a> {
         }
         let report = std::mem::take(&mut candidate.report);
         let config = candidate.config.clone();
-        let latch = match self.server.adopt(candidate) {
-            Ok(latch) => latch,
+        let changing = match self.server.adopt(candidate) {
+            Ok(changing) => changing,
             Err(error) => return asker.tell(Err(OrderError::Failed(format!("the admin endpoint: {error}")))),
         };
         self.logs.set_format(config.log.format);
@@ -353,12 +352,13 @@ impl<'a> Controller<'a> {
             (standing.config, standing.listening) = (config, listening);
             standing.sessions_max = sessions_max;
         });
-        self.await_workers(latch, asker, Done::Reload(report));
+        self.await_workers(changing, asker, Done::Reload(report));
     }
 
     /// Tells whoever asked once every worker has done its part.
-    fn await_workers(&mut self, latch: Weak<Latch>, asker: Asker, done: Done) {
-        self.settling.push(Settling { latch, until: Instant::now() + limits::ORDER_PATIENCE, asker, done });
+    fn await_workers(&mut self, changing: Changing, asker: Asker, done: Done) {
+        let until = Instant::now() + limits::ORDER_PATIENCE;
+        self.settling.push(Settling { changing, until, asker, done });
     }
 
     /// Gets on with what waits for workers; false where something still does.
@@ -366,22 +366,17 @@ impl<'a> Controller<'a> {
         let now = Instant::now();
         let (over, settling) = std::mem::take(&mut self.settling)
             .into_iter()
-            .partition(|one: &Settling| one.latch.strong_count() == 0 || one.until <= now);
+            .partition(|one: &Settling| one.changing.is_over() || one.until <= now);
         self.settling = settling;
         // What follows from what they have done comes before whoever asked is told: the endpoint listens by then.
         let posted = self.server.post();
         let sessions = self.server.totals().active();
-        for Settling { latch, asker, done, .. } in over {
-            let late = latch.strong_count() > 0;
+        for Settling { changing, asker, done, .. } in over {
             asker.tell(Ok(match done {
                 Done::Draining { .. } => Done::Draining { sessions },
                 Done::Serving { .. } => Done::Serving { sessions },
                 Done::Reload(mut report) => {
-                    if late {
-                        report
-                            .warnings
-                            .push("a worker stands still: it goes over once it turns again".to_owned());
-                    }
+                    report.warnings.extend(late(&changing).map(str::to_owned));
                     Done::Reload(report)
                 }
                 other => other,
@@ -424,4 +419,14 @@ impl<'a> Controller<'a> {
     fn fields(&self) -> Fields {
         self.server.totals().fields().into_iter().map(|(name, value)| (name.into(), value.into())).collect()
     }
+}
+
+/// What of a change is not done yet, in words.
+fn late(changing: &Changing) -> Option<&'static str> {
+    if !changing.is_taken() {
+        return Some("a worker stands still: it goes over once it turns again");
+    }
+    let waits =
+        "clients wait at a listener that goes: it closes once they are taken, or after timeouts.drain";
+    (!changing.is_over()).then_some(waits)
 }

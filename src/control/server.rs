@@ -2,6 +2,8 @@
 
 mod changes;
 
+pub(super) use changes::Changing;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};

@@ -15,6 +15,12 @@ use super::{Errno, errno_of};
 #[derive(Debug)]
 pub struct Listener(Socket);
 
+/// SO_BINDTOIFINDEX of asm-generic/socket.h, for which libc has no name on every architecture.
+const SO_BINDTOIFINDEX: libc::c_int = 62;
+
+/// The index of an interface that there never is: the kernel counts them from 1.
+const NO_INTERFACE: libc::c_int = libc::c_int::MAX;
+
 /// What one listener of a group is opened with.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -132,6 +138,26 @@ impl Listener {
         Ok((stream, peer.as_socket().ok_or(Errno::EAFNOSUPPORT)?))
     }
 
+    /// Takes no connection from now on that is not begun: who comes is refused at once, as where nobody listens, and
+    /// another listener may be opened at the address. Handshakes that are under way come to their end, and what is queued
+    /// stays.
+    ///
+    /// A SYN finds the listeners of all interfaces and of the one that it came by. What follows it finds its handshake,
+    /// which goes by what the listener was bound to when the SYN came, and so does the connection.
+    ///
+    /// # Errors
+    /// EPERM where the listener is bound to an interface, as a link-local address is, and before Linux 5.7.
+    pub fn refuse_new(&self) -> io::Result<()> {
+        self.set(libc::SOL_SOCKET, SO_BINDTOIFINDEX, &NO_INTERFACE)
+    }
+
+    /// Has handshakes last until the client has sent something (TCP_DEFER_ACCEPT).
+    #[cfg(test)]
+    pub(crate) fn defer_accept(&self) {
+        let seconds: libc::c_int = 60;
+        self.set(libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, &seconds).expect("Linux has it");
+    }
+
     /// How many connections wait to be accepted; 0 where the kernel does not say.
     pub fn waiting(&self) -> u32 {
         // SAFETY: tcp_info is made of integers alone, for which zeros are values.
@@ -166,16 +192,21 @@ impl Listener {
             instruction(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, group_size.max(1)),
             instruction(libc::BPF_RET | 0x10, 0),
         ];
+        // The program that it points to outlives the call, and the kernel copies it.
         let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
-        // SAFETY: the option takes a sock_fprog of this size; the program it points to outlives the call,
-        // and the kernel copies it.
+        self.set(libc::SOL_SOCKET, libc::SO_ATTACH_REUSEPORT_CBPF, &filter)
+    }
+
+    /// Sets an option that takes such a value.
+    fn set<T>(&self, level: libc::c_int, option: libc::c_int, value: &T) -> io::Result<()> {
+        // SAFETY: value is valid for reads of as many bytes as its type has, for the whole call.
         let result = unsafe {
             libc::setsockopt(
                 self.0.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_ATTACH_REUSEPORT_CBPF,
-                (&raw const filter).cast(),
-                size_of::<libc::sock_fprog>() as libc::socklen_t,
+                level,
+                option,
+                std::ptr::from_ref(value).cast(),
+                size_of::<T>() as libc::socklen_t,
             )
         };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
@@ -196,27 +227,59 @@ impl AsRawFd for Listener {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::net::TcpStream;
     use std::time::Duration;
 
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn options(unacked: Duration, congestion: CongestionControl) -> Options {
+        let liveness = Liveness { keepalive_idle: SECOND, keepalive_interval: SECOND, unacked };
+        Options { backlog: 8, only_v6: false, liveness, congestion }
+    }
+
+    /// Who comes later is refused; who is queued, and whose handshake has begun, is accepted as ever; a second listener at
+    /// the address has those that come to it and no other.
+    #[test]
+    fn a_listener_that_takes_nobody_new_loses_nobody_who_came() {
+        for address in ["127.0.0.1:0", "[::1]:0", "0.0.0.0:0", "[::]:0"] {
+            let options = options(SECOND, CongestionControl::default());
+            let listener = Listener::open(address.parse().unwrap(), &options).unwrap();
+            let at = listener.address().unwrap();
+            let queued = TcpStream::connect(at).unwrap();
+            listener.defer_accept();
+            let mut late = TcpStream::connect(at).unwrap();
+            assert_eq!(listener.waiting(), 1, "the handshake of one of them lasts");
+            listener.refuse_new().unwrap();
+            late.write_all(b"late").unwrap();
+            let refused = TcpStream::connect(at).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused, "{address}");
+            let second = Listener::open(at, &options).unwrap();
+            let newcomer = TcpStream::connect(at).unwrap();
+            SockRef::from(&listener).set_nonblocking(false).unwrap();
+            for client in [queued, late] {
+                let (accepted, peer) = listener.accept().unwrap();
+                assert_eq!(peer, client.local_addr().unwrap(), "{address}");
+                assert_eq!(SockRef::from(&accepted).device().unwrap(), None, "{address}");
+            }
+            assert_eq!(second.accept().unwrap().1, newcomer.local_addr().unwrap());
+            assert_eq!((second.accept().unwrap_err(), listener.waiting()), (Errno::EAGAIN, 0));
+        }
+    }
+
     /// What a listener is given later is what sockets have that it accepts from then on.
     #[test]
     fn a_listener_may_be_given_what_others_were_opened_with() {
-        let second = Duration::from_secs(1);
-        let options = |unacked, congestion| Options {
-            backlog: 1,
-            only_v6: false,
-            liveness: Liveness { keepalive_idle: second, keepalive_interval: second, unacked },
-            congestion,
-        };
+        let second = SECOND;
         let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let listener = Listener::open(address, &options(second, CongestionControl::default())).unwrap();
         let reno = CongestionControl::everywhere("reno").unwrap();
         for (seconds, congestion) in [(7, reno), (9, CongestionControl::default())] {
             let unacked = Duration::from_secs(seconds);
             listener.adjust(address, &options(unacked, congestion));
-            let _client = std::net::TcpStream::connect(listener.address().unwrap()).unwrap();
+            let _client = TcpStream::connect(listener.address().unwrap()).unwrap();
             SockRef::from(&listener).set_nonblocking(false).unwrap();
             let (accepted, _) = listener.accept().unwrap();
             let accepted = SockRef::from(&accepted);

@@ -1,12 +1,14 @@
 //! Accepting: a budget a turn, a ceiling, and a pause by timer when the kernel has no descriptor to give.
 
+use std::sync::Arc;
+
 use super::Worker;
 use super::acceptance::Accepting;
 use super::connection::Connection;
 use super::errno::{ends_one_connection, pause_cause};
 use super::handshake::Handshake;
 use super::slot::{Phase, Slot};
-use super::snapshot::NumberedListener;
+use super::snapshot::Snapshot;
 use super::tokens::{CLIENT_SOCKET, Key};
 use super::watch::watch_stream;
 use crate::limits;
@@ -18,8 +20,13 @@ use crate::sys::Errno;
 use crate::sys::stream::Stream;
 
 impl Worker {
-    /// Takes what is queued, within this turn's budget.
+    /// Takes what is queued, within this turn's budget, and closes listeners that go and have nothing more to give.
     pub(super) fn accept(&mut self) {
+        self.accept_some();
+        self.acceptance.close_emptied(self.core.now, &self.core.registry);
+    }
+
+    fn accept_some(&mut self) {
         if !self.acceptance.eager(self.core.now) {
             return;
         }
@@ -42,43 +49,17 @@ impl Worker {
         }
     }
 
-    /// Takes everything that is queued, for the drain.
-    pub(super) fn accept_all(&mut self) {
-        self.acceptance.paused_until = None;
-        for here in &mut self.acceptance.listeners {
-            here.ready = true;
-        }
-        while !self.core.full() && self.accept_one() {}
-    }
-
-    /// Closes the listeners that are not among these: each after all that is queued was taken, for a listener that closes
-    /// takes its queue with it. No others are touched.
-    pub(super) fn close_leaving(&mut self, wanted: &[NumberedListener]) {
-        while let Some(leaving) = self.acceptance.take_leaving(wanted) {
-            for _ in 0..limits::MAX_BACKLOG {
-                if self.core.full() {
-                    break;
-                }
-                match leaving.socket.accept() {
-                    Ok((client, peer)) => {
-                        self.admit(client, Incoming { client: peer, listener: leaving.number })
-                    }
-                    Err(errno) if ends_one_connection(errno) => {}
-                    Err(_) => break,
-                }
-            }
-            leaving.forget(&self.core.registry);
-        }
-    }
-
     /// Takes one connection from the next listener that has one. False when none has.
     fn accept_one(&mut self) -> bool {
         let Some(at) = self.acceptance.next_ready() else { return false };
-        let Accepting { number, socket, .. } = &self.acceptance.listeners[at];
+        let Accepting { number, socket, leaving, .. } = &self.acceptance.listeners[at];
         match socket.accept() {
             Ok((client, peer)) => {
-                let listener = *number;
-                self.admit(client, Incoming { client: peer, listener });
+                let incoming = Incoming { client: peer, listener: *number };
+                match leaving {
+                    Some(leaving) => self.admit_under(Arc::clone(&leaving.snapshot), client, incoming),
+                    None => self.admit(client, incoming),
+                }
                 true
             }
             Err(Errno::EAGAIN) => {
@@ -98,9 +79,14 @@ impl Worker {
     }
 
     pub(super) fn admit(&mut self, client: Stream, incoming: Incoming) {
+        self.admit_under(Arc::clone(&self.core.snapshot), client, incoming);
+    }
+
+    /// Begins a session that goes by this snapshot.
+    fn admit_under(&mut self, snapshot: Arc<Snapshot>, client: Stream, incoming: Incoming) {
         let (now, peer) = (self.core.now, incoming.client);
         let mut place = None;
-        if let Some(sources) = &self.core.snapshot.sources {
+        if let Some(sources) = &snapshot.sources {
             place = sources.enter(shares::Source::from(peer.ip())).map(Box::new);
             if place.is_none() {
                 self.core.counters.count(Counted::SourceTurnedAway);
@@ -117,7 +103,6 @@ impl Worker {
             tracing::error!("a client cannot be watched and is dropped");
             return;
         }
-        let snapshot = self.core.snapshot.clone();
         let handshake = Handshake::new(client, incoming, now, now + snapshot.config.timeouts.handshake);
         let wake_at = handshake.wake_at();
         entry.insert(Slot {

@@ -2,6 +2,12 @@
 //!
 //! A listener's edge that meets EMFILE gives no further event, so what an edge promised is remembered until
 //! EAGAIN disproves it.
+//!
+//! A listener that closes takes its queue with it, and who is in it is reset. So one that goes is kept until its queue
+//! is empty and the handshakes that had begun are over; nobody new comes to it meanwhile ([`Listener::refuse_new`]).
+
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -11,14 +17,13 @@ use std::time::Instant;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 
-use super::setup::Setup;
-use super::snapshot::NumberedListener;
+use super::snapshot::{Latch, NumberedListener, Snapshot};
 use super::tokens::EventSource;
 use crate::limits;
 use crate::sys::listener::Listener;
 
 /// The listeners of one worker and what their edges promised.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Acceptance {
     pub(super) listeners: Vec<Accepting>,
     /// Whose turn it is: a flooded listener must not shut the others out.
@@ -37,22 +42,41 @@ pub(super) struct Accepting {
     pub(super) socket: Arc<Listener>,
     /// Whether there may be a connection.
     pub(super) ready: bool,
+    /// How it goes, where it goes.
+    pub(super) leaving: Option<Departure>,
+}
+
+/// How a listener goes.
+#[derive(Clone, Debug)]
+pub(super) struct Departure {
+    /// What those go by who still come by it.
+    pub(super) snapshot: Arc<Snapshot>,
+    /// It closes once its queue is empty, and not before this.
+    closes_at: Instant,
+    /// It closes by then, whoever waits in its queue.
+    gives_up_at: Instant,
+    /// Let go of with it.
+    _emptied: Vec<Arc<Latch>>,
+}
+
+impl Departure {
+    /// Who comes by it until then goes by this; the latches are let go of once it is closed.
+    pub(super) fn new(
+        snapshot: &Arc<Snapshot>,
+        now: Instant,
+        gives_up_at: Instant,
+        emptied: Vec<Arc<Latch>>,
+    ) -> Departure {
+        let closes_at = now + limits::HANDSHAKES_OVER;
+        Departure { snapshot: Arc::clone(snapshot), closes_at, gives_up_at, _emptied: emptied }
+    }
 }
 
 impl Acceptance {
-    pub(super) fn register(registry: &Registry, setup: &mut Setup) -> io::Result<Acceptance> {
-        let mut acceptance = Acceptance {
-            listeners: Vec::new(),
-            turn: 0,
-            paused_until: None,
-            logged_at: None,
-            counted_at: None,
-            ceiling_said_at: None,
-        };
-        // Nobody else may hold them: the last one who does keeps them open.
-        std::mem::take(&mut setup.listeners)
-            .into_iter()
-            .try_for_each(|one| acceptance.watch(one, registry))?;
+    /// Has these watched. Nobody else may hold them: the last one who does keeps them open.
+    pub(super) fn register(registry: &Registry, listeners: Vec<NumberedListener>) -> io::Result<Acceptance> {
+        let mut acceptance = Acceptance::default();
+        listeners.into_iter().try_for_each(|one| acceptance.watch(one, registry))?;
         Ok(acceptance)
     }
 
@@ -60,15 +84,26 @@ impl Acceptance {
         let NumberedListener { number, socket } = one;
         let token = EventSource::Listener(number).token();
         registry.register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)?;
-        self.listeners.push(Accepting { number, socket, ready: true });
+        self.listeners.push(Accepting { number, socket, ready: true, leaving: None });
         Ok(())
+    }
+
+    /// What the worker in place of this one begins with: edges may have come that nobody has seen.
+    pub(super) fn begin_anew(self) -> Acceptance {
+        let anew = |here| Accepting { ready: true, ..here };
+        Acceptance {
+            listeners: self.listeners.into_iter().map(anew).collect(),
+            turn: 0,
+            paused_until: None,
+            ..self
+        }
     }
 
     /// Has these watched that are not yet. One that cannot be is closed, so that the kernel gives its share to the others.
     pub(super) fn open(&mut self, wanted: Vec<NumberedListener>, registry: &Registry) {
         for one in wanted {
             let number = one.number;
-            if self.listeners.iter().all(|here| here.number != number)
+            if self.listeners.iter().all(|here| !here.is(&one))
                 && let Err(error) = self.watch(one, registry)
             {
                 tracing::error!(listener = number, %error, "a listener cannot be watched by one of the workers");
@@ -76,11 +111,35 @@ impl Acceptance {
         }
     }
 
-    /// Takes the next listener that is not among these.
-    pub(super) fn take_leaving(&mut self, wanted: &[NumberedListener]) -> Option<Accepting> {
-        let leaves = |here: &Accepting| wanted.iter().all(|one| one.number != here.number);
-        let at = self.listeners.iter().position(leaves)?;
-        Some(self.listeners.remove(at))
+    /// Lets those go that are not among these; one that goes already does so as it was said then.
+    pub(super) fn let_go(&mut self, wanted: &[NumberedListener], leaving: &Departure) {
+        for here in &mut self.listeners {
+            if here.leaving.is_none() && !wanted.iter().any(|one| here.is(one)) {
+                here.leaving = Some(leaving.clone());
+            }
+        }
+    }
+
+    /// Closes those that go and have nothing more to wait for.
+    pub(super) fn close_emptied(&mut self, now: Instant, registry: &Registry) {
+        let stays = |here: &mut Accepting| {
+            let stays = here.closes_at().is_none_or(|at| at > now);
+            if !stays {
+                let _ = registry.deregister(&mut SourceFd(&here.socket.as_raw_fd()));
+            }
+            stays
+        };
+        self.listeners.retain_mut(stays);
+    }
+
+    /// When the next one closes.
+    pub(super) fn closes_at(&self) -> Option<Instant> {
+        self.listeners.iter().filter_map(Accepting::closes_at).min()
+    }
+
+    /// Whether there are none any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.listeners.is_empty()
     }
 
     pub(super) fn ready(&mut self, number: u16) {
@@ -120,15 +179,6 @@ impl Acceptance {
         self.ceiling_said_at.map(|at| at + limits::CEILING_LOG_INTERVAL)
     }
 
-    /// Lets go of the listeners: for the drain, or for the worker that replaces this one.
-    pub(super) fn give_back(&mut self, registry: &Registry) -> Vec<NumberedListener> {
-        self.listeners.iter().for_each(|here| here.forget(registry));
-        self.listeners
-            .drain(..)
-            .map(|Accepting { number, socket, .. }| NumberedListener { number, socket })
-            .collect()
-    }
-
     /// The next listener with a promise, each in its turn.
     pub(super) fn next_ready(&mut self) -> Option<usize> {
         let count = self.listeners.len();
@@ -149,8 +199,14 @@ impl Acceptance {
 }
 
 impl Accepting {
-    /// Has it watched no more.
-    pub(super) fn forget(&self, registry: &Registry) {
-        let _ = registry.deregister(&mut SourceFd(&self.socket.as_raw_fd()));
+    /// Whether it is this very socket: one that goes may have the number of one that comes.
+    fn is(&self, one: &NumberedListener) -> bool {
+        Arc::ptr_eq(&self.socket, &one.socket)
+    }
+
+    /// When it closes as things are.
+    fn closes_at(&self) -> Option<Instant> {
+        let Departure { closes_at, gives_up_at, .. } = self.leaving.as_ref()?;
+        Some(if self.ready { *gives_up_at } else { *closes_at.min(gives_up_at) })
     }
 }

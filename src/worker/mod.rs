@@ -60,7 +60,7 @@ use crossbeam_channel::{Receiver, bounded};
 use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 
-use self::acceptance::Acceptance;
+use self::acceptance::{Acceptance, Departure};
 use self::core::Core;
 use self::phases::Answered;
 use self::setup::Inherited;
@@ -106,10 +106,16 @@ impl Prepared {
     /// # Errors
     /// What epoll refused.
     pub fn run(mut self, mut setup: Setup, snapshot: Arc<Snapshot>) -> io::Result<Latencies> {
-        let latencies = Latencies::default();
-        let mut inherited = Inherited { snapshot, next: None, first_serial: 0, latencies, shown: Vec::new() };
+        let mut inherited = Inherited {
+            acceptance: Acceptance::register(self.poll.registry(), std::mem::take(&mut setup.listeners))?,
+            snapshot,
+            next: None,
+            first_serial: 0,
+            latencies: Latencies::default(),
+            shown: Vec::new(),
+        };
         loop {
-            let mut worker = Worker::new(&self.poll, self.mailbox.clone(), &mut setup, inherited)?;
+            let mut worker = Worker::new(&self.poll, self.mailbox.clone(), &setup, inherited)?;
             if let Some(starting) = setup.starting.take() {
                 let _ = starting.send(());
             }
@@ -126,7 +132,7 @@ impl Prepared {
                     setup.pulse.enter(Activity::Ended);
                     return Ok(inherited.latencies);
                 }
-                None => setup.listeners = worker.acceptance.give_back(self.poll.registry()),
+                None => {}
             }
             assert!(!worker.ends_thread, "asked to");
             // The event of letters behind the one that was being read is spent.
@@ -156,12 +162,12 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(poll: &Poll, mailbox: Mailbox, setup: &mut Setup, mut inherited: Inherited) -> io::Result<Worker> {
+    fn new(poll: &Poll, mailbox: Mailbox, setup: &Setup, mut inherited: Inherited) -> io::Result<Worker> {
         let mut worker = Worker {
             slots: Slab::new(),
             next_serial: inherited.first_serial,
             next_snapshot: inherited.next.take(),
-            acceptance: Acceptance::register(poll.registry(), setup)?,
+            acceptance: std::mem::take(&mut inherited.acceptance),
             core: Core::new(poll.registry().try_clone()?, mailbox, setup, inherited),
             walks: Walks::default(),
             drain_by: None,
@@ -202,7 +208,7 @@ impl Worker {
             self.core.records.flush(now, false);
             self.core.refusals.flush(now);
             if let Some(by) = self.drain_by
-                && (self.slots.is_empty() || by <= now)
+                && (self.slots.is_empty() && self.acceptance.is_over() || by <= now)
             {
                 self.close_all(Reason::Drained);
                 return Ok(());
@@ -253,6 +259,7 @@ impl Worker {
             self.core.translators.as_ref().and_then(|translators| translators.next_at()),
             self.core.records.due(),
             self.acceptance.resumes_at(),
+            self.acceptance.closes_at(),
             self.walks.next_at(),
             self.drain_by,
         ]
@@ -302,8 +309,8 @@ impl Worker {
             }
             Mail::Drain { by } => {
                 self.drain_by = Some(by);
-                self.accept_all();
-                drop(self.acceptance.give_back(&self.core.registry));
+                let leaving = Departure::new(&self.core.snapshot, self.core.now, by, Vec::new());
+                self.acceptance.let_go(&[], &leaving);
             }
             Mail::Latencies(mut copy, reply) => {
                 copy.merge(&self.core.latencies);
@@ -323,11 +330,14 @@ impl Worker {
 
     /// Between two turns: the events of one turn are all met with the same snapshot.
     fn take_snapshot(&mut self) {
-        let Some(Changeover { snapshot, listeners, taken }) = self.next_snapshot.take() else { return };
+        let Some(next) = self.next_snapshot.take() else { return };
+        let Changeover { snapshot, listeners, taken, emptied } = next;
         // Behind the drain there are none, and none comes any more.
         let listeners = listeners.filter(|_| self.drain_by.is_none());
         if let Some(wanted) = &listeners {
-            self.close_leaving(wanted);
+            let (before, now) = (&self.core.snapshot, self.core.now);
+            let patience = before.config.timeouts.drain.max(limits::HANDSHAKES_OVER);
+            self.acceptance.let_go(wanted, &Departure::new(before, now, now + patience, emptied));
         }
         if self.core.put_snapshot(snapshot) && self.core.snapshot.revokes {
             self.walks.revoke(self.core.number);
@@ -345,7 +355,8 @@ impl Worker {
         let translators = self.core.translators.as_mut();
         let shown = translators.map(|translators| std::mem::take(&mut translators.shown)).unwrap_or_default();
         let latencies = std::mem::take(&mut self.core.latencies);
-        Inherited { snapshot, next, first_serial: self.next_serial, latencies, shown }
+        let acceptance = std::mem::take(&mut self.acceptance).begin_anew();
+        Inherited { snapshot, next, first_serial: self.next_serial, latencies, shown, acceptance }
     }
 
     /// Runs `act` on a session that is still there, and closes it where that is the outcome.

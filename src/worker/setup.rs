@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
+use super::acceptance::Acceptance;
 use super::snapshot::{Changeover, NumberedListener, Snapshot};
 use crate::observe::{Counters, Latencies, Pulse};
 use crate::policy::Nat64;
@@ -39,4 +40,6 @@ pub(super) struct Inherited {
     pub(super) latencies: Latencies,
     /// The NAT64 prefixes that name servers showed to the worker before this one.
     pub(super) shown: Vec<Nat64>,
+    /// Its listeners, those that go among them.
+    pub(super) acceptance: Acceptance,
 }

@@ -93,8 +93,10 @@ pub struct Changeover {
     pub snapshot: Arc<Snapshot>,
     /// All listeners that the worker is to have; `None`: those that it has.
     pub listeners: Option<Vec<NumberedListener>>,
-    /// Let go of once all that is done.
+    /// Let go of once that is gone by.
     pub taken: Vec<Arc<Latch>>,
+    /// Let go of once the listeners that go are closed, too.
+    pub emptied: Vec<Arc<Latch>>,
 }
 
 impl Changeover {
@@ -103,13 +105,14 @@ impl Changeover {
     pub fn behind(mut self, earlier: Changeover) -> Changeover {
         self.listeners = self.listeners.or(earlier.listeners);
         self.taken.extend(earlier.taken);
+        self.emptied.extend(earlier.emptied);
         self
     }
 }
 
 impl From<Arc<Snapshot>> for Changeover {
     fn from(snapshot: Arc<Snapshot>) -> Changeover {
-        Changeover { snapshot, listeners: None, taken: Vec::new() }
+        Changeover { snapshot, listeners: None, taken: Vec::new(), emptied: Vec::new() }
     }
 }
 

@@ -19,7 +19,6 @@ use crate::relay::{Budget, Budgets, Engine, Side};
 use crate::session::{Command, Input};
 use crate::shares;
 use crate::sys::congestion::CongestionControl;
-use crate::sys::listener::Listener;
 use crate::sys::stream::Stream;
 
 /// What a worker without listeners is given.
@@ -70,14 +69,22 @@ fn worker() -> (Worker, Key, TcpStream) {
 }
 
 pub(super) fn worker_of(setup: Setup, snapshot: Snapshot) -> (Worker, Key, TcpStream) {
-    let (snapshot, latencies) = (Arc::new(snapshot), Latencies::default());
-    worker_from(setup, Inherited { snapshot, next: None, first_serial: 0, latencies, shown: Vec::new() })
+    let inherited = Inherited {
+        snapshot: Arc::new(snapshot),
+        next: None,
+        first_serial: 0,
+        latencies: Latencies::default(),
+        shown: Vec::new(),
+        acceptance: Acceptance::default(),
+    };
+    worker_from(setup, inherited)
 }
 
 fn worker_from(mut setup: Setup, inherited: Inherited) -> (Worker, Key, TcpStream) {
     let prepared = prepare().expect("a poll");
-    let mut worker =
-        Worker::new(&prepared.poll, prepared.mailbox(), &mut setup, inherited).expect("a worker");
+    let acceptance = Acceptance::register(prepared.poll.registry(), std::mem::take(&mut setup.listeners));
+    let inherited = Inherited { acceptance: acceptance.expect("its listeners"), ..inherited };
+    let mut worker = Worker::new(&prepared.poll, prepared.mailbox(), &setup, inherited).expect("a worker");
     let (accepted, incoming, client) = connection();
     worker.admit(accepted, incoming);
     (worker, Key::new(0, 0), client)
@@ -160,29 +167,6 @@ fn a_session_goes_on_past_its_request_only_with_room_for_its_record() {
         worker.core.records.flush(now, true);
         assert_eq!((queue.waiting(), queue.lost()), (u64::from(!refused), u64::from(refused)));
     }
-}
-
-/// A flood of one address must not shut the others out.
-#[test]
-fn ready_listeners_take_turns() {
-    let options = crate::sys::listener::Options {
-        backlog: 1,
-        only_v6: true,
-        liveness: liveness(&Config::default()),
-        congestion: CongestionControl::default(),
-    };
-    let open = |number| NumberedListener {
-        number,
-        socket: Arc::new(
-            Listener::open("127.0.0.1:0".parse().expect("an address"), &options).expect("a port"),
-        ),
-    };
-    let prepared = prepare().expect("a poll");
-    let mut setup = setup();
-    setup.listeners = vec![open(0), open(1), open(2)];
-    let mut acceptance = Acceptance::register(prepared.poll.registry(), &mut setup).expect("three listeners");
-    let turns: Vec<_> = (0..6).map(|_| acceptance.next_ready()).collect();
-    assert_eq!(turns, [0, 1, 2, 0, 1, 2].map(Some));
 }
 
 /// A worker with a snapshot of its own is told of another one.

@@ -15,6 +15,25 @@ use crate::control::user_orders::UserOrder;
 use crate::control::users::{NO_USERS_FILE, UsersWatch};
 use crate::worker::{Changeover, Latch};
 
+/// Something that the workers have been told to go over to.
+#[derive(Debug)]
+pub(in crate::control) struct Changing {
+    taken: Weak<Latch>,
+    emptied: Weak<Latch>,
+}
+
+impl Changing {
+    /// Whether every worker goes by it.
+    pub(in crate::control) fn is_taken(&self) -> bool {
+        self.taken.strong_count() == 0
+    }
+
+    /// Whether the listeners that go are closed, too.
+    pub(in crate::control) fn is_over(&self) -> bool {
+        self.is_taken() && self.emptied.strong_count() == 0
+    }
+}
+
 impl Server {
     /// What a reload begins with.
     pub(in crate::control) fn preparation(&self, source: ConfigSource) -> Preparation {
@@ -29,12 +48,11 @@ impl Server {
         }
     }
 
-    /// Goes over to another configuration, which takes no time. What is returned is let go of once every worker has gone
-    /// over, too.
+    /// Goes over to another configuration, which takes no time.
     ///
     /// # Errors
     /// The endpoint's listeners or its thread cannot be had; nothing has changed then.
-    pub(in crate::control) fn adopt(&mut self, candidate: Successor) -> io::Result<Weak<Latch>> {
+    pub(in crate::control) fn adopt(&mut self, candidate: Successor) -> io::Result<Changing> {
         let Successor { config, parts, listeners, records, room, users, admin, .. } = candidate;
         let latch = self.latch();
         self.admin_opens = None;
@@ -78,8 +96,7 @@ impl Server {
                 self.users.as_ref().map(|watch| watch.follow(file, Arc::clone(&latch))).unwrap_or_default();
             }
         }
-        self.change_over(&latch);
-        Ok(Arc::downgrade(&latch))
+        Ok(self.change_over(&latch))
     }
 
     /// Where clients and operators come in, or soon will, or did until now: no client may reach any of it.
@@ -158,25 +175,23 @@ impl Server {
         &self.orders
     }
 
-    /// Empties and closes the listeners; sessions go on. What is returned is let go of once that is done.
-    pub(in crate::control) fn close_listeners(&mut self) -> Weak<Latch> {
+    /// Empties and closes the listeners; sessions go on.
+    pub(in crate::control) fn close_listeners(&mut self) -> Changing {
         let latch = self.latch();
         self.acceptor.close();
-        self.change_over(&latch);
-        Arc::downgrade(&latch)
+        self.change_over(&latch)
     }
 
-    /// Opens the listeners again. What is returned is let go of once every worker accepts.
+    /// Opens the listeners again.
     ///
     /// # Errors
     /// Which address cannot be had, and why.
-    pub(in crate::control) fn open_listeners(&mut self) -> Result<Weak<Latch>, String> {
+    pub(in crate::control) fn open_listeners(&mut self) -> Result<Changing, String> {
         let latch = self.latch();
         self.acceptor.reopen(&self.config, self.snapshots.congestion())?;
         let own = self.own_addresses();
         self.snapshots.put_listeners(own, self.acceptor.names());
-        self.change_over(&latch);
-        Ok(Arc::downgrade(&latch))
+        Ok(self.change_over(&latch))
     }
 
     /// Whether the listeners are closed, and can be opened again.
@@ -193,16 +208,19 @@ impl Server {
         Arc::new(Latch::new(self.settled.0.clone()))
     }
 
-    /// Has every worker go over to what is in effect now, its listeners too.
-    fn change_over(&mut self, latch: &Arc<Latch>) {
+    /// Has every worker go over to what is in effect now, its listeners too. The latch is let go of once all have.
+    fn change_over(&mut self, latch: &Arc<Latch>) -> Changing {
+        let emptied = self.latch();
         for (number, worker) in self.workers.iter_mut().enumerate() {
             worker.post.change(Changeover {
                 snapshot: self.snapshots.snapshot(number),
                 listeners: Some(self.acceptor.for_worker(number)),
                 taken: vec![Arc::clone(latch)],
+                emptied: vec![Arc::clone(&emptied)],
             });
         }
         self.post();
+        Changing { taken: Arc::downgrade(latch), emptied: Arc::downgrade(&emptied) }
     }
 
     /// Tells the workers what they have not been told; whether that was all.

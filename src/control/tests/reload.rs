@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -169,6 +170,47 @@ fn a_listener_that_goes_is_emptied_first() {
         }
         filed.reload(&listen(&[goes, stays], ""));
     }
+    filed.governed.end();
+}
+
+/// Whoever gets in while a listener goes is served: nobody is let in and then cut off.
+#[test]
+fn a_listener_that_goes_cuts_nobody_off() {
+    let (filed, target) = (Filed::start("listen = [\"127.0.0.1:0\", \"127.0.0.1:0\"]\n"), target());
+    let [goes, stays] = filed.listening()[..] else { panic!("two") };
+    let over = AtomicBool::new(false);
+    let request = {
+        let port = target.local_addr().unwrap().port().to_be_bytes();
+        [&b"\x05\x01\x00\x05\x01\x00\x01\x7f\0\0\x01"[..], &port].concat()
+    };
+    let come = || {
+        let (mut served, mut refused) = (0, 0);
+        while !over.load(Ordering::Relaxed) {
+            let Ok(mut client) = TcpStream::connect(goes) else {
+                refused += 1;
+                std::thread::sleep(Duration::from_micros(100));
+                continue;
+            };
+            client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            client.write_all(&request).expect("it was let in");
+            client.read_exact(&mut [0; 12]).expect("it was let in");
+            served += 1;
+        }
+        (served, refused)
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| target.incoming().take_while(|_| !over.load(Ordering::Relaxed)).for_each(drop));
+        let clients: Vec<_> = (0..4).map(|_| scope.spawn(come)).collect();
+        for _ in 0..10 {
+            filed.reload(&listen(&[stays], ""));
+            filed.reload(&listen(&[goes, stays], ""));
+        }
+        over.store(true, Ordering::Relaxed);
+        TcpStream::connect(target.local_addr().unwrap()).unwrap();
+        let counts = clients.into_iter().map(|client| client.join().expect("nobody was cut off"));
+        let (served, refused) = counts.fold((0, 0), |(s, r), (more, others)| (s + more, r + others));
+        assert!(served > 0 && refused > 0, "{served} served, {refused} refused");
+    });
     filed.governed.end();
 }
 

@@ -28,9 +28,14 @@ fn the_numbers_are_those_of_what_was_done() {
     association.expect(echo.addr, b"four");
     drop(Client::through(relay.addr(), origin.addr));
     relay.records(1);
+    // What a client has received is counted once the worker has sent it.
     let stats = wait::until("all is counted", PATIENCE, || {
         let stats = api.get("/api/v1/stats");
-        (stats["counters"]["active"] == 2 && stats["latencies"]["session"].is_object()).then_some(stats)
+        let (counters, timed) = (&stats["counters"], &stats["latencies"]);
+        let down: f64 =
+            stats["workers"].as_array()?.iter().filter_map(|worker| worker["bytes_down"].as_f64()).sum();
+        let all = counters["active"] == 2 && counters["udp_bytes_down"] == 4 && down == 1_004.0;
+        (all && timed["session"].is_object()).then_some(stats)
     });
     expect_state(&stats, &relay);
     expect_workers(&stats);

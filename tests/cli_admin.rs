@@ -23,10 +23,10 @@ impl FakeEndpoint {
         let (sender, asked) = mpsc::channel();
         thread::spawn(move || {
             for mut connection in listener.incoming().flatten() {
-                let request = read_request(&mut connection);
+                // Kept before it is answered: who asked is looked at once it has its answer.
+                let _ = sender.send(read_request(&mut connection));
                 // Who asked may have ended.
                 let _ = connection.write_all(&answer);
-                let _ = sender.send(request);
             }
         });
         FakeEndpoint { directory, asked }

@@ -54,7 +54,7 @@ fn a_request_is_counted_once_by_what_was_asked_and_answered() {
     // Half a request is none.
     drop(dial(&server));
     dial(&server).write_all(b"\x05\x01\x00\x05\x01").expect("half a request");
-    await_that("all are over", || server.totals().active() == 0);
+    await_that("all are over", || count(&server, Counted::Accepted) == 8 && server.totals().active() == 0);
     for (what, times) in [
         (Counted::Request(AskedFor::Connect, Replied::Succeeded), 1),
         (Counted::Request(AskedFor::Connect, Replied::ConnectionRefused), 1),

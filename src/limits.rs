@@ -320,6 +320,8 @@ pub const LATENCY_MAX_US: u64 = 86_400_000_000;
 
 /// Orders that wait for the control thread: those of the endpoint's clients, who wait for each.
 pub const ORDERS_QUEUED_MAX: usize = 16;
+/// Orders that the control thread has taken and that wait for the one that is under way.
+pub const ORDERS_DEFERRED_MAX: usize = 16;
 /// Signals that wait for the control thread.
 pub const SIGNALS_QUEUED_MAX: usize = 16;
 /// How soon the control thread looks again at what it waits for: a worker with no room for a letter, a drain's last session.

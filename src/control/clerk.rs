@@ -14,8 +14,6 @@ type ClerkWork<T> = Box<dyn FnOnce() -> T + Send>;
 pub(super) struct Clerk<T> {
     work: Sender<ClerkWork<T>>,
     done: Receiver<Option<T>>,
-    /// What the thread is at, in words.
-    at: Option<&'static str>,
 }
 
 impl<T: Send + 'static> Clerk<T> {
@@ -30,37 +28,18 @@ impl<T: Send + 'static> Clerk<T> {
                 let _ = finished.send(survive(work));
             }
         })?;
-        Ok(Clerk { work, done, at: None })
+        Ok(Clerk { work, done })
     }
 
-    /// Has this done, unless the thread is at something else, which is given back in words.
-    ///
-    /// # Errors
-    /// What is under way.
-    pub(super) fn give(
-        &mut self,
-        what: &'static str,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<(), &'static str> {
-        match self.at {
-            Some(at) => Err(at),
-            None => {
-                self.at = Some(what);
-                // There is room: nothing else is under way.
-                let _ = self.work.send(Box::new(work));
-                Ok(())
-            }
-        }
+    /// Has this done. Nothing else may be under way: what is done is shown before there is more.
+    pub(super) fn give(&mut self, work: impl FnOnce() -> T + Send + 'static) {
+        // There is room for one.
+        let _ = self.work.send(Box::new(work));
     }
 
     /// Where it shows what came of its work; `None` where that panicked.
     pub(super) fn done(&self) -> &Receiver<Option<T>> {
         &self.done
-    }
-
-    /// Takes note that the work has come to its end.
-    pub(super) fn note_done(&mut self) {
-        self.at = None;
     }
 }
 
@@ -69,18 +48,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_piece_of_work_at_a_time_and_the_next_after_a_panic() {
+    fn one_piece_of_work_after_the_other_and_the_next_after_a_panic() {
         let mut clerk = Clerk::start().unwrap();
-        let (go_on, wait) = bounded::<()>(1);
-        assert_eq!(clerk.give("waiting", move || wait.recv().is_ok()), Ok(()));
-        assert_eq!(clerk.give("else", || false), Err("waiting"));
-        go_on.send(()).unwrap();
+        clerk.give(|| true);
         assert_eq!(clerk.done().recv(), Ok(Some(true)));
-        clerk.note_done();
-        assert_eq!(clerk.give("panicking", || panic!("asked to")), Ok(()));
+        clerk.give(|| panic!("asked to"));
         assert_eq!(clerk.done().recv(), Ok(None));
-        clerk.note_done();
-        assert_eq!(clerk.give("more", || true), Ok(()));
+        clerk.give(|| true);
         assert_eq!(clerk.done().recv(), Ok(Some(true)));
     }
 }

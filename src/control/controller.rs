@@ -1,6 +1,7 @@
 //! The control thread's loop: signals, orders, what the clerk has done, the clock and the workers' end. It waits for none
 //! of them in a call, so that a disk that stalls or a worker that stands still keeps nothing else from being heard.
 
+use std::collections::VecDeque;
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -38,9 +39,9 @@ pub(super) struct Controller<'a> {
     signals: Receiver<SignalRequest>,
     clerk: Clerk<ClerkOutcome>,
     /// Who waits for what the clerk is at.
-    waiting: Option<Asker>,
-    /// A signal asked for a reload while something was under way: the file may have changed since a reload read it.
-    reload_again: bool,
+    waiting: Option<Waiting>,
+    /// What waits for its turn.
+    deferred: VecDeque<Deferred>,
     /// The service manager was told that a reload has begun, and not yet that it is over.
     reloading: bool,
     /// What the workers have been told and have yet to do.
@@ -57,6 +58,28 @@ struct Settling {
     until: Instant,
     asker: Asker,
     done: Done,
+}
+
+/// Who waits for the clerk, and whether what it prepares is to be gone over to.
+struct Waiting {
+    asker: Asker,
+    changes: bool,
+}
+
+/// An order that waits for what is under way: the clerk has one thing to do at a time, the file may have changed since it
+/// was read, and a reload finds the addresses free that the one before it gives up.
+enum Deferred {
+    Reload(Asker),
+    DryRun(Asker),
+    Open(Asker),
+}
+
+impl Deferred {
+    fn into_asker(self) -> Asker {
+        match self {
+            Deferred::Reload(asker) | Deferred::DryRun(asker) | Deferred::Open(asker) => asker,
+        }
+    }
 }
 
 /// What the clerk's work comes to.
@@ -99,7 +122,7 @@ impl<'a> Controller<'a> {
             signals,
             clerk: Clerk::start()?,
             waiting: None,
-            reload_again: false,
+            deferred: VecDeque::new(),
             reloading: false,
             settling: Vec::new(),
             exits_by: None,
@@ -197,10 +220,9 @@ impl<'a> Controller<'a> {
             (Ok(SignalRequest::Reload), _) => {
                 self.server.reopen_records();
                 self.server.look_at_users();
-                // Listeners that are on their way out still have their addresses, which it may ask for.
-                match self.waiting.is_some() || !self.settling.is_empty() {
-                    true => self.reload_again = true,
-                    false => self.reload(Asker::signal("SIGHUP")),
+                // One that waits reads what the file says then.
+                if !self.deferred.iter().any(|one| matches!(one, Deferred::Reload(_))) {
+                    self.in_turn(Deferred::Reload(Asker::signal("SIGHUP")));
                 }
             }
             (Ok(SignalRequest::Unknown(signal)), _) => {
@@ -227,13 +249,10 @@ impl<'a> Controller<'a> {
                 let was = self.set_level(level);
                 asker.tell(Ok(Done::Level { level, was }));
             }
-            Order::Reload { dry_run: true } => {
-                let preparation = self.server.preparation(self.source.clone());
-                self.give(asker, "a reload", move || ClerkOutcome::Tried(preparation.try_out()));
-            }
-            Order::Reload { dry_run: false } => self.reload(asker),
+            Order::Reload { dry_run: true } => self.in_turn(Deferred::DryRun(asker)),
+            Order::Reload { dry_run: false } => self.in_turn(Deferred::Reload(asker)),
             Order::Drain { exit } => self.close(asker, exit),
-            Order::Undrain => self.open(asker),
+            Order::Undrain => self.in_turn(Deferred::Open(asker)),
             Order::ListUsers => asker.tell(match self.server.user_names() {
                 Some(names) => Ok(Done::Users(names)),
                 None => Err(OrderError::NotFound(NO_USERS_FILE.to_owned())),
@@ -248,6 +267,61 @@ impl<'a> Controller<'a> {
         }
     }
 
+    /// Begins something, or has it wait for its turn.
+    fn in_turn(&mut self, order: Deferred) {
+        match self.may_begin(&order) {
+            true => self.begin(order),
+            false if self.deferred.len() >= limits::ORDERS_DEFERRED_MAX => {
+                let error = OrderError::Conflict("too many changes are under way".to_owned());
+                order.into_asker().tell(Err(error));
+            }
+            // A reload before it would prepare listeners that stay closed.
+            false if matches!(order, Deferred::Open(_)) => self.deferred.push_front(order),
+            false => self.deferred.push_back(order),
+        }
+    }
+
+    fn may_begin(&self, order: &Deferred) -> bool {
+        match order {
+            Deferred::Reload(_) => self.waiting.is_none() && self.settling.is_empty(),
+            Deferred::DryRun(_) => self.waiting.is_none(),
+            Deferred::Open(_) => !self.waiting.as_ref().is_some_and(|waiting| waiting.changes),
+        }
+    }
+
+    fn begin(&mut self, order: Deferred) {
+        match order {
+            Deferred::Reload(asker) => self.reload(asker),
+            Deferred::DryRun(asker) => {
+                let preparation = self.server.preparation(self.source.clone());
+                self.give(Waiting { asker, changes: false }, move || {
+                    ClerkOutcome::Tried(preparation.try_out())
+                });
+            }
+            Deferred::Open(asker) => self.open(asker),
+        }
+    }
+
+    /// Begins what has its turn by now.
+    fn begin_deferred(&mut self) {
+        while let Some(order) = self.deferred.pop_front() {
+            if !self.may_begin(&order) {
+                return self.deferred.push_front(order);
+            }
+            self.begin(order);
+        }
+    }
+
+    /// Refuses what waits for its turn and is meant so.
+    fn refuse_deferred(&mut self, why: &str, meant: impl Fn(&Deferred) -> bool) {
+        for order in std::mem::take(&mut self.deferred) {
+            match meant(&order) {
+                true => order.into_asker().tell(Err(OrderError::Conflict(why.to_owned()))),
+                false => self.deferred.push_back(order),
+            }
+        }
+    }
+
     /// Reads the configuration anew and goes over to it.
     fn reload(&mut self, asker: Asker) {
         if self.end != End::Unasked {
@@ -256,13 +330,13 @@ impl<'a> Controller<'a> {
         self.reloading = true;
         self.manager.reloading();
         let preparation = self.server.preparation(self.source.clone());
-        self.give(asker, "a reload", move || ClerkOutcome::Prepared(preparation.prepare()));
+        self.give(Waiting { asker, changes: true }, move || ClerkOutcome::Prepared(preparation.prepare()));
     }
 
     /// Tells the service manager that a reload is over, be it that it was refused, once nothing of it is left to do.
     fn end_reload(&mut self) {
-        let over = self.waiting.is_none() && self.settling.is_empty() && !self.reload_again;
-        if self.reloading && over {
+        let waits = self.deferred.iter().any(|one| matches!(one, Deferred::Reload(_)));
+        if self.reloading && !waits && self.waiting.is_none() && self.settling.is_empty() {
             self.reloading = false;
             self.manager.ready(&self.status());
         }
@@ -274,6 +348,8 @@ impl<'a> Controller<'a> {
             return asker.tell(Err(OrderError::Conflict("the process is about to end".to_owned())));
         }
         self.exits_by = exit.then(|| self.drains_by());
+        let later = "a drain was asked for after it";
+        self.refuse_deferred(later, |order| matches!(order, Deferred::Open(_)));
         let changing = self.server.close_listeners();
         self.standing.change(|standing| standing.state = ServerState::Draining);
         self.await_workers(changing, asker, Done::Draining { sessions: 0 });
@@ -283,10 +359,6 @@ impl<'a> Controller<'a> {
     fn open(&mut self, asker: Asker) {
         if self.end != End::Unasked {
             return asker.tell(Err(OrderError::Conflict("the process is about to end".to_owned())));
-        }
-        if self.waiting.is_some() {
-            // What it prepares may be listeners that stay closed.
-            return asker.tell(Err(OrderError::Conflict("something else is under way".to_owned())));
         }
         self.exits_by = None;
         if !self.server.is_closed() {
@@ -309,23 +381,15 @@ impl<'a> Controller<'a> {
         self.logs.set_level(level)
     }
 
-    /// Has the clerk do something for whoever asked, or refuses that where it is at something else.
-    fn give(
-        &mut self,
-        asker: Asker,
-        what: &'static str,
-        work: impl FnOnce() -> ClerkOutcome + Send + 'static,
-    ) {
-        match self.clerk.give(what, work) {
-            Ok(()) => self.waiting = Some(asker),
-            Err(at) => asker.tell(Err(OrderError::Conflict(format!("{at} is under way")))),
-        }
+    /// Has the clerk, who is at nothing else, do something for whoever asked.
+    fn give(&mut self, waiting: Waiting, work: impl FnOnce() -> ClerkOutcome + Send + 'static) {
+        self.clerk.give(work);
+        self.waiting = Some(waiting);
     }
 
     /// The clerk has come to an end with something; `None` where that panicked.
     fn go_on(&mut self, finished: Option<ClerkOutcome>) {
-        self.clerk.note_done();
-        if let Some(asker) = self.waiting.take() {
+        if let Some(Waiting { asker, .. }) = self.waiting.take() {
             match finished {
                 Some(ClerkOutcome::Tried(tried)) => asker.tell(tried.map(Done::Reload)),
                 Some(ClerkOutcome::Prepared(Ok(candidate))) => self.adopt(asker, *candidate),
@@ -382,9 +446,7 @@ impl<'a> Controller<'a> {
                 other => other,
             }));
         }
-        if self.waiting.is_none() && self.settling.is_empty() && std::mem::take(&mut self.reload_again) {
-            self.reload(Asker::signal("SIGHUP"));
-        }
+        self.begin_deferred();
         if let Some(by) = self.exits_by.filter(|_| self.end == End::Unasked && self.settling.is_empty())
             && (sessions == 0 || by <= now)
         {
@@ -409,7 +471,8 @@ impl<'a> Controller<'a> {
 
     fn drain(&mut self, end: End, by: Instant) {
         self.end = end;
-        (self.reload_again, self.reloading) = (false, false);
+        self.reloading = false;
+        self.refuse_deferred("the process is about to end", |_| true);
         self.standing.change(|standing| standing.state = ServerState::Ending);
         self.server.drain(by);
         self.manager.stopping(&self.status());

@@ -70,10 +70,15 @@ impl Governed {
 
     /// What comes of an order.
     fn order(&self, order: Order) -> Result<Done, OrderError> {
+        self.send(order).recv_timeout(Duration::from_secs(20)).expect("an answer")
+    }
+
+    /// Where that will be told.
+    fn send(&self, order: Order) -> Receiver<Result<Done, OrderError>> {
         let (sender, answer) = bounded(1);
         let reply = Reply::new(sender, None);
         self.orders.send(OrderLetter { order, by: Actor("a test".to_owned()), reply }).unwrap();
-        answer.recv_timeout(Duration::from_secs(20)).expect("an answer")
+        answer
     }
 
     fn end(self) -> ExitCode {

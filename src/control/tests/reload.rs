@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::RecvTimeoutError;
+
 use super::*;
 use crate::admin::{ReloadReport, ServerState};
 
@@ -393,5 +395,64 @@ fn a_signal_waits_for_what_the_one_before_it_changed() {
     governed.signals.send(SignalRequest::Reload).unwrap();
     await_count(2);
     passes(&mut session(kept, &target()));
+    governed.end();
+}
+
+/// Orders that come while another is under way wait for it, and are carried out as if they came then.
+#[test]
+fn orders_side_by_side_have_their_turns() {
+    let filed = Filed::start(ANY);
+    let reload = |dry_run| Order::Reload { dry_run };
+    let answers =
+        [reload(false), reload(true), reload(false), reload(true)].map(|one| filed.governed.send(one));
+    for answer in answers {
+        let outcome = answer.recv_timeout(Duration::from_secs(20)).expect("an answer");
+        assert!(matches!(outcome, Ok(Done::Reload(_))), "{outcome:?}");
+    }
+    // A drain is undone behind a reload that found it closed, and beside one that is only tried.
+    for dry_run in [false, true] {
+        filed.governed.order(Order::Drain { exit: false }).unwrap();
+        let (reloaded, opened) = (filed.governed.send(reload(dry_run)), filed.governed.order(Order::Undrain));
+        assert_eq!(opened.unwrap(), Done::Serving { sessions: 0 });
+        reloaded.recv_timeout(Duration::from_secs(20)).expect("an answer").unwrap();
+        TcpStream::connect(filed.listening()[0]).unwrap();
+    }
+    // Of the two the drain came last.
+    let answers =
+        [reload(false), Order::Undrain, Order::Drain { exit: false }].map(|one| filed.governed.send(one));
+    let outcomes = answers.map(|answer| answer.recv_timeout(Duration::from_secs(20)).expect("an answer"));
+    assert!(matches!(outcomes[2], Ok(Done::Draining { sessions: 0 })), "{outcomes:?}");
+    assert_eq!(filed.governed.standing.state(), ServerState::Draining);
+    assert!(TcpStream::connect(filed.listening()[0]).is_err());
+    let waits = [reload(false), reload(false)].map(|one| filed.governed.send(one));
+    filed.governed.signals.send(SignalRequest::End).unwrap();
+    for answer in waits {
+        // What is not told by then is not done any more.
+        let told = answer.recv_timeout(Duration::from_secs(20));
+        assert_ne!(told.err(), Some(RecvTimeoutError::Timeout));
+    }
+    assert_eq!(filed.governed.thread.join().unwrap(), ExitCode::SUCCESS);
+}
+
+/// A worker that stands still has the socket of a listener that went: its address can be had all the same.
+#[test]
+fn a_worker_that_stands_still_keeps_no_address() {
+    let (folder, target) = (tempfile::tempdir().unwrap(), target());
+    let file = folder.path().join("outflow.toml");
+    let kept = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let both = text(&format!("listen = [\"127.0.0.1:0\", \"{kept}\"]\n"));
+    let server = Server::start(Config::parse(&both, &file, &Flags::default()).unwrap()).unwrap();
+    server.drill(1, Drill::Stall(Duration::from_secs(6)));
+    let governed = Governed::start(server, &file);
+    for (text, listeners) in [(text(ANY), 1), (both, 2)] {
+        std::fs::write(&file, text).unwrap();
+        let outcome = governed.order(Order::Reload { dry_run: false });
+        let Ok(Done::Reload(report)) = outcome else { panic!("{outcome:?}") };
+        assert!(report.warnings.iter().any(|warning| warning.contains("stands still")), "{report:?}");
+        assert_eq!(governed.standing.now().listening.len(), listeners);
+    }
+    for _ in 0..4 {
+        passes(&mut session(kept, &target));
+    }
     governed.end();
 }

@@ -19,11 +19,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, SamplingMode};
+use jiff::civil::{Date, date};
 use outflow::auth::{Identity, Users, VerifiedCache, hash_password};
 use outflow::limits::{VERIFIED_CACHE_ENTRIES, VERIFIED_CACHE_TTL};
 
 use criterion_cpu::ThreadCpu;
 
+/// No user of the files has a last day.
+const TODAY: Date = date(2026, 11, 28);
 const PASSWORD: &[u8] = b"correct-horse-12";
 /// The entries of the larger file.
 const ENTRIES: usize = 10_000;
@@ -61,9 +64,9 @@ fn verify(criterion: &mut Criterion<ThreadCpu>) {
         ("bcrypt of cost 10", &bcrypt10, 1, "user0"),
     ] {
         let users = users(entries, hash);
-        assert_eq!(users.verify(user.as_bytes(), PASSWORD).is_some(), user != "nobody");
+        assert_eq!(users.verify(user.as_bytes(), PASSWORD, TODAY).is_some(), user != "nobody");
         group.bench_function(name, |bencher| {
-            bencher.iter(|| users.verify(black_box(user.as_bytes()), black_box(PASSWORD)));
+            bencher.iter(|| users.verify(black_box(user.as_bytes()), black_box(PASSWORD), TODAY));
         });
     }
     group.finish();
@@ -77,7 +80,7 @@ fn remembered(criterion: &mut Criterion<ThreadCpu>) {
     for name in &names {
         let identity = Identity::User(name.as_str().into());
         let tag = cache.tag(None, name.as_bytes(), PASSWORD);
-        cache.insert(tag, Some(identity), now);
+        cache.insert(tag, Some(identity.into()), now);
     }
     let tag = cache.tag(None, b"user0", b"wrong");
     cache.insert(tag, None, now);
@@ -87,19 +90,19 @@ fn remembered(criterion: &mut Criterion<ThreadCpu>) {
         bencher.iter(|| {
             next = (next + 7919) % names.len();
             let tag = cache.tag(None, black_box(names[next].as_bytes()), PASSWORD);
-            cache.get(&tag, now).expect("known")
+            cache.get(&tag, now, || TODAY).expect("known")
         });
     });
     group.bench_function("refused", |bencher| {
         bencher.iter(|| {
             let tag = cache.tag(None, black_box(b"user0"), b"wrong");
-            cache.get(&tag, now).expect("known")
+            cache.get(&tag, now, || TODAY).expect("known")
         });
     });
     group.bench_function("unknown", |bencher| {
         bencher.iter(|| {
             let tag = cache.tag(None, black_box(b"nobody"), PASSWORD);
-            cache.get(&tag, now).is_none()
+            cache.get(&tag, now, || TODAY).is_none()
         });
     });
     group.finish();

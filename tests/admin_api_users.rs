@@ -55,7 +55,7 @@ fn names(file: &Path) -> BTreeSet<String> {
 #[test]
 fn a_login_right_behind_the_answer_goes_by_the_new_file() {
     let (relay, api, file) = serve(&["ann"]);
-    assert_eq!(api.get(USERS), json!({"users": ["ann"]}));
+    assert_eq!(api.get(USERS), json!({"users": ["ann"], "attributes": {}}));
     for round in 0..4 {
         let name = format!("bob{round}");
         assert!(!logs_in(&relay, name.as_bytes(), b"first"));
@@ -79,6 +79,41 @@ fn a_login_right_behind_the_answer_goes_by_the_new_file() {
     assert!(logs_in(&relay, b"ann", b"secret"), "who was not changed");
     let line = relay.logged(&["bob0", "added"]);
     assert!(line.contains("uid ") && !relay.log().contains("first"), "{line}");
+}
+
+/// Attributes without a password, and with one; what is null goes.
+#[test]
+fn a_users_attributes_are_those_of_the_last_request() {
+    let (relay, api, file) = serve(&["ann", "bob"]);
+    let answer = put(api, "ann", &json!({"groups": ["staff"], "expires": "2099-01-31"}));
+    assert_eq!((answer.status, answer.json()), (200, json!({"user": "ann", "added": false, "ended": 0})));
+    let attributes = || api.get(USERS)["attributes"].clone();
+    assert_eq!(
+        attributes(),
+        json!({"ann": {"groups": ["staff"], "expires": "2099-01-31", "disabled": false}})
+    );
+    assert!(logs_in(&relay, b"ann", b"secret"));
+    let origin = Origin::echo();
+    let mut live = session(&relay, "ann", &origin);
+    assert_eq!(put(api, "ann", &json!({"disabled": true})).status, 200);
+    assert!(!logs_in(&relay, b"ann", b"secret") && logs_in(&relay, b"bob", b"secret"));
+    works(&mut live);
+    assert_eq!(put(api, "ann", &json!({"disabled": true, "revoke": true})).json()["ended"], 1);
+    live.expect_closed();
+    let answer =
+        put(api, "ann", &json!({"password": "other", "expires": null, "disabled": false, "groups": []}));
+    assert_eq!((answer.status, attributes()), (200, json!({})));
+    assert!(logs_in(&relay, b"ann", b"other"));
+    let before = std::fs::read_to_string(&file).expect("the users file");
+    for (name, body, status) in [
+        ("ann", json!({}), 400),
+        ("ann", json!({"groups": ["a b"]}), 400),
+        ("ann", json!({"expires": "soon"}), 400),
+        ("eve", json!({"disabled": true}), 404),
+    ] {
+        assert_eq!(put(api, name, &body).status, status, "{body}");
+    }
+    assert_eq!(std::fs::read_to_string(&file).expect("the users file"), before);
 }
 
 /// `revoke` ends that user's sessions, on every worker, and nobody else's; without it they go on.
@@ -182,7 +217,7 @@ fn a_name_of_any_letters_is_a_user() {
     }
     let mut wanted: Vec<String> = names(&file).into_iter().collect();
     wanted.sort();
-    assert_eq!(api.get(USERS), json!({"users": wanted}));
+    assert_eq!(api.get(USERS), json!({"users": wanted, "attributes": {}}));
 }
 
 /// Changes side by side all stay, or are refused as too many.

@@ -68,6 +68,65 @@ fn a_user_that_was_removed_is_unknown() {
     assert_eq!(code(&user("remove", "alice", &file, "")), 1);
 }
 
+/// Runs `outflow user ARGUMENTS --file FILE`.
+fn user_with(arguments: &[&str], file: &Path) -> Output {
+    let mut command = Command::new(binary());
+    command.arg("user").args(arguments).arg("--file").arg(file);
+    run_to_exit(command)
+}
+
+/// Whoever is set is set in one step, the password and the lines of others stay, and a new password leaves what was set.
+#[test]
+fn a_user_has_the_attributes_that_were_set() {
+    let directory = TempDir::new().expect("a directory");
+    let file = directory.path().join("users.passwd");
+    std::fs::write(&file, "# ours\n").expect("write");
+    assert_eq!(code(&user("add", "ann", &file, "wonderland-1")), 0);
+    assert_eq!(code(&user("add", "bob", &file, "builder-1")), 0);
+    let set = |arguments: &[&str]| code(&user_with(&[&["set", "ann"], arguments].concat(), &file));
+    let listed = || String::from_utf8(user_with(&["list"], &file).stdout).expect("UTF-8");
+    assert_eq!(listed(), "ann\nbob\n");
+    assert_eq!(set(&["--groups", "staff,night", "--expires", "2099-01-31"]), 0);
+    assert_eq!(listed(), "ann:groups=staff,night expires=2099-01-31\nbob\n");
+    assert_eq!(set(&["--disable"]), 0);
+    assert_eq!(code(&user("verify", "ann", &file, "wonderland-1")), 1);
+    assert_eq!(code(&user("add", "ann", &file, "wonderland-2")), 0);
+    assert_eq!(listed(), "ann:groups=staff,night expires=2099-01-31 disabled\nbob\n");
+    assert_eq!(set(&["--enable", "--groups", "", "--expires", "never"]), 0);
+    assert_eq!((listed().as_str(), code(&user("verify", "ann", &file, "wonderland-2"))), ("ann\nbob\n", 0));
+    assert_eq!(set(&["--expires", "2001-01-31"]), 0);
+    assert_eq!(code(&user("verify", "ann", &file, "wonderland-2")), 1);
+    assert!(std::fs::read_to_string(&file).expect("read").starts_with("# ours\n"));
+}
+
+#[test]
+fn attributes_that_are_none_are_refused_and_change_nothing() {
+    let directory = TempDir::new().expect("a directory");
+    let file = directory.path().join("users.passwd");
+    assert_eq!(code(&user("add", "ann", &file, "wonderland-1")), 0);
+    let before = std::fs::read_to_string(&file).expect("read");
+    for (arguments, exit, words) in [
+        (&["set", "ann"][..], 2, "--groups"),
+        (&["set", "ann", "--expires", "soon"], 2, "YEAR-MONTH-DAY"),
+        (&["set", "ann", "--groups", "a b"], 2, "cannot be a group"),
+        (&["set", "ann", "--groups", "a,a"], 2, "named twice"),
+        (&["set", "ann", "--enable", "--disable"], 2, "cannot be used with"),
+        (&["set", "eve", "--disable"], 1, "no such user"),
+    ] {
+        let output = user_with(arguments, &file);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(code(&output) == exit && said.contains(words), "{arguments:?}: {said}");
+    }
+    assert_eq!(std::fs::read_to_string(&file).expect("read"), before);
+    std::fs::write(&file, format!("{}:group=staff\n", before.trim_end())).expect("write");
+    let output = user_with(&["list"], &file);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains("users.passwd:1: user \"ann\"") && said.contains("did you mean \"groups\"?"),
+        "{said}"
+    );
+}
+
 /// Twelve at a time: once five stayed.
 #[test]
 fn users_added_side_by_side_are_all_kept() {

@@ -265,6 +265,43 @@ fn a_users_file_that_changes_is_read_again() {
     until_true("alice is forgotten", PATIENCE, || !enters("alice"));
 }
 
+/// Disabled, or on no day any more: what a client sees is a wrong password, and a live session goes on as that of a user who
+/// is removed.
+#[test]
+fn who_is_disabled_or_expired_is_told_that_the_password_is_wrong() {
+    let hash = users::argon2id(b"wonderland");
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let (before, after) = (today.yesterday().expect("a day"), today.tomorrow().expect("a day"));
+    let line = |name: &str, attributes: &str| (name.to_owned(), format!("{hash}{attributes}"));
+    let builder = Relay::builder().hashed_users(&[
+        line("alice", ":groups=staff"),
+        line("bob", ":disabled"),
+        line("carol", &format!(":expires={before}")),
+        line("dave", &format!(":groups=staff,night expires={after}")),
+    ]);
+    let path = builder.directory().join("users.passwd");
+    let (relay, origin) = (builder.start(), Origin::echo());
+    let answer = |user: &[u8]| {
+        let mut client = Client::connect_from(source(53, 0), relay.addr());
+        client.send(b"\x05\x01\x02");
+        client.expect(b"\x05\x02");
+        client.send(&userpass(user, b"wonderland"));
+        client.recv(2)
+    };
+    assert_eq!([answer(b"alice"), answer(b"dave")], [[1, 0], [1, 0]]);
+    assert_eq!([answer(b"bob"), answer(b"carol"), answer(b"nobody")], [[1, 1], [1, 1], [1, 1]]);
+
+    let mut live = Client::connect(relay.addr());
+    assert_eq!(live.login(b"alice", b"wonderland"), 0);
+    assert_eq!(live.request_ip(origin.addr).rep, 0);
+    std::fs::write(&path, format!("alice:{hash}:disabled\nbob:{hash}\n")).expect("write");
+    let enters = |user: &str| login(relay.addr(), source(53, 1), user.as_bytes(), b"wonderland");
+    until_true("bob may log in", PATIENCE, || enters("bob"));
+    assert!(!enters("alice"), "what was remembered of her is forgotten");
+    live.send(b"still here");
+    live.expect(b"still here");
+}
+
 #[test]
 fn a_users_file_that_breaks_keeps_its_users() {
     let hash = users::argon2id(b"wonderland");

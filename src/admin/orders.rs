@@ -4,6 +4,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+use crate::auth::{AttributeChange, UserAttributes};
 use crate::config::{Choice, KeyChange, Level, Problems};
 use crate::worker::Reply;
 
@@ -26,12 +27,14 @@ pub enum Order {
     SetLevel(Level),
     /// Tell who the users are.
     ListUsers,
-    /// Add a user, or give one another password.
+    /// Add a user, or give one another password or other attributes.
     SetUser {
         /// The user's name.
         name: String,
-        /// The new password.
-        password: Zeroizing<Vec<u8>>,
+        /// The new password; `None`: the user is there and keeps his.
+        password: Option<Zeroizing<Vec<u8>>>,
+        /// The attributes that are to be others.
+        attributes: AttributeChange,
         /// Whether the user's sessions end.
         revoke: bool,
     },
@@ -87,9 +90,9 @@ pub enum Done {
         /// What it was.
         was: Level,
     },
-    /// The names of the users, sorted.
-    Users(Vec<String>),
-    /// A user was added or has another password.
+    /// The users, sorted by their names.
+    Users(Vec<(String, UserAttributes)>),
+    /// A user was added, or has another password or other attributes.
     UserSet {
         /// The user's name.
         name: String,
@@ -117,9 +120,9 @@ impl fmt::Display for Done {
             Done::Level { level, was } => {
                 write!(f, "the log's level is {}, it was {}", level.name(), was.name())
             }
-            Done::Users(names) => write!(f, "users listed: {}", names.len()),
+            Done::Users(users) => write!(f, "users listed: {}", users.len()),
             Done::UserSet { name, added, ended } => {
-                let what = if *added { "added" } else { "given another password" };
+                let what = if *added { "added" } else { "changed" };
                 write!(f, "user {name:?} was {what}, sessions ended: {ended}")
             }
             Done::UserRemoved { name, ended } => {

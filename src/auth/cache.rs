@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use blake2::Blake2sMac256;
 use blake2::digest::{FixedOutput, KeyInit, Update};
+use jiff::civil::Date;
 use zeroize::Zeroizing;
 
-use super::Identity;
+use super::{Identity, ValidLogin};
 use crate::limits::REFUSED_TTL;
 use crate::shares::Source;
 
@@ -23,7 +24,7 @@ pub type Tag = [u8; 32];
 /// A cache of verified credentials.
 pub struct VerifiedCache {
     key: Zeroizing<[u8; 32]>,
-    good: TimedTable<Identity>,
+    good: TimedTable<ValidLogin>,
     bad: TimedTable<()>,
 }
 
@@ -38,21 +39,31 @@ impl VerifiedCache {
         }
     }
 
-    /// The answer to these credentials: `Some(Some(_))` accepted, `Some(None)` refused, `None` unknown.
-    pub fn get(&mut self, tag: &Tag, now: Instant) -> Option<Option<Identity>> {
+    /// The answer to these credentials: `Some(Some(_))` accepted, `Some(None)` refused, `None` unknown. Which day it is, in
+    /// UTC, is asked for where the user has a last one, on which the answer ends whatever its age.
+    pub fn get(
+        &mut self,
+        tag: &Tag,
+        now: Instant,
+        today: impl FnOnce() -> Date,
+    ) -> Option<Option<ValidLogin>> {
         match self.good.get(tag, now) {
-            Some(identity) => Some(Some(identity)),
+            Some(admitted) if admitted.last_day.is_none_or(|last| today() <= last) => Some(Some(admitted)),
+            Some(_) => {
+                self.good.remove(tag);
+                None
+            }
             None => self.bad.get(tag, now).map(|()| None),
         }
     }
 
     /// Keeps the answer of a verification that ended at `now`. An answer that is still kept is not
     /// prolonged: credentials are verified anew once in every ttl.
-    pub fn insert(&mut self, tag: Tag, answer: Option<Identity>, now: Instant) {
+    pub fn insert(&mut self, tag: Tag, answer: Option<ValidLogin>, now: Instant) {
         match answer {
-            Some(identity) => {
+            Some(admitted) => {
                 self.bad.remove(&tag);
-                self.good.insert(tag, identity, now);
+                self.good.insert(tag, admitted, now);
             }
             None => {
                 self.good.remove(&tag);
@@ -63,7 +74,8 @@ impl VerifiedCache {
 
     /// Forgets these users' answers and all refusals, for when the users have changed.
     pub fn forget(&mut self, users: &HashSet<Arc<str>>) {
-        self.good.entries.retain(|_, entry| entry.value.user().is_none_or(|user| !users.contains(user)));
+        let stays = |identity: &Identity| identity.user().is_none_or(|user| !users.contains(user));
+        self.good.entries.retain(|_, entry| stays(&entry.value.identity));
         self.bad.clear();
     }
 
@@ -159,8 +171,12 @@ mod tests {
 
     const TTL: Duration = Duration::from_secs(60);
 
-    fn id(name: &str) -> Option<Identity> {
-        Some(Identity::User(name.into()))
+    fn id(name: &str) -> Option<ValidLogin> {
+        Some(Identity::User(name.into()).into())
+    }
+
+    fn no_day() -> Date {
+        panic!("the day was asked for")
     }
 
     fn get(
@@ -168,16 +184,16 @@ mod tests {
         user: &[u8],
         password: &[u8],
         now: Instant,
-    ) -> Option<Option<Identity>> {
+    ) -> Option<Option<ValidLogin>> {
         let tag = cache.tag(None, user, password);
-        cache.get(&tag, now)
+        cache.get(&tag, now, no_day)
     }
 
     fn insert(
         cache: &mut VerifiedCache,
         user: &[u8],
         password: &[u8],
-        answer: Option<Identity>,
+        answer: Option<ValidLogin>,
         now: Instant,
     ) {
         let tag = cache.tag(None, user, password);
@@ -191,10 +207,10 @@ mod tests {
         let [one, two] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(|source| Some(Source::V4(source)));
         let tag = cache.tag(one, b"alice", b"pw");
         cache.insert(tag, id("alice"), now);
-        assert_eq!(cache.get(&tag, now), Some(id("alice")));
+        assert_eq!(cache.get(&tag, now, no_day), Some(id("alice")));
         for other in [two, None] {
             let tag = cache.tag(other, b"alice", b"pw");
-            assert_eq!(cache.get(&tag, now), None);
+            assert_eq!(cache.get(&tag, now, no_day), None);
         }
     }
 
@@ -243,6 +259,19 @@ mod tests {
         assert_eq!(get(&mut cache, b"alice", b"pw", now + TTL), None);
         insert(&mut cache, b"alice", b"pw", id("alice"), now + TTL);
         assert_eq!(get(&mut cache, b"alice", b"pw", now + TTL), Some(id("alice")));
+    }
+
+    /// The clock may be set meanwhile, too: the day counts, and no time that was left.
+    #[test]
+    fn an_accepted_login_ends_with_the_users_last_day() {
+        let (now, mut cache) = (Instant::now(), VerifiedCache::new(8, TTL));
+        let [last, after] = [30, 31].map(|day| jiff::civil::date(2027, 1, day));
+        let tag = cache.tag(None, b"alice", b"pw");
+        let alice = id("alice").map(|alice| ValidLogin { last_day: Some(last), ..alice });
+        cache.insert(tag, alice.clone(), now);
+        assert_eq!(cache.get(&tag, now, || last), Some(alice));
+        assert_eq!(cache.get(&tag, now, || after), None);
+        assert_eq!(cache.get(&tag, now, || last), None, "it was forgotten");
     }
 
     #[test]

@@ -6,22 +6,21 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, at, never, select};
 
-use super::Identity;
 use super::admission::Permit;
 use super::cache::{Tag, VerifiedCache};
 use super::fair::{FairQueue, LoginTurn, Waiter};
 use super::secret::Memory;
+use super::{Clocks, ValidLogin};
 use crate::limits::{VERIFIED_CACHE_ENTRIES, VERIFIED_CACHE_TTL, VERIFY_JOBS_MAX};
 use crate::proto::userpass::Credentials;
 use crate::shares::Source;
 use crate::threads::survive;
 
-/// Gives the identity that credentials belong to, or `None` where they are wrong.
-pub(super) type PasswordCheck = dyn Fn(&Credentials, &mut Memory) -> Option<Identity> + Send + Sync;
+/// Gives whose credentials these are, or `None` where they are wrong.
+pub(super) type PasswordCheck = dyn Fn(&Credentials, &mut Memory) -> Option<ValidLogin> + Send + Sync;
 
 /// A message to the dispatcher.
 pub(super) enum Letter {
@@ -51,14 +50,14 @@ pub struct Verified {
     /// The credentials of the job.
     pub credentials: Arc<Credentials>,
     /// Whose they are, or `None` if they are wrong.
-    pub identity: Option<Identity>,
+    pub admitted: Option<ValidLogin>,
     /// How often the users had changed when the verification began.
     pub generation: u64,
 }
 
 impl fmt::Debug for Verified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verified").field("identity", &self.identity).finish_non_exhaustive()
+        f.debug_struct("Verified").field("admitted", &self.admitted).finish_non_exhaustive()
     }
 }
 
@@ -74,7 +73,7 @@ pub(super) struct Verification {
 pub(super) struct Judged {
     pub(super) tag: Tag,
     pub(super) generation: u64,
-    pub(super) identity: Option<Identity>,
+    pub(super) admitted: Option<ValidLogin>,
 }
 
 pub(super) struct Dispatcher {
@@ -89,7 +88,7 @@ pub(super) struct Dispatcher {
     threads: usize,
     idle: usize,
     work: Sender<Verification>,
-    clock: fn() -> Instant,
+    clocks: Clocks,
 }
 
 impl Dispatcher {
@@ -97,7 +96,7 @@ impl Dispatcher {
         check: Arc<PasswordCheck>,
         threads: usize,
         work: Sender<Verification>,
-        clock: fn() -> Instant,
+        clocks: Clocks,
     ) -> Dispatcher {
         Dispatcher {
             queue: FairQueue::new(),
@@ -108,7 +107,7 @@ impl Dispatcher {
             threads,
             idle: threads,
             work,
-            clock,
+            clocks,
         }
     }
 
@@ -169,7 +168,8 @@ impl Dispatcher {
             return;
         }
         let own = self.known.tag(Some(source), user, password);
-        if self.known.get(&own, (self.clock)()) == Some(None) {
+        let Clocks { now, today } = self.clocks;
+        if self.known.get(&own, now(), today) == Some(None) {
             // The source was told so before.
             answer(login, source, None, self.generation);
             return;
@@ -183,14 +183,14 @@ impl Dispatcher {
     /// Begins verifications for as long as a thread is idle and a login may have its turn.
     fn start(&mut self) -> Result<(), ()> {
         while self.idle > 0 {
-            let now = (self.clock)();
+            let now = (self.clocks.now)();
             let Some(turn) = self.queue.pop(now) else { break };
             turn.waiters.iter().for_each(|login| login.permit.leave_queue());
             let key = (self.generation, turn.tag);
             if let Some(turns) = self.running.get_mut(&key) {
                 turns.push(turn);
-            } else if let Some(Some(identity)) = self.known.get(&turn.tag, now) {
-                self.settle(turn, Some(identity), self.generation);
+            } else if let Some(Some(admitted)) = self.known.get(&turn.tag, now, self.clocks.today) {
+                self.settle(turn, Some(admitted), self.generation);
             } else if let Some(first) = turn.waiters.first() {
                 let (credentials, check) = (Arc::clone(&first.credentials), Arc::clone(&self.check));
                 let work = Verification { tag: turn.tag, credentials, check, generation: self.generation };
@@ -203,42 +203,42 @@ impl Dispatcher {
     }
 
     /// Takes the result of a verification: whoever waits for it is told.
-    fn finish(&mut self, Judged { tag, generation, identity }: Judged) {
+    fn finish(&mut self, Judged { tag, generation, admitted }: Judged) {
         // One of those that were at work when a panic had this begin anew.
         self.idle = (self.idle + 1).min(self.threads);
-        let now = (self.clock)();
+        let now = (self.clocks.now)();
         for turn in self.running.remove(&(generation, tag)).into_iter().flatten() {
             // Of users that have changed since, nothing is known.
             if generation == self.generation {
-                let known = match (&identity, turn.waiters.first()) {
+                let known = match (&admitted, turn.waiters.first()) {
                     (None, Some(Login { credentials, .. })) => {
                         self.known.tag(Some(turn.source), &credentials.user, &credentials.password)
                     }
                     _ => tag,
                 };
-                self.known.insert(known, identity.clone(), now);
+                self.known.insert(known, admitted.clone(), now);
             }
-            self.settle(turn, identity.clone(), generation);
+            self.settle(turn, admitted.clone(), generation);
         }
     }
 
     /// Tells all who wait in this turn.
-    fn settle(&mut self, turn: LoginTurn<Login>, identity: Option<Identity>, generation: u64) {
-        if identity.is_some() {
+    fn settle(&mut self, turn: LoginTurn<Login>, admitted: Option<ValidLogin>, generation: u64) {
+        if admitted.is_some() {
             self.queue.was_right(turn.source, turn.pair);
         }
         self.queue.finished(turn.source);
         for login in turn.waiters {
-            answer(login, turn.source, identity.clone(), generation);
+            answer(login, turn.source, admitted.clone(), generation);
         }
     }
 }
 
-fn answer(login: Login, source: Source, identity: Option<Identity>, generation: u64) {
+fn answer(login: Login, source: Source, admitted: Option<ValidLogin>, generation: u64) {
     let Login { credentials, done, permit } = login;
     if !permit.is_left() {
         permit.leave();
-        let verified = Verified { source, credentials, identity, generation };
+        let verified = Verified { source, credentials, admitted, generation };
         // A panic is that login's failure, not the thread's.
         survive(|| done(verified));
     }

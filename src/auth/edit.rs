@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use zeroize::Zeroizing;
 
+use super::attributes::{AttributeChange, AttributeError, UserAttributes};
 use super::users::{UserNameError, check_name, entries, read_file};
 use crate::limits::{self, ARGON2_LANES, ARGON2_MEMORY_KIB, ARGON2_PASSES, PASSWORD_MAX};
 use crate::sys::files::open_regular;
@@ -33,6 +34,8 @@ pub enum EditError {
     NotUtf8,
     /// The file has no entry of that name.
     Absent,
+    /// What stands behind the user's hash is none of the attributes that there are.
+    Attributes(AttributeError),
     /// The file could not be read or written.
     File(io::Error),
 }
@@ -46,6 +49,7 @@ impl fmt::Display for EditError {
             EditError::Hash => f.write_str("the password could not be hashed"),
             EditError::NotUtf8 => f.write_str("the users file is not UTF-8"),
             EditError::Absent => f.write_str("no such user in the users file"),
+            EditError::Attributes(error) => write!(f, "the user's attributes in the users file: {error}"),
             EditError::File(error) => error.fmt(f),
         }
     }
@@ -56,6 +60,7 @@ impl Error for EditError {
         match self {
             EditError::Name(error) => Some(error),
             EditError::File(error) => Some(error),
+            EditError::Attributes(error) => Some(error),
             _ => None,
         }
     }
@@ -96,15 +101,31 @@ pub fn hash_password(password: &[u8]) -> Result<Zeroizing<String>, EditError> {
 }
 
 /// Gives user `name` the hash `hash` in the users file: replaces the entry where it stands, appends
-/// one otherwise, creates the file (mode 0600) if there is none. Returns whether an entry was replaced.
+/// one otherwise, creates the file (mode 0600) if there is none. Attributes stay. Returns whether an entry was
+/// replaced.
 ///
 /// # Errors
 ///
 /// `Name`, `NotUtf8` or `File`; the file is then as it was.
 pub fn set_user(file: &Path, name: &str, hash: &str) -> Result<bool, EditError> {
+    change_user(file, name, Some(hash), &AttributeChange::default())
+}
+
+/// Gives user `name` another hash in the users file, other attributes, or both in one step: as [`set_user`]. Without a hash
+/// there has to be an entry.
+///
+/// # Errors
+///
+/// `Name`, `Absent`, `Attributes`, `NotUtf8` or `File`; the file is then as it was.
+pub fn change_user(
+    file: &Path,
+    name: &str,
+    hash: Option<&str>,
+    change: &AttributeChange,
+) -> Result<bool, EditError> {
     check_name(name).map_err(EditError::Name)?;
     let _lock = lock(file)?;
-    let (text, replaced) = with_user(&read(file, true)?, name, hash);
+    let (text, replaced) = with_user(&read(file, hash.is_some())?, name, hash, change)?;
     replace(file, text.as_bytes())?;
     Ok(replaced)
 }
@@ -122,11 +143,30 @@ pub fn remove_user(file: &Path, name: &str) -> Result<(), EditError> {
     Ok(())
 }
 
-/// The text with `name`'s entry set, and whether there was one. Of several, the first place stays.
-fn with_user(text: &str, name: &str, hash: &str) -> (Zeroizing<String>, bool) {
+/// The text with `name`'s entry set, and whether there was one. Of several, the first one stays.
+fn with_user(
+    text: &str,
+    name: &str,
+    hash: Option<&str>,
+    change: &AttributeChange,
+) -> Result<(Zeroizing<String>, bool), EditError> {
     let old = lines_of(text, name);
-    let mut out = Zeroizing::new(String::with_capacity(text.len() + name.len() + hash.len() + 3));
-    let entry = [name, ":", hash, "\n"];
+    let (old_hash, old_attributes) = entries(text)
+        .find_map(|entry| entry.secret.filter(|_| entry.name == name))
+        .map_or((None, ""), |(hash, attributes)| (Some(hash), attributes.unwrap_or_default()));
+    let hash = hash.or(old_hash).ok_or(EditError::Absent)?;
+    let attributes = match change.is_empty() {
+        // Whoever sets a password is not kept from it by what stands behind the old one.
+        true => old_attributes.to_owned(),
+        false => {
+            let before = UserAttributes::parse(old_attributes).map_err(EditError::Attributes)?;
+            before.with(change).to_string()
+        }
+    };
+    let colon = if attributes.is_empty() { "" } else { ":" };
+    let entry = [name, ":", hash, colon, &attributes, "\n"];
+    let more = entry.iter().map(|part| part.len()).sum::<usize>();
+    let mut out = Zeroizing::new(String::with_capacity(text.len() + more + 1));
     for (index, line) in text.lines().enumerate() {
         if old.first() == Some(&index) {
             out.extend(entry);
@@ -137,7 +177,7 @@ fn with_user(text: &str, name: &str, hash: &str) -> (Zeroizing<String>, bool) {
     if old.is_empty() {
         out.extend(entry);
     }
-    (out, !old.is_empty())
+    Ok((out, !old.is_empty()))
 }
 
 /// The text without `name`'s entries, or `None` if there are none.
@@ -156,8 +196,8 @@ fn without_user(text: &str, name: &str) -> Option<Zeroizing<String>> {
 /// The lines, from 0, that hold an entry of `name`.
 fn lines_of(text: &str, name: &str) -> Vec<usize> {
     entries(text)
-        .filter(|(_, found, hash)| *found == name && hash.is_some())
-        .map(|(line, ..)| line - 1)
+        .filter(|entry| entry.name == name && entry.secret.is_some())
+        .map(|entry| entry.line - 1)
         .collect()
 }
 
@@ -277,20 +317,46 @@ mod tests {
     use super::*;
     use crate::auth::{Identity, Users};
 
+    const TODAY: jiff::civil::Date = jiff::civil::date(2026, 11, 28);
+
     const HASH: &str = "$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC";
 
     #[test]
     fn sets_one_entry_and_leaves_the_other_lines() {
+        let set = |text: &str, name: &str, hash: &str| {
+            with_user(text, name, Some(hash), &AttributeChange::default()).unwrap()
+        };
         let text = "# alice:old\nalice:one\n\nbob:two\nalice:three";
-        let (out, replaced) = with_user(text, "alice", "new");
+        let (out, replaced) = set(text, "alice", "new");
         assert_eq!((out.as_str(), replaced), ("# alice:old\nalice:new\n\nbob:two\n", true));
-        let (out, replaced) = with_user(text, "ali", "new");
+        let (out, replaced) = set(text, "ali", "new");
         assert_eq!(
             (out.as_str(), replaced),
             ("# alice:old\nalice:one\n\nbob:two\nalice:three\nali:new\n", false)
         );
-        assert_eq!(with_user("", "a", "h").0.as_str(), "a:h\n");
-        assert_eq!(with_user("\u{feff}a:1\nb:2\n", "b", "h").0.as_str(), "\u{feff}a:1\nb:h\n");
+        assert_eq!(set("", "a", "h").0.as_str(), "a:h\n");
+        assert_eq!(set("\u{feff}a:1\nb:2\n", "b", "h").0.as_str(), "\u{feff}a:1\nb:h\n");
+    }
+
+    /// A new password once would have put a disabled user back in.
+    #[test]
+    fn attributes_stay_until_they_are_changed() {
+        let text = "ann:one:groups=a  disabled\nbob:two\neve:three:gruops=b\n";
+        let change = |name: &str, hash: Option<&str>, change: &AttributeChange| {
+            with_user(text, name, hash, change)
+                .map(|(out, _)| out.lines().map(str::to_owned).collect::<Vec<_>>())
+        };
+        let nothing = AttributeChange::default();
+        let enable = AttributeChange { disabled: Some(false), ..AttributeChange::default() };
+        let disable = AttributeChange { disabled: Some(true), ..AttributeChange::default() };
+        assert_eq!(change("ann", Some("new"), &nothing).unwrap()[0], "ann:new:groups=a  disabled");
+        assert_eq!(change("ann", None, &enable).unwrap()[0], "ann:one:groups=a");
+        assert_eq!(change("bob", None, &disable).unwrap()[1], "bob:two:disabled");
+        assert_eq!(change("bob", Some("new"), &enable).unwrap()[1], "bob:new");
+        assert_eq!(change("dan", Some("new"), &disable).unwrap()[3], "dan:new:disabled");
+        assert!(matches!(change("dan", None, &disable), Err(EditError::Absent)));
+        assert!(matches!(change("eve", None, &disable), Err(EditError::Attributes(_))));
+        assert_eq!(change("eve", Some("new"), &nothing).unwrap()[2], "eve:new:gruops=b");
     }
 
     #[test]
@@ -309,8 +375,8 @@ mod tests {
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
         assert!(!set_user(&file, "alice", &hash).unwrap());
         let users = Users::load(&file).unwrap();
-        assert_eq!(users.verify(b"alice", b"s3cret"), Some(Identity::User("alice".into())));
-        assert_eq!(users.verify(b"alice", b"s3cre"), None);
+        assert_eq!(users.verify(b"alice", b"s3cret", TODAY), Some(Identity::User("alice".into())));
+        assert_eq!(users.verify(b"alice", b"s3cre", TODAY), None);
     }
 
     #[test]

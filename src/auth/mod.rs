@@ -4,6 +4,7 @@
 //! own threads, and no password or hash leaves this module in a message or a `Debug` output.
 
 mod admission;
+mod attributes;
 mod cache;
 mod dispatch;
 mod edit;
@@ -18,9 +19,12 @@ mod users;
 mod verifier;
 
 pub use admission::Pending;
+pub use attributes::{
+    AttributeChange, AttributeError, UserAttributes, check_group_name, read_day, read_groups,
+};
 pub use cache::{Tag, VerifiedCache};
 pub use dispatch::Verified;
-pub use edit::{EditError, check_password, hash_password, remove_user, set_user};
+pub use edit::{EditError, change_user, check_password, hash_password, remove_user, set_user};
 pub use file::{concerns, load_users};
 pub use guesses::Guesses;
 pub use pace::{Pace, Rate};
@@ -28,6 +32,9 @@ pub use users::{UserNameError, Users, UsersError, check_name};
 pub use verifier::{LoginJob, Verifier};
 
 use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::civil::Date;
 
 /// Who a session acts for, once its authentication method has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,5 +52,29 @@ impl Identity {
             Identity::Anonymous => None,
             Identity::User(name) => Some(name),
         }
+    }
+}
+
+/// What says how late it is: nothing here reads a clock by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Clocks {
+    /// For ages and waits.
+    pub now: fn() -> Instant,
+    /// The day, in UTC.
+    pub today: fn() -> Date,
+}
+
+/// A login that is right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidLogin {
+    /// Whose it is.
+    pub identity: Identity,
+    /// The last day, in UTC, on which it is; `None`: there is no last one.
+    pub last_day: Option<Date>,
+}
+
+impl From<Identity> for ValidLogin {
+    fn from(identity: Identity) -> ValidLogin {
+        ValidLogin { identity, last_day: None }
     }
 }

@@ -1,27 +1,37 @@
-//! The users file: `NAME:HASH` lines, read once, then asked who a pair of credentials belongs to.
+//! The users file: `NAME:HASH` lines with attributes behind some of them, read once, then asked who a pair of credentials
+//! belongs to.
 //!
 //! A whole file is taken or refused: one bad line is an error that names file and line, never the hash.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::civil::Date;
 use zeroize::Zeroizing;
 
-use super::Identity;
+use super::attributes::{AttributeError, UserAttributes};
 use super::secret::{Memory, Secret, SecretError, Work};
+use super::{Identity, ValidLogin};
 use crate::limits::{USER_NAME_MAX, USERS_FILE_MAX};
 use crate::sys::files::open_regular;
 
 /// The users of one file, immutable.
 #[derive(Debug)]
 pub struct Users {
-    by_name: HashMap<Arc<str>, Secret>,
+    by_name: HashMap<Arc<str>, Account>,
     /// What a login of an unknown user is compared with: as costly as the costliest of the file.
     unknown: Secret,
+}
+
+/// What the file says of a user.
+#[derive(Debug)]
+struct Account {
+    secret: Secret,
+    attributes: UserAttributes,
 }
 
 impl Users {
@@ -42,20 +52,21 @@ impl Users {
         }
     }
 
-    /// Reads the text of a users file: one `NAME:HASH` a line, blank lines and lines that begin with
-    /// `#` aside. HASH is an argon2id PHC string or bcrypt as htpasswd -B writes it. `origin` is the
-    /// file that errors name.
+    /// Reads the text of a users file: one `NAME:HASH` or `NAME:HASH:ATTRIBUTES` a line, blank lines and
+    /// lines that begin with `#` aside. HASH is an argon2id PHC string or bcrypt as htpasswd -B writes it,
+    /// neither of which has a colon; ATTRIBUTES are what [`UserAttributes::parse`] reads. `origin` is the file
+    /// that errors name.
     ///
     /// # Errors
     ///
     /// Fails on a line without a colon, a name that [`check_name`] refuses, a name given twice, a hash
-    /// of another format, and a hash whose parameters are outside of `limits`.
+    /// of another format, a hash whose parameters are outside of `limits`, and attributes that are none.
     pub fn parse(text: &str, origin: &Path) -> Result<Users, UsersError> {
         let mut by_name = HashMap::new();
         let mut first_lines: HashMap<Arc<str>, usize> = HashMap::new();
-        for (line, name, hash) in entries(text) {
+        for UserLine { line, name, secret } in entries(text) {
             let fail = |cause| UsersError::new(origin, Some(line), cause);
-            let hash = hash.ok_or_else(|| fail(Cause::NoColon))?;
+            let (hash, attributes) = secret.ok_or_else(|| fail(Cause::NoColon))?;
             check_name(name).map_err(|error| fail(Cause::Name(error)))?;
             let name: Arc<str> = name.into();
             if let Some(&first) = first_lines.get(&name) {
@@ -63,37 +74,70 @@ impl Users {
             }
             let secret =
                 Secret::parse(hash).map_err(|error| fail(Cause::Hash { name: Arc::clone(&name), error }))?;
+            // Behind a hash that is one: nothing of it can be a password.
+            let attributes = UserAttributes::parse(attributes.unwrap_or_default())
+                .map_err(|error| fail(Cause::Attributes { name: Arc::clone(&name), error }))?;
             first_lines.insert(Arc::clone(&name), line);
-            by_name.insert(name, secret);
+            by_name.insert(name, Account { secret, attributes });
         }
-        let costliest = by_name.values().map(Secret::work).max_by_key(|work| work.estimate_us());
+        let works = by_name.values().map(|account: &Account| account.secret.work());
+        let costliest = works.max_by_key(|work| work.estimate_us());
         Ok(Users { by_name, unknown: Secret::dummy(costliest.unwrap_or_else(Work::default)) })
     }
 
-    /// Whose credentials these are: exactly this user with exactly this password, or `None`.
+    /// Whose credentials these are on this day, in UTC: exactly this user with exactly this password, or `None`.
     ///
     /// Slow on purpose: it computes the user's hash, and for an unknown user (or an empty password,
     /// which RFC 1929 cannot carry) the same work against a hash that stands for nothing. Names
-    /// are not secret, so their lookup need not be constant in time; comparing the hashes is.
-    pub fn verify(&self, user: &[u8], password: &[u8]) -> Option<Identity> {
-        self.verify_in(&mut Memory::default(), user, password)
+    /// are not secret, so their lookup need not be constant in time; comparing the hashes is. Who is disabled or
+    /// whose last day is over costs what a wrong password does.
+    pub fn verify(&self, user: &[u8], password: &[u8], today: Date) -> Option<Identity> {
+        self.verify_in(&mut Memory::default(), user, password, today).map(|admitted| admitted.identity)
     }
 
-    /// Whose credentials these are, as [`Users::verify`] says; it computes in memory that the caller keeps.
-    pub(super) fn verify_in(&self, memory: &mut Memory, user: &[u8], password: &[u8]) -> Option<Identity> {
+    /// Whose credentials these are, as [`Users::verify`] says, and until when; it computes in memory that the caller
+    /// keeps.
+    pub(super) fn verify_in(
+        &self,
+        memory: &mut Memory,
+        user: &[u8],
+        password: &[u8],
+        today: Date,
+    ) -> Option<ValidLogin> {
         let known = std::str::from_utf8(user).ok().and_then(|name| self.by_name.get_key_value(name));
-        let secret = known.map_or(&self.unknown, |(_, secret)| secret);
+        let secret = known.map_or(&self.unknown, |(_, account)| &account.secret);
         let matches = secret.matches(password, memory) & !password.is_empty();
-        known.filter(|_| matches).map(|(name, _)| Identity::User(Arc::clone(name)))
+        let (name, Account { attributes, .. }) = known.filter(|_| matches)?;
+        let identity = Identity::User(Arc::clone(name));
+        attributes.admit(today).then_some(ValidLogin { identity, last_day: attributes.expires })
     }
 
-    /// The users who are not in `new`, or have another hash there.
+    /// The users who are not in `new`, or have another hash or other attributes there.
     pub fn changed_in(&self, new: &Users) -> HashSet<Arc<str>> {
-        let differs = |name: &Arc<str>, secret: &Secret| {
-            new.by_name.get(name).is_none_or(|new_secret| !secret.is(new_secret))
+        let differs = |name: &Arc<str>, account: &Account| {
+            new.by_name.get(name).is_none_or(|other| {
+                !account.secret.is(&other.secret) || account.attributes != other.attributes
+            })
         };
-        let changed = self.by_name.iter().filter(|(name, secret)| differs(name, secret));
+        let changed = self.by_name.iter().filter(|(name, account)| differs(name, account));
         changed.map(|(name, _)| Arc::clone(name)).collect()
+    }
+
+    /// What the file says of a user beside the password; `None` where there is no such user.
+    pub fn attributes(&self, name: &str) -> Option<&UserAttributes> {
+        self.by_name.get(name).map(|account| &account.attributes)
+    }
+
+    /// The groups that the file puts users in, and who is in each, sorted.
+    pub fn groups(&self) -> BTreeMap<Arc<str>, Vec<Arc<str>>> {
+        let mut groups: BTreeMap<Arc<str>, Vec<Arc<str>>> = BTreeMap::new();
+        for (name, account) in &self.by_name {
+            for group in &account.attributes.groups {
+                groups.entry(Arc::clone(group)).or_default().push(Arc::clone(name));
+            }
+        }
+        groups.values_mut().for_each(|members| members.sort_unstable());
+        groups
     }
 
     /// The names of all users, sorted.
@@ -114,15 +158,29 @@ impl Users {
     }
 }
 
-/// The lines that hold an entry: line number from 1, name, and the hash unless the colon is missing.
-pub(super) fn entries(text: &str) -> impl Iterator<Item = (usize, &str, Option<&str>)> {
+/// A line that holds an entry.
+pub(super) struct UserLine<'a> {
+    /// Its number, from 1.
+    pub(super) line: usize,
+    pub(super) name: &'a str,
+    /// The hash, and the attributes where there is a second colon; `None` where there is not even one.
+    pub(super) secret: Option<(&'a str, Option<&'a str>)>,
+}
+
+/// The lines that hold an entry.
+pub(super) fn entries(text: &str) -> impl Iterator<Item = UserLine<'_>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#')).map(
-        |(index, line)| match line.split_once(':') {
-            Some((name, hash)) => (index + 1, name, Some(hash.trim_end())),
-            None => (index + 1, line, None),
-        },
-    )
+    let lines = text.lines().enumerate();
+    lines.filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#')).map(entry)
+}
+
+fn entry((index, line): (usize, &str)) -> UserLine<'_> {
+    let (name, rest) = line.split_once(':').map_or((line, None), |(name, rest)| (name, Some(rest)));
+    let secret = rest.map(|rest| match rest.split_once(':') {
+        Some((hash, attributes)) => (hash, Some(attributes.trim())),
+        None => (rest.trim_end(), None),
+    });
+    UserLine { line: index + 1, name, secret }
 }
 
 /// The bytes of a users file, wiped when dropped.
@@ -207,6 +265,7 @@ enum Cause {
     Name(UserNameError),
     Duplicate { name: Arc<str>, first: usize },
     Hash { name: Arc<str>, error: SecretError },
+    Attributes { name: Arc<str>, error: AttributeError },
 }
 
 impl UsersError {
@@ -233,6 +292,7 @@ impl fmt::Display for UsersError {
             Cause::Name(error) => write!(f, " {error}"),
             Cause::Duplicate { name, first } => write!(f, " user {name:?} stands on line {first} already"),
             Cause::Hash { name, error } => write!(f, " user {name:?}: {error}"),
+            Cause::Attributes { name, error } => write!(f, " user {name:?}: {error}"),
         }
     }
 }

@@ -14,14 +14,13 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
 use super::admission::{Admission, Bounds, Pending};
 use super::dispatch::{Dispatcher, Judged, Letter, Login, PasswordCheck, Verification, Verified};
 use super::secret::Memory;
-use super::{Identity, Users};
+use super::{Clocks, Users, ValidLogin};
 use crate::limits::{
     VERIFIER_MEMORY_KEPT, VERIFIER_POOL_MAX, VERIFY_JOBS_MAX, VERIFY_JOBS_PER_NETWORK_MAX,
     VERIFY_JOBS_PER_SOURCE_MAX, VERIFY_JOBS_PER_USER_MAX, VERIFY_SHARED_PER_SOURCE_MAX,
@@ -54,20 +53,22 @@ pub struct Verifier {
     /// `None` once the threads have been told to stop.
     letters: Option<Sender<Letter>>,
     admission: Arc<Admission>,
+    clocks: Clocks,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Verifier {
-    /// Starts `threads` threads (at least 1, at most `limits::VERIFIER_POOL_MAX`) and a dispatcher, which reads `clock`.
+    /// Starts `threads` threads (at least 1, at most `limits::VERIFIER_POOL_MAX`) and a dispatcher, which go by
+    /// `clocks`.
     ///
     /// # Errors
     ///
     /// Fails if the system gives no thread.
-    pub fn start(users: Arc<Users>, threads: usize, clock: fn() -> Instant) -> io::Result<Verifier> {
-        Verifier::start_with(check_of(users), threads, clock)
+    pub fn start(users: Arc<Users>, threads: usize, clocks: Clocks) -> io::Result<Verifier> {
+        Verifier::start_with(check_of(users, clocks), threads, clocks)
     }
 
-    fn start_with(check: Arc<PasswordCheck>, threads: usize, clock: fn() -> Instant) -> io::Result<Verifier> {
+    fn start_with(check: Arc<PasswordCheck>, threads: usize, clocks: Clocks) -> io::Result<Verifier> {
         let count = threads.clamp(1, VERIFIER_POOL_MAX);
         let (letters, inbox) = bounded(VERIFY_JOBS_MAX);
         let admission = Arc::new(Admission::new(Bounds {
@@ -78,7 +79,7 @@ impl Verifier {
             user: VERIFY_JOBS_PER_USER_MAX,
         }));
         // Before the other channels, that is dropped after them: its threads end when they are closed.
-        let mut verifier = Verifier { letters: Some(letters), admission, threads: Vec::new() };
+        let mut verifier = Verifier { letters: Some(letters), admission, clocks, threads: Vec::new() };
         // One permit for every thread: the dispatcher sends to idle threads alone, and a thread reports
         // once a turn, so neither ever waits for room.
         let (work, next) = bounded::<Verification>(count);
@@ -87,7 +88,7 @@ impl Verifier {
             let (next, report) = (next.clone(), report.clone());
             verifier.spawn(&format!("verify-{index}"), move || verify(&next, &report))?;
         }
-        let mut dispatcher = Dispatcher::new(check, count, work, clock);
+        let mut dispatcher = Dispatcher::new(check, count, work, clocks);
         verifier.spawn("verify-queue", move || dispatcher.run(&inbox, &done))?;
         Ok(verifier)
     }
@@ -132,7 +133,7 @@ impl Verifier {
     /// had any, are forgotten. May wait for the dispatcher.
     pub fn replace(&self, users: Arc<Users>, changed: Arc<HashSet<Arc<str>>>) {
         if let Some(letters) = &self.letters {
-            let _ = letters.send(Letter::Users(check_of(users), changed));
+            let _ = letters.send(Letter::Users(check_of(users, self.clocks), changed));
         }
     }
 }
@@ -150,9 +151,9 @@ impl Drop for Verifier {
     }
 }
 
-fn check_of(users: Arc<Users>) -> Arc<PasswordCheck> {
+fn check_of(users: Arc<Users>, clocks: Clocks) -> Arc<PasswordCheck> {
     Arc::new(move |login: &Credentials, memory: &mut Memory| {
-        users.verify_in(memory, &login.user, &login.password)
+        users.verify_in(memory, &login.user, &login.password, (clocks.today)())
     })
 }
 
@@ -169,11 +170,11 @@ fn verify(next: &Receiver<Verification>, report: &Sender<Judged>) {
             RecvTimeoutError::Disconnected => Err(()),
         });
         let Ok(Verification { tag, credentials, check, generation }) = work else { return };
-        let mut finished = Finished { done: Some(Judged { tag, generation, identity: None }), report };
+        let mut finished = Finished { done: Some(Judged { tag, generation, admitted: None }), report };
         // A panic is that login's failure, not the thread's.
-        let identity = survive(|| check(&credentials, &mut memory)).flatten();
+        let admitted = survive(|| check(&credentials, &mut memory)).flatten();
         drop(credentials);
-        if !finished.tell(identity) {
+        if !finished.tell(admitted) {
             return;
         }
     }
@@ -188,8 +189,8 @@ struct Finished<'a> {
 
 impl Finished<'_> {
     /// Reports the result, once; false where nobody listens any more.
-    fn tell(&mut self, identity: Option<Identity>) -> bool {
-        self.done.take().is_none_or(|done| self.report.send(Judged { identity, ..done }).is_ok())
+    fn tell(&mut self, admitted: Option<ValidLogin>) -> bool {
+        self.done.take().is_none_or(|done| self.report.send(Judged { admitted, ..done }).is_ok())
     }
 }
 

@@ -33,6 +33,7 @@ use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use self::client::{AdminArgs, AdminClient, ClientError};
 use self::drain::DrainWish;
 use self::sessions::SessionsArgs;
+use self::user::UserSetArgs;
 use crate::config::{Config, ConfigSource, Flags};
 use crate::console::{complain, say};
 use crate::limits;
@@ -130,11 +131,13 @@ enum CompletingShell {
 enum UserCommand {
     /// Add a user, or change the password of one
     Add(UserArgs),
+    /// Put a user in groups, give the user a last day, or shut the user out
+    Set(UserSetArgs),
     /// Remove a user
     Remove(UserArgs),
     /// Check a user's password
     Verify(UserArgs),
-    /// Print the users' names, one a line
+    /// Print the users' names, one a line, and their attributes behind a colon
     List {
         /// The users file
         #[arg(long, value_hint = ValueHint::FilePath)]
@@ -257,6 +260,7 @@ fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::User { action: UserCommand::Add(args) } => {
             user::run(user::UserAction::Add, &args.name, &args.file)
         }
+        CliCommand::User { action: UserCommand::Set(args) } => user::set(&args),
         CliCommand::User { action: UserCommand::Remove(args) } => {
             user::run(user::UserAction::Remove, &args.name, &args.file)
         }

@@ -1,4 +1,4 @@
-//! `outflow user add|remove|verify NAME --file FILE`, `outflow user list --file FILE`.
+//! `outflow user add|set|remove|verify NAME --file FILE`, `outflow user list --file FILE`.
 //!
 //! The password comes from a prompt without echo, or as one line of standard input when that is not
 //! a terminal; it is never an argument, which every process could read.
@@ -7,15 +7,22 @@ use std::error::Error;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use clap::{Args, ValueHint};
+use jiff::civil::Date;
 use zeroize::Zeroizing;
 
-use crate::auth::{Users, check_name, check_password, hash_password, remove_user, set_user};
+use crate::auth::{
+    AttributeChange, AttributeError, Users, change_user, check_name, check_password, hash_password, read_day,
+    read_groups, remove_user, set_user,
+};
 use crate::console::{complain, say};
 use crate::limits::PASSWORD_MAX;
 use crate::sys::terminal::Hidden;
+use crate::worker::today;
 
 /// What to do with a user of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +35,71 @@ pub(super) enum UserAction {
     Verify,
 }
 
+/// What is to be another about a user.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("attributes").required(true).multiple(true))]
+pub(super) struct UserSetArgs {
+    /// The user's name
+    name: String,
+    /// The users file
+    #[arg(long, value_hint = ValueHint::FilePath)]
+    file: PathBuf,
+    /// The groups that the user is in from now on, with commas between them; "" for none
+    #[arg(long, value_name = "NAME,…", value_parser = groups_of, group = "attributes")]
+    groups: Option<GroupNames>,
+    /// The last day, in UTC, on which the user may log in, such as 2027-01-31; or never
+    #[arg(long, value_name = "DAY|never", value_parser = LastDay::read, group = "attributes")]
+    expires: Option<LastDay>,
+    /// Let the user log in no more; sessions go on
+    #[arg(long, group = "attributes")]
+    disable: bool,
+    /// Let the user log in again
+    #[arg(long, conflicts_with = "disable", group = "attributes")]
+    enable: bool,
+}
+
+/// Behind a type of its own: clap takes a bare `Vec` for a flag that is repeated.
+type GroupNames = Arc<[Arc<str>]>;
+
+fn groups_of(typed: &str) -> Result<GroupNames, AttributeError> {
+    read_groups(typed.split(',').filter(|_| !typed.is_empty())).map(GroupNames::from)
+}
+
+/// The last day of a user; `None`: there is none.
+#[derive(Clone, Copy, Debug)]
+struct LastDay(Option<Date>);
+
+impl LastDay {
+    fn read(typed: &str) -> Result<LastDay, AttributeError> {
+        if typed == "never" { Ok(LastDay(None)) } else { read_day(typed).map(|day| LastDay(Some(day))) }
+    }
+}
+
+/// Changes the attributes of a user. Exit code 0 if that was done, 1 otherwise, with the reason on standard error.
+pub(super) fn set(args: &UserSetArgs) -> ExitCode {
+    let UserSetArgs { name, file, groups, expires, disable, enable } = args;
+    let change = AttributeChange {
+        groups: groups.as_ref().map(|groups| groups.to_vec()),
+        expires: expires.map(|LastDay(day)| day),
+        disabled: (*disable || *enable).then_some(*disable),
+    };
+    let changed = change_user(file, name, None, &change);
+    tell(changed.map(|_| format!("changed user {name}")).map_err(|error| in_file(file, error)))
+}
+
+fn in_file(file: &Path, error: impl Error) -> Box<dyn Error> {
+    format!("{}: {error}", file.display()).into()
+}
+
 /// Performs `action` for user `name` in `file`. Exit code 0 if it was done (for `Verify`: if the
 /// password is right), 1 otherwise, with the reason on standard error.
 pub(super) fn run(action: UserAction, name: &str, file: &Path) -> ExitCode {
-    match perform(action, name, file) {
+    tell(perform(action, name, file))
+}
+
+/// Says what was done, or why it was not.
+fn tell(outcome: Result<String, Box<dyn Error>>) -> ExitCode {
+    match outcome {
         Ok(done) => {
             // The deed counts; nobody need read the words.
             let _ = say(&format!("{done}\n"));
@@ -44,12 +112,15 @@ pub(super) fn run(action: UserAction, name: &str, file: &Path) -> ExitCode {
     }
 }
 
-/// Prints the names in `file`, one a line.
+/// Prints the names in `file`, one a line, with the attributes of those who have any behind a colon, which no name has.
 pub(super) fn list(file: &Path) -> ExitCode {
     match Users::load(file) {
         Ok(users) => {
-            let names: String = users.names().into_iter().flat_map(|name| [name, "\n"]).collect();
-            say(&names)
+            let line = |name: &str| match users.attributes(name).filter(|attributes| !attributes.is_empty()) {
+                Some(attributes) => format!("{name}:{attributes}\n"),
+                None => format!("{name}\n"),
+            };
+            say(&users.names().into_iter().map(line).collect::<String>())
         }
         Err(error) => {
             complain(&format_args!("outflow: {error}"));
@@ -60,24 +131,23 @@ pub(super) fn list(file: &Path) -> ExitCode {
 
 fn perform(action: UserAction, name: &str, file: &Path) -> Result<String, Box<dyn Error>> {
     check_name(name)?;
-    let in_file = |error| format!("{}: {error}", file.display());
     match action {
         UserAction::Add => {
             let hash = hash_password(&password(true)?)?;
-            let replaced = set_user(file, name, &hash).map_err(in_file)?;
+            let replaced = set_user(file, name, &hash).map_err(|error| in_file(file, error))?;
             Ok(format!("{} user {name}", if replaced { "changed" } else { "added" }))
         }
         UserAction::Remove => {
-            remove_user(file, name).map_err(in_file)?;
+            remove_user(file, name).map_err(|error| in_file(file, error))?;
             Ok(format!("removed user {name}"))
         }
         UserAction::Verify => {
             let users = Users::load(file)?;
             let password = password(false)?;
             check_password(&password)?;
-            match users.verify(name.as_bytes(), &password) {
+            match users.verify(name.as_bytes(), &password, today()) {
                 Some(_) => Ok(format!("the password of user {name} is right")),
-                None => Err(format!("no user {name} with this password").into()),
+                None => Err(format!("no user {name} who may log in with this password").into()),
             }
         }
     }

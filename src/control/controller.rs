@@ -253,8 +253,8 @@ impl<'a> Controller<'a> {
             Order::Reload { dry_run: false } => self.in_turn(Deferred::Reload(asker)),
             Order::Drain { exit } => self.close(asker, exit),
             Order::Undrain => self.in_turn(Deferred::Open(asker)),
-            Order::ListUsers => asker.tell(match self.server.user_names() {
-                Some(names) => Ok(Done::Users(names)),
+            Order::ListUsers => asker.tell(match self.server.listed_users() {
+                Some(users) => Ok(Done::Users(users)),
                 None => Err(OrderError::NotFound(NO_USERS_FILE.to_owned())),
             }),
             Order::SetUser { .. } | Order::RemoveUser { .. } => {

@@ -9,7 +9,7 @@ use super::descriptors::DescriptorBudget;
 use super::locals::LocalList;
 use super::resolver_files::ResolverFiles;
 use super::rules::Rules;
-use crate::auth::{Users, Verifier, gssapi};
+use crate::auth::{Clocks, Users, Verifier, gssapi};
 use crate::config::{AuthMethod, Config, OnReload};
 use crate::dns;
 use crate::limits;
@@ -18,7 +18,7 @@ use crate::policy::sources::Sources;
 use crate::policy::{Guard, Locals, Policy};
 use crate::sys::congestion::CongestionControl;
 use crate::sys::gssapi::ServiceCredentials;
-use crate::worker::{Ceilings, ListenerName, Snapshot};
+use crate::worker::{Ceilings, ListenerName, Snapshot, today};
 
 /// What snapshots are made of.
 #[derive(Debug)]
@@ -237,7 +237,7 @@ fn sources(config: &Config, before: Option<Arc<Sources>>) -> Option<Arc<Sources>
 /// No thread can be had.
 pub(super) fn start_verifier(users: Arc<Users>) -> io::Result<Arc<Verifier>> {
     let threads = cpus().min(limits::VERIFIER_THREADS_MAX);
-    Verifier::start(users, threads, Instant::now).map(Arc::new)
+    Verifier::start(users, threads, Clocks { now: Instant::now, today }).map(Arc::new)
 }
 
 /// Has contexts accepted with these credentials, on the threads that there are or on new ones.

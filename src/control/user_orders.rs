@@ -8,7 +8,7 @@ use std::time::Instant;
 use crossbeam_channel::bounded;
 
 use crate::admin::{Done, Order, OrderError};
-use crate::auth::{EditError, hash_password, remove_user, set_user};
+use crate::auth::{EditError, change_user, hash_password, remove_user};
 use crate::limits;
 use crate::observe::filter::{Selection, SessionFilter};
 use crate::worker::{Killed, Mail, Mailbox, Reply, Walked};
@@ -29,7 +29,7 @@ impl fmt::Debug for UserOrder {
 /// What was done to the file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FileChange {
-    /// The user has this password now, and was there before.
+    /// The user has this password or these attributes now, and was there before.
     Replaced,
     /// The user has this password now, and was not there before.
     Added,
@@ -43,9 +43,11 @@ pub(super) enum FileChange {
 /// What keeps it from being changed; it is as it was then.
 pub(super) fn change_file(path: &Path, order: &Order) -> Result<FileChange, OrderError> {
     match order {
-        Order::SetUser { name, password, .. } => {
-            let hash = hash_password(password).map_err(|error| refused(path, &error))?;
-            let replaced = set_user(path, name, &hash).map_err(|error| refused(path, &error))?;
+        Order::SetUser { name, password, attributes, .. } => {
+            let hash = password.as_deref().map(|password| hash_password(password)).transpose();
+            let hash = hash.map_err(|error| refused(path, &error))?;
+            let replaced = change_user(path, name, hash.as_deref().map(String::as_str), attributes)
+                .map_err(|error| refused(path, &error))?;
             Ok(if replaced { FileChange::Replaced } else { FileChange::Added })
         }
         Order::RemoveUser { name, .. } => {
@@ -67,7 +69,7 @@ fn refused(path: &Path, error: &EditError) -> OrderError {
             OrderError::Invalid(error.to_string())
         }
         EditError::Absent => OrderError::NotFound(error.to_string()),
-        EditError::Hash | EditError::NotUtf8 | EditError::File(_) => {
+        EditError::Hash | EditError::Attributes(_) | EditError::NotUtf8 | EditError::File(_) => {
             OrderError::Failed(format!("{}: {error}", path.display()))
         }
     }

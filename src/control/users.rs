@@ -239,7 +239,6 @@ mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
-    use std::time::Instant;
 
     use super::*;
     use crate::auth::{hash_password, remove_user, set_user};
@@ -252,7 +251,7 @@ mod tests {
         let path = folder.path().join("users");
         std::fs::write(&path, "").unwrap();
         let users = Arc::new(load_users(&path).unwrap().0);
-        let verifier = Arc::new(Verifier::start(Arc::clone(&users), 1, Instant::now).unwrap());
+        let verifier = start_verifier(Arc::clone(&users)).unwrap();
         let file = UsersFile { path, stamp: None, users };
         let watch = UsersWatch::start(file.clone(), verifier, Vec::new()).unwrap();
         let (settled, told) = bounded(1);

@@ -6,6 +6,10 @@ use std::time::Duration;
 pub const USER_NAME_MAX: usize = 255;
 /// Longest password in bytes: RFC 1929 section 2 gives its length one octet.
 pub const PASSWORD_MAX: usize = 255;
+/// Groups that the users file puts one user in.
+pub const USER_GROUPS_MAX: usize = 64;
+/// Bytes of a group's name.
+pub const GROUP_NAME_MAX: usize = 64;
 /// Largest users file in bytes: about half a million entries, read whole at start and at reload.
 pub const USERS_FILE_MAX: u64 = 64 << 20;
 /// Most memory in KiB that one argon2id hash may ask for: every verifier thread takes this much at

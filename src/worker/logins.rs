@@ -2,12 +2,22 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 use crate::auth::{Guesses, Identity, Tag, Verified, VerifiedCache};
 use crate::limits;
 use crate::proto::userpass::Credentials;
 use crate::shares::Source;
+
+/// The day, in UTC. A clock that is beyond what a calendar has is beyond every last day.
+pub(crate) fn today() -> Date {
+    let now = Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::MAX);
+    now.to_zoned(TimeZone::UTC).date()
+}
 
 /// What a worker knows of logins.
 #[derive(Debug)]
@@ -39,7 +49,8 @@ impl Logins {
         new: bool,
         now: Instant,
     ) -> Option<Option<Identity>> {
-        let known = self.known.get(&self.tag(source, credentials), now);
+        let known = self.known.get(&self.tag(source, credentials), now, today);
+        let known = known.map(|answer| answer.map(|admitted| admitted.identity));
         match &known {
             Some(Some(_)) if !self.guesses.are_few(source, &credentials.user, now) => None,
             None if new => {
@@ -52,19 +63,19 @@ impl Logins {
 
     /// Remembers an answer, unless the users have changed since.
     pub(super) fn learn(&mut self, verified: &Verified, now: Instant) {
-        if verified.identity.is_some() {
+        if verified.admitted.is_some() {
             self.guesses.was_right(verified.source, &verified.credentials.user);
         }
         if verified.generation >= self.generation {
             let tag = self.tag(verified.source, &verified.credentials);
-            self.known.insert(tag, verified.identity.clone(), now);
+            self.known.insert(tag, verified.admitted.clone(), now);
         }
     }
 
     /// Whether a login was right by users who have changed since: it is to be verified anew, or one who was removed meanwhile
     /// would come in. What is verified from now on is so by the newest users.
     pub(super) fn is_stale(&self, verified: &Verified) -> bool {
-        verified.identity.is_some() && verified.generation < self.generation
+        verified.admitted.is_some() && verified.generation < self.generation
     }
 
     /// Forgets the answers to the users who changed. `generation` counts the changes of the users file.

@@ -47,6 +47,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use logins::today;
 pub use mailbox::{Drill, Killed, Listed, Mail, Mailbox, Reply, TalkersTold, Ticket, Walked};
 pub(crate) use relaying::liveness;
 pub use setup::Setup;
@@ -293,7 +294,7 @@ impl Worker {
                 self.core.logins.learn(&verified, self.core.now);
                 let answered = match self.core.logins.is_stale(&verified) {
                     true => Answered::StaleLogin(verified.credentials),
-                    false => Answered::Login(verified.identity),
+                    false => Answered::Login(verified.admitted.map(|admitted| admitted.identity)),
                 };
                 self.with(key, |core, slot| phases::answer(core, slot, answered));
             }

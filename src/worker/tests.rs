@@ -124,7 +124,7 @@ fn a_login_known_by_the_time_it_is_tried_again_keeps_the_deadline_for_its_reques
     let verified = Verified {
         source: slot.connection.peer.ip().into(),
         credentials: Arc::clone(&credentials),
-        identity: Some(Identity::User("alice".into())),
+        admitted: Some(Identity::User("alice".into()).into()),
         generation: 0,
     };
     core.logins.learn(&verified, now);

@@ -8,7 +8,7 @@ use super::query::{Query, switch};
 use crate::admin::answer::HttpAnswer;
 use crate::admin::orders::{Done, Order, OrderError, ReloadReport};
 use crate::admin::status::HttpStatus;
-use crate::auth::{check_name, check_password};
+use crate::auth::{AttributeChange, UserAttributes, check_name, check_password, read_day, read_groups};
 use crate::config::{Choice, Level, unknown_value};
 use crate::limits;
 
@@ -35,15 +35,24 @@ struct LogBody {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct UserBody {
-    #[serde(deserialize_with = "secret")]
-    password: Zeroizing<String>,
+    #[serde(default, deserialize_with = "secret")]
+    password: Option<Zeroizing<String>>,
+    groups: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "nullable")]
+    expires: Option<Option<String>>,
+    disabled: Option<bool>,
     #[serde(default)]
     revoke: bool,
 }
 
 /// Text that is erased once it is dropped.
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String>, D::Error> {
-    String::deserialize(deserializer).map(Zeroizing::new)
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Zeroizing<String>>, D::Error> {
+    String::deserialize(deserializer).map(|text| Some(Zeroizing::new(text)))
+}
+
+/// A value that null takes away: it is told from one that is not said.
+fn nullable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// The order to reload.
@@ -76,19 +85,32 @@ pub(super) fn log(body: &[u8]) -> Result<Order, String> {
     Ok(Order::SetLevel(level))
 }
 
-/// The order to add a user or to give one another password.
+/// The order to add a user, or to give one another password or other attributes.
 ///
 /// # Errors
-/// The body is not as it should be; the name or the password is none that a client can log in with.
+/// The body is not as it should be, or says nothing; the name or the password is none that a client can log in with; an
+/// attribute is none.
 pub(super) fn set_user(name: &str, body: &[u8]) -> Result<Order, String> {
     check_name(name).map_err(|error| error.to_string())?;
     // What serde_json says may quote what stands in the place of a password.
-    let form = r#"{"password": "…", "revoke": false}"#;
-    let UserBody { password, revoke } =
+    let form = r#"{"password": "…", "groups": ["staff"], "expires": "2027-01-31", "disabled": false, "revoke": false}"#;
+    let UserBody { password, groups: names, expires, disabled, revoke } =
         serde_json::from_slice(body).map_err(|_| format!("the body is not of the form {form}"))?;
-    check_password(password.as_bytes()).map_err(|error| format!("`password`: {error}"))?;
-    let password = Zeroizing::new(password.as_bytes().to_vec());
-    Ok(Order::SetUser { name: name.to_owned(), password, revoke })
+    if let Some(password) = &password {
+        check_password(password.as_bytes()).map_err(|error| format!("`password`: {error}"))?;
+    }
+    let password = password.map(|password| Zeroizing::new(password.as_bytes().to_vec()));
+    let names = names.map(|names| read_groups(names.iter().map(String::as_str))).transpose();
+    let expires = expires.map(|expires| expires.map(|typed| read_day(&typed)).transpose()).transpose();
+    let attributes = AttributeChange {
+        groups: names.map_err(|error| format!("`groups`: {error}"))?,
+        expires: expires.map_err(|error| format!("`expires`: {error}"))?,
+        disabled,
+    };
+    if password.is_none() && attributes.is_empty() {
+        return Err(format!("nothing is to be changed: the body is of the form {form}"));
+    }
+    Ok(Order::SetUser { name: name.to_owned(), password, attributes, revoke })
 }
 
 /// The order to remove a user.
@@ -116,12 +138,26 @@ pub(super) fn outcome(outcome: &Result<Done, OrderError>) -> HttpAnswer {
         Ok(Done::Draining { sessions }) => json!({"state": "draining", "sessions": sessions}),
         Ok(Done::Serving { sessions }) => json!({"state": "serving", "sessions": sessions}),
         Ok(Done::Level { level, was }) => json!({"level": level.name(), "was": was.name()}),
-        Ok(Done::Users(names)) => json!({"users": names}),
+        Ok(Done::Users(users)) => listed(users),
         Ok(Done::UserSet { name, added, ended }) => json!({"user": name, "added": added, "ended": ended}),
         Ok(Done::UserRemoved { name, ended }) => json!({"user": name, "removed": true, "ended": ended}),
         Err(error) => return failed(error),
     };
     HttpAnswer::json(HttpStatus::OK, &done)
+}
+
+/// The names of all users, and the attributes of those who have any.
+fn listed(users: &[(String, UserAttributes)]) -> Value {
+    let names: Vec<&str> = users.iter().map(|(name, _)| name.as_str()).collect();
+    let described = users.iter().filter(|(_, attributes)| !attributes.is_empty());
+    let attributes: serde_json::Map<String, Value> = described
+        .map(|(name, UserAttributes { groups, expires, disabled })| {
+            let groups: Vec<&str> = groups.iter().map(|group| &**group).collect();
+            let expires = expires.map(|day| day.to_string());
+            (name.clone(), json!({"groups": groups, "expires": expires, "disabled": disabled}))
+        })
+        .collect();
+    json!({"users": names, "attributes": attributes})
 }
 
 fn failed(error: &OrderError) -> HttpAnswer {
@@ -165,12 +201,23 @@ mod tests {
         assert!(matches!(drain(b"{}"), Ok(Order::Drain { exit: false })));
         assert!(matches!(drain(br#"{"exit":true}"#), Ok(Order::Drain { exit: true })));
         assert!(matches!(log(br#"{"level":"warn"}"#), Ok(Order::SetLevel(Level::Warn))));
-        let Ok(Order::SetUser { name, password, revoke: true }) =
+        let Ok(Order::SetUser { name, password: Some(password), attributes, revoke: true }) =
             set_user("ann", br#"{"password": "p\u00e4ss", "revoke": true}"#)
         else {
             panic!("no such order")
         };
         assert_eq!((name.as_str(), &password[..]), ("ann", "päss".as_bytes()));
+        assert!(attributes.is_empty());
+        let attributes = |body: &str| match set_user("ann", body.as_bytes()) {
+            Ok(Order::SetUser { password: None, attributes, revoke: false, .. }) => attributes,
+            other => panic!("{body}: {other:?}"),
+        };
+        let change = attributes(r#"{"groups": ["a", "b"], "expires": null, "disabled": true}"#);
+        assert_eq!((change.groups, change.expires), (Some(vec!["a".into(), "b".into()]), Some(None)));
+        assert_eq!(change.disabled, Some(true));
+        let change = attributes(r#"{"groups": [], "expires": "2027-01-31"}"#);
+        assert_eq!((change.groups, change.disabled), (Some(Vec::new()), None));
+        assert_eq!(change.expires, Some(Some(jiff::civil::date(2027, 1, 31))));
         assert!(matches!(remove_user("ann", "revoke=true"), Ok(Order::RemoveUser { revoke: true, .. })));
         assert!(matches!(remove_user("ann", ""), Ok(Order::RemoveUser { revoke: false, .. })));
     }
@@ -189,6 +236,9 @@ mod tests {
         for body in [
             r#"{"password": 123456}"#,
             r#"{"password": "s3cret", "revoke": "s3cret"}"#,
+            r#"{"password": null}"#,
+            r#"{"revoke": true}"#,
+            r#"{"groups": "s3cret"}"#,
             r#""123456""#,
             "",
             "{}",
@@ -200,6 +250,10 @@ mod tests {
             );
         }
         assert_eq!(error(set_user("ann", br#"{"password": ""}"#)), "`password`: the password is empty");
+        assert!(error(set_user("ann", br#"{"groups": ["a b"]}"#)).starts_with("`groups`: \"a b\" cannot"));
+        assert!(
+            error(set_user("ann", br#"{"expires": "soon"}"#)).starts_with("`expires`: \"soon\" is no day")
+        );
         let long = format!(r#"{{"password": "{}"}}"#, "p".repeat(256));
         assert!(error(set_user("ann", long.as_bytes())).contains("255 bytes"));
         for name in ["", "a:b", "#a", "a\nb"] {

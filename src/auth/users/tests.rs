@@ -1,6 +1,8 @@
 use super::*;
 use crate::auth::secret::count;
 
+const TODAY: Date = jiff::civil::date(2026, 11, 28);
+
 /// "password", from the reference implementation's tests.
 const ARGON2ID: &str = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
 /// "myPassword", from the Apache documentation's htpasswd example.
@@ -32,10 +34,10 @@ fn reads_fixed_hashes_of_both_kinds_between_comments_and_blank_lines() {
     let users =
         parse(&format!("\u{feff}# who may pass\r\n\r\nalice:{ARGON2ID}\r\n  \nmy Näme:{HTPASSWD}  \n"));
     assert_eq!(users.len(), 2);
-    assert_eq!(users.verify(b"alice", b"password"), user("alice"));
-    assert_eq!(users.verify("my Näme".as_bytes(), b"myPassword"), user("my Näme"));
-    assert_eq!(users.verify(b"alice", b"myPassword"), None);
-    assert_eq!(users.verify(b"Alice", b"password"), None);
+    assert_eq!(users.verify(b"alice", b"password", TODAY), user("alice"));
+    assert_eq!(users.verify("my Näme".as_bytes(), b"myPassword", TODAY), user("my Näme"));
+    assert_eq!(users.verify(b"alice", b"myPassword", TODAY), None);
+    assert_eq!(users.verify(b"Alice", b"password", TODAY), None);
 }
 
 /// HAZARDS 4.
@@ -61,9 +63,9 @@ fn only_the_exact_password_matches() {
         &[b'x'; 255],
     ];
     for name in ["argon", "bcrypt"] {
-        assert_eq!(users.verify(name.as_bytes(), right), user(name));
+        assert_eq!(users.verify(name.as_bytes(), right, TODAY), user(name));
         for password in wrong {
-            assert_eq!(users.verify(name.as_bytes(), password), None, "{name} {password:?}");
+            assert_eq!(users.verify(name.as_bytes(), password, TODAY), None, "{name} {password:?}");
         }
     }
 }
@@ -75,7 +77,7 @@ fn only_the_exact_name_matches() {
     for name in
         [&b""[..], b"argo", b"rgon", b"argonn", b"argon\0", b"ARGON", b"argon ", b"\xff\xfe", &[b'a'; 255]]
     {
-        assert_eq!(users.verify(name, b"pw"), None, "{name:?}");
+        assert_eq!(users.verify(name, b"pw", TODAY), None, "{name:?}");
     }
 }
 
@@ -84,32 +86,32 @@ fn only_the_exact_name_matches() {
 fn argon2id_takes_255_bytes_nul_and_other_than_utf8() {
     let mut long = [b'p'; 255];
     for right in [&[0xff, 0xfe, 0x80][..], b"a\0b", &long.clone()] {
-        assert_eq!(both_kinds(right).verify(b"argon", right), user("argon"), "{right:?}");
+        assert_eq!(both_kinds(right).verify(b"argon", right, TODAY), user("argon"), "{right:?}");
     }
     let users = both_kinds(&long);
-    assert_eq!(users.verify(b"argon", &long[..254]), None);
+    assert_eq!(users.verify(b"argon", &long[..254], TODAY), None);
     long[254] = b'q';
-    assert_eq!(users.verify(b"argon", &long), None);
-    assert_eq!(both_kinds(b"a\0b").verify(b"argon", b"a\0c"), None);
-    assert_eq!(both_kinds(b"a\0b").verify(b"argon", b"a"), None);
+    assert_eq!(users.verify(b"argon", &long, TODAY), None);
+    assert_eq!(both_kinds(b"a\0b").verify(b"argon", b"a\0c", TODAY), None);
+    assert_eq!(both_kinds(b"a\0b").verify(b"argon", b"a", TODAY), None);
 }
 
 #[test]
 fn bcrypt_never_matches_by_truncation() {
     let long = [b'p'; 255];
     // bcrypt computes one hash for all of these.
-    assert_eq!(both_kinds(&long[..72]).verify(b"bcrypt", &long[..72]), user("bcrypt"));
-    assert_eq!(both_kinds(&long[..71]).verify(b"bcrypt", &long[..72]), None);
+    assert_eq!(both_kinds(&long[..72]).verify(b"bcrypt", &long[..72], TODAY), user("bcrypt"));
+    assert_eq!(both_kinds(&long[..71]).verify(b"bcrypt", &long[..72], TODAY), None);
     for hashed in [72, 73, 255] {
         let users = both_kinds(&long[..hashed]);
         for sent in [73, 74, 255] {
-            assert_eq!(users.verify(b"bcrypt", &long[..sent]), None, "{hashed} {sent}");
+            assert_eq!(users.verify(b"bcrypt", &long[..sent], TODAY), None, "{hashed} {sent}");
         }
     }
-    assert_eq!(both_kinds(b"a").verify(b"bcrypt", b"a\0a"), None);
-    assert_eq!(both_kinds(b"a").verify(b"bcrypt", b"a\0"), None);
-    assert_eq!(both_kinds(b"\xff\xa3").verify(b"bcrypt", b"\xff\xa3"), user("bcrypt"));
-    assert_eq!(both_kinds(b"\xff\xa3").verify(b"bcrypt", b"\xff\xa4"), None);
+    assert_eq!(both_kinds(b"a").verify(b"bcrypt", b"a\0a", TODAY), None);
+    assert_eq!(both_kinds(b"a").verify(b"bcrypt", b"a\0", TODAY), None);
+    assert_eq!(both_kinds(b"\xff\xa3").verify(b"bcrypt", b"\xff\xa3", TODAY), user("bcrypt"));
+    assert_eq!(both_kinds(b"\xff\xa3").verify(b"bcrypt", b"\xff\xa4", TODAY), None);
 }
 
 #[test]
@@ -128,11 +130,53 @@ fn every_login_does_one_comparison_and_an_unknown_user_the_costliest() {
             (&both, b"nobody", Work::Bcrypt { cost: 5 }),
             (&both, b"", Work::Bcrypt { cost: 5 }),
         ] {
-            users.verify(name, password);
+            users.verify(name, password, TODAY);
             assert_eq!(count::take(), [work], "{name:?} {password:?}");
         }
     }
     assert_eq!(parse("").unknown.work(), Work::default());
+}
+
+/// Whoever tries passwords learns of nobody that he has the right one.
+#[test]
+fn who_may_not_log_in_costs_what_a_wrong_password_does() {
+    let text = format!(
+        "ann:{HTPASSWD}:disabled\nbob:{HTPASSWD}:expires=2026-11-27\neve:{HTPASSWD}:groups=a expires=2026-11-28\n"
+    );
+    let users = parse(&text);
+    count::take();
+    for (name, expected) in [("ann", None), ("bob", None), ("eve", user("eve"))] {
+        for (password, expected) in [(&b"myPassword"[..], &expected), (b"wrong", &None)] {
+            assert_eq!(users.verify(name.as_bytes(), password, TODAY), *expected, "{name}");
+            assert_eq!(count::take(), [Work::Bcrypt { cost: 5 }], "{name}");
+        }
+    }
+    assert_eq!(users.verify(b"eve", b"myPassword", TODAY.tomorrow().unwrap()), None);
+}
+
+#[test]
+fn attributes_stand_behind_a_second_colon() {
+    let users = parse(&format!(
+        "ann:{ARGON2ID}:groups=night,staff expires=2027-01-31\r\nbob:{HTPASSWD}: \neve:{HTPASSWD}:groups=staff disabled"
+    ));
+    let attributes = |name| users.attributes(name).map(ToString::to_string);
+    assert_eq!(attributes("ann").unwrap(), "groups=night,staff expires=2027-01-31");
+    assert_eq!((attributes("bob").unwrap(), attributes("dan")), (String::new(), None));
+    let groups: Vec<String> =
+        users.groups().iter().map(|(group, users)| format!("{group}: {}", users.join(" "))).collect();
+    assert_eq!(groups, ["night: ann", "staff: ann eve"]);
+}
+
+#[test]
+fn whose_attributes_are_others_has_changed() {
+    let line = |attributes: &str| parse(&format!("ann:{HTPASSWD}{attributes}\nbob:{HTPASSWD}\n"));
+    for (old, new, changed) in
+        [("", "", 0), ("", ":disabled", 1), (":groups=a", ":groups=b", 1), (":groups=a", ": groups=a ", 0)]
+    {
+        let changed_users = line(old).changed_in(&line(new));
+        assert_eq!(changed_users.len(), changed, "{old} {new}: {changed_users:?}");
+        assert!(!changed_users.contains("bob"));
+    }
 }
 
 #[test]
@@ -163,6 +207,24 @@ fn errors_name_file_and_line_and_no_hash() {
             "users.passwd:1: user \"bob\": plain text (or DES crypt) is not accepted: use an argon2id PHC string or \
              bcrypt (htpasswd -B)",
         ),
+        (
+            "bob:hunter2:groups=staff".into(),
+            "users.passwd:1: user \"bob\": plain text (or DES crypt) is not accepted: use an argon2id PHC string or \
+             bcrypt (htpasswd -B)",
+        ),
+        (
+            format!("# x\nbob:{HTPASSWD}:group=staff"),
+            "users.passwd:2: user \"bob\": \"group\" is none of \"groups=\", \"expires=\", \"disabled\"; did you mean \
+             \"groups\"?",
+        ),
+        (
+            format!("bob:{HTPASSWD}:expires=soon"),
+            "users.passwd:1: user \"bob\": \"soon\" is no day: expected YEAR-MONTH-DAY",
+        ),
+        (
+            format!("bob:{HTPASSWD}:disabled:more"),
+            "users.passwd:1: user \"bob\": \"disabled:more\" is none of \"groups=\", \"expires=\", \"disabled\"",
+        ),
     ];
     for (text, expected) in cases {
         assert_eq!(refusal(&text), expected);
@@ -180,7 +242,7 @@ fn load_names_the_line_that_is_not_utf8_and_the_file_that_is_absent() {
     assert_eq!((error.line(), error.to_string().contains(":2: not UTF-8")), (Some(2), true), "{error}");
 
     std::fs::write(&path, format!("alice:{HTPASSWD}\n")).unwrap();
-    assert_eq!(Users::load(&path).unwrap().verify(b"alice", b"myPassword"), user("alice"));
+    assert_eq!(Users::load(&path).unwrap().verify(b"alice", b"myPassword", TODAY), user("alice"));
 
     let error = Users::load(&dir.path().join("absent")).unwrap_err();
     assert!(error.to_string().contains("absent: cannot read the users file"), "{error}");

@@ -1,15 +1,19 @@
 use std::cell::RefCell;
-use std::time::Duration;
+use std::sync::atomic::{AtomicI8, Ordering};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::unbounded;
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::auth::Identity;
 use crate::limits::{GUESS_INTERVAL, GUESSES_AT_ONCE, VERIFY_QUEUE_MAX};
 
 const ATTACKER: &str = "192.0.2.66";
 /// Far beyond what any step takes: reached only when something never happens.
 const NEVER: Duration = Duration::from_secs(30);
+
+const CLOCKS: Clocks = Clocks { now: Instant::now, today: || jiff::civil::date(2026, 11, 28) };
 
 /// A verifier whose every verification says that it began and then waits to be let through.
 struct Gated {
@@ -33,9 +37,9 @@ impl Gated {
             begin.send(user.clone()).unwrap();
             opened.recv().ok()?;
             assert_ne!(user, "panic", "a verification that panics");
-            (&login.password[..] == b"right").then(|| Identity::User(user.into()))
+            (&login.password[..] == b"right").then(|| Identity::User(user.into()).into())
         };
-        let verifier = Verifier::start_with(Arc::new(check), threads, Instant::now).unwrap();
+        let verifier = Verifier::start_with(Arc::new(check), threads, CLOCKS).unwrap();
         Gated { verifier, began, gate, answers, answer, pending: RefCell::default() }
     }
 
@@ -45,7 +49,7 @@ impl Gated {
             source: source.parse().unwrap(),
             credentials: credentials(user, password),
             done: Box::new(move |verified| {
-                let _ = answer.send((number, verified.identity));
+                let _ = answer.send((number, verified.admitted.map(|admitted| admitted.identity)));
             }),
         })
     }
@@ -84,7 +88,7 @@ fn user(name: &str) -> Option<Identity> {
 fn verifies_against_the_users_file_and_gives_the_credentials_back() {
     let text = "alice:$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC";
     let users = Users::parse(text, std::path::Path::new("users")).unwrap();
-    let verifier = Verifier::start(Arc::new(users), 2, Instant::now).unwrap();
+    let verifier = Verifier::start(Arc::new(users), 2, CLOCKS).unwrap();
     for (password, expected) in [(&b"myPassword"[..], user("alice")), (b"other", None)] {
         let (send, receive) = unbounded();
         let done = Box::new(move |verified: Verified| send.send(verified).unwrap());
@@ -92,7 +96,10 @@ fn verifies_against_the_users_file_and_gives_the_credentials_back() {
         let job = LoginJob { source, credentials: credentials("alice", password), done };
         let _pending = verifier.submit(job).unwrap();
         let verified = receive.recv_timeout(NEVER).unwrap();
-        assert_eq!((verified.identity, &verified.credentials.password[..]), (expected, password));
+        assert_eq!(
+            (verified.admitted.map(|admitted| admitted.identity), &verified.credentials.password[..]),
+            (expected, password)
+        );
     }
 }
 
@@ -249,7 +256,7 @@ fn new_users_judge_who_comes_and_old_answers_go() {
     let text = "alice:$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC";
     let users = |text: &str| Arc::new(Users::parse(text, std::path::Path::new("users")).unwrap());
     let (old, new) = (users(text), users(""));
-    let verifier = Verifier::start(Arc::clone(&old), 1, Instant::now).unwrap();
+    let verifier = Verifier::start(Arc::clone(&old), 1, CLOCKS).unwrap();
     let judge = || {
         let (send, receive) = unbounded();
         let done = Box::new(move |verified: Verified| send.send(verified).unwrap());
@@ -257,13 +264,35 @@ fn new_users_judge_who_comes_and_old_answers_go() {
         let _pending =
             verifier.submit(LoginJob { source, credentials: credentials("alice", b"myPassword"), done });
         let verified = receive.recv_timeout(NEVER).unwrap();
-        (verified.generation, verified.identity)
+        (verified.generation, verified.admitted.map(|admitted| admitted.identity))
     };
     assert_eq!(judge(), (0, user("alice")));
     verifier.replace(Arc::clone(&new), Arc::new(old.changed_in(&new)));
     assert_eq!(judge(), (1, None));
     verifier.replace(old, Arc::default());
     assert_eq!(judge(), (2, user("alice")), "a refusal outlives the users that it was by");
+}
+
+/// The day on which they are verified counts, and the one on which they are remembered.
+#[test]
+fn who_is_remembered_is_refused_once_the_last_day_is_over() {
+    static DAY: AtomicI8 = AtomicI8::new(30);
+    let hash = "$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC";
+    let text = format!("alice:{hash}:expires=2027-01-30\nbob:{hash}:disabled\n");
+    let users = Arc::new(Users::parse(&text, std::path::Path::new("users")).unwrap());
+    let today = || jiff::civil::date(2027, 1, DAY.load(Ordering::Relaxed));
+    let verifier = Verifier::start(users, 1, Clocks { now: Instant::now, today }).unwrap();
+    let judge = |name: &str| {
+        let (send, receive) = unbounded();
+        let done = Box::new(move |verified: Verified| send.send(verified.admitted).unwrap());
+        let source = "192.0.2.1".parse().unwrap();
+        let _pending =
+            verifier.submit(LoginJob { source, credentials: credentials(name, b"myPassword"), done });
+        receive.recv_timeout(NEVER).unwrap().map(|admitted| admitted.identity)
+    };
+    assert_eq!((judge("alice"), judge("alice"), judge("bob")), (user("alice"), user("alice"), None));
+    DAY.store(31, Ordering::Relaxed);
+    assert_eq!((judge("alice"), judge("bob")), (None, None));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::{Server, watched};
 use crate::admin::{AdminOpening, OrderError, OrderLetter, Standing};
+use crate::auth::UserAttributes;
 use crate::config::{AuthMethod, ConfigSource};
 use crate::control::outlet::Outlet;
 use crate::control::reload::{Preparation, RecordsChange, Successor, UsersChange};
@@ -158,11 +159,16 @@ impl Server {
         })
     }
 
-    /// The names of the users, sorted, where any are asked for a password.
-    pub(in crate::control) fn user_names(&self) -> Option<Vec<String>> {
+    /// The users, sorted by their names, where any are asked for a password.
+    pub(in crate::control) fn listed_users(&self) -> Option<Vec<(String, UserAttributes)>> {
         let asks = self.config.auth.methods.contains(&AuthMethod::Password);
         let users = self.users.as_ref().filter(|_| asks)?.users();
-        Some(users.names().into_iter().map(str::to_owned).collect())
+        let listed = users.names().into_iter();
+        Some(
+            listed
+                .map(|name| (name.to_owned(), users.attributes(name).cloned().unwrap_or_default()))
+                .collect(),
+        )
     }
 
     /// How it stands.

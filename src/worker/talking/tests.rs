@@ -123,11 +123,11 @@ fn only_verified_users_are_counted() {
     snapshot.config = Arc::new(config);
     for (verified, users) in [(true, one("ann", 1, 0)), (false, Vec::new())] {
         let (mut worker, key, mut client) = watching(snapshot.clone());
-        let identity = verified.then(|| Identity::User("ann".into()));
+        let admitted = verified.then(|| Identity::User("ann".into()).into());
         let credentials =
             Arc::new(Credentials { user: b"ann".to_vec(), password: b"secret".to_vec().into() });
         let source = worker.slots[key.index()].connection.peer.ip().into();
-        worker.core.logins.learn(&Verified { source, credentials, identity, generation: 0 }, worker.core.now);
+        worker.core.logins.learn(&Verified { source, credentials, admitted, generation: 0 }, worker.core.now);
         let target = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = target.local_addr().expect("its address").port().to_be_bytes();
         let login = b"\x05\x01\x02\x01\x03ann\x06secret\x05\x01\0\x01\x7f\0\0\x01";

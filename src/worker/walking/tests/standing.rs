@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{id, is_open, is_reset, join, kill, list, relay, roomy_snapshot};
-use crate::auth::{Users, Verifier};
+use crate::auth::{Clocks, Users, Verifier};
 use crate::config::{Access, AuthMethod, Config};
 use crate::dns::Settings;
 use crate::observe::filter::{Selection, SessionFilter};
@@ -20,7 +20,7 @@ use crate::worker::snapshot::Snapshot;
 use crate::worker::tests::{setup, worker_of};
 use crate::worker::tokens::Key;
 use crate::worker::watch::Edge;
-use crate::worker::{Worker, phases};
+use crate::worker::{Worker, phases, today};
 
 /// A worker with a session, one relay beside it that is nobody's business, and where records go.
 struct Scene {
@@ -92,7 +92,8 @@ fn one_whose_login_is_being_verified() {
     // Cost 13: the verification lasts for some hundred milliseconds.
     let line = "ann:$2b$13$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01232\n";
     let users = Users::parse(line, Path::new("users")).expect("users");
-    let verifier = Verifier::start(Arc::new(users), 1, Instant::now).expect("a thread");
+    let verifier =
+        Verifier::start(Arc::new(users), 1, Clocks { now: Instant::now, today }).expect("a thread");
     let mut snapshot = roomy_snapshot();
     let mut config = Config::clone(&snapshot.config);
     config.auth.methods = vec![AuthMethod::Password];

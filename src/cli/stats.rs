@@ -29,7 +29,8 @@ pub(super) fn run(client: &AdminClient, json: bool) -> Result<ExitCode, ClientEr
 }
 
 fn page(stats: &Value) -> String {
-    [head(stats), workers(stats), latencies(stats), counters(stats)].join("\n")
+    let parts = [head(stats), workers(stats), latencies(stats), rules(stats), counters(stats)];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 fn head(stats: &Value) -> String {
@@ -146,6 +147,34 @@ fn latencies(stats: &Value) -> String {
     table.render(None)
 }
 
+/// The rules with the most hits, where there are rules.
+fn rules(stats: &Value) -> String {
+    let rules = list(stats, "rules");
+    if rules.is_empty() {
+        return String::new();
+    }
+    let right = Align::Right;
+    let mut table = Table::titled(&[
+        Column::new("RULE", Align::Left),
+        Column::new("SAYS", Align::Left),
+        Column::new("ALLOWED", right),
+        Column::new("DENIED", right),
+        Column::new("WOULD DENY", right),
+        Column::new("WOULD ALLOW", right),
+    ]);
+    for rule in rules {
+        let field = |name| at(rule, &[name]);
+        let count = |name| grouped(whole(field(name)));
+        let says = match field("mode").as_str() {
+            Some("report") => format!("{} (report)", text(field("action"))),
+            _ => text(field("action")),
+        };
+        let hits = ["allow", "deny", "would_deny", "would_allow"].map(count);
+        table.row([text(field("rule")), says].into_iter().chain(hits));
+    }
+    table.render(None)
+}
+
 /// Those that count anything.
 fn counters(stats: &Value) -> String {
     let mut table = Table::titled(&[Column::new("COUNTERS", Align::Left), Column::new("", Align::Right)]);
@@ -178,6 +207,12 @@ mod tests {
                  "stalled": true, "bytes_up": 0, "bytes_down": 0, "turn_ms": null, "delay_ms": null},
             ],
             "counters": {"accepted": 3456, "active": 12, "closed_completed": 3444, "refused_unrecorded": 0},
+            "rules": [
+                {"rule": "no-ads", "action": "deny", "mode": "report", "hits": 7, "allow": 0, "deny": 0,
+                 "would_deny": 7, "would_allow": 0},
+                {"rule": "default", "action": "allow", "mode": "enforce", "hits": 3456, "allow": 3456, "deny": 0,
+                 "would_deny": 0, "would_allow": 0},
+            ],
             "rates": {"accepted": 10.4, "closed": 9.0, "bytes_up": 1500.0, "bytes_down": 2e6, "refused": 0.0,
                       "datagrams_up": 0, "datagrams_down": 0, "datagrams_dropped": 0},
             "latencies": {"connect": {"count": 3, "p50_ms": 1.0, "p90_ms": 2.0, "p99_ms": 30.25,
@@ -205,6 +240,10 @@ mod tests {
              session          0     -     -        -        -       -\n\
              turn             0     -     -        -        -       -\n\
              delay            0     -     -        -        -       -\n\
+             \n\
+             RULE     SAYS           ALLOWED  DENIED  WOULD DENY  WOULD ALLOW\n\
+             no-ads   deny (report)        0       0           7            0\n\
+             default  allow            3,456       0           0            0\n\
              \n\
              COUNTERS\n\
              accepted          3,456\n\

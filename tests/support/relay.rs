@@ -91,7 +91,6 @@ impl Builder {
         tables::put_all(&mut self.tables, "rule", rules);
         self
     }
-
     /// Sets one of the `[timeouts]`, in milliseconds.
     pub(crate) fn timeout(self, key: &str, millis: u64) -> Self {
         self.set("timeouts", key, &quoted(&format!("{millis}ms")))
@@ -332,7 +331,6 @@ impl Relay {
     pub(crate) fn put_rules(&mut self, rules: &[&str]) {
         tables::put_all(&mut self.tables, "rule", rules);
     }
-
     /// Has the next file without a key.
     pub(crate) fn forget(&mut self, table: &str, key: &str) {
         tables::put(&mut self.tables, table, key, None);

@@ -39,6 +39,7 @@ const tables = (() => {
     denied_own_listener: "The relay's own listener",
     denied_own_port: "The relay's own port",
     denied_rule: "By rule",
+    denied_default: "By no rule allowed",
     denied_foreign_peer: "Foreign peer of BIND",
     denied_per_source: "Source at its limit",
     denied_turned_away: "Source far past it",
@@ -64,6 +65,7 @@ const tables = (() => {
     closed_connect_timeout: "No answer in time",
     closed_associate_failed: "No association",
     closed_killed: "Killed",
+    closed_revoked: "Denied by new rules",
     closed_drained: "Drained",
     closed_internal: "Our own fault",
   };
@@ -134,6 +136,7 @@ const tables = (() => {
       { name: "max", as: "num" },
     ]),
     refused: table("refused", tally),
+    rules: table("rules", [{ name: "what" }, { name: "says" }, { name: "now", as: "num" }, { name: "total", as: "num" }]),
     ended: table("ended", tally),
     udp: table("udp", tally),
     engines: table("engines", [
@@ -275,6 +278,26 @@ const tables = (() => {
     counters(rows.faults, entries, s, before, (key) => (GRAVE.some((one) => key.startsWith(one)) ? EVER : NOW));
   }
 
+  // The rules with the most hits. One that only reports decides nothing: what it says is what it would.
+  function drawRules(s, before) {
+    const rules = s.rules ?? [];
+    dom.at("rules").hidden = rules.length === 0;
+    const hits = (name) => (of) => of.rules?.find((rule) => rule.rule === name)?.hits;
+    rows.rules.draw(
+      rules,
+      (rule) => rule.rule,
+      (cells, rule, row) => {
+        const says = rule.mode === "report" ? "would " + rule.action : (rule.action ?? "gone");
+        dom.say(cells.what, rule.rule);
+        dom.attribute(cells.what, "title", rule.rule);
+        dom.say(cells.says, says);
+        dom.say(cells.now, format.rate(growth(hits(rule.rule), s, before)));
+        dom.say(cells.total, format.count(rule.hits));
+        row.classList.toggle("zero", rule.hits === 0);
+      },
+    );
+  }
+
   function drawUdp(s, before) {
     const c = s.counters;
     dom.say(dom.at("associations"), format.count(c.udp_associations ?? 0) + " associations");
@@ -305,6 +328,7 @@ const tables = (() => {
     const reasons = withOthers({ ...refused, ...ended }, "closed_", s.counters).filter(([key]) => !(key in refused));
     counters(rows.ended, reasons, s, before, (key) => (key === "closed_internal" ? EVER : CALM));
     drawUdp(s, before);
+    drawRules(s, before);
   }
 
   return { draw, forget: () => (past.length = 0) };

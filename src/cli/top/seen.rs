@@ -39,12 +39,28 @@ pub(super) struct StatsSeen {
     pub(super) latencies: BTreeMap<String, Option<SpreadSeen>>,
     #[serde(default, deserialize_with = "or_nothing")]
     pub(super) process: NumbersSeen,
+    #[serde(default, deserialize_with = "or_nothing")]
+    pub(super) rules: Vec<RuleSeen>,
+}
+
+/// A rule, and how often it decided.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RuleSeen {
+    pub(super) rule: String,
+    pub(super) hits: Option<f64>,
 }
 
 impl StatsSeen {
     /// A rate; none is 0.
     pub(super) fn rate(&self, name: &str) -> f64 {
         self.rates.get(name).copied().flatten().unwrap_or_default()
+    }
+
+    /// How often a rule decided; none is 0.
+    pub(super) fn hits(&self, rule: &str) -> f64 {
+        let known = self.rules.iter().find(|seen| seen.rule == rule);
+        known.and_then(|seen| seen.hits).unwrap_or_default()
     }
 
     /// A counter; none is 0.

@@ -25,7 +25,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model, theme: Theme, now: 
     if area.width < columns || area.height < rows {
         return over::too_small(frame.buffer_mut(), area);
     }
-    let plan = Plan::of(area, workers::rows(model, area.width));
+    let plan = Plan::of(area, workers::rows(model, area.width), !model.stats.rules.is_empty());
     model.set_rows(usize::from(plan.table.height.saturating_sub(1)));
     let buffer = frame.buffer_mut();
     head::meters(buffer, plan.meters, model, theme);
@@ -33,6 +33,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model, theme: Theme, now: 
     workers::draw(buffer, plan.workers, model, theme);
     panels::latencies(buffer, plan.latencies, model, theme);
     panels::causes(buffer, [plan.refused, plan.failed, plan.dropped], model, theme);
+    panels::rules(buffer, plan.rules, model, theme);
     panels::talkers(buffer, plan.talkers, model, theme);
     table::caption(buffer, plan.caption, model, theme);
     table::sessions(buffer, plan.table, model, theme);

@@ -112,35 +112,57 @@ const DROPPED: CauseGroup = CauseGroup {
 /// Why sessions were refused, why they failed, and why datagrams were dropped: since the start, with what is added now.
 pub(super) fn causes(buffer: &mut Buffer, areas: [Rect; 3], model: &Model, theme: Theme) {
     for (area, group) in areas.into_iter().zip([REFUSED, FAILED, DROPPED]) {
-        if area.height == 0 {
-            continue;
-        }
-        let mut line = Pieces::new(area.width);
-        line.add(text::left(group.label, LABEL, theme.utf8), theme.label());
-        let causes = causes_of(&group, model);
-        if causes.is_empty() {
-            line.add("none", Style::new());
-        }
-        let last = causes.len().saturating_sub(1);
-        for (at, (word, total, more)) in causes.into_iter().enumerate() {
-            let more = if more > 0.0 { format!(" +{}/s", text::rate(more)) } else { String::new() };
-            let style = if more.is_empty() { Style::new() } else { theme.strong() };
-            let piece = format!("{} {}{more}", text::name(&word, theme.utf8), grouped(total as u64));
-            // Where others follow there has to be room for the mark that says so.
-            let behind = if at < last { 3 } else { 0 };
-            if text::width(&piece) + behind > line.left() {
-                line.add(if theme.utf8 { "…" } else { "~" }, Style::new());
-                break;
-            }
-            line.add(piece, style);
-            line.add("  ", Style::new());
-        }
-        line.put_in(buffer, area);
+        tallies(buffer, area, group.label, causes_of(&group, model), theme);
     }
 }
 
+/// How often each rule decided: since the start, with what is added now.
+pub(super) fn rules(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme) {
+    let more = |rule: &str, hits: f64| {
+        let (stats, elapsed) = model.before.as_ref()?;
+        Some((hits - stats.hits(rule)) / elapsed.as_secs_f64()).filter(|more| more.is_finite())
+    };
+    let decided = model.stats.rules.iter().filter_map(|seen| Some((&seen.rule, seen.hits?)));
+    let mut tally: Vec<Tally> = decided
+        .filter(|(_, hits)| *hits > 0.0)
+        .map(|(rule, hits)| (rule.clone(), hits, more(rule, hits).unwrap_or_default()))
+        .collect();
+    tally.sort_by(|one, other| other.2.total_cmp(&one.2).then(other.1.total_cmp(&one.1)));
+    tallies(buffer, area, "rules", tally, theme);
+}
+
+/// A word, how often, and how often a second now.
+type Tally = (String, f64, f64);
+
+/// Tallies in one row, as many as there is room for.
+fn tallies(buffer: &mut Buffer, area: Rect, label: &str, tallies: Vec<Tally>, theme: Theme) {
+    if area.height == 0 {
+        return;
+    }
+    let mut line = Pieces::new(area.width);
+    line.add(text::left(label, LABEL, theme.utf8), theme.label());
+    if tallies.is_empty() {
+        line.add("none", Style::new());
+    }
+    let last = tallies.len().saturating_sub(1);
+    for (at, (word, total, more)) in tallies.into_iter().enumerate() {
+        let more = if more > 0.0 { format!(" +{}/s", text::rate(more)) } else { String::new() };
+        let style = if more.is_empty() { Style::new() } else { theme.strong() };
+        let piece = format!("{} {}{more}", text::name(&word, theme.utf8), grouped(total as u64));
+        // Where others follow there has to be room for the mark that says so.
+        let behind = if at < last { 3 } else { 0 };
+        if text::width(&piece) + behind > line.left() {
+            line.add(if theme.utf8 { "…" } else { "~" }, Style::new());
+            break;
+        }
+        line.add(piece, style);
+        line.add("  ", Style::new());
+    }
+    line.put_in(buffer, area);
+}
+
 /// The causes that there were: their words, how often, and how often a second now; first those that come now.
-fn causes_of(group: &CauseGroup, model: &Model) -> Vec<(String, f64, f64)> {
+fn causes_of(group: &CauseGroup, model: &Model) -> Vec<Tally> {
     let before = |name: &str, total: f64| {
         let (stats, elapsed) = model.before.as_ref()?;
         Some((total - stats.counter(name)) / elapsed.as_secs_f64()).filter(|more| more.is_finite())
@@ -151,7 +173,7 @@ fn causes_of(group: &CauseGroup, model: &Model) -> Vec<(String, f64, f64)> {
     };
     let counters = model.stats.counters.iter();
     let counters = counters.filter_map(|(name, total)| Some((name, word(name)?, (*total)?)));
-    let mut causes: Vec<(String, f64, f64)> = counters
+    let mut causes: Vec<Tally> = counters
         .filter(|(_, _, total)| *total > 0.0)
         .map(|(name, word, total)| (word, total, before(name, total).unwrap_or_default()))
         .collect();

@@ -13,6 +13,7 @@ pub(super) struct Plan {
     pub(super) refused: Rect,
     pub(super) failed: Rect,
     pub(super) dropped: Rect,
+    pub(super) rules: Rect,
     pub(super) talkers: Rect,
     pub(super) caption: Rect,
     pub(super) table: Rect,
@@ -43,8 +44,8 @@ impl RowsLeft {
 }
 
 impl Plan {
-    /// Parts an area. All workers would fill `worker_rows`.
-    pub(super) fn of(area: Rect, worker_rows: u16) -> Plan {
+    /// Parts an area. All workers would fill `worker_rows`; rules have a row where there are any.
+    pub(super) fn of(area: Rect, worker_rows: u16, has_rules: bool) -> Plan {
         // Of the table: its head, and as many sessions as a screen of that height should show at the least.
         let table_least = match area.height {
             ..16 => 3,
@@ -54,7 +55,10 @@ impl Plan {
         let mut rows = RowsLeft(area.height.saturating_sub(3 + table_least));
         let (mut meters, datagrams, mut talkers) = (rows.take(2), rows.take(1), rows.take(1));
         let (mut workers, mut latencies) = (rows.take(1), rows.take(3));
-        let (refused, dropped) = (rows.take(1), rows.take(1));
+        let refused = rows.take(1);
+        // What rules say has a row before what is lost, of which the rate stands above.
+        let ruled = if has_rules { rows.take(1) } else { 0 };
+        let dropped = rows.take(1);
         // Of what a higher screen has beyond that, half is the table's.
         let mut rows = RowsLeft(rows.0.div_ceil(2));
         let failed = rows.take(1);
@@ -65,7 +69,7 @@ impl Plan {
         workers += rows.take_some(worker_rows.saturating_sub(workers).min(6));
         talkers += rows.take(5);
         meters += rows.take(2);
-        let above = meters + datagrams + workers + latencies + refused + failed + dropped + talkers;
+        let above = meters + datagrams + workers + latencies + refused + failed + dropped + ruled + talkers;
         let table = area.height.saturating_sub(3 + above);
         let mut y = area.y;
         let mut next = |height: u16| {
@@ -82,6 +86,7 @@ impl Plan {
             refused: next(refused),
             failed: next(failed),
             dropped: next(dropped),
+            rules: next(ruled),
             talkers: next(talkers),
             caption: next(1),
             table: next(table),
@@ -95,7 +100,15 @@ mod tests {
     use super::*;
 
     fn heights(height: u16, worker_rows: u16) -> [u16; 12] {
-        let plan = Plan::of(Rect::new(0, 0, 80, height), worker_rows);
+        let parts = parts(height, worker_rows, false);
+        assert_eq!(parts[8], 0, "no rules");
+        let with = self::parts(height, worker_rows, true);
+        assert!(with[8] <= 1 && with[11] >= 3);
+        [&parts[..8], &parts[9..]].concat().try_into().expect("all but one")
+    }
+
+    fn parts(height: u16, worker_rows: u16, has_rules: bool) -> [u16; 13] {
+        let plan = Plan::of(Rect::new(0, 0, 80, height), worker_rows, has_rules);
         let parts = [
             plan.title,
             plan.meters,
@@ -105,6 +118,7 @@ mod tests {
             plan.refused,
             plan.failed,
             plan.dropped,
+            plan.rules,
             plan.talkers,
             plan.caption,
             plan.table,

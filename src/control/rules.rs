@@ -4,6 +4,7 @@
 //! of stays: a million names are read again only where their file is another.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -19,17 +20,18 @@ use crate::policy::rule_names::{DEFAULT_NAME, RuleNames};
 use crate::policy::rules::schedule::Schedule;
 use crate::policy::rules::spec::{Action, Condition, Destination, GroupSpec, ListSpec, RuleSpec, RuleSpecs};
 use crate::policy::rules::{RuleId, RuleSet};
+use crate::policy::{Guard, Refusal};
 use crate::sys::files::Stamp;
 
 /// What a rule or a list has, by its table, its place among them and its key.
-pub(super) type RuleKey = (&'static str, usize, &'static str);
+pub(super) type RulePlace = (&'static str, usize, &'static str);
 
 /// What is said of a key.
-type RuleRemark = (RuleKey, String);
+type RuleRemark = (RulePlace, String);
 
 /// The rules in effect.
 #[derive(Debug)]
-pub(super) struct Rules {
+pub(super) struct OperatorRules {
     inputs: RuleInputs,
     warnings: Vec<RuleRemark>,
     /// `None`: everything may be had, as there is no rule.
@@ -70,14 +72,14 @@ pub(super) struct NewRules {
     numbers: RuleNumbers,
 }
 
-impl Default for Rules {
-    fn default() -> Rules {
+impl Default for OperatorRules {
+    fn default() -> OperatorRules {
         let (inputs, warnings, numbers) = (RuleInputs::default(), Vec::new(), RuleNumbers::default());
-        Rules { inputs, warnings, set: None, names: Arc::default(), numbers }
+        OperatorRules { inputs, warnings, set: None, names: Arc::default(), numbers }
     }
 }
 
-impl Rules {
+impl OperatorRules {
     /// Says what time it is to rules with times.
     pub(super) fn tell_time(&self) {
         self.set.iter().for_each(|set| set.tell_time(Timestamp::now()));
@@ -117,6 +119,7 @@ impl Rules {
         let mut own = Vec::new();
         empty_lists(config, &lists, &mut errors, &mut own);
         unused(config, &mut own);
+        guarded(config, &mut own);
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -129,7 +132,7 @@ impl Rules {
     }
 
     /// What a plan comes to that was made for these.
-    pub(super) fn follow(self: Arc<Rules>, plan: RulesPlan) -> Arc<Rules> {
+    pub(super) fn follow(self: Arc<OperatorRules>, plan: RulesPlan) -> Arc<OperatorRules> {
         match plan {
             RulesPlan::Same => self,
             RulesPlan::New(new) => {
@@ -138,7 +141,7 @@ impl Rules {
                     let ids = specs.rules.iter().map(|rule| numbers.of(&rule.name)).collect();
                     Arc::new(RuleSet::new(specs, ids))
                 });
-                let rules = Rules { inputs, warnings, set, names: numbers.names(), numbers };
+                let rules = OperatorRules { inputs, warnings, set, names: numbers.names(), numbers };
                 rules.tell_time();
                 Arc::new(rules)
             }
@@ -376,14 +379,41 @@ fn unused(config: &Config, warnings: &mut Vec<RuleRemark>) {
     }
 }
 
+/// Blocks that a rule allows and the guard refuses all the same.
+fn guarded(config: &Config, warnings: &mut Vec<RuleRemark>) {
+    let guard = Guard::new(config.guard.allow_private, config.guard.allow.clone(), Vec::new());
+    let guard = guard.with_nat64(config.dns.dns64.prefixes());
+    let refused = |ip: IpAddr| match guard.check(SocketAddr::new(ip, 1)) {
+        Err(Refusal::SpecialPurpose(range)) => Some(range),
+        _ => None,
+    };
+    let allows = |rule: &RuleConfig| rule.action == Action::Allow && !rule.allow_private;
+    for (nth, rule) in config.rules.iter().enumerate().filter(|(_, rule)| allows(rule)) {
+        for to in &rule.to {
+            let RuleDestination::Network(net) = to else { continue };
+            if let (Some(range), Some(_)) = (refused(net.network()), refused(net.broadcast())) {
+                let what = format!(
+                    "{net} is refused by [guard] all the same ({range}): allow_private = true opens it"
+                );
+                warnings.push((("rule", nth, "to"), what));
+            }
+        }
+    }
+}
+
 /// Users of rules who are nobody: they may be a slip. Where tickets are taken, any name may be somebody.
 fn users_warnings(config: &Config, users: Option<&Users>) -> Vec<RuleRemark> {
     let mut warnings = Vec::new();
     if config.auth.methods.contains(&AuthMethod::Gssapi) || config.rules.is_empty() {
         return warnings;
     }
+    let nobody_logs_in = users.is_none();
     let known: BTreeSet<&str> = users.map(|users| users.names().into_iter().collect()).unwrap_or_default();
     for (nth, rule) in config.rules.iter().enumerate() {
+        if nobody_logs_in && !rule.groups.is_empty() {
+            warnings
+                .push((("rule", nth, "groups"), "nobody logs in, and so nobody is in a group".to_owned()));
+        }
         for (key, names) in [("users", &rule.users), ("not_users", &rule.not_users)] {
             let unknown: Vec<&Arc<str>> = names.iter().filter(|name| !known.contains(&***name)).collect();
             let key = ("rule", nth, key);

@@ -19,7 +19,7 @@ use super::outlet::Outlet;
 use super::plural::count_of;
 use super::post::Post;
 use super::reload::{records_room, sink_of};
-use super::rules::Rules;
+use super::rules::OperatorRules;
 use super::snapshot::{Parts, SnapshotMaker, start_gssapi, start_verifier};
 use super::start_error::StartError;
 use super::trial::{Named, Report, Trial};
@@ -110,7 +110,7 @@ impl Server {
             budget,
             congestion,
             resolver_files,
-            rules: Arc::<Rules>::default().follow(rules),
+            rules: Arc::<OperatorRules>::default().follow(rules),
             verifier: verifier.transpose().map_err(StartError::Machine)?,
             gssapi: gssapi.transpose().map_err(StartError::Machine)?,
             records: records.as_ref().map(|outlet| outlet.lines.clone()),

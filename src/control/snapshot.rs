@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::descriptors::DescriptorBudget;
 use super::locals::LocalList;
 use super::resolver_files::ResolverFiles;
-use super::rules::Rules;
+use super::rules::OperatorRules;
 use crate::auth::{Clocks, Users, Verifier, gssapi};
 use crate::config::{AuthMethod, Config, OnReload};
 use crate::dns;
@@ -38,7 +38,7 @@ pub(super) struct SnapshotMaker {
     names: Arc<[Arc<ListenerName>]>,
     records: Option<LineSender>,
     resolver_files: ResolverFiles,
-    rules: Arc<Rules>,
+    rules: Arc<OperatorRules>,
     dns: Arc<dns::Settings>,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Parts {
     pub(super) budget: DescriptorBudget,
     pub(super) congestion: CongestionControl,
     pub(super) resolver_files: ResolverFiles,
-    pub(super) rules: Arc<Rules>,
+    pub(super) rules: Arc<OperatorRules>,
     /// `None` where there never was one.
     pub(super) verifier: Option<Arc<Verifier>>,
     /// `None` where there never was one.
@@ -262,7 +262,7 @@ fn cpus() -> usize {
 /// What judges. Rules know a listener by how it is typed, which a listener that stays may be otherwise after a reload.
 fn policy(
     config: &Config,
-    rules: &Rules,
+    rules: &OperatorRules,
     names: &[Arc<ListenerName>],
     own: &[SocketAddr],
     locals: Option<&Locals>,

@@ -11,7 +11,7 @@ use super::acceptor::HeldListeners;
 use super::descriptors::{self, DescriptorBudget};
 use super::plural::count_of;
 use super::resolver_files::ResolverFiles;
-use super::rules::{Rules, RulesPlan};
+use super::rules::{OperatorRules, RulesPlan};
 use super::users::UsersFile;
 use crate::admin::{self, AdminError};
 use crate::auth::{concerns, gssapi, load_users};
@@ -59,7 +59,7 @@ pub(super) struct Trial<'a> {
     /// What was known of names before.
     resolver_files: Option<ResolverFiles>,
     /// The rules that are in effect.
-    rules: Arc<Rules>,
+    rules: Arc<OperatorRules>,
 }
 
 impl<'a> Trial<'a> {
@@ -70,7 +70,11 @@ impl<'a> Trial<'a> {
     }
 
     /// Of a configuration that is to take the place of another, by which this was known of names, and these rules are in effect.
-    pub(super) fn after(resolver_files: ResolverFiles, rules: Arc<Rules>, config: &'a Config) -> Trial<'a> {
+    pub(super) fn after(
+        resolver_files: ResolverFiles,
+        rules: Arc<OperatorRules>,
+        config: &'a Config,
+    ) -> Trial<'a> {
         Trial { resolver_files: Some(resolver_files), rules, ..Trial::of(config) }
     }
 

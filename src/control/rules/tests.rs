@@ -22,12 +22,12 @@ fn config(text: &str) -> Config {
 }
 
 /// The rules that follow these, and what was warned of.
-fn next(rules: &Arc<Rules>, config: &Config) -> (Arc<Rules>, Vec<String>) {
+fn next(rules: &Arc<OperatorRules>, config: &Config) -> (Arc<OperatorRules>, Vec<String>) {
     let (plan, warnings) = rules.plan(config, None).unwrap_or_else(|errors| panic!("{errors:?}"));
     (Arc::clone(rules).follow(plan), texts(warnings))
 }
 
-fn rules(config: &Config) -> Arc<Rules> {
+fn rules(config: &Config) -> Arc<OperatorRules> {
     next(&Arc::default(), config).0
 }
 
@@ -37,7 +37,7 @@ fn texts(remarks: Vec<RuleRemark>) -> Vec<String> {
 }
 
 fn errors(config: &Config) -> Vec<String> {
-    texts(Rules::default().plan(config, None).err().expect("it was taken"))
+    texts(OperatorRules::default().plan(config, None).err().expect("it was taken"))
 }
 
 fn name(text: &str) -> Name {
@@ -47,13 +47,13 @@ fn name(text: &str) -> Name {
     }
 }
 
-fn ask(rules: &Rules, user: Option<&str>, target: Asked<'_>) -> Ruling {
+fn ask(rules: &OperatorRules, user: Option<&str>, target: Asked<'_>) -> Ruling {
     let source = IpAddr::from([192, 0, 2, 1]);
     let question = Question { user, source, listener: 0, command: RequestCommand::Connect, target };
     rules.set.as_ref().expect("there are rules").judge(&question)
 }
 
-fn action_of(rules: &Rules, target: &str) -> Action {
+fn action_of(rules: &OperatorRules, target: &str) -> Action {
     ask(rules, None, Asked::Name(&name(target), 443)).action
 }
 
@@ -102,7 +102,7 @@ fn three(names: [&str; 3]) -> Config {
 #[test]
 fn a_rules_number_is_its_names_for_ever() {
     let first = rules(&three(["a", "b", "c"]));
-    let of = |rules: &Rules| ["a", "b", "c", "d"].map(|name| rules.numbers.of(name).0);
+    let of = |rules: &OperatorRules| ["a", "b", "c", "d"].map(|name| rules.numbers.of(name).0);
     assert_eq!(of(&first), [1, 2, 3, 0]);
     let (second, _) = next(&first, &three(["d", "c", "a"]));
     assert_eq!(of(&second), [1, 2, 3, 4]);
@@ -116,7 +116,10 @@ fn a_rules_number_is_its_names_for_ever() {
 #[test]
 fn a_process_that_has_had_all_numbers_takes_no_new_name() {
     let named = |nth: u16| (Arc::from(format!("old{nth}")), RuleId(nth));
-    let full = Rules { numbers: RuleNumbers((1..=u16::MAX).map(named).collect()), ..Rules::default() };
+    let full = OperatorRules {
+        numbers: RuleNumbers((1..=u16::MAX).map(named).collect()),
+        ..OperatorRules::default()
+    };
     let refused = full.plan(&three(["old7", "new", "old9"]), None).err().map(texts);
     let what =
         "rule 1 name: this process has had 65,535 rules of different names: only a new one can take more";
@@ -140,7 +143,7 @@ fn rules_are_made_anew_only_where_what_they_are_made_of_is_other() {
     fs::write(&file, "a.example\nb.example\n").unwrap();
     let (other, told) = next(&same, &config_in(folder.path(), &text("")));
     assert_eq!(told, [format!("list 0 file: {} has changed (entries: 2)", file.display())]);
-    let allowed = |rules: &Rules| action_of(rules, "b.example") == Action::Allow;
+    let allowed = |rules: &OperatorRules| action_of(rules, "b.example") == Action::Allow;
     assert!(allowed(&other) && !allowed(&first));
     let (closed, _) = next(&other, &config_in(folder.path(), ""));
     assert!(closed.set.is_none());
@@ -216,6 +219,24 @@ fn what_is_probably_a_slip_is_named() {
     );
 }
 
+/// The guard speaks before the rules, and says nothing of its own in `check`.
+#[test]
+fn a_block_that_the_guard_refuses_all_the_same_is_named() {
+    let warned = |keys: &str, guard: &str| {
+        let text = format!(
+            "{guard}[[rule]]\nname = \"r\"\nto = [\"10.1.0.0/16\", \"192.0.0.0/4\", \"a.example\"]\n{keys}\n"
+        );
+        next(&Arc::default(), &config(&text)).1
+    };
+    let allow = "action = \"allow\"";
+    let [one] = &warned(allow, "")[..] else { panic!("not one warning: {:?}", warned(allow, "")) };
+    assert!(one.starts_with("rule 0 to: 10.1.0.0/16 is refused by [guard] all the same ("), "{one}");
+    assert!(one.ends_with("): allow_private = true opens it"), "{one}");
+    assert_eq!(warned("action = \"deny\"", ""), [""; 0]);
+    assert_eq!(warned("action = \"allow\"\nallow_private = true", ""), [""; 0]);
+    assert_eq!(warned(allow, "[guard]\nallow = [\"10.0.0.0/8\"]\n"), [""; 0]);
+}
+
 #[test]
 fn a_user_who_cannot_log_in_is_named() {
     let text = |methods: &str| {
@@ -225,7 +246,7 @@ fn a_user_who_cannot_log_in_is_named() {
     };
     let warned = |methods: &str, users: Option<&Users>| {
         texts(
-            Rules::default()
+            OperatorRules::default()
                 .plan(&config(&text(methods)), users)
                 .unwrap_or_else(|errors| panic!("{errors:?}"))
                 .1,
@@ -248,4 +269,11 @@ fn a_user_who_cannot_log_in_is_named() {
         ]
     );
     assert_eq!(warned("[auth]\nmethods = [\"gssapi\"]\n", None), [""; 0], "a ticket may be anybody's");
+    let group = config(
+        "[groups]\nstaff = [\"ann\"]\n[[rule]]\nname = \"r\"\ngroups = \"staff\"\naction = \"allow\"\n",
+    );
+    assert_eq!(
+        next(&Arc::default(), &group).1,
+        ["rule 0 groups: nobody logs in, and so nobody is in a group"]
+    );
 }

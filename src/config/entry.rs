@@ -116,7 +116,7 @@ pub(super) struct NamedKeys<C> {
     /// A name and a value to show.
     pub(super) example: &'static str,
     /// The names that there are, in their order.
-    pub(super) names: Box<Names<C>>,
+    pub(super) names: Box<KeyNames<C>>,
     /// Forgets all of them.
     pub(super) clear: Box<dyn Fn(&mut C)>,
     /// Sets one to what was typed; `false` where that is wrong, which is reported.
@@ -125,7 +125,7 @@ pub(super) struct NamedKeys<C> {
     pub(super) print: Box<PrintNamed<C>>,
 }
 
-type Names<C> = dyn Fn(&C) -> Vec<Arc<str>>;
+type KeyNames<C> = dyn Fn(&C) -> Vec<Arc<str>>;
 type SetNamed<C> = dyn Fn(&mut C, &str, &Typed<Value>, &mut ValueReader) -> bool;
 type PrintNamed<C> = dyn Fn(&C, &str) -> Option<String>;
 

@@ -91,7 +91,7 @@ pub(super) fn all() -> Vec<TableEntry<Config>> {
 fn groups() -> TableEntry<Config> {
     TableEntry::of_names(
         ("groups", "Users by the groups that they are in, beside those of the users file"),
-        ("staff = [\"ann\", \"bob\"]", "A group, and who is in it"),
+        ("NAME = [\"ann\", \"bob\"]", "A group, and who is in it"),
         |name| rule_values::own_name(name).map(drop),
         list(limits::GROUP_MEMBERS_MAX, rule_values::user),
         (|config| &config.groups, |config| &mut config.groups),

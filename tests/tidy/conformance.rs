@@ -93,7 +93,9 @@ fn keys(reference: &str) -> Vec<String> {
     let (mut table, mut keys) = (String::new(), Vec::new());
     for line in reference.lines() {
         let line = line.strip_prefix("# ").unwrap_or(line);
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+        if let Some(name) =
+            line.strip_prefix('[').and_then(|rest| rest.trim_start_matches('[').split(']').next())
+        {
             name.clone_into(&mut table);
         } else if let Some((key, _)) = line.split_once(" =") {
             keys.push(format!("{table}.{key}"));
@@ -130,7 +132,10 @@ fn reads_the_names_that_are_kept() {
         "| `z` | x |\n|-|-|\n| `y` | |\n{KEPT}\n\n| Name | Test |\n|---|---|\n| `a`, `b c` | `t::u` |\n\n## Then\n| `d` | |\n"
     );
     assert_eq!(kept(&page), ["a", "b c"]);
-    assert_eq!(keys("[a]  # x\nb = 1 # y\n# c =\n\n# [d.e]\nf = \"g = h\"\n"), ["a.b", "a.c", "d.e.f"]);
+    assert_eq!(
+        keys("[a]  # x\nb = 1 # y\n# c =\n\n# [d.e]\nf = \"g = h\"\n# [[i]]\n# j = 1\n"),
+        ["a.b", "a.c", "d.e.f", "i.j"]
+    );
 }
 
 #[test]

@@ -288,6 +288,10 @@ fn values_that_say_nothing_or_too_much_are_refused() {
     ] {
         assert_eq!(said(keys), what, "{keys}");
     }
+}
+
+#[test]
+fn tables_that_cannot_be_are_refused() {
     assert_eq!(
         complaints("[[rule]]\nname = \"a\"\naction = \"deny\"\nallow_private = true\n"),
         ["4: [[rule]] 1 key `allow_private`: allows nothing in a rule that denies: leave it out"]

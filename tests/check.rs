@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -108,7 +109,6 @@ fn every_problem_is_named_at_once() {
 /// A folder that may not be written to and a file that may not: what open(2) would say, without opening.
 #[test]
 fn check_fails_where_records_may_not_be_written() {
-    use std::os::unix::fs::PermissionsExt;
     let folder = Folder::with("[server]\nlisten = [\"127.0.0.1:0\"]\n[log]\naccess = \"logs/a.jsonl\"\n");
     let denied = "/outflow.toml:4: [log] key `access`: cannot append to \"/logs/a.jsonl\": Permission denied (os error 13)";
     let mode = |name: &str, mode| {
@@ -179,6 +179,26 @@ fn check_reads_lists_and_names_slips_of_rules() {
     assert_eq!(said.code, Some(0), "{}", said.errors);
     let slip = "warning: /outflow.toml:8: [[rule]] 1 key `users`: nobody logs in, and so nobody is \"ann\"\n";
     assert_eq!(said.errors, slip);
+}
+
+/// What README.md shows is what people begin with. The first block is the list of all keys, which another test holds.
+#[test]
+fn every_configuration_of_the_readme_passes_check() {
+    const HASH: &str = "$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC";
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("README.md");
+    let blocks: Vec<&str> =
+        readme.split("```toml\n").skip(2).map(|rest| rest.split("```").next().expect("a block")).collect();
+    assert!(blocks.len() >= 5, "{} configurations", blocks.len());
+    for block in blocks {
+        // A port that nobody has.
+        let folder = Folder::with(&block.replace(":1080\"", ":0\""));
+        fs::write(folder.path("users.passwd"), format!("ann:{HASH}\nbob:{HASH}\n")).expect("write the users");
+        fs::write(folder.path("malware.txt"), "malware.example\n").expect("write a list");
+        let chmod = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(folder.path("users.passwd"), chmod).expect("chmod");
+        let said = folder.outflow("check", &[]);
+        assert_eq!((said.code, said.errors.as_str()), (Some(0), ""), "{block}");
+    }
 }
 
 /// A flag has its own place, and a default says that it is one.

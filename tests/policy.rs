@@ -239,6 +239,45 @@ fn a_reload_keeps_sessions_or_ends_those_that_it_denies() {
     }
 }
 
+/// A list whose file changes holds from the next reload on; one that is broken by then, or is empty where that would open
+/// something, changes nothing.
+#[test]
+fn a_list_is_read_again_at_a_reload_and_a_broken_one_changes_nothing() {
+    let (origin, folder) = (Origin::echo(), tempfile::tempdir().expect("a folder"));
+    let server = DnsServer::zone(&[("a.example", &["127.0.0.1"]), ("x.b.example", &["127.0.0.1"])]);
+    let file = folder.path().join("blocked.txt");
+    let write = |text: &str| std::fs::write(&file, text).expect("write the list");
+    write("A.Example.   # in another form\n");
+    let rule = "name = \"blocked\"\nto = [\"@blocked\"]\naction = \"deny\"";
+    let list = format!("[[list]]\nname = \"blocked\"\nfile = {file:?}\nsubdomains = true");
+    let mut relay = open(&[&format!("{rule}\n{list}")]).dns(&server).start();
+    let answers = |relay: &Relay| {
+        [&b"a.example"[..], b"x.b.example"].map(|name| ask_name(relay, name, origin.addr.port()))
+    };
+    assert_eq!(answers(&relay), [0x02, 0x00]);
+    write("b.example\n");
+    relay.reload(&[]);
+    assert_eq!(answers(&relay), [0x00, 0x02]);
+    for (text, says) in [("a.example\nb .example\n", "blocked.txt:2: "), ("# none\n", "has no entry")] {
+        write(text);
+        relay.signal("HUP");
+        wait::until_true("the reload is refused", PATIENCE, || relay.log().contains(says));
+        assert_eq!(answers(&relay), [0x00, 0x02], "{says}");
+    }
+    assert_eq!(server.asked("x.b.example", A), 1, "a name that is blocked is not resolved");
+}
+
+#[test]
+fn a_rule_holds_at_its_times_alone() {
+    let origin = Origin::echo();
+    let always = "hours = [\"00:00-24:00\"], zone = \"UTC\"";
+    for (key, rep) in [("when", 0x02), ("not_when", 0x00)] {
+        let rule = format!("name = \"timed\"\n{key} = {{ {always} }}\naction = \"deny\"");
+        let relay = open(&[&rule]).start();
+        assert_eq!(ask(&relay, origin.addr), rep, "{key}");
+    }
+}
+
 #[test]
 fn datagrams_are_judged_each_way_by_the_name_that_led_there() {
     let echo = Echo::on(V4);

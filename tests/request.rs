@@ -181,6 +181,27 @@ fn a_strange_but_valid_name_is_resolved() {
     assert!(server.asked("echo.example", AAAA) <= 1);
 }
 
+/// HAZARD 12: a name beyond ASCII is the one that the DNS has, whether its client or the relay makes A-labels of it; what is
+/// mapped to an address is that address, and the guard's business.
+#[test]
+fn a_name_beyond_ascii_is_asked_for_by_its_a_labels() {
+    let server = DnsServer::zone(&[("xn--bcher-kva.example", &["127.0.0.1"])]);
+    let (relay, origin) = (Relay::builder().dns(&server).start(), Origin::echo());
+    for name in ["b\u{fc}cher.example", "BU\u{308}CHER\u{3002}example.", "xn--bcher-kva.example"] {
+        assert_eq!(ask_by_name(&relay, name.as_bytes(), origin.addr.port()), 0x00, "{name:?}");
+    }
+    assert_eq!(server.asked("xn--bcher-kva.example", A), 1, "one name: {:?}", server.queries());
+    let asked = server.queries().len();
+    for name in ["a\u{5d0}.example", "a\u{85}.example", "\u{fc}\r.example", "a\u{2f}\u{fc}.example"] {
+        let rep = ask_by_name(&relay, name.as_bytes(), 80);
+        assert!(rep == 0x01 || rep == 0x04, "{rep:02x} for {name:?}");
+    }
+    let guarded = Relay::builder().guarded().dns(&server).start();
+    let circled = "\u{2460}\u{2461}\u{2466}.0.0.1";
+    assert_eq!(ask_by_name(&guarded, circled.as_bytes(), origin.addr.port()), 0x02);
+    assert_eq!(server.queries().len(), asked, "{:?}", server.queries());
+}
+
 /// HAZARD 13: port 0 is refused, by address and by name, before anything is asked or dialled.
 #[test]
 fn port_zero_is_refused() {

@@ -1,6 +1,9 @@
 //! What the one verdict makes of the guard's word and of the rules'.
 
+use jiff::tz::TimeZone;
+
 use super::rules::by_hand::{allow, any, at, deny, name, rules, to};
+use super::rules::schedule::Schedule;
 use super::rules::spec::{Mode, RuleSpec};
 use super::*;
 use crate::auth::Identity;
@@ -146,4 +149,24 @@ fn rules_are_the_same_where_they_are_one_value_for_the_same_listeners() {
     assert!(with(1).rules_as(&with(1)) && Policy::default().rules_as(&Policy::default()));
     assert!(!with(1).rules_as(&with(2)) && !with(1).rules_as(&Policy::default()));
     assert!(!with(1).rules_as(&ruled(Action::Allow, [])));
+}
+
+/// What is remembered of a target goes by the epoch.
+#[test]
+fn the_time_of_day_changes_what_rules_say_and_their_epoch() {
+    let night = Schedule { days: Vec::new(), hours: vec![22 * 60..6 * 60], zone: TimeZone::UTC };
+    let policy = ruled(Action::Allow, [deny(|rule| rule.when = any([night.clone()]))]);
+    let allowed = || decision(judged(&policy, Object::To(PUBLIC, None))).allowed;
+    let tell = |moment: &str| policy.rules().unwrap().tell_time(moment.parse().unwrap());
+    assert!(allowed(), "a rule with times holds at no time that nobody told");
+    tell("2026-11-27T21:59:59Z");
+    let day = (allowed(), policy.epoch());
+    tell("2026-11-27T22:00:00Z");
+    let night = (allowed(), policy.epoch());
+    assert!(day.0 && !night.0 && day.1 != night.1);
+    assert_eq!(Policy::default().epoch(), 0);
+    let timeless = ruled(Action::Allow, [deny(|_| {})]);
+    let before = timeless.epoch();
+    timeless.rules().unwrap().tell_time("2026-11-27T22:00:00Z".parse().unwrap());
+    assert_eq!(timeless.epoch(), before, "nothing is judged anew for a time that nothing depends on");
 }

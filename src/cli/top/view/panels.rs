@@ -123,7 +123,7 @@ pub(super) fn rules(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme
         Some((hits - stats.hits(rule)) / elapsed.as_secs_f64()).filter(|more| more.is_finite())
     };
     let decided = model.stats.rules.iter().filter_map(|seen| Some((&seen.rule, seen.hits?)));
-    let mut tally: Vec<Tally> = decided
+    let mut tally: Vec<CauseTally> = decided
         .filter(|(_, hits)| *hits > 0.0)
         .map(|(rule, hits)| (rule.clone(), hits, more(rule, hits).unwrap_or_default()))
         .collect();
@@ -132,10 +132,10 @@ pub(super) fn rules(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme
 }
 
 /// A word, how often, and how often a second now.
-type Tally = (String, f64, f64);
+type CauseTally = (String, f64, f64);
 
 /// Tallies in one row, as many as there is room for.
-fn tallies(buffer: &mut Buffer, area: Rect, label: &str, tallies: Vec<Tally>, theme: Theme) {
+fn tallies(buffer: &mut Buffer, area: Rect, label: &str, tallies: Vec<CauseTally>, theme: Theme) {
     if area.height == 0 {
         return;
     }
@@ -162,7 +162,7 @@ fn tallies(buffer: &mut Buffer, area: Rect, label: &str, tallies: Vec<Tally>, th
 }
 
 /// The causes that there were: their words, how often, and how often a second now; first those that come now.
-fn causes_of(group: &CauseGroup, model: &Model) -> Vec<Tally> {
+fn causes_of(group: &CauseGroup, model: &Model) -> Vec<CauseTally> {
     let before = |name: &str, total: f64| {
         let (stats, elapsed) = model.before.as_ref()?;
         Some((total - stats.counter(name)) / elapsed.as_secs_f64()).filter(|more| more.is_finite())
@@ -173,7 +173,7 @@ fn causes_of(group: &CauseGroup, model: &Model) -> Vec<Tally> {
     };
     let counters = model.stats.counters.iter();
     let counters = counters.filter_map(|(name, total)| Some((name, word(name)?, (*total)?)));
-    let mut causes: Vec<Tally> = counters
+    let mut causes: Vec<CauseTally> = counters
         .filter(|(_, _, total)| *total > 0.0)
         .map(|(name, word, total)| (word, total, before(name, total).unwrap_or_default()))
         .collect();

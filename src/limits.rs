@@ -10,6 +10,7 @@ mod cli;
 mod dns;
 mod lines;
 mod policy;
+mod rules;
 mod top;
 
 pub use admin::*;
@@ -20,6 +21,7 @@ pub use cli::*;
 pub use dns::*;
 pub use lines::*;
 pub use policy::*;
+pub use rules::*;
 pub use top::*;
 
 use std::time::Duration;

@@ -45,9 +45,9 @@ impl RulesInEffect {
         };
         let (mut told, mut stand) = (Vec::new(), HashSet::from([RuleId::DEFAULT]));
         if let Some(set) = &self.set {
-            for (rule, spec) in set.rules() {
+            for (rule, action, mode) in set.rules() {
                 stand.insert(rule);
-                told.extend(tell(rule, Some((spec.action, spec.mode))));
+                told.extend(tell(rule, Some((action, mode))));
             }
             told.extend(tell(RuleId::DEFAULT, Some((set.default_action(), Mode::Enforce))));
         }

@@ -1,12 +1,14 @@
 //! Rules asked one after the other, value by value: what rules mean, in as few lines as it can be said.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::question::{Asked, Question, RuleKey, RuleStep};
-use super::spec::{Action, Condition, Destination, Mode, RuleSpec, RuleSpecs, contains};
+use super::spec::{Action, Condition, Destination, Mode, RuleSpec, RuleSpecs};
 
 /// What is asked of rules, by whom, and what else they go by.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +80,10 @@ impl Linear<'_> {
     fn halves(&self, rule: &RuleSpec, key: RuleKey) -> Halves {
         let Question { user, source, listener, command, .. } = self.question;
         match key {
-            RuleKey::When => halves(&rule.when, |when| Match::of(self.now.is_some_and(|now| when.has(now)))),
+            RuleKey::When => match self.now {
+                None => Halves { any: Match::of(rule.when.is_empty()), none: Match::No },
+                Some(now) => halves(&rule.when, |when| Match::of(when.has(now))),
+            },
             RuleKey::Users => halves(&rule.users, |name| Match::of(user == Some(&**name))),
             RuleKey::Groups => halves(&rule.groups, |&group| {
                 let members = &self.specs.groups[group].members;
@@ -117,4 +122,9 @@ impl Linear<'_> {
             (Destination::Name(_), Asked::Address(_, _, None)) => Match::No,
         }
     }
+}
+
+/// Whether a block has an address; an IPv4-mapped address is an IPv4 address.
+fn contains(net: &IpNet, ip: IpAddr) -> bool {
+    net.contains(&ip.to_canonical())
 }

@@ -18,19 +18,38 @@ pub struct Schedule {
     pub zone: TimeZone,
 }
 
+/// A minute of the week, as the clocks of a zone show it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WeekTime {
+    day: Weekday,
+    /// Minutes since midnight.
+    minute: u16,
+}
+
+impl WeekTime {
+    /// What the clocks of this zone show at this moment.
+    pub(super) fn new(now: Timestamp, zone: &TimeZone) -> WeekTime {
+        let local = now.to_zoned(zone.clone());
+        let number = |number: i8| u16::try_from(number).unwrap_or_default();
+        WeekTime { day: local.weekday(), minute: number(local.hour()) * 60 + number(local.minute()) }
+    }
+}
+
 impl Schedule {
     /// Whether it has this moment.
     pub fn has(&self, now: Timestamp) -> bool {
-        let local = now.to_zoned(self.zone.clone());
-        let minute = local.hour() as u16 * 60 + local.minute() as u16;
-        let (today, yesterday) = (local.weekday(), local.weekday().previous());
+        self.has_time(WeekTime::new(now, &self.zone))
+    }
+
+    /// Whether it has this minute, of its own zone.
+    pub(super) fn has_time(&self, WeekTime { day, minute }: WeekTime) -> bool {
         let on = |day: Weekday| self.days.is_empty() || self.days.contains(&day);
         if self.hours.is_empty() {
-            return on(today);
+            return on(day);
         }
         self.hours.iter().any(|hours| match hours.start < hours.end {
-            true => on(today) && hours.contains(&minute),
-            false => (on(today) && minute >= hours.start) || (on(yesterday) && minute < hours.end),
+            true => on(day) && hours.contains(&minute),
+            false => (on(day) && minute >= hours.start) || (on(day.previous()) && minute < hours.end),
         })
     }
 }

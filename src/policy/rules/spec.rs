@@ -1,7 +1,6 @@
 //! Rules as an operator means them: checked values, of which nothing is compiled yet.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -74,6 +73,12 @@ impl<T> Condition<T> {
     /// Whether it holds, whatever is asked.
     pub fn is_empty(&self) -> bool {
         self.any_of.is_empty() && self.none_of.is_empty()
+    }
+
+    /// Each value, and whether it may not be met.
+    pub(super) fn values(&self) -> impl Iterator<Item = (&T, bool)> {
+        let any_of = self.any_of.iter().map(|value| (value, false));
+        any_of.chain(self.none_of.iter().map(|value| (value, true)))
     }
 }
 
@@ -175,9 +180,4 @@ pub enum Logged {
     All,
     /// None.
     Nothing,
-}
-
-/// Whether a block has an address; an IPv4-mapped address is an IPv4 address.
-pub(super) fn contains(net: &IpNet, ip: IpAddr) -> bool {
-    net.contains(&ip.to_canonical())
 }

@@ -1,0 +1,10 @@
+//! Bounds of how rules are compiled.
+
+use super::RULES_MAX;
+
+/// Classes of rules that need values in the same keys: of seven keys and the times, of two actions and two modes.
+pub const RULE_CLASSES_MAX: usize = 1 << 10;
+/// Words that summarise which words of rules a set has. Rules stand 64 in a word, and no two classes share one.
+pub const RULE_SPANS_MAX: usize = (RULES_MAX.div_ceil(64) + RULE_CLASSES_MAX).div_ceil(64);
+
+const _: () = assert!(RULES_MAX < u16::MAX as usize, "places of rules have 16 bits");

@@ -36,6 +36,9 @@ mod at_once;
 /// Rules: who may go where, by name and by address, and what is told of it.
 mod policy;
 
+/// Rules by group: whom the users file puts where, and when that is obeyed.
+mod policy_users;
+
 /// Which addresses are dialled: special-purpose ones, our own, rebound names (16, 17, 18).
 mod guard;
 

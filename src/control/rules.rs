@@ -95,7 +95,18 @@ impl OperatorRules {
         users: Option<&Users>,
     ) -> Result<(RulesPlan, Vec<RuleRemark>), Vec<RuleRemark>> {
         let mut errors = Vec::new();
-        let groups = groups(config, &mut errors);
+        let groups = groups(config, users, &mut errors);
+        self.plan_for(config, users, groups, errors)
+    }
+
+    /// The same with these groups, and what is wrong already.
+    fn plan_for(
+        &self,
+        config: &Config,
+        users: Option<&Users>,
+        groups: Vec<GroupSpec>,
+        mut errors: Vec<RuleRemark>,
+    ) -> Result<(RulesPlan, Vec<RuleRemark>), Vec<RuleRemark>> {
         // Before they are read: one that changes meanwhile is read again.
         let stamp = |list: &ListConfig| list.file.as_ref().and_then(|path| Stamp::of(path).ok());
         let inputs = RuleInputs {
@@ -129,6 +140,24 @@ impl OperatorRules {
         warnings.extend(own.iter().cloned());
         let new = NewRules { inputs, specs: needed.then_some(specs), warnings: own, numbers };
         Ok((RulesPlan::New(Box::new(new)), warnings))
+    }
+
+    /// These rules where others are in their groups by now, as the users file says; `None` where nobody is.
+    ///
+    /// # Errors
+    /// What keeps the rules from being made anew, each with its key.
+    pub(super) fn regrouped(
+        self: &Arc<OperatorRules>,
+        config: &Config,
+        users: &Users,
+    ) -> Result<Option<Arc<OperatorRules>>, Vec<RuleRemark>> {
+        // One that its last user has left is empty: it must not keep him.
+        let groups = groups(config, Some(users), &mut Vec::new());
+        if groups == self.inputs.groups {
+            return Ok(None);
+        }
+        let (plan, _) = self.plan_for(config, Some(users), groups, Vec::new())?;
+        Ok(Some(Arc::clone(self).follow(plan)))
     }
 
     /// What a plan comes to that was made for these.
@@ -198,23 +227,29 @@ impl RuleNumbers {
     }
 }
 
-/// The groups that rules name, in the order in which they name them first, and who is in them.
-fn groups(config: &Config, errors: &mut Vec<RuleRemark>) -> Vec<GroupSpec> {
+/// The groups that rules name, in the order in which they name them first, and who is in them: those of the configuration and
+/// those of the users file.
+fn groups(config: &Config, users: Option<&Users>, errors: &mut Vec<RuleRemark>) -> Vec<GroupSpec> {
     let mut groups: Vec<GroupSpec> = Vec::new();
+    let of_file = users.filter(|_| !config.rules.is_empty()).map(Users::groups).unwrap_or_default();
     let mut known: HashSet<Arc<str>> = HashSet::new();
     for (nth, rule) in config.rules.iter().enumerate() {
         for (key, names) in [("groups", &rule.groups), ("not_groups", &rule.not_groups)] {
             for name in names {
-                let Some(members) = config.groups.get(name) else {
+                let (typed, filed) = (config.groups.get(name), of_file.get(name));
+                if typed.or(filed).is_none() {
                     let what = format!("there is no group {}", quoted(name));
-                    let meant = nearest(name, config.groups.keys().map(|name| &**name));
+                    let known = config.groups.keys().chain(of_file.keys());
+                    let meant = nearest(name, known.map(|name| &**name));
                     let what =
                         meant.map_or(what.clone(), |meant| format!("{what}; did you mean \"{meant}\"?"));
                     errors.push((("rule", nth, key), what));
-                    continue;
-                };
+                }
                 if known.insert(name.clone()) {
-                    groups.push(GroupSpec { name: name.clone(), members: members.clone() });
+                    let mut members: Vec<_> = typed.into_iter().chain(filed).flatten().cloned().collect();
+                    members.sort_unstable();
+                    members.dedup();
+                    groups.push(GroupSpec { name: name.clone(), members });
                 }
             }
         }

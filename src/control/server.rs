@@ -135,7 +135,7 @@ impl Server {
         let users = users.zip(snapshots.verifier()).map(|(file, verifier)| {
             UsersWatch::start(file, verifier, workers.iter().map(|worker| worker.mailbox.clone()).collect())
         });
-        Ok(Server {
+        let server = Server {
             users: users.transpose().map_err(StartError::Machine)?,
             running: workers.len(),
             drains_by: None,
@@ -156,7 +156,9 @@ impl Server {
             admin_closes: None,
             sessions_per_worker: budget.sessions_of(0),
             observation: Observation::default(),
-        })
+        };
+        server.follow_groups();
+        Ok(server)
     }
 
     /// The addresses that it listens on, ports filled in.

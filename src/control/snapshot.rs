@@ -129,6 +129,17 @@ impl SnapshotMaker {
         self.policy = Arc::new(policy(&self.config, &self.rules, &self.names, &self.listening, known));
     }
 
+    /// Has sessions judged by these rules from now on.
+    pub(super) fn put_rules(&mut self, rules: Arc<OperatorRules>) {
+        self.rules = rules;
+        self.put_policy();
+    }
+
+    /// The rules that policies are made of.
+    pub(super) fn made_rules(&self) -> Arc<OperatorRules> {
+        Arc::clone(&self.rules)
+    }
+
     /// The rules by which sessions are judged.
     pub(super) fn rules(&self) -> RulesInEffect {
         RulesInEffect { set: self.policy.rules().cloned(), names: Arc::clone(&self.rules.names) }

@@ -8,9 +8,11 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use super::rules::OperatorRules;
 use super::user_orders::{FileChange, UserOrder, await_workers, change_file};
 use crate::admin::{Done, Order, OrderError};
 use crate::auth::{Users, UsersError, Verifier, concerns, load_users};
+use crate::config::Config;
 use crate::limits;
 use crate::sys::files::Stamp;
 use crate::threads::{self, survive};
@@ -37,6 +39,28 @@ struct WatchShared {
     changes: Mutex<VecDeque<UserOrder>>,
     /// The users by which logins are judged.
     users: Mutex<Arc<Users>>,
+    /// The rules in effect, whose groups users may come to or leave.
+    governing: Mutex<Governing>,
+}
+
+/// The rules whose groups are followed.
+#[derive(Debug, Default)]
+struct Governing {
+    rules: Option<RuledBy>,
+    /// What they are in place of those rules, with those in their groups who are by now.
+    regrouped: Option<Arc<OperatorRules>>,
+    /// Whether the groups are to be looked at though the file has not changed.
+    unseen: bool,
+}
+
+/// The rules in effect.
+#[derive(Clone, Debug)]
+pub(super) struct RuledBy {
+    /// The configuration that says them.
+    pub(super) config: Arc<Config>,
+    pub(super) rules: Arc<OperatorRules>,
+    /// Told when there are others in their place.
+    pub(super) changed: Sender<()>,
 }
 
 #[derive(Debug)]
@@ -76,7 +100,8 @@ impl UsersWatch {
     ) -> io::Result<UsersWatch> {
         let (look, looks) = bounded(1);
         let users = Mutex::new(Arc::clone(&file.users));
-        let shared = Arc::new(WatchShared { orders: Mutex::default(), changes: Mutex::default(), users });
+        let (orders, changes, governing) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let shared = Arc::new(WatchShared { orders, changes, users, governing });
         let mut watched = WatchedUsers { file: Some(file), verifier, workers, shared: Arc::clone(&shared) };
         let mut generation = 0;
         let thread = threads::spawn("users", move || watch(&mut watched, &mut generation, &looks))?;
@@ -110,6 +135,17 @@ impl UsersWatch {
         Ok(())
     }
 
+    /// Has the thread follow the groups of these rules from now on.
+    pub(super) fn follow_groups(&self, rules: RuledBy) {
+        *lock(&self.shared.governing) = Governing { rules: Some(rules), regrouped: None, unseen: true };
+        self.look();
+    }
+
+    /// The rules to go by in place of those that are followed, where others are in their groups.
+    pub(super) fn take_regrouped(&self) -> Option<Arc<OperatorRules>> {
+        lock(&self.shared.governing).regrouped.take()
+    }
+
     /// The users by which logins are judged.
     pub(super) fn users(&self) -> Arc<Users> {
         Arc::clone(&lock(&self.shared.users))
@@ -141,6 +177,9 @@ fn watch(watched: &mut WatchedUsers, generation: &mut u64, looks: &Receiver<()>)
                 }
             }
             watched.look(generation);
+            if std::mem::take(&mut lock(&watched.shared.governing).unseen) {
+                watched.regroup();
+            }
             drop(orders);
             let change = lock(&watched.shared.changes).pop_front();
             let Some(UserOrder { order, tell }) = change else { break };
@@ -230,7 +269,34 @@ impl WatchedUsers {
         for worker in &self.workers {
             worker.send(Mail::Users(generation, Arc::clone(&changed)));
         }
+        self.regroup();
         changed.len()
+    }
+
+    /// Makes the rules anew where others are in their groups, away from the control thread: long lists take a while.
+    fn regroup(&self) {
+        let Some(RuledBy { config, rules, changed }) = lock(&self.shared.governing).rules.clone() else {
+            return;
+        };
+        let users = Arc::clone(&lock(&self.shared.users));
+        match survive(|| rules.regrouped(&config, &users)) {
+            Some(Ok(Some(new))) => {
+                let mut governing = lock(&self.shared.governing);
+                // Others may be in effect by now: they are looked at next.
+                if governing.rules.as_ref().is_some_and(|now| Arc::ptr_eq(&now.rules, &rules)) {
+                    governing.regrouped = Some(new);
+                    // Full: whoever reads it will look in any case.
+                    let _ = changed.try_send(());
+                }
+            }
+            Some(Err(remarks)) => {
+                let what = "the groups of the rules stay what they were";
+                remarks.iter().for_each(|((table, nth, key), why)| {
+                    tracing::error!("[[{table}]] number {} key `{key}`: {why}: {what}", nth + 1);
+                });
+            }
+            Some(Ok(None)) | None => {}
+        }
     }
 }
 
@@ -289,7 +355,8 @@ mod tests {
         }
         let (first, second) = (read(&path), read(&path));
         let users = Mutex::new(Arc::clone(&first.users));
-        let shared = Arc::new(WatchShared { orders: Mutex::default(), changes: Mutex::default(), users });
+        let (orders, changes, governing) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let shared = Arc::new(WatchShared { orders, changes, users, governing });
         let verifier = start_verifier(Arc::clone(&first.users)).unwrap();
         let mut watched = WatchedUsers { file: Some(first), verifier, workers: Vec::new(), shared };
         let names = |watched: &WatchedUsers| {

@@ -277,3 +277,36 @@ fn a_user_who_cannot_log_in_is_named() {
         ["rule 0 groups: nobody logs in, and so nobody is in a group"]
     );
 }
+
+/// What the configuration says and what the users file says are one group, and the file alone makes a group, too.
+#[test]
+fn groups_are_those_of_the_configuration_and_of_the_users_file() {
+    let config = config(
+        "[groups]\nstaff = [\"bob\"]\n[[rule]]\nname = \"staff\"\ngroups = [\"staff\", \"night\"]\naction = \"allow\"\n",
+    );
+    let users = |text: &str| Users::parse(&text.replace('#', HASH), Path::new("users")).unwrap();
+    let of_file = users("ann:#:groups=staff\nbob:#:groups=staff\neve:#:groups=night\ndan:#:groups=other\n");
+    let before: Arc<OperatorRules> = Arc::default();
+    let (plan, _) = before.plan(&config, Some(&of_file)).unwrap_or_else(|errors| panic!("{errors:?}"));
+    let rules = before.follow(plan);
+    let members: Vec<Vec<&str>> = rules
+        .inputs
+        .groups
+        .iter()
+        .map(|group| group.members.iter().map(|member| &**member).collect())
+        .collect();
+    assert_eq!(members, [vec!["ann", "bob"], vec!["eve"]]);
+    let target = name("example.com");
+    let allows = |rules: &OperatorRules, user| {
+        ask(rules, Some(user), Asked::Name(&target, 443)).action == Action::Allow
+    };
+    assert!(allows(&rules, "ann") && allows(&rules, "eve") && !allows(&rules, "dan"));
+    assert!(rules.regrouped(&config, &of_file).is_ok_and(|same| same.is_none()));
+    let left = users("ann:#\nbob:#\neve:#:groups=night,staff\n");
+    let after = rules.regrouped(&config, &left).ok().flatten().expect("others are in the group");
+    assert!(!allows(&after, "ann") && allows(&after, "bob") && allows(&after, "eve"));
+    let after = rules.regrouped(&config, &users("eve:#\n")).ok().flatten().expect("nobody is in the group");
+    assert!(!allows(&after, "eve"), "the last one leaves a group, too");
+    let Err(errors) = rules.plan(&config, Some(&users("eve:#\n"))) else { panic!("there is no such group") };
+    assert_eq!(texts(errors), ["rule 0 groups: there is no group \"night\""]);
+}

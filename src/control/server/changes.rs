@@ -13,7 +13,7 @@ use crate::config::{AuthMethod, ConfigSource};
 use crate::control::outlet::Outlet;
 use crate::control::reload::{Preparation, RecordsChange, Successor, UsersChange};
 use crate::control::user_orders::UserOrder;
-use crate::control::users::{NO_USERS_FILE, UsersWatch};
+use crate::control::users::{NO_USERS_FILE, RuledBy, UsersWatch};
 use crate::worker::{Changeover, Latch};
 
 /// Something that the workers have been told to go over to.
@@ -97,7 +97,31 @@ impl Server {
                 self.users.as_ref().map(|watch| watch.follow(file, Arc::clone(&latch))).unwrap_or_default();
             }
         }
+        self.follow_groups();
         Ok(self.change_over(&latch))
+    }
+
+    /// Has the users file followed by the rules in effect: whoever it puts into a group is in it.
+    pub(in crate::control) fn follow_groups(&self) {
+        let (config, rules) = (Arc::clone(&self.config), self.snapshots.made_rules());
+        let changed = self.settled.0.clone();
+        self.users.iter().for_each(|watch| {
+            watch.follow_groups(RuledBy {
+                config: config.clone(),
+                rules: rules.clone(),
+                changed: changed.clone(),
+            });
+        });
+    }
+
+    /// Goes over to rules with others in their groups.
+    fn regroup(&mut self) {
+        let Some(rules) = self.users.as_ref().and_then(UsersWatch::take_regrouped) else { return };
+        self.snapshots.put_rules(rules);
+        let rules = self.snapshots.rules();
+        self.standing.change(|standing| standing.rules = rules);
+        self.follow_groups();
+        self.send_snapshots();
     }
 
     /// Where clients and operators come in, or soon will, or did until now: no client may reach any of it.
@@ -236,6 +260,7 @@ impl Server {
             self.records.iter().for_each(Outlet::rest);
         }
         self.change_admin();
+        self.regroup();
         let mut all = true;
         for worker in &mut self.workers {
             all &= worker.post.send(&worker.mailbox);

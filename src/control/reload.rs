@@ -16,7 +16,7 @@ use super::trial::{Named, Report, Trial};
 use super::users::{UsersFile, UsersWatch};
 use crate::admin::{Admin, AdminOpening, OrderError, ReloadReport};
 use crate::auth::Users;
-use crate::config::{Access, AuthMethod, Config, ConfigSource, OnFull};
+use crate::config::{Access, AuthMethod, Config, ConfigSource, KeyChange, OnFull};
 use crate::limits;
 use crate::observe::LineSender;
 use crate::worker::Mailbox;
@@ -145,7 +145,8 @@ impl Preparation {
         let typed = self.source.load_again().map_err(OrderError::Config)?;
         let changes = typed.changes_from(&self.old);
         let config = typed.in_place_of(&self.old).map_err(OrderError::Config)?;
-        let mut report = ReloadReport { changes, ..ReloadReport::default() };
+        let mut report = ReloadReport::default();
+        (report.changes, report.warnings) = bounded(changes);
         if self.source.file.is_none() {
             report
                 .warnings
@@ -170,6 +171,25 @@ impl Preparation {
         }
         report
     }
+}
+
+/// As many changes as are told, those that wait for a new process first, and that there are more of them.
+fn bounded(mut changes: Vec<KeyChange>) -> (Vec<KeyChange>, Vec<String>) {
+    let more = changes.len().saturating_sub(limits::RELOAD_CHANGES_TOLD);
+    if more > 0 {
+        changes.sort_by_key(|change| change.taken);
+        changes.truncate(limits::RELOAD_CHANGES_TOLD);
+    }
+    for value in changes.iter_mut().flat_map(|change| [&mut change.from, &mut change.to]).flatten() {
+        if let Some((end, _)) = value.char_indices().nth(limits::RELOAD_VALUE_CHARS) {
+            value.truncate(end);
+            value.push_str("...");
+        }
+    }
+    (
+        changes,
+        (more > 0).then(|| format!("{} beside these", count_of(more, "changed key"))).into_iter().collect(),
+    )
 }
 
 /// The problem that `what` adds.
@@ -241,4 +261,30 @@ fn follow(
         (None, Some(_)) if asked_before => UsersChange::Follow(None),
         (None, _) => UsersChange::None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An answer of a hundred megabytes would tell nobody anything.
+    #[test]
+    fn a_change_of_thousands_of_rules_is_told_in_part() {
+        let change = |nth: usize| KeyChange {
+            key: format!("rule[{nth}].to"),
+            from: None,
+            to: Some("\u{fc}".repeat(limits::RELOAD_VALUE_CHARS + nth)),
+            taken: nth != limits::RELOAD_CHANGES_TOLD + 2,
+        };
+        let (told, warnings) = bounded((0..limits::RELOAD_CHANGES_TOLD + 3).map(change).collect());
+        assert_eq!(
+            (told.len(), warnings),
+            (limits::RELOAD_CHANGES_TOLD, vec!["3 changed keys beside these".to_owned()])
+        );
+        assert_eq!((told[0].taken, &*told[1].key), (false, "rule[0].to"));
+        let shown: Vec<usize> =
+            told[1..=2].iter().map(|change| change.to.as_ref().unwrap().chars().count()).collect();
+        assert_eq!(shown, [limits::RELOAD_VALUE_CHARS, limits::RELOAD_VALUE_CHARS + 3]);
+        assert_eq!(bounded(vec![change(0)]).1, [""; 0]);
+    }
 }

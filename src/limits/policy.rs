@@ -12,6 +12,10 @@ pub const RULE_VALUES_MAX: usize = 65_536;
 pub const SCHEDULES_MAX: usize = 64;
 /// Bytes of the name of a time zone: IANA's have 30.
 pub const ZONE_NAME_MAX: usize = 64;
+/// Keys that a reload tells of: thousands of rules may change at once.
+pub const RELOAD_CHANGES_TOLD: usize = 1_000;
+/// Characters of a key's value that it tells.
+pub const RELOAD_VALUE_CHARS: usize = 1_024;
 /// Lists.
 pub const LISTS_MAX: usize = 1_024;
 /// Unknown users of one condition that `check` names one by one.

@@ -73,6 +73,8 @@ fn start_worker(sessions: usize) -> (Mailbox, SocketAddr) {
     let snapshot = Snapshot {
         config: Arc::new(Config::default()),
         policy: Arc::new(policy),
+        revokes: false,
+        rule_names: Arc::default(),
         verifier: None,
         gssapi: None,
         dns: Arc::default(),

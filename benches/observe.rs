@@ -59,6 +59,7 @@ fn scrape(criterion: &mut Criterion<ThreadCpu>) {
             totals: Totals::of([&Counters::default()]),
             latencies: busy(),
             workers: vec![WorkerObserved::default(); workers],
+            rules: Vec::new(),
             process: None,
         };
         println!("{} bytes of {workers} workers", exposition(observed()).len());

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use criterion::{BatchSize, Criterion};
-use outflow::dns::{Action, ExchangeId, Hosts, Prefer, Resolver, Settings};
+use outflow::dns::{ExchangeId, Hosts, Prefer, Resolver, ResolverAction, Settings};
 use outflow::shares::Source;
 
 use criterion_cpu::ThreadCpu;
@@ -104,7 +104,7 @@ fn record(message: &mut Vec<u8>, owner: [u8; 2], kind: u16, data: &[u8]) {
 fn queries(resolver: &mut Resolver) -> Vec<(ExchangeId, Vec<u8>)> {
     let mut queries = Vec::new();
     while let Some(action) = resolver.poll_action() {
-        if let Action::Send { exchange, payload } = action {
+        if let ResolverAction::Send { exchange, payload } = action {
             queries.push((exchange, payload));
         }
     }
@@ -115,7 +115,7 @@ fn queries(resolver: &mut Resolver) -> Vec<(ExchangeId, Vec<u8>)> {
 fn addresses(resolver: &mut Resolver) -> usize {
     let mut count = 0;
     while let Some(action) = resolver.poll_action() {
-        if let Action::Answer { answer, .. } = action {
+        if let ResolverAction::Answer { answer, .. } = action {
             count = answer.expect("the server had an answer").len();
         }
     }

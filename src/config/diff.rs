@@ -53,7 +53,7 @@ fn changes<C: 'static>(schema: &Schema<C>, old: &C, new: &C) -> Vec<KeyChange> {
     let mut changes = Vec::new();
     for table in schema.tables() {
         let pairs = pairs(table, old, new);
-        for Pair { name, old: was, new: is } in &pairs {
+        for TablePair { name, old: was, new: is } in &pairs {
             for key in &table.keys {
                 let from = was.and_then(|nth| (key.print)(old, nth));
                 let to = is.and_then(|nth| (key.print)(new, nth));
@@ -70,7 +70,7 @@ fn changes<C: 'static>(schema: &Schema<C>, old: &C, new: &C) -> Vec<KeyChange> {
 }
 
 /// A table of both configurations, or of one.
-struct Pair {
+struct TablePair {
     /// What it is called.
     name: String,
     /// Which one of the array it is in the old configuration.
@@ -81,7 +81,7 @@ struct Pair {
 
 /// The tables of an entry. Those of an array are the same where they have the same name, wherever they stand; where they have
 /// no names, where they stand at the same place.
-fn pairs<C: 'static>(table: &TableEntry<C>, old: &C, new: &C) -> Vec<Pair> {
+fn pairs<C: 'static>(table: &TableEntry<C>, old: &C, new: &C) -> Vec<TablePair> {
     let (were, are) = (table.count(old), table.count(new));
     let Some(name_of) = table.key("name").filter(|_| table.array.is_some()) else {
         let place = |nth: usize| match table.array {
@@ -89,7 +89,7 @@ fn pairs<C: 'static>(table: &TableEntry<C>, old: &C, new: &C) -> Vec<Pair> {
             None => table.name.to_owned(),
         };
         let at = |nth: usize, count: usize| (nth < count).then_some(nth);
-        let pair = |nth| Pair { name: place(nth), old: at(nth, were), new: at(nth, are) };
+        let pair = |nth| TablePair { name: place(nth), old: at(nth, were), new: at(nth, are) };
         return (0..were.max(are)).map(pair).collect();
     };
     let names = |of: &C, count| (0..count).map(|nth| (name_of.print)(of, nth).unwrap_or_default()).collect();
@@ -97,20 +97,22 @@ fn pairs<C: 'static>(table: &TableEntry<C>, old: &C, new: &C) -> Vec<Pair> {
     let mut left: HashMap<&str, usize> =
         old_names.iter().enumerate().map(|(nth, name)| (name.as_str(), nth)).collect();
     let called = |name: &str| format!("{}[{}]", table.name, name.trim_matches('"'));
-    let mut pairs: Vec<Pair> = (new_names.iter().enumerate())
-        .map(|(nth, name)| Pair { name: called(name), old: left.remove(name.as_str()), new: Some(nth) })
+    let mut pairs: Vec<TablePair> = (new_names.iter().enumerate())
+        .map(|(nth, name)| TablePair { name: called(name), old: left.remove(name.as_str()), new: Some(nth) })
         .collect();
     let gone = old_names.iter().enumerate().filter(|(_, name)| left.contains_key(name.as_str()));
-    pairs.extend(gone.map(|(nth, name)| Pair { name: called(name), old: Some(nth), new: None }));
+    pairs.extend(gone.map(|(nth, name)| TablePair { name: called(name), old: Some(nth), new: None }));
     pairs
 }
 
 /// That tables which stay stand in another order: the first one that comes before one that it came behind.
-fn order_change(table: &str, pairs: &[Pair]) -> Option<KeyChange> {
-    let both = |pair: &&Pair| pair.old.is_some() && pair.new.is_some();
-    let stays: Vec<&Pair> = pairs.iter().filter(both).collect();
+fn order_change(table: &str, pairs: &[TablePair]) -> Option<KeyChange> {
+    let both = |pair: &&TablePair| pair.old.is_some() && pair.new.is_some();
+    let stays: Vec<&TablePair> = pairs.iter().filter(both).collect();
     let [one, other] = *stays.windows(2).find(|two| two[0].old > two[1].old)? else { return None };
-    let order = |first: &Pair, second: &Pair| Some(string(&format!("{} before {}", first.name, second.name)));
+    let order = |first: &TablePair, second: &TablePair| {
+        Some(string(&format!("{} before {}", first.name, second.name)))
+    };
     let (from, to) = (order(other, one), order(one, other));
     Some(KeyChange { key: format!("{table} order"), from, to, taken: true })
 }

@@ -10,13 +10,13 @@ use super::at::{At, TablePath};
 #[derive(Clone, Debug, Default)]
 pub struct Places {
     pub(super) file: Option<PathBuf>,
-    typed: BTreeMap<(TablePath, String), Placed>,
+    typed: BTreeMap<(TablePath, String), PlacedValue>,
     /// Where the tables begin.
     tables: BTreeMap<TablePath, At>,
 }
 
 #[derive(Clone, Debug)]
-struct Placed {
+struct PlacedValue {
     at: At,
     /// Where the entries of a list were typed, in order.
     entries: Vec<At>,
@@ -51,7 +51,7 @@ impl Places {
 
     /// Takes note of where the value of a key was typed, in place of where it was before.
     pub(super) fn note(&mut self, table: TablePath, key: &str, at: &At, entries: Vec<At>) {
-        self.typed.insert((table, key.to_owned()), Placed { at: at.clone(), entries });
+        self.typed.insert((table, key.to_owned()), PlacedValue { at: at.clone(), entries });
     }
 
     /// Takes note of where a table begins.

@@ -61,7 +61,7 @@ impl QuestionOutcome {
 
 /// What one family is asked for, and what has been tried.
 #[derive(Debug)]
-pub(super) struct Question {
+pub(super) struct FamilyQuestion {
     pub(super) family: AddressFamily,
     pub(super) outcome: Option<QuestionOutcome>,
     /// The ID of the query that is under way, and the slot of its try.
@@ -77,9 +77,9 @@ pub(super) struct Question {
     pub(super) plain: Tried,
 }
 
-impl Question {
-    fn new(family: AddressFamily) -> Question {
-        Question {
+impl FamilyQuestion {
+    fn new(family: AddressFamily) -> FamilyQuestion {
+        FamilyQuestion {
             family,
             outcome: None,
             id: 0,
@@ -164,7 +164,7 @@ pub(super) struct Job {
     pub(super) waiters: VecDeque<WaitingLookup>,
     /// How many waiters are still there.
     pub(super) waiting: usize,
-    pub(super) questions: Vec<Question>,
+    pub(super) questions: Vec<FamilyQuestion>,
     /// What is under way: each pending question is on one of these.
     pub(super) tries: [Option<Try>; 2],
     /// A has come and AAAA has until then (RFC 8305 section 3).
@@ -188,7 +188,7 @@ impl Job {
             queued: HashMap::new(),
             waiters: VecDeque::new(),
             waiting: 0,
-            questions: families.iter().map(|&family| Question::new(family)).collect(),
+            questions: families.iter().map(|&family| FamilyQuestion::new(family)).collect(),
             tries: [None, None],
             hold: None,
             wake: None,
@@ -219,7 +219,7 @@ impl Job {
 
     /// Which questions (by index) are pending on a slot.
     pub(super) fn pending_on(&self, slot: usize) -> Vec<usize> {
-        let on = |question: &Question| question.is_pending() && question.slot == slot;
+        let on = |question: &FamilyQuestion| question.is_pending() && question.slot == slot;
         (0..self.questions.len()).filter(|&index| on(&self.questions[index])).collect()
     }
 

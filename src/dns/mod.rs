@@ -1,7 +1,7 @@
 //! A sans-IO stub resolver: bytes and time in, queries and answers out.
 //!
 //! A worker owns one [`Resolver`]. It hands in names, datagrams and the time, and performs the
-//! [`Action`]s that come out; the resolver has no socket, reads no clock and shares nothing. What it
+//! [`ResolverAction`]s that come out; the resolver has no socket, reads no clock and shares nothing. What it
 //! decides: what to ask whom and when (`resolver`, `job`, `servers`), what to believe (`message`),
 //! what to remember (`cache`) and in which order the addresses are dialled (`sort`).
 //!
@@ -169,7 +169,7 @@ pub enum Transport {
 
 /// What the shell does for the resolver, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum ResolverAction {
     /// Make a socket to `server`. If that fails, say so with [`Resolver::failed`].
     Open {
         /// The number that the socket goes by.

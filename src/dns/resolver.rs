@@ -15,11 +15,11 @@ use rand::rngs::StdRng;
 use slab::Slab;
 
 use super::cache::Cache;
-use super::job::{Job, JobPhase, Question, WaitingLookup};
+use super::job::{FamilyQuestion, Job, JobPhase, WaitingLookup};
 use super::message;
 use super::places::{FRESH, JobKey, NamePlace, NamePlaces};
 use super::servers::Servers;
-use super::{Action, Answer, DnsError, ExchangeId, Settings, Transport, sort};
+use super::{Answer, DnsError, ExchangeId, ResolverAction, Settings, Transport, sort};
 use crate::limits::{DNS_LOOKUPS, DNS_NAMES, DNS_QUEUE_TICK, DNS_RESOLUTION_DELAY};
 use crate::shares::{Shares, Source};
 
@@ -60,7 +60,7 @@ pub struct Resolver {
     /// How many live exchanges are the second one of a job.
     seconds: usize,
     timers: BTreeSet<(Instant, JobKey)>,
-    actions: VecDeque<Action>,
+    actions: VecDeque<ResolverAction>,
     places: NamePlaces,
     /// When the queues were looked at last; `None` where a place has come free since.
     looked: Option<Instant>,
@@ -105,7 +105,7 @@ impl Resolver {
     }
 
     /// Resolves a canonical name (lower case, no trailing dot) for `client`. `Some` is the answer at once,
-    /// from the hosts file, the cache or for want of room; otherwise an [`Action::Answer`] with `ticket`, a
+    /// from the hosts file, the cache or for want of room; otherwise a [`ResolverAction::Answer`] with `ticket`, a
     /// number that no other waiting lookup has, follows within the timeout.
     pub fn lookup(&mut self, name: &str, client: Source, ticket: u64, now: Instant) -> Option<Answer> {
         self.latest = Some(now);
@@ -186,7 +186,7 @@ impl Resolver {
         let keys: Vec<JobKey> = self.jobs.iter().map(|(key, _)| key).collect();
         for key in keys {
             (0..2).for_each(|slot| self.close(key, slot));
-            self.jobs[key].questions.iter_mut().for_each(Question::restart);
+            self.jobs[key].questions.iter_mut().for_each(FamilyQuestion::restart);
             match self.jobs[key].phase {
                 JobPhase::Queued => {}
                 JobPhase::Lingering { .. } => self.end(key),
@@ -201,7 +201,7 @@ impl Resolver {
     }
 
     /// The next thing to do for the resolver; to be called until there is none, after every other call.
-    pub fn poll_action(&mut self) -> Option<Action> {
+    pub fn poll_action(&mut self) -> Option<ResolverAction> {
         self.actions.pop_front()
     }
 
@@ -408,7 +408,7 @@ impl Resolver {
         }
         job.hold = None;
         let pending = job.pending();
-        job.questions.iter_mut().for_each(Question::restart);
+        job.questions.iter_mut().for_each(FamilyQuestion::restart);
         self.retry(key, pending, now);
         self.advance(key, now);
     }
@@ -464,7 +464,7 @@ impl Resolver {
         {
             self.lookup_shares.give(client, 1);
             self.jobs[key].waiting -= 1;
-            self.actions.push_back(Action::Answer { ticket: waiter.ticket, answer: answer.clone() });
+            self.actions.push_back(ResolverAction::Answer { ticket: waiter.ticket, answer: answer.clone() });
         }
     }
 }

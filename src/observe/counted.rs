@@ -21,7 +21,7 @@ pub enum MetricType {
 
 /// How the log's line has a count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Logged {
+enum LoggedAs {
     /// In any case.
     Always,
     /// Where it is not zero.
@@ -55,7 +55,7 @@ pub struct Metric {
     /// What its values are told apart by; the last label's words change first.
     pub labels: &'static [Label],
     log_name: &'static str,
-    logged: Logged,
+    logged: LoggedAs,
 }
 
 /// Makes of a list of entries the enum [`Counted`], its cells' indexes, and [`METRICS`].
@@ -87,7 +87,7 @@ macro_rules! counted {
                     word: <$label as LabelWord>::word,
                 }),+)?],
                 log_name: $log_name,
-                logged: Logged::$logged,
+                logged: LoggedAs::$logged,
             },
         )+];
 
@@ -233,18 +233,18 @@ pub(super) fn log_fields(cells: &[u64; CELLS], zeros: bool) -> Vec<(String, u64)
     let mut fields = Vec::new();
     for (metric, values) in values(cells) {
         let told_apart = match metric.logged {
-            Logged::Always | Logged::NotZero => values.len(),
-            Logged::ByLastLabel => metric.labels.last().map_or(1, |label| label.count),
-            Logged::Sum => 1,
+            LoggedAs::Always | LoggedAs::NotZero => values.len(),
+            LoggedAs::ByLastLabel => metric.labels.last().map_or(1, |label| label.count),
+            LoggedAs::Sum => 1,
         };
         // The last label's words change first: what they tell apart stands so far apart.
         for within in 0..told_apart {
             let value = values.iter().skip(within).step_by(told_apart).sum();
-            if zeros || value > 0 || metric.logged == Logged::Always {
+            if zeros || value > 0 || metric.logged == LoggedAs::Always {
                 let words: Vec<_> = match metric.logged {
-                    Logged::Sum => Vec::new(),
-                    Logged::ByLastLabel => metric.words(within).last().into_iter().collect(),
-                    Logged::Always | Logged::NotZero => metric.words(within).collect(),
+                    LoggedAs::Sum => Vec::new(),
+                    LoggedAs::ByLastLabel => metric.words(within).last().into_iter().collect(),
+                    LoggedAs::Always | LoggedAs::NotZero => metric.words(within).collect(),
                 };
                 let name = words.iter().fold(metric.log_name.to_owned(), |name, word| name + "_" + word);
                 fields.push((name, value));

@@ -21,7 +21,7 @@ const HEADER: usize = 3;
 
 /// Where a datagram is to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Destination<'a> {
+pub enum DatagramDestination<'a> {
     /// An address.
     Ip(IpAddr),
     /// A name as the client typed it; may be an address in another spelling, or nothing that can be a name.
@@ -34,7 +34,7 @@ pub struct Header<'a> {
     /// FRAG, uninterpreted.
     pub frag: u8,
     /// DST.ADDR.
-    pub destination: Destination<'a>,
+    pub destination: DatagramDestination<'a>,
     /// DST.PORT, never 0.
     pub port: u16,
     /// Where DATA begins, in bytes from the start of the datagram.
@@ -83,17 +83,17 @@ pub fn decode(datagram: &[u8]) -> Result<Header<'_>, HeaderError> {
     }
     let (destination, rest) = match kind {
         ATYP_IPV4 => match rest.split_first_chunk::<4>() {
-            Some((octets, rest)) => (Destination::Ip((*octets).into()), rest),
+            Some((octets, rest)) => (DatagramDestination::Ip((*octets).into()), rest),
             None => return Err(HeaderError::Short),
         },
         ATYP_IPV6 => match rest.split_first_chunk::<16>() {
-            Some((octets, rest)) => (Destination::Ip((*octets).into()), rest),
+            Some((octets, rest)) => (DatagramDestination::Ip((*octets).into()), rest),
             None => return Err(HeaderError::Short),
         },
         ATYP_NAME => match rest.split_first() {
             Some((0, _)) => return Err(HeaderError::EmptyName),
             Some((&length, rest)) => match rest.split_at_checked(usize::from(length)) {
-                Some((name, rest)) => (Destination::Name(name), rest),
+                Some((name, rest)) => (DatagramDestination::Name(name), rest),
                 None => return Err(HeaderError::Short),
             },
             None => return Err(HeaderError::Short),
@@ -132,8 +132,8 @@ pub fn encode(peer: SocketAddr, into: &mut [u8; UDP_HEADER_MAX]) -> usize {
 mod tests {
     use super::*;
 
-    fn ip(text: &str) -> Destination<'static> {
-        Destination::Ip(text.parse().unwrap())
+    fn ip(text: &str) -> DatagramDestination<'static> {
+        DatagramDestination::Ip(text.parse().unwrap())
     }
 
     #[test]
@@ -154,7 +154,10 @@ mod tests {
     #[test]
     fn a_name_stays_as_typed() {
         let header = decode(b"\0\0\0\x03\x05A.b.C\x00\x35\xff").unwrap();
-        assert_eq!(header, Header { frag: 0, destination: Destination::Name(b"A.b.C"), port: 53, len: 12 });
+        assert_eq!(
+            header,
+            Header { frag: 0, destination: DatagramDestination::Name(b"A.b.C"), port: 53, len: 12 }
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 
 use super::tokens::EventSource;
-use crate::dns::{Action, Answer, CacheUse, DnsError, ExchangeId, Resolver, Settings, Transport};
+use crate::dns::{Answer, CacheUse, DnsError, ExchangeId, Resolver, ResolverAction, Settings, Transport};
 use crate::limits;
 use crate::shares::{self, Lent, Pool};
 use crate::sys::Read;
@@ -158,7 +158,7 @@ impl Lookups {
         self.acted = true;
         while let Some(action) = self.resolver.poll_action() {
             match action {
-                Action::Open { exchange, transport, server } => {
+                ResolverAction::Open { exchange, transport, server } => {
                     match open(exchange, transport, server, registry) {
                         Some(socket) => {
                             self.sockets.insert(exchange, Conversation { socket, unsent: Vec::new() });
@@ -166,11 +166,11 @@ impl Lookups {
                         None => self.resolver.failed(exchange, now),
                     }
                 }
-                Action::Send { exchange, payload } => self.send(exchange, payload, now),
-                Action::Close { exchange } => {
+                ResolverAction::Send { exchange, payload } => self.send(exchange, payload, now),
+                ResolverAction::Close { exchange } => {
                     self.sockets.remove(&exchange);
                 }
-                Action::Answer { ticket, answer } => {
+                ResolverAction::Answer { ticket, answer } => {
                     self.lent.remove(&ticket);
                     self.answers.push((ticket, answer));
                 }

@@ -3,7 +3,7 @@
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::look::Ask;
-use super::model::{Mode, Model, Note};
+use super::model::{Model, Note, TopMode};
 use super::query::{SortedBy, TypedFilter};
 use super::seen::SessionSeen;
 use crate::limits;
@@ -50,21 +50,21 @@ pub(super) fn press(model: &mut Model, key: KeyEvent) -> Option<Deed> {
         return match key.code {
             KeyCode::Char('c') => Some(Deed::Quit),
             KeyCode::Char('z') => Some(Deed::Stop),
-            KeyCode::Char('u') if matches!(model.mode, Mode::Typing(_)) => {
-                model.mode = Mode::Typing(String::new());
+            KeyCode::Char('u') if matches!(model.mode, TopMode::Typing(_)) => {
+                model.mode = TopMode::Typing(String::new());
                 None
             }
             _ => None,
         };
     }
     model.note = None;
-    match std::mem::replace(&mut model.mode, Mode::Table) {
-        Mode::Table => in_table(model, key.code),
-        Mode::Typing(line) => typing(model, line, key.code),
-        Mode::Asked(session) => asked(model, session, key.code),
-        Mode::Help => {
+    match std::mem::replace(&mut model.mode, TopMode::Table) {
+        TopMode::Table => in_table(model, key.code),
+        TopMode::Typing(line) => typing(model, line, key.code),
+        TopMode::Asked(session) => asked(model, session, key.code),
+        TopMode::Help => {
             let closes = matches!(key.code, KeyCode::Esc | KeyCode::Enter | KeyCode::Char('?' | 'q' | ' '));
-            model.mode = if closes { Mode::Table } else { Mode::Help };
+            model.mode = if closes { TopMode::Table } else { TopMode::Help };
             None
         }
     }
@@ -72,7 +72,7 @@ pub(super) fn press(model: &mut Model, key: KeyEvent) -> Option<Deed> {
 
 /// Takes text that was pasted: a filter is the only thing that it can be meant for, keys it is none.
 pub(super) fn paste(model: &mut Model, text: &str) {
-    if let Mode::Typing(line) = &mut model.mode {
+    if let TopMode::Typing(line) = &mut model.mode {
         text.chars().for_each(|c| type_in(line, c));
     }
 }
@@ -81,8 +81,8 @@ fn in_table(model: &mut Model, key: KeyCode) -> Option<Deed> {
     let page = model.page_rows().cast_signed();
     match key {
         KeyCode::Char('q') => return Some(Deed::Quit),
-        KeyCode::Char('?' | 'h') | KeyCode::F(1) => model.mode = Mode::Help,
-        KeyCode::Char('/') => model.mode = Mode::Typing(model.listing.filter.text().to_owned()),
+        KeyCode::Char('?' | 'h') | KeyCode::F(1) => model.mode = TopMode::Help,
+        KeyCode::Char('/') => model.mode = TopMode::Typing(model.listing.filter.text().to_owned()),
         KeyCode::Char('s') => sort(model, model.listing.sorted_by.next()),
         KeyCode::Char('S') => {
             model.listing.descending = !model.listing.descending;
@@ -117,7 +117,7 @@ fn sort(model: &mut Model, by: SortedBy) {
 
 fn ask_whether_to_end(model: &mut Model) {
     match model.selected() {
-        Some(session) => model.mode = Mode::Asked(Box::new(session.clone())),
+        Some(session) => model.mode = TopMode::Asked(Box::new(session.clone())),
         None => model.note = Some(Note { words: "no session is chosen".to_owned(), bad: true }),
     }
 }
@@ -127,7 +127,7 @@ fn asked(model: &mut Model, session: Box<SessionSeen>, key: KeyCode) -> Option<D
     match key {
         KeyCode::Char('y' | 'Y') => return Some(Deed::Ask(Ask::End(session.id))),
         KeyCode::Char('n' | 'N' | 'q') | KeyCode::Esc => {}
-        _ => model.mode = Mode::Asked(session),
+        _ => model.mode = TopMode::Asked(session),
     }
     None
 }
@@ -149,7 +149,7 @@ fn typing(model: &mut Model, mut line: String, key: KeyCode) -> Option<Deed> {
         KeyCode::Char(c) => type_in(&mut line, c),
         _ => {}
     }
-    model.mode = Mode::Typing(line);
+    model.mode = TopMode::Typing(line);
     None
 }
 

@@ -42,7 +42,7 @@ impl KindOfTalker {
 
 /// What keys go to.
 #[derive(Clone, Debug)]
-pub(super) enum Mode {
+pub(super) enum TopMode {
     /// The table.
     Table,
     /// The line in which a filter is typed.
@@ -90,7 +90,7 @@ pub(super) struct Model {
     pub(super) talker_kind: KindOfTalker,
     pub(super) gone: Option<Gone>,
     pub(super) paused: bool,
-    pub(super) mode: Mode,
+    pub(super) mode: TopMode,
     pub(super) note: Option<Note>,
     pub(super) listing: AskedList,
     /// The filter that the endpoint took last.
@@ -130,7 +130,7 @@ impl Model {
             talker_kind: KindOfTalker::default(),
             gone: None,
             paused: false,
-            mode: Mode::Table,
+            mode: TopMode::Table,
             note: None,
             listing: look.page.listing.clone(),
             taken: look.page.listing.filter.clone(),

@@ -9,7 +9,7 @@ use super::Resolver;
 use crate::dns::job::{Job, JobPhase, QuestionOutcome, Try};
 use crate::dns::message::{self, Response};
 use crate::dns::places::JobKey;
-use crate::dns::{Action, ExchangeId, Settings, Transport};
+use crate::dns::{ExchangeId, ResolverAction, Settings, Transport};
 use crate::limits::{
     DNS_ATTEMPTS_MAX, DNS_NAMES_IN_FLIGHT, DNS_NAMES_LINGERING, DNS_SECONDS, DNS_STRAYS, DNS_TRY_MAX,
 };
@@ -170,7 +170,7 @@ impl Resolver {
         self.seconds += usize::from(job.tries.iter().any(Option::is_some));
         job.tries[slot] = Some(Try::new(exchange, transport, server, deadline));
         self.exchanges.insert(exchange, key);
-        self.actions.push_back(Action::Open { exchange, transport, server: address });
+        self.actions.push_back(ResolverAction::Open { exchange, transport, server: address });
         let mut taken = None;
         for index in indices {
             let mut id = self.rng.random::<u16>();
@@ -182,7 +182,7 @@ impl Resolver {
             (question.id, question.slot) = (id, slot);
             question.edns = question.plain & (1 << server) == 0 && self.servers.takes_edns(server, now);
             let payload = message::encode(id, &job.wire, question.family, question.edns, transport);
-            self.actions.push_back(Action::Send { exchange, payload });
+            self.actions.push_back(ResolverAction::Send { exchange, payload });
         }
     }
 
@@ -199,7 +199,7 @@ impl Resolver {
         if let Some(attempt) = self.jobs[key].tries[slot].take() {
             self.seconds -= usize::from(self.jobs[key].tries.iter().any(Option::is_some));
             self.exchanges.remove(&attempt.exchange);
-            self.actions.push_back(Action::Close { exchange: attempt.exchange });
+            self.actions.push_back(ResolverAction::Close { exchange: attempt.exchange });
         }
     }
 }

@@ -265,11 +265,11 @@ impl World {
     fn pump(&mut self) {
         while let Some(action) = self.resolver.poll_action() {
             match action {
-                Action::Open { exchange, transport, server } => {
+                ResolverAction::Open { exchange, transport, server } => {
                     assert!(self.open.insert(exchange.0, (transport, server)).is_none(), "a live number");
                     self.peak = self.peak.max(self.open.len());
                 }
-                Action::Send { exchange, payload } => {
+                ResolverAction::Send { exchange, payload } => {
                     let (transport, server) = self.open[&exchange.0];
                     let query = match transport {
                         Transport::Udp => payload,
@@ -281,10 +281,10 @@ impl World {
                     };
                     self.sent.push(Sent { exchange, transport, server, query });
                 }
-                Action::Close { exchange } => {
+                ResolverAction::Close { exchange } => {
                     assert!(self.open.remove(&exchange.0).is_some(), "closed twice");
                 }
-                Action::Answer { ticket, answer } => self.answers.push((ticket, answer)),
+                ResolverAction::Answer { ticket, answer } => self.answers.push((ticket, answer)),
             }
         }
     }

@@ -46,15 +46,15 @@ impl Match {
 }
 
 /// Whether a condition's own values hold, and whether one of its `not_` twin is met.
-struct Halves {
+struct ConditionMatch {
     any: Match,
     none: Match,
 }
 
-fn halves<T>(condition: &Condition<T>, matches: impl Fn(&T) -> Match) -> Halves {
+fn halves<T>(condition: &Condition<T>, matches: impl Fn(&T) -> Match) -> ConditionMatch {
     let meets = |values: &[T]| values.iter().map(&matches).fold(Match::No, Match::or);
     let any = if condition.any_of.is_empty() { Match::Yes } else { meets(&condition.any_of) };
-    Halves { any, none: meets(&condition.none_of) }
+    ConditionMatch { any, none: meets(&condition.none_of) }
 }
 
 impl Linear<'_> {
@@ -64,9 +64,9 @@ impl Linear<'_> {
         for key in RuleKey::ALL {
             let halves = self.halves(rule, key);
             match halves {
-                Halves { any: Match::No, .. } => return RuleStep::Fails { key, negated: false },
-                Halves { none: Match::Yes, .. } => return RuleStep::Fails { key, negated: true },
-                Halves { any: Match::Yes, none: Match::No } => {}
+                ConditionMatch { any: Match::No, .. } => return RuleStep::Fails { key, negated: false },
+                ConditionMatch { none: Match::Yes, .. } => return RuleStep::Fails { key, negated: true },
+                ConditionMatch { any: Match::Yes, none: Match::No } => {}
                 _ => open = true,
             }
         }
@@ -77,11 +77,11 @@ impl Linear<'_> {
         }
     }
 
-    fn halves(&self, rule: &RuleSpec, key: RuleKey) -> Halves {
+    fn halves(&self, rule: &RuleSpec, key: RuleKey) -> ConditionMatch {
         let Question { user, source, listener, command, .. } = self.question;
         match key {
             RuleKey::When => match self.now {
-                None => Halves { any: Match::of(rule.when.is_empty()), none: Match::No },
+                None => ConditionMatch { any: Match::of(rule.when.is_empty()), none: Match::No },
                 Some(now) => halves(&rule.when, |when| Match::of(when.has(now))),
             },
             RuleKey::Users => halves(&rule.users, |name| Match::of(user == Some(&**name))),

@@ -14,7 +14,7 @@ pub(super) struct Names {
     known: Vec<Known>,
     /// The tag that was given last.
     tag: u32,
-    asked: Vec<Asked>,
+    asked: Vec<AskedName>,
     waiting_bytes: usize,
 }
 
@@ -36,15 +36,15 @@ impl NameTag {
 
 /// A name that is being resolved.
 #[derive(Debug)]
-struct Asked {
+struct AskedName {
     lookup: u8,
     typed: Box<[u8]>,
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<WaitingPayload>,
 }
 
 /// A datagram that waits for its target's address.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Waiting {
+pub(super) struct WaitingPayload {
     pub(super) port: u16,
     pub(super) payload: Box<[u8]>,
 }
@@ -109,12 +109,12 @@ impl Names {
                 let free = (1..=limits::UDP_LOOKUPS_MAX)
                     .find(|lookup| self.asked.iter().all(|asked| asked.lookup != *lookup));
                 let Some(lookup) = free else { return Queued::Full };
-                self.asked.push(Asked { lookup, typed: typed.into(), waiting: VecDeque::new() });
+                self.asked.push(AskedName { lookup, typed: typed.into(), waiting: VecDeque::new() });
                 (self.asked.len() - 1, Queued::Ask(lookup))
             }
         };
         self.waiting_bytes = bytes;
-        self.asked[at].waiting.push_back(Waiting { port, payload: payload.into() });
+        self.asked[at].waiting.push_back(WaitingPayload { port, payload: payload.into() });
         queued
     }
 
@@ -125,7 +125,7 @@ impl Names {
     }
 
     /// Ends a lookup: the name as typed, and what waited for it, in order.
-    pub(super) fn answered(&mut self, lookup: u8) -> Option<(Box<[u8]>, VecDeque<Waiting>)> {
+    pub(super) fn answered(&mut self, lookup: u8) -> Option<(Box<[u8]>, VecDeque<WaitingPayload>)> {
         let at = self.asked.iter().position(|asked| asked.lookup == lookup)?;
         let asked = self.asked.swap_remove(at);
         self.waiting_bytes -= asked.waiting.iter().map(|waiting| waiting.payload.len()).sum::<usize>();

@@ -16,7 +16,7 @@ use crate::dns::Answer;
 use crate::limits;
 use crate::policy::{Decision, Route};
 use crate::proto::address::{Host, Name};
-use crate::proto::udp::{self, Destination, Header};
+use crate::proto::udp::{self, DatagramDestination, Header};
 use crate::sys::machine::source_towards;
 use crate::sys::mmsg::{Filled, Received, Sender};
 use crate::sys::udp::{DatagramSocket, wildcard};
@@ -245,8 +245,8 @@ impl Association {
     ) -> Option<(IpAddr, NameTag)> {
         let nameless = |ip| (ip, NameTag::NONE);
         let typed = match header.destination {
-            Destination::Ip(ip) => return plain(ip, header.port, &self.route, way).map(nameless),
-            Destination::Name(typed) => typed,
+            DatagramDestination::Ip(ip) => return plain(ip, header.port, &self.route, way).map(nameless),
+            DatagramDestination::Name(typed) => typed,
         };
         let names = self.names.get_or_insert_default();
         if let Some(known) = names.known(typed) {

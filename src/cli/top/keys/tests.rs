@@ -39,7 +39,7 @@ fn quit_is_one_key_away_but_where_text_is_typed() {
     let (mut model, _) = model(20);
     assert_eq!(key(&mut model, KeyCode::Char('q')), Some(Deed::Quit));
     typed(&mut model, "/q");
-    assert!(matches!(&model.mode, Mode::Typing(line) if line == "q"));
+    assert!(matches!(&model.mode, TopMode::Typing(line) if line == "q"));
     assert_eq!(control(&mut model, 'z'), Some(Deed::Stop));
     assert_eq!(control(&mut model, 'c'), Some(Deed::Quit));
     let released = KeyEvent { kind: KeyEventKind::Release, ..KeyEvent::from(KeyCode::Char('q')) };
@@ -73,7 +73,7 @@ fn a_filter_that_is_typed_is_asked_for() {
     endpoint.answer(&mut model);
     // The line begins with what holds now, and leaves it alone without Enter.
     typed(&mut model, "/");
-    assert!(matches!(&model.mode, Mode::Typing(line) if line == "user=ann"));
+    assert!(matches!(&model.mode, TopMode::Typing(line) if line == "user=ann"));
     control(&mut model, 'u');
     key(&mut model, KeyCode::Esc);
     assert_eq!((model.listing.filter.text(), model.next_page()), ("user=ann", None));
@@ -89,7 +89,7 @@ fn a_filter_that_is_none_is_said_and_can_be_mended() {
     typed(&mut model, "/ann");
     key(&mut model, KeyCode::Enter);
     assert!(model.note.as_ref().unwrap().words.contains("`ann` is no filter"));
-    assert!(matches!(&model.mode, Mode::Typing(line) if line == "ann"));
+    assert!(matches!(&model.mode, TopMode::Typing(line) if line == "ann"));
     for _ in 0..3 {
         key(&mut model, KeyCode::Backspace);
     }
@@ -122,12 +122,12 @@ fn a_filter_that_the_endpoint_refuses_gives_way_to_the_one_before() {
 fn what_is_pasted_is_text_and_never_keys() {
     let (mut model, _) = model(20);
     paste(&mut model, "kyq");
-    assert!(matches!(model.mode, Mode::Table));
+    assert!(matches!(model.mode, TopMode::Table));
     typed(&mut model, "/");
     paste(&mut model, "user=\x1b[2Jann\n");
-    assert!(matches!(&model.mode, Mode::Typing(line) if line == "user=[2Jann"));
+    assert!(matches!(&model.mode, TopMode::Typing(line) if line == "user=[2Jann"));
     paste(&mut model, &"x".repeat(10_000));
-    assert!(matches!(&model.mode, Mode::Typing(line) if line.len() == limits::TOP_FILTER_CHARS_MAX));
+    assert!(matches!(&model.mode, TopMode::Typing(line) if line.len() == limits::TOP_FILTER_CHARS_MAX));
 }
 
 #[test]
@@ -137,11 +137,11 @@ fn a_session_is_ended_after_y_and_after_nothing_else() {
     key(&mut model, KeyCode::Char('k'));
     for code in [KeyCode::Enter, KeyCode::Char('k'), KeyCode::Down, KeyCode::Char('s')] {
         assert_eq!(key(&mut model, code), None);
-        assert!(matches!(model.mode, Mode::Asked(_)), "{code:?}");
+        assert!(matches!(model.mode, TopMode::Asked(_)), "{code:?}");
     }
     for code in [KeyCode::Esc, KeyCode::Char('n'), KeyCode::Char('q')] {
         assert_eq!(key(&mut model, code), None);
-        assert!(matches!(model.mode, Mode::Table), "{code:?}");
+        assert!(matches!(model.mode, TopMode::Table), "{code:?}");
         key(&mut model, KeyCode::Char('k'));
     }
     // The list moves while it is asked: it is the one that was asked about that ends.
@@ -150,7 +150,7 @@ fn a_session_is_ended_after_y_and_after_nothing_else() {
     model.take(LookReport::Looked(Box::new(moved.look())), Instant::now());
     let id = "00c0ffee000000000001".to_owned();
     assert_eq!(key(&mut model, KeyCode::Char('y')), Some(Deed::Ask(Ask::End(id))));
-    assert!(matches!(model.mode, Mode::Table));
+    assert!(matches!(model.mode, TopMode::Table));
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn without_a_session_there_is_none_to_end() {
     }
     key(&mut model, KeyCode::Char('k'));
     assert_eq!(model.note.as_ref().unwrap().words, "no session is chosen");
-    assert!(matches!(model.mode, Mode::Table));
+    assert!(matches!(model.mode, TopMode::Table));
 }
 
 #[test]
@@ -276,11 +276,11 @@ fn help_is_left_by_escape_and_by_the_key_that_opened_it() {
     let (mut model, _) = model(1);
     for code in [KeyCode::Esc, KeyCode::Char('?'), KeyCode::Char('q')] {
         key(&mut model, KeyCode::Char('?'));
-        assert!(matches!(model.mode, Mode::Help));
+        assert!(matches!(model.mode, TopMode::Help));
         assert_eq!(key(&mut model, KeyCode::Char('k')), None);
-        assert!(matches!(model.mode, Mode::Help), "keys of the table do nothing behind it");
+        assert!(matches!(model.mode, TopMode::Help), "keys of the table do nothing behind it");
         assert_eq!(key(&mut model, code), None);
-        assert!(matches!(model.mode, Mode::Table));
+        assert!(matches!(model.mode, TopMode::Table));
     }
 }
 

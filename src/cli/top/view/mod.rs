@@ -13,7 +13,7 @@ use std::time::Instant;
 use ratatui::Frame;
 use ratatui::layout::Rect;
 
-use super::model::{Mode, Model};
+use super::model::{Model, TopMode};
 use super::theme::Theme;
 use crate::limits;
 use plan::Plan;
@@ -44,7 +44,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model, theme: Theme, now: 
     }
     head::title(buffer, plan.title, model, theme, now);
     let cursor = over::foot(buffer, plan.foot, model, theme);
-    if matches!(model.mode, Mode::Help) {
+    if matches!(model.mode, TopMode::Help) {
         over::help(buffer, area, theme);
     }
     if let Some(cursor) = cursor {

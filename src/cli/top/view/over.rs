@@ -9,7 +9,7 @@ use ratatui::widgets::{Block, Clear, Paragraph, Widget, Wrap};
 
 use super::line::Pieces;
 use crate::cli::top::keys::HELP;
-use crate::cli::top::model::{Mode, Model};
+use crate::cli::top::model::{Model, TopMode};
 use crate::cli::top::seen::SessionSeen;
 use crate::cli::top::text;
 use crate::cli::top::theme::Theme;
@@ -26,8 +26,8 @@ pub(super) fn too_small(buffer: &mut Buffer, area: Rect) {
 pub(super) fn foot(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme) -> Option<Position> {
     let mut line = Pieces::new(area.width);
     match (&model.mode, &model.note) {
-        (Mode::Typing(typed), _) => return Some(prompt(buffer, area, typed, theme)),
-        (Mode::Asked(session), _) => {
+        (TopMode::Typing(typed), _) => return Some(prompt(buffer, area, typed, theme)),
+        (TopMode::Asked(session), _) => {
             let tail = " ends it, Esc does not";
             let room = line.left().saturating_sub(tail.len() + 1);
             let words =
@@ -40,7 +40,7 @@ pub(super) fn foot(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme)
             let style = if note.bad { theme.bad() } else { theme.good() };
             line.add_cut(&text::name(&note.words, theme.utf8), theme.utf8, style);
         }
-        (Mode::Help | Mode::Table, None) => keys(&mut line, model, theme),
+        (TopMode::Help | TopMode::Table, None) => keys(&mut line, model, theme),
     }
     line.put_in(buffer, area);
     None

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::line::Pieces;
-use crate::cli::top::model::{Mode, Model};
+use crate::cli::top::model::{Model, TopMode};
 use crate::cli::top::query::SortedBy;
 use crate::cli::top::seen::SessionSeen;
 use crate::cli::top::text;
@@ -174,7 +174,7 @@ fn state(session: &SessionSeen) -> String {
 /// How many sessions there are, which rows are shown, and how they were chosen.
 pub(super) fn caption(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme) {
     let mut line = Pieces::new(area.width);
-    if let (Mode::Typing(_), Some(note)) = (&model.mode, &model.note) {
+    if let (TopMode::Typing(_), Some(note)) = (&model.mode, &model.note) {
         line.add_cut(&text::name(&note.words, theme.utf8), theme.utf8, theme.bad());
         return line.put_in(buffer, area);
     }

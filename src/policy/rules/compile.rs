@@ -20,7 +20,7 @@ pub(super) fn compile(specs: RuleSpecs, ids: &[RuleId]) -> Compiled {
     let layout = Layout::new(&rules);
     let words = layout.rows.len();
     let mut maker = SetMaker::new(words);
-    let placed = Placed { rules: &rules, layout: &layout };
+    let placed = RulePlaces { rules: &rules, layout: &layout };
     let [unknown, possible] = [false, true].map(|possible| placed.unknown(&lists, possible, &mut maker));
     let users = placed.users(&groups, &mut maker);
     let from = placed.by_value(|rule| &rule.from, |net| Some(*net), &mut maker);
@@ -68,12 +68,12 @@ pub(super) fn compile(specs: RuleSpecs, ids: &[RuleId]) -> Compiled {
 
 /// Rules, and where their bits are.
 #[derive(Clone, Copy)]
-struct Placed<'a> {
+struct RulePlaces<'a> {
     rules: &'a [RuleSpec],
     layout: &'a Layout,
 }
 
-impl<'a> Placed<'a> {
+impl<'a> RulePlaces<'a> {
     /// Each rule, with its place and its bit.
     fn each(self) -> impl Iterator<Item = (usize, u32, &'a RuleSpec)> {
         self.rules.iter().enumerate().map(move |(place, rule)| (place, self.layout.bit(place), rule))

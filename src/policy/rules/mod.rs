@@ -16,6 +16,7 @@ mod ports;
 mod question;
 pub mod schedule;
 mod sets;
+mod shadow;
 pub mod spec;
 #[cfg(test)]
 mod tests;

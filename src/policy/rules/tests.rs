@@ -253,3 +253,31 @@ fn compare(sets: usize, questions: usize) {
 fn compiled_rules_say_what_they_say_one_after_the_other() {
     compare(2_000, 50);
 }
+
+/// What is said to be shadowed or without values has to be: questions about addresses, which leave nothing open, are asked of
+/// one rule at a time.
+#[test]
+fn rules_that_are_said_never_to_match_never_do() {
+    let seed = rand::random();
+    println!("seed {seed}");
+    let mut maker = Maker(StdRng::seed_from_u64(seed));
+    let (mut shadowed, mut unmatchable) = (0, 0);
+    for _ in 0..600 {
+        let specs = maker.specs();
+        let (shadows, empty) = (specs.shadowed(), specs.unmatchable());
+        shadowed += shadows.len();
+        unmatchable += empty.len();
+        for _ in 0..if shadows.is_empty() && empty.is_empty() { 0 } else { 40 } {
+            let asking = Asking { known: 3 + maker.below(2), ..Asking::new(&mut maker) };
+            let now = Some(maker.pick(&TIMES).parse().expect("a time"));
+            let linear = Linear { specs: &specs, listeners: &[], now, question: asking.question() };
+            let matches = |place: usize| !matches!(linear.step(&specs.rules[place]), RuleStep::Fails { .. });
+            for &(place, by) in &shadows {
+                let asked = linear.question;
+                assert!(!matches(place) || matches(by), "rule {place} by {by}, {asked:?} of {specs:#?}");
+            }
+            assert!(empty.iter().all(|(place, _)| !matches(*place)), "{empty:?} of {specs:#?}");
+        }
+    }
+    assert!(shadowed > 100 && unmatchable > 100, "{shadowed} shadowed, {unmatchable} without values");
+}

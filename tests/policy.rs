@@ -333,6 +333,27 @@ fn a_rule_holds_at_its_times_alone() {
     }
 }
 
+/// Numbers of rules are not given to others, so that a record still has the name of its session's rule.
+#[test]
+fn a_session_outlives_its_rule_and_its_record_has_the_name() {
+    let origin = Origin::echo();
+    let allow = |name: &str| format!("name = \"{name}\"\nto = [\"127.0.0.1\"]\naction = \"allow\"");
+    let mut relay = closed(&[&allow("old")]).start();
+    let mut live = Client::through(relay.addr(), origin.addr);
+    relay.put_rules(&[&allow("new")]);
+    relay.reload(&[]);
+    let mut later = Client::through(relay.addr(), origin.addr);
+    for client in [&mut live, &mut later] {
+        client.send(b"ping");
+        client.expect(b"ping");
+    }
+    drop(later);
+    relay.records(1);
+    drop(live);
+    let rules: Vec<Value> = relay.records(2).into_iter().map(|record| record["rule"].clone()).collect();
+    assert_eq!(rules, ["new", "old"]);
+}
+
 #[test]
 fn datagrams_are_judged_each_way_by_the_name_that_led_there() {
     let echo = Echo::on(V4);

@@ -88,6 +88,9 @@ function makeSessions(number, names) {
       target: state === "handshake" ? null : udp ? "0.0.0.0:0" : host,
       address: state === "handshake" || udp ? null : "198.51.100.7:443",
       local: "192.0.2.9:5" + String(at % 10000).padStart(4, "0"),
+      rule: ["office", "default", "build-farm"][at % 3],
+      verdict: "allow",
+      would_deny: at % 11 === 0 ? "no-ads" : null,
       reply: 0,
       engine: udp || state === "handshake" ? null : next() < 0.5 ? "splice" : "copy",
       bytes_up: Math.floor(bytes / 20),
@@ -106,9 +109,9 @@ function makeSessions(number, names) {
   });
 }
 
-const REASONS = ["completed", "client_reset", "target_reset", "idle", "half_close", "handshake_timeout", "client_left", "protocol", "http", "no_method", "auth_failed", "protection", "denied", "dns_failed", "connect_failed", "connect_timeout", "associate_failed", "drained", "killed", "internal"];
+const REASONS = ["completed", "client_reset", "target_reset", "idle", "half_close", "handshake_timeout", "client_left", "protocol", "http", "no_method", "auth_failed", "protection", "denied", "dns_failed", "connect_failed", "connect_timeout", "associate_failed", "drained", "killed", "revoked", "internal"];
 const DROPS = ["stranger", "header", "seal", "fragment", "denied", "loop", "name", "queue", "oversize", "unreachable", "blocked", "filtered", "no_client"];
-const CAUSES = ["special_purpose", "own_listener", "own_port", "rule", "machine", "per_source", "turned_away", "unrecorded", "foreign_peer"];
+const CAUSES = ["special_purpose", "own_listener", "own_port", "rule", "default", "machine", "per_source", "turned_away", "unrecorded", "foreign_peer"];
 const OTHERS = ["no_local_port", "accept_paused", "stalls", "worker_panics", "pipe_fallbacks", "records_lost", "log_lines_lost"];
 
 class Mock {
@@ -161,6 +164,9 @@ class Mock {
         bytes_up: Math.floor(elapsed * 3e6 * load), bytes_down: Math.floor((elapsed + 60) * 6.2e7 * (this.busy ? part * 4 : 0)), turn_ms: turn(this.busy ? 0.18 : 0.02), delay_ms: turn(this.busy ? 0.41 + part : 0.03),
       })),
       counters: this.counters(elapsed),
+      rules: [["no-ads", "deny", "report", 3.1], ["office", "allow", "enforce", 180], ["build-farm", "allow", "enforce", 96], ["default", "deny", "enforce", 1.7]].map(
+        ([rule, action, mode, perSecond]) => ({ rule, action, mode, hits: Math.floor(perSecond * (elapsed + 5000) * (this.busy ? 1 : 0)), allow: 0, deny: 0, would_deny: 0, would_allow: 0 }),
+      ),
       rates: { accepted: 312.4 * load, closed: 309 * load, bytes_up: 1.21e7 * load, bytes_down: 2.46e8 * load, datagrams_up: 5200 * load, datagrams_down: 6100 * load, datagrams_dropped: 13 * load, refused: 2.4 * load },
       latencies: { handshake: lat(1.2), auth: lat(0.9), dns: lat(3.4), connect: lat(11.8), first_byte: lat(18.2), session: lat(2400), turn: lat(0.03, 912000), delay: lat(0.06, 2210000) },
       process: { cpu_s: 4000 + elapsed * 0.83 * load, rss_bytes: 214000000, open_fds: this.sessions.length * 2 + 60, max_fds: 1048576, threads: 11 },

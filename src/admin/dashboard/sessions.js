@@ -36,7 +36,7 @@ const sessions = (() => {
   const filters = () => {
     const given = Object.fromEntries(new FormData(form));
     delete given.sort;
-    for (const key of ["source", "target"]) given[key] = given[key].trim();
+    for (const key of ["source", "target", "rule"]) given[key] = given[key].trim();
     return given;
   };
   const isFiltered = () => Object.values(filters()).some((value) => value !== "");
@@ -227,6 +227,8 @@ const sessions = (() => {
         ["Down", format.bytes(s.bytes_down)],
         ["Up", format.bytes(s.bytes_up)],
         ["Datagrams", s.datagrams_up || s.datagrams_down ? `${format.count(s.datagrams_down)} down, ${format.count(s.datagrams_up)} up` : null],
+        ["Rule", s.rule && format.name(s.rule)],
+        ["Would be denied by", s.would_deny && format.name(s.would_deny)],
         ["Login by", s.method && format.name(s.method)],
         ["Listener", s.listener && format.name(s.listener)],
         ["Worker", format.known(s.worker) ? String(s.worker) : null],

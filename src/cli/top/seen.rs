@@ -153,6 +153,7 @@ pub(super) struct SessionSeen {
     pub(super) target: Option<String>,
     pub(super) address: Option<String>,
     pub(super) engine: Option<String>,
+    pub(super) rule: Option<String>,
     pub(super) state: Option<String>,
     pub(super) bytes_up: Option<f64>,
     pub(super) bytes_down: Option<f64>,

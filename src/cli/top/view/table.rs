@@ -35,7 +35,7 @@ const PLAIN: SessionColumn = SessionColumn {
     text: |_| String::new(),
 };
 
-const COLUMNS: [SessionColumn; 17] = [
+const COLUMNS: [SessionColumn; 18] = [
     SessionColumn {
         head: "AGE",
         columns: 6,
@@ -77,6 +77,7 @@ const COLUMNS: [SessionColumn; 17] = [
         text: |session| state(session),
         ..PLAIN
     },
+    SessionColumn { head: "RULE", columns: 14, from: 210, text: |session| words(&session.rule), ..PLAIN },
     SessionColumn { head: "ENGINE", columns: 6, from: 150, text: |session| words(&session.engine), ..PLAIN },
     SessionColumn {
         head: "RATE",

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::support::api::Api;
 use crate::support::client::connect_ip;
 use crate::support::wait::{self, PATIENCE, timed};
 use crate::support::{Client, Origin, Relay, netns};
@@ -58,7 +59,7 @@ fn only_clients_that_can_be_served_are_accepted() {
 #[test]
 fn a_listener_that_met_emfile_accepts_again_soon() {
     let origin = Origin::echo();
-    let relay = Relay::builder().nofile("1024").start();
+    let (relay, api) = Api::serve(Relay::builder().nofile("1024"));
     let mut running: Vec<Client> = (0..10).map(|_| Client::through(relay.addr(), origin.addr)).collect();
     relay.set_nofile(&format!("{}:1024", relay.fds()));
     let log_before = relay.log().lines().count();
@@ -85,6 +86,10 @@ fn a_listener_that_met_emfile_accepts_again_soon() {
     assert_eq!(waiting.request_ip(origin.addr).rep, 0x00);
     relay.set_nofile("1024:1024");
     Client::through(relay.addr(), origin.addr);
+    let counters = &api.get("/api/v1/stats")["counters"];
+    let pauses = counters["accept_paused"].as_u64().expect("a count");
+    assert!(pauses > 0 && counters["accept_paused_descriptors"] == pauses, "{counters}");
+    assert_eq!(counters["accept_paused_memory"], 0, "{counters}");
 }
 
 /// HAZARD 39: a hundred local ports and 500 connects to one target: the surplus is told 01, others are fine.

@@ -28,7 +28,7 @@ enum LoggedAs {
     NotZero,
     /// Where it is not zero, summed up to what the last label tells apart.
     ByLastLabel,
-    /// Where it is not zero, summed up to one value.
+    /// Where it is not zero, summed up to one value; where zeros are asked for, each value behind the sum.
     Sum,
 }
 
@@ -228,30 +228,42 @@ pub(super) fn values(cells: &[u64; CELLS]) -> impl Iterator<Item = (&'static Met
     METRICS.iter().zip(FIRST_CELLS).map(|(metric, first)| (metric, &cells[first..first + metric.cells()]))
 }
 
-/// The log's line of these cells: a name and a value for each that it has, with `zeros` for each that it may have.
-pub(super) fn log_fields(cells: &[u64; CELLS], zeros: bool) -> Vec<(String, u64)> {
+/// The log's line of these cells: a name and a value for each that it has. With `all` zeros are among them, and what the
+/// line sums up is told apart, too.
+pub(super) fn log_fields(cells: &[u64; CELLS], all: bool) -> Vec<(String, u64)> {
     let mut fields = Vec::new();
     for (metric, values) in values(cells) {
-        let told_apart = match metric.logged {
-            LoggedAs::Always | LoggedAs::NotZero => values.len(),
-            LoggedAs::ByLastLabel => metric.labels.last().map_or(1, |label| label.count),
-            LoggedAs::Sum => 1,
+        let one_label = metric.labels.last().map_or(1, |label| label.count);
+        let summed_up = match metric.logged {
+            LoggedAs::Always | LoggedAs::NotZero => [Some(values.len()), None],
+            LoggedAs::ByLastLabel => [Some(one_label), None],
+            LoggedAs::Sum => [Some(1), Some(values.len()).filter(|_| all)],
         };
-        // The last label's words change first: what they tell apart stands so far apart.
-        for within in 0..told_apart {
-            let value = values.iter().skip(within).step_by(told_apart).sum();
-            if zeros || value > 0 || metric.logged == LoggedAs::Always {
-                let words: Vec<_> = match metric.logged {
-                    LoggedAs::Sum => Vec::new(),
-                    LoggedAs::ByLastLabel => metric.words(within).last().into_iter().collect(),
-                    LoggedAs::Always | LoggedAs::NotZero => metric.words(within).collect(),
-                };
-                let name = words.iter().fold(metric.log_name.to_owned(), |name, word| name + "_" + word);
-                fields.push((name, value));
-            }
+        for told_apart in summed_up.into_iter().flatten() {
+            add_fields(&mut fields, metric, values, told_apart, all);
         }
     }
     fields
+}
+
+/// Adds the values of an entry, summed up to so many, with the words of the labels that tell these apart.
+fn add_fields(
+    fields: &mut Vec<(String, u64)>,
+    metric: &Metric,
+    values: &[u64],
+    told_apart: usize,
+    zeros: bool,
+) {
+    let labels = if told_apart == values.len() { metric.labels.len() } else { (told_apart > 1).into() };
+    // The last label's words change first: what they tell apart stands so far apart.
+    for within in 0..told_apart {
+        let value = values.iter().skip(within).step_by(told_apart).sum();
+        if zeros || value > 0 || metric.logged == LoggedAs::Always {
+            let words = metric.words(within).skip(metric.labels.len() - labels);
+            let name = words.fold(metric.log_name.to_owned(), |name, word| name + "_" + word);
+            fields.push((name, value));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -271,9 +271,9 @@ const tables = (() => {
       ["pipes_pooled", "Pooled, empty"],
     ];
     counters(rows.pipes, pipes, s, null);
-    // A fault that is counted by cause is shown by cause.
-    const others = Object.keys(s.counters).filter((key) => /^(pipe_fallbacks|accept_paused)_/.test(key));
-    const known = Object.entries(faults).filter(([key]) => key in s.counters || !others.some((other) => other.startsWith(key)));
+    // A fault that is counted by cause is shown by the causes that there were.
+    const others = Object.keys(s.counters).filter((key) => /^(pipe_fallbacks|accept_paused)_/.test(key) && s.counters[key] > 0);
+    const known = Object.entries(faults).filter(([key]) => !others.some((other) => other.startsWith(key)));
     const entries = [...known, ...others.map((key) => [key, format.words(key)])];
     counters(rows.faults, entries, s, before, (key) => (GRAVE.some((one) => key.startsWith(one)) ? EVER : NOW));
   }

@@ -7,6 +7,7 @@ use super::latencies::WorkerLatencies;
 use super::process::process_use;
 use super::status::HttpStatus;
 use crate::auth::Verifier;
+use crate::auth::gssapi::ContextQueue;
 use crate::limits;
 use crate::observe::{
     Counted, Counters, EXPOSITION_TYPE, LineSender, Observed, Queue, RulesInEffect, Totals, WorkerObserved,
@@ -26,6 +27,7 @@ struct Others {
     log: Option<LineSender>,
     /// Not kept by this: its threads end with the last who verifies.
     logins: Weak<Verifier>,
+    contexts: Option<ContextQueue>,
 }
 
 impl Beside {
@@ -54,6 +56,11 @@ impl Beside {
         self.lock().logins = verifier.map(Arc::downgrade).unwrap_or_default();
     }
 
+    /// Tokens of security contexts wait here from now on.
+    pub fn set_contexts(&self, contexts: Option<ContextQueue>) {
+        self.lock().contexts = contexts;
+    }
+
     /// Adds what is counted here, and the letters that wait in these mailboxes.
     pub fn add_to<'a>(&self, totals: &mut Totals, mailboxes: impl Iterator<Item = &'a Mailbox>) {
         let others = self.lock();
@@ -67,6 +74,7 @@ impl Beside {
         totals.set_queue(Queue::Log, room(&others.log));
         totals.set_queue(Queue::Mailboxes, letters);
         totals.set_queue(Queue::Logins, others.logins.upgrade().map_or((0, 0), |verifier| verifier.load()));
+        totals.set_queue(Queue::Contexts, others.contexts.as_ref().map_or((0, 0), ContextQueue::load));
     }
 
     fn lock(&self) -> MutexGuard<'_, Others> {

@@ -121,6 +121,17 @@ impl fmt::Debug for ContextAcceptor {
     }
 }
 
+/// How many tokens wait, for whoever tells of it; no thread lives longer by it.
+#[derive(Clone, Debug)]
+pub struct ContextQueue(Arc<Admission>);
+
+impl ContextQueue {
+    /// How many tokens wait or are being taken, and how many may.
+    pub fn load(&self) -> (usize, usize) {
+        self.0.load()
+    }
+}
+
 /// The threads, and what waits for them.
 #[derive(Debug)]
 struct ContextPool {
@@ -144,6 +155,11 @@ impl ContextAcceptor {
     #[must_use]
     pub fn with_credentials(&self, credentials: ServiceCredentials) -> ContextAcceptor {
         ContextAcceptor { accept: accept_with(credentials), pool: Arc::clone(&self.pool) }
+    }
+
+    /// What tells how many tokens wait.
+    pub fn queue(&self) -> ContextQueue {
+        ContextQueue(Arc::clone(&self.pool.admission))
     }
 
     /// One that takes no token, for tests of who holds it.

@@ -128,6 +128,7 @@ impl Server {
             Arc::new(standing(&config, &acceptor, budget, snapshots.rules())),
             bounded(limits::ORDERS_QUEUED_MAX),
         );
+        beside.set_contexts(snapshots.contexts());
         let watched = watched(&workers, &standing, &orders.0, &beside);
         let settled = bounded(1);
         let latch = Arc::new(Latch::new(settled.0.clone()));

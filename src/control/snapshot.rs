@@ -155,6 +155,11 @@ impl SnapshotMaker {
         self.verifier.clone()
     }
 
+    /// What tells how many tokens of security contexts wait, if any ever could.
+    pub(super) fn contexts(&self) -> Option<gssapi::ContextQueue> {
+        self.gssapi.as_ref().map(|acceptor| acceptor.queue())
+    }
+
     /// What a reload begins with.
     pub(super) fn parts(&self) -> Parts {
         Parts {

@@ -250,6 +250,8 @@ label! {
         Names = "names";
         /// Logins that are being verified.
         Logins = "logins";
+        /// Tokens of security contexts that are being taken.
+        Contexts = "contexts";
     }
 }
 

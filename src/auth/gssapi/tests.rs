@@ -122,6 +122,7 @@ fn a_panic_is_the_failure_of_its_own_round() {
 fn a_source_leaves_places_to_others() {
     let Some(gated) = GatedAcceptor::new(1) else { return };
     let admitted = (0..1_000).filter(|n| gated.submit(FLOODER, &format!("{n}@F")).is_ok()).count();
+    assert_eq!(gated.acceptor.queue().load(), (admitted, GSS_JOBS_MAX), "each is told of");
     assert_eq!(admitted, GSS_JOBS_PER_SOURCE_MAX);
     gated.submit("192.0.2.1", "alice@A").unwrap();
     let refused = gated.submit(FLOODER, "again@F").unwrap_err();

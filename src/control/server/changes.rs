@@ -73,6 +73,7 @@ impl Server {
         self.snapshots.adopt(config.clone(), parts, own, self.acceptor.names());
         let rules = self.snapshots.rules();
         self.standing.change(|standing| standing.rules = rules);
+        self.beside.set_contexts(self.snapshots.contexts());
         self.config = config;
         self.records.iter().for_each(|outlet| outlet.lines.set_capacity(room));
         match records {

@@ -42,8 +42,9 @@ const LINE: &str = "accepted active
     names_found names_not_found names_no_address names_server_failure names_timeout names_busy names_no_servers
     cache_names_hit cache_names_miss cache_logins_hit cache_logins_miss
     sealed_sessions connections_max worker_panics
-    queue_used_records queue_used_log queue_used_mailboxes queue_used_names queue_used_logins
-    queue_max_records queue_max_log queue_max_mailboxes queue_max_names queue_max_logins dns_server_answers";
+    queue_used_records queue_used_log queue_used_mailboxes queue_used_names queue_used_logins queue_used_contexts
+    queue_max_records queue_max_log queue_max_mailboxes queue_max_names queue_max_logins queue_max_contexts
+    dns_server_answers";
 
 /// The counters and gauges whose names and labels are promised to those who scrape them. `build_info` and `workers`
 /// are nobody's count: they come with the exposition.

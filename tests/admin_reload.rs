@@ -1,5 +1,7 @@
 //! Reloads that change the endpoint by which they are asked for.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -7,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::Relay;
 use crate::support::api::Api;
+use crate::support::http::Http;
 use crate::support::wait::{self, PATIENCE};
 
 const RELOAD: &str = "/api/v1/reload";
@@ -19,13 +22,18 @@ fn serve() -> (Relay, Api, PathBuf) {
     (relay, api, file)
 }
 
-/// What a reload by this file comes to, whose `[admin]` has this list.
-fn reload(api: Api, file: &Path, listen: &str, dry_run: bool) -> Value {
+/// Gives the file an `[admin]` with this list.
+fn write(file: &Path, listen: &str) {
     let text = std::fs::read_to_string(file).expect("the configuration");
     let tables = text.split("\n\n").filter(|table| !table.starts_with("[admin]"));
     let admin = format!("[admin]\nlisten = {listen}\n");
     let text: Vec<&str> = [&*admin].into_iter().chain(tables).collect();
     std::fs::write(file, text.join("\n\n")).expect("write the configuration");
+}
+
+/// What a reload by this file comes to, whose `[admin]` has this list.
+fn reload(api: Api, file: &Path, listen: &str, dry_run: bool) -> Value {
+    write(file, listen);
     let answer = api.ask("POST", RELOAD, Some(&json!({ "dry_run": dry_run }).to_string()));
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json()
@@ -55,4 +63,27 @@ fn a_dry_run_leaves_each_file_as_it_is() {
     assert_eq!((there("left.sock"), there("new.sock")), (true, false));
     reload(api, &file, &listen, false);
     assert_eq!((there("left.sock"), there("new.sock")), (true, true));
+}
+
+/// From one address of a port to all of them and back, in one reload each; the dry run says so, too.
+#[test]
+fn an_address_takes_the_place_of_one_that_has_its_port() {
+    let (relay, api, file) = serve();
+    let port = relay.admin_addr().port();
+    let token = file.with_file_name("token");
+    std::fs::write(&token, "correct-horse-battery-staple\n").expect("write the token");
+    std::fs::set_permissions(&token, Permissions::from_mode(0o600)).expect("close the token");
+    let socket = file.with_file_name("operator.sock");
+    let unix = format!("\"unix:{}\"", socket.display());
+    reload(api, &file, &format!("[\"127.0.0.1:{port}\", {unix}]"), false);
+    for address in ["0.0.0.0", "127.0.0.1"] {
+        for dry_run in [true, false] {
+            let listen = format!("[\"{address}:{port}\", {unix}]\ntoken_file = \"token\"");
+            write(&file, &listen);
+            let body = json!({ "dry_run": dry_run }).to_string();
+            let answer = Http::unix(&socket).ask("POST", RELOAD, Some(&body));
+            assert_eq!((answer.status, &answer.json()["applied"]), (200, &json!(!dry_run)), "{answer:?}");
+        }
+        assert_eq!(Http::connect(relay.admin_addr()).get("/healthz").status, 200, "{address}");
+    }
 }

@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use mio::event::Source;
@@ -15,7 +16,7 @@ use super::access::AdminPeer;
 use super::answer::HttpAnswer;
 use super::status::HttpStatus;
 use super::stream::AdminStream;
-use crate::config::{AdminAddress, Endpoint};
+use crate::config::{AdminAddress, Endpoint, overlap};
 use crate::limits;
 use crate::sys::sock_diag::SocketOwners;
 use crate::sys::{Errno, files, machine, unix};
@@ -28,7 +29,8 @@ pub(super) struct DoorError {
     pub(super) in_use: bool,
 }
 
-/// A listener that is bound and does not listen yet.
+/// A listener that is bound, and that nobody is let in by yet. Only a unix socket listens already: one that does not is
+/// taken for what a crash left.
 #[derive(Debug)]
 pub(super) struct BoundDoor {
     address: AdminAddress,
@@ -84,14 +86,15 @@ impl DoorError {
 }
 
 impl BoundDoor {
-    /// Binds an address. A unix socket that nobody listens on any more is replaced.
+    /// Binds an address, also where it overlaps one of ours that goes. A unix socket that nobody listens on any more is
+    /// replaced.
     ///
     /// # Errors
     /// What keeps it from being bound, in words.
-    pub(super) fn bind(address: &AdminAddress) -> Result<BoundDoor, DoorError> {
+    pub(super) fn bind(address: &AdminAddress, goes: &[SocketAddr]) -> Result<BoundDoor, DoorError> {
         let bound = match address {
             AdminAddress::Unix(path) => bind_unix(path),
-            AdminAddress::Tcp(endpoint) => bind_tcp(endpoint).map_err(|error| DoorError {
+            AdminAddress::Tcp(endpoint) => bind_tcp(endpoint, goes).map_err(|error| DoorError {
                 what: error.to_string(),
                 in_use: error.kind() == io::ErrorKind::AddrInUse,
             }),
@@ -104,8 +107,8 @@ impl BoundDoor {
     ///
     /// # Errors
     /// As [`BoundDoor::bind`].
-    pub(super) fn probe(address: &AdminAddress) -> Result<(), DoorError> {
-        let AdminAddress::Unix(path) = address else { return BoundDoor::bind(address).map(drop) };
+    pub(super) fn probe(address: &AdminAddress, goes: &[SocketAddr]) -> Result<(), DoorError> {
+        let AdminAddress::Unix(path) = address else { return BoundDoor::bind(address, goes).map(drop) };
         // Whether a file could be made beside it, which is what bind(2) does.
         let beside = path.with_file_name(".outflow-admin");
         let can_make = |_| files::can_append(&beside).map_err(|error| refused_at(path, &error));
@@ -134,7 +137,7 @@ impl BoundDoor {
                 DoorListener::Tcp(mio::net::TcpListener::from_std(TcpListener::from(socket)))
             }
             DoorKind::Unix { .. } => {
-                let listener = unix::listen(self.socket, limits::ADMIN_BACKLOG)?;
+                let listener = UnixListener::from(self.socket);
                 DoorListener::Unix(mio::net::UnixListener::from_std(listener))
             }
         };
@@ -217,26 +220,53 @@ fn peer_of(theirs: SocketAddr, ours: SocketAddr, owners: &mut Option<SocketOwner
     AdminPeer::Here(theirs, owner.and_then(Result::ok).flatten())
 }
 
-fn bind_tcp(endpoint: &Endpoint) -> io::Result<(OwnedFd, DoorKind)> {
+fn bind_tcp(endpoint: &Endpoint, goes: &[SocketAddr]) -> io::Result<(OwnedFd, DoorKind)> {
     let no_interface = || io::Error::other("there is no such interface");
     let address = endpoint.scoped(machine::interface_index).ok_or_else(no_interface)?;
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
     socket.set_reuse_address(true)?;
+    // Set before the bind it lets two servers of one user share an address unnoticed. Set behind it, it lets those share
+    // alone who set it before: ours, with one of ours that goes.
+    let moves = goes.iter().any(|ours| overlap(*ours, address));
+    socket.set_reuse_port(moves)?;
     socket.bind(&SockAddr::from(address))?;
+    socket.set_reuse_port(true)?;
     let bound = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::Unsupported)?;
     Ok((socket.into(), DoorKind::Tcp(bound)))
 }
 
 fn bind_unix(path: &Path) -> Result<(OwnedFd, DoorKind), DoorError> {
+    // Of two servers that find what a crash left, the second would remove what the first has made of it.
+    let _alone = lock_folder(path);
     if look(path)? == unix::Found::Stale {
         let removed = std::fs::remove_file(path);
         removed.map_err(|error| {
             DoorError::of(format!("what an earlier server left there cannot be removed: {error}"))
         })?;
     }
-    let socket = unix::bind_private(path).map_err(|error| refused_at(path, &error))?;
+    let bound = unix::bind_private(path).and_then(|socket| {
+        unix::listen(&socket, limits::ADMIN_BACKLOG)?;
+        Ok(socket)
+    });
+    let socket = bound.map_err(|error| refused_at(path, &error))?;
     let file = std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()));
     Ok((socket, DoorKind::Unix { _file: SocketFile { path: path.to_owned(), file } }))
+}
+
+/// Keeps other servers from opening sockets in the same folder meanwhile. Whoever may read a folder may lock it: who does so
+/// for long keeps no server from its start.
+fn lock_folder(path: &Path) -> Option<unix::FolderLock> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    for _ in 0..limits::ADMIN_LOCK_TRIES {
+        match unix::try_lock_folder(folder) {
+            Ok(lock) => return Some(lock),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                std::thread::sleep(limits::ADMIN_LOCK_PAUSE);
+            }
+            Err(_) => return None,
+        }
+    }
+    None
 }
 
 /// What stands at the path, if a socket of ours may.
@@ -295,8 +325,6 @@ pub(super) fn register(registry: &Registry, door: &mut Door, token: Token) -> io
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::UnixListener;
-
     use super::*;
 
     fn unix_at(path: &Path) -> AdminAddress {
@@ -304,8 +332,8 @@ mod tests {
     }
 
     fn fails(address: &AdminAddress) -> String {
-        let refused = BoundDoor::bind(address).map(|_| ()).unwrap_err();
-        assert_eq!(BoundDoor::probe(address).unwrap_err(), refused, "a probe says the same");
+        let refused = BoundDoor::bind(address, &[]).map(|_| ()).unwrap_err();
+        assert_eq!(BoundDoor::probe(address, &[]).unwrap_err(), refused, "a probe says the same");
         refused.what
     }
 
@@ -314,8 +342,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("admin.sock");
         drop(UnixListener::bind(&path).unwrap());
-        BoundDoor::probe(&unix_at(&path)).unwrap();
-        let door = BoundDoor::bind(&unix_at(&path)).unwrap().listen().unwrap();
+        BoundDoor::probe(&unix_at(&path), &[]).unwrap();
+        let door = BoundDoor::bind(&unix_at(&path), &[]).unwrap().listen().unwrap();
         assert!(fails(&unix_at(&path)).ends_with("another server listens there"));
         drop(door);
         assert!(!path.exists(), "it goes with its listener");
@@ -332,19 +360,51 @@ mod tests {
     fn a_socket_of_another_is_not_removed_at_the_end() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("admin.sock");
-        let door = BoundDoor::bind(&unix_at(&path)).unwrap().listen().unwrap();
+        let door = BoundDoor::bind(&unix_at(&path), &[]).unwrap().listen().unwrap();
         std::fs::rename(&path, directory.path().join("moved")).unwrap();
         let _other = UnixListener::bind(&path).unwrap();
         drop(door);
         assert!(path.exists());
     }
 
+    /// Two servers that start where a crash left a socket: one of them listens, and is not robbed of it by the other.
+    #[test]
+    fn of_those_who_start_at_once_one_has_the_socket() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("admin.sock");
+        for _ in 0..50 {
+            drop(UnixListener::bind(&path).unwrap());
+            let bound: Vec<BoundDoor> = std::thread::scope(|scope| {
+                let bind = || BoundDoor::bind(&unix_at(&path), &[]).ok();
+                let all: Vec<_> = (0..4).map(|_| scope.spawn(bind)).collect();
+                all.into_iter().filter_map(|one| one.join().unwrap()).collect()
+            });
+            assert_eq!(bound.len(), 1);
+            std::os::unix::net::UnixStream::connect(&path).unwrap();
+        }
+    }
+
+    /// All addresses in place of one, and one in place of all; others than ours are told from those.
+    #[test]
+    fn one_that_goes_makes_room_for_one_that_takes_its_place() {
+        let tcp = |address: SocketAddr| AdminAddress::Tcp(address.into());
+        let mut door = BoundDoor::bind(&tcp(([127, 0, 0, 1], 0).into()), &[]).unwrap().listen().unwrap();
+        let port = door.tcp().unwrap().port();
+        for next in [[0, 0, 0, 0], [127, 0, 0, 1], [0, 0, 0, 0]] {
+            let next = tcp((next, port).into());
+            assert!(fails(&next).contains("in use"));
+            let goes = [door.tcp().unwrap()];
+            BoundDoor::probe(&next, &goes).unwrap();
+            door = BoundDoor::bind(&next, &goes).unwrap().listen().unwrap();
+            std::net::TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
+            door.accept(&mut None).unwrap();
+        }
+    }
+
     #[test]
     fn an_address_is_bound_and_said_with_its_port() {
-        let bound = BoundDoor::bind(&AdminAddress::Tcp(
-            "127.0.0.1:0".parse().unwrap_or_else(|()| panic!("an address")),
-        ))
-        .unwrap();
+        let any = AdminAddress::Tcp("127.0.0.1:0".parse().unwrap_or_else(|()| panic!("an address")));
+        let bound = BoundDoor::bind(&any, &[]).unwrap();
         let address = bound.tcp().unwrap();
         assert!(std::net::TcpStream::connect(address).is_err(), "it does not listen yet");
         let door = bound.listen().unwrap();
@@ -359,7 +419,7 @@ mod tests {
     #[test]
     fn who_has_left_is_not_taken_for_who_came_by_the_same_port() {
         let any = "127.0.0.1:0".parse().unwrap_or_else(|()| panic!("an address"));
-        let bound = BoundDoor::bind(&AdminAddress::Tcp(any)).unwrap();
+        let bound = BoundDoor::bind(&AdminAddress::Tcp(any), &[]).unwrap();
         let (to, door) = (SockAddr::from(bound.tcp().unwrap()), bound.listen().unwrap());
         let connect = |from: SocketAddr| {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();

@@ -68,7 +68,7 @@ impl AdminOpening {
 /// Whether what a configuration asks for could be opened: everything that keeps it from that.
 pub fn probe_admin(config: &AdminConfig) -> Vec<AdminError> {
     let token = config.token_file.as_deref().and_then(|path| read_token(path).err()).map(AdminError::Token);
-    let probe = |(nth, address)| BoundDoor::probe(address).err().map(|error| AdminError::of(nth, error));
+    let probe = |(nth, address)| BoundDoor::probe(address, &[]).err().map(|error| AdminError::of(nth, error));
     token.into_iter().chain(config.listen.iter().enumerate().filter_map(probe)).collect()
 }
 
@@ -99,12 +99,14 @@ impl Admin {
             new: Vec::new(),
             access: AdminAccess { own_uid: machine::effective_user(), token },
         };
+        let goes = self.goes(config);
         for (nth, address) in config.listen.iter().enumerate() {
             let taken = |one: &&OpenAddress| one.0 == *address && !opening.stay.contains(one);
             match self.open.iter().find(taken) {
                 Some(open) => opening.stay.push(open.clone()),
                 None => {
-                    opening.new.push(BoundDoor::bind(address).map_err(|error| AdminError::of(nth, error))?)
+                    let bound = BoundDoor::bind(address, &goes);
+                    opening.new.push(bound.map_err(|error| AdminError::of(nth, error))?);
                 }
             }
         }
@@ -117,15 +119,21 @@ impl Admin {
     /// # Errors
     /// The first thing that keeps it from that.
     pub fn try_out(&self, config: &AdminConfig) -> Result<(), AdminError> {
-        let mut open = self.open.clone();
+        let (mut open, goes) = (self.open.clone(), self.goes(config));
         config.token_file.as_deref().map(read_token).transpose().map_err(AdminError::Token)?;
         config.listen.iter().enumerate().try_for_each(|(nth, address)| {
             match open.iter().position(|one| one.0 == *address) {
                 Some(at) => drop(open.swap_remove(at)),
-                None => BoundDoor::probe(address).map_err(|error| AdminError::of(nth, error))?,
+                None => BoundDoor::probe(address, &goes).map_err(|error| AdminError::of(nth, error))?,
             }
             Ok(())
         })
+    }
+
+    /// Where it listens and would not by this configuration.
+    fn goes(&self, config: &AdminConfig) -> Vec<SocketAddr> {
+        let goes = self.open.iter().filter(|(address, _)| !config.listen.contains(address));
+        goes.filter_map(|(_, tcp)| *tcp).collect()
     }
 
     /// What another thread prepares a change by: it knows what is open, and runs nothing.

@@ -7,6 +7,12 @@ use std::str::FromStr;
 
 use crate::limits;
 
+/// Whether one of two addresses takes the other's connections, or its place.
+pub fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let (one_ip, other_ip) = (one.ip().to_canonical(), other.ip().to_canonical());
+    one.port() == other.port() && (one_ip == other_ip || one_ip.is_unspecified() || other_ip.is_unspecified())
+}
+
 /// An address and port as typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {

@@ -47,7 +47,7 @@ pub use choice::{
 };
 pub use diff::KeyChange;
 pub use dns64::Dns64;
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, overlap};
 pub(crate) use nearest::{nearest, unknown_value};
 pub use places::Places;
 pub use problem::Problems;

@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Weak};
 
-use crate::config::{Config, Endpoint, Steer};
+use crate::config::{Config, Endpoint, Steer, overlap};
 use crate::sys::congestion::CongestionControl;
 use crate::sys::listener::{Listener, Options};
 use crate::sys::machine;
@@ -289,12 +289,6 @@ impl Acceptor {
 fn scoped(endpoint: &Endpoint) -> io::Result<SocketAddr> {
     let no_interface = || io::Error::other("there is no such interface");
     endpoint.scoped(machine::interface_index).ok_or_else(no_interface)
-}
-
-/// Whether one of two addresses takes the other's connections, or its place.
-fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
-    let (one_ip, other_ip) = (one.ip().to_canonical(), other.ip().to_canonical());
-    one.port() == other.port() && (one_ip == other_ip || one_ip.is_unspecified() || other_ip.is_unspecified())
 }
 
 fn kind_of(endpoint: &Endpoint, config: &Config) -> ListenerKind {

@@ -105,3 +105,8 @@ pub const ADMIN_STOP_LOOK: Duration = Duration::from_millis(2);
 const _: () = assert!(ADMIN_ANSWER_BYTES_MAX < ADMIN_ANSWERS_BYTES_MAX);
 const _: () =
     assert!(ADMIN_TCP_RATE.as_nanos() < ADMIN_SOURCE_RATE.as_nanos(), "one holder must not use up all");
+/// How often a server that opens a socket tries to be alone in its folder: for half a second in all, where another is done in
+/// a millisecond.
+pub const ADMIN_LOCK_TRIES: u32 = 100;
+/// How long apart.
+pub const ADMIN_LOCK_PAUSE: Duration = Duration::from_millis(5);

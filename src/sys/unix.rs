@@ -1,15 +1,16 @@
 //! Unix sockets that nobody but their owner may connect to, and who is at the other end of one.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixListener;
 use std::path::Path;
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::stat::{Mode, fchmod};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::Errno;
 
@@ -49,10 +50,21 @@ pub fn bind_private(path: &Path) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// What listen(2) refused.
-pub fn listen(socket: OwnedFd, backlog: i32) -> io::Result<UnixListener> {
-    let socket = Socket::from(socket);
-    socket.listen(backlog)?;
-    Ok(UnixListener::from(OwnedFd::from(socket)))
+pub fn listen(socket: &OwnedFd, backlog: i32) -> io::Result<()> {
+    SockRef::from(socket).listen(backlog)
+}
+
+/// A folder that is locked (flock); free again when dropped.
+#[derive(Debug)]
+pub struct FolderLock(#[expect(dead_code, reason = "held")] Flock<File>);
+
+/// Locks a folder, which nobody but others who do so notice.
+///
+/// # Errors
+/// EWOULDBLOCK where another has it locked; what open(2) or flock(2) said.
+pub fn try_lock_folder(folder: &Path) -> io::Result<FolderLock> {
+    let locked = Flock::lock(File::open(folder)?, FlockArg::LockExclusiveNonblock);
+    locked.map(FolderLock).map_err(|(_, errno)| errno.into())
 }
 
 /// Looks what stands at the path of a unix socket, by connecting to it.
@@ -89,7 +101,7 @@ pub fn peer(stream: &impl AsFd) -> Result<PeerProcess, Errno> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
-    use std::os::unix::net::UnixStream;
+    use std::os::unix::net::{UnixListener, UnixStream};
 
     use super::*;
     use crate::sys::machine;
@@ -101,9 +113,9 @@ mod tests {
         let bound = bind_private(&path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
         assert_eq!(bind_private(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        let listener = listen(bound, 4).unwrap();
+        listen(&bound, 4).unwrap();
         let client = UnixStream::connect(&path).unwrap();
-        let (ours, _) = listener.accept().unwrap();
+        let (ours, _) = UnixListener::from(bound).accept().unwrap();
         let own = PeerProcess { uid: machine::effective_user(), pid: std::process::id() as i32 };
         assert_eq!((peer(&ours), peer(&client)), (Ok(own), Ok(own)));
     }
@@ -115,10 +127,10 @@ mod tests {
         assert_eq!(look(&path).unwrap(), Found::Nothing);
         let bound = bind_private(&path).unwrap();
         assert_eq!(look(&path).unwrap(), Found::Stale, "bound, and nobody listens");
-        let listener = listen(bound, 0).unwrap();
+        listen(&bound, 0).unwrap();
         let _queued: Vec<Found> =
             (0..4).map(|_| look(&path).unwrap()).inspect(|found| assert_eq!(*found, Found::Live)).collect();
-        drop(listener);
+        drop(bound);
         assert_eq!(look(&path).unwrap(), Found::Stale);
         let file = directory.path().join("file");
         std::fs::write(&file, "").unwrap();

@@ -37,7 +37,7 @@ mod when;
 mod tests;
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub use admin::AdminAddress;
@@ -86,20 +86,16 @@ impl ConfigSource {
         Config::load(self.file.as_deref(), &self.flags)
     }
 
-    /// Reads it once more. What has no second reading in it, such as a pipe, is refused: it would say nothing now, and
-    /// nothing is a configuration, too.
+    /// Reads it once more. What has no second reading in it, such as a pipe, is for `open` to refuse: it would say nothing
+    /// now, and nothing is a configuration, too.
     ///
     /// # Errors
-    /// As [`Config::load`], and that the file is no regular one.
-    pub fn load_again(&self) -> Result<Config, Problems> {
-        if let Some(file) = &self.file
-            && std::fs::metadata(file).is_ok_and(|found| !found.is_file())
-        {
-            let mut problems = Problems::of(file);
-            problems.push(At::File, "not a regular file: it cannot be read again".to_owned());
-            return Err(problems);
+    /// As [`Config::load`], and what `open` said.
+    pub fn load_again(&self, open: impl FnOnce(&Path) -> io::Result<File>) -> Result<Config, Problems> {
+        match &self.file {
+            Some(file) => Config::parse(&read(file, open)?, file, &self.flags),
+            None => self.load(),
         }
-        self.load()
     }
 }
 
@@ -112,7 +108,7 @@ impl Config {
     /// Everything that is wrong with either, or that the file cannot be read.
     pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Config, Problems> {
         match file {
-            Some(file) => Config::parse(&read(file)?, file, flags),
+            Some(file) => Config::parse(&read(file, |file| File::open(file))?, file, flags),
             None => finish(Draft::new(Problems::default()), flags),
         }
     }
@@ -160,14 +156,14 @@ fn finish(mut draft: Draft, flags: &Flags) -> Result<Config, Problems> {
 }
 
 /// Reads the file as text, refusing one that is too large to be a configuration.
-fn read(file: &Path) -> Result<String, Problems> {
+fn read(file: &Path, open: impl FnOnce(&Path) -> io::Result<File>) -> Result<String, Problems> {
     let fail = |at, what| {
         let mut problems = Problems::of(file);
         problems.push(at, what);
         Err(problems)
     };
     let mut bytes = Vec::new();
-    let opened = File::open(file).and_then(|f| f.take(limits::MAX_CONFIG_BYTES + 1).read_to_end(&mut bytes));
+    let opened = open(file).and_then(|f| f.take(limits::MAX_CONFIG_BYTES + 1).read_to_end(&mut bytes));
     if let Err(error) = opened {
         return fail(At::File, format!("cannot be read: {error}"));
     }

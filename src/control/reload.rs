@@ -19,6 +19,7 @@ use crate::auth::Users;
 use crate::config::{Access, AuthMethod, Config, ConfigSource, KeyChange, OnFull};
 use crate::limits;
 use crate::observe::LineSender;
+use crate::sys::files;
 use crate::worker::Mailbox;
 
 /// What the clerk begins with: where to read, and what runs.
@@ -142,7 +143,7 @@ impl Preparation {
 
     /// What the source says now, as it will be in effect.
     fn read(&self) -> Result<(ReloadReport, Config), OrderError> {
-        let typed = self.source.load_again().map_err(OrderError::Config)?;
+        let typed = self.source.load_again(files::open_regular).map_err(OrderError::Config)?;
         let changes = typed.changes_from(&self.old);
         let config = typed.in_place_of(&self.old).map_err(OrderError::Config)?;
         let mut report = ReloadReport::default();

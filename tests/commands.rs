@@ -309,11 +309,22 @@ fn completions_are_scripts_of_their_shells() {
 
 #[test]
 fn bash_completes_the_words_that_a_flag_may_be() {
-    let line = r#"COMP_WORDS=(outflow run --relay s) COMP_CWORD=3; _outflow outflow s --relay; echo "${COMPREPLY[@]}""#;
-    let mut bash = Command::new("bash");
-    bash.args(["-c", &format!("{}\n{line}", completions("bash"))]);
-    let output = run_to_exit(bash);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "splice\n", "{output:?}");
+    for (words, expected) in [
+        (["run", "--relay", "s"], "splice"),
+        (["sessions", "--state", "r"], "relaying"),
+        (["sessions", "--command", "u"], "udp_associate"),
+        (["sessions", "--sort", "c"], "client"),
+    ] {
+        let [command, flag, typed] = words;
+        let line = format!(
+            "COMP_WORDS=(outflow {command} {flag} {typed}) COMP_CWORD=3; _outflow outflow {typed} {flag}; \
+             printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        );
+        let mut bash = Command::new("bash");
+        bash.args(["-c", &format!("{}\n{line}", completions("bash"))]);
+        let output = run_to_exit(bash);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{expected}\n"), "{words:?} {output:?}");
+    }
 }
 
 /// The names of all commands as the help tells them, with the words before them joined by `-`.

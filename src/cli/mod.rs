@@ -10,6 +10,7 @@ mod drain;
 mod field;
 mod health;
 mod man;
+mod offered;
 mod reload;
 mod sessions;
 mod stats;
@@ -22,16 +23,16 @@ mod user;
 #[cfg(test)]
 mod tests;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
-use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
 use self::client::{AdminArgs, AdminClient, ClientError};
 use self::drain::DrainWish;
+use self::offered::Offered;
 use self::sessions::SessionsArgs;
 use self::user::UserSetArgs;
 use crate::config::{Config, ConfigSource, Flags};
@@ -191,34 +192,6 @@ struct RunArgs {
     #[arg(long, value_name = "ADDR:PORT|unix:PATH", allow_hyphen_values = true)]
     #[arg(help = format!("{} (may be repeated)", Config::help("admin", "listen")))]
     admin: Vec<String>,
-}
-
-/// Takes any text, which is judged with the file, and offers the words that the key of a flag may be.
-#[derive(Clone)]
-struct Offered(Vec<&'static str>);
-
-impl Offered {
-    /// The words of this key.
-    fn of(table: &str, key: &str) -> Offered {
-        Offered(Config::words(table, key))
-    }
-}
-
-impl TypedValueParser for Offered {
-    type Value = String;
-
-    fn parse_ref(
-        &self,
-        command: &clap::Command,
-        arg: Option<&Arg>,
-        value: &OsStr,
-    ) -> Result<String, clap::Error> {
-        StringValueParser::new().parse_ref(command, arg, value)
-    }
-
-    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(self.0.iter().map(PossibleValue::new)))
-    }
 }
 
 impl RunArgs {

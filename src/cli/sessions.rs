@@ -8,9 +8,36 @@ use serde_json::Value;
 
 use super::client::{AdminClient, ClientError, encoded, target};
 use super::field::{UNKNOWN, at, list, number, text, warned, whole};
+use super::offered::Offered;
 use super::table::{Align, Column, Table};
 use super::units::{byte_rate, bytes, count_of, duration, grouped};
 use crate::console::{complain, say};
+use crate::observe::live::LiveState;
+
+/// What sessions are sorted by.
+const COLUMNS: [&str; 18] = [
+    "age",
+    "bytes",
+    "bytes_up",
+    "bytes_down",
+    "rate",
+    "user",
+    "client",
+    "target",
+    "state",
+    "-age",
+    "-bytes",
+    "-bytes_up",
+    "-bytes_down",
+    "-rate",
+    "-user",
+    "-client",
+    "-target",
+    "-state",
+];
+
+/// What sessions ask for.
+const COMMANDS: [&str; 3] = ["connect", "bind", "udp_associate"];
 
 /// Where the endpoint has them.
 const SESSIONS: &str = "/api/v1/sessions";
@@ -20,9 +47,8 @@ const SESSIONS: &str = "/api/v1/sessions";
 pub(super) struct SessionsArgs {
     #[command(flatten)]
     filter: FilterArgs,
-    /// age, bytes, bytes_up, bytes_down, rate, user, client, target or state; from the greatest with `-` before it
-    /// [default: -age]
-    #[arg(long, value_name = "COLUMN", allow_hyphen_values = true, value_parser = NonEmptyStringValueParser::new())]
+    /// By this, from the least, or with `-` before it from the greatest [default: -age]
+    #[arg(long, value_name = "COLUMN", allow_hyphen_values = true, value_parser = Offered::some(COLUMNS))]
     sort: Option<String>,
     /// At most so many [default: 100]
     #[arg(long, value_name = "N")]
@@ -51,14 +77,14 @@ struct FilterArgs {
     /// To this name, `*.example.com`, NAME:PORT, or address or block dialled
     #[arg(long, value_name = "TARGET", value_parser = NonEmptyStringValueParser::new())]
     target: Option<String>,
-    /// connect, bind or udp_associate
-    #[arg(long, value_name = "COMMAND", value_parser = NonEmptyStringValueParser::new())]
+    /// That asked for this
+    #[arg(long, value_name = "COMMAND", value_parser = Offered::some(COMMANDS))]
     command: Option<String>,
     /// About which this rule decided; default and guard are no rules, but have their sessions, too
     #[arg(long, value_name = "RULE", value_parser = NonEmptyStringValueParser::new())]
     rule: Option<String>,
-    /// handshake, connecting, relaying, associated or lingering
-    #[arg(long, value_name = "STATE", value_parser = NonEmptyStringValueParser::new())]
+    /// That stand here
+    #[arg(long, value_name = "STATE", value_parser = Offered::some(LiveState::ALL.map(LiveState::name)))]
     state: Option<String>,
     /// At least so old, such as 90s or 5m
     #[arg(long, value_name = "AGE", value_parser = NonEmptyStringValueParser::new())]

@@ -434,7 +434,9 @@ impl<'a> Controller<'a> {
         self.settling = settling;
         // What follows from what they have done comes before whoever asked is told: the endpoint listens by then.
         let posted = self.server.post();
-        let sessions = self.server.totals().active();
+        // Every count of every worker is summed up for it: not where nobody asks.
+        let asked = !over.is_empty() || self.exits_by.is_some();
+        let sessions = if asked { self.server.totals().active() } else { 0 };
         for Settling { changing, asker, done, .. } in over {
             asker.tell(Ok(match done {
                 Done::Draining { .. } => Done::Draining { sessions },

@@ -117,7 +117,7 @@ pub struct LiveSession {
     pub began: Instant,
     /// Its id; the worker stands in it.
     pub id: SessionId,
-    /// The client's address and port.
+    /// The client's address and port; one of IPv4 as IPv4, whatever the listener.
     pub client: SocketAddr,
     /// The address of the listener that it came by, where that listener is still there.
     pub listener: Option<SocketAddr>,

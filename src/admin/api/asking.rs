@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, unbounded};
 use mio::Waker;
 
 use crate::limits;
-use crate::worker::{Mail, Mailbox, Reply};
+use crate::worker::{Mail, Mailbox, Reply, Walked};
 
 /// A question that is under way: what comes in, and whose answer is missing.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(super) struct Asking<T> {
     /// Those that could not be asked.
     deaf: Vec<usize>,
     until: Instant,
+    refused: bool,
+    broken: bool,
 }
 
 impl<T> Asking<T> {
@@ -38,13 +40,22 @@ impl<T> Asking<T> {
             workers.into_iter().map(|(number, _)| number).collect::<Vec<_>>()
         });
         let asked = missing.len() + deaf.len();
-        Asking { answers, asked, missing, deaf, until: now + limits::WORKERS_ANSWER_TIME }
+        Asking {
+            answers,
+            asked,
+            missing,
+            deaf,
+            until: now + limits::WORKERS_ANSWER_TIME,
+            refused: false,
+            broken: false,
+        }
     }
 
     /// A question whose answers a test gives.
     #[cfg(test)]
     pub(super) fn of(answers: Receiver<T>, workers: Vec<usize>, until: Instant) -> Asking<T> {
-        Asking { answers, asked: workers.len(), missing: workers, deaf: Vec::new(), until }
+        let (asked, deaf) = (workers.len(), Vec::new());
+        Asking { answers, asked, missing: workers, deaf, until, refused: false, broken: false }
     }
 
     /// The next answer that has come.
@@ -52,9 +63,21 @@ impl<T> Asking<T> {
         self.answers.try_recv().ok()
     }
 
-    /// Takes note that a worker has said all that it says.
-    pub(super) fn note_end(&mut self, worker: usize) {
+    /// Takes note that a worker has said all that it says, and how its walk ended.
+    pub(super) fn note_end(&mut self, worker: usize, walked: Walked) {
         self.missing.retain(|number| *number != worker);
+        self.refused |= walked == Walked::Refused;
+        self.broken |= walked == Walked::Broken;
+    }
+
+    /// Whether a worker has too many other questions to answer.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused
+    }
+
+    /// Whether a worker began anew, or ended, before it had said all.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// Whether no more answers are waited for: all are there, or their time is up.
@@ -113,13 +136,14 @@ mod tests {
         let mut asking: Asking<TalkersTold> =
             Asking::ask(mailboxes.iter().enumerate(), &waker, now, |reply| Mail::Talkers { reply });
         assert!(!asking.is_over(now) && asking.is_in_vain() && asking.next().is_none());
-        asking.note_end(1);
+        asking.note_end(1, Walked::Whole);
         assert!(!asking.is_in_vain());
         assert_eq!(asking.silent().unwrap(), "workers 0, 2 and 3 have not answered within 2s");
         assert!(!asking.is_over(asking.until() - Duration::from_millis(1)) && asking.is_over(asking.until()));
-        asking.note_end(0);
-        asking.note_end(2);
+        asking.note_end(0, Walked::Broken);
+        asking.note_end(2, Walked::Whole);
         assert!(asking.is_over(now), "one that could not be asked is not waited for");
+        assert!(asking.is_broken() && !asking.is_refused());
         assert_eq!(asking.silent().unwrap(), "worker 3 has not answered within 2s");
     }
 

@@ -13,7 +13,7 @@ use crate::admin::answer::HttpAnswer;
 use crate::admin::status::HttpStatus;
 use crate::observe::filter::Selection;
 use crate::observe::live::SessionId;
-use crate::worker::{Killed, Mail, Mailbox, Walked};
+use crate::worker::{Killed, Mail, Mailbox};
 
 /// An order to end sessions that is under way.
 #[derive(Debug)]
@@ -22,8 +22,6 @@ pub(super) struct Killing {
     /// The session, where it is one by its id.
     one: Option<SessionId>,
     ended: u64,
-    refused: bool,
-    broken: bool,
 }
 
 impl Killing {
@@ -59,16 +57,14 @@ impl Killing {
         let which = Arc::new(which);
         let asked = workers.iter().copied().filter(|(number, _)| worker.is_none_or(|one| one == *number));
         let asking = Asking::ask(asked, waker, now, |reply| Mail::Kill { which: Arc::clone(&which), reply });
-        Killing { asking, one, ended: 0, refused: false, broken: false }
+        Killing { asking, one, ended: 0 }
     }
 
     /// Takes what has come; the answer once all of it has.
     pub(super) fn go_on(&mut self, now: Instant) -> Option<HttpAnswer> {
         while let Some(Killed { worker, walked, ended }) = self.asking.next() {
             self.ended += ended;
-            self.refused |= walked == Walked::Refused;
-            self.broken |= walked == Walked::Broken;
-            self.asking.note_end(worker);
+            self.asking.note_end(worker, walked);
         }
         self.asking.is_over(now).then(|| self.answer())
     }
@@ -80,7 +76,8 @@ impl Killing {
 
     fn answer(&self) -> HttpAnswer {
         let ended = self.ended;
-        let trouble = match (self.asking.silent(), self.refused, self.broken) {
+        let (refused, broken) = (self.asking.is_refused(), self.asking.is_broken());
+        let trouble = match (self.asking.silent(), refused, broken) {
             (Some(silent), _, _) => {
                 Some(format!("{silent}: it will end those of its sessions that are meant"))
             }

@@ -16,16 +16,13 @@ use crate::admin::answer::HttpAnswer;
 use crate::admin::status::HttpStatus;
 use crate::limits;
 use crate::observe::live::LiveSession;
-use crate::worker::{Listed, Mail, Mailbox, Walked};
+use crate::worker::{Listed, Mail, Mailbox};
 
 /// A question for sessions that is under way.
 pub(super) struct Listing {
     question: SessionQuestion,
     asking: Asking<Listed>,
     found: LookFound,
-    /// Workers that did not tell all, and why.
-    refused: bool,
-    broken: bool,
     look: ListingLook,
     /// Counts the questions that are under way.
     _token: Arc<()>,
@@ -116,7 +113,7 @@ impl Listing {
         let look = if question.needs_rates() { ListingLook::First } else { ListingLook::Last };
         let asking = ask(&question, workers, waker, now);
         let found = LookFound::new(&question, now);
-        Listing { question, asking, found, refused: false, broken: false, look, _token: token }
+        Listing { question, asking, found, look, _token: token }
     }
 
     /// Takes what has come, and answers once all of it has.
@@ -141,7 +138,7 @@ impl Listing {
         if !self.asking.is_over(now) {
             return None;
         }
-        if self.refused {
+        if self.asking.is_refused() {
             return Some(unavailable("too many others list sessions now"));
         }
         let silent = self.asking.silent();
@@ -170,9 +167,7 @@ impl Listing {
             }
             Listed::End { worker, walked, total } => {
                 self.found.total += total as u64;
-                self.refused |= walked == Walked::Refused;
-                self.broken |= walked == Walked::Broken;
-                self.asking.note_end(worker);
+                self.asking.note_end(worker, walked);
             }
         }
     }
@@ -185,7 +180,7 @@ impl Listing {
                 *speed = book.look(session.id, session.bytes_up, session.bytes_down, now);
             }
         }
-        let warning = match (silent, self.broken) {
+        let warning = match (silent, self.asking.is_broken()) {
             (Some(silent), _) => Some(format!("{silent}: its sessions are missing")),
             (None, true) => Some("a worker began anew meanwhile: sessions may be missing".to_owned()),
             (None, false) => None,
@@ -218,6 +213,7 @@ mod tests {
 
     use super::*;
     use crate::admin::api::shown::tests::session;
+    use crate::worker::Walked;
 
     /// A listing whose workers are a test.
     struct Bench {

@@ -1,7 +1,6 @@
 //! Which sessions a request is about, in which order and how many of them.
 
 use std::cmp::Ordering;
-use std::net::SocketAddr;
 
 use super::query::{Query, span, whole, word};
 use super::rates::Speed;
@@ -189,7 +188,7 @@ impl SortOrder {
             SortKey::BytesDown => self.directed(a.bytes_down.cmp(&b.bytes_down)),
             SortKey::Rate => self.known(both(one), both(other), |a, b| a.total_cmp(b)),
             SortKey::User => self.known(a.user.as_deref(), b.user.as_deref(), |a, b| a.cmp(b)),
-            SortKey::Client => self.directed(client(a).cmp(&client(b))),
+            SortKey::Client => self.directed(a.client.cmp(&b.client)),
             SortKey::Target => self.known(a.target.as_ref(), b.target.as_ref(), |a, b| by_target(a, b)),
             SortKey::State => self.directed(a.state.cmp(&b.state)),
         };
@@ -224,11 +223,6 @@ fn by_target(a: &Target, b: &Target) -> Ordering {
 pub(super) struct Seen {
     pub(super) session: LiveSession,
     pub(super) speed: Option<Speed>,
-}
-
-/// The client's address; one of IPv4 as IPv4, whatever the listener.
-pub(super) fn client(session: &LiveSession) -> SocketAddr {
-    SocketAddr::new(session.client.ip().to_canonical(), session.client.port())
 }
 
 #[cfg(test)]

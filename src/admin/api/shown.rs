@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use serde::{Serialize, Serializer};
 
 use super::history::{tenths, time_text};
-use super::question::{Seen, client};
+use super::question::Seen;
 use crate::observe::live::SessionId;
 use crate::observe::writable;
 use crate::proto::address::Target;
@@ -75,7 +75,7 @@ impl ShownSession<'_> {
             id: session.id,
             time: humantime::format_rfc3339_millis(writable(session.time)),
             worker: session.id.worker,
-            client: client(session),
+            client: session.client,
             listener: session.listener,
             user: session.user.as_deref(),
             method: session.method,
@@ -145,7 +145,7 @@ pub(super) mod tests {
             time: UNIX_EPOCH + Duration::from_millis(1_767_323_045_006),
             began: Instant::now(),
             id: SessionId { boot: 0xc0ffee, worker: 1, serial },
-            client: "[::ffff:127.0.0.1]:40000".parse().unwrap(),
+            client: "127.0.0.1:40000".parse().unwrap(),
             listener: Some("127.0.0.1:1080".parse().unwrap()),
             user: Some("\"><script>\u{202e}\n".into()),
             method: Some("password"),

@@ -12,7 +12,7 @@ use crate::admin::answer::HttpAnswer;
 use crate::admin::status::HttpStatus;
 use crate::limits;
 use crate::observe::talkers::{TalkedBy, Talker, TalkerKind, TalkersFound};
-use crate::worker::{Mail, Mailbox, TalkersTold, Walked};
+use crate::worker::{Mail, Mailbox, TalkersTold};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +42,6 @@ pub(super) struct Top {
     question: TopQuestion,
     asking: Asking<TalkersTold>,
     found: TalkersFound,
-    partly: bool,
 }
 
 impl Top {
@@ -54,15 +53,14 @@ impl Top {
         now: Instant,
     ) -> Top {
         let asking = Asking::ask(workers.iter().copied(), waker, now, |reply| Mail::Talkers { reply });
-        Top { question, asking, found: TalkersFound::default(), partly: false }
+        Top { question, asking, found: TalkersFound::default() }
     }
 
     /// Takes what has come; the answer once all of it has.
     pub(super) fn go_on(&mut self, now: Instant) -> Option<HttpAnswer> {
         while let Some(TalkersTold { worker, walked, found }) = self.asking.next() {
-            self.partly |= walked != Walked::Whole;
             self.found.add(found);
-            self.asking.note_end(worker);
+            self.asking.note_end(worker, walked);
         }
         self.asking.is_over(now).then(|| self.answer())
     }
@@ -78,7 +76,9 @@ impl Top {
                 return HttpAnswer::error(HttpStatus::UNAVAILABLE, silent);
             }
             Some(silent) => Some(format!("{silent}: what it counted is missing")),
-            None if self.partly => Some("what is under way is not counted to this moment".to_owned()),
+            None if self.asking.is_refused() || self.asking.is_broken() => {
+                Some("what is under way is not counted to this moment".to_owned())
+            }
             None => None,
         };
         let TopQuestion { by, limit } = self.question;

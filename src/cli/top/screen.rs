@@ -106,3 +106,61 @@ pub(super) fn give_back() {
         let _ = out.flush();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Read;
+    use std::process::{Command, Stdio};
+    use std::time::Duration;
+
+    use nix::pty::{Winsize, openpty};
+    use nix::sys::termios::{LocalFlags, tcgetattr};
+
+    use super::*;
+
+    /// Says to the test that it is the program in the terminal.
+    const INSIDE: &str = "OUTFLOW_TEST_IN_TERMINAL";
+
+    fn modes(device: &File) -> LocalFlags {
+        tcgetattr(device).expect("settings").local_flags
+    }
+
+    /// Whatever thread panics: the terminal is as it was before the words of the panic are written, and the program ends.
+    #[test]
+    fn a_panic_gives_the_terminal_back_and_then_says_why() {
+        if std::env::var_os(INSIDE).is_some() {
+            let _screen = Screen::take().expect("a terminal");
+            let other = std::thread::spawn(|| panic!("words of the panic"));
+            let _ = other.join();
+            unreachable!("the program goes on");
+        }
+        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        let pty = openpty(&size, None).expect("a terminal");
+        let (mut ours, device) = (File::from(pty.master), File::from(pty.slave));
+        let before = modes(&device);
+        let end = || Stdio::from(device.try_clone().expect("another descriptor"));
+        let mut command = Command::new("setsid");
+        command.arg("--ctty").arg(std::env::current_exe().expect("this program"));
+        let name = "cli::top::screen::tests::a_panic_gives_the_terminal_back_and_then_says_why";
+        command.args(["--exact", name, "--nocapture"]).env(INSIDE, "1").env("TERM", "xterm-256color");
+        let mut child = command.stdin(end()).stdout(end()).stderr(end()).spawn().expect("start it");
+        let (sender, written) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 1024];
+            while let Ok(count @ 1..) = ours.read(&mut bytes) {
+                let _ = sender.send(String::from_utf8_lossy(&bytes[..count]).into_owned());
+            }
+        });
+        let mut text = String::new();
+        while !text.contains("words of the panic") {
+            let more = written.recv_timeout(Duration::from_secs(20));
+            text += &more.unwrap_or_else(|_| panic!("it only wrote {text:?}"));
+        }
+        let place = |what: &str| text.find(what).unwrap_or_else(|| panic!("no {what:?} in {text:?}"));
+        assert!(place("\x1b[?1049h") < place("\x1b[?1049l"), "{text:?}");
+        assert!(place("\x1b[?1049l") < place("words of the panic") && text.contains("\x1b[?25h"), "{text:?}");
+        assert_eq!(child.wait().expect("its end").code(), Some(101));
+        assert_eq!(modes(&device), before);
+    }
+}

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::gssapi_realm::realm;
 use crate::support::api::Api;
 use crate::support::client::request;
+use crate::support::gss::{GssClient, demand};
 use crate::support::origin::V4;
 use crate::support::udp::{Association, Echo, zeros};
 use crate::support::wait::{self, PATIENCE};
@@ -415,6 +417,25 @@ fn an_association_and_a_listener_are_ended() {
     let records = relay.records(2);
     assert!(records.iter().all(|record| record["reason"] == "killed"), "{records:#?}");
     wait::until_true("the port is free", PATIENCE, || std::net::TcpListener::bind(bound).is_ok());
+}
+
+/// A sealed session is told of and ended as any other, and neither end takes what it has for the whole.
+#[test]
+fn a_sealed_session_is_ended() {
+    let realm = realm!();
+    let (relay, api) = Api::serve(demand(Relay::builder(), realm));
+    let origin = Origin::echo();
+    let mut client = GssClient::through(relay.addr(), realm, 2, origin.addr);
+    client.send(b"before");
+    client.expect(b"before");
+    let session = session_of(api, client.client.local(), "relaying");
+    let told = ["user", "method", "engine", "bytes_up", "bytes_down"].map(|field| session[field].clone());
+    assert_eq!(told, [json!("alice"), json!("gssapi"), json!("sealed"), json!(6), json!(6)]);
+    let id = session["id"].as_str().expect("an id");
+    assert_eq!(api.ask("DELETE", &format!("{SESSIONS}/{id}"), None).json(), json!({"ended": 1}));
+    client.client.expect_reset();
+    let record = relay.record();
+    assert_eq!((&record["reason"], &record["bytes_up"]), (&json!("killed"), &json!(6)));
 }
 
 /// Questions side by side each get the whole answer.

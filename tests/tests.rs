@@ -78,6 +78,7 @@ mod systemd;
 
 /// Reloads: each key obeyed, nobody cut off (37, 61).
 mod reload;
+mod reload_keys;
 
 /// Access records and logs: every field, one line, nothing forged (9).
 mod records;

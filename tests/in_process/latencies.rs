@@ -69,16 +69,47 @@ fn a_turn_that_takes_long_is_seen_and_so_is_the_delay() {
     }
 }
 
-/// What a scrape over this socket says.
-fn scrape(path: &Path) -> String {
+/// What the endpoint at this socket answers.
+fn ask(path: &Path, method: &str, target: &str) -> String {
     let mut stream = UnixStream::connect(path).expect("the endpoint");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    stream
-        .write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    write!(stream, "{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         .expect("a request");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     answer
+}
+
+fn scrape(path: &Path) -> String {
+    ask(path, "GET", "/metrics")
+}
+
+/// What of a worker that stands still cannot be told or done is said, and the rest is told and done.
+#[test]
+fn an_answer_without_a_worker_that_stands_still_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("admin.sock");
+    let mut server = start(watched(2, &folder));
+    let target = echo();
+    let mut clients: Vec<TcpStream> = (0..SESSIONS).map(|_| connect(&server, target)).collect();
+    assert!(clients.iter_mut().all(echoes));
+    // Longer than both questions wait for it.
+    server.drill(1, Drill::Stall(Duration::from_secs(6)));
+    let silent = "\"warning\":\"worker 1 has not answered within 2s: its sessions are missing\"";
+    let listed = ask(&path, "GET", "/api/v1/sessions");
+    assert!(listed.starts_with("HTTP/1.1 200") && listed.contains(silent), "{listed}");
+    assert!(listed.contains("\"worker\":0") && !listed.contains("\"worker\":1"), "{listed}");
+    let ended = ask(&path, "DELETE", "/api/v1/sessions?worker=1");
+    assert!(ended.starts_with("HTTP/1.1 503") && ended.contains("worker 1 has not answered"), "{ended}");
+    assert!(ask(&path, "GET", "/api/v1/stats").starts_with("HTTP/1.1 200"));
+    // It does what it was told once it turns again, and only that.
+    await_that("its sessions are ended, and no others", || {
+        clients.retain_mut(echoes);
+        let killed = server.totals().closed_for(Reason::Killed) as usize;
+        killed > 0 && clients.len() + killed == SESSIONS
+    });
+    server.drain(Instant::now());
+    server.finish();
 }
 
 /// Nobody waits for a worker that stands still: it is told of by what it told before.

@@ -238,7 +238,8 @@ impl Policy {
     }
 
     /// What the rules say. Behind a translator that is known the IPv4 address is reached that an address carries: what
-    /// either of the two is denied by is denied, and the default has no say where a rule knows one of them.
+    /// either of the two is denied by is denied, and the default has no say where a rule knows one of them. Whoever names
+    /// the translator has not named the private addresses behind it.
     fn ruling(&self, rules: &RuleSet, subject: &Subject<'_>, object: Object<'_>) -> Ruling {
         let Incoming { client, listener } = subject.incoming;
         let judge = |target| {
@@ -259,12 +260,13 @@ impl Policy {
         let outer = of(address.ip());
         let Some(v4) = self.guard.behind_translator(address.ip()) else { return outer };
         let inner = of(v4.into());
-        match (outer.rule, inner.rule, outer.action) {
+        let decides = match (outer.rule, inner.rule, outer.action) {
             (RuleId::DEFAULT, ..) => inner,
             (_, RuleId::DEFAULT, _) | (.., Action::Deny) => outer,
             (.., Action::Allow) if inner.action == Action::Deny => inner,
             (.., Action::Allow) => outer,
-        }
+        };
+        Ruling { allow_private: inner.allow_private, ..decides }
     }
 
     /// By which route something goes that may be had.

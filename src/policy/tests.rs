@@ -78,6 +78,27 @@ fn private_addresses_are_for_what_their_rule_names_alone() {
     assert!(!decision(judged(&denied, Object::To(address("10.1.2.3:80"), None))).allowed);
 }
 
+/// A translator's prefix is one thing, and the private networks that it leads to another.
+#[test]
+fn private_addresses_behind_a_translator_are_named_by_what_they_are() {
+    let prefix = "2001:db8:64::/96".parse().ok().and_then(Nat64::new).unwrap();
+    let guard = Guard::new(false, vec!["2001:db8::/32".parse().unwrap()], Vec::new()).with_nat64(&[prefix]);
+    let allowed = |named: &str, to_v6: &str| {
+        let rule = allow(|rule| {
+            rule.to = to([named]);
+            rule.allow_private = true;
+        });
+        let policy = Policy::new(guard.clone()).with_rules(Some(rules(Action::Allow, [rule])));
+        let corp = name("db.corp.example");
+        decision(judged(&policy, Object::To(SocketAddr::new(to_v6.parse().unwrap(), 80), Some(&corp))))
+            .allowed
+    };
+    let (private, public) = ("2001:db8:64::a00:1", "2001:db8:64::909:909");
+    assert!(allowed("10.0.0.0/8", private) && allowed(".corp.example", private));
+    assert!(!allowed("2001:db8:64::/96", private) && !allowed("10.1.0.0/16", private));
+    assert!(allowed("2001:db8:64::/96", public) && allowed("10.1.0.0/16", public));
+}
+
 /// What a connection shows once it stands is the guard's word, too, and the rule has had its say.
 #[test]
 fn a_connection_that_turns_out_to_be_local_stands_where_its_rule_may_have_private_addresses() {

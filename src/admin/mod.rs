@@ -30,6 +30,7 @@ mod token_file;
 mod watched;
 
 pub use answer::HttpAnswer;
+pub(crate) use api::explanation_json;
 pub use dashboard::Dashboard;
 pub use handle::{Admin, AdminError, AdminOpening, probe_admin};
 pub use health::{StalledWorker, Vitals};

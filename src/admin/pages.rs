@@ -42,6 +42,7 @@ const PATHS: &[PagePath] = &[
     PagePath::open("/readyz", Resource::Readyz),
     PagePath { path: "/metrics", methods: &[Get], need: Need::Token, resource: Resource::Metrics },
     PagePath::api("/api/v1/stats", &[Get], ApiRoute::Stats),
+    PagePath::api("/api/v1/explain", &[Get], ApiRoute::Explain),
     PagePath::api("/api/v1/rules", &[Get], ApiRoute::Rules),
     PagePath::api("/api/v1/history", &[Get], ApiRoute::History),
     PagePath::api("/api/v1/top", &[Get], ApiRoute::Top),

@@ -7,6 +7,7 @@
 mod check;
 mod client;
 mod drain;
+mod explain;
 mod field;
 mod health;
 mod man;
@@ -32,6 +33,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
 use self::client::{AdminArgs, AdminClient, ClientError};
 use self::drain::DrainWish;
+use self::explain::ExplainArgs;
 use self::offered::Offered;
 use self::sessions::SessionsArgs;
 use self::user::UserSetArgs;
@@ -107,6 +109,13 @@ enum CliCommand {
         /// Ask whether it takes clients
         #[arg(long)]
         ready: bool,
+        #[command(flatten)]
+        admin: AdminArgs,
+    },
+    /// Say what would come of a request, and by which rule; exit code 0: allowed, 1: denied
+    Explain {
+        #[command(flatten)]
+        explain: ExplainArgs,
         #[command(flatten)]
         admin: AdminArgs,
     },
@@ -256,6 +265,7 @@ fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::Health { ready, admin } => {
             ask(&admin, |client| health::run(&client.clone().with_patience(limits::HEALTH_PATIENCE), ready))
         }
+        CliCommand::Explain { explain, admin } => explain::run(&explain, &admin),
         CliCommand::Completions { shell } => complete(shell),
         CliCommand::Man { folder } => man::run(Cli::command(), folder.as_deref()),
     }

@@ -5,6 +5,7 @@ mod asker;
 mod clerk;
 mod controller;
 mod descriptors;
+mod explain;
 mod line;
 mod lists;
 mod locals;
@@ -30,6 +31,7 @@ mod watchdog;
 #[cfg(test)]
 mod tests;
 
+pub use explain::{ExplainError, explain};
 pub use server::Server;
 pub use start_error::StartError;
 pub use trial::{Report, check};

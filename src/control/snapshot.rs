@@ -275,6 +275,18 @@ fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// What judges where nothing listens yet, and the numbers of its listeners by how they are typed.
+pub(super) fn policy_to_be(config: &Config, rules: &OperatorRules) -> (Policy, Vec<(String, u16)>) {
+    let numbered = config.server.listen.iter().zip(0..);
+    let names: Vec<_> = numbered
+        .clone()
+        .map(|(endpoint, number)| Arc::new(ListenerName { number, address: endpoint.address }))
+        .collect();
+    let listening: Vec<SocketAddr> = names.iter().map(|name| name.address).collect();
+    let policy = policy(config, rules, &names, &listening, LocalList::read().known());
+    (policy, numbered.map(|(endpoint, number)| (endpoint.to_string(), number)).collect())
+}
+
 /// What judges. Rules know a listener by how it is typed, which a listener that stays may be otherwise after a reload.
 fn policy(
     config: &Config,

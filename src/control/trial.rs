@@ -161,6 +161,13 @@ impl<'a> Trial<'a> {
         }
     }
 
+    /// What the rules come to, with those users in their groups that the users file puts there; `None` where some of it cannot
+    /// be had.
+    pub(super) fn ruled(&mut self) -> Option<RulesPlan> {
+        let users = self.users()?;
+        self.rules(users.as_ref())
+    }
+
     /// What the rules come to.
     fn rules(&mut self, users: Option<&UsersFile>) -> Option<RulesPlan> {
         let (plan, warnings, errors) = match self.rules.plan(self.config, users.map(|file| &*file.users)) {

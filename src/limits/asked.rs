@@ -14,6 +14,12 @@ pub const KILLS_PER_TURN: usize = 4;
 /// sessions no more.
 pub const WALKS_MAX: usize = 8;
 
+/// Requests that operators suppose of one worker and whose names are being resolved; the next one is refused.
+pub const EXPLANATIONS_MAX: usize = 8;
+
+/// Descriptors by which `outflow explain` reckons, which resolves one name and opens nothing else.
+pub const EXPLAIN_DESCRIPTORS: usize = 65_536;
+
 /// The window that talkers are counted in: what leaves the last minute leaves it in such steps.
 pub const TALKERS_WINDOW: Duration = Duration::from_secs(10);
 /// Windows of the last minute.

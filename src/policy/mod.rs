@@ -6,6 +6,7 @@
 //! rule overrides it; what it lets pass the rules judge, in one place (`Policy::verdict`).
 
 mod carried;
+pub mod explain;
 pub mod guard;
 pub mod locals;
 pub mod nat64;

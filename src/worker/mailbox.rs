@@ -15,6 +15,8 @@ use crate::observe::Latencies;
 use crate::observe::filter::{Selection, SessionFilter};
 use crate::observe::live::LiveSession;
 use crate::observe::talkers::TalkersFound;
+use crate::policy::rule_names::RuleNames;
+use crate::session::{Explanation, Supposed};
 
 /// What a worker is told from outside.
 #[derive(Debug)]
@@ -54,6 +56,8 @@ pub enum Mail {
         /// Where that goes.
         reply: Reply<TalkersTold>,
     },
+    /// Say what would come of this request.
+    Explain(Box<Supposed>, Reply<SupposedTold>),
     /// Fail in the middle of a turn: how what follows is tested.
     #[doc(hidden)]
     Drill(Drill),
@@ -120,6 +124,17 @@ pub struct TalkersTold {
     pub walked: Walked,
     /// Who was busy there.
     pub found: TalkersFound,
+}
+
+/// What comes of [`Mail::Explain`]. Where the worker begins anew before it knows, nothing does.
+#[derive(Clone, Debug)]
+pub enum SupposedTold {
+    /// What would come of the request, and how rules are called.
+    Told(Box<Explanation>, Arc<RuleNames>),
+    /// What of the request cannot be.
+    Wrong(String),
+    /// Too many others wait for names.
+    Busy,
 }
 
 /// Where the answer to a letter goes, and what is woken for it: whoever asks a worker does not wait for it in a call.

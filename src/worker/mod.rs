@@ -15,6 +15,8 @@ mod core;
 mod dial;
 mod dialling;
 mod errno;
+mod explaining;
+mod explanations;
 mod front;
 mod handshake;
 mod linger;
@@ -30,6 +32,7 @@ mod ports;
 mod records;
 mod refusals;
 mod relaying;
+mod resolving;
 mod revoking;
 mod setup;
 mod slot;
@@ -48,8 +51,9 @@ mod watch;
 mod tests;
 
 pub(crate) use logins::today;
-pub use mailbox::{Drill, Killed, Listed, Mail, Mailbox, Reply, TalkersTold, Ticket, Walked};
+pub use mailbox::{Drill, Killed, Listed, Mail, Mailbox, Reply, SupposedTold, TalkersTold, Ticket, Walked};
 pub(crate) use relaying::liveness;
+pub(crate) use resolving::resolve;
 pub use setup::Setup;
 pub use snapshot::{Ceilings, Changeover, Latch, ListenerName, NumberedListener, Snapshot};
 
@@ -63,10 +67,11 @@ use slab::Slab;
 
 use self::acceptance::{Acceptance, Departure};
 use self::core::Core;
+use self::explanations::Explanations;
 use self::phases::Answered;
 use self::setup::Inherited;
 use self::slot::{Fate, Phase, Slot};
-use self::tokens::{EventSource, Key, TRANSLATORS_TICKET};
+use self::tokens::{EventSource, Key, TRANSLATORS_TICKET, supposed_of};
 use self::turns::TurnTimes;
 use self::walks::{Task, Walks};
 use self::watch::Edge;
@@ -153,6 +158,7 @@ struct Worker {
     next_snapshot: Option<Changeover>,
     /// What others want told of all sessions, or done to them.
     walks: Walks,
+    explanations: Explanations,
     drain_by: Option<Instant>,
     /// The memory of the queue that was worked off last.
     spare_queue: Vec<Key>,
@@ -171,6 +177,7 @@ impl Worker {
             acceptance: std::mem::take(&mut inherited.acceptance),
             core: Core::new(poll.registry().try_clone()?, mailbox, setup, inherited),
             walks: Walks::default(),
+            explanations: Explanations::default(),
             drain_by: None,
             spare_queue: Vec::new(),
             pulse: setup.pulse.clone(),
@@ -320,6 +327,7 @@ impl Worker {
             Mail::List { filter, reply } => self.begin_walk(Task::List { filter, reply }),
             Mail::Kill { which, reply } => self.begin_walk(Task::Kill { which, ended: 0, reply }),
             Mail::Talkers { reply } => self.begin_walk(Task::Talkers { reply: Some(reply) }),
+            Mail::Explain(supposed, reply) => self.explain(*supposed, reply),
             Mail::Drill(Drill::Stall(span)) => std::thread::sleep(span),
             Mail::Drill(drill) => {
                 self.core.fails_to_record = matches!(drill, Drill::PanicTwice);
@@ -411,6 +419,10 @@ impl Worker {
         while let Some((ticket, answer)) = self.core.lookups.answers.pop() {
             if ticket == TRANSLATORS_TICKET {
                 self.core.learn_translators(&answer);
+                continue;
+            }
+            if let Some(number) = supposed_of(ticket) {
+                self.explain_resolved(number, answer);
                 continue;
             }
             let (key, lookup) = Key::from_ticket(ticket);

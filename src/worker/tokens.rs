@@ -42,6 +42,17 @@ pub(super) enum EventSource {
 /// The ticket of a lookup that is no session's.
 pub(super) const TRANSLATORS_TICKET: u64 = INDEX_MASK as u64;
 
+/// The ticket of the name of a request that an operator supposes, which is no session's either.
+pub(super) fn supposed_ticket(number: u64) -> u64 {
+    Key::new(INDEX_MASK, number).ticket()
+}
+
+/// Back from [`supposed_ticket`], whose numbers begin with 1.
+pub(super) fn supposed_of(ticket: u64) -> Option<u64> {
+    let (key, _) = Key::from_ticket(ticket);
+    (key.index() == INDEX_MASK && key.serial() > 0).then(|| key.serial())
+}
+
 impl Key {
     /// The key for the `serial`-th session of a worker.
     pub(super) fn new(index: usize, serial: u64) -> Key {
@@ -131,6 +142,15 @@ mod tests {
         for lookup in 0..=limits::UDP_LOOKUPS_MAX {
             assert_eq!(Key::from_ticket(key.lookup_ticket(lookup)), (key, lookup));
         }
+    }
+
+    #[test]
+    fn a_supposed_request_has_a_ticket_that_is_no_sessions() {
+        for number in [1, 2, SERIAL_MASK >> SOCKET_BITS] {
+            assert_eq!(supposed_of(supposed_ticket(number)), Some(number));
+        }
+        let session = Key::new(limits::SLOTS_MAX - 1, 7);
+        assert_eq!((supposed_of(session.lookup_ticket(2)), supposed_of(TRANSLATORS_TICKET)), (None, None));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod asking;
 mod best;
 mod change;
+mod explaining;
 mod history;
 mod killing;
 mod listing;
@@ -18,12 +19,15 @@ mod shown;
 mod stats;
 mod top;
 
+pub(crate) use self::explaining::explanation_json;
+
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
 use mio::Waker;
 
+use self::explaining::Explaining;
 use self::history::{History, Sums, tenths, time_text};
 use self::killing::Killing;
 use self::listing::Listing;
@@ -64,6 +68,7 @@ pub(super) enum ApiRoute {
     Drain,
     Log,
     Config,
+    Explain,
 }
 
 /// An answer that is waited for.
@@ -79,6 +84,8 @@ enum ApiWaiting {
     Killing(Killing, Actor),
     /// The busiest.
     Top(Top),
+    /// What would come of a request.
+    Explaining(Explaining),
     /// What workers have timed, until then.
     Scrape(Instant),
     /// What comes of an order.
@@ -153,6 +160,7 @@ impl Api {
                 self.give_order(route, request, by)
             }
             ApiRoute::Config => self.config(request),
+            ApiRoute::Explain => self.explain(request, now),
         };
         match answered {
             Ok(waiting) => {
@@ -180,6 +188,7 @@ impl Api {
                 scrape(relay, self.totals(), &in_effect.rules, self.counters(), self.recent.told())
             }),
             ApiWaiting::Top(top) => top.go_on(now),
+            ApiWaiting::Explaining(explaining) => explaining.go_on(now),
             ApiWaiting::Order(outcome) => match outcome.try_recv() {
                 Ok(outcome) => Some(change::outcome(&outcome)),
                 Err(TryRecvError::Empty) => None,
@@ -198,6 +207,7 @@ impl Api {
             ApiWaiting::Killing(killing, _) => Some(killing.until()),
             ApiWaiting::Scrape(until) => Some(*until),
             ApiWaiting::Top(top) => Some(top.until()),
+            ApiWaiting::Explaining(explaining) => Some(explaining.until()),
             ApiWaiting::Order(..) => None,
         }
     }
@@ -309,6 +319,13 @@ impl Api {
             }
             _ => Ok(()),
         }
+    }
+
+    fn explain(&self, request: &HttpRequest, now: Instant) -> ApiAnswered {
+        let supposed = explaining::read(query(request)).map_err(bad_request)?;
+        // A name may take as long as it may take a session.
+        let until = now + self.in_effect().config.timeouts.dns + limits::WORKERS_ANSWER_TIME;
+        Explaining::begin(supposed, &self.mailboxes, &self.waker, until).map(ApiWaiting::Explaining)
     }
 
     fn config(&self, request: &HttpRequest) -> ApiAnswered {

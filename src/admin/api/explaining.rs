@@ -1,0 +1,149 @@
+//! What would come of a request, and why: one worker says it, by its own policy and its own resolver.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, TryRecvError, bounded};
+use mio::Waker;
+use serde_json::{Value, json};
+
+use super::query::Query;
+use crate::admin::answer::HttpAnswer;
+use crate::admin::status::HttpStatus;
+use crate::config::Choice;
+use crate::policy::explain::Explained;
+use crate::policy::rule_names::{DEFAULT_NAME, GUARD_NAME, RuleNames};
+use crate::policy::rules::{RuleId, RuleStep};
+use crate::policy::{DecidedBy, Decision, Verdict};
+use crate::session::{Explanation, Supposed};
+use crate::worker::{Mail, Mailbox, Reply, SupposedTold};
+
+/// The request that the parameters suppose.
+///
+/// # Errors
+/// What is wrong with one of them.
+pub(super) fn read(text: &str) -> Result<Supposed, String> {
+    let query = Query::read(text, &Supposed::FIELDS)?;
+    Supposed::read(|field| query.text(field))
+}
+
+/// A question that is under way.
+#[derive(Debug)]
+pub(super) struct Explaining {
+    answer: Receiver<SupposedTold>,
+    until: Instant,
+}
+
+impl Explaining {
+    /// Asks the first worker that takes letters.
+    ///
+    /// # Errors
+    /// None does.
+    pub(super) fn begin(
+        supposed: Supposed,
+        workers: &[Mailbox],
+        waker: &Arc<Waker>,
+        until: Instant,
+    ) -> Result<Explaining, HttpAnswer> {
+        let (sender, answer) = bounded(1);
+        let reply = Reply::new(sender, Some(Arc::clone(waker)));
+        let letter = || Mail::Explain(Box::new(supposed.clone()), reply.clone());
+        match workers.iter().any(|worker| worker.offer(letter())) {
+            true => Ok(Explaining { answer, until }),
+            false => Err(HttpAnswer::error(HttpStatus::UNAVAILABLE, "no worker takes questions")),
+        }
+    }
+
+    /// The answer once it is there.
+    pub(super) fn go_on(&mut self, now: Instant) -> Option<HttpAnswer> {
+        match self.answer.try_recv() {
+            Ok(SupposedTold::Told(told, names)) => {
+                Some(HttpAnswer::json(HttpStatus::OK, &explanation_json(&told, &names)))
+            }
+            Ok(SupposedTold::Wrong(what)) => Some(HttpAnswer::error(HttpStatus::BAD_REQUEST, what)),
+            Ok(SupposedTold::Busy) => {
+                let busy = HttpAnswer::error(HttpStatus::UNAVAILABLE, "too many others ask for names now");
+                Some(busy.with("retry-after", 1))
+            }
+            Err(TryRecvError::Empty) if now < self.until => None,
+            Err(_) => Some(HttpAnswer::error(HttpStatus::UNAVAILABLE, "the worker does not answer")),
+        }
+    }
+
+    /// When it answers at the latest.
+    pub(super) fn until(&self) -> Instant {
+        self.until
+    }
+}
+
+/// An explanation as the endpoint tells it, and as `outflow explain --json` does.
+pub(crate) fn explanation_json(told: &Explanation, names: &RuleNames) -> Value {
+    let Explanation { supposed, first, unresolved, addresses, reply, .. } = told;
+    let addresses: Vec<Value> = addresses
+        .iter()
+        .map(|(address, explained)| {
+            let mut one = of_explained(explained, names);
+            one["address"] = address.to_string().into();
+            one
+        })
+        .collect();
+    let deciding = told.deciding().map(|explained| decision_of(&explained.verdict));
+    json!({
+        "user": supposed.identity.user().map(|name| &**name),
+        "client": supposed.client,
+        "listener": supposed.listener,
+        "command": supposed.command.name(),
+        "target": supposed.target.to_string(),
+        "verdict": if told.is_allowed() { "allow" } else { "deny" },
+        "rule": deciding.map(|decision| decided_by(decision, names)),
+        "would_deny": deciding.and_then(|decision| decision.would_deny()).map(|rule| name_of(rule, names)),
+        "reply": reply.code(),
+        "dns": unresolved.as_ref().map(ToString::to_string),
+        "before": first.as_ref().map(|explained| of_explained(explained, names)),
+        "addresses": addresses,
+    })
+}
+
+fn of_explained(explained: &Explained, names: &RuleNames) -> Value {
+    let decision = decision_of(&explained.verdict);
+    let rules: Vec<Value> = explained.steps.iter().map(|(rule, step)| of_step(*rule, *step, names)).collect();
+    json!({
+        "verdict": if decision.allowed { "allow" } else { "deny" },
+        "rule": decided_by(decision, names),
+        "guard": explained.guard.map(|refusal| refusal.to_string()),
+        "would_deny": decision.would_deny().map(|rule| name_of(rule, names)),
+        "rules": rules,
+    })
+}
+
+/// One rule: `result` says whether it decides, and `key` which condition does not hold.
+fn of_step(rule: RuleId, step: RuleStep, names: &RuleNames) -> Value {
+    let (result, key) = match step {
+        RuleStep::Decides => ("decides", None),
+        RuleStep::Reports => ("reports", None),
+        RuleStep::Open => ("open", None),
+        RuleStep::Fails { key, negated } => {
+            let twin = if negated { "not_" } else { "" };
+            ("no_match", Some(format!("{twin}{}", key.as_str())))
+        }
+    };
+    json!({"rule": name_of(rule, names), "result": result, "key": key})
+}
+
+fn decision_of(verdict: &Verdict) -> Decision {
+    match verdict {
+        Verdict::Allow(allowed) => allowed.decision,
+        Verdict::Deny(_, decision) => *decision,
+    }
+}
+
+fn decided_by(decision: Decision, names: &RuleNames) -> &str {
+    match decision.by {
+        DecidedBy::Guard => GUARD_NAME,
+        DecidedBy::Rule(rule) => name_of(rule, names),
+    }
+}
+
+fn name_of(rule: RuleId, names: &RuleNames) -> &str {
+    names.of(rule).map_or(DEFAULT_NAME, |name| name)
+}

@@ -1,0 +1,228 @@
+//! `outflow explain`: what would come of a request, by which rule, and why not by an earlier one. Asked of a configuration, or of
+//! a running server.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, ValueHint};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::client::{AdminArgs, AdminClient, target};
+use super::field::{at, list, text, whole};
+use super::table::{Align, Table};
+use super::text::visible;
+use crate::admin::explanation_json;
+use crate::config::ConfigSource;
+use crate::console::{complain, say};
+use crate::control::{ExplainError, explain};
+use crate::session::Supposed;
+
+/// Exit code of a request that would be denied.
+const DENIED: u8 = 1;
+/// Exit code where there is no answer.
+const NO_ANSWER: u8 = 2;
+
+/// The request, and whom to ask.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ExplainArgs {
+    /// The target: a name or an address, and the port
+    #[arg(long, value_name = "HOST:PORT")]
+    to: String,
+    /// Who asks; without it nobody in particular
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Where the client comes from [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDR")]
+    from: Option<String>,
+    /// connect, bind or udp_associate [default: connect]
+    #[arg(long, value_name = "COMMAND")]
+    command: Option<String>,
+    /// The listener, as it stands in server.listen [default: the first one]
+    #[arg(long, value_name = "ADDR:PORT")]
+    listener: Option<String>,
+    /// Ask this configuration (TOML), and no server
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["address", "token_file"])]
+    config: Option<PathBuf>,
+    /// At this time, such as 2027-01-31T08:00:00Z, and not now
+    #[arg(long = "at", value_name = "TIME", requires = "config")]
+    time: Option<Timestamp>,
+    /// The addresses that the name has, with commas between them: no name server is asked
+    #[arg(long, value_name = "ADDR,…", value_delimiter = ',', requires = "config")]
+    resolve: Option<Vec<IpAddr>>,
+    /// Print what the endpoint answers
+    #[arg(long)]
+    json: bool,
+}
+
+impl ExplainArgs {
+    fn field(&self, name: &str) -> Option<&str> {
+        match name {
+            "to" => Some(&self.to),
+            "user" => self.user.as_deref(),
+            "from" => self.from.as_deref(),
+            "command" => self.command.as_deref(),
+            "listener" => self.listener.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+/// Explains a request. Exit code 0 where it would be allowed, 1 where it would be denied, 2 where there is no answer.
+pub(super) fn run(args: &ExplainArgs, admin: &AdminArgs) -> ExitCode {
+    let told = Supposed::read(|name| args.field(name)).and_then(|supposed| match &args.config {
+        Some(_) => of_file(args, supposed),
+        None => of_server(args, admin),
+    });
+    match told {
+        Ok(told) => {
+            let text = if args.json { format!("{told}\n") } else { words(&told) };
+            let _ = say(&text);
+            match at(&told, &["verdict"]).as_str() {
+                Some("allow") => ExitCode::SUCCESS,
+                _ => ExitCode::from(DENIED),
+            }
+        }
+        Err(what) => {
+            what.lines().for_each(|line| complain(&format_args!("outflow: {line}")));
+            ExitCode::from(NO_ANSWER)
+        }
+    }
+}
+
+fn of_file(args: &ExplainArgs, supposed: Supposed) -> Result<Value, String> {
+    let source = ConfigSource { file: args.config.clone(), ..ConfigSource::default() };
+    let config = source.load().map_err(|problems| problems.to_string())?;
+    let addresses = args.resolve.as_ref().map(|addresses| addresses.clone().into());
+    let (told, names) = explain(&config, supposed, args.time, addresses).map_err(|error| match error {
+        ExplainError::Config(problems) => problems.to_string(),
+        ExplainError::Wrong(what) => what,
+    })?;
+    Ok(explanation_json(&told, &names))
+}
+
+fn of_server(args: &ExplainArgs, admin: &AdminArgs) -> Result<Value, String> {
+    let query: Vec<(&str, &str)> =
+        Supposed::FIELDS.iter().filter_map(|name| Some((*name, args.field(name)?))).collect();
+    let client = AdminClient::new(admin)?;
+    client.get(&target("/api/v1/explain", &query)).map_err(|error| error.to_string())
+}
+
+/// The answer in words: what would come of it, and under it what each rule comes to.
+fn words(told: &Value) -> String {
+    let field = |name: &str| text(at(told, &[name]));
+    let who = match at(told, &["user"]).as_str() {
+        Some(user) => format!("user {}", visible(user)),
+        None => "nobody in particular".to_owned(),
+    };
+    let mut words = format!(
+        "{} to {} for {who} from {}: {} by {}, reply {}\n",
+        field("command"),
+        field("target"),
+        field("client"),
+        verdict(at(told, &["verdict"])),
+        by(told),
+        whole(at(told, &["reply"])),
+    );
+    // Writing to a string cannot fail.
+    if let Some(rule) = at(told, &["would_deny"]).as_str() {
+        let _ = writeln!(words, "rule {} would deny it, were it not in report mode", visible(rule));
+    }
+    if let Some(why) = at(told, &["dns"]).as_str() {
+        let _ = writeln!(words, "the name has no address: {}", visible(why));
+    }
+    let before = at(told, &["before"]);
+    if before.is_object() {
+        words.push_str(&one("before there is an address", before));
+    }
+    for address in list(told, "addresses") {
+        words.push_str(&one(&text(at(address, &["address"])), address));
+    }
+    words
+}
+
+fn verdict(value: &Value) -> &'static str {
+    if value.as_str() == Some("allow") { "allowed" } else { "denied" }
+}
+
+fn by(told: &Value) -> String {
+    match at(told, &["rule"]).as_str() {
+        Some("default") => "the default".to_owned(),
+        Some("guard") => "the guard".to_owned(),
+        Some(rule) => format!("rule {}", visible(rule)),
+        None => "nothing".to_owned(),
+    }
+}
+
+/// What is said of one address, with a line for each rule.
+fn one(head: &str, told: &Value) -> String {
+    let guard = at(told, &["guard"]).as_str().map(|why| format!(" ({})", visible(why))).unwrap_or_default();
+    let mut table = Table::bare(&[Align::Left, Align::Left]);
+    for rule in list(told, "rules") {
+        let what = match (at(rule, &["result"]).as_str(), at(rule, &["key"]).as_str()) {
+            (Some("decides"), _) => "decides".to_owned(),
+            (Some("reports"), _) => "matches, and only reports".to_owned(),
+            (Some("open"), _) => "denies what is not known yet".to_owned(),
+            (_, Some(key)) if key.starts_with("not_") => format!("{} rules it out", visible(key)),
+            (_, Some(key)) => format!("{} does not match", visible(key)),
+            _ => "does not match".to_owned(),
+        };
+        table.row([format!("  {}", text(at(rule, &["rule"]))), what]);
+    }
+    format!("{head}: {} by {}{guard}\n{}", verdict(at(told, &["verdict"])), by(told), table.render(None))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_has_a_line_for_each_rule_of_each_address() {
+        let told = json!({
+            "user": "ann\u{1b}", "client": "192.0.2.7", "listener": null, "command": "connect",
+            "target": "example.com:443", "verdict": "allow", "rule": "web", "would_deny": "strict", "reply": 0,
+            "dns": null,
+            "before": {"verdict": "allow", "rule": "web", "guard": null, "would_deny": null, "rules": [
+                {"rule": "no-lan", "result": "open", "key": null}, {"rule": "web", "result": "decides", "key": null},
+            ]},
+            "addresses": [
+                {"address": "10.0.0.1:443", "verdict": "deny", "rule": "guard",
+                 "guard": "special-purpose destination (private)", "would_deny": null, "rules": []},
+                {"address": "192.0.2.1:443", "verdict": "allow", "rule": "web", "guard": null, "would_deny": "strict",
+                 "rules": [
+                    {"rule": "no-lan", "result": "no_match", "key": "to"},
+                    {"rule": "night", "result": "no_match", "key": "not_users"},
+                    {"rule": "strict", "result": "reports", "key": null},
+                    {"rule": "web", "result": "decides", "key": null},
+                ]},
+            ],
+        });
+        assert_eq!(
+            words(&told),
+            "connect to example.com:443 for user ann\\u{1b} from 192.0.2.7: allowed by rule web, reply 0\n\
+             rule strict would deny it, were it not in report mode\n\
+             before there is an address: allowed by rule web\n\
+             \x20 no-lan  denies what is not known yet\n\
+             \x20 web     decides\n\
+             10.0.0.1:443: denied by the guard (special-purpose destination (private))\n\
+             192.0.2.1:443: allowed by rule web\n\
+             \x20 no-lan  to does not match\n\
+             \x20 night   not_users rules it out\n\
+             \x20 strict  matches, and only reports\n\
+             \x20 web     decides\n"
+        );
+    }
+
+    #[test]
+    fn an_answer_of_nothing_is_said_without_trust() {
+        let told = words(&json!({"verdict": 1, "rule": {}, "addresses": [{}], "before": {"rules": [{}]}}));
+        assert!(
+            told.starts_with("- to - for nobody in particular from -: denied by nothing, reply 0\n"),
+            "{told}"
+        );
+    }
+}

@@ -1,0 +1,67 @@
+//! What would come of a request if a configuration were in effect: asked of the file, without a server.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::descriptors::divide;
+use super::resolver_files::ResolverFiles;
+use super::rules::OperatorRules;
+use super::snapshot::policy_to_be;
+use super::trial::Trial;
+use crate::config::{Config, Problems};
+use crate::limits;
+use crate::policy::own_ports::OwnPorts;
+use crate::policy::rule_names::RuleNames;
+use crate::session::{Explanation, Judges, Supposed};
+use crate::worker::resolve;
+
+/// Why there is no explanation.
+#[derive(Clone, Debug)]
+pub enum ExplainError {
+    /// The configuration cannot be used.
+    Config(Problems),
+    /// What of the request cannot be, or what the machine refused.
+    Wrong(String),
+}
+
+/// Says what would come of a request at this moment, or now, and how rules are called. A name is resolved as the server would
+/// do it, unless its addresses are given.
+///
+/// # Errors
+/// There is no such request, or no such server.
+pub fn explain(
+    config: &Config,
+    supposed: Supposed,
+    at: Option<Timestamp>,
+    addresses: Option<Arc<[IpAddr]>>,
+) -> Result<(Explanation, Arc<RuleNames>), ExplainError> {
+    let mut trial = Trial::of(config);
+    let plan = trial.ruled();
+    let errors = trial.into_report().errors;
+    let plan = plan.filter(|_| errors.is_empty()).ok_or(ExplainError::Config(errors))?;
+    let rules = Arc::<OperatorRules>::default().follow(plan);
+    rules.set.iter().for_each(|set| set.tell_time(at.unwrap_or_else(Timestamp::now)));
+    let (policy, listeners) = policy_to_be(config, &rules);
+    let incoming = supposed.incoming(&listeners).map_err(ExplainError::Wrong)?;
+    let own_ports = OwnPorts::default();
+    let judges = Judges { policy: &policy, own_ports: &own_ports };
+    let told = match Explanation::begin(supposed, incoming, judges) {
+        Ok(told) => told,
+        Err((mut told, name)) => {
+            let answer = match addresses {
+                Some(addresses) => Ok(addresses),
+                None => {
+                    let budget = divide(limits::EXPLAIN_DESCRIPTORS, config);
+                    let (files, _) = ResolverFiles::read(config, &budget);
+                    resolve(files.settings(config), &name)
+                        .map_err(|error| ExplainError::Wrong(format!("names cannot be resolved: {error}")))?
+                }
+            };
+            told.resolved(answer, judges);
+            told
+        }
+    };
+    Ok((told, Arc::clone(&rules.names)))
+}

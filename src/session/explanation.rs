@@ -1,0 +1,227 @@
+//! What would come of a request, and why: for an operator who asks, by the same policy and the same answers of name servers as
+//! a session. Nothing is dialled.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::failure::Failure;
+use super::socks5::rep_of;
+use crate::auth::{Identity, check_name};
+use crate::config::{Choice, nearest, quoted, unknown_value};
+use crate::dns::{Answer, DnsError};
+use crate::policy::explain::Explained;
+use crate::policy::own_ports::OwnPorts;
+use crate::policy::{Incoming, Object, Policy, Subject, Verdict};
+use crate::proto::address::{Host, Name, Target};
+use crate::proto::reply::Rep;
+use crate::proto::request::RequestCommand;
+
+/// A request that nobody has made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Supposed {
+    /// Who asks.
+    pub identity: Identity,
+    /// Where the client comes from.
+    pub client: IpAddr,
+    /// The listener that it comes by, as it stands in `server.listen`; `None`: the first one.
+    pub listener: Option<Box<str>>,
+    /// What for.
+    pub command: RequestCommand,
+    /// The target: of an association that of its datagrams.
+    pub target: Target,
+}
+
+impl Supposed {
+    /// What a request is made of, by name; all but the target may be left out.
+    pub const FIELDS: [&str; 5] = ["user", "from", "to", "command", "listener"];
+
+    /// Reads the texts of the fields.
+    ///
+    /// # Errors
+    /// Which of them is wrong, and why.
+    pub fn read<'a>(text: impl Fn(&str) -> Option<&'a str>) -> Result<Supposed, String> {
+        let identity = match text("user") {
+            None => Identity::Anonymous,
+            Some(name) => {
+                check_name(name).map_err(|error| format!("`user`: {error}"))?;
+                Identity::User(name.into())
+            }
+        };
+        let client = text("from").map_or(Ok(Ipv4Addr::LOCALHOST.into()), |typed| {
+            typed.parse().map_err(|_| format!("`from`: {} is no address", quoted(typed)))
+        })?;
+        let words = RequestCommand::ALL.iter().map(|(word, _)| *word);
+        let command = text("command").map_or(Ok(RequestCommand::Connect), |typed| {
+            RequestCommand::from_name(typed)
+                .ok_or_else(|| format!("`command`: {}", unknown_value(typed, words.clone())))
+        })?;
+        let typed = text("to").ok_or("`to`: expected HOST:PORT")?;
+        let target = target(typed).map_err(|what| format!("`to`: {}: {what}", quoted(typed)))?;
+        Ok(Supposed { identity, client, listener: text("listener").map(Box::from), command, target })
+    }
+
+    /// How its connection comes in, where these are the listeners, by their texts and numbers.
+    ///
+    /// # Errors
+    /// There is no such listener, and which one may be meant.
+    pub fn incoming(&self, listeners: &[(String, u16)]) -> Result<Incoming, String> {
+        let number = match &self.listener {
+            None => listeners.first().map(|(_, number)| *number).unwrap_or_default(),
+            Some(wanted) => {
+                let texts = listeners.iter().map(|(text, _)| text.as_str());
+                let found = listeners.iter().find(|(text, _)| **text == **wanted);
+                found.map(|(_, number)| *number).ok_or_else(|| {
+                    let what = format!("`listener`: {} is none of server.listen", quoted(wanted));
+                    nearest(wanted, texts)
+                        .map_or(what.clone(), |near| format!("{what}; did you mean {near}?"))
+                })?
+            }
+        };
+        Ok(Incoming { client: SocketAddr::new(self.client, 0), listener: number })
+    }
+}
+
+/// Reads `HOST:PORT`.
+fn target(typed: &str) -> Result<Target, String> {
+    let (host, port) = typed.rsplit_once(':').ok_or("expected HOST:PORT")?;
+    let port = port.parse().ok().filter(|port: &u16| *port > 0).ok_or("expected a port of 1 to 65535")?;
+    let host = Host::parse(host.as_bytes()).map_err(|error| error.to_string())?;
+    Ok(Target { host, port })
+}
+
+/// What would come of it.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// The request.
+    pub supposed: Supposed,
+    /// How its connection comes in.
+    pub incoming: Incoming,
+    /// What is said before there is an address: of a name, of an association, of BIND for whoever comes.
+    pub first: Option<Explained>,
+    /// Why the name has no address, where it was asked for and has none.
+    pub unresolved: Option<DnsError>,
+    /// Each address, and what is said of it.
+    pub addresses: Vec<(SocketAddr, Explained)>,
+    /// The code of the reply; where it is success, the target has a say yet.
+    pub reply: Rep,
+}
+
+/// By what a request is judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Judges<'a> {
+    /// The policy.
+    pub policy: &'a Policy,
+    /// The ports that associations have.
+    pub own_ports: &'a OwnPorts,
+}
+
+impl Explanation {
+    /// Judges as far as that goes without the addresses of a name, which is to be resolved then, and told of by
+    /// [`Explanation::resolved`].
+    ///
+    /// # Errors
+    /// The name.
+    pub fn begin(
+        supposed: Supposed,
+        incoming: Incoming,
+        judges: Judges<'_>,
+    ) -> Result<Explanation, (Explanation, Name)> {
+        let mut told = Explanation {
+            supposed,
+            incoming,
+            first: None,
+            unresolved: None,
+            addresses: Vec::new(),
+            reply: Rep::Succeeded,
+        };
+        let (target, command) = (told.supposed.target.clone(), told.supposed.command);
+        let nobody = target.host == Host::Ip([0, 0, 0, 0].into());
+        if command == RequestCommand::UdpAssociate || (command == RequestCommand::Bind && nobody) {
+            let first = told.explain(Object::AnyPeer, judges);
+            let opens = told.keep(first);
+            if !opens || command == RequestCommand::Bind {
+                return Ok(told);
+            }
+        }
+        match target.host {
+            Host::Ip(ip) => told.judge(&[ip], judges),
+            Host::Name(name) => {
+                let first = told.explain(Object::Unresolved(&name, target.port), judges);
+                if told.keep(first) {
+                    return Err((told, name));
+                }
+            }
+        }
+        Ok(told)
+    }
+
+    /// Judges the addresses that the name has.
+    pub fn resolved(&mut self, answer: Answer, judges: Judges<'_>) {
+        match answer {
+            Ok(addresses) => self.judge(&addresses, judges),
+            Err(error) => {
+                if self.supposed.command != RequestCommand::UdpAssociate {
+                    self.reply = rep_of(&Failure::Dns(error.clone()));
+                }
+                self.unresolved = Some(error);
+            }
+        }
+    }
+
+    /// Whether it may be had, were it there.
+    pub fn is_allowed(&self) -> bool {
+        let allows = |explained: &Explained| matches!(explained.verdict, Verdict::Allow(_));
+        match self.addresses.is_empty() {
+            true => self.unresolved.is_none() && self.first.as_ref().is_some_and(allows),
+            false => self.addresses.iter().any(|(_, explained)| allows(explained)),
+        }
+    }
+
+    /// What decides: of several addresses the first that is allowed, or else the last.
+    pub fn deciding(&self) -> Option<&Explained> {
+        let allows = |explained: &&Explained| matches!(explained.verdict, Verdict::Allow(_));
+        let each = || self.addresses.iter().map(|(_, explained)| explained);
+        each().find(allows).or_else(|| each().next_back()).or(self.first.as_ref())
+    }
+
+    fn judge(&mut self, addresses: &[IpAddr], judges: Judges<'_>) {
+        let Supposed { target, command, .. } = self.supposed.clone();
+        let name = match &target.host {
+            Host::Name(name) => Some(name),
+            Host::Ip(_) => None,
+        };
+        for ip in addresses {
+            let address = SocketAddr::new(*ip, target.port);
+            let explained = self.explain(Object::of(command, address, name), judges);
+            self.addresses.push((address, explained));
+        }
+        let allowed =
+            |(_, explained): &(SocketAddr, Explained)| matches!(explained.verdict, Verdict::Allow(_));
+        // A datagram that may not go on is dropped, and its sender told nothing.
+        if command != RequestCommand::UdpAssociate && !self.addresses.iter().any(allowed) {
+            self.reply = self.addresses.last().map_or(Rep::HostUnreachable, |(_, last)| reply_of(last));
+        }
+    }
+
+    /// Keeps what is said first; whether it goes on from there.
+    fn keep(&mut self, first: Explained) -> bool {
+        let goes_on = matches!(first.verdict, Verdict::Allow(_));
+        if !goes_on && (self.first.is_none() || self.supposed.command != RequestCommand::UdpAssociate) {
+            self.reply = reply_of(&first);
+        }
+        self.first = Some(first);
+        goes_on
+    }
+
+    fn explain(&self, object: Object<'_>, judges: Judges<'_>) -> Explained {
+        let Supposed { identity, command, .. } = &self.supposed;
+        let subject = Subject { incoming: self.incoming, identity, command: *command };
+        judges.policy.explain(&subject, object, judges.own_ports)
+    }
+}
+
+fn reply_of(explained: &Explained) -> Rep {
+    match explained.verdict {
+        Verdict::Allow(_) => Rep::Succeeded,
+        Verdict::Deny(denial, _) => rep_of(&Failure::Denied(denial)),
+    }
+}

@@ -1,0 +1,64 @@
+//! Requests that an operator supposes: what would come of them here, by this worker's policy and its resolver.
+
+use std::sync::Arc;
+
+use super::Worker;
+use super::explanations::OpenExplanation;
+use super::mailbox::{Reply, SupposedTold};
+use super::tokens::supposed_ticket;
+use crate::dns::Answer;
+use crate::limits;
+use crate::session::{Explanation, Judges, Supposed};
+use crate::shares;
+
+impl Worker {
+    /// Says what would come of a request, at once or once its name is resolved.
+    pub(super) fn explain(&mut self, supposed: Supposed, reply: Reply<SupposedTold>) {
+        let snapshot = &self.core.snapshot;
+        let typed = snapshot.config.server.listen.iter().map(ToString::to_string);
+        let listeners: Vec<_> = typed.zip(snapshot.listening.iter().map(|name| name.number)).collect();
+        let incoming = match supposed.incoming(&listeners) {
+            Ok(incoming) => incoming,
+            Err(what) => {
+                reply.send(SupposedTold::Wrong(what));
+                return;
+            }
+        };
+        let client = shares::Source::from(incoming.client.ip());
+        let (told, name) = match Explanation::begin(supposed, incoming, self.judges()) {
+            Ok(told) => return self.tell(Box::new(told), &reply),
+            Err(waits) => waits,
+        };
+        if self.explanations.open.len() >= limits::EXPLANATIONS_MAX {
+            reply.send(SupposedTold::Busy);
+            return;
+        }
+        self.explanations.begun += 1;
+        let (number, told) = (self.explanations.begun, Box::new(told));
+        self.explanations.open.push(OpenExplanation { number, told, reply });
+        let (registry, now) = (&self.core.registry, self.core.now);
+        let ticket = supposed_ticket(number);
+        if let Some(answer) = self.core.lookups.lookup_beside(name.as_str(), client, ticket, registry, now) {
+            self.explain_resolved(number, answer);
+        }
+    }
+
+    /// The answer to the name of one of them.
+    pub(super) fn explain_resolved(&mut self, number: u64, answer: Answer) {
+        let Some(place) = self.explanations.open.iter().position(|open| open.number == number) else {
+            return;
+        };
+        let OpenExplanation { mut told, reply, .. } = self.explanations.open.swap_remove(place);
+        told.resolved(answer, self.judges());
+        self.tell(told, &reply);
+    }
+
+    fn judges(&self) -> Judges<'_> {
+        Judges { policy: &self.core.policy, own_ports: &self.core.own_ports }
+    }
+
+    fn tell(&self, told: Box<Explanation>, reply: &Reply<SupposedTold>) {
+        // Nobody need be there to hear it.
+        reply.send(SupposedTold::Told(told, Arc::clone(&self.core.snapshot.rule_names)));
+    }
+}

@@ -1,0 +1,245 @@
+//! `outflow explain` and `/api/v1/explain`: the answer is that of a session, be it the file or a running server that is asked.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::api::Api;
+use crate::support::client::request;
+use crate::support::dns::{A, AAAA};
+use crate::support::relay::{binary, run_to_exit};
+use crate::support::users::argon2id;
+use crate::support::{Client, DnsServer, Origin, Relay};
+
+const RULES: [&str; 6] = [
+    "name = \"no-ads\"\nto = [\".ads.example\"]\naction = \"deny\"",
+    "name = \"no-lan\"\nto = [\"127.0.0.2/32\"]\naction = \"deny\"",
+    "name = \"strict\"\nnot_users = [\"bob\"]\naction = \"deny\"\nmode = \"report\"",
+    "name = \"staff\"\ngroups = [\"staff\"]\nnot_commands = [\"bind\"]\naction = \"allow\"",
+    "name = \"office\"\nusers = [\"bob\"]\nto = [\"mixed.example\", \"127.0.0.1\", \"none.example\"]\naction = \"allow\"",
+    "name = \"elsewhere\"\nlisteners = [\"127.0.0.1:1\"]\naction = \"allow\"",
+];
+
+fn outflow(arguments: &[&str]) -> Output {
+    let mut command = Command::new(binary());
+    command.arg("explain").args(arguments);
+    run_to_exit(command)
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("an exit code")
+}
+
+/// The JSON that a run printed.
+fn told(output: &Output) -> Value {
+    let said = || String::from_utf8_lossy(&output.stderr).into_owned();
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", said()))
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A configuration of its own folder with these lines.
+fn written(lines: &str) -> (TempDir, PathBuf) {
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("outflow.toml");
+    std::fs::write(&file, lines).expect("write");
+    (folder, file)
+}
+
+fn of_file(file: &Path, arguments: &[&str]) -> Output {
+    let file = file.to_str().expect("UTF-8");
+    outflow(&[&["--config", file, "--json"], arguments].concat())
+}
+
+/// What a session is answered and leaves in its record, and what both explanations say of it.
+#[test]
+fn an_explanation_is_what_a_session_comes_to() {
+    let server = DnsServer::zone(&[
+        ("x.ads.example", &["127.0.0.1"]),
+        ("mixed.example", &["127.0.0.2", "127.0.0.1"]),
+        ("lan.example", &["127.0.0.2"]),
+    ]);
+    let origin = Origin::echo();
+    let port = origin.addr.port();
+    let hash = argon2id(b"secret");
+    let line = |name: &str, rest: &str| (name.to_owned(), format!("{hash}{rest}"));
+    let builder = Relay::builder()
+        .hashed_users(&[line("ann", ":groups=staff"), line("bob", ""), line("eve", "")])
+        .dns(&server)
+        .set("guard", "allow_private", "true")
+        .set("server", "listen", "[\"127.0.0.1:0\"]")
+        .set("server", "workers", "1")
+        .rules(&RULES[..5]);
+    let directory = builder.directory().to_owned();
+    let (relay, api) = Api::serve(builder);
+    let file = directory.join("outflow.toml");
+    let cases = [
+        ("ann", "x.ads.example", 2, Some("no-ads")),
+        ("ann", "mixed.example", 0, Some("staff")),
+        ("bob", "mixed.example", 0, Some("office")),
+        ("bob", "lan.example", 2, Some("no-lan")),
+        ("ann", "lan.example", 2, Some("no-lan")),
+        ("bob", "127.0.0.1", 0, Some("office")),
+        ("bob", "127.1", 0, Some("office")),
+        ("eve", "mixed.example", 2, Some("default")),
+        ("bob", "none.example", 4, None),
+    ];
+    for (nth, (user, host, reply, rule)) in cases.into_iter().enumerate() {
+        let mut client = Client::connect(relay.addr());
+        assert_eq!(client.login(user.as_bytes(), b"secret"), 0);
+        assert_eq!(client.request_name(host.as_bytes(), port).rep, reply, "{user} {host}");
+        drop(client);
+        let record = relay.records(nth + 1).swap_remove(nth);
+        let to = format!("{host}:{port}");
+        let running = api.get(&format!("/api/v1/explain?user={user}&to={to}"));
+        let of_file = told(&of_file(&file, &["--user", user, "--to", &to]));
+        assert_eq!(running, of_file, "{user} {host}");
+        assert_eq!(running["reply"], reply, "{running}");
+        if let Some(rule) = rule {
+            assert_eq!((&running["rule"], &record["rule"]), (&json!(rule), &json!(rule)), "{record}");
+            for field in ["verdict", "would_deny", "target", "user", "command"] {
+                assert_eq!(running[field], record[field], "{user} {host} {field}: {running}");
+            }
+        }
+    }
+    assert_eq!(server.asked("x.ads.example", A) + server.asked("x.ads.example", AAAA), 0, "no query for it");
+}
+
+#[test]
+fn each_rule_before_the_one_that_decides_says_why_it_does_not() {
+    let rules: String = RULES.iter().map(|rule| format!("[[rule]]\n{rule}\n")).collect();
+    let (_folder, file) = written(&format!(
+        "[server]\nlisten = [\"127.0.0.1:1080\", \"127.0.0.1:1\"]\n[groups]\nstaff = [\"ann\"]\n{rules}"
+    ));
+    let arguments = ["--user", "ann", "--to", "mixed.example:443", "--resolve", "127.0.0.2,8.8.8.8,10.0.0.1"];
+    let answer = told(&of_file(&file, &arguments));
+    let step =
+        |rule: &str, result: &str, key: Option<&str>| json!({"rule": rule, "result": result, "key": key});
+    assert_eq!(
+        answer["addresses"][1]["rules"],
+        json!([
+            step("no-ads", "no_match", Some("to")),
+            step("no-lan", "no_match", Some("to")),
+            step("strict", "reports", None),
+            step("staff", "decides", None),
+        ])
+    );
+    assert_eq!(answer["before"]["rules"][1], step("no-lan", "open", None));
+    let verdicts: Vec<_> = (0..3)
+        .map(|nth| &answer["addresses"][nth])
+        .map(|one| {
+            (one["address"].as_str(), one["verdict"].as_str(), one["rule"].as_str(), one["guard"].is_string())
+        })
+        .collect();
+    assert_eq!(
+        verdicts,
+        [
+            (Some("127.0.0.2:443"), Some("deny"), Some("guard"), true),
+            (Some("8.8.8.8:443"), Some("allow"), Some("staff"), false),
+            (Some("10.0.0.1:443"), Some("deny"), Some("guard"), true),
+        ]
+    );
+    let keys = |arguments: &[&str]| -> Vec<(String, Option<String>)> {
+        let answer = told(&of_file(&file, arguments));
+        let rules = answer["addresses"][0]["rules"].as_array().expect("rules").clone();
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        rules.iter().map(|rule| (text(&rule["rule"]).expect("a name"), text(&rule["key"]))).collect()
+    };
+    let at = ["--to", "8.8.8.8:80", "--user", "bob"];
+    let bob = keys(&at);
+    assert_eq!(bob[2], ("strict".to_owned(), Some("not_users".to_owned())));
+    assert_eq!(bob[3], ("staff".to_owned(), Some("groups".to_owned())));
+    assert_eq!(bob[5], ("elsewhere".to_owned(), Some("listeners".to_owned())));
+    let by_listener = keys(&[&at[..], &["--listener", "127.0.0.1:1"]].concat());
+    assert_eq!(by_listener[5], ("elsewhere".to_owned(), None));
+    let bind = keys(&["--to", "8.8.8.8:80", "--user", "ann", "--command", "bind"]);
+    assert_eq!(bind[3], ("staff".to_owned(), Some("not_commands".to_owned())));
+}
+
+#[test]
+fn a_time_is_the_one_that_is_asked_for() {
+    let (_folder, file) = written(
+        "[[rule]]\nname = \"day\"\nwhen = { days = [\"mon-fri\"], hours = [\"08:00-18:00\"], zone = \"UTC\" }\naction = \"allow\"\n",
+    );
+    for (time, exit) in
+        [("2026-11-27T08:00:00Z", 0), ("2026-11-27T18:00:00Z", 1), ("2026-11-28T12:00:00Z", 1)]
+    {
+        let output = of_file(&file, &["--to", "8.8.8.8:80", "--at", time]);
+        assert_eq!(code(&output), exit, "{time}");
+    }
+}
+
+/// 0: allowed, 1: denied, 2: no answer, with the reason.
+#[test]
+fn the_exit_code_tells_what_would_come_of_it() {
+    let (_folder, file) = written("[[rule]]\nname = \"web\"\nports = [443]\naction = \"allow\"\n");
+    let config = file.to_str().expect("UTF-8");
+    for (arguments, exit, words) in [
+        (&["--config", config, "--to", "8.8.8.8:443"][..], 0, "allowed by rule web, reply 0"),
+        (&["--config", config, "--to", "8.8.8.8:80"], 1, "web  ports does not match"),
+        (&["--config", config, "--to", "127.0.0.1:443"], 1, "denied by the guard"),
+        (&["--config", config, "--to", "8.8.8.8"], 2, "`to`: \"8.8.8.8\": expected HOST:PORT"),
+        (&["--config", config, "--to", "8.8.8.8:0"], 2, "expected a port"),
+        (&["--config", config, "--to", "a.example:1", "--command", "conect"], 2, "did you mean \"connect\"?"),
+        (&["--config", config, "--to", "a.example:1", "--from", "here"], 2, "`from`: \"here\" is no address"),
+        (
+            &["--config", config, "--to", "8.8.8.8:1", "--listener", "127.0.0.1:1081"],
+            2,
+            "did you mean 127.0.0.1:1080?",
+        ),
+        (&["--config", "/nowhere/outflow.toml", "--to", "8.8.8.8:1"], 2, "/nowhere/outflow.toml"),
+        (&["--to", "8.8.8.8:1", "--admin", "unix:/nowhere/admin.sock"], 2, "/nowhere/admin.sock"),
+        (&["--to", "8.8.8.8:1", "--at", "2026-11-28T12:00:00Z"], 2, "--config"),
+        (&[], 2, "--to"),
+    ] {
+        let output = outflow(arguments);
+        let said = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
+        assert!(code(&output) == exit && said.contains(words), "{arguments:?}: {said}");
+    }
+    std::fs::write(&file, "[[rule]]\nname = \"web\"\nactoin = \"allow\"\n").expect("write");
+    let output = outflow(&["--config", config, "--to", "8.8.8.8:443"]);
+    assert!(code(&output) == 2 && stderr(&output).contains("did you mean"), "{}", stderr(&output));
+}
+
+/// What an association may send where is told beside whether there may be one.
+#[test]
+fn an_association_is_explained_by_its_datagrams() {
+    let rules =
+        "[[rule]]\nname = \"dns\"\ncommands = [\"udp_associate\"]\nports = [53]\naction = \"allow\"\n";
+    let (_folder, file) = written(rules);
+    for (to, verdict, rule) in [("8.8.8.8:53", "allow", "dns"), ("8.8.8.8:54", "deny", "default")] {
+        let answer = told(&of_file(&file, &["--to", to, "--command", "udp_associate"]));
+        assert_eq!(
+            (&answer["verdict"], &answer["rule"], &answer["reply"]),
+            (&json!(verdict), &json!(rule), &json!(0))
+        );
+        assert_eq!(answer["before"]["rule"], "dns", "the association itself");
+    }
+}
+
+#[test]
+fn the_endpoint_refuses_what_is_no_request() {
+    let (relay, api) = Api::serve(Relay::builder());
+    for (query, words) in [
+        ("", "`to`: expected HOST:PORT"),
+        ("?to=a.example:1&comand=bind", "did you mean `command`?"),
+        ("?to=a.example:1&command=fly", "\"fly\" is none of"),
+        ("?to=127.0.0.1:1&listener=127.0.0.1:1", "is none of server.listen"),
+        ("?to=127.0.0.1:1&user=a:b", "`user`: the user name holds a colon"),
+    ] {
+        let (status, error) = api.ask("GET", &format!("/api/v1/explain{query}"), None).error();
+        assert!(status == 400 && error.contains(words), "{query}: {status} {error}");
+    }
+    let answer = api.get("/api/v1/explain?to=127.0.0.1:9&from=2001:db8::1");
+    assert_eq!((&answer["verdict"], &answer["rule"]), (&json!("allow"), &json!("default")));
+    // Its own listener is nobody's target, whatever rules say.
+    let own = api.get(&format!("/api/v1/explain?to={}", relay.addr()));
+    assert_eq!((&own["verdict"], &own["rule"], &own["reply"]), (&json!("deny"), &json!("guard"), &json!(2)));
+    let mut client = Client::greeted(relay.addr());
+    client.send(&request(1, relay.addr()));
+    assert_eq!(client.reply().rep, 2);
+}

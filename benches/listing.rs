@@ -72,7 +72,6 @@ fn start_worker(sessions: usize) -> (Mailbox, SocketAddr) {
     let ceilings = Ceilings { sessions: sessions + 100, second_attempts: 0, names_beside: 8, pipes: 8 };
     let snapshot = Snapshot {
         config: Arc::new(Config::default()),
-        policy: Arc::new(policy),
         revokes: false,
         rule_names: Arc::default(),
         verifier: None,
@@ -109,7 +108,7 @@ fn start_worker(sessions: usize) -> (Mailbox, SocketAddr) {
     };
     let prepared = prepare().expect("a poll");
     let mailbox = prepared.mailbox();
-    thread::spawn(move || prepared.run(setup, Arc::new(snapshot)));
+    thread::spawn(move || prepared.run(setup, Arc::new(snapshot), Arc::new(policy)));
     (mailbox, address)
 }
 

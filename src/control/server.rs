@@ -33,9 +33,10 @@ use crate::admin::{
 use crate::config::{Choice, Config, OnFull};
 use crate::limits;
 use crate::observe::{Counted, Counters, Latencies, NameAnswer, Pulse, RulesInEffect, Totals};
+use crate::policy::Policy;
 use crate::sys::machine;
 use crate::threads::survive;
-use crate::worker::{Drill, Latch, Mail, Mailbox, Prepared, Setup, Snapshot, prepare};
+use crate::worker::{Changeover, Drill, Latch, Mail, Mailbox, Prepared, Setup, Snapshot, prepare};
 
 /// A server whose workers run.
 #[derive(Debug)]
@@ -222,7 +223,7 @@ impl Server {
 
     fn send_snapshots(&mut self) {
         for (number, worker) in self.workers.iter_mut().enumerate() {
-            worker.post.change(self.snapshots.snapshot(number).into());
+            worker.post.change(Changeover::to(self.snapshots.snapshot(number), self.snapshots.policy()));
         }
         self.post();
     }
@@ -282,7 +283,7 @@ impl Server {
     /// What is to be done once a second.
     pub(super) fn every_second(&mut self) {
         self.look_at_workers();
-        self.snapshots.tell_time();
+        self.snapshots.every_second();
         survive(|| self.refresh_names()).unwrap_or_default();
     }
 
@@ -366,7 +367,7 @@ fn run_workers(
             boot,
             starting: Some(starting.clone()),
         };
-        let thread = run(prepared, setup, snapshots.snapshot(number), sender.clone())?;
+        let thread = run(prepared, setup, (snapshots.snapshot(number), snapshots.policy()), sender.clone())?;
         let watchdog = Watchdog::default();
         let (post, thread) = (Post::default(), Some(thread));
         workers.push(RunningWorker { mailbox, counters, pulse, watchdog, post, thread });
@@ -426,7 +427,7 @@ fn await_workers(
 fn run(
     prepared: Prepared,
     setup: Setup,
-    snapshot: Arc<Snapshot>,
+    (snapshot, policy): (Arc<Snapshot>, Arc<Policy>),
     ended: Sender<io::Result<Latencies>>,
 ) -> Result<JoinHandle<()>, StartError> {
     let number = setup.number;
@@ -438,7 +439,7 @@ fn run(
                 tracing::warn!(worker = number, "cannot be pinned to a CPU");
             }
             machine::sleep_to_the_microsecond();
-            end.tell(prepared.run(setup, snapshot));
+            end.tell(prepared.run(setup, snapshot, policy));
         })
         .map_err(StartError::Machine)
 }

@@ -39,6 +39,9 @@ pub(super) struct SnapshotMaker {
     records: Option<LineSender>,
     resolver_files: ResolverFiles,
     rules: Arc<OperatorRules>,
+    /// The rules before, and for how many seconds they are kept: workers go over to others meanwhile, so that none of them has
+    /// to free a million names.
+    retired: Vec<(Arc<OperatorRules>, u32)>,
     dns: Arc<dns::Settings>,
 }
 
@@ -82,6 +85,7 @@ impl SnapshotMaker {
             records,
             resolver_files,
             rules,
+            retired: Vec::new(),
         }
     }
 
@@ -98,7 +102,7 @@ impl SnapshotMaker {
             || old.policy.log != self.config.policy.log
             || old.server.listen != self.config.server.listen;
         let Parts { budget, congestion, resolver_files, rules, verifier, gssapi, records } = parts;
-        self.rules = rules;
+        self.replace_rules(rules);
         (self.budget, self.congestion, self.resolver_files) = (budget, congestion, resolver_files);
         (self.verifier, self.gssapi, self.records) = (verifier, gssapi, records);
         self.sources = sources(&self.config, self.sources.take());
@@ -131,8 +135,15 @@ impl SnapshotMaker {
 
     /// Has sessions judged by these rules from now on.
     pub(super) fn put_rules(&mut self, rules: Arc<OperatorRules>) {
-        self.rules = rules;
+        self.replace_rules(rules);
         self.put_policy();
+    }
+
+    fn replace_rules(&mut self, rules: Arc<OperatorRules>) {
+        if !Arc::ptr_eq(&rules, &self.rules) {
+            let old = std::mem::replace(&mut self.rules, rules);
+            self.retired.push((old, limits::RETIRED_RULES_SECONDS));
+        }
     }
 
     /// The rules that policies are made of.
@@ -179,7 +190,6 @@ impl SnapshotMaker {
         let asks = |method| config.auth.methods.contains(&method);
         Arc::new(Snapshot {
             config: config.clone(),
-            policy: self.policy.clone(),
             revokes: config.policy.on_reload == OnReload::Revoke,
             rule_names: Arc::clone(&self.rules.names),
             verifier: self.verifier.clone().filter(|_| asks(AuthMethod::Password)),
@@ -192,6 +202,11 @@ impl SnapshotMaker {
             listening: self.names.clone(),
             ceilings: self.ceilings(worker),
         })
+    }
+
+    /// What all workers are to judge by from now on.
+    pub(super) fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy)
     }
 
     /// What this worker may have at a time.
@@ -214,9 +229,11 @@ impl SnapshotMaker {
         changed
     }
 
-    /// Tells the rules what time it is.
-    pub(super) fn tell_time(&self) {
+    /// What is to be done once a second: rules are told what time it is, and let go of.
+    pub(super) fn every_second(&mut self) {
         self.rules.tell_time();
+        self.retired.iter_mut().for_each(|(_, seconds)| *seconds -= 1);
+        self.retired.retain(|(_, seconds)| *seconds > 0);
     }
 
     /// Reads the system's files about names anew where they changed; whether the snapshot is another thereby.
@@ -327,15 +344,31 @@ mod tests {
     #[test]
     fn each_worker_has_a_snapshot_of_its_own_of_parts_that_only_a_change_replaces() {
         let mut maker = maker();
-        let (one, other) = (maker.snapshot(0), maker.snapshot(0));
+        let (one, other, policy) = (maker.snapshot(0), maker.snapshot(0), maker.policy());
         assert!(!Arc::ptr_eq(&one, &other));
-        assert!(Arc::ptr_eq(&one.policy, &other.policy) && Arc::ptr_eq(&one.dns, &other.dns));
+        assert!(Arc::ptr_eq(&policy, &maker.policy()) && Arc::ptr_eq(&one.dns, &other.dns));
 
         maker.locals = LocalList::default();
         assert!(maker.refresh_locals() && !maker.refresh_locals());
         let changed = maker.snapshot(0);
-        assert!(!Arc::ptr_eq(&changed.policy, &one.policy));
+        assert!(!Arc::ptr_eq(&maker.policy(), &policy));
         assert!(Arc::ptr_eq(&changed.dns, &one.dns) && Arc::ptr_eq(&changed.config, &one.config));
+    }
+
+    /// Lists of a million names were once there for each reload, for as long as the oldest session.
+    #[test]
+    fn rules_that_were_replaced_are_nobodys_soon() {
+        let mut maker = maker();
+        let first = Arc::new(OperatorRules::default());
+        maker.put_rules(Arc::clone(&first));
+        let (policy, of_a_session) = (Arc::downgrade(&maker.policy()), maker.snapshot(0));
+        maker.put_rules(Arc::default());
+        assert!(policy.upgrade().is_none(), "a session has it");
+        drop(of_a_session);
+        maker.every_second();
+        assert!(Arc::strong_count(&first) > 1, "workers may still have them");
+        (1..limits::RETIRED_RULES_SECONDS).for_each(|_| maker.every_second());
+        assert_eq!(Arc::strong_count(&first), 1);
     }
 
     #[test]

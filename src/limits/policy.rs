@@ -16,6 +16,8 @@ pub const ZONE_NAME_MAX: usize = 64;
 pub const RELOAD_CHANGES_TOLD: usize = 1_000;
 /// Characters of a key's value that it tells.
 pub const RELOAD_VALUE_CHARS: usize = 1_024;
+/// For how many seconds rules are kept that others have replaced: workers take a turn to go over.
+pub const RETIRED_RULES_SECONDS: u32 = 10;
 /// Lists.
 pub const LISTS_MAX: usize = 1_024;
 /// Unknown users of one condition that `check` names one by one.

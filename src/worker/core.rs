@@ -62,7 +62,9 @@ pub(super) struct Core {
     pub(super) mailbox: Mailbox,
     /// The newest snapshot: what is accepted from now on goes by it.
     pub(super) snapshot: Arc<Snapshot>,
-    /// The policy of the snapshot, with the translators that this worker knows of.
+    /// The policy that was given with it.
+    pub(super) given_policy: Arc<Policy>,
+    /// That policy, with the translators that this worker knows of.
     pub(super) policy: Arc<Policy>,
     pub(super) pools: Pools,
     pub(super) logins: Logins,
@@ -104,11 +106,11 @@ pub(super) struct Core {
 
 impl Core {
     pub(super) fn new(registry: Registry, mailbox: Mailbox, setup: &Setup, inherited: Inherited) -> Core {
-        let Inherited { snapshot, latencies, shown, .. } = inherited;
+        let Inherited { snapshot, policy: given_policy, latencies, shown, .. } = inherited;
         let start = Instant::now();
-        let Snapshot { config, policy, dns, ceilings, .. } = &*snapshot;
+        let Snapshot { config, dns, ceilings, .. } = &*snapshot;
         let translators = Translators::wanted(&config.dns.dns64, dns.prefer, shown, start);
-        let policy = translators.as_ref().map_or_else(|| Arc::clone(policy), |known| known.add_to(policy));
+        let policy = with_translators(&given_policy, translators.as_ref());
         let core = Core {
             number: setup.number,
             boot: setup.boot,
@@ -121,6 +123,7 @@ impl Core {
             wheel: Wheel::new(),
             kit: Kit::new(ceilings.pipes),
             lookups: Lookups::new(dns.clone(), ceilings.names_beside),
+            given_policy,
             policy,
             translators,
             counters: setup.counters.clone(),
@@ -284,20 +287,19 @@ impl Core {
         Rules { methods: &auth.methods, gssapi: &auth.gssapi, policy: &self.policy }
     }
 
-    /// Judges from now on by the snapshot's policy and the translators that are known here.
+    /// Judges from now on by the policy that was given and the translators that are known here.
     fn put_policy(&mut self) {
-        let policy = &self.snapshot.policy;
-        let translators = self.translators.as_ref();
-        self.policy = translators.map_or_else(|| Arc::clone(policy), |known| known.add_to(policy));
+        self.policy = with_translators(&self.given_policy, self.translators.as_ref());
         self.policy_version += 1;
     }
 
-    /// Goes by this from now on, and leaves alone what has not changed; whether the rules are others.
-    pub(super) fn put_snapshot(&mut self, snapshot: Arc<Snapshot>) -> bool {
+    /// Goes by these from now on, and leaves alone what has not changed; whether the rules are others.
+    pub(super) fn put_snapshot(&mut self, snapshot: Arc<Snapshot>, policy: Arc<Policy>) -> bool {
         let old = std::mem::replace(&mut self.snapshot, snapshot);
+        let old_policy = std::mem::replace(&mut self.given_policy, policy);
         let new = &self.snapshot;
         let (other_policy, other_names) =
-            (!Arc::ptr_eq(&old.policy, &new.policy), !Arc::ptr_eq(&old.dns, &new.dns));
+            (!Arc::ptr_eq(&old_policy, &self.given_policy), !Arc::ptr_eq(&old.dns, &new.dns));
         if new.ceilings != old.ceilings {
             self.pools.second_attempts.resize(new.ceilings.second_attempts);
             self.lookups.set_beside_max(new.ceilings.names_beside);
@@ -319,10 +321,15 @@ impl Core {
             // Other servers are asked, or this machine has other addresses and may have them in another network.
             self.translators.iter_mut().for_each(|translators| translators.ask_anew(self.now));
         }
-        let other_rules = other_policy && !old.policy.rules_as(&new.policy);
+        let other_rules = other_policy && !old_policy.rules_as(&self.given_policy);
         if other_policy || other_translators {
             self.put_policy();
         }
         other_rules
     }
+}
+
+/// The policy with these translators, if there are any.
+fn with_translators(policy: &Arc<Policy>, translators: Option<&Translators>) -> Arc<Policy> {
+    translators.map_or_else(|| Arc::clone(policy), |known| known.add_to(policy))
 }

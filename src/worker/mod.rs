@@ -78,6 +78,7 @@ use self::watch::Edge;
 use crate::limits;
 use crate::observe::{Activity, Counted, Latencies, Pulse};
 use crate::outcome::Reason;
+use crate::policy::Policy;
 use crate::threads::survive;
 
 /// A worker before it runs: its poll exists, so that others can send to it.
@@ -111,10 +112,16 @@ impl Prepared {
     ///
     /// # Errors
     /// What epoll refused.
-    pub fn run(mut self, mut setup: Setup, snapshot: Arc<Snapshot>) -> io::Result<Latencies> {
+    pub fn run(
+        mut self,
+        mut setup: Setup,
+        snapshot: Arc<Snapshot>,
+        policy: Arc<Policy>,
+    ) -> io::Result<Latencies> {
         let mut inherited = Inherited {
             acceptance: Acceptance::register(self.poll.registry(), std::mem::take(&mut setup.listeners))?,
             snapshot,
+            policy,
             next: None,
             first_serial: 0,
             latencies: Latencies::default(),
@@ -340,7 +347,7 @@ impl Worker {
     /// Between two turns: the events of one turn are all met with the same snapshot.
     fn take_snapshot(&mut self) {
         let Some(next) = self.next_snapshot.take() else { return };
-        let Changeover { snapshot, listeners, taken, emptied } = next;
+        let Changeover { snapshot, policy, listeners, taken, emptied } = next;
         // Behind the drain there are none, and none comes any more.
         let listeners = listeners.filter(|_| self.drain_by.is_none());
         if let Some(wanted) = &listeners {
@@ -348,7 +355,7 @@ impl Worker {
             let patience = before.config.timeouts.drain.max(limits::HANDSHAKES_OVER);
             self.acceptance.let_go(wanted, &Departure::new(before, now, now + patience, emptied));
         }
-        if self.core.put_snapshot(snapshot) && self.core.snapshot.revokes {
+        if self.core.put_snapshot(snapshot, policy) && self.core.snapshot.revokes {
             self.walks.revoke(self.core.number);
         }
         self.watch();
@@ -361,11 +368,12 @@ impl Worker {
     /// What the worker in place of this one begins with.
     fn bequeath(&mut self) -> Inherited {
         let (snapshot, next) = (Arc::clone(&self.core.snapshot), self.next_snapshot.take());
+        let policy = Arc::clone(&self.core.given_policy);
         let translators = self.core.translators.as_mut();
         let shown = translators.map(|translators| std::mem::take(&mut translators.shown)).unwrap_or_default();
         let latencies = std::mem::take(&mut self.core.latencies);
         let acceptance = std::mem::take(&mut self.acceptance).begin_anew();
-        Inherited { snapshot, next, first_serial: self.next_serial, latencies, shown, acceptance }
+        Inherited { snapshot, policy, next, first_serial: self.next_serial, latencies, shown, acceptance }
     }
 
     /// Runs `act` on a session that is still there, and closes it where that is the outcome.

@@ -7,8 +7,8 @@ use crossbeam_channel::Sender;
 use super::acceptance::Acceptance;
 use super::snapshot::{Changeover, NumberedListener, Snapshot};
 use crate::observe::{Counters, Latencies, Pulse};
-use crate::policy::Nat64;
 use crate::policy::own_ports::OwnPorts;
+use crate::policy::{Nat64, Policy};
 
 /// Everything that a worker is given for good; what may change is in its snapshot.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub struct Setup {
 #[derive(Debug)]
 pub(super) struct Inherited {
     pub(super) snapshot: Arc<Snapshot>,
+    /// Without the translators that a worker knows of.
+    pub(super) policy: Arc<Policy>,
     /// What is to be gone over to at once.
     pub(super) next: Option<Changeover>,
     pub(super) first_serial: u64,

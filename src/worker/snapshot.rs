@@ -27,8 +27,6 @@ use crate::sys::listener::Listener;
 pub struct Snapshot {
     /// The configuration.
     pub config: Arc<Config>,
-    /// Who may reach what.
-    pub policy: Arc<Policy>,
     /// Whether sessions end that other rules deny.
     pub revokes: bool,
     /// The names of all rules that its sessions may know.
@@ -91,6 +89,9 @@ pub struct Ceilings {
 pub struct Changeover {
     /// What to go by.
     pub snapshot: Arc<Snapshot>,
+    /// Who may reach what. It is no part of the snapshot, which sessions keep: rules with long lists would stay in memory for
+    /// as long as the oldest session, once for each reload.
+    pub policy: Arc<Policy>,
     /// All listeners that the worker is to have; `None`: those that it has.
     pub listeners: Option<Vec<NumberedListener>>,
     /// Let go of once that is gone by.
@@ -110,9 +111,10 @@ impl Changeover {
     }
 }
 
-impl From<Arc<Snapshot>> for Changeover {
-    fn from(snapshot: Arc<Snapshot>) -> Changeover {
-        Changeover { snapshot, listeners: None, taken: Vec::new(), emptied: Vec::new() }
+impl Changeover {
+    /// To this, with the listeners that there are.
+    pub fn to(snapshot: Arc<Snapshot>, policy: Arc<Policy>) -> Changeover {
+        Changeover { snapshot, policy, listeners: None, taken: Vec::new(), emptied: Vec::new() }
     }
 }
 

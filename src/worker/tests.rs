@@ -40,7 +40,6 @@ pub(super) fn snapshot() -> Snapshot {
     config.auth.methods = vec![AuthMethod::Password];
     Snapshot {
         config: Arc::new(config),
-        policy: Arc::default(),
         revokes: false,
         rule_names: Arc::default(),
         records: None,
@@ -55,22 +54,36 @@ pub(super) fn snapshot() -> Snapshot {
     }
 }
 
-/// What lets anybody reach this machine, and ends a relay that is silent for so long.
+/// What ends a relay that is silent for so long.
 pub(super) fn open_to_all(idle: Duration) -> Snapshot {
     let mut config = Config::default();
     config.timeouts.idle = idle;
-    let policy = Arc::new(Policy::new(Guard::new(true, Vec::new(), Vec::new())));
-    Snapshot { config: Arc::new(config), policy, ..snapshot() }
+    Snapshot { config: Arc::new(config), ..snapshot() }
+}
+
+/// What lets anybody reach this machine.
+pub(super) fn open_policy() -> Arc<Policy> {
+    Arc::new(Policy::new(Guard::new(true, Vec::new(), Vec::new())))
 }
 
 /// A worker without listeners, with one connection that was just accepted, and the client's end of it.
 fn worker() -> (Worker, Key, TcpStream) {
-    worker_of(setup(), snapshot())
+    worker_under(setup(), snapshot(), Arc::default())
 }
 
+/// The same, which lets anybody reach this machine.
 pub(super) fn worker_of(setup: Setup, snapshot: Snapshot) -> (Worker, Key, TcpStream) {
+    worker_under(setup, snapshot, open_policy())
+}
+
+pub(super) fn worker_under(
+    setup: Setup,
+    snapshot: Snapshot,
+    policy: Arc<Policy>,
+) -> (Worker, Key, TcpStream) {
     let inherited = Inherited {
         snapshot: Arc::new(snapshot),
+        policy,
         next: None,
         first_serial: 0,
         latencies: Latencies::default(),
@@ -169,10 +182,15 @@ fn a_session_goes_on_past_its_request_only_with_room_for_its_record() {
     }
 }
 
-/// A worker with a snapshot of its own is told of another one.
-pub(super) fn told(worker: &mut Worker, snapshot: Snapshot) -> Arc<Snapshot> {
+/// A worker with a snapshot of its own is told of another one, under which anybody may reach this machine.
+fn told(worker: &mut Worker, snapshot: Snapshot) -> Arc<Snapshot> {
+    told_with(worker, snapshot, open_policy())
+}
+
+/// The same, with another policy.
+pub(super) fn told_with(worker: &mut Worker, snapshot: Snapshot, policy: Arc<Policy>) -> Arc<Snapshot> {
     let snapshot = Arc::new(snapshot);
-    worker.read_mail(Mail::Snapshot(Box::new(Arc::clone(&snapshot).into())));
+    worker.read_mail(Mail::Snapshot(Box::new(Changeover::to(Arc::clone(&snapshot), policy))));
     snapshot
 }
 
@@ -201,12 +219,12 @@ fn rules_are_others_only_where_they_changed_and_keep_the_translators() {
     worker.core.learn_translators(&Ok(shows.into()));
     assert!(reaches(&worker));
 
-    let (version, policy) = (worker.core.policy_version, Arc::clone(&worker.core.snapshot.policy));
-    told(&mut worker, Snapshot { policy, ..snapshot() });
+    let (version, policy) = (worker.core.policy_version, Arc::clone(&worker.core.given_policy));
+    told_with(&mut worker, snapshot(), policy);
     worker.take_snapshot();
     assert_eq!(worker.core.policy_version, version, "of the same policy");
 
-    told(&mut worker, snapshot());
+    told_with(&mut worker, snapshot(), Arc::default());
     worker.take_snapshot();
     assert_eq!(worker.core.policy_version, version + 1);
     assert!(reaches(&worker));
@@ -217,14 +235,14 @@ fn rules_are_others_only_where_they_changed_and_keep_the_translators() {
 #[test]
 fn prefixes_of_translators_are_asked_for_and_believed_while_the_snapshot_says_so() {
     let (mut worker, ..) = worker();
-    let policy = Arc::clone(&worker.core.snapshot.policy);
+    let policy = Arc::clone(&worker.core.given_policy);
     let shows: [IpAddr; 1] = [[0x64, 0xff9b, 0, 0, 0, 0, 0xc000, 0xaa].into()];
     worker.core.learn_translators(&Ok(shows.into()));
     for (dns64, asked) in [(Dns64::Off, false), (Dns64::Auto, true)] {
         let mut config = Config::default();
         config.dns.dns64 = dns64;
         let version = worker.core.policy_version;
-        told(&mut worker, Snapshot { config: Arc::new(config), policy: Arc::clone(&policy), ..snapshot() });
+        told_with(&mut worker, Snapshot { config: Arc::new(config), ..snapshot() }, Arc::clone(&policy));
         worker.take_snapshot();
         let next_at = worker.core.translators.as_ref().and_then(|translators| translators.next_at());
         assert_eq!(next_at.is_some_and(|at| at <= worker.core.now), asked);
@@ -355,8 +373,7 @@ fn a_relay_that_its_budget_holds_back_is_not_idle() {
 #[test]
 fn a_session_is_judged_by_the_rules_of_the_moment() {
     let (mut worker, key, mut client) = worker_of(setup(), open_to_all(limits::LINGER));
-    let open = open_to_all(limits::LINGER);
-    told(&mut worker, Snapshot { policy: Arc::default(), ..open });
+    told_with(&mut worker, open_to_all(limits::LINGER), Arc::default());
     worker.take_snapshot();
     let target = TcpListener::bind("127.0.0.1:0").expect("a port");
     ask_for(&mut worker, key, &mut client, &target);
@@ -420,11 +437,11 @@ fn ruled() -> (Worker, Key, TcpStream) {
         rule.commands = any([RequestCommand::UdpAssociate]);
         rule.to = by_hand::to(["127.0.0.0/8"]);
     });
-    let policy = Policy::clone(&snapshot.policy)
+    let policy = Policy::clone(&open_policy())
         .with_rules(Some(by_hand::at(&by_hand::rules(Action::Allow, [no_datagrams]), &[("one", 1)])))
         .with_routes(|_| Route { source: Some([127, 0, 0, 2].into()), mark: None });
-    (snapshot.policy, snapshot.ceilings.sessions) = (Arc::new(policy), 8);
-    worker_of(setup(), snapshot)
+    snapshot.ceilings.sessions = 8;
+    worker_under(setup(), snapshot, Arc::new(policy))
 }
 
 #[test]

@@ -245,6 +245,7 @@ impl Server {
         for (number, worker) in self.workers.iter_mut().enumerate() {
             worker.post.change(Changeover {
                 snapshot: self.snapshots.snapshot(number),
+                policy: self.snapshots.policy(),
                 listeners: Some(self.acceptor.for_worker(number)),
                 taken: vec![Arc::clone(latch)],
                 emptied: vec![Arc::clone(&emptied)],

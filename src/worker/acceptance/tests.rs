@@ -47,7 +47,7 @@ fn leaving(sessions: usize, before: impl FnOnce(&Listener)) -> (Worker, Weak<Lat
     worker.read_mail(Mail::Snapshot(Box::new(Changeover {
         listeners: Some(Vec::new()),
         emptied: vec![latch],
-        ..Arc::new(snapshot).into()
+        ..Changeover::to(Arc::new(snapshot), Arc::default())
     })));
     (worker, emptied)
 }

@@ -19,17 +19,21 @@ use crate::proto::address::{Host, Target};
 use crate::proto::request::RequestCommand;
 use crate::session::Facts;
 use crate::worker::snapshot::{Ceilings, Snapshot};
-use crate::worker::tests::{ask_for, connection, open_to_all, setup, told, worker_of};
+use crate::worker::tests::{ask_for, connection, open_to_all, setup, told_with, worker_under};
 use crate::worker::tokens::Key;
 use crate::worker::watch::Edge;
 use crate::worker::{Worker, phases};
 
 /// What a worker goes by with these rules, which end what they deny.
-fn revoking(list: impl IntoIterator<Item = RuleSpec>) -> Snapshot {
+fn revoking(list: impl IntoIterator<Item = RuleSpec>) -> (Snapshot, Arc<Policy>) {
     let guard = Guard::new(true, Vec::new(), Vec::new());
     let policy = Policy::new(guard).with_rules(Some(rules(Action::Allow, list)));
     let ceilings = Ceilings { sessions: 10_000, second_attempts: 0, names_beside: 8, pipes: 8 };
-    Snapshot { policy: Arc::new(policy), revokes: true, ceilings, ..open_to_all(limits::LINGER) }
+    (Snapshot { revokes: true, ceilings, ..open_to_all(limits::LINGER) }, Arc::new(policy))
+}
+
+fn under((snapshot, policy): (Snapshot, Arc<Policy>)) -> (Worker, Key, TcpStream) {
+    worker_under(setup(), snapshot, policy)
 }
 
 fn to_port(port: u16) -> RuleSpec {
@@ -66,8 +70,8 @@ fn ask(worker: &mut Worker, key: Key, client: &mut TcpStream, request: &[u8]) ->
 }
 
 /// Goes over to other rules, and to the end of what they make of the sessions.
-fn go_over(worker: &mut Worker, next: Snapshot) {
-    told(worker, next);
+fn go_over(worker: &mut Worker, (next, policy): (Snapshot, Arc<Policy>)) {
+    told_with(worker, next, policy);
     worker.take_snapshot();
     while !worker.walks.is_empty() {
         worker.walk();
@@ -89,7 +93,7 @@ fn revoked(worker: &Worker) -> u64 {
 
 #[test]
 fn exactly_the_relays_end_that_the_new_rules_deny() {
-    let (mut worker, ..) = worker_of(setup(), revoking([]));
+    let (mut worker, ..) = under(revoking([]));
     let (stays, _client, _target, _) = relay(&mut worker);
     let (goes, client, target, port) = relay(&mut worker);
     go_over(&mut worker, revoking([to_port(port)]));
@@ -101,13 +105,14 @@ fn exactly_the_relays_end_that_the_new_rules_deny() {
 
 #[test]
 fn nothing_ends_where_sessions_are_kept_or_where_the_rules_only_report_or_are_the_same() {
-    let (mut worker, ..) = worker_of(setup(), revoking([]));
+    let (mut worker, ..) = under(revoking([]));
     let (key, _client, _target, port) = relay(&mut worker);
     let reports = RuleSpec { mode: Mode::Report, ..to_port(port) };
     go_over(&mut worker, revoking([reports]));
     assert!(is_there(&worker, key));
     let denies = revoking([to_port(port)]);
-    go_over(&mut worker, Snapshot { revokes: false, ..denies.clone() });
+    let (snapshot, policy) = denies.clone();
+    go_over(&mut worker, (Snapshot { revokes: false, ..snapshot }, policy));
     assert!(is_there(&worker, key), "kept");
     go_over(&mut worker, denies);
     assert!(is_there(&worker, key), "the rules are those that it was kept under");
@@ -118,9 +123,10 @@ fn nothing_ends_where_sessions_are_kept_or_where_the_rules_only_report_or_are_th
 /// A walk that begins with rules which are replaced meanwhile would judge by both.
 #[test]
 fn the_newest_rules_alone_are_asked() {
-    let (mut worker, ..) = worker_of(setup(), revoking([]));
+    let (mut worker, ..) = under(revoking([]));
     let (key, _client, _target, port) = relay(&mut worker);
-    told(&mut worker, revoking([to_port(port)]));
+    let (next, policy) = revoking([to_port(port)]);
+    told_with(&mut worker, next, policy);
     worker.take_snapshot();
     go_over(&mut worker, revoking([]));
     assert!(is_there(&worker, key) && revoked(&worker) == 0);
@@ -128,7 +134,7 @@ fn the_newest_rules_alone_are_asked() {
 
 #[test]
 fn an_association_ends_that_may_have_nothing_any_more() {
-    let (mut worker, key, mut client) = worker_of(setup(), revoking([]));
+    let (mut worker, key, mut client) = under(revoking([]));
     let reply = ask(&mut worker, key, &mut client, b"\x05\x03\x00\x01\0\0\0\0\0\0");
     assert_eq!(reply[3], 0);
     let somewhere = deny(|rule| rule.to = to(["127.0.0.0/8"]));
@@ -141,7 +147,7 @@ fn an_association_ends_that_may_have_nothing_any_more() {
 
 #[test]
 fn a_bind_ends_that_waits_for_whom_the_rules_deny() {
-    let (mut worker, first, mut client) = worker_of(setup(), revoking([]));
+    let (mut worker, first, mut client) = under(revoking([]));
     let (second, mut other) = join(&mut worker);
     let named = ask(&mut worker, first, &mut client, b"\x05\x02\x00\x01\x7f\0\0\x02\x00\x15");
     let anybody = ask(&mut worker, second, &mut other, b"\x05\x02\x00\x01\0\0\0\0\0\0");
@@ -155,7 +161,7 @@ fn a_bind_ends_that_waits_for_whom_the_rules_deny() {
 /// The port that a peer came from says nothing of what was asked for.
 #[test]
 fn the_peer_of_a_bind_is_known_by_the_port_that_was_asked_for() {
-    let (mut worker, key, mut client) = worker_of(setup(), revoking([]));
+    let (mut worker, key, mut client) = under(revoking([]));
     let reply = ask(&mut worker, key, &mut client, b"\x05\x02\x00\x01\x7f\0\0\x01\x00\x15");
     let mut peer =
         TcpStream::connect(("127.0.0.1", u16::from_be_bytes([reply[10], reply[11]]))).expect("a way");
@@ -179,7 +185,7 @@ fn a_dial_ends_where_nothing_is_left_to_it() {
     listener.listen(0).expect("a queue");
     let address = listener.local_addr().ok().and_then(|at| at.as_socket()).expect("its address");
     let _fills_it = TcpStream::connect(address).expect("a place");
-    let (mut worker, key, mut client) = worker_of(setup(), revoking([]));
+    let (mut worker, key, mut client) = under(revoking([]));
     let request = [&b"\x05\x01\0\x05\x01\0\x01\x7f\0\0\x01"[..], &address.port().to_be_bytes()].concat();
     client.write_all(&request).expect("a request");
     worker.with(key, |core, slot| phases::event(core, slot, 0, Edge { readable: true, ..Edge::default() }));
@@ -192,7 +198,7 @@ fn a_dial_ends_where_nothing_is_left_to_it() {
 /// Of several addresses those that are allowed are dialled on.
 #[test]
 fn a_dial_goes_on_with_what_is_left_to_it() {
-    let (mut worker, key, _client) = worker_of(setup(), revoking([]));
+    let (mut worker, key, _client) = under(revoking([]));
     let silent = |last: u8| SocketAddr::from(([127, 0, 0, last], 9));
     let (core, slot) = (&mut worker.core, &mut worker.slots[key.index()]);
     let routed = |address| RoutedAddress { address, allowed: Allowed::default() };
@@ -222,8 +228,11 @@ fn a_session_whose_name_is_being_resolved_ends_where_the_name_is_denied() {
     let silent = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let servers = vec![silent.local_addr().expect("its address")];
     let dns = Arc::new(crate::dns::Settings { servers, ..crate::dns::Settings::default() });
-    let with = |list: Vec<RuleSpec>| Snapshot { dns: Arc::clone(&dns), ..revoking(list) };
-    let (mut worker, key, mut client) = worker_of(setup(), with(Vec::new()));
+    let with = |list: Vec<RuleSpec>| {
+        let (snapshot, policy) = revoking(list);
+        (Snapshot { dns: Arc::clone(&dns), ..snapshot }, policy)
+    };
+    let (mut worker, key, mut client) = under(with(Vec::new()));
     client.write_all(b"\x05\x01\0\x05\x01\0\x03\x0cname.example\0\x50").expect("a request");
     worker.with(key, |core, slot| phases::event(core, slot, 0, Edge { readable: true, ..Edge::default() }));
     client.read_exact(&mut [0; 2]).expect("a method");
@@ -237,7 +246,7 @@ fn a_session_whose_name_is_being_resolved_ends_where_the_name_is_denied() {
 /// Whoever is not known yet is judged when he asks.
 #[test]
 fn a_handshake_without_a_request_stays() {
-    let (mut worker, key, _client) = worker_of(setup(), revoking([]));
+    let (mut worker, key, _client) = under(revoking([]));
     go_over(&mut worker, revoking([deny(|_| {})]));
     assert!(is_there(&worker, key));
 }

@@ -12,9 +12,10 @@ use crate::config::{AuthMethod, Config};
 use crate::limits;
 use crate::observe::talkers::{TalkedBy, TalkerKind, TalkersFound};
 use crate::outcome::Reason;
+use crate::policy::Policy;
 use crate::proto::userpass::Credentials;
-use crate::worker::snapshot::{Ceilings, Snapshot};
-use crate::worker::tests::{ask_for, open_to_all, setup, worker_of};
+use crate::worker::snapshot::{Ceilings, Changeover, Snapshot};
+use crate::worker::tests::{ask_for, open_policy, open_to_all, setup, worker_under};
 use crate::worker::tokens::Key;
 use crate::worker::watch::Edge;
 use crate::worker::{Mail, Reply, Walked, Worker, phases};
@@ -26,7 +27,11 @@ fn watched() -> Snapshot {
 
 /// A worker that has begun to count, with one session, and the client's end.
 fn watching(snapshot: Snapshot) -> (Worker, Key, TcpStream) {
-    let (mut worker, key, client) = worker_of(setup(), snapshot);
+    watching_under(snapshot, open_policy())
+}
+
+fn watching_under(snapshot: Snapshot, policy: Arc<Policy>) -> (Worker, Key, TcpStream) {
+    let (mut worker, key, client) = worker_under(setup(), snapshot, policy);
     walk(&mut worker);
     (worker, key, client)
 }
@@ -104,9 +109,7 @@ fn a_request_that_is_denied_at_once_is_counted_and_one_that_is_none_is_not() {
         (b"\x05\x01\0\x05\x09\0\x01\x7f\0\0\x01\0\x50", 0),
         (b"\x05\x01\x02", 0),
     ] {
-        let mut snapshot = watched();
-        snapshot.policy = Arc::default();
-        let (mut worker, key, mut client) = watching(snapshot);
+        let (mut worker, key, mut client) = watching_under(watched(), Arc::default());
         client.write_all(request).expect("a request");
         readable(&mut worker, key, 0);
         worker.close(key.index(), Reason::Denied);
@@ -153,7 +156,7 @@ fn what_moved_before_anybody_could_ask_is_no_matter() {
     for (was_watched, counted) in [(true, 0), (false, 0), (true, 3)] {
         send(&mut worker, key, &mut client, &mut target, b"before");
         let next = Arc::new(Snapshot { watched: was_watched, ..watched() });
-        worker.read_mail(Mail::Snapshot(Box::new(next.into())));
+        worker.read_mail(Mail::Snapshot(Box::new(Changeover::to(next, open_policy()))));
         worker.take_snapshot();
         if counted > 0 {
             walk(&mut worker);

@@ -15,7 +15,7 @@ use crate::observe::live::LiveSession;
 use crate::sys::congestion::CongestionControl;
 use crate::sys::listener::{Listener, Options};
 use crate::worker::snapshot::Snapshot;
-use crate::worker::tests::setup;
+use crate::worker::tests::{open_policy, setup};
 use crate::worker::{
     Killed, Listed, ListenerName, Mail, Mailbox, NumberedListener, Reply, Walked, liveness, prepare,
 };
@@ -48,7 +48,7 @@ impl Running {
         given.listeners = vec![NumberedListener { number: 7, socket: Arc::new(listener) }];
         let listening = [Arc::new(ListenerName { number: 7, address })].into();
         let snapshot = Snapshot { config: Arc::new(config), listening, ..roomy_snapshot() };
-        let run = move || drop(prepared.run(given, Arc::new(snapshot)).expect("epoll"));
+        let run = move || drop(prepared.run(given, Arc::new(snapshot), open_policy()).expect("epoll"));
         Running { address, mailbox, thread: Some(thread::spawn(run)) }
     }
 

@@ -42,7 +42,8 @@ impl Scene {
         let (mut worker, beside, mut beside_client) =
             worker_of(setup(), Snapshot { config: Arc::new(open), ..snapshot.clone() });
         let beside_target = relay(&mut worker, beside, &mut beside_client);
-        worker.core.put_snapshot(Arc::new(snapshot));
+        let policy = Arc::clone(&worker.core.given_policy);
+        worker.core.put_snapshot(Arc::new(snapshot), policy);
         let (key, client) = join(&mut worker);
         Scene { worker, key, client, beside: [beside_client, beside_target], records }
     }

@@ -180,6 +180,8 @@ fn each_parameter_means_the_sessions_that_it_says() {
         (format!("target={}", origin.addr), &[&ann, &anonymous]),
         ("command=connect".into(), &[&ann, &bob, &anonymous]),
         ("command=udp_associate".into(), &[control]),
+        ("rule=default&command=udp_associate".into(), &[control]),
+        ("rule=office".into(), &[]),
         ("state=handshake".into(), &[&waiting]),
         ("state=associated".into(), &[control]),
         ("min_bytes=10000".into(), &[&anonymous]),

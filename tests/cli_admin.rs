@@ -134,9 +134,9 @@ const CASES: &[Case] = &[
         "ended 1 session\n",
     ),
     Case(
-        &["sessions", "--kill", "--user", "ann", "--state", "relaying"],
+        &["sessions", "--kill", "--user", "ann", "--rule", "office", "--state", "relaying"],
         r#"{"ended": 7}"#,
-        "DELETE /api/v1/sessions?user=ann&state=relaying",
+        "DELETE /api/v1/sessions?user=ann&rule=office&state=relaying",
         "",
         "ended 7 sessions\n",
     ),

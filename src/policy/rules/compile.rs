@@ -1,9 +1,10 @@
 //! Makes rules answer: each value that they name gets its set.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
+use std::iter::repeat;
 
-use super::compiled::{Compiled, RuleAnswer, UnknownSets, UserSets, command_place};
+use super::compiled::{Compiled, RuleAnswer, UnknownSets, command_place};
 use super::layout::{KeyMask, Layout};
 use super::names::NameTable;
 use super::networks::BlockTable;
@@ -97,16 +98,20 @@ impl<'a> RulePlaces<'a> {
         bits.into_iter().map(|(value, bits)| (value, maker.make(&bits))).collect()
     }
 
-    fn users(self, groups: &[GroupSpec], maker: &mut SetMaker) -> Texts<UserSets> {
-        let mut users: Texts<UserSets> = Texts::default();
-        for (name, set) in self.by_value(|rule| &rule.users, |name| Some(&**name), maker) {
-            users.value_mut(name.as_bytes()).named = set;
+    /// The sets of users: of those that name them, and of those that name their groups.
+    fn users(self, groups: &[GroupSpec], maker: &mut SetMaker) -> Texts {
+        let named = self.by_value(|rule| &rule.users, |name| Some(&**name), maker);
+        let grouped = self.by_value(|rule| &rule.groups, |&group| Some(group), maker);
+        let members =
+            || grouped.iter().flat_map(|(group, set)| groups[*group].members.iter().zip(repeat(*set)));
+        let all: HashSet<&str> =
+            named.keys().copied().chain(members().map(|(member, _)| &**member)).collect();
+        let mut users = Texts::new(all.len(), all.iter().map(|name| name.len()).sum());
+        for (name, set) in &named {
+            users.change(name.as_bytes(), |[_, grouped]| [*set, grouped]);
         }
-        for (group, set) in self.by_value(|rule| &rule.groups, |&group| Some(group), maker) {
-            for member in &groups[group].members {
-                let grouped = &mut users.value_mut(member.as_bytes()).grouped;
-                *grouped = maker.unite(*grouped, set);
-            }
+        for (member, set) in members() {
+            users.change(member.as_bytes(), |[named, grouped]| [named, maker.unite(grouped, set)]);
         }
         users
     }

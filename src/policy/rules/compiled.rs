@@ -28,7 +28,8 @@ pub(super) struct Compiled {
     pub(super) needs: KeyMask,
     /// Keys that some rule has in one way or the other: no others are looked up.
     pub(super) asks: KeyMask,
-    pub(super) users: Texts<UserSets>,
+    /// Of users' names: of rules that name them, and of those that name their groups.
+    pub(super) users: Texts,
     pub(super) from: BlockTable,
     /// By texts as they are typed in `server.listen`.
     pub(super) listeners: HashMap<Arc<str>, SetId>,
@@ -41,13 +42,6 @@ pub(super) struct Compiled {
     pub(super) unknown: UnknownSets,
     /// The same where each rule that may match counts, also those that deny.
     pub(super) possible: UnknownSets,
-}
-
-/// The sets of a user.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct UserSets {
-    pub(super) named: SetId,
-    pub(super) grouped: SetId,
 }
 
 /// Sets for what is not known. They have the rules that allow what they may match, and those that deny what they match
@@ -221,13 +215,13 @@ impl Compiled {
     fn sets_of(&self, question: &Question<'_>, listeners: &[SetId], unknown: &UnknownSets) -> AskedSets {
         let asks_users = self.asks.has(RuleKey::Users) || self.asks.has(RuleKey::Groups);
         let user = question.user.filter(|_| asks_users).and_then(|user| self.users.get(user.as_bytes()));
-        let user = user.unwrap_or_default();
+        let [named, grouped] = user.unwrap_or_default();
         let mut sets = [(SetId::EMPTY, SetId::EMPTY); RuleKey::COUNT];
         for key in self.asks.keys() {
             let set = match key {
                 RuleKey::When => SetId::EMPTY,
-                RuleKey::Users => user.named,
-                RuleKey::Groups => user.grouped,
+                RuleKey::Users => named,
+                RuleKey::Groups => grouped,
                 RuleKey::From => self.from.set_of(question.source),
                 RuleKey::Listeners => {
                     listeners.get(usize::from(question.listener)).copied().unwrap_or_default()

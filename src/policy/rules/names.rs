@@ -4,19 +4,11 @@ use super::sets::{SetId, SetMaker};
 use super::spec::NamePattern;
 use super::texts::Texts;
 
-/// The sets that a name of a pattern has, each with those of the patterns that it stands below.
-#[derive(Clone, Copy, Debug, Default)]
-struct NameSets {
-    /// Of the name itself.
-    itself: SetId,
-    /// Of each name below it, of which no longer part has sets.
-    below: SetId,
-}
-
-/// Sets by names.
-#[derive(Debug, Default)]
+/// Sets by names. A name of a pattern has two: that of the name itself, and that of each name below it of which no longer part
+/// has sets. Both have the sets of the patterns that it stands below.
+#[derive(Debug)]
 pub(super) struct NameTable {
-    texts: Texts<NameSets>,
+    texts: Texts,
     /// How many labels names of patterns have: a bit for each number.
     depths: u128,
     /// The same of names of which those below have sets.
@@ -26,8 +18,9 @@ pub(super) struct NameTable {
 impl NameTable {
     /// The names of these patterns.
     pub(super) fn new(patterns: Vec<(NamePattern, SetId)>, maker: &mut SetMaker) -> NameTable {
-        let mut table = NameTable::default();
-        table.texts.reserve(patterns.len(), patterns.iter().map(|(pattern, _)| text(pattern).len()).sum());
+        let bytes = patterns.iter().map(|(pattern, _)| text(pattern).len()).sum();
+        let texts = Texts::new(patterns.len(), bytes);
+        let mut table = NameTable { texts, depths: 0, depths_above: 0 };
         // Those with few labels first: what stands below takes their sets as they are in the end.
         let mut by_depth: Vec<Vec<(NamePattern, SetId)>> = Vec::new();
         for (pattern, set) in patterns {
@@ -38,19 +31,21 @@ impl NameTable {
         for (depth, patterns) in by_depth.into_iter().enumerate() {
             let mut above = false;
             for (pattern, set) in patterns {
-                let (itself, below) = match pattern {
-                    NamePattern::Exact(_) => (set, SetId::EMPTY),
-                    NamePattern::Below(_) => (SetId::EMPTY, set),
-                    NamePattern::Under(_) => (set, set),
+                let own = match pattern {
+                    NamePattern::Exact(_) => [set, SetId::EMPTY],
+                    NamePattern::Below(_) => [SetId::EMPTY, set],
+                    NamePattern::Under(_) => [set, set],
                 };
                 let text = text(&pattern);
-                let inherited = table.from_above(text, depth);
-                let sets = table.texts.value_mut(text);
-                for (all, own) in [(&mut sets.itself, itself), (&mut sets.below, below)] {
-                    let with_inherited = maker.unite(*all, inherited);
-                    *all = maker.unite(with_inherited, own);
-                }
-                above |= below != SetId::EMPTY;
+                let inherited = table.set_of_part(text, depth, false);
+                table.texts.change(text, |sets| {
+                    let mut united = |at: usize| {
+                        let with_own = maker.unite(sets[at], own[at]);
+                        maker.unite(with_own, inherited)
+                    };
+                    [united(0), united(1)]
+                });
+                above |= own[1] != SetId::EMPTY;
                 table.depths |= 1 << depth;
             }
             table.depths_above |= u128::from(above) << depth;
@@ -63,9 +58,7 @@ impl NameTable {
         if self.depths == 0 {
             return SetId::EMPTY;
         }
-        let (text, depth) = (name.as_bytes(), labels(name.as_bytes()));
-        let known = if self.depths >> depth & 1 == 0 { None } else { self.texts.get(text) };
-        known.map_or_else(|| self.from_above(text, depth), |sets| sets.itself)
+        self.set_of_part(name.as_bytes(), labels(name.as_bytes()), true)
     }
 
     /// Bytes that they take.
@@ -73,18 +66,23 @@ impl NameTable {
         self.texts.bytes()
     }
 
-    /// What a name of so many labels has of the nearest name that it stands below.
-    fn from_above(&self, name: &[u8], depth: usize) -> SetId {
-        let (mut rest, mut depth) = (name, depth);
+    /// The set of a name of so many labels, as far as it is the name's own or one of those that it stands below.
+    fn set_of_part(&self, name: &[u8], depth: usize, own: bool) -> SetId {
+        if own
+            && self.depths >> depth & 1 != 0
+            && let Some([itself, _]) = self.texts.get(name)
+        {
+            return itself;
+        }
+        let (mut part, mut depth) = (name, depth);
         // Where no shorter name has sets for what stands below, there is nothing to be looked for.
         while self.depths_above & !(u128::MAX << depth) != 0 {
-            let Some(dot) = rest.iter().position(|&byte| byte == b'.') else { break };
-            (rest, depth) = (&rest[dot + 1..], depth - 1);
-            if self.depths_above >> depth & 1 == 0 {
-                continue;
-            }
-            if let Some(sets) = self.texts.get(rest) {
-                return sets.below;
+            let Some(dot) = part.iter().position(|&byte| byte == b'.') else { break };
+            (part, depth) = (&part[dot + 1..], depth - 1);
+            if self.depths_above >> depth & 1 != 0
+                && let Some([_, below]) = self.texts.get(part)
+            {
+                return below;
             }
         }
         SetId::EMPTY

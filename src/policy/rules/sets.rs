@@ -17,6 +17,14 @@ pub(super) struct SetId(u32);
 impl SetId {
     /// The set of what no rule names.
     pub(super) const EMPTY: SetId = SetId(0);
+
+    pub(super) fn to_bytes(self) -> [u8; 4] {
+        self.0.to_ne_bytes()
+    }
+
+    pub(super) fn from_bytes(bytes: [u8; 4]) -> SetId {
+        SetId(u32::from_ne_bytes(bytes))
+    }
 }
 
 /// Which rules name a value, by their bits.

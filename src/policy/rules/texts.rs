@@ -1,78 +1,114 @@
-//! What is known by a text: a hash table, and all texts in one piece.
+//! Sets by texts: a hash table of lines of the cache, and all texts in one piece.
 //!
-//! A text of its own for each of a million names would take as long to give back as they all take to be read, and whoever
-//! lets go of them last would wait for it: a worker.
+//! With a million names what a look-up costs is the wait for memory. One that finds nothing waits once, for a line, and one that
+//! finds something once more, for the text; and no branch depends on where in a line something stands, so that a processor
+//! goes on to the next look-up meanwhile. A text of its own for each name would have to be given back one by one, by whoever
+//! lets go of the rules last: a worker.
 
 use std::hash::BuildHasher as _;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::DefaultHashBuilder;
 
-/// A text, and what is known by it.
+use super::sets::SetId;
+
+/// Eight places: in each the upper half of a hash, and one more than where its text stands, or 0.
 #[derive(Clone, Copy, Debug)]
-struct TextEntry<V> {
-    start: u32,
-    length: u32,
-    value: V,
-}
+#[repr(align(64))]
+struct Line([u64; 8]);
 
-/// Values by texts.
+/// Bytes before a text: its length, and its two sets.
+const HEAD: usize = 10;
+
+/// Two sets for each text.
 #[derive(Debug)]
-pub(super) struct Texts<V> {
-    table: HashTable<TextEntry<V>>,
+pub(super) struct Texts {
+    /// A power of two of them; some are never full.
+    lines: Vec<Line>,
     texts: Vec<u8>,
     hasher: DefaultHashBuilder,
 }
 
-impl<V> Default for Texts<V> {
-    fn default() -> Texts<V> {
-        Texts { table: HashTable::new(), texts: Vec::new(), hasher: DefaultHashBuilder::default() }
-    }
-}
-
-impl<V: Copy + Default> Texts<V> {
-    /// What is known by this text, and by no other of the same hash.
-    pub(super) fn get(&self, text: &[u8]) -> Option<V> {
-        let known = self.table.find(self.hash(text), |known| text_of(&self.texts, known) == text)?;
-        Some(known.value)
-    }
-
-    /// What is to be known by this text.
-    pub(super) fn value_mut(&mut self, text: &[u8]) -> &mut V {
-        let hash = self.hash(text);
-        let Texts { table, texts, hasher } = self;
-        let found = table.entry(
-            hash,
-            |known| text_of(texts, known) == text,
-            |known| hasher.hash_one(text_of(texts, known)),
-        );
-        let place = |at: usize| u32::try_from(at).expect("texts of less than 4 GiB");
-        let made = TextEntry { start: place(texts.len()), length: place(text.len()), value: V::default() };
-        match found {
-            hashbrown::hash_table::Entry::Occupied(known) => &mut known.into_mut().value,
-            hashbrown::hash_table::Entry::Vacant(room) => {
-                texts.extend_from_slice(text);
-                &mut room.insert(made).into_mut().value
-            }
+impl Texts {
+    /// Room for so many texts and no more, of so many bytes.
+    pub(super) fn new(texts: usize, bytes: usize) -> Texts {
+        // Five of eight places at most are taken.
+        let lines = (texts / 5 + 1).next_power_of_two();
+        Texts {
+            lines: vec![Line([0; 8]); lines],
+            texts: Vec::with_capacity(bytes + texts * HEAD),
+            hasher: DefaultHashBuilder::default(),
         }
     }
 
-    /// Room for so many more, which are so many bytes.
-    pub(super) fn reserve(&mut self, texts: usize, bytes: usize) {
-        let Texts { table, texts: kept, hasher } = self;
-        table.reserve(texts, |known| hasher.hash_one(text_of(kept, known)));
-        kept.reserve(bytes);
+    /// The sets of this text, and of no other of the same hash.
+    pub(super) fn get(&self, text: &[u8]) -> Option<[SetId; 2]> {
+        self.find(self.hasher.hash_one(text), text).ok().map(|at| self.sets(at))
+    }
+
+    /// Changes the sets of a text; it has empty ones if it was not there.
+    pub(super) fn change(&mut self, text: &[u8], change: impl FnOnce([SetId; 2]) -> [SetId; 2]) {
+        let hash = self.hasher.hash_one(text);
+        let at = match self.find(hash, text) {
+            Ok(at) => at,
+            Err((line, place)) => {
+                let at = self.texts.len();
+                let length = u16::try_from(text.len()).expect("a text of less than 64 KiB");
+                self.texts.extend(length.to_le_bytes());
+                self.texts.extend([0; HEAD - 2]);
+                self.texts.extend(text);
+                let after = u32::try_from(at + 1).expect("texts of less than 4 GiB");
+                self.lines[line].0[place] = hash & UPPER | u64::from(after);
+                at
+            }
+        };
+        let [one, other] = change(self.sets(at));
+        self.texts[at + 2..at + 6].copy_from_slice(&one.to_bytes());
+        self.texts[at + 6..at + HEAD].copy_from_slice(&other.to_bytes());
     }
 
     /// Bytes that they take.
     pub(super) fn bytes(&self) -> usize {
-        self.table.allocation_size() + self.texts.capacity()
+        size_of_val(&*self.lines) + self.texts.capacity()
     }
 
-    fn hash(&self, text: &[u8]) -> u64 {
-        self.hasher.hash_one(text)
+    fn line(&self, hash: u64) -> usize {
+        hash as usize & (self.lines.len() - 1)
+    }
+
+    /// Where a text stands, or the place in a line that it is to have.
+    fn find(&self, hash: u64, text: &[u8]) -> Result<usize, (usize, usize)> {
+        let mut line = self.line(hash);
+        loop {
+            let taken = &self.lines[line].0;
+            let (mut alike, mut free) = (0_u32, 0_u32);
+            for (place, &taken) in taken.iter().enumerate() {
+                alike |= u32::from((taken ^ hash) & UPPER == 0 && taken != 0) << place;
+                free |= u32::from(taken == 0) << place;
+            }
+            while alike != 0 {
+                let at = (taken[alike.trailing_zeros() as usize] & !UPPER) as usize - 1;
+                if self.text(at) == text {
+                    return Ok(at);
+                }
+                alike &= alike - 1;
+            }
+            if free != 0 {
+                return Err((line, free.trailing_zeros() as usize));
+            }
+            line = (line + 1) & (self.lines.len() - 1);
+        }
+    }
+
+    fn text(&self, at: usize) -> &[u8] {
+        let length = u16::from_le_bytes([self.texts[at], self.texts[at + 1]]);
+        &self.texts[at + HEAD..][..usize::from(length)]
+    }
+
+    fn sets(&self, at: usize) -> [SetId; 2] {
+        let head = &self.texts[at..at + HEAD];
+        [&head[2..6], &head[6..]].map(|bytes| SetId::from_bytes(bytes.try_into().unwrap_or_default()))
     }
 }
 
-fn text_of<'a, V>(texts: &'a [u8], known: &TextEntry<V>) -> &'a [u8] {
-    &texts[known.start as usize..][..known.length as usize]
-}
+/// The part of a hash that stands in a line; the line is chosen by the rest.
+const UPPER: u64 = !0 << 32;

@@ -17,6 +17,7 @@ use super::spec::{
     Action, Condition, Destination, GroupSpec, ListSpec, Logged, Mode, NamePattern, RuleSpec, RuleSpecs,
 };
 use super::*;
+use crate::limits::RULES_MAX;
 use crate::proto::address::Name;
 use crate::proto::request::RequestCommand;
 
@@ -280,4 +281,63 @@ fn rules_that_are_said_never_to_match_never_do() {
         }
     }
     assert!(shadowed > 100 && unmatchable > 100, "{shadowed} shadowed, {unmatchable} without values");
+}
+
+/// Rules in each class that there is, as many as there may be: the last place and the last word are as good as the first.
+#[test]
+fn as_many_rules_as_there_may_be_are_told_apart() {
+    let rule = |number: usize| {
+        let has = |key: RuleKey| number >> (key as u8) & 1 != 0;
+        let mut rule = by_hand::deny(|rule| rule.users = by_hand::any([Arc::from(format!("user{number}"))]));
+        rule.mode = if has(RuleKey::When) { Mode::Report } else { Mode::Enforce };
+        rule.action = if has(RuleKey::Users) { Action::Deny } else { Action::Allow };
+        rule.from.any_of.extend(has(RuleKey::From).then(|| IpNet::from(IpAddr::from([127, 0, 0, 1]))));
+        rule.listeners.any_of.extend(has(RuleKey::Listeners).then(|| Arc::from(LISTENERS[0])));
+        rule.commands.any_of.extend(has(RuleKey::Commands).then_some(RequestCommand::Connect));
+        rule.ports.any_of.extend(has(RuleKey::Ports).then_some(443..=443));
+        rule.to = if has(RuleKey::To) { by_hand::to(["example.com"]) } else { Condition::default() };
+        rule
+    };
+    let rules = by_hand::rules(Action::Deny, (0..RULES_MAX).map(rule));
+    let rules = by_hand::at(&rules, &[(LISTENERS[0], 7)]);
+    let name = name("example.com");
+    for number in (0..RULES_MAX).step_by(37).chain([RULES_MAX - 1]) {
+        let user = format!("user{number}");
+        let (source, target) = (IpAddr::from([127, 0, 0, 1]), Asked::Name(&name, 443));
+        let question =
+            Question { user: Some(&user), source, listener: 7, command: RequestCommand::Connect, target };
+        let (ruling, wanted, id) = (rules.judge(&question), rule(number), RuleId(number as u16 + 1));
+        match wanted.mode {
+            Mode::Enforce => assert_eq!((ruling.rule, ruling.action), (id, wanted.action)),
+            Mode::Report => assert_eq!(ruling.would, (wanted.action == Action::Allow).then_some(id)),
+        }
+        assert_eq!(rules.judge(&Question { user: None, ..question }).rule, RuleId::DEFAULT);
+    }
+}
+
+#[test]
+fn the_epoch_is_another_when_the_time_changes_what_rules_say() {
+    let noon = Schedule { days: vec![Weekday::Friday], hours: vec![720..780], zone: TimeZone::UTC };
+    let rules = by_hand::rules(Action::Allow, [by_hand::deny(|rule| rule.when = by_hand::any([noon]))]);
+    let anything = Question {
+        user: None,
+        source: IpAddr::from([127, 0, 0, 1]),
+        listener: 0,
+        command: RequestCommand::UdpAssociate,
+        target: Asked::Anything,
+    };
+    let mut epoch = rules.epoch();
+    for (time, action, changes) in [
+        ("2026-11-27T11:59:59Z", Action::Allow, false),
+        ("2026-11-27T12:00:00Z", Action::Deny, true),
+        ("2026-11-27T12:59:59Z", Action::Deny, false),
+        // A clock that is put back.
+        ("2026-11-27T11:00:00Z", Action::Allow, true),
+        ("2026-12-04T12:30:00Z", Action::Deny, true),
+    ] {
+        rules.tell_time(time.parse().expect("a time"));
+        assert_eq!(rules.judge(&anything).action, action, "{time}");
+        assert_eq!(rules.epoch() != epoch, changes, "{time}");
+        epoch = rules.epoch();
+    }
 }

@@ -112,3 +112,36 @@ impl Texts {
 
 /// The part of a hash that stands in a line; the line is chosen by the rest.
 const UPPER: u64 = !0 << 32;
+
+#[cfg(test)]
+mod tests {
+    use super::super::sets::{RuleBits, SetMaker};
+    use super::*;
+
+    #[test]
+    fn each_of_many_texts_has_its_own_sets() {
+        let mut maker = SetMaker::new(1);
+        let sets: Vec<SetId> =
+            (0..64).map(|bit| maker.make(&RuleBits { any: vec![bit], none: vec![] })).collect();
+        let text = |number: usize| format!("name{number}.example");
+        let mut texts = Texts::new(20_000, 0);
+        for number in 0..20_000 {
+            texts.change(text(number).as_bytes(), |_| [sets[number % 64], sets[number / 64 % 64]]);
+        }
+        for number in 0..20_000 {
+            let known = texts.get(text(number).as_bytes());
+            assert_eq!(known, Some([sets[number % 64], sets[number / 64 % 64]]), "{number}");
+        }
+        assert!((20_000..40_000).all(|number| texts.get(text(number).as_bytes()).is_none()));
+    }
+
+    /// A hash alone would give one name the rules of another, once somebody finds two that have the same.
+    #[test]
+    fn a_text_with_the_hash_of_another_is_not_the_other() {
+        let mut texts = Texts::new(2, 0);
+        texts.change(b"one", |sets| sets);
+        let hash = texts.hasher.hash_one(b"one".as_slice());
+        assert_eq!(texts.find(hash, b"one"), Ok(0));
+        assert!(texts.find(hash, b"two").is_err());
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! A queue, pool, table or loop whose bound is not here has no bound, and that is a defect.
 
+mod accounts;
 mod admin;
 mod api;
 mod asked;
@@ -13,6 +14,7 @@ mod policy;
 mod rules;
 mod top;
 
+pub use accounts::*;
 pub use admin::*;
 pub use api::*;
 pub use asked::*;

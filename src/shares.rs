@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
 /// One source: an IPv4 address, or an IPv6 /64, the least that one host is given and can roam in.
@@ -29,6 +29,14 @@ pub enum Network {
 }
 
 impl Source {
+    /// Its first address, and how many bits it fixes.
+    pub fn block(self) -> (IpAddr, u8) {
+        match self {
+            Source::V4(octets) => (octets.into(), 32),
+            Source::V6(octets) => (first_of(octets), 64),
+        }
+    }
+
     /// The network that the source is in.
     pub fn network(self) -> Network {
         match self {
@@ -38,16 +46,29 @@ impl Source {
     }
 }
 
+impl Network {
+    /// Its first address, and how many bits it fixes.
+    pub fn block(self) -> (IpAddr, u8) {
+        match self {
+            Network::V4([a, b, c]) => ([a, b, c, 0].into(), 24),
+            Network::V6([a, b, c, d, e, f]) => (first_of([a, b, c, d, e, f, 0, 0]), 48),
+        }
+    }
+}
+
+/// The first address of a /64.
+fn first_of(octets: [u8; 8]) -> IpAddr {
+    let mut whole = [0; 16];
+    whole[..8].copy_from_slice(&octets);
+    whole.into()
+}
+
 impl fmt::Display for Source {
     /// An IPv4 address, or an IPv6 block.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Source::V4(octets) => write!(f, "{}", Ipv4Addr::from(octets)),
-            Source::V6(octets) => {
-                let mut whole = [0; 16];
-                whole[..8].copy_from_slice(&octets);
-                write!(f, "{}/64", Ipv6Addr::from(whole))
-            }
+            Source::V6(octets) => write!(f, "{}/64", first_of(octets)),
         }
     }
 }

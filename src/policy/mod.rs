@@ -5,6 +5,7 @@
 //! [`Policy`] is the one value that judges, and it is always told the whole [`Subject`]. The [`guard`] speaks first and no
 //! rule overrides it; what it lets pass the rules judge, in one place (`Policy::verdict`).
 
+pub mod accounts;
 mod carried;
 pub mod explain;
 pub mod guard;

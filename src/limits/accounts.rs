@@ -1,0 +1,28 @@
+//! Bounds of the accounts that limits are counted in.
+
+use std::ops::RangeInclusive;
+
+/// Parts of the table of accounts, each with a lock: two workers seldom meet at one of so many.
+pub const ACCOUNT_PARTS: usize = 64;
+/// Accounts of subjects without a session that are kept until their rates have recovered; beyond it the oldest are
+/// forgotten. About 60 MB. Those of subjects with a session are as many as there are sessions.
+pub const ACCOUNTS_IDLE_MAX: usize = 262_144;
+/// How often in a second a session that is alone draws from a bucket: each draw is an atomic that others write, too.
+pub const SHARES_PER_SECOND: u64 = 20;
+/// Bytes of one draw. A smaller one would cost more calls than it moves bytes; a larger one would have the others wait.
+pub const SHARE_BYTES: RangeInclusive<u64> = 8 * 1024..=1024 * 1024;
+/// Datagrams of one draw.
+pub const SHARE_DATAGRAMS: RangeInclusive<u64> = 1..=64;
+/// For how long a session may use what it drew, in nanoseconds: what many silent ones hold would be a burst beyond the
+/// limit's own. Longer than a busy machine keeps a session waiting, which would go to the end of the line.
+pub const SHARE_LAPSES_NS: u64 = 100_000_000;
+/// Limits of a configuration: each is asked by its number, and a session holds those that it counts in.
+pub const LIMITS_MAX: usize = 1_000;
+/// Limits that one rule names: a session has a place in each of them.
+pub const RULE_LIMITS_MAX: usize = 16;
+/// The highest rate and burst of things that are counted one by one.
+pub const RATE_MAX: u64 = 1_000_000_000;
+/// The highest rate and burst of bytes: 1 TB a second, more than a machine moves.
+pub const RATE_BYTES_MAX: u64 = 1_000_000_000_000;
+
+const _: () = assert!(ACCOUNTS_IDLE_MAX.is_multiple_of(ACCOUNT_PARTS));

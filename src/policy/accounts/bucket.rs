@@ -1,0 +1,152 @@
+//! A rate with a burst, of which many threads draw: the generic cell rate algorithm over one atomic.
+//!
+//! A bucket is one moment, the theoretical arrival time: up to then everything that the rate allows is given away. A draw
+//! moves it on by what the drawn amount takes at that rate. Nobody waits for a lock, and who draws may draw ahead: what was
+//! drawn may be used from the moment on that the draw names. So those that wait stand in one line, in the order in which
+//! they drew, on whatever thread they are.
+
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::limits::{SHARE_LAPSES_NS, SHARES_PER_SECOND};
+
+/// So much a second, and so much at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BurstRate {
+    /// In a second; at least 1.
+    pub rate: u64,
+    /// At once, after a pause that is long enough; at least 1.
+    pub burst: u64,
+}
+
+impl BurstRate {
+    /// What one of so many sessions draws at a time: the less, the more of them there are, within these bounds, and never
+    /// beyond the burst.
+    pub(super) fn share(self, sessions: u64, bounds: RangeInclusive<u64>) -> u64 {
+        let share = self.rate / SHARES_PER_SECOND / sessions.max(1);
+        share.clamp(*bounds.start(), *bounds.end()).min(self.burst).max(1)
+    }
+
+    /// Nanoseconds that this amount takes, rounded up: many draws together are never more than the rate.
+    fn nanoseconds(self, amount: u64) -> u64 {
+        let exact = (u128::from(amount) * NANOSECONDS).div_ceil(u128::from(self.rate.max(1)));
+        u64::try_from(exact).unwrap_or(u64::MAX / 2)
+    }
+}
+
+const NANOSECONDS: u128 = 1_000_000_000;
+
+/// What is left of a rate. Moments are nanoseconds of one clock for all who draw.
+#[derive(Debug, Default)]
+pub(super) struct Bucket {
+    arrival_ns: AtomicU64,
+    /// How often a draw found it full: what was drawn before that and not used is lost, as time has made up for it.
+    fillings: AtomicU64,
+}
+
+/// What was drawn ahead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Drawn {
+    /// From when on it may be used.
+    pub(super) ready_ns: u64,
+    /// How often the bucket had been full by then.
+    fillings: u64,
+}
+
+impl Bucket {
+    /// Draws this amount in any case. It may be used a while later than it is ready (`SHARE_LAPSES_NS`), so that much less
+    /// of the burst is given away, or half of it.
+    pub(super) fn draw(&self, amount: u64, pour: BurstRate, now_ns: u64) -> Drawn {
+        let (takes, burst) = (pour.nanoseconds(amount), pour.nanoseconds(pour.burst));
+        let ahead = burst - SHARE_LAPSES_NS.min(burst / 2);
+        let moved = |arrival: u64| arrival.max(now_ns).saturating_add(takes);
+        let before = self.arrival_ns.update(Ordering::Relaxed, Ordering::Relaxed, moved);
+        Drawn { ready_ns: moved(before).saturating_sub(ahead), fillings: self.filled(before < now_ns) }
+    }
+
+    /// How often it has been full, once more where it was just now.
+    fn filled(&self, just_now: bool) -> u64 {
+        match just_now {
+            true => self.fillings.fetch_add(1, Ordering::Relaxed) + 1,
+            false => self.fillings.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Draws this amount where it may be used at once; otherwise nothing.
+    pub(super) fn take(&self, amount: u64, pour: BurstRate, now_ns: u64) -> Option<Drawn> {
+        let (takes, ahead) = (pour.nanoseconds(amount), pour.nanoseconds(pour.burst));
+        let moved = |arrival: u64| {
+            let arrival = arrival.max(now_ns).saturating_add(takes);
+            (arrival.saturating_sub(ahead) <= now_ns).then_some(arrival)
+        };
+        let before = self.arrival_ns.try_update(Ordering::Relaxed, Ordering::Relaxed, moved).ok()?;
+        Some(Drawn { ready_ns: now_ns, fillings: self.filled(before < now_ns) })
+    }
+
+    /// Takes back what was drawn and not used, unless it has been full since.
+    pub(super) fn give_back(&self, amount: u64, pour: BurstRate, drawn: Drawn) {
+        if self.fillings.load(Ordering::Relaxed) != drawn.fillings {
+            return;
+        }
+        let takes = pour.nanoseconds(amount);
+        self.arrival_ns.update(Ordering::Relaxed, Ordering::Relaxed, |arrival| arrival.saturating_sub(takes));
+    }
+
+    /// Whether it is as if nobody had ever drawn.
+    pub(super) fn is_full(&self, now_ns: u64) -> bool {
+        self.arrival_ns.load(Ordering::Relaxed) <= now_ns
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn a_burst_is_had_at_once_and_then_the_rate() {
+        let (bucket, pour) = (Bucket::default(), BurstRate { rate: 10, burst: 3 });
+        let at = |now_ns| (0..5).filter(|_| bucket.take(1, pour, now_ns).is_some()).count();
+        let begin = 7 * SECOND;
+        assert_eq!([at(begin), at(begin + SECOND / 10), at(begin + SECOND / 10)], [3, 1, 0]);
+        assert_eq!(at(begin + 10 * SECOND), 3, "a pause fills it, and not beyond the burst");
+    }
+
+    /// Whoever draws ahead waits behind those who drew before.
+    #[test]
+    fn draws_stand_in_one_line() {
+        let (bucket, pour) = (Bucket::default(), BurstRate { rate: 1000, burst: 100 });
+        let draws: Vec<Drawn> = (0..4).map(|_| bucket.draw(100, pour, SECOND)).collect();
+        // Half of so small a burst is kept for what is used late.
+        let ready: Vec<u64> = draws.iter().map(|drawn| drawn.ready_ns).collect();
+        assert_eq!(ready, [50, 150, 250, 350].map(|ms| SECOND + ms * 1_000_000));
+        bucket.give_back(300, pour, draws[0]);
+        assert_eq!(bucket.draw(100, pour, SECOND).ready_ns, ready[1]);
+        // Once it has been full, nothing of before is given back.
+        let full = bucket.draw(100, pour, 9 * SECOND);
+        bucket.give_back(100, pour, draws[3]);
+        assert_eq!(bucket.draw(100, pour, 9 * SECOND).ready_ns, full.ready_ns + SECOND / 10);
+    }
+
+    #[test]
+    fn a_bucket_is_full_again_after_a_while() {
+        let (bucket, pour) = (Bucket::default(), BurstRate { rate: 1000, burst: 500 });
+        bucket.draw(200, pour, SECOND);
+        assert!(!bucket.is_full(SECOND) && bucket.is_full(SECOND + SECOND / 5));
+    }
+
+    /// The clock may stand, and rates may be the greatest: nothing overflows.
+    #[test]
+    fn extremes_do_not_overflow() {
+        for rate in [1, u64::MAX] {
+            let bucket = Bucket::default();
+            let pour = BurstRate { rate, burst: u64::MAX };
+            for now in [0, u64::MAX - 1, u64::MAX] {
+                let drawn = bucket.draw(u64::MAX, pour, now);
+                bucket.take(u64::MAX, pour, now);
+                bucket.give_back(u64::MAX, pour, drawn);
+            }
+        }
+    }
+}

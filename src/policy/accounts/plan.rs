@@ -1,0 +1,178 @@
+//! Which limits a session counts in, and its places in them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::share::Allowance;
+use super::{AccountHolder, AccountKey, Accounts, LimitId, LimitPlace, LimitedWay, Reached, SessionKind};
+use crate::policy::Subject;
+use crate::policy::rules::RuleId;
+use crate::shares::Source;
+
+/// Whose sessions count together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Per {
+    /// Those of one user; who did not log in is nobody, and has no such limit.
+    #[default]
+    User,
+    /// Those of one source: an IPv4 address or an IPv6 /64.
+    Source,
+    /// Those of one network: an IPv4 /24 or an IPv6 /48.
+    Network,
+    /// None: each has a limit of its own.
+    Session,
+    /// Those that one rule allows.
+    Rule,
+    /// Those that came by one listener.
+    Listener,
+    /// All.
+    Global,
+}
+
+/// A limit in effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Its number.
+    pub id: LimitId,
+    /// Whose sessions count together.
+    pub per: Per,
+}
+
+/// The limits in effect: those of every session, and those of the rules that name some.
+#[derive(Debug)]
+pub struct LimitPlan {
+    /// Where sessions are counted.
+    pub accounts: Arc<Accounts>,
+    /// The limits that every session counts in.
+    pub all: Vec<Limit>,
+    /// Those of the sessions that a rule allows.
+    pub by_rule: HashMap<RuleId, Vec<Limit>>,
+    /// The names of all limits that there are or were, by their numbers.
+    pub names: Arc<[Arc<str>]>,
+}
+
+/// The places of one session in all its limits.
+#[derive(Debug, Default)]
+pub struct LimitPlaces {
+    held: Vec<(LimitId, LimitPlace)>,
+    /// Datagrams that did not pass since it was last asked.
+    stopped: usize,
+}
+
+/// A limit that a session would go beyond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exceeded {
+    /// Which.
+    pub limit: LimitId,
+    /// Which part of it.
+    pub reached: Reached,
+}
+
+impl LimitPlan {
+    /// Whether no session has a limit.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty() && self.by_rule.is_empty()
+    }
+
+    /// Whether another has the same limits. What they allow is no part of it: accounts have that as it stands.
+    pub fn is_as(&self, other: &LimitPlan) -> bool {
+        self.all == other.all && self.by_rule == other.by_rule && self.names == other.names
+    }
+
+    /// Lets a session into the limits of all, and into those of the rules that allow it, each once.
+    ///
+    /// # Errors
+    /// The first that it would go beyond. What it was let into it stays in, until it ends.
+    pub fn enter(
+        &self,
+        places: &mut LimitPlaces,
+        subject: &Subject<'_>,
+        rules: impl Iterator<Item = RuleId>,
+        kind: SessionKind,
+        now: Instant,
+    ) -> Result<(), Exceeded> {
+        let of_rules = rules.flat_map(|rule| {
+            let limits = self.by_rule.get(&rule).into_iter().flatten();
+            limits.map(move |limit| (*limit, rule))
+        });
+        for (limit, rule) in self.all.iter().map(|limit| (*limit, RuleId::DEFAULT)).chain(of_rules) {
+            if places.held.iter().any(|(id, _)| *id == limit.id) {
+                continue;
+            }
+            let Some(holder) = holder(limit.per, subject, rule) else { continue };
+            let key = AccountKey { limit: limit.id, holder };
+            let entered = match limit.per {
+                Per::Session => self.accounts.enter_alone(key, kind, now),
+                _ => self.accounts.enter(key, kind, now),
+            };
+            let place = entered.map_err(|reached| Exceeded { limit: limit.id, reached })?;
+            places.held.push((limit.id, place));
+        }
+        Ok(())
+    }
+
+    /// The name of a limit; `None` where it is newer than this.
+    pub fn name(&self, LimitId(number): LimitId) -> Option<&Arc<str>> {
+        self.names.get(usize::from(number))
+    }
+}
+
+/// Whose account a session counts in; `None` where it is nobody's.
+fn holder(per: Per, subject: &Subject<'_>, RuleId(rule): RuleId) -> Option<AccountHolder> {
+    let source = Source::from(subject.incoming.client.ip());
+    Some(match per {
+        Per::User => AccountHolder::User(subject.identity.user()?.clone()),
+        Per::Source => {
+            let (ip, bits) = source.block();
+            AccountHolder::Block(ip, bits)
+        }
+        Per::Network => {
+            let (ip, bits) = source.network().block();
+            AccountHolder::Block(ip, bits)
+        }
+        Per::Rule => AccountHolder::Rule(rule),
+        Per::Listener => AccountHolder::Listener(subject.incoming.listener),
+        Per::Session | Per::Global => AccountHolder::All,
+    })
+}
+
+impl LimitPlaces {
+    /// Whether it counts in none.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// How many bytes may go this way now, by all limits together.
+    pub fn allowance(&mut self, way: LimitedWay, now: Instant) -> Allowance {
+        let all = self.held.iter_mut().map(|(_, place)| place.allowance(way, now));
+        all.fold(Allowance::Unlimited, Allowance::and)
+    }
+
+    /// So many bytes went this way.
+    pub fn spend(&mut self, way: LimitedWay, bytes: u64) {
+        self.held.iter_mut().for_each(|(_, place)| place.spend(way, bytes));
+    }
+
+    /// Whether one more datagram of so many bytes may pass; it is counted if so.
+    pub fn passes_datagram(&mut self, way: LimitedWay, bytes: u64, now: Instant) -> bool {
+        let bytes_left = self.allowance(way, now);
+        let passes = !matches!(bytes_left, Allowance::From(_))
+            && self.held.iter_mut().all(|(_, place)| place.passes_datagram(now));
+        match passes {
+            true => self.spend(way, bytes),
+            false => self.stopped += 1,
+        }
+        passes
+    }
+
+    /// How many datagrams did not pass since this was last asked.
+    pub fn take_stopped(&mut self) -> usize {
+        std::mem::take(&mut self.stopped)
+    }
+
+    /// The moment that an allowance names.
+    pub fn instant(&self, moment_ns: u64) -> Option<Instant> {
+        self.held.first().map(|(_, place)| place.instant(moment_ns))
+    }
+}

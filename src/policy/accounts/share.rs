@@ -1,0 +1,93 @@
+//! What one session drew of a rate and has not used yet.
+//!
+//! Bytes are not counted in the bucket one by one: a session draws a quantum, moves that much and draws the next. What it
+//! drew and does not use lapses soon, so that a crowd of silent sessions holds no stock to let loose at once.
+
+use super::bucket::{Bucket, BurstRate, Drawn};
+use crate::limits::SHARE_LAPSES_NS;
+
+/// A session's share of one rate.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Share {
+    left: u64,
+    drawn: Drawn,
+    lapses_ns: u64,
+}
+
+/// What may be moved now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allowance {
+    /// There is no limit.
+    Unlimited,
+    /// So much; at least 1.
+    Of(u64),
+    /// Nothing before this moment.
+    From(u64),
+}
+
+impl Share {
+    /// What may be moved; where nothing is left, so much is drawn.
+    pub(super) fn allowance(
+        &mut self,
+        bucket: &Bucket,
+        pour: BurstRate,
+        draw: u64,
+        now_ns: u64,
+    ) -> Allowance {
+        if self.lapses_ns <= now_ns {
+            self.end(bucket, pour);
+        }
+        if self.left == 0 {
+            self.left = draw;
+            self.drawn = bucket.draw(self.left, pour, now_ns);
+            self.lapses_ns = self.drawn.ready_ns.max(now_ns).saturating_add(SHARE_LAPSES_NS);
+        }
+        match self.drawn.ready_ns <= now_ns {
+            true => Allowance::Of(self.left),
+            false => Allowance::From(self.drawn.ready_ns),
+        }
+    }
+
+    /// Takes one, drawing so many where none is left. Nothing is waited for.
+    pub(super) fn take_one(&mut self, bucket: &Bucket, pour: BurstRate, draw: u64, now_ns: u64) -> bool {
+        if self.lapses_ns <= now_ns {
+            self.end(bucket, pour);
+        }
+        if self.left == 0 {
+            let some = [draw, 1].into_iter().find_map(|draw| Some((draw, bucket.take(draw, pour, now_ns)?)));
+            let Some((drawn, from)) = some else { return false };
+            (self.left, self.drawn) = (drawn, from);
+            self.lapses_ns = now_ns.saturating_add(SHARE_LAPSES_NS);
+        }
+        self.left -= 1;
+        true
+    }
+
+    /// So much of it was moved.
+    pub(super) fn spend(&mut self, amount: u64) {
+        self.left = self.left.saturating_sub(amount);
+    }
+
+    /// Gives back what was not used.
+    pub(super) fn end(&mut self, bucket: &Bucket, pour: BurstRate) {
+        let left = std::mem::take(&mut self.left);
+        if left > 0 {
+            bucket.give_back(left, pour, self.drawn);
+        }
+    }
+}
+
+impl Allowance {
+    /// What two limits allow together.
+    #[must_use]
+    pub(super) fn and(self, other: Allowance) -> Allowance {
+        match (self, other) {
+            (Allowance::Unlimited, other) | (other, Allowance::Unlimited) => other,
+            (Allowance::From(one), Allowance::From(other)) => Allowance::From(one.max(other)),
+            (Allowance::From(at), Allowance::Of(_)) | (Allowance::Of(_), Allowance::From(at)) => {
+                Allowance::From(at)
+            }
+            (Allowance::Of(one), Allowance::Of(other)) => Allowance::Of(one.min(other)),
+        }
+    }
+}

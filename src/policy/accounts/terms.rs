@@ -1,0 +1,103 @@
+//! What a limit allows, as it stands: accounts hold it, and a reload changes it under them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::bucket::BurstRate;
+
+/// What each subject of a limit may have. What is not limited is absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LimitTerms {
+    /// Sessions at a time.
+    pub connections: Option<u64>,
+    /// Associations at a time.
+    pub udp_associations: Option<u64>,
+    /// Sessions that begin.
+    pub new_per_second: Option<BurstRate>,
+    /// Bytes from clients.
+    pub upload: Option<BurstRate>,
+    /// Bytes to clients.
+    pub download: Option<BurstRate>,
+    /// Datagrams, both ways together.
+    pub datagrams: Option<BurstRate>,
+}
+
+/// LimitTerms that a reload may change while sessions go by them.
+#[derive(Debug)]
+pub(super) struct LiveTerms {
+    connections: AtomicU64,
+    udp_associations: AtomicU64,
+    new_per_second: LiveRate,
+    upload: LiveRate,
+    download: LiveRate,
+    datagrams: LiveRate,
+}
+
+/// What stands for no limit.
+const NO_LIMIT: u64 = u64::MAX;
+
+#[derive(Debug, Default)]
+struct LiveRate {
+    /// 0: none. Read without the burst that belongs to it, by a draw while both change: for that draw alone.
+    rate: AtomicU64,
+    burst: AtomicU64,
+}
+
+impl LiveRate {
+    fn set(&self, pour: Option<BurstRate>) {
+        self.burst.store(pour.map_or(0, |pour| pour.burst), Ordering::Relaxed);
+        self.rate.store(pour.map_or(0, |pour| pour.rate), Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Option<BurstRate> {
+        let rate = self.rate.load(Ordering::Relaxed);
+        (rate > 0).then(|| BurstRate { rate, burst: self.burst.load(Ordering::Relaxed) })
+    }
+}
+
+impl LiveTerms {
+    pub(super) fn new(terms: &LimitTerms) -> LiveTerms {
+        let live = LiveTerms {
+            connections: AtomicU64::new(NO_LIMIT),
+            udp_associations: AtomicU64::new(NO_LIMIT),
+            new_per_second: LiveRate::default(),
+            upload: LiveRate::default(),
+            download: LiveRate::default(),
+            datagrams: LiveRate::default(),
+        };
+        live.set(terms);
+        live
+    }
+
+    pub(super) fn set(&self, terms: &LimitTerms) {
+        self.connections.store(terms.connections.unwrap_or(NO_LIMIT), Ordering::Relaxed);
+        self.udp_associations.store(terms.udp_associations.unwrap_or(NO_LIMIT), Ordering::Relaxed);
+        self.new_per_second.set(terms.new_per_second);
+        self.upload.set(terms.upload);
+        self.download.set(terms.download);
+        self.datagrams.set(terms.datagrams);
+    }
+
+    pub(super) fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn udp_associations(&self) -> u64 {
+        self.udp_associations.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn new_per_second(&self) -> Option<BurstRate> {
+        self.new_per_second.get()
+    }
+
+    pub(super) fn upload(&self) -> Option<BurstRate> {
+        self.upload.get()
+    }
+
+    pub(super) fn download(&self) -> Option<BurstRate> {
+        self.download.get()
+    }
+
+    pub(super) fn datagrams(&self) -> Option<BurstRate> {
+        self.datagrams.get()
+    }
+}

@@ -67,6 +67,9 @@ mod bind_ports;
 /// Sessions of one source, over all workers (40, 56).
 mod per_source;
 
+/// What subjects may have and move: users, sources, rules (40).
+mod limits;
+
 /// No descriptor left, no local port left (36, 39).
 mod accept;
 

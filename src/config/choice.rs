@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::listed::AsList;
+use crate::policy::accounts::Per;
 use crate::policy::rules::spec::{Action, Logged, Mode};
 use crate::proto::request::RequestCommand;
 
@@ -235,6 +236,19 @@ impl Choice for Filtering {
 
 impl Choice for Action {
     const ALL: &'static [(&'static str, Self)] = &[("allow", Self::Allow), ("deny", Self::Deny)];
+}
+
+impl Choice for Per {
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("user", Self::User),
+        ("source", Self::Source),
+        ("source/24", Self::Network),
+        ("source/64", Self::Source),
+        ("session", Self::Session),
+        ("rule", Self::Rule),
+        ("listener", Self::Listener),
+        ("global", Self::Global),
+    ];
 }
 
 impl Choice for Mode {

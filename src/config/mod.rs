@@ -21,6 +21,7 @@ mod open_proxy;
 mod places;
 mod print;
 mod problem;
+mod rates;
 mod raw;
 mod reach;
 mod rule_values;
@@ -56,8 +57,8 @@ pub use raw::Flags;
 pub use reach::{Advertise, PortRange};
 pub use rule_values::{ListEntry, RuleDestination, RulePorts, entry as list_entry};
 pub use tables::{
-    AdminConfig, AuthConfig, Bind, Config, Dns, Gssapi, GuardConfig, ListConfig, Log, PerSource,
-    PolicyConfig, RuleConfig, ServerConfig, Timeouts, UdpConfig,
+    AdminConfig, AuthConfig, Bind, Config, Dns, Gssapi, GuardConfig, LimitConfig, ListConfig, Log, PerSource,
+    PerUser, PolicyConfig, RuleConfig, ServerConfig, Timeouts, UdpConfig,
 };
 pub(crate) use value::{block, duration};
 pub use when::{When, Zone};

@@ -8,7 +8,7 @@ use super::problem::{Problems, escaped, quoted};
 use super::rule_values::RuleDestination;
 use super::tables::{Config, RuleConfig};
 use crate::limits;
-use crate::policy::rules::spec::Action;
+use crate::policy::rules::spec::{Action, Mode};
 
 /// Names that records give to what is no rule.
 const RESERVED: [(&str, &str); 2] =
@@ -28,6 +28,7 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
     let rules: Vec<&str> = config.rules.iter().map(|rule| &*rule.name).collect();
     check_names("list", &lists, problems);
     check_names("rule", &rules, problems);
+    check_limits(config, problems);
     check_lists(config, problems);
     let lists: BTreeSet<&str> = lists.into_iter().collect();
     for (nth, rule) in config.rules.iter().enumerate() {
@@ -55,6 +56,7 @@ fn count(config: &Config, problems: &mut Problems) {
     for (header, table, count, most) in [
         ("[[rule]]", "rule", config.rules.len(), limits::RULES_MAX),
         ("[[list]]", "list", config.lists.len(), limits::LISTS_MAX),
+        ("[[limit]]", "limit", config.limits.len(), limits::LIMITS_MAX),
         ("[groups]", "groups", config.groups.len(), limits::GROUPS_MAX),
     ] {
         if count > most {
@@ -77,6 +79,7 @@ fn check_names(table: &'static str, names: &[&str], problems: &mut Problems) {
                 let at = begins(problems, path);
                 let use_of_it = match table {
                     "rule" => "records, logs and metrics call it by that",
+                    "limit" => "rules call it by that",
                     _ => "rules call it by that, as \"@name\"",
                 };
                 problems.push(at, format!("needs a `name`: {use_of_it}"));
@@ -95,6 +98,44 @@ fn check_names(table: &'static str, names: &[&str], problems: &mut Problems) {
         }
     }
 }
+
+fn check_limits(config: &Config, problems: &mut Problems) {
+    let names: Vec<&str> = config.limits.iter().map(|limit| &*limit.name).collect();
+    check_names("limit", &names, problems);
+    for nth in 0..config.limits.len() {
+        let path = row("limit", nth);
+        let typed = |key, problems: &mut Problems| {
+            problems.places().at(path, key).is_some() || problems.touch(path, key)
+        };
+        if !typed("per", problems) {
+            let at = begins(problems, path);
+            problems.push(at, "needs a `per`: whose sessions count together, such as \"user\"".to_owned());
+        }
+        if !LIMITED.iter().any(|key| typed(key, problems)) {
+            let at = begins(problems, path);
+            problems.push(at, format!("limits nothing: it needs one of `{}`", LIMITED.join("`, `")));
+        }
+    }
+    for (nth, rule) in config.rules.iter().enumerate() {
+        let path = row("rule", nth);
+        for (entry, name) in rule.limits.iter().enumerate().filter(|(_, name)| !names.contains(&&***name)) {
+            let at = entry_at(problems, path, "limits", entry);
+            let meant = nearest(name, names.iter().copied()).map(|meant| format!("\"{}\"", escaped(meant)));
+            problems.push(at, with_nearest(format!("there is no [[limit]] {}", quoted(name)), meant));
+        }
+        if !rule.limits.is_empty()
+            && (rule.action, rule.mode) != (Action::Allow, Mode::Enforce)
+            && let Some(at) = problems.places().at(path, "limits").cloned()
+        {
+            let what = "limit what a rule allows, and this one allows nothing: leave them out";
+            problems.push(at, what.to_owned());
+        }
+    }
+}
+
+/// What a limit can limit.
+const LIMITED: [&str; 6] =
+    ["connections", "udp_associations", "new_per_second", "upload", "download", "datagrams"];
 
 fn check_lists(config: &Config, problems: &mut Problems) {
     for (nth, list) in config.lists.iter().enumerate() {

@@ -5,12 +5,14 @@ use super::nearest::nearest;
 use super::problem::escaped;
 
 /// Names that the documentation promises and this version does not obey: saying so beats guessing.
-const PLANNED_TABLES: &[&str] = &["limit", "egress", "parent", "username", "limits.per_user"];
+const PLANNED_TABLES: &[&str] = &["egress", "parent", "username"];
 
 /// Keys that it promises, by table.
 const PLANNED_KEYS: &[(&str, &[&str])] = &[
-    ("limits.per_source", &["new_per_second", "bandwidth", "udp_associations", "bytes_per_day"]),
-    ("rule", &["limits", "egress", "parent"]),
+    ("limits.per_source", &["bytes_per_day"]),
+    ("limits.per_user", &["bytes_per_day"]),
+    ("limit", &["quota", "on_reached"]),
+    ("rule", &["egress", "parent"]),
 ];
 
 const NOT_YET: &str = "not supported by this version";

@@ -23,11 +23,13 @@ use super::form::{
     ListForm, choice, choices, condition, duration, list, number, optional, path, place, switch, text,
 };
 use super::places::Places;
+use super::rates;
 use super::reach::{self, Advertise, PortRange};
 use super::rule_values::{self, RuleDestination, RulePorts};
 use super::value;
 use super::when::{self, When};
 use crate::limits;
+use crate::policy::accounts::{BurstRate, Per};
 use crate::policy::rules::spec::{Action, Logged, Mode, NamePattern};
 use crate::proto::request::RequestCommand;
 
@@ -56,6 +58,10 @@ pub struct Config {
     pub lists: Vec<ListConfig>,
     /// Who may go where, in the order in which it is asked.
     pub rules: Vec<RuleConfig>,
+    /// What subjects of a limit may have, where a rule names it.
+    pub limits: Vec<LimitConfig>,
+    /// What each user may have.
+    pub per_user: PerUser,
     /// What each source of connections may have.
     pub per_source: PerSource,
     /// The log and the access record.
@@ -83,6 +89,8 @@ pub(super) fn all() -> Vec<TableEntry<Config>> {
         TableEntry::many("rule", |config| &config.rules, |config| &mut config.rules),
         TableEntry::of_tables("limits"),
         TableEntry::once("limits.per_source", |config| &config.per_source, |config| &mut config.per_source),
+        TableEntry::once("limits.per_user", |config| &config.per_user, |config| &mut config.per_user),
+        TableEntry::many("limit", |config| &config.limits, |config| &mut config.limits),
         TableEntry::once("log", |config| &config.log, |config| &mut config.log),
         TableEntry::once("admin", |config| &config.admin, |config| &mut config.admin),
     ]
@@ -317,14 +325,56 @@ tables! {
         mode: Mode = Mode::Enforce, choice(), Reload;
         /// What it allows may be at special-purpose addresses, which [guard] refuses otherwise.
         allow_private: bool = false, switch(), Reload;
+        /// Limits of what it allows: names of [[limit]].
+        limits: Vec<Arc<str>> = Vec::new(), condition(limit_names(), "[\"plan\"]"), Reload;
         /// Which of its decisions the log tells; without it as [policy] says.
         log: Option<Logged> = None, optional(choice(), "\"all\""), Reload;
+    }
+
+    /// What each subject of a limit may have, over all workers, where the rule that allows a session names it.
+    pub struct LimitConfig {
+        /// Its name: rules call it by that.
+        ///
+        /// Never empty, no two alike.
+        name: Arc<str> = Arc::from(""), text(rule_values::own_name, ToString::to_string), Reload;
+        /// Whose sessions count together; source: an IPv4 address or IPv6 /64, source/24: an IPv4 /24 or IPv6 /48; never left out.
+        per: Per = Per::User, choice(), Reload;
+        /// Sessions at a time: tunnels, associations and BIND waits; 0: as many as come.
+        connections: usize = 0, number(0..=limits::MAX_CONNECTIONS), Reload;
+        /// Associations at a time; 0: as many as come.
+        udp_associations: usize = 0, number(0..=limits::MAX_CONNECTIONS), Reload;
+        /// Sessions that begin in a second, and how many at once; the burst is a second's worth where it is left out.
+        new_per_second: Option<BurstRate> = None, optional(rates::counted(), "{ rate = 10, burst = 50 }"), Reload;
+        /// Bytes from clients in a second, and how many at once.
+        upload: Option<BurstRate> = None, optional(rates::bytes(), "{ rate = \"10MB\", burst = \"20MB\" }"), Reload;
+        /// Bytes to clients in a second, and how many at once.
+        download: Option<BurstRate> = None, optional(rates::bytes(), "\"100MB\""), Reload;
+        /// Datagrams in a second, both ways together, and how many at once.
+        datagrams: Option<BurstRate> = None, optional(rates::counted(), "10000"), Reload;
+    }
+
+    /// Limits of each user who logged in, whatever rule allows a session.
+    pub struct PerUser {
+        /// Sessions at a time, over all workers; 0: as many as come.
+        connections: usize = 0, number(0..=limits::MAX_CONNECTIONS), Reload;
+        /// Associations at a time; 0: as many as come.
+        udp_associations: usize = 0, number(0..=limits::MAX_CONNECTIONS), Reload;
+        /// Sessions that begin in a second, and how many at once.
+        new_per_second: Option<BurstRate> = None, optional(rates::counted(), "{ rate = 10, burst = 50 }"), Reload;
+        /// Bytes in a second each way, and how many at once.
+        bandwidth: Option<BurstRate> = None, optional(rates::bytes(), "\"10MB\""), Reload;
     }
 
     /// Limits of each source, which is one IPv4 address or one IPv6 /64.
     pub struct PerSource {
         /// Sessions at a time, over all workers; 0: as many as come.
         connections: usize = 0, number(0..=limits::MAX_CONNECTIONS), Reload;
+        /// Associations at a time; 0: as many as come.
+        udp_associations: usize = 0, number(0..=limits::MAX_CONNECTIONS), Reload;
+        /// Sessions that begin in a second, and how many at once.
+        new_per_second: Option<BurstRate> = None, optional(rates::counted(), "{ rate = 10, burst = 50 }"), Reload;
+        /// Bytes in a second each way, and how many at once.
+        bandwidth: Option<BurstRate> = None, optional(rates::bytes(), "\"10MB\""), Reload;
     }
 
     /// The log and the access record.
@@ -362,6 +412,10 @@ fn users() -> ListForm<Arc<str>> {
 
 fn names() -> ListForm<Arc<str>> {
     list(limits::RULE_VALUES_MAX, rule_values::own_name).needs("a group")
+}
+
+fn limit_names() -> ListForm<Arc<str>> {
+    list(limits::RULE_LIMITS_MAX, rule_values::own_name).needs("a limit")
 }
 
 fn networks() -> ListForm<IpNet> {

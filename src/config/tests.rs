@@ -4,6 +4,7 @@ mod admin;
 mod arrays;
 mod bad_files;
 mod rules;
+mod typed_limits;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -40,6 +41,8 @@ fn defaults_are_those_of_the_documentation() {
     let Config { policy, groups, lists, rules, .. } = config("");
     assert_eq!((policy.default, policy.log, policy.on_reload), (None, Logged::Deny, OnReload::Keep));
     assert!(groups.is_empty() && lists.is_empty() && rules.is_empty());
+    let Config { limits: plans, per_user, .. } = config("");
+    assert_eq!((plans, per_user), (Vec::new(), PerUser::default()));
     assert_eq!(server.listen, ["127.0.0.1:1080".parse().unwrap()]);
     assert_eq!(server.workers, tables::available_cpus());
     assert_eq!((server.pin, server.relay, server.steer), (true, RelayMode::Auto, Steer::Hash));
@@ -354,6 +357,7 @@ fn what_is_printed_gives_the_same_configuration() {
     odd.bind.ports = PortRange::new(1, 65_535);
     odd.bind.advertise.v6 = Some("2001:db8::7".parse().unwrap());
     odd.per_source.connections = 7;
+    typed_limits::put_odd(&mut odd);
     odd.log.udp_targets = true;
     odd.log.access = Access::Path(PathBuf::from("/var/log/stdout"));
     for given in [config(""), odd] {
@@ -391,6 +395,7 @@ fn every_key_of_the_schema_is_printed_and_no_other() {
     full.admin.token_file = Some(PathBuf::from("/t"));
     let all = rules::every_key();
     (full.policy, full.groups, full.lists, full.rules) = (all.policy, all.groups, all.lists, all.rules);
+    typed_limits::put_every_key(&mut full);
     let printed: toml::Table = full.to_toml().parse().unwrap();
     let schema = Schema::of(tables::all());
     assert_eq!(printed.len(), schema.tables().iter().filter(|table| !table.name.contains('.')).count());

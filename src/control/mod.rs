@@ -6,6 +6,7 @@ mod clerk;
 mod controller;
 mod descriptors;
 mod explain;
+mod limiting;
 mod line;
 mod lists;
 mod locals;

@@ -80,6 +80,11 @@ impl Default for OperatorRules {
 }
 
 impl OperatorRules {
+    /// The number of the rule of this name.
+    pub(super) fn number_of(&self, name: &str) -> RuleId {
+        self.numbers.of(name)
+    }
+
     /// Says what time it is to rules with times.
     pub(super) fn tell_time(&self) {
         self.set.iter().for_each(|set| set.tell_time(Timestamp::now()));

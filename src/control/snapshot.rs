@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::descriptors::DescriptorBudget;
+use super::limiting::Limiting;
 use super::locals::LocalList;
 use super::resolver_files::ResolverFiles;
 use super::rules::OperatorRules;
@@ -33,6 +34,7 @@ pub(super) struct SnapshotMaker {
     verifier: Option<Arc<Verifier>>,
     gssapi: Option<Arc<gssapi::ContextAcceptor>>,
     sources: Option<Arc<Sources>>,
+    limiting: Limiting,
     locals: LocalList,
     policy: Arc<Policy>,
     names: Arc<[Arc<ListenerName>]>,
@@ -70,8 +72,11 @@ impl SnapshotMaker {
     ) -> SnapshotMaker {
         let locals = LocalList::read();
         let Parts { budget, congestion, resolver_files, rules, verifier, gssapi, records } = parts;
+        let mut limiting = Limiting::new();
+        limiting.adopt(&config, &rules);
         SnapshotMaker {
             sources: sources(&config, None),
+            limiting,
             policy: Arc::new(policy(&config, &rules, &names, &listening, locals.known())),
             dns: Arc::new(resolver_files.settings(&config)),
             names,
@@ -106,6 +111,7 @@ impl SnapshotMaker {
         (self.budget, self.congestion, self.resolver_files) = (budget, congestion, resolver_files);
         (self.verifier, self.gssapi, self.records) = (verifier, gssapi, records);
         self.sources = sources(&self.config, self.sources.take());
+        self.limiting.adopt(&self.config, &self.rules);
         self.put_listeners(listening, names);
         if other_rules || old.guard != self.config.guard || old.dns.dns64 != self.config.dns.dns64 {
             self.put_policy();
@@ -196,6 +202,7 @@ impl SnapshotMaker {
             gssapi: self.gssapi.clone().filter(|_| asks(AuthMethod::Gssapi)),
             dns: self.dns.clone(),
             congestion: self.congestion,
+            limits: self.limiting.plan().cloned(),
             sources: self.sources.clone().filter(|_| config.per_source.connections > 0),
             watched: !config.admin.listen.is_empty(),
             records: self.records.clone(),

@@ -2,6 +2,7 @@
 
 use crate::dns::{Answer, DnsError};
 use crate::outcome::Reason;
+use crate::policy::accounts::Reached;
 use crate::policy::rules::RuleId;
 use crate::policy::{Denial, Refusal};
 use crate::proto::reply::Rep;
@@ -164,6 +165,12 @@ label! {
         Machine = "machine";
         /// `limits.per_source`, at the request.
         PerSource = "per_source";
+        /// A limit: as many sessions as may be.
+        LimitConnections = "limit_connections";
+        /// A limit: as many associations as may be.
+        LimitAssociations = "limit_associations";
+        /// A limit: as many new sessions as may begin.
+        LimitNewSessions = "limit_new_sessions";
         /// `limits.per_source`, when the connection came.
         TurnedAway = "turned_away";
         /// Its access record had no room.
@@ -299,6 +306,11 @@ impl DenialCause {
             Failure::Dial(DialError::Ourselves) => Some(DenialCause::OwnListener),
             Failure::Dial(DialError::Forbidden) => Some(DenialCause::Machine),
             Failure::SourceLimit => Some(DenialCause::PerSource),
+            Failure::Limit(exceeded) => Some(match exceeded.reached {
+                Reached::Connections => DenialCause::LimitConnections,
+                Reached::Associations => DenialCause::LimitAssociations,
+                Reached::NewSessions => DenialCause::LimitNewSessions,
+            }),
             Failure::Unrecorded => Some(DenialCause::Unrecorded),
             _ => None,
         }

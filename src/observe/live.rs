@@ -139,6 +139,8 @@ pub struct LiveSession {
     pub verdict: Option<&'static str>,
     /// The rule in report mode that would have denied it.
     pub would_deny: Option<Arc<str>>,
+    /// The limit that it would have gone beyond.
+    pub limit: Option<Arc<str>>,
     /// The REP that was sent.
     pub reply: Option<u8>,
     /// What moves the bytes: "copy", "splice", "sealed" or "datagram".

@@ -47,6 +47,7 @@ impl AccessRecord<'_> {
         line.optional("rule", session.rule.as_deref());
         line.optional("verdict", session.verdict);
         line.optional("would_deny", session.would_deny.as_deref());
+        line.optional("limit", session.limit.as_deref());
         line.number("reply", session.reply);
         line.text("reason", reason.name());
         line.optional("engine", session.engine);
@@ -165,6 +166,7 @@ mod tests {
             rule: Some("office".into()),
             verdict: Some("allow"),
             would_deny: None,
+            limit: None,
             reply: Some(0),
             engine: Some("splice"),
             bytes_up: 5,
@@ -198,7 +200,7 @@ mod tests {
             "{\"time\":\"2026-01-02T03:04:05.006Z\",\"id\":\"00c0ffee010000000002\",\"worker\":1,\"client\":\"127.0.0.1:5000\",\
              \"user\":\"alice\",\"method\":\"password\",\"command\":\"connect\",\"target\":\"example.com:80\",\
              \"address\":\"[2001:db8::1]:80\",\"local\":null,\"rule\":\"office\",\"verdict\":\"allow\",\
-             \"would_deny\":null,\"reply\":0,\"reason\":\"completed\",\
+             \"would_deny\":null,\"limit\":null,\"reply\":0,\"reason\":\"completed\",\
              \"engine\":\"splice\",\"bytes_up\":5,\"bytes_down\":6,\"datagrams_up\":0,\"datagrams_down\":0,\
              \"handshake_ms\":1,\"dns_ms\":null,\"connect_ms\":2,\"duration_ms\":9}\n"
         );
@@ -272,6 +274,7 @@ mod tests {
             local: Some(longest),
             rule: Some("r".repeat(limits::RULE_NAME_MAX).into()),
             would_deny: Some("w".repeat(limits::RULE_NAME_MAX).into()),
+            limit: Some("l".repeat(limits::RULE_NAME_MAX).into()),
             reply: Some(u8::MAX),
             engine: Some("datagram"),
             target: Some(target.clone()),

@@ -79,6 +79,14 @@ impl Halves {
         self.up.ready() || self.down.ready()
     }
 
+    /// Whether something that comes from this side could be moved without an event.
+    pub(super) fn ready_from(&self, side: Side) -> bool {
+        match side {
+            Side::Client => self.up.ready(),
+            Side::Target => self.down.ready(),
+        }
+    }
+
     /// Moves what can be moved in both directions, each by `pump`: a half, its two ends, and which side it reads from.
     pub(super) fn drive(
         &mut self,

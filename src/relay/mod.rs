@@ -119,6 +119,14 @@ impl Relay {
         }
     }
 
+    /// Whether something that comes from this side could be moved without an event.
+    pub fn ready_from(&self, side: Side) -> bool {
+        match &self.0 {
+            Mover::Plain(halves) => halves.ready_from(side),
+            Mover::Sealed(sealed) => sealed.ready_from(side),
+        }
+    }
+
     /// The engine that the session's record names.
     pub fn engine(&self) -> Engine {
         match &self.0 {

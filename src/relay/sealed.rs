@@ -82,6 +82,11 @@ impl SealedHalves {
         self.halves.ready()
     }
 
+    /// Whether something that comes from this side could be moved without an event.
+    pub(super) fn ready_from(&self, side: Side) -> bool {
+        self.halves.ready_from(side)
+    }
+
     /// Whether either direction has ended.
     pub(super) fn half_closed(&self) -> bool {
         self.halves.half_closed()

@@ -2,6 +2,7 @@
 
 use crate::auth::Identity;
 use crate::config::AuthMethod;
+use crate::policy::accounts::LimitId;
 use crate::policy::{Decision, Incoming, Subject};
 use crate::proto::address::{Host, Name, Target};
 use crate::proto::reply::Rep;
@@ -24,6 +25,8 @@ pub struct Facts {
     pub reply: Option<Rep>,
     /// What policy said of it last.
     pub decision: Option<Decision>,
+    /// The limit that it would have gone beyond.
+    pub limit: Option<LimitId>,
 }
 
 impl Facts {

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::dns::DnsError;
 use crate::outcome::Reason;
 use crate::policy::Denial;
+use crate::policy::accounts::Exceeded;
 use crate::proto::ProtoError;
 use crate::seal::SealError;
 
@@ -33,6 +34,8 @@ pub enum Failure {
     Denied(Denial),
     /// Policy: its source has as many sessions as it may have.
     SourceLimit,
+    /// Policy: it would go beyond a limit.
+    Limit(Exceeded),
     /// Policy: the session could leave no access record.
     Unrecorded,
     /// The target's name has no usable address.
@@ -97,6 +100,7 @@ impl Failure {
             Failure::ClientReset => Reason::ClientReset,
             Failure::Denied(_)
             | Failure::SourceLimit
+            | Failure::Limit(_)
             | Failure::Unrecorded
             | Failure::Dial(DialError::Ourselves) => Reason::Denied,
             Failure::Dns(_) => Reason::DnsFailed,
@@ -127,6 +131,7 @@ impl fmt::Display for Failure {
             Failure::SourceLimit => {
                 f.write_str("policy: its source has as many sessions as limits.per_source allows")
             }
+            Failure::Limit(Exceeded { reached, .. }) => write!(f, "policy: {reached}"),
             Failure::Unrecorded => f.write_str("policy: no room for its access record"),
             Failure::Dns(error) => write!(f, "target: {error}"),
             Failure::Dial(error) => write!(f, "{error}"),

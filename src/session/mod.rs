@@ -84,6 +84,9 @@ impl Session {
     /// what the client is still owed.
     pub fn give_up(&mut self, failure: &Failure) -> Output {
         let mut output = Output::new();
+        if let Failure::Limit(exceeded) = failure {
+            self.facts.limit = Some(exceeded.limit);
+        }
         let due = std::mem::replace(&mut self.state, SessionState::Over).due();
         self.dialect.refuse(due, failure, &mut self.facts, &mut output);
         // Where the library fails the client is owed nothing that it could read.

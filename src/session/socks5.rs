@@ -28,7 +28,9 @@ pub(super) fn succeed(bound: SocketAddr, facts: &mut Facts, output: &mut Output)
 /// The reply code of a failure (RFC 1928 section 6).
 pub(super) fn rep_of(failure: &Failure) -> Rep {
     match failure {
-        Failure::Denied(_) | Failure::SourceLimit | Failure::Unrecorded => Rep::NotAllowed,
+        Failure::Denied(_) | Failure::SourceLimit | Failure::Limit(_) | Failure::Unrecorded => {
+            Rep::NotAllowed
+        }
         Failure::Dial(error) => rep_of_dial(*error),
         Failure::Dns(DnsError::NotFound | DnsError::NoAddress | DnsError::ServerFailure) => {
             Rep::HostUnreachable

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::connection::Connection;
 use super::core::Core;
+use super::limited;
 use super::next::Next;
 use super::tokens::CLIENT_SOCKET;
 use super::watch::{Edge, watch_datagrams};
@@ -69,6 +70,7 @@ impl Associated {
     fn pump(&mut self, core: &mut Core, connection: &mut Connection) -> Next {
         let mut kit = core.datagrams.take().unwrap_or_default();
         let pumped = self.association.pump(&mut kit, &terms(core, connection));
+        let pumped = limited::with_stopped(connection, pumped);
         self.note(core, connection, &pumped);
         for (lookup, name) in std::mem::take(&mut kit.asks) {
             let (client, ticket) = (connection.peer.ip().into(), connection.key.lookup_ticket(lookup));
@@ -77,6 +79,7 @@ impl Associated {
                 core.note_answer(&answer);
                 let terms = terms(core, connection);
                 let pumped = self.association.resolved(lookup, answer, &mut kit, &terms);
+                let pumped = limited::with_stopped(connection, pumped);
                 self.note(core, connection, &pumped);
             }
         }
@@ -100,6 +103,7 @@ impl Associated {
         let mut kit = core.datagrams.take().unwrap_or_default();
         let terms = terms(core, connection);
         let pumped = self.association.resolved(lookup, answer, &mut kit, &terms);
+        let pumped = limited::with_stopped(connection, pumped);
         note_decisions(core, connection, &mut kit);
         core.datagrams = Some(kit);
         self.note(core, connection, &pumped);
@@ -213,6 +217,8 @@ fn terms<'a>(core: &'a Core, connection: &'a Connection) -> Terms<'a> {
         filtering: config.udp.filtering,
         fragments: config.udp.fragments,
         prefer: config.dns.prefer,
+        places: connection.places.as_deref(),
+        now: core.now,
         now_ms: core.ms(core.now),
     }
 }

@@ -1,10 +1,12 @@
 //! What every connection of a worker has, whatever phase it is in.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::snapshot::Snapshot;
 use super::tokens::Key;
+use crate::policy::accounts::LimitPlaces;
 use crate::policy::sources::SourcePlace;
 use crate::policy::{Incoming, Subject};
 use crate::proto::request::RequestCommand;
@@ -29,6 +31,8 @@ pub(super) struct Connection {
     pub(super) listener: u16,
     /// Its place among the sessions of its source, where `limits.per_source` limits them.
     pub(super) place: Option<Box<SourcePlace>>,
+    /// Its places in the limits that it counts in.
+    pub(super) places: Option<Box<RefCell<LimitPlaces>>>,
     pub(super) facts: Facts,
     pub(super) address: Option<SocketAddr>,
     pub(super) local: Option<SocketAddr>,
@@ -69,6 +73,7 @@ impl Connection {
             peer: incoming.client,
             listener: incoming.listener,
             place,
+            places: None,
             facts: Facts::default(),
             address: None,
             local: None,

@@ -8,6 +8,7 @@ use super::associated::Associated;
 use super::connection::Connection;
 use super::core::Core;
 use super::handshake::{Handshake, Waits, refused};
+use super::limited;
 use super::linger::Linger;
 use super::next::{Change, Next};
 use super::relaying::Relaying;
@@ -250,6 +251,9 @@ fn perform(
     if command.serves_request() {
         talking::asked(core, connection, handshake.session.facts());
         if let Some(failure) = handshake.refusal(core, connection) {
+            return handshake.give_up(connection, failure);
+        }
+        if let Some(failure) = limited::enter(core, connection, handshake.session.facts(), &command) {
             return handshake.give_up(connection, failure);
         }
     }

@@ -189,6 +189,7 @@ mod tests {
             rule: None,
             verdict: None,
             would_deny: None,
+            limit: None,
             reply: None,
             engine: None,
             bytes_up: 0,

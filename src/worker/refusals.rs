@@ -139,6 +139,7 @@ impl Kind {
             | Failure::Level(_)
             | Failure::Denied(_)
             | Failure::SourceLimit
+            | Failure::Limit(_)
             | Failure::Unrecorded
             | Failure::Dial(DialError::Ourselves | DialError::Forbidden) => Some(Kind::Refused),
             _ => None,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::connection::Connection;
 use super::core::Core;
 use super::dial::Upstream;
+use super::limited;
 use super::next::{Change, Next};
 use super::tokens::CLIENT_SOCKET;
 use super::watch::Edge;
@@ -12,6 +13,7 @@ use crate::config::Config;
 use crate::limits;
 use crate::observe::{Direction, Timed};
 use crate::outcome::Reason;
+use crate::policy::accounts::LimitedWay;
 use crate::relay::{Budgets, Driven, Engine, Finish, Relay, Resume, Side};
 use crate::sys::stream::{Liveness, Stream};
 
@@ -59,9 +61,13 @@ impl Relaying {
         self.drive(core, connection)
     }
 
-    /// Moves what can be moved in a turn: no session has a limit.
+    /// Moves what can be moved in a turn, as far as the limits of the session let it.
     pub(super) fn drive(&mut self, core: &mut Core, connection: &mut Connection) -> Next {
-        self.drive_within(core, connection, &mut { Budgets::TURN })
+        let mut budgets = match &mut connection.places {
+            None => Budgets::TURN,
+            Some(places) => limited::budgets(places.get_mut(), &self.relay, core),
+        };
+        self.drive_within(core, connection, &mut budgets)
     }
 
     /// Moves what can be moved within these budgets, and sees to it that the session goes on when they allow it.
@@ -76,6 +82,10 @@ impl Relaying {
         let half_closed = self.relay.half_closed();
         if driven.progressed() {
             count(core, &driven);
+            if let Some(places) = &mut connection.places {
+                places.get_mut().spend(LimitedWay::Up, driven.up.taken as u64);
+                places.get_mut().spend(LimitedWay::Down, driven.down.taken as u64);
+            }
             if driven.down.taken > 0
                 && let Some(connected) = self.silent_since.take()
             {

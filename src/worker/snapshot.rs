@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::dns;
 use crate::observe::LineSender;
 use crate::policy::Policy;
+use crate::policy::accounts::LimitPlan;
 use crate::policy::rule_names::RuleNames;
 use crate::policy::sources::Sources;
 use crate::sys::congestion::CongestionControl;
@@ -39,6 +40,8 @@ pub struct Snapshot {
     pub dns: Arc<dns::Settings>,
     /// What the sockets to targets are given.
     pub congestion: CongestionControl,
+    /// What sessions may have and move, where anything limits them.
+    pub limits: Option<Arc<LimitPlan>>,
     /// What each source has, all workers' together, where that is limited.
     pub sources: Option<Arc<Sources>>,
     /// Whether somebody may ask who is busiest: where nobody can, nobody is counted.

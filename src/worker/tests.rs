@@ -48,6 +48,7 @@ pub(super) fn snapshot() -> Snapshot {
         gssapi: None,
         dns: Arc::default(),
         congestion: CongestionControl::default(),
+        limits: None,
         sources: None,
         watched: false,
         ceilings: Ceilings { sessions: 1, second_attempts: 0, names_beside: 8, pipes: 0 },

@@ -52,6 +52,7 @@ struct ShownSession<'a> {
     rule: Option<&'a str>,
     verdict: Option<&'static str>,
     would_deny: Option<&'a str>,
+    limit: Option<&'a str>,
     reply: Option<u8>,
     engine: Option<&'static str>,
     bytes_up: u64,
@@ -86,6 +87,7 @@ impl ShownSession<'_> {
             rule: session.rule.as_deref(),
             verdict: session.verdict,
             would_deny: session.would_deny.as_deref(),
+            limit: session.limit.as_deref(),
             reply: session.reply,
             engine: session.engine,
             bytes_up: session.bytes_up,
@@ -156,6 +158,7 @@ pub(super) mod tests {
             rule: Some("default".into()),
             verdict: Some("allow"),
             would_deny: Some("no-ads".into()),
+            limit: None,
             reply: Some(0),
             engine: Some("copy"),
             bytes_up: serial,
@@ -183,7 +186,7 @@ pub(super) mod tests {
              \"time\":\"2026-01-02T03:04:05.006Z\",\"worker\":1,\"client\":\"127.0.0.1:40000\",\
              \"listener\":\"127.0.0.1:1080\",\"user\":\"\\\"><script>\u{202e}\\n\",\"method\":\"password\",\
              \"command\":\"connect\",\"target\":\"example.com:443\",\"address\":\"[2001:db8::1]:443\",\"local\":null,\
-             \"rule\":\"default\",\"verdict\":\"allow\",\"would_deny\":\"no-ads\",\"reply\":0,\"engine\":\"copy\",\"bytes_up\":10,\"bytes_down\":18446744073709551615,\"datagrams_up\":0,\
+             \"rule\":\"default\",\"verdict\":\"allow\",\"would_deny\":\"no-ads\",\"limit\":null,\"reply\":0,\"engine\":\"copy\",\"bytes_up\":10,\"bytes_down\":18446744073709551615,\"datagrams_up\":0,\
              \"datagrams_down\":0,\"handshake_ms\":1,\"dns_ms\":null,\"connect_ms\":2,\"state\":\"relaying\",\
              \"age_ms\":12345,\"idle_ms\":10,\"rate_up\":1.3,\"rate_down\":0.0}]}"
         );

@@ -42,6 +42,9 @@ const tables = (() => {
     denied_default: "By no rule allowed",
     denied_foreign_peer: "Foreign peer of BIND",
     denied_per_source: "Source at its limit",
+    denied_limit_connections: "Limit of sessions",
+    denied_limit_associations: "Limit of associations",
+    denied_limit_new_sessions: "Limit of new sessions",
     denied_turned_away: "Source far past it",
     denied_unrecorded: "No room for its record",
     closed_auth_failed: "Wrong credentials",
@@ -84,6 +87,7 @@ const tables = (() => {
     udp_dropped_blocked: "Socket full",
     udp_dropped_filtered: "Filtered",
     udp_dropped_no_client: "No client yet",
+    udp_dropped_limit: "Limit",
   };
 
   const faults = {

@@ -68,18 +68,18 @@ fn translators_that_there_cannot_be_are_named() {
 fn planned_names_are_refused() {
     expect_complaints(&[
         (
-            "[egress]\n[[limit]]\nname = 1\n[[rule]]\nname = \"a\"\naction = \"deny\"\nlimits = []\n",
+            "[egress]\n[[limit]]\nname = \"a\"\nper = \"user\"\nconnections = 1\nquota = 1\n[[rule]]\nname = \"a\"\naction = \"deny\"\negress = []\n",
             &[
                 "1: [egress]: not supported by this version",
-                "2: [limit]: not supported by this version",
-                "7: [[rule]] 1 key `limits`: not supported by this version",
+                "6: [[limit]] 1 key `quota`: not supported by this version",
+                "10: [[rule]] 1 key `egress`: not supported by this version",
             ],
         ),
         (
-            "[limits]\nper_user = { connections = 3 }\nper_source = { new_per_second = 3 }\n",
+            "[limits]\nper_user = { bytes_per_day = 3 }\nper_source = { bytes_per_day = 3 }\n",
             &[
-                "2: [limits.per_user]: not supported by this version",
-                "3: [limits.per_source] key `new_per_second`: not supported by this version",
+                "2: [limits.per_user] key `bytes_per_day`: not supported by this version",
+                "3: [limits.per_source] key `bytes_per_day`: not supported by this version",
             ],
         ),
     ]);
@@ -93,7 +93,7 @@ fn problems_of_a_limit_name_its_table() {
             &[
                 "2: [limits] key `connections`: unknown key; did you mean [limits.per_source] `connections`?",
                 "3: [limits.per_source]: expected a table, found an integer",
-                "4: [limits] key `zz`: unknown key; the tables in [limits] are [limits.per_source]",
+                "4: [limits] key `zz`: unknown key; the tables in [limits] are [limits.per_source], [limits.per_user]",
             ],
         ),
         (

@@ -17,7 +17,7 @@ const LINE: &str = "accepted active
     pipe_fallbacks pipes_lent pipes_pooled records_lost log_lines_lost
     udp_dropped_stranger udp_dropped_header udp_dropped_seal udp_dropped_fragment udp_dropped_denied udp_dropped_loop
     udp_dropped_name udp_dropped_queue udp_dropped_oversize udp_dropped_unreachable udp_dropped_blocked
-    udp_dropped_filtered udp_dropped_no_client udp_reassembled
+    udp_dropped_filtered udp_dropped_no_client udp_dropped_limit udp_reassembled
     requests_connect_succeeded requests_connect_general_failure requests_connect_not_allowed
     requests_connect_network_unreachable requests_connect_host_unreachable requests_connect_connection_refused
     requests_connect_ttl_expired requests_connect_command_not_supported requests_connect_address_type_not_supported
@@ -35,6 +35,7 @@ const LINE: &str = "accepted active
     requests_unknown_ttl_expired requests_unknown_command_not_supported requests_unknown_address_type_not_supported
     requests_unknown_none
     denied_special_purpose denied_own_listener denied_own_port denied_rule denied_default denied_machine denied_per_source
+    denied_limit_connections denied_limit_associations denied_limit_new_sessions
     denied_turned_away denied_unrecorded denied_foreign_peer
     dials dials_failed_refused dials_failed_timed_out dials_failed_host_unreachable dials_failed_network_unreachable
     dials_failed_machine dials_failed_own_listener dials_failed_self_connect dials_failed_no_local_port

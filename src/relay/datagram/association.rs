@@ -15,6 +15,7 @@ use super::tally::{Flow, Tally};
 use super::terms::Terms;
 use super::verdicts::Verdicts;
 use crate::limits;
+use crate::policy::accounts::LimitedWay;
 use crate::policy::own_ports::{HeldPort, OwnPorts};
 use crate::policy::{Decision, Route};
 use crate::seal::Seal;
@@ -302,11 +303,9 @@ impl Association {
             let mut head: Option<(SocketAddr, Head)> = None;
             for filled in (0..count).map(|at| inbox.filled(at)) {
                 let Some(from) = filled.from else { continue };
+                let passes = |payload: &Range<usize>| terms.within_limits(LimitedWay::Down, payload.len());
                 let may_answer = || self.peers.may_answer(from.ip(), terms.filtering, self.client);
-                let mut ruled = || match terms.policy.rules() {
-                    Some(_) => judge_answer(from, verdicts.get_or_insert_default(), names, terms, decisions),
-                    None => Ok(()),
-                };
+                let mut ruled = || judge_answer(from, verdicts, names, terms, decisions);
                 if let Err(drop) = terms.check_answer(from).and_then(|()| may_answer()).and_then(|()| ruled())
                 {
                     pumped.drops.add(drop, filled.datagrams().count());
@@ -316,7 +315,7 @@ impl Association {
                     down.origin(from);
                 }
                 if let Some(seal) = &mut self.seal {
-                    for payload in filled.datagrams() {
+                    for payload in filled.datagrams().filter(passes) {
                         let count = payload.len();
                         match seal_one(seal, from, &inbox.memory()[payload], translated) {
                             Ok(at) => down.push_counted(None, Head::default(), at, count, self.joining_down),
@@ -331,7 +330,7 @@ impl Association {
                     _ => down.head(from),
                 };
                 head = Some((from, header));
-                for payload in filled.datagrams() {
+                for payload in filled.datagrams().filter(passes) {
                     down.push(None, header, payload, self.joining_down);
                     datagrams += 1;
                 }
@@ -351,11 +350,15 @@ impl Association {
 /// rules where that is not remembered.
 fn judge_answer(
     from: SocketAddr,
-    verdicts: &mut Verdicts,
+    verdicts: &mut Option<Verdicts>,
     names: Option<&Names>,
     terms: &Terms<'_>,
     decisions: &mut Vec<Decision>,
 ) -> Result<(), Drop> {
+    if terms.policy.rules().is_none() {
+        return Ok(());
+    }
+    let verdicts = verdicts.get_or_insert_default();
     if let Some(said) = verdicts.down(from, terms.policy_version) {
         return said;
     }

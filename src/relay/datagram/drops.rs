@@ -33,11 +33,13 @@ pub enum Drop {
     Filtered,
     /// An answer before the client was there.
     NoClient,
+    /// More than a limit lets pass.
+    Limit,
 }
 
 impl Drop {
     /// Every reason, in the order of its number.
-    pub const ALL: [Drop; 13] = [
+    pub const ALL: [Drop; 14] = [
         Drop::Stranger,
         Drop::Header,
         Drop::Seal,
@@ -51,6 +53,7 @@ impl Drop {
         Drop::Blocked,
         Drop::Filtered,
         Drop::NoClient,
+        Drop::Limit,
     ];
 
     /// The word for metrics.
@@ -69,6 +72,7 @@ impl Drop {
             Drop::Blocked => "blocked",
             Drop::Filtered => "filtered",
             Drop::NoClient => "no_client",
+            Drop::Limit => "limit",
         }
     }
 
@@ -95,7 +99,8 @@ impl Drop {
 pub struct Drops(pub [u64; Drop::ALL.len()]);
 
 impl Drops {
-    pub(super) fn add(&mut self, drop: Drop, count: usize) {
+    /// Counts so many more.
+    pub fn add(&mut self, drop: Drop, count: usize) {
         self.0[drop as usize] += count as u64;
     }
 }

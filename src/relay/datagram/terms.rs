@@ -1,10 +1,13 @@
 //! What an association is judged and run by while its datagrams are moved.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::drops::Drop;
 use crate::config::{Filtering, Prefer};
+use crate::policy::accounts::{LimitPlaces, LimitedWay};
 use crate::policy::own_ports::OwnPorts;
 use crate::policy::{Decision, Object, Policy, Route, Subject, Verdict};
 use crate::proto::address::Name;
@@ -27,7 +30,11 @@ pub struct Terms<'a> {
     pub fragments: bool,
     /// Which of a name's families comes first.
     pub prefer: Prefer,
-    /// Milliseconds of the worker's clock.
+    /// Its places in the limits that it counts in.
+    pub places: Option<&'a RefCell<LimitPlaces>>,
+    /// The moment.
+    pub now: Instant,
+    /// The same in milliseconds of the worker's clock.
     pub now_ms: u64,
 }
 
@@ -68,6 +75,12 @@ impl Terms<'_> {
             Verdict::Allow(allowed) => (Ok(()), allowed.decision),
             Verdict::Deny(denial, decision) => (Err(Drop::of_denial(denial)), decision),
         }
+    }
+
+    /// Whether the limits let a datagram of so many bytes pass; it counts in them if so.
+    pub(super) fn within_limits(&self, way: LimitedWay, bytes: usize) -> bool {
+        let Some(places) = self.places else { return true };
+        places.borrow_mut().passes_datagram(way, bytes as u64, self.now)
     }
 
     /// Whether what comes from this address is of a socket of ours: nobody is its client.

@@ -79,6 +79,8 @@ impl Setting {
             filtering: Filtering::Address,
             fragments: true,
             prefer: Prefer::HappyEyeballs,
+            places: None,
+            now: std::time::Instant::now(),
             now_ms: 0,
         };
         self.association.front_ready();

@@ -14,6 +14,7 @@ use super::terms::Terms;
 use crate::config::Prefer;
 use crate::dns::Answer;
 use crate::limits;
+use crate::policy::accounts;
 use crate::policy::{Decision, Route};
 use crate::proto::address::{Host, Name};
 use crate::proto::udp::{self, DatagramDestination, Header};
@@ -166,6 +167,9 @@ impl Association {
             let to = SocketAddr::new(ip, header.port);
             if self.admit(to, tag, way) {
                 let payload = at.start + header.len..at.end;
+                if !way.terms.within_limits(accounts::LimitedWay::Up, payload.len()) {
+                    return;
+                }
                 way.up[Family::of(ip) as usize].push(Some(to), Head::default(), payload, self.joining_up);
             }
         }
@@ -340,6 +344,9 @@ impl Association {
     /// Sends a datagram that does not lie in the arena, behind those that were judged before it.
     fn send_owned(&mut self, to: SocketAddr, tag: NameTag, payload: &[u8], way: &mut Way<'_>) {
         if !self.admit(to, tag, way) {
+            return;
+        }
+        if !way.terms.within_limits(accounts::LimitedWay::Up, payload.len()) {
             return;
         }
         let family = Family::of(to.ip());

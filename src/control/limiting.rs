@@ -1,0 +1,154 @@
+//! The limits that workers go by: made of the configuration, over accounts that outlive every reload.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::rules::OperatorRules;
+use crate::config::{Config, LimitConfig};
+use crate::policy::accounts::{Accounts, BurstRate, Limit, LimitId, LimitPlan, LimitTerms, Per};
+
+/// The limits in effect, and whoever counts in them.
+#[derive(Debug)]
+pub(super) struct Limiting {
+    accounts: Arc<Accounts>,
+    /// Which number each name has, or ever had: accounts and sessions go by it.
+    numbers: HashMap<Arc<str>, LimitId>,
+    names: Vec<Arc<str>>,
+    plan: Option<Arc<LimitPlan>>,
+}
+
+/// What the short forms are called where a name is told.
+const PER_USER: &str = "limits.per_user";
+const PER_SOURCE: &str = "limits.per_source";
+
+impl Limiting {
+    /// Nothing is limited.
+    pub(super) fn new() -> Limiting {
+        let accounts = Arc::new(Accounts::new(Instant::now()));
+        Limiting { accounts, numbers: HashMap::new(), names: Vec::new(), plan: None }
+    }
+
+    /// What sessions go by; `None` where nothing limits any.
+    pub(super) fn plan(&self) -> Option<&Arc<LimitPlan>> {
+        self.plan.as_ref()
+    }
+
+    /// Goes by this configuration from now on. Who has more than a limit that is lower by now keeps it.
+    pub(super) fn adopt(&mut self, config: &Config, rules: &OperatorRules) {
+        let (user, source) = (&config.per_user, &config.per_source);
+        let short = |connections, udp_associations, new_per_second, bandwidth| LimitTerms {
+            connections: most(connections),
+            udp_associations: most(udp_associations),
+            new_per_second,
+            upload: bandwidth,
+            download: bandwidth,
+            datagrams: None,
+        };
+        let of_users = short(user.connections, user.udp_associations, user.new_per_second, user.bandwidth);
+        // Their connections are counted from accept on, by `policy::sources`.
+        let of_sources = short(0, source.udp_associations, source.new_per_second, source.bandwidth);
+        let mut all = Vec::new();
+        for (name, per, terms) in [(PER_USER, Per::User, of_users), (PER_SOURCE, Per::Source, of_sources)] {
+            if terms != LimitTerms::default() {
+                all.push(self.limit(&name.into(), per, &terms));
+            }
+        }
+        let limits: HashMap<Arc<str>, Limit> = config
+            .limits
+            .iter()
+            .map(|limit| (limit.name.clone(), self.limit(&limit.name, limit.per, &terms_of(limit))))
+            .collect();
+        let by_rule = config.rules.iter().filter(|rule| !rule.limits.is_empty()).map(|rule| {
+            let named = rule.limits.iter().filter_map(|name| limits.get(name).copied());
+            (rules.number_of(&rule.name), named.collect())
+        });
+        let plan = LimitPlan {
+            accounts: self.accounts.clone(),
+            all,
+            by_rule: by_rule.collect(),
+            names: self.names.as_slice().into(),
+        };
+        let same = |old: &Arc<LimitPlan>| old.is_as(&plan);
+        if !self.plan.as_ref().is_some_and(same) {
+            self.plan = (!plan.is_empty()).then(|| Arc::new(plan));
+        }
+    }
+
+    /// The limit of this name, which allows this from now on.
+    fn limit(&mut self, name: &Arc<str>, per: Per, terms: &LimitTerms) -> Limit {
+        let next = LimitId(u16::try_from(self.names.len()).unwrap_or(u16::MAX));
+        let id = *self.numbers.entry(name.clone()).or_insert_with(|| {
+            self.names.push(name.clone());
+            next
+        });
+        self.accounts.set_terms(id, terms);
+        Limit { id, per }
+    }
+}
+
+/// 0 stands for no limit.
+fn most(count: usize) -> Option<u64> {
+    (count > 0).then_some(count as u64)
+}
+
+fn terms_of(limit: &LimitConfig) -> LimitTerms {
+    let LimitConfig { connections, udp_associations, new_per_second, upload, download, datagrams, .. } =
+        limit;
+    let pour = |pour: &Option<BurstRate>| *pour;
+    LimitTerms {
+        connections: most(*connections),
+        udp_associations: most(*udp_associations),
+        new_per_second: pour(new_per_second),
+        upload: pour(upload),
+        download: pour(download),
+        datagrams: pour(datagrams),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Flags;
+    use std::path::Path;
+
+    fn config(text: &str) -> Config {
+        Config::parse(text, Path::new("/etc/outflow.toml"), &Flags::default()).unwrap()
+    }
+
+    fn adopted(limiting: &mut Limiting, text: &str) -> Option<Arc<LimitPlan>> {
+        let config = config(text);
+        let (plan, _) = OperatorRules::default().plan(&config, None).unwrap();
+        let rules = Arc::<OperatorRules>::default().follow(plan);
+        limiting.adopt(&config, &rules);
+        limiting.plan().cloned()
+    }
+
+    #[test]
+    fn nothing_is_limited_where_nothing_says_so() {
+        let mut limiting = Limiting::new();
+        assert!(adopted(&mut limiting, "").is_none());
+        assert!(
+            adopted(&mut limiting, "[limits.per_source]\nconnections = 4\n").is_none(),
+            "counted elsewhere"
+        );
+    }
+
+    /// A reload keeps accounts: their limits have the same numbers, whatever order they stand in.
+    #[test]
+    fn a_limit_keeps_its_number_and_the_plan_its_place_where_nothing_changed() {
+        let mut limiting = Limiting::new();
+        let one = "[[limit]]\nname = \"one\"\nper = \"user\"\nconnections = 3\n";
+        let two = "[[limit]]\nname = \"two\"\nper = \"global\"\nupload = \"1MB\"\n";
+        let rule = "[[rule]]\nname = \"all\"\naction = \"allow\"\nlimits = [\"two\", \"one\"]\n";
+        let before = adopted(&mut limiting, &format!("{one}{two}{rule}")).expect("limits");
+        let again = adopted(&mut limiting, &format!("{one}{two}{rule}")).expect("limits");
+        assert!(Arc::ptr_eq(&before, &again));
+        let after = adopted(&mut limiting, &format!("{two}{one}{rule}")).expect("limits");
+        assert_eq!(before.by_rule, after.by_rule);
+        let of_rule: Vec<&Limit> = before.by_rule.values().flatten().collect();
+        let names: Vec<&str> = of_rule.iter().map(|limit| &**before.name(limit.id).unwrap()).collect();
+        assert_eq!(names, ["two", "one"]);
+        assert!(adopted(&mut limiting, "").is_none());
+    }
+}

@@ -1,0 +1,89 @@
+//! Sessions that have limits: which they count in, and what these let them move.
+//!
+//! A session has places from its request on, where any limit concerns it; a session that has none is not looked at again.
+
+use std::time::Instant;
+
+use super::connection::Connection;
+use super::core::Core;
+use crate::policy::accounts::{Allowance, LimitPlaces, LimitedWay, SessionKind};
+use crate::policy::rules::RuleId;
+use crate::policy::{DecidedBy, Decision};
+use crate::proto::request::RequestCommand;
+use crate::relay::datagram::{Drop, Pumped};
+use crate::relay::{Budget, Budgets, Relay, Side};
+use crate::session::{Command, Facts, Failure, Peers};
+
+/// Lets a session into the limits that what it asks for comes under: into those of all with its request, into those of
+/// rules once it is known which allow it. Why it is not to go on, if it is not.
+pub(super) fn enter(
+    core: &Core,
+    connection: &mut Connection,
+    facts: &Facts,
+    command: &Command,
+) -> Option<Failure> {
+    let plan = core.snapshot.limits.as_ref()?;
+    let asked = facts.command?;
+    let (listed, own) = match command {
+        Command::Dial(addresses) | Command::Bind(Peers::Only(addresses)) => (&addresses[..], None),
+        Command::Bind(Peers::Any(_)) | Command::Associate(..) => (&[][..], facts.decision),
+        _ => (&[][..], None),
+    };
+    let decisions = listed.iter().map(|one| one.allowed.decision).chain(own);
+    let kind = match asked {
+        RequestCommand::Connect | RequestCommand::Bind => SessionKind::Tunnel,
+        RequestCommand::UdpAssociate => SessionKind::Association,
+    };
+    let subject = facts.subject(connection.incoming(), asked);
+    let mut places = connection.places.take().unwrap_or_default();
+    let entered =
+        plan.enter(places.get_mut(), &subject, decisions.filter_map(|one| rule_of(&one)), kind, core.now);
+    if !places.get_mut().is_empty() {
+        connection.places = Some(places);
+    }
+    entered.err().map(Failure::Limit)
+}
+
+fn rule_of(decision: &Decision) -> Option<RuleId> {
+    match decision.by {
+        DecidedBy::Rule(rule) => Some(rule),
+        DecidedBy::Guard => None,
+    }
+}
+
+/// What a relay may move in this turn. Nothing is drawn for a direction in which nothing could be moved.
+pub(super) fn budgets(places: &mut LimitPlaces, relay: &Relay, core: &Core) -> Budgets {
+    let mut budget = |side, way| match relay.ready_from(side) {
+        true => budget_of(places, way, core),
+        false => Budget::until(core.ms(core.now), 0),
+    };
+    Budgets { up: budget(Side::Client, LimitedWay::Up), down: budget(Side::Target, LimitedWay::Down) }
+}
+
+fn budget_of(places: &mut LimitPlaces, way: LimitedWay, core: &Core) -> Budget {
+    match places.allowance(way, core.now) {
+        Allowance::Unlimited => Budget::TURN,
+        // Behind it there may be more at once: the next draw says so.
+        Allowance::Of(bytes) => {
+            Budget::until(core.ms(core.now), usize::try_from(bytes).unwrap_or(usize::MAX))
+        }
+        Allowance::From(moment_ns) => {
+            let at = places.instant(moment_ns).unwrap_or(core.now);
+            Budget::until(ms_from(core, at), 0)
+        }
+    }
+}
+
+/// What an association moved, with the datagrams that its limits stopped among those that were dropped.
+pub(super) fn with_stopped(connection: &mut Connection, mut pumped: Pumped) -> Pumped {
+    if let Some(places) = &mut connection.places {
+        pumped.drops.add(Drop::Limit, places.get_mut().take_stopped());
+    }
+    pumped
+}
+
+/// The first millisecond of the worker's clock that is not before this moment.
+fn ms_from(core: &Core, at: Instant) -> u64 {
+    let since = at.saturating_duration_since(core.start);
+    u64::try_from(since.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}

@@ -157,3 +157,17 @@ fn each_datagram_is_judged_with_the_subject_of_its_association_both_ways() {
     // One for each way and each policy that had something to judge.
     assert_eq!(setting.kit.decisions.len(), 6);
 }
+
+#[test]
+fn without_rules_nothing_is_remembered_of_what_they_say() {
+    let mut setting = Setting::new(|policy| policy);
+    let (client, target) = (socket(), socket());
+    client.connect(setting.association.front().local_address().expect("its address")).expect("a way");
+    let port = target.local_addr().expect("its address").port().to_be_bytes();
+    client.send(&[&b"\0\0\0\x01\x7f\0\0\x01"[..], &port, b"ping"].concat()).expect("sent");
+    assert_eq!(counts(&setting.pump(0, 0)), (1, 0, 0));
+    let (_, from) = target.recv_from(&mut [0; 64]).expect("a datagram");
+    target.send_to(b"pong", from).expect("sent");
+    assert_eq!(counts(&setting.pump(0, 0)), (0, 1, 0));
+    assert!(setting.association.verdicts.is_none() && setting.kit.decisions.capacity() == 0);
+}

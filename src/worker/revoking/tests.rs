@@ -19,7 +19,7 @@ use crate::proto::address::{Host, Target};
 use crate::proto::request::RequestCommand;
 use crate::session::Facts;
 use crate::worker::snapshot::{Ceilings, Snapshot};
-use crate::worker::tests::{ask_for, connection, open_to_all, setup, told_with, worker_under};
+use crate::worker::tests::{ask_for, connection, open_policy, open_to_all, setup, told_with, worker_under};
 use crate::worker::tokens::Key;
 use crate::worker::watch::Edge;
 use crate::worker::{Worker, phases};
@@ -241,6 +241,20 @@ fn a_session_whose_name_is_being_resolved_ends_where_the_name_is_denied() {
     let other = allow(|rule| rule.to = to(["other.example"]));
     go_over(&mut worker, with(vec![other, deny(|rule| rule.to = to([".example"]))]));
     assert!(!is_there(&worker, key) && is_reset(&client));
+}
+
+/// A session of a server without rules costs their counters nothing.
+#[test]
+fn where_there_are_no_rules_nothing_is_counted_for_them() {
+    let ceilings = Ceilings { sessions: 10_000, second_attempts: 0, names_beside: 8, pipes: 8 };
+    let open = Snapshot { ceilings, ..open_to_all(limits::LINGER) };
+    let (mut worker, ..) = under((open, open_policy()));
+    let (key, _client, _target, _) = relay(&mut worker);
+    assert!(is_there(&worker, key));
+    assert_eq!(worker.core.counters.rules.of(RuleId::DEFAULT), [0; 4]);
+    let (mut worker, ..) = under(revoking([]));
+    relay(&mut worker);
+    assert_eq!(worker.core.counters.rules.of(RuleId::DEFAULT), [1, 0, 0, 0]);
 }
 
 /// Whoever is not known yet is judged when he asks.

@@ -148,6 +148,7 @@ fn listeners_come_and_go_and_those_that_stay_are_not_touched() {
     }
     passes(&mut live);
     passes(&mut session(four[2], &target));
+    drop(live);
     assert_eq!(filed.governed.end(), ExitCode::SUCCESS);
 }
 
@@ -213,6 +214,8 @@ fn a_listener_that_goes_cuts_nobody_off() {
         let (served, refused) = counts.fold((0, 0), |(s, r), (more, others)| (s + more, r + others));
         assert!(served > 0 && refused > 0, "{served} served, {refused} refused");
     });
+    // What nobody accepted would be waited for.
+    drop(target);
     filed.governed.end();
 }
 

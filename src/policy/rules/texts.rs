@@ -14,7 +14,7 @@ use super::sets::SetId;
 /// Eight places: in each the upper half of a hash, and one more than where its text stands, or 0.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
-struct Line([u64; 8]);
+struct TextLine([u64; 8]);
 
 /// Bytes before a text: its length, and its two sets.
 const HEAD: usize = 10;
@@ -23,7 +23,7 @@ const HEAD: usize = 10;
 #[derive(Debug)]
 pub(super) struct Texts {
     /// A power of two of them; some are never full.
-    lines: Vec<Line>,
+    lines: Vec<TextLine>,
     texts: Vec<u8>,
     hasher: DefaultHashBuilder,
 }
@@ -34,7 +34,7 @@ impl Texts {
         // Five of eight places at most are taken.
         let lines = (texts / 5 + 1).next_power_of_two();
         Texts {
-            lines: vec![Line([0; 8]); lines],
+            lines: vec![TextLine([0; 8]); lines],
             texts: Vec::with_capacity(bytes + texts * HEAD),
             hasher: DefaultHashBuilder::default(),
         }

@@ -3,31 +3,24 @@
 //! What keeps rules from being obeyed is found before anything changes, and what was made is kept for as long as what it was made
 //! of stays: a million names are read again only where their file is another.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+mod concerns;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::tz::{self, TimeZone};
 
+use self::concerns::{RuleRemark, empty_lists, guarded, never, unused, users_warnings};
 use super::lists;
 use crate::auth::Users;
-use crate::config::{
-    AuthMethod, Config, ListConfig, RuleConfig, RuleDestination, When, Zone, nearest, quoted,
-};
+use crate::config::{Config, ListConfig, RuleConfig, RuleDestination, When, Zone, nearest, quoted};
 use crate::limits;
 use crate::policy::rule_names::{DEFAULT_NAME, RuleNames};
 use crate::policy::rules::schedule::Schedule;
 use crate::policy::rules::spec::{Action, Condition, Destination, GroupSpec, ListSpec, RuleSpec, RuleSpecs};
 use crate::policy::rules::{RuleId, RuleSet};
-use crate::policy::{Guard, Refusal};
 use crate::sys::files::Stamp;
-
-/// What a rule or a list has, by its table, its place among them and its key.
-pub(super) type RulePlace = (&'static str, usize, &'static str);
-
-/// What is said of a key.
-type RuleRemark = (RulePlace, String);
 
 /// The rules in effect.
 #[derive(Debug)]
@@ -140,6 +133,7 @@ impl OperatorRules {
             return Err(errors);
         }
         let specs = RuleSpecs { rules, lists, groups: inputs.groups.clone(), default: inputs.default };
+        never(&specs, &mut own);
         warnings.extend(self.inputs.read_anew(&inputs, &specs.lists));
         let needed = !specs.rules.is_empty() || specs.default == Action::Deny;
         warnings.extend(own.iter().cloned());
@@ -246,8 +240,10 @@ fn groups(config: &Config, users: Option<&Users>, errors: &mut Vec<RuleRemark>) 
                     let what = format!("there is no group {}", quoted(name));
                     let known = config.groups.keys().chain(of_file.keys());
                     let meant = nearest(name, known.map(|name| &**name));
-                    let what =
-                        meant.map_or(what.clone(), |meant| format!("{what}; did you mean \"{meant}\"?"));
+                    let what = match meant {
+                        Some(meant) => format!("{what}; did you mean \"{meant}\"?"),
+                        None => format!("{what}: one that may be empty stands as {name} = [] in [groups]"),
+                    };
                     errors.push((("rule", nth, key), what));
                 }
                 if known.insert(name.clone()) {
@@ -362,122 +358,6 @@ fn nearest_zone(typed: &str) -> Option<String> {
     let lower: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
     let meant = nearest(typed, lower.iter().map(String::as_str))?;
     lower.iter().position(|name| name == meant).map(|nth| names[nth].clone())
-}
-
-/// A list without an entry is an error where a rule that names it would open something by that: one that denies what is on
-/// it, or allows what is not on it.
-fn empty_lists(
-    config: &Config,
-    lists: &[ListSpec],
-    errors: &mut Vec<RuleRemark>,
-    warnings: &mut Vec<RuleRemark>,
-) {
-    let empty = |list: &&ListSpec| list.names.is_empty() && list.networks.is_empty();
-    let empty: BTreeSet<&str> = lists.iter().filter(empty).map(|list| &*list.name).collect();
-    for (nth, rule) in config.rules.iter().enumerate() {
-        for (key, opening, destinations) in
-            [("to", Action::Deny, &rule.to), ("not_to", Action::Allow, &rule.not_to)]
-        {
-            let named: Vec<&str> = destinations
-                .iter()
-                .filter_map(|to| match to {
-                    RuleDestination::List(name) => Some(&**name).filter(|name| empty.contains(name)),
-                    _ => None,
-                })
-                .collect();
-            let key = ("rule", nth, key);
-            for name in named {
-                let what = format!("the list \"@{name}\" has no entry");
-                match rule.action == opening {
-                    true => {
-                        let does =
-                            if opening == Action::Deny { "denies nothing" } else { "allows everything" };
-                        let what = format!(
-                            "{what}, and a rule that {does} by that is not meant: give it one, if but \"none.invalid\""
-                        );
-                        errors.push((key, what));
-                    }
-                    false => warnings.push((key, what)),
-                }
-            }
-        }
-    }
-}
-
-/// Lists and groups that no rule names.
-fn unused(config: &Config, warnings: &mut Vec<RuleRemark>) {
-    let mut named: BTreeSet<&str> = BTreeSet::new();
-    for rule in &config.rules {
-        let destinations = rule.to.iter().chain(&rule.not_to);
-        named.extend(destinations.filter_map(|to| match to {
-            RuleDestination::List(name) => Some(&**name),
-            _ => None,
-        }));
-    }
-    for (nth, list) in config.lists.iter().enumerate().filter(|(_, list)| !named.contains(&*list.name)) {
-        warnings.push((("list", nth, "name"), format!("no rule names \"@{}\"", list.name)));
-    }
-}
-
-/// Blocks that a rule allows and the guard refuses all the same.
-fn guarded(config: &Config, warnings: &mut Vec<RuleRemark>) {
-    let guard = Guard::new(config.guard.allow_private, config.guard.allow.clone(), Vec::new());
-    let guard = guard.with_nat64(config.dns.dns64.prefixes());
-    let refused = |ip: IpAddr| match guard.check(SocketAddr::new(ip, 1)) {
-        Err(Refusal::SpecialPurpose(range)) => Some(range),
-        _ => None,
-    };
-    let allows = |rule: &RuleConfig| rule.action == Action::Allow && !rule.allow_private;
-    for (nth, rule) in config.rules.iter().enumerate().filter(|(_, rule)| allows(rule)) {
-        for to in &rule.to {
-            let RuleDestination::Network(net) = to else { continue };
-            if let (Some(range), Some(_)) = (refused(net.network()), refused(net.broadcast())) {
-                let what = format!(
-                    "{net} is refused by [guard] all the same ({range}): allow_private = true opens it"
-                );
-                warnings.push((("rule", nth, "to"), what));
-            }
-        }
-    }
-}
-
-/// Users of rules who are nobody: they may be a slip. Where tickets are taken, any name may be somebody.
-fn users_warnings(config: &Config, users: Option<&Users>) -> Vec<RuleRemark> {
-    let mut warnings = Vec::new();
-    if config.auth.methods.contains(&AuthMethod::Gssapi) || config.rules.is_empty() {
-        return warnings;
-    }
-    let nobody_logs_in = users.is_none();
-    let known: BTreeSet<&str> = users.map(|users| users.names().into_iter().collect()).unwrap_or_default();
-    for (nth, rule) in config.rules.iter().enumerate() {
-        if nobody_logs_in && !rule.groups.is_empty() {
-            warnings
-                .push((("rule", nth, "groups"), "nobody logs in, and so nobody is in a group".to_owned()));
-        }
-        for (key, names) in [("users", &rule.users), ("not_users", &rule.not_users)] {
-            let unknown: Vec<&Arc<str>> = names.iter().filter(|name| !known.contains(&***name)).collect();
-            let key = ("rule", nth, key);
-            let (named, more) = unknown.split_at(unknown.len().min(limits::UNKNOWN_USERS_NAMED));
-            let what = |name: &str| match users {
-                None => format!("nobody logs in, and so nobody is {}", quoted(name)),
-                Some(_) => unknown_user(name, &known),
-            };
-            warnings.extend(named.iter().map(|name| (key, what(name))));
-            if !more.is_empty() {
-                warnings.push((key, format!("and so it is with {} more", more.len())));
-            }
-        }
-    }
-    warnings
-}
-
-fn unknown_user(name: &str, known: &BTreeSet<&str>) -> String {
-    let what = format!("the users file has no user {}", quoted(name));
-    let like_it = known.iter().copied().take(limits::USERS_COMPARED);
-    match nearest(name, like_it) {
-        Some(meant) => format!("{what}; did you mean {}?", quoted(meant)),
-        None => what,
-    }
 }
 
 #[cfg(test)]

@@ -93,7 +93,8 @@ impl<'a> Trial<'a> {
     /// All that is read or asked before anything is served; `None` where some of it cannot be had.
     pub(super) fn named(&mut self) -> Option<Named> {
         let users = self.users();
-        let rules = self.rules(users.as_ref().and_then(Option::as_ref));
+        // Of users who are not known nothing is said.
+        let rules = users.as_ref().and_then(|users| self.rules(users.as_ref()));
         let credentials = self.credentials();
         let congestion = self.congestion();
         let budget = self.budget();

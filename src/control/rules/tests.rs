@@ -204,7 +204,7 @@ fn what_is_probably_a_slip_is_named() {
     assert_eq!(
         errors(&config(&format!("[groups]\nstaff = []\n{rule}not_groups = \"stuff\"\ngroups = \"zzz\"\n"))),
         [
-            "rule 0 groups: there is no group \"zzz\"",
+            "rule 0 groups: there is no group \"zzz\": one that may be empty stands as zzz = [] in [groups]",
             "rule 0 not_groups: there is no group \"stuff\"; did you mean \"staff\"?",
         ]
     );
@@ -216,6 +216,20 @@ fn what_is_probably_a_slip_is_named() {
     assert_eq!(
         next(&Arc::default(), &config(&format!("{unused}{rule}"))).1,
         ["list 0 name: no rule names \"@l\""]
+    );
+}
+
+#[test]
+fn a_rule_that_can_never_match_is_named_with_the_one_before_it() {
+    let text = "[groups]\nnobody = []\n[[rule]]\nname = \"all\"\nports = [\"1-1000\"]\naction = \"deny\"\n\
+                [[rule]]\nname = \"web\"\nports = [80, 443]\nto = \"a.example\"\naction = \"allow\"\n\
+                [[rule]]\nname = \"none\"\nfrom = [\"10.1.0.0/16\"]\nnot_from = [\"10.0.0.0/8\"]\naction = \"allow\"\n";
+    assert_eq!(
+        next(&Arc::default(), &config(text)).1,
+        [
+            "rule 1 name: never matches: [[rule]] 1 \"all\" before it takes all that it would",
+            "rule 2 from: leaves nothing, so that the rule never matches",
+        ]
     );
 }
 
@@ -308,5 +322,10 @@ fn groups_are_those_of_the_configuration_and_of_the_users_file() {
     let after = rules.regrouped(&config, &users("eve:#\n")).ok().flatten().expect("nobody is in the group");
     assert!(!allows(&after, "eve"), "the last one leaves a group, too");
     let Err(errors) = rules.plan(&config, Some(&users("eve:#\n"))) else { panic!("there is no such group") };
-    assert_eq!(texts(errors), ["rule 0 groups: there is no group \"night\""]);
+    assert_eq!(
+        texts(errors),
+        [
+            "rule 0 groups: there is no group \"night\": one that may be empty stands as night = [] in [groups]"
+        ]
+    );
 }

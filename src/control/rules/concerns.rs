@@ -1,0 +1,151 @@
+//! What is odd about rules that could be obeyed: those that can never match, and what they name that is probably a slip.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use crate::auth::Users;
+use crate::config::{AuthMethod, Config, RuleConfig, RuleDestination, nearest, quoted};
+use crate::limits;
+use crate::policy::rules::spec::{Action, ListSpec, RuleSpecs};
+use crate::policy::{Guard, Refusal};
+
+/// What a rule or a list has, by its table, its place among them and its key.
+pub(in crate::control) type RulePlace = (&'static str, usize, &'static str);
+
+/// What is said of a key.
+pub(in crate::control) type RuleRemark = (RulePlace, String);
+
+/// A list without an entry is an error where a rule that names it would open something by that: one that denies what is on
+/// it, or allows what is not on it.
+pub(super) fn empty_lists(
+    config: &Config,
+    lists: &[ListSpec],
+    errors: &mut Vec<RuleRemark>,
+    warnings: &mut Vec<RuleRemark>,
+) {
+    let empty = |list: &&ListSpec| list.names.is_empty() && list.networks.is_empty();
+    let empty: BTreeSet<&str> = lists.iter().filter(empty).map(|list| &*list.name).collect();
+    for (nth, rule) in config.rules.iter().enumerate() {
+        for (key, opening, destinations) in
+            [("to", Action::Deny, &rule.to), ("not_to", Action::Allow, &rule.not_to)]
+        {
+            let named: Vec<&str> = destinations
+                .iter()
+                .filter_map(|to| match to {
+                    RuleDestination::List(name) => Some(&**name).filter(|name| empty.contains(name)),
+                    _ => None,
+                })
+                .collect();
+            let key = ("rule", nth, key);
+            for name in named {
+                let what = format!("the list \"@{name}\" has no entry");
+                match rule.action == opening {
+                    true => {
+                        let does =
+                            if opening == Action::Deny { "denies nothing" } else { "allows everything" };
+                        let what = format!(
+                            "{what}, and a rule that {does} by that is not meant: give it one, if but \"none.invalid\""
+                        );
+                        errors.push((key, what));
+                    }
+                    false => warnings.push((key, what)),
+                }
+            }
+        }
+    }
+}
+
+/// Lists and groups that no rule names.
+pub(super) fn unused(config: &Config, warnings: &mut Vec<RuleRemark>) {
+    let mut named: BTreeSet<&str> = BTreeSet::new();
+    for rule in &config.rules {
+        let destinations = rule.to.iter().chain(&rule.not_to);
+        named.extend(destinations.filter_map(|to| match to {
+            RuleDestination::List(name) => Some(&**name),
+            _ => None,
+        }));
+    }
+    for (nth, list) in config.lists.iter().enumerate().filter(|(_, list)| !named.contains(&*list.name)) {
+        warnings.push((("list", nth, "name"), format!("no rule names \"@{}\"", list.name)));
+    }
+}
+
+/// Rules that can never match.
+pub(super) fn never(specs: &RuleSpecs, warnings: &mut Vec<RuleRemark>) {
+    for (nth, by) in specs.shadowed() {
+        let what = format!(
+            "never matches: [[rule]] {} {} before it takes all that it would",
+            by + 1,
+            quoted(&specs.rules[by].name)
+        );
+        warnings.push((("rule", nth, "name"), what));
+    }
+    for (nth, key) in specs.unmatchable() {
+        let key = ("rule", nth, key.as_str());
+        if !warnings.iter().any(|(said, _)| *said == key) {
+            warnings.push((key, "leaves nothing, so that the rule never matches".to_owned()));
+        }
+    }
+}
+
+/// Blocks that a rule allows and the guard refuses all the same.
+pub(super) fn guarded(config: &Config, warnings: &mut Vec<RuleRemark>) {
+    let guard = Guard::new(config.guard.allow_private, config.guard.allow.clone(), Vec::new());
+    let guard = guard.with_nat64(config.dns.dns64.prefixes());
+    let refused = |ip: IpAddr| match guard.check(SocketAddr::new(ip, 1)) {
+        Err(Refusal::SpecialPurpose(range)) => Some(range),
+        _ => None,
+    };
+    let allows = |rule: &RuleConfig| rule.action == Action::Allow && !rule.allow_private;
+    for (nth, rule) in config.rules.iter().enumerate().filter(|(_, rule)| allows(rule)) {
+        for to in &rule.to {
+            let RuleDestination::Network(net) = to else { continue };
+            if let (Some(range), Some(_)) = (refused(net.network()), refused(net.broadcast())) {
+                let what = format!(
+                    "{net} is refused by [guard] all the same ({range}): allow_private = true opens it"
+                );
+                warnings.push((("rule", nth, "to"), what));
+            }
+        }
+    }
+}
+
+/// Users of rules who are nobody: they may be a slip. Where tickets are taken, any name may be somebody.
+pub(super) fn users_warnings(config: &Config, users: Option<&Users>) -> Vec<RuleRemark> {
+    let mut warnings = Vec::new();
+    if config.auth.methods.contains(&AuthMethod::Gssapi) || config.rules.is_empty() {
+        return warnings;
+    }
+    let nobody_logs_in = users.is_none();
+    let known: BTreeSet<&str> = users.map(|users| users.names().into_iter().collect()).unwrap_or_default();
+    for (nth, rule) in config.rules.iter().enumerate() {
+        if nobody_logs_in && !rule.groups.is_empty() {
+            warnings
+                .push((("rule", nth, "groups"), "nobody logs in, and so nobody is in a group".to_owned()));
+        }
+        for (key, names) in [("users", &rule.users), ("not_users", &rule.not_users)] {
+            let unknown: Vec<&Arc<str>> = names.iter().filter(|name| !known.contains(&***name)).collect();
+            let key = ("rule", nth, key);
+            let (named, more) = unknown.split_at(unknown.len().min(limits::UNKNOWN_USERS_NAMED));
+            let what = |name: &str| match users {
+                None => format!("nobody logs in, and so nobody is {}", quoted(name)),
+                Some(_) => unknown_user(name, &known),
+            };
+            warnings.extend(named.iter().map(|name| (key, what(name))));
+            if !more.is_empty() {
+                warnings.push((key, format!("and so it is with {} more", more.len())));
+            }
+        }
+    }
+    warnings
+}
+
+fn unknown_user(name: &str, known: &BTreeSet<&str>) -> String {
+    let what = format!("the users file has no user {}", quoted(name));
+    let like_it = known.iter().copied().take(limits::USERS_COMPARED);
+    match nearest(name, like_it) {
+        Some(meant) => format!("{what}; did you mean {}?", quoted(meant)),
+        None => what,
+    }
+}

@@ -74,6 +74,7 @@ fn start_worker(sessions: usize) -> (Mailbox, SocketAddr) {
         config: Arc::new(Config::default()),
         revokes: false,
         rule_names: Arc::default(),
+        limits: None,
         verifier: None,
         gssapi: None,
         dns: Arc::default(),

@@ -119,15 +119,8 @@ impl Prepared {
         snapshot: Arc<Snapshot>,
         policy: Arc<Policy>,
     ) -> io::Result<Latencies> {
-        let mut inherited = Inherited {
-            acceptance: Acceptance::register(self.poll.registry(), std::mem::take(&mut setup.listeners))?,
-            snapshot,
-            policy,
-            next: None,
-            first_serial: 0,
-            latencies: Latencies::default(),
-            shown: Vec::new(),
-        };
+        let acceptance = Acceptance::register(self.poll.registry(), std::mem::take(&mut setup.listeners))?;
+        let mut inherited = Inherited::first(snapshot, policy, acceptance);
         loop {
             let mut worker = Worker::new(&self.poll, self.mailbox.clone(), &setup, inherited)?;
             if let Some(starting) = setup.starting.take() {

@@ -45,3 +45,11 @@ pub(super) struct Inherited {
     /// Its listeners, those that go among them.
     pub(super) acceptance: Acceptance,
 }
+
+impl Inherited {
+    /// What the first worker of a thread begins with.
+    pub(super) fn first(snapshot: Arc<Snapshot>, policy: Arc<Policy>, acceptance: Acceptance) -> Inherited {
+        let (latencies, shown) = (Latencies::default(), Vec::new());
+        Inherited { snapshot, policy, next: None, first_serial: 0, latencies, shown, acceptance }
+    }
+}

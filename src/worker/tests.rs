@@ -82,16 +82,7 @@ pub(super) fn worker_under(
     snapshot: Snapshot,
     policy: Arc<Policy>,
 ) -> (Worker, Key, TcpStream) {
-    let inherited = Inherited {
-        snapshot: Arc::new(snapshot),
-        policy,
-        next: None,
-        first_serial: 0,
-        latencies: Latencies::default(),
-        shown: Vec::new(),
-        acceptance: Acceptance::default(),
-    };
-    worker_from(setup, inherited)
+    worker_from(setup, Inherited::first(Arc::new(snapshot), policy, Acceptance::default()))
 }
 
 fn worker_from(mut setup: Setup, inherited: Inherited) -> (Worker, Key, TcpStream) {

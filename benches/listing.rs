@@ -82,6 +82,7 @@ fn start_worker(sessions: usize) -> (Mailbox, SocketAddr) {
         sources: None,
         watched: true,
         records: None,
+        learn: None,
         listening: Arc::default(),
         ceilings,
     };

@@ -36,6 +36,9 @@ mod at_once;
 /// Rules: who may go where, by name and by address, and what is told of it.
 mod policy;
 
+/// What live traffic needed, and the rules that are made of it.
+mod learn;
+
 /// What would come of a request, and why: asked of a file or of a running server.
 mod explain;
 

@@ -3,10 +3,10 @@
 
 use std::error::Error;
 use std::fmt;
-use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
-use std::path::{Path, PathBuf};
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use zeroize::Zeroizing;
@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::attributes::{AttributeChange, AttributeError, UserAttributes};
 use super::users::{UserNameError, check_name, entries, read_file};
 use crate::limits::{self, ARGON2_LANES, ARGON2_MEMORY_KIB, ARGON2_PASSES, PASSWORD_MAX};
-use crate::sys::files::open_regular;
+use crate::sys::files::{directory_of, open_regular, replace};
 
 /// Mode of a users file that did not exist before: hashes are for their owner's eyes.
 const NEW_FILE_MODE: u32 = 0o600;
@@ -126,7 +126,7 @@ pub fn change_user(
     check_name(name).map_err(EditError::Name)?;
     let _lock = lock(file)?;
     let (text, replaced) = with_user(&read(file, hash.is_some())?, name, hash, change)?;
-    replace(file, text.as_bytes())?;
+    replace(file, text.as_bytes(), NEW_FILE_MODE)?;
     Ok(replaced)
 }
 
@@ -139,7 +139,7 @@ pub fn remove_user(file: &Path, name: &str) -> Result<(), EditError> {
     check_name(name).map_err(EditError::Name)?;
     let _lock = lock(file)?;
     let text = without_user(&read(file, false)?, name).ok_or(EditError::Absent)?;
-    replace(file, text.as_bytes())?;
+    replace(file, text.as_bytes(), NEW_FILE_MODE)?;
     Ok(())
 }
 
@@ -247,73 +247,11 @@ fn lock(file: &Path) -> io::Result<File> {
     }
 }
 
-fn directory_of(file: &Path) -> &Path {
-    match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
-/// Puts `contents` in the place of `file` in one step that survives a crash, with the old file's mode
-/// and owner. A symbolic link stays one: the file it names is replaced.
-fn replace(file: &Path, contents: &[u8]) -> io::Result<()> {
-    let (target, old) = match fs::canonicalize(file) {
-        Ok(target) => {
-            let metadata = fs::metadata(&target)?;
-            (target, Some(metadata))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => (file.to_owned(), None),
-        Err(error) => return Err(error),
-    };
-    let directory = directory_of(&target);
-    let temporary = Temporary::create(directory)?;
-    let mut new = &temporary.file;
-    if let Some(old) = old {
-        let own = new.metadata()?;
-        if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
-            fchown(new, Some(old.uid()), Some(old.gid()))?;
-        }
-        new.set_permissions(Permissions::from_mode(old.mode() & 0o777))?;
-    }
-    new.write_all(contents)?;
-    new.sync_all()?;
-    temporary.rename(&target)?;
-    File::open(directory)?.sync_all()
-}
-
-/// A file beside the one to replace, removed again unless it was renamed.
-struct Temporary {
-    file: File,
-    path: Option<PathBuf>,
-}
-
-impl Temporary {
-    fn create(directory: &Path) -> io::Result<Temporary> {
-        let path = directory.join(format!(".outflow-users-{:016x}", rand::random::<u64>()));
-        let file = OpenOptions::new().write(true).create_new(true).mode(NEW_FILE_MODE).open(&path)?;
-        Ok(Temporary { file, path: Some(path) })
-    }
-
-    fn rename(mut self, target: &Path) -> io::Result<()> {
-        if let Some(path) = &self.path {
-            fs::rename(path, target)?;
-        }
-        self.path = None;
-        Ok(())
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            // Nothing more can be done about a file that cannot be removed.
-            let _ = fs::remove_file(path);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::auth::{Identity, Users};
 

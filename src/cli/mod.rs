@@ -10,6 +10,7 @@ mod drain;
 mod explain;
 mod field;
 mod health;
+mod learn;
 mod man;
 mod offered;
 mod reload;
@@ -118,6 +119,12 @@ enum CliCommand {
         explain: ExplainArgs,
         #[command(flatten)]
         admin: AdminArgs,
+    },
+    /// Make rules of what was learned (policy.learn): those that allow it and nothing else, as few as stand for it
+    Learn {
+        /// Files that were learned into
+        #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        files: Vec<PathBuf>,
     },
     /// Print a script that completes this command line in a shell
     Completions { shell: CompletingShell },
@@ -266,6 +273,7 @@ fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ask(&admin, |client| health::run(&client.clone().with_patience(limits::HEALTH_PATIENCE), ready))
         }
         CliCommand::Explain { explain, admin } => explain::run(&explain, &admin),
+        CliCommand::Learn { files } => learn::run(&files),
         CliCommand::Completions { shell } => complete(shell),
         CliCommand::Man { folder } => man::run(Cli::command(), folder.as_deref()),
     }

@@ -256,6 +256,10 @@ tables! {
         default: Option<Action> = None, optional(choice(), "\"deny\""), Reload;
         /// Which decisions the log tells: those that deny, all, or none.
         log: Logged = Logged::Deny, choice(), Reload;
+        /// Where to write what live traffic needs, for `outflow learn` to make rules of; relative to this file.
+        ///
+        /// Absolute.
+        learn: Option<PathBuf> = None, optional(path(), "\"learned.jsonl\""), Reload;
         /// Live sessions that other rules deny go on, or are ended.
         on_reload: OnReload = OnReload::Keep, choice(), Reload;
     }

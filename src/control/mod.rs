@@ -6,6 +6,8 @@ mod clerk;
 mod controller;
 mod descriptors;
 mod explain;
+mod learned;
+mod learner;
 mod limiting;
 mod line;
 mod lists;
@@ -33,6 +35,7 @@ mod watchdog;
 mod tests;
 
 pub use explain::{ExplainError, explain};
+pub use learned::{LearnedError, read_learned, text_of};
 pub use server::Server;
 pub use start_error::StartError;
 pub use trial::{Report, check};

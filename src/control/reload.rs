@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::acceptor::{HeldListeners, NextListeners};
+use super::learner::learner;
 use super::line::Voice;
 use super::outlet::{OpenSink, Outlet, Sink};
 use super::plural::count_of;
@@ -93,7 +94,9 @@ impl Preparation {
         let Named { users, credentials, congestion, resolver_files, budget, rules } = named;
         let report = ReloadReport { applied: true, ..self.told(report, &found, users.as_ref()) };
         let rules = self.parts.rules.clone().follow(rules);
-        let mut parts = Parts { budget, congestion, resolver_files, rules, ..self.parts };
+        let learner = learner(&config, self.parts.learner.as_ref())
+            .map_err(|what| refused(&config, &|trial| trial.cannot_learn(&what)))?;
+        let mut parts = Parts { budget, congestion, resolver_files, rules, learner, ..self.parts };
         if let Some(credentials) = credentials {
             parts.gssapi = Some(start_gssapi(credentials, parts.gssapi.as_ref()).map_err(failed)?);
         }
@@ -133,6 +136,9 @@ impl Preparation {
         }
         if config.log.access != self.old.log.access {
             trial.access();
+        }
+        if config.policy.learn != self.old.policy.learn {
+            trial.learning();
         }
         let found = trial.into_report();
         match named {

@@ -14,6 +14,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::acceptor::Acceptor;
 use super::descriptors::DescriptorBudget;
+use super::learner::learner;
 use super::line::Voice;
 use super::outlet::Outlet;
 use super::plural::count_of;
@@ -115,6 +116,7 @@ impl Server {
             verifier: verifier.transpose().map_err(StartError::Machine)?,
             gssapi: gssapi.transpose().map_err(StartError::Machine)?,
             records: records.as_ref().map(|outlet| outlet.lines.clone()),
+            learner: learner(&config, None).map_err(|what| refused(&|trial| trial.cannot_learn(&what)))?,
         };
         let mut admin = Admin::default();
         let opening = admin
@@ -269,6 +271,7 @@ impl Server {
             }
         }
         self.admin.stop();
+        self.snapshots.finish_learning();
         if let Some(records) = &self.records {
             records.finish();
         }

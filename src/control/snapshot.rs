@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::descriptors::DescriptorBudget;
+use super::learner::Learner;
 use super::limiting::Limiting;
 use super::locals::LocalList;
 use super::resolver_files::ResolverFiles;
@@ -39,6 +40,7 @@ pub(super) struct SnapshotMaker {
     policy: Arc<Policy>,
     names: Arc<[Arc<ListenerName>]>,
     records: Option<LineSender>,
+    learner: Option<Learner>,
     resolver_files: ResolverFiles,
     rules: Arc<OperatorRules>,
     /// The rules before, and for how many seconds they are kept: workers go over to others meanwhile, so that none of them has
@@ -60,6 +62,8 @@ pub(super) struct Parts {
     pub(super) gssapi: Option<Arc<gssapi::ContextAcceptor>>,
     /// `None` where there never was one.
     pub(super) records: Option<LineSender>,
+    /// `None` where nothing is learned.
+    pub(super) learner: Option<Learner>,
 }
 
 impl SnapshotMaker {
@@ -71,7 +75,7 @@ impl SnapshotMaker {
         names: Arc<[Arc<ListenerName>]>,
     ) -> SnapshotMaker {
         let locals = LocalList::read();
-        let Parts { budget, congestion, resolver_files, rules, verifier, gssapi, records } = parts;
+        let Parts { budget, congestion, resolver_files, rules, verifier, gssapi, records, learner } = parts;
         let mut limiting = Limiting::new();
         limiting.adopt(&config, &rules);
         SnapshotMaker {
@@ -88,6 +92,7 @@ impl SnapshotMaker {
             gssapi,
             locals,
             records,
+            learner,
             resolver_files,
             rules,
             retired: Vec::new(),
@@ -106,7 +111,8 @@ impl SnapshotMaker {
         let other_rules = !Arc::ptr_eq(&self.rules, &parts.rules)
             || old.policy.log != self.config.policy.log
             || old.server.listen != self.config.server.listen;
-        let Parts { budget, congestion, resolver_files, rules, verifier, gssapi, records } = parts;
+        let Parts { budget, congestion, resolver_files, rules, verifier, gssapi, records, learner } = parts;
+        self.learner = learner;
         self.replace_rules(rules);
         (self.budget, self.congestion, self.resolver_files) = (budget, congestion, resolver_files);
         (self.verifier, self.gssapi, self.records) = (verifier, gssapi, records);
@@ -162,6 +168,11 @@ impl SnapshotMaker {
         RulesInEffect { set: self.policy.rules().cloned(), names: Arc::clone(&self.rules.names) }
     }
 
+    /// Has the last of what was learned written.
+    pub(super) fn finish_learning(&mut self) {
+        self.learner.take().iter().for_each(Learner::finish);
+    }
+
     /// What the sockets to targets are given.
     pub(super) fn congestion(&self) -> CongestionControl {
         self.congestion
@@ -187,6 +198,7 @@ impl SnapshotMaker {
             verifier: self.verifier.clone(),
             gssapi: self.gssapi.clone(),
             records: self.records.clone(),
+            learner: self.learner.clone(),
         }
     }
 
@@ -206,6 +218,7 @@ impl SnapshotMaker {
             sources: self.sources.clone().filter(|_| config.per_source.connections > 0),
             watched: !config.admin.listen.is_empty(),
             records: self.records.clone(),
+            learn: self.learner.as_ref().map(|learner| learner.sender().clone()),
             listening: self.names.clone(),
             ceilings: self.ceilings(worker),
         })
@@ -342,8 +355,8 @@ mod tests {
         let budget = divide(1000, &config);
         let (resolver_files, _) = ResolverFiles::read(&config, &budget);
         let congestion = CongestionControl::default();
-        let (rules, verifier, gssapi, records) = (Arc::default(), None, None, None);
-        let parts = Parts { budget, congestion, resolver_files, rules, verifier, gssapi, records };
+        let (rules, verifier, gssapi, records, learner) = (Arc::default(), None, None, None, None);
+        let parts = Parts { budget, congestion, resolver_files, rules, verifier, gssapi, records, learner };
         SnapshotMaker::new(Arc::new(config), parts, Vec::new(), Arc::default())
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::acceptor::HeldListeners;
 use super::descriptors::{self, DescriptorBudget};
+use super::learner::can_learn;
 use super::plural::count_of;
 use super::resolver_files::ResolverFiles;
 use super::rules::{OperatorRules, RulesPlan};
@@ -48,6 +49,7 @@ pub fn check(config: &Config) -> Report {
     let named = trial.named();
     trial.listeners(named.map(|named| named.congestion).unwrap_or_default());
     trial.access();
+    trial.learning();
     trial.admin();
     trial.into_report()
 }
@@ -134,6 +136,20 @@ impl<'a> Trial<'a> {
             return self.error(("log", "access"), error);
         };
         self.error(("log", "access"), format_args!("cannot append to {path:?}: {error}"));
+    }
+
+    /// The problem with a file that cannot be learned into.
+    pub(super) fn cannot_learn(&mut self, what: &str) {
+        self.error(("policy", "learn"), what);
+    }
+
+    /// What was learned before can be read, and what is learned can be written.
+    pub(super) fn learning(&mut self) {
+        if let Some(path) = &self.config.policy.learn
+            && let Err(what) = can_learn(path)
+        {
+            self.cannot_learn(&what);
+        }
     }
 
     fn error(&mut self, (table, key): KeyPath, what: impl Display) {

@@ -146,6 +146,8 @@ counted! {
     RecordsLost = Counter "records_lost_total", NotZero "records_lost";
     /// Log lines that were dropped. No worker counts them: their queue does.
     LogLinesLost = Counter "log_lines_lost_total", NotZero "log_lines_lost";
+    /// Needs that found no room on their way to the file of `policy.learn`; they are told when they come again.
+    NeedsLost = Counter "needs_lost_total", NotZero "needs_lost";
     /// Datagrams dropped, by why.
     Dropped(reason: Drop) = Counter "udp_dropped_total", NotZero "udp_dropped";
     /// Datagrams that were put together from fragments.

@@ -8,6 +8,7 @@ mod labels;
 mod latencies;
 mod lines;
 pub mod live;
+mod needs;
 mod pulse;
 mod record;
 mod rule_hits;
@@ -23,6 +24,7 @@ pub use labels::{
 };
 pub use latencies::{Latencies, LatencyMark, Quantiles, TIMED, Timed, Timing};
 pub use lines::{Batch, LineReceiver, LineSender, lines};
+pub use needs::{NeedSender, NeedsTold, TrafficNeed, needs};
 pub use pulse::{Activity, Pulse};
 pub use record::{AccessRecord, TargetRecord, record_room, writable};
 pub use rule_hits::{Hits, RuleHits, RuleVerdict};

@@ -1,10 +1,10 @@
-//! What can be done with a file, without doing it; and whether it is the one that was read.
+//! What can be done with a file, without doing it; whether it is the one that was read; and another in its place.
 
-use std::fs::{self, File, Metadata, OpenOptions};
-use std::io;
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
@@ -77,6 +77,75 @@ fn can_make(path: &Path) -> io::Result<()> {
 
 fn permits(path: &Path, how: AccessFlags) -> io::Result<()> {
     faccessat(AT_FDCWD, path, how, AtFlags::AT_EACCESS).map_err(io::Error::from)
+}
+
+/// The folder that a file stands in.
+pub fn directory_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Puts `contents` in the place of `file` in one step that survives a crash, with the old file's mode
+/// and owner, or with the new mode where there is none. A symbolic link stays one: the file it names is replaced.
+///
+/// # Errors
+/// What the system says; the file is then as it was.
+pub fn replace(file: &Path, contents: &[u8], new_mode: u32) -> io::Result<()> {
+    let (target, old) = match fs::canonicalize(file) {
+        Ok(target) => {
+            let metadata = fs::metadata(&target)?;
+            (target, Some(metadata))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (file.to_owned(), None),
+        Err(error) => return Err(error),
+    };
+    let directory = directory_of(&target);
+    let temporary = Temporary::create(directory, new_mode)?;
+    let mut new = &temporary.file;
+    if let Some(old) = old {
+        let own = new.metadata()?;
+        if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
+            fchown(new, Some(old.uid()), Some(old.gid()))?;
+        }
+        new.set_permissions(Permissions::from_mode(old.mode() & 0o777))?;
+    }
+    new.write_all(contents)?;
+    new.sync_all()?;
+    temporary.rename(&target)?;
+    File::open(directory)?.sync_all()
+}
+
+/// A file beside the one to replace, removed again unless it was renamed.
+struct Temporary {
+    file: File,
+    path: Option<PathBuf>,
+}
+
+impl Temporary {
+    fn create(directory: &Path, mode: u32) -> io::Result<Temporary> {
+        let path = directory.join(format!(".outflow-{:016x}", rand::random::<u64>()));
+        let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path)?;
+        Ok(Temporary { file, path: Some(path) })
+    }
+
+    fn rename(mut self, target: &Path) -> io::Result<()> {
+        if let Some(path) = &self.path {
+            fs::rename(path, target)?;
+        }
+        self.path = None;
+        Ok(())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            // Nothing more can be done about a file that cannot be removed.
+            let _ = fs::remove_file(path);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::connection::Connection;
 use super::core::Core;
+use super::learning;
 use super::limited;
 use super::next::Next;
 use super::tokens::CLIENT_SOCKET;
@@ -85,6 +86,7 @@ impl Associated {
         }
         note_decisions(core, connection, &mut kit);
         core.datagrams = Some(kit);
+        self.note_needs(core, connection);
         if pumped.again {
             core.enqueue(connection);
         }
@@ -106,8 +108,15 @@ impl Associated {
         let pumped = limited::with_stopped(connection, pumped);
         note_decisions(core, connection, &mut kit);
         core.datagrams = Some(kit);
+        self.note_needs(core, connection);
         self.note(core, connection, &pumped);
         Next::Wait
+    }
+
+    fn note_needs(&mut self, core: &mut Core, connection: &Connection) {
+        if !self.association.needs.is_empty() {
+            learning::sent(core, connection, std::mem::take(&mut self.association.needs));
+        }
     }
 
     pub(super) fn timer(&mut self, core: &mut Core, connection: &Connection) -> Next {
@@ -217,6 +226,7 @@ fn terms<'a>(core: &'a Core, connection: &'a Connection) -> Terms<'a> {
         filtering: config.udp.filtering,
         fragments: config.udp.fragments,
         prefer: config.dns.prefer,
+        learns: core.needs.is_some(),
         places: connection.places.as_deref(),
         now: core.now,
         now_ms: core.ms(core.now),

@@ -22,7 +22,7 @@ use super::translators::{NAME, Translators, say};
 use crate::dns::Answer;
 use crate::limits;
 use crate::observe::talkers::Talkers;
-use crate::observe::{Counted, Counters, Latencies, NameAnswer, Queue, Recall, Remembered, Timed};
+use crate::observe::{Counted, Counters, Latencies, NameAnswer, NeedsTold, Queue, Recall, Remembered, Timed};
 use crate::policy::own_ports::OwnPorts;
 use crate::policy::rule_names::{GUARD_NAME, RuleNames};
 use crate::policy::{DecidedBy, Decision, Policy};
@@ -80,6 +80,8 @@ pub(super) struct Core {
     pub(super) refusals: Refusals,
     /// Who is busiest; `None` where nobody can ask.
     pub(super) talkers: Option<Box<Talkers>>,
+    /// What was told of what sessions need; `None` where that is not learned.
+    pub(super) needs: Option<Box<NeedsTold>>,
     /// Sessions with more to do than one turn gives them.
     pub(super) queue: Vec<Key>,
     /// Sessions that look on for a port.
@@ -131,6 +133,7 @@ impl Core {
             records: Records::new(snapshot.records.clone(), &config.log),
             refusals: Refusals::default(),
             talkers: None,
+            needs: snapshot.learn.clone().map(|sender| Box::new(NeedsTold::new(sender))),
             queue: Vec::new(),
             searches: Searches::default(),
             sessions: 0,
@@ -307,6 +310,14 @@ impl Core {
         }
         if !Arc::ptr_eq(&old.rule_names, &new.rule_names) {
             self.rule_names = new.rule_names.apart();
+        }
+        let told = self.needs.as_ref().map(|needs| needs.sender());
+        let same = match (told, &new.learn) {
+            (Some(told), Some(learn)) => told.is(learn),
+            (told, learn) => told.is_none() && learn.is_none(),
+        };
+        if !same {
+            self.needs = new.learn.clone().map(|sender| Box::new(NeedsTold::new(sender)));
         }
         self.note_ceilings();
         self.records.configure(new.records.as_ref(), &new.config.log, self.now);

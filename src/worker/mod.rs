@@ -19,6 +19,7 @@ mod explaining;
 mod explanations;
 mod front;
 mod handshake;
+mod learning;
 mod limited;
 mod linger;
 mod listening;

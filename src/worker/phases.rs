@@ -8,6 +8,7 @@ use super::associated::Associated;
 use super::connection::Connection;
 use super::core::Core;
 use super::handshake::{Handshake, Waits, refused};
+use super::learning;
 use super::limited;
 use super::linger::Linger;
 use super::next::{Change, Next};
@@ -253,6 +254,7 @@ fn perform(
         if let Some(failure) = handshake.refusal(core, connection) {
             return handshake.give_up(connection, failure);
         }
+        learning::begun(core, handshake.session.facts(), &command);
         if let Some(failure) = limited::enter(core, connection, handshake.session.facts(), &command) {
             return handshake.give_up(connection, failure);
         }

@@ -8,7 +8,7 @@ use crossbeam_channel::Sender;
 use crate::auth::{Verifier, gssapi};
 use crate::config::Config;
 use crate::dns;
-use crate::observe::LineSender;
+use crate::observe::{LineSender, NeedSender};
 use crate::policy::Policy;
 use crate::policy::accounts::LimitPlan;
 use crate::policy::rule_names::RuleNames;
@@ -49,6 +49,8 @@ pub struct Snapshot {
     /// The queue of access records. Once there is one there is no other: whether records are wanted, and what is done
     /// where it is full, the configuration says.
     pub records: Option<LineSender>,
+    /// Where to tell what sessions need, where that is learned.
+    pub learn: Option<NeedSender>,
     /// The listeners, which sessions know by their numbers.
     pub listening: Arc<[Arc<ListenerName>]>,
     /// How many descriptors the worker may use for what.

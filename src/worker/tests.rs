@@ -43,6 +43,7 @@ pub(super) fn snapshot() -> Snapshot {
         revokes: false,
         rule_names: Arc::default(),
         records: None,
+        learn: None,
         listening: Arc::default(),
         verifier: None,
         gssapi: None,

@@ -97,6 +97,7 @@ const tables = (() => {
     stalls: "Stalled turns",
     worker_panics: "Panics of workers",
     records_lost: "Records lost",
+    needs_lost: "Needs lost",
     log_lines_lost: "Log lines lost",
   };
   // Faults that cost somebody something each time.

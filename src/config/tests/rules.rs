@@ -18,6 +18,7 @@ listen = ["127.0.0.1:1", "[::1]:2"]
 [policy]
 default = "allow"
 log = "all"
+learn = "learned.jsonl"
 on_reload = "revoke"
 [groups]
 staff = ["ann", "carol/admin@EXAMPLE.COM"]
@@ -67,6 +68,7 @@ fn every_key_of_a_rule_is_read() {
         (all.policy.default, all.policy.log, all.policy.on_reload),
         (Some(Action::Allow), Logged::All, OnReload::Revoke)
     );
+    assert!(all.policy.learn.is_some_and(|path| path.ends_with("learned.jsonl")));
     let staff: &[Arc<str>] = &all.groups["staff"];
     assert_eq!(texts(staff), ["ann", "carol/admin@EXAMPLE.COM"]);
     let [list] = all.lists.as_slice() else { panic!("one list") };

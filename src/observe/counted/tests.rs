@@ -14,7 +14,7 @@ const LINE: &str = "accepted active
     logins_ok logins_failed no_local_port foreign_peers per_source_refused per_source_turned_away refused_unrecorded
     accept_paused stalls
     udp_associations udp_datagrams_up udp_datagrams_down udp_bytes_up udp_bytes_down
-    pipe_fallbacks pipes_lent pipes_pooled records_lost log_lines_lost
+    pipe_fallbacks pipes_lent pipes_pooled records_lost log_lines_lost needs_lost
     udp_dropped_stranger udp_dropped_header udp_dropped_seal udp_dropped_fragment udp_dropped_denied udp_dropped_loop
     udp_dropped_name udp_dropped_queue udp_dropped_oversize udp_dropped_unreachable udp_dropped_blocked
     udp_dropped_filtered udp_dropped_no_client udp_dropped_limit udp_reassembled

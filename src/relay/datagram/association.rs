@@ -18,6 +18,7 @@ use crate::limits;
 use crate::policy::accounts::LimitedWay;
 use crate::policy::own_ports::{HeldPort, OwnPorts};
 use crate::policy::{Decision, Route};
+use crate::proto::address::Host;
 use crate::seal::Seal;
 use crate::shares::Lent;
 use crate::sys::mmsg::{Filled, Inbox, Received};
@@ -105,6 +106,8 @@ pub struct Association {
     pub(super) allowed: Option<(SocketAddr, NameTag, u64)>,
     /// What rules said of its targets, once they were asked.
     pub(super) verdicts: Option<Verdicts>,
+    /// Where datagrams were first allowed to go, for the worker to take, where that is learned.
+    pub needs: Vec<(Host, u16)>,
     /// The control connection had more to say than one turn hears.
     pub control_waits: bool,
     /// Families whose sockets are not yet watched.
@@ -142,6 +145,7 @@ impl Association {
             tally: None,
             allowed: None,
             verdicts: None,
+            needs: Vec::new(),
             control_waits: false,
             opened: Vec::new(),
             seal: None,

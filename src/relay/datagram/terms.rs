@@ -30,6 +30,8 @@ pub struct Terms<'a> {
     pub fragments: bool,
     /// Which of a name's families comes first.
     pub prefer: Prefer,
+    /// Whether it is learned where datagrams go.
+    pub learns: bool,
     /// Its places in the limits that it counts in.
     pub places: Option<&'a RefCell<LimitPlaces>>,
     /// The moment.

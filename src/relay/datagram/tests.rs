@@ -79,6 +79,7 @@ impl Setting {
             filtering: Filtering::Address,
             fragments: true,
             prefer: Prefer::HappyEyeballs,
+            learns: false,
             places: None,
             now: std::time::Instant::now(),
             now_ms: 0,

@@ -309,6 +309,10 @@ impl Association {
             self.peers.insert(to.ip());
         }
         self.allowed = Some((to, tag, terms.policy_version));
+        if terms.learns && !known && self.needs.len() < limits::UDP_NEEDS_PER_TURN {
+            let name = self.names.as_ref().and_then(|names| names.name(tag));
+            self.needs.push((name.map_or(Host::Ip(to.ip()), Host::Name), to.port()));
+        }
         let family = Family::of(to.ip());
         if self.targets[family as usize].is_none() {
             let Some(bound) = open(to.ip(), self.route, terms) else {

@@ -129,6 +129,9 @@ type KeyNames<C> = dyn Fn(&C) -> Vec<Arc<str>>;
 type SetNamed<C> = dyn Fn(&mut C, &str, &Typed<Value>, &mut ValueReader) -> bool;
 type PrintNamed<C> = dyn Fn(&C, &str) -> Option<String>;
 
+/// How a map by name is reached in a configuration.
+type MapField<C, T> = (fn(&C) -> &BTreeMap<Arc<str>, T>, fn(&mut C) -> &mut BTreeMap<Arc<str>, T>);
+
 /// The tables of an array.
 pub(super) struct ArrayOf<C> {
     /// Gives how many tables the array has.
@@ -178,7 +181,7 @@ impl<C: 'static> TableEntry<C> {
         (example, key_help): (&'static str, &'static str),
         check: fn(&str) -> Result<(), String>,
         form: impl Form<T> + 'static,
-        (get, get_mut): (fn(&C) -> &BTreeMap<Arc<str>, T>, fn(&mut C) -> &mut BTreeMap<Arc<str>, T>),
+        (get, get_mut): MapField<C, T>,
     ) -> TableEntry<C> {
         let printed = form.clone();
         let named = NamedKeys {

@@ -1,7 +1,6 @@
 //! Times at which a rule holds, as they are typed: days and hours, on whose clock.
 
 use std::fmt;
-use std::ops::Range;
 
 use jiff::civil::Weekday;
 
@@ -13,15 +12,15 @@ use super::problem::{escaped, quoted};
 use super::typed::Value;
 use super::value::{choice, string};
 use crate::limits;
+use crate::policy::rules::schedule::Hours;
 
 /// What one table of `when` says. Never without days and hours, both of which may be all of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct When {
     /// Days of the week, from Monday on, none twice; empty: each of them.
     pub days: Vec<Weekday>,
-    /// Minutes of the day, each from its first to before its last; empty: all of them. One whose end lies before its start
-    /// goes over midnight.
-    pub hours: Vec<Range<u16>>,
+    /// Hours of the day; empty: all of them.
+    pub hours: Vec<Hours>,
     /// Whose clock it is.
     pub zone: Zone,
 }
@@ -71,17 +70,6 @@ impl fmt::Display for DayRange {
             DayRange(first, last) if first == last => f.write_str(name(*first)),
             DayRange(first, last) => write!(f, "{}-{}", name(*first), name(*last)),
         }
-    }
-}
-
-/// Minutes of a day as they are typed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Hours(Range<u16>);
-
-impl fmt::Display for Hours {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Range { start, end } = self.0;
-        write!(f, "{:02}:{:02}-{:02}:{:02}", start / 60, start % 60, end / 60, end % 60)
     }
 }
 
@@ -166,8 +154,7 @@ fn read_one(item: &Typed<Value>, reader: &mut ValueReader) -> Option<When> {
         reader.refuse(&item.at, what.to_owned());
         return None;
     }
-    let hours = at.into_iter().map(|Hours(range)| range).collect();
-    Some(When { days: weekdays(&on), hours, zone: zone? }).filter(|_| right)
+    Some(When { days: weekdays(&on), hours: at, zone: zone? }).filter(|_| right)
 }
 
 /// The days of the ranges, from Monday on.
@@ -189,13 +176,12 @@ fn print_one(when: &When) -> String {
             None => ranges.push(DayRange(place, place)),
         }
     }
-    let hour_texts: Vec<Hours> = when.hours.iter().cloned().map(Hours).collect();
     let mut keys = Vec::new();
     if !ranges.is_empty() {
         keys.push(format!("days = {}", days().array(ranges.iter())));
     }
-    if !hour_texts.is_empty() {
-        keys.push(format!("hours = {}", hours().array(hour_texts.iter())));
+    if !when.hours.is_empty() {
+        keys.push(format!("hours = {}", hours().array(when.hours.iter())));
     }
     keys.push(format!("zone = {}", string(&when.zone.to_string())));
     format!("{{ {} }}", keys.join(", "))
@@ -240,7 +226,7 @@ fn last_part(typed: &str) -> &str {
 fn hour_range(typed: &str) -> Result<Hours, String> {
     let range = typed.split_once('-').and_then(|(start, end)| Some((minute(start)?, minute(end)?)));
     match range {
-        Some((start, end)) if start != end && start < DAY => Ok(Hours(start..end)),
+        Some((start, end)) if start != end && start < DAY => Ok(Hours { start, end }),
         Some((start, end)) if start == end => {
             Err(format!("{} has no minute: all day is \"00:00-24:00\", or no `hours`", quoted(typed)))
         }
@@ -254,7 +240,7 @@ fn hour_range(typed: &str) -> Result<Hours, String> {
             };
             let meant = typed.split_once('-').and_then(|(start, end)| Some((digits(start)?, digits(end)?)));
             let meant = meant.filter(|(start, end)| start != end);
-            Err(with_nearest(what, meant.map(|(start, end)| format!("\"{}\"", Hours(start..end)))))
+            Err(with_nearest(what, meant.map(|(start, end)| format!("\"{}\"", Hours { start, end }))))
         }
     }
 }
@@ -323,11 +309,11 @@ mod tests {
 
     #[test]
     fn hours_go_over_midnight_and_are_never_nothing() {
-        let read = |typed: &str| hour_range(typed).map(|Hours(range)| range);
-        assert_eq!(read("08:00-18:30"), Ok(480..1110));
-        assert_eq!(read("22:00-06:00"), Ok(1320..360));
-        assert_eq!(read("00:00-24:00"), Ok(0..1440));
-        assert_eq!(read("22:00-00:00"), Ok(1320..0));
+        let read = |typed: &str| hour_range(typed).map(|Hours { start, end }| (start, end));
+        assert_eq!(read("08:00-18:30"), Ok((480, 1110)));
+        assert_eq!(read("22:00-06:00"), Ok((1320, 360)));
+        assert_eq!(read("00:00-24:00"), Ok((0, 1440)));
+        assert_eq!(read("22:00-00:00"), Ok((1320, 0)));
         assert!(read("08:00-08:00").unwrap_err().contains("has no minute"));
         assert!(read("8-18").unwrap_err().ends_with("did you mean \"08:00-18:00\"?"));
         assert!(read("8:00 - 18.30").unwrap_err().ends_with("did you mean \"08:00-18:30\"?"));

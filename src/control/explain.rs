@@ -47,21 +47,18 @@ pub fn explain(
     let incoming = supposed.incoming(&listeners).map_err(ExplainError::Wrong)?;
     let own_ports = OwnPorts::default();
     let judges = Judges { policy: &policy, own_ports: &own_ports };
-    let told = match Explanation::begin(supposed, incoming, judges) {
-        Ok(told) => told,
-        Err((mut told, name)) => {
-            let answer = match addresses {
-                Some(addresses) => Ok(addresses),
-                None => {
-                    let budget = divide(limits::EXPLAIN_DESCRIPTORS, config);
-                    let (files, _) = ResolverFiles::read(config, &budget);
-                    resolve(files.settings(config), &name)
-                        .map_err(|error| ExplainError::Wrong(format!("names cannot be resolved: {error}")))?
-                }
-            };
-            told.resolved(answer, judges);
-            told
-        }
-    };
+    let (mut told, name) = Explanation::begin(supposed, incoming, judges);
+    if let Some(name) = name {
+        let answer = match addresses {
+            Some(addresses) => Ok(addresses),
+            None => {
+                let budget = divide(limits::EXPLAIN_DESCRIPTORS, config);
+                let (files, _) = ResolverFiles::read(config, &budget);
+                resolve(files.settings(config), &name)
+                    .map_err(|error| ExplainError::Wrong(format!("names cannot be resolved: {error}")))?
+            }
+        };
+        told.resolved(answer, judges);
+    }
     Ok((told, Arc::clone(&rules.names)))
 }

@@ -56,6 +56,7 @@ impl Policy {
         let behind = self.guard.behind_translator(address.ip()).map(IpAddr::from);
         let both = [Some(address.ip()), behind].into_iter().flatten().map(of);
         let decides = both.clone().find(|question| rules.judge(question) == ruling);
-        decides.or_else(|| both.last()).map(|question| rules.explain(&question)).unwrap_or_default()
+        let last = both.clone().next_back();
+        decides.or(last).map(|question| rules.explain(&question)).unwrap_or_default()
     }
 }

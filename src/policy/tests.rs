@@ -3,7 +3,7 @@
 use jiff::tz::TimeZone;
 
 use super::rules::by_hand::{allow, any, at, deny, name, rules, to};
-use super::rules::schedule::Schedule;
+use super::rules::schedule::{Hours, Schedule};
 use super::rules::spec::{Mode, RuleSpec};
 use super::*;
 use crate::auth::Identity;
@@ -175,7 +175,11 @@ fn rules_are_the_same_where_they_are_one_value_for_the_same_listeners() {
 /// What is remembered of a target goes by the epoch.
 #[test]
 fn the_time_of_day_changes_what_rules_say_and_their_epoch() {
-    let night = Schedule { days: Vec::new(), hours: vec![22 * 60..6 * 60], zone: TimeZone::UTC };
+    let night = Schedule {
+        days: Vec::new(),
+        hours: vec![Hours { start: 22 * 60, end: 6 * 60 }],
+        zone: TimeZone::UTC,
+    };
     let policy = ruled(Action::Allow, [deny(|rule| rule.when = any([night.clone()]))]);
     let allowed = || decision(judged(&policy, Object::To(PUBLIC, None))).allowed;
     let tell = |moment: &str| policy.rules().unwrap().tell_time(moment.parse().unwrap());

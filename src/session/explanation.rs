@@ -115,16 +115,9 @@ pub struct Judges<'a> {
 }
 
 impl Explanation {
-    /// Judges as far as that goes without the addresses of a name, which is to be resolved then, and told of by
-    /// [`Explanation::resolved`].
-    ///
-    /// # Errors
-    /// The name.
-    pub fn begin(
-        supposed: Supposed,
-        incoming: Incoming,
-        judges: Judges<'_>,
-    ) -> Result<Explanation, (Explanation, Name)> {
+    /// Judges as far as that goes without the addresses of a name. The name is there where it is to be resolved then, and told
+    /// of by [`Explanation::resolved`].
+    pub fn begin(supposed: Supposed, incoming: Incoming, judges: Judges<'_>) -> (Explanation, Option<Name>) {
         let mut told = Explanation {
             supposed,
             incoming,
@@ -139,7 +132,7 @@ impl Explanation {
             let first = told.explain(Object::AnyPeer, judges);
             let opens = told.keep(first);
             if !opens || command == RequestCommand::Bind {
-                return Ok(told);
+                return (told, None);
             }
         }
         match target.host {
@@ -147,11 +140,11 @@ impl Explanation {
             Host::Name(name) => {
                 let first = told.explain(Object::Unresolved(&name, target.port), judges);
                 if told.keep(first) {
-                    return Err((told, name));
+                    return (told, Some(name));
                 }
             }
         }
-        Ok(told)
+        (told, None)
     }
 
     /// Judges the addresses that the name has.

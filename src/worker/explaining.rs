@@ -25,10 +25,8 @@ impl Worker {
             }
         };
         let client = shares::Source::from(incoming.client.ip());
-        let (told, name) = match Explanation::begin(supposed, incoming, self.judges()) {
-            Ok(told) => return self.tell(Box::new(told), &reply),
-            Err(waits) => waits,
-        };
+        let (told, name) = Explanation::begin(supposed, incoming, self.judges());
+        let Some(name) = name else { return self.tell(Box::new(told), &reply) };
         if self.explanations.open.len() >= limits::EXPLANATIONS_MAX {
             reply.send(SupposedTold::Busy);
             return;

@@ -9,6 +9,7 @@ use jiff::civil::Weekday;
 use super::bad_files::expect_complaints;
 use super::{complaints, config, parse};
 use crate::config::{Config, Flags, OnReload, When, Zone};
+use crate::policy::rules::schedule::Hours;
 use crate::policy::rules::spec::{Action, Logged, Mode};
 use crate::proto::request::RequestCommand;
 
@@ -103,10 +104,13 @@ fn every_key_of_a_rule_is_read() {
     let days =
         vec![Weekday::Monday, Weekday::Tuesday, Weekday::Wednesday, Weekday::Thursday, Weekday::Saturday];
     let zone = Zone::Named("Europe/Berlin".to_owned());
-    assert_eq!(rule.when, [When { days, hours: std::iter::once(480..1080).collect(), zone }]);
+    assert_eq!(rule.when, [When { days, hours: vec![Hours { start: 480, end: 1080 }], zone }]);
     let sunday = When { days: vec![Weekday::Sunday], hours: Vec::new(), zone: Zone::Local };
-    let night =
-        When { days: Vec::new(), hours: vec![1320..360, 720..780], zone: Zone::Named("UTC".to_owned()) };
+    let night = When {
+        days: Vec::new(),
+        hours: vec![Hours { start: 1320, end: 360 }, Hours { start: 720, end: 780 }],
+        zone: Zone::Named("UTC".to_owned()),
+    };
     assert_eq!(rule.not_when, [sunday, night]);
     assert_eq!(
         (rule.action, rule.mode, rule.allow_private, rule.log),

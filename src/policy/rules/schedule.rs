@@ -1,6 +1,6 @@
 //! Times of the week in which a rule holds.
 
-use std::ops::Range;
+use std::fmt;
 
 use jiff::Timestamp;
 use jiff::civil::Weekday;
@@ -11,11 +11,27 @@ use jiff::tz::TimeZone;
 pub struct Schedule {
     /// Days of the week; empty: each of them.
     pub days: Vec<Weekday>,
-    /// Minutes of the day, each from its first to before its last; empty: all of them. A range whose end lies before its
-    /// start goes over midnight, and belongs to the day on which it starts.
-    pub hours: Vec<Range<u16>>,
+    /// Hours of the day; empty: all of them.
+    pub hours: Vec<Hours>,
     /// Whose clock it is.
     pub zone: TimeZone,
+}
+
+/// Minutes of the day, from the first to before the last. Where the end lies before the start they go over midnight, and belong
+/// to the day on which they start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hours {
+    /// The first minute.
+    pub start: u16,
+    /// The minute behind the last.
+    pub end: u16,
+}
+
+impl fmt::Display for Hours {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Hours { start, end } = self;
+        write!(f, "{:02}:{:02}-{:02}:{:02}", start / 60, start % 60, end / 60, end % 60)
+    }
 }
 
 /// A minute of the week, as the clocks of a zone show it.
@@ -48,7 +64,7 @@ impl Schedule {
             return on(day);
         }
         self.hours.iter().any(|hours| match hours.start < hours.end {
-            true => on(day) && hours.contains(&minute),
+            true => on(day) && (hours.start..hours.end).contains(&minute),
             false => (on(day) && minute >= hours.start) || (on(day.previous()) && minute < hours.end),
         })
     }
@@ -62,13 +78,13 @@ mod tests {
         text.parse().expect("a time stamp")
     }
 
-    fn schedule(days: &[Weekday], hours: &[Range<u16>]) -> Schedule {
+    fn schedule(days: &[Weekday], hours: &[Hours]) -> Schedule {
         Schedule { days: days.to_vec(), hours: hours.to_vec(), zone: TimeZone::UTC }
     }
 
     #[test]
     fn hours_over_midnight_belong_to_the_day_on_which_they_start() {
-        let night = schedule(&[Weekday::Friday], &[22 * 60..6 * 60]);
+        let night = schedule(&[Weekday::Friday], &[Hours { start: 22 * 60, end: 6 * 60 }]);
         for (moment, has) in [
             ("2026-11-27T21:59:59Z", false),
             ("2026-11-27T22:00:00Z", true),

@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::by_hand::name;
 use super::linear::Linear;
-use super::schedule::Schedule;
+use super::schedule::{Hours, Schedule};
 use super::spec::{
     Action, Condition, Destination, GroupSpec, ListSpec, Logged, Mode, NamePattern, RuleSpec, RuleSpecs,
 };
@@ -53,6 +53,10 @@ const COMMANDS: [RequestCommand; 3] =
 const PORTS: [u16; 9] = [0, 1, 80, 255, 256, 443, 8000, 8080, 65_535];
 /// A Friday noon, the night after it, a Sunday.
 const TIMES: [&str; 3] = ["2026-11-27T12:00:00Z", "2026-11-28T02:30:00Z", "2026-11-29T12:00:00Z"];
+
+fn hours(start: u16, end: u16) -> Hours {
+    Hours { start, end }
+}
 
 /// Rules at random, of few values, so that they often meet.
 struct Maker(StdRng);
@@ -111,9 +115,9 @@ impl Maker {
             days: if self.one_in(2) { Vec::new() } else { self.some(2, |maker| maker.pick(&days)) },
             hours: match self.below(4) {
                 0 => Vec::new(),
-                1 => vec![600..1000],
-                2 => vec![1300..200],
-                _ => vec![0..60, 700..730],
+                1 => vec![hours(600, 1000)],
+                2 => vec![hours(1300, 200)],
+                _ => vec![hours(0, 60), hours(700, 730)],
             },
             zone,
         }
@@ -317,7 +321,7 @@ fn as_many_rules_as_there_may_be_are_told_apart() {
 
 #[test]
 fn the_epoch_is_another_when_the_time_changes_what_rules_say() {
-    let noon = Schedule { days: vec![Weekday::Friday], hours: vec![720..780], zone: TimeZone::UTC };
+    let noon = Schedule { days: vec![Weekday::Friday], hours: vec![hours(720, 780)], zone: TimeZone::UTC };
     let rules = by_hand::rules(Action::Allow, [by_hand::deny(|rule| rule.when = by_hand::any([noon]))]);
     let anything = Question {
         user: None,

@@ -221,6 +221,28 @@ fn an_association_is_explained_by_its_datagrams() {
     }
 }
 
+/// Of a name with many addresses each has its verdict, and the first ones say why.
+#[test]
+fn an_explanation_stays_short_whatever_a_name_leads_to() {
+    let (_folder, file) = written("[[rule]]\nname = \"web\"\nto = [\"many.example\"]\naction = \"allow\"\n");
+    let addresses: Vec<String> = (1..=20).map(|nth| format!("8.8.8.{nth}")).collect();
+    let answer = told(&of_file(&file, &["--to", "many.example:443", "--resolve", &addresses.join(",")]));
+    let told = answer["addresses"].as_array().expect("addresses");
+    assert!(told.len() == 20 && told.iter().all(|one| one["rule"] == "web"), "{answer}");
+    assert_eq!(told.iter().filter(|one| one["rules"].is_array()).count(), 16);
+}
+
+/// BIND for whoever comes has no address to be asked of, in either family.
+#[test]
+fn a_bind_for_whoever_comes_is_explained_without_an_address() {
+    let (_folder, file) = written("[[rule]]\nname = \"bind\"\ncommands = [\"bind\"]\naction = \"allow\"\n");
+    for to in ["0.0.0.0:1", "[::]:1"] {
+        let answer = told(&of_file(&file, &["--to", to, "--command", "bind"]));
+        assert_eq!((&answer["verdict"], &answer["rule"]), (&json!("allow"), &json!("bind")), "{answer}");
+        assert_eq!((&answer["addresses"], answer["before"]["rules"].is_array()), (&json!([]), true));
+    }
+}
+
 #[test]
 fn the_endpoint_refuses_what_is_no_request() {
     let (relay, api) = Api::serve(Relay::builder());

@@ -60,5 +60,6 @@ pub fn explain(
         };
         told.resolved(answer, judges);
     }
+    told.tell_steps(&policy);
     Ok((told, Arc::clone(&rules.names)))
 }

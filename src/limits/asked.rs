@@ -17,6 +17,8 @@ pub const WALKS_MAX: usize = 8;
 /// Requests that operators suppose of one worker and whose names are being resolved; the next one is refused.
 pub const EXPLANATIONS_MAX: usize = 8;
 
+/// Addresses of a name whose explanation has a line for each rule; others have their verdict.
+pub const EXPLAINED_ADDRESSES: usize = 16;
 /// Descriptors by which `outflow explain` reckons, which resolves one name and opens nothing else.
 pub const EXPLAIN_DESCRIPTORS: usize = 65_536;
 

@@ -15,12 +15,13 @@ pub struct Explained {
     pub verdict: Verdict,
     /// What the guard has against the address. A rule may let a special-purpose one pass all the same.
     pub guard: Option<Refusal>,
-    /// What each rule comes to, in their order, up to the one that decides.
-    pub steps: Vec<(RuleId, RuleStep)>,
+    /// What each rule comes to, in their order, up to the one that decides; `None` where it was not asked for
+    /// ([`Policy::steps`]).
+    pub steps: Option<Vec<(RuleId, RuleStep)>>,
 }
 
 impl Policy {
-    /// The verdict about an object, as a session would have it, and why. Of a datagram it is not known whether its way would
+    /// The verdict about an object, as a session would have it, and what the guard has against it. Of a datagram it is not known whether its way would
     /// lead to this machine where no list of addresses says so.
     pub fn explain(&self, subject: &Subject<'_>, object: Object<'_>, own_ports: &OwnPorts) -> Explained {
         let (verdict, guarded) = match (subject.command, object) {
@@ -33,11 +34,12 @@ impl Policy {
             }
             (_, Object::AnyPeer | Object::Unresolved(..)) => (self.judge(subject, object), Ok(())),
         };
-        Explained { verdict, guard: guarded.err(), steps: self.steps(subject, object) }
+        Explained { verdict, guard: guarded.err(), steps: None }
     }
 
-    /// What each rule comes to: of an address behind a translator for the one of both that decides.
-    fn steps(&self, subject: &Subject<'_>, object: Object<'_>) -> Vec<(RuleId, RuleStep)> {
+    /// What each rule comes to: of an address behind a translator for the one of both that decides. It takes as long as there
+    /// are rules: no worker asks for it.
+    pub fn steps(&self, subject: &Subject<'_>, object: Object<'_>) -> Vec<(RuleId, RuleStep)> {
         let Some(rules) = &self.rules else { return Vec::new() };
         let question = |target| Question {
             user: subject.identity.user().map(|user| &**user),

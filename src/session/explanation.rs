@@ -8,6 +8,7 @@ use super::socks5::rep_of;
 use crate::auth::{Identity, check_name};
 use crate::config::{Choice, nearest, quoted, unknown_value};
 use crate::dns::{Answer, DnsError};
+use crate::limits;
 use crate::policy::explain::Explained;
 use crate::policy::own_ports::OwnPorts;
 use crate::policy::{Incoming, Object, Policy, Subject, Verdict};
@@ -97,6 +98,8 @@ pub struct Explanation {
     pub incoming: Incoming,
     /// What is said before there is an address: of a name, of an association, of BIND for whoever comes.
     pub first: Option<Explained>,
+    /// Whether that is said of the name.
+    of_name: bool,
     /// Why the name has no address, where it was asked for and has none.
     pub unresolved: Option<DnsError>,
     /// Each address, and what is said of it.
@@ -122,12 +125,13 @@ impl Explanation {
             supposed,
             incoming,
             first: None,
+            of_name: false,
             unresolved: None,
             addresses: Vec::new(),
             reply: Rep::Succeeded,
         };
         let (target, command) = (told.supposed.target.clone(), told.supposed.command);
-        let nobody = target.host == Host::Ip([0, 0, 0, 0].into());
+        let nobody = matches!(target.host, Host::Ip(ip) if ip.is_unspecified());
         if command == RequestCommand::UdpAssociate || (command == RequestCommand::Bind && nobody) {
             let first = told.explain(Object::AnyPeer, judges);
             let opens = told.keep(first);
@@ -139,6 +143,7 @@ impl Explanation {
             Host::Ip(ip) => told.judge(&[ip], judges),
             Host::Name(name) => {
                 let first = told.explain(Object::Unresolved(&name, target.port), judges);
+                told.of_name = true;
                 if told.keep(first) {
                     return (told, Some(name));
                 }
@@ -157,6 +162,27 @@ impl Explanation {
                 }
                 self.unresolved = Some(error);
             }
+        }
+    }
+
+    /// Has each verdict say what each rule comes to, of the first [`limits::EXPLAINED_ADDRESSES`]. It takes as long as there
+    /// are rules: no worker does it.
+    pub fn tell_steps(&mut self, policy: &Policy) {
+        let Supposed { identity, command, target, .. } = &self.supposed;
+        let subject = Subject { incoming: self.incoming, identity, command: *command };
+        let name = match &target.host {
+            Host::Name(name) => Some(name),
+            Host::Ip(_) => None,
+        };
+        if let Some(first) = &mut self.first {
+            let object = match name.filter(|_| self.of_name) {
+                Some(name) => Object::Unresolved(name, target.port),
+                None => Object::AnyPeer,
+            };
+            first.steps = Some(policy.steps(&subject, object));
+        }
+        for (address, explained) in self.addresses.iter_mut().take(limits::EXPLAINED_ADDRESSES) {
+            explained.steps = Some(policy.steps(&subject, Object::of(*command, *address, name)));
         }
     }
 

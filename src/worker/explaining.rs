@@ -57,6 +57,7 @@ impl Worker {
 
     fn tell(&self, told: Box<Explanation>, reply: &Reply<SupposedTold>) {
         // Nobody need be there to hear it.
-        reply.send(SupposedTold::Told(told, Arc::clone(&self.core.snapshot.rule_names)));
+        let (names, policy) = (Arc::clone(&self.core.snapshot.rule_names), Arc::clone(&self.core.policy));
+        reply.send(SupposedTold::Told(told, names, policy));
     }
 }

@@ -15,6 +15,7 @@ use crate::observe::Latencies;
 use crate::observe::filter::{Selection, SessionFilter};
 use crate::observe::live::LiveSession;
 use crate::observe::talkers::TalkersFound;
+use crate::policy::Policy;
 use crate::policy::rule_names::RuleNames;
 use crate::session::{Explanation, Supposed};
 
@@ -129,8 +130,9 @@ pub struct TalkersTold {
 /// What comes of [`Mail::Explain`]. Where the worker begins anew before it knows, nothing does.
 #[derive(Clone, Debug)]
 pub enum SupposedTold {
-    /// What would come of the request, and how rules are called.
-    Told(Box<Explanation>, Arc<RuleNames>),
+    /// What would come of the request, how rules are called, and the policy that can say what each of them comes to
+    /// ([`Explanation::tell_steps`]).
+    Told(Box<Explanation>, Arc<RuleNames>, Arc<Policy>),
     /// What of the request cannot be.
     Wrong(String),
     /// Too many others wait for names.

@@ -57,7 +57,8 @@ impl Explaining {
     /// The answer once it is there.
     pub(super) fn go_on(&mut self, now: Instant) -> Option<HttpAnswer> {
         match self.answer.try_recv() {
-            Ok(SupposedTold::Told(told, names)) => {
+            Ok(SupposedTold::Told(mut told, names, policy)) => {
+                told.tell_steps(&policy);
                 Some(HttpAnswer::json(HttpStatus::OK, &explanation_json(&told, &names)))
             }
             Ok(SupposedTold::Wrong(what)) => Some(HttpAnswer::error(HttpStatus::BAD_REQUEST, what)),
@@ -106,7 +107,9 @@ pub(crate) fn explanation_json(told: &Explanation, names: &RuleNames) -> Value {
 
 fn of_explained(explained: &Explained, names: &RuleNames) -> Value {
     let decision = decision_of(&explained.verdict);
-    let rules: Vec<Value> = explained.steps.iter().map(|(rule, step)| of_step(*rule, *step, names)).collect();
+    let rules = explained.steps.as_ref().map(|steps| -> Vec<Value> {
+        steps.iter().map(|(rule, step)| of_step(*rule, *step, names)).collect()
+    });
     json!({
         "verdict": if decision.allowed { "allow" } else { "deny" },
         "rule": decided_by(decision, names),

@@ -42,7 +42,7 @@ impl Way<'_> {
 }
 
 /// The address that datagrams for a name go to, or why they go nowhere.
-type Found = Result<(IpAddr, NameTag), Drop>;
+type Located = Result<(IpAddr, NameTag), Drop>;
 
 impl Association {
     pub(super) fn pump_up(&mut self, kit: &mut DatagramKit, terms: &Terms<'_>, pumped: &mut Pumped) {
@@ -119,7 +119,7 @@ impl Association {
         let DatagramKit { inbox, sender, up, asks, decisions, .. } = kit;
         let mut way = Way { terms, arena: inbox.memory(), up, sender, asks, decisions, pumped: &mut pumped };
         // What is refused is so for its port: another datagram may find an address where this one does not.
-        let mut found: Option<(u16, Found)> = None;
+        let mut found: Option<(u16, Located)> = None;
         let name = match Host::parse(&typed) {
             Ok(Host::Name(name)) => Some(name),
             Ok(Host::Ip(_)) | Err(_) => None,

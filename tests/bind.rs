@@ -54,7 +54,8 @@ fn expect_reset(socket: Socket) {
     }
 }
 
-fn expect_stranger(from: IpAddr, to: SocketAddr) {
+/// Connects from this address, and is reset.
+pub(crate) fn expect_stranger(from: IpAddr, to: SocketAddr) {
     expect_reset(stranger(from, to));
 }
 

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::Value;
 
+use crate::bind::expect_stranger;
 use crate::support::api::Api;
 use crate::support::client::{put_address, request};
 use crate::support::dns::A;
@@ -423,8 +424,7 @@ fn a_bind_takes_whom_the_rules_allow_of_those_who_come() {
     anybody.send(&asked);
     let listens = anybody.reply();
     assert_eq!(listens.rep, 0);
-    let mut denied = Client::connect_from("127.0.0.2:0".parse().expect("an address"), listens.bound);
-    denied.expect_closed();
+    expect_stranger("127.0.0.2".parse().expect("an address"), listens.bound);
     let mut peer = Client::connect(listens.bound);
     assert_eq!(anybody.reply().rep, 0);
     peer.send(b"data");

@@ -37,7 +37,7 @@ impl Policy {
         Explained { verdict, guard: guarded.err(), steps: None }
     }
 
-    /// What each rule comes to: of an address behind a translator for the one of both that decides. It takes as long as there
+    /// What each rule comes to: where an address reaches another, for the one of both that decides. It takes as long as there
     /// are rules: no worker asks for it.
     pub fn steps(&self, subject: &Subject<'_>, object: Object<'_>) -> Vec<(RuleId, RuleStep)> {
         let Some(rules) = &self.rules else { return Vec::new() };
@@ -55,7 +55,7 @@ impl Policy {
         };
         let of = |ip: IpAddr| question(Asked::Address(ip.to_canonical(), address.port(), name));
         let ruling = self.ruling(rules, subject, object);
-        let behind = self.guard.behind_translator(address.ip()).map(IpAddr::from);
+        let behind = self.reached(address.ip());
         let both = [Some(address.ip()), behind].into_iter().flatten().map(of);
         let decides = both.clone().find(|question| rules.judge(question) == ruling);
         let last = both.clone().next_back();

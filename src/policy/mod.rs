@@ -25,7 +25,7 @@ pub use verdict::{
     Allowed, DecidedBy, Decision, Denial, Incoming, Object, Route, RoutedAddress, Subject, Verdict,
 };
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use self::guard::check_connected;
 use self::own_ports::OwnPorts;
@@ -239,9 +239,9 @@ impl Policy {
         }
     }
 
-    /// What the rules say. Behind a translator that is known the IPv4 address is reached that an address carries: what
-    /// either of the two is denied by is denied, and the default has no say where a rule knows one of them. Whoever names
-    /// the translator has not named the private addresses behind it.
+    /// What the rules say. By some addresses another is reached (`Policy::reached`): what either of the two is denied by is
+    /// denied, and the default has no say where a rule knows one of them. Whoever names a translator has not named the
+    /// private addresses behind it.
     fn ruling(&self, rules: &RuleSet, subject: &Subject<'_>, object: Object<'_>) -> Ruling {
         let Incoming { client, listener } = subject.incoming;
         let judge = |target| {
@@ -260,8 +260,8 @@ impl Policy {
         };
         let of = |ip: IpAddr| judge(Asked::Address(ip.to_canonical(), address.port(), name));
         let outer = of(address.ip());
-        let Some(v4) = self.guard.behind_translator(address.ip()) else { return outer };
-        let inner = of(v4.into());
+        let Some(reached) = self.reached(address.ip()) else { return outer };
+        let inner = of(reached);
         let decides = match (outer.rule, inner.rule, outer.action) {
             (RuleId::DEFAULT, ..) => inner,
             (_, RuleId::DEFAULT, _) | (.., Action::Deny) => outer,
@@ -269,6 +269,16 @@ impl Policy {
             (.., Action::Allow) => outer,
         };
         Ruling { allow_private: inner.allow_private, ..decides }
+    }
+
+    /// The address that is reached by one where that is another: the one that an address carries, behind a translator that
+    /// is known, and the loopback address, for which the kernel takes the unspecified one.
+    fn reached(&self, ip: IpAddr) -> Option<IpAddr> {
+        match ip.to_canonical() {
+            IpAddr::V4(v4) if v4.is_unspecified() => Some(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(v6) if v6.is_unspecified() => Some(Ipv6Addr::LOCALHOST.into()),
+            _ => self.guard.behind_translator(ip).map(IpAddr::from),
+        }
     }
 
     /// By which route something goes that may be had.

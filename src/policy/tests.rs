@@ -99,6 +99,32 @@ fn private_addresses_behind_a_translator_are_named_by_what_they_are() {
     assert!(allowed("2001:db8:64::/96", public) && allowed("10.1.0.0/16", public));
 }
 
+/// The kernel takes the unspecified address for the loopback address: a rule about that is a rule about both.
+#[test]
+fn the_unspecified_address_is_judged_as_the_loopback_address_that_it_reaches() {
+    let denying = |blocks: &'static [&'static str]| {
+        let policy = Policy::new(Guard::new(true, Vec::new(), Vec::new()));
+        policy.with_rules(Some(rules(Action::Allow, [deny(|rule| rule.to = to(blocks.iter().copied()))])))
+    };
+    let allowed = |policy: &Policy, target: &str| {
+        decision(judged(policy, Object::To(SocketAddr::new(target.parse().unwrap(), 80), None))).allowed
+    };
+    let (v4, v6) = (denying(&["127.0.0.0/8"]), denying(&["::1/128"]));
+    for target in ["0.0.0.0", "::ffff:0.0.0.0", "127.0.0.1"] {
+        assert!(!allowed(&v4, target) && allowed(&v6, target), "{target}");
+    }
+    for target in ["::", "::1"] {
+        assert!(allowed(&v4, target) && !allowed(&v6, target), "{target}");
+    }
+    assert!(!allowed(&denying(&["0.0.0.0/32"]), "0.0.0.0"));
+    let lan = allow(|rule| {
+        rule.to = to(["127.0.0.0/8"]);
+        rule.allow_private = true;
+    });
+    let opened = ruled(Action::Deny, [lan]);
+    assert!(allowed(&opened, "0.0.0.0") && !allowed(&opened, "::"));
+}
+
 /// What a connection shows once it stands is the guard's word, too, and the rule has had its say.
 #[test]
 fn a_connection_that_turns_out_to_be_local_stands_where_its_rule_may_have_private_addresses() {

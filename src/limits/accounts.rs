@@ -1,6 +1,7 @@
 //! Bounds of the accounts that limits are counted in.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 /// Parts of the table of accounts, each with a lock: two workers seldom meet at one of so many.
 pub const ACCOUNT_PARTS: usize = 64;
@@ -16,6 +17,8 @@ pub const SHARE_DATAGRAMS: RangeInclusive<u64> = 1..=64;
 /// For how long a session may use what it drew, in nanoseconds: what many silent ones hold would be a burst beyond the
 /// limit's own. Longer than a busy machine keeps a session waiting, which would go to the end of the line.
 pub const SHARE_LAPSES_NS: u64 = 100_000_000;
+/// How long a session that waits for a rate goes without looking at its limit again, which a reload may have raised.
+pub const LIMIT_LOOKED_AT: Duration = Duration::from_secs(1);
 /// Limits of a configuration: each is asked by its number, and a session holds those that it counts in.
 pub const LIMITS_MAX: usize = 1_000;
 /// Limits that one rule names: a session has a place in each of them.

@@ -311,6 +311,8 @@ fn enter(core: &mut Core, slot: &mut Slot, change: Change) -> Next {
         }
         (Change::Refuse(failure), Phase::Handshake(handshake)) => {
             let client = handshake.close_refused(core, connection, &failure);
+            // It holds nothing of what it is limited in while its reply is on its way.
+            connection.places = None;
             *phase = Phase::Linger(Linger::new(client, failure.reason(), limits::LINGER, core.now));
         }
         (Change::Linger { gone, reason }, Phase::Relaying(relaying)) => {

@@ -21,10 +21,10 @@ pub struct BurstRate {
 
 impl BurstRate {
     /// What one of so many sessions draws at a time: the less, the more of them there are, within these bounds, and never
-    /// beyond the burst.
+    /// beyond the burst or what a second brings, so that a slow rate trickles.
     pub(super) fn share(self, sessions: u64, bounds: RangeInclusive<u64>) -> u64 {
         let share = self.rate / SHARES_PER_SECOND / sessions.max(1);
-        share.clamp(*bounds.start(), *bounds.end()).min(self.burst).max(1)
+        share.clamp(*bounds.start(), *bounds.end()).min(self.rate).min(self.burst).max(1)
     }
 
     /// Nanoseconds that this amount takes, rounded up: many draws together are never more than the rate.
@@ -90,6 +90,18 @@ impl Bucket {
         }
         let takes = pour.nanoseconds(amount);
         self.arrival_ns.update(Ordering::Relaxed, Ordering::Relaxed, |arrival| arrival.saturating_sub(takes));
+    }
+
+    /// The rate is another from now on, and begins with its burst. Whatever is drawn ahead was so at the old one: it is drawn
+    /// anew.
+    pub(super) fn restart(&self, now_ns: u64) {
+        self.arrival_ns.update(Ordering::Relaxed, Ordering::Relaxed, |arrival| arrival.min(now_ns));
+        self.fillings.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether what was drawn ahead has to be drawn anew.
+    pub(super) fn restarted_since(&self, drawn: Drawn, now_ns: u64) -> bool {
+        drawn.ready_ns > now_ns && self.fillings.load(Ordering::Relaxed) != drawn.fillings
     }
 
     /// Whether it is as if nobody had ever drawn.

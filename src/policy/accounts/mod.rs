@@ -22,7 +22,7 @@ pub use self::plan::{Exceeded, Limit, LimitPlaces, LimitPlan, Per};
 pub use self::share::Allowance;
 pub use self::terms::LimitTerms;
 
-use self::bucket::Bucket;
+use self::bucket::{Bucket, Drawn};
 use self::share::Share;
 use self::terms::LiveTerms;
 use crate::limits;
@@ -119,6 +119,8 @@ struct AccountPart {
 struct OpenAccount {
     key: AccountKey,
     terms: Arc<LiveTerms>,
+    /// Which version of them its buckets go by.
+    version: AtomicU64,
     /// Whether others find it in the table.
     shared: bool,
     sessions: AtomicU64,
@@ -137,6 +139,8 @@ pub struct LimitPlace {
     accounts: Arc<Accounts>,
     account: Arc<OpenAccount>,
     kind: SessionKind,
+    /// What its beginning took of the rate of new sessions.
+    begun: Option<Drawn>,
     up: Share,
     down: Share,
     datagrams: Share,
@@ -177,12 +181,12 @@ impl Accounts {
             Some(account) => (account.clone(), false),
             None => (Arc::new(OpenAccount::new(key.clone(), self.terms_of(key.limit))), true),
         };
-        account.enter(kind, now_ns)?;
+        let begun = account.enter(kind, now_ns)?;
         if is_new {
             part.accounts.insert(key, account.clone());
         }
         drop(part);
-        Ok(LimitPlace::new(self, account, kind, now_ns))
+        Ok(LimitPlace::new(self, account, LimitEntry { kind, begun, now_ns }))
     }
 
     /// Lets a session into an account of its own, which ends with it.
@@ -197,8 +201,8 @@ impl Accounts {
     ) -> Result<LimitPlace, Reached> {
         let (now_ns, terms) = (self.moment(now), self.terms_of(key.limit));
         let account = OpenAccount { shared: false, ..OpenAccount::new(key, terms) };
-        account.enter(kind, now_ns)?;
-        Ok(LimitPlace::new(self, Arc::new(account), kind, now_ns))
+        let begun = account.enter(kind, now_ns)?;
+        Ok(LimitPlace::new(self, Arc::new(account), LimitEntry { kind, begun, now_ns }))
     }
 
     fn terms_of(&self, limit: LimitId) -> Arc<LiveTerms> {
@@ -254,6 +258,7 @@ impl OpenAccount {
     fn new(key: AccountKey, terms: Arc<LiveTerms>) -> OpenAccount {
         OpenAccount {
             key,
+            version: AtomicU64::new(terms.version()),
             terms,
             shared: true,
             sessions: AtomicU64::new(0),
@@ -266,8 +271,22 @@ impl OpenAccount {
         }
     }
 
-    /// Counts a session; under the lock of its part.
-    fn enter(&self, kind: SessionKind, now_ns: u64) -> Result<(), Reached> {
+    /// Goes by the terms as they are by now: what is drawn ahead was so by others.
+    fn follow_terms(&self, now_ns: u64) {
+        let version = self.terms.version();
+        if self.version.load(Ordering::Relaxed) == version
+            || self.version.swap(version, Ordering::Relaxed) == version
+        {
+            return;
+        }
+        for bucket in [&self.beginnings, &self.upload, &self.download, &self.datagrams] {
+            bucket.restart(now_ns);
+        }
+    }
+
+    /// Counts a session; under the lock of its part. What it took of the rate of new ones, where there is one.
+    fn enter(&self, kind: SessionKind, now_ns: u64) -> Result<Option<Drawn>, Reached> {
+        self.follow_terms(now_ns);
         if self.sessions.load(Ordering::Relaxed) >= self.terms.connections() {
             return Err(Reached::Connections);
         }
@@ -275,14 +294,13 @@ impl OpenAccount {
         if kind == SessionKind::Association && associations >= self.terms.udp_associations() {
             return Err(Reached::Associations);
         }
-        if let Some(pour) = self.terms.new_per_second()
-            && self.beginnings.take(1, pour, now_ns).is_none()
-        {
-            return Err(Reached::NewSessions);
-        }
+        let begun = match self.terms.new_per_second() {
+            Some(pour) => Some(self.beginnings.take(1, pour, now_ns).ok_or(Reached::NewSessions)?),
+            None => None,
+        };
         self.sessions.fetch_add(1, Ordering::Relaxed);
         self.associations.fetch_add(u64::from(kind == SessionKind::Association), Ordering::Relaxed);
-        Ok(())
+        Ok(begun)
     }
 
     fn is_unused(&self) -> bool {
@@ -300,18 +318,22 @@ impl OpenAccount {
     }
 }
 
+/// How a session came into an account.
+struct LimitEntry {
+    kind: SessionKind,
+    begun: Option<Drawn>,
+    now_ns: u64,
+}
+
 impl LimitPlace {
-    fn new(
-        accounts: &Arc<Accounts>,
-        account: Arc<OpenAccount>,
-        kind: SessionKind,
-        seen_ns: u64,
-    ) -> LimitPlace {
+    fn new(accounts: &Arc<Accounts>, account: Arc<OpenAccount>, entry: LimitEntry) -> LimitPlace {
+        let LimitEntry { kind, begun, now_ns: seen_ns } = entry;
         let share = Share::default();
         LimitPlace {
             accounts: accounts.clone(),
             account,
             kind,
+            begun,
             up: share,
             down: share,
             datagrams: share,
@@ -322,14 +344,24 @@ impl LimitPlace {
     /// How many bytes may go this way now.
     pub fn allowance(&mut self, way: LimitedWay, now: Instant) -> Allowance {
         let LimitPlace { accounts, account, up, down, seen_ns, .. } = self;
+        let now_ns = accounts.moment(now);
+        account.follow_terms(now_ns);
         let (share, bucket, pour) = match way {
             LimitedWay::Up => (up, &account.upload, account.terms.upload()),
             LimitedWay::Down => (down, &account.download, account.terms.download()),
         };
         let Some(pour) = pour else { return Allowance::Unlimited };
-        *seen_ns = accounts.moment(now);
+        *seen_ns = now_ns;
         let draw = pour.share(account.sessions.load(Ordering::Relaxed), limits::SHARE_BYTES);
         share.allowance(bucket, pour, draw, *seen_ns)
+    }
+
+    /// Another limit makes the session wait until this moment: what it drew here it may use then.
+    fn hold_until(&mut self, way: LimitedWay, moment_ns: u64) {
+        match way {
+            LimitedWay::Up => self.up.hold_until(moment_ns),
+            LimitedWay::Down => self.down.hold_until(moment_ns),
+        }
     }
 
     /// So many bytes went this way.
@@ -345,8 +377,23 @@ impl LimitPlace {
         let LimitPlace { accounts, account, datagrams, seen_ns, .. } = self;
         let Some(pour) = account.terms.datagrams() else { return true };
         *seen_ns = accounts.moment(now);
+        account.follow_terms(*seen_ns);
         let draw = pour.share(account.sessions.load(Ordering::Relaxed), limits::SHARE_DATAGRAMS);
         datagrams.take_one(&account.datagrams, pour, draw, *seen_ns)
+    }
+
+    /// A datagram that it let pass does not pass elsewhere: it is not counted.
+    fn put_datagram_back(&mut self) {
+        if self.account.terms.datagrams().is_some() {
+            self.datagrams.put_back_one();
+        }
+    }
+
+    /// The session does not go on: it has not begun.
+    fn withdraw(self) {
+        if let (Some(begun), Some(pour)) = (self.begun, self.account.terms.new_per_second()) {
+            self.account.beginnings.give_back(1, pour, begun);
+        }
     }
 
     /// When what is allowed from this moment on may be had.
@@ -357,7 +404,7 @@ impl LimitPlace {
 
 impl Drop for LimitPlace {
     fn drop(&mut self) {
-        let LimitPlace { accounts, account, kind, up, down, datagrams, seen_ns } = self;
+        let LimitPlace { accounts, account, kind, up, down, datagrams, seen_ns, .. } = self;
         let terms = &account.terms;
         for (share, bucket, pour) in [
             (up, &account.upload, terms.upload()),
@@ -365,7 +412,7 @@ impl Drop for LimitPlace {
             (datagrams, &account.datagrams, terms.datagrams()),
         ] {
             if let Some(pour) = pour {
-                share.end(bucket, pour);
+                share.end(bucket, pour, *seen_ns);
             }
         }
         if !account.shared {

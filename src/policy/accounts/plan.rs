@@ -83,7 +83,7 @@ impl LimitPlan {
     /// Lets a session into the limits of all, and into those of the rules that allow it, each once.
     ///
     /// # Errors
-    /// The first that it would go beyond. What it was let into it stays in, until it ends.
+    /// The first that it would go beyond. It is in none then that it was not in before, and nothing of it is counted there.
     pub fn enter(
         &self,
         places: &mut LimitPlaces,
@@ -96,6 +96,7 @@ impl LimitPlan {
             let limits = self.by_rule.get(&rule).into_iter().flatten();
             limits.map(move |limit| (*limit, rule))
         });
+        let before = places.held.len();
         for (limit, rule) in self.all.iter().map(|limit| (*limit, RuleId::DEFAULT)).chain(of_rules) {
             if places.held.iter().any(|(id, _)| *id == limit.id) {
                 continue;
@@ -106,8 +107,13 @@ impl LimitPlan {
                 Per::Session => self.accounts.enter_alone(key, kind, now),
                 _ => self.accounts.enter(key, kind, now),
             };
-            let place = entered.map_err(|reached| Exceeded { limit: limit.id, reached })?;
-            places.held.push((limit.id, place));
+            match entered {
+                Ok(place) => places.held.push((limit.id, place)),
+                Err(reached) => {
+                    places.withdraw(before);
+                    return Err(Exceeded { limit: limit.id, reached });
+                }
+            }
         }
         Ok(())
     }
@@ -143,10 +149,19 @@ impl LimitPlaces {
         self.held.is_empty()
     }
 
+    /// The session does not go on in what it was let into: the first so many it keeps.
+    pub fn withdraw(&mut self, kept: usize) {
+        self.held.drain(kept..).for_each(|(_, place)| place.withdraw());
+    }
+
     /// How many bytes may go this way now, by all limits together.
     pub fn allowance(&mut self, way: LimitedWay, now: Instant) -> Allowance {
         let all = self.held.iter_mut().map(|(_, place)| place.allowance(way, now));
-        all.fold(Allowance::Unlimited, Allowance::and)
+        let allowance = all.fold(Allowance::Unlimited, Allowance::and);
+        if let Allowance::From(moment_ns) = allowance {
+            self.held.iter_mut().for_each(|(_, place)| place.hold_until(way, moment_ns));
+        }
+        allowance
     }
 
     /// So many bytes went this way.
@@ -157,13 +172,21 @@ impl LimitPlaces {
     /// Whether one more datagram of so many bytes may pass; it is counted if so.
     pub fn passes_datagram(&mut self, way: LimitedWay, bytes: u64, now: Instant) -> bool {
         let bytes_left = self.allowance(way, now);
-        let passes = !matches!(bytes_left, Allowance::From(_))
-            && self.held.iter_mut().all(|(_, place)| place.passes_datagram(now));
+        let passes = !matches!(bytes_left, Allowance::From(_)) && self.counts_datagram(now);
         match passes {
             true => self.spend(way, bytes),
             false => self.stopped += 1,
         }
         passes
+    }
+
+    /// Whether one more datagram is within all limits: what one of them stops is not counted in the others, or whoever is
+    /// at his own would use up what he shares.
+    fn counts_datagram(&mut self, now: Instant) -> bool {
+        let stops = self.held.iter_mut().position(|(_, place)| !place.passes_datagram(now));
+        let counted = &mut self.held[..stops.unwrap_or_default()];
+        counted.iter_mut().for_each(|(_, place)| place.put_datagram_back());
+        stops.is_none()
     }
 
     /// How many datagrams did not pass since this was last asked.

@@ -10,6 +10,8 @@ use crate::limits::SHARE_LAPSES_NS;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Share {
     left: u64,
+    /// What was moved beyond what was drawn: a datagram is moved whole. The next draw is so much larger.
+    owed: u64,
     drawn: Drawn,
     lapses_ns: u64,
 }
@@ -34,12 +36,16 @@ impl Share {
         draw: u64,
         now_ns: u64,
     ) -> Allowance {
+        if bucket.restarted_since(self.drawn, now_ns) {
+            self.left = 0;
+        }
         if self.lapses_ns <= now_ns {
-            self.end(bucket, pour);
+            self.end(bucket, pour, now_ns);
         }
         if self.left == 0 {
             self.left = draw;
-            self.drawn = bucket.draw(self.left, pour, now_ns);
+            let owed = std::mem::take(&mut self.owed);
+            self.drawn = bucket.draw(draw.saturating_add(owed), pour, now_ns);
             self.lapses_ns = self.drawn.ready_ns.max(now_ns).saturating_add(SHARE_LAPSES_NS);
         }
         match self.drawn.ready_ns <= now_ns {
@@ -51,7 +57,7 @@ impl Share {
     /// Takes one, drawing so many where none is left. Nothing is waited for.
     pub(super) fn take_one(&mut self, bucket: &Bucket, pour: BurstRate, draw: u64, now_ns: u64) -> bool {
         if self.lapses_ns <= now_ns {
-            self.end(bucket, pour);
+            self.end(bucket, pour, now_ns);
         }
         if self.left == 0 {
             let some = [draw, 1].into_iter().find_map(|draw| Some((draw, bucket.take(draw, pour, now_ns)?)));
@@ -63,14 +69,29 @@ impl Share {
         true
     }
 
+    /// It does not lapse before this moment, at which another limit lets the session go on. Whoever waits in two lines would
+    /// else lose his place in the one while he waits in the other.
+    pub(super) fn hold_until(&mut self, moment_ns: u64) {
+        self.lapses_ns = self.lapses_ns.max(moment_ns.saturating_add(SHARE_LAPSES_NS));
+    }
+
+    /// The one that was taken last is not used.
+    pub(super) fn put_back_one(&mut self) {
+        self.left += 1;
+    }
+
     /// So much of it was moved.
     pub(super) fn spend(&mut self, amount: u64) {
+        self.owed = self.owed.saturating_add(amount.saturating_sub(self.left));
         self.left = self.left.saturating_sub(amount);
     }
 
-    /// Gives back what was not used.
-    pub(super) fn end(&mut self, bucket: &Bucket, pour: BurstRate) {
-        let left = std::mem::take(&mut self.left);
+    /// Gives back what was not used, and draws what is owed.
+    pub(super) fn end(&mut self, bucket: &Bucket, pour: BurstRate, now_ns: u64) {
+        let (left, owed) = (std::mem::take(&mut self.left), std::mem::take(&mut self.owed));
+        if owed > 0 {
+            bucket.draw(owed, pour, now_ns);
+        }
         if left > 0 {
             bucket.give_back(left, pour, self.drawn);
         }

@@ -24,6 +24,8 @@ pub struct LimitTerms {
 /// LimitTerms that a reload may change while sessions go by them.
 #[derive(Debug)]
 pub(super) struct LiveTerms {
+    /// Another number whenever they are others.
+    version: AtomicU64,
     connections: AtomicU64,
     udp_associations: AtomicU64,
     new_per_second: LiveRate,
@@ -43,9 +45,12 @@ struct LiveRate {
 }
 
 impl LiveRate {
-    fn set(&self, pour: Option<BurstRate>) {
+    /// Whether it was another before.
+    fn set(&self, pour: Option<BurstRate>) -> bool {
+        let before = self.get();
         self.burst.store(pour.map_or(0, |pour| pour.burst), Ordering::Relaxed);
         self.rate.store(pour.map_or(0, |pour| pour.rate), Ordering::Relaxed);
+        before != pour
     }
 
     fn get(&self) -> Option<BurstRate> {
@@ -57,6 +62,7 @@ impl LiveRate {
 impl LiveTerms {
     pub(super) fn new(terms: &LimitTerms) -> LiveTerms {
         let live = LiveTerms {
+            version: AtomicU64::new(0),
             connections: AtomicU64::new(NO_LIMIT),
             udp_associations: AtomicU64::new(NO_LIMIT),
             new_per_second: LiveRate::default(),
@@ -71,10 +77,19 @@ impl LiveTerms {
     pub(super) fn set(&self, terms: &LimitTerms) {
         self.connections.store(terms.connections.unwrap_or(NO_LIMIT), Ordering::Relaxed);
         self.udp_associations.store(terms.udp_associations.unwrap_or(NO_LIMIT), Ordering::Relaxed);
-        self.new_per_second.set(terms.new_per_second);
-        self.upload.set(terms.upload);
-        self.download.set(terms.download);
-        self.datagrams.set(terms.datagrams);
+        let changed = [
+            self.new_per_second.set(terms.new_per_second),
+            self.upload.set(terms.upload),
+            self.download.set(terms.download),
+            self.datagrams.set(terms.datagrams),
+        ];
+        if changed.contains(&true) {
+            self.version.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     pub(super) fn connections(&self) -> u64 {

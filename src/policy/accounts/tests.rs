@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use super::*;
+use crate::auth::Identity;
+use crate::policy::{Incoming, Subject};
+use crate::proto::request::RequestCommand;
 
 const MB: u64 = 1_000_000;
 
@@ -211,4 +214,160 @@ fn datagrams_have_a_rate_across_sessions() {
     }
     let all: u32 = passed.iter().sum();
     assert!((970..=1010).contains(&all), "{passed:?}");
+}
+
+/// A plan of these limits for every session, each by source.
+fn plan(accounts: &Arc<Accounts>, limits: &[(u16, Per, LimitTerms)]) -> LimitPlan {
+    for (id, _, terms) in limits {
+        accounts.set_terms(LimitId(*id), terms);
+    }
+    LimitPlan {
+        accounts: accounts.clone(),
+        all: limits.iter().map(|&(id, per, _)| Limit { id: LimitId(id), per }).collect(),
+        by_rule: HashMap::new(),
+        names: Arc::default(),
+    }
+}
+
+/// Lets a session of this source into a plan.
+fn come(plan: &LimitPlan, source: u8, now: Instant) -> Result<LimitPlaces, Exceeded> {
+    let incoming = Incoming { client: ([192, 0, 2, source], 1).into(), listener: 0 };
+    let command = RequestCommand::UdpAssociate;
+    let subject = Subject { incoming, identity: &Identity::Anonymous, command };
+    let mut places = LimitPlaces::default();
+    plan.enter(&mut places, &subject, std::iter::empty(), SessionKind::Association, now)?;
+    Ok(places)
+}
+
+/// The last byte of a share would else carry a whole datagram for nothing.
+#[test]
+fn a_datagram_that_is_larger_than_what_is_left_is_paid_for() {
+    for burst in [100, 20_000] {
+        let (accounts, begin) = accounts();
+        let upload = Some(BurstRate { rate: 20_000, burst });
+        let plan = plan(&accounts, &[(1, Per::Source, LimitTerms { upload, ..LimitTerms::default() })]);
+        let mut moved = 0;
+        for second in 0..60 {
+            // A session that ends pays, too.
+            let mut places = come(&plan, 1, begin + Duration::from_secs(second)).expect("a place");
+            for ms in 0..1000 {
+                let at = begin + Duration::from_millis(second * 1000 + ms);
+                for bytes in [8191, 60_000] {
+                    moved += bytes * u64::from(places.passes_datagram(LimitedWay::Up, bytes, at));
+                }
+            }
+        }
+        assert!((1_000_000..1_400_000).contains(&moved), "{moved} with a burst of {burst}");
+    }
+}
+
+/// Whoever is at his own limit must not use up what he shares with others.
+#[test]
+fn what_one_limit_stops_is_not_counted_in_another() {
+    let (accounts, now) = accounts();
+    let rate = |rate, burst| Some(BurstRate { rate, burst });
+    let all = LimitTerms {
+        connections: Some(100),
+        new_per_second: rate(1, 10),
+        datagrams: rate(1, 10),
+        ..LimitTerms::default()
+    };
+    let own = LimitTerms { connections: Some(1), datagrams: rate(1, 2), ..LimitTerms::default() };
+    let plan = plan(&accounts, &[(1, Per::Global, all), (2, Per::Source, own)]);
+    let mut greedy = come(&plan, 1, now).expect("a place");
+    for _ in 0..100 {
+        assert_eq!(come(&plan, 1, now).err().map(|exceeded| exceeded.limit), Some(LimitId(2)));
+        greedy.passes_datagram(LimitedWay::Up, 1, now);
+    }
+    assert_eq!(greedy.take_stopped(), 98);
+    let others: Vec<_> = (2..20).map_while(|source| come(&plan, source, now).ok()).collect();
+    assert_eq!(others.len(), 9, "one of ten has begun");
+    let passed: usize = others
+        .into_iter()
+        .map(|mut places| (0..2).filter(|_| places.passes_datagram(LimitedWay::Up, 1, now)).count())
+        .sum();
+    assert_eq!(passed, 7, "two of ten are gone, and one is lent to the greedy one for a moment");
+}
+
+/// A rate that was lower made a line that the higher one must not wait for.
+#[test]
+fn a_rate_that_is_raised_lets_those_go_on_who_wait_for_the_old_one() {
+    let (accounts, begin) = accounts();
+    let rate = |rate, burst| Some(BurstRate { rate, burst });
+    let slow =
+        LimitTerms { new_per_second: rate(1, 1000), download: rate(1000, 1000), ..LimitTerms::default() };
+    accounts.set_terms(LimitId(1), &slow);
+    let mut places: Vec<_> =
+        std::iter::from_fn(|| accounts.enter(user(1, "ann"), SessionKind::Tunnel, begin).ok()).collect();
+    assert_eq!(places.len(), 1000);
+    for place in &mut places {
+        place.allowance(LimitedWay::Down, begin);
+    }
+    let Allowance::From(ready_ns) = places[999].allowance(LimitedWay::Down, begin) else { panic!("a line") };
+    assert!(ready_ns > 900_000_000_000, "{ready_ns}");
+    let later = begin + Duration::from_secs(1);
+    accounts.set_terms(LimitId(1), &slow);
+    assert_eq!(places[999].allowance(LimitedWay::Down, later), Allowance::From(ready_ns), "nothing changed");
+    let fast = LimitTerms { new_per_second: rate(100, 10), download: rate(MB, MB), ..LimitTerms::default() };
+    accounts.set_terms(LimitId(1), &fast);
+    let place = &mut places[999];
+    let at = match place.allowance(LimitedWay::Down, later) {
+        Allowance::From(ready_ns) => place.instant(ready_ns),
+        _ => later,
+    };
+    assert!(at <= later + Duration::from_secs(2), "{:?}", at - later);
+    assert!(accounts.enter(user(1, "ann"), SessionKind::Tunnel, later).is_ok());
+}
+
+#[test]
+fn a_slow_rate_trickles() {
+    let (accounts, begin) = accounts();
+    accounts.set_terms(LimitId(1), &download(10, 1_000_000_000_000));
+    let mut place = accounts.enter(user(1, "ann"), SessionKind::Tunnel, begin).expect("a place");
+    let mut last = begin;
+    place.spend(LimitedWay::Down, 1_000_000_000_000 + 1000);
+    for _ in 0..20 {
+        if let Allowance::From(ready_ns) = place.allowance(LimitedWay::Down, last) {
+            let at = place.instant(ready_ns);
+            assert!(at <= last + Duration::from_secs(101), "{:?}", at - last);
+            last = at;
+        }
+        if let Allowance::Of(bytes) = place.allowance(LimitedWay::Down, last) {
+            assert!(bytes <= 10);
+            place.spend(LimitedWay::Down, bytes);
+        }
+    }
+}
+
+/// A session that waits in two lines keeps its place in both.
+#[test]
+fn sessions_that_have_two_limits_get_what_the_narrower_allows() {
+    let (accounts, begin) = accounts();
+    let plan = plan(
+        &accounts,
+        &[(1, Per::Global, download(120_000, 10_000)), (2, Per::Source, download(100_000, 10_000))],
+    );
+    let mut all: Vec<_> = (0..50).map(|_| come(&plan, 1, begin).expect("a place")).collect();
+    let mut moved = vec![0; all.len()];
+    let mut wakes = vec![0; all.len()];
+    for ms in 0..60_000 {
+        let at = begin + Duration::from_millis(ms);
+        for (nth, places) in all.iter_mut().enumerate() {
+            if wakes[nth] > ms {
+                continue;
+            }
+            match places.allowance(LimitedWay::Down, at) {
+                Allowance::Of(bytes) => {
+                    places.spend(LimitedWay::Down, bytes);
+                    moved[nth] += bytes;
+                }
+                Allowance::From(ready_ns) => wakes[nth] = ready_ns.div_ceil(1_000_000),
+                Allowance::Unlimited => panic!("there are limits"),
+            }
+        }
+    }
+    let sum: u64 = moved.iter().sum();
+    assert!((5_700_000..=6_010_000).contains(&sum), "{sum}");
+    let (least, most) = (moved.iter().min().unwrap(), moved.iter().max().unwrap());
+    assert!(least * 10 >= most * 8, "{least} and {most}");
 }

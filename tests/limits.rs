@@ -1,13 +1,15 @@
 //! Limits: what a subject may have and move, over all workers, and what it gets past that.
 
-use std::net::{IpAddr, SocketAddr};
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::bind::bind;
 use crate::support::client::request;
-use crate::support::origin::V4;
+use crate::support::origin::{ClosedPort, V4};
 use crate::support::udp::{Association, Target, associate, counters, drops, zeros};
 use crate::support::wait::{self, PATIENCE};
 use crate::support::{Client, Engine, Origin, Relay};
@@ -118,6 +120,108 @@ fn a_rule_names_its_limits() {
     }
     held.send(b"ping");
     held.expect(b"ping");
+}
+
+/// A relay that limits what one rule allows, whose ports and commands are these, to one session at a time for each source,
+/// and lets everything else pass.
+fn limiting(ports: &str, commands: &str) -> Relay {
+    let limited =
+        format!("name = \"limited\"\nports = [{ports}]\n{commands}\naction = \"allow\"\nlimits = [\"few\"]");
+    let builder = Relay::builder()
+        .set("[limit]", "name", "\"few\"")
+        .set("[limit]", "per", "\"source\"")
+        .set("[limit]", "connections", "1")
+        .set("[limit]", "datagrams", "{ rate = 1, burst = 5 }");
+    builder.rules(&["name = \"free\"\nports = [1]\naction = \"allow\"", &limited]).start()
+}
+
+/// Which rule allows the peer is known when it comes.
+#[test]
+fn whoever_comes_to_a_listener_counts_in_the_limits_of_the_rule_that_allows_him() {
+    let relay = limiting("\"2-65535\"", "commands = [\"bind\"]");
+    let zeros = SocketAddr::new(IpAddr::from([0, 0, 0, 0]), 0);
+    let meet = || {
+        let (mut client, bound) = bind(relay.addr(), zeros);
+        // Who is reset may be told so by `connect` already.
+        let peer = TcpStream::connect(bound);
+        (client.reply().rep, client, peer)
+    };
+    let (mut first, second) = (meet(), meet());
+    assert_eq!((first.0, second.0), (0x00, 0x02));
+    first.2.expect("a connection").write_all(b"ping").expect("written");
+    first.1.expect(b"ping");
+    let record = relay.record();
+    assert_eq!((&record["reason"], &record["limit"]), (&"denied".into(), &"few".into()), "{record}");
+}
+
+/// An association that begins by one rule comes under the limits of others with what it sends.
+#[test]
+fn datagrams_count_in_the_limits_of_the_rule_that_allows_them() {
+    let target = Target::on(V4);
+    let relay = limiting(&target.addr.port().to_string(), "commands = [\"udp_associate\"]");
+    let (association, other) = (Association::open(relay.addr()), Association::open(relay.addr()));
+    for _ in 0..20 {
+        association.send(target.addr, b"x");
+    }
+    target.expect(b"x");
+    wait::until_true("the rest is dropped", PATIENCE, || {
+        drops(&relay).get("limit").is_some_and(|n| *n >= 14)
+    });
+    let before = drops(&relay)["limit"];
+    other.send(target.addr, b"y");
+    wait::until_true("it is one too many", PATIENCE, || drops(&relay)["limit"] == before + 1);
+    drop(association);
+    let record = relay.record();
+    assert!((5..=6).contains(&record["datagrams_up"].as_u64().expect("a number")), "{record}");
+    wait::until_true("room again", PATIENCE, || {
+        other.send(target.addr, b"y");
+        other_came(&target)
+    });
+}
+
+/// Whether a datagram of the second association has come.
+fn other_came(target: &Target) -> bool {
+    target.socket.set_nonblocking(true).expect("a socket");
+    let mut byte = [0; 16];
+    let came = target.socket.recv(&mut byte).is_ok_and(|_| byte[0] == b'y');
+    target.socket.set_nonblocking(false).expect("a socket");
+    came
+}
+
+/// What is refused, or fails, is over when its reply is sent: the client may take its time to close.
+#[test]
+fn a_session_that_is_refused_holds_no_place() {
+    let (origin, closed) = (Origin::echo(), ClosedPort::new());
+    let relay = Relay::builder().users(USERS).set("limits", "per_user", "{ connections = 1 }").start();
+    let mut failed = user(&relay, "ann");
+    assert_eq!(failed.request_ip(closed.addr).rep, 0x05);
+    let mut served = user(&relay, "ann");
+    assert_eq!(served.request_ip(origin.addr).rep, 0x00);
+    assert_eq!(rep_of(&relay, "ann", &origin), 0x02);
+}
+
+/// A limit that many share must not be used up by one who is at his own.
+#[test]
+fn a_session_that_one_limit_refuses_counts_in_no_other() {
+    let origin = Origin::echo();
+    let relay = Relay::builder()
+        .users(USERS)
+        .set("limits", "per_user", "{ connections = 3, new_per_second = { rate = 1, burst = 3 } }")
+        .set("limits", "per_source", "{ udp_associations = 1 }")
+        .start();
+    let mut held = user(&relay, "ann");
+    assert_eq!(associate(&mut held, zeros(V4)).rep, 0x00);
+    let refused: Vec<Client> = (0..5)
+        .map(|_| {
+            let mut client = user(&relay, "ann");
+            assert_eq!(associate(&mut client, zeros(V4)).rep, 0x02);
+            client
+        })
+        .collect();
+    let records = relay.records(5);
+    assert!(records.iter().all(|record| record["limit"] == "limits.per_source"), "{records:?}");
+    assert_eq!(rep_of(&relay, "ann", &origin), 0x00);
+    drop(refused);
 }
 
 /// How long a transfer of so many bytes takes each way with a limit that a second of it fills.
@@ -240,3 +344,23 @@ fn a_reload_changes_what_a_limit_allows() {
     relay.reload(&[("limits", "per_user", "{ connections = 0 }")]);
     assert_eq!(rep_of(&relay, "ann", &origin), 0x00);
 }
+
+/// What waits for a rate that is raised goes on, and does not wait out the line of the old one.
+fn a_reload_raises_a_rate_under_those_who_wait(engine: Engine) {
+    let source = Origin::source(300_000);
+    let slow = "{ new_per_second = { rate = 1, burst = 1000 }, bandwidth = { rate = 10, burst = 1000 } }";
+    let mut relay = Relay::builder().engine(engine).set("limits", "per_source", slow).start();
+    let mut client = Client::through(relay.addr(), source.addr);
+    client.recv(1000);
+    let fast = "{ new_per_second = { rate = 1000, burst = 10 }, bandwidth = \"10MB\" }";
+    for _ in 0..50 {
+        assert_eq!(Client::greeted(relay.addr()).request_ip(source.addr).rep, 0x00);
+    }
+    relay.reload(&[("limits", "per_source", fast)]);
+    assert_eq!(Client::greeted(relay.addr()).request_ip(source.addr).rep, 0x00);
+    let begun = Instant::now();
+    let rest = client.recv_to_eof().len();
+    assert!((298_000..=299_000).contains(&rest), "{rest}");
+    assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+}
+engines!(a_reload_raises_a_rate_under_those_who_wait);

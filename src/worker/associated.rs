@@ -227,6 +227,7 @@ fn terms<'a>(core: &'a Core, connection: &'a Connection) -> Terms<'a> {
         fragments: config.udp.fragments,
         prefer: config.dns.prefer,
         learns: core.needs.is_some(),
+        plan: core.snapshot.limits.as_deref(),
         places: connection.places.as_deref(),
         now: core.now,
         now_ms: core.ms(core.now),

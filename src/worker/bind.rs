@@ -8,6 +8,7 @@ use super::core::Core;
 use super::dial::Upstream;
 use super::errno::local_error;
 use super::handshake::{Handshake, Waits};
+use super::limited;
 use super::listening::{Came, ListenerSearch, Listening};
 use super::next::Next;
 use super::ports::canonical;
@@ -80,6 +81,10 @@ impl Handshake {
         for _ in 0..limits::BIND_ACCEPTS_PER_TURN {
             match listening.accept(&core.policy, &subject, name, core.now) {
                 Came::Peer(stream, peer, decision) => {
+                    if let Some(failure) = limited::enter_for_peer(core, connection, &subject, &decision) {
+                        stream.reset_on_close();
+                        return self.give_up(connection, failure);
+                    }
                     // The listener goes, and the rest is what it is for a target that was dialled.
                     drop(listening);
                     return self.meet(core, connection, stream, AcceptedPeer { peer, decision });

@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use super::connection::Connection;
 use super::core::Core;
+use crate::limits;
 use crate::policy::accounts::{Allowance, LimitPlaces, LimitedWay, SessionKind};
 use crate::policy::rules::RuleId;
-use crate::policy::{DecidedBy, Decision};
+use crate::policy::{DecidedBy, Decision, Subject};
 use crate::proto::request::RequestCommand;
 use crate::relay::datagram::{Drop, Pumped};
 use crate::relay::{Budget, Budgets, Relay, Side};
@@ -38,6 +39,30 @@ pub(super) fn enter(
     let mut places = connection.places.take().unwrap_or_default();
     let entered =
         plan.enter(places.get_mut(), &subject, decisions.filter_map(|one| rule_of(&one)), kind, core.now);
+    if let Err(exceeded) = entered {
+        // It is over, and is counted in nothing while its reply is on its way.
+        places.get_mut().withdraw(0);
+        return Some(Failure::Limit(exceeded));
+    }
+    // What an association sends may come under the limits of any rule.
+    let may_come = kind == SessionKind::Association && !plan.by_rule.is_empty();
+    if may_come || !places.get_mut().is_empty() {
+        connection.places = Some(places);
+    }
+    None
+}
+
+/// Lets a session into the limits of the rule that allows the peer who came for it.
+pub(super) fn enter_for_peer(
+    core: &Core,
+    connection: &mut Connection,
+    subject: &Subject<'_>,
+    decision: &Decision,
+) -> Option<Failure> {
+    let plan = core.snapshot.limits.as_ref()?;
+    let rule = rule_of(decision)?;
+    let mut places = connection.places.take().unwrap_or_default();
+    let entered = plan.enter(places.get_mut(), subject, std::iter::once(rule), SessionKind::Tunnel, core.now);
     if !places.get_mut().is_empty() {
         connection.places = Some(places);
     }
@@ -68,7 +93,9 @@ fn budget_of(places: &mut LimitPlaces, way: LimitedWay, core: &Core) -> Budget {
             Budget::until(core.ms(core.now), usize::try_from(bytes).unwrap_or(usize::MAX))
         }
         Allowance::From(moment_ns) => {
-            let at = places.instant(moment_ns).unwrap_or(core.now);
+            // A reload may bring it sooner, and wakes nobody.
+            let soon = core.now + limits::LIMIT_LOOKED_AT;
+            let at = places.instant(moment_ns).unwrap_or(core.now).min(soon);
             Budget::until(ms_from(core, at), 0)
         }
     }

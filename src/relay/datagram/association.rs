@@ -371,7 +371,10 @@ fn judge_answer(
     let name = names.and_then(|names| names.name(tag));
     let (said, decision) = terms.judge_answer(from, name.as_ref());
     decisions.push(decision);
-    verdicts.put_down(from, tag, terms.policy_version, said);
+    // A place in a limit may be free the next time.
+    if said != Err(Drop::Limit) {
+        verdicts.put_down(from, tag, terms.policy_version, said);
+    }
     said
 }
 

@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use super::drops::Drop;
 use crate::config::{Filtering, Prefer};
-use crate::policy::accounts::{LimitPlaces, LimitedWay};
+use crate::policy::accounts::{LimitPlaces, LimitPlan, LimitedWay, SessionKind};
 use crate::policy::own_ports::OwnPorts;
-use crate::policy::{Decision, Object, Policy, Route, Subject, Verdict};
+use crate::policy::{DecidedBy, Decision, Object, Policy, Route, Subject, Verdict};
 use crate::proto::address::Name;
 use crate::sys::machine::may_lead_here;
 
@@ -32,6 +32,8 @@ pub struct Terms<'a> {
     pub prefer: Prefer,
     /// Whether it is learned where datagrams go.
     pub learns: bool,
+    /// The limits in effect, where anything is limited.
+    pub plan: Option<&'a LimitPlan>,
     /// Its places in the limits that it counts in.
     pub places: Option<&'a RefCell<LimitPlaces>>,
     /// The moment.
@@ -50,7 +52,9 @@ impl Terms<'_> {
         by: &Route,
     ) -> (Result<(), Drop>, Decision) {
         match self.policy.judge_datagram(&self.subject, to, name, self.own_ports, may_lead_here) {
-            Verdict::Allow(wanted) if by.obeys(&wanted.route) => (Ok(()), wanted.decision),
+            Verdict::Allow(wanted) if by.obeys(&wanted.route) => {
+                (self.enters(&wanted.decision), wanted.decision)
+            }
             Verdict::Allow(wanted) => (Err(Drop::Unreachable), wanted.decision),
             Verdict::Deny(denial, decision) => (Err(Drop::of_denial(denial)), decision),
         }
@@ -74,9 +78,20 @@ impl Terms<'_> {
     /// What the rules say of a datagram that came from this address, to which a name may have led.
     pub(super) fn judge_answer(&self, from: SocketAddr, name: Option<&Name>) -> (Result<(), Drop>, Decision) {
         match self.policy.judge_answer(&self.subject, from, name) {
-            Verdict::Allow(allowed) => (Ok(()), allowed.decision),
+            Verdict::Allow(allowed) => (self.enters(&allowed.decision), allowed.decision),
             Verdict::Deny(denial, decision) => (Err(Drop::of_denial(denial)), decision),
         }
+    }
+
+    /// Lets the association into the limits of a rule that allows something of it: when it began it was not known which of
+    /// them it would come under.
+    fn enters(&self, decision: &Decision) -> Result<(), Drop> {
+        let (Some(plan), Some(places), DecidedBy::Rule(rule)) = (self.plan, self.places, decision.by) else {
+            return Ok(());
+        };
+        let (mut places, rules) = (places.borrow_mut(), std::iter::once(rule));
+        let entered = plan.enter(&mut places, &self.subject, rules, SessionKind::Association, self.now);
+        entered.map_err(|_| Drop::Limit)
     }
 
     /// Whether the limits let a datagram of so many bytes pass; it counts in them if so.

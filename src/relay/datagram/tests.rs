@@ -80,6 +80,7 @@ impl Setting {
             fragments: true,
             prefer: Prefer::HappyEyeballs,
             learns: false,
+            plan: None,
             places: None,
             now: std::time::Instant::now(),
             now_ms: 0,

@@ -342,7 +342,7 @@ impl Association {
         let name = self.names.as_ref().and_then(|names| names.name(tag));
         let (said, decision) = terms.judge(to, name.as_ref(), &self.route);
         way.decisions.push(decision);
-        if !ours {
+        if !ours && said != Err(Drop::Limit) {
             verdicts.put_up(to, tag, version, said);
         }
         said

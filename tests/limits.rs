@@ -364,3 +364,20 @@ fn a_reload_raises_a_rate_under_those_who_wait(engine: Engine) {
     assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
 }
 engines!(a_reload_raises_a_rate_under_those_who_wait);
+
+/// A limit that is taken away holds up nobody any more, those who began under it neither.
+fn a_reload_takes_a_limit_away_from_those_who_have_it(engine: Engine) {
+    let source = Origin::source(300_000);
+    let slow = "{ bandwidth = { rate = 10, burst = 1000 } }";
+    let mut relay = Relay::builder().engine(engine).set("limits", "per_source", slow).start();
+    let mut client = Client::through(relay.addr(), source.addr);
+    client.recv(1000);
+    relay.forget("limits", "per_source");
+    relay.reload(&[]);
+    let begun = Instant::now();
+    for _ in 0..2_980 {
+        client.recv(100);
+        assert!(begun.elapsed() < PATIENCE, "it goes on at the rate that was");
+    }
+}
+engines!(a_reload_takes_a_limit_away_from_those_who_have_it);

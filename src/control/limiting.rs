@@ -1,6 +1,6 @@
 //! The limits that workers go by: made of the configuration, over accounts that outlive every reload.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -59,6 +59,7 @@ impl Limiting {
             .iter()
             .map(|limit| (limit.name.clone(), self.limit(&limit.name, limit.per, &terms_of(limit))))
             .collect();
+        self.lift_others(all.iter().chain(limits.values()));
         let by_rule = config.rules.iter().filter(|rule| !rule.limits.is_empty()).map(|rule| {
             let named = rule.limits.iter().filter_map(|name| limits.get(name).copied());
             (rules.number_of(&rule.name), named.collect())
@@ -72,6 +73,14 @@ impl Limiting {
         let same = |old: &Arc<LimitPlan>| old.is_as(&plan);
         if !self.plan.as_ref().is_some_and(same) {
             self.plan = (!plan.is_empty()).then(|| Arc::new(plan));
+        }
+    }
+
+    /// What is limited no more must not hold up the sessions that began under it.
+    fn lift_others<'a>(&self, limits: impl Iterator<Item = &'a Limit>) {
+        let kept: HashSet<LimitId> = limits.map(|limit| limit.id).collect();
+        for id in self.numbers.values().filter(|id| !kept.contains(id)) {
+            self.accounts.set_terms(*id, &LimitTerms::default());
         }
     }
 

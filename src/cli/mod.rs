@@ -120,7 +120,7 @@ enum CliCommand {
         #[command(flatten)]
         admin: AdminArgs,
     },
-    /// Make rules of what was learned (policy.learn): those that allow it and nothing else, as few as stand for it
+    /// Print rules made of what was learned (policy.learn): those that allow it and nothing else, as few as stand for it
     Learn {
         /// Files that were learned into
         #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]

@@ -117,13 +117,16 @@ fn words(told: &Value) -> String {
         Some(user) => format!("user {}", visible(user)),
         None => "nobody in particular".to_owned(),
     };
+    // Nothing was judged in the end where there is nothing to judge.
+    let outcome = match at(told, &["dns"]).is_string() && list(told, "addresses").is_empty() {
+        true => "no address".to_owned(),
+        false => format!("{} by {}", verdict(at(told, &["verdict"])), by(told)),
+    };
     let mut words = format!(
-        "{} to {} for {who} from {}: {} by {}, reply {}\n",
+        "{} to {} for {who} from {}: {outcome}, reply {}\n",
         field("command"),
         field("target"),
         field("client"),
-        verdict(at(told, &["verdict"])),
-        by(told),
         whole(at(told, &["reply"])),
     );
     // Writing to a string cannot fail.
@@ -224,5 +227,11 @@ mod tests {
             told.starts_with("- to - for nobody in particular from -: denied by nothing, reply 0\n"),
             "{told}"
         );
+    }
+
+    #[test]
+    fn a_name_without_an_address_is_denied_by_nobody() {
+        let told = json!({"verdict": "deny", "reply": 4, "dns": "no such name", "addresses": []});
+        assert!(words(&told).contains(": no address, reply 4\n"), "{}", words(&told));
     }
 }

@@ -50,6 +50,7 @@ fn a_user_has_as_many_sessions_as_he_may() {
     let records = relay.records(8);
     assert!(records.iter().all(refused), "{records:?}");
     assert_eq!(counters(&relay)["denied_limit_connections"], 8);
+    relay.logged(&["sessions refused", "limit=\"limits.per_user\""]);
     assert_eq!(origin.accepted(), 1, "nothing was dialled for those refused");
     assert_eq!(rep_of(&relay, "bob", &origin), 0x00);
     drop(control);

@@ -233,8 +233,11 @@ impl Core {
     pub(super) fn tell_refusal(&mut self, client: IpAddr, failure: &Failure, decision: Option<Decision>) {
         let by_policy = decision.filter(|_| matches!(failure, Failure::Denied(_)));
         if by_policy.is_none_or(|decision| decision.logged) {
-            let rule = by_policy.and_then(|decision| self.name_of(decision.by)).cloned();
-            self.refusals.note(client, failure, rule, self.now);
+            let by = match (failure, &self.snapshot.limits) {
+                (Failure::Limit(exceeded), Some(limits)) => limits.name(exceeded.limit),
+                _ => by_policy.and_then(|decision| self.name_of(decision.by)),
+            };
+            self.refusals.note(client, failure, by.cloned(), self.now);
         }
     }
 

@@ -27,6 +27,8 @@ struct RefusalCounts {
     refused: u64,
     /// The rule that refused last, where a rule did.
     refused_by: Option<Arc<str>>,
+    /// The limit that was reached last.
+    limited_by: Option<Arc<str>>,
     allowed: u64,
     /// The rule that allowed last.
     allowed_by: Option<Arc<str>>,
@@ -37,13 +39,14 @@ struct RefusalCounts {
 enum Kind {
     FailedLogin,
     Refused,
+    AtLimit,
     Allowed,
 }
 
 impl Refusals {
-    /// Takes note of a session that failed, by this rule where one refused it; says so where its source was quiet.
-    pub(super) fn note(&mut self, client: IpAddr, failure: &Failure, rule: Option<Arc<str>>, now: Instant) {
-        Kind::of(failure).into_iter().for_each(|kind| self.take(client, kind, rule.clone(), now));
+    /// Takes note of a session that failed, by this rule or limit where one refused it; says so where its source was quiet.
+    pub(super) fn note(&mut self, client: IpAddr, failure: &Failure, by: Option<Arc<str>>, now: Instant) {
+        Kind::of(failure).into_iter().for_each(|kind| self.take(client, kind, by.clone(), now));
     }
 
     /// Takes note of a session that was allowed, where the log is to tell of it.
@@ -51,19 +54,19 @@ impl Refusals {
         self.take(client, Kind::Allowed, rule, now);
     }
 
-    fn take(&mut self, client: IpAddr, kind: Kind, rule: Option<Arc<str>>, now: Instant) {
+    fn take(&mut self, client: IpAddr, kind: Kind, by: Option<Arc<str>>, now: Instant) {
         if !tracing::enabled!(tracing::Level::INFO) {
             return;
         }
         let source = Source::from(client);
         if let Some(counts) = self.sources.get_mut(&source) {
-            return counts.add(kind, rule);
+            return counts.add(kind, by);
         }
         if self.sources.len() >= limits::REFUSAL_SOURCES_MAX {
-            return self.others.add(kind, rule);
+            return self.others.add(kind, by);
         }
         let mut first = RefusalCounts::default();
-        first.add(kind, rule);
+        first.add(kind, by);
         first.say(Some(source));
         self.sources.insert(source, RefusalCounts::default());
         self.said.push_back((now, source));
@@ -95,16 +98,20 @@ impl Refusals {
 }
 
 impl RefusalCounts {
-    fn add(&mut self, kind: Kind, rule: Option<Arc<str>>) {
+    fn add(&mut self, kind: Kind, by: Option<Arc<str>>) {
         match kind {
             Kind::FailedLogin => self.failed_logins += 1,
             Kind::Refused => {
                 self.refused += 1;
-                self.refused_by = rule.or(self.refused_by.take());
+                self.refused_by = by.or(self.refused_by.take());
+            }
+            Kind::AtLimit => {
+                self.refused += 1;
+                self.limited_by = by.or(self.limited_by.take());
             }
             Kind::Allowed => {
                 self.allowed += 1;
-                self.allowed_by = rule.or(self.allowed_by.take());
+                self.allowed_by = by.or(self.allowed_by.take());
             }
         }
     }
@@ -112,12 +119,16 @@ impl RefusalCounts {
     /// A line for what was refused and one for what was allowed, where there is something to tell; no source stands for
     /// several.
     fn say(self, source: Option<Source>) {
-        let RefusalCounts { failed_logins, refused, refused_by, allowed, allowed_by } = self;
+        let RefusalCounts { failed_logins, refused, refused_by, limited_by, allowed, allowed_by } = self;
         if failed_logins + refused > 0 {
-            let rule = refused_by.as_deref();
+            let (rule, limit) = (refused_by.as_deref(), limited_by.as_deref());
             match source {
-                Some(source) => tracing::info!(%source, failed_logins, refused, rule, "sessions refused"),
-                None => tracing::info!(failed_logins, refused, rule, "sessions of further sources refused"),
+                Some(source) => {
+                    tracing::info!(%source, failed_logins, refused, rule, limit, "sessions refused");
+                }
+                None => {
+                    tracing::info!(failed_logins, refused, rule, limit, "sessions of further sources refused")
+                }
             }
         }
         if allowed > 0 {
@@ -135,11 +146,11 @@ impl Kind {
     fn of(failure: &Failure) -> Option<Kind> {
         match failure {
             Failure::AuthFailed | Failure::Context(_) => Some(Kind::FailedLogin),
+            Failure::Limit(_) => Some(Kind::AtLimit),
             Failure::NoMethod
             | Failure::Level(_)
             | Failure::Denied(_)
             | Failure::SourceLimit
-            | Failure::Limit(_)
             | Failure::Unrecorded
             | Failure::Dial(DialError::Ourselves | DialError::Forbidden) => Some(Kind::Refused),
             _ => None,
@@ -175,6 +186,7 @@ mod tests {
             failed_logins,
             refused,
             refused_by: None,
+            limited_by: None,
             allowed,
             allowed_by: Some("office".into()),
         };

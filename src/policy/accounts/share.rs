@@ -4,7 +4,7 @@
 //! drew and does not use lapses soon, so that a crowd of silent sessions holds no stock to let loose at once.
 
 use super::bucket::{Bucket, BurstRate, Drawn};
-use crate::limits::{PUMP_BYTES_MAX, SHARE_LAPSES_NS};
+use crate::limits::SHARE_LAPSES_NS;
 
 /// A session's share of one rate.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,18 +48,10 @@ impl Share {
             self.drawn = bucket.draw(draw.saturating_add(owed), pour, now_ns);
             self.lapses_ns = self.drawn.ready_ns.max(now_ns).saturating_add(SHARE_LAPSES_NS);
         }
-        if self.drawn.ready_ns > now_ns {
-            return Allowance::From(self.drawn.ready_ns);
+        match self.drawn.ready_ns <= now_ns {
+            true => Allowance::Of(self.left),
+            false => Allowance::From(self.drawn.ready_ns),
         }
-        // A limit that is not reached stops no turn: where there is more at once, it is had before the turn and not in it.
-        if self.left < PUMP_BYTES_MAX as u64
-            && let Some(drawn) = bucket.take(draw, pour, now_ns)
-        {
-            self.left += draw;
-            self.drawn = drawn;
-            self.lapses_ns = now_ns.saturating_add(SHARE_LAPSES_NS);
-        }
-        Allowance::Of(self.left)
     }
 
     /// Takes one, drawing so many where none is left. Nothing is waited for.

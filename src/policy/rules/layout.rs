@@ -8,18 +8,19 @@
 use std::collections::BTreeMap;
 
 use super::question::RuleKey;
-use super::spec::{Action, Mode, RuleSpec};
+use super::spec::{Action, Condition, Mode, RuleSpec};
 use crate::limits::RULE_CLASSES_MAX;
 
 /// Keys of a rule, a bit each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct KeyMask(u8);
 
 const _: () = assert!(RuleKey::COUNT <= 8 && RULE_CLASSES_MAX == 4 << RuleKey::COUNT);
 
 impl KeyMask {
-    pub(super) fn add(&mut self, key: RuleKey) {
-        self.0 |= 1 << key as u8;
+    fn put(&mut self, key: RuleKey, has: bool) {
+        let bit = 1 << key as u8;
+        self.0 = if has { self.0 | bit } else { self.0 & !bit };
     }
 
     pub(super) fn has(self, key: RuleKey) -> bool {
@@ -28,6 +29,11 @@ impl KeyMask {
 
     pub(super) fn with(self, other: KeyMask) -> KeyMask {
         KeyMask(self.0 | other.0)
+    }
+
+    /// Whether another has all of these.
+    pub(super) fn within(self, other: KeyMask) -> bool {
+        self.0 & !other.0 == 0
     }
 
     /// Those that it has.
@@ -77,7 +83,9 @@ impl Layout {
     pub(super) fn new(rules: &[RuleSpec]) -> Layout {
         let mut classes: BTreeMap<_, Vec<usize>> = BTreeMap::new();
         for (place, rule) in rules.iter().enumerate() {
-            let class = (rule.mode == Mode::Report, rule.action == Action::Deny, timed(rule), needs(rule));
+            let (needs, _) = keys_of_sets(rule);
+            let class =
+                (rule.mode == Mode::Report, rule.action == Action::Deny, !rule.when.is_empty(), needs);
             classes.entry(class).or_default().push(place);
         }
         let mut classes: Vec<_> = classes.into_iter().collect();
@@ -119,7 +127,8 @@ impl Layout {
     fn add(&mut self, rules: &[RuleSpec], places: &[usize], row: RuleRow) {
         let word = self.rows.len();
         let filled = u64::MAX >> (64 - places.len());
-        let negates = places.iter().fold(KeyMask::default(), |all, &place| all.with(negates(&rules[place])));
+        let negates =
+            places.iter().fold(KeyMask::default(), |all, &place| all.with(keys_of_sets(&rules[place]).1));
         self.rows.push(RuleRow { filled, negates, first: number(places[0]), ..row });
         self.places.resize(word * 64, 0);
         for (bit, &place) in places.iter().enumerate() {
@@ -173,47 +182,33 @@ fn number(number: usize) -> u16 {
     u16::try_from(number).expect("fewer rules than RULES_MAX")
 }
 
-/// Whether a rule has times.
-fn timed(rule: &RuleSpec) -> bool {
-    !rule.when.is_empty()
-}
-
-/// The keys in which a rule needs a value, times aside.
-fn needs(rule: &RuleSpec) -> KeyMask {
-    let of_key = |key: RuleKey| match key {
-        RuleKey::When => false,
-        RuleKey::Users => !rule.users.any_of.is_empty(),
-        RuleKey::Groups => !rule.groups.any_of.is_empty(),
-        RuleKey::From => !rule.from.any_of.is_empty(),
-        RuleKey::Listeners => !rule.listeners.any_of.is_empty(),
-        RuleKey::Commands => !rule.commands.any_of.is_empty(),
-        RuleKey::Ports => !rule.ports.any_of.is_empty(),
-        RuleKey::To => !rule.to.any_of.is_empty(),
-    };
-    mask(of_key)
-}
-
-/// The keys in which a rule has values that must not be met.
-fn negates(rule: &RuleSpec) -> KeyMask {
-    let of_key = |key: RuleKey| match key {
-        RuleKey::When => false,
-        RuleKey::Users => !rule.users.none_of.is_empty(),
-        RuleKey::Groups => !rule.groups.none_of.is_empty(),
-        RuleKey::From => !rule.from.none_of.is_empty(),
-        RuleKey::Listeners => !rule.listeners.none_of.is_empty(),
-        RuleKey::Commands => !rule.commands.none_of.is_empty(),
-        RuleKey::Ports => !rule.ports.none_of.is_empty(),
-        RuleKey::To => !rule.to.none_of.is_empty(),
-    };
-    mask(of_key)
-}
-
-fn mask(of_key: impl Fn(RuleKey) -> bool) -> KeyMask {
-    let mut mask = KeyMask::default();
-    for key in RuleKey::ALL {
-        if of_key(key) {
-            mask.add(key);
-        }
+/// The keys in which a rule needs a value, and those in which it has values that must not be met.
+pub(super) fn keys(rule: &RuleSpec) -> (KeyMask, KeyMask) {
+    fn has<T>(condition: &Condition<T>) -> (bool, bool) {
+        (!condition.any_of.is_empty(), !condition.none_of.is_empty())
     }
-    mask
+    let (mut needs, mut negates) = (KeyMask::default(), KeyMask::default());
+    for key in RuleKey::ALL {
+        let (any, none) = match key {
+            RuleKey::When => has(&rule.when),
+            RuleKey::Users => has(&rule.users),
+            RuleKey::Groups => has(&rule.groups),
+            RuleKey::From => has(&rule.from),
+            RuleKey::Listeners => has(&rule.listeners),
+            RuleKey::Commands => has(&rule.commands),
+            RuleKey::Ports => has(&rule.ports),
+            RuleKey::To => has(&rule.to),
+        };
+        needs.put(key, any);
+        negates.put(key, none);
+    }
+    (needs, negates)
+}
+
+/// The same, times aside: these are a rule's own, and no set of rules that a value leads to.
+fn keys_of_sets(rule: &RuleSpec) -> (KeyMask, KeyMask) {
+    let (mut needs, mut negates) = keys(rule);
+    needs.put(RuleKey::When, false);
+    negates.put(RuleKey::When, false);
+    (needs, negates)
 }

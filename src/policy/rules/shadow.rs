@@ -11,6 +11,7 @@ use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 
+use super::layout::{KeyMask, keys};
 use super::question::RuleKey;
 use super::spec::{Condition, Destination, ListSpec, Mode, NamePattern, RuleSpec, RuleSpecs};
 use crate::limits::{SHADOW_LIST_MAX, SHADOW_STEPS_MAX};
@@ -21,12 +22,12 @@ impl RuleSpecs {
     pub fn shadowed(&self) -> Vec<(usize, usize)> {
         let lists = expanded(&self.lists);
         let search = Search { rules: &self.rules, lists: &lists, steps: Cell::new(SHADOW_STEPS_MAX) };
-        let mut earlier: HashMap<u8, Earlier<'_>> = HashMap::new();
+        let mut earlier: HashMap<KeyMask, Earlier<'_>> = HashMap::new();
         let mut found = Vec::new();
         for (place, rule) in self.rules.iter().enumerate() {
-            let needs = needs(rule);
+            let (needs, _) = keys(rule);
             // What an earlier rule needs in a key where this one needs nothing leaves something to this one.
-            let groups = earlier.iter().filter(|(their, _)| *their & !needs == 0);
+            let groups = earlier.iter().filter(|(their, _)| their.within(needs));
             let by = groups.filter_map(|(_, group)| search.shadowing(rule, group)).min();
             found.extend(by.map(|by| (place, by)));
             if search.steps.get() == 0 {
@@ -96,21 +97,6 @@ fn expanded(lists: &[ListSpec]) -> Vec<Option<Vec<Destination>>> {
     lists.iter().map(entries).collect()
 }
 
-/// The keys in which a rule needs a value, a bit each.
-fn needs(rule: &RuleSpec) -> u8 {
-    let needs = |key: RuleKey| match key {
-        RuleKey::When => !rule.when.any_of.is_empty(),
-        RuleKey::Users => !rule.users.any_of.is_empty(),
-        RuleKey::Groups => !rule.groups.any_of.is_empty(),
-        RuleKey::From => !rule.from.any_of.is_empty(),
-        RuleKey::Listeners => !rule.listeners.any_of.is_empty(),
-        RuleKey::Commands => !rule.commands.any_of.is_empty(),
-        RuleKey::Ports => !rule.ports.any_of.is_empty(),
-        RuleKey::To => !rule.to.any_of.is_empty(),
-    };
-    RuleKey::ALL.into_iter().fold(0, |all, key| all | u8::from(needs(key)) << key as u8)
-}
-
 /// What rules can be found by that cover a value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Anchor<'a> {
@@ -130,7 +116,7 @@ struct Earlier<'a> {
 }
 
 impl<'a> Earlier<'a> {
-    fn new(needs: u8) -> Earlier<'a> {
+    fn new(needs: KeyMask) -> Earlier<'a> {
         // Those first that tell rules apart best.
         let keys = [
             RuleKey::Users,
@@ -140,7 +126,7 @@ impl<'a> Earlier<'a> {
             RuleKey::Listeners,
             RuleKey::Commands,
         ];
-        let key = keys.into_iter().find(|key| needs >> (*key as u8) & 1 != 0);
+        let key = keys.into_iter().find(|key| needs.has(*key));
         Earlier { key, all: Vec::new(), by_anchor: HashMap::new() }
     }
 

@@ -33,6 +33,14 @@ pub(crate) fn unknown_value<'a>(typed: &str, valid: impl Iterator<Item = &'a str
     }
 }
 
+/// What to say of a key that is not one of these.
+pub(super) fn unknown_key(typed: &str, keys: &[&str]) -> String {
+    match nearest(typed, keys.iter().copied()) {
+        Some(key) => format!("unknown key; did you mean `{key}`?"),
+        None => format!("unknown key; the keys are `{}`", keys.join("`, `")),
+    }
+}
+
 /// What is wrong, with what was probably meant.
 pub(super) fn with_nearest(what: String, nearest: Option<String>) -> String {
     match nearest {

@@ -2,7 +2,7 @@
 
 use super::at::Typed;
 use super::form::{Form, ValueReader};
-use super::nearest::nearest;
+use super::nearest::unknown_key;
 use super::problem::quoted;
 use super::typed::Value;
 use crate::limits;
@@ -81,11 +81,7 @@ impl Form<BurstRate> for RateForm {
                 "rate" => &mut rate,
                 "burst" => &mut burst,
                 other => {
-                    let what = match nearest(other, KEYS) {
-                        Some(key) => format!("unknown key; did you mean `{key}`?"),
-                        None => format!("unknown key; the keys are `{}`", KEYS.join("`, `")),
-                    };
-                    reader.refuse(&typed.at, what);
+                    reader.refuse(&typed.at, unknown_key(other, &KEYS));
                     right = false;
                     continue;
                 }

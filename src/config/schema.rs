@@ -1,7 +1,7 @@
 //! Which tables and keys there are, and which are meant when another is typed.
 
 use super::entry::TableEntry;
-use super::nearest::nearest;
+use super::nearest::{nearest, unknown_key};
 use super::problem::escaped;
 
 /// Names that the documentation promises and this version does not obey: saying so beats guessing.
@@ -89,7 +89,6 @@ impl<C: 'static> Schema<C> {
         }
         let keys: Vec<&str> = self.table(table).into_iter().flat_map(TableEntry::names).collect();
         match nearest(typed, keys.iter().copied()) {
-            Some(key) => format!("unknown key; did you mean `{key}`?"),
             None if let Some(inner) = self.nearest_table(typed).filter(|table| table.name.contains('.')) => {
                 format!("unknown key; did you mean {}?", inner.header())
             }
@@ -97,7 +96,7 @@ impl<C: 'static> Schema<C> {
                 let inner = self.tables.iter().filter(|inner| within(inner.name, table));
                 format!("unknown key; the tables in [{table}] are {}", headers(inner))
             }
-            None => format!("unknown key; the keys are `{}`", keys.join("`, `")),
+            _ => unknown_key(typed, &keys),
         }
     }
 

@@ -7,7 +7,7 @@ use jiff::civil::Weekday;
 use super::at::Typed;
 use super::choice::Choice;
 use super::form::{Form, ListForm, ValueReader, list};
-use super::nearest::{nearest, with_nearest};
+use super::nearest::{unknown_key, with_nearest};
 use super::problem::{escaped, quoted};
 use super::typed::Value;
 use super::value::{choice, string};
@@ -135,11 +135,7 @@ fn read_one(item: &Typed<Value>, reader: &mut ValueReader) -> Option<When> {
             "hours" => hours().read(typed, reader).map(|ranges: Vec<Hours>| at = ranges).is_some(),
             "zone" => read_zone(typed, reader).map(|named| zone = Some(named)).is_some(),
             other => {
-                let what = match nearest(other, KEYS) {
-                    Some(key) => format!("unknown key; did you mean `{key}`?"),
-                    None => format!("unknown key; the keys are `{}`", KEYS.join("`, `")),
-                };
-                reader.refuse(&typed.at, what);
+                reader.refuse(&typed.at, unknown_key(other, &KEYS));
                 false
             }
         };

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::rules::OperatorRules;
 use crate::config::{Config, LimitConfig};
-use crate::policy::accounts::{Accounts, BurstRate, Limit, LimitId, LimitPlan, LimitTerms, Per};
+use crate::policy::accounts::{Accounts, Limit, LimitId, LimitPlan, LimitTerms, Per};
 
 /// The limits in effect, and whoever counts in them.
 #[derive(Debug)]
@@ -102,16 +102,13 @@ fn most(count: usize) -> Option<u64> {
 }
 
 fn terms_of(limit: &LimitConfig) -> LimitTerms {
-    let LimitConfig { connections, udp_associations, new_per_second, upload, download, datagrams, .. } =
-        limit;
-    let pour = |pour: &Option<BurstRate>| *pour;
     LimitTerms {
-        connections: most(*connections),
-        udp_associations: most(*udp_associations),
-        new_per_second: pour(new_per_second),
-        upload: pour(upload),
-        download: pour(download),
-        datagrams: pour(datagrams),
+        connections: most(limit.connections),
+        udp_associations: most(limit.udp_associations),
+        new_per_second: limit.new_per_second,
+        upload: limit.upload,
+        download: limit.download,
+        datagrams: limit.datagrams,
     }
 }
 

@@ -56,8 +56,8 @@ pub(super) struct Drawn {
 impl Bucket {
     /// Draws this amount in any case. It may be used a while later than it is ready (`SHARE_LAPSES_NS`), so that much less
     /// of the burst is given away, or half of it.
-    pub(super) fn draw(&self, amount: u64, pour: BurstRate, now_ns: u64) -> Drawn {
-        let (takes, burst) = (pour.nanoseconds(amount), pour.nanoseconds(pour.burst));
+    pub(super) fn draw(&self, amount: u64, rate: BurstRate, now_ns: u64) -> Drawn {
+        let (takes, burst) = (rate.nanoseconds(amount), rate.nanoseconds(rate.burst));
         let ahead = burst - SHARE_LAPSES_NS.min(burst / 2);
         let moved = |arrival: u64| arrival.max(now_ns).saturating_add(takes);
         let before = self.arrival_ns.update(Ordering::Relaxed, Ordering::Relaxed, moved);
@@ -73,8 +73,8 @@ impl Bucket {
     }
 
     /// Draws this amount where it may be used at once; otherwise nothing.
-    pub(super) fn take(&self, amount: u64, pour: BurstRate, now_ns: u64) -> Option<Drawn> {
-        let (takes, ahead) = (pour.nanoseconds(amount), pour.nanoseconds(pour.burst));
+    pub(super) fn take(&self, amount: u64, rate: BurstRate, now_ns: u64) -> Option<Drawn> {
+        let (takes, ahead) = (rate.nanoseconds(amount), rate.nanoseconds(rate.burst));
         let moved = |arrival: u64| {
             let arrival = arrival.max(now_ns).saturating_add(takes);
             (arrival.saturating_sub(ahead) <= now_ns).then_some(arrival)
@@ -84,11 +84,11 @@ impl Bucket {
     }
 
     /// Takes back what was drawn and not used, unless it has been full since.
-    pub(super) fn give_back(&self, amount: u64, pour: BurstRate, drawn: Drawn) {
+    pub(super) fn give_back(&self, amount: u64, rate: BurstRate, drawn: Drawn) {
         if self.fillings.load(Ordering::Relaxed) != drawn.fillings {
             return;
         }
-        let takes = pour.nanoseconds(amount);
+        let takes = rate.nanoseconds(amount);
         self.arrival_ns.update(Ordering::Relaxed, Ordering::Relaxed, |arrival| arrival.saturating_sub(takes));
     }
 
@@ -118,8 +118,8 @@ mod tests {
 
     #[test]
     fn a_burst_is_had_at_once_and_then_the_rate() {
-        let (bucket, pour) = (Bucket::default(), BurstRate { rate: 10, burst: 3 });
-        let at = |now_ns| (0..5).filter(|_| bucket.take(1, pour, now_ns).is_some()).count();
+        let (bucket, rate) = (Bucket::default(), BurstRate { rate: 10, burst: 3 });
+        let at = |now_ns| (0..5).filter(|_| bucket.take(1, rate, now_ns).is_some()).count();
         let begin = 7 * SECOND;
         assert_eq!([at(begin), at(begin + SECOND / 10), at(begin + SECOND / 10)], [3, 1, 0]);
         assert_eq!(at(begin + 10 * SECOND), 3, "a pause fills it, and not beyond the burst");
@@ -128,23 +128,23 @@ mod tests {
     /// Whoever draws ahead waits behind those who drew before.
     #[test]
     fn draws_stand_in_one_line() {
-        let (bucket, pour) = (Bucket::default(), BurstRate { rate: 1000, burst: 100 });
-        let draws: Vec<Drawn> = (0..4).map(|_| bucket.draw(100, pour, SECOND)).collect();
+        let (bucket, rate) = (Bucket::default(), BurstRate { rate: 1000, burst: 100 });
+        let draws: Vec<Drawn> = (0..4).map(|_| bucket.draw(100, rate, SECOND)).collect();
         // Half of so small a burst is kept for what is used late.
         let ready: Vec<u64> = draws.iter().map(|drawn| drawn.ready_ns).collect();
         assert_eq!(ready, [50, 150, 250, 350].map(|ms| SECOND + ms * 1_000_000));
-        bucket.give_back(300, pour, draws[0]);
-        assert_eq!(bucket.draw(100, pour, SECOND).ready_ns, ready[1]);
+        bucket.give_back(300, rate, draws[0]);
+        assert_eq!(bucket.draw(100, rate, SECOND).ready_ns, ready[1]);
         // Once it has been full, nothing of before is given back.
-        let full = bucket.draw(100, pour, 9 * SECOND);
-        bucket.give_back(100, pour, draws[3]);
-        assert_eq!(bucket.draw(100, pour, 9 * SECOND).ready_ns, full.ready_ns + SECOND / 10);
+        let full = bucket.draw(100, rate, 9 * SECOND);
+        bucket.give_back(100, rate, draws[3]);
+        assert_eq!(bucket.draw(100, rate, 9 * SECOND).ready_ns, full.ready_ns + SECOND / 10);
     }
 
     #[test]
     fn a_bucket_is_full_again_after_a_while() {
-        let (bucket, pour) = (Bucket::default(), BurstRate { rate: 1000, burst: 500 });
-        bucket.draw(200, pour, SECOND);
+        let (bucket, rate) = (Bucket::default(), BurstRate { rate: 1000, burst: 500 });
+        bucket.draw(200, rate, SECOND);
         assert!(!bucket.is_full(SECOND) && bucket.is_full(SECOND + SECOND / 5));
     }
 
@@ -153,11 +153,11 @@ mod tests {
     fn extremes_do_not_overflow() {
         for rate in [1, u64::MAX] {
             let bucket = Bucket::default();
-            let pour = BurstRate { rate, burst: u64::MAX };
+            let rate = BurstRate { rate, burst: u64::MAX };
             for now in [0, u64::MAX - 1, u64::MAX] {
-                let drawn = bucket.draw(u64::MAX, pour, now);
-                bucket.take(u64::MAX, pour, now);
-                bucket.give_back(u64::MAX, pour, drawn);
+                let drawn = bucket.draw(u64::MAX, rate, now);
+                bucket.take(u64::MAX, rate, now);
+                bucket.give_back(u64::MAX, rate, drawn);
             }
         }
     }

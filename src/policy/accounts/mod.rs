@@ -295,7 +295,7 @@ impl OpenAccount {
             return Err(Reached::Associations);
         }
         let begun = match self.terms.new_per_second() {
-            Some(pour) => Some(self.beginnings.take(1, pour, now_ns).ok_or(Reached::NewSessions)?),
+            Some(rate) => Some(self.beginnings.take(1, rate, now_ns).ok_or(Reached::NewSessions)?),
             None => None,
         };
         self.sessions.fetch_add(1, Ordering::Relaxed);
@@ -346,14 +346,14 @@ impl LimitPlace {
         let LimitPlace { accounts, account, up, down, seen_ns, .. } = self;
         let now_ns = accounts.moment(now);
         account.follow_terms(now_ns);
-        let (share, bucket, pour) = match way {
+        let (share, bucket, rate) = match way {
             LimitedWay::Up => (up, &account.upload, account.terms.upload()),
             LimitedWay::Down => (down, &account.download, account.terms.download()),
         };
-        let Some(pour) = pour else { return Allowance::Unlimited };
+        let Some(rate) = rate else { return Allowance::Unlimited };
         *seen_ns = now_ns;
-        let draw = pour.share(account.sessions.load(Ordering::Relaxed), limits::SHARE_BYTES);
-        share.allowance(bucket, pour, draw, *seen_ns)
+        let draw = rate.share(account.sessions.load(Ordering::Relaxed), limits::SHARE_BYTES);
+        share.allowance(bucket, rate, draw, *seen_ns)
     }
 
     /// Another limit makes the session wait until this moment: what it drew here it may use then.
@@ -375,11 +375,11 @@ impl LimitPlace {
     /// Whether one more datagram may pass; it is counted if so.
     pub fn passes_datagram(&mut self, now: Instant) -> bool {
         let LimitPlace { accounts, account, datagrams, seen_ns, .. } = self;
-        let Some(pour) = account.terms.datagrams() else { return true };
+        let Some(rate) = account.terms.datagrams() else { return true };
         *seen_ns = accounts.moment(now);
         account.follow_terms(*seen_ns);
-        let draw = pour.share(account.sessions.load(Ordering::Relaxed), limits::SHARE_DATAGRAMS);
-        datagrams.take_one(&account.datagrams, pour, draw, *seen_ns)
+        let draw = rate.share(account.sessions.load(Ordering::Relaxed), limits::SHARE_DATAGRAMS);
+        datagrams.take_one(&account.datagrams, rate, draw, *seen_ns)
     }
 
     /// A datagram that it let pass does not pass elsewhere: it is not counted.
@@ -391,8 +391,8 @@ impl LimitPlace {
 
     /// The session does not go on: it has not begun.
     fn withdraw(self) {
-        if let (Some(begun), Some(pour)) = (self.begun, self.account.terms.new_per_second()) {
-            self.account.beginnings.give_back(1, pour, begun);
+        if let (Some(begun), Some(rate)) = (self.begun, self.account.terms.new_per_second()) {
+            self.account.beginnings.give_back(1, rate, begun);
         }
     }
 
@@ -406,13 +406,13 @@ impl Drop for LimitPlace {
     fn drop(&mut self) {
         let LimitPlace { accounts, account, kind, up, down, datagrams, seen_ns, .. } = self;
         let terms = &account.terms;
-        for (share, bucket, pour) in [
+        for (share, bucket, rate) in [
             (up, &account.upload, terms.upload()),
             (down, &account.download, terms.download()),
             (datagrams, &account.datagrams, terms.datagrams()),
         ] {
-            if let Some(pour) = pour {
-                share.end(bucket, pour, *seen_ns);
+            if let Some(rate) = rate {
+                share.end(bucket, rate, *seen_ns);
             }
         }
         if !account.shared {

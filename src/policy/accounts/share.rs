@@ -32,7 +32,7 @@ impl Share {
     pub(super) fn allowance(
         &mut self,
         bucket: &Bucket,
-        pour: BurstRate,
+        rate: BurstRate,
         draw: u64,
         now_ns: u64,
     ) -> Allowance {
@@ -40,12 +40,12 @@ impl Share {
             self.left = 0;
         }
         if self.lapses_ns <= now_ns {
-            self.end(bucket, pour, now_ns);
+            self.end(bucket, rate, now_ns);
         }
         if self.left == 0 {
             self.left = draw;
             let owed = std::mem::take(&mut self.owed);
-            self.drawn = bucket.draw(draw.saturating_add(owed), pour, now_ns);
+            self.drawn = bucket.draw(draw.saturating_add(owed), rate, now_ns);
             self.lapses_ns = self.drawn.ready_ns.max(now_ns).saturating_add(SHARE_LAPSES_NS);
         }
         match self.drawn.ready_ns <= now_ns {
@@ -55,12 +55,12 @@ impl Share {
     }
 
     /// Takes one, drawing so many where none is left. Nothing is waited for.
-    pub(super) fn take_one(&mut self, bucket: &Bucket, pour: BurstRate, draw: u64, now_ns: u64) -> bool {
+    pub(super) fn take_one(&mut self, bucket: &Bucket, rate: BurstRate, draw: u64, now_ns: u64) -> bool {
         if self.lapses_ns <= now_ns {
-            self.end(bucket, pour, now_ns);
+            self.end(bucket, rate, now_ns);
         }
         if self.left == 0 {
-            let some = [draw, 1].into_iter().find_map(|draw| Some((draw, bucket.take(draw, pour, now_ns)?)));
+            let some = [draw, 1].into_iter().find_map(|draw| Some((draw, bucket.take(draw, rate, now_ns)?)));
             let Some((drawn, from)) = some else { return false };
             (self.left, self.drawn) = (drawn, from);
             self.lapses_ns = now_ns.saturating_add(SHARE_LAPSES_NS);
@@ -87,13 +87,13 @@ impl Share {
     }
 
     /// Gives back what was not used, and draws what is owed.
-    pub(super) fn end(&mut self, bucket: &Bucket, pour: BurstRate, now_ns: u64) {
+    pub(super) fn end(&mut self, bucket: &Bucket, rate: BurstRate, now_ns: u64) {
         let (left, owed) = (std::mem::take(&mut self.left), std::mem::take(&mut self.owed));
         if owed > 0 {
-            bucket.draw(owed, pour, now_ns);
+            bucket.draw(owed, rate, now_ns);
         }
         if left > 0 {
-            bucket.give_back(left, pour, self.drawn);
+            bucket.give_back(left, rate, self.drawn);
         }
     }
 }

@@ -46,11 +46,11 @@ struct LiveRate {
 
 impl LiveRate {
     /// Whether it was another before.
-    fn set(&self, pour: Option<BurstRate>) -> bool {
+    fn set(&self, rate: Option<BurstRate>) -> bool {
         let before = self.get();
-        self.burst.store(pour.map_or(0, |pour| pour.burst), Ordering::Relaxed);
-        self.rate.store(pour.map_or(0, |pour| pour.rate), Ordering::Relaxed);
-        before != pour
+        self.burst.store(rate.map_or(0, |rate| rate.burst), Ordering::Relaxed);
+        self.rate.store(rate.map_or(0, |rate| rate.rate), Ordering::Relaxed);
+        before != rate
     }
 
     fn get(&self) -> Option<BurstRate> {

@@ -148,8 +148,8 @@ fn each_part_of_a_limit_is_kept_and_given_back() {
 #[test]
 fn new_sessions_have_a_rate_that_outlives_them() {
     let (accounts, begin) = accounts();
-    let pour = BurstRate { rate: 1, burst: 3 };
-    accounts.set_terms(LimitId(1), &LimitTerms { new_per_second: Some(pour), ..LimitTerms::default() });
+    let rate = BurstRate { rate: 1, burst: 3 };
+    accounts.set_terms(LimitId(1), &LimitTerms { new_per_second: Some(rate), ..LimitTerms::default() });
     let comes =
         |ms| accounts.enter(user(1, "ann"), SessionKind::Tunnel, begin + Duration::from_millis(ms)).is_ok();
     let came = (0..50).filter(|&ms| comes(ms)).count();

@@ -191,7 +191,7 @@ fn what_cannot_be_a_user_is_refused() {
         assert!(error.contains(words) || words.starts_with(['`', '#', 'c']), "{name}: {error}");
     }
     let (status, error) = api.ask("DELETE", &format!("{USERS}/bob"), None).error();
-    assert!(status == 404 && error.contains("no such user"), "{status} {error}");
+    assert!(status == 404 && error.contains("no such user in the users file: \"bob\""), "{status} {error}");
     assert_eq!(api.ask("DELETE", &format!("{USERS}/ann?revoke=maybe"), None).status, 400);
     assert_eq!(api.ask("GET", &format!("{USERS}/ann"), None).status, 405);
     assert_eq!(std::fs::read_to_string(&file).expect("the users file"), before);

@@ -111,7 +111,7 @@ fn attributes_that_are_none_are_refused_and_change_nothing() {
         (&["set", "ann", "--groups", "a b"], 2, "cannot be a group"),
         (&["set", "ann", "--groups", "a,a"], 2, "named twice"),
         (&["set", "ann", "--enable", "--disable"], 2, "cannot be used with"),
-        (&["set", "eve", "--disable"], 1, "no such user"),
+        (&["set", "eve", "--disable"], 1, "no such user in the users file: \"eve\""),
     ] {
         let output = user_with(arguments, &file);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

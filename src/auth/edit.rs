@@ -32,8 +32,8 @@ pub enum EditError {
     Hash,
     /// The file is not UTF-8.
     NotUtf8,
-    /// The file has no entry of that name.
-    Absent,
+    /// The file has no entry of this name.
+    Absent(Box<str>),
     /// What stands behind the user's hash is none of the attributes that there are.
     Attributes(AttributeError),
     /// The file could not be read or written.
@@ -48,7 +48,7 @@ impl fmt::Display for EditError {
             EditError::PasswordTooLong => f.write_str("the password has more than 255 bytes"),
             EditError::Hash => f.write_str("the password could not be hashed"),
             EditError::NotUtf8 => f.write_str("the users file is not UTF-8"),
-            EditError::Absent => f.write_str("no such user in the users file"),
+            EditError::Absent(name) => write!(f, "no such user in the users file: {name:?}"),
             EditError::Attributes(error) => write!(f, "the user's attributes in the users file: {error}"),
             EditError::File(error) => error.fmt(f),
         }
@@ -138,7 +138,7 @@ pub fn change_user(
 pub fn remove_user(file: &Path, name: &str) -> Result<(), EditError> {
     check_name(name).map_err(EditError::Name)?;
     let _lock = lock(file)?;
-    let text = without_user(&read(file, false)?, name).ok_or(EditError::Absent)?;
+    let text = without_user(&read(file, false)?, name).ok_or_else(|| EditError::Absent(name.into()))?;
     replace(file, text.as_bytes(), NEW_FILE_MODE)?;
     Ok(())
 }
@@ -154,7 +154,7 @@ fn with_user(
     let (old_hash, old_attributes) = entries(text)
         .find_map(|entry| entry.secret.filter(|_| entry.name == name))
         .map_or((None, ""), |(hash, attributes)| (Some(hash), attributes.unwrap_or_default()));
-    let hash = hash.or(old_hash).ok_or(EditError::Absent)?;
+    let hash = hash.or(old_hash).ok_or_else(|| EditError::Absent(name.into()))?;
     let attributes = match change.is_empty() {
         // Whoever sets a password is not kept from it by what stands behind the old one.
         true => old_attributes.to_owned(),
@@ -292,7 +292,7 @@ mod tests {
         assert_eq!(change("bob", None, &disable).unwrap()[1], "bob:two:disabled");
         assert_eq!(change("bob", Some("new"), &enable).unwrap()[1], "bob:new");
         assert_eq!(change("dan", Some("new"), &disable).unwrap()[3], "dan:new:disabled");
-        assert!(matches!(change("dan", None, &disable), Err(EditError::Absent)));
+        assert!(matches!(change("dan", None, &disable), Err(EditError::Absent(_))));
         assert!(matches!(change("eve", None, &disable), Err(EditError::Attributes(_))));
         assert_eq!(change("eve", Some("new"), &nothing).unwrap()[2], "eve:new:gruops=b");
     }
@@ -345,7 +345,7 @@ mod tests {
 
         remove_user(&file, "alice").unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "");
-        assert!(matches!(remove_user(&file, "alice"), Err(EditError::Absent)));
+        assert!(matches!(remove_user(&file, "alice"), Err(EditError::Absent(_))));
         let names: Vec<_> =
             fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names.len(), 2, "a temporary file stayed: {names:?}");

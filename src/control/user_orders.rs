@@ -68,7 +68,7 @@ fn refused(path: &Path, error: &EditError) -> OrderError {
         EditError::Name(_) | EditError::PasswordEmpty | EditError::PasswordTooLong => {
             OrderError::Invalid(error.to_string())
         }
-        EditError::Absent => OrderError::NotFound(error.to_string()),
+        EditError::Absent(_) => OrderError::NotFound(error.to_string()),
         EditError::Hash | EditError::Attributes(_) | EditError::NotUtf8 | EditError::File(_) => {
             OrderError::Failed(format!("{}: {error}", path.display()))
         }

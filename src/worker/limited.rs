@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::connection::Connection;
 use super::core::Core;
 use crate::limits;
-use crate::policy::accounts::{Allowance, LimitPlaces, LimitedWay, SessionKind};
+use crate::policy::accounts::{Allowance, LimitPlaces, LimitPlan, LimitedWay, SessionKind};
 use crate::policy::rules::RuleId;
 use crate::policy::{DecidedBy, Decision, Subject};
 use crate::proto::request::RequestCommand;
@@ -31,25 +31,8 @@ pub(super) fn enter(
         _ => (&[][..], None),
     };
     let decisions = listed.iter().map(|one| one.allowed.decision).chain(own);
-    let kind = match asked {
-        RequestCommand::Connect | RequestCommand::Bind => SessionKind::Tunnel,
-        RequestCommand::UdpAssociate => SessionKind::Association,
-    };
     let subject = facts.subject(connection.incoming(), asked);
-    let mut places = connection.places.take().unwrap_or_default();
-    let entered =
-        plan.enter(places.get_mut(), &subject, decisions.filter_map(|one| rule_of(&one)), kind, core.now);
-    if let Err(exceeded) = entered {
-        // It is over, and is counted in nothing while its reply is on its way.
-        places.get_mut().withdraw(0);
-        return Some(Failure::Limit(exceeded));
-    }
-    // What an association sends may come under the limits of any rule.
-    let may_come = kind == SessionKind::Association && !plan.by_rule.is_empty();
-    if may_come || !places.get_mut().is_empty() {
-        connection.places = Some(places);
-    }
-    None
+    enter_those_of(core, plan, connection, &subject, decisions)
 }
 
 /// Lets a session into the limits of the rule that allows the peer who came for it.
@@ -60,13 +43,34 @@ pub(super) fn enter_for_peer(
     decision: &Decision,
 ) -> Option<Failure> {
     let plan = core.snapshot.limits.as_ref()?;
-    let rule = rule_of(decision)?;
+    enter_those_of(core, plan, connection, subject, [*decision])
+}
+
+/// Lets a session into the limits of all, and into those of the rules that decided so.
+fn enter_those_of(
+    core: &Core,
+    plan: &LimitPlan,
+    connection: &mut Connection,
+    subject: &Subject<'_>,
+    decisions: impl IntoIterator<Item = Decision>,
+) -> Option<Failure> {
+    let kind = match subject.command {
+        RequestCommand::Connect | RequestCommand::Bind => SessionKind::Tunnel,
+        RequestCommand::UdpAssociate => SessionKind::Association,
+    };
+    let rules = decisions.into_iter().filter_map(|one| rule_of(&one));
     let mut places = connection.places.take().unwrap_or_default();
-    let entered = plan.enter(places.get_mut(), subject, std::iter::once(rule), SessionKind::Tunnel, core.now);
-    if !places.get_mut().is_empty() {
+    if let Err(exceeded) = plan.enter(places.get_mut(), subject, rules, kind, core.now) {
+        // It is over, and is counted in nothing while its reply is on its way.
+        places.get_mut().withdraw(0);
+        return Some(Failure::Limit(exceeded));
+    }
+    // What an association sends may come under the limits of any rule.
+    let may_come = kind == SessionKind::Association && !plan.by_rule.is_empty();
+    if may_come || !places.get_mut().is_empty() {
         connection.places = Some(places);
     }
-    entered.err().map(Failure::Limit)
+    None
 }
 
 fn rule_of(decision: &Decision) -> Option<RuleId> {

@@ -211,9 +211,9 @@ pub const UDP_ROUTES_ASKED: usize = 4;
 pub const UDP_WAITING_MAX: usize = 64;
 /// Bytes of the datagrams of one association that wait for their names.
 pub const UDP_WAITING_BYTES_MAX: usize = 64 * 1024;
-/// Targets that one association counts for its records; what goes further is counted in one. 24 KiB, and their names.
+/// Targets that one association counts for its records; what goes further is counted in one. 45 KiB, and their names.
 pub const UDP_TARGETS_MAX: usize = 256;
-/// Targets that all associations of one worker count, with a share for each source: some 6 MiB, and their names.
+/// Targets that all associations of one worker count, with a share for each source: some 11 MiB, and their names.
 pub const UDP_TARGETS_HELD_MAX: usize = 64 * 1024;
 /// Bytes of datagrams that wait for the rest of their fragments or for a name, in all associations of one worker, with a
 /// share for each source ([`crate::shares`]): a hundred of the longest for one that is alone.

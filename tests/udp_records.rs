@@ -54,6 +54,7 @@ fn every_target_of_datagrams_is_recorded(sides: Sides) {
     assert_eq!(moved(of(sink.addr)), [2, 27, 0, 0]);
     assert_eq!(moved(&own), [5, 38, 3, 11], "the sum over both");
     assert!(targets.iter().all(|record| record["target"] == record["address"]), "{targets:?}");
+    assert!(targets.iter().all(|record| record["rule"] == "default"), "{targets:?}");
 }
 sides!(every_target_of_datagrams_is_recorded);
 
@@ -72,6 +73,28 @@ fn the_name_of_a_target_is_recorded() {
     let (target, address) = (format!("echo.example:{}", echo.addr.port()), echo.addr.to_string());
     assert_eq!((&targets[0]["target"], &targets[0]["address"]), (&target.into(), &address.into()));
     assert_eq!(moved(&targets[0]), [2, 11, 2, 11]);
+}
+
+/// Each target has the rule that let its datagrams pass, be it another than that of the association as such.
+#[test]
+fn the_rule_of_a_target_is_recorded() {
+    let (echo, other) = (Echo::on(V4), Echo::on(V4));
+    let one = format!("name = \"one\"\nports = [{}]\naction = \"allow\"", echo.addr.port());
+    let strict = "name = \"strict\"\nto = [\"127.0.0.0/8\"]\naction = \"deny\"\nmode = \"report\"";
+    let relay = builder().rules(&[strict, &one, "name = \"all\"\naction = \"allow\""]).start();
+    let client = Association::open(relay.addr());
+    for target in [&echo, &other, &echo] {
+        client.send(target.addr, b"ping");
+        client.expect(target.addr, b"ping");
+    }
+    drop(client);
+    let (_, targets) = records(&relay, 2);
+    for (target, rule) in [(&echo, "one"), (&other, "all")] {
+        let record = targets.iter().find(|record| record["address"] == target.addr.to_string());
+        let record = record.expect("its record");
+        let decided = ["rule", "verdict", "would_deny"].map(|field| record[field].as_str());
+        assert_eq!(decided, [Some(rule), Some("allow"), Some("strict")], "{record}");
+    }
 }
 
 /// A scanner leaves so many records and one more, in which the rest is counted.

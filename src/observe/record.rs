@@ -70,13 +70,17 @@ pub struct TargetRecord<'a> {
     pub session: &'a LiveSession,
     /// The target and what moved; without an address, all targets that had no record of their own.
     pub tallied: Tallied<'a>,
+    /// The name of the rule that let its datagrams pass.
+    pub rule: Option<&'a str>,
+    /// The name of the rule that would have denied them.
+    pub would_deny: Option<&'a str>,
 }
 
 impl TargetRecord<'_> {
     /// Appends the record and a line feed, escaped as any record is.
     pub fn write_line(&self, out: &mut Vec<u8>) {
-        let TargetRecord { session, tallied } = self;
-        let Tallied { name, address, up, down } = tallied;
+        let TargetRecord { session, tallied, rule, would_deny } = self;
+        let Tallied { name, address, up, down, .. } = tallied;
         let mut line = Line { out, separator: b'{' };
         line.text("time", &humantime::format_rfc3339_millis(writable(session.time)).to_string());
         line.text("id", &session.id.to_string());
@@ -91,6 +95,9 @@ impl TargetRecord<'_> {
         });
         line.optional("target", target.as_deref());
         line.optional("address", address.map(|address| address.to_string()).as_deref());
+        line.optional("rule", *rule);
+        line.optional("verdict", rule.map(|_| "allow"));
+        line.optional("would_deny", *would_deny);
         line.number("bytes_up", Some(up.bytes));
         line.number("bytes_down", Some(down.bytes));
         line.number("datagrams_up", Some(up.datagrams));
@@ -222,9 +229,11 @@ mod tests {
         let flow = |datagrams, bytes| Flow { datagrams, bytes };
         let line = |name, address: Option<&str>| {
             let address = address.map(|text| text.parse().unwrap());
-            let tallied = Tallied { name, address, up: flow(2, 30), down: flow(1, 10) };
+            let (up, down) = (flow(2, 30), flow(1, 10));
+            let tallied = Tallied { name, address, rule: None, would_deny: None, up, down };
             let session = &session(None, UNIX_EPOCH + Duration::from_millis(1_767_323_045_006));
-            let record = TargetRecord { session, tallied };
+            let (rule, would_deny) = (name.map(|_| "dns"), name.map(|_| "strict"));
+            let record = TargetRecord { session, tallied, rule, would_deny };
             let mut out = Vec::new();
             record.write_line(&mut out);
             String::from_utf8(out).unwrap()
@@ -236,14 +245,20 @@ mod tests {
             (
                 Some("a.example"),
                 Some("192.0.2.1:53"),
-                "\"target\":\"a.example:53\",\"address\":\"192.0.2.1:53\",",
+                "\"target\":\"a.example:53\",\"address\":\"192.0.2.1:53\",\
+                 \"rule\":\"dns\",\"verdict\":\"allow\",\"would_deny\":\"strict\",",
             ),
             (
                 None,
                 Some("[2001:db8::1]:53"),
-                "\"target\":\"[2001:db8::1]:53\",\"address\":\"[2001:db8::1]:53\",",
+                "\"target\":\"[2001:db8::1]:53\",\"address\":\"[2001:db8::1]:53\",\
+                 \"rule\":null,\"verdict\":null,\"would_deny\":null,",
             ),
-            (None, None, "\"target\":null,\"address\":null,"),
+            (
+                None,
+                None,
+                "\"target\":null,\"address\":null,\"rule\":null,\"verdict\":null,\"would_deny\":null,",
+            ),
         ] {
             assert_eq!(line(name, address), format!("{begin}{middle}{end}"));
         }

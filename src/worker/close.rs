@@ -10,6 +10,7 @@ use super::view::View;
 use crate::observe::live::LiveSession;
 use crate::observe::{AccessRecord, TargetRecord, Timed};
 use crate::outcome::Reason;
+use crate::policy::rules::RuleId;
 use crate::relay::datagram::Tally;
 
 impl Worker {
@@ -53,6 +54,8 @@ fn record(core: &mut Core, slot: &Slot, session: &LiveSession, reason: Reason) {
         Phase::Handshake(_) | Phase::Relaying(_) | Phase::Linger(_) | Phase::Between => None,
     };
     for tallied in tally.into_iter().flat_map(Tally::lines) {
-        core.records.write_target(&TargetRecord { session, tallied }, core.now);
+        let name = |rule: Option<RuleId>| core.rule_names.of(rule?).map(|name| &**name);
+        let (rule, would_deny) = (name(tallied.rule), name(tallied.would_deny));
+        core.records.write_target(&TargetRecord { session, tallied, rule, would_deny }, core.now);
     }
 }

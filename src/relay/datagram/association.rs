@@ -309,7 +309,8 @@ impl Association {
                 let Some(from) = filled.from else { continue };
                 let passes = |payload: &Range<usize>| terms.within_limits(LimitedWay::Down, payload.len());
                 let may_answer = || self.peers.may_answer(from.ip(), terms.filtering, self.client);
-                let mut ruled = || judge_answer(from, verdicts, names, terms, decisions);
+                let tally = self.tally.as_deref_mut();
+                let ruled = || judge_answer(from, verdicts, names, terms, (decisions, tally));
                 if let Err(drop) = terms.check_answer(from).and_then(|()| may_answer()).and_then(|()| ruled())
                 {
                     pumped.drops.add(drop, filled.datagrams().count());
@@ -357,7 +358,7 @@ fn judge_answer(
     verdicts: &mut Option<Verdicts>,
     names: Option<&Names>,
     terms: &Terms<'_>,
-    decisions: &mut Vec<Decision>,
+    (decisions, tally): (&mut Vec<Decision>, Option<&mut Tally>),
 ) -> Result<(), Drop> {
     if terms.policy.rules().is_none() {
         return Ok(());
@@ -371,6 +372,9 @@ fn judge_answer(
     let name = names.and_then(|names| names.name(tag));
     let (said, decision) = terms.judge_answer(from, name.as_ref());
     decisions.push(decision);
+    if let Some(tally) = tally.filter(|_| said.is_ok()) {
+        tally.allowed(from, &decision);
+    }
     // A place in a limit may be free the next time.
     if said != Err(Drop::Limit) {
         verdicts.put_down(from, tag, terms.policy_version, said);

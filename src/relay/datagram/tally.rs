@@ -4,6 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::limits;
+use crate::policy::rules::RuleId;
+use crate::policy::{DecidedBy, Decision};
 use crate::shares::Lent;
 
 /// Datagrams and their bytes (payload alone) that a sink took.
@@ -39,6 +41,9 @@ pub struct Tally {
 #[derive(Clone, Debug, Default)]
 struct TargetCounts {
     name: Option<Box<str>>,
+    /// The rule that let the latest of its datagrams pass about which rules were asked.
+    rule: Option<RuleId>,
+    would_deny: Option<RuleId>,
     up: Flow,
     down: Flow,
 }
@@ -50,6 +55,10 @@ pub struct Tallied<'a> {
     pub name: Option<&'a str>,
     /// Where it is; absent for all the targets together that found no place in the tally.
     pub address: Option<SocketAddr>,
+    /// The rule that let its datagrams pass; absent as the address is.
+    pub rule: Option<RuleId>,
+    /// The first rule in report mode that would have denied them.
+    pub would_deny: Option<RuleId>,
     /// Client to target.
     pub up: Flow,
     /// Target to client.
@@ -62,13 +71,16 @@ impl Tally {
         Tally { targets: HashMap::new(), rest: TargetCounts::default(), names: VecDeque::new(), held }
     }
 
-    /// Every target, and what had no place in the end.
+    /// Every target of which something was moved, and what had no place in the end.
     pub fn lines(&self) -> impl Iterator<Item = Tallied<'_>> {
-        let rest = Some(&self.rest).filter(|rest| rest.up.datagrams + rest.down.datagrams > 0);
         let targets = self.targets.iter().map(|(address, counts)| (Some(*address), counts));
-        targets.chain(rest.map(|rest| (None, rest))).map(|(address, counts)| Tallied {
+        let all = targets.chain([(None, &self.rest)]);
+        let moved = all.filter(|(_, counts)| counts.up.datagrams + counts.down.datagrams > 0);
+        moved.map(|(address, counts)| Tallied {
             name: counts.name.as_deref(),
             address,
+            rule: address.map(|_| counts.rule.unwrap_or(RuleId::DEFAULT)),
+            would_deny: counts.would_deny,
             up: counts.up,
             down: counts.down,
         })
@@ -92,19 +104,39 @@ impl Tally {
         self.names.push_back((ip, name.into()));
     }
 
-    fn of(&mut self, target: SocketAddr) -> &mut TargetCounts {
-        // The kernel may name a scope beside an answer's address where none was typed.
-        let target = SocketAddr::new(target.ip(), target.port());
-        let known = self.targets.contains_key(&target);
-        let places = self.targets.len() + 1;
-        if !known && (places > limits::UDP_TARGETS_MAX || !self.held.is_now(places)) {
-            return &mut self.rest;
+    /// By which rule datagrams to a target or from it may pass.
+    pub(super) fn allowed(&mut self, target: SocketAddr, decision: &Decision) {
+        let target = without_scope(target);
+        if self.has_place_for(target) {
+            let counts = self.place(target);
+            counts.would_deny = counts.would_deny.or(decision.would_deny());
+            if let DecidedBy::Rule(rule) = decision.by {
+                counts.rule = Some(rule);
+            }
         }
+    }
+
+    fn of(&mut self, target: SocketAddr) -> &mut TargetCounts {
+        let target = without_scope(target);
+        if self.has_place_for(target) { self.place(target) } else { &mut self.rest }
+    }
+
+    fn has_place_for(&mut self, target: SocketAddr) -> bool {
+        let places = self.targets.len() + 1;
+        self.targets.contains_key(&target) || (places <= limits::UDP_TARGETS_MAX && self.held.is_now(places))
+    }
+
+    fn place(&mut self, target: SocketAddr) -> &mut TargetCounts {
         self.targets.entry(target).or_insert_with(|| {
             let name = self.names.iter().rfind(|(ip, _)| *ip == target.ip()).map(|(_, name)| name.clone());
             TargetCounts { name, ..TargetCounts::default() }
         })
     }
+}
+
+/// The kernel may name a scope beside an answer's address where none was typed.
+fn without_scope(target: SocketAddr) -> SocketAddr {
+    SocketAddr::new(target.ip(), target.port())
 }
 
 #[cfg(test)]
@@ -131,7 +163,14 @@ mod tests {
         tally.up(target(1), flow(2));
         tally.down(target(1), flow(1));
         tally.up(target(1), flow(1));
-        let line = Tallied { name: Some("a.example"), address: Some(target(1)), up: flow(3), down: flow(1) };
+        let line = Tallied {
+            name: Some("a.example"),
+            address: Some(target(1)),
+            rule: Some(RuleId::DEFAULT),
+            would_deny: None,
+            up: flow(3),
+            down: flow(1),
+        };
         assert_eq!(tally.lines().collect::<Vec<_>>(), [line]);
     }
 
@@ -144,9 +183,28 @@ mod tests {
         tally.up(target(0), flow(1));
         let lines: Vec<_> = tally.lines().collect();
         assert_eq!(lines.len(), limits::UDP_TARGETS_MAX + 1);
-        let rest = Tallied { name: None, address: None, up: flow(5), down: flow(0) };
+        let rest =
+            Tallied { name: None, address: None, rule: None, would_deny: None, up: flow(5), down: flow(0) };
         assert_eq!(lines.last(), Some(&rest));
         assert!(lines.iter().any(|line| line.address == Some(target(0)) && line.up == flow(2)));
+    }
+
+    #[test]
+    fn the_rule_of_a_target_is_the_one_that_let_its_latest_datagrams_pass() {
+        let mut tally = tally(&Pool::of(1_000));
+        let by = |rule, would| Decision {
+            by: DecidedBy::Rule(RuleId(rule)),
+            would: Some(RuleId(would)),
+            ..Decision::BY_DEFAULT
+        };
+        tally.allowed(target(1), &by(3, 5));
+        tally.allowed(target(2), &by(7, 5));
+        tally.up(target(1), flow(1));
+        tally.allowed(target(1), &by(4, 6));
+        tally.up(target(1), flow(1));
+        let lines: Vec<_> = tally.lines().collect();
+        assert_eq!(lines.len(), 1, "nothing went to the other: {lines:?}");
+        assert_eq!((lines[0].rule, lines[0].would_deny), (Some(RuleId(4)), Some(RuleId(5))));
     }
 
     #[test]

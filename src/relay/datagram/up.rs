@@ -345,15 +345,13 @@ impl Association {
         if !ours && said != Err(Drop::Limit) {
             verdicts.put_up(to, tag, version, said);
         }
+        self.tally.iter_mut().filter(|_| said.is_ok()).for_each(|tally| tally.allowed(to, &decision));
         said
     }
 
     /// Sends a datagram that does not lie in the arena, behind those that were judged before it.
     fn send_owned(&mut self, to: SocketAddr, tag: NameTag, payload: &[u8], way: &mut Way<'_>) {
-        if !self.admit(to, tag, way) {
-            return;
-        }
-        if !way.terms.within_limits(accounts::LimitedWay::Up, payload.len()) {
+        if !self.admit(to, tag, way) || !way.terms.within_limits(accounts::LimitedWay::Up, payload.len()) {
             return;
         }
         let family = Family::of(to.ip());

@@ -10,9 +10,13 @@ use super::tables::{Config, RuleConfig};
 use crate::limits;
 use crate::policy::rules::spec::{Action, Mode};
 
-/// Names that records give to what is no rule.
-const RESERVED: [(&str, &str); 2] =
-    [("default", "what no rule matches"), ("guard", "what [guard] refuses, whatever the rules say")];
+/// Names that records give to what is no table of its kind.
+const RESERVED: [(&str, &str, &str); 4] = [
+    ("rule", "default", "what no rule matches"),
+    ("rule", "guard", "what [guard] refuses, whatever the rules say"),
+    ("limit", "limits.per_user", "what [limits] per_user says"),
+    ("limit", "limits.per_source", "what [limits] per_source says"),
+];
 
 /// Fills in what follows from other keys.
 pub(super) fn complete(config: &mut Config) {
@@ -91,9 +95,8 @@ fn check_names(table: &'static str, names: &[&str], problems: &mut Problems) {
             continue;
         }
         first.insert(name, nth);
-        if table == "rule"
-            && let Some((_, meaning)) = RESERVED.iter().find(|(reserved, _)| reserved == name)
-        {
+        let reserved = RESERVED.iter().find(|(kind, reserved, _)| *kind == table && reserved == name);
+        if let Some((.., meaning)) = reserved {
             problems.push(at, format!("{} is what records call {meaning}: take another name", quoted(name)));
         }
     }

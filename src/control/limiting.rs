@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::numbers::Numbers;
 use super::rules::OperatorRules;
 use crate::config::{Config, LimitConfig};
 use crate::policy::accounts::{Accounts, Limit, LimitId, LimitPlan, LimitTerms, Per};
@@ -12,21 +13,31 @@ use crate::policy::accounts::{Accounts, Limit, LimitId, LimitPlan, LimitTerms, P
 #[derive(Debug)]
 pub(super) struct Limiting {
     accounts: Arc<Accounts>,
-    /// Which number each name has, or ever had: accounts and sessions go by it.
-    numbers: HashMap<Arc<str>, LimitId>,
-    names: Vec<Arc<str>>,
+    /// Those of the names of limits; the first are the short forms'.
+    numbers: Numbers,
     plan: Option<Arc<LimitPlan>>,
 }
 
 /// What the short forms are called where a name is told.
 const PER_USER: &str = "limits.per_user";
 const PER_SOURCE: &str = "limits.per_source";
+const SHORT_FORMS: [&str; 2] = [PER_USER, PER_SOURCE];
+
+/// The numbers of the limits of a server that has had none.
+pub(super) fn no_limits() -> Numbers {
+    Numbers::beginning_with(SHORT_FORMS)
+}
 
 impl Limiting {
     /// Nothing is limited.
     pub(super) fn new() -> Limiting {
         let accounts = Arc::new(Accounts::new(Instant::now()));
-        Limiting { accounts, numbers: HashMap::new(), names: Vec::new(), plan: None }
+        Limiting { accounts, numbers: no_limits(), plan: None }
+    }
+
+    /// The numbers that limits have.
+    pub(super) fn numbers(&self) -> &Numbers {
+        &self.numbers
     }
 
     /// What sessions go by; `None` where nothing limits any.
@@ -35,7 +46,8 @@ impl Limiting {
     }
 
     /// Goes by this configuration from now on. Who has more than a limit that is lower by now keeps it.
-    pub(super) fn adopt(&mut self, config: &Config, rules: &OperatorRules) {
+    pub(super) fn adopt(&mut self, config: &Config, rules: &OperatorRules, numbers: Numbers) {
+        self.numbers = numbers;
         let (user, source) = (&config.per_user, &config.per_source);
         let short = |connections, udp_associations, new_per_second, bandwidth| LimitTerms {
             connections: most(connections),
@@ -51,7 +63,7 @@ impl Limiting {
         let mut all = Vec::new();
         for (name, per, terms) in [(PER_USER, Per::User, of_users), (PER_SOURCE, Per::Source, of_sources)] {
             if terms != LimitTerms::default() {
-                all.push(self.limit(&name.into(), per, &terms));
+                all.push(self.limit(name, per, &terms));
             }
         }
         let limits: HashMap<Arc<str>, Limit> = config
@@ -68,7 +80,7 @@ impl Limiting {
             accounts: self.accounts.clone(),
             all,
             by_rule: by_rule.collect(),
-            names: self.names.as_slice().into(),
+            names: self.numbers.names().into(),
         };
         let same = |old: &Arc<LimitPlan>| old.is_as(&plan);
         if !self.plan.as_ref().is_some_and(same) {
@@ -79,18 +91,15 @@ impl Limiting {
     /// What is limited no more must not hold up the sessions that began under it.
     fn lift_others<'a>(&self, limits: impl Iterator<Item = &'a Limit>) {
         let kept: HashSet<LimitId> = limits.map(|limit| limit.id).collect();
-        for id in self.numbers.values().filter(|id| !kept.contains(id)) {
-            self.accounts.set_terms(*id, &LimitTerms::default());
+        for id in self.numbers.all().map(LimitId).filter(|id| !kept.contains(id)) {
+            self.accounts.set_terms(id, &LimitTerms::default());
         }
     }
 
-    /// The limit of this name, which allows this from now on.
-    fn limit(&mut self, name: &Arc<str>, per: Per, terms: &LimitTerms) -> Limit {
-        let next = LimitId(u16::try_from(self.names.len()).unwrap_or(u16::MAX));
-        let id = *self.numbers.entry(name.clone()).or_insert_with(|| {
-            self.names.push(name.clone());
-            next
-        });
+    /// The limit of this name, which allows this from now on. All names have a number: those that none is left for are refused
+    /// before.
+    fn limit(&self, name: &str, per: Per, terms: &LimitTerms) -> Limit {
+        let id = LimitId(self.numbers.of(name).expect("a number for each name that is adopted"));
         self.accounts.set_terms(id, terms);
         Limit { id, per }
     }
@@ -126,7 +135,8 @@ mod tests {
         let config = config(text);
         let (plan, _) = OperatorRules::default().plan(&config, None).unwrap();
         let rules = Arc::<OperatorRules>::default().follow(plan);
-        limiting.adopt(&config, &rules);
+        let numbers = limiting.numbers().with(config.limits.iter().map(|limit| &limit.name));
+        limiting.adopt(&config, &rules, numbers.unwrap());
         limiting.plan().cloned()
     }
 

@@ -15,6 +15,7 @@ mod locals;
 mod log_form;
 mod logs;
 mod notify;
+mod numbers;
 mod outlet;
 mod plural;
 mod post;

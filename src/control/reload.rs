@@ -91,12 +91,12 @@ impl Preparation {
     pub(super) fn prepare(self) -> Result<Box<Successor>, OrderError> {
         let (report, config) = self.read()?;
         let (named, found) = self.tried(&config)?;
-        let Named { users, credentials, congestion, resolver_files, budget, rules } = named;
+        let Named { users, credentials, congestion, resolver_files, budget, rules, limits } = named;
         let report = ReloadReport { applied: true, ..self.told(report, &found, users.as_ref()) };
         let rules = self.parts.rules.clone().follow(rules);
         let learner = learner(&config, self.parts.learner.as_ref())
             .map_err(|what| refused(&config, &|trial| trial.cannot_learn(&what)))?;
-        let mut parts = Parts { budget, congestion, resolver_files, rules, learner, ..self.parts };
+        let mut parts = Parts { budget, congestion, resolver_files, rules, limits, learner, ..self.parts };
         if let Some(credentials) = credentials {
             parts.gssapi = Some(start_gssapi(credentials, parts.gssapi.as_ref()).map_err(failed)?);
         }
@@ -128,7 +128,8 @@ impl Preparation {
 
     /// What the configuration names, where nothing keeps it from being served.
     fn tried(&self, config: &Config) -> Result<(Named, Report), OrderError> {
-        let mut trial = Trial::after(self.parts.resolver_files.clone(), self.parts.rules.clone(), config);
+        let Parts { resolver_files, rules, limits, .. } = &self.parts;
+        let mut trial = Trial::after(resolver_files.clone(), rules.clone(), limits.clone(), config);
         let named = trial.named();
         let congestion = named.as_ref().map(|named| named.congestion).unwrap_or_default();
         for (nth, error) in self.held.try_others(config, congestion) {

@@ -13,6 +13,7 @@ use jiff::tz::{self, TimeZone};
 
 use self::concerns::{RuleRemark, empty_lists, guarded, never, unused, users_warnings};
 use super::lists;
+use super::numbers::Numbers;
 use crate::auth::Users;
 use crate::config::{Config, ListConfig, RuleConfig, RuleDestination, When, Zone, nearest, quoted};
 use crate::limits;
@@ -31,7 +32,8 @@ pub(super) struct OperatorRules {
     pub(super) set: Option<Arc<RuleSet>>,
     /// What all that there ever were are called.
     pub(super) names: Arc<RuleNames>,
-    numbers: RuleNumbers,
+    /// Those of the names of rules; 0 stands for the default.
+    numbers: Numbers,
 }
 
 /// All that they are made of.
@@ -44,10 +46,6 @@ struct RuleInputs {
     /// The stamps of the lists' files.
     stamps: Vec<Option<Stamp>>,
 }
-
-/// Which number each name has, or ever had: none is taken back, for records and counters of old sessions go by it.
-#[derive(Clone, Debug, Default)]
-struct RuleNumbers(HashMap<Arc<str>, RuleId>);
 
 /// Rules that can be had.
 pub(super) enum RulesPlan {
@@ -62,20 +60,25 @@ pub(super) struct NewRules {
     inputs: RuleInputs,
     specs: Option<RuleSpecs>,
     warnings: Vec<RuleRemark>,
-    numbers: RuleNumbers,
+    numbers: Numbers,
 }
 
 impl Default for OperatorRules {
     fn default() -> OperatorRules {
-        let (inputs, warnings, numbers) = (RuleInputs::default(), Vec::new(), RuleNumbers::default());
-        OperatorRules { inputs, warnings, set: None, names: Arc::default(), numbers }
+        OperatorRules {
+            inputs: RuleInputs::default(),
+            warnings: Vec::new(),
+            set: None,
+            names: Arc::default(),
+            numbers: Numbers::beginning_with([DEFAULT_NAME]),
+        }
     }
 }
 
 impl OperatorRules {
     /// The number of the rule of this name.
     pub(super) fn number_of(&self, name: &str) -> RuleId {
-        self.numbers.of(name)
+        number_of(&self.numbers, name)
     }
 
     /// Says what time it is to rules with times.
@@ -120,8 +123,10 @@ impl OperatorRules {
             return Ok((RulesPlan::Same, warnings));
         }
         let lists = load_lists(config, &mut errors);
-        let numbers = self.numbers.with(&config.rules, &mut errors);
+        let numbers = self.numbers.with(config.rules.iter().map(|rule| &rule.name));
+        let numbers = numbers.map_err(|none| errors.push((("rule", none.nth, "name"), none.of("rules"))));
         let rules = specs(config, &inputs.groups, &mut errors);
+        let Ok(numbers) = numbers else { return Err(errors) };
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -166,10 +171,11 @@ impl OperatorRules {
             RulesPlan::New(new) => {
                 let NewRules { inputs, specs, warnings, numbers } = *new;
                 let set = specs.map(|specs| {
-                    let ids = specs.rules.iter().map(|rule| numbers.of(&rule.name)).collect();
+                    let ids = specs.rules.iter().map(|rule| number_of(&numbers, &rule.name)).collect();
                     Arc::new(RuleSet::new(specs, ids))
                 });
-                let rules = OperatorRules { inputs, warnings, set, names: numbers.names(), numbers };
+                let names = Arc::new(RuleNames::new(numbers.names().to_vec()));
+                let rules = OperatorRules { inputs, warnings, set, names, numbers };
                 rules.tell_time();
                 Arc::new(rules)
             }
@@ -192,38 +198,9 @@ impl RuleInputs {
     }
 }
 
-impl RuleNumbers {
-    /// These, and a number for each rule whose name is new.
-    fn with(&self, rules: &[RuleConfig], errors: &mut Vec<RuleRemark>) -> RuleNumbers {
-        let mut numbers = self.clone();
-        for (nth, rule) in rules.iter().enumerate() {
-            let next = u16::try_from(numbers.0.len() + 1);
-            match (numbers.0.contains_key(&rule.name), next) {
-                (true, _) => {}
-                (false, Ok(next)) => drop(numbers.0.insert(rule.name.clone(), RuleId(next))),
-                (false, Err(_)) => {
-                    let what =
-                        "this process has had 65,535 rules of different names: only a new one can take more";
-                    errors.push((("rule", nth, "name"), what.to_owned()));
-                    break;
-                }
-            }
-        }
-        numbers
-    }
-
-    /// The names by their numbers.
-    fn names(&self) -> Arc<RuleNames> {
-        let mut all: Vec<_> = self.0.iter().collect();
-        all.sort_unstable_by_key(|(_, RuleId(number))| *number);
-        let default = Arc::from(DEFAULT_NAME);
-        let names = std::iter::once(&default).chain(all.into_iter().map(|(name, _)| name));
-        Arc::new(RuleNames::new(names.cloned().collect()))
-    }
-
-    fn of(&self, name: &str) -> RuleId {
-        self.0.get(name).copied().unwrap_or(RuleId::DEFAULT)
-    }
+/// The number of the rule of this name.
+fn number_of(numbers: &Numbers, name: &str) -> RuleId {
+    numbers.of(name).map_or(RuleId::DEFAULT, RuleId)
 }
 
 /// The groups that rules name, in the order in which they name them first, and who is in them: those of the configuration and

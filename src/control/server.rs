@@ -100,7 +100,7 @@ impl Server {
     /// Whatever keeps it from serving; files are read before any socket opens.
     pub fn start(config: Config) -> Result<Server, StartError> {
         let config = Arc::new(config);
-        let Named { users, credentials, congestion, resolver_files, budget, rules } = named(&config)?;
+        let Named { users, credentials, congestion, resolver_files, budget, rules, limits } = named(&config)?;
         let refused = |what: &dyn Fn(&mut Trial)| StartError::Named(Trial::refused(&config, what));
         let records =
             start_records(&config, budget).map_err(|error| refused(&|trial| trial.cannot_record(&error)))?;
@@ -113,6 +113,7 @@ impl Server {
             congestion,
             resolver_files,
             rules: Arc::<OperatorRules>::default().follow(rules),
+            limits,
             verifier: verifier.transpose().map_err(StartError::Machine)?,
             gssapi: gssapi.transpose().map_err(StartError::Machine)?,
             records: records.as_ref().map(|outlet| outlet.lines.clone()),

@@ -9,6 +9,7 @@ use super::descriptors::DescriptorBudget;
 use super::learner::Learner;
 use super::limiting::Limiting;
 use super::locals::LocalList;
+use super::numbers::Numbers;
 use super::resolver_files::ResolverFiles;
 use super::rules::OperatorRules;
 use crate::auth::{Clocks, Users, Verifier, gssapi};
@@ -56,6 +57,8 @@ pub(super) struct Parts {
     pub(super) congestion: CongestionControl,
     pub(super) resolver_files: ResolverFiles,
     pub(super) rules: Arc<OperatorRules>,
+    /// The numbers of limits.
+    pub(super) limits: Numbers,
     /// `None` where there never was one.
     pub(super) verifier: Option<Arc<Verifier>>,
     /// `None` where there never was one.
@@ -75,9 +78,10 @@ impl SnapshotMaker {
         names: Arc<[Arc<ListenerName>]>,
     ) -> SnapshotMaker {
         let locals = LocalList::read();
-        let Parts { budget, congestion, resolver_files, rules, verifier, gssapi, records, learner } = parts;
+        let Parts { budget, congestion, resolver_files, rules, limits, verifier, gssapi, records, learner } =
+            parts;
         let mut limiting = Limiting::new();
-        limiting.adopt(&config, &rules);
+        limiting.adopt(&config, &rules, limits);
         SnapshotMaker {
             sources: sources(&config, None),
             limiting,
@@ -111,13 +115,14 @@ impl SnapshotMaker {
         let other_rules = !Arc::ptr_eq(&self.rules, &parts.rules)
             || old.policy.log != self.config.policy.log
             || old.server.listen != self.config.server.listen;
-        let Parts { budget, congestion, resolver_files, rules, verifier, gssapi, records, learner } = parts;
+        let Parts { budget, congestion, resolver_files, rules, limits, verifier, gssapi, records, learner } =
+            parts;
         self.learner = learner;
         self.replace_rules(rules);
         (self.budget, self.congestion, self.resolver_files) = (budget, congestion, resolver_files);
         (self.verifier, self.gssapi, self.records) = (verifier, gssapi, records);
         self.sources = sources(&self.config, self.sources.take());
-        self.limiting.adopt(&self.config, &self.rules);
+        self.limiting.adopt(&self.config, &self.rules, limits);
         self.put_listeners(listening, names);
         if other_rules || old.guard != self.config.guard || old.dns.dns64 != self.config.dns.dns64 {
             self.put_policy();
@@ -195,6 +200,7 @@ impl SnapshotMaker {
             congestion: self.congestion,
             resolver_files: self.resolver_files.clone(),
             rules: self.rules.clone(),
+            limits: self.limiting.numbers().clone(),
             verifier: self.verifier.clone(),
             gssapi: self.gssapi.clone(),
             records: self.records.clone(),
@@ -348,15 +354,22 @@ fn policy(
 mod tests {
     use super::*;
     use crate::control::descriptors::divide;
+    use crate::control::limiting::no_limits;
 
     fn maker() -> SnapshotMaker {
         let mut config = Config::default();
         config.auth.methods = vec![AuthMethod::Gssapi];
-        let budget = divide(1000, &config);
-        let (resolver_files, _) = ResolverFiles::read(&config, &budget);
-        let congestion = CongestionControl::default();
-        let (rules, verifier, gssapi, records, learner) = (Arc::default(), None, None, None, None);
-        let parts = Parts { budget, congestion, resolver_files, rules, verifier, gssapi, records, learner };
+        let parts = Parts {
+            budget: divide(1000, &config),
+            congestion: CongestionControl::default(),
+            resolver_files: ResolverFiles::read(&config, &divide(1000, &config)).0,
+            rules: Arc::default(),
+            limits: no_limits(),
+            verifier: None,
+            gssapi: None,
+            records: None,
+            learner: None,
+        };
         SnapshotMaker::new(Arc::new(config), parts, Vec::new(), Arc::default())
     }
 

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use super::acceptor::HeldListeners;
 use super::descriptors::{self, DescriptorBudget};
 use super::learner::can_learn;
+use super::limiting::no_limits;
+use super::numbers::{NoNumber, Numbers};
 use super::plural::count_of;
 use super::resolver_files::ResolverFiles;
 use super::rules::{OperatorRules, RulesPlan};
@@ -41,6 +43,8 @@ pub(super) struct Named {
     pub(super) resolver_files: ResolverFiles,
     pub(super) budget: DescriptorBudget,
     pub(super) rules: RulesPlan,
+    /// Those of the limits' names.
+    pub(super) limits: Numbers,
 }
 
 /// Tries whatever can be tried without serving.
@@ -62,22 +66,26 @@ pub(super) struct Trial<'a> {
     resolver_files: Option<ResolverFiles>,
     /// The rules that are in effect.
     rules: Arc<OperatorRules>,
+    /// The numbers that limits have had.
+    limits: Numbers,
 }
 
 impl<'a> Trial<'a> {
     pub(super) fn of(config: &'a Config) -> Trial<'a> {
         let empty = || config.places.problems();
         let report = Report { errors: empty(), warnings: empty() };
-        Trial { config, report, resolver_files: None, rules: Arc::default() }
+        Trial { config, report, resolver_files: None, rules: Arc::default(), limits: no_limits() }
     }
 
-    /// Of a configuration that is to take the place of another, by which this was known of names, and these rules are in effect.
+    /// Of a configuration that is to take the place of another, by which this was known of names, and these rules are in effect
+    /// and limits have these numbers.
     pub(super) fn after(
         resolver_files: ResolverFiles,
         rules: Arc<OperatorRules>,
+        limits: Numbers,
         config: &'a Config,
     ) -> Trial<'a> {
-        Trial { resolver_files: Some(resolver_files), rules, ..Trial::of(config) }
+        Trial { resolver_files: Some(resolver_files), rules, limits, ..Trial::of(config) }
     }
 
     /// The problem that `what` adds.
@@ -97,6 +105,7 @@ impl<'a> Trial<'a> {
         let users = self.users();
         // Of users who are not known nothing is said.
         let rules = users.as_ref().and_then(|users| self.rules(users.as_ref()));
+        let limits = self.limits();
         let credentials = self.credentials();
         let congestion = self.congestion();
         let budget = self.budget();
@@ -110,6 +119,7 @@ impl<'a> Trial<'a> {
             resolver_files,
             budget,
             rules: rules?,
+            limits: limits?,
         })
     }
 
@@ -199,6 +209,16 @@ impl<'a> Trial<'a> {
             self.config.places.blame_in(warned, key, what);
         }
         plan
+    }
+
+    /// The numbers of the limits' names.
+    fn limits(&mut self) -> Option<Numbers> {
+        let names = self.config.limits.iter().map(|limit| &limit.name);
+        let blame = |none: NoNumber| {
+            let name = ("limit", none.nth, "name");
+            self.config.places.blame_in(&mut self.report.errors, name, none.of("limits"));
+        };
+        self.limits.with(names).map_err(blame).ok()
     }
 
     /// The service's credentials, where GSSAPI is among the methods.

@@ -189,6 +189,12 @@ fn rules_need_names_of_their_own_and_an_action() {
             ],
         ),
         (
+            "[[limit]]\nname = \"limits.per_user\"\nper = \"user\"\nconnections = 1\n",
+            &[
+                "2: [[limit]] 1 key `name`: \"limits.per_user\" is what records call what [limits] per_user says: take another name",
+            ],
+        ),
+        (
             "[[list]]\nname = \"l\"\n[[list]]\nname = \"l\"\nfile = \"f\"\n[[list]]\nname = \"m\"\ndomains = \"a.example\"\nsubdomains = true\n",
             &[
                 "1: [[list]] 1: has nothing in it: it needs `domains`, `cidrs` or a `file`",

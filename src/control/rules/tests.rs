@@ -80,7 +80,7 @@ fn rules_mean_what_the_configuration_says() {
         let ruling = ask(&made, user, target);
         (ruling.action, ruling.rule)
     };
-    let id = |name: &str| made.numbers.of(name);
+    let id = |name: &str| made.number_of(name);
     let ann = Some("ann");
     assert_eq!(decides(ann, Asked::Name(&name("x.ads.example"), 443)), (Action::Deny, id("blocked")));
     assert_eq!(decides(ann, Asked::Name(&name("b.example"), 443)), (Action::Deny, id("blocked")));
@@ -102,7 +102,7 @@ fn three(names: [&str; 3]) -> Config {
 #[test]
 fn a_rules_number_is_its_names_for_ever() {
     let first = rules(&three(["a", "b", "c"]));
-    let of = |rules: &OperatorRules| ["a", "b", "c", "d"].map(|name| rules.numbers.of(name).0);
+    let of = |rules: &OperatorRules| ["a", "b", "c", "d"].map(|name| rules.number_of(name).0);
     assert_eq!(of(&first), [1, 2, 3, 0]);
     let (second, _) = next(&first, &three(["d", "c", "a"]));
     assert_eq!(of(&second), [1, 2, 3, 4]);
@@ -110,19 +110,18 @@ fn a_rules_number_is_its_names_for_ever() {
     assert_eq!(decided, RuleId(4));
     let (third, _) = next(&second, &three(["b", "x", "c"]));
     assert_eq!(of(&third), [1, 2, 3, 4]);
-    assert_eq!(third.numbers.of("x"), RuleId(5));
+    assert_eq!(third.number_of("x"), RuleId(5));
 }
 
 #[test]
 fn a_process_that_has_had_all_numbers_takes_no_new_name() {
-    let named = |nth: u16| (Arc::from(format!("old{nth}")), RuleId(nth));
-    let full = OperatorRules {
-        numbers: RuleNumbers((1..=u16::MAX).map(named).collect()),
-        ..OperatorRules::default()
-    };
+    let names: Vec<Arc<str>> = (1..=u16::MAX).map(|nth| format!("old{nth}").into()).collect();
+    let none = OperatorRules::default();
+    let numbers = none.numbers.with(names.iter()).expect("one for each");
+    let full = OperatorRules { numbers, ..none };
     let refused = full.plan(&three(["old7", "new", "old9"]), None).err().map(texts);
     let what =
-        "rule 1 name: this process has had 65,535 rules of different names: only a new one can take more";
+        "rule 1 name: this process has had 65535 rules of different names: only a new one can take more";
     assert_eq!(refused, Some(vec![what.to_owned()]));
     assert!(full.plan(&three(["old1", "old65535", "old3"]), None).is_ok());
 }

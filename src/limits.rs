@@ -256,6 +256,9 @@ pub const REFUSAL_SOURCES_MAX: usize = 256;
 pub const WHEEL_BUCKETS: usize = 4096;
 /// Resolution of timers, in milliseconds.
 pub const WHEEL_TICK_MS: u64 = 32;
+/// Resolution of the moments at which limits let sessions go on, in milliseconds: what comes of a rate meanwhile has to find
+/// room in its burst.
+pub const LIMIT_TICK_MS: u64 = 1;
 /// Idle timers are rounded up to this, so that many idle sessions share a wake-up.
 pub const IDLE_ROUNDING: Duration = Duration::from_secs(1);
 /// How long a relay lives before its upstream socket gets keepalive and the user timeout: shorter sessions never

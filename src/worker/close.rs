@@ -26,6 +26,7 @@ fn close(core: &mut Core, mut slot: Slot, reason: Reason) {
     // Before all else: whatever panics below, the session is gone.
     core.counters.close(reason);
     core.wheel.cancel(slot.connection.key.index());
+    core.held_back.cancel(slot.connection.key.index());
     core.sessions -= 1;
     let session = core.records.wanted().then(|| View::of(core, &slot).keep(SystemTime::now(), None));
     talking::ended(core, &mut slot);

@@ -69,6 +69,8 @@ pub(super) struct Core {
     pub(super) pools: Pools,
     pub(super) logins: Logins,
     pub(super) wheel: Wheel,
+    /// When sessions go on that wait for what their limits allow.
+    pub(super) held_back: Wheel,
     pub(super) kit: Kit<Pipe>,
     pub(super) lookups: Lookups,
     /// `None` where nobody is asked for any.
@@ -122,7 +124,8 @@ impl Core {
             mailbox,
             pools: Pools::new(ceilings.second_attempts),
             logins: Logins::default(),
-            wheel: Wheel::new(),
+            wheel: Wheel::new(limits::WHEEL_TICK_MS),
+            held_back: Wheel::new(limits::LIMIT_TICK_MS),
             kit: Kit::new(ceilings.pipes),
             lookups: Lookups::new(dns.clone(), ceilings.names_beside),
             given_policy,
@@ -181,9 +184,9 @@ impl Core {
         self.wheel.set(key.index(), at.saturating_duration_since(self.start));
     }
 
-    /// Arms a session's timer for a moment, unless it fires before that.
-    pub(super) fn arm_by(&mut self, key: Key, at_ms: u64) {
-        self.wheel.bring_forward(key.index(), Duration::from_millis(at_ms));
+    /// Lets a session go on at this moment without an event.
+    pub(super) fn hold_back(&mut self, key: Key, at_ms: u64) {
+        self.held_back.set(key.index(), Duration::from_millis(at_ms));
     }
 
     /// Lets a session go on in the next turn without an event.

@@ -259,10 +259,12 @@ impl Worker {
         {
             return Some(Duration::ZERO);
         }
-        let wheel = self.core.wheel.next().map(|since_start| self.core.start + since_start);
+        let [wheel, held_back] = [&self.core.wheel, &self.core.held_back]
+            .map(|wheel| wheel.next().map(|since_start| self.core.start + since_start));
         let full = if self.core.full() { self.acceptance.says_ceiling_at() } else { None };
         [
             wheel,
+            held_back,
             full,
             self.core.refusals.due(),
             self.core.lookups.next_deadline(),
@@ -409,6 +411,11 @@ impl Worker {
 
     fn expire_timers(&mut self) {
         let since_start = self.core.now - self.core.start;
+        while let Some(index) = self.core.held_back.pop_due(since_start) {
+            let Some(slot) = self.slots.get(index) else { continue };
+            let key = slot.connection.key;
+            self.with(key, phases::resume);
+        }
         while let Some(index) = self.core.wheel.pop_due(since_start) {
             let Some(slot) = self.slots.get(index) else { continue };
             let key = slot.connection.key;

@@ -105,7 +105,7 @@ impl Relaying {
         match driven.resume() {
             Resume::OnEvent => {}
             Resume::NextTurn => core.enqueue(connection),
-            Resume::AtMs(at_ms) => core.arm_by(connection.key, at_ms),
+            Resume::AtMs(at_ms) => core.hold_back(connection.key, at_ms),
         }
         Next::Wait
     }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::limits::{WHEEL_BUCKETS, WHEEL_TICK_MS};
+use crate::limits::WHEEL_BUCKETS;
 
 const NONE: u32 = u32::MAX;
 
@@ -22,34 +22,40 @@ struct Link {
 
 const UNLINKED: Link = Link { previous: NONE, next: NONE, bucket: NONE };
 
-/// The wheel of one worker.
+/// Timers of one worker.
 #[derive(Debug)]
 pub(super) struct Wheel {
+    tick_ms: u64,
     heads: Box<[u32]>,
     occupied: Box<[u64]>,
     links: Vec<Link>,
+    /// How many are armed: a wheel of none costs nothing in a turn.
+    armed: usize,
     /// Every bucket before this tick has been emptied.
     cursor: Tick,
 }
 
 impl Wheel {
-    pub(super) fn new() -> Wheel {
+    /// A wheel that tells apart moments so many milliseconds from each other.
+    pub(super) fn new(tick_ms: u64) -> Wheel {
         Wheel {
+            tick_ms,
             heads: vec![NONE; WHEEL_BUCKETS].into_boxed_slice(),
             occupied: vec![0; WHEEL_BUCKETS / 64].into_boxed_slice(),
             links: Vec::new(),
+            armed: 0,
             cursor: 0,
         }
     }
 
     /// The tick in which a moment lies.
-    pub(super) fn tick_of(since_start: Duration) -> Tick {
-        since_start.as_millis() as u64 / WHEEL_TICK_MS
+    pub(super) fn tick_of(&self, since_start: Duration) -> Tick {
+        since_start.as_millis() as u64 / self.tick_ms
     }
 
     /// (Re)arms the timer of `index` for the first tick that lies wholly behind `since_start`.
     pub(super) fn set(&mut self, index: usize, since_start: Duration) {
-        let due = Self::tick_of(since_start) + 1;
+        let due = self.tick_of(since_start) + 1;
         let tick = due.clamp(self.cursor, self.cursor + WHEEL_BUCKETS as u64 - 1);
         let bucket = (tick % WHEEL_BUCKETS as u64) as u32;
         if index >= self.links.len() {
@@ -59,6 +65,7 @@ impl Wheel {
             return;
         }
         self.cancel(index);
+        self.armed += 1;
         let head = self.heads[bucket as usize];
         self.links[index] = Link { previous: NONE, next: head, bucket };
         if head != NONE {
@@ -68,23 +75,10 @@ impl Wheel {
         self.occupied[bucket as usize / 64] |= 1 << (bucket % 64);
     }
 
-    /// Arms the timer of `index` for that moment, unless it is armed for an earlier one.
-    pub(super) fn bring_forward(&mut self, index: usize, since_start: Duration) {
-        let armed = self.links.get(index).filter(|link| link.bucket != NONE);
-        if armed.is_none_or(|link| self.tick_in(link.bucket) > Self::tick_of(since_start) + 1) {
-            self.set(index, since_start);
-        }
-    }
-
-    /// The tick that an occupied bucket stands for.
-    fn tick_in(&self, bucket: u32) -> Tick {
-        let buckets = WHEEL_BUCKETS as u64;
-        self.cursor + (u64::from(bucket) + buckets - self.cursor % buckets) % buckets
-    }
-
     /// Disarms the timer of `index`, if it has one.
     pub(super) fn cancel(&mut self, index: usize) {
         let Some(link) = self.links.get(index).copied().filter(|link| link.bucket != NONE) else { return };
+        self.armed -= 1;
         match link.previous {
             NONE => self.heads[link.bucket as usize] = link.next,
             previous => self.links[previous as usize].next = link.next,
@@ -100,7 +94,7 @@ impl Wheel {
 
     /// Takes one timer whose tick has come, disarmed; `None` when there is none left up to `since_start`.
     pub(super) fn pop_due(&mut self, since_start: Duration) -> Option<usize> {
-        let now = Self::tick_of(since_start);
+        let now = self.tick_of(since_start);
         while self.cursor <= now {
             match self.next_occupied() {
                 Some(distance) if self.cursor + distance <= now => {
@@ -117,11 +111,14 @@ impl Wheel {
 
     /// When the next timer may be due, since the worker's start.
     pub(super) fn next(&self) -> Option<Duration> {
-        self.next_occupied().map(|distance| Duration::from_millis((self.cursor + distance) * WHEEL_TICK_MS))
+        self.next_occupied().map(|distance| Duration::from_millis((self.cursor + distance) * self.tick_ms))
     }
 
     /// Ticks from the cursor to the first occupied bucket.
     fn next_occupied(&self) -> Option<u64> {
+        if self.armed == 0 {
+            return None;
+        }
         let start = (self.cursor % WHEEL_BUCKETS as u64) as usize;
         let words = self.occupied.len();
         for step in 0..=words {
@@ -144,6 +141,7 @@ impl Wheel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::{LIMIT_TICK_MS, WHEEL_TICK_MS};
 
     fn ms(value: u64) -> Duration {
         Duration::from_millis(value)
@@ -157,16 +155,18 @@ mod tests {
 
     #[test]
     fn a_timer_fires_once_and_never_early() {
-        let mut wheel = Wheel::new();
-        wheel.set(3, ms(1000));
-        assert_eq!(due(&mut wheel, 1000), [0usize; 0]);
-        assert_eq!(due(&mut wheel, 1000 + WHEEL_TICK_MS), [3]);
-        assert_eq!(due(&mut wheel, 1_000_000), [0usize; 0]);
+        for tick_ms in [LIMIT_TICK_MS, WHEEL_TICK_MS] {
+            let mut wheel = Wheel::new(tick_ms);
+            wheel.set(3, ms(1000));
+            assert_eq!(due(&mut wheel, 1000), [0usize; 0]);
+            assert_eq!(due(&mut wheel, 1000 + tick_ms), [3]);
+            assert_eq!((due(&mut wheel, 1_000_000), wheel.next()), (vec![], None));
+        }
     }
 
     #[test]
     fn rearming_moves_and_cancelling_removes() {
-        let mut wheel = Wheel::new();
+        let mut wheel = Wheel::new(WHEEL_TICK_MS);
         for index in 0..5 {
             wheel.set(index, ms(500));
         }
@@ -177,24 +177,8 @@ mod tests {
     }
 
     #[test]
-    fn a_timer_that_is_brought_forward_is_never_put_off() {
-        let late = WHEEL_BUCKETS as u64 * WHEEL_TICK_MS * 3 - 1500;
-        for (armed, wanted, fires) in [(Some(2000), 1000, 1000), (Some(1000), 2000, 1000), (None, 1000, 1000)]
-        {
-            // The wheel has turned, and is about to again.
-            let mut wheel = Wheel::new();
-            assert_eq!(due(&mut wheel, late), [0usize; 0]);
-            armed.into_iter().for_each(|armed| wheel.set(7, ms(late + armed)));
-            wheel.bring_forward(7, ms(late + wanted));
-            assert_eq!(due(&mut wheel, late + fires), [0usize; 0]);
-            assert_eq!(due(&mut wheel, late + fires + WHEEL_TICK_MS), [7]);
-            assert_eq!(wheel.next(), None);
-        }
-    }
-
-    #[test]
     fn beyond_the_horizon_a_timer_fires_early_and_goes_back_in() {
-        let mut wheel = Wheel::new();
+        let mut wheel = Wheel::new(WHEEL_TICK_MS);
         let horizon = WHEEL_BUCKETS as u64 * WHEEL_TICK_MS;
         wheel.set(0, ms(3 * horizon));
         assert_eq!(due(&mut wheel, horizon - WHEEL_TICK_MS), [0]);
@@ -204,7 +188,7 @@ mod tests {
 
     #[test]
     fn the_next_deadline_is_the_nearest_one_even_across_the_wrap() {
-        let mut wheel = Wheel::new();
+        let mut wheel = Wheel::new(WHEEL_TICK_MS);
         assert_eq!(wheel.next(), None);
         let late = (WHEEL_BUCKETS as u64 - 2) * WHEEL_TICK_MS;
         assert_eq!(due(&mut wheel, late), [0usize; 0]);
@@ -216,7 +200,7 @@ mod tests {
 
     #[test]
     fn many_random_timers_all_fire_in_their_time() {
-        let mut wheel = Wheel::new();
+        let mut wheel = Wheel::new(WHEEL_TICK_MS);
         let mut state = 12345u64;
         let mut deadlines = std::collections::HashMap::new();
         for index in 0..2000usize {

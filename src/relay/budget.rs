@@ -23,8 +23,8 @@ pub struct Budget {
     rounds: usize,
     /// Bytes that may be taken from the source's socket, and not one more.
     left_bytes: usize,
-    /// When there are more of them, in milliseconds of the worker's clock.
-    more_at_ms: u64,
+    /// When to ask for more of them.
+    more: Resume,
 }
 
 impl Budget {
@@ -33,12 +33,17 @@ impl Budget {
         share_bytes: limits::PUMP_BYTES_MAX,
         rounds: limits::PUMP_ROUNDS_MAX,
         left_bytes: usize::MAX,
-        more_at_ms: u64::MAX,
+        more: Resume::NextTurn,
     };
+
+    /// A turn of a session that may take so many bytes, and may be given more with its next turn.
+    pub fn of(left_bytes: usize) -> Budget {
+        Budget { left_bytes, ..Budget::TURN }
+    }
 
     /// A turn of a session that may take so many bytes until this moment, in milliseconds of the worker's clock.
     pub fn until(more_at_ms: u64, left_bytes: usize) -> Budget {
-        Budget { left_bytes, more_at_ms, ..Budget::TURN }
+        Budget { left_bytes, more: Resume::AtMs(more_at_ms), ..Budget::TURN }
     }
 
     /// Reads of one turn.
@@ -60,7 +65,7 @@ impl Budget {
     /// may read on.
     pub(super) fn waits_for(&self, moved_bytes: usize) -> Option<Resume> {
         if self.left_bytes == 0 {
-            Some(Resume::AtMs(self.more_at_ms))
+            Some(self.more)
         } else if moved_bytes >= self.share_bytes {
             Some(Resume::NextTurn)
         } else {

@@ -84,7 +84,7 @@ fn rule_of(decision: &Decision) -> Option<RuleId> {
 pub(super) fn budgets(places: &mut LimitPlaces, relay: &Relay, core: &Core) -> Budgets {
     let mut budget = |side, way| match relay.ready_from(side) {
         true => budget_of(places, way, core),
-        false => Budget::until(core.ms(core.now), 0),
+        false => Budget::of(0),
     };
     Budgets { up: budget(Side::Client, LimitedWay::Up), down: budget(Side::Target, LimitedWay::Down) }
 }
@@ -92,10 +92,7 @@ pub(super) fn budgets(places: &mut LimitPlaces, relay: &Relay, core: &Core) -> B
 fn budget_of(places: &mut LimitPlaces, way: LimitedWay, core: &Core) -> Budget {
     match places.allowance(way, core.now) {
         Allowance::Unlimited => Budget::TURN,
-        // Behind it there may be more at once: the next draw says so.
-        Allowance::Of(bytes) => {
-            Budget::until(core.ms(core.now), usize::try_from(bytes).unwrap_or(usize::MAX))
-        }
+        Allowance::Of(bytes) => Budget::of(usize::try_from(bytes).unwrap_or(usize::MAX)),
         Allowance::From(moment_ns) => {
             // A reload may bring it sooner, and wakes nobody.
             let soon = core.now + limits::LIMIT_LOOKED_AT;

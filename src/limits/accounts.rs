@@ -3,6 +3,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::{PIPE_BYTES, PUMP_BYTES_MAX};
+
 /// Parts of the table of accounts, each with a lock: two workers seldom meet at one of so many.
 pub const ACCOUNT_PARTS: usize = 64;
 /// Accounts of subjects without a session that are kept until their rates have recovered; beyond it the oldest are
@@ -10,8 +12,12 @@ pub const ACCOUNT_PARTS: usize = 64;
 pub const ACCOUNTS_IDLE_MAX: usize = 262_144;
 /// How often in a second a session that is alone draws from a bucket: each draw is an atomic that others write, too.
 pub const SHARES_PER_SECOND: u64 = 20;
-/// Bytes of one draw. A smaller one would cost more calls than it moves bytes; a larger one would have the others wait.
-pub const SHARE_BYTES: RangeInclusive<u64> = 8 * 1024..=1024 * 1024;
+/// How often a session that is alone draws at most: so much of its rate at a time is a few milliseconds', which is what
+/// timers tell apart, or two that wait for one rate would take turns by chance.
+pub const SHARES_PER_SECOND_MAX: u64 = 250;
+/// Bytes of one draw. A smaller one would cost more calls than it moves bytes; a larger one would have the others wait. It
+/// is enough for a turn when half of it is left, so that a limit that is not reached cuts none short.
+pub const SHARE_BYTES: RangeInclusive<u64> = 8 * 1024..=4 * 1024 * 1024;
 /// Datagrams of one draw.
 pub const SHARE_DATAGRAMS: RangeInclusive<u64> = 1..=64;
 /// For how long a session may use what it drew, in nanoseconds: what many silent ones hold would be a burst beyond the
@@ -28,4 +34,7 @@ pub const RATE_MAX: u64 = 1_000_000_000;
 /// The highest rate and burst of bytes: 1 TB a second, more than a machine moves.
 pub const RATE_BYTES_MAX: u64 = 1_000_000_000_000;
 
+const _: () =
+    assert!((PUMP_BYTES_MAX + PIPE_BYTES) as u64 <= *SHARE_BYTES.end() / 2, "a turn's last read is not cut");
+const _: () = assert!(SHARES_PER_SECOND <= SHARES_PER_SECOND_MAX);
 const _: () = assert!(ACCOUNTS_IDLE_MAX.is_multiple_of(ACCOUNT_PARTS));

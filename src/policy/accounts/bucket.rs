@@ -8,7 +8,7 @@
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::limits::{SHARE_LAPSES_NS, SHARES_PER_SECOND};
+use crate::limits::{SHARE_LAPSES_NS, SHARES_PER_SECOND, SHARES_PER_SECOND_MAX};
 
 /// So much a second, and so much at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,16 +20,31 @@ pub struct BurstRate {
 }
 
 impl BurstRate {
-    /// What one of so many sessions draws at a time: the less, the more of them there are, within these bounds, and never
-    /// beyond the burst or what a second brings, so that a slow rate trickles.
+    /// What one of so many sessions draws at a time: the less, the more of them there are, within these bounds. A high rate
+    /// raises the upper one (`SHARES_PER_SECOND_MAX`). Never more than a full bucket has at once (see [`Bucket::draw`]) or
+    /// a second brings, so that a slow rate trickles.
     pub(super) fn share(self, sessions: u64, bounds: RangeInclusive<u64>) -> u64 {
-        let share = self.rate / SHARES_PER_SECOND / sessions.max(1);
-        share.clamp(*bounds.start(), *bounds.end()).min(self.rate).min(self.burst).max(1)
+        let rate = self.rate / sessions.max(1);
+        let most = (rate / SHARES_PER_SECOND_MAX).max(*bounds.end());
+        (rate / SHARES_PER_SECOND).clamp(*bounds.start(), most).min(self.rate).min(self.burst / 2).max(1)
+    }
+
+    /// How many nanoseconds' worth a full bucket gives away at once to who may use it a while later (`SHARE_LAPSES_NS`): so
+    /// much less of the burst, or half of it.
+    fn ahead(self) -> u64 {
+        let burst = self.nanoseconds(self.burst);
+        burst - SHARE_LAPSES_NS.min(burst / 2)
     }
 
     /// Nanoseconds that this amount takes, rounded up: many draws together are never more than the rate.
     fn nanoseconds(self, amount: u64) -> u64 {
         let exact = (u128::from(amount) * NANOSECONDS).div_ceil(u128::from(self.rate.max(1)));
+        u64::try_from(exact).unwrap_or(u64::MAX / 2)
+    }
+
+    /// Nanoseconds that giving back this amount is worth, rounded down: of a draw, and of what came of it, nobody gains.
+    fn worth(self, amount: u64) -> u64 {
+        let exact = u128::from(amount) * NANOSECONDS / u128::from(self.rate.max(1));
         u64::try_from(exact).unwrap_or(u64::MAX / 2)
     }
 }
@@ -54,14 +69,32 @@ pub(super) struct Drawn {
 }
 
 impl Bucket {
-    /// Draws this amount in any case. It may be used a while later than it is ready (`SHARE_LAPSES_NS`), so that much less
-    /// of the burst is given away, or half of it.
+    /// Draws this amount in any case.
     pub(super) fn draw(&self, amount: u64, rate: BurstRate, now_ns: u64) -> Drawn {
-        let (takes, burst) = (rate.nanoseconds(amount), rate.nanoseconds(rate.burst));
-        let ahead = burst - SHARE_LAPSES_NS.min(burst / 2);
+        let (takes, ahead) = (rate.nanoseconds(amount), rate.ahead());
         let moved = |arrival: u64| arrival.max(now_ns).saturating_add(takes);
         let before = self.arrival_ns.update(Ordering::Relaxed, Ordering::Relaxed, moved);
         Drawn { ready_ns: moved(before).saturating_sub(ahead), fillings: self.filled(before < now_ns) }
+    }
+
+    /// Draws this amount where it may be used at once, in place of what is left of an earlier draw; otherwise nothing.
+    pub(super) fn redraw(
+        &self,
+        left: u64,
+        drawn: Drawn,
+        amount: u64,
+        rate: BurstRate,
+        now_ns: u64,
+    ) -> Option<Drawn> {
+        let counts = self.fillings.load(Ordering::Relaxed) == drawn.fillings;
+        let back = if counts { rate.worth(left) } else { 0 };
+        let (takes, ahead) = (rate.nanoseconds(amount), rate.ahead());
+        let moved = |arrival: u64| {
+            let arrival = arrival.saturating_sub(back).max(now_ns).saturating_add(takes);
+            (arrival.saturating_sub(ahead) <= now_ns).then_some(arrival)
+        };
+        let before = self.arrival_ns.try_update(Ordering::Relaxed, Ordering::Relaxed, moved).ok()?;
+        Some(Drawn { ready_ns: now_ns, fillings: self.filled(before.saturating_sub(back) < now_ns) })
     }
 
     /// How often it has been full, once more where it was just now.
@@ -88,7 +121,7 @@ impl Bucket {
         if self.fillings.load(Ordering::Relaxed) != drawn.fillings {
             return;
         }
-        let takes = rate.nanoseconds(amount);
+        let takes = rate.worth(amount);
         self.arrival_ns.update(Ordering::Relaxed, Ordering::Relaxed, |arrival| arrival.saturating_sub(takes));
     }
 
@@ -139,6 +172,21 @@ mod tests {
         let full = bucket.draw(100, rate, 9 * SECOND);
         bucket.give_back(100, rate, draws[3]);
         assert_eq!(bucket.draw(100, rate, 9 * SECOND).ready_ns, full.ready_ns + SECOND / 10);
+    }
+
+    /// As if what is left had not been drawn, unless time has made up for it.
+    #[test]
+    fn what_is_left_is_drawn_anew_where_there_is_more_at_once() {
+        let (bucket, rate) = (Bucket::default(), BurstRate { rate: 1000, burst: 1000 });
+        let at_once = |left, drawn, now_ns| bucket.redraw(left, drawn, 500, rate, now_ns);
+        let first = at_once(0, Drawn::default(), SECOND).expect("half of the burst");
+        assert_eq!(at_once(0, first, SECOND), None, "900 are given away ahead, and 500 are gone");
+        let second = at_once(100, first, SECOND).expect("400 are gone, and the rest is enough");
+        assert!(bucket.take(100, rate, SECOND).is_some() && bucket.take(1, rate, SECOND).is_none());
+        // A second later the bucket has been full, and somebody has drawn all of it.
+        let other = bucket.draw(900, rate, 2 * SECOND + SECOND / 10);
+        assert_eq!(other.ready_ns, 2 * SECOND + SECOND / 10);
+        assert_eq!(at_once(500, second, 2 * SECOND + SECOND / 10), None);
     }
 
     #[test]

@@ -28,7 +28,8 @@ pub enum Allowance {
 }
 
 impl Share {
-    /// What may be moved; where nothing is left, so much is drawn.
+    /// What may be moved; so much is drawn where nothing is left, and where little is left and as much may be had at once: a
+    /// turn would else end short, with a read of that little.
     pub(super) fn allowance(
         &mut self,
         bucket: &Bucket,
@@ -42,16 +43,23 @@ impl Share {
         if self.lapses_ns <= now_ns {
             self.end(bucket, rate, now_ns);
         }
-        if self.left == 0 {
-            self.left = draw;
-            let owed = std::mem::take(&mut self.owed);
-            self.drawn = bucket.draw(draw.saturating_add(owed), rate, now_ns);
-            self.lapses_ns = self.drawn.ready_ns.max(now_ns).saturating_add(SHARE_LAPSES_NS);
+        if self.left <= draw / 2 {
+            let amount = draw.saturating_add(self.owed);
+            match bucket.redraw(self.left, self.drawn, amount, rate, now_ns) {
+                Some(drawn) => self.begin(draw, drawn, now_ns),
+                None if self.left == 0 => self.begin(draw, bucket.draw(amount, rate, now_ns), now_ns),
+                None => {}
+            }
         }
         match self.drawn.ready_ns <= now_ns {
             true => Allowance::Of(self.left),
             false => Allowance::From(self.drawn.ready_ns),
         }
+    }
+
+    fn begin(&mut self, left: u64, drawn: Drawn, now_ns: u64) {
+        let lapses_ns = drawn.ready_ns.max(now_ns).saturating_add(SHARE_LAPSES_NS);
+        *self = Share { left, owed: 0, drawn, lapses_ns };
     }
 
     /// Takes one, drawing so many where none is left. Nothing is waited for.

@@ -21,6 +21,8 @@ pub mod config;
 
 pub mod seal;
 
+pub mod state;
+
 pub mod auth;
 pub mod dns;
 pub mod policy;

@@ -13,6 +13,7 @@ mod learn;
 mod lines;
 mod policy;
 mod rules;
+mod state;
 mod top;
 
 pub use accounts::*;
@@ -26,6 +27,7 @@ pub use learn::*;
 pub use lines::*;
 pub use policy::*;
 pub use rules::*;
+pub use state::*;
 pub use top::*;
 
 use std::time::Duration;

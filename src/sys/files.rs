@@ -72,6 +72,14 @@ fn can_make(path: &Path) -> io::Result<()> {
         // A link to nothing: the file is made where it points to.
         return can_append(&folder.join(target));
     }
+    can_write_in(folder)
+}
+
+/// Whether files can be made in this folder.
+///
+/// # Errors
+/// Why not.
+pub fn can_write_in(folder: &Path) -> io::Result<()> {
     permits(folder, AccessFlags::W_OK | AccessFlags::X_OK)
 }
 

@@ -8,7 +8,7 @@ const FLOORS: [&[&str]; 14] = [
     &["limits"],
     &["shares", "threads", "console", "outcome"],
     &["proto", "sys"],
-    &["auth"],
+    &["auth", "state"],
     &["policy"],
     &["config"],
     &["dns", "seal"],
@@ -22,7 +22,7 @@ const FLOORS: [&[&str]; 14] = [
 ];
 
 /// Modules that know the operating system; all others take values and give values.
-const SHELL: [&str; 8] = ["sys", "auth", "seal", "relay", "worker", "admin", "control", "cli"];
+const SHELL: [&str; 9] = ["sys", "auth", "state", "seal", "relay", "worker", "admin", "control", "cli"];
 
 fn floor_of(module: &str) -> Option<usize> {
     FLOORS.iter().position(|floor| floor.contains(&module))

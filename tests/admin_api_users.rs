@@ -90,7 +90,7 @@ fn a_users_attributes_are_those_of_the_last_request() {
     let attributes = || api.get(USERS)["attributes"].clone();
     assert_eq!(
         attributes(),
-        json!({"ann": {"groups": ["staff"], "expires": "2099-01-31", "disabled": false}})
+        json!({"ann": {"groups": ["staff"], "limits": [], "expires": "2099-01-31", "disabled": false}})
     );
     assert!(logs_in(&relay, b"ann", b"secret"));
     let origin = Origin::echo();

@@ -86,13 +86,13 @@ fn a_user_has_the_attributes_that_were_set() {
     let set = |arguments: &[&str]| code(&user_with(&[&["set", "ann"], arguments].concat(), &file));
     let listed = || String::from_utf8(user_with(&["list"], &file).stdout).expect("UTF-8");
     assert_eq!(listed(), "ann\nbob\n");
-    assert_eq!(set(&["--groups", "staff,night", "--expires", "2099-01-31"]), 0);
-    assert_eq!(listed(), "ann:groups=staff,night expires=2099-01-31\nbob\n");
+    assert_eq!(set(&["--groups", "staff,night", "--limits", "gold", "--expires", "2099-01-31"]), 0);
+    assert_eq!(listed(), "ann:groups=staff,night limits=gold expires=2099-01-31\nbob\n");
     assert_eq!(set(&["--disable"]), 0);
     assert_eq!(code(&user("verify", "ann", &file, "wonderland-1")), 1);
     assert_eq!(code(&user("add", "ann", &file, "wonderland-2")), 0);
-    assert_eq!(listed(), "ann:groups=staff,night expires=2099-01-31 disabled\nbob\n");
-    assert_eq!(set(&["--enable", "--groups", "", "--expires", "never"]), 0);
+    assert_eq!(listed(), "ann:groups=staff,night limits=gold expires=2099-01-31 disabled\nbob\n");
+    assert_eq!(set(&["--enable", "--groups", "", "--limits", "", "--expires", "never"]), 0);
     assert_eq!((listed().as_str(), code(&user("verify", "ann", &file, "wonderland-2"))), ("ann\nbob\n", 0));
     assert_eq!(set(&["--expires", "2001-01-31"]), 0);
     assert_eq!(code(&user("verify", "ann", &file, "wonderland-2")), 1);
@@ -110,6 +110,7 @@ fn attributes_that_are_none_are_refused_and_change_nothing() {
         (&["set", "ann", "--expires", "soon"], 2, "YEAR-MONTH-DAY"),
         (&["set", "ann", "--groups", "a b"], 2, "cannot be a group"),
         (&["set", "ann", "--groups", "a,a"], 2, "named twice"),
+        (&["set", "ann", "--limits", "a b"], 2, "cannot be a limit"),
         (&["set", "ann", "--enable", "--disable"], 2, "cannot be used with"),
         (&["set", "eve", "--disable"], 1, "no such user in the users file: \"eve\""),
     ] {

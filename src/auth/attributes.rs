@@ -1,4 +1,4 @@
-//! What may stand behind a user's hash in the users file: groups, the last day, whether the user is shut out.
+//! What may stand behind a user's hash in the users file: groups, limits, the last day, whether the user is shut out.
 
 use std::error::Error;
 use std::fmt;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 
-use crate::limits::{GROUP_NAME_MAX, USER_GROUPS_MAX};
+use crate::limits::{GROUP_NAME_MAX, USER_GROUPS_MAX, USER_LIMITS_MAX};
 
 /// The words that there are.
-const WORDS: [&str; 3] = ["groups", "expires", "disabled"];
+const WORDS: [&str; 4] = ["groups", "limits", "expires", "disabled"];
 
 /// How many letters a word may be off for another to be offered in its place.
 const SLIPS: usize = 2;
@@ -22,6 +22,8 @@ const SHOWN: usize = 64;
 pub struct UserAttributes {
     /// The groups that the user is in, none twice.
     pub groups: Vec<Arc<str>>,
+    /// The limits that the user's sessions come under, none twice.
+    pub limits: Vec<Arc<str>>,
     /// The last day on which the user may log in, in UTC; `None`: there is no last one.
     pub expires: Option<Date>,
     /// Whether the user may not log in at all.
@@ -33,6 +35,8 @@ pub struct UserAttributes {
 pub struct AttributeChange {
     /// The groups in place of those that there are.
     pub groups: Option<Vec<Arc<str>>>,
+    /// The limits in place of those that there are.
+    pub limits: Option<Vec<Arc<str>>>,
     /// The last day in place of the one that there is, or no last day any more.
     pub expires: Option<Option<Date>>,
     /// Whether the user may not log in.
@@ -47,12 +51,11 @@ impl AttributeChange {
 }
 
 impl UserAttributes {
-    /// Reads what stands behind the hash: words with blanks between them, such as `groups=staff,night
-    /// expires=2027-01-31 disabled`.
+    /// Reads what stands behind the hash: words with blanks between them, such as `groups=staff,night limits=gold
+    /// expires=2027-01-31 disabled`. Whether there is such a limit is not known here.
     ///
     /// # Errors
-    /// A word that is none of these or stands there twice, a group's name that [`check_group_name`] refuses, what is no
-    /// date.
+    /// A word that is none of these or stands there twice, a name that [`check_group_name`] refuses, what is no date.
     pub fn parse(text: &str) -> Result<UserAttributes, AttributeError> {
         let mut attributes = UserAttributes::default();
         let mut seen = [false; WORDS.len()];
@@ -71,10 +74,14 @@ impl UserAttributes {
                 ("groups", Some(value)) => {
                     attributes.groups = read_groups(value.split(',').filter(|_| !value.is_empty()))?;
                 }
+                ("limits", Some(value)) => {
+                    attributes.limits = read_limits(value.split(',').filter(|_| !value.is_empty()))?;
+                }
                 ("expires", Some(value)) => attributes.expires = Some(read_day(value)?),
                 ("disabled", None) => attributes.disabled = true,
                 ("disabled", Some(_)) => return Err(AttributeError::Form("disabled")),
                 ("groups", None) => return Err(AttributeError::Form("groups=NAME,NAME")),
+                ("limits", None) => return Err(AttributeError::Form("limits=NAME,NAME")),
                 _ => return Err(AttributeError::Form("expires=YEAR-MONTH-DAY")),
             }
         }
@@ -91,6 +98,7 @@ impl UserAttributes {
     pub fn with(self, change: &AttributeChange) -> UserAttributes {
         UserAttributes {
             groups: change.groups.clone().unwrap_or(self.groups),
+            limits: change.limits.clone().unwrap_or(self.limits),
             expires: change.expires.unwrap_or(self.expires),
             disabled: change.disabled.unwrap_or(self.disabled),
         }
@@ -106,9 +114,10 @@ impl fmt::Display for UserAttributes {
     /// As it is read again.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let groups = (!self.groups.is_empty()).then(|| format!("groups={}", self.groups.join(",")));
+        let limits = (!self.limits.is_empty()).then(|| format!("limits={}", self.limits.join(",")));
         let expires = self.expires.map(|day| format!("expires={day}"));
         let disabled = self.disabled.then(|| "disabled".to_owned());
-        let words: Vec<String> = [groups, expires, disabled].into_iter().flatten().collect();
+        let words: Vec<String> = [groups, limits, expires, disabled].into_iter().flatten().collect();
         f.write_str(&words.join(" "))
     }
 }
@@ -118,18 +127,35 @@ impl fmt::Display for UserAttributes {
 /// # Errors
 /// A name that [`check_group_name`] refuses or that stands there twice, or more than `limits::USER_GROUPS_MAX`.
 pub fn read_groups<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Vec<Arc<str>>, AttributeError> {
-    let mut groups: Vec<Arc<str>> = Vec::new();
+    read_names(Members::Groups, names)
+}
+
+/// The limits of these names.
+///
+/// # Errors
+/// A name that is none, as with groups, or that stands there twice, or more than `limits::USER_LIMITS_MAX`.
+pub fn read_limits<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Vec<Arc<str>>, AttributeError> {
+    read_names(Members::Limits, names)
+}
+
+fn read_names<'a>(
+    of: Members,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Result<Vec<Arc<str>>, AttributeError> {
+    let mut read: Vec<Arc<str>> = Vec::new();
     for name in names {
-        check_group_name(name)?;
-        if groups.iter().any(|other| **other == *name) {
-            return Err(AttributeError::GroupTwice(shown(name)));
+        if !is_plain(name) {
+            return Err(AttributeError::Name(of, shown(name)));
         }
-        if groups.len() == USER_GROUPS_MAX {
-            return Err(AttributeError::TooManyGroups);
+        if read.iter().any(|other| **other == *name) {
+            return Err(AttributeError::NamedTwice(of, shown(name)));
         }
-        groups.push(name.into());
+        if read.len() == of.most() {
+            return Err(AttributeError::TooMany(of));
+        }
+        read.push(name.into());
     }
-    Ok(groups)
+    Ok(read)
 }
 
 /// Reads a day: `2027-01-31`.
@@ -148,11 +174,13 @@ pub fn read_day(typed: &str) -> Result<Date, AttributeError> {
 /// A name that is empty, longer than `limits::GROUP_NAME_MAX` bytes, or holds more than ASCII letters, digits, `-`, `_` and
 /// `.`: it stands in files and configurations without quotes.
 pub fn check_group_name(name: &str) -> Result<(), AttributeError> {
+    if is_plain(name) { Ok(()) } else { Err(AttributeError::Name(Members::Groups, shown(name))) }
+}
+
+/// Whether a name can stand in the file and in the configuration without quotes.
+fn is_plain(name: &str) -> bool {
     let held = |c: char| c.is_ascii_alphanumeric() || ['-', '_', '.'].contains(&c);
-    match name.len() {
-        1..=GROUP_NAME_MAX if name.chars().all(held) => Ok(()),
-        _ => Err(AttributeError::Group(shown(name))),
-    }
+    (1..=GROUP_NAME_MAX).contains(&name.len()) && name.chars().all(held)
 }
 
 /// The word that was probably meant.
@@ -166,6 +194,31 @@ fn shown(typed: &str) -> String {
     typed.chars().take(SHOWN).collect()
 }
 
+/// What users have several of, by their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Members {
+    /// Groups.
+    Groups,
+    /// Limits.
+    Limits,
+}
+
+impl Members {
+    fn one(self) -> &'static str {
+        match self {
+            Members::Groups => "group",
+            Members::Limits => "limit",
+        }
+    }
+
+    fn most(self) -> usize {
+        match self {
+            Members::Groups => USER_GROUPS_MAX,
+            Members::Limits => USER_LIMITS_MAX,
+        }
+    }
+}
+
 /// Why a user's attributes are refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AttributeError {
@@ -175,12 +228,12 @@ pub enum AttributeError {
     Twice(&'static str),
     /// A word with a value where it has none, or without one; how it is written.
     Form(&'static str),
-    /// What no group may be called.
-    Group(String),
-    /// A group that is named twice.
-    GroupTwice(String),
-    /// More groups than `limits::USER_GROUPS_MAX`.
-    TooManyGroups,
+    /// What no group and no limit may be called.
+    Name(Members, String),
+    /// One that is named twice.
+    NamedTwice(Members, String),
+    /// More of them than a user may have.
+    TooMany(Members),
     /// What is no day.
     Day(String),
 }
@@ -189,17 +242,20 @@ impl fmt::Display for AttributeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             AttributeError::Unknown(typed, nearest) => {
-                write!(f, "{typed:?} is none of \"groups=\", \"expires=\", \"disabled\"")?;
+                write!(f, "{typed:?} is none of \"groups=\", \"limits=\", \"expires=\", \"disabled\"")?;
                 nearest.map_or(Ok(()), |word| write!(f, "; did you mean \"{word}\"?"))
             }
             AttributeError::Twice(word) => write!(f, "\"{word}\" stands there twice"),
             AttributeError::Form(form) => write!(f, "expected {form}"),
-            AttributeError::Group(name) => write!(
-                f,
-                "{name:?} cannot be a group: 1 to {GROUP_NAME_MAX} letters, digits, `-`, `_` and `.`"
-            ),
-            AttributeError::GroupTwice(name) => write!(f, "group {name:?} is named twice"),
-            AttributeError::TooManyGroups => write!(f, "more than {USER_GROUPS_MAX} groups"),
+            AttributeError::Name(of, name) => {
+                let one = of.one();
+                write!(
+                    f,
+                    "{name:?} cannot be a {one}: 1 to {GROUP_NAME_MAX} letters, digits, `-`, `_` and `.`"
+                )
+            }
+            AttributeError::NamedTwice(of, name) => write!(f, "{} {name:?} is named twice", of.one()),
+            AttributeError::TooMany(of) => write!(f, "more than {} {}s", of.most(), of.one()),
             AttributeError::Day(typed) => write!(f, "{typed:?} is no day: expected YEAR-MONTH-DAY"),
         }
     }
@@ -217,9 +273,12 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        for text in
-            ["", "groups=staff", "groups=staff,night expires=2027-01-31 disabled", "expires=2027-01-31"]
-        {
+        for text in [
+            "",
+            "groups=staff",
+            "groups=staff,night limits=gold,b expires=2027-01-31 disabled",
+            "limits=gold",
+        ] {
             assert_eq!(parsed(text).to_string(), text);
         }
         assert_eq!(parsed("  disabled\tgroups=b,a "), parsed("groups=b,a disabled"));
@@ -234,10 +293,15 @@ mod tests {
         for (text, expected) in [
             (
                 "group=staff",
-                "\"group\" is none of \"groups=\", \"expires=\", \"disabled\"; did you mean \"groups\"?",
+                "\"group\" is none of \"groups=\", \"limits=\", \"expires=\", \"disabled\"; did you mean \"groups\"?",
             ),
             ("Disabled", "did you mean \"disabled\"?"),
-            ("limits=gold", "\"limits\" is none of \"groups=\", \"expires=\", \"disabled\""),
+            ("quota=1", "\"quota\" is none of \"groups=\", \"limits=\", \"expires=\", \"disabled\""),
+            ("limit=gold", "did you mean \"limits\"?"),
+            ("limits", "expected limits=NAME,NAME"),
+            ("limits=a b,c", "\"b,c\" is none of"),
+            ("limits=a,a", "limit \"a\" is named twice"),
+            ("limits=a:b", "\"a:b\" cannot be a limit"),
             ("disabled disabled", "\"disabled\" stands there twice"),
             ("disabled=no", "expected disabled"),
             ("groups", "expected groups=NAME,NAME"),
@@ -253,11 +317,13 @@ mod tests {
             let error = UserAttributes::parse(text).expect_err(text).to_string();
             assert!(error.contains(expected), "{text}: {error}");
         }
-        assert!(!UserAttributes::parse("limits=gold").unwrap_err().to_string().contains("mean"));
+        assert!(!UserAttributes::parse("quota=1").unwrap_err().to_string().contains("mean"));
         let names: Vec<String> = (0..=USER_GROUPS_MAX).map(|n| n.to_string()).collect();
         let count = |names: &[String]| read_groups(names.iter().map(String::as_str)).map(|all| all.len());
         assert_eq!(count(&names[1..]), Ok(USER_GROUPS_MAX));
-        assert_eq!(count(&names), Err(AttributeError::TooManyGroups));
+        assert_eq!(count(&names), Err(AttributeError::TooMany(Members::Groups)));
+        let limits = read_limits(names.iter().take(USER_LIMITS_MAX + 1).map(String::as_str));
+        assert_eq!(limits, Err(AttributeError::TooMany(Members::Limits)));
         assert!(check_group_name(&"g".repeat(GROUP_NAME_MAX)).is_ok());
         assert!(check_group_name(&"g".repeat(GROUP_NAME_MAX + 1)).is_err());
     }

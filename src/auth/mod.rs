@@ -20,7 +20,7 @@ mod verifier;
 
 pub use admission::Pending;
 pub use attributes::{
-    AttributeChange, AttributeError, UserAttributes, check_group_name, read_day, read_groups,
+    AttributeChange, AttributeError, UserAttributes, check_group_name, read_day, read_groups, read_limits,
 };
 pub use cache::{Tag, VerifiedCache};
 pub use dispatch::Verified;

@@ -32,6 +32,8 @@ pub struct Users {
 struct Account {
     secret: Secret,
     attributes: UserAttributes,
+    /// The line that it stands on, from 1.
+    line: usize,
 }
 
 impl Users {
@@ -78,7 +80,7 @@ impl Users {
             let attributes = UserAttributes::parse(attributes.unwrap_or_default())
                 .map_err(|error| fail(Cause::Attributes { name: Arc::clone(&name), error }))?;
             first_lines.insert(Arc::clone(&name), line);
-            by_name.insert(name, Account { secret, attributes });
+            by_name.insert(name, Account { secret, attributes, line });
         }
         let works = by_name.values().map(|account: &Account| account.secret.work());
         let costliest = works.max_by_key(|work| work.estimate_us());
@@ -138,6 +140,32 @@ impl Users {
         }
         groups.values_mut().for_each(|members| members.sort_unstable());
         groups
+    }
+
+    /// The users to whom the file gives limits, each with the names of these.
+    pub fn limits(&self) -> impl Iterator<Item = (&Arc<str>, &[Arc<str>])> {
+        let all = self.by_name.iter().map(|(name, account)| (name, &account.attributes.limits[..]));
+        all.filter(|(_, limits)| !limits.is_empty())
+    }
+
+    /// Whether each limit that the file names is one; `check` says what is wrong with a name. `origin` is the file that the
+    /// error names.
+    ///
+    /// # Errors
+    /// The first line that names another.
+    pub fn check_limits(
+        &self,
+        origin: &Path,
+        check: impl Fn(&str) -> Result<(), String>,
+    ) -> Result<(), UsersError> {
+        let wrong = |(name, account): (&Arc<str>, &Account)| {
+            let what = account.attributes.limits.iter().find_map(|limit| check(limit).err())?;
+            Some((account.line, name.clone(), what))
+        };
+        match self.by_name.iter().filter_map(wrong).min() {
+            Some((line, name, what)) => Err(UsersError::new(origin, Some(line), Cause::Limit { name, what })),
+            None => Ok(()),
+        }
     }
 
     /// The names of all users, sorted.
@@ -266,6 +294,7 @@ enum Cause {
     Duplicate { name: Arc<str>, first: usize },
     Hash { name: Arc<str>, error: SecretError },
     Attributes { name: Arc<str>, error: AttributeError },
+    Limit { name: Arc<str>, what: String },
 }
 
 impl UsersError {
@@ -293,6 +322,7 @@ impl fmt::Display for UsersError {
             Cause::Duplicate { name, first } => write!(f, " user {name:?} stands on line {first} already"),
             Cause::Hash { name, error } => write!(f, " user {name:?}: {error}"),
             Cause::Attributes { name, error } => write!(f, " user {name:?}: {error}"),
+            Cause::Limit { name, what } => write!(f, " user {name:?}: {what}"),
         }
     }
 }

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::auth::{
     AttributeChange, AttributeError, Users, change_user, check_name, check_password, hash_password, read_day,
-    read_groups, remove_user, set_user,
+    read_groups, read_limits, remove_user, set_user,
 };
 use crate::console::{complain, say};
 use crate::limits::PASSWORD_MAX;
@@ -46,7 +46,10 @@ pub(super) struct UserSetArgs {
     file: PathBuf,
     /// The groups that the user is in from now on, with commas between them; "" for none
     #[arg(long, value_name = "NAME,…", value_parser = groups_of, group = "attributes")]
-    groups: Option<GroupNames>,
+    groups: Option<NameList>,
+    /// The limits that the user's sessions come under from now on, with commas between them; "" for none
+    #[arg(long, value_name = "NAME,…", value_parser = limits_of, group = "attributes")]
+    limits: Option<NameList>,
     /// The last day, in UTC, on which the user may log in, such as 2027-01-31; or never
     #[arg(long, value_name = "DAY|never", value_parser = LastDay::read, group = "attributes")]
     expires: Option<LastDay>,
@@ -59,10 +62,14 @@ pub(super) struct UserSetArgs {
 }
 
 /// Behind a type of its own: clap takes a bare `Vec` for a flag that is repeated.
-type GroupNames = Arc<[Arc<str>]>;
+type NameList = Arc<[Arc<str>]>;
 
-fn groups_of(typed: &str) -> Result<GroupNames, AttributeError> {
-    read_groups(typed.split(',').filter(|_| !typed.is_empty())).map(GroupNames::from)
+fn groups_of(typed: &str) -> Result<NameList, AttributeError> {
+    read_groups(typed.split(',').filter(|_| !typed.is_empty())).map(NameList::from)
+}
+
+fn limits_of(typed: &str) -> Result<NameList, AttributeError> {
+    read_limits(typed.split(',').filter(|_| !typed.is_empty())).map(NameList::from)
 }
 
 /// The last day of a user; `None`: there is none.
@@ -77,9 +84,10 @@ impl LastDay {
 
 /// Changes the attributes of a user. Exit code 0 if that was done, 1 otherwise, with the reason on standard error.
 pub(super) fn set(args: &UserSetArgs) -> ExitCode {
-    let UserSetArgs { name, file, groups, expires, disable, enable } = args;
+    let UserSetArgs { name, file, groups, limits, expires, disable, enable } = args;
     let change = AttributeChange {
         groups: groups.as_ref().map(|groups| groups.to_vec()),
+        limits: limits.as_ref().map(|limits| limits.to_vec()),
         expires: expires.map(|LastDay(day)| day),
         disabled: (*disable || *enable).then_some(*disable),
     };

@@ -241,6 +241,7 @@ impl Choice for Action {
 impl Choice for Per {
     const ALL: &'static [(&'static str, Self)] = &[
         ("user", Self::User),
+        ("group", Self::Group),
         ("source", Self::Source),
         ("source/24", Self::Network),
         ("source/64", Self::Source),

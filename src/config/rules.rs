@@ -11,11 +11,12 @@ use crate::limits;
 use crate::policy::rules::spec::{Action, Mode};
 
 /// Names that records give to what is no table of its kind.
-const RESERVED: [(&str, &str, &str); 4] = [
+const RESERVED: [(&str, &str, &str); 5] = [
     ("rule", "default", "what no rule matches"),
     ("rule", "guard", "what [guard] refuses, whatever the rules say"),
     ("limit", "limits.per_user", "what [limits] per_user says"),
     ("limit", "limits.per_source", "what [limits] per_source says"),
+    ("limit", "limits.absent", "a limit of the users file that is not there"),
 ];
 
 /// Fills in what follows from other keys.

@@ -335,9 +335,9 @@ tables! {
         log: Option<Logged> = None, optional(choice(), "\"all\""), Reload;
     }
 
-    /// What each subject of a limit may have, over all workers, where the rule that allows a session names it.
+    /// What each subject of a limit may have, over all workers, where a session's rule or user has it.
     pub struct LimitConfig {
-        /// Its name: rules call it by that.
+        /// Its name: rules and the users file call it by that.
         ///
         /// Never empty, no two alike.
         name: Arc<str> = Arc::from(""), text(rule_values::own_name, ToString::to_string), Reload;

@@ -21,11 +21,13 @@ pub(super) struct Limiting {
 /// What the short forms are called where a name is told.
 const PER_USER: &str = "limits.per_user";
 const PER_SOURCE: &str = "limits.per_source";
-const SHORT_FORMS: [&str; 2] = [PER_USER, PER_SOURCE];
+/// What stands in place of a limit that the users file names and that is not there, for a moment at a reload: it lets nobody
+/// in.
+const ABSENT: &str = "limits.absent";
 
 /// The numbers of the limits of a server that has had none.
 pub(super) fn no_limits() -> Numbers {
-    Numbers::beginning_with(SHORT_FORMS)
+    Numbers::beginning_with([PER_USER, PER_SOURCE, ABSENT])
 }
 
 impl Limiting {
@@ -71,7 +73,11 @@ impl Limiting {
             .iter()
             .map(|limit| (limit.name.clone(), self.limit(&limit.name, limit.per, &terms_of(limit))))
             .collect();
-        self.lift_others(all.iter().chain(limits.values()));
+        let nobody = LimitTerms { connections: Some(0), ..LimitTerms::default() };
+        let absent = self.limit(ABSENT, Per::User, &nobody);
+        let named = rules.limited.named().iter();
+        let of_users: Vec<Limit> = named.map(|name| limits.get(name).copied().unwrap_or(absent)).collect();
+        self.lift_others(all.iter().chain(limits.values()).chain(&of_users));
         let by_rule = config.rules.iter().filter(|rule| !rule.limits.is_empty()).map(|rule| {
             let named = rule.limits.iter().filter_map(|name| limits.get(name).copied());
             (rules.number_of(&rule.name), named.collect())
@@ -79,6 +85,8 @@ impl Limiting {
         let plan = LimitPlan {
             accounts: self.accounts.clone(),
             all,
+            users: rules.limited.clone(),
+            of_users,
             by_rule: by_rule.collect(),
             names: self.numbers.names().into(),
         };
@@ -125,6 +133,7 @@ fn terms_of(limit: &LimitConfig) -> LimitTerms {
 mod tests {
     use super::*;
     use crate::config::Flags;
+    use crate::policy::accounts::{AccountHolder, AccountKey, LimitedUsers, SessionKind};
     use std::path::Path;
 
     fn config(text: &str) -> Config {
@@ -135,8 +144,12 @@ mod tests {
         let config = config(text);
         let (plan, _) = OperatorRules::default().plan(&config, None).unwrap();
         let rules = Arc::<OperatorRules>::default().follow(plan);
+        adopt(limiting, &config, &rules)
+    }
+
+    fn adopt(limiting: &mut Limiting, config: &Config, rules: &OperatorRules) -> Option<Arc<LimitPlan>> {
         let numbers = limiting.numbers().with(config.limits.iter().map(|limit| &limit.name));
-        limiting.adopt(&config, &rules, numbers.unwrap());
+        limiting.adopt(config, rules, numbers.unwrap());
         limiting.plan().cloned()
     }
 
@@ -166,5 +179,26 @@ mod tests {
         let names: Vec<&str> = of_rule.iter().map(|limit| &**before.name(limit.id).unwrap()).collect();
         assert_eq!(names, ["two", "one"]);
         assert!(adopted(&mut limiting, "").is_none());
+    }
+
+    /// A reload may take a limit away just when a users file is read that names it.
+    #[test]
+    fn a_limit_of_a_user_that_is_not_there_lets_nobody_in() {
+        let mut limiting = Limiting::new();
+        let config = config("[[limit]]\nname = \"gold\"\nper = \"global\"\nconnections = 3\n");
+        let names = ["gold", "silver"].map(Arc::<str>::from);
+        let user = Arc::<str>::from("ann");
+        let limited = LimitedUsers::default().with_limits([(&user, &names[..])]);
+        let mut rules = OperatorRules::default();
+        rules.limited = Arc::new(limited);
+        let plan = adopt(&mut limiting, &config, &rules).expect("limits");
+        let of_users: Vec<&str> = plan.of_users.iter().map(|limit| &**plan.name(limit.id).unwrap()).collect();
+        assert_eq!(of_users, ["gold", ABSENT]);
+        let enter = |nth: usize| {
+            let Limit { id, .. } = plan.of_users[nth];
+            let key = AccountKey { limit: id, holder: AccountHolder::User(user.clone()) };
+            plan.accounts.enter(key, SessionKind::Tunnel, Instant::now()).is_ok()
+        };
+        assert_eq!((enter(0), enter(1)), (true, false));
     }
 }

@@ -8,6 +8,7 @@ mod descriptors;
 mod explain;
 mod learned;
 mod learner;
+mod limited_users;
 mod limiting;
 mod line;
 mod lists;

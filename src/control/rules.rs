@@ -12,19 +12,21 @@ use jiff::Timestamp;
 use jiff::tz::{self, TimeZone};
 
 use self::concerns::{RuleRemark, empty_lists, guarded, never, unused, users_warnings};
+use super::limited_users::limited_users;
 use super::lists;
 use super::numbers::Numbers;
 use crate::auth::Users;
 use crate::config::{Config, ListConfig, RuleConfig, RuleDestination, When, Zone, nearest, quoted};
 use crate::limits;
+use crate::policy::accounts::LimitedUsers;
 use crate::policy::rule_names::{DEFAULT_NAME, RuleNames};
 use crate::policy::rules::schedule::Schedule;
 use crate::policy::rules::spec::{Action, Condition, Destination, GroupSpec, ListSpec, RuleSpec, RuleSpecs};
 use crate::policy::rules::{RuleId, RuleSet};
 use crate::sys::files::Stamp;
 
-/// The rules in effect.
-#[derive(Debug)]
+/// The rules in effect, and which users their limits are about.
+#[derive(Clone, Debug)]
 pub(super) struct OperatorRules {
     inputs: RuleInputs,
     warnings: Vec<RuleRemark>,
@@ -34,10 +36,12 @@ pub(super) struct OperatorRules {
     pub(super) names: Arc<RuleNames>,
     /// Those of the names of rules; 0 stands for the default.
     numbers: Numbers,
+    /// The groups and limits of users, where limits ask for either.
+    pub(super) limited: Arc<LimitedUsers>,
 }
 
 /// All that they are made of.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct RuleInputs {
     rules: Vec<RuleConfig>,
     lists: Vec<ListConfig>,
@@ -51,6 +55,8 @@ struct RuleInputs {
 pub(super) enum RulesPlan {
     /// They are those in effect.
     Same,
+    /// They are those in effect, and their limits are about others.
+    Limited(Arc<LimitedUsers>),
     /// They are to be made of this.
     New(Box<NewRules>),
 }
@@ -61,6 +67,7 @@ pub(super) struct NewRules {
     specs: Option<RuleSpecs>,
     warnings: Vec<RuleRemark>,
     numbers: Numbers,
+    limited: Arc<LimitedUsers>,
 }
 
 impl Default for OperatorRules {
@@ -71,6 +78,7 @@ impl Default for OperatorRules {
             set: None,
             names: Arc::default(),
             numbers: Numbers::beginning_with([DEFAULT_NAME]),
+            limited: Arc::default(),
         }
     }
 }
@@ -118,9 +126,11 @@ impl OperatorRules {
             stamps: config.lists.iter().map(stamp).collect(),
         };
         let mut warnings = users_warnings(config, users);
+        let limited = self.limited_by(config, users);
         if errors.is_empty() && inputs == self.inputs {
             warnings.extend(self.warnings.iter().cloned());
-            return Ok((RulesPlan::Same, warnings));
+            let plan = if limited == self.limited { RulesPlan::Same } else { RulesPlan::Limited(limited) };
+            return Ok((plan, warnings));
         }
         let lists = load_lists(config, &mut errors);
         let numbers = self.numbers.with(config.rules.iter().map(|rule| &rule.name));
@@ -142,7 +152,7 @@ impl OperatorRules {
         warnings.extend(self.inputs.read_anew(&inputs, &specs.lists));
         let needed = !specs.rules.is_empty() || specs.default == Action::Deny;
         warnings.extend(own.iter().cloned());
-        let new = NewRules { inputs, specs: needed.then_some(specs), warnings: own, numbers };
+        let new = NewRules { inputs, specs: needed.then_some(specs), warnings: own, numbers, limited };
         Ok((RulesPlan::New(Box::new(new)), warnings))
     }
 
@@ -157,25 +167,32 @@ impl OperatorRules {
     ) -> Result<Option<Arc<OperatorRules>>, Vec<RuleRemark>> {
         // One that its last user has left is empty: it must not keep him.
         let groups = groups(config, Some(users), &mut Vec::new());
-        if groups == self.inputs.groups {
+        if groups == self.inputs.groups && self.limited_by(config, Some(users)) == self.limited {
             return Ok(None);
         }
         let (plan, _) = self.plan_for(config, Some(users), groups, Vec::new())?;
         Ok(Some(Arc::clone(self).follow(plan)))
     }
 
+    /// Which users the limits of a configuration are about: the same ones where nothing about them has changed.
+    fn limited_by(&self, config: &Config, users: Option<&Users>) -> Arc<LimitedUsers> {
+        let limited = limited_users(config, users);
+        if limited == *self.limited { Arc::clone(&self.limited) } else { Arc::new(limited) }
+    }
+
     /// What a plan comes to that was made for these.
     pub(super) fn follow(self: Arc<OperatorRules>, plan: RulesPlan) -> Arc<OperatorRules> {
         match plan {
             RulesPlan::Same => self,
+            RulesPlan::Limited(limited) => Arc::new(OperatorRules { limited, ..OperatorRules::clone(&self) }),
             RulesPlan::New(new) => {
-                let NewRules { inputs, specs, warnings, numbers } = *new;
+                let NewRules { inputs, specs, warnings, numbers, limited } = *new;
                 let set = specs.map(|specs| {
                     let ids = specs.rules.iter().map(|rule| number_of(&numbers, &rule.name)).collect();
                     Arc::new(RuleSet::new(specs, ids))
                 });
                 let names = Arc::new(RuleNames::new(numbers.names().to_vec()));
-                let rules = OperatorRules { inputs, warnings, set, names, numbers };
+                let rules = OperatorRules { inputs, warnings, set, names, numbers, limited };
                 rules.tell_time();
                 Arc::new(rules)
             }

@@ -153,6 +153,8 @@ impl SnapshotMaker {
     /// Has sessions judged by these rules from now on.
     pub(super) fn put_rules(&mut self, rules: Arc<OperatorRules>) {
         self.replace_rules(rules);
+        let numbers = self.limiting.numbers().clone();
+        self.limiting.adopt(&self.config, &self.rules, numbers);
         self.put_policy();
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::acceptor::HeldListeners;
 use super::descriptors::{self, DescriptorBudget};
 use super::learner::can_learn;
+use super::limited_users::check_users;
 use super::limiting::no_limits;
 use super::numbers::{NoNumber, Numbers};
 use super::plural::count_of;
@@ -181,6 +182,7 @@ impl<'a> Trial<'a> {
         match auth.users.as_ref().filter(|_| auth.methods.contains(&AuthMethod::Password)) {
             Some(path) => {
                 let (users, stamp) = self.need(("auth", "users"), load_users(path))?;
+                self.need(("auth", "users"), check_users(self.config, &users, path))?;
                 concerns(path, &users).iter().for_each(|concern| self.warn(("auth", "users"), concern));
                 Some(Some(UsersFile { path: path.clone(), stamp, users: Arc::new(users) }))
             }

@@ -8,10 +8,11 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use super::limited_users::{check_users, users_limit};
 use super::rules::OperatorRules;
 use super::user_orders::{FileChange, UserOrder, await_workers, change_file};
 use crate::admin::{Done, Order, OrderError};
-use crate::auth::{Users, UsersError, Verifier, concerns, load_users};
+use crate::auth::{AttributeChange, Users, UsersError, Verifier, concerns, load_users};
 use crate::config::Config;
 use crate::limits;
 use crate::sys::files::Stamp;
@@ -231,6 +232,9 @@ impl WatchedUsers {
     fn read(&mut self, generation: &mut u64) -> Result<(), UsersError> {
         let Some(file) = &mut self.file else { return Ok(()) };
         let (users, read) = load_users(&file.path)?;
+        if let Some(RuledBy { config, .. }) = &lock(&self.shared.governing).rules {
+            check_users(config, &users, &file.path)?;
+        }
         (file.users, file.stamp) = (Arc::new(users), read);
         *generation += 1;
         concerns(&file.path, &file.users).iter().for_each(|concern| tracing::warn!("{concern}"));
@@ -249,6 +253,7 @@ impl WatchedUsers {
             Order::SetUser { name, revoke, .. } | Order::RemoveUser { name, revoke } => (name, *revoke),
             _ => return Err(OrderError::Invalid("this changes no user".to_owned())),
         };
+        self.check_limits(order)?;
         let change = change_file(&file.path, order)?;
         self.read(generation).map_err(|error| {
             let what = "the users file was written, and cannot be used";
@@ -259,6 +264,17 @@ impl WatchedUsers {
             FileChange::Removed => Done::UserRemoved { name, ended },
             change => Done::UserSet { name, added: change == FileChange::Added, ended },
         })
+    }
+
+    /// Whether the limits that an order gives a user are limits.
+    fn check_limits(&self, order: &Order) -> Result<(), OrderError> {
+        let governing = lock(&self.shared.governing);
+        let Order::SetUser { attributes: AttributeChange { limits: Some(names), .. }, .. } = order else {
+            return Ok(());
+        };
+        let Some(RuledBy { config, .. }) = &governing.rules else { return Ok(()) };
+        let wrong = names.iter().find_map(|name| users_limit(config, name).err());
+        wrong.map_or(Ok(()), |what| Err(OrderError::Invalid(format!("`limits`: {what}"))))
     }
 
     /// Has logins judged by these users; how many of those before are gone or have another password.
@@ -279,6 +295,11 @@ impl WatchedUsers {
             return;
         };
         let users = Arc::clone(&lock(&self.shared.users));
+        // A reload may have taken a limit away just when the file was read that names it.
+        let path = self.file.as_ref().map(|file| &*file.path);
+        if let Some(Err(error)) = path.map(|path| check_users(&config, &users, path)) {
+            tracing::error!("{error}: whoever has it can begin no session");
+        }
         match survive(|| rules.regrouped(&config, &users)) {
             Some(Ok(Some(new))) => {
                 let mut governing = lock(&self.shared.governing);

@@ -8,6 +8,8 @@ pub const USER_NAME_MAX: usize = 255;
 pub const PASSWORD_MAX: usize = 255;
 /// Groups that the users file puts one user in.
 pub const USER_GROUPS_MAX: usize = 64;
+/// Limits that the users file gives one user: a session has a place in each of them.
+pub const USER_LIMITS_MAX: usize = 16;
 /// Bytes of a group's name.
 pub const GROUP_NAME_MAX: usize = 64;
 /// Largest users file in bytes: about half a million entries, read whole at start and at reload.

@@ -9,6 +9,7 @@
 pub(crate) mod api;
 pub(crate) mod client;
 pub(crate) mod dns;
+mod engine;
 pub(crate) mod gss;
 pub(crate) mod http;
 pub(crate) mod keyed;

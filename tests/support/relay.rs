@@ -16,30 +16,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::DnsServer;
+pub(crate) use super::engine::Engine;
 use super::process::collect;
 pub(crate) use super::process::{run_to_exit, run_with_input};
 use super::tables::{self, Tables};
 use super::users;
 use super::wait::{self, PATIENCE};
-
-/// Which relay engine a test runs over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Engine {
-    Copy,
-    Splice,
-    Auto,
-}
-
-impl Engine {
-    /// As the configuration spells it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Engine::Copy => "copy",
-            Engine::Splice => "splice",
-            Engine::Auto => "auto",
-        }
-    }
-}
 
 /// A server that is yet to be started. Where nothing else is said: one worker that is not pinned, method
 /// none, 127.0.0.1 at a port of the kernel's choice, loopback targets allowed, access records in a file.
@@ -91,6 +73,13 @@ impl Builder {
         tables::put_all(&mut self.tables, "rule", rules);
         self
     }
+
+    /// Has these limits, each as the keys of its table, one a line.
+    pub(crate) fn limits(mut self, limits: &[&str]) -> Self {
+        tables::put_all(&mut self.tables, "limit", limits);
+        self
+    }
+
     /// Sets one of the `[timeouts]`, in milliseconds.
     pub(crate) fn timeout(self, key: &str, millis: u64) -> Self {
         self.set("timeouts", key, &quoted(&format!("{millis}ms")))
@@ -331,6 +320,12 @@ impl Relay {
     pub(crate) fn put_rules(&mut self, rules: &[&str]) {
         tables::put_all(&mut self.tables, "rule", rules);
     }
+
+    /// Has the next file with these limits in place of those that there are.
+    pub(crate) fn put_limits(&mut self, limits: &[&str]) {
+        tables::put_all(&mut self.tables, "limit", limits);
+    }
+
     /// Has the next file without a key.
     pub(crate) fn forget(&mut self, table: &str, key: &str) {
         tables::put(&mut self.tables, table, key, None);

@@ -1,5 +1,7 @@
 //! Changes of the running server: the order that a request gives, and what is said of its outcome.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -8,7 +10,9 @@ use super::query::{Query, switch};
 use crate::admin::answer::HttpAnswer;
 use crate::admin::orders::{Done, Order, OrderError, ReloadReport};
 use crate::admin::status::HttpStatus;
-use crate::auth::{AttributeChange, UserAttributes, check_name, check_password, read_day, read_groups};
+use crate::auth::{
+    AttributeChange, UserAttributes, check_name, check_password, read_day, read_groups, read_limits,
+};
 use crate::config::{Choice, Level, unknown_value};
 use crate::limits;
 
@@ -38,6 +42,7 @@ struct UserBody {
     #[serde(default, deserialize_with = "secret")]
     password: Option<Zeroizing<String>>,
     groups: Option<Vec<String>>,
+    limits: Option<Vec<String>>,
     #[serde(default, deserialize_with = "nullable")]
     expires: Option<Option<String>>,
     disabled: Option<bool>,
@@ -93,17 +98,19 @@ pub(super) fn log(body: &[u8]) -> Result<Order, String> {
 pub(super) fn set_user(name: &str, body: &[u8]) -> Result<Order, String> {
     check_name(name).map_err(|error| error.to_string())?;
     // What serde_json says may quote what stands in the place of a password.
-    let form = r#"{"password": "…", "groups": ["staff"], "expires": "2027-01-31", "disabled": false, "revoke": false}"#;
-    let UserBody { password, groups: names, expires, disabled, revoke } =
+    let form = r#"{"password": "…", "groups": ["staff"], "limits": ["gold"], "expires": "2027-01-31", "disabled": false, "revoke": false}"#;
+    let UserBody { password, groups, limits, expires, disabled, revoke } =
         serde_json::from_slice(body).map_err(|_| format!("the body is not of the form {form}"))?;
     if let Some(password) = &password {
         check_password(password.as_bytes()).map_err(|error| format!("`password`: {error}"))?;
     }
     let password = password.map(|password| Zeroizing::new(password.as_bytes().to_vec()));
-    let names = names.map(|names| read_groups(names.iter().map(String::as_str))).transpose();
+    let groups = groups.map(|names| read_groups(names.iter().map(String::as_str))).transpose();
+    let limits = limits.map(|names| read_limits(names.iter().map(String::as_str))).transpose();
     let expires = expires.map(|expires| expires.map(|typed| read_day(&typed)).transpose()).transpose();
     let attributes = AttributeChange {
-        groups: names.map_err(|error| format!("`groups`: {error}"))?,
+        groups: groups.map_err(|error| format!("`groups`: {error}"))?,
+        limits: limits.map_err(|error| format!("`limits`: {error}"))?,
         expires: expires.map_err(|error| format!("`expires`: {error}"))?,
         disabled,
     };
@@ -151,10 +158,12 @@ fn listed(users: &[(String, UserAttributes)]) -> Value {
     let names: Vec<&str> = users.iter().map(|(name, _)| name.as_str()).collect();
     let described = users.iter().filter(|(_, attributes)| !attributes.is_empty());
     let attributes: serde_json::Map<String, Value> = described
-        .map(|(name, UserAttributes { groups, expires, disabled })| {
-            let groups: Vec<&str> = groups.iter().map(|group| &**group).collect();
-            let expires = expires.map(|day| day.to_string());
-            (name.clone(), json!({"groups": groups, "expires": expires, "disabled": disabled}))
+        .map(|(name, UserAttributes { groups, limits, expires, disabled })| {
+            let names = |all: &[Arc<str>]| -> Vec<String> { all.iter().map(ToString::to_string).collect() };
+            let (groups, limits, expires) =
+                (names(groups), names(limits), expires.map(|day| day.to_string()));
+            let told = json!({"groups": groups, "limits": limits, "expires": expires, "disabled": disabled});
+            (name.clone(), told)
         })
         .collect();
     json!({"users": names, "attributes": attributes})
@@ -215,7 +224,8 @@ mod tests {
         let change = attributes(r#"{"groups": ["a", "b"], "expires": null, "disabled": true}"#);
         assert_eq!((change.groups, change.expires), (Some(vec!["a".into(), "b".into()]), Some(None)));
         assert_eq!(change.disabled, Some(true));
-        let change = attributes(r#"{"groups": [], "expires": "2027-01-31"}"#);
+        let change = attributes(r#"{"groups": [], "limits": ["gold"], "expires": "2027-01-31"}"#);
+        assert_eq!(change.limits, Some(vec!["gold".into()]));
         assert_eq!((change.groups, change.disabled), (Some(Vec::new()), None));
         assert_eq!(change.expires, Some(Some(jiff::civil::date(2027, 1, 31))));
         assert!(matches!(remove_user("ann", "revoke=true"), Ok(Order::RemoveUser { revoke: true, .. })));
@@ -250,7 +260,12 @@ mod tests {
             );
         }
         assert_eq!(error(set_user("ann", br#"{"password": ""}"#)), "`password`: the password is empty");
-        assert!(error(set_user("ann", br#"{"groups": ["a b"]}"#)).starts_with("`groups`: \"a b\" cannot"));
+        for names in ["groups", "limits"] {
+            let body = json!({names: ["a b"]}).to_string();
+            assert!(
+                error(set_user("ann", body.as_bytes())).starts_with(&format!("`{names}`: \"a b\" cannot"))
+            );
+        }
         assert!(
             error(set_user("ann", br#"{"expires": "soon"}"#)).starts_with("`expires`: \"soon\" is no day")
         );

@@ -55,7 +55,7 @@ fn problems_of_limits_name_key_and_nearest_word() {
             "[[limit]]\nper = \"usr\"\nupload = 1\n[[limit]]\nname = \"a\"\n[[limit]]\nname = \"a\"\nper = \"user\"\ndatagrams = 1\n",
             &[
                 "1: [[limit]] 1: needs a `name`: rules call it by that",
-                "2: [[limit]] 1 key `per`: \"usr\" is none of \"user\", \"source\", \"source/24\", \"source/64\", \"session\", \
+                "2: [[limit]] 1 key `per`: \"usr\" is none of \"user\", \"group\", \"source\", \"source/24\", \"source/64\", \"session\", \
                  \"rule\", \"listener\", \"global\"; did you mean \"user\"?",
                 "4: [[limit]] 2: needs a `per`: whose sessions count together, such as \"user\"",
                 "7: [[limit]] 3 key `name`: \"a\" is the name of [[limit]] 2, too",

@@ -4,6 +4,7 @@
 //! from their buckets, a quantum at a time, by one atomic each: no lock, and nothing for each read.
 
 mod bucket;
+mod members;
 mod plan;
 mod share;
 mod terms;
@@ -18,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 pub use self::bucket::BurstRate;
+pub use self::members::{LimitedUsers, UserLimits};
 pub use self::plan::{Exceeded, Limit, LimitPlaces, LimitPlan, Per};
 pub use self::share::Allowance;
 pub use self::terms::LimitTerms;

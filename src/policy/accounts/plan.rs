@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::members::{LimitedUsers, UserLimits};
 use super::share::Allowance;
 use super::{AccountHolder, AccountKey, Accounts, LimitId, LimitPlace, LimitedWay, Reached, SessionKind};
 use crate::policy::Subject;
@@ -16,6 +17,8 @@ pub enum Per {
     /// Those of one user; who did not log in is nobody, and has no such limit.
     #[default]
     User,
+    /// Those of all users of one group; who is in several counts in each of them, who is in none has no such limit.
+    Group,
     /// Those of one source: an IPv4 address or an IPv6 /64.
     Source,
     /// Those of one network: an IPv4 /24 or an IPv6 /48.
@@ -39,13 +42,17 @@ pub struct Limit {
     pub per: Per,
 }
 
-/// The limits in effect: those of every session, and those of the rules that name some.
+/// The limits in effect: those of every session, those of users, and those of the rules that name some.
 #[derive(Debug)]
 pub struct LimitPlan {
     /// Where sessions are counted.
     pub accounts: Arc<Accounts>,
     /// The limits that every session counts in.
     pub all: Vec<Limit>,
+    /// Which groups users are in, and which limits they have.
+    pub users: Arc<LimitedUsers>,
+    /// The limits that users have, in the order of their names there.
+    pub of_users: Vec<Limit>,
     /// Those of the sessions that a rule allows.
     pub by_rule: HashMap<RuleId, Vec<Limit>>,
     /// The names of all limits that there are or were, by their numbers.
@@ -72,15 +79,16 @@ pub struct Exceeded {
 impl LimitPlan {
     /// Whether no session has a limit.
     pub fn is_empty(&self) -> bool {
-        self.all.is_empty() && self.by_rule.is_empty()
+        self.all.is_empty() && self.of_users.is_empty() && self.by_rule.is_empty()
     }
 
     /// Whether another has the same limits. What they allow is no part of it: accounts have that as it stands.
     pub fn is_as(&self, other: &LimitPlan) -> bool {
-        self.all == other.all && self.by_rule == other.by_rule && self.names == other.names
+        let same_users = self.users == other.users && self.of_users == other.of_users;
+        same_users && self.all == other.all && self.by_rule == other.by_rule && self.names == other.names
     }
 
-    /// Lets a session into the limits of all, and into those of the rules that allow it, each once.
+    /// Lets a session into the limits of all and of its user, and into those of the rules that allow it, each once.
     ///
     /// # Errors
     /// The first that it would go beyond. It is in none then that it was not in before, and nothing of it is counted there.
@@ -92,30 +100,48 @@ impl LimitPlan {
         kind: SessionKind,
         now: Instant,
     ) -> Result<(), Exceeded> {
-        let of_rules = rules.flat_map(|rule| {
-            let limits = self.by_rule.get(&rule).into_iter().flatten();
-            limits.map(move |limit| (*limit, rule))
-        });
+        let user = self.known_user(subject);
         let before = places.held.len();
-        for (limit, rule) in self.all.iter().map(|limit| (*limit, RuleId::DEFAULT)).chain(of_rules) {
+        for (limit, rule) in self.limits_of(user, rules) {
             if places.held.iter().any(|(id, _)| *id == limit.id) {
                 continue;
             }
-            let Some(holder) = holder(limit.per, subject, rule) else { continue };
-            let key = AccountKey { limit: limit.id, holder };
-            let entered = match limit.per {
-                Per::Session => self.accounts.enter_alone(key, kind, now),
-                _ => self.accounts.enter(key, kind, now),
-            };
-            match entered {
-                Ok(place) => places.held.push((limit.id, place)),
-                Err(reached) => {
-                    places.withdraw(before);
-                    return Err(Exceeded { limit: limit.id, reached });
+            for holder in holders(limit.per, subject, user, rule) {
+                let key = AccountKey { limit: limit.id, holder };
+                let entered = match limit.per {
+                    Per::Session => self.accounts.enter_alone(key, kind, now),
+                    _ => self.accounts.enter(key, kind, now),
+                };
+                match entered {
+                    Ok(place) => places.held.push((limit.id, place)),
+                    Err(reached) => {
+                        places.withdraw(before);
+                        return Err(Exceeded { limit: limit.id, reached });
+                    }
                 }
             }
         }
         Ok(())
+    }
+
+    /// What is known of the user of a subject.
+    fn known_user(&self, subject: &Subject<'_>) -> Option<&UserLimits> {
+        subject.identity.user().and_then(|name| self.users.of(name))
+    }
+
+    /// The limits of a session, each with the rule that names it; one may be named by several.
+    fn limits_of(
+        &self,
+        user: Option<&UserLimits>,
+        rules: impl Iterator<Item = RuleId>,
+    ) -> impl Iterator<Item = (Limit, RuleId)> {
+        let of_user = user.into_iter().flat_map(|user| &user.limits);
+        let of_user = of_user.filter_map(|place| self.of_users.get(*place));
+        let of_rules = rules.flat_map(|rule| {
+            let limits = self.by_rule.get(&rule).into_iter().flatten();
+            limits.map(move |limit| (*limit, rule))
+        });
+        self.all.iter().chain(of_user).map(|limit| (*limit, RuleId::DEFAULT)).chain(of_rules)
     }
 
     /// The name of a limit; `None` where it is newer than this.
@@ -124,23 +150,26 @@ impl LimitPlan {
     }
 }
 
-/// Whose account a session counts in; `None` where it is nobody's.
-fn holder(per: Per, subject: &Subject<'_>, RuleId(rule): RuleId) -> Option<AccountHolder> {
+/// Whose accounts a session counts in; none where it is nobody's.
+fn holders(
+    per: Per,
+    subject: &Subject<'_>,
+    user: Option<&UserLimits>,
+    RuleId(rule): RuleId,
+) -> impl Iterator<Item = AccountHolder> {
     let source = Source::from(subject.incoming.client.ip());
-    Some(match per {
-        Per::User => AccountHolder::User(subject.identity.user()?.clone()),
-        Per::Source => {
-            let (ip, bits) = source.block();
-            AccountHolder::Block(ip, bits)
-        }
-        Per::Network => {
-            let (ip, bits) = source.network().block();
-            AccountHolder::Block(ip, bits)
-        }
-        Per::Rule => AccountHolder::Rule(rule),
-        Per::Listener => AccountHolder::Listener(subject.incoming.listener),
-        Per::Session | Per::Global => AccountHolder::All,
-    })
+    let block = |(ip, bits)| Some(AccountHolder::Block(ip, bits));
+    let one = match per {
+        Per::User => subject.identity.user().cloned().map(AccountHolder::User),
+        Per::Group => None,
+        Per::Source => block(source.block()),
+        Per::Network => block(source.network().block()),
+        Per::Rule => Some(AccountHolder::Rule(rule)),
+        Per::Listener => Some(AccountHolder::Listener(subject.incoming.listener)),
+        Per::Session | Per::Global => Some(AccountHolder::All),
+    };
+    let groups = user.filter(|_| per == Per::Group).into_iter().flat_map(|user| &user.groups);
+    one.into_iter().chain(groups.cloned().map(AccountHolder::Group))
 }
 
 impl LimitPlaces {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::auth::Identity;
+use crate::policy::rules::RuleId;
 use crate::policy::{Incoming, Subject};
 use crate::proto::request::RequestCommand;
 
@@ -272,6 +273,8 @@ fn plan(accounts: &Arc<Accounts>, limits: &[(u16, Per, LimitTerms)]) -> LimitPla
     }
     LimitPlan {
         accounts: accounts.clone(),
+        users: Arc::default(),
+        of_users: Vec::new(),
         all: limits.iter().map(|&(id, per, _)| Limit { id: LimitId(id), per }).collect(),
         by_rule: HashMap::new(),
         names: Arc::default(),
@@ -286,6 +289,41 @@ fn come(plan: &LimitPlan, source: u8, now: Instant) -> Result<LimitPlaces, Excee
     let mut places = LimitPlaces::default();
     plan.enter(&mut places, &subject, std::iter::empty(), SessionKind::Association, now)?;
     Ok(places)
+}
+
+/// A limit that both the user and a rule name is one, and who is in several groups has a place in each of them.
+#[test]
+fn a_session_counts_once_in_each_group_of_its_user() {
+    let (accounts, now) = accounts();
+    let terms = LimitTerms { connections: Some(2), ..LimitTerms::default() };
+    let team = Limit { id: LimitId(1), per: Per::Group };
+    let [ann, bob, staff, night, limit] = ["ann", "bob", "staff", "night", "team"].map(Arc::<str>::from);
+    let users = LimitedUsers::in_groups([(&staff, &ann), (&night, &ann), (&night, &bob)]);
+    let plan = LimitPlan {
+        users: Arc::new(users.with_limits([(&ann, &[limit][..])])),
+        of_users: vec![team],
+        by_rule: HashMap::from([(RuleId(3), vec![team])]),
+        ..plan(&accounts, &[])
+    };
+    accounts.set_terms(team.id, &terms);
+    let incoming = Incoming { client: ([192, 0, 2, 1], 1).into(), listener: 0 };
+    let come = |user: &Arc<str>| {
+        let identity = Identity::User(user.clone());
+        let subject = Subject { incoming, identity: &identity, command: RequestCommand::Connect };
+        let mut places = LimitPlaces::default();
+        plan.enter(&mut places, &subject, std::iter::once(RuleId(3)), SessionKind::Tunnel, now)?;
+        Ok::<_, Exceeded>(places)
+    };
+    let of_ann = come(&ann).expect("a place");
+    assert_eq!(held(&accounts), 2, "staff and night");
+    let of_bob = come(&bob).expect("a place");
+    assert_eq!(come(&bob).err(), Some(Exceeded { limit: team.id, reached: Reached::Connections }));
+    // What staff has room for night has not, and nothing of it is left there.
+    assert!(come(&ann).is_err() && come(&"eve".into()).is_ok());
+    drop(of_bob);
+    let again = come(&ann).expect("a place");
+    drop((of_ann, again));
+    assert_eq!(held(&accounts), 0);
 }
 
 /// The last byte of a share would else carry a whole datagram for nothing.

@@ -6,7 +6,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use outflow::observe::{Latencies, Observed, ProcessUse, RuleTold, Totals, WorkerObserved, exposition};
+use outflow::observe::{
+    Latencies, LimitTold, Observed, ProcessUse, RuleTold, Totals, WorkerObserved, exposition,
+};
+use outflow::policy::accounts::LimitId;
 use serde_json::Value;
 
 use crate::support::process::run_with_input;
@@ -37,6 +40,7 @@ fn nothing_yet() -> String {
         latencies: Latencies::default(),
         workers: vec![WorkerObserved::default(); 2],
         rules: vec![RuleTold { name: "office".into(), says: None, hits: [1, 0, 0, 0] }],
+        limits: vec![LimitTold { name: "plan".into(), id: LimitId(2), says: None, reached: [1; 6] }],
         process: Some(used),
     })
 }

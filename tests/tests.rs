@@ -72,6 +72,7 @@ mod per_source;
 
 /// What subjects may have and move: users, sources, rules (40).
 mod limits;
+mod limits_counted;
 mod limits_users;
 
 /// No descriptor left, no local port left (36, 39).

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use super::answer::HttpAnswer;
 use super::latencies::WorkerLatencies;
 use super::process::process_use;
+use super::standing::InEffect;
 use super::status::HttpStatus;
 use crate::auth::Verifier;
 use crate::auth::gssapi::ContextQueue;
+use crate::config::Choice;
 use crate::limits;
 use crate::observe::{
-    Counted, Counters, EXPOSITION_TYPE, LineSender, Observed, Queue, RulesInEffect, Totals, WorkerObserved,
-    exposition,
+    Counted, Counters, EXPOSITION_TYPE, LineSender, Observed, Queue, Totals, WorkerObserved, exposition,
 };
 use crate::worker::Mailbox;
 
@@ -84,9 +85,8 @@ impl Beside {
 
 /// The answer to a scrape: what was counted until this moment, and what these workers, of these counters, timed.
 pub(super) fn scrape<'a>(
-    relay: &'static str,
     totals: Totals,
-    rules: &RulesInEffect,
+    in_effect: &InEffect,
     counters: impl Iterator<Item = &'a Counters> + Clone,
     told: &WorkerLatencies,
 ) -> HttpAnswer {
@@ -94,10 +94,11 @@ pub(super) fn scrape<'a>(
         told.of_worker(number).map(|latencies| WorkerObserved::of(counters, latencies)).unwrap_or_default()
     };
     let text = exposition(Observed {
-        relay,
+        relay: in_effect.config.server.relay.name(),
         totals,
         latencies: told.merged(),
-        rules: rules.told(counters.clone()),
+        rules: in_effect.rules.told(counters.clone()),
+        limits: in_effect.limits.told(counters.clone()),
         workers: counters.enumerate().map(observed).collect(),
         process: process_use(),
     });

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::health::Vitals;
 use crate::config::{Config, Level};
-use crate::observe::RulesInEffect;
+use crate::observe::{LimitsInEffect, RulesInEffect};
 
 /// Whether new clients are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct InEffect {
     pub level: Level,
     /// The rules by which sessions are judged.
     pub rules: RulesInEffect,
+    /// The limits that sessions come under.
+    pub limits: LimitsInEffect,
     /// What the last look found.
     pub vitals: Vitals,
 }

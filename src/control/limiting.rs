@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::numbers::Numbers;
 use super::rules::OperatorRules;
 use crate::config::{Config, LimitConfig};
+use crate::observe::LimitsInEffect;
 use crate::policy::accounts::{Accounts, Limit, LimitId, LimitPlan, LimitTerms, Per};
 
 /// The limits in effect, and whoever counts in them.
@@ -16,9 +17,10 @@ pub(super) struct Limiting {
     /// Those of the names of limits; the first are the short forms'.
     numbers: Numbers,
     plan: Option<Arc<LimitPlan>>,
+    in_effect: LimitsInEffect,
 }
 
-/// What the short forms are called where a name is told.
+/// What the short forms are called where a name is told; their numbers are those of [`LimitId`].
 const PER_USER: &str = "limits.per_user";
 const PER_SOURCE: &str = "limits.per_source";
 /// What stands in place of a limit that the users file names and that is not there, for a moment at a reload: it lets nobody
@@ -34,7 +36,7 @@ impl Limiting {
     /// Nothing is limited.
     pub(super) fn new() -> Limiting {
         let accounts = Arc::new(Accounts::new(Instant::now()));
-        Limiting { accounts, numbers: no_limits(), plan: None }
+        Limiting { accounts, numbers: no_limits(), plan: None, in_effect: LimitsInEffect::default() }
     }
 
     /// The numbers that limits have.
@@ -47,25 +49,27 @@ impl Limiting {
         self.plan.as_ref()
     }
 
+    /// The limits that there are, whether or not they concern anybody.
+    pub(super) fn in_effect(&self) -> &LimitsInEffect {
+        &self.in_effect
+    }
+
     /// Goes by this configuration from now on. Who has more than a limit that is lower by now keeps it.
     pub(super) fn adopt(&mut self, config: &Config, rules: &OperatorRules, numbers: Numbers) {
         self.numbers = numbers;
-        let (user, source) = (&config.per_user, &config.per_source);
-        let short = |connections, udp_associations, new_per_second, bandwidth| LimitTerms {
-            connections: most(connections),
-            udp_associations: most(udp_associations),
-            new_per_second,
-            upload: bandwidth,
-            download: bandwidth,
-            datagrams: None,
-        };
-        let of_users = short(user.connections, user.udp_associations, user.new_per_second, user.bandwidth);
-        // Their connections are counted from accept on, by `policy::sources`.
-        let of_sources = short(0, source.udp_associations, source.new_per_second, source.bandwidth);
+        let short_forms =
+            short_forms(config).into_iter().filter(|(_, terms)| *terms != LimitTerms::default());
+        let mut in_effect: Vec<(Limit, LimitTerms)> = short_forms.collect();
         let mut all = Vec::new();
-        for (name, per, terms) in [(PER_USER, Per::User, of_users), (PER_SOURCE, Per::Source, of_sources)] {
-            if terms != LimitTerms::default() {
-                all.push(self.limit(name, per, &terms));
+        for (limit, terms) in &in_effect {
+            // The connections of a source are counted from accept on, by `policy::sources`.
+            let counted = match limit.id {
+                LimitId::PER_SOURCE => LimitTerms { connections: None, ..*terms },
+                _ => *terms,
+            };
+            if counted != LimitTerms::default() {
+                self.accounts.set_terms(limit.id, &counted);
+                all.push(*limit);
             }
         }
         let limits: HashMap<Arc<str>, Limit> = config
@@ -82,13 +86,15 @@ impl Limiting {
             let named = rule.limits.iter().filter_map(|name| limits.get(name).copied());
             (rules.number_of(&rule.name), named.collect())
         });
+        in_effect.extend(config.limits.iter().map(|limit| (limits[&limit.name], terms_of(limit))));
+        let (names, accounts) = (self.numbers.names().into(), Some(self.accounts.clone()));
+        self.in_effect = LimitsInEffect { limits: in_effect, names, accounts };
         let plan = LimitPlan {
             accounts: self.accounts.clone(),
             all,
             users: rules.limited.clone(),
             of_users,
             by_rule: by_rule.collect(),
-            names: self.numbers.names().into(),
         };
         let same = |old: &Arc<LimitPlan>| old.is_as(&plan);
         if !self.plan.as_ref().is_some_and(same) {
@@ -111,6 +117,26 @@ impl Limiting {
         self.accounts.set_terms(id, terms);
         Limit { id, per }
     }
+}
+
+/// What the short forms say.
+fn short_forms(config: &Config) -> [(Limit, LimitTerms); 2] {
+    let (user, source) = (&config.per_user, &config.per_source);
+    let terms = |connections, udp_associations, new_per_second, bandwidth| LimitTerms {
+        connections: most(connections),
+        udp_associations: most(udp_associations),
+        new_per_second,
+        upload: bandwidth,
+        download: bandwidth,
+        datagrams: None,
+    };
+    let of_user = terms(user.connections, user.udp_associations, user.new_per_second, user.bandwidth);
+    let of_source =
+        terms(source.connections, source.udp_associations, source.new_per_second, source.bandwidth);
+    [
+        (Limit { id: LimitId::PER_USER, per: Per::User }, of_user),
+        (Limit { id: LimitId::PER_SOURCE, per: Per::Source }, of_source),
+    ]
 }
 
 /// 0 stands for no limit.
@@ -153,6 +179,10 @@ mod tests {
         limiting.plan().cloned()
     }
 
+    fn name(limiting: &Limiting, limit: Limit) -> &str {
+        &limiting.in_effect().names[usize::from(limit.id.0)]
+    }
+
     #[test]
     fn nothing_is_limited_where_nothing_says_so() {
         let mut limiting = Limiting::new();
@@ -161,6 +191,12 @@ mod tests {
             adopted(&mut limiting, "[limits.per_source]\nconnections = 4\n").is_none(),
             "counted elsewhere"
         );
+        let [(limit, terms)] = limiting.in_effect().limits[..] else { panic!("one is told of") };
+        assert_eq!((name(&limiting, limit), limit.id), (PER_SOURCE, LimitId::PER_SOURCE));
+        assert_eq!(terms, LimitTerms { connections: Some(4), ..LimitTerms::default() });
+        adopted(&mut limiting, "[limits.per_user]\nconnections = 4\n");
+        let [(limit, _)] = limiting.in_effect().limits[..] else { panic!("one is told of") };
+        assert_eq!((name(&limiting, limit), limit.id), (PER_USER, LimitId::PER_USER));
     }
 
     /// A reload keeps accounts: their limits have the same numbers, whatever order they stand in.
@@ -176,7 +212,7 @@ mod tests {
         let after = adopted(&mut limiting, &format!("{two}{one}{rule}")).expect("limits");
         assert_eq!(before.by_rule, after.by_rule);
         let of_rule: Vec<&Limit> = before.by_rule.values().flatten().collect();
-        let names: Vec<&str> = of_rule.iter().map(|limit| &**before.name(limit.id).unwrap()).collect();
+        let names: Vec<&str> = of_rule.iter().map(|limit| name(&limiting, **limit)).collect();
         assert_eq!(names, ["two", "one"]);
         assert!(adopted(&mut limiting, "").is_none());
     }
@@ -192,7 +228,7 @@ mod tests {
         let mut rules = OperatorRules::default();
         rules.limited = Arc::new(limited);
         let plan = adopt(&mut limiting, &config, &rules).expect("limits");
-        let of_users: Vec<&str> = plan.of_users.iter().map(|limit| &**plan.name(limit.id).unwrap()).collect();
+        let of_users: Vec<&str> = plan.of_users.iter().map(|limit| name(&limiting, *limit)).collect();
         assert_eq!(of_users, ["gold", ABSENT]);
         let enter = |nth: usize| {
             let Limit { id, .. } = plan.of_users[nth];

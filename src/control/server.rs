@@ -33,7 +33,7 @@ use crate::admin::{
 };
 use crate::config::{Choice, Config, OnFull};
 use crate::limits;
-use crate::observe::{Counted, Counters, Latencies, NameAnswer, Pulse, RulesInEffect, Totals};
+use crate::observe::{Counted, Counters, Latencies, NameAnswer, Pulse, Totals};
 use crate::policy::Policy;
 use crate::sys::machine;
 use crate::threads::survive;
@@ -128,10 +128,8 @@ impl Server {
         let (workers, ended) = run_workers(&config, &acceptor, &snapshots)?;
         let beside =
             Beside::of(records.as_ref().map(|outlet| outlet.lines.clone()), snapshots.verifier().as_ref());
-        let (standing, orders) = (
-            Arc::new(standing(&config, &acceptor, budget, snapshots.rules())),
-            bounded(limits::ORDERS_QUEUED_MAX),
-        );
+        let (standing, orders) =
+            (Arc::new(standing(&config, &acceptor, budget, &snapshots)), bounded(limits::ORDERS_QUEUED_MAX));
         beside.set_contexts(snapshots.contexts());
         let watched = watched(&workers, &standing, &orders.0, &beside);
         let settled = bounded(1);
@@ -386,7 +384,7 @@ fn standing(
     config: &Arc<Config>,
     acceptor: &Acceptor,
     budget: DescriptorBudget,
-    rules: RulesInEffect,
+    snapshots: &SnapshotMaker,
 ) -> Standing {
     Standing::new(InEffect {
         state: ServerState::Serving,
@@ -394,7 +392,8 @@ fn standing(
         listening: acceptor.addresses().to_vec(),
         sessions_max: budget.sessions_of_each(),
         level: config.log.level,
-        rules,
+        rules: snapshots.rules(),
+        limits: snapshots.limits(),
         vitals: Vitals::good(Instant::now()),
     })
 }

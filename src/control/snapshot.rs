@@ -16,7 +16,7 @@ use crate::auth::{Clocks, Users, Verifier, gssapi};
 use crate::config::{AuthMethod, Config, OnReload};
 use crate::dns;
 use crate::limits;
-use crate::observe::{LineSender, RulesInEffect};
+use crate::observe::{LimitsInEffect, LineSender, RulesInEffect};
 use crate::policy::sources::Sources;
 use crate::policy::{Guard, Locals, Policy};
 use crate::sys::congestion::CongestionControl;
@@ -175,6 +175,11 @@ impl SnapshotMaker {
         RulesInEffect { set: self.policy.rules().cloned(), names: Arc::clone(&self.rules.names) }
     }
 
+    /// The limits that sessions come under.
+    pub(super) fn limits(&self) -> LimitsInEffect {
+        self.limiting.in_effect().clone()
+    }
+
     /// Has the last of what was learned written.
     pub(super) fn finish_learning(&mut self) {
         self.learner.take().iter().for_each(Learner::finish);
@@ -223,6 +228,7 @@ impl SnapshotMaker {
             dns: self.dns.clone(),
             congestion: self.congestion,
             limits: self.limiting.plan().cloned(),
+            limit_names: self.limiting.in_effect().names.clone(),
             sources: self.sources.clone().filter(|_| config.per_source.connections > 0),
             watched: !config.admin.listen.is_empty(),
             records: self.records.clone(),

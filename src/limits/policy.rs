@@ -34,8 +34,8 @@ pub const LIST_FILE_BYTES_MAX: u64 = 64 << 20;
 pub const LIST_ENTRIES_MAX: usize = 2_000_000;
 /// Bytes of one line of a list's file: a name in its longest spelling, and a comment.
 pub const LIST_LINE_BYTES_MAX: usize = 4_096;
-/// Rules whose counts are made at once, when the first of them is counted: 8 KiB for each worker.
-pub const RULE_HITS_CHUNK: usize = 256;
+/// Rules or limits whose counts are made at once, when the first of them is counted: 8 or 12 KiB for each worker.
+pub const NUMBERED_CHUNK: usize = 256;
 /// Rules that `/api/v1/stats` tells of: those with the most hits.
 pub const RULES_SHOWN: usize = 20;
 /// Addresses of which one association remembers what rules say, a power of two: 3 KiB. Of others they are asked anew.

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::counted::{CELLS, Counted, Metric, log_fields, values};
 use super::labels::{Direction, PipeState, Queue};
+use super::limit_hits::LimitHits;
 use super::rule_hits::RuleHits;
 use crate::outcome::Reason;
 use crate::relay::datagram::{Drop, Pumped};
@@ -15,11 +16,14 @@ pub struct Counters {
     cells: [AtomicU64; CELLS],
     /// What each rule decided.
     pub rules: RuleHits,
+    /// What of each limit was reached.
+    pub limits: LimitHits,
 }
 
 impl Default for Counters {
     fn default() -> Counters {
-        Counters { cells: [const { AtomicU64::new(0) }; CELLS], rules: RuleHits::default() }
+        let cells = [const { AtomicU64::new(0) }; CELLS];
+        Counters { cells, rules: RuleHits::default(), limits: LimitHits::default() }
     }
 }
 

@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 use super::counted::{Metric, MetricType};
 use super::counters::{Counters, Totals};
 use super::latencies::{Latencies, TIMED, Timed, Timing};
+use super::limits_told::LimitTold;
 use super::rules_told::RuleTold;
 use crate::observe::Counted;
 
@@ -34,6 +35,8 @@ pub struct Observed {
     pub workers: Vec<WorkerObserved>,
     /// What each rule decided.
     pub rules: Vec<RuleTold>,
+    /// What of each limit was reached.
+    pub limits: Vec<LimitTold>,
     /// What the process uses, where that can be known.
     pub process: Option<ProcessUse>,
 }
@@ -103,6 +106,7 @@ impl Collector for Observed {
             counted(&mut encoder, metric, values)?;
         }
         ruled(&mut encoder, &self.rules)?;
+        limited(&mut encoder, &self.limits)?;
         for entry in TIMED {
             timed(&mut encoder, entry, &self.latencies)?;
         }
@@ -162,6 +166,21 @@ fn ruled(encoder: &mut DescriptorEncoder<'_>, rules: &[RuleTold]) -> fmt::Result
 
 const RULE_HITS: &str =
     "What each rule decided, or would have where it only reports: requests, and targets of associations.";
+
+/// What of each limit was reached: all that it has a bound for, though it was not so far, and what it had one for.
+fn limited(encoder: &mut DescriptorEncoder<'_>, limits: &[LimitTold]) -> fmt::Result {
+    let mut family = encoder.encode_descriptor("limit_reached", LIMIT_REACHED, None, Kind::Counter)?;
+    for limit in limits {
+        for (kind, count) in limit.kinds() {
+            let labels = [("limit", &*limit.name), ("kind", kind.name())];
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+        }
+    }
+    Ok(())
+}
+
+const LIMIT_REACHED: &str = "How often what of each limit was reached: sessions refused, sessions held back by a rate of bytes, \
+                             datagrams dropped.";
 
 fn by_worker<V: EncodeGaugeValue>(
     encoder: &mut DescriptorEncoder<'_>,

@@ -6,9 +6,12 @@ mod exposition;
 pub mod filter;
 mod labels;
 mod latencies;
+mod limit_hits;
+mod limits_told;
 mod lines;
 pub mod live;
 mod needs;
+mod numbered;
 mod pulse;
 mod record;
 mod rule_hits;
@@ -23,6 +26,8 @@ pub use labels::{
     PipeState, Queue, Recall, Remembered, Replied,
 };
 pub use latencies::{Latencies, LatencyMark, Quantiles, TIMED, Timed, Timing};
+pub use limit_hits::{LimitHits, ReachedOf};
+pub use limits_told::{LimitTold, LimitsInEffect};
 pub use lines::{Batch, LineReceiver, LineSender, lines};
 pub use needs::{NeedSender, NeedsTold, TrafficNeed, needs};
 pub use pulse::{Activity, Pulse};

@@ -1,9 +1,6 @@
 //! What each rule decided, or would have: one writer for each worker, like all its counters.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use crate::limits;
+use super::numbered::NumberedCounts;
 use crate::policy::rules::RuleId;
 use crate::policy::{DecidedBy, Decision};
 
@@ -39,20 +36,9 @@ impl RuleVerdict {
 /// How often a rule gave each verdict, in the order of [`RuleVerdict::ALL`].
 pub type Hits = [u64; RuleVerdict::ALL.len()];
 
-/// A worker's counts. Only that worker writes them; what it has no rules for takes no memory.
-#[derive(Debug)]
-pub struct RuleHits([OnceLock<Box<Chunk>>; CHUNKS]);
-
-/// The cells of rules with neighbouring ids.
-type Chunk = [[AtomicU64; RuleVerdict::ALL.len()]; limits::RULE_HITS_CHUNK];
-
-const CHUNKS: usize = (1 << 16) / limits::RULE_HITS_CHUNK;
-
-impl Default for RuleHits {
-    fn default() -> RuleHits {
-        RuleHits([const { OnceLock::new() }; CHUNKS])
-    }
-}
+/// A worker's counts. Only that worker writes them.
+#[derive(Debug, Default)]
+pub struct RuleHits(NumberedCounts<{ RuleVerdict::ALL.len() }>);
 
 impl RuleHits {
     /// Counts a decision for the rule that made it, and for the one that would have made another.
@@ -68,19 +54,12 @@ impl RuleHits {
     }
 
     fn add(&self, RuleId(number): RuleId, verdict: RuleVerdict) {
-        let number = usize::from(number);
-        let made = || Box::new([const { [const { AtomicU64::new(0) }; 4] }; limits::RULE_HITS_CHUNK]);
-        let chunk = self.0[number / limits::RULE_HITS_CHUNK].get_or_init(made);
-        let cell = &chunk[number % limits::RULE_HITS_CHUNK][verdict as usize];
-        cell.store(cell.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.0.add(number, verdict as usize, 1);
     }
 
     /// How often a rule gave each verdict.
     pub fn of(&self, RuleId(number): RuleId) -> Hits {
-        let number = usize::from(number);
-        let Some(chunk) = self.0[number / limits::RULE_HITS_CHUNK].get() else { return Hits::default() };
-        let cells = &chunk[number % limits::RULE_HITS_CHUNK];
-        RuleVerdict::ALL.map(|verdict| cells[verdict as usize].load(Ordering::Relaxed))
+        self.0.of(number)
     }
 }
 
@@ -102,6 +81,5 @@ mod tests {
         assert_eq!(hits.of(RuleId(300)), [0, 1, 1, 0]);
         assert_eq!(hits.of(RuleId(u16::MAX)), [0, 1, 0, 0]);
         assert_eq!(hits.of(RuleId(1)), [0, 0, 0, 1]);
-        assert_eq!(hits.0.iter().filter(|chunk| chunk.get().is_some()).count(), 3, "what is used alone");
     }
 }

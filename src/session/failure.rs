@@ -5,7 +5,7 @@ use std::fmt;
 use crate::dns::DnsError;
 use crate::outcome::Reason;
 use crate::policy::Denial;
-use crate::policy::accounts::Exceeded;
+use crate::policy::accounts::{Exceeded, LimitId};
 use crate::proto::ProtoError;
 use crate::seal::SealError;
 
@@ -87,6 +87,15 @@ pub enum AssociateError {
 }
 
 impl Failure {
+    /// The limit that it would have gone beyond.
+    pub fn limit(&self) -> Option<LimitId> {
+        match self {
+            Failure::Limit(exceeded) => Some(exceeded.limit),
+            Failure::SourceLimit => Some(LimitId::PER_SOURCE),
+            _ => None,
+        }
+    }
+
     /// The word for records and metrics.
     pub fn reason(&self) -> Reason {
         match self {

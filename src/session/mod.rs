@@ -84,8 +84,8 @@ impl Session {
     /// what the client is still owed.
     pub fn give_up(&mut self, failure: &Failure) -> Output {
         let mut output = Output::new();
-        if let Failure::Limit(exceeded) = failure {
-            self.facts.limit = Some(exceeded.limit);
+        if let Some(limit) = failure.limit() {
+            self.facts.limit = Some(limit);
         }
         let due = std::mem::replace(&mut self.state, SessionState::Over).due();
         self.dialect.refuse(due, failure, &mut self.facts, &mut output);

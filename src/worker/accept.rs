@@ -14,6 +14,7 @@ use super::watch::watch_stream;
 use crate::limits;
 use crate::observe::{Counted, DenialCause};
 use crate::policy::Incoming;
+use crate::policy::accounts::{LimitId, LimitKind};
 use crate::session::Failure;
 use crate::shares;
 use crate::sys::Errno;
@@ -90,6 +91,7 @@ impl Worker {
             place = sources.enter(shares::Source::from(peer.ip())).map(Box::new);
             if place.is_none() {
                 self.core.counters.count(Counted::SourceTurnedAway);
+                self.core.counters.limits.add(LimitId::PER_SOURCE, LimitKind::Connections, 1);
                 self.core.counters.count(Counted::Denied(DenialCause::TurnedAway));
                 self.core.tell_refusal(peer.ip(), &Failure::SourceLimit, None);
                 // Nothing was read of it and nothing is owed: no TIME_WAIT of ours for it either.

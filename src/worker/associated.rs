@@ -71,7 +71,7 @@ impl Associated {
     fn pump(&mut self, core: &mut Core, connection: &mut Connection) -> Next {
         let mut kit = core.datagrams.take().unwrap_or_default();
         let pumped = self.association.pump(&mut kit, &terms(core, connection));
-        let pumped = limited::with_stopped(connection, pumped);
+        let pumped = limited::with_stopped(core, connection, pumped);
         self.note(core, connection, &pumped);
         for (lookup, name) in std::mem::take(&mut kit.asks) {
             let (client, ticket) = (connection.peer.ip().into(), connection.key.lookup_ticket(lookup));
@@ -80,7 +80,7 @@ impl Associated {
                 core.note_answer(&answer);
                 let terms = terms(core, connection);
                 let pumped = self.association.resolved(lookup, answer, &mut kit, &terms);
-                let pumped = limited::with_stopped(connection, pumped);
+                let pumped = limited::with_stopped(core, connection, pumped);
                 self.note(core, connection, &pumped);
             }
         }
@@ -105,7 +105,7 @@ impl Associated {
         let mut kit = core.datagrams.take().unwrap_or_default();
         let terms = terms(core, connection);
         let pumped = self.association.resolved(lookup, answer, &mut kit, &terms);
-        let pumped = limited::with_stopped(connection, pumped);
+        let pumped = limited::with_stopped(core, connection, pumped);
         note_decisions(core, connection, &mut kit);
         core.datagrams = Some(kit);
         self.note_needs(core, connection);

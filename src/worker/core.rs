@@ -236,9 +236,9 @@ impl Core {
     pub(super) fn tell_refusal(&mut self, client: IpAddr, failure: &Failure, decision: Option<Decision>) {
         let by_policy = decision.filter(|_| matches!(failure, Failure::Denied(_)));
         if by_policy.is_none_or(|decision| decision.logged) {
-            let by = match (failure, &self.snapshot.limits) {
-                (Failure::Limit(exceeded), Some(limits)) => limits.name(exceeded.limit),
-                _ => by_policy.and_then(|decision| self.name_of(decision.by)),
+            let by = match failure.limit() {
+                Some(limit) => self.snapshot.limit_name(limit),
+                None => by_policy.and_then(|decision| self.name_of(decision.by)),
             };
             self.refusals.note(client, failure, by.cloned(), self.now);
         }

@@ -19,6 +19,7 @@ use crate::limits;
 use crate::observe::{Counted, DenialCause, DialFailure, Timed, record_room};
 use crate::outcome::Reason;
 use crate::policy::Incoming;
+use crate::policy::accounts::{LimitId, LimitKind};
 use crate::proto::address::Name;
 use crate::proto::userpass::Credentials;
 use crate::relay::datagram::Association;
@@ -249,6 +250,7 @@ impl Handshake {
     pub(super) fn refusal(&self, core: &mut Core, connection: &mut Connection) -> Option<Failure> {
         if !connection.place.as_mut().is_none_or(|place| place.become_session()) {
             core.counters.count(Counted::SourceRefused);
+            core.counters.limits.add(LimitId::PER_SOURCE, LimitKind::Connections, 1);
             return Some(Failure::SourceLimit);
         }
         if !self.may_be_recorded(core, connection) {

@@ -63,6 +63,7 @@ fn enter_those_of(
     if let Err(exceeded) = plan.enter(places.get_mut(), subject, rules, kind, core.now) {
         // It is over, and is counted in nothing while its reply is on its way.
         places.get_mut().withdraw(0);
+        core.counters.limits.add(exceeded.limit, exceeded.reached.into(), 1);
         return Some(Failure::Limit(exceeded));
     }
     // What an association sends may come under the limits of any rule.
@@ -86,7 +87,15 @@ pub(super) fn budgets(places: &mut LimitPlaces, relay: &Relay, core: &Core) -> B
         true => budget_of(places, way, core),
         false => Budget::of(0),
     };
-    Budgets { up: budget(Side::Client, LimitedWay::Up), down: budget(Side::Target, LimitedWay::Down) }
+    let budgets =
+        Budgets { up: budget(Side::Client, LimitedWay::Up), down: budget(Side::Target, LimitedWay::Down) };
+    count_reached(places, core);
+    budgets
+}
+
+/// Counts what of which limit was reached since this was last done.
+fn count_reached(places: &mut LimitPlaces, core: &Core) {
+    places.take_reached().for_each(|(limit, kind, count)| core.counters.limits.add(limit, kind, count));
 }
 
 fn budget_of(places: &mut LimitPlaces, way: LimitedWay, core: &Core) -> Budget {
@@ -103,9 +112,10 @@ fn budget_of(places: &mut LimitPlaces, way: LimitedWay, core: &Core) -> Budget {
 }
 
 /// What an association moved, with the datagrams that its limits stopped among those that were dropped.
-pub(super) fn with_stopped(connection: &mut Connection, mut pumped: Pumped) -> Pumped {
+pub(super) fn with_stopped(core: &Core, connection: &mut Connection, mut pumped: Pumped) -> Pumped {
     if let Some(places) = &mut connection.places {
         pumped.drops.add(Drop::Limit, places.get_mut().take_stopped());
+        count_reached(places.get_mut(), core);
     }
     pumped
 }

@@ -146,11 +146,10 @@ impl Kind {
     fn of(failure: &Failure) -> Option<Kind> {
         match failure {
             Failure::AuthFailed | Failure::Context(_) => Some(Kind::FailedLogin),
-            Failure::Limit(_) => Some(Kind::AtLimit),
+            Failure::Limit(_) | Failure::SourceLimit => Some(Kind::AtLimit),
             Failure::NoMethod
             | Failure::Level(_)
             | Failure::Denied(_)
-            | Failure::SourceLimit
             | Failure::Unrecorded
             | Failure::Dial(DialError::Ourselves | DialError::Forbidden) => Some(Kind::Refused),
             _ => None,

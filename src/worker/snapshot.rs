@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::dns;
 use crate::observe::{LineSender, NeedSender};
 use crate::policy::Policy;
-use crate::policy::accounts::LimitPlan;
+use crate::policy::accounts::{LimitId, LimitPlan};
 use crate::policy::rule_names::RuleNames;
 use crate::policy::sources::Sources;
 use crate::sys::congestion::CongestionControl;
@@ -42,6 +42,8 @@ pub struct Snapshot {
     pub congestion: CongestionControl,
     /// What sessions may have and move, where anything limits them.
     pub limits: Option<Arc<LimitPlan>>,
+    /// The names of all limits that its sessions may know, each at the place that is its number.
+    pub limit_names: Arc<[Arc<str>]>,
     /// What each source has, all workers' together, where that is limited.
     pub sources: Option<Arc<Sources>>,
     /// Whether somebody may ask who is busiest: where nobody can, nobody is counted.
@@ -58,6 +60,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The name of a limit.
+    pub(super) fn limit_name(&self, LimitId(number): LimitId) -> Option<&Arc<str>> {
+        self.limit_names.get(usize::from(number))
+    }
+
     /// Where the listener of this number listens, which a session came by that was accepted under this.
     pub(super) fn listener(&self, number: u16) -> Option<SocketAddr> {
         self.listening.iter().find(|name| name.number == number).map(|name| name.address)

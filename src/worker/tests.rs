@@ -50,6 +50,7 @@ pub(super) fn snapshot() -> Snapshot {
         dns: Arc::default(),
         congestion: CongestionControl::default(),
         limits: None,
+        limit_names: Arc::default(),
         sources: None,
         watched: false,
         ceilings: Ceilings { sessions: 1, second_attempts: 0, names_beside: 8, pipes: 0 },

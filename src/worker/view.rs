@@ -110,10 +110,7 @@ impl View<'_> {
                 .facts
                 .decision
                 .and_then(|decision| self.core.rule_names.of(decision.would_deny()?).cloned()),
-            limit: self
-                .facts
-                .limit
-                .and_then(|limit| self.core.snapshot.limits.as_ref()?.name(limit).cloned()),
+            limit: self.facts.limit.and_then(|limit| self.core.snapshot.limit_name(limit).cloned()),
             reply: self.facts.reply.map(|reply| reply.code()),
             engine: datagrams.map(|_| "datagram").or(engine.map(Engine::name)),
             bytes_up: self.bytes_up,

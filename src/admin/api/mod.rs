@@ -184,8 +184,7 @@ impl Api {
             }
             ApiWaiting::Scrape(until) => (self.recent.take() || *until <= now).then(|| {
                 let in_effect = self.watched.standing.now();
-                let relay = in_effect.config.server.relay.name();
-                scrape(relay, self.totals(), &in_effect.rules, self.counters(), self.recent.told())
+                scrape(self.totals(), &in_effect, self.counters(), self.recent.told())
             }),
             ApiWaiting::Top(top) => top.go_on(now),
             ApiWaiting::Explaining(explaining) => explaining.go_on(now),

@@ -71,8 +71,8 @@ impl Server {
         self.standing.change(|standing| standing.sessions_max = each);
         let own = self.own_addresses();
         self.snapshots.adopt(config.clone(), parts, own, self.acceptor.names());
-        let rules = self.snapshots.rules();
-        self.standing.change(|standing| standing.rules = rules);
+        let (rules, limits) = (self.snapshots.rules(), self.snapshots.limits());
+        self.standing.change(|standing| (standing.rules, standing.limits) = (rules, limits));
         self.beside.set_contexts(self.snapshots.contexts());
         self.config = config;
         self.records.iter().for_each(|outlet| outlet.lines.set_capacity(room));
@@ -119,8 +119,8 @@ impl Server {
     fn regroup(&mut self) {
         let Some(rules) = self.users.as_ref().and_then(UsersWatch::take_regrouped) else { return };
         self.snapshots.put_rules(rules);
-        let rules = self.snapshots.rules();
-        self.standing.change(|standing| standing.rules = rules);
+        let (rules, limits) = (self.snapshots.rules(), self.snapshots.limits());
+        self.standing.change(|standing| (standing.rules, standing.limits) = (rules, limits));
         self.follow_groups();
         self.send_snapshots();
     }

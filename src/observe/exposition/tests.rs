@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::observe::{Direction, METRICS};
 use crate::outcome::Reason;
+use crate::policy::accounts::{LimitId, LimitTerms, Per};
 use crate::policy::rules::spec::{Action, Mode};
 use crate::relay::Engine;
 
@@ -37,6 +38,12 @@ fn observed() -> Observed {
             RuleTold { name: "no-ads".into(), says: Some((Action::Deny, Mode::Report)), hits: [0, 3, 0, 0] },
             RuleTold { name: "gone".into(), says: None, hits: [1, 0, 0, 0] },
         ],
+        limits: vec![LimitTold {
+            name: "plan".into(),
+            id: LimitId(2),
+            says: Some((Per::User, LimitTerms { connections: Some(3), ..LimitTerms::default() })),
+            reached: [0, 0, 0, 0, 7, 0],
+        }],
         process: Some(process),
     }
 }
@@ -84,6 +91,19 @@ fn a_rule_has_the_verdict_that_it_gives_and_those_that_it_gave() {
          outflow_rule_hits_total{rule=\"gone\",verdict=\"allow\"} 1",
     );
     assert_eq!(text.matches("outflow_rule_hits_total{").count(), 3);
+}
+
+/// What it has a bound for has a series from the start, and what it was reached in one ever after.
+#[test]
+fn a_limit_has_the_kinds_that_it_bounds_or_bounded() {
+    let text = exposition(observed());
+    has(
+        &text,
+        "# TYPE outflow_limit_reached_total counter
+         outflow_limit_reached_total{limit=\"plan\",kind=\"connections\"} 0
+         outflow_limit_reached_total{limit=\"plan\",kind=\"download\"} 7",
+    );
+    assert_eq!(text.matches("outflow_limit_reached_total{").count(), 2);
 }
 
 #[test]

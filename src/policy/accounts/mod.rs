@@ -4,6 +4,7 @@
 //! from their buckets, a quantum at a time, by one atomic each: no lock, and nothing for each read.
 
 mod bucket;
+mod kinds;
 mod members;
 mod plan;
 mod share;
@@ -19,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 pub use self::bucket::BurstRate;
+pub use self::kinds::LimitKind;
 pub use self::members::{LimitedUsers, UserLimits};
 pub use self::plan::{Exceeded, Limit, LimitPlaces, LimitPlan, Per};
 pub use self::share::Allowance;
@@ -32,6 +34,13 @@ use crate::limits;
 /// A limit as accounts know it: its number stays that of its name for as long as the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LimitId(pub u16);
+
+impl LimitId {
+    /// What `[limits] per_user` says.
+    pub const PER_USER: LimitId = LimitId(0);
+    /// What `[limits] per_source` says.
+    pub const PER_SOURCE: LimitId = LimitId(1);
+}
 
 /// Whose an account is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -356,6 +365,14 @@ impl LimitPlace {
         *seen_ns = now_ns;
         let draw = rate.share(account.sessions.load(Ordering::Relaxed), limits::SHARE_BYTES);
         share.allowance(bucket, rate, draw, *seen_ns)
+    }
+
+    /// Whether it holds a session back this way from now on, and did not when it was last asked.
+    fn begins_wait(&mut self, way: LimitedWay) -> bool {
+        match way {
+            LimitedWay::Up => self.up.begins_wait(self.seen_ns),
+            LimitedWay::Down => self.down.begins_wait(self.seen_ns),
+        }
     }
 
     /// Another limit makes the session wait until this moment: what it drew here it may use then.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::kinds::{LimitKind, ReachedCounts};
 use super::members::{LimitedUsers, UserLimits};
 use super::share::Allowance;
 use super::{AccountHolder, AccountKey, Accounts, LimitId, LimitPlace, LimitedWay, Reached, SessionKind};
@@ -55,8 +56,6 @@ pub struct LimitPlan {
     pub of_users: Vec<Limit>,
     /// Those of the sessions that a rule allows.
     pub by_rule: HashMap<RuleId, Vec<Limit>>,
-    /// The names of all limits that there are or were, by their numbers.
-    pub names: Arc<[Arc<str>]>,
 }
 
 /// The places of one session in all its limits.
@@ -65,6 +64,7 @@ pub struct LimitPlaces {
     held: Vec<(LimitId, LimitPlace)>,
     /// Datagrams that did not pass since it was last asked.
     stopped: usize,
+    reached: ReachedCounts,
 }
 
 /// A limit that a session would go beyond.
@@ -85,7 +85,7 @@ impl LimitPlan {
     /// Whether another has the same limits. What they allow is no part of it: accounts have that as it stands.
     pub fn is_as(&self, other: &LimitPlan) -> bool {
         let same_users = self.users == other.users && self.of_users == other.of_users;
-        same_users && self.all == other.all && self.by_rule == other.by_rule && self.names == other.names
+        same_users && self.all == other.all && self.by_rule == other.by_rule
     }
 
     /// Lets a session into the limits of all and of its user, and into those of the rules that allow it, each once.
@@ -143,11 +143,6 @@ impl LimitPlan {
         });
         self.all.iter().chain(of_user).map(|limit| (*limit, RuleId::DEFAULT)).chain(of_rules)
     }
-
-    /// The name of a limit; `None` where it is newer than this.
-    pub fn name(&self, LimitId(number): LimitId) -> Option<&Arc<str>> {
-        self.names.get(usize::from(number))
-    }
 }
 
 /// Whose accounts a session counts in; none where it is nobody's.
@@ -188,7 +183,12 @@ impl LimitPlaces {
         let all = self.held.iter_mut().map(|(_, place)| place.allowance(way, now));
         let allowance = all.fold(Allowance::Unlimited, Allowance::and);
         if let Allowance::From(moment_ns) = allowance {
-            self.held.iter_mut().for_each(|(_, place)| place.hold_until(way, moment_ns));
+            for (limit, place) in &mut self.held {
+                if place.begins_wait(way) {
+                    self.reached.note(*limit, way.into());
+                }
+                place.hold_until(way, moment_ns);
+            }
         }
         allowance
     }
@@ -213,6 +213,9 @@ impl LimitPlaces {
     /// at his own would use up what he shares.
     fn counts_datagram(&mut self, now: Instant) -> bool {
         let stops = self.held.iter_mut().position(|(_, place)| !place.passes_datagram(now));
+        if let Some(place) = stops {
+            self.reached.note(self.held[place].0, LimitKind::Datagrams);
+        }
         let counted = &mut self.held[..stops.unwrap_or_default()];
         counted.iter_mut().for_each(|(_, place)| place.put_datagram_back());
         stops.is_none()
@@ -221,6 +224,16 @@ impl LimitPlaces {
     /// How many datagrams did not pass since this was last asked.
     pub fn take_stopped(&mut self) -> usize {
         std::mem::take(&mut self.stopped)
+    }
+
+    /// Something of an association does not go on, as it would go beyond a limit.
+    pub fn note_exceeded(&mut self, Exceeded { limit, reached }: Exceeded) {
+        self.reached.note(limit, reached.into());
+    }
+
+    /// How often what of which limit was reached since this was last asked: sessions held back, datagrams stopped.
+    pub fn take_reached(&mut self) -> impl Iterator<Item = (LimitId, LimitKind, u64)> {
+        self.reached.take()
     }
 
     /// The moment that an allowance names.

@@ -14,6 +14,8 @@ pub(super) struct Share {
     owed: u64,
     drawn: Drawn,
     lapses_ns: u64,
+    /// Whether it was said that what was drawn is waited for.
+    wait_told: bool,
 }
 
 /// What may be moved now.
@@ -59,7 +61,7 @@ impl Share {
 
     fn begin(&mut self, left: u64, drawn: Drawn, now_ns: u64) {
         let lapses_ns = drawn.ready_ns.max(now_ns).saturating_add(SHARE_LAPSES_NS);
-        *self = Share { left, owed: 0, drawn, lapses_ns };
+        *self = Share { left, owed: 0, drawn, lapses_ns, wait_told: false };
     }
 
     /// Takes one, drawing so many where none is left. Nothing is waited for.
@@ -75,6 +77,13 @@ impl Share {
         }
         self.left -= 1;
         true
+    }
+
+    /// Whether what was drawn is waited for, which was not said so far.
+    pub(super) fn begins_wait(&mut self, now_ns: u64) -> bool {
+        let begins = self.drawn.ready_ns > now_ns && !self.wait_told;
+        self.wait_told |= begins;
+        begins
     }
 
     /// It does not lapse before this moment, at which another limit lets the session go on. Whoever waits in two lines would

@@ -277,7 +277,6 @@ fn plan(accounts: &Arc<Accounts>, limits: &[(u16, Per, LimitTerms)]) -> LimitPla
         of_users: Vec::new(),
         all: limits.iter().map(|&(id, per, _)| Limit { id: LimitId(id), per }).collect(),
         by_rule: HashMap::new(),
-        names: Arc::default(),
     }
 }
 

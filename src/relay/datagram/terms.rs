@@ -91,7 +91,10 @@ impl Terms<'_> {
         };
         let (mut places, rules) = (places.borrow_mut(), std::iter::once(rule));
         let entered = plan.enter(&mut places, &self.subject, rules, SessionKind::Association, self.now);
-        entered.map_err(|_| Drop::Limit)
+        entered.map_err(|exceeded| {
+            places.note_exceeded(exceeded);
+            Drop::Limit
+        })
     }
 
     /// Whether the limits let a datagram of so many bytes pass; it counts in them if so.

@@ -36,6 +36,13 @@ pub fn spawn(name: &str, mut run: impl FnMut() + Send + 'static) -> io::Result<J
     })
 }
 
+/// Drops what takes long to be dropped, on a thread of its own; on this one, where the system gives none.
+pub fn drop_apart<T: Send + 'static>(value: T) {
+    let thread = thread::Builder::new().name("drops".to_owned());
+    // Nobody waits for it; where there is no thread the closure goes, and the value with it.
+    let _ = thread.spawn(move || survive(move || drop(value)));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,5 +73,18 @@ mod tests {
         });
         thread.unwrap().join().unwrap();
         assert_eq!(receiver.iter().collect::<Vec<_>>(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn what_is_dropped_apart_is_dropped_by_another() {
+        struct Tells(std::sync::mpsc::Sender<thread::ThreadId>);
+        impl Drop for Tells {
+            fn drop(&mut self) {
+                let _ = self.0.send(thread::current().id());
+            }
+        }
+        let (sender, receiver) = std::sync::mpsc::channel();
+        drop_apart(Tells(sender));
+        assert_ne!(receiver.recv(), Ok(thread::current().id()));
     }
 }

@@ -10,7 +10,8 @@
 //! question comes twice, so that of a million names most of what is asked for comes from memory. Cold, something else is read
 //! before each question, 4 MiB, so that nothing of the rules is in the core's own caches, or 64 MiB, so that it is in none; and
 //! then other rules are asked, so that the code is. The clock is the wall's then, and what it takes itself is taken off. How
-//! long rules take to be made ready and what they take of memory is told, too.
+//! long rules take to be made ready and what they take of memory is told, too, and how long it takes that others come into
+//! their groups.
 
 #[path = "support/cpu.rs"]
 mod cpu;
@@ -104,6 +105,10 @@ fn verdict(criterion: &mut Criterion<ThreadCpu>, extent: &Extent) {
         let mut round = asked.iter().cycle();
         group.bench_function(BenchmarkId::new("warm", size), |bencher| {
             bencher.iter(|| rules.judge(&round.next().expect("a question").question()));
+        });
+        let groups = size.groups();
+        group.bench_function(BenchmarkId::new("others in the groups", size), |bencher| {
+            bencher.iter(|| rules.with_groups(&groups));
         });
         let mut numbers = ASKED..;
         group.bench_function(BenchmarkId::new("anew", size), |bencher| {

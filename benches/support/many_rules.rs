@@ -88,22 +88,26 @@ impl ManyRules {
         (1..=self.rules).map(|number| RuleId(u16::try_from(number).expect("a rule's number"))).collect()
     }
 
-    pub(crate) fn specs(&self) -> RuleSpecs {
-        let list = |list: usize| ListSpec {
-            name: format!("list{list}").into(),
-            names: (list..self.names).step_by(LISTS).map(|n| NamePattern::Under(listed_name(n))).collect(),
-            networks: (list..self.blocks).step_by(LISTS).map(listed_block).collect(),
-        };
+    pub(crate) fn groups(&self) -> Vec<GroupSpec> {
         let group = |group: usize| GroupSpec {
             name: format!("group{group}").into(),
             members: (0..MEMBERS)
                 .map(|member| user((mix(group * MEMBERS + member) % 10_000) as usize))
                 .collect(),
         };
+        (0..GROUPS).map(group).collect()
+    }
+
+    pub(crate) fn specs(&self) -> RuleSpecs {
+        let list = |list: usize| ListSpec {
+            name: format!("list{list}").into(),
+            names: (list..self.names).step_by(LISTS).map(|n| NamePattern::Under(listed_name(n))).collect(),
+            networks: (list..self.blocks).step_by(LISTS).map(listed_block).collect(),
+        };
         RuleSpecs {
             rules: (0..self.rules).map(|number| self.rule(number)).collect(),
             lists: (0..LISTS).map(list).collect(),
-            groups: (0..GROUPS).map(group).collect(),
+            groups: self.groups(),
             default: Action::Deny,
         }
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::{self, TimeZone};
 
-use self::concerns::{RuleRemark, empty_lists, guarded, never, unused, users_warnings};
+use self::concerns::{RuleRemark, empty_groups, empty_lists, guarded, never, unused, users_warnings};
 use super::limited_users::limited_users;
 use super::lists;
 use super::numbers::Numbers;
@@ -105,17 +105,6 @@ impl OperatorRules {
     ) -> Result<(RulesPlan, Vec<RuleRemark>), Vec<RuleRemark>> {
         let mut errors = Vec::new();
         let groups = groups(config, users, &mut errors);
-        self.plan_for(config, users, groups, errors)
-    }
-
-    /// The same with these groups, and what is wrong already.
-    fn plan_for(
-        &self,
-        config: &Config,
-        users: Option<&Users>,
-        groups: Vec<GroupSpec>,
-        mut errors: Vec<RuleRemark>,
-    ) -> Result<(RulesPlan, Vec<RuleRemark>), Vec<RuleRemark>> {
         // Before they are read: one that changes meanwhile is read again.
         let stamp = |list: &ListConfig| list.file.as_ref().and_then(|path| Stamp::of(path).ok());
         let inputs = RuleInputs {
@@ -126,6 +115,7 @@ impl OperatorRules {
             stamps: config.lists.iter().map(stamp).collect(),
         };
         let mut warnings = users_warnings(config, users);
+        warnings.extend(empty_groups(config, &inputs.groups));
         let limited = self.limited_by(config, users);
         if errors.is_empty() && inputs == self.inputs {
             warnings.extend(self.warnings.iter().cloned());
@@ -156,22 +146,21 @@ impl OperatorRules {
         Ok((RulesPlan::New(Box::new(new)), warnings))
     }
 
-    /// These rules where others are in their groups by now, as the users file says; `None` where nobody is.
-    ///
-    /// # Errors
-    /// What keeps the rules from being made anew, each with its key.
-    pub(super) fn regrouped(
-        self: &Arc<OperatorRules>,
-        config: &Config,
-        users: &Users,
-    ) -> Result<Option<Arc<OperatorRules>>, Vec<RuleRemark>> {
+    /// These rules where others are in their groups by now, as the users file says; `None` where nobody is. Only users are looked
+    /// at anew: what else may have changed a reload finds.
+    pub(super) fn regrouped(&self, config: &Config, users: &Users) -> Option<Arc<OperatorRules>> {
         // One that its last user has left is empty: it must not keep him.
         let groups = groups(config, Some(users), &mut Vec::new());
-        if groups == self.inputs.groups && self.limited_by(config, Some(users)) == self.limited {
-            return Ok(None);
+        let limited = self.limited_by(config, Some(users));
+        if groups == self.inputs.groups && limited == self.limited {
+            return None;
         }
-        let (plan, _) = self.plan_for(config, Some(users), groups, Vec::new())?;
-        Ok(Some(Arc::clone(self).follow(plan)))
+        let set = match groups == self.inputs.groups {
+            true => self.set.clone(),
+            false => self.set.as_ref().map(|set| Arc::new(set.with_groups(&groups))),
+        };
+        let inputs = RuleInputs { groups, ..self.inputs.clone() };
+        Some(Arc::new(OperatorRules { inputs, set, limited, ..self.clone() }))
     }
 
     /// Which users the limits of a configuration are about: the same ones where nothing about them has changed.

@@ -289,7 +289,7 @@ impl WatchedUsers {
         changed.len()
     }
 
-    /// Makes the rules anew where others are in their groups, away from the control thread: long lists take a while.
+    /// Has the rules know who is in their groups by now, away from the control thread: a million users take a while.
     fn regroup(&self) {
         let Some(RuledBy { config, rules, changed }) = lock(&self.shared.governing).rules.clone() else {
             return;
@@ -300,23 +300,13 @@ impl WatchedUsers {
         if let Some(Err(error)) = path.map(|path| check_users(&config, &users, path)) {
             tracing::error!("{error}: whoever has it can begin no session");
         }
-        match survive(|| rules.regrouped(&config, &users)) {
-            Some(Ok(Some(new))) => {
-                let mut governing = lock(&self.shared.governing);
-                // Others may be in effect by now: they are looked at next.
-                if governing.rules.as_ref().is_some_and(|now| Arc::ptr_eq(&now.rules, &rules)) {
-                    governing.regrouped = Some(new);
-                    // Full: whoever reads it will look in any case.
-                    let _ = changed.try_send(());
-                }
-            }
-            Some(Err(remarks)) => {
-                let what = "the groups of the rules stay what they were";
-                remarks.iter().for_each(|((table, nth, key), why)| {
-                    tracing::error!("[[{table}]] number {} key `{key}`: {why}: {what}", nth + 1);
-                });
-            }
-            Some(Ok(None)) | None => {}
+        let Some(Some(new)) = survive(|| rules.regrouped(&config, &users)) else { return };
+        let mut governing = lock(&self.shared.governing);
+        // Others may be in effect by now: they are looked at next.
+        if governing.rules.as_ref().is_some_and(|now| Arc::ptr_eq(&now.rules, &rules)) {
+            governing.regrouped = Some(new);
+            // Full: whoever reads it will look in any case.
+            let _ = changed.try_send(());
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::auth::Users;
 use crate::config::{AuthMethod, Config, RuleConfig, RuleDestination, nearest, quoted};
 use crate::limits;
-use crate::policy::rules::spec::{Action, ListSpec, RuleSpecs};
+use crate::policy::rules::spec::{Action, GroupSpec, ListSpec, RuleSpecs};
 use crate::policy::{Guard, Refusal};
 
 /// What a rule or a list has, by its table, its place among them and its key.
@@ -71,6 +71,19 @@ pub(super) fn unused(config: &Config, warnings: &mut Vec<RuleRemark>) {
     }
 }
 
+/// Rules that can never match, as nobody is in their groups: who is may change at any time.
+pub(super) fn empty_groups(config: &Config, groups: &[GroupSpec]) -> Vec<RuleRemark> {
+    let empty: BTreeSet<&str> =
+        groups.iter().filter(|group| group.members.is_empty()).map(|group| &*group.name).collect();
+    let never =
+        |rule: &RuleConfig| !rule.groups.is_empty() && rule.groups.iter().all(|name| empty.contains(&**name));
+    let rules = config.rules.iter().enumerate().filter(|(_, rule)| never(rule));
+    rules.map(|(nth, _)| (("rule", nth, "groups"), NOTHING_LEFT.to_owned())).collect()
+}
+
+/// What is said of a condition that nothing can meet.
+const NOTHING_LEFT: &str = "leaves nothing, so that the rule never matches";
+
 /// Rules that can never match.
 pub(super) fn never(specs: &RuleSpecs, warnings: &mut Vec<RuleRemark>) {
     for (nth, by) in specs.shadowed() {
@@ -84,7 +97,7 @@ pub(super) fn never(specs: &RuleSpecs, warnings: &mut Vec<RuleRemark>) {
     for (nth, key) in specs.unmatchable() {
         let key = ("rule", nth, key.as_str());
         if !warnings.iter().any(|(said, _)| *said == key) {
-            warnings.push((key, "leaves nothing, so that the rule never matches".to_owned()));
+            warnings.push((key, NOTHING_LEFT.to_owned()));
         }
     }
 }

@@ -314,11 +314,11 @@ fn groups_are_those_of_the_configuration_and_of_the_users_file() {
         ask(rules, Some(user), Asked::Name(&target, 443)).action == Action::Allow
     };
     assert!(allows(&rules, "ann") && allows(&rules, "eve") && !allows(&rules, "dan"));
-    assert!(rules.regrouped(&config, &of_file).is_ok_and(|same| same.is_none()));
+    assert!(rules.regrouped(&config, &of_file).is_none());
     let left = users("ann:#\nbob:#\neve:#:groups=night,staff\n");
-    let after = rules.regrouped(&config, &left).ok().flatten().expect("others are in the group");
+    let after = rules.regrouped(&config, &left).expect("others are in the group");
     assert!(!allows(&after, "ann") && allows(&after, "bob") && allows(&after, "eve"));
-    let after = rules.regrouped(&config, &users("eve:#\n")).ok().flatten().expect("nobody is in the group");
+    let after = rules.regrouped(&config, &users("eve:#\n")).expect("nobody is in the group");
     assert!(!allows(&after, "eve"), "the last one leaves a group, too");
     let Err(errors) = rules.plan(&config, Some(&users("eve:#\n"))) else { panic!("there is no such group") };
     assert_eq!(
@@ -327,4 +327,44 @@ fn groups_are_those_of_the_configuration_and_of_the_users_file() {
             "rule 0 groups: there is no group \"night\": one that may be empty stands as night = [] in [groups]"
         ]
     );
+}
+
+/// Whoever comes into a group has neither a list read nor the rules made anew, and is told no fault of a list's file.
+#[test]
+fn who_is_in_a_group_is_another_matter_than_what_the_rules_are_made_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("l.txt");
+    fs::write(&file, "a.example\n").unwrap();
+    let text = "[groups]\nstaff = []\n[[list]]\nname = \"l\"\nfile = \"l.txt\"\n[[rule]]\nname = \"r\"\ngroups = [\"staff\"]\nto = \"@l\"\naction = \"allow\"\n";
+    let config = config_in(folder.path(), text);
+    let before = rules(&config);
+    fs::write(&file, "no entry of any list\n").unwrap();
+    let users = Users::parse(&format!("ann:{HASH}:groups=staff\n"), Path::new("users")).unwrap();
+    let after = before.regrouped(&config, &users).expect("ann is in the group");
+    let (ann, target) = (Some("ann"), name("a.example"));
+    let allows = |rules: &OperatorRules| ask(rules, ann, Asked::Name(&target, 443)).action == Action::Allow;
+    assert!(!allows(&before) && allows(&after));
+    assert!(after.regrouped(&config, &users).is_none());
+    assert!(after.plan(&config, Some(&users)).is_err(), "a reload reads it");
+}
+
+/// The warning about a group goes and comes with its users.
+#[test]
+fn a_group_without_a_user_is_told_of_while_it_has_none() {
+    let config =
+        config("[groups]\nstaff = []\n[[rule]]\nname = \"r\"\ngroups = [\"staff\"]\naction = \"allow\"\n");
+    let users = |text: &str| Users::parse(&text.replace('#', HASH), Path::new("users")).unwrap();
+    let (nobody, ann) = (users("ann:#\n"), users("ann:#:groups=staff\n"));
+    let before: Arc<OperatorRules> = Arc::default();
+    let warned = |rules: &OperatorRules, users: &Users| {
+        let (_, warnings) = rules.plan(&config, Some(users)).unwrap_or_else(|errors| panic!("{errors:?}"));
+        texts(warnings)
+    };
+    let empty = ["rule 0 groups: leaves nothing, so that the rule never matches"];
+    assert_eq!(warned(&before, &nobody), empty);
+    let (plan, _) = before.plan(&config, Some(&nobody)).unwrap_or_else(|errors| panic!("{errors:?}"));
+    let rules = before.follow(plan);
+    let after = rules.regrouped(&config, &ann).expect("ann is in the group");
+    assert_eq!(warned(&after, &ann), [""; 0]);
+    assert_eq!(warned(&after.regrouped(&config, &nobody).expect("nobody is"), &nobody), empty);
 }

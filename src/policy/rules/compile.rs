@@ -1,29 +1,27 @@
 //! Makes rules answer: each value that they name gets its set.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::Hash;
-use std::iter::repeat;
 
 use super::compiled::{Compiled, RuleAnswer, UnknownSets, command_place};
 use super::layout::{KeyMask, Layout};
+use super::members::RuleMembers;
 use super::names::NameTable;
 use super::networks::BlockTable;
 use super::ports::{PortSpan, PortTable};
 use super::question::RuleId;
 use super::sets::{RuleBits, SetId, SetMaker};
 use super::spec::{Action, Condition, Destination, GroupSpec, ListSpec, RuleSpec, RuleSpecs};
-use super::texts::Texts;
 use super::timetable::Timetable;
 
-/// The rules that these say, each with the id of its place.
-pub(super) fn compile(specs: RuleSpecs, ids: &[RuleId]) -> Compiled {
+/// The rules that these say, each with the id of its place, and their users.
+pub(super) fn compile(specs: RuleSpecs, ids: &[RuleId]) -> (Compiled, RuleMembers) {
     let RuleSpecs { rules, lists, groups, default } = specs;
     let layout = Layout::new(&rules);
     let words = layout.rows.len();
     let mut maker = SetMaker::new(words);
     let placed = RulePlaces { rules: &rules, layout: &layout };
     let [unknown, possible] = [false, true].map(|possible| placed.unknown(&lists, possible, &mut maker));
-    let users = placed.users(&groups, &mut maker);
     let from = placed.by_value(|rule| &rule.from, |net| Some(*net), &mut maker);
     let from = BlockTable::new(from.into_iter().collect(), &mut maker);
     let listeners = placed.by_value(|rule| &rule.listeners, |typed| Some(typed.clone()), &mut maker);
@@ -36,6 +34,7 @@ pub(super) fn compile(specs: RuleSpecs, ids: &[RuleId]) -> Compiled {
     let ports = PortTable::new(placed.ports(), words, &mut maker);
     let times = Timetable::new(words, placed.each().map(|(place, bit, rule)| (place, bit, &rule.when)));
     let (to_names, to_blocks) = placed.destinations(lists, &mut maker);
+    let members = placed.members(&groups, maker);
     let of_rows = |keys: fn(&super::layout::RuleRow) -> KeyMask| {
         layout.rows.iter().fold(KeyMask::default(), |all, row| all.with(keys(row)))
     };
@@ -47,14 +46,12 @@ pub(super) fn compile(specs: RuleSpecs, ids: &[RuleId]) -> Compiled {
         allow_private: rule.allow_private && rule.action == Action::Allow,
         log: rule.log,
     };
-    Compiled {
+    let compiled = Compiled {
         answers: rules.iter().zip(ids).map(answer).collect(),
         layout,
-        sets: maker.finish(),
         default,
         needs,
         asks: needs.with(negates),
-        users,
         from,
         listeners,
         commands,
@@ -64,7 +61,8 @@ pub(super) fn compile(specs: RuleSpecs, ids: &[RuleId]) -> Compiled {
         times,
         unknown,
         possible,
-    }
+    };
+    (compiled, members)
 }
 
 /// Rules, and where their bits are.
@@ -98,22 +96,13 @@ impl<'a> RulePlaces<'a> {
         bits.into_iter().map(|(value, bits)| (value, maker.make(&bits))).collect()
     }
 
-    /// The sets of users: of those that name them, and of those that name their groups.
-    fn users(self, groups: &[GroupSpec], maker: &mut SetMaker) -> Texts {
-        let named = self.by_value(|rule| &rule.users, |name| Some(&**name), maker);
-        let grouped = self.by_value(|rule| &rule.groups, |&group| Some(group), maker);
-        let members =
-            || grouped.iter().flat_map(|(group, set)| groups[*group].members.iter().zip(repeat(*set)));
-        let all: HashSet<&str> =
-            named.keys().copied().chain(members().map(|(member, _)| &**member)).collect();
-        let mut users = Texts::new(all.len(), all.iter().map(|name| name.len()).sum());
-        for (name, set) in &named {
-            users.change(name.as_bytes(), |[_, grouped]| [*set, grouped]);
-        }
-        for (member, set) in members() {
-            users.change(member.as_bytes(), |[named, grouped]| [named, maker.unite(grouped, set)]);
-        }
-        users
+    /// Users, whose sets are the last to be made.
+    fn members(self, groups: &[GroupSpec], mut maker: SetMaker) -> RuleMembers {
+        let named = self.by_value(|rule| &rule.users, |name| Some(name.as_bytes()), &mut maker);
+        let grouped = self.by_value(|rule| &rule.groups, |&group| Some(group), &mut maker);
+        let of_group = |group: usize| grouped.get(&group).copied().unwrap_or_default();
+        let named: Vec<(&[u8], SetId)> = named.into_iter().collect();
+        RuleMembers::new(&named, (0..groups.len()).map(of_group).collect(), groups, maker)
     }
 
     fn ports(self) -> Vec<PortSpan> {

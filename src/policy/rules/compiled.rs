@@ -4,22 +4,21 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::layout::{KeyMask, Layout, RuleRow};
+use super::members::RuleMembers;
 use super::names::NameTable;
 use super::networks::BlockTable;
 use super::ports::PortTable;
 use super::question::{Asked, Question, RuleId, RuleKey, RuleStep, Ruling};
-use super::sets::{SetId, Sets};
+use super::sets::SetId;
 use super::spec::{Action, Logged, Mode};
-use super::texts::Texts;
 use super::timetable::Timetable;
 use crate::limits::RULE_SPANS_MAX;
 use crate::proto::request::RequestCommand;
 
-/// Rules that answer.
+/// What rules say, whoever is in which group.
 #[derive(Debug)]
 pub(super) struct Compiled {
     pub(super) layout: Layout,
-    pub(super) sets: Sets,
     /// What rules say, in their order.
     pub(super) answers: Vec<RuleAnswer>,
     /// What holds where none matches.
@@ -28,8 +27,6 @@ pub(super) struct Compiled {
     pub(super) needs: KeyMask,
     /// Keys that some rule has in one way or the other: no others are looked up.
     pub(super) asks: KeyMask,
-    /// Of users' names: of rules that name them, and of those that name their groups.
-    pub(super) users: Texts,
     pub(super) from: BlockTable,
     /// By texts as they are typed in `server.listen`.
     pub(super) listeners: HashMap<Arc<str>, SetId>,
@@ -69,19 +66,43 @@ pub(super) struct RuleAnswer {
 /// The sets of what is asked, by keys; a target may have two, of its name and of its address.
 type AskedSets = [(SetId, SetId); RuleKey::COUNT];
 
+/// Rules that answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answering<'a> {
+    pub(super) rules: &'a Compiled,
+    pub(super) members: &'a RuleMembers,
+    /// Of listeners, by their numbers.
+    pub(super) listeners: &'a [SetId],
+}
+
 impl Compiled {
-    /// See [`RuleSet::judge`](super::RuleSet::judge). Listeners' sets are by their numbers.
-    pub(super) fn judge(&self, question: &Question<'_>, listeners: &[SetId]) -> Ruling {
-        let (decides, reports) = self.first(&self.sets_of(question, listeners, &self.unknown));
-        let said = decides.map(|place| self.answers[place]);
+    /// Bytes that they take.
+    pub(super) fn bytes(&self) -> usize {
+        self.layout.bytes()
+            + size_of_val(&*self.answers)
+            + self.from.bytes()
+            + self.listeners.capacity() * size_of::<(Arc<str>, SetId)>()
+            + self.ports.bytes()
+            + self.to_names.bytes()
+            + self.to_blocks.bytes()
+            + self.times.bytes()
+    }
+}
+
+impl Answering<'_> {
+    /// See [`RuleSet::judge`](super::RuleSet::judge).
+    pub(super) fn judge(&self, question: &Question<'_>) -> Ruling {
+        let Answering { rules, .. } = self;
+        let (decides, reports) = self.first(&self.sets_of(question, &rules.unknown));
+        let said = decides.map(|place| rules.answers[place]);
         let said = said.unwrap_or(RuleAnswer {
             id: RuleId::DEFAULT,
-            action: self.default,
+            action: rules.default,
             mode: Mode::Enforce,
             allow_private: false,
             log: None,
         });
-        let would = reports.map(|place| self.answers[place]).filter(|would| would.action != said.action);
+        let would = reports.map(|place| rules.answers[place]).filter(|would| would.action != said.action);
         Ruling {
             action: said.action,
             rule: said.id,
@@ -91,26 +112,12 @@ impl Compiled {
         }
     }
 
-    /// Bytes that they take.
-    pub(super) fn bytes(&self) -> usize {
-        self.layout.bytes()
-            + self.sets.bytes()
-            + size_of_val(&*self.answers)
-            + self.users.bytes()
-            + self.from.bytes()
-            + self.listeners.capacity() * size_of::<(Arc<str>, SetId)>()
-            + self.ports.bytes()
-            + self.to_names.bytes()
-            + self.to_blocks.bytes()
-            + self.times.bytes()
-    }
-
     /// What each rule comes to, up to the one that decides.
-    pub(super) fn explain(&self, question: &Question<'_>, listeners: &[SetId]) -> Vec<(RuleId, RuleStep)> {
-        let possible = self.sets_of(question, listeners, &self.possible);
-        let certain = self.sets_of(question, listeners, &self.unknown);
+    pub(super) fn explain(&self, question: &Question<'_>) -> Vec<(RuleId, RuleStep)> {
+        let possible = self.sets_of(question, &self.rules.possible);
+        let certain = self.sets_of(question, &self.rules.unknown);
         let mut told = Vec::new();
-        for (place, answer) in self.answers.iter().enumerate() {
+        for (place, answer) in self.rules.answers.iter().enumerate() {
             let step = match self.failing(place, &possible) {
                 Some((key, negated)) => RuleStep::Fails { key, negated },
                 None if self.failing(place, &certain).is_some() => RuleStep::Open,
@@ -127,10 +134,10 @@ impl Compiled {
 
     /// The first condition of a rule that does not hold, and whether it is the `not_` twin.
     fn failing(&self, place: usize, sets: &AskedSets) -> Option<(RuleKey, bool)> {
-        let (word, mask) = (self.layout.word(place), self.layout.mask(place));
-        let row = &self.layout.rows[word];
-        if row.timed && self.times.holding(word) & mask == 0 {
-            return Some((RuleKey::When, self.times.negated(place)));
+        let (word, mask) = (self.rules.layout.word(place), self.rules.layout.mask(place));
+        let row = &self.rules.layout.rows[word];
+        if row.timed && self.rules.times.holding(word) & mask == 0 {
+            return Some((RuleKey::When, self.rules.times.negated(place)));
         }
         RuleKey::ALL.into_iter().find_map(|key| {
             if row.needs.has(key) && self.any(sets, key, word) & mask == 0 {
@@ -143,12 +150,12 @@ impl Compiled {
     /// The places of the first rule that decides and of the first before it that reports.
     fn first(&self, sets: &AskedSets) -> (Option<usize>, Option<usize>) {
         let (mut decides, mut reports, mut settled) = (usize::MAX, usize::MAX, None);
-        for (span, mut words) in self.live(sets).into_iter().enumerate().take(self.layout.spans()) {
+        for (span, mut words) in self.live(sets).into_iter().enumerate().take(self.rules.layout.spans()) {
             while words != 0 {
                 let word = span * 64 + words.trailing_zeros() as usize;
                 words &= words - 1;
-                let row = &self.layout.rows[word];
-                let reporting = word >= self.layout.reports_from;
+                let row = &self.rules.layout.rows[word];
+                let reporting = word >= self.rules.layout.reports_from;
                 let bound = if reporting { decides.min(reports) } else { decides };
                 if settled == Some(row.class) || usize::from(row.first) >= bound {
                     continue;
@@ -159,7 +166,7 @@ impl Compiled {
                 }
                 // The others of the class come behind it.
                 settled = Some(row.class);
-                let place = self.layout.place(word, bits.trailing_zeros());
+                let place = self.rules.layout.place(word, bits.trailing_zeros());
                 match reporting {
                     true => reports = place.min(bound),
                     false => decides = place.min(bound),
@@ -172,13 +179,13 @@ impl Compiled {
 
     /// A summary of the words in which all keys that need a value have some rule of it.
     fn live(&self, sets: &AskedSets) -> [u64; RULE_SPANS_MAX] {
-        let spans = self.layout.spans();
+        let spans = self.rules.layout.spans();
         let mut live = [0; RULE_SPANS_MAX];
-        live[..spans].copy_from_slice(&self.layout.whole);
-        for key in self.needs.keys() {
+        live[..spans].copy_from_slice(&self.rules.layout.whole);
+        for key in self.rules.needs.keys() {
             let (one, other) = sets[key as usize];
-            let (one, other) = (self.sets.summary(one), self.sets.summary(other));
-            let needing = self.layout.needing(key);
+            let (one, other) = (self.members.sets.summary(one), self.members.sets.summary(other));
+            let needing = self.rules.layout.needing(key);
             for span in 0..spans {
                 live[span] &= !needing[span] | one[span] | other[span];
             }
@@ -190,7 +197,7 @@ impl Compiled {
     fn matching(&self, word: usize, row: &RuleRow, sets: &AskedSets) -> u64 {
         let mut bits = row.filled;
         if row.timed {
-            bits &= self.times.holding(word);
+            bits &= self.rules.times.holding(word);
         }
         for key in row.needs.keys() {
             bits &= self.any(sets, key, word);
@@ -203,44 +210,44 @@ impl Compiled {
 
     fn any(&self, sets: &AskedSets, key: RuleKey, word: usize) -> u64 {
         let (one, other) = sets[key as usize];
-        self.sets.any(one, word) | self.sets.any(other, word)
+        self.members.sets.any(one, word) | self.members.sets.any(other, word)
     }
 
     fn none(&self, sets: &AskedSets, key: RuleKey, word: usize) -> u64 {
         let (one, other) = sets[key as usize];
-        self.sets.none(one, word) | self.sets.none(other, word)
+        self.members.sets.none(one, word) | self.members.sets.none(other, word)
     }
 
     /// The sets of what is asked; `unknown` stands for what is not known.
-    fn sets_of(&self, question: &Question<'_>, listeners: &[SetId], unknown: &UnknownSets) -> AskedSets {
-        let asks_users = self.asks.has(RuleKey::Users) || self.asks.has(RuleKey::Groups);
-        let user = question.user.filter(|_| asks_users).and_then(|user| self.users.get(user.as_bytes()));
-        let [named, grouped] = user.unwrap_or_default();
+    fn sets_of(&self, question: &Question<'_>, unknown: &UnknownSets) -> AskedSets {
+        let asks_users = self.rules.asks.has(RuleKey::Users) || self.rules.asks.has(RuleKey::Groups);
+        let user = question.user.filter(|_| asks_users);
+        let [named, grouped] = user.map(|user| self.members.of(user)).unwrap_or_default();
         let mut sets = [(SetId::EMPTY, SetId::EMPTY); RuleKey::COUNT];
-        for key in self.asks.keys() {
+        for key in self.rules.asks.keys() {
             let set = match key {
                 RuleKey::When => SetId::EMPTY,
                 RuleKey::Users => named,
                 RuleKey::Groups => grouped,
-                RuleKey::From => self.from.set_of(question.source),
+                RuleKey::From => self.rules.from.set_of(question.source),
                 RuleKey::Listeners => {
-                    listeners.get(usize::from(question.listener)).copied().unwrap_or_default()
+                    self.listeners.get(usize::from(question.listener)).copied().unwrap_or_default()
                 }
-                RuleKey::Commands => self.commands[command_place(question.command)],
+                RuleKey::Commands => self.rules.commands[command_place(question.command)],
                 RuleKey::Ports => match question.target {
                     Asked::Anything => unknown.port,
-                    Asked::Name(_, port) | Asked::Address(_, port, _) => self.ports.set_of(port),
+                    Asked::Name(_, port) | Asked::Address(_, port, _) => self.rules.ports.set_of(port),
                 },
                 RuleKey::To => match question.target {
                     Asked::Anything => unknown.target,
                     Asked::Name(..) => unknown.address,
-                    Asked::Address(ip, ..) => self.to_blocks.set_of(ip),
+                    Asked::Address(ip, ..) => self.rules.to_blocks.set_of(ip),
                 },
             };
             sets[key as usize].0 = set;
         }
         if let Asked::Name(name, _) | Asked::Address(_, _, Some(name)) = question.target {
-            sets[RuleKey::To as usize].1 = self.to_names.set_of(name.as_str());
+            sets[RuleKey::To as usize].1 = self.rules.to_names.set_of(name.as_str());
         }
         sets
     }

@@ -10,6 +10,7 @@ mod compiled;
 mod layout;
 #[cfg(test)]
 mod linear;
+mod members;
 mod names;
 mod networks;
 mod ports;
@@ -30,14 +31,16 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use self::compiled::Compiled;
+use self::compiled::{Answering, Compiled};
+use self::members::RuleMembers;
 use self::sets::SetId;
-use self::spec::{Action, Mode, RuleSpecs};
+use self::spec::{Action, GroupSpec, Mode, RuleSpecs};
 
 /// Rules that answer, to be had again for little by `clone`. Immutable but for the time.
 #[derive(Clone)]
 pub struct RuleSet {
     rules: Arc<Compiled>,
+    members: Arc<RuleMembers>,
     /// What rules say of listeners, by their numbers.
     listeners: Arc<[SetId]>,
 }
@@ -54,7 +57,8 @@ impl RuleSet {
     /// million entries.
     pub fn new(specs: RuleSpecs, ids: Vec<RuleId>) -> RuleSet {
         assert_eq!(specs.rules.len(), ids.len(), "an id for each rule");
-        RuleSet { rules: Arc::new(compile::compile(specs, &ids)), listeners: Arc::new([]) }
+        let (rules, members) = compile::compile(specs, &ids);
+        RuleSet { rules: Arc::new(rules), members: Arc::new(members), listeners: Arc::new([]) }
     }
 
     /// The same rules, which know listeners by these texts, as they are typed in `server.listen`, and numbers, of which each
@@ -66,7 +70,14 @@ impl RuleSet {
         for (typed, number) in listeners {
             sets[usize::from(*number)] = self.rules.listeners.get(typed).copied().unwrap_or_default();
         }
-        RuleSet { rules: Arc::clone(&self.rules), listeners: sets.into() }
+        RuleSet { listeners: sets.into(), ..self.clone() }
+    }
+
+    /// The same rules where these are in their groups, of which each stands at the place that it had. They share what they are
+    /// told of the time, and all that is long.
+    #[must_use]
+    pub fn with_groups(&self, groups: &[GroupSpec]) -> RuleSet {
+        RuleSet { members: Arc::new(self.members.with_groups(groups)), ..self.clone() }
     }
 
     /// Says what time it is. Where it is not told, no rule with times matches.
@@ -81,7 +92,9 @@ impl RuleSet {
 
     /// Whether they are the very same rules, for the same listeners.
     pub fn is_as(&self, other: &RuleSet) -> bool {
-        Arc::ptr_eq(&self.rules, &other.rules) && self.listeners == other.listeners
+        Arc::ptr_eq(&self.rules, &other.rules)
+            && Arc::ptr_eq(&self.members, &other.members)
+            && self.listeners == other.listeners
     }
 
     /// The rules, in the order in which they are asked, and what they say.
@@ -97,16 +110,20 @@ impl RuleSet {
     /// What they say of this: the first rule that matches, else the default. Of what is not known whole: the first rule that
     /// allows it whatever comes, or may allow it, else what denies it.
     pub fn judge(&self, question: &Question<'_>) -> Ruling {
-        self.rules.judge(question, &self.listeners)
+        self.answering().judge(question)
     }
 
     /// What each rule comes to for this, in their order: the last one is the one that decides, where one does.
     pub fn explain(&self, question: &Question<'_>) -> Vec<(RuleId, RuleStep)> {
-        self.rules.explain(question, &self.listeners)
+        self.answering().explain(question)
+    }
+
+    fn answering(&self) -> Answering<'_> {
+        Answering { rules: &self.rules, members: &self.members, listeners: &self.listeners }
     }
 
     /// Bytes that they take.
     pub fn bytes(&self) -> usize {
-        self.rules.bytes()
+        self.rules.bytes() + self.members.bytes()
     }
 }

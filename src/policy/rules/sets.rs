@@ -10,7 +10,7 @@ use std::hash::BuildHasher as _;
 use hashbrown::hash_map::HashMap;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-/// Which of its [`Sets`] a set is: equal sets have equal ids.
+/// Which of its [`Sets`] a set is: equal sets of one maker have equal ids.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct SetId(u32);
 
@@ -73,6 +73,8 @@ pub(super) struct Sets {
     kept: Vec<u64>,
     /// Words of a summary.
     spans: usize,
+    /// Words that a set may have.
+    words: usize,
 }
 
 /// In a head: how many words of `any` are kept.
@@ -124,7 +126,6 @@ impl Sets {
 #[derive(Debug)]
 pub(super) struct SetMaker {
     sets: Sets,
-    words: usize,
     known: HashTable<(u32, u32)>,
     hasher: DefaultHashBuilder,
     /// What sets came to that were united: a list has one set for all its entries.
@@ -133,18 +134,31 @@ pub(super) struct SetMaker {
 
 impl SetMaker {
     pub(super) fn new(words: usize) -> SetMaker {
-        let sets = Sets { kept: Vec::new(), spans: words.div_ceil(64).max(1) };
+        let sets = Sets { kept: Vec::new(), spans: words.div_ceil(64).max(1), words };
         let (known, united) = (HashTable::new(), HashMap::new());
-        let mut maker = SetMaker { sets, words, known, hasher: DefaultHashBuilder::default(), united };
+        let mut maker = SetMaker { sets, known, hasher: DefaultHashBuilder::default(), united };
         // The first one is `SetId::EMPTY`.
         maker.make(&RuleBits::default());
         maker
     }
 
+    /// Adds to the first so many words of sets that there are.
+    pub(super) fn beginning_with(sets: &Sets, len: usize) -> SetMaker {
+        let Sets { kept, spans, words } = sets;
+        let sets = Sets { kept: kept[..len].to_vec(), spans: *spans, words: *words };
+        let (known, united) = (HashTable::new(), HashMap::new());
+        SetMaker { sets, known, hasher: DefaultHashBuilder::default(), united }
+    }
+
+    /// How many words the sets have that are made.
+    pub(super) fn len(&self) -> usize {
+        self.sets.kept.len()
+    }
+
     /// The set of these rules.
     pub(super) fn make(&mut self, rules: &RuleBits) -> SetId {
         let words = |bits: &[u32]| {
-            let mut words = vec![0; self.words];
+            let mut words = vec![0; self.sets.words];
             for &bit in bits {
                 words[bit as usize / 64] |= 1 << (bit % 64);
             }
@@ -164,7 +178,7 @@ impl SetMaker {
         }
         let sets = &self.sets;
         let both = |word: fn(&Sets, SetId, usize) -> u64| -> Vec<u64> {
-            (0..self.words).map(|at| word(sets, one, at) | word(sets, other, at)).collect()
+            (0..sets.words).map(|at| word(sets, one, at) | word(sets, other, at)).collect()
         };
         let (any, none) = (both(Sets::any), both(Sets::none));
         let united = self.keep(&any, &none);

@@ -41,8 +41,8 @@ impl RuleSpecs {
         found
     }
 
-    /// Rules of which a condition leaves nothing, and its key: each value is excluded by the `not_` twin, no list has an
-    /// entry, or no group a member.
+    /// Rules of which a condition leaves nothing, and its key: each value is excluded by the `not_` twin, or no list has an
+    /// entry. Who is in which group is not looked at: that changes without the rules.
     pub fn unmatchable(&self) -> Vec<(usize, RuleKey)> {
         let lists = expanded(&self.lists);
         let search = Search { rules: &self.rules, lists: &lists, steps: Cell::new(SHADOW_STEPS_MAX) };
@@ -58,7 +58,6 @@ impl RuleSpecs {
             let out = |one: &T| none_of.iter().any(|other| covers(other, one));
             !any_of.is_empty() && any_of.iter().all(out)
         }
-        let no_members = |group: &usize| self.groups[*group].members.is_empty();
         let no_entries = |to: &Destination| match to {
             Destination::List(list) => {
                 let ListSpec { names, networks, .. } = &self.lists[*list];
@@ -69,11 +68,7 @@ impl RuleSpecs {
         match key {
             RuleKey::When => excluded(&rule.when, |other, one| other == one),
             RuleKey::Users => excluded(&rule.users, |other, one| other == one),
-            RuleKey::Groups => {
-                let groups = &rule.groups.any_of;
-                let empty = !groups.is_empty() && groups.iter().all(no_members);
-                empty || excluded(&rule.groups, |other, one| other == one)
-            }
+            RuleKey::Groups => excluded(&rule.groups, |other, one| other == one),
             RuleKey::From => excluded(&rule.from, |other, one| other.contains(one)),
             RuleKey::Listeners => excluded(&rule.listeners, |other, one| other == one),
             RuleKey::Commands => excluded(&rule.commands, |other, one| other == one),
@@ -420,13 +415,12 @@ mod tests {
         };
         let empty = RuleSpecs {
             lists: vec![ListSpec::default()],
-            groups: vec![super::super::spec::GroupSpec::default()],
             ..specs([
                 without("10.0.0.0/8"),
                 without("10.1.2.0/24"),
                 deny(|rule| rule.to = any([Destination::List(0)])),
                 deny(|rule| rule.to.none_of = vec![Destination::List(0)]),
-                deny(|rule| rule.groups = any([0])),
+                deny(|rule| rule.groups = Condition { any_of: vec![0], none_of: vec![0] }),
             ])
         };
         assert_eq!(empty.unmatchable(), [(0, RuleKey::To), (2, RuleKey::To), (4, RuleKey::Groups)]);

@@ -144,6 +144,14 @@ impl Maker {
         }
     }
 
+    fn groups(&mut self) -> Vec<GroupSpec> {
+        let mut members = || match self.one_in(4) {
+            true => Vec::new(),
+            false => self.some(3, |maker| maker.pick(&USERS).into()),
+        };
+        (0..3).map(|_| GroupSpec { name: "group".into(), members: members() }).collect()
+    }
+
     fn specs(&mut self) -> RuleSpecs {
         let rules = if self.one_in(20) { 300 } else { self.below(16) };
         RuleSpecs {
@@ -155,12 +163,7 @@ impl Maker {
                     ..ListSpec::default()
                 })
                 .collect(),
-            groups: (0..3)
-                .map(|_| GroupSpec {
-                    name: "group".into(),
-                    members: self.some(3, |maker| maker.pick(&USERS).into()),
-                })
-                .collect(),
+            groups: self.groups(),
             default: if self.one_in(2) { Action::Allow } else { Action::Deny },
         }
     }
@@ -226,9 +229,14 @@ fn compare(sets: usize, questions: usize) {
     let mut maker = Maker(StdRng::seed_from_u64(seed));
     let listeners: Vec<(Arc<str>, u16)> = LISTENERS.into_iter().map(Arc::from).zip([0, 2, 3]).collect();
     for _ in 0..sets {
-        let specs = maker.specs();
+        let mut specs = maker.specs();
         let ids: Vec<RuleId> = (0..specs.rules.len()).map(|place| RuleId(1000 - place as u16)).collect();
-        let rules = RuleSet::new(specs.clone(), ids.clone()).with_listeners(&listeners);
+        let mut rules = RuleSet::new(specs.clone(), ids.clone()).with_listeners(&listeners);
+        // Others may be in the groups by now, once or twice, and those of before left no trace.
+        for _ in 0..maker.below(3) {
+            specs.groups = maker.groups();
+            rules = rules.with_groups(&specs.groups);
+        }
         let now = (!maker.one_in(4)).then(|| maker.pick(&TIMES).parse::<Timestamp>().expect("a time"));
         if let Some(now) = now {
             rules.tell_time(now);

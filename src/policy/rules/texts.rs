@@ -66,6 +66,17 @@ impl Texts {
         self.texts[at + 6..at + HEAD].copy_from_slice(&other.to_bytes());
     }
 
+    /// Each text, in the order in which they came, with its sets.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], [SetId; 2])> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let here = (at < self.texts.len()).then_some(at)?;
+            let text = self.text(here);
+            at += HEAD + text.len();
+            Some((text, self.sets(here)))
+        })
+    }
+
     /// Bytes that they take.
     pub(super) fn bytes(&self) -> usize {
         size_of_val(&*self.lines) + self.texts.capacity()
@@ -133,6 +144,10 @@ mod tests {
             assert_eq!(known, Some([sets[number % 64], sets[number / 64 % 64]]), "{number}");
         }
         assert!((20_000..40_000).all(|number| texts.get(text(number).as_bytes()).is_none()));
+        let told = |(number, (known, of)): (usize, (&[u8], [SetId; 2]))| {
+            *known == *text(number).as_bytes() && of == [sets[number % 64], sets[number / 64 % 64]]
+        };
+        assert!(texts.iter().enumerate().all(told) && texts.iter().count() == 20_000);
     }
 
     /// A hash alone would give one name the rules of another, once somebody finds two that have the same.

@@ -139,7 +139,9 @@ pub struct ReloadReport {
     pub applied: bool,
     /// Every key whose value is another.
     pub changes: Vec<KeyChange>,
-    /// What works otherwise than was written, or may fail later; and changes that are no key's.
+    /// What has changed of the files that keys name: lists and users.
+    pub files: Vec<String>,
+    /// What works otherwise than was written, or may fail later.
     pub warnings: Vec<String>,
 }
 
@@ -151,7 +153,7 @@ impl fmt::Display for ReloadReport {
             "a reload would change: "
         })?;
         if self.changes.is_empty() {
-            return f.write_str("no key has changed");
+            f.write_str("no key has changed")?;
         }
         for (nth, change) in self.changes.iter().enumerate() {
             let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
@@ -160,7 +162,7 @@ impl fmt::Display for ReloadReport {
             let waits = if change.taken { "" } else { " (waits for a restart)" };
             write!(f, "{comma}{} from {from} to {to}{waits}", change.key)?;
         }
-        Ok(())
+        self.files.iter().try_for_each(|file| write!(f, "; {file}"))
     }
 }
 

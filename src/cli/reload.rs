@@ -25,14 +25,16 @@ pub(super) fn run(client: &AdminClient, dry_run: bool) -> Result<ExitCode, Clien
     Ok(ExitCode::SUCCESS)
 }
 
-/// What changes, a line for each key.
+/// What changes, a line for each key and each file.
 fn report(answer: &Value, dry_run: bool) -> String {
-    let changes = list(answer, "changes");
-    let first = match (dry_run, changes.len() as u64) {
-        (false, 0) => "reloaded: no key has another value".to_owned(),
-        (true, 0) => "a reload would change no key".to_owned(),
-        (false, keys) => format!("reloaded: {}", count_of(keys, "key")),
-        (true, keys) => format!("a reload would change {}", count_of(keys, "key")),
+    let (changes, files) = (list(answer, "changes"), list(answer, "files"));
+    let counts = [(changes.len() as u64, "key"), (files.len() as u64, "file")];
+    let some = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| count_of(*count, what));
+    let first = match (dry_run, some.collect::<Vec<_>>().join(" and ").as_str()) {
+        (false, "") => "reloaded: no key has another value".to_owned(),
+        (true, "") => "a reload would change no key".to_owned(),
+        (false, some) => format!("reloaded: {some}"),
+        (true, some) => format!("a reload would change {some}"),
     };
     let mut table = Table::bare(&[Align::Left, Align::Left, Align::Left]);
     for change in changes {
@@ -45,7 +47,8 @@ fn report(answer: &Value, dry_run: bool) -> String {
             if taken { String::new() } else { "not taken: needs a restart".to_owned() },
         ]);
     }
-    format!("{first}\n{}", table.render(None))
+    let files = files.iter().filter_map(Value::as_str).map(|file| format!("  {}\n", visible(file)));
+    format!("{first}\n{}{}", table.render(None), files.collect::<String>())
 }
 
 #[cfg(test)]
@@ -72,6 +75,18 @@ mod tests {
              \x20 auth.users      (none) -> \"a\\u{1b}[2J\"\n"
         );
         assert!(report(&answer, true).starts_with("a reload would change 3 keys\n"));
+    }
+
+    #[test]
+    fn what_has_changed_of_files_alone_is_told() {
+        let files = ["list \"blocked\": 2 entries now, of b\u{1b}.txt", "1 user changed, of users"];
+        let answer = json!({"applied": true, "changes": [], "files": files, "warnings": []});
+        let told =
+            "2 files\n  list \"blocked\": 2 entries now, of b\\u{1b}.txt\n  1 user changed, of users\n";
+        assert_eq!(report(&answer, false), format!("reloaded: {told}"));
+        assert_eq!(report(&answer, true), format!("a reload would change {told}"));
+        let both = json!({"changes": [{"key": "a", "from": "1", "to": "2"}], "files": ["f"]});
+        assert_eq!(report(&both, false), "reloaded: 1 key and 1 file\n  a  1 -> 2\n  f\n");
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl Preparation {
         let (named, found) = self.tried(&config)?;
         let admin = self.admin.try_out(&config.admin);
         admin.map_err(|error| refused(&config, &|trial| trial.cannot_administer(&error)))?;
-        Ok(self.told(report, &found, named.users.as_ref()))
+        Ok(self.told(report, &found, &named))
     }
 
     /// Has everything that the configuration needs.
@@ -91,8 +91,8 @@ impl Preparation {
     pub(super) fn prepare(self) -> Result<Box<Successor>, OrderError> {
         let (report, config) = self.read()?;
         let (named, found) = self.tried(&config)?;
+        let report = ReloadReport { applied: true, ..self.told(report, &found, &named) };
         let Named { users, credentials, congestion, resolver_files, budget, rules, limits } = named;
-        let report = ReloadReport { applied: true, ..self.told(report, &found, users.as_ref()) };
         let rules = self.parts.rules.clone().follow(rules);
         let learner = learner(&config, self.parts.learner.as_ref())
             .map_err(|what| refused(&config, &|trial| trial.cannot_learn(&what)))?;
@@ -164,16 +164,17 @@ impl Preparation {
     }
 
     /// The report with what was found beside the keys.
-    fn told(&self, mut report: ReloadReport, found: &Report, users: Option<&UsersFile>) -> ReloadReport {
+    fn told(&self, mut report: ReloadReport, found: &Report, named: &Named) -> ReloadReport {
         report.warnings.extend(found.warnings.lines());
-        if let (Some(old), Some(new)) = (&self.users, users) {
+        report.files.extend_from_slice(named.rules.lists_read());
+        if let (Some(old), Some(new)) = (&self.users, &named.users) {
             let (gone, come) = (old.changed_in(&new.users), new.users.changed_in(old));
             let changed = gone.union(&come).collect::<HashSet<_>>().len();
             if changed > 0 {
-                report.warnings.push(format!(
-                    "{}: {} changed",
-                    new.path.display(),
-                    count_of(changed, "user")
+                report.files.push(format!(
+                    "{} changed, of {}",
+                    count_of(changed, "user"),
+                    new.path.display()
                 ));
             }
         }

@@ -68,6 +68,18 @@ pub(super) struct NewRules {
     warnings: Vec<RuleRemark>,
     numbers: Numbers,
     limited: Arc<LimitedUsers>,
+    /// The lists whose files have something else in them, in words.
+    read: Vec<String>,
+}
+
+impl RulesPlan {
+    /// The lists whose files have something else in them than when they were last read, each with what it has now.
+    pub(super) fn lists_read(&self) -> &[String] {
+        match self {
+            RulesPlan::Same | RulesPlan::Limited(_) => &[],
+            RulesPlan::New(new) => &new.read,
+        }
+    }
 }
 
 impl Default for OperatorRules {
@@ -139,10 +151,10 @@ impl OperatorRules {
         }
         let specs = RuleSpecs { rules, lists, groups: inputs.groups.clone(), default: inputs.default };
         never(&specs, &mut own);
-        warnings.extend(self.inputs.read_anew(&inputs, &specs.lists));
+        let read = self.inputs.read_anew(&inputs, &specs.lists);
         let needed = !specs.rules.is_empty() || specs.default == Action::Deny;
         warnings.extend(own.iter().cloned());
-        let new = NewRules { inputs, specs: needed.then_some(specs), warnings: own, numbers, limited };
+        let new = NewRules { inputs, specs: needed.then_some(specs), warnings: own, numbers, read, limited };
         Ok((RulesPlan::New(Box::new(new)), warnings))
     }
 
@@ -175,7 +187,7 @@ impl OperatorRules {
             RulesPlan::Same => self,
             RulesPlan::Limited(limited) => Arc::new(OperatorRules { limited, ..OperatorRules::clone(&self) }),
             RulesPlan::New(new) => {
-                let NewRules { inputs, specs, warnings, numbers, limited } = *new;
+                let NewRules { inputs, specs, warnings, numbers, limited, .. } = *new;
                 let set = specs.map(|specs| {
                     let ids = specs.rules.iter().map(|rule| number_of(&numbers, &rule.name)).collect();
                     Arc::new(RuleSet::new(specs, ids))
@@ -190,15 +202,17 @@ impl OperatorRules {
 }
 
 impl RuleInputs {
-    /// The files of these lists that are others by now.
-    fn read_anew(&self, new: &RuleInputs, lists: &[ListSpec]) -> Vec<RuleRemark> {
+    /// The lists whose files are others by now, and how many entries each has.
+    fn read_anew(&self, new: &RuleInputs, lists: &[ListSpec]) -> Vec<String> {
         let before: HashMap<_, _> = self.lists.iter().map(|list| &list.file).zip(&self.stamps).collect();
         let other = |nth: usize, list: &ListConfig| {
             let path = list.file.as_ref()?;
             let was = before.get(&list.file)?;
-            let entries = lists[nth].names.len() + lists[nth].networks.len();
-            let what = format!("{} has changed (entries: {entries})", path.display());
-            (**was != new.stamps[nth]).then_some((("list", nth, "file"), what))
+            let ListSpec { name, names, networks } = &lists[nth];
+            let count = names.len() + networks.len();
+            let entries = if count == 1 { "entry" } else { "entries" };
+            let what = format!("list {}: {count} {entries} now, of {}", quoted(name), path.display());
+            (**was != new.stamps[nth]).then_some(what)
         };
         new.lists.iter().enumerate().filter_map(|(nth, list)| other(nth, list)).collect()
     }

@@ -185,14 +185,20 @@ fn failed(error: &OrderError) -> HttpAnswer {
 }
 
 fn reloaded(report: &ReloadReport) -> Value {
-    let ReloadReport { applied, changes, warnings } = report;
+    let ReloadReport { applied, changes, files, warnings } = report;
     let shown: Vec<Value> = changes
         .iter()
         .map(|change| json!({"key": change.key, "from": change.from, "to": change.to, "taken": change.taken}))
         .collect();
     let waiting: Vec<&str> =
         changes.iter().filter(|change| !change.taken).map(|change| change.key.as_str()).collect();
-    json!({"applied": applied, "changes": shown, "needs_hand_over": waiting, "warnings": warnings})
+    json!({
+        "applied": applied,
+        "changes": shown,
+        "files": files,
+        "needs_hand_over": waiting,
+        "warnings": warnings,
+    })
 }
 
 #[cfg(test)]
@@ -324,6 +330,7 @@ mod tests {
         let report = ReloadReport {
             applied: true,
             changes: vec![change("timeouts.idle", true), change("server.workers", false)],
+            files: vec!["list \"l\"".into()],
             warnings: vec!["w".into()],
         };
         assert_eq!(
@@ -336,6 +343,7 @@ mod tests {
                         {"key": "timeouts.idle", "from": "1", "to": null, "taken": true},
                         {"key": "server.workers", "from": "1", "to": null, "taken": false},
                     ],
+                    "files": ["list \"l\""],
                     "needs_hand_over": ["server.workers"],
                     "warnings": ["w"],
                 })

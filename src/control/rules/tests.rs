@@ -140,8 +140,10 @@ fn rules_are_made_anew_only_where_what_they_are_made_of_is_other() {
     let (same, _) = next(&first, &config_in(folder.path(), &text("[log]\nlevel = \"warn\"\n")));
     assert!(Arc::ptr_eq(&first, &same));
     fs::write(&file, "a.example\nb.example\n").unwrap();
-    let (other, told) = next(&same, &config_in(folder.path(), &text("")));
-    assert_eq!(told, [format!("list 0 file: {} has changed (entries: 2)", file.display())]);
+    let (plan, _) =
+        same.plan(&config_in(folder.path(), &text("")), None).unwrap_or_else(|errors| panic!("{errors:?}"));
+    assert_eq!(plan.lists_read(), [format!("list \"l\": 2 entries now, of {}", file.display())]);
+    let other = same.follow(plan);
     let allowed = |rules: &OperatorRules| action_of(rules, "b.example") == Action::Allow;
     assert!(allowed(&other) && !allowed(&first));
     let (closed, _) = next(&other, &config_in(folder.path(), ""));

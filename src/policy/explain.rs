@@ -37,7 +37,7 @@ impl Policy {
         Explained { verdict, guard: guarded.err(), steps: None }
     }
 
-    /// What each rule comes to: where an address reaches another, for the one of both that decides. It takes as long as there
+    /// What each rule comes to: where an address reaches or carries another, for the one of them that decides. It takes as long as there
     /// are rules: no worker asks for it.
     pub fn steps(&self, subject: &Subject<'_>, object: Object<'_>) -> Vec<(RuleId, RuleStep)> {
         let Some(rules) = &self.rules else { return Vec::new() };
@@ -55,10 +55,13 @@ impl Policy {
         };
         let of = |ip: IpAddr| question(Asked::Address(ip.to_canonical(), address.port(), name));
         let ruling = self.ruling(rules, subject, object);
-        let behind = self.reached(address.ip());
-        let both = [Some(address.ip()), behind].into_iter().flatten().map(of);
-        let decides = both.clone().find(|question| rules.judge(question) == ruling);
-        let last = both.clone().next_back();
-        decides.or(last).map(|question| rules.explain(&question)).unwrap_or_default()
+        let carried = self.guard.carried_by(address.ip()).map(IpAddr::from);
+        let each: Vec<_> =
+            [address.ip()].into_iter().chain(self.reached(address.ip())).chain(carried).map(of).collect();
+        let decides = |question: &&Question<'_>| {
+            let said = rules.judge(question);
+            (said.rule, said.action) == (ruling.rule, ruling.action)
+        };
+        each.iter().find(decides).map(|question| rules.explain(question)).unwrap_or_default()
     }
 }

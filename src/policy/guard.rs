@@ -307,6 +307,16 @@ impl Guard {
         Some(self.translator(v6)?.prefix.carried(v6)?.v4)
     }
 
+    /// The IPv4 addresses that one carries for a tunnel or a translator: its packets may come out there.
+    pub(super) fn carried_by(&self, ip: IpAddr) -> impl Iterator<Item = Ipv4Addr> {
+        let carrier = match ip {
+            IpAddr::V6(v6) if may_carry(v6) => Some(v6),
+            IpAddr::V6(_) | IpAddr::V4(_) => None,
+        };
+        let prefix = |v6| self.translator(v6).map(|one| one.prefix);
+        carrier.into_iter().flat_map(move |v6| carried(v6, prefix(v6))).map(|inner| inner.v4)
+    }
+
     /// The known translator that an address is of: one that the operator named before others, the longest prefix first.
     fn translator(&self, address: Ipv6Addr) -> Option<Translator> {
         let covering = self.translators.iter().filter(|translator| translator.prefix.covers(address));

@@ -260,15 +260,14 @@ impl Policy {
         };
         let of = |ip: IpAddr| judge(Asked::Address(ip.to_canonical(), address.port(), name));
         let outer = of(address.ip());
-        let Some(reached) = self.reached(address.ip()) else { return outer };
-        let inner = of(reached);
-        let decides = match (outer.rule, inner.rule, outer.action) {
-            (RuleId::DEFAULT, ..) => inner,
-            (_, RuleId::DEFAULT, _) | (.., Action::Deny) => outer,
-            (.., Action::Allow) if inner.action == Action::Deny => inner,
-            (.., Action::Allow) => outer,
+        let ruling = match self.reached(address.ip()) {
+            Some(reached) => together(outer, of(reached)),
+            None => outer,
         };
-        Ruling { allow_private: inner.allow_private, ..decides }
+        self.guard.carried_by(address.ip()).map(IpAddr::from).fold(ruling, |ruling, ip| {
+            let guarded = self.guard.check_purpose(ip).is_err();
+            within(ruling, of(ip), guarded)
+        })
     }
 
     /// The address that is reached by one where that is another: the one that an address carries, behind a translator that
@@ -291,6 +290,27 @@ impl Policy {
     fn route(&self, object: Object<'_>) -> Route {
         self.routes.map_or_else(Route::default, |routes| routes(object))
     }
+}
+
+/// What the rules say of an address by which another is reached, and of that.
+fn together(outer: Ruling, inner: Ruling) -> Ruling {
+    let decides = match (outer.rule, inner.rule, outer.action) {
+        (RuleId::DEFAULT, ..) => inner,
+        (_, RuleId::DEFAULT, _) | (.., Action::Deny) => outer,
+        (.., Action::Allow) if inner.action == Action::Deny => inner,
+        (.., Action::Allow) => outer,
+    };
+    Ruling { allow_private: inner.allow_private, ..decides }
+}
+
+/// What the rules say of an address, where they say this of the one that it carries: that may be the end of a tunnel, and not what
+/// is asked for, so that it opens nothing. A rule that denies it denies what carries it, and one that the guard refuses is among
+/// the private addresses of a rule where that rule has it, too.
+fn within(ruling: Ruling, carried: Ruling, guarded: bool) -> Ruling {
+    let denies = carried.action == Action::Deny && carried.rule != RuleId::DEFAULT;
+    let decides = if denies && ruling.action == Action::Allow { carried } else { ruling };
+    let allow_private = ruling.allow_private && (carried.allow_private || !guarded);
+    Ruling { allow_private, ..decides }
 }
 
 #[cfg(test)]

@@ -125,6 +125,56 @@ fn the_unspecified_address_is_judged_as_the_loopback_address_that_it_reaches() {
     assert!(allowed(&opened, "0.0.0.0") && !allowed(&opened, "::"));
 }
 
+/// What packets to an address may come out as is denied with it, and allows nothing of it.
+#[test]
+fn a_rule_about_an_ipv4_address_denies_what_carries_it() {
+    let carriers = [
+        "::10.1.2.3",
+        "::ffff:10.1.2.3",
+        "::ffff:0:10.1.2.3",
+        "64:ff9b::10.1.2.3",
+        "64:ff9b:1:fffe::10.1.2.3",
+        "2002:a01:203::1",
+        "2001:0:4136:e378:8000:63bf:f5fe:fdfc",
+        "2600::5efe:10.1.2.3",
+        "2600::200:5efe:10.1.2.3",
+    ];
+    let open = || Policy::new(Guard::new(true, Vec::new(), Vec::new()));
+    let with = |policy: Policy, default, rule: RuleSpec| policy.with_rules(Some(rules(default, [rule])));
+    let block = |text: &'static str| move |rule: &mut RuleSpec| rule.to = to([text]);
+    let decided = |policy: &Policy, target: &str| {
+        decision(judged(policy, Object::To(SocketAddr::new(target.parse().unwrap(), 80), None)))
+    };
+    let denying = with(open(), Action::Allow, deny(block("10.0.0.0/8")));
+    let elsewhere = with(open(), Action::Allow, deny(block("10.2.0.0/16")));
+    let allowing = with(open(), Action::Deny, allow(block("10.0.0.0/8")));
+    for target in carriers {
+        assert_eq!(
+            (decided(&denying, target).allowed, decided(&denying, target).by),
+            (false, DecidedBy::Rule(RuleId(1))),
+            "{target}"
+        );
+        assert!(decided(&elsewhere, target).allowed, "{target}");
+        assert_eq!(decided(&allowing, target).allowed, target == "::ffff:10.1.2.3", "{target}");
+    }
+    // A rule for the tunnels opens them, and nothing private behind them.
+    let tunnels = |text| {
+        let rule = allow(|rule| {
+            block(text)(rule);
+            rule.allow_private = true;
+        });
+        with(Policy::default(), Action::Deny, rule)
+    };
+    assert!(decided(&tunnels("2002::/16"), "2002:909:909::1").allowed);
+    assert!(!decided(&tunnels("2002::/16"), "2002:a01:203::1").allowed);
+    assert!(!decided(&tunnels("10.0.0.0/8"), "2002:a01:203::1").allowed, "no rule allows the tunnel");
+    let both = allow(|rule| {
+        rule.to = to(["2002::/16", "10.0.0.0/8"]);
+        rule.allow_private = true;
+    });
+    assert!(decided(&with(Policy::default(), Action::Deny, both), "2002:a01:203::1").allowed);
+}
+
 /// What a connection shows once it stands is the guard's word, too, and the rule has had its say.
 #[test]
 fn a_connection_that_turns_out_to_be_local_stands_where_its_rule_may_have_private_addresses() {

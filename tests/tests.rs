@@ -45,6 +45,9 @@ mod explain;
 /// Rules by group: whom the users file puts where, and when that is obeyed.
 mod policy_users;
 
+/// What breaks at a reload, and what is lowered below what there is.
+mod policy_faults;
+
 /// Which addresses are dialled: special-purpose ones, our own, rebound names (16, 17, 18).
 mod guard;
 

@@ -49,6 +49,8 @@ struct RuleInputs {
     groups: Vec<GroupSpec>,
     /// The stamps of the lists' files.
     stamps: Vec<Option<Stamp>>,
+    /// The clocks of the rules' zones.
+    zones: Vec<TimeZone>,
 }
 
 /// Rules that can be had.
@@ -102,8 +104,8 @@ impl OperatorRules {
     }
 
     /// Says what time it is to rules with times.
-    pub(super) fn tell_time(&self) {
-        self.set.iter().for_each(|set| set.tell_time(Timestamp::now()));
+    pub(super) fn tell_time(&self, now: Timestamp) {
+        self.set.iter().for_each(|set| set.tell_time(now));
     }
 
     /// Finds out what rules a configuration comes to, in place of these. Warnings come beside either.
@@ -125,6 +127,7 @@ impl OperatorRules {
             default: config.policy.default.unwrap_or_default(),
             groups,
             stamps: config.lists.iter().map(stamp).collect(),
+            zones: zones(config),
         };
         let mut warnings = users_warnings(config, users);
         warnings.extend(empty_groups(config, &inputs.groups));
@@ -194,7 +197,7 @@ impl OperatorRules {
                 });
                 let names = Arc::new(RuleNames::new(numbers.names().to_vec()));
                 let rules = OperatorRules { inputs, warnings, set, names, numbers, limited };
-                rules.tell_time();
+                rules.tell_time(Timestamp::now());
                 Arc::new(rules)
             }
         }
@@ -332,21 +335,41 @@ fn condition<T, S>(any_of: &[T], none_of: &[T], spec: impl Fn(&T) -> Option<S>) 
     Condition { any_of: all(any_of), none_of: all(none_of) }
 }
 
+/// The clocks of the zones that rules name, as far as they can be had, as the machine has them at this moment: where its own zone
+/// is another, or a country has changed its clocks, rules mean something else.
+fn zones(config: &Config) -> Vec<TimeZone> {
+    let times = config.rules.iter().flat_map(|rule| rule.when.iter().chain(&rule.not_when));
+    let mut named: Vec<&Zone> = Vec::new();
+    for when in times {
+        if !named.contains(&&when.zone) {
+            named.push(&when.zone);
+        }
+    }
+    if !named.is_empty() {
+        tz::reset_system_time_zone_cache();
+        tz::db().reset();
+    }
+    named.into_iter().filter_map(|zone| clock(zone).ok()).collect()
+}
+
 /// A schedule on the clock that it names.
 fn schedule(when: &When) -> Result<Schedule, String> {
-    let zone = match &when.zone {
+    Ok(Schedule { days: when.days.clone(), hours: when.hours.clone(), zone: clock(&when.zone)? })
+}
+
+fn clock(zone: &Zone) -> Result<TimeZone, String> {
+    match zone {
         Zone::Local => TimeZone::try_system().map_err(|error| {
             format!("this machine's zone is not known: {error}; say zone = \"UTC\" or another")
-        })?,
+        }),
         Zone::Named(name) => TimeZone::get(name).map_err(|_| {
             let what = format!("there is no time zone {}", quoted(name));
             match nearest_zone(name) {
                 Some(meant) => format!("{what}; did you mean \"{meant}\"?"),
                 None => format!("{what}; zones are such as \"Europe/Berlin\", \"UTC\" and \"local\""),
             }
-        })?,
-    };
-    Ok(Schedule { days: when.days.clone(), hours: when.hours.clone(), zone })
+        }),
+    }
 }
 
 /// The zone that was probably meant.

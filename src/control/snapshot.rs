@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use jiff::Timestamp;
+
 use super::descriptors::DescriptorBudget;
 use super::learner::Learner;
 use super::limiting::Limiting;
@@ -266,7 +268,7 @@ impl SnapshotMaker {
 
     /// What is to be done once a second: rules are told what time it is, and let go of.
     pub(super) fn every_second(&mut self) {
-        self.rules.tell_time();
+        self.rules.tell_time(Timestamp::now());
         self.retired.iter_mut().for_each(|(_, seconds)| *seconds -= 1);
         let gone: Vec<_> = self.retired.extract_if(.., |(_, seconds)| *seconds == 0).collect();
         // Lists of a million names take as long as many turns of this thread.

@@ -370,3 +370,40 @@ fn a_group_without_a_user_is_told_of_while_it_has_none() {
     assert_eq!(warned(&after, &ann), [""; 0]);
     assert_eq!(warned(&after.regrouped(&config, &nobody).expect("nobody is"), &nobody), empty);
 }
+
+/// Whatever the clock does, rules hold at the time that it shows, and who remembers a verdict learns that it is another.
+#[test]
+fn rules_hold_at_the_time_that_the_clock_shows_wherever_it_jumps() {
+    let rules = rules(&config(
+        "[[rule]]\nname = \"day\"\nwhen = { days = \"mon-fri\", hours = \"08:00-18:00\", zone = \"Europe/Berlin\" }\naction = \"allow\"\n",
+    ));
+    rules.tell_time("2026-11-27T00:00:00Z".parse().unwrap());
+    let mut before = (false, rules.set.as_ref().unwrap().epoch());
+    for (time, holds) in [
+        // A Friday, by clocks an hour ahead of UTC.
+        ("2026-11-27T06:59:59Z", false),
+        ("2026-11-27T07:00:00Z", true),
+        // Years ahead, and two hours ahead of UTC in July; and back.
+        ("2031-07-04T06:00:00Z", true),
+        ("2031-07-04T16:00:00Z", false),
+        ("2026-11-27T12:00:00Z", true),
+        ("2026-11-28T12:00:00Z", false),
+        ("2026-11-27T12:00:00Z", true),
+        // A machine without a battery, a Thursday; and all that there is.
+        ("1970-01-01T00:00:00Z", false),
+        ("1970-01-01T12:00:00Z", true),
+        ("-009999-01-03T03:00:00Z", false),
+        ("9999-12-30T12:00:00Z", true),
+    ] {
+        rules.tell_time(time.parse().unwrap());
+        let target = name("example.com");
+        let said = ask(&rules, None, Asked::Name(&target, 443)).action;
+        assert_eq!(said == Action::Allow, holds, "{time}");
+        let epoch = rules.set.as_ref().unwrap().epoch();
+        assert_eq!(epoch != before.1, holds != before.0, "{time}");
+        before = (holds, epoch);
+    }
+    for extreme in [Timestamp::MIN, Timestamp::MAX] {
+        rules.tell_time(extreme);
+    }
+}

@@ -199,6 +199,9 @@ mod gssapi_context;
 /// Levels of protection: asked for, granted, refused; curl's and NEC's bytes (7).
 mod gssapi_levels;
 
+/// Limits and rules of users who come with a ticket.
+mod gssapi_limits;
+
 /// Requests, replies and messages under protection, and what a recording shows of them.
 mod gssapi_session;
 

@@ -4,6 +4,7 @@
 
 mod counts;
 mod latencies;
+mod places;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

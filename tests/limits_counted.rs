@@ -1,5 +1,7 @@
 //! What of each limit is reached: counted by its name, and told in the log and in records.
 
+use serde_json::{Value, json};
+
 use crate::support::api::Api;
 use crate::support::origin::V4;
 use crate::support::udp::{Association, Target, associate, drops, zeros};
@@ -66,6 +68,64 @@ fn the_sessions_of_a_source_are_a_limit_like_others() {
     assert_eq!(relay.record()["limit"], "limits.per_source");
     relay.logged(&["sessions refused", "limit=\"limits.per_source\""]);
     assert_eq!(reached(api, "limits.per_source", "connections"), Some(1));
+}
+
+/// By the API, for all limits and for one; of the sessions of sources, which are counted from their first moment, too.
+#[test]
+fn how_full_limits_are_is_told() {
+    let origin = Origin::echo();
+    let builder = Relay::builder()
+        .workers(2)
+        .users(&[("ann", b"a"), ("bob", b"b")])
+        .set("limits", "per_source", "{ connections = 8 }")
+        .limits(&[
+            "name = \"basic\"\nper = \"user\"\nconnections = 4\nupload = \"1MB\"",
+            "name = \"unused\"\nper = \"global\"\ndatagrams = 10",
+        ])
+        .rules(&["name = \"all\"\naction = \"allow\"\nlimits = [\"basic\"]"]);
+    let (relay, api) = Api::serve(builder);
+    let session = |user: &str| {
+        let mut client = Client::connect(relay.addr());
+        assert_eq!(client.login(user.as_bytes(), &user.as_bytes()[..1]), 0);
+        assert_eq!(client.request_ip(origin.addr).rep, 0x00);
+        client
+    };
+    let held = ["ann", "bob", "ann", "ann"].map(session);
+    let all = api.get("/api/v1/limits");
+    let [of_source, basic, unused] = &all["limits"].as_array().expect("a list")[..] else { panic!("{all}") };
+    assert_eq!(of_source["limit"], "limits.per_source");
+    assert_eq!((&of_source["fill"], &of_source["sessions"]), (&json!(0.5), &json!(4)), "{all}");
+    assert_eq!(of_source["fullest"][0]["holder"], "source:127.0.0.1");
+    assert_eq!(basic["terms"], json!({"connections": 4, "upload": {"rate": 1_000_000, "burst": 1_000_000}}));
+    assert_eq!(
+        (&basic["subjects"], &basic["sessions"], &basic["fill"]),
+        (&json!(2), &json!(4), &json!(0.75))
+    );
+    let holders = |limit: &Value| -> Vec<String> {
+        let fullest = limit["fullest"].as_array().expect("a list").iter();
+        fullest.map(|one| one["holder"].as_str().expect("a holder").to_owned()).collect()
+    };
+    assert_eq!(holders(basic), ["user:ann", "user:bob"]);
+    assert_eq!((&unused["fill"], &unused["subjects"]), (&Value::Null, &json!(0)));
+    let one = api.get("/api/v1/limits?limit=basic&fullest=1");
+    assert_eq!(
+        (one["limits"].as_array().map(Vec::len), holders(&one["limits"][0])),
+        (Some(1), vec!["user:ann".into()])
+    );
+    let shown = api.get("/api/v1/stats")["limits"].clone();
+    assert_eq!(
+        shown[1],
+        json!({"limit": "basic", "per": "user", "reached": 0, "subjects": 2, "fill": 0.75}),
+        "{shown}"
+    );
+    for (query, words) in [("limit=basik", "did you mean \"basic\"?"), ("fullest=21", "1 to 20")] {
+        let (status, what) = api.ask("GET", &format!("/api/v1/limits?{query}"), None).error();
+        assert!(status == 400 && what.contains(words), "{what}");
+    }
+    drop(held);
+    until_true("nobody has an account", PATIENCE, || {
+        api.get("/api/v1/limits?limit=basic")["limits"][0]["subjects"] == 0
+    });
 }
 
 /// A wait for a rate is counted once, however often the session is looked at meanwhile, and none where it is not reached.

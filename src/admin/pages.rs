@@ -44,6 +44,7 @@ const PATHS: &[PagePath] = &[
     PagePath::api("/api/v1/stats", &[Get], ApiRoute::Stats),
     PagePath::api("/api/v1/explain", &[Get], ApiRoute::Explain),
     PagePath::api("/api/v1/rules", &[Get], ApiRoute::Rules),
+    PagePath::api("/api/v1/limits", &[Get], ApiRoute::Limits),
     PagePath::api("/api/v1/history", &[Get], ApiRoute::History),
     PagePath::api("/api/v1/top", &[Get], ApiRoute::Top),
     PagePath::api("/api/v1/sessions", &[Get, Delete], ApiRoute::Sessions),

@@ -7,7 +7,6 @@ use std::time::Instant;
 use super::numbers::Numbers;
 use super::rules::OperatorRules;
 use crate::config::{Config, LimitConfig};
-use crate::observe::LimitsInEffect;
 use crate::policy::accounts::{Accounts, Limit, LimitId, LimitPlan, LimitTerms, Per};
 
 /// The limits in effect, and whoever counts in them.
@@ -17,7 +16,7 @@ pub(super) struct Limiting {
     /// Those of the names of limits; the first are the short forms'.
     numbers: Numbers,
     plan: Option<Arc<LimitPlan>>,
-    in_effect: LimitsInEffect,
+    in_effect: Vec<(Limit, LimitTerms)>,
 }
 
 /// What the short forms are called where a name is told; their numbers are those of [`LimitId`].
@@ -36,7 +35,7 @@ impl Limiting {
     /// Nothing is limited.
     pub(super) fn new() -> Limiting {
         let accounts = Arc::new(Accounts::new(Instant::now()));
-        Limiting { accounts, numbers: no_limits(), plan: None, in_effect: LimitsInEffect::default() }
+        Limiting { accounts, numbers: no_limits(), plan: None, in_effect: Vec::new() }
     }
 
     /// The numbers that limits have.
@@ -50,8 +49,13 @@ impl Limiting {
     }
 
     /// The limits that there are, whether or not they concern anybody.
-    pub(super) fn in_effect(&self) -> &LimitsInEffect {
+    pub(super) fn in_effect(&self) -> &[(Limit, LimitTerms)] {
         &self.in_effect
+    }
+
+    /// Where sessions are counted.
+    pub(super) fn accounts(&self) -> &Arc<Accounts> {
+        &self.accounts
     }
 
     /// Goes by this configuration from now on. Who has more than a limit that is lower by now keeps it.
@@ -87,8 +91,7 @@ impl Limiting {
             (rules.number_of(&rule.name), named.collect())
         });
         in_effect.extend(config.limits.iter().map(|limit| (limits[&limit.name], terms_of(limit))));
-        let (names, accounts) = (self.numbers.names().into(), Some(self.accounts.clone()));
-        self.in_effect = LimitsInEffect { limits: in_effect, names, accounts };
+        self.in_effect = in_effect;
         let plan = LimitPlan {
             accounts: self.accounts.clone(),
             all,
@@ -180,7 +183,7 @@ mod tests {
     }
 
     fn name(limiting: &Limiting, limit: Limit) -> &str {
-        &limiting.in_effect().names[usize::from(limit.id.0)]
+        &limiting.numbers().names()[usize::from(limit.id.0)]
     }
 
     #[test]
@@ -191,11 +194,11 @@ mod tests {
             adopted(&mut limiting, "[limits.per_source]\nconnections = 4\n").is_none(),
             "counted elsewhere"
         );
-        let [(limit, terms)] = limiting.in_effect().limits[..] else { panic!("one is told of") };
+        let [(limit, terms)] = limiting.in_effect()[..] else { panic!("one is told of") };
         assert_eq!((name(&limiting, limit), limit.id), (PER_SOURCE, LimitId::PER_SOURCE));
         assert_eq!(terms, LimitTerms { connections: Some(4), ..LimitTerms::default() });
         adopted(&mut limiting, "[limits.per_user]\nconnections = 4\n");
-        let [(limit, _)] = limiting.in_effect().limits[..] else { panic!("one is told of") };
+        let [(limit, _)] = limiting.in_effect()[..] else { panic!("one is told of") };
         assert_eq!((name(&limiting, limit), limit.id), (PER_USER, LimitId::PER_USER));
     }
 

@@ -19,6 +19,7 @@ use crate::config::{AuthMethod, Config, OnReload};
 use crate::dns;
 use crate::limits;
 use crate::observe::{LimitsInEffect, LineSender, RulesInEffect};
+use crate::policy::accounts::HolderNames;
 use crate::policy::sources::Sources;
 use crate::policy::{Guard, Locals, Policy};
 use crate::sys::congestion::CongestionControl;
@@ -40,6 +41,7 @@ pub(super) struct SnapshotMaker {
     gssapi: Option<Arc<gssapi::ContextAcceptor>>,
     sources: Option<Arc<Sources>>,
     limiting: Limiting,
+    holder_names: Arc<HolderNames>,
     locals: LocalList,
     policy: Arc<Policy>,
     names: Arc<[Arc<ListenerName>]>,
@@ -85,9 +87,10 @@ impl SnapshotMaker {
             parts;
         let mut limiting = Limiting::new();
         limiting.adopt(&config, &rules, limits);
-        SnapshotMaker {
+        let mut maker = SnapshotMaker {
             sources: sources(&config, None),
             limiting,
+            holder_names: Arc::default(),
             policy: Arc::new(policy(&config, &rules, &names, &listening, locals.known())),
             dns: Arc::new(resolver_files.settings(&config)),
             names,
@@ -103,7 +106,9 @@ impl SnapshotMaker {
             resolver_files,
             rules,
             retired: Vec::new(),
-        }
+        };
+        maker.put_holder_names();
+        maker
     }
 
     /// Makes snapshots of this from now on; a part is another only where it has changed.
@@ -134,6 +139,7 @@ impl SnapshotMaker {
         if !dns.is_as(&self.dns) {
             self.dns = Arc::new(dns);
         }
+        self.put_holder_names();
     }
 
     /// Knows these listeners from now on, and keeps clients from them.
@@ -145,6 +151,7 @@ impl SnapshotMaker {
         self.listening = listening;
         if other {
             self.put_policy();
+            self.put_holder_names();
         }
     }
 
@@ -159,6 +166,7 @@ impl SnapshotMaker {
         let numbers = self.limiting.numbers().clone();
         self.limiting.adopt(&self.config, &self.rules, numbers);
         self.put_policy();
+        self.put_holder_names();
     }
 
     fn replace_rules(&mut self, rules: Arc<OperatorRules>) {
@@ -180,7 +188,28 @@ impl SnapshotMaker {
 
     /// The limits that sessions come under.
     pub(super) fn limits(&self) -> LimitsInEffect {
-        self.limiting.in_effect().clone()
+        LimitsInEffect {
+            limits: self.limiting.in_effect().to_vec(),
+            names: self.holder_names(),
+            accounts: Some(self.limiting.accounts().clone()),
+            sources: self.sources.clone().filter(|_| self.config.per_source.connections > 0),
+        }
+    }
+
+    /// What limits and those who have accounts are called.
+    pub(super) fn holder_names(&self) -> Arc<HolderNames> {
+        Arc::clone(&self.holder_names)
+    }
+
+    fn put_holder_names(&mut self) {
+        let limits = self.limiting.numbers().names();
+        // Workers are given them: they are others only where limits are.
+        let limits = match *self.holder_names.limits == *limits {
+            true => self.holder_names.limits.clone(),
+            false => limits.into(),
+        };
+        let (rules, listeners) = (Arc::clone(&self.rules.names), typed_listeners(&self.config, &self.names));
+        self.holder_names = Arc::new(HolderNames { limits, rules, listeners });
     }
 
     /// Has the last of what was learned written.
@@ -231,7 +260,7 @@ impl SnapshotMaker {
             dns: self.dns.clone(),
             congestion: self.congestion,
             limits: self.limiting.plan().cloned(),
-            limit_names: self.limiting.in_effect().names.clone(),
+            limit_names: self.holder_names.limits.clone(),
             sources: self.sources.clone().filter(|_| config.per_source.connections > 0),
             watched: !config.admin.listen.is_empty(),
             records: self.records.clone(),
@@ -345,6 +374,12 @@ pub(super) fn policy_to_be(config: &Config, rules: &OperatorRules) -> (Policy, V
     (policy, numbered.map(|(endpoint, number)| (endpoint.to_string(), number)).collect())
 }
 
+/// Listeners by their numbers, as they are typed.
+fn typed_listeners(config: &Config, names: &[Arc<ListenerName>]) -> Vec<(u16, Arc<str>)> {
+    let typed = config.server.listen.iter().map(|endpoint| Arc::from(endpoint.to_string()));
+    names.iter().map(|name| name.number).zip(typed).collect()
+}
+
 /// What judges. Rules know a listener by how it is typed, which a listener that stays may be otherwise after a reload.
 fn policy(
     config: &Config,
@@ -359,8 +394,8 @@ fn policy(
         Some(locals) => guard.with_locals(locals.clone()),
         None => guard,
     };
-    let typed = config.server.listen.iter().map(|endpoint| Arc::from(endpoint.to_string()));
-    let listeners: Vec<_> = typed.zip(names.iter().map(|name| name.number)).collect();
+    let listeners = typed_listeners(config, names);
+    let listeners: Vec<_> = listeners.into_iter().map(|(number, typed)| (typed, number)).collect();
     let rules = rules.set.as_ref().map(|set| set.with_listeners(&listeners));
     Policy::new(guard).with_rules(rules).with_log(config.policy.log)
 }

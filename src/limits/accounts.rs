@@ -25,6 +25,8 @@ pub const SHARE_DATAGRAMS: RangeInclusive<u64> = 1..=64;
 pub const SHARE_LAPSES_NS: u64 = 100_000_000;
 /// How long a session that waits for a rate goes without looking at its limit again, which a reload may have raised.
 pub const LIMIT_LOOKED_AT: Duration = Duration::from_secs(1);
+/// Accounts that are looked at in one go, to tell how full they are: some 50 us in which nobody gets at one part of the table.
+pub const FILL_ACCOUNTS_PER_LOOK: usize = 256;
 /// Limits of a configuration: each is asked by its number, and a session holds those that it counts in.
 pub const LIMITS_MAX: usize = 1_000;
 /// Limits that one rule names: a session has a place in each of them.

@@ -35,6 +35,23 @@ pub const TOP_LISTED: u64 = 10;
 /// Names in each list of `/api/v1/top` at most.
 pub const TOP_LISTED_MAX: u64 = 100;
 
+/// Subjects of each limit in `/api/v1/limits`, where the question says nothing else.
+pub const FULLEST_LISTED: u64 = 10;
+/// Subjects of each limit in `/api/v1/limits` at most.
+pub const FULLEST_OF_EACH_MAX: u64 = 20;
+/// Subjects in `/api/v1/limits` at most where it is asked for one limit.
+pub const FULLEST_OF_ONE_MAX: u64 = 1_000;
+/// Limits that `/api/v1/stats` tells of: those that are fullest.
+pub const LIMITS_SHOWN: usize = 20;
+/// Looks at accounts in one turn of the endpoint's thread, of [`FILL_ACCOUNTS_PER_LOOK`](super::FILL_ACCOUNTS_PER_LOOK) each:
+/// some milliseconds.
+pub const FILL_LOOKS_PER_TURN: usize = 128;
+/// How long `/api/v1/stats` tells of what was found by one look at all accounts.
+pub const FILL_KEPT: Duration = Duration::from_secs(2);
+/// How many times as long as a look took it is told of, where that is longer: a million accounts are not looked at all the
+/// time.
+pub const FILL_KEPT_TIMES: u32 = 20;
+
 /// Changes of users that are under way at once: each takes a hash of some 50 ms on one thread.
 pub const USER_ORDERS_MAX: usize = 4;
 /// Between two tries to have a worker end sessions that has too many other questions to answer.

@@ -5,17 +5,21 @@ use std::sync::Arc;
 
 use super::counters::Counters;
 use super::limit_hits::ReachedOf;
-use crate::policy::accounts::{Accounts, Limit, LimitId, LimitKind, LimitTerms, Per};
+use crate::config::unknown_value;
+use crate::policy::accounts::{Accounts, HolderNames, Limit, LimitId, LimitKind, LimitTerms, Per};
+use crate::policy::sources::Sources;
 
 /// The limits in effect, and the names of all that there ever were.
 #[derive(Clone, Debug, Default)]
 pub struct LimitsInEffect {
     /// Whose sessions count together, and what they may have.
     pub limits: Vec<(Limit, LimitTerms)>,
-    /// Every name, at the place that is its number.
-    pub names: Arc<[Arc<str>]>,
-    /// Where sessions are counted; `None` where nothing ever was limited.
+    /// What they are called, and those who have accounts.
+    pub names: Arc<HolderNames>,
+    /// Where sessions are counted; `None` where there is no server.
     pub accounts: Option<Arc<Accounts>>,
+    /// Where those of each source are counted from their first moment on, where that is limited.
+    pub sources: Option<Arc<Sources>>,
 }
 
 /// A limit, and what of it was reached over all workers.
@@ -42,7 +46,7 @@ impl LimitsInEffect {
             workers.clone().map(|counters| counters.limits.of(limit)).fold(ReachedOf::default(), sum)
         };
         let tell = |id: LimitId, says| {
-            let name = Arc::clone(self.names.get(usize::from(id.0))?);
+            let name = Arc::clone(self.names.limit_name(id)?);
             Some(LimitTold { name, id, says, reached: reached(id) })
         };
         let stand: HashSet<LimitId> = self.limits.iter().map(|(limit, _)| limit.id).collect();
@@ -51,10 +55,22 @@ impl LimitsInEffect {
             .iter()
             .filter_map(|(limit, terms)| tell(limit.id, Some((limit.per, *terms))))
             .collect();
-        let all = (0..=u16::MAX).take(self.names.len()).map(LimitId);
+        let all = (0..=u16::MAX).take(self.names.limits.len()).map(LimitId);
         let gone = all.filter(|id| !stand.contains(id)).filter_map(|id| tell(id, None));
         told.extend(gone.filter(|limit| limit.total() > 0));
         told
+    }
+}
+
+impl LimitsInEffect {
+    /// The limit in effect of this name.
+    ///
+    /// # Errors
+    /// There is none, and which may be meant.
+    pub fn named(&self, name: &str) -> Result<LimitId, String> {
+        let known = || self.limits.iter().filter_map(|(limit, _)| self.names.limit_name(limit.id));
+        let found = self.names.limit(name).filter(|id| self.limits.iter().any(|(limit, _)| limit.id == *id));
+        found.ok_or_else(|| unknown_value(name, known().map(|name| &**name)))
     }
 }
 
@@ -80,10 +96,11 @@ mod tests {
     fn limits_are_told_in_their_order_with_what_is_gone() {
         let few = LimitTerms { connections: Some(3), ..LimitTerms::default() };
         let limit = |id, per| Limit { id: LimitId(id), per };
+        let names = ["per_user", "gone", "never", "team"].map(Arc::from).into();
         let in_effect = LimitsInEffect {
             limits: vec![(limit(3, Per::Group), few), (limit(0, Per::User), few)],
-            names: ["per_user", "gone", "never", "team"].map(Arc::from).into(),
-            accounts: None,
+            names: Arc::new(HolderNames { limits: names, ..HolderNames::default() }),
+            ..LimitsInEffect::default()
         };
         let workers = [Counters::default(), Counters::default()];
         workers[0].limits.add(LimitId(3), LimitKind::Upload, 2);

@@ -50,7 +50,8 @@ impl Sources {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
-    fn limit(&self) -> usize {
+    /// How many sessions a source may have.
+    pub fn limit(&self) -> usize {
         self.limit.load(Ordering::Relaxed)
     }
 
@@ -65,6 +66,12 @@ impl Sources {
         held.connections += 1;
         drop(part);
         Some(SourcePlace { sources: self.clone(), source, is_session: false })
+    }
+
+    /// The sources of one part of the table, and how many sessions each has; `None` where there is no such part.
+    pub fn sessions_of_part(&self, part: usize) -> Option<Vec<(Source, usize)>> {
+        let part = self.parts.get(part)?.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(part.iter().map(|(source, held)| (*source, held.sessions)).collect())
     }
 
     /// A panic cannot leave a count half changed, so what a poisoned lock holds is right.

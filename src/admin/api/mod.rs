@@ -7,8 +7,10 @@ mod asking;
 mod best;
 mod change;
 mod explaining;
+mod filling;
 mod history;
 mod killing;
+mod limited;
 mod listing;
 mod query;
 mod question;
@@ -28,8 +30,10 @@ use crossbeam_channel::{Receiver, TryRecvError, bounded};
 use mio::Waker;
 
 use self::explaining::Explaining;
+use self::filling::{Filling, LimitFill};
 use self::history::{History, Sums, tenths, time_text};
 use self::killing::Killing;
+use self::limited::{FillQuestion, fullest, limits_json};
 use self::listing::Listing;
 use self::query::{Query, decoded_segment};
 use self::question::{Chosen, SessionQuestion};
@@ -58,6 +62,7 @@ use crate::worker::{Mailbox, Reply};
 pub(super) enum ApiRoute {
     Stats,
     Rules,
+    Limits,
     History,
     Top,
     Sessions,
@@ -86,6 +91,10 @@ enum ApiWaiting {
     Top(Top),
     /// What would come of a request.
     Explaining(Explaining),
+    /// How full limits are.
+    Filling(Box<Filling>),
+    /// The numbers, of which how full limits are is looked for.
+    Stats(Box<Filling>),
     /// What workers have timed, until then.
     Scrape(Instant),
     /// What comes of an order.
@@ -104,6 +113,14 @@ pub(super) struct Api {
     rates: RateBook,
     /// Each list that is under way holds one.
     listings: Arc<()>,
+    fills: KnownFills,
+}
+
+/// How full limits were found to be, and until when that is told.
+#[derive(Debug, Default)]
+struct KnownFills {
+    found: Vec<LimitFill>,
+    until: Option<Instant>,
 }
 
 /// What comes of a request: something to wait for, or the answer.
@@ -124,6 +141,7 @@ impl Api {
             history: History::default(),
             rates: RateBook::default(),
             listings: Arc::default(),
+            fills: KnownFills::default(),
         }
     }
 
@@ -149,6 +167,7 @@ impl Api {
         let answered = match route {
             ApiRoute::Stats => self.stats(request, now),
             ApiRoute::Rules => self.rules(request),
+            ApiRoute::Limits => self.limits(request, now),
             ApiRoute::History => self.history(request),
             ApiRoute::Top => self.top(request, now),
             ApiRoute::Sessions if request.head.method == HttpMethod::Delete => {
@@ -187,6 +206,17 @@ impl Api {
                 scrape(self.totals(), &in_effect, self.counters(), self.recent.told())
             }),
             ApiWaiting::Top(top) => top.go_on(now),
+            ApiWaiting::Filling(filling) => {
+                let (found, limits) = (filling.go_on(now)?, self.watched.standing.now().limits);
+                let told = limits.told(self.counters());
+                Some(HttpAnswer::json(HttpStatus::OK, &limits_json(&told, &found, &limits.names)))
+            }
+            ApiWaiting::Stats(filling) => {
+                let found = filling.go_on(now)?;
+                let kept = limits::FILL_KEPT.max(filling.took(now) * limits::FILL_KEPT_TIMES);
+                self.fills = KnownFills { found, until: Some(now + kept) };
+                Some(self.stats_of_now(now))
+            }
             ApiWaiting::Explaining(explaining) => explaining.go_on(now),
             ApiWaiting::Order(outcome) => match outcome.try_recv() {
                 Ok(outcome) => Some(change::outcome(&outcome)),
@@ -206,6 +236,8 @@ impl Api {
             ApiWaiting::Killing(killing, _) => Some(killing.until()),
             ApiWaiting::Scrape(until) => Some(*until),
             ApiWaiting::Top(top) => Some(top.until()),
+            // At once: it goes on with the next turn.
+            ApiWaiting::Filling(_) | ApiWaiting::Stats(_) => Some(self.began),
             ApiWaiting::Explaining(explaining) => Some(explaining.until()),
             ApiWaiting::Order(..) => None,
         }
@@ -231,6 +263,14 @@ impl Api {
 
     fn stats(&mut self, request: &HttpRequest, now: Instant) -> ApiAnswered {
         no_parameters(request)?;
+        let limits = self.watched.standing.now().limits;
+        if limits.limits.is_empty() || self.fills.until.is_some_and(|until| now < until) {
+            return Err(self.stats_of_now(now));
+        }
+        Ok(ApiWaiting::Stats(Box::new(Filling::begin(limits, None, 1, now))))
+    }
+
+    fn stats_of_now(&mut self, now: Instant) -> HttpAnswer {
         let (in_effect, totals, minute) = (self.watched.standing.now(), self.totals(), self.recent.minute());
         let mut all = Latencies::default();
         minute.iter().for_each(|one| all.merge(one));
@@ -258,11 +298,19 @@ impl Api {
             workers,
             counters: stats::counters(&totals),
             rules: rules::busiest(&in_effect.rules.told(self.counters()), limits::RULES_SHOWN),
+            limits: fullest(&in_effect.limits.told(self.counters()), &self.fills.found, limits::LIMITS_SHOWN),
             rates: self.history.rates(now, &Sums::of(&totals)),
             latencies: stats::latencies(&all),
             process: stats::process(process_use()),
         };
-        Err(HttpAnswer::json(HttpStatus::OK, &stats))
+        HttpAnswer::json(HttpStatus::OK, &stats)
+    }
+
+    fn limits(&self, request: &HttpRequest, now: Instant) -> ApiAnswered {
+        let limits = self.watched.standing.now().limits;
+        let question = FillQuestion::read(query(request), &limits).map_err(bad_request)?;
+        let filling = Filling::begin(limits, question.limit, question.fullest, now);
+        Ok(ApiWaiting::Filling(Box::new(filling)))
     }
 
     fn rules(&self, request: &HttpRequest) -> ApiAnswered {

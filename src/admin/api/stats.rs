@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::history::{PerSecond, bytes_of};
+use super::limited::ShownLimit;
 use super::rules::ShownRule;
 use crate::observe::{
     Activity, Counted, Counters, Direction, Latencies, ProcessUse, Quantiles, TIMED, Timed, Totals,
@@ -25,6 +26,7 @@ pub(super) struct Stats {
     pub(super) workers: Vec<WorkerStats>,
     pub(super) counters: Map<String, Value>,
     pub(super) rules: Vec<ShownRule>,
+    pub(super) limits: Vec<ShownLimit>,
     pub(super) rates: PerSecond,
     pub(super) latencies: Map<String, Value>,
     pub(super) process: Value,

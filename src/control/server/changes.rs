@@ -222,6 +222,8 @@ impl Server {
         self.acceptor.reopen(&self.config, self.snapshots.congestion())?;
         let own = self.own_addresses();
         self.snapshots.put_listeners(own, self.acceptor.names());
+        let limits = self.snapshots.limits();
+        self.standing.change(|standing| standing.limits = limits);
         Ok(self.change_over(&latch))
     }
 

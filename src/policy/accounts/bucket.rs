@@ -137,6 +137,12 @@ impl Bucket {
         drawn.ready_ns > now_ns && self.fillings.load(Ordering::Relaxed) != drawn.fillings
     }
 
+    /// What part of the burst is drawn, all of it where more is.
+    pub(super) fn drawn(&self, rate: BurstRate, now_ns: u64) -> f64 {
+        let ahead_ns = self.arrival_ns.load(Ordering::Relaxed).saturating_sub(now_ns);
+        (ahead_ns as f64 / rate.nanoseconds(rate.burst).max(1) as f64).min(1.0)
+    }
+
     /// Whether it is as if nobody had ever drawn.
     pub(super) fn is_full(&self, now_ns: u64) -> bool {
         self.arrival_ns.load(Ordering::Relaxed) <= now_ns

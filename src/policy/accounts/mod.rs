@@ -4,6 +4,8 @@
 //! from their buckets, a quantum at a time, by one atomic each: no lock, and nothing for each read.
 
 mod bucket;
+mod fill;
+mod holder;
 mod kinds;
 mod members;
 mod plan;
@@ -20,6 +22,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 pub use self::bucket::BurstRate;
+pub use self::fill::{AccountFill, FillWalk};
+pub use self::holder::HolderNames;
 pub use self::kinds::LimitKind;
 pub use self::members::{LimitedUsers, UserLimits};
 pub use self::plan::{Exceeded, Limit, LimitPlaces, LimitPlan, Per};

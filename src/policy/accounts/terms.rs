@@ -88,6 +88,19 @@ impl LiveTerms {
         }
     }
 
+    /// All of it, as it stands.
+    pub(super) fn get(&self) -> LimitTerms {
+        let most = |most: u64| Some(most).filter(|most| *most != NO_LIMIT);
+        LimitTerms {
+            connections: most(self.connections()),
+            udp_associations: most(self.udp_associations()),
+            new_per_second: self.new_per_second(),
+            upload: self.upload(),
+            download: self.download(),
+            datagrams: self.datagrams(),
+        }
+    }
+
     pub(super) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }

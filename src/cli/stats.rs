@@ -29,7 +29,7 @@ pub(super) fn run(client: &AdminClient, json: bool) -> Result<ExitCode, ClientEr
 }
 
 fn page(stats: &Value) -> String {
-    let parts = [head(stats), workers(stats), latencies(stats), rules(stats), counters(stats)];
+    let parts = [head(stats), workers(stats), latencies(stats), rules(stats), limits(stats), counters(stats)];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
@@ -175,6 +175,30 @@ fn rules(stats: &Value) -> String {
     table.render(None)
 }
 
+/// The limits that are fullest, where there are limits.
+fn limits(stats: &Value) -> String {
+    let limits = list(stats, "limits");
+    if limits.is_empty() {
+        return String::new();
+    }
+    let right = Align::Right;
+    let mut table = Table::titled(&[
+        Column::new("LIMIT", Align::Left),
+        Column::new("PER", Align::Left),
+        Column::new("SUBJECTS", right),
+        Column::new("FULLEST", right),
+        Column::new("REACHED", right),
+    ]);
+    for limit in limits {
+        let field = |name| at(limit, &[name]);
+        let fill =
+            field("fill").as_f64().map_or_else(|| "-".to_owned(), |fill| format!("{:.0}%", fill * 100.0));
+        let (subjects, reached) = (grouped(whole(field("subjects"))), grouped(whole(field("reached"))));
+        table.row([text(field("limit")), text(field("per")), subjects, fill, reached]);
+    }
+    table.render(None)
+}
+
 /// Those that count anything.
 fn counters(stats: &Value) -> String {
     let mut table = Table::titled(&[Column::new("COUNTERS", Align::Left), Column::new("", Align::Right)]);
@@ -213,6 +237,10 @@ mod tests {
                 {"rule": "default", "action": "allow", "mode": "enforce", "hits": 3456, "allow": 3456, "deny": 0,
                  "would_deny": 0, "would_allow": 0},
             ],
+            "limits": [
+                {"limit": "basic", "per": "user", "reached": 1234, "subjects": 12, "fill": 0.754},
+                {"limit": "gone", "per": null, "reached": 1, "subjects": 0, "fill": null},
+            ],
             "rates": {"accepted": 10.4, "closed": 9.0, "bytes_up": 1500.0, "bytes_down": 2e6, "refused": 0.0,
                       "datagrams_up": 0, "datagrams_down": 0, "datagrams_dropped": 0},
             "latencies": {"connect": {"count": 3, "p50_ms": 1.0, "p90_ms": 2.0, "p99_ms": 30.25,
@@ -244,6 +272,10 @@ mod tests {
              RULE     SAYS           ALLOWED  DENIED  WOULD DENY  WOULD ALLOW\n\
              no-ads   deny (report)        0       0           7            0\n\
              default  allow            3,456       0           0            0\n\
+             \n\
+             LIMIT  PER   SUBJECTS  FULLEST  REACHED\n\
+             basic  user        12      75%    1,234\n\
+             gone   -            0        -        1\n\
              \n\
              COUNTERS\n\
              accepted          3,456\n\

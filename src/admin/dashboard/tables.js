@@ -142,6 +142,13 @@ const tables = (() => {
     ]),
     refused: table("refused", tally),
     rules: table("rules", [{ name: "what" }, { name: "says" }, { name: "now", as: "num" }, { name: "total", as: "num" }]),
+    limits: table("limits", [
+      { name: "what" },
+      { name: "per" },
+      { name: "fill", as: "num" },
+      { name: "now", as: "num" },
+      { name: "total", as: "num less" },
+    ]),
     ended: table("ended", tally),
     udp: table("udp", tally),
     engines: table("engines", [
@@ -303,6 +310,26 @@ const tables = (() => {
     );
   }
 
+  // The fullest limits: what part is used by whoever has the least left, and how often it was reached.
+  function drawLimits(s, before) {
+    const limits = s.limits ?? [];
+    dom.at("limits").hidden = limits.length === 0;
+    const reached = (name) => (of) => of.limits?.find((limit) => limit.limit === name)?.reached;
+    rows.limits.draw(
+      limits,
+      (limit) => limit.limit,
+      (cells, limit, row) => {
+        dom.say(cells.what, limit.limit);
+        dom.attribute(cells.what, "title", limit.limit + ", subjects: " + format.count(limit.subjects));
+        dom.say(cells.per, limit.per ?? "gone");
+        dom.say(cells.fill, format.percent(limit.fill, 1));
+        dom.say(cells.now, format.rate(growth(reached(limit.limit), s, before)));
+        dom.say(cells.total, format.count(limit.reached));
+        row.classList.toggle("zero", !limit.fill && limit.reached === 0);
+      },
+    );
+  }
+
   function drawUdp(s, before) {
     const c = s.counters;
     dom.say(dom.at("associations"), format.count(c.udp_associations ?? 0) + " associations");
@@ -334,6 +361,7 @@ const tables = (() => {
     counters(rows.ended, reasons, s, before, (key) => (key === "closed_internal" ? EVER : CALM));
     drawUdp(s, before);
     drawRules(s, before);
+    drawLimits(s, before);
   }
 
   return { draw, forget: () => (past.length = 0) };

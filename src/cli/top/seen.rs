@@ -41,6 +41,17 @@ pub(super) struct StatsSeen {
     pub(super) process: NumbersSeen,
     #[serde(default, deserialize_with = "or_nothing")]
     pub(super) rules: Vec<RuleSeen>,
+    #[serde(default, deserialize_with = "or_nothing")]
+    pub(super) limits: Vec<LimitSeen>,
+}
+
+/// A limit, how often it was reached, and what part of it is used by whoever has the least left.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct LimitSeen {
+    pub(super) limit: String,
+    pub(super) reached: Option<f64>,
+    pub(super) fill: Option<f64>,
 }
 
 /// A rule, and how often it decided.
@@ -61,6 +72,12 @@ impl StatsSeen {
     pub(super) fn hits(&self, rule: &str) -> f64 {
         let known = self.rules.iter().find(|seen| seen.rule == rule);
         known.and_then(|seen| seen.hits).unwrap_or_default()
+    }
+
+    /// How often a limit was reached; none is 0.
+    pub(super) fn reached(&self, limit: &str) -> f64 {
+        let known = self.limits.iter().find(|seen| seen.limit == limit);
+        known.and_then(|seen| seen.reached).unwrap_or_default()
     }
 
     /// A counter; none is 0.

@@ -16,7 +16,7 @@ use ratatui::layout::Rect;
 use super::model::{Model, TopMode};
 use super::theme::Theme;
 use crate::limits;
-use plan::Plan;
+use plan::{Plan, PolicyRows};
 
 /// Draws everything; the model is told how many sessions have a row.
 pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model, theme: Theme, now: Instant) {
@@ -25,7 +25,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model, theme: Theme, now: 
     if area.width < columns || area.height < rows {
         return over::too_small(frame.buffer_mut(), area);
     }
-    let plan = Plan::of(area, workers::rows(model, area.width), !model.stats.rules.is_empty());
+    let (rules, limits) = (!model.stats.rules.is_empty(), !model.stats.limits.is_empty());
+    let plan = Plan::of(area, workers::rows(model, area.width), PolicyRows { rules, limits });
     model.set_rows(usize::from(plan.table.height.saturating_sub(1)));
     let buffer = frame.buffer_mut();
     head::meters(buffer, plan.meters, model, theme);
@@ -34,6 +35,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model, theme: Theme, now: 
     panels::latencies(buffer, plan.latencies, model, theme);
     panels::causes(buffer, [plan.refused, plan.failed, plan.dropped], model, theme);
     panels::rules(buffer, plan.rules, model, theme);
+    panels::limits(buffer, plan.limits, model, theme);
     panels::talkers(buffer, plan.talkers, model, theme);
     table::caption(buffer, plan.caption, model, theme);
     table::sessions(buffer, plan.table, model, theme);

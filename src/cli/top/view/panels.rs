@@ -7,7 +7,7 @@ use ratatui::style::Style;
 use super::line::{LABEL, Pieces};
 use crate::cli::top::model::{KindOfTalker, Model};
 use crate::cli::top::query::RankedBy;
-use crate::cli::top::seen::{SpreadSeen, TalkerSeen};
+use crate::cli::top::seen::{LimitSeen, SpreadSeen, TalkerSeen};
 use crate::cli::top::text;
 use crate::cli::top::theme::Theme;
 use crate::cli::units::{bytes, grouped};
@@ -134,24 +134,50 @@ pub(super) fn rules(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme
     tallies(buffer, area, "rules", tally, theme);
 }
 
+/// How full limits are, the fullest first: what the subject has used of whose limit the least is left, and how often a
+/// second the limit is reached now.
+pub(super) fn limits(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme) {
+    let more = |limit: &LimitSeen| {
+        let (stats, elapsed) = model.before.as_ref()?;
+        let more = (limit.reached? - stats.reached(&limit.limit)) / elapsed.as_secs_f64();
+        Some(more).filter(|more| more.is_finite() && *more > 0.0)
+    };
+    let mut fullest: Vec<(&LimitSeen, f64)> =
+        model.stats.limits.iter().filter_map(|seen| Some((seen, seen.fill?))).collect();
+    fullest.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+    let pieces = fullest.into_iter().map(|(limit, fill)| {
+        let more = more(limit).map(|more| format!(" +{}/s", text::rate(more))).unwrap_or_default();
+        let style = if more.is_empty() { Style::new() } else { theme.strong() };
+        (format!("{} {:.0}%{more}", text::name(&limit.limit, theme.utf8), fill * 100.0), style)
+    });
+    in_row(buffer, area, "limits", pieces.collect(), theme);
+}
+
 /// A word, how often, and how often a second now.
 type CauseTally = (String, f64, f64);
 
 /// Tallies in one row, as many as there is room for.
 fn tallies(buffer: &mut Buffer, area: Rect, label: &str, tallies: Vec<CauseTally>, theme: Theme) {
+    let pieces = tallies.into_iter().map(|(word, total, more)| {
+        let more = if more > 0.0 { format!(" +{}/s", text::rate(more)) } else { String::new() };
+        let style = if more.is_empty() { Style::new() } else { theme.strong() };
+        (format!("{} {}{more}", text::name(&word, theme.utf8), grouped(total as u64)), style)
+    });
+    in_row(buffer, area, label, pieces.collect(), theme);
+}
+
+/// Pieces in one row, as many as there is room for.
+fn in_row(buffer: &mut Buffer, area: Rect, label: &str, pieces: Vec<(String, Style)>, theme: Theme) {
     if area.height == 0 {
         return;
     }
     let mut line = Pieces::new(area.width);
     line.add(text::left(label, LABEL, theme.utf8), theme.label());
-    if tallies.is_empty() {
+    if pieces.is_empty() {
         line.add("none", Style::new());
     }
-    let last = tallies.len().saturating_sub(1);
-    for (at, (word, total, more)) in tallies.into_iter().enumerate() {
-        let more = if more > 0.0 { format!(" +{}/s", text::rate(more)) } else { String::new() };
-        let style = if more.is_empty() { Style::new() } else { theme.strong() };
-        let piece = format!("{} {}{more}", text::name(&word, theme.utf8), grouped(total as u64));
+    let last = pieces.len().saturating_sub(1);
+    for (at, (piece, style)) in pieces.into_iter().enumerate() {
         // Where others follow there has to be room for the mark that says so.
         let behind = if at < last { 3 } else { 0 };
         if text::width(&piece) + behind > line.left() {

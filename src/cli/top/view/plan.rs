@@ -14,10 +14,18 @@ pub(super) struct Plan {
     pub(super) failed: Rect,
     pub(super) dropped: Rect,
     pub(super) rules: Rect,
+    pub(super) limits: Rect,
     pub(super) talkers: Rect,
     pub(super) caption: Rect,
     pub(super) table: Rect,
     pub(super) foot: Rect,
+}
+
+/// What has a row where there is any of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct PolicyRows {
+    pub(super) rules: bool,
+    pub(super) limits: bool,
 }
 
 /// RowsLeft that are given away, the most needed first.
@@ -44,8 +52,8 @@ impl RowsLeft {
 }
 
 impl Plan {
-    /// Parts an area. All workers would fill `worker_rows`; rules have a row where there are any.
-    pub(super) fn of(area: Rect, worker_rows: u16, has_rules: bool) -> Plan {
+    /// Parts an area. All workers would fill `worker_rows`; rules and limits have a row where there are any.
+    pub(super) fn of(area: Rect, worker_rows: u16, policy: PolicyRows) -> Plan {
         // Of the table: its head, and as many sessions as a screen of that height should show at the least.
         let table_least = match area.height {
             ..16 => 3,
@@ -56,8 +64,9 @@ impl Plan {
         let (mut meters, datagrams, mut talkers) = (rows.take(2), rows.take(1), rows.take(1));
         let (mut workers, mut latencies) = (rows.take(1), rows.take(3));
         let refused = rows.take(1);
-        // What rules say has a row before what is lost, of which the rate stands above.
-        let ruled = if has_rules { rows.take(1) } else { 0 };
+        // What rules say and how full limits are have a row before what is lost, of which the rate stands above.
+        let ruled = if policy.rules { rows.take(1) } else { 0 };
+        let limited = if policy.limits { rows.take(1) } else { 0 };
         let dropped = rows.take(1);
         // Of what a higher screen has beyond that, half is the table's.
         let mut rows = RowsLeft(rows.0.div_ceil(2));
@@ -69,7 +78,8 @@ impl Plan {
         workers += rows.take_some(worker_rows.saturating_sub(workers).min(6));
         talkers += rows.take(5);
         meters += rows.take(2);
-        let above = meters + datagrams + workers + latencies + refused + failed + dropped + ruled + talkers;
+        let policy = ruled + limited;
+        let above = meters + datagrams + workers + latencies + refused + failed + dropped + policy + talkers;
         let table = area.height.saturating_sub(3 + above);
         let mut y = area.y;
         let mut next = |height: u16| {
@@ -87,6 +97,7 @@ impl Plan {
             failed: next(failed),
             dropped: next(dropped),
             rules: next(ruled),
+            limits: next(limited),
             talkers: next(talkers),
             caption: next(1),
             table: next(table),
@@ -100,15 +111,17 @@ mod tests {
     use super::*;
 
     fn heights(height: u16, worker_rows: u16) -> [u16; 12] {
-        let parts = parts(height, worker_rows, false);
-        assert_eq!(parts[8], 0, "no rules");
-        let with = self::parts(height, worker_rows, true);
-        assert!(with[8] <= 1 && with[11] >= 3);
-        [&parts[..8], &parts[9..]].concat().try_into().expect("all but one")
+        let parts = parts(height, worker_rows, PolicyRows::default());
+        assert_eq!(parts[8..10], [0, 0], "no rules and no limits");
+        for (rules, limits) in [(true, false), (false, true), (true, true)] {
+            let with = self::parts(height, worker_rows, PolicyRows { rules, limits });
+            assert!(with[8] <= u16::from(rules) && with[9] <= u16::from(limits) && with[12] >= 3);
+        }
+        [&parts[..8], &parts[10..]].concat().try_into().expect("all but two")
     }
 
-    fn parts(height: u16, worker_rows: u16, has_rules: bool) -> [u16; 13] {
-        let plan = Plan::of(Rect::new(0, 0, 80, height), worker_rows, has_rules);
+    fn parts(height: u16, worker_rows: u16, policy: PolicyRows) -> [u16; 14] {
+        let plan = Plan::of(Rect::new(0, 0, 80, height), worker_rows, policy);
         let parts = [
             plan.title,
             plan.meters,
@@ -119,6 +132,7 @@ mod tests {
             plan.failed,
             plan.dropped,
             plan.rules,
+            plan.limits,
             plan.talkers,
             plan.caption,
             plan.table,

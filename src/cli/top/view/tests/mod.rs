@@ -1,5 +1,6 @@
 //! Whole screens, as a terminal of that size shows them.
 
+mod policy;
 mod screens;
 mod states;
 

@@ -473,22 +473,3 @@ fn what_a_key_came_to_stands_in_the_last_line_until_the_next() {
     key(&mut model, KeyCode::Down);
     assert!(rows(&drawn(&mut model, COLOURS, (80, 24), now))[23].starts_with("q quit"));
 }
-
-/// Where there are no rules, nothing is said of them.
-#[test]
-fn rules_have_a_row_with_those_first_that_decide_now() {
-    let mut endpoint = MadeUp::busy(30);
-    let rule =
-        |name: &str, hits: u64| json!({"rule": name, "action": "deny", "mode": "enforce", "hits": hits});
-    endpoint.stats["rules"] = json!([rule("no-ads", 1200), rule("office", 30), rule("never", 0)]);
-    let (mut model, now) = model(&endpoint);
-    endpoint.stats["rules"][1]["hits"] = json!(35);
-    model.take(LookReport::Looked(Box::new(endpoint.look())), now + Duration::from_secs(1));
-    let screen = rows(&drawn(&mut model, COLOURS, (80, 24), now));
-    assert!(
-        screen.iter().any(|row| row.starts_with("rules") && row.contains("office 35 +5/s  no-ads 1,200")),
-        "{screen:#?}"
-    );
-    let (mut model, now) = self::model(&MadeUp::busy(30));
-    assert!(rows(&drawn(&mut model, COLOURS, (80, 24), now)).iter().all(|row| !row.starts_with("rules")));
-}

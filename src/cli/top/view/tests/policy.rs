@@ -1,0 +1,40 @@
+//! What rules decided and how full limits are.
+
+use super::*;
+/// Where nothing is limited, nothing is said of it.
+#[test]
+fn limits_have_a_row_with_the_fullest_first() {
+    let mut endpoint = MadeUp::busy(30);
+    let limit = |name: &str, fill: Option<f64>, reached: u64| json!({"limit": name, "per": "user", "reached": reached, "subjects": 3, "fill": fill});
+    endpoint.stats["limits"] =
+        json!([limit("basic", Some(0.125), 30), limit("gold", Some(1.0), 7), limit("none", None, 0)]);
+    let (mut model, now) = model(&endpoint);
+    endpoint.stats["limits"][1]["reached"] = json!(12);
+    model.take(LookReport::Looked(Box::new(endpoint.look())), now + Duration::from_secs(1));
+    let screen = rows(&drawn(&mut model, COLOURS, (80, 24), now));
+    assert!(
+        screen.iter().any(|row| row.starts_with("limits") && row.contains("gold 100% +5/s  basic 12%")),
+        "{screen:#?}"
+    );
+    let (mut model, now) = self::model(&MadeUp::busy(30));
+    assert!(rows(&drawn(&mut model, COLOURS, (80, 24), now)).iter().all(|row| !row.starts_with("limits")));
+}
+
+/// Where there are no rules, nothing is said of them.
+#[test]
+fn rules_have_a_row_with_those_first_that_decide_now() {
+    let mut endpoint = MadeUp::busy(30);
+    let rule =
+        |name: &str, hits: u64| json!({"rule": name, "action": "deny", "mode": "enforce", "hits": hits});
+    endpoint.stats["rules"] = json!([rule("no-ads", 1200), rule("office", 30), rule("never", 0)]);
+    let (mut model, now) = model(&endpoint);
+    endpoint.stats["rules"][1]["hits"] = json!(35);
+    model.take(LookReport::Looked(Box::new(endpoint.look())), now + Duration::from_secs(1));
+    let screen = rows(&drawn(&mut model, COLOURS, (80, 24), now));
+    assert!(
+        screen.iter().any(|row| row.starts_with("rules") && row.contains("office 35 +5/s  no-ads 1,200")),
+        "{screen:#?}"
+    );
+    let (mut model, now) = self::model(&MadeUp::busy(30));
+    assert!(rows(&drawn(&mut model, COLOURS, (80, 24), now)).iter().all(|row| !row.starts_with("rules")));
+}

@@ -44,13 +44,15 @@ pub enum Reason {
     Killed,
     /// Denied by the rules of a reload.
     Revoked,
+    /// A quota of its limits is used up.
+    Quota,
     /// Our own fault.
     Internal,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Reason; 21] = [
+    pub const ALL: [Reason; 22] = [
         Reason::Completed,
         Reason::ClientReset,
         Reason::TargetReset,
@@ -71,6 +73,7 @@ impl Reason {
         Reason::Drained,
         Reason::Killed,
         Reason::Revoked,
+        Reason::Quota,
         Reason::Internal,
     ];
 
@@ -97,6 +100,7 @@ impl Reason {
             Reason::Drained => "drained",
             Reason::Killed => "killed",
             Reason::Revoked => "revoked",
+            Reason::Quota => "quota",
             Reason::Internal => "internal",
         }
     }

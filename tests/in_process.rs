@@ -5,6 +5,7 @@
 mod counts;
 mod latencies;
 mod places;
+mod quotas;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

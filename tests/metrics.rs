@@ -9,7 +9,7 @@ use std::process::Command;
 use outflow::observe::{
     Latencies, LimitTold, Observed, ProcessUse, RuleTold, Totals, WorkerObserved, exposition,
 };
-use outflow::policy::accounts::LimitId;
+use outflow::policy::accounts::{LimitId, LimitKind};
 use serde_json::Value;
 
 use crate::support::process::run_with_input;
@@ -40,7 +40,12 @@ fn nothing_yet() -> String {
         latencies: Latencies::default(),
         workers: vec![WorkerObserved::default(); 2],
         rules: vec![RuleTold { name: "office".into(), says: None, hits: [1, 0, 0, 0] }],
-        limits: vec![LimitTold { name: "plan".into(), id: LimitId(2), says: None, reached: [1; 6] }],
+        limits: vec![LimitTold {
+            name: "plan".into(),
+            id: LimitId(2),
+            says: None,
+            reached: [1; LimitKind::ALL.len()],
+        }],
         process: Some(used),
     })
 }

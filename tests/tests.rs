@@ -78,6 +78,9 @@ mod limits;
 mod limits_counted;
 mod limits_users;
 
+/// Bytes of a period (40).
+mod quotas;
+
 /// No descriptor left, no local port left (36, 39).
 mod accept;
 

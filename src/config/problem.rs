@@ -52,7 +52,7 @@ impl Problems {
     pub(super) fn touch(&self, table: impl Into<TablePath>, key: &str) -> bool {
         let table = table.into();
         self.list.iter().any(|(at, _)| match at {
-            At::Key { table: in_table, key: in_key, .. } => *in_table == Some(table) && in_key == key,
+            At::Key { table: in_table, key: in_key, .. } => *in_table == Some(table) && is_part(in_key, key),
             At::Table { header, .. } => *header == table.to_string(),
             At::Flag(flag) => flag.strip_prefix("--") == Some(key),
             At::Default { table: in_table, key: in_key } => *in_table == table.name && *in_key == key,
@@ -160,6 +160,11 @@ impl fmt::Display for Problems {
 }
 
 impl std::error::Error for Problems {}
+
+/// Whether a key is this one, or one of a table that is its value.
+fn is_part(key: &str, whole: &str) -> bool {
+    key.strip_prefix(whole).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
 
 /// What was typed, escaped and cut to a length that fits a line.
 pub(super) fn escaped(text: &str) -> String {

@@ -26,17 +26,24 @@ pub(super) fn bytes() -> impl Form<BurstRate> {
     RateForm { bytes: true, most: limits::RATE_BYTES_MAX }
 }
 
+/// A number of bytes, of at most so many.
+pub(super) fn amount(most: u64) -> impl Form<u64> {
+    RateForm { bytes: true, most }
+}
+
 const KEYS: [&str; 2] = ["rate", "burst"];
 
 /// Units of bytes; the longer names first, as one ends with another.
-const UNITS: [(&str, u64); 8] = [
+const UNITS: [(&str, u64); 10] = [
     ("KiB", 1 << 10),
     ("MiB", 1 << 20),
     ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
     ("kB", 1_000),
     ("KB", 1_000),
     ("MB", 1_000_000),
     ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
     ("B", 1),
 ];
 
@@ -63,6 +70,16 @@ impl RateForm {
             false => Err(format!("{amount} is out of range: 1 to {}", self.most)),
         });
         within.map_err(|what| reader.refuse(&typed.at, what)).ok()
+    }
+}
+
+impl Form<u64> for RateForm {
+    fn read(&self, typed: &Typed<Value>, reader: &mut ValueReader) -> Option<u64> {
+        self.amount(typed, reader)
+    }
+
+    fn print(&self, amount: &u64) -> Option<String> {
+        Some(amount.to_string())
     }
 }
 
@@ -128,10 +145,12 @@ mod tests {
             ("3MiB", 3 << 20),
             ("1GiB", 1 << 30),
             ("5GB", 5_000_000_000),
+            ("2TiB", 2 << 40),
+            ("3TB", 3_000_000_000_000),
         ] {
             assert_eq!(byte_count(typed), Ok(bytes), "{typed}");
         }
-        for typed in ["", "MB", "1.5MB", "-1", "10 Mb", "1TB", "99999999999GB", "1MBB"] {
+        for typed in ["", "MB", "1.5MB", "-1", "10 Mb", "1PB", "99999999999GB", "1MBB"] {
             assert!(byte_count(typed).is_err(), "{typed}");
         }
     }

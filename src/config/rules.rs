@@ -6,8 +6,9 @@ use super::at::{At, TablePath};
 use super::nearest::{nearest, with_nearest};
 use super::problem::{Problems, escaped, quoted};
 use super::rule_values::RuleDestination;
-use super::tables::{Config, RuleConfig};
+use super::tables::{Config, LimitConfig, RuleConfig};
 use crate::limits;
+use crate::policy::accounts::{OnReached, Per};
 use crate::policy::rules::spec::{Action, Mode};
 
 /// Names that records give to what is no table of its kind.
@@ -106,7 +107,7 @@ fn check_names(table: &'static str, names: &[&str], problems: &mut Problems) {
 fn check_limits(config: &Config, problems: &mut Problems) {
     let names: Vec<&str> = config.limits.iter().map(|limit| &*limit.name).collect();
     check_names("limit", &names, problems);
-    for nth in 0..config.limits.len() {
+    for (nth, limit) in config.limits.iter().enumerate() {
         let path = row("limit", nth);
         let typed = |key, problems: &mut Problems| {
             problems.places().at(path, key).is_some() || problems.touch(path, key)
@@ -118,6 +119,9 @@ fn check_limits(config: &Config, problems: &mut Problems) {
         if !LIMITED.iter().any(|key| typed(key, problems)) {
             let at = begins(problems, path);
             problems.push(at, format!("limits nothing: it needs one of `{}`", LIMITED.join("`, `")));
+        }
+        if let Some((at, what)) = quota_problem(limit, path, problems) {
+            problems.push(at, what.to_owned());
         }
     }
     for (nth, rule) in config.rules.iter().enumerate() {
@@ -138,8 +142,38 @@ fn check_limits(config: &Config, problems: &mut Problems) {
 }
 
 /// What a limit can limit.
-const LIMITED: [&str; 6] =
-    ["connections", "udp_associations", "new_per_second", "upload", "download", "datagrams"];
+const LIMITED: [&str; 7] =
+    ["connections", "udp_associations", "new_per_second", "upload", "download", "datagrams", "quota"];
+
+/// What does not go together with the quota of a limit, or for want of one.
+fn quota_problem(
+    limit: &LimitConfig,
+    path: TablePath,
+    problems: &mut Problems,
+) -> Option<(At, &'static str)> {
+    let on_reached = problems.places().at(path, "on_reached").cloned();
+    if limit.quota.is_none() {
+        return on_reached
+            .filter(|_| !problems.touch(path, "quota"))
+            .map(|at| (at, "says what comes of a quota, and there is none: add `quota`, or leave it out"));
+    }
+    let quota = problems.places().at(path, "quota").cloned()?;
+    let rated = limit.upload.is_some()
+        || limit.download.is_some()
+        || ["upload", "download"].iter().any(|key| problems.touch(path, key));
+    match (limit.on_reached.unwrap_or_default(), limit.per) {
+        (OnReached::Slow, _) if !rated => Some((
+            on_reached?,
+            "\"slow\" has the rates of the limit hold once the quota is used up: add `upload` or `download`",
+        )),
+        (OnReached::Refuse, Per::Session) if !problems.touch(path, "on_reached") => Some((
+            quota,
+            "refuses nobody, as each session has its own: add on_reached = \"close\" or \"slow\", or count together by \
+             another `per`",
+        )),
+        _ => None,
+    }
+}
 
 fn check_lists(config: &Config, problems: &mut Problems) {
     for (nth, list) in config.lists.iter().enumerate() {

@@ -8,12 +8,7 @@ use super::problem::escaped;
 const PLANNED_TABLES: &[&str] = &["egress", "parent", "username"];
 
 /// Keys that it promises, by table.
-const PLANNED_KEYS: &[(&str, &[&str])] = &[
-    ("limits.per_source", &["bytes_per_day"]),
-    ("limits.per_user", &["bytes_per_day"]),
-    ("limit", &["quota", "on_reached"]),
-    ("rule", &["egress", "parent"]),
-];
+const PLANNED_KEYS: &[(&str, &[&str])] = &[("rule", &["egress", "parent"])];
 
 const NOT_YET: &str = "not supported by this version";
 

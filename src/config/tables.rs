@@ -23,13 +23,14 @@ use super::form::{
     ListForm, choice, choices, condition, duration, list, number, optional, path, place, switch, text,
 };
 use super::places::Places;
+use super::quotas::{self, QuotaConfig};
 use super::rates;
 use super::reach::{self, Advertise, PortRange};
 use super::rule_values::{self, RuleDestination, RulePorts};
 use super::value;
 use super::when::{self, When};
 use crate::limits;
-use crate::policy::accounts::{BurstRate, Per};
+use crate::policy::accounts::{BurstRate, OnReached, Per};
 use crate::policy::rules::spec::{Action, Logged, Mode, NamePattern};
 use crate::proto::request::RequestCommand;
 
@@ -355,6 +356,10 @@ tables! {
         download: Option<BurstRate> = None, optional(rates::bytes(), "\"100MB\""), Reload;
         /// Datagrams in a second, both ways together, and how many at once.
         datagrams: Option<BurstRate> = None, optional(rates::counted(), "10000"), Reload;
+        /// Bytes in an hour, a day or a month; direction: "both", "up" or "down"; reset: when it begins; kept over a restart.
+        quota: Option<QuotaConfig> = None, optional(quotas::quota(), quotas::EXAMPLE), Reload;
+        /// What a quota that is used up means: refuse new sessions (the default), slow all down to the limit's rates, or close live ones.
+        on_reached: Option<OnReached> = None, optional(choice(), "\"slow\""), Reload;
     }
 
     /// Limits of each user who logged in, whatever rule allows a session.
@@ -367,6 +372,8 @@ tables! {
         new_per_second: Option<BurstRate> = None, optional(rates::counted(), "{ rate = 10, burst = 50 }"), Reload;
         /// Bytes in a second each way, and how many at once.
         bandwidth: Option<BurstRate> = None, optional(rates::bytes(), "\"10MB\""), Reload;
+        /// Bytes both ways in a day, of UTC; past it no session begins.
+        bytes_per_day: Option<u64> = None, optional(rates::amount(limits::QUOTA_BYTES_MAX), "\"10GB\""), Reload;
     }
 
     /// Limits of each source, which is one IPv4 address or one IPv6 /64.
@@ -379,6 +386,8 @@ tables! {
         new_per_second: Option<BurstRate> = None, optional(rates::counted(), "{ rate = 10, burst = 50 }"), Reload;
         /// Bytes in a second each way, and how many at once.
         bandwidth: Option<BurstRate> = None, optional(rates::bytes(), "\"10MB\""), Reload;
+        /// Bytes both ways in a day, of UTC; past it no session begins.
+        bytes_per_day: Option<u64> = None, optional(rates::amount(limits::QUOTA_BYTES_MAX), "\"10GB\""), Reload;
     }
 
     /// The log and the access record.

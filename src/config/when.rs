@@ -245,7 +245,7 @@ fn hour_range(typed: &str) -> Result<Hours, String> {
 const DAY: u16 = 24 * 60;
 
 /// The minute of the day of a time in hours and minutes; 24:00 is its end.
-fn minute(typed: &str) -> Option<u16> {
+pub(super) fn minute(typed: &str) -> Option<u16> {
     let (hour, minute) = typed.split_once(':')?;
     let number = |text: &str| {
         let digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -256,7 +256,7 @@ fn minute(typed: &str) -> Option<u16> {
 }
 
 /// The name of a zone; whether there is one of this name, whoever has the database of zones says.
-fn read_zone(typed: &Typed<Value>, reader: &mut ValueReader) -> Option<Zone> {
+pub(super) fn read_zone(typed: &Typed<Value>, reader: &mut ValueReader) -> Option<Zone> {
     let Some(text) = typed.value.text() else { return reader.wrong_type(typed, "a string", None) };
     let fits = |c: char| c.is_ascii_alphanumeric() || "/_+-".contains(c);
     match text {

@@ -4,10 +4,18 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
 use super::numbers::Numbers;
+use super::periods::QuotaPeriods;
 use super::rules::OperatorRules;
-use crate::config::{Config, LimitConfig};
-use crate::policy::accounts::{Accounts, Limit, LimitId, LimitPlan, LimitTerms, Per};
+use super::zones::time_zone;
+use crate::config::{Config, LimitConfig, QuotaConfig, Zone};
+use crate::policy::accounts::{
+    Accounts, Limit, LimitId, LimitPlan, LimitTerms, OnReached, Per, QuotaCalendar, QuotaDirection,
+    QuotaPeriod, QuotaTerms,
+};
 
 /// The limits in effect, and whoever counts in them.
 #[derive(Debug)]
@@ -17,6 +25,7 @@ pub(super) struct Limiting {
     numbers: Numbers,
     plan: Option<Arc<LimitPlan>>,
     in_effect: Vec<(Limit, LimitTerms)>,
+    periods: QuotaPeriods,
 }
 
 /// What the short forms are called where a name is told; their numbers are those of [`LimitId`].
@@ -35,7 +44,8 @@ impl Limiting {
     /// Nothing is limited.
     pub(super) fn new() -> Limiting {
         let accounts = Arc::new(Accounts::new(Instant::now()));
-        Limiting { accounts, numbers: no_limits(), plan: None, in_effect: Vec::new() }
+        let (in_effect, periods) = (Vec::new(), QuotaPeriods::default());
+        Limiting { accounts, numbers: no_limits(), plan: None, in_effect, periods }
     }
 
     /// The numbers that limits have.
@@ -61,9 +71,15 @@ impl Limiting {
     /// Goes by this configuration from now on. Who has more than a limit that is lower by now keeps it.
     pub(super) fn adopt(&mut self, config: &Config, rules: &OperatorRules, numbers: Numbers) {
         self.numbers = numbers;
-        let short_forms =
-            short_forms(config).into_iter().filter(|(_, terms)| *terms != LimitTerms::default());
-        let mut in_effect: Vec<(Limit, LimitTerms)> = short_forms.collect();
+        let now = self.periods.time(Timestamp::now(), Instant::now());
+        self.periods.clear();
+        let mut in_effect: Vec<(Limit, LimitTerms)> = Vec::new();
+        for (limit, mut terms, quota) in short_forms(config) {
+            terms.quota = self.quota(limit.id, quota.as_ref(), now);
+            if terms != LimitTerms::default() {
+                in_effect.push((limit, terms));
+            }
+        }
         let mut all = Vec::new();
         for (limit, terms) in &in_effect {
             // The connections of a source are counted from accept on, by `policy::sources`.
@@ -76,11 +92,17 @@ impl Limiting {
                 all.push(*limit);
             }
         }
-        let limits: HashMap<Arc<str>, Limit> = config
-            .limits
-            .iter()
-            .map(|limit| (limit.name.clone(), self.limit(&limit.name, limit.per, &terms_of(limit))))
-            .collect();
+        let mut limits: HashMap<Arc<str>, Limit> = HashMap::new();
+        for typed in &config.limits {
+            let mut terms = terms_of(typed);
+            terms.quota = self.quota(self.id(&typed.name), typed.quota.as_ref(), now);
+            if let (Some(quota), Some(on_reached)) = (&mut terms.quota, typed.on_reached) {
+                quota.on_reached = on_reached;
+            }
+            let limit = self.limit(&typed.name, typed.per, &terms);
+            limits.insert(typed.name.clone(), limit);
+            in_effect.push((limit, terms));
+        }
         let nobody = LimitTerms { connections: Some(0), ..LimitTerms::default() };
         let absent = self.limit(ABSENT, Per::User, &nobody);
         let named = rules.limited.named().iter();
@@ -90,7 +112,6 @@ impl Limiting {
             let named = rule.limits.iter().filter_map(|name| limits.get(name).copied());
             (rules.number_of(&rule.name), named.collect())
         });
-        in_effect.extend(config.limits.iter().map(|limit| (limits[&limit.name], terms_of(limit))));
         self.in_effect = in_effect;
         let plan = LimitPlan {
             accounts: self.accounts.clone(),
@@ -105,6 +126,24 @@ impl Limiting {
         }
     }
 
+    /// Says what time it is: in which period quotas are by now, and which accounts may be forgotten for that.
+    pub(super) fn tell_time(&mut self, shown: Timestamp, at: Instant) {
+        let time = self.periods.time(shown, at);
+        for (limit, span) in self.periods.spans(time) {
+            self.accounts.set_span(limit, span);
+        }
+        self.accounts.sweep(at);
+    }
+
+    /// The quota of a limit, whose periods are told of from now on. It refuses.
+    fn quota(&mut self, id: LimitId, typed: Option<&QuotaConfig>, now: Timestamp) -> Option<QuotaTerms> {
+        let QuotaConfig { bytes, period, direction, zone } = typed?;
+        // There is such a zone: that was tried.
+        let zone = time_zone(zone).unwrap_or(TimeZone::UTC);
+        let span = self.periods.put(id, QuotaCalendar { period: *period, zone }, now);
+        Some(QuotaTerms { bytes: *bytes, direction: *direction, on_reached: OnReached::Refuse, span })
+    }
+
     /// What is limited no more must not hold up the sessions that began under it.
     fn lift_others<'a>(&self, limits: impl Iterator<Item = &'a Limit>) {
         let kept: HashSet<LimitId> = limits.map(|limit| limit.id).collect();
@@ -116,14 +155,18 @@ impl Limiting {
     /// The limit of this name, which allows this from now on. All names have a number: those that none is left for are refused
     /// before.
     fn limit(&self, name: &str, per: Per, terms: &LimitTerms) -> Limit {
-        let id = LimitId(self.numbers.of(name).expect("a number for each name that is adopted"));
+        let id = self.id(name);
         self.accounts.set_terms(id, terms);
         Limit { id, per }
     }
+
+    fn id(&self, name: &str) -> LimitId {
+        LimitId(self.numbers.of(name).expect("a number for each name that is adopted"))
+    }
 }
 
-/// What the short forms say.
-fn short_forms(config: &Config) -> [(Limit, LimitTerms); 2] {
+/// What the short forms say, and their quotas.
+fn short_forms(config: &Config) -> [(Limit, LimitTerms, Option<QuotaConfig>); 2] {
     let (user, source) = (&config.per_user, &config.per_source);
     let terms = |connections, udp_associations, new_per_second, bandwidth| LimitTerms {
         connections: most(connections),
@@ -132,14 +175,21 @@ fn short_forms(config: &Config) -> [(Limit, LimitTerms); 2] {
         upload: bandwidth,
         download: bandwidth,
         datagrams: None,
+        quota: None,
     };
     let of_user = terms(user.connections, user.udp_associations, user.new_per_second, user.bandwidth);
     let of_source =
         terms(source.connections, source.udp_associations, source.new_per_second, source.bandwidth);
     [
-        (Limit { id: LimitId::PER_USER, per: Per::User }, of_user),
-        (Limit { id: LimitId::PER_SOURCE, per: Per::Source }, of_source),
+        (Limit { id: LimitId::PER_USER, per: Per::User }, of_user, user.bytes_per_day.map(daily)),
+        (Limit { id: LimitId::PER_SOURCE, per: Per::Source }, of_source, source.bytes_per_day.map(daily)),
     ]
+}
+
+/// So many bytes in a day of UTC.
+fn daily(bytes: u64) -> QuotaConfig {
+    let (period, direction) = (QuotaPeriod::Day { minute: 0 }, QuotaDirection::Both);
+    QuotaConfig { bytes, period, direction, zone: Zone::Named("UTC".to_owned()) }
 }
 
 /// 0 stands for no limit.
@@ -147,6 +197,7 @@ fn most(count: usize) -> Option<u64> {
     (count > 0).then_some(count as u64)
 }
 
+/// What a limit says, its quota aside.
 fn terms_of(limit: &LimitConfig) -> LimitTerms {
     LimitTerms {
         connections: most(limit.connections),
@@ -155,6 +206,7 @@ fn terms_of(limit: &LimitConfig) -> LimitTerms {
         upload: limit.upload,
         download: limit.download,
         datagrams: limit.datagrams,
+        quota: None,
     }
 }
 
@@ -240,4 +292,20 @@ mod tests {
         };
         assert_eq!((enter(0), enter(1)), (true, false));
     }
+
+    #[test]
+    fn bytes_per_day_are_a_quota_of_a_day_of_utc() {
+        let mut limiting = Limiting::new();
+        let plan = adopted(&mut limiting, "[limits.per_user]\nbytes_per_day = \"10GB\"\n").expect("limits");
+        let (accounts, limit) = (limiting.accounts().clone(), plan.all[0].id);
+        let today = accounts.quota_of(limit).expect("a quota");
+        assert_eq!((today.bytes, today.on_reached), (10_000_000_000, OnReached::Refuse));
+        assert_eq!((today.span.since % DAY, today.span.until - today.span.since), (0, DAY));
+        let now = i64::try_from(today.span.until).expect("a time");
+        let tomorrow = Timestamp::from_second(now).expect("a time");
+        limiting.tell_time(tomorrow, Instant::now() + std::time::Duration::from_secs(DAY));
+        assert_eq!(accounts.quota_of(limit).expect("a quota").span.since, today.span.until);
+    }
+
+    const DAY: u64 = 24 * 3600;
 }

@@ -18,6 +18,7 @@ mod logs;
 mod notify;
 mod numbers;
 mod outlet;
+mod periods;
 mod plural;
 mod post;
 mod reload;
@@ -32,6 +33,7 @@ mod user_orders;
 mod users;
 mod vitals;
 mod watchdog;
+mod zones;
 
 #[cfg(test)]
 mod tests;

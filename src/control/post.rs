@@ -9,6 +9,8 @@ use crate::worker::{Changeover, Mail, Mailbox};
 pub(super) struct Post {
     changeover: Option<Changeover>,
     drain: Option<Instant>,
+    /// A quota is used up that ends sessions.
+    spent: bool,
 }
 
 impl Post {
@@ -25,6 +27,11 @@ impl Post {
         self.drain = Some(by);
     }
 
+    /// To end the sessions whose quota is used up.
+    pub(super) fn end_spent(&mut self) {
+        self.spent = true;
+    }
+
     /// Tells what the mailbox has room for; whether that was all.
     pub(super) fn send(&mut self, mailbox: &Mailbox) -> bool {
         if let Some(changeover) = self.changeover.take()
@@ -39,6 +46,10 @@ impl Post {
             self.drain = Some(by);
             return false;
         }
+        if self.spent && mailbox.try_send(Mail::EndSpent).is_err() {
+            return false;
+        }
+        self.spent = false;
         true
     }
 }

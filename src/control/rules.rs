@@ -15,8 +15,11 @@ use self::concerns::{RuleRemark, empty_groups, empty_lists, guarded, never, unus
 use super::limited_users::limited_users;
 use super::lists;
 use super::numbers::Numbers;
+use super::zones::time_zone;
 use crate::auth::Users;
-use crate::config::{Config, ListConfig, RuleConfig, RuleDestination, When, Zone, nearest, quoted};
+use crate::config::{
+    Config, LimitConfig, ListConfig, RuleConfig, RuleDestination, When, Zone, nearest, quoted,
+};
 use crate::limits;
 use crate::policy::accounts::LimitedUsers;
 use crate::policy::rule_names::{DEFAULT_NAME, RuleNames};
@@ -129,6 +132,7 @@ impl OperatorRules {
             stamps: config.lists.iter().map(stamp).collect(),
             zones: zones(config),
         };
+        errors.extend(quota_zones(config));
         let mut warnings = users_warnings(config, users);
         warnings.extend(empty_groups(config, &inputs.groups));
         let limited = self.limited_by(config, users);
@@ -224,6 +228,15 @@ impl RuleInputs {
 /// The number of the rule of this name.
 fn number_of(numbers: &Numbers, name: &str) -> RuleId {
     numbers.of(name).map_or(RuleId::DEFAULT, RuleId)
+}
+
+/// The quotas on a clock that there is not.
+fn quota_zones(config: &Config) -> Vec<RuleRemark> {
+    let wrong = |(nth, limit): (usize, &LimitConfig)| {
+        let what = time_zone(&limit.quota.as_ref()?.zone).err()?;
+        Some((("limit", nth, "quota"), what))
+    };
+    config.limits.iter().enumerate().filter_map(wrong).collect()
 }
 
 /// The groups that rules name, in the order in which they name them first, and who is in them: those of the configuration and
@@ -335,49 +348,27 @@ fn condition<T, S>(any_of: &[T], none_of: &[T], spec: impl Fn(&T) -> Option<S>) 
     Condition { any_of: all(any_of), none_of: all(none_of) }
 }
 
-/// The clocks of the zones that rules name, as far as they can be had, as the machine has them at this moment: where its own zone
+/// The clocks of the zones that rules and quotas name, as far as they can be had, as the machine has them at this moment: where its own zone
 /// is another, or a country has changed its clocks, rules mean something else.
 fn zones(config: &Config) -> Vec<TimeZone> {
     let times = config.rules.iter().flat_map(|rule| rule.when.iter().chain(&rule.not_when));
+    let quotas = config.limits.iter().filter_map(|limit| limit.quota.as_ref());
     let mut named: Vec<&Zone> = Vec::new();
-    for when in times {
-        if !named.contains(&&when.zone) {
-            named.push(&when.zone);
+    for zone in times.map(|when| &when.zone).chain(quotas.map(|quota| &quota.zone)) {
+        if !named.contains(&zone) {
+            named.push(zone);
         }
     }
     if !named.is_empty() {
         tz::reset_system_time_zone_cache();
         tz::db().reset();
     }
-    named.into_iter().filter_map(|zone| clock(zone).ok()).collect()
+    named.into_iter().filter_map(|zone| time_zone(zone).ok()).collect()
 }
 
 /// A schedule on the clock that it names.
 fn schedule(when: &When) -> Result<Schedule, String> {
-    Ok(Schedule { days: when.days.clone(), hours: when.hours.clone(), zone: clock(&when.zone)? })
-}
-
-fn clock(zone: &Zone) -> Result<TimeZone, String> {
-    match zone {
-        Zone::Local => TimeZone::try_system().map_err(|error| {
-            format!("this machine's zone is not known: {error}; say zone = \"UTC\" or another")
-        }),
-        Zone::Named(name) => TimeZone::get(name).map_err(|_| {
-            let what = format!("there is no time zone {}", quoted(name));
-            match nearest_zone(name) {
-                Some(meant) => format!("{what}; did you mean \"{meant}\"?"),
-                None => format!("{what}; zones are such as \"Europe/Berlin\", \"UTC\" and \"local\""),
-            }
-        }),
-    }
-}
-
-/// The zone that was probably meant.
-fn nearest_zone(typed: &str) -> Option<String> {
-    let names: Vec<String> = tz::db().available().map(|name| name.as_str().to_owned()).collect();
-    let lower: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
-    let meant = nearest(typed, lower.iter().map(String::as_str))?;
-    lower.iter().position(|name| name == meant).map(|nth| names[nth].clone())
+    Ok(Schedule { days: when.days.clone(), hours: when.hours.clone(), zone: time_zone(&when.zone)? })
 }
 
 #[cfg(test)]

@@ -8,9 +8,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use jiff::Timestamp;
 
 use super::acceptor::Acceptor;
 use super::descriptors::DescriptorBudget;
@@ -286,7 +287,16 @@ impl Server {
     pub(super) fn every_second(&mut self) {
         self.look_at_workers();
         self.snapshots.every_second();
+        self.end_spent();
         survive(|| self.refresh_names()).unwrap_or_default();
+    }
+
+    /// Has the workers end the sessions whose quota is used up, where there may be such.
+    fn end_spent(&mut self) {
+        if self.snapshots.accounts().take_spent() {
+            self.workers.iter_mut().for_each(|worker| worker.post.end_spent());
+            self.post();
+        }
     }
 
     /// Looks whether every worker turns, a second after the last look.
@@ -336,6 +346,13 @@ impl Server {
             cannot_record: records
                 .is_some_and(|records| !records.takes_lines(limits::RECORD_ROOM_PER_SESSION)),
         }
+    }
+
+    /// Tells quotas that it is so much later: how their periods are tested.
+    #[doc(hidden)]
+    pub fn tell_quotas(&mut self, later: Duration) {
+        let now = Timestamp::now().checked_add(later).unwrap_or(Timestamp::MAX);
+        self.snapshots.tell_quotas(now, Instant::now() + later);
     }
 
     /// Makes a worker fail in its next turn: how what follows is tested.

@@ -19,7 +19,7 @@ use crate::config::{AuthMethod, Config, OnReload};
 use crate::dns;
 use crate::limits;
 use crate::observe::{LimitsInEffect, LineSender, RulesInEffect};
-use crate::policy::accounts::HolderNames;
+use crate::policy::accounts::{Accounts, HolderNames};
 use crate::policy::sources::Sources;
 use crate::policy::{Guard, Locals, Policy};
 use crate::sys::congestion::CongestionControl;
@@ -298,12 +298,23 @@ impl SnapshotMaker {
     /// What is to be done once a second: rules are told what time it is, and let go of.
     pub(super) fn every_second(&mut self) {
         self.rules.tell_time(Timestamp::now());
+        self.tell_quotas(Timestamp::now(), Instant::now());
         self.retired.iter_mut().for_each(|(_, seconds)| *seconds -= 1);
         let gone: Vec<_> = self.retired.extract_if(.., |(_, seconds)| *seconds == 0).collect();
         // Lists of a million names take as long as many turns of this thread.
         if !gone.is_empty() {
             drop_apart(gone);
         }
+    }
+
+    /// Tells quotas what time it is.
+    pub(super) fn tell_quotas(&mut self, shown: Timestamp, at: Instant) {
+        self.limiting.tell_time(shown, at);
+    }
+
+    /// Where sessions are counted that have limits.
+    pub(super) fn accounts(&self) -> &Arc<Accounts> {
+        self.limiting.accounts()
     }
 
     /// Reads the system's files about names anew where they changed; whether the snapshot is another thereby.

@@ -36,7 +36,27 @@ pub const RATE_MAX: u64 = 1_000_000_000;
 /// The highest rate and burst of bytes: 1 TB a second, more than a machine moves.
 pub const RATE_BYTES_MAX: u64 = 1_000_000_000_000;
 
+/// The most bytes of a quota: an exabyte.
+pub const QUOTA_BYTES_MAX: u64 = 1_000_000_000_000_000_000;
+/// Accounts of subjects without a session that are kept for what they have used of a quota; beyond it those with the least use
+/// are forgotten. About 350 MB. Whoever wants another's use forgotten has to use as much as he did, this many times over.
+pub const QUOTA_ACCOUNTS_MAX: usize = 1_048_576;
+/// Accounts whose use has changed that wait to be taken note of. Past it all are looked through instead.
+pub const QUOTA_CHANGES_MAX: usize = 65_536;
+/// Kept accounts of each part that are looked at in one step for whether their period is over, by the control thread in each
+/// second, and by whoever lets go of one where there are too many.
+pub const QUOTA_SWEEP_STEP: usize = 32;
+/// What one session may move, each way, once the quota is used up that ends it: what a turn moves, and what its last read
+/// brings beyond that.
+pub const QUOTA_OVERRUN_BYTES: u64 = (super::PUMP_BYTES_MAX + super::PIPE_BYTES) as u64;
+/// How far the clock may get ahead of time that passes before it has leapt: a minute is no leap, which moves nobody's quota.
+pub const CLOCK_LEAP: Duration = Duration::from_secs(60);
+/// For how long a clock that leapt ahead has to stand there before a quota's period is over by it. A machine that slept leaps,
+/// too, and so does one whose clock is wrong for a moment.
+pub const CLOCK_LEAP_STANDS: Duration = Duration::from_secs(120);
+
 const _: () =
     assert!((PUMP_BYTES_MAX + PIPE_BYTES) as u64 <= *SHARE_BYTES.end() / 2, "a turn's last read is not cut");
 const _: () = assert!(SHARES_PER_SECOND <= SHARES_PER_SECOND_MAX);
 const _: () = assert!(ACCOUNTS_IDLE_MAX.is_multiple_of(ACCOUNT_PARTS));
+const _: () = assert!(QUOTA_ACCOUNTS_MAX.is_multiple_of(ACCOUNT_PARTS));

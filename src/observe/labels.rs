@@ -171,6 +171,8 @@ label! {
         LimitAssociations = "limit_associations";
         /// A limit: as many new sessions as may begin.
         LimitNewSessions = "limit_new_sessions";
+        /// As many bytes of its subject as a limit allows in this period.
+        Quota = "quota";
         /// `limits.per_source`, when the connection came.
         TurnedAway = "turned_away";
         /// Its access record had no room.
@@ -310,6 +312,7 @@ impl DenialCause {
                 Reached::Connections => DenialCause::LimitConnections,
                 Reached::Associations => DenialCause::LimitAssociations,
                 Reached::NewSessions => DenialCause::LimitNewSessions,
+                Reached::Quota => DenialCause::Quota,
             }),
             Failure::Unrecorded => Some(DenialCause::Unrecorded),
             _ => None,

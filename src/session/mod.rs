@@ -34,6 +34,7 @@ pub use facts::Facts;
 pub use failure::{AssociateError, DialError, Failure};
 pub use rules::Rules;
 
+use crate::policy::accounts::LimitId;
 use crate::policy::{Decision, Incoming, Subject};
 use crate::proto::request::RequestCommand;
 use crate::seal::Seal;
@@ -132,6 +133,11 @@ impl Session {
     /// Takes note of what policy says of it by now.
     pub fn put_decision(&mut self, decision: Decision) {
         self.facts.decision = Some(decision);
+    }
+
+    /// Its record names this limit.
+    pub fn put_limit(&mut self, limit: LimitId) {
+        self.facts.limit = Some(limit);
     }
 
     /// Whom policy judges, for a command of this session.

@@ -14,6 +14,7 @@ use super::watch::{Edge, watch_datagrams};
 use crate::dns::Answer;
 use crate::limits;
 use crate::outcome::Reason;
+use crate::policy::accounts::LimitId;
 use crate::proto::request::RequestCommand;
 use crate::relay::datagram::{Association, DatagramKit, Family, Pumped, Terms};
 use crate::sys::Read;
@@ -71,7 +72,7 @@ impl Associated {
     fn pump(&mut self, core: &mut Core, connection: &mut Connection) -> Next {
         let mut kit = core.datagrams.take().unwrap_or_default();
         let pumped = self.association.pump(&mut kit, &terms(core, connection));
-        let pumped = limited::with_stopped(core, connection, pumped);
+        let (pumped, mut spent) = limited::with_stopped(core, connection, pumped);
         self.note(core, connection, &pumped);
         for (lookup, name) in std::mem::take(&mut kit.asks) {
             let (client, ticket) = (connection.peer.ip().into(), connection.key.lookup_ticket(lookup));
@@ -80,17 +81,27 @@ impl Associated {
                 core.note_answer(&answer);
                 let terms = terms(core, connection);
                 let pumped = self.association.resolved(lookup, answer, &mut kit, &terms);
-                let pumped = limited::with_stopped(core, connection, pumped);
+                let (pumped, now_spent) = limited::with_stopped(core, connection, pumped);
+                spent = spent.or(now_spent);
                 self.note(core, connection, &pumped);
             }
         }
         note_decisions(core, connection, &mut kit);
         core.datagrams = Some(kit);
         self.note_needs(core, connection);
+        if let Some(limit) = spent {
+            return self.end_spent(core, connection, limit);
+        }
         if pumped.again {
             core.enqueue(connection);
         }
         Next::Wait
+    }
+
+    /// A quota is used up.
+    fn end_spent(&self, core: &Core, connection: &mut Connection, limit: LimitId) -> Next {
+        self.reset_on_close();
+        limited::end_spent(core, connection, limit)
     }
 
     /// A name that datagrams wait for has an answer.
@@ -105,12 +116,12 @@ impl Associated {
         let mut kit = core.datagrams.take().unwrap_or_default();
         let terms = terms(core, connection);
         let pumped = self.association.resolved(lookup, answer, &mut kit, &terms);
-        let pumped = limited::with_stopped(core, connection, pumped);
+        let (pumped, spent) = limited::with_stopped(core, connection, pumped);
         note_decisions(core, connection, &mut kit);
         core.datagrams = Some(kit);
         self.note_needs(core, connection);
         self.note(core, connection, &pumped);
-        Next::Wait
+        spent.map_or(Next::Wait, |limit| self.end_spent(core, connection, limit))
     }
 
     fn note_needs(&mut self, core: &mut Core, connection: &Connection) {

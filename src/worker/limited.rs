@@ -6,8 +6,12 @@ use std::time::Instant;
 
 use super::connection::Connection;
 use super::core::Core;
+use super::next::Next;
 use crate::limits;
-use crate::policy::accounts::{Allowance, LimitPlaces, LimitPlan, LimitedWay, SessionKind};
+use crate::outcome::Reason;
+use crate::policy::accounts::{
+    Allowance, LimitId, LimitKind, LimitPlaces, LimitPlan, LimitedWay, SessionKind,
+};
 use crate::policy::rules::RuleId;
 use crate::policy::{DecidedBy, Decision, Subject};
 use crate::proto::request::RequestCommand;
@@ -82,15 +86,17 @@ fn rule_of(decision: &Decision) -> Option<RuleId> {
 }
 
 /// What a relay may move in this turn. Nothing is drawn for a direction in which nothing could be moved.
-pub(super) fn budgets(places: &mut LimitPlaces, relay: &Relay, core: &Core) -> Budgets {
+///
+/// # Errors
+/// The limit whose quota is used up and ends it.
+pub(super) fn budgets(places: &mut LimitPlaces, relay: &Relay, core: &Core) -> Result<Budgets, LimitId> {
     let mut budget = |side, way| match relay.ready_from(side) {
         true => budget_of(places, way, core),
-        false => Budget::of(0),
+        false => Ok(Budget::of(0)),
     };
-    let budgets =
-        Budgets { up: budget(Side::Client, LimitedWay::Up), down: budget(Side::Target, LimitedWay::Down) };
+    let (up, down) = (budget(Side::Client, LimitedWay::Up), budget(Side::Target, LimitedWay::Down));
     count_reached(places, core);
-    budgets
+    Ok(Budgets { up: up?, down: down? })
 }
 
 /// Counts what of which limit was reached since this was last done.
@@ -98,8 +104,8 @@ fn count_reached(places: &mut LimitPlaces, core: &Core) {
     places.take_reached().for_each(|(limit, kind, count)| core.counters.limits.add(limit, kind, count));
 }
 
-fn budget_of(places: &mut LimitPlaces, way: LimitedWay, core: &Core) -> Budget {
-    match places.allowance(way, core.now) {
+fn budget_of(places: &mut LimitPlaces, way: LimitedWay, core: &Core) -> Result<Budget, LimitId> {
+    Ok(match places.allowance(way, core.now) {
         Allowance::Unlimited => Budget::TURN,
         Allowance::Of(bytes) => Budget::of(usize::try_from(bytes).unwrap_or(usize::MAX)),
         Allowance::From(moment_ns) => {
@@ -108,16 +114,35 @@ fn budget_of(places: &mut LimitPlaces, way: LimitedWay, core: &Core) -> Budget {
             let at = places.instant(moment_ns).unwrap_or(core.now).min(soon);
             Budget::until(ms_from(core, at), 0)
         }
-    }
+        // It may have begun anew in this very moment: then nothing is ended, and nothing moved.
+        Allowance::Ended => match places.ended() {
+            Some(limit) => return Err(limit),
+            None => Budget::of(0),
+        },
+    })
 }
 
-/// What an association moved, with the datagrams that its limits stopped among those that were dropped.
-pub(super) fn with_stopped(core: &Core, connection: &mut Connection, mut pumped: Pumped) -> Pumped {
+/// Ends a session whose quota is used up, and has its record say which limit that is.
+pub(super) fn end_spent(core: &Core, connection: &mut Connection, limit: LimitId) -> Next {
+    core.counters.limits.add(limit, LimitKind::Quota, 1);
+    connection.facts.limit = Some(limit);
+    Next::Close(Reason::Quota)
+}
+
+/// What an association moved, with the datagrams that its limits stopped among those that were dropped; and the limit whose
+/// quota ends it, if that is used up by now.
+pub(super) fn with_stopped(
+    core: &Core,
+    connection: &mut Connection,
+    mut pumped: Pumped,
+) -> (Pumped, Option<LimitId>) {
+    let mut spent = None;
     if let Some(places) = &mut connection.places {
         pumped.drops.add(Drop::Limit, places.get_mut().take_stopped());
+        spent = places.get_mut().count(pumped.up.bytes, pumped.down.bytes);
         count_reached(places.get_mut(), core);
     }
-    pumped
+    (pumped, spent)
 }
 
 /// The first millisecond of the worker's clock that is not before this moment.

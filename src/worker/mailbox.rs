@@ -59,6 +59,8 @@ pub enum Mail {
     },
     /// Say what would come of this request.
     Explain(Box<Supposed>, Reply<SupposedTold>),
+    /// End the sessions whose quota is used up.
+    EndSpent,
     /// Fail in the middle of a turn: how what follows is tested.
     #[doc(hidden)]
     Drill(Drill),

@@ -332,6 +332,7 @@ impl Worker {
             Mail::Kill { which, reply } => self.begin_walk(Task::Kill { which, ended: 0, reply }),
             Mail::Talkers { reply } => self.begin_walk(Task::Talkers { reply: Some(reply) }),
             Mail::Explain(supposed, reply) => self.explain(*supposed, reply),
+            Mail::EndSpent => self.walks.end_spent(self.core.number),
             Mail::Drill(Drill::Stall(span)) => std::thread::sleep(span),
             Mail::Drill(drill) => {
                 self.core.fails_to_record = matches!(drill, Drill::PanicTwice);

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::limits;
 use crate::observe::{Direction, Timed};
 use crate::outcome::Reason;
-use crate::policy::accounts::LimitedWay;
+use crate::policy::accounts::{LimitId, LimitedWay};
 use crate::relay::{Budgets, Driven, Engine, Finish, Relay, Resume, Side};
 use crate::sys::stream::{Liveness, Stream};
 
@@ -65,7 +65,10 @@ impl Relaying {
     pub(super) fn drive(&mut self, core: &mut Core, connection: &mut Connection) -> Next {
         let mut budgets = match &mut connection.places {
             None => Budgets::TURN,
-            Some(places) => limited::budgets(places.get_mut(), &self.relay, core),
+            Some(places) => match limited::budgets(places.get_mut(), &self.relay, core) {
+                Ok(budgets) => budgets,
+                Err(limit) => return self.end_spent(core, connection, limit),
+            },
         };
         self.drive_within(core, connection, &mut budgets)
     }
@@ -80,11 +83,13 @@ impl Relaying {
         let was_half_closed = self.relay.half_closed();
         let driven = self.relay.drive(&self.client, &self.upstream.stream, &mut core.kit, budgets);
         let half_closed = self.relay.half_closed();
+        let mut spent = None;
         if driven.progressed() {
             count(core, &driven);
             if let Some(places) = &mut connection.places {
                 places.get_mut().spend(LimitedWay::Up, driven.up.taken as u64);
                 places.get_mut().spend(LimitedWay::Down, driven.down.taken as u64);
+                spent = places.get_mut().count(driven.up.bytes() as u64, driven.down.bytes() as u64);
             }
             if driven.down.taken > 0
                 && let Some(connected) = self.silent_since.take()
@@ -95,6 +100,9 @@ impl Relaying {
         }
         if let Some(finish) = driven.finish {
             return self.finish(connection, finish);
+        }
+        if let Some(limit) = spent {
+            return self.end_spent(core, connection, limit);
         }
         if half_closed && !was_half_closed {
             // The half-close time counts from the FIN.
@@ -108,6 +116,12 @@ impl Relaying {
             Resume::AtMs(at_ms) => core.hold_back(connection.key, at_ms),
         }
         Next::Wait
+    }
+
+    /// A quota is used up: neither end is to take what it has for the whole.
+    fn end_spent(&self, core: &Core, connection: &mut Connection, limit: LimitId) -> Next {
+        self.reset_on_close();
+        limited::end_spent(core, connection, limit)
     }
 
     fn finish(&self, connection: &Connection, finish: Finish) -> Next {

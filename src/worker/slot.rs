@@ -7,6 +7,7 @@ use super::linger::Linger;
 use super::relaying::Relaying;
 use crate::limits;
 use crate::outcome::Reason;
+use crate::policy::accounts::LimitId;
 
 /// A connection in the slab of its worker.
 #[derive(Debug)]
@@ -25,6 +26,28 @@ pub(super) enum Phase {
     Linger(Linger),
     /// On the way from one phase to the next, for as long as that takes.
     Between,
+}
+
+impl Slot {
+    /// The limit whose quota is used up and ends the session, if one is. What lingers has ended.
+    pub(super) fn spent(&mut self) -> Option<LimitId> {
+        match self.phase {
+            Phase::Linger(_) | Phase::Between => None,
+            Phase::Handshake(_) | Phase::Relaying(_) | Phase::Associated(_) => {
+                self.connection.places.as_mut()?.get_mut().ended()
+            }
+        }
+    }
+
+    /// Its record names this limit.
+    pub(super) fn put_limit(&mut self, limit: LimitId) {
+        match &mut self.phase {
+            Phase::Handshake(handshake) => handshake.session.put_limit(limit),
+            Phase::Relaying(_) | Phase::Associated(_) | Phase::Linger(_) | Phase::Between => {
+                self.connection.facts.limit = Some(limit);
+            }
+        }
+    }
 }
 
 impl Phase {

@@ -18,6 +18,7 @@ use crate::limits;
 use crate::observe::filter::{Selection, SessionFilter};
 use crate::observe::talkers::{Talkers, TalkersFound};
 use crate::outcome::Reason;
+use crate::policy::accounts::LimitKind;
 
 impl Worker {
     /// Begins a walk that somebody asks for, unless there are too many.
@@ -49,6 +50,10 @@ impl Worker {
             Task::Revoke { ended } => {
                 let ends = self.part_ends(walk.at);
                 self.revoke(&mut walk.at, ends, ended);
+                true
+            }
+            Task::EndSpent => {
+                self.end_spent(&mut walk.at);
                 true
             }
             Task::Talkers { .. } | Task::BeginTalkers => {
@@ -120,6 +125,23 @@ impl Worker {
                     *ended += 1;
                     left -= 1;
                 }
+            }
+            *at += 1;
+        }
+    }
+
+    /// Ends some of the sessions whose quota is used up: those that move nothing do not find out by themselves.
+    fn end_spent(&mut self, at: &mut usize) {
+        let (ends, mut left) = (self.part_ends(*at), limits::KILLS_PER_TURN);
+        while *at < ends && left > 0 {
+            if let Some(slot) = self.slots.get_mut(*at)
+                && let Some(limit) = slot.spent()
+            {
+                slot.phase.reset_on_close();
+                slot.put_limit(limit);
+                self.core.counters.limits.add(limit, LimitKind::Quota, 1);
+                self.close(*at, Reason::Quota);
+                left -= 1;
             }
             *at += 1;
         }

@@ -40,6 +40,8 @@ pub(super) enum Task {
     BeginTalkers,
     /// End those that the rules deny by now.
     Revoke { ended: u64 },
+    /// End those whose quota is used up by now.
+    EndSpent,
 }
 
 impl Walk {
@@ -65,7 +67,7 @@ impl Walk {
             Task::List { reply, .. } => reply.send(Listed::End { worker, walked, total }),
             Task::Kill { reply, ended, .. } => reply.send(Killed { worker, walked, ended: *ended }),
             Task::Talkers { reply: Some(reply) } => reply.send(TalkersTold { worker, walked, found }),
-            Task::Talkers { reply: None } | Task::BeginTalkers | Task::Revoke { .. } => true,
+            Task::Talkers { reply: None } | Task::BeginTalkers | Task::Revoke { .. } | Task::EndSpent => true,
         };
     }
 }
@@ -109,6 +111,12 @@ impl Walks {
     pub(super) fn revoke(&mut self, worker: usize) {
         self.queue.retain(|walk| !matches!(walk.task, Task::Revoke { .. }));
         self.queue.push_back(Walk::new(Task::Revoke { ended: 0 }, worker));
+    }
+
+    /// Ends whose quota is used up by now. A walk that is under way goes on: it may never come to an end otherwise.
+    pub(super) fn end_spent(&mut self, worker: usize) {
+        self.queue.retain(|walk| !matches!(walk.task, Task::EndSpent) || walk.at > 0);
+        self.queue.push_back(Walk::new(Task::EndSpent, worker));
     }
 
     /// The walk whose turn it is. Where it is time, that for the talkers takes its turns, too.

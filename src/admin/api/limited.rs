@@ -11,7 +11,9 @@ use super::query::{Query, whole};
 use crate::config::Choice;
 use crate::limits;
 use crate::observe::{LimitTold, LimitsInEffect};
-use crate::policy::accounts::{AccountFill, BurstRate, HolderNames, LimitId, LimitKind, LimitTerms};
+use crate::policy::accounts::{
+    AccountFill, BurstRate, HolderNames, LimitId, LimitKind, LimitTerms, QuotaTerms,
+};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +97,7 @@ pub(super) fn limits_json(told: &[LimitTold], fills: &[LimitFill], names: &Holde
 /// What a limit allows each of its subjects: what it does not bound is left out.
 pub(super) fn terms_json(terms: &LimitTerms) -> Map<String, Value> {
     let rate = |rate: Option<BurstRate>| rate.map(|rate| json!({"rate": rate.rate, "burst": rate.burst}));
+    let quota = |QuotaTerms { bytes, direction, on_reached, .. }: QuotaTerms| json!({"bytes": bytes, "direction": direction.name(), "on_reached": on_reached.name()});
     let value = |kind| match kind {
         LimitKind::Connections => terms.connections.map(Value::from),
         LimitKind::Associations => terms.udp_associations.map(Value::from),
@@ -102,6 +105,7 @@ pub(super) fn terms_json(terms: &LimitTerms) -> Map<String, Value> {
         LimitKind::Upload => rate(terms.upload),
         LimitKind::Download => rate(terms.download),
         LimitKind::Datagrams => rate(terms.datagrams),
+        LimitKind::Quota => terms.quota.map(quota),
     };
     LimitKind::ALL.into_iter().filter_map(|kind| Some((kind.name().to_owned(), value(kind)?))).collect()
 }
@@ -132,7 +136,7 @@ mod tests {
 
     fn told(id: u16, name: &str, reached: u64) -> LimitTold {
         let terms = LimitTerms { connections: Some(4), ..LimitTerms::default() };
-        let reached = [reached, 0, 0, 0, 0, 0];
+        let reached = [reached, 0, 0, 0, 0, 0, 0];
         LimitTold { name: name.into(), id: LimitId(id), says: Some((Per::User, terms)), reached }
     }
 

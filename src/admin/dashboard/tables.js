@@ -45,6 +45,7 @@ const tables = (() => {
     denied_limit_connections: "Limit of sessions",
     denied_limit_associations: "Limit of associations",
     denied_limit_new_sessions: "Limit of new sessions",
+    denied_quota: "Quota used up",
     denied_turned_away: "Source far past it",
     denied_unrecorded: "No room for its record",
     closed_auth_failed: "Wrong credentials",
@@ -69,6 +70,7 @@ const tables = (() => {
     closed_associate_failed: "No association",
     closed_killed: "Killed",
     closed_revoked: "Denied by new rules",
+    closed_quota: "Quota used up",
     closed_drained: "Drained",
     closed_internal: "Our own fault",
   };

@@ -42,7 +42,7 @@ fn observed() -> Observed {
             name: "plan".into(),
             id: LimitId(2),
             says: Some((Per::User, LimitTerms { connections: Some(3), ..LimitTerms::default() })),
-            reached: [0, 0, 0, 0, 7, 0],
+            reached: [0, 0, 0, 0, 7, 0, 0],
         }],
         process: Some(process),
     }

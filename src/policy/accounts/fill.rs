@@ -4,8 +4,9 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use super::account::{AccountHolder, AccountKey, LimitId, OpenAccount};
 use super::bucket::{Bucket, BurstRate};
-use super::{AccountHolder, AccountKey, Accounts, LimitId, LimitKind, LimitTerms, OpenAccount};
+use super::{Accounts, LimitKind, LimitTerms};
 use crate::limits;
 
 /// How somebody stands with a limit.
@@ -101,6 +102,7 @@ impl OpenAccount {
             LimitKind::Upload => drawn(&self.upload, terms.upload),
             LimitKind::Download => drawn(&self.download, terms.download),
             LimitKind::Datagrams => drawn(&self.datagrams, terms.datagrams),
+            LimitKind::Quota => self.part_of_quota(),
         });
         AccountFill { holder: self.key.holder.clone(), sessions, associations, parts }
     }

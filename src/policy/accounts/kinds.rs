@@ -17,17 +17,20 @@ pub enum LimitKind {
     Download,
     /// Datagrams.
     Datagrams,
+    /// Bytes of a period.
+    Quota,
 }
 
 impl LimitKind {
     /// Every kind, in the order of its number.
-    pub const ALL: [LimitKind; 6] = [
+    pub const ALL: [LimitKind; 7] = [
         LimitKind::Connections,
         LimitKind::Associations,
         LimitKind::NewSessions,
         LimitKind::Upload,
         LimitKind::Download,
         LimitKind::Datagrams,
+        LimitKind::Quota,
     ];
 
     /// The word for it: the key that says it.
@@ -39,6 +42,7 @@ impl LimitKind {
             LimitKind::Upload => "upload",
             LimitKind::Download => "download",
             LimitKind::Datagrams => "datagrams",
+            LimitKind::Quota => "quota",
         }
     }
 
@@ -51,6 +55,7 @@ impl LimitKind {
             LimitKind::Upload => terms.upload.is_some(),
             LimitKind::Download => terms.download.is_some(),
             LimitKind::Datagrams => terms.datagrams.is_some(),
+            LimitKind::Quota => terms.quota.is_some(),
         }
     }
 }
@@ -61,6 +66,7 @@ impl From<Reached> for LimitKind {
             Reached::Connections => LimitKind::Connections,
             Reached::Associations => LimitKind::Associations,
             Reached::NewSessions => LimitKind::NewSessions,
+            Reached::Quota => LimitKind::Quota,
         }
     }
 }

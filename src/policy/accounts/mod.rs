@@ -3,113 +3,49 @@
 //! A session looks its accounts up once, when its request is judged; from there on it holds them. What it moves it draws
 //! from their buckets, a quantum at a time, by one atomic each: no lock, and nothing for each read.
 
+mod account;
 mod bucket;
+mod changes;
 mod fill;
 mod holder;
+mod kept;
 mod kinds;
 mod members;
+mod period;
 mod plan;
+mod quota;
 mod share;
 mod terms;
+mod uses;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
-use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+pub use self::account::{AccountHolder, AccountKey, LimitId, LimitedWay, QuotaUse, Reached, SessionKind};
 pub use self::bucket::BurstRate;
+pub use self::changes::QuotaChanges;
 pub use self::fill::{AccountFill, FillWalk};
 pub use self::holder::HolderNames;
 pub use self::kinds::LimitKind;
 pub use self::members::{LimitedUsers, UserLimits};
+pub use self::period::{QuotaCalendar, QuotaPeriod};
 pub use self::plan::{Exceeded, Limit, LimitPlaces, LimitPlan, Per};
+pub use self::quota::{OnReached, QuotaDirection, QuotaSpan, QuotaTerms};
 pub use self::share::Allowance;
 pub use self::terms::LimitTerms;
+pub use self::uses::AccountsCursor;
 
-use self::bucket::{Bucket, Drawn};
+use self::account::{OpenAccount, QuotaState};
+use self::bucket::Drawn;
+use self::changes::ChangeQueue;
+use self::kept::KeptAccounts;
 use self::share::Share;
 use self::terms::LiveTerms;
 use crate::limits;
-
-/// A limit as accounts know it: its number stays that of its name for as long as the process lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LimitId(pub u16);
-
-impl LimitId {
-    /// What `[limits] per_user` says.
-    pub const PER_USER: LimitId = LimitId(0);
-    /// What `[limits] per_source` says.
-    pub const PER_SOURCE: LimitId = LimitId(1);
-}
-
-/// Whose an account is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct AccountKey {
-    /// Of which limit.
-    pub limit: LimitId,
-    /// Of whom.
-    pub holder: AccountHolder,
-}
-
-/// Who has an account.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum AccountHolder {
-    /// A user.
-    User(Arc<str>),
-    /// All users of a group together.
-    Group(Arc<str>),
-    /// All clients of a block: its first address, and how many bits it fixes.
-    Block(IpAddr, u8),
-    /// All sessions that a rule lets through, by its number.
-    Rule(u16),
-    /// All sessions that came by a listener, by its number.
-    Listener(u16),
-    /// Everybody.
-    All,
-}
-
-/// What a session is, to a limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SessionKind {
-    /// A connection, or one that is waited for.
-    Tunnel,
-    /// An association.
-    Association,
-}
-
-/// Which way bytes go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LimitedWay {
-    /// From the client.
-    Up,
-    /// To the client.
-    Down,
-}
-
-/// Which part of a limit is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reached {
-    /// As many sessions as may be.
-    Connections,
-    /// As many associations as may be.
-    Associations,
-    /// As many new sessions as may begin now.
-    NewSessions,
-}
-
-impl fmt::Display for Reached {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Reached::Connections => "as many sessions as its limit allows",
-            Reached::Associations => "as many associations as its limit allows",
-            Reached::NewSessions => "as many new sessions a second as its limit allows",
-        })
-    }
-}
 
 /// All accounts. Each worker meets another only at the same part of the table, and there when sessions begin and end.
 #[derive(Debug)]
@@ -120,6 +56,9 @@ pub struct Accounts {
     start: Instant,
     /// What limits allow, by their numbers.
     terms: Mutex<HashMap<LimitId, Arc<LiveTerms>>>,
+    changes: ChangeQueue,
+    /// A quota may be used up that ends sessions, of which nobody has been told yet.
+    spent: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -128,24 +67,7 @@ struct AccountPart {
     /// Accounts that nobody holds and that are not as new, the one that was let go of first in front. One that somebody
     /// came back to stands here still.
     idle: VecDeque<(AccountKey, u64)>,
-}
-
-#[derive(Debug)]
-struct OpenAccount {
-    key: AccountKey,
-    terms: Arc<LiveTerms>,
-    /// Which version of them its buckets go by.
-    version: AtomicU64,
-    /// Whether others find it in the table.
-    shared: bool,
-    sessions: AtomicU64,
-    associations: AtomicU64,
-    /// When the last session let go of it.
-    left_ns: AtomicU64,
-    beginnings: Bucket,
-    upload: Bucket,
-    download: Bucket,
-    datagrams: Bucket,
+    kept: KeptAccounts,
 }
 
 /// A session's place in an account, given back when dropped.
@@ -167,16 +89,31 @@ impl Accounts {
     /// No accounts; moments are counted from `start`.
     pub fn new(start: Instant) -> Accounts {
         let parts = (0..limits::ACCOUNT_PARTS).map(|_| Mutex::default()).collect();
-        Accounts { hasher: RandomState::new(), parts, start, terms: Mutex::default() }
+        let (changes, spent) = (ChangeQueue::default(), AtomicBool::new(false));
+        Accounts { hasher: RandomState::new(), parts, start, terms: Mutex::default(), changes, spent }
     }
 
     /// Has this limit allow this from now on. What is there already is not ended, and counts.
     pub fn set_terms(&self, limit: LimitId, terms: &LimitTerms) {
         let mut all = self.terms.lock().unwrap_or_else(PoisonError::into_inner);
         match all.entry(limit) {
-            Entry::Occupied(live) => live.get().set(terms),
+            Entry::Occupied(live) => {
+                if live.get().set(terms) {
+                    self.spent.store(true, Ordering::Release);
+                }
+            }
             Entry::Vacant(place) => drop(place.insert(Arc::new(LiveTerms::new(terms)))),
         }
+    }
+
+    /// Says in which period a quota is.
+    pub fn set_span(&self, limit: LimitId, span: QuotaSpan) {
+        self.terms_of(limit).set_span(span);
+    }
+
+    /// Whether a quota may be used up that ends sessions: those that move nothing have to be told. Once for each time.
+    pub fn take_spent(&self) -> bool {
+        self.spent.swap(false, Ordering::AcqRel)
     }
 
     /// Lets a session into the account of this key.
@@ -197,8 +134,9 @@ impl Accounts {
             None => (Arc::new(OpenAccount::new(key.clone(), self.terms_of(key.limit))), true),
         };
         let begun = account.enter(kind, now_ns)?;
-        if is_new {
-            part.accounts.insert(key, account.clone());
+        match is_new {
+            true => drop(part.accounts.insert(key, account.clone())),
+            false => part.kept.take_back(&account),
         }
         drop(part);
         Ok(LimitPlace::new(self, account, LimitEntry { kind, begun, now_ns }))
@@ -260,76 +198,15 @@ impl AccountPart {
 
     /// The last session has left the account.
     fn let_go(&mut self, account: &Arc<OpenAccount>, now_ns: u64) {
-        if account.is_as_new(now_ns) {
+        if let Some(used) = account.used_of_quota() {
+            self.kept.put(account, used);
+            self.kept.spare(&mut self.accounts, now_ns);
+        } else if account.is_as_new(now_ns) {
             self.accounts.remove(&account.key);
         } else {
             account.left_ns.store(now_ns, Ordering::Relaxed);
             self.idle.push_back((account.key.clone(), now_ns));
         }
-    }
-}
-
-impl OpenAccount {
-    fn new(key: AccountKey, terms: Arc<LiveTerms>) -> OpenAccount {
-        OpenAccount {
-            key,
-            version: AtomicU64::new(terms.version()),
-            terms,
-            shared: true,
-            sessions: AtomicU64::new(0),
-            associations: AtomicU64::new(0),
-            left_ns: AtomicU64::new(0),
-            beginnings: Bucket::default(),
-            upload: Bucket::default(),
-            download: Bucket::default(),
-            datagrams: Bucket::default(),
-        }
-    }
-
-    /// Goes by the terms as they are by now: what is drawn ahead was so by others.
-    fn follow_terms(&self, now_ns: u64) {
-        let version = self.terms.version();
-        if self.version.load(Ordering::Relaxed) == version
-            || self.version.swap(version, Ordering::Relaxed) == version
-        {
-            return;
-        }
-        for bucket in [&self.beginnings, &self.upload, &self.download, &self.datagrams] {
-            bucket.restart(now_ns);
-        }
-    }
-
-    /// Counts a session; under the lock of its part. What it took of the rate of new ones, where there is one.
-    fn enter(&self, kind: SessionKind, now_ns: u64) -> Result<Option<Drawn>, Reached> {
-        self.follow_terms(now_ns);
-        if self.sessions.load(Ordering::Relaxed) >= self.terms.connections() {
-            return Err(Reached::Connections);
-        }
-        let associations = self.associations.load(Ordering::Relaxed);
-        if kind == SessionKind::Association && associations >= self.terms.udp_associations() {
-            return Err(Reached::Associations);
-        }
-        let begun = match self.terms.new_per_second() {
-            Some(rate) => Some(self.beginnings.take(1, rate, now_ns).ok_or(Reached::NewSessions)?),
-            None => None,
-        };
-        self.sessions.fetch_add(1, Ordering::Relaxed);
-        self.associations.fetch_add(u64::from(kind == SessionKind::Association), Ordering::Relaxed);
-        Ok(begun)
-    }
-
-    fn is_unused(&self) -> bool {
-        self.sessions.load(Ordering::Relaxed) == 0
-    }
-
-    fn is_left_since(&self, left_ns: u64) -> bool {
-        self.is_unused() && self.left_ns.load(Ordering::Relaxed) == left_ns
-    }
-
-    /// Whether a new account in its place would allow the same.
-    fn is_as_new(&self, now_ns: u64) -> bool {
-        let buckets = [&self.beginnings, &self.upload, &self.download, &self.datagrams];
-        buckets.iter().all(|bucket| bucket.is_full(now_ns))
     }
 }
 
@@ -365,6 +242,11 @@ impl LimitPlace {
             LimitedWay::Up => (up, &account.upload, account.terms.upload()),
             LimitedWay::Down => (down, &account.download, account.terms.download()),
         };
+        match account.quota_state() {
+            QuotaState::Lifts => return Allowance::Unlimited,
+            QuotaState::Ends => return Allowance::Ended,
+            QuotaState::Stands | QuotaState::Refuses => {}
+        }
         let Some(rate) = rate else { return Allowance::Unlimited };
         *seen_ns = now_ns;
         let draw = rate.share(account.sessions.load(Ordering::Relaxed), limits::SHARE_BYTES);
@@ -389,10 +271,33 @@ impl LimitPlace {
 
     /// So many bytes went this way.
     pub fn spend(&mut self, way: LimitedWay, bytes: u64) {
+        // What moves while no rate holds is no debt of the time when one does.
+        if self.account.quota_state() == QuotaState::Lifts {
+            return;
+        }
         match way {
             LimitedWay::Up => self.up.spend(bytes),
             LimitedWay::Down => self.down.spend(bytes),
         }
+    }
+
+    /// The other ends have so many bytes more: whether the session is to end for it.
+    pub fn count(&self, up: u64, down: u64) -> bool {
+        let LimitPlace { accounts, account, .. } = self;
+        let Some(quota) = account.terms.quota() else { return false };
+        account.used.follow(quota.span);
+        account.used.add(up, down);
+        accounts.changes.note(account);
+        let ends = account.quota_state() == QuotaState::Ends;
+        if ends {
+            accounts.spent.store(true, Ordering::Release);
+        }
+        ends
+    }
+
+    /// Whether the session is to end, as its quota is used up.
+    fn is_ended(&self) -> bool {
+        self.account.quota_state() == QuotaState::Ends
     }
 
     /// Whether one more datagram may pass; it is counted if so.

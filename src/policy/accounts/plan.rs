@@ -198,10 +198,27 @@ impl LimitPlaces {
         self.held.iter_mut().for_each(|(_, place)| place.spend(way, bytes));
     }
 
+    /// The other ends have so many bytes more. The limit for whose quota the session is to end, if it is.
+    pub fn count(&self, up: u64, down: u64) -> Option<LimitId> {
+        let mut ends = None;
+        for (limit, place) in &self.held {
+            if place.count(up, down) {
+                ends = ends.or(Some(*limit));
+            }
+        }
+        ends
+    }
+
+    /// The limit whose quota is used up and ends the session, if one is.
+    pub fn ended(&self) -> Option<LimitId> {
+        self.held.iter().find(|(_, place)| place.is_ended()).map(|(limit, _)| *limit)
+    }
+
     /// Whether one more datagram of so many bytes may pass; it is counted if so.
     pub fn passes_datagram(&mut self, way: LimitedWay, bytes: u64, now: Instant) -> bool {
         let bytes_left = self.allowance(way, now);
-        let passes = !matches!(bytes_left, Allowance::From(_)) && self.counts_datagram(now);
+        let may = matches!(bytes_left, Allowance::Unlimited | Allowance::Of(_));
+        let passes = may && self.counts_datagram(now);
         match passes {
             true => self.spend(way, bytes),
             false => self.stopped += 1,

@@ -27,6 +27,8 @@ pub enum Allowance {
     Of(u64),
     /// Nothing before this moment.
     From(u64),
+    /// Nothing any more: a quota is used up that ends sessions.
+    Ended,
 }
 
 impl Share {
@@ -120,6 +122,7 @@ impl Allowance {
     #[must_use]
     pub(super) fn and(self, other: Allowance) -> Allowance {
         match (self, other) {
+            (Allowance::Ended, _) | (_, Allowance::Ended) => Allowance::Ended,
             (Allowance::Unlimited, other) | (other, Allowance::Unlimited) => other,
             (Allowance::From(one), Allowance::From(other)) => Allowance::From(one.max(other)),
             (Allowance::From(at), Allowance::Of(_)) | (Allowance::Of(_), Allowance::From(at)) => {

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::bucket::BurstRate;
+use super::quota::{LiveQuota, QuotaSpan, QuotaTerms};
 
 /// What each subject of a limit may have. What is not limited is absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct LimitTerms {
     pub download: Option<BurstRate>,
     /// Datagrams, both ways together.
     pub datagrams: Option<BurstRate>,
+    /// Bytes of a period.
+    pub quota: Option<QuotaTerms>,
 }
 
 /// LimitTerms that a reload may change while sessions go by them.
@@ -32,6 +35,7 @@ pub(super) struct LiveTerms {
     upload: LiveRate,
     download: LiveRate,
     datagrams: LiveRate,
+    quota: LiveQuota,
 }
 
 /// What stands for no limit.
@@ -69,12 +73,14 @@ impl LiveTerms {
             upload: LiveRate::default(),
             download: LiveRate::default(),
             datagrams: LiveRate::default(),
+            quota: LiveQuota::new(None),
         };
         live.set(terms);
         live
     }
 
-    pub(super) fn set(&self, terms: &LimitTerms) {
+    /// Whether a quota may be used up by now that was not.
+    pub(super) fn set(&self, terms: &LimitTerms) -> bool {
         self.connections.store(terms.connections.unwrap_or(NO_LIMIT), Ordering::Relaxed);
         self.udp_associations.store(terms.udp_associations.unwrap_or(NO_LIMIT), Ordering::Relaxed);
         let changed = [
@@ -86,6 +92,7 @@ impl LiveTerms {
         if changed.contains(&true) {
             self.version.fetch_add(1, Ordering::Release);
         }
+        self.quota.set(terms.quota)
     }
 
     /// All of it, as it stands.
@@ -98,6 +105,7 @@ impl LiveTerms {
             upload: self.upload(),
             download: self.download(),
             datagrams: self.datagrams(),
+            quota: self.quota(),
         }
     }
 
@@ -127,5 +135,14 @@ impl LiveTerms {
 
     pub(super) fn datagrams(&self) -> Option<BurstRate> {
         self.datagrams.get()
+    }
+
+    pub(super) fn quota(&self) -> Option<QuotaTerms> {
+        self.quota.get()
+    }
+
+    /// Says in which period its quota is.
+    pub(super) fn set_span(&self, span: QuotaSpan) {
+        self.quota.set_span(span);
     }
 }

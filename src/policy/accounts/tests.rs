@@ -1,5 +1,8 @@
 //! In virtual time: no test waits.
 
+mod quotas;
+
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::*;
@@ -53,7 +56,7 @@ fn run(
                 let ms = places[nth].instant(moment_ns).duration_since(begin).as_nanos().div_ceil(1_000_000);
                 begin + Duration::from_millis(ms as u64)
             }
-            Allowance::Unlimited => panic!("there is a limit"),
+            Allowance::Unlimited | Allowance::Ended => panic!("there is a limit"),
         };
     }
     moved
@@ -114,7 +117,7 @@ fn ten_thousand_subjects_have_each_their_rate() {
                         moved[nth] += bytes;
                     }
                     Allowance::From(ready_ns) => wakes[nth] = ready_ns.div_ceil(1_000_000).max(ms + 1),
-                    Allowance::Unlimited => panic!("there is a limit"),
+                    Allowance::Unlimited | Allowance::Ended => panic!("there is a limit"),
                 }
             }
         }
@@ -448,7 +451,7 @@ fn sessions_that_have_two_limits_get_what_the_narrower_allows() {
                     moved[nth] += bytes;
                 }
                 Allowance::From(ready_ns) => wakes[nth] = ready_ns.div_ceil(1_000_000),
-                Allowance::Unlimited => panic!("there are limits"),
+                Allowance::Unlimited | Allowance::Ended => panic!("there are limits"),
             }
         }
     }

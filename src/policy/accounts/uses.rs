@@ -1,0 +1,106 @@
+//! What quotas are used, for whoever keeps it, shows it or sets it back.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use super::account::{AccountHolder, AccountKey, LimitId, OpenAccount, QuotaUse};
+use super::changes::QuotaChanges;
+use super::quota::{QuotaTerms, UsedBytes};
+use super::{AccountPart, Accounts};
+use crate::limits;
+
+/// How far a walk over all accounts has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AccountsCursor {
+    part: usize,
+    skip: usize,
+}
+
+impl AccountsCursor {
+    /// Whether it has seen all that were there all the while.
+    pub fn is_over(&self) -> bool {
+        self.part >= limits::ACCOUNT_PARTS
+    }
+}
+
+impl Accounts {
+    /// Notes from now on whose use changes.
+    pub fn keep_changes(&self) {
+        self.changes.keep();
+    }
+
+    /// Whose use has changed since the last time, of at most so many.
+    pub fn take_changes(&self, most: usize) -> QuotaChanges {
+        self.changes.take(most)
+    }
+
+    /// Who has used something of a quota in its present period: of the next accounts, at most so many.
+    pub fn quota_uses(&self, at: &mut AccountsCursor, most: usize) -> Vec<QuotaUse> {
+        let Some(part) = self.parts.get(at.part) else { return Vec::new() };
+        let part = part.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = part.accounts.values().skip(at.skip).take(most);
+        let uses = seen.filter_map(|account| account.quota_use().filter(|used| used.up + used.down > 0));
+        let uses = uses.collect();
+        at.skip += most;
+        if at.skip >= part.accounts.len() {
+            (at.part, at.skip) = (at.part + 1, 0);
+        }
+        uses
+    }
+
+    /// What somebody has used of a quota; `None` where there is none, or nobody knows of him.
+    pub fn quota_use(&self, limit: LimitId, holder: &AccountHolder) -> Option<QuotaUse> {
+        let key = AccountKey { limit, holder: holder.clone() };
+        let part = self.part(&key);
+        part.accounts.get(&key).and_then(|account| account.quota_use())
+    }
+
+    /// The quota of a limit.
+    pub fn quota_of(&self, limit: LimitId) -> Option<QuotaTerms> {
+        self.terms_of(limit).quota()
+    }
+
+    /// Counts what was used before, where that is still of this period and nobody has counted yet.
+    pub fn restore_use(&self, QuotaUse { limit, holder, since, up, down }: QuotaUse) -> bool {
+        let terms = self.terms_of(limit);
+        let key = AccountKey { limit, holder };
+        let account = Arc::new(OpenAccount::new(key.clone(), terms));
+        account.used.restore(UsedBytes { since, up, down });
+        let Some(used) = account.used_of_quota() else { return false };
+        let mut part = self.part(&key);
+        if part.accounts.contains_key(&key) {
+            return false;
+        }
+        part.kept.put(&account, used);
+        part.accounts.insert(key, account);
+        let AccountPart { accounts, kept, .. } = &mut *part;
+        kept.spare(accounts, 0);
+        true
+    }
+
+    /// Has nothing used any more; what it was.
+    pub fn reset_use(&self, limit: LimitId, holder: &AccountHolder) -> Option<QuotaUse> {
+        let key = AccountKey { limit, holder: holder.clone() };
+        let mut part = self.part(&key);
+        let account = part.accounts.get(&key)?.clone();
+        let before = account.quota_use()?;
+        account.used.reset(account.terms.quota()?.span);
+        self.changes.note(&account);
+        if account.is_unused() {
+            part.kept.take_back(&account);
+            // With a session it is let go of when that ends, and without one it may have rates to recover.
+            part.let_go(&account, 0);
+        }
+        Some(before)
+    }
+
+    /// Forgets some of the accounts that were kept for a period that is over.
+    pub fn sweep(&self, now: Instant) {
+        let now_ns = self.moment(now);
+        for part in &self.parts {
+            let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
+            let AccountPart { accounts, kept, .. } = &mut *part;
+            kept.sweep(accounts, now_ns);
+        }
+    }
+}

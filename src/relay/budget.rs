@@ -7,7 +7,7 @@ use crate::limits;
 pub enum Resume {
     /// In the next turn, without waiting for an event: its share of this one is spent.
     NextTurn,
-    /// At this moment, in milliseconds of the worker's clock: what it may take until then is spent.
+    /// Behind this millisecond of the worker's clock: what it may take until then is spent.
     AtMs(u64),
     /// With the next event of one of its sockets.
     #[default]
@@ -41,7 +41,7 @@ impl Budget {
         Budget { left_bytes, ..Budget::TURN }
     }
 
-    /// A turn of a session that may take so many bytes until this moment, in milliseconds of the worker's clock.
+    /// A turn of a session that may take so many bytes until this millisecond of the worker's clock is over.
     pub fn until(more_at_ms: u64, left_bytes: usize) -> Budget {
         Budget { left_bytes, more: Resume::AtMs(more_at_ms), ..Budget::TURN }
     }

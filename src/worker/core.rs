@@ -184,7 +184,7 @@ impl Core {
         self.wheel.set(key.index(), at.saturating_duration_since(self.start));
     }
 
-    /// Lets a session go on at this moment without an event.
+    /// Lets a session go on behind this millisecond without an event.
     pub(super) fn hold_back(&mut self, key: Key, at_ms: u64) {
         self.held_back.set(key.index(), Duration::from_millis(at_ms));
     }

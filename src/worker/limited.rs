@@ -2,8 +2,6 @@
 //!
 //! A session has places from its request on, where any limit concerns it; a session that has none is not looked at again.
 
-use std::time::Instant;
-
 use super::connection::Connection;
 use super::core::Core;
 use super::next::Next;
@@ -112,7 +110,7 @@ fn budget_of(places: &mut LimitPlaces, way: LimitedWay, core: &Core) -> Result<B
             // A reload may bring it sooner, and wakes nobody.
             let soon = core.now + limits::LIMIT_LOOKED_AT;
             let at = places.instant(moment_ns).unwrap_or(core.now).min(soon);
-            Budget::until(ms_from(core, at), 0)
+            Budget::until(core.ms(at), 0)
         }
         // It may have begun anew in this very moment: then nothing is ended, and nothing moved.
         Allowance::Ended => match places.ended() {
@@ -143,10 +141,4 @@ pub(super) fn with_stopped(
         count_reached(places.get_mut(), core);
     }
     (pumped, spent)
-}
-
-/// The first millisecond of the worker's clock that is not before this moment.
-fn ms_from(core: &Core, at: Instant) -> u64 {
-    let since = at.saturating_duration_since(core.start);
-    u64::try_from(since.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

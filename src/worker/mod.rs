@@ -278,8 +278,8 @@ impl Worker {
         .into_iter()
         .flatten()
         .min()
-        // epoll counts whole milliseconds: round up, or a deadline is met by a spin of empty turns.
-        .map(|deadline| deadline.saturating_duration_since(now) + Duration::from_micros(999))
+        // epoll counts whole milliseconds, to which mio rounds it up: else a deadline would be met by a spin of empty turns.
+        .map(|deadline| deadline.saturating_duration_since(now))
     }
 
     fn dispatch(&mut self, token: Token, edge: Edge, mail: &Receiver<Mail>) {

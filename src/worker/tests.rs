@@ -483,6 +483,7 @@ fn an_answer_that_other_name_servers_bring_about_waits_for_no_event() {
     let (mut worker, key, mut client) = worker_of(setup(), Snapshot { dns, ..open.clone() });
     client.write_all(b"\x05\x01\0\x05\x01\0\x03\x0cname.example\0\x50").expect("a request");
     worker.with(key, |core, slot| phases::event(core, slot, 0, Edge { readable: true, ..Edge::default() }));
+    worker.deliver_answers();
     assert_ne!(worker.timeout(Instant::now()), Some(Duration::ZERO), "the server is asked");
     told(&mut worker, open);
     worker.take_snapshot();

@@ -29,11 +29,15 @@ impl BurstRate {
         (rate / SHARES_PER_SECOND).clamp(*bounds.start(), most).min(self.rate).min(self.burst / 2).max(1)
     }
 
-    /// How many nanoseconds' worth a full bucket gives away at once to who may use it a while later (`SHARE_LAPSES_NS`): so
-    /// much less of the burst, or half of it.
+    /// For how long what is drawn may be used: half of the time that a burst takes to come back, at most.
+    pub(super) fn lapses_after_ns(self) -> u64 {
+        SHARE_LAPSES_NS.min(self.nanoseconds(self.burst) / 2)
+    }
+
+    /// How many nanoseconds' worth a full bucket gives away at once to who may use it later: what comes meanwhile is kept
+    /// back of the burst.
     fn ahead(self) -> u64 {
-        let burst = self.nanoseconds(self.burst);
-        burst - SHARE_LAPSES_NS.min(burst / 2)
+        self.nanoseconds(self.burst) - self.lapses_after_ns()
     }
 
     /// Nanoseconds that this amount takes, rounded up: many draws together are never more than the rate.

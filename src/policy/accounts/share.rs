@@ -50,8 +50,8 @@ impl Share {
         if self.left <= draw / 2 {
             let amount = draw.saturating_add(self.owed);
             match bucket.redraw(self.left, self.drawn, amount, rate, now_ns) {
-                Some(drawn) => self.begin(draw, drawn, now_ns),
-                None if self.left == 0 => self.begin(draw, bucket.draw(amount, rate, now_ns), now_ns),
+                Some(drawn) => self.begin(draw, drawn, rate, now_ns),
+                None if self.left == 0 => self.begin(draw, bucket.draw(amount, rate, now_ns), rate, now_ns),
                 None => {}
             }
         }
@@ -61,8 +61,8 @@ impl Share {
         }
     }
 
-    fn begin(&mut self, left: u64, drawn: Drawn, now_ns: u64) {
-        let lapses_ns = drawn.ready_ns.max(now_ns).saturating_add(SHARE_LAPSES_NS);
+    fn begin(&mut self, left: u64, drawn: Drawn, rate: BurstRate, now_ns: u64) {
+        let lapses_ns = drawn.ready_ns.max(now_ns).saturating_add(rate.lapses_after_ns());
         *self = Share { left, owed: 0, drawn, lapses_ns, wait_told: false };
     }
 
@@ -72,10 +72,13 @@ impl Share {
             self.end(bucket, rate, now_ns);
         }
         if self.left == 0 {
-            let some = [draw, 1].into_iter().find_map(|draw| Some((draw, bucket.take(draw, rate, now_ns)?)));
-            let Some((drawn, from)) = some else { return false };
-            (self.left, self.drawn) = (drawn, from);
-            self.lapses_ns = now_ns.saturating_add(SHARE_LAPSES_NS);
+            if let Some(drawn) = bucket.redraw(0, self.drawn, draw, rate, now_ns) {
+                self.begin(draw, drawn, rate, now_ns);
+            } else if let Some(drawn) = bucket.take(1, rate, now_ns) {
+                self.begin(1, drawn, rate, now_ns);
+            } else {
+                return false;
+            }
         }
         self.left -= 1;
         true

@@ -5,6 +5,9 @@ mod quotas;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
 use super::*;
 use crate::auth::Identity;
 use crate::policy::rules::RuleId;
@@ -77,6 +80,40 @@ fn a_rate_is_kept_within_three_percent_and_never_exceeded_by_more_than_the_burst
         });
         let share = moved[0] as f64 / (rate * 10 + burst) as f64;
         assert!((0.97..=1.0).contains(&share), "{rate} and {burst}: {share}");
+    }
+}
+
+/// However late sessions come for what they drew, and however little of it they use then.
+#[test]
+fn no_crowd_gets_past_the_line() {
+    for seed in 1..=30 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let (accounts, begin) = accounts();
+        let rate = random.random_range(MB..1_000 * MB);
+        let burst = rate / random.random_range(1..200);
+        accounts.set_terms(LimitId(1), &download(rate, burst));
+        let mut places: Vec<LimitPlace> = (0..random.random_range(1..40))
+            .map(|_| accounts.enter(user(1, "ann"), SessionKind::Tunnel, begin).expect("a place"))
+            .collect();
+        let (mut moved, mut wakes) = (Vec::new(), vec![0; places.len()]);
+        for ms in 0..3_000 {
+            let at = begin + Duration::from_millis(ms);
+            for (place, wake) in places.iter_mut().zip(&mut wakes).filter(|(_, wake)| **wake <= ms) {
+                if let Allowance::Of(bytes) = place.allowance(LimitedWay::Down, at) {
+                    let used = random.random_range(0..=bytes);
+                    place.spend(LimitedWay::Down, used);
+                    moved.push((ms, used));
+                }
+                *wake = ms + random.random_range(0..150);
+            }
+        }
+        // What came above the line at any time, from whatever time on.
+        let (mut above, mut last_ms) = (0, 0);
+        for (ms, used) in moved {
+            above = u64::saturating_sub(above, rate * (ms - last_ms) / 1000) + used;
+            last_ms = ms;
+            assert!(above <= burst + rate / 1000, "seed {seed}: {above} of {burst} at {rate} after {ms} ms");
+        }
     }
 }
 

@@ -4,11 +4,12 @@ use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::bind::{bind, peer};
 use crate::gssapi_realm::realm;
 use crate::gssapi_session::every_level;
+use crate::support::api::Api;
 use crate::support::client::request;
 use crate::support::gss::GssClient;
 use crate::support::origin::V4;
@@ -289,4 +290,32 @@ fn a_reload_changes_a_quota_and_not_what_is_used() {
     relay.reload(&[("[limit]", "quota", lower), ("[limit]", "on_reached", "\"close\"")]);
     let (_, took) = timed(|| client.expect_reset());
     assert!(took < SOON, "{took:?}");
+}
+
+/// As other limits: what there is, what part of it is used and by whom, and how often it was reached.
+#[test]
+fn how_much_of_a_quota_is_used_is_told() {
+    let echo = Origin::echo();
+    let (relay, api) = Api::serve(quota_builder("source", &of_a_month(1000, "both")));
+    let mut client = Client::through(relay.addr(), echo.addr);
+    client.send(&[7; 100]);
+    client.expect(&[7; 100]);
+    drop(client);
+    let plan = || api.get("/api/v1/limits?limit=plan")["limits"][0].clone();
+    let used =
+        wait::until("it is remembered", PATIENCE, || Some(plan()).filter(|plan| plan["sessions"] == 0));
+    let terms = json!({"quota": {"bytes": 1000, "direction": "both", "on_reached": "refuse"}});
+    assert_eq!((&used["terms"], &used["reached"]), (&terms, &json!({"quota": 0})), "{used}");
+    let holder = &used["fullest"][0];
+    assert_eq!(
+        (&holder["holder"], &holder["parts"]),
+        (&"source:127.0.0.1".into(), &json!({"quota": 0.2})),
+        "{used}"
+    );
+    let mut client = Client::through(relay.addr(), echo.addr);
+    client.send(&[7; 400]);
+    client.expect(&[7; 400]);
+    wait::until_true("refused", PATIENCE, || Client::greeted(relay.addr()).request_ip(echo.addr).rep == 0x02);
+    let used = plan();
+    assert_eq!((&used["fill"], &used["reached"]["quota"]), (&json!(1.0), &json!(1)), "{used}");
 }

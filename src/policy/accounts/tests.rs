@@ -1,6 +1,7 @@
 //! In virtual time: no test waits.
 
 mod quotas;
+mod random;
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -232,7 +232,7 @@ fn hour_range(typed: &str) -> Result<Hours, String> {
             let digits = |part: &str| {
                 let (hour, minute) = part.trim().split_once([':', '.', 'h']).unwrap_or((part.trim(), "00"));
                 let (hour, minute) = (hour.trim().parse::<u16>().ok()?, minute.trim().parse::<u16>().ok()?);
-                (hour < 24 && minute < 60).then_some(hour * 60 + minute)
+                (hour < 24 && minute < 60).then(|| hour * 60 + minute)
             };
             let meant = typed.split_once('-').and_then(|(start, end)| Some((digits(start)?, digits(end)?)));
             let meant = meant.filter(|(start, end)| start != end);

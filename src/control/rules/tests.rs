@@ -1,5 +1,7 @@
 //! From a configuration and its files to rules that answer.
 
+mod random;
+
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;

@@ -267,6 +267,13 @@ fn compiled_rules_say_what_they_say_one_after_the_other() {
     compare(2_000, 50);
 }
 
+/// As many sets as questions above.
+#[test]
+#[ignore = "takes minutes"]
+fn a_hundred_thousand_compiled_rule_sets_say_what_they_say_one_after_the_other() {
+    compare(100_000, 10);
+}
+
 /// What is said to be shadowed or without values has to be: questions about addresses, which leave nothing open, are asked of
 /// one rule at a time.
 #[test]

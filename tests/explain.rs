@@ -173,6 +173,33 @@ fn a_time_is_the_one_that_is_asked_for() {
     }
 }
 
+/// The rules of a running server are asked of another time, and go on at theirs.
+#[test]
+fn a_running_server_is_asked_of_another_time() {
+    let server = DnsServer::zone(&[("a.example", &["8.8.8.8"])]);
+    let rule = "name = \"day\"\nwhen = { days = [\"mon-fri\"], zone = \"UTC\" }\naction = \"allow\"";
+    let all = "name = \"all\"\naction = \"allow\"";
+    let (relay, api) = Api::serve(Relay::builder().dns(&server).rules(&[rule, all]));
+    let origin = Origin::echo();
+    let ask = |query: &str| api.get(&format!("/api/v1/explain?{query}"));
+    let now = ask("to=8.8.8.8:80")["rule"].clone();
+    for (time, rule, step) in
+        [("2026-11-27T12:00:00Z", "day", "decides"), ("2026-11-28T12:00:00Z", "all", "no_match")]
+    {
+        for to in ["8.8.8.8:80", "a.example:80"] {
+            let told = ask(&format!("to={to}&at={time}"));
+            assert_eq!((&told["rule"], &told["at"]), (&json!(rule), &json!(time)), "{told}");
+            assert_eq!(told["addresses"][0]["rules"][0]["result"], step, "{told}");
+        }
+    }
+    let mut client = Client::greeted(relay.addr());
+    assert_eq!(client.request_ip(origin.addr).rep, 0);
+    drop(client);
+    assert_eq!((&relay.record()["rule"], ask("to=8.8.8.8:80")["rule"].clone()), (&now, now.clone()));
+    let (status, error) = api.ask("GET", "/api/v1/explain?to=8.8.8.8:80&at=soon", None).error();
+    assert!(status == 400 && error.contains("`at`: \"soon\" is no time"), "{status} {error}");
+}
+
 /// 0: allowed, 1: denied, 2: no answer, with the reason.
 #[test]
 fn the_exit_code_tells_what_would_come_of_it() {
@@ -193,7 +220,7 @@ fn the_exit_code_tells_what_would_come_of_it() {
         ),
         (&["--config", "/nowhere/outflow.toml", "--to", "8.8.8.8:1"], 2, "/nowhere/outflow.toml"),
         (&["--to", "8.8.8.8:1", "--admin", "unix:/nowhere/admin.sock"], 2, "/nowhere/admin.sock"),
-        (&["--to", "8.8.8.8:1", "--at", "2026-11-28T12:00:00Z"], 2, "--config"),
+        (&["--to", "8.8.8.8:1", "--at", "noon"], 2, "`at`: \"noon\" is no time such as"),
         (&[], 2, "--to"),
     ] {
         let output = outflow(arguments);
@@ -227,16 +254,27 @@ fn an_explanation_stays_short_whatever_a_name_leads_to() {
     let (_folder, file) = written("[[rule]]\nname = \"web\"\nto = [\"many.example\"]\naction = \"allow\"\n");
     let addresses: Vec<String> = (1..=20).map(|nth| format!("8.8.8.{nth}")).collect();
     let answer = told(&of_file(&file, &["--to", "many.example:443", "--resolve", &addresses.join(",")]));
-    let told = answer["addresses"].as_array().expect("addresses");
-    assert!(told.len() == 20 && told.iter().all(|one| one["rule"] == "web"), "{answer}");
-    assert_eq!(told.iter().filter(|one| one["rules"].is_array()).count(), 16);
+    let each = answer["addresses"].as_array().expect("addresses");
+    assert!(each.len() == 20 && each.iter().all(|one| one["rule"] == "web"), "{answer}");
+    assert_eq!(each.iter().filter(|one| one["rules"].is_array()).count(), 16);
+    // 10,000 rules before the one that decides: three addresses, and the name itself, say why.
+    let never = |nth: usize| {
+        format!("[[rule]]\nname = \"never{nth}\"\nusers = [\"nobody{nth}\"]\naction = \"deny\"\n")
+    };
+    let rules: String = (0..10_000).map(never).collect();
+    let all = "[[rule]]\nname = \"all\"\naction = \"allow\"\n";
+    let (_folder, file) = written(&format!("{rules}{all}"));
+    let answer = told(&of_file(&file, &["--to", "many.example:443", "--resolve", &addresses.join(",")]));
+    let of = |one: &Value| one["rules"].as_array().map_or(0, Vec::len);
+    let steps: Vec<usize> = answer["addresses"].as_array().expect("addresses").iter().map(of).collect();
+    assert_eq!((of(&answer["before"]), &steps[..5]), (10_001, &[10_001, 10_001, 10_001, 0, 0][..]));
 }
 
 /// BIND for whoever comes has no address to be asked of, in either family.
 #[test]
 fn a_bind_for_whoever_comes_is_explained_without_an_address() {
     let (_folder, file) = written("[[rule]]\nname = \"bind\"\ncommands = [\"bind\"]\naction = \"allow\"\n");
-    for to in ["0.0.0.0:1", "[::]:1"] {
+    for to in ["0.0.0.0:0", "0.0.0.0:1", "[::]:0", "[::]:1"] {
         let answer = told(&of_file(&file, &["--to", to, "--command", "bind"]));
         assert_eq!((&answer["verdict"], &answer["rule"]), (&json!("allow"), &json!("bind")), "{answer}");
         assert_eq!((&answer["addresses"], answer["before"]["rules"].is_array()), (&json!([]), true));

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueHint};
-use jiff::Timestamp;
 use serde_json::Value;
 
 use super::client::{AdminArgs, AdminClient, target};
@@ -47,8 +46,8 @@ pub(super) struct ExplainArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["address", "token_file"])]
     config: Option<PathBuf>,
     /// At this time, such as 2027-01-31T08:00:00Z, and not now
-    #[arg(long = "at", value_name = "TIME", requires = "config")]
-    time: Option<Timestamp>,
+    #[arg(long = "at", value_name = "TIME")]
+    time: Option<String>,
     /// The addresses that the name has, with commas between them: no name server is asked
     #[arg(long, value_name = "ADDR,…", value_delimiter = ',', requires = "config")]
     resolve: Option<Vec<IpAddr>>,
@@ -65,6 +64,7 @@ impl ExplainArgs {
             "from" => self.from.as_deref(),
             "command" => self.command.as_deref(),
             "listener" => self.listener.as_deref(),
+            "at" => self.time.as_deref(),
             _ => None,
         }
     }
@@ -96,7 +96,7 @@ fn of_file(args: &ExplainArgs, supposed: Supposed) -> Result<Value, String> {
     let source = ConfigSource { file: args.config.clone(), ..ConfigSource::default() };
     let config = source.load().map_err(|problems| problems.to_string())?;
     let addresses = args.resolve.as_ref().map(|addresses| addresses.clone().into());
-    let (told, names) = explain(&config, supposed, args.time, addresses).map_err(|error| match error {
+    let (told, names) = explain(&config, supposed, addresses).map_err(|error| match error {
         ExplainError::Config(problems) => problems.to_string(),
         ExplainError::Wrong(what) => what,
     })?;

@@ -26,7 +26,7 @@ pub enum ExplainError {
     Wrong(String),
 }
 
-/// Says what would come of a request at this moment, or now, and how rules are called. A name is resolved as the server would
+/// Says what would come of a request, and how rules are called. A name is resolved as the server would
 /// do it, unless its addresses are given.
 ///
 /// # Errors
@@ -34,7 +34,6 @@ pub enum ExplainError {
 pub fn explain(
     config: &Config,
     supposed: Supposed,
-    at: Option<Timestamp>,
     addresses: Option<Arc<[IpAddr]>>,
 ) -> Result<(Explanation, Arc<RuleNames>), ExplainError> {
     let mut trial = Trial::of(config);
@@ -42,7 +41,7 @@ pub fn explain(
     let errors = trial.into_report().errors;
     let plan = plan.filter(|_| errors.is_empty()).ok_or(ExplainError::Config(errors))?;
     let rules = Arc::<OperatorRules>::default().follow(plan);
-    rules.set.iter().for_each(|set| set.tell_time(at.unwrap_or_else(Timestamp::now)));
+    rules.set.iter().for_each(|set| set.tell_time(supposed.at.unwrap_or_else(Timestamp::now)));
     let (policy, listeners) = policy_to_be(config, &rules);
     let incoming = supposed.incoming(&listeners).map_err(ExplainError::Wrong)?;
     let own_ports = OwnPorts::default();

@@ -19,6 +19,9 @@ pub const EXPLANATIONS_MAX: usize = 8;
 
 /// Addresses of a name whose explanation has a line for each rule; others have their verdict.
 pub const EXPLAINED_ADDRESSES: usize = 16;
+/// Lines for rules that an explanation has: past it addresses have their verdict alone. With those of the last address, which may
+/// go past it by all the rules that there are, some 6 MB of JSON.
+pub const EXPLAINED_STEPS: usize = 32_768;
 /// Descriptors by which `outflow explain` reckons, which resolves one name and opens nothing else.
 pub const EXPLAIN_DESCRIPTORS: usize = 65_536;
 

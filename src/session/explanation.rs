@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use jiff::Timestamp;
+
 use super::failure::Failure;
 use super::socks5::rep_of;
 use crate::auth::{Identity, check_name};
@@ -29,11 +31,13 @@ pub struct Supposed {
     pub command: RequestCommand,
     /// The target: of an association that of its datagrams.
     pub target: Target,
+    /// When; `None`: now.
+    pub at: Option<Timestamp>,
 }
 
 impl Supposed {
     /// What a request is made of, by name; all but the target may be left out.
-    pub const FIELDS: [&str; 5] = ["user", "from", "to", "command", "listener"];
+    pub const FIELDS: [&str; 6] = ["user", "from", "to", "command", "listener", "at"];
 
     /// Reads the texts of the fields.
     ///
@@ -56,8 +60,15 @@ impl Supposed {
                 .ok_or_else(|| format!("`command`: {}", unknown_value(typed, words.clone())))
         })?;
         let typed = text("to").ok_or("`to`: expected HOST:PORT")?;
-        let target = target(typed).map_err(|what| format!("`to`: {}: {what}", quoted(typed)))?;
-        Ok(Supposed { identity, client, listener: text("listener").map(Box::from), command, target })
+        // Who waits for a connection need not know from which port it comes.
+        let least = if command == RequestCommand::Bind { 0 } else { 1 };
+        let target = target(typed, least).map_err(|what| format!("`to`: {}: {what}", quoted(typed)))?;
+        let at = text("at").map(|typed| {
+            let what = "is no time such as 2027-01-31T08:00:00Z";
+            typed.parse().map_err(|_| format!("`at`: {} {what}", quoted(typed)))
+        });
+        let listener = text("listener").map(Box::from);
+        Ok(Supposed { identity, client, listener, command, target, at: at.transpose()? })
     }
 
     /// How its connection comes in, where these are the listeners, by their texts and numbers.
@@ -81,10 +92,11 @@ impl Supposed {
     }
 }
 
-/// Reads `HOST:PORT`.
-fn target(typed: &str) -> Result<Target, String> {
+/// Reads `HOST:PORT`, with this port at least.
+fn target(typed: &str, least: u16) -> Result<Target, String> {
     let (host, port) = typed.rsplit_once(':').ok_or("expected HOST:PORT")?;
-    let port = port.parse().ok().filter(|port: &u16| *port > 0).ok_or("expected a port of 1 to 65535")?;
+    let port = port.parse().ok().filter(|port: &u16| *port >= least);
+    let port = port.ok_or_else(|| format!("expected a port of {least} to 65535"))?;
     let host = Host::parse(host.as_bytes()).map_err(|error| error.to_string())?;
     Ok(Target { host, port })
 }
@@ -165,8 +177,8 @@ impl Explanation {
         }
     }
 
-    /// Has each verdict say what each rule comes to, of the first [`limits::EXPLAINED_ADDRESSES`]. It takes as long as there
-    /// are rules: no worker does it.
+    /// Has each verdict say what each rule comes to, of the first [`limits::EXPLAINED_ADDRESSES`], or of fewer where there are
+    /// many rules ([`limits::EXPLAINED_STEPS`]). It takes as long as there are rules: no worker does it.
     pub fn tell_steps(&mut self, policy: &Policy) {
         let Supposed { identity, command, target, .. } = &self.supposed;
         let subject = Subject { incoming: self.incoming, identity, command: *command };
@@ -181,8 +193,15 @@ impl Explanation {
             };
             first.steps = Some(policy.steps(&subject, object));
         }
+        let mut told =
+            self.first.iter().filter_map(|first| first.steps.as_ref()).map(Vec::len).sum::<usize>();
         for (address, explained) in self.addresses.iter_mut().take(limits::EXPLAINED_ADDRESSES) {
-            explained.steps = Some(policy.steps(&subject, Object::of(*command, *address, name)));
+            if told >= limits::EXPLAINED_STEPS {
+                break;
+            }
+            let steps = policy.steps(&subject, Object::of(*command, *address, name));
+            told += steps.len();
+            explained.steps = Some(steps);
         }
     }
 

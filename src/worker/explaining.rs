@@ -8,12 +8,19 @@ use super::mailbox::{Reply, SupposedTold};
 use super::tokens::supposed_ticket;
 use crate::dns::Answer;
 use crate::limits;
+use crate::policy::Policy;
+use crate::policy::rules::RuleSet;
 use crate::session::{Explanation, Judges, Supposed};
 use crate::shares;
 
 impl Worker {
-    /// Says what would come of a request, at once or once its name is resolved.
-    pub(super) fn explain(&mut self, supposed: Supposed, reply: Reply<SupposedTold>) {
+    /// Says what would come of a request, at once or once its name is resolved; by other rules than those in effect, if there are
+    /// some.
+    pub(super) fn explain(
+        &mut self,
+        (supposed, rules): (Supposed, Option<RuleSet>),
+        reply: Reply<SupposedTold>,
+    ) {
         let snapshot = &self.core.snapshot;
         let typed = snapshot.config.server.listen.iter().map(ToString::to_string);
         let listeners: Vec<_> = typed.zip(snapshot.listening.iter().map(|name| name.number)).collect();
@@ -25,15 +32,16 @@ impl Worker {
             }
         };
         let client = shares::Source::from(incoming.client.ip());
-        let (told, name) = Explanation::begin(supposed, incoming, self.judges());
-        let Some(name) = name else { return self.tell(Box::new(told), &reply) };
+        let policy = self.policy_by(rules.as_ref());
+        let (told, name) = Explanation::begin(supposed, incoming, self.judges(&policy));
+        let Some(name) = name else { return self.tell(Box::new(told), policy, &reply) };
         if self.explanations.open.len() >= limits::EXPLANATIONS_MAX {
             reply.send(SupposedTold::Busy);
             return;
         }
         self.explanations.begun += 1;
         let (number, told) = (self.explanations.begun, Box::new(told));
-        self.explanations.open.push(OpenExplanation { number, told, reply });
+        self.explanations.open.push(OpenExplanation { number, told, rules, reply });
         let (registry, now) = (&self.core.registry, self.core.now);
         let ticket = supposed_ticket(number);
         if let Some(answer) = self.core.lookups.lookup_beside(name.as_str(), client, ticket, registry, now) {
@@ -46,18 +54,27 @@ impl Worker {
         let Some(place) = self.explanations.open.iter().position(|open| open.number == number) else {
             return;
         };
-        let OpenExplanation { mut told, reply, .. } = self.explanations.open.swap_remove(place);
-        told.resolved(answer, self.judges());
-        self.tell(told, &reply);
+        let OpenExplanation { mut told, rules, reply, .. } = self.explanations.open.swap_remove(place);
+        let policy = self.policy_by(rules.as_ref());
+        told.resolved(answer, self.judges(&policy));
+        self.tell(told, policy, &reply);
     }
 
-    fn judges(&self) -> Judges<'_> {
-        Judges { policy: &self.core.policy, own_ports: &self.core.own_ports }
+    /// The policy in effect, or the same with these rules.
+    fn policy_by(&self, rules: Option<&RuleSet>) -> Arc<Policy> {
+        match rules {
+            Some(rules) => Arc::new(Policy::clone(&self.core.policy).with_rules(Some(rules.clone()))),
+            None => Arc::clone(&self.core.policy),
+        }
     }
 
-    fn tell(&self, told: Box<Explanation>, reply: &Reply<SupposedTold>) {
+    fn judges<'a>(&'a self, policy: &'a Policy) -> Judges<'a> {
+        Judges { policy, own_ports: &self.core.own_ports }
+    }
+
+    fn tell(&self, told: Box<Explanation>, policy: Arc<Policy>, reply: &Reply<SupposedTold>) {
         // Nobody need be there to hear it.
-        let (names, policy) = (Arc::clone(&self.core.snapshot.rule_names), Arc::clone(&self.core.policy));
+        let names = Arc::clone(&self.core.snapshot.rule_names);
         reply.send(SupposedTold::Told(told, names, policy));
     }
 }

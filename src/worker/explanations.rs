@@ -1,6 +1,7 @@
 //! Requests that an operator supposes, while their names are being resolved.
 
 use super::mailbox::{Reply, SupposedTold};
+use crate::policy::rules::RuleSet;
 use crate::session::Explanation;
 
 /// Those whose names are being resolved.
@@ -16,5 +17,7 @@ pub(super) struct Explanations {
 pub(super) struct OpenExplanation {
     pub(super) number: u64,
     pub(super) told: Box<Explanation>,
+    /// By which it is judged, where that is not the policy in effect.
+    pub(super) rules: Option<RuleSet>,
     pub(super) reply: Reply<SupposedTold>,
 }

@@ -17,6 +17,7 @@ use crate::observe::live::LiveSession;
 use crate::observe::talkers::TalkersFound;
 use crate::policy::Policy;
 use crate::policy::rule_names::RuleNames;
+use crate::policy::rules::RuleSet;
 use crate::session::{Explanation, Supposed};
 
 /// What a worker is told from outside.
@@ -57,8 +58,8 @@ pub enum Mail {
         /// Where that goes.
         reply: Reply<TalkersTold>,
     },
-    /// Say what would come of this request.
-    Explain(Box<Supposed>, Reply<SupposedTold>),
+    /// Say what would come of this request; by these rules, if there are some, and not by those in effect.
+    Explain(Box<(Supposed, Option<RuleSet>)>, Reply<SupposedTold>),
     /// End the sessions whose quota is used up.
     EndSpent,
     /// Fail in the middle of a turn: how what follows is tested.

@@ -331,7 +331,7 @@ impl Worker {
             Mail::List { filter, reply } => self.begin_walk(Task::List { filter, reply }),
             Mail::Kill { which, reply } => self.begin_walk(Task::Kill { which, ended: 0, reply }),
             Mail::Talkers { reply } => self.begin_walk(Task::Talkers { reply: Some(reply) }),
-            Mail::Explain(supposed, reply) => self.explain(*supposed, reply),
+            Mail::Explain(asked, reply) => self.explain(*asked, reply),
             Mail::EndSpent => self.walks.end_spent(self.core.number),
             Mail::Drill(Drill::Stall(span)) => std::thread::sleep(span),
             Mail::Drill(drill) => {

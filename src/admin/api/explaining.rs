@@ -13,7 +13,7 @@ use crate::admin::status::HttpStatus;
 use crate::config::Choice;
 use crate::policy::explain::Explained;
 use crate::policy::rule_names::{DEFAULT_NAME, GUARD_NAME, RuleNames};
-use crate::policy::rules::{RuleId, RuleStep};
+use crate::policy::rules::{RuleId, RuleSet, RuleStep};
 use crate::policy::{DecidedBy, Decision, Verdict};
 use crate::session::{Explanation, Supposed};
 use crate::worker::{Mail, Mailbox, Reply, SupposedTold};
@@ -35,19 +35,21 @@ pub(super) struct Explaining {
 }
 
 impl Explaining {
-    /// Asks the first worker that takes letters.
+    /// Asks the first worker that takes letters; by these rules, where a time is supposed at which they say something else than
+    /// now.
     ///
     /// # Errors
     /// None does.
     pub(super) fn begin(
         supposed: Supposed,
+        rules: Option<RuleSet>,
         workers: &[Mailbox],
         waker: &Arc<Waker>,
         until: Instant,
     ) -> Result<Explaining, HttpAnswer> {
         let (sender, answer) = bounded(1);
         let reply = Reply::new(sender, Some(Arc::clone(waker)));
-        let letter = || Mail::Explain(Box::new(supposed.clone()), reply.clone());
+        let letter = || Mail::Explain(Box::new((supposed.clone(), rules.clone())), reply.clone());
         match workers.iter().any(|worker| worker.offer(letter())) {
             true => Ok(Explaining { answer, until }),
             false => Err(HttpAnswer::error(HttpStatus::UNAVAILABLE, "no worker takes questions")),
@@ -95,6 +97,7 @@ pub(crate) fn explanation_json(told: &Explanation, names: &RuleNames) -> Value {
         "listener": supposed.listener,
         "command": supposed.command.name(),
         "target": supposed.target.to_string(),
+        "at": supposed.at.map(|time| time.to_string()),
         "verdict": if told.is_allowed() { "allow" } else { "deny" },
         "rule": deciding.map(|decision| decided_by(decision, names)),
         "would_deny": deciding.and_then(|decision| decision.would_deny()).map(|rule| name_of(rule, names)),

@@ -371,8 +371,11 @@ impl Api {
     fn explain(&self, request: &HttpRequest, now: Instant) -> ApiAnswered {
         let supposed = explaining::read(query(request)).map_err(bad_request)?;
         // A name may take as long as it may take a session.
-        let until = now + self.in_effect().config.timeouts.dns + limits::WORKERS_ANSWER_TIME;
-        Explaining::begin(supposed, &self.mailboxes, &self.waker, until).map(ApiWaiting::Explaining)
+        let InEffect { config, rules, .. } = self.in_effect();
+        let until = now + config.timeouts.dns + limits::WORKERS_ANSWER_TIME;
+        // No worker makes them: it takes as long as there are rules.
+        let rules = supposed.at.zip(rules.set.as_ref()).map(|(time, rules)| rules.at(time));
+        Explaining::begin(supposed, rules, &self.mailboxes, &self.waker, until).map(ApiWaiting::Explaining)
     }
 
     fn config(&self, request: &HttpRequest) -> ApiAnswered {

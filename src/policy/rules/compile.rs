@@ -14,8 +14,8 @@ use super::sets::{RuleBits, SetId, SetMaker};
 use super::spec::{Action, Condition, Destination, GroupSpec, ListSpec, RuleSpec, RuleSpecs};
 use super::timetable::Timetable;
 
-/// The rules that these say, each with the id of its place, and their users.
-pub(super) fn compile(specs: RuleSpecs, ids: &[RuleId]) -> (Compiled, RuleMembers) {
+/// The rules that these say, each with the id of its place, their users and their times.
+pub(super) fn compile(specs: RuleSpecs, ids: &[RuleId]) -> (Compiled, RuleMembers, Timetable) {
     let RuleSpecs { rules, lists, groups, default } = specs;
     let layout = Layout::new(&rules);
     let words = layout.rows.len();
@@ -58,11 +58,10 @@ pub(super) fn compile(specs: RuleSpecs, ids: &[RuleId]) -> (Compiled, RuleMember
         ports,
         to_names,
         to_blocks,
-        times,
         unknown,
         possible,
     };
-    (compiled, members)
+    (compiled, members, times)
 }
 
 /// Rules, and where their bits are.

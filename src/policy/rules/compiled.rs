@@ -35,7 +35,6 @@ pub(super) struct Compiled {
     pub(super) ports: PortTable,
     pub(super) to_names: NameTable,
     pub(super) to_blocks: BlockTable,
-    pub(super) times: Timetable,
     pub(super) unknown: UnknownSets,
     /// The same where each rule that may match counts, also those that deny.
     pub(super) possible: UnknownSets,
@@ -71,6 +70,7 @@ type AskedSets = [(SetId, SetId); RuleKey::COUNT];
 pub(super) struct Answering<'a> {
     pub(super) rules: &'a Compiled,
     pub(super) members: &'a RuleMembers,
+    pub(super) times: &'a Timetable,
     /// Of listeners, by their numbers.
     pub(super) listeners: &'a [SetId],
 }
@@ -85,7 +85,6 @@ impl Compiled {
             + self.ports.bytes()
             + self.to_names.bytes()
             + self.to_blocks.bytes()
-            + self.times.bytes()
     }
 }
 
@@ -136,8 +135,8 @@ impl Answering<'_> {
     fn failing(&self, place: usize, sets: &AskedSets) -> Option<(RuleKey, bool)> {
         let (word, mask) = (self.rules.layout.word(place), self.rules.layout.mask(place));
         let row = &self.rules.layout.rows[word];
-        if row.timed && self.rules.times.holding(word) & mask == 0 {
-            return Some((RuleKey::When, self.rules.times.negated(place)));
+        if row.timed && self.times.holding(word) & mask == 0 {
+            return Some((RuleKey::When, self.times.negated(place)));
         }
         RuleKey::ALL.into_iter().find_map(|key| {
             if row.needs.has(key) && self.any(sets, key, word) & mask == 0 {
@@ -197,7 +196,7 @@ impl Answering<'_> {
     fn matching(&self, word: usize, row: &RuleRow, sets: &AskedSets) -> u64 {
         let mut bits = row.filled;
         if row.timed {
-            bits &= self.rules.times.holding(word);
+            bits &= self.times.holding(word);
         }
         for key in row.needs.keys() {
             bits &= self.any(sets, key, word);

@@ -35,12 +35,14 @@ use self::compiled::{Answering, Compiled};
 use self::members::RuleMembers;
 use self::sets::SetId;
 use self::spec::{Action, GroupSpec, Mode, RuleSpecs};
+use self::timetable::Timetable;
 
 /// Rules that answer, to be had again for little by `clone`. Immutable but for the time.
 #[derive(Clone)]
 pub struct RuleSet {
     rules: Arc<Compiled>,
     members: Arc<RuleMembers>,
+    times: Arc<Timetable>,
     /// What rules say of listeners, by their numbers.
     listeners: Arc<[SetId]>,
 }
@@ -57,8 +59,13 @@ impl RuleSet {
     /// million entries.
     pub fn new(specs: RuleSpecs, ids: Vec<RuleId>) -> RuleSet {
         assert_eq!(specs.rules.len(), ids.len(), "an id for each rule");
-        let (rules, members) = compile::compile(specs, &ids);
-        RuleSet { rules: Arc::new(rules), members: Arc::new(members), listeners: Arc::new([]) }
+        let (rules, members, times) = compile::compile(specs, &ids);
+        RuleSet {
+            rules: Arc::new(rules),
+            members: Arc::new(members),
+            times: Arc::new(times),
+            listeners: Arc::new([]),
+        }
     }
 
     /// The same rules, which know listeners by these texts, as they are typed in `server.listen`, and numbers, of which each
@@ -80,14 +87,20 @@ impl RuleSet {
         RuleSet { members: Arc::new(self.members.with_groups(groups)), ..self.clone() }
     }
 
+    /// The same rules as they are at this time, whatever time the others are told. Takes as long as there are rules with times.
+    #[must_use]
+    pub fn at(&self, time: Timestamp) -> RuleSet {
+        RuleSet { times: Arc::new(self.times.at(time)), ..self.clone() }
+    }
+
     /// Says what time it is. Where it is not told, no rule with times matches.
     pub fn tell_time(&self, now: Timestamp) {
-        self.rules.times.tell(now);
+        self.times.tell(now);
     }
 
     /// Another number whenever the time has changed what they say.
     pub fn epoch(&self) -> u32 {
-        self.rules.times.epoch()
+        self.times.epoch()
     }
 
     /// Whether they are the very same rules, for the same listeners.
@@ -119,11 +132,12 @@ impl RuleSet {
     }
 
     fn answering(&self) -> Answering<'_> {
-        Answering { rules: &self.rules, members: &self.members, listeners: &self.listeners }
+        let RuleSet { rules, members, times, listeners } = self;
+        Answering { rules, members, times, listeners }
     }
 
     /// Bytes that they take.
     pub fn bytes(&self) -> usize {
-        self.rules.bytes() + self.members.bytes()
+        self.rules.bytes() + self.members.bytes() + self.times.bytes()
     }
 }

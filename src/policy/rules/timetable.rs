@@ -10,7 +10,7 @@ use super::schedule::{Schedule, WeekTime};
 use super::spec::Condition;
 
 /// A rule with times: its place and its bit, and its schedules by their places.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct TimedRule {
     place: usize,
     bit: u32,
@@ -94,6 +94,21 @@ impl Timetable {
             // Who sees the number sees what has changed.
             self.changes.fetch_add(1, Ordering::Release);
         }
+    }
+
+    /// The same rules at this time, whatever these are told.
+    pub(super) fn at(&self, time: Timestamp) -> Timetable {
+        let Timetable { zones, schedules, rules, holding, .. } = self;
+        let table = Timetable {
+            zones: zones.clone(),
+            schedules: schedules.clone(),
+            rules: rules.clone(),
+            now: AtomicI64::new(i64::MIN),
+            changes: AtomicU32::new(0),
+            holding: holding.iter().map(|_| AtomicU64::new(0)).collect(),
+        };
+        table.tell(time);
+        table
     }
 
     /// Another number whenever what holds has changed.

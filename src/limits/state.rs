@@ -18,5 +18,17 @@ pub const QUOTA_SWEEP_ROWS: u32 = 20_000;
 pub const QUOTA_ORPHANS_KEPT: Duration = Duration::from_secs(32 * 24 * 3600);
 /// Bytes of the store's journal that stay allocated on disk once they are written into the store.
 pub const QUOTA_JOURNAL_BYTES: u32 = 4 << 20;
+/// KiB of the store that are kept in memory: a batch of all accounts is larger, and is then written in more than one go.
+pub const QUOTA_CACHE_KIB: i32 = 16 * 1024;
 /// Bytes of the name of a limit or a holder in a row of the store: a longer one is none of ours.
 pub const QUOTA_NAME_BYTES_MAX: usize = 512;
+/// Between two such steps.
+pub const QUOTA_SWEEP_PAUSE: Duration = Duration::from_millis(50);
+/// Accounts whose use is asked for in one step: others meet at the lock of their part meanwhile.
+pub const QUOTA_USES_PER_STEP: usize = 1_000;
+/// Such steps of a question for what is used that the endpoint takes before it looks after others: some milliseconds.
+pub const QUOTA_STEPS_AT_ONCE: usize = 10;
+/// For how long what is used may be in memory alone before that is said: a write takes milliseconds, and is begun each second.
+pub const QUOTA_STORE_SILENCE: Duration = Duration::from_secs(10);
+/// Orders to set quotas back that wait for the store.
+pub const QUOTA_ORDERS_MAX: usize = 8;

@@ -5,8 +5,8 @@
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Row, params};
 
 use super::directory::StateDir;
 use crate::limits;
+use crate::sys::files;
 
 /// The file's name, and what is behind it while it is made.
 const FILE: &str = "quotas.db";
@@ -29,8 +30,9 @@ const FORMAT: i32 = 1;
 const TABLE: &str = "CREATE TABLE used (
     quota TEXT NOT NULL, holder TEXT NOT NULL, period INTEGER NOT NULL, up INTEGER NOT NULL, down INTEGER NOT NULL,
     sum INTEGER NOT NULL, PRIMARY KEY (quota, holder)) STRICT, WITHOUT ROWID";
-const PUT: &str = "INSERT INTO used VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE
-    SET period = excluded.period, up = excluded.up, down = excluded.down, sum = excluded.sum";
+const CHANGE: &str =
+    "UPDATE used SET period = ?3, up = ?4, down = ?5, sum = ?6 WHERE quota = ?1 AND holder = ?2";
+const ADD: &str = "INSERT INTO used VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 const REMOVE: &str = "DELETE FROM used WHERE quota = ?1 AND holder = ?2";
 const ALL: &str = "SELECT quota, holder, period, up, down, sum FROM used";
 /// The last of the next so many rows of a quota.
@@ -38,6 +40,7 @@ const STEP: &str =
     "SELECT holder FROM used WHERE quota = ?1 AND holder > ?2 ORDER BY holder LIMIT 1 OFFSET ?3";
 const SWEEP: &str = "DELETE FROM used WHERE quota = ?1 AND holder > ?2 AND holder <= ?3 AND period < ?4";
 const SWEEP_LAST: &str = "DELETE FROM used WHERE quota = ?1 AND holder > ?2 AND period < ?3";
+const REMOVE_ALL: &str = "DELETE FROM used WHERE quota = ?1";
 
 /// What one subject used of one quota.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +61,10 @@ pub struct KeptUse {
 #[derive(Debug)]
 pub struct QuotaStore {
     db: Connection,
+    path: PathBuf,
+    /// Which file it is.
+    file: (u64, u64),
+    rows: u64,
 }
 
 /// A store, and what it had.
@@ -174,7 +181,7 @@ impl QuotaStore {
         let opened = QuotaStore::existing(&path).and_then(|store| {
             store.check()?;
             store.read(|one| kept.push(one))?;
-            Ok(store)
+            Ok(QuotaStore { rows: kept.len() as u64, ..store })
         });
         let cause = match opened {
             Ok(store) => {
@@ -206,7 +213,7 @@ impl QuotaStore {
             }
         }
         drop(OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?);
-        let mut store = QuotaStore { db: connect(&unfinished)? };
+        let mut store = QuotaStore { db: connect(&unfinished)?, path: path.clone(), file: (0, 0), rows: 0 };
         store.db.execute_batch("PRAGMA journal_mode = OFF")?;
         store.db.execute_batch(TABLE)?;
         store.write(kept)?;
@@ -218,7 +225,8 @@ impl QuotaStore {
         File::open(&unfinished)?.sync_all()?;
         fs::rename(&unfinished, &path)?;
         File::open(directory.file("."))?.sync_all()?;
-        QuotaStore::existing(&path)
+        let store = QuotaStore::existing(&path)?;
+        Ok(QuotaStore { rows: kept.len() as u64, ..store })
     }
 
     fn existing(path: &Path) -> Result<QuotaStore, QuotaStoreError> {
@@ -241,7 +249,37 @@ impl QuotaStore {
             limits::QUOTA_JOURNAL_BYTES
         );
         db.execute_batch(&journal)?;
-        Ok(QuotaStore { db })
+        Ok(QuotaStore { db, path: path.to_owned(), file: file_at(path)?, rows: 0 })
+    }
+
+    /// Whether its file still stands where it was opened. One that was removed takes what is written, and nobody finds it.
+    pub fn is_in_place(&self) -> bool {
+        file_at(&self.path).is_ok_and(|file| file == self.file)
+    }
+
+    /// Rows that it has.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Whether this version could read the store that a directory has, if there is one; by its head alone, so that a server
+    /// that has it open is not disturbed.
+    ///
+    /// # Errors
+    /// It is of a newer version.
+    pub fn probe(directory: &Path) -> Result<(), QuotaStoreError> {
+        let mut head = [0; 72];
+        let read = files::open_regular(&directory.join(FILE)).and_then(|mut file| file.read_exact(&mut head));
+        let number = |at: usize| {
+            let mut bytes = [0; 4];
+            bytes.copy_from_slice(&head[at..at + 4]);
+            i32::from_be_bytes(bytes)
+        };
+        // The places are those of SQLite's format: the user version, and whose file it is.
+        match (number(60), number(68)) {
+            (format, APPLICATION) if read.is_ok() && format > FORMAT => Err(QuotaStoreError::Newer(format)),
+            _ => Ok(()),
+        }
     }
 
     /// Whether the file is whole in itself.
@@ -275,28 +313,35 @@ impl QuotaStore {
     /// What keeps it from being written.
     pub fn write(&mut self, used: &[KeptUse]) -> Result<(), QuotaStoreError> {
         let batch = self.db.transaction()?;
+        let mut rows = self.rows;
         {
-            let mut put = batch.prepare(PUT)?;
+            let (mut change, mut add) = (batch.prepare(CHANGE)?, batch.prepare(ADD)?);
             let mut remove = batch.prepare(REMOVE)?;
             for one in used {
                 let KeptUse { quota, holder, period, up, down } = one;
                 if *up == 0 && *down == 0 {
-                    remove.execute(params![quota, holder])?;
+                    rows -= (remove.execute(params![quota, holder])? as u64).min(rows);
                     continue;
                 }
                 // What does not fit into SQLite's numbers is 9 EB, and nobody's quota.
                 let (up, down) = (number(*up), number(*down));
-                put.execute(params![
-                    quota,
-                    holder,
-                    period,
-                    up,
-                    down,
-                    sum(quota, holder, [*period, up, down])
-                ])?;
+                let row = params![quota, holder, period, up, down, sum(quota, holder, [*period, up, down])];
+                if change.execute(row)? == 0 {
+                    rows += add.execute(row)? as u64;
+                }
             }
         }
         batch.commit()?;
+        self.rows = rows;
+        Ok(())
+    }
+
+    /// Removes all rows of a quota.
+    ///
+    /// # Errors
+    /// What keeps it from being written.
+    pub fn remove_all(&mut self, quota: &str) -> Result<(), QuotaStoreError> {
+        self.rows -= (self.db.execute(REMOVE_ALL, params![quota])? as u64).min(self.rows);
         Ok(())
     }
 
@@ -315,10 +360,12 @@ impl QuotaStore {
         let mut found = step.query(params![quota, behind, limits::QUOTA_SWEEP_ROWS - 1])?;
         let last: Option<String> = found.next()?.map(|row| row.get(0)).transpose()?;
         drop(found);
-        match &last {
-            Some(last) => self.db.prepare(SWEEP)?.execute(params![quota, behind, last, before])?,
-            None => self.db.prepare(SWEEP_LAST)?.execute(params![quota, behind, before])?,
+        drop(step);
+        let removed = match &last {
+            Some(last) => self.db.execute(SWEEP, params![quota, behind, last, before])?,
+            None => self.db.execute(SWEEP_LAST, params![quota, behind, before])?,
         };
+        self.rows -= (removed as u64).min(self.rows);
         Ok(last)
     }
 
@@ -340,6 +387,7 @@ fn connect(path: &Path) -> Result<Connection, QuotaStoreError> {
         "PRAGMA locking_mode = EXCLUSIVE; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;
          PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0",
     )?;
+    db.pragma_update(None, "cache_size", -limits::QUOTA_CACHE_KIB)?;
     Ok(db)
 }
 
@@ -378,6 +426,11 @@ fn sum(quota: &str, holder: &str, numbers: [i64; 3]) -> i64 {
     let mut first = [0; 8];
     first.copy_from_slice(&hash.finalize()[..8]);
     i64::from_le_bytes(first)
+}
+
+/// Which file stands there.
+fn file_at(path: &Path) -> io::Result<(u64, u64)> {
+    fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
 fn number(bytes: u64) -> i64 {

@@ -41,6 +41,12 @@ impl ChangeQueue {
         }
     }
 
+    /// Whether nobody's use has changed since the last time.
+    pub(super) fn is_empty(&self) -> bool {
+        let none = self.waiting.get().is_none_or(|(_, receiver)| receiver.is_empty());
+        none && !self.missed.load(Ordering::Acquire)
+    }
+
     /// Whose use has changed since the last time, of at most so many.
     pub(super) fn take(&self, most: usize) -> QuotaChanges {
         let Some((_, receiver)) = self.waiting.get() else { return QuotaChanges::default() };

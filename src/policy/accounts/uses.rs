@@ -29,6 +29,11 @@ impl Accounts {
         self.changes.keep();
     }
 
+    /// Whether anybody's use has changed since the last time.
+    pub fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
     /// Whose use has changed since the last time, of at most so many.
     pub fn take_changes(&self, most: usize) -> QuotaChanges {
         self.changes.take(most)

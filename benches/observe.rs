@@ -60,6 +60,8 @@ fn scrape(criterion: &mut Criterion<ThreadCpu>) {
             latencies: busy(),
             workers: vec![WorkerObserved::default(); workers],
             rules: Vec::new(),
+            limits: Vec::new(),
+            quota_store: None,
             process: None,
         };
         println!("{} bytes of {workers} workers", exposition(observed()).len());

@@ -194,6 +194,7 @@ fn every_configuration_of_the_readme_passes_check() {
         let folder = Folder::with(&block.replace(":1080\"", ":0\""));
         fs::write(folder.path("users.passwd"), format!("ann:{HASH}\nbob:{HASH}\n")).expect("write the users");
         fs::write(folder.path("malware.txt"), "malware.example\n").expect("write a list");
+        fs::create_dir(folder.path("state")).expect("a directory for state");
         let chmod = fs::Permissions::from_mode(0o600);
         fs::set_permissions(folder.path("users.passwd"), chmod).expect("chmod");
         let said = folder.outflow("check", &[]);

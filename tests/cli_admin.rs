@@ -177,6 +177,27 @@ const CASES: &[Case] = &[
         "",
         "serving",
     ),
+    Case(
+        &["quota", "show", "source:192.0.2.1", "--name", "a b", "--reached", "--sort", "-used"],
+        r#"{"total": 1, "matched": 1, "quotas": [{"name": "a b", "holder": "source:192.0.2.1\u001b", "used": 5, "bytes": 5}]}"#,
+        "GET /api/v1/quotas?holder=source%3A192.0.2.1&name=a%20b&reached=true&sort=-used",
+        "",
+        "1 use\n",
+    ),
+    Case(
+        &["quota", "reset", "plan", "--all"],
+        r#"{"limit": "plan", "holder": null, "accounts": 3, "bytes": null, "kept": true}"#,
+        "POST /api/v1/quotas/reset",
+        r#"{"all":true,"limit":"plan"}"#,
+        "by 3 holders\n",
+    ),
+    Case(
+        &["quota", "reset", "plan", "user:ann"],
+        r#"{"limit": "plan", "holder": "user:ann", "accounts": 1, "bytes": 5, "kept": false}"#,
+        "POST /api/v1/quotas/reset",
+        r#"{"holder":"user:ann","limit":"plan"}"#,
+        "not on disk yet",
+    ),
 ];
 
 #[test]
@@ -198,6 +219,7 @@ fn health_is_a_line_and_an_exit_code() {
         (&["health"][..], 200, "alive", 0),
         (&["health"], 503, "worker 1 has stood in one turn for 5s", 1),
         (&["health", "--ready"], 200, "ready", 0),
+        (&["health", "--ready"], 200, "ready, degraded: quotas are not kept", 0),
         (&["health", "--ready"], 503, "draining", 1),
     ] {
         let endpoint = FakeEndpoint::line(status, line);

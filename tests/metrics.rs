@@ -10,6 +10,7 @@ use outflow::observe::{
     Latencies, LimitTold, Observed, ProcessUse, RuleTold, Totals, WorkerObserved, exposition,
 };
 use outflow::policy::accounts::{LimitId, LimitKind};
+use outflow::state::StoreTold;
 use serde_json::Value;
 
 use crate::support::process::run_with_input;
@@ -46,6 +47,7 @@ fn nothing_yet() -> String {
             says: None,
             reached: [1; LimitKind::ALL.len()],
         }],
+        quota_store: Some(StoreTold::default()),
         process: Some(used),
     })
 }
@@ -151,7 +153,7 @@ fn the_dashboard_and_the_alerts_name_only_what_there_is() {
         assert!(unknown(expression, &scrape).is_empty(), "{title}: {:?}", unknown(expression, &scrape));
     }
     let alerts = rule_expressions();
-    assert_eq!(alerts.matches("expr:").count(), 6);
+    assert_eq!(alerts.matches("expr:").count(), 7);
     assert!(unknown(&alerts, &scrape).is_empty(), "{:?}", unknown(&alerts, &scrape));
 }
 
@@ -211,7 +213,7 @@ fn each_alert_fires_where_it_is_to_and_nowhere_else() {
     assert_eq!(promtool(&["test", "rules", "outflow.rules.test.yml"], &folder, b""), Ok(()));
     let (rules, tests) = (read("prometheus/outflow.rules.yml"), read("prometheus/outflow.rules.test.yml"));
     let alerts: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
-    assert_eq!(alerts.len(), 5);
+    assert_eq!(alerts.len(), 6);
     for alert in alerts {
         let cases = tests.split("- interval:").filter(|case| case.contains(&format!("alertname: {alert}\n")));
         let (quiet, loud): (Vec<_>, Vec<_>) = cases.partition(|case| case.contains("exp_alerts: []"));

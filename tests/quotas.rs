@@ -28,6 +28,7 @@ const TURN: u64 = 4 << 20;
 /// A relay of two workers with a quota, as the keys of its table say, for whatever its rules allow.
 fn quota_builder(per: &str, quota: &str) -> Builder {
     Relay::builder()
+        .keeping()
         .workers(2)
         .set("[limit]", "name", "\"plan\"")
         .set("[limit]", "per", &format!("\"{per}\""))
@@ -258,7 +259,7 @@ fn sealed_sessions_count_what_is_inside() {
 #[test]
 fn a_source_has_so_many_bytes_a_day() {
     let echo = Origin::echo();
-    let relay = Relay::builder().set("limits", "per_source", "{ bytes_per_day = 8 }").start();
+    let relay = Relay::builder().keeping().set("limits", "per_source", "{ bytes_per_day = 8 }").start();
     let mut client = Client::through(relay.addr(), echo.addr);
     client.send(b"ping");
     client.expect(b"ping");

@@ -124,6 +124,9 @@ mod admin_api_users;
 /// Reloads that change the admin endpoint itself.
 mod admin_reload;
 
+/// What was used of quotas, over ends, crashes, full disks and files that are damaged.
+mod quota_store;
+
 /// The subcommands that need no running server: `check`, `user`, `completions`, `man`.
 mod commands;
 

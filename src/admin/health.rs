@@ -17,6 +17,8 @@ pub struct Vitals {
     pub no_name_server: bool,
     /// Sessions may not begin without a record, and no record can be kept.
     pub cannot_record: bool,
+    /// What does not work as it should, though clients are served as ever.
+    pub degraded: Option<String>,
 }
 
 /// A worker that does not get on with its turn.
@@ -37,6 +39,7 @@ impl Vitals {
             at_ceiling: false,
             no_name_server: false,
             cannot_record: false,
+            degraded: None,
         }
     }
 

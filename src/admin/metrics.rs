@@ -1,6 +1,7 @@
 //! `/metrics`: what the workers counted, what others counted beside them, and what was timed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 
 use super::answer::HttpAnswer;
 use super::latencies::WorkerLatencies;
@@ -14,6 +15,7 @@ use crate::limits;
 use crate::observe::{
     Counted, Counters, EXPOSITION_TYPE, LineSender, Observed, Queue, Totals, WorkerObserved, exposition,
 };
+use crate::state::{StoreHealth, StoreTold};
 use crate::worker::Mailbox;
 
 /// What is counted by others than the workers: queues, and what was lost in them. Shared by whoever tells of it.
@@ -29,6 +31,7 @@ struct Others {
     /// Not kept by this: its threads end with the last who verifies.
     logins: Weak<Verifier>,
     contexts: Option<ContextQueue>,
+    quota_store: Option<Arc<StoreHealth>>,
 }
 
 impl Beside {
@@ -62,6 +65,16 @@ impl Beside {
         self.lock().contexts = contexts;
     }
 
+    /// What is used of quotas is kept by this.
+    pub fn set_quota_store(&self, health: Option<Arc<StoreHealth>>) {
+        self.lock().quota_store = health;
+    }
+
+    /// How the store of quotas fares, where there is one.
+    pub fn quota_store(&self, now: Instant) -> Option<StoreTold> {
+        self.lock().quota_store.as_ref().map(|health| health.told(now))
+    }
+
     /// Adds what is counted here, and the letters that wait in these mailboxes.
     pub fn add_to<'a>(&self, totals: &mut Totals, mailboxes: impl Iterator<Item = &'a Mailbox>) {
         let others = self.lock();
@@ -87,6 +100,7 @@ impl Beside {
 pub(super) fn scrape<'a>(
     totals: Totals,
     in_effect: &InEffect,
+    quota_store: Option<StoreTold>,
     counters: impl Iterator<Item = &'a Counters> + Clone,
     told: &WorkerLatencies,
 ) -> HttpAnswer {
@@ -99,6 +113,7 @@ pub(super) fn scrape<'a>(
         latencies: told.merged(),
         rules: in_effect.rules.told(counters.clone()),
         limits: in_effect.limits.told(counters.clone()),
+        quota_store,
         workers: counters.enumerate().map(observed).collect(),
         process: process_use(),
     });

@@ -45,6 +45,13 @@ pub enum Order {
         /// Whether the user's sessions end.
         revoke: bool,
     },
+    /// Have nothing used of a quota any more.
+    ResetQuota {
+        /// The limit that has it.
+        limit: String,
+        /// Whose use, as text; `None`: everybody's.
+        holder: Option<String>,
+    },
 }
 
 /// Who gave an order: for the log.
@@ -108,6 +115,19 @@ pub enum Done {
         /// Sessions that were ended.
         ended: u64,
     },
+    /// Nothing is used of a quota any more.
+    QuotaReset {
+        /// The limit that has it.
+        limit: String,
+        /// Whose use; `None`: everybody's.
+        holder: Option<String>,
+        /// Accounts that had used something.
+        accounts: u64,
+        /// What it was of one holder, in bytes.
+        bytes: Option<u64>,
+        /// Whether it is on disk, too.
+        kept: bool,
+    },
 }
 
 impl fmt::Display for Done {
@@ -127,6 +147,12 @@ impl fmt::Display for Done {
             }
             Done::UserRemoved { name, ended } => {
                 write!(f, "user {name:?} was removed, sessions ended: {ended}")
+            }
+            Done::QuotaReset { limit, holder, accounts, bytes, kept } => {
+                let whose = holder.as_deref().unwrap_or("everybody");
+                write!(f, "the quota of limit {limit:?} was reset for {whose:?}, accounts: {accounts}")?;
+                bytes.map_or(Ok(()), |bytes| write!(f, ", bytes: {bytes}"))?;
+                f.write_str(if *kept { "" } else { "; it is not on disk yet" })
             }
         }
     }

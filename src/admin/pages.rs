@@ -51,6 +51,8 @@ const PATHS: &[PagePath] = &[
     PagePath::api("/api/v1/sessions/*", &[Delete], ApiRoute::Session),
     PagePath::api("/api/v1/users", &[Get], ApiRoute::Users),
     PagePath::api("/api/v1/users/*", &[Put, Delete], ApiRoute::User),
+    PagePath::api("/api/v1/quotas", &[Get], ApiRoute::Quotas),
+    PagePath::api("/api/v1/quotas/reset", &[Post], ApiRoute::QuotaReset),
     PagePath::api("/api/v1/reload", &[Post], ApiRoute::Reload),
     PagePath::api("/api/v1/drain", &[Post, Delete], ApiRoute::Drain),
     PagePath::api("/api/v1/log", &[Put], ApiRoute::Log),
@@ -155,7 +157,10 @@ impl Service for Pages {
                 HttpAnswer::page(&page.html, &page.csp)
             }
             Some(Resource::Healthz) => health("alive", self.api.in_effect().vitals.not_alive(now).as_deref()),
-            Some(Resource::Readyz) => health("ready", self.api.in_effect().not_ready()),
+            Some(Resource::Readyz) => {
+                let in_effect = self.api.in_effect();
+                health(&in_effect.ready_words(), in_effect.not_ready())
+            }
             Some(Resource::Metrics) => return self.api.scrape(now),
             Some(Resource::Api(route)) => return self.api.call(route, &request, by, now),
             None => no_page(&request.head.path),

@@ -62,6 +62,14 @@ impl InEffect {
             ServerState::Serving => self.vitals.unfit(),
         }
     }
+
+    /// What is said where clients are taken: that something does not work as it should, too.
+    pub fn ready_words(&self) -> String {
+        match &self.vitals.degraded {
+            Some(what) => format!("ready, degraded: {what}"),
+            None => "ready".to_owned(),
+        }
+    }
 }
 
 /// [`InEffect`], shared. No worker asks for it, so that a lock costs no session anything.

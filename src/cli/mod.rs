@@ -13,6 +13,7 @@ mod health;
 mod learn;
 mod man;
 mod offered;
+mod quota;
 mod reload;
 mod sessions;
 mod stats;
@@ -36,6 +37,7 @@ use self::client::{AdminArgs, AdminClient, ClientError};
 use self::drain::DrainWish;
 use self::explain::ExplainArgs;
 use self::offered::Offered;
+use self::quota::QuotaCommand;
 use self::sessions::SessionsArgs;
 use self::user::UserSetArgs;
 use crate::config::{Config, ConfigSource, Flags};
@@ -85,6 +87,11 @@ enum CliCommand {
         interval: Duration,
         #[command(flatten)]
         admin: AdminArgs,
+    },
+    /// Show what is used of quotas, or set it back
+    Quota {
+        #[command(subcommand)]
+        action: QuotaCommand,
     },
     /// Have a running server read its configuration anew, and print what that changes
     Reload {
@@ -260,6 +267,12 @@ fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::Sessions { sessions, admin } => ask(&admin, |client| sessions::run(client, &sessions)),
         CliCommand::Stats { json, admin } => ask(&admin, |client| stats::run(client, json)),
         CliCommand::Top { interval, admin } => ask(&admin, |client| top::run(client, interval)),
+        CliCommand::Quota { action: QuotaCommand::Show { show, admin } } => {
+            ask(&admin, |client| quota::show(client, &show))
+        }
+        CliCommand::Quota { action: QuotaCommand::Reset { reset, admin } } => {
+            ask(&admin, |client| quota::reset(client, &reset))
+        }
         CliCommand::Reload { dry_run, admin } => ask(&admin, |client| reload::run(client, dry_run)),
         CliCommand::Drain { exit, undo, admin } => {
             let wish = match (undo, exit) {

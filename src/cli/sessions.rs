@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::client::{AdminClient, ClientError, encoded, target};
 use super::field::{UNKNOWN, at, list, number, text, warned, whole};
 use super::offered::Offered;
-use super::table::{Align, Column, Table};
+use super::table::{Align, Column, Table, terminal_width};
 use super::units::{byte_rate, bytes, count_of, duration, grouped};
 use crate::console::{complain, say};
 use crate::observe::live::LiveState;
@@ -166,11 +166,6 @@ pub(super) fn run(client: &AdminClient, args: &SessionsArgs) -> Result<ExitCode,
 fn wrong(what: &str) -> ExitCode {
     complain(&format_args!("outflow: {what}"));
     ExitCode::from(2)
-}
-
-/// How wide the terminal is that this is printed to, if it is one.
-fn terminal_width() -> Option<usize> {
-    terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0))
 }
 
 /// The table, and how many there are beside what it shows.

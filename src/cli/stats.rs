@@ -39,7 +39,10 @@ fn head(stats: &Value) -> String {
     let process = |name| at(stats, &["process", name]);
     let plain = |value: &Value| number(value, |number| format!("{number:.0}"));
     let ready = match field("ready").as_bool() {
-        Some(true) => "ready".to_owned(),
+        Some(true) => match field("degraded") {
+            Value::Null => "ready".to_owned(),
+            what => format!("ready, degraded: {}", text(what)),
+        },
         _ => format!("not ready: {}", text(field("not_ready"))),
     };
     let alive =

@@ -119,6 +119,11 @@ impl Table {
     }
 }
 
+/// How wide the terminal is that this is printed to, if it is one.
+pub(super) fn terminal_width() -> Option<usize> {
+    terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0))
+}
+
 /// The text in so many columns, with a mark where some of it is missing.
 fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {

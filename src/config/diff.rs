@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::at::At;
 use super::entry::{NamedKeys, TableEntry, TakenAt};
 use super::print::key_text;
 use super::problem::Problems;
+use super::rules::kept_quotas;
 use super::schema::Schema;
 use super::tables;
 use super::tables::Config;
@@ -43,6 +45,15 @@ impl Config {
                 "{workers} workers run, and cannot share {most}: at least {workers}, or a new process with fewer workers"
             );
             self.places.blame(&mut problems, "server", "max_connections", what);
+            return Err(problems);
+        }
+        if self.server.state.is_none()
+            && let Some((path, key)) = kept_quotas(&self).first()
+        {
+            let mut problems = self.places.problems();
+            let at = self.places.at(*path, key).cloned().unwrap_or(At::File);
+            let what = "needs [server] state, which a reload does not take: it waits for a restart";
+            problems.push(at, what.to_owned());
             return Err(problems);
         }
         Ok(self)

@@ -35,6 +35,7 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
     check_names("list", &lists, problems);
     check_names("rule", &rules, problems);
     check_limits(config, problems);
+    check_kept(config, problems);
     check_lists(config, problems);
     let lists: BTreeSet<&str> = lists.into_iter().collect();
     for (nth, rule) in config.rules.iter().enumerate() {
@@ -144,6 +145,33 @@ fn check_limits(config: &Config, problems: &mut Problems) {
 /// What a limit can limit.
 const LIMITED: [&str; 7] =
     ["connections", "udp_associations", "new_per_second", "upload", "download", "datagrams", "quota"];
+
+/// Quotas have a place to be kept in.
+fn check_kept(config: &Config, problems: &mut Problems) {
+    if config.server.state.is_none() && !problems.touch("server", "state") {
+        for (path, key) in kept_quotas(config) {
+            let at = problems.places().at(path, key).cloned().unwrap_or(At::File);
+            let what =
+                "is to outlive a restart: say in which directory, as [server] state = \"/var/lib/outflow\"";
+            problems.push(at, what.to_owned());
+        }
+    }
+}
+
+/// The keys of the quotas that outlive the process. Those of sessions end with them.
+pub(super) fn kept_quotas(config: &Config) -> Vec<(TablePath, &'static str)> {
+    let of_limit = |(nth, limit): (usize, &LimitConfig)| {
+        let kept = limit.quota.is_some() && limit.per != Per::Session;
+        kept.then_some((row("limit", nth), "quota"))
+    };
+    let short = [
+        ("limits.per_user", config.per_user.bytes_per_day.is_some()),
+        ("limits.per_source", config.per_source.bytes_per_day.is_some()),
+    ];
+    let short =
+        short.into_iter().filter(|(_, is_set)| *is_set).map(|(table, _)| (table.into(), "bytes_per_day"));
+    config.limits.iter().enumerate().filter_map(of_limit).chain(short).collect()
+}
 
 /// What does not go together with the quota of a limit, or for want of one.
 fn quota_problem(

@@ -153,6 +153,10 @@ tables! {
         /// Which worker accepts: by the kernel's hash, or by the CPU that took the packet.
         // The group of listeners has its program from when it was opened.
         steer: Steer = Steer::Hash, choice(), Start;
+
+        /// A directory for what outlives the server: what was used of quotas; one server's at a time; relative to this file.
+        // What it has is read before the first session counts.
+        state: Option<PathBuf> = None, optional(path(), "\"/var/lib/outflow\""), Start;
     }
 
     /// How long each phase of a session may take.

@@ -16,6 +16,7 @@ use super::locals;
 use super::logs::Logs;
 use super::notify::ServiceManager;
 use super::plural::count_of;
+use super::quota_orders::QuotaOrder;
 use super::reload::Successor;
 use super::server::{Changing, Server};
 use super::signals::SignalRequest;
@@ -194,7 +195,7 @@ impl<'a> Controller<'a> {
         let state = match (standing.vitals.not_alive(Instant::now()), standing.not_ready()) {
             (Some(problem), _) => problem,
             (None, Some(problem)) => problem.to_owned(),
-            (None, None) => "ready".to_owned(),
+            (None, None) => standing.ready_words(),
         };
         let accepted = totals.count_of(Counted::Accepted);
         let counts = format!("{state}: {sessions}, {accepted} accepted");
@@ -259,10 +260,11 @@ impl<'a> Controller<'a> {
             }),
             Order::SetUser { .. } | Order::RemoveUser { .. } => {
                 let order = UserOrder { order, tell: Box::new(move |outcome| asker.tell(outcome)) };
-                if let Err(refused) = self.server.order_user(order) {
-                    let (UserOrder { tell, .. }, error) = *refused;
-                    tell(Err(error));
-                }
+                self.server.order_user(order);
+            }
+            Order::ResetQuota { limit, holder } => {
+                let order = QuotaOrder { limit, holder, tell: Box::new(move |outcome| asker.tell(outcome)) };
+                self.server.order_quota(order);
             }
         }
     }

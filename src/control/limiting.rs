@@ -296,7 +296,9 @@ mod tests {
     #[test]
     fn bytes_per_day_are_a_quota_of_a_day_of_utc() {
         let mut limiting = Limiting::new();
-        let plan = adopted(&mut limiting, "[limits.per_user]\nbytes_per_day = \"10GB\"\n").expect("limits");
+        let plan =
+            adopted(&mut limiting, "[server]\nstate = \"/s\"\n[limits.per_user]\nbytes_per_day = \"10GB\"\n")
+                .expect("limits");
         let (accounts, limit) = (limiting.accounts().clone(), plan.all[0].id);
         let today = accounts.quota_of(limit).expect("a quota");
         assert_eq!((today.bytes, today.on_reached), (10_000_000_000, OnReached::Refuse));

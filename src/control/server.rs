@@ -7,8 +7,7 @@ pub(super) use changes::Changing;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use jiff::Timestamp;
@@ -19,26 +18,24 @@ use super::learner::learner;
 use super::line::Voice;
 use super::outlet::Outlet;
 use super::plural::count_of;
-use super::post::Post;
+use super::quota_keeper::QuotaKeeper;
 use super::reload::{records_room, sink_of};
 use super::rules::OperatorRules;
+use super::running::{RunningWorker, run_workers};
 use super::snapshot::{Parts, SnapshotMaker, start_gssapi, start_verifier};
 use super::start_error::StartError;
 use super::trial::{Named, Report, Trial};
 use super::users::UsersWatch;
 use super::vitals::{Observation, VitalSight};
-use super::watchdog::{Watchdog, WatchdogFinding};
+use super::watchdog::WatchdogFinding;
 use crate::admin::{
-    Admin, AdminOpening, Beside, InEffect, OrderLetter, ServerState, StalledWorker, Standing, Vitals,
-    Watched, WatchedWorker,
+    Admin, AdminOpening, Beside, InEffect, OrderLetter, ServerState, StalledWorker, Standing, Vitals, Watched,
 };
 use crate::config::{Choice, Config, OnFull};
 use crate::limits;
-use crate::observe::{Counted, Counters, Latencies, NameAnswer, Pulse, Totals};
-use crate::policy::Policy;
-use crate::sys::machine;
+use crate::observe::{Counted, Latencies, NameAnswer, Totals};
 use crate::threads::survive;
-use crate::worker::{Changeover, Drill, Latch, Mail, Mailbox, Prepared, Setup, Snapshot, prepare};
+use crate::worker::{Changeover, Drill, Latch, Mail};
 
 /// A server whose workers run.
 #[derive(Debug)]
@@ -54,6 +51,8 @@ pub struct Server {
     /// Where access records go, if they go anywhere.
     records: Option<Outlet>,
     snapshots: SnapshotMaker,
+    /// What keeps what is used of quotas, where there is a place for it.
+    quotas: Option<QuotaKeeper>,
     /// The users file, where passwords are asked for.
     users: Option<UsersWatch>,
     /// What an operator sees and changes.
@@ -73,25 +72,6 @@ pub struct Server {
     admin_closes: Option<(Vec<SocketAddr>, Weak<Latch>)>,
     sessions_per_worker: usize,
     observation: Observation,
-}
-
-#[derive(Debug)]
-struct RunningWorker {
-    mailbox: Mailbox,
-    counters: Arc<Counters>,
-    pulse: Arc<Pulse>,
-    watchdog: Watchdog,
-    /// What it had no room for.
-    post: Post,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl RunningWorker {
-    /// What the admin endpoint has of it.
-    fn watched(&self) -> WatchedWorker {
-        let (mailbox, counters) = (self.mailbox.clone(), self.counters.clone());
-        WatchedWorker { mailbox, counters, pulse: self.pulse.clone() }
-    }
 }
 
 impl Server {
@@ -126,12 +106,16 @@ impl Server {
             .map_err(|error| refused(&|trial| trial.cannot_administer(&error)))?;
         let own = [acceptor.addresses(), &opening.addresses()].concat();
         let snapshots = SnapshotMaker::new(config.clone(), parts, own, acceptor.names());
+        let quotas = start_quotas(&config, &snapshots)?;
         let (workers, ended) = run_workers(&config, &acceptor, &snapshots)?;
         let beside =
             Beside::of(records.as_ref().map(|outlet| outlet.lines.clone()), snapshots.verifier().as_ref());
-        let (standing, orders) =
-            (Arc::new(standing(&config, &acceptor, budget, &snapshots)), bounded(limits::ORDERS_QUEUED_MAX));
+        let (standing, orders) = (
+            Arc::new(standing(&config, &acceptor, budget, &snapshots, quotas.as_ref())),
+            bounded(limits::ORDERS_QUEUED_MAX),
+        );
         beside.set_contexts(snapshots.contexts());
+        beside.set_quota_store(quotas.as_ref().map(|keeper| keeper.health().clone()));
         let watched = watched(&workers, &standing, &orders.0, &beside);
         let settled = bounded(1);
         let latch = Arc::new(Latch::new(settled.0.clone()));
@@ -150,6 +134,7 @@ impl Server {
             latencies: Latencies::default(),
             records,
             snapshots,
+            quotas,
             admin,
             standing,
             orders,
@@ -271,6 +256,7 @@ impl Server {
             }
         }
         self.admin.stop();
+        self.quotas = None;
         self.snapshots.finish_learning();
         if let Some(records) = &self.records {
             records.finish();
@@ -288,6 +274,7 @@ impl Server {
         self.look_at_workers();
         self.snapshots.every_second();
         self.end_spent();
+        self.quotas.iter().for_each(|keeper| keeper.look(Instant::now()));
         survive(|| self.refresh_names()).unwrap_or_default();
     }
 
@@ -345,6 +332,7 @@ impl Server {
             no_name_server: self.observation.no_name_server(),
             cannot_record: records
                 .is_some_and(|records| !records.takes_lines(limits::RECORD_ROOM_PER_SESSION)),
+            degraded: self.quotas.as_ref().and_then(|keeper| keeper.trouble(Instant::now())),
         }
     }
 
@@ -362,38 +350,11 @@ impl Server {
     }
 }
 
-/// Starts the workers, and waits until all of them accept; gives where they tell how they ended, too.
-fn run_workers(
-    config: &Config,
-    acceptor: &Acceptor,
-    snapshots: &SnapshotMaker,
-) -> Result<(Vec<RunningWorker>, Receiver<io::Result<Latencies>>), StartError> {
-    let boot = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
-    let own_ports = Arc::default();
-    let (sender, ended) = bounded(config.server.workers);
-    let (starting, started) = bounded(config.server.workers);
-    let mut workers = Vec::with_capacity(config.server.workers);
-    for number in 0..config.server.workers {
-        let (counters, pulse) = (Arc::new(Counters::default()), Arc::new(Pulse::default()));
-        let prepared = prepare().map_err(StartError::Machine)?;
-        let mailbox = prepared.mailbox();
-        let setup = Setup {
-            number,
-            listeners: acceptor.for_worker(number),
-            counters: counters.clone(),
-            pulse: pulse.clone(),
-            own_ports: Arc::clone(&own_ports),
-            boot,
-            starting: Some(starting.clone()),
-        };
-        let thread = run(prepared, setup, (snapshots.snapshot(number), snapshots.policy()), sender.clone())?;
-        let watchdog = Watchdog::default();
-        let (post, thread) = (Post::default(), Some(thread));
-        workers.push(RunningWorker { mailbox, counters, pulse, watchdog, post, thread });
-    }
-    drop((starting, sender));
-    await_workers(&workers, &started, &ended)?;
-    Ok((workers, ended))
+/// What keeps what is used of quotas, where there is a place for it: accounts have by then what was used before.
+fn start_quotas(config: &Config, snapshots: &SnapshotMaker) -> Result<Option<QuotaKeeper>, StartError> {
+    let start = |path| QuotaKeeper::start(path, snapshots.accounts(), snapshots.holder_names());
+    let refused = |what: String| StartError::Named(Trial::refused(config, &|trial| trial.cannot_keep(&what)));
+    config.server.state.as_deref().map(start).transpose().map_err(refused)
 }
 
 /// How a server stands whose workers accept.
@@ -402,7 +363,9 @@ fn standing(
     acceptor: &Acceptor,
     budget: DescriptorBudget,
     snapshots: &SnapshotMaker,
+    quotas: Option<&QuotaKeeper>,
 ) -> Standing {
+    let now = Instant::now();
     Standing::new(InEffect {
         state: ServerState::Serving,
         config: Arc::clone(config),
@@ -411,7 +374,7 @@ fn standing(
         level: config.log.level,
         rules: snapshots.rules(),
         limits: snapshots.limits(),
-        vitals: Vitals::good(Instant::now()),
+        vitals: Vitals { degraded: quotas.and_then(|keeper| keeper.trouble(now)), ..Vitals::good(now) },
     })
 }
 
@@ -424,61 +387,6 @@ fn watched(
 ) -> Watched {
     let workers = workers.iter().map(RunningWorker::watched).collect();
     Watched { workers, beside: beside.clone(), standing: Arc::clone(standing), orders: orders.clone() }
-}
-
-/// Waits until every worker accepts.
-fn await_workers(
-    workers: &[RunningWorker],
-    started: &Receiver<()>,
-    ended: &Receiver<io::Result<Latencies>>,
-) -> Result<(), StartError> {
-    for _ in workers {
-        // Disconnected before all have spoken: one of them could not start.
-        if started.recv().is_err() {
-            workers.iter().for_each(|worker| worker.mailbox.send(Mail::Drain { by: Instant::now() }));
-            let failure = ended.iter().find_map(Result::err);
-            return Err(StartError::Machine(failure.unwrap_or_else(|| io::ErrorKind::Other.into())));
-        }
-    }
-    Ok(())
-}
-
-/// Runs a worker on a thread of its own, which says how it ended.
-fn run(
-    prepared: Prepared,
-    setup: Setup,
-    (snapshot, policy): (Arc<Snapshot>, Arc<Policy>),
-    ended: Sender<io::Result<Latencies>>,
-) -> Result<JoinHandle<()>, StartError> {
-    let number = setup.number;
-    std::thread::Builder::new()
-        .name(format!("worker-{number}"))
-        .spawn(move || {
-            let mut end = EndGuard(Some(ended));
-            if snapshot.config.server.pin && !machine::pin_to_cpu(number) {
-                tracing::warn!(worker = number, "cannot be pinned to a CPU");
-            }
-            machine::sleep_to_the_microsecond();
-            end.tell(prepared.run(setup, snapshot, policy));
-        })
-        .map_err(StartError::Machine)
-}
-
-/// Tells the control thread how a worker's thread ended, whatever ends it.
-struct EndGuard(Option<Sender<io::Result<Latencies>>>);
-
-impl EndGuard {
-    fn tell(&mut self, end: io::Result<Latencies>) {
-        if let Some(ended) = self.0.take() {
-            let _ = ended.send(end);
-        }
-    }
-}
-
-impl Drop for EndGuard {
-    fn drop(&mut self) {
-        self.tell(Err(io::Error::other("its thread panicked")));
-    }
 }
 
 /// What the configuration names; warnings about it go to the log.

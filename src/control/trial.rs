@@ -14,6 +14,7 @@ use super::limited_users::check_users;
 use super::limiting::no_limits;
 use super::numbers::{NoNumber, Numbers};
 use super::plural::count_of;
+use super::quota_keeper::can_keep;
 use super::resolver_files::ResolverFiles;
 use super::rules::{OperatorRules, RulesPlan};
 use super::users::UsersFile;
@@ -55,6 +56,7 @@ pub fn check(config: &Config) -> Report {
     trial.listeners(named.map(|named| named.congestion).unwrap_or_default());
     trial.access();
     trial.learning();
+    trial.state();
     trial.admin();
     trial.into_report()
 }
@@ -160,6 +162,20 @@ impl<'a> Trial<'a> {
             && let Err(what) = can_learn(path)
         {
             self.cannot_learn(&what);
+        }
+    }
+
+    /// The problem with a directory that can keep nothing.
+    pub(super) fn cannot_keep(&mut self, what: &str) {
+        self.error(("server", "state"), what);
+    }
+
+    /// What is to outlive the server can be kept. Another server that has the directory is no error: it may be this one, running.
+    fn state(&mut self) {
+        if let Some(path) = &self.config.server.state
+            && let Err(what) = can_keep(path)
+        {
+            self.cannot_keep(&what);
         }
     }
 

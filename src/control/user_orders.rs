@@ -58,7 +58,8 @@ pub(super) fn change_file(path: &Path, order: &Order) -> Result<FileChange, Orde
         | Order::Reload { .. }
         | Order::Drain { .. }
         | Order::Undrain
-        | Order::SetLevel(_) => Err(OrderError::Invalid("this changes no user".to_owned())),
+        | Order::SetLevel(_)
+        | Order::ResetQuota { .. } => Err(OrderError::Invalid("this changes no user".to_owned())),
     }
 }
 

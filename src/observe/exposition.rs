@@ -18,6 +18,7 @@ use super::latencies::{Latencies, TIMED, Timed, Timing};
 use super::limits_told::LimitTold;
 use super::rules_told::RuleTold;
 use crate::observe::Counted;
+use crate::state::StoreTold;
 
 /// The type of what [`exposition`] writes: version 0.0.4 of the text format, which every Prometheus reads.
 pub const EXPOSITION_TYPE: &str = prometheus_text::CONTENT_TYPE;
@@ -37,6 +38,8 @@ pub struct Observed {
     pub rules: Vec<RuleTold>,
     /// What of each limit was reached.
     pub limits: Vec<LimitTold>,
+    /// How the store of quotas fares, where there is one.
+    pub quota_store: Option<StoreTold>,
     /// What the process uses, where that can be known.
     pub process: Option<ProcessUse>,
 }
@@ -107,6 +110,7 @@ impl Collector for Observed {
         }
         ruled(&mut encoder, &self.rules)?;
         limited(&mut encoder, &self.limits)?;
+        self.quota_store.as_ref().map_or(Ok(()), |told| stored(&mut encoder, told))?;
         for entry in TIMED {
             timed(&mut encoder, entry, &self.latencies)?;
         }
@@ -144,6 +148,23 @@ fn counted(encoder: &mut DescriptorEncoder<'_>, metric: &Metric, values: &[u64])
         }
     }
     Ok(())
+}
+
+/// How the store of quotas fares. Where there is none nothing is told: 0 would be a store that is broken.
+fn stored(encoder: &mut DescriptorEncoder<'_>, told: &StoreTold) -> fmt::Result {
+    let about = "Whether what is used of quotas is kept, and nothing of it was lost.";
+    let up = u64::from(told.trouble.is_none());
+    encoder.encode_descriptor("quota_store_up", about, None, Kind::Gauge)?.encode_gauge(&up)?;
+    let about = "For how long something that was used of a quota has been in memory alone.";
+    let behind = told.behind.as_secs_f64();
+    encoder
+        .encode_descriptor("quota_store_behind_seconds", about, None, Kind::Gauge)?
+        .encode_gauge(&behind)?;
+    let about = "Uses of quotas that are in the store.";
+    encoder.encode_descriptor("quota_store_uses", about, None, Kind::Gauge)?.encode_gauge(&told.rows)?;
+    let about = "Times that the store of quotas could not be opened, read or written.";
+    let mut errors = encoder.encode_descriptor("quota_store_errors", about, None, Kind::Counter)?;
+    errors.encode_counter::<NoLabelSet, _, u64>(&told.errors, None)
 }
 
 fn timed(encoder: &mut DescriptorEncoder<'_>, entry: &Timing, latencies: &Latencies) -> fmt::Result {

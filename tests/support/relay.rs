@@ -128,6 +128,11 @@ impl Builder {
         self
     }
 
+    /// Keeps what is used of quotas among this server's files.
+    pub(crate) fn keeping(self) -> Self {
+        self.set("server", "state", "\".\"")
+    }
+
     /// One more argument on the command line.
     pub(crate) fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());

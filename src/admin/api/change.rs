@@ -130,6 +130,31 @@ pub(super) fn remove_user(name: &str, query: &str) -> Result<Order, String> {
     Ok(Order::RemoveUser { name: name.to_owned(), revoke: revoke.unwrap_or(false) })
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ResetBody {
+    limit: String,
+    holder: Option<String>,
+    #[serde(default)]
+    all: bool,
+}
+
+/// The order to have nothing used of a quota any more.
+///
+/// # Errors
+/// The body is not as it should be, or does not say whose use is meant.
+pub(super) fn reset_quota(body: &[u8]) -> Result<Order, String> {
+    let form = r#"{"limit": "plan", "holder": "user:ann"} or {"limit": "plan", "all": true}"#;
+    let ResetBody { limit, holder, all } = required(body, form)?;
+    match (&holder, all) {
+        (Some(_), true) => {
+            Err(format!("`holder` and `all` exclude each other: the body is of the form {form}"))
+        }
+        (None, false) => Err(format!("whose use is meant is to be said: the body is of the form {form}")),
+        _ => Ok(Order::ResetQuota { limit, holder }),
+    }
+}
+
 fn optional<'a, T: Default + Deserialize<'a>>(body: &'a [u8], form: &str) -> Result<T, String> {
     if body.is_empty() { Ok(T::default()) } else { required(body, form) }
 }
@@ -148,6 +173,9 @@ pub(super) fn outcome(outcome: &Result<Done, OrderError>) -> HttpAnswer {
         Ok(Done::Users(users)) => listed(users),
         Ok(Done::UserSet { name, added, ended }) => json!({"user": name, "added": added, "ended": ended}),
         Ok(Done::UserRemoved { name, ended }) => json!({"user": name, "removed": true, "ended": ended}),
+        Ok(Done::QuotaReset { limit, holder, accounts, bytes, kept }) => {
+            json!({"limit": limit, "holder": holder, "accounts": accounts, "bytes": bytes, "kept": kept})
+        }
         Err(error) => return failed(error),
     };
     HttpAnswer::json(HttpStatus::OK, &done)

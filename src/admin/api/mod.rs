@@ -14,6 +14,7 @@ mod limited;
 mod listing;
 mod query;
 mod question;
+mod quotas;
 mod rates;
 mod recent;
 mod rules;
@@ -37,6 +38,7 @@ use self::limited::{FillQuestion, fullest, limits_json};
 use self::listing::Listing;
 use self::query::{Query, decoded_segment};
 use self::question::{Chosen, SessionQuestion};
+use self::quotas::{QuotaQuestion, Quotas};
 use self::rates::RateBook;
 use self::recent::Recent;
 use self::rules::RulesShown;
@@ -67,6 +69,8 @@ pub(super) enum ApiRoute {
     Top,
     Sessions,
     Session,
+    Quotas,
+    QuotaReset,
     Users,
     User,
     Reload,
@@ -89,6 +93,8 @@ enum ApiWaiting {
     Killing(Killing, Actor),
     /// The busiest.
     Top(Top),
+    /// What is used of quotas.
+    Quotas(Box<Quotas>),
     /// What would come of a request.
     Explaining(Explaining),
     /// How full limits are.
@@ -175,9 +181,13 @@ impl Api {
             }
             ApiRoute::Sessions => self.list(request, now),
             ApiRoute::Session => self.end_session(request, by, now),
-            ApiRoute::Users | ApiRoute::User | ApiRoute::Reload | ApiRoute::Drain | ApiRoute::Log => {
-                self.give_order(route, request, by)
-            }
+            ApiRoute::Quotas => self.quotas(request, now),
+            ApiRoute::QuotaReset
+            | ApiRoute::Users
+            | ApiRoute::User
+            | ApiRoute::Reload
+            | ApiRoute::Drain
+            | ApiRoute::Log => self.give_order(route, request, by),
             ApiRoute::Config => self.config(request),
             ApiRoute::Explain => self.explain(request, now),
         };
@@ -203,7 +213,8 @@ impl Api {
             }
             ApiWaiting::Scrape(until) => (self.recent.take() || *until <= now).then(|| {
                 let in_effect = self.watched.standing.now();
-                scrape(self.totals(), &in_effect, self.counters(), self.recent.told())
+                let store = self.watched.beside.quota_store(now);
+                scrape(self.totals(), &in_effect, store, self.counters(), self.recent.told())
             }),
             ApiWaiting::Top(top) => top.go_on(now),
             ApiWaiting::Filling(filling) => {
@@ -217,6 +228,7 @@ impl Api {
                 self.fills = KnownFills { found, until: Some(now + kept) };
                 Some(self.stats_of_now(now))
             }
+            ApiWaiting::Quotas(quotas) => quotas.go_on(now),
             ApiWaiting::Explaining(explaining) => explaining.go_on(now),
             ApiWaiting::Order(outcome) => match outcome.try_recv() {
                 Ok(outcome) => Some(change::outcome(&outcome)),
@@ -238,6 +250,7 @@ impl Api {
             ApiWaiting::Top(top) => Some(top.until()),
             // At once: it goes on with the next turn.
             ApiWaiting::Filling(_) | ApiWaiting::Stats(_) => Some(self.began),
+            ApiWaiting::Quotas(quotas) => Some(quotas.due()),
             ApiWaiting::Explaining(explaining) => Some(explaining.until()),
             ApiWaiting::Order(..) => None,
         }
@@ -292,6 +305,7 @@ impl Api {
             ready: in_effect.not_ready().is_none(),
             alive: vitals.not_alive(now).is_none(),
             not_ready: in_effect.not_ready(),
+            degraded: vitals.degraded.clone(),
             relay: in_effect.config.server.relay.name(),
             listeners: in_effect.listening.iter().map(ToString::to_string).collect(),
             log_level: in_effect.level.name(),
@@ -332,13 +346,26 @@ impl Api {
     fn list(&self, request: &HttpRequest, now: Instant) -> ApiAnswered {
         let question = SessionQuestion::read(query(request)).map_err(bad_request)?;
         self.check_worker(&question.chosen)?;
-        let token = Arc::clone(&self.listings);
-        if Arc::strong_count(&token) > 1 + limits::SESSION_QUESTIONS_MAX {
-            let busy = HttpAnswer::error(HttpStatus::UNAVAILABLE, "too many others list sessions now");
-            return Err(busy.with("retry-after", 1));
-        }
+        let token = self.listing("sessions")?;
         let listing = Listing::begin(question, token, &numbered(&self.mailboxes), &self.waker, now);
         Ok(ApiWaiting::Listing(Box::new(listing)))
+    }
+
+    /// What each list that is under way holds.
+    fn listing(&self, of: &str) -> Result<Arc<()>, HttpAnswer> {
+        let token = Arc::clone(&self.listings);
+        if Arc::strong_count(&token) > 1 + limits::SESSION_QUESTIONS_MAX {
+            let busy = HttpAnswer::error(HttpStatus::UNAVAILABLE, format!("too many others list {of} now"));
+            return Err(busy.with("retry-after", 1));
+        }
+        Ok(token)
+    }
+
+    fn quotas(&self, request: &HttpRequest, now: Instant) -> ApiAnswered {
+        let question = QuotaQuestion::read(query(request)).map_err(bad_request)?;
+        let token = self.listing("quotas")?;
+        let quotas = Quotas::begin(question, self.in_effect().limits, token, now).map_err(bad_request)?;
+        Ok(ApiWaiting::Quotas(Box::new(quotas)))
     }
 
     fn end_sessions(&self, request: &HttpRequest, by: Actor, now: Instant) -> ApiAnswered {
@@ -399,6 +426,7 @@ impl Api {
                     _ => change::set_user(name, body),
                 }
             }
+            (ApiRoute::QuotaReset, _) => change::reset_quota(body),
             (ApiRoute::Reload, _) => change::reload(body),
             (ApiRoute::Drain, HttpMethod::Delete) => Ok(Order::Undrain),
             (ApiRoute::Drain, _) => change::drain(body),

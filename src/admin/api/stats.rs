@@ -20,6 +20,7 @@ pub(super) struct Stats {
     pub(super) ready: bool,
     pub(super) alive: bool,
     pub(super) not_ready: Option<&'static str>,
+    pub(super) degraded: Option<String>,
     pub(super) relay: &'static str,
     pub(super) listeners: Vec<String>,
     pub(super) log_level: &'static str,

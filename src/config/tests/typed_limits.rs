@@ -5,6 +5,9 @@ use super::parse;
 use crate::config::{Config, LimitConfig, QuotaConfig, Zone};
 use crate::policy::accounts::{BurstRate, OnReached, Per, QuotaDirection, QuotaPeriod};
 
+/// A place for what is used of quotas.
+const STATE: &str = "[server]\nstate = \"state\"\n";
+
 fn quota() -> QuotaConfig {
     let (period, direction) = (QuotaPeriod::Month { day: 31, minute: 90 }, QuotaDirection::Up);
     QuotaConfig { bytes: 3, period, direction, zone: Zone::Named("Europe/Berlin".to_owned()) }
@@ -20,6 +23,7 @@ pub(super) fn put_every_key(config: &mut Config) {
     config.limits = vec![LimitConfig { datagrams: rate, quota, on_reached, ..rates }];
     (config.per_source.bytes_per_day, config.per_user.bytes_per_day) = (Some(1), Some(1));
     config.rules[0].limits = vec!["plan".into()];
+    config.server.state = Some("/var/lib/outflow".into());
 }
 
 /// Values that are unlike the defaults.
@@ -40,6 +44,7 @@ pub(super) fn put_odd(config: &mut Config) {
         on_reached: Some(OnReached::Close),
     }];
     config.per_user.bytes_per_day = Some(10);
+    config.server.state = Some("/a \"b\"".into());
 }
 
 #[test]
@@ -104,7 +109,7 @@ fn quotas_are_read_and_printed() {
         ("period = \"month\", reset = \"15 06:30\"", QuotaPeriod::Month { day: 15, minute: 390 }),
     ] {
         let text = format!(
-            "[[limit]]\nname = \"a\"\nper = \"user\"\nquota = {{ bytes = \"1TB\", {typed}, direction = \"down\", {berlin} }}\n"
+            "{STATE}[[limit]]\nname = \"a\"\nper = \"user\"\nquota = {{ bytes = \"1TB\", {typed}, direction = \"down\", {berlin} }}\n"
         );
         let config = parse(&text).unwrap();
         let quota = config.limits[0].quota.clone().expect("a quota");
@@ -117,7 +122,7 @@ fn quotas_are_read_and_printed() {
 
 #[test]
 fn problems_of_quotas_name_key_and_nearest_word() {
-    let limit = |keys: &str| format!("[[limit]]\nname = \"a\"\nper = \"user\"\n{keys}\n");
+    let limit = |keys: &str| format!("{STATE}[[limit]]\nname = \"a\"\nper = \"user\"\n{keys}\n");
     for (keys, problem) in [
         (
             "quota = \"10GB\"",
@@ -171,4 +176,24 @@ fn problems_of_quotas_name_key_and_nearest_word() {
     let own = "[[limit]]\nname = \"a\"\nper = \"session\"\nquota = { bytes = 1, period = \"day\", zone = \"UTC\" }\n";
     assert!(parse(own).unwrap_err().to_string().contains("refuses nobody, as each session has its own"));
     assert!(parse(&format!("{own}on_reached = \"close\"\n")).is_ok());
+}
+
+/// What is kept needs a place, and a place that a reload does not take is none.
+#[test]
+fn quotas_that_outlive_the_server_have_a_place() {
+    let limit =
+        "[[limit]]\nname = \"a\"\nper = \"user\"\nquota = { bytes = 1, period = \"day\", zone = \"UTC\" }\n";
+    let short = "[limits.per_source]\nbytes_per_day = 1\n";
+    let place = "is to outlive a restart: say in which directory, as [server] state = \"/var/lib/outflow\"";
+    expect_complaints(&[
+        (limit, &[&format!("4: [[limit]] 1 key `quota`: {place}")]),
+        (short, &[&format!("2: [limits.per_source] key `bytes_per_day`: {place}")]),
+    ]);
+    for quota in [limit, short] {
+        let config = parse(&format!("{STATE}{quota}")).unwrap();
+        assert_eq!(config.server.state, Some("/etc/outflow/state".into()), "beside the file");
+        let refused = config.clone().in_place_of(&Config::default()).unwrap_err().to_string();
+        assert!(refused.contains("needs [server] state, which a reload does not take"), "{refused}");
+        assert!(config.clone().in_place_of(&config).is_ok());
+    }
 }

@@ -11,6 +11,7 @@ use crate::admin::{AdminOpening, OrderError, OrderLetter, Standing};
 use crate::auth::UserAttributes;
 use crate::config::{AuthMethod, ConfigSource};
 use crate::control::outlet::Outlet;
+use crate::control::quota_orders::QuotaOrder;
 use crate::control::reload::{Preparation, RecordsChange, Successor, UsersChange};
 use crate::control::user_orders::UserOrder;
 use crate::control::users::{NO_USERS_FILE, RuledBy, UsersWatch};
@@ -71,6 +72,7 @@ impl Server {
         self.standing.change(|standing| standing.sessions_max = each);
         let own = self.own_addresses();
         self.snapshots.adopt(config.clone(), parts, own, self.acceptor.names());
+        self.tell_names();
         let (rules, limits) = (self.snapshots.rules(), self.snapshots.limits());
         self.standing.change(|standing| (standing.rules, standing.limits) = (rules, limits));
         self.beside.set_contexts(self.snapshots.contexts());
@@ -168,20 +170,29 @@ impl Server {
         self.snapshots.parts().budget.sessions_of_each()
     }
 
-    /// Has an order about a user carried out, away from this thread.
-    ///
-    /// # Errors
-    /// Gives it back where it cannot be begun, with the reason.
-    pub(in crate::control) fn order_user(
-        &self,
-        order: UserOrder,
-    ) -> Result<(), Box<(UserOrder, OrderError)>> {
-        let Some(users) = &self.users else {
-            return Err(Box::new((order, OrderError::NotFound(NO_USERS_FILE.to_owned()))));
+    /// Has an order about a user carried out, away from this thread, or tells why it cannot be begun.
+    pub(in crate::control) fn order_user(&self, order: UserOrder) {
+        let refused = match &self.users {
+            Some(users) => users.give(order).map_err(|order| (order, too_many("users"))),
+            None => Err((order, OrderError::NotFound(NO_USERS_FILE.to_owned()))),
         };
-        users.give(order).map_err(|order| {
-            Box::new((order, OrderError::Conflict("too many changes of users are under way".to_owned())))
-        })
+        if let Err((UserOrder { tell, .. }, error)) = refused {
+            tell(Err(error));
+        }
+    }
+
+    /// Has what was used of a quota set back, away from this thread, or tells why that cannot be begun.
+    pub(in crate::control) fn order_quota(&self, order: QuotaOrder) {
+        let refused = match &self.quotas {
+            Some(quotas) => quotas.give(order).map_err(|order| (order, too_many("quotas"))),
+            None => {
+                let what = "no quota is kept: there is no [server] state";
+                Err((order, OrderError::NotFound(what.to_owned())))
+            }
+        };
+        if let Err((QuotaOrder { tell, .. }, error)) = refused {
+            tell(Err(error));
+        }
     }
 
     /// The users, sorted by their names, where any are asked for a password.
@@ -224,7 +235,13 @@ impl Server {
         self.snapshots.put_listeners(own, self.acceptor.names());
         let limits = self.snapshots.limits();
         self.standing.change(|standing| standing.limits = limits);
+        self.tell_names();
         Ok(self.change_over(&latch))
+    }
+
+    /// Tells by which names limits and holders are known by now.
+    fn tell_names(&self) {
+        self.quotas.iter().for_each(|keeper| keeper.set_names(self.snapshots.holder_names()));
     }
 
     /// Whether the listeners are closed, and can be opened again.
@@ -271,4 +288,8 @@ impl Server {
         }
         all
     }
+}
+
+fn too_many(changed: &str) -> OrderError {
+    OrderError::Conflict(format!("too many changes of {changed} are under way"))
 }

@@ -44,6 +44,7 @@ fn observed() -> Observed {
             says: Some((Per::User, LimitTerms { connections: Some(3), ..LimitTerms::default() })),
             reached: [0, 0, 0, 0, 7, 0, 0],
         }],
+        quota_store: None,
         process: Some(process),
     }
 }
@@ -150,4 +151,22 @@ fn a_process_is_told_by_the_names_that_all_have() {
     );
     let unknown = exposition(Observed { process: None, ..observed() });
     assert!(!unknown.contains("process_") && unknown.contains("outflow_workers 2"));
+}
+
+/// A metric that is 0 where there is no store would be an alarm of every server that has no quotas.
+#[test]
+fn a_store_of_quotas_is_told_where_there_is_one() {
+    assert!(!exposition(observed()).contains("quota_store"));
+    let told = StoreTold { trouble: None, errors: 3, rows: 7, behind: Duration::from_millis(1_500) };
+    let text = |told: &StoreTold| exposition(Observed { quota_store: Some(told.clone()), ..observed() });
+    has(
+        &text(&told),
+        "# TYPE outflow_quota_store_up gauge
+         outflow_quota_store_up 1
+         outflow_quota_store_behind_seconds 1.5
+         outflow_quota_store_uses 7
+         # TYPE outflow_quota_store_errors_total counter
+         outflow_quota_store_errors_total 3",
+    );
+    has(&text(&StoreTold { trouble: Some("full".into()), ..told }), "outflow_quota_store_up 0");
 }

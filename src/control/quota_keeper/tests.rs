@@ -1,0 +1,112 @@
+use super::*;
+use crate::policy::accounts::{LimitTerms, OnReached, QuotaDirection, QuotaSpan, QuotaTerms};
+
+/// How long a period of these tests is, and when the present one began: now, or the rows of limits that there are not would
+/// be too old.
+const DAY: u64 = 24 * 3600;
+
+fn since() -> u64 {
+    seconds_now() / DAY * DAY
+}
+
+/// Accounts of one limit with a quota, and its names.
+fn accounts() -> (Arc<Accounts>, Arc<HolderNames>) {
+    let accounts = Arc::new(Accounts::new(Instant::now()));
+    let span = QuotaSpan { since: since(), until: since() + DAY };
+    let (direction, on_reached) = (QuotaDirection::Both, OnReached::Refuse);
+    let quota = QuotaTerms { bytes: 1_000_000, direction, on_reached, span };
+    accounts.set_terms(LimitId(0), &LimitTerms { quota: Some(quota), ..LimitTerms::default() });
+    let names = HolderNames { limits: ["plan".into()].into(), ..HolderNames::default() };
+    (accounts, Arc::new(names))
+}
+
+fn kept_use(quota: &str, holder: &str, period: u64, up: u64) -> KeptUse {
+    KeptUse { quota: quota.into(), holder: holder.into(), period: period as i64, up, down: 1 }
+}
+
+/// A directory whose store has these.
+fn directory(uses: &[KeptUse]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = StateDir::take(folder.path()).unwrap();
+    let mut store = QuotaStore::open(&directory, "T", |_| {}).unwrap().store;
+    store.write(uses).unwrap();
+    store.close().unwrap();
+    folder
+}
+
+/// What a store has.
+fn contents(folder: &tempfile::TempDir) -> Vec<KeptUse> {
+    let directory = StateDir::take(folder.path()).unwrap();
+    let mut uses = Vec::new();
+    let opened = QuotaStore::open(&directory, "T", |one| uses.push(one)).unwrap();
+    assert!(opened.set_aside.is_none());
+    uses
+}
+
+fn user(name: &str) -> AccountHolder {
+    AccountHolder::User(name.into())
+}
+
+#[test]
+fn a_hundred_thousand_subjects_count_on_after_a_start() {
+    let uses: Vec<KeptUse> =
+        (0..100_000).map(|nth| kept_use("plan", &format!("user:{nth:06}"), since(), nth + 1)).collect();
+    let folder = directory(&uses);
+    let (accounts, names) = accounts();
+    let started = Instant::now();
+    let keeper = QuotaKeeper::start(folder.path(), &accounts, names).unwrap();
+    println!("took {:?}", started.elapsed());
+    let (mut cursor, mut count) = (AccountsCursor::default(), 0);
+    while !cursor.is_over() {
+        count += accounts.quota_uses(&mut cursor, limits::QUOTA_USES_PER_STEP).len();
+    }
+    assert_eq!((count, keeper.health().told(Instant::now()).rows), (100_000, 100_000));
+    let used = accounts.quota_use(LimitId(0), &user("000041")).unwrap();
+    assert_eq!((used.since, used.up, used.down), (since(), 42, 1));
+    assert!(!accounts.has_changes(), "what was read need not be written");
+    drop(keeper);
+    assert_eq!(contents(&folder).len(), 100_000);
+}
+
+/// Those of the period before stay for a clock that steps back, and those of a limit that is not there for whoever took it out
+/// by mistake.
+#[test]
+fn rows_of_periods_that_are_over_are_removed() {
+    let long_ago = since() - limits::QUOTA_ORPHANS_KEPT.as_secs() - DAY;
+    let stay = [
+        kept_use("gone", "user:a", since() - 7 * DAY, 1),
+        kept_use("plan", "user:a", since(), 1),
+        kept_use("plan", "user:b", since() - DAY, 1),
+    ];
+    let go = [kept_use("plan", "user:c", since() - 2 * DAY, 1), kept_use("gone", "user:b", long_ago, 1)];
+    let folder = directory(&[&stay[..], &go].concat());
+    let (accounts, names) = accounts();
+    let keeper = QuotaKeeper::start(folder.path(), &accounts, names).unwrap();
+    let by = Instant::now() + Duration::from_secs(10);
+    while keeper.health().told(Instant::now()).rows > 3 {
+        assert!(Instant::now() < by, "they are still there");
+        std::thread::yield_now();
+    }
+    assert_eq!(accounts.quota_use(LimitId(0), &user("b")), None, "of a period that is over");
+    drop(keeper);
+    assert_eq!(contents(&folder), stay);
+}
+
+/// The thread that keeps them is woken by changes alone.
+#[test]
+fn nobody_is_woken_where_nothing_changed() {
+    let folder = directory(&[kept_use("plan", "user:a", since(), 5)]);
+    let (accounts, names) = accounts();
+    let keeper = QuotaKeeper::start(folder.path(), &accounts, names).unwrap();
+    keeper.look(Instant::now());
+    assert_eq!((keeper.wake.len(), keeper.trouble(Instant::now())), (0, None));
+    accounts.reset_use(LimitId(0), &user("a")).unwrap();
+    let now = Instant::now();
+    keeper.look(now);
+    let later = now + limits::QUOTA_STORE_SILENCE;
+    let told = keeper.trouble(later);
+    assert!(told.is_none() || told.is_some_and(|words| words.contains("has not answered for 10s")));
+    let health = keeper.health().clone();
+    drop(keeper);
+    assert_eq!((contents(&folder), health.told(later).behind), (Vec::new(), Duration::ZERO));
+}

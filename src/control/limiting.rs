@@ -310,4 +310,40 @@ mod tests {
     }
 
     const DAY: u64 = 24 * 3600;
+
+    /// Ahead for a moment, back over the end of a day, back by a year: in none of it anybody has a fresh quota.
+    #[test]
+    fn a_clock_that_jumps_gives_nobody_a_fresh_quota() {
+        let mut limiting = Limiting::new();
+        let plan = adopted(&mut limiting, "[limits.per_user]\nbytes_per_day = 100\n").expect("limits");
+        let (accounts, limit) = (limiting.accounts().clone(), plan.all[0].id);
+        let key = AccountKey { limit, holder: AccountHolder::User("ann".into()) };
+        let begin = Instant::now();
+        let mut seconds = 0;
+        let mut tell = |day: u64, time_of_day: u64| {
+            seconds += 1;
+            let shown = i64::try_from(day * DAY + time_of_day).expect("a time");
+            let at = begin + std::time::Duration::from_secs(seconds);
+            limiting.tell_time(Timestamp::from_second(shown).expect("a time"), at);
+        };
+        let enters = || accounts.enter(key.clone(), SessionKind::Tunnel, begin);
+        // Long ago: what comes first is believed, as it goes back.
+        tell(10_000, 3600);
+        enters().expect("a place").count(60, 40);
+        for (day, time_of_day) in [
+            (10_000, 3700),
+            (20_000, 0),
+            (20_000, 1),
+            (10_000, 3703),
+            (9_999, DAY - 1),
+            (10_000, 0),
+            (9_635, 50),
+            (9_635, 60),
+        ] {
+            tell(day, time_of_day);
+            assert!(enters().is_err(), "{day} {time_of_day}");
+        }
+        tell(9_635, DAY - 1);
+        assert!(enters().is_err());
+    }
 }

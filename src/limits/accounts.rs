@@ -8,7 +8,7 @@ use super::{PIPE_BYTES, PUMP_BYTES_MAX};
 /// Parts of the table of accounts, each with a lock: two workers seldom meet at one of so many.
 pub const ACCOUNT_PARTS: usize = 64;
 /// Accounts of subjects without a session that are kept until their rates have recovered; beyond it the oldest are
-/// forgotten. About 60 MB. Those of subjects with a session are as many as there are sessions.
+/// forgotten. About 75 MB. Those of subjects with a session are as many as there are sessions.
 pub const ACCOUNTS_IDLE_MAX: usize = 262_144;
 /// How often in a second a session that is alone draws from a bucket: each draw is an atomic that others write, too.
 pub const SHARES_PER_SECOND: u64 = 20;

@@ -215,6 +215,11 @@ fn what_is_probably_a_slip_is_named() {
         errors(&config(&format!("{rule}when = {{ days = \"sun\", zone = \"Europe/Berlni\" }}\n"))),
         ["rule 0 when: there is no time zone \"Europe/Berlni\"; did you mean \"Europe/Berlin\"?"]
     );
+    let quota = "quota = { bytes = 1, period = \"day\", zone = \"Europe/Berlni\" }";
+    assert_eq!(
+        errors(&config(&format!("[[limit]]\nname = \"a\"\nper = \"user\"\n{quota}\n"))),
+        ["limit 0 quota: there is no time zone \"Europe/Berlni\"; did you mean \"Europe/Berlin\"?"]
+    );
     let unused = "[[list]]\nname = \"l\"\ndomains = \"a.example\"\n";
     assert_eq!(
         next(&Arc::default(), &config(&format!("{unused}{rule}"))).1,

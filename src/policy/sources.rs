@@ -2,11 +2,11 @@
 //!
 //! Asked when a connection is accepted, when its request has come and when its descriptors are closed: never for a byte.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hashbrown::HashTable;
 
 use crate::limits;
 use crate::shares::Source;
@@ -18,12 +18,13 @@ pub struct Sources {
     /// Asked by every worker, and written by a reload alone.
     limit: AtomicUsize,
     hasher: RandomState,
-    parts: Box<[Mutex<HashMap<Source, SourceCount>>]>,
+    parts: Box<[Mutex<HashTable<SourceCount>>]>,
 }
 
 /// What one source has.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct SourceCount {
+    source: Source,
     /// Connections, from accept to the end of their last descriptor.
     connections: usize,
     /// Connections whose request was taken.
@@ -35,6 +36,8 @@ struct SourceCount {
 pub struct SourcePlace {
     sources: Arc<Sources>,
     source: Source,
+    /// Computed once for all three times that it is looked up: as dear as the rest of them.
+    hash: u64,
     is_session: bool,
 }
 
@@ -58,25 +61,30 @@ impl Sources {
     /// A place for a connection that came. None where its source has twice as many as it may have sessions: those in
     /// excess wait for their requests to be refused, and must not be without a bound either.
     pub fn enter(self: &Arc<Sources>, source: Source) -> Option<SourcePlace> {
-        let mut part = self.part(source);
-        let held = part.entry(source).or_default();
+        let hash = self.hasher.hash_one(source);
+        let mut part = self.part(hash);
+        let is_of = |held: &SourceCount| held.source == source;
+        let held = part.entry(hash, is_of, |held| self.hasher.hash_one(held.source));
+        let mut held = held.or_insert_with(|| SourceCount { source, connections: 0, sessions: 0 });
+        let held = held.get_mut();
         if held.connections >= self.limit().saturating_mul(2) {
             return None;
         }
         held.connections += 1;
         drop(part);
-        Some(SourcePlace { sources: self.clone(), source, is_session: false })
+        Some(SourcePlace { sources: self.clone(), source, hash, is_session: false })
     }
 
     /// The sources of one part of the table, and how many sessions each has; `None` where there is no such part.
     pub fn sessions_of_part(&self, part: usize) -> Option<Vec<(Source, usize)>> {
         let part = self.parts.get(part)?.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(part.iter().map(|(source, held)| (*source, held.sessions)).collect())
+        Some(part.iter().map(|held| (held.source, held.sessions)).collect())
     }
 
-    /// A panic cannot leave a count half changed, so what a poisoned lock holds is right.
-    fn part(&self, source: Source) -> MutexGuard<'_, HashMap<Source, SourceCount>> {
-        let at = self.hasher.hash_one(source) as usize % self.parts.len();
+    /// A panic cannot leave a count half changed, so what a poisoned lock holds is right. The table goes by other bits of
+    /// the hash than this.
+    fn part(&self, hash: u64) -> MutexGuard<'_, HashTable<SourceCount>> {
+        let at = (hash >> 32) as usize % self.parts.len();
         self.parts[at].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -85,23 +93,24 @@ impl SourcePlace {
     /// Counts the connection as a session, as its request has come; false where its source has as many as it may have.
     #[must_use]
     pub fn become_session(&mut self) -> bool {
-        if !self.is_session {
-            let mut part = self.sources.part(self.source);
-            let held = part.entry(self.source).or_default();
-            self.is_session = held.sessions < self.sources.limit();
-            held.sessions += usize::from(self.is_session);
+        let SourcePlace { sources, source, hash, is_session } = self;
+        if !*is_session && let Some(held) = sources.part(*hash).find_mut(*hash, |held| held.source == *source)
+        {
+            *is_session = held.sessions < sources.limit();
+            held.sessions += usize::from(*is_session);
         }
-        self.is_session
+        *is_session
     }
 }
 
 impl Drop for SourcePlace {
     fn drop(&mut self) {
-        let mut part = self.sources.part(self.source);
-        if let Entry::Occupied(mut entry) = part.entry(self.source) {
+        let SourcePlace { sources, source, hash, is_session } = self;
+        let mut part = sources.part(*hash);
+        if let Ok(mut entry) = part.find_entry(*hash, |held| held.source == *source) {
             let held = entry.get_mut();
             held.connections -= 1;
-            held.sessions -= usize::from(self.is_session);
+            held.sessions -= usize::from(*is_session);
             if held.connections == 0 {
                 entry.remove();
             }

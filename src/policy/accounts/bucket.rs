@@ -42,18 +42,30 @@ impl BurstRate {
 
     /// Nanoseconds that this amount takes, rounded up: many draws together are never more than the rate.
     fn nanoseconds(self, amount: u64) -> u64 {
-        let exact = (u128::from(amount) * NANOSECONDS).div_ceil(u128::from(self.rate.max(1)));
-        u64::try_from(exact).unwrap_or(u64::MAX / 2)
+        let rate = self.rate.max(1);
+        // A division of 128 bits takes ten times as long.
+        match amount.checked_mul(NANOSECONDS) {
+            Some(product) => product.div_ceil(rate),
+            None => within((u128::from(amount) * u128::from(NANOSECONDS)).div_ceil(u128::from(rate))),
+        }
     }
 
     /// Nanoseconds that giving back this amount is worth, rounded down: of a draw, and of what came of it, nobody gains.
     fn worth(self, amount: u64) -> u64 {
-        let exact = u128::from(amount) * NANOSECONDS / u128::from(self.rate.max(1));
-        u64::try_from(exact).unwrap_or(u64::MAX / 2)
+        let rate = self.rate.max(1);
+        match amount.checked_mul(NANOSECONDS) {
+            Some(product) => product / rate,
+            None => within(u128::from(amount) * u128::from(NANOSECONDS) / u128::from(rate)),
+        }
     }
 }
 
-const NANOSECONDS: u128 = 1_000_000_000;
+const NANOSECONDS: u64 = 1_000_000_000;
+
+/// So many nanoseconds, or longer than anybody waits.
+fn within(nanoseconds: u128) -> u64 {
+    u64::try_from(nanoseconds).unwrap_or(u64::MAX / 2)
+}
 
 /// What is left of a rate. Moments are nanoseconds of one clock for all who draw.
 #[derive(Debug, Default)]

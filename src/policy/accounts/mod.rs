@@ -249,6 +249,9 @@ impl LimitPlace {
         }
         let Some(rate) = rate else { return Allowance::Unlimited };
         *seen_ns = now_ns;
+        if let Some(at_hand) = share.at_hand(now_ns) {
+            return at_hand;
+        }
         let draw = rate.share(account.sessions.load(Ordering::Relaxed), limits::SHARE_BYTES);
         share.allowance(bucket, rate, draw, *seen_ns)
     }
@@ -306,6 +309,9 @@ impl LimitPlace {
         let Some(rate) = account.terms.datagrams() else { return true };
         *seen_ns = accounts.moment(now);
         account.follow_terms(*seen_ns);
+        if datagrams.takes_at_hand(*seen_ns) {
+            return true;
+        }
         let draw = rate.share(account.sessions.load(Ordering::Relaxed), limits::SHARE_DATAGRAMS);
         datagrams.take_one(&account.datagrams, rate, draw, *seen_ns)
     }

@@ -14,6 +14,8 @@ pub(super) struct Share {
     owed: u64,
     drawn: Drawn,
     lapses_ns: u64,
+    /// How much has to be left for a turn: with less, more is drawn.
+    enough: u64,
     /// Whether it was said that what was drawn is waited for.
     wait_told: bool,
 }
@@ -32,6 +34,12 @@ pub enum Allowance {
 }
 
 impl Share {
+    /// What may be moved, where that is enough and was drawn lately.
+    pub(super) fn at_hand(&self, now_ns: u64) -> Option<Allowance> {
+        let stands = self.left > self.enough && self.drawn.ready_ns <= now_ns && now_ns < self.lapses_ns;
+        stands.then_some(Allowance::Of(self.left))
+    }
+
     /// What may be moved; so much is drawn where nothing is left, and where little is left and as much may be had at once: a
     /// turn would else end short, with a read of that little.
     pub(super) fn allowance(
@@ -63,7 +71,14 @@ impl Share {
 
     fn begin(&mut self, left: u64, drawn: Drawn, rate: BurstRate, now_ns: u64) {
         let lapses_ns = drawn.ready_ns.max(now_ns).saturating_add(rate.lapses_after_ns());
-        *self = Share { left, owed: 0, drawn, lapses_ns, wait_told: false };
+        *self = Share { left, owed: 0, drawn, lapses_ns, enough: left / 2, wait_told: false };
+    }
+
+    /// Takes one of what was drawn lately, where there is one.
+    pub(super) fn takes_at_hand(&mut self, now_ns: u64) -> bool {
+        let takes = self.left > 0 && now_ns < self.lapses_ns;
+        self.left -= u64::from(takes);
+        takes
     }
 
     /// Takes one, drawing so many where none is left. Nothing is waited for.

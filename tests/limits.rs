@@ -59,6 +59,25 @@ fn a_user_has_as_many_sessions_as_he_may() {
     tunnel.expect(b"ping");
 }
 
+/// Nobody fills the log by coming again and again, and none of it is missing from the counts.
+#[test]
+fn a_source_that_hammers_at_its_limit_is_told_of_once_a_second() {
+    let origin = Origin::echo();
+    let limit = "{ new_per_second = { rate = 1, burst = 1 } }";
+    let relay = Relay::builder().set("limits", "per_source", limit).start();
+    let begun = Instant::now();
+    let hammer = |_: &u32| Client::greeted(relay.addr()).request_ip(origin.addr).rep == 0x02;
+    let refused = (0..400).filter(hammer).count() as u64;
+    let told = |log: &str| -> u64 {
+        let counts = log.lines().filter_map(|line| line.split_once(" refused=")?.1.split(' ').next());
+        counts.map(|count| count.parse::<u64>().expect("a number")).sum()
+    };
+    wait::until_true("all are told of", PATIENCE, || told(&relay.log()) == refused);
+    let lines = relay.log().lines().filter(|line| line.contains("sessions refused")).count() as u64;
+    let most = begun.elapsed().as_secs() + 2;
+    assert!((2..=most).contains(&lines), "{lines} lines for {refused} refusals, of {most}");
+}
+
 #[test]
 fn associations_have_a_number_of_their_own() {
     let (relay, origin) =

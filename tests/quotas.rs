@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use outflow::limits;
 use serde_json::{Value, json};
 
 use crate::bind::{bind, peer};
@@ -23,7 +24,7 @@ const USERS: &[(&str, &[u8])] = &[("ann", b"a"), ("bob", b"b")];
 /// How soon a session that moves nothing is ended once its quota is used up.
 const SOON: Duration = Duration::from_secs(4);
 /// What a turn of a session may move beyond its quota, both ways.
-const TURN: u64 = 4 << 20;
+const TURN: u64 = 2 * limits::QUOTA_OVERRUN_BYTES;
 
 /// A relay of two workers with a quota, as the keys of its table say, for whatever its rules allow.
 fn quota_builder(per: &str, quota: &str) -> Builder {
@@ -210,10 +211,14 @@ fn associations_end_where_a_quota_closes() {
     let relay =
         quota_builder("source", &of_a_month(1000, "up")).set("[limit]", "on_reached", "\"close\"").start();
     let (association, _silent) = (Association::open(relay.addr()), Association::open(relay.addr()));
-    association.send(target.addr, &[1; 1000]);
+    for _ in 0..60 {
+        association.send(target.addr, &[1; 1000]);
+    }
     target.expect(&[1; 1000]);
     let records = await_records(&relay, "quota", 2);
     assert!(records.iter().all(|record| record["limit"] == "plan"), "{records:?}");
+    let moved: u64 = records.iter().map(|record| record["bytes_up"].as_u64().expect("a number")).sum();
+    assert!((1000..1000 + limits::QUOTA_OVERRUN_DATAGRAM_BYTES).contains(&moved), "{moved}");
 }
 
 /// Where it slows down, datagrams have a rate from then on.
@@ -255,6 +260,25 @@ fn sealed_sessions_count_what_is_inside() {
         GssClient::at_level(relay.addr(), realm, 2).request(1, echo.addr).rep == 0x02
     });
 }
+
+/// Each has its own: one that is ended refuses nobody.
+fn a_session_may_have_a_quota_of_its_own(engine: Engine) {
+    let source = Origin::source(u64::MAX);
+    let relay = quota_builder("session", &of_a_month(1_000_000, "down"))
+        .set("[limit]", "on_reached", "\"close\"")
+        .engine(engine)
+        .start();
+    for _ in 0..2 {
+        let mut client = Client::through(relay.addr(), source.addr);
+        let end = client.stream.read_to_end(&mut Vec::new()).expect_err("it is cut off");
+        assert_eq!(end.kind(), ErrorKind::ConnectionReset);
+    }
+    for record in await_records(&relay, "quota", 2) {
+        let down = record["bytes_down"].as_u64().expect("a number");
+        assert!((1_000_000..1_000_000 + TURN).contains(&down), "{record}");
+    }
+}
+engines!(a_session_may_have_a_quota_of_its_own);
 
 #[test]
 fn a_source_has_so_many_bytes_a_day() {

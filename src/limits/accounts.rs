@@ -49,6 +49,8 @@ pub const QUOTA_SWEEP_STEP: usize = 32;
 /// What one session may move, each way, once the quota is used up that ends it: what a turn moves, and what its last read
 /// brings beyond that.
 pub const QUOTA_OVERRUN_BYTES: u64 = (super::PUMP_BYTES_MAX + super::PIPE_BYTES) as u64;
+/// What one association may move then, each way: as many datagrams as a turn takes, each of them of the largest size.
+pub const QUOTA_OVERRUN_DATAGRAM_BYTES: u64 = (super::UDP_TURN_DATAGRAMS * 65_536) as u64;
 /// How far the clock may get ahead of time that passes before it has leapt: a minute is no leap, which moves nobody's quota.
 pub const CLOCK_LEAP: Duration = Duration::from_secs(60);
 /// For how long a clock that leapt ahead has to stand there before a quota's period is over by it. A machine that slept leaps,

@@ -4,7 +4,7 @@
 //! much each has used by then: what is written twice is written once. What cannot be written is counted on in memory and tried
 //! again, and said.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -52,6 +52,10 @@ pub(super) struct Keeping {
     unkept: HashMap<(LimitId, AccountHolder), QuotaUse>,
     /// Whether all accounts are to be looked at: not all that changed are known.
     all: bool,
+    /// The names that were looked at last for quotas that have come.
+    known: Arc<HolderNames>,
+    /// The quotas whose rows accounts have.
+    restored: HashSet<Arc<str>>,
     /// When the next try is due, and how long the one after it waits, where one failed.
     retry: Option<(Instant, Duration)>,
     /// In which period each limit was when old rows were last looked for.
@@ -89,6 +93,8 @@ impl QuotaKeeper {
             store: None,
             unkept: HashMap::new(),
             all: false,
+            known: Arc::default(),
+            restored: HashSet::new(),
             retry: None,
             swept: HashMap::new(),
             sweeps: Vec::new(),
@@ -96,10 +102,11 @@ impl QuotaKeeper {
         keeping.begin().map_err(|error| format!("{:?} {error}", QuotaStore::path(&keeping.directory)))?;
         let ((wake, woken), (orders, ordered)) = (bounded(1), bounded(limits::QUOTA_ORDERS_MAX));
         let ((stop, stopped), (end, ended)) = (bounded(1), bounded::<()>(0));
-        let mut end = Some(end);
+        let mut keeping = Some((keeping, end));
         threads::spawn("quotas", move || {
-            keeping.run(&woken, &ordered, &stopped);
-            drop(end.take());
+            keeping.iter_mut().for_each(|(keeping, _)| keeping.run(&woken, &ordered, &stopped));
+            // The directory is free before whoever waits for the end is told.
+            keeping = None;
         })
         .map_err(|error| format!("no thread can be had: {error}"))?;
         Ok(QuotaKeeper { shared, wake, orders, stop, ended })
@@ -114,9 +121,11 @@ impl QuotaKeeper {
         }
     }
 
-    /// Knows limits and holders by these names from now on.
+    /// Knows limits and holders by these names from now on. A quota that comes back counts on.
     pub(super) fn set_names(&self, names: Arc<HolderNames>) {
         *self.shared.names.lock().unwrap_or_else(PoisonError::into_inner) = names;
+        // Full: it is about to look.
+        let _ = self.wake.try_send(());
     }
 
     /// Has an order carried out.
@@ -202,6 +211,8 @@ impl Keeping {
         }
         self.shared.health.note_kept(Instant::now(), store.rows());
         self.store = Some(store);
+        self.restored = quotas_of(&names, &accounts).collect();
+        self.known = names.clone();
         quotas.into_iter().for_each(|quota| self.plan_sweep(&names, quota));
         Ok(restored)
     }
@@ -245,10 +256,33 @@ impl Keeping {
         }
     }
 
+    /// Has accounts begin with what is kept of quotas that there were not before: somebody took a limit out by mistake.
+    fn follow_names(&mut self) -> Result<(), QuotaStoreError> {
+        let (names, accounts) = (self.shared.names(), self.shared.accounts.clone());
+        let Some(store) = self.store.as_ref().filter(|_| !Arc::ptr_eq(&names, &self.known)) else {
+            return Ok(());
+        };
+        let present: HashSet<Arc<str>> = quotas_of(&names, &accounts).collect();
+        for quota in present.difference(&self.restored) {
+            store.read_of(quota, |one| {
+                if let Some(used) = use_of(&names, one) {
+                    accounts.restore_use(used);
+                }
+            })?;
+        }
+        (self.known, self.restored) = (names, present);
+        Ok(())
+    }
+
     /// Writes what has changed, unless it is too soon after a failure.
     fn keep(&mut self, now: Instant) {
+        let waits = self.retry.is_some_and(|(due, _)| due > now);
+        // What is counted from nothing must not be written over what is kept.
+        if !waits && let Err(error) = self.follow_names() {
+            return self.fail(&error, now);
+        }
         self.gather();
-        if self.retry.is_some_and(|(due, _)| due > now) {
+        if waits {
             return;
         }
         match self.write() {
@@ -274,7 +308,11 @@ impl Keeping {
             (more, self.all) = (changes.more, self.all || changes.missed);
             unkept.extend(changes.uses.into_iter().map(|one| ((one.limit, one.holder.clone()), one)));
         }
-        self.all |= self.unkept.len() > limits::QUOTA_CHANGES_MAX;
+        if self.unkept.len() > limits::QUOTA_CHANGES_MAX {
+            // A look at all finds them again, but not those who are to have nothing.
+            self.all = true;
+            self.unkept.retain(|_, used| used.up == 0 && used.down == 0);
+        }
     }
 
     /// Writes it; how many rows there are then.
@@ -403,6 +441,12 @@ impl Keeping {
         self.keep(now);
         self.retry.is_none()
     }
+}
+
+/// The limits that have a quota.
+fn quotas_of<'a>(names: &'a HolderNames, accounts: &'a Accounts) -> impl Iterator<Item = Arc<str>> {
+    let numbered = (0..=u16::MAX).map(LimitId).zip(names.limits.iter());
+    numbered.filter(|(limit, _)| accounts.quota_of(*limit).is_some()).map(|(_, name)| name.clone())
 }
 
 /// A use as it stands in the store; `None` where it has no name any more.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use blake2::{Blake2s256, Digest};
-use rusqlite::{Connection, ErrorCode, OpenFlags, Row, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row, Rows, params};
 
 use super::directory::StateDir;
 use crate::limits;
@@ -35,6 +35,7 @@ const CHANGE: &str =
 const ADD: &str = "INSERT INTO used VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 const REMOVE: &str = "DELETE FROM used WHERE quota = ?1 AND holder = ?2";
 const ALL: &str = "SELECT quota, holder, period, up, down, sum FROM used";
+const OF_ONE: &str = "SELECT quota, holder, period, up, down, sum FROM used WHERE quota = ?1";
 /// The last of the next so many rows of a quota.
 const STEP: &str =
     "SELECT holder FROM used WHERE quota = ?1 AND holder > ?2 ORDER BY holder LIMIT 1 OFFSET ?3";
@@ -289,22 +290,16 @@ impl QuotaStore {
     }
 
     /// Hands over all rows that are right, up to the first that cannot be read.
-    fn read(&self, mut take: impl FnMut(KeptUse)) -> Result<(), QuotaStoreError> {
-        let mut statement = self.db.prepare(ALL)?;
-        let mut rows = statement.query([])?;
-        let (mut wrong, mut names) = (0_u64, Vec::<Arc<str>>::new());
-        while let Some(row) = rows.next()? {
-            match kept_use(row, &mut names) {
-                Some(one) => take(one),
-                None => wrong += 1,
-            }
-        }
-        match wrong {
-            0 => Ok(()),
-            wrong => {
-                Err(QuotaStoreError::Corrupt(format!("rows that are not as they were written: {wrong}")))
-            }
-        }
+    fn read(&self, take: impl FnMut(KeptUse)) -> Result<(), QuotaStoreError> {
+        hand_over(self.db.prepare(ALL)?.query([])?, take)
+    }
+
+    /// Hands over what was used of one quota.
+    ///
+    /// # Errors
+    /// It cannot be read, or some of it is not as it was written.
+    pub fn read_of(&self, quota: &str, take: impl FnMut(KeptUse)) -> Result<(), QuotaStoreError> {
+        hand_over(self.db.prepare(OF_ONE)?.query(params![quota])?, take)
     }
 
     /// Writes what was used, all of it or, with an error, nothing. Who used nothing is in it no more.
@@ -389,6 +384,21 @@ fn connect(path: &Path) -> Result<Connection, QuotaStoreError> {
     )?;
     db.pragma_update(None, "cache_size", -limits::QUOTA_CACHE_KIB)?;
     Ok(db)
+}
+
+/// Hands over the rows that are right, and says where some were not.
+fn hand_over(mut rows: Rows<'_>, mut take: impl FnMut(KeptUse)) -> Result<(), QuotaStoreError> {
+    let (mut wrong, mut names) = (0_u64, Vec::<Arc<str>>::new());
+    while let Some(row) = rows.next()? {
+        match kept_use(row, &mut names) {
+            Some(one) => take(one),
+            None => wrong += 1,
+        }
+    }
+    match wrong {
+        0 => Ok(()),
+        wrong => Err(QuotaStoreError::Corrupt(format!("rows that are not as they were written: {wrong}"))),
+    }
 }
 
 /// A row, where it is as it was written.

@@ -110,3 +110,23 @@ fn nobody_is_woken_where_nothing_changed() {
     drop(keeper);
     assert_eq!((contents(&folder), health.told(later).behind), (Vec::new(), Duration::ZERO));
 }
+
+/// A reload that takes a limit out by mistake, and the next one that puts it back, once gave everybody a fresh quota.
+#[test]
+fn a_quota_that_comes_back_counts_on() {
+    let folder =
+        directory(&[kept_use("plan", "user:a", since(), 41), kept_use("plan", "user:b", since(), 7)]);
+    let (accounts, names) = accounts();
+    let without = Arc::new(HolderNames::default());
+    let keeper = QuotaKeeper::start(folder.path(), &accounts, without.clone()).unwrap();
+    let used = |name: &str| accounts.quota_use(LimitId(0), &user(name)).map(|used| used.up);
+    assert_eq!(used("a"), None, "nobody knows the limit");
+    let by = Instant::now() + Duration::from_secs(10);
+    keeper.set_names(names);
+    while used("a") != Some(41) || used("b") != Some(7) {
+        assert!(Instant::now() < by, "{:?}", used("a"));
+        std::thread::yield_now();
+    }
+    drop(keeper);
+    assert_eq!(contents(&folder).len(), 2);
+}

@@ -65,7 +65,7 @@ impl Accounts {
         self.terms_of(limit).quota()
     }
 
-    /// Counts what was used before, where that is still of this period and nobody has counted yet.
+    /// Counts what was used before, where that is still of this period and the subject has used nothing since.
     pub fn restore_use(&self, QuotaUse { limit, holder, since, up, down }: QuotaUse) -> bool {
         let terms = self.terms_of(limit);
         let key = AccountKey { limit, holder };
@@ -73,8 +73,16 @@ impl Accounts {
         account.used.restore(UsedBytes { since, up, down });
         let Some(used) = account.used_of_quota() else { return false };
         let mut part = self.part(&key);
-        if part.accounts.contains_key(&key) {
-            return false;
+        if let Some(there) = part.accounts.get(&key).cloned() {
+            if there.used_of_quota().is_some() {
+                return false;
+            }
+            there.terms.quota().into_iter().for_each(|quota| there.used.follow(quota.span));
+            there.used.restore(UsedBytes { since, up, down });
+            if there.is_unused() {
+                part.kept.put(&there, used);
+            }
+            return true;
         }
         part.kept.put(&account, used);
         part.accounts.insert(key, account);

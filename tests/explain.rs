@@ -22,23 +22,23 @@ const RULES: [&str; 6] = [
     "name = \"elsewhere\"\nlisteners = [\"127.0.0.1:1\"]\naction = \"allow\"",
 ];
 
-fn outflow(arguments: &[&str]) -> Output {
+pub(crate) fn outflow(arguments: &[&str]) -> Output {
     let mut command = Command::new(binary());
     command.arg("explain").args(arguments);
     run_to_exit(command)
 }
 
-fn code(output: &Output) -> i32 {
+pub(crate) fn code(output: &Output) -> i32 {
     output.status.code().expect("an exit code")
 }
 
 /// The JSON that a run printed.
-fn told(output: &Output) -> Value {
+pub(crate) fn told(output: &Output) -> Value {
     let said = || String::from_utf8_lossy(&output.stderr).into_owned();
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", said()))
 }
 
-fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -50,7 +50,7 @@ fn written(lines: &str) -> (TempDir, PathBuf) {
     (folder, file)
 }
 
-fn of_file(file: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn of_file(file: &Path, arguments: &[&str]) -> Output {
     let file = file.to_str().expect("UTF-8");
     outflow(&[&["--config", file, "--json"], arguments].concat())
 }

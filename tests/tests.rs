@@ -41,6 +41,7 @@ mod learn;
 
 /// What would come of a request, and why: asked of a file or of a running server.
 mod explain;
+mod explain_limits;
 
 /// Rules by group: whom the users file puts where, and when that is obeyed.
 mod policy_users;

@@ -13,6 +13,7 @@ use super::client::{AdminArgs, AdminClient, target};
 use super::field::{at, list, text, whole};
 use super::table::{Align, Table};
 use super::text::visible;
+use super::units::{bytes, grouped};
 use crate::admin::explanation_json;
 use crate::config::ConfigSource;
 use crate::console::{complain, say};
@@ -81,7 +82,7 @@ pub(super) fn run(args: &ExplainArgs, admin: &AdminArgs) -> ExitCode {
             let text = if args.json { format!("{told}\n") } else { words(&told) };
             let _ = say(&text);
             match at(&told, &["verdict"]).as_str() {
-                Some("allow") => ExitCode::SUCCESS,
+                Some("allow") if !at(&told, &["limit"]).is_string() => ExitCode::SUCCESS,
                 _ => ExitCode::from(DENIED),
             }
         }
@@ -100,7 +101,7 @@ fn of_file(args: &ExplainArgs, supposed: Supposed) -> Result<Value, String> {
         ExplainError::Config(problems) => problems.to_string(),
         ExplainError::Wrong(what) => what,
     })?;
-    Ok(explanation_json(&told, &names))
+    Ok(explanation_json(&told, &names, false))
 }
 
 fn of_server(args: &ExplainArgs, admin: &AdminArgs) -> Result<Value, String> {
@@ -122,6 +123,10 @@ fn words(told: &Value) -> String {
         true => "no address".to_owned(),
         false => format!("{} by {}", verdict(at(told, &["verdict"])), by(told)),
     };
+    let outcome = match at(told, &["limit"]).as_str() {
+        Some(limit) => format!("{outcome}, and refused by limit {}", visible(limit)),
+        None => outcome,
+    };
     let mut words = format!(
         "{} to {} for {who} from {}: {outcome}, reply {}\n",
         field("command"),
@@ -136,6 +141,9 @@ fn words(told: &Value) -> String {
     if let Some(why) = at(told, &["dns"]).as_str() {
         let _ = writeln!(words, "the name has no address: {}", visible(why));
     }
+    if !list(told, "limits").is_empty() {
+        words.push_str(&limits(told));
+    }
     let before = at(told, &["before"]);
     if before.is_object() {
         words.push_str(&one("before there is an address", before));
@@ -144,6 +152,41 @@ fn words(told: &Value) -> String {
         words.push_str(&one(&text(at(address, &["address"])), address));
     }
     words
+}
+
+/// The limits that it comes under, a line each: what they allow, and what part of that is used where a server says so.
+fn limits(told: &Value) -> String {
+    let mut table = Table::bare(&[Align::Left, Align::Left, Align::Left]);
+    for limit in list(told, "limits") {
+        let terms = at(limit, &["terms"]).as_object();
+        let bound = |(kind, term): (&String, &Value)| {
+            let used = at(limit, &["parts", kind]).as_f64();
+            let used = used.map(|part| format!(" ({:.0}% used)", part * 100.0)).unwrap_or_default();
+            let refuses = at(limit, &["refuses"]).as_str() == Some(kind);
+            format!(
+                "{} {}{used}{}",
+                visible(kind),
+                amount(kind, term),
+                if refuses { ", reached" } else { "" }
+            )
+        };
+        let bounds: Vec<String> = terms.into_iter().flatten().map(bound).collect();
+        let holder = at(limit, &["holder"]).as_str().map_or_else(|| "each session".to_owned(), visible);
+        table.row([format!("  {}", text(at(limit, &["limit"]))), holder, bounds.join("; ")]);
+    }
+    format!("limits\n{}", table.render(None))
+}
+
+/// A number, so much a second, or so much in a period.
+fn amount(kind: &str, term: &Value) -> String {
+    if let Some(quota) = at(term, &["bytes"]).as_f64() {
+        return bytes(quota);
+    }
+    match at(term, &["rate"]).as_f64() {
+        Some(rate) if ["upload", "download"].contains(&kind) => format!("{}/s", bytes(rate)),
+        Some(rate) => format!("{}/s", grouped(rate as u64)),
+        None => grouped(whole(term)),
+    }
 }
 
 fn verdict(value: &Value) -> &'static str {
@@ -227,6 +270,41 @@ mod tests {
             told.starts_with("- to - for nobody in particular from -: denied by nothing, reply 0\n"),
             "{told}"
         );
+    }
+
+    #[test]
+    fn limits_have_a_line_each_with_what_is_used_where_that_is_known() {
+        let limit = |parts: Value, refuses: Value| {
+            json!({
+                "limit": "basic", "holder": "user:ann", "parts": parts, "refuses": refuses,
+                "terms": {"connections": 1000, "upload": {"rate": 2_000_000, "burst": 1}},
+            })
+        };
+        let told = |limit: Value, name: Value| {
+            let each = json!({
+                "limit": "each", "holder": null,
+                "terms": {"datagrams": {"rate": 5000, "burst": 1}, "quota": {"bytes": 5e9, "direction": "both"}},
+            });
+            words(
+                &json!({"verdict": "allow", "rule": "web", "reply": 2, "limit": name, "limits": [limit, each]}),
+            )
+        };
+        let running =
+            told(limit(json!({"connections": 1.0, "upload": 0.126}), "connections".into()), "basic".into());
+        assert!(
+            running.contains(": allowed by rule web, and refused by limit basic, reply 2\n"),
+            "{running}"
+        );
+        assert!(
+            running.ends_with(
+                "limits\n\
+                 \x20 basic  user:ann      connections 1,000 (100% used), reached; upload 2 MB/s (13% used)\n\
+                 \x20 each   each session  datagrams 5,000/s; quota 5 GB\n"
+            ),
+            "{running}"
+        );
+        let of_file = told(limit(Value::Null, Value::Null), Value::Null);
+        assert!(of_file.contains("  basic  user:ann      connections 1,000; upload 2 MB/s\n"), "{of_file}");
     }
 
     #[test]

@@ -2,19 +2,22 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 
 use super::descriptors::divide;
+use super::limiting::{Limiting, no_limits};
 use super::resolver_files::ResolverFiles;
 use super::rules::OperatorRules;
 use super::snapshot::policy_to_be;
 use super::trial::Trial;
 use crate::config::{Config, Problems};
 use crate::limits;
+use crate::policy::accounts::HolderNames;
 use crate::policy::own_ports::OwnPorts;
-use crate::policy::rule_names::RuleNames;
-use crate::session::{Explanation, Judges, Supposed};
+use crate::policy::sources::Sources;
+use crate::session::{Explanation, Judges, LimitJudges, Supposed};
 use crate::worker::resolve;
 
 /// Why there is no explanation.
@@ -26,7 +29,7 @@ pub enum ExplainError {
     Wrong(String),
 }
 
-/// Says what would come of a request, and how rules are called. A name is resolved as the server would
+/// Says what would come of a request, and how rules and limits are called. A name is resolved as the server would
 /// do it, unless its addresses are given.
 ///
 /// # Errors
@@ -35,7 +38,7 @@ pub fn explain(
     config: &Config,
     supposed: Supposed,
     addresses: Option<Arc<[IpAddr]>>,
-) -> Result<(Explanation, Arc<RuleNames>), ExplainError> {
+) -> Result<(Explanation, HolderNames), ExplainError> {
     let mut trial = Trial::of(config);
     let plan = trial.ruled();
     let errors = trial.into_report().errors;
@@ -60,5 +63,17 @@ pub fn explain(
         told.resolved(answer, judges);
     }
     told.tell_steps(&policy);
-    Ok((told, Arc::clone(&rules.names)))
+    let now = Instant::now();
+    let numbers = no_limits().with(config.limits.iter().map(|limit| &limit.name));
+    let numbers = numbers.map_err(|none| ExplainError::Wrong(none.of("limits")))?;
+    let mut limiting = Limiting::new();
+    limiting.adopt(config, &rules, numbers);
+    let most = config.per_source.connections;
+    let sources = (most > 0).then(|| Sources::new(most));
+    let plan = limiting.plan().map(|plan| &**plan);
+    told.tell_limits(LimitJudges { plan, sources: sources.as_ref(), now });
+    let listeners = listeners.into_iter().map(|(typed, number)| (number, Arc::from(typed))).collect();
+    let names =
+        HolderNames { limits: limiting.numbers().names().into(), rules: rules.names.clone(), listeners };
+    Ok((told, names))
 }

@@ -75,6 +75,12 @@ impl Sources {
         Some(SourcePlace { sources: self.clone(), source, hash, is_session: false })
     }
 
+    /// How many sessions a source has.
+    pub fn sessions_of(&self, source: Source) -> usize {
+        let hash = self.hasher.hash_one(source);
+        self.part(hash).find(hash, |held| held.source == source).map_or(0, |held| held.sessions)
+    }
+
     /// The sources of one part of the table, and how many sessions each has; `None` where there is no such part.
     pub fn sessions_of_part(&self, part: usize) -> Option<Vec<(Source, usize)>> {
         let part = self.parts.get(part)?.lock().unwrap_or_else(PoisonError::into_inner);

@@ -11,6 +11,7 @@ use crate::auth::{Identity, check_name};
 use crate::config::{Choice, nearest, quoted, unknown_value};
 use crate::dns::{Answer, DnsError};
 use crate::limits;
+use crate::policy::accounts::{AccountFill, AccountHolder, LimitId, LimitTerms, Reached};
 use crate::policy::explain::Explained;
 use crate::policy::own_ports::OwnPorts;
 use crate::policy::{Incoming, Object, Policy, Subject, Verdict};
@@ -118,6 +119,25 @@ pub struct Explanation {
     pub addresses: Vec<(SocketAddr, Explained)>,
     /// The code of the reply; where it is success, the target has a say yet.
     pub reply: Rep,
+    /// The limits that it would come under ([`Explanation::tell_limits`]).
+    pub limits: Vec<ExplainedLimit>,
+    /// The limit that would refuse it now.
+    pub refused_by: Option<LimitId>,
+}
+
+/// A limit that a session would come under.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExplainedLimit {
+    /// Which.
+    pub limit: LimitId,
+    /// In whose account it would count; `None`: in one of its own.
+    pub holder: Option<AccountHolder>,
+    /// What it allows.
+    pub terms: LimitTerms,
+    /// What is used of it; `None` where nobody has used anything, or no server was asked.
+    pub fill: Option<AccountFill>,
+    /// What would be gone beyond now.
+    pub refuses: Option<Reached>,
 }
 
 /// By what a request is judged.
@@ -141,6 +161,8 @@ impl Explanation {
             unresolved: None,
             addresses: Vec::new(),
             reply: Rep::Succeeded,
+            limits: Vec::new(),
+            refused_by: None,
         };
         let (target, command) = (told.supposed.target.clone(), told.supposed.command);
         let nobody = matches!(target.host, Host::Ip(ip) if ip.is_unspecified());

@@ -10,6 +10,7 @@ mod channel;
 mod command;
 mod connect;
 mod dialect;
+mod explained_limits;
 mod explanation;
 mod facts;
 mod failure;
@@ -29,7 +30,8 @@ mod tests;
 pub use command::{
     AcceptedPeer, Announced, Command, Dialed, Input, Output, Peers, Round, RoundOutcome, Step,
 };
-pub use explanation::{Explanation, Judges, Supposed};
+pub use explained_limits::LimitJudges;
+pub use explanation::{ExplainedLimit, Explanation, Judges, Supposed};
 pub use facts::Facts;
 pub use failure::{AssociateError, DialError, Failure};
 pub use rules::Rules;

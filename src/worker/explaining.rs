@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Worker;
 use super::explanations::OpenExplanation;
-use super::mailbox::{Reply, SupposedTold};
+use super::mailbox::{Reply, SupposedOutcome, SupposedTold};
 use super::tokens::supposed_ticket;
 use crate::dns::Answer;
 use crate::limits;
@@ -34,7 +34,7 @@ impl Worker {
         let client = shares::Source::from(incoming.client.ip());
         let policy = self.policy_by(rules.as_ref());
         let (told, name) = Explanation::begin(supposed, incoming, self.judges(&policy));
-        let Some(name) = name else { return self.tell(Box::new(told), policy, &reply) };
+        let Some(name) = name else { return self.tell(told, policy, &reply) };
         if self.explanations.open.len() >= limits::EXPLANATIONS_MAX {
             reply.send(SupposedTold::Busy);
             return;
@@ -57,7 +57,7 @@ impl Worker {
         let OpenExplanation { mut told, rules, reply, .. } = self.explanations.open.swap_remove(place);
         let policy = self.policy_by(rules.as_ref());
         told.resolved(answer, self.judges(&policy));
-        self.tell(told, policy, &reply);
+        self.tell(*told, policy, &reply);
     }
 
     /// The policy in effect, or the same with these rules.
@@ -72,9 +72,11 @@ impl Worker {
         Judges { policy, own_ports: &self.core.own_ports }
     }
 
-    fn tell(&self, told: Box<Explanation>, policy: Arc<Policy>, reply: &Reply<SupposedTold>) {
+    fn tell(&self, told: Explanation, policy: Arc<Policy>, reply: &Reply<SupposedTold>) {
+        let snapshot = &self.core.snapshot;
+        let (limits, sources) = (snapshot.limits.clone(), snapshot.sources.clone());
+        let names = Arc::clone(&snapshot.rule_names);
         // Nobody need be there to hear it.
-        let names = Arc::clone(&self.core.snapshot.rule_names);
-        reply.send(SupposedTold::Told(told, names, policy));
+        reply.send(SupposedTold::Told(Box::new(SupposedOutcome { told, names, policy, limits, sources })));
     }
 }

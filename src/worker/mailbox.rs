@@ -16,8 +16,10 @@ use crate::observe::filter::{Selection, SessionFilter};
 use crate::observe::live::LiveSession;
 use crate::observe::talkers::TalkersFound;
 use crate::policy::Policy;
+use crate::policy::accounts::LimitPlan;
 use crate::policy::rule_names::RuleNames;
 use crate::policy::rules::RuleSet;
+use crate::policy::sources::Sources;
 use crate::session::{Explanation, Supposed};
 
 /// What a worker is told from outside.
@@ -133,13 +135,27 @@ pub struct TalkersTold {
 /// What comes of [`Mail::Explain`]. Where the worker begins anew before it knows, nothing does.
 #[derive(Clone, Debug)]
 pub enum SupposedTold {
-    /// What would come of the request, how rules are called, and the policy that can say what each of them comes to
-    /// ([`Explanation::tell_steps`]).
-    Told(Box<Explanation>, Arc<RuleNames>, Arc<Policy>),
+    /// What would come of the request, and by what.
+    Told(Box<SupposedOutcome>),
     /// What of the request cannot be.
     Wrong(String),
     /// Too many others wait for names.
     Busy,
+}
+
+/// What would come of a request, and what can say more of it without a worker.
+#[derive(Clone, Debug)]
+pub struct SupposedOutcome {
+    /// What would come of it.
+    pub told: Explanation,
+    /// How rules are called.
+    pub names: Arc<RuleNames>,
+    /// What can say what each of them comes to ([`Explanation::tell_steps`]).
+    pub policy: Arc<Policy>,
+    /// The limits in effect ([`Explanation::tell_limits`]).
+    pub limits: Option<Arc<LimitPlan>>,
+    /// The sessions of sources, where these are limited.
+    pub sources: Option<Arc<Sources>>,
 }
 
 /// Where the answer to a letter goes, and what is woken for it: whoever asks a worker does not wait for it in a call.

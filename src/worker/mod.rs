@@ -53,7 +53,9 @@ mod watch;
 mod tests;
 
 pub(crate) use logins::today;
-pub use mailbox::{Drill, Killed, Listed, Mail, Mailbox, Reply, SupposedTold, TalkersTold, Ticket, Walked};
+pub use mailbox::{
+    Drill, Killed, Listed, Mail, Mailbox, Reply, SupposedOutcome, SupposedTold, TalkersTold, Ticket, Walked,
+};
 pub(crate) use relaying::liveness;
 pub(crate) use resolving::resolve;
 pub use setup::Setup;

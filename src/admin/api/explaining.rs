@@ -7,16 +7,18 @@ use crossbeam_channel::{Receiver, TryRecvError, bounded};
 use mio::Waker;
 use serde_json::{Value, json};
 
+use super::limited::{account_json, terms_json};
 use super::query::Query;
 use crate::admin::answer::HttpAnswer;
 use crate::admin::status::HttpStatus;
 use crate::config::Choice;
+use crate::policy::accounts::{HolderNames, LimitKind};
 use crate::policy::explain::Explained;
 use crate::policy::rule_names::{DEFAULT_NAME, GUARD_NAME, RuleNames};
 use crate::policy::rules::{RuleId, RuleSet, RuleStep};
 use crate::policy::{DecidedBy, Decision, Verdict};
-use crate::session::{Explanation, Supposed};
-use crate::worker::{Mail, Mailbox, Reply, SupposedTold};
+use crate::session::{ExplainedLimit, Explanation, LimitJudges, Supposed};
+use crate::worker::{Mail, Mailbox, Reply, SupposedOutcome, SupposedTold};
 
 /// The request that the parameters suppose.
 ///
@@ -57,11 +59,14 @@ impl Explaining {
     }
 
     /// The answer once it is there.
-    pub(super) fn go_on(&mut self, now: Instant) -> Option<HttpAnswer> {
+    pub(super) fn go_on(&mut self, names: &HolderNames, now: Instant) -> Option<HttpAnswer> {
         match self.answer.try_recv() {
-            Ok(SupposedTold::Told(mut told, names, policy)) => {
+            Ok(SupposedTold::Told(outcome)) => {
+                let SupposedOutcome { mut told, names: rules, policy, limits: plan, sources } = *outcome;
                 told.tell_steps(&policy);
-                Some(HttpAnswer::json(HttpStatus::OK, &explanation_json(&told, &names)))
+                told.tell_limits(LimitJudges { plan: plan.as_deref(), sources: sources.as_deref(), now });
+                let names = HolderNames { rules, ..names.clone() };
+                Some(HttpAnswer::json(HttpStatus::OK, &explanation_json(&told, &names, true)))
             }
             Ok(SupposedTold::Wrong(what)) => Some(HttpAnswer::error(HttpStatus::BAD_REQUEST, what)),
             Ok(SupposedTold::Busy) => {
@@ -79,8 +84,12 @@ impl Explaining {
     }
 }
 
-/// An explanation as the endpoint tells it, and as `outflow explain --json` does.
-pub(crate) fn explanation_json(told: &Explanation, names: &RuleNames) -> Value {
+/// An explanation as the endpoint tells it, and as `outflow explain --json` does. What is used of limits a running server alone
+/// knows.
+pub(crate) fn explanation_json(told: &Explanation, names: &HolderNames, is_running: bool) -> Value {
+    let limits: Vec<Value> = told.limits.iter().map(|limit| limit_json(limit, names, is_running)).collect();
+    let limit = told.refused_by.filter(|_| is_running).and_then(|limit| names.limit_name(limit));
+    let names = &*names.rules;
     let Explanation { supposed, first, unresolved, addresses, reply, .. } = told;
     let addresses: Vec<Value> = addresses
         .iter()
@@ -102,10 +111,30 @@ pub(crate) fn explanation_json(told: &Explanation, names: &RuleNames) -> Value {
         "rule": deciding.map(|decision| decided_by(decision, names)),
         "would_deny": deciding.and_then(|decision| decision.would_deny()).map(|rule| name_of(rule, names)),
         "reply": reply.code(),
+        "limit": limit.map(|name| &**name),
+        "limits": limits,
         "dns": unresolved.as_ref().map(ToString::to_string),
         "before": first.as_ref().map(|explained| of_explained(explained, names)),
         "addresses": addresses,
     })
+}
+
+/// A limit that the request would come under; `holder` is null where the session has an account of its own.
+fn limit_json(limit: &ExplainedLimit, names: &HolderNames, is_running: bool) -> Value {
+    let ExplainedLimit { limit, holder, terms, fill, refuses } = limit;
+    let mut shown = json!({
+        "limit": names.limit_name(*limit).map(|name| &**name),
+        "holder": holder.as_ref().and_then(|holder| names.text(holder)),
+        "terms": terms_json(terms),
+    });
+    if is_running {
+        let used = fill.as_ref().map(|fill| account_json(fill, names));
+        for field in ["fill", "sessions", "udp_associations", "parts"] {
+            shown[field] = used.as_ref().map(|used| used[field].clone()).into();
+        }
+        shown["refuses"] = refuses.map(|reached| LimitKind::from(reached).name()).into();
+    }
+    shown
 }
 
 fn of_explained(explained: &Explained, names: &RuleNames) -> Value {

@@ -229,7 +229,9 @@ impl Api {
                 Some(self.stats_of_now(now))
             }
             ApiWaiting::Quotas(quotas) => quotas.go_on(now),
-            ApiWaiting::Explaining(explaining) => explaining.go_on(now),
+            ApiWaiting::Explaining(explaining) => {
+                explaining.go_on(&self.watched.standing.now().limits.names, now)
+            }
             ApiWaiting::Order(outcome) => match outcome.try_recv() {
                 Ok(outcome) => Some(change::outcome(&outcome)),
                 Err(TryRecvError::Empty) => None,

@@ -178,15 +178,8 @@ impl OpenAccount {
     /// Counts a session; under the lock of its part. What it took of the rate of new ones, where there is one.
     pub(super) fn enter(&self, kind: SessionKind, now_ns: u64) -> Result<Option<Drawn>, Reached> {
         self.follow_terms(now_ns);
-        if self.quota_state().refuses() {
-            return Err(Reached::Quota);
-        }
-        if self.sessions.load(Ordering::Relaxed) >= self.terms.connections() {
-            return Err(Reached::Connections);
-        }
-        let associations = self.associations.load(Ordering::Relaxed);
-        if kind == SessionKind::Association && associations >= self.terms.udp_associations() {
-            return Err(Reached::Associations);
+        if let Some(reached) = self.is_at(kind) {
+            return Err(reached);
         }
         let begun = match self.terms.new_per_second() {
             Some(rate) => Some(self.beginnings.take(1, rate, now_ns).ok_or(Reached::NewSessions)?),
@@ -195,6 +188,19 @@ impl OpenAccount {
         self.sessions.fetch_add(1, Ordering::Relaxed);
         self.associations.fetch_add(u64::from(kind == SessionKind::Association), Ordering::Relaxed);
         Ok(begun)
+    }
+
+    /// What one session more would go beyond, were it to begin at a time when some may.
+    pub(super) fn is_at(&self, kind: SessionKind) -> Option<Reached> {
+        if self.quota_state().refuses() {
+            return Some(Reached::Quota);
+        }
+        if self.sessions.load(Ordering::Relaxed) >= self.terms.connections() {
+            return Some(Reached::Connections);
+        }
+        let associations = self.associations.load(Ordering::Relaxed);
+        let is_one_more = kind == SessionKind::Association && associations >= self.terms.udp_associations();
+        is_one_more.then_some(Reached::Associations)
     }
 
     pub(super) fn is_unused(&self) -> bool {

@@ -153,6 +153,12 @@ impl Bucket {
         drawn.ready_ns > now_ns && self.fillings.load(Ordering::Relaxed) != drawn.fillings
     }
 
+    /// Whether one may be used at once.
+    pub(super) fn has_one(&self, rate: BurstRate, now_ns: u64) -> bool {
+        let arrival = self.arrival_ns.load(Ordering::Relaxed).max(now_ns).saturating_add(rate.nanoseconds(1));
+        arrival.saturating_sub(rate.nanoseconds(rate.burst)) <= now_ns
+    }
+
     /// What part of the burst is drawn, all of it where more is.
     pub(super) fn drawn(&self, rate: BurstRate, now_ns: u64) -> f64 {
         let ahead_ns = self.arrival_ns.load(Ordering::Relaxed).saturating_sub(now_ns);

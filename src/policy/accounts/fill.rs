@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::account::{AccountHolder, AccountKey, LimitId, OpenAccount};
+use super::account::{AccountHolder, AccountKey, LimitId, OpenAccount, Reached, SessionKind};
 use super::bucket::{Bucket, BurstRate};
 use super::{Accounts, LimitKind, LimitTerms};
 use crate::limits;
@@ -78,6 +78,17 @@ impl Accounts {
     pub fn fill_of(&self, key: &AccountKey, now: Instant) -> Option<AccountFill> {
         let now_ns = self.moment(now);
         self.part(key).accounts.get(key).map(|account| account.fill(now_ns))
+    }
+
+    /// What a session that begins now would go beyond.
+    pub fn would_refuse(&self, key: &AccountKey, kind: SessionKind, now: Instant) -> Option<Reached> {
+        let now_ns = self.moment(now);
+        let known = self.part(key).accounts.get(key).cloned();
+        let account = known.unwrap_or_else(|| OpenAccount::new(key.clone(), self.terms_of(key.limit)).into());
+        account.is_at(kind).or_else(|| {
+            let rate = account.terms.new_per_second()?;
+            (!account.beginnings.has_one(rate, now_ns)).then_some(Reached::NewSessions)
+        })
     }
 
     /// What a limit allows now.

@@ -124,6 +124,26 @@ impl LimitPlan {
         Ok(())
     }
 
+    /// The accounts that a session would count in, each once.
+    pub fn keys_of(
+        &self,
+        subject: &Subject<'_>,
+        rules: impl Iterator<Item = RuleId>,
+    ) -> Vec<(Per, AccountKey)> {
+        let user = self.known_user(subject);
+        let mut limits: Vec<(Limit, RuleId)> = Vec::new();
+        for (limit, rule) in self.limits_of(user, rules) {
+            if limits.iter().all(|(before, _)| before.id != limit.id) {
+                limits.push((limit, rule));
+            }
+        }
+        let keys = |(limit, rule): (Limit, RuleId)| {
+            let holders = holders(limit.per, subject, user, rule);
+            holders.map(move |holder| (limit.per, AccountKey { limit: limit.id, holder }))
+        };
+        limits.into_iter().flat_map(keys).collect()
+    }
+
     /// What is known of the user of a subject.
     fn known_user(&self, subject: &Subject<'_>) -> Option<&UserLimits> {
         subject.identity.user().and_then(|name| self.users.of(name))

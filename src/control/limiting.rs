@@ -315,7 +315,8 @@ mod tests {
     #[test]
     fn a_clock_that_jumps_gives_nobody_a_fresh_quota() {
         let mut limiting = Limiting::new();
-        let plan = adopted(&mut limiting, "[limits.per_user]\nbytes_per_day = 100\n").expect("limits");
+        let text = "[server]\nstate = \"/s\"\n[limits.per_user]\nbytes_per_day = 100\n";
+        let plan = adopted(&mut limiting, text).expect("limits");
         let (accounts, limit) = (limiting.accounts().clone(), plan.all[0].id);
         let key = AccountKey { limit, holder: AccountHolder::User("ann".into()) };
         let begin = Instant::now();

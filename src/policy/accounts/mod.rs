@@ -274,13 +274,13 @@ impl LimitPlace {
 
     /// So many bytes went this way.
     pub fn spend(&mut self, way: LimitedWay, bytes: u64) {
+        let (share, rate) = match way {
+            LimitedWay::Up => (&mut self.up, self.account.terms.upload()),
+            LimitedWay::Down => (&mut self.down, self.account.terms.download()),
+        };
         // What moves while no rate holds is no debt of the time when one does.
-        if self.account.quota_state() == QuotaState::Lifts {
-            return;
-        }
-        match way {
-            LimitedWay::Up => self.up.spend(bytes),
-            LimitedWay::Down => self.down.spend(bytes),
+        if rate.is_some() && self.account.quota_state() != QuotaState::Lifts {
+            share.spend(bytes);
         }
     }
 

@@ -92,6 +92,22 @@ fn rates_begin_with_their_burst_once_a_quota_is_used_up() {
     assert_eq!(place.allowance(LimitedWay::Down, now), Allowance::Unlimited, "until the period is over");
 }
 
+/// Once a rate that a reload brought began with all that had moved before it.
+#[test]
+fn a_rate_that_is_new_begins_with_its_burst() {
+    let (accounts, now) = accounts();
+    accounts.set_terms(LimitId(1), &quota(MB, OnReached::Refuse));
+    let mut place = enter(&accounts, &user(1, "ann"), now).expect("a place");
+    for _ in 0..1000 {
+        assert_eq!(place.allowance(LimitedWay::Down, now), Allowance::Unlimited);
+        place.spend(LimitedWay::Down, MB);
+    }
+    let rate = BurstRate { rate: MB, burst: MB };
+    accounts.set_terms(LimitId(1), &LimitTerms { download: Some(rate), ..quota(MB, OnReached::Refuse) });
+    let later = now + Duration::from_secs(1);
+    assert!(matches!(place.allowance(LimitedWay::Down, later), Allowance::Of(_)));
+}
+
 /// A reload changes how much there is, and not what is used.
 #[test]
 fn another_quota_keeps_what_is_used() {

@@ -252,7 +252,7 @@ fn bytes_have_a_rate_each_way(engine: Engine) {
     let expected = Duration::from_millis(1000);
     let check = |took: Duration, way: &str| {
         assert!(took >= expected.mul_f64(0.9), "{way} took {took:?}: too fast");
-        assert!(took < expected * 3, "{way} took {took:?}: too slow");
+        assert!(took < PATIENCE, "{way} took {took:?}: too slow");
     };
     let (relay, source) = (start(), Origin::source(length));
     let begun = Instant::now();
@@ -312,7 +312,7 @@ fn a_limit_that_is_not_reached_is_not_felt(engine: Engine) {
         client.send(b"ping");
         client.expect(b"ping");
     }
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
 }
 engines!(a_limit_that_is_not_reached_is_not_felt);
 

@@ -217,7 +217,9 @@ fn what_is_probably_a_slip_is_named() {
     );
     let quota = "quota = { bytes = 1, period = \"day\", zone = \"Europe/Berlni\" }";
     assert_eq!(
-        errors(&config(&format!("[[limit]]\nname = \"a\"\nper = \"user\"\n{quota}\n"))),
+        errors(&config(&format!(
+            "[server]\nstate = \"state\"\n[[limit]]\nname = \"a\"\nper = \"user\"\n{quota}\n"
+        ))),
         ["limit 0 quota: there is no time zone \"Europe/Berlni\"; did you mean \"Europe/Berlin\"?"]
     );
     let unused = "[[list]]\nname = \"l\"\ndomains = \"a.example\"\n";

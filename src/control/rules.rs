@@ -11,7 +11,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::{self, TimeZone};
 
-use self::concerns::{RuleRemark, empty_groups, empty_lists, guarded, never, unused, users_warnings};
+use self::concerns::{
+    RuleRemark, empty_groups, empty_lists, guarded, idle_limits, never, unused, users_warnings,
+};
 use super::limited_users::limited_users;
 use super::lists;
 use super::numbers::Numbers;
@@ -135,6 +137,7 @@ impl OperatorRules {
         errors.extend(quota_zones(config));
         let mut warnings = users_warnings(config, users);
         warnings.extend(empty_groups(config, &inputs.groups));
+        warnings.extend(idle_limits(config, users));
         let limited = self.limited_by(config, users);
         if errors.is_empty() && inputs == self.inputs {
             warnings.extend(self.warnings.iter().cloned());

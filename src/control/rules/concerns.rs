@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::auth::Users;
-use crate::config::{AuthMethod, Config, RuleConfig, RuleDestination, nearest, quoted};
+use crate::config::{AuthMethod, Config, LimitConfig, RuleConfig, RuleDestination, nearest, quoted};
 use crate::limits;
+use crate::policy::accounts::Per;
 use crate::policy::rules::spec::{Action, GroupSpec, ListSpec, RuleSpecs};
 use crate::policy::{Guard, Refusal};
 
@@ -124,6 +125,23 @@ pub(super) fn guarded(config: &Config, warnings: &mut Vec<RuleRemark>) {
     }
 }
 
+/// Limits that nothing has, and those that count the sessions of users where nobody logs in: a slip that limits nobody.
+pub(super) fn idle_limits(config: &Config, users: Option<&Users>) -> Vec<RuleRemark> {
+    let of_rules = config.rules.iter().flat_map(|rule| &rule.limits);
+    let of_users = users.into_iter().flat_map(Users::limits).flat_map(|(_, limits)| limits);
+    let named: BTreeSet<&str> = of_rules.chain(of_users).map(|name| &**name).collect();
+    let nobody_logs_in = users.is_none() && !config.auth.methods.contains(&AuthMethod::Gssapi);
+    let idle = |(nth, limit): (usize, &LimitConfig)| {
+        if !named.contains(&*limit.name) {
+            let what = format!("limits nobody: neither a rule nor a user has {}", quoted(&limit.name));
+            return Some((("limit", nth, "name"), what));
+        }
+        let of_who = nobody_logs_in && matches!(limit.per, Per::User | Per::Group);
+        of_who.then(|| (("limit", nth, "per"), "limits nobody: nobody logs in".to_owned()))
+    };
+    config.limits.iter().enumerate().filter_map(idle).collect()
+}
+
 /// Users of rules who are nobody: they may be a slip. Where tickets are taken, any name may be somebody.
 pub(super) fn users_warnings(config: &Config, users: Option<&Users>) -> Vec<RuleRemark> {
     let mut warnings = Vec::new();
@@ -146,6 +164,34 @@ pub(super) fn users_warnings(config: &Config, users: Option<&Users>) -> Vec<Rule
                 Some(_) => unknown_user(name, &known),
             };
             warnings.extend(named.iter().map(|name| (key, what(name))));
+            if !more.is_empty() {
+                warnings.push((key, format!("and so it is with {} more", more.len())));
+            }
+        }
+    }
+    if users.is_some() {
+        warnings.extend(unknown_members(config, &known));
+    }
+    warnings
+}
+
+/// Who is in a group of the configuration and is nobody, told of at the first rule that names the group.
+fn unknown_members(config: &Config, known: &BTreeSet<&str>) -> Vec<RuleRemark> {
+    let mut told: BTreeSet<&str> = BTreeSet::new();
+    let mut warnings = Vec::new();
+    for (nth, rule) in config.rules.iter().enumerate() {
+        for (key, names) in [("groups", &rule.groups), ("not_groups", &rule.not_groups)] {
+            let anew: Vec<&str> = names.iter().map(|name| &**name).filter(|name| told.insert(name)).collect();
+            let groups = config.groups.iter().filter(|(group, _)| anew.contains(&&***group));
+            let unknown: Vec<(&Arc<str>, &Arc<str>)> = groups
+                .flat_map(|(group, members)| members.iter().map(move |member| (group, member)))
+                .filter(|(_, member)| !known.contains(&***member))
+                .collect();
+            let key = ("rule", nth, key);
+            let (named, more) = unknown.split_at(unknown.len().min(limits::UNKNOWN_USERS_NAMED));
+            warnings.extend(named.iter().map(|(group, member)| {
+                (key, format!("group {}: {}", quoted(group), unknown_user(member, known)))
+            }));
             if !more.is_empty() {
                 warnings.push((key, format!("and so it is with {} more", more.len())));
             }

@@ -292,6 +292,17 @@ fn a_user_who_cannot_log_in_is_named() {
             "rule 0 not_users: the users file has no user \"bob\""
         ]
     );
+    let members = "[groups]\nstaff = [\"alice\", \"bob\", \"alcie\"]\nother = [\"eve\"]\n";
+    let grouped = "[[rule]]\nname = \"r\"\ngroups = \"staff\"\naction = \"allow\"\n[[rule]]\nname = \"s\"\nports = 80\nnot_groups = \"staff\"\naction = \"allow\"\n";
+    let plan = OperatorRules::default().plan(&config(&format!("{password}{members}{grouped}")), Some(&users));
+    assert_eq!(
+        texts(plan.unwrap_or_else(|errors| panic!("{errors:?}")).1),
+        [
+            "rule 0 groups: group \"staff\": the users file has no user \"bob\"",
+            "rule 0 groups: group \"staff\": the users file has no user \"alcie\"; did you mean \"alice\"?",
+        ],
+        "once, and not of a group that no rule names"
+    );
     assert_eq!(warned("[auth]\nmethods = [\"gssapi\"]\n", None), [""; 0], "a ticket may be anybody's");
     let group = config(
         "[groups]\nstaff = [\"ann\"]\n[[rule]]\nname = \"r\"\ngroups = \"staff\"\naction = \"allow\"\n",
@@ -300,6 +311,29 @@ fn a_user_who_cannot_log_in_is_named() {
         next(&Arc::default(), &group).1,
         ["rule 0 groups: nobody logs in, and so nobody is in a group"]
     );
+}
+
+#[test]
+fn a_limit_that_limits_nobody_is_named() {
+    let text = |methods: &str, named: &str| {
+        format!(
+            "{methods}[[limit]]\nname = \"gold\"\nper = \"user\"\nconnections = 3\n[[rule]]\nname = \"r\"\naction = \"allow\"\n{named}"
+        )
+    };
+    let warned = |text: String, users: Option<&Users>| {
+        let plan = OperatorRules::default().plan(&config(&text), users);
+        texts(plan.unwrap_or_else(|errors| panic!("{errors:?}")).1)
+    };
+    let named = "limits = \"gold\"\n";
+    let password = "[auth]\nmethods = [\"password\"]\nusers = \"u\"\n";
+    let users = |text: &str| Users::parse(&text.replace('#', HASH), Path::new("u")).unwrap();
+    let unnamed = ["limit 0 name: limits nobody: neither a rule nor a user has \"gold\""];
+    assert_eq!(warned(text("", ""), None), unnamed);
+    assert_eq!(warned(text(password, ""), Some(&users("ann:#\n"))), unnamed);
+    assert_eq!(warned(text(password, ""), Some(&users("ann:#:limits=gold\n"))), [""; 0]);
+    assert_eq!(warned(text(password, named), Some(&users("ann:#\n"))), [""; 0]);
+    assert_eq!(warned(text("", named), None), ["limit 0 per: limits nobody: nobody logs in"]);
+    assert_eq!(warned(text("[auth]\nmethods = [\"gssapi\"]\n", named), None), [""; 0]);
 }
 
 /// What the configuration says and what the users file says are one group, and the file alone makes a group, too.

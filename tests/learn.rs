@@ -193,3 +193,41 @@ fn a_file_that_was_not_learned_is_refused_and_stays() {
     let output = learn(&[&folder.path().join("none")]);
     assert_eq!(output.status.code(), Some(1));
 }
+
+/// Where others reach a listener that asks for no password, rules have to say who may use them: what was learned has no `from`
+/// by itself, and is an open proxy then.
+#[test]
+fn what_was_learned_may_be_for_some_networks_alone() {
+    let folder = TempDir::new().expect("a folder");
+    let (file, config) = (folder.path().join("learned.jsonl"), folder.path().join("outflow.toml"));
+    fs::write(&file, line("farm.example", 443, "connect", None) + "\n").expect("write");
+    let learn_from = |from: &[&str]| {
+        let mut command = Command::new(binary());
+        command.arg("learn").args(from).arg(&file);
+        run_to_exit(command)
+    };
+    let check = |output: &Output| {
+        let rules = String::from_utf8(output.stdout.clone()).expect("UTF-8");
+        fs::write(&config, "[server]\nlisten = [\"0.0.0.0:0\"]\n".to_owned() + &rules).expect("write");
+        let mut command = Command::new(binary());
+        command.args(["check", "--config"]).arg(&config);
+        let output = run_to_exit(command);
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = check(&learn_from(&[]));
+    assert!(
+        code == Some(1) && said.contains("\"learned-1\" allows something to whoever reaches it"),
+        "{said}"
+    );
+    let output = learn_from(&["--from", "192.0.2.0/24,2001:db8::1"]);
+    assert_eq!(
+        rules(&output),
+        [
+            "name = \"learned-1\"\nfrom = [\"192.0.2.0/24\", \"2001:db8::1/128\"]\nto = [\"farm.example\"]\nports = [443]\ncommands = [\"connect\"]\naction = \"allow\"\n"
+        ]
+    );
+    assert_eq!(check(&output), (Some(0), String::new()));
+    let output = learn_from(&["--from", "192.0.2.1/24"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && said.contains("did you mean \"192.0.2.0/24\"?"), "{said}");
+}

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use toml::Value;
 
 use crate::config::Choice;
@@ -26,8 +27,8 @@ struct LearnedRule {
     commands: Vec<&'static str>,
 }
 
-/// Prints the rules. Exit code 0, or 1 where a file cannot be read, with the reason on standard error.
-pub(super) fn run(files: &[PathBuf]) -> ExitCode {
+/// Prints the rules, for clients from these blocks alone where there are any. Exit code 0, or 1 where a file cannot be read, with the reason on standard error.
+pub(super) fn run(files: &[PathBuf], from: &[IpNet]) -> ExitCode {
     let mut needs = HashSet::new();
     for file in files.iter().map(PathBuf::as_path) {
         match read(file) {
@@ -38,7 +39,7 @@ pub(super) fn run(files: &[PathBuf]) -> ExitCode {
             }
         }
     }
-    say(&printed(&rules(&needs)))
+    say(&printed(&rules(&needs), from))
 }
 
 fn read(file: &Path) -> Result<HashSet<TrafficNeed>, String> {
@@ -123,9 +124,13 @@ fn tables(groups: &[(Vec<Arc<str>>, BTreeSet<Wanted>)]) -> Vec<LearnedRule> {
 }
 
 /// The rules as they stand in a configuration.
-fn printed(rules: &[LearnedRule]) -> String {
+fn printed(rules: &[LearnedRule], from: &[IpNet]) -> String {
     let text = |text: &str| Value::String(text.to_owned()).to_string();
     let array = |values: Vec<String>| format!("[{}]", values.join(", "));
+    let from = match from.is_empty() {
+        true => String::new(),
+        false => format!("from = {}\n", array(from.iter().map(|block| text(&block.to_string())).collect())),
+    };
     let table = |(nth, rule): (usize, &LearnedRule)| {
         let LearnedRule { users, to, ports, commands } = rule;
         let users = match users.is_empty() {
@@ -133,7 +138,7 @@ fn printed(rules: &[LearnedRule]) -> String {
             false => format!("users = {}\n", array(users.iter().map(|user| text(user)).collect())),
         };
         format!(
-            "[[rule]]\nname = \"learned-{}\"\n{users}to = {}\nports = {}\ncommands = {}\naction = \"allow\"\n",
+            "[[rule]]\nname = \"learned-{}\"\n{from}{users}to = {}\nports = {}\ncommands = {}\naction = \"allow\"\n",
             nth + 1,
             array(to.iter().map(|host| text(host)).collect()),
             array(ranges(ports)),
@@ -237,7 +242,7 @@ mod tests {
         let needs = HashSet::from([need("", "a.example", 443), need("ann", "a.example", 443)]);
         let found = rules(&needs);
         assert!(found.len() == 1 && found[0].users.is_empty(), "{found:?}");
-        assert_eq!(printed(&[]), "");
+        assert_eq!(printed(&[], &[]), "");
     }
 
     /// Every allowed thing is a need and every need is allowed, and `check` takes what is printed.
@@ -270,12 +275,14 @@ mod tests {
                 })
                 .collect();
             assert_eq!(allowed(&found), wanted);
-            let text = printed(&found);
+            let from: Vec<IpNet> =
+                ["10.0.0.0/8", "2001:db8::/32"].map(|block| block.parse().unwrap()).to_vec();
+            let from = &from[..random.random_range(0..=from.len())];
+            let text = printed(&found, from);
             let config = Config::parse(&text, Path::new("learned.toml"), &Flags::default());
-            assert_eq!(
-                config.map(|config| config.rules.len()).map_err(|what| format!("{what}\n{text}")),
-                Ok(found.len())
-            );
+            let config = config.unwrap_or_else(|what| panic!("{what}\n{text}"));
+            assert_eq!(config.rules.len(), found.len());
+            assert!(config.rules.iter().all(|rule| rule.from == from), "{text}");
         }
     }
 }

@@ -32,6 +32,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+use ipnet::IpNet;
 
 use self::client::{AdminArgs, AdminClient, ClientError};
 use self::drain::DrainWish;
@@ -40,7 +41,7 @@ use self::offered::Offered;
 use self::quota::QuotaCommand;
 use self::sessions::SessionsArgs;
 use self::user::UserSetArgs;
-use crate::config::{Config, ConfigSource, Flags};
+use crate::config::{Config, ConfigSource, Flags, network};
 use crate::console::{complain, say};
 use crate::limits;
 
@@ -132,6 +133,10 @@ enum CliCommand {
         /// Files that were learned into
         #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
         files: Vec<PathBuf>,
+        /// The blocks of addresses that clients come from, with commas between them: the rules hold for these alone, as
+        /// they have to where others reach a listener that asks for no password
+        #[arg(long, value_name = "CIDR,…", value_delimiter = ',', value_parser = network)]
+        from: Vec<IpNet>,
     },
     /// Print a script that completes this command line in a shell
     Completions { shell: CompletingShell },
@@ -155,7 +160,7 @@ enum CompletingShell {
 enum UserCommand {
     /// Add a user, or change the password of one
     Add(UserArgs),
-    /// Put a user in groups, give the user a last day, or shut the user out
+    /// Put a user in groups and under limits, give the user a last day, or shut the user out
     Set(UserSetArgs),
     /// Remove a user
     Remove(UserArgs),
@@ -286,7 +291,7 @@ fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ask(&admin, |client| health::run(&client.clone().with_patience(limits::HEALTH_PATIENCE), ready))
         }
         CliCommand::Explain { explain, admin } => explain::run(&explain, &admin),
-        CliCommand::Learn { files } => learn::run(&files),
+        CliCommand::Learn { files, from } => learn::run(&files, &from),
         CliCommand::Completions { shell } => complete(shell),
         CliCommand::Man { folder } => man::run(Cli::command(), folder.as_deref()),
     }

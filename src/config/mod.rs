@@ -57,6 +57,7 @@ pub(crate) use problem::quoted;
 pub use quotas::QuotaConfig;
 pub use raw::Flags;
 pub use reach::{Advertise, PortRange};
+pub(crate) use rule_values::network;
 pub use rule_values::{ListEntry, RuleDestination, RulePorts, entry as list_entry};
 pub use tables::{
     AdminConfig, AuthConfig, Bind, Config, Dns, Gssapi, GuardConfig, LimitConfig, ListConfig, Log, PerSource,

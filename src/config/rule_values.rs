@@ -111,7 +111,7 @@ pub(super) fn domain(typed: &str) -> Result<NamePattern, String> {
 }
 
 /// A block of addresses, or one address.
-pub(super) fn network(typed: &str) -> Result<IpNet, String> {
+pub(crate) fn network(typed: &str) -> Result<IpNet, String> {
     match typed.parse::<IpAddr>() {
         Ok(ip) => Ok(host(ip)),
         Err(_) => block(typed),

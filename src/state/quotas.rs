@@ -43,6 +43,10 @@ const SWEEP: &str = "DELETE FROM used WHERE quota = ?1 AND holder > ?2 AND holde
 const SWEEP_LAST: &str = "DELETE FROM used WHERE quota = ?1 AND holder > ?2 AND period < ?3";
 const REMOVE_ALL: &str = "DELETE FROM used WHERE quota = ?1";
 
+/// What another try may find otherwise.
+const OF_THE_MOMENT: [ErrorCode; 4] =
+    [ErrorCode::SystemIoFailure, ErrorCode::CannotOpen, ErrorCode::OutOfMemory, ErrorCode::ReadOnly];
+
 /// What one subject used of one quota.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptUse {
@@ -121,6 +125,18 @@ impl fmt::Display for QuotaStoreError {
     }
 }
 
+impl QuotaStoreError {
+    /// Whether it is the contents that are wrong. What disk, memory or rights refuse for now is no reason to begin anew.
+    fn is_of_contents(&self) -> bool {
+        match self {
+            QuotaStoreError::Failed(error) => {
+                error.sqlite_error_code().is_none_or(|code| !OF_THE_MOMENT.contains(&code))
+            }
+            other => matches!(other, QuotaStoreError::Corrupt(_)),
+        }
+    }
+}
+
 impl std::error::Error for QuotaStoreError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
@@ -172,10 +188,12 @@ impl QuotaStore {
         mut take: impl FnMut(KeptUse),
     ) -> Result<StoreOpened, QuotaStoreError> {
         let path = QuotaStore::path(directory);
-        if !path.try_exists()? {
+        // A link to nothing is a store on a disk that is not there now.
+        if fs::symlink_metadata(&path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             // The journal of a store that somebody took away would be read into the new one.
             aside(directory, time)?;
-            let store = QuotaStore::make(directory, &[])?;
+            QuotaStore::make(directory, &[])?;
+            let store = QuotaStore::put_in_place(directory, 0)?;
             return Ok(StoreOpened { store, set_aside: None });
         }
         let mut kept = Vec::new();
@@ -189,7 +207,7 @@ impl QuotaStore {
                 kept.into_iter().for_each(take);
                 return Ok(StoreOpened { store, set_aside: None });
             }
-            Err(error @ (QuotaStoreError::Newer(_) | QuotaStoreError::Busy)) => return Err(error),
+            Err(error) if !error.is_of_contents() => return Err(error),
             Err(error) => error,
         };
         if kept.is_empty() {
@@ -197,16 +215,18 @@ impl QuotaStore {
             let rescue = QuotaStore::existing(&path).and_then(|store| store.read(|one| kept.push(one)));
             drop(rescue);
         }
+        // The old one stays where it is until there is another: what was rescued of it would else be lost where there is no room.
+        QuotaStore::make(directory, &kept)?;
         let aside = aside(directory, time)?;
-        let store = QuotaStore::make(directory, &kept)?;
+        let store = QuotaStore::put_in_place(directory, kept.len() as u64)?;
         let rescued = kept.len() as u64;
         kept.into_iter().for_each(&mut take);
         Ok(StoreOpened { store, set_aside: Some(SetAside { cause, path: aside, rescued }) })
     }
 
-    /// Makes a new store with this in it. It gets its name once it is whole.
-    fn make(directory: &StateDir, kept: &[KeptUse]) -> Result<QuotaStore, QuotaStoreError> {
-        let (path, unfinished) = (directory.file(FILE), directory.file(UNFINISHED));
+    /// Makes a new store with this in it, which has no name yet by which it is found.
+    fn make(directory: &StateDir, kept: &[KeptUse]) -> Result<(), QuotaStoreError> {
+        let unfinished = directory.file(UNFINISHED);
         for old in [&unfinished, &directory.file(&format!("{UNFINISHED}-wal"))] {
             match fs::remove_file(old) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
@@ -214,7 +234,8 @@ impl QuotaStore {
             }
         }
         drop(OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?);
-        let mut store = QuotaStore { db: connect(&unfinished)?, path: path.clone(), file: (0, 0), rows: 0 };
+        let mut store =
+            QuotaStore { db: connect(&unfinished)?, path: unfinished.clone(), file: (0, 0), rows: 0 };
         store.db.execute_batch("PRAGMA journal_mode = OFF")?;
         store.db.execute_batch(TABLE)?;
         store.write(kept)?;
@@ -223,11 +244,16 @@ impl QuotaStore {
         // From here on nothing is written to open it: it can be read where the disk is full.
         store.db.execute_batch("PRAGMA journal_mode = WAL")?;
         store.db.close().map_err(|(_, error)| error)?;
-        File::open(&unfinished)?.sync_all()?;
-        fs::rename(&unfinished, &path)?;
+        Ok(File::open(&unfinished)?.sync_all()?)
+    }
+
+    /// Gives the store that was made its name, and opens it.
+    fn put_in_place(directory: &StateDir, rows: u64) -> Result<QuotaStore, QuotaStoreError> {
+        let path = directory.file(FILE);
+        fs::rename(directory.file(UNFINISHED), &path)?;
         File::open(directory.file("."))?.sync_all()?;
         let store = QuotaStore::existing(&path)?;
-        Ok(QuotaStore { rows: kept.len() as u64, ..store })
+        Ok(QuotaStore { rows, ..store })
     }
 
     fn existing(path: &Path) -> Result<QuotaStore, QuotaStoreError> {

@@ -1,4 +1,4 @@
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 
 use tempfile::TempDir;
 
@@ -229,4 +229,39 @@ fn what_can_be_read_of_a_corrupt_store_is_counted_on() {
     let (opened, kept) = open(&directory);
     let aside = opened.set_aside.expect("set aside");
     assert!(aside.rescued as usize == kept.len() && kept.len() > all.len() / 2, "{}", kept.len());
+}
+
+/// A disk that is away for a moment, and one that refuses: neither is a reason to begin at nothing.
+#[test]
+fn a_store_that_cannot_be_had_now_stays_where_it_is() {
+    let (folder, directory) = taken();
+    let path = folder.path().join(FILE);
+    let refused = |path: &Path| {
+        let before = names(&folder);
+        let error = QuotaStore::open(&directory, "T", |_| panic!("a row")).expect_err("it is opened");
+        assert!(!matches!(error, QuotaStoreError::Corrupt(_)), "{error}");
+        assert_eq!((names(&folder), path.symlink_metadata().is_ok()), (before, true));
+    };
+    symlink(folder.path().join("away").join(FILE), &path).unwrap();
+    refused(&path);
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    refused(&path);
+}
+
+/// What could be read of it is in memory alone until another can be made.
+#[test]
+fn a_corrupt_store_stays_until_there_is_another() {
+    let (mut damaged, all) = sample(5);
+    let at = damaged.windows(5).rposition(|some| some == b"user:").expect("a row");
+    damaged[at + 5] ^= 1;
+    let (folder, directory) = taken();
+    fs::write(folder.path().join(FILE), &damaged).unwrap();
+    fs::create_dir(folder.path().join(UNFINISHED)).unwrap();
+    for _ in 0..2 {
+        QuotaStore::open(&directory, "T", |_| ()).expect_err("there is no room for another");
+    }
+    fs::remove_dir(folder.path().join(UNFINISHED)).unwrap();
+    let (opened, rescued) = open(&directory);
+    assert_eq!((rescued.len(), opened.set_aside.is_some()), (all.len() - 1, true));
 }

@@ -72,7 +72,6 @@ impl Limiting {
     pub(super) fn adopt(&mut self, config: &Config, rules: &OperatorRules, numbers: Numbers) {
         self.numbers = numbers;
         let now = self.periods.time(Timestamp::now(), Instant::now());
-        self.periods.clear();
         let mut in_effect: Vec<(Limit, LimitTerms)> = Vec::new();
         for (limit, mut terms, quota) in short_forms(config) {
             terms.quota = self.quota(limit.id, quota.as_ref(), now);
@@ -310,13 +309,39 @@ mod tests {
     }
 
     const DAY: u64 = 24 * 3600;
+    const QUOTA: &str = "[server]\nstate = \"/s\"\n[limits.per_user]\nbytes_per_day = 100\n";
+
+    /// A limit that is taken out by mistake and put back: what was used of it counts until its period is over.
+    #[test]
+    fn a_quota_that_is_taken_away_and_put_back_is_as_used_up_as_before() {
+        let mut limiting = Limiting::new();
+        let plan = adopted(&mut limiting, QUOTA).expect("limits");
+        let (accounts, limit) = (limiting.accounts().clone(), plan.all[0].id);
+        let key = AccountKey { limit, holder: AccountHolder::User("ann".into()) };
+        let begin = Instant::now();
+        let enter = || accounts.enter(key.clone(), SessionKind::Tunnel, begin);
+        enter().expect("a place").count(60, 40);
+        assert!(enter().is_err());
+        assert!(adopted(&mut limiting, "").is_none());
+        drop(enter().expect("nothing is limited"));
+        let tell = |limiting: &mut Limiting, seconds: u64| {
+            let passed = std::time::Duration::from_secs(seconds);
+            limiting.tell_time(Timestamp::now() + passed, begin + passed);
+        };
+        (0..3).for_each(|_| tell(&mut limiting, 0));
+        adopted(&mut limiting, QUOTA).expect("limits");
+        assert!(enter().is_err());
+        // Nobody is remembered beyond it.
+        adopted(&mut limiting, "");
+        tell(&mut limiting, DAY);
+        assert_eq!(accounts.fill_of(&key, begin), None);
+    }
 
     /// Ahead for a moment, back over the end of a day, back by a year: in none of it anybody has a fresh quota.
     #[test]
     fn a_clock_that_jumps_gives_nobody_a_fresh_quota() {
         let mut limiting = Limiting::new();
-        let text = "[server]\nstate = \"/s\"\n[limits.per_user]\nbytes_per_day = 100\n";
-        let plan = adopted(&mut limiting, text).expect("limits");
+        let plan = adopted(&mut limiting, QUOTA).expect("limits");
         let (accounts, limit) = (limiting.accounts().clone(), plan.all[0].id);
         let key = AccountKey { limit, holder: AccountHolder::User("ann".into()) };
         let begin = Instant::now();

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::limits;
 use crate::policy::accounts::{LimitId, QuotaCalendar, QuotaSpan};
 
-/// The calendars of all quotas, and what time it is for them.
+/// The calendars of all quotas that there are or were, and what time it is for them.
 #[derive(Debug, Default)]
 pub(super) struct QuotaPeriods {
     calendars: Vec<(LimitId, QuotaCalendar)>,
@@ -15,14 +15,11 @@ pub(super) struct QuotaPeriods {
 }
 
 impl QuotaPeriods {
-    /// There is no quota any more.
-    pub(super) fn clear(&mut self) {
-        self.calendars.clear();
-    }
-
-    /// A limit has a quota by this calendar: the period that it is in.
+    /// A limit has a quota by this calendar: the period that it is in. It goes on where the quota is taken away: what was used
+    /// of it counts until then.
     pub(super) fn put(&mut self, limit: LimitId, calendar: QuotaCalendar, time: Timestamp) -> QuotaSpan {
         let span = calendar.span(time);
+        self.calendars.retain(|(known, _)| *known != limit);
         self.calendars.push((limit, calendar));
         span
     }

@@ -52,15 +52,15 @@ pub(super) struct Keeping {
     unkept: HashMap<(LimitId, AccountHolder), QuotaUse>,
     /// Whether all accounts are to be looked at: not all that changed are known.
     all: bool,
-    /// The names that were looked at last for quotas that have come.
-    known: Arc<HolderNames>,
-    /// The quotas whose rows accounts have.
-    restored: HashSet<Arc<str>>,
     /// When the next try is due, and how long the one after it waits, where one failed.
     retry: Option<(Instant, Duration)>,
     /// In which period each limit was when old rows were last looked for.
     swept: HashMap<Arc<str>, u64>,
     sweeps: Vec<Sweep>,
+    /// The limits whose accounts have what the store had of them.
+    restored: HashSet<LimitId>,
+    /// What was set back, and of whom, that the store may still have: none of it counts on.
+    set_back: HashSet<(LimitId, Option<AccountHolder>)>,
 }
 
 /// A look for rows of periods that are over.
@@ -93,11 +93,11 @@ impl QuotaKeeper {
             store: None,
             unkept: HashMap::new(),
             all: false,
-            known: Arc::default(),
-            restored: HashSet::new(),
             retry: None,
             swept: HashMap::new(),
             sweeps: Vec::new(),
+            restored: HashSet::new(),
+            set_back: HashSet::new(),
         };
         keeping.begin().map_err(|error| format!("{:?} {error}", QuotaStore::path(&keeping.directory)))?;
         let ((wake, woken), (orders, ordered)) = (bounded(1), bounded(limits::QUOTA_ORDERS_MAX));
@@ -198,12 +198,18 @@ impl Keeping {
     /// Opens the store, or another in its place, and has accounts begin with what it has; how many do.
     fn open(&mut self) -> Result<u64, QuotaStoreError> {
         let (names, accounts) = (self.shared.names(), self.shared.accounts.clone());
-        let (mut restored, mut quotas) = (0_u64, Vec::<Arc<str>>::new());
+        let (mut count, mut quotas) = (0_u64, Vec::<Arc<str>>::new());
+        let Keeping { restored, set_back, .. } = &*self;
         let take = |one: KeptUse| {
             if quotas.last() != Some(&one.quota) {
                 quotas.push(one.quota.clone());
             }
-            restored += u64::from(use_of(&names, one).is_some_and(|used| accounts.restore_use(used)));
+            let used = use_of(&names, one).filter(|used| !is_set_back(set_back, used));
+            count += u64::from(used.is_some_and(|used| match restored.contains(&used.limit) {
+                true => accounts.restore_use(used),
+                // They have begun at nothing meanwhile.
+                false => accounts.add_use(used),
+            }));
         };
         let StoreOpened { store, set_aside } = QuotaStore::open(&self.directory, &time_now(), take)?;
         if let Some(aside) = set_aside {
@@ -211,10 +217,29 @@ impl Keeping {
         }
         self.shared.health.note_kept(Instant::now(), store.rows());
         self.store = Some(store);
-        self.restored = quotas_of(&names, &accounts).collect();
-        self.known = names.clone();
+        self.restored.extend(limits_with_quotas(&names, &accounts));
         quotas.into_iter().for_each(|quota| self.plan_sweep(&names, quota));
-        Ok(restored)
+        Ok(count)
+    }
+
+    /// Has accounts of quotas that are new in this process go on with what the store has of them.
+    fn restore_new(&mut self) -> Result<(), QuotaStoreError> {
+        let (names, accounts) = (self.shared.names(), self.shared.accounts.clone());
+        let new: Vec<LimitId> =
+            limits_with_quotas(&names, &accounts).filter(|limit| !self.restored.contains(limit)).collect();
+        for limit in new {
+            let (Some(quota), Some(store)) = (names.limit_name(limit), &self.store) else { continue };
+            let mut uses = Vec::new();
+            store.read_of(quota, |one| uses.extend(use_of(&names, one)))?;
+            for used in uses.into_iter().filter(|used| !is_set_back(&self.set_back, used)) {
+                accounts.add_use(used);
+            }
+            self.restored.insert(limit);
+            // What was noted of them until now is less.
+            self.all = true;
+            self.plan_sweep(&names, quota.clone());
+        }
+        Ok(())
     }
 
     fn say_lost(&self, SetAside { cause, path, rescued }: &SetAside) {
@@ -256,33 +281,10 @@ impl Keeping {
         }
     }
 
-    /// Has accounts begin with what is kept of quotas that there were not before: somebody took a limit out by mistake.
-    fn follow_names(&mut self) -> Result<(), QuotaStoreError> {
-        let (names, accounts) = (self.shared.names(), self.shared.accounts.clone());
-        let Some(store) = self.store.as_ref().filter(|_| !Arc::ptr_eq(&names, &self.known)) else {
-            return Ok(());
-        };
-        let present: HashSet<Arc<str>> = quotas_of(&names, &accounts).collect();
-        for quota in present.difference(&self.restored) {
-            store.read_of(quota, |one| {
-                if let Some(used) = use_of(&names, one) {
-                    accounts.restore_use(used);
-                }
-            })?;
-        }
-        (self.known, self.restored) = (names, present);
-        Ok(())
-    }
-
     /// Writes what has changed, unless it is too soon after a failure.
     fn keep(&mut self, now: Instant) {
-        let waits = self.retry.is_some_and(|(due, _)| due > now);
-        // What is counted from nothing must not be written over what is kept.
-        if !waits && let Err(error) = self.follow_names() {
-            return self.fail(&error, now);
-        }
         self.gather();
-        if waits {
+        if self.retry.is_some_and(|(due, _)| due > now) {
             return;
         }
         match self.write() {
@@ -294,6 +296,7 @@ impl Keeping {
                 self.shared.health.note_kept(now, rows);
                 self.look_for_old_rows();
                 self.unkept.clear();
+                self.set_back.clear();
             }
             Err(error) => self.fail(&error, now),
         }
@@ -324,9 +327,15 @@ impl Keeping {
             self.open()?;
             self.all = true;
         }
-        let Keeping { shared, store, unkept, all, .. } = self;
+        // What is counted from nothing must not be written over what is kept.
+        self.restore_new()?;
+        let Keeping { shared, store, unkept, all, set_back, .. } = self;
         let Some(store) = store else { return Ok(0) };
         let names = shared.names();
+        let whole = set_back.iter().filter(|(_, holder)| holder.is_none());
+        for quota in whole.filter_map(|(limit, _)| names.limit_name(*limit)) {
+            store.remove_all(quota)?;
+        }
         let rows: Vec<KeptUse> = unkept.values().filter_map(|one| kept(&names, one)).collect();
         if !rows.is_empty() {
             store.write(&rows)?;
@@ -422,31 +431,27 @@ impl Keeping {
     /// Sees to it that the store has nothing of what was set back, whether or not its account is in memory. Whether it could be
     /// written.
     fn forget(&mut self, SetBack { limit, holder, .. }: SetBack) -> bool {
-        let now = Instant::now();
         self.gather();
-        match holder {
-            Some(holder) => {
-                let nothing = QuotaUse { limit, holder: holder.clone(), since: 0, up: 0, down: 0 };
-                self.unkept.entry((limit, holder)).or_insert(nothing);
-            }
-            None => {
-                let names = self.shared.names();
-                if let (Some(quota), Some(store)) = (names.limit_name(limit), &mut self.store)
-                    && let Err(error) = store.remove_all(quota)
-                {
-                    self.fail(&error, now);
-                }
-            }
+        if let Some(holder) = &holder {
+            let nothing = QuotaUse { limit, holder: holder.clone(), since: 0, up: 0, down: 0 };
+            self.unkept.entry((limit, holder.clone())).or_insert(nothing);
         }
-        self.keep(now);
+        self.set_back.insert((limit, holder));
+        self.keep(Instant::now());
         self.retry.is_none()
     }
 }
 
 /// The limits that have a quota.
-fn quotas_of<'a>(names: &'a HolderNames, accounts: &'a Accounts) -> impl Iterator<Item = Arc<str>> {
-    let numbered = (0..=u16::MAX).map(LimitId).zip(names.limits.iter());
-    numbered.filter(|(limit, _)| accounts.quota_of(*limit).is_some()).map(|(_, name)| name.clone())
+fn limits_with_quotas(names: &HolderNames, accounts: &Accounts) -> impl Iterator<Item = LimitId> {
+    let all = (0..=u16::MAX).take(names.limits.len()).map(LimitId);
+    all.filter(|limit| accounts.quota_of(*limit).is_some())
+}
+
+/// Whether this was set back.
+fn is_set_back(set_back: &HashSet<(LimitId, Option<AccountHolder>)>, used: &QuotaUse) -> bool {
+    let is = |holder| set_back.contains(&(used.limit, holder));
+    !set_back.is_empty() && (is(None) || is(Some(used.holder.clone())))
 }
 
 /// A use as it stands in the store; `None` where it has no name any more.

@@ -1,5 +1,7 @@
 use super::*;
-use crate::policy::accounts::{LimitTerms, OnReached, QuotaDirection, QuotaSpan, QuotaTerms};
+use crate::policy::accounts::{
+    AccountKey, LimitTerms, OnReached, QuotaDirection, QuotaSpan, QuotaTerms, SessionKind,
+};
 
 /// How long a period of these tests is, and when the present one began: now, or the rows of limits that there are not would
 /// be too old.
@@ -12,10 +14,7 @@ fn since() -> u64 {
 /// Accounts of one limit with a quota, and its names.
 fn accounts() -> (Arc<Accounts>, Arc<HolderNames>) {
     let accounts = Arc::new(Accounts::new(Instant::now()));
-    let span = QuotaSpan { since: since(), until: since() + DAY };
-    let (direction, on_reached) = (QuotaDirection::Both, OnReached::Refuse);
-    let quota = QuotaTerms { bytes: 1_000_000, direction, on_reached, span };
-    accounts.set_terms(LimitId(0), &LimitTerms { quota: Some(quota), ..LimitTerms::default() });
+    accounts.set_terms(LimitId(0), &terms());
     let names = HolderNames { limits: ["plan".into()].into(), ..HolderNames::default() };
     (accounts, Arc::new(names))
 }
@@ -129,4 +128,72 @@ fn a_quota_that_comes_back_counts_on() {
     }
     drop(keeper);
     assert_eq!(contents(&folder).len(), 2);
+}
+
+/// The terms of a limit with a quota of this day.
+fn terms() -> LimitTerms {
+    let span = QuotaSpan { since: since(), until: since() + DAY };
+    let (direction, on_reached) = (QuotaDirection::Both, OnReached::Refuse);
+    let quota = QuotaTerms { bytes: 1_000_000, direction, on_reached, span };
+    LimitTerms { quota: Some(quota), ..LimitTerms::default() }
+}
+
+fn await_that(what: &str, is_so: impl Fn() -> bool) {
+    let by = Instant::now() + Duration::from_secs(10);
+    while !is_so() {
+        assert!(Instant::now() < by, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+/// A server that started without it, and one whose limits somebody was quicker to use than the disk.
+#[test]
+fn a_quota_that_comes_with_a_reload_goes_on_with_what_the_store_has() {
+    let rows = [kept_use("gold", "user:a", since(), 100), kept_use("gold", "user:b", since(), 7)];
+    let folder = directory(&rows);
+    let (accounts, _) = accounts();
+    let names = HolderNames { limits: ["plan".into(), "gold".into()].into(), ..HolderNames::default() };
+    let names = Arc::new(names);
+    let keeper = QuotaKeeper::start(folder.path(), &accounts, names.clone()).unwrap();
+    let gold = LimitId(1);
+    assert_eq!(accounts.quota_use(gold, &user("a")), None);
+    accounts.set_terms(gold, &terms());
+    let key = AccountKey { limit: gold, holder: user("a") };
+    let place = accounts.enter(key, SessionKind::Tunnel, Instant::now()).unwrap();
+    place.count(5, 0);
+    keeper.set_names(names.clone());
+    let up = |name: &str| accounts.quota_use(gold, &user(name)).map(|used| used.up);
+    await_that("what was used counts on", || (up("a"), up("b")) == (Some(105), Some(7)));
+    drop(place);
+    // Whatever is told again is not counted again.
+    keeper.set_names(names);
+    drop(keeper);
+    assert_eq!((up("a"), up("b")), (Some(105), Some(7)));
+    assert_eq!(contents(&folder), [kept_use("gold", "user:a", since(), 105), rows[1].clone()]);
+}
+
+/// Neither of one nor of all: the store that could not be written then has it yet.
+#[test]
+fn what_is_set_back_while_there_is_no_store_does_not_come_back_with_it() {
+    for holder in [Some("user:a"), None] {
+        let folder = directory(&[kept_use("plan", "user:a", since(), 100)]);
+        let (accounts, names) = accounts();
+        let keeper = QuotaKeeper::start(folder.path(), &accounts, names).unwrap();
+        let [store, away, in_the_way] =
+            ["quotas.db", "away", "quotas.db.new"].map(|name| folder.path().join(name));
+        std::fs::rename(&store, &away).unwrap();
+        std::fs::create_dir(&in_the_way).unwrap();
+        let (told, outcome) = bounded(1);
+        let tell = Box::new(move |done| told.send(done).unwrap());
+        let order = QuotaOrder { limit: "plan".to_owned(), holder: holder.map(str::to_owned), tell };
+        keeper.give(order).unwrap();
+        let done = outcome.recv_timeout(Duration::from_secs(10)).unwrap().unwrap();
+        assert!(matches!(done, Done::QuotaReset { accounts: 1, kept: false, .. }), "{done:?}");
+        std::fs::remove_dir(&in_the_way).unwrap();
+        std::fs::rename(&away, &store).unwrap();
+        await_that("the store is open again", || keeper.trouble(Instant::now()).is_none());
+        assert_eq!(accounts.quota_use(LimitId(0), &user("a")), None);
+        drop(keeper);
+        assert_eq!(contents(&folder), []);
+    }
 }

@@ -237,9 +237,10 @@ impl OpenAccount {
         Some((self.used.used(span).of(direction) as f64 / bytes as f64).min(1.0))
     }
 
-    /// How much of a quota is used in this period, where any is.
+    /// How much of a quota is used in this period, where any is. That stands while the quota is taken away: who puts it back
+    /// finds it.
     pub(super) fn used_of_quota(&self) -> Option<u64> {
-        let QuotaTerms { span, .. } = self.terms.quota()?;
+        let span = self.terms.quota_span()?;
         Some(self.used.used(span).of(QuotaDirection::Both)).filter(|used| *used > 0)
     }
 

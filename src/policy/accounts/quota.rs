@@ -67,6 +67,11 @@ impl QuotaSpan {
         QuotaSpan { since, until: since + (packed & ((1 << LENGTH_BITS) - 1)) }
     }
 
+    /// Whether what was used in the period that began then counts in this one.
+    pub(super) fn continues(self, since: u64) -> bool {
+        self.after(since) != Succession::Anew
+    }
+
     /// What an account does that last counted in the period that began then.
     fn after(self, since: u64) -> Succession {
         if since == self.since {
@@ -136,6 +141,12 @@ impl LiveQuota {
     /// Says which period it is.
     pub(super) fn set_span(&self, span: QuotaSpan) {
         self.span.store(span.packed(), Ordering::Relaxed);
+    }
+
+    /// Which period it is, or would be where there is no quota any more; `None` where there never was one.
+    pub(super) fn span(&self) -> Option<QuotaSpan> {
+        let packed = self.span.load(Ordering::Relaxed);
+        (packed != 0).then(|| QuotaSpan::unpacked(packed))
     }
 
     pub(super) fn get(&self) -> Option<QuotaTerms> {

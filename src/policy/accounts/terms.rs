@@ -141,6 +141,11 @@ impl LiveTerms {
         self.quota.get()
     }
 
+    /// In which period its quota is, or would be where it was taken away.
+    pub(super) fn quota_span(&self) -> Option<QuotaSpan> {
+        self.quota.span()
+    }
+
     /// Says in which period its quota is.
     pub(super) fn set_span(&self, span: QuotaSpan) {
         self.quota.set_span(span);

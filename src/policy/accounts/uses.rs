@@ -1,5 +1,6 @@
 //! What quotas are used, for whoever keeps it, shows it or sets it back.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
@@ -88,6 +89,28 @@ impl Accounts {
         part.accounts.insert(key, account);
         let AccountPart { accounts, kept, .. } = &mut *part;
         kept.spare(accounts, 0);
+        true
+    }
+
+    /// Counts what was used before, where that is still of this period, on top of what is used by now.
+    pub fn add_use(&self, before: QuotaUse) -> bool {
+        let key = AccountKey { limit: before.limit, holder: before.holder.clone() };
+        let mut part = self.part(&key);
+        let Some(account) = part.accounts.get(&key).cloned() else {
+            drop(part);
+            return self.restore_use(before);
+        };
+        let Some(quota) = account.terms.quota().filter(|quota| quota.span.continues(before.since)) else {
+            return false;
+        };
+        account.used.follow(quota.span);
+        account.used.add(before.up, before.down);
+        self.changes.note(&account);
+        self.spent.store(true, Ordering::Release);
+        if account.is_unused() {
+            part.kept.take_back(&account);
+            part.let_go(&account, 0);
+        }
         true
     }
 

@@ -75,6 +75,7 @@ fn start_worker(sessions: usize) -> (Mailbox, SocketAddr) {
         revokes: false,
         rule_names: Arc::default(),
         limits: None,
+        limit_names: Arc::default(),
         verifier: None,
         gssapi: None,
         dns: Arc::default(),

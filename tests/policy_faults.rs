@@ -180,7 +180,8 @@ engines!(what_breaks_at_a_reload_changes_nothing);
 fn a_list_that_is_no_list_any_more_changes_nothing() {
     let mut governed = Governed::start(Engine::Auto);
     let mut session = governed.session();
-    let become_what: [(fn(&Path), &str); 5] = [
+    type Become = fn(&Path);
+    let become_what: [(Become, &str); 5] = [
         (|_| {}, "No such file"),
         (|path| fs::create_dir(path).expect("a directory"), "not a regular file"),
         (

@@ -259,7 +259,8 @@ impl<'a> Controller<'a> {
                 None => Err(OrderError::NotFound(NO_USERS_FILE.to_owned())),
             }),
             Order::SetUser { .. } | Order::RemoveUser { .. } => {
-                let order = UserOrder { order, tell: Box::new(move |outcome| asker.tell(outcome)) };
+                let order =
+                    UserOrder { order: Box::new(order), tell: Box::new(move |outcome| asker.tell(outcome)) };
                 self.server.order_user(order);
             }
             Order::ResetQuota { limit, holder } => {

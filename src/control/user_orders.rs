@@ -15,7 +15,8 @@ use crate::worker::{Killed, Mail, Mailbox, Reply, Walked};
 
 /// An order about users, and where its outcome goes.
 pub(super) struct UserOrder {
-    pub(super) order: Order,
+    /// Apart, as it is long.
+    pub(super) order: Box<Order>,
     pub(super) tell: Box<dyn FnOnce(Result<Done, OrderError>) + Send>,
 }
 

@@ -334,7 +334,7 @@ mod tests {
         let (settled, told) = bounded(1);
         let (go_on, wait) = bounded::<()>(1);
         let remove = |tell: Box<dyn FnOnce(Result<Done, OrderError>) + Send>| UserOrder {
-            order: Order::RemoveUser { name: "ann".to_owned(), revoke: false },
+            order: Box::new(Order::RemoveUser { name: "ann".to_owned(), revoke: false }),
             tell,
         };
         watch.give(remove(Box::new(move |_| wait.recv().unwrap()))).unwrap();

@@ -19,10 +19,12 @@ pub struct QuotaChanges {
     pub missed: bool,
 }
 
+type AccountQueue = (Sender<Arc<OpenAccount>>, Receiver<Arc<OpenAccount>>);
+
 /// The accounts whose use has changed, each once; empty for good where nobody asks.
 #[derive(Debug, Default)]
 pub(super) struct ChangeQueue {
-    waiting: OnceLock<(Sender<Arc<OpenAccount>>, Receiver<Arc<OpenAccount>>)>,
+    waiting: OnceLock<AccountQueue>,
     missed: AtomicBool,
 }
 

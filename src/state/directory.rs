@@ -1,9 +1,9 @@
 //! The directory of a server's state, and the lock that keeps another server from it.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::sys::{files, machine};
@@ -64,13 +64,7 @@ impl StateDir {
     /// It can keep no state, or another server has it.
     pub fn take(path: &Path) -> Result<StateDir, StateDirError> {
         StateDir::check(path)?;
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(path.join(LOCK))
-            .map_err(StateDirError::Unwritable)?;
+        let lock = files::open_or_make(&path.join(LOCK), 0o600).map_err(StateDirError::Unwritable)?;
         match lock.try_lock() {
             Ok(()) => Ok(StateDir { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(StateDirError::InUse),
@@ -125,6 +119,15 @@ mod tests {
         StateDir::check(folder.path()).unwrap();
         drop(taken);
         StateDir::take(folder.path()).unwrap();
+    }
+
+    /// Whoever may write there could else keep the server from its start.
+    #[test]
+    fn a_lock_that_is_a_pipe_is_waited_for_by_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        nix::unistd::mkfifo(&folder.path().join(LOCK), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let refused = StateDir::take(folder.path()).unwrap_err();
+        assert!(matches!(refused, StateDirError::Unwritable(_)), "{refused}");
     }
 
     #[test]

@@ -51,6 +51,20 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     }
 }
 
+/// Opens a file for writing that is one, and makes it where there is none; it waits for nobody.
+///
+/// # Errors
+/// What open(2) says, and that it is no regular file.
+pub fn open_or_make(path: &Path, new_mode: u32) -> io::Result<File> {
+    let mut how = OpenOptions::new();
+    how.create(true).truncate(false).write(true).mode(new_mode).custom_flags(libc::O_NONBLOCK);
+    let file = how.open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("not a regular file")),
+    }
+}
+
 /// Whether the file at `path` can be opened for appending, or made where there is none. Neither opens nor makes it.
 ///
 /// # Errors

@@ -316,6 +316,8 @@ fn a_corrupt_store_is_said_and_set_aside() {
     assert_eq!(aside.len(), 1, "{aside:?}");
     assert_eq!(fs::read(state.path().join(&aside[0])).expect("it"), store);
     echoed(&relay, "ann", &origin, 100);
+    wait::until_true("it is kept", PATIENCE, || metric(&relay, "quota_store_uses") == Some(1.0));
+    assert!(!relay.log().contains("the store of quotas can be written"), "it could be all the while");
     end(relay);
     let (relay, api) = Api::serve(builder(state.path()));
     assert_eq!((used(api, "ann"), readiness(&relay)), ((100, 100), (200, "ready".to_owned())));

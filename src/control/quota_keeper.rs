@@ -215,7 +215,7 @@ impl Keeping {
         if let Some(aside) = set_aside {
             self.say_lost(&aside);
         }
-        self.shared.health.note_kept(Instant::now(), store.rows());
+        self.shared.health.note_rows(store.rows());
         self.store = Some(store);
         self.restored.extend(limits_with_quotas(&names, &accounts));
         quotas.into_iter().for_each(|quota| self.plan_sweep(&names, quota));
@@ -290,10 +290,9 @@ impl Keeping {
         match self.write() {
             Ok(rows) => {
                 self.retry = None;
-                if self.shared.health.told(now).trouble.is_some() {
+                if self.shared.health.note_kept(now, rows) {
                     tracing::info!("the store of quotas can be written: they are kept");
                 }
-                self.shared.health.note_kept(now, rows);
                 self.look_for_old_rows();
                 self.unkept.clear();
                 self.set_back.clear();

@@ -39,11 +39,12 @@ impl StoreHealth {
         self.lock().unkept_since.get_or_insert(now);
     }
 
-    /// All that had changed by then is in the store, which has so many rows.
-    pub fn note_kept(&self, by: Instant, rows: u64) {
+    /// All that had changed by then is in the store, which has so many rows. Whether that could not be written before.
+    pub fn note_kept(&self, by: Instant, rows: u64) -> bool {
         let mut faring = self.lock();
         faring.unkept_since = faring.unkept_since.filter(|since| *since > by);
-        (faring.trouble, faring.rows) = (None, rows);
+        faring.rows = rows;
+        faring.trouble.take().is_some()
     }
 
     /// It has so many rows.
@@ -107,10 +108,10 @@ mod tests {
         assert!(health.note_trouble("full".to_owned()));
         assert!(!health.note_trouble("still full".to_owned()));
         assert_eq!(health.told(now).trouble.as_deref(), Some("still full"));
-        health.note_kept(now, 1);
+        assert!(health.note_kept(now, 1));
         assert_eq!((health.told(now).trouble, health.told(now).errors), (None, 2));
         health.note_lost("corrupt".to_owned());
-        health.note_kept(now, 1);
+        assert!(!health.note_kept(now, 1), "it could be written all the while");
         assert_eq!(health.told(now).trouble.as_deref(), Some("corrupt"));
         assert!(health.note_trouble("full".to_owned()));
     }

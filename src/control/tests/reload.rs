@@ -309,6 +309,12 @@ fn a_drain_closes_and_its_undo_opens() {
     drop(taken);
     filed.governed.order(Order::Undrain).unwrap();
     filed.governed.signals.send(SignalRequest::End).unwrap();
+    // An order that comes while the signal waits may be taken before it.
+    let by = Instant::now() + Duration::from_secs(20);
+    while filed.governed.standing.state() != ServerState::Ending {
+        assert!(Instant::now() < by, "it does not end");
+        std::thread::yield_now();
+    }
     for order in [Order::Undrain, Order::Drain { exit: false }, Order::Reload { dry_run: false }] {
         assert!(matches!(filed.governed.order(order), Err(OrderError::Conflict(_))));
     }

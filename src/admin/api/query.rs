@@ -7,6 +7,7 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 
 use crate::config::{duration, nearest, quoted, unknown_value};
+use crate::limits;
 
 /// A request's parameters, decoded, of those that its route knows.
 #[derive(Debug)]
@@ -54,6 +55,16 @@ impl<'a> Query<'a> {
         read: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<Option<T>, String> {
         self.text(name).map(read).transpose().map_err(|what| format!("`{name}`: {what}"))
+    }
+
+    /// How many of a list are shown at most, and how many of the first are left out.
+    ///
+    /// # Errors
+    /// What is wrong with `limit` or `offset`.
+    pub(super) fn page(&self) -> Result<(usize, usize), String> {
+        let limit = self.value("limit", whole(0..=limits::SESSIONS_LISTED_MAX))?;
+        let offset = self.value("offset", whole(0..=limits::SESSIONS_SKIPPED_MAX))?;
+        Ok((limit.unwrap_or(limits::SESSIONS_LISTED) as usize, offset.unwrap_or(0) as usize))
     }
 
     /// The first parameter that is there without a value.
@@ -126,6 +137,16 @@ pub(super) fn span(typed: &str) -> Result<Duration, String> {
 /// True or false.
 pub(super) fn switch(typed: &str) -> Result<bool, String> {
     word(&[("true", true), ("false", false)])(typed)
+}
+
+/// One of these words, and whether a `-` before it turns the order around.
+pub(super) fn sorted_by<T: Copy>(
+    words: &[(&'static str, T)],
+) -> impl FnOnce(&str) -> Result<(T, bool), String> {
+    move |typed| {
+        let (name, descending) = typed.strip_prefix('-').map_or((typed, false), |name| (name, true));
+        Ok((word(words)(name)?, descending))
+    }
 }
 
 /// One of these words.

@@ -2,10 +2,9 @@
 
 use std::cmp::Ordering;
 
-use super::query::{Query, span, whole, word};
+use super::query::{Query, sorted_by, span, whole, word};
 use super::rates::Speed;
 use crate::config::{block, quoted};
-use crate::limits;
 use crate::observe::filter::{SessionFilter, TargetPattern};
 use crate::observe::live::{LiveSession, LiveState, command_name};
 use crate::proto::address::{Host, Target};
@@ -60,15 +59,14 @@ impl SessionQuestion {
     /// What is wrong with one of them.
     pub(super) fn read(text: &str) -> Result<SessionQuestion, String> {
         let query = Query::read(text, &[&CHOICE[..], &LIST].concat())?;
-        let limit = query.value("limit", whole(0..=limits::SESSIONS_LISTED_MAX))?;
-        let offset = query.value("offset", whole(0..=limits::SESSIONS_SKIPPED_MAX))?;
+        let (limit, offset) = query.page()?;
         let min_rate = query.value("min_rate", whole(0..=u64::MAX))?;
         Ok(SessionQuestion {
             chosen: chosen(&query)?,
             min_rate: min_rate.map(|rate| rate as f64),
             order: query.value("sort", SortOrder::read)?.unwrap_or(SortOrder::OLDEST),
-            limit: limit.unwrap_or(limits::SESSIONS_LISTED) as usize,
-            offset: offset.unwrap_or(0) as usize,
+            limit,
+            offset,
         })
     }
 
@@ -172,8 +170,7 @@ impl SortOrder {
     const OLDEST: SortOrder = SortOrder { key: SortKey::Age, descending: true };
 
     fn read(typed: &str) -> Result<SortOrder, String> {
-        let (name, descending) = typed.strip_prefix('-').map_or((typed, false), |name| (name, true));
-        Ok(SortOrder { key: word(&SORT_KEYS)(name)?, descending })
+        sorted_by(&SORT_KEYS)(typed).map(|(key, descending)| SortOrder { key, descending })
     }
 
     /// Which of two sessions comes first; two are never equal.

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::best::Best;
 use super::history::time_text;
-use super::query::{Query, switch, whole, word};
+use super::query::{Query, sorted_by, switch};
 use crate::admin::answer::HttpAnswer;
 use crate::admin::status::HttpStatus;
 use crate::config::{Choice, nearest, quoted};
@@ -124,8 +124,7 @@ impl QuotaQuestion {
     /// What is wrong with one of them.
     pub(super) fn read(text: &str) -> Result<QuotaQuestion, String> {
         let query = Query::read(text, &["name", "holder", "user", "reached", "sort", "limit", "offset"])?;
-        let limit = query.value("limit", whole(0..=limits::SESSIONS_LISTED_MAX))?;
-        let offset = query.value("offset", whole(0..=limits::SESSIONS_SKIPPED_MAX))?;
+        let (limit, offset) = query.page()?;
         let user = query.text("user").map(|user| format!("user:{user}"));
         let holder = query.text("holder").map(str::to_owned);
         if user.is_some() && holder.is_some() {
@@ -138,8 +137,8 @@ impl QuotaQuestion {
             holder: user.or(holder),
             reached: query.value("reached", switch)?,
             order: query.value("sort", UseOrder::read)?.unwrap_or(UseOrder::FULLEST),
-            limit: limit.unwrap_or(limits::SESSIONS_LISTED) as usize,
-            offset: offset.unwrap_or(0) as usize,
+            limit,
+            offset,
         })
     }
 }
@@ -148,8 +147,7 @@ impl UseOrder {
     const FULLEST: UseOrder = UseOrder { key: UseKey::Share, descending: true };
 
     fn read(typed: &str) -> Result<UseOrder, String> {
-        let (name, descending) = typed.strip_prefix('-').map_or((typed, false), |name| (name, true));
-        Ok(UseOrder { key: word(&USE_KEYS)(name)?, descending })
+        sorted_by(&USE_KEYS)(typed).map(|(key, descending)| UseOrder { key, descending })
     }
 
     /// Which of two comes first; two are never equal.

@@ -13,6 +13,7 @@ mod health;
 mod learn;
 mod man;
 mod offered;
+mod page;
 mod quota;
 mod reload;
 mod sessions;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::client::{AdminArgs, AdminClient, ClientError, target};
 use super::field::{at, list, number, text, whole};
 use super::offered::Offered;
+use super::page::PageArgs;
 use super::table::{Align, Column, Table, terminal_width};
 use super::units::{bytes, count_of, grouped};
 use crate::console::say;
@@ -56,15 +57,8 @@ pub(super) struct QuotaShowArgs {
     /// By this, from the least, or with `-` before it from the greatest [default: -share]
     #[arg(long, value_name = "COLUMN", allow_hyphen_values = true, value_parser = Offered::some(COLUMNS))]
     sort: Option<String>,
-    /// At most so many [default: 100]
-    #[arg(long, value_name = "N")]
-    limit: Option<u64>,
-    /// Leave out so many of the first
-    #[arg(long, value_name = "N")]
-    offset: Option<u64>,
-    /// Print what the endpoint answers, with every field
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    page: PageArgs,
 }
 
 /// Whose use is set back.
@@ -86,20 +80,17 @@ pub(super) struct QuotaResetArgs {
 /// # Errors
 /// The server refuses, or nobody can be asked.
 pub(super) fn show(client: &AdminClient, args: &QuotaShowArgs) -> Result<ExitCode, ClientError> {
-    let number = |value: Option<u64>| value.map(|value| value.to_string());
     let all = [
         ("holder", args.holder.clone()),
         ("user", args.user.clone()),
         ("name", args.name.clone()),
         ("reached", args.reached.then(|| "true".to_owned())),
         ("sort", args.sort.clone()),
-        ("limit", number(args.limit)),
-        ("offset", number(args.offset)),
     ];
-    let query: Vec<(&str, String)> =
-        all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    let chosen = all.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let query: Vec<(&str, String)> = chosen.chain(args.page.query()).collect();
     let target = target(QUOTAS, &query);
-    if args.json {
+    if args.page.json {
         return Ok(say(&(client.get_text(&target)? + "\n")));
     }
     Ok(say(&listing(&client.get(&target)?, terminal_width())))
@@ -166,14 +157,12 @@ fn listing(answer: &Value, width: Option<usize>) -> String {
     }
     let (shown, matched, total) =
         (uses.len() as u64, whole(at(answer, &["matched"])), whole(at(answer, &["total"])));
-    let counted = match () {
-        () if shown == matched && matched == total => count_of(total, "use"),
-        () => format!(
-            "{} shown of {} that match, of {}",
-            grouped(shown),
-            grouped(matched),
-            count_of(total, "use")
-        ),
+    let counted = match shown == total && matched == total {
+        true => count_of(total, "use"),
+        false => {
+            let (shown, matched) = (grouped(shown), grouped(matched));
+            format!("{shown} shown of {matched} that match, of {}", count_of(total, "use"))
+        }
     };
     let table = if uses.is_empty() { String::new() } else { table.render(width) };
     format!("{table}{counted}\n")

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::client::{AdminClient, ClientError, encoded, target};
 use super::field::{UNKNOWN, at, list, number, text, warned, whole};
 use super::offered::Offered;
+use super::page::PageArgs;
 use super::table::{Align, Column, Table, terminal_width};
 use super::units::{byte_rate, bytes, count_of, duration, grouped};
 use crate::console::{complain, say};
@@ -50,15 +51,8 @@ pub(super) struct SessionsArgs {
     /// By this, from the least, or with `-` before it from the greatest [default: -age]
     #[arg(long, value_name = "COLUMN", allow_hyphen_values = true, value_parser = Offered::some(COLUMNS))]
     sort: Option<String>,
-    /// At most so many [default: 100]
-    #[arg(long, value_name = "N")]
-    limit: Option<u64>,
-    /// Leave out so many of the first
-    #[arg(long, value_name = "N")]
-    offset: Option<u64>,
-    /// Print what the endpoint answers, with every field
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    page: PageArgs,
     /// End the session of this ID, or without one all that the other flags choose
     #[arg(long, value_name = "ID", conflicts_with_all = ["sort", "limit", "offset", "json"])]
     #[arg(value_parser = NonEmptyStringValueParser::new())]
@@ -136,12 +130,10 @@ pub(super) fn run(client: &AdminClient, args: &SessionsArgs) -> Result<ExitCode,
     let mut query = args.filter.query();
     let ended = match &args.kill {
         None => {
-            let number = |value: u64| value.to_string();
             query.extend(args.sort.clone().map(|value| ("sort", value)));
-            query.extend(args.limit.map(|value| ("limit", number(value))));
-            query.extend(args.offset.map(|value| ("offset", number(value))));
+            query.extend(args.page.query());
             let target = target(SESSIONS, &query);
-            if args.json {
+            if args.page.json {
                 return Ok(say(&(client.get_text(&target)? + "\n")));
             }
             let answer = client.get(&target)?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::counters::Counters;
 use super::limit_hits::ReachedOf;
+use super::numbered::added_up;
 use crate::config::unknown_value;
 use crate::policy::accounts::{Accounts, HolderNames, Limit, LimitId, LimitKind, LimitTerms, Per};
 use crate::policy::sources::Sources;
@@ -38,13 +39,7 @@ pub struct LimitTold {
 impl LimitsInEffect {
     /// The limits in effect in their order, and then those that are gone and were reached.
     pub fn told<'a>(&self, workers: impl Iterator<Item = &'a Counters> + Clone) -> Vec<LimitTold> {
-        let reached = |limit| {
-            let sum = |mut sum: ReachedOf, one: ReachedOf| {
-                sum.iter_mut().zip(one).for_each(|(sum, one)| *sum += one);
-                sum
-            };
-            workers.clone().map(|counters| counters.limits.of(limit)).fold(ReachedOf::default(), sum)
-        };
+        let reached = |limit| added_up(workers.clone().map(|counters| counters.limits.of(limit)));
         let tell = |id: LimitId, says| {
             let name = Arc::clone(self.names.limit_name(id)?);
             Some(LimitTold { name, id, says, reached: reached(id) })
@@ -60,9 +55,7 @@ impl LimitsInEffect {
         told.extend(gone.filter(|limit| limit.total() > 0));
         told
     }
-}
 
-impl LimitsInEffect {
     /// The limit in effect of this name.
     ///
     /// # Errors

@@ -39,6 +39,14 @@ impl<const KINDS: usize> NumberedCounts<KINDS> {
     }
 }
 
+/// What several writers counted of each kind, together.
+pub(super) fn added_up<const KINDS: usize>(counts: impl Iterator<Item = [u64; KINDS]>) -> [u64; KINDS] {
+    counts.fold([0; KINDS], |mut sum, one| {
+        sum.iter_mut().zip(one).for_each(|(sum, one)| *sum += one);
+        sum
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

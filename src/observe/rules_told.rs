@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::counters::Counters;
+use super::numbered::added_up;
 use super::rule_hits::{Hits, RuleVerdict};
 use crate::policy::rule_names::RuleNames;
 use crate::policy::rules::spec::{Action, Mode};
@@ -32,13 +33,7 @@ pub struct RuleTold {
 impl RulesInEffect {
     /// The rules in effect in their order, the default behind them, and then those that are gone and had something to decide.
     pub fn told<'a>(&self, workers: impl Iterator<Item = &'a Counters> + Clone) -> Vec<RuleTold> {
-        let hits = |rule| {
-            let sum = |mut sum: Hits, one: Hits| {
-                sum.iter_mut().zip(one).for_each(|(sum, one)| *sum += one);
-                sum
-            };
-            workers.clone().map(|counters| counters.rules.of(rule)).fold(Hits::default(), sum)
-        };
+        let hits = |rule| added_up(workers.clone().map(|counters| counters.rules.of(rule)));
         let tell = |rule, says| {
             let name = Arc::clone(self.names.of(rule)?);
             Some(RuleTold { name, says, hits: hits(rule) })

@@ -11,6 +11,9 @@ use std::sync::atomic::Ordering;
 use super::account::{AccountKey, OpenAccount};
 use crate::limits;
 
+/// The accounts of a part by their keys.
+pub(super) type AccountMap = HashMap<AccountKey, Arc<OpenAccount>>;
+
 /// Those of one part of the table, by how much they have used.
 #[derive(Debug)]
 pub(super) struct KeptAccounts {
@@ -54,12 +57,7 @@ impl KeptAccounts {
         self.swept_to = few.last().filter(|_| few.len() == limits::QUOTA_SWEEP_STEP).cloned();
         few.into_iter().map(|(_, key)| key).collect()
     }
-}
 
-/// The accounts of a part by their keys.
-pub(super) type AccountMap = HashMap<AccountKey, Arc<OpenAccount>>;
-
-impl KeptAccounts {
     /// Forgets some of those whose period is over.
     pub(super) fn sweep(&mut self, accounts: &mut AccountMap, now_ns: u64) {
         for key in self.next_few() {

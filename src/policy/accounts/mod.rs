@@ -208,6 +208,15 @@ impl AccountPart {
             self.idle.push_back((account.key.clone(), now_ns));
         }
     }
+
+    /// The use of an account is another, without a session: with one it is let go of when that ends. It may have rates to
+    /// recover, and the clock is not asked: it is looked at again.
+    fn put_anew(&mut self, account: &Arc<OpenAccount>) {
+        if account.is_unused() {
+            self.kept.take_back(account);
+            self.let_go(account, 0);
+        }
+    }
 }
 
 /// How a session came into an account.
@@ -258,29 +267,31 @@ impl LimitPlace {
 
     /// Whether it holds a session back this way from now on, and did not when it was last asked.
     fn begins_wait(&mut self, way: LimitedWay) -> bool {
-        match way {
-            LimitedWay::Up => self.up.begins_wait(self.seen_ns),
-            LimitedWay::Down => self.down.begins_wait(self.seen_ns),
-        }
+        let seen_ns = self.seen_ns;
+        self.share(way).begins_wait(seen_ns)
     }
 
     /// Another limit makes the session wait until this moment: what it drew here it may use then.
     fn hold_until(&mut self, way: LimitedWay, moment_ns: u64) {
+        self.share(way).hold_until(moment_ns);
+    }
+
+    fn share(&mut self, way: LimitedWay) -> &mut Share {
         match way {
-            LimitedWay::Up => self.up.hold_until(moment_ns),
-            LimitedWay::Down => self.down.hold_until(moment_ns),
+            LimitedWay::Up => &mut self.up,
+            LimitedWay::Down => &mut self.down,
         }
     }
 
     /// So many bytes went this way.
     pub fn spend(&mut self, way: LimitedWay, bytes: u64) {
-        let (share, rate) = match way {
-            LimitedWay::Up => (&mut self.up, self.account.terms.upload()),
-            LimitedWay::Down => (&mut self.down, self.account.terms.download()),
+        let rate = match way {
+            LimitedWay::Up => self.account.terms.upload(),
+            LimitedWay::Down => self.account.terms.download(),
         };
         // What moves while no rate holds is no debt of the time when one does.
         if rate.is_some() && self.account.quota_state() != QuotaState::Lifts {
-            share.spend(bytes);
+            self.share(way).spend(bytes);
         }
     }
 

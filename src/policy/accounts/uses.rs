@@ -107,10 +107,7 @@ impl Accounts {
         account.used.add(before.up, before.down);
         self.changes.note(&account);
         self.spent.store(true, Ordering::Release);
-        if account.is_unused() {
-            part.kept.take_back(&account);
-            part.let_go(&account, 0);
-        }
+        part.put_anew(&account);
         true
     }
 
@@ -122,11 +119,7 @@ impl Accounts {
         let before = account.quota_use()?;
         account.used.reset(account.terms.quota()?.span);
         self.changes.note(&account);
-        if account.is_unused() {
-            part.kept.take_back(&account);
-            // With a session it is let go of when that ends, and without one it may have rates to recover.
-            part.let_go(&account, 0);
-        }
+        part.put_anew(&account);
         Some(before)
     }
 

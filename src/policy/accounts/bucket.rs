@@ -104,13 +104,18 @@ impl Bucket {
     ) -> Option<Drawn> {
         let counts = self.fillings.load(Ordering::Relaxed) == drawn.fillings;
         let back = if counts { rate.worth(left) } else { 0 };
-        let (takes, ahead) = (rate.nanoseconds(amount), rate.ahead());
+        self.draw_at_once(back, rate.nanoseconds(amount), rate.ahead(), now_ns)
+    }
+
+    /// Gives back and draws so many nanoseconds' worth where no more than `ahead_ns` of them are given away then; otherwise
+    /// nothing.
+    fn draw_at_once(&self, back_ns: u64, takes_ns: u64, ahead_ns: u64, now_ns: u64) -> Option<Drawn> {
         let moved = |arrival: u64| {
-            let arrival = arrival.saturating_sub(back).max(now_ns).saturating_add(takes);
-            (arrival.saturating_sub(ahead) <= now_ns).then_some(arrival)
+            let arrival = arrival.saturating_sub(back_ns).max(now_ns).saturating_add(takes_ns);
+            (arrival.saturating_sub(ahead_ns) <= now_ns).then_some(arrival)
         };
         let before = self.arrival_ns.try_update(Ordering::Relaxed, Ordering::Relaxed, moved).ok()?;
-        Some(Drawn { ready_ns: now_ns, fillings: self.filled(before.saturating_sub(back) < now_ns) })
+        Some(Drawn { ready_ns: now_ns, fillings: self.filled(before.saturating_sub(back_ns) < now_ns) })
     }
 
     /// How often it has been full, once more where it was just now.
@@ -123,13 +128,7 @@ impl Bucket {
 
     /// Draws this amount where it may be used at once; otherwise nothing.
     pub(super) fn take(&self, amount: u64, rate: BurstRate, now_ns: u64) -> Option<Drawn> {
-        let (takes, ahead) = (rate.nanoseconds(amount), rate.nanoseconds(rate.burst));
-        let moved = |arrival: u64| {
-            let arrival = arrival.max(now_ns).saturating_add(takes);
-            (arrival.saturating_sub(ahead) <= now_ns).then_some(arrival)
-        };
-        let before = self.arrival_ns.try_update(Ordering::Relaxed, Ordering::Relaxed, moved).ok()?;
-        Some(Drawn { ready_ns: now_ns, fillings: self.filled(before < now_ns) })
+        self.draw_at_once(0, rate.nanoseconds(amount), rate.nanoseconds(rate.burst), now_ns)
     }
 
     /// Takes back what was drawn and not used, unless it has been full since.

@@ -24,6 +24,22 @@ pub trait Choice: Copy + PartialEq + 'static {
     }
 }
 
+/// A protocol in which a client may ask, which its first byte says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// RFC 1928.
+    Socks5,
+    /// The SOCKS4 memo, with 4a's names.
+    Socks4,
+    /// HTTP/1.1 (RFC 9112): CONNECT and requests in absolute form.
+    Http,
+}
+
+impl Choice for Protocol {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("socks5", Self::Socks5), ("socks4", Self::Socks4), ("http", Self::Http)];
+}
+
 /// The engine that moves CONNECT bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RelayMode {

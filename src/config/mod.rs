@@ -45,7 +45,7 @@ use std::path::{Path, PathBuf};
 pub use admin::AdminAddress;
 pub use choice::{
     Access, AuthMethod, Choice, Congestion, Filtering, Format, Level, OnFull, OnReload, Prefer, Protection,
-    ProtectionLevel, RelayMode, Steer,
+    ProtectionLevel, Protocol, RelayMode, Steer,
 };
 pub use diff::KeyChange;
 pub use dns64::Dns64;

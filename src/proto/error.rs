@@ -17,6 +17,8 @@ pub enum ProtoError {
     Http(u8),
     /// The first byte of the greeting is that of SOCKS4.
     Socks4,
+    /// A protocol that is not spoken where the client came in.
+    NotSpoken,
     /// VER of a username/password request is not 1 (RFC 1929 section 2).
     UserpassVersion(u8),
     /// ULEN is 0, and RFC 1929 section 2 wants 1 to 255.
@@ -49,6 +51,7 @@ impl fmt::Display for ProtoError {
                 write!(f, "an HTTP request (first byte {:?}) where SOCKS5 is due", char::from(*first))
             }
             Self::Socks4 => f.write_str("a SOCKS4 request where SOCKS5 is due"),
+            Self::NotSpoken => f.write_str("a protocol that is not spoken at this listener"),
             Self::UserpassVersion(got) => write!(f, "username/password version {got} where 1 is due"),
             Self::EmptyUser => f.write_str("empty user name"),
             Self::EmptyPassword => f.write_str("empty password"),

@@ -8,6 +8,7 @@ use super::facts::Facts;
 use super::failure::Failure;
 use super::socks5;
 use super::state::{Due, Reading};
+use crate::config::Protocol;
 use crate::proto::request::{Request, decode};
 use crate::proto::{Decoded, ProtoError, greeting};
 
@@ -26,6 +27,13 @@ impl Dialect {
     /// [`ProtoError::Socks4`], [`ProtoError::Http`] or [`ProtoError::Version`].
     pub(super) fn of(first: u8) -> Result<Dialect, ProtoError> {
         greeting::check_version(first).map(|()| Dialect::Socks5)
+    }
+
+    /// Its protocol.
+    pub(super) fn protocol(self) -> Protocol {
+        match self {
+            Dialect::Socks5 => Protocol::Socks5,
+        }
     }
 
     /// The message that a client begins with.

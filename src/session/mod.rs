@@ -38,6 +38,7 @@ pub use rules::Rules;
 
 use crate::policy::accounts::LimitId;
 use crate::policy::{Decision, Incoming, Subject};
+use crate::proto::ProtoError;
 use crate::proto::request::RequestCommand;
 use crate::seal::Seal;
 use channel::Channel;
@@ -231,6 +232,9 @@ fn read(reading: Reading, channel: &Channel, handling: &mut Handling<'_>) -> Res
 fn open(bytes: &[u8], handling: &mut Handling<'_>) -> Result<Transition, Failure> {
     let Some(first) = bytes.first() else { return Ok(Transition::More(Reading::Opening)) };
     *handling.dialect = Dialect::of(*first).map_err(Failure::Protocol)?;
+    if !handling.rules.protocols.contains(&handling.dialect.protocol()) {
+        return Err(Failure::Protocol(ProtoError::NotSpoken));
+    }
     Ok(Transition::Read(handling.dialect.first_message(), 0))
 }
 

@@ -1,12 +1,14 @@
 //! What a session is judged by.
 
-use crate::config::{AuthMethod, Gssapi};
+use crate::config::{AuthMethod, Gssapi, Protocol};
 use crate::policy::Policy;
 
 /// What one input is judged by, lent for it. Methods and levels are those that the session began with: a change of them
 /// finds no handshake half done. Addresses are judged by the present policy, for which are this machine's is a fact.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
+    /// The protocols in which a client may ask.
+    pub protocols: &'a [Protocol],
     /// Methods in order of preference.
     pub methods: &'a [AuthMethod],
     /// Which levels of protection GSSAPI gives.

@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::*;
 use crate::auth::Identity;
-use crate::config::{AuthMethod, Gssapi};
+use crate::config::{AuthMethod, Gssapi, Protocol};
 use crate::dns::{Answer, DnsError};
 use crate::policy::rules::spec::{Action, RuleSpec};
 use crate::policy::{Decision, Guard, Policy, RouteFn};
@@ -73,7 +73,12 @@ struct OwnRules {
 
 impl OwnRules {
     fn lend(&self) -> Rules<'_> {
-        Rules { methods: &self.methods, gssapi: &self.gssapi, policy: &self.policy }
+        Rules {
+            protocols: &[Protocol::Socks5, Protocol::Socks4, Protocol::Http],
+            methods: &self.methods,
+            gssapi: &self.gssapi,
+            policy: &self.policy,
+        }
     }
 }
 

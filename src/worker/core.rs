@@ -19,6 +19,7 @@ use super::snapshot::Snapshot;
 use super::timers::Wheel;
 use super::tokens::{Key, TRANSLATORS_TICKET};
 use super::translators::{NAME, Translators, say};
+use crate::config::Protocol;
 use crate::dns::Answer;
 use crate::limits;
 use crate::observe::talkers::Talkers;
@@ -293,7 +294,12 @@ impl Core {
     /// What a session that goes by this snapshot is judged by.
     pub(super) fn rules<'a>(&'a self, snapshot: &'a Snapshot) -> Rules<'a> {
         let auth = &snapshot.config.auth;
-        Rules { methods: &auth.methods, gssapi: &auth.gssapi, policy: &self.policy }
+        Rules {
+            protocols: &[Protocol::Socks5],
+            methods: &auth.methods,
+            gssapi: &auth.gssapi,
+            policy: &self.policy,
+        }
     }
 
     /// Judges from now on by the policy that was given and the translators that are known here.

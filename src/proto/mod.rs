@@ -9,6 +9,7 @@ pub mod address;
 mod error;
 pub mod greeting;
 pub mod gss;
+pub mod http;
 pub mod reply;
 pub mod request;
 pub mod udp;

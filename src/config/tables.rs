@@ -65,6 +65,8 @@ pub struct Config {
     pub per_user: PerUser,
     /// What each source of connections may have.
     pub per_source: PerSource,
+    /// How HTTP is spoken.
+    pub http: HttpConfig,
     /// The log and the access record.
     pub log: Log,
     /// The admin endpoint.
@@ -92,6 +94,7 @@ pub(super) fn all() -> Vec<TableEntry<Config>> {
         TableEntry::once("limits.per_source", |config| &config.per_source, |config| &mut config.per_source),
         TableEntry::once("limits.per_user", |config| &config.per_user, |config| &mut config.per_user),
         TableEntry::many("limit", |config| &config.limits, |config| &mut config.limits),
+        TableEntry::once("http", |config| &config.http, |config| &mut config.http),
         TableEntry::once("log", |config| &config.log, |config| &mut config.log),
         TableEntry::once("admin", |config| &config.admin, |config| &mut config.admin),
     ]
@@ -392,6 +395,12 @@ tables! {
         bandwidth: Option<BurstRate> = None, optional(rates::bytes(), "\"10MB\""), Reload;
         /// Bytes both ways in a day, of UTC; past it no session begins.
         bytes_per_day: Option<u64> = None, optional(rates::amount(limits::QUOTA_BYTES_MAX), "\"10GB\""), Reload;
+    }
+
+    /// How HTTP is spoken.
+    pub struct HttpConfig {
+        /// Requests and responses that pass say in Via that they came by here.
+        via: bool = true, switch(), Reload;
     }
 
     /// The log and the access record.

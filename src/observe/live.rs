@@ -141,8 +141,8 @@ pub struct LiveSession {
     pub would_deny: Option<Arc<str>>,
     /// The limit that it would have gone beyond.
     pub limit: Option<Arc<str>>,
-    /// The REP that was sent.
-    pub reply: Option<u8>,
+    /// What the client was told: REP of SOCKS5, the status of HTTP.
+    pub reply: Option<u16>,
     /// What moves the bytes: "copy", "splice", "sealed" or "datagram".
     pub engine: Option<&'static str>,
     /// Bytes that the target's socket took.

@@ -290,7 +290,7 @@ mod tests {
             rule: Some("r".repeat(limits::RULE_NAME_MAX).into()),
             would_deny: Some("w".repeat(limits::RULE_NAME_MAX).into()),
             limit: Some("l".repeat(limits::RULE_NAME_MAX).into()),
-            reply: Some(u8::MAX),
+            reply: Some(u16::MAX),
             engine: Some("datagram"),
             target: Some(target.clone()),
             bytes_up: u64::MAX,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::http::HeadError;
 use crate::limits::{LABEL_MAX, NAME_MAX};
 
 /// What a decoder says: `Ok(None)` asks for more bytes, `Ok(Some((value, used)))` took `used` bytes from the
@@ -17,6 +18,8 @@ pub enum ProtoError {
     Http(u8),
     /// The first byte of the greeting is that of SOCKS4.
     Socks4,
+    /// The head of an HTTP request that is not taken.
+    Head(HeadError),
     /// A protocol that is not spoken where the client came in.
     NotSpoken,
     /// VER of a username/password request is not 1 (RFC 1929 section 2).
@@ -51,6 +54,7 @@ impl fmt::Display for ProtoError {
                 write!(f, "an HTTP request (first byte {:?}) where SOCKS5 is due", char::from(*first))
             }
             Self::Socks4 => f.write_str("a SOCKS4 request where SOCKS5 is due"),
+            Self::Head(_) => f.write_str("bad HTTP request"),
             Self::NotSpoken => f.write_str("a protocol that is not spoken at this listener"),
             Self::UserpassVersion(got) => write!(f, "username/password version {got} where 1 is due"),
             Self::EmptyUser => f.write_str("empty user name"),
@@ -71,6 +75,7 @@ impl std::error::Error for ProtoError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Name(cause) => Some(cause),
+            Self::Head(cause) => Some(cause),
             _ => None,
         }
     }

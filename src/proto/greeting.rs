@@ -16,8 +16,6 @@ use crate::limits::GREETING_MAX;
 const NO_ACCEPTABLE: u8 = 0xff;
 /// VER and NMETHODS.
 const HEADER: usize = 2;
-/// First letters of GET, POST and PUT and PATCH, HEAD, CONNECT, DELETE, OPTIONS, TRACE.
-const HTTP_METHOD_LETTERS: &[u8] = b"GPHCDOT";
 
 const _: () = assert!(GREETING_MAX == HEADER + u8::MAX as usize);
 
@@ -87,7 +85,8 @@ pub fn check_version(first: u8) -> Result<(), ProtoError> {
     match first {
         VERSION => Ok(()),
         0x04 => Err(ProtoError::Socks4),
-        letter if HTTP_METHOD_LETTERS.contains(&letter) => Err(ProtoError::Http(letter)),
+        // RFC 9110 section 9.1: methods are tokens, and all that there are begin with a capital letter.
+        letter @ b'A'..=b'Z' => Err(ProtoError::Http(letter)),
         other => Err(ProtoError::Version(other)),
     }
 }
@@ -159,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_wrong_first_byte_errs_at_once() {
-        for letter in *b"GPHCDOT" {
+        for letter in b'A'..=b'Z' {
             assert_eq!(error_at_last_byte(decode, &[letter]), ProtoError::Http(letter));
         }
         assert_eq!(error_at_last_byte(decode, b"\x04"), ProtoError::Socks4);

@@ -8,6 +8,7 @@ use crate::auth::gssapi::Peer;
 use crate::dns::Answer;
 use crate::policy::{Decision, Route, RoutedAddress};
 use crate::proto::address::Name;
+use crate::proto::http::ForwardRequest;
 use crate::proto::userpass::Credentials;
 use crate::seal::Protect;
 
@@ -51,6 +52,8 @@ pub enum Command {
     Accept,
     /// The handshake is over: relay.
     Relay,
+    /// The handshake is over: send this to the target, then the body that its client sends, and bring the response back.
+    Exchange(Box<ForwardRequest>),
     /// A socket for the datagrams of this client, which go on to targets by this route.
     Associate(Announced, Route),
     /// The handshake is over: relay datagrams.

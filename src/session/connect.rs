@@ -9,6 +9,7 @@ use super::handling::Handling;
 use super::state::{Awaiting, Connecting, Transition};
 use crate::dns::Answer;
 use crate::proto::address::{Host, Target};
+use crate::proto::reply::Rep;
 use crate::proto::request::RequestCommand;
 
 /// Begins a CONNECT: asks for the addresses of a name, or for the connection.
@@ -53,6 +54,11 @@ pub(super) fn dialed(
     }
     let dialed = result.map_err(Failure::Dial)?;
     handling.facts.decision = Some(dialed.decision);
+    if let Some(forward) = handling.forward.take() {
+        // The target has the word: what the client is told comes of it.
+        handling.facts.reply = Some(Rep::Succeeded);
+        return Ok(Transition::Done(Command::Exchange(forward)));
+    }
     // RFC 1928 section 6: BND is the address and port that the server uses towards the target.
     handling.succeed(dialed.local);
     Ok(Transition::Done(Command::Relay))

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use super::command::Output;
 use super::facts::Facts;
 use super::failure::Failure;
-use super::socks5;
-use super::state::{Due, Reading};
+use super::state::{AwaitHead, Due, Reading};
+use super::{http_status, socks5};
 use crate::config::Protocol;
 use crate::proto::request::{Request, decode};
 use crate::proto::{Decoded, ProtoError, greeting};
@@ -18,21 +18,28 @@ pub(super) enum Dialect {
     /// RFC 1928. Who speaks none of the dialects is answered in this one.
     #[default]
     Socks5,
+    /// HTTP/1.1, as it is spoken to proxies (RFC 9110, RFC 9112).
+    Http,
 }
 
 impl Dialect {
     /// The dialect that begins with this byte.
     ///
     /// # Errors
-    /// [`ProtoError::Socks4`], [`ProtoError::Http`] or [`ProtoError::Version`].
+    /// [`ProtoError::Socks4`] or [`ProtoError::Version`].
     pub(super) fn of(first: u8) -> Result<Dialect, ProtoError> {
-        greeting::check_version(first).map(|()| Dialect::Socks5)
+        match greeting::check_version(first) {
+            Ok(()) => Ok(Dialect::Socks5),
+            Err(ProtoError::Http(_)) => Ok(Dialect::Http),
+            Err(error) => Err(error),
+        }
     }
 
     /// Its protocol.
     pub(super) fn protocol(self) -> Protocol {
         match self {
             Dialect::Socks5 => Protocol::Socks5,
+            Dialect::Http => Protocol::Http,
         }
     }
 
@@ -40,6 +47,16 @@ impl Dialect {
     pub(super) fn first_message(self) -> Reading {
         match self {
             Dialect::Socks5 => Reading::Greeting,
+            Dialect::Http => Reading::Head(AwaitHead::default()),
+        }
+    }
+
+    /// The message that is due once a login was right.
+    pub(super) fn message_behind_login(self) -> Reading {
+        match self {
+            Dialect::Socks5 => Reading::Request,
+            // The credentials came with it.
+            Dialect::Http => Reading::Head(AwaitHead::default()),
         }
     }
 
@@ -47,6 +64,8 @@ impl Dialect {
     pub(super) fn read_request(self, bytes: &[u8]) -> Decoded<Request> {
         match self {
             Dialect::Socks5 => decode(bytes),
+            // Its requests are heads.
+            Dialect::Http => Ok(None),
         }
     }
 
@@ -54,6 +73,7 @@ impl Dialect {
     pub(super) fn welcome(self, output: &mut Output) {
         match self {
             Dialect::Socks5 => socks5::welcome(output),
+            Dialect::Http => {}
         }
     }
 
@@ -61,6 +81,7 @@ impl Dialect {
     pub(super) fn succeed(self, bound: SocketAddr, facts: &mut Facts, output: &mut Output) {
         match self {
             Dialect::Socks5 => socks5::succeed(bound, facts, output),
+            Dialect::Http => http_status::succeed(facts, output),
         }
     }
 
@@ -68,6 +89,7 @@ impl Dialect {
     pub(super) fn refuse(self, due: Due, cause: &Failure, facts: &mut Facts, output: &mut Output) {
         match self {
             Dialect::Socks5 => socks5::refuse(due, cause, facts, output),
+            Dialect::Http => http_status::refuse(due, cause, facts, output),
         }
     }
 }

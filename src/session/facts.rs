@@ -21,8 +21,10 @@ pub struct Facts {
     pub command: Option<RequestCommand>,
     /// The target as asked, made canonical.
     pub target: Option<Target>,
-    /// The reply that was sent.
+    /// What became of the request, as SOCKS5 says it.
     pub reply: Option<Rep>,
+    /// What the client was told in the numbers of its own protocol, where they are others than those of `reply`.
+    pub status: Option<u16>,
     /// What policy said of it last.
     pub decision: Option<Decision>,
     /// The limit that it would have gone beyond.
@@ -30,6 +32,11 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// The number that the client was told.
+    pub fn told(&self) -> Option<u16> {
+        self.status.or(self.reply.map(|reply| reply.code().into()))
+    }
+
     /// Whom policy judges, for a command of this connection. Nobody in particular until it is known who.
     pub fn subject(&self, incoming: Incoming, command: RequestCommand) -> Subject<'_> {
         let identity = self.identity.as_ref().unwrap_or(&Identity::Anonymous);

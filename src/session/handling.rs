@@ -10,6 +10,7 @@ use super::rules::Rules;
 use crate::dns::DnsError;
 use crate::policy::{Allowed, Decision, Incoming, Object, Route, RoutedAddress, Subject, Verdict};
 use crate::proto::address::Name;
+use crate::proto::http::ForwardRequest;
 use crate::proto::request::RequestCommand;
 
 /// Lent by the session to what handles an input.
@@ -18,6 +19,8 @@ pub(super) struct Handling<'a> {
     pub(super) incoming: Incoming,
     pub(super) dialect: &'a mut Dialect,
     pub(super) facts: &'a mut Facts,
+    /// What goes to the target once there is a connection, where that is no tunnel.
+    pub(super) forward: &'a mut Option<Box<ForwardRequest>>,
     /// What is sent to the client, in the order in which it is written.
     pub(super) output: &'a mut Output,
 }

@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use super::handling::Handling;
-use super::state::{Reading, Transition};
+use super::state::Transition;
 use crate::auth::Identity;
 use crate::config::AuthMethod;
 
@@ -14,7 +14,7 @@ pub(super) fn verified(
     handling.facts.identity = Some(identity.ok_or(Failure::AuthFailed)?);
     handling.facts.claimed_user = None;
     handling.welcome();
-    Ok(Transition::Read(Reading::Request, 0))
+    Ok(Transition::Read(handling.dialect.message_behind_login(), 0))
 }
 
 /// Sees to it that a request comes of somebody: a client that no login has told of is anonymous, where its greeting or the

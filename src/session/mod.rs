@@ -17,6 +17,8 @@ mod failure;
 mod greeting;
 mod gss;
 mod handling;
+mod http;
+mod http_status;
 mod login;
 mod request;
 mod rules;
@@ -36,9 +38,11 @@ pub use facts::Facts;
 pub use failure::{AssociateError, DialError, Failure};
 pub use rules::Rules;
 
+use crate::config::Protocol;
 use crate::policy::accounts::LimitId;
 use crate::policy::{Decision, Incoming, Subject};
 use crate::proto::ProtoError;
+use crate::proto::http::ForwardRequest;
 use crate::proto::request::RequestCommand;
 use crate::seal::Seal;
 use channel::Channel;
@@ -54,6 +58,8 @@ pub struct Session {
     state: SessionState,
     channel: Channel,
     facts: Facts,
+    /// What goes to the target once there is a connection, where that is no tunnel.
+    forward: Option<Box<ForwardRequest>>,
 }
 
 impl Session {
@@ -65,6 +71,7 @@ impl Session {
             state: SessionState::Reading(Reading::Opening),
             channel: Channel::default(),
             facts: Facts::default(),
+            forward: None,
         }
     }
 
@@ -159,8 +166,8 @@ impl Session {
                 }
             };
             let due = reading.due();
-            let Session { incoming, dialect, channel, facts, .. } = self;
-            let handling = &mut Handling { rules, incoming: *incoming, dialect, facts, output };
+            let Session { incoming, dialect, channel, facts, forward, .. } = self;
+            let handling = &mut Handling { rules, incoming: *incoming, dialect, facts, forward, output };
             let read = read(reading, channel, handling);
             if let Some(command) = self.follow(read, due, output) {
                 return command;
@@ -172,8 +179,8 @@ impl Session {
     fn answer(&mut self, answer: Input<'_>, rules: Rules<'_>, output: &mut Output) -> Command {
         let state = std::mem::replace(&mut self.state, SessionState::Over);
         let due = state.due();
-        let Session { incoming, dialect, facts, .. } = self;
-        let handling = &mut Handling { rules, incoming: *incoming, dialect, facts, output };
+        let Session { incoming, dialect, facts, forward, .. } = self;
+        let handling = &mut Handling { rules, incoming: *incoming, dialect, facts, forward, output };
         let answered = answered(state, answer, handling);
         self.follow(answered, due, output).unwrap_or_else(|| self.read(rules, output))
     }
@@ -224,6 +231,7 @@ fn read(reading: Reading, channel: &Channel, handling: &mut Handling<'_>) -> Res
         Reading::Credentials => userpass::read(bytes, handling),
         Reading::Token { rounds } => gss::read_token(rounds, bytes),
         Reading::Level(level) => level.read(bytes, handling),
+        Reading::Head(due) => http::read(due, bytes, handling),
         Reading::Request => request::read(bytes, channel.check_stream(), handling),
     }
 }
@@ -233,7 +241,11 @@ fn open(bytes: &[u8], handling: &mut Handling<'_>) -> Result<Transition, Failure
     let Some(first) = bytes.first() else { return Ok(Transition::More(Reading::Opening)) };
     *handling.dialect = Dialect::of(*first).map_err(Failure::Protocol)?;
     if !handling.rules.protocols.contains(&handling.dialect.protocol()) {
-        return Err(Failure::Protocol(ProtoError::NotSpoken));
+        // Who takes a SOCKS port for an HTTP proxy is told so.
+        let hint =
+            matches!(handling.dialect, Dialect::Http) && handling.rules.protocols.contains(&Protocol::Socks5);
+        let error = if hint { ProtoError::Http(*first) } else { ProtoError::NotSpoken };
+        return Err(Failure::Protocol(error));
     }
     Ok(Transition::Read(handling.dialect.first_message(), 0))
 }

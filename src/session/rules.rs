@@ -1,6 +1,6 @@
 //! What a session is judged by.
 
-use crate::config::{AuthMethod, Gssapi, Protocol};
+use crate::config::{AuthMethod, Gssapi, HttpConfig, Protocol};
 use crate::policy::Policy;
 
 /// What one input is judged by, lent for it. Methods and levels are those that the session began with: a change of them
@@ -13,6 +13,8 @@ pub struct Rules<'a> {
     pub methods: &'a [AuthMethod],
     /// Which levels of protection GSSAPI gives.
     pub gssapi: &'a Gssapi,
+    /// How HTTP is spoken.
+    pub http: &'a HttpConfig,
     /// Who may reach what.
     pub policy: &'a Policy,
 }

@@ -10,10 +10,6 @@ use crate::dns::DnsError;
 use crate::proto::reply::{Rep, encode, failure};
 use crate::proto::{ProtoError, greeting, gss, userpass};
 
-/// An HTTP client that was pointed at a SOCKS port deserves a hint.
-const HTTP_HINT: &[u8] = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
-This is a SOCKS5 proxy, not an HTTP proxy. Use it as socks5://HOST:PORT or socks5h://HOST:PORT.\r\n";
-
 /// Writes that the credentials are right (RFC 1929 section 2).
 pub(super) fn welcome(output: &mut Output) {
     output.extend_from_slice(&userpass::status(true));
@@ -60,7 +56,6 @@ pub(super) fn refuse(due: Due, cause: &Failure, facts: &mut Facts, output: &mut 
     match due {
         Due::Method => match cause {
             Failure::NoMethod => output.extend_from_slice(&greeting::selection(None)),
-            Failure::Protocol(ProtoError::Http(_)) => output.extend_from_slice(HTTP_HINT),
             _ => {}
         },
         // RFC 1929 section 2: any status but 00 is a failure, and the connection must be closed behind it.

@@ -27,6 +27,17 @@ pub(super) enum Reading {
     Level(AwaitLevel),
     /// What it wants (RFC 1928 section 4).
     Request,
+    /// The head of a request (RFC 9112).
+    Head(AwaitHead),
+}
+
+/// The head of a request, as far as it has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct AwaitHead {
+    /// Bytes that were looked at: each is looked at once, however slowly they come.
+    pub(super) scanned: usize,
+    /// Requests of this connection that were answered with a challenge.
+    pub(super) challenged: u8,
 }
 
 /// What the client wants protected, and by what.
@@ -117,7 +128,7 @@ impl Reading {
             Reading::Opening | Reading::Greeting => Due::Method,
             Reading::Credentials => Due::Login,
             Reading::Token { .. } | Reading::Level(_) => Due::Context,
-            Reading::Request => Due::Reply,
+            Reading::Request | Reading::Head(_) => Due::Reply,
         }
     }
 }

@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::*;
 use crate::auth::Identity;
-use crate::config::{AuthMethod, Gssapi, Protocol};
+use crate::config::{AuthMethod, Gssapi, HttpConfig, Protocol};
 use crate::dns::{Answer, DnsError};
 use crate::policy::rules::spec::{Action, RuleSpec};
 use crate::policy::{Decision, Guard, Policy, RouteFn};
@@ -39,6 +39,7 @@ enum Event {
     Bind(Peers),
     Accept,
     Relay,
+    Exchange(Box<ForwardRequest>),
     Associate(Announced),
     Datagrams,
     Close(Failure),
@@ -66,17 +67,20 @@ enum Answers {
 /// Rules to lend.
 #[derive(Debug)]
 struct OwnRules {
+    protocols: Vec<Protocol>,
     methods: Vec<AuthMethod>,
     policy: Policy,
     gssapi: Gssapi,
+    http: HttpConfig,
 }
 
 impl OwnRules {
     fn lend(&self) -> Rules<'_> {
         Rules {
-            protocols: &[Protocol::Socks5, Protocol::Socks4, Protocol::Http],
+            protocols: &self.protocols,
             methods: &self.methods,
             gssapi: &self.gssapi,
+            http: &self.http,
             policy: &self.policy,
         }
     }
@@ -99,9 +103,11 @@ impl World {
         World {
             // The documentation's addresses stand for public ones.
             rules: OwnRules {
+                protocols: vec![Protocol::Socks5, Protocol::Socks4, Protocol::Http],
                 methods: methods.to_vec(),
                 policy: Policy::new(Guard::new(false, vec!["203.0.113.0/24".parse().unwrap()], vec![])),
                 gssapi: Gssapi::default(),
+                http: HttpConfig::default(),
             },
             addresses: addresses(&["203.0.113.7"]),
             dialed: Ok(Dialed {
@@ -121,6 +127,11 @@ impl World {
 
     fn locked() -> World {
         World::new(&[AuthMethod::Password])
+    }
+
+    fn speaking(mut self, protocols: &[Protocol]) -> World {
+        self.rules.protocols = protocols.to_vec();
+        self
     }
 
     fn allowing_private(mut self) -> World {
@@ -168,7 +179,7 @@ impl World {
         for chunk in chunks {
             match player.events.last() {
                 Some(Close(_)) => break,
-                Some(Relay | Event::Datagrams) => player.session.channel.receive(chunk),
+                Some(Relay | Event::Exchange(_) | Event::Datagrams) => player.session.channel.receive(chunk),
                 _ => player.give(Input::Bytes(chunk), self),
             }
             if answers == Answers::AtOnce {
@@ -222,9 +233,10 @@ impl Player {
             Command::Associate(announced, _) => Event::Associate(*announced),
             Command::Datagrams => Event::Datagrams,
             Command::Relay => Relay,
+            Command::Exchange(forward) => Event::Exchange(forward.clone()),
             Command::Close(failure) => Close(failure.clone()),
         };
-        if !matches!(event, Relay | Event::Datagrams | Close(_)) {
+        if !matches!(event, Relay | Event::Exchange(_) | Event::Datagrams | Close(_)) {
             assert!(self.asked.is_none(), "{event:?} before the answer to {:?}", self.asked);
             assert!(!self.session.wants_bytes(), "{event:?} and bytes are wanted at once");
             self.asked = Some(command);
@@ -426,10 +438,10 @@ fn method_lists_of_every_kind() {
 
 // HAZARD 6.
 #[test]
-fn http_gets_a_hint_and_socks4_nothing() {
+fn http_gets_a_hint_where_it_is_not_spoken_and_socks4_nothing() {
     for request in ["GET http://a/ HTTP/1.1\r\n", "POST / HTTP/1.0\r\n", "HEAD / HTTP/1.0\r\n", "CONNECT a:1"]
     {
-        let seen = World::open().every_split(request.as_bytes());
+        let seen = World::open().speaking(&[Protocol::Socks5]).every_split(request.as_bytes());
         let [Says(hint), end] = &seen.events[..] else { panic!("{seen:?}") };
         assert!(hint.starts_with(b"HTTP/1.0 400 "), "{}", hint.escape_ascii());
         assert!(hint.windows(4).any(|end| end == b"\r\n\r\n"), "a whole response");

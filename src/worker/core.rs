@@ -298,6 +298,7 @@ impl Core {
             protocols: &[Protocol::Socks5],
             methods: &auth.methods,
             gssapi: &auth.gssapi,
+            http: &snapshot.config.http,
             policy: &self.policy,
         }
     }

@@ -274,6 +274,8 @@ fn perform(
             Waits::Connected(upstream) => Next::Change(Change::Relay(upstream)),
             _ => Next::Close(Reason::Internal),
         },
+        // Nobody performs it yet: no listener lets HTTP in.
+        Command::Exchange(_) => Next::Close(Reason::Internal),
         Command::Associate(announced, route) => handshake.associate(core, connection, announced, route),
         Command::Datagrams => handshake.begin_datagrams(core, connection),
         Command::Close(failure) => refused(connection, failure),

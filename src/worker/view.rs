@@ -111,7 +111,7 @@ impl View<'_> {
                 .decision
                 .and_then(|decision| self.core.rule_names.of(decision.would_deny()?).cloned()),
             limit: self.facts.limit.and_then(|limit| self.core.snapshot.limit_name(limit).cloned()),
-            reply: self.facts.reply.map(|reply| reply.code()),
+            reply: self.facts.told(),
             engine: datagrams.map(|_| "datagram").or(engine.map(Engine::name)),
             bytes_up: self.bytes_up,
             bytes_down: self.bytes_down,

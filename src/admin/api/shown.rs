@@ -53,7 +53,7 @@ struct ShownSession<'a> {
     verdict: Option<&'static str>,
     would_deny: Option<&'a str>,
     limit: Option<&'a str>,
-    reply: Option<u8>,
+    reply: Option<u16>,
     engine: Option<&'static str>,
     bytes_up: u64,
     bytes_down: u64,

@@ -1,0 +1,96 @@
+//! Requests of HTTP (RFC 9110, RFC 9112): CONNECT, and those in absolute form.
+
+use super::command::Command;
+use super::connect;
+use super::failure::Failure;
+use super::handling::Handling;
+use super::http_status;
+use super::login;
+use super::state::{AwaitHead, Awaiting, Reading, Transition};
+use crate::auth::Identity;
+use crate::config::AuthMethod;
+use crate::limits;
+use crate::proto::ProtoError;
+use crate::proto::http::{
+    FieldRoom, Framing, HeadError, RequestHead, RequestTarget, credentials, read_request,
+};
+use crate::proto::request::RequestCommand;
+
+/// Reads the head of a request, and begins what it wants once it is known who wants it.
+pub(super) fn read(
+    mut due: AwaitHead,
+    bytes: &[u8],
+    handling: &mut Handling<'_>,
+) -> Result<Transition, Failure> {
+    let mut room = FieldRoom::new();
+    let Some((head, used)) = read_request(bytes, &mut due.scanned, &mut room).map_err(bad)? else {
+        return Ok(Transition::More(Reading::Head(due)));
+    };
+    if matches!(head.target, RequestTarget::Origin(_) | RequestTarget::Ours) {
+        return Err(bad(HeadError::TargetForm));
+    }
+    if let Some(transition) = authenticate(&head, used, due, handling)? {
+        return Ok(transition);
+    }
+    login::identify(handling)?;
+    *handling.forward = head.forward(handling.rules.http.via).map(Box::new);
+    let (RequestTarget::Tunnel(target) | RequestTarget::Absolute(target, _)) = head.target else {
+        return Err(Failure::Internal("a request for nobody"));
+    };
+    handling.facts.command = Some(RequestCommand::Connect);
+    handling.facts.target = Some(target.clone());
+    connect::begin(target, used, handling)
+}
+
+fn bad(error: HeadError) -> Failure {
+    Failure::Protocol(ProtoError::Head(error))
+}
+
+/// Sees to it that it is known who asks; absent where it is, and the request may go on. Who gives credentials is who they say,
+/// also where nobody needs any.
+fn authenticate(
+    head: &RequestHead<'_, '_>,
+    used: usize,
+    due: AwaitHead,
+    handling: &mut Handling<'_>,
+) -> Result<Option<Transition>, Failure> {
+    if handling.facts.identity.is_some() {
+        return Ok(None);
+    }
+    let methods = handling.rules.methods;
+    let password = methods.contains(&AuthMethod::Password);
+    match head.authorization().filter(|_| password).and_then(credentials) {
+        Some(given) => {
+            handling.facts.method = Some(AuthMethod::Password);
+            let given = given.ok_or(Failure::AuthFailed)?;
+            handling.facts.claimed_user = Some(String::from_utf8_lossy(&given.user).into());
+            // The head stays where it is: it is read once more when they are right.
+            Ok(Some(Transition::Ask(Awaiting::Verification, 0, Command::Verify(given))))
+        }
+        None if methods.contains(&AuthMethod::None) => {
+            handling.facts.method = Some(AuthMethod::None);
+            handling.facts.identity = Some(Identity::Anonymous);
+            Ok(None)
+        }
+        None if password => challenge(head, used, due, handling).map(Some),
+        None => Err(Failure::NoMethod),
+    }
+}
+
+/// Asks who the client is (RFC 9110 section 15.5.8). The next request may say it, over the same connection where that can be
+/// told from this one.
+fn challenge(
+    head: &RequestHead<'_, '_>,
+    used: usize,
+    due: AwaitHead,
+    handling: &mut Handling<'_>,
+) -> Result<Transition, Failure> {
+    handling.facts.method = Some(AuthMethod::Password);
+    let bodiless = matches!(head.framing, Framing::None | Framing::Length(0));
+    if !bodiless || !head.keep_alive || due.challenged == limits::HTTP_CHALLENGES_MAX {
+        return Err(Failure::NoMethod);
+    }
+    http_status::challenge(head.method == "HEAD", head.version, handling.output);
+    let next = AwaitHead { scanned: 0, challenged: due.challenged + 1 };
+    Ok(Transition::Read(Reading::Head(next), used))
+}

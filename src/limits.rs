@@ -85,7 +85,7 @@ pub const MAX_CONFIG_PROBLEMS: usize = 100;
 pub const MAX_QUOTED_CHARS: usize = 80;
 /// Bytes of an interface's name: IFNAMSIZ less its NUL.
 pub const INTERFACE_NAME_MAX: usize = 15;
-/// Addresses in `server.listen`: each costs every worker a socket.
+/// Listeners, those of `server.listen` and `[[listener]]` together: each costs every worker a socket.
 pub const MAX_LISTEN: usize = 64;
 /// Addresses in `dns.servers`: a query tries them in turn within its deadline.
 pub const MAX_DNS_SERVERS: usize = DNS_SERVERS;

@@ -288,7 +288,7 @@ fn the_endpoint_refuses_what_is_no_request() {
         ("", "`to`: expected HOST:PORT"),
         ("?to=a.example:1&comand=bind", "did you mean `command`?"),
         ("?to=a.example:1&command=fly", "\"fly\" is none of"),
-        ("?to=127.0.0.1:1&listener=127.0.0.1:1", "is none of server.listen"),
+        ("?to=127.0.0.1:1&listener=127.0.0.1:1", "is none of the listeners"),
         ("?to=127.0.0.1:1&user=a:b", "`user`: the user name holds a colon"),
     ] {
         let (status, error) = api.ask("GET", &format!("/api/v1/explain{query}"), None).error();

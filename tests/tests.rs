@@ -33,6 +33,9 @@ mod leaving;
 /// Requests, payload and end in one segment: phases that end in the turn in which they begin.
 mod at_once;
 
+/// Listeners with settings of their own.
+mod listeners;
+
 /// Rules: who may go where, by name and by address, and what is told of it.
 mod policy;
 

@@ -40,7 +40,7 @@ pub(super) struct ExplainArgs {
     /// connect, bind or udp_associate [default: connect]
     #[arg(long, value_name = "COMMAND")]
     command: Option<String>,
-    /// The listener, as it stands in server.listen [default: the first one]
+    /// The listener, by its name or its address in the file [default: the first one]
     #[arg(long, value_name = "ADDR:PORT")]
     listener: Option<String>,
     /// Ask this configuration (TOML), and no server

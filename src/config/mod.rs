@@ -16,6 +16,8 @@ mod endpoint;
 mod entry;
 mod form;
 mod listed;
+mod listener_table;
+mod listeners;
 mod nearest;
 mod open_proxy;
 mod places;
@@ -50,6 +52,8 @@ pub use choice::{
 pub use diff::KeyChange;
 pub use dns64::Dns64;
 pub use endpoint::{Endpoint, overlap};
+pub use listener_table::ListenerConfig;
+pub use listeners::ConfiguredListener;
 pub(crate) use nearest::{nearest, unknown_value};
 pub use places::Places;
 pub use problem::Problems;
@@ -155,6 +159,9 @@ impl Config {
 /// Lays the flags over everything else.
 fn finish(mut draft: Draft, flags: &Flags) -> Result<Config, Problems> {
     let raw = Raw::from_flags(flags, draft.problems());
+    if !flags.listen.is_empty() {
+        draft.drop_listeners();
+    }
     draft.lay(&raw, Path::new(""), &Schema::of(tables::all()));
     draft.finish()
 }

@@ -1,9 +1,11 @@
 //! Whether whoever finds a listener may use it.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 
 use super::choice::AuthMethod;
-use super::endpoint::Endpoint;
+use super::listeners::{ConfiguredListener, key_of};
 use super::problem::{Problems, quoted};
 use super::tables::{Config, RuleConfig};
 use crate::policy::rules::spec::{Action, Mode};
@@ -29,12 +31,12 @@ pub(super) fn refuse(config: &Config, problems: &mut Problems) {
     if config.server.open_proxy || unsure || !config.auth.methods.contains(&AuthMethod::None) {
         return;
     }
-    let places = problems.places().entries("server", "listen").to_vec();
-    for (address, at) in config.server.listen.iter().zip(places) {
+    for (nth, listener) in config.all_listeners().enumerate() {
+        let address = listener.endpoint;
         if address.ip().is_loopback() {
             continue;
         }
-        let Some(opened) = opened_by(config, address) else { continue };
+        let Some(opened) = opened_by(config, listener) else { continue };
         let start = format!("\"{address}\" with method \"none\" is an open proxy");
         let what = match opened {
             OpenedBy::NoRule => format!(
@@ -53,12 +55,18 @@ pub(super) fn refuse(config: &Config, problems: &mut Problems) {
                  methods = [\"password\"] in [auth], or write open_proxy = true in [server]"
             ),
         };
-        problems.push(at, what);
+        let at = match config.listener_table(nth) {
+            None => problems.places().entries("server", "listen").get(nth).cloned(),
+            Some(_) => Some(key_of(problems, nth - config.server.listen.len(), "address")),
+        };
+        if let Some(at) = at {
+            problems.push(at, what);
+        }
     }
 }
 
 /// What allows anything to a client that is nobody and comes by this listener from wherever; `None` where nothing does.
-fn opened_by(config: &Config, listener: &Endpoint) -> Option<OpenedBy> {
+fn opened_by(config: &Config, listener: ConfiguredListener<'_>) -> Option<OpenedBy> {
     for (nth, rule) in config.rules.iter().enumerate() {
         if rule.mode == Mode::Report || !concerns(rule, listener) {
             continue;
@@ -77,11 +85,12 @@ fn opened_by(config: &Config, listener: &Endpoint) -> Option<OpenedBy> {
 }
 
 /// Whether a rule may match a client that is nobody, comes by this listener and is from no network in particular.
-fn concerns(rule: &RuleConfig, listener: &Endpoint) -> bool {
+fn concerns(rule: &RuleConfig, listener: ConfiguredListener<'_>) -> bool {
+    let has_it = |listed: &[Arc<str>]| listed.iter().any(|called| listener.is_called(called));
     let anybody = rule.users.is_empty() && rule.groups.is_empty();
-    let by_it = rule.listeners.is_empty() || rule.listeners.contains(listener);
+    let by_it = rule.listeners.is_empty() || has_it(&rule.listeners);
     let anywhere = rule.from.is_empty() || is_everywhere(&rule.from);
-    anybody && anywhere && by_it && !rule.not_listeners.contains(listener)
+    anybody && anywhere && by_it && !has_it(&rule.not_listeners)
 }
 
 /// Whether a rule that concerns somebody matches whatever he asks for and whenever, but for clients of some networks.
@@ -111,7 +120,7 @@ mod tests {
         );
         let config =
             Config::parse(&text, Path::new("f"), &Flags::default()).unwrap_or_else(|what| panic!("{what}"));
-        opened_by(&config, &"192.0.2.1:1080".parse().unwrap())
+        opened_by(&config, config.all_listeners().next().unwrap())
     }
 
     fn rule(nth: usize, keys: &str) -> String {

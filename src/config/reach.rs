@@ -95,24 +95,29 @@ impl FromIterator<IpAddr> for Advertise {
 pub(super) fn listeners(listen: &[Typed<Endpoint>], reader: &mut ValueReader) {
     // Port 0 asks for any free port: two of them differ.
     distinct(listen, |one| (one.address.port() != 0).then(|| one.canonical()), reader);
-    none_covered(listen, reader);
+    for one in listen {
+        if let Some(what) = covered(&one.value, listen.iter().map(|other| &other.value)) {
+            reader.refuse(&one.at, what);
+        }
+    }
 }
 
-/// Reports each address to listen on whose connections another one takes: the kernel gives nobody both.
-fn none_covered(listen: &[Typed<Endpoint>], reader: &mut ValueReader) {
-    for one in listen.iter().filter(|one| one.value.address.port() != 0) {
-        let covered_by = |covers: fn(SocketAddr, SocketAddr) -> bool| {
-            listen.iter().find(|wide| covers(wide.value.address, one.value.address)).map(|wide| &wide.value)
-        };
-        let what = if let Some(wide) = covered_by(covers) {
-            format!("\"{}\" is part of \"{wide}\": one of them is enough", one.value)
-        } else if let Some(wide) = covered_by(covers_both_families) {
-            format!("\"{}\" is part of \"{wide}\", which takes IPv4, too: one of them is enough", one.value)
-        } else {
-            continue;
-        };
-        reader.refuse(&one.at, what);
+/// What is wrong with an address to listen on whose connections another one takes: the kernel gives nobody both.
+pub(super) fn covered<'a>(
+    one: &Endpoint,
+    others: impl Iterator<Item = &'a Endpoint> + Clone,
+) -> Option<String> {
+    if one.address.port() == 0 {
+        return None;
     }
+    let covered_by = |covers: fn(SocketAddr, SocketAddr) -> bool| {
+        others.clone().find(|wide| covers(wide.address, one.address))
+    };
+    if let Some(wide) = covered_by(covers) {
+        return Some(format!("\"{one}\" is part of \"{wide}\": one of them is enough"));
+    }
+    let wide = covered_by(covers_both_families)?;
+    Some(format!("\"{one}\" is part of \"{wide}\", which takes IPv4, too: one of them is enough"))
 }
 
 /// Whether whoever listens on `wide`, all addresses of a family, gets what comes to the single address `one`.

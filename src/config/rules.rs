@@ -256,16 +256,21 @@ fn check_rule(
             }
         }
     }
-    let listen = &config.server.listen;
+    check_listeners(config, (path, rule), problems);
+}
+
+/// The listeners that a rule names are there.
+fn check_listeners(config: &Config, (path, rule): (TablePath, &RuleConfig), problems: &mut Problems) {
+    if problems.touch("server", "listen") || problems.touch_any_of("listener") {
+        return;
+    }
     for (key, listeners) in [("listeners", &rule.listeners), ("not_listeners", &rule.not_listeners)] {
-        for (entry, listener) in listeners.iter().enumerate().filter(|(_, one)| !listen.contains(one)) {
-            if problems.touch("server", "listen") {
-                break;
-            }
+        let is_there = |called: &str| config.all_listeners().any(|one| one.is_called(called));
+        for (entry, called) in listeners.iter().enumerate().filter(|(_, called)| !is_there(called)) {
             let at = entry_at(problems, path, key, entry);
-            let all: Vec<String> = listen.iter().map(ToString::to_string).collect();
-            let what = format!("\"{listener}\" is none of the addresses of [server] listen");
-            let meant = nearest(&listener.to_string(), all.iter().map(String::as_str));
+            let all: Vec<String> = config.listener_calls().map(|(called, _)| called).collect();
+            let what = format!("there is no listener {}, of [server] listen or [[listener]]", quoted(called));
+            let meant = nearest(called, all.iter().map(String::as_str));
             problems.push(at, with_nearest(what, meant.map(|meant| format!("\"{meant}\""))));
         }
     }

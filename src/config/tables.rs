@@ -22,6 +22,7 @@ use super::entry::{TableEntry, tables};
 use super::form::{
     ListForm, choice, choices, condition, duration, list, number, optional, path, place, switch, text,
 };
+use super::listener_table::{self, ListenerConfig};
 use super::places::Places;
 use super::quotas::{self, QuotaConfig};
 use super::rates;
@@ -39,6 +40,8 @@ use crate::proto::request::RequestCommand;
 pub struct Config {
     /// Listeners, workers and the relay engine.
     pub server: ServerConfig,
+    /// Listeners that have settings of their own, beside those of `server.listen`: see [`Config::all_listeners`].
+    pub listeners: Vec<ListenerConfig>,
     /// How long each phase of a session may take.
     pub timeouts: Timeouts,
     /// Which SOCKS methods are offered, and who may log in.
@@ -79,6 +82,7 @@ pub struct Config {
 pub(super) fn all() -> Vec<TableEntry<Config>> {
     vec![
         TableEntry::once("server", |config| &config.server, |config| &mut config.server),
+        TableEntry::many("listener", |config| &config.listeners, |config| &mut config.listeners),
         TableEntry::once("timeouts", |config| &config.timeouts, |config| &mut config.timeouts),
         TableEntry::once("auth", |config| &config.auth, |config| &mut config.auth),
         TableEntry::once("auth.gssapi", |config| &config.auth.gssapi, |config| &mut config.auth.gssapi),
@@ -113,11 +117,11 @@ fn groups() -> TableEntry<Config> {
 tables! {
     /// Listeners, workers and the relay engine.
     pub struct ServerConfig {
-        /// Addresses to accept clients on; port 0: a free one.
+        /// Addresses to accept clients on; port 0: a free one; none where there is a [[listener]] and this is left out.
         ///
-        /// Never empty, no two alike but for port 0.
+        /// No two alike but for port 0.
         listen: Vec<Endpoint> = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 1080)).into()],
-            list(limits::MAX_LISTEN, value::relay_address).needs("an address").rule(reach::listeners), Reload;
+            list(limits::MAX_LISTEN, value::relay_address).rule(reach::listeners), Reload;
 
         /// Worker threads; 0: one for each CPU that may be used, and no more than max_connections.
         ///
@@ -310,10 +314,10 @@ tables! {
         from: Vec<IpNet> = Vec::new(), condition(networks(), "[\"192.0.2.0/24\"]"), Reload;
         /// All but clients from here.
         not_from: Vec<IpNet> = Vec::new(), condition(networks(), "[\"192.0.2.1\"]"), Reload;
-        /// By which listeners they come: addresses of [server] listen.
-        listeners: Vec<Endpoint> = Vec::new(), condition(endpoints(), "[\"127.0.0.1:1080\"]"), Reload;
+        /// By which listeners they come: names of [[listener]], or addresses.
+        listeners: Vec<Arc<str>> = Vec::new(), condition(listeners(), "[\"127.0.0.1:1080\"]"), Reload;
         /// By all but these.
-        not_listeners: Vec<Endpoint> = Vec::new(), condition(endpoints(), "[\"127.0.0.1:1080\"]"), Reload;
+        not_listeners: Vec<Arc<str>> = Vec::new(), condition(listeners(), "[\"127.0.0.1:1080\"]"), Reload;
         /// Where to: names, addresses, blocks, lists: "example.com", "*.example.com", ".example.com", "10.0.0.0/8", "@list".
         to: Vec<RuleDestination> = Vec::new(),
             condition(destinations(), "[\".example.com\", \"192.0.2.0/24\", \"@partners\"]"), Reload;
@@ -448,8 +452,8 @@ fn networks() -> ListForm<IpNet> {
     list(limits::RULE_VALUES_MAX, rule_values::network).needs("a block of addresses")
 }
 
-fn endpoints() -> ListForm<Endpoint> {
-    list(limits::MAX_LISTEN, value::relay_address).needs("a listener")
+fn listeners() -> ListForm<Arc<str>> {
+    list(limits::MAX_LISTEN, listener_table::called).needs("a listener")
 }
 
 fn destinations() -> ListForm<RuleDestination> {

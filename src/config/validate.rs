@@ -5,10 +5,10 @@ use std::path::Path;
 use super::admin::AdminAddress;
 use super::at::At;
 use super::choice::{Access, AuthMethod, Choice, OnFull};
+use super::listeners::{self, taken_by};
 use super::open_proxy;
 use super::problem::Problems;
 use super::raw::Raw;
-use super::reach::collide;
 use super::rules;
 use super::schema::Schema;
 use super::tables::{Config, available_cpus};
@@ -43,10 +43,19 @@ impl Draft {
         raw.lay_over(&mut self.config, schema, base, &mut self.problems);
     }
 
+    /// Forgets the listeners that have tables: another source names all that there are to be.
+    pub(super) fn drop_listeners(&mut self) {
+        self.config.listeners.clear();
+        self.problems.places().forget("listener");
+    }
+
     /// The configuration, if the rules between its values hold too.
     pub(super) fn finish(mut self) -> Result<Config, Problems> {
         self.ask_for_passwords();
         rules::complete(&mut self.config);
+        let typed = self.at("server", "listen").is_some() || self.problems.touch("server", "listen");
+        listeners::complete(&mut self.config, typed);
+        listeners::check(&self.config, &mut self.problems);
         rules::check(&self.config, &mut self.problems);
         open_proxy::refuse(&self.config, &mut self.problems);
         self.require_users();
@@ -141,14 +150,11 @@ impl Draft {
 
     /// The admin endpoint where clients are accepted: the kernel gives nobody both.
     fn keep_apart(&mut self) {
-        let Config { server, admin, .. } = &self.config;
         let places = self.problems.places().entries("admin", "listen").to_vec();
-        for (address, at) in admin.listen.iter().zip(places) {
+        for (address, at) in self.config.admin.listen.iter().zip(places) {
             let AdminAddress::Tcp(endpoint) = address else { continue };
-            if let Some(taken) = server.listen.iter().find(|taken| collide(taken, endpoint)) {
-                let what = format!(
-                    "\"{address}\" is taken by \"{taken}\" of [server] listen: it needs an address of its own"
-                );
+            if let Some(taken) = taken_by(&self.config, endpoint) {
+                let what = format!("\"{address}\" is taken by {taken}: it needs an address of its own");
                 self.problems.push(at, what);
             }
         }

@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Weak};
 
-use crate::config::{Config, Endpoint, Steer, overlap};
+use crate::config::{Config, ConfiguredListener, Endpoint, Steer, overlap};
 use crate::sys::congestion::CongestionControl;
 use crate::sys::listener::{Listener, Options};
 use crate::sys::machine;
@@ -31,9 +31,10 @@ struct ListenerGroup {
     sockets: Vec<Arc<Listener>>,
 }
 
-/// What makes a listener the same as another.
+/// What makes a listener the same as another: all of it, or else the address, whatever it is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ListenerKind {
+    called: Arc<str>,
     endpoint: Endpoint,
     /// A socket of IPv6 that leaves IPv4 to another. It cannot change its mind.
     only_v6: bool,
@@ -73,12 +74,12 @@ impl HeldListeners {
         let places = self.places(config);
         self.probe_others(config, congestion, &places)?;
         let mut listeners = Vec::with_capacity(places.len());
-        for (nth, (endpoint, place)) in config.server.listen.iter().zip(places).enumerate() {
-            let kind = kind_of(endpoint, config);
+        for (nth, (one, place)) in config.all_listeners().zip(places).enumerate() {
+            let kind = kind_of(one, config);
             listeners.push(match place {
                 Some(at) => NextListener::Kept(at, kind),
                 None => {
-                    let opened = scoped(endpoint).and_then(|address| match self.closed {
+                    let opened = scoped(one.endpoint).and_then(|address| match self.closed {
                         true => Ok((Vec::new(), address)),
                         false => open_group(address, config, congestion),
                     });
@@ -112,7 +113,8 @@ impl HeldListeners {
     }
 
     fn probe_one(&self, config: &Config, congestion: CongestionControl, nth: usize) -> io::Result<()> {
-        let address = scoped(&config.server.listen[nth])?;
+        let Some(endpoint) = endpoints(config).nth(nth) else { return Ok(()) };
+        let address = scoped(endpoint)?;
         // One of ours that has the port may go with this very change, or be on its way; the kernel has the last word when
         // it is opened.
         let held = self.groups.iter().map(|(_, held)| held).filter(|_| !self.closed);
@@ -131,8 +133,11 @@ impl HeldListeners {
             free[at] = false;
             Some(at)
         };
-        let kinds: Vec<_> = config.server.listen.iter().map(|endpoint| kind_of(endpoint, config)).collect();
+        let kinds: Vec<_> = config.all_listeners().map(|one| kind_of(one, config)).collect();
         let mut places: Vec<_> = kinds.iter().map(|kind| take(&|(held, _)| held == kind)).collect();
+        for (kind, place) in kinds.iter().zip(&mut places) {
+            *place = place.or_else(|| take(&|(held, _)| held.has_address_of(kind)));
+        }
         for (kind, place) in kinds.iter().zip(&mut places) {
             // Written otherwise, it may still be the same address.
             *place = place.or_else(|| {
@@ -291,8 +296,15 @@ fn scoped(endpoint: &Endpoint) -> io::Result<SocketAddr> {
     endpoint.scoped(machine::interface_index).ok_or_else(no_interface)
 }
 
-fn kind_of(endpoint: &Endpoint, config: &Config) -> ListenerKind {
-    ListenerKind { endpoint: endpoint.clone(), only_v6: only_v6(endpoint.address, config) }
+fn kind_of(one: ConfiguredListener<'_>, config: &Config) -> ListenerKind {
+    let only_v6 = only_v6(one.endpoint.address, config);
+    ListenerKind { called: one.name(), endpoint: one.endpoint.clone(), only_v6 }
+}
+
+impl ListenerKind {
+    fn has_address_of(&self, other: &ListenerKind) -> bool {
+        (&self.endpoint, self.only_v6) == (&other.endpoint, other.only_v6)
+    }
 }
 
 /// Nothing less than all of IPv4 takes IPv4 away from the wildcard of IPv6, and from no other address: one of IPv4 may be
@@ -303,7 +315,12 @@ fn only_v6(address: SocketAddr, config: &Config) -> bool {
             && other.address.port() == address.port()
             && other.ip() == IpAddr::V4(Ipv4Addr::UNSPECIFIED)
     };
-    config.server.listen.iter().any(shares_port)
+    endpoints(config).any(shares_port)
+}
+
+/// Where the listeners listen, in their order.
+fn endpoints(config: &Config) -> impl Iterator<Item = &Endpoint> {
+    config.all_listeners().map(|one| one.endpoint)
 }
 
 fn options(address: SocketAddr, config: &Config, congestion: CongestionControl) -> Options {

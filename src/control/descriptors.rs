@@ -72,7 +72,7 @@ pub(super) fn least(config: &Config) -> usize {
 /// What is open before the first session.
 fn fixed(config: &Config) -> usize {
     let workers = config.server.workers.max(1);
-    let listeners = config.server.listen.len() * workers;
+    let listeners = config.listener_count() * workers;
     let admin = match config.admin.listen.len() {
         0 => 0,
         doors => {

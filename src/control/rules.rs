@@ -300,13 +300,14 @@ fn load_lists(config: &Config, errors: &mut Vec<RuleRemark>) -> Vec<ListSpec> {
 fn specs(config: &Config, groups: &[GroupSpec], errors: &mut Vec<RuleRemark>) -> Vec<RuleSpec> {
     let lists = config.lists.iter().enumerate().map(|(nth, list)| (&*list.name, nth)).collect();
     let groups = groups.iter().enumerate().map(|(nth, group)| (&*group.name, nth)).collect();
-    let named = NamedPlaces { lists, groups };
+    let named = NamedPlaces { config, lists, groups };
     let spec = |(nth, rule)| named.spec(nth, rule, errors);
     config.rules.iter().enumerate().map(spec).collect()
 }
 
 /// Which place what rules name has.
 struct NamedPlaces<'a> {
+    config: &'a Config,
     lists: HashMap<&'a str, usize>,
     groups: HashMap<&'a str, usize>,
 }
@@ -314,7 +315,7 @@ struct NamedPlaces<'a> {
 impl NamedPlaces<'_> {
     fn spec(&self, nth: usize, rule: &RuleConfig, errors: &mut Vec<RuleRemark>) -> RuleSpec {
         let group = |name: &Arc<str>| self.groups.get(&**name).copied();
-        let listener = |endpoint: &crate::config::Endpoint| Some(Arc::from(endpoint.to_string()));
+        let listener = |called: &Arc<str>| self.config.listener_named(called);
         let to = |destination: &RuleDestination| match destination {
             RuleDestination::Network(net) => Some(Destination::Network(*net)),
             RuleDestination::Name(pattern) => Some(Destination::Name(pattern.clone())),

@@ -122,7 +122,8 @@ impl SnapshotMaker {
         let old = std::mem::replace(&mut self.config, config);
         let other_rules = !Arc::ptr_eq(&self.rules, &parts.rules)
             || old.policy.log != self.config.policy.log
-            || old.server.listen != self.config.server.listen;
+            || old.server.listen != self.config.server.listen
+            || old.listeners != self.config.listeners;
         let Parts { budget, congestion, resolver_files, rules, limits, verifier, gssapi, records, learner } =
             parts;
         self.learner = learner;
@@ -208,7 +209,7 @@ impl SnapshotMaker {
             true => self.holder_names.limits.clone(),
             false => limits.into(),
         };
-        let (rules, listeners) = (Arc::clone(&self.rules.names), typed_listeners(&self.config, &self.names));
+        let (rules, listeners) = (Arc::clone(&self.rules.names), called_listeners(&self.config, &self.names));
         self.holder_names = Arc::new(HolderNames { limits, rules, listeners });
     }
 
@@ -373,25 +374,23 @@ fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// What judges where nothing listens yet, and the numbers of its listeners by how they are typed.
+/// What judges where nothing listens yet, and the numbers of its listeners by all that they are called.
 pub(super) fn policy_to_be(config: &Config, rules: &OperatorRules) -> (Policy, Vec<(String, u16)>) {
-    let numbered = config.server.listen.iter().zip(0..);
+    let numbered = config.all_listeners().zip(0..);
     let names: Vec<_> = numbered
-        .clone()
-        .map(|(endpoint, number)| Arc::new(ListenerName { number, address: endpoint.address }))
+        .map(|(one, number)| Arc::new(ListenerName { number, address: one.endpoint.address }))
         .collect();
     let listening: Vec<SocketAddr> = names.iter().map(|name| name.address).collect();
     let policy = policy(config, rules, &names, &listening, LocalList::read().known());
-    (policy, numbered.map(|(endpoint, number)| (endpoint.to_string(), number)).collect())
+    (policy, config.listener_calls().map(|(called, nth)| (called, nth as u16)).collect())
 }
 
-/// Listeners by their numbers, as they are typed.
-fn typed_listeners(config: &Config, names: &[Arc<ListenerName>]) -> Vec<(u16, Arc<str>)> {
-    let typed = config.server.listen.iter().map(|endpoint| Arc::from(endpoint.to_string()));
-    names.iter().map(|name| name.number).zip(typed).collect()
+/// What listeners are called, by their numbers.
+fn called_listeners(config: &Config, names: &[Arc<ListenerName>]) -> Vec<(u16, Arc<str>)> {
+    names.iter().map(|name| name.number).zip(config.all_listeners().map(|one| one.name())).collect()
 }
 
-/// What judges. Rules know a listener by how it is typed, which a listener that stays may be otherwise after a reload.
+/// What judges. Rules know a listener by its name, which a listener that stays may have another of after a reload.
 fn policy(
     config: &Config,
     rules: &OperatorRules,
@@ -405,8 +404,8 @@ fn policy(
         Some(locals) => guard.with_locals(locals.clone()),
         None => guard,
     };
-    let listeners = typed_listeners(config, names);
-    let listeners: Vec<_> = listeners.into_iter().map(|(number, typed)| (typed, number)).collect();
+    let listeners = called_listeners(config, names);
+    let listeners: Vec<_> = listeners.into_iter().map(|(number, name)| (name, number)).collect();
     let rules = rules.set.as_ref().map(|set| set.with_listeners(&listeners));
     Policy::new(guard).with_rules(rules).with_log(config.policy.log)
 }

@@ -128,8 +128,13 @@ impl<'a> Trial<'a> {
 
     /// The problem with an address that cannot be listened on.
     pub(super) fn cannot_listen(&mut self, nth: usize, error: &io::Error) {
-        let what = format!("cannot listen on {}: {error}", self.config.server.listen[nth]);
-        self.config.places.blame_entry(&mut self.report.errors, ("server", "listen"), nth, what);
+        let what = format!("cannot listen on {}: {error}", self.listener(nth));
+        self.config.blame_listener(&mut self.report.errors, nth, what);
+    }
+
+    /// Where the listener at this place listens, as typed.
+    fn listener(&self, nth: usize) -> String {
+        self.config.all_listeners().nth(nth).map(|one| one.endpoint.to_string()).unwrap_or_default()
     }
 
     /// The problem with the admin endpoint.
@@ -351,10 +356,9 @@ impl<'a> Trial<'a> {
     fn listeners(&mut self, congestion: CongestionControl) {
         for (nth, error) in HeldListeners::default().try_others(self.config, congestion) {
             if error.kind() == io::ErrorKind::AddrInUse {
-                let address = &self.config.server.listen[nth];
+                let address = self.listener(nth);
                 let what = format!("{address} is in use: a server that runs already keeps another from it");
-                let listen = ("server", "listen");
-                self.config.places.blame_entry(&mut self.report.warnings, listen, nth, what);
+                self.config.blame_listener(&mut self.report.warnings, nth, what);
             } else {
                 self.cannot_listen(nth, &error);
             }

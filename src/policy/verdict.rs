@@ -14,7 +14,7 @@ use crate::proto::request::RequestCommand;
 pub struct Incoming {
     /// The client's address and port.
     pub client: SocketAddr,
-    /// The listener that took it, by its place in `server.listen`.
+    /// The listener that took it, by the number that it has.
     pub listener: u16,
 }
 

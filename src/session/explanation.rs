@@ -26,7 +26,7 @@ pub struct Supposed {
     pub identity: Identity,
     /// Where the client comes from.
     pub client: IpAddr,
-    /// The listener that it comes by, as it stands in `server.listen`; `None`: the first one.
+    /// The listener that it comes by, by its name or its address as it is configured; `None`: the first one.
     pub listener: Option<Box<str>>,
     /// What for.
     pub command: RequestCommand,
@@ -72,7 +72,7 @@ impl Supposed {
         Ok(Supposed { identity, client, listener, command, target, at: at.transpose()? })
     }
 
-    /// How its connection comes in, where these are the listeners, by their texts and numbers.
+    /// How its connection comes in, where these are the listeners, by all that they are called and their numbers.
     ///
     /// # Errors
     /// There is no such listener, and which one may be meant.
@@ -83,7 +83,7 @@ impl Supposed {
                 let texts = listeners.iter().map(|(text, _)| text.as_str());
                 let found = listeners.iter().find(|(text, _)| **text == **wanted);
                 found.map(|(_, number)| *number).ok_or_else(|| {
-                    let what = format!("`listener`: {} is none of server.listen", quoted(wanted));
+                    let what = format!("`listener`: {} is none of the listeners", quoted(wanted));
                     nearest(wanted, texts)
                         .map_or(what.clone(), |near| format!("{what}; did you mean {near}?"))
                 })?

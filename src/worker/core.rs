@@ -291,11 +291,11 @@ impl Core {
         self.put_policy();
     }
 
-    /// What a session that goes by this snapshot is judged by.
-    pub(super) fn rules<'a>(&'a self, snapshot: &'a Snapshot) -> Rules<'a> {
-        let auth = &snapshot.config.auth;
+    /// What a session is judged by that goes by this snapshot and came by the listener of this number.
+    pub(super) fn rules<'a>(&'a self, snapshot: &'a Snapshot, listener: u16) -> Rules<'a> {
+        let (auth, table) = (&snapshot.config.auth, snapshot.listener_table(listener));
         Rules {
-            protocols: &[Protocol::Socks5],
+            protocols: table.map_or(&[Protocol::Socks5], |table| &table.protocols),
             methods: &auth.methods,
             gssapi: &auth.gssapi,
             http: &snapshot.config.http,

@@ -22,8 +22,9 @@ impl Worker {
         reply: Reply<SupposedTold>,
     ) {
         let snapshot = &self.core.snapshot;
-        let typed = snapshot.config.server.listen.iter().map(ToString::to_string);
-        let listeners: Vec<_> = typed.zip(snapshot.listening.iter().map(|name| name.number)).collect();
+        let called = snapshot.config.listener_calls();
+        let number = |(called, nth): (String, usize)| Some((called, snapshot.listening.get(nth)?.number));
+        let listeners: Vec<_> = called.filter_map(number).collect();
         let incoming = match supposed.incoming(&listeners) {
             Ok(incoming) => incoming,
             Err(what) => {

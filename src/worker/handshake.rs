@@ -212,8 +212,10 @@ impl Handshake {
         match self.client.recv(&mut buffer) {
             Read::Bytes(count) => {
                 self.edges.readable = count == buffer.len() || self.edges.urgent || self.edges.failed;
-                let step =
-                    self.session.handle(Input::Bytes(&buffer[..count]), core.rules(&connection.snapshot));
+                let step = self.session.handle(
+                    Input::Bytes(&buffer[..count]),
+                    core.rules(&connection.snapshot, connection.listener),
+                );
                 // They may be a password.
                 buffer[..count].zeroize();
                 ControlFlow::Continue(step)

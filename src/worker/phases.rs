@@ -212,11 +212,13 @@ fn follow(core: &mut Core, slot: &mut Slot, mut next: Next) -> Fate {
             }
             (Next::Answer(input), Phase::Handshake(handshake)) => {
                 drop(handshake.take_waits());
-                let step = handshake.session.handle(input, core.rules(&connection.snapshot));
+                let step =
+                    handshake.session.handle(input, core.rules(&connection.snapshot, connection.listener));
                 (handshake, step)
             }
             (Next::Tell(input), Phase::Handshake(handshake)) => {
-                let step = handshake.session.handle(input, core.rules(&connection.snapshot));
+                let step =
+                    handshake.session.handle(input, core.rules(&connection.snapshot, connection.listener));
                 (handshake, step)
             }
             (Next::Read, Phase::Handshake(_)) if reads == limits::HANDSHAKE_READS_PER_TURN => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use crate::auth::{Verifier, gssapi};
-use crate::config::Config;
+use crate::config::{Config, ListenerConfig};
 use crate::dns;
 use crate::observe::{LineSender, NeedSender};
 use crate::policy::Policy;
@@ -53,7 +53,7 @@ pub struct Snapshot {
     pub records: Option<LineSender>,
     /// Where to tell what sessions need, where that is learned.
     pub learn: Option<NeedSender>,
-    /// The listeners, which sessions know by their numbers.
+    /// The listeners in the order of the configuration; sessions know them by their numbers.
     pub listening: Arc<[Arc<ListenerName>]>,
     /// How many descriptors the worker may use for what.
     pub ceilings: Ceilings,
@@ -63,6 +63,11 @@ impl Snapshot {
     /// The name of a limit.
     pub(super) fn limit_name(&self, LimitId(number): LimitId) -> Option<&Arc<str>> {
         self.limit_names.get(usize::from(number))
+    }
+
+    /// The table of the listener of this number, which a session came by that was accepted under this, where it has one.
+    pub(super) fn listener_table(&self, number: u16) -> Option<&ListenerConfig> {
+        self.config.listener_table(self.listening.iter().position(|name| name.number == number)?)
     }
 
     /// Where the listener of this number listens, which a session came by that was accepted under this.
@@ -75,7 +80,7 @@ impl Snapshot {
 /// have come by it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ListenerName {
-    /// The number in [`crate::policy::Incoming`]: at the start its place in `server.listen`.
+    /// The number in [`crate::policy::Incoming`]: at the start its place in the configuration.
     pub number: u16,
     /// Where it listens, its port filled in.
     pub address: SocketAddr,

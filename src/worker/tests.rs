@@ -122,8 +122,10 @@ fn a_login_known_by_the_time_it_is_tried_again_keeps_the_deadline_for_its_reques
     let Phase::Handshake(handshake) = &mut slot.phase else { panic!("{slot:?}") };
     let deadline = handshake.deadline;
     let bytes = Input::Bytes(b"\x05\x01\x02\x01\x05alice\x06secret");
-    let Command::Verify(credentials) =
-        handshake.session.handle(bytes, core.rules(&slot.connection.snapshot)).command
+    let Command::Verify(credentials) = handshake
+        .session
+        .handle(bytes, core.rules(&slot.connection.snapshot, slot.connection.listener))
+        .command
     else {
         panic!("{handshake:?}")
     };

@@ -1,8 +1,8 @@
 //! Processes that end by themselves, and what processes say.
 
-use std::io::{Read, Write};
-use std::process::{Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{ChildStdout, Command, Output, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -60,4 +60,15 @@ pub(crate) fn collect(mut stream: impl Read + Send + 'static) -> Arc<Mutex<Strin
         }
     });
     text
+}
+
+/// The lines of a child's standard output, as they come.
+pub(super) fn read_lines(stdout: ChildStdout) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    receiver
 }

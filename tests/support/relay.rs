@@ -1,11 +1,10 @@
 //! The server as a child process: configured, started, watched, ended.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -17,7 +16,7 @@ use tempfile::TempDir;
 
 use super::DnsServer;
 pub(crate) use super::engine::Engine;
-use super::process::collect;
+use super::process::{collect, read_lines};
 pub(crate) use super::process::{run_to_exit, run_with_input};
 use super::tables::{self, Tables};
 use super::users;
@@ -78,6 +77,12 @@ impl Builder {
     pub(crate) fn limits(mut self, limits: &[&str]) -> Self {
         tables::put_all(&mut self.tables, "limit", limits);
         self
+    }
+
+    /// Has these listeners and no other, each as the keys of its table, one a line.
+    pub(crate) fn listeners(mut self, listeners: &[&str]) -> Self {
+        tables::put_all(&mut self.tables, "listener", listeners);
+        self.listen(&[])
     }
 
     /// Sets one of the `[timeouts]`, in milliseconds.
@@ -331,6 +336,11 @@ impl Relay {
         tables::put_all(&mut self.tables, "limit", limits);
     }
 
+    /// Has the next file with these listeners in place of those that there are.
+    pub(crate) fn put_listeners(&mut self, listeners: &[&str]) {
+        tables::put_all(&mut self.tables, "listener", listeners);
+    }
+
     /// Has the next file without a key.
     pub(crate) fn forget(&mut self, table: &str, key: &str) {
         tables::put(&mut self.tables, table, key, None);
@@ -487,14 +497,4 @@ fn listening(ready: &str) -> Vec<SocketAddr> {
         ready.split_once("listening on ").unwrap_or_else(|| panic!("not a ready line: {ready:?}"));
     let list = rest.split(';').next().expect("the list of addresses");
     list.split(", ").map(|a| a.parse().unwrap_or_else(|e| panic!("{e}: {a:?} in {ready:?}"))).collect()
-}
-
-fn read_lines(stdout: ChildStdout) -> mpsc::Receiver<String> {
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            let _ = sender.send(line);
-        }
-    });
-    receiver
 }

@@ -338,7 +338,10 @@ fn bad_addresses_are_refused() {
             "[server]\nlisten = [\"127.0.0.1:1\",\n\"127.0.0.1:1\"]\n",
             &["3: [server] key `listen`: \"127.0.0.1:1\" is listed twice"],
         ),
-        ("[server]\nlisten = []\n", &["2: [server] key `listen`: is empty: it needs an address"]),
+        (
+            "[server]\nlisten = []\n",
+            &["2: [server] key `listen`: is empty: it needs an address, where there is no [[listener]]"],
+        ),
         (
             "[dns]\nservers = [\"one\", \"192.0.2.1:0\"]\n",
             &[

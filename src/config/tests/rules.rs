@@ -239,7 +239,7 @@ fn what_rules_name_has_to_be_there() {
     assert_eq!(
         complaints(&rule("listeners = \"127.0.0.1:1081\"")),
         [
-            "4: [[rule]] 1 key `listeners`: \"127.0.0.1:1081\" is none of the addresses of [server] listen; did you mean \"127.0.0.1:1080\"?"
+            "4: [[rule]] 1 key `listeners`: there is no listener \"127.0.0.1:1081\", of [server] listen or [[listener]]; did you mean \"127.0.0.1:1080\"?"
         ]
     );
     let flags = Flags { listen: vec!["127.0.0.1:1081".to_owned()], ..Flags::default() };

@@ -28,7 +28,7 @@ pub(super) struct Compiled {
     /// Keys that some rule has in one way or the other: no others are looked up.
     pub(super) asks: KeyMask,
     pub(super) from: BlockTable,
-    /// By texts as they are typed in `server.listen`.
+    /// By names.
     pub(super) listeners: HashMap<Arc<str>, SetId>,
     /// By [`command_place`].
     pub(super) commands: [SetId; 3],

@@ -68,7 +68,7 @@ impl RuleSet {
         }
     }
 
-    /// The same rules, which know listeners by these texts, as they are typed in `server.listen`, and numbers, of which each
+    /// The same rules, which know listeners by these names and numbers, of which each number
     /// stands there once. They share what they are told of the time.
     #[must_use]
     pub fn with_listeners(&self, listeners: &[(Arc<str>, u16)]) -> RuleSet {

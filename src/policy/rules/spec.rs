@@ -34,7 +34,7 @@ pub struct RuleSpec {
     pub groups: Condition<usize>,
     /// Where clients come from.
     pub from: Condition<IpNet>,
-    /// Listeners, as they are typed in `server.listen`.
+    /// Listeners, by their names.
     pub listeners: Condition<Arc<str>>,
     /// Where to.
     pub to: Condition<Destination>,

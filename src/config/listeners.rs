@@ -1,0 +1,191 @@
+//! The one list of listeners: the addresses of `[server] listen`, then the tables `[[listener]]`. A listener's place in it is
+//! what everything else goes by.
+
+use std::sync::Arc;
+
+use super::at::{At, TablePath};
+use super::endpoint::Endpoint;
+use super::listener_table::ListenerConfig;
+use super::problem::{Problems, quoted};
+use super::reach::{collide, covered};
+use super::tables::Config;
+use super::value::relay_address;
+use crate::limits;
+
+/// A listener of a configuration, wherever it was typed.
+#[derive(Clone, Copy, Debug)]
+pub struct ConfiguredListener<'a> {
+    /// Where it listens, as typed.
+    pub endpoint: &'a Endpoint,
+    /// Its table; `None` for an address of `[server] listen`.
+    pub table: Option<&'a ListenerConfig>,
+}
+
+impl ConfiguredListener<'_> {
+    /// Its name; one that has none is called by its address.
+    pub fn name(&self) -> Arc<str> {
+        match self.table {
+            Some(table) if !table.name.is_empty() => table.name.clone(),
+            _ => self.endpoint.to_string().into(),
+        }
+    }
+
+    /// Whether it is called so, by its name or by its address.
+    pub fn is_called(&self, called: &str) -> bool {
+        *self.name() == *called || self.endpoint.to_string() == called
+    }
+}
+
+impl Config {
+    /// Every listener, each at its place.
+    pub fn all_listeners(&self) -> impl Iterator<Item = ConfiguredListener<'_>> + Clone {
+        let short = self.server.listen.iter().map(|endpoint| ConfiguredListener { endpoint, table: None });
+        let tables = self.listeners.iter();
+        short.chain(tables.map(|table| ConfiguredListener { endpoint: &table.address, table: Some(table) }))
+    }
+
+    /// How many listeners there are.
+    pub fn listener_count(&self) -> usize {
+        self.server.listen.len() + self.listeners.len()
+    }
+
+    /// The table of the listener at this place, where it has one.
+    pub fn listener_table(&self, nth: usize) -> Option<&ListenerConfig> {
+        self.listeners.get(nth.checked_sub(self.server.listen.len())?)
+    }
+
+    /// The name of the listener that is called so, by its name before another by its address.
+    pub fn listener_named(&self, called: &str) -> Option<Arc<str>> {
+        let by_name = self.all_listeners().map(|one| one.name()).find(|name| **name == *called);
+        by_name.or_else(|| Some(self.all_listeners().find(|one| one.is_called(called))?.name()))
+    }
+
+    /// All that listeners are called, each beside its place: the names, then the addresses of those that have another name.
+    pub fn listener_calls(&self) -> impl Iterator<Item = (String, usize)> {
+        let names = self.all_listeners().enumerate().map(|(nth, one)| (one.name().to_string(), nth));
+        let named = self.all_listeners().enumerate().filter_map(|(nth, one)| {
+            let address = one.endpoint.to_string();
+            (*one.name() != *address).then_some((address, nth))
+        });
+        names.chain(named)
+    }
+
+    /// Adds a problem with where the listener at this place listens. `what` is a single line.
+    pub fn blame_listener(&self, problems: &mut Problems, nth: usize, what: String) {
+        match nth.checked_sub(self.server.listen.len()) {
+            None => self.places.blame_entry(problems, ("server", "listen"), nth, what),
+            Some(table) => self.places.blame_in(problems, ("listener", table, "address"), what),
+        }
+    }
+}
+
+/// Fills in what follows from other keys. `typed`: whether `[server] listen` was.
+pub(super) fn complete(config: &mut Config, typed: bool) {
+    if !typed && !config.listeners.is_empty() {
+        config.server.listen.clear();
+    }
+    for table in &mut config.listeners {
+        if table.name.is_empty() {
+            table.name = table.address.to_string().into();
+        }
+    }
+}
+
+/// Reports what does not go together.
+pub(super) fn check(config: &Config, problems: &mut Problems) {
+    let (count, most) = (config.listener_count(), limits::MAX_LISTEN);
+    if count == 0
+        && !problems.touch("server", "listen")
+        && !problems.touch_any_of("listener")
+        && let Some(at) = problems.places().at("server", "listen").cloned()
+    {
+        problems.push(at, "is empty: it needs an address, where there is no [[listener]]".to_owned());
+    }
+    if count > most && !config.listeners.is_empty() {
+        let at = begins(problems, config.listeners.len() - 1);
+        problems.push(at, format!("{count} listeners are too many: at most {most}"));
+    }
+    for nth in 0..config.listeners.len() {
+        check_name(config, nth, problems);
+        check_address(config, nth, problems);
+    }
+    check_short_form(config, problems);
+}
+
+fn path(nth: usize) -> TablePath {
+    TablePath { name: "listener", nth: Some(nth) }
+}
+
+/// Where the table begins.
+fn begins(problems: &mut Problems, nth: usize) -> At {
+    problems.places().table(path(nth)).cloned().unwrap_or(At::File)
+}
+
+/// Where a key of the table was typed, or the table begins.
+pub(super) fn key_of(problems: &mut Problems, nth: usize, key: &str) -> At {
+    let typed = problems.places().at(path(nth), key).cloned();
+    typed.unwrap_or_else(|| begins(problems, nth))
+}
+
+/// A name is one listener's alone, and one that is an address is its own.
+fn check_name(config: &Config, nth: usize, problems: &mut Problems) {
+    let ListenerConfig { name, address, .. } = &config.listeners[nth];
+    let is_own = **name == *address.to_string();
+    if problems.touch(path(nth), "name") || problems.touch(path(nth), "address") {
+        return;
+    }
+    let at = key_of(problems, nth, "name");
+    if !is_own && relay_address(name).is_ok() {
+        return problems.push(at, format!("{} is an address, and another than its own", quoted(name)));
+    }
+    let place = config.server.listen.len() + nth;
+    // Where one address stands twice, that is what is said.
+    let twice = is_own && address.address.port() != 0;
+    if !twice && config.all_listeners().take(place).any(|earlier| earlier.name() == *name) {
+        let what =
+            format!("{} is what another listener is called: it needs a `name` of its own", quoted(name));
+        problems.push(at, what);
+    }
+}
+
+/// The kernel gives nobody an address that another has.
+fn check_address(config: &Config, nth: usize, problems: &mut Problems) {
+    let address = &config.listeners[nth].address;
+    if problems.touch(path(nth), "address") {
+        return;
+    }
+    if problems.places().at(path(nth), "address").is_none() {
+        let at = begins(problems, nth);
+        return problems.push(at, "needs an `address`, such as \"127.0.0.1:1080\"".to_owned());
+    }
+    let place = config.server.listen.len() + nth;
+    let others = config.all_listeners().map(|one| one.endpoint);
+    let at = key_of(problems, nth, "address");
+    if address.address.port() != 0
+        && others.clone().take(place).any(|one| one.canonical() == address.canonical())
+    {
+        problems.push(at, format!("\"{address}\" is listened on twice"));
+    } else if let Some(what) = covered(address, others) {
+        problems.push(at, what);
+    }
+}
+
+/// An address of `[server] listen` that a table takes the connections of.
+fn check_short_form(config: &Config, problems: &mut Problems) {
+    let places = problems.places().entries("server", "listen").to_vec();
+    for (one, at) in config.server.listen.iter().zip(places) {
+        if let Some(what) = covered(one, config.listeners.iter().map(|table| &table.address)) {
+            problems.push(at, what);
+        }
+    }
+}
+
+/// What a listener is called where the kernel refuses an address beside it.
+pub(super) fn taken_by(config: &Config, endpoint: &Endpoint) -> Option<String> {
+    let place = config.all_listeners().position(|one| collide(one.endpoint, endpoint))?;
+    let taken = config.all_listeners().nth(place)?.endpoint;
+    Some(match config.listener_table(place) {
+        None => format!("\"{taken}\" of [server] listen"),
+        Some(_) => format!("\"{taken}\" of [[listener]] {}", place - config.server.listen.len() + 1),
+    })
+}

@@ -1,0 +1,131 @@
+//! `[[listener]]`: what is read, what it is called, and what does not go together.
+
+use std::path::Path;
+
+use super::{bad_files::expect_complaints, complaints, config, parse};
+use crate::config::{Config, Flags, ListenerConfig, Protocol};
+
+/// A listener of which every key is printed.
+pub(super) fn every_key() -> Vec<ListenerConfig> {
+    config("[[listener]]\nname = \"web\"\naddress = \"127.0.0.1:3128\"\nprotocols = [\"http\"]\n").listeners
+}
+
+fn names(config: &Config) -> Vec<String> {
+    config.all_listeners().map(|one| one.name().to_string()).collect()
+}
+
+#[test]
+fn tables_and_the_short_form_make_one_list() {
+    let table = "[[listener]]\nname = \"web\"\naddress = \"127.0.0.1:3128\"\nprotocols = [\"http\", \"socks4\"]\n\
+                 [[listener]]\naddress = \"[::1]:0\"\n";
+    let tables = config(table);
+    assert_eq!(names(&tables), ["web", "[::1]:0"], "nobody typed the default");
+    assert_eq!(tables.listeners[0].protocols, [Protocol::Http, Protocol::Socks4]);
+    assert_eq!(tables.listeners[1].protocols, [Protocol::Socks5]);
+    let both = config(&format!("[server]\nlisten = [\"127.0.0.1:1080\"]\n{table}"));
+    assert_eq!(names(&both), ["127.0.0.1:1080", "web", "[::1]:0"]);
+    assert_eq!(both.listener_count(), 3);
+    assert!(both.listener_table(0).is_none());
+    assert_eq!(both.listener_table(1).map(|table| &*table.name), Some("web"));
+    assert_eq!(names(&config(&format!("[server]\nlisten = []\n{table}"))), ["web", "[::1]:0"]);
+    for config in [tables, both] {
+        assert_eq!(parse(&config.to_toml()).unwrap(), config);
+    }
+}
+
+/// Whoever names addresses on the command line means all that are listened on.
+#[test]
+fn the_flag_names_the_whole_list() {
+    let text = "[[listener]]\nname = \"web\"\naddress = \"127.0.0.1:3128\"\n";
+    let flags = Flags { listen: vec!["127.0.0.1:9".to_owned()], ..Flags::default() };
+    let config = Config::parse(text, Path::new("f"), &flags).unwrap();
+    assert_eq!(names(&config), ["127.0.0.1:9"]);
+    let wrong = format!("{text}protocols = [\"https\"]\n");
+    assert!(Config::parse(&wrong, Path::new("f"), &flags).is_err(), "the file is wrong all the same");
+}
+
+#[test]
+fn rules_call_a_listener_by_its_name_or_its_address() {
+    let rule = |called: &str| {
+        format!(
+            "[server]\nlisten = [\"127.0.0.1:1\"]\n[[listener]]\nname = \"web\"\naddress = \"127.0.0.1:2\"\n\
+             [[rule]]\nname = \"r\"\naction = \"allow\"\nlisteners = [{called}]\n"
+        )
+    };
+    let read = config(&rule("\"web\", \"127.0.0.1:2\", \"127.0.0.1:1\""));
+    let resolved: Vec<_> =
+        read.rules[0].listeners.iter().map(|called| read.listener_named(called).unwrap()).collect();
+    assert_eq!(resolved.iter().map(|name| &**name).collect::<Vec<_>>(), ["web", "web", "127.0.0.1:1"]);
+    let none = "there is no listener";
+    assert_eq!(
+        complaints(&rule("\"wep\"")),
+        [format!(
+            "9: [[rule]] 1 key `listeners`: {none} \"wep\", of [server] listen or [[listener]]; did you mean \"web\"?"
+        )]
+    );
+    assert!(complaints(&rule("\"127.0.0.1\""))[0].contains("did you mean \"127.0.0.1:1080\"?"));
+    assert!(complaints(&rule("\"1080\""))[0].contains("did you mean \"127.0.0.1:1080\"?"));
+}
+
+#[test]
+fn a_listener_has_an_address_and_a_name_that_no_other_has() {
+    let two = |first: &str, second: &str| format!("[[listener]]\n{first}\n[[listener]]\n{second}\n");
+    let (one, other) = ("address = \"127.0.0.1:1\"", "address = \"127.0.0.1:2\"");
+    let of_another = "is what another listener is called: it needs a `name` of its own";
+    let free = "address = \"127.0.0.1:0\"";
+    expect_complaints(&[
+        (
+            "[[listener]]\nname = \"a\"\n",
+            &["1: [[listener]] 1: needs an `address`, such as \"127.0.0.1:1080\""],
+        ),
+        (
+            &two(&format!("{one}\nname = \"a\""), &format!("{other}\nname = \"a\"")),
+            &[&format!("6: [[listener]] 2 key `name`: \"a\" {of_another}")],
+        ),
+        (&two(free, free), &[&format!("3: [[listener]] 2: \"127.0.0.1:0\" {of_another}")]),
+        (&two(one, one), &["4: [[listener]] 2 key `address`: \"127.0.0.1:1\" is listened on twice"]),
+        (
+            &two(one, &format!("{other}\nname = \"127.0.0.1:3\"")),
+            &["5: [[listener]] 2 key `name`: \"127.0.0.1:3\" is an address, and another than its own"],
+        ),
+        (
+            &format!("[server]\nlisten = [\"127.0.0.1:1\"]\n[[listener]]\n{one}\n"),
+            &["4: [[listener]] 1 key `address`: \"127.0.0.1:1\" is listened on twice"],
+        ),
+        (
+            "[server]\nopen_proxy = true\nlisten = [\"127.0.0.1:1\"]\n[[listener]]\naddress = \"0.0.0.0:1\"\n",
+            &["3: [server] key `listen`: \"127.0.0.1:1\" is part of \"0.0.0.0:1\": one of them is enough"],
+        ),
+        (
+            "[server]\nopen_proxy = true\nlisten = [\"[::]:1\"]\n[[listener]]\naddress = \"127.0.0.1:1\"\n",
+            &[
+                "5: [[listener]] 1 key `address`: \"127.0.0.1:1\" is part of \"[::]:1\", which takes IPv4, too: one of them is enough",
+            ],
+        ),
+        (
+            "[[listener]]\naddress = \"127.0.0.1:1\"\nprotocols = []\n",
+            &["3: [[listener]] 1 key `protocols`: is empty: it needs a protocol"],
+        ),
+        (
+            "[[listener]]\naddress = \"127.0.0.1:1\"\n[admin]\nlisten = \"127.0.0.1:1\"\n",
+            &[
+                "4: [admin] key `listen`: \"127.0.0.1:1\" is taken by \"127.0.0.1:1\" of [[listener]] 1: it needs an address of its own",
+            ],
+        ),
+    ]);
+    config(&two(&format!("{free}\nname = \"a\""), free));
+}
+
+#[test]
+fn a_table_that_others_reach_is_no_open_proxy_either() {
+    let open = "[[listener]]\nname = \"wide\"\naddress = \"0.0.0.0:1080\"\n";
+    let said = complaints(open);
+    let start = "3: [[listener]] 1 key `address`: \"0.0.0.0:1080\" with method \"none\" is an open proxy";
+    assert!(said.len() == 1 && said[0].starts_with(start), "{said:?}");
+    for rule in ["listeners = [\"wide\"]\naction = \"deny\"", "not_listeners = \"wide\"\naction = \"allow\""]
+    {
+        config(&format!("{open}[[rule]]\nname = \"r\"\n{rule}\n"));
+    }
+    let by_address = "listeners = [\"0.0.0.0:1080\"]\naction = \"allow\"";
+    assert_eq!(complaints(&format!("{open}[[rule]]\nname = \"r\"\n{by_address}\n")).len(), 1);
+}

@@ -1,14 +1,17 @@
 //! What `[[listener]]` says of one listener.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::choice::Protocol;
+use super::choice::{AuthMethod, Protocol};
 use super::endpoint::Endpoint;
 use super::entry::tables;
-use super::form::{choices, text};
+use super::form::{choices, condition, duration, optional, text};
+use super::reach::{self, Advertise, PortRange};
 use super::rule_values::own_name;
-use super::value::relay_address;
+use super::value::{relay_address, setup};
+use crate::proto::request::RequestCommand;
 
 tables! {
     /// Listeners with settings of their own, beside those of [server] listen.
@@ -23,6 +26,21 @@ tables! {
         /// What clients may speak there; the first byte says which it is.
         // A session keeps what it began with.
         protocols: Vec<Protocol> = vec![Protocol::Socks5], choices().needs("a protocol"), Reload;
+        /// Methods of its clients, the preferred one first; without it those of [auth].
+        ///
+        /// See [`Config::methods_of`](super::Config::methods_of).
+        methods: Option<Vec<AuthMethod>> = None,
+            optional(choices().needs("a method"), "[\"password\"]"), Reload;
+        /// What may be asked for there; without it everything.
+        commands: Vec<RequestCommand> = Vec::new(),
+            condition(choices().needs("a command"), "[\"connect\"]"), Reload;
+        /// Behind NAT: where its clients send datagrams to; without it as [udp] says.
+        advertise: Option<Advertise> = None, optional(reach::advertise(), "\"203.0.113.7\""), Reload;
+        /// Ports that its clients send datagrams to; without it as [udp] says.
+        udp_ports: Option<PortRange> = None,
+            optional(text(reach::range, PortRange::to_string), "\"50000-59999\""), Reload;
+        /// From accept to the first byte of a client; without it as long as the handshake may take.
+        first_byte: Option<Duration> = None, optional(duration(setup()), "\"2s\""), Reload;
     }
 }
 
@@ -39,5 +57,5 @@ pub(super) fn called(typed: &str) -> Result<Arc<str>, String> {
 
 /// An address without its port, or a port without its address.
 fn is_nearly_an_address(typed: &str) -> bool {
-    typed.parse::<std::net::IpAddr>().is_ok() || typed.bytes().all(|byte| byte.is_ascii_digit())
+    typed.parse::<IpAddr>().is_ok() || typed.bytes().all(|byte| byte.is_ascii_digit())
 }

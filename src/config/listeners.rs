@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::at::{At, TablePath};
+use super::choice::AuthMethod;
 use super::endpoint::Endpoint;
 use super::listener_table::ListenerConfig;
 use super::problem::{Problems, quoted};
@@ -58,6 +59,16 @@ impl Config {
     pub fn listener_named(&self, called: &str) -> Option<Arc<str>> {
         let by_name = self.all_listeners().map(|one| one.name()).find(|name| **name == *called);
         by_name.or_else(|| Some(self.all_listeners().find(|one| one.is_called(called))?.name()))
+    }
+
+    /// The methods of who comes by the listener that has this table, or none.
+    pub fn methods_of<'a>(&'a self, table: Option<&'a ListenerConfig>) -> &'a [AuthMethod] {
+        table.and_then(|table| table.methods.as_deref()).unwrap_or(&self.auth.methods)
+    }
+
+    /// Whether a listener has this method.
+    pub fn asks(&self, method: AuthMethod) -> bool {
+        self.all_listeners().any(|one| self.methods_of(one.table).contains(&method))
     }
 
     /// All that listeners are called, each beside its place: the names, then the addresses of those that have another name.

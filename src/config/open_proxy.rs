@@ -28,31 +28,34 @@ pub(super) fn refuse(config: &Config, problems: &mut Problems) {
         touched("server", "open_proxy") || touched("auth", "methods") || touched("policy", "default");
     // A rule of which something is wrong may be one that opens or one that closes.
     let unsure = unsure || problems.touch_any_of("rule");
-    if config.server.open_proxy || unsure || !config.auth.methods.contains(&AuthMethod::None) {
+    let unsure = unsure || problems.touch_any_of("listener");
+    if config.server.open_proxy || unsure {
         return;
     }
     for (nth, listener) in config.all_listeners().enumerate() {
         let address = listener.endpoint;
-        if address.ip().is_loopback() {
+        if address.ip().is_loopback() || !config.methods_of(listener.table).contains(&AuthMethod::None) {
             continue;
         }
+        let of_it = listener.table.is_some_and(|table| table.methods.is_some());
+        let methods = if of_it { "here" } else { "in [auth]" };
         let Some(opened) = opened_by(config, listener) else { continue };
         let start = format!("\"{address}\" with method \"none\" is an open proxy");
         let what = match opened {
             OpenedBy::NoRule => format!(
-                "{start}: whoever reaches it may use it; set methods = [\"password\"] in [auth], listen on a loopback \
+                "{start}: whoever reaches it may use it; set methods = [\"password\"] {methods}, listen on a loopback \
                  address, allow it to some networks by a [[rule]] with `from`, or write open_proxy = true in [server]"
             ),
             OpenedBy::Rule(nth) => format!(
                 "{start}: [[rule]] {} {} allows something to whoever reaches it; give the rule a `from`, or `users` or \
-                 `groups` of those who log in, set methods = [\"password\"] in [auth], or write open_proxy = true in \
+                 `groups` of those who log in, set methods = [\"password\"] {methods}, or write open_proxy = true in \
                  [server]",
                 nth + 1,
                 quoted(&config.rules[nth].name)
             ),
             OpenedBy::Default => format!(
                 "{start}: what no rule denies is allowed to whoever reaches it; set default = \"deny\" in [policy], set \
-                 methods = [\"password\"] in [auth], or write open_proxy = true in [server]"
+                 methods = [\"password\"] {methods}, or write open_proxy = true in [server]"
             ),
         };
         let at = match config.listener_table(nth) {

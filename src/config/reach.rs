@@ -152,12 +152,14 @@ pub(super) fn collide(one: &Endpoint, other: &Endpoint) -> bool {
 
 /// A range of ports as it is written, "40000-49999", or one port; nothing means any port.
 pub(super) fn ports(typed: &str) -> Result<Option<PortRange>, String> {
-    if typed.is_empty() {
-        return Ok(None);
-    }
+    if typed.is_empty() { Ok(None) } else { range(typed).map(Some) }
+}
+
+/// A range of ports as it is written, "40000-49999", or one port.
+pub(super) fn range(typed: &str) -> Result<PortRange, String> {
     let (first, last) = typed.split_once('-').unwrap_or((typed, typed));
     let range = port(first).zip(port(last)).and_then(|(first, last)| PortRange::new(first, last));
-    range.map(Some).ok_or_else(|| {
+    range.ok_or_else(|| {
         let what =
             format!("{} is not a range of ports from 1 to 65535 such as \"40000-49999\"", quoted(typed));
         with_nearest(what, nearest_ports(typed).map(|range| format!("\"{range}\"")))

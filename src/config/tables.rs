@@ -28,7 +28,7 @@ use super::quotas::{self, QuotaConfig};
 use super::rates;
 use super::reach::{self, Advertise, PortRange};
 use super::rule_values::{self, RuleDestination, RulePorts};
-use super::value;
+use super::value::{self, setup};
 use super::when::{self, When};
 use crate::limits;
 use crate::policy::accounts::{BurstRate, OnReached, Per};
@@ -466,11 +466,6 @@ fn commands() -> ListForm<RequestCommand> {
 
 fn ports() -> ListForm<RulePorts> {
     list(limits::RULE_VALUES_MAX, rule_values::ports).or_digits().needs("a port")
-}
-
-/// What may be waited for before bytes are relayed.
-fn setup() -> RangeInclusive<Duration> {
-    Duration::from_millis(limits::MIN_TIMEOUT_MS)..=Duration::from_secs(limits::MAX_SETUP_TIMEOUT_S)
 }
 
 /// What a relay, or the end of all, may wait for.

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use super::admin::AdminAddress;
-use super::at::At;
+use super::at::{At, TablePath};
 use super::choice::{Access, AuthMethod, Choice, OnFull};
+use super::listener_table::ListenerConfig;
 use super::listeners::{self, taken_by};
 use super::open_proxy;
 use super::problem::Problems;
@@ -106,16 +107,26 @@ impl Draft {
 
     /// Method password, and nobody who could log in.
     fn require_users(&mut self) {
-        let auth = &self.config.auth;
-        if !auth.methods.contains(&AuthMethod::Password) || auth.users.is_some() {
+        if self.config.auth.users.is_some() || self.problems.touch("auth", "users") {
             return;
         }
-        if let Some(at) = self.at("auth", "methods")
-            && !self.problems.touch("auth", "users")
-        {
-            let what = "\"password\" needs a users file: set users = \"FILE\" in [auth] or give --users FILE";
+        let what = "\"password\" needs a users file: set users = \"FILE\" in [auth] or give --users FILE";
+        for at in self.methods_typed(|methods| methods.contains(&AuthMethod::Password)) {
             self.problems.push(at, what.to_owned());
         }
+    }
+
+    /// Where methods were typed, of [auth] and of listeners, that are such.
+    fn methods_typed(&mut self, are: impl Fn(&[AuthMethod]) -> bool) -> Vec<At> {
+        let auth = self.at("auth", "methods").filter(|_| are(&self.config.auth.methods));
+        let of_listener = |(nth, table): (usize, &ListenerConfig)| {
+            let is_such = table.methods.as_deref().is_some_and(&are);
+            let path = TablePath { name: "listener", nth: Some(nth) };
+            self.problems.places().at(path, "methods").filter(|_| is_such).cloned()
+        };
+        let of_listeners: Vec<At> =
+            self.config.listeners.iter().enumerate().filter_map(of_listener).collect();
+        auth.into_iter().chain(of_listeners).collect()
     }
 
     /// Access records that must not be lost, and no place to keep them.
@@ -163,8 +174,9 @@ impl Draft {
     /// A users file, and nobody who is asked for a password.
     fn require_password(&mut self) {
         let Some(at) = self.at("auth", "users") else { return };
+        let unsure = self.problems.touch("auth", "methods") || self.problems.touch_any_of("listener");
         let methods = &self.config.auth.methods;
-        if methods.contains(&AuthMethod::Password) || self.problems.touch("auth", "methods") {
+        if methods.contains(&AuthMethod::Password) || self.config.asks(AuthMethod::Password) || unsure {
             return;
         }
         let names = |methods: &[AuthMethod]| {

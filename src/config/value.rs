@@ -1,6 +1,7 @@
 //! Single values from their text; an error says what is wrong and the nearest right form.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -80,6 +81,11 @@ pub(super) fn nearest_duration(typed: &str) -> Option<String> {
         }
     };
     Some(format!("\"{number}{short}\""))
+}
+
+/// What may be waited for before bytes are relayed.
+pub(super) fn setup() -> RangeInclusive<Duration> {
+    Duration::from_millis(limits::MIN_TIMEOUT_MS)..=Duration::from_secs(limits::MAX_SETUP_TIMEOUT_S)
 }
 
 /// This duration as people write it, "2h 4m" or "7d"; read again it is the same.

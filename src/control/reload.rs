@@ -249,7 +249,7 @@ fn follow(
     parts: &mut Parts,
     workers: Vec<Mailbox>,
 ) -> io::Result<UsersChange> {
-    let asked_before = old.auth.methods.contains(&AuthMethod::Password);
+    let asked_before = old.asks(AuthMethod::Password);
     Ok(match (file, watched) {
         (Some(file), Some(before)) => {
             let changed = before.changed_in(&file.users);

@@ -251,7 +251,7 @@ impl SnapshotMaker {
     /// What this worker is to go by from now on.
     pub(super) fn snapshot(&self, worker: usize) -> Arc<Snapshot> {
         let config = &self.config;
-        let asks = |method| config.auth.methods.contains(&method);
+        let asks = |method| config.asks(method);
         Arc::new(Snapshot {
             config: config.clone(),
             revokes: config.policy.on_reload == OnReload::Revoke,

@@ -200,7 +200,7 @@ impl<'a> Trial<'a> {
     /// The users, where passwords are asked for.
     fn users(&mut self) -> Option<Option<UsersFile>> {
         let auth = &self.config.auth;
-        match auth.users.as_ref().filter(|_| auth.methods.contains(&AuthMethod::Password)) {
+        match auth.users.as_ref().filter(|_| self.config.asks(AuthMethod::Password)) {
             Some(path) => {
                 let (users, stamp) = self.need(("auth", "users"), load_users(path))?;
                 self.need(("auth", "users"), check_users(self.config, &users, path))?;
@@ -247,7 +247,7 @@ impl<'a> Trial<'a> {
     /// The service's credentials, where GSSAPI is among the methods.
     fn credentials(&mut self) -> Option<Option<ServiceCredentials>> {
         let auth = &self.config.auth;
-        if !auth.methods.contains(&AuthMethod::Gssapi) {
+        if !self.config.asks(AuthMethod::Gssapi) {
             return Some(None);
         }
         self.need(("auth", "methods"), gssapi::library())?;

@@ -32,6 +32,8 @@ pub enum Failure {
     ClientReset,
     /// Policy: every address was denied, and the last one for this.
     Denied(Denial),
+    /// Policy: what it asks for may not be asked for at its listener.
+    NotTaken,
     /// Policy: its source has as many sessions as it may have.
     SourceLimit,
     /// Policy: it would go beyond a limit.
@@ -108,6 +110,7 @@ impl Failure {
             Failure::ClientLeft => Reason::ClientLeft,
             Failure::ClientReset => Reason::ClientReset,
             Failure::Denied(_)
+            | Failure::NotTaken
             | Failure::SourceLimit
             | Failure::Limit(_)
             | Failure::Unrecorded
@@ -137,6 +140,7 @@ impl fmt::Display for Failure {
             Failure::ClientReset => f.write_str("client: reset before the relay"),
             Failure::Associate(error) => write!(f, "association: {error}"),
             Failure::Denied(denial) => write!(f, "policy: {denial}"),
+            Failure::NotTaken => f.write_str("policy: its listener does not take such requests"),
             Failure::SourceLimit => {
                 f.write_str("policy: its source has as many sessions as limits.per_source allows")
             }

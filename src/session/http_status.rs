@@ -91,7 +91,7 @@ pub(super) fn status_of(failure: &Failure) -> (u16, ProxyError) {
         Failure::Denied(Denial::Guard(_)) | Failure::Dial(DialError::Ourselves) => {
             (403, Some("proxy_loop_detected"))
         }
-        Failure::Denied(_) => (403, Some("http_request_denied")),
+        Failure::Denied(_) | Failure::NotTaken => (403, Some("http_request_denied")),
         Failure::SourceLimit | Failure::Limit(_) => (429, Some("http_request_denied")),
         Failure::Unrecorded => (503, Some("http_request_denied")),
         Failure::Dns(error) => status_of_name(error),

@@ -20,6 +20,10 @@ pub(super) fn read(
     handling.facts.command = Some(request.command);
     handling.facts.target = Some(request.target.clone());
     login::identify(handling)?;
+    let commands = handling.rules.commands;
+    if !commands.is_empty() && !commands.contains(&request.command) {
+        return Err(Failure::NotTaken);
+    }
     if request.command != RequestCommand::UdpAssociate {
         stream.map_err(Failure::Seal)?;
     }

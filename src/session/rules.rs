@@ -2,6 +2,7 @@
 
 use crate::config::{AuthMethod, Gssapi, HttpConfig, Protocol};
 use crate::policy::Policy;
+use crate::proto::request::RequestCommand;
 
 /// What one input is judged by, lent for it. Methods and levels are those that the session began with: a change of them
 /// finds no handshake half done. Addresses are judged by the present policy, for which are this machine's is a fact.
@@ -11,6 +12,8 @@ pub struct Rules<'a> {
     pub protocols: &'a [Protocol],
     /// Methods in order of preference.
     pub methods: &'a [AuthMethod],
+    /// What may be asked for where the client came in; empty: everything.
+    pub commands: &'a [RequestCommand],
     /// Which levels of protection GSSAPI gives.
     pub gssapi: &'a Gssapi,
     /// How HTTP is spoken.

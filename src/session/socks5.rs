@@ -32,7 +32,7 @@ pub(super) fn rep_of(failure: &Failure) -> Rep {
             Rep::HostUnreachable
         }
         Failure::Dns(DnsError::Timeout) | Failure::HandshakeTimeout => Rep::TtlExpired,
-        Failure::Protocol(ProtoError::Command(_)) => Rep::CommandNotSupported,
+        Failure::Protocol(ProtoError::Command(_)) | Failure::NotTaken => Rep::CommandNotSupported,
         Failure::Protocol(ProtoError::AddressType(_)) | Failure::Associate(AssociateError::Family) => {
             Rep::AddressTypeNotSupported
         }
@@ -55,7 +55,9 @@ fn rep_of_dial(error: DialError) -> Rep {
 pub(super) fn refuse(due: Due, cause: &Failure, facts: &mut Facts, output: &mut Output) {
     match due {
         Due::Method => match cause {
-            Failure::NoMethod => output.extend_from_slice(&greeting::selection(None)),
+            Failure::NoMethod | Failure::Protocol(ProtoError::NotSpoken) => {
+                output.extend_from_slice(&greeting::selection(None))
+            }
             _ => {}
         },
         // RFC 1929 section 2: any status but 00 is a failure, and the connection must be closed behind it.

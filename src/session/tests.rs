@@ -69,6 +69,7 @@ enum Answers {
 struct OwnRules {
     protocols: Vec<Protocol>,
     methods: Vec<AuthMethod>,
+    commands: Vec<RequestCommand>,
     policy: Policy,
     gssapi: Gssapi,
     http: HttpConfig,
@@ -79,6 +80,7 @@ impl OwnRules {
         Rules {
             protocols: &self.protocols,
             methods: &self.methods,
+            commands: &self.commands,
             gssapi: &self.gssapi,
             http: &self.http,
             policy: &self.policy,
@@ -105,6 +107,7 @@ impl World {
             rules: OwnRules {
                 protocols: vec![Protocol::Socks5, Protocol::Socks4, Protocol::Http],
                 methods: methods.to_vec(),
+                commands: Vec::new(),
                 policy: Policy::new(Guard::new(false, vec!["203.0.113.0/24".parse().unwrap()], vec![])),
                 gssapi: Gssapi::default(),
                 http: HttpConfig::default(),

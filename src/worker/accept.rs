@@ -105,7 +105,7 @@ impl Worker {
             tracing::error!("a client cannot be watched and is dropped");
             return;
         }
-        let handshake = Handshake::new(client, incoming, now, now + snapshot.config.timeouts.handshake);
+        let handshake = Handshake::new(client, incoming, now, &snapshot);
         let wake_at = handshake.wake_at();
         entry.insert(Slot {
             phase: Phase::Handshake(Box::new(handshake)),

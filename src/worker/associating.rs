@@ -25,7 +25,7 @@ impl Handshake {
         announced: Announced,
         route: Route,
     ) -> Next {
-        let (here, ports) = (self.client.local_address(), connection.snapshot.config.udp.ports);
+        let (here, ports) = (self.client.local_address(), connection.snapshot.udp_ports(connection.listener));
         let search = match FrontSearch::new(here, connection.peer.ip(), announced, route, ports) {
             Ok(search) => Box::new(search),
             Err(error) => return Next::Answer(Input::Associated(Err(error))),
@@ -85,5 +85,6 @@ fn open(
     if config.log.udp_targets && core.records.wanted() {
         association.count_targets(Tally::new(core.pools.targets.nothing(source)));
     }
-    Ok((association, SocketAddr::new(config.udp.advertise.instead_of(search.here), at.port())))
+    let told = connection.snapshot.udp_advertise(connection.listener).instead_of(search.here);
+    Ok((association, SocketAddr::new(told, at.port())))
 }

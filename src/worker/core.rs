@@ -296,7 +296,8 @@ impl Core {
         let (auth, table) = (&snapshot.config.auth, snapshot.listener_table(listener));
         Rules {
             protocols: table.map_or(&[Protocol::Socks5], |table| &table.protocols),
-            methods: &auth.methods,
+            methods: snapshot.config.methods_of(table),
+            commands: table.map_or(&[], |table| &table.commands),
             gssapi: &auth.gssapi,
             http: &snapshot.config.http,
             policy: &self.policy,

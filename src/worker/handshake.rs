@@ -12,6 +12,7 @@ use super::dial::{Dial, Upstream};
 use super::front::FrontSearch;
 use super::listening::{ListenerSearch, Listening};
 use super::next::{Change, Next};
+use super::snapshot::Snapshot;
 use super::watch::Edge;
 use crate::auth::{Identity, Pending};
 use crate::dns::{Answer, DnsError};
@@ -40,6 +41,8 @@ pub(super) struct Handshake {
     pub(super) deadline: Instant,
     /// The client sent FIN with nothing behind its request: when it is taken to have left.
     left_at: Option<Instant>,
+    /// By when its first byte has to have come, where that has a time limit of its own.
+    first_byte_by: Option<Instant>,
     accepted: Instant,
     /// When the time limit began that holds now.
     pub(super) phase_began: Instant,
@@ -83,14 +86,16 @@ pub(super) enum Waits {
 }
 
 impl Handshake {
-    pub(super) fn new(client: Stream, incoming: Incoming, now: Instant, deadline: Instant) -> Handshake {
+    pub(super) fn new(client: Stream, incoming: Incoming, now: Instant, snapshot: &Snapshot) -> Handshake {
+        let table = snapshot.listener_table(incoming.listener);
         Handshake {
             session: Session::new(incoming),
             client,
             edges: Edge::default(),
             waits_for: Waits::Bytes,
-            deadline,
+            deadline: now + snapshot.config.timeouts.handshake,
             left_at: None,
+            first_byte_by: table.and_then(|table| table.first_byte).map(|limit| now + limit),
             accepted: now,
             phase_began: now,
             auth_began: None,
@@ -174,7 +179,12 @@ impl Handshake {
             Waits::Listener(_) | Waits::Front(_) | Waits::Connected(_) | Waits::Associated(_) => None,
             Waits::Bytes | Waits::Login { .. } | Waits::Context { .. } | Waits::Addresses => None,
         };
-        [waits, self.left_at].into_iter().flatten().fold(self.deadline, Instant::min)
+        [waits, self.left_at, self.first_byte_by].into_iter().flatten().fold(self.deadline, Instant::min)
+    }
+
+    /// Whether it has sent nothing, and the time for that is up.
+    pub(super) fn is_silent_at(&self, now: Instant) -> bool {
+        self.first_byte_by.is_some_and(|by| by <= now)
     }
 
     /// Ends what the handshake waits for, as the time for it is up.
@@ -211,6 +221,7 @@ impl Handshake {
         let mut buffer = [0; limits::HANDSHAKE_READ_BYTES];
         match self.client.recv(&mut buffer) {
             Read::Bytes(count) => {
+                self.first_byte_by = None;
                 self.edges.readable = count == buffer.len() || self.edges.urgent || self.edges.failed;
                 let step = self.session.handle(
                     Input::Bytes(&buffer[..count]),

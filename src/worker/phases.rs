@@ -137,7 +137,7 @@ fn handshake_timer(core: &mut Core, connection: &mut Connection, handshake: &mut
     if handshake.left_before(now) {
         return Next::Close(Reason::ClientLeft);
     }
-    if handshake.deadline <= now {
+    if handshake.deadline <= now || handshake.is_silent_at(now) {
         return handshake.expire(core, connection);
     }
     match handshake.take_waits() {

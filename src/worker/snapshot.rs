@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use crate::auth::{Verifier, gssapi};
-use crate::config::{Config, ListenerConfig};
+use crate::config::{Advertise, Config, ListenerConfig, PortRange};
 use crate::dns;
 use crate::observe::{LineSender, NeedSender};
 use crate::policy::Policy;
@@ -68,6 +68,16 @@ impl Snapshot {
     /// The table of the listener of this number, which a session came by that was accepted under this, where it has one.
     pub(super) fn listener_table(&self, number: u16) -> Option<&ListenerConfig> {
         self.config.listener_table(self.listening.iter().position(|name| name.number == number)?)
+    }
+
+    /// The ports that clients of the listener of this number send datagrams to; `None`: any.
+    pub(super) fn udp_ports(&self, number: u16) -> Option<PortRange> {
+        self.listener_table(number).and_then(|table| table.udp_ports).or(self.config.udp.ports)
+    }
+
+    /// The addresses that clients of the listener of this number are told to send datagrams to.
+    pub(super) fn udp_advertise(&self, number: u16) -> Advertise {
+        self.listener_table(number).and_then(|table| table.advertise).unwrap_or(self.config.udp.advertise)
     }
 
     /// Where the listener of this number listens, which a session came by that was accepted under this.

@@ -36,6 +36,7 @@ const tables = (() => {
   const refused = {
     denied_special_purpose: "Special-purpose",
     denied_machine: "This machine",
+    denied_listener: "Not at this listener",
     denied_own_listener: "The relay's own listener",
     denied_own_port: "The relay's own port",
     denied_rule: "By rule",

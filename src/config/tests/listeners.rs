@@ -3,11 +3,15 @@
 use std::path::Path;
 
 use super::{bad_files::expect_complaints, complaints, config, parse};
-use crate::config::{Config, Flags, ListenerConfig, Protocol};
+use crate::config::{AuthMethod, Config, Flags, ListenerConfig, Protocol};
 
 /// A listener of which every key is printed.
 pub(super) fn every_key() -> Vec<ListenerConfig> {
-    config("[[listener]]\nname = \"web\"\naddress = \"127.0.0.1:3128\"\nprotocols = [\"http\"]\n").listeners
+    config(
+        "[[listener]]\nname = \"web\"\naddress = \"127.0.0.1:3128\"\nprotocols = [\"http\"]\nmethods = [\"none\"]\n\
+         commands = [\"connect\", \"bind\"]\nadvertise = \"203.0.113.7\"\nudp_ports = \"50000-50009\"\nfirst_byte = \"2s\"\n",
+    )
+    .listeners
 }
 
 fn names(config: &Config) -> Vec<String> {
@@ -128,4 +132,35 @@ fn a_table_that_others_reach_is_no_open_proxy_either() {
     }
     let by_address = "listeners = [\"0.0.0.0:1080\"]\naction = \"allow\"";
     assert_eq!(complaints(&format!("{open}[[rule]]\nname = \"r\"\n{by_address}\n")).len(), 1);
+}
+
+/// Whoever has a method by a listener alone has to be able to use it, as by [auth].
+#[test]
+fn methods_of_a_listener_need_what_those_of_auth_need() {
+    let table = |keys: &str| format!("[[listener]]\naddress = \"127.0.0.1:1\"\n{keys}\n");
+    let needs = "\"password\" needs a users file: set users = \"FILE\" in [auth] or give --users FILE";
+    expect_complaints(&[
+        (&table("methods = [\"password\"]"), &[&format!("3: [[listener]] 1 key `methods`: {needs}")]),
+        (&table("methods = []"), &["3: [[listener]] 1 key `methods`: is empty: it needs a method"]),
+        (
+            &table("udp_ports = \"\""),
+            &[
+                "3: [[listener]] 1 key `udp_ports`: \"\" is not a range of ports from 1 to 65535 such as \"40000-49999\"",
+            ],
+        ),
+        (
+            &table("commands = [\"conect\"]"),
+            &[
+                "3: [[listener]] 1 key `commands`: \"conect\" is none of \"connect\", \"bind\", \"udp_associate\"; did you mean \"connect\"?",
+            ],
+        ),
+    ]);
+    let asked = config(&format!("[auth]\nusers = \"u\"\n{}", table("methods = [\"password\"]")));
+    assert!(asked.asks(AuthMethod::Password) && !asked.asks(AuthMethod::None));
+    let wide = "[[listener]]\naddress = \"0.0.0.0:1\"\nmethods = [\"password\"]\n";
+    config(&format!("[auth]\nusers = \"u\"\n{wide}"));
+    let open =
+        format!("[auth]\nmethods = [\"password\"]\nusers = \"u\"\n{}", wide.replace("password", "none"));
+    let said = complaints(&open);
+    assert!(said.len() == 1 && said[0].contains("set methods = [\"password\"] here"), "{said:?}");
 }

@@ -130,7 +130,7 @@ pub(super) fn idle_limits(config: &Config, users: Option<&Users>) -> Vec<RuleRem
     let of_rules = config.rules.iter().flat_map(|rule| &rule.limits);
     let of_users = users.into_iter().flat_map(Users::limits).flat_map(|(_, limits)| limits);
     let named: BTreeSet<&str> = of_rules.chain(of_users).map(|name| &**name).collect();
-    let nobody_logs_in = users.is_none() && !config.auth.methods.contains(&AuthMethod::Gssapi);
+    let nobody_logs_in = users.is_none() && !config.asks(AuthMethod::Gssapi);
     let idle = |(nth, limit): (usize, &LimitConfig)| {
         if !named.contains(&*limit.name) {
             let what = format!("limits nobody: neither a rule nor a user has {}", quoted(&limit.name));
@@ -145,7 +145,7 @@ pub(super) fn idle_limits(config: &Config, users: Option<&Users>) -> Vec<RuleRem
 /// Users of rules who are nobody: they may be a slip. Where tickets are taken, any name may be somebody.
 pub(super) fn users_warnings(config: &Config, users: Option<&Users>) -> Vec<RuleRemark> {
     let mut warnings = Vec::new();
-    if config.auth.methods.contains(&AuthMethod::Gssapi) || config.rules.is_empty() {
+    if config.asks(AuthMethod::Gssapi) || config.rules.is_empty() {
         return warnings;
     }
     let nobody_logs_in = users.is_none();

@@ -197,7 +197,7 @@ impl Server {
 
     /// The users, sorted by their names, where any are asked for a password.
     pub(in crate::control) fn listed_users(&self) -> Option<Vec<(String, UserAttributes)>> {
-        let asks = self.config.auth.methods.contains(&AuthMethod::Password);
+        let asks = self.config.asks(AuthMethod::Password);
         let users = self.users.as_ref().filter(|_| asks)?.users();
         let listed = users.names().into_iter();
         Some(

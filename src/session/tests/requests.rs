@@ -49,6 +49,18 @@ fn every_bad_field_has_its_own_reply() {
     }
 }
 
+/// A listener that takes one command refuses the others as if there were none.
+#[test]
+fn what_the_listener_does_not_take_is_no_command() {
+    let mut world = World::open();
+    world.rules.commands = vec![RequestCommand::Bind];
+    assert_eq!(asked(&world, CONNECT), [failed(0x07), Close(Failure::NotTaken)]);
+    let associate = [&[0x05, 0x03], &CONNECT[2..]].concat();
+    assert_eq!(asked(&world, &associate), [failed(0x07), Close(Failure::NotTaken)]);
+    let bind = [&[0x05, 0x02], &CONNECT[2..]].concat();
+    assert!(!asked(&world, &bind).contains(&failed(0x07)));
+}
+
 // HAZARD 12.
 #[test]
 fn an_address_in_any_spelling_is_judged_as_the_address_and_never_resolved() {

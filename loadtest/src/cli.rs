@@ -15,6 +15,7 @@ pub(crate) use self::hostile::HostileArgs;
 use crate::compare::guard;
 use crate::kernel_memory::Source;
 use crate::origin::Supply;
+use crate::protocol::Protocol;
 use crate::scenario::churn::Action;
 use crate::scenario::pages::Pages;
 use crate::scenario::starts::Extent;
@@ -24,7 +25,7 @@ use crate::udp;
 /// The most rounds of a comparison.
 pub(crate) const ROUNDS_MAX: u32 = 1000;
 
-/// Load generator and cost meter for SOCKS5 servers on this machine.
+/// Load generator and cost meter for SOCKS and HTTP proxies on this machine.
 #[derive(Debug, Parser)]
 #[command(name = "outflow-load", version)]
 pub(crate) struct Cli {
@@ -37,10 +38,12 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve the targets: echo, sink, source, duplex, page and udp, each on a port of its own.
+    /// Serve the targets: echo, sink, source, duplex, page, http and udp, each on a port of its own.
     Origin(OriginArgs),
     /// Whole sessions: handshake, one request, one answer, close by the client.
     Connect(ConnectArgs),
+    /// Requests through an HTTP proxy, over connections that are kept.
+    Http(HttpArgs),
     /// Bulk flows up, down or both ways.
     Stream(StreamArgs),
     /// Ping-pong of small messages.
@@ -68,6 +71,22 @@ impl Command {
         !matches!(self, Self::Origin(_) | Self::Compare(_) | Self::Guard { .. })
     }
 
+    /// Whether it asks an HTTP proxy for pages, in place of sessions through one.
+    pub(crate) fn is_of_requests(&self) -> bool {
+        matches!(self, Self::Http(_) | Self::Idle(IdleArgs { fetch: Some(_), .. }))
+    }
+
+    /// What its sessions speak to the server.
+    pub(crate) fn protocol(&self) -> Protocol {
+        match self {
+            _ if self.is_of_requests() => Protocol::Http,
+            Self::Connect(args) => args.protocol,
+            Self::Stream(args) => args.protocol,
+            Self::Idle(args) => args.protocol,
+            _ => Protocol::Socks5,
+        }
+    }
+
     /// Every address that the command would call or listen on.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         match (self, self.common()) {
@@ -89,6 +108,7 @@ impl Command {
     fn common(&self) -> Option<&Common> {
         Some(match self {
             Self::Connect(args) => &args.common,
+            Self::Http(args) => &args.common,
             Self::Stream(args) => &args.common,
             Self::Echo(args) => &args.common,
             Self::Idle(args) => &args.common,
@@ -125,6 +145,9 @@ pub(crate) struct OriginArgs {
 pub(crate) struct ConnectArgs {
     #[command(flatten)]
     pub(crate) common: Common,
+    /// How sessions introduce themselves to the server.
+    #[arg(long, value_enum, default_value = "socks5")]
+    pub(crate) protocol: Protocol,
     /// Sessions (default 1000).
     #[arg(long, conflicts_with = "seconds")]
     pub(crate) count: Option<u64>,
@@ -150,10 +173,40 @@ pub(crate) struct ConnectArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct HttpArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Requests of all connections together (default 1000).
+    #[arg(long, conflicts_with = "seconds")]
+    pub(crate) count: Option<u64>,
+    /// Seconds to go on for, instead of a count.
+    #[arg(long, value_parser = seconds)]
+    pub(crate) seconds: Option<Duration>,
+    /// Connections at a time.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) connections: u64,
+    /// Requests after which a client takes a new connection; 0: as many as the server allows.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) per_connection: u64,
+    /// Bytes of an answer.
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1 << 30))]
+    pub(crate) size: u32,
+    /// Count the server's system calls with strace instead of its CPU time, which that distorts.
+    #[arg(long, requires = "pid")]
+    pub(crate) strace: bool,
+    /// Failed requests that the run may have.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) max_errors: u64,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct StreamArgs {
     pub(crate) direction: Direction,
     #[command(flatten)]
     pub(crate) common: Common,
+    /// How flows introduce themselves to the server.
+    #[arg(long, value_enum, default_value = "socks5")]
+    pub(crate) protocol: Protocol,
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) flows: u64,
     /// Length of the measured window.
@@ -194,6 +247,9 @@ pub(crate) struct EchoArgs {
 pub(crate) struct IdleArgs {
     #[command(flatten)]
     pub(crate) common: Common,
+    /// How sessions introduce themselves to the server.
+    #[arg(long, value_enum, default_value = "socks5", conflicts_with = "fetch")]
+    pub(crate) protocol: Protocol,
     /// Sessions to open and hold.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) connections: u64,
@@ -203,6 +259,10 @@ pub(crate) struct IdleArgs {
     /// Bytes that each session has echoed before it falls silent (the target is then echo).
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=16_384))]
     pub(crate) touch: u32,
+    /// Bytes that each connection fetches through an HTTP proxy before it falls silent (the target is then http): these
+    /// are clients that keep their connection.
+    #[arg(long, conflicts_with = "touch", value_parser = clap::value_parser!(u32).range(1..=1 << 30))]
+    pub(crate) fetch: Option<u32>,
     /// Where to read what the sessions take of the kernel's memory (with --pid).
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) kernel_memory: Source,
@@ -347,7 +407,9 @@ mod tests {
         };
         assert_eq!(addresses("outflow-load origin --address 192.0.2.1"), ["192.0.2.1:0"]);
         let ends = "--server 192.0.2.1:1 --target 192.0.2.2:2";
-        for scenario in ["connect", "stream up", "echo", "idle", "mix", "churn", "udp", "hostile garbage"] {
+        for scenario in
+            ["connect", "http", "stream up", "echo", "idle", "mix", "churn", "udp", "hostile garbage"]
+        {
             let words = format!("outflow-load {scenario} {ends}");
             assert_eq!(addresses(&words), ["192.0.2.1:1", "192.0.2.2:2"], "{scenario}");
             assert_eq!(parsed(&words).target_name(), None, "{scenario}");

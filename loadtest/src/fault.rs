@@ -51,6 +51,14 @@ pub(crate) enum Fault {
     Password(u8),
     /// REP other than 0 (RFC 1928 section 6).
     Reply(u8),
+    /// CD of a SOCKS4 reply other than 90.
+    Rejected(u8),
+    /// An HTTP status that is no success.
+    Status(u16),
+    /// An HTTP answer whose head this client cannot do with.
+    Answer(&'static str),
+    /// The server's TLS handshake or record layer.
+    Tls(Phase, io::Error),
     /// A version, reserved or address type byte that no server may send.
     Malformed(Phase, u8),
     /// The data differ from what was sent.
@@ -114,6 +122,8 @@ impl Fault {
     pub(crate) fn socket(phase: Phase, error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionRefused if phase == Phase::Greeting => Self::Refused,
+            // rustls says what it does not understand so; no socket does.
+            io::ErrorKind::InvalidData => Self::Tls(phase, error),
             _ => Self::Socket(phase, error),
         }
     }
@@ -132,6 +142,10 @@ impl fmt::Display for Fault {
             Self::Reply(rep) => {
                 write!(f, "the server refused the request with REP {rep:#04x} ({})", reply_name(*rep))
             }
+            Self::Rejected(code) => write!(f, "the server refused the SOCKS4 request with code {code}"),
+            Self::Status(status) => write!(f, "the server answered the HTTP request with status {status}"),
+            Self::Answer(why) => write!(f, "the HTTP answer cannot be used: {why}"),
+            Self::Tls(phase, error) => write!(f, "TLS failed during the {phase}: {error}"),
             Self::Malformed(phase, byte) => write!(f, "malformed answer to the {phase}: byte {byte:#04x}"),
             Self::WrongBytes { position } => {
                 write!(f, "the data differ from what was sent, at byte {position}")
@@ -172,6 +186,7 @@ impl std::error::Error for Fault {
         match self {
             Self::Local(error)
             | Self::Socket(_, error)
+            | Self::Tls(_, error)
             | Self::ServerGone(_, error)
             | Self::Tracing(error)
             | Self::Origin(error)

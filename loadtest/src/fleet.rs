@@ -5,21 +5,27 @@
 //! free; an event of its former tenant in the same batch does no harm, for every handler reads and writes
 //! until the socket says that it would block.
 
+mod dial;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
+use rustls::ClientConnection;
 
+pub(crate) use self::dial::Sources;
+use self::dial::dial_from;
 use crate::fault::{Fault, Phase};
 use crate::handshake::{Handshake, Messages};
 use crate::interrupt::Interrupt;
 use crate::pacer::Alarm;
 use crate::progress::{Done, Line};
+use crate::tls::{TlsClient, Wire};
 
 /// Events taken per turn of the loop.
 const EVENTS_PER_TURN: usize = 1024;
@@ -31,36 +37,18 @@ const ALARM: Token = Token(usize::MAX - 1);
 
 /// Where the sessions of a run go and how they introduce themselves.
 pub(crate) struct Route {
-    /// The SOCKS5 server; without one, the target is called directly (the floor of every comparison).
+    /// The server; without one, the target is called directly (the floor of every comparison).
     pub(crate) server: Option<SocketAddr>,
     pub(crate) target: SocketAddr,
-    pub(crate) messages: Messages,
+    /// What is said before the scenario begins; nothing where the scenario itself speaks to the server.
+    pub(crate) messages: Option<Messages>,
+    /// Connections to the server are under TLS.
+    pub(crate) tls: Option<TlsClient>,
     pub(crate) sources: Sources,
     /// A run in which nothing moves for so long has failed.
     pub(crate) patience: Duration,
     /// Failed sessions that a run may have.
     pub(crate) max_errors: u64,
-}
-
-/// The client addresses of a run, taken in turn.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sources {
-    pub(crate) first: Ipv4Addr,
-    /// 0 leaves the choice to the kernel.
-    pub(crate) count: u32,
-    /// From one to the next: 256 gives each a /24 of its own.
-    pub(crate) stride: u32,
-}
-
-impl Sources {
-    /// 127.1.0.1 and those that follow it.
-    pub(crate) fn in_a_row(count: u32) -> Self {
-        Self { first: Ipv4Addr::new(127, 1, 0, 1), count, stride: 1 }
-    }
-
-    fn nth(self, number: u32) -> Ipv4Addr {
-        Ipv4Addr::from(u32::from(self.first) + number % self.count * self.stride)
-    }
 }
 
 /// What an event said.
@@ -102,10 +90,34 @@ pub(crate) struct Link<S> {
     pub(crate) state: S,
     /// What this one says in its handshake, where it is not what the route says.
     pub(crate) messages: Option<Box<Messages>>,
+    tls: Option<Box<ClientConnection>>,
     stage: Stage,
     serial: u64,
     /// The timer that is set for it.
     wake: Option<Instant>,
+}
+
+impl<S> Link<S> {
+    /// Whether the bytes of `stream` are TLS records; `Read` and `Write` of the link itself are always plain.
+    pub(crate) fn is_under_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+}
+
+impl<S> Read for Link<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Wire::of(&mut self.stream, self.tls.as_deref_mut()).read(buffer)
+    }
+}
+
+impl<S> Write for Link<S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Wire::of(&mut self.stream, self.tls.as_deref_mut()).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Wire::of(&mut self.stream, self.tls.as_deref_mut()).flush()
+    }
 }
 
 /// When to call which connection again: ordered by time.
@@ -119,7 +131,7 @@ struct Timer {
 
 /// How far a connection is.
 enum Stage {
-    /// No server between: only the connection itself has to stand.
+    /// Nothing is to be said: only the connection itself has to stand.
     Connecting,
     Handshaking(Box<Handshake>),
     Open,
@@ -142,6 +154,10 @@ pub(crate) trait Scenario {
     /// Takes an event of the handshake that did not end it.
     fn handshaking(&mut self, _link: &mut Link<Self::State>) -> Result<Next, Fault> {
         Ok(Next::Wait)
+    }
+    /// Whether the target may speak first: what came with the reply is then dropped, else it is a fault.
+    fn target_speaks_first(&self) -> bool {
+        false
     }
     /// The success reply is in.
     fn opened(&mut self, link: &mut Link<Self::State>) -> Result<Next, Fault>;
@@ -325,13 +341,14 @@ impl<S: Default> Fleet<S> {
             .registry()
             .register(&mut stream, Token(slot), Interest::READABLE | Interest::WRITABLE)
             .map_err(Fault::Local)?;
-        let stage = match self.route.server {
-            Some(_) => Stage::Handshaking(Box::new(Handshake::new())),
-            None => Stage::Connecting,
+        let stage = match (self.route.server, &self.route.messages) {
+            (Some(_), Some(_)) => Stage::Handshaking(Box::new(Handshake::new())),
+            _ => Stage::Connecting,
         };
+        let tls = self.route.tls.as_ref().map(TlsClient::connect);
         self.serial += 1;
         let (state, serial) = (S::default(), self.serial);
-        let link = Link { stream, since, state, messages: None, stage, serial, wake: None };
+        let link = Link { stream, since, state, messages: None, tls, stage, serial, wake: None };
         let link = self.links[slot].insert(link);
         scenario.dialled(link);
         // On loopback the connection stands when `connect` returns, so the greeting leaves at once, as it
@@ -357,7 +374,7 @@ impl<S: Default> Fleet<S> {
     ) -> Result<(), Fault> {
         // An event of a former tenant whose slot is empty again.
         let Some(link) = self.links[slot].as_mut() else { return Ok(()) };
-        match step(scenario, link, &self.route.messages, ready) {
+        match step(scenario, link, self.route.messages.as_ref(), ready) {
             Ok(Next::Wait) => {}
             Ok(Next::Again) => self.again.push(slot),
             Ok(Next::Until(due)) if link.wake == Some(due) => {}
@@ -369,6 +386,10 @@ impl<S: Default> Fleet<S> {
                 if end == Next::Reset {
                     let linger = Some(Duration::ZERO);
                     socket2::SockRef::from(&link.stream).set_linger(linger).map_err(Fault::Local)?;
+                } else if let Some(tls) = &mut link.tls {
+                    tls.send_close_notify();
+                    // Whoever has gone already needs no farewell.
+                    let _ = tls.write_tls(&mut link.stream);
                 }
                 self.release(slot);
                 scenario.closed(false);
@@ -402,7 +423,7 @@ impl<S: Default> Fleet<S> {
 fn step<W: Scenario>(
     scenario: &mut W,
     link: &mut Link<W::State>,
-    messages: &Messages,
+    messages: Option<&Messages>,
     ready: Ready,
 ) -> Result<Next, Fault> {
     match &mut link.stage {
@@ -418,9 +439,12 @@ fn step<W: Scenario>(
             Ok(_) => {}
         },
         Stage::Handshaking(handshake) => {
-            let messages = link.messages.as_deref().unwrap_or(messages);
-            if !handshake.advance(&mut link.stream, messages)? {
+            let messages = link.messages.as_deref().or(messages).expect("a handshake has messages");
+            if !handshake.advance(&mut Wire::of(&mut link.stream, link.tls.as_deref_mut()), messages)? {
                 return scenario.handshaking(link);
+            }
+            if handshake.early() > 0 && !scenario.target_speaks_first() {
+                return Err(Fault::Unexpected);
             }
         }
     }
@@ -428,33 +452,7 @@ fn step<W: Scenario>(
     scenario.opened(link)
 }
 
-fn dial_from(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
-    use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
-
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM.nonblocking(), None)?;
-    setsockopt(&socket, IpBindAddressNoPort, &true)?;
-    socket.bind(&SocketAddr::new(from, 0).into())?;
-    match socket.connect(&to.into()) {
-        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
-        _ => Ok(TcpStream::from_std(socket.into())),
-    }
-}
-
 /// Maps a data-phase error.
 pub(crate) fn data_fault(error: io::Error) -> Fault {
     Fault::socket(Phase::Data, error)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sources_are_taken_in_turn() {
-        let addresses = |sources: Sources| [0, 1, 2, 3].map(|number| sources.nth(number).to_string());
-        let in_a_row = Sources::in_a_row(3);
-        assert_eq!(addresses(in_a_row), ["127.1.0.1", "127.1.0.2", "127.1.0.3", "127.1.0.1"]);
-        let apart = Sources { stride: 256, ..in_a_row };
-        assert_eq!(addresses(apart), ["127.1.0.1", "127.1.1.1", "127.1.2.1", "127.1.0.1"]);
-    }
 }

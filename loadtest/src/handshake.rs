@@ -1,11 +1,18 @@
 //! The client's side of RFC 1928 up to the reply, written as real clients write it: greeting,
 //! wait, request, wait. It reads exactly the bytes of each answer, so that data which follow the reply
 //! at once stay in the socket, and it makes no read of which it knows that nothing can be there.
+//!
+//! SOCKS4 and HTTP's CONNECT are one request and one answer. Nobody knows how long the head of an HTTP answer is: data
+//! that came in one piece with it are counted and dropped.
+
+pub(crate) mod request;
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use self::request::{HttpAnswer, http_answer};
 use crate::fault::{Fault, Phase};
+use crate::protocol::Protocol;
 
 /// VER of RFC 1928.
 const VERSION: u8 = 5;
@@ -16,11 +23,18 @@ const CONNECT: u8 = 1;
 const UDP_ASSOCIATE: u8 = 3;
 /// VER REP RSV ATYP, an IPv4 address and a port: the form of almost every reply.
 const USUAL_REPLY: usize = 4 + 4 + 2;
-/// The longest answer: VER REP RSV ATYP, LEN and 255 bytes of name, port.
-const LONGEST_ANSWER: usize = 4 + 1 + 255 + 2;
+/// VN, CD, DSTPORT and DSTIP of SOCKS4, and the CD that grants.
+const SOCKS4_REPLY: usize = 8;
+const GRANTED: u8 = 90;
+/// The longest answer: the head of an HTTP answer. One of SOCKS5 has 262 bytes at most (VER REP RSV ATYP, LEN and 255
+/// bytes of name, port).
+const LONGEST_ANSWER: usize = 1024;
 
-/// The three messages of every session of a run, encoded once.
+/// The messages of every session of a run, encoded once.
 pub(crate) struct Messages {
+    /// What awaits the answer to the first of them.
+    first_answer: HandshakeStep,
+    /// The whole request, where the protocol has one message alone.
     greeting: Vec<u8>,
     password: Option<Vec<u8>>,
     request: Vec<u8>,
@@ -34,6 +48,27 @@ impl Messages {
     /// section 2); the command line has checked that.
     pub(crate) fn connect(target: SocketAddr, name: Option<&str>, credentials: Option<(&str, &str)>) -> Self {
         Self::new(CONNECT, target, name, credentials)
+    }
+
+    /// Encodes the same for `protocol`, under whose TLS or none it goes; `Err` says why it cannot.
+    pub(crate) fn of(
+        protocol: Protocol,
+        target: SocketAddr,
+        name: Option<&str>,
+        credentials: Option<(&str, &str)>,
+    ) -> Result<Self, &'static str> {
+        let alone =
+            |first_answer, greeting| Self { first_answer, greeting, password: None, request: Vec::new() };
+        match protocol {
+            Protocol::Socks5 | Protocol::Socks5Tls => Ok(Self::connect(target, name, credentials)),
+            Protocol::Socks4 if credentials.is_some() => Err("SOCKS4 has no passwords"),
+            Protocol::Socks4 => request::socks4(target, name)
+                .map(|request| alone(HandshakeStep::AwaitGrant, request))
+                .ok_or("SOCKS4 has no IPv6 addresses"),
+            Protocol::Http | Protocol::HttpsConnect => {
+                Ok(alone(HandshakeStep::AwaitHead, request::connect(target, name, credentials)))
+            }
+        }
     }
 
     /// Encodes a UDP ASSOCIATE for `server`. The client leaves its own address open, as nearly all do: zeros
@@ -55,7 +90,12 @@ impl Messages {
         let method = if password.is_some() { 2 } else { 0 };
         let mut request = vec![VERSION, command, 0];
         encode_address(address, name, &mut request);
-        Self { greeting: vec![VERSION, 1, method], password, request }
+        Self {
+            first_answer: HandshakeStep::AwaitMethod,
+            greeting: vec![VERSION, 1, method],
+            password,
+            request,
+        }
     }
 }
 
@@ -97,18 +137,24 @@ enum HandshakeStep {
     AwaitMethod,
     AwaitStatus,
     AwaitReply,
+    /// SOCKS4.
+    AwaitGrant,
+    /// HTTP.
+    AwaitHead,
 }
 
 /// One session's progress through the handshake.
 pub(crate) struct Handshake {
     step: HandshakeStep,
     have: usize,
+    /// Bytes of data that came with the answer.
+    early: usize,
     answer: [u8; LONGEST_ANSWER],
 }
 
 impl Handshake {
     pub(crate) fn new() -> Self {
-        Self { step: HandshakeStep::Greet, have: 0, answer: [0; LONGEST_ANSWER] }
+        Self { step: HandshakeStep::Greet, have: 0, early: 0, answer: [0; LONGEST_ANSWER] }
     }
 
     /// The part of the session that a fault belongs to.
@@ -116,8 +162,15 @@ impl Handshake {
         match self.step {
             HandshakeStep::Greet | HandshakeStep::AwaitMethod => Phase::Greeting,
             HandshakeStep::AwaitStatus => Phase::Password,
-            HandshakeStep::AwaitReply => Phase::Request,
+            HandshakeStep::AwaitReply | HandshakeStep::AwaitGrant | HandshakeStep::AwaitHead => {
+                Phase::Request
+            }
         }
+    }
+
+    /// Data that came in one piece with the answer, and are lost to the scenario.
+    pub(crate) fn early(&self) -> usize {
+        self.early
     }
 
     /// BND of the reply, once that has been read: for UDP ASSOCIATE where the datagrams go. A name is no
@@ -137,7 +190,7 @@ impl Handshake {
         match self.step {
             HandshakeStep::Greet => {
                 if self.send(stream, &messages.greeting)? {
-                    self.step = HandshakeStep::AwaitMethod;
+                    self.step = messages.first_answer;
                 }
                 Ok(false)
             }
@@ -165,6 +218,15 @@ impl Handshake {
                 self.ask(stream, &messages.request, HandshakeStep::AwaitReply)
             }
             HandshakeStep::AwaitReply => self.read_reply(stream),
+            HandshakeStep::AwaitGrant => {
+                if !self.receive(stream, SOCKS4_REPLY)? {
+                    return Ok(false);
+                }
+                // VN of a reply is 0.
+                self.expect_version(0)?;
+                if self.answer[1] == GRANTED { Ok(true) } else { Err(Fault::Rejected(self.answer[1])) }
+            }
+            HandshakeStep::AwaitHead => self.read_head(stream),
         }
     }
 
@@ -202,6 +264,24 @@ impl Handshake {
             return Err(Fault::Malformed(Phase::Request, self.answer[4]));
         }
         self.receive(stream, whole)
+    }
+
+    fn read_head<S: Read>(&mut self, stream: &mut S) -> Result<bool, Fault> {
+        while self.receive_some(stream, LONGEST_ANSWER)? {
+            match http_answer(&self.answer[..self.have]) {
+                HttpAnswer::Success(len) => {
+                    self.early = self.have - len;
+                    return Ok(true);
+                }
+                HttpAnswer::Refused(status) => return Err(Fault::Status(status)),
+                HttpAnswer::Malformed(byte) => return Err(Fault::Malformed(Phase::Request, byte)),
+                HttpAnswer::Incomplete if self.have == LONGEST_ANSWER => {
+                    return Err(Fault::Malformed(Phase::Request, self.answer[0]));
+                }
+                HttpAnswer::Incomplete => {}
+            }
+        }
+        Ok(false)
     }
 
     fn expect_version(&self, version: u8) -> Result<(), Fault> {
@@ -247,115 +327,4 @@ impl Handshake {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::VecDeque;
-
-    /// A server that gives its answers one byte a read and keeps what it was sent.
-    struct ScriptedServer {
-        answers: VecDeque<u8>,
-        sent: Vec<u8>,
-        starved: bool,
-    }
-
-    impl Read for ScriptedServer {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            self.starved = !self.starved;
-            match (self.starved, self.answers.pop_front()) {
-                (false, Some(byte)) => {
-                    buffer[0] = byte;
-                    Ok(1)
-                }
-                (true, Some(byte)) => {
-                    self.answers.push_front(byte);
-                    Err(io::ErrorKind::WouldBlock.into())
-                }
-                (_, None) => Ok(0),
-            }
-        }
-    }
-
-    impl Write for ScriptedServer {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.sent.extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn converse(answers: &[u8], credentials: Option<(&str, &str)>) -> (Result<(), Fault>, Vec<u8>, usize) {
-        let messages = Messages::connect("127.0.0.1:80".parse().expect("an address"), None, credentials);
-        let mut script =
-            ScriptedServer { answers: answers.iter().copied().collect(), sent: Vec::new(), starved: false };
-        let mut handshake = Handshake::new();
-        for _ in 0..1000 {
-            match handshake.advance(&mut script, &messages) {
-                Ok(true) => return (Ok(()), script.sent, script.answers.len()),
-                Ok(false) => {}
-                Err(fault) => return (Err(fault), script.sent, script.answers.len()),
-            }
-        }
-        panic!("the handshake does not end");
-    }
-
-    #[test]
-    fn early_data_stay_in_the_socket() {
-        let (outcome, sent, left) = converse(&[5, 0, 5, 0, 0, 1, 127, 0, 0, 1, 0, 80, b'X', b'Y'], None);
-        assert!(outcome.is_ok());
-        assert_eq!(sent, [5, 1, 0, 5, 1, 0, 1, 127, 0, 0, 1, 0, 80]);
-        assert_eq!(left, 2);
-    }
-
-    #[test]
-    fn password_then_a_reply_with_a_name() {
-        let answers = [5, 2, 1, 0, 5, 0, 0, 3, 2, b'a', b'b', 0, 80];
-        let (outcome, sent, left) = converse(&answers, Some(("u", "pw")));
-        assert!(outcome.is_ok());
-        assert_eq!(sent[..8], [5, 1, 2, 1, 1, b'u', 2, b'p']);
-        assert_eq!(left, 0);
-    }
-
-    #[test]
-    fn a_name_stands_for_the_address() {
-        let target = "127.0.0.1:258".parse().expect("an address");
-        let messages = Messages::connect(target, Some("a.b"), None);
-        assert_eq!(messages.request, [5, 1, 0, 3, 3, b'a', b'.', b'b', 1, 2]);
-        let longest = Messages::connect(target, Some(&"n".repeat(255)), None).request;
-        assert_eq!((longest[4], longest.len()), (255, 4 + 1 + 255 + 2));
-    }
-
-    #[test]
-    fn an_association_gives_its_address() {
-        let messages = Messages::associate("127.0.0.1:1080".parse().expect("an address"), None);
-        assert_eq!(messages.request, [5, 3, 0, 1, 0, 0, 0, 0, 0, 0]);
-        let answers = [5, 0, 5, 0, 0, 1, 127, 0, 0, 9, 0x12, 0x34];
-        let mut script = ScriptedServer { answers: answers.into(), sent: Vec::new(), starved: false };
-        let mut handshake = Handshake::new();
-        while !handshake.advance(&mut script, &messages).expect("good answers") {}
-        assert_eq!(handshake.bound().expect("an address").to_string(), "127.0.0.9:4660");
-    }
-
-    #[test]
-    fn addresses_as_rfc_1928_writes_them() {
-        let v6 = [4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 80, 0xFF];
-        assert_eq!(decode_address(&v6), Some(("[::1]:80".parse().expect("an address"), 19)));
-        assert_eq!(decode_address(&v6[..18]), None);
-        assert_eq!(decode_address(&[3, 1, b'a', 0, 80]), None);
-        let mut out = Vec::new();
-        encode_address("[::1]:80".parse().expect("an address"), None, &mut out);
-        assert_eq!(out, v6[..19]);
-    }
-
-    #[test]
-    fn refusals_are_named() {
-        let refused = |answers: &[u8]| converse(answers, None).0.expect_err("a refusal");
-        assert!(matches!(refused(&[5, 0xFF]), Fault::Method(0xFF)));
-        assert!(matches!(refused(&[4, 0]), Fault::Malformed(Phase::Greeting, 4)));
-        assert!(matches!(refused(&[5, 0, 5, 2, 0, 1, 0, 0, 0, 0, 0, 0]), Fault::Reply(2)));
-        assert!(matches!(refused(&[5, 0, 5, 0, 0, 9, 0, 0]), Fault::Malformed(Phase::Request, 9)));
-        assert!(matches!(refused(&[5, 0, 5]), Fault::Closed(Phase::Request)));
-    }
-}
+mod tests;

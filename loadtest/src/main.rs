@@ -1,6 +1,6 @@
-//! Load generator and cost meter for SOCKS5 servers.
+//! Load generator and cost meter for SOCKS and HTTP proxies.
 //!
-//! `outflow-load` puts a SOCKS5 server on this machine under a load and says what that cost the server:
+//! `outflow-load` puts a proxy on this machine under a load and says what that cost the server:
 //! CPU, memory and descriptors of its whole process tree, seen from outside. One process is the origin,
 //! another the clients; both are built to cost far less than what they measure. Each run leaves one line
 //! of JSON.
@@ -9,6 +9,8 @@
 //! outflow-load origin --cpu 1 &          # prints: outflow-load origin ready: echo=127.0.0.1:40001 ...
 //! outflow-load connect --server 127.0.0.1:1080 --target PAGE --pid PID --cpu 1 --count 20000
 //! outflow-load connect --server 127.0.0.1:1080 --target PAGE --rate 5000 --seconds 10 --hgrm run
+//! outflow-load connect --server 127.0.0.1:3128 --protocol http --target PAGE --pid PID
+//! outflow-load http --server 127.0.0.1:3128 --target HTTP --size 1024 --connections 64 --pid PID
 //! outflow-load stream down --server 127.0.0.1:1080 --target SOURCE --flows 16 --pid PID
 //! outflow-load stream up --server 127.0.0.1:1080 --target SINK --flows 16 --pid PID
 //! outflow-load echo --server 127.0.0.1:1080 --target ECHO --connections 64 --size 128 --pid PID
@@ -22,6 +24,11 @@
 //! `connect` is a closed loop: each of the sessions in flight begins when one has ended. With `--rate` it is an
 //! open loop: sessions start when they are due, and latency counts from then, so that a server which stalls is
 //! charged with everybody who would have come meanwhile (coordinated omission corrected).
+//!
+//! `--protocol` of `connect`, `stream` and `idle` is how sessions introduce themselves: `socks5`, `socks4`, `http` (CONNECT),
+//! and `https-connect` and `socks5-tls`, which are the same under TLS. `http` is another load: requests with the whole
+//! address (absolute form) over connections that are kept, as a browser or a crawler sends them for `http://` pages.
+//! `idle --fetch` holds such connections.
 //!
 //! `mix` is a scraping fleet in either loop: sessions like HTTPS, pages of many sizes, clients that stop reading and
 //! clients that reset. `udp` counts what is lost and what comes late, twice or out of order. `churn` is a soak that
@@ -65,12 +72,14 @@ mod pacer;
 mod payload;
 mod procfs;
 mod progress;
+mod protocol;
 mod record;
 mod scenario;
 mod scope;
 mod seeded;
 mod strace;
 mod sys;
+mod tls;
 mod udp;
 
 use std::error::Error;
@@ -88,8 +97,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 
 use crate::cli::{
-    ChurnArgs, Cli, Command, Common, ConnectArgs, EchoArgs, HostileArgs, IdleArgs, MixArgs, OriginArgs,
-    StreamArgs, UdpArgs,
+    ChurnArgs, Cli, Command, Common, ConnectArgs, EchoArgs, HostileArgs, HttpArgs, IdleArgs, MixArgs,
+    OriginArgs, StreamArgs, UdpArgs,
 };
 use crate::fault::Fault;
 use crate::fleet::{Fleet, Losses, Route, Sources};
@@ -100,16 +109,20 @@ use crate::machine::Machine;
 use crate::meter::Meter;
 use crate::origin::Place;
 use crate::procfs::Tree;
+use crate::protocol::Protocol;
 use crate::record::Record;
 use crate::scenario::churn::{self, Action, Churn};
 use crate::scenario::connect::Connect;
 use crate::scenario::echo::Echo;
+use crate::scenario::exchange::Asked;
 use crate::scenario::hostile::Hostile;
-use crate::scenario::idle::Idle;
+use crate::scenario::http::{Http, Persistence};
+use crate::scenario::idle::{Before, Idle};
 use crate::scenario::mix::{Habits, Mix};
 use crate::scenario::starts::Starts;
 use crate::scenario::stream::{Stream, Window};
 use crate::scope::Scope;
+use crate::tls::TlsClient;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -135,6 +148,7 @@ fn run(command: Command, scope: Scope) -> Result<(), Box<dyn Error>> {
     match command {
         Command::Origin(args) => serve_origin(&args),
         Command::Connect(args) => connect(&args),
+        Command::Http(args) => http(&args),
         Command::Stream(args) => stream(&args),
         Command::Echo(args) => echo(&args),
         Command::Idle(args) => idle(&args),
@@ -163,17 +177,45 @@ fn connect(args: &ConnectArgs) -> Result<(), Box<dyn Error>> {
     let starts = Starts { extent, in_flight: args.in_flight, rate: args.rate };
     let meter = meter(&args.common).tracing(args.strace);
     let mut scenario = Connect::new(starts, args.size as usize, meter);
-    let mut fleet = fleet(&args.common, args.max_errors)?;
+    let mut fleet = fleet_by(args.protocol, &args.common, args.max_errors)?;
     let ended = fleet.run(&mut scenario);
-    report("connect", &args.common, &fleet.losses, ended, scenario.record())
+    let protocol = args.common.server.map(|_| args.protocol);
+    let record = Record { protocol, ..scenario.record() };
+    report("connect", &args.common, &fleet.losses, ended, record)
+}
+
+fn http(args: &HttpArgs) -> Result<(), Box<dyn Error>> {
+    let persistence = Persistence {
+        extent: cli::extent(args.count, args.seconds, 1000),
+        connections: args.connections,
+        per_connection: args.per_connection,
+    };
+    let meter = meter(&args.common).tracing(args.strace);
+    let mut scenario = Http::new(persistence, &asked(&args.common, args.size), meter);
+    let mut fleet = unspoken_fleet(args.common.server, &args.common, args.max_errors)?;
+    let ended = fleet.run(&mut scenario);
+    report("http", &args.common, &fleet.losses, ended, scenario.record())
+}
+
+/// A page of `size` bytes.
+fn asked(common: &Common, size: u32) -> Asked<'_> {
+    Asked {
+        target: common.target,
+        name: common.target_name.as_deref(),
+        credentials: common.credentials(),
+        direct: common.server.is_none(),
+        size: size as usize,
+    }
 }
 
 fn stream(args: &StreamArgs) -> Result<(), Box<dyn Error>> {
     let window = Window { warmup: args.warmup, seconds: args.seconds, bytes: args.bytes };
     let mut scenario = Stream::new(args.direction, args.flows, window, meter(&args.common))?;
-    let mut fleet = fleet(&args.common, 0)?;
+    let mut fleet = fleet_by(args.protocol, &args.common, 0)?;
     let ended = fleet.run(&mut scenario);
-    report(args.direction.scenario(), &args.common, &fleet.losses, ended, scenario.record())
+    let protocol = args.common.server.map(|_| args.protocol);
+    let record = Record { protocol, ..scenario.record() };
+    report(args.direction.scenario(), &args.common, &fleet.losses, ended, record)
 }
 
 fn echo(args: &EchoArgs) -> Result<(), Box<dyn Error>> {
@@ -186,7 +228,14 @@ fn echo(args: &EchoArgs) -> Result<(), Box<dyn Error>> {
 }
 
 fn idle(args: &IdleArgs) -> Result<(), Box<dyn Error>> {
-    let scenario = |meter| Idle::new(args.connections, args.in_flight, args.touch as usize, meter);
+    let before = |direct: bool| match args.fetch {
+        None => Before::Echo(args.touch as usize),
+        Some(size) => {
+            let asked = Asked { direct, ..asked(&args.common, size) };
+            Before::Fetch { request: asked.request(), size: size as usize }
+        }
+    };
+    let scenario = |direct, meter| Idle::new(args.connections, args.in_flight, before(direct), meter);
     // A server in a cgroup of ours has to be sent home before we end.
     let interrupt = Interrupt::caught()?;
     let scale = match args.common.pid {
@@ -203,17 +252,22 @@ fn idle(args: &IdleArgs) -> Result<(), Box<dyn Error>> {
     let scale = scale.filter(weighable);
     // Clients and origin stand on the machine's scale as well, with as much as direct connections take. These
     // stay open until the end: what they freed could be used again unseen.
-    let mut direct = fleet_to(None, &args.common, 0)?;
+    let mut direct = unspoken_fleet(None, &args.common, 0)?;
     direct.heed(&interrupt);
-    let mut floor = scenario(Meter::new(None).weighing(Some(MemoryGauge::Machine { why: None })));
+    let mut floor = scenario(true, Meter::new(None).weighing(Some(MemoryGauge::Machine { why: None })));
     if matches!(scale, Some(MemoryGauge::Machine { .. })) {
         direct.run(&mut floor)?;
     }
-    let mut scenario = scenario(meter(&args.common).weighing(scale));
-    let mut fleet = fleet(&args.common, 0)?;
+    let mut scenario = scenario(args.common.server.is_none(), meter(&args.common).weighing(scale));
+    let mut fleet = match args.fetch {
+        None => fleet_by(args.protocol, &args.common, 0)?,
+        Some(_) => unspoken_fleet(args.common.server, &args.common, 0)?,
+    };
     fleet.heed(&interrupt);
     let opened = fleet.run(&mut scenario);
-    report("idle", &args.common, &fleet.losses, opened, scenario.record(floor.kernel_growth()))?;
+    let protocol = args.common.server.filter(|_| args.fetch.is_none()).map(|_| args.protocol);
+    let record = Record { protocol, ..scenario.record(floor.kernel_growth()) };
+    report("idle", &args.common, &fleet.losses, opened, record)?;
     fleet.expect_silence();
     match args.seconds {
         Some(seconds) => scenario.hold_until(Some(Instant::now() + seconds), None),
@@ -287,24 +341,43 @@ fn meter(common: &Common) -> Meter {
 }
 
 fn fleet<S: Default>(common: &Common, max_errors: u64) -> Result<Fleet<S>, Box<dyn Error>> {
-    fleet_to(common.server, common, max_errors)
+    fleet_by(Protocol::Socks5, common, max_errors)
 }
 
-fn fleet_to<S: Default>(
+fn fleet_by<S: Default>(
+    protocol: Protocol,
+    common: &Common,
+    max_errors: u64,
+) -> Result<Fleet<S>, Box<dyn Error>> {
+    let (name, credentials) = (common.target_name.as_deref(), common.credentials());
+    pin(common.cpu)?;
+    Ok(Fleet::new(Route {
+        messages: Some(Messages::of(protocol, common.target, name, credentials)?),
+        tls: if common.server.is_some() && protocol.under_tls() { Some(TlsClient::new()?) } else { None },
+        ..unspoken_route(common.server, common, max_errors)
+    })?)
+}
+
+/// Of connections to `server`, or directly to the target, whose first word is the scenario's.
+fn unspoken_fleet<S: Default>(
     server: Option<SocketAddr>,
     common: &Common,
     max_errors: u64,
 ) -> Result<Fleet<S>, Box<dyn Error>> {
     pin(common.cpu)?;
-    let route = Route {
+    Ok(Fleet::new(unspoken_route(server, common, max_errors))?)
+}
+
+fn unspoken_route(server: Option<SocketAddr>, common: &Common, max_errors: u64) -> Route {
+    Route {
         server,
         target: common.target,
-        messages: Messages::connect(common.target, common.target_name.as_deref(), common.credentials()),
+        messages: None,
+        tls: None,
         sources: Sources::in_a_row(common.sources),
         patience: common.patience,
         max_errors,
-    };
-    Ok(Fleet::new(route)?)
+    }
 }
 
 /// Prints the record, of a run that failed as well, and gives the failure back.

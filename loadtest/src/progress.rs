@@ -20,6 +20,7 @@ pub(crate) struct Done {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ProgressUnit {
     Sessions,
+    Requests,
     RoundTrips,
     Datagrams,
     Bytes,
@@ -76,6 +77,7 @@ fn figures(done: Done, per_second: f64) -> String {
     let (count, rate) = (HumanCount(done.count), HumanCount(per_second as u64));
     match done.unit {
         ProgressUnit::Sessions => format!("{count} sessions, {rate} a second"),
+        ProgressUnit::Requests => format!("{count} requests, {rate} a second"),
         ProgressUnit::RoundTrips => format!("{count} round trips, {rate} a second"),
         ProgressUnit::Datagrams => format!("{count} datagrams, {rate} a second"),
         ProgressUnit::Bytes => {

@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 use crate::hgrm;
 use crate::machine::Machine;
 use crate::meter::Cost;
+use crate::protocol::Protocol;
 
 /// Three significant digits up to two minutes, in nanoseconds.
 const LONGEST_NS: u64 = 120_000_000_000;
@@ -175,6 +176,9 @@ pub(crate) struct Record {
     /// The server's address, or `none` for a direct run.
     pub(crate) server: String,
     pub(crate) target: String,
+    /// How sessions introduced themselves, where the run could choose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) protocol: Option<Protocol>,
     /// The name that stood for the target's address in the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) target_name: Option<String>,
@@ -197,6 +201,18 @@ pub(crate) struct Record {
     pub(crate) sessions_per_second: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_us_per_session: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) requests: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) requests_per_second: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_us_per_request: Option<f64>,
+    /// Connections that the requests took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) connections_opened: Option<u64>,
+    /// Requests that met a kept connection which the server had just closed, and were made again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) crossed_closes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -229,6 +245,10 @@ pub(crate) struct Record {
     pub(crate) calls_per_session: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) waits_per_session: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) calls_per_request: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) waits_per_request: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) calls_per_round_trip: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -265,9 +285,12 @@ pub(crate) struct Record {
     /// From the same moment to the last byte of the answer, of sessions that neither stall nor abort.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) session: Option<Latency>,
+    /// From the request, or the `connect` before the first of a connection, to the last byte of its answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) request: Option<Latency>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) round_trip: Option<Latency>,
-    /// Traced runs: each call by name, all and failed, per session or round trip.
+    /// Traced runs: each call by name, all and failed, per session, request or round trip.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) calls: Option<BTreeMap<String, f64>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -289,6 +312,7 @@ impl Record {
             ("handshake", &self.handshake),
             ("time-to-first-byte", &self.time_to_first_byte),
             ("session", &self.session),
+            ("request", &self.request),
             ("round-trip", &self.round_trip),
         ];
         for (name, latency) in named {
@@ -316,6 +340,15 @@ impl Record {
         self
     }
 
+    /// Adds requests, their rate and their cost.
+    pub(crate) fn with_requests(mut self, count: u64) -> Self {
+        self.requests = Some(count);
+        self.requests_per_second = ratio(count as f64, self.cost.seconds);
+        self.cpu_us_per_request = self.cpu_seconds().and_then(|cpu| ratio(cpu * 1e6, count as f64));
+        (self.calls_per_request, self.waits_per_request) = self.divide_calls(count);
+        self
+    }
+
     /// Adds round trips, their rate and their cost.
     pub(crate) fn with_round_trips(mut self, count: u64) -> Self {
         self.round_trips = Some(count);
@@ -333,7 +366,7 @@ impl Record {
         self
     }
 
-    /// Work and waits per session or round trip; fills in the calls by name.
+    /// Work and waits per session, request or round trip; fills in the calls by name.
     fn divide_calls(&mut self, count: u64) -> (Option<f64>, Option<f64>) {
         let Some(calls) = self.cost.calls.as_ref().filter(|_| count > 0) else { return (None, None) };
         let count = count as f64;

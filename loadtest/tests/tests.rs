@@ -14,6 +14,9 @@ mod world;
 /// Datagrams: loss, copies and order are counted; lies and deaths end the run.
 mod udp;
 
+/// Other protocols than SOCKS5, TLS, and requests over kept connections.
+mod proxies;
+
 /// Ping-pong: good servers and bad ones.
 mod echo;
 

@@ -9,7 +9,7 @@ use clap::Args;
 /// What every scenario needs to know.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
-    /// The SOCKS5 server, on this machine.
+    /// The server, on this machine.
     #[arg(long, required_unless_present = "direct", conflicts_with = "direct")]
     pub(crate) server: Option<SocketAddr>,
     /// Call the target with no server between.
@@ -21,7 +21,7 @@ pub(crate) struct Common {
     /// Ask the server for this name instead of the target's address (ATYP 3; the port is the target's).
     #[arg(long, value_name = "NAME", value_parser = short_text, conflicts_with = "direct")]
     pub(crate) target_name: Option<String>,
-    /// User name: switches to method password.
+    /// User name: SOCKS5 switches to method password, HTTP sends it with each request.
     #[arg(long, value_parser = short_text, requires = "password")]
     pub(crate) user: Option<String>,
     #[arg(long, value_parser = short_text, requires = "user")]

@@ -1,8 +1,10 @@
 //! The targets of every scenario in one process, each on a port of its own: `echo` returns what it gets,
 //! `sink` drops it, `source` sends until its peer closes, `duplex` does both at once, `page` answers
-//! requests, `keyed` follows a script and checks every byte, and `udp` returns datagrams. Sources send from a memory file without copying, sinks never
+//! requests, `http` does so over connections that are kept, `keyed` follows a script and checks every byte, and `udp` returns
+//! datagrams. Sources send from a memory file without copying, sinks never
 //! copy, datagrams move by the batch: the origin must cost less than the server under test.
 
+mod http;
 mod keyed;
 mod turn;
 mod udp;
@@ -72,11 +74,13 @@ enum Service {
     Source,
     Duplex,
     Page,
+    Http,
     Keyed,
 }
 
 impl Service {
-    const ALL: [Self; 6] = [Self::Echo, Self::Sink, Self::Source, Self::Duplex, Self::Page, Self::Keyed];
+    const ALL: [Self; 7] =
+        [Self::Echo, Self::Sink, Self::Source, Self::Duplex, Self::Page, Self::Http, Self::Keyed];
 
     fn name(self) -> &'static str {
         match self {
@@ -85,6 +89,7 @@ impl Service {
             Self::Source => "source",
             Self::Duplex => "duplex",
             Self::Page => "page",
+            Self::Http => "http",
             Self::Keyed => "keyed",
         }
     }
@@ -107,6 +112,7 @@ struct Peer {
     /// Page: how much of the answer was sent, and how long it is once the request is complete.
     sent: usize,
     answer: Option<usize>,
+    http: Option<Box<http::HttpPeer>>,
     keyed: Option<Box<keyed::Session>>,
 }
 
@@ -223,7 +229,8 @@ impl Origin {
             };
             self.poll.registry().register(&mut stream, token, interest)?;
             let keyed = (service == Service::Keyed).then(Box::default);
-            let peer = Peer { stream, service, held: Vec::new(), sent: 0, answer: None, keyed };
+            let http = (service == Service::Http).then(Box::default);
+            let peer = Peer { stream, service, held: Vec::new(), sent: 0, answer: None, http, keyed };
             self.peers[slot] = Some(peer);
         }
     }
@@ -281,6 +288,11 @@ impl Peer {
                 Ok(if input == Fate::Again { Fate::Again } else { output })
             }
             Service::Page => self.page(stock, ended),
+            Service::Http => {
+                let peer = self.http.get_or_insert_default();
+                let page = (&stock.pattern, stock.page_bytes);
+                peer.step(&mut self.stream, &mut stock.scratch, page, ended)
+            }
             Service::Keyed => {
                 let session = self.keyed.get_or_insert_default();
                 session.step(&mut self.stream, &mut stock.scratch, &mut stock.ledger)

@@ -80,14 +80,14 @@ impl Scenario for Connect {
         let spread = LONGEST_REQUEST - SHORTEST_REQUEST + 1;
         let len = SHORTEST_REQUEST + self.gate.started() as usize % spread;
         compose(self.answer_bytes, len, &mut self.request);
-        send_whole(&mut link.stream, &self.request)?;
+        send_whole(link, &self.request)?;
         Ok(Next::Wait)
     }
 
     fn ready(&mut self, link: &mut Link<Received>, ready: Ready) -> Result<Next, Fault> {
         while link.state.0 < self.answer_bytes && (ready.readable || ready.closed) {
             let room = self.inbox.len().min(self.answer_bytes - link.state.0);
-            let count = match link.stream.read(&mut self.inbox[..room]) {
+            let count = match link.read(&mut self.inbox[..room]) {
                 Ok(0) => return Err(Fault::Closed(Phase::Data)),
                 Ok(count) => count,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(Next::Wait),

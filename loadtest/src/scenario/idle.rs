@@ -1,9 +1,10 @@
 //! Sessions that are open and silent: what one costs in memory and descriptors.
 //!
 //! With `--touch` each session first has that many bytes echoed, so that what a server allocates at the
-//! first byte and keeps is seen as well.
+//! first byte and keeps is seen as well. With `--fetch` each is an HTTP client that has fetched a page and keeps its
+//! connection.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,15 +15,29 @@ use crate::meter::Meter;
 use crate::payload::Pattern;
 use crate::progress::{Done, ProgressUnit};
 use crate::record::{Latency, Record};
+use crate::scenario::exchange::{Answered, Exchange};
+use crate::scenario::request::send_whole;
 
 /// A server may need this long to put away what the handshakes took.
 const SETTLE: Duration = Duration::from_secs(1);
+
+/// One read of an answer.
+const READ_BYTES: usize = 64 << 10;
+
+/// What a session does before it falls silent.
+#[derive(Clone, Debug)]
+pub(crate) enum Before {
+    /// So many bytes are echoed; none is needed.
+    Echo(usize),
+    /// This request of HTTP is answered with so many bytes, over a connection that is kept.
+    Fetch { request: Vec<u8>, size: usize },
+}
 
 /// The scenario and its tally. It runs twice: first to open, then to hold.
 pub(crate) struct Idle {
     connections: u64,
     opening_limit: u64,
-    touch: usize,
+    before: Before,
     meter: Meter,
     dialled: u64,
     open: u64,
@@ -43,23 +58,31 @@ enum HoldStage {
     Holding,
 }
 
-/// Bytes echoed so far.
+/// What one session has done of it.
 #[derive(Default)]
-pub(crate) struct Touched(usize);
+pub(crate) struct Touched {
+    echoed: usize,
+    exchange: Exchange,
+    silent: bool,
+}
 
 impl Idle {
-    /// `opening_limit` bounds the handshakes in flight; `touch` bytes are echoed on each session.
-    pub(crate) fn new(connections: u64, opening_limit: u64, touch: usize, meter: Meter) -> Self {
+    /// `opening_limit` bounds the handshakes in flight.
+    pub(crate) fn new(connections: u64, opening_limit: u64, before: Before, meter: Meter) -> Self {
+        let piece = match before {
+            Before::Echo(bytes) => bytes,
+            Before::Fetch { .. } => READ_BYTES,
+        };
         Self {
             connections,
             opening_limit,
-            touch,
+            before,
             meter,
             dialled: 0,
             open: 0,
             stage: HoldStage::Before,
-            pattern: Pattern::new(touch),
-            inbox: vec![0; touch.max(1)],
+            pattern: Pattern::new(piece),
+            inbox: vec![0; piece.max(1)],
             handshakes: Latency::new(),
             hold_until: None,
             input_closed: None,
@@ -81,6 +104,27 @@ impl Idle {
     /// Kernel memory gained by the open sessions.
     pub(crate) fn kernel_growth(&self) -> i64 {
         self.meter.cost().kernel.map_or(0, |growth| growth.bytes)
+    }
+
+    /// Takes the first `count` bytes of the inbox; `true` once they are all that this session awaits.
+    fn take(&self, state: &mut Touched, count: usize) -> Result<bool, Fault> {
+        let bytes = &self.inbox[..count];
+        match self.before {
+            Before::Echo(all) => {
+                if *bytes != *self.pattern.at(state.echoed, count) {
+                    return Err(Fault::WrongBytes { position: state.echoed });
+                }
+                state.echoed += count;
+                Ok(state.echoed == all)
+            }
+            Before::Fetch { size, .. } => match state.exchange.take(bytes, size, &self.pattern)? {
+                Answered::Partly => Ok(false),
+                Answered::Whole { kept: true } => Ok(true),
+                Answered::Whole { kept: false } => {
+                    Err(Fault::Answer("the server does not keep the connection"))
+                }
+            },
+        }
     }
 
     /// `kernel_floor` bytes of kernel memory are not the server's.
@@ -110,34 +154,32 @@ impl Scenario for Idle {
 
     fn opened(&mut self, link: &mut Link<Touched>) -> Result<Next, Fault> {
         self.handshakes.record(link.since.elapsed());
-        if self.touch == 0 {
-            self.open += 1;
-            return Ok(Next::Wait);
+        match &self.before {
+            Before::Echo(0) => {
+                link.state.silent = true;
+                self.open += 1;
+            }
+            Before::Echo(bytes) => send_whole(link, self.pattern.at(0, *bytes))?,
+            Before::Fetch { request, .. } => send_whole(link, request)?,
         }
-        match link.stream.write(self.pattern.at(0, self.touch)) {
-            Ok(sent) if sent == self.touch => Ok(Next::Wait),
-            Ok(_) => Err(data_fault(ErrorKind::WriteZero.into())),
-            Err(error) => Err(data_fault(error)),
-        }
+        Ok(Next::Wait)
     }
 
     fn ready(&mut self, link: &mut Link<Touched>, _ready: Ready) -> Result<Next, Fault> {
         loop {
-            let got = link.state.0;
-            let room = (self.touch - got).max(1);
-            match link.stream.read(&mut self.inbox[..room]) {
+            let room = match self.before {
+                Before::Echo(bytes) => (bytes - link.state.echoed).max(1),
+                Before::Fetch { .. } => self.inbox.len(),
+            };
+            let count = match link.read(&mut self.inbox[..room]) {
                 Ok(0) => return Err(Fault::Closed(Phase::Data)),
-                Ok(_) if got == self.touch => return Err(Fault::Unexpected),
-                Ok(count) if self.inbox[..count] != *self.pattern.at(got, count) => {
-                    return Err(Fault::WrongBytes { position: got });
-                }
-                Ok(count) => {
-                    link.state.0 += count;
-                    self.open += u64::from(link.state.0 == self.touch);
-                }
+                Ok(_) if link.state.silent => return Err(Fault::Unexpected),
+                Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Next::Wait),
                 Err(error) => return Err(data_fault(error)),
-            }
+            };
+            link.state.silent = self.take(&mut link.state, count)?;
+            self.open += u64::from(link.state.silent);
         }
     }
 

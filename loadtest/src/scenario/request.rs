@@ -3,8 +3,6 @@
 
 use std::io::{self, Write};
 
-use mio::net::TcpStream;
-
 use crate::fault::Fault;
 use crate::fleet::data_fault;
 
@@ -44,7 +42,7 @@ pub(crate) fn compose(answer: usize, len: usize, out: &mut Vec<u8>) {
 }
 
 /// Sends a message that the send buffer has room for, as it has at the start of a session.
-pub(crate) fn send_whole(stream: &mut TcpStream, message: &[u8]) -> Result<(), Fault> {
+pub(crate) fn send_whole<W: Write>(stream: &mut W, message: &[u8]) -> Result<(), Fault> {
     match stream.write(message) {
         Ok(sent) if sent == message.len() => Ok(()),
         Ok(_) => Err(data_fault(io::ErrorKind::WriteZero.into())),

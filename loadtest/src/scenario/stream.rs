@@ -5,7 +5,7 @@
 //! is under way at both ends of the window (socket buffers, pipes) cancels out.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,8 @@ use crate::sys;
 
 /// One sendfile, and the memory file behind it.
 const SUPPLY_BYTES: usize = 1 << 20;
+/// One read of a flow under TLS.
+const INBOX_BYTES: usize = 64 << 10;
 /// What one flow may move in a turn before the others have theirs.
 const BUDGET_BYTES: usize = 4 << 20;
 
@@ -67,6 +69,9 @@ pub(crate) struct Stream {
     /// Flows that have moved a byte in the window.
     heard: u64,
     supply: File,
+    /// What flows under TLS take their bytes from, and put them in: no call spares them the copies.
+    pattern: Pattern,
+    inbox: Vec<u8>,
 }
 
 /// Whether a connection has moved a byte in the window.
@@ -76,7 +81,8 @@ pub(crate) struct Heard(bool);
 impl Stream {
     pub(crate) fn new(direction: Direction, flows: u64, window: Window, meter: Meter) -> io::Result<Self> {
         let mut supply = File::from(memfd_create(c"outflow-load-supply", MFdFlags::MFD_CLOEXEC)?);
-        supply.write_all(Pattern::new(SUPPLY_BYTES).at(0, SUPPLY_BYTES))?;
+        let pattern = Pattern::new(SUPPLY_BYTES);
+        supply.write_all(pattern.at(0, SUPPLY_BYTES))?;
         Ok(Self {
             direction,
             flows,
@@ -89,6 +95,8 @@ impl Stream {
             moved: 0,
             heard: 0,
             supply,
+            pattern,
+            inbox: vec![0; INBOX_BYTES],
         })
     }
 
@@ -103,18 +111,24 @@ impl Stream {
     }
 
     /// Empties the receive buffer; `Again` when the budget ended first.
-    fn drain(&mut self, link: &Link<Heard>, ready: Ready) -> Result<Next, Fault> {
+    fn drain(&mut self, link: &mut Link<Heard>, ready: Ready) -> Result<Next, Fault> {
         let mut budget = BUDGET_BYTES;
         while budget > 0 {
-            match sys::discard(link.stream.as_fd(), budget) {
+            let under_tls = link.is_under_tls();
+            let received = match under_tls {
+                true => link.read(&mut self.inbox),
+                false => sys::discard(link.stream.as_fd(), budget),
+            };
+            match received {
                 Ok(0) => return Err(Fault::Closed(Phase::Data)),
                 Ok(_) if self.direction == Direction::Up => return Err(Fault::Unexpected),
                 Ok(count) => {
                     self.moved += count as u64;
-                    if count < budget && !ready.closed {
+                    // Of records that were read, more than one may be left.
+                    if !under_tls && count < budget && !ready.closed {
                         return Ok(Next::Wait);
                     }
-                    budget -= count;
+                    budget = budget.saturating_sub(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Next::Wait),
                 Err(error) => return Err(data_fault(error)),
@@ -124,10 +138,16 @@ impl Stream {
     }
 
     /// Fills the send buffer; `Again` when the budget ended first.
-    fn pour(&mut self, link: &Link<Heard>) -> Result<Next, Fault> {
+    fn pour(&mut self, link: &mut Link<Heard>) -> Result<Next, Fault> {
         let mut budget = BUDGET_BYTES;
         while budget > 0 {
-            match sendfile(&link.stream, &self.supply, Some(&mut 0), SUPPLY_BYTES).map_err(io::Error::from) {
+            let sent = match link.is_under_tls() {
+                true => link.write(self.pattern.at(0, SUPPLY_BYTES)),
+                false => {
+                    sendfile(&link.stream, &self.supply, Some(&mut 0), SUPPLY_BYTES).map_err(io::Error::from)
+                }
+            };
+            match sent {
                 Ok(count) => {
                     self.moved += count as u64;
                     budget = budget.saturating_sub(count);
@@ -152,6 +172,10 @@ impl Scenario for Stream {
         let wanted = self.dialled < self.flows;
         self.dialled += u64::from(wanted);
         wanted.then_some(now)
+    }
+
+    fn target_speaks_first(&self) -> bool {
+        true
     }
 
     fn opened(&mut self, link: &mut Link<Heard>) -> Result<Next, Fault> {

@@ -99,7 +99,8 @@ impl Hostile {
             // What is attacked is called with no server between.
             server: None,
             target: self.plan.server,
-            messages: Messages::connect(self.plan.server, None, None),
+            messages: None,
+            tls: None,
             sources: Sources { count: force.sources, stride: force.stride, ..Sources::in_a_row(0) },
             patience: Duration::MAX,
             max_errors: u64::MAX,
@@ -137,7 +138,8 @@ impl Hostile {
         let route = |server, target| Route {
             server,
             target,
-            messages: Messages::connect(plan.target, plan.target_name.as_deref(), credentials),
+            messages: Some(Messages::connect(plan.target, plan.target_name.as_deref(), credentials)),
+            tls: None,
             sources,
             patience: Duration::MAX,
             max_errors: u64::MAX,

@@ -15,8 +15,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
 use serde_json::Value;
 
+use crate::compare::certificate;
 use crate::compare::plan::{Figure, Plan, PlannedScenario, Server, ServerKind};
 use crate::compare::progress::Progress;
 use crate::compare::server::{NoStart, Ports, Running, Site, fronts, locate, tail};
@@ -28,10 +30,12 @@ use crate::origin::UDP_SERVICE;
 use crate::scope;
 
 /// What is run on every server that was just started and is not counted: code and memory that are needed
-/// once are then there, and a server that does not work at all is known.
+/// once are then there, and a server that does not work at all is known. A load of requests has its own.
 const WARM_UP: [&str; 5] = ["connect", "--count", "200", "--in-flight", "8"];
-/// The service of the warm-up; a relay needs a front for it.
-pub(crate) const WARM_UP_SERVICE: &str = "page";
+const REQUESTS_WARM_UP: [&str; 5] = ["http", "--count", "200", "--connections", "8"];
+/// The services of the warm-ups; a relay needs a front for its own.
+const WARM_UP_SERVICE: &str = "page";
+const REQUESTS_WARM_UP_SERVICE: &str = "http";
 /// The origin is ours: it is up at once or never.
 const ORIGIN_LIMIT: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(5);
@@ -88,6 +92,8 @@ pub(crate) struct Bench<'a> {
     pub(crate) work: PathBuf,
     /// Where the distributions are left.
     hgrm: PathBuf,
+    /// Where the servers' certificate lies.
+    tls: PathBuf,
     /// The command line's word over the plan's.
     rounds: Option<u32>,
     /// The operator owns other hosts too: each run is told so.
@@ -125,6 +131,8 @@ impl<'a> Bench<'a> {
         let exe = std::env::current_exe()?;
         let hgrm = work.with_file_name("hgrm");
         fs::create_dir_all(&hgrm)?;
+        let tls = work.join("tls");
+        certificate::write(&tls)?;
         let bin = exe.parent().unwrap_or(Path::new("/")).display().to_string();
         Ok(Self {
             plan,
@@ -135,6 +143,7 @@ impl<'a> Bench<'a> {
             bin,
             work,
             hgrm,
+            tls,
             rounds,
             anywhere: false,
             programs: BTreeMap::new(),
@@ -215,7 +224,11 @@ impl<'a> Bench<'a> {
             omitted(format!("{program} is not installed"))
         } else if service == UDP_SERVICE && !server.udp {
             omitted("no UDP ASSOCIATE".to_owned())
-        } else if !front(service) || !front(WARM_UP_SERVICE) {
+        } else if server.kind == ServerKind::TcpRelay && scenario.protocol().under_tls() {
+            omitted("no TLS".to_owned())
+        } else if server.kind != ServerKind::TcpRelay && !server.protocols.contains(&scenario.protocol()) {
+            omitted("does not speak that".to_owned())
+        } else if !front(service) || !front(warm_up(scenario).1) {
             omitted(format!("no front for {service}"))
         } else if scenario.rate.is_some() && peak(scenario, earlier, name).is_none() {
             omitted("its peak was not measured".to_owned())
@@ -248,7 +261,8 @@ impl<'a> Bench<'a> {
                 Ok(running) => entry.command.clone_from(&running.command),
                 Err((reason, log)) => return Ok(Err(Failure { round: when, reason, log })),
             }
-            let warmed = self.run(turn, &WARM_UP.map(str::to_owned), WARM_UP_SERVICE)?;
+            let (args, service) = warm_up(turn.scenario);
+            let warmed = self.run(turn, &args, service)?;
             if let Err(reason) = warmed {
                 return Ok(Err(self.failure(turn, when, format!("warm-up: {reason}"))));
             }
@@ -297,6 +311,7 @@ impl<'a> Bench<'a> {
             warden: self.warden,
             cpu: self.plan.load.server_cpu,
             bin: &self.bin,
+            tls: &self.tls,
             dir: self.work.join(format!("{}.{name}", turn.scenario.name.get_ref())),
             services: self.origin.as_ref().map_or(&none, |origin| &origin.services),
         };
@@ -315,7 +330,7 @@ impl<'a> Bench<'a> {
             return Ok(Err(format!("its process ended between two runs: {end}")));
         }
         let mut args = args.to_vec();
-        args.extend(self.route(turn.server, running, service));
+        args.extend(self.route(turn, running, service));
         args.extend(self.anywhere.then(|| scope::OPTION.to_owned()));
         let (out, err) = (self.work.join("run.out"), self.work.join("run.err"));
         let mut command = Command::new(&self.exe);
@@ -351,14 +366,15 @@ impl<'a> Bench<'a> {
     }
 
     /// Server, target, process and CPU, as flags.
-    fn route(&self, server: &Server, running: &Running, service: &str) -> Vec<String> {
+    fn route(&self, turn: Turn<'_>, running: &Running, service: &str) -> Vec<String> {
+        let server = turn.server;
         let mut flags = Vec::new();
         let mut flag = |name: &str, value: String| flags.extend([name.to_owned(), value]);
         flag("--pid", running.charge.pid().to_string());
         flag("--cpu", self.plan.load.load_cpu.to_string());
         match server.kind {
-            ServerKind::Socks5 | ServerKind::Variant => {
-                flag("--server", running.address().to_string());
+            ServerKind::Proxy | ServerKind::Variant => {
+                flag("--server", running.address(turn.scenario.protocol().under_tls()).to_string());
                 flag("--target", self.target(running.values.services[service], service).to_string());
             }
             ServerKind::TcpRelay => flag("--target", running.values.fronts[service].to_string()),
@@ -411,6 +427,17 @@ impl<'a> Bench<'a> {
         let names: BTreeSet<String> = self.running.keys().cloned().collect();
         names.iter().for_each(|name| self.stop(name));
     }
+}
+
+/// The warm-up that goes before a scenario, and the service of the origin for it.
+fn warm_up(scenario: &PlannedScenario) -> (Vec<String>, &'static str) {
+    if scenario.is_of_requests() {
+        return (REQUESTS_WARM_UP.map(str::to_owned).to_vec(), REQUESTS_WARM_UP_SERVICE);
+    }
+    let mut args = WARM_UP.map(str::to_owned).to_vec();
+    let name = scenario.protocol().to_possible_value().map(|value| value.get_name().to_owned());
+    args.extend(["--protocol".to_owned(), name.unwrap_or_default()]);
+    (args, WARM_UP_SERVICE)
 }
 
 /// `echo=127.0.0.1:40001 sink=...` of the ready line.

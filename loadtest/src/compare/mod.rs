@@ -9,6 +9,7 @@
 //! exit code is 1 then; a missed bar is a result, not a fault.
 
 mod bench;
+mod certificate;
 mod complaint;
 pub(crate) mod guard;
 mod place;
@@ -215,7 +216,8 @@ fn build_own_server(bench: &Bench<'_>, plan: &Path) -> Result<(), Box<dyn Error>
 /// Looks for the server's program and asks it for its version.
 fn server_sheet(server: &Server, bench: &Bench<'_>) -> Result<ServerSheet, Box<dyn Error>> {
     let command = server.command.get_ref().clone();
-    let program = locate(&command[0].replace("{bin}", &bench.bin));
+    let needs = server.needs.iter().all(|program| locate(&program.replace("{bin}", &bench.bin)).is_some());
+    let program = locate(&command[0].replace("{bin}", &bench.bin)).filter(|_| needs);
     let version = match &program {
         Some(_) => version(&server.version, bench)?,
         None => None,

@@ -1,4 +1,5 @@
-//! Placeholders in commands and files: `{port}`, `{dir}`, `{bin}`, `{SERVICE}` and `{relay_SERVICE}`.
+//! Placeholders in commands and files: `{port}`, `{tls_port}`, `{tls}`, `{dir}`, `{bin}`, `{SERVICE}` and
+//! `{relay_SERVICE}`.
 //!
 //! Only lower-case words in braces with nothing else between count, so that configuration files keep
 //! their own braces.
@@ -14,6 +15,10 @@ use crate::origin;
 pub(crate) enum Word<'a> {
     /// The number of the port to listen on at 127.0.0.1.
     Port,
+    /// The number of the port to listen on for TLS.
+    TlsPort,
+    /// A folder with `cert.pem`, `key.pem` and `both.pem`, for a server that speaks TLS.
+    Tls,
     /// The server's own folder.
     Dir,
     /// The folder of the running outflow-load, where outflow stands, too.
@@ -30,6 +35,8 @@ impl<'a> Word<'a> {
         let is_service = |name: &str| origin::services().any(|service| service == name);
         match text {
             "port" => Ok(Self::Port),
+            "tls_port" => Ok(Self::TlsPort),
+            "tls" => Ok(Self::Tls),
             "dir" => Ok(Self::Dir),
             "bin" => Ok(Self::Bin),
             _ if is_service(text) => Ok(Self::Service(text)),
@@ -37,7 +44,8 @@ impl<'a> Word<'a> {
                 Some(service) if is_service(service) => Ok(Self::Front(service)),
                 _ => {
                     let fronts = origin::services().map(|name| format!("relay_{name}"));
-                    let plain = ["port", "dir", "bin"].into_iter().chain(origin::services());
+                    let plain =
+                        ["port", "tls_port", "tls", "dir", "bin"].into_iter().chain(origin::services());
                     let all: Vec<String> = plain.map(str::to_owned).chain(fronts).collect();
                     Err(near("placeholder", text, all.iter().map(String::as_str)))
                 }
@@ -62,6 +70,8 @@ fn word_at(rest: &str) -> Option<&str> {
 #[derive(Debug, Default)]
 pub(crate) struct Values {
     pub(crate) port: u16,
+    pub(crate) tls_port: u16,
+    pub(crate) tls: String,
     pub(crate) dir: String,
     pub(crate) bin: String,
     pub(crate) services: BTreeMap<String, SocketAddr>,
@@ -91,6 +101,8 @@ impl Values {
     fn value(&self, word: Word<'_>) -> Option<String> {
         match word {
             Word::Port => Some(self.port.to_string()),
+            Word::TlsPort => Some(self.tls_port.to_string()),
+            Word::Tls => Some(self.tls.clone()),
             Word::Dir => Some(self.dir.clone()),
             Word::Bin => Some(self.bin.clone()),
             Word::Service(name) => self.services.get(name).map(SocketAddr::to_string),
@@ -108,12 +120,15 @@ mod tests {
         let page: SocketAddr = "127.0.0.1:4000".parse().expect("an address");
         let values = Values {
             port: 1080,
+            tls_port: 1443,
+            tls: "/t".to_owned(),
             dir: "/d".to_owned(),
             bin: "/b".to_owned(),
             services: BTreeMap::from([("page".to_owned(), page)]),
             fronts: BTreeMap::new(),
         };
         assert_eq!(values.expand("{bin}/x -p {port} {page}"), "/b/x -p 1080 127.0.0.1:4000");
+        assert_eq!(values.expand("{tls_port} {tls}/key.pem"), "1443 /t/key.pem");
         let json = r#"{"port":{port},"a":{}} acl { src 1 } {UP} {"#;
         assert_eq!(values.expand(json), r#"{"port":1080,"a":{}} acl { src 1 } {UP} {"#);
     }

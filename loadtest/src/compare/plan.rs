@@ -16,6 +16,7 @@ use crate::compare::complaint::{Complaint, Text, near};
 use crate::compare::place::{self, Word};
 use crate::compare::units::Unit;
 use crate::origin;
+use crate::protocol::Protocol;
 use crate::scope::{self, Scope};
 
 /// The whole file.
@@ -58,19 +59,21 @@ impl Default for Load {
     }
 }
 
-/// What a server speaks.
+/// What a server is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum ServerKind {
+    /// It is told its target.
     #[default]
-    Socks5,
-    /// SOCKS5 too, but another setting of the subject: shown, and no rival.
+    #[serde(alias = "socks5")]
+    Proxy,
+    /// A proxy too, but another setting of the subject: shown, and no rival.
     Variant,
     /// A plain relay with one front port for each service of the origin: the floor, not a rival.
     TcpRelay,
 }
 
-/// User and password of RFC 1929.
+/// User and password, as each session gives them.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Auth {
@@ -85,6 +88,9 @@ pub(crate) struct Server {
     pub(crate) name: Spanned<String>,
     #[serde(default)]
     pub(crate) kind: ServerKind,
+    /// What a proxy speaks: those under TLS at `{tls_port}`, the others at `{port}`.
+    #[serde(default = "socks5_alone")]
+    pub(crate) protocols: Vec<Protocol>,
     /// Program and arguments, with placeholders; it must stay in the foreground.
     pub(crate) command: Spanned<Vec<String>>,
     /// A command whose first line tells the version.
@@ -100,6 +106,9 @@ pub(crate) struct Server {
     /// Written to the server's own folder before each start.
     #[serde(default)]
     pub(crate) files: BTreeMap<Spanned<String>, String>,
+    /// Programs besides its own without which it is absent.
+    #[serde(default)]
+    pub(crate) needs: Vec<String>,
     /// How to get it; shown when it is absent.
     #[serde(default)]
     pub(crate) install: String,
@@ -113,6 +122,10 @@ pub(crate) struct Server {
 
 fn ten() -> f64 {
     10.0
+}
+
+fn socks5_alone() -> Vec<Protocol> {
+    vec![Protocol::Socks5]
 }
 
 /// Which way is better.
@@ -335,17 +348,19 @@ impl PlannedScenario {
         Ok(())
     }
 
+    /// Whether it is a load of requests, and not of sessions through a proxy.
+    pub(crate) fn is_of_requests(&self) -> bool {
+        self.cli().is_ok_and(|cli| cli.command.is_of_requests())
+    }
+
+    /// What its sessions speak.
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.cli().map(|cli| cli.command.protocol()).unwrap_or_default()
+    }
+
     /// The flags as the run will have them, judged by the parser that the run will use.
     fn check_args(&self, scope: &Scope) -> Result<(), String> {
-        let added = ["--server", "127.0.0.1:1", "--target", "127.0.0.1:2", "--pid", "1", "--cpu", "0"];
-        let rate = ["--rate", "1"];
-        let rate = if self.rate.is_some() { &rate[..] } else { &[] };
-        let typed = self.args.get_ref().iter().map(String::as_str);
-        let line = ["outflow-load"].into_iter().chain(typed).chain(added).chain(rate.iter().copied());
-        let cli = Cli::try_parse_from(line).map_err(|error| {
-            let shown = error.to_string();
-            shown.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
-        })?;
+        let cli = self.cli()?;
         if cli.i_own_this_host {
             return Err(format!("{} is for the command line alone, not for a plan", scope::OPTION));
         }
@@ -354,6 +369,18 @@ impl PlannedScenario {
             .map_or(Ok(()), |name| scope.check_name(name))
             .map_err(|out| out.to_string())?;
         if cli.command.is_scenario() { Ok(()) } else { Err("expected a scenario".to_owned()) }
+    }
+
+    fn cli(&self) -> Result<Cli, String> {
+        let added = ["--server", "127.0.0.1:1", "--target", "127.0.0.1:2", "--pid", "1", "--cpu", "0"];
+        let rate = ["--rate", "1"];
+        let rate = if self.rate.is_some() { &rate[..] } else { &[] };
+        let typed = self.args.get_ref().iter().map(String::as_str);
+        let line = ["outflow-load"].into_iter().chain(typed).chain(added).chain(rate.iter().copied());
+        Cli::try_parse_from(line).map_err(|error| {
+            let shown = error.to_string();
+            shown.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
+        })
     }
 }
 
@@ -371,120 +398,4 @@ fn known(name: &str, all: &[&Spanned<String>], what: &str) -> Result<(), String>
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = r#"
-[load]
-rounds = 3
-
-[[server]]
-name = "one"
-command = ["{bin}/outflow", "--listen", "127.0.0.1:{port}"]
-
-[[server]]
-name = "floor"
-kind = "tcp-relay"
-command = ["relay", "-f", "{dir}/relay.conf"]
-files = { "relay.conf" = "bind {relay_page}\nto {page} if { a }" }
-
-[[scenario]]
-name = "connect"
-title = "Sessions"
-args = ["connect", "--in-flight", "8", "--seconds", "1"]
-origin = "page"
-figures = [
-    { field = "cpu_us_per_session", better = "lower", title = "CPU", unit = "us", bar = 0.85 },
-]
-"#;
-
-    fn parse(text: &str) -> Result<Plan, Complaint> {
-        Plan::parse(text, Path::new("a.toml"), &Scope::new(false).expect("the interfaces"))
-    }
-
-    fn complaint(from: &str, to: &str) -> String {
-        assert!(GOOD.contains(from), "{from}");
-        let text = GOOD.replacen(from, to, 1);
-        parse(&text).expect_err("a complaint").to_string()
-    }
-
-    #[test]
-    fn a_good_plan() {
-        let plan = parse(GOOD).map_err(|complaint| complaint.to_string());
-        let plan = plan.expect("it is good");
-        assert_eq!((plan.load.rounds, plan.load.load_cpu, plan.subject()), (3, 1, "one"));
-        assert_eq!(plan.servers[1].kind, ServerKind::TcpRelay);
-        assert_eq!(plan.scenarios[0].figures.get_ref()[0].bar, Some(0.85));
-    }
-
-    #[test]
-    fn misspelt_keys_name_the_nearest() {
-        let shown = complaint("rounds = 3", "round = 3");
-        assert_eq!(shown, "a.toml:3: key `round`: no such key here; the nearest is `rounds`");
-        let shown = complaint("command = [\"relay\"", "comand = [\"relay\"");
-        assert_eq!(shown, "a.toml:12: key `comand`: no such key here; the nearest is `command`");
-        let shown = complaint("bar = 0.85", "baar = 0.85");
-        assert_eq!(shown, "a.toml:21: key `baar`: no such key here; the nearest is `bar`");
-        let shown = complaint("[load]", "[laod]");
-        assert_eq!(shown, "a.toml:2: key `laod`: no such key here; the nearest is `load`");
-    }
-
-    #[test]
-    fn wrong_values_name_their_key() {
-        let shown = complaint("rounds = 3", "rounds = \"3\"");
-        assert!(shown.starts_with("a.toml:3: key `rounds`: invalid type: string \"3\""), "{shown}");
-        let shown = complaint("rounds = 3", "rounds = 0");
-        assert_eq!(shown, "a.toml:3: key `rounds`: expected 1 to 1000");
-        let shown = complaint("origin = \"page\"", "origin = \"page\"\nrounds = 1001");
-        assert_eq!(shown, "a.toml:20: key `rounds`: expected 1 to 1000");
-        let shown = complaint("rounds = 3", "run_limit = 3601");
-        assert_eq!(shown, "a.toml:3: key `run_limit`: expected more than 0, at most 3600 seconds");
-        for bar in ["0", "-0.5", "inf", "nan"] {
-            let shown = complaint("bar = 0.85", &format!("bar = {bar}"));
-            assert!(shown.ends_with("key `bar`: expected a finite number above 0"), "{shown}");
-        }
-        let shown = complaint("kind = \"tcp-relay\"", "kind = \"tcprelay\"");
-        assert_eq!(
-            shown,
-            "a.toml:11: key `kind`: `tcprelay` is not a value of this key; the nearest is `tcp-relay`"
-        );
-        let shown = complaint("origin = \"page\"", "origin = \"pages\"");
-        assert_eq!(
-            shown,
-            "a.toml:19: key `origin`: no service of the origin is called `pages`; the nearest is `page`"
-        );
-        let shown = complaint("\"--in-flight\"", "\"--inflight\"");
-        assert!(shown.starts_with("a.toml:18: key `args`: unexpected argument '--inflight'"), "{shown}");
-        let shown = complaint("\"connect\", \"--in-flight\", \"8\", \"--seconds\", \"1\"", "\"origin\"");
-        assert!(shown.starts_with("a.toml:18: key `args`:"), "{shown}");
-    }
-
-    #[test]
-    fn a_plan_does_not_leave_the_scope() {
-        let shown = complaint("\"--in-flight\"", "\"--i-own-this-host\", \"--in-flight\"");
-        assert!(shown.starts_with("a.toml:18: key `args`: --i-own-this-host is for"), "{shown}");
-        let shown = complaint("\"--in-flight\"", "\"--target-name\", \"host.test\", \"--in-flight\"");
-        assert!(shown.starts_with("a.toml:18: key `args`: \"host.test\" may be"), "{shown}");
-        let text = GOOD.replace("\"--in-flight\"", "\"--target-name\", \"host.test\", \"--in-flight\"");
-        let open = Scope::new(true).expect("the interfaces");
-        assert!(Plan::parse(&text, Path::new("a.toml"), &open).is_ok());
-    }
-
-    #[test]
-    fn what_does_not_fit_together() {
-        let shown = complaint("name = \"floor\"", "name = \"one\"");
-        assert_eq!(shown, "a.toml:10: key `name`: `one` is there already");
-        let shown = complaint("{relay_page}", "{relay_pages}");
-        assert_eq!(
-            shown,
-            "a.toml:13: key `command`: no placeholder is called `relay_pages`; the nearest is `relay_page`"
-        );
-        let shown = complaint("rounds = 3", "subject = \"on\"");
-        assert_eq!(shown, "a.toml:3: key `subject`: no server is called `on`; the nearest is `one`");
-        let shown =
-            complaint("origin = \"page\"", "origin = \"page\"\nrate = { share = 0.5, of = \"conect\" }");
-        assert!(shown.starts_with("a.toml:20: key `of`: no earlier scenario is called `conect`"), "{shown}");
-        let shown = complaint("[[scenario]]", "[[scenario]");
-        assert!(shown.starts_with("a.toml:15: not TOML"), "{shown}");
-    }
-}
+mod tests;

@@ -78,6 +78,8 @@ pub(crate) struct Site<'a> {
     pub(crate) warden: &'a Warden,
     pub(crate) cpu: usize,
     pub(crate) bin: &'a str,
+    /// Where the certificate lies.
+    pub(crate) tls: &'a Path,
     /// Absolute; made anew.
     pub(crate) dir: PathBuf,
     pub(crate) services: &'a BTreeMap<String, SocketAddr>,
@@ -147,7 +149,7 @@ impl Running {
 
     fn await_listening(&self, server: &Server, warden: &Warden) -> Result<(), NoStart> {
         let until = Instant::now() + Duration::from_secs_f64(server.startup);
-        for address in self.addresses(server.kind) {
+        for address in self.addresses(server) {
             while TcpStream::connect_timeout(&address, TRY).is_err() {
                 if let Some(end) = self.charge.end() {
                     return Err(NoStart::Failed(
@@ -165,16 +167,27 @@ impl Running {
         Ok(())
     }
 
-    fn addresses(&self, kind: ServerKind) -> Vec<SocketAddr> {
-        match kind {
-            ServerKind::Socks5 | ServerKind::Variant => vec![self.address()],
+    fn addresses(&self, server: &Server) -> Vec<SocketAddr> {
+        match server.kind {
+            ServerKind::Proxy | ServerKind::Variant => {
+                let used = |port: Word<'_>| {
+                    server.texts().flat_map(place::words).any(|word| Word::parse(word) == Ok(port))
+                };
+                let ports = [(Word::Port, false), (Word::TlsPort, true)];
+                ports
+                    .iter()
+                    .filter(|(port, _)| used(*port))
+                    .map(|(_, under_tls)| self.address(*under_tls))
+                    .collect()
+            }
             ServerKind::TcpRelay => self.values.fronts.values().copied().collect(),
         }
     }
 
-    /// Where a SOCKS5 server accepts.
-    pub(crate) fn address(&self) -> SocketAddr {
-        SocketAddr::new(Ipv4Addr::LOCALHOST.into(), self.values.port)
+    /// Where a proxy accepts.
+    pub(crate) fn address(&self, under_tls: bool) -> SocketAddr {
+        let port = if under_tls { self.values.tls_port } else { self.values.port };
+        SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)
     }
 
     /// The last lines that it wrote.
@@ -213,6 +226,8 @@ fn values(server: &Server, site: &Site<'_>, ports: &mut Ports) -> io::Result<Val
     }
     Ok(Values {
         port: ports.take()?,
+        tls_port: ports.take()?,
+        tls: site.tls.display().to_string(),
         dir: site.dir.display().to_string(),
         bin: site.bin.to_owned(),
         services: site.services.clone(),

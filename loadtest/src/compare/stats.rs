@@ -96,7 +96,7 @@ impl<'a> Ranking<'a> {
 }
 
 fn kind(sheet: &Sheet, server: &str) -> ServerKind {
-    sheet.servers.iter().find(|sheet| sheet.name == server).map_or(ServerKind::Socks5, |sheet| sheet.kind)
+    sheet.servers.iter().find(|sheet| sheet.name == server).map_or(ServerKind::Proxy, |sheet| sheet.kind)
 }
 
 fn spread(values: &[(u32, f64)]) -> Option<Spread> {
@@ -108,7 +108,7 @@ fn rival<'a>(sheet: &Sheet, scenario: &'a ScenarioSheet, judge: &Figure) -> Opti
     let peers = scenario
         .entries
         .iter()
-        .filter(|entry| entry.server != sheet.subject && kind(sheet, &entry.server) == ServerKind::Socks5);
+        .filter(|entry| entry.server != sheet.subject && kind(sheet, &entry.server) == ServerKind::Proxy);
     let rated = peers.filter_map(|entry| Some((entry, spread(&entry.values(&judge.field))?)));
     rated.min_by(|a, b| rank(judge.better, Some(a.1), Some(b.1))).map(|(entry, _)| entry)
 }
@@ -221,10 +221,10 @@ pub(crate) mod tests {
     #[test]
     fn ratios_bars_and_order() {
         let sheet = sheet(&[
-            ("us", ServerKind::Socks5, &[(8.0, 90.0), (8.4, 90.0), (9.0, 90.0)]),
-            ("slow", ServerKind::Socks5, &[(20.0, 100.0), (20.0, 100.0), (20.0, 100.0)]),
-            ("gone", ServerKind::Socks5, &[]),
-            ("best", ServerKind::Socks5, &[(10.0, 80.0), (10.0, 80.0), (10.0, 80.0)]),
+            ("us", ServerKind::Proxy, &[(8.0, 90.0), (8.4, 90.0), (9.0, 90.0)]),
+            ("slow", ServerKind::Proxy, &[(20.0, 100.0), (20.0, 100.0), (20.0, 100.0)]),
+            ("gone", ServerKind::Proxy, &[]),
+            ("best", ServerKind::Proxy, &[(10.0, 80.0), (10.0, 80.0), (10.0, 80.0)]),
             ("other", ServerKind::Variant, &[(7.0, 210.0), (7.0, 210.0), (7.0, 210.0)]),
             ("floor", ServerKind::TcpRelay, &[(5.0, 200.0), (5.0, 200.0), (5.0, 200.0)]),
         ]);

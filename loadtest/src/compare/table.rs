@@ -72,7 +72,7 @@ fn beside(ranking: &Ranking<'_>, standing: &Standing<'_>) -> String {
         return "1     the best peer".to_owned();
     }
     match standing.kind {
-        ServerKind::Socks5 => ratio,
+        ServerKind::Proxy => ratio,
         ServerKind::Variant => format!("{ratio}  variant"),
         ServerKind::TcpRelay => format!("{ratio}  plain relay"),
     }
@@ -120,11 +120,11 @@ mod tests {
     #[test]
     fn every_server_is_in_the_table() {
         let mut sheet = sheet(&[
-            ("us", ServerKind::Socks5, &[(8.0, 90.0), (8.4, 90.0), (9.0, 90.0)]),
-            ("best", ServerKind::Socks5, &[(10.0, 100.0), (10.0, 100.0), (10.0, 100.0)]),
+            ("us", ServerKind::Proxy, &[(8.0, 90.0), (8.4, 90.0), (9.0, 90.0)]),
+            ("best", ServerKind::Proxy, &[(10.0, 100.0), (10.0, 100.0), (10.0, 100.0)]),
             ("floor", ServerKind::TcpRelay, &[(5.0, 200.0), (5.0, 200.0), (5.0, 200.0)]),
-            ("gone", ServerKind::Socks5, &[]),
-            ("odd", ServerKind::Socks5, &[]),
+            ("gone", ServerKind::Proxy, &[]),
+            ("odd", ServerKind::Proxy, &[]),
         ]);
         sheet.scenarios[0].entries[4].outcome = Outcome::Omitted { reason: "no UDP ASSOCIATE".to_owned() };
         let text = render(&sheet);

@@ -83,13 +83,13 @@ fn row(
     let class = match standing.kind {
         _ if standing.server == sheet.subject => "subject",
         ServerKind::TcpRelay => "relay",
-        ServerKind::Socks5 | ServerKind::Variant => "peer",
+        ServerKind::Proxy | ServerKind::Variant => "peer",
     };
     let tag = match standing.kind {
         _ if ranking.rival == Some(standing.server) => "<span class=tag>best peer</span>",
         ServerKind::TcpRelay => "<span class=tag>plain relay</span>",
         ServerKind::Variant => "<span class=tag>variant</span>",
-        ServerKind::Socks5 => "",
+        ServerKind::Proxy => "",
     };
     let ratio = standing.ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{:.2}", ratio.median));
     let _ = write!(

@@ -244,11 +244,11 @@ mod tests {
 
     fn page() -> String {
         let mut sheet = sheet(&[
-            ("us", ServerKind::Socks5, &[(8.0, 90.0), (8.4, 90.0), (9.0, 90.0)]),
-            ("best", ServerKind::Socks5, &[(10.0, 100.0), (10.0, 100.0), (10.0, 100.0)]),
+            ("us", ServerKind::Proxy, &[(8.0, 90.0), (8.4, 90.0), (9.0, 90.0)]),
+            ("best", ServerKind::Proxy, &[(10.0, 100.0), (10.0, 100.0), (10.0, 100.0)]),
             ("floor", ServerKind::TcpRelay, &[(5.0, 200.0), (5.0, 200.0), (5.0, 200.0)]),
-            ("gone", ServerKind::Socks5, &[]),
-            ("liar", ServerKind::Socks5, &[]),
+            ("gone", ServerKind::Proxy, &[]),
+            ("liar", ServerKind::Proxy, &[]),
         ]);
         let log = vec!["<script>alert(1)</script>".to_owned()];
         let failure = Failure { round: 2, reason: "the data differ".to_owned(), log };

@@ -14,7 +14,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
 
-use super::error::{Decoded, NameError, ProtoError};
+use super::error::{Decoded, ProtoError};
+use super::name_error::NameError;
 use crate::limits::{LABEL_MAX, NAME_MAX, NAME_TYPED_MAX};
 
 /// ATYP of four octets of address.

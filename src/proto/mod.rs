@@ -10,14 +10,16 @@ mod error;
 pub mod greeting;
 pub mod gss;
 pub mod http;
+mod name_error;
 pub mod reply;
 pub mod request;
 pub mod udp;
 pub mod userpass;
 
 pub use address::{Host, Name, Target};
-pub use error::{Decoded, NameError, ProtoError};
+pub use error::{Decoded, ProtoError};
 pub use greeting::{Greeting, Method, MethodSet};
+pub use name_error::NameError;
 pub use reply::{EncodedReply, Rep};
 pub use request::{Request, RequestCommand};
 pub use userpass::Credentials;

@@ -2,6 +2,7 @@
 
 use super::error::HeadError;
 use crate::proto::address::{Host, Target};
+use crate::proto::name_error::NameError;
 
 /// A host and port; without a port `default` is meant.
 ///
@@ -18,7 +19,7 @@ pub(super) fn parse(text: &[u8], default: Option<u16>) -> Result<Target, HeadErr
         None => default.ok_or(HeadError::NoPort)?,
     };
     // Other bytes than these are no URI's, though they may be mapped to a name.
-    let host = if host.is_ascii() { Host::parse(host) } else { Err(crate::proto::NameError::NonAscii) };
+    let host = if host.is_ascii() { Host::parse(host) } else { Err(NameError::NonAscii) };
     Ok(Target { host: host.map_err(HeadError::HostName)?, port })
 }
 

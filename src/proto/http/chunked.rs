@@ -11,9 +11,9 @@ pub enum ChunkPiece {
     Line(usize),
     /// So many bytes of data.
     Data(usize),
-    /// So many bytes of trailer fields, which are left out: a field there could be taken for one of the head (RFC 9110
-    /// section 6.5.1).
-    Trailer(usize),
+    /// So many bytes that are left out: extensions, in which parsers differ and which are for one connection alone (RFC 9112
+    /// section 7.1.1), and trailer fields, which could be taken for fields of the head (RFC 9110 section 6.5.1).
+    Dropped(usize),
     /// So many bytes, and the body ends with them; they go on as [`ChunkPiece::Line`] does.
     End(usize),
     /// More bytes have to come.
@@ -79,9 +79,9 @@ enum ChunkState {
 
 /// What a byte of a line begins or goes on with.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum PieceKind {
     Line,
-    Trailer,
+    Dropped,
     End,
 }
 
@@ -136,14 +136,16 @@ impl ChunkReader {
         for (at, byte) in bytes.iter().enumerate() {
             // A line's kind shows with its first byte: the empty line behind the trailer fields is the end.
             let kind = match self.state {
-                ChunkState::Line if *byte == b'\r' => Kind::End,
+                ChunkState::Line if *byte == b'\r' => PieceKind::End,
                 ChunkState::Line
                 | ChunkState::TrailerName
                 | ChunkState::TrailerValue
-                | ChunkState::TrailerLf => Kind::Trailer,
-                ChunkState::EndLf => Kind::End,
+                | ChunkState::TrailerLf => PieceKind::Dropped,
+                ChunkState::EndLf => PieceKind::End,
+                ChunkState::Size(_) if *byte == b';' => PieceKind::Dropped,
+                ChunkState::Extension(_) if *byte != b'\r' => PieceKind::Dropped,
                 ChunkState::Data(_) => return Ok(ChunkPiece::Line(at)),
-                _ => Kind::Line,
+                _ => PieceKind::Line,
             };
             if piece.is_some_and(|begun| begun != kind) {
                 return Ok(of_kind(piece, at));
@@ -220,11 +222,11 @@ impl ChunkReader {
     }
 }
 
-fn of_kind(kind: Option<Kind>, count: usize) -> ChunkPiece {
+fn of_kind(kind: Option<PieceKind>, count: usize) -> ChunkPiece {
     match kind {
-        Some(Kind::Line) => ChunkPiece::Line(count),
-        Some(Kind::Trailer) => ChunkPiece::Trailer(count),
-        Some(Kind::End) => ChunkPiece::Line(count),
+        Some(PieceKind::Line) => ChunkPiece::Line(count),
+        Some(PieceKind::Dropped) => ChunkPiece::Dropped(count),
+        Some(PieceKind::End) => ChunkPiece::Line(count),
         None => ChunkPiece::More,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::proto::NameError;
+use crate::proto::name_error::NameError;
 
 /// Why a head is not taken, whichever of the two sides sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use super::{Framing, HttpVersion};
 
 /// Fields that a proxy goes by or keeps to itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Known {
+pub(super) enum KnownField {
     Host,
     ContentLength,
     TransferEncoding,
@@ -22,30 +22,30 @@ pub(super) enum Known {
     Other,
 }
 
-impl Known {
+impl KnownField {
     /// The field of this name.
-    pub(super) fn of(name: &str) -> Known {
+    pub(super) fn of(name: &str) -> KnownField {
         let is = |other: &str| name.eq_ignore_ascii_case(other);
         match name.len() {
-            4 if is("host") => Known::Host,
-            6 if is("expect") => Known::Expect,
-            7 if is("upgrade") => Known::Upgrade,
-            10 if is("connection") => Known::Connection,
-            14 if is("content-length") => Known::ContentLength,
-            17 if is("transfer-encoding") => Known::TransferEncoding,
-            19 if is("proxy-authorization") => Known::ProxyAuthorization,
-            16 if is("proxy-connection") => Known::ProxyConnection,
+            4 if is("host") => KnownField::Host,
+            6 if is("expect") => KnownField::Expect,
+            7 if is("upgrade") => KnownField::Upgrade,
+            10 if is("connection") => KnownField::Connection,
+            14 if is("content-length") => KnownField::ContentLength,
+            17 if is("transfer-encoding") => KnownField::TransferEncoding,
+            19 if is("proxy-authorization") => KnownField::ProxyAuthorization,
+            16 if is("proxy-connection") => KnownField::ProxyConnection,
             // RFC 9110 section 7.6.1; trailers are left out, and so is what announces them.
-            2 if is("te") => Known::Hop,
-            7 if is("trailer") => Known::Hop,
-            10 if is("keep-alive") => Known::Hop,
-            14 if is("http2-settings") => Known::Hop,
+            2 if is("te") => KnownField::Hop,
+            7 if is("trailer") => KnownField::Hop,
+            10 if is("keep-alive") => KnownField::Hop,
+            14 if is("http2-settings") => KnownField::Hop,
             // "Proxy" becomes HTTP_PROXY in the environment of programs that a web server starts.
-            5 if is("proxy") => Known::Hop,
+            5 if is("proxy") => KnownField::Hop,
             // RFC 9209: every proxy on the way adds its own.
-            12 if is("proxy-status") => Known::Other,
-            6.. if name.as_bytes()[..6].eq_ignore_ascii_case(b"proxy-") => Known::Hop,
-            _ => Known::Other,
+            12 if is("proxy-status") => KnownField::Other,
+            6.. if name.as_bytes()[..6].eq_ignore_ascii_case(b"proxy-") => KnownField::Hop,
+            _ => KnownField::Other,
         }
     }
 }
@@ -78,14 +78,14 @@ pub(super) fn of_request<'b>(
 ) -> Result<FieldsRead<'b>, HeadError> {
     let mut read = FieldsRead::default();
     for field in fields {
-        let known = Known::of(field.name);
+        let known = KnownField::of(field.name);
         match known {
-            Known::Host if read.host.replace(field.value).is_some() => return Err(HeadError::HostTwice),
+            KnownField::Host if read.host.replace(field.value).is_some() => return Err(HeadError::HostTwice),
             // RFC 9112 section 6.3, rule 5 lets two that are equal be taken as one or refused. No client sends two.
-            Known::ContentLength if read.length.replace(length_of(field.value)?).is_some() => {
+            KnownField::ContentLength if read.length.replace(length_of(field.value)?).is_some() => {
                 return Err(HeadError::LengthTwice);
             }
-            Known::ProxyAuthorization if read.authorization.replace(field.value).is_some() => {
+            KnownField::ProxyAuthorization if read.authorization.replace(field.value).is_some() => {
                 return Err(HeadError::CredentialsTwice);
             }
             _ => read.note(known, field.value)?,
@@ -94,8 +94,10 @@ pub(super) fn of_request<'b>(
     // Upgrades are the connection's: without its word the field means nothing (RFC 9110 section 7.8).
     read.check_coding(version)?;
     if read.nominates {
-        options(fields).try_for_each(|option| match Known::of(option) {
-            Known::Host | Known::ContentLength | Known::TransferEncoding => Err(HeadError::ConnectionOption),
+        options(fields).try_for_each(|option| match KnownField::of(option) {
+            KnownField::Host | KnownField::ContentLength | KnownField::TransferEncoding => {
+                Err(HeadError::ConnectionOption)
+            }
             _ => Ok(()),
         })?;
     }
@@ -112,8 +114,8 @@ pub(super) fn of_response<'b>(
 ) -> Result<FieldsRead<'b>, HeadError> {
     let mut read = FieldsRead::default();
     for field in fields {
-        let known = Known::of(field.name);
-        if known == Known::ContentLength {
+        let known = KnownField::of(field.name);
+        if known == KnownField::ContentLength {
             // Servers do send it twice: where both say the same, one goes on (RFC 9112 section 6.3, rule 5).
             let length = length_of(field.value)?;
             if read.length.replace(length).is_some_and(|before| before != length) {
@@ -129,25 +131,25 @@ pub(super) fn of_response<'b>(
 
 impl<'b> FieldsRead<'b> {
     /// Takes note of a field that may be there more than once, or that requests and responses share.
-    fn note(&mut self, known: Known, value: &'b [u8]) -> Result<(), HeadError> {
+    fn note(&mut self, known: KnownField, value: &'b [u8]) -> Result<(), HeadError> {
         match known {
-            Known::TransferEncoding => {
+            KnownField::TransferEncoding => {
                 // RFC 9112 section 6.1. Another coding is none that could be undone here, and "chunked" twice or in two
                 // lines is read in two ways.
                 if std::mem::replace(&mut self.chunked, true) || !value.eq_ignore_ascii_case(b"chunked") {
                     return Err(HeadError::Coding);
                 }
             }
-            Known::Connection => words(value).for_each(|word| self.note_option(word)),
+            KnownField::Connection => words(value).for_each(|word| self.note_option(word)),
             // What clients of before 1999 and curl say to proxies; only about keeping the connection.
-            Known::ProxyConnection => {
+            KnownField::ProxyConnection => {
                 for word in words(value) {
                     self.close |= word.eq_ignore_ascii_case("close");
                     self.keep |= word.eq_ignore_ascii_case("keep-alive");
                 }
             }
-            Known::Upgrade => self.upgrade = Some(value),
-            Known::Expect => self.expects |= value.eq_ignore_ascii_case(b"100-continue"),
+            KnownField::Upgrade => self.upgrade = Some(value),
+            KnownField::Expect => self.expects |= value.eq_ignore_ascii_case(b"100-continue"),
             _ => {}
         }
         Ok(())
@@ -215,7 +217,7 @@ fn words(value: &[u8]) -> impl Iterator<Item = &str> {
 
 /// The options of the connection.
 fn options<'f>(fields: &'f [Header<'_>]) -> impl Iterator<Item = &'f str> {
-    let lists = fields.iter().filter(|field| Known::of(field.name) == Known::Connection);
+    let lists = fields.iter().filter(|field| KnownField::of(field.name) == KnownField::Connection);
     lists.flat_map(|field| words(field.value))
 }
 
@@ -225,7 +227,7 @@ pub(super) fn passed<'f, 'b>(
     read: &'f FieldsRead<'b>,
 ) -> impl Iterator<Item = &'f Header<'b>> {
     fields.iter().filter(move |field| {
-        let goes_on = matches!(Known::of(field.name), Known::Other | Known::Expect);
+        let goes_on = matches!(KnownField::of(field.name), KnownField::Other | KnownField::Expect);
         goes_on && !(read.nominates && options(fields).any(|option| option.eq_ignore_ascii_case(field.name)))
     })
 }

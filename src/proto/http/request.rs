@@ -127,9 +127,9 @@ fn check_host(
 }
 
 impl RequestHead<'_, '_> {
-    /// The value of Host, which is a host and maybe a port, or nothing.
-    pub fn host(&self) -> Option<&str> {
-        self.read.host.and_then(|host| std::str::from_utf8(host).ok()).filter(|host| !host.is_empty())
+    /// The host and port that Host says, if it says any.
+    pub fn authority(&self) -> Option<Target> {
+        self.read.host.and_then(|host| authority::parse(host, Some(HTTP_PORT)).ok())
     }
 
     /// The value of Proxy-Authorization.

@@ -5,6 +5,8 @@ mod corpus;
 mod heads;
 mod responses;
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// The head of a request at every split: the same however its bytes come, and never one too many. What it gives is the head
@@ -56,4 +58,49 @@ fn forwarded(bytes: &[u8]) -> String {
 
 fn refused(bytes: &[u8]) -> HeadError {
     request(bytes).expect_err(&format!("\"{}\" was taken", bytes.escape_ascii()))
+}
+
+/// What heads and bodies are made of, and what breaks them.
+const WORDS: &[&[u8]] = &[
+    b"GET ",
+    b"CONNECT ",
+    b"http://a/",
+    b"a:1",
+    b" HTTP/1.1",
+    b" HTTP/1.0",
+    b"\r\n",
+    b"\r\n\r\n",
+    b"\n",
+    b"\r",
+    b"Host: a",
+    b"Content-Length: 5",
+    b"Transfer-Encoding: chunked",
+    b"Connection: x, close",
+    b": ",
+    b"\0",
+    b"\t",
+    b"\xff",
+    b"5",
+    b"0",
+    b";",
+    b"HTTP/1.1 200 OK",
+];
+
+proptest! {
+    #[test]
+    fn pieces_of_messages_never_panic_and_never_depend_on_the_split(
+        words in proptest::collection::vec(0..WORDS.len(), 0..24),
+    ) {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| WORDS[*word]).copied().collect();
+        let _ = request(&bytes);
+        let _ = chunks::body(&bytes);
+    }
+
+    #[test]
+    fn random_bytes_never_panic_and_never_depend_on_the_split(
+        bytes in proptest::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let _ = request(&bytes);
+        let _ = chunks::body(&bytes);
+    }
 }

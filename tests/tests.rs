@@ -108,6 +108,12 @@ mod records;
 mod logs;
 
 /// The admin endpoint: requests, right and wrong.
+/// CONNECT over HTTP, under the users, rules, limits and records of SOCKS5.
+mod http_connect;
+
+/// HTTP as a strict parser of others reads it: what goes on is what that finds.
+mod http_reference;
+
 mod admin_http;
 
 /// Slow, greedy and hostile clients of it.

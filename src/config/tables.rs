@@ -405,6 +405,8 @@ tables! {
     pub struct HttpConfig {
         /// Requests and responses that pass say in Via that they came by here.
         via: bool = true, switch(), Reload;
+        /// GET /proxy.pac and /wpad.dat give browsers a file that sends them here.
+        pac: bool = false, switch(), Reload;
     }
 
     /// The log and the access record.

@@ -58,6 +58,8 @@ pub enum Command {
     Associate(Announced, Route),
     /// The handshake is over: relay datagrams.
     Datagrams,
+    /// The end, after the bytes to send, which are what the client asked for.
+    Answered,
     /// The end, after the bytes to send.
     Close(Failure),
 }

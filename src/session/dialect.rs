@@ -19,7 +19,10 @@ pub(super) enum Dialect {
     #[default]
     Socks5,
     /// HTTP/1.1, as it is spoken to proxies (RFC 9110, RFC 9112).
-    Http,
+    Http {
+        /// Whether the request is a HEAD, whose answers have no body (RFC 9110 section 9.3.2).
+        to_head: bool,
+    },
 }
 
 impl Dialect {
@@ -30,7 +33,7 @@ impl Dialect {
     pub(super) fn of(first: u8) -> Result<Dialect, ProtoError> {
         match greeting::check_version(first) {
             Ok(()) => Ok(Dialect::Socks5),
-            Err(ProtoError::Http(_)) => Ok(Dialect::Http),
+            Err(ProtoError::Http(_)) => Ok(Dialect::Http { to_head: false }),
             Err(error) => Err(error),
         }
     }
@@ -39,7 +42,7 @@ impl Dialect {
     pub(super) fn protocol(self) -> Protocol {
         match self {
             Dialect::Socks5 => Protocol::Socks5,
-            Dialect::Http => Protocol::Http,
+            Dialect::Http { .. } => Protocol::Http,
         }
     }
 
@@ -47,7 +50,7 @@ impl Dialect {
     pub(super) fn first_message(self) -> Reading {
         match self {
             Dialect::Socks5 => Reading::Greeting,
-            Dialect::Http => Reading::Head(AwaitHead::default()),
+            Dialect::Http { .. } => Reading::Head(AwaitHead::default()),
         }
     }
 
@@ -56,7 +59,7 @@ impl Dialect {
         match self {
             Dialect::Socks5 => Reading::Request,
             // The credentials came with it.
-            Dialect::Http => Reading::Head(AwaitHead::default()),
+            Dialect::Http { .. } => Reading::Head(AwaitHead::default()),
         }
     }
 
@@ -65,7 +68,7 @@ impl Dialect {
         match self {
             Dialect::Socks5 => decode(bytes),
             // Its requests are heads.
-            Dialect::Http => Ok(None),
+            Dialect::Http { .. } => Ok(None),
         }
     }
 
@@ -73,7 +76,7 @@ impl Dialect {
     pub(super) fn welcome(self, output: &mut Output) {
         match self {
             Dialect::Socks5 => socks5::welcome(output),
-            Dialect::Http => {}
+            Dialect::Http { .. } => {}
         }
     }
 
@@ -81,7 +84,7 @@ impl Dialect {
     pub(super) fn succeed(self, bound: SocketAddr, facts: &mut Facts, output: &mut Output) {
         match self {
             Dialect::Socks5 => socks5::succeed(bound, facts, output),
-            Dialect::Http => http_status::succeed(facts, output),
+            Dialect::Http { .. } => http_status::succeed(facts, output),
         }
     }
 
@@ -89,7 +92,7 @@ impl Dialect {
     pub(super) fn refuse(self, due: Due, cause: &Failure, facts: &mut Facts, output: &mut Output) {
         match self {
             Dialect::Socks5 => socks5::refuse(due, cause, facts, output),
-            Dialect::Http => http_status::refuse(due, cause, facts, output),
+            Dialect::Http { to_head } => http_status::refuse(due, cause, to_head, facts, output),
         }
     }
 }

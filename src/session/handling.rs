@@ -31,6 +31,16 @@ impl Handling<'_> {
         self.facts.subject(self.incoming, command)
     }
 
+    /// Whether a command may be asked for where the client came in.
+    ///
+    /// # Errors
+    /// [`Failure::NotTaken`].
+    pub(super) fn check_taken(&self, command: RequestCommand) -> Result<(), Failure> {
+        let commands = self.rules.commands;
+        let taken = commands.is_empty() || commands.contains(&command);
+        if taken { Ok(()) } else { Err(Failure::NotTaken) }
+    }
+
     /// Those of these addresses that policy allows, each of which is judged with the name that was asked for.
     ///
     /// # Errors

@@ -1,12 +1,11 @@
 //! Requests of HTTP (RFC 9110, RFC 9112): CONNECT, and those in absolute form.
 
 use super::command::Command;
-use super::connect;
+use super::dialect::Dialect;
 use super::failure::Failure;
 use super::handling::Handling;
-use super::http_status;
-use super::login;
 use super::state::{AwaitHead, Awaiting, Reading, Transition};
+use super::{connect, http_status, login, pac};
 use crate::auth::Identity;
 use crate::config::AuthMethod;
 use crate::limits;
@@ -26,8 +25,13 @@ pub(super) fn read(
     let Some((head, used)) = read_request(bytes, &mut due.scanned, &mut room).map_err(bad)? else {
         return Ok(Transition::More(Reading::Head(due)));
     };
-    if matches!(head.target, RequestTarget::Origin(_) | RequestTarget::Ours) {
-        return Err(bad(HeadError::TargetForm));
+    *handling.dialect = Dialect::Http { to_head: head.method == "HEAD" };
+    match head.target {
+        RequestTarget::Origin(path) if pac::is_asked(&head, path, handling) => {
+            return pac::answer(&head, handling).map_err(bad);
+        }
+        RequestTarget::Origin(_) | RequestTarget::Ours => return Err(bad(HeadError::TargetForm)),
+        RequestTarget::Tunnel(_) | RequestTarget::Absolute(..) => {}
     }
     if let Some(transition) = authenticate(&head, used, due, handling)? {
         return Ok(transition);
@@ -39,6 +43,7 @@ pub(super) fn read(
     };
     handling.facts.command = Some(RequestCommand::Connect);
     handling.facts.target = Some(target.clone());
+    handling.check_taken(RequestCommand::Connect)?;
     connect::begin(target, used, handling)
 }
 

@@ -47,7 +47,7 @@ pub(super) fn challenge(to_head: bool, version: HttpVersion, output: &mut Output
 }
 
 /// Writes what a client is told whose session failed while this was due. Its connection is closed behind it.
-pub(super) fn refuse(due: Due, cause: &Failure, facts: &mut Facts, output: &mut Output) {
+pub(super) fn refuse(due: Due, cause: &Failure, to_head: bool, facts: &mut Facts, output: &mut Output) {
     if due == Due::Nothing || matches!(cause, Failure::ClientLeft | Failure::ClientReset) {
         return;
     }
@@ -57,6 +57,8 @@ pub(super) fn refuse(due: Due, cause: &Failure, facts: &mut Facts, output: &mut 
     let (status, error) = match cause {
         // Without the method it is a client that came with nothing, to a listener that takes no password.
         Failure::NoMethod if facts.method == Some(AuthMethod::Password) => (407, None),
+        // The request came in time, and waits for us.
+        Failure::HandshakeTimeout if due == Due::Login => (503, Some("proxy_internal_error")),
         cause => status_of(cause),
     };
     facts.status = Some(status);
@@ -74,7 +76,7 @@ pub(super) fn refuse(due: Due, cause: &Failure, facts: &mut Facts, output: &mut 
         let _ = write!(output, "Proxy-Status: {PSEUDONYM}; error={error}\r\n");
     }
     output.extend_from_slice(b"Connection: close\r\n");
-    write_body(&body_of(status, cause), true, output);
+    write_body(&body_of(status, cause), !to_head, output);
 }
 
 /// The status of a failure, and its error of Proxy-Status.
@@ -160,8 +162,8 @@ fn body_of(status: u16, cause: &Failure) -> String {
         },
         Failure::SourceLimit => "There are as many connections from your address as there may be.",
         Failure::Unrecorded | Failure::Internal(_) => "This proxy cannot serve the request now.",
-        Failure::Denied(_) => "This proxy may not go there for you.",
-        Failure::HandshakeTimeout => "The request did not come in time.",
+        Failure::Denied(_) | Failure::NotTaken => "This proxy may not go there for you.",
+        Failure::HandshakeTimeout if status == 408 => "The request did not come in time.",
         Failure::Dns(_) | Failure::Dial(_) => return format!("{}.\r\n", what_failed(cause)),
         _ => "This proxy cannot serve the request.",
     };

@@ -20,6 +20,7 @@ mod handling;
 mod http;
 mod http_status;
 mod login;
+mod pac;
 mod request;
 mod rules;
 mod socks5;
@@ -242,8 +243,8 @@ fn open(bytes: &[u8], handling: &mut Handling<'_>) -> Result<Transition, Failure
     *handling.dialect = Dialect::of(*first).map_err(Failure::Protocol)?;
     if !handling.rules.protocols.contains(&handling.dialect.protocol()) {
         // Who takes a SOCKS port for an HTTP proxy is told so.
-        let hint =
-            matches!(handling.dialect, Dialect::Http) && handling.rules.protocols.contains(&Protocol::Socks5);
+        let hint = matches!(handling.dialect, Dialect::Http { .. })
+            && handling.rules.protocols.contains(&Protocol::Socks5);
         let error = if hint { ProtoError::Http(*first) } else { ProtoError::NotSpoken };
         return Err(Failure::Protocol(error));
     }

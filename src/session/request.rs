@@ -20,10 +20,7 @@ pub(super) fn read(
     handling.facts.command = Some(request.command);
     handling.facts.target = Some(request.target.clone());
     login::identify(handling)?;
-    let commands = handling.rules.commands;
-    if !commands.is_empty() && !commands.contains(&request.command) {
-        return Err(Failure::NotTaken);
-    }
+    handling.check_taken(request.command)?;
     if request.command != RequestCommand::UdpAssociate {
         stream.map_err(Failure::Seal)?;
     }

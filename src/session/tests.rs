@@ -4,6 +4,7 @@ mod associate;
 mod bind;
 mod egress;
 mod gss;
+mod http;
 mod random;
 mod replies;
 mod requests;
@@ -42,6 +43,7 @@ enum Event {
     Exchange(Box<ForwardRequest>),
     Associate(Announced),
     Datagrams,
+    Answered,
     Close(Failure),
 }
 
@@ -181,7 +183,7 @@ impl World {
         let mut player = Player { session: Session::new(INCOMING), events: Vec::new(), asked: None };
         for chunk in chunks {
             match player.events.last() {
-                Some(Close(_)) => break,
+                Some(Close(_) | Event::Answered) => break,
                 Some(Relay | Event::Exchange(_) | Event::Datagrams) => player.session.channel.receive(chunk),
                 _ => player.give(Input::Bytes(chunk), self),
             }
@@ -237,9 +239,10 @@ impl Player {
             Command::Datagrams => Event::Datagrams,
             Command::Relay => Relay,
             Command::Exchange(forward) => Event::Exchange(forward.clone()),
+            Command::Answered => Event::Answered,
             Command::Close(failure) => Close(failure.clone()),
         };
-        if !matches!(event, Relay | Event::Exchange(_) | Event::Datagrams | Close(_)) {
+        if !matches!(event, Relay | Event::Exchange(_) | Event::Datagrams | Event::Answered | Close(_)) {
             assert!(self.asked.is_none(), "{event:?} before the answer to {:?}", self.asked);
             assert!(!self.session.wants_bytes(), "{event:?} and bytes are wanted at once");
             self.asked = Some(command);
@@ -262,7 +265,7 @@ impl Player {
     }
 
     fn seen(mut self) -> Seen {
-        let closed = matches!(self.events.last(), Some(Close(_)));
+        let closed = matches!(self.events.last(), Some(Close(_) | Event::Answered));
         Seen {
             pending: if closed {
                 Vec::new()

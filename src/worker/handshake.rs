@@ -364,7 +364,7 @@ impl Handshake {
 
     /// The client's socket with a FIN behind its last words, for a moment in which they may arrive.
     pub(super) fn close_refused(
-        mut self: Box<Self>,
+        self: Box<Self>,
         core: &mut Core,
         connection: &mut Connection,
         failure: &Failure,
@@ -373,6 +373,15 @@ impl Handshake {
         if let Some(cause) = DenialCause::of(failure) {
             core.counters.count(Counted::Denied(cause));
         }
+        self.close_answered(core, connection)
+    }
+
+    /// The client's socket with a FIN behind what it asked for, for a moment in which that may arrive.
+    pub(super) fn close_answered(
+        mut self: Box<Self>,
+        core: &mut Core,
+        connection: &mut Connection,
+    ) -> Stream {
         self.leave_facts(core, connection);
         drop(self.take_waits());
         self.client.shut_down_writing();

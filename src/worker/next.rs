@@ -32,6 +32,8 @@ pub(super) enum Change {
     Datagrams(Box<Association>),
     /// From the handshake: the client has its last words, and a moment for them to arrive.
     Refuse(Failure),
+    /// From the handshake: the client has what it asked for, and a moment for it to arrive.
+    Answered,
     /// From the relay: this side is gone, and the other has a moment to take what it is owed.
     Linger { gone: Side, reason: Reason },
 }

@@ -280,6 +280,7 @@ fn perform(
         Command::Exchange(_) => Next::Close(Reason::Internal),
         Command::Associate(announced, route) => handshake.associate(core, connection, announced, route),
         Command::Datagrams => handshake.begin_datagrams(core, connection),
+        Command::Answered => Next::Change(Change::Answered),
         Command::Close(failure) => refused(connection, failure),
     }
 }
@@ -318,6 +319,10 @@ fn enter(core: &mut Core, slot: &mut Slot, change: Change) -> Next {
             // It holds nothing of what it is limited in while its reply is on its way.
             connection.places = None;
             *phase = Phase::Linger(Linger::new(client, failure.reason(), limits::LINGER, core.now));
+        }
+        (Change::Answered, Phase::Handshake(handshake)) => {
+            let client = handshake.close_answered(core, connection);
+            *phase = Phase::Linger(Linger::new(client, Reason::Completed, limits::LINGER, core.now));
         }
         (Change::Linger { gone, reason }, Phase::Relaying(relaying)) => {
             let left = relaying.leave(core, connection, gone);

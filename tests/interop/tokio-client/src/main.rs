@@ -35,7 +35,7 @@ async fn fetch(args: &[String]) -> Result<Vec<u8>, Box<dyn Error>> {
     let mut raw = Vec::new();
     stream.read_to_end(&mut raw).await?;
     let end = raw.windows(4).position(|window| window == b"\r\n\r\n").ok_or("no end of the headers")?;
-    if !raw.starts_with(b"HTTP/1.0 200 ") {
+    if !raw.starts_with(b"HTTP/1.1 200 ") {
         return Err(format!("answered {}", String::from_utf8_lossy(&raw[..end])).into());
     }
     Ok(raw.split_off(end + 4))

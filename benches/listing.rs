@@ -85,6 +85,7 @@ fn start_worker(sessions: usize) -> (Mailbox, SocketAddr) {
         records: None,
         learn: None,
         listening: Arc::default(),
+        listener_names: Box::default(),
         ceilings,
     };
     let second = Duration::from_secs(1);

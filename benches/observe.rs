@@ -61,6 +61,7 @@ fn scrape(criterion: &mut Criterion<ThreadCpu>) {
             workers: vec![WorkerObserved::default(); workers],
             rules: Vec::new(),
             limits: Vec::new(),
+            listeners: Vec::new(),
             quota_store: None,
             process: None,
         };

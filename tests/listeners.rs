@@ -1,8 +1,10 @@
 //! Listeners with settings of their own: what is spoken where, and what rules and a reload make of them.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::support::api::Api;
 use crate::support::client::request;
 use crate::support::origin::V4;
 use crate::support::relay::quoted;
@@ -209,4 +211,44 @@ fn a_silent_client_is_closed_where_the_listener_says() {
     change(&mut relay, "");
     let mut silent = Client::connect(second);
     silent.expect_silence(Duration::from_millis(400));
+}
+
+/// Whoever has no name is called by where it listens, its port filled in.
+#[test]
+fn sessions_are_counted_recorded_and_found_by_listener_and_protocol() {
+    let origin = Origin::echo();
+    let table = "name = \"web\"\naddress = \"127.0.0.1:0\"\nprotocols = [\"http\", \"socks5\"]";
+    let builder = Relay::builder().listeners(&[table]).set("server", "listen", "[\"127.0.0.1:0\"]");
+    let (relay, api) = Api::serve(builder);
+    let [short, web] = [relay.addrs()[0], relay.addrs()[1]];
+    let by_short = Client::through(short, origin.addr);
+    let mut by_http = Client::connect(web);
+    by_http.send(format!("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n\r\n", origin.addr).as_bytes());
+    by_http.expect(b"HTTP/1.1 200");
+    let found = |query: &str| {
+        let clients = api.sessions(query);
+        clients.iter().map(|one| one["client"].as_str().expect("text").to_owned()).collect::<Vec<_>>()
+    };
+    let named = |client: &Client| vec![client.local().to_string()];
+    assert_eq!(found("?listener=web"), named(&by_http));
+    assert_eq!(found("?protocol=http"), named(&by_http));
+    assert_eq!(found(&format!("?listener={short}&protocol=socks5")), named(&by_short));
+    assert!(found("?listener=web&protocol=socks5").is_empty());
+    let metrics = api.ask("GET", "/metrics", None).body;
+    for (listener, protocol, count) in
+        [("web", "http", 1), ("web", "socks5", 0), (&*short.to_string(), "socks5", 1), ("web", "none", 0)]
+    {
+        let line =
+            format!("outflow_sessions_total{{listener=\"{listener}\",protocol=\"{protocol}\"}} {count}");
+        assert!(metrics.contains(&line), "{line} is not in {metrics}");
+    }
+    drop((by_short, by_http));
+    let records = relay.records(2);
+    let told: BTreeSet<_> = records
+        .iter()
+        .map(|record| {
+            (record["listener"].as_str().expect("text"), record["protocol"].as_str().expect("text"))
+        })
+        .collect();
+    assert_eq!(told, BTreeSet::from([("web", "http"), (&*short.to_string(), "socks5")]));
 }

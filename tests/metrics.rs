@@ -6,8 +6,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use outflow::config::Protocol;
 use outflow::observe::{
-    Latencies, LimitTold, Observed, ProcessUse, RuleTold, Totals, WorkerObserved, exposition,
+    Latencies, LimitTold, ListenerSays, ListenerTold, Observed, ProcessUse, RuleTold, Totals, WorkerObserved,
+    exposition,
 };
 use outflow::policy::accounts::{LimitId, LimitKind};
 use outflow::state::StoreTold;
@@ -46,6 +48,15 @@ fn nothing_yet() -> String {
             id: LimitId(2),
             says: None,
             reached: [1; LimitKind::ALL.len()],
+        }],
+        listeners: vec![ListenerTold {
+            says: ListenerSays {
+                number: 0,
+                name: "office".into(),
+                protocols: vec![Protocol::Socks5],
+                since: Default::default(),
+            },
+            spoken: Default::default(),
         }],
         quota_store: Some(StoreTold::default()),
         process: Some(used),

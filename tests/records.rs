@@ -12,7 +12,7 @@ use crate::support::wait::timed;
 use crate::support::{Client, DnsServer, Engine, Origin, Relay};
 
 /// The fields of a record.
-pub(crate) const FIELDS: [&str; 21] = [
+pub(crate) const FIELDS: [&str; 23] = [
     "time",
     "id",
     "worker",
@@ -23,6 +23,8 @@ pub(crate) const FIELDS: [&str; 21] = [
     "target",
     "address",
     "local",
+    "protocol",
+    "listener",
     "reply",
     "reason",
     "engine",

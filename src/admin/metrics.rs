@@ -113,6 +113,7 @@ pub(super) fn scrape<'a>(
         latencies: told.merged(),
         rules: in_effect.rules.told(counters.clone()),
         limits: in_effect.limits.told(counters.clone()),
+        listeners: in_effect.listeners.told(counters.clone()),
         quota_store,
         workers: counters.enumerate().map(observed).collect(),
         process: process_use(),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::health::Vitals;
 use crate::config::{Config, Level};
-use crate::observe::{LimitsInEffect, RulesInEffect};
+use crate::observe::{LimitsInEffect, ListenersInEffect, RulesInEffect};
 
 /// Whether new clients are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub struct InEffect {
     pub rules: RulesInEffect,
     /// The limits that sessions come under.
     pub limits: LimitsInEffect,
+    /// What listeners are called, and what is spoken there.
+    pub listeners: ListenersInEffect,
     /// What the last look found.
     pub vitals: Vitals,
 }

@@ -40,6 +40,9 @@ const COLUMNS: [&str; 18] = [
 /// What sessions ask for.
 const COMMANDS: [&str; 3] = ["connect", "bind", "udp_associate"];
 
+/// What sessions speak.
+const PROTOCOLS: [&str; 3] = ["socks5", "socks4", "http"];
+
 /// Where the endpoint has them.
 const SESSIONS: &str = "/api/v1/sessions";
 
@@ -74,6 +77,12 @@ struct FilterArgs {
     /// That asked for this
     #[arg(long, value_name = "COMMAND", value_parser = Offered::some(COMMANDS))]
     command: Option<String>,
+    /// That speak this
+    #[arg(long, value_name = "PROTOCOL", value_parser = Offered::some(PROTOCOLS))]
+    protocol: Option<String>,
+    /// By this listener: its name, or where it listens
+    #[arg(long, value_name = "LISTENER", value_parser = NonEmptyStringValueParser::new())]
+    listener: Option<String>,
     /// About which this rule decided; default and guard are no rules, but have their sessions, too
     #[arg(long, value_name = "RULE", value_parser = NonEmptyStringValueParser::new())]
     rule: Option<String>,
@@ -109,6 +118,8 @@ impl FilterArgs {
             ("source", self.source.clone()),
             ("target", self.target.clone()),
             ("command", self.command.clone()),
+            ("protocol", self.protocol.clone()),
+            ("listener", self.listener.clone()),
             ("rule", self.rule.clone()),
             ("state", self.state.clone()),
             ("min_age", self.min_age.clone()),

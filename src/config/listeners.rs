@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::at::{At, TablePath};
-use super::choice::AuthMethod;
+use super::choice::{AuthMethod, Protocol};
 use super::endpoint::Endpoint;
 use super::listener_table::ListenerConfig;
 use super::problem::{Problems, quoted};
@@ -22,13 +22,19 @@ pub struct ConfiguredListener<'a> {
     pub table: Option<&'a ListenerConfig>,
 }
 
-impl ConfiguredListener<'_> {
+impl<'a> ConfiguredListener<'a> {
     /// Its name; one that has none is called by its address.
     pub fn name(&self) -> Arc<str> {
         match self.table {
             Some(table) if !table.name.is_empty() => table.name.clone(),
             _ => self.endpoint.to_string().into(),
         }
+    }
+
+    /// Its name, where it has another than its address.
+    pub fn called(&self) -> Option<&'a str> {
+        let name = self.table.map(|table| &*table.name)?;
+        (!name.is_empty() && name != self.endpoint.to_string()).then_some(name)
     }
 
     /// Whether it is called so, by its name or by its address.
@@ -59,6 +65,11 @@ impl Config {
     pub fn listener_named(&self, called: &str) -> Option<Arc<str>> {
         let by_name = self.all_listeners().map(|one| one.name()).find(|name| **name == *called);
         by_name.or_else(|| Some(self.all_listeners().find(|one| one.is_called(called))?.name()))
+    }
+
+    /// What may be spoken to the listener that has this table, or none.
+    pub fn protocols_of<'a>(&'a self, table: Option<&'a ListenerConfig>) -> &'a [Protocol] {
+        table.map_or(&[Protocol::Socks5], |table| &table.protocols)
     }
 
     /// The methods of who comes by the listener that has this table, or none.

@@ -11,6 +11,7 @@ mod learner;
 mod limited_users;
 mod limiting;
 mod line;
+mod listener_names;
 mod lists;
 mod locals;
 mod log_form;

@@ -10,12 +10,13 @@ use jiff::Timestamp;
 use super::descriptors::DescriptorBudget;
 use super::learner::Learner;
 use super::limiting::Limiting;
+use super::listener_names;
 use super::locals::LocalList;
 use super::numbers::Numbers;
 use super::resolver_files::ResolverFiles;
 use super::rules::OperatorRules;
 use crate::auth::{Clocks, Users, Verifier, gssapi};
-use crate::config::{AuthMethod, Config, OnReload};
+use crate::config::{AuthMethod, Config, OnReload, Protocol};
 use crate::dns;
 use crate::limits;
 use crate::observe::{LimitsInEffect, LineSender, RulesInEffect};
@@ -209,7 +210,8 @@ impl SnapshotMaker {
             true => self.holder_names.limits.clone(),
             false => limits.into(),
         };
-        let (rules, listeners) = (Arc::clone(&self.rules.names), called_listeners(&self.config, &self.names));
+        let (rules, listeners) =
+            (Arc::clone(&self.rules.names), listener_names::called(&self.config, &self.names));
         self.holder_names = Arc::new(HolderNames { limits, rules, listeners });
     }
 
@@ -267,8 +269,14 @@ impl SnapshotMaker {
             records: self.records.clone(),
             learn: self.learner.as_ref().map(|learner| learner.sender().clone()),
             listening: self.names.clone(),
+            listener_names: listener_names::recorded(config, &self.names),
             ceilings: self.ceilings(worker),
         })
+    }
+
+    /// The listeners: their numbers, what they are called, and what may be spoken there.
+    pub(super) fn listeners(&self) -> impl Iterator<Item = (u16, Arc<str>, Vec<Protocol>)> {
+        listener_names::spoken(&self.config, &self.names)
     }
 
     /// What all workers are to judge by from now on.
@@ -385,11 +393,6 @@ pub(super) fn policy_to_be(config: &Config, rules: &OperatorRules) -> (Policy, V
     (policy, config.listener_calls().map(|(called, nth)| (called, nth as u16)).collect())
 }
 
-/// What listeners are called, by their numbers.
-fn called_listeners(config: &Config, names: &[Arc<ListenerName>]) -> Vec<(u16, Arc<str>)> {
-    names.iter().map(|name| name.number).zip(config.all_listeners().map(|one| one.name())).collect()
-}
-
 /// What judges. Rules know a listener by its name, which a listener that stays may have another of after a reload.
 fn policy(
     config: &Config,
@@ -404,7 +407,7 @@ fn policy(
         Some(locals) => guard.with_locals(locals.clone()),
         None => guard,
     };
-    let listeners = called_listeners(config, names);
+    let listeners = listener_names::called(config, names);
     let listeners: Vec<_> = listeners.into_iter().map(|(number, name)| (name, number)).collect();
     let rules = rules.set.as_ref().map(|set| set.with_listeners(&listeners));
     Policy::new(guard).with_rules(rules).with_log(config.policy.log)

@@ -12,9 +12,9 @@ pub const RECORDS_BATCH_TIME: Duration = Duration::from_millis(50);
 /// Bytes of access records, of all workers together, that wait for their sink: some 40,000 records. What comes past it
 /// is dropped and counted, for a stuck disk must not stop the relay.
 pub const RECORDS_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Bytes of one record and its share of a batch, but for the user's name and that of the target: 1,180 at most, with the
-/// names of two rules and a limit, of which no byte needs an escape.
-pub const RECORD_BYTES_PLAIN_MAX: usize = 1280;
+/// Bytes of one record and its share of a batch, but for the user's name and that of the target: 1,340 at most, with the
+/// names of two rules, a limit and a listener, of which no byte needs an escape.
+pub const RECORD_BYTES_PLAIN_MAX: usize = 1536;
 /// Bytes of the longest record: both names where each byte needs six.
 pub const RECORD_BYTES_MAX: usize = RECORD_BYTES_PLAIN_MAX + 6 * (USER_NAME_MAX + NAME_MAX);
 /// What `log.on_full = "refuse"` adds to the queue for each session that there may be: its record has its room from the

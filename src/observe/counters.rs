@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::counted::{CELLS, Counted, Metric, log_fields, values};
 use super::labels::{Direction, PipeState, Queue};
 use super::limit_hits::LimitHits;
+use super::listener_hits::ListenerHits;
 use super::rule_hits::RuleHits;
 use crate::outcome::Reason;
 use crate::relay::datagram::{Drop, Pumped};
@@ -18,12 +19,15 @@ pub struct Counters {
     pub rules: RuleHits,
     /// What of each limit was reached.
     pub limits: LimitHits,
+    /// What was spoken at each listener.
+    pub listeners: ListenerHits,
 }
 
 impl Default for Counters {
     fn default() -> Counters {
         let cells = [const { AtomicU64::new(0) }; CELLS];
-        Counters { cells, rules: RuleHits::default(), limits: LimitHits::default() }
+        let (rules, limits, listeners) = Default::default();
+        Counters { cells, rules, limits, listeners }
     }
 }
 

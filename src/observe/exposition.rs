@@ -16,6 +16,7 @@ use super::counted::{Metric, MetricType};
 use super::counters::{Counters, Totals};
 use super::latencies::{Latencies, TIMED, Timed, Timing};
 use super::limits_told::LimitTold;
+use super::listeners_told::ListenerTold;
 use super::rules_told::RuleTold;
 use crate::observe::Counted;
 use crate::state::StoreTold;
@@ -38,6 +39,8 @@ pub struct Observed {
     pub rules: Vec<RuleTold>,
     /// What of each limit was reached.
     pub limits: Vec<LimitTold>,
+    /// What was spoken at each listener.
+    pub listeners: Vec<ListenerTold>,
     /// How the store of quotas fares, where there is one.
     pub quota_store: Option<StoreTold>,
     /// What the process uses, where that can be known.
@@ -110,6 +113,7 @@ impl Collector for Observed {
         }
         ruled(&mut encoder, &self.rules)?;
         limited(&mut encoder, &self.limits)?;
+        spoken(&mut encoder, &self.listeners)?;
         self.quota_store.as_ref().map_or(Ok(()), |told| stored(&mut encoder, told))?;
         for entry in TIMED {
             timed(&mut encoder, entry, &self.latencies)?;
@@ -202,6 +206,21 @@ fn limited(encoder: &mut DescriptorEncoder<'_>, limits: &[LimitTold]) -> fmt::Re
 
 const LIMIT_REACHED: &str = "How often what of each limit was reached: sessions refused, sessions held back by a rate of bytes, \
                              datagrams dropped.";
+
+/// What was spoken at each listener: what may be, though it was not so far, and what was all the same.
+fn spoken(encoder: &mut DescriptorEncoder<'_>, listeners: &[ListenerTold]) -> fmt::Result {
+    let mut family = encoder.encode_descriptor("sessions", SESSIONS, None, Kind::Counter)?;
+    for listener in listeners {
+        for (protocol, count) in listener.protocols() {
+            let labels = [("listener", &*listener.says.name), ("protocol", protocol)];
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+        }
+    }
+    Ok(())
+}
+
+const SESSIONS: &str =
+    "Sessions whose handshake is over, by the listener that they came by and what was spoken there.";
 
 fn by_worker<V: EncodeGaugeValue>(
     encoder: &mut DescriptorEncoder<'_>,

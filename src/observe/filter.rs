@@ -8,6 +8,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 
 use super::live::{LiveState, SessionId};
+use crate::config::Protocol;
 use crate::proto::address::{Host, Name, Target};
 use crate::proto::request::RequestCommand;
 
@@ -22,6 +23,10 @@ pub struct SessionFilter {
     pub target: Option<TargetPattern>,
     /// It asked for this.
     pub command: Option<RequestCommand>,
+    /// This was spoken.
+    pub protocol: Option<Protocol>,
+    /// It came by this listener.
+    pub listener: Option<String>,
     /// This rule decided about it.
     pub rule: Option<String>,
     /// It stands here.
@@ -49,6 +54,10 @@ pub struct Candidate<'a> {
     pub address: Option<SocketAddr>,
     /// What was asked for.
     pub command: Option<RequestCommand>,
+    /// What was spoken.
+    pub protocol: Option<Protocol>,
+    /// The listener that it came by.
+    pub listener: Option<&'a str>,
     /// The rule that decided about it.
     pub rule: Option<&'a str>,
     /// Where it stands.
@@ -65,6 +74,8 @@ impl SessionFilter {
         self.user.as_deref().is_none_or(|user| session.user == Some(user))
             && self.source.is_none_or(|block| block.contains(&session.client.to_canonical()))
             && self.command.is_none_or(|command| session.command == Some(command))
+            && self.protocol.is_none_or(|protocol| session.protocol == Some(protocol))
+            && self.listener.as_deref().is_none_or(|listener| session.listener == Some(listener))
             && self.rule.as_deref().is_none_or(|rule| session.rule == Some(rule))
             && self.state.is_none_or(|state| session.state == state)
             && self.min_age_ms.is_none_or(|least| session.age_ms >= least)
@@ -267,6 +278,8 @@ mod tests {
             target: Some(target),
             address: None,
             command: Some(RequestCommand::Connect),
+            protocol: Some(Protocol::Http),
+            listener: Some("web"),
             rule: Some("office"),
             state: LiveState::Relaying,
             age_ms: 1000,
@@ -283,6 +296,8 @@ mod tests {
             source: block_of("127.0.0.0/8"),
             target: "example.com".parse().ok(),
             command: Some(RequestCommand::Connect),
+            protocol: Some(Protocol::Http),
+            listener: Some("web".into()),
             rule: Some("office".into()),
             state: Some(LiveState::Relaying),
             min_age_ms: Some(1000),
@@ -296,6 +311,8 @@ mod tests {
             SessionFilter { source: block_of("127.0.0.2"), ..all() },
             SessionFilter { target: "example.org".parse().ok(), ..all() },
             SessionFilter { command: Some(RequestCommand::Bind), ..all() },
+            SessionFilter { protocol: Some(Protocol::Socks5), ..all() },
+            SessionFilter { listener: Some("we".into()), ..all() },
             SessionFilter { rule: Some("offic".into()), ..all() },
             SessionFilter { state: Some(LiveState::Lingering), ..all() },
             SessionFilter { min_age_ms: Some(1001), ..all() },

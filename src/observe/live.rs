@@ -119,8 +119,8 @@ pub struct LiveSession {
     pub id: SessionId,
     /// The client's address and port; one of IPv4 as IPv4, whatever the listener.
     pub client: SocketAddr,
-    /// The address of the listener that it came by, where that listener is still there.
-    pub listener: Option<SocketAddr>,
+    /// The listener that it came by: its name, or where it listens.
+    pub listener: Option<Arc<str>>,
     /// The verified user, or the name that was claimed with wrong credentials.
     pub user: Option<Arc<str>>,
     /// "none", "password" or "gssapi".
@@ -133,6 +133,8 @@ pub struct LiveSession {
     pub address: Option<SocketAddr>,
     /// Our own address and port towards it.
     pub local: Option<SocketAddr>,
+    /// "socks5", "socks4" or "http".
+    pub protocol: Option<&'static str>,
     /// The rule that decided, "default" where none matched, "guard" where the guard refused.
     pub rule: Option<Arc<str>>,
     /// What was decided: "allow" or "deny".

@@ -44,6 +44,8 @@ impl AccessRecord<'_> {
         line.optional("target", session.target.as_ref().map(|target| target.to_string()).as_deref());
         line.optional("address", session.address.map(|a| a.to_string()).as_deref());
         line.optional("local", session.local.map(|a| a.to_string()).as_deref());
+        line.optional("protocol", session.protocol);
+        line.optional("listener", session.listener.as_deref());
         line.optional("rule", session.rule.as_deref());
         line.optional("verdict", session.verdict);
         line.optional("would_deny", session.would_deny.as_deref());
@@ -163,7 +165,8 @@ mod tests {
             began: Instant::now(),
             id: SessionId { boot: 0xc0ffee, worker: 1, serial: 2 },
             client: "127.0.0.1:5000".parse().unwrap(),
-            listener: None,
+            listener: Some("office".into()),
+            protocol: Some("socks5"),
             user: user.map(Into::into),
             method: Some("password"),
             command: Some("connect"),
@@ -206,7 +209,7 @@ mod tests {
             record("alice"),
             "{\"time\":\"2026-01-02T03:04:05.006Z\",\"id\":\"00c0ffee010000000002\",\"worker\":1,\"client\":\"127.0.0.1:5000\",\
              \"user\":\"alice\",\"method\":\"password\",\"command\":\"connect\",\"target\":\"example.com:80\",\
-             \"address\":\"[2001:db8::1]:80\",\"local\":null,\"rule\":\"office\",\"verdict\":\"allow\",\
+             \"address\":\"[2001:db8::1]:80\",\"local\":null,\"protocol\":\"socks5\",\"listener\":\"office\",\"rule\":\"office\",\"verdict\":\"allow\",\
              \"would_deny\":null,\"limit\":null,\"reply\":0,\"reason\":\"completed\",\
              \"engine\":\"splice\",\"bytes_up\":5,\"bytes_down\":6,\"datagrams_up\":0,\"datagrams_down\":0,\
              \"handshake_ms\":1,\"dns_ms\":null,\"connect_ms\":2,\"duration_ms\":9}\n"
@@ -285,6 +288,8 @@ mod tests {
             id: SessionId { boot: u32::MAX, worker: u16::MAX, serial: u64::MAX },
             client: longest,
             command: Some("udp_associate"),
+            protocol: Some("socks5"),
+            listener: Some("l".repeat("unix:".len() + limits::UNIX_PATH_MAX).into()),
             address: Some(longest),
             local: Some(longest),
             rule: Some("r".repeat(limits::RULE_NAME_MAX).into()),

@@ -1,7 +1,7 @@
 //! What a session has learnt.
 
 use crate::auth::Identity;
-use crate::config::AuthMethod;
+use crate::config::{AuthMethod, Protocol};
 use crate::policy::accounts::LimitId;
 use crate::policy::{Decision, Incoming, Subject};
 use crate::proto::address::{Host, Name, Target};
@@ -11,6 +11,8 @@ use crate::proto::request::RequestCommand;
 /// What is known of a session for its record.
 #[derive(Debug, Default)]
 pub struct Facts {
+    /// What the client speaks.
+    pub protocol: Option<Protocol>,
     /// The method that was selected.
     pub method: Option<AuthMethod>,
     /// Who the client is, once verified.

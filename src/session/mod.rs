@@ -241,6 +241,7 @@ fn read(reading: Reading, channel: &Channel, handling: &mut Handling<'_>) -> Res
 fn open(bytes: &[u8], handling: &mut Handling<'_>) -> Result<Transition, Failure> {
     let Some(first) = bytes.first() else { return Ok(Transition::More(Reading::Opening)) };
     *handling.dialect = Dialect::of(*first).map_err(Failure::Protocol)?;
+    handling.facts.protocol = Some(handling.dialect.protocol());
     if !handling.rules.protocols.contains(&handling.dialect.protocol()) {
         // Who takes a SOCKS port for an HTTP proxy is told so.
         let hint = matches!(handling.dialect, Dialect::Http { .. })

@@ -28,7 +28,7 @@ fn close(core: &mut Core, mut slot: Slot, reason: Reason) {
     core.wheel.cancel(slot.connection.key.index());
     core.held_back.cancel(slot.connection.key.index());
     core.sessions -= 1;
-    let session = core.records.wanted().then(|| View::of(core, &slot).keep(SystemTime::now(), None));
+    let session = core.records.wanted().then(|| View::of(core, &slot).keep(SystemTime::now()));
     talking::ended(core, &mut slot);
     let Slot { phase, connection } = &mut slot;
     match phase {

@@ -19,7 +19,6 @@ use super::snapshot::Snapshot;
 use super::timers::Wheel;
 use super::tokens::{Key, TRANSLATORS_TICKET};
 use super::translators::{NAME, Translators, say};
-use crate::config::Protocol;
 use crate::dns::Answer;
 use crate::limits;
 use crate::observe::talkers::Talkers;
@@ -295,7 +294,7 @@ impl Core {
     pub(super) fn rules<'a>(&'a self, snapshot: &'a Snapshot, listener: u16) -> Rules<'a> {
         let (auth, table) = (&snapshot.config.auth, snapshot.listener_table(listener));
         Rules {
-            protocols: table.map_or(&[Protocol::Socks5], |table| &table.protocols),
+            protocols: snapshot.config.protocols_of(table),
             methods: snapshot.config.methods_of(table),
             commands: table.map_or(&[], |table| &table.commands),
             gssapi: &auth.gssapi,

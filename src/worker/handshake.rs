@@ -399,6 +399,7 @@ impl Handshake {
     /// Leaves what the session learnt to its connection, as the last that it does, and counts its request.
     pub(super) fn leave_facts(&mut self, core: &mut Core, connection: &mut Connection) {
         connection.facts = self.session.take_facts();
+        core.counters.listeners.count(connection.listener, connection.facts.protocol);
         if let Some(request) = Counted::request_of(&connection.facts) {
             core.counters.count(request);
         }

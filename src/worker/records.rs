@@ -186,6 +186,7 @@ mod tests {
             target: None,
             address: None,
             local: None,
+            protocol: None,
             rule: None,
             verdict: None,
             would_deny: None,

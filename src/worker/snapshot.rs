@@ -55,6 +55,8 @@ pub struct Snapshot {
     pub learn: Option<NeedSender>,
     /// The listeners in the order of the configuration; sessions know them by their numbers.
     pub listening: Arc<[Arc<ListenerName>]>,
+    /// What records call them, in the same order: in memory that no other worker counts in.
+    pub listener_names: Box<[Arc<str>]>,
     /// How many descriptors the worker may use for what.
     pub ceilings: Ceilings,
 }
@@ -80,9 +82,9 @@ impl Snapshot {
         self.listener_table(number).and_then(|table| table.advertise).unwrap_or(self.config.udp.advertise)
     }
 
-    /// Where the listener of this number listens, which a session came by that was accepted under this.
-    pub(super) fn listener(&self, number: u16) -> Option<SocketAddr> {
-        self.listening.iter().find(|name| name.number == number).map(|name| name.address)
+    /// What records call the listener of this number, which a session came by that was accepted under this.
+    pub(super) fn listener_name(&self, number: u16) -> Option<&Arc<str>> {
+        self.listener_names.get(self.listening.iter().position(|name| name.number == number)?)
     }
 }
 

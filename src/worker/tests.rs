@@ -45,6 +45,7 @@ pub(super) fn snapshot() -> Snapshot {
         records: None,
         learn: None,
         listening: Arc::default(),
+        listener_names: Box::default(),
         verifier: None,
         gssapi: None,
         dns: Arc::default(),

@@ -8,7 +8,7 @@ use super::connection::Connection;
 use super::core::Core;
 use super::slot::{Phase, Slot};
 use crate::auth::Identity;
-use crate::config::AuthMethod;
+use crate::config::{AuthMethod, Choice};
 use crate::observe::filter::Candidate;
 use crate::observe::live::{LiveSession, LiveState, SessionId, command_name};
 use crate::relay::{Engine, Side};
@@ -66,6 +66,8 @@ impl View<'_> {
             target: self.facts.target.as_ref(),
             address: connection.address,
             command: self.facts.command,
+            protocol: self.facts.protocol,
+            listener: connection.snapshot.listener_name(connection.listener).map(|name| &**name),
             rule: self.rule().map(|name| &**name),
             state: self.state,
             age_ms: self.since(connection.times.accepted_ms),
@@ -73,8 +75,8 @@ impl View<'_> {
         }
     }
 
-    /// All of it, at this time of day. Which listener it came by only the acceptance knows.
-    pub(super) fn keep(&self, time: SystemTime, listener: Option<SocketAddr>) -> LiveSession {
+    /// All of it, at this time of day.
+    pub(super) fn keep(&self, time: SystemTime) -> LiveSession {
         let Slot { phase, connection } = self.slot;
         let Connection { times, .. } = connection;
         let verified = self.facts.identity.as_ref().and_then(Identity::user).cloned();
@@ -97,7 +99,8 @@ impl View<'_> {
             id: self.id(),
             // An IPv4 client of a dual-stack listener is an IPv4 client.
             client: SocketAddr::new(client.ip().to_canonical(), client.port()),
-            listener,
+            listener: connection.snapshot.listener_name(connection.listener).cloned(),
+            protocol: self.facts.protocol.map(Choice::name),
             user: verified.or_else(|| self.facts.claimed_user.as_deref().map(Into::into)),
             method: self.facts.method.map(method_name),
             command: self.facts.command.map(command_name),

@@ -93,8 +93,7 @@ impl Worker {
             if let Some(slot) = self.slots.get(*at) {
                 let view = View::of(&self.core, slot);
                 if filter.passes(&view.candidate()) {
-                    let listener = slot.connection.snapshot.listener(slot.connection.listener);
-                    page.push(view.keep(time, listener));
+                    page.push(view.keep(time));
                 }
             }
             *at += 1;

@@ -4,18 +4,20 @@ use std::cmp::Ordering;
 
 use super::query::{Query, sorted_by, span, whole, word};
 use super::rates::Speed;
-use crate::config::{block, quoted};
+use crate::config::{Choice, Protocol, block, quoted};
 use crate::observe::filter::{SessionFilter, TargetPattern};
 use crate::observe::live::{LiveSession, LiveState, command_name};
 use crate::proto::address::{Host, Target};
 use crate::proto::request::RequestCommand;
 
 /// The parameters by which workers choose sessions.
-const CHOICE: [&str; 11] = [
+const CHOICE: [&str; 13] = [
     "user",
     "source",
     "target",
     "command",
+    "protocol",
+    "listener",
     "rule",
     "state",
     "min_age",
@@ -104,6 +106,8 @@ fn chosen(query: &Query<'_>) -> Result<Chosen, String> {
         source: query.value("source", source)?,
         target: query.value("target", target)?,
         command: query.value("command", word(&commands))?,
+        protocol: query.value("protocol", word(Protocol::ALL))?,
+        listener: query.text("listener").map(str::to_owned),
         rule: query.text("rule").map(str::to_owned),
         state: query.value("state", word(&states))?,
         min_age_ms: ms(query.value("min_age", span)?),

@@ -41,7 +41,7 @@ struct ShownSession<'a> {
     time: humantime::Rfc3339Timestamp,
     worker: u16,
     client: SocketAddr,
-    listener: Option<SocketAddr>,
+    listener: Option<&'a str>,
     user: Option<&'a str>,
     method: Option<&'static str>,
     command: Option<&'static str>,
@@ -49,6 +49,7 @@ struct ShownSession<'a> {
     target: Option<&'a Target>,
     address: Option<SocketAddr>,
     local: Option<SocketAddr>,
+    protocol: Option<&'static str>,
     rule: Option<&'a str>,
     verdict: Option<&'static str>,
     would_deny: Option<&'a str>,
@@ -77,13 +78,14 @@ impl ShownSession<'_> {
             time: humantime::format_rfc3339_millis(writable(session.time)),
             worker: session.id.worker,
             client: session.client,
-            listener: session.listener,
+            listener: session.listener.as_deref(),
             user: session.user.as_deref(),
             method: session.method,
             command: session.command,
             target: session.target.as_ref(),
             address: session.address,
             local: session.local,
+            protocol: session.protocol,
             rule: session.rule.as_deref(),
             verdict: session.verdict,
             would_deny: session.would_deny.as_deref(),
@@ -118,7 +120,7 @@ fn as_text_if_any<T: Display, S: Serializer>(value: &Option<T>, serializer: S) -
 }
 
 /// Bytes that a session takes as JSON, more or less.
-const SESSION_BYTES: usize = 704;
+const SESSION_BYTES: usize = 736;
 
 /// The answer: so many sessions are there, so many of them are meant, and these are shown.
 /// A warning says what is missing.
@@ -148,7 +150,8 @@ pub(super) mod tests {
             began: Instant::now(),
             id: SessionId { boot: 0xc0ffee, worker: 1, serial },
             client: "127.0.0.1:40000".parse().unwrap(),
-            listener: Some("127.0.0.1:1080".parse().unwrap()),
+            listener: Some("127.0.0.1:1080".into()),
+            protocol: Some("socks5"),
             user: Some("\"><script>\u{202e}\n".into()),
             method: Some("password"),
             command: Some("connect"),
@@ -186,7 +189,7 @@ pub(super) mod tests {
              \"time\":\"2026-01-02T03:04:05.006Z\",\"worker\":1,\"client\":\"127.0.0.1:40000\",\
              \"listener\":\"127.0.0.1:1080\",\"user\":\"\\\"><script>\u{202e}\\n\",\"method\":\"password\",\
              \"command\":\"connect\",\"target\":\"example.com:443\",\"address\":\"[2001:db8::1]:443\",\"local\":null,\
-             \"rule\":\"default\",\"verdict\":\"allow\",\"would_deny\":\"no-ads\",\"limit\":null,\"reply\":0,\"engine\":\"copy\",\"bytes_up\":10,\"bytes_down\":18446744073709551615,\"datagrams_up\":0,\
+             \"protocol\":\"socks5\",\"rule\":\"default\",\"verdict\":\"allow\",\"would_deny\":\"no-ads\",\"limit\":null,\"reply\":0,\"engine\":\"copy\",\"bytes_up\":10,\"bytes_down\":18446744073709551615,\"datagrams_up\":0,\
              \"datagrams_down\":0,\"handshake_ms\":1,\"dns_ms\":null,\"connect_ms\":2,\"state\":\"relaying\",\
              \"age_ms\":12345,\"idle_ms\":10,\"rate_up\":1.3,\"rate_down\":0.0}]}"
         );

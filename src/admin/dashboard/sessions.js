@@ -230,6 +230,7 @@ const sessions = (() => {
         ["Rule", s.rule && format.name(s.rule)],
         ["Would be denied by", s.would_deny && format.name(s.would_deny)],
         ["Login by", s.method && format.name(s.method)],
+        ["Protocol", s.protocol && format.name(s.protocol)],
         ["Listener", s.listener && format.name(s.listener)],
         ["Worker", format.known(s.worker) ? String(s.worker) : null],
         ["Id", format.name(s.id)],

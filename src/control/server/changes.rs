@@ -75,6 +75,7 @@ impl Server {
         self.tell_names();
         let (rules, limits) = (self.snapshots.rules(), self.snapshots.limits());
         self.standing.change(|standing| (standing.rules, standing.limits) = (rules, limits));
+        self.tell_listeners();
         self.beside.set_contexts(self.snapshots.contexts());
         self.config = config;
         self.records.iter().for_each(|outlet| outlet.lines.set_capacity(room));
@@ -235,8 +236,17 @@ impl Server {
         self.snapshots.put_listeners(own, self.acceptor.names());
         let limits = self.snapshots.limits();
         self.standing.change(|standing| standing.limits = limits);
+        self.tell_listeners();
         self.tell_names();
         Ok(self.change_over(&latch))
+    }
+
+    /// Tells what listeners are called by now, and what is spoken there.
+    fn tell_listeners(&self) {
+        let counters = self.workers.iter().map(|worker| &*worker.counters);
+        self.standing.change(|standing| {
+            standing.listeners = standing.listeners.followed_by(self.snapshots.listeners(), counters);
+        });
     }
 
     /// Tells by which names limits and holders are known by now.

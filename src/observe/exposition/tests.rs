@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::*;
+use crate::config::Protocol;
+use crate::observe::listeners_told::ListenerSays;
 use crate::observe::{Direction, METRICS};
 use crate::outcome::Reason;
 use crate::policy::accounts::{LimitId, LimitTerms, Per};
@@ -43,6 +45,15 @@ fn observed() -> Observed {
             id: LimitId(2),
             says: Some((Per::User, LimitTerms { connections: Some(3), ..LimitTerms::default() })),
             reached: [0, 0, 0, 0, 7, 0, 0],
+        }],
+        listeners: vec![ListenerTold {
+            says: ListenerSays {
+                number: 3,
+                name: "web".into(),
+                protocols: vec![Protocol::Http],
+                since: Default::default(),
+            },
+            spoken: [2, 0, 0, 1],
         }],
         quota_store: None,
         process: Some(process),
@@ -92,6 +103,19 @@ fn a_rule_has_the_verdict_that_it_gives_and_those_that_it_gave() {
          outflow_rule_hits_total{rule=\"gone\",verdict=\"allow\"} 1",
     );
     assert_eq!(text.matches("outflow_rule_hits_total{").count(), 3);
+}
+
+#[test]
+fn a_listener_has_the_protocols_that_may_be_spoken_there_or_were() {
+    let text = exposition(observed());
+    has(
+        &text,
+        "# TYPE outflow_sessions_total counter
+         outflow_sessions_total{listener=\"web\",protocol=\"socks5\"} 2
+         outflow_sessions_total{listener=\"web\",protocol=\"http\"} 0
+         outflow_sessions_total{listener=\"web\",protocol=\"none\"} 1",
+    );
+    assert_eq!(text.matches("outflow_sessions_total{").count(), 3);
 }
 
 /// What it has a bound for has a series from the start, and what it was reached in one ever after.

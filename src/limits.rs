@@ -89,6 +89,8 @@ pub const INTERFACE_NAME_MAX: usize = 15;
 pub const MAX_LISTEN: usize = 64;
 /// Addresses in `dns.servers`: a query tries them in turn within its deadline.
 pub const MAX_DNS_SERVERS: usize = DNS_SERVERS;
+/// Blocks in `listener.proxy_from`: each connection of such a listener walks the list.
+pub const PROXY_FROM_MAX: usize = 256;
 /// Blocks in `guard.allow`: every dial walks the list.
 pub const MAX_GUARD_ALLOW: usize = 1024;
 /// Addresses in `advertise`: one of each family.
@@ -121,6 +123,14 @@ pub const CONGESTION_NAME_MAX: usize = 15;
 /// One read during the handshake, in bytes: the longest message is 513, and what a client sends behind its
 /// request stays in the kernel, where it is its own backpressure.
 pub const HANDSHAKE_READ_BYTES: usize = 1024;
+/// Bytes of a header of the PROXY protocol: its addresses, a certificate's names and some more. Others write 536 at most.
+pub const PROXY_HEADER_MAX: usize = 4 * 1024;
+/// Bytes of one of version 1, its line's end among them (proxy-protocol.txt section 2.1).
+pub const PROXY_V1_MAX: usize = 107;
+/// Bytes of a connection's id in one (section 2.2.5).
+pub const PROXY_ID_MAX: usize = 128;
+/// Bytes of a host's name in one: as long as a name is in DNS.
+pub const PROXY_AUTHORITY_MAX: usize = 255;
 /// Bytes of half a message that a handshake may hold uncounted.
 pub const HANDSHAKE_HELD_FREE: usize = 4 * 1024;
 /// Bytes of half messages that the handshakes of one worker may hold together, with a share for each source

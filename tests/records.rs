@@ -12,7 +12,7 @@ use crate::support::wait::timed;
 use crate::support::{Client, DnsServer, Engine, Origin, Relay};
 
 /// The fields of a record.
-pub(crate) const FIELDS: [&str; 23] = [
+pub(crate) const FIELDS: [&str; 26] = [
     "time",
     "id",
     "worker",
@@ -25,6 +25,9 @@ pub(crate) const FIELDS: [&str; 23] = [
     "local",
     "protocol",
     "listener",
+    "proxy_peer",
+    "proxy_id",
+    "proxy_authority",
     "reply",
     "reason",
     "engine",

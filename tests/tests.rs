@@ -36,6 +36,9 @@ mod at_once;
 /// Listeners with settings of their own.
 mod listeners;
 
+/// Clients behind a load balancer, which says who they are.
+mod proxy_in;
+
 /// Rules: who may go where, by name and by address, and what is told of it.
 mod policy;
 

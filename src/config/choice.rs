@@ -40,6 +40,23 @@ impl Choice for Protocol {
         &[("socks5", Self::Socks5), ("socks4", Self::Socks4), ("http", Self::Http)];
 }
 
+/// Whether a load balancer says who a client is, by the PROXY protocol in front of its bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// It does not.
+    #[default]
+    Off,
+    /// It may. Who is no balancer is a client.
+    Optional,
+    /// It does. Who is no balancer is let in by nothing.
+    Required,
+}
+
+impl Choice for ProxyProtocol {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("off", Self::Off), ("optional", Self::Optional), ("required", Self::Required)];
+}
+
 /// The engine that moves CONNECT bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RelayMode {

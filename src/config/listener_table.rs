@@ -4,13 +4,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::choice::{AuthMethod, Protocol};
+use ipnet::IpNet;
+
+use super::choice::{AuthMethod, Protocol, ProxyProtocol};
 use super::endpoint::Endpoint;
 use super::entry::tables;
-use super::form::{choices, condition, duration, optional, text};
+use super::form::{choice, choices, condition, duration, list, optional, text};
 use super::reach::{self, Advertise, PortRange};
-use super::rule_values::own_name;
+use super::rule_values::{network, own_name};
 use super::value::{relay_address, setup};
+use crate::limits;
 use crate::proto::request::RequestCommand;
 
 tables! {
@@ -41,6 +44,11 @@ tables! {
             optional(text(reach::range, PortRange::to_string), "\"50000-59999\""), Reload;
         /// From accept to the first byte of a client; without it as long as the handshake may take.
         first_byte: Option<Duration> = None, optional(duration(setup()), "\"2s\""), Reload;
+        /// Whether balancers say who a client is, by the PROXY protocol (versions 1 and 2).
+        proxy_protocol: ProxyProtocol = ProxyProtocol::Off, choice(), Reload;
+        /// The balancers whose word is taken for it; "required" closes whoever else comes, "optional" takes him for a client.
+        proxy_from: Vec<IpNet> = Vec::new(),
+            condition(list(limits::PROXY_FROM_MAX, network).needs("a block of addresses"), "[\"10.0.0.0/28\"]"), Reload;
     }
 }
 

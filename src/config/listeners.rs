@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::at::{At, TablePath};
-use super::choice::{AuthMethod, Protocol};
+use super::choice::{AuthMethod, Protocol, ProxyProtocol};
 use super::endpoint::Endpoint;
 use super::listener_table::ListenerConfig;
 use super::problem::{Problems, quoted};
@@ -130,6 +130,7 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
     for nth in 0..config.listeners.len() {
         check_name(config, nth, problems);
         check_address(config, nth, problems);
+        check_balancers(config, nth, problems);
     }
     check_short_form(config, problems);
 }
@@ -189,6 +190,26 @@ fn check_address(config: &Config, nth: usize, problems: &mut Problems) {
         problems.push(at, format!("\"{address}\" is listened on twice"));
     } else if let Some(what) = covered(address, others) {
         problems.push(at, what);
+    }
+}
+
+/// Who says who clients are has to be named: whoever may say so is whoever he likes.
+fn check_balancers(config: &Config, nth: usize, problems: &mut Problems) {
+    let ListenerConfig { proxy_protocol, proxy_from, .. } = &config.listeners[nth];
+    let (key, what) = match (proxy_protocol, proxy_from.is_empty()) {
+        (ProxyProtocol::Off, false) => (
+            "proxy_from",
+            "says whose word is taken, and proxy_protocol is \"off\": set it, or leave this out",
+        ),
+        (ProxyProtocol::Optional | ProxyProtocol::Required, true) => (
+            "proxy_protocol",
+            "needs `proxy_from`: the balancers whose word is taken, such as [\"10.0.0.0/28\"]",
+        ),
+        _ => return,
+    };
+    if !["proxy_protocol", "proxy_from"].iter().any(|key| problems.touch(path(nth), key)) {
+        let at = key_of(problems, nth, key);
+        problems.push(at, what.to_owned());
     }
 }
 

@@ -47,7 +47,7 @@ use std::path::{Path, PathBuf};
 pub use admin::AdminAddress;
 pub use choice::{
     Access, AuthMethod, Choice, Congestion, Filtering, Format, Level, OnFull, OnReload, Prefer, Protection,
-    ProtectionLevel, Protocol, RelayMode, Steer,
+    ProtectionLevel, Protocol, ProxyProtocol, RelayMode, Steer,
 };
 pub use diff::KeyChange;
 pub use dns64::Dns64;

@@ -163,7 +163,7 @@ label! {
         Default = "default";
         /// The machine's own rules: a firewall, a prohibit route.
         Machine = "machine";
-        /// The listener does not take such requests.
+        /// The listener does not take such requests, or such clients.
         Listener = "listener";
         /// `limits.per_source`, at the request.
         PerSource = "per_source";
@@ -309,7 +309,7 @@ impl DenialCause {
             },
             Failure::Dial(DialError::Ourselves) => Some(DenialCause::OwnListener),
             Failure::Dial(DialError::Forbidden) => Some(DenialCause::Machine),
-            Failure::NotTaken => Some(DenialCause::Listener),
+            Failure::NotTaken | Failure::NoBalancer => Some(DenialCause::Listener),
             Failure::SourceLimit => Some(DenialCause::PerSource),
             Failure::Limit(exceeded) => Some(match exceeded.reached {
                 Reached::Connections => DenialCause::LimitConnections,

@@ -108,6 +108,25 @@ pub fn command_named(name: &str) -> Option<RequestCommand> {
     all.into_iter().find(|command| command_name(*command) == name)
 }
 
+/// What a load balancer says of a client's connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxied {
+    /// The balancer.
+    pub peer: SocketAddr,
+    /// What it calls the connection.
+    pub unique_id: Option<Box<[u8]>>,
+    /// The host that the client named to it.
+    pub authority: Option<Box<str>>,
+}
+
+impl Proxied {
+    /// What it calls the connection, in hexadecimal digits: it may be any bytes.
+    pub fn id(&self) -> Option<String> {
+        let id = self.unique_id.as_ref()?;
+        Some(id.iter().fold(String::with_capacity(2 * id.len()), |text, byte| text + &format!("{byte:02x}")))
+    }
+}
+
 /// A session as it stands. What has not come to be is `None`.
 #[derive(Clone, Debug)]
 pub struct LiveSession {
@@ -135,6 +154,8 @@ pub struct LiveSession {
     pub local: Option<SocketAddr>,
     /// "socks5", "socks4" or "http".
     pub protocol: Option<&'static str>,
+    /// What the balancer said by which it came, if it came by one.
+    pub proxied: Option<Arc<Proxied>>,
     /// The rule that decided, "default" where none matched, "guard" where the guard refused.
     pub rule: Option<Arc<str>>,
     /// What was decided: "allow" or "deny".

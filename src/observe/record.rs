@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::live::LiveSession;
+use super::live::{LiveSession, Proxied};
 use crate::limits;
 use crate::outcome::Reason;
 use crate::proto::address::{Host, Target};
@@ -18,15 +18,19 @@ pub struct AccessRecord<'a> {
     pub reason: Reason,
 }
 
-/// Bytes that the record of a session with this user and target takes at most, with its share of a batch: each byte of
-/// either may need six (`\u001b`).
-pub fn record_room(user: Option<&str>, target: Option<&Target>) -> usize {
+/// Bytes that the record of a session with this user and target, behind this balancer, takes at most, with its share of a batch:
+/// each byte of a name may need six (`\u001b`).
+pub fn record_room(user: Option<&str>, target: Option<&Target>, proxied: Option<&Proxied>) -> usize {
     let escaped = |bytes: usize| 6 * bytes;
     let target = match target.map(|target| &target.host) {
         Some(Host::Name(name)) => escaped(name.as_str().len()),
         Some(Host::Ip(_)) | None => 0,
     };
-    limits::RECORD_BYTES_PLAIN_MAX + escaped(user.map_or(0, str::len)) + target
+    let proxied = proxied.map_or(0, |Proxied { unique_id, authority, .. }| {
+        2 * unique_id.as_ref().map_or(0, |id| id.len())
+            + escaped(authority.as_ref().map_or(0, |name| name.len()))
+    });
+    limits::RECORD_BYTES_PLAIN_MAX + escaped(user.map_or(0, str::len)) + target + proxied
 }
 
 impl AccessRecord<'_> {
@@ -46,6 +50,10 @@ impl AccessRecord<'_> {
         line.optional("local", session.local.map(|a| a.to_string()).as_deref());
         line.optional("protocol", session.protocol);
         line.optional("listener", session.listener.as_deref());
+        let proxied = session.proxied.as_deref();
+        line.optional("proxy_peer", proxied.map(|proxied| proxied.peer.to_string()).as_deref());
+        line.optional("proxy_id", proxied.and_then(Proxied::id).as_deref());
+        line.optional("proxy_authority", proxied.and_then(|proxied| proxied.authority.as_deref()));
         line.optional("rule", session.rule.as_deref());
         line.optional("verdict", session.verdict);
         line.optional("would_deny", session.would_deny.as_deref());
@@ -157,6 +165,7 @@ mod tests {
     use crate::observe::live::{LiveState, SessionId};
     use crate::relay::datagram::Flow;
     use std::net::SocketAddr;
+    use std::sync::Arc;
     use std::time::Instant;
 
     fn session(user: Option<&str>, time: SystemTime) -> LiveSession {
@@ -167,6 +176,7 @@ mod tests {
             client: "127.0.0.1:5000".parse().unwrap(),
             listener: Some("office".into()),
             protocol: Some("socks5"),
+            proxied: None,
             user: user.map(Into::into),
             method: Some("password"),
             command: Some("connect"),
@@ -209,10 +219,25 @@ mod tests {
             record("alice"),
             "{\"time\":\"2026-01-02T03:04:05.006Z\",\"id\":\"00c0ffee010000000002\",\"worker\":1,\"client\":\"127.0.0.1:5000\",\
              \"user\":\"alice\",\"method\":\"password\",\"command\":\"connect\",\"target\":\"example.com:80\",\
-             \"address\":\"[2001:db8::1]:80\",\"local\":null,\"protocol\":\"socks5\",\"listener\":\"office\",\"rule\":\"office\",\"verdict\":\"allow\",\
+             \"address\":\"[2001:db8::1]:80\",\"local\":null,\"protocol\":\"socks5\",\"listener\":\"office\",\"proxy_peer\":null,\"proxy_id\":null,\"proxy_authority\":null,\"rule\":\"office\",\"verdict\":\"allow\",\
              \"would_deny\":null,\"limit\":null,\"reply\":0,\"reason\":\"completed\",\
              \"engine\":\"splice\",\"bytes_up\":5,\"bytes_down\":6,\"datagrams_up\":0,\"datagrams_down\":0,\
              \"handshake_ms\":1,\"dns_ms\":null,\"connect_ms\":2,\"duration_ms\":9}\n"
+        );
+    }
+
+    #[test]
+    fn what_a_balancer_says_is_told_as_text_of_one_line() {
+        let unique_id: Option<Box<[u8]>> = Some(b"\x00\n\xffz".as_slice().into());
+        let authority = Some("a\n\"b".into());
+        let proxied = Proxied { peer: "192.0.2.9:7".parse().unwrap(), unique_id, authority };
+        let session = LiveSession { proxied: Some(Arc::new(proxied)), ..session(None, UNIX_EPOCH) };
+        let mut out = Vec::new();
+        AccessRecord { session: &session, reason: Reason::Completed }.write_line(&mut out);
+        let line = String::from_utf8(out).unwrap();
+        assert!(
+            line.contains(r#""proxy_peer":"192.0.2.9:7","proxy_id":"000aff7a","proxy_authority":"a\n\"b","#),
+            "{line}"
         );
     }
 
@@ -284,12 +309,18 @@ mod tests {
         let target = Target { host, port: u16::MAX };
         let longest: SocketAddr =
             "[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff%4294967295]:65535".parse().expect("an address");
+        let proxied = Arc::new(Proxied {
+            peer: longest,
+            unique_id: Some(vec![0xff; limits::PROXY_ID_MAX].into()),
+            authority: Some("\u{1}".repeat(limits::PROXY_AUTHORITY_MAX).into()),
+        });
         let session = LiveSession {
             id: SessionId { boot: u32::MAX, worker: u16::MAX, serial: u64::MAX },
             client: longest,
             command: Some("udp_associate"),
             protocol: Some("socks5"),
             listener: Some("l".repeat("unix:".len() + limits::UNIX_PATH_MAX).into()),
+            proxied: Some(proxied.clone()),
             address: Some(longest),
             local: Some(longest),
             rule: Some("r".repeat(limits::RULE_NAME_MAX).into()),
@@ -311,7 +342,7 @@ mod tests {
         let record = AccessRecord { session: &session, reason: Reason::HandshakeTimeout };
         let mut out = Vec::new();
         record.write_line(&mut out);
-        let room = record_room(Some(&user), Some(&target));
+        let room = record_room(Some(&user), Some(&target), Some(&proxied));
         assert!(out.len() + limits::LINES_BATCH_OVERHEAD_BYTES <= room, "{} in {room}", out.len());
         assert!(room <= limits::RECORD_BYTES_MAX);
     }

@@ -22,6 +22,10 @@ pub enum ProtoError {
     Head(HeadError),
     /// A protocol that is not spoken where the client came in.
     NotSpoken,
+    /// The first bytes begin no header of the PROXY protocol.
+    NoProxyHeader,
+    /// A header of the PROXY protocol that is broken, and where.
+    ProxyHeader(&'static str),
     /// VER of a username/password request is not 1 (RFC 1929 section 2).
     UserpassVersion(u8),
     /// ULEN is 0, and RFC 1929 section 2 wants 1 to 255.
@@ -56,6 +60,8 @@ impl fmt::Display for ProtoError {
             Self::Socks4 => f.write_str("a SOCKS4 request where SOCKS5 is due"),
             Self::Head(_) => f.write_str("bad HTTP request"),
             Self::NotSpoken => f.write_str("a protocol that is not spoken at this listener"),
+            Self::NoProxyHeader => f.write_str("no PROXY header where one is due"),
+            Self::ProxyHeader(what) => write!(f, "broken PROXY header: {what}"),
             Self::UserpassVersion(got) => write!(f, "username/password version {got} where 1 is due"),
             Self::EmptyUser => f.write_str("empty user name"),
             Self::EmptyPassword => f.write_str("empty password"),

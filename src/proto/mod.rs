@@ -11,6 +11,7 @@ pub mod greeting;
 pub mod gss;
 pub mod http;
 mod name_error;
+pub mod proxy_header;
 pub mod reply;
 pub mod request;
 pub mod udp;

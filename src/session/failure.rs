@@ -34,6 +34,8 @@ pub enum Failure {
     Denied(Denial),
     /// Policy: what it asks for may not be asked for at its listener.
     NotTaken,
+    /// Policy: it comes from nobody whose word is taken for who a client is, where somebody has to say it.
+    NoBalancer,
     /// Policy: its source has as many sessions as it may have.
     SourceLimit,
     /// Policy: it would go beyond a limit.
@@ -111,6 +113,7 @@ impl Failure {
             Failure::ClientReset => Reason::ClientReset,
             Failure::Denied(_)
             | Failure::NotTaken
+            | Failure::NoBalancer
             | Failure::SourceLimit
             | Failure::Limit(_)
             | Failure::Unrecorded
@@ -140,6 +143,7 @@ impl fmt::Display for Failure {
             Failure::ClientReset => f.write_str("client: reset before the relay"),
             Failure::Associate(error) => write!(f, "association: {error}"),
             Failure::Denied(denial) => write!(f, "policy: {denial}"),
+            Failure::NoBalancer => f.write_str("policy: its listener takes clients from balancers alone"),
             Failure::NotTaken => f.write_str("policy: its listener does not take such requests"),
             Failure::SourceLimit => {
                 f.write_str("policy: its source has as many sessions as limits.per_source allows")

@@ -76,6 +76,11 @@ impl Session {
         }
     }
 
+    /// Its client came in like this, which nobody knew before: it has seen nothing yet.
+    pub fn come_from(&mut self, incoming: Incoming) {
+        self.incoming = incoming;
+    }
+
     /// Handles one input.
     pub fn handle(&mut self, input: Input<'_>, rules: Rules<'_>) -> Step {
         let mut output = Output::new();

@@ -74,6 +74,11 @@ impl Stream {
         Read::of(|| recv(self.0.as_raw_fd(), buffer, MsgFlags::empty()))
     }
 
+    /// Reads what is there as [`Stream::recv`] does, and leaves it there.
+    pub fn peek(&self, buffer: &mut [u8]) -> Read {
+        Read::of(|| recv(self.0.as_raw_fd(), buffer, MsgFlags::MSG_PEEK))
+    }
+
     /// Whether a byte waits to be read, without taking it.
     pub fn has_bytes(&self) -> bool {
         let mut byte = [0];

@@ -7,6 +7,8 @@ use super::acceptance::Accepting;
 use super::connection::Connection;
 use super::errno::{ends_one_connection, pause_cause};
 use super::handshake::Handshake;
+use super::header_due::HeaderDue;
+use super::proxied::place_of;
 use super::slot::{Phase, Slot};
 use super::snapshot::Snapshot;
 use super::tokens::{CLIENT_SOCKET, Key};
@@ -14,9 +16,7 @@ use super::watch::watch_stream;
 use crate::limits;
 use crate::observe::{Counted, DenialCause};
 use crate::policy::Incoming;
-use crate::policy::accounts::{LimitId, LimitKind};
 use crate::session::Failure;
-use crate::shares;
 use crate::sys::Errno;
 use crate::sys::stream::Stream;
 
@@ -85,19 +85,19 @@ impl Worker {
 
     /// Begins a session that goes by this snapshot.
     fn admit_under(&mut self, snapshot: Arc<Snapshot>, client: Stream, incoming: Incoming) {
-        let (now, peer) = (self.core.now, incoming.client);
-        let mut place = None;
-        if let Some(sources) = &snapshot.sources {
-            place = sources.enter(shares::Source::from(peer.ip())).map(Box::new);
-            if place.is_none() {
-                self.core.counters.count(Counted::SourceTurnedAway);
-                self.core.counters.limits.add(LimitId::PER_SOURCE, LimitKind::Connections, 1);
-                self.core.counters.count(Counted::Denied(DenialCause::TurnedAway));
-                self.core.tell_refusal(peer.ip(), &Failure::SourceLimit, None);
-                // Nothing was read of it and nothing is owed: no TIME_WAIT of ours for it either.
-                return client.reset_on_close();
-            }
-        }
+        let now = self.core.now;
+        let Some(header_due) = HeaderDue::of(&snapshot, incoming) else {
+            self.core.counters.count(Counted::Denied(DenialCause::Listener));
+            self.core.tell_refusal(incoming.client.ip(), &Failure::NoBalancer, None);
+            return client.reset_on_close();
+        };
+        // Whose place it takes the header says.
+        let place = match header_due {
+            HeaderDue::No => place_of(&mut self.core, &snapshot, incoming.client),
+            HeaderDue::Perhaps | HeaderDue::Yes => Ok(None),
+        };
+        // Nothing was read of it and nothing is owed: no TIME_WAIT of ours for it either.
+        let Ok(place) = place else { return client.reset_on_close() };
         let entry = self.slots.vacant_entry();
         let key = Key::new(entry.key(), self.next_serial);
         self.next_serial += 1;
@@ -105,7 +105,7 @@ impl Worker {
             tracing::error!("a client cannot be watched and is dropped");
             return;
         }
-        let handshake = Handshake::new(client, incoming, now, &snapshot);
+        let handshake = Handshake::new((client, header_due), incoming, now, &snapshot);
         let wake_at = handshake.wake_at();
         entry.insert(Slot {
             phase: Phase::Handshake(Box::new(handshake)),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::snapshot::Snapshot;
 use super::tokens::Key;
+use crate::observe::live::Proxied;
 use crate::policy::accounts::LimitPlaces;
 use crate::policy::sources::SourcePlace;
 use crate::policy::{Incoming, Subject};
@@ -29,6 +30,8 @@ pub(super) struct Connection {
     pub(super) peer: SocketAddr,
     /// Which listener it came by: see [`Incoming`].
     pub(super) listener: u16,
+    /// What the balancer said that it came by; `peer` is the client that was named then.
+    pub(super) proxied: Option<Arc<Proxied>>,
     /// Its place among the sessions of its source, where `limits.per_source` limits them.
     pub(super) place: Option<Box<SourcePlace>>,
     /// Its places in the limits that it counts in.
@@ -72,6 +75,7 @@ impl Connection {
             snapshot,
             peer: incoming.client,
             listener: incoming.listener,
+            proxied: None,
             place,
             places: None,
             facts: Facts::default(),

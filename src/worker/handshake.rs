@@ -10,6 +10,7 @@ use super::connection::Connection;
 use super::core::Core;
 use super::dial::{Dial, Upstream};
 use super::front::FrontSearch;
+use super::header_due::HeaderDue;
 use super::listening::{ListenerSearch, Listening};
 use super::next::{Change, Next};
 use super::snapshot::Snapshot;
@@ -41,6 +42,8 @@ pub(super) struct Handshake {
     pub(super) deadline: Instant,
     /// The client sent FIN with nothing behind its request: when it is taken to have left.
     left_at: Option<Instant>,
+    /// What stands in front of its first byte.
+    pub(super) header_due: HeaderDue,
     /// By when its first byte has to have come, where that has a time limit of its own.
     first_byte_by: Option<Instant>,
     accepted: Instant,
@@ -86,7 +89,12 @@ pub(super) enum Waits {
 }
 
 impl Handshake {
-    pub(super) fn new(client: Stream, incoming: Incoming, now: Instant, snapshot: &Snapshot) -> Handshake {
+    pub(super) fn new(
+        (client, header_due): (Stream, HeaderDue),
+        incoming: Incoming,
+        now: Instant,
+        snapshot: &Snapshot,
+    ) -> Handshake {
         let table = snapshot.listener_table(incoming.listener);
         Handshake {
             session: Session::new(incoming),
@@ -95,6 +103,7 @@ impl Handshake {
             waits_for: Waits::Bytes,
             deadline: now + snapshot.config.timeouts.handshake,
             left_at: None,
+            header_due,
             first_byte_by: table.and_then(|table| table.first_byte).map(|limit| now + limit),
             accepted: now,
             phase_began: now,
@@ -280,7 +289,11 @@ impl Handshake {
         }
         let facts = self.session.facts();
         let user = facts.identity.as_ref().and_then(Identity::user).map(|user| &**user);
-        let room = record_room(user.or(facts.claimed_user.as_deref()), facts.target.as_ref());
+        let room = record_room(
+            user.or(facts.claimed_user.as_deref()),
+            facts.target.as_ref(),
+            connection.proxied.as_deref(),
+        );
         let had = core.records.reserve(room);
         if had {
             connection.record_room = u16::try_from(room).unwrap_or(u16::MAX);

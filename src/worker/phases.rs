@@ -8,6 +8,7 @@ use super::associated::Associated;
 use super::connection::Connection;
 use super::core::Core;
 use super::handshake::{Handshake, Waits, refused};
+use super::header_due::HeaderDue;
 use super::learning;
 use super::limited;
 use super::linger::Linger;
@@ -225,6 +226,10 @@ fn follow(core: &mut Core, slot: &mut Slot, mut next: Next) -> Fate {
                 // Empty sealed messages come to no request, however many there are.
                 core.enqueue(connection);
                 return Fate::Keep;
+            }
+            (Next::Read, Phase::Handshake(handshake)) if handshake.header_due != HeaderDue::No => {
+                next = handshake.take_header(core, connection);
+                continue;
             }
             (Next::Read, Phase::Handshake(handshake)) => {
                 reads += 1;

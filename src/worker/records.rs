@@ -187,6 +187,7 @@ mod tests {
             address: None,
             local: None,
             protocol: None,
+            proxied: None,
             rule: None,
             verdict: None,
             would_deny: None,

@@ -101,6 +101,7 @@ impl View<'_> {
             client: SocketAddr::new(client.ip().to_canonical(), client.port()),
             listener: connection.snapshot.listener_name(connection.listener).cloned(),
             protocol: self.facts.protocol.map(Choice::name),
+            proxied: connection.proxied.clone(),
             user: verified.or_else(|| self.facts.claimed_user.as_deref().map(Into::into)),
             method: self.facts.method.map(method_name),
             command: self.facts.command.map(command_name),

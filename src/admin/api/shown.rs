@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::history::{tenths, time_text};
 use super::question::Seen;
-use crate::observe::live::SessionId;
+use crate::observe::live::{Proxied, SessionId};
 use crate::observe::writable;
 use crate::proto::address::Target;
 
@@ -50,6 +50,9 @@ struct ShownSession<'a> {
     address: Option<SocketAddr>,
     local: Option<SocketAddr>,
     protocol: Option<&'static str>,
+    proxy_peer: Option<SocketAddr>,
+    proxy_id: Option<String>,
+    proxy_authority: Option<&'a str>,
     rule: Option<&'a str>,
     verdict: Option<&'static str>,
     would_deny: Option<&'a str>,
@@ -73,6 +76,7 @@ struct ShownSession<'a> {
 impl ShownSession<'_> {
     fn of(seen: &Seen) -> ShownSession<'_> {
         let Seen { session, speed } = seen;
+        let proxied = session.proxied.as_deref();
         ShownSession {
             id: session.id,
             time: humantime::format_rfc3339_millis(writable(session.time)),
@@ -86,6 +90,9 @@ impl ShownSession<'_> {
             address: session.address,
             local: session.local,
             protocol: session.protocol,
+            proxy_peer: proxied.map(|proxied| proxied.peer),
+            proxy_id: proxied.and_then(Proxied::id),
+            proxy_authority: proxied.and_then(|proxied| proxied.authority.as_deref()),
             rule: session.rule.as_deref(),
             verdict: session.verdict,
             would_deny: session.would_deny.as_deref(),
@@ -120,7 +127,7 @@ fn as_text_if_any<T: Display, S: Serializer>(value: &Option<T>, serializer: S) -
 }
 
 /// Bytes that a session takes as JSON, more or less.
-const SESSION_BYTES: usize = 736;
+const SESSION_BYTES: usize = 800;
 
 /// The answer: so many sessions are there, so many of them are meant, and these are shown.
 /// A warning says what is missing.
@@ -152,6 +159,7 @@ pub(super) mod tests {
             client: "127.0.0.1:40000".parse().unwrap(),
             listener: Some("127.0.0.1:1080".into()),
             protocol: Some("socks5"),
+            proxied: None,
             user: Some("\"><script>\u{202e}\n".into()),
             method: Some("password"),
             command: Some("connect"),
@@ -189,7 +197,7 @@ pub(super) mod tests {
              \"time\":\"2026-01-02T03:04:05.006Z\",\"worker\":1,\"client\":\"127.0.0.1:40000\",\
              \"listener\":\"127.0.0.1:1080\",\"user\":\"\\\"><script>\u{202e}\\n\",\"method\":\"password\",\
              \"command\":\"connect\",\"target\":\"example.com:443\",\"address\":\"[2001:db8::1]:443\",\"local\":null,\
-             \"protocol\":\"socks5\",\"rule\":\"default\",\"verdict\":\"allow\",\"would_deny\":\"no-ads\",\"limit\":null,\"reply\":0,\"engine\":\"copy\",\"bytes_up\":10,\"bytes_down\":18446744073709551615,\"datagrams_up\":0,\
+             \"protocol\":\"socks5\",\"proxy_peer\":null,\"proxy_id\":null,\"proxy_authority\":null,\"rule\":\"default\",\"verdict\":\"allow\",\"would_deny\":\"no-ads\",\"limit\":null,\"reply\":0,\"engine\":\"copy\",\"bytes_up\":10,\"bytes_down\":18446744073709551615,\"datagrams_up\":0,\
              \"datagrams_down\":0,\"handshake_ms\":1,\"dns_ms\":null,\"connect_ms\":2,\"state\":\"relaying\",\
              \"age_ms\":12345,\"idle_ms\":10,\"rate_up\":1.3,\"rate_down\":0.0}]}"
         );

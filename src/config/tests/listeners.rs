@@ -9,7 +9,8 @@ use crate::config::{AuthMethod, Config, Flags, ListenerConfig, Protocol};
 pub(super) fn every_key() -> Vec<ListenerConfig> {
     config(
         "[[listener]]\nname = \"web\"\naddress = \"127.0.0.1:3128\"\nprotocols = [\"http\"]\nmethods = [\"none\"]\n\
-         commands = [\"connect\", \"bind\"]\nadvertise = \"203.0.113.7\"\nudp_ports = \"50000-50009\"\nfirst_byte = \"2s\"\n",
+         commands = [\"connect\", \"bind\"]\nadvertise = \"203.0.113.7\"\nudp_ports = \"50000-50009\"\nfirst_byte = \"2s\"\n\
+         proxy_protocol = \"optional\"\nproxy_from = [\"10.0.0.0/28\"]\n",
     )
     .listeners
 }
@@ -163,4 +164,27 @@ fn methods_of_a_listener_need_what_those_of_auth_need() {
         format!("[auth]\nmethods = [\"password\"]\nusers = \"u\"\n{}", wide.replace("password", "none"));
     let said = complaints(&open);
     assert!(said.len() == 1 && said[0].contains("set methods = [\"password\"] here"), "{said:?}");
+}
+
+#[test]
+fn whose_word_is_taken_has_to_be_said() {
+    let table = |keys: &str| format!("[[listener]]\naddress = \"127.0.0.1:1\"\n{keys}\n");
+    let needs = "3: [[listener]] 1 key `proxy_protocol`: needs `proxy_from`: the balancers whose word is taken, such as [\"10.0.0.0/28\"]";
+    expect_complaints(&[
+        (&table("proxy_protocol = \"required\""), &[needs]),
+        (&table("proxy_protocol = \"optional\""), &[needs]),
+        (
+            &table("proxy_from = \"10.0.0.1\""),
+            &[
+                "3: [[listener]] 1 key `proxy_from`: says whose word is taken, and proxy_protocol is \"off\": set it, or leave this out",
+            ],
+        ),
+        (
+            &table("proxy_protocol = \"on\"\nproxy_from = [\"10.0.0.1\"]"),
+            &[
+                "3: [[listener]] 1 key `proxy_protocol`: \"on\" is none of \"off\", \"optional\", \"required\"; did you mean \"off\"?",
+            ],
+        ),
+    ]);
+    config(&table("proxy_protocol = \"required\"\nproxy_from = [\"10.0.0.1\", \"2001:db8::/32\"]"));
 }

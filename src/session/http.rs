@@ -37,6 +37,8 @@ pub(super) fn read(
         return Ok(transition);
     }
     login::identify(handling)?;
+    // What another request of the connection was told is not this one's.
+    handling.facts.status = None;
     *handling.forward = head.forward(handling.rules.http.via).map(Box::new);
     let (RequestTarget::Tunnel(target) | RequestTarget::Absolute(target, _)) = head.target else {
         return Err(Failure::Internal("a request for nobody"));
@@ -95,6 +97,7 @@ fn challenge(
     if !bodiless || !head.keep_alive || due.challenged == limits::HTTP_CHALLENGES_MAX {
         return Err(Failure::NoMethod);
     }
+    handling.facts.status = Some(407);
     http_status::challenge(head.method == "HEAD", head.version, handling.output);
     let next = AwaitHead { scanned: 0, challenged: due.challenged + 1 };
     Ok(Transition::Read(Reading::Head(next), used))

@@ -119,6 +119,7 @@ fn an_answer_to_head_has_no_body_and_one_to_http_1_0_says_that_it_is_kept() {
     let seen = World::locked().every_split(kept);
     assert!(answer(&seen.events[0]).0.contains("Connection: keep-alive\r\n"));
     assert_eq!(seen.events.len(), 1, "it waits for another request");
+    assert!(seen.facts.contains("status: Some(407)"), "a client that leaves now was told so");
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub const GREETING_MAX: usize = 257;
 pub const USERPASS_MAX: usize = 513;
 /// Bytes of the longest request: VER, CMD, RSV, ATYP, a length, 255 of name, PORT (RFC 1928 section 4).
 pub const REQUEST_MAX: usize = 262;
+/// Bytes of the longest SOCKS4 request: VN, CD, port, address, 255 of user id, NUL, 255 of name, NUL.
+pub const SOCKS4_REQUEST_MAX: usize = 520;
 /// Bytes of the longest reply that we send: one with an IPv6 BND.ADDR (RFC 1928 section 6).
 pub const REPLY_MAX: usize = 22;
 /// Bytes of the longest name as a client may write it: what its length octet can say.
@@ -120,7 +122,7 @@ pub const CONGESTION_NAME_MAX: usize = 15;
 
 // ---- session: handshake
 
-/// One read during the handshake, in bytes: the longest message is 513, and what a client sends behind its
+/// One read during the handshake, in bytes: the longest message of SOCKS4 and 5 is 520, and what a client sends behind its
 /// request stays in the kernel, where it is its own backpressure.
 pub const HANDSHAKE_READ_BYTES: usize = 1024;
 /// Bytes of a header of the PROXY protocol: its addresses, a certificate's names and some more. Others write 536 at most.

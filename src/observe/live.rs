@@ -140,7 +140,7 @@ pub struct LiveSession {
     pub client: SocketAddr,
     /// The listener that it came by: its name, or where it listens.
     pub listener: Option<Arc<str>>,
-    /// The verified user, or the name that was claimed with wrong credentials.
+    /// The verified user, or the name that was claimed with wrong credentials or, where `method` is "none", without any.
     pub user: Option<Arc<str>>,
     /// "none", "password" or "gssapi".
     pub method: Option<&'static str>,

@@ -12,12 +12,10 @@ pub type Decoded<T> = Result<Option<(T, usize)>, ProtoError>;
 /// Why bytes from a client are no message. The client is at fault in every case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProtoError {
-    /// VER of a greeting or request is not 5 (RFC 1928 sections 3 and 4).
+    /// VER of a greeting or request is not 5 (RFC 1928 sections 3 and 4), or VN of a SOCKS4 request not 4.
     Version(u8),
     /// The first byte of the greeting begins an HTTP method: a client that takes us for an HTTP proxy.
     Http(u8),
-    /// The first byte of the greeting is that of SOCKS4.
-    Socks4,
     /// The head of an HTTP request that is not taken.
     Head(HeadError),
     /// A protocol that is not spoken where the client came in.
@@ -30,6 +28,8 @@ pub enum ProtoError {
     UserpassVersion(u8),
     /// ULEN is 0, and RFC 1929 section 2 wants 1 to 255.
     EmptyUser,
+    /// A SOCKS4 user id of more than 255 bytes.
+    UserTooLong,
     /// PLEN is 0, and RFC 1929 section 2 wants 1 to 255.
     EmptyPassword,
     /// The version octet of a GSSAPI message is not 1 (RFC 1961 section 3.4).
@@ -40,30 +40,30 @@ pub enum ProtoError {
     GssAbort,
     /// RSV of a request is not 0 (RFC 1928 section 4).
     Reserved(u8),
-    /// CMD is none of CONNECT, BIND and UDP ASSOCIATE (RFC 1928 section 4).
+    /// CMD is none of CONNECT, BIND and UDP ASSOCIATE (RFC 1928 section 4), or CD of a SOCKS4 request none of its own.
     Command(u8),
     /// ATYP is none of 1, 3 and 4 (RFC 1928 section 5).
     AddressType(u8),
     /// CONNECT to port 0, which no target can listen on.
     PortZero,
-    /// DST.ADDR is a name that is neither a host name nor an address.
+    /// The target's name is neither a host name nor an address.
     Name(NameError),
 }
 
 impl fmt::Display for ProtoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Version(got) => write!(f, "SOCKS version {got} where 5 is due"),
+            Self::Version(got) => write!(f, "SOCKS version {got}, which is not due"),
             Self::Http(first) => {
                 write!(f, "an HTTP request (first byte {:?}) where SOCKS5 is due", char::from(*first))
             }
-            Self::Socks4 => f.write_str("a SOCKS4 request where SOCKS5 is due"),
             Self::Head(_) => f.write_str("bad HTTP request"),
             Self::NotSpoken => f.write_str("a protocol that is not spoken at this listener"),
             Self::NoProxyHeader => f.write_str("no PROXY header where one is due"),
             Self::ProxyHeader(what) => write!(f, "broken PROXY header: {what}"),
             Self::UserpassVersion(got) => write!(f, "username/password version {got} where 1 is due"),
             Self::EmptyUser => f.write_str("empty user name"),
+            Self::UserTooLong => f.write_str("user id over 255 bytes"),
             Self::EmptyPassword => f.write_str("empty password"),
             Self::GssVersion(got) => write!(f, "GSSAPI message version {got} where 1 is due"),
             Self::GssType(got) => write!(f, "GSSAPI message of type {got:#04x}, which is not due"),

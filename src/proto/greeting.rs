@@ -80,11 +80,10 @@ pub struct Greeting {
 /// Whether a client that begins with this byte speaks SOCKS5.
 ///
 /// # Errors
-/// [`ProtoError::Socks4`], [`ProtoError::Http`] or [`ProtoError::Version`].
+/// [`ProtoError::Http`] or [`ProtoError::Version`].
 pub fn check_version(first: u8) -> Result<(), ProtoError> {
     match first {
         VERSION => Ok(()),
-        0x04 => Err(ProtoError::Socks4),
         // RFC 9110 section 9.1: methods are tokens, and all that there are begin with a capital letter.
         letter @ b'A'..=b'Z' => Err(ProtoError::Http(letter)),
         other => Err(ProtoError::Version(other)),
@@ -161,8 +160,7 @@ mod tests {
         for letter in b'A'..=b'Z' {
             assert_eq!(error_at_last_byte(decode, &[letter]), ProtoError::Http(letter));
         }
-        assert_eq!(error_at_last_byte(decode, b"\x04"), ProtoError::Socks4);
-        for other in [0x00, 0x01, 0x06, 0x16, 0xff] {
+        for other in [0x00, 0x01, 0x04, 0x06, 0x16, 0xff] {
             assert_eq!(error_at_last_byte(decode, &[other]), ProtoError::Version(other));
         }
         assert_eq!(decode(b"GET / HTTP/1.1\r\n"), Err(ProtoError::Http(b'G')));

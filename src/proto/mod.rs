@@ -1,4 +1,4 @@
-//! Wire codecs of RFC 1928, RFC 1929 and RFC 1961: bytes to values and back, no I/O and no clock.
+//! Wire codecs of RFC 1928, RFC 1929, RFC 1961 and SOCKS4: bytes to values and back, no I/O and no clock.
 //!
 //! Every decoder takes all that has arrived so far and says one of three things: more is needed, here is
 //! the value and how many bytes it took, or this can never become a message. It keeps nothing between
@@ -14,6 +14,7 @@ mod name_error;
 pub mod proxy_header;
 pub mod reply;
 pub mod request;
+pub mod socks4;
 pub mod udp;
 pub mod userpass;
 
@@ -110,6 +111,7 @@ mod tests {
             let _ = splits::every_split(greeting::decode, &input);
             let _ = splits::every_split(userpass_parts, &input);
             let _ = splits::every_split(request::decode, &input);
+            let _ = splits::every_split(socks4::decode, &input);
             let _ = splits::every_split(address::decode, &input);
             for due in [gss::MessageType::Authentication, gss::MessageType::ProtectionLevel, gss::MessageType::Encapsulated] {
                 let _ = splits::every_split(|input| gss::decode(input, due).map(|found| found.map(|(token, used)| (token.to_vec(), used))), &input);
@@ -125,6 +127,15 @@ mod tests {
         ) {
             let input = [&[5, command, reserved, address_type][..], &rest].concat();
             let _ = splits::every_split(request::decode, &input);
+        }
+
+        #[test]
+        fn nearly_valid_socks4_requests_never_panic_and_never_depend_on_the_split(
+            command in 0u8..4, port in 0u8..2, last in 0u8..3,
+            rest in proptest::collection::vec(0u8..0x80, 0..600),
+        ) {
+            let input = [&[4, command, 0, port, 0, 0, 0, last][..], &rest].concat();
+            let _ = splits::every_split(socks4::decode, &input);
         }
     }
 }

@@ -7,10 +7,10 @@ use super::command::Output;
 use super::facts::Facts;
 use super::failure::Failure;
 use super::state::{AwaitHead, Due, Reading};
-use super::{http_status, socks5};
+use super::{http_status, socks4, socks5};
 use crate::config::Protocol;
-use crate::proto::request::{Request, decode};
-use crate::proto::{Decoded, ProtoError, greeting};
+use crate::proto::request::{self, Request};
+use crate::proto::{self, Decoded, ProtoError, greeting};
 
 /// A protocol in which a client may ask.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,6 +18,8 @@ pub(super) enum Dialect {
     /// RFC 1928. Who speaks none of the dialects is answered in this one.
     #[default]
     Socks5,
+    /// The SOCKS4 memo, and SOCKS4a.
+    Socks4,
     /// HTTP/1.1, as it is spoken to proxies (RFC 9110, RFC 9112).
     Http {
         /// Whether the request is a HEAD, whose answers have no body (RFC 9110 section 9.3.2).
@@ -25,13 +27,22 @@ pub(super) enum Dialect {
     },
 }
 
+/// A request, and what its message says of the client beside it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) request: Request,
+    /// What a client calls itself, where its protocol has a word for that in the request.
+    pub(super) user: Option<Box<[u8]>>,
+}
+
 impl Dialect {
     /// The dialect that begins with this byte.
     ///
     /// # Errors
-    /// [`ProtoError::Socks4`] or [`ProtoError::Version`].
+    /// [`ProtoError::Version`].
     pub(super) fn of(first: u8) -> Result<Dialect, ProtoError> {
         match greeting::check_version(first) {
+            _ if first == proto::socks4::VERSION => Ok(Dialect::Socks4),
             Ok(()) => Ok(Dialect::Socks5),
             Err(ProtoError::Http(_)) => Ok(Dialect::Http { to_head: false }),
             Err(error) => Err(error),
@@ -42,6 +53,7 @@ impl Dialect {
     pub(super) fn protocol(self) -> Protocol {
         match self {
             Dialect::Socks5 => Protocol::Socks5,
+            Dialect::Socks4 => Protocol::Socks4,
             Dialect::Http { .. } => Protocol::Http,
         }
     }
@@ -50,6 +62,7 @@ impl Dialect {
     pub(super) fn first_message(self) -> Reading {
         match self {
             Dialect::Socks5 => Reading::Greeting,
+            Dialect::Socks4 => Reading::Request,
             Dialect::Http { .. } => Reading::Head(AwaitHead::default()),
         }
     }
@@ -57,16 +70,24 @@ impl Dialect {
     /// The message that is due once a login was right.
     pub(super) fn message_behind_login(self) -> Reading {
         match self {
-            Dialect::Socks5 => Reading::Request,
+            Dialect::Socks5 | Dialect::Socks4 => Reading::Request,
             // The credentials came with it.
             Dialect::Http { .. } => Reading::Head(AwaitHead::default()),
         }
     }
 
     /// Reads a request.
-    pub(super) fn read_request(self, bytes: &[u8]) -> Decoded<Request> {
+    pub(super) fn read_request(self, bytes: &[u8]) -> Decoded<Asked> {
         match self {
-            Dialect::Socks5 => decode(bytes),
+            Dialect::Socks5 => {
+                let decoded = request::decode(bytes)?;
+                Ok(decoded.map(|(request, used)| (Asked { request, user: None }, used)))
+            }
+            Dialect::Socks4 => {
+                let decoded = proto::socks4::decode(bytes)?;
+                Ok(decoded
+                    .map(|(asked, used)| (Asked { request: asked.request, user: Some(asked.user) }, used)))
+            }
             // Its requests are heads.
             Dialect::Http { .. } => Ok(None),
         }
@@ -76,7 +97,8 @@ impl Dialect {
     pub(super) fn welcome(self, output: &mut Output) {
         match self {
             Dialect::Socks5 => socks5::welcome(output),
-            Dialect::Http { .. } => {}
+            // What is said of the request says it.
+            Dialect::Socks4 | Dialect::Http { .. } => {}
         }
     }
 
@@ -84,6 +106,7 @@ impl Dialect {
     pub(super) fn succeed(self, bound: SocketAddr, facts: &mut Facts, output: &mut Output) {
         match self {
             Dialect::Socks5 => socks5::succeed(bound, facts, output),
+            Dialect::Socks4 => socks4::succeed(bound, facts, output),
             Dialect::Http { .. } => http_status::succeed(facts, output),
         }
     }
@@ -92,6 +115,7 @@ impl Dialect {
     pub(super) fn refuse(self, due: Due, cause: &Failure, facts: &mut Facts, output: &mut Output) {
         match self {
             Dialect::Socks5 => socks5::refuse(due, cause, facts, output),
+            Dialect::Socks4 => socks4::refuse(due, cause, facts, output),
             Dialect::Http { to_head } => http_status::refuse(due, cause, to_head, facts, output),
         }
     }

@@ -17,7 +17,7 @@ pub struct Facts {
     pub method: Option<AuthMethod>,
     /// Who the client is, once verified.
     pub identity: Option<Identity>,
-    /// The name given with wrong credentials: never a password.
+    /// The name given with wrong credentials, or without any, which proves nothing: never a password.
     pub claimed_user: Option<Box<str>>,
     /// What was asked for.
     pub command: Option<RequestCommand>,

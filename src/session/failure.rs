@@ -12,7 +12,7 @@ use crate::seal::SealError;
 /// Why no relay came of a session, with its cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The client's fault: bytes that are not SOCKS5.
+    /// The client's fault: bytes that are no message of its protocol.
     Protocol(ProtoError),
     /// The client's fault: none of the methods it offers is accepted here.
     NoMethod,

@@ -28,6 +28,7 @@ pub(super) fn identify(handling: &mut Handling<'_>) -> Result<(), Failure> {
         if handling.facts.method != Some(none) && !handling.rules.methods.contains(&none) {
             return Err(Failure::NoMethod);
         }
+        handling.facts.method = Some(none);
         handling.facts.identity = Some(Identity::Anonymous);
     }
     Ok(())

@@ -23,6 +23,7 @@ mod login;
 mod pac;
 mod request;
 mod rules;
+mod socks4;
 mod socks5;
 mod state;
 mod userpass;

@@ -1,9 +1,10 @@
-//! The request (RFC 1928 section 4).
+//! The request, in whatever dialect it comes.
 
+use super::dialect::Asked;
 use super::failure::Failure;
 use super::handling::Handling;
 use super::state::{Reading, Transition};
-use super::{associate, bind, connect, login};
+use super::{associate, bind, connect, login, socks4};
 use crate::proto::request::RequestCommand;
 use crate::seal::SealError;
 
@@ -14,11 +15,14 @@ pub(super) fn read(
     handling: &mut Handling<'_>,
 ) -> Result<Transition, Failure> {
     let decoded = handling.dialect.read_request(bytes).map_err(Failure::Protocol)?;
-    let Some((request, used)) = decoded else {
+    let Some((Asked { request, user }, used)) = decoded else {
         return Ok(Transition::More(Reading::Request));
     };
     handling.facts.command = Some(request.command);
     handling.facts.target = Some(request.target.clone());
+    if let Some(user) = user {
+        socks4::claim(&user, handling);
+    }
     login::identify(handling)?;
     handling.check_taken(request.command)?;
     if request.command != RequestCommand::UdpAssociate {

@@ -8,6 +8,7 @@ mod http;
 mod random;
 mod replies;
 mod requests;
+mod socks4;
 mod verdicts;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -444,7 +445,7 @@ fn method_lists_of_every_kind() {
 
 // HAZARD 6.
 #[test]
-fn http_gets_a_hint_where_it_is_not_spoken_and_socks4_nothing() {
+fn http_gets_a_hint_where_it_is_not_spoken() {
     for request in ["GET http://a/ HTTP/1.1\r\n", "POST / HTTP/1.0\r\n", "HEAD / HTTP/1.0\r\n", "CONNECT a:1"]
     {
         let seen = World::open().speaking(&[Protocol::Socks5]).every_split(request.as_bytes());
@@ -453,6 +454,4 @@ fn http_gets_a_hint_where_it_is_not_spoken_and_socks4_nothing() {
         assert!(hint.windows(4).any(|end| end == b"\r\n\r\n"), "a whole response");
         assert_eq!(*end, closed_by(ProtoError::Http(request.as_bytes()[0])));
     }
-    let socks4 = b"\x04\x01\x00\x50\xcb\x00\x71\x07\x00";
-    assert_eq!(World::open().every_split(socks4).events, [closed_by(ProtoError::Socks4)]);
 }

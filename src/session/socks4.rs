@@ -1,0 +1,44 @@
+//! How success and failure are said in SOCKS4, and what its user id is worth.
+
+use std::net::SocketAddr;
+
+use super::command::Output;
+use super::facts::Facts;
+use super::failure::Failure;
+use super::handling::Handling;
+use super::socks5::rep_of;
+use super::state::Due;
+use crate::config::AuthMethod;
+use crate::proto::reply::Rep;
+use crate::proto::socks4::{ReplyCode, failure, reply};
+
+/// Takes note of what a client calls itself, where nobody has to say who he is: it proves nothing, and nothing goes by it.
+pub(super) fn claim(user: &[u8], handling: &mut Handling<'_>) {
+    if !user.is_empty() && handling.rules.methods.contains(&AuthMethod::None) {
+        handling.facts.claimed_user = Some(String::from_utf8_lossy(user).into());
+    }
+}
+
+/// Writes that a request succeeded, and the address that its command wants told.
+pub(super) fn succeed(bound: SocketAddr, facts: &mut Facts, output: &mut Output) {
+    facts.reply = Some(Rep::Succeeded);
+    facts.status = Some(ReplyCode::Granted as u16);
+    output.extend_from_slice(&reply(ReplyCode::Granted, bound));
+}
+
+/// Writes what a client is told whose session failed while this was due. Metrics have the cause in SOCKS5's words, of
+/// which there are more.
+pub(super) fn refuse(due: Due, cause: &Failure, facts: &mut Facts, output: &mut Output) {
+    // A request that never came has no reply, nor has a client that is gone.
+    let answerable = facts.command.is_some() || matches!(cause, Failure::Protocol(_));
+    if due == Due::Nothing || !answerable || matches!(cause, Failure::ClientLeft | Failure::ClientReset) {
+        return;
+    }
+    facts.reply = Some(rep_of(cause));
+    let code = match cause {
+        Failure::AuthFailed => ReplyCode::UserRefused,
+        _ => ReplyCode::Rejected,
+    };
+    facts.status = Some(code as u16);
+    output.extend_from_slice(&failure(code));
+}

@@ -1,4 +1,4 @@
-//! Wire codecs of RFC 1928, RFC 1929, RFC 1961 and SOCKS4: bytes to values and back, no I/O and no clock.
+//! Wire codecs of RFC 1928, RFC 1929, RFC 1961, SOCKS4 and the PROXY protocol: bytes to values and back, no I/O and no clock.
 //!
 //! Every decoder takes all that has arrived so far and says one of three things: more is needed, here is
 //! the value and how many bytes it took, or this can never become a message. It keeps nothing between
@@ -12,6 +12,7 @@ pub mod gss;
 pub mod http;
 mod name_error;
 pub mod proxy_header;
+pub mod proxy_protocol;
 pub mod reply;
 pub mod request;
 pub mod socks4;

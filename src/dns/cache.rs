@@ -9,13 +9,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Answer;
+use super::Learnt;
 use crate::limits::DNS_CACHE_LOOKS;
 
 #[derive(Debug)]
 struct CachedName {
     name: Arc<str>,
-    answer: Answer,
+    answer: Learnt,
     expires: Instant,
     used: bool,
 }
@@ -35,7 +35,7 @@ impl Cache {
     }
 
     /// The answer, if it is known and still good. No allocation.
-    pub(super) fn get(&mut self, name: &str, now: Instant) -> Option<Answer> {
+    pub(super) fn get(&mut self, name: &str, now: Instant) -> Option<Learnt> {
         let entry = &mut self.ring[*self.places.get(name)?];
         if entry.expires <= now {
             return None;
@@ -45,7 +45,7 @@ impl Cache {
     }
 
     /// Remembers `answer` until `expires`, in place of what was known of the name.
-    pub(super) fn insert(&mut self, name: &Arc<str>, answer: Answer, expires: Instant, now: Instant) {
+    pub(super) fn insert(&mut self, name: &Arc<str>, answer: Learnt, expires: Instant, now: Instant) {
         if self.capacity == 0 {
             return;
         }
@@ -97,12 +97,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::dns::DnsError;
+    use crate::dns::{DnsError, Known};
 
     const TTL: Duration = Duration::from_secs(60);
 
-    fn found(n: u8) -> Answer {
-        Ok(Arc::from([std::net::IpAddr::from([192, 0, 2, n])]))
+    fn found(n: u8) -> Learnt {
+        Ok(Known::Addresses(Arc::from([std::net::IpAddr::from([192, 0, 2, n])])))
     }
 
     fn name(n: usize) -> Arc<str> {

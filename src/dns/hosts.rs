@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::limits::{DNS_ADDRESSES, DNS_FILE};
+use crate::proto::address::{Host, Name};
 
 const LOOPBACK: [IpAddr; 2] = [IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)];
 
@@ -16,6 +17,8 @@ const LOOPBACK: [IpAddr; 2] = [IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4A
 pub struct Hosts {
     /// Shared, for a file may have a million names.
     names: Arc<HashMap<Box<str>, Vec<IpAddr>>>,
+    /// The first name of each address, which is its canonical one (hosts(5)).
+    by_address: Arc<HashMap<IpAddr, Name>>,
 }
 
 impl Hosts {
@@ -41,13 +44,19 @@ impl Hosts {
     /// system file must not keep the relay from starting.
     pub fn parse(text: &str) -> Hosts {
         let mut names: HashMap<Box<str>, Vec<IpAddr>> = HashMap::new();
+        let mut by_address = HashMap::new();
         for line in text.lines() {
             let line = line.split('#').next().unwrap_or_default();
             let mut words = line.split_whitespace();
             let Some(address) = words.next().and_then(|word| word.parse::<IpAddr>().ok()) else {
                 continue;
             };
-            for word in words {
+            for (at, word) in words.enumerate() {
+                if at == 0
+                    && let Ok(Host::Name(name)) = Host::parse(word.as_bytes())
+                {
+                    by_address.entry(address.to_canonical()).or_insert(name);
+                }
                 let name = word.strip_suffix('.').unwrap_or(word).to_ascii_lowercase();
                 let known = names.entry(name.into_boxed_str()).or_default();
                 if known.len() < DNS_ADDRESSES && !known.contains(&address) {
@@ -55,7 +64,7 @@ impl Hosts {
                 }
             }
         }
-        Hosts { names: Arc::new(names) }
+        Hosts { names: Arc::new(names), by_address: Arc::new(by_address) }
     }
 
     /// The addresses of a canonical name (lower case, no trailing dot); none if it is not listed.
@@ -64,6 +73,13 @@ impl Hosts {
             return &LOOPBACK;
         }
         self.names.get(name).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl Hosts {
+    /// The name of an address, if it is listed.
+    pub fn name_of(&self, ip: IpAddr) -> Option<Name> {
+        self.by_address.get(&ip.to_canonical()).cloned()
     }
 }
 

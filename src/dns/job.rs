@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use hickory_proto::rr::Name;
 
-use super::message::{AddressFamily, Response};
+use super::message::{RecordKind, Response};
 use super::places::NamePlace;
 use super::servers::Tried;
-use super::{Answer, DnsError, ExchangeId, Prefer, Transport, sort};
+use super::{DnsError, ExchangeId, Known, Learnt, Prefer, Transport, sort};
 use crate::limits::{DNS_FAILURE_TTL, DNS_PARTIAL_TTL, DNS_TCP_MESSAGE};
+use crate::proto::address::Name as HostName;
 use crate::shares::Source;
 
 /// One lookup that waits for a name. The serial tells it from an earlier one with the same ticket.
@@ -36,10 +37,11 @@ pub(super) enum JobPhase {
     Lingering { until: Instant, answered: bool },
 }
 
-/// What one family's question came to. The times are those until which it may be cached.
+/// What one question came to. The times are those until which it may be cached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum QuestionOutcome {
     Found { addresses: Vec<IpAddr>, until: Instant },
+    Named { name: HostName, until: Instant },
     NoData { until: Instant },
     NxDomain { until: Instant },
     Failed(DnsError),
@@ -52,6 +54,7 @@ impl QuestionOutcome {
             Response::Found { addresses, ttl } => {
                 Some(QuestionOutcome::Found { addresses, until: now + ttl })
             }
+            Response::Named { name, ttl } => Some(QuestionOutcome::Named { name, until: now + ttl }),
             Response::NoData { ttl } => Some(QuestionOutcome::NoData { until: now + ttl }),
             Response::NxDomain { ttl } => Some(QuestionOutcome::NxDomain { until: now + ttl }),
             Response::Truncated | Response::Unable | Response::Failed => None,
@@ -59,10 +62,10 @@ impl QuestionOutcome {
     }
 }
 
-/// What one family is asked for, and what has been tried.
+/// What a name is asked for, and what has been tried.
 #[derive(Debug)]
-pub(super) struct FamilyQuestion {
-    pub(super) family: AddressFamily,
+pub(super) struct RecordQuestion {
+    pub(super) kind: RecordKind,
     pub(super) outcome: Option<QuestionOutcome>,
     /// The ID of the query that is under way, and the slot of its try.
     pub(super) id: u16,
@@ -77,10 +80,21 @@ pub(super) struct FamilyQuestion {
     pub(super) plain: Tried,
 }
 
-impl FamilyQuestion {
-    fn new(family: AddressFamily) -> FamilyQuestion {
-        FamilyQuestion {
-            family,
+impl RecordKind {
+    /// What is asked for to reach a name.
+    pub(super) fn addresses(prefer: Prefer) -> &'static [RecordKind] {
+        match prefer {
+            Prefer::Ipv4Only => &[RecordKind::V4],
+            Prefer::Ipv6Only => &[RecordKind::V6],
+            Prefer::HappyEyeballs | Prefer::Ipv4 | Prefer::Ipv6 => &[RecordKind::V4, RecordKind::V6],
+        }
+    }
+}
+
+impl RecordQuestion {
+    fn new(kind: RecordKind) -> RecordQuestion {
+        RecordQuestion {
+            kind,
             outcome: None,
             id: 0,
             slot: 0,
@@ -109,7 +123,7 @@ impl FamilyQuestion {
     }
 }
 
-/// One exchange with one server, for one family or both.
+/// One exchange with one server, for one question or both.
 #[derive(Debug)]
 pub(super) struct Try {
     pub(super) exchange: ExchangeId,
@@ -164,7 +178,7 @@ pub(super) struct Job {
     pub(super) waiters: VecDeque<WaitingLookup>,
     /// How many waiters are still there.
     pub(super) waiting: usize,
-    pub(super) questions: Vec<FamilyQuestion>,
+    pub(super) questions: Vec<RecordQuestion>,
     /// What is under way: each pending question is on one of these.
     pub(super) tries: [Option<Try>; 2],
     /// A has come and AAAA has until then (RFC 8305 section 3).
@@ -174,12 +188,7 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn new(name: &str, wire: Name, prefer: Prefer, owner: Source) -> Job {
-        let families: &[AddressFamily] = match prefer {
-            Prefer::Ipv4Only => &[AddressFamily::V4],
-            Prefer::Ipv6Only => &[AddressFamily::V6],
-            Prefer::HappyEyeballs | Prefer::Ipv4 | Prefer::Ipv6 => &[AddressFamily::V4, AddressFamily::V6],
-        };
+    pub(super) fn new(name: &str, wire: Name, kinds: &[RecordKind], owner: Source) -> Job {
         Job {
             name: name.into(),
             wire,
@@ -188,11 +197,16 @@ impl Job {
             queued: HashMap::new(),
             waiters: VecDeque::new(),
             waiting: 0,
-            questions: families.iter().map(|&family| FamilyQuestion::new(family)).collect(),
+            questions: kinds.iter().map(|&kind| RecordQuestion::new(kind)).collect(),
             tries: [None, None],
             hold: None,
             wake: None,
         }
+    }
+
+    /// Whether it is the name of an address that is asked for.
+    pub(super) fn asks_for_a_name(&self) -> bool {
+        self.questions.iter().any(|question| question.kind == RecordKind::Pointer)
     }
 
     /// When the job has to be looked at next.
@@ -219,7 +233,7 @@ impl Job {
 
     /// Which questions (by index) are pending on a slot.
     pub(super) fn pending_on(&self, slot: usize) -> Vec<usize> {
-        let on = |question: &FamilyQuestion| question.is_pending() && question.slot == slot;
+        let on = |question: &RecordQuestion| question.is_pending() && question.slot == slot;
         (0..self.questions.len()).filter(|&index| on(&self.questions[index])).collect()
     }
 
@@ -229,7 +243,7 @@ impl Job {
     /// section 4.2).
     pub(super) fn may_answer_without_v6(&self) -> bool {
         self.questions.iter().any(|question| {
-            question.family == AddressFamily::V4
+            question.kind == RecordKind::V4
                 && matches!(
                     question.outcome,
                     Some(QuestionOutcome::Found { .. } | QuestionOutcome::NxDomain { .. })
@@ -245,7 +259,7 @@ impl Job {
     /// question that failed makes it a failure: the other one's NXDOMAIN may be a server's mistake (RFC 4074
     /// section 4.2). A pending question counts as one that failed, but for AAAA where the name itself does not
     /// exist; what that may still change is not remembered for long.
-    pub(super) fn answer(&self, prefer: Prefer, now: Instant) -> (Answer, Instant) {
+    pub(super) fn answer(&self, prefer: Prefer, now: Instant) -> (Learnt, Instant) {
         if self.has_addresses() {
             return self.merge(prefer, now);
         }
@@ -254,6 +268,9 @@ impl Job {
         let (mut error, mut failure, mut until) = (DnsError::NoAddress, None, None::<Instant>);
         for question in &self.questions {
             let end = match &question.outcome {
+                Some(QuestionOutcome::Named { name, until }) => {
+                    return (Ok(Known::Name(name.clone())), *until);
+                }
                 Some(QuestionOutcome::Found { until, .. } | QuestionOutcome::NoData { until }) => *until,
                 Some(QuestionOutcome::NxDomain { until }) => {
                     error = DnsError::NotFound;
@@ -278,7 +295,7 @@ impl Job {
     /// family does too, but not below [`DNS_PARTIAL_TTL`], as a name with a short negative time would
     /// otherwise be asked for again and again although its addresses are good. Servers that never answer AAAA are
     /// common, a question for A that failed is an accident: it is asked again soon.
-    fn merge(&self, prefer: Prefer, now: Instant) -> (Answer, Instant) {
+    fn merge(&self, prefer: Prefer, now: Instant) -> (Learnt, Instant) {
         let floor: Duration = DNS_PARTIAL_TTL;
         let mut addresses = Vec::new();
         let mut until: Option<Instant> = None;
@@ -291,13 +308,13 @@ impl Job {
                 Some(QuestionOutcome::NoData { until } | QuestionOutcome::NxDomain { until }) => {
                     (*until).max(now + floor)
                 }
-                Some(QuestionOutcome::Failed(_)) | None if question.family == AddressFamily::V4 => {
+                Some(QuestionOutcome::Failed(_)) | None if question.kind == RecordKind::V4 => {
                     now + DNS_FAILURE_TTL
                 }
-                Some(QuestionOutcome::Failed(_)) | None => now + floor,
+                Some(QuestionOutcome::Failed(_) | QuestionOutcome::Named { .. }) | None => now + floor,
             };
             until = Some(until.map_or(end, |earlier| earlier.min(end)));
         }
-        (Ok(sort(&addresses, prefer).into()), until.unwrap_or(now))
+        (Ok(Known::Addresses(sort(&addresses, prefer).into())), until.unwrap_or(now))
     }
 }

@@ -16,19 +16,22 @@ use super::record::{Data, Reader, Record, Section};
 use crate::limits::{
     DNS_ADDRESSES, DNS_CNAMES, DNS_NEGATIVE_TTL, DNS_NEGATIVE_TTL_MAX, DNS_TTL_MAX, DNS_UDP_PAYLOAD,
 };
+use crate::proto::address::{Host, Name as HostName};
 
-/// An address family, as the question for it.
+/// What is asked for: the addresses of a family, or the name of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AddressFamily {
+pub(super) enum RecordKind {
     V4,
     V6,
+    Pointer,
 }
 
-impl AddressFamily {
+impl RecordKind {
     fn record_type(self) -> RecordType {
         match self {
-            AddressFamily::V4 => RecordType::A,
-            AddressFamily::V6 => RecordType::AAAA,
+            RecordKind::V4 => RecordType::A,
+            RecordKind::V6 => RecordType::AAAA,
+            RecordKind::Pointer => RecordType::PTR,
         }
     }
 }
@@ -38,7 +41,9 @@ impl AddressFamily {
 pub(super) enum Response {
     /// At least one address.
     Found { addresses: Vec<IpAddr>, ttl: Duration },
-    /// The name exists without an address of this family.
+    /// The name of an address.
+    Named { name: HostName, ttl: Duration },
+    /// The name exists without what was asked for.
     NoData { ttl: Duration },
     /// The name does not exist.
     NxDomain { ttl: Duration },
@@ -62,16 +67,10 @@ pub(super) fn parse_name(name: &str) -> Option<Name> {
 }
 
 /// One query for recursion; over TCP with its length in front (RFC 1035 section 4.2.2).
-pub(super) fn encode(
-    id: u16,
-    name: &Name,
-    family: AddressFamily,
-    edns: bool,
-    transport: Transport,
-) -> Vec<u8> {
+pub(super) fn encode(id: u16, name: &Name, kind: RecordKind, edns: bool, transport: Transport) -> Vec<u8> {
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
-    message.add_query(Query::query(name.clone(), family.record_type()));
+    message.add_query(Query::query(name.clone(), kind.record_type()));
     if edns {
         let mut offer = Edns::new();
         offer.set_max_payload(DNS_UDP_PAYLOAD).set_version(0);
@@ -100,7 +99,7 @@ pub(super) fn decode(
     bytes: &[u8],
     id: u16,
     name: &Name,
-    family: AddressFamily,
+    kind: RecordKind,
     transport: Transport,
 ) -> Option<Response> {
     let mut decoder = BinDecoder::new(bytes);
@@ -120,7 +119,7 @@ pub(super) fn decode(
     }
     let question = Query::read(&mut decoder).ok()?;
     if !question.name.eq_ignore_root(name)
-        || question.query_type != family.record_type()
+        || question.query_type != kind.record_type()
         || question.query_class != DNSClass::IN
     {
         return None;
@@ -145,9 +144,9 @@ pub(super) fn decode(
     if code == ResponseCode::NXDomain {
         return Some(Response::NxDomain { ttl: negative_ttl(&authorities) });
     }
-    let reply = addresses(&answers, name, family);
-    if matches!(reply, Some(Response::Found { .. } | Response::Failed)) {
-        return reply;
+    let reply = wanted(&answers, name, kind);
+    if matches!(reply, Response::Found { .. } | Response::Named { .. } | Response::Failed) {
+        return Some(reply);
     }
     if authorities.is_cut && transport == Transport::Udp {
         return Some(Response::Truncated);
@@ -157,19 +156,38 @@ pub(super) fn decode(
         return Some(Response::Unable);
     }
     let lame = !meta.recursion_available && !meta.authoritative;
-    Some(empty(&answers, &authorities, reply, lame))
+    Some(empty(&answers, &authorities, &reply, lame))
 }
 
-/// The addresses, or how the search for them failed; `NoData` with the shortest time of the aliases where there
-/// are none.
-fn addresses(answers: &Section, name: &Name, family: AddressFamily) -> Option<Response> {
-    let Some((target, alias_ttl)) = follow(&answers.records, name) else { return Some(Response::Failed) };
+/// What was asked for, or how the search for it failed; `NoData` with the shortest time of the aliases where there
+/// is nothing.
+fn wanted(answers: &Section, name: &Name, kind: RecordKind) -> Response {
+    let Some((target, alias_ttl)) = follow(&answers.records, name) else { return Response::Failed };
+    let owned = || answers.records.iter().filter(|record| record.owner.eq_ignore_root(target));
+    let found = match kind {
+        RecordKind::V4 | RecordKind::V6 => addresses(owned(), kind, alias_ttl),
+        RecordKind::Pointer => pointer(owned(), alias_ttl),
+    };
+    match found {
+        Some(found) => found,
+        // What could not be read may have been it.
+        None if answers.is_damaged || answers.is_cut => Response::Failed,
+        None => Response::NoData { ttl: alias_ttl },
+    }
+}
+
+/// The addresses of a family among these records.
+fn addresses<'a>(
+    owned: impl Iterator<Item = &'a Record>,
+    kind: RecordKind,
+    alias_ttl: Duration,
+) -> Option<Response> {
     let mut ttl = alias_ttl;
     let mut addresses = Vec::new();
-    for record in answers.records.iter().filter(|record| record.owner.eq_ignore_root(target)) {
-        let address = match (&record.data, family) {
-            (Data::V4(v4), AddressFamily::V4) => IpAddr::V4(*v4),
-            (Data::V6(v6), AddressFamily::V6) => IpAddr::V6(*v6),
+    for record in owned {
+        let address = match (&record.data, kind) {
+            (Data::V4(v4), RecordKind::V4) => IpAddr::V4(*v4),
+            (Data::V6(v6), RecordKind::V6) => IpAddr::V6(*v6),
             _ => continue,
         };
         ttl = ttl.min(seconds(record.ttl));
@@ -177,16 +195,34 @@ fn addresses(answers: &Section, name: &Name, family: AddressFamily) -> Option<Re
             addresses.push(address);
         }
     }
-    match addresses.is_empty() {
-        false => Some(Response::Found { addresses, ttl }),
-        // What could not be read may have been the address.
-        true if answers.is_damaged || answers.is_cut => Some(Response::Failed),
-        true => Some(Response::NoData { ttl: alias_ttl }),
+    (!addresses.is_empty()).then_some(Response::Found { addresses, ttl })
+}
+
+/// The first name among these records that is one: whoever has the zone may write anything there.
+fn pointer<'a>(mut owned: impl Iterator<Item = &'a Record>, alias_ttl: Duration) -> Option<Response> {
+    owned.find_map(|record| match &record.data {
+        Data::Pointer(name) => {
+            let name = host_name(name)?;
+            Some(Response::Named { name, ttl: alias_ttl.min(seconds(record.ttl)) })
+        }
+        _ => None,
+    })
+}
+
+/// The text of a name, where it is one that a host may have: made canonical, and no address in any spelling.
+fn host_name(name: &Name) -> Option<HostName> {
+    if name.iter().any(|label| label.contains(&b'.')) {
+        return None;
+    }
+    let text = name.iter().collect::<Vec<_>>().join(&b'.');
+    match Host::parse(&text) {
+        Ok(Host::Name(name)) if text.is_ascii() => Some(name),
+        _ => None,
     }
 }
 
-/// A message without error and without an address.
-fn empty(answers: &Section, authorities: &Section, reply: Option<Response>, lame: bool) -> Response {
+/// A message without error and without what was asked for.
+fn empty(answers: &Section, authorities: &Section, reply: &Response, lame: bool) -> Response {
     // RFC 2308 section 2.2: name servers and no SOA is a referral. A server that neither recurses nor is
     // the name's own has nothing to say about it, whether it refers or not.
     let has = |wanted: fn(&Data) -> bool| authorities.records.iter().any(|record| wanted(&record.data));
@@ -196,7 +232,7 @@ fn empty(answers: &Section, authorities: &Section, reply: Option<Response>, lame
         return Response::Failed;
     }
     let alias_ttl = match reply {
-        Some(Response::NoData { ttl }) => ttl,
+        Response::NoData { ttl } => *ttl,
         _ => DNS_TTL_MAX,
     };
     Response::NoData { ttl: negative_ttl(authorities).min(alias_ttl) }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::limits::{DNS_ATTEMPTS, DNS_NAMES_IN_FLIGHT, DNS_NAMES_LINGERING, DNS_SECONDS, DNS_TRY};
+use crate::proto::address::Name;
 
 mod cache;
 mod hosts;
@@ -23,6 +24,7 @@ mod places;
 mod record;
 mod resolv_conf;
 mod resolver;
+mod reverse;
 mod servers;
 mod sort;
 
@@ -90,6 +92,39 @@ impl Prefer {
 
 /// The addresses of a name in the order in which to dial them (never none), or why there are none.
 pub type Answer = Result<Arc<[IpAddr]>, DnsError>;
+
+/// The name of an address, or why there is none.
+pub type PointerAnswer = Result<Name, DnsError>;
+
+/// What was learnt of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Known {
+    Addresses(Arc<[IpAddr]>),
+    Name(Name),
+}
+
+/// What was learnt of a name, or why nothing was.
+type Learnt = Result<Known, DnsError>;
+
+impl Known {
+    /// What was learnt, as the answer to who asked for addresses.
+    fn addresses(learnt: Learnt) -> Answer {
+        match learnt? {
+            Known::Addresses(addresses) => Ok(addresses),
+            Known::Name(_) => Err(DnsError::NoAddress),
+        }
+    }
+
+    /// What was learnt, as the answer to who asked for the name of an address. Whether there is nothing by its reverse name,
+    /// or nothing that is a name, is the same to him.
+    fn name(learnt: Learnt) -> PointerAnswer {
+        match learnt {
+            Ok(Known::Name(name)) => Ok(name),
+            Ok(Known::Addresses(_)) | Err(DnsError::NoAddress) => Err(DnsError::NotFound),
+            Err(error) => Err(error),
+        }
+    }
+}
 
 impl Settings {
     /// Whether these say what others say.
@@ -197,5 +232,12 @@ pub enum ResolverAction {
         ticket: u64,
         /// Its result.
         answer: Answer,
+    },
+    /// A lookup of the name of an address has ended.
+    Named {
+        /// The caller's number of the lookup.
+        ticket: u64,
+        /// Its result.
+        answer: PointerAnswer,
     },
 }

@@ -10,6 +10,7 @@ const A: u16 = 1;
 const NS: u16 = 2;
 const CNAME: u16 = 5;
 const SOA: u16 = 6;
+const PTR: u16 = 12;
 const AAAA: u16 = 28;
 const OPT: u16 = 41;
 /// Class IN.
@@ -21,6 +22,8 @@ pub(super) enum Data {
     V4(Ipv4Addr),
     V6(Ipv6Addr),
     Alias(Name),
+    /// PTR: the name of the address that the owner stands for.
+    Pointer(Name),
     NameServer,
     /// SOA; holds its MINIMUM field.
     Soa {
@@ -101,6 +104,7 @@ impl<'a> Reader<'a> {
                 <[u8; 16]>::try_from(data).map(|octets| Data::V6(octets.into())).map_err(drop)
             }
             (CNAME, INTERNET) => self.name(data_at, Some(self.at)).map(Data::Alias),
+            (PTR, INTERNET) => self.name(data_at, Some(self.at)).map(Data::Pointer),
             (NS, INTERNET) => Ok(Data::NameServer),
             (SOA, INTERNET) => {
                 let minimum = data.last_chunk::<4>().filter(|_| data.len() >= 22);

@@ -15,11 +15,14 @@ use rand::rngs::StdRng;
 use slab::Slab;
 
 use super::cache::Cache;
-use super::job::{FamilyQuestion, Job, JobPhase, WaitingLookup};
-use super::message;
+use super::job::{Job, JobPhase, RecordQuestion, WaitingLookup};
+use super::message::{self, RecordKind};
 use super::places::{FRESH, JobKey, NamePlace, NamePlaces};
+use super::reverse::reverse_name;
 use super::servers::Servers;
-use super::{Answer, DnsError, ExchangeId, ResolverAction, Settings, Transport, sort};
+use super::{
+    Answer, DnsError, ExchangeId, Known, Learnt, PointerAnswer, ResolverAction, Settings, Transport, sort,
+};
 use crate::limits::{DNS_LOOKUPS, DNS_NAMES, DNS_QUEUE_TICK, DNS_RESOLUTION_DELAY};
 use crate::shares::{Shares, Source};
 
@@ -113,6 +116,36 @@ impl Resolver {
         if !listed.is_empty() {
             return Some(answer_of_hosts(listed, &self.settings));
         }
+        let kinds = RecordKind::addresses(self.settings.prefer);
+        self.learn(name, kinds, client, ticket, now).map(Known::addresses)
+    }
+
+    /// Asks for the name of an address for `client`. `Some` is the answer at once, as with [`Resolver::lookup`];
+    /// otherwise a [`ResolverAction::Named`] with `ticket` follows within the timeout.
+    pub fn reverse(
+        &mut self,
+        ip: IpAddr,
+        client: Source,
+        ticket: u64,
+        now: Instant,
+    ) -> Option<PointerAnswer> {
+        self.latest = Some(now);
+        if let Some(name) = self.settings.hosts.name_of(ip) {
+            return Some(Ok(name));
+        }
+        let name = reverse_name(ip);
+        self.learn(&name, &[RecordKind::Pointer], client, ticket, now).map(Known::name)
+    }
+
+    /// Learns of a name what is asked for, unless it is known.
+    fn learn(
+        &mut self,
+        name: &str,
+        kinds: &[RecordKind],
+        client: Source,
+        ticket: u64,
+        now: Instant,
+    ) -> Option<Learnt> {
         if let Some(answer) = self.cache.get(name, now) {
             self.cache_use.hits += 1;
             return Some(answer);
@@ -125,7 +158,8 @@ impl Resolver {
         if !self.lookup_shares.take(client, 1) {
             return Some(Err(DnsError::Busy));
         }
-        let key = match self.joinable(name, client, now).map_or_else(|| self.create(name, client), Ok) {
+        let key = match self.joinable(name, client, now).map_or_else(|| self.create(name, kinds, client), Ok)
+        {
             Ok(key) => key,
             Err(error) => {
                 self.lookup_shares.give(client, 1);
@@ -186,7 +220,7 @@ impl Resolver {
         let keys: Vec<JobKey> = self.jobs.iter().map(|(key, _)| key).collect();
         for key in keys {
             (0..2).for_each(|slot| self.close(key, slot));
-            self.jobs[key].questions.iter_mut().for_each(FamilyQuestion::restart);
+            self.jobs[key].questions.iter_mut().for_each(RecordQuestion::restart);
             match self.jobs[key].phase {
                 JobPhase::Queued => {}
                 JobPhase::Lingering { .. } => self.end(key),
@@ -292,12 +326,17 @@ impl Resolver {
         Some(key)
     }
 
-    fn create(&mut self, name: &str, client: Source) -> Result<JobKey, DnsError> {
-        let wire = message::parse_name(name).ok_or(DnsError::NotFound)?;
+    fn create(&mut self, name: &str, kinds: &[RecordKind], client: Source) -> Result<JobKey, DnsError> {
+        // The dot tells what is asked for the name of an address from a client's own names, and is no part of it.
+        let text = match kinds {
+            [RecordKind::Pointer] => name.strip_suffix('.').unwrap_or(name),
+            _ => name,
+        };
+        let wire = message::parse_name(text).ok_or(DnsError::NotFound)?;
         if !self.name_shares.take(client, 1) {
             return Err(DnsError::Busy);
         }
-        let job = Job::new(name, wire, self.settings.prefer, client);
+        let job = Job::new(name, wire, kinds, client);
         let name = Arc::clone(&job.name);
         let key = self.jobs.insert(job);
         self.names.insert(name, key);
@@ -408,7 +447,7 @@ impl Resolver {
         }
         job.hold = None;
         let pending = job.pending();
-        job.questions.iter_mut().for_each(FamilyQuestion::restart);
+        job.questions.iter_mut().for_each(RecordQuestion::restart);
         self.retry(key, pending, now);
         self.advance(key, now);
     }
@@ -446,25 +485,29 @@ impl Resolver {
         }
     }
 
-    fn answer_all(&mut self, key: JobKey, answer: &Answer) {
+    fn answer_all(&mut self, key: JobKey, answer: &Learnt) {
         while let Some(waiter) = self.jobs[key].waiters.pop_front() {
             self.answer_one(key, waiter, answer);
         }
     }
 
-    fn answer_due(&mut self, key: JobKey, answer: &Answer, now: Instant) {
+    fn answer_due(&mut self, key: JobKey, answer: &Learnt, now: Instant) {
         while let Some(waiter) = self.jobs[key].waiters.pop_front_if(|waiter| waiter.deadline <= now) {
             self.answer_one(key, waiter, answer);
         }
     }
 
-    fn answer_one(&mut self, key: JobKey, waiter: WaitingLookup, answer: &Answer) {
+    fn answer_one(&mut self, key: JobKey, waiter: WaitingLookup, answer: &Learnt) {
         if is_there(&self.tickets, key, &waiter)
             && let Some(Lookup { client, .. }) = self.tickets.remove(&waiter.ticket)
         {
             self.lookup_shares.give(client, 1);
             self.jobs[key].waiting -= 1;
-            self.actions.push_back(ResolverAction::Answer { ticket: waiter.ticket, answer: answer.clone() });
+            let (ticket, learnt) = (waiter.ticket, answer.clone());
+            self.actions.push_back(match self.jobs[key].asks_for_a_name() {
+                true => ResolverAction::Named { ticket, answer: Known::name(learnt) },
+                false => ResolverAction::Answer { ticket, answer: Known::addresses(learnt) },
+            });
         }
     }
 }

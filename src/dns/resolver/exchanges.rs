@@ -33,8 +33,8 @@ impl Resolver {
         let (server, transport) = (attempt.server, attempt.transport);
         let judged = message::id_of(bytes).and_then(|id| {
             let index = pending.iter().copied().find(|&index| job.questions[index].id == id)?;
-            let family = job.questions[index].family;
-            Some((index, message::decode(bytes, id, &job.wire, family, transport)?))
+            let kind = job.questions[index].kind;
+            Some((index, message::decode(bytes, id, &job.wire, kind, transport)?))
         });
         let Some((index, reply)) = judged else {
             attempt.strays += 1;
@@ -61,7 +61,10 @@ impl Resolver {
                 question.refusals += 1;
                 self.retry(key, vec![index], now);
             }
-            Response::Found { .. } | Response::NoData { .. } | Response::NxDomain { .. } => {
+            Response::Found { .. }
+            | Response::Named { .. }
+            | Response::NoData { .. }
+            | Response::NxDomain { .. } => {
                 question.outcome = QuestionOutcome::of(reply, now);
                 match question.edns {
                     true => self.servers.took_edns(server),
@@ -181,7 +184,7 @@ impl Resolver {
             let question = &mut job.questions[index];
             (question.id, question.slot) = (id, slot);
             question.edns = question.plain & (1 << server) == 0 && self.servers.takes_edns(server, now);
-            let payload = message::encode(id, &job.wire, question.family, question.edns, transport);
+            let payload = message::encode(id, &job.wire, question.kind, question.edns, transport);
             self.actions.push_back(ResolverAction::Send { exchange, payload });
         }
     }

@@ -10,11 +10,13 @@ use super::*;
 
 mod answers;
 mod bounds;
+mod pointers;
 mod random;
 mod sources;
 mod tries;
 
 pub(super) const A: u16 = 1;
+pub(super) const PTR: u16 = 12;
 pub(super) const AAAA: u16 = 28;
 pub(super) const MS: Duration = Duration::from_millis(1);
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -136,6 +138,7 @@ pub(super) struct World {
     /// What was sent and not yet taken.
     pub(super) sent: Vec<Sent>,
     pub(super) answers: Vec<(u64, Answer)>,
+    pub(super) names: Vec<(u64, PointerAnswer)>,
     next_ticket: u64,
 }
 
@@ -158,6 +161,7 @@ impl World {
             peak: 0,
             sent: Vec::new(),
             answers: Vec::new(),
+            names: Vec::new(),
             next_ticket: 0,
         }
     }
@@ -171,6 +175,15 @@ impl World {
     pub(super) fn lookup_of(&mut self, name: &str, client: &str) -> Result<u64, Answer> {
         self.next_ticket += 1;
         let now = self.resolver.lookup(name, ip(client).into(), self.next_ticket, self.now);
+        self.pump();
+        now.map_or(Ok(self.next_ticket), Err)
+    }
+
+    /// Asks for the name of an address; its ticket, or the answer at once.
+    pub(super) fn reverse(&mut self, address: &str) -> Result<u64, PointerAnswer> {
+        self.next_ticket += 1;
+        let client = ip("192.0.2.100").into();
+        let now = self.resolver.reverse(ip(address), client, self.next_ticket, self.now);
         self.pump();
         now.map_or(Ok(self.next_ticket), Err)
     }
@@ -285,6 +298,7 @@ impl World {
                     assert!(self.open.remove(&exchange.0).is_some(), "closed twice");
                 }
                 ResolverAction::Answer { ticket, answer } => self.answers.push((ticket, answer)),
+                ResolverAction::Named { ticket, answer } => self.names.push((ticket, answer)),
             }
         }
     }

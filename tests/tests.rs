@@ -68,6 +68,9 @@ mod dns64;
 mod resolver;
 mod resolver_files;
 
+/// Tor's RESOLVE and RESOLVE_PTR, also by `tor-resolve` and torsocks (16, 18).
+mod tor;
+
 /// BIND: two replies, one peer and no other, its time, clients that leave, the guard (50).
 mod bind;
 

@@ -37,7 +37,7 @@ pub(super) struct ExplainArgs {
     /// Where the client comes from [default: 127.0.0.1]
     #[arg(long, value_name = "ADDR")]
     from: Option<String>,
-    /// connect, bind or udp_associate [default: connect]
+    /// connect, bind, udp_associate or resolve [default: connect]
     #[arg(long, value_name = "COMMAND")]
     command: Option<String>,
     /// The listener, by its name or its address in the file [default: the first one]

@@ -137,11 +137,15 @@ fn printed(rules: &[LearnedRule], from: &[IpNet]) -> String {
             true => String::new(),
             false => format!("users = {}\n", array(users.iter().map(|user| text(user)).collect())),
         };
+        // Names that are resolved are at no port.
+        let ports = match ports[..] {
+            [0] => String::new(),
+            _ => format!("ports = {}\n", array(ranges(ports))),
+        };
         format!(
-            "[[rule]]\nname = \"learned-{}\"\n{from}{users}to = {}\nports = {}\ncommands = {}\naction = \"allow\"\n",
+            "[[rule]]\nname = \"learned-{}\"\n{from}{users}to = {}\n{ports}commands = {}\naction = \"allow\"\n",
             nth + 1,
             array(to.iter().map(|host| text(host)).collect()),
-            array(ranges(ports)),
             array(commands.iter().map(|command| text(command)).collect()),
         )
     };

@@ -38,7 +38,7 @@ const COLUMNS: [&str; 18] = [
 ];
 
 /// What sessions ask for.
-const COMMANDS: [&str; 3] = ["connect", "bind", "udp_associate"];
+const COMMANDS: [&str; 5] = ["connect", "bind", "udp_associate", "resolve", "resolve_ptr"];
 
 /// What sessions speak.
 const PROTOCOLS: [&str; 3] = ["socks5", "socks4", "http"];

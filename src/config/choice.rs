@@ -294,10 +294,14 @@ impl Choice for Logged {
         &[("deny", Self::Deny), ("all", Self::All), ("none", Self::Nothing)];
 }
 
-/// By the words of access records.
+/// By the words of access records; `resolve` stands for both directions.
 impl Choice for RequestCommand {
-    const ALL: &'static [(&'static str, Self)] =
-        &[("connect", Self::Connect), ("bind", Self::Bind), ("udp_associate", Self::UdpAssociate)];
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("connect", Self::Connect),
+        ("bind", Self::Bind),
+        ("udp_associate", Self::UdpAssociate),
+        ("resolve", Self::Resolve),
+    ];
 }
 
 /// What becomes of live sessions that other rules would deny.

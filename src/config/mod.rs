@@ -65,7 +65,7 @@ pub(crate) use rule_values::network;
 pub use rule_values::{ListEntry, RuleDestination, RulePorts, entry as list_entry};
 pub use tables::{
     AdminConfig, AuthConfig, Bind, Config, Dns, Gssapi, GuardConfig, HttpConfig, LimitConfig, ListConfig,
-    Log, PerSource, PerUser, PolicyConfig, RuleConfig, ServerConfig, Timeouts, UdpConfig,
+    Log, PerSource, PerUser, PolicyConfig, RuleConfig, ServerConfig, Timeouts, TorConfig, UdpConfig,
 };
 pub(crate) use value::{block, duration};
 pub use when::{When, Zone};

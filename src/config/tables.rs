@@ -54,6 +54,8 @@ pub struct Config {
     pub bind: Bind,
     /// Where the datagrams of associations go.
     pub udp: UdpConfig,
+    /// Tor's extensions to SOCKS.
+    pub tor: TorConfig,
     /// Who may go where: what holds for all rules.
     pub policy: PolicyConfig,
     /// Users by the groups that they are in.
@@ -90,6 +92,7 @@ pub(super) fn all() -> Vec<TableEntry<Config>> {
         TableEntry::once("guard", |config| &config.guard, |config| &mut config.guard),
         TableEntry::once("bind", |config| &config.bind, |config| &mut config.bind),
         TableEntry::once("udp", |config| &config.udp, |config| &mut config.udp),
+        TableEntry::once("tor", |config| &config.tor, |config| &mut config.tor),
         TableEntry::once("policy", |config| &config.policy, |config| &mut config.policy),
         groups(),
         TableEntry::many("list", |config| &config.lists, |config| &mut config.lists),
@@ -260,6 +263,12 @@ tables! {
         fragments: bool = true, switch(), Reload;
         /// Who may answer: addresses that were sent to, or anybody.
         filtering: Filtering = Filtering::Address, choice(), Reload;
+    }
+
+    /// Tor's extensions to SOCKS.
+    pub struct TorConfig {
+        /// Clients may ask for the address of a name (RESOLVE) and the name of an address (RESOLVE_PTR).
+        resolve: bool = false, switch(), Reload;
     }
 
     /// Who may go where: the first of the rules that matches decides.

@@ -65,8 +65,9 @@ fn need_of(line: &str) -> Result<TrafficNeed, String> {
     })?;
     let host = Host::parse(to.as_bytes()).map_err(|error| format!("{to:?}: {error}"))?;
     let command = RequestCommand::from_name(&command).ok_or_else(|| format!("{command:?} is no command"))?;
-    if port == 0 {
-        return Err("port 0 is none".to_owned());
+    // Who resolves a name goes to no port.
+    if (port == 0) != (command == RequestCommand::Resolve) {
+        return Err(format!("port {port} is none of {}", command.name()));
     }
     user.as_deref().map(check_name).transpose().map_err(|error| error.to_string())?;
     Ok(TrafficNeed { user: user.map(Into::into), command, host, port })

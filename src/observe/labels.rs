@@ -1,6 +1,6 @@
 //! What counts are told apart by, and the words for it. None is a user, a host or an address.
 
-use crate::dns::{Answer, DnsError};
+use crate::dns::DnsError;
 use crate::outcome::Reason;
 use crate::policy::accounts::Reached;
 use crate::policy::rules::RuleId;
@@ -117,6 +117,10 @@ label! {
         Bind = "bind";
         /// UDP ASSOCIATE.
         UdpAssociate = "udp_associate";
+        /// RESOLVE.
+        Resolve = "resolve";
+        /// RESOLVE_PTR.
+        ResolvePtr = "resolve_ptr";
         /// A request that could not be read, or for another command.
         Unknown = "unknown";
     }
@@ -272,6 +276,8 @@ impl AskedFor {
             Some(RequestCommand::Connect) => AskedFor::Connect,
             Some(RequestCommand::Bind) => AskedFor::Bind,
             Some(RequestCommand::UdpAssociate) => AskedFor::UdpAssociate,
+            Some(RequestCommand::Resolve) => AskedFor::Resolve,
+            Some(RequestCommand::ResolvePtr) => AskedFor::ResolvePtr,
             None => AskedFor::Unknown,
         }
     }
@@ -341,7 +347,7 @@ impl From<DialError> for DialFailure {
 
 impl NameAnswer {
     /// What this answer says.
-    pub fn of(answer: &Answer) -> NameAnswer {
+    pub fn of<T>(answer: &Result<T, DnsError>) -> NameAnswer {
         match answer {
             Ok(_) => NameAnswer::Found,
             Err(DnsError::NotFound) => NameAnswer::NotFound,

@@ -99,13 +99,23 @@ pub fn command_name(command: RequestCommand) -> &'static str {
         RequestCommand::Connect => "connect",
         RequestCommand::Bind => "bind",
         RequestCommand::UdpAssociate => "udp_associate",
+        RequestCommand::Resolve => "resolve",
+        RequestCommand::ResolvePtr => "resolve_ptr",
     }
 }
 
+/// Every command, in the order in which they are listed.
+pub const RECORDED: [RequestCommand; 5] = [
+    RequestCommand::Connect,
+    RequestCommand::Bind,
+    RequestCommand::UdpAssociate,
+    RequestCommand::Resolve,
+    RequestCommand::ResolvePtr,
+];
+
 /// The command of this name.
 pub fn command_named(name: &str) -> Option<RequestCommand> {
-    let all = [RequestCommand::Connect, RequestCommand::Bind, RequestCommand::UdpAssociate];
-    all.into_iter().find(|command| command_name(*command) == name)
+    RECORDED.into_iter().find(|command| command_name(*command) == name)
 }
 
 /// What a load balancer says of a client's connection.
@@ -144,7 +154,7 @@ pub struct LiveSession {
     pub user: Option<Arc<str>>,
     /// "none", "password" or "gssapi".
     pub method: Option<&'static str>,
-    /// "connect", "bind" or "udp_associate".
+    /// "connect", "bind", "udp_associate", "resolve" or "resolve_ptr".
     pub command: Option<&'static str>,
     /// Host and port as asked, made canonical.
     pub target: Option<Target>,

@@ -47,7 +47,10 @@ impl<'a> Object<'a> {
     pub fn of(command: RequestCommand, address: SocketAddr, name: Option<&'a Name>) -> Object<'a> {
         match command {
             RequestCommand::Bind => Object::From(address, name),
-            RequestCommand::Connect | RequestCommand::UdpAssociate => Object::To(address, name),
+            RequestCommand::Connect
+            | RequestCommand::UdpAssociate
+            | RequestCommand::Resolve
+            | RequestCommand::ResolvePtr => Object::To(address, name),
         }
     }
 }

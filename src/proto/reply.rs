@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Deref;
 
 use super::VERSION;
-use super::address::{ATYP_IPV4, ATYP_IPV6};
+use super::address::{ATYP_IPV4, ATYP_IPV6, ATYP_NAME, Name};
 use crate::limits::REPLY_MAX;
 
 /// VER, REP, RSV and ATYP.
@@ -91,6 +91,15 @@ pub fn encode(rep: Rep, bound: SocketAddr) -> EncodedReply {
     EncodedReply { bytes, len }
 }
 
+/// Writes a reply that says `rep` and a name, which Tor's RESOLVE_PTR has in the place of an address; its port is 0.
+pub fn encode_name(rep: Rep, name: &Name, out: &mut Vec<u8>) {
+    // A canonical name is shorter than a length octet can say.
+    let length = u8::try_from(name.as_str().len()).unwrap_or_default();
+    out.extend_from_slice(&[VERSION, rep.code(), 0, ATYP_NAME, length]);
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(&[0, 0]);
+}
+
 /// A reply without a bound address: 0.0.0.0:0, as every failure has it.
 pub fn failure(rep: Rep) -> EncodedReply {
     encode(rep, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
@@ -98,6 +107,7 @@ pub fn failure(rep: Rep) -> EncodedReply {
 
 #[cfg(test)]
 mod tests {
+    use super::super::address::Host;
     use super::*;
 
     fn wire(rep: Rep, bound: &str) -> Vec<u8> {
@@ -123,6 +133,14 @@ mod tests {
             wire(Rep::Succeeded, "[::ffff:10.1.2.3]:255"),
             b"\x05\x00\x00\x01\x0a\x01\x02\x03\x00\xff"
         );
+    }
+
+    #[test]
+    fn a_name_stands_where_the_address_would() {
+        let Ok(Host::Name(name)) = Host::parse(b"host.example") else { panic!("a name") };
+        let mut out = b"before".to_vec();
+        encode_name(Rep::Succeeded, &name, &mut out);
+        assert_eq!(out, b"before\x05\x00\x00\x03\x0chost.example\x00\x00");
     }
 
     #[test]

@@ -29,6 +29,10 @@ pub enum RequestCommand {
     Bind = 0x02,
     /// Relay datagrams while the control connection lives.
     UdpAssociate = 0x03,
+    /// Tell the address of a name (Tor's socks-extensions.txt).
+    Resolve = 0xf0,
+    /// Tell the name of an address (Tor's socks-extensions.txt).
+    ResolvePtr = 0xf1,
 }
 
 impl RequestCommand {
@@ -37,7 +41,23 @@ impl RequestCommand {
             0x01 => Ok(Self::Connect),
             0x02 => Ok(Self::Bind),
             0x03 => Ok(Self::UdpAssociate),
+            0xf0 => Ok(Self::Resolve),
+            0xf1 => Ok(Self::ResolvePtr),
             other => Err(ProtoError::Command(other)),
+        }
+    }
+
+    /// The CMD octet.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The command as rules know it: whoever may ask for the address of a name may ask for the name of an address.
+    #[must_use]
+    pub fn as_judged(self) -> RequestCommand {
+        match self {
+            Self::ResolvePtr => Self::Resolve,
+            other => other,
         }
     }
 }
@@ -47,7 +67,8 @@ impl RequestCommand {
 pub struct Request {
     /// What to do.
     pub command: RequestCommand,
-    /// With whom. The port is not 0 for CONNECT; for BIND and UDP ASSOCIATE all zeros say "not known yet".
+    /// With whom. The port is not 0 for CONNECT, and means nothing for RESOLVE; for BIND and UDP ASSOCIATE all zeros say
+    /// "not known yet".
     pub target: Target,
 }
 
@@ -127,6 +148,14 @@ mod tests {
     }
 
     #[test]
+    fn tors_commands_at_every_split() {
+        let asked = read(b"\x05\xf0\x00\x03\x0bexample.com\x00\x00");
+        assert_eq!(asked, (RequestCommand::Resolve, "example.com:0".into()));
+        let asked = read(b"\x05\xf1\x00\x01\xc0\x00\x02\x07\x00\x00");
+        assert_eq!(asked, (RequestCommand::ResolvePtr, "192.0.2.7:0".into()));
+    }
+
+    #[test]
     fn port_zero_of_a_connect_is_refused_with_its_last_byte() {
         let messages: [&[u8]; 3] = [
             b"\x05\x01\x00\x01\x01\x02\x03\x04\x00\x00",
@@ -146,7 +175,7 @@ mod tests {
         for version in [0x00, 0x01, 0x04, 0x06, 0xff] {
             assert_eq!(error_at_last_byte(decode, &[version]), ProtoError::Version(version));
         }
-        for command in [0x00, 0x04, 0xff] {
+        for command in [0x00, 0x04, 0xef, 0xf2, 0xff] {
             assert_eq!(error_at_last_byte(decode, &[5, command]), ProtoError::Command(command));
         }
         for reserved in [0x01, 0xff] {

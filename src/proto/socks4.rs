@@ -96,6 +96,8 @@ fn command(code: u8) -> Result<RequestCommand, ProtoError> {
     match code {
         0x01 => Ok(RequestCommand::Connect),
         0x02 => Ok(RequestCommand::Bind),
+        // Tor's socks-extensions.txt; the other direction is SOCKS5's alone.
+        0xf0 => Ok(RequestCommand::Resolve),
         other => Err(ProtoError::Command(other)),
     }
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::failure::{AssociateError, DialError, Failure};
 use crate::auth::Identity;
 use crate::auth::gssapi::Peer;
-use crate::dns::Answer;
+use crate::dns::{Answer, PointerAnswer};
 use crate::policy::{Decision, Route, RoutedAddress};
 use crate::proto::address::Name;
 use crate::proto::http::ForwardRequest;
@@ -23,6 +23,10 @@ pub enum Input<'a> {
     Established(Round),
     /// The answer to [`Command::Resolve`].
     Resolved(Answer),
+    /// The answer to [`Command::Tell`]: it may be told.
+    Admitted,
+    /// The answer to [`Command::ResolvePtr`].
+    Named(PointerAnswer),
     /// The answer to [`Command::Dial`].
     Dialed(Result<Dialed, DialError>),
     /// The answer to [`Command::Bind`]: the address and port that peers reach.
@@ -44,6 +48,10 @@ pub enum Command {
     Establish(Vec<u8>),
     /// The addresses of a name.
     Resolve(Name),
+    /// Leave to tell the client of this address, which policy has allowed.
+    Tell(RoutedAddress),
+    /// The name of this address, which policy has allowed.
+    ResolvePtr(RoutedAddress),
     /// A connection to one of these addresses, in this order of preference; policy has allowed each of them.
     Dial(Vec<RoutedAddress>),
     /// A socket that listens for one of these peers.
@@ -67,7 +75,15 @@ pub enum Command {
 impl Command {
     /// Whether this begins to do what the request asks for.
     pub fn serves_request(&self) -> bool {
-        matches!(self, Command::Resolve(_) | Command::Dial(_) | Command::Bind(_) | Command::Associate(..))
+        matches!(
+            self,
+            Command::Resolve(_)
+                | Command::Tell(_)
+                | Command::ResolvePtr(_)
+                | Command::Dial(_)
+                | Command::Bind(_)
+                | Command::Associate(..)
+        )
     }
 }
 

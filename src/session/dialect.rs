@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::state::{AwaitHead, Due, Reading};
 use super::{http_status, socks4, socks5};
 use crate::config::Protocol;
+use crate::proto::address::Name;
 use crate::proto::request::{self, Request};
 use crate::proto::{self, Decoded, ProtoError, greeting};
 
@@ -108,6 +109,33 @@ impl Dialect {
             Dialect::Socks5 => socks5::succeed(bound, facts, output),
             Dialect::Socks4 => socks4::succeed(bound, facts, output),
             Dialect::Http { .. } => http_status::succeed(facts, output),
+        }
+    }
+
+    /// Says that the request succeeded, with the name that its command wants told.
+    ///
+    /// # Errors
+    /// [`Failure::Internal`] where the protocol has no room for it, nor a command that wants it.
+    pub(super) fn succeed_with_name(
+        self,
+        name: &Name,
+        facts: &mut Facts,
+        output: &mut Output,
+    ) -> Result<(), Failure> {
+        match self {
+            Dialect::Socks5 => {
+                socks5::succeed_with_name(name, facts, output);
+                Ok(())
+            }
+            Dialect::Socks4 | Dialect::Http { .. } => Err(Failure::Internal("a name where none can be told")),
+        }
+    }
+
+    /// Whether an address of IPv6 can be told.
+    pub(super) fn tells_ipv6(self) -> bool {
+        match self {
+            Dialect::Socks5 | Dialect::Http { .. } => true,
+            Dialect::Socks4 => false,
         }
     }
 

@@ -66,10 +66,8 @@ impl Explanation {
         match self.supposed.command {
             RequestCommand::UdpAssociate => (first, of_addresses),
             // What is said of a name alone decides nothing.
-            RequestCommand::Connect | RequestCommand::Bind if !self.addresses.is_empty() => {
-                (of_addresses, Vec::new())
-            }
-            RequestCommand::Connect | RequestCommand::Bind => (first, Vec::new()),
+            _ if !self.addresses.is_empty() => (of_addresses, Vec::new()),
+            _ => (first, Vec::new()),
         }
     }
 }
@@ -77,8 +75,8 @@ impl Explanation {
 impl LimitJudges<'_> {
     fn tell(&self, subject: &Subject<'_>, rules: &[RuleId]) -> Vec<ExplainedLimit> {
         let kind = match subject.command {
-            RequestCommand::Connect | RequestCommand::Bind => SessionKind::Tunnel,
             RequestCommand::UdpAssociate => SessionKind::Association,
+            _ => SessionKind::Tunnel,
         };
         let mut told: Vec<ExplainedLimit> = Vec::new();
         for (per, key) in self.plan.iter().flat_map(|plan| plan.keys_of(subject, rules.iter().copied())) {

@@ -61,9 +61,15 @@ impl Supposed {
                 .ok_or_else(|| format!("`command`: {}", unknown_value(typed, words.clone())))
         })?;
         let typed = text("to").ok_or("`to`: expected HOST:PORT")?;
-        // Who waits for a connection need not know from which port it comes.
-        let least = if command == RequestCommand::Bind { 0 } else { 1 };
-        let target = target(typed, least).map_err(|what| format!("`to`: {}: {what}", quoted(typed)))?;
+        // Who waits for a connection need not know from which port it comes, and who resolves a name goes to none.
+        let least = match command {
+            RequestCommand::Bind | RequestCommand::Resolve | RequestCommand::ResolvePtr => 0,
+            RequestCommand::Connect | RequestCommand::UdpAssociate => 1,
+        };
+        let mut target = target(typed, least).map_err(|what| format!("`to`: {}: {what}", quoted(typed)))?;
+        if command == RequestCommand::Resolve {
+            target.port = 0;
+        }
         let at = text("at").map(|typed| {
             let what = "is no time such as 2027-01-31T08:00:00Z";
             typed.parse().map_err(|_| format!("`at`: {} {what}", quoted(typed)))

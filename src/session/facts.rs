@@ -42,7 +42,7 @@ impl Facts {
     /// Whom policy judges, for a command of this connection. Nobody in particular until it is known who.
     pub fn subject(&self, incoming: Incoming, command: RequestCommand) -> Subject<'_> {
         let identity = self.identity.as_ref().unwrap_or(&Identity::Anonymous);
-        Subject { incoming, identity, command }
+        Subject { incoming, identity, command: command.as_judged() }
     }
 
     /// The name that was asked for, which leads to every address that the session may be for.

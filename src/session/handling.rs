@@ -108,6 +108,14 @@ impl Handling<'_> {
         self.dialect.welcome(self.output);
     }
 
+    /// Says that the request succeeded, with the name that its command wants told.
+    ///
+    /// # Errors
+    /// [`Failure::Internal`] where the protocol has no room for it, nor a command that wants it.
+    pub(super) fn succeed_with_name(&mut self, name: &Name) -> Result<(), Failure> {
+        self.dialect.succeed_with_name(name, self.facts, self.output)
+    }
+
     /// Says that the request succeeded, with the address that its command wants told.
     pub(super) fn succeed(&mut self, bound: SocketAddr) {
         self.dialect.succeed(bound, self.facts, self.output);

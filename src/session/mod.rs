@@ -20,6 +20,7 @@ mod handling;
 mod http;
 mod http_status;
 mod login;
+mod lookup;
 mod pac;
 mod request;
 mod rules;
@@ -50,7 +51,7 @@ use crate::seal::Seal;
 use channel::Channel;
 use dialect::Dialect;
 use handling::Handling;
-use state::{Awaiting, Binding, Connecting, Due, Reading, SessionState, Transition};
+use state::{Awaiting, Binding, Connecting, Due, Looking, Reading, SessionState, Transition};
 
 /// The control plane of one connection, from its first byte to the relay.
 #[derive(Debug)]
@@ -286,6 +287,11 @@ fn answered(
         (Some(Awaiting::Bind(Binding::Accepting)), Input::Accepted(result)) => {
             bind::accepted(result, handling)
         }
+        (Some(Awaiting::Lookup(Looking::Addresses)), Input::Resolved(answer)) => {
+            lookup::resolved(answer, handling)
+        }
+        (Some(Awaiting::Lookup(Looking::Leave { ip })), Input::Admitted) => Ok(lookup::told(ip, handling)),
+        (Some(Awaiting::Lookup(Looking::Name)), Input::Named(answer)) => lookup::named(answer, handling),
         (Some(Awaiting::Association), Input::Associated(result)) => associate::associated(result, handling),
         _ => Err(Failure::Internal("an answer that nobody asked for")),
     }

@@ -4,7 +4,7 @@ use super::dialect::Asked;
 use super::failure::Failure;
 use super::handling::Handling;
 use super::state::{Reading, Transition};
-use super::{associate, bind, connect, login, socks4};
+use super::{associate, bind, connect, login, lookup, socks4};
 use crate::proto::request::RequestCommand;
 use crate::seal::SealError;
 
@@ -15,9 +15,13 @@ pub(super) fn read(
     handling: &mut Handling<'_>,
 ) -> Result<Transition, Failure> {
     let decoded = handling.dialect.read_request(bytes).map_err(Failure::Protocol)?;
-    let Some((Asked { request, user }, used)) = decoded else {
+    let Some((Asked { mut request, user }, used)) = decoded else {
         return Ok(Transition::More(Reading::Request));
     };
+    if request.command.as_judged() == RequestCommand::Resolve {
+        // Nothing is reached, at whatever port.
+        request.target.port = 0;
+    }
     handling.facts.command = Some(request.command);
     handling.facts.target = Some(request.target.clone());
     if let Some(user) = user {
@@ -32,5 +36,7 @@ pub(super) fn read(
         RequestCommand::Connect => connect::begin(request.target, used, handling),
         RequestCommand::Bind => bind::begin(request.target, used, handling),
         RequestCommand::UdpAssociate => associate::begin(&request.target, used, handling),
+        RequestCommand::Resolve => lookup::begin(request.target.host, used, handling),
+        RequestCommand::ResolvePtr => lookup::begin_reverse(&request.target.host, used, handling),
     }
 }

@@ -18,6 +18,8 @@ pub struct Rules<'a> {
     pub gssapi: &'a Gssapi,
     /// How HTTP is spoken.
     pub http: &'a HttpConfig,
+    /// Whether clients may ask for names and addresses alone.
+    pub resolve: bool,
     /// Who may reach what.
     pub policy: &'a Policy,
 }

@@ -7,7 +7,8 @@ use super::facts::Facts;
 use super::failure::{AssociateError, DialError, Failure};
 use super::state::Due;
 use crate::dns::DnsError;
-use crate::proto::reply::{Rep, encode, failure};
+use crate::proto::address::Name;
+use crate::proto::reply::{Rep, encode, encode_name, failure};
 use crate::proto::{ProtoError, greeting, gss, userpass};
 
 /// Writes that the credentials are right (RFC 1929 section 2).
@@ -19,6 +20,12 @@ pub(super) fn welcome(output: &mut Output) {
 pub(super) fn succeed(bound: SocketAddr, facts: &mut Facts, output: &mut Output) {
     facts.reply = Some(Rep::Succeeded);
     output.extend_from_slice(&encode(Rep::Succeeded, bound));
+}
+
+/// Writes that a request succeeded, and the name that its command wants told.
+pub(super) fn succeed_with_name(name: &Name, facts: &mut Facts, output: &mut Output) {
+    facts.reply = Some(Rep::Succeeded);
+    encode_name(Rep::Succeeded, name, output);
 }
 
 /// The reply code of a failure (RFC 1928 section 6).

@@ -1,5 +1,7 @@
 //! Where a session stands, and where an input takes it.
 
+use std::net::IpAddr;
+
 use super::command::Command;
 use crate::auth::gssapi::Peer;
 use crate::seal::{Protect, Seal};
@@ -58,6 +60,7 @@ pub(super) enum Awaiting {
     },
     Connect(Connecting),
     Bind(Binding),
+    Lookup(Looking),
     /// A socket for the client's datagrams.
     Association,
 }
@@ -80,6 +83,17 @@ pub(super) enum Binding {
     Opening,
     /// Waits for the peer.
     Accepting,
+}
+
+/// How far a RESOLVE or RESOLVE_PTR has come.
+#[derive(Debug)]
+pub(super) enum Looking {
+    /// Waits for the addresses of a name.
+    Addresses,
+    /// Waits for leave to tell this address.
+    Leave { ip: IpAddr },
+    /// Waits for the name of an address.
+    Name,
 }
 
 /// What a client waits to be told, whatever the protocol calls it.
@@ -138,7 +152,9 @@ impl Awaiting {
         match self {
             Awaiting::Verification => Due::Login,
             Awaiting::Context { .. } => Due::Context,
-            Awaiting::Connect(_) | Awaiting::Bind(_) | Awaiting::Association => Due::Reply,
+            Awaiting::Connect(_) | Awaiting::Bind(_) | Awaiting::Lookup(_) | Awaiting::Association => {
+                Due::Reply
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ mod bind;
 mod egress;
 mod gss;
 mod http;
+mod lookup;
 mod random;
 mod replies;
 mod requests;
@@ -16,10 +17,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::*;
 use crate::auth::Identity;
 use crate::config::{AuthMethod, Gssapi, HttpConfig, Protocol};
-use crate::dns::{Answer, DnsError};
+use crate::dns::{Answer, DnsError, PointerAnswer};
 use crate::policy::rules::spec::{Action, RuleSpec};
 use crate::policy::{Decision, Guard, Policy, RouteFn};
-use crate::proto::ProtoError;
+use crate::proto::{Host, Name, ProtoError};
 
 /// CONNECT 203.0.113.7:443.
 const CONNECT: &[u8] = b"\x05\x01\x00\x01\xcb\x00\x71\x07\x01\xbb";
@@ -37,6 +38,8 @@ enum Event {
     Verify(Vec<u8>, Vec<u8>),
     Establish(Vec<u8>),
     Resolve(String),
+    Tell(SocketAddr),
+    ResolvePtr(SocketAddr),
     Dial(Vec<SocketAddr>),
     Bind(Peers),
     Accept,
@@ -71,6 +74,7 @@ enum Answers {
 #[derive(Debug)]
 struct OwnRules {
     protocols: Vec<Protocol>,
+    resolve: bool,
     methods: Vec<AuthMethod>,
     commands: Vec<RequestCommand>,
     policy: Policy,
@@ -82,6 +86,7 @@ impl OwnRules {
     fn lend(&self) -> Rules<'_> {
         Rules {
             protocols: &self.protocols,
+            resolve: self.resolve,
             methods: &self.methods,
             commands: &self.commands,
             gssapi: &self.gssapi,
@@ -96,6 +101,7 @@ impl OwnRules {
 struct World {
     rules: OwnRules,
     addresses: Answer,
+    named: PointerAnswer,
     dialed: Result<Dialed, DialError>,
     bound: Result<SocketAddr, DialError>,
     accepted: Result<AcceptedPeer, DialError>,
@@ -109,6 +115,7 @@ impl World {
             // The documentation's addresses stand for public ones.
             rules: OwnRules {
                 protocols: vec![Protocol::Socks5, Protocol::Socks4, Protocol::Http],
+                resolve: true,
                 methods: methods.to_vec(),
                 commands: Vec::new(),
                 policy: Policy::new(Guard::new(false, vec!["203.0.113.0/24".parse().unwrap()], vec![])),
@@ -116,6 +123,7 @@ impl World {
                 http: HttpConfig::default(),
             },
             addresses: addresses(&["203.0.113.7"]),
+            named: Ok(name("host.example.com")),
             dialed: Ok(Dialed {
                 address: socket("203.0.113.7:443"),
                 local: socket("198.51.100.9:4660"),
@@ -171,6 +179,8 @@ impl World {
             }
             Command::Establish(token) => Input::Established(gss::round(&token)),
             Command::Resolve(_) => Input::Resolved(self.addresses.clone()),
+            Command::Tell(_) => Input::Admitted,
+            Command::ResolvePtr(_) => Input::Named(self.named.clone()),
             Command::Dial(_) => Input::Dialed(self.dialed),
             Command::Bind(_) => Input::Bound(self.bound),
             Command::Accept => Input::Accepted(self.accepted),
@@ -240,6 +250,8 @@ impl Player {
             Command::Datagrams => Event::Datagrams,
             Command::Relay => Relay,
             Command::Exchange(forward) => Event::Exchange(forward.clone()),
+            Command::Tell(one) => Event::Tell(one.address),
+            Command::ResolvePtr(one) => Event::ResolvePtr(one.address),
             Command::Answered => Event::Answered,
             Command::Close(failure) => Close(failure.clone()),
         };
@@ -291,6 +303,13 @@ fn came(peer: &str) -> AcceptedPeer {
 
 fn addresses(texts: &[&str]) -> Answer {
     Ok(texts.iter().map(|text| text.parse().unwrap()).collect())
+}
+
+fn name(text: &str) -> Name {
+    match Host::parse(text.as_bytes()) {
+        Ok(Host::Name(name)) => name,
+        other => panic!("{text}: {other:?}"),
+    }
 }
 
 fn says(bytes: &[u8]) -> Event {

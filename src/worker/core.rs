@@ -19,7 +19,7 @@ use super::snapshot::Snapshot;
 use super::timers::Wheel;
 use super::tokens::{Key, TRANSLATORS_TICKET};
 use super::translators::{NAME, Translators, say};
-use crate::dns::Answer;
+use crate::dns::{Answer, DnsError};
 use crate::limits;
 use crate::observe::talkers::Talkers;
 use crate::observe::{Counted, Counters, Latencies, NameAnswer, NeedsTold, Queue, Recall, Remembered, Timed};
@@ -213,7 +213,7 @@ impl Core {
     }
 
     /// Counts the answer to a name that a session asked for.
-    pub(super) fn note_answer(&self, answer: &Answer) {
+    pub(super) fn note_answer<T>(&self, answer: &Result<T, DnsError>) {
         self.counters.count(Counted::Name(NameAnswer::of(answer)));
     }
 
@@ -299,6 +299,7 @@ impl Core {
             commands: table.map_or(&[], |table| &table.commands),
             gssapi: &auth.gssapi,
             http: &snapshot.config.http,
+            resolve: snapshot.config.tor.resolve,
             policy: &self.policy,
         }
     }

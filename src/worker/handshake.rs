@@ -1,5 +1,6 @@
 //! Connections that shake hands: reads what the session wants, keeps its time limits, and what it waits for.
 
+use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use super::next::{Change, Next};
 use super::snapshot::Snapshot;
 use super::watch::Edge;
 use crate::auth::{Identity, Pending};
-use crate::dns::{Answer, DnsError};
+use crate::dns::{Answer, DnsError, PointerAnswer};
 use crate::limits;
 use crate::observe::{Counted, DenialCause, DialFailure, Timed, record_room};
 use crate::outcome::Reason;
@@ -74,6 +75,8 @@ pub(super) enum Waits {
     RetryContext { context: Context, token: Vec<u8>, at: Instant },
     /// The addresses of a name.
     Addresses,
+    /// The name of an address.
+    Name,
     /// A connection to a target.
     Connection(Box<Dial>),
     /// A port to listen on.
@@ -186,7 +189,8 @@ impl Handshake {
             Waits::Connection(dial) => dial.next_at(),
             Waits::Peer(listening) => listening.retry_at,
             Waits::Listener(_) | Waits::Front(_) | Waits::Connected(_) | Waits::Associated(_) => None,
-            Waits::Bytes | Waits::Login { .. } | Waits::Context { .. } | Waits::Addresses => None,
+            Waits::Bytes | Waits::Login { .. } | Waits::Context { .. } => None,
+            Waits::Addresses | Waits::Name => None,
         };
         [waits, self.left_at, self.first_byte_by].into_iter().flatten().fold(self.deadline, Instant::min)
     }
@@ -211,6 +215,12 @@ impl Handshake {
                 let answer = Err(DnsError::Timeout);
                 core.note_answer(&answer);
                 Next::Answer(Input::Resolved(answer))
+            }
+            Waits::Name => {
+                core.lookups.cancel(connection.key.ticket(), &core.registry, core.now);
+                let answer = Err(DnsError::Timeout);
+                core.note_answer(&answer);
+                Next::Answer(Input::Named(answer))
             }
             _ => self.give_up(connection, Failure::HandshakeTimeout),
         }
@@ -363,6 +373,24 @@ impl Handshake {
         Next::Answer(Input::Resolved(answer))
     }
 
+    /// Has an address's name asked for.
+    pub(super) fn reverse(&mut self, core: &mut Core, connection: &mut Connection, ip: IpAddr) -> Next {
+        let limit = connection.snapshot.config.timeouts.dns + limits::DNS_SLACK;
+        self.enter(core, connection, limit, Waits::Name);
+        let (client, ticket) = (connection.peer.ip().into(), connection.key.ticket());
+        match core.lookups.reverse(ip, client, ticket, &core.registry, core.now) {
+            Some(answer) => self.named(core, connection, answer),
+            None => self.wait(core, connection),
+        }
+    }
+
+    /// The answer to an address.
+    pub(super) fn named(&self, core: &mut Core, connection: &mut Connection, answer: PointerAnswer) -> Next {
+        connection.times.dns_ms = Some(core.time(Timed::Dns, self.phase_began));
+        core.note_answer(&answer);
+        Next::Answer(Input::Named(answer))
+    }
+
     /// Sends handshake bytes. They are few: a socket that has no room for them is not being read.
     pub(super) fn send(&self, output: &[u8]) -> bool {
         output.is_empty() || matches!(self.client.send(output), Write::Bytes(count) if count == output.len())
@@ -403,7 +431,7 @@ impl Handshake {
 
     /// The connection ends before it relays anything.
     pub(super) fn end(&mut self, core: &mut Core, connection: &mut Connection) {
-        if let Waits::Addresses = self.waits_for {
+        if let Waits::Addresses | Waits::Name = self.waits_for {
             core.lookups.cancel(connection.key.ticket(), &core.registry, core.now);
         }
         self.leave_facts(core, connection);

@@ -11,10 +11,13 @@ use crate::session::{Command, Facts, Peers};
 /// A session goes on to do what it asked for; nothing else is told of.
 pub(super) fn begun(core: &mut Core, facts: &Facts, command: &Command) {
     if core.needs.is_some()
-        && matches!(command, Command::Dial(_) | Command::Bind(Peers::Only(_)))
+        && matches!(
+            command,
+            Command::Dial(_) | Command::Bind(Peers::Only(_)) | Command::Tell(_) | Command::ResolvePtr(_)
+        )
         && let (Some(asked), Some(target)) = (facts.command, &facts.target)
     {
-        tell(core, facts.identity.as_ref(), asked, &target.host, target.port);
+        tell(core, facts.identity.as_ref(), asked.as_judged(), &target.host, target.port);
     }
 }
 

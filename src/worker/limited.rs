@@ -29,6 +29,7 @@ pub(super) fn enter(
     let asked = facts.command?;
     let (listed, own) = match command {
         Command::Dial(addresses) | Command::Bind(Peers::Only(addresses)) => (&addresses[..], None),
+        Command::Tell(one) | Command::ResolvePtr(one) => (std::slice::from_ref(one), None),
         Command::Bind(Peers::Any(_)) | Command::Associate(..) => (&[][..], facts.decision),
         _ => (&[][..], None),
     };
@@ -57,8 +58,8 @@ fn enter_those_of(
     decisions: impl IntoIterator<Item = Decision>,
 ) -> Option<Failure> {
     let kind = match subject.command {
-        RequestCommand::Connect | RequestCommand::Bind => SessionKind::Tunnel,
         RequestCommand::UdpAssociate => SessionKind::Association,
+        _ => SessionKind::Tunnel,
     };
     let rules = decisions.into_iter().filter_map(|one| rule_of(&one));
     let mut places = connection.places.take().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! The sockets of the resolver: performs its actions on the worker's loop and hands answers back.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,7 +10,9 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 
 use super::tokens::EventSource;
-use crate::dns::{Answer, CacheUse, DnsError, ExchangeId, Resolver, ResolverAction, Settings, Transport};
+use crate::dns::{
+    Answer, CacheUse, DnsError, ExchangeId, PointerAnswer, Resolver, ResolverAction, Settings, Transport,
+};
 use crate::limits;
 use crate::shares::{self, Lent, Pool};
 use crate::sys::Read;
@@ -31,6 +33,8 @@ pub(super) struct Lookups {
     acted: bool,
     /// Lookups that ended, for the worker to take.
     pub(super) answers: Vec<(u64, Answer)>,
+    /// Lookups of the names of addresses that ended, for the worker to take.
+    pub(super) pointers: Vec<(u64, PointerAnswer)>,
 }
 
 #[derive(Debug)]
@@ -50,6 +54,7 @@ impl Lookups {
             lent: HashMap::new(),
             acted: false,
             answers: Vec::new(),
+            pointers: Vec::new(),
         }
     }
 
@@ -90,6 +95,21 @@ impl Lookups {
         now: Instant,
     ) -> Option<Answer> {
         let answer = self.resolver.lookup(name, client, ticket, now);
+        self.perform(registry, now);
+        answer
+    }
+
+    /// Asks for the name of an address on behalf of a client whose session has no upstream, so that there is a descriptor
+    /// for it; `None` when the answer comes later.
+    pub(super) fn reverse(
+        &mut self,
+        ip: IpAddr,
+        client: shares::Source,
+        ticket: u64,
+        registry: &Registry,
+        now: Instant,
+    ) -> Option<PointerAnswer> {
+        let answer = self.resolver.reverse(ip, client, ticket, now);
         self.perform(registry, now);
         answer
     }
@@ -174,6 +194,7 @@ impl Lookups {
                     self.lent.remove(&ticket);
                     self.answers.push((ticket, answer));
                 }
+                ResolverAction::Named { ticket, answer } => self.pointers.push((ticket, answer)),
             }
         }
     }

@@ -446,6 +446,10 @@ impl Worker {
                 lookup => phases::datagram_answer(core, slot, lookup, answer),
             });
         }
+        while let Some((ticket, answer)) = self.core.lookups.pointers.pop() {
+            let (key, _) = Key::from_ticket(ticket);
+            self.with(key, |core, slot| phases::answer(core, slot, Answered::Name(answer)));
+        }
         self.core.note_names();
     }
 

@@ -20,7 +20,7 @@ use super::tokens::CLIENT_SOCKET;
 use super::watch::Edge;
 use crate::auth::Identity;
 use crate::auth::gssapi::Exchanged;
-use crate::dns::Answer;
+use crate::dns::{Answer, PointerAnswer};
 use crate::limits;
 use crate::observe::Counted;
 use crate::outcome::Reason;
@@ -37,6 +37,7 @@ pub(super) enum Answered {
     StaleLogin(Arc<Credentials>),
     Context(Exchanged),
     Addresses(Answer),
+    Name(PointerAnswer),
 }
 
 /// An event of one of a connection's sockets.
@@ -174,6 +175,7 @@ pub(super) fn answer(core: &mut Core, slot: &mut Slot, answered: Answered) -> Fa
         }
         (Answered::Context(exchanged), Waits::Context { .. }) => handshake.established(core, exchanged),
         (Answered::Addresses(answer), Waits::Addresses) => handshake.resolved(core, connection, answer),
+        (Answered::Name(answer), Waits::Name) => handshake.named(core, connection, answer),
         _ => Next::Wait,
     };
     advance(core, slot, next)
@@ -274,6 +276,11 @@ fn perform(
             handshake.establish(core, connection, context, token)
         }
         Command::Resolve(name) => handshake.resolve(core, connection, &name),
+        Command::Tell(one) => {
+            connection.address = Some(one.address);
+            Next::Answer(Input::Admitted)
+        }
+        Command::ResolvePtr(one) => handshake.reverse(core, connection, one.address.ip()),
         Command::Dial(addresses) => handshake.dial(core, connection, addresses),
         Command::Bind(peers) => handshake.bind(core, connection, peers),
         Command::Accept => handshake.wait(core, connection),
@@ -327,6 +334,7 @@ fn enter(core: &mut Core, slot: &mut Slot, change: Change) -> Next {
         }
         (Change::Answered, Phase::Handshake(handshake)) => {
             let client = handshake.close_answered(core, connection);
+            connection.places = None;
             *phase = Phase::Linger(Linger::new(client, Reason::Completed, limits::LINGER, core.now));
         }
         (Change::Linger { gone, reason }, Phase::Relaying(relaying)) => {

@@ -104,6 +104,10 @@ impl<'a> Anew<'a> {
                 Some((Host::Name(name), port)) => self.of(Object::Unresolved(name, port)),
                 _ => Rejudged::Stays,
             },
+            Waits::Name => match self.facts.target.as_ref().map(|target| (&target.host, target.port)) {
+                Some((Host::Ip(ip), port)) => self.of(Object::To(SocketAddr::new(*ip, port), None)),
+                _ => Rejudged::Stays,
+            },
             Waits::Connection(dial) => self.of_addresses(dial.addresses()),
             Waits::Listener(search) => self.of_peers(&search.peers),
             Waits::Peer(listening) => self.of_peers(&listening.peers),

@@ -6,9 +6,8 @@ use super::query::{Query, sorted_by, span, whole, word};
 use super::rates::Speed;
 use crate::config::{Choice, Protocol, block, quoted};
 use crate::observe::filter::{SessionFilter, TargetPattern};
-use crate::observe::live::{LiveSession, LiveState, command_name};
+use crate::observe::live::{LiveSession, LiveState, RECORDED, command_name};
 use crate::proto::address::{Host, Target};
-use crate::proto::request::RequestCommand;
 
 /// The parameters by which workers choose sessions.
 const CHOICE: [&str; 13] = [
@@ -97,8 +96,7 @@ impl Chosen {
 }
 
 fn chosen(query: &Query<'_>) -> Result<Chosen, String> {
-    let commands = [RequestCommand::Connect, RequestCommand::Bind, RequestCommand::UdpAssociate];
-    let commands = commands.map(|command| (command_name(command), command));
+    let commands = RECORDED.map(|command| (command_name(command), command));
     let states = LiveState::ALL.map(|state| (state.name(), state));
     let ms = |age: Option<std::time::Duration>| age.map(|age| age.as_millis() as u64);
     let filter = SessionFilter {
@@ -232,6 +230,7 @@ mod tests {
 
     use super::*;
     use crate::admin::api::shown::tests::session;
+    use crate::proto::request::RequestCommand;
 
     fn question(text: &str) -> SessionQuestion {
         SessionQuestion::read(text).unwrap_or_else(|error| panic!("{text}: {error}"))

@@ -19,7 +19,7 @@ const sessions = (() => {
     { name: "rate", label: "Rate", sort: "-rate", as: "num" },
     { name: "end", label: "", as: "end" },
   ];
-  const commands = { connect: "CONNECT", bind: "BIND", udp_associate: "UDP" };
+  const commands = { connect: "CONNECT", bind: "BIND", udp_associate: "UDP", resolve: "RESOLVE", resolve_ptr: "PTR" };
 
   const form = dom.at("filter");
   const list = dom.at("list");

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use super::compiled::{Compiled, RuleAnswer, UnknownSets, command_place};
+use super::compiled::{COMMANDS, Compiled, RuleAnswer, UnknownSets, command_place};
 use super::layout::{KeyMask, Layout};
 use super::members::RuleMembers;
 use super::names::NameTable;
@@ -25,7 +25,7 @@ pub(super) fn compile(specs: RuleSpecs, ids: &[RuleId]) -> (Compiled, RuleMember
     let from = placed.by_value(|rule| &rule.from, |net| Some(*net), &mut maker);
     let from = BlockTable::new(from.into_iter().collect(), &mut maker);
     let listeners = placed.by_value(|rule| &rule.listeners, |typed| Some(typed.clone()), &mut maker);
-    let mut commands = [SetId::EMPTY; 3];
+    let mut commands = [SetId::EMPTY; COMMANDS];
     for (command, set) in
         placed.by_value(|rule| &rule.commands, |&command| Some(command_place(command)), &mut maker)
     {

@@ -31,7 +31,7 @@ pub(super) struct Compiled {
     /// By names.
     pub(super) listeners: HashMap<Arc<str>, SetId>,
     /// By [`command_place`].
-    pub(super) commands: [SetId; 3],
+    pub(super) commands: [SetId; COMMANDS],
     pub(super) ports: PortTable,
     pub(super) to_names: NameTable,
     pub(super) to_blocks: BlockTable,
@@ -252,11 +252,15 @@ impl Answering<'_> {
     }
 }
 
+/// Commands that rules tell apart.
+pub(super) const COMMANDS: usize = 4;
+
 /// Where a command's set is.
 pub(super) fn command_place(command: RequestCommand) -> usize {
     match command {
         RequestCommand::Connect => 0,
         RequestCommand::Bind => 1,
         RequestCommand::UdpAssociate => 2,
+        RequestCommand::Resolve | RequestCommand::ResolvePtr => 3,
     }
 }

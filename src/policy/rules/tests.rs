@@ -48,8 +48,8 @@ const NAMES: [&str; 8] = [
     "x",
 ];
 const LISTENERS: [&str; 3] = ["127.0.0.1:1080", "[::1]:1080", "0.0.0.0:1081"];
-const COMMANDS: [RequestCommand; 3] =
-    [RequestCommand::Connect, RequestCommand::Bind, RequestCommand::UdpAssociate];
+const COMMANDS: [RequestCommand; 4] =
+    [RequestCommand::Connect, RequestCommand::Bind, RequestCommand::UdpAssociate, RequestCommand::Resolve];
 const PORTS: [u16; 9] = [0, 1, 80, 255, 256, 443, 8000, 8080, 65_535];
 /// A Friday noon, the night after it, a Sunday.
 const TIMES: [&str; 3] = ["2026-11-27T12:00:00Z", "2026-11-28T02:30:00Z", "2026-11-29T12:00:00Z"];

@@ -68,6 +68,12 @@ mod dns64;
 mod resolver;
 mod resolver_files;
 
+/// SOCKS4 and SOCKS4a, also by curl (1, 6, 10, 11, 14, 16).
+mod socks4;
+
+/// PROXY headers for targets, also for nginx and HAProxy.
+mod proxy_out;
+
 /// Tor's RESOLVE and RESOLVE_PTR, also by `tor-resolve` and torsocks (16, 18).
 mod tor;
 

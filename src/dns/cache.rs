@@ -97,12 +97,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::dns::{DnsError, Known};
+    use crate::dns::{DnsData, DnsError};
 
     const TTL: Duration = Duration::from_secs(60);
 
     fn found(n: u8) -> Learnt {
-        Ok(Known::Addresses(Arc::from([std::net::IpAddr::from([192, 0, 2, n])])))
+        Ok(DnsData::Addresses(Arc::from([std::net::IpAddr::from([192, 0, 2, n])])))
     }
 
     fn name(n: usize) -> Arc<str> {

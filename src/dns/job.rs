@@ -12,7 +12,7 @@ use hickory_proto::rr::Name;
 use super::message::{RecordKind, Response};
 use super::places::NamePlace;
 use super::servers::Tried;
-use super::{DnsError, ExchangeId, Known, Learnt, Prefer, Transport, sort};
+use super::{DnsData, DnsError, ExchangeId, Learnt, Prefer, Transport, sort};
 use crate::limits::{DNS_FAILURE_TTL, DNS_PARTIAL_TTL, DNS_TCP_MESSAGE};
 use crate::proto::address::Name as HostName;
 use crate::shares::Source;
@@ -269,7 +269,7 @@ impl Job {
         for question in &self.questions {
             let end = match &question.outcome {
                 Some(QuestionOutcome::Named { name, until }) => {
-                    return (Ok(Known::Name(name.clone())), *until);
+                    return (Ok(DnsData::Name(name.clone())), *until);
                 }
                 Some(QuestionOutcome::Found { until, .. } | QuestionOutcome::NoData { until }) => *until,
                 Some(QuestionOutcome::NxDomain { until }) => {
@@ -315,6 +315,6 @@ impl Job {
             };
             until = Some(until.map_or(end, |earlier| earlier.min(end)));
         }
-        (Ok(Known::Addresses(sort(&addresses, prefer).into())), until.unwrap_or(now))
+        (Ok(DnsData::Addresses(sort(&addresses, prefer).into())), until.unwrap_or(now))
     }
 }

@@ -98,20 +98,20 @@ pub type PointerAnswer = Result<Name, DnsError>;
 
 /// What was learnt of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Known {
+enum DnsData {
     Addresses(Arc<[IpAddr]>),
     Name(Name),
 }
 
 /// What was learnt of a name, or why nothing was.
-type Learnt = Result<Known, DnsError>;
+type Learnt = Result<DnsData, DnsError>;
 
-impl Known {
+impl DnsData {
     /// What was learnt, as the answer to who asked for addresses.
     fn addresses(learnt: Learnt) -> Answer {
         match learnt? {
-            Known::Addresses(addresses) => Ok(addresses),
-            Known::Name(_) => Err(DnsError::NoAddress),
+            DnsData::Addresses(addresses) => Ok(addresses),
+            DnsData::Name(_) => Err(DnsError::NoAddress),
         }
     }
 
@@ -119,8 +119,8 @@ impl Known {
     /// or nothing that is a name, is the same to him.
     fn name(learnt: Learnt) -> PointerAnswer {
         match learnt {
-            Ok(Known::Name(name)) => Ok(name),
-            Ok(Known::Addresses(_)) | Err(DnsError::NoAddress) => Err(DnsError::NotFound),
+            Ok(DnsData::Name(name)) => Ok(name),
+            Ok(DnsData::Addresses(_)) | Err(DnsError::NoAddress) => Err(DnsError::NotFound),
             Err(error) => Err(error),
         }
     }

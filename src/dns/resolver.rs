@@ -6,7 +6,6 @@
 //! Everything that clients can fill is shared by where they come from: lookups, names, and `places`.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,15 +17,13 @@ use super::cache::Cache;
 use super::job::{Job, JobPhase, RecordQuestion, WaitingLookup};
 use super::message::{self, RecordKind};
 use super::places::{FRESH, JobKey, NamePlace, NamePlaces};
-use super::reverse::reverse_name;
 use super::servers::Servers;
-use super::{
-    Answer, DnsError, ExchangeId, Known, Learnt, PointerAnswer, ResolverAction, Settings, Transport, sort,
-};
+use super::{DnsData, DnsError, ExchangeId, Learnt, ResolverAction, Settings, Transport};
 use crate::limits::{DNS_LOOKUPS, DNS_NAMES, DNS_QUEUE_TICK, DNS_RESOLUTION_DELAY};
 use crate::shares::{Shares, Source};
 
 mod exchanges;
+mod lookups;
 mod queues;
 
 /// The lookup of one caller: its job, its serial there, and whose it is.
@@ -105,36 +102,6 @@ impl Resolver {
             server_answers: 0,
             latest: None,
         }
-    }
-
-    /// Resolves a canonical name (lower case, no trailing dot) for `client`. `Some` is the answer at once,
-    /// from the hosts file, the cache or for want of room; otherwise a [`ResolverAction::Answer`] with `ticket`, a
-    /// number that no other waiting lookup has, follows within the timeout.
-    pub fn lookup(&mut self, name: &str, client: Source, ticket: u64, now: Instant) -> Option<Answer> {
-        self.latest = Some(now);
-        let listed = self.settings.hosts.lookup(name);
-        if !listed.is_empty() {
-            return Some(answer_of_hosts(listed, &self.settings));
-        }
-        let kinds = RecordKind::addresses(self.settings.prefer);
-        self.learn(name, kinds, client, ticket, now).map(Known::addresses)
-    }
-
-    /// Asks for the name of an address for `client`. `Some` is the answer at once, as with [`Resolver::lookup`];
-    /// otherwise a [`ResolverAction::Named`] with `ticket` follows within the timeout.
-    pub fn reverse(
-        &mut self,
-        ip: IpAddr,
-        client: Source,
-        ticket: u64,
-        now: Instant,
-    ) -> Option<PointerAnswer> {
-        self.latest = Some(now);
-        if let Some(name) = self.settings.hosts.name_of(ip) {
-            return Some(Ok(name));
-        }
-        let name = reverse_name(ip);
-        self.learn(&name, &[RecordKind::Pointer], client, ticket, now).map(Known::name)
     }
 
     /// Learns of a name what is asked for, unless it is known.
@@ -505,8 +472,8 @@ impl Resolver {
             self.jobs[key].waiting -= 1;
             let (ticket, learnt) = (waiter.ticket, answer.clone());
             self.actions.push_back(match self.jobs[key].asks_for_a_name() {
-                true => ResolverAction::Named { ticket, answer: Known::name(learnt) },
-                false => ResolverAction::Answer { ticket, answer: Known::addresses(learnt) },
+                true => ResolverAction::Named { ticket, answer: DnsData::name(learnt) },
+                false => ResolverAction::Answer { ticket, answer: DnsData::addresses(learnt) },
             });
         }
     }
@@ -515,10 +482,4 @@ impl Resolver {
 /// Whether one who waits for a job has not left.
 fn is_there(tickets: &HashMap<u64, Lookup>, job: JobKey, waiter: &WaitingLookup) -> bool {
     tickets.get(&waiter.ticket).is_some_and(|lookup| (lookup.job, lookup.serial) == (job, waiter.serial))
-}
-
-/// A name of the hosts file is the file's alone: no other family is asked for elsewhere.
-fn answer_of_hosts(listed: &[IpAddr], settings: &Settings) -> Answer {
-    let sorted = sort(listed, settings.prefer);
-    if sorted.is_empty() { Err(DnsError::NoAddress) } else { Ok(sorted.into()) }
 }

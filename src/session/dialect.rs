@@ -30,7 +30,7 @@ pub(super) enum Dialect {
 
 /// A request, and what its message says of the client beside it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct ClaimedRequest {
     pub(super) request: Request,
     /// What a client calls itself, where its protocol has a word for that in the request.
     pub(super) user: Option<Box<[u8]>>,
@@ -78,16 +78,17 @@ impl Dialect {
     }
 
     /// Reads a request.
-    pub(super) fn read_request(self, bytes: &[u8]) -> Decoded<Asked> {
+    pub(super) fn read_request(self, bytes: &[u8]) -> Decoded<ClaimedRequest> {
         match self {
             Dialect::Socks5 => {
                 let decoded = request::decode(bytes)?;
-                Ok(decoded.map(|(request, used)| (Asked { request, user: None }, used)))
+                Ok(decoded.map(|(request, used)| (ClaimedRequest { request, user: None }, used)))
             }
             Dialect::Socks4 => {
                 let decoded = proto::socks4::decode(bytes)?;
-                Ok(decoded
-                    .map(|(asked, used)| (Asked { request: asked.request, user: Some(asked.user) }, used)))
+                Ok(decoded.map(|(asked, used)| {
+                    (ClaimedRequest { request: asked.request, user: Some(asked.user) }, used)
+                }))
             }
             // Its requests are heads.
             Dialect::Http { .. } => Ok(None),

@@ -37,7 +37,7 @@ impl Handling<'_> {
     /// [`Failure::NotTaken`].
     pub(super) fn check_taken(&self, command: RequestCommand) -> Result<(), Failure> {
         let commands = self.rules.commands;
-        let taken = commands.is_empty() || commands.contains(&command);
+        let taken = commands.is_empty() || commands.contains(&command.as_judged());
         if taken { Ok(()) } else { Err(Failure::NotTaken) }
     }
 

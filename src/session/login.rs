@@ -17,6 +17,13 @@ pub(super) fn verified(
     Ok(Transition::Read(handling.dialect.message_behind_login(), 0))
 }
 
+/// Takes note of what a client calls itself, where nobody has to say who he is: it proves nothing, and nothing goes by it.
+pub(super) fn claim(user: &[u8], handling: &mut Handling<'_>) {
+    if !user.is_empty() && handling.rules.methods.contains(&AuthMethod::None) {
+        handling.facts.claimed_user = Some(String::from_utf8_lossy(user).into());
+    }
+}
+
 /// Sees to it that a request comes of somebody: a client that no login has told of is anonymous, where its greeting or the
 /// configuration has method none. So no dialect gets past the methods by not speaking of them.
 ///

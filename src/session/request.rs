@@ -1,10 +1,10 @@
 //! The request, in whatever dialect it comes.
 
-use super::dialect::Asked;
+use super::dialect::ClaimedRequest;
 use super::failure::Failure;
 use super::handling::Handling;
 use super::state::{Reading, Transition};
-use super::{associate, bind, connect, login, lookup, socks4};
+use super::{associate, bind, connect, login, lookup};
 use crate::proto::request::RequestCommand;
 use crate::seal::SealError;
 
@@ -15,7 +15,7 @@ pub(super) fn read(
     handling: &mut Handling<'_>,
 ) -> Result<Transition, Failure> {
     let decoded = handling.dialect.read_request(bytes).map_err(Failure::Protocol)?;
-    let Some((Asked { mut request, user }, used)) = decoded else {
+    let Some((ClaimedRequest { mut request, user }, used)) = decoded else {
         return Ok(Transition::More(Reading::Request));
     };
     if request.command.as_judged() == RequestCommand::Resolve {
@@ -25,7 +25,7 @@ pub(super) fn read(
     handling.facts.command = Some(request.command);
     handling.facts.target = Some(request.target.clone());
     if let Some(user) = user {
-        socks4::claim(&user, handling);
+        login::claim(&user, handling);
     }
     login::identify(handling)?;
     handling.check_taken(request.command)?;

@@ -1,23 +1,14 @@
-//! How success and failure are said in SOCKS4, and what its user id is worth.
+//! How success and failure are said in SOCKS4.
 
 use std::net::SocketAddr;
 
 use super::command::Output;
 use super::facts::Facts;
 use super::failure::Failure;
-use super::handling::Handling;
 use super::socks5::rep_of;
 use super::state::Due;
-use crate::config::AuthMethod;
 use crate::proto::reply::Rep;
 use crate::proto::socks4::{ReplyCode, failure, reply};
-
-/// Takes note of what a client calls itself, where nobody has to say who he is: it proves nothing, and nothing goes by it.
-pub(super) fn claim(user: &[u8], handling: &mut Handling<'_>) {
-    if !user.is_empty() && handling.rules.methods.contains(&AuthMethod::None) {
-        handling.facts.claimed_user = Some(String::from_utf8_lossy(user).into());
-    }
-}
 
 /// Writes that a request succeeded, and the address that its command wants told.
 pub(super) fn succeed(bound: SocketAddr, facts: &mut Facts, output: &mut Output) {

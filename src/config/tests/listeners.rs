@@ -152,7 +152,7 @@ fn methods_of_a_listener_need_what_those_of_auth_need() {
         (
             &table("commands = [\"conect\"]"),
             &[
-                "3: [[listener]] 1 key `commands`: \"conect\" is none of \"connect\", \"bind\", \"udp_associate\"; did you mean \"connect\"?",
+                "3: [[listener]] 1 key `commands`: \"conect\" is none of \"connect\", \"bind\", \"udp_associate\", \"resolve\"; did you mean \"connect\"?",
             ],
         ),
     ]);

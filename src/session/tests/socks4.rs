@@ -105,7 +105,8 @@ fn where_it_is_not_spoken_it_is_told_so_before_it_is_read() {
     }
     let only = World::open().speaking(&[Protocol::Socks4]);
     assert_eq!(only.every_split(CONNECT).events.last(), Some(&Relay));
-    assert_eq!(only.every_split(b"\x05\x01\x00").events, [closed_by(ProtoError::NotSpoken)]);
+    let socks5 = only.every_split(b"\x05\x01\x00").events;
+    assert_eq!(socks5, [says(b"\x05\xff"), closed_by(ProtoError::NotSpoken)]);
 }
 
 #[test]

@@ -56,8 +56,6 @@ pub const LABEL_MAX: usize = 63;
 
 /// Bytes of the longest PROXY header that we send: version 2 with addresses of IPv6, a name, an id and a checksum.
 pub const PROXY_OUT_MAX: usize = 446;
-/// Bytes of an id in a PROXY header (proxy-protocol.txt section 2.2.5).
-pub const PROXY_ID_MAX: usize = 128;
 
 /// Bytes of the longest header that we write before a datagram: one with an IPv6 address (RFC 1928 section 7).
 pub const UDP_HEADER_MAX: usize = 22;

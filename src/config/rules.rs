@@ -43,12 +43,12 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
     }
 }
 
-fn row(table: &'static str, nth: usize) -> TablePath {
+pub(super) fn row(table: &'static str, nth: usize) -> TablePath {
     TablePath { name: table, nth: Some(nth) }
 }
 
 /// Where a table begins.
-fn begins(problems: &mut Problems, path: TablePath) -> At {
+pub(super) fn begins(problems: &mut Problems, path: TablePath) -> At {
     problems.places().table(path).cloned().unwrap_or(At::File)
 }
 

@@ -24,6 +24,7 @@ use super::form::{
 };
 use super::listener_table::{self, ListenerConfig};
 use super::places::Places;
+use super::proxy_table::ProxyOutConfig;
 use super::quotas::{self, QuotaConfig};
 use super::rates;
 use super::reach::{self, Advertise, PortRange};
@@ -72,6 +73,8 @@ pub struct Config {
     pub per_source: PerSource,
     /// How HTTP is spoken.
     pub http: HttpConfig,
+    /// Targets that are told of their clients.
+    pub proxy_out: Vec<ProxyOutConfig>,
     /// The log and the access record.
     pub log: Log,
     /// The admin endpoint.
@@ -102,6 +105,7 @@ pub(super) fn all() -> Vec<TableEntry<Config>> {
         TableEntry::once("limits.per_user", |config| &config.per_user, |config| &mut config.per_user),
         TableEntry::many("limit", |config| &config.limits, |config| &mut config.limits),
         TableEntry::once("http", |config| &config.http, |config| &mut config.http),
+        TableEntry::many("proxy_out", |config| &config.proxy_out, |config| &mut config.proxy_out),
         TableEntry::once("log", |config| &config.log, |config| &mut config.log),
         TableEntry::once("admin", |config| &config.admin, |config| &mut config.admin),
     ]

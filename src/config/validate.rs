@@ -9,6 +9,7 @@ use super::listener_table::ListenerConfig;
 use super::listeners::{self, taken_by};
 use super::open_proxy;
 use super::problem::Problems;
+use super::proxy_out;
 use super::raw::Raw;
 use super::rules;
 use super::schema::Schema;
@@ -58,6 +59,7 @@ impl Draft {
         listeners::complete(&mut self.config, typed);
         listeners::check(&self.config, &mut self.problems);
         rules::check(&self.config, &mut self.problems);
+        proxy_out::check(&self.config, &mut self.problems);
         open_proxy::refuse(&self.config, &mut self.problems);
         self.require_users();
         self.share_connections();

@@ -2,6 +2,9 @@
 
 use super::RULES_MAX;
 
+/// Tables of targets that are told of their clients: they are looked through for each session that dials.
+pub const PROXY_OUT_TABLES_MAX: usize = 64;
+
 /// Classes of rules that need values in the same keys: of seven keys and the times, of two actions and two modes.
 pub const RULE_CLASSES_MAX: usize = 1 << 10;
 /// Words that summarise which words of rules a set has. Rules stand 64 in a word, and no two classes share one.

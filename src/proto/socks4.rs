@@ -18,7 +18,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::address::{Host, Target};
-use super::error::NameError;
+use super::name_error::NameError;
 use super::request::{Request, RequestCommand};
 use super::{Decoded, ProtoError};
 use crate::limits::{NAME_TYPED_MAX, SOCKS4_REQUEST_MAX, USER_NAME_MAX};

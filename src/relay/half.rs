@@ -62,6 +62,8 @@ pub(super) struct Half<P> {
     /// Writes to the sink while it had Nagle's algorithm: the first is sent at once, the second may be held back.
     writes_with_nagle: u8,
     spliced: bool,
+    /// Bytes of what is carried that are not the source's: the first ones, and not counted.
+    preface_bytes: u16,
 }
 
 impl<P> Half<P> {
@@ -82,7 +84,13 @@ impl<P> Half<P> {
             alarmed: false,
             writes_with_nagle: if nodelay { u8::MAX } else { 0 },
             spliced: false,
+            preface_bytes: 0,
         }
+    }
+
+    /// So many bytes in front of what was pending are not the source's.
+    pub(super) fn preface(&mut self, bytes: usize) {
+        self.preface_bytes = u16::try_from(bytes).unwrap_or(u16::MAX);
     }
 
     /// What a read gives is not what the source sent: a short one proves nothing.
@@ -263,7 +271,9 @@ impl<P> Half<P> {
             };
             match outcome {
                 Write::Bytes(count) => {
-                    self.account(engine, wire.delivered(count), moved);
+                    let own = count.min(usize::from(self.preface_bytes));
+                    self.preface_bytes -= own as u16;
+                    self.account(engine, wire.delivered(count - own), moved);
                     // A short send filled the sink; a short splice may have stopped for reasons of its own.
                     self.writable = count == offered || engine == Engine::Splice;
                     match &mut self.carry {

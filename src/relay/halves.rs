@@ -40,6 +40,11 @@ impl Halves {
         self
     }
 
+    /// So many bytes in front of what was pending are not the client's.
+    pub(super) fn preface(&mut self, bytes: usize) {
+        self.up.preface(bytes);
+    }
+
     /// An event of one side's socket.
     pub(super) fn event(&mut self, side: Side, edge: Edge) {
         self.reader_of(side).source_event(edge);

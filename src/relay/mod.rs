@@ -57,6 +57,17 @@ impl Relay {
         Relay(Mover::Sealed(Box::new(SealedHalves::new(pending, seal, begun, kit))))
     }
 
+    /// The same, where so many bytes in front of what was pending are not the client's: they are written as its own are, and
+    /// counted nowhere.
+    #[must_use]
+    pub fn prefaced(mut self, bytes: usize) -> Relay {
+        match &mut self.0 {
+            Mover::Plain(halves) => halves.preface(bytes),
+            Mover::Sealed(sealed) => sealed.preface(bytes),
+        }
+        self
+    }
+
     /// An event of one side's socket.
     pub fn event(&mut self, side: Side, edge: Edge) {
         match &mut self.0 {

@@ -37,6 +37,11 @@ impl SealedHalves {
         }
     }
 
+    /// So many bytes in front of what was pending are not the client's.
+    pub(super) fn preface(&mut self, bytes: usize) {
+        self.halves.preface(bytes);
+    }
+
     /// An event of one side's socket.
     pub(super) fn event(&mut self, side: Side, edge: Edge) {
         self.halves.event(side, edge);

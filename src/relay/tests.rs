@@ -97,3 +97,27 @@ fn a_budget_is_moved_to_the_byte_and_the_rest_once_there_is_more() {
         relay.release(&mut kit);
     }
 }
+
+/// A header in front of what the client sent arrives with it and in one piece, and only what the client sent is counted.
+#[test]
+fn a_preface_goes_first_and_is_counted_nowhere() {
+    for mode in [RelayMode::Copy, RelayMode::Splice] {
+        for pending in [&b"header"[..], b"headerbytes"] {
+            let mut kit = Kit::new(4);
+            let ((client, mut client_peer), (target, mut target_peer)) = (connection(), connection());
+            let mut relay = Relay::new(mode, pending, &mut kit).prefaced(6);
+            let driven = relay.drive(&client, &target, &mut kit, &mut { Budgets::TURN });
+            assert_eq!(there(&mut target_peer), pending, "{mode:?}");
+            assert_eq!(
+                (driven.up.bytes(), relay.bytes(Side::Client) as usize),
+                (pending.len() - 6, pending.len() - 6)
+            );
+            client_peer.write_all(b"more").expect("the client sends");
+            relay.event(Side::Client, Edge { readable: true, ..Edge::default() });
+            relay.drive(&client, &target, &mut kit, &mut { Budgets::TURN });
+            assert_eq!(there(&mut target_peer), b"more", "{mode:?}");
+            assert_eq!(relay.bytes(Side::Client) as usize, pending.len() - 6 + 4, "{mode:?}");
+            relay.release(&mut kit);
+        }
+    }
+}

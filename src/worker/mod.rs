@@ -32,6 +32,7 @@ mod next;
 mod phases;
 mod pools;
 mod ports;
+mod preface;
 mod proxied;
 mod records;
 mod refusals;

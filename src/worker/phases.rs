@@ -13,6 +13,7 @@ use super::learning;
 use super::limited;
 use super::linger::Linger;
 use super::next::{Change, Next};
+use super::preface;
 use super::relaying::Relaying;
 use super::slot::{Fate, Phase, Slot};
 use super::talking;
@@ -304,8 +305,12 @@ fn enter(core: &mut Core, slot: &mut Slot, change: Change) -> Next {
     match (change, std::mem::replace(phase, Phase::Between)) {
         (Change::Relay(upstream), Phase::Handshake(mut handshake)) => {
             edges = handshake.edges;
+            let header = preface::header(core, connection, handshake.session.facts());
             let session = &mut handshake.session;
             let (seal, pending) = (session.take_seal(), session.pending());
+            let preface_bytes = header.as_ref().map_or(0, Vec::len);
+            let with_header = header.map(|header| [&header, pending].concat());
+            let pending = with_header.as_deref().unwrap_or(pending);
             if seal.is_some() {
                 core.counters.count(Counted::Sealed);
             }
@@ -313,6 +318,7 @@ fn enter(core: &mut Core, slot: &mut Slot, change: Change) -> Next {
                 Some((seal, begun)) => Relay::sealed(pending, seal, begun, &mut core.kit),
                 None => Relay::new(connection.snapshot.config.server.relay, pending, &mut core.kit),
             };
+            let relay = relay.prefaced(preface_bytes);
             handshake.leave_facts(core, connection);
             *phase = Phase::Relaying(Relaying::new(relay, handshake.client, upstream));
         }

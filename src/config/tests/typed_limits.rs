@@ -24,6 +24,7 @@ pub(super) fn put_every_key(config: &mut Config) {
     (config.per_source.bytes_per_day, config.per_user.bytes_per_day) = (Some(1), Some(1));
     config.rules[0].limits = vec!["plan".into()];
     config.server.state = Some("/var/lib/outflow".into());
+    config.proxy_out = parse("[[proxy_out]]\nto = \"192.0.2.7\"\nports = 25\n").expect("a target").proxy_out;
 }
 
 /// Values that are unlike the defaults.

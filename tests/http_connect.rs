@@ -2,7 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
+use outflow::limits;
 use serde_json::{Value, json};
 
 use crate::support::client::connect_ip;
@@ -140,6 +142,23 @@ fn who_asks_is_known_before_anything_is_dialled() {
     right.send(&connect(&target, ANN));
     wait::until_true("the target is dialled", PATIENCE, || origin.accepted() == 1);
     tunnel(&relay, origin.addr, BOB);
+}
+
+/// Guesses at one user's password are counted together, whatever protocol they come by.
+#[test]
+fn no_protocol_gives_more_guesses() {
+    let relay = builder().users(USERS).start();
+    let begun = Instant::now();
+    for guess in [b"x", b"y", b"z"] {
+        assert_eq!(Client::connect(relay.addr()).login(b"ann", guess), 1);
+    }
+    // "ann:1" to "ann:3".
+    for guess in ["YW5uOjE=", "YW5uOjI=", "YW5uOjM="] {
+        let fields = format!("Proxy-Authorization: Basic {guess}\r\n");
+        assert_eq!(answer(&relay, &connect("127.0.0.1:9", &fields)).status, 407);
+    }
+    let least = limits::GUESS_INTERVAL - Duration::from_millis(500);
+    assert!(begun.elapsed() > least, "six guesses in {:?}", begun.elapsed());
 }
 
 #[test]

@@ -36,6 +36,8 @@ pub enum Reason {
     ConnectFailed,
     /// The target did not answer in time.
     ConnectTimeout,
+    /// The target's response is none of HTTP.
+    BadResponse,
     /// No association came about.
     AssociateFailed,
     /// Cut off at the end of the drain.
@@ -52,7 +54,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Reason; 22] = [
+    pub const ALL: [Reason; 23] = [
         Reason::Completed,
         Reason::ClientReset,
         Reason::TargetReset,
@@ -69,6 +71,7 @@ impl Reason {
         Reason::DnsFailed,
         Reason::ConnectFailed,
         Reason::ConnectTimeout,
+        Reason::BadResponse,
         Reason::AssociateFailed,
         Reason::Drained,
         Reason::Killed,
@@ -96,6 +99,7 @@ impl Reason {
             Reason::DnsFailed => "dns_failed",
             Reason::ConnectFailed => "connect_failed",
             Reason::ConnectTimeout => "connect_timeout",
+            Reason::BadResponse => "bad_response",
             Reason::AssociateFailed => "associate_failed",
             Reason::Drained => "drained",
             Reason::Killed => "killed",

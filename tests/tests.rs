@@ -39,6 +39,12 @@ mod listeners;
 /// Clients behind a load balancer, which says who they are.
 mod proxy_in;
 
+/// Requests of HTTP in absolute form, and their responses.
+mod http_exchange;
+
+/// Connections of HTTP clients between two requests.
+mod http_kept;
+
 /// Rules: who may go where, by name and by address, and what is told of it.
 mod policy;
 

@@ -420,6 +420,8 @@ tables! {
         via: bool = true, switch(), Reload;
         /// GET /proxy.pac and /wpad.dat give browsers a file that sends them here.
         pac: bool = false, switch(), Reload;
+        /// How long a client's connection is kept for its next request.
+        keep_alive: Duration = Duration::from_secs(60), duration(relay()), Reload;
     }
 
     /// The log and the access record.

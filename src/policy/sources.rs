@@ -107,6 +107,16 @@ impl SourcePlace {
         }
         *is_session
     }
+
+    /// The session is over, and the connection stays.
+    pub fn end_session(&mut self) {
+        let SourcePlace { sources, source, hash, is_session } = self;
+        if std::mem::take(is_session)
+            && let Some(held) = sources.part(*hash).find_mut(*hash, |held| held.source == *source)
+        {
+            held.sessions -= 1;
+        }
+    }
 }
 
 impl Drop for SourcePlace {

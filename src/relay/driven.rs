@@ -21,6 +21,18 @@ pub enum Finish {
         /// Whose socket failed.
         gone: Side,
     },
+    /// An exchange is over: the client has all of the response.
+    Exchanged {
+        /// Whether the target has all of the request, too.
+        whole_request: bool,
+    },
+    /// The target ended, or was reset, with nothing for the client in what it sent.
+    Unanswered,
+    /// What this side sent is no HTTP, and nothing of a response has gone to the client.
+    Malformed {
+        /// Whose message it is.
+        by: Side,
+    },
 }
 
 /// What one turn of a relay did.

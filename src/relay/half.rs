@@ -113,6 +113,17 @@ impl<P> Half<P> {
         }
     }
 
+    /// What the source's events promised and no call has disproved, for who reads from it next.
+    pub(super) fn promised(&self) -> Edge {
+        Edge {
+            readable: self.readable,
+            writable: false,
+            fin: self.fin_seen,
+            failed: self.alarmed,
+            urgent: self.unsettled,
+        }
+    }
+
     /// The source may have bytes, an end or an error.
     pub(super) fn source_ready(&mut self) {
         self.readable = true;
@@ -222,6 +233,7 @@ impl<P> Half<P> {
                 return moved;
             }
             match self.stage {
+                Stage::Open if wire.ended() => self.stage = Stage::Draining(Ending::Fin),
                 Stage::Open if !self.readable => return moved,
                 Stage::Open if let Some(resume) = budget.waits_for(moved.bytes()) => {
                     return moved.until(resume);
@@ -318,6 +330,7 @@ impl<P> Half<P> {
         moved: &mut Moved,
     ) {
         if self.gear.splices()
+            && wire.may_splice()
             && let Some(pipe) = kit.lend_pipe(|size| wire.open_pipe(size))
         {
             self.pull_spliced(pipe, wire, kit, max_bytes, moved);
@@ -371,8 +384,8 @@ impl<P> Half<P> {
                 if count > 0 {
                     self.send_scratch(count, wire, kit, moved);
                 }
-                let emptied = count < room.min(max_bytes) && !self.unsettled && !self.source_reset;
-                if emptied {
+                let emptied = wire.emptied(taken, room.min(max_bytes));
+                if emptied && !self.unsettled && !self.source_reset {
                     self.source_emptied();
                 }
                 self.gear.shift_up(count);

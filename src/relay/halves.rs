@@ -13,7 +13,7 @@ use crate::sys::pipe::Pipe;
 use crate::sys::stream::Stream;
 
 /// A direction that is over with every byte delivered.
-const IN_ORDER: Stage = Stage::Done(Ending::Fin);
+pub(super) const IN_ORDER: Stage = Stage::Done(Ending::Fin);
 
 /// Both directions of one TCP session.
 #[derive(Debug)]
@@ -51,6 +51,28 @@ impl Halves {
         if edge.writable {
             self.writer_to(side).sink_ready();
         }
+    }
+
+    /// Begins the direction from this side anew behind one that is over, with what was read for it already.
+    pub(super) fn begin_anew(&mut self, from: Side, mode: RelayMode, pending: &[u8], kit: &mut Kit<Pipe>) {
+        let half = self.reader_of(from);
+        half.release(kit);
+        let promised = half.promised();
+        *half = Half::new(mode, pending, from == Side::Target, kit);
+        half.source_event(promised);
+    }
+
+    /// What this side's events promised and no call has disproved.
+    pub(super) fn promised(&self, side: Side) -> Edge {
+        match side {
+            Side::Client => self.up.promised(),
+            Side::Target => self.down.promised(),
+        }
+    }
+
+    /// Where the directions stand, that from the client first.
+    pub(super) fn stages(&self) -> (Stage, Stage) {
+        (self.up.stage(), self.down.stage())
     }
 
     /// Bytes of this side that the other has.

@@ -6,10 +6,13 @@
 mod budget;
 pub mod datagram;
 mod driven;
+mod exchange;
+mod framed;
 mod gear;
 mod half;
 mod halves;
 mod kit;
+mod message;
 mod moved;
 #[cfg(test)]
 mod scripted;
@@ -21,7 +24,9 @@ mod wire;
 
 pub use budget::{Budget, Budgets, Resume};
 pub use driven::{Driven, Finish};
+pub use exchange::{ExchangeLeft, RelayedExchange};
 pub use kit::{Kit, NoPipe};
+pub use message::MessageError;
 pub use moved::{Engine, Moved};
 pub use side::{Edge, Side};
 
@@ -29,6 +34,7 @@ use self::halves::Halves;
 use self::sealed::SealedHalves;
 use crate::config::RelayMode;
 use crate::limits;
+use crate::proto::http::ForwardRequest;
 use crate::seal::{Seal, SealError};
 use crate::sys::pipe::Pipe;
 use crate::sys::stream::Stream;
@@ -44,6 +50,8 @@ enum Mover {
     Plain(Halves),
     /// A half for each direction, behind a seal (RFC 1961 section 5).
     Sealed(Box<SealedHalves>),
+    /// A half for each message of a request and its response (RFC 9112).
+    Exchange(Box<RelayedExchange>),
 }
 
 impl Relay {
@@ -64,8 +72,38 @@ impl Relay {
         match &mut self.0 {
             Mover::Plain(halves) => halves.preface(bytes),
             Mover::Sealed(sealed) => sealed.preface(bytes),
+            Mover::Exchange(exchange) => exchange.preface(bytes),
         }
         self
+    }
+
+    /// One request of HTTP, behind whose head the client sent `pending`, and its response. `header` stands in front of the
+    /// request, as what [`Relay::prefaced`] says.
+    pub fn exchange(
+        mode: RelayMode,
+        order: Box<ForwardRequest>,
+        header: &[u8],
+        pending: Vec<u8>,
+        kit: &mut Kit<Pipe>,
+    ) -> Relay {
+        let exchange = RelayedExchange::new(mode, order, header, pending, kit);
+        Relay(Mover::Exchange(Box::new(exchange))).prefaced(header.len())
+    }
+
+    /// The exchange that it is, if it is one.
+    pub fn as_exchange(&mut self) -> Option<&mut RelayedExchange> {
+        match &mut self.0 {
+            Mover::Plain(_) | Mover::Sealed(_) => None,
+            Mover::Exchange(exchange) => Some(exchange),
+        }
+    }
+
+    /// The same, where nothing else is to become of the relay.
+    pub fn into_exchange(self) -> Option<RelayedExchange> {
+        match self.0 {
+            Mover::Plain(_) | Mover::Sealed(_) => None,
+            Mover::Exchange(exchange) => Some(*exchange),
+        }
     }
 
     /// An event of one side's socket.
@@ -73,6 +111,7 @@ impl Relay {
         match &mut self.0 {
             Mover::Plain(halves) => halves.event(side, edge),
             Mover::Sealed(sealed) => sealed.event(side, edge),
+            Mover::Exchange(exchange) => exchange.event(side, edge),
         }
     }
 
@@ -87,13 +126,14 @@ impl Relay {
         match &mut self.0 {
             Mover::Plain(halves) => halves.drive_plain(client, target, kit, budgets),
             Mover::Sealed(sealed) => sealed.drive(client, target, kit, budgets),
+            Mover::Exchange(exchange) => exchange.drive(client, target, kit, budgets),
         }
     }
 
     /// Why a sealed client cannot be understood, or answered, any more.
     pub fn seal_error(&self) -> Option<&SealError> {
         match &self.0 {
-            Mover::Plain(_) => None,
+            Mover::Plain(_) | Mover::Exchange(_) => None,
             Mover::Sealed(sealed) => sealed.error(),
         }
     }
@@ -103,6 +143,7 @@ impl Relay {
         match &self.0 {
             Mover::Plain(halves) => halves.bytes(from),
             Mover::Sealed(sealed) => sealed.bytes(from),
+            Mover::Exchange(exchange) => exchange.bytes(from),
         }
     }
 
@@ -111,6 +152,7 @@ impl Relay {
         match &self.0 {
             Mover::Plain(halves) => halves.pending_bytes(to),
             Mover::Sealed(sealed) => sealed.pending_bytes(to),
+            Mover::Exchange(exchange) => exchange.pending_bytes(to),
         }
     }
 
@@ -119,6 +161,7 @@ impl Relay {
         match &self.0 {
             Mover::Plain(halves) => halves.half_closed(),
             Mover::Sealed(sealed) => sealed.half_closed(),
+            Mover::Exchange(exchange) => exchange.half_closed(),
         }
     }
 
@@ -127,6 +170,7 @@ impl Relay {
         match &self.0 {
             Mover::Plain(halves) => halves.ready(),
             Mover::Sealed(sealed) => sealed.ready(),
+            Mover::Exchange(exchange) => exchange.ready(),
         }
     }
 
@@ -135,6 +179,7 @@ impl Relay {
         match &self.0 {
             Mover::Plain(halves) => halves.ready_from(side),
             Mover::Sealed(sealed) => sealed.ready_from(side),
+            Mover::Exchange(exchange) => exchange.ready_from(side),
         }
     }
 
@@ -143,6 +188,7 @@ impl Relay {
         match &self.0 {
             Mover::Plain(halves) => halves.engine(),
             Mover::Sealed(_) => Engine::Sealed,
+            Mover::Exchange(exchange) => exchange.engine(),
         }
     }
 
@@ -151,6 +197,7 @@ impl Relay {
         match &mut self.0 {
             Mover::Plain(halves) => halves.release(kit),
             Mover::Sealed(sealed) => sealed.release(kit),
+            Mover::Exchange(exchange) => exchange.release(kit),
         }
     }
 }

@@ -53,6 +53,18 @@ pub(super) trait Wire {
     fn delivered(&mut self, count: usize) -> usize {
         count
     }
+    /// Whether a read that took so many bytes, of which it was to take `room` at most, emptied the source.
+    fn emptied(&self, taken: usize, room: usize) -> bool {
+        taken < room
+    }
+    /// Whether what comes next may pass without a look at it.
+    fn may_splice(&self) -> bool {
+        true
+    }
+    /// Whether all was read that this direction is to carry, whatever else its source may send.
+    fn ended(&self) -> bool {
+        false
+    }
     /// Whether reading has been work enough for one turn, however few bytes came of it.
     fn spent(&self) -> bool {
         false

@@ -7,6 +7,7 @@ use crate::outcome::Reason;
 use crate::policy::Denial;
 use crate::policy::accounts::{Exceeded, LimitId};
 use crate::proto::ProtoError;
+use crate::proto::http::{ChunkError, HeadError};
 use crate::seal::SealError;
 
 /// Why no relay came of a session, with its cause.
@@ -48,8 +49,23 @@ pub enum Failure {
     Dial(DialError),
     /// No association came about.
     Associate(AssociateError),
+    /// No response came of the target that a client could be given.
+    Response(ResponseError),
+    /// The client's fault: a body in chunks that is none.
+    Body(ChunkError),
     /// Our own fault.
     Internal(&'static str),
+}
+
+/// Why there is no response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResponseError {
+    /// The target closed its connection, or was reset, before one came.
+    Missing,
+    /// What came is none.
+    Head(HeadError),
+    /// None came in time.
+    TimedOut,
 }
 
 /// Why no connection to the target came about.
@@ -122,6 +138,10 @@ impl Failure {
             Failure::Dial(DialError::TimedOut | DialError::NobodyCame) => Reason::ConnectTimeout,
             Failure::Dial(_) => Reason::ConnectFailed,
             Failure::Associate(_) => Reason::AssociateFailed,
+            Failure::Response(ResponseError::Missing) => Reason::TargetReset,
+            Failure::Response(ResponseError::Head(_)) => Reason::BadResponse,
+            Failure::Response(ResponseError::TimedOut) => Reason::Idle,
+            Failure::Body(_) => Reason::Protocol,
             Failure::Internal(_) => Reason::Internal,
         }
     }
@@ -142,6 +162,8 @@ impl fmt::Display for Failure {
             Failure::ClientLeft => f.write_str("client: left before the relay"),
             Failure::ClientReset => f.write_str("client: reset before the relay"),
             Failure::Associate(error) => write!(f, "association: {error}"),
+            Failure::Response(error) => write!(f, "target: {error}"),
+            Failure::Body(error) => write!(f, "client: {error}"),
             Failure::Denied(denial) => write!(f, "policy: {denial}"),
             Failure::NoBalancer => f.write_str("policy: its listener takes clients from balancers alone"),
             Failure::NotTaken => f.write_str("policy: its listener does not take such requests"),
@@ -204,6 +226,16 @@ impl fmt::Display for DialError {
 }
 
 impl std::error::Error for DialError {}
+
+impl fmt::Display for ResponseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ResponseError::Missing => f.write_str("no response before the end of its connection"),
+            ResponseError::Head(error) => write!(f, "no response of HTTP: {error}"),
+            ResponseError::TimedOut => f.write_str("no response in time"),
+        }
+    }
+}
 
 impl fmt::Display for AssociateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use super::command::Output;
 use super::facts::Facts;
-use super::failure::{DialError, Failure};
+use super::failure::{DialError, Failure, ResponseError};
 use super::socks5::rep_of;
 use super::state::Due;
 use crate::config::AuthMethod;
@@ -44,6 +44,13 @@ pub(super) fn challenge(to_head: bool, version: HttpVersion, output: &mut Output
         output.extend_from_slice(b"Connection: keep-alive\r\n");
     }
     write_body(&text, !to_head, output);
+}
+
+/// What a client is told whose request went to its target, in place of a response. Its connection is closed behind it.
+pub fn refuse_exchange(cause: &Failure, to_head: bool, facts: &mut Facts) -> Output {
+    let mut output = Output::new();
+    refuse(Due::Reply, cause, to_head, facts, &mut output);
+    output
 }
 
 /// Writes what a client is told whose session failed while this was due. Its connection is closed behind it.
@@ -98,6 +105,8 @@ pub(super) fn status_of(failure: &Failure) -> (u16, ProxyError) {
         Failure::Unrecorded => (503, Some("http_request_denied")),
         Failure::Dns(error) => status_of_name(error),
         Failure::Dial(error) => status_of_dial(*error),
+        Failure::Response(error) => status_of_response(error),
+        Failure::Body(_) => (400, None),
         // RFC 9110 section 15.5.9: no whole request in time.
         Failure::HandshakeTimeout => (408, None),
         _ => (500, Some("proxy_internal_error")),
@@ -126,6 +135,15 @@ fn status_of_dial(error: DialError) -> (u16, ProxyError) {
     }
 }
 
+fn status_of_response(error: &ResponseError) -> (u16, ProxyError) {
+    match error {
+        ResponseError::Missing => (502, Some("connection_terminated")),
+        ResponseError::Head(HeadError::TooLong) => (502, Some("http_response_header_section_size")),
+        ResponseError::Head(_) => (502, Some("http_protocol_error")),
+        ResponseError::TimedOut => (504, Some("http_response_timeout")),
+    }
+}
+
 fn line_of(status: u16) -> &'static str {
     match status {
         400 => "400 Bad Request",
@@ -149,6 +167,12 @@ fn body_of(status: u16, cause: &Failure) -> String {
         Failure::Protocol(ProtoError::Head(error)) => {
             return format!("This proxy does not take the request: {error}.\r\n");
         }
+        Failure::Body(error) => return format!("This proxy does not take the request: {error}.\r\n"),
+        Failure::Response(ResponseError::Missing) => "The target closed the connection without a response.",
+        Failure::Response(ResponseError::Head(error)) => {
+            return format!("The target's response is none that this proxy passes on: {error}.\r\n");
+        }
+        Failure::Response(ResponseError::TimedOut) => "The target did not respond in time.",
         Failure::AuthFailed => "The name or the password is wrong.",
         Failure::NoMethod if status == 407 => {
             "This proxy asks for a name and a password, as in http://NAME:PASSWORD@HOST:PORT."

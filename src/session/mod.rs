@@ -38,7 +38,8 @@ pub use command::{
 pub use explained_limits::LimitJudges;
 pub use explanation::{ExplainedLimit, Explanation, Judges, Supposed};
 pub use facts::Facts;
-pub use failure::{AssociateError, DialError, Failure};
+pub use failure::{AssociateError, DialError, Failure, ResponseError};
+pub use http_status::refuse_exchange;
 pub use rules::Rules;
 
 use crate::config::Protocol;
@@ -136,6 +137,11 @@ impl Session {
     /// What a sealed session goes on with: its seal, and what came behind the request as it came.
     pub fn take_seal(&mut self) -> Option<(Box<Seal>, Vec<u8>)> {
         self.channel.take_seal()
+    }
+
+    /// Whether it is for one request and its response, and not for a tunnel.
+    pub fn exchanges(&self) -> bool {
+        self.forward.is_some()
     }
 
     /// What is known so far.

@@ -85,6 +85,12 @@ impl Stream {
         matches!(recv(self.0.as_raw_fd(), &mut byte, MsgFlags::MSG_PEEK), Ok(1))
     }
 
+    /// Whether a read would give a byte, an end or an error, without taking it.
+    pub fn is_readable(&self) -> bool {
+        let mut byte = [0];
+        recv(self.0.as_raw_fd(), &mut byte, MsgFlags::MSG_PEEK) != Err(Errno::EAGAIN)
+    }
+
     /// Writes what fits, never raising SIGPIPE.
     pub fn send(&self, bytes: &[u8]) -> Write {
         Write::of(|| send(self.0.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL))

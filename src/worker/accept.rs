@@ -15,6 +15,7 @@ use super::tokens::{CLIENT_SOCKET, Key};
 use super::watch::watch_stream;
 use crate::limits;
 use crate::observe::{Counted, DenialCause};
+use crate::outcome::Reason;
 use crate::policy::Incoming;
 use crate::session::Failure;
 use crate::sys::Errno;
@@ -33,13 +34,29 @@ impl Worker {
         }
         self.acceptance.paused_until = None;
         for _ in 0..limits::ACCEPTS_PER_TURN {
-            if self.core.full() {
+            if self.core.full() && !self.make_room() {
                 return self.say_full();
             }
             if !self.accept_one() {
                 return;
             }
         }
+    }
+
+    /// Closes a connection that is kept for another request, one of each in turn: who comes goes before who may come again.
+    fn make_room(&mut self) -> bool {
+        let (places, begin) = (self.slots.capacity(), self.made_room_at);
+        let turn = (begin..places).chain(0..begin.min(places));
+        let kept = (self.core.kept > 0)
+            .then_some(turn)
+            .into_iter()
+            .flatten()
+            .find(|at| self.slots.get(*at).is_some_and(|slot| !slot.phase.is_session()));
+        if let Some(at) = kept {
+            self.made_room_at = at + 1;
+            self.close(at, Reason::Completed);
+        }
+        kept.is_some()
     }
 
     /// No connection is taken for want of places.
@@ -99,8 +116,7 @@ impl Worker {
         // Nothing was read of it and nothing is owed: no TIME_WAIT of ours for it either.
         let Ok(place) = place else { return client.reset_on_close() };
         let entry = self.slots.vacant_entry();
-        let key = Key::new(entry.key(), self.next_serial);
-        self.next_serial += 1;
+        let key = Key::new(entry.key(), self.core.take_serial());
         if watch_stream(&self.core.registry, key, CLIENT_SOCKET, &client).is_err() {
             tracing::error!("a client cannot be watched and is dropped");
             return;

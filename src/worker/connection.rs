@@ -18,6 +18,8 @@ use crate::session::Facts;
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) key: Key,
+    /// Which of the worker's sessions it is: that of the key, unless others were on this connection before.
+    pub(super) serial: u64,
     /// Stands in the queue of those with more to do.
     pub(super) queued: bool,
     /// The talkers have heard of its request.
@@ -69,6 +71,7 @@ impl Connection {
     ) -> Connection {
         Connection {
             key,
+            serial: key.serial(),
             queued: false,
             counted: false,
             record_room: 0,
@@ -87,6 +90,26 @@ impl Connection {
             told_bytes: 0,
             engine: None,
         }
+    }
+
+    /// The session on it is over, and is in no count any more; another may begin.
+    pub(super) fn end_session(&mut self) {
+        if let Some(place) = &mut self.place {
+            place.end_session();
+        }
+        let (place, snapshot) = (self.place.take(), Arc::clone(&self.snapshot));
+        *self = Connection {
+            queued: self.queued,
+            proxied: self.proxied.take(),
+            ..Connection::new(self.key, self.incoming(), place, snapshot, 0)
+        };
+    }
+
+    /// Another session begins.
+    pub(super) fn begin_session(&mut self, serial: u64, snapshot: Arc<Snapshot>, now_ms: u64) {
+        self.serial = serial;
+        self.snapshot = snapshot;
+        (self.times.accepted_ms, self.times.active_ms) = (now_ms, now_ms);
     }
 
     /// Whom policy judges, for a command of its session.

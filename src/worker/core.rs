@@ -88,8 +88,14 @@ pub(super) struct Core {
     pub(super) queue: Vec<Key>,
     /// Sessions that look on for a port.
     pub(super) searches: Searches,
-    /// Sessions that are there, as many descriptors as two each.
+    /// The serial of the next session.
+    pub(super) next_serial: u64,
+    /// Connections that are there, as many descriptors as two each.
     pub(super) sessions: usize,
+    /// How many of them wait for another request: see [`super::kept`].
+    pub(super) kept: usize,
+    /// The server drains: no connection is kept any more.
+    pub(super) drains: bool,
     /// How many of the sessions are associations: each counts twice, for its target-facing sockets.
     pub(super) associations: usize,
     /// What moved in the present turn.
@@ -110,7 +116,7 @@ pub(super) struct Core {
 
 impl Core {
     pub(super) fn new(registry: Registry, mailbox: Mailbox, setup: &Setup, inherited: Inherited) -> Core {
-        let Inherited { snapshot, policy: given_policy, latencies, shown, .. } = inherited;
+        let Inherited { snapshot, policy: given_policy, latencies, shown, first_serial, .. } = inherited;
         let start = Instant::now();
         let Snapshot { config, dns, ceilings, .. } = &*snapshot;
         let translators = Translators::wanted(&config.dns.dns64, dns.prefer, shown, start);
@@ -139,7 +145,10 @@ impl Core {
             needs: snapshot.learn.clone().map(|sender| Box::new(NeedsTold::new(sender))),
             queue: Vec::new(),
             searches: Searches::default(),
+            next_serial: first_serial,
             sessions: 0,
+            kept: 0,
+            drains: false,
             associations: 0,
             traffic: Traffic::default(),
             moved_last: None,
@@ -165,6 +174,17 @@ impl Core {
     /// Whether another session would have no descriptors.
     pub(super) fn full(&self) -> bool {
         self.sessions + self.associations >= self.snapshot.ceilings.sessions
+    }
+
+    /// Whether another session has a place: what is kept for another request makes room.
+    pub(super) fn has_room(&self) -> bool {
+        !self.full() || self.kept > 0
+    }
+
+    /// The serial of another session.
+    pub(super) fn take_serial(&mut self) -> u64 {
+        self.next_serial += 1;
+        self.next_serial - 1
     }
 
     /// Milliseconds from the worker's start to a moment.

@@ -76,6 +76,18 @@ pub(super) struct Upstream {
 pub(super) struct Won {
     pub(super) upstream: Upstream,
     pub(super) dialed: Dialed,
+    pub(super) way: DialedBy,
+}
+
+/// How an upstream was come by, for who needs it again, or another.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct DialedBy {
+    /// How its address may be had.
+    pub(super) allowed: Allowed,
+    /// The socket index that was given last.
+    pub(super) last_index: u8,
+    /// It served another request before.
+    pub(super) reused: bool,
 }
 
 impl Dial {
@@ -98,6 +110,16 @@ impl Dial {
             deadline,
             second,
         }
+    }
+
+    /// The same, where socket indices up to this one were given before: there may be events of them yet.
+    pub(super) fn behind(self, last_index: u8) -> Dial {
+        Dial { last_index, ..self }
+    }
+
+    /// When all attempts together are given up.
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
     }
 
     /// All that are or were to be tried.
@@ -202,8 +224,10 @@ impl Dial {
         let attempt = self.attempts.remove(at);
         match finish(&attempt, edge, dialler.policy) {
             Ok(dialed) => {
+                let way =
+                    DialedBy { allowed: attempt.to.allowed, last_index: self.last_index, reused: false };
                 let upstream = Upstream { stream: attempt.stream, socket_index };
-                Ok(Some(Won { upstream, dialed }))
+                Ok(Some(Won { upstream, dialed, way }))
             }
             Err(error) => {
                 self.note(error, dialler.counters);

@@ -2,14 +2,14 @@
 
 use super::connection::Connection;
 use super::core::Core;
-use super::dial::{Dial, Dialler, Won};
+use super::dial::{Dial, DialedBy, Dialler, Won};
 use super::handshake::{Handshake, Waits};
 use super::next::Next;
 use super::watch::Edge;
 use crate::observe::{Counted, Timed};
 use crate::policy::RoutedAddress;
 use crate::relay::Engine;
-use crate::session::{DialError, Input};
+use crate::session::{DialError, Dialed, Input};
 use crate::shares::Source;
 
 impl Handshake {
@@ -20,11 +20,15 @@ impl Handshake {
         connection: &mut Connection,
         addresses: Vec<RoutedAddress>,
     ) -> Next {
+        if let Some(dialed) = self.reuse(core, connection, &addresses) {
+            return Next::Tell(Input::Dialed(Ok(dialed)));
+        }
         connection.address = addresses.first().map(|first| first.address);
         let limit = connection.snapshot.config.timeouts.connect;
         let second = core.pools.second_attempts.nothing(Source::from(connection.peer.ip()));
         let congestion = connection.snapshot.congestion;
-        let mut dial = Box::new(Dial::new(addresses, congestion, core.now + limit, second));
+        let dial = Dial::new(addresses, congestion, core.now + limit, second).behind(self.way.last_index);
+        let mut dial = Box::new(dial);
         let started = dial.start_next(&dialler(core, connection));
         self.enter(core, connection, limit, Waits::Connection(dial));
         self.go_on(core, connection, started)
@@ -40,6 +44,25 @@ impl Handshake {
         let started = dial.start_next(&dialler(core, connection));
         self.waits_for = Waits::Connection(dial);
         self.go_on(core, connection, started)
+    }
+
+    /// The connection that was kept of an earlier request, where it is for what is asked now and policy allows it.
+    fn reuse(
+        &mut self,
+        core: &mut Core,
+        connection: &mut Connection,
+        addresses: &[RoutedAddress],
+    ) -> Option<Dialed> {
+        let kept =
+            self.kept.take().filter(|kept| self.session.exchanges() && kept.is_for(self.session.facts()));
+        let (upstream, allowed, dialed) = kept?.take(addresses)?;
+        self.note_handshake(core, connection);
+        connection.address = Some(dialed.address);
+        connection.local = Some(dialed.local);
+        connection.engine = Some(Engine::Copy);
+        self.way = DialedBy { allowed, reused: true, ..self.way };
+        self.waits_for = Waits::Connected(upstream);
+        Some(dialed)
     }
 
     fn go_on(&self, core: &mut Core, connection: &Connection, started: Result<(), DialError>) -> Next {
@@ -67,7 +90,8 @@ impl Handshake {
                 self.waits_for = Waits::Connection(dial);
                 self.wait(core, connection)
             }
-            Ok(Some(Won { upstream, dialed })) => {
+            Ok(Some(Won { upstream, dialed, way })) => {
+                self.way = way;
                 connection.times.connect_ms = Some(core.time(Timed::Connect, self.phase_began));
                 connection.address = Some(dialed.address);
                 connection.local = Some(dialed.local);
@@ -80,7 +104,8 @@ impl Handshake {
     }
 }
 
-fn dialler<'a>(core: &'a Core, connection: &Connection) -> Dialler<'a> {
+/// What the attempts of this connection work with.
+pub(super) fn dialler<'a>(core: &'a Core, connection: &Connection) -> Dialler<'a> {
     let Core { now, registry, counters, policy, .. } = core;
     Dialler { key: connection.key, now: *now, registry, policy, counters }
 }

@@ -9,9 +9,10 @@ use zeroize::Zeroize;
 
 use super::connection::Connection;
 use super::core::Core;
-use super::dial::{Dial, Upstream};
+use super::dial::{Dial, DialedBy, Upstream};
 use super::front::FrontSearch;
 use super::header_due::HeaderDue;
+use super::kept::{KeptUpstream, NextRequest};
 use super::listening::{ListenerSearch, Listening};
 use super::next::{Change, Next};
 use super::snapshot::Snapshot;
@@ -56,6 +57,10 @@ pub(super) struct Handshake {
     pub(super) context: Option<Context>,
     /// What it has of the pool of half messages, once that is more than a little.
     held: Option<Lent>,
+    /// A target's connection that was kept of an earlier request.
+    pub(super) kept: Option<Box<KeptUpstream>>,
+    /// How the upstream was come by.
+    pub(super) way: DialedBy,
 }
 
 /// What a handshake waits for, and what it holds for that.
@@ -113,7 +118,22 @@ impl Handshake {
             auth_began: None,
             context: None,
             held: None,
+            kept: None,
+            way: DialedBy::default(),
         }
+    }
+
+    /// A handshake on a connection that was kept of an earlier request.
+    pub(super) fn again(
+        next: NextRequest,
+        incoming: Incoming,
+        now: Instant,
+        snapshot: &Snapshot,
+    ) -> Handshake {
+        let NextRequest { client, edges, upstream, last_index } = next;
+        let way = DialedBy { last_index, ..DialedBy::default() };
+        let first = Handshake::new((client, HeaderDue::No), incoming, now, snapshot);
+        Handshake { edges, kept: upstream, way, first_byte_by: None, ..first }
     }
 
     /// Takes what it waits for, to go on with it.
@@ -353,6 +373,13 @@ impl Handshake {
 
     /// Has a name resolved.
     pub(super) fn resolve(&mut self, core: &mut Core, connection: &mut Connection, name: &Name) -> Next {
+        // What a connection leads to that may serve the request is an address of its name.
+        let session = &self.session;
+        if let Some(kept) =
+            self.kept.as_ref().filter(|kept| session.exchanges() && kept.is_for(session.facts()))
+        {
+            return Next::Answer(Input::Resolved(Ok([kept.dialed.address.ip()].into())));
+        }
         let limit = connection.snapshot.config.timeouts.dns + limits::DNS_SLACK;
         self.enter(core, connection, limit, Waits::Addresses);
         let (client, ticket) = (connection.peer.ip().into(), connection.key.ticket());

@@ -14,12 +14,15 @@ mod context;
 mod core;
 mod dial;
 mod dialling;
+mod ending;
 mod errno;
+mod exchanging;
 mod explaining;
 mod explanations;
 mod front;
 mod handshake;
 mod header_due;
+mod kept;
 mod learning;
 mod limited;
 mod linger;
@@ -35,6 +38,7 @@ mod ports;
 mod preface;
 mod proxied;
 mod records;
+mod redialling;
 mod refusals;
 mod relaying;
 mod resolving;
@@ -79,7 +83,7 @@ use self::phases::Answered;
 use self::setup::Inherited;
 use self::slot::{Fate, Phase, Slot};
 use self::tokens::{EventSource, Key, TRANSLATORS_TICKET, supposed_of};
-use self::turns::TurnTimes;
+use self::turns::{TurnTimes, poll_once};
 use self::walks::{Task, Walks};
 use self::watch::Edge;
 use crate::limits;
@@ -158,8 +162,9 @@ impl Prepared {
 #[derive(Debug)]
 struct Worker {
     slots: Slab<Slot>,
-    next_serial: u64,
     core: Core,
+    /// The place in the slab behind the kept connection that made room last.
+    made_room_at: usize,
     acceptance: Acceptance,
     /// What came to go by during this turn, for the next one.
     next_snapshot: Option<Changeover>,
@@ -179,10 +184,10 @@ impl Worker {
     fn new(poll: &Poll, mailbox: Mailbox, setup: &Setup, mut inherited: Inherited) -> io::Result<Worker> {
         let mut worker = Worker {
             slots: Slab::new(),
-            next_serial: inherited.first_serial,
             next_snapshot: inherited.next.take(),
             acceptance: std::mem::take(&mut inherited.acceptance),
             core: Core::new(poll.registry().try_clone()?, mailbox, setup, inherited),
+            made_room_at: 0,
             walks: Walks::default(),
             explanations: Explanations::default(),
             drain_by: None,
@@ -260,13 +265,13 @@ impl Worker {
     fn timeout(&self, now: Instant) -> Option<Duration> {
         if self.core.has_more()
             || !self.walks.is_empty()
-            || (!self.core.full() && self.acceptance.eager(self.core.now))
+            || (self.core.has_room() && self.acceptance.eager(self.core.now))
         {
             return Some(Duration::ZERO);
         }
         let [wheel, held_back] = [&self.core.wheel, &self.core.held_back]
             .map(|wheel| wheel.next().map(|since_start| self.core.start + since_start));
-        let full = if self.core.full() { self.acceptance.says_ceiling_at() } else { None };
+        let full = if !self.core.has_room() { self.acceptance.says_ceiling_at() } else { None };
         [
             wheel,
             held_back,
@@ -328,6 +333,8 @@ impl Worker {
                 self.drain_by = Some(by);
                 let leaving = Departure::new(&self.core.snapshot, self.core.now, by, Vec::new());
                 self.acceptance.let_go(&[], &leaving);
+                self.core.drains = true;
+                self.walks.end_kept(self.core.number);
             }
             Mail::Latencies(mut copy, reply) => {
                 copy.merge(&self.core.latencies);
@@ -376,7 +383,15 @@ impl Worker {
         let shown = translators.map(|translators| std::mem::take(&mut translators.shown)).unwrap_or_default();
         let latencies = std::mem::take(&mut self.core.latencies);
         let acceptance = std::mem::take(&mut self.acceptance).begin_anew();
-        Inherited { snapshot, policy, next, first_serial: self.next_serial, latencies, shown, acceptance }
+        Inherited {
+            snapshot,
+            policy,
+            next,
+            first_serial: self.core.next_serial,
+            latencies,
+            shown,
+            acceptance,
+        }
     }
 
     /// Runs `act` on a session that is still there, and closes it where that is the outcome.
@@ -472,19 +487,9 @@ impl Worker {
             // What lingers has ended for a reason of its own.
             let reason = match &self.slots[index].phase {
                 Phase::Linger(linger) => linger.reason,
-                Phase::Handshake(_) | Phase::Relaying(_) | Phase::Associated(_) | Phase::Between => reason,
+                _ => reason,
             };
             survive(|| self.close(index, reason));
         }
-    }
-}
-
-fn poll_once(poll: &mut Poll, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-    match poll.poll(events, timeout) {
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-            events.clear();
-            Ok(())
-        }
-        result => result,
     }
 }

@@ -1,9 +1,12 @@
 //! What a phase says its connection does next.
 
+use zeroize::Zeroizing;
+
 use super::dial::Upstream;
 use crate::outcome::Reason;
-use crate::relay::Side;
+use crate::proto::http::ForwardRequest;
 use crate::relay::datagram::Association;
+use crate::relay::{ExchangeLeft, Side};
 use crate::session::{Failure, Input};
 
 /// What a connection does next, as its phase says.
@@ -15,6 +18,8 @@ pub(super) enum Next {
     Close(Reason),
     /// Its handshake reads what the client sent.
     Read,
+    /// Its session is given these bytes, which were read before.
+    Feed(Zeroizing<Vec<u8>>),
     /// Its session is told this, and waits for nothing else.
     Answer(Input<'static>),
     /// Its session is told this, and its handshake goes on waiting for what it waits for.
@@ -28,6 +33,18 @@ pub(super) enum Next {
 pub(super) enum Change {
     /// From the handshake: bytes are relayed to this upstream.
     Relay(Upstream),
+    /// From the handshake: this request goes to this upstream, and its response comes back.
+    Exchange(Upstream, Box<ForwardRequest>),
+    /// From the exchange, to which nothing came: the request is sent once more, over another connection.
+    Redial,
+    /// From the redial: over this one.
+    ExchangeAgain(Upstream),
+    /// From the exchange, or the redial: the client is told of this in place of a response.
+    Answer(Failure),
+    /// From the exchange: the connection is kept for another request.
+    Keep(ExchangeLeft),
+    /// From a kept connection: another request begins, with these bytes.
+    Request(Zeroizing<Vec<u8>>),
     /// From the handshake: datagrams are relayed.
     Datagrams(Box<Association>),
     /// From the handshake: the client has its last words, and a moment for them to arrive.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::associated::Associated;
 use super::connection::Connection;
 use super::core::Core;
+use super::exchanging;
 use super::handshake::{Handshake, Waits, refused};
 use super::header_due::HeaderDue;
 use super::learning;
@@ -51,8 +52,10 @@ pub(super) fn event(core: &mut Core, slot: &mut Slot, socket_index: u8, edge: Ed
         }
         Phase::Handshake(_) => return upstream_event(core, slot, socket_index, edge),
         Phase::Relaying(relaying) => relaying.event(core, connection, socket_index, edge),
+        Phase::Redialling(redialling) => redialling.event(core, connection, socket_index, edge),
         Phase::Associated(associated) => associated.event(core, connection, socket_index, edge),
         Phase::Linger(linger) => linger.drain(core, connection),
+        Phase::Kept(kept) => kept.event(socket_index, edge),
         Phase::Between => Next::Close(Reason::Internal),
     };
     advance(core, slot, next)
@@ -61,6 +64,10 @@ pub(super) fn event(core: &mut Core, slot: &mut Slot, socket_index: u8, edge: Ed
 /// An event of a socket that a handshake opened. Where a relay begins with it, the target may have spoken already.
 fn upstream_event(core: &mut Core, slot: &mut Slot, socket_index: u8, edge: Edge) -> Fate {
     let Slot { phase: Phase::Handshake(handshake), connection } = slot else { return Fate::Keep };
+    if handshake.kept.as_ref().is_some_and(|kept| kept.is_spent_by(socket_index, edge)) {
+        handshake.kept = None;
+        return Fate::Keep;
+    }
     let next = match handshake.take_waits() {
         Waits::Connection(dial) => handshake.dial_event(core, connection, dial, socket_index, edge),
         Waits::Peer(listening) => handshake.accept_peer(core, connection, listening),
@@ -93,8 +100,10 @@ pub(super) fn resume(core: &mut Core, slot: &mut Slot) -> Fate {
             }
         },
         Phase::Relaying(relaying) => relaying.drive(core, connection),
+        Phase::Redialling(_) => Next::Wait,
         Phase::Associated(associated) => associated.resume(core, connection),
         Phase::Linger(linger) => linger.drain(core, connection),
+        Phase::Kept(kept) => kept.read(),
         Phase::Between => Next::Close(Reason::Internal),
     };
     advance(core, slot, next)
@@ -128,8 +137,10 @@ pub(super) fn timer(core: &mut Core, slot: &mut Slot) -> Fate {
     let next = match phase {
         Phase::Handshake(handshake) => handshake_timer(core, connection, handshake),
         Phase::Relaying(relaying) => relaying.timer(core, connection),
+        Phase::Redialling(redialling) => redialling.timer(core, connection),
         Phase::Associated(associated) => associated.timer(core, connection),
         Phase::Linger(linger) => linger.timer(core, connection),
+        Phase::Kept(kept) => kept.timer(core, connection),
         Phase::Between => Next::Close(Reason::Internal),
     };
     advance(core, slot, next)
@@ -220,6 +231,11 @@ fn follow(core: &mut Core, slot: &mut Slot, mut next: Next) -> Fate {
                     handshake.session.handle(input, core.rules(&connection.snapshot, connection.listener));
                 (handshake, step)
             }
+            (Next::Feed(bytes), Phase::Handshake(handshake)) => {
+                let rules = core.rules(&connection.snapshot, connection.listener);
+                let step = handshake.session.handle(Input::Bytes(&bytes), rules);
+                (handshake, step)
+            }
             (Next::Tell(input), Phase::Handshake(handshake)) => {
                 let step =
                     handshake.session.handle(input, core.rules(&connection.snapshot, connection.listener));
@@ -244,7 +260,9 @@ fn follow(core: &mut Core, slot: &mut Slot, mut next: Next) -> Fate {
                     }
                 }
             }
-            (Next::Answer(_) | Next::Tell(_) | Next::Read, _) => return Fate::Close(Reason::Internal),
+            (Next::Answer(_) | Next::Feed(_) | Next::Tell(_) | Next::Read, _) => {
+                return Fate::Close(Reason::Internal);
+            }
         };
         if !handshake.send(&step.output) {
             return Fate::Close(Reason::ClientReset);
@@ -289,8 +307,10 @@ fn perform(
             Waits::Connected(upstream) => Next::Change(Change::Relay(upstream)),
             _ => Next::Close(Reason::Internal),
         },
-        // Nobody performs it yet: no listener lets HTTP in.
-        Command::Exchange(_) => Next::Close(Reason::Internal),
+        Command::Exchange(order) => match handshake.take_waits() {
+            Waits::Connected(upstream) => Next::Change(Change::Exchange(upstream, order)),
+            _ => Next::Close(Reason::Internal),
+        },
         Command::Associate(announced, route) => handshake.associate(core, connection, announced, route),
         Command::Datagrams => handshake.begin_datagrams(core, connection),
         Command::Answered => Next::Change(Change::Answered),
@@ -298,30 +318,47 @@ fn perform(
     }
 }
 
+/// The relay of a tunnel, with what came behind its request, and what its target is told before that.
+fn relay_of(core: &mut Core, connection: &Connection, handshake: &mut Handshake) -> Relay {
+    let header = preface::header(core, connection, handshake.session.facts());
+    let session = &mut handshake.session;
+    let (seal, pending) = (session.take_seal(), session.pending());
+    let preface_bytes = header.as_ref().map_or(0, Vec::len);
+    let with_header = header.map(|header| [&header, pending].concat());
+    let pending = with_header.as_deref().unwrap_or(pending);
+    if seal.is_some() {
+        core.counters.count(Counted::Sealed);
+    }
+    let relay = match seal {
+        Some((seal, begun)) => Relay::sealed(pending, seal, begun, &mut core.kit),
+        None => Relay::new(connection.snapshot.config.server.relay, pending, &mut core.kit),
+    };
+    relay.prefaced(preface_bytes)
+}
+
 /// Takes a connection into another phase, which begins at once.
 fn enter(core: &mut Core, slot: &mut Slot, change: Change) -> Next {
     let Slot { phase, connection } = slot;
     let mut edges = Edge::default();
+    let change = match change {
+        Change::Keep(left) => return exchanging::keep(core, slot, left),
+        Change::Request(bytes) => return exchanging::request_again(core, slot, bytes),
+        change => change,
+    };
     match (change, std::mem::replace(phase, Phase::Between)) {
         (Change::Relay(upstream), Phase::Handshake(mut handshake)) => {
             edges = handshake.edges;
-            let header = preface::header(core, connection, handshake.session.facts());
-            let session = &mut handshake.session;
-            let (seal, pending) = (session.take_seal(), session.pending());
-            let preface_bytes = header.as_ref().map_or(0, Vec::len);
-            let with_header = header.map(|header| [&header, pending].concat());
-            let pending = with_header.as_deref().unwrap_or(pending);
-            if seal.is_some() {
-                core.counters.count(Counted::Sealed);
-            }
-            let relay = match seal {
-                Some((seal, begun)) => Relay::sealed(pending, seal, begun, &mut core.kit),
-                None => Relay::new(connection.snapshot.config.server.relay, pending, &mut core.kit),
-            };
-            let relay = relay.prefaced(preface_bytes);
+            let relay = relay_of(core, connection, &mut handshake);
             handshake.leave_facts(core, connection);
             *phase = Phase::Relaying(Relaying::new(relay, handshake.client, upstream));
         }
+        (
+            change @ (Change::Exchange(..) | Change::Redial | Change::ExchangeAgain(_) | Change::Answer(_)),
+            before,
+        ) => match exchanging::enter(core, connection, change, before) {
+            Some((entered, promised)) => (*phase, edges) = (entered, promised),
+            None => return Next::Close(Reason::Internal),
+        },
         (Change::Datagrams(mut association), Phase::Handshake(mut handshake)) => {
             handshake.note_handshake(core, connection);
             if let Some((seal, _)) = handshake.session.take_seal() {
@@ -356,8 +393,9 @@ fn enter(core: &mut Core, slot: &mut Slot, change: Change) -> Next {
     // It begins with what the edges before it promised.
     match phase {
         Phase::Relaying(relaying) => relaying.begin(core, connection, edges),
+        Phase::Redialling(redialling) => redialling.begin(core, connection),
         Phase::Associated(associated) => associated.begin(core, connection, edges),
         Phase::Linger(linger) => linger.begin(core, connection),
-        Phase::Handshake(_) | Phase::Between => Next::Close(Reason::Internal),
+        Phase::Handshake(_) | Phase::Kept(_) | Phase::Between => Next::Close(Reason::Internal),
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn header(core: &Core, connection: &Connection, facts: &Facts) -> Opt
         return Some(header);
     }
     let Core { boot, number, .. } = *core;
-    let id = SessionId { boot, worker: number as u16, serial: connection.key.serial() }.to_string();
+    let id = SessionId { boot, worker: number as u16, serial: connection.serial }.to_string();
     let has = |tlv| table.tlvs.contains(&tlv);
     let tlvs = Tlvs {
         authority: facts.name().map(|name| name.as_str()).filter(|_| has(ProxyTlv::Authority)),

@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::connection::Connection;
 use super::core::Core;
-use super::dial::Upstream;
+use super::dial::{DialedBy, Upstream};
+use super::kept::{Kept, KeptUpstream};
 use super::limited;
 use super::next::{Change, Next};
+use super::redialling::Redialling;
 use super::tokens::CLIENT_SOCKET;
 use super::watch::Edge;
 use crate::config::Config;
@@ -14,7 +16,8 @@ use crate::limits;
 use crate::observe::{Direction, Timed};
 use crate::outcome::Reason;
 use crate::policy::accounts::{LimitId, LimitedWay};
-use crate::relay::{Budgets, Driven, Engine, Finish, Relay, Resume, Side};
+use crate::relay::{Budgets, Driven, Engine, ExchangeLeft, Finish, MessageError, Relay, Resume, Side};
+use crate::session::{Dialed, Failure, ResponseError};
 use crate::sys::stream::{Liveness, Stream};
 
 /// A relay and its two sockets.
@@ -27,11 +30,18 @@ pub(super) struct Relaying {
     lively: bool,
     /// When the upstream was connected, until the target has said something.
     silent_since: Option<Instant>,
+    /// How an exchange came by its upstream.
+    way: Option<Box<DialedBy>>,
 }
 
 impl Relaying {
     pub(super) fn new(relay: Relay, client: Stream, upstream: Upstream) -> Relaying {
-        Relaying { relay, client, upstream, lively: false, silent_since: None }
+        Relaying { relay, client, upstream, lively: false, silent_since: None, way: None }
+    }
+
+    /// The same for an exchange, which may go on to another.
+    pub(super) fn by(self, way: DialedBy) -> Relaying {
+        Relaying { way: Some(Box::new(way)), ..self }
     }
 
     /// Moves what is there already. The first look at the clock comes soon enough to make the upstream socket lively.
@@ -81,6 +91,11 @@ impl Relaying {
         budgets: &mut Budgets,
     ) -> Next {
         let was_half_closed = self.relay.half_closed();
+        if core.drains
+            && let Some(exchange) = self.relay.as_exchange()
+        {
+            exchange.keep_no_longer();
+        }
         let driven = self.relay.drive(&self.client, &self.upstream.stream, &mut core.kit, budgets);
         let half_closed = self.relay.half_closed();
         let mut spent = None;
@@ -97,9 +112,12 @@ impl Relaying {
                 core.time(Timed::FirstByte, connected);
             }
             connection.times.active_ms = core.ms(core.now);
+            if let Some(exchange) = self.relay.as_exchange() {
+                connection.facts.status = exchange.status();
+            }
         }
         if let Some(finish) = driven.finish {
-            return self.finish(connection, finish);
+            return self.finish(core, connection, finish);
         }
         if let Some(limit) = spent {
             return self.end_spent(core, connection, limit);
@@ -124,7 +142,7 @@ impl Relaying {
         limited::end_spent(core, connection, limit)
     }
 
-    fn finish(&self, connection: &Connection, finish: Finish) -> Next {
+    fn finish(&mut self, core: &Core, connection: &Connection, finish: Finish) -> Next {
         let reason_of = |side| match side {
             Side::Client => Reason::ClientReset,
             Side::Target => Reason::TargetReset,
@@ -140,6 +158,10 @@ impl Relaying {
                 Next::Close(Reason::Protection)
             }
             Finish::Linger { gone } => Next::Change(Change::Linger { gone, reason: reason_of(gone) }),
+            Finish::Exchanged { whole_request } => self.exchanged(core, connection, whole_request),
+            Finish::Unanswered if self.may_redial() => Next::Change(Change::Redial),
+            Finish::Unanswered => Next::Change(Change::Answer(Failure::Response(ResponseError::Missing))),
+            Finish::Malformed { .. } => Next::Change(Change::Answer(self.malformed())),
         }
     }
 
@@ -156,7 +178,11 @@ impl Relaying {
         }
         let deadline = core.start + Duration::from_millis(connection.times.active_ms) + limit;
         if deadline <= core.now {
-            return Next::Close(reason);
+            let unanswered = self.relay.as_exchange().is_some_and(|exchange| exchange.unanswered());
+            return match unanswered {
+                true => Next::Change(Change::Answer(Failure::Response(ResponseError::TimedOut))),
+                false => Next::Close(reason),
+            };
         }
         let age_ms = core.ms(core.now) - connection.times.accepted_ms;
         let mut next = rounded(core, deadline, limit);
@@ -195,6 +221,82 @@ impl Relaying {
     pub(super) fn reset_on_close(&self) {
         self.client.reset_on_close();
         self.upstream.stream.reset_on_close();
+    }
+
+    /// An exchange is over: its connection is kept, or closed once the client has its response.
+    fn exchanged(&mut self, core: &Core, connection: &Connection, whole_request: bool) -> Next {
+        let Some(exchange) = self.relay.as_exchange() else { return Next::Close(Reason::Internal) };
+        let (left, asked_to_keep) = (exchange.leave(), exchange.order().keep_alive);
+        let listens = core.snapshot.listener_name(connection.listener).is_some();
+        if whole_request && left.keeps_client && listens && !core.drains {
+            return Next::Change(Change::Keep(left));
+        }
+        if whole_request && !asked_to_keep && !left.client.readable && left.behind.is_empty() {
+            return Next::Close(Reason::Completed);
+        }
+        // The client may be sending: a close now could take the response from it.
+        self.client.shut_down_writing();
+        Next::Change(Change::Linger { gone: Side::Target, reason: Reason::Completed })
+    }
+
+    /// Why what one side sent is no HTTP.
+    fn malformed(&mut self) -> Failure {
+        match self.relay.as_exchange().and_then(|exchange| exchange.error()) {
+            Some(MessageError::Head(error)) => Failure::Response(ResponseError::Head(error.clone())),
+            Some(MessageError::Chunks(error)) => Failure::Body(*error),
+            None => Failure::Internal("nothing is wrong with either message"),
+        }
+    }
+
+    /// Whether the request may be sent once more: over a connection that served another one, and was closed on this one.
+    fn may_redial(&mut self) -> bool {
+        let reused = self.way.as_ref().is_some_and(|way| way.reused);
+        reused && self.relay.as_exchange().is_some_and(|exchange| exchange.is_repeatable())
+    }
+
+    /// The request and the client, where another upstream is to be had.
+    pub(super) fn redial(mut self, core: &mut Core) -> Option<Redialling> {
+        self.relay.release(&mut core.kit);
+        let Relaying { relay, client, way, .. } = self;
+        let exchange = relay.into_exchange()?;
+        let edges = exchange.promised_by_client();
+        Some(Redialling::new(client, edges, exchange.take_order(), *way?))
+    }
+
+    /// What there is between two requests.
+    pub(super) fn keep(
+        mut self,
+        core: &mut Core,
+        connection: &mut Connection,
+        left: ExchangeLeft,
+    ) -> Option<Kept> {
+        self.settle(core, connection);
+        let Relaying { client, upstream, way, .. } = self;
+        let way = *way?;
+        let facts = &connection.facts;
+        let ends = connection.address.zip(connection.local).zip(facts.decision);
+        // Where the last read may have left something, the socket says whether it did.
+        let quiet = left.keeps_target && !(left.target_unread && upstream.stream.is_readable());
+        let kept =
+            ends.zip(facts.target.clone()).filter(|_| quiet).map(|(((address, local), decision), target)| {
+                KeptUpstream {
+                    upstream,
+                    allowed: way.allowed,
+                    target,
+                    identity: facts.identity.clone(),
+                    dialed: Dialed { address, local, decision },
+                }
+            });
+        let until = core.now + core.snapshot.config.http.keep_alive;
+        Some(Kept::new(client, left, kept.map(Box::new), way.last_index, until))
+    }
+
+    /// The client, which is owed an answer in place of a response, and whether that is to a HEAD.
+    pub(super) fn answer(mut self, core: &mut Core, connection: &mut Connection) -> (Stream, bool) {
+        let to_head = self.relay.as_exchange().is_some_and(|exchange| exchange.order().is_head);
+        self.settle(core, connection);
+        self.upstream.stream.reset_on_close();
+        (self.client, to_head)
     }
 
     /// Keeps what the relay counted and gives back what it was lent.

@@ -57,7 +57,7 @@ fn remember(core: &Core, slot: &mut Slot, decision: Decision) {
     match &mut slot.phase {
         // It is counted as the handshake ends.
         Phase::Handshake(handshake) => handshake.session.put_decision(decision),
-        Phase::Relaying(_) | Phase::Associated(_) | Phase::Linger(_) | Phase::Between => {
+        _ => {
             slot.connection.facts.decision = Some(decision);
             core.note_decision(&decision);
         }
@@ -73,13 +73,13 @@ fn rejudged(core: &Core, slot: &Slot) -> Rejudged {
     let anew = Anew { policy: &core.policy, subject, facts };
     match phase {
         Phase::Handshake(handshake) => anew.of_handshake(handshake),
-        Phase::Relaying(_) => match connection.address {
+        Phase::Relaying(_) | Phase::Redialling(_) => match connection.address {
             Some(address) => anew.of(anew.object(address)),
             None => Rejudged::Stays,
         },
         // Its datagrams are judged one by one.
         Phase::Associated(_) => anew.of(Object::AnyPeer),
-        Phase::Linger(_) | Phase::Between => Rejudged::Stays,
+        Phase::Linger(_) | Phase::Kept(_) | Phase::Between => Rejudged::Stays,
     }
 }
 

@@ -1,6 +1,10 @@
-//! How long the worker's own part takes: the length of its turns, and what a socket may have waited for its service.
+//! The wait between two turns, and how long the worker's own part takes: the length of its turns, and what a socket may have
+//! waited for its service.
 
+use std::io;
 use std::time::{Duration, Instant};
+
+use mio::{Events, Poll};
 
 use crate::limits;
 use crate::observe::{Latencies, Timed};
@@ -33,6 +37,17 @@ impl TurnTimes {
         // What was ready when the turn before this one had just begun is served by the end of this one.
         latencies.record(Timed::Delay, self.before + took);
         self.last = Some((now, took));
+    }
+}
+
+/// Waits for events; a signal gives none.
+pub(super) fn poll_once(poll: &mut Poll, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+    match poll.poll(events, timeout) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+            events.clear();
+            Ok(())
+        }
+        result => result,
     }
 }
 

@@ -42,14 +42,15 @@ impl View<'_> {
                 bytes = (associated.association.up.bytes, associated.association.down.bytes);
                 LiveState::Associated
             }
-            Phase::Linger(_) | Phase::Between => LiveState::Lingering,
+            Phase::Redialling(_) => LiveState::Connecting,
+            Phase::Linger(_) | Phase::Kept(_) | Phase::Between => LiveState::Lingering,
         };
         View { core, slot, facts: facts(slot), state, bytes_up: bytes.0, bytes_down: bytes.1 }
     }
 
     pub(super) fn id(&self) -> SessionId {
         let Core { boot, number, .. } = *self.core;
-        SessionId { boot, worker: number as u16, serial: self.slot.connection.key.serial() }
+        SessionId { boot, worker: number as u16, serial: self.slot.connection.serial }
     }
 
     /// Bytes both ways.
@@ -83,14 +84,12 @@ impl View<'_> {
         let (age_ms, client) = (self.since(times.accepted_ms), connection.peer);
         let associated = match phase {
             Phase::Associated(associated) => Some(associated),
-            Phase::Handshake(_) | Phase::Relaying(_) | Phase::Linger(_) | Phase::Between => None,
+            _ => None,
         };
         let datagrams = associated.map(|associated| &associated.association);
         let engine = match phase {
             Phase::Relaying(relaying) => Some(relaying.relay.engine()),
-            Phase::Handshake(_) | Phase::Associated(_) | Phase::Linger(_) | Phase::Between => {
-                connection.engine
-            }
+            _ => connection.engine,
         };
         LiveSession {
             // By a clock that may have jumped meanwhile.
@@ -144,9 +143,7 @@ impl View<'_> {
 pub(super) fn facts(slot: &Slot) -> &Facts {
     match &slot.phase {
         Phase::Handshake(handshake) => handshake.session.facts(),
-        Phase::Relaying(_) | Phase::Associated(_) | Phase::Linger(_) | Phase::Between => {
-            &slot.connection.facts
-        }
+        _ => &slot.connection.facts,
     }
 }
 

@@ -24,7 +24,8 @@ impl Worker {
     /// Begins a walk that somebody asks for, unless there are too many.
     pub(super) fn begin_walk(&mut self, task: Task) {
         if let Err(walk) = self.walks.enter(Walk::new(task, self.core.number)) {
-            walk.end(Walked::Refused, self.slots.len(), TalkersFound::default());
+            let sessions = self.slots.len() - self.core.kept;
+            walk.end(Walked::Refused, sessions, TalkersFound::default());
         }
     }
 
@@ -56,6 +57,10 @@ impl Worker {
                 self.end_spent(&mut walk.at);
                 true
             }
+            Task::EndKept => {
+                self.end_kept(&mut walk.at);
+                true
+            }
             Task::Talkers { .. } | Task::BeginTalkers => {
                 self.count_talkers(&mut walk.at, matches!(walk.task, Task::Talkers { .. }));
                 true
@@ -77,7 +82,7 @@ impl Worker {
             (Task::Talkers { reply: Some(_) }, Some(talkers)) => talkers.found(now_ms),
             _ => TalkersFound::default(),
         };
-        walk.end(Walked::Whole, self.slots.len(), found);
+        walk.end(Walked::Whole, self.slots.len() - self.core.kept, found);
     }
 
     /// Where this turn's part of a walk ends at the latest.
@@ -90,7 +95,7 @@ impl Worker {
         let (time, ends) = (SystemTime::now(), self.part_ends(*at));
         let mut page = Vec::new();
         while *at < ends && page.len() < limits::LIST_PAGE_SESSIONS {
-            if let Some(slot) = self.slots.get(*at) {
+            if let Some(slot) = self.slots.get(*at).filter(|slot| slot.phase.is_session()) {
                 let view = View::of(&self.core, slot);
                 if filter.passes(&view.candidate()) {
                     page.push(view.keep(time));
@@ -105,7 +110,7 @@ impl Worker {
     fn kill(&mut self, at: &mut usize, which: &Selection, ended: &mut u64) {
         let (ends, mut left) = (self.part_ends(*at), limits::KILLS_PER_TURN);
         while *at < ends && left > 0 {
-            if let Some(slot) = self.slots.get(*at) {
+            if let Some(slot) = self.slots.get(*at).filter(|slot| slot.phase.is_session()) {
                 let view = View::of(&self.core, slot);
                 let meant = match which {
                     Selection::Ids(ids) => ids.contains(&view.id()),
@@ -116,9 +121,7 @@ impl Worker {
                     slot.phase.reset_on_close();
                     let reason = match &slot.phase {
                         Phase::Linger(linger) => linger.reason,
-                        Phase::Handshake(_) | Phase::Relaying(_) | Phase::Associated(_) | Phase::Between => {
-                            Reason::Killed
-                        }
+                        _ => Reason::Killed,
                     };
                     self.close(*at, reason);
                     *ended += 1;
@@ -146,11 +149,23 @@ impl Worker {
         }
     }
 
+    /// Closes some of the connections that are kept for another request.
+    fn end_kept(&mut self, at: &mut usize) {
+        let (ends, mut left) = (self.part_ends(*at), limits::KILLS_PER_TURN);
+        while *at < ends && left > 0 {
+            if self.slots.get(*at).is_some_and(|slot| !slot.phase.is_session()) {
+                self.close(*at, Reason::Drained);
+                left -= 1;
+            }
+            *at += 1;
+        }
+    }
+
     /// Counts what some sessions moved since they were last counted; `told` says whether the talkers hear of it.
     fn count_talkers(&mut self, at: &mut usize, told: bool) {
         let ends = self.part_ends(*at);
         for place in *at..ends {
-            if let Some(slot) = self.slots.get_mut(place) {
+            if let Some(slot) = self.slots.get_mut(place).filter(|slot| slot.phase.is_session()) {
                 talking::moved(&mut self.core, slot, told);
             }
         }

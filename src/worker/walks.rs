@@ -42,6 +42,8 @@ pub(super) enum Task {
     Revoke { ended: u64 },
     /// End those whose quota is used up by now.
     EndSpent,
+    /// Close what is kept for another request.
+    EndKept,
 }
 
 impl Walk {
@@ -67,7 +69,11 @@ impl Walk {
             Task::List { reply, .. } => reply.send(Listed::End { worker, walked, total }),
             Task::Kill { reply, ended, .. } => reply.send(Killed { worker, walked, ended: *ended }),
             Task::Talkers { reply: Some(reply) } => reply.send(TalkersTold { worker, walked, found }),
-            Task::Talkers { reply: None } | Task::BeginTalkers | Task::Revoke { .. } | Task::EndSpent => true,
+            Task::Talkers { reply: None }
+            | Task::BeginTalkers
+            | Task::Revoke { .. }
+            | Task::EndSpent
+            | Task::EndKept => true,
         };
     }
 }
@@ -117,6 +123,11 @@ impl Walks {
     pub(super) fn end_spent(&mut self, worker: usize) {
         self.queue.retain(|walk| !matches!(walk.task, Task::EndSpent) || walk.at > 0);
         self.queue.push_back(Walk::new(Task::EndSpent, worker));
+    }
+
+    /// Closes what is kept for another request.
+    pub(super) fn end_kept(&mut self, worker: usize) {
+        self.queue.push_back(Walk::new(Task::EndKept, worker));
     }
 
     /// The walk whose turn it is. Where it is time, that for the talkers takes its turns, too.

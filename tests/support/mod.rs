@@ -2,7 +2,8 @@
 //!
 //! `relay` runs the server as a child process, `client` speaks SOCKS in bytes written by hand, `origin` and
 //! `dns` play the far side, `udp` both sides of an association, `wait` turns conditions into deadlines, `netns`
-//! gives a test a network of its own, `skip` counts the tests that this machine cannot run, `realm` and `gss` a Kerberos realm and clients of it.
+//! gives a test a network of its own, `skip` counts the tests that this machine cannot run, `realm` and `gss` a Kerberos realm and clients of it,
+//! `web` either end of a request of HTTP.
 //! Nothing here uses the server's own code: a codec is not tested with itself.
 #![allow(dead_code, reason = "a bench of helpers: which of them are in use changes with the tests")]
 
@@ -32,6 +33,7 @@ pub(crate) mod terminal;
 pub(crate) mod udp;
 pub(crate) mod users;
 pub(crate) mod wait;
+pub(crate) mod web;
 
 pub(crate) use client::Client;
 pub(crate) use dns::DnsServer;

@@ -68,6 +68,7 @@ const tables = (() => {
     closed_dns_failed: "No usable address",
     closed_connect_failed: "Not reached",
     closed_connect_timeout: "No answer in time",
+    closed_bad_response: "No response of HTTP",
     closed_associate_failed: "No association",
     closed_killed: "Killed",
     closed_revoked: "Denied by new rules",

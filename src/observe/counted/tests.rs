@@ -8,7 +8,7 @@ use super::*;
 const LINE: &str = "accepted active
     closed_completed closed_client_reset closed_target_reset closed_idle closed_half_close closed_handshake_timeout
     closed_client_left closed_protocol closed_http closed_no_method closed_auth_failed closed_protection closed_denied
-    closed_dns_failed closed_connect_failed closed_connect_timeout closed_associate_failed closed_drained
+    closed_dns_failed closed_connect_failed closed_connect_timeout closed_bad_response closed_associate_failed closed_drained
     closed_killed closed_revoked closed_quota closed_internal
     bytes_up_copy bytes_up_splice bytes_up_sealed bytes_down_copy bytes_down_splice bytes_down_sealed
     logins_ok logins_failed no_local_port foreign_peers per_source_refused per_source_turned_away refused_unrecorded

@@ -43,7 +43,7 @@ fn to_port(port: u16) -> RuleSpec {
 /// One more session, and its client's end.
 fn join(worker: &mut Worker) -> (Key, TcpStream) {
     let (accepted, incoming, client) = connection();
-    let key = Key::new(worker.slots.vacant_key(), worker.next_serial);
+    let key = Key::new(worker.slots.vacant_key(), worker.core.next_serial);
     worker.admit(accepted, incoming);
     (key, client)
 }

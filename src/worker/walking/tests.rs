@@ -35,7 +35,7 @@ fn roomy_snapshot() -> Snapshot {
 /// One more session, and its client's end.
 fn join(worker: &mut Worker) -> (Key, TcpStream) {
     let (accepted, incoming, client) = connection();
-    let key = Key::new(worker.slots.vacant_key(), worker.next_serial);
+    let key = Key::new(worker.slots.vacant_key(), worker.core.next_serial);
     worker.admit(accepted, incoming);
     (key, client)
 }

@@ -1,0 +1,123 @@
+//! A request whose kept connection ended before anything came of it: it is sent once more, over a connection of its own (RFC
+//! 9110 section 9.2.2, RFC 9112 section 9.3.1).
+
+use super::connection::Connection;
+use super::core::Core;
+use super::dial::{Dial, DialedBy, Won};
+use super::dialling::dialler;
+use super::next::{Change, Next};
+use super::tokens::CLIENT_SOCKET;
+use super::watch::Edge;
+use crate::outcome::Reason;
+use crate::policy::RoutedAddress;
+use crate::proto::http::ForwardRequest;
+use crate::session::{DialError, Failure};
+use crate::shares::Source;
+use crate::sys::stream::Stream;
+
+/// The request, and the attempt at another connection.
+#[derive(Debug)]
+pub(super) struct Redialling {
+    client: Stream,
+    /// What the events of the client's socket promised.
+    edges: Edge,
+    order: Box<ForwardRequest>,
+    /// What the client sent behind the request.
+    behind: Vec<u8>,
+    way: DialedBy,
+    dial: Option<Dial>,
+}
+
+/// What an exchange goes on with that has another connection.
+#[derive(Debug)]
+pub(super) struct Redialled {
+    pub(super) client: Stream,
+    pub(super) edges: Edge,
+    pub(super) order: Box<ForwardRequest>,
+    pub(super) behind: Vec<u8>,
+    pub(super) way: DialedBy,
+}
+
+impl Redialling {
+    pub(super) fn new(
+        client: Stream,
+        edges: Edge,
+        (order, behind): (Box<ForwardRequest>, Vec<u8>),
+        way: DialedBy,
+    ) -> Redialling {
+        Redialling { client, edges, order, behind, way, dial: None }
+    }
+
+    /// Dials the address that was allowed, by the route that was.
+    pub(super) fn begin(&mut self, core: &mut Core, connection: &Connection) -> Next {
+        let Some(address) = connection.address else { return Next::Close(Reason::Internal) };
+        let address = RoutedAddress { address, allowed: self.way.allowed };
+        let until = core.now + connection.snapshot.config.timeouts.connect;
+        let second = core.pools.second_attempts.nothing(Source::from(connection.peer.ip()));
+        let mut dial = Dial::new(vec![address], connection.snapshot.congestion, until, second)
+            .behind(self.way.last_index);
+        let started = dial.start_next(&dialler(core, connection));
+        self.dial = Some(dial);
+        core.arm(connection.key, until);
+        match started {
+            Ok(()) => Next::Wait,
+            Err(error) => refuse(error),
+        }
+    }
+
+    pub(super) fn event(
+        &mut self,
+        core: &mut Core,
+        connection: &mut Connection,
+        socket_index: u8,
+        edge: Edge,
+    ) -> Next {
+        if socket_index == CLIENT_SOCKET {
+            self.edges.readable |= edge.readable;
+            self.edges.fin |= edge.fin;
+            self.edges.failed |= edge.failed;
+            self.edges.urgent |= edge.urgent;
+            let failed = edge.failed && self.client.take_error().is_some();
+            return if failed { Next::Close(Reason::ClientReset) } else { Next::Wait };
+        }
+        let Some(dial) = self.dial.as_mut().filter(|dial| dial.has(socket_index)) else { return Next::Wait };
+        match dial.event(socket_index, edge, &dialler(core, connection)) {
+            Ok(None) => Next::Wait,
+            Ok(Some(Won { upstream, dialed, way })) => {
+                self.way = way;
+                connection.local = Some(dialed.local);
+                Next::Change(Change::ExchangeAgain(upstream))
+            }
+            Err(error) => refuse(error),
+        }
+    }
+
+    pub(super) fn timer(&self, core: &mut Core, connection: &Connection) -> Next {
+        match self.dial.as_ref().map(Dial::deadline) {
+            Some(deadline) if core.now < deadline => {
+                core.arm(connection.key, deadline);
+                Next::Wait
+            }
+            _ => refuse(DialError::TimedOut),
+        }
+    }
+
+    /// The request as it was, for the connection that came about.
+    pub(super) fn into_redialled(self) -> Redialled {
+        let Redialling { client, edges, order, behind, way, .. } = self;
+        Redialled { client, edges, order, behind, way }
+    }
+
+    /// The client, which is owed an answer in place of a response, and whether that is to a HEAD.
+    pub(super) fn into_client(self) -> (Stream, bool) {
+        (self.client, self.order.is_head)
+    }
+
+    pub(super) fn reset_on_close(&self) {
+        self.client.reset_on_close();
+    }
+}
+
+fn refuse(error: DialError) -> Next {
+    Next::Change(Change::Answer(Failure::Dial(error)))
+}

@@ -159,7 +159,6 @@ tables! {
 
         /// Permits a listener that anyone may reach and use without a password.
         open_proxy: bool = false, switch(), Reload;
-
         /// TCP's congestion control; auto: no pacing towards loopback targets and on loopback listeners; system; or a name.
         // Sockets take it before they connect, and listeners can be given another.
         congestion: Congestion = Congestion::Auto, text(value::congestion, Congestion::to_string), Reload;

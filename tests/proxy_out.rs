@@ -190,7 +190,7 @@ fn tables_are_asked_in_their_order_and_reloaded() {
         [first, rest].concat()
     };
     assert!(first(&relay).starts_with(b"PROXY TCP4 127.0.0.1 "));
-    relay.reload(&[(TABLE, "to", "\"192.0.2.1\"")]);
+    relay.reload(&[(TABLE, "to", "\"192.0.2.1\""), (TABLE, "version", version)]);
     assert!(first(&relay).starts_with(SIGNATURE), "the second one's");
     relay.forget(TABLE, "version");
     relay.reload(&[]);

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::bind::peer;
 use crate::support::origin::{V4, once};
 use crate::support::relay::{Builder, run_to_exit};
-use crate::support::{Client, DnsServer, Engine, Origin, Relay, skip};
+use crate::support::{Client, DnsServer, Engine, Origin, Relay, skip, users};
 
 /// A relay that speaks SOCKS4 and SOCKS5.
 fn both() -> Builder {
@@ -197,4 +197,42 @@ fn curl_fetches_by_either() {
         assert_eq!(String::from_utf8_lossy(&output.stdout), "the page", "{scheme} {host}: {output:?}");
         page.join();
     }
+}
+
+/// A user who needs no password, and one who has one.
+fn listed() -> [(String, String); 2] {
+    let secret = users::argon2id(b"secret");
+    [("ann".to_owned(), "*:ident".to_owned()), ("bob".to_owned(), secret)]
+}
+
+#[test]
+fn a_user_without_a_password_is_let_in_by_name_and_by_socks4_alone() {
+    let relay = both().hashed_users(&listed()).set("auth", "socks4_ident", "true").start();
+    let origin = Origin::echo();
+    for _ in 0..2 {
+        let (mut client, _) = granted(relay.addr(), &request(1, origin.addr, b"ann"));
+        client.send(b"here");
+        client.expect(b"here");
+        client.finish();
+        client.expect_eof();
+    }
+    for record in relay.records(2) {
+        assert_eq!((&record["user"], &record["method"]), (&"ann".into(), &"ident".into()), "{record}");
+    }
+    for user in [&b"bob"[..], b"carl", b"", b"Ann"] {
+        expect_refusal(relay.addr(), &request(1, origin.addr, user), 93);
+    }
+    for password in [&b"*"[..], b"ann", b"secret"] {
+        assert_ne!(Client::connect(relay.addr()).login(b"ann", password), 0, "by no password");
+    }
+    assert_eq!(Client::connect(relay.addr()).login(b"bob", b"secret"), 0);
+    assert_eq!(origin.accepted(), 2);
+}
+
+#[test]
+fn without_the_key_no_name_is_enough() {
+    let relay = both().hashed_users(&listed()).start();
+    let origin = Origin::echo();
+    expect_refusal(relay.addr(), &request(1, origin.addr, b"ann"), 91);
+    assert_eq!(origin.accepted(), 0);
 }

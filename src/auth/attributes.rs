@@ -9,7 +9,7 @@ use jiff::civil::Date;
 use crate::limits::{GROUP_NAME_MAX, USER_GROUPS_MAX, USER_LIMITS_MAX};
 
 /// The words that there are.
-const WORDS: [&str; 4] = ["groups", "limits", "expires", "disabled"];
+const WORDS: [&str; 5] = ["groups", "limits", "expires", "disabled", "ident"];
 
 /// How many letters a word may be off for another to be offered in its place.
 const SLIPS: usize = 2;
@@ -28,6 +28,8 @@ pub struct UserAttributes {
     pub expires: Option<Date>,
     /// Whether the user may not log in at all.
     pub disabled: bool,
+    /// Whether the name alone lets the user in, where SOCKS4 has no password.
+    pub ident: bool,
 }
 
 /// What is to be another about a user's attributes: what is `None` stays.
@@ -80,6 +82,8 @@ impl UserAttributes {
                 ("expires", Some(value)) => attributes.expires = Some(read_day(value)?),
                 ("disabled", None) => attributes.disabled = true,
                 ("disabled", Some(_)) => return Err(AttributeError::Form("disabled")),
+                ("ident", None) => attributes.ident = true,
+                ("ident", Some(_)) => return Err(AttributeError::Form("ident")),
                 ("groups", None) => return Err(AttributeError::Form("groups=NAME,NAME")),
                 ("limits", None) => return Err(AttributeError::Form("limits=NAME,NAME")),
                 _ => return Err(AttributeError::Form("expires=YEAR-MONTH-DAY")),
@@ -101,6 +105,7 @@ impl UserAttributes {
             limits: change.limits.clone().unwrap_or(self.limits),
             expires: change.expires.unwrap_or(self.expires),
             disabled: change.disabled.unwrap_or(self.disabled),
+            ident: self.ident,
         }
     }
 
@@ -117,7 +122,8 @@ impl fmt::Display for UserAttributes {
         let limits = (!self.limits.is_empty()).then(|| format!("limits={}", self.limits.join(",")));
         let expires = self.expires.map(|day| format!("expires={day}"));
         let disabled = self.disabled.then(|| "disabled".to_owned());
-        let words: Vec<String> = [groups, limits, expires, disabled].into_iter().flatten().collect();
+        let ident = self.ident.then(|| "ident".to_owned());
+        let words: Vec<String> = [groups, limits, expires, disabled, ident].into_iter().flatten().collect();
         f.write_str(&words.join(" "))
     }
 }
@@ -236,13 +242,15 @@ pub enum AttributeError {
     TooMany(Members),
     /// What is no day.
     Day(String),
+    /// A name that is to be enough, beside a password.
+    Ident,
 }
 
 impl fmt::Display for AttributeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             AttributeError::Unknown(typed, nearest) => {
-                write!(f, "{typed:?} is none of \"groups=\", \"limits=\", \"expires=\", \"disabled\"")?;
+                write!(f, "{typed:?} is none of \"groups=\", \"limits=\", \"expires=\", \"disabled\", \"ident\"")?;
                 nearest.map_or(Ok(()), |word| write!(f, "; did you mean \"{word}\"?"))
             }
             AttributeError::Twice(word) => write!(f, "\"{word}\" stands there twice"),
@@ -256,6 +264,9 @@ impl fmt::Display for AttributeError {
             }
             AttributeError::NamedTwice(of, name) => write!(f, "{} {name:?} is named twice", of.one()),
             AttributeError::TooMany(of) => write!(f, "more than {} {}s", of.most(), of.one()),
+            AttributeError::Ident => f.write_str(
+                "\"ident\" stands beside * in place of a hash: who has a password is not let in by name alone",
+            ),
             AttributeError::Day(typed) => write!(f, "{typed:?} is no day: expected YEAR-MONTH-DAY"),
         }
     }
@@ -278,6 +289,7 @@ mod tests {
             "groups=staff",
             "groups=staff,night limits=gold,b expires=2027-01-31 disabled",
             "limits=gold",
+            "groups=staff ident",
         ] {
             assert_eq!(parsed(text).to_string(), text);
         }
@@ -293,10 +305,13 @@ mod tests {
         for (text, expected) in [
             (
                 "group=staff",
-                "\"group\" is none of \"groups=\", \"limits=\", \"expires=\", \"disabled\"; did you mean \"groups\"?",
+                "\"group\" is none of \"groups=\", \"limits=\", \"expires=\", \"disabled\", \"ident\"; did you mean \"groups\"?",
             ),
             ("Disabled", "did you mean \"disabled\"?"),
-            ("quota=1", "\"quota\" is none of \"groups=\", \"limits=\", \"expires=\", \"disabled\""),
+            (
+                "quota=1",
+                "\"quota\" is none of \"groups=\", \"limits=\", \"expires=\", \"disabled\", \"ident\"",
+            ),
             ("limit=gold", "did you mean \"limits\"?"),
             ("limits", "expected limits=NAME,NAME"),
             ("limits=a b,c", "\"b,c\" is none of"),
@@ -304,6 +319,7 @@ mod tests {
             ("limits=a:b", "\"a:b\" cannot be a limit"),
             ("disabled disabled", "\"disabled\" stands there twice"),
             ("disabled=no", "expected disabled"),
+            ("ident=yes", "expected ident"),
             ("groups", "expected groups=NAME,NAME"),
             ("expires", "expected expires=YEAR-MONTH-DAY"),
             ("expires=", "\"\" is no day"),

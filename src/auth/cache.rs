@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::{Identity, ValidLogin};
 use crate::limits::REFUSED_TTL;
+use crate::proto::userpass::Credentials;
 use crate::shares::Source;
 
 /// Credentials as the cache knows them. Whoever lacks the key can neither compute nor choose one, so
@@ -81,16 +82,25 @@ impl VerifiedCache {
 
     /// The tag of these credentials, from one source or from any.
     pub fn tag(&self, source: Option<Source>, user: &[u8], password: &[u8]) -> Tag {
+        self.mac(source, user, Some(password))
+    }
+
+    /// The tag of these credentials, which may be a name alone.
+    pub fn tag_of(&self, source: Option<Source>, credentials: &Credentials) -> Tag {
+        self.mac(source, &credentials.user, credentials.password())
+    }
+
+    fn mac(&self, source: Option<Source>, user: &[u8], password: Option<&[u8]>) -> Tag {
         let mut mac = Blake2sMac256::new((&*self.key).into());
         let source: &[u8] = match &source {
             None => &[],
             Some(Source::V4(source)) => source,
             Some(Source::V6(source)) => source,
         };
-        // Lengths first: "ab" with "c" is not "a" with "bc".
-        for part in [source, user, password] {
-            mac.update(&(part.len() as u64).to_le_bytes());
-            mac.update(part);
+        // Lengths first: "ab" with "c" is not "a" with "bc", and a name alone not one with an empty password.
+        for part in [Some(source), Some(user), password] {
+            mac.update(&part.map_or(u64::MAX, |part| part.len() as u64).to_le_bytes());
+            mac.update(part.unwrap_or_default());
         }
         mac.finalize_fixed().into()
     }
@@ -244,6 +254,8 @@ mod tests {
     #[test]
     fn the_key_differs_from_cache_to_cache() {
         let (one, two) = (VerifiedCache::new(8, TTL), VerifiedCache::new(8, TTL));
+        let named = Credentials { user: b"alice".to_vec(), password: None };
+        assert_ne!(one.tag_of(None, &named), one.tag(None, b"alice", b""), "a name alone");
         assert_ne!(one.tag(None, b"alice", b"pw"), two.tag(None, b"alice", b"pw"));
         assert_eq!(one.tag(None, b"alice", b"pw"), one.tag(None, b"alice", b"pw"));
     }

@@ -158,16 +158,16 @@ impl Dispatcher {
         if login.has_left() {
             return;
         }
-        let Credentials { user, password } = &*login.credentials;
-        let pair = self.queue.pair(source, user);
-        let tag = self.known.tag(None, user, password);
+        let credentials = &*login.credentials;
+        let pair = self.queue.pair(source, &credentials.user);
+        let tag = self.known.tag_of(None, credentials);
         let twins = self.running.get_mut(&(self.generation, tag));
         if let Some(turn) = twins.and_then(|turns| turns.iter_mut().find(|turn| turn.pair == pair)) {
             login.permit.leave_queue();
             turn.waiters.push(login);
             return;
         }
-        let own = self.known.tag(Some(source), user, password);
+        let own = self.known.tag_of(Some(source), credentials);
         let Clocks { now, today } = self.clocks;
         if self.known.get(&own, now(), today) == Some(None) {
             // The source was told so before.
@@ -212,7 +212,7 @@ impl Dispatcher {
             if generation == self.generation {
                 let known = match (&admitted, turn.waiters.first()) {
                     (None, Some(Login { credentials, .. })) => {
-                        self.known.tag(Some(turn.source), &credentials.user, &credentials.password)
+                        self.known.tag_of(Some(turn.source), credentials)
                     }
                     _ => tag,
                 };

@@ -154,13 +154,16 @@ fn with_user(
     let (old_hash, old_attributes) = entries(text)
         .find_map(|entry| entry.secret.filter(|_| entry.name == name))
         .map_or((None, ""), |(hash, attributes)| (Some(hash), attributes.unwrap_or_default()));
+    let given = hash.is_some();
     let hash = hash.or(old_hash).ok_or_else(|| EditError::Absent(name.into()))?;
     let attributes = match change.is_empty() {
         // Whoever sets a password is not kept from it by what stands behind the old one.
+        true if given => without_ident(old_attributes),
         true => old_attributes.to_owned(),
         false => {
             let before = UserAttributes::parse(old_attributes).map_err(EditError::Attributes)?;
-            before.with(change).to_string()
+            let after = before.with(change);
+            UserAttributes { ident: after.ident && !given, ..after }.to_string()
         }
     };
     let colon = if attributes.is_empty() { "" } else { ":" };
@@ -178,6 +181,14 @@ fn with_user(
         out.extend(entry);
     }
     Ok((out, !old.is_empty()))
+}
+
+/// These without the word that a name is enough: who has a password by now is let in by that alone.
+fn without_ident(attributes: &str) -> String {
+    match attributes.split_whitespace().any(|word| word == "ident") {
+        true => attributes.split_whitespace().filter(|word| *word != "ident").collect::<Vec<_>>().join(" "),
+        false => attributes.to_owned(),
+    }
 }
 
 /// The text without `name`'s entries, or `None` if there are none.

@@ -19,6 +19,9 @@ use super::{Identity, ValidLogin};
 use crate::limits::{USER_NAME_MAX, USERS_FILE_MAX};
 use crate::sys::files::open_regular;
 
+/// What stands in place of the hash of a user without a password, as in shadow(5).
+pub(super) const NO_PASSWORD: &str = "*";
+
 /// The users of one file, immutable.
 #[derive(Debug)]
 pub struct Users {
@@ -30,7 +33,8 @@ pub struct Users {
 /// What the file says of a user.
 #[derive(Debug)]
 struct Account {
-    secret: Secret,
+    /// `None`: no password lets this user in.
+    secret: Option<Secret>,
     attributes: UserAttributes,
     /// The line that it stands on, from 1.
     line: usize,
@@ -56,7 +60,7 @@ impl Users {
 
     /// Reads the text of a users file: one `NAME:HASH` or `NAME:HASH:ATTRIBUTES` a line, blank lines and
     /// lines that begin with `#` aside. HASH is an argon2id PHC string or bcrypt as htpasswd -B writes it,
-    /// neither of which has a colon; ATTRIBUTES are what [`UserAttributes::parse`] reads. `origin` is the file
+    /// neither of which has a colon, or `*` for a user without a password; ATTRIBUTES are what [`UserAttributes::parse`] reads. `origin` is the file
     /// that errors name.
     ///
     /// # Errors
@@ -74,15 +78,18 @@ impl Users {
             if let Some(&first) = first_lines.get(&name) {
                 return Err(fail(Cause::Duplicate { name, first }));
             }
-            let secret =
-                Secret::parse(hash).map_err(|error| fail(Cause::Hash { name: Arc::clone(&name), error }))?;
+            let secret = (hash != NO_PASSWORD).then(|| Secret::parse(hash)).transpose();
+            let secret = secret.map_err(|error| fail(Cause::Hash { name: Arc::clone(&name), error }))?;
             // Behind a hash that is one: nothing of it can be a password.
             let attributes = UserAttributes::parse(attributes.unwrap_or_default())
                 .map_err(|error| fail(Cause::Attributes { name: Arc::clone(&name), error }))?;
+            if attributes.ident && secret.is_some() {
+                return Err(fail(Cause::Attributes { name, error: AttributeError::Ident }));
+            }
             first_lines.insert(Arc::clone(&name), line);
             by_name.insert(name, Account { secret, attributes, line });
         }
-        let works = by_name.values().map(|account: &Account| account.secret.work());
+        let works = by_name.values().filter_map(|account: &Account| Some(account.secret.as_ref()?.work()));
         let costliest = works.max_by_key(|work| work.estimate_us());
         Ok(Users { by_name, unknown: Secret::dummy(costliest.unwrap_or_else(Work::default)) })
     }
@@ -107,18 +114,32 @@ impl Users {
         today: Date,
     ) -> Option<ValidLogin> {
         let known = std::str::from_utf8(user).ok().and_then(|name| self.by_name.get_key_value(name));
-        let secret = known.map_or(&self.unknown, |(_, account)| &account.secret);
-        let matches = secret.matches(password, memory) & !password.is_empty();
+        let own = known.and_then(|(_, account)| account.secret.as_ref());
+        let matches =
+            own.unwrap_or(&self.unknown).matches(password, memory) & !password.is_empty() & own.is_some();
         let (name, Account { attributes, .. }) = known.filter(|_| matches)?;
         let identity = Identity::User(Arc::clone(name));
         attributes.admit(today).then_some(ValidLogin { identity, last_day: attributes.expires })
+    }
+
+    /// Who goes by this name alone on this day, in UTC: a user without a password whose line says so, or `None`.
+    pub(super) fn named(&self, user: &[u8], today: Date) -> Option<ValidLogin> {
+        let known = std::str::from_utf8(user).ok().and_then(|name| self.by_name.get_key_value(name));
+        let (name, Account { attributes, secret, .. }) = known?;
+        let identity = Identity::User(Arc::clone(name));
+        let admitted = attributes.ident && secret.is_none() && attributes.admit(today);
+        admitted.then_some(ValidLogin { identity, last_day: attributes.expires })
     }
 
     /// The users who are not in `new`, or have another hash or other attributes there.
     pub fn changed_in(&self, new: &Users) -> HashSet<Arc<str>> {
         let differs = |name: &Arc<str>, account: &Account| {
             new.by_name.get(name).is_none_or(|other| {
-                !account.secret.is(&other.secret) || account.attributes != other.attributes
+                let same = match (&account.secret, &other.secret) {
+                    (Some(secret), Some(other)) => secret.is(other),
+                    (before, after) => before.is_none() && after.is_none(),
+                };
+                !same || account.attributes != other.attributes
             })
         };
         let changed = self.by_name.iter().filter(|(name, account)| differs(name, account));

@@ -82,6 +82,11 @@ impl Config {
         self.all_listeners().any(|one| self.methods_of(one.table).contains(&method))
     }
 
+    /// Whether anybody is let in by the users file.
+    pub fn asks_users(&self) -> bool {
+        self.asks(AuthMethod::Password) || self.auth.socks4_ident
+    }
+
     /// All that listeners are called, each beside its place: the names, then the addresses of those that have another name.
     pub fn listener_calls(&self) -> impl Iterator<Item = (String, usize)> {
         let names = self.all_listeners().enumerate().map(|(nth, one)| (one.name().to_string(), nth));

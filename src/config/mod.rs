@@ -34,6 +34,7 @@ mod rules;
 mod schema;
 mod syntax;
 mod tables;
+mod tor;
 mod typed;
 mod validate;
 mod value;
@@ -68,8 +69,9 @@ pub(crate) use rule_values::network;
 pub use rule_values::{ListEntry, RuleDestination, RulePorts, entry as list_entry};
 pub use tables::{
     AdminConfig, AuthConfig, Bind, Config, Dns, Gssapi, GuardConfig, HttpConfig, LimitConfig, ListConfig,
-    Log, PerSource, PerUser, PolicyConfig, RuleConfig, ServerConfig, Timeouts, TorConfig, UdpConfig,
+    Log, PerSource, PerUser, PolicyConfig, RuleConfig, ServerConfig, Timeouts, UdpConfig,
 };
+pub use tor::TorConfig;
 pub(crate) use value::{block, duration};
 pub use when::{When, Zone};
 

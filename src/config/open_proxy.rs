@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::choice::AuthMethod;
+use super::choice::{AuthMethod, Protocol};
 use super::listeners::{ConfiguredListener, key_of};
 use super::problem::{Problems, quoted};
 use super::tables::{Config, RuleConfig};
@@ -34,13 +34,20 @@ pub(super) fn refuse(config: &Config, problems: &mut Problems) {
     }
     for (nth, listener) in config.all_listeners().enumerate() {
         let address = listener.endpoint;
-        if address.ip().is_loopback() || !config.methods_of(listener.table).contains(&AuthMethod::None) {
+        // A name that anybody may type keeps nobody out.
+        let by_name = config.auth.socks4_ident
+            && listener.table.is_some_and(|table| table.protocols.contains(&Protocol::Socks4));
+        let by_nothing = config.methods_of(listener.table).contains(&AuthMethod::None);
+        if address.ip().is_loopback() || !(by_name || by_nothing) {
             continue;
         }
         let of_it = listener.table.is_some_and(|table| table.methods.is_some());
         let methods = if of_it { "here" } else { "in [auth]" };
         let Some(opened) = opened_by(config, listener) else { continue };
-        let start = format!("\"{address}\" with method \"none\" is an open proxy");
+        let start = match by_nothing {
+            true => format!("\"{address}\" with method \"none\" is an open proxy"),
+            false => format!("\"{address}\" with socks4_ident is an open proxy to whoever knows a name"),
+        };
         let what = match opened {
             OpenedBy::NoRule => format!(
                 "{start}: whoever reaches it may use it; set methods = [\"password\"] {methods}, listen on a loopback \

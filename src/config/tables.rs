@@ -29,6 +29,7 @@ use super::quotas::{self, QuotaConfig};
 use super::rates;
 use super::reach::{self, Advertise, PortRange};
 use super::rule_values::{self, RuleDestination, RulePorts};
+use super::tor::TorConfig;
 use super::value::{self, setup};
 use super::when::{self, When};
 use crate::limits;
@@ -204,10 +205,12 @@ tables! {
         ///
         /// Never empty, none twice.
         methods: Vec<AuthMethod> = vec![AuthMethod::None], choices().needs("a method"), Reload;
-        /// Needed by password, and by nothing else; relative to this file.
+        /// Needed by password and socks4_ident, and by nothing else; relative to this file.
         ///
         /// Absolute; always there when `methods` has password.
         users: Option<PathBuf> = None, optional(path(), "\"users.passwd\""), Reload;
+        /// SOCKS4 clients have to go by the name of a user who is listed without a password, as NAME:*:ident.
+        socks4_ident: bool = false, switch(), Reload;
     }
 
     /// For method gssapi (RFC 1961).
@@ -266,12 +269,6 @@ tables! {
         fragments: bool = true, switch(), Reload;
         /// Who may answer: addresses that were sent to, or anybody.
         filtering: Filtering = Filtering::Address, choice(), Reload;
-    }
-
-    /// Tor's extensions to SOCKS.
-    pub struct TorConfig {
-        /// Clients may ask for the address of a name (RESOLVE) and the name of an address (RESOLVE_PTR).
-        resolve: bool = false, switch(), Reload;
     }
 
     /// Who may go where: the first of the rules that matches decides.

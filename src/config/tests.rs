@@ -69,7 +69,10 @@ fn defaults_are_those_of_the_documentation() {
         protection: Protection::new(&levels).unwrap(),
         nec: false,
     };
-    assert_eq!(auth, AuthConfig { methods: vec![AuthMethod::None], users: None, gssapi });
+    assert_eq!(
+        auth,
+        AuthConfig { methods: vec![AuthMethod::None], users: None, socks4_ident: false, gssapi }
+    );
     assert_eq!((dns.servers.len(), dns.hosts, dns.cache_entries), (0, true, 65_536));
     assert_eq!((dns.prefer, dns.dns64), (Prefer::HappyEyeballs, Dns64::Auto));
     assert_eq!((guard.allow.len(), guard.allow_private), (0, false));

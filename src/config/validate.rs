@@ -116,6 +116,12 @@ impl Draft {
         for at in self.methods_typed(|methods| methods.contains(&AuthMethod::Password)) {
             self.problems.push(at, what.to_owned());
         }
+        if self.config.auth.socks4_ident
+            && let Some(at) = self.at("auth", "socks4_ident")
+        {
+            let what = "needs a users file: set users = \"FILE\" in [auth] or give --users FILE";
+            self.problems.push(at, what.to_owned());
+        }
     }
 
     /// Where methods were typed, of [auth] and of listeners, that are such.
@@ -176,9 +182,11 @@ impl Draft {
     /// A users file, and nobody who is asked for a password.
     fn require_password(&mut self) {
         let Some(at) = self.at("auth", "users") else { return };
-        let unsure = self.problems.touch("auth", "methods") || self.problems.touch_any_of("listener");
+        let touched = |key, problems: &mut Problems| problems.touch("auth", key);
+        let unsure = touched("methods", &mut self.problems) || touched("socks4_ident", &mut self.problems);
+        let unsure = unsure || self.problems.touch_any_of("listener");
         let methods = &self.config.auth.methods;
-        if methods.contains(&AuthMethod::Password) || self.config.asks(AuthMethod::Password) || unsure {
+        if methods.contains(&AuthMethod::Password) || self.config.asks_users() || unsure {
             return;
         }
         let names = |methods: &[AuthMethod]| {

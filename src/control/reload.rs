@@ -17,7 +17,7 @@ use super::trial::{Named, Report, Trial};
 use super::users::{UsersFile, UsersWatch};
 use crate::admin::{Admin, AdminOpening, OrderError, ReloadReport};
 use crate::auth::Users;
-use crate::config::{Access, AuthMethod, Config, ConfigSource, KeyChange, OnFull};
+use crate::config::{Access, Config, ConfigSource, KeyChange, OnFull};
 use crate::limits;
 use crate::observe::LineSender;
 use crate::sys::files;
@@ -249,7 +249,7 @@ fn follow(
     parts: &mut Parts,
     workers: Vec<Mailbox>,
 ) -> io::Result<UsersChange> {
-    let asked_before = old.asks(AuthMethod::Password);
+    let asked_before = old.asks_users();
     Ok(match (file, watched) {
         (Some(file), Some(before)) => {
             let changed = before.changed_in(&file.users);

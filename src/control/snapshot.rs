@@ -253,13 +253,12 @@ impl SnapshotMaker {
     /// What this worker is to go by from now on.
     pub(super) fn snapshot(&self, worker: usize) -> Arc<Snapshot> {
         let config = &self.config;
-        let asks = |method| config.asks(method);
         Arc::new(Snapshot {
             config: config.clone(),
             revokes: config.policy.on_reload == OnReload::Revoke,
             rule_names: Arc::clone(&self.rules.names),
-            verifier: self.verifier.clone().filter(|_| asks(AuthMethod::Password)),
-            gssapi: self.gssapi.clone().filter(|_| asks(AuthMethod::Gssapi)),
+            verifier: self.verifier.clone().filter(|_| config.asks_users()),
+            gssapi: self.gssapi.clone().filter(|_| config.asks(AuthMethod::Gssapi)),
             dns: self.dns.clone(),
             congestion: self.congestion,
             limits: self.limiting.plan().cloned(),

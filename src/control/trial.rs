@@ -200,7 +200,7 @@ impl<'a> Trial<'a> {
     /// The users, where passwords are asked for.
     fn users(&mut self) -> Option<Option<UsersFile>> {
         let auth = &self.config.auth;
-        match auth.users.as_ref().filter(|_| self.config.asks(AuthMethod::Password)) {
+        match auth.users.as_ref().filter(|_| self.config.asks_users()) {
             Some(path) => {
                 let (users, stamp) = self.need(("auth", "users"), load_users(path))?;
                 self.need(("auth", "users"), check_users(self.config, &users, path))?;

@@ -71,6 +71,8 @@ label! {
         Password = "password";
         /// By a security context (RFC 1961).
         Gssapi = "gssapi";
+        /// By a name alone (SOCKS4).
+        Ident = "ident";
     }
 }
 

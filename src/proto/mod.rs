@@ -101,7 +101,8 @@ mod tests {
     }
 
     fn userpass_parts(input: &[u8]) -> Decoded<(Vec<u8>, Vec<u8>)> {
-        Ok(userpass::decode(input)?.map(|(read, used)| ((read.user, read.password.to_vec()), used)))
+        Ok(userpass::decode(input)?
+            .map(|(read, used)| ((read.user, read.password.expect("a password").to_vec()), used)))
     }
 
     proptest! {

@@ -30,8 +30,15 @@ const _: () = assert!(USERPASS_MAX == 3 + 2 * u8::MAX as usize);
 pub struct Credentials {
     /// 1 to 255 bytes of any value.
     pub user: Vec<u8>,
-    /// 1 to 255 bytes of any value, wiped when dropped.
-    pub password: Zeroizing<Vec<u8>>,
+    /// 1 to 255 bytes of any value, wiped when dropped; `None`: the name alone, which no message of RFC 1929 can say.
+    pub password: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl Credentials {
+    /// The password, where there is one.
+    pub fn password(&self) -> Option<&[u8]> {
+        self.password.as_deref().map(Vec::as_slice)
+    }
 }
 
 impl fmt::Debug for Credentials {
@@ -55,7 +62,8 @@ pub fn decode(input: &[u8]) -> Decoded<Credentials> {
     }
     let Some((user, rest)) = counted(rest, ProtoError::EmptyUser)? else { return Ok(None) };
     let Some((password, rest)) = counted(rest, ProtoError::EmptyPassword)? else { return Ok(None) };
-    let credentials = Credentials { user: user.to_vec(), password: Zeroizing::new(password.to_vec()) };
+    let password = Some(Zeroizing::new(password.to_vec()));
+    let credentials = Credentials { user: user.to_vec(), password };
     Ok(Some((credentials, input.len() - rest.len())))
 }
 
@@ -84,7 +92,8 @@ mod tests {
     type Pair = (Vec<u8>, Vec<u8>);
 
     fn pair(input: &[u8]) -> Decoded<Pair> {
-        Ok(decode(input)?.map(|(read, used)| ((read.user, read.password.to_vec()), used)))
+        Ok(decode(input)?
+            .map(|(read, used)| ((read.user, read.password.expect("a password").to_vec()), used)))
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub struct Facts {
     pub identity: Option<Identity>,
     /// The name given with wrong credentials, or without any, which proves nothing: never a password.
     pub claimed_user: Option<Box<str>>,
+    /// Whether the client is who it says by its name alone, or is to be.
+    pub by_name: bool,
     /// What was asked for.
     pub command: Option<RequestCommand>,
     /// The target as asked, made canonical.

@@ -1,10 +1,12 @@
 //! Who a client is: what comes of a login, however it was asked for, and of none.
 
+use super::command::Command;
 use super::failure::Failure;
 use super::handling::Handling;
-use super::state::Transition;
+use super::state::{Awaiting, Transition};
 use crate::auth::Identity;
 use crate::config::AuthMethod;
+use crate::proto::userpass::Credentials;
 
 /// Goes on to the request where the credentials have been found to be somebody's.
 pub(super) fn verified(
@@ -17,11 +19,25 @@ pub(super) fn verified(
     Ok(Transition::Read(handling.dialect.message_behind_login(), 0))
 }
 
-/// Takes note of what a client calls itself, where nobody has to say who he is: it proves nothing, and nothing goes by it.
-pub(super) fn claim(user: &[u8], handling: &mut Handling<'_>) {
-    if !user.is_empty() && handling.rules.methods.contains(&AuthMethod::None) {
-        handling.facts.claimed_user = Some(String::from_utf8_lossy(user).into());
+/// Asks whether a client of SOCKS4 is a user who goes by a name alone, where that is wanted, or takes note of what it calls
+/// itself: that proves nothing, and nothing goes by it. Absent where the request may go on.
+pub(super) fn claim(user: &[u8], handling: &mut Handling<'_>) -> Result<Option<Transition>, Failure> {
+    let Handling { rules, facts, .. } = handling;
+    if facts.identity.is_some() {
+        return Ok(None);
     }
+    let told = rules.socks4_ident || (!user.is_empty() && rules.methods.contains(&AuthMethod::None));
+    facts.claimed_user = told.then(|| String::from_utf8_lossy(user).into());
+    if !rules.socks4_ident {
+        return Ok(None);
+    }
+    facts.by_name = true;
+    if user.is_empty() {
+        return Err(Failure::AuthFailed);
+    }
+    // The request stays where it is: it is read once more when the name is one.
+    let asked = Command::Verify(Credentials { user: user.to_vec(), password: None });
+    Ok(Some(Transition::Ask(Awaiting::Verification, 0, asked)))
 }
 
 /// Sees to it that a request comes of somebody: a client that no login has told of is anonymous, where its greeting or the

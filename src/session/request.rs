@@ -24,8 +24,10 @@ pub(super) fn read(
     }
     handling.facts.command = Some(request.command);
     handling.facts.target = Some(request.target.clone());
-    if let Some(user) = user {
-        login::claim(&user, handling);
+    if let Some(user) = user
+        && let Some(asked) = login::claim(&user, handling)?
+    {
+        return Ok(asked);
     }
     login::identify(handling)?;
     handling.check_taken(request.command)?;

@@ -20,6 +20,8 @@ pub struct Rules<'a> {
     pub http: &'a HttpConfig,
     /// Whether clients may ask for names and addresses alone.
     pub resolve: bool,
+    /// Whether a client of SOCKS4 has to go by the name of a user who needs no password.
+    pub socks4_ident: bool,
     /// Who may reach what.
     pub policy: &'a Policy,
 }

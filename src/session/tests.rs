@@ -75,6 +75,7 @@ enum Answers {
 struct OwnRules {
     protocols: Vec<Protocol>,
     resolve: bool,
+    socks4_ident: bool,
     methods: Vec<AuthMethod>,
     commands: Vec<RequestCommand>,
     policy: Policy,
@@ -87,6 +88,7 @@ impl OwnRules {
         Rules {
             protocols: &self.protocols,
             resolve: self.resolve,
+            socks4_ident: self.socks4_ident,
             methods: &self.methods,
             commands: &self.commands,
             gssapi: &self.gssapi,
@@ -116,6 +118,7 @@ impl World {
             rules: OwnRules {
                 protocols: vec![Protocol::Socks5, Protocol::Socks4, Protocol::Http],
                 resolve: true,
+                socks4_ident: false,
                 methods: methods.to_vec(),
                 commands: Vec::new(),
                 policy: Policy::new(Guard::new(false, vec!["203.0.113.0/24".parse().unwrap()], vec![])),
@@ -174,7 +177,8 @@ impl World {
     fn answer(&self, command: Command) -> Input<'static> {
         match command {
             Command::Verify(credentials) => {
-                let right = credentials.user == b"alice" && *credentials.password == b"secret";
+                let right = credentials.user == b"alice"
+                    && credentials.password.as_ref().is_none_or(|password| **password == b"secret");
                 Input::Verified(right.then(|| Identity::User("alice".into())))
             }
             Command::Establish(token) => Input::Established(gss::round(&token)),
@@ -240,7 +244,10 @@ impl Player {
         self.hear(output);
         let event = match &command {
             Command::Read => return,
-            Command::Verify(login) => Event::Verify(login.user.clone(), login.password.to_vec()),
+            Command::Verify(login) => Event::Verify(
+                login.user.clone(),
+                login.password.as_ref().map_or(Vec::new(), |one| one.to_vec()),
+            ),
             Command::Establish(token) => Event::Establish(token.clone()),
             Command::Resolve(name) => Event::Resolve(name.to_string()),
             Command::Dial(addresses) => Dial(addresses.iter().map(|to| to.address).collect()),

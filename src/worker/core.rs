@@ -320,6 +320,7 @@ impl Core {
             gssapi: &auth.gssapi,
             http: &snapshot.config.http,
             resolve: snapshot.config.tor.resolve,
+            socks4_ident: auth.socks4_ident,
             policy: &self.policy,
         }
     }

@@ -29,6 +29,7 @@ impl Handshake {
             return Next::Close(Reason::ClientLeft);
         }
         self.auth_began.get_or_insert(core.now);
+        let method = self.login_method();
         let client = connection.peer.ip();
         let known = core.logins.recall(Source::from(client), &credentials, new, core.now);
         if new {
@@ -37,13 +38,13 @@ impl Handshake {
         }
         match known {
             Some(Some(identity)) => {
-                core.counters.count(Counted::Login(LoginMethod::Password, LoginResult::Ok));
+                core.counters.count(Counted::Login(method, LoginResult::Ok));
                 self.note_auth(core);
                 return Next::Answer(Input::Verified(Some(identity)));
             }
             Some(None) => {
                 // Told before: a client that cannot but repeat itself must not do so as fast as it can.
-                core.counters.count(Counted::Login(LoginMethod::Password, LoginResult::Failed));
+                core.counters.count(Counted::Login(method, LoginResult::Failed));
                 self.waits_for = Waits::Penalty { until: core.now + limits::REPEATED_FAILURE_DELAY };
                 return self.wait(core, connection);
             }
@@ -61,10 +62,15 @@ impl Handshake {
         self.wait(core, connection)
     }
 
+    /// What the client's credentials are.
+    fn login_method(&self) -> LoginMethod {
+        if self.session.facts().by_name { LoginMethod::Ident } else { LoginMethod::Password }
+    }
+
     /// An answer to the credentials.
     pub(super) fn verified(&mut self, core: &mut Core, identity: Option<Identity>) -> Next {
         let result = if identity.is_some() { LoginResult::Ok } else { LoginResult::Failed };
-        core.counters.count(Counted::Login(LoginMethod::Password, result));
+        core.counters.count(Counted::Login(self.login_method(), result));
         self.note_auth(core);
         Next::Answer(Input::Verified(identity))
     }

@@ -85,6 +85,6 @@ impl Logins {
     }
 
     fn tag(&self, source: Source, credentials: &Credentials) -> Tag {
-        self.known.tag(Some(source), &credentials.user, &credentials.password)
+        self.known.tag_of(Some(source), credentials)
     }
 }

@@ -102,7 +102,10 @@ impl View<'_> {
             protocol: self.facts.protocol.map(Choice::name),
             proxied: connection.proxied.clone(),
             user: verified.or_else(|| self.facts.claimed_user.as_deref().map(Into::into)),
-            method: self.facts.method.map(method_name),
+            method: match self.facts.by_name {
+                true => Some("ident"),
+                false => self.facts.method.map(method_name),
+            },
             command: self.facts.command.map(command_name),
             target: self.facts.target.clone(),
             address: connection.address,

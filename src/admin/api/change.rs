@@ -186,11 +186,15 @@ fn listed(users: &[(String, UserAttributes)]) -> Value {
     let names: Vec<&str> = users.iter().map(|(name, _)| name.as_str()).collect();
     let described = users.iter().filter(|(_, attributes)| !attributes.is_empty());
     let attributes: serde_json::Map<String, Value> = described
-        .map(|(name, UserAttributes { groups, limits, expires, disabled })| {
+        .map(|(name, UserAttributes { groups, limits, expires, disabled, ident })| {
             let names = |all: &[Arc<str>]| -> Vec<String> { all.iter().map(ToString::to_string).collect() };
             let (groups, limits, expires) =
                 (names(groups), names(limits), expires.map(|day| day.to_string()));
-            let told = json!({"groups": groups, "limits": limits, "expires": expires, "disabled": disabled});
+            let mut told =
+                json!({"groups": groups, "limits": limits, "expires": expires, "disabled": disabled});
+            if *ident {
+                told["ident"] = true.into();
+            }
             (name.clone(), told)
         })
         .collect();

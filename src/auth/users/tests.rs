@@ -214,7 +214,7 @@ fn errors_name_file_and_line_and_no_hash() {
         ),
         (
             format!("# x\nbob:{HTPASSWD}:group=staff"),
-            "users.passwd:2: user \"bob\": \"group\" is none of \"groups=\", \"limits=\", \"expires=\", \"disabled\"; did you mean \
+            "users.passwd:2: user \"bob\": \"group\" is none of \"groups=\", \"limits=\", \"expires=\", \"disabled\", \"ident\"; did you mean \
              \"groups\"?",
         ),
         (
@@ -252,4 +252,39 @@ fn load_names_the_line_that_is_not_utf8_and_the_file_that_is_absent() {
 fn debug_shows_no_hash() {
     let text = format!("{:?}", parse(&format!("alice:{ARGON2ID}\nbob:{HTPASSWD}")));
     assert!(!text.contains("nf65EO") && !text.contains("c4WoM") && !text.contains("c29tZXNhbHQ"), "{text}");
+}
+
+/// A user without a password is nobody's by a password, the empty one included, and by name only where the line says so; a user
+/// with a password is never had by name.
+#[test]
+fn a_name_alone_is_enough_for_those_alone_who_are_listed_so() {
+    let text = format!(
+        "ann:*:ident groups=staff\nbob:*\ncarl:{HTPASSWD}\ndora:*:ident disabled\nemil:*:ident expires=2027-01-30\n"
+    );
+    let users = Users::parse(&text, Path::new("users")).expect("users");
+    let day = |day| jiff::civil::date(2027, 1, day);
+    for name in ["ann", "bob", "dora", "emil"] {
+        for password in [&b""[..], b"*", b"ann", b"secret"] {
+            assert_eq!(users.verify(name.as_bytes(), password, day(1)), None, "{name}");
+        }
+    }
+    let named = |name: &[u8], today| users.named(name, today).map(|admitted| admitted.identity);
+    assert_eq!(named(b"ann", day(1)), Some(Identity::User("ann".into())));
+    assert_eq!(named(b"emil", day(30)), Some(Identity::User("emil".into())));
+    assert_eq!(named(b"emil", day(31)), None, "his last day is over");
+    for name in [&b"bob"[..], b"carl", b"dora", b"Ann", b"an", b"ann\0", b"", b"\xff"] {
+        assert_eq!(named(name, day(1)), None, "{}", name.escape_ascii());
+    }
+    let both = Users::parse(&format!("ann:{HTPASSWD}:ident\n"), Path::new("users")).expect_err("both");
+    assert!(both.to_string().contains("who has a password is not let in by name alone"), "{both}");
+}
+
+#[test]
+fn who_is_given_a_password_is_changed_and_so_is_who_loses_it() {
+    let users = |line: &str| Users::parse(&format!("{line}\n"), Path::new("users")).expect("users");
+    let (named, plain, hashed) = (users("ann:*:ident"), users("ann:*"), users(&format!("ann:{HTPASSWD}")));
+    for (before, after) in [(&named, &plain), (&plain, &named), (&named, &hashed), (&hashed, &named)] {
+        assert_eq!(before.changed_in(after).len(), 1);
+    }
+    assert!(named.changed_in(&users("ann:*:ident")).is_empty());
 }

@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::{Server, watched};
 use crate::admin::{AdminOpening, OrderError, OrderLetter, Standing};
 use crate::auth::UserAttributes;
-use crate::config::{AuthMethod, ConfigSource};
+use crate::config::ConfigSource;
 use crate::control::outlet::Outlet;
 use crate::control::quota_orders::QuotaOrder;
 use crate::control::reload::{Preparation, RecordsChange, Successor, UsersChange};
@@ -198,7 +198,7 @@ impl Server {
 
     /// The users, sorted by their names, where any are asked for a password.
     pub(in crate::control) fn listed_users(&self) -> Option<Vec<(String, UserAttributes)>> {
-        let asks = self.config.asks(AuthMethod::Password);
+        let asks = self.config.asks_users();
         let users = self.users.as_ref().filter(|_| asks)?.users();
         let listed = users.names().into_iter();
         Some(

@@ -24,5 +24,5 @@ fn decode(encoded: &[u8]) -> Option<Credentials> {
     let (user, password) = (&pair[..colon], &pair[colon + 1..]);
     let fits = |part: &[u8]| (1..=usize::from(u8::MAX)).contains(&part.len());
     (fits(user) && fits(password))
-        .then(|| Credentials { user: user.to_vec(), password: Zeroizing::new(password.to_vec()) })
+        .then(|| Credentials { user: user.to_vec(), password: Some(Zeroizing::new(password.to_vec())) })
 }

@@ -158,3 +158,44 @@ fn who_is_gone_or_never_asked_is_told_nothing() {
         assert_eq!(session.give_up(&failure), expected, "{failure:?}");
     }
 }
+
+fn by_name() -> World {
+    let mut world = World::locked();
+    world.rules.socks4_ident = true;
+    world
+}
+
+/// The name is asked about, as one without a password, and the request is served once it is somebody's.
+#[test]
+fn where_names_are_enough_the_user_id_is_asked_about() {
+    let request = b"\x04\x01\x01\xbb\xcb\x00\x71\x07alice\0";
+    let seen = by_name().every_split(&[&request[..], b"payload"].concat());
+    assert_eq!(seen.events, [verify(b"alice", b""), dial("203.0.113.7:443"), says(GRANTED), Relay]);
+    assert_eq!(seen.pending, b"payload");
+    assert!(seen.facts.contains("method: None, identity: Some(User(\"alice\"))"), "{}", seen.facts);
+    assert!(seen.facts.contains("claimed_user: None, by_name: true"), "{}", seen.facts);
+}
+
+/// The memo has a code for it: the user id is none that may be gone by.
+#[test]
+fn a_user_id_that_is_nobodys_is_refused_with_its_own_code() {
+    let refused = || [says(b"\x00\x5d\0\0\0\0\0\0"), Close(Failure::AuthFailed)];
+    for world in [by_name(), {
+        let mut open = World::open();
+        open.rules.socks4_ident = true;
+        open
+    }] {
+        let seen = world.every_split(CONNECT);
+        assert_eq!(seen.events[0], verify(b"fred", b""));
+        assert_eq!(seen.events[1..], refused());
+        assert!(seen.facts.contains("identity: None, claimed_user: Some(\"fred\")"), "{}", seen.facts);
+        assert_eq!(world.every_split(CONNECT_NAME).events, refused(), "no user id at all");
+    }
+}
+
+/// What lets a client of SOCKS4 in by its name asks everybody else for what it asked before.
+#[test]
+fn names_are_enough_for_no_other_protocol() {
+    let seen = by_name().every_split(b"\x05\x01\x00");
+    assert_eq!(seen.events, [says(b"\x05\xff"), Close(Failure::NoMethod)]);
+}

@@ -128,7 +128,7 @@ fn only_verified_users_are_counted() {
         let (mut worker, key, mut client) = watching(snapshot.clone());
         let admitted = verified.then(|| Identity::User("ann".into()).into());
         let credentials =
-            Arc::new(Credentials { user: b"ann".to_vec(), password: b"secret".to_vec().into() });
+            Arc::new(Credentials { user: b"ann".to_vec(), password: Some(b"secret".to_vec().into()) });
         let source = worker.slots[key.index()].connection.peer.ip().into();
         worker.core.logins.learn(&Verified { source, credentials, admitted, generation: 0 }, worker.core.now);
         let target = TcpListener::bind("127.0.0.1:0").expect("a port");

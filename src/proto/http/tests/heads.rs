@@ -208,7 +208,8 @@ fn the_authority_is_one_or_refused() {
 #[test]
 fn basic_credentials_are_read_or_nobodys() {
     let read = |value: &str| {
-        credentials(value.as_bytes()).map(|given| given.map(|given| (given.user, given.password.to_vec())))
+        credentials(value.as_bytes())
+            .map(|given| given.map(|given| (given.user, given.password.expect("a password").to_vec())))
     };
     let pair = |user: &[u8], password: &[u8]| Some(Some((user.to_vec(), password.to_vec())));
     // RFC 7617 section 2 and 2.1: its own examples.

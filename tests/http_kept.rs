@@ -339,3 +339,52 @@ fn a_slow_head_is_given_the_time_of_a_handshake() {
     assert!(client.head().starts_with("HTTP/1.1 408 "));
     assert_eq!(relay.records(3)[2]["reason"], "handshake_timeout");
 }
+
+/// The rules of a reload end a request that is under way, where that is asked for, and leave alone what is kept.
+#[test]
+fn rules_that_revoke_end_requests() {
+    let rule = |action: &str| format!("name = \"one\"\nto = [\"127.0.0.0/8\"]\naction = \"{action}\"");
+    let builder = web(Relay::builder()).set("policy", "on_reload", "\"revoke\"");
+    let mut relay = builder.rules(&[&rule("allow")]).start();
+    let slow = once(|stream| {
+        let mut peer = Peer::over(stream);
+        peer.head();
+        peer.expect_reset();
+    });
+    let origin = answering();
+    let (mut idle, mut busy) = (Peer::connect(relay.addr()), Peer::connect(relay.addr()));
+    ask(&mut idle, origin.addr);
+    busy.send(get(slow.addr, "/").as_bytes());
+    wait::until_true("the request is under way", wait::PATIENCE, || towards(slow.addr).len() == 1);
+    relay.put_rules(&[&rule("deny")]);
+    relay.reload(&[]);
+    busy.expect_reset();
+    slow.join();
+    assert!(ask(&mut idle, origin.addr).starts_with("HTTP/1.1 403 "));
+    let records = relay.records(3);
+    assert_eq!(records[1]["reason"], "revoked");
+}
+
+/// What a limit lets pass in a second holds for a response as for any other bytes.
+#[test]
+fn a_response_keeps_to_the_rate() {
+    let relay = web(Relay::builder())
+        .limits(&["name = \"slow\"\nper = \"source\"\ndownload = { rate = \"200KB\", burst = \"50KB\" }"])
+        .rules(&["name = \"all\"\naction = \"allow\"\nlimits = [\"slow\"]\nto = [\"127.0.0.0/8\"]"])
+        .start();
+    let origin = once(|stream| {
+        let mut peer = Peer::over(stream);
+        peer.head();
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 250000\r\n\r\n");
+        peer.send(&[b'x'; 250_000]);
+    });
+    let mut client = Peer::connect(relay.addr());
+    client.send(get(origin.addr, "/").as_bytes());
+    let (body, took) = wait::timed(|| {
+        client.head();
+        client.body(250_000)
+    });
+    assert_eq!(body.len(), 250_000);
+    assert!(took > Duration::from_millis(800), "{took:?}");
+    origin.join();
+}

@@ -3,6 +3,7 @@
 //! Nothing here reads a log or a child's output; conditions are awaited with a deadline.
 
 mod counts;
+mod kept;
 mod latencies;
 mod places;
 mod quotas;

@@ -165,6 +165,21 @@ mod tests {
         assert_eq!(entries(&sources), 0);
     }
 
+    /// A connection of HTTP is a session for as long as a request of it lasts.
+    #[test]
+    fn a_connection_outlives_its_session() {
+        let sources = Arc::new(Sources::new(1));
+        let one = source("192.0.2.1");
+        let (mut first, mut second) = (sources.enter(one).unwrap(), sources.enter(one).unwrap());
+        assert!(first.become_session() && !second.become_session());
+        first.end_session();
+        first.end_session();
+        assert!(second.become_session() && !first.become_session());
+        assert!(sources.enter(one).is_none(), "it counts as a connection");
+        drop((first, second));
+        assert_eq!(entries(&sources), 0);
+    }
+
     #[test]
     fn another_limit_counts_what_is_there() {
         let sources = Arc::new(Sources::new(2));

@@ -129,6 +129,9 @@ mod logs;
 /// CONNECT over HTTP, under the users, rules, limits and records of SOCKS5.
 mod http_connect;
 
+/// Requests that were smuggled past others, and what an origin sees of them.
+mod http_smuggling;
+
 /// HTTP as a strict parser of others reads it: what goes on is what that finds.
 mod http_reference;
 

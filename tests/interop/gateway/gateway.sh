@@ -1,10 +1,12 @@
 # The part of `run`, which sources it, in which one port serves every client: HTTP proxies in both forms, SOCKS4 and 4a,
-# SOCKS5, Tor's extensions, TLS to the listener, and the PROXY protocol before and behind.
+# SOCKS5, Tor's extensions, and the PROXY protocol before and behind.
 # shellcheck shell=bash disable=SC2154
 
 gateway=$here/gateway
 node_packages=(undici@7.30.2 global-agent@4.1.6)
 browser_seconds=40 # one start of a browser, one page
+# From where clients come of which others are told.
+export elsewhere=127.0.0.77
 
 # ---- what is fetched
 
@@ -70,10 +72,11 @@ make_browser_home() {
 
 # ---- one outflow for each method
 
-# start_gateway METHOD: every protocol on one port, the same under TLS on another; ports go to ${port[gateway-METHOD...]}
+# start_gateway METHOD: every protocol on one port, and on another behind a balancer; ports go to ${port[gateway-METHOD]}
+# and ${port[gateway-METHOD-balanced]}
 start_gateway() {
-    local name=gateway-$1 all flags=()
-    all=$(free_port)
+    local name=gateway-$1 all balanced flags=()
+    all=$(free_port) balanced=$(free_port)
     {
         echo '[server]'
         echo 'workers = 2'
@@ -81,6 +84,25 @@ start_gateway() {
         echo 'name = "all"'
         echo "address = \"127.0.0.1:$all\""
         echo 'protocols = ["socks5", "socks4", "http"]'
+        echo '[[listener]]'
+        echo 'name = "balanced"'
+        echo "address = \"127.0.0.1:$balanced\""
+        echo 'protocols = ["socks5", "http"]'
+        echo 'proxy_protocol = "required"'
+        echo 'proxy_from = ["127.0.0.1/32"]'
+        echo '[[proxy_out]]'
+        echo 'to = ["127.0.0.1"]'
+        echo "ports = [$behind_nginx]"
+        echo 'version = 1'
+        echo '[[proxy_out]]'
+        echo 'to = ["127.0.0.1"]'
+        echo "ports = [$behind_haproxy]"
+        echo 'version = 2'
+        echo 'tlvs = ["unique_id", "authority", "crc32c"]'
+        echo '[http]'
+        echo 'pac = true'
+        echo '[tor]'
+        echo 'resolve = true'
         echo '[dns]'
         echo "servers = [\"127.0.0.1:$dns_port\"]"
         echo '[log]'
@@ -90,7 +112,53 @@ start_gateway() {
     "$outflow" run --config "$work/$name.toml" --allow-private "${flags[@]}" >"$work/$name.log" 2>&1 </dev/null &
     pids+=($!)
     wait_until 10 listens "$all" || give_up "$name does not listen: $(last_words "$work/$name.log")"
-    port[$name]=$all
+    port[$name]=$all port[$name-balanced]=$balanced
+}
+
+# HAProxy in front of each relay, by both versions, and HAProxy and nginx as targets that want a header and tell whose
+# address it gave.
+start_balancers() {
+    local conf=$work/haproxy.cfg version method front
+    mkdir -p "$work/nginx"
+    {
+        printf '%s\n' defaults 'mode tcp' 'timeout connect 10s' 'timeout client 1m' 'timeout server 1m'
+        for method in none password; do
+            for version in send-proxy send-proxy-v2; do
+                front=$(free_port)
+                port[gateway-$method-$version]=$front
+                printf '%s\n' "listen $method-$version" "bind 127.0.0.1:$front" \
+                    "server relay 127.0.0.1:${port[gateway-$method-balanced]} $version"
+            done
+        done
+        printf '%s\n' 'frontend behind' 'mode http' "bind 127.0.0.1:$behind_haproxy accept-proxy" \
+            'http-request return status 200 content-type text/plain lf-string "%[src]\n"'
+    } >"$conf"
+    haproxy -q -db -f "$conf" >"$work/haproxy.log" 2>&1 &
+    pids+=($!)
+    cat >"$work/nginx/nginx.conf" <<CONF
+daemon off;
+master_process off;
+pid $work/nginx/pid;
+error_log $work/nginx/error.log;
+events {}
+http {
+    access_log off;
+    client_body_temp_path $work/nginx/body;
+    proxy_temp_path $work/nginx/proxy;
+    fastcgi_temp_path $work/nginx/fastcgi;
+    uwsgi_temp_path $work/nginx/uwsgi;
+    scgi_temp_path $work/nginx/scgi;
+    server {
+        listen 127.0.0.1:$behind_nginx proxy_protocol;
+        location / { return 200 "\$proxy_protocol_addr\n"; }
+    }
+}
+CONF
+    nginx -p "$work/nginx" -c "$work/nginx/nginx.conf" >"$work/nginx.log" 2>&1 &
+    pids+=($!)
+    wait_until 10 listens "$front" || give_up "HAProxy does not listen: $(last_words "$work/haproxy.log")"
+    wait_until 10 listens "$behind_nginx" || give_up "nginx does not listen: $(last_words "$work/nginx.log")"
+    echo "$elsewhere" >"$work/client-address"
 }
 
 # ---- the cases
@@ -103,15 +171,45 @@ way() {
     way_needs[$1]=$2 way_auth[$1]=$3 way_path[$1]=$4 way_hosts[$1]=${*:5}
 }
 name=four.interop.test
+way curl-http curl yes /page $name 127.0.0.1 ::1
 way curl-http-connect curl yes /page $name 127.0.0.1 ::1
 way curl-https-page curl yes /page $name
+way curl-http-put curl yes /sum $name
+way curl-http-chunked curl yes /sum $name
+way curl-socks4 curl no /page 127.0.0.1
+way curl-socks4a curl no /page $name 127.0.0.1
+way wget wget yes /page $name
 way wget-https-page wget yes /page $name
+way apt-get apt-get yes /files/apt $name
+way git git yes /files/page.git $name
+way pip python yes /files/simple $name
+way requests python yes /page $name 127.0.0.1
+way urllib python yes /page $name
+way scrapy python yes /page $name
 way undici node yes /page $name 127.0.0.1
+way global-agent node yes /page $name 127.0.0.1
+way go-http go yes /page $name
 way go-socks5 go yes /page $name
 way go-x-net go yes /page $name 127.0.0.1
+way java-http java yes /page $name 127.0.0.1
 way java-socks5 java yes /page $name 127.0.0.1
+way java-socks4 java no /page 127.0.0.1
+way chromium-http chromium no /page $name
 way chromium-socks5 chromium no /page $name
+way chromium-socks4 chromium no /page $name
+way chromium-pac chromium no /page $name
+way firefox-http firefox no /page $name
 way firefox-socks5 firefox no /page $name
+way firefox-socks4 firefox no /page $name
+way firefox-pac firefox no /page $name
+way tor-resolve tor no /page $name
+way tor-resolve-x tor no /page 192.0.2.9
+way torsocks torsocks yes /page $name
+way curl-haproxy-protocol curl no /page $name
+way haproxy-send-proxy haproxy yes /page $name
+way haproxy-send-proxy-v2 haproxy yes /page $name
+way haproxy-accept-proxy haproxy yes / 127.0.0.1
+way nginx-accept-proxy nginx yes / 127.0.0.1
 
 has_gateway_client() {
     case ${way_needs[$1]} in
@@ -121,7 +219,11 @@ has_gateway_client() {
     java) has_java_client ;;
     chromium) has chromium && has certutil && make_browser_home ;;
     firefox) has firefox-esr && has certutil && make_browser_home ;;
-    git) has git ;;
+    tor) has tor-resolve ;;
+    torsocks)
+        has torsocks && has ip && { unshare --net true 2>/dev/null || { echo 'no network of its own' && return 1; }; }
+        ;;
+    haproxy | nginx) has haproxy && has nginx ;;
     *) has "${way_needs[$1]}" ;;
     esac
 }
@@ -151,10 +253,18 @@ has_java_client() {
 }
 
 try_way() {
-    local client=$1 method host target expected=page web=$web_port
+    local client=$1 method host expected=page web=$web_port listener=''
     case $client in
     *-https-page) web=$tls_port ;;
+    curl-haproxy-protocol) listener=-balanced ;;
+    haproxy-send-*) listener=-${client#haproxy-} ;;
+    haproxy-accept-proxy) web=$behind_haproxy expected=client-address ;;
+    nginx-accept-proxy) web=$behind_nginx expected=client-address ;;
     curl-http-put | curl-http-chunked) expected=sum ;;
+    tor-resolve) expected=four ;;
+    tor-resolve-x) expected=nine ;;
+    esac
+    case $client in
     chromium-* | firefox-*) local case_seconds=$browser_seconds ;;
     esac
     for method in none password; do
@@ -162,32 +272,52 @@ try_way() {
         identity "$method"
         for host in ${way_hosts[$client]}; do
             [[ $host != ::1 || $families == 2 ]] || continue
-            fetches "$client" "$method $host" "$expected" "${port[gateway-$method]}" "${as[@]}" "$host" "$web" "${way_path[$client]}"
+            fetches "$client" "$method $host" "$expected" "${port[gateway-$method$listener]}" "${as[@]}" "$host" "$web" "${way_path[$client]}"
         done
     done
 }
 
 # What curl alone shows: the status for each cause.
 gateway_extras() {
-    local closed
+    local closed none=${port[gateway-none]} password=${port[gateway-password]}
     closed=$(free_port)
-    refuses curl-http-connect 'wrong password' '407|said error' "${port[gateway-password]}" "$user" wrong $name "$web_port" /small
-    refuses curl-http-connect 'no password' '407' "${port[gateway-password]}" '' '' $name "$web_port" /small
-    refuses curl-http-connect 'closed port' '502' "${port[gateway-none]}" '' '' 127.0.0.1 "$closed" /small
-    refuses curl-http-connect 'unknown name' '502' "${port[gateway-none]}" '' '' no.interop.test "$web_port" /small
+    refuses curl-http 'wrong password' '407' "$password" "$user" wrong $name "$web_port" /small
+    refuses curl-http 'no password' '407' "$password" '' '' $name "$web_port" /small
+    refuses curl-http-connect 'no password' '407' "$password" '' '' $name "$web_port" /small
+    refuses curl-http 'closed port' '502' "$none" '' '' 127.0.0.1 "$closed" /small
+    refuses curl-http 'unknown name' '502' "$none" '' '' no.interop.test "$web_port" /small
+    refuses curl-socks4a 'closed port' '91' "$none" '' '' 127.0.0.1 "$closed" /small
+    refuses curl-socks4a 'no password' '91|93' "$password" '' '' $name "$web_port" /small
+}
+
+# recorded LISTENER PROTOCOL [ADDRESS]: a client that went past the relay would leave no record of it; and of whom a
+# balancer told, the address
+recorded() {
+    if grep -F "\"listener\":\"$1\"" "$work"/gateway-*.access | grep -F "\"protocol\":\"$2\"" |
+        grep -qF "\"client\":\"${3-127.0.0.1}:"; then
+        ok records "$*"
+    else
+        fail records "$*: none"
+    fi
 }
 
 try_gateway() {
-    local client why tried=0
+    local client why tried=0 protocol
+    behind_nginx=$(free_port) behind_haproxy=$(free_port)
     for client in "${ways[@]}"; do
         wanted "$client" || continue
         if ((tried == 0)); then
             make_repositories 2>"$work/repositories.log" || give_up "no repositories: $(last_words "$work/repositories.log")"
+            echo nine.interop.test >"$work/nine"
             start_gateway none
             start_gateway password
+            if command -v haproxy nginx >/dev/null; then start_balancers; fi
         fi
         tried=1
         if why=$(has_gateway_client "$client"); then try_way "$client"; else skip "$client" "$why"; fi
     done
-    if wanted curl-http-connect; then gateway_extras; fi
+    if wanted curl-http; then gateway_extras; fi
+    [[ $only == '  ' ]] || return 0
+    for protocol in socks5 socks4 http; do recorded all "$protocol"; done
+    recorded balanced http "$elsewhere"
 }

@@ -34,6 +34,7 @@ pub use rules::*;
 pub use state::*;
 pub use top::*;
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 // ---- proto: sizes that the wire formats fix
@@ -94,8 +95,12 @@ pub const MAX_QUOTED_CHARS: usize = 80;
 pub const INTERFACE_NAME_MAX: usize = 15;
 /// Listeners, those of `server.listen` and `[[listener]]` together: each costs every worker a socket.
 pub const MAX_LISTEN: usize = 64;
+/// As whom rules, limits and records know clients of unix sockets, which have no address: processes of this machine.
+pub const UNIX_CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// Addresses in `dns.servers`: a query tries them in turn within its deadline.
 pub const MAX_DNS_SERVERS: usize = DNS_SERVERS;
+/// Bytes of the owner of a unix socket's file: the names of a user and a group have 32 each at most (utmp, useradd).
+pub const OWNER_MAX: usize = 65;
 /// Blocks in `listener.proxy_from`: each connection of such a listener walks the list.
 pub const PROXY_FROM_MAX: usize = 256;
 /// Blocks in `guard.allow`: every dial walks the list.

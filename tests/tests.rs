@@ -45,6 +45,9 @@ mod http_exchange;
 /// Connections of HTTP clients between two requests.
 mod http_kept;
 
+/// Clients that come by a unix socket.
+mod unix_listener;
+
 /// Rules: who may go where, by name and by address, and what is told of it.
 mod policy;
 

@@ -4,9 +4,8 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
@@ -14,12 +13,13 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::access::AdminPeer;
 use super::answer::HttpAnswer;
+use super::socket_file::{SocketFile, SocketFileError};
 use super::status::HttpStatus;
 use super::stream::AdminStream;
-use crate::config::{AdminAddress, Endpoint, overlap};
+use crate::config::{Endpoint, ListenAddress, overlap};
 use crate::limits;
 use crate::sys::sock_diag::SocketOwners;
-use crate::sys::{Errno, files, machine, unix};
+use crate::sys::{machine, unix};
 
 /// Why an address cannot be had, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub(super) struct DoorError {
 /// taken for what a crash left.
 #[derive(Debug)]
 pub(super) struct BoundDoor {
-    address: AdminAddress,
+    address: ListenAddress,
     socket: OwnedFd,
     kind: DoorKind,
 }
@@ -54,17 +54,10 @@ impl DoorKind {
     }
 }
 
-/// The file of a unix socket of ours; removed when dropped, unless another stands there by then.
-#[derive(Debug)]
-struct SocketFile {
-    path: PathBuf,
-    file: Option<(u64, u64)>,
-}
-
 /// A listener.
 #[derive(Debug)]
 pub(super) struct Door {
-    address: AdminAddress,
+    address: ListenAddress,
     kind: DoorKind,
     listener: DoorListener,
 }
@@ -76,11 +69,7 @@ enum DoorListener {
 }
 
 impl DoorError {
-    fn of(what: impl Into<String>) -> DoorError {
-        DoorError { what: what.into(), in_use: false }
-    }
-
-    fn at(self, address: &AdminAddress) -> DoorError {
+    fn at(self, address: &ListenAddress) -> DoorError {
         DoorError { what: format!("cannot listen on {address}: {}", self.what), ..self }
     }
 }
@@ -91,10 +80,10 @@ impl BoundDoor {
     ///
     /// # Errors
     /// What keeps it from being bound, in words.
-    pub(super) fn bind(address: &AdminAddress, goes: &[SocketAddr]) -> Result<BoundDoor, DoorError> {
+    pub(super) fn bind(address: &ListenAddress, goes: &[SocketAddr]) -> Result<BoundDoor, DoorError> {
         let bound = match address {
-            AdminAddress::Unix(path) => bind_unix(path),
-            AdminAddress::Tcp(endpoint) => bind_tcp(endpoint, goes).map_err(|error| DoorError {
+            ListenAddress::Unix(path) => bind_unix(path),
+            ListenAddress::Tcp(endpoint) => bind_tcp(endpoint, goes).map_err(|error| DoorError {
                 what: error.to_string(),
                 in_use: error.kind() == io::ErrorKind::AddrInUse,
             }),
@@ -107,16 +96,17 @@ impl BoundDoor {
     ///
     /// # Errors
     /// As [`BoundDoor::bind`].
-    pub(super) fn probe(address: &AdminAddress, goes: &[SocketAddr]) -> Result<(), DoorError> {
-        let AdminAddress::Unix(path) = address else { return BoundDoor::bind(address, goes).map(drop) };
-        // Whether a file could be made beside it, which is what bind(2) does.
-        let beside = path.with_file_name(".outflow-admin");
-        let can_make = |_| files::can_append(&beside).map_err(|error| refused_at(path, &error));
-        look(path).and_then(can_make).map_err(|error| error.at(address))
+    pub(super) fn probe(address: &ListenAddress, goes: &[SocketAddr]) -> Result<(), DoorError> {
+        match address {
+            ListenAddress::Unix(path) => {
+                SocketFile::probe(path).map_err(|error| DoorError::from(error).at(address))
+            }
+            ListenAddress::Tcp(_) => BoundDoor::bind(address, goes).map(drop),
+        }
     }
 
     /// As it is configured.
-    pub(super) fn address(&self) -> &AdminAddress {
+    pub(super) fn address(&self) -> &ListenAddress {
         &self.address
     }
 
@@ -147,7 +137,7 @@ impl BoundDoor {
 
 impl Door {
     /// As it is configured.
-    pub(super) fn address(&self) -> &AdminAddress {
+    pub(super) fn address(&self) -> &ListenAddress {
         &self.address
     }
 
@@ -236,71 +226,13 @@ fn bind_tcp(endpoint: &Endpoint, goes: &[SocketAddr]) -> io::Result<(OwnedFd, Do
 }
 
 fn bind_unix(path: &Path) -> Result<(OwnedFd, DoorKind), DoorError> {
-    // Of two servers that find what a crash left, the second would remove what the first has made of it.
-    let _alone = lock_folder(path);
-    if look(path)? == unix::Found::Stale {
-        let removed = std::fs::remove_file(path);
-        removed.map_err(|error| {
-            DoorError::of(format!("what an earlier server left there cannot be removed: {error}"))
-        })?;
-    }
-    let bound = unix::bind_private(path).and_then(|socket| {
-        unix::listen(&socket, limits::ADMIN_BACKLOG)?;
-        Ok(socket)
-    });
-    let socket = bound.map_err(|error| refused_at(path, &error))?;
-    let file = std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()));
-    Ok((socket, DoorKind::Unix { _file: SocketFile { path: path.to_owned(), file } }))
+    let (socket, file) = SocketFile::listen(path, limits::ADMIN_BACKLOG)?;
+    Ok((socket, DoorKind::Unix { _file: file }))
 }
 
-/// Keeps other servers from opening sockets in the same folder meanwhile. Whoever may read a folder may lock it: who does so
-/// for long keeps no server from its start.
-fn lock_folder(path: &Path) -> Option<unix::FolderLock> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    for _ in 0..limits::ADMIN_LOCK_TRIES {
-        match unix::try_lock_folder(folder) {
-            Ok(lock) => return Some(lock),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                std::thread::sleep(limits::ADMIN_LOCK_PAUSE);
-            }
-            Err(_) => return None,
-        }
-    }
-    None
-}
-
-/// What stands at the path, if a socket of ours may.
-fn look(path: &Path) -> Result<unix::Found, DoorError> {
-    match unix::look(path) {
-        Ok(unix::Found::Live) => {
-            Err(DoorError { what: "another server listens there".to_owned(), in_use: true })
-        }
-        Ok(found) => Ok(found),
-        Err(error) if error.raw_os_error() == Some(Errno::ENOTSOCK as i32) => {
-            Err(DoorError::of("it is no socket, and stays as it is"))
-        }
-        Err(error) => Err(refused_at(path, &error)),
-    }
-}
-
-fn refused_at(path: &Path, error: &io::Error) -> DoorError {
-    DoorError::of(match (error.kind(), path.parent()) {
-        (io::ErrorKind::NotFound, Some(folder)) => {
-            format!(
-                "there is no folder {}: make it (for a service of systemd: RuntimeDirectory=)",
-                folder.display()
-            )
-        }
-        _ => error.to_string(),
-    })
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let there = std::fs::symlink_metadata(&self.path).ok().map(|found| (found.dev(), found.ino()));
-        if there.is_some() && there == self.file {
-            let _ = std::fs::remove_file(&self.path);
-        }
+impl From<SocketFileError> for DoorError {
+    fn from(SocketFileError { what, in_use }: SocketFileError) -> DoorError {
+        DoorError { what, in_use }
     }
 }
 
@@ -327,11 +259,11 @@ pub(super) fn register(registry: &Registry, door: &mut Door, token: Token) -> io
 mod tests {
     use super::*;
 
-    fn unix_at(path: &Path) -> AdminAddress {
-        AdminAddress::Unix(path.to_owned())
+    fn unix_at(path: &Path) -> ListenAddress {
+        ListenAddress::Unix(path.to_owned())
     }
 
-    fn fails(address: &AdminAddress) -> String {
+    fn fails(address: &ListenAddress) -> String {
         let refused = BoundDoor::bind(address, &[]).map(|_| ()).unwrap_err();
         assert_eq!(BoundDoor::probe(address, &[]).unwrap_err(), refused, "a probe says the same");
         refused.what
@@ -387,7 +319,7 @@ mod tests {
     /// All addresses in place of one, and one in place of all; others than ours are told from those.
     #[test]
     fn one_that_goes_makes_room_for_one_that_takes_its_place() {
-        let tcp = |address: SocketAddr| AdminAddress::Tcp(address.into());
+        let tcp = |address: SocketAddr| ListenAddress::Tcp(address.into());
         let mut door = BoundDoor::bind(&tcp(([127, 0, 0, 1], 0).into()), &[]).unwrap().listen().unwrap();
         let port = door.tcp().unwrap().port();
         for next in [[0, 0, 0, 0], [127, 0, 0, 1], [0, 0, 0, 0]] {
@@ -403,7 +335,7 @@ mod tests {
 
     #[test]
     fn an_address_is_bound_and_said_with_its_port() {
-        let any = AdminAddress::Tcp("127.0.0.1:0".parse().unwrap_or_else(|()| panic!("an address")));
+        let any = ListenAddress::Tcp("127.0.0.1:0".parse().unwrap_or_else(|()| panic!("an address")));
         let bound = BoundDoor::bind(&any, &[]).unwrap();
         let address = bound.tcp().unwrap();
         assert!(std::net::TcpStream::connect(address).is_err(), "it does not listen yet");
@@ -411,7 +343,7 @@ mod tests {
         assert_eq!(door.to_string(), format!("http://{address}/"));
         std::net::TcpStream::connect(address).unwrap();
         assert!(
-            fails(&AdminAddress::Tcp(address.into())).starts_with(&format!("cannot listen on {address}: "))
+            fails(&ListenAddress::Tcp(address.into())).starts_with(&format!("cannot listen on {address}: "))
         );
     }
 
@@ -419,7 +351,7 @@ mod tests {
     #[test]
     fn who_has_left_is_not_taken_for_who_came_by_the_same_port() {
         let any = "127.0.0.1:0".parse().unwrap_or_else(|()| panic!("an address"));
-        let bound = BoundDoor::bind(&AdminAddress::Tcp(any), &[]).unwrap();
+        let bound = BoundDoor::bind(&ListenAddress::Tcp(any), &[]).unwrap();
         let (to, door) = (SockAddr::from(bound.tcp().unwrap()), bound.listen().unwrap());
         let connect = |from: SocketAddr| {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();

@@ -25,7 +25,7 @@ use super::refused::RefusedLines;
 use super::service::{Called, Service};
 use super::status::HttpStatus;
 use super::stream::AdminStream;
-use crate::config::AdminAddress;
+use crate::config::ListenAddress;
 use crate::limits;
 use crate::sys::sock_diag::SocketOwners;
 use crate::threads::survive;
@@ -37,7 +37,7 @@ const DOORS: usize = 1;
 const CONNECTIONS: usize = 1 << 16;
 
 /// A listener as it is known outside: its address as it is configured, and its address and port where it has one.
-pub(super) type OpenAddress = (AdminAddress, Option<SocketAddr>);
+pub(super) type OpenAddress = (ListenAddress, Option<SocketAddr>);
 
 /// What the endpoint's thread is told.
 #[derive(Debug)]

@@ -1,6 +1,5 @@
 //! How the server stands: written by the control thread, read by the endpoint.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::health::Vitals;
@@ -39,8 +38,8 @@ pub struct InEffect {
     pub state: ServerState,
     /// The configuration. What a reload does not take has its old value in it.
     pub config: Arc<Config>,
-    /// Where clients are accepted, or were before the drain: ports filled in.
-    pub listening: Vec<SocketAddr>,
+    /// Where clients are accepted, or were before the drain: addresses, ports filled in, and unix sockets.
+    pub listening: Vec<String>,
     /// How many sessions each worker may have, by its number.
     pub sessions_max: Vec<usize>,
     /// From which level on the log is written.

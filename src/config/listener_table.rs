@@ -1,5 +1,6 @@
 //! What `[[listener]]` says of one listener.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +11,11 @@ use super::choice::{AuthMethod, Protocol, ProxyProtocol};
 use super::endpoint::Endpoint;
 use super::entry::tables;
 use super::form::{choice, choices, condition, duration, list, optional, text};
+use super::listen_address::{self, ListenAddress};
+use super::problem::quoted;
 use super::reach::{self, Advertise, PortRange};
 use super::rule_values::{network, own_name};
-use super::value::{relay_address, setup};
+use super::value::{SOCKS_PORT, relay_address, setup};
 use crate::limits;
 use crate::proto::request::RequestCommand;
 
@@ -23,9 +26,13 @@ tables! {
         ///
         /// Never empty.
         name: Arc<str> = Arc::from(""), text(called, ToString::to_string), Reload;
-        /// Where it listens; port 0: a free one; never left out.
-        address: Endpoint = SocketAddr::from((Ipv4Addr::LOCALHOST, 1080)).into(),
-            text(relay_address, Endpoint::to_string), Reload;
+        /// Where it listens: an address and port, port 0 for a free one, or "unix:PATH"; never left out.
+        address: ListenAddress = Endpoint::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 1080))).into(),
+            text(listened_on, ListenAddress::to_string), Reload;
+        /// Who may connect to a unix socket: the mode of its file; without it "0600".
+        mode: Option<SocketMode> = None, optional(text(mode, SocketMode::to_string), "\"0660\""), Reload;
+        /// Whose the file of a unix socket is; without it the server's own user's.
+        owner: Option<Arc<str>> = None, optional(text(owner, ToString::to_string), "\"USER:GROUP\""), Reload;
         /// What clients may speak there; the first byte says which it is.
         // A session keeps what it began with.
         protocols: Vec<Protocol> = vec![Protocol::Socks5], choices().needs("a protocol"), Reload;
@@ -52,8 +59,56 @@ tables! {
     }
 }
 
+/// The permissions of a file, as of chmod(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketMode(pub u32);
+
+/// Writes them as `chmod` takes them.
+impl fmt::Display for SocketMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
+/// Permissions in octal digits.
+fn mode(typed: &str) -> Result<SocketMode, String> {
+    let is_octal = (3..=4).contains(&typed.len()) && typed.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    let mode = u32::from_str_radix(typed, 8).ok().filter(|mode| is_octal && *mode <= 0o777);
+    mode.map(SocketMode).ok_or_else(|| format!("{} is no mode of a file such as \"0660\"", quoted(typed)))
+}
+
+/// A user, a group behind a colon, or both, each by its name or its number.
+fn owner(typed: &str) -> Result<Arc<str>, String> {
+    let fits = |name: &str| {
+        !name.contains([':', '/']) && !name.contains(|c: char| c.is_control() || c.is_whitespace())
+    };
+    let right = match typed.split_once(':') {
+        Some((user, group)) => fits(user) && fits(group) && !group.is_empty(),
+        None => fits(typed) && !typed.is_empty(),
+    };
+    match right && typed.len() <= limits::OWNER_MAX {
+        true => Ok(typed.into()),
+        false => Err(format!("{} is no owner such as \"USER\", \"USER:GROUP\" or \":GROUP\"", quoted(typed))),
+    }
+}
+
+/// An address, or a unix socket whose path is as it stands in records and metrics: nothing in it needs an escape.
+fn listened_on(typed: &str) -> Result<ListenAddress, String> {
+    let address = listen_address::address(typed, SOCKS_PORT)?;
+    let plain = |c: char| c.is_ascii_graphic() && c != '"' && c != '\\';
+    match &address {
+        ListenAddress::Unix(_) if !typed.chars().all(plain) => {
+            Err(format!("{} has characters other than letters, digits and plain signs", quoted(typed)))
+        }
+        _ => Ok(address),
+    }
+}
+
 /// What a listener may be called by: its name, or its address in the one form that it is printed in.
 pub(super) fn called(typed: &str) -> Result<Arc<str>, String> {
+    if typed.starts_with("unix:") {
+        return listened_on(typed).map(|address| address.to_string().into());
+    }
     let address = relay_address(typed);
     match (address, own_name(typed)) {
         (Ok(address), _) => Ok(address.to_string().into()),

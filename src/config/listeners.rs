@@ -4,51 +4,76 @@
 use std::sync::Arc;
 
 use super::at::{At, TablePath};
-use super::choice::{AuthMethod, Protocol, ProxyProtocol};
+use super::choice::{AuthMethod, Choice, Protocol, ProxyProtocol};
 use super::endpoint::Endpoint;
+use super::listen_address::ListenAddress;
 use super::listener_table::ListenerConfig;
 use super::problem::{Problems, quoted};
 use super::reach::{collide, covered};
 use super::tables::Config;
 use super::value::relay_address;
 use crate::limits;
+use crate::proto::request::RequestCommand;
 
 /// A listener of a configuration, wherever it was typed.
 #[derive(Clone, Copy, Debug)]
-pub struct ConfiguredListener<'a> {
-    /// Where it listens, as typed.
-    pub endpoint: &'a Endpoint,
-    /// Its table; `None` for an address of `[server] listen`.
-    pub table: Option<&'a ListenerConfig>,
+pub enum ConfiguredListener<'a> {
+    /// An address of `[server] listen`.
+    Short(&'a Endpoint),
+    /// A table.
+    Table(&'a ListenerConfig),
 }
 
 impl<'a> ConfiguredListener<'a> {
+    /// Its table; `None` for an address of `[server] listen`.
+    pub fn table(&self) -> Option<&'a ListenerConfig> {
+        match self {
+            ConfiguredListener::Short(_) => None,
+            ConfiguredListener::Table(table) => Some(table),
+        }
+    }
+
+    /// The address and port, as typed; `None` for a unix socket.
+    pub fn endpoint(&self) -> Option<&'a Endpoint> {
+        match self {
+            ConfiguredListener::Short(endpoint) => Some(endpoint),
+            ConfiguredListener::Table(table) => table.address.tcp(),
+        }
+    }
+
+    /// Where it listens, as typed.
+    pub fn address(&self) -> ListenAddress {
+        match self {
+            ConfiguredListener::Short(endpoint) => ListenAddress::Tcp((*endpoint).clone()),
+            ConfiguredListener::Table(table) => table.address.clone(),
+        }
+    }
+
     /// Its name; one that has none is called by its address.
     pub fn name(&self) -> Arc<str> {
-        match self.table {
+        match self.table() {
             Some(table) if !table.name.is_empty() => table.name.clone(),
-            _ => self.endpoint.to_string().into(),
+            _ => self.address().to_string().into(),
         }
     }
 
     /// Its name, where it has another than its address.
     pub fn called(&self) -> Option<&'a str> {
-        let name = self.table.map(|table| &*table.name)?;
-        (!name.is_empty() && name != self.endpoint.to_string()).then_some(name)
+        let name = self.table().map(|table| &*table.name)?;
+        (!name.is_empty() && name != self.address().to_string()).then_some(name)
     }
 
     /// Whether it is called so, by its name or by its address.
     pub fn is_called(&self, called: &str) -> bool {
-        *self.name() == *called || self.endpoint.to_string() == called
+        *self.name() == *called || self.address().to_string() == called
     }
 }
 
 impl Config {
     /// Every listener, each at its place.
     pub fn all_listeners(&self) -> impl Iterator<Item = ConfiguredListener<'_>> + Clone {
-        let short = self.server.listen.iter().map(|endpoint| ConfiguredListener { endpoint, table: None });
-        let tables = self.listeners.iter();
-        short.chain(tables.map(|table| ConfiguredListener { endpoint: &table.address, table: Some(table) }))
+        let short = self.server.listen.iter().map(ConfiguredListener::Short);
+        short.chain(self.listeners.iter().map(ConfiguredListener::Table))
     }
 
     /// How many listeners there are.
@@ -72,6 +97,33 @@ impl Config {
         table.map_or(&[Protocol::Socks5], |table| &table.protocols)
     }
 
+    /// What may be asked for of the listener that has this table, or none; empty: everything.
+    pub fn commands_of<'a>(&'a self, table: Option<&'a ListenerConfig>) -> &'a [RequestCommand] {
+        match table {
+            // Neither peers nor datagrams could come to it.
+            Some(ListenerConfig { address: ListenAddress::Unix(_), commands, .. }) if commands.is_empty() => {
+                &[RequestCommand::Connect, RequestCommand::Resolve, RequestCommand::ResolvePtr]
+            }
+            Some(table) => &table.commands,
+            None => &[],
+        }
+    }
+
+    /// Whether this may be asked for of the listener that has this table, or none.
+    ///
+    /// # Errors
+    /// What to say where it may not.
+    pub fn takes(&self, table: Option<&ListenerConfig>, command: RequestCommand) -> Result<(), String> {
+        let commands = self.commands_of(table);
+        match commands.is_empty() || commands.contains(&command) {
+            true => Ok(()),
+            false => Err(format!(
+                "`command`: the listener does not take {}, whatever the rules say",
+                command.name()
+            )),
+        }
+    }
+
     /// The methods of who comes by the listener that has this table, or none.
     pub fn methods_of<'a>(&'a self, table: Option<&'a ListenerConfig>) -> &'a [AuthMethod] {
         table.and_then(|table| table.methods.as_deref()).unwrap_or(&self.auth.methods)
@@ -79,7 +131,7 @@ impl Config {
 
     /// Whether a listener has this method.
     pub fn asks(&self, method: AuthMethod) -> bool {
-        self.all_listeners().any(|one| self.methods_of(one.table).contains(&method))
+        self.all_listeners().any(|one| self.methods_of(one.table()).contains(&method))
     }
 
     /// Whether anybody is let in by the users file.
@@ -91,7 +143,7 @@ impl Config {
     pub fn listener_calls(&self) -> impl Iterator<Item = (String, usize)> {
         let names = self.all_listeners().enumerate().map(|(nth, one)| (one.name().to_string(), nth));
         let named = self.all_listeners().enumerate().filter_map(|(nth, one)| {
-            let address = one.endpoint.to_string();
+            let address = one.address().to_string();
             (*one.name() != *address).then_some((address, nth))
         });
         names.chain(named)
@@ -136,6 +188,7 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
         check_name(config, nth, problems);
         check_address(config, nth, problems);
         check_balancers(config, nth, problems);
+        check_file(config, nth, problems);
     }
     check_short_form(config, problems);
 }
@@ -163,12 +216,12 @@ fn check_name(config: &Config, nth: usize, problems: &mut Problems) {
         return;
     }
     let at = key_of(problems, nth, "name");
-    if !is_own && relay_address(name).is_ok() {
+    if !is_own && (relay_address(name).is_ok() || name.contains(':')) {
         return problems.push(at, format!("{} is an address, and another than its own", quoted(name)));
     }
     let place = config.server.listen.len() + nth;
     // Where one address stands twice, that is what is said.
-    let twice = is_own && address.address.port() != 0;
+    let twice = is_own && address.tcp().is_none_or(|endpoint| endpoint.address.port() != 0);
     if !twice && config.all_listeners().take(place).any(|earlier| earlier.name() == *name) {
         let what =
             format!("{} is what another listener is called: it needs a `name` of its own", quoted(name));
@@ -187,14 +240,52 @@ fn check_address(config: &Config, nth: usize, problems: &mut Problems) {
         return problems.push(at, "needs an `address`, such as \"127.0.0.1:1080\"".to_owned());
     }
     let place = config.server.listen.len() + nth;
-    let others = config.all_listeners().map(|one| one.endpoint);
     let at = key_of(problems, nth, "address");
-    if address.address.port() != 0
-        && others.clone().take(place).any(|one| one.canonical() == address.canonical())
+    let mut earlier = config.all_listeners().take(place);
+    let endpoint = match address {
+        ListenAddress::Tcp(endpoint) => endpoint,
+        ListenAddress::Unix(_) => {
+            if earlier.any(|one| one.address() == *address) {
+                problems.push(at, format!("\"{address}\" is listened on twice"));
+            }
+            return;
+        }
+    };
+    let others = config.all_listeners().filter_map(|one| one.endpoint());
+    if endpoint.address.port() != 0
+        && earlier.any(|one| one.endpoint().is_some_and(|one| one.canonical() == endpoint.canonical()))
     {
         problems.push(at, format!("\"{address}\" is listened on twice"));
-    } else if let Some(what) = covered(address, others) {
+    } else if let Some(what) = covered(endpoint, others) {
         problems.push(at, what);
+    }
+}
+
+/// A unix socket has a file, and nothing that peers or datagrams could come to; what has an address has no file.
+fn check_file(config: &Config, nth: usize, problems: &mut Problems) {
+    let ListenerConfig { address, commands, .. } = &config.listeners[nth];
+    let needs_address =
+        |command: &&RequestCommand| matches!(command, RequestCommand::Bind | RequestCommand::UdpAssociate);
+    let wrong: &[(&str, &str)] = match address {
+        ListenAddress::Tcp(_) => &[
+            ("mode", "is of the file of a unix socket, and this listener has none: leave it out"),
+            ("owner", "is of the file of a unix socket, and this listener has none: leave it out"),
+        ],
+        ListenAddress::Unix(_) if commands.iter().any(|command| needs_address(&command)) => {
+            &[("commands", "at a unix socket there is no address for peers and datagrams to come to")]
+        }
+        ListenAddress::Unix(_) => &[
+            ("advertise", "at a unix socket there are no datagrams: leave it out"),
+            ("udp_ports", "at a unix socket there are no datagrams: leave it out"),
+        ],
+    };
+    if problems.touch(path(nth), "address") {
+        return;
+    }
+    for (key, what) in wrong {
+        if let Some(at) = problems.places().at(path(nth), key).cloned() {
+            problems.push(at, (*what).to_owned());
+        }
     }
 }
 
@@ -221,17 +312,22 @@ fn check_balancers(config: &Config, nth: usize, problems: &mut Problems) {
 /// An address of `[server] listen` that a table takes the connections of.
 fn check_short_form(config: &Config, problems: &mut Problems) {
     let places = problems.places().entries("server", "listen").to_vec();
+    let tables = config.listeners.iter().filter_map(|table| table.address.tcp());
     for (one, at) in config.server.listen.iter().zip(places) {
-        if let Some(what) = covered(one, config.listeners.iter().map(|table| &table.address)) {
+        if let Some(what) = covered(one, tables.clone()) {
             problems.push(at, what);
         }
     }
 }
 
-/// What a listener is called where the kernel refuses an address beside it.
-pub(super) fn taken_by(config: &Config, endpoint: &Endpoint) -> Option<String> {
-    let place = config.all_listeners().position(|one| collide(one.endpoint, endpoint))?;
-    let taken = config.all_listeners().nth(place)?.endpoint;
+/// What a listener is called that has an address already.
+pub(super) fn taken_by(config: &Config, wanted: &ListenAddress) -> Option<String> {
+    let takes = |one: ConfiguredListener<'_>| match (one.endpoint(), wanted) {
+        (Some(ours), ListenAddress::Tcp(endpoint)) => collide(ours, endpoint),
+        _ => one.address() == *wanted,
+    };
+    let place = config.all_listeners().position(takes)?;
+    let taken = config.all_listeners().nth(place)?.address();
     Some(match config.listener_table(place) {
         None => format!("\"{taken}\" of [server] listen"),
         Some(_) => format!("\"{taken}\" of [[listener]] {}", place - config.server.listen.len() + 1),

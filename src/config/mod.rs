@@ -7,7 +7,6 @@
 //!
 //! Nothing here opens a socket or reads any file but the configuration itself.
 
-mod admin;
 mod at;
 mod choice;
 mod diff;
@@ -16,6 +15,7 @@ mod endpoint;
 mod entry;
 mod form;
 mod listed;
+mod listen_address;
 mod listener_table;
 mod listeners;
 mod nearest;
@@ -47,7 +47,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-pub use admin::AdminAddress;
 pub use choice::{
     Access, AuthMethod, Choice, Congestion, Filtering, Format, Level, OnFull, OnReload, Prefer, Protection,
     ProtectionLevel, Protocol, ProxyProtocol, RelayMode, Steer,
@@ -55,7 +54,8 @@ pub use choice::{
 pub use diff::KeyChange;
 pub use dns64::Dns64;
 pub use endpoint::{Endpoint, overlap};
-pub use listener_table::ListenerConfig;
+pub use listen_address::ListenAddress;
+pub use listener_table::{ListenerConfig, SocketMode};
 pub use listeners::ConfiguredListener;
 pub(crate) use nearest::{nearest, unknown_value};
 pub use places::Places;

@@ -33,15 +33,15 @@ pub(super) fn refuse(config: &Config, problems: &mut Problems) {
         return;
     }
     for (nth, listener) in config.all_listeners().enumerate() {
-        let address = listener.endpoint;
+        let (address, table) = (listener.address(), listener.table());
         // A name that anybody may type keeps nobody out.
         let by_name = config.auth.socks4_ident
-            && listener.table.is_some_and(|table| table.protocols.contains(&Protocol::Socks4));
-        let by_nothing = config.methods_of(listener.table).contains(&AuthMethod::None);
-        if address.ip().is_loopback() || !(by_name || by_nothing) {
+            && table.is_some_and(|table| table.protocols.contains(&Protocol::Socks4));
+        let by_nothing = config.methods_of(table).contains(&AuthMethod::None);
+        if !address.is_beyond() || !(by_name || by_nothing) {
             continue;
         }
-        let of_it = listener.table.is_some_and(|table| table.methods.is_some());
+        let of_it = table.is_some_and(|table| table.methods.is_some());
         let methods = if of_it { "here" } else { "in [auth]" };
         let Some(opened) = opened_by(config, listener) else { continue };
         let start = match by_nothing {

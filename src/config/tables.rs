@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::admin::{self, AdminAddress};
 use super::choice::{
     Access, AuthMethod, Congestion, Filtering, Format, Level, OnFull, OnReload, Prefer, Protection,
     RelayMode, Steer,
@@ -22,6 +21,7 @@ use super::entry::{TableEntry, tables};
 use super::form::{
     ListForm, choice, choices, condition, duration, list, number, optional, path, place, switch, text,
 };
+use super::listen_address::{self, ListenAddress};
 use super::listener_table::{self, ListenerConfig};
 use super::places::Places;
 use super::proxy_table::ProxyOutConfig;
@@ -440,8 +440,8 @@ tables! {
         /// "unix:/run/outflow/admin.sock", "127.0.0.1:9180", or several; empty: no endpoint.
         ///
         /// No two alike but for port 0. Others than unix sockets and loopback addresses only with `token_file`.
-        listen: Vec<AdminAddress> = Vec::new(),
-            list(limits::MAX_ADMIN_LISTEN, admin::address).or_one().rule(admin::listeners), Reload;
+        listen: Vec<ListenAddress> = Vec::new(),
+            list(limits::MAX_ADMIN_LISTEN, listen_address::admin_address).or_one().rule(listen_address::listeners), Reload;
         /// One line that clients over TCP have to show; needed by addresses beyond loopback; relative to this file.
         ///
         /// Absolute.

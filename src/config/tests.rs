@@ -462,7 +462,7 @@ proptest! {
     #[test]
     fn no_value_panics(text in "\\PC{0,40}|[0-9:.\\[\\]/%]{0,40}|[0-9]{0,22}[ a-zµ.]{0,8}") {
         let _ = value::duration(&text);
-        let _ = (value::relay_address(&text), crate::config::admin::address(&text));
+        let _ = (value::relay_address(&text), crate::config::listen_address::admin_address(&text));
         let _ = value::dns_server(&text);
         let _ = value::block(&text);
         let _ = reach::ports(&text);

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use super::admin::AdminAddress;
 use super::at::{At, TablePath};
 use super::choice::{Access, AuthMethod, Choice, OnFull};
 use super::listener_table::ListenerConfig;
@@ -171,8 +170,7 @@ impl Draft {
     fn keep_apart(&mut self) {
         let places = self.problems.places().entries("admin", "listen").to_vec();
         for (address, at) in self.config.admin.listen.iter().zip(places) {
-            let AdminAddress::Tcp(endpoint) = address else { continue };
-            if let Some(taken) = taken_by(&self.config, endpoint) {
+            if let Some(taken) = taken_by(&self.config, address) {
                 let what = format!("\"{address}\" is taken by {taken}: it needs an address of its own");
                 self.problems.push(at, what);
             }

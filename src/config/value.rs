@@ -14,7 +14,7 @@ use super::problem::{escaped, quoted};
 use crate::limits;
 
 /// The port of SOCKS (IANA).
-const SOCKS_PORT: u16 = 1080;
+pub(super) const SOCKS_PORT: u16 = 1080;
 /// The port of DNS (RFC 1035 section 4.2).
 const DNS_PORT: u16 = 53;
 

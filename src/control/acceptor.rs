@@ -6,7 +6,9 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Weak};
 
-use crate::config::{Config, ConfiguredListener, Endpoint, Steer, overlap};
+use super::unix_listener;
+use crate::admin::SocketFile;
+use crate::config::{Config, ConfiguredListener, Endpoint, ListenAddress, Steer, overlap};
 use crate::sys::congestion::CongestionControl;
 use crate::sys::listener::{Listener, Options};
 use crate::sys::machine;
@@ -28,14 +30,21 @@ pub(super) struct Acceptor {
 struct ListenerGroup {
     name: Arc<ListenerName>,
     kind: ListenerKind,
+    opened: OpenedSockets,
+}
+
+/// The sockets of a listener, one for each worker, and the file of one that is at a path: its socket is all workers'.
+#[derive(Clone, Debug, Default)]
+struct OpenedSockets {
     sockets: Vec<Arc<Listener>>,
+    file: Option<Arc<SocketFile>>,
 }
 
 /// What makes a listener the same as another: all of it, or else the address, whatever it is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ListenerKind {
     called: Arc<str>,
-    endpoint: Endpoint,
+    address: ListenAddress,
     /// A socket of IPv6 that leaves IPv4 to another. It cannot change its mind.
     only_v6: bool,
 }
@@ -43,7 +52,7 @@ struct ListenerKind {
 /// The listeners that there are, for who prepares others. It holds no socket: who holds one keeps it open.
 #[derive(Clone, Debug, Default)]
 pub(super) struct HeldListeners {
-    groups: Vec<(ListenerKind, SocketAddr)>,
+    groups: Vec<(ListenerKind, Option<SocketAddr>)>,
     closed: bool,
     /// Where workers have sockets yet that go.
     leaving: Vec<SocketAddr>,
@@ -58,7 +67,7 @@ enum NextListener {
     /// It stays what it is: by its place among those held.
     Kept(usize, ListenerKind),
     /// It was opened; without sockets where the server drains.
-    Opened(ListenerKind, SocketAddr, Vec<Arc<Listener>>),
+    Opened(ListenerKind, Option<SocketAddr>, OpenedSockets),
 }
 
 impl HeldListeners {
@@ -79,12 +88,16 @@ impl HeldListeners {
             listeners.push(match place {
                 Some(at) => NextListener::Kept(at, kind),
                 None => {
-                    let opened = scoped(one.endpoint).and_then(|address| match self.closed {
-                        true => Ok((Vec::new(), address)),
-                        false => open_group(address, config, congestion),
-                    });
-                    let (sockets, address) = opened.map_err(|error| (nth, error))?;
-                    NextListener::Opened(kind, address, sockets)
+                    let opened = match self.closed {
+                        true => one
+                            .endpoint()
+                            .map(scoped)
+                            .transpose()
+                            .map(|address| (OpenedSockets::default(), address)),
+                        false => open_one(one, config, congestion),
+                    };
+                    let (opened, address) = opened.map_err(|error| (nth, error))?;
+                    NextListener::Opened(kind, address, opened)
                 }
             });
         }
@@ -113,11 +126,15 @@ impl HeldListeners {
     }
 
     fn probe_one(&self, config: &Config, congestion: CongestionControl, nth: usize) -> io::Result<()> {
-        let Some(endpoint) = endpoints(config).nth(nth) else { return Ok(()) };
-        let address = scoped(endpoint)?;
+        let Some(one) = config.all_listeners().nth(nth) else { return Ok(()) };
+        let address = match (one.endpoint(), one.address()) {
+            (Some(endpoint), _) => scoped(endpoint)?,
+            (None, ListenAddress::Unix(path)) => return unix_listener::probe(&path, one.table()),
+            (None, ListenAddress::Tcp(_)) => return Ok(()),
+        };
         // One of ours that has the port may go with this very change, or be on its way; the kernel has the last word when
         // it is opened.
-        let held = self.groups.iter().map(|(_, held)| held).filter(|_| !self.closed);
+        let held = self.groups.iter().filter_map(|(_, held)| held.as_ref()).filter(|_| !self.closed);
         match held.chain(&self.leaving).any(|ours| overlap(*ours, address)) {
             true => Ok(()),
             // SO_REUSEPORT would let two servers of one user share the address unnoticed: ask without it first.
@@ -128,7 +145,7 @@ impl HeldListeners {
     /// For each address of the configuration which of these it is, if it is one: each at most once.
     fn places(&self, config: &Config) -> Vec<Option<usize>> {
         let mut free: Vec<bool> = vec![true; self.groups.len()];
-        let mut take = |fits: &dyn Fn(&(ListenerKind, SocketAddr)) -> bool| {
+        let mut take = |fits: &dyn Fn(&(ListenerKind, Option<SocketAddr>)) -> bool| {
             let at = self.groups.iter().enumerate().position(|(at, held)| free[at] && fits(held))?;
             free[at] = false;
             Some(at)
@@ -141,8 +158,8 @@ impl HeldListeners {
         for (kind, place) in kinds.iter().zip(&mut places) {
             // Written otherwise, it may still be the same address.
             *place = place.or_else(|| {
-                let address = scoped(&kind.endpoint).ok().filter(|address| address.port() != 0)?;
-                take(&|(held, bound)| *bound == address && held.only_v6 == kind.only_v6)
+                let address = scoped(kind.address.tcp()?).ok().filter(|address| address.port() != 0)?;
+                take(&|(held, bound)| *bound == Some(address) && held.only_v6 == kind.only_v6)
             });
         }
         places
@@ -169,6 +186,11 @@ impl Acceptor {
         &self.addresses
     }
 
+    /// Where clients come in, in words: addresses as bound, and unix sockets.
+    pub(super) fn listening(&self) -> Vec<String> {
+        self.groups.iter().map(ListenerGroup::place).collect()
+    }
+
     /// The listeners as sessions know them.
     pub(super) fn names(&self) -> Arc<[Arc<ListenerName>]> {
         self.groups.iter().map(|group| Arc::clone(&group.name)).collect()
@@ -177,7 +199,7 @@ impl Acceptor {
     /// This worker's socket of every listener.
     pub(super) fn for_worker(&self, worker: usize) -> Vec<NumberedListener> {
         let socket = |group: &ListenerGroup| {
-            let socket = Arc::clone(group.sockets.get(worker)?);
+            let socket = Arc::clone(group.opened.sockets.get(worker)?);
             Some(NumberedListener { number: group.name.number, socket })
         };
         self.groups.iter().filter_map(socket).collect()
@@ -209,12 +231,11 @@ impl Acceptor {
             groups.push(match one {
                 NextListener::Kept(at, kind) => {
                     let group = ListenerGroup { kind, ..self.groups[at].clone() };
-                    let options = options(group.name.address, config, congestion);
-                    group.sockets.iter().for_each(|socket| socket.adjust(group.name.address, &options));
+                    group.adjust(config, congestion);
                     group
                 }
-                NextListener::Opened(kind, address, sockets) => {
-                    ListenerGroup { name: self.name(address), kind, sockets }
+                NextListener::Opened(kind, address, opened) => {
+                    ListenerGroup { name: self.name(address), kind, opened }
                 }
             });
         }
@@ -237,17 +258,19 @@ impl Acceptor {
     fn let_go(&mut self, group: &mut ListenerGroup) {
         let there = self.leaving();
         self.leaving.retain(|(address, _)| there.contains(address));
-        let sockets: Vec<Arc<Listener>> = std::mem::take(&mut group.sockets);
+        // Whoever looks for a unix socket finds none from here on.
+        let OpenedSockets { sockets, .. } = std::mem::take(&mut group.opened);
+        let Some(address) = group.name.address else { return };
         for socket in &sockets {
             // Where it is refused, those are reset who come as the socket closes.
             let _ = socket.refuse_new();
         }
-        self.leaving.push((group.name.address, sockets.iter().map(Arc::downgrade).collect()));
+        self.leaving.push((address, sockets.iter().map(Arc::downgrade).collect()));
     }
 
     /// Whether the sockets were let go of.
     pub(super) fn is_closed(&self) -> bool {
-        !self.groups.is_empty() && self.groups.iter().all(|group| group.sockets.is_empty())
+        !self.groups.is_empty() && self.groups.iter().all(|group| group.opened.sockets.is_empty())
     }
 
     /// Opens all listeners again, at the ports that they had.
@@ -256,29 +279,40 @@ impl Acceptor {
     /// Which address cannot be had, and why; none is open then.
     pub(super) fn reopen(&mut self, config: &Config, congestion: CongestionControl) -> Result<(), String> {
         let mut groups = Vec::with_capacity(self.groups.len());
-        for group in self.groups.clone() {
-            let wanted = group.name.address;
-            // As at a reload: what workers have there yet is no other server's.
-            let free = match self.leaving().iter().any(|ours| overlap(*ours, wanted)) {
-                true => Ok(()),
-                false => Listener::probe(wanted, &options(wanted, config, congestion)),
+        for (group, one) in self.groups.clone().into_iter().zip(config.all_listeners()) {
+            let opened = match group.name.address {
+                Some(wanted) => self.reopen_at(wanted, config, congestion),
+                None => open_one(one, config, congestion),
             };
-            let opened = free.and_then(|()| open_group(wanted, config, congestion));
-            let (sockets, address) = opened.map_err(|error| format!("cannot listen on {wanted}: {error}"))?;
-            let name = if address == wanted { group.name } else { self.name(address) };
-            groups.push(ListenerGroup { name, sockets, ..group });
+            let (opened, address) =
+                opened.map_err(|error| format!("cannot listen on {}: {error}", group.place()))?;
+            let name = if address == group.name.address { group.name } else { self.name(address) };
+            groups.push(ListenerGroup { name, opened, ..group });
         }
         self.put(groups);
         Ok(())
     }
 
+    fn reopen_at(
+        &self,
+        wanted: SocketAddr,
+        config: &Config,
+        congestion: CongestionControl,
+    ) -> io::Result<(OpenedSockets, Option<SocketAddr>)> {
+        // As at a reload: what workers have there yet is no other server's.
+        if !self.leaving().iter().any(|ours| overlap(*ours, wanted)) {
+            Listener::probe(wanted, &options(wanted, config, congestion))?;
+        }
+        open_group(wanted, config, congestion)
+    }
+
     fn put(&mut self, groups: Vec<ListenerGroup>) {
-        self.addresses = groups.iter().map(|group| group.name.address).collect();
+        self.addresses = groups.iter().filter_map(|group| group.name.address).collect();
         self.groups = groups;
     }
 
     /// The least number that no listener and no session has.
-    fn name(&mut self, address: SocketAddr) -> Arc<ListenerName> {
+    fn name(&mut self, address: Option<SocketAddr>) -> Arc<ListenerName> {
         let free = self.numbers.iter().position(|held| held.strong_count() == 0);
         let at = free.unwrap_or_else(|| {
             self.numbers.push(Weak::new());
@@ -297,13 +331,35 @@ fn scoped(endpoint: &Endpoint) -> io::Result<SocketAddr> {
 }
 
 fn kind_of(one: ConfiguredListener<'_>, config: &Config) -> ListenerKind {
-    let only_v6 = only_v6(one.endpoint.address, config);
-    ListenerKind { called: one.name(), endpoint: one.endpoint.clone(), only_v6 }
+    let only_v6 = one.endpoint().is_some_and(|endpoint| only_v6(endpoint.address, config));
+    ListenerKind { called: one.name(), address: one.address(), only_v6 }
 }
 
 impl ListenerKind {
     fn has_address_of(&self, other: &ListenerKind) -> bool {
-        (&self.endpoint, self.only_v6) == (&other.endpoint, other.only_v6)
+        (&self.address, self.only_v6) == (&other.address, other.only_v6)
+    }
+}
+
+impl ListenerGroup {
+    /// Where it listens, its port filled in.
+    fn place(&self) -> String {
+        let bound = self.name.address.map(|address| address.to_string());
+        bound.unwrap_or_else(|| self.kind.address.to_string())
+    }
+
+    /// Gives its sockets what those inherit that they accept, and its file to whom it is to be.
+    fn adjust(&self, config: &Config, congestion: CongestionControl) {
+        if let Some(address) = self.name.address {
+            let options = options(address, config, congestion);
+            self.opened.sockets.iter().for_each(|socket| socket.adjust(address, &options));
+        }
+        let table = config.listeners.iter().find(|table| table.address == self.kind.address);
+        if let Some(file) = &self.opened.file
+            && let Err(error) = unix_listener::adjust(file.path(), table)
+        {
+            tracing::error!(%error, "{} stays as it was", self.kind.address);
+        }
     }
 }
 
@@ -320,7 +376,7 @@ fn only_v6(address: SocketAddr, config: &Config) -> bool {
 
 /// Where the listeners listen, in their order.
 fn endpoints(config: &Config) -> impl Iterator<Item = &Endpoint> {
-    config.all_listeners().map(|one| one.endpoint)
+    config.all_listeners().filter_map(|one| one.endpoint())
 }
 
 fn options(address: SocketAddr, config: &Config, congestion: CongestionControl) -> Options {
@@ -332,11 +388,29 @@ fn options(address: SocketAddr, config: &Config, congestion: CongestionControl) 
     }
 }
 
+fn open_one(
+    one: ConfiguredListener<'_>,
+    config: &Config,
+    congestion: CongestionControl,
+) -> io::Result<(OpenedSockets, Option<SocketAddr>)> {
+    match (one.endpoint(), one.address()) {
+        (None, ListenAddress::Unix(path)) => {
+            let (socket, file) = unix_listener::open(&path, one.table(), config)?;
+            let sockets = vec![socket; config.server.workers];
+            Ok((OpenedSockets { sockets, file: Some(file) }, None))
+        }
+        (endpoint, _) => {
+            let no_address = || io::Error::from(io::ErrorKind::Unsupported);
+            open_group(scoped(endpoint.ok_or_else(no_address)?)?, config, congestion)
+        }
+    }
+}
+
 fn open_group(
     mut address: SocketAddr,
     config: &Config,
     congestion: CongestionControl,
-) -> io::Result<(Vec<Arc<Listener>>, SocketAddr)> {
+) -> io::Result<(OpenedSockets, Option<SocketAddr>)> {
     let options = options(address, config, congestion);
     let mut group: Vec<Arc<Listener>> = Vec::with_capacity(config.server.workers);
     for _ in 0..config.server.workers {
@@ -348,7 +422,7 @@ fn open_group(
     if config.server.steer == Steer::Cpu {
         group[0].steer_by_cpu(u32::try_from(group.len()).unwrap_or(u32::MAX))?;
     }
-    Ok((group, address))
+    Ok((OpenedSockets { sockets: group, file: None }, Some(address)))
 }
 
 #[cfg(test)]
@@ -391,11 +465,18 @@ mod tests {
         let mut acceptor =
             Acceptor::open(&config(&["127.0.0.1:0"]), CongestionControl::default()).expect("a port");
         let address = acceptor.addresses()[0];
-        let sockets = acceptor.groups[0].sockets.clone();
+        let sockets = acceptor.groups[0].opened.sockets.clone();
         go_over(&mut acceptor, &["127.0.0.1:0", &address.to_string()][1..]);
         go_over(&mut acceptor, &["[::1]:0", &address.to_string()]);
         assert_eq!(acceptor.addresses()[1], address);
-        assert!(acceptor.groups[1].sockets.iter().zip(&sockets).all(|(one, other)| Arc::ptr_eq(one, other)));
+        assert!(
+            acceptor.groups[1]
+                .opened
+                .sockets
+                .iter()
+                .zip(&sockets)
+                .all(|(one, other)| Arc::ptr_eq(one, other))
+        );
         acceptor.close();
         drop(sockets);
         assert!(acceptor.is_closed());

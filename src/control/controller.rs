@@ -203,8 +203,7 @@ impl<'a> Controller<'a> {
         if matches!(standing.state, ServerState::Draining | ServerState::Ending) {
             return counts;
         }
-        let addresses: Vec<String> = standing.listening.iter().map(ToString::to_string).collect();
-        format!("{counts}; listening on {}", addresses.join(", "))
+        format!("{counts}; listening on {}", standing.listening.join(", "))
     }
 
     /// Tells the service manager that we are alive, where every worker turns: this thread does by being here.
@@ -369,7 +368,7 @@ impl<'a> Controller<'a> {
         }
         match self.server.open_listeners() {
             Ok(changing) => {
-                let listening = self.server.addresses().to_vec();
+                let listening = self.server.listening();
                 self.standing.change(|standing| {
                     (standing.state, standing.listening) = (ServerState::Serving, listening);
                 });
@@ -414,7 +413,7 @@ impl<'a> Controller<'a> {
         };
         self.logs.set_format(config.log.format);
         self.set_level(config.log.level);
-        let (listening, sessions_max) = (self.server.addresses().to_vec(), self.server.sessions_max());
+        let (listening, sessions_max) = (self.server.listening(), self.server.sessions_max());
         self.standing.change(|standing| {
             (standing.config, standing.listening) = (config, listening);
             standing.sessions_max = sessions_max;

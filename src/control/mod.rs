@@ -33,6 +33,7 @@ mod signals;
 mod snapshot;
 mod start_error;
 mod trial;
+mod unix_listener;
 mod user_orders;
 mod users;
 mod vitals;

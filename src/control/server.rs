@@ -150,6 +150,11 @@ impl Server {
         Ok(server)
     }
 
+    /// Where clients come in, in words: addresses, ports filled in, and unix sockets.
+    pub(super) fn listening(&self) -> Vec<String> {
+        self.acceptor.listening()
+    }
+
     /// The addresses that it listens on, ports filled in.
     pub fn addresses(&self) -> &[SocketAddr] {
         self.acceptor.addresses()
@@ -162,7 +167,7 @@ impl Server {
 
     /// The one line that says what runs.
     pub fn ready_line(&self) -> String {
-        let addresses: Vec<String> = self.addresses().iter().map(ToString::to_string).collect();
+        let addresses = self.acceptor.listening();
         let engine = self.config.server.relay.name();
         format!(
             "outflow {} ready: listening on {}; {}; relay {engine}; up to {} per worker",
@@ -369,7 +374,7 @@ fn standing(
     Standing::new(InEffect {
         state: ServerState::Serving,
         config: Arc::clone(config),
-        listening: acceptor.addresses().to_vec(),
+        listening: acceptor.listening(),
         sessions_max: budget.sessions_of_each(),
         level: config.log.level,
         rules: snapshots.rules(),

@@ -385,9 +385,12 @@ fn cpus() -> usize {
 pub(super) fn policy_to_be(config: &Config, rules: &OperatorRules) -> (Policy, Vec<(String, u16)>) {
     let numbered = config.all_listeners().zip(0..);
     let names: Vec<_> = numbered
-        .map(|(one, number)| Arc::new(ListenerName { number, address: one.endpoint.address }))
+        .map(|(one, number)| {
+            let address = one.endpoint().map(|endpoint| endpoint.address);
+            Arc::new(ListenerName { number, address })
+        })
         .collect();
-    let listening: Vec<SocketAddr> = names.iter().map(|name| name.address).collect();
+    let listening: Vec<SocketAddr> = names.iter().filter_map(|name| name.address).collect();
     let policy = policy(config, rules, &names, &listening, LocalList::read().known());
     (policy, config.listener_calls().map(|(called, nth)| (called, nth as u16)).collect())
 }

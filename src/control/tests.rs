@@ -14,7 +14,7 @@ use crossbeam_channel::{Sender, bounded};
 
 use super::*;
 use crate::admin::{Actor, Done, Order, OrderError, OrderLetter, Standing};
-use crate::config::{AdminAddress, Flags, Level};
+use crate::config::{Flags, Level, ListenAddress};
 use crate::worker::{Drill, Reply};
 
 fn server() -> Server {
@@ -22,7 +22,7 @@ fn server() -> Server {
 }
 
 /// One with this admin endpoint.
-fn watched_server(admin: Vec<AdminAddress>) -> Server {
+fn watched_server(admin: Vec<ListenAddress>) -> Server {
     let mut config = Config::default();
     // No test asks a name server of this machine by itself.
     config.dns.dns64 = crate::config::Dns64::Off;
@@ -155,7 +155,7 @@ fn the_service_manager_is_fed_while_every_worker_turns() {
     let socket = UnixDatagram::bind(&path).unwrap();
     let manager = ServiceManager::named(Some(path.into()), Some("200000".into()), None).unwrap();
     let endpoint = folder.path().join("admin.sock");
-    let server = watched_server(vec![AdminAddress::Unix(endpoint.clone())]);
+    let server = watched_server(vec![ListenAddress::Unix(endpoint.clone())]);
     server.drill(1, Drill::Stall(Duration::from_secs(8)));
     let governed = Governed::told(server, Path::new("/nowhere/outflow.toml"), manager);
     let heard = |patience| {

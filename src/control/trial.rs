@@ -134,7 +134,7 @@ impl<'a> Trial<'a> {
 
     /// Where the listener at this place listens, as typed.
     fn listener(&self, nth: usize) -> String {
-        self.config.all_listeners().nth(nth).map(|one| one.endpoint.to_string()).unwrap_or_default()
+        self.config.all_listeners().nth(nth).map(|one| one.address().to_string()).unwrap_or_default()
     }
 
     /// The problem with the admin endpoint.

@@ -57,6 +57,11 @@ impl Listener {
         Ok(Listener(socket))
     }
 
+    /// A socket that listens already, such as one at a path.
+    pub fn of(socket: OwnedFd) -> Listener {
+        Listener(socket.into())
+    }
+
     /// Gives what is accepted from now on other properties; the backlog and the family stay what they were.
     pub fn adjust(&self, address: SocketAddr, options: &Options) {
         apply_liveness(&SockRef::from(&self.0), &options.liveness);
@@ -113,11 +118,11 @@ impl Listener {
         self.0.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 
-    /// Takes one connection and its peer's address; EAGAIN when the queue is empty.
+    /// Takes one connection and its peer's address, which those of unix sockets have none of; EAGAIN when the queue is empty.
     ///
     /// # Errors
     /// EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, ECONNABORTED and whatever else accept4(2) says.
-    pub fn accept(&self) -> Result<(Stream, SocketAddr), Errno> {
+    pub fn accept(&self) -> Result<(Stream, Option<SocketAddr>), Errno> {
         let accept = |storage: *mut socket2::SockAddrStorage, length: *mut libc::socklen_t| {
             // SAFETY: storage and length are valid for writes for the whole call, and length holds the
             // size of the storage, as `SockAddr::try_init` promises.
@@ -135,7 +140,7 @@ impl Listener {
         let (fd, peer) = unsafe { SockAddr::try_init(accept) }.map_err(|e| errno_of(&e))?;
         // SAFETY: accept4 returned this descriptor just now and nothing else owns it.
         let stream = Stream::from_fd(unsafe { OwnedFd::from_raw_fd(fd) });
-        Ok((stream, peer.as_socket().ok_or(Errno::EAFNOSUPPORT)?))
+        Ok((stream, peer.as_socket()))
     }
 
     /// Takes no connection from now on that is not begun: who comes is refused at once, as where nobody listens, and
@@ -261,10 +266,10 @@ mod tests {
             SockRef::from(&listener).set_nonblocking(false).unwrap();
             for client in [queued, late] {
                 let (accepted, peer) = listener.accept().unwrap();
-                assert_eq!(peer, client.local_addr().unwrap(), "{address}");
+                assert_eq!(peer, client.local_addr().ok(), "{address}");
                 assert_eq!(SockRef::from(&accepted).device().unwrap(), None, "{address}");
             }
-            assert_eq!(second.accept().unwrap().1, newcomer.local_addr().unwrap());
+            assert_eq!(second.accept().unwrap().1, newcomer.local_addr().ok());
             assert_eq!((second.accept().unwrap_err(), listener.waiting()), (Errno::EAGAIN, 0));
         }
     }

@@ -73,6 +73,7 @@ impl Worker {
         let Accepting { number, socket, leaving, .. } = &self.acceptance.listeners[at];
         match socket.accept() {
             Ok((client, peer)) => {
+                let peer = peer.unwrap_or(limits::UNIX_CLIENT);
                 let incoming = Incoming { client: peer, listener: *number };
                 match leaving {
                     Some(leaving) => self.admit_under(Arc::clone(&leaving.snapshot), client, incoming),

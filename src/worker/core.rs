@@ -316,7 +316,7 @@ impl Core {
         Rules {
             protocols: snapshot.config.protocols_of(table),
             methods: snapshot.config.methods_of(table),
-            commands: table.map_or(&[], |table| &table.commands),
+            commands: snapshot.config.commands_of(table),
             gssapi: &auth.gssapi,
             http: &snapshot.config.http,
             resolve: snapshot.config.tor.resolve,

@@ -48,7 +48,9 @@ impl Listening {
         now: Instant,
     ) -> Came {
         match self.listener.accept() {
-            Ok((stream, peer)) => match self.welcomes(&stream, peer, policy, subject, name) {
+            // It listens at an address, where everybody has one.
+            Ok((_, None)) => Came::Nobody,
+            Ok((stream, Some(peer))) => match self.welcomes(&stream, peer, policy, subject, name) {
                 Ok(decision) => Came::Peer(stream, peer, decision),
                 Err(decision) => {
                     stream.reset_on_close();

@@ -94,8 +94,8 @@ impl Snapshot {
 pub struct ListenerName {
     /// The number in [`crate::policy::Incoming`]: at the start its place in the configuration.
     pub number: u16,
-    /// Where it listens, its port filled in.
-    pub address: SocketAddr,
+    /// Where it listens, its port filled in; `None` for a unix socket.
+    pub address: Option<SocketAddr>,
 }
 
 /// What one worker may have at a time.

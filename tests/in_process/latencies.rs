@@ -2,7 +2,7 @@
 
 use std::os::unix::net::UnixStream;
 
-use outflow::config::AdminAddress;
+use outflow::config::ListenAddress;
 use outflow::observe::Timed;
 
 use super::*;
@@ -10,7 +10,7 @@ use super::*;
 /// A configuration with an admin endpoint in this folder: only then workers time their own turns.
 fn watched(workers: usize, folder: &tempfile::TempDir) -> Config {
     let mut watched = config(workers, RelayMode::Auto);
-    watched.admin.listen = vec![AdminAddress::Unix(folder.path().join("admin.sock"))];
+    watched.admin.listen = vec![ListenAddress::Unix(folder.path().join("admin.sock"))];
     watched
 }
 

@@ -493,8 +493,8 @@ pub(crate) fn quoted(text: &str) -> String {
 
 /// The addresses in a ready line.
 fn listening(ready: &str) -> Vec<SocketAddr> {
-    let (_, rest) =
-        ready.split_once("listening on ").unwrap_or_else(|| panic!("not a ready line: {ready:?}"));
+    let (_, rest) = ready.split_once("listening on ").expect("a ready line");
     let list = rest.split(';').next().expect("the list of addresses");
-    list.split(", ").map(|a| a.parse().unwrap_or_else(|e| panic!("{e}: {a:?} in {ready:?}"))).collect()
+    let tcp = list.split(", ").filter(|one| !one.starts_with("unix:"));
+    tcp.map(|a| a.parse().unwrap_or_else(|e| panic!("{e}: {a:?} in {ready:?}"))).collect()
 }

@@ -309,7 +309,7 @@ impl Api {
             not_ready: in_effect.not_ready(),
             degraded: vitals.degraded.clone(),
             relay: in_effect.config.server.relay.name(),
-            listeners: in_effect.listening.iter().map(ToString::to_string).collect(),
+            listeners: in_effect.listening.clone(),
             log_level: in_effect.level.name(),
             workers,
             counters: stats::counters(&totals),

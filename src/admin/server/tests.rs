@@ -70,7 +70,7 @@ struct Running {
 }
 
 fn bound() -> BoundDoor {
-    BoundDoor::bind(&AdminAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)).into()), &[]).unwrap()
+    BoundDoor::bind(&ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)).into()), &[]).unwrap()
 }
 
 fn access() -> AdminAccess {

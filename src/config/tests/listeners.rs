@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{bad_files::expect_complaints, complaints, config, parse};
-use crate::config::{AuthMethod, Config, Flags, ListenerConfig, Protocol};
+use crate::config::{AuthMethod, Config, Flags, ListenerConfig, Protocol, SocketMode};
 
 /// A listener of which every key is printed.
 pub(super) fn every_key() -> Vec<ListenerConfig> {
@@ -13,6 +13,9 @@ pub(super) fn every_key() -> Vec<ListenerConfig> {
          proxy_protocol = \"optional\"\nproxy_from = [\"10.0.0.0/28\"]\n",
     )
     .listeners
+    .into_iter()
+    .map(|one| ListenerConfig { mode: Some(SocketMode(0o660)), owner: Some("ann".into()), ..one })
+    .collect()
 }
 
 fn names(config: &Config) -> Vec<String> {
@@ -182,9 +185,57 @@ fn whose_word_is_taken_has_to_be_said() {
         (
             &table("proxy_protocol = \"on\"\nproxy_from = [\"10.0.0.1\"]"),
             &[
-                "3: [[listener]] 1 key `proxy_protocol`: \"on\" is none of \"off\", \"optional\", \"required\"; did you mean \"off\"?",
+                "3: [[listener]] 1 key `proxy_protocol`: \"on\" is none of \"off\", \"optional\", \"required\"",
             ],
         ),
     ]);
     config(&table("proxy_protocol = \"required\"\nproxy_from = [\"10.0.0.1\", \"2001:db8::/32\"]"));
+}
+
+#[test]
+fn a_unix_socket_has_a_file_and_no_address() {
+    let unix = |keys: &str| format!("[[listener]]\naddress = \"unix:/run/a.sock\"\n{keys}\n");
+    let read = config(&unix("mode = \"660\"\nowner = \"ann:staff\""));
+    assert_eq!(names(&read), ["unix:/run/a.sock"]);
+    assert_eq!(
+        (read.listeners[0].mode, read.listeners[0].owner.as_deref()),
+        (Some(SocketMode(0o660)), Some("ann:staff"))
+    );
+    assert_eq!(parse(&read.to_toml()).unwrap(), read);
+    let by_path = "[[rule]]\nname = \"r\"\naction = \"allow\"\nlisteners = \"unix:/run/a.sock\"\n";
+    config(&format!("{}{by_path}", unix("")));
+    let table = |key: &str, what: &str| format!("3: [[listener]] 1 key `{key}`: {what}");
+    let no_datagrams = "at a unix socket there are no datagrams: leave it out";
+    let no_file = "is of the file of a unix socket, and this listener has none: leave it out";
+    expect_complaints(&[
+        (&unix("udp_ports = \"1-2\""), &[&table("udp_ports", no_datagrams)]),
+        (&unix("advertise = \"203.0.113.7\""), &[&table("advertise", no_datagrams)]),
+        (
+            &unix("commands = [\"bind\"]"),
+            &[&table("commands", "at a unix socket there is no address for peers and datagrams to come to")],
+        ),
+        (&unix("mode = \"rw\""), &[&table("mode", "\"rw\" is no mode of a file such as \"0660\"")]),
+        (&unix("mode = \"1777\""), &[&table("mode", "\"1777\" is no mode of a file such as \"0660\"")]),
+        (
+            &unix("owner = \"a b\""),
+            &[&table("owner", "\"a b\" is no owner such as \"USER\", \"USER:GROUP\" or \":GROUP\"")],
+        ),
+        ("[[listener]]\naddress = \"127.0.0.1:1\"\nmode = \"0660\"\n", &[&table("mode", no_file)]),
+        (
+            "[[listener]]\naddress = \"unix:a.sock\"\n",
+            &[
+                "2: [[listener]] 1 key `address`: \"unix:a.sock\" is not an absolute path such as \"unix:/run/outflow/admin.sock\"",
+            ],
+        ),
+        (
+            &format!("{}{}", unix(""), unix("name = \"b\"")),
+            &["5: [[listener]] 2 key `address`: \"unix:/run/a.sock\" is listened on twice"],
+        ),
+        (
+            &format!("{}[admin]\nlisten = \"unix:/run/a.sock\"\n", unix("")),
+            &[
+                "5: [admin] key `listen`: \"unix:/run/a.sock\" is taken by \"unix:/run/a.sock\" of [[listener]] 1: it needs an address of its own",
+            ],
+        ),
+    ]);
 }

@@ -59,7 +59,8 @@ impl Filed {
     }
 
     fn listening(&self) -> Vec<SocketAddr> {
-        self.governed.standing.now().listening
+        let listening = self.governed.standing.now().listening;
+        listening.iter().map(|address| address.parse().expect("an address")).collect()
     }
 }
 

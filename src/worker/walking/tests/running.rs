@@ -46,7 +46,7 @@ impl Running {
         let mailbox = prepared.mailbox();
         let mut given = setup();
         given.listeners = vec![NumberedListener { number: 7, socket: Arc::new(listener) }];
-        let listening = [Arc::new(ListenerName { number: 7, address })].into();
+        let listening = [Arc::new(ListenerName { number: 7, address: Some(address) })].into();
         let listener_names = ["here".into()].into();
         let snapshot = Snapshot { config: Arc::new(config), listening, listener_names, ..roomy_snapshot() };
         let run = move || drop(prepared.run(given, Arc::new(snapshot), open_policy()).expect("epoll"));

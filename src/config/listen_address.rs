@@ -1,4 +1,4 @@
-//! Where the admin endpoint listens: on unix sockets, and on addresses as the relay does.
+//! Where something listens: at an address and port, or on a unix socket.
 
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -14,41 +14,56 @@ use crate::limits;
 
 /// What a unix socket begins with where it is typed.
 const UNIX: &str = "unix:";
-/// The port that is meant where none is typed: what the documentation uses.
-const PORT: u16 = 9180;
+/// The port of the admin endpoint that is meant where none is typed: what the documentation uses.
+const ADMIN_PORT: u16 = 9180;
 
-/// One address of the admin endpoint.
+/// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AdminAddress {
+pub enum ListenAddress {
     /// A unix socket; the path is absolute.
     Unix(PathBuf),
     /// An address and port; port 0: a free one.
     Tcp(Endpoint),
 }
 
-impl AdminAddress {
+impl ListenAddress {
     /// Whether others than this machine's processes may reach it.
     pub fn is_beyond(&self) -> bool {
         match self {
-            AdminAddress::Unix(_) => false,
-            AdminAddress::Tcp(endpoint) => !endpoint.ip().is_loopback(),
+            ListenAddress::Unix(_) => false,
+            ListenAddress::Tcp(endpoint) => !endpoint.ip().is_loopback(),
         }
     }
 }
 
-impl fmt::Display for AdminAddress {
+impl ListenAddress {
+    /// The address and port, where it has one.
+    pub fn tcp(&self) -> Option<&Endpoint> {
+        match self {
+            ListenAddress::Tcp(endpoint) => Some(endpoint),
+            ListenAddress::Unix(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            AdminAddress::Unix(path) => write!(f, "{UNIX}{}", value::path_text(path)),
-            AdminAddress::Tcp(endpoint) => endpoint.fmt(f),
+            ListenAddress::Unix(path) => write!(f, "{UNIX}{}", value::path_text(path)),
+            ListenAddress::Tcp(endpoint) => endpoint.fmt(f),
         }
     }
 }
 
-/// Reads an address as typed.
-pub(super) fn address(typed: &str) -> Result<AdminAddress, String> {
+/// Reads an address of the admin endpoint as typed.
+pub(super) fn admin_address(typed: &str) -> Result<ListenAddress, String> {
+    address(typed, ADMIN_PORT)
+}
+
+/// Reads an address as typed; `usual` is the port that is meant where there is none.
+pub(super) fn address(typed: &str, usual: u16) -> Result<ListenAddress, String> {
     if let Some(path) = typed.strip_prefix(UNIX) {
-        return unix(typed, path).map(AdminAddress::Unix);
+        return unix(typed, path).map(ListenAddress::Unix);
     }
     let behind = typed.split_once(':').map_or(typed, |(_, behind)| behind);
     if behind.starts_with('/') && !behind.starts_with("//") {
@@ -58,11 +73,11 @@ pub(super) fn address(typed: &str) -> Result<AdminAddress, String> {
     let bare = typed.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
     match bare {
         Some(bare) => {
-            let what = format!("{} is not an address and port such as \"127.0.0.1:{PORT}\"", quoted(typed));
-            let meant = value::listen_address(bare, PORT).ok().map(|address| format!("\"{address}\""));
+            let what = format!("{} is not an address and port such as \"127.0.0.1:{usual}\"", quoted(typed));
+            let meant = value::listen_address(bare, usual).ok().map(|address| format!("\"{address}\""));
             Err(with_nearest(what, meant))
         }
-        None => value::listen_address(typed, PORT).map(AdminAddress::Tcp),
+        None => value::listen_address(typed, usual).map(ListenAddress::Tcp),
     }
 }
 
@@ -83,12 +98,18 @@ fn unix(typed: &str, path: &str) -> Result<PathBuf, String> {
     }
 }
 
+impl From<Endpoint> for ListenAddress {
+    fn from(endpoint: Endpoint) -> ListenAddress {
+        ListenAddress::Tcp(endpoint)
+    }
+}
+
 /// No two addresses alike, but for port 0.
-pub(super) fn listeners(list: &[Typed<AdminAddress>], reader: &mut ValueReader) {
-    let key = |address: &AdminAddress| match address {
-        AdminAddress::Tcp(endpoint) if endpoint.address.port() == 0 => None,
-        AdminAddress::Tcp(endpoint) => Some(endpoint.canonical().to_string()),
-        AdminAddress::Unix(_) => Some(address.to_string()),
+pub(super) fn listeners(list: &[Typed<ListenAddress>], reader: &mut ValueReader) {
+    let key = |address: &ListenAddress| match address {
+        ListenAddress::Tcp(endpoint) if endpoint.address.port() == 0 => None,
+        ListenAddress::Tcp(endpoint) => Some(endpoint.canonical().to_string()),
+        ListenAddress::Unix(_) => Some(address.to_string()),
     };
     distinct(list, key, reader);
 }
@@ -100,9 +121,9 @@ mod tests {
     #[test]
     fn addresses_and_sockets_read_back_as_they_are_written() {
         for typed in ["unix:/run/outflow/admin.sock", "127.0.0.1:9180", "[::1]:0", "0.0.0.0:9180"] {
-            assert_eq!(address(typed).unwrap().to_string(), typed);
+            assert_eq!(admin_address(typed).unwrap().to_string(), typed);
         }
-        let beyond = |typed| address(typed).unwrap().is_beyond();
+        let beyond = |typed| admin_address(typed).unwrap().is_beyond();
         assert!(
             !beyond("unix:/a")
                 && !beyond("127.9.9.9:1")
@@ -124,11 +145,11 @@ mod tests {
             ("unix:", "\"unix:/run/outflow/admin.sock\""),
             ("unix:/", "\"unix:/run/outflow/admin.sock\""),
         ] {
-            let what = address(typed).unwrap_err();
+            let what = admin_address(typed).unwrap_err();
             assert!(what.contains(meant), "{typed}: {what}");
         }
         let long = format!("unix:/{}", "a".repeat(limits::UNIX_PATH_MAX - 1));
-        assert!(address(&long).is_ok());
-        assert!(address(&format!("{long}a")).unwrap_err().contains("107 bytes at most"));
+        assert!(admin_address(&long).is_ok());
+        assert!(admin_address(&format!("{long}a")).unwrap_err().contains("107 bytes at most"));
     }
 }

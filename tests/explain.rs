@@ -281,6 +281,30 @@ fn a_bind_for_whoever_comes_is_explained_without_an_address() {
     }
 }
 
+/// By its name or its address, of a file and of a server; what the listener does not take no rule decides about.
+#[test]
+fn a_listener_is_called_by_its_name() {
+    let table = "[[listener]]\nname = \"guests\"\naddress = \"127.0.0.1:0\"\ncommands = [\"connect\"]\n\
+                 [[listener]]\nname = \"staff\"\naddress = \"127.0.0.2:0\"\n";
+    let rule = "[[rule]]\nname = \"no-guests\"\nlisteners = \"guests\"\naction = \"deny\"\n\
+                [[rule]]\nname = \"all\"\naction = \"allow\"\n";
+    let (_folder, file) = written(&format!("{table}{rule}"));
+    for (listener, decides) in [("guests", "no-guests"), ("127.0.0.2:0", "all"), ("staff", "all")] {
+        let answer = told(&of_file(&file, &["--to", "8.8.8.8:53", "--listener", listener]));
+        assert_eq!(answer["rule"], decides, "{listener}: {answer}");
+    }
+    let bind = of_file(&file, &["--to", "8.8.8.8:53", "--listener", "guests", "--command", "bind"]);
+    let said = String::from_utf8_lossy(&bind.stderr).into_owned();
+    assert!(!bind.status.success() && said.contains("the listener does not take bind"), "{said}");
+    let tables = ["name = \"guests\"\naddress = \"127.0.0.1:0\"\ncommands = [\"connect\"]"];
+    let (_relay, api) = Api::serve(Relay::builder().listeners(&tables));
+    let asked =
+        |query: &str| api.ask("GET", &format!("/api/v1/explain?to=8.8.8.8:53&listener=guests{query}"), None);
+    assert_eq!(asked("").status, 200);
+    let (status, error) = asked("&command=bind").error();
+    assert!(status == 400 && error.contains("the listener does not take bind"), "{error}");
+}
+
 #[test]
 fn the_endpoint_refuses_what_is_no_request() {
     let (relay, api) = Api::serve(Relay::builder());

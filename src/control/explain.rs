@@ -47,6 +47,8 @@ pub fn explain(
     rules.set.iter().for_each(|set| set.tell_time(supposed.at.unwrap_or_else(Timestamp::now)));
     let (policy, listeners) = policy_to_be(config, &rules);
     let incoming = supposed.incoming(&listeners).map_err(ExplainError::Wrong)?;
+    let table = config.listener_table(usize::from(incoming.listener));
+    config.takes(table, supposed.command).map_err(ExplainError::Wrong)?;
     let own_ports = OwnPorts::default();
     let judges = Judges { policy: &policy, own_ports: &own_ports };
     let (mut told, name) = Explanation::begin(supposed, incoming, judges);

@@ -8,8 +8,8 @@ use super::mailbox::{Reply, SupposedOutcome, SupposedTold};
 use super::tokens::supposed_ticket;
 use crate::dns::Answer;
 use crate::limits;
-use crate::policy::Policy;
 use crate::policy::rules::RuleSet;
+use crate::policy::{Incoming, Policy};
 use crate::session::{Explanation, Judges, Supposed};
 use crate::shares;
 
@@ -25,7 +25,11 @@ impl Worker {
         let called = snapshot.config.listener_calls();
         let number = |(called, nth): (String, usize)| Some((called, snapshot.listening.get(nth)?.number));
         let listeners: Vec<_> = called.filter_map(number).collect();
-        let incoming = match supposed.incoming(&listeners) {
+        let taken = |incoming: Incoming| {
+            let table = snapshot.listener_table(incoming.listener);
+            snapshot.config.takes(table, supposed.command).map(|()| incoming)
+        };
+        let incoming = match supposed.incoming(&listeners).and_then(taken) {
             Ok(incoming) => incoming,
             Err(what) => {
                 reply.send(SupposedTold::Wrong(what));

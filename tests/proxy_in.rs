@@ -255,7 +255,7 @@ fn a_reload_changes_who_is_believed() {
     relay.put_listeners(&[&with("")]);
     relay.reload(&[]);
     let mut client = balancer(&relay);
-    client.send(LINE);
+    client.send(&[LINE, b"\r\n"].concat());
     client.expect(b"HTTP/1.1 400");
     client.drain_to_end();
 }

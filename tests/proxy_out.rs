@@ -197,6 +197,47 @@ fn tables_are_asked_in_their_order_and_reloaded() {
     assert_eq!(first(&relay), b"payload");
 }
 
+/// Requests of HTTP over a connection that is kept: the header stands in front of the first alone, for it says whose connection it
+/// is, and the body's bytes are counted without it.
+fn a_kept_connection_is_told_of_once(engine: Engine) {
+    let listener = "address = \"127.0.0.1:0\"\nprotocols = [\"http\"]";
+    let relay = telling(&[("to", "\"127.0.0.1\"")]).listeners(&[listener]).engine(engine).start();
+    let target = once_on(V4, |mut stream| {
+        let mut heads = Vec::new();
+        for _ in 0..2 {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") || !head.windows(4).any(|word| word == b"GET ") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).expect("a request");
+                head.push(byte[0]);
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage").expect("answer");
+            heads.push(head);
+        }
+        heads
+    });
+    let mut client = Client::connect(relay.addr());
+    for _ in 0..2 {
+        client.send(format!("GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n", target.addr).as_bytes());
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\npage") {
+            answer.extend(client.recv(1));
+        }
+    }
+    let told = header(client.local(), target.addr);
+    let heads = target.join();
+    assert!(
+        heads[0].starts_with(&[&told[..], b"GET / HTTP/1.1\r\n"].concat()),
+        "{}",
+        heads[0].escape_ascii()
+    );
+    assert!(heads[1].starts_with(b"GET / HTTP/1.1\r\n"), "{}", heads[1].escape_ascii());
+    let records = relay.records(2);
+    assert_eq!(records[0]["bytes_up"], heads[1].len(), "{records:?}");
+    assert_eq!(records[1]["bytes_up"], heads[1].len(), "{records:?}");
+}
+engines!(a_kept_connection_is_told_of_once);
+
 /// A server of another's, which is ended with its files.
 struct Foreign {
     child: Child,

@@ -223,7 +223,7 @@ fn errors_name_file_and_line_and_no_hash() {
         ),
         (
             format!("bob:{HTPASSWD}:disabled:more"),
-            "users.passwd:1: user \"bob\": \"disabled:more\" is none of \"groups=\", \"limits=\", \"expires=\", \"disabled\"",
+            "users.passwd:1: user \"bob\": \"disabled:more\" is none of \"groups=\", \"limits=\", \"expires=\", \"disabled\", \"ident\"",
         ),
     ];
     for (text, expected) in cases {

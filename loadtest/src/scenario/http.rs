@@ -130,10 +130,12 @@ impl Http {
 impl Scenario for Http {
     type State = Kept;
 
-    fn wants_another(&mut self, now: Instant) -> Option<Instant> {
+    fn wants_another(&mut self, _turn: Instant) -> Option<Instant> {
+        // The turn's time would go on saying that there is time left while `opened` says that there is none, for ever.
+        let now = Instant::now();
         let wanted = self.live < self.persistence.connections && self.more(now);
         self.live += u64::from(wanted);
-        wanted.then(Instant::now)
+        wanted.then_some(now)
     }
 
     fn opened(&mut self, link: &mut Link<Kept>) -> Result<Next, Fault> {
@@ -181,5 +183,25 @@ impl Scenario for Http {
     fn progress(&self) -> Option<Done> {
         let of = self.persistence.extent.count();
         Some(Done { count: self.done, of, unit: ProgressUnit::Requests })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// The time ran out within a turn of the loop, and connections were opened and closed without end.
+    #[test]
+    fn no_connection_is_opened_when_the_time_is_over() {
+        let before = Instant::now();
+        let extent = Extent::Time(Duration::from_nanos(1));
+        let persistence = Persistence { extent, connections: 4, per_connection: 0 };
+        let target = "127.0.0.1:80".parse().expect("an address");
+        let asked = Asked { target, name: None, credentials: None, direct: true, size: 1 };
+        let mut http = Http::new(persistence, &asked, Meter::new(None));
+        http.turn(before).expect("nothing to measure");
+        assert_eq!(http.wants_another(before), None);
     }
 }

@@ -6,6 +6,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
+use super::proxy_protocol::crc32c;
 use super::{Decoded, ProtoError};
 use crate::limits::{PROXY_AUTHORITY_MAX, PROXY_HEADER_MAX, PROXY_ID_MAX, PROXY_V1_MAX};
 
@@ -160,14 +161,8 @@ fn fields(header: &[u8], mut at: usize, read: &mut ProxyHeader) -> HeaderRead<()
 /// PP2_TYPE_CRC32C: the sum of the whole header, in which it counts as zeros.
 fn check_sum(header: &[u8], at: usize, value: &[u8]) -> HeaderRead<()> {
     let told = <[u8; 4]>::try_from(value).map_err(|_| "a checksum that is none")?;
-    let parts = [&header[..at], &[0; 4], &header[at + 4..]];
-    let sum = !parts.into_iter().flatten().fold(!0, |sum, byte| crc32c(sum, *byte));
-    if sum == u32::from_be_bytes(told) { Ok(()) } else { Err("a wrong checksum") }
-}
-
-/// One step of CRC-32C (RFC 3720 appendix B.4): headers are short, and few have a checksum.
-fn crc32c(sum: u32, byte: u8) -> u32 {
-    (0..8).fold(sum ^ u32::from(byte), |sum, _| (sum >> 1) ^ (0x82f6_3b78 & (sum & 1).wrapping_neg()))
+    let summed = [&header[..at], &[0; 4], &header[at + 4..]].concat();
+    if crc32c(&summed) == u32::from_be_bytes(told) { Ok(()) } else { Err("a wrong checksum") }
 }
 
 #[cfg(test)]

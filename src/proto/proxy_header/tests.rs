@@ -161,16 +161,14 @@ fn a_binary_header_that_is_none_is_broken() {
     assert_eq!(value(decode, &longest), ProxyHeader::default());
 }
 
-/// RFC 3720 appendix B.4, and a header whose sum another program made.
+/// A header whose sum another program made.
 #[test]
 fn a_checksum_has_to_be_right() {
-    let sum = |bytes: &[u8]| !bytes.iter().fold(!0, |sum, byte| crc32c(sum, *byte));
-    assert_eq!((sum(b"123456789"), sum(&[0; 32]), sum(&[0xff; 32])), (0xe306_9283, 0x8a91_36aa, 0x62a8_ab43));
     let with = |told: &[u8]| v2(0x21, 0x11, &[V4, &field(0x03, told), &field(0x05, b"id")].concat());
-    let right = sum(&with(&[0; 4])).to_be_bytes();
+    let right = crc32c(&with(&[0; 4])).to_be_bytes();
     assert_eq!(right, SUM_OF_OTHERS);
     assert_eq!(value(decode, &with(&right)).client, client("192.0.2.1:40000").client);
-    let wrong = (sum(&with(&[0; 4])) ^ 1).to_be_bytes();
+    let wrong = (crc32c(&with(&[0; 4])) ^ 1).to_be_bytes();
     assert_eq!(broken(&with(&wrong)), "a wrong checksum");
     assert_eq!(broken(&with(&right[..3])), "a checksum that is none");
 }

@@ -3,6 +3,7 @@
 use super::connection::Connection;
 use super::core::Core;
 use crate::config::ProxyTlv;
+use crate::limits;
 use crate::observe::live::SessionId;
 use crate::proto::proxy_protocol::{Tlvs, encode_v1, encode_v2};
 use crate::proto::request::RequestCommand;
@@ -16,7 +17,7 @@ pub(super) fn header(core: &Core, connection: &Connection, facts: &Facts) -> Opt
     }
     let target = connection.address?;
     let table = tables.iter().find(|table| table.has(facts.name(), target))?;
-    let client = Some(connection.peer).filter(|client| !client.ip().is_unspecified());
+    let client = Some(connection.peer).filter(|client| *client != limits::UNIX_CLIENT);
     let mut header = Vec::new();
     if table.version == 1 {
         encode_v1(client, target, &mut header);

@@ -31,7 +31,7 @@ fn answering() -> SocketAddr {
 fn speaking_http() -> Config {
     let mut config = config(1, RelayMode::Auto);
     config.listeners = vec![outflow::config::ListenerConfig {
-        address: SocketAddr::from(([127, 0, 0, 1], 0)).into(),
+        address: outflow::config::Endpoint::from(SocketAddr::from(([127, 0, 0, 1], 0))).into(),
         protocols: vec![Protocol::Http],
         ..Default::default()
     }];

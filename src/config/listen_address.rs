@@ -1,6 +1,7 @@
 //! Where something listens: at an address and port, or on a unix socket.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -101,6 +102,12 @@ fn unix(typed: &str, path: &str) -> Result<PathBuf, String> {
 impl From<Endpoint> for ListenAddress {
     fn from(endpoint: Endpoint) -> ListenAddress {
         ListenAddress::Tcp(endpoint)
+    }
+}
+
+impl From<SocketAddr> for ListenAddress {
+    fn from(address: SocketAddr) -> ListenAddress {
+        Endpoint::from(address).into()
     }
 }
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::choice::{AuthMethod, Protocol, ProxyProtocol};
-use super::endpoint::Endpoint;
 use super::entry::tables;
 use super::form::{choice, choices, condition, duration, list, optional, text};
 use super::listen_address::{self, ListenAddress};
@@ -27,7 +26,7 @@ tables! {
         /// Never empty.
         name: Arc<str> = Arc::from(""), text(called, ToString::to_string), Reload;
         /// Where it listens: an address and port, port 0 for a free one, or "unix:PATH"; never left out.
-        address: ListenAddress = Endpoint::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 1080))).into(),
+        address: ListenAddress = SocketAddr::from((Ipv4Addr::LOCALHOST, 1080)).into(),
             text(listened_on, ListenAddress::to_string), Reload;
         /// Who may connect to a unix socket: the mode of its file; without it "0600".
         mode: Option<SocketMode> = None, optional(text(mode, SocketMode::to_string), "\"0660\""), Reload;

@@ -27,6 +27,8 @@ pub mod auth;
 pub mod dns;
 pub mod policy;
 
+pub mod tls;
+
 pub mod session;
 
 pub mod relay;

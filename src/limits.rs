@@ -16,6 +16,7 @@ mod lines;
 mod policy;
 mod rules;
 mod state;
+mod tls;
 mod top;
 
 pub use accounts::*;
@@ -32,6 +33,7 @@ pub use lines::*;
 pub use policy::*;
 pub use rules::*;
 pub use state::*;
+pub use tls::*;
 pub use top::*;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -57,6 +57,19 @@ impl Choice for ProxyProtocol {
         &[("off", Self::Off), ("optional", Self::Optional), ("required", Self::Required)];
 }
 
+/// Which name in a client's certificate is the user's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsersFrom {
+    /// The common name of its subject.
+    CommonName,
+    /// Its first other name that is a mail address or a host name (RFC 5280 section 4.2.1.6).
+    AlternativeName,
+}
+
+impl Choice for UsersFrom {
+    const ALL: &'static [(&'static str, Self)] = &[("cn", Self::CommonName), ("san", Self::AlternativeName)];
+}
+
 /// The engine that moves CONNECT bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RelayMode {

@@ -34,6 +34,7 @@ mod rules;
 mod schema;
 mod syntax;
 mod tables;
+mod tls;
 mod tor;
 mod typed;
 mod validate;
@@ -49,7 +50,7 @@ use std::path::{Path, PathBuf};
 
 pub use choice::{
     Access, AuthMethod, Choice, Congestion, Filtering, Format, Level, OnFull, OnReload, Prefer, Protection,
-    ProtectionLevel, Protocol, ProxyProtocol, RelayMode, Steer,
+    ProtectionLevel, Protocol, ProxyProtocol, RelayMode, Steer, UsersFrom,
 };
 pub use diff::KeyChange;
 pub use dns64::Dns64;
@@ -71,6 +72,7 @@ pub use tables::{
     AdminConfig, AuthConfig, Bind, Config, Dns, Gssapi, GuardConfig, HttpConfig, LimitConfig, ListConfig,
     Log, PerSource, PerUser, PolicyConfig, RuleConfig, ServerConfig, Timeouts, UdpConfig,
 };
+pub use tls::ListenerTls;
 pub use tor::TorConfig;
 pub(crate) use value::{block, duration};
 pub use when::{When, Zone};

@@ -11,7 +11,7 @@ const FLOORS: [&[&str]; 14] = [
     &["auth", "state"],
     &["policy"],
     &["config"],
-    &["dns", "seal"],
+    &["dns", "seal", "tls"],
     &["session", "relay"],
     &["observe"],
     &["worker"],

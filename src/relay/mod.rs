@@ -20,6 +20,8 @@ mod sealed;
 mod side;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod translated;
 mod wire;
 
 pub use budget::{Budget, Budgets, Resume};
@@ -30,14 +32,19 @@ pub use message::MessageError;
 pub use moved::{Engine, Moved};
 pub use side::{Edge, Side};
 
+use std::fmt;
+
 use self::halves::Halves;
-use self::sealed::SealedHalves;
+use self::sealed::Sealed;
+use self::tls::TlsWire;
+use self::translated::{TranslatedHalves, Translation};
 use crate::config::RelayMode;
 use crate::limits;
 use crate::proto::http::ForwardRequest;
-use crate::seal::{Seal, SealError};
+use crate::seal::Seal;
 use crate::sys::pipe::Pipe;
 use crate::sys::stream::Stream;
+use crate::tls::TlsConnection;
 
 /// The relay of one TCP session. What it is lent must be given back before it is dropped ([`Relay::release`]).
 #[derive(Debug)]
@@ -49,7 +56,9 @@ enum Mover {
     /// A half for each direction, over the sockets as they are.
     Plain(Halves),
     /// A half for each direction, behind a seal (RFC 1961 section 5).
-    Sealed(Box<SealedHalves>),
+    Sealed(Box<TranslatedHalves<Sealed>>),
+    /// A half for each direction, behind TLS.
+    Tls(Box<TranslatedHalves<TlsWire>>),
     /// A half for each message of a request and its response (RFC 9112).
     Exchange(Box<RelayedExchange>),
 }
@@ -62,7 +71,12 @@ impl Relay {
 
     /// A relay whose client's side is sealed (RFC 1961 section 5). `pending` was opened already, `begun` is not.
     pub fn sealed(pending: &[u8], seal: Box<Seal>, begun: Vec<u8>, kit: &mut Kit<Pipe>) -> Relay {
-        Relay(Mover::Sealed(Box::new(SealedHalves::new(pending, seal, begun, kit))))
+        Relay(Mover::Sealed(Box::new(TranslatedHalves::new(pending, Sealed::new(seal, begun), kit))))
+    }
+
+    /// A relay whose client's side is TLS. `pending` was opened already, `begun` is not.
+    pub fn tls(pending: &[u8], connection: Box<TlsConnection>, begun: Vec<u8>, kit: &mut Kit<Pipe>) -> Relay {
+        Relay(Mover::Tls(Box::new(TranslatedHalves::new(pending, TlsWire::new(connection, begun), kit))))
     }
 
     /// The same, where so many bytes in front of what was pending are not the client's: they are written as its own are, and
@@ -72,6 +86,7 @@ impl Relay {
         match &mut self.0 {
             Mover::Plain(halves) => halves.preface(bytes),
             Mover::Sealed(sealed) => sealed.preface(bytes),
+            Mover::Tls(tls) => tls.preface(bytes),
             Mover::Exchange(exchange) => exchange.preface(bytes),
         }
         self
@@ -93,7 +108,7 @@ impl Relay {
     /// The exchange that it is, if it is one.
     pub fn as_exchange(&mut self) -> Option<&mut RelayedExchange> {
         match &mut self.0 {
-            Mover::Plain(_) | Mover::Sealed(_) => None,
+            Mover::Plain(_) | Mover::Sealed(_) | Mover::Tls(_) => None,
             Mover::Exchange(exchange) => Some(exchange),
         }
     }
@@ -101,7 +116,7 @@ impl Relay {
     /// The same, where nothing else is to become of the relay.
     pub fn into_exchange(self) -> Option<RelayedExchange> {
         match self.0 {
-            Mover::Plain(_) | Mover::Sealed(_) => None,
+            Mover::Plain(_) | Mover::Sealed(_) | Mover::Tls(_) => None,
             Mover::Exchange(exchange) => Some(*exchange),
         }
     }
@@ -111,6 +126,7 @@ impl Relay {
         match &mut self.0 {
             Mover::Plain(halves) => halves.event(side, edge),
             Mover::Sealed(sealed) => sealed.event(side, edge),
+            Mover::Tls(tls) => tls.event(side, edge),
             Mover::Exchange(exchange) => exchange.event(side, edge),
         }
     }
@@ -126,15 +142,17 @@ impl Relay {
         match &mut self.0 {
             Mover::Plain(halves) => halves.drive_plain(client, target, kit, budgets),
             Mover::Sealed(sealed) => sealed.drive(client, target, kit, budgets),
+            Mover::Tls(tls) => tls.drive(client, target, kit, budgets),
             Mover::Exchange(exchange) => exchange.drive(client, target, kit, budgets),
         }
     }
 
-    /// Why a sealed client cannot be understood, or answered, any more.
-    pub fn seal_error(&self) -> Option<&SealError> {
+    /// Why a client whose side is translated cannot be understood, or answered, any more, and whether it was told so.
+    pub fn untranslated(&self) -> Option<(&dyn fmt::Display, bool)> {
         match &self.0 {
             Mover::Plain(_) | Mover::Exchange(_) => None,
-            Mover::Sealed(sealed) => sealed.error(),
+            Mover::Sealed(sealed) => untranslated(sealed.translation()),
+            Mover::Tls(tls) => untranslated(tls.translation()),
         }
     }
 
@@ -143,6 +161,7 @@ impl Relay {
         match &self.0 {
             Mover::Plain(halves) => halves.bytes(from),
             Mover::Sealed(sealed) => sealed.bytes(from),
+            Mover::Tls(tls) => tls.bytes(from),
             Mover::Exchange(exchange) => exchange.bytes(from),
         }
     }
@@ -152,6 +171,7 @@ impl Relay {
         match &self.0 {
             Mover::Plain(halves) => halves.pending_bytes(to),
             Mover::Sealed(sealed) => sealed.pending_bytes(to),
+            Mover::Tls(tls) => tls.pending_bytes(to),
             Mover::Exchange(exchange) => exchange.pending_bytes(to),
         }
     }
@@ -161,6 +181,7 @@ impl Relay {
         match &self.0 {
             Mover::Plain(halves) => halves.half_closed(),
             Mover::Sealed(sealed) => sealed.half_closed(),
+            Mover::Tls(tls) => tls.half_closed(),
             Mover::Exchange(exchange) => exchange.half_closed(),
         }
     }
@@ -170,6 +191,7 @@ impl Relay {
         match &self.0 {
             Mover::Plain(halves) => halves.ready(),
             Mover::Sealed(sealed) => sealed.ready(),
+            Mover::Tls(tls) => tls.ready(),
             Mover::Exchange(exchange) => exchange.ready(),
         }
     }
@@ -179,6 +201,7 @@ impl Relay {
         match &self.0 {
             Mover::Plain(halves) => halves.ready_from(side),
             Mover::Sealed(sealed) => sealed.ready_from(side),
+            Mover::Tls(tls) => tls.ready_from(side),
             Mover::Exchange(exchange) => exchange.ready_from(side),
         }
     }
@@ -187,7 +210,8 @@ impl Relay {
     pub fn engine(&self) -> Engine {
         match &self.0 {
             Mover::Plain(halves) => halves.engine(),
-            Mover::Sealed(_) => Engine::Sealed,
+            Mover::Sealed(_) => Sealed::ENGINE,
+            Mover::Tls(_) => TlsWire::ENGINE,
             Mover::Exchange(exchange) => exchange.engine(),
         }
     }
@@ -197,9 +221,14 @@ impl Relay {
         match &mut self.0 {
             Mover::Plain(halves) => halves.release(kit),
             Mover::Sealed(sealed) => sealed.release(kit),
+            Mover::Tls(tls) => tls.release(kit),
             Mover::Exchange(exchange) => exchange.release(kit),
         }
     }
+}
+
+fn untranslated(translation: &impl Translation) -> Option<(&dyn fmt::Display, bool)> {
+    translation.error().map(|error| (error, translation.told()))
 }
 
 // What a variant needs beyond two halves it keeps in a box of its own.

@@ -11,11 +11,13 @@ pub enum Engine {
     Splice,
     /// recv, opening or sealing, and send (RFC 1961 section 5).
     Sealed,
+    /// recv, opening or making records of TLS, and send.
+    Tls,
 }
 
 impl Engine {
     /// Every engine, in the order of its number.
-    pub const ALL: [Engine; 3] = [Engine::Copy, Engine::Splice, Engine::Sealed];
+    pub const ALL: [Engine; 4] = [Engine::Copy, Engine::Splice, Engine::Sealed, Engine::Tls];
 
     /// The engine's name in records and metrics.
     pub fn name(self) -> &'static str {
@@ -23,6 +25,7 @@ impl Engine {
             Engine::Copy => "copy",
             Engine::Splice => "splice",
             Engine::Sealed => "sealed",
+            Engine::Tls => "tls",
         }
     }
 }

@@ -1,0 +1,244 @@
+//! A session whose client's side is translated: what the client sends is opened on the way to the target, what the target
+//! sends is sealed on the way to the client.
+//!
+//! Both happen behind the read, so that a [`Half`](super::half::Half) holds, counts and writes what its sink takes, and its
+//! end is what it is elsewhere.
+
+use std::fmt;
+
+use super::budget::Budgets;
+use super::driven::Driven;
+use super::halves::Halves;
+use super::kit::{Kit, SealKit};
+use super::moved::Engine;
+use super::side::{Edge, Side};
+use super::wire::{Ends, Wire, WireRead};
+use crate::config::RelayMode;
+use crate::sys::pipe::Pipe;
+use crate::sys::stream::Stream;
+use crate::sys::{Errno, Read, Write};
+
+/// How the client's side of a session is translated, and what that holds between two reads.
+pub(super) trait Translation {
+    /// What its bytes count as.
+    const ENGINE: Engine;
+
+    /// How much may be opened in a turn, however little comes of it.
+    const STEPS_PER_TURN: usize;
+
+    /// Content of the client: what comes of one read of so many bytes at most, and of what was read before. 0 bytes where
+    /// there is none. `steps` is counted down.
+    fn open(
+        &mut self,
+        ends: &mut Ends<'_>,
+        buffer: &mut [u8],
+        max_bytes: usize,
+        kit: &mut SealKit,
+        steps: &mut usize,
+    ) -> WireRead;
+
+    /// For the client: what one read of the target, of so many bytes at most, is sealed in. `batch` is told.
+    fn seal(
+        &mut self,
+        ends: &mut Ends<'_>,
+        buffer: &mut [u8],
+        max_bytes: usize,
+        kit: &mut SealKit,
+        batch: &mut SealedBatch,
+    ) -> WireRead;
+
+    /// Says to the client that no more comes, before its FIN.
+    fn end(&mut self, _: &Stream) {}
+
+    /// Says to the client what is owed beside the target's bytes. Nothing of these is half written.
+    fn settle(&mut self, _: &Stream) {}
+
+    /// How many bytes of the client wait here: content, and what no content has come of yet.
+    fn held_bytes(&self) -> usize;
+
+    /// Why the session cannot go on, once it cannot.
+    fn error(&self) -> Option<&dyn fmt::Display>;
+
+    /// Whether the client was told of the error.
+    fn told(&self) -> bool {
+        false
+    }
+}
+
+/// What was made for the client of one read of the target.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SealedBatch {
+    /// Bytes of the target in it.
+    plain_bytes: usize,
+    /// Bytes of it that the client's socket has not taken.
+    left_bytes: usize,
+}
+
+impl SealedBatch {
+    /// So many bytes of the target, in so many.
+    pub(super) fn of(plain_bytes: usize, left_bytes: usize) -> SealedBatch {
+        SealedBatch { plain_bytes, left_bytes }
+    }
+
+    /// The client's socket took so many bytes: how many bytes of the target the client has by that. Those of one read count
+    /// once all that they were sealed in is taken.
+    fn delivered(&mut self, count: usize) -> usize {
+        self.left_bytes -= count;
+        if self.left_bytes == 0 { std::mem::take(&mut self.plain_bytes) } else { 0 }
+    }
+}
+
+/// The halves of a session whose client's side is translated, and what translates it.
+#[derive(Debug)]
+pub(super) struct TranslatedHalves<T> {
+    halves: Halves,
+    translation: T,
+    /// What the target's last read was sealed in.
+    batch: SealedBatch,
+}
+
+impl<T: Translation> TranslatedHalves<T> {
+    /// A session whose client sent `pending`, which was opened already.
+    pub(super) fn new(pending: &[u8], translation: T, kit: &mut Kit<Pipe>) -> TranslatedHalves<T> {
+        let halves = Halves::new(RelayMode::Copy, pending, kit).translated();
+        TranslatedHalves { halves, translation, batch: SealedBatch::default() }
+    }
+
+    /// So many bytes in front of what was pending are not the client's.
+    pub(super) fn preface(&mut self, bytes: usize) {
+        self.halves.preface(bytes);
+    }
+
+    /// An event of one side's socket.
+    pub(super) fn event(&mut self, side: Side, edge: Edge) {
+        self.halves.event(side, edge);
+    }
+
+    /// Moves what can be moved in both directions, as far as the budgets reach.
+    pub(super) fn drive(
+        &mut self,
+        client: &Stream,
+        target: &Stream,
+        kit: &mut Kit<Pipe>,
+        budgets: &mut Budgets,
+    ) -> Driven {
+        let TranslatedHalves { halves, translation, batch } = self;
+        let driven = halves.drive(client, target, kit, budgets, |half, ends, from, kit, budget| {
+            let mut seal_kit = std::mem::take(&mut kit.seal);
+            let steps = T::STEPS_PER_TURN;
+            let mut ends = TranslatedEnds { ends, translation, batch, kit: &mut seal_kit, from, steps };
+            let moved = half.pump(&mut ends, kit, budget);
+            kit.seal = seal_kit;
+            moved
+        });
+        if halves.pending_bytes(Side::Client) == 0 {
+            translation.settle(client);
+        }
+        driven
+    }
+
+    /// What translates it.
+    pub(super) fn translation(&self) -> &T {
+        &self.translation
+    }
+
+    /// Bytes of this side that the other has, without what sealing adds.
+    pub(super) fn bytes(&self, from: Side) -> u64 {
+        self.halves.bytes(from)
+    }
+
+    /// Bytes for this side that it does not have: read, and of what could not be opened yet, too.
+    pub(super) fn pending_bytes(&self, to: Side) -> usize {
+        let held = if to == Side::Target { self.translation.held_bytes() } else { 0 };
+        self.halves.pending_bytes(to) + held
+    }
+
+    /// Whether something could be moved without an event.
+    pub(super) fn ready(&self) -> bool {
+        self.halves.ready()
+    }
+
+    /// Whether something that comes from this side could be moved without an event.
+    pub(super) fn ready_from(&self, side: Side) -> bool {
+        self.halves.ready_from(side)
+    }
+
+    /// Whether either direction has ended.
+    pub(super) fn half_closed(&self) -> bool {
+        self.halves.half_closed()
+    }
+
+    /// Gives everything lent back.
+    pub(super) fn release(&mut self, kit: &mut Kit<Pipe>) {
+        self.halves.release(kit);
+    }
+}
+
+/// One direction of a translated session.
+struct TranslatedEnds<'a, T> {
+    ends: Ends<'a>,
+    translation: &'a mut T,
+    batch: &'a mut SealedBatch,
+    kit: &'a mut SealKit,
+    /// Which side is read from.
+    from: Side,
+    /// How much may still be opened in this turn.
+    steps: usize,
+}
+
+impl<T: Translation> Wire for TranslatedEnds<'_, T> {
+    type Pipe = Pipe;
+
+    const THROUGH_MEMORY: Engine = T::ENGINE;
+
+    fn recv(&mut self, buffer: &mut [u8], max_bytes: usize) -> WireRead {
+        let TranslatedEnds { ends, translation, batch, kit, from, steps } = self;
+        match from {
+            Side::Client => translation.open(ends, buffer, max_bytes, kit, steps),
+            Side::Target => translation.seal(ends, buffer, max_bytes, kit, batch),
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Write {
+        self.ends.send(bytes)
+    }
+
+    // What is translated passes through memory: no half of such a session splices.
+    fn fill(&mut self, _: &Pipe, _: usize) -> Read {
+        Read::Failed(Errno::EINVAL)
+    }
+
+    fn drain(&mut self, _: &Pipe, _: usize) -> Write {
+        Write::Failed(Errno::EINVAL)
+    }
+
+    fn unload(&mut self, pipe: &Pipe, buffer: &mut [u8]) -> Read {
+        self.ends.unload(pipe, buffer)
+    }
+
+    fn open_pipe(&mut self, size_bytes: usize) -> Result<Pipe, Errno> {
+        self.ends.open_pipe(size_bytes)
+    }
+
+    fn set_nodelay(&mut self) {
+        self.ends.set_nodelay();
+    }
+
+    fn finish(&mut self) {
+        if self.from == Side::Target {
+            self.translation.end(self.ends.sink);
+        }
+        self.ends.finish();
+    }
+
+    fn delivered(&mut self, count: usize) -> usize {
+        match self.from {
+            Side::Client => count,
+            Side::Target => self.batch.delivered(count),
+        }
+    }
+
+    fn spent(&self) -> bool {
+        self.steps == 0
+    }
+}

@@ -22,6 +22,8 @@ pub enum Reason {
     Protocol,
     /// An HTTP request.
     Http,
+    /// No TLS came about: none is spoken here, or its handshake failed.
+    Tls,
     /// No acceptable method.
     NoMethod,
     /// Wrong credentials.
@@ -54,7 +56,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Reason; 23] = [
+    pub const ALL: [Reason; 24] = [
         Reason::Completed,
         Reason::ClientReset,
         Reason::TargetReset,
@@ -64,6 +66,7 @@ impl Reason {
         Reason::ClientLeft,
         Reason::Protocol,
         Reason::Http,
+        Reason::Tls,
         Reason::NoMethod,
         Reason::AuthFailed,
         Reason::Protection,
@@ -92,6 +95,7 @@ impl Reason {
             Reason::ClientLeft => "client_left",
             Reason::Protocol => "protocol",
             Reason::Http => "http",
+            Reason::Tls => "tls",
             Reason::NoMethod => "no_method",
             Reason::AuthFailed => "auth_failed",
             Reason::Protection => "protection",

@@ -257,6 +257,12 @@ mod gssapi_udp;
 /// The keytab at the start, and what no log holds.
 mod gssapi_setup;
 
+/// TLS at a listener: handshakes, certificates, what clients say below the protocols, and the files.
+mod tls;
+
+/// Bytes behind TLS: every split, ends, resets, bulk; foreign clients.
+mod tls_bytes;
+
 /// What Prometheus makes of the metrics, and Grafana and the alerts of their names.
 mod metrics;
 

@@ -14,6 +14,7 @@ use super::listen_address::{self, ListenAddress};
 use super::problem::quoted;
 use super::reach::{self, Advertise, PortRange};
 use super::rule_values::{network, own_name};
+use super::tls::{EXAMPLE, ListenerTls, listener_tls};
 use super::value::{SOCKS_PORT, relay_address, setup};
 use crate::limits;
 use crate::proto::request::RequestCommand;
@@ -55,6 +56,8 @@ tables! {
         /// The balancers whose word is taken for it; "required" closes whoever else comes, "optional" takes him for a client.
         proxy_from: Vec<IpNet> = Vec::new(),
             condition(list(limits::PROXY_FROM_MAX, network).needs("a block of addresses"), "[\"10.0.0.0/28\"]"), Reload;
+        /// TLS below the protocols: PEM files, relative to this one; client_ca and users_from ask clients for certificates.
+        tls: Option<ListenerTls> = None, optional(listener_tls(), EXAMPLE), Reload;
     }
 }
 

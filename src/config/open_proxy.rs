@@ -38,7 +38,8 @@ pub(super) fn refuse(config: &Config, problems: &mut Problems) {
         let by_name = config.auth.socks4_ident
             && table.is_some_and(|table| table.protocols.contains(&Protocol::Socks4));
         let by_nothing = config.methods_of(table).contains(&AuthMethod::None);
-        if !address.is_beyond() || !(by_name || by_nothing) {
+        let certified = table.and_then(|table| table.tls.as_ref()).is_some_and(|tls| tls.client_ca.is_some());
+        if !address.is_beyond() || certified || !(by_name || by_nothing) {
             continue;
         }
         let of_it = table.is_some_and(|table| table.methods.is_some());

@@ -2,6 +2,7 @@
 
 mod acceptor;
 mod asker;
+mod certificates;
 mod clerk;
 mod controller;
 mod descriptors;

@@ -92,11 +92,13 @@ impl Preparation {
         let (report, config) = self.read()?;
         let (named, found) = self.tried(&config)?;
         let report = ReloadReport { applied: true, ..self.told(report, &found, &named) };
-        let Named { users, credentials, congestion, resolver_files, budget, rules, limits } = named;
+        let Named { users, credentials, congestion, resolver_files, budget, rules, limits, certificates } =
+            named;
         let rules = self.parts.rules.clone().follow(rules);
         let learner = learner(&config, self.parts.learner.as_ref())
             .map_err(|what| refused(&config, &|trial| trial.cannot_learn(&what)))?;
-        let mut parts = Parts { budget, congestion, resolver_files, rules, limits, learner, ..self.parts };
+        let mut parts =
+            Parts { budget, congestion, resolver_files, rules, limits, certificates, learner, ..self.parts };
         if let Some(credentials) = credentials {
             parts.gssapi = Some(start_gssapi(credentials, parts.gssapi.as_ref()).map_err(failed)?);
         }
@@ -128,8 +130,7 @@ impl Preparation {
 
     /// What the configuration names, where nothing keeps it from being served.
     fn tried(&self, config: &Config) -> Result<(Named, Report), OrderError> {
-        let Parts { resolver_files, rules, limits, .. } = &self.parts;
-        let mut trial = Trial::after(resolver_files.clone(), rules.clone(), limits.clone(), config);
+        let mut trial = Trial::after(&self.parts, config);
         let named = trial.named();
         let congestion = named.as_ref().map(|named| named.congestion).unwrap_or_default();
         for (nth, error) in self.held.try_others(config, congestion) {

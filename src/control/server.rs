@@ -81,7 +81,8 @@ impl Server {
     /// Whatever keeps it from serving; files are read before any socket opens.
     pub fn start(config: Config) -> Result<Server, StartError> {
         let config = Arc::new(config);
-        let Named { users, credentials, congestion, resolver_files, budget, rules, limits } = named(&config)?;
+        let Named { users, credentials, congestion, resolver_files, budget, rules, limits, certificates } =
+            named(&config)?;
         let refused = |what: &dyn Fn(&mut Trial)| StartError::Named(Trial::refused(&config, what));
         let records =
             start_records(&config, budget).map_err(|error| refused(&|trial| trial.cannot_record(&error)))?;
@@ -95,6 +96,7 @@ impl Server {
             resolver_files,
             rules: Arc::<OperatorRules>::default().follow(rules),
             limits,
+            certificates,
             verifier: verifier.transpose().map_err(StartError::Machine)?,
             gssapi: gssapi.transpose().map_err(StartError::Machine)?,
             records: records.as_ref().map(|outlet| outlet.lines.clone()),
@@ -110,10 +112,8 @@ impl Server {
         let (workers, ended) = run_workers(&config, &acceptor, &snapshots)?;
         let beside =
             Beside::of(records.as_ref().map(|outlet| outlet.lines.clone()), snapshots.verifier().as_ref());
-        let (standing, orders) = (
-            Arc::new(standing(&config, &acceptor, budget, &snapshots, quotas.as_ref())),
-            bounded(limits::ORDERS_QUEUED_MAX),
-        );
+        let standing = Arc::new(standing(&config, &acceptor, budget, &snapshots, quotas.as_ref()));
+        let orders = bounded(limits::ORDERS_QUEUED_MAX);
         beside.set_contexts(snapshots.contexts());
         beside.set_quota_store(quotas.as_ref().map(|keeper| keeper.health().clone()));
         let watched = watched(&workers, &standing, &orders.0, &beside);

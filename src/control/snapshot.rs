@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
+use super::certificates::Certificates;
 use super::descriptors::DescriptorBudget;
 use super::learner::Learner;
 use super::limiting::Limiting;
@@ -50,6 +51,7 @@ pub(super) struct SnapshotMaker {
     learner: Option<Learner>,
     resolver_files: ResolverFiles,
     rules: Arc<OperatorRules>,
+    certificates: Certificates,
     /// The rules before, and for how many seconds they are kept: workers go over to others meanwhile, so that none of them has
     /// to free a million names; nor has the control thread.
     retired: Vec<(Arc<OperatorRules>, u32)>,
@@ -65,6 +67,8 @@ pub(super) struct Parts {
     pub(super) rules: Arc<OperatorRules>,
     /// The numbers of limits.
     pub(super) limits: Numbers,
+    /// The TLS of the listeners.
+    pub(super) certificates: Certificates,
     /// `None` where there never was one.
     pub(super) verifier: Option<Arc<Verifier>>,
     /// `None` where there never was one.
@@ -84,8 +88,8 @@ impl SnapshotMaker {
         names: Arc<[Arc<ListenerName>]>,
     ) -> SnapshotMaker {
         let locals = LocalList::read();
-        let Parts { budget, congestion, resolver_files, rules, limits, verifier, gssapi, records, learner } =
-            parts;
+        let Parts { budget, congestion, resolver_files, rules, limits, certificates, .. } = parts;
+        let Parts { verifier, gssapi, records, learner, .. } = parts;
         let mut limiting = Limiting::new();
         limiting.adopt(&config, &rules, limits);
         let mut maker = SnapshotMaker {
@@ -106,6 +110,7 @@ impl SnapshotMaker {
             learner,
             resolver_files,
             rules,
+            certificates,
             retired: Vec::new(),
         };
         maker.put_holder_names();
@@ -125,9 +130,9 @@ impl SnapshotMaker {
             || old.policy.log != self.config.policy.log
             || old.server.listen != self.config.server.listen
             || old.listeners != self.config.listeners;
-        let Parts { budget, congestion, resolver_files, rules, limits, verifier, gssapi, records, learner } =
-            parts;
-        self.learner = learner;
+        let Parts { budget, congestion, resolver_files, rules, limits, certificates, .. } = parts;
+        let Parts { verifier, gssapi, records, learner, .. } = parts;
+        (self.learner, self.certificates) = (learner, certificates);
         self.replace_rules(rules);
         (self.budget, self.congestion, self.resolver_files) = (budget, congestion, resolver_files);
         (self.verifier, self.gssapi, self.records) = (verifier, gssapi, records);
@@ -243,6 +248,7 @@ impl SnapshotMaker {
             resolver_files: self.resolver_files.clone(),
             rules: self.rules.clone(),
             limits: self.limiting.numbers().clone(),
+            certificates: self.certificates.clone(),
             verifier: self.verifier.clone(),
             gssapi: self.gssapi.clone(),
             records: self.records.clone(),
@@ -269,6 +275,7 @@ impl SnapshotMaker {
             learn: self.learner.as_ref().map(|learner| learner.sender().clone()),
             listening: self.names.clone(),
             listener_names: listener_names::recorded(config, &self.names),
+            tls: self.certificates.servers(),
             ceilings: self.ceilings(worker),
         })
     }
@@ -432,6 +439,7 @@ mod tests {
             resolver_files: ResolverFiles::read(&config, &divide(1000, &config)).0,
             rules: Arc::default(),
             limits: no_limits(),
+            certificates: Certificates::default(),
             verifier: None,
             gssapi: None,
             records: None,

@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::acceptor::HeldListeners;
+use super::certificates::Certificates;
 use super::descriptors::{self, DescriptorBudget};
 use super::learner::can_learn;
 use super::limited_users::check_users;
@@ -17,6 +18,7 @@ use super::plural::count_of;
 use super::quota_keeper::can_keep;
 use super::resolver_files::ResolverFiles;
 use super::rules::{OperatorRules, RulesPlan};
+use super::snapshot::Parts;
 use super::users::UsersFile;
 use crate::admin::{self, AdminError};
 use crate::auth::{concerns, gssapi, load_users};
@@ -47,6 +49,7 @@ pub(super) struct Named {
     pub(super) rules: RulesPlan,
     /// Those of the limits' names.
     pub(super) limits: Numbers,
+    pub(super) certificates: Certificates,
 }
 
 /// Tries whatever can be tried without serving.
@@ -71,24 +74,35 @@ pub(super) struct Trial<'a> {
     rules: Arc<OperatorRules>,
     /// The numbers that limits have had.
     limits: Numbers,
+    /// The TLS of the listeners that are there.
+    certificates: Certificates,
 }
 
 impl<'a> Trial<'a> {
     pub(super) fn of(config: &'a Config) -> Trial<'a> {
         let empty = || config.places.problems();
         let report = Report { errors: empty(), warnings: empty() };
-        Trial { config, report, resolver_files: None, rules: Arc::default(), limits: no_limits() }
+        Trial {
+            config,
+            report,
+            resolver_files: None,
+            rules: Arc::default(),
+            limits: no_limits(),
+            certificates: Certificates::default(),
+        }
     }
 
     /// Of a configuration that is to take the place of another, by which this was known of names, and these rules are in effect
     /// and limits have these numbers.
-    pub(super) fn after(
-        resolver_files: ResolverFiles,
-        rules: Arc<OperatorRules>,
-        limits: Numbers,
-        config: &'a Config,
-    ) -> Trial<'a> {
-        Trial { resolver_files: Some(resolver_files), rules, limits, ..Trial::of(config) }
+    pub(super) fn after(parts: &Parts, config: &'a Config) -> Trial<'a> {
+        let Parts { resolver_files, rules, limits, certificates, .. } = parts;
+        Trial {
+            resolver_files: Some(resolver_files.clone()),
+            rules: rules.clone(),
+            limits: limits.clone(),
+            certificates: certificates.clone(),
+            ..Trial::of(config)
+        }
     }
 
     /// The problem that `what` adds.
@@ -111,6 +125,7 @@ impl<'a> Trial<'a> {
         let limits = self.limits();
         let credentials = self.credentials();
         let congestion = self.congestion();
+        let certificates = self.certificates();
         let budget = self.budget();
         let resolver_files = self.names(&budget);
         self.cpus();
@@ -123,6 +138,7 @@ impl<'a> Trial<'a> {
             budget,
             rules: rules?,
             limits: limits?,
+            certificates: certificates?,
         })
     }
 
@@ -253,6 +269,21 @@ impl<'a> Trial<'a> {
         self.need(("auth", "methods"), gssapi::library())?;
         self.need(("auth.gssapi", "keytab"), gssapi::credentials(&auth.gssapi.service, &auth.gssapi.keytab))
             .map(Some)
+    }
+
+    /// The TLS of the listeners that speak it.
+    fn certificates(&mut self) -> Option<Certificates> {
+        let (certificates, warnings, errors) = match self.certificates.read(self.config) {
+            Ok((certificates, warnings)) => (Some(certificates), warnings, Vec::new()),
+            Err(errors) => (None, Vec::new(), errors),
+        };
+        let Report { errors: refused, warnings: warned } = &mut self.report;
+        for (concerns, found) in [(errors, refused), (warnings, warned)] {
+            for (nth, what) in concerns {
+                self.config.places.blame_in(found, ("listener", nth, "tls"), what);
+            }
+        }
+        certificates
     }
 
     fn congestion(&mut self) -> Option<CongestionControl> {

@@ -3,7 +3,7 @@
 
 use super::labels::{
     AskedFor, DenialCause, DialFailure, Direction, LabelWord, LoginMethod, LoginResult, NameAnswer,
-    PauseCause, PipeState, Queue, Recall, Remembered, Replied,
+    PauseCause, PipeState, Queue, Recall, Remembered, Replied, TlsOutcome, TlsSpoken,
 };
 use crate::outcome::Reason;
 use crate::relay::datagram::Drop;
@@ -166,6 +166,8 @@ counted! {
     Recalled(cache: Remembered, result: Recall) = Counter "cache_lookups_total", NotZero "cache";
     /// Sessions whose messages are sealed.
     Sealed = Counter "sealed_sessions_total", NotZero "sealed_sessions";
+    /// Handshakes of TLS at listeners, by how they came out and what was agreed on.
+    TlsHandshake(result: TlsOutcome, version: TlsSpoken) = Counter "tls_handshakes_total", NotZero "tls_handshakes";
     /// Connections that there may be at a time; an association counts twice.
     ConnectionsMax = Gauge "connections_max", NotZero "connections_max";
     /// Panics of workers, each of which cost the sessions that its worker had.

@@ -73,6 +73,32 @@ label! {
         Gssapi = "gssapi";
         /// By a name alone (SOCKS4).
         Ident = "ident";
+        /// By a certificate (RFC 8446 section 4.4.2).
+        Certificate = "certificate";
+    }
+}
+
+label! {
+    /// How a handshake of TLS came out.
+    TlsOutcome {
+        /// A new session.
+        Full = "full";
+        /// A session that went on.
+        Resumed = "resumed";
+        /// None.
+        Failed = "failed";
+    }
+}
+
+label! {
+    /// Which TLS a client speaks.
+    TlsSpoken {
+        /// RFC 5246.
+        Tls12 = "tls12";
+        /// RFC 8446.
+        Tls13 = "tls13";
+        /// It is not agreed on yet.
+        Unknown = "unknown";
     }
 }
 

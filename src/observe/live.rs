@@ -176,7 +176,7 @@ pub struct LiveSession {
     pub limit: Option<Arc<str>>,
     /// What the client was told: REP of SOCKS5, the status of HTTP.
     pub reply: Option<u16>,
-    /// What moves the bytes: "copy", "splice", "sealed" or "datagram".
+    /// What moves the bytes: "copy", "splice", "sealed", "tls" or "datagram".
     pub engine: Option<&'static str>,
     /// Bytes that the target's socket took.
     pub bytes_up: u64,

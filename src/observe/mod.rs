@@ -25,7 +25,7 @@ pub use counters::{Counters, Totals};
 pub use exposition::{EXPOSITION_TYPE, Observed, ProcessUse, WorkerObserved, exposition};
 pub use labels::{
     AskedFor, DenialCause, DialFailure, Direction, LoginMethod, LoginResult, NameAnswer, PauseCause,
-    PipeState, Queue, Recall, Remembered, Replied,
+    PipeState, Queue, Recall, Remembered, Replied, TlsOutcome, TlsSpoken,
 };
 pub use latencies::{Latencies, LatencyMark, Quantiles, TIMED, Timed, Timing};
 pub use limit_hits::{LimitHits, ReachedOf};

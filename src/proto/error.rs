@@ -18,6 +18,10 @@ pub enum ProtoError {
     Http(u8),
     /// The head of an HTTP request that is not taken.
     Head(HeadError),
+    /// The first byte is that of a TLS handshake, where none is spoken.
+    Tls,
+    /// The first byte is that of another protocol, where TLS is spoken and nothing else.
+    NotTls,
     /// A protocol that is not spoken where the client came in.
     NotSpoken,
     /// The first bytes begin no header of the PROXY protocol.
@@ -58,6 +62,8 @@ impl fmt::Display for ProtoError {
                 write!(f, "an HTTP request (first byte {:?}) where SOCKS5 is due", char::from(*first))
             }
             Self::Head(_) => f.write_str("bad HTTP request"),
+            Self::Tls => f.write_str("a TLS handshake where none is spoken"),
+            Self::NotTls => f.write_str("no TLS, where it is spoken"),
             Self::NotSpoken => f.write_str("a protocol that is not spoken at this listener"),
             Self::NoProxyHeader => f.write_str("no PROXY header where one is due"),
             Self::ProxyHeader(what) => write!(f, "broken PROXY header: {what}"),

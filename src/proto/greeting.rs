@@ -17,6 +17,11 @@ const NO_ACCEPTABLE: u8 = 0xff;
 /// VER and NMETHODS.
 const HEADER: usize = 2;
 
+/// The type of the record that a client of TLS begins with (RFC 8446 section 5.1).
+pub const TLS_HANDSHAKE: u8 = 0x16;
+/// A fatal alert, handshake_failure (RFC 8446 section 6.2), in a record of the version that all understand.
+pub const TLS_REFUSAL: [u8; 7] = [0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 0x28];
+
 const _: () = assert!(GREETING_MAX == HEADER + u8::MAX as usize);
 
 /// The methods that outflow knows, by their code (RFC 1928 section 3).
@@ -80,12 +85,13 @@ pub struct Greeting {
 /// Whether a client that begins with this byte speaks SOCKS5.
 ///
 /// # Errors
-/// [`ProtoError::Http`] or [`ProtoError::Version`].
+/// [`ProtoError::Http`], [`ProtoError::Tls`] or [`ProtoError::Version`].
 pub fn check_version(first: u8) -> Result<(), ProtoError> {
     match first {
         VERSION => Ok(()),
         // RFC 9110 section 9.1: methods are tokens, and all that there are begin with a capital letter.
         letter @ b'A'..=b'Z' => Err(ProtoError::Http(letter)),
+        TLS_HANDSHAKE => Err(ProtoError::Tls),
         other => Err(ProtoError::Version(other)),
     }
 }
@@ -160,7 +166,8 @@ mod tests {
         for letter in b'A'..=b'Z' {
             assert_eq!(error_at_last_byte(decode, &[letter]), ProtoError::Http(letter));
         }
-        for other in [0x00, 0x01, 0x04, 0x06, 0x16, 0xff] {
+        assert_eq!(error_at_last_byte(decode, &[0x16]), ProtoError::Tls);
+        for other in [0x00, 0x01, 0x04, 0x06, 0x17, 0xff] {
             assert_eq!(error_at_last_byte(decode, &[other]), ProtoError::Version(other));
         }
         assert_eq!(decode(b"GET / HTTP/1.1\r\n"), Err(ProtoError::Http(b'G')));

@@ -19,6 +19,10 @@ pub enum Failure {
     NoMethod,
     /// The client's fault: wrong credentials.
     AuthFailed,
+    /// The client's fault: no TLS, with the library's word for it.
+    Tls(String),
+    /// The client's fault: its certificate says no name that can be a user's.
+    Certificate(String),
     /// The client's fault: no security context, with the library's word for it.
     Context(String),
     /// The client's fault: a level of protection that is not given here (RFC 1961 section 4).
@@ -120,9 +124,10 @@ impl Failure {
     pub fn reason(&self) -> Reason {
         match self {
             Failure::Protocol(ProtoError::Http(_)) => Reason::Http,
+            Failure::Protocol(ProtoError::Tls | ProtoError::NotTls) | Failure::Tls(_) => Reason::Tls,
             Failure::Protocol(_) => Reason::Protocol,
             Failure::NoMethod => Reason::NoMethod,
-            Failure::AuthFailed | Failure::Context(_) => Reason::AuthFailed,
+            Failure::AuthFailed | Failure::Context(_) | Failure::Certificate(_) => Reason::AuthFailed,
             Failure::Level(_) | Failure::Seal(_) => Reason::Protection,
             Failure::HandshakeTimeout => Reason::HandshakeTimeout,
             Failure::ClientLeft => Reason::ClientLeft,
@@ -153,6 +158,8 @@ impl fmt::Display for Failure {
             Failure::Protocol(error) => write!(f, "client: {error}"),
             Failure::NoMethod => f.write_str("client: offers no accepted method"),
             Failure::AuthFailed => f.write_str("client: wrong credentials"),
+            Failure::Tls(why) => write!(f, "client: TLS: {why}"),
+            Failure::Certificate(why) => write!(f, "client: its certificate: {why}"),
             Failure::Context(why) => write!(f, "client: no security context: {why}"),
             Failure::Level(asked) => {
                 write!(f, "client: asks for protection level {asked}, which is not given")

@@ -12,7 +12,12 @@ pub(super) fn read(bytes: &[u8], handling: &mut Handling<'_>) -> Result<Transiti
         return Ok(Transition::More(Reading::Greeting));
     };
     // RFC 1928 section 3: with none the client MUST close, and nothing behind the greeting is parsed.
-    let method = choose(&greeting.methods, handling.rules.methods).ok_or(Failure::NoMethod)?;
+    let known = handling.facts.identity.is_some() && greeting.methods.contains(Method::None);
+    let method = match known {
+        // Whoever has shown a certificate need not log in.
+        true => AuthMethod::None,
+        false => choose(&greeting.methods, handling.rules.methods).ok_or(Failure::NoMethod)?,
+    };
     handling.facts.method = Some(method);
     handling.output.extend_from_slice(&selection(Some(wire_method(method))));
     let next = match method {

@@ -67,7 +67,12 @@ impl AwaitLevel {
         // The NEC reference sends the octet as it is, and expects it so.
         let bare = gssapi.nec && token.len() == 1;
         let asked = if bare { token[0] } else { self.unwrap_level(token)? };
-        let level = gssapi.protection.answer(asked).ok_or(Failure::Level(asked))?;
+        let given = match handling.rules.protected {
+            // RFC 1961 section 4.2: it is the server's choice, and the client may refuse it. All is sealed already.
+            true => ProtectionLevel::from_wire(asked).map(|_| ProtectionLevel::None),
+            false => gssapi.protection.answer(asked),
+        };
+        let level = given.ok_or(Failure::Level(asked))?;
         self.check(level).map_err(Failure::Seal)?;
         let octet = [level.wire()];
         message(MessageType::ProtectionLevel, handling.output, |output| {

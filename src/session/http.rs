@@ -37,6 +37,10 @@ pub(super) fn read(
         return Ok(transition);
     }
     login::identify(handling)?;
+    // An exchange is relayed over the sockets as they are.
+    if handling.rules.protected && matches!(head.target, RequestTarget::Absolute(..)) {
+        return Err(Failure::NotTaken);
+    }
     // What another request of the connection was told is not this one's.
     handling.facts.status = None;
     *handling.forward = head.forward(handling.rules.http.via).map(Box::new);

@@ -92,7 +92,7 @@ pub(super) fn status_of(failure: &Failure) -> (u16, ProxyError) {
         Failure::Protocol(ProtoError::Head(HeadError::TooLong | HeadError::TooManyFields)) => (431, None),
         Failure::Protocol(_) => (400, None),
         Failure::AuthFailed => (407, None),
-        Failure::NoMethod => (403, None),
+        Failure::NoMethod | Failure::Certificate(_) => (403, None),
         // RFC 9209 section 2.3.5 and 2.3.23: its own status, unless the proxy has a better one.
         Failure::Denied(Denial::Guard(Refusal::SpecialPurpose(_))) => {
             (403, Some("destination_ip_prohibited"))

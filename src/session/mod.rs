@@ -42,6 +42,7 @@ pub use failure::{AssociateError, DialError, Failure, ResponseError};
 pub use http_status::refuse_exchange;
 pub use rules::Rules;
 
+use crate::auth::Identity;
 use crate::config::Protocol;
 use crate::policy::accounts::LimitId;
 use crate::policy::{Decision, Incoming, Subject};
@@ -112,6 +113,23 @@ impl Session {
         // Where the library fails the client is owed nothing that it could read.
         let _ = self.channel.seal_output(&mut output);
         output
+    }
+
+    /// Ends the session of a client that begins with this byte for a cause that lies below the protocol, which says so.
+    pub fn turn_away(&mut self, first: u8, failure: Failure) -> Step {
+        let output = match Dialect::of(first) {
+            Ok(dialect) => {
+                self.dialect = dialect;
+                self.give_up(&failure)
+            }
+            Err(other) => self.give_up(&Failure::Protocol(other)),
+        };
+        Step { output, command: Command::Close(failure) }
+    }
+
+    /// Takes note of who the client is, as it has shown below the protocol.
+    pub fn vouch(&mut self, identity: Identity) {
+        self.facts.identity = Some(identity);
     }
 
     /// Whether the session waits for bytes of the client (and not for an answer of the worker).

@@ -14,6 +14,8 @@ pub struct Rules<'a> {
     pub methods: &'a [AuthMethod],
     /// What may be asked for where the client came in; empty: everything.
     pub commands: &'a [RequestCommand],
+    /// Whether what the client says is protected below the session, by TLS.
+    pub protected: bool,
     /// Which levels of protection GSSAPI gives.
     pub gssapi: &'a Gssapi,
     /// How HTTP is spoken.

@@ -62,9 +62,12 @@ fn rep_of_dial(error: DialError) -> Rep {
 pub(super) fn refuse(due: Due, cause: &Failure, facts: &mut Facts, output: &mut Output) {
     match due {
         Due::Method => match cause {
-            Failure::NoMethod | Failure::Protocol(ProtoError::NotSpoken) => {
-                output.extend_from_slice(&greeting::selection(None))
+            Failure::NoMethod
+            | Failure::Certificate(_)
+            | Failure::Protocol(ProtoError::NotSpoken | ProtoError::NotTls) => {
+                output.extend_from_slice(&greeting::selection(None));
             }
+            Failure::Protocol(ProtoError::Tls) => output.extend_from_slice(&greeting::TLS_REFUSAL),
             _ => {}
         },
         // RFC 1929 section 2: any status but 00 is a failure, and the connection must be closed behind it.

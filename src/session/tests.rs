@@ -89,6 +89,7 @@ impl OwnRules {
             protocols: &self.protocols,
             resolve: self.resolve,
             socks4_ident: self.socks4_ident,
+            protected: false,
             methods: &self.methods,
             commands: &self.commands,
             gssapi: &self.gssapi,

@@ -9,6 +9,7 @@ use super::core::Core;
 use super::learning;
 use super::limited;
 use super::next::Next;
+use super::tls_client::TlsClient;
 use super::tokens::CLIENT_SOCKET;
 use super::watch::{Edge, watch_datagrams};
 use crate::dns::Answer;
@@ -28,12 +29,18 @@ const TARGET_SOCKETS: [u8; 2] = [2, 3];
 pub(super) struct Associated {
     pub(super) association: Box<Association>,
     control: Stream,
+    /// TLS on the control connection.
+    tls: Option<Box<TlsClient>>,
 }
 
 impl Associated {
     /// The client-facing socket is watched already.
-    pub(super) fn new(association: Box<Association>, control: Stream) -> Associated {
-        Associated { association, control }
+    pub(super) fn new(
+        association: Box<Association>,
+        control: Stream,
+        tls: Option<Box<TlsClient>>,
+    ) -> Associated {
+        Associated { association, control, tls }
     }
 
     pub(super) fn begin(&mut self, core: &mut Core, connection: &mut Connection, edges: Edge) -> Next {
@@ -42,7 +49,7 @@ impl Associated {
         core.counters.associations(core.associations);
         core.arm(connection.key, core.now + connection.snapshot.config.timeouts.udp_idle);
         // What the client sent behind its request is nothing, but its end is an end.
-        match edges.readable || edges.fin || edges.failed {
+        match edges.readable || edges.fin || edges.failed || self.tls.is_some() {
             true => self.control_event(core, connection),
             false => Next::Wait,
         }
@@ -156,9 +163,18 @@ impl Associated {
 
     /// The control connection: what it sends is nothing, its end is the association's.
     fn control_event(&mut self, core: &mut Core, connection: &mut Connection) -> Next {
+        if let Some(reason) = self.hear(&[]) {
+            return Next::Close(reason);
+        }
         for _ in 0..limits::PUMP_ROUNDS_MAX {
-            match self.control.recv(core.kit.scratch()) {
-                Read::Bytes(_) => {}
+            let buffer = core.kit.scratch();
+            let room = if self.tls.is_some() { limits::TLS_HANDSHAKE_READ_BYTES } else { buffer.len() };
+            match self.control.recv(&mut buffer[..room]) {
+                Read::Bytes(count) => {
+                    if let Some(reason) = self.hear(&buffer[..count]) {
+                        return Next::Close(reason);
+                    }
+                }
                 Read::Blocked => return Next::Wait,
                 Read::End => return Next::Close(Reason::Completed),
                 Read::Failed(_) => return Next::Close(Reason::ClientReset),
@@ -167,6 +183,20 @@ impl Associated {
         self.association.control_waits = true;
         core.enqueue(connection);
         Next::Wait
+    }
+
+    /// Takes bytes of the control connection, where they are TLS: why it ends by them, if it does.
+    fn hear(&mut self, bytes: &[u8]) -> Option<Reason> {
+        let mut replies = Vec::new();
+        let heard = self.tls.as_mut()?.skip(bytes, &mut replies);
+        if !replies.is_empty() {
+            self.control.send(&replies);
+        }
+        match heard {
+            Ok(true) => Some(Reason::Completed),
+            Ok(false) => None,
+            Err(_) => Some(Reason::Protection),
+        }
     }
 
     fn note(&mut self, core: &mut Core, connection: &mut Connection, pumped: &Pumped) {
@@ -206,6 +236,9 @@ impl Associated {
     pub(super) fn end(&mut self, core: &mut Core, connection: &Connection) {
         for lookup in self.association.lookups() {
             core.lookups.cancel(connection.key.lookup_ticket(lookup), &core.registry, core.now);
+        }
+        if let Some(tls) = &mut self.tls {
+            self.control.send(&tls.end());
         }
         core.associations -= 1;
         core.counters.associations(core.associations);

@@ -100,6 +100,8 @@ pub(super) struct Core {
     pub(super) associations: usize,
     /// What moved in the present turn.
     pub(super) traffic: Traffic,
+    /// Steps of TLS handshakes that were taken in it.
+    pub(super) tls_steps: usize,
     /// The association that moved last.
     pub(super) moved_last: Option<Key>,
     /// Changes with `policy`.
@@ -151,6 +153,7 @@ impl Core {
             drains: false,
             associations: 0,
             traffic: Traffic::default(),
+            tls_steps: 0,
             moved_last: None,
             policy_version: 0,
             rule_names: snapshot.rule_names.apart(),
@@ -215,6 +218,12 @@ impl Core {
             connection.queued = true;
             self.queue.push(connection.key);
         }
+    }
+
+    /// Whether a handshake of TLS may take another step in this turn, which counts it.
+    pub(super) fn may_step(&mut self) -> bool {
+        self.tls_steps += 1;
+        self.tls_steps <= limits::TLS_STEPS_PER_TURN
     }
 
     pub(super) fn note_pipes(&mut self) {
@@ -317,6 +326,7 @@ impl Core {
             protocols: snapshot.config.protocols_of(table),
             methods: snapshot.config.methods_of(table),
             commands: snapshot.config.commands_of(table),
+            protected: table.is_some_and(|table| table.tls.is_some()),
             gssapi: &auth.gssapi,
             http: &snapshot.config.http,
             resolve: snapshot.config.tor.resolve,

@@ -16,6 +16,7 @@ use super::kept::{KeptUpstream, NextRequest};
 use super::listening::{ListenerSearch, Listening};
 use super::next::{Change, Next};
 use super::snapshot::Snapshot;
+use super::tls_client::TlsClient;
 use super::watch::Edge;
 use crate::auth::{Identity, Pending};
 use crate::dns::{Answer, DnsError, PointerAnswer};
@@ -29,15 +30,17 @@ use crate::proto::userpass::Credentials;
 use crate::relay::datagram::Association;
 use crate::session::{Command, DialError, Failure, Input, Session, Step};
 use crate::shares::{Lent, Source};
+use crate::sys::Read;
 use crate::sys::gssapi::Context;
 use crate::sys::stream::Stream;
-use crate::sys::{Read, Write};
 
 /// Everything that only the handshake needs; freed at the relay.
 #[derive(Debug)]
 pub(super) struct Handshake {
     pub(super) session: Session,
     pub(super) client: Stream,
+    /// TLS between the client and its session.
+    pub(super) tls: Option<Box<TlsClient>>,
     /// What the events of the client's socket promised.
     pub(super) edges: Edge,
     pub(super) waits_for: Waits,
@@ -47,7 +50,7 @@ pub(super) struct Handshake {
     /// What stands in front of its first byte.
     pub(super) header_due: HeaderDue,
     /// By when its first byte has to have come, where that has a time limit of its own.
-    first_byte_by: Option<Instant>,
+    pub(super) first_byte_by: Option<Instant>,
     accepted: Instant,
     /// When the time limit began that holds now.
     pub(super) phase_began: Instant,
@@ -107,6 +110,7 @@ impl Handshake {
         Handshake {
             session: Session::new(incoming),
             client,
+            tls: snapshot.tls(incoming.listener).map(|tls| Box::new(TlsClient::new(Arc::clone(tls)))),
             edges: Edge::default(),
             waits_for: Waits::Bytes,
             deadline: now + snapshot.config.timeouts.handshake,
@@ -249,9 +253,7 @@ impl Handshake {
     /// Hands the session what the client sent, if it has sent anything.
     pub(super) fn read(&mut self, core: &Core, connection: &Connection) -> ControlFlow<Next, Step> {
         if !self.may_hold(core, connection) {
-            let failure = Failure::Internal("handshakes from there hold as much as they may");
-            let output = self.session.give_up(&failure);
-            return ControlFlow::Continue(Step { output, command: Command::Close(failure) });
+            return ControlFlow::Continue(self.end_greedy());
         }
         if !self.edges.readable {
             // Everything before the FIN was read, and no request came of it.
@@ -280,16 +282,23 @@ impl Handshake {
     }
 
     /// Waits for more bytes. Half a message is acknowledged at once, or Nagle's algorithm may hold back its other half.
-    fn nothing_yet(&self) -> ControlFlow<Next, Step> {
-        if self.session.has_pending() {
+    pub(super) fn nothing_yet(&self) -> ControlFlow<Next, Step> {
+        if self.session.has_pending() || self.tls.as_ref().is_some_and(|tls| tls.held_bytes() > 0) {
             self.client.acknowledge();
         }
         ControlFlow::Break(Next::Wait)
     }
 
+    /// Ends the session of a client that sends halves of messages and no end of them.
+    pub(super) fn end_greedy(&mut self) -> Step {
+        let failure = Failure::Internal("handshakes from there hold as much as they may");
+        let output = self.session.give_up(&failure);
+        Step { output, command: Command::Close(failure) }
+    }
+
     /// Whether the handshake may keep what it has of a message: it takes its part of the pool of half messages.
-    fn may_hold(&mut self, core: &Core, connection: &Connection) -> bool {
-        let bytes = self.session.held_bytes();
+    pub(super) fn may_hold(&mut self, core: &Core, connection: &Connection) -> bool {
+        let bytes = self.session.held_bytes() + self.tls.as_ref().map_or(0, |tls| tls.held_bytes());
         if bytes <= limits::HANDSHAKE_HELD_FREE {
             self.held = None;
             return true;
@@ -418,11 +427,6 @@ impl Handshake {
         Next::Answer(Input::Named(answer))
     }
 
-    /// Sends handshake bytes. They are few: a socket that has no room for them is not being read.
-    pub(super) fn send(&self, output: &[u8]) -> bool {
-        output.is_empty() || matches!(self.client.send(output), Write::Bytes(count) if count == output.len())
-    }
-
     /// Ends the session for a cause that lies outside its protocol, with what its client is owed.
     pub(super) fn give_up(&mut self, connection: &Connection, failure: Failure) -> Next {
         let output = self.session.give_up(&failure);
@@ -452,7 +456,7 @@ impl Handshake {
     ) -> Stream {
         self.leave_facts(core, connection);
         drop(self.take_waits());
-        self.client.shut_down_writing();
+        self.send_end();
         self.client
     }
 
@@ -486,6 +490,6 @@ pub(super) fn refused(connection: &Connection, failure: Failure) -> Next {
     Next::Change(Change::Refuse(failure))
 }
 
-fn left(failure: Failure) -> ControlFlow<Next, Step> {
+pub(super) fn left(failure: Failure) -> ControlFlow<Next, Step> {
     ControlFlow::Break(Next::Close(failure.reason()))
 }

@@ -43,11 +43,14 @@ mod refusals;
 mod relaying;
 mod resolving;
 mod revoking;
+mod saying;
 mod setup;
 mod slot;
 mod snapshot;
 mod talking;
 mod timers;
+mod tls_client;
+mod tls_reading;
 mod tokens;
 mod translators;
 mod turns;
@@ -208,6 +211,7 @@ impl Worker {
             self.wait(poll, &mut events)?;
             self.pulse.turn();
             self.core.now = Instant::now();
+            self.core.tls_steps = 0;
             self.turns.begin(self.core.now);
             for event in &events {
                 self.dispatch(event.token(), Edge::of(event), mail);

@@ -252,7 +252,11 @@ fn follow(core: &mut Core, slot: &mut Slot, mut next: Next) -> Fate {
             }
             (Next::Read, Phase::Handshake(handshake)) => {
                 reads += 1;
-                match handshake.read(core, connection) {
+                let read = match handshake.tls {
+                    Some(_) => handshake.read_tls(core, connection),
+                    None => handshake.read(core, connection),
+                };
+                match read {
                     ControlFlow::Continue(step) => (handshake, step),
                     ControlFlow::Break(ends) => {
                         next = ends;
@@ -329,9 +333,12 @@ fn relay_of(core: &mut Core, connection: &Connection, handshake: &mut Handshake)
     if seal.is_some() {
         core.counters.count(Counted::Sealed);
     }
-    let relay = match seal {
-        Some((seal, begun)) => Relay::sealed(pending, seal, begun, &mut core.kit),
-        None => Relay::new(connection.snapshot.config.server.relay, pending, &mut core.kit),
+    let tls = handshake.tls.take().map(|tls| tls.into_parts());
+    let relay = match (tls, seal) {
+        // Behind TLS nothing is sealed once more.
+        (Some((Some(tls), begun)), _) => Relay::tls(pending, tls, begun, &mut core.kit),
+        (_, Some((seal, begun))) => Relay::sealed(pending, seal, begun, &mut core.kit),
+        (_, None) => Relay::new(connection.snapshot.config.server.relay, pending, &mut core.kit),
     };
     relay.prefaced(preface_bytes)
 }
@@ -367,7 +374,7 @@ fn enter(core: &mut Core, slot: &mut Slot, change: Change) -> Next {
             }
             handshake.leave_facts(core, connection);
             edges = handshake.edges;
-            *phase = Phase::Associated(Associated::new(association, handshake.client));
+            *phase = Phase::Associated(Associated::new(association, handshake.client, handshake.tls));
         }
         (Change::Refuse(failure), Phase::Handshake(handshake)) => {
             let client = handshake.close_refused(core, connection, &failure);

@@ -151,10 +151,14 @@ impl Relaying {
             Finish::Completed => Next::Close(Reason::Completed),
             Finish::Reset { failed } => {
                 self.socket(failed.opposite()).reset_on_close();
-                let Some(error) = self.relay.seal_error() else { return Next::Close(reason_of(failed)) };
-                tracing::debug!(client = %connection.peer, %error, "sealed session cut off");
-                // This side did not fail, but what it gets is not all either.
-                self.socket(failed).reset_on_close();
+                let Some((error, told)) = self.relay.untranslated() else {
+                    return Next::Close(reason_of(failed));
+                };
+                tracing::debug!(client = %connection.peer, %error, "session cut off");
+                if !told {
+                    // This side did not fail, but what it gets is not all either.
+                    self.socket(failed).reset_on_close();
+                }
                 Next::Close(Reason::Protection)
             }
             Finish::Linger { gone } => Next::Change(Change::Linger { gone, reason: reason_of(gone) }),

@@ -15,6 +15,7 @@ use crate::policy::rule_names::RuleNames;
 use crate::policy::sources::Sources;
 use crate::sys::congestion::CongestionControl;
 use crate::sys::listener::Listener;
+use crate::tls::TlsServer;
 
 /// Everything that a reload may change. A worker replaces it between two turns. What has not changed is the same
 /// `Arc` in the new one, and the worker leaves alone what it made of it.
@@ -57,6 +58,8 @@ pub struct Snapshot {
     pub listening: Arc<[Arc<ListenerName>]>,
     /// What records call them, in the same order: in memory that no other worker counts in.
     pub listener_names: Box<[Arc<str>]>,
+    /// The TLS of each of them, at its place; `None` where none is spoken.
+    pub tls: Arc<[Option<Arc<TlsServer>>]>,
     /// How many descriptors the worker may use for what.
     pub ceilings: Ceilings,
 }
@@ -70,6 +73,11 @@ impl Snapshot {
     /// The table of the listener of this number, which a session came by that was accepted under this, where it has one.
     pub(super) fn listener_table(&self, number: u16) -> Option<&ListenerConfig> {
         self.config.listener_table(self.listening.iter().position(|name| name.number == number)?)
+    }
+
+    /// The TLS of the listener of this number, where it speaks any.
+    pub(super) fn tls(&self, number: u16) -> Option<&Arc<TlsServer>> {
+        self.tls.get(self.listening.iter().position(|name| name.number == number)?)?.as_ref()
     }
 
     /// The ports that clients of the listener of this number send datagrams to; `None`: any.

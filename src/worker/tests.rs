@@ -46,6 +46,7 @@ pub(super) fn snapshot() -> Snapshot {
         learn: None,
         listening: Arc::default(),
         listener_names: Box::default(),
+        tls: Arc::default(),
         verifier: None,
         gssapi: None,
         dns: Arc::default(),

@@ -109,7 +109,7 @@ function makeSessions(number, names) {
   });
 }
 
-const REASONS = ["completed", "client_reset", "target_reset", "idle", "half_close", "handshake_timeout", "client_left", "protocol", "http", "no_method", "auth_failed", "protection", "denied", "dns_failed", "connect_failed", "connect_timeout", "bad_response", "associate_failed", "drained", "killed", "revoked", "quota", "internal"];
+const REASONS = ["completed", "client_reset", "target_reset", "idle", "half_close", "handshake_timeout", "client_left", "protocol", "http", "tls", "no_method", "auth_failed", "protection", "denied", "dns_failed", "connect_failed", "connect_timeout", "bad_response", "associate_failed", "drained", "killed", "revoked", "quota", "internal"];
 const DROPS = ["stranger", "header", "seal", "fragment", "denied", "loop", "name", "queue", "oversize", "unreachable", "blocked", "filtered", "no_client", "limit"];
 const CAUSES = ["special_purpose", "own_listener", "own_port", "rule", "default", "machine", "per_source", "turned_away", "unrecorded", "foreign_peer"];
 const OTHERS = ["no_local_port", "accept_paused", "stalls", "worker_panics", "pipe_fallbacks", "records_lost", "log_lines_lost"];
@@ -137,7 +137,7 @@ class Mock {
     for (const drop of DROPS) c["udp_dropped_" + drop] = 0;
     for (const cause of CAUSES) c["denied_" + cause] = 0;
     for (const other of OTHERS) c[other] = 0;
-    for (const way of ["up", "down"]) for (const engine of ["copy", "splice", "sealed"]) c[`bytes_${way}_${engine}`] = 0;
+    for (const way of ["up", "down"]) for (const engine of ["copy", "splice", "sealed", "tls"]) c[`bytes_${way}_${engine}`] = 0;
     Object.assign(c, {
       closed_completed: n(290), closed_client_reset: n(9), closed_target_reset: n(3.2), closed_idle: n(0.6), closed_denied: n(1.7),
       closed_auth_failed: n(0.4), closed_connect_failed: n(4.1), closed_connect_timeout: n(1.3), closed_dns_failed: n(0.9),

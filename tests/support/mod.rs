@@ -29,6 +29,7 @@ pub(crate) mod socket_table;
 pub(crate) mod svg;
 pub(crate) mod tables;
 pub(crate) mod terminal;
+pub(crate) mod tls;
 #[macro_use]
 pub(crate) mod udp;
 pub(crate) mod users;

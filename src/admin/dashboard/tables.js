@@ -50,6 +50,7 @@ const tables = (() => {
     denied_turned_away: "Source far past it",
     denied_unrecorded: "No room for its record",
     closed_auth_failed: "Wrong credentials",
+    closed_tls: "No TLS, or none where it is spoken",
     closed_no_method: "No acceptable method",
     closed_protocol: "Not SOCKS",
     closed_http: "An HTTP request",
@@ -116,7 +117,7 @@ const tables = (() => {
   const seconds = (s) => Date.parse(s.time) / 1e3;
   const sum = (numbers) => numbers.reduce((all, one) => all + (one ?? 0), 0);
   const relayed = (s, way) =>
-    sum(["copy", "splice", "sealed"].map((engine) => s.counters[`bytes_${way}_${engine}`])) +
+    sum(["copy", "splice", "sealed", "tls"].map((engine) => s.counters[`bytes_${way}_${engine}`])) +
     (s.counters["udp_bytes_" + way] ?? 0);
 
   function cpu(s, before) {
@@ -265,6 +266,7 @@ const tables = (() => {
       ["splice", "Splice"],
       ["copy", "Copy"],
       ["sealed", "Sealed"],
+      ["tls", "TLS"],
     ];
     rows.engines.draw(
       engines,

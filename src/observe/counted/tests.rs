@@ -7,10 +7,10 @@ use super::*;
 /// What the log's line calls each value; tools read these names.
 const LINE: &str = "accepted active
     closed_completed closed_client_reset closed_target_reset closed_idle closed_half_close closed_handshake_timeout
-    closed_client_left closed_protocol closed_http closed_no_method closed_auth_failed closed_protection closed_denied
+    closed_client_left closed_protocol closed_http closed_tls closed_no_method closed_auth_failed closed_protection closed_denied
     closed_dns_failed closed_connect_failed closed_connect_timeout closed_bad_response closed_associate_failed closed_drained
     closed_killed closed_revoked closed_quota closed_internal
-    bytes_up_copy bytes_up_splice bytes_up_sealed bytes_down_copy bytes_down_splice bytes_down_sealed
+    bytes_up_copy bytes_up_splice bytes_up_sealed bytes_up_tls bytes_down_copy bytes_down_splice bytes_down_sealed bytes_down_tls
     logins_ok logins_failed no_local_port foreign_peers per_source_refused per_source_turned_away refused_unrecorded
     accept_paused stalls
     udp_associations udp_datagrams_up udp_datagrams_down udp_bytes_up udp_bytes_down
@@ -51,7 +51,11 @@ const LINE: &str = "accepted active
     dials_failed_local
     names_found names_not_found names_no_address names_server_failure names_timeout names_busy names_no_servers
     cache_names_hit cache_names_miss cache_logins_hit cache_logins_miss
-    sealed_sessions connections_max worker_panics
+    sealed_sessions
+    tls_handshakes_full_tls12 tls_handshakes_full_tls13 tls_handshakes_full_unknown
+    tls_handshakes_resumed_tls12 tls_handshakes_resumed_tls13 tls_handshakes_resumed_unknown
+    tls_handshakes_failed_tls12 tls_handshakes_failed_tls13 tls_handshakes_failed_unknown
+    connections_max worker_panics
     queue_used_records queue_used_log queue_used_mailboxes queue_used_names queue_used_logins queue_used_contexts
     queue_max_records queue_max_log queue_max_mailboxes queue_max_names queue_max_logins queue_max_contexts
     dns_server_answers";

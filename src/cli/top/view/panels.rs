@@ -78,6 +78,7 @@ const REFUSED: CauseGroup = CauseGroup {
         ("closed_no_method", "no_method"),
         ("closed_protocol", "protocol"),
         ("closed_http", "http"),
+        ("closed_tls", "tls"),
         ("closed_protection", "protection"),
     ],
     // Tells apart what `closed_denied` has as one number.

@@ -1,0 +1,139 @@
+//! The TLS of listeners: their files, read at the start and at each reload. What stands in files that are the same as before
+//! stays what it was, with the keys of its tickets.
+
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use zeroize::Zeroizing;
+
+use crate::config::{Config, ListenerTls};
+use crate::limits;
+use crate::sys::files::{Stamp, open_regular};
+use crate::tls::{TlsFile, TlsFiles, TlsServer};
+
+/// The TLS of each listener, at its place; `None` where none is spoken.
+pub(super) type ListenersTls = Arc<[Option<Arc<TlsServer>>]>;
+
+/// What was made of which files.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Certificates {
+    made: Vec<Option<Made>>,
+    servers: ListenersTls,
+}
+
+#[derive(Clone, Debug)]
+struct Made {
+    of: ListenerTls,
+    stamps: Vec<Stamp>,
+    server: Arc<TlsServer>,
+}
+
+/// What is wrong with a listener's TLS, or soon will be; the listener by its place among the tables.
+pub(super) type Concern = (usize, String);
+
+impl Certificates {
+    /// Reads what these listeners need, as far as it is not known; what is to be said of it beside.
+    ///
+    /// # Errors
+    /// Each listener whose TLS cannot be had, and why.
+    pub(super) fn read(&self, config: &Config) -> Result<(Certificates, Vec<Concern>), Vec<Concern>> {
+        let (mut made, mut errors, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
+        for (nth, listener) in config.all_listeners().enumerate() {
+            let Some(tls) = listener.table().and_then(|table| table.tls.as_ref()) else {
+                made.push(None);
+                continue;
+            };
+            let table = nth - config.server.listen.len();
+            match self.made_of(tls) {
+                Ok(one) => {
+                    let cert = tls.cert.display();
+                    warnings.extend(aging(&one.server).map(|what| (table, format!("cert {cert}: {what}"))));
+                    made.push(Some(one));
+                }
+                Err(what) => errors.push((table, what)),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let servers: Vec<_> = made.iter().map(|one| Some(Arc::clone(&one.as_ref()?.server))).collect();
+        // Workers are given the list: it is another only where one of them is.
+        let same = servers.len() == self.servers.len()
+            && servers.iter().zip(self.servers.iter()).all(|pair| match pair {
+                (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+                (one, other) => one.is_none() && other.is_none(),
+            });
+        let servers = if same { Arc::clone(&self.servers) } else { servers.into() };
+        Ok((Certificates { made, servers }, warnings))
+    }
+
+    /// What workers are given.
+    pub(super) fn servers(&self) -> ListenersTls {
+        Arc::clone(&self.servers)
+    }
+
+    fn made_of(&self, tls: &ListenerTls) -> Result<Made, String> {
+        // The stamps first: a file that is replaced meanwhile is read again next time.
+        let stamps = paths(tls).into_iter().map(|(word, path)| {
+            Stamp::of(path).map_err(|error| format!("{word} {}: {error}", path.display()))
+        });
+        let stamps: Vec<Stamp> = stamps.collect::<Result<_, _>>()?;
+        let known = self.made.iter().flatten().find(|made| made.of == *tls && made.stamps == stamps);
+        if let Some(known) = known {
+            return Ok(known.clone());
+        }
+        let client_ca = tls.client_ca.as_deref().map(|path| read("client_ca", path)).transpose()?;
+        let files = TlsFiles {
+            cert: read("cert", &tls.cert)?.to_vec(),
+            key: read("key", &tls.key)?,
+            client_ca: client_ca.map(|bytes| bytes.to_vec()),
+            users_from: tls.users_from,
+        };
+        let server = TlsServer::new(&files).map_err(|(file, what)| {
+            let (word, path) = match (file, &tls.client_ca) {
+                (TlsFile::Key, _) => ("key", &tls.key),
+                (TlsFile::ClientCa, Some(path)) => ("client_ca", path),
+                _ => ("cert", &tls.cert),
+            };
+            format!("{word} {}: {what}", path.display())
+        })?;
+        Ok(Made { of: tls.clone(), stamps, server: Arc::new(server) })
+    }
+}
+
+fn paths(tls: &ListenerTls) -> Vec<(&'static str, &Path)> {
+    let own = [("cert", &*tls.cert), ("key", &*tls.key)];
+    own.into_iter().chain(tls.client_ca.as_deref().map(|path| ("client_ca", path))).collect()
+}
+
+/// The bytes of a file, wiped when dropped.
+fn read(word: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    let bytes = || {
+        let file = open_regular(path)?;
+        // Room for all of it at once: a buffer that grows leaves copies behind.
+        let room = usize::try_from(file.metadata()?.len().min(limits::TLS_FILE_MAX)).unwrap_or(0);
+        let mut bytes = Zeroizing::new(Vec::with_capacity(room + 1));
+        file.take(limits::TLS_FILE_MAX + 1).read_to_end(&mut bytes)?;
+        match bytes.len() as u64 > limits::TLS_FILE_MAX {
+            true => Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1 MiB")),
+            false => Ok(bytes),
+        }
+    };
+    bytes().map_err(|error| format!("{word} {}: cannot be read: {error}", path.display()))
+}
+
+/// What is to be said of a certificate that is over, or soon will be.
+fn aging(server: &TlsServer) -> Option<String> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let left = server.expires().saturating_sub(now);
+    let date = humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + server.expires());
+    if left.is_zero() {
+        Some(format!("the certificate is over since {date}: clients refuse it"))
+    } else if left < Duration::from_secs(limits::TLS_EXPIRY_WARNING_S) {
+        Some(format!("the certificate is over at {date}"))
+    } else {
+        None
+    }
+}

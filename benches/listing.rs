@@ -86,6 +86,7 @@ fn start_worker(sessions: usize) -> (Mailbox, SocketAddr) {
         learn: None,
         listening: Arc::default(),
         listener_names: Box::default(),
+        tls: Arc::from([]),
         ceilings,
     };
     let second = Duration::from_secs(1);

@@ -173,7 +173,7 @@ fn a_response_that_ends_with_the_connection_ends_the_clients(engine: Engine) {
         let mut client = Peer::connect(relay.addr());
         client.send(get(origin.addr, "/").as_bytes());
         assert!(client.head().contains("Connection: close\r\n"));
-        assert!(client.to_end() == pattern(0, 500_000));
+        assert!(client.until_end() == pattern(0, 500_000));
         origin.join();
         assert_eq!(relay.record()["reason"], "completed");
     }
@@ -211,7 +211,7 @@ fn a_response_before_the_end_of_its_request_ends_the_connection(engine: Engine) 
     client.send(head.as_bytes());
     let head = client.head();
     assert!(head.starts_with("HTTP/1.1 413 ") && head.contains("Connection: close\r\n"), "{head}");
-    assert_eq!(client.to_end(), b"no!");
+    assert_eq!(client.until_end(), b"no!");
     origin.join();
 }
 
@@ -226,7 +226,7 @@ fn an_upgraded_connection_carries_what_comes(engine: Engine) {
         );
         assert_eq!(peer.body(7), b"earlyup");
         peer.send(b"down");
-        assert_eq!(peer.to_end(), b"");
+        assert_eq!(peer.until_end(), b"");
         peer.send(b"last");
     });
     let mut client = Peer::connect(relay.addr());
@@ -240,7 +240,7 @@ fn an_upgraded_connection_carries_what_comes(engine: Engine) {
     client.send(b"up");
     assert_eq!(client.body(4), b"down");
     client.finish();
-    assert_eq!(client.to_end(), b"last");
+    assert_eq!(client.until_end(), b"last");
     origin.join();
     let record = relay.record();
     assert_eq!((record["reply"].as_u64(), record["reason"].as_str()), (Some(101), Some("completed")));
@@ -265,7 +265,7 @@ fn a_client_of_http_1_0_gets_what_it_can_read(engine: Engine) {
     client.send(request.as_bytes());
     let head = client.head();
     assert!(head.contains(" 200 ") && !head.contains("chunked"), "{head}");
-    assert_eq!(client.to_end(), b"abcde");
+    assert_eq!(client.until_end(), b"abcde");
     origin.join();
 }
 
@@ -276,7 +276,7 @@ fn a_client_that_ends_its_side_behind_a_request_gets_the_response(engine: Engine
     client.send(get(origin.addr, "/").as_bytes());
     client.finish();
     client.head();
-    assert_eq!(client.to_end(), b"ok");
+    assert_eq!(client.until_end(), b"ok");
     origin.join();
     assert_eq!(relay.record()["reason"], "completed");
 }
@@ -399,7 +399,7 @@ fn failing(engine: Engine, answer: &'static str) -> (String, serde_json::Value) 
     let mut client = Peer::connect(relay.addr());
     client.send(get(origin.addr, "/").as_bytes());
     let head = client.head();
-    client.to_end();
+    client.until_end();
     origin.join();
     (head, relay.record())
 }
@@ -436,7 +436,7 @@ fn a_target_that_does_not_respond_in_time_is_a_504(engine: Engine) {
     client.send(get(origin.addr, "/").as_bytes());
     let head = client.head();
     assert!(head.starts_with("HTTP/1.1 504 Gateway Timeout\r\n"), "{head}");
-    client.to_end();
+    client.until_end();
     origin.join();
     assert_eq!(relay.record()["reason"], "idle");
 }
@@ -453,7 +453,7 @@ fn a_body_in_chunks_that_are_none_is_a_400(engine: Engine) {
         client.send(head.as_bytes());
         let head = client.head();
         assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{head}");
-        client.to_end();
+        client.until_end();
         origin.join();
     }
 }

@@ -61,7 +61,7 @@ fn a_kept_upstream_that_ends_is_not_used_again(engine: Engine) {
     let mut client = Peer::connect(relay.addr());
     ask(&mut client, origin.addr);
     // The relay's two sockets to the origin, of which the first closes as soon as its FIN is seen.
-    wait::until_true("the end is seen", wait::PATIENCE, || towards(origin.addr).len() == 0);
+    wait::until_true("the end is seen", wait::PATIENCE, || towards(origin.addr).is_empty());
     ask(&mut client, origin.addr);
     assert_eq!(origin.accepted(), 2);
 }
@@ -110,7 +110,7 @@ fn a_request_that_may_not_be_sent_again_is_answered(engine: Engine) {
         let body = if method == "GET" { "Content-Length: 1\r\n\r\nx" } else { "\r\n" };
         client.send(format!("{method} http://{0}/ HTTP/1.1\r\nHost: {0}\r\n{body}", origin.addr).as_bytes());
         assert!(client.head().starts_with("HTTP/1.1 502 "), "{method}");
-        client.to_end();
+        client.until_end();
         assert_eq!(origin.accepted(), 1);
     }
 }
@@ -122,7 +122,7 @@ fn an_idle_connection_ends_on_time_and_leaves_no_record() {
     let mut client = Peer::connect(relay.addr());
     ask(&mut client, origin.addr);
     ask(&mut client, origin.addr);
-    assert_eq!(client.to_end(), b"");
+    assert_eq!(client.until_end(), b"");
     relay.records(2);
     // One that never asked anything is a session that failed, as before.
     drop(Peer::connect(relay.addr()));
@@ -151,7 +151,7 @@ fn what_was_accepted_is_closed_or_active_at_any_time() {
     }
     wait::until_true("six are over", wait::PATIENCE, || counts() == (6, 6, 0));
     drop(clients);
-    wait::until_true("they are gone", wait::PATIENCE, || towards(origin.addr).len() == 0);
+    wait::until_true("they are gone", wait::PATIENCE, || towards(origin.addr).is_empty());
     assert_eq!(counts(), (6, 6, 0));
     relay.records(6);
 }
@@ -237,10 +237,10 @@ fn a_drain_ends_what_is_kept_and_lets_requests_end(engine: Engine) {
     busy.send(get(slow.addr, "/").as_bytes());
     wait::until_true("the request is under way", wait::PATIENCE, || towards(slow.addr).len() == 1);
     relay.signal("TERM");
-    assert_eq!(idle.to_end(), b"");
+    assert_eq!(idle.until_end(), b"");
     say.send(()).expect("it listens");
     assert!(busy.head().contains("Connection: close\r\n"));
-    assert_eq!(busy.to_end(), b"ok");
+    assert_eq!(busy.until_end(), b"ok");
     slow.join();
     drop(busy);
     assert_eq!(relay.wait_exit(wait::PATIENCE), Some(0));

@@ -49,10 +49,13 @@ struct ListenerKind {
     only_v6: bool,
 }
 
+/// A listener that there is, and where it is bound; a unix socket is nowhere.
+type HeldListener = (ListenerKind, Option<SocketAddr>);
+
 /// The listeners that there are, for who prepares others. It holds no socket: who holds one keeps it open.
 #[derive(Clone, Debug, Default)]
 pub(super) struct HeldListeners {
-    groups: Vec<(ListenerKind, Option<SocketAddr>)>,
+    groups: Vec<HeldListener>,
     closed: bool,
     /// Where workers have sockets yet that go.
     leaving: Vec<SocketAddr>,
@@ -145,7 +148,7 @@ impl HeldListeners {
     /// For each address of the configuration which of these it is, if it is one: each at most once.
     fn places(&self, config: &Config) -> Vec<Option<usize>> {
         let mut free: Vec<bool> = vec![true; self.groups.len()];
-        let mut take = |fits: &dyn Fn(&(ListenerKind, Option<SocketAddr>)) -> bool| {
+        let mut take = |fits: &dyn Fn(&HeldListener) -> bool| {
             let at = self.groups.iter().enumerate().position(|(at, held)| free[at] && fits(held))?;
             free[at] = false;
             Some(at)

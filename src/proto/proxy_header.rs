@@ -78,7 +78,8 @@ fn ends<A: FromStr + Into<std::net::IpAddr>>(
         text.parse::<u16>().ok().filter(|_| plain).ok_or("a port that is none")
     };
     let (from, from_port) = (address(from)?, port(from_port)?);
-    (address(to)?, port(to_port)?);
+    address(to)?;
+    port(to_port)?;
     Ok(SocketAddr::new(from.into(), from_port))
 }
 

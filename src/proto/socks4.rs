@@ -102,9 +102,12 @@ fn command(code: u8) -> Result<RequestCommand, ProtoError> {
     }
 }
 
+/// The bytes before a NUL, and those behind it.
+type Terminated<'a> = (&'a [u8], &'a [u8]);
+
 /// The bytes before the first NUL and those behind it; `None` when more must arrive first, an error where there is none among
 /// as many as the field may have.
-fn terminated(input: &[u8], most: usize) -> Result<Option<(&[u8], &[u8])>, ()> {
+fn terminated(input: &[u8], most: usize) -> Result<Option<Terminated<'_>>, ()> {
     match input.iter().take(most + 1).position(|byte| *byte == 0) {
         Some(at) => Ok(Some((&input[..at], &input[at + 1..]))),
         None if input.len() > most => Err(()),

@@ -292,14 +292,17 @@ impl BodyRest {
     }
 }
 
-/// Reads one head and writes it as it goes on: its length, and how the body comes, and whether as the data in its chunks, where
-/// it is no interim one.
+/// The length of a head; where it is no interim one, how the body behind it comes, and whether it goes on as the data in its
+/// chunks.
+type HeadTaken = (usize, Option<(Framing, bool)>);
+
+/// Reads one head and writes it as it goes on.
 fn read_head(
     bytes: &[u8],
     scanned: &mut usize,
     terms: &mut AnswerTerms<'_>,
     output: &mut Vec<u8>,
-) -> Result<Option<(usize, Option<(Framing, bool)>)>, MessageError> {
+) -> Result<Option<HeadTaken>, MessageError> {
     let AnswerTerms { request, keeps, said } = terms;
     let mut room = FieldRoom::new();
     let read = read_response(bytes, scanned, &mut room, request).map_err(MessageError::Head)?;

@@ -447,7 +447,10 @@ fn files_that_are_wrong_are_named_with_what_is_wrong() {
     let wrong = |change: &dyn Fn(&mut TlsFiles)| {
         let mut files = authority.files();
         change(&mut files);
-        TlsServer::new(&files).err().expect("an error")
+        match TlsServer::new(&files) {
+            Ok(_) => panic!("they were taken"),
+            Err(error) => error,
+        }
     };
     let key = |files: &mut TlsFiles, text: &str| files.key = text.as_bytes().to_vec().into();
     let foreign = KeyPair::generate().expect("a key").serialize_pem();

@@ -55,7 +55,7 @@ impl Handshake {
     ) -> Option<Dialed> {
         let kept =
             self.kept.take().filter(|kept| self.session.exchanges() && kept.is_for(self.session.facts()));
-        let (upstream, allowed, dialed) = kept?.take(addresses)?;
+        let (upstream, allowed, dialed) = (*kept?).take(addresses)?;
         self.note_handshake(core, connection);
         connection.address = Some(dialed.address);
         connection.local = Some(dialed.local);

@@ -69,7 +69,7 @@ impl Peer {
     }
 
     /// Everything up to the FIN.
-    pub(crate) fn to_end(&mut self) -> Vec<u8> {
+    pub(crate) fn until_end(&mut self) -> Vec<u8> {
         let mut body = std::mem::take(&mut self.held);
         self.stream.read_to_end(&mut body).expect("read to the end");
         body

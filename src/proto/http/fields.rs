@@ -133,13 +133,12 @@ impl<'b> FieldsRead<'b> {
     /// Takes note of a field that may be there more than once, or that requests and responses share.
     fn note(&mut self, known: KnownField, value: &'b [u8]) -> Result<(), HeadError> {
         match known {
-            KnownField::TransferEncoding => {
-                // RFC 9112 section 6.1. Another coding is none that could be undone here, and "chunked" twice or in two
-                // lines is read in two ways.
-                if std::mem::replace(&mut self.chunked, true) || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(HeadError::Coding);
-                }
+            // RFC 9112 section 6.1. Another coding is none that could be undone here, and "chunked" twice or in two lines is
+            // read in two ways.
+            KnownField::TransferEncoding if self.chunked || !value.eq_ignore_ascii_case(b"chunked") => {
+                return Err(HeadError::Coding);
             }
+            KnownField::TransferEncoding => self.chunked = true,
             KnownField::Connection => words(value).for_each(|word| self.note_option(word)),
             // What clients of before 1999 and curl say to proxies; only about keeping the connection.
             KnownField::ProxyConnection => {

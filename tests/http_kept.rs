@@ -15,6 +15,7 @@ engines!(
     a_request_that_may_be_sent_again_is_where_its_kept_connection_fails,
     a_request_that_may_not_be_sent_again_is_answered,
     a_drain_ends_what_is_kept_and_lets_requests_end,
+    an_empty_line_behind_a_body_is_no_request,
 );
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -387,4 +388,34 @@ fn a_response_keeps_to_the_rate() {
     assert_eq!(body.len(), 250_000);
     assert!(took > Duration::from_millis(800), "{took:?}");
     origin.join();
+}
+
+/// Old clients send an empty line behind each body (RFC 9112 section 2.2). Where it came with the body it was once taken for a
+/// request that is none, which ended the connection and stood in the records.
+fn an_empty_line_behind_a_body_is_no_request(engine: Engine) {
+    let relay = web(Relay::builder().engine(engine)).start();
+    let origin = Origin::serve(|stream| {
+        let mut peer = Peer::over(stream);
+        while peer.try_head().is_some() {
+            assert_eq!(peer.body(3), b"abc");
+            peer.send(OK.as_bytes());
+        }
+    });
+    let mut client = Peer::connect(relay.addr());
+    let post =
+        format!("POST http://{0}/ HTTP/1.1\r\nHost: {0}\r\nContent-Length: 3\r\n\r\nabc\r\n", origin.addr);
+    for _ in 0..2 {
+        client.send(post.as_bytes());
+        assert!(client.head().starts_with("HTTP/1.1 200 "));
+        assert_eq!(client.body(2), b"ok");
+    }
+    client.send(format!("{post}{post}").as_bytes());
+    for _ in 0..2 {
+        assert!(client.head().starts_with("HTTP/1.1 200 "));
+        assert_eq!(client.body(2), b"ok");
+    }
+    client.finish();
+    client.expect_end();
+    let records = relay.records(4);
+    assert!(records.iter().all(|record| record["reason"] == "completed"), "{records:?}");
 }

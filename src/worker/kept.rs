@@ -68,10 +68,11 @@ impl Kept {
     /// Goes on with what came behind the last request.
     pub(super) fn begin(&mut self, core: &mut Core, connection: &Connection) -> Next {
         core.arm(connection.key, self.until);
-        if !self.behind.is_empty() {
-            return Next::Change(Change::Request(std::mem::take(&mut self.behind)));
+        let behind = std::mem::take(&mut self.behind);
+        match request_in(&behind) {
+            Some(bytes) => Next::Change(Change::Request(bytes)),
+            None => self.read(),
         }
-        self.read()
     }
 
     pub(super) fn event(&mut self, socket_index: u8, edge: Edge) -> Next {
@@ -95,11 +96,9 @@ impl Kept {
             match self.client.recv(&mut buffer) {
                 Read::Bytes(count) => {
                     self.edges.readable = count == buffer.len() || self.edges.urgent || self.edges.failed;
-                    // RFC 9112 section 2.2: empty lines before a request are nothing.
-                    let empty = buffer[..count].iter().take_while(|byte| b"\r\n".contains(byte)).count();
-                    let bytes = Zeroizing::new(buffer[empty..count].to_vec());
+                    let request = request_in(&buffer[..count]);
                     buffer.zeroize();
-                    if !bytes.is_empty() {
+                    if let Some(bytes) = request {
                         return Next::Change(Change::Request(bytes));
                     }
                 }
@@ -143,4 +142,11 @@ impl KeptUpstream {
         let allowed = addresses.iter().find(is_this)?.allowed;
         Some((upstream, allowed, Dialed { decision: allowed.decision, ..dialed }))
     }
+}
+
+/// What a client sent without the empty lines in front: RFC 9112 section 2.2 has them be nothing, for old clients send one
+/// behind each body. Absent where there is nothing else.
+fn request_in(bytes: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let empty = bytes.iter().take_while(|byte| b"\r\n".contains(byte)).count();
+    (empty < bytes.len()).then(|| bytes[empty..].to_vec().into())
 }

@@ -37,6 +37,9 @@ pub(super) fn read(
         return Ok(transition);
     }
     login::identify(handling)?;
+    if head.hops_left == Some(0) && matches!(head.target, RequestTarget::Absolute(..)) {
+        return Ok(answer_ourselves(&head, handling));
+    }
     // An exchange is relayed over the sockets as they are.
     if handling.rules.protected && matches!(head.target, RequestTarget::Absolute(..)) {
         return Err(Failure::NotTaken);
@@ -51,6 +54,13 @@ pub(super) fn read(
     handling.facts.target = Some(target.clone());
     handling.check_taken(RequestCommand::Connect)?;
     connect::begin(target, used, handling)
+}
+
+/// Answers as the last whom a request reaches (RFC 9110 section 7.6.2): nothing is dialled for it, and nothing told of what
+/// else came with it.
+fn answer_ourselves(head: &RequestHead<'_, '_>, handling: &mut Handling<'_>) -> Transition {
+    handling.facts.status = Some(http_status::answer_ourselves(head.method, handling.output));
+    Transition::Done(Command::Answered)
 }
 
 fn bad(error: HeadError) -> Failure {

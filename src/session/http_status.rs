@@ -46,6 +46,16 @@ pub(super) fn challenge(to_head: bool, version: HttpVersion, output: &mut Output
     write_body(&text, !to_head, output);
 }
 
+/// Writes what becomes of a request that goes no further than here, and gives its status. TRACE would tell whoever can have a
+/// browser send one which credentials it sends.
+pub(super) fn answer_ourselves(method: &str, output: &mut Output) -> u16 {
+    let status = if method == "OPTIONS" { 200 } else { 501 };
+    output.extend_from_slice(b"HTTP/1.1 ");
+    output.extend_from_slice(line_of(status).as_bytes());
+    output.extend_from_slice(b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    status
+}
+
 /// What a client is told whose request went to its target, in place of a response. Its connection is closed behind it.
 pub fn refuse_exchange(cause: &Failure, to_head: bool, facts: &mut Facts) -> Output {
     let mut output = Output::new();
@@ -146,12 +156,14 @@ fn status_of_response(error: &ResponseError) -> (u16, ProxyError) {
 
 fn line_of(status: u16) -> &'static str {
     match status {
+        200 => "200 OK",
         400 => "400 Bad Request",
         403 => "403 Forbidden",
         407 => "407 Proxy Authentication Required",
         408 => "408 Request Timeout",
         429 => "429 Too Many Requests",
         431 => "431 Request Header Fields Too Large",
+        501 => "501 Not Implemented",
         502 => "502 Bad Gateway",
         503 => "503 Service Unavailable",
         504 => "504 Gateway Timeout",

@@ -61,6 +61,8 @@ pub enum HeadError {
     Body,
     /// Proxy-Authorization more than once.
     CredentialsTwice,
+    /// Max-Forwards is no number, or there more than once (RFC 9110 section 7.6.2).
+    MaxForwards,
     /// A response that its request does not have.
     Unasked,
 }
@@ -95,6 +97,7 @@ impl fmt::Display for HeadError {
             Self::ConnectionOption => "Connection names a field that cannot be left out",
             Self::Body => "a body where the method has none",
             Self::CredentialsTwice => "Proxy-Authorization more than once",
+            Self::MaxForwards => "Max-Forwards is no number, or there more than once",
             Self::Unasked => "a response that was not asked for",
         })
     }

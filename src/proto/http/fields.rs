@@ -15,6 +15,7 @@ pub(super) enum KnownField {
     ProxyConnection,
     Upgrade,
     Expect,
+    MaxForwards,
     ProxyAuthorization,
     /// Of this connection alone, or of a part of the message that is left out.
     Hop,
@@ -31,6 +32,7 @@ impl KnownField {
             6 if is("expect") => KnownField::Expect,
             7 if is("upgrade") => KnownField::Upgrade,
             10 if is("connection") => KnownField::Connection,
+            12 if is("max-forwards") => KnownField::MaxForwards,
             14 if is("content-length") => KnownField::ContentLength,
             17 if is("transfer-encoding") => KnownField::TransferEncoding,
             19 if is("proxy-authorization") => KnownField::ProxyAuthorization,
@@ -66,6 +68,7 @@ pub(super) struct FieldsRead<'b> {
     /// Connection names fields that must not go on.
     pub(super) nominates: bool,
     pub(super) authorization: Option<&'b [u8]>,
+    pub(super) max_forwards: Option<&'b [u8]>,
 }
 
 /// Reads the fields of a request.
@@ -84,6 +87,9 @@ pub(super) fn of_request<'b>(
             // RFC 9112 section 6.3, rule 5 lets two that are equal be taken as one or refused. No client sends two.
             KnownField::ContentLength if read.length.replace(length_of(field.value)?).is_some() => {
                 return Err(HeadError::LengthTwice);
+            }
+            KnownField::MaxForwards if read.max_forwards.replace(field.value).is_some() => {
+                return Err(HeadError::MaxForwards);
             }
             KnownField::ProxyAuthorization if read.authorization.replace(field.value).is_some() => {
                 return Err(HeadError::CredentialsTwice);
@@ -208,6 +214,16 @@ fn length_of(value: &[u8]) -> Result<u64, HeadError> {
     digits.parse().ok().filter(|length| *length <= i64::MAX as u64).ok_or(HeadError::Length)
 }
 
+/// Max-Forwards: how many may pass a message on, at most as many as can be counted here (RFC 9110 section 7.6.2).
+pub(super) fn hops_of(value: &[u8]) -> Result<u32, HeadError> {
+    match std::str::from_utf8(value) {
+        Ok(digits) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Ok(digits.parse().unwrap_or(u32::MAX))
+        }
+        _ => Err(HeadError::MaxForwards),
+    }
+}
+
 /// The words of a list. One that is not UTF-8 is no token, and means nothing to anybody.
 fn words(value: &[u8]) -> impl Iterator<Item = &str> {
     let words = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|word| !word.is_empty());
@@ -226,7 +242,8 @@ pub(super) fn passed<'f, 'b>(
     read: &'f FieldsRead<'b>,
 ) -> impl Iterator<Item = &'f Header<'b>> {
     fields.iter().filter(move |field| {
-        let goes_on = matches!(KnownField::of(field.name), KnownField::Other | KnownField::Expect);
+        let known = KnownField::of(field.name);
+        let goes_on = matches!(known, KnownField::Other | KnownField::Expect | KnownField::MaxForwards);
         goes_on && !(read.nominates && options(fields).any(|option| option.eq_ignore_ascii_case(field.name)))
     })
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use httparse::{Header, ParserConfig, Request, Status};
 
 use super::error::HeadError;
-use super::fields::{self, FieldsRead};
+use super::fields::{self, FieldsRead, KnownField};
 use super::forward::ForwardRequest;
 use super::head::{FieldRoom, find_end};
 use super::{Framing, HttpVersion, authority};
@@ -40,6 +40,8 @@ pub struct RequestHead<'b, 'r> {
     pub framing: Framing,
     /// Whether the client keeps its connection.
     pub keep_alive: bool,
+    /// How many may pass it on, where its method has that counted (RFC 9110 section 7.6.2): with 0 it is for this proxy.
+    pub hops_left: Option<u32>,
     fields: &'r [Header<'b>],
     read: FieldsRead<'b>,
 }
@@ -74,8 +76,13 @@ pub fn read_request<'b, 'r>(
     if matches!(method, "CONNECT" | "TRACE") && !matches!(framing, Framing::None | Framing::Length(0)) {
         return Err(HeadError::Body);
     }
+    let hops_left = match method {
+        "OPTIONS" | "TRACE" => read.max_forwards.map(fields::hops_of).transpose()?,
+        _ => None,
+    };
     let keep_alive = read.keeps(version);
-    Ok(Some((RequestHead { method, version, target, framing, keep_alive, fields: headers, read }, end)))
+    let head = RequestHead { method, version, target, framing, keep_alive, hops_left, fields: headers, read };
+    Ok(Some((head, end)))
 }
 
 fn target_of<'b>(method: &str, typed: &'b str) -> Result<RequestTarget<'b>, HeadError> {
@@ -150,10 +157,16 @@ impl RequestHead<'_, '_> {
         self.write_line(&mut head, path);
         write_host(&mut head, target);
         for field in fields::passed(self.fields, &self.read) {
-            // RFC 9110 section 10.1.1: in HTTP/1.0 nothing is expected.
-            if self.version == HttpVersion::Http11 || !field.name.eq_ignore_ascii_case("expect") {
-                fields::write(&mut head, field.name, field.value);
+            match KnownField::of(field.name) {
+                // RFC 9110 section 10.1.1: in HTTP/1.0 nothing is expected.
+                KnownField::Expect if self.version == HttpVersion::Http10 => {}
+                // Written anew below.
+                KnownField::MaxForwards if self.hops_left.is_some() => {}
+                _ => fields::write(&mut head, field.name, field.value),
             }
+        }
+        if let Some(hops) = self.hops_left {
+            fields::write(&mut head, "Max-Forwards", hops.saturating_sub(1).to_string().as_bytes());
         }
         fields::write_framing(&mut head, self.framing);
         if let Some(protocols) = protocols {

@@ -369,3 +369,23 @@ fn who_is_given_up_on_is_told_once() {
     // Nobody has said yet which protocol this is.
     assert_eq!(Session::new(INCOMING).give_up(&Failure::HandshakeTimeout), b"");
 }
+
+/// RFC 9110 section 7.6.2: with no hop left the proxy is who answers, behind the same login as for any other request.
+#[test]
+fn a_request_that_may_go_no_further_is_answered_here() {
+    for (method, status) in [("OPTIONS", 200), ("TRACE", 501)] {
+        let line = |hops| {
+            format!("{method} http://a.example/ HTTP/1.1\r\nHost: a.example\r\nMax-Forwards: {hops}\r\n\r\n")
+        };
+        let seen = World::open().every_split(line(0).as_bytes());
+        let said = format!("HTTP/1.1 {status} ");
+        assert!(text(&seen.events[0]).starts_with(&said), "{seen:?}");
+        assert!(text(&seen.events[0]).contains("\r\nContent-Length: 0\r\n"), "{seen:?}");
+        assert_eq!(seen.events[1..], [Event::Answered]);
+        assert!(seen.facts.contains(&format!("status: Some({status})")), "{}", seen.facts);
+        let seen = World::open().every_split(line(1).as_bytes());
+        assert!(matches!(seen.events.last(), Some(Event::Exchange(_))), "{seen:?}");
+        let seen = World::locked().every_split(line(0).as_bytes());
+        assert!(text(&seen.events[0]).starts_with("HTTP/1.1 407 "), "{seen:?}");
+    }
+}

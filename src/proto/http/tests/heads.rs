@@ -224,3 +224,31 @@ fn basic_credentials_are_read_or_nobodys() {
         assert_eq!(read(other), None, "{other}");
     }
 }
+
+/// A request that is to go round a circle no more than so often was once passed on with the number as it came.
+#[test]
+fn who_may_pass_a_request_on_is_counted() {
+    let fields = |method: &str, value: &str| {
+        let line = format!("{method} http://a/ HTTP/1.1\r\nHost: a\r\nMax-Forwards: {value}\r\n\r\n");
+        forwarded(line.as_bytes())
+    };
+    for (method, value, goes_on) in [
+        ("TRACE", "3", "2"),
+        ("OPTIONS", "1", "0"),
+        ("OPTIONS", "0010", "9"),
+        ("TRACE", "99999999999999999999", "4294967294"),
+        // RFC 9110 section 7.6.2: it may be ignored in others.
+        ("GET", "3", "3"),
+        ("GET", "x", "x"),
+    ] {
+        assert!(
+            fields(method, value).contains(&format!("\r\nMax-Forwards: {goes_on}\r\n")),
+            "{method} {value}"
+        );
+        assert_eq!(fields(method, value).matches("Max-Forwards").count(), 1);
+    }
+    for value in ["", "x", "-1", "+1", "1, 1", "1\r\nMax-Forwards: 1"] {
+        let line = format!("TRACE http://a/ HTTP/1.1\r\nHost: a\r\nMax-Forwards: {value}\r\n\r\n");
+        assert_eq!(refused(line.as_bytes()), HeadError::MaxForwards, "{value:?}");
+    }
+}

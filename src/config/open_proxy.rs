@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::choice::{AuthMethod, Protocol};
+use super::choice::{AuthMethod, Protocol, ProxyProtocol};
 use super::listeners::{ConfiguredListener, key_of};
 use super::problem::{Problems, quoted};
 use super::tables::{Config, RuleConfig};
@@ -55,11 +55,16 @@ pub(super) fn refuse(config: &Config, problems: &mut Problems) {
                  address, allow it to some networks by a [[rule]] with `from`, or write open_proxy = true in [server]"
             ),
             OpenedBy::Rule(nth) => format!(
-                "{start}: [[rule]] {} {} allows something to whoever reaches it; give the rule a `from`, or `users` or \
+                "{start}: [[rule]] {} {} allows something to whoever reaches it; {}, or `users` or \
                  `groups` of those who log in, set methods = [\"password\"] {methods}, or write open_proxy = true in \
                  [server]",
                 nth + 1,
-                quoted(&config.rules[nth].name)
+                quoted(&config.rules[nth].name),
+                if believes_everybody(listener) {
+                    "name the balancers in proxy_from, which takes the word of everybody, and give the rule a `from`"
+                } else {
+                    "give the rule a `from`"
+                }
             ),
             OpenedBy::Default => format!(
                 "{start}: what no rule denies is allowed to whoever reaches it; set default = \"deny\" in [policy], set \
@@ -84,6 +89,7 @@ fn opened_by(config: &Config, listener: ConfiguredListener<'_>) -> Option<Opened
         }
         match rule.action {
             Action::Allow => return Some(OpenedBy::Rule(nth)),
+            Action::Deny if believes_everybody(listener) && !rule.not_from.is_empty() => {}
             Action::Deny if leaves_nothing(rule) => return None,
             Action::Deny => {}
         }
@@ -100,7 +106,8 @@ fn concerns(rule: &RuleConfig, listener: ConfiguredListener<'_>) -> bool {
     let has_it = |listed: &[Arc<str>]| listed.iter().any(|called| listener.is_called(called));
     let anybody = rule.users.is_empty() && rule.groups.is_empty();
     let by_it = rule.listeners.is_empty() || has_it(&rule.listeners);
-    let anywhere = rule.from.is_empty() || is_everywhere(&rule.from);
+    let as_he_says = rule.action == Action::Allow && believes_everybody(listener);
+    let anywhere = rule.from.is_empty() || is_everywhere(&rule.from) || as_he_says;
     anybody && anywhere && by_it && !has_it(&rule.not_listeners)
 }
 
@@ -110,6 +117,12 @@ fn leaves_nothing(rule: &RuleConfig) -> bool {
     let anything = to.is_empty() && not_to.is_empty() && ports.is_empty() && not_ports.is_empty();
     let any_way = commands.is_empty() && not_commands.is_empty() && when.is_empty() && not_when.is_empty();
     anything && any_way && !is_everywhere(&rule.not_from)
+}
+
+/// Whether whoever comes by it may say from where he does, in a header of the PROXY protocol.
+fn believes_everybody(listener: ConfiguredListener<'_>) -> bool {
+    let table = listener.table().filter(|table| table.proxy_protocol != ProxyProtocol::Off);
+    table.is_some_and(|table| is_everywhere(&table.proxy_from))
 }
 
 /// Whether blocks have all addresses of a family.

@@ -240,3 +240,26 @@ fn a_unix_socket_has_a_file_and_no_address() {
         ),
     ]);
 }
+
+/// A rule for some networks keeps nobody out who may say that he comes from there.
+#[test]
+fn who_may_say_whence_he_comes_is_kept_out_by_no_network() {
+    let office = "[[rule]]\nname = \"office\"\nfrom = [\"10.0.0.0/8\"]\naction = \"allow\"\n";
+    let others = "[policy]\ndefault = \"allow\"\n[[rule]]\nname = \"others\"\nnot_from = [\"10.0.0.0/8\"]\naction = \"deny\"\n";
+    for rules in [office, others] {
+        let with = |believed: &str| {
+            format!(
+                "{rules}[[listener]]\naddress = \"0.0.0.0:1080\"\nproxy_protocol = \"optional\"\nproxy_from = [{believed}]\n"
+            )
+        };
+        config(&with("\"10.0.0.7\""));
+        for everybody in ["\"0.0.0.0/0\"", "\"10.0.0.7\", \"::/0\"", "\"0.0.0.0/1\", \"128.0.0.0/1\""] {
+            let said = complaints(&with(everybody));
+            assert!(said.len() == 1 && said[0].contains("is an open proxy"), "{said:?}");
+            let named =
+                said[0].contains("name the balancers in proxy_from, which takes the word of everybody");
+            assert_eq!(named, rules == office, "{said:?}");
+            config(&format!("[server]\nopen_proxy = true\n{}", with(everybody)));
+        }
+    }
+}

@@ -148,3 +148,26 @@ fn what_stands_at_the_path_is_looked_at() {
     relay.wait_exit(PATIENCE);
     assert!(path.exists(), "a crash leaves it");
 }
+
+/// Whoever may write to the folder could once have a reload change the mode and the owner of any file, by a link to it.
+#[test]
+fn another_file_at_the_path_stays_whose_it_is() {
+    let (builder, path) = builder("mode = \"0660\"");
+    let mut relay = builder.start();
+    let kept = path.with_file_name("kept");
+    std::fs::write(&kept, "kept").expect("a file");
+    let before = mode(&kept);
+    assert_ne!(before, 0o666);
+    std::fs::remove_file(&path).expect("its name");
+    std::os::unix::fs::symlink(&kept, &path).expect("a link");
+    relay.put_listeners(&[&table(&path, "mode = \"0666\"\nowner = \"0:0\"")]);
+    relay.reload(&[]);
+    assert_eq!(mode(&kept), before, "a link leads to it");
+    std::fs::remove_file(&path).expect("the link");
+    std::fs::hard_link(&kept, &path).expect("another name");
+    relay.reload(&[]);
+    assert_eq!(mode(&kept), before, "it stands there itself");
+    relay.signal("TERM");
+    assert_eq!(relay.wait_exit(PATIENCE), Some(0));
+    assert!(path.exists(), "what is not ours is not removed");
+}

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::limits;
@@ -63,9 +62,19 @@ impl SocketFile {
         files::can_append(&beside).map_err(|error| refused_at(path, &error))
     }
 
-    /// The path.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Gives it an owner and a mode: whoever may write it may connect.
+    ///
+    /// # Errors
+    /// Another file stands there by now, or what chown(2) or chmod(2) refused.
+    pub fn give(&self, owner: unix::FileOwner, mode: u32) -> io::Result<()> {
+        let given =
+            self.file.map_or(Err(Errno::ENOTSOCK.into()), |file| unix::give(&self.path, file, owner, mode));
+        given.map_err(|error| match error.raw_os_error() {
+            Some(errno) if errno == Errno::ENOTSOCK as i32 => {
+                io::Error::other("another file stands there by now, and stays as it is")
+            }
+            _ => io::Error::other(format!("its file is not given its owner and its mode: {error}")),
+        })
     }
 }
 
@@ -80,7 +89,7 @@ impl Drop for SocketFile {
 
 /// Which file stands at a path.
 fn identity(path: &Path) -> Option<(u64, u64)> {
-    std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
+    unix::identity(path).ok()
 }
 
 /// Keeps other servers from opening sockets in the same folder meanwhile. Whoever may read a folder may lock it: who does so

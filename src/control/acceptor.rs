@@ -359,7 +359,7 @@ impl ListenerGroup {
         }
         let table = config.listeners.iter().find(|table| table.address == self.kind.address);
         if let Some(file) = &self.opened.file
-            && let Err(error) = unix_listener::adjust(file.path(), table)
+            && let Err(error) = unix_listener::adjust(file, table)
         {
             tracing::error!(%error, "{} stays as it was", self.kind.address);
         }

@@ -1,7 +1,6 @@
 //! Listeners on unix sockets: one socket that all workers accept on, and whose its file is.
 
 use std::io;
-use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use nix::unistd::{Group, User};
 use crate::admin::{SocketFile, SocketFileError};
 use crate::config::{Config, ListenerConfig, SocketMode};
 use crate::sys::listener::Listener;
+use crate::sys::unix::FileOwner;
 
 /// The mode of a file that nobody but its owner may write.
 const OWNERS_ALONE: u32 = 0o600;
@@ -25,7 +25,7 @@ pub(super) fn open(
 ) -> io::Result<(Arc<Listener>, Arc<SocketFile>)> {
     let backlog = i32::try_from(config.server.backlog).unwrap_or(i32::MAX);
     let (socket, file) = SocketFile::listen(path, backlog).map_err(in_words)?;
-    adjust(path, table)?;
+    adjust(&file, table)?;
     Ok((Arc::new(Listener::of(socket)), Arc::new(file)))
 }
 
@@ -42,20 +42,17 @@ pub(super) fn probe(path: &Path, table: Option<&ListenerConfig>) -> io::Result<(
 ///
 /// # Errors
 /// There is no such user or group, or what chown(2) or chmod(2) refused.
-pub(super) fn adjust(path: &Path, table: Option<&ListenerConfig>) -> io::Result<()> {
+pub(super) fn adjust(file: &SocketFile, table: Option<&ListenerConfig>) -> io::Result<()> {
     let Some(table) = table else { return Ok(()) };
-    let (user, group) = owner(Some(table))?;
-    if user.is_some() || group.is_some() {
-        chown(path, user, group)
-            .map_err(|error| io::Error::other(format!("its owner is not given it: {error}")))?;
-    }
     let SocketMode(mode) = table.mode.unwrap_or(SocketMode(OWNERS_ALONE));
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+    file.give(owner(Some(table))?, mode)
 }
 
 /// The numbers of the user and the group that are to own the file.
-fn owner(table: Option<&ListenerConfig>) -> io::Result<(Option<u32>, Option<u32>)> {
-    let Some(owner) = table.and_then(|table| table.owner.as_deref()) else { return Ok((None, None)) };
+fn owner(table: Option<&ListenerConfig>) -> io::Result<FileOwner> {
+    let Some(owner) = table.and_then(|table| table.owner.as_deref()) else {
+        return Ok(FileOwner { user: None, group: None });
+    };
     let (user, group) = match owner.split_once(':') {
         Some((user, group)) => (user, Some(group)),
         None => (owner, None),
@@ -75,7 +72,7 @@ fn owner(table: Option<&ListenerConfig>) -> io::Result<(Option<u32>, Option<u32>
             Err(_) => Group::from_name(name)?.ok_or_else(|| none("group", name))?.gid.as_raw(),
         }),
     };
-    Ok((user, group))
+    Ok(FileOwner { user, group })
 }
 
 fn in_words(SocketFileError { what, in_use }: SocketFileError) -> io::Error {

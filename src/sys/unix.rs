@@ -1,12 +1,12 @@
 //! Unix sockets that nobody but their owner may connect to, and who is at the other end of one.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag, open};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::stat::{Mode, fchmod};
@@ -21,6 +21,15 @@ pub struct PeerProcess {
     pub uid: u32,
     /// Its number, in our namespace of numbers.
     pub pid: i32,
+}
+
+/// Whose the file of a socket is to be; what is absent stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileOwner {
+    /// The user's number.
+    pub user: Option<u32>,
+    /// The group's.
+    pub group: Option<u32>,
 }
 
 /// What stands at the path of a unix socket.
@@ -52,6 +61,33 @@ pub fn bind_private(path: &Path) -> io::Result<OwnedFd> {
 /// What listen(2) refused.
 pub fn listen(socket: &OwnedFd, backlog: i32) -> io::Result<()> {
     SockRef::from(socket).listen(backlog)
+}
+
+/// Which file stands at a path, by device and inode; what a link leads to is not looked at.
+///
+/// # Errors
+/// What lstat(2) refused.
+pub fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    std::fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+/// Gives the socket that stands at a path an owner and a mode, where it is the one of this [`identity`]. Whoever may write to
+/// its folder may put another file there, or a link to one: that stays as it is.
+///
+/// # Errors
+/// ENOTSOCK where another file stands there; what open(2), chown(2) or chmod(2) refused.
+pub fn give(path: &Path, file: (u64, u64), owner: FileOwner, mode: u32) -> io::Result<()> {
+    let there: File = open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?.into();
+    let found = there.metadata()?;
+    if !found.file_type().is_socket() || (found.dev(), found.ino()) != file {
+        return Err(Errno::ENOTSOCK.into());
+    }
+    // No call changes what a descriptor of O_PATH holds but by this name for it.
+    let held = format!("/proc/self/fd/{}", there.as_raw_fd());
+    if owner.user.is_some() || owner.group.is_some() {
+        chown(&held, owner.user, owner.group)?;
+    }
+    std::fs::set_permissions(&held, Permissions::from_mode(mode))
 }
 
 /// A folder that is locked (flock); free again when dropped.

@@ -16,6 +16,7 @@ engines!(
     a_request_that_may_not_be_sent_again_is_answered,
     a_drain_ends_what_is_kept_and_lets_requests_end,
     an_empty_line_behind_a_body_is_no_request,
+    a_target_that_answers_as_it_accepts_is_heard_at_a_second_try,
 );
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -418,4 +419,51 @@ fn an_empty_line_behind_a_body_is_no_request(engine: Engine) {
     client.expect_end();
     let records = relay.records(4);
     assert!(records.iter().all(|record| record["reason"] == "completed"), "{records:?}");
+}
+
+/// What comes of the target together with the word that it is connected was once never read, and the client waited for it until
+/// its time was up.
+fn a_target_that_answers_as_it_accepts_is_heard_at_a_second_try(engine: Engine) {
+    let relay = web(Relay::builder().engine(engine).workers(1)).start();
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    let origin = Origin::serve(move |stream| {
+        let mut peer = Peer::over(stream);
+        if count.fetch_add(1, std::sync::atomic::Ordering::Relaxed).is_multiple_of(2) {
+            peer.head();
+            peer.send(OK.as_bytes());
+            peer.head();
+            return;
+        }
+        peer.send(OK.as_bytes());
+        peer.expect_end_behind_anything();
+    });
+    // Their bytes keep the worker in its turn for as long as the target needs to answer.
+    let sink = Origin::serve(|mut stream| drop(std::io::copy(&mut stream, &mut std::io::sink())));
+    let tunnels: Vec<_> = (0..4)
+        .map(|_| {
+            let mut tunnel = Peer::connect(relay.addr());
+            tunnel.send(format!("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n\r\n", sink.addr).as_bytes());
+            assert!(tunnel.head().starts_with("HTTP/1.1 200 "));
+            tunnel
+        })
+        .collect();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for mut tunnel in tunnels {
+            let over = &over;
+            scope.spawn(move || {
+                let block = vec![0; 1 << 20];
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    tunnel.send(&block);
+                }
+            });
+        }
+        for _ in 0..10 {
+            let mut client = Peer::connect(relay.addr());
+            for _ in 0..2 {
+                assert!(ask(&mut client, origin.addr).starts_with("HTTP/1.1 200 "));
+            }
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
 }

@@ -52,7 +52,10 @@ pub(super) fn event(core: &mut Core, slot: &mut Slot, socket_index: u8, edge: Ed
         }
         Phase::Handshake(_) => return upstream_event(core, slot, socket_index, edge),
         Phase::Relaying(relaying) => relaying.event(core, connection, socket_index, edge),
-        Phase::Redialling(redialling) => redialling.event(core, connection, socket_index, edge),
+        Phase::Redialling(redialling) => {
+            let next = redialling.event(core, connection, socket_index, edge);
+            return advance_with(core, slot, next, socket_index, edge);
+        }
         Phase::Associated(associated) => associated.event(core, connection, socket_index, edge),
         Phase::Linger(linger) => linger.drain(core, connection),
         Phase::Kept(kept) => kept.event(socket_index, edge),
@@ -61,7 +64,7 @@ pub(super) fn event(core: &mut Core, slot: &mut Slot, socket_index: u8, edge: Ed
     advance(core, slot, next)
 }
 
-/// An event of a socket that a handshake opened. Where a relay begins with it, the target may have spoken already.
+/// An event of a socket that a handshake opened.
 fn upstream_event(core: &mut Core, slot: &mut Slot, socket_index: u8, edge: Edge) -> Fate {
     let Slot { phase: Phase::Handshake(handshake), connection } = slot else { return Fate::Keep };
     if handshake.kept.as_ref().is_some_and(|kept| kept.is_spent_by(socket_index, edge)) {
@@ -77,6 +80,11 @@ fn upstream_event(core: &mut Core, slot: &mut Slot, socket_index: u8, edge: Edge
             Next::Wait
         }
     };
+    advance_with(core, slot, next, socket_index, edge)
+}
+
+/// Goes on behind an event of a socket to a target. Where a relay begins with it, the target may have spoken already.
+fn advance_with(core: &mut Core, slot: &mut Slot, next: Next, socket_index: u8, edge: Edge) -> Fate {
     let fate = advance(core, slot, next);
     match &mut slot.phase {
         Phase::Relaying(relaying) if fate == Fate::Keep && edge.readable => {

@@ -143,7 +143,8 @@ fn what_stands_at_the_path_is_looked_at() {
     std::fs::write(&file, "kept").expect("a file");
     refused(&file, "", &["it is no socket"]);
     refused(&path.with_file_name("none").join("socks"), "", &["RuntimeDirectory="]);
-    refused(&path.with_file_name("new"), "owner = \"nobody-of-this-name\"", &["there is no user"]);
+    let nobody = &["[[listener]] 1 key `owner`", "there is no user \"nobody-of-this-name\""];
+    refused(&path.with_file_name("new"), "owner = \"nobody-of-this-name\"", nobody);
     relay.signal("KILL");
     relay.wait_exit(PATIENCE);
     assert!(path.exists(), "a crash leaves it");

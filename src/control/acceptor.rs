@@ -132,7 +132,7 @@ impl HeldListeners {
         let Some(one) = config.all_listeners().nth(nth) else { return Ok(()) };
         let address = match (one.endpoint(), one.address()) {
             (Some(endpoint), _) => scoped(endpoint)?,
-            (None, ListenAddress::Unix(path)) => return unix_listener::probe(&path, one.table()),
+            (None, ListenAddress::Unix(path)) => return unix_listener::probe(&path),
             (None, ListenAddress::Tcp(_)) => return Ok(()),
         };
         // One of ours that has the port may go with this very change, or be on its way; the kernel has the last word when

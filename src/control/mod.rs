@@ -12,6 +12,7 @@ mod learner;
 mod limited_users;
 mod limiting;
 mod line;
+mod listener_concerns;
 mod listener_names;
 mod lists;
 mod locals;

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use jiff::tz::{self, TimeZone};
 
 use self::concerns::{
-    RuleRemark, empty_groups, empty_lists, guarded, idle_limits, never, unused, users_warnings,
+    RuleRemark, empty_groups, empty_lists, guarded, idle_limits, never, unresolved, unused, users_warnings,
 };
 use super::limited_users::limited_users;
 use super::lists;
@@ -138,6 +138,7 @@ impl OperatorRules {
         let mut warnings = users_warnings(config, users);
         warnings.extend(empty_groups(config, &inputs.groups));
         warnings.extend(idle_limits(config, users));
+        warnings.extend(unresolved(config));
         let limited = self.limited_by(config, users);
         if errors.is_empty() && inputs == self.inputs {
             warnings.extend(self.warnings.iter().cloned());

@@ -13,12 +13,14 @@ use super::descriptors::{self, DescriptorBudget};
 use super::learner::can_learn;
 use super::limited_users::check_users;
 use super::limiting::no_limits;
+use super::listener_concerns::{listener_concerns, unspoken};
 use super::numbers::{NoNumber, Numbers};
 use super::plural::count_of;
 use super::quota_keeper::can_keep;
 use super::resolver_files::ResolverFiles;
 use super::rules::{OperatorRules, RulesPlan};
 use super::snapshot::Parts;
+use super::unix_listener;
 use super::users::UsersFile;
 use crate::admin::{self, AdminError};
 use crate::auth::{concerns, gssapi, load_users};
@@ -130,6 +132,9 @@ impl<'a> Trial<'a> {
         let resolver_files = self.names(&budget);
         self.cpus();
         self.token_file();
+        self.unserved();
+        let owners = self.owners();
+        owners?;
         Some(Named {
             users: users?,
             credentials: credentials?,
@@ -248,6 +253,29 @@ impl<'a> Trial<'a> {
             self.config.places.blame_in(warned, key, what);
         }
         plan
+    }
+
+    /// The owners of the files of unix sockets; `None` where one is nobody.
+    fn owners(&mut self) -> Option<()> {
+        let mut known = Some(());
+        for (nth, table) in self.config.listeners.iter().enumerate() {
+            if let Err(error) = unix_listener::owner(Some(table)) {
+                let owner = ("listener", nth, "owner");
+                self.config.places.blame_in(&mut self.report.errors, owner, error.to_string());
+                known = None;
+            }
+        }
+        known
+    }
+
+    /// What is to be served, and to nobody.
+    fn unserved(&mut self) {
+        for (key, what) in listener_concerns(self.config) {
+            self.config.places.blame_in(&mut self.report.warnings, key, what);
+        }
+        for (key, what) in unspoken(self.config) {
+            self.warn(key, what);
+        }
     }
 
     /// The numbers of the limits' names.

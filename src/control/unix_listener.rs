@@ -33,8 +33,7 @@ pub(super) fn open(
 ///
 /// # Errors
 /// As [`open`].
-pub(super) fn probe(path: &Path, table: Option<&ListenerConfig>) -> io::Result<()> {
-    owner(table)?;
+pub(super) fn probe(path: &Path) -> io::Result<()> {
     SocketFile::probe(path).map_err(in_words)
 }
 
@@ -49,7 +48,10 @@ pub(super) fn adjust(file: &SocketFile, table: Option<&ListenerConfig>) -> io::R
 }
 
 /// The numbers of the user and the group that are to own the file.
-fn owner(table: Option<&ListenerConfig>) -> io::Result<FileOwner> {
+///
+/// # Errors
+/// There is no such user or group, or nobody can say.
+pub(super) fn owner(table: Option<&ListenerConfig>) -> io::Result<FileOwner> {
     let Some(owner) = table.and_then(|table| table.owner.as_deref()) else {
         return Ok(FileOwner { user: None, group: None });
     };

@@ -10,6 +10,7 @@ use crate::limits;
 use crate::policy::accounts::Per;
 use crate::policy::rules::spec::{Action, GroupSpec, ListSpec, RuleSpecs};
 use crate::policy::{Guard, Refusal};
+use crate::proto::request::RequestCommand;
 
 /// What a rule or a list has, by its table, its place among them and its key.
 pub(in crate::control) type RulePlace = (&'static str, usize, &'static str);
@@ -80,6 +81,25 @@ pub(super) fn empty_groups(config: &Config, groups: &[GroupSpec]) -> Vec<RuleRem
         |rule: &RuleConfig| !rule.groups.is_empty() && rule.groups.iter().all(|name| empty.contains(&**name));
     let rules = config.rules.iter().enumerate().filter(|(_, rule)| never(rule));
     rules.map(|(nth, _)| (("rule", nth, "groups"), NOTHING_LEFT.to_owned())).collect()
+}
+
+/// Rules about Tor's commands alone that can never match: nobody may ask for them, or ports are asked of what has none.
+pub(super) fn unresolved(config: &Config) -> Vec<RuleRemark> {
+    let resolves =
+        |command: &RequestCommand| matches!(command, RequestCommand::Resolve | RequestCommand::ResolvePtr);
+    let alone = |rule: &RuleConfig| !rule.commands.is_empty() && rule.commands.iter().all(resolves);
+    let rules = config.rules.iter().enumerate().filter(|(_, rule)| alone(rule));
+    let what = |(nth, rule): (usize, &RuleConfig)| match (config.tor.resolve, rule.ports.is_empty()) {
+        (false, _) => {
+            let what = "never matches: nobody may ask for \"resolve\" without resolve = true in [tor]";
+            Some((("rule", nth, "commands"), what.to_owned()))
+        }
+        (true, false) => {
+            Some((("rule", nth, "ports"), "never matches: \"resolve\" is asked without a port".to_owned()))
+        }
+        (true, true) => None,
+    };
+    rules.filter_map(what).collect()
 }
 
 /// What is said of a condition that nothing can meet.

@@ -336,6 +336,23 @@ fn a_limit_that_limits_nobody_is_named() {
     assert_eq!(warned(text("[auth]\nmethods = [\"gssapi\"]\n", named), None), [""; 0]);
 }
 
+#[test]
+fn a_rule_about_resolving_that_can_never_match_is_named() {
+    let warned = |before: &str, conditions: &str| {
+        let text = format!("{before}[[rule]]\nname = \"r\"\n{conditions}action = \"allow\"\n");
+        next(&Arc::default(), &config(&text)).1
+    };
+    let on = "[tor]\nresolve = true\n";
+    let off =
+        ["rule 0 commands: never matches: nobody may ask for \"resolve\" without resolve = true in [tor]"];
+    assert_eq!(warned("", "commands = [\"resolve\"]\n"), off);
+    assert_eq!(warned("", "commands = [\"resolve\", \"connect\"]\n"), [""; 0]);
+    assert_eq!(warned(on, "commands = [\"resolve\"]\n"), [""; 0]);
+    let ports = ["rule 0 ports: never matches: \"resolve\" is asked without a port"];
+    assert_eq!(warned(on, "commands = [\"resolve\"]\nports = [443]\n"), ports);
+    assert_eq!(warned(on, "commands = [\"resolve\", \"connect\"]\nports = [443]\n"), [""; 0]);
+}
+
 /// What the configuration says and what the users file says are one group, and the file alone makes a group, too.
 #[test]
 fn groups_are_those_of_the_configuration_and_of_the_users_file() {

@@ -73,6 +73,7 @@ impl Handshake {
             }
             Err(error) => {
                 tracing::debug!(balancer = %connection.peer, %error, "a connection without a PROXY header is closed");
+                core.tell_refusal(connection.peer.ip(), &Failure::Protocol(error), None);
                 Next::Close(Reason::Protocol)
             }
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::limits;
+use crate::proto::ProtoError;
 use crate::session::{DialError, Failure};
 use crate::shares::Source;
 
@@ -145,11 +146,15 @@ impl Kind {
     /// Nothing of what went wrong without anybody's will: a target that is not there, a client that left.
     fn of(failure: &Failure) -> Option<Kind> {
         match failure {
-            Failure::AuthFailed | Failure::Context(_) => Some(Kind::FailedLogin),
+            Failure::AuthFailed | Failure::Context(_) | Failure::Certificate(_) => Some(Kind::FailedLogin),
             Failure::Limit(_) | Failure::SourceLimit => Some(Kind::AtLimit),
             Failure::NoMethod
             | Failure::Level(_)
             | Failure::Denied(_)
+            | Failure::NotTaken
+            | Failure::NoBalancer
+            // Only somebody whose word is taken is asked for a header: one that sends none is set up wrongly.
+            | Failure::Protocol(ProtoError::NoProxyHeader | ProtoError::ProxyHeader(_))
             | Failure::Unrecorded
             | Failure::Dial(DialError::Ourselves | DialError::Forbidden) => Some(Kind::Refused),
             _ => None,
@@ -200,5 +205,24 @@ mod tests {
         assert_eq!((refusals.sources.len(), refusals.said.len()), (1, 1));
         refusals.flush(later + 2 * limits::REFUSAL_LOG_INTERVAL);
         assert_eq!((refusals.sources.len(), refusals.due()), (0, None));
+    }
+
+    /// Nobody had heard of a balancer that is missing in `proxy_from`, or sends no header: its clients were closed in silence.
+    #[test]
+    fn what_a_listener_does_not_take_is_told() {
+        let subscriber = tracing_subscriber::fmt().with_writer(std::io::sink).finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let (mut refusals, now) = (Refusals::default(), Instant::now());
+        let causes = [
+            Failure::NotTaken,
+            Failure::NoBalancer,
+            Failure::Protocol(ProtoError::NoProxyHeader),
+            Failure::Protocol(ProtoError::ProxyHeader("a port")),
+            Failure::Protocol(ProtoError::Version(9)),
+        ];
+        // The first one of a source is said at once.
+        refusals.note(source(0), &Failure::NoMethod, None, now);
+        causes.iter().for_each(|cause| refusals.note(source(0), cause, None, now));
+        assert_eq!(refusals.sources[&Source::from(source(0))].refused, 4);
     }
 }

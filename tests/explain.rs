@@ -205,12 +205,23 @@ fn a_running_server_is_asked_of_another_time() {
 fn the_exit_code_tells_what_would_come_of_it() {
     let (_folder, file) = written("[[rule]]\nname = \"web\"\nports = [443]\naction = \"allow\"\n");
     let config = file.to_str().expect("UTF-8");
+    let (_folder, file_of_tor) = written("[tor]\nresolve = true\n");
+    let tor = file_of_tor.to_str().expect("UTF-8");
     for (arguments, exit, words) in [
         (&["--config", config, "--to", "8.8.8.8:443"][..], 0, "allowed by rule web, reply 0"),
         (&["--config", config, "--to", "8.8.8.8:80"], 1, "web  ports does not match"),
         (&["--config", config, "--to", "127.0.0.1:443"], 1, "denied by the guard"),
         (&["--config", config, "--to", "8.8.8.8"], 2, "`to`: \"8.8.8.8\": expected HOST:PORT"),
         (&["--config", config, "--to", "8.8.8.8:0"], 2, "expected a port"),
+        // What is only asked about has no port.
+        (&["--config", tor, "--command", "resolve", "--to", "8.8.8.8"], 0, "resolve to 8.8.8.8:0 "),
+        (
+            &["--config", tor, "--command", "resolve", "--to", "2606:4700::1"],
+            0,
+            "resolve to [2606:4700::1]:0 ",
+        ),
+        (&["--config", tor, "--command", "resolve", "--to", "8.8.8.8:80"], 0, "resolve to 8.8.8.8:0 "),
+        (&["--config", tor, "--command", "resolve", "--to", "a b"], 2, "`to`: \"a b\": "),
         (&["--config", config, "--to", "a.example:1", "--command", "conect"], 2, "did you mean \"connect\"?"),
         (&["--config", config, "--to", "a.example:1", "--from", "here"], 2, "`from`: \"here\" is no address"),
         (

@@ -28,7 +28,7 @@ const NO_ANSWER: u8 = 2;
 /// The request, and whom to ask.
 #[derive(Clone, Debug, Args)]
 pub(super) struct ExplainArgs {
-    /// The target: a name or an address, and the port
+    /// The target: a name or an address, and the port, which resolve goes without
     #[arg(long, value_name = "HOST:PORT")]
     to: String,
     /// Who asks; without it nobody in particular
@@ -41,7 +41,7 @@ pub(super) struct ExplainArgs {
     #[arg(long, value_name = "COMMAND")]
     command: Option<String>,
     /// The listener, by its name or its address in the file [default: the first one]
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "LISTENER")]
     listener: Option<String>,
     /// Ask this configuration (TOML), and no server
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["address", "token_file"])]

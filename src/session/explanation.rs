@@ -61,15 +61,13 @@ impl Supposed {
                 .ok_or_else(|| format!("`command`: {}", unknown_value(typed, words.clone())))
         })?;
         let typed = text("to").ok_or("`to`: expected HOST:PORT")?;
-        // Who waits for a connection need not know from which port it comes, and who resolves a name goes to none.
-        let least = match command {
-            RequestCommand::Bind | RequestCommand::Resolve | RequestCommand::ResolvePtr => 0,
-            RequestCommand::Connect | RequestCommand::UdpAssociate => 1,
+        // Who waits for a connection need not know from which port it comes.
+        let least = if command == RequestCommand::Bind { 0 } else { 1 };
+        let target = match command {
+            RequestCommand::Resolve | RequestCommand::ResolvePtr => resolved(typed),
+            _ => target(typed, least),
         };
-        let mut target = target(typed, least).map_err(|what| format!("`to`: {}: {what}", quoted(typed)))?;
-        if command == RequestCommand::Resolve {
-            target.port = 0;
-        }
+        let target = target.map_err(|what| format!("`to`: {}: {what}", quoted(typed)))?;
         let at = text("at").map(|typed| {
             let what = "is no time such as 2027-01-31T08:00:00Z";
             typed.parse().map_err(|_| format!("`at`: {} {what}", quoted(typed)))
@@ -106,6 +104,15 @@ fn target(typed: &str, least: u16) -> Result<Target, String> {
     let port = port.ok_or_else(|| format!("expected a port of {least} to 65535"))?;
     let host = Host::parse(host.as_bytes()).map_err(|error| error.to_string())?;
     Ok(Target { host, port })
+}
+
+/// Reads what is only asked about: a host, beside which a port says nothing.
+fn resolved(typed: &str) -> Result<Target, String> {
+    let host = match Host::parse(typed.as_bytes()) {
+        Ok(host) => host,
+        Err(error) => target(typed, 0).map_err(|_| error.to_string())?.host,
+    };
+    Ok(Target { host, port: 0 })
 }
 
 /// What would come of it.

@@ -175,7 +175,9 @@ fn line_of(status: u16) -> &'static str {
 /// configuration is told.
 fn body_of(status: u16, cause: &Failure) -> String {
     let advice = match cause {
-        Failure::Protocol(ProtoError::NotSpoken) => "HTTP is not spoken at this port.",
+        Failure::Protocol(ProtoError::NotSpoken) => {
+            "This port speaks SOCKS and no HTTP: use it as socks5h://HOST:PORT."
+        }
         Failure::Protocol(ProtoError::Head(error)) => {
             return format!("This proxy does not take the request: {error}.\r\n");
         }

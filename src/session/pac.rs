@@ -27,8 +27,13 @@ pub(super) fn answer(
     head: &RequestHead<'_, '_>,
     handling: &mut Handling<'_>,
 ) -> Result<Transition, HeadError> {
-    let here = head.authority().ok_or(HeadError::NoHost)?;
-    let text = script(&here, handling.rules.protocols.contains(&Protocol::Socks5));
+    let rules = handling.rules;
+    let here = head.authority(rules.protected).ok_or(HeadError::NoHost)?;
+    let text = match rules.protected {
+        // What browsers speak behind TLS is HTTP alone.
+        true => script("HTTPS", &here, false),
+        false => script("PROXY", &here, rules.protocols.contains(&Protocol::Socks5)),
+    };
     handling.facts.status = Some(200);
     write(&text, head.method == "HEAD", handling.output);
     Ok(Transition::Done(Command::Answered))
@@ -36,9 +41,9 @@ pub(super) fn answer(
 
 /// Everything through this proxy, and nothing past it. A host in its canonical form has no character that a string of the
 /// script could end with.
-fn script(here: &Target, socks: bool) -> String {
+fn script(kind: &str, here: &Target, socks: bool) -> String {
     let socks = if socks { format!("; SOCKS5 {here}") } else { String::new() };
-    format!("function FindProxyForURL(url, host) {{\n  return \"PROXY {here}{socks}\";\n}}\n")
+    format!("function FindProxyForURL(url, host) {{\n  return \"{kind} {here}{socks}\";\n}}\n")
 }
 
 fn write(text: &str, to_head: bool, output: &mut Output) {

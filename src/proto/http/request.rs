@@ -13,6 +13,8 @@ use crate::proto::address::{Host, Target};
 
 /// The port of an http URI without one.
 const HTTP_PORT: u16 = 80;
+/// That of https.
+const HTTPS_PORT: u16 = 443;
 
 /// What a request is for (RFC 9112 section 3.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,9 +136,11 @@ fn check_host(
 }
 
 impl RequestHead<'_, '_> {
-    /// The host and port that Host says, if it says any.
-    pub fn authority(&self) -> Option<Target> {
-        self.read.host.and_then(|host| authority::parse(host, Some(HTTP_PORT)).ok())
+    /// The host and port that Host says, if it says any; the port that is meant where there is none is that of https behind
+    /// TLS (RFC 9110 section 4.2.2).
+    pub fn authority(&self, protected: bool) -> Option<Target> {
+        let usual = if protected { HTTPS_PORT } else { HTTP_PORT };
+        self.read.host.and_then(|host| authority::parse(host, Some(usual)).ok())
     }
 
     /// The value of Proxy-Authorization.

@@ -181,7 +181,7 @@ fn what_is_not_spoken_is_said() {
     let seen = World::open().speaking(&[Protocol::Socks4]).every_split(TUNNEL);
     let (head, body) = answer(&seen.events[0]);
     assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
-    assert_eq!(body, "HTTP is not spoken at this port.\r\n");
+    assert_eq!(body, "This port speaks SOCKS and no HTTP: use it as socks5h://HOST:PORT.\r\n");
     assert_eq!(seen.events[1..], [closed_by(ProtoError::NotSpoken)]);
 }
 
@@ -258,6 +258,17 @@ fn a_file_for_browsers_names_this_listener() {
     let world = world.speaking(&[Protocol::Http]);
     let seen = ask(&world, "GET /proxy.pac HTTP/1.0", "a");
     assert!(answer(&seen.events[0]).1.contains("return \"PROXY a:80\";"), "{seen:?}");
+}
+
+/// Browsers that were told of a PROXY sent plain requests to a port that speaks TLS.
+#[test]
+fn a_file_for_browsers_behind_tls_names_an_https_proxy() {
+    let mut world = World::locked();
+    (world.rules.http.pac, world.rules.protected) = (true, true);
+    for (host, says) in [("Gate.example:3128", "HTTPS gate.example:3128"), ("a", "HTTPS a:443")] {
+        let seen = world.every_split(format!("GET /proxy.pac HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes());
+        assert!(answer(&seen.events[0]).1.contains(&format!("return \"{says}\";")), "{seen:?}");
+    }
 }
 
 /// Failures with their statuses and the errors of RFC 9209.

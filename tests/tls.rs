@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::client::{Client, connect_ip, userpass};
@@ -271,7 +272,8 @@ fn a_certificate_says_who_a_client_is() {
         let records = scene.relay.records(8);
         let of =
             |reason: &str| records.iter().filter(|record| record["reason"] == reason).collect::<Vec<_>>();
-        assert!(of("completed").iter().all(|record| record["user"] == name), "{records:#?}");
+        let known = |record: &&Value| record["user"] == name && record["method"] == "certificate";
+        assert!(of("completed").iter().all(known), "{records:#?}");
         assert_eq!((of("completed").len(), of("denied").len(), of("tls").len()), (2, 2, 4), "{records:#?}");
     }
 }
@@ -304,6 +306,7 @@ fn a_reload_takes_new_files_and_one_that_fails_leaves_the_old() {
     other.write(scene.directory.path(), 2040);
     assert!(works(&scene, &scene.authority) && !works(&scene, &other), "nothing is read before a reload");
     scene.relay.reload(&[]);
+    scene.relay.logged(&["no key has changed; certificate ", "cert.pem is good until 2040-12-31T00:00:00Z"]);
     assert!(!works(&scene, &scene.authority) && works(&scene, &other));
     std::fs::write(scene.directory.path().join("key.pem"), "no key").expect("write a file");
     scene.relay.signal("HUP");

@@ -165,7 +165,7 @@ pub struct ReloadReport {
     pub applied: bool,
     /// Every key whose value is another.
     pub changes: Vec<KeyChange>,
-    /// What has changed of the files that keys name: lists and users.
+    /// What has changed of the files that keys name: lists, users and certificates.
     pub files: Vec<String>,
     /// What works otherwise than was written, or may fail later.
     pub warnings: Vec<String>,

@@ -69,6 +69,15 @@ impl Certificates {
         Ok((Certificates { made, servers }, warnings))
     }
 
+    /// The certificates whose files have others in them than these had, in words.
+    pub(super) fn read_anew(&self, old: &Certificates) -> Vec<String> {
+        let was = |of: &ListenerTls| old.made.iter().flatten().find(|made| made.of == *of);
+        let anew = |one: &&Made| was(&one.of).is_some_and(|was| !Arc::ptr_eq(&was.server, &one.server));
+        let mut told: Vec<String> = self.made.iter().flatten().filter(anew).map(Made::told).collect();
+        told.dedup();
+        told
+    }
+
     /// What workers are given.
     pub(super) fn servers(&self) -> ListenersTls {
         Arc::clone(&self.servers)
@@ -100,6 +109,13 @@ impl Certificates {
             format!("{word} {}: {what}", path.display())
         })?;
         Ok(Made { of: tls.clone(), stamps, server: Arc::new(server) })
+    }
+}
+
+impl Made {
+    fn told(&self) -> String {
+        let until = humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + self.server.expires());
+        format!("certificate {} is good until {until}", self.of.cert.display())
     }
 }
 

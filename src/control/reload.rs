@@ -168,6 +168,7 @@ impl Preparation {
     fn told(&self, mut report: ReloadReport, found: &Report, named: &Named) -> ReloadReport {
         report.warnings.extend(found.warnings.lines());
         report.files.extend_from_slice(named.rules.lists_read());
+        report.files.extend(named.certificates.read_anew(&self.parts.certificates));
         if let (Some(old), Some(new)) = (&self.users, &named.users) {
             let (gone, come) = (old.changed_in(&new.users), new.users.changed_in(old));
             let changed = gone.union(&come).collect::<HashSet<_>>().len();

@@ -152,7 +152,7 @@ pub struct LiveSession {
     pub listener: Option<Arc<str>>,
     /// The verified user, or the name that was claimed with wrong credentials or, where `method` is "none", without any.
     pub user: Option<Arc<str>>,
-    /// "none", "password", "gssapi" or "ident".
+    /// "none", "password", "gssapi", "ident" or "certificate".
     pub method: Option<&'static str>,
     /// "connect", "bind", "udp_associate", "resolve" or "resolve_ptr".
     pub command: Option<&'static str>,

@@ -138,8 +138,9 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
 
 fn key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
-        PemError::NoItemsFound if contains(pem, b"ENCRYPTED PRIVATE KEY") => {
-            "the key is protected by a password, which nobody could type here".to_owned()
+        // The older form says so in a field above the key.
+        _ if [&b"ENCRYPTED PRIVATE KEY"[..], b"4,ENCRYPTED"].iter().any(|mark| contains(pem, mark)) => {
+            "the key is protected by a password, which nobody could type here: `openssl pkey` writes one without".to_owned()
         }
         PemError::NoItemsFound => "there is no private key in it (PEM, \"BEGIN PRIVATE KEY\")".to_owned(),
         error => format!("its key cannot be read: {error}"),

@@ -464,6 +464,11 @@ fn files_that_are_wrong_are_named_with_what_is_wrong() {
             TlsFile::Key,
             "password",
         ),
+        (
+            wrong(&|files| key(files, &foreign.replacen("-\n", "-\nProc-Type: 4,ENCRYPTED\n\n", 1))),
+            TlsFile::Key,
+            "password",
+        ),
         (wrong(&|files| files.client_ca = Some(Vec::new())), TlsFile::ClientCa, "no certificate"),
     ] {
         assert!(file == named && what.contains(says), "{file:?}: {what}");

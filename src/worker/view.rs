@@ -101,11 +101,8 @@ impl View<'_> {
             listener: connection.snapshot.listener_name(connection.listener).cloned(),
             protocol: self.facts.protocol.map(Choice::name),
             proxied: connection.proxied.clone(),
+            method: self.method(verified.is_some()),
             user: verified.or_else(|| self.facts.claimed_user.as_deref().map(Into::into)),
-            method: match self.facts.by_name {
-                true => Some("ident"),
-                false => self.facts.method.map(method_name),
-            },
             command: self.facts.command.map(command_name),
             target: self.facts.target.clone(),
             address: connection.address,
@@ -147,6 +144,18 @@ pub(super) fn facts(slot: &Slot) -> &Facts {
     match &slot.phase {
         Phase::Handshake(handshake) => handshake.session.facts(),
         _ => &slot.connection.facts,
+    }
+}
+
+impl View<'_> {
+    /// How the client said who it is, `known` to be a user or not.
+    fn method(&self, known: bool) -> Option<&'static str> {
+        match self.facts.method {
+            _ if self.facts.by_name => Some("ident"),
+            // Nobody is known by method none: it was the certificate.
+            None | Some(AuthMethod::None) if known => Some("certificate"),
+            method => method.map(method_name),
+        }
     }
 }
 

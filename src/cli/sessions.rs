@@ -179,6 +179,8 @@ fn listing(answer: &Value, width: Option<usize>) -> String {
         Column::new("STATE", Align::Left).spare(2),
         Column::new("USER", Align::Left).cut(),
         Column::new("CLIENT", Align::Left).cut(),
+        Column::new("LISTENER", Align::Left).spare(5),
+        Column::new("PROTOCOL", Align::Left).spare(4),
         Column::new("TARGET", Align::Left).cut(),
         Column::new("RULE", Align::Left).spare(3),
         Column::new("UP", Align::Right).spare(1),
@@ -198,6 +200,8 @@ fn listing(answer: &Value, width: Option<usize>) -> String {
             text(field("state")),
             text(field("user")),
             text(field("client")),
+            text(field("listener")),
+            text(field("protocol")),
             text(field("target")),
             text(field("rule")),
             number(field("bytes_up"), bytes),
@@ -228,10 +232,10 @@ mod tests {
 
     fn answer() -> Value {
         json!({"time": "2026-11-27T21:00:00.000Z", "total": 8123, "matched": 20, "sessions": [
-            {"id": "6928a1f000000000000c", "client": "127.0.0.1:40000", "user": null, "target": "example.com:443", "rule": "office",
+            {"id": "6928a1f000000000000c", "client": "127.0.0.1:40000", "listener": "web", "protocol": "http", "user": null, "target": "example.com:443", "rule": "office",
              "state": "relaying", "age_ms": 12345, "bytes_up": 1234, "bytes_down": 56_789_000,
              "rate_up": 1000.0, "rate_down": 2_000_000.0},
-            {"id": "6928a1f0010000000007", "client": "[2001:db8::1]:9", "user": "ann\u{1b}[2J", "target": null,
+            {"id": "6928a1f0010000000007", "client": "[2001:db8::1]:9", "listener": "web", "protocol": null, "user": "ann\u{1b}[2J", "target": null,
              "state": "handshake", "age_ms": 5, "bytes_up": 0, "bytes_down": 0, "rate_up": null, "rate_down": null},
         ]})
     }
@@ -240,9 +244,9 @@ mod tests {
     fn a_listing_has_a_line_for_each_session_and_says_how_many_there_are() {
         assert_eq!(
             listing(&answer(), None),
-            "ID                       AGE  STATE      USER          CLIENT           TARGET           RULE         UP     DOWN       RATE\n\
-             6928a1f000000000000c  12.3 s  relaying   -             127.0.0.1:40000  example.com:443  office  1.23 kB  56.8 MB  2.00 MB/s\n\
-             6928a1f0010000000007    5 ms  handshake  ann\\u{1b}[2J  [2001:db8::1]:9  -                -           0 B      0 B          -\n\
+            "ID                       AGE  STATE      USER          CLIENT           LISTENER  PROTOCOL  TARGET           RULE         UP     DOWN       RATE\n\
+             6928a1f000000000000c  12.3 s  relaying   -             127.0.0.1:40000  web       http      example.com:443  office  1.23 kB  56.8 MB  2.00 MB/s\n\
+             6928a1f0010000000007    5 ms  handshake  ann\\u{1b}[2J  [2001:db8::1]:9  web       -         -                -           0 B      0 B          -\n\
              2 shown of 20 that match, of 8,123 sessions\n"
         );
     }

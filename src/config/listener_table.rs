@@ -122,5 +122,6 @@ pub(super) fn called(typed: &str) -> Result<Arc<str>, String> {
 
 /// An address without its port, or a port without its address.
 fn is_nearly_an_address(typed: &str) -> bool {
-    typed.parse::<IpAddr>().is_ok() || typed.bytes().all(|byte| byte.is_ascii_digit())
+    let is_number = !typed.is_empty() && typed.bytes().all(|byte| byte.is_ascii_digit());
+    is_number || typed.parse::<IpAddr>().is_ok()
 }

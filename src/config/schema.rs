@@ -57,9 +57,14 @@ impl<C: 'static> Schema<C> {
         if PLANNED_TABLES.contains(&typed) {
             return NOT_YET.to_owned();
         }
-        match self.nearest_table(typed) {
-            Some(table) => format!("unknown table; did you mean {}?", table.header()),
-            None => format!("unknown table; the tables are {}", headers(self.tables.iter())),
+        // A key whose value is a table may be typed as one, or in another's.
+        let key = typed.rsplit('.').next().unwrap_or(typed);
+        match (self.nearest_table(typed), self.home_of(key)) {
+            (near, Some(home)) if near.is_none() || typed.contains('.') => {
+                format!("unknown table; did you mean {} `{}`?", home.header(), escaped(key))
+            }
+            (Some(table), _) => format!("unknown table; did you mean {}?", table.header()),
+            (None, _) => format!("unknown table; the tables are {}", headers(self.tables.iter())),
         }
     }
 

@@ -112,6 +112,9 @@ pub(super) fn duration_text(duration: Duration) -> String {
 
 /// An address and port that the relay listens on.
 pub(super) fn relay_address(typed: &str) -> Result<Endpoint, String> {
+    if typed.starts_with("unix:") {
+        return Err(format!("{} is a unix socket: it needs a [[listener]] of its own", quoted(typed)));
+    }
     listen_address(typed, SOCKS_PORT)
 }
 

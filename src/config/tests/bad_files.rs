@@ -116,6 +116,11 @@ fn problems_of_a_table_in_a_table_name_both() {
         ),
         ("[auth.gsapi]\nnec = true\n", &["1: [auth.gsapi]: unknown table; did you mean [auth.gssapi]?"]),
         ("[auth]\ngsapi = true\n", &["2: [auth] key `gsapi`: unknown key; did you mean [auth.gssapi]?"]),
+        ("[tls]\ncert = \"c\"\n", &["1: [tls]: unknown table; did you mean [[listener]] `tls`?"]),
+        (
+            "[server]\ntls = { cert = \"c\" }\n",
+            &["2: [server.tls]: unknown table; did you mean [[listener]] `tls`?"],
+        ),
         ("[gssapi]\nnec = true\n", &["1: [gssapi]: unknown table; did you mean [auth.gssapi]?"]),
         (
             "[\"auth.gssapi\"]\nnec = true\n",

@@ -116,6 +116,18 @@ fn a_listener_has_an_address_and_a_name_that_no_other_has() {
             &["3: [[listener]] 1 key `protocols`: is empty: it needs a protocol"],
         ),
         (
+            "[[listener]]\naddress = \"127.0.0.1:1\"\nname = \"\"\n",
+            &[
+                "3: [[listener]] 1 key `name`: \"\" is no name of 1 to 64 letters, digits, \"-\", \"_\" and \".\"",
+            ],
+        ),
+        (
+            "[server]\nlisten = [\"unix:/run/outflow.sock\"]\n",
+            &[
+                "2: [server] key `listen`: \"unix:/run/outflow.sock\" is a unix socket: it needs a [[listener]] of its own",
+            ],
+        ),
+        (
             "[[listener]]\naddress = \"127.0.0.1:1\"\n[admin]\nlisten = \"127.0.0.1:1\"\n",
             &[
                 "4: [admin] key `listen`: \"127.0.0.1:1\" is taken by \"127.0.0.1:1\" of [[listener]] 1: it needs an address of its own",

@@ -1,4 +1,4 @@
-//! outflow: a SOCKS5 relay (RFC 1928, RFC 1929) for Linux.
+//! outflow: a SOCKS and HTTP proxy for Linux.
 //!
 //! The modules stand in the order in which a connection's data meets them; ARCHITECTURE.md draws the
 //! map and states what each of them must not do.

@@ -46,7 +46,7 @@ use crate::config::{Config, ConfigSource, Flags, network};
 use crate::console::{complain, say};
 use crate::limits;
 
-/// A SOCKS5 relay for Linux.
+/// A SOCKS and HTTP proxy for Linux.
 #[derive(Debug, Parser)]
 #[command(name = "outflow", version, args_conflicts_with_subcommands = true)]
 struct Cli {

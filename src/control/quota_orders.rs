@@ -57,7 +57,7 @@ pub(super) fn set_back(
         return Ok(SetBack { limit, holder: None, accounts: count, bytes: None });
     };
     let holder = names.holder(text).ok_or_else(|| {
-        let forms = "\"user:ann\", \"group:staff\", \"source:192.0.2.1\", \"rule:NAME\", \"listener:ADDRESS\" or \"global\"";
+        let forms = "\"user:ann\", \"group:staff\", \"source:192.0.2.1\", \"rule:NAME\", \"listener:NAME\" or \"global\"";
         OrderError::Invalid(format!("{} is nobody who could have used something: it is such as {forms}", quoted(text)))
     })?;
     let used = accounts.reset_use(limit, &holder).map(|used| used.up.saturating_add(used.down));

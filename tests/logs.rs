@@ -19,7 +19,7 @@ use crate::support::{Client, Engine, Origin, Relay, netns};
 fn babble(relay: &Relay, times: usize) {
     for _ in 0..times {
         let mut client = Client::connect(relay.addr());
-        client.send(b"\x04nonsense");
+        client.send(b"\x06nonsense");
         client.expect_closed();
     }
 }

@@ -26,7 +26,7 @@ fn the_command_line_is_consistent() {
 fn the_help_of_a_flag_is_that_of_its_key() {
     let help = Cli::command().render_help().to_string();
     for said in [
-        "Addresses to accept clients on; port 0: a free one [default: 127.0.0.1:1080] (may be repeated)",
+        "and this is left out [default: 127.0.0.1:1080] (may be repeated)",
         "and no more than max_connections [default: 0]",
         "[default: auto] [possible values: auto, splice, copy]",
         "[default: info] [possible values: error, warn, info, debug, trace]",

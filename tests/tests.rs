@@ -260,6 +260,9 @@ mod gssapi_setup;
 /// TLS at a listener: handshakes, certificates, what clients say below the protocols, and the files.
 mod tls;
 
+/// Requests in absolute form behind TLS: what is kept, pipelined, cut off, upgraded, refused; curl.
+mod tls_exchange;
+
 /// Bytes behind TLS: every split, ends, resets, bulk; foreign clients.
 mod tls_bytes;
 

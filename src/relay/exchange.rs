@@ -9,20 +9,25 @@ use super::driven::{Driven, Finish};
 use super::framed::Framed;
 use super::half::Stage;
 use super::halves::{Halves, IN_ORDER};
-use super::kit::Kit;
+use super::kit::{Kit, with_seal_kit};
 use super::message::{AnswerTerms, HeadSaid, HttpMessage, MessageError};
 use super::moved::Engine;
 use super::side::{Edge, Side};
+use super::tls::TlsWire;
+use super::translated::{SealedBatch, TranslatedEnds, Translation};
 use crate::config::RelayMode;
 use crate::proto::http::{ForwardRequest, Framing};
 use crate::sys::pipe::Pipe;
 use crate::sys::stream::Stream;
+use crate::tls::TlsConnection;
 
 /// The halves of an exchange, and the two messages.
 #[derive(Debug)]
 pub struct RelayedExchange {
     halves: Halves,
     mode: RelayMode,
+    /// The client's side, where that is TLS.
+    tls: Option<Box<ExchangeTls>>,
     order: Box<ForwardRequest>,
     request: HttpMessage,
     response: HttpMessage,
@@ -32,6 +37,17 @@ pub struct RelayedExchange {
     /// The client has sent FIN.
     client_finished: bool,
 }
+
+/// What a client's side that is TLS is translated by.
+#[derive(Debug)]
+struct ExchangeTls {
+    wire: TlsWire,
+    /// What the target's last read was sealed in.
+    batch: SealedBatch,
+}
+
+/// TLS with a client: the connection, and what has come and is not opened.
+pub type TlsParts = (Box<TlsConnection>, Vec<u8>);
 
 /// What an exchange leaves to the next one of its client.
 #[derive(Debug)]
@@ -55,18 +71,26 @@ impl RelayedExchange {
         order: Box<ForwardRequest>,
         header: &[u8],
         mut pending: Vec<u8>,
+        tls: Option<TlsParts>,
         kit: &mut Kit<Pipe>,
     ) -> RelayedExchange {
+        // What is translated passes through memory.
+        let mode = if tls.is_some() { RelayMode::Copy } else { mode };
         let (request, count) = HttpMessage::request(order.framing, &mut pending);
         let halves = if count + header.len() == 0 {
             Halves::new(mode, &order.head, kit)
         } else {
             Halves::new(mode, &[header, &order.head, &pending[..count]].concat(), kit)
         };
+        let halves = if tls.is_some() { halves.translated() } else { halves };
         let response = HttpMessage::response();
+        let tls = tls.map(|(connection, begun)| {
+            Box::new(ExchangeTls { wire: TlsWire::new(connection, begun), batch: SealedBatch::default() })
+        });
         RelayedExchange {
             halves,
             mode,
+            tls,
             order,
             request,
             response,
@@ -113,10 +137,28 @@ impl RelayedExchange {
         self.halves.promised(Side::Client)
     }
 
-    /// The request, and what the client sent behind it.
-    pub fn take_order(self) -> (Box<ForwardRequest>, Vec<u8>) {
+    /// The request, what the client sent behind it, and the TLS by which it did.
+    pub fn take_order(mut self) -> (Box<ForwardRequest>, Vec<u8>, Option<TlsParts>) {
+        let tls = self.take_tls();
         let RelayedExchange { order, mut request, .. } = self;
-        (order, request.take_behind())
+        (order, request.take_behind(), tls)
+    }
+
+    /// The client's TLS, for who speaks with the client from here on.
+    pub fn take_tls(&mut self) -> Option<TlsParts> {
+        self.tls.take().map(|tls| tls.wire.into_parts())
+    }
+
+    /// Says to a client behind TLS that nothing follows, before its FIN.
+    pub fn end_client(&mut self, client: &Stream) {
+        if let Some(tls) = &mut self.tls {
+            tls.wire.end(client);
+        }
+    }
+
+    /// What the client's side is translated by, where that is TLS.
+    pub(super) fn tls(&self) -> Option<&TlsWire> {
+        self.tls.as_ref().map(|tls| &tls.wire)
     }
 
     /// Why one of the messages is none.
@@ -131,7 +173,7 @@ impl RelayedExchange {
         ExchangeLeft {
             client,
             behind: self.request.take_behind(),
-            keeps_client: said.is_some_and(|said| said.keeps_client),
+            keeps_client: said.is_some_and(|said| said.keeps_client) && self.tls().is_none_or(TlsWire::told),
             keeps_target: said.is_some_and(|said| said.keeps_target)
                 && !self.response.has_behind()
                 && !target.fin
@@ -157,17 +199,35 @@ impl RelayedExchange {
             return Driven { finish: Some(Finish::Malformed { by: Side::Client }), ..Driven::default() };
         }
         let was_switched = self.switched();
-        let RelayedExchange { halves, order, request, response, said, keeps, .. } = self;
+        let RelayedExchange { halves, tls, order, request, response, said, keeps, .. } = self;
         let mut driven = halves.drive(client, target, kit, budgets, |half, ends, from, kit, budget| {
-            let wire = match from {
-                Side::Client => Framed::new(ends, request, None),
-                Side::Target => {
-                    let keeps = *keeps && order.keep_alive && request.is_whole();
-                    Framed::new(ends, response, Some(AnswerTerms { request: order, keeps, said }))
+            let (sink, keeps) = (ends.sink, *keeps && order.keep_alive && request.is_whole());
+            let terms = AnswerTerms { request: order, keeps, said };
+            match (from, tls.as_deref_mut()) {
+                (Side::Client, None) => {
+                    half.pump(&mut Framed::new(ends, request, None).telling_end(was_switched), kit, budget)
                 }
-            };
-            half.pump(&mut wire.telling_end(was_switched), kit, budget)
+                (Side::Target, None) => {
+                    let wire = Framed::new(ends, response, Some(terms));
+                    half.pump(&mut wire.telling_end(was_switched), kit, budget)
+                }
+                (Side::Client, Some(ExchangeTls { wire, batch })) => with_seal_kit(kit, |seal_kit, kit| {
+                    let ends = TranslatedEnds::new((ends, sink), wire, batch, seal_kit, from);
+                    let mut wire = Framed::new(ends, request, None).telling_end(was_switched);
+                    half.pump(&mut wire, kit, budget)
+                }),
+                (Side::Target, Some(ExchangeTls { wire, batch })) => with_seal_kit(kit, |seal_kit, kit| {
+                    let ends = Framed::new(ends, response, Some(terms)).telling_end(was_switched);
+                    let mut wire = TranslatedEnds::new((ends, sink), wire, batch, seal_kit, from);
+                    half.pump(&mut wire, kit, budget)
+                }),
+            }
         });
+        if let Some(tls) = tls
+            && halves.pending_bytes(Side::Client) == 0
+        {
+            tls.wire.settle(client);
+        }
         self.client_finished = self.halves.promised(Side::Client).fin;
         if was_switched {
             return driven;
@@ -193,7 +253,11 @@ impl RelayedExchange {
             Side::Client => self.said.is_some() && !(down == IN_ORDER && self.response.ends_with_source()),
             Side::Target => !(up == IN_ORDER && self.request.is_whole()),
         };
-        self.halves.pending_bytes(to) + usize::from(unfinished)
+        let held = match &self.tls {
+            Some(tls) if to == Side::Target && self.switched() => tls.wire.held_bytes(),
+            _ => 0,
+        };
+        self.halves.pending_bytes(to) + held + usize::from(unfinished)
     }
 
     /// Whether the client has sent all that it will.
@@ -213,7 +277,7 @@ impl RelayedExchange {
 
     /// The engine that the record names.
     pub(super) fn engine(&self) -> Engine {
-        self.halves.engine()
+        if self.tls.is_some() { TlsWire::ENGINE } else { self.halves.engine() }
     }
 
     /// Gives everything lent back.

@@ -44,7 +44,12 @@ impl<W: Wire> Wire for Framed<'_, W> {
             return WireRead { read: Read::Bytes(self.message.take_made(buffer)), taken: 0 };
         }
         let room = self.message.wants(buffer.len().min(max_bytes));
-        let WireRead { read, taken } = self.wire.recv(&mut buffer[..room], room);
+        let (space, most) = match W::BUFFER_BYTES_MIN {
+            0 => (room, room),
+            // What is opened beyond what is wanted stands behind the message, and is kept.
+            least => (room.max(least).min(buffer.len()), max_bytes),
+        };
+        let WireRead { read, taken } = self.wire.recv(&mut buffer[..space], most);
         let emptied = self.wire.emptied(taken, room);
         let Read::Bytes(count) = read else { return WireRead { read, taken } };
         let Some(count) = self.message.take_read(buffer, count, self.terms.as_mut()) else {
@@ -103,6 +108,11 @@ impl<W: Wire> Wire for Framed<'_, W> {
 
     fn ended(&self) -> bool {
         self.message.is_whole() || self.wire.ended()
+    }
+
+    // Where the connection's end is the message's it is one in order, which behind TLS has to be said.
+    fn tells_end(&self) -> bool {
+        self.tells_end || !self.message.is_whole() && self.message.ends_with_source()
     }
 
     fn spent(&self) -> bool {

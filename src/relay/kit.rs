@@ -28,6 +28,14 @@ pub(super) struct SealKit {
     pub(super) content: Vec<u8>,
 }
 
+/// Has something done with the memory for opening and sealing beside the rest of the kit.
+pub(super) fn with_seal_kit<P, T>(kit: &mut Kit<P>, work: impl FnOnce(&mut SealKit, &mut Kit<P>) -> T) -> T {
+    let mut seal_kit = std::mem::take(&mut kit.seal);
+    let done = work(&mut seal_kit, kit);
+    kit.seal = seal_kit;
+    done
+}
+
 /// Why no pipe could be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoPipe {

@@ -26,7 +26,7 @@ mod wire;
 
 pub use budget::{Budget, Budgets, Resume};
 pub use driven::{Driven, Finish};
-pub use exchange::{ExchangeLeft, RelayedExchange};
+pub use exchange::{ExchangeLeft, RelayedExchange, TlsParts};
 pub use kit::{Kit, NoPipe};
 pub use message::MessageError;
 pub use moved::{Engine, Moved};
@@ -93,15 +93,16 @@ impl Relay {
     }
 
     /// One request of HTTP, behind whose head the client sent `pending`, and its response. `header` stands in front of the
-    /// request, as what [`Relay::prefaced`] says.
+    /// request, as what [`Relay::prefaced`] says. `pending` was opened already, where the client's side is TLS.
     pub fn exchange(
         mode: RelayMode,
         order: Box<ForwardRequest>,
         header: &[u8],
         pending: Vec<u8>,
+        tls: Option<TlsParts>,
         kit: &mut Kit<Pipe>,
     ) -> Relay {
-        let exchange = RelayedExchange::new(mode, order, header, pending, kit);
+        let exchange = RelayedExchange::new(mode, order, header, pending, tls, kit);
         Relay(Mover::Exchange(Box::new(exchange))).prefaced(header.len())
     }
 
@@ -150,7 +151,8 @@ impl Relay {
     /// Why a client whose side is translated cannot be understood, or answered, any more, and whether it was told so.
     pub fn untranslated(&self) -> Option<(&dyn fmt::Display, bool)> {
         match &self.0 {
-            Mover::Plain(_) | Mover::Exchange(_) => None,
+            Mover::Plain(_) => None,
+            Mover::Exchange(exchange) => exchange.tls().and_then(untranslated),
             Mover::Sealed(sealed) => untranslated(sealed.translation()),
             Mover::Tls(tls) => untranslated(tls.translation()),
         }

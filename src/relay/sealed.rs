@@ -6,7 +6,7 @@ use std::fmt;
 use super::kit::SealKit;
 use super::moved::Engine;
 use super::translated::{SealedBatch, Translation};
-use super::wire::{Ends, WireRead};
+use super::wire::{Wire, WireRead};
 use crate::limits;
 use crate::proto::gss::{MessageType, decode};
 use crate::seal::{MESSAGE_BYTES_MAX, Seal, SealError};
@@ -81,10 +81,13 @@ impl Translation for Sealed {
 
     const STEPS_PER_TURN: usize = limits::SEALED_MESSAGES_PER_TURN;
 
+    // What one read cannot take is kept.
+    const PIECE_BYTES_MAX: usize = 0;
+
     /// Of all messages that are whole by one read; each is a step.
     fn open(
         &mut self,
-        ends: &mut Ends<'_>,
+        source: &mut impl Wire,
         buffer: &mut [u8],
         max_bytes: usize,
         kit: &mut SealKit,
@@ -106,7 +109,7 @@ impl Translation for Sealed {
             // What the buffer does not take stays with this session: room for it, or for any one message.
             let room = buffer.len().clamp(MESSAGE_BYTES_MAX, limits::SEALED_READ_BYTES);
             let room = room.min(begun.saturating_add(max_bytes));
-            match ends.source.recv(&mut raw[begun..room]) {
+            match source.recv(&mut raw[begun..room], room - begun).read {
                 Read::Bytes(count) => taken = count,
                 Read::End if begun > 0 => return self.fail(SealError::Truncated).into(),
                 other => return other.into(),
@@ -132,7 +135,7 @@ impl Translation for Sealed {
 
     fn seal(
         &mut self,
-        ends: &mut Ends<'_>,
+        source: &mut impl Wire,
         buffer: &mut [u8],
         max_bytes: usize,
         kit: &mut SealKit,
@@ -144,7 +147,7 @@ impl Translation for Sealed {
             Err(error) => return self.fail(error).into(),
         };
         raw.resize(limits::SEALED_READ_BYTES, 0);
-        let taken = match ends.source.recv(&mut raw[..room]) {
+        let taken = match source.recv(&mut raw[..room], room).read {
             Read::Bytes(count) => count,
             other => return other.into(),
         };

@@ -8,7 +8,7 @@ use std::fmt;
 use super::kit::SealKit;
 use super::moved::Engine;
 use super::translated::{SealedBatch, Translation};
-use super::wire::{Ends, WireRead};
+use super::wire::{Wire, WireRead};
 use crate::limits;
 use crate::sys::stream::Stream;
 use crate::sys::{Errno, Read, Write};
@@ -37,6 +37,15 @@ impl TlsWire {
     /// The TLS of a session whose client has sent `begun` behind its request, which is not opened.
     pub(super) fn new(connection: Box<TlsConnection>, begun: Vec<u8>) -> TlsWire {
         TlsWire { connection, begun, owed: Vec::new(), ended: false, error: None }
+    }
+
+    /// What is left for who goes on with the connection: the connection, and what has come and is not opened.
+    pub(super) fn into_parts(mut self) -> (Box<TlsConnection>, Vec<u8>) {
+        if !self.owed.is_empty() {
+            // Behind a gap nothing can be understood.
+            self.connection.give_up();
+        }
+        (self.connection, self.begun)
     }
 
     fn fail(&mut self, error: TlsError) -> Read {
@@ -82,9 +91,11 @@ impl Translation for TlsWire {
 
     const STEPS_PER_TURN: usize = limits::TLS_RECORDS_PER_TURN;
 
+    const PIECE_BYTES_MAX: usize = limits::TLS_RECORD_BYTES_MAX;
+
     fn open(
         &mut self,
-        ends: &mut Ends<'_>,
+        source: &mut impl Wire,
         buffer: &mut [u8],
         max_bytes: usize,
         kit: &mut SealKit,
@@ -106,7 +117,7 @@ impl Translation for TlsWire {
             // What the buffer does not take stays with this session: room for it, or for any one record.
             let room = buffer.len().clamp(limits::TLS_RECORD_BYTES_MAX, limits::TLS_READ_BYTES);
             let room = room.min(begun.saturating_add(max_bytes));
-            match ends.source.recv(&mut raw[begun..room]) {
+            match source.recv(&mut raw[begun..room], room - begun).read {
                 Read::Bytes(count) => taken = count,
                 Read::End => return Read::Failed(Errno::ECONNRESET).into(),
                 other => return other.into(),
@@ -125,7 +136,7 @@ impl Translation for TlsWire {
 
     fn seal(
         &mut self,
-        ends: &mut Ends<'_>,
+        source: &mut impl Wire,
         buffer: &mut [u8],
         max_bytes: usize,
         kit: &mut SealKit,
@@ -139,11 +150,16 @@ impl Translation for TlsWire {
         let raw = &mut kit.raw;
         raw.resize(limits::TLS_READ_BYTES, 0);
         let most = plain_max(room.len()).min(limits::TLS_READ_BYTES).min(max_bytes);
-        let (taken, sealed) = match ends.source.recv(&mut raw[..most]) {
+        let WireRead { read, taken } = source.recv(&mut raw[..most], most);
+        let (plain, sealed) = match read {
+            // Of a head that is not whole nothing goes on.
+            Read::Bytes(0) => (0, 0),
             Read::Bytes(count) => match self.connection.seal(&raw[..count], room) {
                 Ok(sealed) => (count, sealed),
-                Err(error) => return WireRead { read: self.fail(error), taken: count },
+                Err(error) => return WireRead { read: self.fail(error), taken },
             },
+            // Another message may follow this one, or this one is cut off.
+            Read::End if !source.tells_end() => return Read::End.into(),
             Read::End => {
                 self.ended = true;
                 let mut last = Vec::new();
@@ -155,13 +171,13 @@ impl Translation for TlsWire {
                 (0, last.len())
             }
             Read::Blocked if owed > 0 => (0, 0),
-            other => return other.into(),
+            other => return WireRead { read: other, taken },
         };
         buffer[..owed].copy_from_slice(&self.owed);
         self.owed = Vec::new();
         let count = owed + sealed;
-        *batch = SealedBatch::of(taken, count);
-        let read = if count == 0 { Read::End } else { Read::Bytes(count) };
+        *batch = SealedBatch::of(plain, count);
+        let read = if count == 0 && self.ended { Read::End } else { Read::Bytes(count) };
         WireRead { read, taken }
     }
 

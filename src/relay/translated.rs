@@ -9,10 +9,10 @@ use std::fmt;
 use super::budget::Budgets;
 use super::driven::Driven;
 use super::halves::Halves;
-use super::kit::{Kit, SealKit};
+use super::kit::{Kit, SealKit, with_seal_kit};
 use super::moved::Engine;
 use super::side::{Edge, Side};
-use super::wire::{Ends, Wire, WireRead};
+use super::wire::{Wire, WireRead};
 use crate::config::RelayMode;
 use crate::sys::pipe::Pipe;
 use crate::sys::stream::Stream;
@@ -26,11 +26,14 @@ pub(super) trait Translation {
     /// How much may be opened in a turn, however little comes of it.
     const STEPS_PER_TURN: usize;
 
+    /// The longest piece that is opened at once.
+    const PIECE_BYTES_MAX: usize;
+
     /// Content of the client: what comes of one read of so many bytes at most, and of what was read before. 0 bytes where
     /// there is none. `steps` is counted down.
     fn open(
         &mut self,
-        ends: &mut Ends<'_>,
+        source: &mut impl Wire,
         buffer: &mut [u8],
         max_bytes: usize,
         kit: &mut SealKit,
@@ -40,7 +43,7 @@ pub(super) trait Translation {
     /// For the client: what one read of the target, of so many bytes at most, is sealed in. `batch` is told.
     fn seal(
         &mut self,
-        ends: &mut Ends<'_>,
+        source: &mut impl Wire,
         buffer: &mut [u8],
         max_bytes: usize,
         kit: &mut SealKit,
@@ -124,12 +127,11 @@ impl<T: Translation> TranslatedHalves<T> {
     ) -> Driven {
         let TranslatedHalves { halves, translation, batch } = self;
         let driven = halves.drive(client, target, kit, budgets, |half, ends, from, kit, budget| {
-            let mut seal_kit = std::mem::take(&mut kit.seal);
-            let steps = T::STEPS_PER_TURN;
-            let mut ends = TranslatedEnds { ends, translation, batch, kit: &mut seal_kit, from, steps };
-            let moved = half.pump(&mut ends, kit, budget);
-            kit.seal = seal_kit;
-            moved
+            let sink = ends.sink;
+            with_seal_kit(kit, |seal_kit, kit| {
+                let mut ends = TranslatedEnds::new((ends, sink), translation, batch, seal_kit, from);
+                half.pump(&mut ends, kit, budget)
+            })
         });
         if halves.pending_bytes(Side::Client) == 0 {
             translation.settle(client);
@@ -174,9 +176,10 @@ impl<T: Translation> TranslatedHalves<T> {
     }
 }
 
-/// One direction of a translated session.
-struct TranslatedEnds<'a, T> {
-    ends: Ends<'a>,
+/// One direction of a translated session, over what its bytes come and go by.
+pub(super) struct TranslatedEnds<'a, T, W> {
+    ends: W,
+    sink: &'a Stream,
     translation: &'a mut T,
     batch: &'a mut SealedBatch,
     kit: &'a mut SealKit,
@@ -186,13 +189,28 @@ struct TranslatedEnds<'a, T> {
     steps: usize,
 }
 
-impl<T: Translation> Wire for TranslatedEnds<'_, T> {
+impl<'a, T: Translation, W: Wire<Pipe = Pipe>> TranslatedEnds<'a, T, W> {
+    /// The direction from this side to the socket beside `ends`.
+    pub(super) fn new(
+        (ends, sink): (W, &'a Stream),
+        translation: &'a mut T,
+        batch: &'a mut SealedBatch,
+        kit: &'a mut SealKit,
+        from: Side,
+    ) -> TranslatedEnds<'a, T, W> {
+        TranslatedEnds { ends, sink, translation, batch, kit, from, steps: T::STEPS_PER_TURN }
+    }
+}
+
+impl<T: Translation, W: Wire<Pipe = Pipe>> Wire for TranslatedEnds<'_, T, W> {
     type Pipe = Pipe;
 
     const THROUGH_MEMORY: Engine = T::ENGINE;
 
+    const BUFFER_BYTES_MIN: usize = T::PIECE_BYTES_MAX;
+
     fn recv(&mut self, buffer: &mut [u8], max_bytes: usize) -> WireRead {
-        let TranslatedEnds { ends, translation, batch, kit, from, steps } = self;
+        let TranslatedEnds { ends, translation, batch, kit, from, steps, .. } = self;
         match from {
             Side::Client => translation.open(ends, buffer, max_bytes, kit, steps),
             Side::Target => translation.seal(ends, buffer, max_bytes, kit, batch),
@@ -225,8 +243,8 @@ impl<T: Translation> Wire for TranslatedEnds<'_, T> {
     }
 
     fn finish(&mut self) {
-        if self.from == Side::Target {
-            self.translation.end(self.ends.sink);
+        if self.from == Side::Target && self.ends.tells_end() {
+            self.translation.end(self.sink);
         }
         self.ends.finish();
     }
@@ -236,6 +254,10 @@ impl<T: Translation> Wire for TranslatedEnds<'_, T> {
             Side::Client => count,
             Side::Target => self.batch.delivered(count),
         }
+    }
+
+    fn ended(&self) -> bool {
+        self.ends.ended()
     }
 
     fn spent(&self) -> bool {

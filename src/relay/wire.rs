@@ -29,6 +29,10 @@ pub(super) trait Wire {
     /// The engine that goes through memory.
     const THROUGH_MEMORY: Engine = Engine::Copy;
 
+    /// What a buffer has to have at least that is read into: what is sealed is opened in one piece, however little of it is
+    /// wanted. 0 where any number of bytes may be read.
+    const BUFFER_BYTES_MIN: usize = 0;
+
     /// Reads from the source, no more of it than `max_bytes`. A count below that and below the buffer's length emptied
     /// the source.
     fn recv(&mut self, buffer: &mut [u8], max_bytes: usize) -> WireRead;
@@ -64,6 +68,10 @@ pub(super) trait Wire {
     /// Whether all was read that this direction is to carry, whatever else its source may send.
     fn ended(&self) -> bool {
         false
+    }
+    /// Whether the sink is to be told of an end of this direction.
+    fn tells_end(&self) -> bool {
+        true
     }
     /// Whether reading has been work enough for one turn, however few bytes came of it.
     fn spent(&self) -> bool {

@@ -40,10 +40,6 @@ pub(super) fn read(
     if head.hops_left == Some(0) && matches!(head.target, RequestTarget::Absolute(..)) {
         return Ok(answer_ourselves(&head, handling));
     }
-    // An exchange is relayed over the sockets as they are.
-    if handling.rules.protected && matches!(head.target, RequestTarget::Absolute(..)) {
-        return Err(Failure::NotTaken);
-    }
     // What another request of the connection was told is not this one's.
     handling.facts.status = None;
     *handling.forward = head.forward(handling.rules.http.via).map(Box::new);

@@ -186,6 +186,16 @@ impl TlsConnection {
         out.truncate(start + said);
     }
 
+    /// Nothing is said from here on: something that was to be said first could not be.
+    pub fn give_up(&mut self) {
+        self.failed = true;
+    }
+
+    /// By which settings it was made.
+    pub fn server(&self) -> &Arc<TlsServer> {
+        &self.server
+    }
+
     /// Whether the client ended its side in order.
     pub fn ended(&self) -> bool {
         self.ended

@@ -20,7 +20,10 @@ fn close(core: &mut Core, mut slot: Slot, reason: Reason) {
     core.held_back.cancel(slot.connection.key.index());
     core.sessions -= 1;
     match slot.phase {
-        Phase::Kept(_) => core.kept -= 1,
+        Phase::Kept(mut kept) => {
+            core.kept -= 1;
+            kept.end();
+        }
         _ => end_session(core, &mut slot, reason),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use super::answerable::Answerable;
 use super::connection::Connection;
 use super::core::Core;
 use super::dial::Upstream;
@@ -23,7 +24,6 @@ use crate::outcome::Reason;
 use crate::proto::http::ForwardRequest;
 use crate::relay::{ExchangeLeft, Relay};
 use crate::session::{Failure, refuse_exchange};
-use crate::sys::stream::Stream;
 
 /// Into which phase an exchange takes its connection, with what the events of the client's socket promised.
 pub(super) fn enter(
@@ -72,7 +72,9 @@ fn begin(
     } else {
         preface::header(core, connection, handshake.session.facts())
     };
-    let relay = Relay::exchange(mode, order, header.as_deref().unwrap_or_default(), pending, &mut core.kit);
+    let (header, tls) = (header.as_deref().unwrap_or_default(), handshake.tls.take());
+    let tls = tls.and_then(|tls| tls.into_parts());
+    let relay = Relay::exchange(mode, order, header, pending, tls, &mut core.kit);
     handshake.leave_facts(core, connection);
     Relaying::new(relay, handshake.client, upstream).by(handshake.way)
 }
@@ -82,24 +84,25 @@ fn again(core: &mut Core, connection: &Connection, redialled: Redialled, upstrea
     let Redialled { client, order, behind, way, .. } = redialled;
     let header = preface::header(core, connection, &connection.facts);
     let (mode, header) = (connection.snapshot.config.server.relay, header.unwrap_or_default());
-    let relay = Relay::exchange(mode, order, &header, behind, &mut core.kit);
-    Relaying::new(relay, client, upstream).by(way)
+    let Answerable { socket, tls } = client;
+    let tls = tls.and_then(|tls| tls.into_parts());
+    let relay = Relay::exchange(mode, order, &header, behind, tls, &mut core.kit);
+    Relaying::new(relay, socket, upstream).by(way)
 }
 
 /// Tells a client of a failure in place of a response, and gives it a moment to take that.
 fn refuse(
     core: &mut Core,
     connection: &mut Connection,
-    (client, to_head): (Stream, bool),
+    (mut client, to_head): (Answerable, bool),
     failure: &Failure,
 ) -> Linger {
     tracing::debug!(client = %connection.peer, %failure, "exchange failed");
     core.tell_refusal(connection.peer.ip(), failure, None);
     connection.places = None;
     let output = refuse_exchange(failure, to_head, &mut connection.facts);
-    client.send(&output);
-    client.shut_down_writing();
-    Linger::new(client, failure.reason(), limits::LINGER, core.now)
+    client.say_last(&output);
+    Linger::new(client.socket, failure.reason(), limits::LINGER, core.now)
 }
 
 /// The session is over, and its connection waits for another request.
@@ -131,6 +134,12 @@ pub(super) fn request_again(core: &mut Core, slot: &mut Slot, bytes: Zeroizing<V
             Ok(place) => connection.place = place,
             Err(()) => return Next::Close(Reason::Denied),
         }
+    }
+    if let Phase::Kept(kept) = phase
+        && kept.speaks_tls() != snapshot.tls(connection.listener).is_some()
+    {
+        // What the listener speaks now is not what this connection speaks.
+        return Next::Close(Reason::Drained);
     }
     let kept = match std::mem::replace(phase, Phase::Between) {
         Phase::Kept(kept) => kept,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroize;
 
+use super::answerable::Answerable;
 use super::connection::Connection;
 use super::core::Core;
 use super::dial::{Dial, DialedBy, Upstream};
@@ -134,10 +135,10 @@ impl Handshake {
         now: Instant,
         snapshot: &Snapshot,
     ) -> Handshake {
-        let NextRequest { client, edges, upstream, last_index } = next;
+        let NextRequest { client: Answerable { socket, tls }, edges, upstream, last_index } = next;
         let way = DialedBy { last_index, ..DialedBy::default() };
-        let first = Handshake::new((client, HeaderDue::No), incoming, now, snapshot);
-        Handshake { edges, kept: upstream, way, first_byte_by: None, ..first }
+        let first = Handshake::new((socket, HeaderDue::No), incoming, now, snapshot);
+        Handshake { tls, edges, kept: upstream, way, first_byte_by: None, ..first }
     }
 
     /// Takes what it waits for, to go on with it.

@@ -1,14 +1,17 @@
 //! Connections between two requests of HTTP: no session, in no count and with no record. The client's socket is there, and the
 //! target's where it may serve another request.
 
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use zeroize::{Zeroize, Zeroizing};
 
+use super::answerable::Answerable;
 use super::connection::Connection;
 use super::core::Core;
 use super::dial::Upstream;
 use super::next::{Change, Next};
+use super::tls_client::TlsClient;
 use super::tokens::CLIENT_SOCKET;
 use super::watch::Edge;
 use crate::auth::Identity;
@@ -19,12 +22,12 @@ use crate::proto::address::Target;
 use crate::relay::ExchangeLeft;
 use crate::session::{Dialed, Facts};
 use crate::sys::Read;
-use crate::sys::stream::Stream;
+use crate::tls::TlsOpened;
 
 /// What is there between two requests.
 #[derive(Debug)]
 pub(super) struct Kept {
-    client: Stream,
+    client: Answerable,
     /// What the events of the client's socket promised.
     edges: Edge,
     /// What the client sent behind its last request.
@@ -48,7 +51,7 @@ pub(super) struct KeptUpstream {
 /// What a request begins with on a connection that was kept.
 #[derive(Debug)]
 pub(super) struct NextRequest {
-    pub(super) client: Stream,
+    pub(super) client: Answerable,
     pub(super) edges: Edge,
     pub(super) upstream: Option<Box<KeptUpstream>>,
     pub(super) last_index: u8,
@@ -56,7 +59,7 @@ pub(super) struct NextRequest {
 
 impl Kept {
     pub(super) fn new(
-        client: Stream,
+        client: Answerable,
         left: ExchangeLeft,
         upstream: Option<Box<KeptUpstream>>,
         last_index: u8,
@@ -91,9 +94,12 @@ impl Kept {
 
     /// Takes what the client sent, with which a session begins.
     pub(super) fn read(&mut self) -> Next {
+        if let Some(tls) = self.client.tls.take() {
+            return self.read_tls(tls);
+        }
         while self.edges.readable {
             let mut buffer = [0; limits::HANDSHAKE_READ_BYTES];
-            match self.client.recv(&mut buffer) {
+            match self.client.socket.recv(&mut buffer) {
                 Read::Bytes(count) => {
                     self.edges.readable = count == buffer.len() || self.edges.urgent || self.edges.failed;
                     let request = request_in(&buffer[..count]);
@@ -107,6 +113,76 @@ impl Kept {
             }
         }
         if self.edges.fin { Next::Close(Reason::Completed) } else { Next::Wait }
+    }
+
+    /// The same behind TLS, where a client may say that it is done, and much that is no request. What comes to neither soon is
+    /// left to a session, which bounds it.
+    fn read_tls(&mut self, mut tls: Box<TlsClient>) -> Next {
+        for _ in 0..limits::HANDSHAKE_READS_PER_TURN {
+            if !tls.has_record() {
+                match self.receive(&mut tls) {
+                    ControlFlow::Continue(()) => {}
+                    ControlFlow::Break(next) => {
+                        self.client.tls = Some(tls);
+                        return next;
+                    }
+                }
+            }
+            let (mut content, mut replies) = (Zeroizing::default(), Vec::new());
+            let opened = tls.open(&mut content, &mut replies);
+            if !self.client.send(&replies) {
+                return Next::Close(Reason::Completed);
+            }
+            match opened {
+                Ok(TlsOpened::Content) => {
+                    if let Some(bytes) = request_in(&content) {
+                        self.client.tls = Some(tls);
+                        return Next::Change(Change::Request(bytes));
+                    }
+                }
+                Ok(TlsOpened::More) if tls.held_bytes() <= limits::HANDSHAKE_HELD_FREE => {}
+                Ok(TlsOpened::More) => break,
+                Ok(TlsOpened::Ended) => {
+                    self.client.tls = Some(tls);
+                    return Next::Close(Reason::Completed);
+                }
+                // The alert is said, and behind it nothing.
+                Err(_) => return Next::Close(Reason::Completed),
+            }
+        }
+        self.client.tls = Some(tls);
+        Next::Change(Change::Request(Zeroizing::default()))
+    }
+
+    /// Takes bytes of the socket; what is next where there are none.
+    fn receive(&mut self, tls: &mut TlsClient) -> ControlFlow<Next> {
+        if !self.edges.readable {
+            let next = if self.edges.fin { Next::Close(Reason::Completed) } else { Next::Wait };
+            return ControlFlow::Break(next);
+        }
+        let mut buffer = [0; limits::TLS_HANDSHAKE_READ_BYTES];
+        match self.client.socket.recv(&mut buffer) {
+            Read::Bytes(count) => {
+                self.edges.readable = count == buffer.len() || self.edges.urgent || self.edges.failed;
+                tls.receive(&buffer[..count]);
+                ControlFlow::Continue(())
+            }
+            Read::Blocked => {
+                self.edges.readable = false;
+                ControlFlow::Break(if self.edges.fin { Next::Close(Reason::Completed) } else { Next::Wait })
+            }
+            Read::End | Read::Failed(_) => ControlFlow::Break(Next::Close(Reason::Completed)),
+        }
+    }
+
+    /// Whether the client's side is TLS.
+    pub(super) fn speaks_tls(&self) -> bool {
+        self.client.tls.is_some()
+    }
+
+    /// It is closed without another request.
+    pub(super) fn end(&mut self) {
+        self.client.say_end();
     }
 
     pub(super) fn timer(&self, core: &mut Core, connection: &Connection) -> Next {

@@ -5,6 +5,7 @@
 
 mod accept;
 mod acceptance;
+mod answerable;
 mod associated;
 mod associating;
 mod bind;

@@ -341,10 +341,10 @@ fn relay_of(core: &mut Core, connection: &Connection, handshake: &mut Handshake)
     if seal.is_some() {
         core.counters.count(Counted::Sealed);
     }
-    let tls = handshake.tls.take().map(|tls| tls.into_parts());
+    let tls = handshake.tls.take().and_then(|tls| tls.into_parts());
     let relay = match (tls, seal) {
         // Behind TLS nothing is sealed once more.
-        (Some((Some(tls), begun)), _) => Relay::tls(pending, tls, begun, &mut core.kit),
+        (Some((tls, begun)), _) => Relay::tls(pending, tls, begun, &mut core.kit),
         (_, Some((seal, begun))) => Relay::sealed(pending, seal, begun, &mut core.kit),
         (_, None) => Relay::new(connection.snapshot.config.server.relay, pending, &mut core.kit),
     };

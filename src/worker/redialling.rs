@@ -1,6 +1,7 @@
 //! A request whose kept connection ended before anything came of it: it is sent once more, over a connection of its own (RFC
 //! 9110 section 9.2.2, RFC 9112 section 9.3.1).
 
+use super::answerable::Answerable;
 use super::connection::Connection;
 use super::core::Core;
 use super::dial::{Dial, DialedBy, Won};
@@ -13,12 +14,11 @@ use crate::policy::RoutedAddress;
 use crate::proto::http::ForwardRequest;
 use crate::session::{DialError, Failure};
 use crate::shares::Source;
-use crate::sys::stream::Stream;
 
 /// The request, and the attempt at another connection.
 #[derive(Debug)]
 pub(super) struct Redialling {
-    client: Stream,
+    client: Answerable,
     /// What the events of the client's socket promised.
     edges: Edge,
     order: Box<ForwardRequest>,
@@ -31,7 +31,7 @@ pub(super) struct Redialling {
 /// What an exchange goes on with that has another connection.
 #[derive(Debug)]
 pub(super) struct Redialled {
-    pub(super) client: Stream,
+    pub(super) client: Answerable,
     pub(super) edges: Edge,
     pub(super) order: Box<ForwardRequest>,
     pub(super) behind: Vec<u8>,
@@ -40,7 +40,7 @@ pub(super) struct Redialled {
 
 impl Redialling {
     pub(super) fn new(
-        client: Stream,
+        client: Answerable,
         edges: Edge,
         (order, behind): (Box<ForwardRequest>, Vec<u8>),
         way: DialedBy,
@@ -77,7 +77,7 @@ impl Redialling {
             self.edges.fin |= edge.fin;
             self.edges.failed |= edge.failed;
             self.edges.urgent |= edge.urgent;
-            let failed = edge.failed && self.client.take_error().is_some();
+            let failed = edge.failed && self.client.socket.take_error().is_some();
             return if failed { Next::Close(Reason::ClientReset) } else { Next::Wait };
         }
         let Some(dial) = self.dial.as_mut().filter(|dial| dial.has(socket_index)) else { return Next::Wait };
@@ -109,12 +109,12 @@ impl Redialling {
     }
 
     /// The client, which is owed an answer in place of a response, and whether that is to a HEAD.
-    pub(super) fn into_client(self) -> (Stream, bool) {
+    pub(super) fn into_client(self) -> (Answerable, bool) {
         (self.client, self.order.is_head)
     }
 
     pub(super) fn reset_on_close(&self) {
-        self.client.reset_on_close();
+        self.client.socket.reset_on_close();
     }
 }
 

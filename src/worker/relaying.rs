@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::answerable::Answerable;
 use super::connection::Connection;
 use super::core::Core;
 use super::dial::{DialedBy, Upstream};
@@ -235,6 +236,7 @@ impl Relaying {
         if whole_request && left.keeps_client && listens && !core.drains {
             return Next::Change(Change::Keep(left));
         }
+        exchange.end_client(&self.client);
         if whole_request && !asked_to_keep && !left.client.readable && left.behind.is_empty() {
             return Next::Close(Reason::Completed);
         }
@@ -264,7 +266,8 @@ impl Relaying {
         let Relaying { relay, client, way, .. } = self;
         let exchange = relay.into_exchange()?;
         let edges = exchange.promised_by_client();
-        Some(Redialling::new(client, edges, exchange.take_order(), *way?))
+        let (order, behind, tls) = exchange.take_order();
+        Some(Redialling::new(Answerable::new(client, tls), edges, (order, behind), *way?))
     }
 
     /// What there is between two requests.
@@ -275,8 +278,10 @@ impl Relaying {
         left: ExchangeLeft,
     ) -> Option<Kept> {
         self.settle(core, connection);
+        let tls = self.relay.as_exchange().and_then(|exchange| exchange.take_tls());
         let Relaying { client, upstream, way, .. } = self;
         let way = *way?;
+        let client = Answerable::new(client, tls);
         let facts = &connection.facts;
         let ends = connection.address.zip(connection.local).zip(facts.decision);
         // Where the last read may have left something, the socket says whether it did.
@@ -296,11 +301,12 @@ impl Relaying {
     }
 
     /// The client, which is owed an answer in place of a response, and whether that is to a HEAD.
-    pub(super) fn answer(mut self, core: &mut Core, connection: &mut Connection) -> (Stream, bool) {
+    pub(super) fn answer(mut self, core: &mut Core, connection: &mut Connection) -> (Answerable, bool) {
         let to_head = self.relay.as_exchange().is_some_and(|exchange| exchange.order().is_head);
         self.settle(core, connection);
+        let tls = self.relay.as_exchange().and_then(|exchange| exchange.take_tls());
         self.upstream.stream.reset_on_close();
-        (self.client, to_head)
+        (Answerable::new(self.client, tls), to_head)
     }
 
     /// Keeps what the relay counted and gives back what it was lent.

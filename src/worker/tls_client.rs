@@ -9,6 +9,7 @@ use crate::auth::Identity;
 use crate::limits;
 use crate::observe::TlsSpoken;
 use crate::proto::greeting::TLS_HANDSHAKE;
+use crate::relay::TlsParts;
 use crate::tls::{TlsConnection, TlsError, TlsOpened, TlsServer, TlsVersion, is_whole};
 
 /// A client that speaks TLS, or is to.
@@ -28,6 +29,12 @@ pub(super) struct TlsClient {
 impl TlsClient {
     pub(super) fn new(server: Arc<TlsServer>) -> TlsClient {
         TlsClient { server, connection: None, begun: Vec::new(), waits: false, known: false }
+    }
+
+    /// A client whose connection went on from an earlier request.
+    pub(super) fn again((connection, begun): TlsParts) -> TlsClient {
+        let server = Arc::clone(connection.server());
+        TlsClient { server, connection: Some(connection), begun, waits: false, known: false }
     }
 
     /// Takes bytes of the client.
@@ -138,7 +145,7 @@ impl TlsClient {
     }
 
     /// What a relay goes on with: the connection, and what came behind the request as it came.
-    pub(super) fn into_parts(self) -> (Option<Box<TlsConnection>>, Vec<u8>) {
-        (self.connection, self.begun)
+    pub(super) fn into_parts(self) -> Option<TlsParts> {
+        Some((self.connection?, self.begun))
     }
 }

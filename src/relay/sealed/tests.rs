@@ -7,6 +7,7 @@ use super::*;
 use crate::config::ProtectionLevel;
 use crate::proto::ProtoError;
 use crate::relay::tests::{connection, limited, reset, there};
+use crate::relay::wire::Ends;
 use crate::relay::{Budgets, Edge, Finish, Kit, Relay, Resume, Side};
 use crate::seal::MessageOrder;
 use crate::seal::paper::{Paper, token};

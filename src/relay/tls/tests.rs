@@ -7,6 +7,7 @@ use rustls::{ClientConnection, SupportedProtocolVersion};
 
 use super::*;
 use crate::relay::tests::{connection, limited, reset, there};
+use crate::relay::wire::Ends;
 use crate::relay::{Budgets, Edge, Finish, Kit, Relay, Resume, Side};
 use crate::sys::pipe::Pipe;
 use crate::tls::tests::{Authority, Ends as TlsEnds, VERSIONS};

@@ -200,9 +200,14 @@ fn either_half_may_end_first() {
 #[test]
 fn a_target_that_resets_cuts_the_client_off() {
     let (relay, authority, _directory) = serve(Engine::Copy);
-    let origin = once(|stream: TcpStream| crate::support::client::reset(stream));
+    let origin = once(|mut stream: TcpStream| {
+        // One that resets as it accepts is refused.
+        stream.read_exact(&mut [0]).expect("the client's byte");
+        crate::support::client::reset(stream);
+    });
     let config = authority.config(&VERSIONS, None);
     let mut client = TlsStream::through(relay.addr(), &config, origin.addr);
+    client.send(b"x");
     origin.join();
     assert!(client.read(&mut [0; 8]).is_err(), "no end in order");
     assert_eq!(relay.record()["reason"], "target_reset");

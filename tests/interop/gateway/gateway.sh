@@ -1,5 +1,5 @@
 # The part of `run`, which sources it, in which one port serves every client: HTTP proxies in both forms, SOCKS4 and 4a,
-# SOCKS5, Tor's extensions, and the PROXY protocol before and behind.
+# SOCKS5, Tor's extensions, TLS to the listener, and the PROXY protocol before and behind.
 # shellcheck shell=bash disable=SC2154
 
 gateway=$here/gateway
@@ -72,11 +72,11 @@ make_browser_home() {
 
 # ---- one outflow for each method
 
-# start_gateway METHOD: every protocol on one port, and on another behind a balancer; ports go to ${port[gateway-METHOD]}
-# and ${port[gateway-METHOD-balanced]}
+# start_gateway METHOD: every protocol on one port, the same under TLS on another and behind a balancer on a third; ports
+# go to ${port[gateway-METHOD]}, ${port[gateway-METHOD-tls]} and ${port[gateway-METHOD-balanced]}
 start_gateway() {
-    local name=gateway-$1 all balanced flags=()
-    all=$(free_port) balanced=$(free_port)
+    local name=gateway-$1 all tls balanced flags=()
+    all=$(free_port) tls=$(free_port) balanced=$(free_port)
     {
         echo '[server]'
         echo 'workers = 2'
@@ -84,6 +84,11 @@ start_gateway() {
         echo 'name = "all"'
         echo "address = \"127.0.0.1:$all\""
         echo 'protocols = ["socks5", "socks4", "http"]'
+        echo '[[listener]]'
+        echo 'name = "tls"'
+        echo "address = \"127.0.0.1:$tls\""
+        echo 'protocols = ["socks5", "http"]'
+        echo "tls = { cert = \"$work/tls/leaf.pem\", key = \"$work/tls/leaf.key\" }"
         echo '[[listener]]'
         echo 'name = "balanced"'
         echo "address = \"127.0.0.1:$balanced\""
@@ -112,7 +117,7 @@ start_gateway() {
     "$outflow" run --config "$work/$name.toml" --allow-private "${flags[@]}" >"$work/$name.log" 2>&1 </dev/null &
     pids+=($!)
     wait_until 10 listens "$all" || give_up "$name does not listen: $(last_words "$work/$name.log")"
-    port[$name]=$all port[$name-balanced]=$balanced
+    port[$name]=$all port[$name-tls]=$tls port[$name-balanced]=$balanced
 }
 
 # HAProxy in front of each relay, by both versions, and HAProxy and nginx as targets that want a header and tell whose
@@ -176,6 +181,8 @@ way curl-http-connect curl yes /page $name 127.0.0.1 ::1
 way curl-https-page curl yes /page $name
 way curl-http-put curl yes /sum $name
 way curl-http-chunked curl yes /sum $name
+way curl-https-proxy curl yes /page $name 127.0.0.1
+way curl-https-proxy-connect curl yes /page $name 127.0.0.1
 way curl-socks4 curl no /page 127.0.0.1
 way curl-socks4a curl no /page $name 127.0.0.1
 way wget wget yes /page $name
@@ -191,14 +198,17 @@ way global-agent node yes /page $name 127.0.0.1
 way go-http go yes /page $name
 way go-socks5 go yes /page $name
 way go-x-net go yes /page $name 127.0.0.1
+way go-x-net-tls go yes /page $name
 way java-http java yes /page $name 127.0.0.1
 way java-socks5 java yes /page $name 127.0.0.1
 way java-socks4 java no /page 127.0.0.1
 way chromium-http chromium no /page $name
+way chromium-https-proxy chromium no /page $name
 way chromium-socks5 chromium no /page $name
 way chromium-socks4 chromium no /page $name
 way chromium-pac chromium no /page $name
 way firefox-http firefox no /page $name
+way firefox-https-proxy firefox no /page $name
 way firefox-socks5 firefox no /page $name
 way firefox-socks4 firefox no /page $name
 way firefox-pac firefox no /page $name
@@ -256,6 +266,7 @@ try_way() {
     local client=$1 method host expected=page web=$web_port listener=''
     case $client in
     *-https-page) web=$tls_port ;;
+    *-https-proxy* | *-tls) listener=-tls ;;
     curl-haproxy-protocol) listener=-balanced ;;
     haproxy-send-*) listener=-${client#haproxy-} ;;
     haproxy-accept-proxy) web=$behind_haproxy expected=client-address ;;
@@ -319,5 +330,6 @@ try_gateway() {
     if wanted curl-http; then gateway_extras; fi
     [[ $only == '  ' ]] || return 0
     for protocol in socks5 socks4 http; do recorded all "$protocol"; done
+    for protocol in socks5 http; do recorded tls "$protocol"; done
     recorded balanced http "$elsewhere"
 }

@@ -304,8 +304,9 @@ gateway_extras() {
 # recorded LISTENER PROTOCOL [ADDRESS]: a client that went past the relay would leave no record of it; and of whom a
 # balancer told, the address
 recorded() {
+    # Read to the end: one that stops at the first would end those before it by SIGPIPE, which `pipefail` takes for a failure.
     if grep -F "\"listener\":\"$1\"" "$work"/gateway-*.access | grep -F "\"protocol\":\"$2\"" |
-        grep -qF "\"client\":\"${3-127.0.0.1}:"; then
+        grep -F "\"client\":\"${3-127.0.0.1}:" >/dev/null; then
         ok records "$*"
     else
         fail records "$*: none"

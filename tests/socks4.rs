@@ -236,3 +236,28 @@ fn without_the_key_no_name_is_enough() {
     expect_refusal(relay.addr(), &request(1, origin.addr, b"ann"), 91);
     assert_eq!(origin.accepted(), 0);
 }
+
+/// Whoever asks by SOCKS4 is told 91, and the record names what was in the way.
+#[test]
+fn rules_limits_and_quotas_are_those_of_all_protocols() {
+    let origin = Origin::echo();
+    let quota = "quota = { bytes = 1000, period = \"month\", zone = \"UTC\" }";
+    let plan = format!("name = \"plan\"\nper = \"source\"\nconnections = 1\n{quota}");
+    let port = origin.addr.port();
+    let echo = format!("name = \"echo\"\nports = [{port}]\naction = \"allow\"\nlimits = [\"plan\"]");
+    let relay =
+        both().keeping().limits(&[&plan]).rules(&[&echo, "name = \"rest\"\naction = \"deny\""]).start();
+    let refused = |nth, target, field: &str, by: &str| {
+        expect_refusal(relay.addr(), &request(1, target, b"fred"), 91);
+        let record = relay.records(nth).pop().expect("its record");
+        assert_eq!((&record["protocol"], &record[field]), (&"socks4".into(), &by.into()), "{record}");
+    };
+    let (mut client, _) = granted(relay.addr(), &request(1, origin.addr, b"fred"));
+    refused(1, SocketAddr::new(V4, 1), "rule", "rest");
+    refused(2, origin.addr, "limit", "plan");
+    client.send(&[7; 600]);
+    client.expect(&[7; 600]);
+    drop(client);
+    assert_eq!(relay.records(3)[2]["rule"], "echo");
+    refused(4, origin.addr, "limit", "plan");
+}

@@ -386,3 +386,33 @@ fn handshakes_are_counted_by_how_they_came_out() {
         assert!(text.contains(&line), "{line} in {text}");
     }
 }
+
+#[test]
+fn rules_limits_and_quotas_hold_behind_tls() {
+    let origin = Origin::echo();
+    let quota = "quota = { bytes = 1000, period = \"month\", zone = \"UTC\" }";
+    let plan = format!("name = \"plan\"\nper = \"source\"\nconnections = 1\n{quota}");
+    let port = origin.addr.port();
+    let echo = format!("name = \"echo\"\nports = [{port}]\naction = \"allow\"\nlimits = [\"plan\"]");
+    let rules = [&echo, "name = \"rest\"\naction = \"deny\""];
+    let scene = Scene::with(Relay::builder().keeping().limits(&[&plan]).rules(&rules), "", "");
+    let config = scene.authority.config(&VERSIONS, None);
+    let refused = |nth, port: u16, field: &str, by: &str| {
+        let mut client = TlsStream::connect(scene.at(), &config);
+        client.send(b"\x05\x01\x00");
+        client.expect(b"\x05\x00");
+        client.send(&connect_ip(SocketAddr::new(origin.addr.ip(), port)));
+        assert_eq!(client.recv(10)[..2], [5, 2], "{by}");
+        let record = scene.relay.records(nth).pop().expect("its record");
+        assert_eq!(record[field], by, "{record}");
+    };
+    let mut client = TlsStream::through(scene.at(), &config, origin.addr);
+    refused(1, 1, "rule", "rest");
+    refused(2, port, "limit", "plan");
+    client.send(&[7; 600]);
+    client.expect(&[7; 600]);
+    client.finish();
+    assert_eq!(client.recv_to_end(), b"");
+    assert_eq!(scene.relay.records(3)[2]["rule"], "echo");
+    refused(4, port, "limit", "plan");
+}

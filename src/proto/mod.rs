@@ -11,7 +11,6 @@ pub mod greeting;
 pub mod gss;
 pub mod http;
 mod name_error;
-pub mod proxy_header;
 pub mod proxy_protocol;
 pub mod reply;
 pub mod request;

@@ -12,27 +12,31 @@
 //! Whom to believe, and whom to tell, is not decided here.
 
 mod crc32c;
+mod read;
 mod write;
 
-pub use crc32c::crc32c;
+use crc32c::crc32c;
+pub use read::{ProxyHeader, decode};
 pub use write::{Tlvs, encode_v1, encode_v2};
 
 /// What version 2 begins with (section 2.2).
-pub const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
+const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// The version in the upper half of its octet, and PROXY, a connection on behalf of a client, in the lower one.
-pub const VERSION_2_PROXY: u8 = 0x21;
+const VERSION_2_PROXY: u8 = 0x21;
+/// The same version, and LOCAL, a connection of the sender itself.
+const VERSION_2_LOCAL: u8 = 0x20;
 /// No address that could be told.
-pub const UNSPEC: u8 = 0x00;
+const UNSPEC: u8 = 0x00;
 /// TCP over IPv4.
-pub const TCP4: u8 = 0x11;
+const TCP4: u8 = 0x11;
 /// TCP over IPv6.
-pub const TCP6: u8 = 0x21;
+const TCP6: u8 = 0x21;
 /// Signature, version, family and length.
-pub const HEADER_V2: usize = 16;
+const HEADER_V2: usize = 16;
 
 /// TLV: the host name that the client asked for.
-pub const TYPE_AUTHORITY: u8 = 0x02;
+const TYPE_AUTHORITY: u8 = 0x02;
 /// TLV: a checksum over the whole header.
-pub const TYPE_CRC32C: u8 = 0x03;
+const TYPE_CRC32C: u8 = 0x03;
 /// TLV: an id of the connection, opaque to whoever gets it.
-pub const TYPE_UNIQUE_ID: u8 = 0x05;
+const TYPE_UNIQUE_ID: u8 = 0x05;

@@ -1,21 +1,22 @@
-//! The header of the PROXY protocol, versions 1 and 2, which a load balancer puts in front of what a client sends (HAProxy's
-//! proxy-protocol.txt): it says who the client is.
-//!
-//! Whether anybody's word is taken for that is not decided here.
+//! Headers that a load balancer sends us: they say who a client is.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-use super::proxy_protocol::crc32c;
-use super::{Decoded, ProtoError};
+use super::{
+    HEADER_V2, SIGNATURE, TCP4, TCP6, TYPE_AUTHORITY, TYPE_CRC32C, TYPE_UNIQUE_ID, UNSPEC, VERSION_2_LOCAL,
+    VERSION_2_PROXY, crc32c,
+};
 use crate::limits::{PROXY_AUTHORITY_MAX, PROXY_HEADER_MAX, PROXY_ID_MAX, PROXY_V1_MAX};
+use crate::proto::{Decoded, ProtoError};
 
 /// What a header of version 1 begins with (section 2.1).
 const V1: &[u8] = b"PROXY ";
-/// What a header of version 2 begins with (section 2.2).
-const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-/// The signature, version and command, family and transport, and the length of what follows.
-const V2_FIXED: usize = V2.len() + 4;
+/// UDP, and sockets of the unix family: their addresses are passed over.
+const UDP4: u8 = 0x12;
+const UDP6: u8 = 0x22;
+const UNIX_STREAM: u8 = 0x31;
+const UNIX_DATAGRAM: u8 = 0x32;
 
 /// What a header says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,7 +39,7 @@ type HeaderRead<T> = Result<T, &'static str>;
 /// [`ProtoError::NoProxyHeader`] where the bytes begin none, [`ProtoError::ProxyHeader`] where one is broken.
 pub fn decode(bytes: &[u8]) -> Decoded<ProxyHeader> {
     let begins = |with: &[u8]| bytes.iter().zip(with).all(|(byte, wanted)| byte == wanted);
-    let read = match (begins(V1), begins(V2)) {
+    let read = match (begins(V1), begins(&SIGNATURE)) {
         (true, _) => version_1(bytes),
         (false, true) => version_2(bytes),
         (false, false) => return Err(ProtoError::NoProxyHeader),
@@ -85,16 +86,16 @@ fn ends<A: FromStr + Into<std::net::IpAddr>>(
 
 /// The binary header.
 fn version_2(bytes: &[u8]) -> HeaderRead<Option<(ProxyHeader, usize)>> {
-    let command = match bytes.get(V2.len()) {
+    let command = match bytes.get(SIGNATURE.len()) {
         None => return Ok(None),
         // The version is 2, and the command LOCAL or PROXY: "receivers must drop connections presenting unexpected values".
-        Some(0x20) => HeaderCommand::Local,
-        Some(0x21) => HeaderCommand::Proxy,
+        Some(&VERSION_2_LOCAL) => HeaderCommand::Local,
+        Some(&VERSION_2_PROXY) => HeaderCommand::Proxy,
         Some(_) => return Err("an unknown version or command"),
     };
-    let Some(fixed) = bytes.get(..V2_FIXED) else { return Ok(None) };
-    let length = usize::from(u16::from_be_bytes([fixed[V2_FIXED - 2], fixed[V2_FIXED - 1]]));
-    let used = V2_FIXED + length;
+    let Some(fixed) = bytes.get(..HEADER_V2) else { return Ok(None) };
+    let length = usize::from(u16::from_be_bytes([fixed[HEADER_V2 - 2], fixed[HEADER_V2 - 1]]));
+    let used = HEADER_V2 + length;
     if used > PROXY_HEADER_MAX {
         return Err("it is too long");
     }
@@ -103,7 +104,7 @@ fn version_2(bytes: &[u8]) -> HeaderRead<Option<(ProxyHeader, usize)>> {
         // "The receiver must accept this connection as valid and must use the real connection endpoints and discard the
         // protocol block including the family which is ignored."
         HeaderCommand::Local => Ok(Some((ProxyHeader::default(), used))),
-        HeaderCommand::Proxy => proxied(header, fixed[V2_FIXED - 3]).map(|read| Some((read, used))),
+        HeaderCommand::Proxy => proxied(header, fixed[HEADER_V2 - 3]).map(|read| Some((read, used))),
     }
 }
 
@@ -114,25 +115,25 @@ enum HeaderCommand {
 
 /// A header of command PROXY, with its family and transport.
 fn proxied(header: &[u8], kind: u8) -> HeaderRead<ProxyHeader> {
-    let block = &header[V2_FIXED..];
+    let block = &header[HEADER_V2..];
     let length = match kind {
-        0x00 => 0,
-        0x11 | 0x12 => 12,
-        0x21 | 0x22 => 36,
-        0x31 | 0x32 => 216,
+        UNSPEC => 0,
+        TCP4 | UDP4 => 12,
+        TCP6 | UDP6 => 36,
+        UNIX_STREAM | UNIX_DATAGRAM => 216,
         _ => return Err("an unknown family or transport"),
     };
     let (addresses, _) = block.split_at_checked(length).ok_or("it is too short for its addresses")?;
     let port = |at: usize| u16::from_be_bytes([addresses[at], addresses[at + 1]]);
     let ip = |length: usize| &addresses[..length];
     let client = match kind {
-        0x11 => <[u8; 4]>::try_from(ip(4)).ok().map(|ip| SocketAddr::from((ip, port(8)))),
-        0x21 => <[u8; 16]>::try_from(ip(16)).ok().map(|ip| SocketAddr::from((ip, port(32)))),
+        TCP4 => <[u8; 4]>::try_from(ip(4)).ok().map(|ip| SocketAddr::from((ip, port(8)))),
+        TCP6 => <[u8; 16]>::try_from(ip(16)).ok().map(|ip| SocketAddr::from((ip, port(32)))),
         // Unspecified, of UDP, or of a unix socket: whoever connected is all that is known.
         _ => None,
     };
     let mut read = ProxyHeader { client, ..ProxyHeader::default() };
-    fields(header, V2_FIXED + length, &mut read)?;
+    fields(header, HEADER_V2 + length, &mut read)?;
     Ok(read)
 }
 
@@ -144,14 +145,16 @@ fn fields(header: &[u8], mut at: usize, read: &mut ProxyHeader) -> HeaderRead<()
         let (begins, ends) = (at + 3, at + 3 + length);
         let value = header.get(begins..ends).ok_or("a field that ends too soon")?;
         match head[0] {
-            0x02 if value.len() > PROXY_AUTHORITY_MAX => return Err("an authority that is too long"),
-            0x02 => {
+            TYPE_AUTHORITY if value.len() > PROXY_AUTHORITY_MAX => {
+                return Err("an authority that is too long");
+            }
+            TYPE_AUTHORITY => {
                 let text = std::str::from_utf8(value).map_err(|_| "an authority that is no text")?;
                 read.authority.get_or_insert_with(|| text.into());
             }
-            0x03 => check_sum(header, begins, value)?,
-            0x05 if value.len() > PROXY_ID_MAX => return Err("a unique id that is too long"),
-            0x05 => drop(read.unique_id.get_or_insert_with(|| value.into())),
+            TYPE_CRC32C => check_sum(header, begins, value)?,
+            TYPE_UNIQUE_ID if value.len() > PROXY_ID_MAX => return Err("a unique id that is too long"),
+            TYPE_UNIQUE_ID => drop(read.unique_id.get_or_insert_with(|| value.into())),
             _ => {}
         }
         at = ends;

@@ -179,7 +179,7 @@ const SUM_OF_OTHERS: [u8; 4] = [0x9f, 0xc5, 0xc4, 0x7c];
 /// What the parser of others reads: the client, and how long the header is; `None` where it is no whole one.
 fn read_by_others(bytes: &[u8]) -> Option<(Option<SocketAddr>, usize)> {
     let (v4, v6) = (|ip: Ipv4Addr| IpAddr::from(ip), |ip: Ipv6Addr| IpAddr::from(ip));
-    if bytes.starts_with(V2) {
+    if bytes.starts_with(&SIGNATURE) {
         let header = ppp::v2::Header::try_from(bytes).ok()?;
         let client = match (header.command, header.protocol, header.addresses) {
             (ppp::v2::Command::Local, ..) => None,
@@ -236,7 +236,7 @@ proptest! {
         let bytes = [&header[..], &behind].concat();
         if let Ok(Some((read, used))) = every_split(decode, &bytes) {
             let others = read_by_others(&bytes[..used]);
-            let ignored = header.starts_with(b"PROXY UNKNOWN") || header.get(V2.len()) == Some(&0x20);
+            let ignored = header.starts_with(b"PROXY UNKNOWN") || header.get(SIGNATURE.len()) == Some(&0x20);
             if others.is_some() || !ignored {
                 prop_assert_eq!(others, Some((read.client, used)));
             }
@@ -246,7 +246,7 @@ proptest! {
     #[test]
     fn random_bytes_never_panic_and_never_depend_on_the_split(input in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = every_split(decode, &input);
-        let _ = every_split(decode, &[V2, &input].concat());
+        let _ = every_split(decode, &[&SIGNATURE[..], &input].concat());
         let _ = every_split(decode, &[V1, &input].concat());
     }
 }

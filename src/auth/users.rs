@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::error::Error;
 use std::fmt;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::attributes::{AttributeError, UserAttributes};
 use super::secret::{Memory, Secret, SecretError, Work};
 use super::{Identity, ValidLogin};
 use crate::limits::{USER_NAME_MAX, USERS_FILE_MAX};
-use crate::sys::files::open_regular;
+use crate::sys::files::read_secret;
 
 /// What stands in place of the hash of a user without a password, as in shadow(5).
 pub(super) const NO_PASSWORD: &str = "*";
@@ -234,15 +234,7 @@ fn entry((index, line): (usize, &str)) -> UserLine<'_> {
 
 /// The bytes of a users file, wiped when dropped.
 pub(super) fn read_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    let file = open_regular(path)?;
-    // Room for all of it at once: a buffer that grows leaves copies behind.
-    let room = usize::try_from(file.metadata()?.len().min(USERS_FILE_MAX)).unwrap_or(0);
-    let mut bytes = Zeroizing::new(Vec::with_capacity(room + 1));
-    file.take(USERS_FILE_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > USERS_FILE_MAX {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 64 MiB"));
-    }
-    Ok(bytes)
+    read_secret(path, USERS_FILE_MAX)
 }
 
 /// Whether `name` can stand in a users file and in a login (RFC 1929 section 2: 1 to 255 bytes).

@@ -1,7 +1,6 @@
 //! The TLS of listeners: their files, read at the start and at each reload. What stands in files that are the same as before
 //! stays what it was, with the keys of its tickets.
 
-use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::config::{Config, ListenerTls};
 use crate::limits;
-use crate::sys::files::{Stamp, open_regular};
+use crate::sys::files::{Stamp, read_secret};
 use crate::tls::{TlsFile, TlsFiles, TlsServer};
 
 /// The TLS of each listener, at its place; `None` where none is spoken.
@@ -124,20 +123,9 @@ fn paths(tls: &ListenerTls) -> Vec<(&'static str, &Path)> {
     own.into_iter().chain(tls.client_ca.as_deref().map(|path| ("client_ca", path))).collect()
 }
 
-/// The bytes of a file, wiped when dropped.
 fn read(word: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    let bytes = || {
-        let file = open_regular(path)?;
-        // Room for all of it at once: a buffer that grows leaves copies behind.
-        let room = usize::try_from(file.metadata()?.len().min(limits::TLS_FILE_MAX)).unwrap_or(0);
-        let mut bytes = Zeroizing::new(Vec::with_capacity(room + 1));
-        file.take(limits::TLS_FILE_MAX + 1).read_to_end(&mut bytes)?;
-        match bytes.len() as u64 > limits::TLS_FILE_MAX {
-            true => Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1 MiB")),
-            false => Ok(bytes),
-        }
-    };
-    bytes().map_err(|error| format!("{word} {}: cannot be read: {error}", path.display()))
+    let read = read_secret(path, limits::TLS_FILE_MAX);
+    read.map_err(|error| format!("{word} {}: cannot be read: {error}", path.display()))
 }
 
 /// What is to be said of a certificate that is over, or soon will be.

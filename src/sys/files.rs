@@ -1,7 +1,7 @@
 //! What can be done with a file, without doing it; whether it is the one that was read; and another in its place.
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
+use zeroize::Zeroizing;
 
 /// Which file it is, and in which state: where two are equal the contents are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,23 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
         true => Ok(file),
         false => Err(io::Error::other("not a regular file")),
     }
+}
+
+/// The bytes of a file that is one, wiped when dropped: `most_bytes` of them at most, a number of whole MiB.
+///
+/// # Errors
+/// As [`open_regular`], what read(2) says, and that there are more.
+pub fn read_secret(path: &Path, most_bytes: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+    let file = open_regular(path)?;
+    // Room for all of it at once: a buffer that grows leaves copies behind.
+    let room = usize::try_from(file.metadata()?.len().min(most_bytes)).unwrap_or(0);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room + 1));
+    file.take(most_bytes + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most_bytes {
+        let what = format!("larger than {} MiB", most_bytes >> 20);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+    }
+    Ok(bytes)
 }
 
 /// Opens a file for writing that is one, and makes it where there is none; it waits for nobody.

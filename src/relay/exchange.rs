@@ -14,7 +14,7 @@ use super::message::{AnswerTerms, HeadSaid, HttpMessage, MessageError};
 use super::moved::Engine;
 use super::side::{Edge, Side};
 use super::tls::TlsWire;
-use super::translated::{SealedBatch, TranslatedEnds, Translation};
+use super::translated::{TranslatedSide, Translation};
 use crate::config::RelayMode;
 use crate::proto::http::{ForwardRequest, Framing};
 use crate::sys::pipe::Pipe;
@@ -27,7 +27,7 @@ pub struct RelayedExchange {
     halves: Halves,
     mode: RelayMode,
     /// The client's side, where that is TLS.
-    tls: Option<Box<ExchangeTls>>,
+    tls: Option<Box<TranslatedSide<TlsWire>>>,
     order: Box<ForwardRequest>,
     request: HttpMessage,
     response: HttpMessage,
@@ -36,14 +36,6 @@ pub struct RelayedExchange {
     keeps: bool,
     /// The client has sent FIN.
     client_finished: bool,
-}
-
-/// What a client's side that is TLS is translated by.
-#[derive(Debug)]
-struct ExchangeTls {
-    wire: TlsWire,
-    /// What the target's last read was sealed in.
-    batch: SealedBatch,
 }
 
 /// TLS with a client: the connection, and what has come and is not opened.
@@ -84,9 +76,8 @@ impl RelayedExchange {
         };
         let halves = if tls.is_some() { halves.translated() } else { halves };
         let response = HttpMessage::response();
-        let tls = tls.map(|(connection, begun)| {
-            Box::new(ExchangeTls { wire: TlsWire::new(connection, begun), batch: SealedBatch::default() })
-        });
+        let tls =
+            tls.map(|(connection, begun)| Box::new(TranslatedSide::new(TlsWire::new(connection, begun))));
         RelayedExchange {
             halves,
             mode,
@@ -146,19 +137,19 @@ impl RelayedExchange {
 
     /// The client's TLS, for who speaks with the client from here on.
     pub fn take_tls(&mut self) -> Option<TlsParts> {
-        self.tls.take().map(|tls| tls.wire.into_parts())
+        self.tls.take().map(|tls| tls.translation.into_parts())
     }
 
     /// Says to a client behind TLS that nothing follows, before its FIN.
     pub fn end_client(&mut self, client: &Stream) {
         if let Some(tls) = &mut self.tls {
-            tls.wire.end(client);
+            tls.translation.end(client);
         }
     }
 
     /// What the client's side is translated by, where that is TLS.
     pub(super) fn tls(&self) -> Option<&TlsWire> {
-        self.tls.as_ref().map(|tls| &tls.wire)
+        self.tls.as_ref().map(|tls| &tls.translation)
     }
 
     /// Why one of the messages is none.
@@ -211,22 +202,19 @@ impl RelayedExchange {
                     let wire = Framed::new(ends, response, Some(terms));
                     half.pump(&mut wire.telling_end(was_switched), kit, budget)
                 }
-                (Side::Client, Some(ExchangeTls { wire, batch })) => with_seal_kit(kit, |seal_kit, kit| {
-                    let ends = TranslatedEnds::new((ends, sink), wire, batch, seal_kit, from);
+                (Side::Client, Some(tls)) => with_seal_kit(kit, |seal_kit, kit| {
+                    let ends = tls.ends((ends, sink), seal_kit, from);
                     let mut wire = Framed::new(ends, request, None).telling_end(was_switched);
                     half.pump(&mut wire, kit, budget)
                 }),
-                (Side::Target, Some(ExchangeTls { wire, batch })) => with_seal_kit(kit, |seal_kit, kit| {
+                (Side::Target, Some(tls)) => with_seal_kit(kit, |seal_kit, kit| {
                     let ends = Framed::new(ends, response, Some(terms)).telling_end(was_switched);
-                    let mut wire = TranslatedEnds::new((ends, sink), wire, batch, seal_kit, from);
-                    half.pump(&mut wire, kit, budget)
+                    half.pump(&mut tls.ends((ends, sink), seal_kit, from), kit, budget)
                 }),
             }
         });
-        if let Some(tls) = tls
-            && halves.pending_bytes(Side::Client) == 0
-        {
-            tls.wire.settle(client);
+        if let Some(tls) = tls {
+            tls.settle(halves, client);
         }
         self.client_finished = self.halves.promised(Side::Client).fin;
         if was_switched {
@@ -254,7 +242,7 @@ impl RelayedExchange {
             Side::Target => !(up == IN_ORDER && self.request.is_whole()),
         };
         let held = match &self.tls {
-            Some(tls) if to == Side::Target && self.switched() => tls.wire.held_bytes(),
+            Some(tls) if to == Side::Target && self.switched() => tls.translation.held_bytes(),
             _ => 0,
         };
         self.halves.pending_bytes(to) + held + usize::from(unfinished)

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::kit::SealKit;
 use super::moved::Engine;
-use super::translated::{SealedBatch, Translation};
+use super::translated::{SealedBatch, Translation, read_on};
 use super::wire::{Wire, WireRead};
 use crate::limits;
 use crate::proto::gss::{MessageType, decode};
@@ -101,21 +101,14 @@ impl Translation for Sealed {
         }
         let SealKit { raw, content } = kit;
         raw.resize(limits::SEALED_READ_BYTES, 0);
-        let begun = self.begun.len();
-        raw[..begun].copy_from_slice(&self.begun);
-        let mut taken = 0;
         // Messages that came behind the request may be whole, and those that the last turn left.
-        if matches!(decode(&self.begun, MessageType::Encapsulated), Ok(None)) {
-            // What the buffer does not take stays with this session: room for it, or for any one message.
-            let room = buffer.len().clamp(MESSAGE_BYTES_MAX, limits::SEALED_READ_BYTES);
-            let room = room.min(begun.saturating_add(max_bytes));
-            match source.recv(&mut raw[begun..room], room - begun).read {
-                Read::Bytes(count) => taken = count,
-                Read::End if begun > 0 => return self.fail(SealError::Truncated).into(),
-                other => return other.into(),
-            }
-        }
-        let end = begun + taken;
+        let is_whole = !matches!(decode(&self.begun, MessageType::Encapsulated), Ok(None));
+        let room = (buffer.len(), MESSAGE_BYTES_MAX);
+        let (end, taken) = match read_on((&self.begun, is_whole), source, raw, room, max_bytes) {
+            Ok(read) => read,
+            Err(Read::End) if !self.begun.is_empty() => return self.fail(SealError::Truncated).into(),
+            Err(other) => return other.into(),
+        };
         content.clear();
         let used = match self.open_all(&raw[..end], content, steps) {
             Ok(used) => used,

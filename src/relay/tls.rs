@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::kit::SealKit;
 use super::moved::Engine;
-use super::translated::{SealedBatch, Translation};
+use super::translated::{SealedBatch, Translation, read_on};
 use super::wire::{Wire, WireRead};
 use crate::limits;
 use crate::sys::stream::Stream;
@@ -109,21 +109,14 @@ impl Translation for TlsWire {
         }
         let raw = &mut kit.raw;
         raw.resize(limits::TLS_READ_BYTES, 0);
-        let begun = self.begun.len();
-        raw[..begun].copy_from_slice(&self.begun);
-        let mut taken = 0;
         // Records that came behind the request may be whole, and those that the last turn left.
-        if !is_whole(&self.begun) {
-            // What the buffer does not take stays with this session: room for it, or for any one record.
-            let room = buffer.len().clamp(limits::TLS_RECORD_BYTES_MAX, limits::TLS_READ_BYTES);
-            let room = room.min(begun.saturating_add(max_bytes));
-            match source.recv(&mut raw[begun..room], room - begun).read {
-                Read::Bytes(count) => taken = count,
-                Read::End => return Read::Failed(Errno::ECONNRESET).into(),
-                other => return other.into(),
-            }
-        }
-        let end = begun + taken;
+        let begun = (&*self.begun, is_whole(&self.begun));
+        let room = (buffer.len(), limits::TLS_RECORD_BYTES_MAX);
+        let (end, taken) = match read_on(begun, source, raw, room, max_bytes) {
+            Ok(read) => read,
+            Err(Read::End) => return Read::Failed(Errno::ECONNRESET).into(),
+            Err(other) => return other.into(),
+        };
         let (used, filled) = self.open_all(&mut raw[..end], buffer, steps);
         self.begun = raw[used..end].to_vec();
         let read = match &self.error {

@@ -68,6 +68,31 @@ pub(super) trait Translation {
     }
 }
 
+/// Lays what has come of the client and is not opened into `raw`, and what one read brings behind it, unless it has a whole
+/// piece. `max_bytes` are read at most, and what `wanted` bytes have room for, or any one piece of `longest`: what the buffer does
+/// not take stays with the session. How many bytes stand there, and how many of them were read.
+///
+/// # Errors
+/// What the read gave, where that is no bytes.
+pub(super) fn read_on(
+    (begun, is_whole): (&[u8], bool),
+    source: &mut impl Wire,
+    raw: &mut [u8],
+    (wanted, longest): (usize, usize),
+    max_bytes: usize,
+) -> Result<(usize, usize), Read> {
+    let begin = begun.len();
+    raw[..begin].copy_from_slice(begun);
+    if is_whole {
+        return Ok((begin, 0));
+    }
+    let room = wanted.clamp(longest, raw.len()).min(begin.saturating_add(max_bytes));
+    match source.recv(&mut raw[begin..room], room - begin).read {
+        Read::Bytes(count) => Ok((begin + count, count)),
+        other => Err(other),
+    }
+}
+
 /// What was made for the client of one read of the target.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SealedBatch {
@@ -91,20 +116,50 @@ impl SealedBatch {
     }
 }
 
+/// What translates a client's side, between two turns.
+#[derive(Debug)]
+pub(super) struct TranslatedSide<T> {
+    pub(super) translation: T,
+    /// What the target's last read was sealed in.
+    batch: SealedBatch,
+}
+
+impl<T: Translation> TranslatedSide<T> {
+    pub(super) fn new(translation: T) -> TranslatedSide<T> {
+        TranslatedSide { translation, batch: SealedBatch::default() }
+    }
+
+    /// The direction from this side to the socket beside `ends`.
+    pub(super) fn ends<'a, W: Wire<Pipe = Pipe>>(
+        &'a mut self,
+        (ends, sink): (W, &'a Stream),
+        kit: &'a mut SealKit,
+        from: Side,
+    ) -> TranslatedEnds<'a, T, W> {
+        let TranslatedSide { translation, batch } = self;
+        TranslatedEnds { ends, sink, translation, batch, kit, from, steps: T::STEPS_PER_TURN }
+    }
+
+    /// Says to the client what is owed, where nothing of the target's bytes is half written.
+    pub(super) fn settle(&mut self, halves: &Halves, client: &Stream) {
+        if halves.pending_bytes(Side::Client) == 0 {
+            self.translation.settle(client);
+        }
+    }
+}
+
 /// The halves of a session whose client's side is translated, and what translates it.
 #[derive(Debug)]
 pub(super) struct TranslatedHalves<T> {
     halves: Halves,
-    translation: T,
-    /// What the target's last read was sealed in.
-    batch: SealedBatch,
+    side: TranslatedSide<T>,
 }
 
 impl<T: Translation> TranslatedHalves<T> {
     /// A session whose client sent `pending`, which was opened already.
     pub(super) fn new(pending: &[u8], translation: T, kit: &mut Kit<Pipe>) -> TranslatedHalves<T> {
         let halves = Halves::new(RelayMode::Copy, pending, kit).translated();
-        TranslatedHalves { halves, translation, batch: SealedBatch::default() }
+        TranslatedHalves { halves, side: TranslatedSide::new(translation) }
     }
 
     /// So many bytes in front of what was pending are not the client's.
@@ -125,23 +180,20 @@ impl<T: Translation> TranslatedHalves<T> {
         kit: &mut Kit<Pipe>,
         budgets: &mut Budgets,
     ) -> Driven {
-        let TranslatedHalves { halves, translation, batch } = self;
+        let TranslatedHalves { halves, side } = self;
         let driven = halves.drive(client, target, kit, budgets, |half, ends, from, kit, budget| {
             let sink = ends.sink;
             with_seal_kit(kit, |seal_kit, kit| {
-                let mut ends = TranslatedEnds::new((ends, sink), translation, batch, seal_kit, from);
-                half.pump(&mut ends, kit, budget)
+                half.pump(&mut side.ends((ends, sink), seal_kit, from), kit, budget)
             })
         });
-        if halves.pending_bytes(Side::Client) == 0 {
-            translation.settle(client);
-        }
+        side.settle(halves, client);
         driven
     }
 
     /// What translates it.
     pub(super) fn translation(&self) -> &T {
-        &self.translation
+        &self.side.translation
     }
 
     /// Bytes of this side that the other has, without what sealing adds.
@@ -151,7 +203,7 @@ impl<T: Translation> TranslatedHalves<T> {
 
     /// Bytes for this side that it does not have: read, and of what could not be opened yet, too.
     pub(super) fn pending_bytes(&self, to: Side) -> usize {
-        let held = if to == Side::Target { self.translation.held_bytes() } else { 0 };
+        let held = if to == Side::Target { self.side.translation.held_bytes() } else { 0 };
         self.halves.pending_bytes(to) + held
     }
 
@@ -187,19 +239,6 @@ pub(super) struct TranslatedEnds<'a, T, W> {
     from: Side,
     /// How much may still be opened in this turn.
     steps: usize,
-}
-
-impl<'a, T: Translation, W: Wire<Pipe = Pipe>> TranslatedEnds<'a, T, W> {
-    /// The direction from this side to the socket beside `ends`.
-    pub(super) fn new(
-        (ends, sink): (W, &'a Stream),
-        translation: &'a mut T,
-        batch: &'a mut SealedBatch,
-        kit: &'a mut SealKit,
-        from: Side,
-    ) -> TranslatedEnds<'a, T, W> {
-        TranslatedEnds { ends, sink, translation, batch, kit, from, steps: T::STEPS_PER_TURN }
-    }
 }
 
 impl<T: Translation, W: Wire<Pipe = Pipe>> Wire for TranslatedEnds<'_, T, W> {

@@ -33,3 +33,19 @@ pub struct Edge {
     /// Urgent data stands in what is unread.
     pub urgent: bool,
 }
+
+impl Edge {
+    /// Adds what another event says of what is unread.
+    pub fn add_unread(&mut self, other: Edge) {
+        self.readable |= other.readable;
+        self.fin |= other.fin;
+        self.failed |= other.failed;
+        self.urgent |= other.urgent;
+    }
+
+    /// A read gave so many bytes where there was room for `room`: a short one emptied the socket, unless something else may
+    /// have stopped it.
+    pub fn note_read(&mut self, count: usize, room: usize) {
+        self.readable = count == room || self.urgent || self.failed;
+    }
+}

@@ -38,7 +38,7 @@ pub(super) fn succeed(facts: &mut Facts, output: &mut Output) {
 /// Writes that credentials are asked for, on a connection that stays.
 pub(super) fn challenge(to_head: bool, version: HttpVersion, output: &mut Output) {
     let text = body_of(407, &Failure::NoMethod);
-    output.extend_from_slice(b"HTTP/1.1 407 Proxy Authentication Required\r\n");
+    write_line(407, output);
     output.extend_from_slice(CHALLENGE);
     if version == HttpVersion::Http10 {
         output.extend_from_slice(b"Connection: keep-alive\r\n");
@@ -50,9 +50,8 @@ pub(super) fn challenge(to_head: bool, version: HttpVersion, output: &mut Output
 /// browser send one which credentials it sends.
 pub(super) fn answer_ourselves(method: &str, output: &mut Output) -> u16 {
     let status = if method == "OPTIONS" { 200 } else { 501 };
-    output.extend_from_slice(b"HTTP/1.1 ");
-    output.extend_from_slice(line_of(status).as_bytes());
-    output.extend_from_slice(b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    write_line(status, output);
+    output.extend_from_slice(b"Content-Length: 0\r\nConnection: close\r\n\r\n");
     status
 }
 
@@ -82,9 +81,7 @@ pub(super) fn refuse(due: Due, cause: &Failure, to_head: bool, facts: &mut Facts
     if facts.command.is_some() || matches!(cause, Failure::Protocol(_)) {
         facts.reply = Some(rep_of(cause));
     }
-    output.extend_from_slice(b"HTTP/1.1 ");
-    output.extend_from_slice(line_of(status).as_bytes());
-    output.extend_from_slice(b"\r\n");
+    write_line(status, output);
     if status == 407 {
         output.extend_from_slice(CHALLENGE);
     }
@@ -151,6 +148,12 @@ fn status_of_response(error: &ResponseError) -> (u16, ProxyError) {
         ResponseError::Head(HeadError::TooLong) => (502, Some("http_response_header_section_size")),
         ResponseError::Head(_) => (502, Some("http_protocol_error")),
         ResponseError::TimedOut => (504, Some("http_response_timeout")),
+    }
+}
+
+fn write_line(status: u16, output: &mut Output) {
+    for part in ["HTTP/1.1 ", line_of(status), "\r\n"] {
+        output.extend_from_slice(part.as_bytes());
     }
 }
 

@@ -4,12 +4,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::answerable::Answerable;
 use super::connection::Connection;
 use super::core::Core;
 use super::learning;
 use super::limited;
 use super::next::Next;
-use super::tls_client::TlsClient;
 use super::tokens::CLIENT_SOCKET;
 use super::watch::{Edge, watch_datagrams};
 use crate::dns::Answer;
@@ -19,7 +19,6 @@ use crate::policy::accounts::LimitId;
 use crate::proto::request::RequestCommand;
 use crate::relay::datagram::{Association, DatagramKit, Family, Pumped, Terms};
 use crate::sys::Read;
-use crate::sys::stream::Stream;
 
 /// The socket indices of an association's target-facing sockets.
 const TARGET_SOCKETS: [u8; 2] = [2, 3];
@@ -28,19 +27,13 @@ const TARGET_SOCKETS: [u8; 2] = [2, 3];
 #[derive(Debug)]
 pub(super) struct Associated {
     pub(super) association: Box<Association>,
-    control: Stream,
-    /// TLS on the control connection.
-    tls: Option<Box<TlsClient>>,
+    control: Answerable,
 }
 
 impl Associated {
     /// The client-facing socket is watched already.
-    pub(super) fn new(
-        association: Box<Association>,
-        control: Stream,
-        tls: Option<Box<TlsClient>>,
-    ) -> Associated {
-        Associated { association, control, tls }
+    pub(super) fn new(association: Box<Association>, control: Answerable) -> Associated {
+        Associated { association, control }
     }
 
     pub(super) fn begin(&mut self, core: &mut Core, connection: &mut Connection, edges: Edge) -> Next {
@@ -49,7 +42,7 @@ impl Associated {
         core.counters.associations(core.associations);
         core.arm(connection.key, core.now + connection.snapshot.config.timeouts.udp_idle);
         // What the client sent behind its request is nothing, but its end is an end.
-        match edges.readable || edges.fin || edges.failed || self.tls.is_some() {
+        match edges.readable || edges.fin || edges.failed || self.control.tls.is_some() {
             true => self.control_event(core, connection),
             false => Next::Wait,
         }
@@ -168,8 +161,9 @@ impl Associated {
         }
         for _ in 0..limits::PUMP_ROUNDS_MAX {
             let buffer = core.kit.scratch();
-            let room = if self.tls.is_some() { limits::TLS_HANDSHAKE_READ_BYTES } else { buffer.len() };
-            match self.control.recv(&mut buffer[..room]) {
+            let room =
+                if self.control.tls.is_some() { limits::TLS_HANDSHAKE_READ_BYTES } else { buffer.len() };
+            match self.control.socket.recv(&mut buffer[..room]) {
                 Read::Bytes(count) => {
                     if let Some(reason) = self.hear(&buffer[..count]) {
                         return Next::Close(reason);
@@ -188,10 +182,8 @@ impl Associated {
     /// Takes bytes of the control connection, where they are TLS: why it ends by them, if it does.
     fn hear(&mut self, bytes: &[u8]) -> Option<Reason> {
         let mut replies = Vec::new();
-        let heard = self.tls.as_mut()?.skip(bytes, &mut replies);
-        if !replies.is_empty() {
-            self.control.send(&replies);
-        }
+        let heard = self.control.tls.as_mut()?.skip(bytes, &mut replies);
+        self.control.send(&replies);
         match heard {
             Ok(true) => Some(Reason::Completed),
             Ok(false) => None,
@@ -229,7 +221,7 @@ impl Associated {
 
     /// The control connection is told that it was cut off.
     pub(super) fn reset_on_close(&self) {
-        self.control.reset_on_close();
+        self.control.socket.reset_on_close();
     }
 
     /// What an ending association leaves to the others.
@@ -237,9 +229,7 @@ impl Associated {
         for lookup in self.association.lookups() {
             core.lookups.cancel(connection.key.lookup_ticket(lookup), &core.registry, core.now);
         }
-        if let Some(tls) = &mut self.tls {
-            self.control.send(&tls.end());
-        }
+        self.control.say_end();
         core.associations -= 1;
         core.counters.associations(core.associations);
     }

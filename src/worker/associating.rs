@@ -25,7 +25,8 @@ impl Handshake {
         announced: Announced,
         route: Route,
     ) -> Next {
-        let (here, ports) = (self.client.local_address(), connection.snapshot.udp_ports(connection.listener));
+        let (here, ports) =
+            (self.client.socket.local_address(), connection.snapshot.udp_ports(connection.listener));
         let search = match FrontSearch::new(here, connection.peer.ip(), announced, route, ports) {
             Ok(search) => Box::new(search),
             Err(error) => return Next::Answer(Input::Associated(Err(error))),

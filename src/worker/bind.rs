@@ -46,7 +46,7 @@ impl Handshake {
         mut search: Box<ListenerSearch>,
         tries: &mut usize,
     ) -> Next {
-        let here = self.client.local_address();
+        let here = self.client.socket.local_address();
         let snapshot = &connection.snapshot;
         let Some(found) = search.go_on(tries, here, snapshot.config.bind.ports, snapshot.congestion) else {
             self.waits_for = Waits::Listener(search);

@@ -15,7 +15,7 @@ use super::linger::Linger;
 use super::next::{Change, Next};
 use super::preface;
 use super::proxied::place_of;
-use super::redialling::Redialled;
+use super::redialling::Redialling;
 use super::relaying::Relaying;
 use super::slot::{Phase, Slot};
 use super::watch::Edge;
@@ -41,9 +41,8 @@ pub(super) fn enter(
             (Phase::Redialling(Box::new(relaying.redial(core)?)), Edge::default())
         }
         (Change::ExchangeAgain(upstream), Phase::Redialling(redialling)) => {
-            let redialled = redialling.into_redialled();
-            let edges = redialled.edges;
-            (Phase::Relaying(again(core, connection, redialled, upstream)), edges)
+            let edges = redialling.edges;
+            (Phase::Relaying(again(core, connection, *redialling, upstream)), edges)
         }
         (Change::Answer(failure), Phase::Relaying(relaying)) => {
             let client = relaying.answer(core, connection);
@@ -72,22 +71,19 @@ fn begin(
     } else {
         preface::header(core, connection, handshake.session.facts())
     };
-    let (header, tls) = (header.as_deref().unwrap_or_default(), handshake.tls.take());
-    let tls = tls.and_then(|tls| tls.into_parts());
+    let (header, tls) = (header.as_deref().unwrap_or_default(), handshake.client.take_tls());
     let relay = Relay::exchange(mode, order, header, pending, tls, &mut core.kit);
     handshake.leave_facts(core, connection);
-    Relaying::new(relay, handshake.client, upstream).by(handshake.way)
+    Relaying::new(relay, handshake.client.socket, upstream).by(handshake.way)
 }
 
 /// The same over another upstream, for a request to which nothing came over the first.
-fn again(core: &mut Core, connection: &Connection, redialled: Redialled, upstream: Upstream) -> Relaying {
-    let Redialled { client, order, behind, way, .. } = redialled;
+fn again(core: &mut Core, connection: &Connection, redialled: Redialling, upstream: Upstream) -> Relaying {
+    let Redialling { mut client, order, behind, way, .. } = redialled;
     let header = preface::header(core, connection, &connection.facts);
     let (mode, header) = (connection.snapshot.config.server.relay, header.unwrap_or_default());
-    let Answerable { socket, tls } = client;
-    let tls = tls.and_then(|tls| tls.into_parts());
-    let relay = Relay::exchange(mode, order, &header, behind, tls, &mut core.kit);
-    Relaying::new(relay, socket, upstream).by(way)
+    let relay = Relay::exchange(mode, order, &header, behind, client.take_tls(), &mut core.kit);
+    Relaying::new(relay, client.socket, upstream).by(way)
 }
 
 /// Tells a client of a failure in place of a response, and gives it a moment to take that.

@@ -17,7 +17,6 @@ use super::kept::{KeptUpstream, NextRequest};
 use super::listening::{ListenerSearch, Listening};
 use super::next::{Change, Next};
 use super::snapshot::Snapshot;
-use super::tls_client::TlsClient;
 use super::watch::Edge;
 use crate::auth::{Identity, Pending};
 use crate::dns::{Answer, DnsError, PointerAnswer};
@@ -39,9 +38,7 @@ use crate::sys::stream::Stream;
 #[derive(Debug)]
 pub(super) struct Handshake {
     pub(super) session: Session,
-    pub(super) client: Stream,
-    /// TLS between the client and its session.
-    pub(super) tls: Option<Box<TlsClient>>,
+    pub(super) client: Answerable,
     /// What the events of the client's socket promised.
     pub(super) edges: Edge,
     pub(super) waits_for: Waits,
@@ -107,24 +104,12 @@ impl Handshake {
         now: Instant,
         snapshot: &Snapshot,
     ) -> Handshake {
-        let table = snapshot.listener_table(incoming.listener);
+        let first_byte = snapshot.listener_table(incoming.listener).and_then(|table| table.first_byte);
+        let client = Answerable::new(client, snapshot.tls(incoming.listener));
         Handshake {
-            session: Session::new(incoming),
-            client,
-            tls: snapshot.tls(incoming.listener).map(|tls| Box::new(TlsClient::new(Arc::clone(tls)))),
-            edges: Edge::default(),
-            waits_for: Waits::Bytes,
-            deadline: now + snapshot.config.timeouts.handshake,
-            left_at: None,
             header_due,
-            first_byte_by: table.and_then(|table| table.first_byte).map(|limit| now + limit),
-            accepted: now,
-            phase_began: now,
-            auth_began: None,
-            context: None,
-            held: None,
-            kept: None,
-            way: DialedBy::default(),
+            first_byte_by: first_byte.map(|limit| now + limit),
+            ..Handshake::over(client, incoming, now, snapshot)
         }
     }
 
@@ -135,10 +120,29 @@ impl Handshake {
         now: Instant,
         snapshot: &Snapshot,
     ) -> Handshake {
-        let NextRequest { client: Answerable { socket, tls }, edges, upstream, last_index } = next;
+        let NextRequest { client, edges, upstream, last_index } = next;
         let way = DialedBy { last_index, ..DialedBy::default() };
-        let first = Handshake::new((socket, HeaderDue::No), incoming, now, snapshot);
-        Handshake { tls, edges, kept: upstream, way, first_byte_by: None, ..first }
+        Handshake { edges, kept: upstream, way, ..Handshake::over(client, incoming, now, snapshot) }
+    }
+
+    fn over(client: Answerable, incoming: Incoming, now: Instant, snapshot: &Snapshot) -> Handshake {
+        Handshake {
+            session: Session::new(incoming),
+            client,
+            edges: Edge::default(),
+            waits_for: Waits::Bytes,
+            deadline: now + snapshot.config.timeouts.handshake,
+            left_at: None,
+            header_due: HeaderDue::No,
+            first_byte_by: None,
+            accepted: now,
+            phase_began: now,
+            auth_began: None,
+            context: None,
+            held: None,
+            kept: None,
+            way: DialedBy::default(),
+        }
     }
 
     /// Takes what it waits for, to go on with it.
@@ -148,11 +152,8 @@ impl Handshake {
 
     /// An event of the client's socket.
     pub(super) fn client_event(&mut self, core: &mut Core, connection: &Connection, edge: Edge) -> Next {
-        self.edges.readable |= edge.readable;
-        self.edges.fin |= edge.fin;
-        self.edges.failed |= edge.failed;
-        self.edges.urgent |= edge.urgent;
-        if edge.failed && self.client.take_error().is_some() {
+        self.edges.add_unread(edge);
+        if edge.failed && self.client.socket.take_error().is_some() {
             return Next::Close(Reason::ClientReset);
         }
         if self.session.wants_bytes() {
@@ -180,7 +181,7 @@ impl Handshake {
     /// answer, and a listener is more than a half-close may hold.
     fn is_left_by_fin(&self) -> bool {
         matches!(self.waits_for, Waits::Listener(_) | Waits::Peer(_))
-            || !(self.session.has_pending() || self.client.has_bytes())
+            || !(self.session.has_pending() || self.client.socket.has_bytes())
     }
 
     /// Whether a client that is taken to have left has had its moment of grace by then.
@@ -235,18 +236,8 @@ impl Handshake {
             }
             Waits::Peer(_) => Next::Answer(Input::Accepted(Err(DialError::NobodyCame))),
             Waits::Listener(_) => Next::Answer(Input::Bound(Err(DialError::NobodyCame))),
-            Waits::Addresses => {
-                core.lookups.cancel(connection.key.ticket(), &core.registry, core.now);
-                let answer = Err(DnsError::Timeout);
-                core.note_answer(&answer);
-                Next::Answer(Input::Resolved(answer))
-            }
-            Waits::Name => {
-                core.lookups.cancel(connection.key.ticket(), &core.registry, core.now);
-                let answer = Err(DnsError::Timeout);
-                core.note_answer(&answer);
-                Next::Answer(Input::Named(answer))
-            }
+            Waits::Addresses => Next::Answer(Input::Resolved(give_up_lookup(core, connection))),
+            Waits::Name => Next::Answer(Input::Named(give_up_lookup(core, connection))),
             _ => self.give_up(connection, Failure::HandshakeTimeout),
         }
     }
@@ -261,10 +252,10 @@ impl Handshake {
             return if self.edges.fin { left(Failure::ClientLeft) } else { self.nothing_yet() };
         }
         let mut buffer = [0; limits::HANDSHAKE_READ_BYTES];
-        match self.client.recv(&mut buffer) {
+        match self.client.socket.recv(&mut buffer) {
             Read::Bytes(count) => {
                 self.first_byte_by = None;
-                self.edges.readable = count == buffer.len() || self.edges.urgent || self.edges.failed;
+                self.edges.note_read(count, buffer.len());
                 let step = self.session.handle(
                     Input::Bytes(&buffer[..count]),
                     core.rules(&connection.snapshot, connection.listener),
@@ -284,8 +275,8 @@ impl Handshake {
 
     /// Waits for more bytes. Half a message is acknowledged at once, or Nagle's algorithm may hold back its other half.
     pub(super) fn nothing_yet(&self) -> ControlFlow<Next, Step> {
-        if self.session.has_pending() || self.tls.as_ref().is_some_and(|tls| tls.held_bytes() > 0) {
-            self.client.acknowledge();
+        if self.session.has_pending() || self.client.tls.as_ref().is_some_and(|tls| tls.held_bytes() > 0) {
+            self.client.socket.acknowledge();
         }
         ControlFlow::Break(Next::Wait)
     }
@@ -299,7 +290,7 @@ impl Handshake {
 
     /// Whether the handshake may keep what it has of a message: it takes its part of the pool of half messages.
     pub(super) fn may_hold(&mut self, core: &Core, connection: &Connection) -> bool {
-        let bytes = self.session.held_bytes() + self.tls.as_ref().map_or(0, |tls| tls.held_bytes());
+        let bytes = self.session.held_bytes() + self.client.tls.as_ref().map_or(0, |tls| tls.held_bytes());
         if bytes <= limits::HANDSHAKE_HELD_FREE {
             self.held = None;
             return true;
@@ -431,7 +422,7 @@ impl Handshake {
     /// Ends the session for a cause that lies outside its protocol, with what its client is owed.
     pub(super) fn give_up(&mut self, connection: &Connection, failure: Failure) -> Next {
         let output = self.session.give_up(&failure);
-        self.send(&output);
+        self.client.say(&output);
         refused(connection, failure)
     }
 
@@ -457,8 +448,8 @@ impl Handshake {
     ) -> Stream {
         self.leave_facts(core, connection);
         drop(self.take_waits());
-        self.send_end();
-        self.client
+        self.client.finish();
+        self.client.socket
     }
 
     /// The connection ends before it relays anything.
@@ -483,6 +474,14 @@ impl Handshake {
             }
         }
     }
+}
+
+/// The answer of a lookup for which no more time is left.
+fn give_up_lookup<T>(core: &mut Core, connection: &Connection) -> Result<T, DnsError> {
+    core.lookups.cancel(connection.key.ticket(), &core.registry, core.now);
+    let answer = Err(DnsError::Timeout);
+    core.note_answer(&answer);
+    answer
 }
 
 /// Ends the session for a failure that its client was told of.

@@ -80,10 +80,7 @@ impl Kept {
 
     pub(super) fn event(&mut self, socket_index: u8, edge: Edge) -> Next {
         if socket_index == CLIENT_SOCKET {
-            self.edges.readable |= edge.readable;
-            self.edges.fin |= edge.fin;
-            self.edges.failed |= edge.failed;
-            self.edges.urgent |= edge.urgent;
+            self.edges.add_unread(edge);
             return self.read();
         }
         if self.upstream.as_ref().is_some_and(|kept| kept.is_spent_by(socket_index, edge)) {
@@ -101,7 +98,7 @@ impl Kept {
             let mut buffer = [0; limits::HANDSHAKE_READ_BYTES];
             match self.client.socket.recv(&mut buffer) {
                 Read::Bytes(count) => {
-                    self.edges.readable = count == buffer.len() || self.edges.urgent || self.edges.failed;
+                    self.edges.note_read(count, buffer.len());
                     let request = request_in(&buffer[..count]);
                     buffer.zeroize();
                     if let Some(bytes) = request {
@@ -163,7 +160,7 @@ impl Kept {
         let mut buffer = [0; limits::TLS_HANDSHAKE_READ_BYTES];
         match self.client.socket.recv(&mut buffer) {
             Read::Bytes(count) => {
-                self.edges.readable = count == buffer.len() || self.edges.urgent || self.edges.failed;
+                self.edges.note_read(count, buffer.len());
                 tls.receive(&buffer[..count]);
                 ControlFlow::Continue(())
             }

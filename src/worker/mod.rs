@@ -44,7 +44,6 @@ mod refusals;
 mod relaying;
 mod resolving;
 mod revoking;
-mod saying;
 mod setup;
 mod slot;
 mod snapshot;

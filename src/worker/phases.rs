@@ -260,7 +260,7 @@ fn follow(core: &mut Core, slot: &mut Slot, mut next: Next) -> Fate {
             }
             (Next::Read, Phase::Handshake(handshake)) => {
                 reads += 1;
-                let read = match handshake.tls {
+                let read = match handshake.client.tls {
                     Some(_) => handshake.read_tls(core, connection),
                     None => handshake.read(core, connection),
                 };
@@ -276,7 +276,7 @@ fn follow(core: &mut Core, slot: &mut Slot, mut next: Next) -> Fate {
                 return Fate::Close(Reason::Internal);
             }
         };
-        if !handshake.send(&step.output) {
+        if !handshake.client.say(&step.output) {
             return Fate::Close(Reason::ClientReset);
         }
         next = perform(core, connection, handshake, step.command);
@@ -341,7 +341,7 @@ fn relay_of(core: &mut Core, connection: &Connection, handshake: &mut Handshake)
     if seal.is_some() {
         core.counters.count(Counted::Sealed);
     }
-    let tls = handshake.tls.take().and_then(|tls| tls.into_parts());
+    let tls = handshake.client.take_tls();
     let relay = match (tls, seal) {
         // Behind TLS nothing is sealed once more.
         (Some((tls, begun)), _) => Relay::tls(pending, tls, begun, &mut core.kit),
@@ -365,7 +365,7 @@ fn enter(core: &mut Core, slot: &mut Slot, change: Change) -> Next {
             edges = handshake.edges;
             let relay = relay_of(core, connection, &mut handshake);
             handshake.leave_facts(core, connection);
-            *phase = Phase::Relaying(Relaying::new(relay, handshake.client, upstream));
+            *phase = Phase::Relaying(Relaying::new(relay, handshake.client.socket, upstream));
         }
         (
             change @ (Change::Exchange(..) | Change::Redial | Change::ExchangeAgain(_) | Change::Answer(_)),
@@ -382,7 +382,7 @@ fn enter(core: &mut Core, slot: &mut Slot, change: Change) -> Next {
             }
             handshake.leave_facts(core, connection);
             edges = handshake.edges;
-            *phase = Phase::Associated(Associated::new(association, handshake.client, handshake.tls));
+            *phase = Phase::Associated(Associated::new(association, handshake.client));
         }
         (Change::Refuse(failure), Phase::Handshake(handshake)) => {
             let client = handshake.close_refused(core, connection, &failure);

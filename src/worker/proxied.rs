@@ -20,7 +20,7 @@ use crate::outcome::Reason;
 use crate::policy::accounts::{LimitId, LimitKind};
 use crate::policy::sources::SourcePlace;
 use crate::proto::ProtoError;
-use crate::proto::proxy_header::{ProxyHeader, decode};
+use crate::proto::proxy_protocol::{ProxyHeader, decode};
 use crate::session::Failure;
 use crate::shares::Source;
 use crate::sys::Read;
@@ -49,7 +49,7 @@ impl Handshake {
             return if self.edges.fin { Next::Close(Reason::ClientLeft) } else { Next::Wait };
         }
         let mut buffer = [0; limits::PROXY_HEADER_MAX];
-        let seen = match self.client.peek(&mut buffer) {
+        let seen = match self.client.socket.peek(&mut buffer) {
             Read::Bytes(count) => &buffer[..count],
             Read::Blocked => {
                 self.edges.readable = false;
@@ -61,7 +61,8 @@ impl Handshake {
         match decode(seen) {
             Ok(Some((header, used))) => {
                 // What was seen is there to be taken.
-                if !matches!(self.client.recv(&mut buffer[..used]), Read::Bytes(count) if count == used) {
+                if !matches!(self.client.socket.recv(&mut buffer[..used]), Read::Bytes(count) if count == used)
+                {
                     return Next::Close(Reason::ClientReset);
                 }
                 self.come_from(core, connection, header)
@@ -96,7 +97,7 @@ impl Handshake {
                 Next::Read
             }
             Err(()) => {
-                self.client.reset_on_close();
+                self.client.socket.reset_on_close();
                 Next::Close(Reason::Denied)
             }
         }

@@ -18,24 +18,14 @@ use crate::shares::Source;
 /// The request, and the attempt at another connection.
 #[derive(Debug)]
 pub(super) struct Redialling {
-    client: Answerable,
-    /// What the events of the client's socket promised.
-    edges: Edge,
-    order: Box<ForwardRequest>,
-    /// What the client sent behind the request.
-    behind: Vec<u8>,
-    way: DialedBy,
-    dial: Option<Dial>,
-}
-
-/// What an exchange goes on with that has another connection.
-#[derive(Debug)]
-pub(super) struct Redialled {
     pub(super) client: Answerable,
+    /// What the events of the client's socket promised.
     pub(super) edges: Edge,
     pub(super) order: Box<ForwardRequest>,
+    /// What the client sent behind the request.
     pub(super) behind: Vec<u8>,
     pub(super) way: DialedBy,
+    dial: Option<Dial>,
 }
 
 impl Redialling {
@@ -73,10 +63,7 @@ impl Redialling {
         edge: Edge,
     ) -> Next {
         if socket_index == CLIENT_SOCKET {
-            self.edges.readable |= edge.readable;
-            self.edges.fin |= edge.fin;
-            self.edges.failed |= edge.failed;
-            self.edges.urgent |= edge.urgent;
+            self.edges.add_unread(edge);
             let failed = edge.failed && self.client.socket.take_error().is_some();
             return if failed { Next::Close(Reason::ClientReset) } else { Next::Wait };
         }
@@ -100,12 +87,6 @@ impl Redialling {
             }
             _ => refuse(DialError::TimedOut),
         }
-    }
-
-    /// The request as it was, for the connection that came about.
-    pub(super) fn into_redialled(self) -> Redialled {
-        let Redialling { client, edges, order, behind, way, .. } = self;
-        Redialled { client, edges, order, behind, way }
     }
 
     /// The client, which is owed an answer in place of a response, and whether that is to a HEAD.

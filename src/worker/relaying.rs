@@ -267,7 +267,7 @@ impl Relaying {
         let exchange = relay.into_exchange()?;
         let edges = exchange.promised_by_client();
         let (order, behind, tls) = exchange.take_order();
-        Some(Redialling::new(Answerable::new(client, tls), edges, (order, behind), *way?))
+        Some(Redialling::new(Answerable::again(client, tls), edges, (order, behind), *way?))
     }
 
     /// What there is between two requests.
@@ -281,7 +281,7 @@ impl Relaying {
         let tls = self.relay.as_exchange().and_then(|exchange| exchange.take_tls());
         let Relaying { client, upstream, way, .. } = self;
         let way = *way?;
-        let client = Answerable::new(client, tls);
+        let client = Answerable::again(client, tls);
         let facts = &connection.facts;
         let ends = connection.address.zip(connection.local).zip(facts.decision);
         // Where the last read may have left something, the socket says whether it did.
@@ -306,7 +306,7 @@ impl Relaying {
         self.settle(core, connection);
         let tls = self.relay.as_exchange().and_then(|exchange| exchange.take_tls());
         self.upstream.stream.reset_on_close();
-        (Answerable::new(self.client, tls), to_head)
+        (Answerable::again(self.client, tls), to_head)
     }
 
     /// Keeps what the relay counted and gives back what it was lent.

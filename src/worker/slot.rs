@@ -69,7 +69,7 @@ impl Phase {
     /// Has every socket tell its peer, once it is closed, that the connection was cut off, whatever is still on its way.
     pub(super) fn reset_on_close(&self) {
         match self {
-            Phase::Handshake(handshake) => handshake.client.reset_on_close(),
+            Phase::Handshake(handshake) => handshake.client.socket.reset_on_close(),
             Phase::Relaying(relaying) => relaying.reset_on_close(),
             Phase::Redialling(redialling) => redialling.reset_on_close(),
             Phase::Associated(associated) => associated.reset_on_close(),

@@ -70,14 +70,19 @@ impl Snapshot {
         self.limit_names.get(usize::from(number))
     }
 
+    /// The place of the listener of this number in the configuration.
+    fn listener_place(&self, number: u16) -> Option<usize> {
+        self.listening.iter().position(|name| name.number == number)
+    }
+
     /// The table of the listener of this number, which a session came by that was accepted under this, where it has one.
     pub(super) fn listener_table(&self, number: u16) -> Option<&ListenerConfig> {
-        self.config.listener_table(self.listening.iter().position(|name| name.number == number)?)
+        self.config.listener_table(self.listener_place(number)?)
     }
 
     /// The TLS of the listener of this number, where it speaks any.
     pub(super) fn tls(&self, number: u16) -> Option<&Arc<TlsServer>> {
-        self.tls.get(self.listening.iter().position(|name| name.number == number)?)?.as_ref()
+        self.tls.get(self.listener_place(number)?)?.as_ref()
     }
 
     /// The ports that clients of the listener of this number send datagrams to; `None`: any.
@@ -92,7 +97,7 @@ impl Snapshot {
 
     /// What records call the listener of this number, which a session came by that was accepted under this.
     pub(super) fn listener_name(&self, number: u16) -> Option<&Arc<str>> {
-        self.listener_names.get(self.listening.iter().position(|name| name.number == number)?)
+        self.listener_names.get(self.listener_place(number)?)
     }
 }
 

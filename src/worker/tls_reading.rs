@@ -27,16 +27,16 @@ impl Handshake {
         if !self.may_hold(core, connection) {
             return ControlFlow::Continue(self.end_greedy());
         }
-        let Some(mut tls) = self.tls.take() else { return self.nothing_yet() };
+        let Some(mut tls) = self.client.tls.take() else { return self.nothing_yet() };
         if !tls.has_record() {
             if !self.edges.readable {
-                self.tls = Some(tls);
+                self.client.tls = Some(tls);
                 return if self.edges.fin { left(Failure::ClientLeft) } else { self.nothing_yet() };
             }
             let mut buffer = [0; limits::TLS_HANDSHAKE_READ_BYTES];
-            match self.client.recv(&mut buffer) {
+            match self.client.socket.recv(&mut buffer) {
                 Read::Bytes(count) => {
-                    self.edges.readable = count == buffer.len() || self.edges.urgent || self.edges.failed;
+                    self.edges.note_read(count, buffer.len());
                     self.first_byte_by = None;
                     tls.receive(&buffer[..count]);
                 }
@@ -52,20 +52,20 @@ impl Handshake {
             return ControlFlow::Continue(self.session.turn_away(first, failure));
         }
         if tls.has_record() && tls.shakes_hands() && !core.may_step() {
-            self.tls = Some(tls);
+            self.client.tls = Some(tls);
             core.enqueue(connection);
             return ControlFlow::Break(Next::Wait);
         }
         let (shook, mut content, mut replies) = (tls.shakes_hands(), Zeroizing::default(), Vec::new());
         let opened = tls.open(&mut content, &mut replies);
-        if !self.send_as_is(&replies) {
+        if !self.client.send(&replies) {
             return left(Failure::ClientReset);
         }
         if shook {
             count(core, &tls, opened.is_err());
         }
         let identity = if opened == Ok(TlsOpened::Content) { tls.take_identity() } else { None };
-        self.tls = Some(tls);
+        self.client.tls = Some(tls);
         match opened {
             Ok(TlsOpened::Content) => {
                 if let Some(identity) = identity

@@ -13,6 +13,7 @@ mod file;
 pub mod gssapi;
 mod guesses;
 mod pace;
+mod parameters;
 mod secret;
 mod turns;
 mod users;
@@ -28,6 +29,7 @@ pub use edit::{EditError, change_user, check_password, hash_password, remove_use
 pub use file::{concerns, load_users};
 pub use guesses::Guesses;
 pub use pace::{Pace, Rate};
+pub use parameters::SessionParameters;
 pub use users::{UserNameError, Users, UsersError, check_name};
 pub use verifier::{LoginJob, Verifier};
 

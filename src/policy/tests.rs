@@ -13,7 +13,7 @@ const PUBLIC: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(9,
 
 fn subject(command: RequestCommand) -> Subject<'static> {
     let incoming = Incoming { client: "[::ffff:192.0.2.1]:4000".parse().unwrap(), listener: 0 };
-    Subject { incoming, identity: &Identity::Anonymous, command }
+    Subject { incoming, identity: &Identity::Anonymous, parameters: None, command }
 }
 
 fn judged(policy: &Policy, object: Object<'_>) -> Verdict {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::guard::Refusal;
 use super::rules::RuleId;
-use crate::auth::Identity;
+use crate::auth::{Identity, SessionParameters};
 use crate::proto::address::Name;
 use crate::proto::request::RequestCommand;
 
@@ -25,6 +25,8 @@ pub struct Subject<'a> {
     pub incoming: Incoming,
     /// Who it is.
     pub identity: &'a Identity,
+    /// What it says of its session beside.
+    pub parameters: Option<&'a SessionParameters>,
     /// What its request is for.
     pub command: RequestCommand,
 }

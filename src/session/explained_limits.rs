@@ -35,8 +35,7 @@ impl Explanation {
             return;
         }
         let supposed = self.supposed.clone();
-        let subject =
-            Subject { incoming: self.incoming, identity: &supposed.identity, command: supposed.command };
+        let subject = supposed.subject(self.incoming);
         let (beginning, later) = self.deciding_rules();
         let told = judges.tell(&subject, &beginning);
         let refused = told.iter().find_map(|one| Some(Exceeded { limit: one.limit, reached: one.refuses? }));

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::failure::Failure;
 use super::socks5::rep_of;
-use crate::auth::{Identity, check_name};
+use crate::auth::{Identity, SessionParameters, check_name};
 use crate::config::{Choice, nearest, quoted, unknown_value};
 use crate::dns::{Answer, DnsError};
 use crate::limits;
@@ -24,6 +24,8 @@ use crate::proto::request::RequestCommand;
 pub struct Supposed {
     /// Who asks.
     pub identity: Identity,
+    /// What is said of the session beside.
+    pub parameters: Option<Box<SessionParameters>>,
     /// Where the client comes from.
     pub client: IpAddr,
     /// The listener that it comes by, by its name or its address as it is configured; `None`: the first one.
@@ -73,7 +75,13 @@ impl Supposed {
             typed.parse().map_err(|_| format!("`at`: {} {what}", quoted(typed)))
         });
         let listener = text("listener").map(Box::from);
-        Ok(Supposed { identity, client, listener, command, target, at: at.transpose()? })
+        Ok(Supposed { identity, parameters: None, client, listener, command, target, at: at.transpose()? })
+    }
+
+    /// Whom policy judges, where its connection comes in like this.
+    pub(super) fn subject(&self, incoming: Incoming) -> Subject<'_> {
+        let Supposed { identity, parameters, command, .. } = self;
+        Subject { incoming, identity, parameters: parameters.as_deref(), command: *command }
     }
 
     /// How its connection comes in, where these are the listeners, by all that they are called and their numbers.
@@ -215,8 +223,8 @@ impl Explanation {
     /// Has each verdict say what each rule comes to, of the first [`limits::EXPLAINED_ADDRESSES`], or of fewer where there are
     /// many rules ([`limits::EXPLAINED_STEPS`]). It takes as long as there are rules: no worker does it.
     pub fn tell_steps(&mut self, policy: &Policy) {
-        let Supposed { identity, command, target, .. } = &self.supposed;
-        let subject = Subject { incoming: self.incoming, identity, command: *command };
+        let Supposed { command, target, .. } = &self.supposed;
+        let subject = self.supposed.subject(self.incoming);
         let name = match &target.host {
             Host::Name(name) => Some(name),
             Host::Ip(_) => None,
@@ -286,9 +294,7 @@ impl Explanation {
     }
 
     fn explain(&self, object: Object<'_>, judges: Judges<'_>) -> Explained {
-        let Supposed { identity, command, .. } = &self.supposed;
-        let subject = Subject { incoming: self.incoming, identity, command: *command };
-        judges.policy.explain(&subject, object, judges.own_ports)
+        judges.policy.explain(&self.supposed.subject(self.incoming), object, judges.own_ports)
     }
 }
 

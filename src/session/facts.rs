@@ -1,6 +1,6 @@
 //! What a session has learnt.
 
-use crate::auth::Identity;
+use crate::auth::{Identity, SessionParameters};
 use crate::config::{AuthMethod, Protocol};
 use crate::policy::accounts::LimitId;
 use crate::policy::{Decision, Incoming, Subject};
@@ -17,6 +17,8 @@ pub struct Facts {
     pub method: Option<AuthMethod>,
     /// Who the client is, once verified.
     pub identity: Option<Identity>,
+    /// What the client says of its session, beside who it is.
+    pub parameters: Option<Box<SessionParameters>>,
     /// The name given with wrong credentials, or without any, which proves nothing: never a password.
     pub claimed_user: Option<Box<str>>,
     /// Whether the client is who it says by its name alone, or is to be.
@@ -44,7 +46,7 @@ impl Facts {
     /// Whom policy judges, for a command of this connection. Nobody in particular until it is known who.
     pub fn subject(&self, incoming: Incoming, command: RequestCommand) -> Subject<'_> {
         let identity = self.identity.as_ref().unwrap_or(&Identity::Anonymous);
-        Subject { incoming, identity, command: command.as_judged() }
+        Subject { incoming, identity, parameters: self.parameters.as_deref(), command: command.as_judged() }
     }
 
     /// The name that was asked for, which leads to every address that the session may be for.

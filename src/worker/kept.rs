@@ -14,7 +14,7 @@ use super::next::{Change, Next};
 use super::tls_client::TlsClient;
 use super::tokens::CLIENT_SOCKET;
 use super::watch::Edge;
-use crate::auth::Identity;
+use crate::auth::{Identity, SessionParameters};
 use crate::limits;
 use crate::outcome::Reason;
 use crate::policy::{Allowed, RoutedAddress};
@@ -45,6 +45,7 @@ pub(super) struct KeptUpstream {
     pub(super) allowed: Allowed,
     pub(super) target: Target,
     pub(super) identity: Option<Identity>,
+    pub(super) parameters: Option<Box<SessionParameters>>,
     pub(super) dialed: Dialed,
 }
 
@@ -204,7 +205,9 @@ impl KeptUpstream {
 
     /// Whether it was opened for what this session asks for, and for whom.
     pub(super) fn is_for(&self, facts: &Facts) -> bool {
-        facts.target.as_ref() == Some(&self.target) && facts.identity == self.identity
+        facts.target.as_ref() == Some(&self.target)
+            && facts.identity == self.identity
+            && facts.parameters == self.parameters
     }
 
     /// Its connection, where policy allows a session this very address by this very route.

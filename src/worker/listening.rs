@@ -240,7 +240,12 @@ mod tests {
     fn a_peer_is_taken_by_the_route_of_its_verdict_or_not_at_all() {
         let policy = Policy::new(Guard::new(true, Vec::new(), Vec::new())).with_routes(from_127_0_0_4);
         let incoming = Incoming { client: SocketAddr::from(([127, 0, 0, 1], 1)), listener: 0 };
-        let subject = Subject { incoming, identity: &Identity::Anonymous, command: RequestCommand::Bind };
+        let subject = Subject {
+            incoming,
+            identity: &Identity::Anonymous,
+            parameters: None,
+            command: RequestCommand::Bind,
+        };
         for (at, taken) in [([127, 0, 0, 1], false), ([127, 0, 0, 4], true)] {
             let mut search = ListenerSearch::new(Peers::Any(Route { source: Some(at.into()), mark: None }));
             let found = search.go_on(&mut 2, Err(Errno::ENOTCONN), None, CongestionControl::default());

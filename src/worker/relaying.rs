@@ -293,6 +293,7 @@ impl Relaying {
                     allowed: way.allowed,
                     target,
                     identity: facts.identity.clone(),
+                    parameters: facts.parameters.clone(),
                     dialed: Dialed { address, local, decision },
                 }
             });

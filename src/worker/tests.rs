@@ -208,7 +208,12 @@ fn rules_are_others_only_where_they_changed_and_keep_the_translators() {
     let (mut worker, ..) = worker();
     let carries = SocketAddr::from(([0x64, 0xff9b, 0, 0, 0, 0, 0x0808, 0x0808], 80));
     let incoming = Incoming { client: SocketAddr::from(([127, 0, 0, 1], 1)), listener: 0 };
-    let subject = Subject { incoming, identity: &Identity::Anonymous, command: RequestCommand::UdpAssociate };
+    let subject = Subject {
+        incoming,
+        identity: &Identity::Anonymous,
+        parameters: None,
+        command: RequestCommand::UdpAssociate,
+    };
     let reaches = |worker: &Worker| {
         matches!(worker.core.policy.judge(&subject, Object::To(carries, None)), Verdict::Allow(_))
     };

@@ -325,7 +325,7 @@ fn plan(accounts: &Arc<Accounts>, limits: &[(u16, Per, LimitTerms)]) -> LimitPla
 fn come(plan: &LimitPlan, source: u8, now: Instant) -> Result<LimitPlaces, Exceeded> {
     let incoming = Incoming { client: ([192, 0, 2, source], 1).into(), listener: 0 };
     let command = RequestCommand::UdpAssociate;
-    let subject = Subject { incoming, identity: &Identity::Anonymous, command };
+    let subject = Subject { incoming, identity: &Identity::Anonymous, parameters: None, command };
     let mut places = LimitPlaces::default();
     plan.enter(&mut places, &subject, std::iter::empty(), SessionKind::Association, now)?;
     Ok(places)
@@ -349,7 +349,8 @@ fn a_session_counts_once_in_each_group_of_its_user() {
     let incoming = Incoming { client: ([192, 0, 2, 1], 1).into(), listener: 0 };
     let come = |user: &Arc<str>| {
         let identity = Identity::User(user.clone());
-        let subject = Subject { incoming, identity: &identity, command: RequestCommand::Connect };
+        let subject =
+            Subject { incoming, identity: &identity, parameters: None, command: RequestCommand::Connect };
         let mut places = LimitPlaces::default();
         plan.enter(&mut places, &subject, std::iter::once(RuleId(3)), SessionKind::Tunnel, now)?;
         Ok::<_, Exceeded>(places)

@@ -74,7 +74,7 @@ impl Setting {
         let terms = Terms {
             policy: &self.policy,
             policy_version,
-            subject: Subject { incoming, identity: &self.alice, command },
+            subject: Subject { incoming, identity: &self.alice, parameters: None, command },
             own_ports: &self.own_ports,
             filtering: Filtering::Address,
             fragments: true,

@@ -246,6 +246,14 @@ impl Core {
         self.counters.count(Counted::Name(NameAnswer::of(answer)));
     }
 
+    /// The answer of a session's lookup for which no more time is left.
+    pub(super) fn give_up_lookup<T>(&mut self, key: Key) -> Result<T, DnsError> {
+        self.lookups.cancel(key.ticket(), &self.registry, self.now);
+        let answer = Err(DnsError::Timeout);
+        self.note_answer(&answer);
+        answer
+    }
+
     /// The name of what decided.
     pub(super) fn name_of(&self, by: DecidedBy) -> Option<&Arc<str>> {
         match by {

@@ -1,6 +1,5 @@
 //! Connections that shake hands: reads what the session wants, keeps its time limits, and what it waits for.
 
-use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,13 +18,11 @@ use super::next::{Change, Next};
 use super::snapshot::Snapshot;
 use super::watch::Edge;
 use crate::auth::{Identity, Pending};
-use crate::dns::{Answer, DnsError, PointerAnswer};
 use crate::limits;
 use crate::observe::{Counted, DenialCause, DialFailure, Timed, record_room};
 use crate::outcome::Reason;
 use crate::policy::Incoming;
 use crate::policy::accounts::{LimitId, LimitKind};
-use crate::proto::address::Name;
 use crate::proto::userpass::Credentials;
 use crate::relay::datagram::Association;
 use crate::session::{Command, DialError, Failure, Input, Session, Step};
@@ -236,8 +233,8 @@ impl Handshake {
             }
             Waits::Peer(_) => Next::Answer(Input::Accepted(Err(DialError::NobodyCame))),
             Waits::Listener(_) => Next::Answer(Input::Bound(Err(DialError::NobodyCame))),
-            Waits::Addresses => Next::Answer(Input::Resolved(give_up_lookup(core, connection))),
-            Waits::Name => Next::Answer(Input::Named(give_up_lookup(core, connection))),
+            Waits::Addresses => Next::Answer(Input::Resolved(core.give_up_lookup(connection.key))),
+            Waits::Name => Next::Answer(Input::Named(core.give_up_lookup(connection.key))),
             _ => self.give_up(connection, Failure::HandshakeTimeout),
         }
     }
@@ -372,53 +369,6 @@ impl Handshake {
         }
     }
 
-    /// Has a name resolved.
-    pub(super) fn resolve(&mut self, core: &mut Core, connection: &mut Connection, name: &Name) -> Next {
-        // What a connection leads to that may serve the request is an address of its name.
-        let session = &self.session;
-        if let Some(kept) =
-            self.kept.as_ref().filter(|kept| session.exchanges() && kept.is_for(session.facts()))
-        {
-            return Next::Answer(Input::Resolved(Ok([kept.dialed.address.ip()].into())));
-        }
-        let limit = connection.snapshot.config.timeouts.dns + limits::DNS_SLACK;
-        self.enter(core, connection, limit, Waits::Addresses);
-        let (client, ticket) = (connection.peer.ip().into(), connection.key.ticket());
-        match core.lookups.lookup(name.as_str(), client, ticket, &core.registry, core.now) {
-            Some(answer) => {
-                connection.times.dns_ms = Some(core.time(Timed::Dns, core.now));
-                core.note_answer(&answer);
-                Next::Answer(Input::Resolved(answer))
-            }
-            None => self.wait(core, connection),
-        }
-    }
-
-    /// The answer to a name.
-    pub(super) fn resolved(&self, core: &mut Core, connection: &mut Connection, answer: Answer) -> Next {
-        connection.times.dns_ms = Some(core.time(Timed::Dns, self.phase_began));
-        core.note_answer(&answer);
-        Next::Answer(Input::Resolved(answer))
-    }
-
-    /// Has an address's name asked for.
-    pub(super) fn reverse(&mut self, core: &mut Core, connection: &mut Connection, ip: IpAddr) -> Next {
-        let limit = connection.snapshot.config.timeouts.dns + limits::DNS_SLACK;
-        self.enter(core, connection, limit, Waits::Name);
-        let (client, ticket) = (connection.peer.ip().into(), connection.key.ticket());
-        match core.lookups.reverse(ip, client, ticket, &core.registry, core.now) {
-            Some(answer) => self.named(core, connection, answer),
-            None => self.wait(core, connection),
-        }
-    }
-
-    /// The answer to an address.
-    pub(super) fn named(&self, core: &mut Core, connection: &mut Connection, answer: PointerAnswer) -> Next {
-        connection.times.dns_ms = Some(core.time(Timed::Dns, self.phase_began));
-        core.note_answer(&answer);
-        Next::Answer(Input::Named(answer))
-    }
-
     /// Ends the session for a cause that lies outside its protocol, with what its client is owed.
     pub(super) fn give_up(&mut self, connection: &Connection, failure: Failure) -> Next {
         let output = self.session.give_up(&failure);
@@ -474,14 +424,6 @@ impl Handshake {
             }
         }
     }
-}
-
-/// The answer of a lookup for which no more time is left.
-fn give_up_lookup<T>(core: &mut Core, connection: &Connection) -> Result<T, DnsError> {
-    core.lookups.cancel(connection.key.ticket(), &core.registry, core.now);
-    let answer = Err(DnsError::Timeout);
-    core.note_answer(&answer);
-    answer
 }
 
 /// Ends the session for a failure that its client was told of.

@@ -32,6 +32,7 @@ mod login;
 mod logins;
 mod lookups;
 mod mailbox;
+mod naming;
 mod next;
 mod phases;
 mod pools;
@@ -55,6 +56,7 @@ mod tokens;
 mod translators;
 mod turns;
 mod view;
+mod waiting;
 mod walking;
 mod walks;
 mod watch;
@@ -73,7 +75,7 @@ pub use snapshot::{Ceilings, Changeover, Latch, ListenerName, NumberedListener, 
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded};
 use mio::{Events, Poll, Token, Waker};
@@ -238,62 +240,6 @@ impl Worker {
                 return Ok(());
             }
         }
-    }
-
-    /// Waits for events; with `busy_poll`, spins for a while before it sleeps. Without it, lets datagrams gather.
-    fn wait(&mut self, poll: &mut Poll, events: &mut Events) -> io::Result<()> {
-        let spin = self.core.snapshot.config.server.busy_poll;
-        let traffic = std::mem::take(&mut self.core.traffic);
-        let mut now = Instant::now();
-        if self.core.snapshot.watched {
-            self.turns.end(now, &mut self.core.latencies);
-        }
-        if spin.is_zero() && traffic.dribbled() && !self.core.has_more() {
-            std::thread::sleep(limits::UDP_GATHER_TIME);
-            now += limits::UDP_GATHER_TIME;
-        }
-        if !spin.is_zero() && self.timeout(now) != Some(Duration::ZERO) {
-            let began = now;
-            while now - began < spin {
-                poll_once(poll, events, Some(Duration::ZERO))?;
-                if !events.is_empty() {
-                    return Ok(());
-                }
-                now = Instant::now();
-            }
-        }
-        poll_once(poll, events, self.timeout(now))
-    }
-
-    /// How long this worker may sleep from now on.
-    fn timeout(&self, now: Instant) -> Option<Duration> {
-        if self.core.has_more()
-            || !self.walks.is_empty()
-            || (self.core.has_room() && self.acceptance.eager(self.core.now))
-        {
-            return Some(Duration::ZERO);
-        }
-        let [wheel, held_back] = [&self.core.wheel, &self.core.held_back]
-            .map(|wheel| wheel.next().map(|since_start| self.core.start + since_start));
-        let full = if !self.core.has_room() { self.acceptance.says_ceiling_at() } else { None };
-        [
-            wheel,
-            held_back,
-            full,
-            self.core.refusals.due(),
-            self.core.lookups.next_deadline(),
-            self.core.translators.as_ref().and_then(|translators| translators.next_at()),
-            self.core.records.due(),
-            self.acceptance.resumes_at(),
-            self.acceptance.closes_at(),
-            self.walks.next_at(),
-            self.drain_by,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-        // epoll counts whole milliseconds, to which mio rounds it up: else a deadline would be met by a spin of empty turns.
-        .map(|deadline| deadline.saturating_duration_since(now))
     }
 
     fn dispatch(&mut self, token: Token, edge: Edge, mail: &Receiver<Mail>) {

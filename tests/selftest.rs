@@ -1,9 +1,12 @@
 //! The bench tests itself: a helper that lies would make the tests above it worthless.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
+
+use crate::support::crowd::SourceBook;
 use crate::support::dns::{self, A, DnsServer};
 use crate::support::origin::{self, BlackHole, ClosedPort, Origin};
 use crate::support::udp::{self, Target};
@@ -71,6 +74,42 @@ fn a_test_that_a_namespace_cannot_run_is_said() {
     let output = command.stdin(std::process::Stdio::null()).output().expect("run a test");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(said, format!("{}LACKING is set\n", netns::ONE_NOT_RUN));
+}
+
+/// Addresses, a block and a way back, which goes over to another gateway.
+#[test]
+fn what_is_sent_from_a_pool_comes_back_to_the_gateway_that_has_it() {
+    netns::run(&test_name!(), "", || {
+        const POOL: [&str; 3] = ["198.51.100.1", "2600:c::1", "198.51.101.0/24"];
+        let far = netns::Far::open();
+        let book = far.inside(SourceBook::open);
+        let gateway = far.gateway();
+        let say = |source: &str, target: &str, patience: Duration| {
+            let target = SocketAddr::new(target.parse().expect("a target"), book.port);
+            let socket = Socket::new(Domain::for_address(target), Type::STREAM, None).expect("a socket");
+            let source: IpAddr = source.parse().expect("a source");
+            socket.bind(&SocketAddr::new(source, 0).into()).expect("bind");
+            socket.connect_timeout(&target.into(), patience)?;
+            let mut stream: TcpStream = socket.into();
+            stream.write_all(&[0, 0, 0, 9, 1])?;
+            stream.read_to_end(&mut Vec::new())?;
+            assert_eq!(book.take()[&9].ip(), source);
+            std::io::Result::Ok(())
+        };
+        let all = || {
+            say("198.51.100.1", "45.1.2.3", wait::PATIENCE)?;
+            say("198.51.101.77", "45.1.2.4", wait::PATIENCE)?;
+            say("2600:c::1", "2600::5", wait::PATIENCE)
+        };
+        far.pool(&POOL);
+        all().expect("from here");
+        far.pool_at(&gateway, &POOL);
+        gateway.machine.inside(all).expect("from the gateway");
+        let lost = say("198.51.100.1", "45.1.2.3", Duration::from_millis(200));
+        assert!(lost.is_err(), "the way back leads elsewhere");
+        far.lead_here(&POOL);
+        all().expect("from here again");
+    });
 }
 
 #[test]

@@ -70,6 +70,9 @@ mod guard;
 /// This machine's own services, and the relay's listeners at addresses that it was not told of (17, 55).
 mod guard_host;
 
+/// Where sessions leave from, as targets see it.
+mod egress_net;
+
 /// NAT64: what is behind a translator, and prefixes that are shown, made up or named.
 mod dns64;
 

@@ -1,14 +1,15 @@
 //! The bench on which the integration tests stand.
 //!
 //! `relay` runs the server as a child process, `client` speaks SOCKS in bytes written by hand, `origin` and
-//! `dns` play the far side, `udp` both sides of an association, `wait` turns conditions into deadlines, `netns`
-//! gives a test a network of its own, `skip` counts the tests that this machine cannot run, `realm` and `gss` a Kerberos realm and clients of it,
-//! `web` either end of a request of HTTP.
+//! `dns` play the far side, `udp` both sides of an association, `crowd` many sessions and a target that knows whence they came,
+//! `wait` turns conditions into deadlines, `netns` gives a test a network of its own, `skip` counts the tests that this machine
+//! cannot run, `realm` and `gss` a Kerberos realm and clients of it, `web` either end of a request of HTTP.
 //! Nothing here uses the server's own code: a codec is not tested with itself.
 #![allow(dead_code, reason = "a bench of helpers: which of them are in use changes with the tests")]
 
 pub(crate) mod api;
 pub(crate) mod client;
+pub(crate) mod crowd;
 pub(crate) mod dns;
 mod engine;
 pub(crate) mod gss;

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::congestion::{self, Algorithm, CongestionControl};
+use super::outbound::OutboundOptions;
 use super::stream::{Liveness, Stream, apply_liveness};
 use super::{Errno, errno_of};
 
@@ -72,29 +73,30 @@ impl Listener {
     }
 
     /// Opens a listener that shares its address with nobody, for a single peer; what it accepts is as a socket that
-    /// [`Stream::open`] makes. A port may be taken again while connections that were accepted on it live on.
+    /// [`Stream::open_as`] makes. A port may be taken again while connections that were accepted on it live on.
     ///
     /// # Errors
-    /// EADDRINUSE where another listens, or where no port is left for port 0; EPERM where a mark may not be set; what
-    /// socket(2), bind(2) or listen(2) refused.
+    /// EADDRINUSE where another listens, or where no port is left for port 0; EADDRNOTAVAIL where no interface has the address;
+    /// EPERM where a mark may not be set; what socket(2), bind(2), listen(2) or an option refused.
     pub fn open_alone(
         address: SocketAddr,
         backlog: i32,
         congestion: Option<Algorithm>,
-        mark: Option<u32>,
+        options: &OutboundOptions,
     ) -> Result<Listener, Errno> {
+        let (domain, kind) = (Domain::for_address(address), Type::STREAM.nonblocking());
+        let socket = options.within(|| Socket::new(domain, kind, None).map_err(|error| errno_of(&error)))?;
+        options.apply(&socket, domain)?;
         let open = || {
-            let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
             socket.set_reuse_address(true)?;
             if let Some(algorithm) = congestion {
                 let _ = socket.set_tcp_congestion(algorithm.name());
             }
-            mark.map_or(Ok(()), |mark| socket.set_mark(mark))?;
             socket.bind(&SockAddr::from(address))?;
-            socket.listen(backlog)?;
-            Ok(Listener(socket))
+            socket.listen(backlog)
         };
-        open().map_err(|error: io::Error| errno_of(&error))
+        open().map_err(|error: io::Error| errno_of(&error))?;
+        Ok(Listener(socket))
     }
 
     /// Whether the address is free of listeners, those of other groups included.

@@ -11,6 +11,7 @@ pub mod listener;
 pub mod machine;
 pub mod mmsg;
 pub mod netlink;
+pub mod outbound;
 pub mod output;
 pub mod pipe;
 pub mod proc_net;

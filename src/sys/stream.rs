@@ -4,10 +4,11 @@ use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use nix::sys::socket::{MsgFlags, recv, send, setsockopt, sockopt};
+use nix::sys::socket::{MsgFlags, recv, send};
 use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use super::congestion::Algorithm;
+use super::outbound::{OutboundOptions, leave_from};
 use super::{Errno, Read, Write, errno_of};
 
 /// An owned TCP socket; closed when dropped.
@@ -44,24 +45,32 @@ impl Stream {
         Ok(Stream(socket.into()))
     }
 
+    /// A socket for a connection to `address`, opened as `options` say.
+    ///
+    /// # Errors
+    /// What socket(2), setns(2) or an option refused.
+    pub fn open_as(
+        address: SocketAddr,
+        congestion: Option<Algorithm>,
+        options: &OutboundOptions,
+    ) -> Result<Stream, Errno> {
+        let stream = options.within(|| Stream::open(address, congestion))?;
+        options.apply(&stream, Domain::for_address(address))?;
+        Ok(stream)
+    }
+
     /// Has a connection to `address` come from `source`. The port is chosen with the connect: each target has all of them.
     ///
     /// # Errors
     /// What bind(2) refused: EADDRNOTAVAIL where no interface has the address.
     pub fn leave_from(&self, source: IpAddr, address: SocketAddr) -> Result<(), Errno> {
-        let source = match (source, address) {
-            (IpAddr::V4(v4), SocketAddr::V6(_)) => v4.to_ipv6_mapped().into(),
-            _ => source,
-        };
-        // Where it is refused the port is one of those that all targets share.
-        let _ = setsockopt(&self.0, sockopt::IpBindAddressNoPort, &true);
-        SockRef::from(&self.0).bind(&SocketAddr::new(source, 0).into()).map_err(|e| errno_of(&e))
+        leave_from(self, SocketAddr::new(source, 0), Domain::for_address(address))
     }
 
     /// Starts a connect. `Ok` means begun, not connected: the first writable event tells.
     ///
     /// # Errors
-    /// What connect(2) refused at once.
+    /// What connect(2) refused at once: EADDRNOTAVAIL where a port of the source is left for other targets alone.
     pub fn connect(&self, address: SocketAddr) -> Result<(), Errno> {
         match SockRef::from(&self.0).connect(&SockAddr::from(address)).map_err(|e| errno_of(&e)) {
             Ok(()) | Err(Errno::EINPROGRESS) => Ok(()),
@@ -121,9 +130,10 @@ impl Stream {
         address.as_socket().ok_or(Errno::EAFNOSUPPORT)
     }
 
-    /// Whether a connection of IPv6 leads to this machine, by whatever address.
-    pub fn leaves_by_loopback(&self) -> bool {
-        leaves_by_loopback(self.0.as_fd())
+    /// Whether a connection leads to this machine, by whatever address; `is_v6` says of which family its socket is. `None`
+    /// where the kernel does not say.
+    pub fn leaves_by_loopback(&self, is_v6: bool) -> Option<bool> {
+        leaves_by_loopback(self.0.as_fd(), is_v6)
     }
 
     /// Bytes that were sent and are not acknowledged yet, and those that wait to be sent.
@@ -158,22 +168,19 @@ pub(super) fn apply_liveness(socket: &SockRef<'_>, liveness: &Liveness) {
     let _ = socket.set_tcp_user_timeout(Some(liveness.unacked));
 }
 
-/// Whether a connected socket of IPv6 sends by the loopback interface: no other has an MTU beyond 16 bits. The kernel
-/// takes a source address of its choice towards a block that a route delivers here, so that the addresses do not tell.
-pub(super) fn leaves_by_loopback(socket: BorrowedFd<'_>) -> bool {
+/// Whether a connected socket sends by the loopback interface: no other has an MTU beyond 16 bits. The kernel takes a source
+/// address of its choice towards a block that a route delivers here, so that the addresses do not tell.
+pub(super) fn leaves_by_loopback(socket: BorrowedFd<'_>, is_v6: bool) -> Option<bool> {
+    let (level, option) = match is_v6 {
+        true => (libc::IPPROTO_IPV6, libc::IPV6_MTU),
+        false => (libc::IPPROTO_IP, libc::IP_MTU),
+    };
     let mut mtu: libc::c_int = 0;
     let mut size = size_of_val(&mtu) as libc::socklen_t;
-    // SAFETY: IPV6_MTU writes one int through the pointer, which is valid for it, and its size is given.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_IPV6,
-            libc::IPV6_MTU,
-            (&raw mut mtu).cast(),
-            &raw mut size,
-        )
-    };
-    result == 0 && mtu > libc::c_int::from(u16::MAX)
+    // SAFETY: both options write one int through the pointer, which is valid for it, and its size is given.
+    let result =
+        unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, (&raw mut mtu).cast(), &raw mut size) };
+    (result == 0).then_some(mtu > libc::c_int::from(u16::MAX))
 }
 
 impl AsFd for Stream {

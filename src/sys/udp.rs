@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use nix::sys::socket::{MsgFlags, SockaddrStorage, sendto, setsockopt, sockopt};
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::outbound::OutboundOptions;
 use super::{Errno, Write, errno_of};
 
 /// One UDP socket, non-blocking; closed when dropped.
@@ -19,8 +20,22 @@ impl DatagramSocket {
     /// # Errors
     /// What socket(2) or bind(2) refused; EADDRINUSE where the port is taken.
     pub fn bind(address: SocketAddr, receive_buffer_bytes: usize) -> Result<DatagramSocket, Errno> {
-        let kind = Type::DGRAM.nonblocking().cloexec();
-        let socket = Socket::new_raw(Domain::for_address(address), kind, None).map_err(|e| errno_of(&e))?;
+        DatagramSocket::bind_as(address, receive_buffer_bytes, &OutboundOptions::default())
+    }
+
+    /// The same, opened as `options` say: port 0 is then the kernel's choice among their ports.
+    ///
+    /// # Errors
+    /// What socket(2), setns(2), bind(2) or an option refused; EADDRINUSE where no port is left, EADDRNOTAVAIL where no interface
+    /// has the address.
+    pub fn bind_as(
+        address: SocketAddr,
+        receive_buffer_bytes: usize,
+        options: &OutboundOptions,
+    ) -> Result<DatagramSocket, Errno> {
+        let (domain, kind) = (Domain::for_address(address), Type::DGRAM.nonblocking().cloexec());
+        let socket = options.within(|| Socket::new_raw(domain, kind, None).map_err(|e| errno_of(&e)))?;
+        options.apply(&socket, domain)?;
         if address.is_ipv6() {
             socket.set_only_v6(true).map_err(|e| errno_of(&e))?;
         }

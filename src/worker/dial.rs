@@ -14,8 +14,9 @@ use crate::session::{DialError, Dialed};
 use crate::shares::Lent;
 use crate::sys::congestion::CongestionControl;
 use crate::sys::machine::may_lead_here;
+use crate::sys::outbound::OutboundOptions;
 use crate::sys::stream::Stream;
-use crate::sys::{Errno, errno_of, set_mark};
+use crate::sys::{Errno, errno_of};
 
 /// The attempts of one session: every address is tried until one answers (RFC 1123 section 6.1.3.4), two at a time at most.
 #[derive(Debug)]
@@ -244,10 +245,16 @@ impl Dial {
         if !route.serves(address.ip()) {
             return Err(DialError::NetworkUnreachable);
         }
-        let stream = Stream::open(address, self.congestion.at(address.ip())).map_err(dial_error)?;
+        let congestion = self.congestion.at(address.ip());
         // What the kernel has against them says nothing of the target.
         let local = |errno: Errno| DialError::Local(errno as i32);
-        route.mark.map_or(Ok(()), |mark| set_mark(&stream, mark)).map_err(local)?;
+        let stream = match route.mark {
+            Some(_) => {
+                let options = OutboundOptions { mark: route.mark, ..OutboundOptions::default() };
+                Stream::open_as(address, congestion, &options).map_err(local)?
+            }
+            None => Stream::open(address, congestion).map_err(dial_error)?,
+        };
         route.source.map_or(Ok(()), |source| stream.leave_from(source, address)).map_err(local)?;
         stream.connect(address).map_err(dial_error)?;
         let watched = watch_stream(dialler.registry, dialler.key, socket_index, &stream);
@@ -274,9 +281,10 @@ fn finish(attempt: &Attempt, edge: Edge, policy: &Policy) -> Result<Dialed, Dial
     let RoutedAddress { address, allowed } = attempt.to;
     // The ends of a connection to this machine differ where the route says from where, and in IPv6 where the target is of a
     // block that a route of the kernel's delivers here.
+    let by_loopback = || attempt.stream.leaves_by_loopback(address.is_ipv6());
     let leads_here = || match allowed.route.source {
-        Some(_) => may_lead_here(address),
-        None => address.is_ipv6() && attempt.stream.leaves_by_loopback(),
+        Some(_) => by_loopback().unwrap_or_else(|| may_lead_here(address)),
+        None => address.is_ipv6() && by_loopback() == Some(true),
     };
     match policy.check_connected(local, address, &allowed, leads_here) {
         Ok(()) => Ok(Dialed { address, local, decision: allowed.decision }),
@@ -291,6 +299,7 @@ mod tests {
     use crate::observe::Totals;
     use crate::policy::{Guard, Route};
     use crate::shares::Pool;
+    use crate::sys::set_mark;
     use mio::{Events, Poll};
     use socket2::SockRef;
     use std::net::{IpAddr, SocketAddr, TcpListener};

@@ -15,6 +15,7 @@ use crate::sys::Errno;
 use crate::sys::congestion::CongestionControl;
 use crate::sys::listener::Listener;
 use crate::sys::machine::source_towards;
+use crate::sys::outbound::OutboundOptions;
 use crate::sys::stream::Stream;
 
 /// A listener that waits for its peer.
@@ -132,8 +133,9 @@ impl ListenerSearch {
     ) -> Option<Result<Listener, DialError>> {
         loop {
             if let Some((Towards { peer, mark, .. }, ports)) = &mut self.search {
-                let (algorithm, mark) = (congestion.at(*peer), *mark);
-                let open = |at| Listener::open_alone(at, limits::BIND_BACKLOG, algorithm, mark);
+                let algorithm = congestion.at(*peer);
+                let options = OutboundOptions { mark: *mark, ..OutboundOptions::default() };
+                let open = |at| Listener::open_alone(at, limits::BIND_BACKLOG, algorithm, &options);
                 match ports.go_on(tries, open)? {
                     Ok(listener) => return Some(Ok(listener)),
                     Err(error) => self.note(error),

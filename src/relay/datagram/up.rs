@@ -18,10 +18,11 @@ use crate::policy::accounts;
 use crate::policy::{Decision, Route};
 use crate::proto::address::{Host, Name};
 use crate::proto::udp::{self, DatagramDestination, Header};
+use crate::sys::Write;
 use crate::sys::machine::source_towards;
 use crate::sys::mmsg::{Filled, Received, Sender};
+use crate::sys::outbound::OutboundOptions;
 use crate::sys::udp::{DatagramSocket, wildcard};
-use crate::sys::{Write, set_mark};
 
 /// What the datagrams of one batch are handled with.
 struct Way<'a> {
@@ -467,8 +468,8 @@ fn open(target: IpAddr, route: Route, terms: &Terms<'_>) -> Option<Bound> {
         return None;
     }
     let from = SocketAddr::new(route.source.unwrap_or(wildcard(target)), 0);
-    let socket = DatagramSocket::bind(from, limits::UDP_RECEIVE_BUFFER_BYTES).ok()?;
-    route.mark.map_or(Ok(()), |mark| set_mark(&socket, mark)).ok()?;
+    let options = OutboundOptions { mark: route.mark, ..OutboundOptions::default() };
+    let socket = DatagramSocket::bind_as(from, limits::UDP_RECEIVE_BUFFER_BYTES, &options).ok()?;
     let at = socket.local_address().ok()?;
     Some(Bound::new(socket, terms.own_ports.hold(at)))
 }

@@ -7,6 +7,7 @@
 
 pub mod accounts;
 mod carried;
+pub mod egress;
 pub mod explain;
 pub mod guard;
 pub mod locals;

@@ -36,7 +36,7 @@ impl Worker {
     }
 
     /// How long this worker may sleep from now on.
-    fn timeout(&self, now: Instant) -> Option<Duration> {
+    pub(super) fn timeout(&self, now: Instant) -> Option<Duration> {
         if self.core.has_more()
             || !self.walks.is_empty()
             || (self.core.has_room() && self.acceptance.eager(self.core.now))

@@ -68,7 +68,7 @@ pub fn may_lead_here(target: SocketAddr) -> bool {
         let ConnectedUdp(socket) = ConnectedUdp::connect(target)?;
         let local = socket.local_addr().map_err(|error| errno_of(&error))?;
         let local = local.as_socket().ok_or(Errno::EAFNOSUPPORT)?;
-        let by_loopback = leaves_by_loopback(socket.as_fd(), target.is_ipv6()) == Some(true);
+        let by_loopback = target.is_ipv6() && leaves_by_loopback(socket.as_fd(), true) == Some(true);
         Ok(local.ip().to_canonical() == target.ip().to_canonical() || by_loopback)
     };
     stays().unwrap_or_else(|errno| !NO_WAY.contains(&errno))

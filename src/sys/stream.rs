@@ -130,8 +130,8 @@ impl Stream {
         address.as_socket().ok_or(Errno::EAFNOSUPPORT)
     }
 
-    /// Whether a connection leads to this machine, by whatever address; `is_v6` says of which family its socket is. `None`
-    /// where the kernel does not say.
+    /// Whether a connection may lead to this machine, by whatever address: of one of IPv6 (`is_v6`) that is certain, of one of
+    /// IPv4 another interface may look the same. `None` where the kernel does not say.
     pub fn leaves_by_loopback(&self, is_v6: bool) -> Option<bool> {
         leaves_by_loopback(self.0.as_fd(), is_v6)
     }
@@ -168,8 +168,9 @@ pub(super) fn apply_liveness(socket: &SockRef<'_>, liveness: &Liveness) {
     let _ = socket.set_tcp_user_timeout(Some(liveness.unacked));
 }
 
-/// Whether a connected socket sends by the loopback interface: no other has an MTU beyond 16 bits. The kernel takes a source
-/// address of its choice towards a block that a route delivers here, so that the addresses do not tell.
+/// Whether a connected socket sends by the loopback interface: no other has an MTU beyond 16 bits, of which the kernel says no
+/// more than 65,535 in IPv4. It takes a source address of its choice towards a block that a route delivers here, so that the
+/// addresses do not tell.
 pub(super) fn leaves_by_loopback(socket: BorrowedFd<'_>, is_v6: bool) -> Option<bool> {
     let (level, option) = match is_v6 {
         true => (libc::IPPROTO_IPV6, libc::IPV6_MTU),
@@ -180,7 +181,8 @@ pub(super) fn leaves_by_loopback(socket: BorrowedFd<'_>, is_v6: bool) -> Option<
     // SAFETY: both options write one int through the pointer, which is valid for it, and its size is given.
     let result =
         unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, (&raw mut mtu).cast(), &raw mut size) };
-    (result == 0).then_some(mtu > libc::c_int::from(u16::MAX))
+    let least = libc::c_int::from(u16::MAX) + libc::c_int::from(is_v6);
+    (result == 0).then_some(mtu >= least)
 }
 
 impl AsFd for Stream {

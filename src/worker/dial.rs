@@ -281,10 +281,11 @@ fn finish(attempt: &Attempt, edge: Edge, policy: &Policy) -> Result<Dialed, Dial
     let RoutedAddress { address, allowed } = attempt.to;
     // The ends of a connection to this machine differ where the route says from where, and in IPv6 where the target is of a
     // block that a route of the kernel's delivers here.
-    let by_loopback = || attempt.stream.leaves_by_loopback(address.is_ipv6());
+    let is_v6 = address.ip().to_canonical().is_ipv6();
+    let by_loopback = || attempt.stream.leaves_by_loopback(is_v6);
     let leads_here = || match allowed.route.source {
-        Some(_) => by_loopback().unwrap_or_else(|| may_lead_here(address)),
-        None => address.is_ipv6() && by_loopback() == Some(true),
+        Some(_) => by_loopback() != Some(false) && may_lead_here(address),
+        None => is_v6 && by_loopback() == Some(true),
     };
     match policy.check_connected(local, address, &allowed, leads_here) {
         Ok(()) => Ok(Dialed { address, local, decision: allowed.decision }),

@@ -36,6 +36,8 @@ pub enum Reason {
     DnsFailed,
     /// The target could not be reached.
     ConnectFailed,
+    /// No local port was left, towards the target or to listen on.
+    NoLocalPort,
     /// The target did not answer in time.
     ConnectTimeout,
     /// The target's response is none of HTTP.
@@ -56,7 +58,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Reason; 24] = [
+    pub const ALL: [Reason; 25] = [
         Reason::Completed,
         Reason::ClientReset,
         Reason::TargetReset,
@@ -73,6 +75,7 @@ impl Reason {
         Reason::Denied,
         Reason::DnsFailed,
         Reason::ConnectFailed,
+        Reason::NoLocalPort,
         Reason::ConnectTimeout,
         Reason::BadResponse,
         Reason::AssociateFailed,
@@ -102,6 +105,7 @@ impl Reason {
             Reason::Denied => "denied",
             Reason::DnsFailed => "dns_failed",
             Reason::ConnectFailed => "connect_failed",
+            Reason::NoLocalPort => "no_local_port",
             Reason::ConnectTimeout => "connect_timeout",
             Reason::BadResponse => "bad_response",
             Reason::AssociateFailed => "associate_failed",

@@ -86,6 +86,9 @@ struct FilterArgs {
     /// About which this rule decided; default and guard are no rules, but have their sessions, too
     #[arg(long, value_name = "RULE", value_parser = NonEmptyStringValueParser::new())]
     rule: Option<String>,
+    /// That leave from this pool of addresses
+    #[arg(long, value_name = "POOL", value_parser = NonEmptyStringValueParser::new())]
+    egress: Option<String>,
     /// That stand here
     #[arg(long, value_name = "STATE", value_parser = Offered::some(LiveState::ALL.map(LiveState::name)))]
     state: Option<String>,
@@ -121,6 +124,7 @@ impl FilterArgs {
             ("protocol", self.protocol.clone()),
             ("listener", self.listener.clone()),
             ("rule", self.rule.clone()),
+            ("egress", self.egress.clone()),
             ("state", self.state.clone()),
             ("min_age", self.min_age.clone()),
             ("max_age", self.max_age.clone()),

@@ -29,6 +29,8 @@ pub struct SessionFilter {
     pub listener: Option<String>,
     /// This rule decided about it.
     pub rule: Option<String>,
+    /// It leaves from this pool.
+    pub egress: Option<String>,
     /// It stands here.
     pub state: Option<LiveState>,
     /// It is that old at least, in milliseconds.
@@ -60,6 +62,8 @@ pub struct Candidate<'a> {
     pub listener: Option<&'a str>,
     /// The rule that decided about it.
     pub rule: Option<&'a str>,
+    /// The pool that it leaves from.
+    pub egress: Option<&'a str>,
     /// Where it stands.
     pub state: LiveState,
     /// Milliseconds since it was accepted.
@@ -77,6 +81,7 @@ impl SessionFilter {
             && self.protocol.is_none_or(|protocol| session.protocol == Some(protocol))
             && self.listener.as_deref().is_none_or(|listener| session.listener == Some(listener))
             && self.rule.as_deref().is_none_or(|rule| session.rule == Some(rule))
+            && self.egress.as_deref().is_none_or(|egress| session.egress == Some(egress))
             && self.state.is_none_or(|state| session.state == state)
             && self.min_age_ms.is_none_or(|least| session.age_ms >= least)
             && self.max_age_ms.is_none_or(|most| session.age_ms <= most)
@@ -281,6 +286,7 @@ mod tests {
             protocol: Some(Protocol::Http),
             listener: Some("web"),
             rule: Some("office"),
+            egress: Some("fleet"),
             state: LiveState::Relaying,
             age_ms: 1000,
             bytes: 50,
@@ -299,6 +305,7 @@ mod tests {
             protocol: Some(Protocol::Http),
             listener: Some("web".into()),
             rule: Some("office".into()),
+            egress: Some("fleet".into()),
             state: Some(LiveState::Relaying),
             min_age_ms: Some(1000),
             max_age_ms: Some(1000),
@@ -314,6 +321,7 @@ mod tests {
             SessionFilter { protocol: Some(Protocol::Socks5), ..all() },
             SessionFilter { listener: Some("we".into()), ..all() },
             SessionFilter { rule: Some("offic".into()), ..all() },
+            SessionFilter { egress: Some("flee".into()), ..all() },
             SessionFilter { state: Some(LiveState::Lingering), ..all() },
             SessionFilter { min_age_ms: Some(1001), ..all() },
             SessionFilter { max_age_ms: Some(999), ..all() },

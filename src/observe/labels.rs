@@ -227,6 +227,8 @@ label! {
         HostUnreachable = "host_unreachable";
         /// No route to the network.
         NetworkUnreachable = "network_unreachable";
+        /// The pool that it was to leave from leads to no address of the target's family.
+        OtherFamily = "other_family";
         /// The machine's own rules forbid it.
         Machine = "machine";
         /// It came out at this server.
@@ -364,6 +366,7 @@ impl From<DialError> for DialFailure {
             DialError::TimedOut | DialError::NobodyCame => DialFailure::TimedOut,
             DialError::HostUnreachable => DialFailure::HostUnreachable,
             DialError::NetworkUnreachable => DialFailure::NetworkUnreachable,
+            DialError::OtherFamily { .. } => DialFailure::OtherFamily,
             DialError::Forbidden => DialFailure::Machine,
             DialError::Ourselves => DialFailure::OwnListener,
             DialError::SelfConnect => DialFailure::SelfConnect,

@@ -1,7 +1,7 @@
 //! What is known of a session while it is there: every field of its access record so far, and where it stands.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -137,6 +137,24 @@ impl Proxied {
     }
 }
 
+/// The pool of `[[egress]]` that a session leaves from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveEgress {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The address of it.
+    pub address: IpAddr,
+    /// The hash of what keeps the session at that address, where anything does: of its user, its source and so on.
+    pub session_key: Option<u64>,
+}
+
+impl LiveEgress {
+    /// The key in hexadecimal digits.
+    pub fn key(&self) -> Option<String> {
+        self.session_key.map(|key| format!("{key:016x}"))
+    }
+}
+
 /// A session as it stands. What has not come to be is `None`.
 #[derive(Clone, Debug)]
 pub struct LiveSession {
@@ -174,6 +192,8 @@ pub struct LiveSession {
     pub would_deny: Option<Arc<str>>,
     /// The limit that it would have gone beyond.
     pub limit: Option<Arc<str>>,
+    /// The pool that it leaves from, where it leaves from one.
+    pub egress: Option<Box<LiveEgress>>,
     /// What the client was told: REP of SOCKS5, the status of HTTP.
     pub reply: Option<u16>,
     /// What moves the bytes: "copy", "splice", "sealed", "tls" or "datagram".

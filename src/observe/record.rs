@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::live::{LiveSession, Proxied};
+use super::live::{LiveEgress, LiveSession, Proxied};
 use crate::limits;
 use crate::outcome::Reason;
 use crate::proto::address::{Host, Target};
@@ -58,6 +58,10 @@ impl AccessRecord<'_> {
         line.optional("verdict", session.verdict);
         line.optional("would_deny", session.would_deny.as_deref());
         line.optional("limit", session.limit.as_deref());
+        let egress = session.egress.as_deref();
+        line.optional("egress", egress.map(|egress| &*egress.name));
+        line.optional("egress_address", egress.map(|egress| egress.address.to_string()).as_deref());
+        line.optional("session_key", egress.and_then(LiveEgress::key).as_deref());
         line.number("reply", session.reply);
         line.text("reason", reason.name());
         line.optional("engine", session.engine);
@@ -187,6 +191,7 @@ mod tests {
             verdict: Some("allow"),
             would_deny: None,
             limit: None,
+            egress: None,
             reply: Some(0),
             engine: Some("splice"),
             bytes_up: 5,
@@ -220,10 +225,25 @@ mod tests {
             "{\"time\":\"2026-01-02T03:04:05.006Z\",\"id\":\"00c0ffee010000000002\",\"worker\":1,\"client\":\"127.0.0.1:5000\",\
              \"user\":\"alice\",\"method\":\"password\",\"command\":\"connect\",\"target\":\"example.com:80\",\
              \"address\":\"[2001:db8::1]:80\",\"local\":null,\"protocol\":\"socks5\",\"listener\":\"office\",\"proxy_peer\":null,\"proxy_id\":null,\"proxy_authority\":null,\"rule\":\"office\",\"verdict\":\"allow\",\
-             \"would_deny\":null,\"limit\":null,\"reply\":0,\"reason\":\"completed\",\
+             \"would_deny\":null,\"limit\":null,\"egress\":null,\"egress_address\":null,\"session_key\":null,\"reply\":0,\"reason\":\"completed\",\
              \"engine\":\"splice\",\"bytes_up\":5,\"bytes_down\":6,\"datagrams_up\":0,\"datagrams_down\":0,\
              \"handshake_ms\":1,\"dns_ms\":null,\"connect_ms\":2,\"duration_ms\":9}\n"
         );
+    }
+
+    #[test]
+    fn a_record_names_the_pool_its_address_and_the_key_in_digits() {
+        let egress = LiveEgress {
+            name: "fleet".into(),
+            address: "2001:db8::7".parse().unwrap(),
+            session_key: Some(0xbeef),
+        };
+        let session = LiveSession { egress: Some(Box::new(egress)), ..session(None, UNIX_EPOCH) };
+        let mut out = Vec::new();
+        AccessRecord { session: &session, reason: Reason::NoLocalPort }.write_line(&mut out);
+        let line = String::from_utf8(out).unwrap();
+        let pool = r#""egress":"fleet","egress_address":"2001:db8::7","session_key":"000000000000beef","#;
+        assert!(line.contains(pool) && line.contains(r#""reason":"no_local_port""#), "{line}");
     }
 
     #[test]
@@ -326,6 +346,11 @@ mod tests {
             rule: Some("r".repeat(limits::RULE_NAME_MAX).into()),
             would_deny: Some("w".repeat(limits::RULE_NAME_MAX).into()),
             limit: Some("l".repeat(limits::RULE_NAME_MAX).into()),
+            egress: Some(Box::new(LiveEgress {
+                name: "e".repeat(limits::RULE_NAME_MAX).into(),
+                address: longest.ip(),
+                session_key: Some(u64::MAX),
+            })),
             reply: Some(u16::MAX),
             engine: Some("datagram"),
             target: Some(target.clone()),

@@ -71,7 +71,8 @@ pub(super) fn bound(
     result: Result<SocketAddr, DialError>,
     handling: &mut Handling<'_>,
 ) -> Result<Transition, Failure> {
-    handling.succeed(result.map_err(Failure::Dial)?);
+    let by_name = handling.facts.name().is_some();
+    handling.succeed(result.map_err(|error| Failure::Dial(error.asked_for(by_name)))?);
     Ok(Transition::Ask(Awaiting::Bind(Binding::Accepting), 0, Command::Accept))
 }
 

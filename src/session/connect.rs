@@ -52,7 +52,8 @@ pub(super) fn dialed(
     if result == Err(DialError::Ourselves) {
         handling.met_ourselves();
     }
-    let dialed = result.map_err(Failure::Dial)?;
+    let by_name = handling.facts.name().is_some();
+    let dialed = result.map_err(|error| Failure::Dial(error.asked_for(by_name)))?;
     handling.facts.decision = Some(dialed.decision);
     if let Some(forward) = handling.forward.take() {
         // The target has the word: what the client is told comes of it.

@@ -91,6 +91,11 @@ pub enum DialError {
     Ourselves,
     /// The socket connected to itself.
     SelfConnect,
+    /// The pool that it is to leave from leads to no address of the target's family.
+    OtherFamily {
+        /// Whether the target was asked for by its name.
+        by_name: bool,
+    },
     /// No local port is left, towards this target or to listen on.
     NoLocalPort,
     /// A local resource is missing (descriptors, memory) or another local error, with its errno.
@@ -141,6 +146,7 @@ impl Failure {
             | Failure::Dial(DialError::Ourselves) => Reason::Denied,
             Failure::Dns(_) => Reason::DnsFailed,
             Failure::Dial(DialError::TimedOut | DialError::NobodyCame) => Reason::ConnectTimeout,
+            Failure::Dial(DialError::NoLocalPort) => Reason::NoLocalPort,
             Failure::Dial(_) => Reason::ConnectFailed,
             Failure::Associate(_) => Reason::AssociateFailed,
             Failure::Response(ResponseError::Missing) => Reason::TargetReset,
@@ -199,17 +205,27 @@ impl std::error::Error for Failure {
 }
 
 impl DialError {
+    /// The same, of a target that was asked for by its name or by its address.
+    #[must_use]
+    pub(super) fn asked_for(self, by_name: bool) -> DialError {
+        match self {
+            DialError::OtherFamily { .. } => DialError::OtherFamily { by_name },
+            error => error,
+        }
+    }
+
     /// How much an error says about the target: of several attempts, the one that says most is reported.
     pub fn weight(self) -> u8 {
         match self {
-            DialError::Refused => 8,
-            DialError::TimedOut | DialError::NobodyCame => 7,
-            DialError::HostUnreachable => 6,
-            DialError::NetworkUnreachable => 5,
-            DialError::Forbidden => 4,
-            DialError::Ourselves => 3,
-            DialError::SelfConnect => 2,
-            DialError::NoLocalPort => 1,
+            DialError::Refused => 9,
+            DialError::TimedOut | DialError::NobodyCame => 8,
+            DialError::HostUnreachable => 7,
+            DialError::NetworkUnreachable => 6,
+            DialError::Forbidden => 5,
+            DialError::Ourselves => 4,
+            DialError::SelfConnect => 3,
+            DialError::NoLocalPort => 2,
+            DialError::OtherFamily { .. } => 1,
             DialError::Local(_) => 0,
         }
     }
@@ -226,6 +242,9 @@ impl fmt::Display for DialError {
             DialError::Forbidden => f.write_str("policy: forbidden by this machine's own rules"),
             DialError::Ourselves => f.write_str("policy: this server itself"),
             DialError::SelfConnect => f.write_str("target: nobody there but the connecting socket itself"),
+            DialError::OtherFamily { .. } => {
+                f.write_str("policy: the pool that it leaves from has no way to the target's address family")
+            }
             DialError::NoLocalPort => f.write_str("ourselves: no local port left"),
             DialError::Local(errno) => write!(f, "ourselves: errno {errno}"),
         }

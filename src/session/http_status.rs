@@ -133,7 +133,7 @@ fn status_of_dial(error: DialError) -> (u16, ProxyError) {
     match error {
         DialError::Refused | DialError::SelfConnect => (502, Some("connection_refused")),
         DialError::TimedOut | DialError::NobodyCame => (504, Some("connection_timeout")),
-        DialError::HostUnreachable | DialError::NetworkUnreachable => {
+        DialError::HostUnreachable | DialError::NetworkUnreachable | DialError::OtherFamily { .. } => {
             (502, Some("destination_ip_unroutable"))
         }
         DialError::Forbidden => (403, Some("destination_ip_prohibited")),

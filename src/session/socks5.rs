@@ -53,6 +53,9 @@ fn rep_of_dial(error: DialError) -> Rep {
         DialError::TimedOut | DialError::NobodyCame => Rep::TtlExpired,
         DialError::HostUnreachable => Rep::HostUnreachable,
         DialError::NetworkUnreachable => Rep::NetworkUnreachable,
+        // The type of a name's address was none that the client chose.
+        DialError::OtherFamily { by_name: true } => Rep::HostUnreachable,
+        DialError::OtherFamily { by_name: false } => Rep::AddressTypeNotSupported,
         DialError::Forbidden | DialError::Ourselves => Rep::NotAllowed,
         DialError::NoLocalPort | DialError::Local(_) => Rep::GeneralFailure,
     }

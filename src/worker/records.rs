@@ -192,6 +192,7 @@ mod tests {
             verdict: None,
             would_deny: None,
             limit: None,
+            egress: None,
             reply: None,
             engine: None,
             bytes_up: 0,

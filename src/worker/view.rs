@@ -70,6 +70,7 @@ impl View<'_> {
             protocol: self.facts.protocol,
             listener: connection.snapshot.listener_name(connection.listener).map(|name| &**name),
             rule: self.rule().map(|name| &**name),
+            egress: None,
             state: self.state,
             age_ms: self.since(connection.times.accepted_ms),
             bytes: self.bytes(),
@@ -114,6 +115,7 @@ impl View<'_> {
                 .decision
                 .and_then(|decision| self.core.rule_names.of(decision.would_deny()?).cloned()),
             limit: self.facts.limit.and_then(|limit| self.core.snapshot.limit_name(limit).cloned()),
+            egress: None,
             reply: self.facts.told(),
             engine: datagrams.map(|_| "datagram").or(engine.map(Engine::name)),
             bytes_up: self.bytes_up,

@@ -10,7 +10,7 @@ use crate::observe::live::{LiveSession, LiveState, RECORDED, command_name};
 use crate::proto::address::{Host, Target};
 
 /// The parameters by which workers choose sessions.
-const CHOICE: [&str; 13] = [
+const CHOICE: [&str; 14] = [
     "user",
     "source",
     "target",
@@ -18,6 +18,7 @@ const CHOICE: [&str; 13] = [
     "protocol",
     "listener",
     "rule",
+    "egress",
     "state",
     "min_age",
     "max_age",
@@ -107,6 +108,7 @@ fn chosen(query: &Query<'_>) -> Result<Chosen, String> {
         protocol: query.value("protocol", word(Protocol::ALL))?,
         listener: query.text("listener").map(str::to_owned),
         rule: query.text("rule").map(str::to_owned),
+        egress: query.text("egress").map(str::to_owned),
         state: query.value("state", word(&states))?,
         min_age_ms: ms(query.value("min_age", span)?),
         max_age_ms: ms(query.value("max_age", span)?),
@@ -242,7 +244,7 @@ mod tests {
 
     #[test]
     fn each_parameter_is_taken() {
-        let all = "user=ann&source=10.0.0.0%2F8&target=*.example.com%3A443&command=bind&rule=office&state=lingering&min_age=90\
+        let all = "user=ann&source=10.0.0.0%2F8&target=*.example.com%3A443&command=bind&rule=office&egress=fleet&state=lingering&min_age=90\
                    &max_age=5m&min_bytes=1&max_bytes=2&worker=3&min_rate=4&sort=-bytes_up&limit=5&offset=6";
         let SessionQuestion { chosen: Chosen { filter, worker }, min_rate, order, limit, offset } =
             question(all);
@@ -250,7 +252,7 @@ mod tests {
         assert_eq!(filter.source.map(|block| block.to_string()).as_deref(), Some("10.0.0.0/8"));
         assert_eq!(filter.target, "*.example.com:443".parse().ok());
         assert_eq!((filter.command, filter.state), (Some(RequestCommand::Bind), Some(LiveState::Lingering)));
-        assert_eq!(filter.rule.as_deref(), Some("office"));
+        assert_eq!((filter.rule.as_deref(), filter.egress.as_deref()), (Some("office"), Some("fleet")));
         assert_eq!((filter.min_age_ms, filter.max_age_ms), (Some(90_000), Some(300_000)));
         assert_eq!((filter.min_bytes, filter.max_bytes), (Some(1), Some(2)));
         assert_eq!((worker, min_rate, limit, offset), (Some(3), Some(4.0), 5, 6));

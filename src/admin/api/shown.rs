@@ -1,14 +1,14 @@
 //! A list of sessions as JSON, written straight into the answer.
 
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
 use serde::{Serialize, Serializer};
 
 use super::history::{tenths, time_text};
 use super::question::Seen;
-use crate::observe::live::{Proxied, SessionId};
+use crate::observe::live::{LiveEgress, Proxied, SessionId};
 use crate::observe::writable;
 use crate::proto::address::Target;
 
@@ -57,6 +57,9 @@ struct ShownSession<'a> {
     verdict: Option<&'static str>,
     would_deny: Option<&'a str>,
     limit: Option<&'a str>,
+    egress: Option<&'a str>,
+    egress_address: Option<IpAddr>,
+    session_key: Option<String>,
     reply: Option<u16>,
     engine: Option<&'static str>,
     bytes_up: u64,
@@ -76,7 +79,7 @@ struct ShownSession<'a> {
 impl ShownSession<'_> {
     fn of(seen: &Seen) -> ShownSession<'_> {
         let Seen { session, speed } = seen;
-        let proxied = session.proxied.as_deref();
+        let (proxied, egress) = (session.proxied.as_deref(), session.egress.as_deref());
         ShownSession {
             id: session.id,
             time: humantime::format_rfc3339_millis(writable(session.time)),
@@ -97,6 +100,9 @@ impl ShownSession<'_> {
             verdict: session.verdict,
             would_deny: session.would_deny.as_deref(),
             limit: session.limit.as_deref(),
+            egress: egress.map(|egress| &*egress.name),
+            egress_address: egress.map(|egress| egress.address),
+            session_key: egress.and_then(LiveEgress::key),
             reply: session.reply,
             engine: session.engine,
             bytes_up: session.bytes_up,
@@ -170,6 +176,7 @@ pub(super) mod tests {
             verdict: Some("allow"),
             would_deny: Some("no-ads".into()),
             limit: None,
+            egress: None,
             reply: Some(0),
             engine: Some("copy"),
             bytes_up: serial,
@@ -197,7 +204,7 @@ pub(super) mod tests {
              \"time\":\"2026-01-02T03:04:05.006Z\",\"worker\":1,\"client\":\"127.0.0.1:40000\",\
              \"listener\":\"127.0.0.1:1080\",\"user\":\"\\\"><script>\u{202e}\\n\",\"method\":\"password\",\
              \"command\":\"connect\",\"target\":\"example.com:443\",\"address\":\"[2001:db8::1]:443\",\"local\":null,\
-             \"protocol\":\"socks5\",\"proxy_peer\":null,\"proxy_id\":null,\"proxy_authority\":null,\"rule\":\"default\",\"verdict\":\"allow\",\"would_deny\":\"no-ads\",\"limit\":null,\"reply\":0,\"engine\":\"copy\",\"bytes_up\":10,\"bytes_down\":18446744073709551615,\"datagrams_up\":0,\
+             \"protocol\":\"socks5\",\"proxy_peer\":null,\"proxy_id\":null,\"proxy_authority\":null,\"rule\":\"default\",\"verdict\":\"allow\",\"would_deny\":\"no-ads\",\"limit\":null,\"egress\":null,\"egress_address\":null,\"session_key\":null,\"reply\":0,\"engine\":\"copy\",\"bytes_up\":10,\"bytes_down\":18446744073709551615,\"datagrams_up\":0,\
              \"datagrams_down\":0,\"handshake_ms\":1,\"dns_ms\":null,\"connect_ms\":2,\"state\":\"relaying\",\
              \"age_ms\":12345,\"idle_ms\":10,\"rate_up\":1.3,\"rate_down\":0.0}]}"
         );

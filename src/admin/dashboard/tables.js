@@ -68,6 +68,7 @@ const tables = (() => {
     closed_handshake_timeout: "Handshake too slow",
     closed_dns_failed: "No usable address",
     closed_connect_failed: "Not reached",
+    closed_no_local_port: "No local port left",
     closed_connect_timeout: "No answer in time",
     closed_bad_response: "No response of HTTP",
     closed_associate_failed: "No association",

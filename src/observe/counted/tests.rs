@@ -8,7 +8,7 @@ use super::*;
 const LINE: &str = "accepted active
     closed_completed closed_client_reset closed_target_reset closed_idle closed_half_close closed_handshake_timeout
     closed_client_left closed_protocol closed_http closed_tls closed_no_method closed_auth_failed closed_protection closed_denied
-    closed_dns_failed closed_connect_failed closed_connect_timeout closed_bad_response closed_associate_failed closed_drained
+    closed_dns_failed closed_connect_failed closed_no_local_port closed_connect_timeout closed_bad_response closed_associate_failed closed_drained
     closed_killed closed_revoked closed_quota closed_internal
     bytes_up_copy bytes_up_splice bytes_up_sealed bytes_up_tls bytes_down_copy bytes_down_splice bytes_down_sealed bytes_down_tls
     logins_ok logins_failed no_local_port foreign_peers per_source_refused per_source_turned_away refused_unrecorded
@@ -47,7 +47,7 @@ const LINE: &str = "accepted active
     denied_limit_connections denied_limit_associations denied_limit_new_sessions denied_quota
     denied_turned_away denied_unrecorded denied_foreign_peer
     dials dials_failed_refused dials_failed_timed_out dials_failed_host_unreachable dials_failed_network_unreachable
-    dials_failed_machine dials_failed_own_listener dials_failed_self_connect dials_failed_no_local_port
+    dials_failed_other_family dials_failed_machine dials_failed_own_listener dials_failed_self_connect dials_failed_no_local_port
     dials_failed_local
     names_found names_not_found names_no_address names_server_failure names_timeout names_busy names_no_servers
     cache_names_hit cache_names_miss cache_logins_hit cache_logins_miss

@@ -137,7 +137,7 @@ fn a_name_without_an_address_ends_it() {
 #[test]
 fn every_failure_of_the_listener_has_its_reply() {
     for (error, rep, reason) in [
-        (DialError::NoLocalPort, 0x01, Reason::ConnectFailed),
+        (DialError::NoLocalPort, 0x01, Reason::NoLocalPort),
         (DialError::Local(24), 0x01, Reason::ConnectFailed),
         (DialError::NetworkUnreachable, 0x03, Reason::ConnectFailed),
         (DialError::HostUnreachable, 0x04, Reason::ConnectFailed),

@@ -303,6 +303,7 @@ fn failures() -> Vec<(Failure, u16, Option<&'static str>)> {
         dial(DialError::NetworkUnreachable, 502, "destination_ip_unroutable"),
         dial(DialError::Forbidden, 403, "destination_ip_prohibited"),
         dial(DialError::Ourselves, 403, "proxy_loop_detected"),
+        dial(DialError::OtherFamily { by_name: false }, 502, "destination_ip_unroutable"),
         dial(DialError::NoLocalPort, 503, "proxy_internal_error"),
         dial(DialError::Local(24), 503, "proxy_internal_error"),
         (Failure::Internal("a test"), 500, Some("proxy_internal_error")),

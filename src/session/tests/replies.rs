@@ -9,7 +9,7 @@ fn failed(rep: u8) -> Vec<u8> {
     vec![0x05, rep, 0x00, 0x01, 0, 0, 0, 0, 0, 0]
 }
 
-const DIAL_ERRORS: [(DialError, u8, Reason); 10] = [
+const DIAL_ERRORS: [(DialError, u8, Reason); 11] = [
     (DialError::Refused, 0x05, Reason::ConnectFailed),
     (DialError::TimedOut, 0x06, Reason::ConnectTimeout),
     (DialError::NobodyCame, 0x06, Reason::ConnectTimeout),
@@ -18,7 +18,8 @@ const DIAL_ERRORS: [(DialError, u8, Reason); 10] = [
     (DialError::Forbidden, 0x02, Reason::ConnectFailed),
     (DialError::Ourselves, 0x02, Reason::Denied),
     (DialError::SelfConnect, 0x05, Reason::ConnectFailed),
-    (DialError::NoLocalPort, 0x01, Reason::ConnectFailed),
+    (DialError::NoLocalPort, 0x01, Reason::NoLocalPort),
+    (DialError::OtherFamily { by_name: false }, 0x08, Reason::ConnectFailed),
     (DialError::Local(24), 0x01, Reason::ConnectFailed),
 ];
 
@@ -43,6 +44,17 @@ fn every_failure_of_a_dial_has_its_reply() {
         assert_eq!(seen.events, expected);
         assert_eq!(Failure::Dial(error).reason(), reason, "{error:?}");
     }
+}
+
+/// RFC 1928 section 6: 08 is for an ATYP that is not served, and that of a name is.
+#[test]
+fn a_name_whose_addresses_a_pool_does_not_lead_to_is_a_host_that_cannot_be_reached() {
+    let mut world = World::open();
+    world.addresses = addresses(&["203.0.113.7"]);
+    world.dialed = Err(DialError::OtherFamily { by_name: false });
+    let seen = world.every_split(b"\x05\x01\x00\x05\x01\x00\x03\x01a\x00\x50");
+    let by_name = DialError::OtherFamily { by_name: true };
+    assert_eq!(seen.events[3..], [Says(failed(0x04)), Close(Failure::Dial(by_name))]);
 }
 
 // HAZARD 14.

@@ -6,6 +6,7 @@
 //! A decoder takes no byte beyond its own message: what follows belongs to the next phase.
 
 pub mod address;
+pub mod client;
 mod error;
 pub mod greeting;
 pub mod gss;

@@ -17,7 +17,7 @@ use super::{Decoded, ProtoError};
 use crate::limits::USERPASS_MAX;
 
 /// VER of the subnegotiation; not that of SOCKS.
-const VERSION: u8 = 0x01;
+pub const LOGIN_VERSION: u8 = 0x01;
 const SUCCESS: u8 = 0x00;
 /// Any other value than 0 is a failure, after which the server must close.
 const FAILURE: u8 = 0x01;
@@ -57,7 +57,7 @@ impl fmt::Debug for Credentials {
 /// very byte.
 pub fn decode(input: &[u8]) -> Decoded<Credentials> {
     let Some((&version, rest)) = input.split_first() else { return Ok(None) };
-    if version != VERSION {
+    if version != LOGIN_VERSION {
         return Err(ProtoError::UserpassVersion(version));
     }
     let Some((user, rest)) = counted(rest, ProtoError::EmptyUser)? else { return Ok(None) };
@@ -81,7 +81,7 @@ fn counted(input: &[u8], if_empty: ProtoError) -> Result<Field<'_>, ProtoError> 
 
 /// The answer: 01 00 lets the client go on, 01 01 precedes our close.
 pub fn status(ok: bool) -> [u8; 2] {
-    [VERSION, if ok { SUCCESS } else { FAILURE }]
+    [LOGIN_VERSION, if ok { SUCCESS } else { FAILURE }]
 }
 
 #[cfg(test)]

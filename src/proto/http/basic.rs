@@ -17,6 +17,17 @@ pub fn credentials(value: &[u8]) -> Option<Option<Credentials>> {
     Some(decode(rest.trim_ascii()))
 }
 
+/// Writes credentials as the value of the Basic scheme has them, behind its name. A colon in the name would begin the password: such
+/// a name is nobody's there.
+pub fn write_credentials(credentials: &Credentials, out: &mut Zeroizing<Vec<u8>>) {
+    let mut pair = Zeroizing::new(Vec::with_capacity(credentials.user.len() + 256));
+    pair.extend_from_slice(&credentials.user);
+    pair.push(b':');
+    pair.extend_from_slice(credentials.password().unwrap_or_default());
+    let encoded = Zeroizing::new(STANDARD.encode(&*pair));
+    out.extend_from_slice(encoded.as_bytes());
+}
+
 fn decode(encoded: &[u8]) -> Option<Credentials> {
     let pair = Zeroizing::new(STANDARD.decode(encoded).ok()?);
     // RFC 7617 section 2: a user-id has no colon, a password may have some.

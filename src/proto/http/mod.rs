@@ -13,14 +13,16 @@ mod forward;
 mod head;
 mod request;
 mod response;
+mod tunnel;
 
-pub use basic::credentials;
+pub use basic::{credentials, write_credentials};
 pub use chunked::{ChunkError, ChunkPiece, ChunkReader};
 pub use error::HeadError;
 pub use forward::ForwardRequest;
 pub use head::FieldRoom;
 pub use request::{RequestHead, RequestTarget, read_request};
 pub use response::{ResponseHead, ToClient, read_response};
+pub use tunnel::TunnelAnswer;
 
 /// The name by which this proxy goes in Via and Proxy-Status.
 pub const PSEUDONYM: &str = "outflow";

@@ -32,7 +32,9 @@ impl Policy {
             (_, Object::To(address, _) | Object::From(address, _)) => {
                 (self.judge(subject, object), self.guard.check(address))
             }
-            (_, Object::AnyPeer | Object::Unresolved(..)) => (self.judge(subject, object), Ok(())),
+            (_, Object::AnyPeer | Object::Unresolved(..) | Object::Told(..)) => {
+                (self.judge(subject, object), Ok(()))
+            }
         };
         Explained { verdict, guard: guarded.err(), steps: None }
     }
@@ -51,6 +53,7 @@ impl Policy {
         let (address, name): (SocketAddr, Option<&Name>) = match object {
             Object::AnyPeer => return rules.explain(&question(Asked::Anything)),
             Object::Unresolved(name, port) => return rules.explain(&question(Asked::Name(name, port))),
+            Object::Told(name, port) => return rules.explain(&question(Asked::Told(name, port))),
             Object::To(address, name) | Object::From(address, name) => (address, name),
         };
         let of = |ip: IpAddr| question(Asked::Address(ip.to_canonical(), address.port(), name));

@@ -104,7 +104,7 @@ impl Policy {
     /// Judges what a command asks for: each address before it is dialled or listened for, and what has none.
     pub fn judge(&self, subject: &Subject<'_>, object: Object<'_>) -> Verdict {
         let guarded = match object {
-            Object::AnyPeer | Object::Unresolved(..) => Ok(()),
+            Object::AnyPeer | Object::Unresolved(..) | Object::Told(..) => Ok(()),
             Object::To(address, _) | Object::From(address, _) => self.guard.check(address),
         };
         self.verdict(guarded, subject, object)
@@ -156,6 +156,15 @@ impl Policy {
     /// Judges who answers an association, behind [`Policy::check_answer`].
     pub fn judge_answer(&self, subject: &Subject<'_>, from: SocketAddr, name: Option<&Name>) -> Verdict {
         self.verdict(Ok(()), subject, Object::From(from, name))
+    }
+
+    /// Whether a server of a parent may be connected to. The operator named it, and so it may be anywhere but at a listener of ours: a
+    /// session that is led back to us is led back for ever.
+    ///
+    /// # Errors
+    /// [`Refusal::OwnListener`].
+    pub fn check_parent(&self, address: SocketAddr) -> Result<(), Refusal> {
+        if self.guard.is_own(address) { Err(Refusal::OwnListener) } else { Ok(()) }
     }
 
     /// Whether `address` is a UDP socket of ours, at whatever address of this machine.
@@ -257,6 +266,7 @@ impl Policy {
         let (address, name) = match object {
             Object::AnyPeer => return judge(Asked::Anything),
             Object::Unresolved(name, port) => return judge(Asked::Name(name, port)),
+            Object::Told(name, port) => return judge(Asked::Told(name, port)),
             Object::To(address, name) | Object::From(address, name) => (address, name),
         };
         let of = |ip: IpAddr| judge(Asked::Address(ip.to_canonical(), address.port(), name));

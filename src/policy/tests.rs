@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 use super::rules::by_hand::{allow, any, at, deny, name, rules, to};
 use super::rules::schedule::{Hours, Schedule};
 use super::rules::spec::{Mode, RuleSpec};
+use super::rules::{RuleKey, RuleStep};
 use super::*;
 use crate::auth::Identity;
 use crate::proto::request::RequestCommand;
@@ -270,4 +271,46 @@ fn the_time_of_day_changes_what_rules_say_and_their_epoch() {
     let before = timeless.epoch();
     timeless.rules().unwrap().tell_time("2026-11-27T22:00:00Z".parse().unwrap());
     assert_eq!(timeless.epoch(), before, "nothing is judged anew for a time that nothing depends on");
+}
+
+/// A rule that allows a block has not seen where a name leads that a parent resolves: it may not let every name through.
+#[test]
+fn a_name_that_a_parent_is_told_meets_no_condition_on_addresses() {
+    let policy = ruled(
+        Action::Deny,
+        [
+            deny(|rule| rule.to = to(["bad.example", "10.0.0.0/8"])),
+            allow(|rule| rule.to = to(["203.0.113.0/24"])),
+            allow(|rule| {
+                rule.to.none_of = to(["198.51.100.0/24"]).any_of;
+                rule.ports = any([443..=443]);
+            }),
+        ],
+    );
+    let (good, bad) = (name("good.example"), name("bad.example"));
+    let rule = |object| match decision(judged(&policy, object)) {
+        Decision { by: DecidedBy::Rule(RuleId(number)), allowed, .. } => (number, allowed),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(rule(Object::Unresolved(&good, 80)), (2, true), "it might lead there");
+    assert_eq!(rule(Object::Told(&good, 80)), (RuleId::DEFAULT.0, false));
+    assert_eq!(rule(Object::Told(&good, 443)), (3, true), "none of these addresses is known to be it");
+    assert_eq!(rule(Object::Told(&bad, 443)), (1, false));
+    let told = policy.steps(&subject(RequestCommand::Connect), Object::Told(&good, 443));
+    let steps: Vec<RuleStep> = told.iter().map(|(_, step)| *step).collect();
+    let unmet = RuleStep::Fails { key: RuleKey::To, negated: false };
+    assert_eq!(steps, [unmet, unmet, RuleStep::Decides]);
+}
+
+#[test]
+fn a_parent_may_be_anywhere_but_at_our_own_listeners() {
+    let own: Vec<SocketAddr> = vec!["0.0.0.0:1080".parse().unwrap()];
+    let locals = Locals::new(["192.0.2.9/32".parse::<ipnet::IpNet>().unwrap()]);
+    let policy = Policy::new(Guard::new(false, Vec::new(), own).with_locals(locals));
+    for ours in ["127.0.0.1:1080", "192.0.2.9:1080", "[::ffff:127.8.8.8]:1080", "0.0.0.0:1080"] {
+        assert_eq!(policy.check_parent(ours.parse().unwrap()), Err(Refusal::OwnListener), "{ours}");
+    }
+    for other in ["127.0.0.1:9050", "192.0.2.9:1081", "10.0.0.1:1080", "169.254.169.254:80"] {
+        assert_eq!(policy.check_parent(other.parse().unwrap()), Ok(()), "{other}");
+    }
 }

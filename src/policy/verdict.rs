@@ -38,6 +38,8 @@ pub enum Object<'a> {
     AnyPeer,
     /// What a name may lead to that is not resolved yet, at this port.
     Unresolved(&'a Name, u16),
+    /// What a name leads to that a parent is told and resolves, at this port: no address of it is ever seen here.
+    Told(&'a Name, u16),
     /// A connection or a datagram to this address, as it would be dialled.
     To(SocketAddr, Option<&'a Name>),
     /// A connection or a datagram from this address.

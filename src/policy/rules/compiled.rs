@@ -235,17 +235,22 @@ impl Answering<'_> {
                 RuleKey::Commands => self.rules.commands[command_place(question.command)],
                 RuleKey::Ports => match question.target {
                     Asked::Anything => unknown.port,
-                    Asked::Name(_, port) | Asked::Address(_, port, _) => self.rules.ports.set_of(port),
+                    Asked::Name(_, port) | Asked::Told(_, port) | Asked::Address(_, port, _) => {
+                        self.rules.ports.set_of(port)
+                    }
                 },
                 RuleKey::To => match question.target {
                     Asked::Anything => unknown.target,
                     Asked::Name(..) => unknown.address,
+                    Asked::Told(..) => SetId::EMPTY,
                     Asked::Address(ip, ..) => self.rules.to_blocks.set_of(ip),
                 },
             };
             sets[key as usize].0 = set;
         }
-        if let Asked::Name(name, _) | Asked::Address(_, _, Some(name)) = question.target {
+        if let Asked::Name(name, _) | Asked::Told(name, _) | Asked::Address(_, _, Some(name)) =
+            question.target
+        {
             sets[RuleKey::To as usize].1 = self.rules.to_names.set_of(name.as_str());
         }
         sets

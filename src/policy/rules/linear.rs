@@ -102,7 +102,9 @@ impl Linear<'_> {
     fn has_port(&self, ports: &RangeInclusive<u16>) -> Match {
         match self.question.target {
             Asked::Anything => Match::Maybe,
-            Asked::Name(_, port) | Asked::Address(_, port, _) => Match::of(ports.contains(&port)),
+            Asked::Name(_, port) | Asked::Told(_, port) | Asked::Address(_, port, _) => {
+                Match::of(ports.contains(&port))
+            }
         }
     }
 
@@ -115,10 +117,12 @@ impl Linear<'_> {
                 names.chain(networks).map(|to| self.leads(&to)).fold(Match::No, Match::or)
             }
             (_, Asked::Anything) | (Destination::Network(_), Asked::Name(..)) => Match::Maybe,
+            (Destination::Network(_), Asked::Told(..)) => Match::No,
             (Destination::Network(net), Asked::Address(ip, ..)) => Match::of(contains(net, ip)),
-            (Destination::Name(pattern), Asked::Name(name, _) | Asked::Address(_, _, Some(name))) => {
-                Match::of(pattern.has(name))
-            }
+            (
+                Destination::Name(pattern),
+                Asked::Name(name, _) | Asked::Told(name, _) | Asked::Address(_, _, Some(name)),
+            ) => Match::of(pattern.has(name)),
             (Destination::Name(_), Asked::Address(_, _, None)) => Match::No,
         }
     }

@@ -28,6 +28,9 @@ pub enum Asked<'a> {
     Anything,
     /// A name that is not resolved, and the port: whether any address of it could be allowed.
     Name(&'a Name, u16),
+    /// A name that is not resolved here at all, and the port: whether what it leads to may be had whatever it is. Conditions on
+    /// addresses are not met by it.
+    Told(&'a Name, u16),
     /// An address and the port, and the name that led to it.
     Address(IpAddr, u16, Option<&'a Name>),
 }

@@ -198,7 +198,8 @@ impl Asking {
     fn question(&self) -> Question<'_> {
         let target = match self.known {
             0 => Asked::Anything,
-            1 | 2 => Asked::Name(&self.name, self.port),
+            1 => Asked::Name(&self.name, self.port),
+            2 => Asked::Told(&self.name, self.port),
             3 => Asked::Address(self.address, self.port, None),
             _ => Asked::Address(self.address, self.port, Some(&self.name)),
         };

@@ -197,7 +197,7 @@ fn a_session_remembers_what_decided_and_what_would_have() {
 fn by_port(object: Object<'_>) -> Route {
     route_of(match object {
         Object::To(address, _) | Object::From(address, _) => Some(address),
-        Object::AnyPeer | Object::Unresolved(..) => None,
+        Object::AnyPeer | Object::Unresolved(..) | Object::Told(..) => None,
     })
 }
 

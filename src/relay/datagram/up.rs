@@ -25,7 +25,7 @@ use crate::sys::outbound::OutboundOptions;
 use crate::sys::udp::{DatagramSocket, wildcard};
 
 /// What the datagrams of one batch are handled with.
-struct Way<'a> {
+struct Upward<'a> {
     terms: &'a Terms<'a>,
     /// Where the datagrams lie.
     arena: &'a [u8],
@@ -36,7 +36,7 @@ struct Way<'a> {
     pumped: &'a mut Pumped,
 }
 
-impl Way<'_> {
+impl Upward<'_> {
     fn drop(&mut self, drop: Drop, count: usize) {
         self.pumped.drops.add(drop, count);
     }
@@ -71,14 +71,14 @@ impl Association {
             let mut datagrams = 0;
             let mut way = if self.seal.is_some() {
                 let (opened, seen) = self.open_batch(inbox, count, translated, terms, &mut pumped.drops);
-                let mut way = Way { terms, arena: translated, up, sender, asks, decisions, pumped };
+                let mut way = Upward { terms, arena: translated, up, sender, asks, decisions, pumped };
                 for (filled, datagram) in opened {
                     self.take(&filled, datagram, &mut way);
                 }
                 datagrams = seen;
                 way
             } else {
-                let mut way = Way { terms, arena: inbox.memory(), up, sender, asks, decisions, pumped };
+                let mut way = Upward { terms, arena: inbox.memory(), up, sender, asks, decisions, pumped };
                 for filled in (0..count).map(|at| inbox.filled(at)) {
                     for datagram in filled.datagrams() {
                         self.take(&filled, datagram, &mut way);
@@ -118,7 +118,8 @@ impl Association {
         };
         let own = Family::of(self.expected.ip);
         let DatagramKit { inbox, sender, up, asks, decisions, .. } = kit;
-        let mut way = Way { terms, arena: inbox.memory(), up, sender, asks, decisions, pumped: &mut pumped };
+        let mut way =
+            Upward { terms, arena: inbox.memory(), up, sender, asks, decisions, pumped: &mut pumped };
         // What is refused is so for its port: another datagram may find an address where this one does not.
         let mut found: Option<(u16, Located)> = None;
         let name = match Host::parse(&typed) {
@@ -153,7 +154,7 @@ impl Association {
     }
 
     /// Judges one datagram of the client-facing socket and puts it among those that leave.
-    fn take(&mut self, filled: &Filled, at: Range<usize>, way: &mut Way<'_>) {
+    fn take(&mut self, filled: &Filled, at: Range<usize>, way: &mut Upward<'_>) {
         let Some(from) = self.sender(filled, way.terms) else { return way.drop(Drop::Stranger, 1) };
         let datagram = &way.arena[at.clone()];
         let header = match udp::decode(datagram) {
@@ -209,7 +210,7 @@ impl Association {
         pinned
     }
 
-    fn fragment(&mut self, header: &Header<'_>, datagram: &[u8], way: &mut Way<'_>) {
+    fn fragment(&mut self, header: &Header<'_>, datagram: &[u8], way: &mut Upward<'_>) {
         if !way.terms.fragments {
             return way.drop(Drop::Fragment, 1);
         }
@@ -235,7 +236,7 @@ impl Association {
         }
     }
 
-    fn abandon_fragments(&mut self, way: &mut Way<'_>) {
+    fn abandon_fragments(&mut self, way: &mut Upward<'_>) {
         let abandoned = self.fragments.abandon();
         if abandoned > 0 {
             self.release();
@@ -249,7 +250,7 @@ impl Association {
         &mut self,
         header: &Header<'_>,
         payload: &[u8],
-        way: &mut Way<'_>,
+        way: &mut Upward<'_>,
     ) -> Option<(IpAddr, NameTag)> {
         let nameless = |ip| (ip, NameTag::NONE);
         let typed = match header.destination {
@@ -302,7 +303,7 @@ impl Association {
     }
 
     /// Whether a datagram may go to this address; if so it may answer, and there is a socket.
-    fn admit(&mut self, to: SocketAddr, tag: NameTag, way: &mut Way<'_>) -> bool {
+    fn admit(&mut self, to: SocketAddr, tag: NameTag, way: &mut Upward<'_>) -> bool {
         let terms = way.terms;
         let known = self.allowed == Some((to, tag, terms.policy_version)) && !terms.own_ports.has(to);
         if !known && let Err(drop) = self.judge(to, tag, way) {
@@ -330,7 +331,7 @@ impl Association {
     }
 
     /// Whether a datagram may go to this address: asked of the rules where that is not remembered.
-    fn judge(&mut self, to: SocketAddr, tag: NameTag, way: &mut Way<'_>) -> Result<(), Drop> {
+    fn judge(&mut self, to: SocketAddr, tag: NameTag, way: &mut Upward<'_>) -> Result<(), Drop> {
         let terms = way.terms;
         if terms.policy.rules().is_none() {
             return terms.judge(to, None, &self.route).0;
@@ -351,7 +352,7 @@ impl Association {
     }
 
     /// Sends a datagram that does not lie in the arena, behind those that were judged before it.
-    fn send_owned(&mut self, to: SocketAddr, tag: NameTag, payload: &[u8], way: &mut Way<'_>) {
+    fn send_owned(&mut self, to: SocketAddr, tag: NameTag, payload: &[u8], way: &mut Upward<'_>) {
         if !self.admit(to, tag, way) || !way.terms.within_limits(accounts::LimitedWay::Up, payload.len()) {
             return;
         }
@@ -369,7 +370,7 @@ impl Association {
         }
     }
 
-    fn flush_up(&mut self, family: Family, way: &mut Way<'_>) {
+    fn flush_up(&mut self, family: Family, way: &mut Upward<'_>) {
         let outbox = &mut way.up[family as usize];
         if outbox.is_empty() {
             return;
@@ -383,7 +384,7 @@ impl Association {
 
 /// An address as the kernel takes it. One that carries IPv4 is judged as it stands before: the guard has more to say
 /// of it than of what it carries.
-fn plain(ip: IpAddr, port: u16, by: &Route, way: &mut Way<'_>) -> Option<IpAddr> {
+fn plain(ip: IpAddr, port: u16, by: &Route, way: &mut Upward<'_>) -> Option<IpAddr> {
     let plain = ip.to_canonical();
     if plain != ip
         && let Err(drop) = way.terms.judge(SocketAddr::new(ip, port), None, by).0
@@ -400,7 +401,7 @@ fn plain(ip: IpAddr, port: u16, by: &Route, way: &mut Way<'_>) -> Option<IpAddr>
 fn usable(
     Sought { addresses, name, port }: &Sought<'_>,
     own: Family,
-    way: &mut Way<'_>,
+    way: &mut Upward<'_>,
     reachable: &mut Reachable,
 ) -> Result<IpAddr, Drop> {
     let terms = way.terms;

@@ -11,6 +11,9 @@ mod at;
 mod choice;
 mod diff;
 mod dns64;
+mod egress;
+mod egress_table;
+mod egress_values;
 mod endpoint;
 mod entry;
 mod form;
@@ -29,6 +32,7 @@ mod quotas;
 mod rates;
 mod raw;
 mod reach;
+mod rule_table;
 mod rule_values;
 mod rules;
 mod schema;
@@ -54,6 +58,7 @@ pub use choice::{
 };
 pub use diff::KeyChange;
 pub use dns64::Dns64;
+pub use egress_table::EgressConfig;
 pub use endpoint::{Endpoint, overlap};
 pub use listen_address::ListenAddress;
 pub use listener_table::{ListenerConfig, SocketMode};
@@ -66,11 +71,12 @@ pub use proxy_table::{ProxiedTarget, ProxyOutConfig, ProxyTlv};
 pub use quotas::QuotaConfig;
 pub use raw::Flags;
 pub use reach::{Advertise, PortRange};
+pub use rule_table::RuleConfig;
 pub(crate) use rule_values::network;
 pub use rule_values::{ListEntry, RuleDestination, RulePorts, entry as list_entry};
 pub use tables::{
     AdminConfig, AuthConfig, Bind, Config, Dns, Gssapi, GuardConfig, HttpConfig, LimitConfig, ListConfig,
-    Log, PerSource, PerUser, PolicyConfig, RuleConfig, ServerConfig, Timeouts, UdpConfig,
+    Log, PerSource, PerUser, PolicyConfig, ServerConfig, Timeouts, UdpConfig,
 };
 pub use tls::ListenerTls;
 pub use tor::TorConfig;

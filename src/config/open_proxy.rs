@@ -7,7 +7,8 @@ use ipnet::IpNet;
 use super::choice::{AuthMethod, Protocol, ProxyProtocol};
 use super::listeners::{ConfiguredListener, key_of};
 use super::problem::{Problems, quoted};
-use super::tables::{Config, RuleConfig};
+use super::rule_table::RuleConfig;
+use super::tables::Config;
 use crate::policy::rules::spec::{Action, Mode};
 
 /// What lets in whoever comes, from wherever.

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 
 use super::at::Typed;
 use super::endpoint::Endpoint;
@@ -37,6 +38,11 @@ impl PortRange {
     /// The number of ports, at least one.
     pub fn count(self) -> u32 {
         u32::from(self.last - self.first) + 1
+    }
+
+    /// The first and the last one.
+    pub fn ends(self) -> RangeInclusive<u16> {
+        self.first..=self.last
     }
 
     /// The `nth` port behind the `start`-th, around the end; both may be any number.

@@ -5,8 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 use super::at::{At, TablePath};
 use super::nearest::{nearest, with_nearest};
 use super::problem::{Problems, escaped, quoted};
+use super::rule_table::RuleConfig;
 use super::rule_values::RuleDestination;
-use super::tables::{Config, LimitConfig, RuleConfig};
+use super::tables::{Config, LimitConfig};
 use crate::limits;
 use crate::policy::accounts::{OnReached, Per};
 use crate::policy::rules::spec::{Action, Mode};
@@ -60,24 +61,30 @@ fn entry_at(problems: &mut Problems, path: TablePath, key: &str, entry: usize) -
 }
 
 fn count(config: &Config, problems: &mut Problems) {
-    for (header, table, count, most) in [
-        ("[[rule]]", "rule", config.rules.len(), limits::RULES_MAX),
-        ("[[list]]", "list", config.lists.len(), limits::LISTS_MAX),
-        ("[[limit]]", "limit", config.limits.len(), limits::LIMITS_MAX),
-        ("[groups]", "groups", config.groups.len(), limits::GROUPS_MAX),
+    for (table, count, most) in [
+        ("rule", config.rules.len(), limits::RULES_MAX),
+        ("list", config.lists.len(), limits::LISTS_MAX),
+        ("limit", config.limits.len(), limits::LIMITS_MAX),
     ] {
-        if count > most {
-            let at = match table {
-                "groups" => problems.places().table("groups").cloned().unwrap_or(At::File),
-                _ => begins(problems, row(table, most)),
-            };
-            problems.push(at, format!("{count} {header} are too many: at most {most}"));
-        }
+        count_tables((table, count, most), problems);
+    }
+    let (count, most) = (config.groups.len(), limits::GROUPS_MAX);
+    if count > most {
+        let at = problems.places().table("groups").cloned().unwrap_or(At::File);
+        problems.push(at, format!("{count} [groups] are too many: at most {most}"));
+    }
+}
+
+/// An array of tables has no more than `most`.
+pub(super) fn count_tables((table, count, most): (&'static str, usize, usize), problems: &mut Problems) {
+    if count > most {
+        let at = begins(problems, row(table, most));
+        problems.push(at, format!("{count} [[{table}]] are too many: at most {most}"));
     }
 }
 
 /// Each table has a name of its own.
-fn check_names(table: &'static str, names: &[&str], problems: &mut Problems) {
+pub(super) fn check_names(table: &'static str, names: &[&str], problems: &mut Problems) {
     let mut first: HashMap<&str, usize> = HashMap::with_capacity(names.len());
     for (nth, name) in names.iter().enumerate() {
         let path = row(table, nth);
@@ -86,7 +93,7 @@ fn check_names(table: &'static str, names: &[&str], problems: &mut Problems) {
                 let at = begins(problems, path);
                 let use_of_it = match table {
                     "rule" => "records, logs and metrics call it by that",
-                    "limit" => "rules call it by that",
+                    "limit" | "egress" => "rules call it by that",
                     _ => "rules call it by that, as \"@name\"",
                 };
                 problems.push(at, format!("needs a `name`: {use_of_it}"));

@@ -5,10 +5,10 @@ use super::nearest::{nearest, unknown_key};
 use super::problem::escaped;
 
 /// Names that the documentation promises and this version does not obey: saying so beats guessing.
-const PLANNED_TABLES: &[&str] = &["egress", "parent", "username"];
+const PLANNED_TABLES: &[&str] = &["parent", "username"];
 
 /// Keys that it promises, by table.
-const PLANNED_KEYS: &[(&str, &[&str])] = &[("rule", &["egress", "parent"])];
+const PLANNED_KEYS: &[(&str, &[&str])] = &[("rule", &["parent"])];
 
 const NOT_YET: &str = "not supported by this version";
 

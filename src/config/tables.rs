@@ -16,26 +16,24 @@ use super::choice::{
     RelayMode, Steer,
 };
 use super::dns64::{self, Dns64};
+use super::egress_table::EgressConfig;
 use super::endpoint::Endpoint;
 use super::entry::{TableEntry, tables};
-use super::form::{
-    ListForm, choice, choices, condition, duration, list, number, optional, path, place, switch, text,
-};
+use super::form::{choice, choices, condition, duration, list, number, optional, path, place, switch, text};
 use super::listen_address::{self, ListenAddress};
-use super::listener_table::{self, ListenerConfig};
+use super::listener_table::ListenerConfig;
 use super::places::Places;
 use super::proxy_table::ProxyOutConfig;
 use super::quotas::{self, QuotaConfig};
 use super::rates;
 use super::reach::{self, Advertise, PortRange};
-use super::rule_values::{self, RuleDestination, RulePorts};
+use super::rule_table::RuleConfig;
+use super::rule_values;
 use super::tor::TorConfig;
 use super::value::{self, setup};
-use super::when::{self, When};
 use crate::limits;
 use crate::policy::accounts::{BurstRate, OnReached, Per};
-use crate::policy::rules::spec::{Action, Logged, Mode, NamePattern};
-use crate::proto::request::RequestCommand;
+use crate::policy::rules::spec::{Action, Logged, NamePattern};
 
 /// Everything that can be configured, checked and with its defaults filled in.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -72,6 +70,8 @@ pub struct Config {
     pub per_user: PerUser,
     /// What each source of connections may have.
     pub per_source: PerSource,
+    /// Pools of addresses that sessions leave from.
+    pub egress: Vec<EgressConfig>,
     /// How HTTP is spoken.
     pub http: HttpConfig,
     /// Targets that are told of their clients.
@@ -105,6 +105,7 @@ pub(super) fn all() -> Vec<TableEntry<Config>> {
         TableEntry::once("limits.per_source", |config| &config.per_source, |config| &mut config.per_source),
         TableEntry::once("limits.per_user", |config| &config.per_user, |config| &mut config.per_user),
         TableEntry::many("limit", |config| &config.limits, |config| &mut config.limits),
+        TableEntry::many("egress", |config| &config.egress, |config| &mut config.egress),
         TableEntry::once("http", |config| &config.http, |config| &mut config.http),
         TableEntry::many("proxy_out", |config| &config.proxy_out, |config| &mut config.proxy_out),
         TableEntry::once("log", |config| &config.log, |config| &mut config.log),
@@ -305,57 +306,6 @@ tables! {
         subdomains: bool = false, switch(), Reload;
     }
 
-    /// Who may go where. Values of a key are alternatives, and every key has to match; a not_ key, none of whose values may.
-    pub struct RuleConfig {
-        /// Its name in records, logs and metrics.
-        ///
-        /// Never empty, no two alike.
-        name: Arc<str> = Arc::from(""), text(rule_values::own_name, ToString::to_string), Reload;
-        /// Users who logged in.
-        users: Vec<Arc<str>> = Vec::new(), condition(users(), "[\"ann\"]"), Reload;
-        /// All but these users.
-        not_users: Vec<Arc<str>> = Vec::new(), condition(users(), "[\"bob\"]"), Reload;
-        /// Users of a group, of [groups] or of the users file.
-        groups: Vec<Arc<str>> = Vec::new(), condition(names(), "[\"staff\"]"), Reload;
-        /// All but the users of these groups.
-        not_groups: Vec<Arc<str>> = Vec::new(), condition(names(), "[\"night\"]"), Reload;
-        /// Where clients come from.
-        from: Vec<IpNet> = Vec::new(), condition(networks(), "[\"192.0.2.0/24\"]"), Reload;
-        /// All but clients from here.
-        not_from: Vec<IpNet> = Vec::new(), condition(networks(), "[\"192.0.2.1\"]"), Reload;
-        /// By which listeners they come: names of [[listener]], or addresses.
-        listeners: Vec<Arc<str>> = Vec::new(), condition(listeners(), "[\"127.0.0.1:1080\"]"), Reload;
-        /// By all but these.
-        not_listeners: Vec<Arc<str>> = Vec::new(), condition(listeners(), "[\"127.0.0.1:1080\"]"), Reload;
-        /// Where to: names, addresses, blocks, lists: "example.com", "*.example.com", ".example.com", "10.0.0.0/8", "@list".
-        to: Vec<RuleDestination> = Vec::new(),
-            condition(destinations(), "[\".example.com\", \"192.0.2.0/24\", \"@partners\"]"), Reload;
-        /// Anywhere but there.
-        not_to: Vec<RuleDestination> = Vec::new(), condition(destinations(), "[\"@blocked\"]"), Reload;
-        /// Ports of the target.
-        ports: Vec<RulePorts> = Vec::new(), condition(ports(), "[443, \"8000-8099\"]"), Reload;
-        /// All ports but these.
-        not_ports: Vec<RulePorts> = Vec::new(), condition(ports(), "[25]"), Reload;
-        /// What is asked for.
-        commands: Vec<RequestCommand> = Vec::new(), condition(commands(), "[\"connect\"]"), Reload;
-        /// All but these.
-        not_commands: Vec<RequestCommand> = Vec::new(), condition(commands(), "[\"bind\"]"), Reload;
-        /// When it holds; a table, or several in brackets; zone: an IANA name, UTC or local.
-        when: Vec<When> = Vec::new(), when::times(), Reload;
-        /// At any other time.
-        not_when: Vec<When> = Vec::new(), when::times(), Reload;
-        /// What it says; never left out.
-        action: Action = Action::Deny, choice(), Reload;
-        /// A rule that reports decides nothing: records say what it would have decided.
-        mode: Mode = Mode::Enforce, choice(), Reload;
-        /// What it allows may be at special-purpose addresses, which [guard] refuses otherwise.
-        allow_private: bool = false, switch(), Reload;
-        /// Limits of what it allows: names of [[limit]].
-        limits: Vec<Arc<str>> = Vec::new(), condition(limit_names(), "[\"plan\"]"), Reload;
-        /// Which of its decisions the log tells; without it as [policy] says.
-        log: Option<Logged> = None, optional(choice(), "\"all\""), Reload;
-    }
-
     /// What each subject of a limit may have, over all workers, where a session's rule or user has it.
     pub struct LimitConfig {
         /// Its name: rules and the users file call it by that.
@@ -447,38 +397,6 @@ tables! {
         /// Absolute.
         token_file: Option<PathBuf> = None, optional(path(), "\"admin.token\""), Reload;
     }
-}
-
-fn users() -> ListForm<Arc<str>> {
-    list(limits::RULE_VALUES_MAX, rule_values::user).needs("a user")
-}
-
-fn names() -> ListForm<Arc<str>> {
-    list(limits::RULE_VALUES_MAX, rule_values::own_name).needs("a group")
-}
-
-fn limit_names() -> ListForm<Arc<str>> {
-    list(limits::RULE_LIMITS_MAX, rule_values::own_name).needs("a limit")
-}
-
-fn networks() -> ListForm<IpNet> {
-    list(limits::RULE_VALUES_MAX, rule_values::network).needs("a block of addresses")
-}
-
-fn listeners() -> ListForm<Arc<str>> {
-    list(limits::MAX_LISTEN, listener_table::called).needs("a listener")
-}
-
-fn destinations() -> ListForm<RuleDestination> {
-    list(limits::RULE_VALUES_MAX, rule_values::destination).needs("a destination")
-}
-
-fn commands() -> ListForm<RequestCommand> {
-    choices().needs("a command")
-}
-
-fn ports() -> ListForm<RulePorts> {
-    list(limits::RULE_VALUES_MAX, rule_values::ports).or_digits().needs("a port")
 }
 
 /// What a relay, or the end of all, may wait for.

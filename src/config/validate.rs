@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::at::{At, TablePath};
 use super::choice::{Access, AuthMethod, Choice, OnFull};
+use super::egress;
 use super::listener_table::ListenerConfig;
 use super::listeners::{self, taken_by};
 use super::open_proxy;
@@ -58,6 +59,7 @@ impl Draft {
         listeners::complete(&mut self.config, typed);
         listeners::check(&self.config, &mut self.problems);
         rules::check(&self.config, &mut self.problems);
+        egress::check(&self.config, &mut self.problems);
         proxy_out::check(&self.config, &mut self.problems);
         open_proxy::refuse(&self.config, &mut self.problems);
         self.require_users();

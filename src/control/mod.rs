@@ -40,6 +40,7 @@ mod user_orders;
 mod users;
 mod vitals;
 mod watchdog;
+mod ways;
 mod zones;
 
 #[cfg(test)]

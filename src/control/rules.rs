@@ -17,6 +17,7 @@ use self::concerns::{
 use super::limited_users::limited_users;
 use super::lists;
 use super::numbers::Numbers;
+use super::ways::OperatorWays;
 use super::zones::time_zone;
 use crate::auth::Users;
 use crate::config::{
@@ -43,6 +44,8 @@ pub(super) struct OperatorRules {
     numbers: Numbers,
     /// The groups and limits of users, where limits ask for either.
     pub(super) limited: Arc<LimitedUsers>,
+    /// The pools that rules name.
+    pub(super) ways: OperatorWays,
 }
 
 /// All that they are made of.
@@ -62,8 +65,8 @@ struct RuleInputs {
 pub(super) enum RulesPlan {
     /// They are those in effect.
     Same,
-    /// They are those in effect, and their limits are about others.
-    Limited(Arc<LimitedUsers>),
+    /// They are those in effect, and their limits are about others, or the pools that they name are others.
+    Beside(Arc<LimitedUsers>, OperatorWays),
     /// They are to be made of this.
     New(Box<NewRules>),
 }
@@ -75,6 +78,7 @@ pub(super) struct NewRules {
     warnings: Vec<RuleRemark>,
     numbers: Numbers,
     limited: Arc<LimitedUsers>,
+    ways: OperatorWays,
     /// The lists whose files have something else in them, in words.
     read: Vec<String>,
 }
@@ -83,7 +87,7 @@ impl RulesPlan {
     /// The lists whose files have something else in them than when they were last read, each with what it has now.
     pub(super) fn lists_read(&self) -> &[String] {
         match self {
-            RulesPlan::Same | RulesPlan::Limited(_) => &[],
+            RulesPlan::Same | RulesPlan::Beside(..) => &[],
             RulesPlan::New(new) => &new.read,
         }
     }
@@ -98,6 +102,7 @@ impl Default for OperatorRules {
             names: Arc::default(),
             numbers: Numbers::beginning_with([DEFAULT_NAME]),
             limited: Arc::default(),
+            ways: OperatorWays::default(),
         }
     }
 }
@@ -140,16 +145,24 @@ impl OperatorRules {
         warnings.extend(idle_limits(config, users));
         warnings.extend(unresolved(config));
         let limited = self.limited_by(config, users);
-        if errors.is_empty() && inputs == self.inputs {
+        let ways = self.ways.with(config);
+        let ways = ways.map_err(|none| errors.push((("egress", none.nth, "name"), none.of("pools"))));
+        if let Ok(ways) = &ways
+            && errors.is_empty()
+            && inputs == self.inputs
+        {
             warnings.extend(self.warnings.iter().cloned());
-            let plan = if limited == self.limited { RulesPlan::Same } else { RulesPlan::Limited(limited) };
+            let plan = match limited == self.limited && ways.is_as(&self.ways) {
+                true => RulesPlan::Same,
+                false => RulesPlan::Beside(limited, ways.clone()),
+            };
             return Ok((plan, warnings));
         }
         let lists = load_lists(config, &mut errors);
         let numbers = self.numbers.with(config.rules.iter().map(|rule| &rule.name));
         let numbers = numbers.map_err(|none| errors.push((("rule", none.nth, "name"), none.of("rules"))));
-        let rules = specs(config, &inputs.groups, &mut errors);
-        let Ok(numbers) = numbers else { return Err(errors) };
+        let (Ok(numbers), Ok(ways)) = (numbers, ways) else { return Err(errors) };
+        let rules = specs(config, &inputs.groups, &ways, &mut errors);
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -165,7 +178,8 @@ impl OperatorRules {
         let read = self.inputs.read_anew(&inputs, &specs.lists);
         let needed = !specs.rules.is_empty() || specs.default == Action::Deny;
         warnings.extend(own.iter().cloned());
-        let new = NewRules { inputs, specs: needed.then_some(specs), warnings: own, numbers, read, limited };
+        let new =
+            NewRules { inputs, specs: needed.then_some(specs), warnings: own, numbers, read, limited, ways };
         Ok((RulesPlan::New(Box::new(new)), warnings))
     }
 
@@ -196,15 +210,17 @@ impl OperatorRules {
     pub(super) fn follow(self: Arc<OperatorRules>, plan: RulesPlan) -> Arc<OperatorRules> {
         match plan {
             RulesPlan::Same => self,
-            RulesPlan::Limited(limited) => Arc::new(OperatorRules { limited, ..OperatorRules::clone(&self) }),
+            RulesPlan::Beside(limited, ways) => {
+                Arc::new(OperatorRules { limited, ways, ..OperatorRules::clone(&self) })
+            }
             RulesPlan::New(new) => {
-                let NewRules { inputs, specs, warnings, numbers, limited, .. } = *new;
+                let NewRules { inputs, specs, warnings, numbers, limited, ways, .. } = *new;
                 let set = specs.map(|specs| {
                     let ids = specs.rules.iter().map(|rule| number_of(&numbers, &rule.name)).collect();
                     Arc::new(RuleSet::new(specs, ids))
                 });
                 let names = Arc::new(RuleNames::new(numbers.names().to_vec()));
-                let rules = OperatorRules { inputs, warnings, set, names, numbers, limited };
+                let rules = OperatorRules { inputs, warnings, set, names, numbers, limited, ways };
                 rules.tell_time(Timestamp::now());
                 Arc::new(rules)
             }
@@ -298,10 +314,15 @@ fn load_lists(config: &Config, errors: &mut Vec<RuleRemark>) -> Vec<ListSpec> {
 }
 
 /// The rules with what they name.
-fn specs(config: &Config, groups: &[GroupSpec], errors: &mut Vec<RuleRemark>) -> Vec<RuleSpec> {
+fn specs(
+    config: &Config,
+    groups: &[GroupSpec],
+    ways: &OperatorWays,
+    errors: &mut Vec<RuleRemark>,
+) -> Vec<RuleSpec> {
     let lists = config.lists.iter().enumerate().map(|(nth, list)| (&*list.name, nth)).collect();
     let groups = groups.iter().enumerate().map(|(nth, group)| (&*group.name, nth)).collect();
-    let named = NamedPlaces { config, lists, groups };
+    let named = NamedPlaces { config, lists, groups, ways };
     let spec = |(nth, rule)| named.spec(nth, rule, errors);
     config.rules.iter().enumerate().map(spec).collect()
 }
@@ -311,6 +332,7 @@ struct NamedPlaces<'a> {
     config: &'a Config,
     lists: HashMap<&'a str, usize>,
     groups: HashMap<&'a str, usize>,
+    ways: &'a OperatorWays,
 }
 
 impl NamedPlaces<'_> {
@@ -343,6 +365,7 @@ impl NamedPlaces<'_> {
             mode: rule.mode,
             allow_private: rule.allow_private,
             log: rule.log,
+            way: self.ways.way(rule.egress.as_ref()),
         }
     }
 }

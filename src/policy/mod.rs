@@ -18,6 +18,7 @@ pub mod rules;
 pub mod sources;
 mod special;
 pub mod verdict;
+pub mod way;
 
 pub use guard::{Guard, Refusal};
 pub use locals::Locals;
@@ -25,6 +26,7 @@ pub use nat64::Nat64;
 pub use verdict::{
     Allowed, DecidedBy, Decision, Denial, Incoming, Object, Route, RoutedAddress, Subject, Verdict,
 };
+pub use way::{EgressId, ParentId, Way};
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -234,11 +236,12 @@ impl Policy {
     }
 
     fn by_rule(&self, ruling: &Ruling, object: Object<'_>) -> Verdict {
-        let Ruling { action, rule, would, allow_private, log } = *ruling;
+        let Ruling { action, rule, would, allow_private, log, way } = *ruling;
         let (by, log) = (DecidedBy::Rule(rule), log.unwrap_or(self.log));
         match action {
             Action::Allow => Verdict::Allow(Allowed {
                 route: self.route(object),
+                way,
                 private: allow_private,
                 decision: Decision { by, allowed: true, would, logged: log == Logged::All },
             }),

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::guard::Refusal;
 use super::rules::RuleId;
+use super::way::Way;
 use crate::auth::{Identity, SessionParameters};
 use crate::proto::address::Name;
 use crate::proto::request::RequestCommand;
@@ -105,6 +106,8 @@ pub enum Verdict {
 pub struct Allowed {
     /// By this route.
     pub route: Route,
+    /// By this way, of which a route is made for each attempt.
+    pub way: Way,
     /// At a special-purpose address, too, as the rule says that allows it.
     pub private: bool,
     /// Why.
@@ -114,7 +117,12 @@ pub struct Allowed {
 /// By the kernel's own route, as no rule says anything.
 impl Default for Allowed {
     fn default() -> Allowed {
-        Allowed { route: Route::default(), private: false, decision: Decision::BY_DEFAULT }
+        Allowed {
+            route: Route::default(),
+            way: Way::default(),
+            private: false,
+            decision: Decision::BY_DEFAULT,
+        }
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) fn begin(
     used: usize,
     handling: &mut Handling<'_>,
 ) -> Result<Transition, Failure> {
-    let route = handling.may_open(RequestCommand::UdpAssociate)?;
+    let (route, way) = handling.may_open(RequestCommand::UdpAssociate)?;
     let announced = match target.host {
         Host::Ip(ip) => Announced {
             ip: Some(ip.to_canonical()).filter(|ip| !ip.is_unspecified()),
@@ -25,7 +25,7 @@ pub(super) fn begin(
         },
         Host::Name(_) => Announced { ip: None, port: None },
     };
-    Ok(Transition::Ask(Awaiting::Association, used, Command::Associate(announced, route)))
+    Ok(Transition::Ask(Awaiting::Association, used, Command::Associate(announced, route, way)))
 }
 
 /// The client-facing socket is there, or none can be.

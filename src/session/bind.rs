@@ -25,8 +25,8 @@ pub(super) fn begin(target: Target, used: usize, handling: &mut Handling<'_>) ->
             Ok(Transition::Ask(resolving, used, Command::Resolve(name)))
         }
         Host::Ip(ip) if ip.is_unspecified() => {
-            let route = handling.may_open(RequestCommand::Bind)?;
-            Ok(listen(Peers::Any(route), used))
+            let (route, way) = handling.may_open(RequestCommand::Bind)?;
+            Ok(listen(Peers::Any(route, way), used))
         }
         Host::Ip(ip) => listen_for([SocketAddr::new(ip, port)].into_iter(), used, handling),
     }

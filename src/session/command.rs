@@ -6,7 +6,7 @@ use super::failure::{AssociateError, DialError, Failure};
 use crate::auth::Identity;
 use crate::auth::gssapi::Peer;
 use crate::dns::{Answer, PointerAnswer};
-use crate::policy::{Decision, Route, RoutedAddress};
+use crate::policy::{Decision, Route, RoutedAddress, Way};
 use crate::proto::address::Name;
 use crate::proto::http::ForwardRequest;
 use crate::proto::userpass::Credentials;
@@ -62,8 +62,8 @@ pub enum Command {
     Relay,
     /// The handshake is over: send this to the target, then the body that its client sends, and bring the response back.
     Exchange(Box<ForwardRequest>),
-    /// A socket for the datagrams of this client, which go on to targets by this route.
-    Associate(Announced, Route),
+    /// A socket for the datagrams of this client, which go on to targets by this route and way.
+    Associate(Announced, Route, Way),
     /// The handshake is over: relay datagrams.
     Datagrams,
     /// The end, after the bytes to send, which are what the client asked for.
@@ -122,8 +122,8 @@ pub struct AcceptedPeer {
 /// Whose connection is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peers {
-    /// DST was all zeros, "not known yet": whoever policy lets through, at a listener of this route.
-    Any(Route),
+    /// DST was all zeros, "not known yet": whoever policy lets through, at a listener of this route and way.
+    Any(Route, Way),
     /// One of these, in this order of preference; policy has allowed each of them. IPv4-mapped ones are IPv4 here.
     Only(Vec<RoutedAddress>),
 }

@@ -8,7 +8,7 @@ use super::facts::Facts;
 use super::failure::Failure;
 use super::rules::Rules;
 use crate::dns::DnsError;
-use crate::policy::{Allowed, Decision, Incoming, Object, Route, RoutedAddress, Subject, Verdict};
+use crate::policy::{Allowed, Decision, Incoming, Object, Route, RoutedAddress, Subject, Verdict, Way};
 use crate::proto::address::Name;
 use crate::proto::http::ForwardRequest;
 use crate::proto::request::RequestCommand;
@@ -84,16 +84,16 @@ impl Handling<'_> {
         }
     }
 
-    /// The route of what a command opens before it is known for whom.
+    /// The route and the way of what a command opens before it is known for whom.
     ///
     /// # Errors
     /// [`Failure::Denied`] where policy does not let it.
-    pub(super) fn may_open(&mut self, command: RequestCommand) -> Result<Route, Failure> {
+    pub(super) fn may_open(&mut self, command: RequestCommand) -> Result<(Route, Way), Failure> {
         let verdict = self.rules.policy.judge(&self.subject(command), Object::AnyPeer);
         let (Verdict::Allow(Allowed { decision, .. }) | Verdict::Deny(_, decision)) = verdict;
         self.facts.decision = Some(decision);
         match verdict {
-            Verdict::Allow(allowed) => Ok(allowed.route),
+            Verdict::Allow(allowed) => Ok((allowed.route, allowed.way)),
             Verdict::Deny(denial, _) => Err(Failure::Denied(denial)),
         }
     }

@@ -256,7 +256,7 @@ impl Player {
             Command::Dial(addresses) => Dial(addresses.iter().map(|to| to.address).collect()),
             Command::Bind(peers) => Event::Bind(peers.clone()),
             Command::Accept => Event::Accept,
-            Command::Associate(announced, _) => Event::Associate(*announced),
+            Command::Associate(announced, ..) => Event::Associate(*announced),
             Command::Datagrams => Event::Datagrams,
             Command::Relay => Relay,
             Command::Exchange(forward) => Event::Exchange(forward.clone()),

@@ -213,8 +213,10 @@ impl KeptUpstream {
     /// Its connection, where policy allows a session this very address by this very route.
     pub(super) fn take(self, addresses: &[RoutedAddress]) -> Option<(Upstream, Allowed, Dialed)> {
         let KeptUpstream { upstream, allowed: before, dialed, .. } = self;
-        let is_this =
-            |one: &&RoutedAddress| one.address == dialed.address && one.allowed.route == before.route;
+        let is_this = |one: &&RoutedAddress| {
+            one.address == dialed.address
+                && (one.allowed.route, one.allowed.way) == (before.route, before.way)
+        };
         let allowed = addresses.iter().find(is_this)?.allowed;
         Some((upstream, allowed, Dialed { decision: allowed.decision, ..dialed }))
     }

@@ -80,7 +80,7 @@ impl Listening {
     ) -> Result<Decision, Option<Decision>> {
         let peer = canonical(peer);
         let asked = match &self.peers {
-            Peers::Any(_) => peer,
+            Peers::Any(..) => peer,
             Peers::Only(list) => list.iter().find(|one| one.address.ip() == peer.ip()).ok_or(None)?.address,
         };
         let from_here =
@@ -173,7 +173,7 @@ impl ListenerSearch {
                 };
                 Some(source.map(|source| Towards { peer: address.ip(), source, mark: route.mark }))
             }
-            Peers::Any(route) => (asked == 0).then(|| {
+            Peers::Any(route, _) => (asked == 0).then(|| {
                 // Where the client reached us others may, too.
                 let source = route.source.map_or(here, |source| Ok(SocketAddr::new(source, 0)))?;
                 Ok(Towards { peer: source.ip(), source, mark: route.mark })
@@ -201,7 +201,7 @@ impl ListenerSearch {
 mod tests {
     use super::*;
     use crate::auth::Identity;
-    use crate::policy::{Allowed, Guard, Incoming};
+    use crate::policy::{Allowed, Guard, Incoming, Way};
     use crate::proto::request::RequestCommand;
     use std::net::{TcpListener, TcpStream};
 
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn a_search_for_anybody_tries_where_the_client_reached_us() {
         let here = Ok("[::ffff:127.0.0.1]:1080".parse().unwrap());
-        let mut search = ListenerSearch::new(Peers::Any(Route::default()));
+        let mut search = ListenerSearch::new(Peers::Any(Route::default(), Way::default()));
         assert!(search.go_on(&mut 0, here, None, CongestionControl::default()).is_none());
         let found = search.go_on(&mut 2, here, None, CongestionControl::default());
         let at = found.unwrap().unwrap().address().unwrap();
@@ -249,7 +249,10 @@ mod tests {
             command: RequestCommand::Bind,
         };
         for (at, taken) in [([127, 0, 0, 1], false), ([127, 0, 0, 4], true)] {
-            let mut search = ListenerSearch::new(Peers::Any(Route { source: Some(at.into()), mark: None }));
+            let mut search = ListenerSearch::new(Peers::Any(
+                Route { source: Some(at.into()), mark: None },
+                Way::default(),
+            ));
             let found = search.go_on(&mut 2, Err(Errno::ENOTCONN), None, CongestionControl::default());
             let listener = found.unwrap().unwrap();
             let _peer = TcpStream::connect(listener.address().unwrap()).unwrap();
@@ -270,7 +273,7 @@ mod tests {
                 ListenerSearch::new(peers).go_on(&mut tries, here, None, CongestionControl::default());
             found.unwrap().map(|listener| listener.address().unwrap().ip().to_string())
         };
-        assert_eq!(at(Peers::Any(source("127.0.0.4")), 2), Ok("127.0.0.4".to_owned()));
+        assert_eq!(at(Peers::Any(source("127.0.0.4"), Way::default()), 2), Ok("127.0.0.4".to_owned()));
         let peers = [("::1", 1), ("127.0.0.5", 2), ("127.0.0.6", 3)];
         let peers = peers.map(|(text, last)| towards([127, 0, 5, last], source(text)));
         assert_eq!(at(Peers::Only(peers.to_vec()), 3), Ok("127.0.0.5".to_owned()));

@@ -323,7 +323,7 @@ fn perform(
             Waits::Connected(upstream) => Next::Change(Change::Exchange(upstream, order)),
             _ => Next::Close(Reason::Internal),
         },
-        Command::Associate(announced, route) => handshake.associate(core, connection, announced, route),
+        Command::Associate(announced, route, _) => handshake.associate(core, connection, announced, route),
         Command::Datagrams => handshake.begin_datagrams(core, connection),
         Command::Answered => Next::Change(Change::Answered),
         Command::Close(failure) => refused(connection, failure),

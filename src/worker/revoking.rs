@@ -126,7 +126,7 @@ impl<'a> Anew<'a> {
     /// A listener waits on where any of its peers is left: each that comes is judged.
     fn of_peers(&self, peers: &Peers) -> Rejudged {
         match peers {
-            Peers::Any(_) => self.of(Object::AnyPeer),
+            Peers::Any(..) => self.of(Object::AnyPeer),
             Peers::Only(list) => match self.of_addresses(list) {
                 Rejudged::Dials(_) => Rejudged::Stays,
                 rejudged => rejudged,

@@ -11,6 +11,7 @@ use crate::dns;
 use crate::observe::{LineSender, NeedSender};
 use crate::policy::Policy;
 use crate::policy::accounts::{LimitId, LimitPlan};
+use crate::policy::egress::Egress;
 use crate::policy::rule_names::RuleNames;
 use crate::policy::sources::Sources;
 use crate::sys::congestion::CongestionControl;
@@ -45,6 +46,8 @@ pub struct Snapshot {
     pub limits: Option<Arc<LimitPlan>>,
     /// The names of all limits that its sessions may know, each at the place that is its number.
     pub limit_names: Arc<[Arc<str>]>,
+    /// The pools that sessions leave from, where there are any. It comes with the policy that says which: what that names, this has.
+    pub egress: Option<Arc<Egress>>,
     /// What each source has, all workers' together, where that is limited.
     pub sources: Option<Arc<Sources>>,
     /// Whether somebody may ask who is busiest: where nobody can, nobody is counted.

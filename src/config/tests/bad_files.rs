@@ -67,10 +67,10 @@ fn translators_that_there_cannot_be_are_named() {
 #[test]
 fn planned_names_are_refused() {
     expect_complaints(&[(
-        "[egress]\n[[rule]]\nname = \"a\"\naction = \"deny\"\negress = []\n",
+        "[parent]\n[[rule]]\nname = \"a\"\naction = \"deny\"\nparent = []\n",
         &[
-            "1: [egress]: not supported by this version",
-            "5: [[rule]] 1 key `egress`: not supported by this version",
+            "1: [parent]: not supported by this version",
+            "5: [[rule]] 1 key `parent`: not supported by this version",
         ],
     )]);
 }

@@ -45,6 +45,7 @@ pub(super) fn compile(specs: RuleSpecs, ids: &[RuleId]) -> (Compiled, RuleMember
         mode: rule.mode,
         allow_private: rule.allow_private && rule.action == Action::Allow,
         log: rule.log,
+        way: rule.way,
     };
     let compiled = Compiled {
         answers: rules.iter().zip(ids).map(answer).collect(),

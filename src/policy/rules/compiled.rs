@@ -13,6 +13,7 @@ use super::sets::SetId;
 use super::spec::{Action, Logged, Mode};
 use super::timetable::Timetable;
 use crate::limits::RULE_SPANS_MAX;
+use crate::policy::way::Way;
 use crate::proto::request::RequestCommand;
 
 /// What rules say, whoever is in which group.
@@ -60,6 +61,7 @@ pub(super) struct RuleAnswer {
     pub(super) mode: Mode,
     pub(super) allow_private: bool,
     pub(super) log: Option<Logged>,
+    pub(super) way: Way,
 }
 
 /// The sets of what is asked, by keys; a target may have two, of its name and of its address.
@@ -100,6 +102,7 @@ impl Answering<'_> {
             mode: Mode::Enforce,
             allow_private: false,
             log: None,
+            way: Way::default(),
         });
         let would = reports.map(|place| rules.answers[place]).filter(|would| would.action != said.action);
         Ruling {
@@ -108,6 +111,7 @@ impl Answering<'_> {
             would: would.map(|would| would.id),
             allow_private: said.allow_private,
             log: said.log,
+            way: said.way,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::spec::{Action, Logged};
+use crate::policy::way::Way;
 use crate::proto::address::Name;
 use crate::proto::request::RequestCommand;
 
@@ -48,6 +49,8 @@ pub struct Ruling {
     pub allow_private: bool,
     /// Which of its decisions the log tells, where the rule says so.
     pub log: Option<Logged>,
+    /// By which way it goes, as far as the rule says so.
+    pub way: Way,
 }
 
 /// A rule as sessions and counters know it: the same name has the same number for as long as the process lives, whatever

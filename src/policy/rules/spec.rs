@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::schedule::Schedule;
+use crate::policy::way::Way;
 use crate::proto::address::Name;
 use crate::proto::request::RequestCommand;
 
@@ -52,6 +53,8 @@ pub struct RuleSpec {
     pub allow_private: bool,
     /// Which of its decisions the log tells; `None`: as `policy.log` says.
     pub log: Option<Logged>,
+    /// By which way goes what it allows.
+    pub way: Way,
 }
 
 /// Values of which one has to be met, and values of which none may be.

@@ -18,6 +18,7 @@ use super::spec::{
 };
 use super::*;
 use crate::limits::RULES_MAX;
+use crate::policy::way::{EgressId, Way};
 use crate::proto::address::Name;
 use crate::proto::request::RequestCommand;
 
@@ -141,6 +142,7 @@ impl Maker {
             mode: if self.one_in(4) { Mode::Report } else { Mode::Enforce },
             allow_private: self.one_in(3),
             log: self.pick(&[None, Some(Logged::All), Some(Logged::Nothing)]),
+            way: Way { egress: self.pick(&[None, Some(EgressId(1)), Some(EgressId(2))]), parent: None },
         }
     }
 
@@ -220,6 +222,7 @@ fn judged(linear: &Linear<'_>, steps: &[(RuleId, RuleStep)]) -> Ruling {
         would: reports.filter(|&place| rules[place].action != action).map(|place| steps[place].0),
         allow_private: decides.is_some_and(|place| action == Action::Allow && rules[place].allow_private),
         log: decides.and_then(|place| rules[place].log),
+        way: decides.map(|place| rules[place].way).unwrap_or_default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::outcome::Reason;
-use crate::policy::{Allowed, Refusal, Route, RoutedAddress};
+use crate::policy::{Allowed, Refusal, Route, RoutedAddress, Way};
 
 /// A greeting and BIND for 203.0.113.7:21.
 const BIND: &[u8] = b"\x05\x01\x00\x05\x02\x00\x01\xcb\x00\x71\x07\x00\x15";
@@ -81,8 +81,13 @@ fn all_zeros_are_anybody_whatever_the_port() {
     for host in
         [&b"\x01\0\0\0\0"[..], b"\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", b"\x03\x070.0.0.0", b"\x03\x02::"]
     {
-        let expected =
-            [Event::Bind(Peers::Any(Route::default())), says(SUCCEEDED), Event::Accept, says(CAME), Relay];
+        let expected = [
+            Event::Bind(Peers::Any(Route::default(), Way::default())),
+            says(SUCCEEDED),
+            Event::Accept,
+            says(CAME),
+            Relay,
+        ];
         assert_eq!(bind_for(&World::open(), host), expected, "{}", host.escape_ascii());
     }
 }

@@ -45,7 +45,7 @@ fn bind_has_two_replies_at_every_split() {
     assert_eq!((first, second), (&says(GRANTED), &says(b"\x00\x5a\x00\x14\xcb\x00\x71\x07")));
     assert_eq!(seen.pending, b"PORT done\r\n");
     let anybody = World::open().every_split(b"\x04\x02\x00\x00\0\0\0\0\0").events;
-    assert!(matches!(anybody[0], Event::Bind(Peers::Any(_))), "{anybody:?}");
+    assert!(matches!(anybody[0], Event::Bind(Peers::Any(..))), "{anybody:?}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::*;
 use crate::policy::rules::RuleId;
 use crate::policy::rules::by_hand::{allow, any, at, deny, rules, to};
-use crate::policy::{Allowed, DecidedBy, Denial, Object, Refusal, Route, RoutedAddress};
+use crate::policy::{Allowed, DecidedBy, Denial, Object, Refusal, Route, RoutedAddress, Way};
 
 const LOGIN: &[u8] = b"\x05\x01\x02\x01\x05alice\x06secret";
 const ASK_NAME: &[u8] = b"\x05\x01\x00\x03\x01a\x01\xbb";
@@ -83,7 +83,7 @@ fn a_rule_says_who_has_an_association_or_a_listener_for_anybody() {
     let (world, other) = (World::locked().ruled(not_alice()), World::open().ruled(not_alice()));
     for (request, opens) in [
         (&b"\x05\x03\x00\x01\0\0\0\0\0\0"[..], Event::Associate(Announced { ip: None, port: None })),
-        (b"\x05\x02\x00\x01\0\0\0\0\0\0", Event::Bind(Peers::Any(Route::default()))),
+        (b"\x05\x02\x00\x01\0\0\0\0\0\0", Event::Bind(Peers::Any(Route::default(), Way::default()))),
     ] {
         assert_eq!(alice_asks(&world, request), denied_by(1));
         assert_eq!(anybody_asks(&other, request).0[0], opens);
@@ -235,8 +235,8 @@ fn the_worker_is_told_the_route_of_each_verdict() {
     let Command::Bind(peers) = command_of(b"\x05\x02\x00\x01\0\0\0\0\0\0") else {
         panic!("BIND for anybody")
     };
-    assert_eq!(peers, Peers::Any(route_of(None)));
+    assert_eq!(peers, Peers::Any(route_of(None), Way::default()));
     let associate = command_of(b"\x05\x03\x00\x01\0\0\0\0\0\0");
-    let Command::Associate(_, route) = associate else { panic!("ASSOCIATE") };
+    let Command::Associate(_, route, _) = associate else { panic!("ASSOCIATE") };
     assert_eq!(route, route_of(None));
 }

@@ -1,0 +1,339 @@
+//! One pool: its addresses, and the order in which a session tries them.
+
+use std::net::IpAddr;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+
+use super::key::{self, KeyHash};
+use super::sliding::SlidingKeys;
+use super::spec::{PoolFamily, PoolSelect, PoolSockets, PoolSpec, StickyOn};
+use super::turns::PoolTurns;
+use crate::limits::EGRESS_BLOCK_LISTED_MAX;
+use crate::policy::way::EgressId;
+use crate::proto::address::Host;
+
+/// A pool.
+#[derive(Debug)]
+pub struct Pool {
+    id: EgressId,
+    spec: PoolSpec,
+    /// Addresses, and blocks too large to be taken for theirs: those of IPv4 first.
+    entries: Box<[IpNet]>,
+    /// The hashes of the entries.
+    hashes: Box<[u64]>,
+    /// Where the entries of IPv4 end.
+    v4: usize,
+    /// When keys were used, where that counts.
+    sliding: Option<SlidingKeys>,
+}
+
+/// What is known of a session that wants to leave.
+#[derive(Clone, Copy, Debug)]
+pub struct LeavingAsked<'a> {
+    /// Who logged in.
+    pub user: Option<&'a str>,
+    /// The session that the user's name has beside the user.
+    pub session: Option<&'a str>,
+    /// For how long it wants its address, in place of the pool's `ttl`.
+    pub ttl: Option<Duration>,
+    /// Where the client comes from.
+    pub source: IpAddr,
+    /// The address that the client connected to: see [`Pool::wants_reached`].
+    pub reached: Option<IpAddr>,
+    /// The host that it asks for.
+    pub target: Option<&'a Host>,
+    /// The time of day.
+    pub unix_seconds: u64,
+}
+
+/// How a session goes through the addresses of its pool. A copy begins where this one is: each target address that a session
+/// dials can have one of its own, and so the same first address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leaving {
+    /// The hash of the session's key, or any number.
+    key: u64,
+    order: Order,
+    /// The address that is tried before all others.
+    first: Option<IpAddr>,
+    /// How far it is, of IPv4 and of IPv6.
+    steps: [PoolStep; 2],
+}
+
+/// In which order entries come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// By how much the key is for them.
+    ByKey,
+    /// One behind the other, from a place of each family on.
+    From([u16; 2]),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct PoolStep {
+    /// Candidates that were looked at.
+    looked: u16,
+    /// Candidates that were given out.
+    given: u8,
+    /// The score of the last one.
+    score: Option<u64>,
+}
+
+impl Pool {
+    /// The pool of this number; of addresses that `before` has what is known of them stays known.
+    pub(super) fn new(id: EgressId, spec: PoolSpec, before: Option<&Pool>) -> Pool {
+        let mut entries: Vec<IpNet> = spec.addresses.iter().flat_map(entries_of).collect();
+        entries.sort_by_key(|net| net.addr().is_ipv6());
+        let sliding = (spec.choosing.sliding && spec.choosing.ttl.is_some()).then(SlidingKeys::new);
+        let _ = before;
+        Pool {
+            id,
+            hashes: entries.iter().map(key::entry).collect(),
+            v4: entries.partition_point(|net| net.addr().is_ipv4()),
+            entries: entries.into(),
+            sliding,
+            spec,
+        }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> EgressId {
+        self.id
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.spec.name
+    }
+
+    /// All that is configured of it.
+    pub fn spec(&self) -> &PoolSpec {
+        &self.spec
+    }
+
+    /// What its sockets are given.
+    pub fn sockets(&self) -> &PoolSockets {
+        &self.spec.sockets
+    }
+
+    /// Its addresses, and its blocks that are too large to be taken for theirs, each as one entry.
+    pub fn entries(&self) -> &[IpNet] {
+        &self.entries
+    }
+
+    /// The entry that an address is of.
+    pub fn entry_of(&self, ip: IpAddr) -> Option<usize> {
+        let ip = ip.to_canonical();
+        self.entries.iter().position(|net| net.contains(&ip))
+    }
+
+    /// Whether [`LeavingAsked::reached`] matters: the kernel has to be asked for it.
+    pub fn wants_reached(&self) -> bool {
+        self.spec.choosing.select == PoolSelect::Client
+    }
+
+    /// Whether it leads to targets of this one's family.
+    pub fn leads_to(&self, target: IpAddr) -> bool {
+        let is_v6 = target.to_canonical().is_ipv6();
+        let wanted = match self.spec.choosing.family {
+            PoolFamily::Match => true,
+            PoolFamily::V4 => !is_v6,
+            PoolFamily::V6 => is_v6,
+        };
+        wanted && !self.family(is_v6).is_empty()
+    }
+
+    fn family(&self, is_v6: bool) -> Range<usize> {
+        if is_v6 { self.v4..self.entries.len() } else { 0..self.v4 }
+    }
+
+    /// How a session goes through the addresses.
+    pub fn choose(&self, asked: &LeavingAsked<'_>, turns: &mut PoolTurns) -> Leaving {
+        let (steps, first) = ([PoolStep::default(); 2], None);
+        let from = |turn: u64| {
+            let place = |is_v6| (turn % self.family(is_v6).len().max(1) as u64) as u16;
+            Order::From([place(false), place(true)])
+        };
+        match self.spec.choosing.select {
+            PoolSelect::Sticky => match self.key(asked) {
+                Some(key) => Leaving { key, order: Order::ByKey, first, steps },
+                None => Leaving { key: turns.random(), order: Order::ByKey, first, steps },
+            },
+            PoolSelect::Random | PoolSelect::LeastUsed => {
+                let key = turns.random();
+                Leaving { key, order: from(key >> 32), first, steps }
+            }
+            PoolSelect::RoundRobin => {
+                let key = turns.random();
+                Leaving { key, order: from(turns.turn(self.id).into()), first, steps }
+            }
+            PoolSelect::Client => {
+                let reached = asked.reached.map(|ip| ip.to_canonical());
+                let first = reached.filter(|ip| self.entry_of(*ip).is_some());
+                Leaving { key: self.key_of(&[StickyOn::Source], asked).0, order: Order::ByKey, first, steps }
+            }
+        }
+    }
+
+    /// The key of a sticky session; `None` where it lacks a part of it.
+    fn key(&self, asked: &LeavingAsked<'_>) -> Option<u64> {
+        let choosing = &self.spec.choosing;
+        let (key, parts) = self.key_of(&choosing.sticky_on, asked);
+        if parts < choosing.sticky_on.len() {
+            return None;
+        }
+        let Some(ttl) = asked.ttl.or(choosing.ttl).map(|ttl| ttl.as_secs().max(1)) else { return Some(key) };
+        let epoch = key::epoch(key, asked.unix_seconds, ttl);
+        let epoch = match &self.sliding {
+            Some(keys) => keys.epoch(key, asked.unix_seconds, ttl, epoch),
+            None => epoch,
+        };
+        Some(key::in_epoch(key, epoch))
+    }
+
+    /// The hash of these parts of a session, and how many of them it has.
+    fn key_of(&self, parts: &[StickyOn], asked: &LeavingAsked<'_>) -> (u64, usize) {
+        let mut hash = KeyHash::new();
+        let mut add = |part: StickyOn, bytes: &[u8]| {
+            if parts.contains(&part) {
+                hash.add(kind(part), bytes);
+            }
+        };
+        if let Some(user) = asked.user {
+            add(StickyOn::User, user.as_bytes());
+        }
+        if let Some(session) = asked.session {
+            add(StickyOn::Session, session.as_bytes());
+        }
+        match asked.source.to_canonical() {
+            IpAddr::V4(v4) => add(StickyOn::Source, &v4.octets()),
+            IpAddr::V6(v6) => add(StickyOn::Source, &v6.octets()[..8]),
+        }
+        match asked.target {
+            Some(Host::Name(name)) => add(StickyOn::Target, name.as_str().as_bytes()),
+            Some(Host::Ip(ip)) => match ip.to_canonical() {
+                IpAddr::V4(v4) => add(StickyOn::Target, &v4.octets()),
+                IpAddr::V6(v6) => add(StickyOn::Target, &v6.octets()),
+            },
+            None => {}
+        }
+        hash.finish()
+    }
+
+    /// The next address to leave from towards a target of this one's family; `None` where there is no other to try. What is
+    /// left alone for now is passed over; where all is, the first one serves.
+    pub fn next(&self, leaving: &mut Leaving, target: IpAddr, now: Instant) -> Option<IpAddr> {
+        if !self.leads_to(target) {
+            return None;
+        }
+        let is_v6 = target.to_canonical().is_ipv6();
+        let tries = self.spec.choosing.failover.saturating_add(1);
+        let begun = Leaving { steps: [PoolStep::default(); 2], ..*leaving };
+        while leaving.steps[usize::from(is_v6)].given < tries {
+            let Some(ip) = self.candidate(leaving, is_v6) else { break };
+            if self.serves(ip, now) {
+                leaving.steps[usize::from(is_v6)].given += 1;
+                return Some(ip);
+            }
+        }
+        let step = &mut leaving.steps[usize::from(is_v6)];
+        if step.given > 0 {
+            return None;
+        }
+        step.given = tries;
+        self.candidate(&mut { begun }, is_v6)
+    }
+
+    /// Whether an address is not left alone for now.
+    fn serves(&self, _: IpAddr, _: Instant) -> bool {
+        true
+    }
+
+    /// The next candidate of a family, whatever is known of it.
+    fn candidate(&self, leaving: &mut Leaving, is_v6: bool) -> Option<IpAddr> {
+        let (family, tries) = (self.family(is_v6), u16::from(self.spec.choosing.failover) + 1);
+        let step = &mut leaving.steps[usize::from(is_v6)];
+        let first = leaving.first.filter(|ip| ip.is_ipv6() == is_v6);
+        loop {
+            let looked = step.looked;
+            step.looked = looked.saturating_add(1);
+            let nth = match first {
+                Some(ip) if looked == 0 => return Some(ip),
+                Some(_) => looked - 1,
+                None => looked,
+            };
+            let (count, by_key) = (family.len() as u16, leaving.order == Order::ByKey);
+            // A key's addresses are as many as are tried; who has none may be given any.
+            if (by_key && nth >= tries) || nth >= count.saturating_mul(tries) {
+                return None;
+            }
+            let (place, round) = (nth % count, nth / count);
+            let at = match leaving.order {
+                Order::ByKey => {
+                    let below = step.score.filter(|_| place > 0);
+                    let (at, score) = self.ranked(family.clone(), leaving.key, below)?;
+                    step.score = Some(score);
+                    at
+                }
+                Order::From(places) => {
+                    family.start + usize::from((places[usize::from(is_v6)] + place) % count)
+                }
+            };
+            match self.address(at, leaving.key, round as u8) {
+                Some(ip) if Some(ip) != first => return Some(ip),
+                _ => {}
+            }
+        }
+    }
+
+    /// The entry that a key is most for, of those for which it is less than the last one.
+    fn ranked(&self, family: Range<usize>, key: u64, below: Option<u64>) -> Option<(usize, u64)> {
+        let hashes = &self.hashes[family.clone()];
+        let (mut best, mut score) = (None, 0);
+        for (at, hash) in hashes.iter().enumerate() {
+            let own = key::score(*hash, key);
+            if (own > score || best.is_none()) && below.is_none_or(|below| own < below) {
+                (best, score) = (Some(at), own);
+            }
+        }
+        best.map(|at| (family.start + at, score))
+    }
+
+    /// The address of an entry at the `round`-th time that it comes; an address comes once.
+    fn address(&self, at: usize, key: u64, round: u8) -> Option<IpAddr> {
+        let net = &self.entries[at];
+        match net.prefix_len() == net.max_prefix_len() {
+            true => (round == 0).then(|| net.addr()),
+            false => Some(key::host(net, self.hashes[at], key, round)),
+        }
+    }
+}
+
+/// The number of a part in a key.
+fn kind(part: StickyOn) -> u8 {
+    match part {
+        StickyOn::User => 1,
+        StickyOn::Session => 2,
+        StickyOn::Source => 3,
+        StickyOn::Target => 4,
+    }
+}
+
+/// A small block's addresses, or the block.
+fn entries_of(net: &IpNet) -> Vec<IpNet> {
+    match listed(net) {
+        Some(count) => {
+            let places = (0..u128::from(count)).filter(|place| key::is_host(net, *place));
+            places.map(|place| IpNet::from(key::at(net, place))).collect()
+        }
+        None => vec![*net],
+    }
+}
+
+/// How many addresses a block has, where it is small enough to be taken for them.
+pub fn listed(net: &IpNet) -> Option<u32> {
+    let free = u32::from(net.max_prefix_len() - net.prefix_len());
+    1_u32.checked_shl(free).filter(|count| *count <= EGRESS_BLOCK_LISTED_MAX)
+}

@@ -1,0 +1,292 @@
+//! Pools: who leaves from where, and that it stays so.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::proto::address::Host;
+
+const V4_TARGET: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 80));
+
+fn v6_target() -> IpAddr {
+    "2001:db8:ffff::80".parse().unwrap()
+}
+
+fn spec(addresses: &[&str], choosing: Choosing) -> PoolSpec {
+    let net = |text: &&str| match text.parse::<IpAddr>() {
+        Ok(ip) => ip.into(),
+        Err(_) => text.parse().unwrap_or_else(|error| panic!("{text}: {error}")),
+    };
+    PoolSpec {
+        name: "pool".into(),
+        addresses: addresses.iter().map(net).collect(),
+        choosing,
+        ..PoolSpec::default()
+    }
+}
+
+fn pool(addresses: &[&str], choosing: Choosing) -> Pool {
+    Pool::new(EgressId(1), spec(addresses, choosing), None)
+}
+
+fn select(select: PoolSelect) -> Choosing {
+    Choosing { select, ..Choosing::default() }
+}
+
+fn from(source: u32) -> LeavingAsked<'static> {
+    LeavingAsked {
+        user: None,
+        session: None,
+        ttl: None,
+        source: IpAddr::V4(source.into()),
+        reached: None,
+        target: None,
+        unix_seconds: 1_700_000_000,
+    }
+}
+
+/// All addresses that a session tries towards this target.
+fn tried(pool: &Pool, asked: &LeavingAsked<'_>, turns: &mut PoolTurns, target: IpAddr) -> Vec<IpAddr> {
+    let mut leaving = pool.choose(asked, turns);
+    let now = Instant::now();
+    std::iter::from_fn(|| pool.next(&mut leaving, target, now)).collect()
+}
+
+fn first(pool: &Pool, asked: &LeavingAsked<'_>) -> IpAddr {
+    tried(pool, asked, &mut PoolTurns::new(1), V4_TARGET)[0]
+}
+
+/// Each address of the pool with how many of these sessions it has.
+fn shares(pool: &Pool, sessions: u32) -> HashMap<IpAddr, u32> {
+    let (mut turns, mut shares) = (PoolTurns::new(7), HashMap::new());
+    for source in 0..sessions {
+        *shares.entry(tried(pool, &from(source), &mut turns, V4_TARGET)[0]).or_default() += 1;
+    }
+    shares
+}
+
+/// A key's address is what the hash says, whoever asks and however the addresses are typed.
+#[test]
+fn a_sticky_session_has_the_same_address_on_every_gateway() {
+    let typed = ["198.51.100.1", "198.51.100.2", "198.51.100.3", "198.51.100.4"];
+    let mut other = typed;
+    other.reverse();
+    let (one, other) = (pool(&typed, Choosing::default()), pool(&other, Choosing::default()));
+    let block = pool(&["198.51.100.2/31", "198.51.100.1", "198.51.100.4"], Choosing::default());
+    for source in 0..1_000 {
+        let all = |pool: &Pool| tried(pool, &from(source), &mut PoolTurns::new(source.into()), V4_TARGET);
+        assert_eq!(all(&one), all(&other));
+        assert_eq!(all(&one), all(&block));
+        assert_eq!(all(&one).len(), 3, "the first and two others");
+    }
+}
+
+/// What moves is what has to: with `hash % N` nearly all did.
+#[test]
+fn an_address_that_goes_or_comes_moves_its_own_keys_alone() {
+    let addresses: Vec<String> = (1..=20).map(|last| format!("198.51.100.{last}")).collect();
+    let typed: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let (with, without) = (pool(&typed, Choosing::default()), pool(&typed[1..], Choosing::default()));
+    let gone: IpAddr = addresses[0].parse().unwrap();
+    let mut moved = 0;
+    for source in 0..100_000 {
+        let all = tried(&with, &from(source), &mut PoolTurns::new(1), V4_TARGET);
+        let after = first(&without, &from(source));
+        match all[0] == gone {
+            true => {
+                moved += 1;
+                assert_eq!(after, all[1], "the next in its order");
+            }
+            false => assert_eq!(after, all[0], "it was not moved"),
+        }
+    }
+    assert!((4_500..5_500).contains(&moved), "{moved} of 100,000 keys had one of 20 addresses");
+}
+
+#[test]
+fn sticky_random_and_round_robin_give_each_address_its_share() {
+    let typed = ["198.51.100.1", "198.51.100.2", "198.51.100.3", "198.51.100.4"];
+    for (by, off) in [(PoolSelect::Sticky, 1_000), (PoolSelect::Random, 1_000), (PoolSelect::RoundRobin, 1)] {
+        for (address, share) in shares(&pool(&typed, select(by)), 100_000) {
+            assert!((25_000 - off..=25_000 + off).contains(&share), "{by:?}: {address} has {share}");
+        }
+    }
+}
+
+/// Turns of several workers begin at different places.
+#[test]
+fn round_robin_goes_on_to_the_next_and_fails_over_to_it() {
+    let round = pool(&["198.51.100.1", "198.51.100.2", "198.51.100.3"], select(PoolSelect::RoundRobin));
+    let mut turns = PoolTurns::new(3);
+    let lists: Vec<_> = (0..4).map(|_| tried(&round, &from(1), &mut turns, V4_TARGET)).collect();
+    assert!(lists.windows(2).all(|two| two[0][1] == two[1][0]), "{lists:?}");
+    assert_eq!(lists[0], lists[3]);
+    assert!(lists.iter().all(|list| list.len() == 3));
+}
+
+#[test]
+fn a_key_is_made_of_the_parts_that_are_asked_for() {
+    let typed: Vec<String> = (1..=200).map(|last| format!("198.51.100.{last}")).collect();
+    let typed: Vec<&str> = typed.iter().map(String::as_str).collect();
+    let on = |parts: &[StickyOn]| pool(&typed, Choosing { sticky_on: parts.to_vec(), ..Choosing::default() });
+    let host = |text: &str| Host::parse(text.as_bytes()).unwrap();
+    let (a, b) = (host("a.example"), host("b.example"));
+    let ann = LeavingAsked { user: Some("ann"), session: Some("s1"), target: Some(&a), ..from(1) };
+    let by_user = on(&[StickyOn::User]);
+    let same = [
+        LeavingAsked { session: None, ..ann },
+        LeavingAsked { target: Some(&b), ..ann },
+        LeavingAsked { source: [192, 0, 2, 9].into(), ..ann },
+    ];
+    assert!(same.iter().all(|asked| first(&by_user, asked) == first(&by_user, &ann)));
+    assert_ne!(first(&by_user, &LeavingAsked { user: Some("bob"), ..ann }), first(&by_user, &ann));
+    let by_target = on(&[StickyOn::Target]);
+    assert_ne!(first(&by_target, &LeavingAsked { target: Some(&b), ..ann }), first(&by_target, &ann));
+    let by_both = on(&[StickyOn::Session, StickyOn::User]);
+    assert_eq!(first(&by_both, &ann), first(&on(&[StickyOn::User, StickyOn::Session]), &ann));
+    assert_ne!(first(&by_both, &ann), first(&by_user, &ann));
+}
+
+/// Who gives no session wants another address each time.
+#[test]
+fn who_lacks_a_part_of_the_key_has_any_address() {
+    let sticky = Choosing { sticky_on: vec![StickyOn::User, StickyOn::Session], ..Choosing::default() };
+    let pool = pool(&["198.51.100.0/24"], sticky);
+    let ann = LeavingAsked { user: Some("ann"), ..from(1) };
+    let mut turns = PoolTurns::new(5);
+    let mut seen: Vec<_> = (0..50).map(|_| tried(&pool, &ann, &mut turns, V4_TARGET)[0]).collect();
+    seen.sort();
+    seen.dedup();
+    assert!(seen.len() > 30, "{}", seen.len());
+}
+
+#[test]
+fn an_ipv6_source_is_its_64() {
+    let pool = pool(&["198.51.100.0/24"], Choosing::default());
+    let from_v6 = |text: &str| LeavingAsked { source: text.parse().unwrap(), ..from(0) };
+    assert_eq!(first(&pool, &from_v6("2001:db8::1")), first(&pool, &from_v6("2001:db8::ffff:1")));
+    assert_ne!(first(&pool, &from_v6("2001:db8::1")), first(&pool, &from_v6("2001:db8:0:1::1")));
+    assert_eq!(first(&pool, &from_v6("::ffff:0.0.0.9")), first(&pool, &from(9)));
+}
+
+/// 64,000 sessions of a /64 have 64,000 addresses, none of which is the routers'.
+#[test]
+fn a_large_block_gives_each_key_an_address_of_its_own() {
+    let pool = pool(&["2001:db8:1::/64"], Choosing::default());
+    let block: ipnet::IpNet = "2001:db8:1::/64".parse().unwrap();
+    let mut seen = std::collections::HashSet::new();
+    for source in 0..64_000 {
+        let all = tried(&pool, &from(source), &mut PoolTurns::new(1), v6_target());
+        assert_eq!(all.len(), 3, "failover goes on within the block");
+        assert!(all.iter().all(|ip| block.contains(ip) && *ip != block.network()));
+        assert!(seen.insert(all[0]));
+        assert_eq!(all, tried(&pool, &from(source), &mut PoolTurns::new(2), v6_target()));
+    }
+    assert!(tried(&pool, &from(1), &mut PoolTurns::new(1), V4_TARGET).is_empty(), "of the other family");
+}
+
+#[test]
+fn network_and_broadcast_addresses_are_no_sources_unless_they_are_typed() {
+    let entries = |typed: &[&str]| pool(typed, Choosing::default()).entries().len();
+    assert_eq!((entries(&["198.51.100.0/28"]), entries(&["198.51.100.0/31"])), (14, 2));
+    assert_eq!((entries(&["198.51.100.0"]), entries(&["2001:db8::/124"])), (1, 15));
+    assert_eq!(entries(&["198.51.100.0/24", "198.51.102.0/23", "2001:db8::/64"]), 254 + 1 + 1);
+    let large = pool(&["198.51.100.0/22"], Choosing::default());
+    for source in 0..20_000 {
+        let ip = first(&large, &from(source));
+        assert!(ip != IpAddr::from([198, 51, 100, 0]) && ip != IpAddr::from([198, 51, 103, 255]), "{ip}");
+    }
+}
+
+#[test]
+fn without_failover_a_key_has_one_address() {
+    let pinned = Choosing { failover: 0, ..Choosing::default() };
+    let pool = pool(&["198.51.100.1", "198.51.100.2", "2001:db8::1"], pinned);
+    let mut leaving = pool.choose(&from(1), &mut PoolTurns::new(1));
+    let now = Instant::now();
+    let v4 = pool.next(&mut leaving, V4_TARGET, now).expect("an address");
+    assert_eq!(pool.next(&mut leaving, V4_TARGET, now), None);
+    // Each family has its own.
+    assert_eq!(pool.next(&mut leaving, v6_target(), now), Some("2001:db8::1".parse().unwrap()));
+    assert_eq!(pool.next(&mut leaving, v6_target(), now), None);
+    let copy = pool.choose(&from(1), &mut PoolTurns::new(2));
+    assert_eq!(pool.next(&mut { copy }, V4_TARGET, now), Some(v4));
+}
+
+#[test]
+fn a_pool_leads_to_the_families_that_it_is_for() {
+    let of = |family| pool(&["198.51.100.1", "2001:db8::1"], Choosing { family, ..Choosing::default() });
+    let leads = |family| (of(family).leads_to(V4_TARGET), of(family).leads_to(v6_target()));
+    assert_eq!(leads(PoolFamily::Match), (true, true));
+    assert_eq!(leads(PoolFamily::V4), (true, false));
+    assert_eq!(leads(PoolFamily::V6), (false, true));
+}
+
+#[test]
+fn a_client_leaves_by_the_address_that_it_reached() {
+    let pool = pool(&["198.51.100.1", "198.51.100.2", "198.51.100.3"], select(PoolSelect::Client));
+    assert!(pool.wants_reached());
+    let reached = |ip: [u8; 4]| LeavingAsked { reached: Some(ip.into()), ..from(1) };
+    for last in 1..=3 {
+        let all = tried(&pool, &reached([198, 51, 100, last]), &mut PoolTurns::new(1), V4_TARGET);
+        assert_eq!((all[0], all.len()), (IpAddr::from([198, 51, 100, last]), 3));
+        assert!(all[0] != all[1] && all[1] != all[2] && all[0] != all[2], "{all:?}");
+    }
+    // Who reached another is one of its source's.
+    assert_eq!(first(&pool, &reached([10, 0, 0, 1])), first(&pool, &from(1)));
+}
+
+/// Were the epochs of all keys to begin at once, all would move at once.
+#[test]
+fn a_key_moves_on_when_its_time_is_over_and_not_with_the_others() {
+    let ttl = Some(Duration::from_secs(600));
+    let pool = pool(&["198.51.100.0/24"], Choosing { ttl, ..Choosing::default() });
+    let at = |source, seconds: u64| LeavingAsked { unix_seconds: 1_700_000_000 + seconds, ..from(source) };
+    let (mut moves, mut within_a_minute) = (0, 0);
+    for source in 0..200 {
+        let mut last = first(&pool, &at(source, 0));
+        let mut changes = Vec::new();
+        for seconds in (0..1_800).step_by(60) {
+            let now = first(&pool, &at(source, seconds));
+            if now != last {
+                changes.push(seconds);
+            }
+            last = now;
+        }
+        moves += changes.len();
+        within_a_minute += usize::from(changes.first() == Some(&60));
+        assert!(changes.windows(2).all(|two| (two[1] - two[0]) % 600 == 0), "{changes:?}");
+    }
+    assert!((500..=600).contains(&moves), "{moves} in three times the ttl");
+    assert!(within_a_minute < 50, "{within_a_minute} of 200 moved in the same minute");
+    let own = LeavingAsked { ttl: Some(Duration::from_secs(60)), ..at(1, 0) };
+    let later = LeavingAsked { unix_seconds: own.unix_seconds + 60, ..own };
+    assert_ne!(first(&pool, &own), first(&pool, &later), "the session's own time is shorter");
+}
+
+#[test]
+fn with_sliding_a_key_that_is_used_keeps_its_address() {
+    let ttl = Some(Duration::from_secs(600));
+    let pool = pool(&["198.51.100.0/24"], Choosing { ttl, sliding: true, ..Choosing::default() });
+    let at = |seconds: u64| LeavingAsked { unix_seconds: 1_700_000_000 + seconds, ..from(1) };
+    let begun = first(&pool, &at(0));
+    assert!((0..20).all(|nth| first(&pool, &at(nth * 500)) == begun));
+    assert_ne!(first(&pool, &at(19 * 500 + 600)), begun);
+}
+
+#[test]
+fn a_pool_that_stays_is_the_same_and_another_has_its_own_number() {
+    let named = |name: &str| PoolSpec { name: name.into(), ..spec(&["198.51.100.1"], Choosing::default()) };
+    let tagged =
+        |name: &str, area: &str| PoolSpec { tags: [("area".into(), area.into())].into(), ..named(name) };
+    let before = Egress::new([(EgressId(1), named("a")), (EgressId(2), tagged("b", "de"))], None);
+    let after =
+        Egress::new([(EgressId(2), tagged("b", "de")), (EgressId(3), tagged("c", "fr"))], Some(&before));
+    assert!(std::ptr::eq(after.pool(EgressId(2)).unwrap(), before.pool(EgressId(2)).unwrap()));
+    assert!(after.pool(EgressId(1)).is_none() && after.pool(EgressId(9)).is_none());
+    assert_eq!((after.named("b"), after.named("a")), (Some(EgressId(2)), None));
+    let by_area = |area| after.tagged([("area", area)].into_iter());
+    assert_eq!((by_area("de"), by_area("fr"), by_area("us")), (Some(EgressId(2)), Some(EgressId(3)), None));
+    assert_eq!(after.pools().map(|pool| &**pool.name()).collect::<Vec<_>>(), ["b", "c"]);
+}

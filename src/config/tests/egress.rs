@@ -41,7 +41,7 @@ fn a_pool_that_cannot_be_is_refused_with_its_place() {
         ("addresses = \"ff02::1\"", "nothing leaves from multicast"),
         ("addresses = \"255.255.255.255\"", "nothing leaves from the broadcast address"),
         ("addresses = \"fe80::1\"", "nothing leaves from link-local"),
-        ("addresses = \"10.0.0.0/7\"", "did you mean"),
+        ("addresses = \"10.0.0.0/7\"", "is too large: a block of a pool is a /8 at most"),
         ("addresses = \"2000::/3\"", "is too large: a block of a pool is a /19 at most"),
         ("addresses = \"example.com\"", "3: [[egress]] 1 key `addresses`"),
         (

@@ -198,6 +198,34 @@ const CASES: &[Case] = &[
         r#"{"holder":"user:ann","limit":"plan"}"#,
         "not on disk yet",
     ),
+    Case(
+        &["egress", "list"],
+        r#"{"pools": [{"egress": "fleet\u001b", "select": "sticky", "addresses": {"serving": 3}}], "total": 4, "addresses": []}"#,
+        "GET /api/v1/egress?limit=0",
+        "",
+        "1 pool\n",
+    ),
+    Case(
+        &["egress", "show", "a b", "--state", "cooled", "--sort", "-ports", "--limit", "5"],
+        r#"{"pools": [], "total": 4, "matched": 1, "addresses": [{"address": "192.0.2.1", "state": "cooled", "cause": "missing"}]}"#,
+        "GET /api/v1/egress?name=a%20b&state=cooled&sort=-ports&limit=5",
+        "",
+        "1 shown of 1 that match, of 4\n",
+    ),
+    Case(
+        &["egress", "drain", "fleet", "2001:db8::7"],
+        r#"{"egress": "fleet", "address": "2001:db8::7", "drained": true, "changed": true}"#,
+        "POST /api/v1/egress/drain",
+        r#"{"address":"2001:db8::7","egress":"fleet"}"#,
+        "no new session leaves from 2001:db8::7 of fleet\n",
+    ),
+    Case(
+        &["egress", "restore", "fleet", "192.0.2.1", "--json"],
+        r#"{"egress":"fleet","address":"192.0.2.1","drained":false,"changed":true}"#,
+        "POST /api/v1/egress/restore",
+        r#"{"address":"192.0.2.1","egress":"fleet"}"#,
+        "\"drained\":false",
+    ),
 ];
 
 #[test]

@@ -8,8 +8,8 @@ use std::process::Command;
 
 use outflow::config::Protocol;
 use outflow::observe::{
-    Latencies, LimitTold, ListenerSays, ListenerTold, Observed, ProcessUse, RuleTold, Totals, WorkerObserved,
-    exposition,
+    Latencies, LimitTold, ListenerSays, ListenerTold, Observed, PoolTold, ProcessUse, RuleTold, Totals,
+    WorkerObserved, exposition,
 };
 use outflow::policy::accounts::{LimitId, LimitKind};
 use outflow::state::StoreTold;
@@ -57,6 +57,18 @@ fn nothing_yet() -> String {
                 since: Default::default(),
             },
             spoken: Default::default(),
+        }],
+        pools: vec![PoolTold {
+            name: "fleet".into(),
+            select: "sticky",
+            addresses: [1, 0, 0, 0],
+            active: 0,
+            sessions: 0,
+            cooldowns: Default::default(),
+            ports_open: 0,
+            ports_waiting: 0,
+            ports_most: 28_232,
+            fullest: Vec::new(),
         }],
         quota_store: Some(StoreTold::default()),
         process: Some(used),
@@ -164,7 +176,7 @@ fn the_dashboard_and_the_alerts_name_only_what_there_is() {
         assert!(unknown(expression, &scrape).is_empty(), "{title}: {:?}", unknown(expression, &scrape));
     }
     let alerts = rule_expressions();
-    assert_eq!(alerts.matches("expr:").count(), 7);
+    assert_eq!(alerts.matches("expr:").count(), 9);
     assert!(unknown(&alerts, &scrape).is_empty(), "{:?}", unknown(&alerts, &scrape));
 }
 
@@ -224,7 +236,7 @@ fn each_alert_fires_where_it_is_to_and_nowhere_else() {
     assert_eq!(promtool(&["test", "rules", "outflow.rules.test.yml"], &folder, b""), Ok(()));
     let (rules, tests) = (read("prometheus/outflow.rules.yml"), read("prometheus/outflow.rules.test.yml"));
     let alerts: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
-    assert_eq!(alerts.len(), 6);
+    assert_eq!(alerts.len(), 8);
     for alert in alerts {
         let cases = tests.split("- interval:").filter(|case| case.contains(&format!("alertname: {alert}\n")));
         let (quiet, loud): (Vec<_>, Vec<_>) = cases.partition(|case| case.contains("exp_alerts: []"));

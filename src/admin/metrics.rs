@@ -114,6 +114,7 @@ pub(super) fn scrape<'a>(
         rules: in_effect.rules.told(counters.clone()),
         limits: in_effect.limits.told(counters.clone()),
         listeners: in_effect.listeners.told(counters.clone()),
+        pools: in_effect.egress.told(Instant::now()),
         quota_store,
         workers: counters.enumerate().map(observed).collect(),
         process: process_use(),

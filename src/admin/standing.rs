@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::health::Vitals;
 use crate::config::{Config, Level};
-use crate::observe::{LimitsInEffect, ListenersInEffect, RulesInEffect};
+use crate::observe::{EgressInEffect, LimitsInEffect, ListenersInEffect, RulesInEffect};
 
 /// Whether new clients are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub struct InEffect {
     pub limits: LimitsInEffect,
     /// What listeners are called, and what is spoken there.
     pub listeners: ListenersInEffect,
+    /// The pools of addresses that sessions leave from.
+    pub egress: EgressInEffect,
     /// What the last look found.
     pub vitals: Vitals,
 }

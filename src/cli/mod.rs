@@ -7,6 +7,7 @@
 mod check;
 mod client;
 mod drain;
+mod egress;
 mod explain;
 mod field;
 mod health;
@@ -37,6 +38,7 @@ use ipnet::IpNet;
 
 use self::client::{AdminArgs, AdminClient, ClientError};
 use self::drain::DrainWish;
+use self::egress::EgressCommand;
 use self::explain::ExplainArgs;
 use self::offered::Offered;
 use self::quota::QuotaCommand;
@@ -94,6 +96,11 @@ enum CliCommand {
     Quota {
         #[command(subcommand)]
         action: QuotaCommand,
+    },
+    /// Show the pools of addresses that sessions leave from, or set an address by hand
+    Egress {
+        #[command(subcommand)]
+        action: EgressCommand,
     },
     /// Have a running server read its configuration anew, and print what that changes
     Reload {
@@ -279,6 +286,7 @@ fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::Quota { action: QuotaCommand::Reset { reset, admin } } => {
             ask(&admin, |client| quota::reset(client, &reset))
         }
+        CliCommand::Egress { action } => about_egress(&action),
         CliCommand::Reload { dry_run, admin } => ask(&admin, |client| reload::run(client, dry_run)),
         CliCommand::Drain { exit, undo, admin } => {
             let wish = match (undo, exit) {
@@ -311,6 +319,16 @@ fn ask(admin: &AdminArgs, act: impl FnOnce(&AdminClient) -> Result<ExitCode, Cli
         complain(&format_args!("outflow: {error}"));
         ExitCode::FAILURE
     })
+}
+
+/// Shows pools, or sets an address by hand.
+fn about_egress(action: &EgressCommand) -> ExitCode {
+    match action {
+        EgressCommand::List { json, admin } => ask(admin, |client| egress::pools(client, *json)),
+        EgressCommand::Show { show, admin } => ask(admin, |client| egress::addresses(client, show)),
+        EgressCommand::Drain { which, admin } => ask(admin, |client| egress::set(client, which, true)),
+        EgressCommand::Restore { which, admin } => ask(admin, |client| egress::set(client, which, false)),
+    }
 }
 
 /// Prints the script for a shell.

@@ -33,7 +33,7 @@ use crate::admin::{
 };
 use crate::config::{Choice, Config, OnFull};
 use crate::limits;
-use crate::observe::{Counted, Latencies, ListenersInEffect, NameAnswer, Totals};
+use crate::observe::{Counted, EgressInEffect, Latencies, ListenersInEffect, NameAnswer, Totals};
 use crate::threads::survive;
 use crate::worker::{Changeover, Drill, Latch, Mail};
 
@@ -380,6 +380,7 @@ fn standing(
         rules: snapshots.rules(),
         limits: snapshots.limits(),
         listeners: ListenersInEffect::default().followed_by(snapshots.listeners(), std::iter::empty()),
+        egress: EgressInEffect::default(),
         vitals: Vitals { degraded: quotas.and_then(|keeper| keeper.trouble(now)), ..Vitals::good(now) },
     })
 }

@@ -3,6 +3,8 @@
 //! Counts are sums over the workers. Only what tells whether work is spread evenly is told of each worker, under names of
 //! its own: a label on everything would be so many times the series, and nobody asks which worker refused a name.
 
+mod pools;
+
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -14,6 +16,7 @@ use prometheus_client::registry::Registry;
 
 use super::counted::{Metric, MetricType};
 use super::counters::{Counters, Totals};
+use super::egress_told::PoolTold;
 use super::latencies::{Latencies, TIMED, Timed, Timing};
 use super::limits_told::LimitTold;
 use super::listeners_told::ListenerTold;
@@ -41,6 +44,8 @@ pub struct Observed {
     pub limits: Vec<LimitTold>,
     /// What was spoken at each listener.
     pub listeners: Vec<ListenerTold>,
+    /// How each pool of addresses stands.
+    pub pools: Vec<PoolTold>,
     /// How the store of quotas fares, where there is one.
     pub quota_store: Option<StoreTold>,
     /// What the process uses, where that can be known.
@@ -114,6 +119,7 @@ impl Collector for Observed {
         ruled(&mut encoder, &self.rules)?;
         limited(&mut encoder, &self.limits)?;
         spoken(&mut encoder, &self.listeners)?;
+        pools::pools(&mut encoder, &self.pools)?;
         self.quota_store.as_ref().map_or(Ok(()), |told| stored(&mut encoder, told))?;
         for entry in TIMED {
             timed(&mut encoder, entry, &self.latencies)?;

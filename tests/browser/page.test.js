@@ -50,6 +50,7 @@ seen("everything_is_drawn", "few", {}, async (visit, mock, page) => {
   assert.match(await visit.text("#phases tbody tr:nth-child(4)"), /^Connect18,00011\.8 ms24\.8 ms70\.8 ms248 ms708 ms$/);
   await visit.says("#rules tbody tr", /^no-adswould deny/);
   await visit.says("#limits tbody tr", /^basicuser\d+(\.\d)? %/);
+  await visit.says("#pools tbody tr", /^fleet6 of 81 cooled, 1 drained\d+\d+(\.\d)? %/);
   await visit.says("#refused tbody tr", /^Special-purpose1\.\d[\d,]+$/);
   await visit.says("#drops tbody tr:nth-child(12)", /^Filtered11[\d,]+$/);
   await visit.says("#engines tbody tr", /^Splice1\.76 Gbit\/s72\.0 Mbit\/s[\d.]+ TB$/);

@@ -6,6 +6,7 @@
 mod asking;
 mod best;
 mod change;
+mod egress;
 mod explaining;
 mod filling;
 mod history;
@@ -71,6 +72,9 @@ pub(super) enum ApiRoute {
     Session,
     Quotas,
     QuotaReset,
+    Egress,
+    EgressDrain,
+    EgressRestore,
     Users,
     User,
     Reload,
@@ -182,6 +186,9 @@ impl Api {
             ApiRoute::Sessions => self.list(request, now),
             ApiRoute::Session => self.end_session(request, by, now),
             ApiRoute::Quotas => self.quotas(request, now),
+            ApiRoute::Egress => self.egress(request, now),
+            ApiRoute::EgressDrain => self.set_egress(request, &by, true, now),
+            ApiRoute::EgressRestore => self.set_egress(request, &by, false, now),
             ApiRoute::QuotaReset
             | ApiRoute::Users
             | ApiRoute::User
@@ -315,6 +322,7 @@ impl Api {
             counters: stats::counters(&totals),
             rules: rules::busiest(&in_effect.rules.told(self.counters()), limits::RULES_SHOWN),
             limits: fullest(&in_effect.limits.told(self.counters()), &self.fills.found, limits::LIMITS_SHOWN),
+            egress: egress::overview(&in_effect.egress.told(now), limits::POOLS_SHOWN),
             rates: self.history.rates(now, &Sums::of(&totals)),
             latencies: stats::latencies(&all),
             process: stats::process(process_use()),
@@ -368,6 +376,16 @@ impl Api {
         let token = self.listing("quotas")?;
         let quotas = Quotas::begin(question, self.in_effect().limits, token, now).map_err(bad_request)?;
         Ok(ApiWaiting::Quotas(Box::new(quotas)))
+    }
+
+    fn egress(&self, request: &HttpRequest, now: Instant) -> ApiAnswered {
+        let told = egress::listed(&self.in_effect().egress, query(request), now).map_err(bad_request)?;
+        Err(HttpAnswer::json(HttpStatus::OK, &told))
+    }
+
+    fn set_egress(&self, request: &HttpRequest, by: &Actor, drained: bool, now: Instant) -> ApiAnswered {
+        no_parameters(request)?;
+        Err(egress::set_by_hand(&self.in_effect().egress, &request.body, (by, drained), now))
     }
 
     fn end_sessions(&self, request: &HttpRequest, by: Actor, now: Instant) -> ApiAnswered {

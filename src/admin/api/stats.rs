@@ -28,6 +28,7 @@ pub(super) struct Stats {
     pub(super) counters: Map<String, Value>,
     pub(super) rules: Vec<ShownRule>,
     pub(super) limits: Vec<ShownLimit>,
+    pub(super) egress: Vec<serde_json::Value>,
     pub(super) rates: PerSecond,
     pub(super) latencies: Map<String, Value>,
     pub(super) process: Value,

@@ -166,6 +166,13 @@ const tables = (() => {
     drops: table("drops", tally),
     pipes: table("pipes", [{ name: "what" }, { name: "total", as: "num" }]),
     faults: table("faults", tally),
+    pools: table("pools", [
+      { name: "what" },
+      { name: "serve", as: "num" },
+      { name: "alone" },
+      { name: "now", as: "num" },
+      { name: "fullest", as: "num less" },
+    ]),
   };
 
   const past = []; // answers, the newest last
@@ -337,6 +344,29 @@ const tables = (() => {
     );
   }
 
+  // Pools of addresses: how many serve, which do not, the sessions that leave from them, and how near the fullest pair of an
+  // address and a target is to its last port.
+  function drawPools(s) {
+    const pools = s.egress ?? [];
+    dom.at("pools").hidden = pools.length === 0;
+    rows.pools.draw(
+      pools,
+      (pool) => pool.egress,
+      (cells, pool, row) => {
+        const states = pool.addresses ?? {};
+        const alone = ["cooled", "probed", "drained"].filter((state) => states[state] > 0).map((state) => format.count(states[state]) + " " + state);
+        dom.say(cells.what, pool.egress);
+        dom.attribute(cells.what, "title", pool.egress + ", by " + pool.select);
+        dom.say(cells.serve, format.count(states.serving) + " of " + format.count(sum(Object.values(states))));
+        dom.say(cells.alone, alone.join(", "));
+        dom.say(cells.now, format.count(pool.sessions_active));
+        dom.say(cells.fullest, format.percent(pool.fullest_ports, pool.ports_max));
+        row.classList.toggle("warns", alone.length > 0 || pool.fullest_ports > 0.9 * pool.ports_max);
+        row.classList.toggle("zero", alone.length === 0 && !pool.sessions_active);
+      },
+    );
+  }
+
   function drawUdp(s, before) {
     const c = s.counters;
     dom.say(dom.at("associations"), format.count(c.udp_associations ?? 0) + " associations");
@@ -369,6 +399,7 @@ const tables = (() => {
     drawUdp(s, before);
     drawRules(s, before);
     drawLimits(s, before);
+    drawPools(s);
   }
 
   return { draw, forget: () => (past.length = 0) };

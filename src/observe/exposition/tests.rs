@@ -8,6 +8,7 @@ use crate::observe::listeners_told::ListenerSays;
 use crate::observe::{Direction, METRICS};
 use crate::outcome::Reason;
 use crate::policy::accounts::{LimitId, LimitTerms, Per};
+use crate::policy::egress::ports::PairUse;
 use crate::policy::rules::spec::{Action, Mode};
 use crate::relay::Engine;
 
@@ -55,9 +56,57 @@ fn observed() -> Observed {
             },
             spoken: [2, 0, 0, 1],
         }],
+        pools: Vec::new(),
         quota_store: None,
         process: Some(process),
     }
+}
+
+fn pool() -> PoolTold {
+    PoolTold {
+        name: "fleet".into(),
+        select: "sticky",
+        addresses: [3, 1, 0, 2],
+        active: 7,
+        sessions: 99,
+        cooldowns: [2, 0, 5, 0, 0],
+        ports_open: 6,
+        ports_waiting: 4,
+        ports_most: 1_000,
+        fullest: vec![PairUse {
+            source: [192, 0, 2, 1].into(),
+            target: ([198, 51, 100, 1], 443).into(),
+            in_use: 5,
+            waiting: 4,
+        }],
+    }
+}
+
+/// Where there is no pool, nothing is said of them; and no address is ever a label.
+#[test]
+fn pools_are_told_by_their_names_alone() {
+    let none = exposition(observed());
+    assert!(!none.contains("egress"), "{none}");
+    let text = exposition(Observed { pools: vec![pool()], ..observed() });
+    has(
+        &text,
+        "# TYPE outflow_egress_sessions_active gauge
+         outflow_egress_sessions_active{egress=\"fleet\"} 7
+         # TYPE outflow_egress_sessions_total counter
+         outflow_egress_sessions_total{egress=\"fleet\"} 99
+         outflow_egress_addresses{egress=\"fleet\",state=\"serving\"} 3
+         outflow_egress_addresses{egress=\"fleet\",state=\"cooled\"} 1
+         outflow_egress_addresses{egress=\"fleet\",state=\"probed\"} 0
+         outflow_egress_addresses{egress=\"fleet\",state=\"drained\"} 2
+         outflow_egress_cooldowns_total{egress=\"fleet\",cause=\"missing\"} 2
+         outflow_egress_cooldowns_total{egress=\"fleet\",cause=\"refused\"} 5
+         outflow_egress_cooldowns_total{egress=\"fleet\",cause=\"timed_out\"} 0
+         outflow_egress_ports_in_use{egress=\"fleet\",state=\"open\"} 6
+         outflow_egress_ports_in_use{egress=\"fleet\",state=\"time_wait\"} 4
+         outflow_egress_fullest_pair_ports{egress=\"fleet\"} 5
+         outflow_egress_ports_max{egress=\"fleet\"} 1000",
+    );
+    assert!(!text.contains("192.0.2.1") && !text.contains("198.51.100.1"));
 }
 
 fn has(text: &str, lines: &str) {

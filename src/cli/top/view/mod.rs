@@ -25,8 +25,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model, theme: Theme, now: 
     if area.width < columns || area.height < rows {
         return over::too_small(frame.buffer_mut(), area);
     }
-    let (rules, limits) = (!model.stats.rules.is_empty(), !model.stats.limits.is_empty());
-    let plan = Plan::of(area, workers::rows(model, area.width), PolicyRows { rules, limits });
+    let stats = &model.stats;
+    let (rules, limits, pools) =
+        (!stats.rules.is_empty(), !stats.limits.is_empty(), !stats.egress.is_empty());
+    let plan = Plan::of(area, workers::rows(model, area.width), PolicyRows { rules, limits, pools });
     model.set_rows(usize::from(plan.table.height.saturating_sub(1)));
     let buffer = frame.buffer_mut();
     head::meters(buffer, plan.meters, model, theme);
@@ -36,6 +38,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model, theme: Theme, now: 
     panels::causes(buffer, [plan.refused, plan.failed, plan.dropped], model, theme);
     panels::rules(buffer, plan.rules, model, theme);
     panels::limits(buffer, plan.limits, model, theme);
+    panels::pools(buffer, plan.pools, model, theme);
     panels::talkers(buffer, plan.talkers, model, theme);
     table::caption(buffer, plan.caption, model, theme);
     table::sessions(buffer, plan.table, model, theme);

@@ -7,7 +7,7 @@ use ratatui::style::Style;
 use super::line::{LABEL, Pieces};
 use crate::cli::top::model::{KindOfTalker, Model};
 use crate::cli::top::query::RankedBy;
-use crate::cli::top::seen::{LimitSeen, SpreadSeen, TalkerSeen};
+use crate::cli::top::seen::{LimitSeen, PoolSeen, SpreadSeen, TalkerSeen};
 use crate::cli::top::text;
 use crate::cli::top::theme::Theme;
 use crate::cli::units::{bytes, grouped};
@@ -153,6 +153,30 @@ pub(super) fn limits(buffer: &mut Buffer, area: Rect, model: &Model, theme: Them
         (format!("{} {:.0}%{more}", text::name(&limit.limit, theme.utf8), fill * 100.0), style)
     });
     in_row(buffer, area, "limits", pieces.collect(), theme);
+}
+
+/// How the pools' addresses stand: how many of all serve, which do not, and how many sessions leave from them; first those of
+/// which an address does not serve.
+pub(super) fn pools(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme) {
+    let left_alone = |pool: &PoolSeen| {
+        let cooled = pool.in_state("cooled") + pool.in_state("probed");
+        let states = [(cooled, "cooled"), (pool.in_state("drained"), "drained")];
+        let told =
+            states.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!(" {count} {word}"));
+        told.collect::<String>()
+    };
+    let mut pools: Vec<(&PoolSeen, String)> =
+        model.stats.egress.iter().map(|pool| (pool, left_alone(pool))).collect();
+    pools.sort_by_key(|(_, left_alone)| left_alone.is_empty());
+    let pieces = pools.into_iter().map(|(pool, left_alone)| {
+        let all: u64 =
+            ["serving", "cooled", "probed", "drained"].iter().map(|state| pool.in_state(state)).sum();
+        let style = if left_alone.is_empty() { Style::new() } else { theme.strong() };
+        let (name, serving) = (text::name(&pool.egress, theme.utf8), pool.in_state("serving"));
+        let sessions = grouped(pool.sessions_active.unwrap_or_default() as u64);
+        (format!("{name} {serving}/{all}{left_alone} ({sessions})"), style)
+    });
+    in_row(buffer, area, "pools", pieces.collect(), theme);
 }
 
 /// A word, how often, and how often a second now.

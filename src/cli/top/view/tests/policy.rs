@@ -38,3 +38,21 @@ fn rules_have_a_row_with_those_first_that_decide_now() {
     let (mut model, now) = self::model(&MadeUp::busy(30));
     assert!(rows(&drawn(&mut model, COLOURS, (80, 24), now)).iter().all(|row| !row.starts_with("rules")));
 }
+
+/// Where there are no pools, nothing is said of them.
+#[test]
+fn pools_have_a_row_with_those_first_of_which_an_address_is_left_alone() {
+    let mut endpoint = MadeUp::busy(30);
+    let pool = |name: &str, states: [u64; 4], sessions: u64| {
+        let [serving, cooled, probed, drained] = states;
+        let addresses = json!({"serving": serving, "cooled": cooled, "probed": probed, "drained": drained});
+        json!({"egress": name, "select": "sticky", "addresses": addresses, "sessions_active": sessions})
+    };
+    endpoint.stats["egress"] = json!([pool("all-well", [4, 0, 0, 0], 1_200), pool("fleet", [5, 1, 1, 1], 7)]);
+    let (mut model, now) = model(&endpoint);
+    let screen = rows(&drawn(&mut model, COLOURS, (80, 24), now));
+    let wanted = "fleet 5/8 2 cooled 1 drained (7)  all-well 4/4 (1,200)";
+    assert!(screen.iter().any(|row| row.starts_with("pools") && row.contains(wanted)), "{screen:#?}");
+    let (mut model, now) = self::model(&MadeUp::busy(30));
+    assert!(rows(&drawn(&mut model, COLOURS, (80, 24), now)).iter().all(|row| !row.starts_with("pools")));
+}

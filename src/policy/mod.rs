@@ -13,6 +13,7 @@ pub mod guard;
 pub mod locals;
 pub mod nat64;
 pub mod own_ports;
+pub mod parents;
 pub mod rule_names;
 pub mod rules;
 pub mod sources;

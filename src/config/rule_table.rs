@@ -63,6 +63,8 @@ tables! {
         limits: Vec<Arc<str>> = Vec::new(), condition(limit_names(), "[\"plan\"]"), Reload;
         /// The pool that what it allows leaves from: a name of [[egress]].
         egress: Option<Arc<str>> = None, optional(text(rule_values::own_name, ToString::to_string), "\"carrier\""), Reload;
+        /// The parent that what it allows goes through: a name of [[parent]].
+        parent: Option<Arc<str>> = None, optional(text(rule_values::own_name, ToString::to_string), "\"uplink\""), Reload;
         /// Which of its decisions the log tells; without it as [policy] says.
         log: Option<Logged> = None, optional(choice(), "\"all\""), Reload;
     }

@@ -93,7 +93,7 @@ pub(super) fn check_names(table: &'static str, names: &[&str], problems: &mut Pr
                 let at = begins(problems, path);
                 let use_of_it = match table {
                     "rule" => "records, logs and metrics call it by that",
-                    "limit" | "egress" => "rules call it by that",
+                    "limit" | "egress" | "parent" => "rules call it by that",
                     _ => "rules call it by that, as \"@name\"",
                 };
                 problems.push(at, format!("needs a `name`: {use_of_it}"));

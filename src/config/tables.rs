@@ -22,6 +22,7 @@ use super::entry::{TableEntry, tables};
 use super::form::{choice, choices, condition, duration, list, number, optional, path, place, switch, text};
 use super::listen_address::{self, ListenAddress};
 use super::listener_table::ListenerConfig;
+use super::parent_table::ParentConfig;
 use super::places::Places;
 use super::proxy_table::ProxyOutConfig;
 use super::quotas::{self, QuotaConfig};
@@ -76,6 +77,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// Targets that are told of their clients.
     pub proxy_out: Vec<ProxyOutConfig>,
+    /// Proxies that sessions are led through.
+    pub parents: Vec<ParentConfig>,
     /// The log and the access record.
     pub log: Log,
     /// The admin endpoint.
@@ -100,7 +103,7 @@ pub(super) fn all() -> Vec<TableEntry<Config>> {
         TableEntry::once("policy", |config| &config.policy, |config| &mut config.policy),
         groups(),
         TableEntry::many("list", |config| &config.lists, |config| &mut config.lists),
-        TableEntry::many("rule", |config| &config.rules, |config| &mut config.rules),
+        rules(),
         TableEntry::of_tables("limits"),
         TableEntry::once("limits.per_source", |config| &config.per_source, |config| &mut config.per_source),
         TableEntry::once("limits.per_user", |config| &config.per_user, |config| &mut config.per_user),
@@ -108,9 +111,20 @@ pub(super) fn all() -> Vec<TableEntry<Config>> {
         TableEntry::many("egress", |config| &config.egress, |config| &mut config.egress),
         TableEntry::once("http", |config| &config.http, |config| &mut config.http),
         TableEntry::many("proxy_out", |config| &config.proxy_out, |config| &mut config.proxy_out),
+        #[cfg(test)]
+        TableEntry::many("parent", |config| &config.parents, |config| &mut config.parents),
         TableEntry::once("log", |config| &config.log, |config| &mut config.log),
         TableEntry::once("admin", |config| &config.admin, |config| &mut config.admin),
     ]
+}
+
+/// Without the key that is not obeyed yet.
+fn rules() -> TableEntry<Config> {
+    #[cfg_attr(test, expect(unused_mut, reason = "tests know all keys"))]
+    let mut rules = TableEntry::many("rule", |config: &Config| &config.rules, |config| &mut config.rules);
+    #[cfg(not(test))]
+    rules.keys.retain(|key| key.name != "parent");
+    rules
 }
 
 fn groups() -> TableEntry<Config> {

@@ -5,6 +5,7 @@ mod arrays;
 mod bad_files;
 mod egress;
 mod listeners;
+mod parents;
 mod rules;
 mod typed_limits;
 
@@ -400,10 +401,11 @@ fn every_key_of_the_schema_is_printed_and_no_other() {
     full.admin.token_file = Some(PathBuf::from("/t"));
     let all = rules::every_key();
     (full.policy, full.groups, full.lists, full.rules) = (all.policy, all.groups, all.lists, all.rules);
-    full.rules[0].egress = Some("carrier".into());
+    (full.rules[0].egress, full.rules[0].parent) = (Some("carrier".into()), Some("up".into()));
     typed_limits::put_every_key(&mut full);
     full.listeners = listeners::every_key();
     full.egress = egress::every_key();
+    full.parents = parents::every_key();
     let printed: toml::Table = full.to_toml().parse().unwrap();
     let schema = Schema::of(tables::all());
     assert_eq!(printed.len(), schema.tables().iter().filter(|table| !table.name.contains('.')).count());

@@ -8,6 +8,7 @@ use super::egress;
 use super::listener_table::ListenerConfig;
 use super::listeners::{self, taken_by};
 use super::open_proxy;
+use super::parents;
 use super::problem::Problems;
 use super::proxy_out;
 use super::raw::Raw;
@@ -61,6 +62,7 @@ impl Draft {
         rules::check(&self.config, &mut self.problems);
         egress::check(&self.config, &mut self.problems);
         proxy_out::check(&self.config, &mut self.problems);
+        parents::check(&self.config, &mut self.problems);
         open_proxy::refuse(&self.config, &mut self.problems);
         self.require_users();
         self.share_connections();

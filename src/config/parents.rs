@@ -7,7 +7,7 @@ use super::problem::{Problems, escaped, quoted};
 use super::rules::{begins, check_names, count_tables, row};
 use super::tables::Config;
 use crate::limits;
-use crate::policy::parents::{ParentHop, ParentServer, ResolveAt, UserFrom};
+use crate::policy::parents::{ParentHop, ParentServer, ResolveAt, SendProxy, UserFrom};
 use crate::policy::rules::spec::{Action, Mode};
 use crate::proto::address::Host;
 use crate::proto::client::ClientProtocol;
@@ -34,6 +34,7 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
             ("resolve", resolve_problem(parent)),
             ("udp", udp_problem(parent)),
             ("user_from", user_problem(parent)),
+            ("warm", warm_problem(parent)),
         ] {
             if let Some(what) = what.filter(|_| !problems.touch(path, key)) {
                 let places = problems.places();
@@ -136,4 +137,12 @@ fn user_problem(parent: &ParentConfig) -> Option<String> {
         "{} needs a password that goes with the clients' names, for their own are not kept: socks5://:PASSWORD@HOST",
         quoted(&hop.to_string())
     ))
+}
+
+/// A connection that is ready was made before it was known for whom.
+fn warm_problem(parent: &ParentConfig) -> Option<String> {
+    (parent.warm > 0 && parent.send_proxy != SendProxy::Off).then(|| {
+        "with send_proxy no connection can be made before its client is known: leave one of them out"
+            .to_owned()
+    })
 }

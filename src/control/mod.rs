@@ -21,6 +21,7 @@ mod logs;
 mod notify;
 mod numbers;
 mod outlet;
+mod parents;
 mod periods;
 mod plural;
 mod post;

@@ -3,7 +3,7 @@
 //! What keeps rules from being obeyed is found before anything changes, and what was made is kept for as long as what it was made
 //! of stays: a million names are read again only where their file is another.
 
-mod concerns;
+pub(super) mod concerns;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use jiff::Timestamp;
 use jiff::tz::{self, TimeZone};
 
 use self::concerns::{
-    RuleRemark, empty_groups, empty_lists, guarded, idle_limits, never, unresolved, unused, users_warnings,
+    RuleRemark, empty_groups, empty_lists, guarded, idle_limits, never, unresolved, unseen, unused,
+    users_warnings,
 };
 use super::limited_users::limited_users;
 use super::lists;
@@ -25,6 +26,7 @@ use crate::config::{
 };
 use crate::limits;
 use crate::policy::accounts::LimitedUsers;
+use crate::policy::parents::ResolveAt;
 use crate::policy::rule_names::{DEFAULT_NAME, RuleNames};
 use crate::policy::rules::schedule::Schedule;
 use crate::policy::rules::spec::{Action, Condition, Destination, GroupSpec, ListSpec, RuleSpec, RuleSpecs};
@@ -59,6 +61,8 @@ struct RuleInputs {
     stamps: Vec<Option<Stamp>>,
     /// The clocks of the rules' zones.
     zones: Vec<TimeZone>,
+    /// The parents that resolve names.
+    resolving: Vec<Arc<str>>,
 }
 
 /// Rules that can be had.
@@ -138,6 +142,7 @@ impl OperatorRules {
             groups,
             stamps: config.lists.iter().map(stamp).collect(),
             zones: zones(config),
+            resolving: resolving(config),
         };
         errors.extend(quota_zones(config));
         let mut warnings = users_warnings(config, users);
@@ -146,7 +151,7 @@ impl OperatorRules {
         warnings.extend(unresolved(config));
         let limited = self.limited_by(config, users);
         let ways = self.ways.with(config);
-        let ways = ways.map_err(|none| errors.push((("egress", none.nth, "name"), none.of("pools"))));
+        let ways = ways.map_err(|remark| errors.push(remark));
         if let Ok(ways) = &ways
             && errors.is_empty()
             && inputs == self.inputs
@@ -170,6 +175,7 @@ impl OperatorRules {
         empty_lists(config, &lists, &mut errors, &mut own);
         unused(config, &mut own);
         guarded(config, &mut own);
+        unseen(config, &lists, &inputs.resolving, &mut own);
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -248,6 +254,12 @@ impl RuleInputs {
 /// The number of the rule of this name.
 fn number_of(numbers: &Numbers, name: &str) -> RuleId {
     numbers.of(name).map_or(RuleId::DEFAULT, RuleId)
+}
+
+/// The parents that are given names.
+fn resolving(config: &Config) -> Vec<Arc<str>> {
+    let there = config.parents.iter().filter(|parent| parent.resolves() == ResolveAt::There);
+    there.map(|parent| parent.name.clone()).collect()
 }
 
 /// The quotas on a clock that there is not.
@@ -365,7 +377,7 @@ impl NamedPlaces<'_> {
             mode: rule.mode,
             allow_private: rule.allow_private,
             log: rule.log,
-            way: self.ways.way(rule.egress.as_ref()),
+            way: self.ways.way(rule),
         }
     }
 }

@@ -270,6 +270,7 @@ impl SnapshotMaker {
             limits: self.limiting.plan().cloned(),
             limit_names: self.holder_names.limits.clone(),
             egress: self.rules.ways.egress.clone(),
+            parents: self.rules.ways.parents.all().cloned(),
             sources: self.sources.clone().filter(|_| config.per_source.connections > 0),
             watched: !config.admin.listen.is_empty(),
             records: self.records.clone(),

@@ -1,13 +1,16 @@
-//! The pools that sessions leave from: made of the configuration, and kept for as long as it says the same of them.
+//! The pools that sessions leave from, and the parents that they go through: made of the configuration, and kept for as long as it says the same of them.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::numbers::{NoNumber, Numbers};
-use crate::config::{Config, EgressConfig};
+use super::numbers::Numbers;
+use super::parents::OperatorParents;
+use super::rules::concerns::RuleRemark;
+use crate::config::{Config, EgressConfig, RuleConfig};
 use crate::policy::egress::{Egress, PoolSpec};
 use crate::policy::{EgressId, Way};
 
-/// The pools in effect.
+/// The pools and parents in effect.
 #[derive(Clone, Debug)]
 pub(super) struct OperatorWays {
     pools: Vec<PoolSpec>,
@@ -15,12 +18,14 @@ pub(super) struct OperatorWays {
     numbers: Numbers,
     /// `None`: there is none.
     pub(super) egress: Option<Arc<Egress>>,
+    pub(super) parents: Arc<OperatorParents>,
 }
 
 impl Default for OperatorWays {
     fn default() -> OperatorWays {
         // No pool can be called by nothing.
-        OperatorWays { pools: Vec::new(), numbers: Numbers::beginning_with([""]), egress: None }
+        let numbers = Numbers::beginning_with([""]);
+        OperatorWays { pools: Vec::new(), numbers, egress: None, parents: Arc::default() }
     }
 }
 
@@ -28,27 +33,29 @@ impl OperatorWays {
     /// Those of a configuration, in place of these.
     ///
     /// # Errors
-    /// The first pool for whose name no number is left.
-    pub(super) fn with(&self, config: &Config) -> Result<OperatorWays, NoNumber> {
+    /// The first pool or parent for whose name no number is left.
+    pub(super) fn with(&self, config: &Config) -> Result<OperatorWays, RuleRemark> {
+        let parents = self.parents.follow(config, Instant::now())?;
         let pools: Vec<PoolSpec> = config.egress.iter().map(EgressConfig::spec).collect();
         if pools == self.pools {
-            return Ok(self.clone());
+            return Ok(OperatorWays { parents, ..self.clone() });
         }
-        let numbers = self.numbers.with(pools.iter().map(|pool| &pool.name))?;
+        let numbers = self.numbers.with(pools.iter().map(|pool| &pool.name));
+        let numbers = numbers.map_err(|none| (("egress", none.nth, "name"), none.of("pools")))?;
         let number = |pool: &PoolSpec| numbers.of(&pool.name).map(EgressId);
         let numbered = pools.iter().filter_map(|pool| Some((number(pool)?, pool.clone())));
         let egress = (!pools.is_empty()).then(|| Arc::new(Egress::new(numbered, self.egress.as_deref())));
-        Ok(OperatorWays { pools, numbers, egress })
+        Ok(OperatorWays { pools, numbers, egress, parents })
     }
 
-    /// Whether another has the same pools.
+    /// Whether another has the same pools and parents.
     pub(super) fn is_as(&self, other: &OperatorWays) -> bool {
-        self.pools == other.pools
+        self.pools == other.pools && Arc::ptr_eq(&self.parents, &other.parents)
     }
 
-    /// The way of a rule that names this pool.
-    pub(super) fn way(&self, egress: Option<&Arc<str>>) -> Way {
-        let number = |name: &Arc<str>| self.numbers.of(name).map(EgressId);
-        Way { egress: egress.and_then(number), parent: None }
+    /// The way of a rule, by what it names.
+    pub(super) fn way(&self, rule: &RuleConfig) -> Way {
+        let egress = rule.egress.as_ref().and_then(|name| self.numbers.of(name)).map(EgressId);
+        Way { egress, parent: rule.parent.as_ref().and_then(|name| self.parents.number_of(name)) }
     }
 }

@@ -12,6 +12,7 @@ use crate::observe::{LineSender, NeedSender};
 use crate::policy::Policy;
 use crate::policy::accounts::{LimitId, LimitPlan};
 use crate::policy::egress::Egress;
+use crate::policy::parents::Parents;
 use crate::policy::rule_names::RuleNames;
 use crate::policy::sources::Sources;
 use crate::sys::congestion::CongestionControl;
@@ -48,6 +49,8 @@ pub struct Snapshot {
     pub limit_names: Arc<[Arc<str>]>,
     /// The pools that sessions leave from, where there are any. It comes with the policy that says which: what that names, this has.
     pub egress: Option<Arc<Egress>>,
+    /// The parents that sessions go through, where there are any; they come with the policy, as pools do.
+    pub parents: Option<Arc<Parents>>,
     /// What each source has, all workers' together, where that is limited.
     pub sources: Option<Arc<Sources>>,
     /// Whether somebody may ask who is busiest: where nobody can, nobody is counted.

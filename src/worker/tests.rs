@@ -55,6 +55,7 @@ pub(super) fn snapshot() -> Snapshot {
         limits: None,
         limit_names: Arc::default(),
         egress: None,
+        parents: None,
         sources: None,
         watched: false,
         ceilings: Ceilings { sessions: 1, second_attempts: 0, names_beside: 8, pipes: 0 },

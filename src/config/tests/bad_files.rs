@@ -65,17 +65,6 @@ fn translators_that_there_cannot_be_are_named() {
 }
 
 #[test]
-fn planned_names_are_refused() {
-    expect_complaints(&[(
-        "[parent]\n[[rule]]\nname = \"a\"\naction = \"deny\"\nparent = []\n",
-        &[
-            "1: [parent]: not supported by this version",
-            "5: [[rule]] 1 key `parent`: not supported by this version",
-        ],
-    )]);
-}
-
-#[test]
 fn problems_of_a_limit_name_its_table() {
     expect_complaints(&[
         (

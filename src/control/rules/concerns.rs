@@ -145,6 +145,42 @@ pub(super) fn guarded(config: &Config, warnings: &mut Vec<RuleRemark>) {
     }
 }
 
+/// Conditions on addresses in front of a rule whose parent is told names, and those of such a rule itself: what a name leads to there
+/// they do not see.
+pub(super) fn unseen(
+    config: &Config,
+    lists: &[ListSpec],
+    resolving: &[Arc<str>],
+    warnings: &mut Vec<RuleRemark>,
+) {
+    let told = |rule: &RuleConfig| rule.parent.as_ref().filter(|name| resolving.contains(name)).cloned();
+    let blocks: BTreeSet<&str> =
+        lists.iter().filter(|list| !list.networks.is_empty()).map(|list| &*list.name).collect();
+    let by_address = |to: &RuleDestination| match to {
+        RuleDestination::Network(_) => true,
+        RuleDestination::List(name) => blocks.contains(&**name),
+        RuleDestination::Name(_) => false,
+    };
+    for (nth, rule) in config.rules.iter().enumerate() {
+        let Some(parent) = config.rules[nth..].iter().find_map(told) else { break };
+        for (key, destinations) in [("to", &rule.to), ("not_to", &rule.not_to)] {
+            if destinations.iter().any(by_address) {
+                let what = format!(
+                    "is not met by names that parent {} resolves, whatever they lead to: addresses are not seen here",
+                    quoted(&parent)
+                );
+                warnings.push((("rule", nth, key), what));
+            }
+        }
+    }
+    for (nth, parent) in config.parents.iter().enumerate() {
+        if !config.rules.iter().any(|rule| rule.parent.as_ref() == Some(&parent.name)) {
+            let what = format!("leads nothing: no rule has parent = {}", quoted(&parent.name));
+            warnings.push((("parent", nth, "name"), what));
+        }
+    }
+}
+
 /// Limits that nothing has, and those that count the sessions of users where nobody logs in: a slip that limits nobody.
 pub(super) fn idle_limits(config: &Config, users: Option<&Users>) -> Vec<RuleRemark> {
     let of_rules = config.rules.iter().flat_map(|rule| &rule.limits);

@@ -50,7 +50,11 @@ pub fn explain(
     let table = config.listener_table(usize::from(incoming.listener));
     config.takes(table, supposed.command).map_err(ExplainError::Wrong)?;
     let own_ports = OwnPorts::default();
-    let judges = Judges { policy: &policy, own_ports: &own_ports };
+    let judges = Judges {
+        policy: &policy,
+        own_ports: &own_ports,
+        parents: rules.ways.parents.all().map(|all| &**all),
+    };
     let (mut told, name) = Explanation::begin(supposed, incoming, judges);
     if let Some(name) = name {
         let answer = match addresses {

@@ -14,6 +14,7 @@ use crate::limits;
 use crate::policy::accounts::{AccountFill, AccountHolder, LimitId, LimitTerms, Reached};
 use crate::policy::explain::Explained;
 use crate::policy::own_ports::OwnPorts;
+use crate::policy::parents::Parents;
 use crate::policy::{Incoming, Object, Policy, Subject, Verdict};
 use crate::proto::address::{Host, Name, Target};
 use crate::proto::reply::Rep;
@@ -132,8 +133,8 @@ pub struct Explanation {
     pub incoming: Incoming,
     /// What is said before there is an address: of a name, of an association, of BIND for whoever comes.
     pub first: Option<Explained>,
-    /// Whether that is said of the name.
-    of_name: bool,
+    /// Of what that is said.
+    about: FirstAbout,
     /// Why the name has no address, where it was asked for and has none.
     pub unresolved: Option<DnsError>,
     /// Each address, and what is said of it.
@@ -144,6 +145,17 @@ pub struct Explanation {
     pub limits: Vec<ExplainedLimit>,
     /// The limit that would refuse it now.
     pub refused_by: Option<LimitId>,
+}
+
+/// Of what something is said before there is an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FirstAbout {
+    /// Of whatever comes.
+    Anything,
+    /// Of a name that is resolved then.
+    Name,
+    /// Of a name that a parent is told: there is no address to come.
+    ToldName,
 }
 
 /// A limit that a session would come under.
@@ -168,6 +180,8 @@ pub struct Judges<'a> {
     pub policy: &'a Policy,
     /// The ports that associations have.
     pub own_ports: &'a OwnPorts,
+    /// The parents, where there are any.
+    pub parents: Option<&'a Parents>,
 }
 
 impl Explanation {
@@ -178,7 +192,7 @@ impl Explanation {
             supposed,
             incoming,
             first: None,
-            of_name: false,
+            about: FirstAbout::Anything,
             unresolved: None,
             addresses: Vec::new(),
             reply: Rep::Succeeded,
@@ -197,8 +211,13 @@ impl Explanation {
         match target.host {
             Host::Ip(ip) => told.judge(&[ip], judges),
             Host::Name(name) => {
+                if let Some(there) = told.told_to_a_parent(&name, judges) {
+                    told.about = FirstAbout::ToldName;
+                    told.keep(there);
+                    return (told, None);
+                }
                 let first = told.explain(Object::Unresolved(&name, target.port), judges);
-                told.of_name = true;
+                told.about = FirstAbout::Name;
                 if told.keep(first) {
                     return (told, Some(name));
                 }
@@ -230,9 +249,10 @@ impl Explanation {
             Host::Ip(_) => None,
         };
         if let Some(first) = &mut self.first {
-            let object = match name.filter(|_| self.of_name) {
-                Some(name) => Object::Unresolved(name, target.port),
-                None => Object::AnyPeer,
+            let object = match (self.about, name) {
+                (FirstAbout::Name, Some(name)) => Object::Unresolved(name, target.port),
+                (FirstAbout::ToldName, Some(name)) => Object::Told(name, target.port),
+                _ => Object::AnyPeer,
             };
             first.steps = Some(policy.steps(&subject, object));
         }
@@ -262,6 +282,17 @@ impl Explanation {
         let allows = |explained: &&Explained| matches!(explained.verdict, Verdict::Allow(_));
         let each = || self.addresses.iter().map(|(_, explained)| explained);
         each().find(allows).or_else(|| each().next_back()).or(self.first.as_ref())
+    }
+
+    /// What is said of a name that a parent resolves, where one leads there.
+    fn told_to_a_parent(&self, name: &Name, judges: Judges<'_>) -> Option<Explained> {
+        let parents = judges.parents.filter(|_| self.supposed.command == RequestCommand::Connect)?;
+        let there = self.explain(Object::Told(name, self.supposed.target.port), judges);
+        let leads = |explained: &Explained| match explained.verdict {
+            Verdict::Allow(allowed) => parents.resolves_there(allowed.way),
+            Verdict::Deny(..) => false,
+        };
+        Some(there).filter(leads)
     }
 
     fn judge(&mut self, addresses: &[IpAddr], judges: Judges<'_>) {
@@ -302,5 +333,70 @@ fn reply_of(explained: &Explained) -> Rep {
     match explained.verdict {
         Verdict::Allow(_) => Rep::Succeeded,
         Verdict::Deny(denial, _) => rep_of(&Failure::Denied(denial)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::policy::ParentId;
+    use crate::policy::parents::{
+        Fallback, Parent, ParentHop, ParentSelect, ParentServer, ParentSpec, ResolveAt, SendProxy, UserFrom,
+    };
+    use crate::policy::rules::by_hand::{allow, deny, rules, to};
+    use crate::policy::rules::spec::Action;
+    use crate::policy::rules::{RuleKey, RuleStep};
+    use crate::policy::way::Way;
+    use crate::proto::client::ClientProtocol;
+
+    fn parents(resolve: ResolveAt) -> Parents {
+        let target = target("192.0.2.1:1080", 1).unwrap();
+        let hop =
+            ParentHop { protocol: ClientProtocol::Socks5, names: true, target, user: None, password: None };
+        let spec = ParentSpec {
+            name: "up".into(),
+            servers: vec![ParentServer { hops: vec![hop], weight: 1, number: 1 }],
+            select: ParentSelect::RoundRobin,
+            max_fails: 3,
+            fail_timeout: Duration::from_secs(1),
+            check: None,
+            resolve,
+            udp: false,
+            user_from: UserFrom::Url,
+            send_proxy: SendProxy::Off,
+            fallback: Fallback::Fail,
+            warm: 0,
+        };
+        Parents::new([(ParentId(1), Arc::new(Parent::new(spec, None, Instant::now())))])
+    }
+
+    /// No name server is asked for a name that a parent resolves, and no rule by addresses speaks of it.
+    #[test]
+    fn a_name_that_a_parent_is_told_is_judged_as_it_is() {
+        let way = Way { egress: None, parent: Some(ParentId(1)) };
+        let set =
+            rules(Action::Deny, [deny(|rule| rule.to = to(["10.0.0.0/8"])), allow(|rule| rule.way = way)]);
+        let policy = Policy::default().with_rules(Some(set));
+        let asked = |resolve, text: &'static str| {
+            let parents = parents(resolve);
+            let supposed = Supposed::read(|field| Some(text).filter(|_| field == "to")).unwrap();
+            let incoming = Incoming { client: "127.0.0.1:0".parse().unwrap(), listener: 0 };
+            let own_ports = OwnPorts::default();
+            let judges = Judges { policy: &policy, own_ports: &own_ports, parents: Some(&parents) };
+            let (mut told, name) = Explanation::begin(supposed, incoming, judges);
+            told.tell_steps(&policy);
+            let steps = told.first.iter().flat_map(|first| first.steps.clone()).flatten();
+            (name.is_some(), told.is_allowed(), steps.map(|(_, step)| step).collect::<Vec<_>>())
+        };
+        let unmet = RuleStep::Fails { key: RuleKey::To, negated: false };
+        assert_eq!(asked(ResolveAt::There, "a.example:80"), (false, true, vec![unmet, RuleStep::Decides]));
+        assert_eq!(
+            asked(ResolveAt::Here, "a.example:80"),
+            (true, true, vec![RuleStep::Open, RuleStep::Decides])
+        );
+        assert_eq!(asked(ResolveAt::There, "8.8.8.8:80"), (false, true, Vec::new()));
     }
 }

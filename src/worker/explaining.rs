@@ -74,7 +74,7 @@ impl Worker {
     }
 
     fn judges<'a>(&'a self, policy: &'a Policy) -> Judges<'a> {
-        Judges { policy, own_ports: &self.core.own_ports }
+        Judges { policy, own_ports: &self.core.own_ports, parents: self.core.snapshot.parents.as_deref() }
     }
 
     fn tell(&self, told: Explanation, policy: Arc<Policy>, reply: &Reply<SupposedTold>) {

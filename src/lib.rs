@@ -6,6 +6,7 @@
 
 pub mod limits;
 
+pub mod outbound;
 pub mod outcome;
 pub mod shares;
 pub mod threads;

@@ -8,9 +8,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::congestion::{self, Algorithm, CongestionControl};
-use super::outbound::OutboundOptions;
+use super::outbound::{apply, within};
 use super::stream::{Liveness, Stream, apply_liveness};
 use super::{Errno, errno_of};
+use crate::outbound::OutboundOptions;
 
 /// One listening socket, non-blocking; closed when dropped.
 #[derive(Debug)]
@@ -85,8 +86,8 @@ impl Listener {
         options: &OutboundOptions,
     ) -> Result<Listener, Errno> {
         let (domain, kind) = (Domain::for_address(address), Type::STREAM.nonblocking());
-        let socket = options.within(|| Socket::new(domain, kind, None).map_err(|error| errno_of(&error)))?;
-        options.apply(&socket, domain)?;
+        let socket = within(options, || Socket::new(domain, kind, None).map_err(|error| errno_of(&error)))?;
+        apply(options, &socket, domain)?;
         let open = || {
             socket.set_reuse_address(true)?;
             if let Some(algorithm) = congestion {

@@ -5,16 +5,16 @@ use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
 
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, SockRef};
 
 use super::{Errno, errno_of};
+use crate::outbound::{NetworkNamespace, OutboundOptions};
 
 /// IP_LOCAL_PORT_RANGE of linux/in.h (Linux 6.3), for which libc has no name.
 const IP_LOCAL_PORT_RANGE: libc::c_int = 51;
@@ -22,66 +22,47 @@ const IP_LOCAL_PORT_RANGE: libc::c_int = 51;
 /// The two bits below the DSCP, which are the congestion notification's (RFC 3168 section 5).
 const ECN_BITS: u32 = 2;
 
-/// How sockets towards targets are opened.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OutboundOptions {
-    /// The ports that they may have; outside of the kernel's own range this has no effect.
-    pub ports: Option<RangeInclusive<u16>>,
-    /// The interface that their packets go by.
-    pub interface: Option<Arc<str>>,
-    /// The mark of their packets (SO_MARK).
-    pub mark: Option<u32>,
-    /// The class of service of their packets (RFC 2474), 0 to 63.
-    pub dscp: Option<u8>,
-    /// Whether they may have an address that no interface has.
-    pub freebind: bool,
-    /// The network namespace that they are opened in, where that is another.
-    pub netns: Option<Arc<NetworkNamespace>>,
+/// Sets on a socket that is not bound yet whatever is wanted.
+///
+/// # Errors
+/// EPERM without CAP_NET_ADMIN for a mark; ENODEV where there is no such interface; ENOPROTOOPT for ports before Linux 6.3.
+pub fn apply(options: &OutboundOptions, socket: &impl AsFd, domain: Domain) -> Result<(), Errno> {
+    let socket = SockRef::from(socket);
+    let set = || {
+        if options.freebind {
+            // It holds for both families.
+            socket.set_freebind_v4(true)?;
+        }
+        if let Some(interface) = &options.interface {
+            socket.bind_device(Some(interface.as_bytes()))?;
+        }
+        if let Some(mark) = options.mark {
+            socket.set_mark(mark)?;
+        }
+        if let Some(dscp) = options.dscp {
+            let class = u32::from(dscp) << ECN_BITS;
+            // Of a connection the kernel keeps the bits of the congestion notification.
+            match domain == Domain::IPV6 {
+                true => socket.set_tclass_v6(class)?,
+                false => socket.set_tos_v4(class)?,
+            }
+        }
+        if let Some(ports) = &options.ports {
+            set_port_range(&socket, ports)?;
+        }
+        Ok(())
+    };
+    set().map_err(|error: io::Error| errno_of(&error))
 }
 
-impl OutboundOptions {
-    /// Sets on a socket that is not bound yet whatever is wanted.
-    ///
-    /// # Errors
-    /// EPERM without CAP_NET_ADMIN for a mark; ENODEV where there is no such interface; ENOPROTOOPT for ports before Linux 6.3.
-    pub fn apply(&self, socket: &impl AsFd, domain: Domain) -> Result<(), Errno> {
-        let socket = SockRef::from(socket);
-        let set = || {
-            if self.freebind {
-                // It holds for both families.
-                socket.set_freebind_v4(true)?;
-            }
-            if let Some(interface) = &self.interface {
-                socket.bind_device(Some(interface.as_bytes()))?;
-            }
-            if let Some(mark) = self.mark {
-                socket.set_mark(mark)?;
-            }
-            if let Some(dscp) = self.dscp {
-                let class = u32::from(dscp) << ECN_BITS;
-                // Of a connection the kernel keeps the bits of the congestion notification.
-                match domain == Domain::IPV6 {
-                    true => socket.set_tclass_v6(class)?,
-                    false => socket.set_tos_v4(class)?,
-                }
-            }
-            if let Some(ports) = &self.ports {
-                set_port_range(&socket, ports)?;
-            }
-            Ok(())
-        };
-        set().map_err(|error: io::Error| errno_of(&error))
-    }
-
-    /// Runs what opens a socket where sockets are to be opened.
-    ///
-    /// # Errors
-    /// EPERM without CAP_SYS_ADMIN there or here; what `open` says.
-    pub fn within<T>(&self, open: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
-        match &self.netns {
-            Some(netns) => netns.within(open),
-            None => open(),
-        }
+/// Runs what opens a socket where sockets are to be opened.
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN there or here; what `open` says.
+pub fn within<T>(options: &OutboundOptions, open: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+    match &options.netns {
+        Some(netns) => inside(netns, open),
+        None => open(),
     }
 }
 
@@ -119,42 +100,31 @@ pub fn leave_from(socket: &impl AsFd, source: SocketAddr, domain: Domain) -> Res
     SockRef::from(socket).bind(&SocketAddr::new(ip, source.port()).into()).map_err(|e| errno_of(&e))
 }
 
-/// Another network namespace.
-#[derive(Debug)]
-pub struct NetworkNamespace {
-    there: File,
-    /// Where the process is otherwise.
-    home: File,
-    /// The device and the inode of `there`.
-    id: (u64, u64),
+/// The network namespace whose file this is, such as `/run/netns/NAME`. It lasts as long as this value, whatever becomes of the file.
+///
+/// # Errors
+/// What open(2) refused; EINVAL where the file is none of a network namespace, EPERM where it may not be entered.
+pub fn open_namespace(path: &Path) -> io::Result<NetworkNamespace> {
+    let there = File::open(path)?;
+    let metadata = there.metadata()?;
+    let home = File::open("/proc/thread-self/ns/net")?;
+    let id = (metadata.dev(), metadata.ino());
+    let netns = NetworkNamespace { there: there.into(), home: home.into(), id };
+    inside(&netns, || Ok(())).map_err(io::Error::from)?;
+    Ok(netns)
 }
 
-impl NetworkNamespace {
-    /// The one whose file this is, such as `/run/netns/NAME`. It lasts as long as this value, whatever becomes of the file.
-    ///
-    /// # Errors
-    /// What open(2) refused; EINVAL where the file is none of a network namespace, EPERM where it may not be entered.
-    pub fn open(path: &Path) -> io::Result<NetworkNamespace> {
-        let there = File::open(path)?;
-        let metadata = there.metadata()?;
-        let home = File::open("/proc/thread-self/ns/net")?;
-        let netns = NetworkNamespace { there, home, id: (metadata.dev(), metadata.ino()) };
-        netns.within(|| Ok(())).map_err(io::Error::from)?;
-        Ok(netns)
-    }
-
-    /// Runs this with the calling thread in the namespace. What a socket is opened in it stays in.
-    fn within<T>(&self, act: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
-        setns(&self.there, CloneFlags::CLONE_NEWNET)?;
-        let back = Back(&self.home);
-        let outcome = act();
-        drop(back);
-        outcome
-    }
+/// Runs this with the calling thread in the namespace. What a socket is opened in it stays in.
+fn inside<T>(netns: &NetworkNamespace, act: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+    setns(&netns.there, CloneFlags::CLONE_NEWNET)?;
+    let back = Back(&netns.home);
+    let outcome = act();
+    drop(back);
+    outcome
 }
 
 /// Takes the thread back as it is dropped, even by a panic.
-struct Back<'a>(&'a File);
+struct Back<'a>(&'a OwnedFd);
 
 impl Drop for Back<'_> {
     fn drop(&mut self) {
@@ -165,24 +135,17 @@ impl Drop for Back<'_> {
     }
 }
 
-impl PartialEq for NetworkNamespace {
-    fn eq(&self, other: &NetworkNamespace) -> bool {
-        self.id == other.id
-    }
-}
-
-impl Eq for NetworkNamespace {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::sync::Arc;
 
     use socket2::{Socket, Type};
 
     fn opened(options: &OutboundOptions, domain: Domain, kind: Type) -> Socket {
         let socket = Socket::new(domain, kind, None).unwrap();
-        options.apply(&socket, domain).unwrap();
+        apply(options, &socket, domain).unwrap();
         socket
     }
 
@@ -243,7 +206,7 @@ mod tests {
         let socket = opened(&by("lo"), Domain::IPV4, Type::STREAM);
         assert_eq!(socket.device().unwrap().unwrap(), b"lo");
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        assert_eq!(by("none-such").apply(&socket, Domain::IPV4), Err(Errno::ENODEV));
+        assert_eq!(apply(&by("none-such"), &socket, Domain::IPV4), Err(Errno::ENODEV));
     }
 
     /// An IPv4 source of an IPv6 socket is a mapped one.
@@ -265,18 +228,18 @@ mod tests {
         let own = Path::new("/proc/self/ns/net");
         let is_here = || File::open("/proc/thread-self/ns/net").unwrap().metadata().unwrap().ino();
         let here = is_here();
-        match NetworkNamespace::open(own) {
+        match open_namespace(own) {
             Ok(netns) => {
                 let netns = Some(Arc::new(netns));
                 let options = OutboundOptions { netns, ..OutboundOptions::default() };
-                assert_eq!(options.within(|| Err::<(), _>(Errno::EBADF)), Err(Errno::EBADF));
-                let opened = options.within(|| UdpSocket::bind("127.0.0.1:0").map_err(|e| errno_of(&e)));
+                assert_eq!(within(&options, || Err::<(), _>(Errno::EBADF)), Err(Errno::EBADF));
+                let opened = within(&options, || UdpSocket::bind("127.0.0.1:0").map_err(|e| errno_of(&e)));
                 assert!(opened.is_ok());
                 assert_eq!(is_here(), here);
             }
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied),
         }
-        let none = NetworkNamespace::open(Path::new("/dev/null")).unwrap_err();
+        let none = open_namespace(Path::new("/dev/null")).unwrap_err();
         assert_eq!(none.raw_os_error(), Some(libc::EINVAL), "a file of something else");
     }
 }

@@ -8,8 +8,9 @@ use nix::sys::socket::{MsgFlags, recv, send};
 use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use super::congestion::Algorithm;
-use super::outbound::{OutboundOptions, leave_from};
+use super::outbound::{apply, leave_from, within};
 use super::{Errno, Read, Write, errno_of};
+use crate::outbound::OutboundOptions;
 
 /// An owned TCP socket; closed when dropped.
 #[derive(Debug)]
@@ -54,8 +55,8 @@ impl Stream {
         congestion: Option<Algorithm>,
         options: &OutboundOptions,
     ) -> Result<Stream, Errno> {
-        let stream = options.within(|| Stream::open(address, congestion))?;
-        options.apply(&stream, Domain::for_address(address))?;
+        let stream = within(options, || Stream::open(address, congestion))?;
+        apply(options, &stream, Domain::for_address(address))?;
         Ok(stream)
     }
 

@@ -6,8 +6,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use nix::sys::socket::{MsgFlags, SockaddrStorage, sendto, setsockopt, sockopt};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::outbound::OutboundOptions;
+use super::outbound::{apply, within};
 use super::{Errno, Write, errno_of};
+use crate::outbound::OutboundOptions;
 
 /// One UDP socket, non-blocking; closed when dropped.
 #[derive(Debug)]
@@ -34,8 +35,8 @@ impl DatagramSocket {
         options: &OutboundOptions,
     ) -> Result<DatagramSocket, Errno> {
         let (domain, kind) = (Domain::for_address(address), Type::DGRAM.nonblocking().cloexec());
-        let socket = options.within(|| Socket::new_raw(domain, kind, None).map_err(|e| errno_of(&e)))?;
-        options.apply(&socket, domain)?;
+        let socket = within(options, || Socket::new_raw(domain, kind, None).map_err(|e| errno_of(&e)))?;
+        apply(options, &socket, domain)?;
         if address.is_ipv6() {
             socket.set_only_v6(true).map_err(|e| errno_of(&e))?;
         }

@@ -6,7 +6,7 @@ use super::{Findings, finds, hold};
 /// The floors from the lowest up. Modules of one floor do not know each other; everything else follows from the order.
 const FLOORS: [&[&str]; 14] = [
     &["limits"],
-    &["shares", "threads", "console", "outcome"],
+    &["shares", "threads", "console", "outcome", "outbound"],
     &["proto", "sys"],
     &["auth", "state"],
     &["policy"],

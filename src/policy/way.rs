@@ -25,6 +25,11 @@ impl Way {
     pub fn or(self, other: Way) -> Way {
         Way { egress: self.egress.or(other.egress), parent: self.parent.or(other.parent) }
     }
+
+    /// Whether what leaves by this way leaves as `wanted` says: what that leaves open may be anything.
+    pub fn obeys(self, wanted: Way) -> bool {
+        wanted.or(self) == self
+    }
 }
 
 #[cfg(test)]
@@ -38,5 +43,7 @@ mod tests {
         assert_eq!(pool(1).or(both), Way { egress: Some(EgressId(1)), parent: Some(ParentId(1)) });
         assert_eq!(Way::default().or(both), both);
         assert_eq!(both.or(Way::default()), both);
+        assert!(both.obeys(Way::default()) && both.obeys(pool(2)) && both.obeys(both));
+        assert!(!both.obeys(pool(1)) && !pool(2).obeys(both) && !Way::default().obeys(pool(2)));
     }
 }

@@ -10,6 +10,7 @@ pub mod ledger;
 mod marks;
 mod pool;
 pub mod ports;
+mod session;
 mod sliding;
 pub mod spec;
 pub mod standing;
@@ -21,42 +22,62 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
-pub use pool::{Leaving, LeavingAsked, Pool, listed};
-pub use spec::{Choosing, Cooldown, PoolFamily, PoolSelect, PoolSockets, PoolSpec, StickyOn};
+pub use pool::{Leaving, LeavingAsked, Pool};
+pub use session::{SessionPool, SourcesTowards};
+pub use spec::{Choosing, Cooldown, PoolFamily, PoolSelect, PoolSockets, PoolSpec, StickyOn, listed};
 pub use turns::PoolTurns;
 
+use self::ledger::Ledger;
 use super::way::EgressId;
+use crate::outbound::OutboundOptions;
 
 /// All pools.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Egress {
     /// By their numbers.
     pools: Vec<Option<Arc<Pool>>>,
     by_name: HashMap<Arc<str>, EgressId>,
     /// In the order in which they are configured.
     order: Vec<EgressId>,
+    /// How their entries stand.
+    ledger: Arc<Ledger>,
 }
 
 impl Egress {
-    /// These pools, each with its number. One that is as it was before stays what it was, with all that is known of it.
-    pub fn new(specs: impl IntoIterator<Item = (EgressId, PoolSpec)>, before: Option<&Egress>) -> Egress {
-        let mut egress = Egress::default();
-        for (id, spec) in specs {
+    /// These pools, each with its number and what its sockets are given. One that is as it was before stays what it was, with all
+    /// that is known of it, and so does an address that a pool keeps.
+    pub fn new(
+        specs: impl IntoIterator<Item = (EgressId, PoolSpec, OutboundOptions)>,
+        before: Option<&Egress>,
+        now: Instant,
+    ) -> Egress {
+        let specs: Vec<_> = specs.into_iter().collect();
+        let wanted = specs.iter().flat_map(|(id, spec, _)| spec.entries().map(|entry| (id.0, entry)));
+        let ledger = before.map_or_else(|| Ledger::new(now), |before| Ledger::clone(&before.ledger));
+        let ledger = Arc::new(ledger.with(wanted));
+        let (mut pools, mut by_name, mut order) = (Vec::new(), HashMap::new(), Vec::new());
+        for (id, spec, options) in specs {
             let place = usize::from(id.0);
-            if egress.pools.len() <= place {
-                egress.pools.resize(place + 1, None);
+            if pools.len() <= place {
+                pools.resize(place + 1, None);
             }
             let old = before.and_then(|before| before.shared(id));
             let pool = match old {
-                Some(old) if *old.spec() == spec => Arc::clone(old),
-                old => Arc::new(Pool::new(id, spec, old.map(|old| &**old))),
+                Some(old) if (old.spec(), old.options()) == (&spec, &options) => Arc::clone(old),
+                _ => Arc::new(Pool::new(id, spec, options, &ledger)),
             };
-            egress.by_name.insert(Arc::clone(pool.name()), id);
-            egress.order.push(id);
-            egress.pools[place] = Some(pool);
+            by_name.insert(Arc::clone(pool.name()), id);
+            order.push(id);
+            pools[place] = Some(pool);
         }
-        egress
+        Egress { pools, by_name, order, ledger }
+    }
+
+    /// How the entries of all pools stand.
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
     }
 
     fn shared(&self, EgressId(number): EgressId) -> Option<&Arc<Pool>> {

@@ -1,17 +1,22 @@
 //! One pool: its addresses, and the order in which a session tries them.
 
-use std::net::IpAddr;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
+use super::health::{CooldownTerms, Outcome};
 use super::key::{self, KeyHash};
+use super::ledger::Ledger;
+use super::ports::{PortRoom, PortTerms};
 use super::sliding::SlidingKeys;
-use super::spec::{PoolFamily, PoolSelect, PoolSockets, PoolSpec, StickyOn};
+use super::spec::{Cooldown, PoolFamily, PoolSelect, PoolSockets, PoolSpec, StickyOn};
+use super::standing::Standing;
 use super::turns::PoolTurns;
-use crate::limits::EGRESS_BLOCK_LISTED_MAX;
+use crate::outbound::OutboundOptions;
 use crate::policy::way::EgressId;
 use crate::proto::address::Host;
 
@@ -24,8 +29,19 @@ pub struct Pool {
     entries: Box<[IpNet]>,
     /// The hashes of the entries.
     hashes: Box<[u64]>,
+    /// How the entries stand.
+    standings: Box<[Arc<Standing>]>,
+    /// What is asked of their ports.
+    ports: PortTerms,
+    /// When they are left alone.
+    cooldown: CooldownTerms,
+    /// What its sockets are given.
+    options: OutboundOptions,
     /// Where the entries of IPv4 end.
     v4: usize,
+    /// The places of single addresses, and those of blocks.
+    by_address: HashMap<IpAddr, u16>,
+    blocks: Box<[u16]>,
     /// When keys were used, where that counts.
     sliding: Option<SlidingKeys>,
 }
@@ -55,6 +71,8 @@ pub struct LeavingAsked<'a> {
 pub struct Leaving {
     /// The hash of the session's key, or any number.
     key: u64,
+    /// Whether that is the hash of a key, which keeps the session at its address.
+    sticky: bool,
     order: Order,
     /// The address that is tried before all others.
     first: Option<IpAddr>,
@@ -81,18 +99,49 @@ struct PoolStep {
     score: Option<u64>,
 }
 
+impl Leaving {
+    /// The hash of what keeps the session at its address, where anything does.
+    pub fn session_key(&self) -> Option<u64> {
+        self.sticky.then_some(self.key)
+    }
+}
+
 impl Pool {
-    /// The pool of this number; of addresses that `before` has what is known of them stays known.
-    pub(super) fn new(id: EgressId, spec: PoolSpec, before: Option<&Pool>) -> Pool {
-        let mut entries: Vec<IpNet> = spec.addresses.iter().flat_map(entries_of).collect();
+    /// The pool of this number, whose entries stand as the ledger says and whose sockets are given this.
+    pub(super) fn new(id: EgressId, spec: PoolSpec, mut options: OutboundOptions, ledger: &Ledger) -> Pool {
+        let mut entries: Vec<IpNet> = spec.entries().collect();
         entries.sort_by_key(|net| net.addr().is_ipv6());
+        // No interface has the addresses of a block that a route leads here.
+        options.freebind |= entries.iter().any(|net| net.prefix_len() < net.max_prefix_len());
+        let standing = |net: &IpNet| {
+            let unknown = || Arc::new(Standing::new(*net, Arc::clone(ledger.ports())));
+            ledger.standing(id.0, *net).cloned().unwrap_or_else(unknown)
+        };
+        let PoolSockets { reserve, per_target, .. } = spec.sockets;
+        let slice = options.ports.as_ref().map(|ports| u32::from(ports.end() - ports.start()) + 1);
+        let Cooldown { refused, reset_rate, min_samples, max } = spec.cooldown;
         let sliding = (spec.choosing.sliding && spec.choosing.ttl.is_some()).then(SlidingKeys::new);
-        let _ = before;
+        let is_block = |net: &IpNet| net.prefix_len() < net.max_prefix_len();
+        let numbered = || (0_u16..).zip(&entries);
         Pool {
             id,
+            by_address: numbered()
+                .filter(|(_, net)| !is_block(net))
+                .map(|(at, net)| (net.addr(), at))
+                .collect(),
+            blocks: numbered().filter(|(_, net)| is_block(net)).map(|(at, _)| at).collect(),
             hashes: entries.iter().map(key::entry).collect(),
+            standings: entries.iter().map(standing).collect(),
             v4: entries.partition_point(|net| net.addr().is_ipv4()),
             entries: entries.into(),
+            ports: PortTerms { slice, reserve: reserve.into(), per_target: per_target.into() },
+            cooldown: CooldownTerms {
+                refused: u16::from(refused) * 10,
+                reset_rate: u16::from(reset_rate) * 10,
+                min_samples,
+                max,
+            },
+            options,
             sliding,
             spec,
         }
@@ -114,8 +163,35 @@ impl Pool {
     }
 
     /// What its sockets are given.
-    pub fn sockets(&self) -> &PoolSockets {
-        &self.spec.sockets
+    pub fn options(&self) -> &OutboundOptions {
+        &self.options
+    }
+
+    /// How the entry stands that an address is of.
+    pub fn standing(&self, ip: IpAddr) -> Option<&Arc<Standing>> {
+        self.standings.get(self.entry_of(ip)?)
+    }
+
+    /// What room an address has for one more connection to this target.
+    pub fn room(&self, source: IpAddr, target: SocketAddr) -> PortRoom {
+        match (self.ports.reserve, self.ports.per_target, self.standings.first()) {
+            (0, 0, _) | (.., None) => PortRoom::Enough,
+            (.., Some(any)) => any.ports().room(source, target, &self.ports),
+        }
+    }
+
+    /// What came of leaving from an address towards a target.
+    pub fn note(&self, source: IpAddr, target: IpAddr, outcome: Outcome, now: Instant) {
+        if let Some(standing) = self.standing(source) {
+            standing.note(&self.standings, source, target, outcome, &self.cooldown, now);
+        }
+    }
+
+    /// Takes an address that [`Pool::next`] gave: one that was left alone is tried by one session, and false for another that was
+    /// given it at the same moment.
+    pub fn take(&self, source: IpAddr, now: Instant) -> bool {
+        let taken = |standing: &Arc<Standing>| !standing.is_fit(source, now) || standing.take(source, now);
+        self.standing(source).is_none_or(taken)
     }
 
     /// Its addresses, and its blocks that are too large to be taken for theirs, each as one entry.
@@ -126,7 +202,8 @@ impl Pool {
     /// The entry that an address is of.
     pub fn entry_of(&self, ip: IpAddr) -> Option<usize> {
         let ip = ip.to_canonical();
-        self.entries.iter().position(|net| net.contains(&ip))
+        let block = || self.blocks.iter().find(|at| self.entries[usize::from(**at)].contains(&ip));
+        self.by_address.get(&ip).or_else(block).map(|at| usize::from(*at))
     }
 
     /// Whether [`LeavingAsked::reached`] matters: the kernel has to be asked for it.
@@ -151,28 +228,29 @@ impl Pool {
 
     /// How a session goes through the addresses.
     pub fn choose(&self, asked: &LeavingAsked<'_>, turns: &mut PoolTurns) -> Leaving {
-        let (steps, first) = ([PoolStep::default(); 2], None);
+        let (steps, first, sticky) = ([PoolStep::default(); 2], None, false);
         let from = |turn: u64| {
             let place = |is_v6| (turn % self.family(is_v6).len().max(1) as u64) as u16;
             Order::From([place(false), place(true)])
         };
         match self.spec.choosing.select {
             PoolSelect::Sticky => match self.key(asked) {
-                Some(key) => Leaving { key, order: Order::ByKey, first, steps },
-                None => Leaving { key: turns.random(), order: Order::ByKey, first, steps },
+                Some(key) => Leaving { key, sticky: true, order: Order::ByKey, first, steps },
+                None => Leaving { key: turns.random(), sticky, order: Order::ByKey, first, steps },
             },
             PoolSelect::Random | PoolSelect::LeastUsed => {
                 let key = turns.random();
-                Leaving { key, order: from(key >> 32), first, steps }
+                Leaving { key, sticky, order: from(key >> 32), first, steps }
             }
             PoolSelect::RoundRobin => {
                 let key = turns.random();
-                Leaving { key, order: from(turns.turn(self.id).into()), first, steps }
+                Leaving { key, sticky, order: from(turns.turn(self.id).into()), first, steps }
             }
             PoolSelect::Client => {
                 let reached = asked.reached.map(|ip| ip.to_canonical());
                 let first = reached.filter(|ip| self.entry_of(*ip).is_some());
-                Leaving { key: self.key_of(&[StickyOn::Source], asked).0, order: Order::ByKey, first, steps }
+                let key = self.key_of(&[StickyOn::Source], asked).0;
+                Leaving { key, sticky, order: Order::ByKey, first, steps }
             }
         }
     }
@@ -223,7 +301,7 @@ impl Pool {
     }
 
     /// The next address to leave from towards a target of this one's family; `None` where there is no other to try. What is
-    /// left alone for now is passed over; where all is, the first one serves.
+    /// left alone for now is passed over; where all is, the least bad serves.
     pub fn next(&self, leaving: &mut Leaving, target: IpAddr, now: Instant) -> Option<IpAddr> {
         if !self.leads_to(target) {
             return None;
@@ -243,12 +321,15 @@ impl Pool {
             return None;
         }
         step.given = tries;
-        self.candidate(&mut { begun }, is_v6)
+        // All are left alone: the least bad serves.
+        let mut again = begun;
+        let all = std::iter::from_fn(|| self.candidate(&mut again, is_v6)).take(usize::from(tries));
+        all.min_by_key(|ip| self.standing(*ip).map_or(0, |standing| standing.badness(*ip, now)))
     }
 
     /// Whether an address is not left alone for now.
-    fn serves(&self, _: IpAddr, _: Instant) -> bool {
-        true
+    fn serves(&self, ip: IpAddr, now: Instant) -> bool {
+        self.standing(ip).is_none_or(|standing| standing.is_fit(ip, now))
     }
 
     /// The next candidate of a family, whatever is known of it.
@@ -319,21 +400,4 @@ fn kind(part: StickyOn) -> u8 {
         StickyOn::Source => 3,
         StickyOn::Target => 4,
     }
-}
-
-/// A small block's addresses, or the block.
-fn entries_of(net: &IpNet) -> Vec<IpNet> {
-    match listed(net) {
-        Some(count) => {
-            let places = (0..u128::from(count)).filter(|place| key::is_host(net, *place));
-            places.map(|place| IpNet::from(key::at(net, place))).collect()
-        }
-        None => vec![*net],
-    }
-}
-
-/// How many addresses a block has, where it is small enough to be taken for them.
-pub fn listed(net: &IpNet) -> Option<u32> {
-    let free = u32::from(net.max_prefix_len() - net.prefix_len());
-    1_u32.checked_shl(free).filter(|count| *count <= EGRESS_BLOCK_LISTED_MAX)
 }

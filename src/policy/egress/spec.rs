@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::key;
+use crate::limits::EGRESS_BLOCK_LISTED_MAX;
+
 /// A pool.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PoolSpec {
@@ -23,6 +26,13 @@ pub struct PoolSpec {
     pub sockets: PoolSockets,
     /// What is to be told of it.
     pub tags: BTreeMap<Arc<str>, Arc<str>>,
+}
+
+impl PoolSpec {
+    /// Its entries: addresses, and blocks that are too large to be taken for theirs.
+    pub fn entries(&self) -> impl Iterator<Item = IpNet> + '_ {
+        self.addresses.iter().flat_map(entries_of)
+    }
 }
 
 /// How a session comes to its address.
@@ -134,4 +144,21 @@ pub struct PoolSockets {
     pub freebind: bool,
     /// The network namespace that they are opened in.
     pub netns: Option<PathBuf>,
+}
+
+/// A small block's addresses, or the block.
+fn entries_of(net: &IpNet) -> Vec<IpNet> {
+    match listed(net) {
+        Some(count) => {
+            let places = (0..u128::from(count)).filter(|place| key::is_host(net, *place));
+            places.map(|place| IpNet::from(key::at(net, place))).collect()
+        }
+        None => vec![*net],
+    }
+}
+
+/// How many addresses a block has, where it is small enough to be taken for them.
+pub fn listed(net: &IpNet) -> Option<u32> {
+    let free = u32::from(net.max_prefix_len() - net.prefix_len());
+    1_u32.checked_shl(free).filter(|count| *count <= EGRESS_BLOCK_LISTED_MAX)
 }

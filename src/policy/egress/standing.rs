@@ -65,6 +65,11 @@ impl Standing {
         }
     }
 
+    /// The ports of all entries.
+    pub fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
     /// The address, or the prefix.
     pub fn network(&self) -> IpNet {
         self.network

@@ -27,7 +27,8 @@ fn spec(addresses: &[&str], choosing: Choosing) -> PoolSpec {
 }
 
 fn pool(addresses: &[&str], choosing: Choosing) -> Pool {
-    Pool::new(EgressId(1), spec(addresses, choosing), None)
+    let spec = spec(addresses, choosing);
+    Pool::new(EgressId(1), spec, OutboundOptions::default(), &Ledger::new(Instant::now()))
 }
 
 fn select(select: PoolSelect) -> Choosing {
@@ -280,13 +281,77 @@ fn a_pool_that_stays_is_the_same_and_another_has_its_own_number() {
     let named = |name: &str| PoolSpec { name: name.into(), ..spec(&["198.51.100.1"], Choosing::default()) };
     let tagged =
         |name: &str, area: &str| PoolSpec { tags: [("area".into(), area.into())].into(), ..named(name) };
-    let before = Egress::new([(EgressId(1), named("a")), (EgressId(2), tagged("b", "de"))], None);
-    let after =
-        Egress::new([(EgressId(2), tagged("b", "de")), (EgressId(3), tagged("c", "fr"))], Some(&before));
+    let (now, plain) = (Instant::now(), OutboundOptions::default);
+    let one = |number, spec| (EgressId(number), spec, plain());
+    let before = Egress::new([one(1, named("a")), one(2, tagged("b", "de"))], None, now);
+    let after = Egress::new([one(2, tagged("b", "de")), one(3, tagged("c", "fr"))], Some(&before), now);
     assert!(std::ptr::eq(after.pool(EgressId(2)).unwrap(), before.pool(EgressId(2)).unwrap()));
     assert!(after.pool(EgressId(1)).is_none() && after.pool(EgressId(9)).is_none());
     assert_eq!((after.named("b"), after.named("a")), (Some(EgressId(2)), None));
     let by_area = |area| after.tagged([("area", area)].into_iter());
     assert_eq!((by_area("de"), by_area("fr"), by_area("us")), (Some(EgressId(2)), Some(EgressId(3)), None));
     assert_eq!(after.pools().map(|pool| &**pool.name()).collect::<Vec<_>>(), ["b", "c"]);
+}
+
+/// A pool of these addresses with keys of its own, as a session goes through it.
+fn session(addresses: &[&str], change: impl FnOnce(&mut PoolSpec)) -> SessionPool {
+    let mut spec = spec(addresses, select(PoolSelect::RoundRobin));
+    spec.choosing.failover = 8;
+    change(&mut spec);
+    let options = OutboundOptions { ports: spec.sockets.ports.clone(), ..OutboundOptions::default() };
+    let egress = Arc::new(Egress::new([(EgressId(1), spec, options)], None, Instant::now()));
+    let (asked, turns) = (from(1), &mut PoolTurns::new(1));
+    SessionPool::choose(&egress, EgressId(1), &asked, turns).expect("a pool")
+}
+
+/// Those with few ports left to a target come behind the others, and those with as many connections as may be do not come.
+#[test]
+fn sources_with_room_for_a_target_come_first() {
+    let now = Instant::now();
+    let (target, other) = ("192.0.2.80:443".parse().unwrap(), "192.0.2.81:443".parse().unwrap());
+    let sources = |pool: &SessionPool, target| pool.sources(target, now).collect::<Vec<_>>();
+    let three = ["198.51.100.1", "198.51.100.2", "198.51.100.3"];
+    let scarce = session(&three, |spec| {
+        (spec.sockets.ports, spec.sockets.reserve) = (Some(40_000..=40_003), 2);
+    });
+    let all = sources(&scarce, target);
+    assert_eq!((all.len(), &all), (3, &sources(&scarce, other)));
+    let held: Vec<_> = (0..3).map(|_| scarce.begin(all[0], target)).collect();
+    assert_eq!(sources(&scarce, target), [all[1], all[2], all[0]]);
+    assert_eq!(sources(&scarce, other), all);
+    drop(held);
+    assert_eq!(sources(&scarce, target), all);
+    let full = session(&three, |spec| spec.sockets.per_target = 1);
+    let all = sources(&full, target);
+    let _held = [full.begin(all[0], target), full.begin(all[2], target)];
+    assert_eq!((sources(&full, target), sources(&full, other)), (vec![all[1]], all));
+}
+
+/// One session tries an address that was left alone; the others go by another, or by none where there is no other.
+#[test]
+fn an_address_that_may_have_recovered_is_tried_by_one_session() {
+    let now = Instant::now();
+    let target = "192.0.2.80:443".parse().unwrap();
+    let pool = session(&["198.51.100.1", "198.51.100.2"], |_| {});
+    let first = |now| pool.sources(target, now).next().unwrap();
+    let missing = first(now);
+    pool.note(missing, target.ip(), health::Outcome::AddressMissing, now);
+    assert_ne!(first(now), missing);
+    let later = now + Duration::from_secs(3600);
+    assert_eq!(first(later), missing);
+    assert_ne!(first(later), missing, "another session has it");
+    pool.note(missing, target.ip(), health::Outcome::Connected, later);
+    assert_eq!(first(later), missing);
+    let alone = session(&["198.51.100.1"], |_| {});
+    alone.note(missing, target.ip(), health::Outcome::AddressMissing, now);
+    assert_eq!(alone.sources(target, now).count(), 1, "the least bad serves");
+}
+
+#[test]
+fn a_session_has_the_key_of_what_it_sticks_to_and_no_other() {
+    let sticky = |choosing| session(&["198.51.100.1"], |spec| spec.choosing = choosing).session_key();
+    let key = sticky(Choosing::default()).expect("its source");
+    assert_eq!(sticky(Choosing::default()), Some(key));
+    assert_eq!(sticky(Choosing { sticky_on: vec![StickyOn::User], ..Choosing::default() }), None);
+    assert_eq!(sticky(select(PoolSelect::Random)), None);
 }

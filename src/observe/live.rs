@@ -142,8 +142,8 @@ impl Proxied {
 pub struct LiveEgress {
     /// Its name.
     pub name: Arc<str>,
-    /// The address of it.
-    pub address: IpAddr,
+    /// The address of it, once a socket has that.
+    pub address: Option<IpAddr>,
     /// The hash of what keeps the session at that address, where anything does: of its user, its source and so on.
     pub session_key: Option<u64>,
 }

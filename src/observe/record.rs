@@ -60,7 +60,10 @@ impl AccessRecord<'_> {
         line.optional("limit", session.limit.as_deref());
         let egress = session.egress.as_deref();
         line.optional("egress", egress.map(|egress| &*egress.name));
-        line.optional("egress_address", egress.map(|egress| egress.address.to_string()).as_deref());
+        line.optional(
+            "egress_address",
+            egress.and_then(|egress| Some(egress.address?.to_string())).as_deref(),
+        );
         line.optional("session_key", egress.and_then(LiveEgress::key).as_deref());
         line.number("reply", session.reply);
         line.text("reason", reason.name());
@@ -235,7 +238,7 @@ mod tests {
     fn a_record_names_the_pool_its_address_and_the_key_in_digits() {
         let egress = LiveEgress {
             name: "fleet".into(),
-            address: "2001:db8::7".parse().unwrap(),
+            address: "2001:db8::7".parse().ok(),
             session_key: Some(0xbeef),
         };
         let session = LiveSession { egress: Some(Box::new(egress)), ..session(None, UNIX_EPOCH) };
@@ -348,7 +351,7 @@ mod tests {
             limit: Some("l".repeat(limits::RULE_NAME_MAX).into()),
             egress: Some(Box::new(LiveEgress {
                 name: "e".repeat(limits::RULE_NAME_MAX).into(),
-                address: longest.ip(),
+                address: Some(longest.ip()),
                 session_key: Some(u64::MAX),
             })),
             reply: Some(u16::MAX),

@@ -253,6 +253,11 @@ impl RelayedExchange {
         if self.switched() { self.halves.half_closed() } else { self.client_finished }
     }
 
+    /// Whether the target has not ended its direction, as far as that was seen.
+    pub(super) fn target_still_open(&self) -> bool {
+        self.halves.target_still_open() && !self.halves.promised(Side::Target).fin
+    }
+
     /// Whether something could be moved without an event.
     pub(super) fn ready(&self) -> bool {
         self.halves.ready()

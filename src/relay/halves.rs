@@ -96,6 +96,11 @@ impl Halves {
         self.up.stage() != Stage::Open || self.down.stage() != Stage::Open
     }
 
+    /// Whether the target has not ended its direction.
+    pub(super) fn target_still_open(&self) -> bool {
+        self.down.stage() == Stage::Open
+    }
+
     /// Splice once any byte went through a pipe.
     pub(super) fn engine(&self) -> Engine {
         if self.up.spliced() || self.down.spliced() { Engine::Splice } else { Engine::Copy }

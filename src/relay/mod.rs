@@ -188,6 +188,16 @@ impl Relay {
         }
     }
 
+    /// Whether the target has not ended its direction: what closes now closes its connection first.
+    pub fn target_still_open(&self) -> bool {
+        match &self.0 {
+            Mover::Plain(halves) => halves.target_still_open(),
+            Mover::Sealed(sealed) => sealed.target_still_open(),
+            Mover::Tls(tls) => tls.target_still_open(),
+            Mover::Exchange(exchange) => exchange.target_still_open(),
+        }
+    }
+
     /// Whether something could be moved without an event: a budget held it back.
     pub fn ready(&self) -> bool {
         match &self.0 {

@@ -222,6 +222,11 @@ impl<T: Translation> TranslatedHalves<T> {
         self.halves.half_closed()
     }
 
+    /// Whether the target has not ended its direction.
+    pub(super) fn target_still_open(&self) -> bool {
+        self.halves.target_still_open()
+    }
+
     /// Gives everything lent back.
     pub(super) fn release(&mut self, kit: &mut Kit<Pipe>) {
         self.halves.release(kit);

@@ -6,12 +6,12 @@ use super::connection::Connection;
 use super::core::Core;
 use super::front::{FRONT_SOCKET, FrontSearch};
 use super::handshake::{Handshake, Waits};
+use super::leaving::pool_by;
 use super::next::{Change, Next};
 use super::watch::watch_datagrams;
 use crate::limits;
 use crate::outcome::Reason;
-use crate::policy::Route;
-use crate::relay::datagram::{Association, Tally};
+use crate::relay::datagram::{Association, Outward, Tally};
 use crate::session::{Announced, AssociateError, Input};
 use crate::shares::Source;
 use crate::sys::udp::DatagramSocket;
@@ -23,11 +23,16 @@ impl Handshake {
         core: &mut Core,
         connection: &mut Connection,
         announced: Announced,
-        route: Route,
+        outward: Outward,
     ) -> Next {
+        let (facts, client) = (self.session.facts(), &self.client.socket);
+        let pool = pool_by(core, connection, facts, client, outward.way);
+        if outward.way.egress.is_some() && pool.is_none() {
+            return Next::Answer(Input::Associated(Err(AssociateError::Local(0))));
+        }
         let (here, ports) =
             (self.client.socket.local_address(), connection.snapshot.udp_ports(connection.listener));
-        let search = match FrontSearch::new(here, connection.peer.ip(), announced, route, ports) {
+        let search = match FrontSearch::new(here, connection.peer.ip(), announced, (outward, pool), ports) {
             Ok(search) => Box::new(search),
             Err(error) => return Next::Answer(Input::Associated(Err(error))),
         };
@@ -50,7 +55,7 @@ impl Handshake {
             core.searches.push(connection.peer.ip().into(), connection.key);
             return self.wait(core, connection);
         };
-        match found.and_then(|front| open(core, connection, &search, front)) {
+        match found.and_then(|front| open(core, connection, &mut search, front)) {
             Ok((association, at)) => {
                 self.waits_for = Waits::Associated(Box::new(association));
                 Next::Tell(Input::Associated(Ok(at)))
@@ -75,14 +80,14 @@ impl Handshake {
 fn open(
     core: &Core,
     connection: &Connection,
-    search: &FrontSearch,
+    search: &mut FrontSearch,
     front: DatagramSocket,
 ) -> Result<(Association, SocketAddr), AssociateError> {
     let at = front.local_address().map_err(|errno| AssociateError::Local(errno as i32))?;
     let (config, source) = (&connection.snapshot.config, Source::from(connection.peer.ip()));
     let held = core.pools.datagrams.nothing(source);
     let mut association = Association::new(search.expected, front, at, &core.own_ports, held);
-    association.leave_by(search.route);
+    association.leave_by(search.outward, search.pool.take());
     if config.log.udp_targets && core.records.wanted() {
         association.count_targets(Tally::new(core.pools.targets.nothing(source)));
     }

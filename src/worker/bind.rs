@@ -8,6 +8,7 @@ use super::core::Core;
 use super::dial::Upstream;
 use super::errno::local_error;
 use super::handshake::{Handshake, Waits};
+use super::leaving::{pool_by, pools_towards};
 use super::limited;
 use super::listening::{Came, ListenerSearch, Listening};
 use super::next::Next;
@@ -28,7 +29,12 @@ const PEER_SOCKET: u8 = 2;
 impl Handshake {
     /// Looks for a listener; the time for the peer begins.
     pub(super) fn bind(&mut self, core: &mut Core, connection: &mut Connection, peers: Peers) -> Next {
-        let search = Box::new(ListenerSearch::new(peers));
+        let (facts, client) = (self.session.facts(), &self.client.socket);
+        let pools = match &peers {
+            Peers::Only(list) => pools_towards(core, connection, facts, client, list),
+            Peers::Any(_, way) => pool_by(core, connection, facts, client, *way).into_iter().collect(),
+        };
+        let search = Box::new(ListenerSearch::new(peers, pools));
         self.begin_limit(core, connection, connection.snapshot.config.timeouts.bind);
         // Whatever came before it: a listener is for nobody who has sent his FIN.
         if self.edges.fin {
@@ -48,13 +54,16 @@ impl Handshake {
     ) -> Next {
         let here = self.client.socket.local_address();
         let snapshot = &connection.snapshot;
-        let Some(found) = search.go_on(tries, here, snapshot.config.bind.ports, snapshot.congestion) else {
+        let by = (snapshot.congestion, core.now);
+        let Some(found) = search.go_on(tries, here, snapshot.config.bind.ports, by) else {
             self.waits_for = Waits::Listener(search);
             core.searches.push(connection.peer.ip().into(), connection.key);
             return self.wait(core, connection);
         };
+        let left = found.as_ref().ok().and_then(|_| search.left());
         match found.and_then(|listener| listen(core, connection, listener, *search)) {
             Ok((listening, local)) => {
+                connection.left = left;
                 self.waits_for = Waits::Peer(Box::new(listening));
                 connection.local = Some(local);
                 let advertised = connection.snapshot.config.bind.advertise.instead_of(local.ip());
@@ -85,6 +94,7 @@ impl Handshake {
                         stream.reset_on_close();
                         return self.give_up(connection, failure);
                     }
+                    connection.left.iter_mut().for_each(|left| left.met(peer.ip(), core.now));
                     // The listener goes, and the rest is what it is for a target that was dialled.
                     drop(listening);
                     return self.meet(core, connection, stream, AcceptedPeer { peer, decision });
@@ -130,6 +140,6 @@ fn listen(
     let local = listener.address().map_err(|error| local_error(&error))?;
     let watched = watch_listener(&core.registry, connection.key, LISTENER_SOCKET, &listener);
     watched.map_err(|error| local_error(&error))?;
-    let (route, peers) = (search.route(), search.peers);
-    Ok((Listening { listener, peers, route, retry_at: None }, local))
+    let ((route, way), peers) = (search.found(), search.peers);
+    Ok((Listening { listener, peers, route, way, retry_at: None }, local))
 }

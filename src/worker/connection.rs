@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::left::Left;
 use super::snapshot::Snapshot;
 use super::tokens::Key;
 use crate::observe::live::Proxied;
@@ -38,6 +39,8 @@ pub(super) struct Connection {
     pub(super) place: Option<Box<SourcePlace>>,
     /// Its places in the limits that it counts in.
     pub(super) places: Option<Box<RefCell<LimitPlaces>>>,
+    /// What it has of the pool that it leaves from.
+    pub(super) left: Option<Box<Left>>,
     pub(super) facts: Facts,
     pub(super) address: Option<SocketAddr>,
     pub(super) local: Option<SocketAddr>,
@@ -81,6 +84,7 @@ impl Connection {
             proxied: None,
             place,
             places: None,
+            left: None,
             facts: Facts::default(),
             address: None,
             local: None,

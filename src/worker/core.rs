@@ -23,6 +23,7 @@ use crate::dns::{Answer, DnsError};
 use crate::limits;
 use crate::observe::talkers::Talkers;
 use crate::observe::{Counted, Counters, Latencies, NameAnswer, NeedsTold, Queue, Recall, Remembered, Timed};
+use crate::policy::egress::{Egress, PoolTurns};
 use crate::policy::own_ports::OwnPorts;
 use crate::policy::rule_names::{GUARD_NAME, RuleNames};
 use crate::policy::{DecidedBy, Decision, Policy};
@@ -67,6 +68,10 @@ pub(super) struct Core {
     /// That policy, with the translators that this worker knows of.
     pub(super) policy: Arc<Policy>,
     pub(super) pools: Pools,
+    /// The pools that sessions leave from, where there are any: in memory that no other worker counts in.
+    pub(super) egress: Option<Arc<Egress>>,
+    /// Whose turn it is in them.
+    pub(super) turns: PoolTurns,
     pub(super) logins: Logins,
     pub(super) wheel: Wheel,
     /// When sessions go on that wait for what their limits allow.
@@ -131,6 +136,8 @@ impl Core {
             registry,
             mailbox,
             pools: Pools::new(ceilings.second_attempts),
+            egress: apart(&snapshot),
+            turns: PoolTurns::new(rand::random()),
             logins: Logins::default(),
             wheel: Wheel::new(limits::WHEEL_TICK_MS),
             held_back: Wheel::new(limits::LIMIT_TICK_MS),
@@ -361,6 +368,10 @@ impl Core {
             self.lookups.set_beside_max(new.ceilings.names_beside);
             self.kit.set_pipes_max(new.ceilings.pipes);
         }
+        let one = |snapshot: &Snapshot| snapshot.egress.as_ref().map(Arc::as_ptr);
+        if one(&old) != one(new) {
+            self.egress = apart(new);
+        }
         if !Arc::ptr_eq(&old.rule_names, &new.rule_names) {
             self.rule_names = new.rule_names.apart();
         }
@@ -391,6 +402,11 @@ impl Core {
         }
         other_rules
     }
+}
+
+/// The pools of a snapshot, as a list of one worker's own.
+fn apart(snapshot: &Snapshot) -> Option<Arc<Egress>> {
+    snapshot.egress.as_ref().map(|egress| Arc::new(Egress::clone(egress)))
 }
 
 /// The policy with these translators, if there are any.

@@ -1,20 +1,24 @@
 //! Connecting to one of several addresses: Happy Eyeballs (RFC 8305 section 5) over non-blocking connects.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mio::Registry;
 
 use super::errno::dial_error;
+use super::left::{Left, another_may_do, outcome_of};
 use super::tokens::Key;
 use super::watch::{Edge, watch_stream};
 use crate::limits;
 use crate::observe::{Counted, Counters};
-use crate::policy::{Allowed, Policy, Refusal, RoutedAddress};
+use crate::outbound::OutboundOptions;
+use crate::policy::egress::SessionPool;
+use crate::policy::egress::health::Outcome;
+use crate::policy::{Allowed, Policy, Refusal, Route, RoutedAddress};
 use crate::session::{DialError, Dialed};
 use crate::shares::Lent;
 use crate::sys::congestion::CongestionControl;
 use crate::sys::machine::may_lead_here;
-use crate::sys::outbound::OutboundOptions;
 use crate::sys::stream::Stream;
 use crate::sys::{Errno, errno_of};
 
@@ -22,6 +26,8 @@ use crate::sys::{Errno, errno_of};
 #[derive(Debug)]
 pub(super) struct Dial {
     addresses: Vec<RoutedAddress>,
+    /// The pools that they are left to from, as far as they are.
+    pools: Vec<SessionPool>,
     congestion: CongestionControl,
     /// How many addresses were tried.
     tried: usize,
@@ -42,7 +48,11 @@ struct Attempt {
     socket_index: u8,
     stream: Stream,
     to: RoutedAddress,
+    /// The route that its socket has.
+    route: Route,
     began: Instant,
+    /// What it has of its pool. Given back behind its socket.
+    left: Option<Box<Left>>,
 }
 
 /// Whose attempts they are, and what they work with.
@@ -78,6 +88,8 @@ pub(super) struct Won {
     pub(super) upstream: Upstream,
     pub(super) dialed: Dialed,
     pub(super) way: DialedBy,
+    /// What it has of its pool, where it left from one.
+    pub(super) left: Option<Box<Left>>,
 }
 
 /// How an upstream was come by, for who needs it again, or another.
@@ -102,6 +114,7 @@ impl Dial {
         addresses.truncate(limits::DIAL_ADDRESSES_MAX);
         Dial {
             addresses,
+            pools: Vec::new(),
             congestion,
             tried: 0,
             last_index: 0,
@@ -116,6 +129,11 @@ impl Dial {
     /// The same, where socket indices up to this one were given before: there may be events of them yet.
     pub(super) fn behind(self, last_index: u8) -> Dial {
         Dial { last_index, ..self }
+    }
+
+    /// The same, where addresses are left to from these pools.
+    pub(super) fn from_pools(self, pools: Vec<SessionPool>) -> Dial {
+        Dial { pools, ..self }
     }
 
     /// When all attempts together are given up.
@@ -160,14 +178,14 @@ impl Dial {
             let socket_index = self.last_index % limits::DIAL_SOCKETS + 1;
             counters.count(Counted::DialBegun);
             match self.begin(dialler, socket_index, to) {
-                Ok(stream) => {
+                Ok(attempt) => {
                     // Only now: an address to which there is no way must not cost one that may yet answer.
                     if room == Room::OfTheOldest {
-                        self.attempts.remove(0);
+                        self.attempts.remove(0).note(Outcome::TimedOut, now);
                         self.note(DialError::TimedOut, counters);
                     }
                     self.last_index = socket_index;
-                    self.attempts.push(Attempt { socket_index, stream, to, began: now });
+                    self.attempts.push(attempt);
                     if self.tried < self.addresses.len() {
                         self.next_at = Some(now + self.stagger(now));
                     }
@@ -222,15 +240,19 @@ impl Dial {
         if !edge.failed && !edge.writable {
             return Ok(None);
         }
-        let attempt = self.attempts.remove(at);
+        let mut attempt = self.attempts.remove(at);
         match finish(&attempt, edge, dialler.policy) {
             Ok(dialed) => {
+                attempt.note(Outcome::Connected, dialler.now);
+                // Unless the target is seen to close before, or is reset.
+                attempt.left.iter_mut().for_each(|left| left.closes_first());
                 let way =
                     DialedBy { allowed: attempt.to.allowed, last_index: self.last_index, reused: false };
                 let upstream = Upstream { stream: attempt.stream, socket_index };
-                Ok(Some(Won { upstream, dialed, way }))
+                Ok(Some(Won { upstream, dialed, way, left: attempt.left }))
             }
             Err(error) => {
+                outcome_of(error).into_iter().for_each(|outcome| attempt.note(outcome, dialler.now));
                 self.note(error, dialler.counters);
                 attempt.stream.reset_on_close();
                 drop(attempt);
@@ -240,14 +262,84 @@ impl Dial {
         }
     }
 
-    fn begin(&self, dialler: &Dialler<'_>, socket_index: u8, to: RoutedAddress) -> Result<Stream, DialError> {
-        let RoutedAddress { address, allowed: Allowed { route, .. } } = to;
+    /// The attempts that are under way got no answer in time.
+    pub(super) fn give_up(&self, now: Instant) {
+        self.attempts.iter().for_each(|attempt| attempt.note(Outcome::TimedOut, now));
+    }
+
+    fn begin(
+        &mut self,
+        dialler: &Dialler<'_>,
+        socket_index: u8,
+        to: RoutedAddress,
+    ) -> Result<Attempt, DialError> {
+        let Some(id) = to.allowed.way.egress else {
+            let route = to.allowed.route;
+            let stream = self.open(route, to.address)?;
+            connect(&stream, dialler, socket_index, to.address)?;
+            return Ok(Attempt { socket_index, stream, to, route, began: dialler.now, left: None });
+        };
+        let pools = std::mem::take(&mut self.pools);
+        let begun = match pools.iter().find(|pool| pool.id() == id) {
+            Some(pool) => self.begin_from(pool, dialler, socket_index, to),
+            None => Err(DialError::Local(0)),
+        };
+        self.pools = pools;
+        begun
+    }
+
+    /// Leaves from one address of the pool after the other, at once, where the kernel says that it cannot be the one before.
+    fn begin_from(
+        &mut self,
+        pool: &SessionPool,
+        dialler: &Dialler<'_>,
+        socket_index: u8,
+        to: RoutedAddress,
+    ) -> Result<Attempt, DialError> {
+        let (address, Dialler { now, counters, .. }) = (to.address, *dialler);
+        if !pool.leads_to(address.ip()) {
+            return Err(DialError::OtherFamily { by_name: false });
+        }
+        let Some(options) = pool.pool().map(|pool| pool.options()) else { return Err(DialError::Local(0)) };
+        let mut failed = None;
+        for source in pool.sources(address, now) {
+            if let Some(error) = failed.take() {
+                self.note(error, counters);
+                counters.count(Counted::DialBegun);
+            }
+            let open = || -> Result<Stream, DialError> {
+                let stream =
+                    Stream::open_as(address, self.congestion.at(address.ip()), options).map_err(local)?;
+                stream.leave_from(source, address).map_err(local)?;
+                connect(&stream, dialler, socket_index, address)?;
+                Ok(stream)
+            };
+            match open() {
+                Ok(stream) => {
+                    let route = Route { source: Some(source), mark: options.mark };
+                    let left = Some(Box::new(Left::towards(pool, source, address)));
+                    return Ok(Attempt { socket_index, stream, to, route, began: now, left });
+                }
+                Err(error) => {
+                    let outcome = outcome_of(error);
+                    outcome.into_iter().for_each(|outcome| pool.note(source, address.ip(), outcome, now));
+                    failed = Some(error);
+                    if !another_may_do(error) {
+                        break;
+                    }
+                }
+            }
+        }
+        // Of none that was passed over a port is to be had.
+        Err(failed.unwrap_or(DialError::NoLocalPort))
+    }
+
+    /// A socket that leaves by a route.
+    fn open(&self, route: Route, address: SocketAddr) -> Result<Stream, DialError> {
         if !route.serves(address.ip()) {
             return Err(DialError::NetworkUnreachable);
         }
         let congestion = self.congestion.at(address.ip());
-        // What the kernel has against them says nothing of the target.
-        let local = |errno: Errno| DialError::Local(errno as i32);
         let stream = match route.mark {
             Some(_) => {
                 let options = OutboundOptions { mark: route.mark, ..OutboundOptions::default() };
@@ -256,9 +348,6 @@ impl Dial {
             None => Stream::open(address, congestion).map_err(dial_error)?,
         };
         route.source.map_or(Ok(()), |source| stream.leave_from(source, address)).map_err(local)?;
-        stream.connect(address).map_err(dial_error)?;
-        let watched = watch_stream(dialler.registry, dialler.key, socket_index, &stream);
-        watched.map_err(|error| dial_error(errno_of(&error)))?;
         Ok(stream)
     }
 
@@ -270,6 +359,29 @@ impl Dial {
     }
 }
 
+impl Attempt {
+    /// Tells its pool what came of it.
+    fn note(&self, outcome: Outcome, now: Instant) {
+        self.left.iter().for_each(|left| left.note(outcome, now));
+    }
+}
+
+/// What the kernel has against a socket says nothing of the target.
+fn local(errno: Errno) -> DialError {
+    DialError::Local(errno as i32)
+}
+
+fn connect(
+    stream: &Stream,
+    dialler: &Dialler<'_>,
+    socket_index: u8,
+    address: SocketAddr,
+) -> Result<(), DialError> {
+    stream.connect(address).map_err(dial_error)?;
+    let watched = watch_stream(dialler.registry, dialler.key, socket_index, stream);
+    watched.map_err(|error| dial_error(errno_of(&error)))
+}
+
 /// A writable socket without an error is connected: SO_ERROR need not be asked.
 fn finish(attempt: &Attempt, edge: Edge, policy: &Policy) -> Result<Dialed, DialError> {
     if edge.failed
@@ -279,6 +391,7 @@ fn finish(attempt: &Attempt, edge: Edge, policy: &Policy) -> Result<Dialed, Dial
     }
     let local = attempt.stream.local_address().map_err(dial_error)?;
     let RoutedAddress { address, allowed } = attempt.to;
+    let allowed = Allowed { route: attempt.route, ..allowed };
     // The ends of a connection to this machine differ where the route says from where, and in IPv6 where the target is of a
     // block that a route of the kernel's delivers here.
     let is_v6 = address.ip().to_canonical().is_ipv6();
@@ -295,90 +408,4 @@ fn finish(attempt: &Attempt, edge: Edge, policy: &Policy) -> Result<Dialed, Dial
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::observe::Totals;
-    use crate::policy::{Guard, Route};
-    use crate::shares::Pool;
-    use crate::sys::set_mark;
-    use mio::{Events, Poll};
-    use socket2::SockRef;
-    use std::net::{IpAddr, SocketAddr, TcpListener};
-
-    /// What dialling this listener by a route comes to, and who came to it.
-    fn dialled(listener: &TcpListener, route: Route) -> (Result<Won, DialError>, Option<SocketAddr>) {
-        let mut poll = Poll::new().unwrap();
-        let (registry, now) = (poll.registry().try_clone().unwrap(), Instant::now());
-        let (policy, counters) = (Policy::new(Guard::new(true, Vec::new(), Vec::new())), Counters::default());
-        let dialler =
-            Dialler { key: Key::new(0, 0), now, registry: &registry, policy: &policy, counters: &counters };
-        let allowed = Allowed { route, ..Allowed::default() };
-        let to = RoutedAddress { address: listener.local_addr().unwrap(), allowed };
-        let second = Pool::of(0).nothing(IpAddr::from([127, 0, 0, 1]).into());
-        let deadline = now + Duration::from_secs(10);
-        let mut dial = Dial::new(vec![to], CongestionControl::default(), deadline, second);
-        if let Err(error) = dial.start_next(&dialler) {
-            return (Err(error), None);
-        }
-        poll.poll(&mut Events::with_capacity(1), Some(Duration::from_secs(10))).unwrap();
-        let edge = Edge { writable: true, ..Edge::default() };
-        let won = dial.event(1, edge, &dialler).map(|won| won.expect("a connection"));
-        let totals = Totals::of([&counters]);
-        assert_eq!(totals.count_of(Counted::DialBegun), 1);
-        (won, Some(listener.accept().unwrap().1))
-    }
-
-    #[test]
-    fn a_dial_leaves_from_the_source_of_its_route() {
-        let source: IpAddr = [127, 0, 0, 2].into();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (won, came) = dialled(&listener, Route { source: Some(source), mark: None });
-        let local = won.unwrap().dialed.local;
-        assert_eq!((local.ip(), came), (source, Some(local)));
-        let (won, came) = dialled(&listener, Route::default());
-        assert_eq!(
-            (won.unwrap().dialed.local.ip(), came.unwrap().ip()),
-            ([127, 0, 0, 1].into(), [127, 0, 0, 1].into())
-        );
-    }
-
-    #[test]
-    fn a_source_that_this_machine_does_not_have_is_our_own_error() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let by =
-            |source: &str| dialled(&listener, Route { source: Some(source.parse().unwrap()), mark: None }).0;
-        assert_eq!(by("192.0.2.1").unwrap_err(), DialError::Local(Errno::EADDRNOTAVAIL as i32));
-        assert_eq!(by("::1").unwrap_err(), DialError::NetworkUnreachable, "of another family");
-    }
-
-    /// A mark takes CAP_NET_ADMIN: without it nothing is dialled unmarked.
-    #[test]
-    fn a_dial_has_the_mark_of_its_route_or_none_is_made() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let permitted = set_mark(&listener, 7);
-        let won = dialled(&listener, Route { source: None, mark: Some(9) }).0;
-        match permitted {
-            Ok(()) => assert_eq!(SockRef::from(&won.unwrap().upstream.stream).mark().unwrap(), 9),
-            Err(errno) => assert_eq!(won.unwrap_err(), DialError::Local(errno as i32)),
-        }
-    }
-
-    /// From another address than the target's a connection to this machine does not show by its ends that it is one.
-    #[test]
-    fn an_address_of_this_machine_is_found_whatever_the_source() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let guard = Guard::new(false, Vec::new(), Vec::new()).with_locals(crate::policy::Locals::default());
-        let policy = Policy::new(guard);
-        let route = Route { source: Some([127, 0, 0, 2].into()), mark: None };
-        let (stream, address) =
-            (dialled(&listener, route).0.unwrap().upstream.stream, listener.local_addr().unwrap());
-        let attempt = |route| Attempt {
-            socket_index: 1,
-            stream,
-            to: RoutedAddress { address, allowed: Allowed { route, ..Allowed::default() } },
-            began: Instant::now(),
-        };
-        let edge = Edge { writable: true, ..Edge::default() };
-        assert_eq!(finish(&attempt(route), edge, &policy), Err(DialError::Ourselves));
-    }
-}
+mod tests;

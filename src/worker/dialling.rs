@@ -4,6 +4,7 @@ use super::connection::Connection;
 use super::core::Core;
 use super::dial::{Dial, DialedBy, Dialler, Won};
 use super::handshake::{Handshake, Waits};
+use super::leaving::pools_towards;
 use super::next::Next;
 use super::watch::Edge;
 use crate::observe::{Counted, Timed};
@@ -27,8 +28,10 @@ impl Handshake {
         let limit = connection.snapshot.config.timeouts.connect;
         let second = core.pools.second_attempts.nothing(Source::from(connection.peer.ip()));
         let congestion = connection.snapshot.congestion;
-        let dial = Dial::new(addresses, congestion, core.now + limit, second).behind(self.way.last_index);
-        let mut dial = Box::new(dial);
+        let (facts, client) = (self.session.facts(), &self.client.socket);
+        let pools = pools_towards(core, connection, facts, client, &addresses);
+        let dial = Dial::new(addresses, congestion, core.now + limit, second).from_pools(pools);
+        let mut dial = Box::new(dial.behind(self.way.last_index));
         let started = dial.start_next(&dialler(core, connection));
         self.enter(core, connection, limit, Waits::Connection(dial));
         self.go_on(core, connection, started)
@@ -55,7 +58,10 @@ impl Handshake {
     ) -> Option<Dialed> {
         let kept =
             self.kept.take().filter(|kept| self.session.exchanges() && kept.is_for(self.session.facts()));
-        let (upstream, allowed, dialed) = (*kept?).take(addresses)?;
+        let mut kept = *kept?;
+        let left = kept.left.take();
+        let (upstream, allowed, dialed) = kept.take(addresses)?;
+        connection.left = left;
         self.note_handshake(core, connection);
         connection.address = Some(dialed.address);
         connection.local = Some(dialed.local);
@@ -90,8 +96,8 @@ impl Handshake {
                 self.waits_for = Waits::Connection(dial);
                 self.wait(core, connection)
             }
-            Ok(Some(Won { upstream, dialed, way })) => {
-                self.way = way;
+            Ok(Some(Won { upstream, dialed, way, left })) => {
+                (self.way, connection.left) = (way, left);
                 connection.times.connect_ms = Some(core.time(Timed::Connect, self.phase_began));
                 connection.address = Some(dialed.address);
                 connection.local = Some(dialed.local);

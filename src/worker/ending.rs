@@ -25,6 +25,10 @@ pub(super) fn end_session(core: &mut Core, slot: &mut Slot, reason: Reason) {
         Phase::Associated(associated) => associated.end(core, connection),
         Phase::Redialling(_) | Phase::Linger(_) | Phase::Kept(_) | Phase::Between => {}
     }
+    if matches!(reason, Reason::Killed | Reason::Revoked | Reason::Quota) {
+        // Both ends are reset.
+        connection.left.iter_mut().for_each(|left| left.leaves_port_free());
+    }
     let age_ms = core.ms(core.now).saturating_sub(connection.times.accepted_ms);
     core.latencies.record(Timed::Session, Duration::from_millis(age_ms));
     match session {

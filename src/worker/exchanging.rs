@@ -114,6 +114,7 @@ pub(super) fn keep(core: &mut Core, slot: &mut Slot, left: ExchangeLeft) -> Next
     core.held_back.cancel(connection.key.index());
     end_session(core, slot, Reason::Completed);
     let Slot { phase: Phase::Kept(kept), connection } = slot else { return Next::Wait };
+    kept.keep_left(connection.left.take());
     connection.end_session();
     kept.begin(core, connection)
 }

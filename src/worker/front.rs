@@ -6,8 +6,8 @@ use super::errno::associate_error;
 use super::ports::PortSearch;
 use crate::config::PortRange;
 use crate::limits;
-use crate::policy::Route;
-use crate::relay::datagram::Expected;
+use crate::policy::egress::SessionPool;
+use crate::relay::datagram::{Expected, Outward};
 use crate::session::{Announced, AssociateError};
 use crate::sys::Errno;
 use crate::sys::udp::DatagramSocket;
@@ -23,18 +23,20 @@ pub(super) struct FrontSearch {
     /// Who may be the client.
     pub(super) expected: Expected,
     /// By which way its datagrams go on to targets.
-    pub(super) route: Route,
+    pub(super) outward: Outward,
+    /// The pool that they leave from, where that is one.
+    pub(super) pool: Option<SessionPool>,
     search: PortSearch,
 }
 
 impl FrontSearch {
-    /// A search at `here`, for a client that connected from `peer` and announced an address or none; `route` is for what is
-    /// found.
+    /// A search at `here`, for a client that connected from `peer` and announced an address or none; `outward` and `pool` are
+    /// for what is found.
     pub(super) fn new(
         here: Result<SocketAddr, Errno>,
         peer: IpAddr,
         announced: Announced,
-        route: Route,
+        (outward, pool): (Outward, Option<SessionPool>),
         ports: Option<PortRange>,
     ) -> Result<FrontSearch, AssociateError> {
         let here = here.map_err(|errno| AssociateError::Local(errno as i32))?;
@@ -43,7 +45,8 @@ impl FrontSearch {
             return Err(AssociateError::Family);
         }
         let expected = Expected { ip, port: announced.port };
-        Ok(FrontSearch { here: here.ip(), expected, route, search: PortSearch::new(here, ports) })
+        let search = PortSearch::new(here, ports);
+        Ok(FrontSearch { here: here.ip(), expected, outward, pool, search })
     }
 
     /// The socket; `None` where `tries` is used up before it is found.

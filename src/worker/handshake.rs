@@ -227,6 +227,7 @@ impl Handshake {
     pub(super) fn expire(&mut self, core: &mut Core, connection: &Connection) -> Next {
         match &self.waits_for {
             Waits::Connection(dial) => {
+                dial.give_up(core.now);
                 let failed = Counted::DialFailed(DialFailure::TimedOut);
                 core.counters.add(failed, dial.under_way() as u64);
                 Next::Answer(Input::Dialed(Err(DialError::TimedOut)))

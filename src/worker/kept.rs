@@ -10,6 +10,7 @@ use super::answerable::Answerable;
 use super::connection::Connection;
 use super::core::Core;
 use super::dial::Upstream;
+use super::left::Left;
 use super::next::{Change, Next};
 use super::tls_client::TlsClient;
 use super::tokens::CLIENT_SOCKET;
@@ -47,6 +48,8 @@ pub(super) struct KeptUpstream {
     pub(super) identity: Option<Identity>,
     pub(super) parameters: Option<Box<SessionParameters>>,
     pub(super) dialed: Dialed,
+    /// What it has of the pool that it left from.
+    pub(super) left: Option<Box<Left>>,
 }
 
 /// What a request begins with on a connection that was kept.
@@ -67,6 +70,13 @@ impl Kept {
         until: Instant,
     ) -> Kept {
         Kept { client, edges: left.client, behind: left.behind.into(), upstream, last_index, until }
+    }
+
+    /// The session that is over had this of a pool, which stays its connection's.
+    pub(super) fn keep_left(&mut self, left: Option<Box<Left>>) {
+        if let Some(kept) = &mut self.upstream {
+            kept.left = left;
+        }
     }
 
     /// Goes on with what came behind the last request.

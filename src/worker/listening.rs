@@ -1,21 +1,24 @@
 //! A listener for the peers of one session: looked for on the addresses from which they would be dialled, and what comes
 //! to it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
 use super::errno::{dial_error, ends_one_connection};
+use super::left::{Left, outcome_of};
 use super::ports::{PortSearch, canonical};
 use crate::config::PortRange;
 use crate::limits;
-use crate::policy::{Decision, Object, Policy, Route, RoutedAddress, Subject, Verdict};
+use crate::outbound::OutboundOptions;
+use crate::policy::egress::SessionPool;
+use crate::policy::egress::health::Outcome;
+use crate::policy::{Decision, Object, Policy, Route, RoutedAddress, Subject, Verdict, Way};
 use crate::proto::address::Name;
 use crate::session::{DialError, Peers};
 use crate::sys::Errno;
 use crate::sys::congestion::CongestionControl;
 use crate::sys::listener::Listener;
 use crate::sys::machine::source_towards;
-use crate::sys::outbound::OutboundOptions;
 use crate::sys::stream::Stream;
 
 /// A listener that waits for its peer.
@@ -23,8 +26,10 @@ use crate::sys::stream::Stream;
 pub(super) struct Listening {
     pub(super) listener: Listener,
     pub(super) peers: Peers,
-    /// By which way its connections leave.
+    /// By which route its connections leave.
     pub(super) route: Route,
+    /// By which way they do.
+    pub(super) way: Way,
     /// When to look into its queue without an event: an edge that met EMFILE gives no second one.
     pub(super) retry_at: Option<Instant>,
 }
@@ -87,7 +92,9 @@ impl Listening {
             || stream.local_address().is_ok_and(|here| here.ip().to_canonical() == peer.ip().to_canonical());
         match policy.judge_peer(subject, peer, Object::From(asked, name), from_here) {
             // What policy wants to go by another way is not taken: the connection would leave by the listener's.
-            Verdict::Allow(wanted) if self.route.obeys(&wanted.route) => Ok(wanted.decision),
+            Verdict::Allow(wanted) if self.route.obeys(&wanted.route) && self.way.obeys(wanted.way) => {
+                Ok(wanted.decision)
+            }
             Verdict::Allow(_) => Err(None),
             Verdict::Deny(_, decision) => Err(Some(decision)),
         }
@@ -98,10 +105,14 @@ impl Listening {
 #[derive(Debug)]
 pub(super) struct ListenerSearch {
     pub(super) peers: Peers,
+    /// The pools that connections to peers would leave from, as far as they would.
+    pools: Vec<SessionPool>,
     /// How many peers' routes were asked for.
     asked: usize,
-    /// Our own addresses towards them, their ports zero, and the marks of the routes.
-    sources: Vec<(SocketAddr, Option<u32>)>,
+    /// Further addresses of ours towards the last of them, the next one last.
+    further: Vec<Towards>,
+    /// Our own addresses towards them, their ports zero, with what else the routes have.
+    sources: Vec<(SocketAddr, Option<u32>, Way)>,
     /// The search for a port at the last of our addresses.
     search: Option<(Towards, PortSearch)>,
     gravest: DialError,
@@ -115,79 +126,159 @@ struct Towards {
     source: SocketAddr,
     /// The mark of the route.
     mark: Option<u32>,
+    /// The way, whose pool has the address.
+    way: Way,
 }
 
 impl ListenerSearch {
-    pub(super) fn new(peers: Peers) -> ListenerSearch {
-        ListenerSearch { peers, asked: 0, sources: Vec::new(), search: None, gravest: DialError::Local(0) }
+    pub(super) fn new(peers: Peers, pools: Vec<SessionPool>) -> ListenerSearch {
+        ListenerSearch {
+            peers,
+            pools,
+            asked: 0,
+            further: Vec::new(),
+            sources: Vec::new(),
+            search: None,
+            gravest: DialError::Local(0),
+        }
     }
 
     /// A listener that one of the peers can reach; `None` where `tries` is used up before that is known. `here` is where
-    /// the client reached us.
+    /// the client reached us. The ports of a pool go before those of the configuration.
     pub(super) fn go_on(
         &mut self,
         tries: &mut usize,
         here: Result<SocketAddr, Errno>,
         ports: Option<PortRange>,
-        congestion: CongestionControl,
+        (congestion, now): (CongestionControl, Instant),
     ) -> Option<Result<Listener, DialError>> {
         loop {
-            if let Some((Towards { peer, mark, .. }, ports)) = &mut self.search {
-                let algorithm = congestion.at(*peer);
-                let options = OutboundOptions { mark: *mark, ..OutboundOptions::default() };
-                let open = |at| Listener::open_alone(at, limits::BIND_BACKLOG, algorithm, &options);
+            if let Some((towards, ports)) = &mut self.search {
+                let pool = self.pools.iter().find(|pool| Some(pool.id()) == towards.way.egress);
+                let of_pool = pool.and_then(|pool| pool.pool()).map(|pool| pool.options());
+                let by_mark = OutboundOptions { mark: towards.mark, ..OutboundOptions::default() };
+                let (algorithm, options) = (congestion.at(towards.peer), of_pool.unwrap_or(&by_mark));
+                let open = |at| Listener::open_alone(at, limits::BIND_BACKLOG, algorithm, options);
                 match ports.go_on(tries, open)? {
                     Ok(listener) => return Some(Ok(listener)),
-                    Err(error) => self.note(error),
+                    Err(error) => {
+                        if let (Some(pool), Some(outcome @ Outcome::AddressMissing)) =
+                            (pool, outcome_of(error))
+                        {
+                            pool.note(towards.source.ip(), towards.peer, outcome, now);
+                        }
+                        self.note(error);
+                    }
                 }
                 self.search = None;
             }
             *tries = tries.checked_sub(1)?;
-            match self.next_source(here) {
+            match self.next_source(here, now) {
                 Some(Ok(towards)) => {
                     let mut source = canonical(towards.source);
                     source.set_port(0);
-                    if !self.sources.contains(&(source, towards.mark)) {
-                        self.sources.push((source, towards.mark));
+                    let this = (source, towards.mark, towards.way);
+                    if !self.sources.contains(&this) {
+                        self.sources.push(this);
+                        let ports = self.slice(towards.way).or(ports);
                         self.search = Some((towards, PortSearch::new(source, ports)));
                     }
                 }
-                Some(Err(errno)) => self.note(dial_error(errno)),
+                Some(Err(error)) => self.note(error),
                 None => return Some(Err(self.gravest)),
             }
         }
     }
 
-    /// The next peer, and the address from which it would be dialled.
-    fn next_source(&mut self, here: Result<SocketAddr, Errno>) -> Option<Result<Towards, Errno>> {
+    /// The next of our addresses towards a peer.
+    fn next_source(
+        &mut self,
+        here: Result<SocketAddr, Errno>,
+        now: Instant,
+    ) -> Option<Result<Towards, DialError>> {
+        if let Some(further) = self.further.pop() {
+            return Some(Ok(further));
+        }
         let asked = self.asked;
         self.asked += 1;
-        match &self.peers {
+        let (address, route, way) = match &self.peers {
             Peers::Only(list) => {
                 let RoutedAddress { address, allowed } = *list.get(asked)?;
-                let route = allowed.route;
-                let source = match route.source {
-                    _ if !route.serves(address.ip()) => Err(Errno::ENETUNREACH),
-                    Some(source) => Ok(SocketAddr::new(source, 0)),
-                    None => source_towards(address, route.mark),
-                };
-                Some(source.map(|source| Towards { peer: address.ip(), source, mark: route.mark }))
+                (Ok(address), allowed.route, allowed.way)
             }
-            Peers::Any(route, _) => (asked == 0).then(|| {
-                // Where the client reached us others may, too.
-                let source = route.source.map_or(here, |source| Ok(SocketAddr::new(source, 0)))?;
-                Ok(Towards { peer: source.ip(), source, mark: route.mark })
-            }),
+            // Where the client reached us others may, too.
+            Peers::Any(route, way) if asked == 0 => (here, *route, *way),
+            Peers::Any(..) => return None,
+        };
+        if way.egress.is_some() {
+            return Some(self.next_of_pool(address.map(|address| address.ip()), way, now));
         }
+        let source = match (&self.peers, route.source) {
+            (Peers::Only(_), _) if !address.is_ok_and(|address| route.serves(address.ip())) => {
+                Err(Errno::ENETUNREACH)
+            }
+            (_, Some(source)) => Ok(SocketAddr::new(source, 0)),
+            (Peers::Only(_), None) => address.and_then(|address| source_towards(address, route.mark)),
+            (Peers::Any(..), None) => address,
+        };
+        let peer = |source: SocketAddr| match &self.peers {
+            Peers::Only(_) => address.map_or(source.ip(), |address| address.ip()),
+            Peers::Any(..) => source.ip(),
+        };
+        let towards = source.map(|source| Towards { peer: peer(source), source, mark: route.mark, way });
+        Some(towards.map_err(dial_error))
     }
 
-    /// By which way connections of the listener leave that was found.
-    pub(super) fn route(&self) -> Route {
+    /// The first address of a pool towards a peer, or towards anybody: of the family in which the client reached us, or else
+    /// of the other. The further ones are kept.
+    fn next_of_pool(
+        &mut self,
+        peer: Result<IpAddr, Errno>,
+        way: Way,
+        now: Instant,
+    ) -> Result<Towards, DialError> {
+        let pool = self.pools.iter().find(|pool| Some(pool.id()) == way.egress).ok_or(DialError::Local(0))?;
+        let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ip| ip.to_canonical());
+        let other = match (&self.peers, peer) {
+            (Peers::Only(_), _) => None,
+            (Peers::Any(..), IpAddr::V4(_)) => Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+            (Peers::Any(..), IpAddr::V6(_)) => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        };
+        let families = std::iter::once(peer).chain(other);
+        let of = |ip| pool.sources_for_any(ip, now).map(move |source| (ip, source));
+        let towards = families.flat_map(of).map(|(peer, source)| Towards {
+            peer,
+            source: SocketAddr::new(source, 0),
+            mark: None,
+            way,
+        });
+        self.further = towards.collect();
+        self.further.reverse();
+        self.further.pop().ok_or(DialError::OtherFamily { by_name: false })
+    }
+
+    /// The ports of the pool of a way, where it has some of its own.
+    fn slice(&self, way: Way) -> Option<PortRange> {
+        let pool = self.pools.iter().find(|pool| Some(pool.id()) == way.egress)?;
+        let ports = pool.pool()?.options().ports.clone()?;
+        PortRange::new(*ports.start(), *ports.end())
+    }
+
+    /// By which route and way connections of the listener leave that was found.
+    pub(super) fn found(&self) -> (Route, Way) {
         let towards = self.search.as_ref().map(|(towards, _)| towards);
-        Route {
+        let route = Route {
             source: towards.map(|towards| towards.source.ip()),
             mark: towards.and_then(|towards| towards.mark),
-        }
+        };
+        (route, towards.map(|towards| towards.way).unwrap_or_default())
+    }
+
+    /// What the listener that was found has of its pool.
+    pub(super) fn left(&self) -> Option<Box<Left>> {
+        let (towards, _) = self.search.as_ref()?;
+        let pool = self.pools.iter().find(|pool| Some(pool.id()) == towards.way.egress)?;
+        Some(Box::new(Left::for_any(pool, towards.source.ip())))
     }
 
     fn note(&mut self, error: DialError) {
@@ -205,6 +296,10 @@ mod tests {
     use crate::proto::request::RequestCommand;
     use std::net::{TcpListener, TcpStream};
 
+    fn by_default() -> (CongestionControl, Instant) {
+        (CongestionControl::default(), Instant::now())
+    }
+
     fn towards(ip: [u8; 4], route: Route) -> RoutedAddress {
         let allowed = Allowed { route, ..Allowed::default() };
         RoutedAddress { address: SocketAddr::from((ip, 21)), allowed }
@@ -216,10 +311,10 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
         let peers = (0..32).map(|n| towards([127, 0, 5, n], Route::default())).collect();
-        let mut search = ListenerSearch::new(Peers::Only(peers));
+        let mut search = ListenerSearch::new(Peers::Only(peers), Vec::new());
         let ports = PortRange::new(port, port);
         let mut tries = 1_000;
-        let outcome = search.go_on(&mut tries, Err(Errno::ENOTCONN), ports, CongestionControl::default());
+        let outcome = search.go_on(&mut tries, Err(Errno::ENOTCONN), ports, by_default());
         assert_eq!(outcome.map(Result::err), Some(Some(DialError::NoLocalPort)));
         assert_eq!(1_000 - tries, 32 + 1 + 1, "each route, the one port, and the end of the list");
     }
@@ -227,9 +322,9 @@ mod tests {
     #[test]
     fn a_search_for_anybody_tries_where_the_client_reached_us() {
         let here = Ok("[::ffff:127.0.0.1]:1080".parse().unwrap());
-        let mut search = ListenerSearch::new(Peers::Any(Route::default(), Way::default()));
-        assert!(search.go_on(&mut 0, here, None, CongestionControl::default()).is_none());
-        let found = search.go_on(&mut 2, here, None, CongestionControl::default());
+        let mut search = ListenerSearch::new(Peers::Any(Route::default(), Way::default()), Vec::new());
+        assert!(search.go_on(&mut 0, here, None, by_default()).is_none());
+        let found = search.go_on(&mut 2, here, None, by_default());
         let at = found.unwrap().unwrap().address().unwrap();
         assert_eq!((at.ip(), at.port() == 1080), (IpAddr::from([127, 0, 0, 1]), false));
     }
@@ -249,15 +344,15 @@ mod tests {
             command: RequestCommand::Bind,
         };
         for (at, taken) in [([127, 0, 0, 1], false), ([127, 0, 0, 4], true)] {
-            let mut search = ListenerSearch::new(Peers::Any(
-                Route { source: Some(at.into()), mark: None },
-                Way::default(),
-            ));
-            let found = search.go_on(&mut 2, Err(Errno::ENOTCONN), None, CongestionControl::default());
+            let mut search = ListenerSearch::new(
+                Peers::Any(Route { source: Some(at.into()), mark: None }, Way::default()),
+                Vec::new(),
+            );
+            let found = search.go_on(&mut 2, Err(Errno::ENOTCONN), None, by_default());
             let listener = found.unwrap().unwrap();
             let _peer = TcpStream::connect(listener.address().unwrap()).unwrap();
-            let (route, peers) = (search.route(), search.peers);
-            let mut listening = Listening { listener, peers, route, retry_at: None };
+            let ((route, way), peers) = (search.found(), search.peers);
+            let mut listening = Listening { listener, peers, route, way, retry_at: None };
             let came = listening.accept(&policy, &subject, None, Instant::now());
             assert_eq!(matches!(came, Came::Peer(..)), taken, "{at:?}");
         }
@@ -269,8 +364,7 @@ mod tests {
         let here = Ok("127.0.0.1:1080".parse().unwrap());
         let at = |peers, tries: usize| {
             let mut tries = tries;
-            let found =
-                ListenerSearch::new(peers).go_on(&mut tries, here, None, CongestionControl::default());
+            let found = ListenerSearch::new(peers, Vec::new()).go_on(&mut tries, here, None, by_default());
             found.unwrap().map(|listener| listener.address().unwrap().ip().to_string())
         };
         assert_eq!(at(Peers::Any(source("127.0.0.4"), Way::default()), 2), Ok("127.0.0.4".to_owned()));

@@ -25,6 +25,8 @@ mod handshake;
 mod header_due;
 mod kept;
 mod learning;
+mod leaving;
+mod left;
 mod limited;
 mod linger;
 mod listening;

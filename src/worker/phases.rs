@@ -29,6 +29,7 @@ use crate::outcome::Reason;
 use crate::policy::RoutedAddress;
 use crate::proto::userpass::Credentials;
 use crate::relay::Relay;
+use crate::relay::datagram::Outward;
 use crate::session::{Command, Input};
 
 /// An answer to what a handshake asked for.
@@ -323,7 +324,9 @@ fn perform(
             Waits::Connected(upstream) => Next::Change(Change::Exchange(upstream, order)),
             _ => Next::Close(Reason::Internal),
         },
-        Command::Associate(announced, route, _) => handshake.associate(core, connection, announced, route),
+        Command::Associate(announced, route, way) => {
+            handshake.associate(core, connection, announced, Outward { route, way })
+        }
         Command::Datagrams => handshake.begin_datagrams(core, connection),
         Command::Answered => Next::Change(Change::Answered),
         Command::Close(failure) => refused(connection, failure),

@@ -6,6 +6,7 @@ use super::connection::Connection;
 use super::core::Core;
 use super::dial::{Dial, DialedBy, Won};
 use super::dialling::dialler;
+use super::leaving::pools_towards;
 use super::next::{Change, Next};
 use super::tokens::CLIENT_SOCKET;
 use super::watch::Edge;
@@ -44,7 +45,10 @@ impl Redialling {
         let address = RoutedAddress { address, allowed: self.way.allowed };
         let until = core.now + connection.snapshot.config.timeouts.connect;
         let second = core.pools.second_attempts.nothing(Source::from(connection.peer.ip()));
+        let (facts, client) = (&connection.facts, &self.client.socket);
+        let pools = pools_towards(core, connection, facts, client, &[address]);
         let mut dial = Dial::new(vec![address], connection.snapshot.congestion, until, second)
+            .from_pools(pools)
             .behind(self.way.last_index);
         let started = dial.start_next(&dialler(core, connection));
         self.dial = Some(dial);
@@ -70,8 +74,8 @@ impl Redialling {
         let Some(dial) = self.dial.as_mut().filter(|dial| dial.has(socket_index)) else { return Next::Wait };
         match dial.event(socket_index, edge, &dialler(core, connection)) {
             Ok(None) => Next::Wait,
-            Ok(Some(Won { upstream, dialed, way })) => {
-                self.way = way;
+            Ok(Some(Won { upstream, dialed, way, left })) => {
+                (self.way, connection.left) = (way, left);
                 connection.local = Some(dialed.local);
                 Next::Change(Change::ExchangeAgain(upstream))
             }

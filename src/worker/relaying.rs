@@ -17,6 +17,7 @@ use crate::limits;
 use crate::observe::{Direction, Timed};
 use crate::outcome::Reason;
 use crate::policy::accounts::{LimitId, LimitedWay};
+use crate::policy::egress::health::Outcome;
 use crate::relay::{Budgets, Driven, Engine, ExchangeLeft, Finish, MessageError, Relay, Resume, Side};
 use crate::session::{Dialed, Failure, ResponseError};
 use crate::sys::stream::{Liveness, Stream};
@@ -99,6 +100,9 @@ impl Relaying {
         }
         let driven = self.relay.drive(&self.client, &self.upstream.stream, &mut core.kit, budgets);
         let half_closed = self.relay.half_closed();
+        if half_closed && !was_half_closed && !self.relay.target_still_open() {
+            connection.left.iter_mut().for_each(|left| left.leaves_port_free());
+        }
         let mut spent = None;
         if driven.progressed() {
             count(core, &driven);
@@ -143,7 +147,7 @@ impl Relaying {
         limited::end_spent(core, connection, limit)
     }
 
-    fn finish(&mut self, core: &Core, connection: &Connection, finish: Finish) -> Next {
+    fn finish(&mut self, core: &Core, connection: &mut Connection, finish: Finish) -> Next {
         let reason_of = |side| match side {
             Side::Client => Reason::ClientReset,
             Side::Target => Reason::TargetReset,
@@ -151,6 +155,12 @@ impl Relaying {
         match finish {
             Finish::Completed => Next::Close(Reason::Completed),
             Finish::Reset { failed } => {
+                if let Some(left) = &mut connection.left {
+                    left.leaves_port_free();
+                    if failed == Side::Target {
+                        left.note(Outcome::Reset, core.now);
+                    }
+                }
                 self.socket(failed.opposite()).reset_on_close();
                 let Some((error, told)) = self.relay.untranslated() else {
                     return Next::Close(reason_of(failed));
@@ -229,7 +239,10 @@ impl Relaying {
     }
 
     /// An exchange is over: its connection is kept, or closed once the client has its response.
-    fn exchanged(&mut self, core: &Core, connection: &Connection, whole_request: bool) -> Next {
+    fn exchanged(&mut self, core: &Core, connection: &mut Connection, whole_request: bool) -> Next {
+        if !self.relay.target_still_open() {
+            connection.left.iter_mut().for_each(|left| left.leaves_port_free());
+        }
         let Some(exchange) = self.relay.as_exchange() else { return Next::Close(Reason::Internal) };
         let (left, asked_to_keep) = (exchange.leave(), exchange.order().keep_alive);
         let listens = core.snapshot.listener_name(connection.listener).is_some();
@@ -295,6 +308,7 @@ impl Relaying {
                     identity: facts.identity.clone(),
                     parameters: facts.parameters.clone(),
                     dialed: Dialed { address, local, decision },
+                    left: None,
                 }
             });
         let until = core.now + core.snapshot.config.http.keep_alive;

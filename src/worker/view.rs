@@ -10,7 +10,7 @@ use super::slot::{Phase, Slot};
 use crate::auth::Identity;
 use crate::config::{AuthMethod, Choice};
 use crate::observe::filter::Candidate;
-use crate::observe::live::{LiveSession, LiveState, SessionId, command_name};
+use crate::observe::live::{LiveEgress, LiveSession, LiveState, SessionId, command_name};
 use crate::relay::{Engine, Side};
 use crate::session::Facts;
 
@@ -70,7 +70,7 @@ impl View<'_> {
             protocol: self.facts.protocol,
             listener: connection.snapshot.listener_name(connection.listener).map(|name| &**name),
             rule: self.rule().map(|name| &**name),
-            egress: None,
+            egress: self.egress_name(),
             state: self.state,
             age_ms: self.since(connection.times.accepted_ms),
             bytes: self.bytes(),
@@ -115,7 +115,7 @@ impl View<'_> {
                 .decision
                 .and_then(|decision| self.core.rule_names.of(decision.would_deny()?).cloned()),
             limit: self.facts.limit.and_then(|limit| self.core.snapshot.limit_name(limit).cloned()),
-            egress: None,
+            egress: self.egress().map(Box::new),
             reply: self.facts.told(),
             engine: datagrams.map(|_| "datagram").or(engine.map(Engine::name)),
             bytes_up: self.bytes_up,
@@ -128,6 +128,29 @@ impl View<'_> {
             state: self.state,
             age_ms,
             idle_ms: self.since(times.active_ms),
+        }
+    }
+
+    /// The name of the pool that it leaves from.
+    fn egress_name(&self) -> Option<&str> {
+        let associated = || match &self.slot.phase {
+            Phase::Associated(associated) => associated.association.pool()?.pool().map(|pool| &**pool.name()),
+            _ => None,
+        };
+        self.slot.connection.left.as_ref().and_then(|left| left.name()).or_else(associated)
+    }
+
+    /// What is known of the pool that it leaves from.
+    fn egress(&self) -> Option<LiveEgress> {
+        match (&self.slot.connection.left, &self.slot.phase) {
+            (Some(left), _) => left.seen(),
+            (None, Phase::Associated(associated)) => {
+                let pool = associated.association.pool()?;
+                let name = pool.pool()?.name().clone();
+                let address = associated.association.source();
+                Some(LiveEgress { name, address, session_key: pool.session_key() })
+            }
+            (None, _) => None,
         }
     }
 

@@ -101,7 +101,7 @@ impl ShownSession<'_> {
             would_deny: session.would_deny.as_deref(),
             limit: session.limit.as_deref(),
             egress: egress.map(|egress| &*egress.name),
-            egress_address: egress.map(|egress| egress.address),
+            egress_address: egress.and_then(|egress| egress.address),
             session_key: egress.and_then(LiveEgress::key),
             reply: session.reply,
             engine: session.engine,

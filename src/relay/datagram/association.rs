@@ -9,15 +9,17 @@ use super::fragments::Fragments;
 use super::kit::DatagramKit;
 use super::names::{NameTag, Names};
 use super::outbox::{Head, Joining, Sent};
+use super::outward::{AssociationPool, Outward};
 use super::peers::KnownPeers;
 use super::sealed::{open_one, seal_one};
 use super::tally::{Flow, Tally};
 use super::terms::Terms;
 use super::verdicts::Verdicts;
 use crate::limits;
+use crate::policy::Decision;
 use crate::policy::accounts::LimitedWay;
+use crate::policy::egress::SessionPool;
 use crate::policy::own_ports::{HeldPort, OwnPorts};
-use crate::policy::{Decision, Route};
 use crate::proto::address::Host;
 use crate::seal::Seal;
 use crate::shares::Lent;
@@ -94,7 +96,9 @@ pub struct Association {
     pub(super) front: Bound,
     pub(super) targets: [Option<Bound>; 2],
     /// By which way datagrams leave for targets.
-    pub(super) route: Route,
+    pub(super) outward: Outward,
+    /// The pool that they leave from, where that is one.
+    pub(super) pool: Option<Box<AssociationPool>>,
     pub(super) peers: KnownPeers,
     pub(super) names: Option<Box<Names>>,
     pub(super) fragments: Fragments,
@@ -137,7 +141,8 @@ impl Association {
             alone: false,
             front: Bound::new(front, own_ports.hold(at)),
             targets: [None, None],
-            route: Route::default(),
+            outward: Outward::default(),
+            pool: None,
             peers: KnownPeers::default(),
             names: None,
             fragments: Fragments::default(),
@@ -156,9 +161,20 @@ impl Association {
         }
     }
 
-    /// Opens its target-facing sockets by this route, in place of the kernel's own.
-    pub fn leave_by(&mut self, route: Route) {
-        self.route = route;
+    /// Opens its target-facing sockets by this way and from this pool, in place of the kernel's own.
+    pub fn leave_by(&mut self, outward: Outward, pool: Option<SessionPool>) {
+        self.outward = outward;
+        self.pool = pool.map(|pool| Box::new(AssociationPool::new(pool)));
+    }
+
+    /// The pool that its datagrams leave from.
+    pub fn pool(&self) -> Option<&SessionPool> {
+        self.pool.as_deref().map(AssociationPool::pool)
+    }
+
+    /// The address of the pool that they leave from, once there is a socket.
+    pub fn source(&self) -> Option<IpAddr> {
+        self.pool.as_deref()?.source()
     }
 
     /// Counts by target from here on.

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::drops::Drop;
+use super::outward::Outward;
 use crate::config::{Filtering, Prefer};
 use crate::policy::accounts::{LimitPlaces, LimitPlan, LimitedWay, SessionKind};
 use crate::policy::own_ports::OwnPorts;
-use crate::policy::{DecidedBy, Decision, Object, Policy, Route, Subject, Verdict};
+use crate::policy::{DecidedBy, Decision, Object, Policy, Subject, Verdict};
 use crate::proto::address::Name;
 use crate::sys::machine::may_lead_here;
 
@@ -43,18 +44,16 @@ pub struct Terms<'a> {
 }
 
 impl Terms<'_> {
-    /// Whether a datagram may go to this address, which a name may have led to, by the route of its association. All that an
+    /// Whether a datagram may go to this address, which a name may have led to, by the way of its association. All that an
     /// association sends leaves from one socket of a family: what policy wants to go by another way does not go.
     pub(super) fn judge(
         &self,
         to: SocketAddr,
         name: Option<&Name>,
-        by: &Route,
+        by: &Outward,
     ) -> (Result<(), Drop>, Decision) {
         match self.policy.judge_datagram(&self.subject, to, name, self.own_ports, may_lead_here) {
-            Verdict::Allow(wanted) if by.obeys(&wanted.route) => {
-                (self.enters(&wanted.decision), wanted.decision)
-            }
+            Verdict::Allow(wanted) if by.obeys(&wanted) => (self.enters(&wanted.decision), wanted.decision),
             Verdict::Allow(wanted) => (Err(Drop::Unreachable), wanted.decision),
             Verdict::Deny(denial, decision) => (Err(Drop::of_denial(denial)), decision),
         }

@@ -10,7 +10,7 @@ use crate::config::{Filtering, Prefer};
 use crate::policy::own_ports::OwnPorts;
 use crate::policy::rules::by_hand::{allow, any, at, deny, rules, to};
 use crate::policy::rules::spec::Action;
-use crate::policy::{Guard, Incoming, Object, Policy, Route, Subject};
+use crate::policy::{Guard, Incoming, Object, Policy, Route, Subject, Way};
 use crate::proto::request::RequestCommand;
 use crate::shares::{Pool, Source};
 use crate::sys::udp::DatagramSocket;
@@ -96,11 +96,16 @@ fn counts(pumped: &Pumped) -> (u64, u64, u64) {
     (pumped.up.datagrams, pumped.down.datagrams, pumped.drops.0[Drop::Denied as usize])
 }
 
+/// By the route from this source.
+fn by(source: IpAddr) -> Outward {
+    Outward { route: Route { source: Some(source), mark: None }, way: Way::default() }
+}
+
 #[test]
 fn targets_are_sent_to_by_the_route_of_the_association() {
     let mut setting = Setting::new(|policy| policy);
     let source: IpAddr = [127, 0, 0, 3].into();
-    setting.association.leave_by(Route { source: Some(source), mark: None });
+    setting.association.leave_by(by(source), None);
     let (client, target) = (socket(), socket());
     client.connect(setting.association.front().local_address().expect("its address")).expect("a way");
     let port = target.local_addr().expect("its address").port().to_be_bytes();
@@ -120,7 +125,7 @@ fn a_datagram_leaves_by_the_route_of_its_verdict_or_not_at_all() {
     client.connect(setting.association.front().local_address().expect("its address")).expect("a way");
     let port = target.local_addr().expect("its address").port().to_be_bytes();
     for (source, leaves) in [(4, 0), (3, 1)] {
-        setting.association.leave_by(Route { source: Some([127, 0, 0, source].into()), mark: None });
+        setting.association.leave_by(by([127, 0, 0, source].into()), None);
         client.send(&[&b"\0\0\0\x01\x7f\0\0\x01"[..], &port, b"ping"].concat()).expect("sent");
         let pumped = setting.pump(0, 0);
         assert_eq!((pumped.up.datagrams, pumped.drops.0[Drop::Unreachable as usize]), (leaves, 1 - leaves));

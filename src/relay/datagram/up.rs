@@ -9,11 +9,14 @@ use super::fragments::Taken;
 use super::kit::DatagramKit;
 use super::names::{NameTag, Queued};
 use super::outbox::{Head, Outbox, Sent};
+use super::outward::{AssociationPool, Outward};
+use super::reachable::Reachable;
 use super::tally::Flow;
 use super::terms::Terms;
 use crate::config::Prefer;
 use crate::dns::Answer;
 use crate::limits;
+use crate::outbound::OutboundOptions;
 use crate::policy::accounts;
 use crate::policy::{Decision, Route};
 use crate::proto::address::{Host, Name};
@@ -21,7 +24,6 @@ use crate::proto::udp::{self, DatagramDestination, Header};
 use crate::sys::Write;
 use crate::sys::machine::source_towards;
 use crate::sys::mmsg::{Filled, Received, Sender};
-use crate::sys::outbound::OutboundOptions;
 use crate::sys::udp::{DatagramSocket, wildcard};
 
 /// What the datagrams of one batch are handled with.
@@ -126,7 +128,7 @@ impl Association {
             Ok(Host::Name(name)) => Some(name),
             Ok(Host::Ip(_)) | Err(_) => None,
         };
-        let mut reachable = Reachable::by(self.route);
+        let mut reachable = Reachable::by(self.outward, self.pool.as_deref().map(|pool| pool.pool().clone()));
         for datagram in waiting {
             let ip = match found {
                 Some((_, Ok(known))) => Ok(known),
@@ -254,7 +256,7 @@ impl Association {
     ) -> Option<(IpAddr, NameTag)> {
         let nameless = |ip| (ip, NameTag::NONE);
         let typed = match header.destination {
-            DatagramDestination::Ip(ip) => return plain(ip, header.port, &self.route, way).map(nameless),
+            DatagramDestination::Ip(ip) => return plain(ip, header.port, &self.outward, way).map(nameless),
             DatagramDestination::Name(typed) => typed,
         };
         let names = self.names.get_or_insert_default();
@@ -266,7 +268,7 @@ impl Association {
                 if ip.is_ipv4() {
                     names.learn(typed, ip);
                 }
-                return plain(ip, header.port, &self.route, way).map(nameless);
+                return plain(ip, header.port, &self.outward, way).map(nameless);
             }
             Ok(Host::Name(name)) => name,
             Err(_) => {
@@ -320,7 +322,7 @@ impl Association {
         }
         let family = Family::of(to.ip());
         if self.targets[family as usize].is_none() {
-            let Some(bound) = open(to.ip(), self.route, terms) else {
+            let Some(bound) = open(to.ip(), self.outward.route, self.pool.as_deref_mut(), terms) else {
                 way.drop(Drop::Unreachable, 1);
                 return false;
             };
@@ -334,7 +336,7 @@ impl Association {
     fn judge(&mut self, to: SocketAddr, tag: NameTag, way: &mut Upward<'_>) -> Result<(), Drop> {
         let terms = way.terms;
         if terms.policy.rules().is_none() {
-            return terms.judge(to, None, &self.route).0;
+            return terms.judge(to, None, &self.outward).0;
         }
         let (verdicts, version) = (self.verdicts.get_or_insert_default(), terms.policy_version);
         let ours = terms.own_ports.has(to);
@@ -342,7 +344,7 @@ impl Association {
             return said;
         }
         let name = self.names.as_ref().and_then(|names| names.name(tag));
-        let (said, decision) = terms.judge(to, name.as_ref(), &self.route);
+        let (said, decision) = terms.judge(to, name.as_ref(), &self.outward);
         way.decisions.push(decision);
         if !ours && said != Err(Drop::Limit) {
             verdicts.put_up(to, tag, version, said);
@@ -384,7 +386,7 @@ impl Association {
 
 /// An address as the kernel takes it. One that carries IPv4 is judged as it stands before: the guard has more to say
 /// of it than of what it carries.
-fn plain(ip: IpAddr, port: u16, by: &Route, way: &mut Upward<'_>) -> Option<IpAddr> {
+fn plain(ip: IpAddr, port: u16, by: &Outward, way: &mut Upward<'_>) -> Option<IpAddr> {
     let plain = ip.to_canonical();
     if plain != ip
         && let Err(drop) = way.terms.judge(SocketAddr::new(ip, port), None, by).0
@@ -411,7 +413,7 @@ fn usable(
         addresses.iter().partition(|ip| !own_first || Family::of(ip.to_canonical()) == own);
     for ip in first.into_iter().chain(second) {
         let to = SocketAddr::new(ip, *port);
-        match terms.judge(to, *name, &reachable.route) {
+        match terms.judge(to, *name, &reachable.outward) {
             (Ok(()), _) if reachable.has(to, |to, mark| source_towards(to, mark).is_ok()) => {
                 return Ok(ip.to_canonical());
             }
@@ -430,71 +432,23 @@ struct Sought<'a> {
     port: u16,
 }
 
-/// To which of a name's addresses there is a way by a route. Each is asked for once, whatever the ports, and no more than
-/// a few of a family: to ask costs system calls, and a name may have dozens of addresses and dozens of datagrams that wait
-/// for it.
-#[derive(Debug, Default)]
-struct Reachable {
-    route: Route,
-    asked: [Vec<(IpAddr, bool)>; 2],
-}
-
-impl Reachable {
-    fn by(route: Route) -> Reachable {
-        Reachable { route, ..Reachable::default() }
-    }
-
-    /// Whether there is a way to `to`, as `ask` says of an address and the mark of the route.
-    fn has(&mut self, to: SocketAddr, ask: impl FnOnce(SocketAddr, Option<u32>) -> bool) -> bool {
-        if !self.route.serves(to.ip()) {
-            return false;
-        }
-        let asked = &mut self.asked[Family::of(to.ip().to_canonical()) as usize];
-        if let Some((_, leads)) = asked.iter().find(|(ip, _)| *ip == to.ip()) {
-            return *leads;
-        }
-        if asked.len() >= limits::UDP_ROUTES_ASKED {
-            return false;
-        }
-        let leads = ask(to, self.route.mark);
-        asked.push((to.ip(), leads));
-        leads
-    }
-}
-
 /// A target-facing socket: one for all targets of a family, so that they all see one address and port (RFC 4787
 /// REQ-1).
-fn open(target: IpAddr, route: Route, terms: &Terms<'_>) -> Option<Bound> {
-    if !route.serves(target) {
-        return None;
-    }
-    let from = SocketAddr::new(route.source.unwrap_or(wildcard(target)), 0);
-    let options = OutboundOptions { mark: route.mark, ..OutboundOptions::default() };
-    let socket = DatagramSocket::bind_as(from, limits::UDP_RECEIVE_BUFFER_BYTES, &options).ok()?;
+fn open(
+    target: IpAddr,
+    route: Route,
+    pool: Option<&mut AssociationPool>,
+    terms: &Terms<'_>,
+) -> Option<Bound> {
+    let socket = match pool {
+        Some(pool) => pool.open(target, terms.now)?,
+        None if route.serves(target) => {
+            let from = SocketAddr::new(route.source.unwrap_or(wildcard(target)), 0);
+            let options = OutboundOptions { mark: route.mark, ..OutboundOptions::default() };
+            DatagramSocket::bind_as(from, limits::UDP_RECEIVE_BUFFER_BYTES, &options).ok()?
+        }
+        None => return None,
+    };
     let at = socket.local_address().ok()?;
     Some(Bound::new(socket, terms.own_ports.hold(at)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_address_is_asked_for_once_and_few_of_a_family() {
-        let mut reachable = Reachable::default();
-        let mut asked = 0;
-        for port in 1..=64 {
-            for last in 1..=64 {
-                let to = SocketAddr::from(([192, 0, 2, last], port));
-                assert!(!reachable.has(to, |_, _| {
-                    asked += 1;
-                    false
-                }));
-            }
-        }
-        assert_eq!(asked, limits::UDP_ROUTES_ASKED);
-        // The other family is none of theirs.
-        assert!(reachable.has("[2001:db8::1]:1".parse().unwrap(), |_, _| true));
-        assert!(reachable.has("[2001:db8::1]:2".parse().unwrap(), |_, _| false));
-    }
 }

@@ -27,6 +27,9 @@ mod replies;
 /// Names with many addresses: which are tried, for how long and with how many descriptors.
 mod dialling;
 
+/// Sessions that leave from a pool of addresses, by each command and protocol: ports used up, families, reloads, ends.
+mod egress;
+
 /// Clients that leave before there is a relay (15).
 mod leaving;
 
@@ -72,6 +75,9 @@ mod guard_host;
 
 /// Where sessions leave from, as targets see it.
 mod egress_net;
+
+/// What sockets of a pool are given: blocks, an interface, a mark, another network namespace.
+mod egress_sockets;
 
 /// NAT64: what is behind a translator, and prefixes that are shown, made up or named.
 mod dns64;

@@ -10,7 +10,17 @@ use crate::proto::http::{HeadError, TunnelAnswer, write_credentials};
 use crate::proto::userpass::Credentials;
 
 /// The request: authority form, and Host alike (RFC 9112 section 3.2.3). Via and whatever else tells of the client are left out.
-pub(super) fn request(login: Option<&Credentials>, target: &Target, out: &mut TalkOutput) {
+///
+/// # Errors
+/// The name of the login has a colon, which would end it (RFC 7617 section 2): what is in front of it might be another's.
+pub(super) fn request(
+    login: Option<&Credentials>,
+    target: &Target,
+    out: &mut TalkOutput,
+) -> Result<(), TalkError> {
+    if login.is_some_and(|login| login.user.contains(&b':')) {
+        return Err(TalkError::Unspeakable("a name with a colon"));
+    }
     // Writing to memory does not fail.
     let _ = write!(&mut **out, "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
     if let Some(login) = login {
@@ -19,6 +29,7 @@ pub(super) fn request(login: Option<&Credentials>, target: &Target, out: &mut Ta
         out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(b"\r\n");
+    Ok(())
 }
 
 /// The head of a response, as far as it has come.

@@ -50,15 +50,22 @@ pub(super) fn method(input: &[u8], has_login: bool) -> Result<Option<ChosenMetho
     }
 }
 
-/// The login (RFC 1929 section 2). A name or password longer than its length octet can say is cut there, which logs nobody in; an
-/// empty password, which the letter of the RFC does not have, is sent as one: proxies that go by the name alone take it.
-pub(super) fn login(credentials: &Credentials, out: &mut TalkOutput) {
+/// The login (RFC 1929 section 2). An empty password, which the letter of the RFC does not have, is sent as one: proxies that go by
+/// the name alone take it.
+///
+/// # Errors
+/// A name or password that its length octet cannot say: cut there it might be another's.
+pub(super) fn login(credentials: &Credentials, out: &mut TalkOutput) -> Result<(), TalkError> {
+    let parts = [&credentials.user[..], credentials.password().unwrap_or_default()];
+    let [Ok(user), Ok(password)] = parts.map(|part| u8::try_from(part.len())) else {
+        return Err(TalkError::Unspeakable("a login of more than 255 bytes"));
+    };
     out.push(LOGIN_VERSION);
-    for part in [&credentials.user[..], credentials.password().unwrap_or_default()] {
-        let length = u8::try_from(part.len()).unwrap_or(u8::MAX);
+    for (length, part) in [user, password].into_iter().zip(parts) {
         out.push(length);
-        out.extend_from_slice(&part[..usize::from(length)]);
+        out.extend_from_slice(part);
     }
+    Ok(())
 }
 
 /// Whether the login was taken; `false` where the answer is not whole. RFC 1929 section 2: any status but 0 refuses it.

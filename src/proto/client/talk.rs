@@ -133,7 +133,7 @@ impl ClientTalk {
                 TalkDue::Granted
             }
             ClientProtocol::Http => {
-                http::request(self.login.as_ref(), &target, out);
+                http::request(self.login.as_ref(), &target, out)?;
                 TalkDue::Head(TunnelReading::default())
             }
         };
@@ -148,7 +148,7 @@ impl ClientTalk {
                 let Some(chosen) = socks5::method(input, self.login.is_some())? else { return Ok(None) };
                 match (chosen, self.login.as_ref()) {
                     (socks5::ChosenMethod::Password, Some(login)) => {
-                        socks5::login(login, out);
+                        socks5::login(login, out)?;
                         self.due = TalkDue::Login;
                         Ok(Some((socks5::METHOD_BYTES, Talked::Pending)))
                     }

@@ -117,8 +117,14 @@ fn socks5_with_a_login() {
     let empty = Some(Credentials { user: b"ann".to_vec(), password: None });
     let outcome = talk(ClientProtocol::Socks5, empty, &target, b"\x05\x02");
     assert_eq!(outcome.sent, b"\x05\x02\x00\x02\x01\x03ann\x00");
-    let long = talk(ClientProtocol::Socks5, login(&[b'u'; 300], &[b'p'; 300]), &target, b"\x05\x02");
-    assert_eq!(long.sent.len(), 4 + crate::limits::USERPASS_MAX);
+    let longest = talk(ClientProtocol::Socks5, login(&[b'u'; 255], &[b'p'; 255]), &target, b"\x05\x02");
+    assert_eq!(longest.sent.len(), 4 + crate::limits::USERPASS_MAX);
+    // Cut at what a length octet can say it might be another's.
+    for long in [login(&[b'u'; 256], b"p"), login(b"u", &[b'p'; 256])] {
+        let outcome = talk(ClientProtocol::Socks5, long, &target, b"\x05\x02");
+        let what = TalkError::Unspeakable("a login of more than 255 bytes");
+        assert_eq!((outcome.sent.len(), outcome.talked), (4, Talked::Failed(what)));
+    }
 }
 
 #[test]
@@ -209,7 +215,11 @@ fn socks4_and_4a() {
 fn what_a_protocol_has_no_words_for_is_not_asked() {
     let ask = |protocol, command, target: &str| {
         let mut out = TalkOutput::default();
-        let login = login(b"a\0b", b"p").filter(|_| target == "192.0.2.66");
+        let login = match target {
+            "192.0.2.66" => login(b"a\0b", b"p"),
+            "192.0.2.67" => login(b"ann:b", b"p"),
+            _ => None,
+        };
         let mut talk = ClientTalk::begin(protocol, login, &mut out);
         let begun = out.len();
         let asked = talk.ask(command, at(target, 80), &mut out);
@@ -225,6 +235,7 @@ fn what_a_protocol_has_no_words_for_is_not_asked() {
         (ClientProtocol::Socks4, connect, "192.0.2.66", "a user id with a NUL"),
         (ClientProtocol::Socks4a, RequestCommand::UdpAssociate, "192.0.2.1", "UDP ASSOCIATE"),
         (ClientProtocol::Http, RequestCommand::UdpAssociate, "192.0.2.1", "UDP ASSOCIATE"),
+        (ClientProtocol::Http, connect, "192.0.2.67", "a name with a colon"),
         (
             ClientProtocol::Socks5,
             RequestCommand::Bind,

@@ -36,6 +36,14 @@ impl Locals {
         }
     }
 
+    /// Whether one of the blocks that they are known by holds all of a canonical one.
+    pub fn covers(&self, net: &IpNet) -> bool {
+        match net {
+            IpNet::V4(net) => covers_all(&self.v4, net.network(), net.broadcast()),
+            IpNet::V6(net) => covers_all(&self.v6, net.network(), net.broadcast()),
+        }
+    }
+
     /// How many blocks it takes to say which.
     pub fn blocks(&self) -> usize {
         self.v4.len() + self.v6.len()
@@ -45,6 +53,11 @@ impl Locals {
 fn covers<T: Ord + Copy>(blocks: &[(T, T)], ip: T) -> bool {
     let behind = blocks.partition_point(|(first, _)| *first <= ip);
     behind.checked_sub(1).is_some_and(|at| ip <= blocks[at].1)
+}
+
+fn covers_all<T: Ord + Copy>(blocks: &[(T, T)], first: T, last: T) -> bool {
+    let behind = blocks.partition_point(|(begin, _)| *begin <= first);
+    behind.checked_sub(1).is_some_and(|at| last <= blocks[at].1)
 }
 
 /// A CIDR within ::ffff:0:0/96 as the IPv4 CIDR that it is.
@@ -72,6 +85,13 @@ mod tests {
             assert!(!has(ip), "{ip}");
         }
         assert!(!Locals::default().contains("0.0.0.0".parse().unwrap()));
+        let covers = |net: &str| locals.covers(&net.parse().unwrap());
+        for net in ["203.0.114.0/24", "203.0.114.128/25", "2001:db8::/64", "2001:db8::7:0/112", "::1/128"] {
+            assert!(covers(net), "{net}");
+        }
+        for net in ["203.0.114.0/23", "203.0.115.0/24", "2001:db8::/63", "::/0", "192.0.2.8/31"] {
+            assert!(!covers(net), "{net}");
+        }
     }
 
     #[test]

@@ -49,6 +49,11 @@ pub fn interface_index(name: &str) -> Option<u32> {
     nix::net::if_::if_nametoindex(name).ok()
 }
 
+/// The name of the interface of this index.
+pub fn interface_name(index: u32) -> Option<String> {
+    nix::net::if_::if_indextoname(index).ok()?.into_string().ok()
+}
+
 /// The local address from which a connection to `target` would be made, its packets marked or not. Nothing is sent.
 ///
 /// # Errors

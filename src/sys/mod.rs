@@ -3,6 +3,7 @@
 //! Nothing here logs, reads a clock or decides policy: a call goes in, what the kernel said comes out, and
 //! where an answer of the kernel is ambiguous the call that gives it says so.
 
+pub mod attempt;
 pub mod congestion;
 pub mod environment;
 pub mod files;
@@ -17,6 +18,7 @@ pub mod pipe;
 pub mod proc_net;
 pub mod sock_diag;
 pub mod stream;
+pub mod sysctl;
 pub mod terminal;
 pub mod udp;
 pub mod unix;

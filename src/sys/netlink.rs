@@ -2,6 +2,10 @@
 //!
 //! The messages are few and fixed: a header, the structure of its kind, attributes. Numbers are in the machine's order.
 
+mod routes;
+
+pub use self::routes::{PacketStart, RouteAnswer, RouteQuestion};
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -81,10 +85,10 @@ impl Netlink {
         Err(Errno::EINTR)
     }
 
-    /// Asks for all entries of a kind. False where they changed meanwhile.
-    fn dump(&mut self, kind: u16, body: &[u8], mut take: impl FnMut(&[u8])) -> Result<bool, Errno> {
+    /// Sends a question of a kind.
+    fn ask(&mut self, kind: u16, flags: libc::c_int, body: &[u8]) -> Result<(), Errno> {
         self.sequence = self.sequence.wrapping_add(1);
-        let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
+        let flags = (libc::NLM_F_REQUEST | flags) as u16;
         let mut request = Vec::with_capacity(HEADER + body.len());
         request.extend_from_slice(&((HEADER + body.len()) as u32).to_ne_bytes());
         request.extend_from_slice(&kind.to_ne_bytes());
@@ -92,7 +96,12 @@ impl Netlink {
         request.extend_from_slice(&self.sequence.to_ne_bytes());
         request.extend_from_slice(&0_u32.to_ne_bytes());
         request.extend_from_slice(body);
-        send(self.socket.as_raw_fd(), &request, MsgFlags::empty())?;
+        send(self.socket.as_raw_fd(), &request, MsgFlags::empty()).map(drop)
+    }
+
+    /// Asks for all entries of a kind. False where they changed meanwhile.
+    fn dump(&mut self, kind: u16, body: &[u8], mut take: impl FnMut(&[u8])) -> Result<bool, Errno> {
+        self.ask(kind, libc::NLM_F_DUMP, body)?;
         let mut buffer = vec![0; limits::NETLINK_READ_BYTES];
         let (mut steady, mut taken) = (true, 0);
         loop {
@@ -106,10 +115,7 @@ impl Netlink {
                 steady &= message.flags & libc::NLM_F_DUMP_INTR as u16 == 0;
                 match libc::c_int::from(message.kind) {
                     libc::NLMSG_DONE => return Ok(steady),
-                    libc::NLMSG_ERROR => {
-                        let code = message.body.first_chunk().map_or(-libc::EIO, |b| i32::from_ne_bytes(*b));
-                        return Err(Errno::from_raw(-code));
-                    }
+                    libc::NLMSG_ERROR => return Err(refusal(message.body)),
                     _ => take(message.body),
                 }
             }
@@ -180,6 +186,11 @@ pub(super) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = NetlinkMessage<
         bytes = bytes.get(aligned(length)..).unwrap_or_default();
         Some(message)
     })
+}
+
+/// What NLMSG_ERROR says.
+fn refusal(body: &[u8]) -> Errno {
+    Errno::from_raw(-body.first_chunk().map_or(-libc::EIO, |bytes| i32::from_ne_bytes(*bytes)))
 }
 
 /// The attributes behind the structure of a message: type and value.

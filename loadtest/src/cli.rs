@@ -130,6 +130,9 @@ pub(crate) struct OriginArgs {
     /// Serve TCP at every address of 127.0.0.0/8, over the loopback interface alone.
     #[arg(long, conflicts_with = "address")]
     pub(crate) whole_loopback: bool,
+    /// And at every address of IPv6 that this machine has, over that interface as well.
+    #[arg(long, requires = "whole_loopback")]
+    pub(crate) both_families: bool,
     /// CPU to run on.
     #[arg(long)]
     pub(crate) cpu: Option<usize>,

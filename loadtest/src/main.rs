@@ -166,7 +166,10 @@ fn run(command: Command, scope: Scope) -> Result<(), Box<dyn Error>> {
 
 fn serve_origin(args: &OriginArgs) -> Result<(), Box<dyn Error>> {
     pin(args.cpu)?;
-    let place = if args.whole_loopback { Place::WholeLoopback } else { Place::Address(args.address) };
+    let place = match args.whole_loopback {
+        true => Place::WholeLoopback { both_families: args.both_families },
+        false => Place::Address(args.address),
+    };
     let mut origin = origin::Origin::bind(place, args.supply, args.page_size)?;
     say(&format!("outflow-load origin ready: {}", origin.addresses()?))?;
     Ok(origin.run()?)

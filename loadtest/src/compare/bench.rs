@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use crate::compare::certificate;
-use crate::compare::plan::{Figure, Plan, PlannedScenario, Server, ServerKind};
+use crate::compare::plan::{Family, Figure, Plan, PlannedScenario, Server, ServerKind};
 use crate::compare::progress::Progress;
 use crate::compare::server::{NoStart, Ports, Running, Site, fronts, locate, tail};
 use crate::compare::sheet::{Entry, Failure, Outcome, Run, ScenarioSheet};
@@ -39,8 +39,6 @@ const REQUESTS_WARM_UP_SERVICE: &str = "http";
 /// The origin is ours: it is up at once or never.
 const ORIGIN_LIMIT: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(5);
-/// Where the targets of the runs begin: above the clients' addresses (`--sources`).
-const FIRST_TARGET: u32 = u32::from_be_bytes([127, 2, 0, 1]);
 /// After so many runs an address comes again.
 const TARGETS_MAX: u32 = 60_000;
 /// More late starts than this share of the sessions are worth a word.
@@ -356,18 +354,18 @@ impl<'a> Bench<'a> {
     }
 
     /// Where this run finds the service: at an address that no run before it had (see `Place::WholeLoopback`).
-    fn target(&self, service: SocketAddr, name: &str) -> SocketAddr {
+    fn target(&self, service: SocketAddr, name: &str, family: Family) -> SocketAddr {
         if name == UDP_SERVICE {
             return service;
         }
         let nth = self.targets.get();
         self.targets.set((nth + 1) % TARGETS_MAX);
-        SocketAddr::new(Ipv4Addr::from(FIRST_TARGET + nth).into(), service.port())
+        SocketAddr::new(family.target(nth), service.port())
     }
 
     /// Server, target, process and CPU, as flags.
     fn route(&self, turn: Turn<'_>, running: &Running, service: &str) -> Vec<String> {
-        let server = turn.server;
+        let (server, family) = (turn.server, turn.scenario.family);
         let mut flags = Vec::new();
         let mut flag = |name: &str, value: String| flags.extend([name.to_owned(), value]);
         flag("--pid", running.charge.pid().to_string());
@@ -375,7 +373,7 @@ impl<'a> Bench<'a> {
         match server.kind {
             ServerKind::Proxy | ServerKind::Variant => {
                 flag("--server", running.address(turn.scenario.protocol().under_tls()).to_string());
-                flag("--target", self.target(running.values.services[service], service).to_string());
+                flag("--target", self.target(running.values.services[service], service, family).to_string());
             }
             ServerKind::TcpRelay => flag("--target", running.values.fronts[service].to_string()),
         }
@@ -398,6 +396,9 @@ impl<'a> Bench<'a> {
         let out = self.work.join("origin.out");
         let mut command = Command::new(&self.exe);
         command.args(["origin", "--whole-loopback", "--cpu", &self.plan.load.load_cpu.to_string()]);
+        if self.plan.scenarios.iter().any(|scenario| scenario.family == Family::V6) {
+            command.arg("--both-families");
+        }
         command.stdout(Stdio::from(File::create(&out)?)).stderr(Stdio::inherit());
         let charge = self.warden.spawn(&mut command, None)?;
         let until = Instant::now() + ORIGIN_LIMIT;

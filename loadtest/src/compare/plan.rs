@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use clap::Parser;
@@ -154,6 +155,33 @@ pub(crate) struct Figure {
     pub(crate) optional: bool,
 }
 
+/// Which addresses the targets of a scenario have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Family {
+    /// Of 127.0.0.0/8.
+    #[default]
+    V4,
+    /// Of 2001:db8:f::/112, from 1 to 256: the machine has to have them.
+    V6,
+}
+
+/// Where targets begin: above the clients' addresses (`--sources`).
+const FIRST_TARGET: u32 = u32::from_be_bytes([127, 2, 0, 1]);
+const FIRST_V6_TARGET: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 0, 1);
+/// Unlike those of IPv4 the machine has to be given each of them, and so there are few.
+const V6_TARGETS: u32 = 256;
+
+impl Family {
+    /// The address of a run's target.
+    pub(crate) fn target(self, nth: u32) -> IpAddr {
+        match self {
+            Self::V4 => Ipv4Addr::from(FIRST_TARGET + nth).into(),
+            Self::V6 => Ipv6Addr::from_bits(FIRST_V6_TARGET.to_bits() + u128::from(nth % V6_TARGETS)).into(),
+        }
+    }
+}
+
 /// An open loop at a share of what the server itself did in an earlier scenario.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -172,6 +200,9 @@ pub(crate) struct PlannedScenario {
     pub(crate) title: String,
     /// Subcommand of outflow-load and its flags; server, target, pid and cpu are added.
     pub(crate) args: Spanned<Vec<String>>,
+    /// Where its targets are.
+    #[serde(default)]
+    pub(crate) family: Family,
     /// The service of the origin that is the target.
     pub(crate) origin: Spanned<String>,
     pub(crate) figures: Spanned<Vec<Figure>>,

@@ -11,7 +11,7 @@ mod udp;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 
 use mio::event::Event;
@@ -53,7 +53,10 @@ pub(crate) enum Place {
     /// Every address of 127.0.0.0/8, so that each run of a comparison can have a target of its own: a relay
     /// leaves tens of thousands of its ports in TIME_WAIT towards one, and then pays for the search. UDP
     /// answers from 127.0.0.1 whatever it was sent to, and so listens there alone.
-    WholeLoopback,
+    WholeLoopback {
+        /// And every address of IPv6 that is this machine's, over the loopback interface.
+        both_families: bool,
+    },
 }
 
 impl Place {
@@ -61,7 +64,7 @@ impl Place {
     fn ip(self) -> IpAddr {
         match self {
             Self::Address(address) => address,
-            Self::WholeLoopback => Ipv4Addr::LOCALHOST.into(),
+            Self::WholeLoopback { .. } => Ipv4Addr::LOCALHOST.into(),
         }
     }
 }
@@ -253,7 +256,8 @@ impl Origin {
 fn listen(place: Place) -> io::Result<TcpListener> {
     let address = match place {
         Place::Address(address) => address,
-        Place::WholeLoopback => Ipv4Addr::UNSPECIFIED.into(),
+        Place::WholeLoopback { both_families: true } => Ipv6Addr::UNSPECIFIED.into(),
+        Place::WholeLoopback { both_families: false } => Ipv4Addr::UNSPECIFIED.into(),
     };
     let domain = if address.is_ipv4() { socket2::Domain::IPV4 } else { socket2::Domain::IPV6 };
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
@@ -261,7 +265,10 @@ fn listen(place: Place) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     // Accepted sockets inherit it: a delay is then the server's, never Nagle's at our end.
     socket.set_tcp_nodelay(true)?;
-    if let Place::WholeLoopback = place {
+    if let Place::WholeLoopback { both_families } = place {
+        if both_families {
+            socket.set_only_v6(false)?;
+        }
         // Before the bind: at no moment is it open to another interface.
         socket.bind_device(Some(b"lo"))?;
     }

@@ -137,3 +137,24 @@ fn a_protocol_is_one_of_a_list() {
     let shown = parse(&text).expect_err("a complaint").to_string();
     assert!(shown.contains("a.toml:7: key `protocols`") && shown.contains("`http`"), "{shown}");
 }
+
+#[test]
+fn a_scenario_says_which_family_its_targets_are_of() {
+    let of = |text: &str| {
+        parse(text).map(|plan| plan.scenarios[0].family).map_err(|complaint| complaint.to_string())
+    };
+    assert_eq!(of(GOOD), Ok(Family::V4));
+    assert_eq!(of(&GOOD.replace("origin = \"page\"", "origin = \"page\"\nfamily = \"v6\"")), Ok(Family::V6));
+    let said = complaint("origin = \"page\"", "origin = \"page\"\nfamily = \"ipv6\"");
+    assert!(said.contains("v4") && said.contains("v6"), "{said}");
+}
+
+/// The plans that are there, as a run would read them.
+#[test]
+fn the_plans_of_this_folder_are_good() {
+    for name in ["peers.toml", "egress.toml"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        let plan = Plan::read(&path, &Scope::new(false).expect("the interfaces"));
+        plan.map(drop).unwrap_or_else(|complaint| panic!("{complaint}"));
+    }
+}

@@ -182,6 +182,9 @@ mod top;
 /// `outflow top` before a real server, and the README's picture of it.
 mod top_live;
 
+/// What `doctor` finds in networks that lack something, and that it is true.
+mod doctor;
+
 /// What `check` tries and `run` refuses: the same, with file, line and key.
 mod check;
 

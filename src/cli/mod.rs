@@ -6,6 +6,7 @@
 
 mod check;
 mod client;
+mod doctor;
 mod drain;
 mod egress;
 mod explain;
@@ -37,6 +38,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use ipnet::IpNet;
 
 use self::client::{AdminArgs, AdminClient, ClientError};
+use self::doctor::DoctorArgs;
 use self::drain::DrainWish;
 use self::egress::EgressCommand;
 use self::explain::ExplainArgs;
@@ -135,6 +137,13 @@ enum CliCommand {
         explain: ExplainArgs,
         #[command(flatten)]
         admin: AdminArgs,
+    },
+    /// Look for what of this machine keeps a configuration from working, and say what mends it; exit code 0, or 1
+    Doctor {
+        #[command(flatten)]
+        doctor: DoctorArgs,
+        #[command(flatten)]
+        run: RunArgs,
     },
     /// Print rules made of what was learned (policy.learn): those that allow it and nothing else, as few as stand for it
     Learn {
@@ -300,6 +309,7 @@ fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ask(&admin, |client| health::run(&client.clone().with_patience(limits::HEALTH_PATIENCE), ready))
         }
         CliCommand::Explain { explain, admin } => explain::run(&explain, &admin),
+        CliCommand::Doctor { doctor, run } => with_config(run, |_, config| doctor::run(&config, &doctor)),
         CliCommand::Learn { files, from } => learn::run(&files, &from),
         CliCommand::Completions { shell } => complete(shell),
         CliCommand::Man { folder } => man::run(Cli::command(), folder.as_deref()),

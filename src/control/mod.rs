@@ -6,6 +6,7 @@ mod certificates;
 mod clerk;
 mod controller;
 mod descriptors;
+mod doctor;
 mod explain;
 mod learned;
 mod learner;
@@ -47,6 +48,7 @@ mod zones;
 #[cfg(test)]
 mod tests;
 
+pub use doctor::{Diagnosis, Finding, PoolCapacity, Severity, diagnose};
 pub use explain::{ExplainError, explain};
 pub use learned::{LearnedError, read_learned, text_of};
 pub use server::Server;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::acceptor::HeldListeners;
 use super::certificates::Certificates;
 use super::descriptors::{self, DescriptorBudget};
+use super::doctor::ports_concerns;
 use super::learner::can_learn;
 use super::limited_users::check_users;
 use super::limiting::no_limits;
@@ -133,8 +134,10 @@ impl<'a> Trial<'a> {
         self.cpus();
         self.token_file();
         self.unserved();
+        let ports = self.egress_ports();
         let owners = self.owners();
         owners?;
+        ports?;
         Some(Named {
             users: users?,
             credentials: credentials?,
@@ -276,6 +279,19 @@ impl<'a> Trial<'a> {
         for (key, what) in unspoken(self.config) {
             self.warn(key, what);
         }
+    }
+
+    /// The kernel keeps to the ports of each pool, where it would pass over others without a word; `None` where it does not.
+    fn egress_ports(&mut self) -> Option<()> {
+        let (refused, unknown) = ports_concerns(self.config);
+        let kept = refused.is_empty().then_some(());
+        let Report { errors, warnings } = &mut self.report;
+        for (concerns, found) in [(refused, errors), (unknown, warnings)] {
+            for (nth, what) in concerns {
+                self.config.places.blame_in(found, ("egress", nth, "ports"), what);
+            }
+        }
+        kept
     }
 
     /// The numbers of the limits' names.

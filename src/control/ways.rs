@@ -71,7 +71,7 @@ impl OperatorWays {
 ///
 /// # Errors
 /// Why its network namespace cannot be entered.
-fn options(sockets: &PoolSockets) -> Result<OutboundOptions, String> {
+pub(super) fn options(sockets: &PoolSockets) -> Result<OutboundOptions, String> {
     let open = |path: &PathBuf| {
         open_namespace(path).map(Arc::new).map_err(|error| {
             format!("sockets cannot be opened in {}: {error} (it takes CAP_SYS_ADMIN)", path.display())

@@ -92,6 +92,8 @@ fn serve(mut stream: TcpStream, came: impl FnOnce(u32)) -> io::Result<()> {
 
 /// Who a session's client says it is: name and password.
 type Login = fn(u32) -> (String, String);
+/// Where it comes from.
+type From = fn(u32) -> IpAddr;
 
 /// Sessions through a relay, numbered from 0; they go to the targets in turn.
 pub(crate) struct Crowd {
@@ -101,12 +103,13 @@ pub(crate) struct Crowd {
     pub(crate) at_once: usize,
     pub(crate) ends: EndsFirst,
     pub(crate) login: Option<Login>,
+    pub(crate) from: Option<From>,
 }
 
 impl Crowd {
     /// Clients who give no name, as many at a time as is quick.
     pub(crate) fn new(relay: SocketAddr, targets: Vec<SocketAddr>, sessions: u32, ends: EndsFirst) -> Crowd {
-        Crowd { relay, targets, sessions, at_once: 48, ends, login: None }
+        Crowd { relay, targets, sessions, at_once: 48, ends, login: None, from: None }
     }
 
     /// Runs all of them, and gives how many there were of each reply.
@@ -141,7 +144,12 @@ impl Crowd {
             EndsFirst::Target => true,
             EndsFirst::Either => number.is_multiple_of(2),
         };
-        let mut stream = TcpStream::connect_timeout(&self.relay, PATIENCE)?;
+        let socket = Socket::new(Domain::for_address(self.relay), Type::STREAM, None)?;
+        if let Some(from) = self.from {
+            socket.bind(&SocketAddr::new(from(number), 0).into())?;
+        }
+        socket.connect_timeout(&self.relay.into(), PATIENCE)?;
+        let mut stream: TcpStream = socket.into();
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         // RFC 1928 sections 3 and 4, RFC 1929 section 2: all at once, with the target's bytes behind.

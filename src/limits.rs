@@ -22,6 +22,7 @@ mod rules;
 mod state;
 mod tls;
 mod top;
+mod username;
 
 pub use accounts::*;
 pub use admin::*;
@@ -43,6 +44,7 @@ pub use rules::*;
 pub use state::*;
 pub use tls::*;
 pub use top::*;
+pub use username::*;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;

@@ -16,6 +16,7 @@ mod pace;
 mod parameters;
 mod secret;
 mod turns;
+pub mod username;
 mod users;
 mod verifier;
 

@@ -28,6 +28,8 @@ pub enum Reason {
     NoMethod,
     /// Wrong credentials.
     AuthFailed,
+    /// Parameters of the session beside the client's name that are none.
+    BadParameters,
     /// A level of protection that is not given here, or a sealed message that cannot be opened.
     Protection,
     /// Refused by policy.
@@ -58,7 +60,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Reason; 25] = [
+    pub const ALL: [Reason; 26] = [
         Reason::Completed,
         Reason::ClientReset,
         Reason::TargetReset,
@@ -71,6 +73,7 @@ impl Reason {
         Reason::Tls,
         Reason::NoMethod,
         Reason::AuthFailed,
+        Reason::BadParameters,
         Reason::Protection,
         Reason::Denied,
         Reason::DnsFailed,
@@ -101,6 +104,7 @@ impl Reason {
             Reason::Tls => "tls",
             Reason::NoMethod => "no_method",
             Reason::AuthFailed => "auth_failed",
+            Reason::BadParameters => "bad_parameters",
             Reason::Protection => "protection",
             Reason::Denied => "denied",
             Reason::DnsFailed => "dns_failed",

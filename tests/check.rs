@@ -195,8 +195,11 @@ fn every_configuration_of_the_readme_passes_check() {
         fs::write(folder.path("users.passwd"), format!("ann:{HASH}\nbob:{HASH}\n")).expect("write the users");
         fs::write(folder.path("malware.txt"), "malware.example\n").expect("write a list");
         fs::create_dir(folder.path("state")).expect("a directory for state");
-        let chmod = fs::Permissions::from_mode(0o600);
-        fs::set_permissions(folder.path("users.passwd"), chmod).expect("chmod");
+        fs::write(folder.path("username.key"), [b'k'; 32]).expect("write a key");
+        for secret in ["users.passwd", "username.key"] {
+            let chmod = fs::Permissions::from_mode(0o600);
+            fs::set_permissions(folder.path(secret), chmod).expect("chmod");
+        }
         let said = folder.outflow("check", &[]);
         assert_eq!((said.code, said.errors.as_str()), (Some(0), ""), "{block}");
     }

@@ -12,12 +12,13 @@ use crate::support::wait::timed;
 use crate::support::{Client, DnsServer, Engine, Origin, Relay};
 
 /// The fields of a record.
-pub(crate) const FIELDS: [&str; 26] = [
+pub(crate) const FIELDS: [&str; 27] = [
     "time",
     "id",
     "worker",
     "client",
     "user",
+    "user_typed",
     "method",
     "command",
     "target",

@@ -18,6 +18,9 @@ mod handshake;
 /// Passwords, right and wrong, and the price of guessing (3, 4, 8).
 mod login;
 
+/// Parameters of the session beside the name or the password.
+mod username;
+
 /// Malformed requests and strange names (11, 12, 13).
 mod request;
 

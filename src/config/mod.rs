@@ -44,6 +44,9 @@ mod tables;
 mod tls;
 mod tor;
 mod typed;
+mod username;
+mod username_format;
+mod username_table;
 mod validate;
 mod value;
 mod when;
@@ -84,6 +87,8 @@ pub use tables::{
 };
 pub use tls::ListenerTls;
 pub use tor::TorConfig;
+pub use username_format::UsernameFormat;
+pub use username_table::{UsernameConfig, UsernamePreset};
 pub(crate) use value::{block, duration};
 pub use when::{When, Zone};
 

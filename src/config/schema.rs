@@ -5,7 +5,7 @@ use super::nearest::{nearest, unknown_key};
 use super::problem::escaped;
 
 /// Names that the documentation promises and this version does not obey: saying so beats guessing.
-const PLANNED_TABLES: &[&str] = &["parent", "username"];
+const PLANNED_TABLES: &[&str] = &["parent"];
 
 /// Keys that it promises, by table.
 const PLANNED_KEYS: &[(&str, &[&str])] = &[("rule", &["parent"])];

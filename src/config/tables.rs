@@ -31,6 +31,7 @@ use super::reach::{self, Advertise, PortRange};
 use super::rule_table::RuleConfig;
 use super::rule_values;
 use super::tor::TorConfig;
+use super::username_table::UsernameConfig;
 use super::value::{self, setup};
 use crate::limits;
 use crate::policy::accounts::{BurstRate, OnReached, Per};
@@ -73,6 +74,8 @@ pub struct Config {
     pub per_source: PerSource,
     /// Pools of addresses that sessions leave from.
     pub egress: Vec<EgressConfig>,
+    /// Parameters of sessions in what clients log in with.
+    pub username: UsernameConfig,
     /// How HTTP is spoken.
     pub http: HttpConfig,
     /// Targets that are told of their clients.
@@ -109,6 +112,7 @@ pub(super) fn all() -> Vec<TableEntry<Config>> {
         TableEntry::once("limits.per_user", |config| &config.per_user, |config| &mut config.per_user),
         TableEntry::many("limit", |config| &config.limits, |config| &mut config.limits),
         TableEntry::many("egress", |config| &config.egress, |config| &mut config.egress),
+        TableEntry::once("username", |config| &config.username, |config| &mut config.username),
         TableEntry::once("http", |config| &config.http, |config| &mut config.http),
         TableEntry::many("proxy_out", |config| &config.proxy_out, |config| &mut config.proxy_out),
         #[cfg(test)]

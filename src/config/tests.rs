@@ -406,6 +406,7 @@ fn every_key_of_the_schema_is_printed_and_no_other() {
     full.listeners = listeners::every_key();
     full.egress = egress::every_key();
     full.parents = parents::every_key();
+    full.username = super::username_table::every_key();
     let printed: toml::Table = full.to_toml().parse().unwrap();
     let schema = Schema::of(tables::all());
     assert_eq!(printed.len(), schema.tables().iter().filter(|table| !table.name.contains('.')).count());

@@ -15,6 +15,7 @@ use super::raw::Raw;
 use super::rules;
 use super::schema::Schema;
 use super::tables::{Config, available_cpus};
+use super::username;
 
 /// A configuration in the making: the defaults, then the file, then the flags. Until it is finished, 0 workers are as
 /// many as there are CPUs.
@@ -63,6 +64,7 @@ impl Draft {
         egress::check(&self.config, &mut self.problems);
         proxy_out::check(&self.config, &mut self.problems);
         parents::check(&self.config, &mut self.problems);
+        username::check(&self.config, &mut self.problems);
         open_proxy::refuse(&self.config, &mut self.problems);
         self.require_users();
         self.share_connections();

@@ -39,6 +39,7 @@ mod start_error;
 mod trial;
 mod unix_listener;
 mod user_orders;
+mod usernames;
 mod users;
 mod vitals;
 mod watchdog;

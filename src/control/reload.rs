@@ -92,13 +92,31 @@ impl Preparation {
         let (report, config) = self.read()?;
         let (named, found) = self.tried(&config)?;
         let report = ReloadReport { applied: true, ..self.told(report, &found, &named) };
-        let Named { users, credentials, congestion, resolver_files, budget, rules, limits, certificates } =
-            named;
+        let Named {
+            users,
+            credentials,
+            congestion,
+            resolver_files,
+            budget,
+            rules,
+            limits,
+            certificates,
+            username,
+        } = named;
         let rules = self.parts.rules.clone().follow(rules);
         let learner = learner(&config, self.parts.learner.as_ref())
             .map_err(|what| refused(&config, &|trial| trial.cannot_learn(&what)))?;
-        let mut parts =
-            Parts { budget, congestion, resolver_files, rules, limits, certificates, learner, ..self.parts };
+        let mut parts = Parts {
+            budget,
+            congestion,
+            resolver_files,
+            rules,
+            limits,
+            certificates,
+            username,
+            learner,
+            ..self.parts
+        };
         if let Some(credentials) = credentials {
             parts.gssapi = Some(start_gssapi(credentials, parts.gssapi.as_ref()).map_err(failed)?);
         }

@@ -81,22 +81,23 @@ impl Server {
     /// Whatever keeps it from serving; files are read before any socket opens.
     pub fn start(config: Config) -> Result<Server, StartError> {
         let config = Arc::new(config);
-        let Named { users, credentials, congestion, resolver_files, budget, rules, limits, certificates } =
-            named(&config)?;
+        let named = named(&config)?;
+        let (budget, congestion) = (named.budget, named.congestion);
         let refused = |what: &dyn Fn(&mut Trial)| StartError::Named(Trial::refused(&config, what));
         let records =
             start_records(&config, budget).map_err(|error| refused(&|trial| trial.cannot_record(&error)))?;
         let acceptor = Acceptor::open(&config, congestion)
             .map_err(|(nth, error)| refused(&|trial| trial.cannot_listen(nth, &error)))?;
-        let verifier = users.as_ref().map(|file| start_verifier(Arc::clone(&file.users)));
-        let gssapi = credentials.map(|credentials| start_gssapi(credentials, None));
+        let verifier = named.users.as_ref().map(|file| start_verifier(Arc::clone(&file.users)));
+        let gssapi = named.credentials.map(|credentials| start_gssapi(credentials, None));
         let parts = Parts {
             budget,
             congestion,
-            resolver_files,
-            rules: Arc::<OperatorRules>::default().follow(rules),
-            limits,
-            certificates,
+            resolver_files: named.resolver_files,
+            rules: Arc::<OperatorRules>::default().follow(named.rules),
+            limits: named.limits,
+            certificates: named.certificates,
+            username: named.username,
             verifier: verifier.transpose().map_err(StartError::Machine)?,
             gssapi: gssapi.transpose().map_err(StartError::Machine)?,
             records: records.as_ref().map(|outlet| outlet.lines.clone()),
@@ -113,14 +114,13 @@ impl Server {
         let beside =
             Beside::of(records.as_ref().map(|outlet| outlet.lines.clone()), snapshots.verifier().as_ref());
         let standing = Arc::new(standing(&config, &acceptor, budget, &snapshots, quotas.as_ref()));
-        let orders = bounded(limits::ORDERS_QUEUED_MAX);
+        let (orders, settled) = (bounded(limits::ORDERS_QUEUED_MAX), bounded(1));
         beside.set_contexts(snapshots.contexts());
         beside.set_quota_store(quotas.as_ref().map(|keeper| keeper.health().clone()));
         let watched = watched(&workers, &standing, &orders.0, &beside);
-        let settled = bounded(1);
         let latch = Arc::new(Latch::new(settled.0.clone()));
         admin.configure(opening, &watched, latch).map_err(StartError::Machine)?;
-        let users = users.zip(snapshots.verifier()).map(|(file, verifier)| {
+        let users = named.users.zip(snapshots.verifier()).map(|(file, verifier)| {
             UsersWatch::start(file, verifier, workers.iter().map(|worker| worker.mailbox.clone()).collect())
         });
         let server = Server {

@@ -16,6 +16,7 @@ use super::locals::LocalList;
 use super::numbers::Numbers;
 use super::resolver_files::ResolverFiles;
 use super::rules::OperatorRules;
+use crate::auth::username::UsernameRules;
 use crate::auth::{Clocks, Users, Verifier, gssapi};
 use crate::config::{AuthMethod, Config, OnReload, Protocol};
 use crate::dns;
@@ -52,6 +53,7 @@ pub(super) struct SnapshotMaker {
     resolver_files: ResolverFiles,
     rules: Arc<OperatorRules>,
     certificates: Certificates,
+    username: Option<Arc<UsernameRules>>,
     /// The rules before, and for how many seconds they are kept: workers go over to others meanwhile, so that none of them has
     /// to free a million names; nor has the control thread.
     retired: Vec<(Arc<OperatorRules>, u32)>,
@@ -69,6 +71,8 @@ pub(super) struct Parts {
     pub(super) limits: Numbers,
     /// The TLS of the listeners.
     pub(super) certificates: Certificates,
+    /// How clients type parameters of their sessions, where they do.
+    pub(super) username: Option<Arc<UsernameRules>>,
     /// `None` where there never was one.
     pub(super) verifier: Option<Arc<Verifier>>,
     /// `None` where there never was one.
@@ -89,7 +93,7 @@ impl SnapshotMaker {
     ) -> SnapshotMaker {
         let locals = LocalList::read();
         let Parts { budget, congestion, resolver_files, rules, limits, certificates, .. } = parts;
-        let Parts { verifier, gssapi, records, learner, .. } = parts;
+        let Parts { username, verifier, gssapi, records, learner, .. } = parts;
         let mut limiting = Limiting::new();
         limiting.adopt(&config, &rules, limits);
         let mut maker = SnapshotMaker {
@@ -111,6 +115,7 @@ impl SnapshotMaker {
             resolver_files,
             rules,
             certificates,
+            username,
             retired: Vec::new(),
         };
         maker.put_holder_names();
@@ -131,8 +136,8 @@ impl SnapshotMaker {
             || old.server.listen != self.config.server.listen
             || old.listeners != self.config.listeners;
         let Parts { budget, congestion, resolver_files, rules, limits, certificates, .. } = parts;
-        let Parts { verifier, gssapi, records, learner, .. } = parts;
-        (self.learner, self.certificates) = (learner, certificates);
+        let Parts { username, verifier, gssapi, records, learner, .. } = parts;
+        (self.learner, self.certificates, self.username) = (learner, certificates, username);
         self.replace_rules(rules);
         (self.budget, self.congestion, self.resolver_files) = (budget, congestion, resolver_files);
         (self.verifier, self.gssapi, self.records) = (verifier, gssapi, records);
@@ -249,6 +254,7 @@ impl SnapshotMaker {
             rules: self.rules.clone(),
             limits: self.limiting.numbers().clone(),
             certificates: self.certificates.clone(),
+            username: self.username.clone(),
             verifier: self.verifier.clone(),
             gssapi: self.gssapi.clone(),
             records: self.records.clone(),
@@ -264,6 +270,7 @@ impl SnapshotMaker {
             revokes: config.policy.on_reload == OnReload::Revoke,
             rule_names: Arc::clone(&self.rules.names),
             verifier: self.verifier.clone().filter(|_| config.asks_users()),
+            username: self.username.clone(),
             gssapi: self.gssapi.clone().filter(|_| config.asks(AuthMethod::Gssapi)),
             dns: self.dns.clone(),
             congestion: self.congestion,

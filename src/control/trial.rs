@@ -22,8 +22,10 @@ use super::resolver_files::ResolverFiles;
 use super::rules::{OperatorRules, RulesPlan};
 use super::snapshot::Parts;
 use super::unix_listener;
+use super::usernames::{username_concerns, username_rules};
 use super::users::UsersFile;
 use crate::admin::{self, AdminError};
+use crate::auth::username::UsernameRules;
 use crate::auth::{concerns, gssapi, load_users};
 use crate::config::{self, Access, AuthMethod, Config, Problems, Steer};
 use crate::sys::congestion::CongestionControl;
@@ -53,6 +55,7 @@ pub(super) struct Named {
     /// Those of the limits' names.
     pub(super) limits: Numbers,
     pub(super) certificates: Certificates,
+    pub(super) username: Option<Arc<UsernameRules>>,
 }
 
 /// Tries whatever can be tried without serving.
@@ -129,6 +132,7 @@ impl<'a> Trial<'a> {
         let credentials = self.credentials();
         let congestion = self.congestion();
         let certificates = self.certificates();
+        let username = self.username(users.as_ref().and_then(Option::as_ref));
         let budget = self.budget();
         let resolver_files = self.names(&budget);
         self.cpus();
@@ -147,6 +151,7 @@ impl<'a> Trial<'a> {
             rules: rules?,
             limits: limits?,
             certificates: certificates?,
+            username: username?,
         })
     }
 
@@ -328,6 +333,16 @@ impl<'a> Trial<'a> {
             }
         }
         certificates
+    }
+
+    /// How clients type parameters of their sessions, and the key that signs them.
+    fn username(&mut self, users: Option<&UsersFile>) -> Option<Option<Arc<UsernameRules>>> {
+        let rules = username_rules(self.config);
+        let rules = rules.map_err(|(key, what)| self.error(("username", key), what)).ok()?;
+        for (key, what) in username_concerns(self.config, rules.as_ref(), users.map(|file| &*file.users)) {
+            self.warn(key, what);
+        }
+        Some(rules.map(Arc::new))
     }
 
     fn congestion(&mut self) -> Option<CongestionControl> {

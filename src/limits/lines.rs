@@ -17,7 +17,7 @@ pub const RECORDS_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const RECORD_BYTES_PLAIN_MAX: usize = 1536;
 /// Bytes of the longest record: names where each byte needs six, and an id in hexadecimal digits.
 pub const RECORD_BYTES_MAX: usize =
-    RECORD_BYTES_PLAIN_MAX + 6 * (USER_NAME_MAX + NAME_MAX + PROXY_AUTHORITY_MAX) + 2 * PROXY_ID_MAX;
+    RECORD_BYTES_PLAIN_MAX + 6 * (2 * USER_NAME_MAX + NAME_MAX + PROXY_AUTHORITY_MAX) + 2 * PROXY_ID_MAX;
 /// What `log.on_full = "refuse"` adds to the queue for each session that there may be: its record has its room from the
 /// request on. Names come out of the common part.
 pub const RECORD_ROOM_PER_SESSION: usize = RECORD_BYTES_PLAIN_MAX;

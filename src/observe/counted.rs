@@ -5,6 +5,7 @@ use super::labels::{
     AskedFor, DenialCause, DialFailure, Direction, LabelWord, LoginMethod, LoginResult, NameAnswer,
     PauseCause, PipeState, Queue, Recall, Remembered, Replied, TlsOutcome, TlsSpoken,
 };
+use crate::auth::username::ParameterFault;
 use crate::outcome::Reason;
 use crate::relay::datagram::Drop;
 use crate::relay::{Engine, NoPipe};
@@ -168,6 +169,8 @@ counted! {
     Sealed = Counter "sealed_sessions_total", NotZero "sealed_sessions";
     /// Handshakes of TLS at listeners, by how they came out and what was agreed on.
     TlsHandshake(result: TlsOutcome, version: TlsSpoken) = Counter "tls_handshakes_total", NotZero "tls_handshakes";
+    /// Logins that failed for the parameters of the session beside the name, by what was wrong with these.
+    ParametersRefused(cause: ParameterFault) = Counter "parameters_refused_total", NotZero "parameters_refused";
     /// Connections that there may be at a time; an association counts twice.
     ConnectionsMax = Gauge "connections_max", NotZero "connections_max";
     /// Panics of workers, each of which cost the sessions that its worker had.

@@ -1,5 +1,6 @@
 //! What counts are told apart by, and the words for it. None is a user, a host or an address.
 
+use crate::auth::username::ParameterFault;
 use crate::dns::DnsError;
 use crate::outcome::Reason;
 use crate::policy::accounts::Reached;
@@ -9,7 +10,7 @@ use crate::proto::reply::Rep;
 use crate::proto::request::RequestCommand;
 use crate::relay::datagram::Drop;
 use crate::relay::{Engine, NoPipe};
-use crate::session::{DialError, Failure};
+use crate::session::{DialError, Facts, Failure};
 
 /// A type whose values are words of a label.
 pub(super) trait LabelWord: Copy + 'static {
@@ -29,7 +30,7 @@ macro_rules! listed {
     )+};
 }
 
-listed!(Reason, Engine, Drop, NoPipe);
+listed!(Reason, Engine, Drop, NoPipe, ParameterFault);
 
 /// Makes a label of a list of its values and their words.
 macro_rules! label {
@@ -297,6 +298,13 @@ label! {
         Logins = "logins";
         /// Tokens of security contexts that are being taken.
         Contexts = "contexts";
+    }
+}
+
+impl LoginMethod {
+    /// How a client of these facts says who it is, by something that is verified.
+    pub fn of(facts: &Facts) -> LoginMethod {
+        if facts.by_name { LoginMethod::Ident } else { LoginMethod::Password }
     }
 }
 

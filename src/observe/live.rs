@@ -170,6 +170,8 @@ pub struct LiveSession {
     pub listener: Option<Arc<str>>,
     /// The verified user, or the name that was claimed with wrong credentials or, where `method` is "none", without any.
     pub user: Option<Arc<str>>,
+    /// The name as it was typed, where parameters of the session stood in it.
+    pub user_typed: Option<Arc<str>>,
     /// "none", "password", "gssapi", "ident" or "certificate".
     pub method: Option<&'static str>,
     /// "connect", "bind", "udp_associate", "resolve" or "resolve_ptr".

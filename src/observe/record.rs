@@ -18,9 +18,9 @@ pub struct AccessRecord<'a> {
     pub reason: Reason,
 }
 
-/// Bytes that the record of a session with this user and target, behind this balancer, takes at most, with its share of a batch:
+/// Bytes that the record of a session with this user, by the bare name and as it was typed, and this target, behind this balancer, takes at most, with its share of a batch:
 /// each byte of a name may need six (`\u001b`).
-pub fn record_room(user: Option<&str>, target: Option<&Target>, proxied: Option<&Proxied>) -> usize {
+pub fn record_room(user: [Option<&str>; 2], target: Option<&Target>, proxied: Option<&Proxied>) -> usize {
     let escaped = |bytes: usize| 6 * bytes;
     let target = match target.map(|target| &target.host) {
         Some(Host::Name(name)) => escaped(name.as_str().len()),
@@ -30,7 +30,10 @@ pub fn record_room(user: Option<&str>, target: Option<&Target>, proxied: Option<
         2 * unique_id.as_ref().map_or(0, |id| id.len())
             + escaped(authority.as_ref().map_or(0, |name| name.len()))
     });
-    limits::RECORD_BYTES_PLAIN_MAX + escaped(user.map_or(0, str::len)) + target + proxied
+    limits::RECORD_BYTES_PLAIN_MAX
+        + escaped(user.into_iter().flatten().map(str::len).sum())
+        + target
+        + proxied
 }
 
 impl AccessRecord<'_> {
@@ -43,6 +46,7 @@ impl AccessRecord<'_> {
         line.number("worker", Some(session.id.worker));
         line.text("client", &session.client.to_string());
         line.optional("user", session.user.as_deref());
+        line.optional("user_typed", session.user_typed.as_deref());
         line.optional("method", session.method);
         line.optional("command", session.command);
         line.optional("target", session.target.as_ref().map(|target| target.to_string()).as_deref());
@@ -185,6 +189,7 @@ mod tests {
             protocol: Some("socks5"),
             proxied: None,
             user: user.map(Into::into),
+            user_typed: None,
             method: Some("password"),
             command: Some("connect"),
             target: Some(Target { host: Host::parse(b"example.com").unwrap(), port: 80 }),
@@ -226,7 +231,7 @@ mod tests {
         assert_eq!(
             record("alice"),
             "{\"time\":\"2026-01-02T03:04:05.006Z\",\"id\":\"00c0ffee010000000002\",\"worker\":1,\"client\":\"127.0.0.1:5000\",\
-             \"user\":\"alice\",\"method\":\"password\",\"command\":\"connect\",\"target\":\"example.com:80\",\
+             \"user\":\"alice\",\"user_typed\":null,\"method\":\"password\",\"command\":\"connect\",\"target\":\"example.com:80\",\
              \"address\":\"[2001:db8::1]:80\",\"local\":null,\"protocol\":\"socks5\",\"listener\":\"office\",\"proxy_peer\":null,\"proxy_id\":null,\"proxy_authority\":null,\"rule\":\"office\",\"verdict\":\"allow\",\
              \"would_deny\":null,\"limit\":null,\"egress\":null,\"egress_address\":null,\"session_key\":null,\"reply\":0,\"reason\":\"completed\",\
              \"engine\":\"splice\",\"bytes_up\":5,\"bytes_down\":6,\"datagrams_up\":0,\"datagrams_down\":0,\
@@ -340,6 +345,7 @@ mod tests {
         let session = LiveSession {
             id: SessionId { boot: u32::MAX, worker: u16::MAX, serial: u64::MAX },
             client: longest,
+            user_typed: Some(user.as_str().into()),
             command: Some("udp_associate"),
             protocol: Some("socks5"),
             listener: Some("l".repeat("unix:".len() + limits::UNIX_PATH_MAX).into()),
@@ -370,7 +376,7 @@ mod tests {
         let record = AccessRecord { session: &session, reason: Reason::HandshakeTimeout };
         let mut out = Vec::new();
         record.write_line(&mut out);
-        let room = record_room(Some(&user), Some(&target), Some(&proxied));
+        let room = record_room([Some(&user), Some(&user)], Some(&target), Some(&proxied));
         assert!(out.len() + limits::LINES_BATCH_OVERHEAD_BYTES <= room, "{} in {room}", out.len());
         assert!(room <= limits::RECORD_BYTES_MAX);
     }

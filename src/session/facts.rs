@@ -17,12 +17,12 @@ pub struct Facts {
     pub method: Option<AuthMethod>,
     /// Who the client is, once verified.
     pub identity: Option<Identity>,
-    /// What the client says of its session, beside who it is.
-    pub parameters: Option<Box<SessionParameters>>,
     /// The name given with wrong credentials, or without any, which proves nothing: never a password.
     pub claimed_user: Option<Box<str>>,
     /// Whether the client is who it says by its name alone, or is to be.
     pub by_name: bool,
+    /// What the client says of its session, beside who it is.
+    pub parameters: Option<Box<SessionParameters>>,
     /// What was asked for.
     pub command: Option<RequestCommand>,
     /// The target as asked, made canonical.
@@ -38,6 +38,11 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// The name as the client typed it, where more stood in it than the user.
+    pub fn user_typed(&self) -> Option<&str> {
+        self.parameters.as_ref()?.typed.as_deref()
+    }
+
     /// The number that the client was told.
     pub fn told(&self) -> Option<u16> {
         self.status.or(self.reply.map(|reply| reply.code().into()))

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::auth::username::ParameterFault;
 use crate::dns::DnsError;
 use crate::outcome::Reason;
 use crate::policy::Denial;
@@ -19,6 +20,8 @@ pub enum Failure {
     NoMethod,
     /// The client's fault: wrong credentials.
     AuthFailed,
+    /// The client's fault: parameters of the session, beside its name, that are none.
+    Parameters(ParameterFault),
     /// The client's fault: no TLS, with the library's word for it.
     Tls(String),
     /// The client's fault: its certificate says no name that can be a user's.
@@ -132,6 +135,7 @@ impl Failure {
             Failure::Protocol(ProtoError::Tls | ProtoError::NotTls) | Failure::Tls(_) => Reason::Tls,
             Failure::Protocol(_) => Reason::Protocol,
             Failure::NoMethod => Reason::NoMethod,
+            Failure::Parameters(_) => Reason::BadParameters,
             Failure::AuthFailed | Failure::Context(_) | Failure::Certificate(_) => Reason::AuthFailed,
             Failure::Level(_) | Failure::Seal(_) => Reason::Protection,
             Failure::HandshakeTimeout => Reason::HandshakeTimeout,
@@ -164,6 +168,7 @@ impl fmt::Display for Failure {
             Failure::Protocol(error) => write!(f, "client: {error}"),
             Failure::NoMethod => f.write_str("client: offers no accepted method"),
             Failure::AuthFailed => f.write_str("client: wrong credentials"),
+            Failure::Parameters(fault) => write!(f, "client: its session parameters: {fault}"),
             Failure::Tls(why) => write!(f, "client: TLS: {why}"),
             Failure::Certificate(why) => write!(f, "client: its certificate: {why}"),
             Failure::Context(why) => write!(f, "client: no security context: {why}"),

@@ -4,7 +4,7 @@ use super::command::Command;
 use super::dialect::Dialect;
 use super::failure::Failure;
 use super::handling::Handling;
-use super::state::{AwaitHead, Awaiting, Reading, Transition};
+use super::state::{AwaitHead, Reading, Transition};
 use super::{connect, http_status, login, pac};
 use crate::auth::Identity;
 use crate::config::AuthMethod;
@@ -80,9 +80,8 @@ fn authenticate(
         Some(given) => {
             handling.facts.method = Some(AuthMethod::Password);
             let given = given.ok_or(Failure::AuthFailed)?;
-            handling.facts.claimed_user = Some(String::from_utf8_lossy(&given.user).into());
             // The head stays where it is: it is read once more when they are right.
-            Ok(Some(Transition::Ask(Awaiting::Verification, 0, Command::Verify(given))))
+            login::ask(given, 0, handling).map(Some)
         }
         None if methods.contains(&AuthMethod::None) => {
             handling.facts.method = Some(AuthMethod::None);

@@ -98,7 +98,7 @@ pub(super) fn status_of(failure: &Failure) -> (u16, ProxyError) {
     match failure {
         Failure::Protocol(ProtoError::Head(HeadError::TooLong | HeadError::TooManyFields)) => (431, None),
         Failure::Protocol(_) => (400, None),
-        Failure::AuthFailed => (407, None),
+        Failure::AuthFailed | Failure::Parameters(_) => (407, None),
         Failure::NoMethod | Failure::Certificate(_) => (403, None),
         // RFC 9209 section 2.3.5 and 2.3.23: its own status, unless the proxy has a better one.
         Failure::Denied(Denial::Guard(Refusal::SpecialPurpose(_))) => {
@@ -191,6 +191,9 @@ fn body_of(status: u16, cause: &Failure) -> String {
         }
         Failure::Response(ResponseError::TimedOut) => "The target did not respond in time.",
         Failure::AuthFailed => "The name or the password is wrong.",
+        Failure::Parameters(fault) => {
+            return format!("The session parameters beside the name are not taken: {fault}.\r\n");
+        }
         Failure::NoMethod if status == 407 => {
             "This proxy asks for a name and a password, as in http://NAME:PASSWORD@HOST:PORT."
         }

@@ -4,7 +4,7 @@ use super::command::Command;
 use super::failure::Failure;
 use super::handling::Handling;
 use super::state::{Awaiting, Transition};
-use crate::auth::Identity;
+use crate::auth::{Identity, SessionParameters};
 use crate::config::AuthMethod;
 use crate::proto::userpass::Credentials;
 
@@ -17,6 +17,34 @@ pub(super) fn verified(
     handling.facts.claimed_user = None;
     handling.welcome();
     Ok(Transition::Read(handling.dialect.message_behind_login(), 0))
+}
+
+/// Asks whether these are the credentials of a user, without the parameters of the session that stand in them. So many bytes
+/// are used up.
+pub(super) fn ask(
+    mut login: Credentials,
+    used: usize,
+    handling: &mut Handling<'_>,
+) -> Result<Transition, Failure> {
+    let Handling { rules, facts, .. } = handling;
+    let claimed = |user: &[u8]| Some(String::from_utf8_lossy(user).into());
+    if let Some(username) = rules.username {
+        match username.take(&mut login) {
+            Ok(parameters) => facts.parameters = parameters,
+            Err(fault) => {
+                let bare = username.bare(&login.user);
+                facts.claimed_user = claimed(bare);
+                // The record has all of the name, and of a password nothing.
+                facts.parameters = (bare.len() < login.user.len()).then(|| {
+                    let typed = Some(String::from_utf8_lossy(&login.user).into());
+                    Box::new(SessionParameters { typed, ..SessionParameters::default() })
+                });
+                return Err(Failure::Parameters(fault));
+            }
+        }
+    }
+    facts.claimed_user = claimed(&login.user);
+    Ok(Transition::Ask(Awaiting::Verification, used, Command::Verify(login)))
 }
 
 /// Asks whether a client of SOCKS4 is a user who goes by a name alone, where that is wanted, or takes note of what it calls
@@ -36,8 +64,7 @@ pub(super) fn claim(user: &[u8], handling: &mut Handling<'_>) -> Result<Option<T
         return Err(Failure::AuthFailed);
     }
     // The request stays where it is: it is read once more when the name is one.
-    let asked = Command::Verify(Credentials { user: user.to_vec(), password: None });
-    Ok(Some(Transition::Ask(Awaiting::Verification, 0, asked)))
+    ask(Credentials { user: user.to_vec(), password: None }, 0, handling).map(Some)
 }
 
 /// Sees to it that a request comes of somebody: a client that no login has told of is anonymous, where its greeting or the

@@ -1,5 +1,6 @@
 //! What a session is judged by.
 
+use crate::auth::username::UsernameRules;
 use crate::config::{AuthMethod, Gssapi, HttpConfig, Protocol};
 use crate::policy::Policy;
 use crate::proto::request::RequestCommand;
@@ -24,6 +25,8 @@ pub struct Rules<'a> {
     pub resolve: bool,
     /// Whether a client of SOCKS4 has to go by the name of a user who needs no password.
     pub socks4_ident: bool,
+    /// How clients type parameters of the session beside their names; `None` where nobody does.
+    pub username: Option<&'a UsernameRules>,
     /// Who may reach what.
     pub policy: &'a Policy,
 }

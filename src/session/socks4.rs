@@ -27,7 +27,7 @@ pub(super) fn refuse(due: Due, cause: &Failure, facts: &mut Facts, output: &mut 
     }
     facts.reply = Some(rep_of(cause));
     let code = match cause {
-        Failure::AuthFailed => ReplyCode::UserRefused,
+        Failure::AuthFailed | Failure::Parameters(_) => ReplyCode::UserRefused,
         _ => ReplyCode::Rejected,
     };
     facts.status = Some(code as u16);

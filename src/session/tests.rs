@@ -16,6 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::*;
 use crate::auth::Identity;
+use crate::auth::username::UsernameRules;
 use crate::config::{AuthMethod, Gssapi, HttpConfig, Protocol};
 use crate::dns::{Answer, DnsError, PointerAnswer};
 use crate::policy::rules::spec::{Action, RuleSpec};
@@ -76,6 +77,7 @@ struct OwnRules {
     protocols: Vec<Protocol>,
     resolve: bool,
     socks4_ident: bool,
+    username: Option<UsernameRules>,
     protected: bool,
     methods: Vec<AuthMethod>,
     commands: Vec<RequestCommand>,
@@ -90,6 +92,7 @@ impl OwnRules {
             protocols: &self.protocols,
             resolve: self.resolve,
             socks4_ident: self.socks4_ident,
+            username: self.username.as_ref(),
             protected: self.protected,
             methods: &self.methods,
             commands: &self.commands,
@@ -121,6 +124,7 @@ impl World {
                 protocols: vec![Protocol::Socks5, Protocol::Socks4, Protocol::Http],
                 resolve: true,
                 socks4_ident: false,
+                username: None,
                 protected: false,
                 methods: methods.to_vec(),
                 commands: Vec::new(),

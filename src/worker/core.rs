@@ -346,6 +346,7 @@ impl Core {
             http: &snapshot.config.http,
             resolve: snapshot.config.tor.resolve,
             socks4_ident: auth.socks4_ident,
+            username: snapshot.username.as_deref(),
             policy: &self.policy,
         }
     }

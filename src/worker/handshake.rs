@@ -19,7 +19,7 @@ use super::snapshot::Snapshot;
 use super::watch::Edge;
 use crate::auth::{Identity, Pending};
 use crate::limits;
-use crate::observe::{Counted, DenialCause, DialFailure, Timed, record_room};
+use crate::observe::{Counted, DenialCause, DialFailure, LoginMethod, LoginResult, Timed, record_room};
 use crate::outcome::Reason;
 use crate::policy::Incoming;
 use crate::policy::accounts::{LimitId, LimitKind};
@@ -319,7 +319,7 @@ impl Handshake {
         let facts = self.session.facts();
         let user = facts.identity.as_ref().and_then(Identity::user).map(|user| &**user);
         let room = record_room(
-            user.or(facts.claimed_user.as_deref()),
+            [user.or(facts.claimed_user.as_deref()), facts.user_typed()],
             facts.target.as_ref(),
             connection.proxied.as_deref(),
         );
@@ -387,6 +387,12 @@ impl Handshake {
         core.tell_refusal(connection.peer.ip(), failure, self.session.facts().decision);
         if let Some(cause) = DenialCause::of(failure) {
             core.counters.count(Counted::Denied(cause));
+        }
+        if let Failure::Parameters(fault) = failure {
+            // Nobody verifies such a login.
+            let method = LoginMethod::of(self.session.facts());
+            core.counters.count(Counted::Login(method, LoginResult::Failed));
+            core.counters.count(Counted::ParametersRefused(*fault));
         }
         self.close_answered(core, connection)
     }

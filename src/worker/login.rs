@@ -29,7 +29,7 @@ impl Handshake {
             return Next::Close(Reason::ClientLeft);
         }
         self.auth_began.get_or_insert(core.now);
-        let method = self.login_method();
+        let method = LoginMethod::of(self.session.facts());
         let client = connection.peer.ip();
         let known = core.logins.recall(Source::from(client), &credentials, new, core.now);
         if new {
@@ -62,15 +62,10 @@ impl Handshake {
         self.wait(core, connection)
     }
 
-    /// What the client's credentials are.
-    fn login_method(&self) -> LoginMethod {
-        if self.session.facts().by_name { LoginMethod::Ident } else { LoginMethod::Password }
-    }
-
     /// An answer to the credentials.
     pub(super) fn verified(&mut self, core: &mut Core, identity: Option<Identity>) -> Next {
         let result = if identity.is_some() { LoginResult::Ok } else { LoginResult::Failed };
-        core.counters.count(Counted::Login(self.login_method(), result));
+        core.counters.count(Counted::Login(LoginMethod::of(self.session.facts()), result));
         self.note_auth(core);
         Next::Answer(Input::Verified(identity))
     }

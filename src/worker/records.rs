@@ -180,6 +180,7 @@ mod tests {
             id: SessionId { boot: 1, worker: 1, serial: 1 },
             client: "192.0.2.1:5000".parse().expect("an address"),
             listener: None,
+            user_typed: None,
             user: Some(user.into()),
             method: None,
             command: None,

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::auth::username::ParameterFault;
 use crate::limits;
 use crate::proto::ProtoError;
 use crate::session::{DialError, Failure};
@@ -25,6 +26,8 @@ pub(super) struct Refusals {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct RefusalCounts {
     failed_logins: u64,
+    /// What was wrong last with parameters of a session beside a name.
+    parameters: Option<ParameterFault>,
     refused: u64,
     /// The rule that refused last, where a rule did.
     refused_by: Option<Arc<str>>,
@@ -39,6 +42,7 @@ struct RefusalCounts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     FailedLogin,
+    BadParameters(ParameterFault),
     Refused,
     AtLimit,
     Allowed,
@@ -102,6 +106,10 @@ impl RefusalCounts {
     fn add(&mut self, kind: Kind, by: Option<Arc<str>>) {
         match kind {
             Kind::FailedLogin => self.failed_logins += 1,
+            Kind::BadParameters(fault) => {
+                self.failed_logins += 1;
+                self.parameters = Some(fault);
+            }
             Kind::Refused => {
                 self.refused += 1;
                 self.refused_by = by.or(self.refused_by.take());
@@ -120,15 +128,24 @@ impl RefusalCounts {
     /// A line for what was refused and one for what was allowed, where there is something to tell; no source stands for
     /// several.
     fn say(self, source: Option<Source>) {
-        let RefusalCounts { failed_logins, refused, refused_by, limited_by, allowed, allowed_by } = self;
+        let RefusalCounts { failed_logins, parameters, refused, refused_by, limited_by, allowed, allowed_by } =
+            self;
+        let parameters = parameters.map(ParameterFault::name);
         if failed_logins + refused > 0 {
             let (rule, limit) = (refused_by.as_deref(), limited_by.as_deref());
             match source {
                 Some(source) => {
-                    tracing::info!(%source, failed_logins, refused, rule, limit, "sessions refused");
+                    tracing::info!(%source, failed_logins, parameters, refused, rule, limit, "sessions refused");
                 }
                 None => {
-                    tracing::info!(failed_logins, refused, rule, limit, "sessions of further sources refused")
+                    tracing::info!(
+                        failed_logins,
+                        parameters,
+                        refused,
+                        rule,
+                        limit,
+                        "sessions of further sources refused"
+                    )
                 }
             }
         }
@@ -147,6 +164,7 @@ impl Kind {
     fn of(failure: &Failure) -> Option<Kind> {
         match failure {
             Failure::AuthFailed | Failure::Context(_) | Failure::Certificate(_) => Some(Kind::FailedLogin),
+            Failure::Parameters(fault) => Some(Kind::BadParameters(*fault)),
             Failure::Limit(_) | Failure::SourceLimit => Some(Kind::AtLimit),
             Failure::NoMethod
             | Failure::Level(_)
@@ -188,6 +206,7 @@ mod tests {
         assert_eq!((refusals.sources.len(), refusals.said.len()), (full, full));
         let counts = |failed_logins, refused, allowed| RefusalCounts {
             failed_logins,
+            parameters: None,
             refused,
             refused_by: None,
             limited_by: None,

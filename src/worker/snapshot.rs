@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
+use crate::auth::username::UsernameRules;
 use crate::auth::{Verifier, gssapi};
 use crate::config::{Advertise, Config, ListenerConfig, PortRange};
 use crate::dns;
@@ -37,6 +38,8 @@ pub struct Snapshot {
     pub rule_names: Arc<RuleNames>,
     /// Where passwords are verified, if any are.
     pub verifier: Option<Arc<Verifier>>,
+    /// How clients type parameters of their sessions, if they do.
+    pub username: Option<Arc<UsernameRules>>,
     /// Where GSSAPI contexts are accepted, if any are.
     pub gssapi: Option<Arc<gssapi::ContextAcceptor>>,
     /// How names are resolved.

@@ -51,6 +51,7 @@ pub(super) fn snapshot() -> Snapshot {
         listener_names: Box::default(),
         tls: Arc::default(),
         verifier: None,
+        username: None,
         gssapi: None,
         dns: Arc::default(),
         congestion: CongestionControl::default(),
@@ -125,9 +126,8 @@ pub(super) fn ask_for(worker: &mut Worker, key: Key, client: &mut TcpStream, tar
 fn a_login_known_by_the_time_it_is_tried_again_keeps_the_deadline_for_its_request() {
     let (mut worker, key, _client) = worker();
     let (core, slot) = (&mut worker.core, &mut worker.slots[key.index()]);
-    let now = core.now;
     let Phase::Handshake(handshake) = &mut slot.phase else { panic!("{slot:?}") };
-    let deadline = handshake.deadline;
+    let (now, deadline) = (core.now, handshake.deadline);
     let bytes = Input::Bytes(b"\x05\x01\x02\x01\x05alice\x06secret");
     let Command::Verify(credentials) = handshake
         .session
@@ -213,18 +213,13 @@ fn rules_are_others_only_where_they_changed_and_keep_the_translators() {
     let (mut worker, ..) = worker();
     let carries = SocketAddr::from(([0x64, 0xff9b, 0, 0, 0, 0, 0x0808, 0x0808], 80));
     let incoming = Incoming { client: SocketAddr::from(([127, 0, 0, 1], 1)), listener: 0 };
-    let subject = Subject {
-        incoming,
-        identity: &Identity::Anonymous,
-        parameters: None,
-        command: RequestCommand::UdpAssociate,
-    };
+    let (identity, command) = (&Identity::Anonymous, RequestCommand::UdpAssociate);
+    let subject = Subject { incoming, identity, parameters: None, command };
     let reaches = |worker: &Worker| {
         matches!(worker.core.policy.judge(&subject, Object::To(carries, None)), Verdict::Allow(_))
     };
     assert!(!reaches(&worker));
-    let shows: [IpAddr; 1] = [[0x64, 0xff9b, 0, 0, 0, 0, 0xc000, 0xaa].into()];
-    worker.core.learn_translators(&Ok(shows.into()));
+    worker.core.learn_translators(&Ok([IpAddr::from([0x64, 0xff9b, 0, 0, 0, 0, 0xc000, 0xaa])].into()));
     assert!(reaches(&worker));
 
     let (version, policy) = (worker.core.policy_version, Arc::clone(&worker.core.given_policy));
@@ -244,8 +239,7 @@ fn rules_are_others_only_where_they_changed_and_keep_the_translators() {
 fn prefixes_of_translators_are_asked_for_and_believed_while_the_snapshot_says_so() {
     let (mut worker, ..) = worker();
     let policy = Arc::clone(&worker.core.given_policy);
-    let shows: [IpAddr; 1] = [[0x64, 0xff9b, 0, 0, 0, 0, 0xc000, 0xaa].into()];
-    worker.core.learn_translators(&Ok(shows.into()));
+    worker.core.learn_translators(&Ok([IpAddr::from([0x64, 0xff9b, 0, 0, 0, 0, 0xc000, 0xaa])].into()));
     for (dns64, asked) in [(Dns64::Off, false), (Dns64::Auto, true)] {
         let mut config = Config::default();
         config.dns.dns64 = dns64;

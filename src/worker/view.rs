@@ -104,6 +104,7 @@ impl View<'_> {
             proxied: connection.proxied.clone(),
             method: self.method(verified.is_some()),
             user: verified.or_else(|| self.facts.claimed_user.as_deref().map(Into::into)),
+            user_typed: self.facts.user_typed().map(Into::into),
             command: self.facts.command.map(command_name),
             target: self.facts.target.clone(),
             address: connection.address,

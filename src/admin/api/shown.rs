@@ -43,6 +43,7 @@ struct ShownSession<'a> {
     client: SocketAddr,
     listener: Option<&'a str>,
     user: Option<&'a str>,
+    user_typed: Option<&'a str>,
     method: Option<&'static str>,
     command: Option<&'static str>,
     #[serde(serialize_with = "as_text_if_any")]
@@ -87,6 +88,7 @@ impl ShownSession<'_> {
             client: session.client,
             listener: session.listener.as_deref(),
             user: session.user.as_deref(),
+            user_typed: session.user_typed.as_deref(),
             method: session.method,
             command: session.command,
             target: session.target.as_ref(),
@@ -167,6 +169,7 @@ pub(super) mod tests {
             protocol: Some("socks5"),
             proxied: None,
             user: Some("\"><script>\u{202e}\n".into()),
+            user_typed: None,
             method: Some("password"),
             command: Some("connect"),
             target: Some(Target { host: Host::parse(b"example.com").unwrap(), port: 443 }),
@@ -202,7 +205,7 @@ pub(super) mod tests {
             rest,
             ",\"total\":5,\"matched\":2,\"sessions\":[{\"id\":\"00c0ffee01000000000a\",\
              \"time\":\"2026-01-02T03:04:05.006Z\",\"worker\":1,\"client\":\"127.0.0.1:40000\",\
-             \"listener\":\"127.0.0.1:1080\",\"user\":\"\\\"><script>\u{202e}\\n\",\"method\":\"password\",\
+             \"listener\":\"127.0.0.1:1080\",\"user\":\"\\\"><script>\u{202e}\\n\",\"user_typed\":null,\"method\":\"password\",\
              \"command\":\"connect\",\"target\":\"example.com:443\",\"address\":\"[2001:db8::1]:443\",\"local\":null,\
              \"protocol\":\"socks5\",\"proxy_peer\":null,\"proxy_id\":null,\"proxy_authority\":null,\"rule\":\"default\",\"verdict\":\"allow\",\"would_deny\":\"no-ads\",\"limit\":null,\"egress\":null,\"egress_address\":null,\"session_key\":null,\"reply\":0,\"engine\":\"copy\",\"bytes_up\":10,\"bytes_down\":18446744073709551615,\"datagrams_up\":0,\
              \"datagrams_down\":0,\"handshake_ms\":1,\"dns_ms\":null,\"connect_ms\":2,\"state\":\"relaying\",\

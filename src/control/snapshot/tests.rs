@@ -14,6 +14,7 @@ fn maker() -> SnapshotMaker {
         rules: Arc::default(),
         limits: no_limits(),
         certificates: Certificates::default(),
+        username: None,
         verifier: None,
         gssapi: None,
         records: None,

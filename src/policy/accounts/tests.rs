@@ -348,9 +348,8 @@ fn a_session_counts_once_in_each_group_of_its_user() {
     accounts.set_terms(team.id, &terms);
     let incoming = Incoming { client: ([192, 0, 2, 1], 1).into(), listener: 0 };
     let come = |user: &Arc<str>| {
-        let identity = Identity::User(user.clone());
-        let subject =
-            Subject { incoming, identity: &identity, parameters: None, command: RequestCommand::Connect };
+        let (identity, command) = (Identity::User(user.clone()), RequestCommand::Connect);
+        let subject = Subject { incoming, identity: &identity, parameters: None, command };
         let mut places = LimitPlaces::default();
         plan.enter(&mut places, &subject, std::iter::once(RuleId(3)), SessionKind::Tunnel, now)?;
         Ok::<_, Exceeded>(places)

@@ -75,6 +75,7 @@ const REFUSED: CauseGroup = CauseGroup {
     label: "refused",
     named: &[
         ("closed_auth_failed", "auth_failed"),
+        ("closed_bad_parameters", "bad_parameters"),
         ("closed_no_method", "no_method"),
         ("closed_protocol", "protocol"),
         ("closed_http", "http"),

@@ -135,6 +135,10 @@ fn words(told: &Value) -> String {
         whole(at(told, &["reply"])),
     );
     // Writing to a string cannot fail.
+    let parameters = at(told, &["parameters"]);
+    if let Some(said) = said_of_session(parameters) {
+        let _ = writeln!(words, "the name says of the session: {said}");
+    }
     if let Some(rule) = at(told, &["would_deny"]).as_str() {
         let _ = writeln!(words, "rule {} would deny it, were it not in report mode", visible(rule));
     }
@@ -152,6 +156,21 @@ fn words(told: &Value) -> String {
         words.push_str(&one(&text(at(address, &["address"])), address));
     }
     words
+}
+
+/// What stands in the name beside the user; `None` where nothing does.
+fn said_of_session(parameters: &Value) -> Option<String> {
+    let named = |name: &str| {
+        let value = at(parameters, &[name]).as_str()?;
+        Some(format!("{name} {}", visible(value)))
+    };
+    let ttl = at(parameters, &["ttl_s"]).as_u64().map(|seconds| format!("ttl {} s", grouped(seconds)));
+    let tags = at(parameters, &["tags"]).as_object().into_iter().flatten();
+    let tags = tags
+        .map(|(name, value)| format!("{} {}", visible(name), visible(value.as_str().unwrap_or_default())));
+    let parts: Vec<String> =
+        named("session").into_iter().chain(ttl).chain(tags).chain(named("pool")).collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 /// The limits that it comes under, a line each: what they allow, and what part of that is used where a server says so.

@@ -12,6 +12,7 @@ use super::resolver_files::ResolverFiles;
 use super::rules::OperatorRules;
 use super::snapshot::policy_to_be;
 use super::trial::Trial;
+use super::usernames::username_rules;
 use crate::config::{Config, Problems};
 use crate::limits;
 use crate::policy::accounts::HolderNames;
@@ -39,6 +40,8 @@ pub fn explain(
     supposed: Supposed,
     addresses: Option<Arc<[IpAddr]>>,
 ) -> Result<(Explanation, HolderNames), ExplainError> {
+    let username = username_rules(config).map_err(|(_, what)| ExplainError::Wrong(what))?;
+    let supposed = supposed.with_typed_name(username.as_ref()).map_err(ExplainError::Wrong)?;
     let mut trial = Trial::of(config);
     let plan = trial.ruled();
     let errors = trial.into_report().errors;

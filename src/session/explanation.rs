@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::failure::Failure;
 use super::socks5::rep_of;
+use crate::auth::username::UsernameRules;
 use crate::auth::{Identity, SessionParameters, check_name};
 use crate::config::{Choice, nearest, quoted, unknown_value};
 use crate::dns::{Answer, DnsError};
@@ -77,6 +78,18 @@ impl Supposed {
         });
         let listener = text("listener").map(Box::from);
         Ok(Supposed { identity, parameters: None, client, listener, command, target, at: at.transpose()? })
+    }
+
+    /// Takes the user's name for one as a client types it, with parameters of the session in it.
+    ///
+    /// # Errors
+    /// What is wrong with these.
+    pub fn with_typed_name(self, username: Option<&UsernameRules>) -> Result<Supposed, String> {
+        let (Some(username), Identity::User(typed)) = (username, &self.identity) else { return Ok(self) };
+        let (bare, parameters) = username
+            .suppose(typed)
+            .map_err(|fault| format!("`user`: the session parameters of {}: {fault}", quoted(typed)))?;
+        Ok(Supposed { identity: Identity::User(bare.into()), parameters, ..self })
     }
 
     /// Whom policy judges, where its connection comes in like this.

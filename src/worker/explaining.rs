@@ -22,6 +22,13 @@ impl Worker {
         reply: Reply<SupposedTold>,
     ) {
         let snapshot = &self.core.snapshot;
+        let supposed = match supposed.with_typed_name(snapshot.username.as_deref()) {
+            Ok(supposed) => supposed,
+            Err(what) => {
+                reply.send(SupposedTold::Wrong(what));
+                return;
+            }
+        };
         let called = snapshot.config.listener_calls();
         let number = |(called, nth): (String, usize)| Some((called, snapshot.listening.get(nth)?.number));
         let listeners: Vec<_> = called.filter_map(number).collect();

@@ -11,6 +11,7 @@ use super::limited::{account_json, terms_json};
 use super::query::Query;
 use crate::admin::answer::HttpAnswer;
 use crate::admin::status::HttpStatus;
+use crate::auth::SessionParameters;
 use crate::config::Choice;
 use crate::policy::accounts::{HolderNames, LimitKind};
 use crate::policy::explain::Explained;
@@ -102,6 +103,7 @@ pub(crate) fn explanation_json(told: &Explanation, names: &HolderNames, is_runni
     let deciding = told.deciding().map(|explained| decision_of(&explained.verdict));
     json!({
         "user": supposed.identity.user().map(|name| &**name),
+        "parameters": supposed.parameters.as_deref().map(parameters_json),
         "client": supposed.client,
         "listener": supposed.listener,
         "command": supposed.command.name(),
@@ -116,6 +118,20 @@ pub(crate) fn explanation_json(told: &Explanation, names: &HolderNames, is_runni
         "dns": unresolved.as_ref().map(ToString::to_string),
         "before": first.as_ref().map(|explained| of_explained(explained, names)),
         "addresses": addresses,
+    })
+}
+
+/// What the name says of the session, beside whose it is.
+fn parameters_json(parameters: &SessionParameters) -> Value {
+    let SessionParameters { typed, session, ttl, tags, pool } = parameters;
+    let tags: serde_json::Map<String, Value> =
+        tags.iter().map(|(name, value)| (name.to_string(), json!(value))).collect();
+    json!({
+        "user_typed": typed,
+        "session": session,
+        "ttl_s": ttl.map(|ttl| ttl.as_secs()),
+        "tags": tags,
+        "pool": pool,
     })
 }
 

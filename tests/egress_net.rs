@@ -12,23 +12,23 @@ use crate::support::udp::{Association, Target};
 use crate::support::{Relay, wait};
 
 /// Four addresses, none of which is that of the wire.
-const FOUR: [&str; 4] = ["198.51.100.1", "198.51.100.2", "198.51.100.3", "198.51.100.4"];
+pub(crate) const FOUR: [&str; 4] = ["198.51.100.1", "198.51.100.2", "198.51.100.3", "198.51.100.4"];
 /// A minute's TIME_WAIT is what the proofs are about.
 const PORTS: &str = "echo 20000 60999 > /proc/sys/net/ipv4/ip_local_port_range";
 /// The whole numbers take minutes.
 const LONG: Duration = Duration::from_secs(3600);
 
-fn ip(text: &str) -> IpAddr {
+pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
 /// Targets far away, each at an address of its own.
-fn targets(port: u16, count: u16) -> Vec<SocketAddr> {
+pub(crate) fn targets(port: u16, count: u16) -> Vec<SocketAddr> {
     (0..count).map(|nth| SocketAddr::from(([45, 1, (nth >> 8) as u8, nth as u8], port))).collect()
 }
 
 /// A relay whose sessions all leave from one pool of these addresses.
-fn pooled(addresses: &[&str], keys: &[(&str, &str)]) -> Builder {
+pub(crate) fn pooled(addresses: &[&str], keys: &[(&str, &str)]) -> Builder {
     let builder = Relay::builder()
         .workers(2)
         .rules(&["name = \"out\"\naction = \"allow\"\negress = \"area\""])
@@ -70,7 +70,8 @@ fn shares(select: &str, sessions: u32) {
     let far = Far::open();
     far.pool(&FOUR);
     let book = far.inside(SourceBook::open);
-    let relay = pooled(&FOUR, &[("select", &quoted(select)), ("ports", "\"30000-30999\"")]).start();
+    let relay = pooled(&FOUR, &[("select", &quoted(select)), ("ports", "\"30000-30999\"")]);
+    let relay = relay.set("log", "access", "\"off\"").start();
     let crowd = Crowd::new(relay.addr(), targets(book.port, 64), sessions, EndsFirst::Either);
     let came = came(&crowd, &book);
     assert!(
@@ -113,7 +114,8 @@ fn distinct(sessions: u32) {
     let far = Far::open();
     far.pool(&["2600:c::/64"]);
     let book = far.inside(SourceBook::open);
-    let relay = pooled(&["2600:c::/64"], &[("select", "\"random\"")]).start();
+    let relay = pooled(&["2600:c::/64"], &[("select", "\"random\"")]);
+    let relay = relay.set("log", "access", "\"off\"").start();
     let target = SocketAddr::new(ip("2600::5"), book.port);
     let came = came(&Crowd::new(relay.addr(), vec![target], sessions, EndsFirst::Client), &book);
     let sources: BTreeSet<IpAddr> = came.values().map(|source| source.ip()).collect();

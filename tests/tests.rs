@@ -79,6 +79,9 @@ mod guard_host;
 /// Where sessions leave from, as targets see it.
 mod egress_net;
 
+/// Addresses of a pool that die, and come back.
+mod egress_dead;
+
 /// What sockets of a pool are given: blocks, an interface, a mark, another network namespace.
 mod egress_sockets;
 

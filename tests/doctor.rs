@@ -13,6 +13,7 @@ use crate::support::crowd::SourceBook;
 use crate::support::netns::{self, Far};
 use crate::support::process::run_to_exit;
 use crate::support::relay::binary;
+use crate::support::{Client, Origin, Relay};
 
 /// What a command says of a configuration.
 fn said(command: &str, config: &str, arguments: &[&str]) -> Output {
@@ -130,6 +131,23 @@ fn ports_outside_of_the_kernels_range_are_refused_by_check_and_by_run() {
                 assert!(words.contains("ip_local_port_range, which is 40000 to 40999"), "{words}");
             }
         }
+    });
+}
+
+#[test]
+fn ports_outside_of_the_kernels_range_are_refused_by_a_reload() {
+    netns::run(&test_name!(), "echo 40000 40999 > /proc/sys/net/ipv4/ip_local_port_range", || {
+        let relay = Relay::builder().set("[egress]", "name", "\"area\"");
+        let relay = relay.set("[egress]", "addresses", "[\"127.0.0.9\"]");
+        let mut relay = relay.set("[egress]", "ports", "\"40000-40099\"").start();
+        relay.write(&[("[egress]", "ports", "\"1025-1034\"")]);
+        relay.signal("HUP");
+        relay.logged(&["key `ports`", "1025 to 1034 is not within net.ipv4.ip_local_port_range"]);
+        // What was in effect still is.
+        let origin = Origin::echo();
+        let mut client = Client::through(relay.addr(), origin.addr);
+        client.send(b"still there");
+        client.expect(b"still there");
     });
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::drops::{Drop, Drops};
 use super::fragments::Fragments;
 use super::kit::DatagramKit;
+use super::led_by::LedDatagrams;
 use super::names::{NameTag, Names};
 use super::outbox::{Head, Joining, Sent};
 use super::outward::{AssociationPool, Outward};
@@ -99,6 +100,8 @@ pub struct Association {
     pub(super) outward: Outward,
     /// The pool that they leave from, where that is one.
     pub(super) pool: Option<Box<AssociationPool>>,
+    /// The parent that they go through.
+    pub(super) led: Option<Box<LedDatagrams>>,
     pub(super) peers: KnownPeers,
     pub(super) names: Option<Box<Names>>,
     pub(super) fragments: Fragments,
@@ -115,10 +118,10 @@ pub struct Association {
     /// The control connection had more to say than one turn hears.
     pub control_waits: bool,
     /// Families whose sockets are not yet watched.
-    pub(super) opened: Vec<Family>,
+    pub(super) opened: [bool; 2],
     pub(super) seal: Option<Box<Seal>>,
     pub(super) joining_up: Joining,
-    joining_down: Joining,
+    pub(super) joining_down: Joining,
     /// What went from the client to targets so far.
     pub up: Flow,
     /// What came from targets to the client so far.
@@ -143,6 +146,7 @@ impl Association {
             targets: [None, None],
             outward: Outward::default(),
             pool: None,
+            led: None,
             peers: KnownPeers::default(),
             names: None,
             fragments: Fragments::default(),
@@ -152,7 +156,7 @@ impl Association {
             verdicts: None,
             needs: Vec::new(),
             control_waits: false,
-            opened: Vec::new(),
+            opened: [false; 2],
             seal: None,
             joining_up: Joining::default(),
             joining_down: Joining::default(),
@@ -208,8 +212,9 @@ impl Association {
     }
 
     /// Families whose target-facing sockets are new: their worker must watch them.
-    pub fn take_opened(&mut self) -> Vec<Family> {
-        std::mem::take(&mut self.opened)
+    pub fn take_opened(&mut self) -> impl Iterator<Item = Family> + use<> {
+        let opened = std::mem::take(&mut self.opened);
+        Family::ALL.into_iter().filter(move |family| opened[*family as usize])
     }
 
     /// The client-facing socket has something.
@@ -258,8 +263,11 @@ impl Association {
     pub fn pump(&mut self, kit: &mut DatagramKit, terms: &Terms<'_>) -> Pumped {
         let mut pumped = Pumped::default();
         self.pump_up(kit, terms, &mut pumped);
-        for family in Family::ALL {
-            self.pump_down(family, kit, terms, &mut pumped);
+        match self.relay() {
+            Some(relay) => self.pump_led(relay, kit, terms, &mut pumped),
+            None => {
+                Family::ALL.into_iter().for_each(|family| self.pump_down(family, kit, terms, &mut pumped))
+            }
         }
         self.up.add(pumped.up);
         self.down.add(pumped.down);
@@ -369,7 +377,7 @@ impl Association {
 
 /// Whether a datagram from this address may go to the client, by the name under which the client sent there: asked of the
 /// rules where that is not remembered.
-fn judge_answer(
+pub(super) fn judge_answer(
     from: SocketAddr,
     verdicts: &mut Option<Verdicts>,
     names: Option<&Names>,

@@ -15,6 +15,8 @@ pub(super) struct Reachable {
     pub(super) outward: Outward,
     /// The pool, whose addresses lead to a family or do not.
     pool: Option<SessionPool>,
+    /// A parent knows the way.
+    pub(super) anywhere: bool,
     asked: [Vec<(IpAddr, bool)>; 2],
 }
 
@@ -25,6 +27,9 @@ impl Reachable {
 
     /// Whether there is a way to `to`, as `ask` says of an address and the mark of the route.
     pub(super) fn has(&mut self, to: SocketAddr, ask: impl FnOnce(SocketAddr, Option<u32>) -> bool) -> bool {
+        if self.anywhere {
+            return true;
+        }
         if let Some(pool) = &self.pool {
             return pool.leads_to(to.ip());
         }

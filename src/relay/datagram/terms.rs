@@ -59,6 +59,15 @@ impl Terms<'_> {
         }
     }
 
+    /// Whether a datagram may go to what the parent makes of this name.
+    pub(super) fn judge_told(&self, name: &Name, port: u16, by: &Outward) -> (Result<(), Drop>, Decision) {
+        match self.policy.judge(&self.subject, Object::Told(name, port)) {
+            Verdict::Allow(wanted) if by.obeys(&wanted) => (self.enters(&wanted.decision), wanted.decision),
+            Verdict::Allow(wanted) => (Err(Drop::Unreachable), wanted.decision),
+            Verdict::Deny(denial, decision) => (Err(Drop::of_denial(denial)), decision),
+        }
+    }
+
     /// What denies a name, whatever it may lead to.
     pub(super) fn refuses(&self, name: &Name, port: u16) -> Option<Decision> {
         self.policy.rules()?;

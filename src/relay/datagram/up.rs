@@ -8,7 +8,7 @@ use super::drops::Drop;
 use super::fragments::Taken;
 use super::kit::DatagramKit;
 use super::names::{NameTag, Queued};
-use super::outbox::{Head, Outbox, Sent};
+use super::outbox::{Outbox, Sent};
 use super::outward::{AssociationPool, Outward};
 use super::reachable::Reachable;
 use super::tally::Flow;
@@ -27,19 +27,19 @@ use crate::sys::mmsg::{Filled, Received, Sender};
 use crate::sys::udp::{DatagramSocket, wildcard};
 
 /// What the datagrams of one batch are handled with.
-struct Upward<'a> {
-    terms: &'a Terms<'a>,
+pub(super) struct Upward<'a> {
+    pub(super) terms: &'a Terms<'a>,
     /// Where the datagrams lie.
     arena: &'a [u8],
-    up: &'a mut [Outbox; 2],
+    pub(super) up: &'a mut [Outbox; 2],
     sender: &'a mut Sender,
     asks: &'a mut Vec<(u8, Name)>,
-    decisions: &'a mut Vec<Decision>,
+    pub(super) decisions: &'a mut Vec<Decision>,
     pumped: &'a mut Pumped,
 }
 
 impl Upward<'_> {
-    fn drop(&mut self, drop: Drop, count: usize) {
+    pub(super) fn drop(&mut self, drop: Drop, count: usize) {
         self.pumped.drops.add(drop, count);
     }
 }
@@ -129,6 +129,7 @@ impl Association {
             Ok(Host::Ip(_)) | Err(_) => None,
         };
         let mut reachable = Reachable::by(self.outward, self.pool.as_deref().map(|pool| pool.pool().clone()));
+        reachable.anywhere = self.relay().is_some();
         for datagram in waiting {
             let ip = match found {
                 Some((_, Ok(known))) => Ok(known),
@@ -170,6 +171,9 @@ impl Association {
             return self.fragment(&header, datagram, way);
         }
         self.abandon_fragments(way);
+        if self.led.is_some() && self.tell_name(&header, &at, way) {
+            return;
+        }
         if let Some((ip, tag)) = self.address(&header, &datagram[header.len..], way) {
             let to = SocketAddr::new(ip, header.port);
             if self.admit(to, tag, way) {
@@ -177,7 +181,10 @@ impl Association {
                 if !way.terms.within_limits(accounts::LimitedWay::Up, payload.len()) {
                     return;
                 }
-                way.up[Family::of(ip) as usize].push(Some(to), Head::default(), payload, self.joining_up);
+                let reached = self.relay().unwrap_or(to);
+                let outbox = &mut way.up[Family::of(reached.ip()) as usize];
+                let head = self.head_for(to, outbox);
+                outbox.push(Some(reached), head, payload, self.joining_up);
             }
         }
     }
@@ -320,14 +327,20 @@ impl Association {
             let name = self.names.as_ref().and_then(|names| names.name(tag));
             self.needs.push((name.map_or(Host::Ip(to.ip()), Host::Name), to.port()));
         }
-        let family = Family::of(to.ip());
+        self.open_towards(self.relay().unwrap_or(to), way)
+    }
+
+    /// Whether there is a socket to send to this address from.
+    pub(super) fn open_towards(&mut self, reached: SocketAddr, way: &mut Upward<'_>) -> bool {
+        let family = Family::of(reached.ip());
         if self.targets[family as usize].is_none() {
-            let Some(bound) = open(to.ip(), self.outward.route, self.pool.as_deref_mut(), terms) else {
+            let (route, pool) = (self.outward.route, self.pool.as_deref_mut());
+            let Some(bound) = open(reached.ip(), route, pool, way.terms) else {
                 way.drop(Drop::Unreachable, 1);
                 return false;
             };
             self.targets[family as usize] = Some(bound);
-            self.opened.push(family);
+            self.opened[family as usize] = true;
         }
         true
     }
@@ -358,12 +371,14 @@ impl Association {
         if !self.admit(to, tag, way) || !way.terms.within_limits(accounts::LimitedWay::Up, payload.len()) {
             return;
         }
-        let family = Family::of(to.ip());
+        let reached = self.relay().unwrap_or(to);
+        let family = Family::of(reached.ip());
         self.flush_up(family, way);
+        let headed = self.headed(to, payload);
         let Some(bound) = &self.targets[family as usize] else { return };
-        match bound.socket.send_to(payload, to) {
-            Write::Bytes(bytes) => {
-                let flow = Flow { datagrams: 1, bytes: bytes as u64 };
+        match bound.socket.send_to(headed.as_deref().unwrap_or(payload), reached) {
+            Write::Bytes(_) => {
+                let flow = Flow { datagrams: 1, bytes: payload.len() as u64 };
                 way.pumped.up.add(flow);
                 self.tally.iter_mut().for_each(|tally| tally.up(to, flow));
             }

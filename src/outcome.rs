@@ -42,6 +42,8 @@ pub enum Reason {
     NoLocalPort,
     /// The target did not answer in time.
     ConnectTimeout,
+    /// No server of the parent that leads to the target serves.
+    ParentFailed,
     /// The target's response is none of HTTP.
     BadResponse,
     /// No association came about.
@@ -60,7 +62,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Reason; 26] = [
+    pub const ALL: [Reason; 27] = [
         Reason::Completed,
         Reason::ClientReset,
         Reason::TargetReset,
@@ -80,6 +82,7 @@ impl Reason {
         Reason::ConnectFailed,
         Reason::NoLocalPort,
         Reason::ConnectTimeout,
+        Reason::ParentFailed,
         Reason::BadResponse,
         Reason::AssociateFailed,
         Reason::Drained,
@@ -111,6 +114,7 @@ impl Reason {
             Reason::ConnectFailed => "connect_failed",
             Reason::NoLocalPort => "no_local_port",
             Reason::ConnectTimeout => "connect_timeout",
+            Reason::ParentFailed => "parent_failed",
             Reason::BadResponse => "bad_response",
             Reason::AssociateFailed => "associate_failed",
             Reason::Drained => "drained",

@@ -14,6 +14,7 @@ use crate::config::Choice;
 use crate::limits;
 use crate::observe::{
     Counted, Counters, EXPOSITION_TYPE, LineSender, Observed, Queue, Totals, WorkerObserved, exposition,
+    parents_told,
 };
 use crate::state::{StoreHealth, StoreTold};
 use crate::worker::Mailbox;
@@ -115,6 +116,7 @@ pub(super) fn scrape<'a>(
         limits: in_effect.limits.told(counters.clone()),
         listeners: in_effect.listeners.told(counters.clone()),
         pools: in_effect.egress.told(Instant::now()),
+        parents: parents_told(in_effect.rules.parents.as_deref(), counters.clone()),
         quota_store,
         workers: counters.enumerate().map(observed).collect(),
         process: process_use(),

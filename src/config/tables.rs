@@ -106,7 +106,7 @@ pub(super) fn all() -> Vec<TableEntry<Config>> {
         TableEntry::once("policy", |config| &config.policy, |config| &mut config.policy),
         groups(),
         TableEntry::many("list", |config| &config.lists, |config| &mut config.lists),
-        rules(),
+        TableEntry::many("rule", |config| &config.rules, |config| &mut config.rules),
         TableEntry::of_tables("limits"),
         TableEntry::once("limits.per_source", |config| &config.per_source, |config| &mut config.per_source),
         TableEntry::once("limits.per_user", |config| &config.per_user, |config| &mut config.per_user),
@@ -115,20 +115,10 @@ pub(super) fn all() -> Vec<TableEntry<Config>> {
         TableEntry::once("username", |config| &config.username, |config| &mut config.username),
         TableEntry::once("http", |config| &config.http, |config| &mut config.http),
         TableEntry::many("proxy_out", |config| &config.proxy_out, |config| &mut config.proxy_out),
-        #[cfg(test)]
         TableEntry::many("parent", |config| &config.parents, |config| &mut config.parents),
         TableEntry::once("log", |config| &config.log, |config| &mut config.log),
         TableEntry::once("admin", |config| &config.admin, |config| &mut config.admin),
     ]
-}
-
-/// Without the key that is not obeyed yet.
-fn rules() -> TableEntry<Config> {
-    #[cfg_attr(test, expect(unused_mut, reason = "tests know all keys"))]
-    let mut rules = TableEntry::many("rule", |config: &Config| &config.rules, |config| &mut config.rules);
-    #[cfg(not(test))]
-    rules.keys.retain(|key| key.name != "parent");
-    rules
 }
 
 fn groups() -> TableEntry<Config> {

@@ -195,7 +195,8 @@ impl SnapshotMaker {
 
     /// The rules by which sessions are judged.
     pub(super) fn rules(&self) -> RulesInEffect {
-        RulesInEffect { set: self.policy.rules().cloned(), names: Arc::clone(&self.rules.names) }
+        let (names, parents) = (Arc::clone(&self.rules.names), self.rules.ways.parents.all().cloned());
+        RulesInEffect { set: self.policy.rules().cloned(), names, parents }
     }
 
     /// The limits that sessions come under.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{NAME_MAX, PROXY_AUTHORITY_MAX, PROXY_ID_MAX, USER_NAME_MAX};
+use super::{NAME_MAX, PARENT_HOPS_MAX, PROXY_AUTHORITY_MAX, PROXY_ID_MAX, RULE_NAME_MAX, USER_NAME_MAX};
 
 /// Bytes of access records that a worker gathers before it hands them over; while the queue is full it holds as many,
 /// and drops and counts what comes behind them.
@@ -14,10 +14,14 @@ pub const RECORDS_BATCH_TIME: Duration = Duration::from_millis(50);
 pub const RECORDS_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of one record and its share of a batch, but for names that clients give and what a balancer says: 1,470 at most, with the
 /// names of two rules, a limit and a listener, of which no byte needs an escape.
-pub const RECORD_BYTES_PLAIN_MAX: usize = 1536;
+pub const RECORD_BYTES_PLAIN_MAX: usize = 1792;
+/// What the record of a session that a parent leads may have beside: its name, and each proxy of a chain with its scheme and port.
+pub const RECORD_PARENT_BYTES: usize = RULE_NAME_MAX + PARENT_HOPS_MAX * (NAME_MAX + 20);
 /// Bytes of the longest record: names where each byte needs six, and an id in hexadecimal digits.
-pub const RECORD_BYTES_MAX: usize =
-    RECORD_BYTES_PLAIN_MAX + 6 * (2 * USER_NAME_MAX + NAME_MAX + PROXY_AUTHORITY_MAX) + 2 * PROXY_ID_MAX;
+pub const RECORD_BYTES_MAX: usize = RECORD_BYTES_PLAIN_MAX
+    + RECORD_PARENT_BYTES
+    + 6 * (2 * USER_NAME_MAX + NAME_MAX + PROXY_AUTHORITY_MAX)
+    + 2 * PROXY_ID_MAX;
 /// What `log.on_full = "refuse"` adds to the queue for each session that there may be: its record has its room from the
 /// request on. Names come out of the common part.
 pub const RECORD_ROOM_PER_SESSION: usize = RECORD_BYTES_PLAIN_MAX;

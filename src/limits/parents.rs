@@ -1,5 +1,7 @@
 //! Bounds of parents: the proxies that sessions are led through.
 
+use std::time::Duration;
+
 use super::{HTTP_HEAD_BYTES_MAX, REQUEST_MAX, USERPASS_MAX};
 
 /// `[[parent]]` tables: each may be looked at for a session, and the metrics tell of each.
@@ -16,6 +18,12 @@ pub const PARENT_TRIES_MAX: u32 = 3;
 pub const PARENT_FAILS_MAX: u64 = 10_000;
 /// `parent.warm`: connections that each worker keeps idle to each server.
 pub const PARENT_WARM_MAX: u64 = 256;
+/// Idle connections to servers of parents that a worker keeps in all: each is looked at for a session.
+pub const PARENT_WARM_ALL_MAX: usize = 256;
+/// How long one is kept: what proxies let wait for a request is a minute at least.
+pub const PARENT_WARM_TIME: Duration = Duration::from_secs(45);
+/// Looks at servers of parents that are under way at a time: a descriptor each.
+pub const PARENT_CHECKS_AT_A_TIME: usize = 16;
 /// Bytes of a parent's URL: a name and a password of 255 bytes, each written in three, and a host.
 pub const PARENT_URL_MAX: usize = 2_048;
 /// Bytes of the head by which an HTTP parent answers CONNECT: it has no cookies and no page of its own to describe.

@@ -171,6 +171,8 @@ counted! {
     TlsHandshake(result: TlsOutcome, version: TlsSpoken) = Counter "tls_handshakes_total", NotZero "tls_handshakes";
     /// Logins that failed for the parameters of the session beside the name, by what was wrong with these.
     ParametersRefused(cause: ParameterFault) = Counter "parameters_refused_total", NotZero "parameters_refused";
+    /// Idle connections to servers of parents, for the sessions to come.
+    ParentWarm = Gauge "parent_warm", NotZero "parent_warm";
     /// Connections that there may be at a time; an association counts twice.
     ConnectionsMax = Gauge "connections_max", NotZero "connections_max";
     /// Panics of workers, each of which cost the sessions that its worker had.

@@ -6,6 +6,7 @@ use super::counted::{CELLS, Counted, Metric, log_fields, values};
 use super::labels::{Direction, PipeState, Queue};
 use super::limit_hits::LimitHits;
 use super::listener_hits::ListenerHits;
+use super::parent_hits::ParentHits;
 use super::rule_hits::RuleHits;
 use crate::outcome::Reason;
 use crate::relay::datagram::{Drop, Pumped};
@@ -21,13 +22,15 @@ pub struct Counters {
     pub limits: LimitHits,
     /// What was spoken at each listener.
     pub listeners: ListenerHits,
+    /// What came of each parent.
+    pub parents: ParentHits,
 }
 
 impl Default for Counters {
     fn default() -> Counters {
         let cells = [const { AtomicU64::new(0) }; CELLS];
-        let (rules, limits, listeners) = Default::default();
-        Counters { cells, rules, limits, listeners }
+        let (rules, limits, listeners, parents) = Default::default();
+        Counters { cells, rules, limits, listeners, parents }
     }
 }
 

@@ -20,6 +20,7 @@ use super::egress_told::PoolTold;
 use super::latencies::{Latencies, TIMED, Timed, Timing};
 use super::limits_told::LimitTold;
 use super::listeners_told::ListenerTold;
+use super::parents_told::ParentTold;
 use super::rules_told::RuleTold;
 use crate::observe::Counted;
 use crate::state::StoreTold;
@@ -46,6 +47,8 @@ pub struct Observed {
     pub listeners: Vec<ListenerTold>,
     /// How each pool of addresses stands.
     pub pools: Vec<PoolTold>,
+    /// What came of each parent.
+    pub parents: Vec<ParentTold>,
     /// How the store of quotas fares, where there is one.
     pub quota_store: Option<StoreTold>,
     /// What the process uses, where that can be known.
@@ -120,6 +123,7 @@ impl Collector for Observed {
         limited(&mut encoder, &self.limits)?;
         spoken(&mut encoder, &self.listeners)?;
         pools::pools(&mut encoder, &self.pools)?;
+        led(&mut encoder, &self.parents)?;
         self.quota_store.as_ref().map_or(Ok(()), |told| stored(&mut encoder, told))?;
         for entry in TIMED {
             timed(&mut encoder, entry, &self.latencies)?;
@@ -227,6 +231,42 @@ fn spoken(encoder: &mut DescriptorEncoder<'_>, listeners: &[ListenerTold]) -> fm
 
 const SESSIONS: &str =
     "Sessions whose handshake is over, by the listener that they came by and what was spoken there.";
+
+/// What came of each parent. Where there is none there is no line of them.
+fn led(encoder: &mut DescriptorEncoder<'_>, parents: &[ParentTold]) -> fmt::Result {
+    if parents.is_empty() {
+        return Ok(());
+    }
+    let mut family = encoder.encode_descriptor("parent_sessions", PARENT_SESSIONS, None, Kind::Counter)?;
+    for parent in parents {
+        let labels = [("parent", &*parent.name)];
+        family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&parent.counts.sessions, None)?;
+    }
+    let mut family = encoder.encode_descriptor("parent_warm_sessions", PARENT_WARM, None, Kind::Counter)?;
+    for parent in parents {
+        let labels = [("parent", &*parent.name)];
+        family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&parent.counts.warm, None)?;
+    }
+    let mut family = encoder.encode_descriptor("parent_failures", PARENT_FAILURES, None, Kind::Counter)?;
+    for parent in parents {
+        for (fault, count) in parent.faults() {
+            let labels = [("parent", &*parent.name), ("cause", fault.name())];
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+        }
+    }
+    let mut family = encoder.encode_descriptor("parent_up", PARENT_UP, None, Kind::Gauge)?;
+    for parent in parents {
+        family.encode_family(&[("parent", &*parent.name)])?.encode_gauge(&parent.up())?;
+    }
+    Ok(())
+}
+
+const PARENT_SESSIONS: &str =
+    "Sessions that were led to their targets, by the parent that they went through.";
+const PARENT_WARM: &str = "Those of them for which an idle connection to a server of the parent was there.";
+const PARENT_FAILURES: &str =
+    "Tries of a server of a parent that came to nothing by its own fault, by cause.";
+const PARENT_UP: &str = "Servers of a parent that sessions are not kept from.";
 
 fn by_worker<V: EncodeGaugeValue>(
     encoder: &mut DescriptorEncoder<'_>,

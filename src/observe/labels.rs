@@ -354,6 +354,7 @@ impl DenialCause {
             Failure::Dial(DialError::Ourselves) => Some(DenialCause::OwnListener),
             Failure::Dial(DialError::Forbidden) => Some(DenialCause::Machine),
             Failure::NotTaken | Failure::NoBalancer => Some(DenialCause::Listener),
+            Failure::NotThrough(_) => Some(DenialCause::Rule),
             Failure::SourceLimit => Some(DenialCause::PerSource),
             Failure::Limit(exceeded) => Some(match exceeded.reached {
                 Reached::Connections => DenialCause::LimitConnections,
@@ -379,7 +380,8 @@ impl From<DialError> for DialFailure {
             DialError::Ourselves => DialFailure::OwnListener,
             DialError::SelfConnect => DialFailure::SelfConnect,
             DialError::NoLocalPort => DialFailure::NoLocalPort,
-            DialError::Local(_) => DialFailure::Local,
+            // Of what leads to a target, and no attempt of ours.
+            DialError::Replied(_) | DialError::ParentAway | DialError::Local(_) => DialFailure::Local,
         }
     }
 }

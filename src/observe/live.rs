@@ -196,6 +196,10 @@ pub struct LiveSession {
     pub limit: Option<Arc<str>>,
     /// The pool that it leaves from, where it leaves from one.
     pub egress: Option<Box<LiveEgress>>,
+    /// The parent that it goes through, or was to.
+    pub parent: Option<Arc<str>>,
+    /// The parent's server: its proxies and where they are, and no login.
+    pub parent_server: Option<Arc<str>>,
     /// What the client was told: REP of SOCKS5, the status of HTTP.
     pub reply: Option<u16>,
     /// What moves the bytes: "copy", "splice", "sealed", "tls" or "datagram".

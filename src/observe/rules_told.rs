@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::counters::Counters;
 use super::numbered::added_up;
 use super::rule_hits::{Hits, RuleVerdict};
+use crate::policy::parents::Parents;
 use crate::policy::rule_names::RuleNames;
 use crate::policy::rules::spec::{Action, Mode};
 use crate::policy::rules::{RuleId, RuleSet};
@@ -17,6 +18,8 @@ pub struct RulesInEffect {
     pub set: Option<RuleSet>,
     /// Every name.
     pub names: Arc<RuleNames>,
+    /// What the rules lead sessions through, where there is anything.
+    pub parents: Option<Arc<Parents>>,
 }
 
 /// A rule, and what it decided over all workers.
@@ -88,7 +91,8 @@ mod tests {
         let reports = RuleSpec { mode: Mode::Report, ..deny(|_| {}) };
         let set = rules(Action::Deny, [reports, allow(|_| {})]);
         let names = ["default", "reports", "allows", "gone", "never"].map(Arc::from).to_vec();
-        let in_effect = RulesInEffect { set: Some(set), names: Arc::new(RuleNames::new(names)) };
+        let in_effect =
+            RulesInEffect { set: Some(set), names: Arc::new(RuleNames::new(names)), parents: None };
         let workers = [Counters::default(), Counters::default()];
         let by = |rule| Decision { by: DecidedBy::Rule(RuleId(rule)), ..Decision::BY_DEFAULT };
         workers[0].rules.count(&Decision { would: Some(RuleId(1)), ..by(2) });

@@ -93,6 +93,11 @@ impl<P> Half<P> {
         self.preface_bytes = u16::try_from(bytes).unwrap_or(u16::MAX);
     }
 
+    /// So many bytes of the source were written before there was a relay.
+    pub(super) fn begin_behind(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+
     /// What a read gives is not what the source sent: a short one proves nothing.
     pub(super) fn translated(&mut self) {
         self.unsettled = true;

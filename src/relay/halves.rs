@@ -45,6 +45,11 @@ impl Halves {
         self.up.preface(bytes);
     }
 
+    /// So many bytes of the client were written to the target before there was a relay.
+    pub(super) fn begin_behind(&mut self, bytes: usize) {
+        self.up.begin_behind(bytes);
+    }
+
     /// An event of one side's socket.
     pub(super) fn event(&mut self, side: Side, edge: Edge) {
         self.reader_of(side).source_event(edge);

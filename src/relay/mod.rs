@@ -92,6 +92,14 @@ impl Relay {
         self
     }
 
+    /// The same, where so many bytes of a client that speaks in the clear went to the target before there was a relay.
+    pub fn behind(mut self, bytes: usize) -> Relay {
+        if let Mover::Plain(halves) = &mut self.0 {
+            halves.begin_behind(bytes);
+        }
+        self
+    }
+
     /// One request of HTTP, behind whose head the client sent `pending`, and its response. `header` stands in front of the
     /// request, as what [`Relay::prefaced`] says. `pending` was opened already, where the client's side is TLS.
     pub fn exchange(

@@ -18,6 +18,11 @@ pub(super) fn begin(
     handling: &mut Handling<'_>,
 ) -> Result<Transition, Failure> {
     let (route, way) = handling.may_open(RequestCommand::UdpAssociate)?;
+    if let Some(id) = way.parent
+        && !handling.rules.parents.is_some_and(|parents| parents.takes_datagrams(id))
+    {
+        return Err(Failure::NotThrough(RequestCommand::UdpAssociate));
+    }
     let announced = match target.host {
         Host::Ip(ip) => Announced {
             ip: Some(ip.to_canonical()).filter(|ip| !ip.is_unspecified()),

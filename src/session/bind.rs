@@ -11,7 +11,7 @@ use super::failure::{DialError, Failure};
 use super::handling::Handling;
 use super::state::{Awaiting, Binding, Transition};
 use crate::dns::{Answer, DnsError};
-use crate::policy::RoutedAddress;
+use crate::policy::{RoutedAddress, Way};
 use crate::proto::address::{Host, Target};
 use crate::proto::request::RequestCommand;
 
@@ -26,6 +26,7 @@ pub(super) fn begin(target: Target, used: usize, handling: &mut Handling<'_>) ->
         }
         Host::Ip(ip) if ip.is_unspecified() => {
             let (route, way) = handling.may_open(RequestCommand::Bind)?;
+            check_way(way)?;
             Ok(listen(Peers::Any(route, way), used))
         }
         Host::Ip(ip) => listen_for([SocketAddr::new(ip, port)].into_iter(), used, handling),
@@ -50,6 +51,7 @@ fn listen_for(
     handling: &mut Handling<'_>,
 ) -> Result<Transition, Failure> {
     let allowed = handling.allowed(RequestCommand::Bind, peers)?;
+    allowed.iter().try_for_each(|one| check_way(one.allowed.way))?;
     let canonical = |RoutedAddress { address, allowed }: RoutedAddress| {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         RoutedAddress { address, allowed }
@@ -60,6 +62,14 @@ fn listen_for(
         return Err(Failure::Dns(DnsError::NoAddress));
     }
     Ok(listen(Peers::Only(peers), used))
+}
+
+/// Whether peers may come by this way. Nobody reaches a listener through a parent: it would be one of the parent's own.
+fn check_way(way: Way) -> Result<(), Failure> {
+    match way.parent {
+        Some(_) => Err(Failure::NotThrough(RequestCommand::Bind)),
+        None => Ok(()),
+    }
 }
 
 fn listen(peers: Peers, used: usize) -> Transition {

@@ -6,7 +6,7 @@ use super::failure::{AssociateError, DialError, Failure};
 use crate::auth::Identity;
 use crate::auth::gssapi::Peer;
 use crate::dns::{Answer, PointerAnswer};
-use crate::policy::{Decision, Route, RoutedAddress, Way};
+use crate::policy::{Allowed, Decision, Route, RoutedAddress, Way};
 use crate::proto::address::Name;
 use crate::proto::http::ForwardRequest;
 use crate::proto::userpass::Credentials;
@@ -27,8 +27,10 @@ pub enum Input<'a> {
     Admitted,
     /// The answer to [`Command::ResolvePtr`].
     Named(PointerAnswer),
-    /// The answer to [`Command::Dial`].
+    /// The answer to [`Command::Dial`], and to [`Command::Through`].
     Dialed(Result<Dialed, DialError>),
+    /// The answer to [`Command::Through`] where the parent does not serve and the target is to be dialled without it.
+    Direct,
     /// The answer to [`Command::Bind`]: the address and port that peers reach.
     Bound(Result<SocketAddr, DialError>),
     /// The answer to [`Command::Accept`].
@@ -54,6 +56,8 @@ pub enum Command {
     ResolvePtr(RoutedAddress),
     /// A connection to one of these addresses, in this order of preference; policy has allowed each of them.
     Dial(Vec<RoutedAddress>),
+    /// A connection to the target through the parent of this way, which is told its name.
+    Through(Allowed),
     /// A socket that listens for one of these peers.
     Bind(Peers),
     /// A connection of one of them, within the time for it.
@@ -81,6 +85,7 @@ impl Command {
                 | Command::Tell(_)
                 | Command::ResolvePtr(_)
                 | Command::Dial(_)
+                | Command::Through(_)
                 | Command::Bind(_)
                 | Command::Associate(..)
         )
@@ -106,6 +111,8 @@ pub struct Dialed {
     pub address: SocketAddr,
     /// Our own address and port towards it.
     pub local: SocketAddr,
+    /// The address and port that the target sees, as far as it is known: ours, or what a parent says of its own.
+    pub bound: SocketAddr,
     /// Why it may be had.
     pub decision: Decision,
 }

@@ -8,7 +8,7 @@ use super::failure::{DialError, Failure};
 use super::handling::Handling;
 use super::state::{Awaiting, Connecting, Transition};
 use crate::dns::Answer;
-use crate::proto::address::{Host, Target};
+use crate::proto::address::{Host, Name, Target};
 use crate::proto::reply::Rep;
 use crate::proto::request::RequestCommand;
 
@@ -17,30 +17,51 @@ pub(super) fn begin(target: Target, used: usize, handling: &mut Handling<'_>) ->
     let port = target.port;
     match target.host {
         Host::Name(name) => {
+            if let Some(allowed) = handling.told(RequestCommand::Connect, &name, port) {
+                let through = Awaiting::Connect(Connecting::Through { port });
+                return Ok(Transition::Ask(through, used, Command::Through(allowed)));
+            }
             handling.may_resolve(RequestCommand::Connect, &name, port)?;
-            let resolving = Awaiting::Connect(Connecting::Resolving { port });
-            Ok(Transition::Ask(resolving, used, Command::Resolve(name)))
+            Ok(resolve(name, port, false, used))
         }
-        Host::Ip(ip) => dial([SocketAddr::new(ip, port)].into_iter(), used, handling),
+        Host::Ip(ip) => dial([SocketAddr::new(ip, port)].into_iter(), false, used, handling),
     }
+}
+
+fn resolve(name: Name, port: u16, direct: bool, used: usize) -> Transition {
+    let resolving = Awaiting::Connect(Connecting::Resolving { port, direct });
+    Transition::Ask(resolving, used, Command::Resolve(name))
 }
 
 /// The target's addresses are there.
 pub(super) fn resolved(
     port: u16,
+    direct: bool,
     answer: Answer,
     handling: &mut Handling<'_>,
 ) -> Result<Transition, Failure> {
     let addresses = answer.map_err(Failure::Dns)?;
-    dial(addresses.iter().map(|ip| SocketAddr::new(*ip, port)), 0, handling)
+    dial(addresses.iter().map(|ip| SocketAddr::new(*ip, port)), direct, 0, handling)
+}
+
+/// The parent that was to be told the target's name does not serve: it is resolved here, and its addresses are judged.
+pub(super) fn go_direct(port: u16, handling: &Handling<'_>) -> Result<Transition, Failure> {
+    match handling.facts.name() {
+        Some(name) => Ok(resolve(name.clone(), port, true, 0)),
+        None => Err(Failure::Internal("no name was to be told")),
+    }
 }
 
 fn dial(
     addresses: impl ExactSizeIterator<Item = SocketAddr>,
+    direct: bool,
     used: usize,
     handling: &mut Handling<'_>,
 ) -> Result<Transition, Failure> {
-    let allowed = handling.allowed(RequestCommand::Connect, addresses)?;
+    let mut allowed = handling.allowed(RequestCommand::Connect, addresses)?;
+    if direct {
+        allowed.iter_mut().for_each(|one| one.allowed.way.parent = None);
+    }
     Ok(Transition::Ask(Awaiting::Connect(Connecting::Dialing), used, Command::Dial(allowed)))
 }
 
@@ -61,6 +82,6 @@ pub(super) fn dialed(
         return Ok(Transition::Done(Command::Exchange(forward)));
     }
     // RFC 1928 section 6: BND is the address and port that the server uses towards the target.
-    handling.succeed(dialed.local);
+    handling.succeed(dialed.bound);
     Ok(Transition::Done(Command::Relay))
 }

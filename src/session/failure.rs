@@ -9,6 +9,8 @@ use crate::policy::Denial;
 use crate::policy::accounts::{Exceeded, LimitId};
 use crate::proto::ProtoError;
 use crate::proto::http::{ChunkError, HeadError};
+use crate::proto::reply::Rep;
+use crate::proto::request::RequestCommand;
 use crate::seal::SealError;
 
 /// Why no relay came of a session, with its cause.
@@ -42,6 +44,8 @@ pub enum Failure {
     Denied(Denial),
     /// Policy: what it asks for may not be asked for at its listener.
     NotTaken,
+    /// Policy: what it asks for is not to be had through the parent that it would go through.
+    NotThrough(RequestCommand),
     /// Policy: it comes from nobody whose word is taken for who a client is, where somebody has to say it.
     NoBalancer,
     /// Policy: its source has as many sessions as it may have.
@@ -103,6 +107,10 @@ pub enum DialError {
     NoLocalPort,
     /// A local resource is missing (descriptors, memory) or another local error, with its errno.
     Local(i32),
+    /// The parent that leads there says so itself, in the words of SOCKS5.
+    Replied(Rep),
+    /// No server of the parent that leads there could be had, or none that keeps to its protocol.
+    ParentAway,
 }
 
 /// Why there is no association.
@@ -114,6 +122,8 @@ pub enum AssociateError {
     NoPort,
     /// There are as many sessions as the descriptors allow.
     Full,
+    /// The parent that its datagrams go through has made none.
+    Through(DialError),
     /// A local resource is missing or another local error, with its errno.
     Local(i32),
 }
@@ -143,14 +153,18 @@ impl Failure {
             Failure::ClientReset => Reason::ClientReset,
             Failure::Denied(_)
             | Failure::NotTaken
+            | Failure::NotThrough(_)
             | Failure::NoBalancer
             | Failure::SourceLimit
             | Failure::Limit(_)
             | Failure::Unrecorded
             | Failure::Dial(DialError::Ourselves) => Reason::Denied,
             Failure::Dns(_) => Reason::DnsFailed,
-            Failure::Dial(DialError::TimedOut | DialError::NobodyCame) => Reason::ConnectTimeout,
+            Failure::Dial(
+                DialError::TimedOut | DialError::NobodyCame | DialError::Replied(Rep::TtlExpired),
+            ) => Reason::ConnectTimeout,
             Failure::Dial(DialError::NoLocalPort) => Reason::NoLocalPort,
+            Failure::Dial(DialError::ParentAway) => Reason::ParentFailed,
             Failure::Dial(_) => Reason::ConnectFailed,
             Failure::Associate(_) => Reason::AssociateFailed,
             Failure::Response(ResponseError::Missing) => Reason::TargetReset,
@@ -184,6 +198,9 @@ impl fmt::Display for Failure {
             Failure::Body(error) => write!(f, "client: {error}"),
             Failure::Denied(denial) => write!(f, "policy: {denial}"),
             Failure::NoBalancer => f.write_str("policy: its listener takes clients from balancers alone"),
+            Failure::NotThrough(command) => {
+                write!(f, "policy: command {:#04x} does not go through its parent", command.code())
+            }
             Failure::NotTaken => f.write_str("policy: its listener does not take such requests"),
             Failure::SourceLimit => {
                 f.write_str("policy: its source has as many sessions as limits.per_source allows")
@@ -222,6 +239,8 @@ impl DialError {
     /// How much an error says about the target: of several attempts, the one that says most is reported.
     pub fn weight(self) -> u8 {
         match self {
+            DialError::Replied(_) => 11,
+            DialError::ParentAway => 10,
             DialError::Refused => 9,
             DialError::TimedOut | DialError::NobodyCame => 8,
             DialError::HostUnreachable => 7,
@@ -252,6 +271,8 @@ impl fmt::Display for DialError {
             }
             DialError::NoLocalPort => f.write_str("ourselves: no local port left"),
             DialError::Local(errno) => write!(f, "ourselves: errno {errno}"),
+            DialError::Replied(rep) => write!(f, "target: its parent replied {}", rep.code()),
+            DialError::ParentAway => f.write_str("parent: none of its servers serves"),
         }
     }
 }
@@ -273,6 +294,7 @@ impl fmt::Display for AssociateError {
         match self {
             AssociateError::Family => f.write_str("announced address of another family"),
             AssociateError::NoPort => f.write_str("no free port in udp.ports"),
+            AssociateError::Through(error) => error.fmt(f),
             AssociateError::Full => f.write_str("as many sessions as may be"),
             AssociateError::Local(errno) => write!(f, "local error {errno}"),
         }

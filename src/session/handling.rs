@@ -65,6 +65,19 @@ impl Handling<'_> {
         if list.is_empty() { Err(failure) } else { Ok(list) }
     }
 
+    /// How a name leads to its target at this port, where it is to be told to a parent that resolves it: by what rules say of it
+    /// whatever its addresses are.
+    pub(super) fn told(&mut self, command: RequestCommand, name: &Name, port: u16) -> Option<Allowed> {
+        let parents = self.rules.parents?;
+        match self.rules.policy.judge(&self.subject(command), Object::Told(name, port)) {
+            Verdict::Allow(allowed) if parents.resolves_there(allowed.way) => {
+                self.facts.decision = Some(allowed.decision);
+                Some(allowed)
+            }
+            Verdict::Allow(_) | Verdict::Deny(..) => None,
+        }
+    }
+
     /// Whether a name may lead to anything that policy allows at this port: one that cannot is asked of nobody.
     ///
     /// # Errors

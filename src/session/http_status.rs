@@ -107,7 +107,7 @@ pub(super) fn status_of(failure: &Failure) -> (u16, ProxyError) {
         Failure::Denied(Denial::Guard(_)) | Failure::Dial(DialError::Ourselves) => {
             (403, Some("proxy_loop_detected"))
         }
-        Failure::Denied(_) | Failure::NotTaken => (403, Some("http_request_denied")),
+        Failure::Denied(_) | Failure::NotTaken | Failure::NotThrough(_) => (403, Some("http_request_denied")),
         Failure::SourceLimit | Failure::Limit(_) => (429, Some("http_request_denied")),
         Failure::Unrecorded => (503, Some("http_request_denied")),
         Failure::Dns(error) => status_of_name(error),
@@ -139,6 +139,20 @@ fn status_of_dial(error: DialError) -> (u16, ProxyError) {
         DialError::Forbidden => (403, Some("destination_ip_prohibited")),
         DialError::Ourselves => (403, Some("proxy_loop_detected")),
         DialError::NoLocalPort | DialError::Local(_) => (503, Some("proxy_internal_error")),
+        DialError::Replied(rep) => status_of_reply(rep),
+        // RFC 9209 section 2.3.3: the next hop is no destination that the client knows.
+        DialError::ParentAway => (502, Some("destination_unavailable")),
+    }
+}
+
+/// What a parent said in the words of SOCKS5.
+fn status_of_reply(rep: Rep) -> (u16, ProxyError) {
+    match rep {
+        Rep::NotAllowed => (403, Some("destination_ip_prohibited")),
+        Rep::ConnectionRefused => (502, Some("connection_refused")),
+        Rep::TtlExpired => (504, Some("connection_timeout")),
+        Rep::HostUnreachable | Rep::NetworkUnreachable => (502, Some("destination_ip_unroutable")),
+        _ => (502, Some("destination_unavailable")),
     }
 }
 
@@ -226,7 +240,14 @@ fn what_failed(cause: &Failure) -> &'static str {
         Failure::Dial(DialError::HostUnreachable | DialError::NetworkUnreachable) => {
             "There is no way to the target"
         }
-        Failure::Dial(DialError::Forbidden | DialError::Ourselves) => "This proxy may not go there for you",
+        Failure::Dial(DialError::Forbidden | DialError::Ourselves | DialError::Replied(Rep::NotAllowed)) => {
+            "This proxy may not go there for you"
+        }
+        Failure::Dial(DialError::Replied(Rep::ConnectionRefused)) => "The target refused the connection",
+        Failure::Dial(DialError::Replied(Rep::TtlExpired)) => "The target did not answer in time",
+        Failure::Dial(DialError::Replied(Rep::HostUnreachable | Rep::NetworkUnreachable)) => {
+            "There is no way to the target"
+        }
         _ => "This proxy cannot reach the target now",
     }
 }

@@ -18,6 +18,10 @@ pub(super) fn begin(host: Host, used: usize, handling: &mut Handling<'_>) -> Res
     check_served(RequestCommand::Resolve, handling)?;
     match host {
         Host::Name(name) => {
+            if handling.told(RequestCommand::Resolve, &name, 0).is_some() {
+                // It is the parent's to resolve, and nothing asks a parent for that: our own servers are not told of it.
+                return Err(Failure::NotThrough(RequestCommand::Resolve));
+            }
             handling.may_resolve(RequestCommand::Resolve, &name, 0)?;
             Ok(Transition::Ask(Awaiting::Lookup(Looking::Addresses), used, Command::Resolve(name)))
         }

@@ -298,11 +298,15 @@ fn answered(
         (Some(Awaiting::Context { rounds }), Input::Established(round)) => {
             gss::established(rounds, round, handling)
         }
-        (Some(Awaiting::Connect(Connecting::Resolving { port })), Input::Resolved(answer)) => {
-            connect::resolved(port, answer, handling)
+        (Some(Awaiting::Connect(Connecting::Resolving { port, direct })), Input::Resolved(answer)) => {
+            connect::resolved(port, direct, answer, handling)
         }
-        (Some(Awaiting::Connect(Connecting::Dialing)), Input::Dialed(result)) => {
-            connect::dialed(result, handling)
+        (
+            Some(Awaiting::Connect(Connecting::Dialing | Connecting::Through { .. })),
+            Input::Dialed(result),
+        ) => connect::dialed(result, handling),
+        (Some(Awaiting::Connect(Connecting::Through { port })), Input::Direct) => {
+            connect::go_direct(port, handling)
         }
         (Some(Awaiting::Bind(Binding::Resolving { port })), Input::Resolved(answer)) => {
             bind::resolved(port, answer, handling)

@@ -3,6 +3,7 @@
 use crate::auth::username::UsernameRules;
 use crate::config::{AuthMethod, Gssapi, HttpConfig, Protocol};
 use crate::policy::Policy;
+use crate::policy::parents::Parents;
 use crate::proto::request::RequestCommand;
 
 /// What one input is judged by, lent for it. Methods and levels are those that the session began with: a change of them
@@ -29,4 +30,6 @@ pub struct Rules<'a> {
     pub username: Option<&'a UsernameRules>,
     /// Who may reach what.
     pub policy: &'a Policy,
+    /// What sessions are led through, where anything is.
+    pub parents: Option<&'a Parents>,
 }

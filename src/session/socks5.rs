@@ -34,12 +34,14 @@ pub(super) fn rep_of(failure: &Failure) -> Rep {
         Failure::Denied(_) | Failure::SourceLimit | Failure::Limit(_) | Failure::Unrecorded => {
             Rep::NotAllowed
         }
-        Failure::Dial(error) => rep_of_dial(*error),
+        Failure::Dial(error) | Failure::Associate(AssociateError::Through(error)) => rep_of_dial(*error),
         Failure::Dns(DnsError::NotFound | DnsError::NoAddress | DnsError::ServerFailure) => {
             Rep::HostUnreachable
         }
         Failure::Dns(DnsError::Timeout) | Failure::HandshakeTimeout => Rep::TtlExpired,
-        Failure::Protocol(ProtoError::Command(_)) | Failure::NotTaken => Rep::CommandNotSupported,
+        Failure::Protocol(ProtoError::Command(_)) | Failure::NotTaken | Failure::NotThrough(_) => {
+            Rep::CommandNotSupported
+        }
         Failure::Protocol(ProtoError::AddressType(_)) | Failure::Associate(AssociateError::Family) => {
             Rep::AddressTypeNotSupported
         }
@@ -57,7 +59,9 @@ fn rep_of_dial(error: DialError) -> Rep {
         DialError::OtherFamily { by_name: true } => Rep::HostUnreachable,
         DialError::OtherFamily { by_name: false } => Rep::AddressTypeNotSupported,
         DialError::Forbidden | DialError::Ourselves => Rep::NotAllowed,
-        DialError::NoLocalPort | DialError::Local(_) => Rep::GeneralFailure,
+        // What a parent says of the target goes on as it is.
+        DialError::Replied(rep) => rep,
+        DialError::NoLocalPort | DialError::Local(_) | DialError::ParentAway => Rep::GeneralFailure,
     }
 }
 

@@ -68,10 +68,12 @@ pub(super) enum Awaiting {
 /// How far a CONNECT has come.
 #[derive(Debug)]
 pub(super) enum Connecting {
-    /// Waits for the addresses of the target's name.
-    Resolving { port: u16 },
+    /// Waits for the addresses of the target's name; `direct` where they are dialled without the parent of their way.
+    Resolving { port: u16, direct: bool },
     /// Waits for a connection to one of them.
     Dialing,
+    /// Waits for a connection through a parent, which knows the target by its name.
+    Through { port: u16 },
 }
 
 /// How far a BIND has come.

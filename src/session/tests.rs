@@ -99,6 +99,7 @@ impl OwnRules {
             gssapi: &self.gssapi,
             http: &self.http,
             policy: &self.policy,
+            parents: None,
         }
     }
 }
@@ -137,6 +138,7 @@ impl World {
             dialed: Ok(Dialed {
                 address: socket("203.0.113.7:443"),
                 local: socket("198.51.100.9:4660"),
+                bound: socket("198.51.100.9:4660"),
                 decision: Decision::BY_DEFAULT,
             }),
             bound: Ok(socket("198.51.100.9:4660")),

@@ -43,8 +43,11 @@ impl Worker {
         }
     }
 
-    /// Closes a connection that is kept for another request, one of each in turn: who comes goes before who may come again.
+    /// Closes an idle connection to a parent, or one that is kept for another request, one of each in turn: who comes goes before who may come again.
     fn make_room(&mut self) -> bool {
+        if self.core.warm.make_room() {
+            return true;
+        }
         let (places, begin) = (self.slots.capacity(), self.made_room_at);
         let turn = (begin..places).chain(0..begin.min(places));
         let kept = (self.core.kept > 0)

@@ -10,7 +10,7 @@ use super::core::Core;
 use super::learning;
 use super::limited;
 use super::next::Next;
-use super::tokens::CLIENT_SOCKET;
+use super::tokens::{CLIENT_SOCKET, PARENT_SOCKET};
 use super::watch::{Edge, watch_datagrams};
 use crate::dns::Answer;
 use crate::limits;
@@ -19,6 +19,7 @@ use crate::policy::accounts::LimitId;
 use crate::proto::request::RequestCommand;
 use crate::relay::datagram::{Association, DatagramKit, Family, Pumped, Terms};
 use crate::sys::Read;
+use crate::sys::stream::Stream;
 
 /// The socket indices of an association's target-facing sockets.
 const TARGET_SOCKETS: [u8; 2] = [2, 3];
@@ -28,12 +29,19 @@ const TARGET_SOCKETS: [u8; 2] = [2, 3];
 pub(super) struct Associated {
     pub(super) association: Box<Association>,
     control: Answerable,
+    /// The control connection to the parent that takes its datagrams.
+    parent: Option<Stream>,
 }
 
 impl Associated {
     /// The client-facing socket is watched already.
     pub(super) fn new(association: Box<Association>, control: Answerable) -> Associated {
-        Associated { association, control }
+        Associated { association, control, parent: None }
+    }
+
+    /// The same where a parent takes the datagrams for as long as this is open.
+    pub(super) fn beside(self, parent: Option<Stream>) -> Associated {
+        Associated { parent, ..self }
     }
 
     pub(super) fn begin(&mut self, core: &mut Core, connection: &mut Connection, edges: Edge) -> Next {
@@ -41,6 +49,10 @@ impl Associated {
         core.associations += 1;
         core.counters.associations(core.associations);
         core.arm(connection.key, core.now + connection.snapshot.config.timeouts.udp_idle);
+        // It may have ended before this was there to see it.
+        if let Next::Close(reason) = self.parent_event(core, connection) {
+            return Next::Close(reason);
+        }
         // What the client sent behind its request is nothing, but its end is an end.
         match edges.readable || edges.fin || edges.failed || self.control.tls.is_some() {
             true => self.control_event(core, connection),
@@ -60,6 +72,9 @@ impl Associated {
         }
         if !edge.readable {
             return Next::Wait;
+        }
+        if socket_index == PARENT_SOCKET {
+            return self.parent_event(core, connection);
         }
         match Family::ALL.into_iter().find(|family| TARGET_SOCKETS[*family as usize] == socket_index) {
             Some(family) => self.association.target_ready(family),
@@ -147,7 +162,10 @@ impl Associated {
     /// There was more to do than one turn's share.
     pub(super) fn resume(&mut self, core: &mut Core, connection: &mut Connection) -> Next {
         if std::mem::take(&mut self.association.control_waits)
-            && let Next::Close(reason) = self.control_event(core, connection)
+            && let Next::Close(reason) = match self.control_event(core, connection) {
+                Next::Wait => self.parent_event(core, connection),
+                next => next,
+            }
         {
             return Next::Close(reason);
         }
@@ -172,6 +190,21 @@ impl Associated {
                 Read::Blocked => return Next::Wait,
                 Read::End => return Next::Close(Reason::Completed),
                 Read::Failed(_) => return Next::Close(Reason::ClientReset),
+            }
+        }
+        self.association.control_waits = true;
+        core.enqueue(connection);
+        Next::Wait
+    }
+
+    /// The control connection to a parent: as with a client's, what it says is nothing, and its end is the association's.
+    fn parent_event(&mut self, core: &mut Core, connection: &mut Connection) -> Next {
+        let Some(parent) = &self.parent else { return Next::Wait };
+        for _ in 0..limits::PUMP_ROUNDS_MAX {
+            match parent.recv(core.kit.scratch()) {
+                Read::Bytes(_) => {}
+                Read::Blocked => return Next::Wait,
+                Read::End | Read::Failed(_) => return Next::Close(Reason::ParentFailed),
             }
         }
         self.association.control_waits = true;

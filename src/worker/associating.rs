@@ -56,7 +56,10 @@ impl Handshake {
             return self.wait(core, connection);
         };
         match found.and_then(|front| open(core, connection, &mut search, front)) {
-            Ok((association, at)) => {
+            Ok((mut association, at)) => {
+                if let Some(led) = &self.led {
+                    association.lead_through(led.datagrams);
+                }
                 self.waits_for = Waits::Associated(Box::new(association));
                 Next::Tell(Input::Associated(Ok(at)))
             }

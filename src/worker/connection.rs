@@ -53,6 +53,17 @@ pub(super) struct Connection {
     pub(super) engine: Option<Engine>,
 }
 
+/// Through which server of which parent a session is led, as records have it.
+#[derive(Clone, Debug)]
+pub(super) struct Led {
+    pub(super) parent: Arc<str>,
+    pub(super) server: Arc<str>,
+    /// The server's number.
+    pub(super) number: u16,
+    /// It counts among the sessions that the server has.
+    pub(super) held: bool,
+}
+
 /// Moments and durations of a session in milliseconds since the worker's start.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Times {

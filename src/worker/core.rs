@@ -1,12 +1,13 @@
 //! What every session of a worker uses: clock, timers, kit, resolver, caches.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::Registry;
 
-use super::connection::Connection;
+use super::connection::{Connection, Led};
 use super::logins::Logins;
 use super::lookups::Lookups;
 use super::mailbox::Mailbox;
@@ -19,12 +20,14 @@ use super::snapshot::Snapshot;
 use super::timers::Wheel;
 use super::tokens::{Key, TRANSLATORS_TICKET};
 use super::translators::{NAME, Translators, say};
+use super::warm::Warm;
 use crate::dns::{Answer, DnsError};
 use crate::limits;
 use crate::observe::talkers::Talkers;
 use crate::observe::{Counted, Counters, Latencies, NameAnswer, NeedsTold, Queue, Recall, Remembered, Timed};
 use crate::policy::egress::{Egress, PoolTurns};
 use crate::policy::own_ports::OwnPorts;
+use crate::policy::parents::ParentTurns;
 use crate::policy::rule_names::{GUARD_NAME, RuleNames};
 use crate::policy::{DecidedBy, Decision, Policy};
 use crate::relay::Kit;
@@ -78,6 +81,14 @@ pub(super) struct Core {
     pub(super) held_back: Wheel,
     pub(super) kit: Kit<Pipe>,
     pub(super) lookups: Lookups,
+    /// Idle connections to servers of parents.
+    pub(super) warm: Warm,
+    /// Looks at servers of parents that are under way, a descriptor each.
+    pub(super) looks: usize,
+    /// What sessions go through that a parent leads, by their places in the slab: most have none.
+    led: HashMap<usize, Box<Led>>,
+    /// Whose turn it is among the servers of parents.
+    pub(super) parent_turns: ParentTurns,
     /// `None` where nobody is asked for any.
     pub(super) translators: Option<Translators>,
     pub(super) counters: Arc<Counters>,
@@ -143,6 +154,10 @@ impl Core {
             held_back: Wheel::new(limits::LIMIT_TICK_MS),
             kit: Kit::new(ceilings.pipes),
             lookups: Lookups::new(dns.clone(), ceilings.names_beside),
+            warm: Warm::default(),
+            looks: 0,
+            led: HashMap::new(),
+            parent_turns: ParentTurns::new(rand::random()),
             given_policy,
             policy,
             translators,
@@ -183,12 +198,12 @@ impl Core {
 
     /// Whether another session would have no descriptors.
     pub(super) fn full(&self) -> bool {
-        self.sessions + self.associations >= self.snapshot.ceilings.sessions
+        self.sessions + self.associations + self.warm.len() + self.looks >= self.snapshot.ceilings.sessions
     }
 
-    /// Whether another session has a place: what is kept for another request makes room.
+    /// Whether another session has a place: what is kept for another request makes room, or idle.
     pub(super) fn has_room(&self) -> bool {
-        !self.full() || self.kept > 0
+        !self.full() || self.kept > 0 || !self.warm.is_empty()
     }
 
     /// The serial of another session.
@@ -251,6 +266,28 @@ impl Core {
     /// Counts the answer to a name that a session asked for.
     pub(super) fn note_answer<T>(&self, answer: &Result<T, DnsError>) {
         self.counters.count(Counted::Name(NameAnswer::of(answer)));
+    }
+
+    /// Through which server of which parent the session on a connection goes, or was to.
+    pub(super) fn led(&self, key: Key) -> Option<&Led> {
+        self.led.get(&key.index()).map(|led| &**led)
+    }
+
+    /// The session on a connection goes through this, and through nothing that it went through before.
+    pub(super) fn put_led(&mut self, key: Key, led: Option<Box<Led>>) {
+        if led.is_none() && self.led.is_empty() {
+            return;
+        }
+        if let Some(led) = led.as_ref().filter(|led| led.held) {
+            self.parent_turns.hold(led.number);
+        }
+        let before = match led {
+            Some(led) => self.led.insert(key.index(), led),
+            None => self.led.remove(&key.index()),
+        };
+        if let Some(before) = before.filter(|before| before.held) {
+            self.parent_turns.release(before.number);
+        }
     }
 
     /// The answer of a session's lookup for which no more time is left.
@@ -348,6 +385,7 @@ impl Core {
             socks4_ident: auth.socks4_ident,
             username: snapshot.username.as_deref(),
             policy: &self.policy,
+            parents: self.snapshot.parents.as_deref(),
         }
     }
 
@@ -372,6 +410,10 @@ impl Core {
         let one = |snapshot: &Snapshot| snapshot.egress.as_ref().map(Arc::as_ptr);
         if one(&old) != one(new) {
             self.egress = apart(new);
+        }
+        let one = |snapshot: &Snapshot| snapshot.parents.as_ref().map(Arc::as_ptr);
+        if one(&old) != one(new) {
+            self.warm.clear();
         }
         if !Arc::ptr_eq(&old.rule_names, &new.rule_names) {
             self.rule_names = new.rule_names.apart();

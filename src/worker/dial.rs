@@ -99,6 +99,10 @@ pub(super) struct DialedBy {
     pub(super) allowed: Allowed,
     /// The socket index that was given last.
     pub(super) last_index: u8,
+    /// The address of the parent that leads to a target of which only that knows the address.
+    pub(super) led_by: Option<SocketAddr>,
+    /// So many bytes of what came behind the request went there already.
+    pub(super) early_bytes: u16,
     /// It served another request before.
     pub(super) reused: bool,
 }
@@ -246,8 +250,8 @@ impl Dial {
                 attempt.note(Outcome::Connected, dialler.now);
                 // Unless the target is seen to close before, or is reset.
                 attempt.left.iter_mut().for_each(|left| left.closes_first());
-                let way =
-                    DialedBy { allowed: attempt.to.allowed, last_index: self.last_index, reused: false };
+                let (allowed, last_index) = (attempt.to.allowed, self.last_index);
+                let way = DialedBy { allowed, last_index, ..DialedBy::default() };
                 let upstream = Upstream { stream: attempt.stream, socket_index };
                 Ok(Some(Won { upstream, dialed, way, left: attempt.left }))
             }
@@ -401,7 +405,7 @@ fn finish(attempt: &Attempt, edge: Edge, policy: &Policy) -> Result<Dialed, Dial
         None => is_v6 && by_loopback() == Some(true),
     };
     match policy.check_connected(local, address, &allowed, leads_here) {
-        Ok(()) => Ok(Dialed { address, local, decision: allowed.decision }),
+        Ok(()) => Ok(Dialed { address, local, bound: local, decision: allowed.decision }),
         Err(Refusal::SelfConnect) => Err(DialError::SelfConnect),
         Err(_) => Err(DialError::Ourselves),
     }

@@ -2,13 +2,13 @@
 
 use super::connection::Connection;
 use super::core::Core;
-use super::dial::{Dial, DialedBy, Dialler, Won};
+use super::dial::{Dial, DialedBy, Dialler, Upstream, Won};
 use super::handshake::{Handshake, Waits};
 use super::leaving::pools_towards;
 use super::next::Next;
 use super::watch::Edge;
 use crate::observe::{Counted, Timed};
-use crate::policy::RoutedAddress;
+use crate::policy::{Allowed, RoutedAddress};
 use crate::relay::Engine;
 use crate::session::{DialError, Dialed, Input};
 use crate::shares::Source;
@@ -50,7 +50,7 @@ impl Handshake {
     }
 
     /// The connection that was kept of an earlier request, where it is for what is asked now and policy allows it.
-    fn reuse(
+    pub(super) fn reuse(
         &mut self,
         core: &mut Core,
         connection: &mut Connection,
@@ -59,16 +59,27 @@ impl Handshake {
         let kept =
             self.kept.take().filter(|kept| self.session.exchanges() && kept.is_for(self.session.facts()));
         let mut kept = *kept?;
-        let left = kept.left.take();
+        let (left, led) = (kept.left.take(), kept.led.take());
         let (upstream, allowed, dialed) = kept.take(addresses)?;
         connection.left = left;
-        self.note_handshake(core, connection);
+        core.put_led(connection.key, led);
         connection.address = Some(dialed.address);
+        Some(self.go_over(core, connection, (upstream, allowed, dialed)))
+    }
+
+    /// Goes on over a connection that was kept.
+    pub(super) fn go_over(
+        &mut self,
+        core: &mut Core,
+        connection: &mut Connection,
+        (upstream, allowed, dialed): (Upstream, Allowed, Dialed),
+    ) -> Dialed {
+        self.note_handshake(core, connection);
         connection.local = Some(dialed.local);
         connection.engine = Some(Engine::Copy);
         self.way = DialedBy { allowed, reused: true, ..self.way };
         self.waits_for = Waits::Connected(upstream);
-        Some(dialed)
+        dialed
     }
 
     fn go_on(&self, core: &mut Core, connection: &Connection, started: Result<(), DialError>) -> Next {

@@ -18,12 +18,14 @@ pub(super) fn end_session(core: &mut Core, slot: &mut Slot, reason: Reason) {
     core.counters.close(reason);
     let session = core.records.wanted().then(|| View::of(core, slot).keep(SystemTime::now()));
     talking::ended(core, slot);
+    let key = slot.connection.key;
     let Slot { phase, connection } = &mut *slot;
     match phase {
         Phase::Handshake(handshake) => handshake.end(core, connection),
         Phase::Relaying(relaying) => relaying.end(core, connection),
         Phase::Associated(associated) => associated.end(core, connection),
-        Phase::Redialling(_) | Phase::Linger(_) | Phase::Kept(_) | Phase::Between => {}
+        Phase::Redialling(redialling) => redialling.end(core, connection),
+        Phase::Linger(_) | Phase::Kept(_) | Phase::Between => {}
     }
     if matches!(reason, Reason::Killed | Reason::Revoked | Reason::Quota) {
         // Both ends are reset.
@@ -35,6 +37,7 @@ pub(super) fn end_session(core: &mut Core, slot: &mut Slot, reason: Reason) {
         Some(session) => record(core, slot, &session, reason),
         None => core.records.forgo(usize::from(connection.record_room)),
     }
+    core.put_led(key, None);
 }
 
 fn record(core: &mut Core, slot: &Slot, session: &LiveSession, reason: Reason) {

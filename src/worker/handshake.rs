@@ -11,10 +11,12 @@ use super::connection::Connection;
 use super::core::Core;
 use super::dial::{Dial, DialedBy, Upstream};
 use super::front::FrontSearch;
+use super::goal::LedHandshake;
 use super::header_due::HeaderDue;
 use super::kept::{KeptUpstream, NextRequest};
 use super::listening::{ListenerSearch, Listening};
 use super::next::{Change, Next};
+use super::reaching::Reaching;
 use super::snapshot::Snapshot;
 use super::watch::Edge;
 use crate::auth::{Identity, Pending};
@@ -59,6 +61,8 @@ pub(super) struct Handshake {
     pub(super) kept: Option<Box<KeptUpstream>>,
     /// How the upstream was come by.
     pub(super) way: DialedBy,
+    /// The datagrams that are to go through a parent.
+    pub(super) led: Option<Box<LedHandshake>>,
 }
 
 /// What a handshake waits for, and what it holds for that.
@@ -82,6 +86,8 @@ pub(super) enum Waits {
     Name,
     /// A connection to a target.
     Connection(Box<Dial>),
+    /// A connection to a target through a parent.
+    Parent(Box<Reaching>),
     /// A port to listen on.
     Listener(Box<ListenerSearch>),
     /// A connection to a listener.
@@ -139,6 +145,7 @@ impl Handshake {
             held: None,
             kept: None,
             way: DialedBy::default(),
+            led: None,
         }
     }
 
@@ -210,6 +217,7 @@ impl Handshake {
             Waits::Retry { at, .. } | Waits::RetryContext { at, .. } => Some(*at),
             Waits::Penalty { until } => Some(*until),
             Waits::Connection(dial) => dial.next_at(),
+            Waits::Parent(reaching) => Some(reaching.next_at()),
             Waits::Peer(listening) => listening.retry_at,
             Waits::Listener(_) | Waits::Front(_) | Waits::Connected(_) | Waits::Associated(_) => None,
             Waits::Bytes | Waits::Login { .. } | Waits::Context { .. } => None,
@@ -318,11 +326,13 @@ impl Handshake {
         }
         let facts = self.session.facts();
         let user = facts.identity.as_ref().and_then(Identity::user).map(|user| &**user);
-        let room = record_room(
-            [user.or(facts.claimed_user.as_deref()), facts.user_typed()],
-            facts.target.as_ref(),
-            connection.proxied.as_deref(),
-        );
+        let led = if core.snapshot.parents.is_some() { limits::RECORD_PARENT_BYTES } else { 0 };
+        let room = led
+            + record_room(
+                [user.or(facts.claimed_user.as_deref()), facts.user_typed()],
+                facts.target.as_ref(),
+                connection.proxied.as_deref(),
+            );
         let had = core.records.reserve(room);
         if had {
             connection.record_room = u16::try_from(room).unwrap_or(u16::MAX);
@@ -411,7 +421,7 @@ impl Handshake {
 
     /// The connection ends before it relays anything.
     pub(super) fn end(&mut self, core: &mut Core, connection: &mut Connection) {
-        if let Waits::Addresses | Waits::Name = self.waits_for {
+        if let Waits::Addresses | Waits::Name | Waits::Parent(_) = self.waits_for {
             core.lookups.cancel(connection.key.ticket(), &core.registry, core.now);
         }
         self.leave_facts(core, connection);

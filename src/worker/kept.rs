@@ -7,7 +7,7 @@ use std::time::Instant;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::answerable::Answerable;
-use super::connection::Connection;
+use super::connection::{Connection, Led};
 use super::core::Core;
 use super::dial::Upstream;
 use super::left::Left;
@@ -47,6 +47,10 @@ pub(super) struct KeptUpstream {
     pub(super) target: Target,
     pub(super) identity: Option<Identity>,
     pub(super) parameters: Option<Box<SessionParameters>>,
+    /// A parent was told the target's name: `dialed` has the parent's address.
+    pub(super) by_name: bool,
+    /// The parent that it leads through.
+    pub(super) led: Option<Box<Led>>,
     pub(super) dialed: Dialed,
     /// What it has of the pool that it left from.
     pub(super) left: Option<Box<Left>>,
@@ -220,9 +224,18 @@ impl KeptUpstream {
             && facts.parameters == self.parameters
     }
 
+    /// Its connection, where policy allows a session the target's name by this very way.
+    pub(super) fn take_by_name(self, allowed: Allowed) -> Option<(Upstream, Allowed, Dialed)> {
+        let KeptUpstream { upstream, allowed: before, dialed, .. } = self;
+        let same = (allowed.route, allowed.way) == (before.route, before.way);
+        same.then(|| (upstream, allowed, Dialed { decision: allowed.decision, ..dialed }))
+    }
+
     /// Its connection, where policy allows a session this very address by this very route.
     pub(super) fn take(self, addresses: &[RoutedAddress]) -> Option<(Upstream, Allowed, Dialed)> {
-        let KeptUpstream { upstream, allowed: before, dialed, .. } = self;
+        let KeptUpstream { upstream, allowed: before, dialed, by_name: false, .. } = self else {
+            return None;
+        };
         let is_this = |one: &&RoutedAddress| {
             one.address == dialed.address
                 && (one.allowed.route, one.allowed.way) == (before.route, before.way)

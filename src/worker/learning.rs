@@ -13,7 +13,11 @@ pub(super) fn begun(core: &mut Core, facts: &Facts, command: &Command) {
     if core.needs.is_some()
         && matches!(
             command,
-            Command::Dial(_) | Command::Bind(Peers::Only(_)) | Command::Tell(_) | Command::ResolvePtr(_)
+            Command::Dial(_)
+                | Command::Through(_)
+                | Command::Bind(Peers::Only(_))
+                | Command::Tell(_)
+                | Command::ResolvePtr(_)
         )
         && let (Some(asked), Some(target)) = (facts.command, &facts.target)
     {

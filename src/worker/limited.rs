@@ -30,7 +30,9 @@ pub(super) fn enter(
     let (listed, own) = match command {
         Command::Dial(addresses) | Command::Bind(Peers::Only(addresses)) => (&addresses[..], None),
         Command::Tell(one) | Command::ResolvePtr(one) => (std::slice::from_ref(one), None),
-        Command::Bind(Peers::Any(..)) | Command::Associate(..) => (&[][..], facts.decision),
+        Command::Bind(Peers::Any(..)) | Command::Associate(..) | Command::Through(_) => {
+            (&[][..], facts.decision)
+        }
         _ => (&[][..], None),
     };
     let decisions = listed.iter().map(|one| one.allowed.decision).chain(own);

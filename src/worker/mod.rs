@@ -9,6 +9,7 @@ mod answerable;
 mod associated;
 mod associating;
 mod bind;
+mod checking;
 mod close;
 mod connection;
 mod context;
@@ -21,6 +22,7 @@ mod exchanging;
 mod explaining;
 mod explanations;
 mod front;
+mod goal;
 mod handshake;
 mod header_due;
 mod kept;
@@ -41,16 +43,19 @@ mod pools;
 mod ports;
 mod preface;
 mod proxied;
+mod reaching;
 mod records;
 mod redialling;
 mod refusals;
 mod relaying;
 mod resolving;
 mod revoking;
+mod server_talk;
 mod setup;
 mod slot;
 mod snapshot;
 mod talking;
+mod through;
 mod timers;
 mod tls_client;
 mod tls_reading;
@@ -61,6 +66,8 @@ mod view;
 mod waiting;
 mod walking;
 mod walks;
+mod warm;
+mod warming;
 mod watch;
 
 #[cfg(test)]
@@ -84,12 +91,13 @@ use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 
 use self::acceptance::{Acceptance, Departure};
+use self::checking::Checks;
 use self::core::Core;
 use self::explanations::Explanations;
 use self::phases::Answered;
 use self::setup::Inherited;
 use self::slot::{Fate, Phase, Slot};
-use self::tokens::{EventSource, Key, TRANSLATORS_TICKET, supposed_of};
+use self::tokens::{CHECK_SOCKET, EventSource, Key, TRANSLATORS_TICKET, check_of, supposed_of};
 use self::turns::{TurnTimes, poll_once};
 use self::walks::{Task, Walks};
 use self::watch::Edge;
@@ -178,6 +186,7 @@ struct Worker {
     /// What others want told of all sessions, or done to them.
     walks: Walks,
     explanations: Explanations,
+    checks: Checks,
     drain_by: Option<Instant>,
     /// The memory of the queue that was worked off last.
     spare_queue: Vec<Key>,
@@ -197,6 +206,7 @@ impl Worker {
             made_room_at: 0,
             walks: Walks::default(),
             explanations: Explanations::default(),
+            checks: Checks::default(),
             drain_by: None,
             spare_queue: Vec::new(),
             pulse: setup.pulse.clone(),
@@ -253,6 +263,8 @@ impl Worker {
             EventSource::Dns(exchange) => {
                 self.core.lookups.event(exchange, edge.writable, &self.core.registry, self.core.now);
             }
+            EventSource::Check(number) => self.checks.event(&mut self.core, number, CHECK_SOCKET, edge),
+            EventSource::Warm(number) => self.core.warm_event(number, edge),
             EventSource::Waker => {
                 for letter in mail.try_iter() {
                     self.read_mail(letter);
@@ -394,6 +406,8 @@ impl Worker {
             let key = slot.connection.key;
             self.with(key, phases::timer);
         }
+        self.core.expire_warm();
+        self.checks.run(&mut self.core);
     }
 
     fn deliver_answers(&mut self) {
@@ -402,6 +416,10 @@ impl Worker {
         while let Some((ticket, answer)) = self.core.lookups.answers.pop() {
             if ticket == TRANSLATORS_TICKET {
                 self.core.learn_translators(&answer);
+                continue;
+            }
+            if let Some(number) = check_of(ticket) {
+                self.checks.resolved(&mut self.core, number, &answer);
                 continue;
             }
             if let Some(number) = supposed_of(ticket) {

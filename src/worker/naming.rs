@@ -17,8 +17,10 @@ impl Handshake {
     pub(super) fn resolve(&mut self, core: &mut Core, connection: &mut Connection, name: &Name) -> Next {
         // What a connection leads to that may serve the request is an address of its name.
         let session = &self.session;
-        if let Some(kept) =
-            self.kept.as_ref().filter(|kept| session.exchanges() && kept.is_for(session.facts()))
+        if let Some(kept) = self
+            .kept
+            .as_ref()
+            .filter(|kept| session.exchanges() && !kept.by_name && kept.is_for(session.facts()))
         {
             return Next::Answer(Input::Resolved(Ok([kept.dialed.address.ip()].into())));
         }

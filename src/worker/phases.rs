@@ -24,12 +24,12 @@ use crate::auth::Identity;
 use crate::auth::gssapi::Exchanged;
 use crate::dns::{Answer, PointerAnswer};
 use crate::limits;
-use crate::observe::Counted;
+use crate::observe::{Counted, Direction};
 use crate::outcome::Reason;
 use crate::policy::RoutedAddress;
 use crate::proto::userpass::Credentials;
-use crate::relay::Relay;
 use crate::relay::datagram::Outward;
+use crate::relay::{Engine, Relay};
 use crate::session::{Command, Input};
 
 /// An answer to what a handshake asked for.
@@ -74,6 +74,7 @@ fn upstream_event(core: &mut Core, slot: &mut Slot, socket_index: u8, edge: Edge
     }
     let next = match handshake.take_waits() {
         Waits::Connection(dial) => handshake.dial_event(core, connection, dial, socket_index, edge),
+        Waits::Parent(reaching) => handshake.reach_event(core, connection, reaching, (socket_index, edge)),
         Waits::Peer(listening) => handshake.accept_peer(core, connection, listening),
         // Of an attempt that was closed in this very batch of events.
         waits => {
@@ -160,10 +161,15 @@ fn handshake_timer(core: &mut Core, connection: &mut Connection, handshake: &mut
     if handshake.left_before(now) {
         return Next::Close(Reason::ClientLeft);
     }
-    if handshake.deadline <= now || handshake.is_silent_at(now) {
+    let reaches = matches!(handshake.waits_for, Waits::Parent(_));
+    if !reaches && (handshake.deadline <= now || handshake.is_silent_at(now)) {
         return handshake.expire(core, connection);
     }
     match handshake.take_waits() {
+        // Its own time limit is among those moments.
+        Waits::Parent(reaching) if reaching.next_at() <= now => {
+            handshake.reach_timer(core, connection, reaching)
+        }
         Waits::Penalty { until } if until <= now => Next::Answer(Input::Verified(None)),
         Waits::Retry { credentials, at } if at <= now => {
             // The answer may be known by now: then the session reads on, and only this timer bounds it.
@@ -188,7 +194,12 @@ fn handshake_timer(core: &mut Core, connection: &mut Connection, handshake: &mut
 
 /// An answer to what a connection's handshake asked for, where it is still waited for.
 pub(super) fn answer(core: &mut Core, slot: &mut Slot, answered: Answered) -> Fate {
-    let Slot { phase: Phase::Handshake(handshake), connection } = slot else { return Fate::Keep };
+    let Slot { phase, connection } = slot;
+    if let (Phase::Redialling(redialling), Answered::Addresses(answer)) = (&mut *phase, &answered) {
+        let next = redialling.resolved(core, connection, answer);
+        return advance(core, slot, next);
+    }
+    let Phase::Handshake(handshake) = phase else { return Fate::Keep };
     let next = match (answered, &handshake.waits_for) {
         (Answered::Login(identity), Waits::Login { .. }) => handshake.verified(core, identity),
         (Answered::StaleLogin(credentials), Waits::Login { .. }) => {
@@ -196,6 +207,9 @@ pub(super) fn answer(core: &mut Core, slot: &mut Slot, answered: Answered) -> Fa
         }
         (Answered::Context(exchanged), Waits::Context { .. }) => handshake.established(core, exchanged),
         (Answered::Addresses(answer), Waits::Addresses) => handshake.resolved(core, connection, answer),
+        (Answered::Addresses(answer), Waits::Parent(_)) => {
+            handshake.reach_resolved(core, connection, &answer)
+        }
         (Answered::Name(answer), Waits::Name) => handshake.named(core, connection, answer),
         _ => Next::Wait,
     };
@@ -313,7 +327,11 @@ fn perform(
             Next::Answer(Input::Admitted)
         }
         Command::ResolvePtr(one) => handshake.reverse(core, connection, one.address.ip()),
-        Command::Dial(addresses) => handshake.dial(core, connection, addresses),
+        Command::Dial(addresses) => match addresses.first().and_then(|one| one.allowed.way.parent) {
+            Some(parent) => handshake.reach_addresses(core, connection, (parent, addresses)),
+            None => handshake.dial(core, connection, addresses),
+        },
+        Command::Through(allowed) => handshake.reach_name(core, connection, allowed),
         Command::Bind(peers) => handshake.bind(core, connection, peers),
         Command::Accept => handshake.wait(core, connection),
         Command::Relay => match handshake.take_waits() {
@@ -324,9 +342,10 @@ fn perform(
             Waits::Connected(upstream) => Next::Change(Change::Exchange(upstream, order)),
             _ => Next::Close(Reason::Internal),
         },
-        Command::Associate(announced, route, way) => {
-            handshake.associate(core, connection, announced, Outward { route, way })
-        }
+        Command::Associate(announced, route, way) => match way.parent {
+            Some(id) => handshake.reach_datagrams(core, connection, (id, announced), Outward { route, way }),
+            None => handshake.associate(core, connection, announced, Outward { route, way }),
+        },
         Command::Datagrams => handshake.begin_datagrams(core, connection),
         Command::Answered => Next::Change(Change::Answered),
         Command::Close(failure) => refused(connection, failure),
@@ -338,6 +357,10 @@ fn relay_of(core: &mut Core, connection: &Connection, handshake: &mut Handshake)
     let header = preface::header(core, connection, handshake.session.facts());
     let session = &mut handshake.session;
     let (seal, pending) = (session.take_seal(), session.pending());
+    // What a parent was given went to the target.
+    let early_bytes = usize::from(handshake.way.early_bytes);
+    let pending = pending.get(early_bytes..).unwrap_or_default();
+    core.counters.relay(Direction::Up, Engine::Copy, early_bytes);
     let preface_bytes = header.as_ref().map_or(0, Vec::len);
     let with_header = header.map(|header| [&header, pending].concat());
     let pending = with_header.as_deref().unwrap_or(pending);
@@ -351,7 +374,7 @@ fn relay_of(core: &mut Core, connection: &Connection, handshake: &mut Handshake)
         (_, Some((seal, begun))) => Relay::sealed(pending, seal, begun, &mut core.kit),
         (_, None) => Relay::new(connection.snapshot.config.server.relay, pending, &mut core.kit),
     };
-    relay.prefaced(preface_bytes)
+    relay.prefaced(preface_bytes).behind(early_bytes)
 }
 
 /// Takes a connection into another phase, which begins at once.
@@ -385,7 +408,8 @@ fn enter(core: &mut Core, slot: &mut Slot, change: Change) -> Next {
             }
             handshake.leave_facts(core, connection);
             edges = handshake.edges;
-            *phase = Phase::Associated(Associated::new(association, handshake.client));
+            let control = handshake.led.take().and_then(|led| led.control);
+            *phase = Phase::Associated(Associated::new(association, handshake.client).beside(control));
         }
         (Change::Refuse(failure), Phase::Handshake(handshake)) => {
             let client = handshake.close_refused(core, connection, &failure);

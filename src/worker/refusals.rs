@@ -170,6 +170,7 @@ impl Kind {
             | Failure::Level(_)
             | Failure::Denied(_)
             | Failure::NotTaken
+            | Failure::NotThrough(_)
             | Failure::NoBalancer
             // Only somebody whose word is taken is asked for a header: one that sends none is set up wrongly.
             | Failure::Protocol(ProtoError::NoProxyHeader | ProtoError::ProxyHeader(_))

@@ -296,7 +296,9 @@ impl Relaying {
         let way = *way?;
         let client = Answerable::again(client, tls);
         let facts = &connection.facts;
-        let ends = connection.address.zip(connection.local).zip(facts.decision);
+        let address = connection.address.or(way.led_by);
+        let by_name = connection.address.is_none();
+        let ends = address.zip(connection.local).zip(facts.decision);
         // Where the last read may have left something, the socket says whether it did.
         let quiet = left.keeps_target && !(left.target_unread && upstream.stream.is_readable());
         let kept =
@@ -307,7 +309,9 @@ impl Relaying {
                     target,
                     identity: facts.identity.clone(),
                     parameters: facts.parameters.clone(),
-                    dialed: Dialed { address, local, decision },
+                    by_name,
+                    led: core.led(connection.key).cloned().map(Box::new),
+                    dialed: Dialed { address, local, bound: local, decision },
                     left: None,
                 }
             });

@@ -75,7 +75,7 @@ fn rejudged(core: &Core, slot: &Slot) -> Rejudged {
         Phase::Handshake(handshake) => anew.of_handshake(handshake),
         Phase::Relaying(_) | Phase::Redialling(_) => match connection.address {
             Some(address) => anew.of(anew.object(address)),
-            None => Rejudged::Stays,
+            None => anew.of_told(),
         },
         // Its datagrams are judged one by one.
         Phase::Associated(_) => anew.of(Object::AnyPeer),
@@ -100,9 +100,13 @@ impl<'a> Anew<'a> {
 
     fn of_handshake(&self, handshake: &Handshake) -> Rejudged {
         match &handshake.waits_for {
-            Waits::Addresses => match self.facts.target.as_ref().map(|target| (&target.host, target.port)) {
-                Some((Host::Name(name), port)) => self.of(Object::Unresolved(name, port)),
-                _ => Rejudged::Stays,
+            Waits::Addresses => self.of_name(),
+            Waits::Parent(reaching) => match reaching.addresses() {
+                [] => self.of_told(),
+                list => match self.of_addresses(list) {
+                    Rejudged::Dials(_) => Rejudged::Stays,
+                    rejudged => rejudged,
+                },
             },
             Waits::Name => match self.facts.target.as_ref().map(|target| (&target.host, target.port)) {
                 Some((Host::Ip(ip), port)) => self.of(Object::To(SocketAddr::new(*ip, port), None)),
@@ -120,6 +124,22 @@ impl<'a> Anew<'a> {
             | Waits::RetryContext { .. }
             | Waits::Connected(_)
             | Waits::Associated(_) => Rejudged::Stays,
+        }
+    }
+
+    /// What was asked of policy for a name, where nothing else is known of its target.
+    fn of_name(&self) -> Rejudged {
+        match self.facts.target.as_ref().map(|target| (&target.host, target.port)) {
+            Some((Host::Name(name), port)) => self.of(Object::Unresolved(name, port)),
+            _ => Rejudged::Stays,
+        }
+    }
+
+    /// What was asked of policy for a name that a parent is told.
+    fn of_told(&self) -> Rejudged {
+        match self.facts.target.as_ref().map(|target| (&target.host, target.port)) {
+            Some((Host::Name(name), port)) => self.of(Object::Told(name, port)),
+            _ => Rejudged::Stays,
         }
     }
 

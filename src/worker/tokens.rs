@@ -30,12 +30,44 @@ pub(super) struct Key(u64);
 /// for, or for the sockets of an association.
 pub(super) const CLIENT_SOCKET: u8 = 0;
 
+/// The socket index of an idle connection to a parent, which is no session's and one attempt at one address.
+pub(super) const WARM_SOCKET: u8 = 3;
+/// The one that has to have been given before it.
+pub(super) const WARM_BEHIND: u8 = WARM_SOCKET - 1;
+
+/// The socket index of a look at a server of a parent, which is no session's either, and the one before it.
+pub(super) const CHECK_SOCKET: u8 = 4;
+pub(super) const CHECK_BEHIND: u8 = CHECK_SOCKET - 1;
+/// The number of the lookup of such a look.
+pub(super) const CHECK_LOOKUP: u8 = 1;
+
+/// The number of a look whose lookup has this ticket.
+pub(super) fn check_of(ticket: u64) -> Option<u32> {
+    let (key, lookup) = Key::from_ticket(ticket);
+    (key.index() == INDEX_MASK && lookup == CHECK_LOOKUP).then(|| key.serial() as u32)
+}
+
+/// The key of an idle connection to a parent, or of a look at one.
+pub(super) fn idle_key(number: u32) -> Key {
+    Key::new(INDEX_MASK, number.into())
+}
+
+/// The socket index of the control connection to a parent that takes the datagrams of an association, beside its other sockets.
+pub(super) const PARENT_SOCKET: u8 = 4;
+
 /// What an event is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EventSource {
-    Session { key: Key, socket_index: u8 },
+    Session {
+        key: Key,
+        socket_index: u8,
+    },
     Listener(u16),
     Dns(u32),
+    /// An idle connection to a parent.
+    Warm(u32),
+    /// A look at a server of a parent.
+    Check(u32),
     Waker,
 }
 
@@ -95,6 +127,8 @@ impl EventSource {
             EventSource::Waker => special(0, 0),
             EventSource::Listener(number) => special(1, number.into()),
             EventSource::Dns(exchange) => special(2, exchange as usize),
+            EventSource::Check(number) => special(usize::from(CHECK_SOCKET), number as usize),
+            EventSource::Warm(number) => special(usize::from(WARM_SOCKET), number as usize),
         }
     }
 
@@ -104,6 +138,8 @@ impl EventSource {
         match (key.index(), socket_index) {
             (INDEX_MASK, 0) => EventSource::Waker,
             (INDEX_MASK, 1) => EventSource::Listener(key.serial() as u16),
+            (INDEX_MASK, CHECK_SOCKET) => EventSource::Check(key.serial() as u32),
+            (INDEX_MASK, WARM_SOCKET) => EventSource::Warm(key.serial() as u32),
             (INDEX_MASK, _) => EventSource::Dns(key.serial() as u32),
             _ => EventSource::Session { key, socket_index },
         }
@@ -130,10 +166,24 @@ mod tests {
             EventSource::Listener(u16::MAX),
             EventSource::Dns(0),
             EventSource::Dns(u32::MAX),
+            EventSource::Warm(0),
+            EventSource::Warm(u32::MAX),
+            EventSource::Check(0),
+            EventSource::Check(u32::MAX),
             EventSource::Waker,
         ] {
             assert_eq!(EventSource::of(source.token()), source);
         }
+    }
+
+    #[test]
+    fn an_idle_connection_has_its_token_by_its_key() {
+        let by_key = EventSource::Session { key: idle_key(7), socket_index: WARM_SOCKET };
+        assert_eq!(EventSource::of(by_key.token()), EventSource::Warm(7));
+        assert_eq!(WARM_BEHIND % limits::DIAL_SOCKETS + 1, WARM_SOCKET);
+        assert_eq!(CHECK_BEHIND % limits::DIAL_SOCKETS + 1, CHECK_SOCKET);
+        assert_eq!(check_of(idle_key(7).lookup_ticket(CHECK_LOOKUP)), Some(7));
+        assert_eq!((check_of(supposed_ticket(7)), check_of(TRANSLATORS_TICKET)), (None, None));
     }
 
     #[test]

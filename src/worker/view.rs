@@ -117,6 +117,8 @@ impl View<'_> {
                 .and_then(|decision| self.core.rule_names.of(decision.would_deny()?).cloned()),
             limit: self.facts.limit.and_then(|limit| self.core.snapshot.limit_name(limit).cloned()),
             egress: self.egress().map(Box::new),
+            parent: self.core.led(connection.key).map(|led| Arc::clone(&led.parent)),
+            parent_server: self.core.led(connection.key).map(|led| Arc::clone(&led.server)),
             reply: self.facts.told(),
             engine: datagrams.map(|_| "datagram").or(engine.map(Engine::name)),
             bytes_up: self.bytes_up,

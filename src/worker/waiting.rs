@@ -51,6 +51,8 @@ impl Worker {
             held_back,
             full,
             self.core.refusals.due(),
+            self.core.warm.next_at(),
+            self.checks.next_at(),
             self.core.lookups.next_deadline(),
             self.core.translators.as_ref().and_then(|translators| translators.next_at()),
             self.core.records.due(),

@@ -43,6 +43,17 @@ pub(super) fn watch_stream(
     registry.register(&mut SourceFd(&stream.as_raw_fd()), token, interests())
 }
 
+/// Watches a socket for a session that was watched for nobody's; what is there already is told.
+pub(super) fn rewatch_stream(
+    registry: &Registry,
+    key: Key,
+    socket_index: u8,
+    stream: &Stream,
+) -> io::Result<()> {
+    let token = EventSource::Session { key, socket_index }.token();
+    registry.reregister(&mut SourceFd(&stream.as_raw_fd()), token, interests())
+}
+
 /// Watches a session's listener for connections.
 pub(super) fn watch_listener(
     registry: &Registry,

@@ -70,6 +70,7 @@ const tables = (() => {
     closed_connect_failed: "Not reached",
     closed_no_local_port: "No local port left",
     closed_connect_timeout: "No answer in time",
+    closed_parent_failed: "Parent away",
     closed_bad_response: "No response of HTTP",
     closed_associate_failed: "No association",
     closed_killed: "Killed",

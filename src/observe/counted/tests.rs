@@ -8,7 +8,7 @@ use super::*;
 const LINE: &str = "accepted active
     closed_completed closed_client_reset closed_target_reset closed_idle closed_half_close closed_handshake_timeout
     closed_client_left closed_protocol closed_http closed_tls closed_no_method closed_auth_failed closed_bad_parameters closed_protection closed_denied
-    closed_dns_failed closed_connect_failed closed_no_local_port closed_connect_timeout closed_bad_response closed_associate_failed closed_drained
+    closed_dns_failed closed_connect_failed closed_no_local_port closed_connect_timeout closed_parent_failed closed_bad_response closed_associate_failed closed_drained
     closed_killed closed_revoked closed_quota closed_internal
     bytes_up_copy bytes_up_splice bytes_up_sealed bytes_up_tls bytes_down_copy bytes_down_splice bytes_down_sealed bytes_down_tls
     logins_ok logins_failed no_local_port foreign_peers per_source_refused per_source_turned_away refused_unrecorded
@@ -57,7 +57,7 @@ const LINE: &str = "accepted active
     tls_handshakes_failed_tls12 tls_handshakes_failed_tls13 tls_handshakes_failed_unknown
     parameters_refused_unknown parameters_refused_duplicate parameters_refused_incomplete parameters_refused_value
     parameters_refused_signature
-    connections_max worker_panics
+    parent_warm connections_max worker_panics
     queue_used_records queue_used_log queue_used_mailboxes queue_used_names queue_used_logins queue_used_contexts
     queue_max_records queue_max_log queue_max_mailboxes queue_max_names queue_max_logins queue_max_contexts
     dns_server_answers";

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::*;
 use crate::config::Protocol;
 use crate::observe::listeners_told::ListenerSays;
-use crate::observe::{Direction, METRICS};
+use crate::observe::parents_told::ParentServerTold;
+use crate::observe::{Direction, METRICS, ParentCounts};
 use crate::outcome::Reason;
 use crate::policy::accounts::{LimitId, LimitTerms, Per};
 use crate::policy::egress::ports::PairUse;
@@ -57,6 +58,13 @@ fn observed() -> Observed {
             spoken: [2, 0, 0, 1],
         }],
         pools: Vec::new(),
+        parents: vec![ParentTold {
+            name: "up".into(),
+            servers: [true, false]
+                .map(|away| ParentServerTold { server: "http://a:1".into(), weight: 1, away })
+                .to_vec(),
+            counts: ParentCounts { sessions: 5, warm: 2, faults: [0, 3, 0, 0, 0, 0, 0, 0, 0, 0] },
+        }],
         quota_store: None,
         process: Some(process),
     }
@@ -152,6 +160,23 @@ fn a_rule_has_the_verdict_that_it_gives_and_those_that_it_gave() {
          outflow_rule_hits_total{rule=\"gone\",verdict=\"allow\"} 1",
     );
     assert_eq!(text.matches("outflow_rule_hits_total{").count(), 3);
+}
+
+#[test]
+fn a_parent_has_its_sessions_its_faults_and_the_servers_that_are_there() {
+    let text = exposition(observed());
+    has(
+        &text,
+        "# TYPE outflow_parent_sessions_total counter
+         outflow_parent_sessions_total{parent=\"up\"} 5
+         outflow_parent_warm_sessions_total{parent=\"up\"} 2
+         outflow_parent_failures_total{parent=\"up\",cause=\"refused\"} 3
+         # TYPE outflow_parent_up gauge
+         outflow_parent_up{parent=\"up\"} 1",
+    );
+    assert_eq!(text.matches("outflow_parent_failures_total{").count(), 1);
+    let without = exposition(Observed { parents: Vec::new(), ..observed() });
+    assert!(!without.contains("outflow_parent_sessions"), "nobody is told of what there is not");
 }
 
 #[test]

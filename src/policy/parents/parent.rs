@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::hash::identity;
 use super::health::ServerHealth;
-use super::spec::{ParentServer, ParentSpec, ResolveAt};
+use super::spec::{Fallback, ParentServer, ParentSpec, ResolveAt};
 use crate::policy::way::{ParentId, Way};
 
 /// All parents that there are.
@@ -48,6 +48,12 @@ impl Parents {
     pub fn resolves_there(&self, way: Way) -> bool {
         let parent = way.parent.and_then(|id| self.parent(id));
         parent.is_some_and(|parent| parent.spec.resolve == ResolveAt::There)
+    }
+
+    /// Whether datagrams may go by this parent: through it, or where it takes none without it.
+    pub fn takes_datagrams(&self, id: ParentId) -> bool {
+        let may = |parent: &Arc<Parent>| parent.spec.udp || parent.spec.fallback == Fallback::Direct;
+        self.parent(id).is_some_and(may)
     }
 
     /// Every parent with its number.

@@ -104,8 +104,12 @@ fn success_names_the_local_address() {
     for (local, reply) in cases {
         let mut world = World::open();
         let address = socket("203.0.113.7:443");
-        world.dialed =
-            Ok(Dialed { address, local: socket(local), decision: crate::policy::Decision::BY_DEFAULT });
+        world.dialed = Ok(Dialed {
+            address,
+            local: socket(local),
+            bound: socket(local),
+            decision: crate::policy::Decision::BY_DEFAULT,
+        });
         let seen = world.whole(&[b"\x05\x01\x00", CONNECT].concat());
         assert_eq!(seen.events[2..], [says(reply), Relay]);
         assert!(seen.facts.contains("reply: Some(Succeeded)"), "{}", seen.facts);

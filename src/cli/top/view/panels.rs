@@ -92,6 +92,7 @@ const FAILED: CauseGroup = CauseGroup {
         ("closed_dns_failed", "dns"),
         ("closed_connect_failed", "connect"),
         ("closed_connect_timeout", "connect_timeout"),
+        ("closed_parent_failed", "parent"),
         ("closed_bad_response", "bad_response"),
         ("closed_associate_failed", "associate"),
         ("closed_handshake_timeout", "handshake_timeout"),

@@ -1,0 +1,481 @@
+//! A connection to a target through a parent: which of its servers, the dial to that one, and what is said to it until the
+//! target has the word. It is no phase: whoever wants the connection drives it, and is told what comes of it.
+
+mod told;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::core::Core;
+use super::dial::{Dial, DialedBy, Dialler, Won};
+use super::goal::{Caller, Goal, ReachStep};
+use super::server_talk::{AskedOf, Heard, Talking, WarmStream};
+use super::watch::{Edge, rewatch_stream};
+use crate::dns::Answer;
+use crate::limits;
+use crate::observe::ParentFault;
+use crate::policy::egress::SessionPool;
+use crate::policy::parents::{Fallback, Parent, ParentAsked, ParentServer, Trying, UserFrom};
+use crate::policy::{Allowed, ParentId, RoutedAddress, Way};
+use crate::proto::address::Host;
+use crate::proto::client::{ProxyBound, TalkError};
+use crate::proto::reply::Rep;
+use crate::proto::request::RequestCommand;
+use crate::session::{DialError, Dialed};
+use crate::shares::Source;
+
+/// The attempts at one connection.
+#[derive(Debug)]
+pub(super) struct Reaching {
+    id: ParentId,
+    parent: Arc<Parent>,
+    goal: Goal,
+    /// Which of the addresses is asked for.
+    nth: usize,
+    /// The client's name, where it is known to the parent by that.
+    user: Option<Box<[u8]>>,
+    /// The pools that servers are left to from, as far as they are.
+    pools: Vec<SessionPool>,
+    /// What the client sent behind its request, where it may go on before there is an answer.
+    early: Vec<u8>,
+    trying: Trying,
+    /// The only server that is tried, and whether it was.
+    only: Option<(usize, bool)>,
+    /// The server that is tried.
+    place: usize,
+    /// Until when it is.
+    until: Instant,
+    /// An idle connection to it was of no use: it is dialled.
+    cold: bool,
+    stage: ReachStage,
+    /// When all of it is given up.
+    deadline: Instant,
+    /// The socket index that was given last.
+    last_index: u8,
+    /// What says most of those that came to nothing.
+    gravest: Option<DialError>,
+}
+
+/// How far the server that is tried has come.
+#[derive(Debug)]
+enum ReachStage {
+    /// None is tried.
+    Idle,
+    /// Its name is asked for.
+    Resolving,
+    Dialling(Dial),
+    Talking(Talking),
+}
+
+impl Reaching {
+    /// Attempts that have until `deadline`, behind socket indices that were given before.
+    pub(super) fn new(
+        (id, parent): (ParentId, Arc<Parent>),
+        goal: Goal,
+        asked: &ParentAsked<'_>,
+        deadline: Instant,
+        last_index: u8,
+    ) -> Reaching {
+        let target = match &goal {
+            Goal::Named(target, _) => Some(target),
+            // Each address is looked at by itself.
+            Goal::Addresses(_) | Goal::Datagrams(_) => None,
+        };
+        let trying = parent.choose(&ParentAsked { target, ..*asked });
+        let user = match parent.spec().user_from {
+            UserFrom::Url => None,
+            UserFrom::Client => asked.user.map(Into::into),
+        };
+        Reaching {
+            id,
+            parent,
+            goal,
+            nth: 0,
+            user,
+            pools: Vec::new(),
+            early: Vec::new(),
+            trying,
+            only: None,
+            place: 0,
+            until: deadline,
+            cold: false,
+            stage: ReachStage::Idle,
+            deadline,
+            last_index,
+            gravest: None,
+        }
+    }
+
+    /// The same for a client that has sent this behind its request.
+    pub(super) fn with_early(self, early: Vec<u8>) -> Reaching {
+        Reaching { early, ..self }
+    }
+
+    /// The same, where servers are left to from these pools.
+    pub(super) fn from_pools(self, pools: Vec<SessionPool>) -> Reaching {
+        Reaching { pools, ..self }
+    }
+
+    /// The same at this server alone.
+    pub(super) fn at(self, place: usize) -> Reaching {
+        Reaching { only: Some((place, false)), ..self }
+    }
+
+    /// Tries the next server.
+    pub(super) fn try_next(&mut self, core: &mut Core, caller: Caller) -> ReachStep {
+        loop {
+            self.stage = ReachStage::Idle;
+            if core.now >= self.deadline {
+                return self.give_up();
+            }
+            let place = match &mut self.only {
+                None => self.parent.next(&mut self.trying, &mut core.parent_turns, core.now),
+                Some((place, had)) => (!std::mem::replace(had, true)).then_some(*place),
+            };
+            let Some(place) = place else { return self.give_up() };
+            (self.place, self.cold) = (place, false);
+            self.until = core.now + self.share(core.now);
+            match self.try_server(core, caller) {
+                Ok(()) => return ReachStep::Pending,
+                Err(fault) => self.note(core, fault),
+            }
+        }
+    }
+
+    /// A share of the time that is left, for this server and each that may yet be tried, and for going without any.
+    fn share(&self, now: Instant) -> Duration {
+        let spec = self.parent.spec();
+        let servers = spec.servers.len().min(limits::PARENT_TRIES_MAX as usize) as u32;
+        let without = u32::from(spec.fallback == Fallback::Direct);
+        let left = servers.saturating_sub(self.trying.tries()) + 1 + without;
+        self.deadline.saturating_duration_since(now) / left
+    }
+
+    /// Begins with the server that was chosen.
+    ///
+    /// # Errors
+    /// Its fault, where it has one; `None` where it cannot be asked for this.
+    fn try_server(&mut self, core: &mut Core, caller: Caller) -> Result<(), Option<ParentFault>> {
+        let Some(server) = self.parent.server(self.place) else { return Err(None) };
+        // The first that it has words for.
+        let speakable = |nth: &usize| server.reaches(&self.goal.target(*nth));
+        let Some(nth) = (self.nth..self.goal.targets()).find(speakable) else {
+            self.weigh(DialError::Replied(Rep::AddressTypeNotSupported));
+            return Err(None);
+        };
+        self.nth = nth;
+        let cold = self.cold || caller.checks || self.goal.command() != RequestCommand::Connect;
+        let warm = match cold {
+            true => None,
+            false => core.take_warm(self.parent.spec(), server, &self.goal.allowed(nth)),
+        };
+        if let Some(talking) = warm.and_then(|warm| self.adopt(core, caller, warm)) {
+            self.stage = ReachStage::Talking(talking);
+            return Ok(());
+        }
+        let Some(first) = self.parent.server(self.place).and_then(ParentServer::first) else {
+            return Err(None);
+        };
+        let port = first.target.port;
+        match &first.target.host {
+            Host::Ip(ip) => self.dial(core, caller, &[SocketAddr::new(*ip, port)]),
+            Host::Name(name) => {
+                let name = name.clone();
+                self.stage = ReachStage::Resolving;
+                let (source, ticket) = (Source::from(caller.ip), caller.ticket());
+                let Core { lookups, registry, now, .. } = core;
+                let answer = match caller.checks {
+                    // It has no session's descriptors.
+                    true => lookups.lookup_beside(name.as_str(), source, ticket, registry, *now),
+                    false => lookups.lookup(name.as_str(), source, ticket, registry, *now),
+                };
+                match answer {
+                    Some(answer) => self.dial_resolved(core, caller, &answer),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// The addresses of a server are there.
+    pub(super) fn resolved(&mut self, core: &mut Core, caller: Caller, answer: &Answer) -> ReachStep {
+        if !matches!(self.stage, ReachStage::Resolving) {
+            return ReachStep::Pending;
+        }
+        match self.dial_resolved(core, caller, answer) {
+            Ok(()) => ReachStep::Pending,
+            Err(fault) => self.go_on(core, caller, fault),
+        }
+    }
+
+    fn dial_resolved(
+        &mut self,
+        core: &mut Core,
+        caller: Caller,
+        answer: &Answer,
+    ) -> Result<(), Option<ParentFault>> {
+        core.note_answer(answer);
+        let port =
+            self.parent.server(self.place).and_then(ParentServer::first).map_or(0, |hop| hop.target.port);
+        let addresses = answer.as_ref().map_err(|_| Some(ParentFault::Name))?;
+        let addresses: Vec<SocketAddr> = addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
+        self.dial(core, caller, &addresses)
+    }
+
+    /// Dials a server. Where it is the operator's word says, be it a private address; that it is no listener of ours is looked at
+    /// all the same.
+    fn dial(
+        &mut self,
+        core: &mut Core,
+        caller: Caller,
+        addresses: &[SocketAddr],
+    ) -> Result<(), Option<ParentFault>> {
+        let allowed = self.goal.allowed(self.nth);
+        let way = Way { parent: None, ..allowed.way };
+        let allowed = Allowed { way, private: true, ..allowed };
+        let ours = |address: &&SocketAddr| core.policy.check_parent(**address).is_ok();
+        // A look has one socket.
+        let most = if caller.checks { 1 } else { addresses.len() };
+        let list = addresses.iter().filter(ours).take(most);
+        let list: Vec<RoutedAddress> = list.map(|&address| RoutedAddress { address, allowed }).collect();
+        if list.is_empty() {
+            return Err(Some(ParentFault::Loop));
+        }
+        let second = core.pools.second_attempts.nothing(Source::from(caller.ip));
+        let congestion = core.snapshot.congestion;
+        let mut dial = Dial::new(list, congestion, self.until, second)
+            .from_pools(self.pools.clone())
+            .behind(self.last_index);
+        dial.start_next(&dialler(core, caller)).map_err(|error| Some(ParentFault::of_dial(error)))?;
+        self.stage = ReachStage::Dialling(dial);
+        Ok(())
+    }
+
+    /// An event of a socket that was opened here.
+    pub(super) fn event(
+        &mut self,
+        core: &mut Core,
+        caller: Caller,
+        socket_index: u8,
+        edge: Edge,
+    ) -> ReachStep {
+        match &mut self.stage {
+            ReachStage::Dialling(dial) if dial.has(socket_index) => {
+                match dial.event(socket_index, edge, &dialler(core, caller)) {
+                    Ok(None) => ReachStep::Pending,
+                    Ok(Some(won)) => self.connected(core, caller, won),
+                    Err(error) => self.go_on(core, caller, Some(ParentFault::of_dial(error))),
+                }
+            }
+            ReachStage::Talking(talking) if talking.upstream.socket_index == socket_index => {
+                talking.fin |= edge.fin;
+                if edge.failed && talking.upstream.stream.take_error().is_some() {
+                    return self.closed(core, caller);
+                }
+                self.hear(core, caller)
+            }
+            // Of an attempt that was closed in this very batch of events.
+            ReachStage::Idle | ReachStage::Resolving | ReachStage::Dialling(_) | ReachStage::Talking(_) => {
+                ReachStep::Pending
+            }
+        }
+    }
+
+    /// A moment has come at which it had to be looked at.
+    pub(super) fn timer(&mut self, core: &mut Core, caller: Caller) -> ReachStep {
+        if core.now >= self.until {
+            return self.overdue(core, caller);
+        }
+        match &mut self.stage {
+            ReachStage::Dialling(dial) if dial.next_at().is_some_and(|at| at <= core.now) => {
+                match dial.start_next(&dialler(core, caller)) {
+                    Ok(()) => ReachStep::Pending,
+                    Err(error) => self.go_on(core, caller, Some(ParentFault::of_dial(error))),
+                }
+            }
+            _ => ReachStep::Pending,
+        }
+    }
+
+    /// The time for the server that is tried is up. One that has spoken, and has nothing to say of the target, may have asked that
+    /// in vain: it is no worse for it.
+    fn overdue(&mut self, core: &mut Core, caller: Caller) -> ReachStep {
+        let fault = match &self.stage {
+            ReachStage::Talking(talking) => {
+                let heard = talking.heard;
+                if heard {
+                    self.weigh(DialError::TimedOut);
+                }
+                (!heard).then_some(ParentFault::TimedOut)
+            }
+            ReachStage::Resolving => {
+                core.lookups.cancel(caller.ticket(), &core.registry, core.now);
+                Some(ParentFault::Name)
+            }
+            ReachStage::Dialling(_) => Some(ParentFault::TimedOut),
+            ReachStage::Idle => None,
+        };
+        self.go_on(core, caller, fault)
+    }
+
+    /// A server is connected.
+    fn connected(&mut self, core: &mut Core, caller: Caller, won: Won) -> ReachStep {
+        self.last_index = won.way.last_index;
+        let Some(asked) = self.asked_of() else { return self.go_on(core, caller, None) };
+        match Talking::begin(won, caller, &asked) {
+            Ok(talking) => {
+                self.stage = ReachStage::Talking(talking);
+                ReachStep::Pending
+            }
+            Err(Some(error)) => self.failed(core, caller, &error),
+            Err(None) => self.go_on(core, caller, None),
+        }
+    }
+
+    /// Goes on over a connection that was made before, where that is of any use.
+    fn adopt(&mut self, core: &Core, caller: Caller, warm: WarmStream) -> Option<Talking> {
+        let socket_index = self.last_index % limits::DIAL_SOCKETS + 1;
+        rewatch_stream(&core.registry, caller.key, socket_index, &warm.stream).ok()?;
+        self.last_index = socket_index;
+        Talking::resume(warm, socket_index, &self.asked_of()?)
+    }
+
+    fn asked_of(&self) -> Option<AskedOf<'_>> {
+        let server = self.parent.server(self.place)?;
+        let (spec, user) = (self.parent.spec(), self.user.as_deref());
+        Some(AskedOf { spec, server, goal: &self.goal, nth: self.nth, user })
+    }
+
+    /// Takes what the server has said.
+    fn hear(&mut self, core: &mut Core, caller: Caller) -> ReachStep {
+        let ReachStage::Talking(talking) = &mut self.stage else { return ReachStep::Pending };
+        match talking.hear(core.kit.scratch()) {
+            // What is asked for is known from the start: it is never waited for.
+            Heard::Pending | Heard::Ready => self.go_early(core, caller),
+            Heard::Done(bound) => self.stands(core, &bound),
+            Heard::Closed => self.closed(core, caller),
+            Heard::Failed(error) => self.failed(core, caller, &error),
+        }
+    }
+
+    /// Sends on what the client has sent already, as soon as it may go.
+    fn go_early(&mut self, core: &mut Core, caller: Caller) -> ReachStep {
+        let ReachStage::Talking(talking) = &mut self.stage else { return ReachStep::Pending };
+        if talking.send_early(&self.early) { ReachStep::Pending } else { self.closed(core, caller) }
+    }
+
+    /// The server has closed the connection. One that was idle may have been closed before it heard of the session: it is dialled
+    /// then, and nothing is held against it.
+    fn closed(&mut self, core: &mut Core, caller: Caller) -> ReachStep {
+        let ReachStage::Talking(talking) = &self.stage else { return ReachStep::Pending };
+        if talking.warm && !talking.heard {
+            self.stage = ReachStage::Idle;
+            self.cold = true;
+            return match self.try_server(core, caller) {
+                Ok(()) => ReachStep::Pending,
+                Err(fault) => self.go_on(core, caller, fault),
+            };
+        }
+        let closed = talking.closed();
+        self.failed(core, caller, &closed)
+    }
+
+    /// The tunnel stands.
+    fn stands(&mut self, core: &mut Core, bound: &ProxyBound) -> ReachStep {
+        let ReachStage::Talking(talking) = std::mem::replace(&mut self.stage, ReachStage::Idle) else {
+            return ReachStep::Pending;
+        };
+        let Talking { upstream, server, local, warm, early_bytes, left, .. } = talking;
+        if self.parent.succeeded(self.place) {
+            let name = &self.parent.spec().name;
+            tracing::info!(parent = %name, server = %self.label(), "a server of a parent is back");
+        }
+        let allowed = self.goal.allowed(self.nth);
+        if self.only.is_none() {
+            core.counters.parents.session(self.id);
+            if warm {
+                core.counters.parents.warm(self.id);
+            }
+            if let Some(one) = self.parent.server(self.place) {
+                core.keep_warm(self.parent.spec(), one, (&allowed, server));
+            }
+        }
+        let bound = self.goal.bound(bound, (server, local));
+        let address = self.goal.address(self.nth).unwrap_or(server);
+        let dialed = Dialed { address, local, bound, decision: allowed.decision };
+        let led_by = Some(server);
+        let last_index = self.last_index;
+        let way = DialedBy { allowed, last_index, led_by, early_bytes, reused: false };
+        ReachStep::Stands(Won { upstream, dialed, way, left })
+    }
+
+    /// The server says no, or nothing that it could mean.
+    fn failed(&mut self, core: &mut Core, caller: Caller, error: &TalkError) -> ReachStep {
+        let name = &self.parent.spec().name;
+        tracing::debug!(parent = %name, server = %self.label(), %error, "a parent does not lead on");
+        if error.is_the_proxys() {
+            return self.go_on(core, caller, Some(ParentFault::of(error)));
+        }
+        // It is well enough to say so.
+        self.parent.succeeded(self.place);
+        self.weigh(DialError::Replied(error.rep()));
+        self.stage = ReachStage::Idle;
+        if self.nth + 1 < self.goal.targets() && core.now < self.until {
+            // Another address of the same target, by the same server.
+            self.nth += 1;
+            return match self.try_server(core, caller) {
+                Ok(()) => ReachStep::Pending,
+                Err(fault) => self.go_on(core, caller, fault),
+            };
+        }
+        ReachStep::Failed(self.gravest.unwrap_or(DialError::ParentAway))
+    }
+
+    /// Goes on to the next server, where this one is of no use. Bytes of the client that it had may have reached the target: they go
+    /// nowhere else.
+    fn go_on(&mut self, core: &mut Core, caller: Caller, fault: Option<ParentFault>) -> ReachStep {
+        self.note(core, fault);
+        if matches!(&self.stage, ReachStage::Talking(talking) if talking.early_bytes > 0) {
+            self.stage = ReachStage::Idle;
+            return ReachStep::Failed(self.gravest.unwrap_or(DialError::ParentAway));
+        }
+        self.try_next(core, caller)
+    }
+
+    /// Takes note of what kept a server from serving, where that is its fault.
+    fn note(&self, core: &Core, fault: Option<ParentFault>) {
+        let Some(fault) = fault else { return };
+        core.counters.parents.failure(self.id, fault);
+        if fault.is_the_servers() && self.parent.failed(self.place, core.now) {
+            let (parent, cause) = (&self.parent.spec().name, fault.name());
+            tracing::warn!(%parent, server = %self.label(), cause, "a server of a parent is away");
+        }
+    }
+
+    fn weigh(&mut self, error: DialError) {
+        if self.gravest.is_none_or(|gravest| gravest.weight() < error.weight()) {
+            self.gravest = Some(error);
+        }
+    }
+
+    /// No server is left to be tried.
+    fn give_up(&mut self) -> ReachStep {
+        self.stage = ReachStage::Idle;
+        match self.gravest {
+            Some(error) => ReachStep::Failed(error),
+            None if self.parent.spec().fallback == Fallback::Direct => ReachStep::Direct,
+            None => ReachStep::Failed(DialError::ParentAway),
+        }
+    }
+
+    fn label(&self) -> String {
+        self.parent.server(self.place).map(ParentServer::to_string).unwrap_or_default()
+    }
+}
+
+/// What the attempts of a caller work with.
+fn dialler(core: &Core, caller: Caller) -> Dialler<'_> {
+    let Core { now, registry, counters, policy, .. } = core;
+    Dialler { key: caller.key, now: *now, registry, policy, counters }
+}

@@ -1,0 +1,58 @@
+//! What whoever drives the attempts is told of them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{ReachStage, Reaching};
+use crate::policy::RoutedAddress;
+use crate::worker::connection::Led;
+use crate::worker::goal::Goal;
+
+impl Reaching {
+    /// The parent, and the server that is tried or was tried last; `None` before the first.
+    pub(in crate::worker) fn led(&self) -> Option<Box<Led>> {
+        let server = self.parent.server(self.place).filter(|_| self.trying.tries() > 0)?;
+        let (parent, number) = (Arc::clone(&self.parent.spec().name), server.number);
+        Some(Box::new(Led { parent, server: server.to_string().into(), number, held: false }))
+    }
+
+    /// The same, where it is one of the server's sessions from here on.
+    pub(in crate::worker) fn held(&self) -> Option<Box<Led>> {
+        self.led().map(|led| Box::new(Led { held: true, ..*led }))
+    }
+
+    /// When it has to be looked at without an event.
+    pub(in crate::worker) fn next_at(&self) -> Instant {
+        match &self.stage {
+            ReachStage::Dialling(dial) => dial.next_at().map_or(self.until, |at| at.min(self.until)),
+            ReachStage::Idle | ReachStage::Resolving | ReachStage::Talking(_) => self.until,
+        }
+    }
+
+    /// The target's address that is asked for, where it is known here.
+    pub(in crate::worker) fn address(&self) -> Option<SocketAddr> {
+        self.goal.address(self.nth)
+    }
+
+    /// The target's addresses, for whoever dials them without a parent; `None` where they are not known here.
+    pub(in crate::worker) fn into_addresses(self) -> Option<Vec<RoutedAddress>> {
+        match self.goal {
+            Goal::Addresses(list) => Some(list),
+            Goal::Named(..) | Goal::Datagrams(_) => None,
+        }
+    }
+
+    /// The target's addresses, as far as they are known here.
+    pub(in crate::worker) fn addresses(&self) -> &[RoutedAddress] {
+        match &self.goal {
+            Goal::Addresses(list) => list,
+            Goal::Named(..) | Goal::Datagrams(_) => &[],
+        }
+    }
+
+    /// The socket index that was given last.
+    pub(in crate::worker) fn last_index(&self) -> u8 {
+        self.last_index
+    }
+}

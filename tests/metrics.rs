@@ -8,8 +8,8 @@ use std::process::Command;
 
 use outflow::config::Protocol;
 use outflow::observe::{
-    Latencies, LimitTold, ListenerSays, ListenerTold, Observed, PoolTold, ProcessUse, RuleTold, Totals,
-    WorkerObserved, exposition,
+    Latencies, LimitTold, ListenerSays, ListenerTold, Observed, ParentCounts, ParentFault, ParentServerTold,
+    ParentTold, PoolTold, ProcessUse, RuleTold, Totals, WorkerObserved, exposition,
 };
 use outflow::policy::accounts::{LimitId, LimitKind};
 use outflow::state::StoreTold;
@@ -69,6 +69,11 @@ fn nothing_yet() -> String {
             ports_waiting: 0,
             ports_most: 28_232,
             fullest: Vec::new(),
+        }],
+        parents: vec![ParentTold {
+            name: "up".into(),
+            servers: vec![ParentServerTold { server: "http://a:1".into(), weight: 1, away: false }],
+            counts: ParentCounts { sessions: 1, warm: 1, faults: [1; ParentFault::ALL.len()] },
         }],
         quota_store: Some(StoreTold::default()),
         process: Some(used),

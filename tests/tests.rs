@@ -284,6 +284,15 @@ mod tls_exchange;
 /// Bytes behind TLS: every split, ends, resets, bulk; foreign clients.
 mod tls_bytes;
 
+/// Sessions that are led through another proxy: what it is told, and what becomes of them where it fails.
+mod parents;
+
+/// Parents that fail and come back under load.
+mod parents_load;
+
+/// Datagrams that are led through another proxy.
+mod parents_udp;
+
 /// What Prometheus makes of the metrics, and Grafana and the alerts of their names.
 mod metrics;
 

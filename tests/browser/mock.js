@@ -109,7 +109,7 @@ function makeSessions(number, names) {
   });
 }
 
-const REASONS = ["completed", "client_reset", "target_reset", "idle", "half_close", "handshake_timeout", "client_left", "protocol", "http", "tls", "no_method", "auth_failed", "protection", "denied", "dns_failed", "connect_failed", "no_local_port", "connect_timeout", "bad_response", "associate_failed", "drained", "killed", "revoked", "quota", "internal"];
+const REASONS = ["completed", "client_reset", "target_reset", "idle", "half_close", "handshake_timeout", "client_left", "protocol", "http", "tls", "no_method", "auth_failed", "protection", "denied", "dns_failed", "connect_failed", "no_local_port", "connect_timeout", "parent_failed", "bad_response", "associate_failed", "drained", "killed", "revoked", "quota", "internal"];
 const DROPS = ["stranger", "header", "seal", "fragment", "denied", "loop", "name", "queue", "oversize", "unreachable", "blocked", "filtered", "no_client", "limit"];
 const CAUSES = ["special_purpose", "own_listener", "own_port", "rule", "default", "machine", "per_source", "turned_away", "unrecorded", "foreign_peer"];
 const OTHERS = ["no_local_port", "accept_paused", "stalls", "worker_panics", "pipe_fallbacks", "records_lost", "log_lines_lost"];

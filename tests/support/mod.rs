@@ -3,7 +3,8 @@
 //! `relay` runs the server as a child process, `client` speaks SOCKS in bytes written by hand, `origin` and
 //! `dns` play the far side, `udp` both sides of an association, `crowd` many sessions and a target that knows whence they came,
 //! `wait` turns conditions into deadlines, `netns` gives a test a network of its own, `skip` counts the tests that this machine
-//! cannot run, `realm` and `gss` a Kerberos realm and clients of it, `web` either end of a request of HTTP.
+//! cannot run, `realm` and `gss` a Kerberos realm and clients of it, `web` either end of a request of HTTP,
+//! `parent` proxies that sessions are led through.
 //! Nothing here uses the server's own code: a codec is not tested with itself.
 #![allow(dead_code, reason = "a bench of helpers: which of them are in use changes with the tests")]
 
@@ -19,6 +20,7 @@ pub(crate) mod netns;
 pub(crate) mod origin;
 #[macro_use]
 pub(crate) mod pairs;
+pub(crate) mod parent;
 pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod realm;

@@ -47,6 +47,15 @@ impl Origin {
         })
     }
 
+    /// Serves every connection with `behaviour`, at an address of the caller's choice.
+    pub(crate) fn serve_at<F>(at: SocketAddr, behaviour: F) -> Self
+    where
+        F: Fn(TcpStream) + Send + Sync + 'static,
+    {
+        let listener = TcpListener::bind(at).expect("bind an origin");
+        Self::over(listener, move |stream, _| behaviour(stream))
+    }
+
     /// Serves every connection with `behaviour`, on 127.0.0.1.
     pub(crate) fn serve<F>(behaviour: F) -> Self
     where

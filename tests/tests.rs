@@ -182,6 +182,9 @@ mod commands;
 /// The subcommands that ask a running server: `sessions`, `stats`, `reload`, `drain`, `health`.
 mod cli_admin;
 
+/// The addresses of a pool: which are left alone, how they come back, what is set by hand, the ports in use.
+mod egress_health;
+
 /// `outflow top` on a terminal: keys, signals, an endpoint that goes and comes, the terminal afterwards.
 mod top;
 

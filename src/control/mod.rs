@@ -7,6 +7,7 @@ mod clerk;
 mod controller;
 mod descriptors;
 mod doctor;
+mod egress_watch;
 mod explain;
 mod learned;
 mod learner;

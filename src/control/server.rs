@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use super::acceptor::Acceptor;
 use super::descriptors::DescriptorBudget;
+use super::egress_watch::EgressWatch;
 use super::learner::learner;
 use super::line::Voice;
 use super::outlet::Outlet;
@@ -53,6 +54,8 @@ pub struct Server {
     snapshots: SnapshotMaker,
     /// What keeps what is used of quotas, where there is a place for it.
     quotas: Option<QuotaKeeper>,
+    /// What is done for pools once a second.
+    egress_watch: EgressWatch,
     /// The users file, where passwords are asked for.
     users: Option<UsersWatch>,
     /// What an operator sees and changes.
@@ -107,8 +110,7 @@ impl Server {
         let opening = admin
             .prepare(&config.admin)
             .map_err(|error| refused(&|trial| trial.cannot_administer(&error)))?;
-        let own = [acceptor.addresses(), &opening.addresses()].concat();
-        let snapshots = SnapshotMaker::new(config.clone(), parts, own, acceptor.names());
+        let snapshots = snapshot_maker(&config, parts, &acceptor, &opening);
         let quotas = start_quotas(&config, &snapshots)?;
         let (workers, ended) = run_workers(&config, &acceptor, &snapshots)?;
         let beside =
@@ -135,6 +137,7 @@ impl Server {
             records,
             snapshots,
             quotas,
+            egress_watch: EgressWatch::default(),
             admin,
             standing,
             orders,
@@ -279,8 +282,15 @@ impl Server {
         self.look_at_workers();
         self.snapshots.every_second();
         self.end_spent();
+        let EgressInEffect(egress) = self.egress();
+        survive(|| self.egress_watch.look(egress.as_ref(), Instant::now())).unwrap_or_default();
         self.quotas.iter().for_each(|keeper| keeper.look(Instant::now()));
         survive(|| self.refresh_names()).unwrap_or_default();
+    }
+
+    /// The pools in effect.
+    fn egress(&self) -> EgressInEffect {
+        EgressInEffect(self.snapshots.made_rules().ways.egress.clone())
     }
 
     /// Has the workers end the sessions whose quota is used up, where there may be such.
@@ -355,6 +365,17 @@ impl Server {
     }
 }
 
+/// What makes snapshots. No client may reach the listeners, nor the endpoint that is to open.
+fn snapshot_maker(
+    config: &Arc<Config>,
+    parts: Parts,
+    acceptor: &Acceptor,
+    opening: &AdminOpening,
+) -> SnapshotMaker {
+    let own = [acceptor.addresses(), &opening.addresses()].concat();
+    SnapshotMaker::new(Arc::clone(config), parts, own, acceptor.names())
+}
+
 /// What keeps what is used of quotas, where there is a place for it: accounts have by then what was used before.
 fn start_quotas(config: &Config, snapshots: &SnapshotMaker) -> Result<Option<QuotaKeeper>, StartError> {
     let start = |path| QuotaKeeper::start(path, snapshots.accounts(), snapshots.holder_names());
@@ -380,7 +401,7 @@ fn standing(
         rules: snapshots.rules(),
         limits: snapshots.limits(),
         listeners: ListenersInEffect::default().followed_by(snapshots.listeners(), std::iter::empty()),
-        egress: EgressInEffect::default(),
+        egress: EgressInEffect(snapshots.made_rules().ways.egress.clone()),
         vitals: Vitals { degraded: quotas.and_then(|keeper| keeper.trouble(now)), ..Vitals::good(now) },
     })
 }

@@ -9,6 +9,10 @@ pub const COOLDOWN_FIRST: Duration = Duration::from_secs(1);
 pub const PROBE_TIME: Duration = Duration::from_secs(5);
 /// For how long failures of an address are counted together: the rates of a pool's `cooldown` are those of such a window.
 pub const HEALTH_WINDOW: Duration = Duration::from_secs(60);
+/// How often the kernel's settings about ports are read again.
+pub const SYSCTLS_REFRESH: Duration = Duration::from_secs(10);
+/// Addresses of which the log says within a second that they are left alone or serve again; of more it says how many.
+pub const EGRESS_NEWS_TOLD: usize = 20;
 /// In how many classes the targets of failures are told apart: one target is one class for ever.
 pub const FAILED_TARGETS: usize = 16;
 /// Of how many classes failures have to be before they are an address's: fewer may be a few targets' own.

@@ -1,40 +1,20 @@
 //! How the pools of addresses stand, for whoever looks: those of the configuration, in their order.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use ipnet::IpNet;
 
-use crate::config::unknown_value;
+use crate::config::{Choice, unknown_value};
 use crate::policy::egress::health::{AddressState, Fault};
 use crate::policy::egress::ledger::Ledger;
-use crate::policy::egress::ports::{PairUse, PortTerms};
-use crate::policy::egress::standing::{ByHandError, Standing};
+use crate::policy::egress::ports::PairUse;
+use crate::policy::egress::standing::{ByHandError, EntryStanding};
+use crate::policy::egress::{Egress, Pool};
 
-/// The pools in effect, and what lasts of them.
+/// The pools in effect; `None` where there is none.
 #[derive(Clone, Debug, Default)]
-pub struct EgressInEffect {
-    /// Each pool, in the order of the configuration.
-    pub pools: Arc<[PoolInEffect]>,
-    /// How their entries stand; `None` where there is no server, or never was a pool.
-    pub ledger: Option<Arc<Ledger>>,
-}
-
-/// A pool as it is told of.
-#[derive(Clone, Debug)]
-pub struct PoolInEffect {
-    /// Its number.
-    pub number: u16,
-    /// Its name.
-    pub name: Arc<str>,
-    /// How it is chosen from.
-    pub select: &'static str,
-    /// What it says of ports.
-    pub ports: PortTerms,
-    /// Its entries in the order of the configuration.
-    pub entries: Arc<[IpNet]>,
-}
+pub struct EgressInEffect(pub Option<Arc<Egress>>);
 
 /// How a pool stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,19 +85,21 @@ pub enum EgressOrderError {
 impl EgressInEffect {
     /// Each pool.
     pub fn told(&self, now: Instant) -> Vec<PoolTold> {
-        let Some(ledger) = &self.ledger else { return Vec::new() };
-        let fullest = ledger.ports().fullest();
-        self.pools.iter().map(|pool| told(pool, ledger, &fullest, now)).collect()
+        let Some(egress) = &self.0 else { return Vec::new() };
+        let fullest = egress.ledger().ports().fullest();
+        egress.pools().map(|pool| told(pool, egress.ledger(), &fullest, now)).collect()
     }
 
     /// Each entry of the pools, of one alone where one is named, and behind it those addresses of it that stand otherwise.
     pub fn addresses(&self, only: Option<&str>, now: Instant) -> Vec<AddressTold> {
-        let Some(ledger) = &self.ledger else { return Vec::new() };
-        let now_ms = ledger.ports().now_ms(now);
-        let pools = self.pools.iter().filter(|pool| only.is_none_or(|name| *name == *pool.name));
-        let entries = pools.flat_map(|pool| pool.entries.iter().map(move |entry| (pool, *entry)));
-        let standing = entries.filter_map(|(pool, entry)| Some((pool, ledger.standing(pool.number, entry)?)));
-        standing.flat_map(|(pool, standing)| of_entry(pool, standing, now, now_ms)).collect()
+        let Some(egress) = &self.0 else { return Vec::new() };
+        let now_ms = egress.ledger().ports().now_ms(now);
+        let pools = egress.pools().filter(|pool| only.is_none_or(|name| *name == **pool.name()));
+        pools
+            .flat_map(|pool| {
+                pool.standings().iter().flat_map(move |standing| of_entry(pool, standing, now, now_ms))
+            })
+            .collect()
     }
 
     /// Has no new session leave from an address, or from an entry as a whole; or takes that back, which ends a cooldown, too. Gives
@@ -133,22 +115,18 @@ impl EgressInEffect {
         now: Instant,
     ) -> Result<bool, EgressOrderError> {
         let pool = self.named(pool).map_err(EgressOrderError::NotFound)?;
-        let standing = |entry: &IpNet| self.ledger.as_ref()?.standing(pool.number, *entry);
-        let holds = |entry: &&IpNet| **entry == address || entry.contains(&address);
-        let entries = || pool.entries.iter();
-        // The entry itself before one that it may lie in.
-        let entry = entries().find(|entry| **entry == address).or_else(|| entries().find(holds));
-        let Some(found) = entry.and_then(standing) else {
-            let what = format!("pool {:?} has no address {}", &*pool.name, network_text(&address));
+        let name = &**pool.name();
+        let holds = |standing: &&Arc<EntryStanding>| standing.network().contains(&address.trunc());
+        let Some(found) = pool.standings().iter().find(holds) else {
+            let what = format!("pool {name:?} has no address {}", network_text(&address));
             return Err(EgressOrderError::NotFound(what));
         };
-        let others = entries().filter_map(standing).filter(|other| !Arc::ptr_eq(other, found));
-        let serves = |other: &Arc<Standing>| other.state(now) != AddressState::Drained;
-        if drained && found.network() == address.trunc() && !others.into_iter().any(serves) {
+        let others = pool.standings().iter().filter(|other| !Arc::ptr_eq(other, found));
+        let serves = |other: &Arc<EntryStanding>| other.state(now) != AddressState::Drained;
+        if drained && found.network() == address.trunc() && !{ others }.any(serves) {
             let what = format!(
-                "{} is the last address of pool {:?} that is not drained",
-                network_text(&address),
-                &*pool.name
+                "{} is the last address of pool {name:?} that is not drained",
+                network_text(&address)
             );
             return Err(EgressOrderError::Conflict(what));
         }
@@ -168,45 +146,42 @@ impl EgressInEffect {
     ///
     /// # Errors
     /// There is none, and which may be meant.
-    pub fn named(&self, name: &str) -> Result<&PoolInEffect, String> {
-        let known = self.pools.iter().map(|pool| &*pool.name);
-        let found = self.pools.iter().find(|pool| *pool.name == *name);
-        found.ok_or_else(|| unknown_value(name, known))
+    pub fn named(&self, name: &str) -> Result<&Arc<Pool>, String> {
+        let pools: Vec<&Arc<Pool>> = self.0.iter().flat_map(|egress| egress.pools()).collect();
+        let found = pools.iter().copied().find(|pool| **pool.name() == *name);
+        found.ok_or_else(|| unknown_value(name, pools.iter().map(|pool| &**pool.name())))
     }
 }
 
-fn told(pool: &PoolInEffect, ledger: &Ledger, fullest: &[PairUse], now: Instant) -> PoolTold {
+fn told(pool: &Pool, ledger: &Ledger, fullest: &[PairUse], now: Instant) -> PoolTold {
     let mut addresses = [0; AddressState::NAMES.len()];
-    for standing in pool.entries.iter().filter_map(|entry| ledger.standing(pool.number, *entry)) {
-        addresses[standing.state(now).number()] += 1;
-    }
+    pool.standings().iter().for_each(|standing| addresses[standing.state(now).number()] += 1);
     let (mut active, mut open, mut waiting) = (0, 0, 0);
     // Those that sessions leave from yet, though a reload took them from the pool, are among these.
-    for (_, standing) in ledger.all().filter(|(number, _)| *number == pool.number) {
+    for (_, standing) in ledger.all().filter(|(number, _)| *number == pool.id().0) {
         let ports = standing.ports_in_use();
         active += standing.active();
         open += u64::from(ports.0);
         waiting += u64::from(ports.1);
     }
-    let sums = ledger.sums(pool.number);
-    let has = |source: IpAddr| pool.entries.iter().any(|entry| entry.contains(&source));
+    let sums = ledger.sums(pool.id().0);
     PoolTold {
-        name: Arc::clone(&pool.name),
-        select: pool.select,
+        name: Arc::clone(pool.name()),
+        select: pool.spec().choosing.select.name(),
         addresses,
         active,
         sessions: sums.sessions,
         cooldowns: sums.cooldowns,
         ports_open: open,
         ports_waiting: waiting,
-        ports_most: ledger.ports().most(&pool.ports),
-        fullest: fullest.iter().copied().filter(|pair| has(pair.source)).collect(),
+        ports_most: ledger.ports().most(pool.port_terms()),
+        fullest: fullest.iter().copied().filter(|pair| pool.entry_of(pair.source).is_some()).collect(),
     }
 }
 
-fn of_entry(pool: &PoolInEffect, standing: &Standing, now: Instant, now_ms: u64) -> Vec<AddressTold> {
+fn of_entry(pool: &Pool, standing: &EntryStanding, now: Instant, now_ms: u64) -> Vec<AddressTold> {
     let tell = |address: IpNet, state: AddressState| AddressTold {
-        pool: Arc::clone(&pool.name),
+        pool: Arc::clone(pool.name()),
         address,
         within: None,
         state,
@@ -240,44 +215,28 @@ pub fn network_text(network: &IpNet) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::egress::health::{CooldownTerms, Outcome};
+    use crate::policy::egress::by_hand;
+    use crate::policy::egress::health::Outcome;
 
     /// A pool of two addresses and a prefix, and one of one address.
     fn pools(now: Instant) -> EgressInEffect {
-        let entries =
-            |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Arc<[IpNet]>>();
-        let pool = |number, name: &str, texts: &[&str]| PoolInEffect {
-            number,
-            name: name.into(),
-            select: "sticky",
-            ports: PortTerms { slice: Some(1_000), ..PortTerms::default() },
-            entries: entries(texts),
-        };
-        let pools: Arc<[PoolInEffect]> = [
-            pool(1, "fleet", &["192.0.2.1/32", "192.0.2.2/32", "2001:db8::/64"]),
-            pool(2, "one", &["192.0.2.9/32"]),
-        ]
-        .into();
-        let wanted = pools.iter().flat_map(|pool| pool.entries.iter().map(|entry| (pool.number, *entry)));
-        let ledger = Arc::new(Ledger::new(now).with(wanted));
-        EgressInEffect { pools: Arc::clone(&pools), ledger: Some(ledger) }
+        let fleet = ("fleet", &["192.0.2.1/32", "192.0.2.2/32", "2001:db8::/64"][..]);
+        EgressInEffect(Some(by_hand::egress(&[fleet, ("one", &["192.0.2.9/32"])], now)))
     }
 
     #[test]
     fn a_pool_tells_how_its_addresses_stand_and_what_they_use() {
         let now = Instant::now();
         let egress = pools(now);
-        let standing = egress.ledger.as_ref().unwrap().standing(1, "192.0.2.1/32".parse().unwrap()).unwrap();
-        let source = standing.network().addr();
-        let held: Vec<_> =
-            (0..3).map(|_| standing.begin(source, "198.51.100.1:443".parse().unwrap())).collect();
-        let mut closed = standing.begin(source, "198.51.100.1:443".parse().unwrap());
+        let (pool, source) = (egress.named("fleet").unwrap(), [192, 0, 2, 1].into());
+        let begin = || pool.standing(source).unwrap().begin(source, "198.51.100.1:443".parse().unwrap());
+        let held = [begin(), begin(), begin()];
+        let mut closed = begin();
         closed.closes_first();
         drop(closed);
-        let note = |outcome| {
-            standing.note(&[], source, [198, 51, 100, 1].into(), outcome, &CooldownTerms::default(), now)
-        };
-        assert!(!note(Outcome::Connected) && note(Outcome::AddressMissing));
+        for outcome in [Outcome::Connected, Outcome::AddressMissing] {
+            pool.note(source, [198, 51, 100, 1].into(), outcome, now);
+        }
         assert!(egress.set_drained("fleet", "192.0.2.2/32".parse().unwrap(), true, now).unwrap());
         let told = egress.told(now);
         assert_eq!((told[0].addresses, told[1].addresses), ([1, 1, 0, 1], [1, 0, 0, 0]));

@@ -25,9 +25,7 @@ pub mod talkers;
 
 pub use counted::{Counted, Label, METRICS, Metric, MetricType};
 pub use counters::{Counters, Totals};
-pub use egress_told::{
-    AddressCounts, AddressTold, EgressInEffect, EgressOrderError, PoolInEffect, PoolTold, network_text,
-};
+pub use egress_told::{AddressCounts, AddressTold, EgressInEffect, EgressOrderError, PoolTold, network_text};
 pub use exposition::{EXPOSITION_TYPE, Observed, ProcessUse, WorkerObserved, exposition};
 pub use labels::{
     AskedFor, DenialCause, DialFailure, Direction, LoginMethod, LoginResult, NameAnswer, PauseCause,

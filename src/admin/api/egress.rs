@@ -53,7 +53,7 @@ impl EgressQuestion {
         let (limit, offset) = query.page()?;
         let names: Vec<_> =
             AddressState::NAMES.iter().enumerate().map(|(place, name)| (*name, place)).collect();
-        let known = |name: &str| egress.named(name).map(|pool| pool.name.to_string());
+        let known = |name: &str| egress.named(name).map(|pool| pool.name().to_string());
         let sort = query.value("sort", sorted_by(&ADDRESS_KEYS))?;
         let (key, descending) = sort.unwrap_or((AddressKey::Configured, false));
         Ok(EgressQuestion {
@@ -216,41 +216,28 @@ fn network(text: &str) -> Option<IpNet> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::observe::PoolInEffect;
-    use crate::policy::egress::ledger::Ledger;
-    use crate::policy::egress::ports::PortTerms;
+    use crate::policy::egress::by_hand;
 
     fn egress(now: Instant) -> EgressInEffect {
-        let entries: Arc<[IpNet]> =
-            ["192.0.2.1/32", "192.0.2.2/32", "2001:db8::/64"].map(|text| text.parse().unwrap()).into();
-        let pool = PoolInEffect {
-            number: 3,
-            name: "fleet".into(),
-            select: "sticky",
-            ports: PortTerms { slice: Some(900), ..PortTerms::default() },
-            entries: Arc::clone(&entries),
-        };
-        let ledger = Ledger::new(now).with(entries.iter().map(|entry| (3, *entry)));
-        EgressInEffect { pools: [pool].into(), ledger: Some(Arc::new(ledger)) }
+        let fleet = ("fleet", &["192.0.2.1/32", "192.0.2.2/32", "2001:db8::/64"][..]);
+        EgressInEffect(Some(by_hand::egress(&[fleet], now)))
     }
 
     #[test]
     fn pools_and_a_page_of_their_addresses_are_told() {
         let now = Instant::now();
         let egress = egress(now);
-        let ledger = egress.ledger.as_ref().unwrap();
-        let second = ledger.standing(3, "192.0.2.2/32".parse().unwrap()).unwrap();
-        let _held = second.begin([192, 0, 2, 2].into(), "198.51.100.1:443".parse().unwrap());
+        let pool = egress.named("fleet").unwrap();
+        let source = [192, 0, 2, 2].into();
+        let _held = pool.standing(source).unwrap().begin(source, "198.51.100.1:443".parse().unwrap());
         egress.set_drained("fleet", "192.0.2.1/32".parse().unwrap(), true, now).unwrap();
         let told = listed(&egress, "sort=-sessions&limit=2", now).unwrap();
         let pool = &told["pools"][0];
         assert_eq!(pool["addresses"], json!({"serving": 2, "cooled": 0, "probed": 0, "drained": 1}));
         assert_eq!(
             (&pool["sessions_active"], &pool["ports_open"], &pool["ports_max"]),
-            (&json!(1), &json!(1), &json!(900))
+            (&json!(1), &json!(1), &json!(1_000))
         );
         let pair = json!({"source": "192.0.2.2", "target": "198.51.100.1:443", "ports": 1, "time_wait": 0});
         assert_eq!(pool["fullest"], json!([pair]));

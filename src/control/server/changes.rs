@@ -73,8 +73,10 @@ impl Server {
         let own = self.own_addresses();
         self.snapshots.adopt(config.clone(), parts, own, self.acceptor.names());
         self.tell_names();
-        let (rules, limits) = (self.snapshots.rules(), self.snapshots.limits());
-        self.standing.change(|standing| (standing.rules, standing.limits) = (rules, limits));
+        let (rules, limits, egress) = (self.snapshots.rules(), self.snapshots.limits(), self.egress());
+        self.standing.change(|standing| {
+            (standing.rules, standing.limits, standing.egress) = (rules, limits, egress);
+        });
         self.tell_listeners();
         self.beside.set_contexts(self.snapshots.contexts());
         self.config = config;

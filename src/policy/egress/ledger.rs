@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::health::Fault;
 use super::ports::Ports;
-use super::standing::Standing;
+use super::standing::EntryStanding;
 
 /// How all entries of all pools stand: those of the configuration, and those that sessions leave from yet.
 ///
@@ -17,7 +17,7 @@ use super::standing::Standing;
 #[derive(Clone, Debug)]
 pub struct Ledger {
     ports: Arc<Ports>,
-    entries: HashMap<(u16, IpNet), Arc<Standing>>,
+    entries: HashMap<(u16, IpNet), Arc<EntryStanding>>,
     /// What entries counted that are gone, by pool.
     gone: HashMap<u16, LedgerSums>,
 }
@@ -44,7 +44,7 @@ impl Ledger {
         let mut entries = HashMap::new();
         for (pool, network) in wanted {
             let key = (pool, network.trunc());
-            let made = || Arc::new(Standing::new(key.1, Arc::clone(&self.ports)));
+            let made = || Arc::new(EntryStanding::new(key.1, Arc::clone(&self.ports)));
             entries.insert(key, left.remove(&key).unwrap_or_else(made));
         }
         let mut gone = self.gone.clone();
@@ -59,7 +59,7 @@ impl Ledger {
     }
 
     /// How an entry of a pool stands.
-    pub fn standing(&self, pool: u16, network: IpNet) -> Option<&Arc<Standing>> {
+    pub fn standing(&self, pool: u16, network: IpNet) -> Option<&Arc<EntryStanding>> {
         self.entries.get(&(pool, network.trunc()))
     }
 
@@ -69,7 +69,7 @@ impl Ledger {
     }
 
     /// Every entry with its pool, in no order.
-    pub fn all(&self) -> impl Iterator<Item = (u16, &Arc<Standing>)> {
+    pub fn all(&self) -> impl Iterator<Item = (u16, &Arc<EntryStanding>)> {
         self.entries.iter().map(|((pool, _), standing)| (*pool, standing))
     }
 
@@ -80,6 +80,11 @@ impl Ledger {
         sums
     }
 
+    /// How often an address came to stand otherwise, so far: while this is the same, nothing is to be looked at.
+    pub fn changes(&self) -> u64 {
+        self.ports.changes()
+    }
+
     /// Gives back what has been in TIME_WAIT for its time. Called by one thread, once a second.
     pub fn fade(&self, now: Instant) {
         self.ports.fade(now, self.entries.values().map(|standing| standing.uses()));
@@ -87,7 +92,7 @@ impl Ledger {
 }
 
 impl LedgerSums {
-    fn add(&mut self, standing: &Standing) {
+    fn add(&mut self, standing: &EntryStanding) {
         self.sessions += standing.sessions();
         self.cooldowns.iter_mut().zip(standing.cooldowns()).for_each(|(sum, one)| *sum += one);
     }

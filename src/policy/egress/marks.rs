@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::health::Fault;
+use super::fault::Fault;
 
 /// The marks of one address.
 ///

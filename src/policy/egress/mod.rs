@@ -3,6 +3,9 @@
 //! A verdict says which pool ([`Way`](crate::policy::Way)); [`Pool::choose`] says how the session comes to an address of it, and
 //! [`Pool::next`] gives the addresses, one for each attempt.
 
+#[cfg(test)]
+pub(crate) mod by_hand;
+mod fault;
 pub mod health;
 pub mod key;
 mod known;

@@ -14,7 +14,7 @@ use super::ledger::Ledger;
 use super::ports::{PortRoom, PortTerms};
 use super::sliding::SlidingKeys;
 use super::spec::{Cooldown, PoolFamily, PoolSelect, PoolSockets, PoolSpec, StickyOn};
-use super::standing::Standing;
+use super::standing::EntryStanding;
 use super::turns::PoolTurns;
 use crate::outbound::OutboundOptions;
 use crate::policy::way::EgressId;
@@ -30,7 +30,7 @@ pub struct Pool {
     /// The hashes of the entries.
     hashes: Box<[u64]>,
     /// How the entries stand.
-    standings: Box<[Arc<Standing>]>,
+    standings: Box<[Arc<EntryStanding>]>,
     /// What is asked of their ports.
     ports: PortTerms,
     /// When they are left alone.
@@ -114,7 +114,7 @@ impl Pool {
         // No interface has the addresses of a block that a route leads here.
         options.freebind |= entries.iter().any(|net| net.prefix_len() < net.max_prefix_len());
         let standing = |net: &IpNet| {
-            let unknown = || Arc::new(Standing::new(*net, Arc::clone(ledger.ports())));
+            let unknown = || Arc::new(EntryStanding::new(*net, Arc::clone(ledger.ports())));
             ledger.standing(id.0, *net).cloned().unwrap_or_else(unknown)
         };
         let PoolSockets { reserve, per_target, .. } = spec.sockets;
@@ -167,8 +167,18 @@ impl Pool {
         &self.options
     }
 
+    /// How each entry stands, in their order.
+    pub fn standings(&self) -> &[Arc<EntryStanding>] {
+        &self.standings
+    }
+
+    /// What is asked of the ports of its addresses.
+    pub fn port_terms(&self) -> &PortTerms {
+        &self.ports
+    }
+
     /// How the entry stands that an address is of.
-    pub fn standing(&self, ip: IpAddr) -> Option<&Arc<Standing>> {
+    pub fn standing(&self, ip: IpAddr) -> Option<&Arc<EntryStanding>> {
         self.standings.get(self.entry_of(ip)?)
     }
 
@@ -190,7 +200,8 @@ impl Pool {
     /// Takes an address that [`Pool::next`] gave: one that was left alone is tried by one session, and false for another that was
     /// given it at the same moment.
     pub fn take(&self, source: IpAddr, now: Instant) -> bool {
-        let taken = |standing: &Arc<Standing>| !standing.is_fit(source, now) || standing.take(source, now);
+        let taken =
+            |standing: &Arc<EntryStanding>| !standing.is_fit(source, now) || standing.take(source, now);
         self.standing(source).is_none_or(taken)
     }
 

@@ -35,6 +35,8 @@ pub struct Ports {
     /// How many local ports the machine gives where a pool has none of its own.
     range: AtomicU32,
     reuse: AtomicU8,
+    /// How often an address came to stand otherwise.
+    changes: AtomicU64,
     /// When turns were last looked at, in milliseconds.
     faded_ms: [AtomicU64; 2],
 }
@@ -100,6 +102,17 @@ pub(super) enum PortLeft {
     WaitingShortly,
 }
 
+impl TimeWaitReuse {
+    /// What the setting's number says; without one, what kernels do by themselves.
+    pub fn of(number: Option<u64>) -> TimeWaitReuse {
+        match number {
+            Some(0) => TimeWaitReuse::Never,
+            Some(1) => TimeWaitReuse::Always,
+            _ => TimeWaitReuse::Loopback,
+        }
+    }
+}
+
 impl Ports {
     /// None is in use.
     pub fn new(now: Instant) -> Ports {
@@ -118,6 +131,7 @@ impl Ports {
             // What the kernel gives unless told otherwise: 32768 to 60999.
             range: AtomicU32::new(28_232),
             reuse: AtomicU8::new(TimeWaitReuse::default() as u8),
+            changes: AtomicU64::new(0),
             faded_ms: Default::default(),
         }
     }
@@ -127,9 +141,18 @@ impl Ports {
         now.saturating_duration_since(self.began).as_millis() as u64
     }
 
-    /// What the machine says: how many local ports it gives, and who may take them out of TIME_WAIT.
-    pub fn set_machine(&self, range: u32, reuse: TimeWaitReuse) {
-        self.range.store(range, Ordering::Relaxed);
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
+    }
+
+    /// An address stands otherwise.
+    pub(super) fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What the machine says, as far as it says it: how many local ports it gives, and who may take them out of TIME_WAIT.
+    pub fn set_machine(&self, range: Option<u32>, reuse: TimeWaitReuse) {
+        range.into_iter().for_each(|range| self.range.store(range, Ordering::Relaxed));
         self.reuse.store(reuse as u8, Ordering::Relaxed);
     }
 

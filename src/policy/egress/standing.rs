@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::health::{AddressState, Charge, CooldownTerms, Fault, Health, Outcome};
 use super::known::KnownAddresses;
 use super::ports::{PairCells, PortLeft, PortUses, Ports};
-use super::suspicion::Tally;
+use super::suspicion::FailureTally;
 
 /// An entry of a pool, an address or a prefix, for as long as it is in the pool or a session leaves from it: a reload that
 /// keeps the entry keeps this, and with it what was set by hand.
@@ -19,7 +19,7 @@ use super::suspicion::Tally;
 /// different ones meet nowhere.
 #[derive(Debug)]
 #[repr(align(128))]
-pub struct Standing {
+pub struct EntryStanding {
     network: IpNet,
     ports: Arc<Ports>,
     /// Attempts that took a port or a socket, and those that have given it back.
@@ -36,7 +36,7 @@ pub struct Standing {
 /// What an attempt or a session has of a source: a port to a target, or a socket for any target. Given back when dropped.
 #[derive(Debug)]
 pub struct SourceUse {
-    standing: Arc<Standing>,
+    standing: Arc<EntryStanding>,
     pair: Option<(PairCells, SocketAddr)>,
     left: PortLeft,
 }
@@ -50,10 +50,10 @@ pub enum ByHandError {
     TooMany,
 }
 
-impl Standing {
+impl EntryStanding {
     /// Nothing is known of it so far.
-    pub fn new(network: IpNet, ports: Arc<Ports>) -> Standing {
-        Standing {
+    pub fn new(network: IpNet, ports: Arc<Ports>) -> EntryStanding {
+        EntryStanding {
             network: network.trunc(),
             ports,
             begun: AtomicU64::new(0),
@@ -138,7 +138,7 @@ impl Standing {
     }
 
     /// A connection from an address of it to this target begins: it takes a port from now on.
-    pub fn begin(self: &Arc<Standing>, source: IpAddr, target: SocketAddr) -> SourceUse {
+    pub fn begin(self: &Arc<EntryStanding>, source: IpAddr, target: SocketAddr) -> SourceUse {
         self.begun.fetch_add(1, Ordering::Relaxed);
         self.uses.take(0);
         let pair = Some((self.ports.take(source, target), target));
@@ -146,7 +146,7 @@ impl Standing {
     }
 
     /// A socket for any target begins: an association's, or a listener of BIND.
-    pub fn begin_for_any(self: &Arc<Standing>) -> SourceUse {
+    pub fn begin_for_any(self: &Arc<EntryStanding>) -> SourceUse {
         self.begun.fetch_add(1, Ordering::Relaxed);
         SourceUse { standing: Arc::clone(self), pair: None, left: PortLeft::Free }
     }
@@ -155,7 +155,7 @@ impl Standing {
     /// entries of the pool, this one among them.
     pub fn note(
         &self,
-        pool: &[Arc<Standing>],
+        pool: &[Arc<EntryStanding>],
         address: IpAddr,
         target: IpAddr,
         outcome: Outcome,
@@ -168,13 +168,28 @@ impl Standing {
         let (now_ms, attempts) = (self.ports.now_ms(now), self.begun.load(Ordering::Relaxed));
         let charge = Charge { outcome, target: self.ports.hash(target), attempts, terms, now_ms };
         let others = |fault| self.others(pool, fault, now_ms);
-        if self.is_address() {
-            return self.health.note(&charge, others);
+        let changed = match self.is_address() {
+            true => self.health.note(&charge, others),
+            false => self.note_within(address, &charge, others),
+        };
+        if changed {
+            self.ports.changed();
         }
+        changed
+    }
+
+    /// The same of an address of a prefix.
+    fn note_within(
+        &self,
+        address: IpAddr,
+        charge: &Charge<'_>,
+        others: impl Fn(Fault) -> FailureTally,
+    ) -> bool {
+        let (outcome, now_ms) = (charge.outcome, charge.now_ms);
         // Of the prefix all failures are counted but one that is an address's alone; of the address those that it has.
         let of_prefix = match outcome {
             Outcome::AddressMissing => false,
-            _ => self.health.note(&charge, others),
+            _ => self.health.note(charge, others),
         };
         let fails = !matches!(outcome, Outcome::Connected | Outcome::PortsUsedUp);
         let key = self.ports.hash(address);
@@ -184,7 +199,7 @@ impl Standing {
         };
         let of_address = own.is_some_and(|known| {
             let attempts = known.attempts.fetch_add(1, Ordering::Relaxed) + 1;
-            known.health.note(&Charge { attempts, ..charge }, |_| Tally::default())
+            known.health.note(&Charge { attempts, ..*charge }, |_| FailureTally::default())
         });
         of_prefix || of_address
     }
@@ -195,6 +210,14 @@ impl Standing {
     /// # Errors
     /// It has no such address, or too many others are left alone.
     pub fn set_drained(&self, network: IpNet, drained: bool, now: Instant) -> Result<bool, ByHandError> {
+        let changed = self.mark_drained(network, drained, now)?;
+        if changed {
+            self.ports.changed();
+        }
+        Ok(changed)
+    }
+
+    fn mark_drained(&self, network: IpNet, drained: bool, now: Instant) -> Result<bool, ByHandError> {
         let (now_ms, attempts) = (self.ports.now_ms(now), self.begun.load(Ordering::Relaxed));
         if network.trunc() == self.network {
             return Ok(self.health.set_drained(drained, attempts, now_ms));
@@ -224,11 +247,11 @@ impl Standing {
     }
 
     /// How the others of the pool fare that are not left alone.
-    fn others(&self, pool: &[Arc<Standing>], fault: Fault, now_ms: u64) -> Tally {
+    fn others(&self, pool: &[Arc<EntryStanding>], fault: Fault, now_ms: u64) -> FailureTally {
         let others = pool.iter().filter(|other| !std::ptr::eq(&***other, self));
         let tallies =
             others.filter_map(|other| other.health.tally(fault, other.begun.load(Ordering::Relaxed), now_ms));
-        tallies.fold(Tally::default(), Tally::and)
+        tallies.fold(FailureTally::default(), FailureTally::and)
     }
 
     /// The health of this very address, where it is one of a prefix that is known.
@@ -252,14 +275,14 @@ impl SourceUse {
     }
 
     /// The entry that it is of.
-    pub fn standing(&self) -> &Arc<Standing> {
+    pub fn standing(&self) -> &Arc<EntryStanding> {
         &self.standing
     }
 }
 
 impl Drop for SourceUse {
     fn drop(&mut self) {
-        let Standing { ports, uses, ended, .. } = &*self.standing;
+        let EntryStanding { ports, uses, ended, .. } = &*self.standing;
         if let Some((cells, _)) = self.pair {
             ports.give(cells, self.left);
             uses.give(0, self.left, ports.turns());

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::health::{CooldownTerms, Fault};
+use super::fault::{CooldownTerms, Fault};
 use crate::limits;
 
 /// The failures of an address in a window of [`limits::HEALTH_WINDOW`]. Written where an attempt fails, and nowhere else.
@@ -25,7 +25,7 @@ struct Classes([AtomicU32; limits::FAILED_TARGETS]);
 
 /// How an address fared in the present window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(super) struct FailureTally {
     pub(super) attempts: u64,
     pub(super) failures: u64,
     /// Of how many classes of targets they are.
@@ -53,11 +53,11 @@ impl Suspicion {
     }
 
     /// How it fares, as far as this kind of failure goes; `None` where nothing has failed of late.
-    pub(super) fn tally(&self, fault: Fault, attempts: u64, now_ms: u64) -> Option<Tally> {
+    pub(super) fn tally(&self, fault: Fault, attempts: u64, now_ms: u64) -> Option<FailureTally> {
         if !self.is_of(now_ms) {
             return None;
         }
-        let mut tally = Tally::default();
+        let mut tally = FailureTally::default();
         for count in &self.classes(fault).0 {
             let count = u64::from(count.load(Ordering::Relaxed));
             tally.failures += count;
@@ -65,7 +65,7 @@ impl Suspicion {
             tally.most = tally.most.max(count);
         }
         let attempts = attempts.saturating_sub(self.attempts_before.load(Ordering::Relaxed));
-        Some(Tally { attempts: attempts.max(tally.failures), ..tally })
+        Some(FailureTally { attempts: attempts.max(tally.failures), ..tally })
     }
 
     fn is_of(&self, now_ms: u64) -> bool {
@@ -78,7 +78,7 @@ impl Suspicion {
     }
 }
 
-impl Tally {
+impl FailureTally {
     /// Whether that is too much, be what it may of the target that fails most: it may be down.
     pub(super) fn is_bad(&self, fault: Fault, terms: &CooldownTerms) -> bool {
         self.attempts >= u64::from(terms.min_samples)
@@ -95,8 +95,8 @@ impl Tally {
     }
 
     /// Both together.
-    pub(super) fn and(self, other: Tally) -> Tally {
-        Tally {
+    pub(super) fn and(self, other: FailureTally) -> FailureTally {
+        FailureTally {
             attempts: self.attempts + other.attempts,
             failures: self.failures + other.failures,
             classes: self.classes.max(other.classes),

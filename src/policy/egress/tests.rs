@@ -1,5 +1,7 @@
 //! Pools: who leaves from where, and that it stays so.
 
+mod left_alone;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};

@@ -17,7 +17,7 @@ impl Tried {
         Tried { now_ms, ..Tried::default() }
     }
 
-    fn note_beside(&mut self, outcome: Outcome, target: u64, rest: Tally) -> bool {
+    fn note_beside(&mut self, outcome: Outcome, target: u64, rest: FailureTally) -> bool {
         self.attempts += 1;
         let terms = CooldownTerms::default();
         let charge = Charge { outcome, target, attempts: self.attempts, terms: &terms, now_ms: self.now_ms };
@@ -25,7 +25,7 @@ impl Tried {
     }
 
     fn note(&mut self, outcome: Outcome, target: u64) -> bool {
-        self.note_beside(outcome, target, Tally::default())
+        self.note_beside(outcome, target, FailureTally::default())
     }
 
     fn state(&self) -> AddressState {
@@ -119,12 +119,12 @@ fn what_is_no_fault_of_the_address_is_none() {
         assert!(!tried.note(Outcome::PortsUsedUp, target));
         assert!(!tried.note(Outcome::Connected, target));
     }
-    let bad = Tally { attempts: 100, failures: 90, classes: 16, most: 9 };
+    let bad = FailureTally { attempts: 100, failures: 90, classes: 16, most: 9 };
     for target in 0..1_000 {
         assert!(!tried.note_beside(Outcome::TimedOut, target, bad), "all of the pool have it");
     }
     assert_eq!(tried.state(), AddressState::Serving);
-    let well = Tally { attempts: 100, failures: 10, classes: 5, most: 3 };
+    let well = FailureTally { attempts: 100, failures: 10, classes: 5, most: 3 };
     assert!((0..1_000).any(|target| tried.note_beside(Outcome::TimedOut, target, well)));
     assert_eq!(tried.state().fault().unwrap().0, Fault::TimedOut);
 }
@@ -158,16 +158,20 @@ proptest! {
         let mut tried = Tried::at(1);
         for (what, target, passes) in events {
             tried.now_ms += passes;
-            match what {
-                0 => drop(tried.health.take(tried.now_ms)),
-                1 => drop(tried.health.set_drained(target % 2 == 0, tried.attempts, tried.now_ms)),
-                2 => drop(tried.note(Outcome::AddressMissing, target)),
-                3 => drop(tried.note(Outcome::Refused, target)),
-                4 => drop(tried.note(Outcome::Reset, target)),
-                5 => drop(tried.note(Outcome::Unreachable, target)),
-                6 => drop(tried.note(Outcome::TimedOut, target)),
-                _ => drop(tried.note(Outcome::Connected, target)),
-            }
+            let outcome = match what {
+                0 | 1 => None,
+                2 => Some(Outcome::AddressMissing),
+                3 => Some(Outcome::Refused),
+                4 => Some(Outcome::Reset),
+                5 => Some(Outcome::Unreachable),
+                6 => Some(Outcome::TimedOut),
+                _ => Some(Outcome::Connected),
+            };
+            let _ = match (outcome, what) {
+                (Some(outcome), _) => tried.note(outcome, target),
+                (None, 0) => tried.health.take(tried.now_ms),
+                (None, _) => tried.health.set_drained(target % 2 == 0, tried.attempts, tried.now_ms),
+            };
         }
         if tried.state() == AddressState::Drained {
             prop_assert!(!tried.health.is_fit(u64::MAX >> 20));

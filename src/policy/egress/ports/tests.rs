@@ -46,9 +46,9 @@ fn a_port_that_may_be_taken_out_of_time_wait_is_free_after_a_second() {
     assert_eq!(ports.left_waiting(here), PortLeft::WaitingShortly, "as kernels are by themselves");
     assert_eq!(ports.left_waiting(mapped), PortLeft::WaitingShortly);
     assert_eq!(ports.left_waiting(target(1)), PortLeft::Waiting);
-    ports.set_machine(1_000, TimeWaitReuse::Never);
+    ports.set_machine(Some(1_000), TimeWaitReuse::Never);
     assert_eq!(ports.left_waiting(here), PortLeft::Waiting);
-    ports.set_machine(1_000, TimeWaitReuse::Always);
+    ports.set_machine(Some(1_000), TimeWaitReuse::Always);
     assert_eq!(ports.left_waiting(target(1)), PortLeft::WaitingShortly);
     let cells = ports.take(source(1), target(1));
     ports.give(cells, PortLeft::WaitingShortly);

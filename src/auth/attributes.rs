@@ -9,7 +9,7 @@ use jiff::civil::Date;
 use crate::limits::{GROUP_NAME_MAX, USER_GROUPS_MAX, USER_LIMITS_MAX};
 
 /// The words that there are.
-const WORDS: [&str; 5] = ["groups", "limits", "expires", "disabled", "ident"];
+const WORDS: [&str; 6] = ["groups", "limits", "egress", "expires", "disabled", "ident"];
 
 /// How many letters a word may be off for another to be offered in its place.
 const SLIPS: usize = 2;
@@ -24,6 +24,8 @@ pub struct UserAttributes {
     pub groups: Vec<Arc<str>>,
     /// The limits that the user's sessions come under, none twice.
     pub limits: Vec<Arc<str>>,
+    /// The pool that the user's sessions leave from, where no rule says another.
+    pub egress: Option<Arc<str>>,
     /// The last day on which the user may log in, in UTC; `None`: there is no last one.
     pub expires: Option<Date>,
     /// Whether the user may not log in at all.
@@ -39,6 +41,8 @@ pub struct AttributeChange {
     pub groups: Option<Vec<Arc<str>>>,
     /// The limits in place of those that there are.
     pub limits: Option<Vec<Arc<str>>>,
+    /// The pool in place of the one that there is, or none any more.
+    pub egress: Option<Option<Arc<str>>>,
     /// The last day in place of the one that there is, or no last day any more.
     pub expires: Option<Option<Date>>,
     /// Whether the user may not log in.
@@ -79,12 +83,14 @@ impl UserAttributes {
                 ("limits", Some(value)) => {
                     attributes.limits = read_limits(value.split(',').filter(|_| !value.is_empty()))?;
                 }
+                ("egress", Some(value)) => attributes.egress = Some(read_pool(value)?),
                 ("expires", Some(value)) => attributes.expires = Some(read_day(value)?),
                 ("disabled", None) => attributes.disabled = true,
                 ("disabled", Some(_)) => return Err(AttributeError::Form("disabled")),
                 ("ident", None) => attributes.ident = true,
                 ("ident", Some(_)) => return Err(AttributeError::Form("ident")),
                 ("groups", None) => return Err(AttributeError::Form("groups=NAME,NAME")),
+                ("egress", None) => return Err(AttributeError::Form("egress=NAME")),
                 ("limits", None) => return Err(AttributeError::Form("limits=NAME,NAME")),
                 _ => return Err(AttributeError::Form("expires=YEAR-MONTH-DAY")),
             }
@@ -103,6 +109,7 @@ impl UserAttributes {
         UserAttributes {
             groups: change.groups.clone().unwrap_or(self.groups),
             limits: change.limits.clone().unwrap_or(self.limits),
+            egress: change.egress.clone().unwrap_or(self.egress),
             expires: change.expires.unwrap_or(self.expires),
             disabled: change.disabled.unwrap_or(self.disabled),
             ident: self.ident,
@@ -120,10 +127,12 @@ impl fmt::Display for UserAttributes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let groups = (!self.groups.is_empty()).then(|| format!("groups={}", self.groups.join(",")));
         let limits = (!self.limits.is_empty()).then(|| format!("limits={}", self.limits.join(",")));
+        let egress = self.egress.as_ref().map(|pool| format!("egress={pool}"));
         let expires = self.expires.map(|day| format!("expires={day}"));
         let disabled = self.disabled.then(|| "disabled".to_owned());
         let ident = self.ident.then(|| "ident".to_owned());
-        let words: Vec<String> = [groups, limits, expires, disabled, ident].into_iter().flatten().collect();
+        let words: Vec<String> =
+            [groups, limits, egress, expires, disabled, ident].into_iter().flatten().collect();
         f.write_str(&words.join(" "))
     }
 }
@@ -142,6 +151,14 @@ pub fn read_groups<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Vec<A
 /// A name that is none, as with groups, or that stands there twice, or more than `limits::USER_LIMITS_MAX`.
 pub fn read_limits<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Vec<Arc<str>>, AttributeError> {
     read_names(Members::Limits, names)
+}
+
+/// The pool of this name.
+///
+/// # Errors
+/// A name that is none, as with groups.
+pub fn read_pool(name: &str) -> Result<Arc<str>, AttributeError> {
+    if is_plain(name) { Ok(name.into()) } else { Err(AttributeError::Pool(shown(name))) }
 }
 
 fn read_names<'a>(
@@ -240,6 +257,8 @@ pub enum AttributeError {
     NamedTwice(Members, String),
     /// More of them than a user may have.
     TooMany(Members),
+    /// What no pool may be called.
+    Pool(String),
     /// What is no day.
     Day(String),
     /// A name that is to be enough, beside a password.
@@ -250,7 +269,7 @@ impl fmt::Display for AttributeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             AttributeError::Unknown(typed, nearest) => {
-                write!(f, "{typed:?} is none of \"groups=\", \"limits=\", \"expires=\", \"disabled\", \"ident\"")?;
+                write!(f, "{typed:?} is none of \"groups=\", \"limits=\", \"egress=\", \"expires=\", \"disabled\", \"ident\"")?;
                 nearest.map_or(Ok(()), |word| write!(f, "; did you mean \"{word}\"?"))
             }
             AttributeError::Twice(word) => write!(f, "\"{word}\" stands there twice"),
@@ -261,6 +280,9 @@ impl fmt::Display for AttributeError {
                     f,
                     "{name:?} cannot be a {one}: 1 to {GROUP_NAME_MAX} letters, digits, `-`, `_` and `.`"
                 )
+            }
+            AttributeError::Pool(name) => {
+                write!(f, "{name:?} cannot be a pool: 1 to {GROUP_NAME_MAX} letters, digits, `-`, `_` and `.`")
             }
             AttributeError::NamedTwice(of, name) => write!(f, "{} {name:?} is named twice", of.one()),
             AttributeError::TooMany(of) => write!(f, "more than {} {}s", of.most(), of.one()),
@@ -290,6 +312,7 @@ mod tests {
             "groups=staff,night limits=gold,b expires=2027-01-31 disabled",
             "limits=gold",
             "groups=staff ident",
+            "limits=gold egress=carrier expires=2027-01-31",
         ] {
             assert_eq!(parsed(text).to_string(), text);
         }
@@ -305,12 +328,12 @@ mod tests {
         for (text, expected) in [
             (
                 "group=staff",
-                "\"group\" is none of \"groups=\", \"limits=\", \"expires=\", \"disabled\", \"ident\"; did you mean \"groups\"?",
+                "\"group\" is none of \"groups=\", \"limits=\", \"egress=\", \"expires=\", \"disabled\", \"ident\"; did you mean \"groups\"?",
             ),
             ("Disabled", "did you mean \"disabled\"?"),
             (
                 "quota=1",
-                "\"quota\" is none of \"groups=\", \"limits=\", \"expires=\", \"disabled\", \"ident\"",
+                "\"quota\" is none of \"groups=\", \"limits=\", \"egress=\", \"expires=\", \"disabled\", \"ident\"",
             ),
             ("limit=gold", "did you mean \"limits\"?"),
             ("limits", "expected limits=NAME,NAME"),
@@ -320,6 +343,9 @@ mod tests {
             ("disabled disabled", "\"disabled\" stands there twice"),
             ("disabled=no", "expected disabled"),
             ("ident=yes", "expected ident"),
+            ("egress", "expected egress=NAME"),
+            ("egress=", "\"\" cannot be a pool"),
+            ("egres=a", "did you mean \"egress\"?"),
             ("groups", "expected groups=NAME,NAME"),
             ("expires", "expected expires=YEAR-MONTH-DAY"),
             ("expires=", "\"\" is no day"),

@@ -23,6 +23,7 @@ mod verifier;
 pub use admission::Pending;
 pub use attributes::{
     AttributeChange, AttributeError, UserAttributes, check_group_name, read_day, read_groups, read_limits,
+    read_pool,
 };
 pub use cache::{Tag, VerifiedCache};
 pub use dispatch::Verified;

@@ -169,6 +169,31 @@ impl Users {
         all.filter(|(_, limits)| !limits.is_empty())
     }
 
+    /// The users whom the file gives a pool, each with its name.
+    pub fn pools(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
+        self.by_name.iter().filter_map(|(name, account)| Some((name, account.attributes.egress.as_ref()?)))
+    }
+
+    /// Whether each pool that the file names is one; `check` says what is wrong with a name. `origin` is the file that the
+    /// error names.
+    ///
+    /// # Errors
+    /// The first line that names another.
+    pub fn check_pools(
+        &self,
+        origin: &Path,
+        check: impl Fn(&str) -> Result<(), String>,
+    ) -> Result<(), UsersError> {
+        let wrong = |(name, account): (&Arc<str>, &Account)| {
+            let what = check(account.attributes.egress.as_ref()?).err()?;
+            Some((account.line, name.clone(), what))
+        };
+        match self.by_name.iter().filter_map(wrong).min() {
+            Some((line, name, what)) => Err(UsersError::new(origin, Some(line), Cause::Limit { name, what })),
+            None => Ok(()),
+        }
+    }
+
     /// Whether each limit that the file names is one; `check` says what is wrong with a name. `origin` is the file that the
     /// error names.
     ///

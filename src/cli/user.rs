@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::auth::{
     AttributeChange, AttributeError, Users, change_user, check_name, check_password, hash_password, read_day,
-    read_groups, read_limits, remove_user, set_user,
+    read_groups, read_limits, read_pool, remove_user, set_user,
 };
 use crate::console::{complain, say};
 use crate::limits::PASSWORD_MAX;
@@ -50,6 +50,9 @@ pub(super) struct UserSetArgs {
     /// The limits that the user's sessions come under from now on, with commas between them; "" for none
     #[arg(long, value_name = "NAME,…", value_parser = limits_of, group = "attributes")]
     limits: Option<NameList>,
+    /// The pool of [[egress]] that the user's sessions leave from, where no rule says another; "" for none
+    #[arg(long, value_name = "NAME", value_parser = UserPool::read, group = "attributes")]
+    egress: Option<UserPool>,
     /// The last day, in UTC, on which the user may log in, such as 2027-01-31; or never
     #[arg(long, value_name = "DAY|never", value_parser = LastDay::read, group = "attributes")]
     expires: Option<LastDay>,
@@ -72,6 +75,16 @@ fn limits_of(typed: &str) -> Result<NameList, AttributeError> {
     read_limits(typed.split(',').filter(|_| !typed.is_empty())).map(NameList::from)
 }
 
+/// The pool of a user; `None`: there is none.
+#[derive(Clone, Debug)]
+struct UserPool(Option<Arc<str>>);
+
+impl UserPool {
+    fn read(typed: &str) -> Result<UserPool, AttributeError> {
+        if typed.is_empty() { Ok(UserPool(None)) } else { read_pool(typed).map(|name| UserPool(Some(name))) }
+    }
+}
+
 /// The last day of a user; `None`: there is none.
 #[derive(Clone, Copy, Debug)]
 struct LastDay(Option<Date>);
@@ -84,10 +97,11 @@ impl LastDay {
 
 /// Changes the attributes of a user. Exit code 0 if that was done, 1 otherwise, with the reason on standard error.
 pub(super) fn set(args: &UserSetArgs) -> ExitCode {
-    let UserSetArgs { name, file, groups, limits, expires, disable, enable } = args;
+    let UserSetArgs { name, file, groups, limits, egress, expires, disable, enable } = args;
     let change = AttributeChange {
         groups: groups.as_ref().map(|groups| groups.to_vec()),
         limits: limits.as_ref().map(|limits| limits.to_vec()),
+        egress: egress.clone().map(|UserPool(pool)| pool),
         expires: expires.map(|LastDay(day)| day),
         disabled: (*disable || *enable).then_some(*disable),
     };

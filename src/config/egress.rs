@@ -1,14 +1,17 @@
 //! What holds for the tables of `[[egress]]` beside their single values, and for those who name them.
 
+use ipnet::IpNet;
+
 use super::at::{At, TablePath};
 use super::choice::Choice;
 use super::egress_table::EgressConfig;
 use super::nearest::{nearest, with_nearest};
 use super::problem::{Problems, escaped, quoted};
+use super::reach::PortRange;
 use super::rules::{begins, check_names, count_tables, row};
 use super::tables::Config;
 use crate::limits;
-use crate::policy::egress::{PoolSelect, StickyOn, listed};
+use crate::policy::egress::{PoolFamily, PoolSelect, StickyOn, listed};
 use crate::policy::rules::spec::{Action, Mode};
 
 /// Reports pools that cannot be, and pools that are named and are not there.
@@ -18,6 +21,12 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
     check_names("egress", &names, problems);
     for (nth, pool) in config.egress.iter().enumerate() {
         check_pool((row("egress", nth), pool), problems);
+    }
+    check_apart(config, problems);
+    for (nth, listener) in config.listeners.iter().enumerate() {
+        if let Some(name) = &listener.egress {
+            check_named((row("listener", nth), "egress"), name, &names, problems);
+        }
     }
     for (nth, rule) in config.rules.iter().enumerate() {
         let path = row("rule", nth);
@@ -42,9 +51,67 @@ fn check_named((path, key): (TablePath, &'static str), name: &str, names: &[&str
 }
 
 /// What to say of a pool that is named and not there.
-pub(super) fn no_pool<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn no_pool<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> String {
     let meant = nearest(name, names).map(|meant| format!("\"{}\"", escaped(meant)));
     with_nearest(format!("there is no [[egress]] {}", quoted(name)), meant)
+}
+
+/// An address of one pool that another has.
+struct Shared<'a> {
+    net: IpNet,
+    /// The tables that have it, the later one first.
+    of: [usize; 2],
+    other: &'a EgressConfig,
+}
+
+/// What is of one pool is of no other, unless they have different ports: else neither would know which ports are left.
+fn check_apart(config: &Config, problems: &mut Problems) {
+    let mut all: Vec<(IpNet, usize)> = Vec::new();
+    for (nth, pool) in config.egress.iter().enumerate() {
+        all.extend(pool.addresses.iter().map(|net| (net.trunc(), nth)));
+    }
+    all.sort_unstable_by_key(|(net, nth)| (net.network(), net.prefix_len(), *nth));
+    // Blocks have others within them, or nothing in common: what an address is in stands before it.
+    let (mut around, mut found): (Vec<(IpNet, usize)>, Vec<Shared<'_>>) = (Vec::new(), Vec::new());
+    for (net, nth) in all {
+        while around.last().is_some_and(|(wide, _)| !wide.contains(&net)) {
+            around.pop();
+        }
+        let shares = |(_, other): &&(IpNet, usize)| {
+            *other == nth || !are_apart(&config.egress[nth], &config.egress[*other])
+        };
+        if let Some((_, other)) = around.iter().find(shares) {
+            let of = [nth.max(*other), nth.min(*other)];
+            found.push(Shared { net, of, other: &config.egress[of[1]] });
+        }
+        around.push((net, nth));
+    }
+    found.sort_by_key(|shared| shared.of);
+    found.dedup_by_key(|shared| shared.of);
+    for Shared { net, of: [nth, other_nth], other } in found {
+        let path = row("egress", nth);
+        let net =
+            if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() };
+        let what = match nth == other_nth {
+            true => format!("{net} is there twice"),
+            false => format!(
+                "{net} is of [[egress]] {}, too: give the two different `ports`, or leave it out of one",
+                quoted(&other.name)
+            ),
+        };
+        let at = problems.places().at(path, "addresses").cloned().unwrap_or(At::File);
+        problems.push(at, what);
+    }
+}
+
+/// Whether two pools may have the same address: they have different ports of it, or it is another one each.
+fn are_apart(one: &EgressConfig, other: &EgressConfig) -> bool {
+    let ports = |pool: &EgressConfig| pool.ports.map(PortRange::ends);
+    let differ = match (ports(one), ports(other)) {
+        (Some(one), Some(other)) => one.end() < other.start() || other.end() < one.start(),
+        _ => false,
+    };
+    differ || one.netns != other.netns
 }
 
 fn check_pool((path, pool): (TablePath, &EgressConfig), problems: &mut Problems) {
@@ -77,6 +144,19 @@ fn check_pool((path, pool): (TablePath, &EgressConfig), problems: &mut Problems)
             limits::EGRESS_BLOCK_LISTED_MAX
         );
         let at = at("select", problems);
+        problems.push(at, what);
+    }
+    let leads_nowhere = pool.addresses.iter().find(|net| match pool.family {
+        PoolFamily::Match => false,
+        PoolFamily::V4 => net.addr().is_ipv6(),
+        PoolFamily::V6 => net.addr().is_ipv4(),
+    });
+    if let Some(net) = leads_nowhere {
+        let what = format!(
+            "\"{}\" leads to no target that {net} could be used for: leave one of the two out",
+            pool.family.name()
+        );
+        let at = at("family", problems);
         problems.push(at, what);
     }
     if pool.sliding && pool.ttl.is_none() {

@@ -56,6 +56,8 @@ tables! {
         /// The balancers whose word is taken for it; "required" closes whoever else comes, "optional" takes him for a client.
         proxy_from: Vec<IpNet> = Vec::new(),
             condition(list(limits::PROXY_FROM_MAX, network).needs("a block of addresses"), "[\"10.0.0.0/28\"]"), Reload;
+        /// The pool of [[egress]] that its clients leave from, where neither a rule nor the user has another.
+        egress: Option<Arc<str>> = None, optional(text(own_name, ToString::to_string), "\"carrier\""), Reload;
         /// TLS below the protocols: PEM files, relative to this one; client_ca and users_from ask clients for certificates.
         tls: Option<ListenerTls> = None, optional(listener_tls(), EXAMPLE), Reload;
     }

@@ -64,6 +64,7 @@ pub use choice::{
 };
 pub use diff::KeyChange;
 pub use dns64::Dns64;
+pub(crate) use egress::no_pool;
 pub use egress_table::EgressConfig;
 pub use endpoint::{Endpoint, overlap};
 pub use listen_address::ListenAddress;

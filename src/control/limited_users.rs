@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::auth::{Users, UsersError};
-use crate::config::{Config, nearest, quoted};
+use crate::config::{Config, nearest, no_pool, quoted};
 use crate::policy::accounts::{LimitedUsers, Per};
 
 /// Which users the limits of a configuration are about: those of groups, where one counts the sessions of a group, and those
@@ -18,12 +18,13 @@ pub(super) fn limited_users(config: &Config, users: Option<&Users>) -> LimitedUs
     LimitedUsers::in_groups(members).with_limits(limited)
 }
 
-/// Whether each limit that the users file names is one that a user may have.
+/// Whether each limit and each pool that the users file names is one that a user may have.
 ///
 /// # Errors
 /// The first line that names another.
 pub(super) fn check_users(config: &Config, users: &Users, path: &Path) -> Result<(), UsersError> {
-    users.check_limits(path, |name| users_limit(config, name))
+    users.check_limits(path, |name| users_limit(config, name))?;
+    users.check_pools(path, |name| users_pool(config, name))
 }
 
 /// Whether a user may have the limit of this name.
@@ -42,5 +43,16 @@ pub(super) fn users_limit(config: &Config, name: &str) -> Result<(), String> {
             Err(nearest(name, known)
                 .map_or(what.clone(), |meant| format!("{what}; did you mean \"{meant}\"?")))
         }
+    }
+}
+
+/// Whether a user may have the pool of this name.
+///
+/// # Errors
+/// Why not, and which may be meant.
+pub(super) fn users_pool(config: &Config, name: &str) -> Result<(), String> {
+    match config.egress.iter().any(|pool| *pool.name == *name) {
+        true => Ok(()),
+        false => Err(no_pool(name, config.egress.iter().map(|pool| &*pool.name))),
     }
 }

@@ -150,7 +150,7 @@ impl OperatorRules {
         warnings.extend(idle_limits(config, users));
         warnings.extend(unresolved(config));
         let limited = self.limited_by(config, users);
-        let ways = self.ways.with(config);
+        let ways = self.ways.with(config, users);
         let ways = ways.map_err(|remark| errors.push(remark));
         if let Ok(ways) = &ways
             && errors.is_empty()
@@ -195,7 +195,8 @@ impl OperatorRules {
         // One that its last user has left is empty: it must not keep him.
         let groups = groups(config, Some(users), &mut Vec::new());
         let limited = self.limited_by(config, Some(users));
-        if groups == self.inputs.groups && limited == self.limited {
+        let ways = self.ways.with_users(Some(users));
+        if groups == self.inputs.groups && limited == self.limited && ways.is_as(&self.ways) {
             return None;
         }
         let set = match groups == self.inputs.groups {
@@ -203,7 +204,7 @@ impl OperatorRules {
             false => self.set.as_ref().map(|set| Arc::new(set.with_groups(&groups))),
         };
         let inputs = RuleInputs { groups, ..self.inputs.clone() };
-        Some(Arc::new(OperatorRules { inputs, set, limited, ..self.clone() }))
+        Some(Arc::new(OperatorRules { inputs, set, limited, ways, ..self.clone() }))
     }
 
     /// Which users the limits of a configuration are about: the same ones where nothing about them has changed.

@@ -428,8 +428,9 @@ fn policy(
     };
     let listeners = listener_names::called(config, names);
     let listeners: Vec<_> = listeners.into_iter().map(|(number, name)| (name, number)).collect();
+    let pools = rules.ways.own_pools(config, names);
     let rules = rules.set.as_ref().map(|set| set.with_listeners(&listeners));
-    Policy::new(guard).with_rules(rules).with_log(config.policy.log)
+    Policy::new(guard).with_rules(rules).with_log(config.policy.log).with_pools(pools)
 }
 
 #[cfg(test)]

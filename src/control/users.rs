@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::limited_users::{check_users, users_limit};
+use super::limited_users::{check_users, users_limit, users_pool};
 use super::rules::OperatorRules;
 use super::user_orders::{FileChange, UserOrder, await_workers, change_file};
 use crate::admin::{Done, Order, OrderError};
@@ -253,7 +253,7 @@ impl WatchedUsers {
             Order::SetUser { name, revoke, .. } | Order::RemoveUser { name, revoke } => (name, *revoke),
             _ => return Err(OrderError::Invalid("this changes no user".to_owned())),
         };
-        self.check_limits(order)?;
+        self.check_named(order)?;
         let change = change_file(&file.path, order)?;
         self.read(generation).map_err(|error| {
             let what = "the users file was written, and cannot be used";
@@ -266,15 +266,18 @@ impl WatchedUsers {
         })
     }
 
-    /// Whether the limits that an order gives a user are limits.
-    fn check_limits(&self, order: &Order) -> Result<(), OrderError> {
+    /// Whether the limits and the pool that an order gives a user are there.
+    fn check_named(&self, order: &Order) -> Result<(), OrderError> {
         let governing = lock(&self.shared.governing);
-        let Order::SetUser { attributes: AttributeChange { limits: Some(names), .. }, .. } = order else {
+        let Order::SetUser { attributes: AttributeChange { limits, egress, .. }, .. } = order else {
             return Ok(());
         };
         let Some(RuledBy { config, .. }) = &governing.rules else { return Ok(()) };
-        let wrong = names.iter().find_map(|name| users_limit(config, name).err());
-        wrong.map_or(Ok(()), |what| Err(OrderError::Invalid(format!("`limits`: {what}"))))
+        let limit = limits.iter().flatten().find_map(|name| users_limit(config, name).err());
+        let pool = egress.iter().flatten().find_map(|name| users_pool(config, name).err());
+        let limit = limit.map(|what| format!("`limits`: {what}"));
+        let wrong = limit.or(pool.map(|what| format!("`egress`: {what}")));
+        wrong.map_or(Ok(()), |what| Err(OrderError::Invalid(what)))
     }
 
     /// Has logins judged by these users; how many of those before are gone or have another password.

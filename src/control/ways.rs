@@ -7,11 +7,13 @@ use std::time::Instant;
 use super::numbers::Numbers;
 use super::parents::OperatorParents;
 use super::rules::concerns::RuleRemark;
+use crate::auth::Users;
 use crate::config::{Config, EgressConfig, RuleConfig};
 use crate::outbound::OutboundOptions;
 use crate::policy::egress::{Egress, PoolSockets, PoolSpec};
-use crate::policy::{EgressId, Way};
+use crate::policy::{EgressId, OwnPools, UserPools, Way};
 use crate::sys::outbound::open_namespace;
+use crate::worker::ListenerName;
 
 /// The pools and parents in effect.
 #[derive(Clone, Debug)]
@@ -19,6 +21,8 @@ pub(super) struct OperatorWays {
     pools: Vec<PoolSpec>,
     /// Those of the names of pools; 0 stands for none.
     numbers: Numbers,
+    /// The pools that the users file gives users.
+    users: Arc<UserPools>,
     /// `None`: there is none.
     pub(super) egress: Option<Arc<Egress>>,
     pub(super) parents: Arc<OperatorParents>,
@@ -27,21 +31,26 @@ pub(super) struct OperatorWays {
 impl Default for OperatorWays {
     fn default() -> OperatorWays {
         // No pool can be called by nothing.
-        let numbers = Numbers::beginning_with([""]);
-        OperatorWays { pools: Vec::new(), numbers, egress: None, parents: Arc::default() }
+        OperatorWays {
+            pools: Vec::new(),
+            numbers: Numbers::beginning_with([""]),
+            users: Arc::default(),
+            egress: None,
+            parents: Arc::default(),
+        }
     }
 }
 
 impl OperatorWays {
-    /// Those of a configuration, in place of these.
+    /// Those of a configuration and of these users, in place of these.
     ///
     /// # Errors
     /// The first pool or parent for whose name no number is left; the first pool whose network namespace cannot be entered.
-    pub(super) fn with(&self, config: &Config) -> Result<OperatorWays, RuleRemark> {
+    pub(super) fn with(&self, config: &Config, users: Option<&Users>) -> Result<OperatorWays, RuleRemark> {
         let parents = self.parents.follow(config, Instant::now())?;
         let pools: Vec<PoolSpec> = config.egress.iter().map(EgressConfig::spec).collect();
         if pools == self.pools {
-            return Ok(OperatorWays { parents, ..self.clone() });
+            return Ok(OperatorWays { parents, ..self.clone() }.with_users(users));
         }
         let numbers = self.numbers.with(pools.iter().map(|pool| &pool.name));
         let numbers = numbers.map_err(|none| (("egress", none.nth, "name"), none.of("pools")))?;
@@ -52,12 +61,36 @@ impl OperatorWays {
         }
         let egress = (!pools.is_empty())
             .then(|| Arc::new(Egress::new(numbered, self.egress.as_deref(), Instant::now())));
-        Ok(OperatorWays { pools, numbers, egress, parents })
+        let users_before = Arc::clone(&self.users);
+        let ways = OperatorWays { pools, numbers, users: users_before, egress, parents };
+        Ok(ways.with_users(users))
     }
 
-    /// Whether another has the same pools and parents.
+    /// These where the users file says other things by now.
+    #[must_use]
+    pub(super) fn with_users(&self, users: Option<&Users>) -> OperatorWays {
+        let own = users.into_iter().flat_map(Users::pools);
+        // A number stays that of a name, also of one that is not there any more.
+        let there = |name: &Arc<str>| self.pools.iter().any(|pool| pool.name == *name);
+        let number = |name: &Arc<str>| self.numbers.of(name).filter(|_| there(name)).map(EgressId);
+        let own: UserPools = own.map(|(user, pool)| (Arc::clone(user), number(pool))).collect();
+        let users = if own == *self.users { Arc::clone(&self.users) } else { Arc::new(own) };
+        OperatorWays { users, ..self.clone() }
+    }
+
+    /// Who leaves from which pool where no rule says so: users, and clients of listeners that have one.
+    pub(super) fn own_pools(&self, config: &Config, names: &[Arc<ListenerName>]) -> Option<Arc<OwnPools>> {
+        let tables = config.all_listeners().map(|one| one.table());
+        let own = names.iter().zip(tables).filter_map(|(name, table)| {
+            let pool = table?.egress.as_ref()?;
+            Some((name.number, EgressId(self.numbers.of(pool)?)))
+        });
+        OwnPools::new(self.egress.clone(), Arc::clone(&self.users), own).map(Arc::new)
+    }
+
+    /// Whether another has the same pools and parents, and users the same pools.
     pub(super) fn is_as(&self, other: &OperatorWays) -> bool {
-        self.pools == other.pools && Arc::ptr_eq(&self.parents, &other.parents)
+        self.pools == other.pools && self.users == other.users && Arc::ptr_eq(&self.parents, &other.parents)
     }
 
     /// The way of a rule, by what it names.

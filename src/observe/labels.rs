@@ -194,6 +194,8 @@ label! {
         Rule = "rule";
         /// No rule matched, and the default denies.
         Default = "default";
+        /// The pool that is meant, of the client or the user, is not there.
+        NoPool = "no_pool";
         /// The machine's own rules: a firewall, a prohibit route.
         Machine = "machine";
         /// The listener does not take such requests, or such clients.
@@ -344,6 +346,7 @@ impl DenialCause {
         match failure {
             Failure::Denied(Denial::Rule(RuleId::DEFAULT)) => Some(DenialCause::Default),
             Failure::Denied(Denial::Rule(_)) => Some(DenialCause::Rule),
+            Failure::Denied(Denial::NoPool) => Some(DenialCause::NoPool),
             Failure::Denied(Denial::Guard(refusal)) => match refusal {
                 Refusal::SpecialPurpose(_) => Some(DenialCause::SpecialPurpose),
                 Refusal::OwnListener => Some(DenialCause::OwnListener),

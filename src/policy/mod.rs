@@ -12,6 +12,7 @@ pub mod explain;
 pub mod guard;
 pub mod locals;
 pub mod nat64;
+mod own_pools;
 pub mod own_ports;
 pub mod parents;
 pub mod rule_names;
@@ -24,14 +25,17 @@ pub mod way;
 pub use guard::{Guard, Refusal};
 pub use locals::Locals;
 pub use nat64::Nat64;
+pub use own_pools::{OwnPools, UserPools};
 pub use verdict::{
     Allowed, DecidedBy, Decision, Denial, Incoming, Object, Route, RoutedAddress, Subject, Verdict,
 };
 pub use way::{EgressId, ParentId, Way};
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use self::guard::check_connected;
+use self::own_pools::NoPool;
 use self::own_ports::OwnPorts;
 use self::rules::spec::{Action, Logged};
 use self::rules::{Asked, Question, RuleId, RuleSet, Ruling};
@@ -46,6 +50,8 @@ pub struct Policy {
     rules: Option<RuleSet>,
     /// Which decisions the log tells, where the rule that decides does not say so itself.
     log: Logged,
+    /// Who leaves from which pool where no rule says so; `None`: nobody.
+    pools: Option<Arc<OwnPools>>,
     /// By which route a test has things go.
     #[cfg(test)]
     routes: Option<RouteFn>,
@@ -77,6 +83,12 @@ impl Policy {
     #[must_use]
     pub fn with_log(self, log: Logged) -> Policy {
         Policy { log, ..self }
+    }
+
+    /// The policy by which these leave from pools of their own.
+    #[must_use]
+    pub fn with_pools(self, pools: Option<Arc<OwnPools>>) -> Policy {
+        Policy { pools, ..self }
     }
 
     /// The policy by which things go as a test wants.
@@ -215,15 +227,14 @@ impl Policy {
     fn verdict(&self, guarded: Result<(), Refusal>, subject: &Subject<'_>, object: Object<'_>) -> Verdict {
         let ruling = |rules: &RuleSet| self.ruling(rules, subject, object);
         match (guarded, &self.rules) {
-            (Ok(()), None) => Verdict::Allow(Allowed {
-                route: self.route(object),
-                decision: Decision { logged: self.log == Logged::All, ..Decision::BY_DEFAULT },
-                ..Allowed::default()
-            }),
-            (Ok(()), Some(rules)) => self.by_rule(&ruling(rules), object),
+            (Ok(()), None) => {
+                let decision = Decision { logged: self.log == Logged::All, ..Decision::BY_DEFAULT };
+                self.allow(Allowed { decision, ..Allowed::default() }, self.log, subject, object)
+            }
+            (Ok(()), Some(rules)) => self.by_rule(&ruling(rules), subject, object),
             (Err(Refusal::SpecialPurpose(range)), Some(rules)) => match ruling(rules) {
                 ruling @ Ruling { action: Action::Allow, allow_private: true, .. } => {
-                    self.by_rule(&ruling, object)
+                    self.by_rule(&ruling, subject, object)
                 }
                 _ => self.by_guard(Refusal::SpecialPurpose(range)),
             },
@@ -236,19 +247,35 @@ impl Policy {
         Verdict::Deny(refusal.into(), Decision { logged, ..Decision::BY_GUARD })
     }
 
-    fn by_rule(&self, ruling: &Ruling, object: Object<'_>) -> Verdict {
+    fn by_rule(&self, ruling: &Ruling, subject: &Subject<'_>, object: Object<'_>) -> Verdict {
         let Ruling { action, rule, would, allow_private, log, way } = *ruling;
         let (by, log) = (DecidedBy::Rule(rule), log.unwrap_or(self.log));
         match action {
-            Action::Allow => Verdict::Allow(Allowed {
-                route: self.route(object),
-                way,
-                private: allow_private,
-                decision: Decision { by, allowed: true, would, logged: log == Logged::All },
-            }),
+            Action::Allow => {
+                let decision = Decision { by, allowed: true, would, logged: log == Logged::All };
+                let allowed = Allowed { way, private: allow_private, decision, ..Allowed::default() };
+                self.allow(allowed, log, subject, object)
+            }
             Action::Deny => {
                 let decision = Decision { by, allowed: false, would, logged: log != Logged::Nothing };
                 Verdict::Deny(Denial::Rule(rule), decision)
+            }
+        }
+    }
+
+    /// What is allowed so, by its route and its way; where it cannot be had by the way that is meant, it is not.
+    fn allow(&self, allowed: Allowed, log: Logged, subject: &Subject<'_>, object: Object<'_>) -> Verdict {
+        let asks = || subject.parameters.is_some_and(own_pools::asks);
+        let way = match &self.pools {
+            Some(pools) => pools.way(allowed.way, subject),
+            None if asks() => Err(NoPool),
+            None => Ok(allowed.way),
+        };
+        match way {
+            Ok(way) => Verdict::Allow(Allowed { route: self.route(object), way, ..allowed }),
+            Err(NoPool) => {
+                let logged = log != Logged::Nothing;
+                Verdict::Deny(Denial::NoPool, Decision { allowed: false, logged, ..allowed.decision })
             }
         }
     }

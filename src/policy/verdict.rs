@@ -169,6 +169,8 @@ pub enum Denial {
     Guard(Refusal),
     /// This rule says so.
     Rule(RuleId),
+    /// The pool that the client asks for, or that is the user's own, is not there.
+    NoPool,
 }
 
 impl fmt::Display for Denial {
@@ -177,6 +179,7 @@ impl fmt::Display for Denial {
             Denial::Guard(refusal) => refusal.fmt(f),
             Denial::Rule(RuleId::DEFAULT) => f.write_str("no rule allows it"),
             Denial::Rule(RuleId(number)) => write!(f, "rule {number}"),
+            Denial::NoPool => f.write_str("there is no such egress pool"),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::admin::orders::{Done, Order, OrderError, ReloadReport};
 use crate::admin::status::HttpStatus;
 use crate::auth::{
     AttributeChange, UserAttributes, check_name, check_password, read_day, read_groups, read_limits,
+    read_pool,
 };
 use crate::config::{Choice, Level, unknown_value};
 use crate::limits;
@@ -43,6 +44,8 @@ struct UserBody {
     password: Option<Zeroizing<String>>,
     groups: Option<Vec<String>>,
     limits: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "nullable")]
+    egress: Option<Option<String>>,
     #[serde(default, deserialize_with = "nullable")]
     expires: Option<Option<String>>,
     disabled: Option<bool>,
@@ -98,8 +101,8 @@ pub(super) fn log(body: &[u8]) -> Result<Order, String> {
 pub(super) fn set_user(name: &str, body: &[u8]) -> Result<Order, String> {
     check_name(name).map_err(|error| error.to_string())?;
     // What serde_json says may quote what stands in the place of a password.
-    let form = r#"{"password": "…", "groups": ["staff"], "limits": ["gold"], "expires": "2027-01-31", "disabled": false, "revoke": false}"#;
-    let UserBody { password, groups, limits, expires, disabled, revoke } =
+    let form = r#"{"password": "…", "groups": ["staff"], "limits": ["gold"], "egress": "carrier", "expires": "2027-01-31", "disabled": false, "revoke": false}"#;
+    let UserBody { password, groups, limits, egress, expires, disabled, revoke } =
         serde_json::from_slice(body).map_err(|_| format!("the body is not of the form {form}"))?;
     if let Some(password) = &password {
         check_password(password.as_bytes()).map_err(|error| format!("`password`: {error}"))?;
@@ -107,10 +110,12 @@ pub(super) fn set_user(name: &str, body: &[u8]) -> Result<Order, String> {
     let password = password.map(|password| Zeroizing::new(password.as_bytes().to_vec()));
     let groups = groups.map(|names| read_groups(names.iter().map(String::as_str))).transpose();
     let limits = limits.map(|names| read_limits(names.iter().map(String::as_str))).transpose();
+    let egress = egress.map(|egress| egress.map(|typed| read_pool(&typed)).transpose()).transpose();
     let expires = expires.map(|expires| expires.map(|typed| read_day(&typed)).transpose()).transpose();
     let attributes = AttributeChange {
         groups: groups.map_err(|error| format!("`groups`: {error}"))?,
         limits: limits.map_err(|error| format!("`limits`: {error}"))?,
+        egress: egress.map_err(|error| format!("`egress`: {error}"))?,
         expires: expires.map_err(|error| format!("`expires`: {error}"))?,
         disabled,
     };
@@ -186,12 +191,15 @@ fn listed(users: &[(String, UserAttributes)]) -> Value {
     let names: Vec<&str> = users.iter().map(|(name, _)| name.as_str()).collect();
     let described = users.iter().filter(|(_, attributes)| !attributes.is_empty());
     let attributes: serde_json::Map<String, Value> = described
-        .map(|(name, UserAttributes { groups, limits, expires, disabled, ident })| {
+        .map(|(name, UserAttributes { groups, limits, egress, expires, disabled, ident })| {
             let names = |all: &[Arc<str>]| -> Vec<String> { all.iter().map(ToString::to_string).collect() };
             let (groups, limits, expires) =
                 (names(groups), names(limits), expires.map(|day| day.to_string()));
             let mut told =
                 json!({"groups": groups, "limits": limits, "expires": expires, "disabled": disabled});
+            if let Some(pool) = egress {
+                told["egress"] = (&**pool).into();
+            }
             if *ident {
                 told["ident"] = true.into();
             }

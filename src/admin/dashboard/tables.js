@@ -44,6 +44,7 @@ const tables = (() => {
     denied_foreign_peer: "Foreign peer of BIND",
     denied_per_source: "Source at its limit",
     denied_limit_connections: "Limit of sessions",
+    denied_no_pool: "No such egress pool",
     denied_limit_associations: "Limit of associations",
     denied_limit_new_sessions: "Limit of new sessions",
     denied_quota: "Quota used up",

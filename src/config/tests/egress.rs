@@ -5,7 +5,7 @@ use super::*;
 /// Each key, with a value that is no default.
 const EVERY_KEY: &str = "[[egress]]\nname = \"carrier\"\naddresses = [\"198.51.100.0/28\", \"2001:db8::/64\"]\nselect = \"sticky\"\n\
     sticky_on = [\"user\", \"session\"]\nttl = \"10m\"\nsliding = true\nfailover = 1\n\
-    cooldown = { refused = 20, reset_rate = 30, min_samples = 50, max = \"5m\" }\nfamily = \"v4\"\nports = \"40000-44999\"\nreserve = 10\n\
+    cooldown = { refused = 20, reset_rate = 30, min_samples = 50, max = \"5m\" }\nfamily = \"match\"\nports = \"40000-44999\"\nreserve = 10\n\
     per_target = 100\ninterface = \"eth1\"\nfwmark = 7\ndscp = 10\nfreebind = true\nnetns = \"uplink2\"\ntags = { area = \"de\" }\n";
 
 /// A configuration in which each key is typed.
@@ -52,6 +52,10 @@ fn a_pool_that_cannot_be_is_refused_with_its_place() {
             "addresses = \"2001:db8::/48\"\nselect = \"least-used\"",
             "\"least-used\" goes from address to address",
         ),
+        (
+            "addresses = [\"192.0.2.1\", \"2001:db8::1\"]\nfamily = \"v6\"",
+            "4: [[egress]] 1 key `family`: \"v6\" leads to no target that 192.0.2.1/32 could be used for",
+        ),
         ("addresses = \"192.0.2.1\"\nselect = \"stiky\"", "did you mean \"sticky\"?"),
         ("addresses = \"192.0.2.1\"\nsticky_on = []", "is empty: it needs a part of a session"),
         ("addresses = \"192.0.2.1\"\nsliding = true", "has a `ttl` begin anew, and there is none"),
@@ -73,6 +77,69 @@ fn a_pool_that_cannot_be_is_refused_with_its_place() {
     ] {
         complains(keys, expected);
     }
+}
+
+/// Two pools that have an address know each but half of the ports that it has left.
+#[test]
+fn an_address_is_of_one_pool_unless_its_ports_are_shared_out() {
+    let pools = |one: &str, other: &str| {
+        parse(&format!("[[egress]]\nname = \"a\"\n{one}\n[[egress]]\nname = \"b\"\n{other}\n"))
+    };
+    for (one, other, expected) in [
+        (
+            "addresses = \"192.0.2.0/28\"",
+            "addresses = \"192.0.2.3\"",
+            "6: [[egress]] 2 key `addresses`: 192.0.2.3 is of [[egress]] \"a\", too",
+        ),
+        (
+            "addresses = \"192.0.2.3\"",
+            "addresses = [\"192.0.1.1\", \"192.0.2.0/28\"]",
+            "6: [[egress]] 2 key `addresses`: 192.0.2.3 is of",
+        ),
+        ("addresses = \"2001:db8::/48\"", "addresses = \"2001:db8:0:1::/64\"", "2001:db8:0:1::/64 is of"),
+        (
+            "addresses = [\"192.0.2.1\", \"192.0.2.1\"]",
+            "addresses = \"192.0.2.2\"",
+            "3: [[egress]] 1 key `addresses`: 192.0.2.1 is there twice",
+        ),
+        (
+            "addresses = \"192.0.2.1\"\nports = \"40000-40999\"",
+            "addresses = \"192.0.2.1\"\nports = \"40999-41999\"",
+            "give the two different `ports`",
+        ),
+        (
+            "addresses = \"192.0.2.1\"\nports = \"40000-40999\"",
+            "addresses = \"192.0.2.1\"",
+            "give the two different `ports`",
+        ),
+    ] {
+        let said = pools(one, other).expect_err(one).to_string();
+        assert!(said.contains(expected), "{one} {other}: {said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    for (one, other) in [
+        ("addresses = \"192.0.2.0/28\"", "addresses = \"192.0.2.16/28\""),
+        (
+            "addresses = \"192.0.2.1\"\nports = \"40000-40999\"",
+            "addresses = \"192.0.2.1\"\nports = \"41000-41999\"",
+        ),
+        ("addresses = \"192.0.2.1\"\nnetns = \"one\"", "addresses = \"192.0.2.1\"\nnetns = \"two\""),
+    ] {
+        assert!(pools(one, other).is_ok(), "{one} {other}");
+    }
+}
+
+#[test]
+fn a_listener_names_a_pool_that_is_there() {
+    let text = "[[listener]]\naddress = \"127.0.0.1:1080\"\negress = \"carier\"\n[[egress]]\nname = \"carrier\"\naddresses = \"192.0.2.1\"\n";
+    let said = parse(text).expect_err("no such pool").to_string();
+    assert!(
+        said.contains(
+            "3: [[listener]] 1 key `egress`: there is no [[egress]] \"carier\"; did you mean \"carrier\"?"
+        ),
+        "{said}"
+    );
+    assert!(parse(&text.replace("carier", "carrier")).is_ok());
 }
 
 #[test]

@@ -9,9 +9,10 @@ use crate::config::{AuthMethod, Config, Flags, ListenerConfig, Protocol, SocketM
 pub(super) fn every_key() -> Vec<ListenerConfig> {
     config(
         "[[listener]]\nname = \"web\"\naddress = \"127.0.0.1:3128\"\nprotocols = [\"http\"]\nmethods = [\"none\"]\n\
-         commands = [\"connect\", \"bind\"]\nadvertise = \"203.0.113.7\"\nudp_ports = \"50000-50009\"\nfirst_byte = \"2s\"\n\
+         commands = [\"connect\", \"bind\"]\nadvertise = \"203.0.113.7\"\nudp_ports = \"50000-50009\"\nfirst_byte = \"2s\"\negress = \"carrier\"\n\
          proxy_protocol = \"optional\"\nproxy_from = [\"10.0.0.0/28\"]\n\
-         tls = { cert = \"/c\", key = \"/k\", client_ca = \"/a\", users_from = \"san\" }\n",
+         tls = { cert = \"/c\", key = \"/k\", client_ca = \"/a\", users_from = \"san\" }\n\
+         [[egress]]\nname = \"carrier\"\naddresses = \"198.51.100.1\"\n",
     )
     .listeners
     .into_iter()

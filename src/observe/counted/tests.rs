@@ -43,7 +43,8 @@ const LINE: &str = "accepted active
     requests_unknown_network_unreachable requests_unknown_host_unreachable requests_unknown_connection_refused
     requests_unknown_ttl_expired requests_unknown_command_not_supported requests_unknown_address_type_not_supported
     requests_unknown_none
-    denied_special_purpose denied_own_listener denied_own_port denied_rule denied_default denied_machine denied_listener denied_per_source
+    denied_special_purpose denied_own_listener denied_own_port denied_rule denied_default denied_no_pool denied_machine
+    denied_listener denied_per_source
     denied_limit_connections denied_limit_associations denied_limit_new_sessions denied_quota
     denied_turned_away denied_unrecorded denied_foreign_peer
     dials dials_failed_refused dials_failed_timed_out dials_failed_host_unreachable dials_failed_network_unreachable

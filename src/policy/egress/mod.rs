@@ -22,6 +22,8 @@ mod turns;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::tagged_pools;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -104,9 +106,13 @@ impl Egress {
 
     /// The first pool that has all of these tags.
     pub fn tagged<'a>(&self, tags: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> Option<EgressId> {
-        let has = |pool: &&Arc<Pool>| {
-            tags.clone().all(|(tag, value)| pool.spec().tags.get(tag).is_some_and(|own| **own == *value))
-        };
-        self.pools().find(has).map(|pool| pool.id())
+        self.order.iter().copied().find(|id| self.has_tags(*id, tags.clone()))
+    }
+
+    /// Whether a pool has all of these tags.
+    pub fn has_tags<'a>(&self, id: EgressId, mut tags: impl Iterator<Item = (&'a str, &'a str)>) -> bool {
+        self.pool(id).is_some_and(|pool| {
+            tags.all(|(tag, value)| pool.spec().tags.get(tag).is_some_and(|own| **own == *value))
+        })
     }
 }

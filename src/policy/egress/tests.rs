@@ -33,6 +33,17 @@ fn pool(addresses: &[&str], choosing: Choosing) -> Pool {
     Pool::new(EgressId(1), spec, OutboundOptions::default(), &Ledger::new(Instant::now()))
 }
 
+/// Pools of these names and areas, whose numbers are their places, from 1 on.
+pub(crate) fn tagged_pools(pools: &[(&str, &str)]) -> Arc<Egress> {
+    let spec = |(name, area): &(&str, &str)| PoolSpec {
+        name: (*name).into(),
+        tags: [("area".into(), (*area).into())].into(),
+        ..spec(&["198.51.100.1"], Choosing::default())
+    };
+    let pools = (1..).map(EgressId).zip(pools.iter().map(spec));
+    Arc::new(Egress::new(pools, None))
+}
+
 fn select(select: PoolSelect) -> Choosing {
     Choosing { select, ..Choosing::default() }
 }

@@ -145,6 +145,7 @@ fn words(told: &Value) -> String {
     if let Some(why) = at(told, &["dns"]).as_str() {
         let _ = writeln!(words, "the name has no address: {}", visible(why));
     }
+    words.push_str(&egress(told));
     if !list(told, "limits").is_empty() {
         words.push_str(&limits(told));
     }
@@ -171,6 +172,23 @@ fn said_of_session(parameters: &Value) -> Option<String> {
     let parts: Vec<String> =
         named("session").into_iter().chain(ttl).chain(tags).chain(named("pool")).collect();
     (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// The pool that it leaves from, in a line; nothing where the kernel says.
+fn egress(told: &Value) -> String {
+    let egress = at(told, &["egress"]);
+    let Some(pool) = at(egress, &["pool"]).as_str() else {
+        let missing = "the egress pool that is meant is not there\n";
+        return if egress.is_object() { missing.to_owned() } else { String::new() };
+    };
+    let from = match at(egress, &["address"]).as_str() {
+        Some(address) => visible(address),
+        None => {
+            let (entries, select) = (whole(at(egress, &["entries"])), text(at(egress, &["select"])));
+            format!("one of {}, {select}", grouped(entries))
+        }
+    };
+    format!("leaves from pool {}: {from}\n", visible(pool))
 }
 
 /// The limits that it comes under, a line each: what they allow, and what part of that is used where a server says so.

@@ -28,8 +28,6 @@ pub const EGRESS_TAG_LENGTH_MAX: usize = 32;
 pub const EGRESS_V4_PREFIX_MIN: u8 = 8;
 /// The shortest prefix of an IPv6 block of a pool: nobody is given more.
 pub const EGRESS_V6_PREFIX_MIN: u8 = 19;
-/// Bytes of the name of an interface: IFNAMSIZ less its NUL.
-pub const INTERFACE_NAME_MAX: usize = 15;
 /// Keys of which one pool with `sliding` remembers when they were used, a power of two: 1 MiB. Beyond them the one that was used
 /// longest ago moves on as without `sliding`.
 pub const EGRESS_SLIDING_KEYS: usize = 65_536;

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use jiff::Timestamp;
 
+use super::explained_egress::ExplainedEgress;
 use super::failure::Failure;
 use super::socks5::rep_of;
 use crate::auth::username::UsernameRules;
@@ -158,6 +159,8 @@ pub struct Explanation {
     pub limits: Vec<ExplainedLimit>,
     /// The limit that would refuse it now.
     pub refused_by: Option<LimitId>,
+    /// From where it would leave ([`Explanation::tell_egress`]); `None`: from where the kernel says.
+    pub egress: Option<ExplainedEgress>,
 }
 
 /// Of what something is said before there is an address.
@@ -211,6 +214,7 @@ impl Explanation {
             reply: Rep::Succeeded,
             limits: Vec::new(),
             refused_by: None,
+            egress: None,
         };
         let (target, command) = (told.supposed.target.clone(), told.supposed.command);
         let nobody = matches!(target.host, Host::Ip(ip) if ip.is_unspecified());

@@ -10,6 +10,7 @@ mod channel;
 mod command;
 mod connect;
 mod dialect;
+mod explained_egress;
 mod explained_limits;
 mod explanation;
 mod facts;
@@ -35,6 +36,7 @@ mod tests;
 pub use command::{
     AcceptedPeer, Announced, Command, Dialed, Input, Output, Peers, Round, RoundOutcome, Step,
 };
+pub use explained_egress::ExplainedEgress;
 pub use explained_limits::LimitJudges;
 pub use explanation::{ExplainedLimit, Explanation, Judges, Supposed};
 pub use facts::Facts;

@@ -87,8 +87,16 @@ impl Worker {
     fn tell(&self, told: Explanation, policy: Arc<Policy>, reply: &Reply<SupposedTold>) {
         let snapshot = &self.core.snapshot;
         let (limits, sources) = (snapshot.limits.clone(), snapshot.sources.clone());
+        let egress = snapshot.egress.clone();
         let names = Arc::clone(&snapshot.rule_names);
         // Nobody need be there to hear it.
-        reply.send(SupposedTold::Told(Box::new(SupposedOutcome { told, names, policy, limits, sources })));
+        reply.send(SupposedTold::Told(Box::new(SupposedOutcome {
+            told,
+            names,
+            policy,
+            egress,
+            limits,
+            sources,
+        })));
     }
 }

@@ -17,6 +17,7 @@ use crate::observe::live::LiveSession;
 use crate::observe::talkers::TalkersFound;
 use crate::policy::Policy;
 use crate::policy::accounts::LimitPlan;
+use crate::policy::egress::Egress;
 use crate::policy::rule_names::RuleNames;
 use crate::policy::rules::RuleSet;
 use crate::policy::sources::Sources;
@@ -152,6 +153,8 @@ pub struct SupposedOutcome {
     pub names: Arc<RuleNames>,
     /// What can say what each of them comes to ([`Explanation::tell_steps`]).
     pub policy: Arc<Policy>,
+    /// The pools in effect ([`Explanation::tell_egress`]).
+    pub egress: Option<Arc<Egress>>,
     /// The limits in effect ([`Explanation::tell_limits`]).
     pub limits: Option<Arc<LimitPlan>>,
     /// The sessions of sources, where these are limited.

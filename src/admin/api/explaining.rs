@@ -18,7 +18,7 @@ use crate::policy::explain::Explained;
 use crate::policy::rule_names::{DEFAULT_NAME, GUARD_NAME, RuleNames};
 use crate::policy::rules::{RuleId, RuleSet, RuleStep};
 use crate::policy::{DecidedBy, Decision, Verdict};
-use crate::session::{ExplainedLimit, Explanation, LimitJudges, Supposed};
+use crate::session::{ExplainedEgress, ExplainedLimit, Explanation, LimitJudges, Supposed};
 use crate::worker::{Mail, Mailbox, Reply, SupposedOutcome, SupposedTold};
 
 /// The request that the parameters suppose.
@@ -63,7 +63,9 @@ impl Explaining {
     pub(super) fn go_on(&mut self, names: &HolderNames, now: Instant) -> Option<HttpAnswer> {
         match self.answer.try_recv() {
             Ok(SupposedTold::Told(outcome)) => {
-                let SupposedOutcome { mut told, names: rules, policy, limits: plan, sources } = *outcome;
+                let SupposedOutcome { mut told, names: rules, policy, egress, limits: plan, sources } =
+                    *outcome;
+                told.tell_egress(egress.as_deref());
                 told.tell_steps(&policy);
                 told.tell_limits(LimitJudges { plan: plan.as_deref(), sources: sources.as_deref(), now });
                 let names = HolderNames { rules, ..names.clone() };
@@ -113,6 +115,7 @@ pub(crate) fn explanation_json(told: &Explanation, names: &HolderNames, is_runni
         "rule": deciding.map(|decision| decided_by(decision, names)),
         "would_deny": deciding.and_then(|decision| decision.would_deny()).map(|rule| name_of(rule, names)),
         "reply": reply.code(),
+        "egress": told.egress.as_ref().map(egress_json),
         "limit": limit.map(|name| &**name),
         "limits": limits,
         "dns": unresolved.as_ref().map(ToString::to_string),
@@ -133,6 +136,16 @@ fn parameters_json(parameters: &SessionParameters) -> Value {
         "tags": tags,
         "pool": pool,
     })
+}
+
+/// The pool that the session would leave from; `address` is null where another may have any, `pool` where it is not there.
+fn egress_json(egress: &ExplainedEgress) -> Value {
+    match egress {
+        ExplainedEgress::Missing => json!({"pool": null, "select": null, "address": null, "entries": null}),
+        ExplainedEgress::Pool { name, select, address, entries } => {
+            json!({"pool": **name, "select": select.name(), "address": address, "entries": entries})
+        }
+    }
 }
 
 /// A limit that the request would come under; `holder` is null where the session has an account of its own.

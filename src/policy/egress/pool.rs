@@ -245,7 +245,7 @@ impl Pool {
             Order::From([place(false), place(true)])
         };
         match self.spec.choosing.select {
-            PoolSelect::Sticky => match self.key(asked) {
+            PoolSelect::Sticky => match self.key(asked, true) {
                 Some(key) => Leaving { key, sticky: true, order: Order::ByKey, first, steps },
                 None => Leaving { key: turns.random(), sticky, order: Order::ByKey, first, steps },
             },
@@ -266,8 +266,19 @@ impl Pool {
         }
     }
 
-    /// The key of a sticky session; `None` where it lacks a part of it.
-    fn key(&self, asked: &LeavingAsked<'_>) -> Option<u64> {
+    /// The address that a session has towards a target of this one's family, where the next one like it has the same; asking
+    /// renews nothing.
+    pub fn settled(&self, asked: &LeavingAsked<'_>, target: IpAddr, now: Instant) -> Option<IpAddr> {
+        if self.spec.choosing.select != PoolSelect::Sticky {
+            return None;
+        }
+        let key = self.key(asked, false)?;
+        let steps = [PoolStep::default(); 2];
+        self.next(&mut Leaving { key, order: Order::ByKey, first: None, steps }, target, now)
+    }
+
+    /// The key of a sticky session; `None` where it lacks a part of it. `renews`: it is used now.
+    pub(super) fn key(&self, asked: &LeavingAsked<'_>, renews: bool) -> Option<u64> {
         let choosing = &self.spec.choosing;
         let (key, parts) = self.key_of(&choosing.sticky_on, asked);
         if parts < choosing.sticky_on.len() {
@@ -276,7 +287,7 @@ impl Pool {
         let Some(ttl) = asked.ttl.or(choosing.ttl).map(|ttl| ttl.as_secs().max(1)) else { return Some(key) };
         let epoch = key::epoch(key, asked.unix_seconds, ttl);
         let epoch = match &self.sliding {
-            Some(keys) => keys.epoch(key, asked.unix_seconds, ttl, epoch),
+            Some(keys) => keys.epoch(key, asked.unix_seconds, ttl, (epoch, renews)),
             None => epoch,
         };
         Some(key::in_epoch(key, epoch))

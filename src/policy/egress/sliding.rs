@@ -36,9 +36,9 @@ impl SlidingKeys {
         SlidingKeys { places: (0..EGRESS_SLIDING_KEYS).map(|_| Default::default()).collect() }
     }
 
-    /// The epoch that a key has, which is used now: the one that it has kept where it was used within `ttl` seconds, else
-    /// `fresh`.
-    pub(super) fn epoch(&self, key: u64, unix_seconds: u64, ttl: u64, fresh: u64) -> u64 {
+    /// The epoch that a key has: the one that it has kept where it was used within `ttl` seconds, else `fresh`. `renews`: it is
+    /// used now.
+    pub(super) fn epoch(&self, key: u64, unix_seconds: u64, ttl: u64, (fresh, renews): (u64, bool)) -> u64 {
         let now = unix_seconds as u32;
         let set = (key as usize % EGRESS_SLIDING_KEYS) / EGRESS_SLIDING_WAYS * EGRESS_SLIDING_WAYS;
         let set = &self.places[set..set + EGRESS_SLIDING_WAYS];
@@ -49,14 +49,18 @@ impl SlidingKeys {
             let age = now.saturating_sub(seconds);
             if mixed.load(Ordering::Relaxed) ^ found == key && found != 0 {
                 let kept = if u64::from(age) < ttl { epoch } else { fresh as u32 };
-                put(&set[nth], key, Use { seconds: now, epoch: kept });
+                if renews {
+                    put(&set[nth], key, Use { seconds: now, epoch: kept });
+                }
                 return u64::from(kept);
             }
             if age >= oldest_age {
                 (oldest, oldest_age) = (nth, age);
             }
         }
-        put(&set[oldest], key, Use { seconds: now, epoch: fresh as u32 });
+        if renews {
+            put(&set[oldest], key, Use { seconds: now, epoch: fresh as u32 });
+        }
         fresh
     }
 }
@@ -73,11 +77,13 @@ mod tests {
     #[test]
     fn a_key_keeps_its_epoch_for_as_long_as_it_is_used() {
         let keys = SlidingKeys::new();
-        assert_eq!(keys.epoch(7, 1_000, 60, 10), 10);
-        assert_eq!(keys.epoch(7, 1_059, 60, 11), 10);
-        assert_eq!(keys.epoch(7, 1_118, 60, 12), 10, "each use renews");
-        assert_eq!(keys.epoch(7, 1_178, 60, 13), 13, "a minute without one");
-        assert_eq!(keys.epoch(8, 1_178, 60, 13), 13);
+        assert_eq!(keys.epoch(7, 1_000, 60, (10, true)), 10);
+        assert_eq!(keys.epoch(7, 1_059, 60, (11, true)), 10);
+        assert_eq!(keys.epoch(7, 1_118, 60, (12, true)), 10, "each use renews");
+        assert_eq!(keys.epoch(7, 1_178, 60, (13, true)), 13, "a minute without one");
+        assert_eq!(keys.epoch(8, 1_178, 60, (13, true)), 13);
+        assert_eq!(keys.epoch(9, 1_178, 60, (13, false)), 13);
+        assert_eq!(keys.epoch(9, 1_179, 60, (14, false)), 14, "asking is no use");
     }
 
     #[test]
@@ -86,9 +92,9 @@ mod tests {
         let same_places = |nth: u64| nth * EGRESS_SLIDING_KEYS as u64;
         let ways = EGRESS_SLIDING_WAYS as u64;
         for nth in 1..=ways + 1 {
-            assert_eq!(keys.epoch(same_places(nth), 1_000 + nth, 600, 1), 1);
+            assert_eq!(keys.epoch(same_places(nth), 1_000 + nth, 600, (1, true)), 1);
         }
-        assert_eq!(keys.epoch(same_places(2), 1_100, 600, 2), 1, "it is there");
-        assert_eq!(keys.epoch(same_places(1), 1_100, 600, 2), 2, "it is not");
+        assert_eq!(keys.epoch(same_places(2), 1_100, 600, (2, true)), 1, "it is there");
+        assert_eq!(keys.epoch(same_places(1), 1_100, 600, (2, true)), 2, "it is not");
     }
 }

@@ -368,3 +368,52 @@ fn a_session_has_the_key_of_what_it_sticks_to_and_no_other() {
     assert_eq!(sticky(Choosing { sticky_on: vec![StickyOn::User], ..Choosing::default() }), None);
     assert_eq!(sticky(select(PoolSelect::Random)), None);
 }
+
+/// What others compute by the document is what is done here: the document's own vectors, of another program.
+#[test]
+fn the_documents_vectors_hold() {
+    let document = include_str!("../../../docs/egress.md");
+    let (_, vectors) = document.split_once("## Test vectors").expect("there are vectors");
+    let (vectors, _) = vectors.split_once("## ").expect("and something behind them");
+    let typed = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let rows: Vec<Vec<Vec<String>>> = vectors
+        .lines()
+        .filter(|line| line.starts_with("| `") && line.contains('='))
+        .map(|line| line.trim_matches('|').split('|').map(typed).collect())
+        .collect();
+    assert!(rows.len() >= 12, "{}", rows.len());
+    for row in rows {
+        let [addresses, parts, time, key, expected] = &row[..] else { panic!("{row:?}") };
+        let value = |name: &str| {
+            parts.iter().find_map(|part| part.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
+        };
+        let (user, session) = (value("user"), value("session"));
+        let target = value("target").map(|text| Host::parse(text.as_bytes()).unwrap());
+        let seconds: Vec<u64> = time.iter().map(|text| text.parse().unwrap()).collect();
+        let asked = LeavingAsked {
+            user: user.as_deref(),
+            session: session.as_deref(),
+            ttl: seconds.first().map(|ttl| Duration::from_secs(*ttl)),
+            source: value("source").map_or(IpAddr::from([0, 0, 0, 0]), |text| text.parse().unwrap()),
+            reached: None,
+            target: target.as_ref(),
+            unix_seconds: seconds.get(1).copied().unwrap_or_default(),
+        };
+        let sticky_on: Vec<StickyOn> = [
+            (StickyOn::Session, "session"),
+            (StickyOn::User, "user"),
+            (StickyOn::Target, "target"),
+            (StickyOn::Source, "source"),
+        ]
+        .into_iter()
+        .filter(|(_, name)| value(name).is_some())
+        .map(|(part, _)| part)
+        .collect();
+        let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+        let pool = pool(&addresses, Choosing { sticky_on, ..Choosing::default() });
+        assert_eq!(format!("{:016x}", pool.key(&asked, false).expect("a key")), key[0], "{row:?}");
+        let target = if expected[0].contains(':') { v6_target() } else { V4_TARGET };
+        let all = tried(&pool, &asked, &mut PoolTurns::new(1), target);
+        assert_eq!(all.iter().map(ToString::to_string).collect::<Vec<_>>(), *expected, "{row:?}");
+    }
+}

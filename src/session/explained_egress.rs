@@ -1,0 +1,67 @@
+//! From where a session would leave: the pool that its verdict says, and the address where that is settled.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::explanation::Explanation;
+use crate::policy::egress::{Egress, LeavingAsked, PoolSelect};
+use crate::policy::explain::Explained;
+use crate::policy::{Denial, Verdict};
+
+/// The pool that a session would leave from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExplainedEgress {
+    /// The one that is meant is not there.
+    Missing,
+    /// This one.
+    Pool {
+        /// What it is called.
+        name: Arc<str>,
+        /// How a session comes to its address.
+        select: PoolSelect,
+        /// The address; `None` where any session may have another.
+        address: Option<IpAddr>,
+        /// How many entries the pool has.
+        entries: usize,
+    },
+}
+
+impl Explanation {
+    /// Says from where it would leave; nothing where it would by the kernel's own choice, or not at all.
+    pub fn tell_egress(&mut self, egress: Option<&Egress>) {
+        let Some(deciding) = self.deciding() else { return };
+        let pool = match deciding.verdict {
+            Verdict::Deny(Denial::NoPool, _) => {
+                self.egress = Some(ExplainedEgress::Missing);
+                return;
+            }
+            Verdict::Deny(..) => None,
+            Verdict::Allow(allowed) => allowed.way.egress.and_then(|id| egress?.pool(id)),
+        };
+        let Some(pool) = pool else { return };
+        let allowed =
+            |(_, explained): &&(SocketAddr, Explained)| matches!(explained.verdict, Verdict::Allow(_));
+        let target = self.addresses.iter().find(allowed).map(|(address, _)| address.ip());
+        let supposed = &self.supposed;
+        let parameters = supposed.parameters.as_deref();
+        let asked = LeavingAsked {
+            user: supposed.identity.user().map(|user| &**user),
+            session: parameters.and_then(|parameters| parameters.session.as_deref()),
+            ttl: parameters.and_then(|parameters| parameters.ttl),
+            source: supposed.client,
+            reached: None,
+            target: Some(&supposed.target.host),
+            unix_seconds: supposed.at.unwrap_or_else(Timestamp::now).as_second().unsigned_abs(),
+        };
+        let target = target.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        self.egress = Some(ExplainedEgress::Pool {
+            name: Arc::clone(pool.name()),
+            select: pool.spec().choosing.select,
+            address: pool.settled(&asked, target, Instant::now()),
+            entries: pool.entries().len(),
+        });
+    }
+}

@@ -120,3 +120,81 @@ pub(super) fn options(sockets: &PoolSockets) -> Result<OutboundOptions, String> 
         netns: netns.as_ref().map(open).transpose()?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Flags;
+
+    fn config(text: &str) -> Config {
+        Config::parse(text, Path::new("/etc/o.toml"), &Flags::default())
+            .unwrap_or_else(|what| panic!("{what}"))
+    }
+
+    fn pool(name: &str, address: &str) -> String {
+        format!("[[egress]]\nname = \"{name}\"\naddresses = \"{address}\"\n")
+    }
+
+    fn users(text: &str) -> Users {
+        Users::parse(text, Path::new("users")).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn next(ways: &OperatorWays, text: &str, users: Option<&Users>) -> OperatorWays {
+        ways.with(&config(text), users).unwrap_or_else(|(_, what)| panic!("{what}"))
+    }
+
+    fn named(ways: &OperatorWays, name: &str) -> Option<EgressId> {
+        ways.egress.as_ref()?.named(name)
+    }
+
+    /// Were a number another pool's after a reload, a session would leave from addresses that nobody meant.
+    #[test]
+    fn a_pool_keeps_its_number_and_what_is_known_of_it() {
+        let (a, b) = (pool("a", "192.0.2.1"), pool("b", "192.0.2.2"));
+        let first = next(&OperatorWays::default(), &format!("{a}{b}"), None);
+        assert_eq!((named(&first, "a"), named(&first, "b")), (Some(EgressId(1)), Some(EgressId(2))));
+        let same = next(&first, &format!("{a}{b}"), None);
+        assert!(
+            same.is_as(&first) && Arc::ptr_eq(same.egress.as_ref().unwrap(), first.egress.as_ref().unwrap())
+        );
+        let renamed = next(&first, &format!("{b}{}", pool("c", "192.0.2.1")), None);
+        assert_eq!((named(&renamed, "b"), named(&renamed, "c")), (Some(EgressId(2)), Some(EgressId(3))));
+        assert!(!renamed.is_as(&first) && named(&renamed, "a").is_none());
+        let of =
+            |ways: &OperatorWays| ways.egress.as_ref().unwrap().pools().map(Arc::clone).collect::<Vec<_>>();
+        assert!(Arc::ptr_eq(&of(&renamed)[0], &of(&first)[1]), "what stayed as it was is the same");
+        let back = next(&next(&renamed, "", None), &a, None);
+        assert_eq!(named(&back, "a"), Some(EgressId(1)));
+    }
+
+    #[test]
+    fn users_have_the_pools_of_the_users_file_and_none_in_place_of_one_that_is_gone() {
+        let of_file = users("ann:*:egress=a\neve:*:egress=b\nbob:*\n");
+        let both = format!("{}{}", pool("a", "192.0.2.1"), pool("b", "192.0.2.2"));
+        let ways = next(&OperatorWays::default(), &both, Some(&of_file));
+        let own = |ways: &OperatorWays, user: &str| ways.users.get(user).copied();
+        assert_eq!(own(&ways, "ann"), Some(Some(EgressId(1))));
+        assert_eq!(own(&ways, "bob"), None);
+        let without = next(&ways, &pool("a", "192.0.2.1"), Some(&of_file));
+        assert_eq!((own(&without, "ann"), own(&without, "eve")), (Some(Some(EgressId(1))), Some(None)));
+        let changed = without.with_users(Some(&users("ann:*\n")));
+        assert!(!changed.is_as(&without) && own(&changed, "ann").is_none());
+    }
+
+    #[test]
+    fn a_listener_has_its_pool_by_its_number() {
+        let listeners = "[[listener]]\naddress = \"127.0.0.1:1081\"\n[[listener]]\naddress = \"127.0.0.1:1082\"\negress = \"a\"\n";
+        let config = config(&format!("{listeners}{}", pool("a", "192.0.2.1")));
+        let ways = OperatorWays::default().with(&config, None).unwrap_or_else(|(_, what)| panic!("{what}"));
+        let name = |number| Arc::new(ListenerName { number, address: None });
+        let own = ways.own_pools(&config, &[name(5), name(9)]).expect("there are pools");
+        assert_eq!(own.of_listener(9), Some(EgressId(1)));
+        assert_eq!((own.of_listener(5), own.of_listener(1)), (None, None));
+        assert!(
+            OperatorWays::default().own_pools(&config, &[name(5), name(9)]).is_none(),
+            "nobody pays for none"
+        );
+    }
+}

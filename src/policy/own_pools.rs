@@ -52,10 +52,15 @@ impl OwnPools {
             Some(asked) => Some(self.asked_for(asked).ok_or(NoPool)?),
             None => match subject.identity.user().and_then(|user| self.users.get(user)) {
                 Some(own) => Some(own.ok_or(NoPool)?),
-                None => self.listeners.get(usize::from(subject.incoming.listener)).copied().flatten(),
+                None => self.of_listener(subject.incoming.listener),
             },
         };
         Ok(Way { egress, ..said })
+    }
+
+    /// The pool of the listener of this number.
+    pub fn of_listener(&self, number: u16) -> Option<EgressId> {
+        self.listeners.get(usize::from(number)).copied().flatten()
     }
 
     /// The pool that a client asks for by its name, by tags, or by both.

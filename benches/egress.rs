@@ -15,13 +15,18 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
 use criterion::{BenchmarkId, Criterion};
+use outflow::outbound::OutboundOptions;
 use outflow::policy::EgressId;
 use outflow::policy::egress::{Choosing, Egress, LeavingAsked, PoolSelect, PoolSpec, PoolTurns, StickyOn};
 
 use criterion_cpu::ThreadCpu;
 
-const POOLS: [(&str, &str); 4] =
-    [("4", "198.51.100.0/30"), ("254", "198.51.100.0/24"), ("64", "2001:db8:1::/64"), ("48", "2001:db8:1::/48")];
+const POOLS: [(&str, &str); 4] = [
+    ("4", "198.51.100.0/30"),
+    ("254", "198.51.100.0/24"),
+    ("64", "2001:db8:1::/64"),
+    ("48", "2001:db8:1::/48"),
+];
 
 fn egress(addresses: &str, select: PoolSelect) -> Egress {
     let choosing =
@@ -32,7 +37,7 @@ fn egress(addresses: &str, select: PoolSelect) -> Egress {
         choosing,
         ..PoolSpec::default()
     };
-    Egress::new([(EgressId(1), spec)], None)
+    Egress::new([(EgressId(1), spec, OutboundOptions::default())], None, Instant::now())
 }
 
 fn choose(criterion: &mut Criterion<ThreadCpu>) {
@@ -49,26 +54,33 @@ fn choose(criterion: &mut Criterion<ThreadCpu>) {
             }
             let (egress, mut turns, now) = (egress(addresses, select), PoolTurns::new(1), Instant::now());
             let v6 = addresses.contains(':');
-            let target: IpAddr = if v6 { "2001:db8:ffff::1".parse().expect("an address") } else { Ipv4Addr::new(192, 0, 2, 1).into() };
+            let target: IpAddr = if v6 {
+                "2001:db8:ffff::1".parse().expect("an address")
+            } else {
+                Ipv4Addr::new(192, 0, 2, 1).into()
+            };
             let sessions: Vec<String> = (0..1_000).map(|nth| format!("session{nth}")).collect();
             let mut nth = 0;
-            group.bench_function(BenchmarkId::new(name, if v6 { format!("/{size}") } else { size.to_owned() }), |bencher| {
-                bencher.iter(|| {
-                    nth = (nth + 1) % sessions.len();
-                    let asked = LeavingAsked {
-                        user: Some("a-customer"),
-                        session: Some(&sessions[nth]),
-                        ttl: None,
-                        source: Ipv4Addr::LOCALHOST.into(),
-                        reached: None,
-                        target: None,
-                        unix_seconds: 1_700_000_000,
-                    };
-                    let pool = egress.pool(EgressId(1)).expect("it is there");
-                    let mut leaving = pool.choose(black_box(&asked), &mut turns);
-                    black_box(pool.next(&mut leaving, target, now))
-                });
-            });
+            group.bench_function(
+                BenchmarkId::new(name, if v6 { format!("/{size}") } else { size.to_owned() }),
+                |bencher| {
+                    bencher.iter(|| {
+                        nth = (nth + 1) % sessions.len();
+                        let asked = LeavingAsked {
+                            user: Some("a-customer"),
+                            session: Some(&sessions[nth]),
+                            ttl: None,
+                            source: Ipv4Addr::LOCALHOST.into(),
+                            reached: None,
+                            target: None,
+                            unix_seconds: 1_700_000_000,
+                        };
+                        let pool = egress.pool(EgressId(1)).expect("it is there");
+                        let mut leaving = pool.choose(black_box(&asked), &mut turns);
+                        black_box(pool.next(&mut leaving, target, now))
+                    });
+                },
+            );
         }
     }
     group.finish();

@@ -249,9 +249,14 @@ impl Pool {
                 Some(key) => Leaving { key, sticky: true, order: Order::ByKey, first, steps },
                 None => Leaving { key: turns.random(), sticky, order: Order::ByKey, first, steps },
             },
-            PoolSelect::Random | PoolSelect::LeastUsed => {
+            PoolSelect::Random => {
                 let key = turns.random();
                 Leaving { key, sticky, order: from(key >> 32), first, steps }
+            }
+            PoolSelect::LeastUsed => {
+                let key = turns.random();
+                let order = Order::From([false, true].map(|is_v6| self.least_used(is_v6, key >> 32)));
+                Leaving { key, sticky, order, first, steps }
             }
             PoolSelect::RoundRobin => {
                 let key = turns.random();
@@ -266,6 +271,15 @@ impl Pool {
         }
     }
 
+    /// The place of the entry of a family with the fewest sessions now; of several the first one behind any place, so that
+    /// sessions that begin at once do not all come to the same.
+    fn least_used(&self, is_v6: bool, any: u64) -> u16 {
+        let standings = &self.standings[self.family(is_v6)];
+        let count = standings.len() as u64;
+        let places = (0..count).map(|nth| (any + nth) % count);
+        places.min_by_key(|place| standings[*place as usize].active()).unwrap_or_default() as u16
+    }
+
     /// The address that a session has towards a target of this one's family, where the next one like it has the same; asking
     /// renews nothing.
     pub fn settled(&self, asked: &LeavingAsked<'_>, target: IpAddr, now: Instant) -> Option<IpAddr> {
@@ -274,7 +288,7 @@ impl Pool {
         }
         let key = self.key(asked, false)?;
         let steps = [PoolStep::default(); 2];
-        self.next(&mut Leaving { key, order: Order::ByKey, first: None, steps }, target, now)
+        self.next(&mut Leaving { key, sticky: true, order: Order::ByKey, first: None, steps }, target, now)
     }
 
     /// The key of a sticky session; `None` where it lacks a part of it. `renews`: it is used now.
@@ -394,14 +408,14 @@ impl Pool {
     /// The entry that a key is most for, of those for which it is less than the last one.
     fn ranked(&self, family: Range<usize>, key: u64, below: Option<u64>) -> Option<(usize, u64)> {
         let hashes = &self.hashes[family.clone()];
-        let (mut best, mut score) = (None, 0);
-        for (at, hash) in hashes.iter().enumerate() {
-            let own = key::score(*hash, key);
-            if (own > score || best.is_none()) && below.is_none_or(|below| own < below) {
-                (best, score) = (Some(at), own);
-            }
-        }
-        best.map(|at| (family.start + at, score))
+        let scores = || hashes.iter().map(|hash| key::score(*hash, key));
+        // The score tells which entry it is: a comparison for each, and nothing kept beside.
+        let score = match below {
+            None => scores().max()?,
+            Some(below) => scores().filter(|score| *score < below).max()?,
+        };
+        let at = scores().position(|own| own == score)?;
+        Some((family.start + at, score))
     }
 
     /// The address of an entry at the `round`-th time that it comes; an address comes once.

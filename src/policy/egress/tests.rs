@@ -41,7 +41,8 @@ pub(crate) fn tagged_pools(pools: &[(&str, &str)]) -> Arc<Egress> {
         ..spec(&["198.51.100.1"], Choosing::default())
     };
     let pools = (1..).map(EgressId).zip(pools.iter().map(spec));
-    Arc::new(Egress::new(pools, None))
+    let pools = pools.map(|(id, spec)| (id, spec, OutboundOptions::default()));
+    Arc::new(Egress::new(pools, None, Instant::now()))
 }
 
 fn select(select: PoolSelect) -> Choosing {
@@ -137,6 +138,27 @@ fn round_robin_goes_on_to_the_next_and_fails_over_to_it() {
     assert!(lists.windows(2).all(|two| two[0][1] == two[1][0]), "{lists:?}");
     assert_eq!(lists[0], lists[3]);
     assert!(lists.iter().all(|list| list.len() == 3));
+}
+
+/// Those that end and those that go on are told apart: the one with the fewest now, and not the one that had the fewest.
+#[test]
+fn least_used_is_the_one_with_the_fewest_sessions_now() {
+    let pool = session(&["198.51.100.1", "198.51.100.2", "198.51.100.3"], |spec| {
+        spec.choosing.select = PoolSelect::LeastUsed;
+    });
+    let pool = pool.pool().expect("it is there");
+    let mut turns = PoolTurns::new(1);
+    let mut begin = || {
+        let ip = tried(pool, &from(1), &mut turns, V4_TARGET)[0];
+        (ip, pool.standing(ip).expect("its own").begin(ip, "192.0.2.80:443".parse().unwrap()))
+    };
+    let mut held: Vec<_> = (0..9).map(|_| begin()).collect();
+    let count = |held: &[(IpAddr, _)], ip: IpAddr| held.iter().filter(|(of, _)| *of == ip).count();
+    let addresses: Vec<IpAddr> = pool.entries().iter().map(|net| net.addr()).collect();
+    assert!(addresses.iter().all(|ip| count(&held, *ip) == 3));
+    held.retain(|(ip, _)| *ip != addresses[1]);
+    let next: Vec<_> = (0..3).map(|_| begin()).collect();
+    assert!(next.iter().all(|(ip, _)| *ip == addresses[1]));
 }
 
 #[test]

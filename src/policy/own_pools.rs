@@ -101,7 +101,7 @@ mod tests {
         let command = RequestCommand::Connect;
         let incoming = Incoming { client, listener };
         let subject = Subject { incoming, identity: &identity, parameters, command };
-        match policy.judge(&subject, Object::To("198.51.100.1:443".parse().unwrap(), None)) {
+        match policy.judge(&subject, Object::To("93.184.215.14:443".parse().unwrap(), None)) {
             Verdict::Allow(allowed) => Ok(allowed.way.egress.map(|EgressId(number)| number)),
             Verdict::Deny(denial, decision) => {
                 assert!(!decision.allowed);

@@ -214,7 +214,7 @@ fn errors_name_file_and_line_and_no_hash() {
         ),
         (
             format!("# x\nbob:{HTPASSWD}:group=staff"),
-            "users.passwd:2: user \"bob\": \"group\" is none of \"groups=\", \"limits=\", \"expires=\", \"disabled\", \"ident\"; did you mean \
+            "users.passwd:2: user \"bob\": \"group\" is none of \"groups=\", \"limits=\", \"egress=\", \"expires=\", \"disabled\", \"ident\"; did you mean \
              \"groups\"?",
         ),
         (
@@ -223,7 +223,7 @@ fn errors_name_file_and_line_and_no_hash() {
         ),
         (
             format!("bob:{HTPASSWD}:disabled:more"),
-            "users.passwd:1: user \"bob\": \"disabled:more\" is none of \"groups=\", \"limits=\", \"expires=\", \"disabled\", \"ident\"",
+            "users.passwd:1: user \"bob\": \"disabled:more\" is none of \"groups=\", \"limits=\", \"egress=\", \"expires=\", \"disabled\", \"ident\"",
         ),
     ];
     for (text, expected) in cases {

@@ -91,8 +91,10 @@ enum Order {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct PoolStep {
-    /// Candidates that were looked at.
+    /// Entries that were looked at, each once in a round.
     looked: u16,
+    /// Candidates that came of it.
+    found: u16,
     /// Candidates that were given out.
     given: u8,
     /// The score of the last one.
@@ -377,13 +379,16 @@ impl Pool {
             let looked = step.looked;
             step.looked = looked.saturating_add(1);
             let nth = match first {
-                Some(ip) if looked == 0 => return Some(ip),
+                Some(ip) if looked == 0 => {
+                    step.found += 1;
+                    return Some(ip);
+                }
                 Some(_) => looked - 1,
                 None => looked,
             };
             let (count, by_key) = (family.len() as u16, leaving.order == Order::ByKey);
             // A key's addresses are as many as are tried; who has none may be given any.
-            if (by_key && nth >= tries) || nth >= count.saturating_mul(tries) {
+            if (by_key && step.found >= tries) || nth >= count.saturating_mul(tries) {
                 return None;
             }
             let (place, round) = (nth % count, nth / count);
@@ -399,7 +404,10 @@ impl Pool {
                 }
             };
             match self.address(at, leaving.key, round as u8) {
-                Some(ip) if Some(ip) != first => return Some(ip),
+                Some(ip) if Some(ip) != first => {
+                    step.found = step.found.saturating_add(1);
+                    return Some(ip);
+                }
                 _ => {}
             }
         }

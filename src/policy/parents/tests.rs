@@ -194,6 +194,24 @@ fn a_server_with_too_many_fails_is_away_and_one_session_tries_it_again() {
     assert!(shares[0].abs_diff(shares[1]) <= 4, "{shares:?}");
 }
 
+/// Workers look at the same moment: were each of them to try, a server that is down would cost as many sessions as there are workers.
+#[test]
+fn of_many_workers_one_tries_a_server_that_is_away() {
+    let mut bench = Bench::of(spec(ParentSelect::RoundRobin, &[1, 1]));
+    bench.down(0);
+    let (parent, now) = (&bench.parent, bench.now + WAIT);
+    let tries_of = |seed| {
+        let mut turns = ParentTurns::new(seed);
+        let mut first = || parent.next(&mut parent.choose(&asked("")), &mut turns, now);
+        (0..100).filter(|_| first() == Some(0)).count()
+    };
+    let tried: usize = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..8).map(|seed| scope.spawn(move || tries_of(seed))).collect();
+        workers.into_iter().map(|worker| worker.join().expect("a worker")).sum()
+    });
+    assert_eq!(tried, 1);
+}
+
 #[test]
 fn successes_forget_fails_and_0_forgets_all() {
     let mut bench = Bench::of(spec(ParentSelect::RoundRobin, &[1]));

@@ -213,8 +213,11 @@ impl Policy {
         // The kernel dials an address of this machine from itself, unless the route says from where: whatever the list says,
         // it is ours.
         let same_host = local.ip().to_canonical() == remote.ip().to_canonical();
-        let asks = allowed.route.source.is_some() || self.guard.might_miss(remote);
-        match same_host || (asks && leads_here()) {
+        let from_source = allowed.route.source.is_some();
+        // What is known to be ours need not be asked for.
+        let known = from_source && self.guard.is_local(remote.ip());
+        let asks = from_source || self.guard.might_miss(remote);
+        match same_host || known || (asks && leads_here()) {
             true => self.guard.check_same_host(remote).or_else(|refusal| match refusal {
                 Refusal::SpecialPurpose(_) if allowed.private => Ok(()),
                 _ => Err(refusal),

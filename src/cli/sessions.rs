@@ -187,6 +187,7 @@ fn listing(answer: &Value, width: Option<usize>) -> String {
         Column::new("PROTOCOL", Align::Left).spare(4),
         Column::new("TARGET", Align::Left).cut(),
         Column::new("RULE", Align::Left).spare(3),
+        Column::new("EGRESS", Align::Left).spare(6),
         Column::new("UP", Align::Right).spare(1),
         Column::new("DOWN", Align::Right).spare(1),
         Column::new("RATE", Align::Right),
@@ -208,6 +209,7 @@ fn listing(answer: &Value, width: Option<usize>) -> String {
             text(field("protocol")),
             text(field("target")),
             text(field("rule")),
+            text(field("egress")),
             number(field("bytes_up"), bytes),
             number(field("bytes_down"), bytes),
             rate,
@@ -236,7 +238,7 @@ mod tests {
 
     fn answer() -> Value {
         json!({"time": "2026-11-27T21:00:00.000Z", "total": 8123, "matched": 20, "sessions": [
-            {"id": "6928a1f000000000000c", "client": "127.0.0.1:40000", "listener": "web", "protocol": "http", "user": null, "target": "example.com:443", "rule": "office",
+            {"id": "6928a1f000000000000c", "client": "127.0.0.1:40000", "listener": "web", "protocol": "http", "user": null, "target": "example.com:443", "rule": "office", "egress": "fleet",
              "state": "relaying", "age_ms": 12345, "bytes_up": 1234, "bytes_down": 56_789_000,
              "rate_up": 1000.0, "rate_down": 2_000_000.0},
             {"id": "6928a1f0010000000007", "client": "[2001:db8::1]:9", "listener": "web", "protocol": null, "user": "ann\u{1b}[2J", "target": null,
@@ -248,9 +250,9 @@ mod tests {
     fn a_listing_has_a_line_for_each_session_and_says_how_many_there_are() {
         assert_eq!(
             listing(&answer(), None),
-            "ID                       AGE  STATE      USER          CLIENT           LISTENER  PROTOCOL  TARGET           RULE         UP     DOWN       RATE\n\
-             6928a1f000000000000c  12.3 s  relaying   -             127.0.0.1:40000  web       http      example.com:443  office  1.23 kB  56.8 MB  2.00 MB/s\n\
-             6928a1f0010000000007    5 ms  handshake  ann\\u{1b}[2J  [2001:db8::1]:9  web       -         -                -           0 B      0 B          -\n\
+            "ID                       AGE  STATE      USER          CLIENT           LISTENER  PROTOCOL  TARGET           RULE    EGRESS       UP     DOWN       RATE\n\
+             6928a1f000000000000c  12.3 s  relaying   -             127.0.0.1:40000  web       http      example.com:443  office  fleet   1.23 kB  56.8 MB  2.00 MB/s\n\
+             6928a1f0010000000007    5 ms  handshake  ann\\u{1b}[2J  [2001:db8::1]:9  web       -         -                -       -           0 B      0 B          -\n\
              2 shown of 20 that match, of 8,123 sessions\n"
         );
     }

@@ -204,6 +204,9 @@ fn body_of(status: u16, cause: &Failure) -> String {
             return format!("The target's response is none that this proxy passes on: {error}.\r\n");
         }
         Failure::Response(ResponseError::TimedOut) => "The target did not respond in time.",
+        Failure::Dial(DialError::OtherFamily { .. }) => {
+            "The addresses that this proxy leaves from lead to no address of the target's family."
+        }
         Failure::AuthFailed => "The name or the password is wrong.",
         Failure::Parameters(fault) => {
             return format!("The session parameters beside the name are not taken: {fault}.\r\n");

@@ -91,6 +91,7 @@ function makeSessions(number, names) {
       rule: ["office", "default", "build-farm"][at % 3],
       verdict: "allow",
       would_deny: at % 11 === 0 ? "no-ads" : null,
+      egress: at % 2 === 0 ? "fleet" : null,
       reply: 0,
       engine: udp || state === "handshake" ? null : next() < 0.5 ? "splice" : "copy",
       bytes_up: Math.floor(bytes / 20),

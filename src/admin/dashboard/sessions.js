@@ -220,6 +220,7 @@ const sessions = (() => {
         ["Target", format.name(s.target)],
         ["Address", s.address && format.name(s.address)],
         ["Leaves from", s.local && format.name(s.local)],
+        ["Pool", s.egress && format.name(s.egress)],
         ["State", format.name(s.state)],
         ["Command", [commands[s.command], s.engine].filter(Boolean).join(", ")],
         ["Began", format.age(s.age_ms) + " ago"],

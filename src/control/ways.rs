@@ -12,7 +12,7 @@ use crate::config::{Config, EgressConfig, RuleConfig};
 use crate::outbound::OutboundOptions;
 use crate::policy::egress::{Egress, PoolSockets, PoolSpec};
 use crate::policy::{EgressId, OwnPools, UserPools, Way};
-use crate::sys::outbound::open_namespace;
+use crate::sys::outbound::{has_port_ranges, open_namespace};
 use crate::worker::ListenerName;
 
 /// The pools and parents in effect.
@@ -45,7 +45,7 @@ impl OperatorWays {
     /// Those of a configuration and of these users, in place of these.
     ///
     /// # Errors
-    /// The first pool or parent for whose name no number is left; the first pool whose network namespace cannot be entered.
+    /// The first pool or parent for whose name no number is left; the first pool that cannot be obeyed on this machine.
     pub(super) fn with(&self, config: &Config, users: Option<&Users>) -> Result<OperatorWays, RuleRemark> {
         let parents = self.parents.follow(config, Instant::now())?;
         let pools: Vec<PoolSpec> = config.egress.iter().map(EgressConfig::spec).collect();
@@ -55,7 +55,12 @@ impl OperatorWays {
         let numbers = self.numbers.with(pools.iter().map(|pool| &pool.name));
         let numbers = numbers.map_err(|none| (("egress", none.nth, "name"), none.of("pools")))?;
         let mut numbered = Vec::with_capacity(pools.len());
+        let has_port_ranges = pools.iter().all(|pool| pool.sockets.ports.is_none()) || has_port_ranges();
         for (nth, pool) in pools.iter().enumerate() {
+            if pool.sockets.ports.is_some() && !has_port_ranges {
+                let words = "this kernel chooses no port among those of one socket: it takes Linux 6.3";
+                return Err((("egress", nth, "ports"), words.to_owned()));
+            }
             let options = options(&pool.sockets).map_err(|words| (("egress", nth, "netns"), words))?;
             numbered.extend(numbers.of(&pool.name).map(|number| (EgressId(number), pool.clone(), options)));
         }

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{setsockopt, sockopt};
-use socket2::{Domain, SockRef};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::{Errno, errno_of};
 use crate::outbound::{NetworkNamespace, OutboundOptions};
@@ -64,6 +64,14 @@ pub fn within<T>(options: &OutboundOptions, open: impl FnOnce() -> Result<T, Err
         Some(netns) => inside(netns, open),
         None => open(),
     }
+}
+
+/// Whether this kernel chooses a socket's port among those that the socket says (Linux 6.3). Without a descriptor to ask with
+/// it is taken to.
+pub fn has_port_ranges() -> bool {
+    let Ok(socket) = Socket::new(Domain::IPV4, Type::STREAM, None) else { return true };
+    let asked = set_port_range(&SockRef::from(&socket), &(1024..=u16::MAX));
+    asked.map_err(|error| errno_of(&error)) != Err(Errno::ENOPROTOOPT)
 }
 
 /// Has the kernel choose this socket's port among these.
@@ -140,8 +148,6 @@ mod tests {
     use super::*;
     use std::net::{TcpListener, TcpStream, UdpSocket};
     use std::sync::Arc;
-
-    use socket2::{Socket, Type};
 
     fn opened(options: &OutboundOptions, domain: Domain, kind: Type) -> Socket {
         let socket = Socket::new(domain, kind, None).unwrap();

@@ -19,6 +19,7 @@ RULES = {
     "netlink": ([(SOCKET, {0: 16})], errno.EAFNOSUPPORT),
     "set-congestion": ([(SETSOCKOPT, {1: 6, 2: 13})], errno.EPERM),
     "get-congestion": ([(GETSOCKOPT, {1: 6, 2: 13})], errno.EPERM),
+    "port-ranges": ([(SETSOCKOPT, {1: 0, 2: 51})], errno.ENOPROTOOPT),
 }
 
 # Classic BPF: load a word of struct seccomp_data, skip so many where it is not equal, return.

@@ -131,7 +131,7 @@ fn a_target_of_another_family_than_the_pools_is_refused_with_words() {
     let server = DnsServer::zone(&[("six.example", &["::1"]), ("both.example", &["::1", "127.0.0.1"])]);
     let four = Origin::echo();
     for keys in [TWO, "addresses = [\"127.9.0.1\", \"::1\"]\nfamily = \"v4\""] {
-        let relay = pooled(keys).dns(&server).start();
+        let relay = pooled(keys).dns(&server).set("log", "level", "\"debug\"").start();
         let mut client = Client::greeted(relay.addr());
         client.send(&request(1, SocketAddr::new(V6, four.addr.port())));
         client.expect_refusal(0x08);
@@ -154,17 +154,19 @@ fn a_target_of_another_family_than_the_pools_is_refused_with_words() {
 /// An address that this machine does not have is no reason to refuse a session that may leave from another.
 #[test]
 fn an_address_that_is_not_there_is_passed_over() {
-    let origin = Origin::echo();
-    let relay =
-        pooled("addresses = [\"192.0.2.1\", \"192.0.2.2\", \"127.9.0.1\"]\nselect = \"round-robin\"").start();
-    for nth in 1..=6 {
-        drop(Client::through(relay.addr(), origin.addr));
-        assert_eq!(origin.peer(nth).ip(), IpAddr::from([127, 9, 0, 1]));
-    }
-    let relay = pooled("addresses = [\"192.0.2.1\"]").start();
-    let mut client = Client::greeted(relay.addr());
-    client.send(&request(1, origin.addr));
-    client.expect_refusal(0x01);
+    netns::run(&test_name!(), "", || {
+        let origin = Origin::echo();
+        let addresses = "addresses = [\"192.0.2.1\", \"192.0.2.2\", \"127.9.0.1\"]";
+        let relay = pooled(&format!("{addresses}\nselect = \"round-robin\"")).start();
+        for nth in 1..=6 {
+            drop(Client::through(relay.addr(), origin.addr));
+            assert_eq!(origin.peer(nth).ip(), IpAddr::from([127, 9, 0, 1]));
+        }
+        let relay = pooled("addresses = [\"192.0.2.1\"]").start();
+        let mut client = Client::greeted(relay.addr());
+        client.send(&request(1, origin.addr));
+        client.expect_refusal(0x01);
+    });
 }
 
 /// RFC 4787 REQ-2, RFC 6888 REQ-2: what a user has open is seen as one host.
@@ -272,7 +274,7 @@ fn a_dial_outlasts_a_reload_without_its_pool(engine: Engine) {
         let origin = Origin::echo();
         drop(Client::through(relay.addr(), origin.addr));
         assert_eq!(origin.peer(1).ip(), V4, "who comes later has no pool");
-        drop(client);
+        client.reset();
         let records = relay.records(2);
         assert_eq!(records.iter().filter(|record| record["egress"] == "pool").count(), 1, "{records:#?}");
     });

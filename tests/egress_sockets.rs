@@ -59,13 +59,14 @@ fn sessions_leave_by_the_interface_of_their_pool() {
         let far = Far::open();
         let book = far.inside(SourceBook::open);
         let by = |interface| {
-            pooled(&format!("addresses = [\"{}\"]\ninterface = \"{interface}\"", netns::NEAR_V4)).start()
+            let keys = format!("addresses = [\"{}\"]\ninterface = \"{interface}\"", netns::NEAR_V4);
+            pooled(&keys).timeout("connect", 500).start()
         };
         let relay = by("near");
         let crowd = Crowd::new(relay.addr(), vec![at("45.1.0.1", book.port)], 4, EndsFirst::Client);
         assert_eq!(crowd.run(), [(0, 4)].into());
-        // There is no way by the other one.
-        assert_eq!(reply(&by("lo"), at("45.1.0.1", book.port)), 0x03);
+        // What goes by the other one comes nowhere.
+        assert_eq!(reply(&by("lo"), at("45.1.0.1", book.port)), 0x06);
         assert_eq!(reply(&by("gone"), at("45.1.0.1", book.port)), 0x01);
     });
 }
@@ -127,4 +128,14 @@ fn a_namespace_that_cannot_be_entered_is_refused() {
     let said =
         String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     assert!(!output.status.success() && said.contains("/dev/null") && said.contains("netns"), "{said}");
+}
+
+/// Before Linux 6.3 the ports of a pool would have no effect: nobody is served as if they had.
+#[test]
+fn ports_of_a_pool_are_refused_where_the_kernel_does_not_have_them() {
+    let output =
+        pooled("addresses = [\"127.9.0.1\"]\nports = \"40000-40009\"").refusing(&["port-ranges"]).check();
+    let said =
+        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    assert!(!output.status.success() && said.contains("Linux 6.3") && said.contains("ports"), "{said}");
 }

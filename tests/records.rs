@@ -12,7 +12,7 @@ use crate::support::wait::timed;
 use crate::support::{Client, DnsServer, Engine, Origin, Relay};
 
 /// The fields of a record.
-pub(crate) const FIELDS: [&str; 27] = [
+pub(crate) const FIELDS: [&str; 30] = [
     "time",
     "id",
     "worker",
@@ -29,6 +29,9 @@ pub(crate) const FIELDS: [&str; 27] = [
     "proxy_peer",
     "proxy_id",
     "proxy_authority",
+    "egress",
+    "egress_address",
+    "session_key",
     "reply",
     "reason",
     "engine",

@@ -194,6 +194,8 @@ mod tests {
             would_deny: None,
             limit: None,
             egress: None,
+            parent: None,
+            parent_server: None,
             reply: None,
             engine: None,
             bytes_up: 0,

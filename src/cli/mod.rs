@@ -74,7 +74,7 @@ enum CliCommand {
     /// List a running server's sessions, or end some
     Sessions {
         #[command(flatten)]
-        sessions: SessionsArgs,
+        sessions: Box<SessionsArgs>,
         #[command(flatten)]
         admin: AdminArgs,
     },

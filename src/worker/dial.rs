@@ -136,7 +136,7 @@ impl Dial {
     }
 
     /// The same, where addresses are left to from these pools.
-    pub(super) fn from_pools(self, pools: Vec<SessionPool>) -> Dial {
+    pub(super) fn leaving_from(self, pools: Vec<SessionPool>) -> Dial {
         Dial { pools, ..self }
     }
 

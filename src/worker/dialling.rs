@@ -30,7 +30,7 @@ impl Handshake {
         let congestion = connection.snapshot.congestion;
         let (facts, client) = (self.session.facts(), &self.client.socket);
         let pools = pools_towards(core, connection, facts, client, &addresses);
-        let dial = Dial::new(addresses, congestion, core.now + limit, second).from_pools(pools);
+        let dial = Dial::new(addresses, congestion, core.now + limit, second).leaving_from(pools);
         let mut dial = Box::new(dial.behind(self.way.last_index));
         let started = dial.start_next(&dialler(core, connection));
         self.enter(core, connection, limit, Waits::Connection(dial));

@@ -228,7 +228,7 @@ impl KeptUpstream {
     pub(super) fn take_by_name(self, allowed: Allowed) -> Option<(Upstream, Allowed, Dialed)> {
         let KeptUpstream { upstream, allowed: before, dialed, .. } = self;
         let same = (allowed.route, allowed.way) == (before.route, before.way);
-        same.then(|| (upstream, allowed, Dialed { decision: allowed.decision, ..dialed }))
+        same.then_some((upstream, allowed, Dialed { decision: allowed.decision, ..dialed }))
     }
 
     /// Its connection, where policy allows a session this very address by this very route.

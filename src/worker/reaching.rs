@@ -113,7 +113,7 @@ impl Reaching {
     }
 
     /// The same, where servers are left to from these pools.
-    pub(super) fn from_pools(self, pools: Vec<SessionPool>) -> Reaching {
+    pub(super) fn leaving_from(self, pools: Vec<SessionPool>) -> Reaching {
         Reaching { pools, ..self }
     }
 
@@ -245,7 +245,7 @@ impl Reaching {
         let second = core.pools.second_attempts.nothing(Source::from(caller.ip));
         let congestion = core.snapshot.congestion;
         let mut dial = Dial::new(list, congestion, self.until, second)
-            .from_pools(self.pools.clone())
+            .leaving_from(self.pools.clone())
             .behind(self.last_index);
         dial.start_next(&dialler(core, caller)).map_err(|error| Some(ParentFault::of_dial(error)))?;
         self.stage = ReachStage::Dialling(dial);

@@ -67,7 +67,7 @@ impl Redialling {
         let (facts, client) = (&connection.facts, &self.client.socket);
         let pools = pools_towards(core, connection, facts, client, &[address]);
         let mut dial = Dial::new(vec![address], connection.snapshot.congestion, until, second)
-            .from_pools(pools)
+            .leaving_from(pools)
             .behind(self.way.last_index);
         let started = dial.start_next(&dialler(core, connection));
         self.attempts = Attempts::Dial(dial);
@@ -92,7 +92,7 @@ impl Redialling {
         let pools = pool_by(core, connection, facts, client, allowed.way).into_iter().collect();
         let asked = asked(&connection.facts, connection);
         let reaching = Reaching::new((id, parent), goal, &asked, until, self.way.last_index);
-        let mut reaching = Box::new(reaching.from_pools(pools));
+        let mut reaching = Box::new(reaching.leaving_from(pools));
         let reached = reaching.try_next(core, caller(connection));
         self.reached(core, connection, reaching, reached)
     }

@@ -108,7 +108,7 @@ impl Handshake {
         let pools = self.pools_of(core, connection, &goal);
         let asked = asked(self.session.facts(), connection);
         let reaching = Reaching::new((id, parent), goal, &asked, self.deadline, self.way.last_index);
-        let reaching = reaching.with_early(self.early_bytes(connection)).from_pools(pools);
+        let reaching = reaching.with_early(self.early_bytes(connection)).leaving_from(pools);
         let mut reaching = Box::new(reaching);
         let reached = reaching.try_next(core, caller(connection));
         self.reached(core, connection, reaching, reached)

@@ -40,9 +40,12 @@ pub(super) fn ports_concern(
     })
 }
 
+/// What is said of tables, each by its place among them.
+type OfTables = Vec<(usize, String)>;
+
 /// The pools whose ports the kernel would pass over, each by its place among the tables; beside them those of which that is
 /// not known.
-pub(in crate::control) fn ports_concerns(config: &Config) -> (Vec<(usize, String)>, Vec<(usize, String)>) {
+pub(in crate::control) fn ports_concerns(config: &Config) -> (OfTables, OfTables) {
     let (mut refused, mut unknown) = (Vec::new(), Vec::new());
     for (nth, pool) in ExaminedPool::all(config).into_iter().enumerate() {
         let Some(slice) = &pool.sockets.ports else { continue };

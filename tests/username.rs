@@ -311,6 +311,37 @@ fn a_reload_takes_another_key_and_another_format() {
     assert!(takes(&relay, "alice") && !takes(&relay, "alice-session-x7"), "no name has parameters");
 }
 
+/// By its name, by its tags, and none where no pool has them.
+#[test]
+fn a_name_asks_for_the_pool_to_leave_by() {
+    let relay = with_format(FORMAT)
+        .set("[egress]", "name", "\"lab\"")
+        .set("[egress]", "addresses", "[\"127.0.0.9\"]")
+        .set("[egress]", "tags", "{ area = \"de\" }");
+    let relay = relay.start();
+    let origin = Origin::echo();
+    for (nth, (typed, rep, pool)) in [
+        ("alice-egress-lab", 0, json!("lab")),
+        ("alice-country-de-session-x", 0, json!("lab")),
+        ("alice-country-de-egress-lab", 0, json!("lab")),
+        ("alice-session-x", 0, Value::Null),
+        ("alice-country-fr", 2, Value::Null),
+        ("alice-egress-none", 2, Value::Null),
+        ("alice-country-fr-egress-lab", 2, Value::Null),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (client, told) = ask(&relay, typed, b"wonderland", origin.addr).expect("a login");
+        assert_eq!(told, rep, "{typed}");
+        drop(client);
+        let record = relay.records(nth + 1).swap_remove(nth);
+        assert_eq!(record["egress"], pool, "{record}");
+        let local = record["local"].as_str().unwrap_or_default();
+        assert_eq!(local.starts_with("127.0.0.9:"), !pool.is_null(), "{record}");
+    }
+}
+
 /// The lines of the documentation.
 #[test]
 fn presets_take_what_is_typed_elsewhere() {

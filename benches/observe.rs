@@ -62,6 +62,8 @@ fn scrape(criterion: &mut Criterion<ThreadCpu>) {
             rules: Vec::new(),
             limits: Vec::new(),
             listeners: Vec::new(),
+            pools: Vec::new(),
+            parents: Vec::new(),
             quota_store: None,
             process: None,
         };

@@ -57,7 +57,7 @@ pub(crate) fn no_pool<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> S
 }
 
 /// An address of one pool that another has.
-struct Shared<'a> {
+struct SharedBlock<'a> {
     net: IpNet,
     /// The tables that have it, the later one first.
     of: [usize; 2],
@@ -72,7 +72,7 @@ fn check_apart(config: &Config, problems: &mut Problems) {
     }
     all.sort_unstable_by_key(|(net, nth)| (net.network(), net.prefix_len(), *nth));
     // Blocks have others within them, or nothing in common: what an address is in stands before it.
-    let (mut around, mut found): (Vec<(IpNet, usize)>, Vec<Shared<'_>>) = (Vec::new(), Vec::new());
+    let (mut around, mut found): (Vec<(IpNet, usize)>, Vec<SharedBlock<'_>>) = (Vec::new(), Vec::new());
     for (net, nth) in all {
         while around.last().is_some_and(|(wide, _)| !wide.contains(&net)) {
             around.pop();
@@ -82,13 +82,13 @@ fn check_apart(config: &Config, problems: &mut Problems) {
         };
         if let Some((_, other)) = around.iter().find(shares) {
             let of = [nth.max(*other), nth.min(*other)];
-            found.push(Shared { net, of, other: &config.egress[of[1]] });
+            found.push(SharedBlock { net, of, other: &config.egress[of[1]] });
         }
         around.push((net, nth));
     }
     found.sort_by_key(|shared| shared.of);
     found.dedup_by_key(|shared| shared.of);
-    for Shared { net, of: [nth, other_nth], other } in found {
+    for SharedBlock { net, of: [nth, other_nth], other } in found {
         let path = row("egress", nth);
         let net =
             if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() };

@@ -72,8 +72,8 @@ pub fn explain(
         told.resolved(answer, judges);
     }
     told.tell_steps(&policy);
-    told.tell_egress(rules.ways.egress.as_deref());
     let now = Instant::now();
+    told.tell_egress(rules.ways.egress.as_deref(), now);
     let numbers = no_limits().with(config.limits.iter().map(|limit| &limit.name));
     let numbers = numbers.map_err(|none| ExplainError::Wrong(none.of("limits")))?;
     let mut limiting = Limiting::new();

@@ -10,7 +10,7 @@ use crate::policy::egress::health::{AddressState, Fault};
 use crate::policy::egress::ledger::Ledger;
 use crate::policy::egress::ports::PairUse;
 use crate::policy::egress::standing::{ByHandError, EntryStanding};
-use crate::policy::egress::{Egress, Pool};
+use crate::policy::egress::{AddressPool, Egress};
 
 /// The pools in effect; `None` where there is none.
 #[derive(Clone, Debug, Default)]
@@ -146,14 +146,14 @@ impl EgressInEffect {
     ///
     /// # Errors
     /// There is none, and which may be meant.
-    pub fn named(&self, name: &str) -> Result<&Arc<Pool>, String> {
-        let pools: Vec<&Arc<Pool>> = self.0.iter().flat_map(|egress| egress.pools()).collect();
+    pub fn named(&self, name: &str) -> Result<&Arc<AddressPool>, String> {
+        let pools: Vec<&Arc<AddressPool>> = self.0.iter().flat_map(|egress| egress.pools()).collect();
         let found = pools.iter().copied().find(|pool| **pool.name() == *name);
         found.ok_or_else(|| unknown_value(name, pools.iter().map(|pool| &**pool.name())))
     }
 }
 
-fn told(pool: &Pool, ledger: &Ledger, fullest: &[PairUse], now: Instant) -> PoolTold {
+fn told(pool: &AddressPool, ledger: &Ledger, fullest: &[PairUse], now: Instant) -> PoolTold {
     let mut addresses = [0; AddressState::NAMES.len()];
     pool.standings().iter().for_each(|standing| addresses[standing.state(now).number()] += 1);
     let (mut active, mut open, mut waiting) = (0, 0, 0);
@@ -179,7 +179,7 @@ fn told(pool: &Pool, ledger: &Ledger, fullest: &[PairUse], now: Instant) -> Pool
     }
 }
 
-fn of_entry(pool: &Pool, standing: &EntryStanding, now: Instant, now_ms: u64) -> Vec<AddressTold> {
+fn of_entry(pool: &AddressPool, standing: &EntryStanding, now: Instant, now_ms: u64) -> Vec<AddressTold> {
     let tell = |address: IpNet, state: AddressState| AddressTold {
         pool: Arc::clone(pool.name()),
         address,

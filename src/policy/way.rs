@@ -2,11 +2,11 @@
 
 /// A pool of `[[egress]]`: the same name has the same number for as long as the process lives, whatever is reloaded, and no
 /// other name has it. 0 is nobody's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EgressId(pub u16);
 
 /// A parent of `[[parent]]`, numbered as pools are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ParentId(pub u16);
 
 /// By which way something leaves. What leaves by one way does not obey another: neither a peer nor a datagram of another

@@ -1,37 +1,19 @@
 //! From where a session would leave: the pool that its verdict says, and the address where that is settled.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::explanation::Explanation;
-use crate::policy::egress::{Egress, LeavingAsked, PoolSelect};
+use super::explanation::{ExplainedEgress, Explanation};
+use crate::policy::egress::{Egress, LeavingAsked};
 use crate::policy::explain::Explained;
 use crate::policy::{Denial, Verdict};
 
-/// The pool that a session would leave from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ExplainedEgress {
-    /// The one that is meant is not there.
-    Missing,
-    /// This one.
-    Pool {
-        /// What it is called.
-        name: Arc<str>,
-        /// How a session comes to its address.
-        select: PoolSelect,
-        /// The address; `None` where any session may have another.
-        address: Option<IpAddr>,
-        /// How many entries the pool has.
-        entries: usize,
-    },
-}
-
 impl Explanation {
     /// Says from where it would leave; nothing where it would by the kernel's own choice, or not at all.
-    pub fn tell_egress(&mut self, egress: Option<&Egress>) {
+    pub fn tell_egress(&mut self, egress: Option<&Egress>, now: Instant) {
         let Some(deciding) = self.deciding() else { return };
         let pool = match deciding.verdict {
             Verdict::Deny(Denial::NoPool, _) => {
@@ -60,7 +42,7 @@ impl Explanation {
         self.egress = Some(ExplainedEgress::Pool {
             name: Arc::clone(pool.name()),
             select: pool.spec().choosing.select,
-            address: pool.settled(&asked, target, Instant::now()),
+            address: pool.settled(&asked, target, now),
             entries: pool.entries().len(),
         });
     }

@@ -2,10 +2,10 @@
 //! a session. Nothing is dialled.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::explained_egress::ExplainedEgress;
 use super::failure::Failure;
 use super::socks5::rep_of;
 use crate::auth::username::UsernameRules;
@@ -14,6 +14,7 @@ use crate::config::{Choice, nearest, quoted, unknown_value};
 use crate::dns::{Answer, DnsError};
 use crate::limits;
 use crate::policy::accounts::{AccountFill, AccountHolder, LimitId, LimitTerms, Reached};
+use crate::policy::egress::PoolSelect;
 use crate::policy::explain::Explained;
 use crate::policy::own_ports::OwnPorts;
 use crate::policy::parents::Parents;
@@ -198,6 +199,24 @@ pub struct Judges<'a> {
     pub own_ports: &'a OwnPorts,
     /// The parents, where there are any.
     pub parents: Option<&'a Parents>,
+}
+
+/// The pool that a session would leave from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExplainedEgress {
+    /// The one that is meant is not there.
+    Missing,
+    /// This one.
+    Pool {
+        /// What it is called.
+        name: Arc<str>,
+        /// How a session comes to its address.
+        select: PoolSelect,
+        /// The address; `None` where any session may have another.
+        address: Option<IpAddr>,
+        /// How many entries the pool has.
+        entries: usize,
+    },
 }
 
 impl Explanation {

@@ -36,9 +36,8 @@ mod tests;
 pub use command::{
     AcceptedPeer, Announced, Command, Dialed, Input, Output, Peers, Round, RoundOutcome, Step,
 };
-pub use explained_egress::ExplainedEgress;
 pub use explained_limits::LimitJudges;
-pub use explanation::{ExplainedLimit, Explanation, Judges, Supposed};
+pub use explanation::{ExplainedEgress, ExplainedLimit, Explanation, Judges, Supposed};
 pub use facts::Facts;
 pub use failure::{AssociateError, DialError, Failure, ResponseError};
 pub use http_status::refuse_exchange;

@@ -65,7 +65,7 @@ impl Explaining {
             Ok(SupposedTold::Told(outcome)) => {
                 let SupposedOutcome { mut told, names: rules, policy, egress, limits: plan, sources } =
                     *outcome;
-                told.tell_egress(egress.as_deref());
+                told.tell_egress(egress.as_deref(), now);
                 told.tell_steps(&policy);
                 told.tell_limits(LimitJudges { plan: plan.as_deref(), sources: sources.as_deref(), now });
                 let names = HolderNames { rules, ..names.clone() };

@@ -1,7 +1,7 @@
 //! Pools of addresses that sessions leave from.
 //!
-//! A verdict says which pool ([`Way`](crate::policy::Way)); [`Pool::choose`] says how the session comes to an address of it, and
-//! [`Pool::next`] gives the addresses, one for each attempt.
+//! A verdict says which pool ([`Way`](crate::policy::Way)); [`AddressPool::choose`] says how the session comes to an address of it, and
+//! [`AddressPool::next`] gives the addresses, one for each attempt.
 
 #[cfg(test)]
 pub(crate) mod by_hand;
@@ -29,7 +29,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use pool::{Leaving, LeavingAsked, Pool};
+pub use pool::{AddressPool, Candidates, LeavingAsked};
 pub use session::{SessionPool, SourcesTowards};
 pub use spec::{Choosing, Cooldown, PoolFamily, PoolSelect, PoolSockets, PoolSpec, StickyOn, listed};
 pub use turns::PoolTurns;
@@ -42,7 +42,7 @@ use crate::outbound::OutboundOptions;
 #[derive(Clone, Debug)]
 pub struct Egress {
     /// By their numbers.
-    pools: Vec<Option<Arc<Pool>>>,
+    pools: Vec<Option<Arc<AddressPool>>>,
     by_name: HashMap<Arc<str>, EgressId>,
     /// In the order in which they are configured.
     order: Vec<EgressId>,
@@ -71,7 +71,7 @@ impl Egress {
             let old = before.and_then(|before| before.shared(id));
             let pool = match old {
                 Some(old) if (old.spec(), old.options()) == (&spec, &options) => Arc::clone(old),
-                _ => Arc::new(Pool::new(id, spec, options, &ledger)),
+                _ => Arc::new(AddressPool::new(id, spec, options, &ledger)),
             };
             by_name.insert(Arc::clone(pool.name()), id);
             order.push(id);
@@ -85,17 +85,17 @@ impl Egress {
         &self.ledger
     }
 
-    fn shared(&self, EgressId(number): EgressId) -> Option<&Arc<Pool>> {
+    fn shared(&self, EgressId(number): EgressId) -> Option<&Arc<AddressPool>> {
         self.pools.get(usize::from(number))?.as_ref()
     }
 
     /// The pool of this number; `None` where there is none any more.
-    pub fn pool(&self, id: EgressId) -> Option<&Pool> {
+    pub fn pool(&self, id: EgressId) -> Option<&AddressPool> {
         self.shared(id).map(|pool| &**pool)
     }
 
     /// All pools, in the order in which they are configured.
-    pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
+    pub fn pools(&self) -> impl Iterator<Item = &Arc<AddressPool>> {
         self.order.iter().filter_map(|id| self.shared(*id))
     }
 

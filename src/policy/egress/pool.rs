@@ -22,7 +22,7 @@ use crate::proto::address::Host;
 
 /// A pool.
 #[derive(Debug)]
-pub struct Pool {
+pub struct AddressPool {
     id: EgressId,
     spec: PoolSpec,
     /// Addresses, and blocks too large to be taken for theirs: those of IPv4 first.
@@ -57,7 +57,7 @@ pub struct LeavingAsked<'a> {
     pub ttl: Option<Duration>,
     /// Where the client comes from.
     pub source: IpAddr,
-    /// The address that the client connected to: see [`Pool::wants_reached`].
+    /// The address that the client connected to: see [`AddressPool::wants_reached`].
     pub reached: Option<IpAddr>,
     /// The host that it asks for.
     pub target: Option<&'a Host>,
@@ -68,12 +68,12 @@ pub struct LeavingAsked<'a> {
 /// How a session goes through the addresses of its pool. A copy begins where this one is: each target address that a session
 /// dials can have one of its own, and so the same first address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Leaving {
+pub struct Candidates {
     /// The hash of the session's key, or any number.
     key: u64,
     /// Whether that is the hash of a key, which keeps the session at its address.
     sticky: bool,
-    order: Order,
+    order: CandidateOrder,
     /// The address that is tried before all others.
     first: Option<IpAddr>,
     /// How far it is, of IPv4 and of IPv6.
@@ -82,7 +82,7 @@ pub struct Leaving {
 
 /// In which order entries come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
+enum CandidateOrder {
     /// By how much the key is for them.
     ByKey,
     /// One behind the other, from a place of each family on.
@@ -101,16 +101,21 @@ struct PoolStep {
     score: Option<u64>,
 }
 
-impl Leaving {
+impl Candidates {
     /// The hash of what keeps the session at its address, where anything does.
     pub fn session_key(&self) -> Option<u64> {
         self.sticky.then_some(self.key)
     }
 }
 
-impl Pool {
+impl AddressPool {
     /// The pool of this number, whose entries stand as the ledger says and whose sockets are given this.
-    pub(super) fn new(id: EgressId, spec: PoolSpec, mut options: OutboundOptions, ledger: &Ledger) -> Pool {
+    pub(super) fn new(
+        id: EgressId,
+        spec: PoolSpec,
+        mut options: OutboundOptions,
+        ledger: &Ledger,
+    ) -> AddressPool {
         let mut entries: Vec<IpNet> = spec.entries().collect();
         entries.sort_by_key(|net| net.addr().is_ipv6());
         // No interface has the addresses of a block that a route leads here.
@@ -125,7 +130,7 @@ impl Pool {
         let sliding = (spec.choosing.sliding && spec.choosing.ttl.is_some()).then(SlidingKeys::new);
         let is_block = |net: &IpNet| net.prefix_len() < net.max_prefix_len();
         let numbered = || (0_u16..).zip(&entries);
-        Pool {
+        AddressPool {
             id,
             by_address: numbered()
                 .filter(|(_, net)| !is_block(net))
@@ -199,7 +204,7 @@ impl Pool {
         }
     }
 
-    /// Takes an address that [`Pool::next`] gave: one that was left alone is tried by one session, and false for another that was
+    /// Takes an address that [`AddressPool::next`] gave: one that was left alone is tried by one session, and false for another that was
     /// given it at the same moment.
     pub fn take(&self, source: IpAddr, now: Instant) -> bool {
         let taken =
@@ -240,35 +245,38 @@ impl Pool {
     }
 
     /// How a session goes through the addresses.
-    pub fn choose(&self, asked: &LeavingAsked<'_>, turns: &mut PoolTurns) -> Leaving {
+    pub fn choose(&self, asked: &LeavingAsked<'_>, turns: &mut PoolTurns) -> Candidates {
         let (steps, first, sticky) = ([PoolStep::default(); 2], None, false);
         let from = |turn: u64| {
             let place = |is_v6| (turn % self.family(is_v6).len().max(1) as u64) as u16;
-            Order::From([place(false), place(true)])
+            CandidateOrder::From([place(false), place(true)])
         };
         match self.spec.choosing.select {
             PoolSelect::Sticky => match self.key(asked, true) {
-                Some(key) => Leaving { key, sticky: true, order: Order::ByKey, first, steps },
-                None => Leaving { key: turns.random(), sticky, order: Order::ByKey, first, steps },
+                Some(key) => Candidates { key, sticky: true, order: CandidateOrder::ByKey, first, steps },
+                None => {
+                    Candidates { key: turns.random(), sticky, order: CandidateOrder::ByKey, first, steps }
+                }
             },
             PoolSelect::Random => {
                 let key = turns.random();
-                Leaving { key, sticky, order: from(key >> 32), first, steps }
+                Candidates { key, sticky, order: from(key >> 32), first, steps }
             }
             PoolSelect::LeastUsed => {
                 let key = turns.random();
-                let order = Order::From([false, true].map(|is_v6| self.least_used(is_v6, key >> 32)));
-                Leaving { key, sticky, order, first, steps }
+                let order =
+                    CandidateOrder::From([false, true].map(|is_v6| self.least_used(is_v6, key >> 32)));
+                Candidates { key, sticky, order, first, steps }
             }
             PoolSelect::RoundRobin => {
                 let key = turns.random();
-                Leaving { key, sticky, order: from(turns.turn(self.id).into()), first, steps }
+                Candidates { key, sticky, order: from(turns.turn(self.id).into()), first, steps }
             }
             PoolSelect::Client => {
                 let reached = asked.reached.map(|ip| ip.to_canonical());
                 let first = reached.filter(|ip| self.entry_of(*ip).is_some());
                 let key = self.key_of(&[StickyOn::Source], asked).0;
-                Leaving { key, sticky, order: Order::ByKey, first, steps }
+                Candidates { key, sticky, order: CandidateOrder::ByKey, first, steps }
             }
         }
     }
@@ -290,7 +298,11 @@ impl Pool {
         }
         let key = self.key(asked, false)?;
         let steps = [PoolStep::default(); 2];
-        self.next(&mut Leaving { key, sticky: true, order: Order::ByKey, first: None, steps }, target, now)
+        self.next(
+            &mut Candidates { key, sticky: true, order: CandidateOrder::ByKey, first: None, steps },
+            target,
+            now,
+        )
     }
 
     /// The key of a sticky session; `None` where it lacks a part of it. `renews`: it is used now.
@@ -340,13 +352,13 @@ impl Pool {
 
     /// The next address to leave from towards a target of this one's family; `None` where there is no other to try. What is
     /// left alone for now is passed over; where all is, the least bad serves.
-    pub fn next(&self, leaving: &mut Leaving, target: IpAddr, now: Instant) -> Option<IpAddr> {
+    pub fn next(&self, leaving: &mut Candidates, target: IpAddr, now: Instant) -> Option<IpAddr> {
         if !self.leads_to(target) {
             return None;
         }
         let is_v6 = target.to_canonical().is_ipv6();
         let tries = self.spec.choosing.failover.saturating_add(1);
-        let begun = Leaving { steps: [PoolStep::default(); 2], ..*leaving };
+        let begun = Candidates { steps: [PoolStep::default(); 2], ..*leaving };
         while leaving.steps[usize::from(is_v6)].given < tries {
             let Some(ip) = self.candidate(leaving, is_v6) else { break };
             if self.serves(ip, now) {
@@ -371,7 +383,7 @@ impl Pool {
     }
 
     /// The next candidate of a family, whatever is known of it.
-    fn candidate(&self, leaving: &mut Leaving, is_v6: bool) -> Option<IpAddr> {
+    fn candidate(&self, leaving: &mut Candidates, is_v6: bool) -> Option<IpAddr> {
         let (family, tries) = (self.family(is_v6), u16::from(self.spec.choosing.failover) + 1);
         let step = &mut leaving.steps[usize::from(is_v6)];
         let first = leaving.first.filter(|ip| ip.is_ipv6() == is_v6);
@@ -386,20 +398,20 @@ impl Pool {
                 Some(_) => looked - 1,
                 None => looked,
             };
-            let (count, by_key) = (family.len() as u16, leaving.order == Order::ByKey);
+            let (count, by_key) = (family.len() as u16, leaving.order == CandidateOrder::ByKey);
             // A key's addresses are as many as are tried; who has none may be given any.
             if (by_key && step.found >= tries) || nth >= count.saturating_mul(tries) {
                 return None;
             }
             let (place, round) = (nth % count, nth / count);
             let at = match leaving.order {
-                Order::ByKey => {
+                CandidateOrder::ByKey => {
                     let below = step.score.filter(|_| place > 0);
                     let (at, score) = self.ranked(family.clone(), leaving.key, below)?;
                     step.score = Some(score);
                     at
                 }
-                Order::From(places) => {
+                CandidateOrder::From(places) => {
                     family.start + usize::from((places[usize::from(is_v6)] + place) % count)
                 }
             };

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::health::Outcome;
 use super::ports::PortRoom;
 use super::standing::SourceUse;
-use super::{Egress, Leaving, LeavingAsked, Pool, PoolTurns};
+use super::{AddressPool, Candidates, Egress, LeavingAsked, PoolTurns};
 use crate::policy::way::EgressId;
 
 /// The pool of a session. A reload changes nothing for what is under way.
@@ -15,7 +15,7 @@ use crate::policy::way::EgressId;
 pub struct SessionPool {
     egress: Arc<Egress>,
     id: EgressId,
-    leaving: Leaving,
+    leaving: Candidates,
 }
 
 impl SessionPool {
@@ -36,7 +36,7 @@ impl SessionPool {
     }
 
     /// The pool itself. There is one, or there were no value of this type.
-    pub fn pool(&self) -> Option<&Pool> {
+    pub fn pool(&self) -> Option<&AddressPool> {
         self.egress.pool(self.id)
     }
 
@@ -102,7 +102,7 @@ pub struct SourcesTowards<'a> {
     of: &'a SessionPool,
     target: SocketAddr,
     now: Instant,
-    leaving: Leaving,
+    leaving: Candidates,
     round: SourceRound,
     /// Whether there are any for the second round.
     scarce: bool,

@@ -28,9 +28,9 @@ fn spec(addresses: &[&str], choosing: Choosing) -> PoolSpec {
     }
 }
 
-fn pool(addresses: &[&str], choosing: Choosing) -> Pool {
+fn pool(addresses: &[&str], choosing: Choosing) -> AddressPool {
     let spec = spec(addresses, choosing);
-    Pool::new(EgressId(1), spec, OutboundOptions::default(), &Ledger::new(Instant::now()))
+    AddressPool::new(EgressId(1), spec, OutboundOptions::default(), &Ledger::new(Instant::now()))
 }
 
 /// Pools of these names and areas, whose numbers are their places, from 1 on.
@@ -62,18 +62,18 @@ fn from(source: u32) -> LeavingAsked<'static> {
 }
 
 /// All addresses that a session tries towards this target.
-fn tried(pool: &Pool, asked: &LeavingAsked<'_>, turns: &mut PoolTurns, target: IpAddr) -> Vec<IpAddr> {
+fn tried(pool: &AddressPool, asked: &LeavingAsked<'_>, turns: &mut PoolTurns, target: IpAddr) -> Vec<IpAddr> {
     let mut leaving = pool.choose(asked, turns);
     let now = Instant::now();
     std::iter::from_fn(|| pool.next(&mut leaving, target, now)).collect()
 }
 
-fn first(pool: &Pool, asked: &LeavingAsked<'_>) -> IpAddr {
+fn first(pool: &AddressPool, asked: &LeavingAsked<'_>) -> IpAddr {
     tried(pool, asked, &mut PoolTurns::new(1), V4_TARGET)[0]
 }
 
 /// Each address of the pool with how many of these sessions it has.
-fn shares(pool: &Pool, sessions: u32) -> HashMap<IpAddr, u32> {
+fn shares(pool: &AddressPool, sessions: u32) -> HashMap<IpAddr, u32> {
     let (mut turns, mut shares) = (PoolTurns::new(7), HashMap::new());
     for source in 0..sessions {
         *shares.entry(tried(pool, &from(source), &mut turns, V4_TARGET)[0]).or_default() += 1;
@@ -90,7 +90,8 @@ fn a_sticky_session_has_the_same_address_on_every_gateway() {
     let (one, other) = (pool(&typed, Choosing::default()), pool(&other, Choosing::default()));
     let block = pool(&["198.51.100.2/31", "198.51.100.1", "198.51.100.4"], Choosing::default());
     for source in 0..1_000 {
-        let all = |pool: &Pool| tried(pool, &from(source), &mut PoolTurns::new(source.into()), V4_TARGET);
+        let all =
+            |pool: &AddressPool| tried(pool, &from(source), &mut PoolTurns::new(source.into()), V4_TARGET);
         assert_eq!(all(&one), all(&other));
         assert_eq!(all(&one), all(&block));
         assert_eq!(all(&one).len(), 3, "the first and two others");

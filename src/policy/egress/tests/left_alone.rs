@@ -12,7 +12,7 @@ use crate::policy::egress::standing::EntryStanding;
 const SELECTS: [PoolSelect; 4] =
     [PoolSelect::Sticky, PoolSelect::Random, PoolSelect::RoundRobin, PoolSelect::LeastUsed];
 
-fn of(pool: &Pool, state: AddressState, now: Instant) -> usize {
+fn of(pool: &AddressPool, state: AddressState, now: Instant) -> usize {
     pool.standings().iter().filter(|standing| standing.state(now) == state).count()
 }
 

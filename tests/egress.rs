@@ -130,7 +130,7 @@ engines!(a_source_whose_ports_are_used_up_is_passed_over_for_that_target);
 fn a_target_of_another_family_than_the_pools_is_refused_with_words() {
     let server = DnsServer::zone(&[("six.example", &["::1"]), ("both.example", &["::1", "127.0.0.1"])]);
     let four = Origin::echo();
-    for keys in [TWO, "addresses = [\"127.9.0.1\", \"::1\"]\nfamily = \"v4\""] {
+    for keys in [TWO, "addresses = [\"127.9.0.1\"]\nfamily = \"v4\""] {
         let relay = pooled(keys).dns(&server).set("log", "level", "\"debug\"").start();
         let mut client = Client::greeted(relay.addr());
         client.send(&request(1, SocketAddr::new(V6, four.addr.port())));
@@ -143,7 +143,7 @@ fn a_target_of_another_family_than_the_pools_is_refused_with_words() {
         let mut client = Client::greeted(relay.addr());
         assert_eq!(client.request_name(b"both.example", four.addr.port()).rep, 0);
     }
-    let relay = pooled("addresses = [\"127.9.0.1\", \"::1\"]\nfamily = \"v6\"").start();
+    let relay = pooled("addresses = [\"::1\"]\nfamily = \"v6\"").start();
     let mut client = Client::greeted(relay.addr());
     client.send(&request(1, four.addr));
     client.expect_refusal(0x08);

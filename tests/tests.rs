@@ -296,6 +296,9 @@ mod parents_load;
 /// Datagrams that are led through another proxy.
 mod parents_udp;
 
+/// What clients, names and parents can do to others by way of a parent.
+mod parents_rules;
+
 /// What Prometheus makes of the metrics, and Grafana and the alerts of their names.
 mod metrics;
 

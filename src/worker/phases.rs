@@ -327,9 +327,13 @@ fn perform(
             Next::Answer(Input::Admitted)
         }
         Command::ResolvePtr(one) => handshake.reverse(core, connection, one.address.ip()),
-        Command::Dial(addresses) => match addresses.first().and_then(|one| one.allowed.way.parent) {
+        Command::Dial(mut addresses) => match addresses.first().and_then(|one| one.allowed.way.parent) {
             Some(parent) => handshake.reach_addresses(core, connection, (parent, addresses)),
-            None => handshake.dial(core, connection, addresses),
+            None => {
+                // What a parent leads to is not dialled without it because the name has another address, too.
+                addresses.retain(|one| one.allowed.way.parent.is_none());
+                handshake.dial(core, connection, addresses)
+            }
         },
         Command::Through(allowed) => handshake.reach_name(core, connection, allowed),
         Command::Bind(peers) => handshake.bind(core, connection, peers),

@@ -25,3 +25,20 @@ fn an_address_that_is_led_is_not_dialled_beside_one_that_is_not() {
     let straight = target.accepted() > parent.accepted();
     assert!(!straight, "reply {rep}: the second was dialled without its parent");
 }
+
+/// A parent that is away and may be done without says nothing of the parent that an address has.
+#[test]
+fn a_session_that_goes_without_one_parent_goes_through_the_next() {
+    let target = Origin::echo();
+    let (gone, other) = (Origin::echo().addr, FakeParent::socks5(target.addr));
+    let dns = DnsServer::zone(&[("near.example", &["127.0.0.1"])]);
+    let by_address = led_to("127.0.0.1", "other", &format!("servers = [\"socks5://{}\"]", other.addr()));
+    let keys = format!("servers = [\"socks5h://{gone}\"]\nfallback = \"direct\"");
+    let by_name = led_to("*.example", "up", &keys);
+    let relay = Relay::builder().dns(&dns).rules(&[&by_address, &by_name]).start();
+    let mut client = Client::greeted(relay.addr());
+    assert_eq!(client.request_name(b"near.example", target.addr.port()).rep, 0);
+    client.send(b"ping");
+    client.expect(b"ping");
+    assert_eq!(other.told_once().target, target.addr.to_string());
+}

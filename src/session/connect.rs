@@ -8,6 +8,7 @@ use super::failure::{DialError, Failure};
 use super::handling::Handling;
 use super::state::{Awaiting, Connecting, Transition};
 use crate::dns::Answer;
+use crate::policy::ParentId;
 use crate::proto::address::{Host, Name, Target};
 use crate::proto::reply::Rep;
 use crate::proto::request::RequestCommand;
@@ -18,49 +19,55 @@ pub(super) fn begin(target: Target, used: usize, handling: &mut Handling<'_>) ->
     match target.host {
         Host::Name(name) => {
             if let Some(allowed) = handling.told(RequestCommand::Connect, &name, port) {
-                let through = Awaiting::Connect(Connecting::Through { port });
+                let through = Awaiting::Connect(Connecting::Through { port, parent: allowed.way.parent });
                 return Ok(Transition::Ask(through, used, Command::Through(allowed)));
             }
             handling.may_resolve(RequestCommand::Connect, &name, port)?;
-            Ok(resolve(name, port, false, used))
+            Ok(resolve(name, port, None, used))
         }
-        Host::Ip(ip) => dial([SocketAddr::new(ip, port)].into_iter(), false, used, handling),
+        Host::Ip(ip) => dial([SocketAddr::new(ip, port)].into_iter(), None, used, handling),
     }
 }
 
-fn resolve(name: Name, port: u16, direct: bool, used: usize) -> Transition {
-    let resolving = Awaiting::Connect(Connecting::Resolving { port, direct });
+fn resolve(name: Name, port: u16, without: Option<ParentId>, used: usize) -> Transition {
+    let resolving = Awaiting::Connect(Connecting::Resolving { port, without });
     Transition::Ask(resolving, used, Command::Resolve(name))
 }
 
 /// The target's addresses are there.
 pub(super) fn resolved(
     port: u16,
-    direct: bool,
+    without: Option<ParentId>,
     answer: Answer,
     handling: &mut Handling<'_>,
 ) -> Result<Transition, Failure> {
     let addresses = answer.map_err(Failure::Dns)?;
-    dial(addresses.iter().map(|ip| SocketAddr::new(*ip, port)), direct, 0, handling)
+    dial(addresses.iter().map(|ip| SocketAddr::new(*ip, port)), without, 0, handling)
 }
 
-/// The parent that was to be told the target's name does not serve: it is resolved here, and its addresses are judged.
-pub(super) fn go_direct(port: u16, handling: &Handling<'_>) -> Result<Transition, Failure> {
+/// The parent that was to be told the target's name does not serve: it is resolved here, and its addresses are judged. That they
+/// may do without this parent says nothing of another, which a rule may have for one of them.
+pub(super) fn go_without(
+    parent: Option<ParentId>,
+    port: u16,
+    handling: &Handling<'_>,
+) -> Result<Transition, Failure> {
     match handling.facts.name() {
-        Some(name) => Ok(resolve(name.clone(), port, true, 0)),
+        Some(name) => Ok(resolve(name.clone(), port, parent, 0)),
         None => Err(Failure::Internal("no name was to be told")),
     }
 }
 
 fn dial(
     addresses: impl ExactSizeIterator<Item = SocketAddr>,
-    direct: bool,
+    without: Option<ParentId>,
     used: usize,
     handling: &mut Handling<'_>,
 ) -> Result<Transition, Failure> {
     let mut allowed = handling.allowed(RequestCommand::Connect, addresses)?;
-    if direct {
-        allowed.iter_mut().for_each(|one| one.allowed.way.parent = None);
+    if without.is_some() {
+        let led = allowed.iter_mut().filter(|one| one.allowed.way.parent == without);
+        led.for_each(|one| one.allowed.way.parent = None);
     }
     Ok(Transition::Ask(Awaiting::Connect(Connecting::Dialing), used, Command::Dial(allowed)))
 }

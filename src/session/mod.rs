@@ -299,15 +299,15 @@ fn answered(
         (Some(Awaiting::Context { rounds }), Input::Established(round)) => {
             gss::established(rounds, round, handling)
         }
-        (Some(Awaiting::Connect(Connecting::Resolving { port, direct })), Input::Resolved(answer)) => {
-            connect::resolved(port, direct, answer, handling)
+        (Some(Awaiting::Connect(Connecting::Resolving { port, without })), Input::Resolved(answer)) => {
+            connect::resolved(port, without, answer, handling)
         }
         (
             Some(Awaiting::Connect(Connecting::Dialing | Connecting::Through { .. })),
             Input::Dialed(result),
         ) => connect::dialed(result, handling),
-        (Some(Awaiting::Connect(Connecting::Through { port })), Input::Direct) => {
-            connect::go_direct(port, handling)
+        (Some(Awaiting::Connect(Connecting::Through { port, parent })), Input::Direct) => {
+            connect::go_without(parent, port, handling)
         }
         (Some(Awaiting::Bind(Binding::Resolving { port })), Input::Resolved(answer)) => {
             bind::resolved(port, answer, handling)

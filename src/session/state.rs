@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::command::Command;
 use crate::auth::gssapi::Peer;
+use crate::policy::ParentId;
 use crate::seal::{Protect, Seal};
 
 /// Where a session stands. Handling an input consumes it.
@@ -68,12 +69,12 @@ pub(super) enum Awaiting {
 /// How far a CONNECT has come.
 #[derive(Debug)]
 pub(super) enum Connecting {
-    /// Waits for the addresses of the target's name; `direct` where they are dialled without the parent of their way.
-    Resolving { port: u16, direct: bool },
+    /// Waits for the addresses of the target's name, which are dialled without this parent where their way has it.
+    Resolving { port: u16, without: Option<ParentId> },
     /// Waits for a connection to one of them.
     Dialing,
     /// Waits for a connection through a parent, which knows the target by its name.
-    Through { port: u16 },
+    Through { port: u16, parent: Option<ParentId> },
 }
 
 /// How far a BIND has come.

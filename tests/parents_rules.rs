@@ -1,8 +1,13 @@
 //! Parents and those who would use them against others: clients whose targets or logins come to nothing, names whose addresses
 //! rules lead by several ways, and parents that lead elsewhere than they were asked to.
 
-use crate::support::parent::FakeParent;
-use crate::support::{Client, DnsServer, Origin, Relay};
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+
+use crate::support::client::connect_ip;
+use crate::support::origin::drain;
+use crate::support::parent::{BOUND, FakeParent, lead, request, through};
+use crate::support::{Client, DnsServer, Origin, Relay, wait};
 
 /// A rule that leads to these by a parent, whose keys stand behind it.
 fn led_to(to: &str, parent: &str, keys: &str) -> String {
@@ -41,4 +46,83 @@ fn a_session_that_goes_without_one_parent_goes_through_the_next() {
     client.send(b"ping");
     client.expect(b"ping");
     assert_eq!(other.told_once().target, target.addr.to_string());
+}
+
+/// A client that a parent does not know, or not by that name, says nothing of the parent.
+#[test]
+fn a_login_of_the_clients_own_is_not_held_against_the_parent() {
+    let target = Origin::echo();
+    let to = target.addr;
+    let parent = FakeParent::serve(move |mut stream, _| {
+        stream.read_exact(&mut [0; 4])?;
+        stream.write_all(&[5, 2])?;
+        let mut login = [0; 9];
+        stream.read_exact(&mut login)?;
+        stream.write_all(&[1, u8::from(login[2..5] != *b"ann")])?;
+        request(&mut stream)?;
+        stream.write_all(&BOUND)?;
+        lead(stream, to)
+    });
+    let builder = Relay::builder().users(&[("ann", b"one"), ("eve", b"two")]);
+    let keys = [("user_from", "\"client\""), ("max_fails", "1"), ("fallback", "\"direct\"")];
+    let relay = through(builder, &[format!("socks5h://any:all@{}", parent.addr())], &keys).start();
+    let mut eve = Client::connect(relay.addr());
+    assert_eq!(eve.login(b"eve", b"two"), 0);
+    eve.send(&connect_ip(target.addr));
+    eve.expect_refusal(1);
+    assert!(!relay.log().contains("is away"), "{}", relay.log());
+    let mut ann = Client::connect(relay.addr());
+    assert_eq!(ann.login(b"ann", b"one"), 0);
+    assert_eq!(ann.request_ip(target.addr).rep, 0);
+    ann.send(b"ping");
+    ann.expect(b"ping");
+    assert_eq!(parent.accepted(), 2);
+}
+
+/// would have everybody else kept away from the parent.
+#[test]
+fn a_target_that_does_not_answer_is_not_held_against_the_parent() {
+    for scheme in ["http", "socks4"] {
+        let parent = FakeParent::serve(|stream, _| {
+            drain(stream);
+            Ok(())
+        });
+        let builder = Relay::builder().timeout("connect", 1000);
+        let relay =
+            through(builder, &[format!("{scheme}://{}", parent.addr())], &[("max_fails", "1")]).start();
+        let asked: SocketAddr = "127.0.0.9:9".parse().expect("an address");
+        let mut client = Client::greeted(relay.addr());
+        client.send(&connect_ip(asked));
+        client.expect_refusal(1);
+        assert_eq!(relay.record()["reason"], "parent_failed", "{scheme}");
+        assert!(!relay.log().contains("is away"), "{scheme}: {}", relay.log());
+    }
+}
+
+/// A look is for a target that the operator knows: there silence is the parent's.
+#[test]
+fn a_look_at_a_silent_parent_finds_it_away() {
+    let parent = FakeParent::serve(|stream, _| {
+        drain(stream);
+        Ok(())
+    });
+    let builder = Relay::builder().timeout("connect", 500);
+    let check = "{ target = \"127.0.0.9:9\", every = \"1s\" }";
+    let keys = [("max_fails", "1"), ("check", check)];
+    let relay = through(builder, &[format!("http://{}", parent.addr())], &keys).start();
+    wait::until_true("it is away", wait::PATIENCE, || relay.log().contains("is away"));
+}
+
+/// A target for which its protocol has no words a parent is not asked for, and says nothing by it.
+#[test]
+fn a_request_that_cannot_be_made_is_no_sign_that_a_parent_is_well() {
+    let parent = FakeParent::serve(|_, _| Ok(()));
+    let server = format!("socks4a://{}", parent.addr());
+    let relay = through(Relay::builder(), &[server], &[("resolve", "\"here\""), ("max_fails", "2")]).start();
+    for (asked, rep) in [("127.0.0.9:9", 1), ("0.0.0.7:9", 8), ("127.0.0.9:9", 1)] {
+        let mut client = Client::greeted(relay.addr());
+        client.send(&connect_ip(asked.parse().expect("an address")));
+        client.expect_refusal(rep);
+    }
+    relay.logged(&["a server of a parent is away"]);
 }

@@ -298,17 +298,19 @@ impl Reaching {
         }
     }
 
-    /// The time for the server that is tried is up. One that has spoken, and has nothing to say of the target, may have asked that
-    /// in vain: it is no worse for it.
+    /// The time for the server that is tried is up. One that was asked for the target, and says nothing of it, may have asked that in
+    /// vain: it is no worse for it, or whoever asks for a target that is not there would have everybody kept away from it. The
+    /// target of a look is one that the operator knows.
     fn overdue(&mut self, core: &mut Core, caller: Caller) -> ReachStep {
         let fault = match &self.stage {
-            ReachStage::Talking(talking) => {
-                let heard = talking.heard;
-                if heard {
-                    self.weigh(DialError::TimedOut);
+            ReachStage::Talking(talking) if talking.awaits_target() && !caller.checks => {
+                match talking.heard {
+                    true => self.weigh(DialError::TimedOut),
+                    false => core.counters.parents.failure(self.id, ParentFault::TimedOut),
                 }
-                (!heard).then_some(ParentFault::TimedOut)
+                None
             }
+            ReachStage::Talking(_) => Some(ParentFault::TimedOut),
             ReachStage::Resolving => {
                 core.lookups.cancel(caller.ticket(), &core.registry, core.now);
                 Some(ParentFault::Name)
@@ -414,11 +416,19 @@ impl Reaching {
     fn failed(&mut self, core: &mut Core, caller: Caller, error: &TalkError) -> ReachStep {
         let name = &self.parent.spec().name;
         tracing::debug!(parent = %name, server = %self.label(), %error, "a parent does not lead on");
+        if *error == TalkError::Login && self.knows_the_client() {
+            // The name is the client's: that it is not taken says nothing to others, and is no cause to do without the parent.
+            core.counters.parents.failure(self.id, ParentFault::Login);
+            self.weigh(DialError::ParentAway);
+            return self.go_on(core, caller, None);
+        }
         if error.is_the_proxys() {
             return self.go_on(core, caller, Some(ParentFault::of(error)));
         }
-        // It is well enough to say so.
-        self.parent.succeeded(self.place);
+        if !matches!(error, TalkError::Unspeakable(_)) {
+            // It is well enough to say so.
+            self.parent.succeeded(self.place);
+        }
         self.weigh(DialError::Replied(error.rep()));
         self.stage = ReachStage::Idle;
         if self.nth + 1 < self.goal.targets() && core.now < self.until {

@@ -128,6 +128,16 @@ impl Talking {
         send(&self.upstream.stream, &bytes[..usize::from(self.early_bytes)])
     }
 
+    /// Whether it has been asked for the target, and its answer to that is all that is due.
+    pub(super) fn awaits_target(&self) -> bool {
+        self.talk.awaits_target()
+    }
+
+    /// Whether it is the one that is told the client's name where something is.
+    pub(super) fn is_last(&self) -> bool {
+        self.talk.is_last()
+    }
+
     /// Why nothing comes of it where it is closed now.
     pub(super) fn closed(&self) -> TalkError {
         self.talk.closed()

@@ -83,6 +83,16 @@ impl ChainTalk {
         self.hop
     }
 
+    /// Whether that is the last one.
+    pub fn is_last(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    /// Whether the last one was asked, and has to answer nothing but that.
+    pub fn awaits_target(&self) -> bool {
+        self.is_last() && self.talk.was_asked()
+    }
+
     /// Why nothing comes of it where the connection is closed now.
     pub fn closed(&self) -> TalkError {
         self.talk.closed()

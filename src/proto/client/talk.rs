@@ -97,6 +97,11 @@ impl ClientTalk {
         }
     }
 
+    /// Whether the request is on its way.
+    pub fn was_asked(&self) -> bool {
+        matches!(self.due, TalkDue::Reply | TalkDue::Granted | TalkDue::Head(_))
+    }
+
     /// Whether the request is on its way, and the client's first bytes may follow it: see the head of this module.
     pub fn takes_early_bytes(&self) -> bool {
         matches!(self.due, TalkDue::Reply | TalkDue::Granted)

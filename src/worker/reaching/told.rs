@@ -1,4 +1,4 @@
-//! What whoever drives the attempts is told of them.
+//! What whoever drives the attempts is told of them, and what they ask themselves.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -49,6 +49,12 @@ impl Reaching {
             Goal::Addresses(list) => list,
             Goal::Named(..) | Goal::Datagrams(_) => &[],
         }
+    }
+
+    /// Whether the proxy that is spoken to was told the client's own name.
+    pub(super) fn knows_the_client(&self) -> bool {
+        let last = matches!(&self.stage, ReachStage::Talking(talking) if talking.is_last());
+        last && self.user.is_some()
     }
 
     /// The socket index that was given last.

@@ -3,10 +3,11 @@
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::sync::{Mutex, mpsc};
 
 use crate::support::client::connect_ip;
 use crate::support::origin::drain;
-use crate::support::parent::{BOUND, FakeParent, lead, request, through};
+use crate::support::parent::{BOUND, FakeParent, Told, lead, request, through};
 use crate::support::{Client, DnsServer, Origin, Relay, wait};
 
 /// A rule that leads to these by a parent, whose keys stand behind it.
@@ -125,4 +126,55 @@ fn a_request_that_cannot_be_made_is_no_sign_that_a_parent_is_well() {
         client.expect_refusal(rep);
     }
     relay.logged(&["a server of a parent is away"]);
+}
+
+/// whom the operator no longer means.
+#[test]
+fn no_idle_connection_is_made_with_the_login_of_before_a_reload() {
+    let (asked, asks) = mpsc::channel();
+    let (answer, answers) = mpsc::channel();
+    let (asked, answers) = (Mutex::new(asked), Mutex::new(answers));
+    let target = Origin::echo();
+    let to = target.addr;
+    let parent = FakeParent::serve(move |mut stream, told| {
+        stream.read_exact(&mut [0; 4])?;
+        stream.write_all(&[5, 2])?;
+        let mut login = [0; 10];
+        stream.read_exact(&mut login)?;
+        stream.write_all(&[1, 0])?;
+        let nth = {
+            let mut told = told.lock().expect("told");
+            let login = Some((login[2..5].to_vec(), login[6..].to_vec()));
+            told.push(Told { login, ..Told::default() });
+            told.len()
+        };
+        request(&mut stream)?;
+        if nth == 1 {
+            let _ = asked.lock().expect("a channel").send(());
+            let _ = answers.lock().expect("a channel").recv();
+        }
+        stream.write_all(&BOUND)?;
+        lead(stream, to)
+    });
+    let server = |password: &str| format!("socks5://ann:{password}@{}", parent.addr());
+    let mut relay = through(Relay::builder(), &[server("old1")], &[("warm", "2")]).start();
+    let mut first = Client::greeted(relay.addr());
+    first.send(&connect_ip(target.addr));
+    asks.recv_timeout(wait::PATIENCE).expect("a request");
+    let servers = format!("[\"{}\"]", server("new1"));
+    relay.reload(&[("[parent]", "servers", &servers), ("[parent]", "warm", "1")]);
+    let serves = || assert_eq!(Client::greeted(relay.addr()).request_ip(target.addr).rep, 0);
+    let passwords =
+        || -> Vec<_> { parent.told().into_iter().filter_map(|told| Some(told.login?.1)).collect() };
+    let is_new = |password: &Vec<u8>| password == b"new1";
+    wait::until_true("the worker has it", wait::PATIENCE, || {
+        serves();
+        passwords().iter().any(is_new)
+    });
+    answer.send(()).expect("the parent");
+    assert_eq!(first.reply().rep, 0);
+    (0..4).for_each(|_| serves());
+    let after = passwords();
+    let after = &after[after.iter().position(is_new).expect("the new one")..];
+    assert!(after.iter().all(is_new), "{after:?}");
 }

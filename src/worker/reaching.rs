@@ -166,7 +166,7 @@ impl Reaching {
         };
         self.nth = nth;
         let cold = self.cold || caller.checks || self.goal.command() != RequestCommand::Connect;
-        let warm = match cold {
+        let warm = match cold || !self.is_current(core) {
             true => None,
             false => core.take_warm(self.parent.spec(), server, &self.goal.allowed(nth)),
         };
@@ -399,7 +399,7 @@ impl Reaching {
             if warm {
                 core.counters.parents.warm(self.id);
             }
-            if let Some(one) = self.parent.server(self.place) {
+            if let Some(one) = self.parent.server(self.place).filter(|_| self.is_current(core)) {
                 core.keep_warm(self.parent.spec(), one, (&allowed, server));
             }
         }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::{ReachStage, Reaching};
 use crate::policy::RoutedAddress;
 use crate::worker::connection::Led;
+use crate::worker::core::Core;
 use crate::worker::goal::Goal;
 
 impl Reaching {
@@ -49,6 +50,13 @@ impl Reaching {
             Goal::Addresses(list) => list,
             Goal::Named(..) | Goal::Datagrams(_) => &[],
         }
+    }
+
+    /// Whether the parent is as it is configured now. Idle connections are of that: by one from before a reload a session could be
+    /// known as somebody else, or with a password that holds no more.
+    pub(super) fn is_current(&self, core: &Core) -> bool {
+        let parents = core.snapshot.parents.as_ref();
+        parents.and_then(|parents| parents.parent(self.id)).is_some_and(|now| Arc::ptr_eq(now, &self.parent))
     }
 
     /// Whether the proxy that is spoken to was told the client's own name.

@@ -178,3 +178,22 @@ fn no_idle_connection_is_made_with_the_login_of_before_a_reload() {
     let after = &after[after.iter().position(is_new).expect("the new one")..];
     assert!(after.iter().all(is_new), "{after:?}");
 }
+
+/// What a server says with its first segment may come with its acceptance: one event tells of both.
+#[test]
+fn a_server_that_speaks_first_is_heard_at_once() {
+    let target = Origin::echo();
+    let to = target.addr;
+    let parent = FakeParent::serve(move |mut stream, _| {
+        stream.write_all(&[5, 0])?;
+        stream.read_exact(&mut [0; 3])?;
+        request(&mut stream)?;
+        stream.write_all(&BOUND)?;
+        lead(stream, to)
+    });
+    let relay = through(Relay::builder(), &[format!("socks5://{}", parent.addr())], &[]).start();
+    for _ in 0..20 {
+        let mut client = Client::greeted(relay.addr());
+        assert_eq!(client.request_ip(target.addr).rep, 0);
+    }
+}

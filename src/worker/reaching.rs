@@ -264,7 +264,7 @@ impl Reaching {
             ReachStage::Dialling(dial) if dial.has(socket_index) => {
                 match dial.event(socket_index, edge, &dialler(core, caller)) {
                     Ok(None) => ReachStep::Pending,
-                    Ok(Some(won)) => self.connected(core, caller, won),
+                    Ok(Some(won)) => self.connected(core, caller, won, edge),
                     Err(error) => self.go_on(core, caller, Some(ParentFault::of_dial(error))),
                 }
             }
@@ -321,14 +321,15 @@ impl Reaching {
         self.go_on(core, caller, fault)
     }
 
-    /// A server is connected.
-    fn connected(&mut self, core: &mut Core, caller: Caller, won: Won) -> ReachStep {
+    /// A server is connected. One that speaks or closes at once may do so in the event that tells of it: there is no other.
+    fn connected(&mut self, core: &mut Core, caller: Caller, won: Won, edge: Edge) -> ReachStep {
         self.last_index = won.way.last_index;
         let Some(asked) = self.asked_of() else { return self.go_on(core, caller, None) };
         match Talking::begin(won, caller, &asked) {
-            Ok(talking) => {
+            Ok(mut talking) => {
+                talking.fin = edge.fin;
                 self.stage = ReachStage::Talking(talking);
-                ReachStep::Pending
+                if edge.readable || edge.fin { self.hear(core, caller) } else { ReachStep::Pending }
             }
             Err(Some(error)) => self.failed(core, caller, &error),
             Err(None) => self.go_on(core, caller, None),

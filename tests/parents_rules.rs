@@ -8,6 +8,7 @@ use std::sync::{Mutex, mpsc};
 use crate::support::client::connect_ip;
 use crate::support::origin::drain;
 use crate::support::parent::{BOUND, FakeParent, Told, lead, request, through};
+use crate::support::web::{Peer, web};
 use crate::support::{Client, DnsServer, Origin, Relay, wait};
 
 /// A rule that leads to these by a parent, whose keys stand behind it.
@@ -195,5 +196,32 @@ fn a_server_that_speaks_first_is_heard_at_once() {
     for _ in 0..20 {
         let mut client = Client::greeted(relay.addr());
         assert_eq!(client.request_ip(target.addr).rep, 0);
+    }
+}
+
+/// What a connection has of a pool is its own for as long as it is open, whatever request goes over it.
+#[test]
+fn a_request_over_a_tunnel_that_was_kept_leaves_from_the_tunnels_pool() {
+    let target = Origin::serve(|stream| {
+        let mut peer = Peer::over(stream);
+        while peer.try_head().is_some() {
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let parent = FakeParent::socks5(target.addr);
+    let rule = led_to("far.example", "up", &format!("servers = [\"socks5h://{}\"]", parent.addr()));
+    let pool = "egress = \"pool\"\n\n[[egress]]\nname = \"pool\"\naddresses = [\"127.9.0.1\"]\n\n[[parent]]";
+    let relay = web(Relay::builder()).rules(&[&rule.replacen("\n[[parent]]", pool, 1)]).start();
+    let mut client = Peer::connect(relay.addr());
+    for _ in 0..2 {
+        client.send(b"GET http://far.example/ HTTP/1.1\r\nHost: far.example\r\n\r\n");
+        assert!(client.head().starts_with("HTTP/1.1 200 "));
+        assert_eq!(client.body(2), b"ok");
+    }
+    assert_eq!(parent.accepted(), 1);
+    drop(client);
+    for record in relay.records(2) {
+        let seen = (&record["egress"], &record["egress_address"]);
+        assert_eq!(seen, (&"pool".into(), &"127.9.0.1".into()), "{record}");
     }
 }

@@ -45,9 +45,10 @@ impl Handshake {
             .kept
             .take()
             .filter(|kept| self.session.exchanges() && kept.by_name && kept.is_for(self.session.facts()));
-        if let Some(kept) = kept {
-            let led = kept.led.clone();
+        if let Some(mut kept) = kept {
+            let (left, led) = (kept.left.take(), kept.led.take());
             if let Some(over) = kept.take_by_name(allowed) {
+                connection.left = left;
                 core.put_led(connection.key, led);
                 let dialed = self.go_over(core, connection, over);
                 return Next::Tell(Input::Dialed(Ok(dialed)));

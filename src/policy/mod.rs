@@ -182,6 +182,19 @@ impl Policy {
         if self.guard.is_own(address) { Err(Refusal::OwnListener) } else { Ok(()) }
     }
 
+    /// Whether datagrams may go where a server of a parent says that it takes them: to the server itself, or where a client might
+    /// send them. Of a server that is at a special-purpose address its network is the operator's word, too.
+    ///
+    /// # Errors
+    /// [`Refusal::SpecialPurpose`].
+    pub fn check_relay(&self, relay: IpAddr, server: IpAddr) -> Result<(), Refusal> {
+        let at_server = relay.to_canonical() == server.to_canonical();
+        match at_server || self.guard.check_purpose(server).is_err() {
+            true => Ok(()),
+            false => self.guard.check_purpose(relay),
+        }
+    }
+
     /// Whether `address` is a UDP socket of ours, at whatever address of this machine.
     pub fn is_own_port(
         &self,

@@ -314,3 +314,23 @@ fn a_parent_may_be_anywhere_but_at_our_own_listeners() {
         assert_eq!(policy.check_parent(other.parse().unwrap()), Ok(()), "{other}");
     }
 }
+
+/// A server of a parent could have what it likes sent into our network.
+#[test]
+fn a_server_far_away_takes_datagrams_at_itself_or_where_a_client_may_send_them() {
+    let policy = Policy::new(Guard::new(false, Vec::new(), Vec::new()));
+    let check =
+        |relay: &str, server: &str| policy.check_relay(relay.parse().unwrap(), server.parse().unwrap());
+    for (relay, server) in [
+        ("93.184.215.14", "93.184.215.14"),
+        ("::ffff:93.184.215.14", "93.184.215.14"),
+        ("93.184.215.15", "93.184.215.14"),
+        ("10.0.0.7", "10.0.0.6"),
+        ("10.0.0.7", "127.0.0.1"),
+    ] {
+        assert_eq!(check(relay, server), Ok(()), "{relay} of {server}");
+    }
+    for relay in ["127.0.0.1", "10.0.0.7", "169.254.169.254", "::1", "224.0.0.1", "::ffff:127.0.0.1"] {
+        assert!(matches!(check(relay, "93.184.215.14"), Err(Refusal::SpecialPurpose(_))), "{relay}");
+    }
+}

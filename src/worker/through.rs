@@ -232,8 +232,10 @@ impl Handshake {
         let relay = SocketAddr::new(won.dialed.bound.ip().to_canonical(), won.dialed.bound.port());
         let stream = won.upstream.stream;
         let ours = core.policy.is_own_port(relay, &core.own_ports, may_lead_here);
+        let may = core.policy.check_relay(relay.ip(), won.dialed.address.ip()).is_ok();
         let watched = rewatch_stream(&core.registry, connection.key, PARENT_SOCKET, &stream);
-        let Some(led) = self.led.as_mut().filter(|_| !ours && relay.port() != 0 && watched.is_ok()) else {
+        let Some(led) = self.led.as_mut().filter(|_| may && !ours && relay.port() != 0 && watched.is_ok())
+        else {
             return self.fails(DialError::ParentAway);
         };
         connection.left = won.left;

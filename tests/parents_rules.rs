@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::{Mutex, mpsc};
 
-use crate::support::client::connect_ip;
-use crate::support::origin::drain;
+use crate::support::client::{connect_ip, connect_name};
+use crate::support::origin::{BlackHole, drain};
 use crate::support::parent::{BOUND, FakeParent, Told, lead, request, through};
 use crate::support::web::{Peer, web};
 use crate::support::{Client, DnsServer, Origin, Relay, wait};
@@ -224,4 +224,20 @@ fn a_request_over_a_tunnel_that_was_kept_leaves_from_the_tunnels_pool() {
         let seen = (&record["egress"], &record["egress_address"]);
         assert_eq!(seen, (&"pool".into(), &"127.9.0.1".into()), "{record}");
     }
+}
+
+/// Rules that come while a session dials may lead what is left of its addresses through a parent.
+#[test]
+fn an_address_that_is_led_by_the_rules_of_a_reload_is_not_dialled_without() {
+    let (silent, parent) = (BlackHole::new(), FakeParent::socks5(Origin::echo().addr));
+    let dns = DnsServer::zone(&[("both.example", &["127.0.0.9", "127.0.0.1"])]);
+    let mut relay = Relay::builder().dns(&dns).set("policy", "on_reload", "\"revoke\"").start();
+    let mut client = Client::greeted(relay.addr());
+    client.send(&connect_name(b"both.example", silent.addr.port()));
+    wait::until_true("it dials", wait::PATIENCE, || !dns.queries().is_empty());
+    let led = led_to("127.0.0.1", "up", &format!("servers = [\"socks5://{}\"]", parent.addr()));
+    relay.put_rules(&["name = \"gone\"\nto = [\"127.0.0.9\"]\naction = \"deny\"", &led]);
+    relay.reload(&[]);
+    assert_eq!(client.reply().rep, 0);
+    assert_eq!(parent.told_once().target, silent.addr.to_string());
 }

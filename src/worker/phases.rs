@@ -137,8 +137,25 @@ pub(super) fn search(core: &mut Core, slot: &mut Slot, tries: &mut usize) -> Fat
 pub(super) fn dial_again(core: &mut Core, slot: &mut Slot, addresses: Vec<RoutedAddress>) -> Fate {
     let Slot { phase: Phase::Handshake(handshake), connection } = slot else { return Fate::Keep };
     drop(handshake.take_waits());
-    let next = handshake.dial(core, connection, addresses);
+    let next = dial(core, connection, handshake, addresses);
     advance(core, slot, next)
+}
+
+/// Has one of these addresses connected to, by the way of the first.
+fn dial(
+    core: &mut Core,
+    connection: &mut Connection,
+    handshake: &mut Handshake,
+    mut addresses: Vec<RoutedAddress>,
+) -> Next {
+    match addresses.first().and_then(|one| one.allowed.way.parent) {
+        Some(parent) => handshake.reach_addresses(core, connection, (parent, addresses)),
+        None => {
+            // What a parent leads to is not dialled without it because the name has another address, too.
+            addresses.retain(|one| one.allowed.way.parent.is_none());
+            handshake.dial(core, connection, addresses)
+        }
+    }
 }
 
 /// A connection's timer fired; it may be early.
@@ -327,14 +344,7 @@ fn perform(
             Next::Answer(Input::Admitted)
         }
         Command::ResolvePtr(one) => handshake.reverse(core, connection, one.address.ip()),
-        Command::Dial(mut addresses) => match addresses.first().and_then(|one| one.allowed.way.parent) {
-            Some(parent) => handshake.reach_addresses(core, connection, (parent, addresses)),
-            None => {
-                // What a parent leads to is not dialled without it because the name has another address, too.
-                addresses.retain(|one| one.allowed.way.parent.is_none());
-                handshake.dial(core, connection, addresses)
-            }
-        },
+        Command::Dial(addresses) => dial(core, connection, handshake, addresses),
         Command::Through(allowed) => handshake.reach_name(core, connection, allowed),
         Command::Bind(peers) => handshake.bind(core, connection, peers),
         Command::Accept => handshake.wait(core, connection),

@@ -293,6 +293,56 @@ fn a_bind_for_whoever_comes_is_explained_without_an_address() {
 }
 
 /// By its name or its address, of a file and of a server; what the listener does not take no rule decides about.
+/// Nothing was said of the parent, and what does not go through one was called allowed.
+#[test]
+fn the_parent_that_a_request_goes_through_is_named() {
+    let lines = "[policy]\ndefault = \"allow\"\n[[parent]]\nname = \"up\"\nservers = \"socks5h://192.0.2.1\"\n\
+        [[rule]]\nname = \"out\"\nports = [80]\naction = \"allow\"\nparent = \"up\"\n";
+    let (_folder, file) = written(lines);
+    let through = |resolves: bool, takes: bool| json!({"parent": "up", "resolves": resolves, "takes": takes});
+    for (to, command, parent, reply) in [
+        ("example.com:80", "connect", through(true, true), 0),
+        ("8.8.8.8:80", "connect", through(false, true), 0),
+        ("8.8.8.8:80", "bind", through(false, false), 7),
+        ("8.8.8.8:443", "connect", Value::Null, 0),
+    ] {
+        let output = of_file(&file, &["--to", to, "--command", command]);
+        let told = told(&output);
+        assert_eq!((&told["parent"], &told["reply"]), (&parent, &json!(reply)), "{to} {command}");
+        assert_eq!(code(&output), i32::from(reply != 0), "{to} {command}");
+    }
+    let words = |arguments: &[&str]| {
+        let output = outflow(&[&["--config", file.to_str().expect("UTF-8")], arguments].concat());
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    let told = words(&["--to", "example.com:80"]);
+    assert!(told.contains("\ngoes through parent up, which is told the name\n"), "{told}");
+    let told = words(&["--to", "8.8.8.8:80", "--command", "bind"]);
+    assert!(told.contains("\nwould go through parent up, and bind does not: refused\n"), "{told}");
+}
+
+/// A pool without an address of the target's family was said to lead there.
+#[test]
+fn a_pool_of_the_other_family_leads_nowhere() {
+    let lines = "[[egress]]\nname = \"six\"\naddresses = \"2001:db8:1::/48\"\nsticky_on = [\"source\"]\n\
+        [[rule]]\nname = \"out\"\naction = \"allow\"\negress = \"six\"\n";
+    let (_folder, file) = written(lines);
+    for (to, addresses, leads, reply) in [
+        ("8.8.8.8:80", None, false, 8),
+        ("[2620:fe::fe]:80", None, true, 0),
+        ("example.com:80", Some("8.8.8.8"), false, 4),
+        ("example.com:80", Some("8.8.8.8,2620:fe::fe"), true, 0),
+    ] {
+        let resolve: &[&str] = addresses.as_ref().map_or(&[], |_| &["--resolve"]);
+        let output = of_file(&file, &[&["--to", to], resolve, addresses.as_slice()].concat());
+        let told = told(&output);
+        let egress = &told["egress"];
+        assert_eq!((&egress["leads"], &told["reply"]), (&json!(leads), &json!(reply)), "{to} {addresses:?}");
+        assert_eq!(egress["address"].is_string(), leads, "{to} {addresses:?}");
+        assert_eq!(code(&output), i32::from(!leads), "{to} {addresses:?}");
+    }
+}
+
 #[test]
 fn a_listener_is_called_by_its_name() {
     let table = "[[listener]]\nname = \"guests\"\naddress = \"127.0.0.1:0\"\ncommands = [\"connect\"]\n\

@@ -82,7 +82,9 @@ pub(super) fn run(args: &ExplainArgs, admin: &AdminArgs) -> ExitCode {
             let text = if args.json { format!("{told}\n") } else { words(&told) };
             let _ = say(&text);
             match at(&told, &["verdict"]).as_str() {
-                Some("allow") if !at(&told, &["limit"]).is_string() => ExitCode::SUCCESS,
+                Some("allow") if whole(at(&told, &["reply"])) == 0 && !at(&told, &["limit"]).is_string() => {
+                    ExitCode::SUCCESS
+                }
                 _ => ExitCode::from(DENIED),
             }
         }
@@ -146,6 +148,7 @@ fn words(told: &Value) -> String {
         let _ = writeln!(words, "the name has no address: {}", visible(why));
     }
     words.push_str(&egress(told));
+    words.push_str(&parent(told));
     if !list(told, "limits").is_empty() {
         words.push_str(&limits(told));
     }
@@ -183,12 +186,27 @@ fn egress(told: &Value) -> String {
     };
     let from = match at(egress, &["address"]).as_str() {
         Some(address) => visible(address),
+        None if at(egress, &["leads"]).as_bool() == Some(false) => {
+            "none of its addresses is of the target's family".to_owned()
+        }
         None => {
             let (entries, select) = (whole(at(egress, &["entries"])), text(at(egress, &["select"])));
             format!("one of {}, {select}", grouped(entries))
         }
     };
     format!("leaves from pool {}: {from}\n", visible(pool))
+}
+
+/// The parent that it goes through, in a line; nothing where it goes straight to the target.
+fn parent(told: &Value) -> String {
+    let parent = at(told, &["parent"]);
+    let Some(name) = at(parent, &["parent"]).as_str().map(visible) else { return String::new() };
+    let command = text(at(told, &["command"]));
+    match (at(parent, &["takes"]).as_bool(), at(parent, &["resolves"]).as_bool()) {
+        (Some(false), _) => format!("would go through parent {name}, and {command} does not: refused\n"),
+        (_, Some(true)) => format!("goes through parent {name}, which is told the name\n"),
+        _ => format!("goes through parent {name}\n"),
+    }
 }
 
 /// The limits that it comes under, a line each: what they allow, and what part of that is used where a server says so.

@@ -7,9 +7,13 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::explanation::{ExplainedEgress, Explanation};
+use super::failure::{DialError, Failure};
+use super::socks5::rep_of;
 use crate::policy::egress::{Egress, LeavingAsked};
 use crate::policy::explain::Explained;
 use crate::policy::{Denial, Verdict};
+use crate::proto::address::Host;
+use crate::proto::request::RequestCommand;
 
 impl Explanation {
     /// Says from where it would leave; nothing where it would by the kernel's own choice, or not at all.
@@ -26,7 +30,15 @@ impl Explanation {
         let Some(pool) = pool else { return };
         let allowed =
             |(_, explained): &&(SocketAddr, Explained)| matches!(explained.verdict, Verdict::Allow(_));
-        let target = self.addresses.iter().find(allowed).map(|(address, _)| address.ip());
+        let targets = || self.addresses.iter().filter(allowed).map(|(address, _)| address.ip());
+        let target = targets().find(|target| pool.leads_to(*target)).or_else(|| targets().next());
+        // What goes through a parent leaves towards that, of whichever family it is; and a datagram is told nothing.
+        let dials = self.supposed.command == RequestCommand::Connect && self.parent.is_none();
+        let leads = !dials || target.is_none_or(|target| pool.leads_to(target));
+        if !leads {
+            let by_name = matches!(self.supposed.target.host, Host::Name(_));
+            self.reply = rep_of(&Failure::Dial(DialError::OtherFamily { by_name }));
+        }
         let supposed = &self.supposed;
         let parameters = supposed.parameters.as_deref();
         let asked = LeavingAsked {
@@ -42,8 +54,9 @@ impl Explanation {
         self.egress = Some(ExplainedEgress::Pool {
             name: Arc::clone(pool.name()),
             select: pool.spec().choosing.select,
-            address: pool.settled(&asked, target, now),
+            address: pool.settled(&asked, target, now).filter(|_| leads),
             entries: pool.entries().len(),
+            leads,
         });
     }
 }

@@ -162,6 +162,8 @@ pub struct Explanation {
     pub refused_by: Option<LimitId>,
     /// From where it would leave ([`Explanation::tell_egress`]); `None`: from where the kernel says.
     pub egress: Option<ExplainedEgress>,
+    /// Through whom it would go; `None`: straight to the target.
+    pub parent: Option<ExplainedParent>,
 }
 
 /// Of what something is said before there is an address.
@@ -173,6 +175,17 @@ enum FirstAbout {
     Name,
     /// Of a name that a parent is told: there is no address to come.
     ToldName,
+}
+
+/// The parent that a session would go through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExplainedParent {
+    /// What it is called.
+    pub name: Arc<str>,
+    /// Whether it is told the name of the target and resolves it.
+    pub told_name: bool,
+    /// Whether the command goes through a parent such as this: where not, the request is refused.
+    pub takes: bool,
 }
 
 /// A limit that a session would come under.
@@ -216,6 +229,8 @@ pub enum ExplainedEgress {
         address: Option<IpAddr>,
         /// How many entries the pool has.
         entries: usize,
+        /// Whether it leads to the target: it has an address of that family.
+        leads: bool,
     },
 }
 
@@ -234,32 +249,39 @@ impl Explanation {
             limits: Vec::new(),
             refused_by: None,
             egress: None,
+            parent: None,
         };
-        let (target, command) = (told.supposed.target.clone(), told.supposed.command);
+        let name = told.judge_first(judges);
+        told.tell_parent(judges.parents);
+        (told, name)
+    }
+
+    fn judge_first(&mut self, judges: Judges<'_>) -> Option<Name> {
+        let (target, command) = (self.supposed.target.clone(), self.supposed.command);
         let nobody = matches!(target.host, Host::Ip(ip) if ip.is_unspecified());
         if command == RequestCommand::UdpAssociate || (command == RequestCommand::Bind && nobody) {
-            let first = told.explain(Object::AnyPeer, judges);
-            let opens = told.keep(first);
+            let first = self.explain(Object::AnyPeer, judges);
+            let opens = self.keep(first);
             if !opens || command == RequestCommand::Bind {
-                return (told, None);
+                return None;
             }
         }
         match target.host {
-            Host::Ip(ip) => told.judge(&[ip], judges),
+            Host::Ip(ip) => self.judge(&[ip], judges),
             Host::Name(name) => {
-                if let Some(there) = told.told_to_a_parent(&name, judges) {
-                    told.about = FirstAbout::ToldName;
-                    told.keep(there);
-                    return (told, None);
+                if let Some(there) = self.told_to_a_parent(&name, judges) {
+                    self.about = FirstAbout::ToldName;
+                    self.keep(there);
+                    return None;
                 }
-                let first = told.explain(Object::Unresolved(&name, target.port), judges);
-                told.about = FirstAbout::Name;
-                if told.keep(first) {
-                    return (told, Some(name));
+                let first = self.explain(Object::Unresolved(&name, target.port), judges);
+                self.about = FirstAbout::Name;
+                if self.keep(first) {
+                    return Some(name);
                 }
             }
         }
-        (told, None)
+        None
     }
 
     /// Judges the addresses that the name has.
@@ -273,6 +295,7 @@ impl Explanation {
                 self.unresolved = Some(error);
             }
         }
+        self.tell_parent(judges.parents);
     }
 
     /// Has each verdict say what each rule comes to, of the first [`limits::EXPLAINED_ADDRESSES`], or of fewer where there are
@@ -320,9 +343,15 @@ impl Explanation {
         each().find(allows).or_else(|| each().next_back()).or(self.first.as_ref())
     }
 
+    /// Whether a parent is told the name of its target.
+    pub(super) fn is_told_name(&self) -> bool {
+        self.about == FirstAbout::ToldName
+    }
+
     /// What is said of a name that a parent resolves, where one leads there.
     fn told_to_a_parent(&self, name: &Name, judges: Judges<'_>) -> Option<Explained> {
-        let parents = judges.parents.filter(|_| self.supposed.command == RequestCommand::Connect)?;
+        let told = [RequestCommand::Connect, RequestCommand::Resolve];
+        let parents = judges.parents.filter(|_| told.contains(&self.supposed.command))?;
         let there = self.explain(Object::Told(name, self.supposed.target.port), judges);
         let leads = |explained: &Explained| match explained.verdict {
             Verdict::Allow(allowed) => parents.resolves_there(allowed.way),

@@ -12,6 +12,7 @@ mod connect;
 mod dialect;
 mod explained_egress;
 mod explained_limits;
+mod explained_parent;
 mod explanation;
 mod facts;
 mod failure;
@@ -37,7 +38,7 @@ pub use command::{
     AcceptedPeer, Announced, Command, Dialed, Input, Output, Peers, Round, RoundOutcome, Step,
 };
 pub use explained_limits::LimitJudges;
-pub use explanation::{ExplainedEgress, ExplainedLimit, Explanation, Judges, Supposed};
+pub use explanation::{ExplainedEgress, ExplainedLimit, ExplainedParent, Explanation, Judges, Supposed};
 pub use facts::Facts;
 pub use failure::{AssociateError, DialError, Failure, ResponseError};
 pub use http_status::refuse_exchange;

@@ -18,7 +18,7 @@ use crate::policy::explain::Explained;
 use crate::policy::rule_names::{DEFAULT_NAME, GUARD_NAME, RuleNames};
 use crate::policy::rules::{RuleId, RuleSet, RuleStep};
 use crate::policy::{DecidedBy, Decision, Verdict};
-use crate::session::{ExplainedEgress, ExplainedLimit, Explanation, LimitJudges, Supposed};
+use crate::session::{ExplainedEgress, ExplainedLimit, ExplainedParent, Explanation, LimitJudges, Supposed};
 use crate::worker::{Mail, Mailbox, Reply, SupposedOutcome, SupposedTold};
 
 /// The request that the parameters suppose.
@@ -116,6 +116,7 @@ pub(crate) fn explanation_json(told: &Explanation, names: &HolderNames, is_runni
         "would_deny": deciding.and_then(|decision| decision.would_deny()).map(|rule| name_of(rule, names)),
         "reply": reply.code(),
         "egress": told.egress.as_ref().map(egress_json),
+        "parent": told.parent.as_ref().map(parent_json),
         "limit": limit.map(|name| &**name),
         "limits": limits,
         "dns": unresolved.as_ref().map(ToString::to_string),
@@ -141,11 +142,19 @@ fn parameters_json(parameters: &SessionParameters) -> Value {
 /// The pool that the session would leave from; `address` is null where another may have any, `pool` where it is not there.
 fn egress_json(egress: &ExplainedEgress) -> Value {
     match egress {
-        ExplainedEgress::Missing => json!({"pool": null, "select": null, "address": null, "entries": null}),
-        ExplainedEgress::Pool { name, select, address, entries } => {
-            json!({"pool": **name, "select": select.name(), "address": address, "entries": entries})
+        ExplainedEgress::Missing => {
+            json!({"pool": null, "select": null, "address": null, "entries": null, "leads": false})
+        }
+        ExplainedEgress::Pool { name, select, address, entries, leads } => {
+            json!({"pool": **name, "select": select.name(), "address": address, "entries": entries, "leads": leads})
         }
     }
+}
+
+/// The parent that the session would go through.
+fn parent_json(parent: &ExplainedParent) -> Value {
+    let ExplainedParent { name, told_name, takes } = parent;
+    json!({"parent": **name, "resolves": told_name, "takes": takes})
 }
 
 /// A limit that the request would come under; `holder` is null where the session has an account of its own.

@@ -4,6 +4,7 @@
 //! of stays: a million names are read again only where their file is another.
 
 pub(super) mod concerns;
+mod idle_pools;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use self::concerns::{
     RuleRemark, empty_groups, empty_lists, guarded, idle_limits, never, unresolved, unseen, unused,
     users_warnings,
 };
+use self::idle_pools::idle_pools;
 use super::limited_users::limited_users;
 use super::lists;
 use super::numbers::Numbers;
@@ -148,6 +150,7 @@ impl OperatorRules {
         let mut warnings = users_warnings(config, users);
         warnings.extend(empty_groups(config, &inputs.groups));
         warnings.extend(idle_limits(config, users));
+        warnings.extend(idle_pools(config, users));
         warnings.extend(unresolved(config));
         let limited = self.limited_by(config, users);
         let ways = self.ways.with(config, users);

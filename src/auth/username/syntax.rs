@@ -85,6 +85,11 @@ impl ParameterSyntax {
         Some(self.words[at].1)
     }
 
+    /// What the values of its words are.
+    pub fn kinds(&self) -> impl Iterator<Item = ParameterKind> + '_ {
+        self.words.iter().map(|(_, kind)| *kind)
+    }
+
     /// How many bytes of a name are the prefix.
     pub(super) fn prefix_of(&self, name: &[u8]) -> usize {
         if name.starts_with(&self.prefix) { self.prefix.len() } else { 0 }

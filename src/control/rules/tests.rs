@@ -467,3 +467,34 @@ fn rules_hold_at_the_time_that_the_clock_shows_wherever_it_jumps() {
         rules.tell_time(extreme);
     }
 }
+
+/// A pool that no rule names was passed over in silence, and so was a key that no session can have.
+#[test]
+fn a_pool_that_nothing_leaves_from_is_told_of_and_so_is_a_key_that_no_session_has() {
+    let pool = |lines: &str| format!("[[egress]]\nname = \"nat\"\naddresses = \"192.0.2.1\"\n{lines}");
+    let rule = "[[rule]]\nname = \"r\"\naction = \"allow\"\negress = \"nat\"\n";
+    let password = "[auth]\nmethods = [\"password\"]\nusers = \"u\"\n";
+    let format = |parameters: &str| format!("{password}[username]\nformat = \"{{user}}{parameters}\"\n");
+    let warned = |text: String, users| texts(OperatorRules::default().plan(&config(&text), users).unwrap().1);
+    let users = |text: &str| Users::parse(&text.replace('#', HASH), Path::new("u")).unwrap();
+    let (nobody, ann) = (users("ann:#\n"), users("ann:#:egress=nat\n"));
+    let idle = ["egress 0 name: nothing leaves from it: no rule, listener or user has egress = \"nat\""];
+    assert_eq!(warned(pool(""), None), idle);
+    let tagged = pool("tags = { area = \"de\" }\n");
+    let listener = "[[listener]]\naddress = \"127.0.0.1:1081\"\negress = \"nat\"\n";
+    for (text, users) in [
+        (format!("{}{rule}", pool("")), None),
+        (format!("{}{listener}", pool("")), None),
+        (format!("{password}{}", pool("")), Some(&ann)),
+        (format!("{}{}", format("-egress-{pool}"), pool("")), Some(&nobody)),
+        (format!("{}{tagged}", format("-country-{tag:area}")), Some(&nobody)),
+    ] {
+        assert_eq!(warned(text.clone(), users), [""; 0], "{text}");
+    }
+    let by_session = format!("{}{rule}", pool("sticky_on = [\"user\", \"session\"]\n"));
+    let keyless = [
+        "egress 0 sticky_on: keeps no session at its address: no name says which one it is, for the format of [username] has no {session}",
+    ];
+    assert_eq!(warned(by_session.clone(), None), keyless);
+    assert_eq!(warned(format!("{}{by_session}", format("-session-{session}")), Some(&nobody)), [""; 0]);
+}

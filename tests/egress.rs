@@ -112,6 +112,8 @@ fn a_source_whose_ports_are_used_up_is_passed_over_for_that_target(engine: Engin
                 (&"no_local_port".into(), &1.into()),
                 "{refused}"
             );
+            // Nobody could tell of which pool the ports were used up.
+            assert!(refused["egress"].is_string() && refused["egress_address"].is_null(), "{refused}");
             held.remove(0).reset();
             wait::until_true("a port is free", PATIENCE, || relay.records_now().len() == 2);
             held.push(Client::through(relay.addr(), origin.addr));

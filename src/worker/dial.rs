@@ -135,6 +135,11 @@ impl Dial {
         Dial { last_index, ..self }
     }
 
+    /// What records have of the pool that it was to leave from, where it came to nothing towards this target.
+    pub(super) fn left_in_vain(&self, target: Option<SocketAddr>) -> Option<Box<Left>> {
+        Some(Box::new(Left::in_vain(self.pools.first()?, target?)))
+    }
+
     /// The same, where addresses are left to from these pools.
     pub(super) fn leaving_from(self, pools: Vec<SessionPool>) -> Dial {
         Dial { pools, ..self }

@@ -41,7 +41,7 @@ impl Handshake {
     pub(super) fn dial_next(
         &mut self,
         core: &mut Core,
-        connection: &Connection,
+        connection: &mut Connection,
         mut dial: Box<Dial>,
     ) -> Next {
         let started = dial.start_next(&dialler(core, connection));
@@ -82,10 +82,15 @@ impl Handshake {
         dialed
     }
 
-    fn go_on(&self, core: &mut Core, connection: &Connection, started: Result<(), DialError>) -> Next {
+    fn go_on(&self, core: &mut Core, connection: &mut Connection, started: Result<(), DialError>) -> Next {
         match started {
             Ok(()) => self.wait(core, connection),
-            Err(error) => failed(core, error),
+            Err(error) => {
+                if let Waits::Connection(dial) = &self.waits_for {
+                    connection.left = dial.left_in_vain(connection.address);
+                }
+                failed(core, error)
+            }
         }
     }
 
@@ -116,7 +121,10 @@ impl Handshake {
                 self.waits_for = Waits::Connected(upstream);
                 Next::Tell(Input::Dialed(Ok(dialed)))
             }
-            Err(error) => failed(core, error),
+            Err(error) => {
+                connection.left = dial.left_in_vain(connection.address);
+                failed(core, error)
+            }
         }
     }
 }

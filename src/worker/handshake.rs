@@ -232,10 +232,11 @@ impl Handshake {
     }
 
     /// Ends what the handshake waits for, as the time for it is up.
-    pub(super) fn expire(&mut self, core: &mut Core, connection: &Connection) -> Next {
+    pub(super) fn expire(&mut self, core: &mut Core, connection: &mut Connection) -> Next {
         match &self.waits_for {
             Waits::Connection(dial) => {
                 dial.give_up(core.now);
+                connection.left = dial.left_in_vain(connection.address);
                 let failed = Counted::DialFailed(DialFailure::TimedOut);
                 core.counters.add(failed, dial.under_way() as u64);
                 Next::Answer(Input::Dialed(Err(DialError::TimedOut)))

@@ -14,7 +14,8 @@ use crate::sys::Errno;
 #[derive(Debug)]
 pub(super) struct Left {
     pool: SessionPool,
-    source: IpAddr,
+    /// `None`: from whichever it was tried, it came to nothing.
+    source: Option<IpAddr>,
     target: IpAddr,
     used: Option<SourceUse>,
 }
@@ -22,12 +23,19 @@ pub(super) struct Left {
 impl Left {
     /// A connection from this address of the pool to this target.
     pub(super) fn towards(pool: &SessionPool, source: IpAddr, target: SocketAddr) -> Left {
-        Left { pool: pool.clone(), source, target: target.ip(), used: pool.begin(source, target) }
+        let used = pool.begin(source, target);
+        Left { pool: pool.clone(), source: Some(source), target: target.ip(), used }
     }
 
     /// A socket at this address of the pool, for any target.
     pub(super) fn for_any(pool: &SessionPool, source: IpAddr) -> Left {
-        Left { pool: pool.clone(), source, target: source, used: pool.begin_for_any(source) }
+        let used = pool.begin_for_any(source);
+        Left { pool: pool.clone(), source: Some(source), target: source, used }
+    }
+
+    /// Nothing left by the pool that was meant for this target.
+    pub(super) fn in_vain(pool: &SessionPool, target: SocketAddr) -> Left {
+        Left { pool: pool.clone(), source: None, target: target.ip(), used: None }
     }
 
     /// The peer came that a listener was for.
@@ -38,7 +46,7 @@ impl Left {
 
     /// What came of it.
     pub(super) fn note(&self, outcome: Outcome, now: Instant) {
-        self.pool.note(self.source, self.target, outcome, now);
+        self.source.iter().for_each(|source| self.pool.note(*source, self.target, outcome, now));
     }
 
     /// The target has its FIN from us before its own came, or will have: the port stays in TIME_WAIT (RFC 9293 section 3.3.2).
@@ -59,7 +67,7 @@ impl Left {
     /// What records have of it.
     pub(super) fn seen(&self) -> Option<LiveEgress> {
         let (name, session_key) = (self.name()?.into(), self.pool.session_key());
-        Some(LiveEgress { name, address: Some(self.source), session_key })
+        Some(LiveEgress { name, address: self.source, session_key })
     }
 }
 

@@ -15,6 +15,7 @@ use crate::support::{Client, DnsServer, Engine, Origin, Relay, wait};
 engines!(
     a_session_goes_through_a_parent_of_each_protocol,
     a_chain_is_led_through_one_proxy_after_the_other,
+    a_chain_without_its_next_proxy_is_away,
     what_comes_behind_a_reply_is_the_targets,
     a_parent_that_answers_byte_by_byte_is_understood,
     clients_of_socks4_and_http_go_through_a_parent_alike,
@@ -89,6 +90,27 @@ fn a_chain_is_led_through_one_proxy_after_the_other(engine: Engine) {
     let both = format!("socks5h://{}>http://{}", first.addr(), last.addr());
     assert_eq!((&record["parent_server"], &record["address"]), (&both.into(), &serde_json::Value::Null));
     assert!(!relay.log().contains("secret"), "{}", relay.log());
+}
+
+/// What the first proxy said of the next one was taken for what it says of the target: the backup was never asked.
+fn a_chain_without_its_next_proxy_is_away(engine: Engine) {
+    let target = Origin::echo();
+    let first = FakeParent::serve(|mut stream, _| {
+        greet(&mut stream)?;
+        request(&mut stream)?;
+        stream.write_all(&[5, 5, 0, 1, 0, 0, 0, 0, 0, 0])
+    });
+    let backup = FakeParent::socks5(target.addr);
+    let (chain, last) = (first.addr(), backup.addr());
+    let servers = format!(
+        "[{{ url = [\"socks5h://{chain}\", \"socks5h://192.0.2.1\"] }}, {{ url = \"socks5h://{last}\", weight = 0 }}]"
+    );
+    let keys = [("servers", &*servers), ("max_fails", "1")];
+    let relay = through(Relay::builder().engine(engine), &[], &keys).start();
+    let mut client = Client::greeted(relay.addr());
+    assert_eq!(client.request_name(b"far.example", 80).rep, 0);
+    echoes(&mut client);
+    assert_eq!(backup.told_once().target, "far.example:80");
 }
 
 /// The first bytes of a target may come in one segment with the parent's reply.

@@ -3,6 +3,7 @@
 use super::numbered::NumberedCounts;
 use crate::policy::ParentId;
 use crate::proto::client::TalkError;
+use crate::proto::reply::Rep;
 use crate::session::DialError;
 
 /// What kept a server of a parent from leading a session on, by its own fault.
@@ -58,6 +59,16 @@ impl ParentFault {
             ParentFault::Itself => "itself",
             ParentFault::Loop => "loop",
             ParentFault::Local => "local",
+        }
+    }
+
+    /// The fault of a chain in which one proxy said this of the next.
+    pub fn of_next(error: &TalkError) -> ParentFault {
+        match error.rep() {
+            Rep::ConnectionRefused => ParentFault::Refused,
+            Rep::TtlExpired => ParentFault::TimedOut,
+            Rep::NetworkUnreachable | Rep::HostUnreachable => ParentFault::Unreachable,
+            _ => ParentFault::of(error),
         }
     }
 

@@ -138,6 +138,11 @@ impl Talking {
         self.talk.is_last()
     }
 
+    /// Whether the proxy that is spoken to is the one that is asked for the target, and none before it.
+    pub(super) fn is_about_target(&self) -> bool {
+        self.talk.is_last()
+    }
+
     /// Why nothing comes of it where it is closed now.
     pub(super) fn closed(&self) -> TalkError {
         self.talk.closed()

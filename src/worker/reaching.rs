@@ -426,7 +426,7 @@ impl Reaching {
         if error.is_the_proxys() {
             return self.go_on(core, caller, Some(ParentFault::of(error)));
         }
-        if matches!(&self.stage, ReachStage::Talking(talking) if !talking.is_about_target()) {
+        if matches!(&self.stage, ReachStage::Talking(talking) if !talking.is_last()) {
             // It was asked for the next proxy: that is what cannot be had, and no word is said of the target.
             return self.go_on(core, caller, Some(ParentFault::of_next(error)));
         }

@@ -133,13 +133,9 @@ impl Talking {
         self.talk.awaits_target()
     }
 
-    /// Whether it is the one that is told the client's name where something is.
+    /// Whether the proxy that is spoken to is the one that is asked for the target, and told the client's name where something
+    /// is: none stands behind it.
     pub(super) fn is_last(&self) -> bool {
-        self.talk.is_last()
-    }
-
-    /// Whether the proxy that is spoken to is the one that is asked for the target, and none before it.
-    pub(super) fn is_about_target(&self) -> bool {
         self.talk.is_last()
     }
 

@@ -98,7 +98,7 @@ adopt() {
 # ---- verdicts
 
 # How many sessions of this relay were alice's and ended well.
-by_alice() { grep -c '"user":"alice","method":"gssapi".*"reason":"completed"' "$work/$1.access" 2>/dev/null; }
+by_alice() { grep -c '"user":"alice",.*"method":"gssapi".*"reason":"completed"' "$work/$1.access" 2>/dev/null; }
 by_alice_more() { (($(by_alice "$1") >= $2)); }
 
 # gss_fetches RELAY CLIENT CASE LEVEL EXPECTED HOST PORT PATH: what comes is that file, and the record says who came

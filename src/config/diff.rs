@@ -8,7 +8,6 @@ use super::print::key_text;
 use super::problem::Problems;
 use super::rules::kept_quotas;
 use super::schema::Schema;
-use super::tables;
 use super::tables::Config;
 use super::value::string;
 
@@ -28,7 +27,7 @@ pub struct KeyChange {
 impl Config {
     /// Every key whose value is another than in `old`, in the order of the documentation.
     pub fn changes_from(&self, old: &Config) -> Vec<KeyChange> {
-        changes(&Schema::of(tables::all()), old, self)
+        changes(&super::whole_schema(), old, self)
     }
 
     /// What is in effect once a server that runs by `old` has been given this: what a reload does not take keeps its old
@@ -37,7 +36,7 @@ impl Config {
     /// # Errors
     /// Where the rules between keys do not hold for the result.
     pub fn in_place_of(mut self, old: &Config) -> Result<Config, Problems> {
-        keep(&Schema::of(tables::all()), old, &mut self);
+        keep(&super::whole_schema(), old, &mut self);
         let (workers, most) = (self.server.workers, self.server.max_connections);
         if most != 0 && workers > most {
             let mut problems = self.places.problems();

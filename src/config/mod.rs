@@ -57,6 +57,7 @@ mod tests;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 pub use choice::{
     Access, AuthMethod, Choice, Congestion, Filtering, Format, Level, OnFull, OnReload, Prefer, Protection,
@@ -150,33 +151,44 @@ impl Config {
     /// Everything that is wrong with the text or the flags.
     pub fn parse(text: &str, file: &Path, flags: &Flags) -> Result<Config, Problems> {
         let mut draft = Draft::new(Problems::of(file));
-        let schema = Schema::of(tables::all());
-        let raw = Raw::from_text(text, &schema, draft.problems());
-        draft.lay(&raw, file.parent().unwrap_or(Path::new("")), &schema);
+        let raw = Raw::from_text(text, &whole_schema(), draft.problems());
+        draft.lay(&raw, file.parent().unwrap_or(Path::new("")), &whole_schema());
         finish(draft, flags)
     }
 
     /// The whole configuration as TOML, every key written out; parsing it gives this value again.
     pub fn to_toml(&self) -> String {
-        print::to_toml(&Schema::of(tables::all()), self)
+        print::to_toml(&whole_schema(), self)
     }
 
     /// One line that says what a key is, with its default: for the help of a flag that stands for it. Empty where there
     /// is no such key.
     pub fn help(table: &str, key: &str) -> String {
-        Schema::of(tables::all()).help(table, key, &validate::defaults())
+        whole_schema().help(table, key, &validate::defaults())
     }
 
     /// The words that a key may be; empty where it may be anything.
     pub fn words(table: &str, key: &str) -> Vec<&'static str> {
-        let schema = Schema::of(tables::all());
-        schema.table(table).and_then(|table| table.key(key)).map(|key| key.words.clone()).unwrap_or_default()
+        whole_schema()
+            .table(table)
+            .and_then(|table| table.key(key))
+            .map(|key| key.words.clone())
+            .unwrap_or_default()
     }
 
     /// Every key with its default and a comment that says what it is, as TOML: the list in README.md.
     pub fn reference() -> String {
-        print::reference(&Schema::of(tables::all()), validate::defaults())
+        print::reference(&whole_schema(), validate::defaults())
     }
+}
+
+thread_local! {
+    static SCHEMA: Rc<Schema<Config>> = Rc::new(Schema::of(tables::all()));
+}
+
+/// All tables. Made once by each thread that asks: the help of every flag that stands for a key does.
+fn whole_schema() -> Rc<Schema<Config>> {
+    SCHEMA.with(Rc::clone)
 }
 
 /// Lays the flags over everything else.
@@ -185,7 +197,7 @@ fn finish(mut draft: Draft, flags: &Flags) -> Result<Config, Problems> {
     if !flags.listen.is_empty() {
         draft.drop_listeners();
     }
-    draft.lay(&raw, Path::new(""), &Schema::of(tables::all()));
+    draft.lay(&raw, Path::new(""), &whole_schema());
     draft.finish()
 }
 

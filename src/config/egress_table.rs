@@ -14,7 +14,9 @@ use super::reach::{self, PortRange};
 use super::rule_values::own_name;
 use super::value;
 use crate::limits;
-use crate::policy::egress::{Choosing, Cooldown, PoolFamily, PoolSelect, PoolSockets, PoolSpec, StickyOn};
+use crate::policy::egress::{
+    Choosing, CooldownTerms, PoolFamily, PoolSelect, PoolSockets, PoolSpec, StickyOn,
+};
 
 tables! {
     /// Pools of addresses that sessions leave from, where a rule, a user or a listener names one.
@@ -38,7 +40,7 @@ tables! {
         /// Other addresses that a session tries where the first one fails; 0: none.
         failover: u8 = 2, number(0..=u64::from(limits::EGRESS_FAILOVER_MAX)), Reload;
         /// When an address is left alone: percent of attempts that were refused or reset, of how many, and the longest time.
-        cooldown: Cooldown = Cooldown::default(), egress_values::cooldown(), Reload;
+        cooldown: CooldownTerms = CooldownTerms::default(), egress_values::cooldown(), Reload;
         /// Which targets it leads to: those of the families of its addresses, or one of them alone.
         family: PoolFamily = PoolFamily::Match, choice(), Reload;
         /// The ports that it uses, within net.ipv4.ip_local_port_range; without it all of that.

@@ -17,7 +17,7 @@ use super::rule_values::{network, own_name};
 use super::typed::Value;
 use super::value::string;
 use crate::limits;
-use crate::policy::egress::Cooldown;
+use crate::policy::egress::CooldownTerms;
 
 /// An address that connections can leave from, or a block of them.
 pub(super) fn source(typed: &str) -> Result<IpNet, String> {
@@ -64,7 +64,7 @@ const COOLDOWN_KEYS: [&str; 4] = ["refused", "reset_rate", "min_samples", "max"]
 #[derive(Clone)]
 struct CooldownForm;
 
-pub(super) fn cooldown() -> impl Form<Cooldown> {
+pub(super) fn cooldown() -> impl Form<CooldownTerms> {
     CooldownForm
 }
 
@@ -72,12 +72,12 @@ fn cooldown_time() -> RangeInclusive<Duration> {
     Duration::from_secs(1)..=limits::EGRESS_COOLDOWN_MAX
 }
 
-impl Form<Cooldown> for CooldownForm {
-    fn read(&self, typed: &Typed<Value>, reader: &mut ValueReader) -> Option<Cooldown> {
+impl Form<CooldownTerms> for CooldownForm {
+    fn read(&self, typed: &Typed<Value>, reader: &mut ValueReader) -> Option<CooldownTerms> {
         let Value::Table(entries) = &typed.value else {
             return reader.wrong_type(typed, &format!("a table such as {COOLDOWN_EXAMPLE}"), None);
         };
-        let (mut cooldown, mut right) = (Cooldown::default(), true);
+        let (mut cooldown, mut right) = (CooldownTerms::default(), true);
         for (name, typed) in entries {
             right &= match name.as_str() {
                 "refused" => {
@@ -102,7 +102,10 @@ impl Form<Cooldown> for CooldownForm {
         right.then_some(cooldown)
     }
 
-    fn print(&self, Cooldown { refused, reset_rate, min_samples, max }: &Cooldown) -> Option<String> {
+    fn print(
+        &self,
+        CooldownTerms { refused, reset_rate, min_samples, max }: &CooldownTerms,
+    ) -> Option<String> {
         let max = duration(cooldown_time()).print(max)?;
         Some(format!(
             "{{ refused = {refused}, reset_rate = {reset_rate}, min_samples = {min_samples}, max = {max} }}"

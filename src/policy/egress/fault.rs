@@ -58,10 +58,10 @@ impl Fault {
 /// When an address of a pool is left alone: `cooldown`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CooldownTerms {
-    /// Of a thousand attempts, how many may be refused.
-    pub refused: u16,
-    /// Of a thousand, how many may be reset, get no answer or find no way.
-    pub reset_rate: u16,
+    /// Of a hundred attempts, how many may be refused.
+    pub refused: u8,
+    /// Of a hundred, how many may be reset, get no answer or find no way.
+    pub reset_rate: u8,
     /// How many attempts of a window it takes to judge.
     pub min_samples: u32,
     /// The longest cooldown.
@@ -70,13 +70,14 @@ pub struct CooldownTerms {
 
 impl Default for CooldownTerms {
     fn default() -> CooldownTerms {
-        CooldownTerms { refused: 500, reset_rate: 500, min_samples: 20, max: Duration::from_secs(600) }
+        CooldownTerms { refused: 50, reset_rate: 50, min_samples: 20, max: Duration::from_secs(600) }
     }
 }
 
 impl CooldownTerms {
-    pub(super) fn thousandths(&self, fault: Fault) -> u16 {
-        if fault == Fault::Refused { self.refused } else { self.reset_rate }
+    /// Of a thousand attempts, how many may fail so.
+    pub(super) fn thousandths(&self, fault: Fault) -> u64 {
+        10 * u64::from(if fault == Fault::Refused { self.refused } else { self.reset_rate })
     }
 
     /// How long the cooldown after so many in a row is.

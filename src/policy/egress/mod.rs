@@ -29,9 +29,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use fault::CooldownTerms;
 pub use pool::{AddressPool, Candidates, LeavingAsked};
 pub use session::{SessionPool, SourcesTowards};
-pub use spec::{Choosing, Cooldown, PoolFamily, PoolSelect, PoolSockets, PoolSpec, StickyOn, listed};
+pub use spec::{Choosing, PoolFamily, PoolSelect, PoolSockets, PoolSpec, StickyOn, listed};
 pub use turns::PoolTurns;
 
 use self::ledger::Ledger;

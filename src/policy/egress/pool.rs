@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
-use super::health::{CooldownTerms, Outcome};
+use super::health::Outcome;
 use super::key::{self, KeyHash};
 use super::ledger::Ledger;
 use super::ports::{PortRoom, PortTerms};
 use super::sliding::SlidingKeys;
-use super::spec::{Cooldown, PoolFamily, PoolSelect, PoolSockets, PoolSpec, StickyOn};
+use super::spec::{PoolFamily, PoolSelect, PoolSockets, PoolSpec, StickyOn};
 use super::standing::EntryStanding;
 use super::turns::PoolTurns;
 use crate::outbound::OutboundOptions;
@@ -33,8 +33,6 @@ pub struct AddressPool {
     standings: Box<[Arc<EntryStanding>]>,
     /// What is asked of their ports.
     ports: PortTerms,
-    /// When they are left alone.
-    cooldown: CooldownTerms,
     /// What its sockets are given.
     options: OutboundOptions,
     /// Where the entries of IPv4 end.
@@ -126,7 +124,6 @@ impl AddressPool {
         };
         let PoolSockets { reserve, per_target, .. } = spec.sockets;
         let slice = options.ports.as_ref().map(|ports| u32::from(ports.end() - ports.start()) + 1);
-        let Cooldown { refused, reset_rate, min_samples, max } = spec.cooldown;
         let sliding = (spec.choosing.sliding && spec.choosing.ttl.is_some()).then(SlidingKeys::new);
         let is_block = |net: &IpNet| net.prefix_len() < net.max_prefix_len();
         let numbered = || (0_u16..).zip(&entries);
@@ -142,12 +139,6 @@ impl AddressPool {
             v4: entries.partition_point(|net| net.addr().is_ipv4()),
             entries: entries.into(),
             ports: PortTerms { slice, reserve: reserve.into(), per_target: per_target.into() },
-            cooldown: CooldownTerms {
-                refused: u16::from(refused) * 10,
-                reset_rate: u16::from(reset_rate) * 10,
-                min_samples,
-                max,
-            },
             options,
             sliding,
             spec,
@@ -200,7 +191,7 @@ impl AddressPool {
     /// What came of leaving from an address towards a target.
     pub fn note(&self, source: IpAddr, target: IpAddr, outcome: Outcome, now: Instant) {
         if let Some(standing) = self.standing(source) {
-            standing.note(&self.standings, source, target, outcome, &self.cooldown, now);
+            standing.note(&self.standings, source, target, outcome, &self.spec.cooldown, now);
         }
     }
 

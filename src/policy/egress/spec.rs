@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::fault::CooldownTerms;
 use super::key;
 use crate::limits::EGRESS_BLOCK_LISTED_MAX;
 
@@ -21,7 +22,7 @@ pub struct PoolSpec {
     /// How a session comes to its address.
     pub choosing: Choosing,
     /// When an address is left alone.
-    pub cooldown: Cooldown,
+    pub cooldown: CooldownTerms,
     /// What its sockets are given.
     pub sockets: PoolSockets,
     /// What is to be told of it.
@@ -104,25 +105,6 @@ pub enum PoolFamily {
     V4,
     /// IPv6 alone.
     V6,
-}
-
-/// When an address is left alone for a while. Shares are in percent of the attempts from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cooldown {
-    /// So many were refused.
-    pub refused: u8,
-    /// So many were reset.
-    pub reset_rate: u8,
-    /// Of at least so many attempts.
-    pub min_samples: u32,
-    /// The longest time; the first is short, and each doubles the one before.
-    pub max: Duration,
-}
-
-impl Default for Cooldown {
-    fn default() -> Cooldown {
-        Cooldown { refused: 50, reset_rate: 50, min_samples: 20, max: Duration::from_secs(600) }
-    }
 }
 
 /// What the sockets of a pool are given.

@@ -83,7 +83,7 @@ impl FailureTally {
     pub(super) fn is_bad(&self, fault: Fault, terms: &CooldownTerms) -> bool {
         self.attempts >= u64::from(terms.min_samples)
             && self.classes >= limits::FAILED_TARGETS_MIN
-            && self.thousandths() >= u64::from(terms.thousandths(fault))
+            && self.thousandths() >= terms.thousandths(fault)
     }
 
     /// Of a thousand attempts at other targets than that, how many fail.

@@ -158,13 +158,13 @@ fn told(pool: &AddressPool, ledger: &Ledger, fullest: &[PairUse], now: Instant) 
     pool.standings().iter().for_each(|standing| addresses[standing.state(now).number()] += 1);
     let (mut active, mut open, mut waiting) = (0, 0, 0);
     // Those that sessions leave from yet, though a reload took them from the pool, are among these.
-    for (_, standing) in ledger.all().filter(|(number, _)| *number == pool.id().0) {
+    for (_, standing) in ledger.all().filter(|(of, _)| *of == pool.id()) {
         let ports = standing.ports_in_use();
         active += standing.active();
         open += u64::from(ports.0);
         waiting += u64::from(ports.1);
     }
-    let sums = ledger.sums(pool.id().0);
+    let sums = ledger.sums(pool.id());
     PoolTold {
         name: Arc::clone(pool.name()),
         select: pool.spec().choosing.select.name(),

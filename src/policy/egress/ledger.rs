@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::health::Fault;
 use super::ports::Ports;
 use super::standing::EntryStanding;
+use crate::policy::way::EgressId;
 
 /// How all entries of all pools stand: those of the configuration, and those that sessions leave from yet.
 ///
@@ -17,9 +18,9 @@ use super::standing::EntryStanding;
 #[derive(Clone, Debug)]
 pub struct Ledger {
     ports: Arc<Ports>,
-    entries: HashMap<(u16, IpNet), Arc<EntryStanding>>,
+    entries: HashMap<(EgressId, IpNet), Arc<EntryStanding>>,
     /// What entries counted that are gone, by pool.
-    gone: HashMap<u16, LedgerSums>,
+    gone: HashMap<EgressId, LedgerSums>,
 }
 
 /// What a pool's entries counted so far.
@@ -39,7 +40,7 @@ impl Ledger {
 
     /// The ledger that has these entries from now on: those that there are stay, and so does one from which a session leaves.
     #[must_use]
-    pub fn with(&self, wanted: impl IntoIterator<Item = (u16, IpNet)>) -> Ledger {
+    pub fn with(&self, wanted: impl IntoIterator<Item = (EgressId, IpNet)>) -> Ledger {
         let mut left = self.entries.clone();
         let mut entries = HashMap::new();
         for (pool, network) in wanted {
@@ -59,7 +60,7 @@ impl Ledger {
     }
 
     /// How an entry of a pool stands.
-    pub fn standing(&self, pool: u16, network: IpNet) -> Option<&Arc<EntryStanding>> {
+    pub fn standing(&self, pool: EgressId, network: IpNet) -> Option<&Arc<EntryStanding>> {
         self.entries.get(&(pool, network.trunc()))
     }
 
@@ -69,12 +70,12 @@ impl Ledger {
     }
 
     /// Every entry with its pool, in no order.
-    pub fn all(&self) -> impl Iterator<Item = (u16, &Arc<EntryStanding>)> {
+    pub fn all(&self) -> impl Iterator<Item = (EgressId, &Arc<EntryStanding>)> {
         self.entries.iter().map(|((pool, _), standing)| (*pool, standing))
     }
 
     /// What the entries of a pool counted so far, with those that are gone.
-    pub fn sums(&self, pool: u16) -> LedgerSums {
+    pub fn sums(&self, pool: EgressId) -> LedgerSums {
         let mut sums = self.gone.get(&pool).copied().unwrap_or_default();
         self.all().filter(|(of, _)| *of == pool).for_each(|(_, standing)| sums.add(standing));
         sums
@@ -110,22 +111,24 @@ mod tests {
     fn an_entry_that_a_reload_keeps_keeps_what_was_set_by_hand_and_one_with_sessions_its_counts() {
         let now = Instant::now();
         let [a, b, c] = ["192.0.2.1/32", "192.0.2.2/32", "2001:db8::/64"].map(network);
-        let first = Ledger::new(now).with([(1, a), (1, b), (2, a), (1, c)]);
-        assert!(first.standing(1, a).unwrap().set_drained(a, true, now).unwrap());
+        let first =
+            Ledger::new(now).with([(EgressId(1), a), (EgressId(1), b), (EgressId(2), a), (EgressId(1), c)]);
+        assert!(first.standing(EgressId(1), a).unwrap().set_drained(a, true, now).unwrap());
         let within = network("2001:db8::7/128");
-        assert!(first.standing(1, c).unwrap().set_drained(within, true, now).unwrap());
-        let session = first.standing(1, b).unwrap().begin(b.addr(), "198.51.100.1:443".parse().unwrap());
-        let second = first.with([(1, a), (1, c)]);
-        assert_eq!(second.standing(1, a).unwrap().state(now).name(), "drained");
-        assert!(!second.standing(1, c).unwrap().is_fit(within.addr(), now));
-        assert!(second.standing(1, c).unwrap().is_fit(network("2001:db8::8/128").addr(), now));
-        assert!(second.standing(2, a).is_none(), "no session of it is left");
-        assert_eq!(second.standing(1, b).unwrap().active(), 1);
-        let third = second.with([(1, a), (1, b), (2, a)]);
-        assert_eq!(third.standing(1, b).unwrap().active(), 1, "what came back has its session");
+        assert!(first.standing(EgressId(1), c).unwrap().set_drained(within, true, now).unwrap());
+        let session =
+            first.standing(EgressId(1), b).unwrap().begin(b.addr(), "198.51.100.1:443".parse().unwrap());
+        let second = first.with([(EgressId(1), a), (EgressId(1), c)]);
+        assert_eq!(second.standing(EgressId(1), a).unwrap().state(now).name(), "drained");
+        assert!(!second.standing(EgressId(1), c).unwrap().is_fit(within.addr(), now));
+        assert!(second.standing(EgressId(1), c).unwrap().is_fit(network("2001:db8::8/128").addr(), now));
+        assert!(second.standing(EgressId(2), a).is_none(), "no session of it is left");
+        assert_eq!(second.standing(EgressId(1), b).unwrap().active(), 1);
+        let third = second.with([(EgressId(1), a), (EgressId(1), b), (EgressId(2), a)]);
+        assert_eq!(third.standing(EgressId(1), b).unwrap().active(), 1, "what came back has its session");
         drop(session);
-        assert_eq!(third.standing(1, b).unwrap().active(), 0);
-        assert_eq!(third.standing(2, a).unwrap().state(now).name(), "serving", "another pool's");
+        assert_eq!(third.standing(EgressId(1), b).unwrap().active(), 0);
+        assert_eq!(third.standing(EgressId(2), a).unwrap().state(now).name(), "serving", "another pool's");
     }
 
     #[test]
@@ -133,17 +136,17 @@ mod tests {
         use super::super::health::{CooldownTerms, Outcome};
         let now = Instant::now();
         let a = network("192.0.2.1/32");
-        let ledger = Ledger::new(now).with([(1, a)]);
-        let standing = Arc::clone(ledger.standing(1, a).unwrap());
+        let ledger = Ledger::new(now).with([(EgressId(1), a)]);
+        let standing = Arc::clone(ledger.standing(EgressId(1), a).unwrap());
         let pool = [Arc::clone(&standing)];
         let target = [198, 51, 100, 1].into();
         for outcome in [Outcome::Connected, Outcome::AddressMissing] {
             standing.note(&pool, a.addr(), target, outcome, &CooldownTerms::default(), now);
         }
         let sums = LedgerSums { sessions: 1, cooldowns: [1, 0, 0, 0, 0] };
-        assert_eq!(ledger.sums(1), sums);
+        assert_eq!(ledger.sums(EgressId(1)), sums);
         let gone = ledger.with([]);
-        assert_eq!((gone.sums(1), gone.all().count()), (sums, 0));
-        assert_eq!(gone.with([(1, a)]).sums(1), sums);
+        assert_eq!((gone.sums(EgressId(1)), gone.all().count()), (sums, 0));
+        assert_eq!(gone.with([(EgressId(1), a)]).sums(EgressId(1)), sums);
     }
 }

@@ -60,7 +60,7 @@ impl Egress {
         now: Instant,
     ) -> Egress {
         let specs: Vec<_> = specs.into_iter().collect();
-        let wanted = specs.iter().flat_map(|(id, spec, _)| spec.entries().map(|entry| (id.0, entry)));
+        let wanted = specs.iter().flat_map(|(id, spec, _)| spec.entries().map(|entry| (*id, entry)));
         let ledger = before.map_or_else(|| Ledger::new(now), |before| Ledger::clone(&before.ledger));
         let ledger = Arc::new(ledger.with(wanted));
         let (mut pools, mut by_name, mut order) = (Vec::new(), HashMap::new(), Vec::new());

@@ -120,7 +120,7 @@ impl AddressPool {
         options.freebind |= entries.iter().any(|net| net.prefix_len() < net.max_prefix_len());
         let standing = |net: &IpNet| {
             let unknown = || Arc::new(EntryStanding::new(*net, Arc::clone(ledger.ports())));
-            ledger.standing(id.0, *net).cloned().unwrap_or_else(unknown)
+            ledger.standing(id, *net).cloned().unwrap_or_else(unknown)
         };
         let PoolSockets { reserve, per_target, .. } = spec.sockets;
         let slice = options.ports.as_ref().map(|ports| u32::from(ports.end() - ports.start()) + 1);

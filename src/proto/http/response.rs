@@ -39,6 +39,28 @@ pub struct ToClient {
     pub keep_alive: bool,
 }
 
+/// The status, 100 to 999, the whole and the length of a response's head at the front of `bytes`, where all of it is there.
+pub(super) fn parse<'b, 'r>(
+    bytes: &'b [u8],
+    scanned: &mut usize,
+    room: &'r mut FieldRoom<'b>,
+) -> Result<Option<(u16, Response<'r, 'b>, usize)>, HeadError> {
+    let Some(end) = find_end(bytes, scanned)? else { return Ok(None) };
+    let mut parsed = Response::new(&mut []);
+    let complete = ParserConfig::default().parse_response_with_uninit_headers(
+        &mut parsed,
+        &bytes[..end],
+        &mut room.0,
+    )?;
+    let (Status::Complete(length), Some(status)) = (complete, parsed.code) else {
+        return Err(HeadError::StatusLine);
+    };
+    match length == end && status >= 100 {
+        true => Ok(Some((status, parsed, end))),
+        false => Err(HeadError::StatusLine),
+    }
+}
+
 /// Reads the head of a response to `request` at the front of all bytes that have arrived, of which `scanned` were looked at
 /// before. What it gives is how many bytes the head has, too.
 ///
@@ -54,19 +76,7 @@ pub fn read_response<'b, 'r>(
     if bytes.first().is_some_and(|first| *first != b'H') {
         return Err(HeadError::StatusLine);
     }
-    let Some(end) = find_end(bytes, scanned)? else { return Ok(None) };
-    let mut parsed = Response::new(&mut []);
-    let complete = ParserConfig::default().parse_response_with_uninit_headers(
-        &mut parsed,
-        &bytes[..end],
-        &mut room.0,
-    )?;
-    let (Status::Complete(length), Some(status)) = (complete, parsed.code) else {
-        return Err(HeadError::StatusLine);
-    };
-    if length != end || status < 100 {
-        return Err(HeadError::StatusLine);
-    }
+    let Some((status, parsed, end)) = parse(bytes, scanned, room)? else { return Ok(None) };
     let version = HttpVersion::of(parsed.version);
     let fields: &'r [Header<'b>] = parsed.headers;
     let read = fields::of_response(fields, version)?;

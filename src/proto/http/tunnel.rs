@@ -1,9 +1,8 @@
 //! The response to CONNECT, as a client of another proxy reads it (RFC 9110 section 9.3.6).
 
-use httparse::{ParserConfig, Response, Status};
-
 use super::error::HeadError;
-use super::head::{FieldRoom, find_end};
+use super::head::FieldRoom;
+use super::response::parse;
 
 /// The head of a response to CONNECT. It says nothing of a body: behind 2xx there is none, and no other is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,20 +24,8 @@ impl TunnelAnswer {
         if !b"HTTP/1.".starts_with(&bytes[..bytes.len().min(7)]) {
             return Err(HeadError::StatusLine);
         }
-        let Some(end) = find_end(bytes, scanned)? else { return Ok(None) };
         let mut room = FieldRoom::new();
-        let mut parsed = Response::new(&mut []);
-        let complete = ParserConfig::default().parse_response_with_uninit_headers(
-            &mut parsed,
-            &bytes[..end],
-            &mut room.0,
-        )?;
-        let (Status::Complete(length), Some(status)) = (complete, parsed.code) else {
-            return Err(HeadError::StatusLine);
-        };
-        if length != end || status < 100 {
-            return Err(HeadError::StatusLine);
-        }
+        let Some((status, parsed, end)) = parse(bytes, scanned, &mut room)? else { return Ok(None) };
         let said = parsed.headers.iter().filter(|field| field.name.eq_ignore_ascii_case("proxy-status"));
         let error = said.filter_map(|field| proxy_error(field.value)).next();
         Ok(Some((TunnelAnswer { status, error }, end)))

@@ -81,6 +81,17 @@ impl Bound {
     pub(super) fn new(socket: DatagramSocket, held: HeldPort) -> Bound {
         Bound { socket, _held: held, readable: false }
     }
+
+    /// Takes what has come, and counts among a turn's what has failed; `None` where that is nothing: it is readable yet, or not.
+    pub(super) fn receive(&mut self, inbox: &mut Inbox, taken: &mut usize) -> Option<usize> {
+        match inbox.receive(&self.socket, true) {
+            Received::Rooms(count) => return Some(count),
+            Received::Blocked => self.readable = false,
+            // Told once; what is queued comes next.
+            Received::Failed(_) => *taken += limits::UDP_BATCH,
+        }
+        None
+    }
 }
 
 /// One association of one client. It knows no slab, no timer and no log; it opens its target-facing sockets itself,
@@ -314,18 +325,7 @@ impl Association {
             if !bound.readable {
                 return;
             }
-            let count = match inbox.receive(&bound.socket, true) {
-                Received::Rooms(count) => count,
-                Received::Blocked => {
-                    bound.readable = false;
-                    return;
-                }
-                // Told once; what is queued comes next.
-                Received::Failed(_) => {
-                    taken += limits::UDP_BATCH;
-                    continue;
-                }
-            };
+            let Some(count) = bound.receive(inbox, &mut taken) else { continue };
             translated.clear();
             let mut datagrams = 0;
             let mut head: Option<(SocketAddr, Head)> = None;

@@ -16,7 +16,6 @@ use crate::limits;
 use crate::policy::accounts::LimitedWay;
 use crate::proto::address::Host;
 use crate::proto::udp::{self, DatagramDestination, Header};
-use crate::sys::mmsg::Received;
 
 /// An answer that came through a parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,18 +90,7 @@ impl Association {
         let mut taken = 0;
         while taken < limits::UDP_TURN_DATAGRAMS {
             let Some(bound) = self.targets[family].as_mut().filter(|bound| bound.readable) else { return };
-            let count = match kit.inbox.receive(&bound.socket, true) {
-                Received::Rooms(count) => count,
-                Received::Blocked => {
-                    bound.readable = false;
-                    return;
-                }
-                // Told once; what is queued comes next.
-                Received::Failed(_) => {
-                    taken += limits::UDP_BATCH;
-                    continue;
-                }
-            };
+            let Some(count) = bound.receive(&mut kit.inbox, &mut taken) else { continue };
             bound.readable = count == kit.inbox.rooms();
             kit.translated.clear();
             let mut datagrams = 0;

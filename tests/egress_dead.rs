@@ -51,6 +51,17 @@ fn leaves_and_returns(relay: &Relay, book: &SourceBook, kill: impl FnOnce(), hea
     wait::until_true("it returns", A_WHILE, || all_served(relay, book) == Some(all.into()));
 }
 
+/// The same by a rule of the world for what comes from it.
+fn leaves_and_returns_by_rule(relay: &Relay, book: &SourceBook, far: &Far, action: &str) {
+    let rule = format!("pref 5 from {DEAD} iif far0 {action}");
+    leaves_and_returns(
+        relay,
+        book,
+        || far.shell(&format!("ip rule add {rule}")),
+        || far.shell(&format!("ip rule del {rule}")),
+    );
+}
+
 #[test]
 fn an_address_that_is_taken_away_leaves_and_returns() {
     netns::run(&test_name!(), "", || {
@@ -68,13 +79,7 @@ fn an_address_that_is_taken_away_leaves_and_returns() {
 fn an_address_without_a_way_leaves_and_returns() {
     netns::run(&test_name!(), "", || {
         let (far, book, relay) = four();
-        let rule = format!("pref 5 from {DEAD} iif far0 unreachable");
-        leaves_and_returns(
-            &relay,
-            &book,
-            || far.shell(&format!("ip rule add {rule}")),
-            || far.shell(&format!("ip rule del {rule}")),
-        );
+        leaves_and_returns_by_rule(&relay, &book, &far, "unreachable");
     });
 }
 
@@ -83,13 +88,7 @@ fn an_address_without_a_way_leaves_and_returns() {
 fn an_address_that_is_firewalled_leaves_and_returns() {
     netns::run(&test_name!(), "", || {
         let (far, book, relay) = four();
-        let rule = format!("pref 5 from {DEAD} iif far0 blackhole");
-        leaves_and_returns(
-            &relay,
-            &book,
-            || far.shell(&format!("ip rule add {rule}")),
-            || far.shell(&format!("ip rule del {rule}")),
-        );
+        leaves_and_returns_by_rule(&relay, &book, &far, "blackhole");
     });
 }
 
@@ -105,13 +104,7 @@ fn an_address_that_all_targets_refuse_leaves_and_returns() {
             echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter; echo 0 > /proc/sys/net/ipv4/conf/far1/rp_filter
             ip route add default via 25.0.1.1 dev far1 table 200",
         );
-        let rule = format!("pref 5 from {DEAD} iif far0 lookup 200");
-        leaves_and_returns(
-            &relay,
-            &book,
-            || far.shell(&format!("ip rule add {rule}")),
-            || far.shell(&format!("ip rule del {rule}")),
-        );
+        leaves_and_returns_by_rule(&relay, &book, &far, "lookup 200");
     });
 }
 

@@ -20,18 +20,18 @@ mod seed {
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The hash of a key whose parts are written one after the other. A part that a session lacks is left out.
-pub(super) struct KeyHash {
+pub(in crate::policy) struct KeyHash {
     hash: XxHash64,
     parts: usize,
 }
 
 impl KeyHash {
-    pub(super) fn new() -> KeyHash {
+    pub(in crate::policy) fn new() -> KeyHash {
         KeyHash { hash: XxHash64::with_seed(seed::KEY), parts: 0 }
     }
 
     /// Adds a part: its kind, its length in two octets, and itself.
-    pub(super) fn add(&mut self, kind: u8, part: &[u8]) {
+    pub(in crate::policy) fn add(&mut self, kind: u8, part: &[u8]) {
         let length = part.len().min(usize::from(u16::MAX));
         self.hash.write(&[kind, (length >> 8) as u8, length as u8]);
         self.hash.write(&part[..length]);
@@ -39,7 +39,7 @@ impl KeyHash {
     }
 
     /// The key, which had so many parts.
-    pub(super) fn finish(&self) -> (u64, usize) {
+    pub(in crate::policy) fn finish(&self) -> (u64, usize) {
         (self.hash.finish(), self.parts)
     }
 }

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use twox_hash::XxHash64;
 
 use super::spec::ParentServer;
+use crate::policy::egress::key::KeyHash;
 
 /// For whom a server is chosen, each of these with the kind that it has in the hash.
 #[derive(Clone, Copy, Debug)]
@@ -19,22 +20,16 @@ pub(super) enum StickyPart<'a> {
 
 /// The hash of these parts: of each its kind, its length in two octets, and itself.
 pub(super) fn key<'a>(parts: impl IntoIterator<Item = StickyPart<'a>>) -> u64 {
-    let mut hash = XxHash64::with_seed(0);
-    let mut add = |kind: u8, part: &[u8]| {
-        let length = u16::try_from(part.len()).unwrap_or(u16::MAX);
-        hash.write(&[kind]);
-        hash.write(&length.to_be_bytes());
-        hash.write(&part[..usize::from(length)]);
-    };
+    let mut hash = KeyHash::new();
     for part in parts {
         match part {
-            StickyPart::Session(session) => add(0, session),
-            StickyPart::User(user) => add(1, user),
-            StickyPart::Source(IpAddr::V4(ip)) => add(2, &ip.octets()),
-            StickyPart::Source(IpAddr::V6(ip)) => add(2, &ip.octets()),
+            StickyPart::Session(session) => hash.add(0, session),
+            StickyPart::User(user) => hash.add(1, user),
+            StickyPart::Source(IpAddr::V4(ip)) => hash.add(2, &ip.octets()),
+            StickyPart::Source(IpAddr::V6(ip)) => hash.add(2, &ip.octets()),
         }
     }
-    hash.finish()
+    hash.finish().0
 }
 
 /// What the hash knows a server by: of each of its proxies the URL without a login, and the name of the login, a NUL behind each.

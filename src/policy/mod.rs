@@ -12,6 +12,7 @@ pub mod explain;
 pub mod guard;
 pub mod locals;
 pub mod nat64;
+mod numbers;
 mod own_pools;
 pub mod own_ports;
 pub mod parents;

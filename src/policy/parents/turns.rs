@@ -1,10 +1,11 @@
 //! What a worker remembers of its choices among servers: whose turn it is, and how many of its sessions each has.
 
+use crate::policy::numbers::SpreadNumbers;
+
 /// A worker's own: nobody else writes or reads it. It has as many entries as servers have had numbers.
 #[derive(Clone, Debug)]
 pub struct ParentTurns {
-    /// The state of a generator of numbers (SplitMix64), which need not be unpredictable.
-    random: u64,
+    numbers: SpreadNumbers,
     by_number: Vec<ServerTurn>,
 }
 
@@ -20,7 +21,7 @@ struct ServerTurn {
 impl ParentTurns {
     /// Those of a worker that has chosen nothing yet; the seed is to be another for each worker.
     pub fn new(seed: u64) -> ParentTurns {
-        ParentTurns { random: seed, by_number: Vec::new() }
+        ParentTurns { numbers: SpreadNumbers::new(seed), by_number: Vec::new() }
     }
 
     /// Takes note that a session uses the server of this number.
@@ -42,10 +43,7 @@ impl ParentTurns {
 
     /// A number below `end`, which is not 0.
     pub(super) fn below(&mut self, end: u64) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let number = mix(self.random);
-        // The error of this is below one in 2^32 for the weights that there are.
-        ((u128::from(number) * u128::from(end)) >> 64) as u64
+        self.numbers.below(end)
     }
 
     /// Whose turn it is of these, each a number and a weight: it gains as much as its weight in each turn, and pays all of theirs
@@ -73,11 +71,4 @@ impl ParentTurns {
         }
         &mut self.by_number[place]
     }
-}
-
-/// The finish of SplitMix64: each bit of what comes out depends on each that goes in.
-fn mix(mut bits: u64) -> u64 {
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
 }

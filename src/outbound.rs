@@ -15,10 +15,26 @@ pub struct OutboundOptions {
     pub mark: Option<u32>,
     /// The class of service of their packets (RFC 2474), 0 to 63.
     pub dscp: Option<u8>,
-    /// Whether they may have an address that no interface has.
-    pub freebind: bool,
+    /// Which of them may have an address that no interface has.
+    pub freebind: FreeBind,
     /// The network namespace that they are opened in, where that is another.
     pub netns: Option<Arc<NetworkNamespace>>,
+}
+
+/// Which sockets may have an address that no interface has: setting it is a call for each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FreeBind {
+    /// Those that leave from an address of IPv4.
+    pub v4: bool,
+    /// Those that leave from one of IPv6.
+    pub v6: bool,
+}
+
+impl FreeBind {
+    /// All of them, or none.
+    pub fn all(freebind: bool) -> FreeBind {
+        FreeBind { v4: freebind, v6: freebind }
+    }
 }
 
 /// Another network namespace: what its sockets are opened in.

@@ -9,7 +9,7 @@ use super::parents::OperatorParents;
 use super::rules::concerns::RuleRemark;
 use crate::auth::Users;
 use crate::config::{Config, EgressConfig, RuleConfig};
-use crate::outbound::OutboundOptions;
+use crate::outbound::{FreeBind, OutboundOptions};
 use crate::policy::egress::{Egress, PoolSockets, PoolSpec};
 use crate::policy::{EgressId, OwnPools, UserPools, Way};
 use crate::sys::outbound::{has_port_ranges, open_namespace};
@@ -121,7 +121,7 @@ pub(super) fn options(sockets: &PoolSockets) -> Result<OutboundOptions, String> 
         interface: interface.clone(),
         mark: *fwmark,
         dscp: *dscp,
-        freebind: *freebind,
+        freebind: FreeBind::all(*freebind),
         netns: netns.as_ref().map(open).transpose()?,
     })
 }

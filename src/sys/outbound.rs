@@ -14,7 +14,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::{Errno, errno_of};
-use crate::outbound::{NetworkNamespace, OutboundOptions};
+use crate::outbound::{FreeBind, NetworkNamespace, OutboundOptions};
 
 /// IP_LOCAL_PORT_RANGE of linux/in.h (Linux 6.3), for which libc has no name.
 const IP_LOCAL_PORT_RANGE: libc::c_int = 51;
@@ -29,7 +29,9 @@ const ECN_BITS: u32 = 2;
 pub fn apply(options: &OutboundOptions, socket: &impl AsFd, domain: Domain) -> Result<(), Errno> {
     let socket = SockRef::from(socket);
     let set = || {
-        if options.freebind {
+        let FreeBind { v4, v6 } = options.freebind;
+        // A socket of IPv6 may leave from a mapped address.
+        if v4 || (v6 && domain == Domain::IPV6) {
             // It holds for both families.
             socket.set_freebind_v4(true)?;
         }
@@ -197,13 +199,17 @@ mod tests {
     fn a_source_that_no_interface_has_takes_freebind() {
         let source = "192.0.2.1:0".parse().unwrap();
         for (freebind, outcome) in [(false, Err(Errno::EADDRNOTAVAIL)), (true, Ok(()))] {
+            let freebind = FreeBind { v4: freebind, v6: false };
             let options = OutboundOptions { freebind, ..OutboundOptions::default() };
             let socket = opened(&options, Domain::IPV4, Type::STREAM);
             assert_eq!(leave_from(&socket, source, Domain::IPV4), outcome);
         }
-        let options = OutboundOptions { freebind: true, ..OutboundOptions::default() };
+        let options =
+            OutboundOptions { freebind: FreeBind { v4: false, v6: true }, ..OutboundOptions::default() };
         let socket = opened(&options, Domain::IPV6, Type::STREAM);
         assert_eq!(leave_from(&socket, "[2001:db8::1]:0".parse().unwrap(), Domain::IPV6), Ok(()));
+        let socket = opened(&options, Domain::IPV4, Type::STREAM);
+        assert_eq!(leave_from(&socket, source, Domain::IPV4), Err(Errno::EADDRNOTAVAIL));
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl ExaminedPool {
         let mut options = ways::options(&sockets);
         if let Ok(options) = &mut options {
             // Of a block no interface has any address.
-            options.freebind |= spec.addresses.iter().any(is_prefix);
+            options.freebind.v6 |= spec.addresses.iter().any(is_prefix);
         }
         ExaminedPool { name: spec.name.clone(), blocks: spec.addresses.clone(), sockets, options }
     }

@@ -1,11 +1,11 @@
 //! One pool: its addresses, and the order in which a session tries them.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hashbrown::hash_map::HashMap;
 use ipnet::IpNet;
 
 use super::health::Outcome;
@@ -116,8 +116,9 @@ impl AddressPool {
     ) -> AddressPool {
         let mut entries: Vec<IpNet> = spec.entries().collect();
         entries.sort_by_key(|net| net.addr().is_ipv6());
-        // No interface has the addresses of a block that a route leads here.
-        options.freebind |= entries.iter().any(|net| net.prefix_len() < net.max_prefix_len());
+        let is_block = |net: &IpNet| net.prefix_len() < net.max_prefix_len();
+        // No interface has the addresses of a block that a route leads here. Of IPv4 there are none: they are taken for addresses.
+        options.freebind.v6 |= entries.iter().any(is_block);
         let standing = |net: &IpNet| {
             let unknown = || Arc::new(EntryStanding::new(*net, Arc::clone(ledger.ports())));
             ledger.standing(id, *net).cloned().unwrap_or_else(unknown)
@@ -125,7 +126,6 @@ impl AddressPool {
         let PoolSockets { reserve, per_target, .. } = spec.sockets;
         let slice = options.ports.as_ref().map(|ports| u32::from(ports.end() - ports.start()) + 1);
         let sliding = (spec.choosing.sliding && spec.choosing.ttl.is_some()).then(SlidingKeys::new);
-        let is_block = |net: &IpNet| net.prefix_len() < net.max_prefix_len();
         let numbered = || (0_u16..).zip(&entries);
         AddressPool {
             id,

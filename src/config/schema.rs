@@ -63,6 +63,9 @@ impl<C: 'static> Schema<C> {
             (near, Some(home)) if near.is_none() || typed.contains('.') => {
                 format!("unknown table; did you mean {} `{}`?", home.header(), escaped(key))
             }
+            _ if let Some((table, near)) = self.near_in_its_table(typed) => {
+                format!("unknown table; did you mean {} `{near}`?", table.header())
+            }
             (Some(table), _) => format!("unknown table; did you mean {}?", table.header()),
             (None, _) => format!("unknown table; the tables are {}", headers(self.tables.iter())),
         }
@@ -109,6 +112,13 @@ impl<C: 'static> Schema<C> {
             let meant = nearest(typed, names().map(last))?;
             self.tables.iter().find(|table| last(table.name) == meant)
         })
+    }
+
+    /// The key that was probably meant by a table that was typed within another.
+    fn near_in_its_table(&self, typed: &str) -> Option<(&TableEntry<C>, &'static str)> {
+        let (table, key) = typed.rsplit_once('.')?;
+        let table = self.table(table)?;
+        Some((table, nearest(key, table.names())?))
     }
 
     /// The table that has a key of exactly this name.

@@ -112,6 +112,10 @@ fn problems_of_a_table_in_a_table_name_both() {
         ),
         ("[gssapi]\nnec = true\n", &["1: [gssapi]: unknown table; did you mean [auth.gssapi]?"]),
         (
+            "[[egress]]\nname = \"a\"\naddresses = [\"127.0.0.7\"]\ntagz = { area = \"de\" }\n",
+            &["4: [egress.tagz]: unknown table; did you mean [[egress]] `tags`?"],
+        ),
+        (
             "[\"auth.gssapi\"]\nnec = true\n",
             &["1: [auth.gssapi]: unknown table; did you mean [auth.gssapi]?"],
         ),

@@ -13,6 +13,7 @@ mod history;
 mod killing;
 mod limited;
 mod listing;
+mod parts;
 mod query;
 mod question;
 mod quotas;
@@ -37,7 +38,7 @@ use self::history::{History, Sums, tenths, time_text};
 use self::killing::Killing;
 use self::limited::{FillQuestion, fullest, limits_json};
 use self::listing::Listing;
-use self::query::{Query, decoded_segment};
+use self::parts::{bad_request, last_segment, no_parameters, query};
 use self::question::{Chosen, SessionQuestion};
 use self::quotas::{QuotaQuestion, Quotas};
 use self::rates::RateBook;
@@ -135,10 +136,6 @@ struct KnownFills {
 
 /// What comes of a request: something to wait for, or the answer.
 type ApiAnswered = Result<ApiWaiting, HttpAnswer>;
-
-fn bad_request(what: String) -> HttpAnswer {
-    HttpAnswer::error(HttpStatus::BAD_REQUEST, what)
-}
 
 impl Api {
     pub(super) fn new(watched: Watched, waker: Arc<Waker>, now: Instant) -> Api {
@@ -469,18 +466,4 @@ impl Api {
 /// How each worker is asked, by its number.
 fn numbered(mailboxes: &[Mailbox]) -> Vec<(usize, &Mailbox)> {
     mailboxes.iter().enumerate().collect()
-}
-
-fn query(request: &HttpRequest) -> &str {
-    request.head.query.as_deref().unwrap_or_default()
-}
-
-fn no_parameters(request: &HttpRequest) -> Result<(), HttpAnswer> {
-    Query::read(query(request), &[]).map(drop).map_err(bad_request)
-}
-
-/// The last segment of a path that has a name there.
-fn last_segment(request: &HttpRequest) -> Result<String, HttpAnswer> {
-    let segment = request.head.path.rsplit('/').next().unwrap_or_default();
-    decoded_segment(segment).map_err(bad_request)
 }

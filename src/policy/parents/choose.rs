@@ -54,16 +54,17 @@ impl Parent {
     /// the parent's `fallback` says so.
     ///
     /// Those that are well come first, backups where there is no other. Where all are away the least bad serves, unless sessions
-    /// may go without.
+    /// may go without. One that an operator has drained serves where all are.
     pub fn next(&self, trying: &mut Trying, turns: &mut ParentTurns, now: Instant) -> Option<usize> {
         if trying.tries() >= limits::PARENT_TRIES_MAX {
             return None;
         }
         let open = self.all() & !trying.tried & !trying.unfit;
+        let drained = self.drained();
         let place = self
-            .well(open, false, trying.key, turns, now)
-            .or_else(|| self.well(open, true, trying.key, turns, now))
-            .or_else(|| self.least_bad(open).filter(|_| trying.tried == 0))?;
+            .well(open & !drained, false, trying.key, turns, now)
+            .or_else(|| self.well(open & !drained, true, trying.key, turns, now))
+            .or_else(|| self.least_bad(open, drained).filter(|_| trying.tried == 0))?;
         trying.tried |= 1 << place;
         Some(place)
     }
@@ -141,9 +142,10 @@ impl Parent {
     }
 
     /// The server that is back soonest, where all are away and sessions do not go without.
-    fn least_bad(&self, open: u64) -> Option<usize> {
+    fn least_bad(&self, open: u64, drained: u64) -> Option<usize> {
         let serves = self.spec().fallback == Fallback::Fail;
-        places(open).filter(|_| serves).min_by_key(|place| self.health(*place).map(ServerHealth::away_until))
+        let until = |place: &usize| (drained >> place & 1, self.health(*place).map(ServerHealth::away_until));
+        places(open).filter(|_| serves).min_by_key(until)
     }
 }
 

@@ -88,6 +88,12 @@ impl ServerHealth {
         self.away_until_ms.load(Ordering::Relaxed)
     }
 
+    /// How long sessions keep away from it yet: nothing is left where one may try it. `None` where it is not away.
+    pub fn away_for(&self, now: Instant) -> Option<Duration> {
+        let until = self.away_until_ms.load(Ordering::Relaxed);
+        (until != 0).then(|| Duration::from_millis(until.saturating_sub(self.ms(now))))
+    }
+
     /// How many fails there were lately.
     pub fn fails(&self) -> u64 {
         self.fails.load(Ordering::Relaxed) >> MOMENT_BITS

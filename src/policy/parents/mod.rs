@@ -4,7 +4,10 @@
 //! A [`Parent`] is what an operator called so. A reload makes another of it and keeps the [`ServerHealth`] of servers that stay, so
 //! that a server which is away is not tried again by everybody because of a key that changed.
 
+#[cfg(test)]
+pub(crate) mod by_hand;
 mod choose;
+mod drained;
 mod hash;
 mod health;
 mod parent;
@@ -12,6 +15,7 @@ mod spec;
 mod turns;
 
 pub use choose::{ParentAsked, Trying};
+pub use drained::ParentServerState;
 pub use health::ServerHealth;
 pub use parent::{Parent, Parents};
 pub use spec::{

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::drained::{DrainedServers, ParentServerState};
 use super::hash::identity;
 use super::health::ServerHealth;
 use super::spec::{Fallback, ParentServer, ParentSpec, ResolveAt};
@@ -23,6 +24,8 @@ pub struct Parent {
     health: Vec<Arc<ServerHealth>>,
     /// What a sticky choice knows each by.
     identities: Vec<u64>,
+    /// What was set of them by hand.
+    drained: DrainedServers,
 }
 
 impl Parents {
@@ -74,7 +77,9 @@ impl Parent {
         let health = |server| kept(server).unwrap_or_else(|| Arc::new(ServerHealth::new(now)));
         let health = spec.servers.iter().map(health).collect();
         let identities = spec.servers.iter().map(identity).collect();
-        Parent { spec, health, identities }
+        let were = before.map(|before| (&before.spec.servers[..], &before.drained));
+        let drained = DrainedServers::of(&spec.servers, were);
+        Parent { spec, health, identities, drained }
     }
 
     /// What is configured of it.
@@ -112,5 +117,30 @@ impl Parent {
     /// Whether sessions are kept from this server for now.
     pub fn is_away(&self, place: usize) -> bool {
         self.health(place).is_some_and(ServerHealth::is_away)
+    }
+
+    /// How the server at this place stands.
+    pub fn state(&self, place: usize) -> ParentServerState {
+        let is_backup = self.server(place).is_some_and(|server| server.weight == 0);
+        match (self.drained.has(place), self.is_away(place), is_backup) {
+            (true, ..) => ParentServerState::Drained,
+            (false, true, _) => ParentServerState::Down,
+            (false, false, true) => ParentServerState::Backup,
+            (false, false, false) => ParentServerState::Up,
+        }
+    }
+
+    /// A bit for each server that an operator keeps sessions from.
+    pub(super) fn drained(&self) -> u64 {
+        self.drained.bits()
+    }
+
+    /// Has the server at this place get no new session; or takes that back, and with it what failed there. Whether anything is another
+    /// by that.
+    pub fn set_drained(&self, place: usize, drained: bool) -> bool {
+        let changed = self.drained.set(place, drained);
+        // Whoever restores a server has seen to it: sessions need not keep away any longer.
+        let back = !drained && self.succeeded(place);
+        changed || back
     }
 }

@@ -271,6 +271,46 @@ fn a_reload_keeps_how_servers_are_that_stay() {
 }
 
 #[test]
+fn a_drained_server_gets_no_session_and_serves_where_all_are_drained() {
+    let mut bench = Bench::of(spec(ParentSelect::RoundRobin, &[1, 1, 0]));
+    assert!(bench.parent.set_drained(0, true) && !bench.parent.set_drained(0, true), "it was so");
+    assert_eq!((0..10).map(|_| bench.first("")).collect::<Vec<_>>(), [Some(1); 10]);
+    assert_eq!(bench.tries(""), [1, 2], "nor is it one more to try");
+    bench.down(1);
+    assert_eq!(bench.first(""), Some(2), "backups come before it");
+    bench.down(2);
+    assert_eq!(bench.tries(""), [1], "and so does the least bad of those that are away");
+    for place in [1, 2] {
+        assert!(bench.parent.set_drained(place, true));
+    }
+    assert_eq!(bench.tries(""), [0]);
+    let states = |parent: &Parent| [0, 1, 2].map(|place| parent.state(place).name());
+    assert_eq!(states(&bench.parent), ["drained"; 3]);
+    assert!(bench.parent.set_drained(1, false) && !bench.parent.is_away(1), "and what failed is forgotten");
+    assert!(bench.parent.set_drained(2, false) && !bench.parent.set_drained(2, false));
+    assert_eq!(states(&bench.parent), ["drained", "up", "backup"]);
+    bench.down(1);
+    assert_eq!(states(&bench.parent), ["drained", "down", "backup"]);
+    assert_eq!(bench.parent.health(1).unwrap().away_for(bench.now), Some(WAIT));
+    assert!(bench.parent.set_drained(1, false), "it was away");
+}
+
+/// A password that is another makes another server of it, and what an operator has set by hand is still meant.
+#[test]
+fn a_reload_keeps_what_was_set_by_hand_of_servers_that_stay() {
+    let bench = Bench::of(spec(ParentSelect::RoundRobin, &[1, 1]));
+    assert!(bench.parent.set_drained(1, true));
+    let mut new = spec(ParentSelect::Random, &[9, 9, 9]);
+    new.servers.rotate_left(1);
+    new.servers[0].hops[0].password = Some(HopSecret::new(b"other".to_vec()));
+    let parent = Parent::new(new, Some(&bench.parent), bench.now);
+    let states = [0, 1, 2].map(|place| parent.state(place).name());
+    assert_eq!(states, ["drained", "up", "up"]);
+    // One order is for both, though a session may have begun by the one from before.
+    assert!(bench.parent.set_drained(1, false) && parent.state(0).serves());
+}
+
+#[test]
 fn parents_are_found_by_their_numbers() {
     let parent = |number| (ParentId(number), Arc::new(Bench::of(spec(ParentSelect::Random, &[1])).parent));
     let parents = Parents::new([parent(4), parent(1)]);

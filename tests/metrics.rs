@@ -8,10 +8,12 @@ use std::process::Command;
 
 use outflow::config::Protocol;
 use outflow::observe::{
-    Latencies, LimitTold, ListenerSays, ListenerTold, Observed, ParentCounts, ParentFault, ParentServerTold,
-    ParentTold, PoolTold, ProcessUse, RuleTold, Totals, WorkerObserved, exposition,
+    Latencies, LimitTold, ListenerSays, ListenerTold, Observed, ParentCounts, ParentFault,
+    ParentServerCounts, ParentServerTold, ParentTold, PoolTold, ProcessUse, RuleTold, Totals, WorkerObserved,
+    exposition,
 };
 use outflow::policy::accounts::{LimitId, LimitKind};
+use outflow::policy::parents::ParentServerState;
 use outflow::state::StoreTold;
 use serde_json::Value;
 
@@ -72,7 +74,15 @@ fn nothing_yet() -> String {
         }],
         parents: vec![ParentTold {
             name: "up".into(),
-            servers: vec![ParentServerTold { server: "http://a:1".into(), weight: 1, away: false }],
+            select: "sticky",
+            servers: vec![ParentServerTold {
+                server: "http://a:1".into(),
+                weight: 1,
+                state: ParentServerState::Up,
+                left: None,
+                fails: 0,
+                counts: ParentServerCounts::default(),
+            }],
             counts: ParentCounts { sessions: 1, warm: 1, faults: [1; ParentFault::ALL.len()] },
         }],
         quota_store: Some(StoreTold::default()),

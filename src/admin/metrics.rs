@@ -108,6 +108,7 @@ pub(super) fn scrape<'a>(
     let observed = |(number, counters): (usize, &Counters)| {
         told.of_worker(number).map(|latencies| WorkerObserved::of(counters, latencies)).unwrap_or_default()
     };
+    let now = Instant::now();
     let text = exposition(Observed {
         relay: in_effect.config.server.relay.name(),
         totals,
@@ -115,8 +116,8 @@ pub(super) fn scrape<'a>(
         rules: in_effect.rules.told(counters.clone()),
         limits: in_effect.limits.told(counters.clone()),
         listeners: in_effect.listeners.told(counters.clone()),
-        pools: in_effect.egress.told(Instant::now()),
-        parents: parents_told(in_effect.rules.parents.as_deref(), counters.clone()),
+        pools: in_effect.egress.told(now),
+        parents: parents_told(in_effect.rules.parents.as_deref(), counters.clone(), now),
         quota_store,
         workers: counters.enumerate().map(observed).collect(),
         process: process_use(),

@@ -7,6 +7,7 @@ use super::labels::{Direction, PipeState, Queue};
 use super::limit_hits::LimitHits;
 use super::listener_hits::ListenerHits;
 use super::parent_hits::ParentHits;
+use super::parent_server_hits::ParentServerHits;
 use super::rule_hits::RuleHits;
 use crate::outcome::Reason;
 use crate::relay::datagram::{Drop, Pumped};
@@ -24,13 +25,15 @@ pub struct Counters {
     pub listeners: ListenerHits,
     /// What came of each parent.
     pub parents: ParentHits,
+    /// What came of each server of a parent.
+    pub parent_servers: ParentServerHits,
 }
 
 impl Default for Counters {
     fn default() -> Counters {
         let cells = [const { AtomicU64::new(0) }; CELLS];
-        let (rules, limits, listeners, parents) = Default::default();
-        Counters { cells, rules, limits, listeners, parents }
+        let (rules, limits, listeners, parents, parent_servers) = Default::default();
+        Counters { cells, rules, limits, listeners, parents, parent_servers }
     }
 }
 

@@ -23,6 +23,7 @@ use super::listeners_told::ListenerTold;
 use super::parents_told::ParentTold;
 use super::rules_told::RuleTold;
 use crate::observe::Counted;
+use crate::policy::parents::ParentServerState;
 use crate::state::StoreTold;
 
 /// The type of what [`exposition`] writes: version 0.0.4 of the text format, which every Prometheus reads.
@@ -258,6 +259,16 @@ fn led(encoder: &mut DescriptorEncoder<'_>, parents: &[ParentTold]) -> fmt::Resu
     for parent in parents {
         family.encode_family(&[("parent", &*parent.name)])?.encode_gauge(&parent.up())?;
     }
+    let mut family = encoder.encode_descriptor("parent_servers", PARENT_SERVERS, None, Kind::Gauge)?;
+    for parent in parents {
+        for (state, count) in ParentServerState::NAMES.iter().zip(&parent.states()) {
+            family.encode_family(&[("parent", &*parent.name), ("state", state)])?.encode_gauge(count)?;
+        }
+    }
+    let mut family = encoder.encode_descriptor("parent_sessions_active", PARENT_ACTIVE, None, Kind::Gauge)?;
+    for parent in parents {
+        family.encode_family(&[("parent", &*parent.name)])?.encode_gauge(&parent.active())?;
+    }
     Ok(())
 }
 
@@ -267,6 +278,8 @@ const PARENT_WARM: &str = "Those of them for which an idle connection to a serve
 const PARENT_FAILURES: &str =
     "Tries of a server of a parent that came to nothing by its own fault, by cause.";
 const PARENT_UP: &str = "Servers of a parent that sessions are not kept from.";
+const PARENT_SERVERS: &str = "Servers of a parent, by how they stand.";
+const PARENT_ACTIVE: &str = "Sessions that go through a parent now.";
 
 fn by_worker<V: EncodeGaugeValue>(
     encoder: &mut DescriptorEncoder<'_>,

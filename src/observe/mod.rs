@@ -16,6 +16,7 @@ pub mod live;
 mod needs;
 mod numbered;
 mod parent_hits;
+mod parent_server_hits;
 mod parents_told;
 mod pulse;
 mod record;
@@ -39,7 +40,10 @@ pub use listener_hits::{ListenerHits, SpokenAt};
 pub use listeners_told::{ListenerSays, ListenerTold, ListenersInEffect};
 pub use needs::{NeedSender, NeedsTold, TrafficNeed, needs};
 pub use parent_hits::{ParentCounts, ParentFault, ParentHits};
-pub use parents_told::{ParentServerTold, ParentTold, parents_told};
+pub use parent_server_hits::{CheckFound, ParentServerCounts, ParentServerHits};
+pub use parents_told::{
+    ParentOrderError, ParentServerTold, ParentTold, parent_named, parents_told, set_parent_drained,
+};
 pub use pulse::{Activity, Pulse};
 pub use record::{AccessRecord, TargetRecord, record_room, writable};
 pub use rule_hits::{Hits, RuleHits, RuleVerdict};

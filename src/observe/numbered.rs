@@ -24,11 +24,20 @@ impl<const KINDS: usize> Default for NumberedCounts<KINDS> {
 impl<const KINDS: usize> NumberedCounts<KINDS> {
     /// Adds `more` of a kind, in a plain load and store: the caller is the only writer.
     pub(super) fn add(&self, number: u16, kind: usize, more: u64) {
+        let cell = self.cell(number, kind);
+        cell.store(cell.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+    }
+
+    /// Sets a kind to what holds now.
+    pub(super) fn set(&self, number: u16, kind: usize, value: u64) {
+        self.cell(number, kind).store(value, Ordering::Relaxed);
+    }
+
+    fn cell(&self, number: u16, kind: usize) -> &AtomicU64 {
         let number = usize::from(number);
         let made = || Box::new([const { [const { AtomicU64::new(0) }; KINDS] }; limits::NUMBERED_CHUNK]);
         let chunk = self.0[number / limits::NUMBERED_CHUNK].get_or_init(made);
-        let cell = &chunk[number % limits::NUMBERED_CHUNK][kind];
-        cell.store(cell.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+        &chunk[number % limits::NUMBERED_CHUNK][kind]
     }
 
     /// How often each kind of it was counted.

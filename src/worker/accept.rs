@@ -45,7 +45,7 @@ impl Worker {
 
     /// Closes an idle connection to a parent, or one that is kept for another request, one of each in turn: who comes goes before who may come again.
     fn make_room(&mut self) -> bool {
-        if self.core.warm.make_room() {
+        if self.core.spare_warm() {
             return true;
         }
         let (places, begin) = (self.slots.capacity(), self.made_room_at);

@@ -120,7 +120,9 @@ impl Checks {
     ) {
         let Some(at) = self.open.iter().position(|one| one.number == number) else { return };
         let caller = Caller { key: idle_key(number), client: None, ip: NOBODY, checks: true };
-        match step(&mut self.open[at].reaching, core, caller) {
+        let came = step(&mut self.open[at].reaching, core, caller);
+        self.open[at].reaching.count_check(core, &came);
+        match came {
             ReachStep::Pending => {}
             ReachStep::Stands(won) => {
                 won.upstream.stream.reset_on_close();

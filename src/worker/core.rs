@@ -280,6 +280,7 @@ impl Core {
         }
         if let Some(led) = led.as_ref().filter(|led| led.held) {
             self.parent_turns.hold(led.number);
+            self.counters.parent_servers.begins(led.number);
         }
         let before = match led {
             Some(led) => self.led.insert(key.index(), led),
@@ -287,6 +288,7 @@ impl Core {
         };
         if let Some(before) = before.filter(|before| before.held) {
             self.parent_turns.release(before.number);
+            self.counters.parent_servers.ends(before.number);
         }
     }
 

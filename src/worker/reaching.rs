@@ -306,7 +306,7 @@ impl Reaching {
             ReachStage::Talking(talking) if talking.awaits_target() && !caller.checks => {
                 match talking.heard {
                     true => self.weigh(DialError::TimedOut),
-                    false => core.counters.parents.failure(self.id, ParentFault::TimedOut),
+                    false => self.count_fault(core, ParentFault::TimedOut),
                 }
                 None
             }
@@ -396,10 +396,7 @@ impl Reaching {
         }
         let allowed = self.goal.allowed(self.nth);
         if self.only.is_none() {
-            core.counters.parents.session(self.id);
-            if warm {
-                core.counters.parents.warm(self.id);
-            }
+            self.count_session(core, warm);
             if let Some(one) = self.parent.server(self.place).filter(|_| self.is_current(core)) {
                 core.keep_warm(self.parent.spec(), one, (&allowed, server));
             }
@@ -419,7 +416,7 @@ impl Reaching {
         tracing::debug!(parent = %name, server = %self.label(), %error, "a parent does not lead on");
         if *error == TalkError::Login && self.knows_the_client() {
             // The name is the client's: that it is not taken says nothing to others, and is no cause to do without the parent.
-            core.counters.parents.failure(self.id, ParentFault::Login);
+            self.count_fault(core, ParentFault::Login);
             self.weigh(DialError::ParentAway);
             return self.go_on(core, caller, None);
         }
@@ -461,7 +458,7 @@ impl Reaching {
     /// Takes note of what kept a server from serving, where that is its fault.
     fn note(&self, core: &Core, fault: Option<ParentFault>) {
         let Some(fault) = fault else { return };
-        core.counters.parents.failure(self.id, fault);
+        self.count_fault(core, fault);
         if fault.is_the_servers() && self.parent.failed(self.place, core.now) {
             let (parent, cause) = (&self.parent.spec().name, fault.name());
             tracing::warn!(%parent, server = %self.label(), cause, "a server of a parent is away");

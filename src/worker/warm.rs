@@ -9,6 +9,7 @@ use super::dial::{Dial, Dialler, Upstream, Won};
 use super::server_talk::{Heard, WarmStream, hear, send};
 use super::tokens::{WARM_SOCKET, idle_key};
 use super::watch::Edge;
+use crate::observe::ParentServerHits;
 use crate::proto::client::{ClientProtocol, ClientTalk, TalkOutput};
 use crate::proto::userpass::Credentials;
 
@@ -25,6 +26,8 @@ pub(super) struct Warm {
     entries: Slab<WarmEntry>,
     /// How many there have been: the number of the next.
     begun: u32,
+    /// How many of each server were told of that are ready.
+    told: Vec<(u16, u64)>,
 }
 
 #[derive(Debug)]
@@ -72,6 +75,21 @@ impl Warm {
             Some(WarmStage::Ready(stream)) => Some(stream),
             Some(WarmStage::Dialling(_) | WarmStage::Greeting { .. }) | None => None,
         }
+    }
+
+    /// Tells how many of each server are ready.
+    pub(super) fn tell(&mut self, servers: &ParentServerHits) {
+        self.told.iter_mut().for_each(|(_, ready)| *ready = 0);
+        for (_, entry) in
+            self.entries.iter().filter(|(_, entry)| matches!(entry.stage, Some(WarmStage::Ready(_))))
+        {
+            match self.told.iter_mut().find(|(server, _)| *server == entry.server) {
+                Some((_, ready)) => *ready += 1,
+                None => self.told.push((entry.server, 1)),
+            }
+        }
+        self.told.iter().for_each(|(server, ready)| servers.set_ready(*server, *ready));
+        self.told.retain(|(_, ready)| *ready > 0);
     }
 
     /// Begins with another one.

@@ -16,7 +16,7 @@ use crate::shares::Source;
 
 /// Whether a session that leaves like this may have one that was made before anything was known of it: what leaves from a pool of
 /// addresses or by a route of its own may not, and what tells of its client can not.
-fn may_be_warm(spec: &ParentSpec, allowed: &Allowed) -> bool {
+pub(super) fn may_be_warm(spec: &ParentSpec, allowed: &Allowed) -> bool {
     spec.warm > 0
         && spec.send_proxy == SendProxy::Off
         && allowed.way.egress.is_none()
@@ -88,7 +88,18 @@ impl Core {
         self.note_warm();
     }
 
-    fn note_warm(&self) {
-        self.counters.set(Counted::ParentWarm, self.warm.len() as u64);
+    /// Closes one of them, where there is one: somebody needs its descriptor.
+    pub(super) fn spare_warm(&mut self) -> bool {
+        let spared = self.warm.make_room();
+        if spared {
+            self.note_warm();
+        }
+        spared
+    }
+
+    fn note_warm(&mut self) {
+        let Core { warm, counters, .. } = self;
+        counters.set(Counted::ParentWarm, warm.len() as u64);
+        warm.tell(&counters.parent_servers);
     }
 }

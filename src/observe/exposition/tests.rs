@@ -6,10 +6,11 @@ use super::*;
 use crate::config::Protocol;
 use crate::observe::listeners_told::ListenerSays;
 use crate::observe::parents_told::ParentServerTold;
-use crate::observe::{Direction, METRICS, ParentCounts};
+use crate::observe::{Direction, METRICS, ParentCounts, ParentServerCounts};
 use crate::outcome::Reason;
 use crate::policy::accounts::{LimitId, LimitTerms, Per};
 use crate::policy::egress::ports::PairUse;
+use crate::policy::parents::ParentServerState;
 use crate::policy::rules::spec::{Action, Mode};
 use crate::relay::Engine;
 
@@ -60,14 +61,18 @@ fn observed() -> Observed {
         pools: Vec::new(),
         parents: vec![ParentTold {
             name: "up".into(),
-            servers: [true, false]
-                .map(|away| ParentServerTold { server: "http://a:1".into(), weight: 1, away })
-                .to_vec(),
+            select: "sticky",
+            servers: [ParentServerState::Down, ParentServerState::Up].map(parent_server).to_vec(),
             counts: ParentCounts { sessions: 5, warm: 2, faults: [0, 3, 0, 0, 0, 0, 0, 0, 0, 0] },
         }],
         quota_store: None,
         process: Some(process),
     }
+}
+
+fn parent_server(state: ParentServerState) -> ParentServerTold {
+    let counts = ParentServerCounts { active: 3, ..ParentServerCounts::default() };
+    ParentServerTold { server: "http://a:1".into(), weight: 1, state, left: None, fails: 0, counts }
 }
 
 fn pool() -> PoolTold {
@@ -172,7 +177,14 @@ fn a_parent_has_its_sessions_its_faults_and_the_servers_that_are_there() {
          outflow_parent_warm_sessions_total{parent=\"up\"} 2
          outflow_parent_failures_total{parent=\"up\",cause=\"refused\"} 3
          # TYPE outflow_parent_up gauge
-         outflow_parent_up{parent=\"up\"} 1",
+         outflow_parent_up{parent=\"up\"} 1
+         # TYPE outflow_parent_servers gauge
+         outflow_parent_servers{parent=\"up\",state=\"up\"} 1
+         outflow_parent_servers{parent=\"up\",state=\"backup\"} 0
+         outflow_parent_servers{parent=\"up\",state=\"down\"} 1
+         outflow_parent_servers{parent=\"up\",state=\"drained\"} 0
+         # TYPE outflow_parent_sessions_active gauge
+         outflow_parent_sessions_active{parent=\"up\"} 6",
     );
     assert_eq!(text.matches("outflow_parent_failures_total{").count(), 1);
     let without = exposition(Observed { parents: Vec::new(), ..observed() });

@@ -2,13 +2,18 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::{ReachStage, Reaching};
+use crate::observe::{CheckFound, ParentFault};
 use crate::policy::RoutedAddress;
+use crate::policy::parents::ParentServer;
+use crate::proto::request::RequestCommand;
+use crate::session::DialError;
 use crate::worker::connection::Led;
 use crate::worker::core::Core;
-use crate::worker::goal::Goal;
+use crate::worker::goal::{Goal, ReachStep};
+use crate::worker::warming::may_be_warm;
 
 impl Reaching {
     /// The parent, and the server that is tried or was tried last; `None` before the first.
@@ -68,5 +73,45 @@ impl Reaching {
     /// The socket index that was given last.
     pub(in crate::worker) fn last_index(&self) -> u8 {
         self.last_index
+    }
+
+    /// Counts a fault of the server that is tried.
+    pub(super) fn count_fault(&self, core: &Core, fault: ParentFault) {
+        core.counters.parents.failure(self.id, fault);
+        if let Some(server) = self.parent.server(self.place) {
+            core.counters.parent_servers.failure(server.number, fault, SystemTime::now());
+        }
+    }
+
+    /// Counts a session that the server has led on, over a connection that was idle or over one that was made for it.
+    pub(super) fn count_session(&self, core: &Core, warm: bool) {
+        core.counters.parents.session(self.id);
+        if warm {
+            core.counters.parents.warm(self.id);
+        }
+        let could = self.goal.command() == RequestCommand::Connect
+            && may_be_warm(self.parent.spec(), &self.goal.allowed(self.nth));
+        if let Some(server) = self.parent.server(self.place) {
+            core.counters.parent_servers.session(server.number, could.then_some(warm));
+        }
+    }
+
+    /// Counts a look that is over.
+    pub(in crate::worker) fn count_check(&self, core: &Core, step: &ReachStep) {
+        let Some(number) = self.parent.server(self.place).map(|server: &ParentServer| server.number) else {
+            return;
+        };
+        let servers = &core.counters.parent_servers;
+        let found = match step {
+            ReachStep::Pending => return,
+            ReachStep::Stands(_) => CheckFound::Reached,
+            ReachStep::Failed(DialError::Replied(_)) => CheckFound::Answered,
+            // What failed has been counted where it was found.
+            ReachStep::Failed(_) | ReachStep::Direct => {
+                let last = servers.of(number).last_fault.map(|(_, fault)| fault);
+                CheckFound::Failed(last.unwrap_or(ParentFault::Local))
+            }
+        };
+        servers.checked(number, found, SystemTime::now());
     }
 }

@@ -45,6 +45,8 @@ pub const FULLEST_OF_ONE_MAX: u64 = 1_000;
 pub const LIMITS_SHOWN: usize = 20;
 /// Pools of addresses that it tells of: those of which an address is left alone, then those with the most sessions.
 pub const POOLS_SHOWN: usize = 20;
+/// Parents that it tells of: those of which a server does not serve, then those with the most sessions.
+pub const PARENTS_SHOWN: usize = 20;
 /// Looks at accounts in one turn of the endpoint's thread, of [`FILL_ACCOUNTS_PER_LOOK`](super::FILL_ACCOUNTS_PER_LOOK) each:
 /// some milliseconds.
 pub const FILL_LOOKS_PER_TURN: usize = 128;

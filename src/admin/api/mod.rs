@@ -13,6 +13,7 @@ mod history;
 mod killing;
 mod limited;
 mod listing;
+mod parents;
 mod parts;
 mod query;
 mod question;
@@ -58,7 +59,7 @@ use super::watched::Watched;
 use crate::config::Choice;
 use crate::limits;
 use crate::observe::live::SessionId;
-use crate::observe::{Counters, Latencies, Totals};
+use crate::observe::{Counters, Latencies, ParentTold, Totals, parents_told};
 use crate::worker::{Mailbox, Reply};
 
 /// What stands under `/api/v1`.
@@ -76,6 +77,9 @@ pub(super) enum ApiRoute {
     Egress,
     EgressDrain,
     EgressRestore,
+    Parents,
+    ParentDrain,
+    ParentRestore,
     Users,
     User,
     Reload,
@@ -186,6 +190,9 @@ impl Api {
             ApiRoute::Egress => self.egress(request, now),
             ApiRoute::EgressDrain => self.set_egress(request, &by, true, now),
             ApiRoute::EgressRestore => self.set_egress(request, &by, false, now),
+            ApiRoute::Parents => self.parents(request, now),
+            ApiRoute::ParentDrain => self.set_parent(request, &by, true),
+            ApiRoute::ParentRestore => self.set_parent(request, &by, false),
             ApiRoute::QuotaReset
             | ApiRoute::Users
             | ApiRoute::User
@@ -320,6 +327,7 @@ impl Api {
             rules: rules::busiest(&in_effect.rules.told(self.counters()), limits::RULES_SHOWN),
             limits: fullest(&in_effect.limits.told(self.counters()), &self.fills.found, limits::LIMITS_SHOWN),
             egress: egress::overview(&in_effect.egress.told(now), limits::POOLS_SHOWN),
+            parents: parents::overview(&self.parents_told(&in_effect, now), limits::PARENTS_SHOWN),
             rates: self.history.rates(now, &Sums::of(&totals)),
             latencies: stats::latencies(&all),
             process: stats::process(process_use()),
@@ -383,6 +391,21 @@ impl Api {
     fn set_egress(&self, request: &HttpRequest, by: &Actor, drained: bool, now: Instant) -> ApiAnswered {
         no_parameters(request)?;
         Err(egress::set_by_hand(&self.in_effect().egress, &request.body, (by, drained), now))
+    }
+
+    fn parents_told(&self, in_effect: &InEffect, now: Instant) -> Vec<ParentTold> {
+        parents_told(in_effect.rules.parents.as_deref(), self.counters(), now)
+    }
+
+    fn parents(&self, request: &HttpRequest, now: Instant) -> ApiAnswered {
+        let parents = self.in_effect().rules.parents;
+        let told = parents::listed(parents.as_deref(), self.counters(), query(request), now);
+        Err(HttpAnswer::json(HttpStatus::OK, &told.map_err(bad_request)?))
+    }
+
+    fn set_parent(&self, request: &HttpRequest, by: &Actor, drained: bool) -> ApiAnswered {
+        no_parameters(request)?;
+        Err(parents::set_by_hand(self.in_effect().rules.parents.as_deref(), &request.body, (by, drained)))
     }
 
     fn end_sessions(&self, request: &HttpRequest, by: Actor, now: Instant) -> ApiAnswered {

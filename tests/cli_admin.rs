@@ -226,6 +226,41 @@ const CASES: &[Case] = &[
         r#"{"address":"192.0.2.1","egress":"fleet"}"#,
         "\"drained\":false",
     ),
+    Case(
+        &["parent", "list"],
+        r#"{"parents": [{"parent": "up\u001b", "select": "sticky", "servers": {"up": 3}}], "total": 4, "servers": []}"#,
+        "GET /api/v1/parents?limit=0",
+        "",
+        "1 parent\n",
+    ),
+    Case(
+        &["parent", "show"],
+        r#"{"parents": [], "total": 2, "matched": 2, "servers": [{"parent": "up"}, {"server": "http://a:1\u001b"}]}"#,
+        "GET /api/v1/parents",
+        "",
+        "2 listed\n",
+    ),
+    Case(
+        &["parent", "show", "a b", "--state", "down", "--sort", "-failures", "--limit", "5"],
+        r#"{"parents": [], "total": 4, "matched": 1, "servers": [{"server": "http://a:1", "state": "down"}]}"#,
+        "GET /api/v1/parents?name=a%20b&state=down&sort=-failures&limit=5",
+        "",
+        "1 shown of 1 that match, of 4\n",
+    ),
+    Case(
+        &["parent", "drain", "up", "socks5h://192.0.2.1:1080"],
+        r#"{"parent": "up", "server": "socks5h://192.0.2.1:1080", "drained": true, "changed": true}"#,
+        "POST /api/v1/parents/drain",
+        r#"{"parent":"up","server":"socks5h://192.0.2.1:1080"}"#,
+        "no new session goes through socks5h://192.0.2.1:1080 of up\n",
+    ),
+    Case(
+        &["parent", "restore", "up", "2", "--json"],
+        r#"{"parent":"up","server":"http://a:1","drained":false,"changed":true}"#,
+        "POST /api/v1/parents/restore",
+        r#"{"parent":"up","server":"2"}"#,
+        "\"drained\":false",
+    ),
 ];
 
 #[test]

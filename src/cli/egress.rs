@@ -7,9 +7,9 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::client::{AdminArgs, AdminClient, ClientError, target};
-use super::field::{at, list, text, whole};
+use super::field::{at, list, moment, text, whole};
 use super::offered::Offered;
-use super::page::PageArgs;
+use super::page::{PageArgs, counted};
 use super::table::{Align, Column, Table, terminal_width};
 use super::units::{count_of, grouped};
 use crate::console::say;
@@ -146,6 +146,12 @@ fn was_set(answer: &Value) -> String {
 }
 
 fn pool_table(answer: &Value, width: Option<usize>) -> String {
+    let pools = list(answer, "pools");
+    format!("{}{}\n", overview(pools, width), count_of(pools.len() as u64, "pool"))
+}
+
+/// A line for each pool; nothing where there is none.
+pub(super) fn overview(pools: &[Value], width: Option<usize>) -> String {
     let mut table = Table::titled(&[
         Column::new("POOL", Align::Left).cut(),
         Column::new("SELECT", Align::Left).spare(2),
@@ -158,7 +164,6 @@ fn pool_table(answer: &Value, width: Option<usize>) -> String {
         Column::new("TIME_WAIT", Align::Right).spare(1),
         Column::new("FULLEST", Align::Right),
     ]);
-    let pools = list(answer, "pools");
     for one in pools {
         let count = |path: &[&str]| whole(at(one, path));
         let number = |path: &[&str]| grouped(count(path));
@@ -176,8 +181,7 @@ fn pool_table(answer: &Value, width: Option<usize>) -> String {
             format!("{} of {}", number(&["fullest_ports"]), number(&["ports_max"])),
         ]);
     }
-    let table = if pools.is_empty() { String::new() } else { table.render(width) };
-    format!("{table}{}\n", count_of(pools.len() as u64, "pool"))
+    if pools.is_empty() { String::new() } else { table.render(width) }
 }
 
 fn address_table(answer: &Value, width: Option<usize>) -> String {
@@ -196,30 +200,18 @@ fn address_table(answer: &Value, width: Option<usize>) -> String {
         let field = |name: &str| at(one, &[name]);
         let number = |name: &str| field(name).as_u64().map_or_else(|| "-".to_owned(), grouped);
         let ports = field("ports_open").as_u64().map(|open| open + whole(field("ports_time_wait")));
-        let until = text(field("until"));
         table.row([
             text(field("address")),
             text(field("state")),
             text(field("cause")),
-            // To the second, as nobody reads further.
-            match until.split_once('.') {
-                Some((until, _)) => until.replace('T', " ") + "Z",
-                None => until,
-            },
+            moment(field("until")),
             number("sessions_active"),
             number("sessions"),
             ports.map_or_else(|| "-".to_owned(), grouped),
             number("ports_time_wait"),
         ]);
     }
-    let (shown, matched, total) =
-        (addresses.len() as u64, whole(at(answer, &["matched"])), whole(at(answer, &["total"])));
-    let counted = match shown == total && matched == total {
-        true => format!("{} listed", grouped(total)),
-        false => {
-            format!("{} shown of {} that match, of {}", grouped(shown), grouped(matched), grouped(total))
-        }
-    };
+    let counted = counted(answer, addresses.len());
     let table = if addresses.is_empty() { String::new() } else { table.render(width) };
     format!("{table}{counted}\n")
 }

@@ -36,6 +36,15 @@ pub(super) fn text(value: &Value) -> String {
     }
 }
 
+/// A moment to the second, as nobody reads further.
+pub(super) fn moment(value: &Value) -> String {
+    let moment = text(value);
+    match moment.split_once('.') {
+        Some((moment, _)) => moment.replace('T', " ") + "Z",
+        None => moment,
+    }
+}
+
 /// Says what an answer has not, where a part of the server did not answer; whether that is so.
 pub(super) fn warned(answer: &Value) -> bool {
     let warning = answer.get("warning").and_then(Value::as_str);
@@ -58,6 +67,8 @@ mod tests {
         assert_eq!(number(at(&value, &["d"]), |n| n.to_string()), "-");
         assert_eq!(["d", "e", "a", "z"].map(|name| text(at(&value, &[name]))), ["x\\u{1b}", "-", "-", "-"]);
         assert_eq!(whole(&json!(-1)), 0);
+        assert_eq!(moment(&json!("2026-11-27T21:00:00.123Z")), "2026-11-27 21:00:00Z");
+        assert_eq!(moment(&Value::Null), "-");
         assert!(!warned(&value) && !warned(&json!({"warning": null})) && warned(&json!({"warning": "late"})));
     }
 }

@@ -16,6 +16,7 @@ mod learn;
 mod man;
 mod offered;
 mod page;
+mod parent;
 mod quota;
 mod reload;
 mod sessions;
@@ -43,6 +44,7 @@ use self::drain::DrainWish;
 use self::egress::EgressCommand;
 use self::explain::ExplainArgs;
 use self::offered::Offered;
+use self::parent::ParentCommand;
 use self::quota::QuotaCommand;
 use self::sessions::SessionsArgs;
 use self::user::UserSetArgs;
@@ -103,6 +105,11 @@ enum CliCommand {
     Egress {
         #[command(subcommand)]
         action: EgressCommand,
+    },
+    /// Show the parents that sessions go through and how their servers stand, or set a server by hand
+    Parent {
+        #[command(subcommand)]
+        action: ParentCommand,
     },
     /// Have a running server read its configuration anew, and print what that changes
     Reload {
@@ -296,6 +303,7 @@ fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ask(&admin, |client| quota::reset(client, &reset))
         }
         CliCommand::Egress { action } => about_egress(&action),
+        CliCommand::Parent { action } => about_parents(&action),
         CliCommand::Reload { dry_run, admin } => ask(&admin, |client| reload::run(client, dry_run)),
         CliCommand::Drain { exit, undo, admin } => {
             let wish = match (undo, exit) {
@@ -338,6 +346,16 @@ fn about_egress(action: &EgressCommand) -> ExitCode {
         EgressCommand::Show { show, admin } => ask(admin, |client| egress::addresses(client, show)),
         EgressCommand::Drain { which, admin } => ask(admin, |client| egress::set(client, which, true)),
         EgressCommand::Restore { which, admin } => ask(admin, |client| egress::set(client, which, false)),
+    }
+}
+
+/// Shows parents, or sets a server by hand.
+fn about_parents(action: &ParentCommand) -> ExitCode {
+    match action {
+        ParentCommand::List { json, admin } => ask(admin, |client| parent::parents(client, *json)),
+        ParentCommand::Show { show, admin } => ask(admin, |client| parent::servers(client, show)),
+        ParentCommand::Drain { which, admin } => ask(admin, |client| parent::set(client, which, true)),
+        ParentCommand::Restore { which, admin } => ask(admin, |client| parent::set(client, which, false)),
     }
 }
 

@@ -1,6 +1,10 @@
 //! Which part of a list is asked of the endpoint, and how it is shown.
 
 use clap::Args;
+use serde_json::Value;
+
+use super::field::{at, whole};
+use super::units::grouped;
 
 /// Which part of a list, and in which form.
 #[derive(Clone, Debug, Default, Args)]
@@ -21,5 +25,17 @@ impl PageArgs {
     pub(super) fn query(&self) -> impl Iterator<Item = (&'static str, String)> {
         let all = [("limit", self.limit), ("offset", self.offset)];
         all.into_iter().filter_map(|(name, value)| Some((name, value?.to_string())))
+    }
+}
+
+/// How many of a list are shown, how many match and how many there are, as an answer says it.
+pub(super) fn counted(answer: &Value, shown: usize) -> String {
+    let (shown, matched, total) =
+        (shown as u64, whole(at(answer, &["matched"])), whole(at(answer, &["total"])));
+    match shown == total && matched == total {
+        true => format!("{} listed", grouped(total)),
+        false => {
+            format!("{} shown of {} that match, of {}", grouped(shown), grouped(matched), grouped(total))
+        }
     }
 }

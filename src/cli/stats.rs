@@ -8,6 +8,7 @@ use super::client::{AdminClient, ClientError};
 use super::field::{at, list, number, text, warned, whole};
 use super::table::{Align, Column, Table};
 use super::units::{byte_rate, bytes, count_of, duration, grouped};
+use super::{egress, parent};
 use crate::console::say;
 
 /// The distributions, in the order in which a session meets them.
@@ -29,7 +30,18 @@ pub(super) fn run(client: &AdminClient, json: bool) -> Result<ExitCode, ClientEr
 }
 
 fn page(stats: &Value) -> String {
-    let parts = [head(stats), workers(stats), latencies(stats), rules(stats), limits(stats), counters(stats)];
+    let pools = egress::overview(list(stats, "egress"), None);
+    let parents = parent::overview(list(stats, "parents"), None);
+    let parts = [
+        head(stats),
+        workers(stats),
+        latencies(stats),
+        rules(stats),
+        limits(stats),
+        pools,
+        parents,
+        counters(stats),
+    ];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
@@ -284,6 +296,28 @@ mod tests {
              accepted          3,456\n\
              active               12\n\
              closed_completed  3,444\n"
+        );
+    }
+
+    #[test]
+    fn pools_and_parents_have_their_tables() {
+        let page = page(&json!({
+            "egress": [{"egress": "fleet", "select": "sticky", "addresses": {"serving": 3, "cooled": 1}, "sessions_active": 40,
+                        "fullest_ports": 7, "ports_max": 1000}],
+            "parents": [{"parent": "uplink", "select": "random", "servers": {"up": 2, "down": 1}, "sessions_active": 5,
+                         "sessions": 60, "failures": {"refused": 3}, "warm_ready": 4}],
+        }));
+        assert!(
+            page.contains(
+                "\n\
+                 POOL   SELECT  SERVING  COOLED  DRAINED  SESSIONS  TOTAL  PORTS  TIME_WAIT     FULLEST\n\
+                 fleet  sticky        3       1        0        40      0      0          0  7 of 1,000\n\
+                 \n\
+                 PARENT  SELECT  UP  BACKUP  DOWN  DRAINED  SESSIONS  TOTAL  FAILURES  WARM\n\
+                 uplink  random   2       0     1        0         5     60         3     4\n\
+                 \n"
+            ),
+            "{page}"
         );
     }
 

@@ -174,6 +174,9 @@ class Mock {
       egress: [["fleet", { serving: 6, cooled: 1, probed: 0, drained: 1 }, 812, 0.42], ["carriers", { serving: 4, cooled: 0, probed: 0, drained: 0 }, 96, 0.07]].map(
         ([egress, addresses, sessions, part]) => ({ egress, select: "sticky", addresses, sessions_active: Math.round(sessions * load), ports_max: 28232, fullest_ports: Math.round(28232 * part * load) }),
       ),
+      parents: [["uplink", { up: 2, backup: 1, down: 1, drained: 0 }, 341, 0.4], ["tor", { up: 1, backup: 0, down: 0, drained: 0 }, 12, 0]].map(
+        ([parent, servers, sessions, perSecond]) => ({ parent, select: "sticky", servers, sessions_active: Math.round(sessions * load), failures: { refused: Math.floor(perSecond * (elapsed + 5000) * (this.busy ? 1 : 0)), closed: 0 }, warm_ready: 4 }),
+      ),
       rates: { accepted: 312.4 * load, closed: 309 * load, bytes_up: 1.21e7 * load, bytes_down: 2.46e8 * load, datagrams_up: 5200 * load, datagrams_down: 6100 * load, datagrams_dropped: 13 * load, refused: 2.4 * load },
       latencies: { handshake: lat(1.2), auth: lat(0.9), dns: lat(3.4), connect: lat(11.8), first_byte: lat(18.2), session: lat(2400), turn: lat(0.03, 912000), delay: lat(0.06, 2210000) },
       process: { cpu_s: 4000 + elapsed * 0.83 * load, rss_bytes: 214000000, open_fds: this.sessions.length * 2 + 60, max_fds: 1048576, threads: 11 },

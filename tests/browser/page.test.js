@@ -51,6 +51,7 @@ seen("everything_is_drawn", "few", {}, async (visit, mock, page) => {
   await visit.says("#rules tbody tr", /^no-adswould deny/);
   await visit.says("#limits tbody tr", /^basicuser\d+(\.\d)? %/);
   await visit.says("#pools tbody tr", /^fleet6 of 81 cooled, 1 drained\d+\d+(\.\d)? %/);
+  await visit.says("#parents tbody tr", /^uplink3 of 41 down\d+/);
   await visit.says("#refused tbody tr", /^Special-purpose1\.\d[\d,]+$/);
   await visit.says("#drops tbody tr:nth-child(12)", /^Filtered11[\d,]+$/);
   await visit.says("#engines tbody tr", /^Splice1\.76 Gbit\/s72\.0 Mbit\/s[\d.]+ TB$/);

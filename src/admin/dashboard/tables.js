@@ -175,6 +175,13 @@ const tables = (() => {
       { name: "now", as: "num" },
       { name: "fullest", as: "num less" },
     ]),
+    parents: table("parents", [
+      { name: "what" },
+      { name: "serve", as: "num" },
+      { name: "alone" },
+      { name: "now", as: "num" },
+      { name: "failures", as: "num less" },
+    ]),
   };
 
   const past = []; // answers, the newest last
@@ -369,6 +376,30 @@ const tables = (() => {
     );
   }
 
+  // Parents: how many of their servers are up, which are not, the sessions that go through them, and how often one fails now.
+  function drawParents(s, before) {
+    const parents = s.parents ?? [];
+    dom.at("parents").hidden = parents.length === 0;
+    const failures = (name) => (of) => sum(Object.values(of.parents?.find((parent) => parent.parent === name)?.failures ?? {}));
+    rows.parents.draw(
+      parents,
+      (parent) => parent.parent,
+      (cells, parent, row) => {
+        const states = parent.servers ?? {};
+        const alone = ["down", "drained"].filter((state) => states[state] > 0).map((state) => format.count(states[state]) + " " + state);
+        const failing = growth(failures(parent.parent), s, before);
+        dom.say(cells.what, parent.parent);
+        dom.attribute(cells.what, "title", parent.parent + ", by " + parent.select);
+        dom.say(cells.serve, format.count((states.up ?? 0) + (states.backup ?? 0)) + " of " + format.count(sum(Object.values(states))));
+        dom.say(cells.alone, alone.join(", "));
+        dom.say(cells.now, format.count(parent.sessions_active));
+        dom.say(cells.failures, format.rate(failing));
+        row.classList.toggle("warns", alone.length > 0 || failing > 0);
+        row.classList.toggle("zero", alone.length === 0 && !parent.sessions_active);
+      },
+    );
+  }
+
   function drawUdp(s, before) {
     const c = s.counters;
     dom.say(dom.at("associations"), format.count(c.udp_associations ?? 0) + " associations");
@@ -402,6 +433,7 @@ const tables = (() => {
     drawRules(s, before);
     drawLimits(s, before);
     drawPools(s);
+    drawParents(s, before);
   }
 
   return { draw, forget: () => (past.length = 0) };

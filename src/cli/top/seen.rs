@@ -45,6 +45,8 @@ pub(super) struct StatsSeen {
     pub(super) limits: Vec<LimitSeen>,
     #[serde(default, deserialize_with = "or_nothing")]
     pub(super) egress: Vec<PoolSeen>,
+    #[serde(default, deserialize_with = "or_nothing")]
+    pub(super) parents: Vec<ParentSeen>,
 }
 
 /// A pool of addresses, how many of them are in which state, and how many sessions leave from it.
@@ -57,11 +59,14 @@ pub(super) struct PoolSeen {
     pub(super) sessions_active: Option<f64>,
 }
 
-impl PoolSeen {
-    /// How many of its addresses are in a state; none is 0.
-    pub(super) fn in_state(&self, state: &str) -> u64 {
-        self.addresses.get(state).copied().flatten().unwrap_or_default() as u64
-    }
+/// A parent, how many of its servers are in which state, and how many sessions go through it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ParentSeen {
+    pub(super) parent: String,
+    #[serde(deserialize_with = "or_nothing")]
+    pub(super) servers: NumbersSeen,
+    pub(super) sessions_active: Option<f64>,
 }
 
 /// A limit, how often it was reached, and what part of it is used by whoever has the least left.

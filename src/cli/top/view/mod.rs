@@ -26,9 +26,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model, theme: Theme, now: 
         return over::too_small(frame.buffer_mut(), area);
     }
     let stats = &model.stats;
-    let (rules, limits, pools) =
-        (!stats.rules.is_empty(), !stats.limits.is_empty(), !stats.egress.is_empty());
-    let plan = Plan::of(area, workers::rows(model, area.width), PolicyRows { rules, limits, pools });
+    let policy = PolicyRows {
+        rules: !stats.rules.is_empty(),
+        limits: !stats.limits.is_empty(),
+        pools: !stats.egress.is_empty(),
+        parents: !stats.parents.is_empty(),
+    };
+    let plan = Plan::of(area, workers::rows(model, area.width), policy);
     model.set_rows(usize::from(plan.table.height.saturating_sub(1)));
     let buffer = frame.buffer_mut();
     head::meters(buffer, plan.meters, model, theme);
@@ -39,6 +43,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model, theme: Theme, now: 
     panels::rules(buffer, plan.rules, model, theme);
     panels::limits(buffer, plan.limits, model, theme);
     panels::pools(buffer, plan.pools, model, theme);
+    panels::parents(buffer, plan.parents, model, theme);
     panels::talkers(buffer, plan.talkers, model, theme);
     table::caption(buffer, plan.caption, model, theme);
     table::sessions(buffer, plan.table, model, theme);

@@ -7,7 +7,7 @@ use ratatui::style::Style;
 use super::line::{LABEL, Pieces};
 use crate::cli::top::model::{KindOfTalker, Model};
 use crate::cli::top::query::RankedBy;
-use crate::cli::top::seen::{LimitSeen, PoolSeen, SpreadSeen, TalkerSeen};
+use crate::cli::top::seen::{LimitSeen, NumbersSeen, SpreadSeen, TalkerSeen};
 use crate::cli::top::text;
 use crate::cli::top::theme::Theme;
 use crate::cli::units::{bytes, grouped};
@@ -160,25 +160,63 @@ pub(super) fn limits(buffer: &mut Buffer, area: Rect, model: &Model, theme: Them
 /// How the pools' addresses stand: how many of all serve, which do not, and how many sessions leave from them; first those of
 /// which an address does not serve.
 pub(super) fn pools(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme) {
-    let left_alone = |pool: &PoolSeen| {
-        let cooled = pool.in_state("cooled") + pool.in_state("probed");
-        let states = [(cooled, "cooled"), (pool.in_state("drained"), "drained")];
-        let told =
-            states.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!(" {count} {word}"));
-        told.collect::<String>()
-    };
-    let mut pools: Vec<(&PoolSeen, String)> =
-        model.stats.egress.iter().map(|pool| (pool, left_alone(pool))).collect();
-    pools.sort_by_key(|(_, left_alone)| left_alone.is_empty());
-    let pieces = pools.into_iter().map(|(pool, left_alone)| {
-        let all: u64 =
-            ["serving", "cooled", "probed", "drained"].iter().map(|state| pool.in_state(state)).sum();
+    let pools = model.stats.egress.iter().map(|pool| StandingSeen {
+        name: &pool.egress,
+        states: &pool.addresses,
+        serve: &["serving"],
+        words: &[(&["cooled", "probed"], "cooled"), (&["drained"], "drained")],
+        sessions: pool.sessions_active,
+    });
+    standing(buffer, area, "pools", pools.collect(), theme);
+}
+
+/// The same of the parents' servers, and of the sessions that go through them.
+pub(super) fn parents(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme) {
+    let parents = model.stats.parents.iter().map(|parent| StandingSeen {
+        name: &parent.parent,
+        states: &parent.servers,
+        serve: &["up", "backup"],
+        words: &[(&["down"], "down"), (&["drained"], "drained")],
+        sessions: parent.sessions_active,
+    });
+    standing(buffer, area, "parents", parents.collect(), theme);
+}
+
+/// Something of which each part is in some state.
+struct StandingSeen<'a> {
+    name: &'a str,
+    states: &'a NumbersSeen,
+    /// The states in which a part serves.
+    serve: &'static [&'static str],
+    /// The others, and the word for them.
+    words: &'static [(&'static [&'static str], &'static str)],
+    sessions: Option<f64>,
+}
+
+impl StandingSeen<'_> {
+    /// How many of its parts are in one of these states; none is 0.
+    fn count(&self, states: &[&str]) -> u64 {
+        states.iter().map(|state| self.states.get(*state).copied().flatten().unwrap_or_default() as u64).sum()
+    }
+
+    /// What does not serve; empty where all does.
+    fn left_alone(&self) -> String {
+        let counted = self.words.iter().map(|(states, word)| (self.count(states), word));
+        counted.filter(|(count, _)| *count > 0).map(|(count, word)| format!(" {count} {word}")).collect()
+    }
+}
+
+fn standing(buffer: &mut Buffer, area: Rect, label: &str, seen: Vec<StandingSeen<'_>>, theme: Theme) {
+    let mut seen: Vec<_> = seen.into_iter().map(|one| (one.left_alone(), one)).collect();
+    seen.sort_by_key(|(left_alone, _)| left_alone.is_empty());
+    let pieces = seen.into_iter().map(|(left_alone, one)| {
+        let all = one.words.iter().map(|(states, _)| one.count(states)).sum::<u64>() + one.count(one.serve);
         let style = if left_alone.is_empty() { Style::new() } else { theme.strong() };
-        let (name, serving) = (text::name(&pool.egress, theme.utf8), pool.in_state("serving"));
-        let sessions = grouped(pool.sessions_active.unwrap_or_default() as u64);
+        let (name, serving) = (text::name(one.name, theme.utf8), one.count(one.serve));
+        let sessions = grouped(one.sessions.unwrap_or_default() as u64);
         (format!("{name} {serving}/{all}{left_alone} ({sessions})"), style)
     });
-    in_row(buffer, area, "pools", pieces.collect(), theme);
+    in_row(buffer, area, label, pieces.collect(), theme);
 }
 
 /// A word, how often, and how often a second now.

@@ -16,6 +16,7 @@ pub(super) struct Plan {
     pub(super) rules: Rect,
     pub(super) limits: Rect,
     pub(super) pools: Rect,
+    pub(super) parents: Rect,
     pub(super) talkers: Rect,
     pub(super) caption: Rect,
     pub(super) table: Rect,
@@ -28,6 +29,7 @@ pub(super) struct PolicyRows {
     pub(super) rules: bool,
     pub(super) limits: bool,
     pub(super) pools: bool,
+    pub(super) parents: bool,
 }
 
 /// RowsLeft that are given away, the most needed first.
@@ -54,7 +56,7 @@ impl RowsLeft {
 }
 
 impl Plan {
-    /// Parts an area. All workers would fill `worker_rows`; rules, limits and pools have a row where there are any.
+    /// Parts an area. All workers would fill `worker_rows`; rules, limits, pools and parents have a row where there are any.
     pub(super) fn of(area: Rect, worker_rows: u16, policy: PolicyRows) -> Plan {
         // Of the table: its head, and as many sessions as a screen of that height should show at the least.
         let table_least = match area.height {
@@ -66,10 +68,11 @@ impl Plan {
         let (mut meters, datagrams, mut talkers) = (rows.take(2), rows.take(1), rows.take(1));
         let (mut workers, mut latencies) = (rows.take(1), rows.take(3));
         let refused = rows.take(1);
-        // What rules say, how full limits are and how pools stand have a row before what is lost, of which the rate stands above.
+        // What rules say, how full limits are, how pools and how parents stand have a row before what is lost, of which the rate stands above.
         let ruled = if policy.rules { rows.take(1) } else { 0 };
         let limited = if policy.limits { rows.take(1) } else { 0 };
         let pooled = if policy.pools { rows.take(1) } else { 0 };
+        let led = if policy.parents { rows.take(1) } else { 0 };
         let dropped = rows.take(1);
         // Of what a higher screen has beyond that, half is the table's.
         let mut rows = RowsLeft(rows.0.div_ceil(2));
@@ -81,7 +84,7 @@ impl Plan {
         workers += rows.take_some(worker_rows.saturating_sub(workers).min(6));
         talkers += rows.take(5);
         meters += rows.take(2);
-        let policy = ruled + limited + pooled;
+        let policy = ruled + limited + pooled + led;
         let above = meters + datagrams + workers + latencies + refused + failed + dropped + policy + talkers;
         let table = area.height.saturating_sub(3 + above);
         let mut y = area.y;
@@ -102,6 +105,7 @@ impl Plan {
             rules: next(ruled),
             limits: next(limited),
             pools: next(pooled),
+            parents: next(led),
             talkers: next(talkers),
             caption: next(1),
             table: next(table),
@@ -116,18 +120,17 @@ mod tests {
 
     fn heights(height: u16, worker_rows: u16) -> [u16; 12] {
         let parts = parts(height, worker_rows, PolicyRows::default());
-        assert_eq!(parts[8..11], [0, 0, 0], "no rules, no limits and no pools");
-        for (rules, limits, pools) in
-            [(true, false, false), (false, true, true), (false, false, true), (true, true, true)]
-        {
-            let with = self::parts(height, worker_rows, PolicyRows { rules, limits, pools });
-            assert!(with[8] <= u16::from(rules) && with[9] <= u16::from(limits));
-            assert!(with[10] <= u16::from(pools) && with[13] >= 3);
+        assert_eq!(parts[8..12], [0; 4], "no rules, no limits, no pools and no parents");
+        for places in 1..16 {
+            let [rules, limits, pools, parents] = [1, 2, 4, 8].map(|bit| places & bit != 0);
+            let with = self::parts(height, worker_rows, PolicyRows { rules, limits, pools, parents });
+            let most = [rules, limits, pools, parents].map(u16::from);
+            assert!(with[8..12].iter().zip(most).all(|(rows, most)| *rows <= most) && with[14] >= 3);
         }
-        [&parts[..8], &parts[11..]].concat().try_into().expect("all but three")
+        [&parts[..8], &parts[12..]].concat().try_into().expect("all but four")
     }
 
-    fn parts(height: u16, worker_rows: u16, policy: PolicyRows) -> [u16; 15] {
+    fn parts(height: u16, worker_rows: u16, policy: PolicyRows) -> [u16; 16] {
         let plan = Plan::of(Rect::new(0, 0, 80, height), worker_rows, policy);
         let parts = [
             plan.title,
@@ -141,6 +144,7 @@ mod tests {
             plan.rules,
             plan.limits,
             plan.pools,
+            plan.parents,
             plan.talkers,
             plan.caption,
             plan.table,

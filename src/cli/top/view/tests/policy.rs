@@ -56,3 +56,22 @@ fn pools_have_a_row_with_those_first_of_which_an_address_is_left_alone() {
     let (mut model, now) = self::model(&MadeUp::busy(30));
     assert!(rows(&drawn(&mut model, COLOURS, (80, 24), now)).iter().all(|row| !row.starts_with("pools")));
 }
+
+/// Where there are no parents, nothing is said of them.
+#[test]
+fn parents_have_a_row_with_those_first_of_which_a_server_is_kept_from() {
+    let mut endpoint = MadeUp::busy(30);
+    let parent = |name: &str, states: [u64; 4], sessions: u64| {
+        let [up, backup, down, drained] = states;
+        let servers = json!({"up": up, "backup": backup, "down": down, "drained": drained});
+        json!({"parent": name, "select": "sticky", "servers": servers, "sessions_active": sessions})
+    };
+    endpoint.stats["parents"] =
+        json!([parent("all-well", [3, 1, 0, 0], 1_200), parent("tor", [1, 0, 2, 1], 7)]);
+    let (mut model, now) = model(&endpoint);
+    let screen = rows(&drawn(&mut model, COLOURS, (80, 24), now));
+    let wanted = "tor 1/4 2 down 1 drained (7)  all-well 4/4 (1,200)";
+    assert!(screen.iter().any(|row| row.starts_with("parents") && row.contains(wanted)), "{screen:#?}");
+    let (mut model, now) = self::model(&MadeUp::busy(30));
+    assert!(rows(&drawn(&mut model, COLOURS, (80, 24), now)).iter().all(|row| !row.starts_with("parents")));
+}

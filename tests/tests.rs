@@ -293,6 +293,9 @@ mod parents;
 /// Parents that fail and come back under load.
 mod parents_load;
 
+/// What is told of parents and their servers, and what is set of them by hand.
+mod parents_seen;
+
 /// Datagrams that are led through another proxy.
 mod parents_udp;
 

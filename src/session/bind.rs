@@ -20,6 +20,10 @@ pub(super) fn begin(target: Target, used: usize, handling: &mut Handling<'_>) ->
     let port = target.port;
     match target.host {
         Host::Name(name) => {
+            if handling.told(RequestCommand::Bind, &name, port).is_some() {
+                // It is the parent's to resolve, and nobody comes through one: our own servers are not told of it.
+                return Err(Failure::NotThrough(RequestCommand::Bind));
+            }
             handling.may_resolve(RequestCommand::Bind, &name, port)?;
             let resolving = Awaiting::Bind(Binding::Resolving { port });
             Ok(Transition::Ask(resolving, used, Command::Resolve(name)))

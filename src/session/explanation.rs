@@ -350,7 +350,7 @@ impl Explanation {
 
     /// What is said of a name that a parent resolves, where one leads there.
     fn told_to_a_parent(&self, name: &Name, judges: Judges<'_>) -> Option<Explained> {
-        let told = [RequestCommand::Connect, RequestCommand::Resolve];
+        let told = [RequestCommand::Connect, RequestCommand::Bind, RequestCommand::Resolve];
         let parents = judges.parents.filter(|_| told.contains(&self.supposed.command))?;
         let there = self.explain(Object::Told(name, self.supposed.target.port), judges);
         let leads = |explained: &Explained| match explained.verdict {

@@ -10,6 +10,7 @@ mod random;
 mod replies;
 mod requests;
 mod socks4;
+mod through;
 mod verdicts;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -19,6 +20,7 @@ use crate::auth::Identity;
 use crate::auth::username::UsernameRules;
 use crate::config::{AuthMethod, Gssapi, HttpConfig, Protocol};
 use crate::dns::{Answer, DnsError, PointerAnswer};
+use crate::policy::parents::Parents;
 use crate::policy::rules::spec::{Action, RuleSpec};
 use crate::policy::{Decision, Guard, Policy, RouteFn};
 use crate::proto::{Host, Name, ProtoError};
@@ -83,6 +85,7 @@ struct OwnRules {
     methods: Vec<AuthMethod>,
     commands: Vec<RequestCommand>,
     policy: Policy,
+    parents: Option<Parents>,
     gssapi: Gssapi,
     http: HttpConfig,
 }
@@ -100,7 +103,7 @@ impl OwnRules {
             gssapi: &self.gssapi,
             http: &self.http,
             policy: &self.policy,
-            parents: None,
+            parents: self.parents.as_ref(),
         }
     }
 }
@@ -131,6 +134,7 @@ impl World {
                 methods: methods.to_vec(),
                 commands: Vec::new(),
                 policy: Policy::new(Guard::new(false, vec!["203.0.113.0/24".parse().unwrap()], vec![])),
+                parents: None,
                 gssapi: Gssapi::default(),
                 http: HttpConfig::default(),
             },
@@ -195,7 +199,7 @@ impl World {
             Command::Resolve(_) => Input::Resolved(self.addresses.clone()),
             Command::Tell(_) => Input::Admitted,
             Command::ResolvePtr(_) => Input::Named(self.named.clone()),
-            Command::Dial(_) => Input::Dialed(self.dialed),
+            Command::Dial(_) | Command::Through(_) => Input::Dialed(self.dialed),
             Command::Bind(_) => Input::Bound(self.bound),
             Command::Accept => Input::Accepted(self.accepted),
             Command::Associate(..) => Input::Associated(self.associated),

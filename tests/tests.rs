@@ -85,6 +85,9 @@ mod egress_dead;
 /// What sockets of a pool are given: blocks, an interface, a mark, another network namespace.
 mod egress_sockets;
 
+/// What leaves from a pool, packet by packet: its class of service, and the way of its mark.
+mod egress_packets;
+
 /// NAT64: what is behind a translator, and prefixes that are shown, made up or named.
 mod dns64;
 

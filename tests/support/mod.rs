@@ -4,7 +4,7 @@
 //! `dns` play the far side, `udp` both sides of an association, `crowd` many sessions and a target that knows whence they came,
 //! `wait` turns conditions into deadlines, `netns` gives a test a network of its own, `skip` counts the tests that this machine
 //! cannot run, `realm` and `gss` a Kerberos realm and clients of it, `web` either end of a request of HTTP,
-//! `parent` proxies that sessions are led through.
+//! `parent` proxies that sessions are led through, `packets` what goes over the wires of a namespace.
 //! Nothing here uses the server's own code: a codec is not tested with itself.
 #![allow(dead_code, reason = "a bench of helpers: which of them are in use changes with the tests")]
 
@@ -18,6 +18,7 @@ pub(crate) mod http;
 pub(crate) mod keyed;
 pub(crate) mod netns;
 pub(crate) mod origin;
+pub(crate) mod packets;
 #[macro_use]
 pub(crate) mod pairs;
 pub(crate) mod parent;

@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use nix::net::if_::if_nametoindex;
 use nix::sched::{CloneFlags, setns, unshare};
 
 use super::skip;
@@ -183,6 +184,29 @@ impl Far {
             ip -6 route add 2a0f:0:0:{nth:x}::/64 dev {far_end} table local"
         ));
         near_shell(&format!("set -e; {lead}"));
+    }
+
+    /// Lays another wire beside the first, which nothing goes by until it is led there: its ends are `beside` and `farbeside`, and
+    /// the addresses of its far end are given.
+    pub(crate) fn lay_beside(&self) -> [&'static str; 2] {
+        shell(&format!(
+            "set -e; ip link add beside type veth peer name farbeside; ip link set farbeside netns {}
+            ip addr add 25.0.255.1/30 dev beside; ip -6 addr add 2a0f:0:0:ff::1/64 dev beside nodad
+            ip link set beside up",
+            self.machine.path()
+        ));
+        self.shell(
+            "set -e; ip addr add 25.0.255.2/30 dev farbeside
+            ip -6 addr add 2a0f:0:0:ff::2/64 dev farbeside nodad; ip link set farbeside up
+            ip route add 25.0.255.0/30 dev farbeside table local
+            ip -6 route add 2a0f:0:0:ff::/64 dev farbeside table local",
+        );
+        ["25.0.255.2", "2a0f:0:0:ff::2"]
+    }
+
+    /// The number of an interface there.
+    pub(crate) fn interface(&self, name: &str) -> usize {
+        self.inside(|| if_nametoindex(name).expect("an interface of that name") as usize)
     }
 
     /// What runs there, and the sockets that it makes. To be bound to, an IPv6 address must be an interface's.

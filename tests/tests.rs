@@ -88,6 +88,9 @@ mod egress_sockets;
 /// What leaves from a pool, packet by packet: its class of service, and the way of its mark.
 mod egress_packets;
 
+/// Targets of both families through a pool.
+mod egress_families;
+
 /// NAT64: what is behind a translator, and prefixes that are shown, made up or named.
 mod dns64;
 

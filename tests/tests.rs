@@ -302,6 +302,9 @@ mod parents_load;
 /// What is told of parents and their servers, and what is set of them by hand.
 mod parents_seen;
 
+/// Connections to parents that wait for a session: the round trips that they spare.
+mod parents_warm;
+
 /// Datagrams that are led through another proxy.
 mod parents_udp;
 

@@ -187,6 +187,51 @@ fn a_key_keeps_its_address_over_gateways_restarts_and_reloads() {
     });
 }
 
+/// What is written otherwise and means the same gives the same answers: in another order, a block and its addresses one by one,
+/// single addresses as blocks, IPv4 within IPv6, another spelling.
+#[test]
+fn gateways_that_are_configured_in_other_words_give_the_same_answers() {
+    const KEYS: u32 = 200;
+    const OWN: [&str; 4] = ["198.51.100.0/29", "203.0.113.9", "2600:c::/64", "2600:d::7"];
+    let words: [&[&str]; 4] = [
+        &OWN,
+        &["2600:d::7", "2600:c::/64", "203.0.113.9", "198.51.100.0/29"],
+        &["203.0.113.9/32", "2600:000C:0:0::0/64", "198.51.100.0/29", "2600:D:0:0:0:0:0:7/128"],
+        &[
+            "198.51.100.6",
+            "198.51.100.2/31",
+            "2600:d::0.0.0.7",
+            "198.51.100.5/32",
+            "::ffff:198.51.100.4",
+            "203.0.113.9",
+            "2600:c::/64",
+            "198.51.100.1",
+        ],
+    ];
+    netns::run(&test_name!(), "", || {
+        let far = Far::open();
+        let book = far.inside(SourceBook::open);
+        let mut answers = Vec::new();
+        for (nth, words) in words.into_iter().enumerate() {
+            // Each is another machine, which takes over the addresses.
+            let gateway = far.gateway();
+            far.pool_at(&gateway, &OWN);
+            answers.push(gateway.machine.inside(|| {
+                let relay = pooled(words, &[("select", "\"sticky\""), ("sticky_on", "[\"source\"]")]).start();
+                ["45.1.0.1", "2600:1::1"].map(|target| {
+                    let targets = vec![SocketAddr::new(ip(target), book.port)];
+                    let crowd = Crowd { targets, ..keyed(&relay, &book, KEYS) };
+                    sources(came(&crowd, &book))
+                })
+            }));
+            assert_eq!(answers[nth], answers[0], "{words:?}");
+        }
+        let [v4, v6] = answers[0].each_ref().map(|of| of.values().collect::<BTreeSet<_>>());
+        assert_eq!(v4.len(), 7, "all of them are used: {v4:?}");
+        assert!(v6.contains(&ip("2600:d::7")) && v6.len() > 50, "{v6:?}");
+    });
+}
+
 /// Both have the same addresses and a slice each: at one target, where a collision would be refused, none is.
 #[test]
 fn two_processes_share_an_address_by_slices() {

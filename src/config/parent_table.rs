@@ -8,8 +8,8 @@ use super::at::Typed;
 use super::choice::Choice;
 use super::entry::tables;
 use super::form::{Form, ValueReader, choice, duration, number, optional, switch, text};
-use super::nearest::unknown_key;
-use super::parent_url::{parent_url, url_text};
+use super::nearest::{unknown_key, with_nearest};
+use super::parent_url::{in_brackets, parent_url, url_text};
 use super::problem::quoted;
 use super::rule_values::own_name;
 use super::typed::Value;
@@ -304,7 +304,8 @@ fn check_target(typed: &Typed<Value>, reader: &mut ValueReader) -> Option<Target
     });
     if target.is_none() {
         let what = format!("{} is no host and port such as \"example.com:443\"", quoted(text));
-        reader.refuse(&typed.at, what);
+        let meant = in_brackets(text).and_then(|forms| forms.into_iter().find(|form| !form.ends_with(']')));
+        reader.refuse(&typed.at, with_nearest(what, meant.map(|meant| quoted(&meant))));
     }
     target
 }

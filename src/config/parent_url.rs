@@ -30,7 +30,8 @@ pub(super) fn parent_url(typed: &str) -> Result<ParentHop, String> {
     }
     let Some((scheme, rest)) = typed.split_once("://") else {
         let what = format!("{} is no URL such as \"socks5://192.0.2.1:1080\"", shown());
-        let meant = format!("socks5://{typed}");
+        let place = in_brackets(typed).and_then(|mut forms| forms.pop()).unwrap_or_else(|| typed.to_owned());
+        let meant = format!("socks5://{place}");
         let is_meant = !typed.contains('@') && parent_url(&meant).is_ok();
         return Err(with_nearest(what, is_meant.then(|| quoted(&meant))));
     };
@@ -68,7 +69,8 @@ fn place_of(place: &str, protocol: ClientProtocol) -> Result<Target, String> {
         None => (place, None),
     };
     if port.is_some_and(|port| port.contains(':')) {
-        return Err(with_nearest("an IPv6 address stands in brackets".to_owned(), in_brackets(place)));
+        let meant = in_brackets(place).map(|forms| forms.join(" or "));
+        return Err(with_nearest("an IPv6 address stands in brackets".to_owned(), meant));
     }
     let port = match port {
         Some(port) => port
@@ -93,14 +95,17 @@ fn is_one(ip: IpAddr) -> bool {
     !(ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::V4(std::net::Ipv4Addr::BROADCAST))
 }
 
-/// An IPv6 address that was typed without brackets, with its port behind the last colon or with none.
-fn in_brackets(place: &str) -> Option<String> {
+/// An IPv6 address that was typed without brackets, in each form that it may be meant as: the digits behind the last colon may be a
+/// port, and a part of the address.
+pub(super) fn in_brackets(place: &str) -> Option<Vec<String>> {
     let is_v6 = |text: &str| text.parse::<std::net::Ipv6Addr>().is_ok();
-    match place.rsplit_once(':') {
-        _ if is_v6(place) => Some(format!("[{place}]")),
-        Some((host, port)) if is_v6(host) => Some(format!("[{host}]:{port}")),
-        _ => None,
-    }
+    let with_port = place
+        .rsplit_once(':')
+        .filter(|(host, port)| is_v6(host) && port.parse::<u16>().is_ok_and(|port| port != 0));
+    let with_port = with_port.map(|(host, port)| format!("[{host}]:{port}"));
+    let forms: Vec<String> =
+        with_port.into_iter().chain(is_v6(place).then(|| format!("[{place}]"))).collect();
+    (!forms.is_empty()).then_some(forms)
 }
 
 /// A name and a password.
@@ -258,7 +263,10 @@ mod tests {
             ("socks5://192.0.2.1:+1", "\"+1\" is no port"),
             ("socks5://192.0.2.1:65536", "\"65536\" is no port"),
             ("socks5://192.0.2.1:", "\"\" is no port"),
-            ("socks5://2001:db8::1:1080", "an IPv6 address stands in brackets"),
+            ("socks5://2001:db8::1:1080", "did you mean [2001:db8::1]:1080 or [2001:db8::1:1080]?"),
+            ("socks5://2001:db8:0:1:2:3:4:5:1080", "did you mean [2001:db8:0:1:2:3:4:5]:1080?"),
+            ("socks5://1:2:3", "an IPv6 address stands in brackets"),
+            ("2001:db8::1", "did you mean \"socks5://[2001:db8::1]\"?"),
             ("socks5://2001:db8::1", "did you mean [2001:db8::1]?"),
             ("socks5://a b.example", "is no host: character ' '"),
             ("socks5://", "\"\" is no host: empty"),

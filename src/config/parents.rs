@@ -133,9 +133,11 @@ fn user_problem(parent: &ParentConfig) -> Option<String> {
     };
     let lacking = parent.servers.iter().filter_map(ParentServer::last).find(lacks);
     let hop = lacking.filter(|_| parent.user_from == UserFrom::Client)?;
+    let url = hop.to_string();
+    let (scheme, place) = url.split_once("://").unwrap_or(("socks5h", &url));
     Some(format!(
-        "{} needs a password that goes with the clients' names, for their own are not kept: socks5://:PASSWORD@HOST",
-        quoted(&hop.to_string())
+        "{} needs a password that goes with the clients' names, for their own are not kept: {scheme}://:PASSWORD@{place}",
+        quoted(&url)
     ))
 }
 

@@ -1,5 +1,6 @@
 //! The pools that sessions leave from, and the parents that they go through: made of the configuration, and kept for as long as it says the same of them.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -112,7 +113,19 @@ impl OperatorWays {
 pub(super) fn options(sockets: &PoolSockets) -> Result<OutboundOptions, String> {
     let open = |path: &PathBuf| {
         open_namespace(path).map(Arc::new).map_err(|error| {
-            format!("sockets cannot be opened in {}: {error} (it takes CAP_SYS_ADMIN)", path.display())
+            let path = path.display();
+            match error.kind() {
+                io::ErrorKind::NotFound => {
+                    format!("there is no network namespace {path}: `ip netns add NAME` makes /run/netns/NAME")
+                }
+                io::ErrorKind::PermissionDenied => {
+                    format!("sockets cannot be opened in {path}: {error} (it takes CAP_SYS_ADMIN)")
+                }
+                io::ErrorKind::InvalidInput => {
+                    format!("sockets cannot be opened in {path}: it is the file of no network namespace")
+                }
+                _ => format!("sockets cannot be opened in {path}: {error}"),
+            }
         })
     };
     let PoolSockets { ports, interface, fwmark, dscp, freebind, netns, .. } = sockets;

@@ -146,7 +146,17 @@ fn of_other_keys() -> Vec<(&'static str, &'static str, &'static str)> {
         ("servers = \"http://a:1\"\nudp = true", "udp", "takes no datagrams: SOCKS5 alone does"),
         ("servers = { url = [\"socks5h://a\", \"socks5h://b\"] }\nudp = true", "udp", "is a chain"),
         ("servers = \"socks5://a\"\nsend_proxy = 1\nwarm = 2", "warm", "with send_proxy no connection"),
-        ("servers = \"socks5h://a\"\nuser_from = \"client\"", "user_from", "needs a password that goes with"),
+        (
+            "servers = \"socks5h://a\"\nuser_from = \"client\"",
+            "user_from",
+            "kept: socks5h://:PASSWORD@a:1080",
+        ),
+        ("servers = \"http://a:1\"\nuser_from = \"client\"", "user_from", "kept: http://:PASSWORD@a:1"),
+        (
+            "servers = \"socks5://a\"\ncheck = \"2001:db8::1:443\"",
+            "check",
+            "did you mean \"[2001:db8::1]:443\"?",
+        ),
         ("servers = \"socks5://127.0.0.1:1080\"", "servers", "own listener \"127.0.0.1:1080\""),
         ("servers = [\"socks5h://a\", \"socks5h://localhost\"]", "servers", "would lead back to itself"),
     ]

@@ -1,5 +1,6 @@
 //! A pool, as far as this machine has to do with it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -53,11 +54,21 @@ impl ExaminedPool {
     /// What `look` gives in the network that its sockets are opened in.
     pub(super) fn within<T>(&self, look: impl FnOnce() -> T) -> Result<T, Finding> {
         let cannot = |what: String| {
-            let mend = vec!["in its unit AmbientCapabilities=CAP_SYS_ADMIN".to_owned()];
+            let there = self.sockets.netns.as_deref().is_none_or(Path::exists);
+            let mend = vec![match (there, self.own_namespace()) {
+                (true, _) => "in its unit AmbientCapabilities=CAP_SYS_ADMIN".to_owned(),
+                (false, Some(name)) => format!("ip netns add {name}"),
+                (false, None) => "the path of a network namespace that is there".to_owned(),
+            }];
             self.finding(Severity::Error, "netns", what, mend)
         };
         let options = self.options.as_ref().map_err(|what| cannot(what.clone()))?;
         outbound::within(options, || Ok(look())).map_err(|errno: Errno| cannot(errno.desc().to_owned()))
+    }
+
+    /// What `ip netns` calls the network of its sockets, where it is one of those.
+    fn own_namespace(&self) -> Option<&str> {
+        self.sockets.netns.as_deref()?.strip_prefix("/run/netns").ok()?.to_str()
     }
 
     /// A command of this pool's network.

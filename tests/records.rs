@@ -12,7 +12,7 @@ use crate::support::wait::timed;
 use crate::support::{Client, DnsServer, Engine, Origin, Relay};
 
 /// The fields of a record.
-pub(crate) const FIELDS: [&str; 30] = [
+pub(crate) const FIELDS: [&str; 31] = [
     "time",
     "id",
     "worker",
@@ -32,6 +32,7 @@ pub(crate) const FIELDS: [&str; 30] = [
     "egress",
     "egress_address",
     "session_key",
+    "egress_refused",
     "reply",
     "reason",
     "engine",

@@ -18,6 +18,7 @@ use crate::admin::explanation_json;
 use crate::config::ConfigSource;
 use crate::console::{complain, say};
 use crate::control::{ExplainError, explain};
+use crate::policy::NoPool;
 use crate::session::Supposed;
 
 /// Exit code of a request that would be denied.
@@ -169,20 +170,30 @@ fn said_of_session(parameters: &Value) -> Option<String> {
         Some(format!("{name} {}", visible(value)))
     };
     let ttl = at(parameters, &["ttl_s"]).as_u64().map(|seconds| format!("ttl {} s", grouped(seconds)));
+    let parts: Vec<String> =
+        named("session").into_iter().chain(ttl).chain(said_of_pool(parameters)).collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// What stands in the name of the pool to leave from.
+fn said_of_pool(parameters: &Value) -> Vec<String> {
     let tags = at(parameters, &["tags"]).as_object().into_iter().flatten();
     let tags = tags
         .map(|(name, value)| format!("{} {}", visible(name), visible(value.as_str().unwrap_or_default())));
-    let parts: Vec<String> =
-        named("session").into_iter().chain(ttl).chain(tags).chain(named("pool")).collect();
-    (!parts.is_empty()).then(|| parts.join(", "))
+    let pool = at(parameters, &["pool"]).as_str().map(|pool| format!("pool {}", visible(pool)));
+    tags.chain(pool).collect()
 }
 
 /// The pool that it leaves from, in a line; nothing where the kernel says.
 fn egress(told: &Value) -> String {
     let egress = at(told, &["egress"]);
     let Some(pool) = at(egress, &["pool"]).as_str() else {
-        let missing = "the egress pool that is meant is not there\n";
-        return if egress.is_object() { missing.to_owned() } else { String::new() };
+        let asked = said_of_pool(at(told, &["parameters"]));
+        let asked = if asked.is_empty() { String::new() } else { format!(" ({})", asked.join(", ")) };
+        return match at(told, &["egress_refused"]).as_str() {
+            Some(why) => format!("refused: {}{asked}\n", visible(no_pool(why))),
+            None => String::new(),
+        };
     };
     let from = match at(egress, &["address"]).as_str() {
         Some(address) => visible(address),
@@ -195,6 +206,14 @@ fn egress(told: &Value) -> String {
         }
     };
     format!("leaves from pool {}: {from}\n", visible(pool))
+}
+
+/// Why there is no pool to leave from, in words.
+fn no_pool(word: &str) -> &str {
+    match NoPool::ALL.into_iter().find(|why| why.name() == word) {
+        Some(why) => why.words(),
+        None => word,
+    }
 }
 
 /// The parent that it goes through, in a line; nothing where it goes straight to the target.
@@ -249,11 +268,15 @@ fn verdict(value: &Value) -> &'static str {
 }
 
 fn by(told: &Value) -> String {
-    match at(told, &["rule"]).as_str() {
+    let by = match at(told, &["rule"]).as_str() {
         Some("default") => "the default".to_owned(),
         Some("guard") => "the guard".to_owned(),
         Some(rule) => format!("rule {}", visible(rule)),
         None => "nothing".to_owned(),
+    };
+    match at(told, &["egress_refused"]).is_string() {
+        true => format!("its egress pool, where {by} allows it"),
+        false => by,
     }
 }
 
@@ -315,6 +338,24 @@ mod tests {
              \x20 night   not_users rules it out\n\
              \x20 strict  matches, and only reports\n\
              \x20 web     decides\n"
+        );
+    }
+
+    #[test]
+    fn a_pool_that_cannot_be_left_from_is_what_refuses_and_no_rule() {
+        let told = json!({
+            "user": "ann", "client": "192.0.2.7", "command": "connect", "target": "192.0.2.1:443", "verdict": "deny",
+            "rule": "web", "reply": 2, "egress_refused": "lacks_tags",
+            "parameters": {"session": "x", "ttl_s": null, "tags": {"area": "fr"}, "pool": "lab"},
+            "egress": {"pool": null, "select": null, "address": null, "entries": null, "leads": false},
+            "addresses": [{"address": "192.0.2.1:443", "verdict": "deny", "rule": "web", "egress_refused": "lacks_tags", "rules": []}],
+        });
+        assert_eq!(
+            words(&told),
+            "connect to 192.0.2.1:443 for user ann from 192.0.2.7: denied by its egress pool, where rule web allows it, reply 2\n\
+             the name says of the session: session x, area fr, pool lab\n\
+             refused: the egress pool that is asked for has not the tags that are asked for (area fr, pool lab)\n\
+             192.0.2.1:443: denied by its egress pool, where rule web allows it\n"
         );
     }
 

@@ -17,6 +17,8 @@ pub const RECORDS_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const RECORD_BYTES_PLAIN_MAX: usize = 1792;
 /// What the record of a session that a parent leads may have beside: its name, and each proxy of a chain with its scheme and port.
 pub const RECORD_PARENT_BYTES: usize = RULE_NAME_MAX + PARENT_HOPS_MAX * (NAME_MAX + 20);
+/// Bytes in which a record and the log say why there is no pool to leave from, with what a client asked for: plain characters.
+pub const NO_POOL_TOLD_MAX: usize = 240;
 /// Bytes of the longest record: names where each byte needs six, and an id in hexadecimal digits.
 pub const RECORD_BYTES_MAX: usize = RECORD_BYTES_PLAIN_MAX
     + RECORD_PARENT_BYTES

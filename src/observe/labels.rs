@@ -346,7 +346,7 @@ impl DenialCause {
         match failure {
             Failure::Denied(Denial::Rule(RuleId::DEFAULT)) => Some(DenialCause::Default),
             Failure::Denied(Denial::Rule(_)) => Some(DenialCause::Rule),
-            Failure::Denied(Denial::NoPool) => Some(DenialCause::NoPool),
+            Failure::Denied(Denial::NoPool(_)) => Some(DenialCause::NoPool),
             Failure::Denied(Denial::Guard(refusal)) => match refusal {
                 Refusal::SpecialPurpose(_) => Some(DenialCause::SpecialPurpose),
                 Refusal::OwnListener => Some(DenialCause::OwnListener),

@@ -196,6 +196,8 @@ pub struct LiveSession {
     pub limit: Option<Arc<str>>,
     /// The pool that it leaves from, where it leaves from one.
     pub egress: Option<Box<LiveEgress>>,
+    /// Why there is no pool that it could leave from, with what was asked for ([`crate::policy::NoPool::told`]).
+    pub egress_refused: Option<Box<str>>,
     /// The parent that it goes through, or was to.
     pub parent: Option<Arc<str>>,
     /// The parent's server: its proxies and where they are, and no login.

@@ -69,6 +69,7 @@ impl AccessRecord<'_> {
             egress.and_then(|egress| Some(egress.address?.to_string())).as_deref(),
         );
         line.optional("session_key", egress.and_then(LiveEgress::key).as_deref());
+        line.optional("egress_refused", session.egress_refused.as_deref());
         line.optional("parent", session.parent.as_deref());
         line.optional("parent_server", session.parent_server.as_deref());
         line.number("reply", session.reply);
@@ -202,6 +203,7 @@ mod tests {
             would_deny: None,
             limit: None,
             egress: None,
+            egress_refused: None,
             parent: None,
             parent_server: None,
             reply: Some(0),
@@ -237,7 +239,7 @@ mod tests {
             "{\"time\":\"2026-01-02T03:04:05.006Z\",\"id\":\"00c0ffee010000000002\",\"worker\":1,\"client\":\"127.0.0.1:5000\",\
              \"user\":\"alice\",\"user_typed\":null,\"method\":\"password\",\"command\":\"connect\",\"target\":\"example.com:80\",\
              \"address\":\"[2001:db8::1]:80\",\"local\":null,\"protocol\":\"socks5\",\"listener\":\"office\",\"proxy_peer\":null,\"proxy_id\":null,\"proxy_authority\":null,\"rule\":\"office\",\"verdict\":\"allow\",\
-             \"would_deny\":null,\"limit\":null,\"egress\":null,\"egress_address\":null,\"session_key\":null,\"parent\":null,\"parent_server\":null,\"reply\":0,\"reason\":\"completed\",\
+             \"would_deny\":null,\"limit\":null,\"egress\":null,\"egress_address\":null,\"session_key\":null,\"egress_refused\":null,\"parent\":null,\"parent_server\":null,\"reply\":0,\"reason\":\"completed\",\
              \"engine\":\"splice\",\"bytes_up\":5,\"bytes_down\":6,\"datagrams_up\":0,\"datagrams_down\":0,\
              \"handshake_ms\":1,\"dns_ms\":null,\"connect_ms\":2,\"duration_ms\":9}\n"
         );
@@ -364,6 +366,7 @@ mod tests {
                 address: Some(longest.ip()),
                 session_key: Some(u64::MAX),
             })),
+            egress_refused: Some("p".repeat(limits::NO_POOL_TOLD_MAX).into()),
             reply: Some(u16::MAX),
             engine: Some("datagram"),
             target: Some(target.clone()),

@@ -1,8 +1,8 @@
 //! What each rule decided, or would have: one writer for each worker, like all its counters.
 
 use super::numbered::NumberedCounts;
+use crate::policy::Decision;
 use crate::policy::rules::RuleId;
-use crate::policy::{DecidedBy, Decision};
 
 /// What a rule says of something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl RuleHits {
             true => (RuleVerdict::Allow, RuleVerdict::WouldDeny),
             false => (RuleVerdict::Deny, RuleVerdict::WouldAllow),
         };
-        if let DecidedBy::Rule(rule) = decision.by {
+        if let Some(rule) = decision.by.rule() {
             self.add(rule, did);
         }
         decision.would.into_iter().for_each(|rule| self.add(rule, would));
@@ -66,6 +66,7 @@ impl RuleHits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::DecidedBy;
 
     #[test]
     fn a_decision_counts_for_its_rule_and_for_the_one_that_would_have_made_another() {

@@ -12,6 +12,7 @@ pub mod explain;
 pub mod guard;
 pub mod locals;
 pub mod nat64;
+pub mod no_pool;
 mod numbers;
 mod own_pools;
 pub mod own_ports;
@@ -26,6 +27,7 @@ pub mod way;
 pub use guard::{Guard, Refusal};
 pub use locals::Locals;
 pub use nat64::Nat64;
+pub use no_pool::NoPool;
 pub use own_pools::{OwnPools, UserPools};
 pub use verdict::{
     Allowed, DecidedBy, Decision, Denial, Incoming, Object, Route, RoutedAddress, Subject, Verdict,
@@ -36,7 +38,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use self::guard::check_connected;
-use self::own_pools::NoPool;
 use self::own_ports::OwnPorts;
 use self::rules::spec::{Action, Logged};
 use self::rules::{Asked, Question, RuleId, RuleSet, Ruling};
@@ -282,17 +283,18 @@ impl Policy {
 
     /// What is allowed so, by its route and its way; where it cannot be had by the way that is meant, it is not.
     fn allow(&self, allowed: Allowed, log: Logged, subject: &Subject<'_>, object: Object<'_>) -> Verdict {
-        let asks = || subject.parameters.is_some_and(own_pools::asks);
-        let way = match &self.pools {
-            Some(pools) => pools.way(allowed.way, subject),
-            None if asks() => Err(NoPool),
-            None => Ok(allowed.way),
+        let way = match (&self.pools, subject.parameters.filter(|asked| own_pools::asks(asked))) {
+            (Some(pools), _) => pools.way(allowed.way, subject),
+            (None, Some(asked)) => Err(own_pools::unmet(asked)),
+            (None, None) => Ok(allowed.way),
         };
         match way {
             Ok(way) => Verdict::Allow(Allowed { route: self.route(object), way, ..allowed }),
-            Err(NoPool) => {
-                let logged = log != Logged::Nothing;
-                Verdict::Deny(Denial::NoPool, Decision { allowed: false, logged, ..allowed.decision })
+            Err(why) => {
+                let rule = allowed.decision.by.rule().unwrap_or(RuleId::DEFAULT);
+                let (by, logged) = (DecidedBy::NoPool(why, rule), log != Logged::Nothing);
+                let decision = Decision { by, allowed: false, logged, ..allowed.decision };
+                Verdict::Deny(Denial::NoPool(why), decision)
             }
         }
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::egress::Egress;
+use super::no_pool::NoPool;
 use super::verdict::Subject;
 use super::way::{EgressId, Way};
 use crate::auth::SessionParameters;
@@ -18,11 +19,9 @@ pub struct OwnPools {
     users: Arc<UserPools>,
     /// By the listeners' numbers.
     listeners: Vec<Option<EgressId>>,
+    /// The pools that clients may choose among; `None`: all.
+    offered: Option<Vec<EgressId>>,
 }
-
-/// A pool is named that is not there: nobody leaves from another than the one that was meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NoPool;
 
 impl OwnPools {
     /// Of these pools, these users and these listeners, each with its number; `None` where nobody can have one.
@@ -40,7 +39,13 @@ impl OwnPools {
             listeners.resize(listeners.len().max(place + 1), None);
             listeners[place] = Some(pool);
         }
-        Some(OwnPools { egress, users, listeners })
+        Some(OwnPools { egress, users, listeners, offered: None })
+    }
+
+    /// These, where clients choose among these pools alone, or among all.
+    #[must_use]
+    pub fn offering(self, offered: Option<Vec<EgressId>>) -> OwnPools {
+        OwnPools { offered, ..self }
     }
 
     /// The way of a subject whose rule says this one.
@@ -49,9 +54,9 @@ impl OwnPools {
             return Ok(said);
         }
         let egress = match subject.parameters.filter(|asked| asks(asked)) {
-            Some(asked) => Some(self.asked_for(asked).ok_or(NoPool)?),
+            Some(asked) => Some(self.asked_for(asked)?),
             None => match subject.identity.user().and_then(|user| self.users.get(user)) {
-                Some(own) => Some(own.ok_or(NoPool)?),
+                Some(own) => Some(own.ok_or(NoPool::OwnMissing)?),
                 None => self.of_listener(subject.incoming.listener),
             },
         };
@@ -64,14 +69,25 @@ impl OwnPools {
     }
 
     /// The pool that a client asks for by its name, by tags, or by both.
-    fn asked_for(&self, asked: &SessionParameters) -> Option<EgressId> {
-        let egress = self.egress.as_ref()?;
+    fn asked_for(&self, asked: &SessionParameters) -> Result<EgressId, NoPool> {
         let tags = asked.tags.iter().map(|(tag, value)| (&**tag, &**value));
+        let Some(egress) = &self.egress else { return Err(unmet(asked)) };
+        let is_offered = |id: EgressId| self.offered.as_ref().is_none_or(|offered| offered.contains(&id));
         match &asked.pool {
-            Some(name) => egress.named(name).filter(|id| egress.has_tags(*id, tags)),
-            None => egress.tagged(tags),
+            Some(name) => match egress.named(name) {
+                None => Err(NoPool::Unknown),
+                Some(id) if !is_offered(id) => Err(NoPool::NotOffered),
+                Some(id) if !egress.has_tags(id, tags) => Err(NoPool::LacksTags),
+                Some(id) => Ok(id),
+            },
+            None => egress.tagged(tags, is_offered).ok_or(NoPool::NoSuchTags),
         }
     }
+}
+
+/// Why nothing is what a client asks for where there is no pool.
+pub(super) fn unmet(asked: &SessionParameters) -> NoPool {
+    if asked.pool.is_some() { NoPool::Unknown } else { NoPool::NoSuchTags }
 }
 
 /// Whether a client asks for a pool.
@@ -116,6 +132,10 @@ mod tests {
     }
 
     fn policy() -> Policy {
+        policy_of(None)
+    }
+
+    fn policy_of(offered: Option<Vec<EgressId>>) -> Policy {
         let egress =
             crate::policy::egress::tagged_pools(&[("rule", "x"), ("de", "de"), ("own", "x"), ("at", "x")]);
         let users = [("ann".into(), Some(EgressId(3))), ("eve".into(), None)].into();
@@ -126,7 +146,7 @@ mod tests {
         });
         Policy::new(Guard::default())
             .with_rules(Some(rules(Action::Allow, [by_rule])))
-            .with_pools(own.map(Arc::new))
+            .with_pools(own.map(|own| Arc::new(own.offering(offered))))
     }
 
     #[test]
@@ -148,24 +168,44 @@ mod tests {
         assert_eq!(by(None, &[("area", "de")]), Ok(Some(2)));
         assert_eq!(by(None, &[("area", "x")]), Ok(Some(1)), "the first of several");
         assert_eq!(by(Some("own"), &[("area", "x")]), Ok(Some(3)));
-        for (name, tags) in [
-            (Some("own"), &[("area", "de")][..]),
-            (None, &[("area", "us")]),
-            (None, &[("city", "de")]),
-            (Some("nobodys"), &[]),
+        for (name, tags, why) in [
+            (Some("own"), &[("area", "de")][..], NoPool::LacksTags),
+            (None, &[("area", "us")], NoPool::NoSuchTags),
+            (None, &[("city", "de")], NoPool::NoSuchTags),
+            (Some("nobodys"), &[], NoPool::Unknown),
         ] {
-            assert_eq!(by(name, tags), Err(Denial::NoPool), "{name:?} {tags:?}");
+            assert_eq!(by(name, tags), Err(Denial::NoPool(why)), "{name:?} {tags:?}");
         }
+    }
+
+    /// Whoever knew the name of a pool left from it, whomever that was for.
+    #[test]
+    fn clients_choose_among_the_pools_that_are_offered_alone() {
+        let policy = policy_of(Some(vec![EgressId(3), EgressId(2)]));
+        let by = |pool_name, tags: &[_]| pool(&policy, (Some("dan"), 7), Some(&asked(pool_name, tags)));
+        assert_eq!(by(Some("de"), &[]), Ok(Some(2)));
+        assert_eq!(by(None, &[("area", "x")]), Ok(Some(3)), "the first that is offered");
+        assert_eq!(by(Some("at"), &[]), Err(Denial::NoPool(NoPool::NotOffered)));
+        assert_eq!(by(Some("nobodys"), &[]), Err(Denial::NoPool(NoPool::Unknown)));
+        // What others say is not chosen.
+        assert_eq!(pool(&policy, (Some("dan"), 7), None), Ok(Some(4)));
+        assert_eq!(pool(&policy, (Some("bob"), 7), Some(&asked(Some("at"), &[]))), Ok(Some(1)));
+        let nothing = policy_of(Some(Vec::new()));
+        assert_eq!(
+            pool(&nothing, (Some("dan"), 7), Some(&asked(Some("de"), &[]))),
+            Err(Denial::NoPool(NoPool::NotOffered))
+        );
     }
 
     /// Another address than the one that was meant may be seen by whom it must not.
     #[test]
     fn who_has_a_pool_that_is_not_there_leaves_from_no_other() {
         let policy = policy();
-        assert_eq!(pool(&policy, (Some("eve"), 7), None), Err(Denial::NoPool));
+        assert_eq!(pool(&policy, (Some("eve"), 7), None), Err(Denial::NoPool(NoPool::OwnMissing)));
         assert_eq!(pool(&policy, (Some("eve"), 7), Some(&asked(Some("de"), &[]))), Ok(Some(2)));
         let without = Policy::new(Guard::default());
-        assert_eq!(pool(&without, (Some("ann"), 7), Some(&asked(Some("de"), &[]))), Err(Denial::NoPool));
+        let unknown = Err(Denial::NoPool(NoPool::Unknown));
+        assert_eq!(pool(&without, (Some("ann"), 7), Some(&asked(Some("de"), &[]))), unknown);
         assert_eq!(pool(&without, (Some("ann"), 7), None), Ok(None));
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use super::guard::Refusal;
+use super::no_pool::NoPool;
 use super::rules::RuleId;
 use super::way::Way;
 use crate::auth::{Identity, SessionParameters};
@@ -146,6 +147,18 @@ pub enum DecidedBy {
     Guard,
     /// This rule.
     Rule(RuleId),
+    /// This rule allows it, and there is no pool that it could leave from.
+    NoPool(NoPool, RuleId),
+}
+
+impl DecidedBy {
+    /// The rule that says whether it may be had.
+    pub fn rule(self) -> Option<RuleId> {
+        match self {
+            DecidedBy::Guard => None,
+            DecidedBy::Rule(rule) | DecidedBy::NoPool(_, rule) => Some(rule),
+        }
+    }
 }
 
 impl Decision {
@@ -155,6 +168,14 @@ impl Decision {
     /// Denied by the guard.
     pub const BY_GUARD: Decision =
         Decision { by: DecidedBy::Guard, allowed: false, would: None, logged: true };
+
+    /// Why it cannot be had though a rule allows it.
+    pub fn no_pool(&self) -> Option<NoPool> {
+        match self.by {
+            DecidedBy::NoPool(why, _) => Some(why),
+            DecidedBy::Guard | DecidedBy::Rule(_) => None,
+        }
+    }
 
     /// The rule in report mode that would have denied what was allowed.
     pub fn would_deny(&self) -> Option<RuleId> {
@@ -169,8 +190,8 @@ pub enum Denial {
     Guard(Refusal),
     /// This rule says so.
     Rule(RuleId),
-    /// The pool that the client asks for, or that is the user's own, is not there.
-    NoPool,
+    /// The pool that the client asks for, or that is the user's own, cannot be left from.
+    NoPool(NoPool),
 }
 
 impl fmt::Display for Denial {
@@ -179,7 +200,7 @@ impl fmt::Display for Denial {
             Denial::Guard(refusal) => refusal.fmt(f),
             Denial::Rule(RuleId::DEFAULT) => f.write_str("no rule allows it"),
             Denial::Rule(RuleId(number)) => write!(f, "rule {number}"),
-            Denial::NoPool => f.write_str("there is no such egress pool"),
+            Denial::NoPool(why) => f.write_str(why.words()),
         }
     }
 }

@@ -20,7 +20,7 @@ impl Explanation {
     pub fn tell_egress(&mut self, egress: Option<&Egress>, now: Instant) {
         let Some(deciding) = self.deciding() else { return };
         let pool = match deciding.verdict {
-            Verdict::Deny(Denial::NoPool, _) => {
+            Verdict::Deny(Denial::NoPool(_), _) => {
                 self.egress = Some(ExplainedEgress::Missing);
                 return;
             }

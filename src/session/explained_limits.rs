@@ -12,7 +12,7 @@ use crate::policy::accounts::{
 use crate::policy::explain::Explained;
 use crate::policy::rules::RuleId;
 use crate::policy::sources::Sources;
-use crate::policy::{DecidedBy, Subject, Verdict};
+use crate::policy::{Subject, Verdict};
 use crate::proto::reply::Rep;
 use crate::proto::request::RequestCommand;
 use crate::shares::Source;
@@ -53,10 +53,7 @@ impl Explanation {
     /// The rules under whose limits it begins, and those under whose limits it comes with its datagrams.
     fn deciding_rules(&self) -> (Vec<RuleId>, Vec<RuleId>) {
         let rule_of = |explained: &Explained| match &explained.verdict {
-            Verdict::Allow(allowed) => match allowed.decision.by {
-                DecidedBy::Rule(rule) => Some(rule),
-                DecidedBy::Guard => None,
-            },
+            Verdict::Allow(allowed) => allowed.decision.by.rule(),
             Verdict::Deny(..) => None,
         };
         let first: Vec<RuleId> = self.first.iter().filter_map(rule_of).collect();

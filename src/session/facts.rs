@@ -43,6 +43,11 @@ impl Facts {
         self.parameters.as_ref()?.typed.as_deref()
     }
 
+    /// Why there is no pool that it could leave from, with what was asked for.
+    pub fn no_pool(&self) -> Option<String> {
+        Some(self.decision?.no_pool()?.told(self.parameters.as_deref()))
+    }
+
     /// The number that the client was told.
     pub fn told(&self) -> Option<u16> {
         self.status.or(self.reply.map(|reply| reply.code().into()))

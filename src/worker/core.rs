@@ -29,10 +29,10 @@ use crate::policy::egress::{Egress, PoolTurns};
 use crate::policy::own_ports::OwnPorts;
 use crate::policy::parents::ParentTurns;
 use crate::policy::rule_names::{GUARD_NAME, RuleNames};
-use crate::policy::{DecidedBy, Decision, Policy};
+use crate::policy::{DecidedBy, Decision, Denial, Policy};
 use crate::relay::Kit;
 use crate::relay::datagram::DatagramKit;
-use crate::session::{Failure, Rules};
+use crate::session::{Facts, Failure, Rules};
 use crate::shares;
 use crate::sys::pipe::Pipe;
 
@@ -304,7 +304,7 @@ impl Core {
     pub(super) fn name_of(&self, by: DecidedBy) -> Option<&Arc<str>> {
         match by {
             DecidedBy::Guard => Some(&self.guard_name),
-            DecidedBy::Rule(rule) => self.rule_names.of(rule),
+            DecidedBy::Rule(rule) | DecidedBy::NoPool(_, rule) => self.rule_names.of(rule),
         }
     }
 
@@ -315,15 +315,17 @@ impl Core {
         }
     }
 
-    /// Tells the log of a session that failed: by policy only where that is to be told.
-    pub(super) fn tell_refusal(&mut self, client: IpAddr, failure: &Failure, decision: Option<Decision>) {
+    /// Tells the log of a session that failed, of which this is known if it made a request: by policy only where that is to be told.
+    pub(super) fn tell_refusal(&mut self, client: IpAddr, failure: &Failure, facts: Option<&Facts>) {
+        let decision = facts.and_then(|facts| facts.decision);
         let by_policy = decision.filter(|_| matches!(failure, Failure::Denied(_)));
         if by_policy.is_none_or(|decision| decision.logged) {
-            let by = match failure.limit() {
-                Some(limit) => self.snapshot.limit_name(limit),
-                None => by_policy.and_then(|decision| self.name_of(decision.by)),
+            let by = match (failure, failure.limit()) {
+                (Failure::Denied(Denial::NoPool(_)), _) => facts.and_then(Facts::no_pool).map(Arc::from),
+                (_, Some(limit)) => self.snapshot.limit_name(limit).cloned(),
+                (_, None) => by_policy.and_then(|decision| self.name_of(decision.by)).cloned(),
             };
-            self.refusals.note(client, failure, by.cloned(), self.now);
+            self.refusals.note(client, failure, by, self.now);
         }
     }
 

@@ -395,7 +395,7 @@ impl Handshake {
         connection: &mut Connection,
         failure: &Failure,
     ) -> Stream {
-        core.tell_refusal(connection.peer.ip(), failure, self.session.facts().decision);
+        core.tell_refusal(connection.peer.ip(), failure, Some(self.session.facts()));
         if let Some(cause) = DenialCause::of(failure) {
             core.counters.count(Counted::Denied(cause));
         }

@@ -11,7 +11,7 @@ use crate::policy::accounts::{
     Allowance, LimitId, LimitKind, LimitPlaces, LimitPlan, LimitedWay, SessionKind,
 };
 use crate::policy::rules::RuleId;
-use crate::policy::{DecidedBy, Decision, Subject};
+use crate::policy::{Decision, Subject};
 use crate::proto::request::RequestCommand;
 use crate::relay::datagram::{Drop, Pumped};
 use crate::relay::{Budget, Budgets, Relay, Side};
@@ -80,10 +80,7 @@ fn enter_those_of(
 }
 
 fn rule_of(decision: &Decision) -> Option<RuleId> {
-    match decision.by {
-        DecidedBy::Rule(rule) => Some(rule),
-        DecidedBy::Guard => None,
-    }
+    decision.by.rule()
 }
 
 /// What a relay may move in this turn. Nothing is drawn for a direction in which nothing could be moved.

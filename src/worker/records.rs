@@ -194,6 +194,7 @@ mod tests {
             would_deny: None,
             limit: None,
             egress: None,
+            egress_refused: None,
             parent: None,
             parent_server: None,
             reply: None,

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use crate::auth::username::ParameterFault;
 use crate::limits;
+use crate::policy::Denial;
 use crate::proto::ProtoError;
 use crate::session::{DialError, Failure};
 use crate::shares::Source;
@@ -33,6 +34,8 @@ struct RefusalCounts {
     refused_by: Option<Arc<str>>,
     /// The limit that was reached last.
     limited_by: Option<Arc<str>>,
+    /// Why there was no pool to leave from last, with what was asked for.
+    no_pool: Option<Arc<str>>,
     allowed: u64,
     /// The rule that allowed last.
     allowed_by: Option<Arc<str>>,
@@ -45,11 +48,12 @@ enum Kind {
     BadParameters(ParameterFault),
     Refused,
     AtLimit,
+    NoPool,
     Allowed,
 }
 
 impl Refusals {
-    /// Takes note of a session that failed, by this rule or limit where one refused it; says so where its source was quiet.
+    /// Takes note of a session that failed, by this rule or limit where one refused it, or for this cause; says so where its source was quiet.
     pub(super) fn note(&mut self, client: IpAddr, failure: &Failure, by: Option<Arc<str>>, now: Instant) {
         Kind::of(failure).into_iter().for_each(|kind| self.take(client, kind, by.clone(), now));
     }
@@ -118,6 +122,10 @@ impl RefusalCounts {
                 self.refused += 1;
                 self.limited_by = by.or(self.limited_by.take());
             }
+            Kind::NoPool => {
+                self.refused += 1;
+                self.no_pool = by.or(self.no_pool.take());
+            }
             Kind::Allowed => {
                 self.allowed += 1;
                 self.allowed_by = by.or(self.allowed_by.take());
@@ -128,14 +136,14 @@ impl RefusalCounts {
     /// A line for what was refused and one for what was allowed, where there is something to tell; no source stands for
     /// several.
     fn say(self, source: Option<Source>) {
-        let RefusalCounts { failed_logins, parameters, refused, refused_by, limited_by, allowed, allowed_by } =
-            self;
+        let RefusalCounts { failed_logins, parameters, refused, refused_by, limited_by, no_pool, .. } = &self;
+        let RefusalCounts { allowed, allowed_by, .. } = &self;
         let parameters = parameters.map(ParameterFault::name);
-        if failed_logins + refused > 0 {
-            let (rule, limit) = (refused_by.as_deref(), limited_by.as_deref());
+        if *failed_logins + *refused > 0 {
+            let (rule, limit, no_pool) = (refused_by.as_deref(), limited_by.as_deref(), no_pool.as_deref());
             match source {
                 Some(source) => {
-                    tracing::info!(%source, failed_logins, parameters, refused, rule, limit, "sessions refused");
+                    tracing::info!(%source, failed_logins, parameters, refused, rule, limit, no_pool, "sessions refused");
                 }
                 None => {
                     tracing::info!(
@@ -144,12 +152,13 @@ impl RefusalCounts {
                         refused,
                         rule,
                         limit,
+                        no_pool,
                         "sessions of further sources refused"
                     )
                 }
             }
         }
-        if allowed > 0 {
+        if *allowed > 0 {
             let rule = allowed_by.as_deref();
             match source {
                 Some(source) => tracing::info!(%source, allowed, rule, "sessions allowed"),
@@ -166,6 +175,7 @@ impl Kind {
             Failure::AuthFailed | Failure::Context(_) | Failure::Certificate(_) => Some(Kind::FailedLogin),
             Failure::Parameters(fault) => Some(Kind::BadParameters(*fault)),
             Failure::Limit(_) | Failure::SourceLimit => Some(Kind::AtLimit),
+            Failure::Denied(Denial::NoPool(_)) => Some(Kind::NoPool),
             Failure::NoMethod
             | Failure::Level(_)
             | Failure::Denied(_)
@@ -211,6 +221,7 @@ mod tests {
             refused,
             refused_by: None,
             limited_by: None,
+            no_pool: None,
             allowed,
             allowed_by: Some("office".into()),
         };

@@ -117,6 +117,7 @@ impl View<'_> {
                 .and_then(|decision| self.core.rule_names.of(decision.would_deny()?).cloned()),
             limit: self.facts.limit.and_then(|limit| self.core.snapshot.limit_name(limit).cloned()),
             egress: self.egress().map(Box::new),
+            egress_refused: self.facts.no_pool().map(String::into_boxed_str),
             parent: self.core.led(connection.key).map(|led| Arc::clone(&led.parent)),
             parent_server: self.core.led(connection.key).map(|led| Arc::clone(&led.server)),
             reply: self.facts.told(),

@@ -17,7 +17,7 @@ use crate::policy::accounts::{HolderNames, LimitKind};
 use crate::policy::explain::Explained;
 use crate::policy::rule_names::{DEFAULT_NAME, GUARD_NAME, RuleNames};
 use crate::policy::rules::{RuleId, RuleSet, RuleStep};
-use crate::policy::{DecidedBy, Decision, Verdict};
+use crate::policy::{DecidedBy, Decision, NoPool, Verdict};
 use crate::session::{ExplainedEgress, ExplainedLimit, ExplainedParent, Explanation, LimitJudges, Supposed};
 use crate::worker::{Mail, Mailbox, Reply, SupposedOutcome, SupposedTold};
 
@@ -116,6 +116,7 @@ pub(crate) fn explanation_json(told: &Explanation, names: &HolderNames, is_runni
         "would_deny": deciding.and_then(|decision| decision.would_deny()).map(|rule| name_of(rule, names)),
         "reply": reply.code(),
         "egress": told.egress.as_ref().map(egress_json),
+        "egress_refused": deciding.and_then(|decision| decision.no_pool()).map(NoPool::name),
         "parent": told.parent.as_ref().map(parent_json),
         "limit": limit.map(|name| &**name),
         "limits": limits,
@@ -183,6 +184,7 @@ fn of_explained(explained: &Explained, names: &RuleNames) -> Value {
     json!({
         "verdict": if decision.allowed { "allow" } else { "deny" },
         "rule": decided_by(decision, names),
+        "egress_refused": decision.no_pool().map(NoPool::name),
         "guard": explained.guard.map(|refusal| refusal.to_string()),
         "would_deny": decision.would_deny().map(|rule| name_of(rule, names)),
         "rules": rules,
@@ -213,7 +215,7 @@ fn decision_of(verdict: &Verdict) -> Decision {
 fn decided_by(decision: Decision, names: &RuleNames) -> &str {
     match decision.by {
         DecidedBy::Guard => GUARD_NAME,
-        DecidedBy::Rule(rule) => name_of(rule, names),
+        DecidedBy::Rule(rule) | DecidedBy::NoPool(_, rule) => name_of(rule, names),
     }
 }
 

@@ -184,6 +184,7 @@ pub(super) mod tests {
             would_deny: Some("no-ads".into()),
             limit: None,
             egress: None,
+            egress_refused: None,
             parent: None,
             parent_server: None,
             reply: Some(0),

@@ -105,9 +105,13 @@ impl Egress {
         self.by_name.get(name).copied()
     }
 
-    /// The first pool that has all of these tags.
-    pub fn tagged<'a>(&self, tags: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> Option<EgressId> {
-        self.order.iter().copied().find(|id| self.has_tags(*id, tags.clone()))
+    /// The first pool of these that has all of these tags.
+    pub fn tagged<'a>(
+        &self,
+        tags: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+        of: impl Fn(EgressId) -> bool,
+    ) -> Option<EgressId> {
+        self.order.iter().copied().find(|id| of(*id) && self.has_tags(*id, tags.clone()))
     }
 
     /// Whether a pool has all of these tags.

@@ -324,7 +324,7 @@ fn a_pool_that_stays_is_the_same_and_another_has_its_own_number() {
     assert!(std::ptr::eq(after.pool(EgressId(2)).unwrap(), before.pool(EgressId(2)).unwrap()));
     assert!(after.pool(EgressId(1)).is_none() && after.pool(EgressId(9)).is_none());
     assert_eq!((after.named("b"), after.named("a")), (Some(EgressId(2)), None));
-    let by_area = |area| after.tagged([("area", area)].into_iter());
+    let by_area = |area| after.tagged([("area", area)].into_iter(), |_| true);
     assert_eq!((by_area("de"), by_area("fr"), by_area("us")), (Some(EgressId(2)), Some(EgressId(3)), None));
     assert_eq!(after.pools().map(|pool| &**pool.name()).collect::<Vec<_>>(), ["b", "c"]);
 }

@@ -80,7 +80,7 @@ impl Drop {
     pub(super) fn of_denial(denial: Denial) -> Drop {
         match denial {
             Denial::Guard(Refusal::OwnPort) => Drop::Loop,
-            Denial::Guard(_) | Denial::Rule(_) | Denial::NoPool => Drop::Denied,
+            Denial::Guard(_) | Denial::Rule(_) | Denial::NoPool(_) => Drop::Denied,
         }
     }
 

@@ -4,8 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::limits;
+use crate::policy::Decision;
 use crate::policy::rules::RuleId;
-use crate::policy::{DecidedBy, Decision};
 use crate::shares::Lent;
 
 /// Datagrams and their bytes (payload alone) that a sink took.
@@ -110,7 +110,7 @@ impl Tally {
         if self.has_place_for(target) {
             let counts = self.place(target);
             counts.would_deny = counts.would_deny.or(decision.would_deny());
-            if let DecidedBy::Rule(rule) = decision.by {
+            if let Some(rule) = decision.by.rule() {
                 counts.rule = Some(rule);
             }
         }
@@ -142,6 +142,7 @@ fn without_scope(target: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::DecidedBy;
     use crate::shares::{Pool, Source};
 
     fn tally(pool: &Pool) -> Tally {

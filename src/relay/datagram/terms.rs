@@ -10,7 +10,7 @@ use super::outward::Outward;
 use crate::config::{Filtering, Prefer};
 use crate::policy::accounts::{LimitPlaces, LimitPlan, LimitedWay, SessionKind};
 use crate::policy::own_ports::OwnPorts;
-use crate::policy::{DecidedBy, Decision, Object, Policy, Subject, Verdict};
+use crate::policy::{Decision, Object, Policy, Subject, Verdict};
 use crate::proto::address::Name;
 use crate::sys::machine::may_lead_here;
 
@@ -94,7 +94,7 @@ impl Terms<'_> {
     /// Lets the association into the limits of a rule that allows something of it: when it began it was not known which of
     /// them it would come under.
     fn enters(&self, decision: &Decision) -> Result<(), Drop> {
-        let (Some(plan), Some(places), DecidedBy::Rule(rule)) = (self.plan, self.places, decision.by) else {
+        let (Some(plan), Some(places), Some(rule)) = (self.plan, self.places, decision.by.rule()) else {
             return Ok(());
         };
         let (mut places, rules) = (places.borrow_mut(), std::iter::once(rule));

@@ -320,14 +320,15 @@ fn a_name_asks_for_the_pool_to_leave_by() {
         .set("[egress]", "tags", "{ area = \"de\" }");
     let relay = relay.start();
     let origin = Origin::echo();
-    for (nth, (typed, rep, pool)) in [
-        ("alice-egress-lab", 0, json!("lab")),
-        ("alice-country-de-session-x", 0, json!("lab")),
-        ("alice-country-de-egress-lab", 0, json!("lab")),
-        ("alice-session-x", 0, Value::Null),
-        ("alice-country-fr", 2, Value::Null),
-        ("alice-egress-none", 2, Value::Null),
-        ("alice-country-fr-egress-lab", 2, Value::Null),
+    let none = Value::Null;
+    for (nth, (typed, rep, pool, why)) in [
+        ("alice-egress-lab", 0, json!("lab"), &none),
+        ("alice-country-de-session-x", 0, json!("lab"), &none),
+        ("alice-country-de-egress-lab", 0, json!("lab"), &none),
+        ("alice-session-x", 0, none.clone(), &none),
+        ("alice-country-fr", 2, none.clone(), &json!("no_such_tags: area fr")),
+        ("alice-egress-none", 2, none.clone(), &json!("unknown: pool none")),
+        ("alice-country-fr-egress-lab", 2, none.clone(), &json!("lacks_tags: pool lab, area fr")),
     ]
     .into_iter()
     .enumerate()
@@ -336,10 +337,41 @@ fn a_name_asks_for_the_pool_to_leave_by() {
         assert_eq!(told, rep, "{typed}");
         drop(client);
         let record = relay.records(nth + 1).swap_remove(nth);
-        assert_eq!(record["egress"], pool, "{record}");
+        assert_eq!((&record["egress"], &record["egress_refused"]), (&pool, why), "{record}");
         let local = record["local"].as_str().unwrap_or_default();
         assert_eq!(local.starts_with("127.0.0.9:"), !pool.is_null(), "{record}");
     }
+}
+
+/// The cause looked like the rule that lets everybody go, and whoever knew a pool's name left from it.
+#[test]
+fn a_name_asks_for_no_pool_but_those_that_are_offered_and_the_cause_is_told() {
+    let pools = "name = \"all\"\naction = \"allow\"\n\n[[egress]]\nname = \"lab\"\naddresses = [\"127.0.0.9\"]\ntags = { area = \"de\" }\n\n\
+                 [[egress]]\nname = \"home\"\naddresses = [\"127.0.0.10\"]\n";
+    let (mut relay, api) = Api::serve(with_format(FORMAT).rules(&[pools]));
+    let origin = Origin::echo();
+    let ask = |relay: &Relay, typed: &str| ask(relay, typed, b"wonderland", origin.addr).expect("a login").1;
+    assert_eq!(ask(&relay, "alice-egress-lab"), 0);
+    relay.reload(&[("username", "pools", "[\"home\"]")]);
+    for (typed, rep) in [("alice-egress-lab", 2), ("alice-country-de", 2), ("alice-egress-home", 0)] {
+        assert_eq!(ask(&relay, typed), rep, "{typed}");
+    }
+    let records = relay.records(4);
+    let refused =
+        |nth: usize| (&records[nth]["egress_refused"], &records[nth]["verdict"], &records[nth]["rule"]);
+    assert_eq!(refused(1), (&json!("not_offered: pool lab"), &json!("deny"), &json!("all")));
+    assert_eq!(refused(2).0, &json!("no_such_tags: area de"));
+    let said = relay.logged(&["sessions refused", "no_pool=\"not_offered: pool lab\""]);
+    assert!(!said.contains("rule="), "{said}");
+    let told = api.get("/api/v1/explain?user=alice-egress-lab&to=93.184.215.14:80");
+    assert_eq!(
+        (&told["egress_refused"], &told["reply"], &told["egress"]["pool"]),
+        (&json!("not_offered"), &json!(2), &Value::Null),
+        "{told}"
+    );
+    assert_eq!(told["addresses"][0]["egress_refused"], json!("not_offered"), "{told}");
+    let told = api.get("/api/v1/explain?user=alice-egress-home&to=93.184.215.14:80");
+    assert_eq!((&told["egress_refused"], &told["egress"]["pool"]), (&Value::Null, &json!("home")), "{told}");
 }
 
 /// The lines of the documentation.

@@ -2,6 +2,7 @@
 
 use super::at::At;
 use super::choice::Choice;
+use super::egress::no_pool;
 use super::problem::Problems;
 use super::tables::Config;
 
@@ -17,6 +18,7 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
             let idle = [
                 ("separator", username.separator.is_some()),
                 ("position", username.position.is_some()),
+                ("pools", !username.pools.is_empty()),
                 ("sign", username.sign.is_some()),
             ];
             for (key, _) in idle.into_iter().filter(|(_, is_set)| *is_set) {
@@ -47,11 +49,26 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
         }
         Ok(_) => {}
     }
+    check_pools(config, problems);
     let asked = config.asks_users() || problems.touch("auth", "methods") || problems.touch_any_of("listener");
     if !asked {
         let what = "is about names that clients log in with, and nobody is asked for one: add \"password\" to methods";
         let at = problems.places().at("username", typed).cloned().unwrap_or(At::File);
         problems.push(at, what.to_owned());
+    }
+}
+
+/// The pools that clients choose among are there.
+fn check_pools(config: &Config, problems: &mut Problems) {
+    if problems.touch_any_of("egress") {
+        return;
+    }
+    let names = || config.egress.iter().map(|pool| &*pool.name);
+    for (nth, name) in config.username.pools.iter().enumerate() {
+        if !names().any(|known| known == &**name) {
+            let at = problems.places().entries("username", "pools").get(nth).cloned().unwrap_or(At::File);
+            problems.push(at, no_pool(name, names()));
+        }
     }
 }
 
@@ -141,6 +158,7 @@ mod tests {
         for keys in [
             "",
             "preset = \"user-dash\"\nsign = \"/etc/outflow/key\"",
+            "preset = \"dash\"\npools = [\"nat\"]\n[[egress]]\nname = \"nat\"\naddresses = \"192.0.2.1\"",
             "format = \"{user}_s-{session}\"\nseparator = \"_-\"\nposition = \"both\"\non_unknown = \"ignore\"\nmax_ttl = \"90m\"",
         ] {
             let config = config(keys);
@@ -182,6 +200,16 @@ mod tests {
             ("preset = \"dahs\"", 5, "preset", "did you mean \"dash\"?"),
             ("preset = \"dash\"\nseparator = \"+\"", 6, "separator", "is the preset's"),
             ("separator = \"+\"", 5, "separator", "add a `format` or a `preset`"),
+            ("pools = \"nat\"", 5, "pools", "add a `format` or a `preset`"),
+            ("preset = \"dash\"\npools = [\"nat\"]", 6, "pools", "there is no [[egress]] \"nat\""),
+            ("preset = \"dash\"\npools = []", 6, "pools", "needs a pool"),
+            (
+                "preset = \"dash\"\npools = [\"nat\",\n\"carier\"]\n[[egress]]\nname = \"nat\"\naddresses = \"192.0.2.1\"\n\
+                 [[egress]]\nname = \"carrier\"\naddresses = \"192.0.2.2\"",
+                7,
+                "pools",
+                "did you mean \"carrier\"?",
+            ),
             ("sign = \"key\"", 5, "sign", "add a `format` or a `preset`"),
             ("preset = \"dash\"\nseparator = \"\"", 6, "separator", "is not one character"),
             ("preset = \"dash\"\nseparator = \"-+-\"", 6, "separator", "is not one character"),

@@ -2,12 +2,14 @@
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::choice::Choice;
 use super::entry::tables;
-use super::form::{choice, duration, optional, path, text};
+use super::form::{choice, condition, duration, list, optional, path, text};
 use super::problem::quoted;
+use super::rule_values::own_name;
 use crate::auth::username::{OnParameter, ParameterPosition, Separators};
 use crate::limits;
 
@@ -29,6 +31,9 @@ tables! {
         on_duplicate: OnParameter = OnParameter::Refuse, choice(), Reload;
         /// What is typed as a longer time is this one.
         max_ttl: Duration = Duration::from_secs(7 * 86_400), duration(ttl()), Reload;
+        /// The pools of [[egress]] that clients choose among, by name or by tags; without it all.
+        pools: Vec<Arc<str>> = Vec::new(),
+            condition(list(limits::EGRESS_POOLS_MAX, own_name).needs("a pool"), "[\"carrier\", \"home\"]"), Reload;
         /// The file of the key that signs them: without a signature of it no parameter counts; relative to this file.
         ///
         /// Absolute.
@@ -115,6 +120,7 @@ pub(super) fn every_key() -> UsernameConfig {
         on_unknown: OnParameter::Ignore,
         on_duplicate: OnParameter::Ignore,
         max_ttl: limits::SESSION_TTL_MAX,
+        pools: vec!["nat".into()],
         sign: Some(PathBuf::from("/key")),
     }
 }

@@ -133,6 +133,7 @@ impl SnapshotMaker {
         let old = std::mem::replace(&mut self.config, config);
         let other_rules = !Arc::ptr_eq(&self.rules, &parts.rules)
             || old.policy.log != self.config.policy.log
+            || old.username.pools != self.config.username.pools
             || old.server.listen != self.config.server.listen
             || old.listeners != self.config.listeners;
         let Parts { budget, congestion, resolver_files, rules, limits, certificates, .. } = parts;

@@ -91,7 +91,11 @@ impl OperatorWays {
             let pool = table?.egress.as_ref()?;
             Some((name.number, EgressId(self.numbers.of(pool)?)))
         });
-        OwnPools::new(self.egress.clone(), Arc::clone(&self.users), own).map(Arc::new)
+        let own = OwnPools::new(self.egress.clone(), Arc::clone(&self.users), own)?;
+        let offered = &config.username.pools;
+        let number = |name: &Arc<str>| self.numbers.of(name).map(EgressId);
+        let offered = (!offered.is_empty()).then(|| offered.iter().filter_map(number).collect());
+        Some(Arc::new(own.offering(offered)))
     }
 
     /// Whether another has the same pools and parents, and users the same pools.

@@ -22,7 +22,8 @@ pub(super) fn idle_pools(config: &Config, users: Option<&Users>) -> Vec<RuleRema
     let by_tags = has(|kind| matches!(kind, ParameterKind::Tag(_)));
     let says_session = has(|kind| kind == ParameterKind::Session);
     let idle = |(nth, pool): (usize, &EgressConfig)| {
-        let may_be_asked_for = by_name || by_tags && !pool.tags.is_empty();
+        let is_offered = config.username.pools.is_empty() || config.username.pools.contains(&pool.name);
+        let may_be_asked_for = is_offered && (by_name || by_tags && !pool.tags.is_empty());
         if !named.contains(&*pool.name) && !may_be_asked_for {
             let what = format!(
                 "nothing leaves from it: no rule, listener or user has egress = {}",

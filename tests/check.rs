@@ -242,6 +242,49 @@ fn check_warns_of_what_will_not_work_as_written() {
     assert_eq!(said.errors.lines().count(), 4, "{}", said.errors);
 }
 
+/// All of it had been taken in silence, and served otherwise than it reads.
+#[test]
+fn check_warns_of_keys_of_pools_parents_and_names_that_change_nothing() {
+    netns::run(&test_name!(), "echo 40000 40999 > /proc/sys/net/ipv4/ip_local_port_range", || {
+        let head = "[server]\nlisten = [\"127.0.0.1:0\"]\n[username]\nmax_ttl = \"1h\"\n";
+        let egress = "[[egress]]\nname = \"nat\"\naddresses = [\"127.0.0.9\"]\ninterface = \"nosuch0\"\nreserve = 1000\n\
+                      per_target = 2000\nfailover = 2\ntags = { area = \"de\" }\n";
+        let parent = "[[parent]]\nname = \"up\"\nservers = { url = [\"socks5h://192.0.2.1\"] }\nwarm = 1\n";
+        let rule = "[[rule]]\nname = \"r\"\naction = \"allow\"\nparent = \"up\"\negress = \"nat\"\n";
+        let folder = Folder::with(&format!("{head}{egress}{parent}{rule}"));
+        let said = folder.outflow("check", &[]);
+        assert_eq!(said.code, Some(0), "{}", said.errors);
+        for warning in [
+            "warning: /outflow.toml:3: [username]: nothing is read from names: it has neither a `format` nor a `preset`",
+            "warning: /outflow.toml:8: [[egress]] 1 key `interface`: there is no interface \"nosuch0\" here",
+            "warning: /outflow.toml:9: [[egress]] 1 key `reserve`: 1000 ports are to be left free, and an address has 1000",
+            "warning: /outflow.toml:10: [[egress]] 1 key `per_target`: 2000 connections are never reached",
+            "warning: /outflow.toml:11: [[egress]] 1 key `failover`: 2 other addresses are to be tried, and there is no other",
+            "warning: /outflow.toml:12: [[egress]] 1 key `tags`: no name asks for area: there is no [username]",
+            "warning: /outflow.toml:15: [[parent]] 1 key `servers.url`: \"socks5h://192.0.2.1:1080\" is no chain, but one proxy",
+            "warning: /outflow.toml:16: [[parent]] 1 key `warm`: no connection is kept ready",
+        ] {
+            assert!(said.errors.contains(warning), "{warning:?} is not in {}", said.errors);
+        }
+        assert_eq!(said.errors.lines().count(), 8, "{}", said.errors);
+    });
+}
+
+/// Whoever named a namespace that is not there was told of a capability.
+#[test]
+fn a_network_namespace_that_is_not_there_is_said_to_be_so() {
+    let refused = |netns: &str, what: &str| {
+        let egress = format!("[[egress]]\nname = \"nat\"\naddresses = \"127.0.0.9\"\nnetns = \"{netns}\"\n");
+        let complaint = format!("/outflow.toml:6: [[egress]] 1 key `netns`: {what}");
+        let folder = Folder::with(&format!("[server]\nlisten = [\"127.0.0.1:0\"]\n{egress}"));
+        folder.refused(&[], &complaint);
+    };
+    let makes = "`ip netns add NAME` makes /run/netns/NAME";
+    refused("nosuch", &format!("there is no network namespace /run/netns/nosuch: {makes}"));
+    refused("/nowhere/at/all", &format!("there is no network namespace /nowhere/at/all: {makes}"));
+    refused("/dev/null", "sockets cannot be opened in /dev/null: it is the file of no network namespace");
+}
+
 /// Both files of the system: names are still resolved, by what is left.
 #[test]
 fn check_warns_of_files_that_it_cannot_read() {

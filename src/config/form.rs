@@ -51,6 +51,11 @@ impl<'a> ValueReader<'a> {
         self.problems.push(at.clone(), what);
     }
 
+    /// Remarks what is odd about a value that is right all the same. `what` is a single line.
+    pub(super) fn remark(&mut self, at: &At, what: String) {
+        self.problems.places().remarks.push((at.clone(), what));
+    }
+
     /// Reports a value of the wrong type, with the form that was probably meant; there is no value.
     pub(super) fn wrong_type<T>(
         &mut self,

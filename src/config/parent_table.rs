@@ -208,13 +208,18 @@ fn chain(typed: &Typed<Value>, reader: &mut ValueReader) -> Option<Vec<ParentHop
         }
         (_, what) => what,
     };
-    match what {
-        Some(what) => {
-            reader.refuse(&typed.at, what);
-            None
-        }
-        None => Some(hops).filter(|_| right),
+    if let Some(what) = what {
+        reader.refuse(&typed.at, what);
+        return None;
     }
+    if let (Value::Array(_), [hop]) = (&typed.value, &hops[..]) {
+        let what = format!(
+            "{} is no chain, but one proxy: leave the brackets out, or name what is behind it",
+            quoted(&hop.to_string())
+        );
+        reader.remark(&typed.at, what);
+    }
+    Some(hops).filter(|_| right)
 }
 
 /// What a proxy of a chain cannot be asked for: the one behind it, by a name that it is not to resolve, or at an address that its

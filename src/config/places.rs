@@ -13,6 +13,8 @@ pub struct Places {
     typed: BTreeMap<(TablePath, String), PlacedValue>,
     /// Where the tables begin.
     tables: BTreeMap<TablePath, At>,
+    /// What is odd about the way in which values were typed, that are right all the same.
+    pub(super) remarks: Vec<(At, String)>,
 }
 
 #[derive(Clone, Debug)]
@@ -32,6 +34,11 @@ impl Places {
     /// The places of this file, in which nothing was found so far.
     pub(super) fn of(file: &Path) -> Places {
         Places { file: Some(file.to_owned()), ..Places::default() }
+    }
+
+    /// Whether the value of a key was typed, in a table or in the `nth` one of an array.
+    pub fn is_typed(&self, (table, nth): (&'static str, Option<usize>), key: &str) -> bool {
+        self.at(TablePath { name: table, nth }, key).is_some()
     }
 
     /// Where the value of a key was typed; `None` for a default.

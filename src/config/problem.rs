@@ -127,6 +127,18 @@ impl Places {
         problems.push(at.unwrap_or(At::Default { table, key }), what);
     }
 
+    /// Adds a problem with a table as a whole, where it was typed. `what` is a single line.
+    pub fn blame_table(&self, problems: &mut Problems, table: &'static str, what: String) {
+        if let Some(at) = self.table(table) {
+            problems.push(at.clone(), what);
+        }
+    }
+
+    /// Adds what is odd about the way in which values were typed that are right all the same.
+    pub fn remark(&self, problems: &mut Problems) {
+        self.remarks.iter().for_each(|(at, what)| problems.push(at.clone(), what.clone()));
+    }
+
     /// Adds a problem with the `nth` entry of the list that is the value of a key. `what` is a single line.
     pub fn blame_entry(
         &self,

@@ -9,6 +9,7 @@ mod descriptors;
 mod doctor;
 mod egress_watch;
 mod explain;
+mod idle_keys;
 mod learned;
 mod learner;
 mod limited_users;

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use super::acceptor::HeldListeners;
 use super::certificates::Certificates;
 use super::descriptors::{self, DescriptorBudget};
-use super::doctor::ports_concerns;
+use super::doctor::{pool_concerns, ports_concerns};
+use super::idle_keys::idle_keys;
 use super::learner::can_learn;
 use super::limited_users::check_users;
 use super::limiting::no_limits;
@@ -22,7 +23,7 @@ use super::resolver_files::ResolverFiles;
 use super::rules::{OperatorRules, RulesPlan};
 use super::snapshot::Parts;
 use super::unix_listener;
-use super::usernames::{username_concerns, username_rules};
+use super::usernames::{idle_parameters, username_concerns, username_rules};
 use super::users::UsersFile;
 use crate::admin::{self, AdminError};
 use crate::auth::username::UsernameRules;
@@ -278,7 +279,9 @@ impl<'a> Trial<'a> {
 
     /// What is to be served, and to nobody.
     fn unserved(&mut self) {
-        for (key, what) in listener_concerns(self.config) {
+        self.config.places.remark(&mut self.report.warnings);
+        let concerns = [listener_concerns(self.config), idle_keys(self.config), pool_concerns(self.config)];
+        for (key, what) in concerns.into_iter().flatten() {
             self.config.places.blame_in(&mut self.report.warnings, key, what);
         }
         for (key, what) in unspoken(self.config) {
@@ -341,6 +344,13 @@ impl<'a> Trial<'a> {
         let rules = rules.map_err(|(key, what)| self.error(("username", key), what)).ok()?;
         for (key, what) in username_concerns(self.config, rules.as_ref(), users.map(|file| &*file.users)) {
             self.warn(key, what);
+        }
+        match rules {
+            None => {
+                let what = "nothing is read from names: it has neither a `format` nor a `preset`".to_owned();
+                self.config.places.blame_table(&mut self.report.warnings, "username", what);
+            }
+            Some(_) => idle_parameters(self.config).into_iter().for_each(|(key, what)| self.warn(key, what)),
         }
         Some(rules.map(Arc::new))
     }

@@ -90,6 +90,11 @@ impl ParameterSyntax {
         self.words.iter().map(|(_, kind)| *kind)
     }
 
+    /// The names of its tags.
+    pub fn tags(&self) -> impl Iterator<Item = &str> {
+        self.tags.iter().map(|tag| &**tag)
+    }
+
     /// How many bytes of a name are the prefix.
     pub(super) fn prefix_of(&self, name: &[u8]) -> usize {
         if name.starts_with(&self.prefix) { self.prefix.len() } else { 0 }

@@ -5,6 +5,7 @@
 //! are functions of what was asked, so that each is also seen on a machine that is made up.
 
 mod addresses;
+mod concerns;
 mod facts;
 mod finding;
 mod host;
@@ -17,6 +18,7 @@ mod ways;
 #[cfg(test)]
 mod tests;
 
+pub(super) use self::concerns::pool_concerns;
 pub use self::finding::{Diagnosis, Finding, PoolCapacity, Severity};
 pub(super) use self::ports::ports_concerns;
 

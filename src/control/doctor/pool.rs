@@ -94,12 +94,15 @@ impl ExaminedPool {
         self.blocks.iter().map(addresses_of).fold(0, u128::saturating_add)
     }
 
+    /// The interface that it leaves by, where the calling thread's network has none of that name.
+    pub(super) fn missing_interface(&self) -> Option<&str> {
+        self.sockets.interface.as_deref().filter(|name| machine::interface_index(name).is_none())
+    }
+
     /// What keeps sockets from being opened as it wants them.
     pub(super) fn sockets(&self) -> Vec<Finding> {
         let mut found = Vec::new();
-        if let Some(interface) = self.sockets.interface.as_deref()
-            && machine::interface_index(interface).is_none()
-        {
+        if let Some(interface) = self.missing_interface() {
             let what = format!("there is no interface \"{interface}\": every dial of the pool fails");
             found.push(self.finding(Severity::Error, "interface", what, vec![self.command("ip link")]));
             return found;

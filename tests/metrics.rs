@@ -63,6 +63,7 @@ fn nothing_yet() -> String {
         pools: vec![PoolTold {
             name: "fleet".into(),
             select: "sticky",
+            missing_interface: None,
             addresses: [1, 0, 0, 0],
             active: 0,
             sessions: 0,

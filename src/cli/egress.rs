@@ -11,6 +11,7 @@ use super::field::{at, list, moment, text, whole};
 use super::offered::Offered;
 use super::page::{PageArgs, counted};
 use super::table::{Align, Column, Table, terminal_width};
+use super::text::visible;
 use super::units::{count_of, grouped};
 use crate::console::say;
 
@@ -181,7 +182,18 @@ pub(super) fn overview(pools: &[Value], width: Option<usize>) -> String {
             format!("{} of {}", number(&["fullest_ports"]), number(&["ports_max"])),
         ]);
     }
-    if pools.is_empty() { String::new() } else { table.render(width) }
+    let table = if pools.is_empty() { String::new() } else { table.render(width) };
+    format!("{}{table}", without_interfaces(pools))
+}
+
+/// A line for each pool whose interface is not there.
+fn without_interfaces(pools: &[Value]) -> String {
+    let line = |one: &Value| {
+        let interface = at(one, &["missing_interface"]).as_str().map(visible)?;
+        let pool = text(at(one, &["egress"]));
+        Some(format!("nothing leaves from pool {pool}: there is no interface {interface}\n"))
+    };
+    pools.iter().filter_map(line).collect()
 }
 
 fn address_table(answer: &Value, width: Option<usize>) -> String {
@@ -213,7 +225,7 @@ fn address_table(answer: &Value, width: Option<usize>) -> String {
     }
     let counted = counted(answer, addresses.len());
     let table = if addresses.is_empty() { String::new() } else { table.render(width) };
-    format!("{table}{counted}\n")
+    format!("{}{table}{counted}\n", without_interfaces(list(answer, "pools")))
 }
 
 #[cfg(test)]
@@ -253,6 +265,16 @@ mod tests {
         );
         assert_eq!(pool_table(&json!({"pools": []}), None), "0 pools\n");
         assert_eq!(address_table(&json!({"total": 0, "matched": 0, "addresses": []}), None), "0 listed\n");
+    }
+
+    #[test]
+    fn a_pool_whose_interface_is_not_there_is_said_to_be_so() {
+        let mut answer = answer();
+        answer["pools"][0]["missing_interface"] = json!("eth\u{1b}9");
+        let line = "nothing leaves from pool fleet: there is no interface eth\\u{1b}9\n";
+        for table in [pool_table(&answer, None), address_table(&answer, None)] {
+            assert!(table.starts_with(line), "{table}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! alone and which serve again.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,10 +10,10 @@ use ipnet::IpNet;
 
 use crate::limits;
 use crate::observe::{EgressInEffect, network_text};
-use crate::policy::egress::Egress;
 use crate::policy::egress::health::{AddressState, Fault};
 use crate::policy::egress::ports::TimeWaitReuse;
-use crate::sys::sysctl;
+use crate::policy::egress::{AddressPool, Egress};
+use crate::sys::{machine, outbound, sysctl};
 
 /// What the log has said of addresses.
 #[derive(Debug, Default)]
@@ -21,7 +22,12 @@ pub(super) struct EgressWatch {
     changes: u64,
     left_alone: HashMap<(Arc<str>, IpNet), Fault>,
     machine_at: Option<Instant>,
+    /// The pools that leave by an interface and the interface of each, and whether it is not there.
+    interfaces: HashMap<(Arc<str>, Arc<str>), bool>,
 }
+
+/// Where an interface is looked for: in which network namespace, and by which name.
+type InterfaceAt<'a> = (Option<&'a Path>, &'a str);
 
 /// An address of which there is something new.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,6 +40,14 @@ impl EgressWatch {
     /// Does what is due; to be called once a second.
     pub(super) fn look(&mut self, egress: Option<&Arc<Egress>>, now: Instant) {
         let Some(egress) = egress else { return };
+        for ((pool, interface), is_missing) in self.interface_news(egress, is_there) {
+            match is_missing {
+                true => {
+                    tracing::warn!(egress = %pool, %interface, "nothing leaves from a pool: its interface is gone");
+                }
+                false => tracing::info!(egress = %pool, %interface, "the interface of a pool is there again"),
+            }
+        }
         if self.machine_at.is_none_or(|at| now.saturating_duration_since(at) >= limits::SYSCTLS_REFRESH) {
             self.machine_at = Some(now);
             let range = sysctl::local_ports().ok().map(|ports| ports.len() as u32);
@@ -56,6 +70,36 @@ impl EgressWatch {
         if more > 0 {
             tracing::warn!(more, "other addresses are left alone, or serve again");
         }
+    }
+
+    /// The pools whose interface has gone or come back, and whether it has gone. What was not there at a start or a reload was said
+    /// by that.
+    fn interface_news(
+        &mut self,
+        egress: &Egress,
+        is_there: impl Fn(&AddressPool, &str) -> Option<bool>,
+    ) -> Vec<((Arc<str>, Arc<str>), bool)> {
+        let (mut looked, mut found) = (HashMap::<InterfaceAt<'_>, Option<bool>>::new(), HashMap::new());
+        let mut news = Vec::new();
+        for pool in egress.pools() {
+            let sockets = &pool.spec().sockets;
+            let Some(interface) = &sockets.interface else { continue };
+            // Many pools may leave by one.
+            let there = looked
+                .entry((sockets.netns.as_deref(), interface))
+                .or_insert_with(|| is_there(pool, interface));
+            let key = (Arc::clone(pool.name()), Arc::clone(interface));
+            let before = self.interfaces.get(&key).copied();
+            let Some(is_missing) = there.map(|there| !there).or(before) else { continue };
+            pool.note_interface(is_missing);
+            if before.is_some_and(|before| before != is_missing) {
+                news.push((key.clone(), is_missing));
+            }
+            found.insert(key, is_missing);
+        }
+        self.interfaces = found;
+        news.truncate(limits::EGRESS_NEWS_TOLD);
+        news
     }
 
     /// What is new since it last looked: nothing is looked at while nothing changes.
@@ -93,12 +137,21 @@ impl EgressWatch {
     }
 }
 
+/// Whether the network of a pool's sockets has an interface of this name; `None` where it cannot be entered.
+fn is_there(pool: &AddressPool, interface: &str) -> Option<bool> {
+    outbound::within(pool.options(), || Ok(machine::interface_index(interface).is_some())).ok()
+}
+
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+    use crate::outbound::OutboundOptions;
     use crate::policy::EgressId;
     use crate::policy::egress::by_hand;
     use crate::policy::egress::health::Outcome;
+    use crate::policy::egress::{PoolSockets, PoolSpec};
 
     #[test]
     fn an_address_that_is_left_alone_is_said_once_and_once_more_when_it_serves() {
@@ -126,5 +179,36 @@ mod tests {
         let in_effect = EgressInEffect(Some(Arc::clone(&egress)));
         in_effect.set_drained("fleet", source.into(), true, later).unwrap();
         assert!(watch.news(&egress, later).is_empty(), "whoever drained it knows");
+    }
+
+    #[test]
+    fn an_interface_that_goes_or_comes_back_is_said_once_and_the_pool_knows_of_it() {
+        let pool = |number: u16, name: &str, address: &str| {
+            let sockets = PoolSockets { interface: Some("eth9".into()), ..PoolSockets::default() };
+            let addresses = vec![address.parse().unwrap()];
+            let spec = PoolSpec { name: name.into(), addresses, sockets, ..PoolSpec::default() };
+            (EgressId(number), spec, OutboundOptions::default())
+        };
+        let both = [pool(1, "a", "192.0.2.1/32"), pool(2, "b", "192.0.2.2/32")];
+        let egress = Egress::new(both, None, Instant::now());
+        let asked = Cell::new(0);
+        let mut watch = EgressWatch::default();
+        let mut look = |there: Option<bool>| {
+            let answer = |_: &AddressPool, _: &str| {
+                asked.set(asked.get() + 1);
+                there
+            };
+            let news = watch.interface_news(&egress, answer);
+            let told: Vec<(String, bool)> =
+                news.into_iter().map(|((pool, _), is_missing)| (pool.to_string(), is_missing)).collect();
+            (told, egress.pools().all(|pool| pool.missing_interface().is_some()))
+        };
+        // Whoever started with it was told.
+        assert_eq!(look(Some(false)), (vec![], true));
+        assert_eq!(look(Some(true)), (vec![("a".into(), false), ("b".into(), false)], false));
+        assert_eq!(look(None), (vec![], false), "nothing is known");
+        assert_eq!(look(Some(true)), (vec![], false));
+        assert_eq!(look(Some(false)), (vec![("a".into(), true), ("b".into(), true)], true));
+        assert_eq!(asked.get(), 5, "pools share what they leave by");
     }
 }

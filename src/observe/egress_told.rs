@@ -23,6 +23,8 @@ pub struct PoolTold {
     pub name: Arc<str>,
     /// How it is chosen from.
     pub select: &'static str,
+    /// The interface that it leaves by, where that is not there: nothing leaves from it then.
+    pub missing_interface: Option<Arc<str>>,
     /// How many of its entries are in each state, in the order of [`AddressState::NAMES`].
     pub addresses: [u64; AddressState::NAMES.len()],
     /// Sessions and attempts that leave from it now, and sessions that did so far.
@@ -168,6 +170,7 @@ fn told(pool: &AddressPool, ledger: &Ledger, fullest: &[PairUse], now: Instant) 
     PoolTold {
         name: Arc::clone(pool.name()),
         select: pool.spec().choosing.select.name(),
+        missing_interface: pool.missing_interface().cloned(),
         addresses,
         active,
         sessions: sums.sessions,

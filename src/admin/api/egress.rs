@@ -134,6 +134,7 @@ fn brief(pool: &PoolTold) -> Value {
     json!({
         "egress": &*pool.name,
         "select": pool.select,
+        "missing_interface": pool.missing_interface.as_deref(),
         "addresses": states.map(|(name, count)| ((*name).to_owned(), (*count).into())).collect::<Map<_, Value>>(),
         "sessions_active": pool.active,
         "sessions": pool.sessions,

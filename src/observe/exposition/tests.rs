@@ -79,6 +79,7 @@ fn pool() -> PoolTold {
     PoolTold {
         name: "fleet".into(),
         select: "sticky",
+        missing_interface: None,
         addresses: [3, 1, 0, 2],
         active: 7,
         sessions: 99,

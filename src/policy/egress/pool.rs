@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hashbrown::hash_map::HashMap;
@@ -42,6 +43,8 @@ pub struct AddressPool {
     blocks: Box<[u16]>,
     /// When keys were used, where that counts.
     sliding: Option<SlidingKeys>,
+    /// Whether the interface that it leaves by was not there when that was last looked at: one thread looks, and whoever tells reads.
+    lacks_interface: AtomicBool,
 }
 
 /// What is known of a session that wants to leave.
@@ -142,7 +145,18 @@ impl AddressPool {
             options,
             sliding,
             spec,
+            lacks_interface: AtomicBool::new(false),
         }
+    }
+
+    /// The interface that it leaves by, where that is not there: nothing leaves from the pool then.
+    pub fn missing_interface(&self) -> Option<&Arc<str>> {
+        self.spec.sockets.interface.as_ref().filter(|_| self.lacks_interface.load(Ordering::Relaxed))
+    }
+
+    /// Takes note of whether that interface is not there.
+    pub fn note_interface(&self, is_missing: bool) {
+        self.lacks_interface.store(is_missing, Ordering::Relaxed);
     }
 
     /// Its number.

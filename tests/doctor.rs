@@ -1,7 +1,7 @@
 //! `outflow doctor` before networks that lack something: what it finds, that the lines which it names mend it, and that the
 //! kernel behaves as it says.
 
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -9,10 +9,12 @@ use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
+use crate::support::api::Api;
 use crate::support::crowd::SourceBook;
 use crate::support::netns::{self, Far};
 use crate::support::process::run_to_exit;
-use crate::support::relay::binary;
+use crate::support::relay::{Builder, binary};
+use crate::support::wait::{self, PATIENCE};
 use crate::support::{Client, Origin, Relay};
 
 /// What a command says of a configuration.
@@ -199,6 +201,27 @@ fn an_interface_or_a_way_that_is_not_there_is_found() {
     });
 }
 
+/// Nothing but `doctor` said so: sessions failed one by one.
+#[test]
+fn an_interface_that_is_not_there_is_told_at_the_start_and_as_it_comes_and_goes() {
+    netns::run(&test_name!(), PLAIN, || {
+        let pool = [("name", "\"nat\""), ("addresses", "[\"127.0.0.9\"]"), ("interface", "\"near0\"")];
+        let set = |relay: Builder, (key, value)| relay.set("[egress]", key, value);
+        let (mut relay, api) = Api::serve(pool.into_iter().fold(Relay::builder(), set));
+        let lacks = || api.get("/api/v1/egress")["pools"][0]["missing_interface"].clone();
+        relay.logged(&["WARN", "key `interface`: there is no interface \"near0\" here"]);
+        wait::until_true("the pool knows of it", PATIENCE, || lacks() == "near0");
+        netns::shell("ip link add near0 type veth peer name near1");
+        relay.logged(&["INFO", "the interface of a pool is there again", "near0"]);
+        wait::until_true("the pool knows of it", PATIENCE, || lacks().is_null());
+        netns::shell("ip link del near0");
+        relay.logged(&["WARN", "its interface is gone", "near0"]);
+        relay.reload(&[("log", "level", "\"debug\"")]);
+        let told = relay.log().matches("there is no interface \"near0\" here").count();
+        assert_eq!(told, 2, "a reload says it anew: {}", relay.log());
+    });
+}
+
 /// What `neighbours` rests on: of addresses that a route alone delivers ARP is answered, and neighbour discovery is not.
 #[test]
 fn neighbours_are_answered_as_it_says() {
@@ -257,6 +280,92 @@ fn a_pool_in_another_network_is_looked_at_there() {
         let gone = config.replace(&gateway.machine.path(), "/nowhere/at/all");
         let (code, found) = diagnosis(&gone, &[]);
         assert_eq!((code, told(&found).as_slice()), (1, &[("error", "netns")][..]));
+        assert!(
+            text(&found[0], "what").starts_with("there is no network namespace /nowhere/at/all"),
+            "{found:?}"
+        );
+    });
+}
+
+/// A parent with this server, through which all goes.
+fn through(server: &str, more: &str) -> String {
+    format!(
+        "[dns]\nhosts = true\n[[parent]]\nname = \"up\"\nservers = [\"{server}\"]\n\
+         [[rule]]\nname = \"all\"\naction = \"allow\"\nparent = \"up\"\n{more}"
+    )
+}
+
+/// Behind `through`: that all of it leaves from a pool.
+const POOL: &str = "egress = \"area\"\n[[egress]]\nname = \"area\"\naddresses = [\"127.0.0.9\"]\n";
+
+/// A port that nobody has.
+fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address")
+}
+
+/// A parent was said nothing of, and a target had to be an address.
+#[test]
+fn servers_of_parents_are_reached_logged_in_to_and_asked_for_targets() {
+    netns::run(&test_name!(), PLAIN, || {
+        let parent = Relay::builder().users(&[("ann", b"wonderland")]).set("dns", "hosts", "true").start();
+        let (origin, place, nobody) = (Origin::echo(), parent.addr(), nobody());
+        let right = format!("socks5h://ann:wonderland@{place}");
+        let (there, by_name) = (origin.addr.to_string(), format!("localhost:{}", origin.addr.port()));
+        let probes = ["--probe", &there, "--probe", &by_name];
+        assert_eq!(diagnosis(&through(&right, ""), &probes), (0, vec![]));
+        assert_eq!(diagnosis(&through(&right, POOL), &probes), (0, vec![]));
+        let left: Vec<_> = parent.records(6).iter().map(|one| one["client"].to_string()).collect();
+        assert!(left.iter().any(|client| client.starts_with("\"127.0.0.9:")), "{left:?}");
+        let wrong = [
+            (
+                format!("socks5h://ann:no@{place}"),
+                "parent_login",
+                "it refuses our login",
+                "socks5h://USER:PASSWORD@",
+            ),
+            (format!("socks5h://{place}"), "parent_login", "it accepts no method", "USER:PASSWORD@"),
+            (format!("http://{there}"), "parent_answer", "was asked for", "the scheme that is spoken at"),
+            (format!("socks5h://{nobody}"), "parent_reach", "Connection refused", "another of `servers`"),
+            ("socks5h://nowhere.invalid".to_owned(), "resolve", "has no address", "an address in its place"),
+        ];
+        for (server, check, what, mend) in wrong {
+            let (code, found) = diagnosis(&through(&server, ""), &probes[..2]);
+            assert_eq!((code, told(&found).as_slice()), (1, &[("error", check)][..]), "{server}");
+            assert!(
+                found[0]["subject"] == "parent up" && text(&found[0], "what").contains(what),
+                "{found:?}"
+            );
+            assert!(found[0]["mend"][0].as_str().is_some_and(|line| line.contains(mend)), "{found:?}");
+        }
+        // What it says of the target may be so.
+        let (code, found) = diagnosis(&through(&right, ""), &["--probe", &nobody.to_string()]);
+        assert_eq!((code, told(&found).as_slice()), (0, &[("warning", "parent_target")][..]));
+        assert!(text(&found[0], "what").ends_with("it replied 5"), "{found:?}");
+        assert!(!format!("{found:?}").contains("wonderland"), "a password is shown nowhere");
+    });
+}
+
+/// What the kernel knows is said, and no packet leaves.
+#[test]
+fn without_a_target_ways_to_servers_of_parents_are_asked_of_the_kernel_alone() {
+    netns::run(&test_name!(), PLAIN, || {
+        let route = [("error", "parent_route")];
+        let (code, found) = diagnosis(&through("socks5h://198.51.100.9", ""), &[]);
+        assert_eq!((code, told(&found).as_slice()), (1, &route[..]));
+        let book = TcpListener::bind("127.0.0.1:0").expect("a server");
+        let there = format!("socks5h://{}", book.local_addr().expect("an address"));
+        assert_eq!(diagnosis(&through(&there, ""), &[]), (0, vec![]));
+        book.set_nonblocking(true).expect("not to wait");
+        assert!(book.accept().is_err(), "nobody came");
+        let (_, found) = diagnosis(&through("socks5h://[2001:db8::9]", POOL), &[]);
+        let lacks =
+            |one: &Value| one["check"] == "parent_route" && text(one, "what").contains("no IPv6 address");
+        assert!(found.iter().any(lacks), "{found:?}");
+        let (_, found) = diagnosis(&through("socks5h://198.51.100.9", POOL), &[]);
+        let no_way = |one: &Value| one["check"] == "route" && text(one, "what").contains("to 198.51.100.9");
+        assert!(found.iter().any(no_way), "{found:?}");
+        // A name is asked of nobody.
+        assert_eq!(diagnosis(&through("socks5h://nowhere.invalid", ""), &[]), (0, vec![]));
     });
 }
 

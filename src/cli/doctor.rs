@@ -1,7 +1,6 @@
 //! `outflow doctor`: what of this machine keeps a configuration from working, and the lines that mend it.
 
 use std::fmt::Write;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -11,13 +10,15 @@ use super::units::grouped;
 use crate::config::Config;
 use crate::console::say;
 use crate::control::{Diagnosis, PoolCapacity, Severity, diagnose};
+use crate::proto::address::{Host, Target};
 
 /// How to look at the machine.
 #[derive(Clone, Debug, Args)]
 pub(super) struct DoctorArgs {
-    /// Connect to this target from the addresses of every pool, too (may be repeated); without it no packet is sent
-    #[arg(long, value_name = "ADDR:PORT")]
-    probe: Vec<SocketAddr>,
+    /// Connect to this target from the addresses of every pool and through every parent, too (may be repeated); without it no
+    /// packet is sent
+    #[arg(long, value_name = "HOST:PORT", value_parser = probed)]
+    probe: Vec<Target>,
     /// Let warnings count as errors do in the exit code
     #[arg(long)]
     strict: bool,
@@ -37,6 +38,17 @@ pub(super) fn run(config: &Config, args: &DoctorArgs) -> ExitCode {
         true => ExitCode::FAILURE,
         false => ExitCode::SUCCESS,
     }
+}
+
+/// A target by its name or its address.
+fn probed(typed: &str) -> Result<Target, String> {
+    let (host, port) = typed.rsplit_once(':').ok_or("expected HOST:PORT")?;
+    let port = port.parse().ok().filter(|port: &u16| *port > 0).ok_or("expected a port of 1 to 65535")?;
+    if host.contains(':') && !host.starts_with('[') {
+        return Err("an IPv6 address stands in brackets".to_owned());
+    }
+    let host = Host::parse(host.as_bytes()).map_err(|error| error.to_string())?;
+    Ok(Target { host, port })
 }
 
 /// Each finding with what mends it below, then what the pools can hold.
@@ -126,6 +138,16 @@ mod tests {
                         ones a second where our side closes first\n\
                         1 error, 0 warnings, 1 hint\n";
         assert_eq!(words(&diagnosis()), expected);
+    }
+
+    #[test]
+    fn targets_are_names_and_addresses_with_a_port() {
+        for typed in ["example.com:443", "192.0.2.1:9", "[2001:db8::1]:80"] {
+            assert_eq!(probed(typed).map(|target| target.to_string()), Ok(typed.to_owned()));
+        }
+        for wrong in ["example.com", "example.com:0", "example.com:x", "2001:db8::1:80", "a b:1", ":1"] {
+            assert!(probed(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

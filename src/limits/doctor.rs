@@ -10,3 +10,7 @@ pub const DOCTOR_NAMED_MAX: usize = 3;
 pub const DOCTOR_PROBES_MAX: usize = 64;
 /// How long a target may take to answer: a SYN that was lost is sent again after one second and after three.
 pub const DOCTOR_PROBE_PATIENCE: Duration = Duration::from_secs(4);
+/// How long a server of a parent may take for all that it is asked: each proxy of a chain as long as a target.
+pub const DOCTOR_PARENT_PATIENCE: Duration = Duration::from_secs(16);
+/// Bytes that a server's answers may have in all: it is asked for no more than a connection.
+pub const DOCTOR_PARENT_BYTES_MAX: usize = 64 * 1024;

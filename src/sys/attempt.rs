@@ -1,7 +1,7 @@
 //! Sockets that are opened to see whether they can be.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
@@ -22,24 +22,42 @@ pub fn opens(options: &OutboundOptions, domain: Domain) -> Result<(), Errno> {
 /// Connects from `source` to `target` and closes. The calling thread waits.
 ///
 /// # Errors
-/// What socket(2), bind(2) or connect(2) refused; `TimedOut` where nothing is answered in time.
+/// As [`connected`].
 pub fn connects(
     options: &OutboundOptions,
     source: IpAddr,
     target: SocketAddr,
     patience: Duration,
 ) -> io::Result<()> {
+    connected(options, Some(source), target, patience).map(drop)
+}
+
+/// Connects to `target`, from `source` where that is given. The calling thread waits for as long as `patience`, as it does for each read
+/// and write of what it is given.
+///
+/// # Errors
+/// What socket(2), bind(2) or connect(2) refused; `TimedOut` where nothing is answered in time.
+pub fn connected(
+    options: &OutboundOptions,
+    source: Option<IpAddr>,
+    target: SocketAddr,
+    patience: Duration,
+) -> io::Result<TcpStream> {
     let connect = || {
         let domain = Domain::for_address(target);
         let socket = Socket::new(domain, Type::STREAM.cloexec(), None).map_err(|error| errno_of(&error))?;
         outbound::apply(options, &socket, domain)?;
-        leave_from(&socket, SocketAddr::new(source, 0), domain)?;
+        source.map_or(Ok(()), |source| leave_from(&socket, SocketAddr::new(source, 0), domain))?;
         socket.connect_timeout(&target.into(), patience).map_err(|error| match error.kind() {
             io::ErrorKind::TimedOut => Errno::ETIMEDOUT,
             _ => errno_of(&error),
-        })
+        })?;
+        Ok(TcpStream::from(socket))
     };
-    outbound::within(options, connect).map_err(io::Error::from)
+    let stream = outbound::within(options, connect).map_err(io::Error::from)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
+    Ok(stream)
 }
 
 #[cfg(test)]

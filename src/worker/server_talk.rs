@@ -6,10 +6,9 @@ use super::dial::{Upstream, Won};
 use super::goal::{Caller, Goal};
 use super::left::Left;
 use crate::limits;
-use crate::policy::parents::{ParentHop, ParentServer, ParentSpec, SendProxy};
+use crate::policy::parents::{ParentServer, ParentSpec, SendProxy};
 use crate::proto::client::{ChainLeg, ChainTalk, ClientTalk, Fed, ProxyBound, TalkError, TalkOutput, Talked};
 use crate::proto::proxy_protocol::{Tlvs, encode_v1, encode_v2};
-use crate::proto::request::RequestCommand;
 use crate::sys::stream::Stream;
 use crate::sys::{Read, Write};
 
@@ -146,19 +145,10 @@ impl Talking {
 }
 
 impl AskedOf<'_> {
-    /// What is said to each proxy of the chain. Who a client is concerns the one that connects to its targets.
+    /// What is said to each proxy of the chain.
     fn legs(&self) -> Vec<ChainLeg> {
         let AskedOf { server, goal, nth, user, .. } = *self;
-        let next = server.hops.iter().skip(1).map(|hop| (RequestCommand::Connect, hop.target.clone()));
-        let asked = next.chain([(goal.command(), goal.target(nth))]);
-        let last = server.hops.len().saturating_sub(1);
-        let leg = |(place, (hop, (command, target))): (usize, (&ParentHop, _))| ChainLeg {
-            protocol: hop.protocol,
-            login: hop.login(user.filter(|_| place == last)),
-            command,
-            target,
-        };
-        server.hops.iter().zip(asked).enumerate().map(leg).collect()
+        server.legs((goal.command(), goal.target(nth)), user)
     }
 }
 

@@ -10,9 +10,11 @@ mod facts;
 mod finding;
 mod host;
 mod neighbours;
+mod parents;
 mod pool;
 mod ports;
 mod probe;
+mod targets;
 mod ways;
 
 #[cfg(test)]
@@ -22,25 +24,32 @@ pub(super) use self::concerns::pool_concerns;
 pub use self::finding::{Diagnosis, Finding, PoolCapacity, Severity};
 pub(super) use self::ports::ports_concerns;
 
-use std::net::SocketAddr;
-
 use self::facts::NetFacts;
 use self::pool::ExaminedPool;
+use self::targets::Probes;
 use crate::config::Config;
+use crate::proto::address::Target;
 
-/// Looks at this machine as the configuration needs it. These targets are connected to, from every pool.
-pub fn diagnose(config: &Config, probes: &[SocketAddr]) -> Diagnosis {
+/// Looks at this machine as the configuration needs it. These targets are connected to, from every pool and through every parent;
+/// without one no packet is sent.
+pub fn diagnose(config: &Config, probed: &[Target]) -> Diagnosis {
     let here = NetFacts::read();
     let mut findings = host::findings(config, &host::HostFacts::read(config), &here);
     let mut capacities = Vec::new();
-    for pool in ExaminedPool::all(config) {
+    let (probes, unresolved) = Probes::of(config, probed);
+    findings.extend(unresolved);
+    let all = ExaminedPool::all(config);
+    findings.extend(parents::findings(config, &all, &probes));
+    for pool in all {
         let examined = pool.within(|| {
             // A pool may have a network of its own, and settings with it.
             let facts = if pool.is_elsewhere() { NetFacts::read() } else { here.clone() };
             let mut found = examine(&pool, &facts);
-            let (missing, ways) = (addresses::missing(&pool, &facts), ways::WayTarget::all(probes));
+            let (missing, mut ways) =
+                (addresses::missing(&pool, &facts), ways::WayTarget::all(&probes.addresses));
+            ways.extend(parents::servers_from(config, &pool.name).into_iter().map(ways::WayTarget::to));
             found.extend(ways::findings(&pool, &facts, &missing, &ways));
-            found.extend(probe::findings(&pool, probes));
+            found.extend(probe::findings(&pool, &probes.addresses));
             (found, capacity(&pool, &facts))
         });
         match examined {

@@ -51,6 +51,11 @@ impl ExaminedPool {
         OutboundOptions { netns: None, ..options }
     }
 
+    /// How its sockets are opened by whichever thread; `None` where they cannot be.
+    pub(super) fn options_anywhere(&self) -> Option<OutboundOptions> {
+        self.options.clone().ok()
+    }
+
     /// What `look` gives in the network that its sockets are opened in.
     pub(super) fn within<T>(&self, look: impl FnOnce() -> T) -> Result<T, Finding> {
         let cannot = |what: String| {

@@ -21,9 +21,14 @@ pub(super) struct WayTarget {
 }
 
 impl WayTarget {
+    /// One that is asked for.
+    pub(super) fn to(address: IpAddr) -> WayTarget {
+        WayTarget { address, wanted: true }
+    }
+
     /// Those that are asked for, or one of each family that only a default route leads to (RFC 5737, RFC 3849).
     pub(super) fn all(asked: &[SocketAddr]) -> Vec<WayTarget> {
-        let wanted = asked.iter().map(|target| WayTarget { address: target.ip(), wanted: true });
+        let wanted = asked.iter().map(|target| WayTarget::to(target.ip()));
         let stand_ins: [IpAddr; 2] =
             [Ipv4Addr::new(192, 0, 2, 1).into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()];
         match asked {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::proto::address::{Host, Target};
-use crate::proto::client::ClientProtocol;
+use crate::proto::client::{ChainLeg, ClientProtocol};
+use crate::proto::request::RequestCommand;
 use crate::proto::userpass::Credentials;
 
 /// A parent.
@@ -198,6 +199,20 @@ impl ParentServer {
     /// The proxy that connects to targets.
     pub fn last(&self) -> Option<&ParentHop> {
         self.hops.last()
+    }
+
+    /// What is said to each proxy of the chain, where the last one is asked for this. Who a client is concerns that one alone, by this
+    /// name where clients are known by their own.
+    pub fn legs(&self, asked: (RequestCommand, Target), user: Option<&[u8]>) -> Vec<ChainLeg> {
+        let next = self.hops.iter().skip(1).map(|hop| (RequestCommand::Connect, hop.target.clone()));
+        let last = self.hops.len().saturating_sub(1);
+        let leg = |(place, (hop, (command, target))): (usize, (&ParentHop, _))| ChainLeg {
+            protocol: hop.protocol,
+            login: hop.login(user.filter(|_| place == last)),
+            command,
+            target,
+        };
+        self.hops.iter().zip(next.chain([asked])).enumerate().map(leg).collect()
     }
 
     /// Whether all that a chain asks of its proxies can be said: a target at an IPv6 address is no SOCKS4 server's.

@@ -299,7 +299,7 @@ fn the_parent_that_a_request_goes_through_is_named() {
     let lines = "[policy]\ndefault = \"allow\"\n[[parent]]\nname = \"up\"\nservers = \"socks5h://192.0.2.1\"\n\
         [[rule]]\nname = \"out\"\nports = [80]\naction = \"allow\"\nparent = \"up\"\n";
     let (_folder, file) = written(lines);
-    let through = |resolves: bool, takes: bool| json!({"parent": "up", "resolves": resolves, "takes": takes});
+    let through = |resolves: bool, takes: bool| json!({"parent": "up", "resolves": resolves, "takes": takes, "fallback": "fail", "servers": null});
     for (to, command, parent, reply) in [
         ("example.com:80", "connect", through(true, true), 0),
         ("8.8.8.8:80", "connect", through(false, true), 0),

@@ -10,7 +10,7 @@ use clap::{Args, ValueHint};
 use serde_json::Value;
 
 use super::client::{AdminArgs, AdminClient, target};
-use super::field::{at, list, text, whole};
+use super::field::{at, list, moment, text, whole};
 use super::table::{Align, Table};
 use super::text::visible;
 use super::units::{bytes, grouped};
@@ -216,16 +216,43 @@ fn no_pool(word: &str) -> &str {
     }
 }
 
-/// The parent that it goes through, in a line; nothing where it goes straight to the target.
+/// The parent that it goes through, in a line, and in another why it is of no use now; nothing where it goes straight to the target.
 fn parent(told: &Value) -> String {
     let parent = at(told, &["parent"]);
     let Some(name) = at(parent, &["parent"]).as_str().map(visible) else { return String::new() };
     let command = text(at(told, &["command"]));
     match (at(parent, &["takes"]).as_bool(), at(parent, &["resolves"]).as_bool()) {
         (Some(false), _) => format!("would go through parent {name}, and {command} does not: refused\n"),
-        (_, Some(true)) => format!("goes through parent {name}, which is told the name\n"),
-        _ => format!("goes through parent {name}\n"),
+        (_, Some(true)) => {
+            format!("goes through parent {name}, which is told the name\n{}", away(parent, &name))
+        }
+        _ => format!("goes through parent {name}\n{}", away(parent, &name)),
     }
+}
+
+/// That no server of a parent serves, and why none does; nothing where one does, or where that is not known.
+fn away(parent: &Value, name: &str) -> String {
+    let servers = list(parent, "servers");
+    let serves = |server: &Value| matches!(at(server, &["state"]).as_str(), Some("up" | "backup"));
+    if servers.is_empty() || servers.iter().any(serves) {
+        return String::new();
+    }
+    let one = |server: &Value| {
+        let told = format!("{} is {}", text(at(server, &["server"])), text(at(server, &["state"])));
+        match (at(server, &["cause"]).as_str(), at(server, &["until"]).as_str()) {
+            (Some(cause), Some(_)) => {
+                format!("{told} ({}) until {}", visible(cause), moment(at(server, &["until"])))
+            }
+            (None, Some(_)) => format!("{told} until {}", moment(at(server, &["until"]))),
+            _ => told,
+        }
+    };
+    let all: Vec<String> = servers.iter().map(one).collect();
+    let then = match at(parent, &["fallback"]).as_str() {
+        Some("direct") => "it goes without the parent",
+        _ => "the one that is back soonest is tried all the same",
+    };
+    format!("no server of parent {name} serves now: {}; {then}\n", all.join(", "))
 }
 
 /// The limits that it comes under, a line each: what they allow, and what part of that is used where a server says so.
@@ -401,6 +428,32 @@ mod tests {
         );
         let of_file = told(limit(Value::Null, Value::Null), Value::Null);
         assert!(of_file.contains("  basic  user:ann      connections 1,000; upload 2 MB/s\n"), "{of_file}");
+    }
+
+    #[test]
+    fn a_parent_of_which_no_server_serves_is_said_with_why() {
+        let server = |place: u8, state: &str, cause: Value| {
+            let until = if state == "down" { json!("2026-11-27T21:00:00.000Z") } else { Value::Null };
+            json!({"server": format!("http://a:{place}"), "state": state, "cause": cause, "until": until})
+        };
+        let told = |fallback: &str, servers: Value| {
+            let parent = json!({"parent": "up", "resolves": false, "takes": true, "fallback": fallback, "servers": servers});
+            words(&json!({"verdict": "allow", "rule": "web", "reply": 0, "parent": parent}))
+        };
+        let two = json!([server(1, "down", json!("refused")), server(2, "drained", Value::Null)]);
+        let line = "goes through parent up\nno server of parent up serves now: http://a:1 is down (refused) until 2026-11-27 21:00:00Z, \
+                    http://a:2 is drained; ";
+        let all = told("fail", two.clone());
+        assert!(
+            all.contains(&format!("{line}the one that is back soonest is tried all the same\n")),
+            "{all}"
+        );
+        assert!(told("direct", two).contains(&format!("{line}it goes without the parent\n")));
+        for servers in
+            [json!([server(1, "down", Value::Null), server(2, "backup", Value::Null)]), Value::Null]
+        {
+            assert!(told("fail", servers).ends_with("goes through parent up\n"));
+        }
     }
 
     #[test]

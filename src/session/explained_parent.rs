@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::explanation::{ExplainedParent, Explanation};
 use super::failure::Failure;
 use super::socks5::rep_of;
-use crate::policy::parents::Parents;
+use crate::policy::parents::{ParentSpec, Parents};
 use crate::policy::{ParentId, Verdict};
 use crate::proto::request::RequestCommand;
 
@@ -39,6 +39,7 @@ impl Explanation {
             RequestCommand::Resolve | RequestCommand::ResolvePtr if !told_name => return None,
             RequestCommand::Resolve | RequestCommand::ResolvePtr => false,
         };
-        Some(ExplainedParent { name: Arc::clone(&parents.parent(id)?.spec().name), told_name, takes })
+        let ParentSpec { name, fallback, .. } = parents.parent(id)?.spec();
+        Some(ExplainedParent { name: Arc::clone(name), told_name, takes, fallback: *fallback })
     }
 }

@@ -17,7 +17,7 @@ use crate::policy::accounts::{AccountFill, AccountHolder, LimitId, LimitTerms, R
 use crate::policy::egress::PoolSelect;
 use crate::policy::explain::Explained;
 use crate::policy::own_ports::OwnPorts;
-use crate::policy::parents::Parents;
+use crate::policy::parents::{Fallback, Parents};
 use crate::policy::{Incoming, Object, Policy, Subject, Verdict};
 use crate::proto::address::{Host, Name, Target};
 use crate::proto::reply::Rep;
@@ -186,6 +186,8 @@ pub struct ExplainedParent {
     pub told_name: bool,
     /// Whether the command goes through a parent such as this: where not, the request is refused.
     pub takes: bool,
+    /// What becomes of it where no server can be had.
+    pub fallback: Fallback,
 }
 
 /// A limit that a session would come under.

@@ -8,11 +8,13 @@ use mio::Waker;
 use serde_json::{Value, json};
 
 use super::limited::{account_json, terms_json};
+use super::parents::servers_of;
 use super::query::Query;
 use crate::admin::answer::HttpAnswer;
 use crate::admin::status::HttpStatus;
 use crate::auth::SessionParameters;
 use crate::config::Choice;
+use crate::observe::ParentTold;
 use crate::policy::accounts::{HolderNames, LimitKind};
 use crate::policy::explain::Explained;
 use crate::policy::rule_names::{DEFAULT_NAME, GUARD_NAME, RuleNames};
@@ -60,7 +62,12 @@ impl Explaining {
     }
 
     /// The answer once it is there.
-    pub(super) fn go_on(&mut self, names: &HolderNames, now: Instant) -> Option<HttpAnswer> {
+    pub(super) fn go_on(
+        &mut self,
+        names: &HolderNames,
+        parents: impl FnOnce() -> Vec<ParentTold>,
+        now: Instant,
+    ) -> Option<HttpAnswer> {
         match self.answer.try_recv() {
             Ok(SupposedTold::Told(outcome)) => {
                 let SupposedOutcome { mut told, names: rules, policy, egress, limits: plan, sources } =
@@ -69,7 +76,11 @@ impl Explaining {
                 told.tell_steps(&policy);
                 told.tell_limits(LimitJudges { plan: plan.as_deref(), sources: sources.as_deref(), now });
                 let names = HolderNames { rules, ..names.clone() };
-                Some(HttpAnswer::json(HttpStatus::OK, &explanation_json(&told, &names, true)))
+                let mut shown = explanation_json(&told, &names, true);
+                if let Some(parent) = &told.parent {
+                    shown["parent"]["servers"] = servers_of(&parents(), &parent.name);
+                }
+                Some(HttpAnswer::json(HttpStatus::OK, &shown))
             }
             Ok(SupposedTold::Wrong(what)) => Some(HttpAnswer::error(HttpStatus::BAD_REQUEST, what)),
             Ok(SupposedTold::Busy) => {
@@ -152,10 +163,10 @@ fn egress_json(egress: &ExplainedEgress) -> Value {
     }
 }
 
-/// The parent that the session would go through.
+/// The parent that the session would go through. How its servers stand a running server alone knows.
 fn parent_json(parent: &ExplainedParent) -> Value {
-    let ExplainedParent { name, told_name, takes } = parent;
-    json!({"parent": **name, "resolves": told_name, "takes": takes})
+    let ExplainedParent { name, told_name, takes, fallback } = parent;
+    json!({"parent": **name, "resolves": told_name, "takes": takes, "fallback": fallback.name(), "servers": null})
 }
 
 /// A limit that the request would come under; `holder` is null where the session has an account of its own.

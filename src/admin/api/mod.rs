@@ -241,7 +241,8 @@ impl Api {
             }
             ApiWaiting::Quotas(quotas) => quotas.go_on(now),
             ApiWaiting::Explaining(explaining) => {
-                explaining.go_on(&self.watched.standing.now().limits.names, now)
+                let in_effect = self.watched.standing.now();
+                explaining.go_on(&in_effect.limits.names, || self.parents_told(&in_effect, now), now)
             }
             ApiWaiting::Order(outcome) => match outcome.try_recv() {
                 Ok(outcome) => Some(change::outcome(&outcome)),

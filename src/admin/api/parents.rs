@@ -119,6 +119,15 @@ fn placed(parent: &ParentTold) -> impl Iterator<Item = Placed<'_>> {
     servers.map(|(place, server)| Placed { parent: &parent.name, place, server })
 }
 
+/// The servers of one parent with how they stand; null where there is none of this name.
+pub(super) fn servers_of(told: &[ParentTold], name: &str) -> Value {
+    let parent = told.iter().find(|parent| *parent.name == *name);
+    let shown = SystemTime::now();
+    let servers =
+        parent.map(|parent| placed(parent).map(|one| standing_json(&one, shown)).collect::<Vec<Value>>());
+    servers.into()
+}
+
 /// So many parents at most, with what an overview shows of them: those of which a server does not serve first, then those with the most
 /// sessions; in their order.
 pub(super) fn overview(parents: &[ParentTold], most: usize) -> Vec<Value> {
@@ -154,28 +163,38 @@ fn failures(counts: &[u64; ParentFault::ALL.len()]) -> Map<String, Value> {
         .collect()
 }
 
+/// How a server stands, and why.
+fn standing_json(one: &Placed<'_>, shown: SystemTime) -> Value {
+    let ParentServerTold { server, state, left, .. } = one.server;
+    let until = left.filter(|_| *state == ParentServerState::Down).and_then(|left| shown.checked_add(left));
+    json!({
+        "server": server,
+        "state": state.name(),
+        "cause": one.server.cause().map(ParentFault::name),
+        "until": until.map(time_text),
+    })
+}
+
 fn server_json(one: &Placed<'_>, shown: SystemTime) -> Value {
     let Placed { parent, place, server } = one;
-    let ParentServerTold { server: shown_as, weight, state, left, fails, counts } = server;
-    let until = left.filter(|_| *state == ParentServerState::Down).and_then(|left| shown.checked_add(left));
-    let check = counts.last_check.map(|(time, found)| check_json(time, found));
-    json!({
-        "parent": parent,
-        "place": place + 1,
-        "server": shown_as,
-        "weight": weight,
-        "state": state.name(),
-        "cause": server.cause().map(ParentFault::name),
-        "until": until.map(time_text),
-        "fails": fails,
-        "check": check,
-        "sessions_active": counts.active,
-        "sessions": counts.sessions,
-        "failures": failures(&counts.faults),
-        "warm_ready": counts.warm_ready,
-        "warm_hits": counts.warm_hits,
-        "warm_misses": counts.warm_misses,
-    })
+    let ParentServerTold { weight, fails, counts, .. } = server;
+    let mut told = standing_json(one, shown);
+    for (name, value) in [
+        ("parent", json!(parent)),
+        ("place", json!(place + 1)),
+        ("weight", json!(weight)),
+        ("fails", json!(fails)),
+        ("check", counts.last_check.map(|(time, found)| check_json(time, found)).into()),
+        ("sessions_active", json!(counts.active)),
+        ("sessions", json!(counts.sessions)),
+        ("failures", failures(&counts.faults).into()),
+        ("warm_ready", json!(counts.warm_ready)),
+        ("warm_hits", json!(counts.warm_hits)),
+        ("warm_misses", json!(counts.warm_misses)),
+    ] {
+        told[name] = value;
+    }
+    told
 }
 
 fn check_json(time: SystemTime, found: CheckFound) -> Value {

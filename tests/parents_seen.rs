@@ -129,6 +129,24 @@ fn a_server_that_is_down_says_why_and_what_a_look_found() {
     assert!(shown.contains("down   refused") && shown.contains("1 shown of 1 that match, of 2"), "{shown}");
     let scrape = api.ask("GET", "/metrics", None).body;
     assert!(scrape.contains("outflow_parent_servers{parent=\"up\",state=\"down\"} 1\n"), "{scrape}");
+    let (code, said) = parent(&relay, &["drain", "up", "2"]);
+    assert_eq!(code, Some(0), "{said}");
+    let explained = api.get(&format!("/api/v1/explain?to={}", target.addr));
+    let servers = &explained["parent"]["servers"];
+    assert_eq!(
+        (&servers[0]["state"], &servers[0]["cause"]),
+        (&json!("down"), &json!("refused")),
+        "{explained}"
+    );
+    assert_eq!((&servers[1]["state"], &explained["parent"]["fallback"]), (&json!("drained"), &json!("fail")));
+    let mut command = Command::new(binary());
+    let to = target.addr.to_string();
+    command.args(["explain", "--to", &to, "--admin", &relay.admin_addr().to_string()]);
+    let words = String::from_utf8_lossy(&run_to_exit(command).stdout).into_owned();
+    assert!(
+        words.contains(&format!("no server of parent up serves now: socks5://{at} is down (refused)")),
+        "{words}"
+    );
     let (code, said) = parent(&relay, &["restore", "up", "1"]);
     assert_eq!((code, said), (Some(0), format!("restored: sessions go through socks5://{at} of up\n")));
     let _back = FakeParent::socks5_at(at, target.addr);
@@ -164,4 +182,24 @@ fn idle_connections_are_told_of_each_server() {
     let none = || (server(api, 1)["sessions_active"] == json!(0)).then_some(());
     wait::until("no session is left", PATIENCE, none);
     assert_eq!(server(api, 1)["sessions"], json!(2));
+}
+
+/// The record of a session names the server that was asked last, and what it failed by.
+#[test]
+fn a_record_says_what_kept_a_parent_from_leading_on() {
+    let (target, gone) = (Origin::echo(), Origin::echo().addr);
+    let good = FakeParent::socks5(target.addr);
+    for (servers, cause) in [
+        (vec![format!("socks5://{gone}")], json!("refused")),
+        (vec![format!("socks5://{gone}"), format!("socks5://{}", good.addr())], Value::Null),
+    ] {
+        let relay = through(Relay::builder(), &servers, &[("max_fails", "0")]).start();
+        let mut client = Client::greeted(relay.addr());
+        let rep = client.request_ip(target.addr).rep;
+        drop(client);
+        assert_eq!(rep == 0, cause.is_null());
+        let record = relay.record();
+        assert_eq!((&record["parent"], &record["parent_cause"]), (&json!("up"), &cause), "{record}");
+        assert_eq!(record["parent_server"], json!(servers.last()), "{record}");
+    }
 }

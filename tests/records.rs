@@ -12,7 +12,7 @@ use crate::support::wait::timed;
 use crate::support::{Client, DnsServer, Engine, Origin, Relay};
 
 /// The fields of a record.
-pub(crate) const FIELDS: [&str; 31] = [
+pub(crate) const FIELDS: [&str; 34] = [
     "time",
     "id",
     "worker",
@@ -33,6 +33,9 @@ pub(crate) const FIELDS: [&str; 31] = [
     "egress_address",
     "session_key",
     "egress_refused",
+    "parent",
+    "parent_server",
+    "parent_cause",
     "reply",
     "reason",
     "engine",

@@ -15,8 +15,9 @@ pub const RECORDS_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of one record and its share of a batch, but for names that clients give and what a balancer says: 1,470 at most, with the
 /// names of two rules, a limit and a listener, of which no byte needs an escape.
 pub const RECORD_BYTES_PLAIN_MAX: usize = 1792;
-/// What the record of a session that a parent leads may have beside: its name, and each proxy of a chain with its scheme and port.
-pub const RECORD_PARENT_BYTES: usize = RULE_NAME_MAX + PARENT_HOPS_MAX * (NAME_MAX + 20);
+/// What the record of a session that a parent leads may have beside: its name, each proxy of a chain with its scheme and port, and the
+/// word for what failed.
+pub const RECORD_PARENT_BYTES: usize = RULE_NAME_MAX + PARENT_HOPS_MAX * (NAME_MAX + 20) + 16;
 /// Bytes in which a record and the log say why there is no pool to leave from, with what a client asked for: plain characters.
 pub const NO_POOL_TOLD_MAX: usize = 240;
 /// Bytes of the longest record: names where each byte needs six, and an id in hexadecimal digits.

@@ -202,6 +202,8 @@ pub struct LiveSession {
     pub parent: Option<Arc<str>>,
     /// The parent's server: its proxies and where they are, and no login.
     pub parent_server: Option<Arc<str>>,
+    /// What kept that server from leading it on, where its own fault did.
+    pub parent_cause: Option<&'static str>,
     /// What the client was told: REP of SOCKS5, the status of HTTP.
     pub reply: Option<u16>,
     /// What moves the bytes: "copy", "splice", "sealed", "tls" or "datagram".

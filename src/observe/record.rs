@@ -72,6 +72,7 @@ impl AccessRecord<'_> {
         line.optional("egress_refused", session.egress_refused.as_deref());
         line.optional("parent", session.parent.as_deref());
         line.optional("parent_server", session.parent_server.as_deref());
+        line.optional("parent_cause", session.parent_cause);
         line.number("reply", session.reply);
         line.text("reason", reason.name());
         line.optional("engine", session.engine);
@@ -206,6 +207,7 @@ mod tests {
             egress_refused: None,
             parent: None,
             parent_server: None,
+            parent_cause: None,
             reply: Some(0),
             engine: Some("splice"),
             bytes_up: 5,
@@ -239,7 +241,7 @@ mod tests {
             "{\"time\":\"2026-01-02T03:04:05.006Z\",\"id\":\"00c0ffee010000000002\",\"worker\":1,\"client\":\"127.0.0.1:5000\",\
              \"user\":\"alice\",\"user_typed\":null,\"method\":\"password\",\"command\":\"connect\",\"target\":\"example.com:80\",\
              \"address\":\"[2001:db8::1]:80\",\"local\":null,\"protocol\":\"socks5\",\"listener\":\"office\",\"proxy_peer\":null,\"proxy_id\":null,\"proxy_authority\":null,\"rule\":\"office\",\"verdict\":\"allow\",\
-             \"would_deny\":null,\"limit\":null,\"egress\":null,\"egress_address\":null,\"session_key\":null,\"egress_refused\":null,\"parent\":null,\"parent_server\":null,\"reply\":0,\"reason\":\"completed\",\
+             \"would_deny\":null,\"limit\":null,\"egress\":null,\"egress_address\":null,\"session_key\":null,\"egress_refused\":null,\"parent\":null,\"parent_server\":null,\"parent_cause\":null,\"reply\":0,\"reason\":\"completed\",\
              \"engine\":\"splice\",\"bytes_up\":5,\"bytes_down\":6,\"datagrams_up\":0,\"datagrams_down\":0,\
              \"handshake_ms\":1,\"dns_ms\":null,\"connect_ms\":2,\"duration_ms\":9}\n"
         );

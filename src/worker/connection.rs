@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::left::Left;
 use super::snapshot::Snapshot;
 use super::tokens::Key;
+use crate::observe::ParentFault;
 use crate::observe::live::Proxied;
 use crate::policy::accounts::LimitPlaces;
 use crate::policy::sources::SourcePlace;
@@ -58,6 +59,8 @@ pub(super) struct Connection {
 pub(super) struct Led {
     pub(super) parent: Arc<str>,
     pub(super) server: Arc<str>,
+    /// What kept that from leading the session on, by its own fault.
+    pub(super) fault: Option<ParentFault>,
     /// The server's number.
     pub(super) number: u16,
     /// It counts among the sessions that the server has.

@@ -3,6 +3,7 @@
 
 mod told;
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -55,6 +56,8 @@ pub(super) struct Reaching {
     last_index: u8,
     /// What says most of those that came to nothing.
     gravest: Option<DialError>,
+    /// The last fault of a server.
+    fault: Cell<Option<ParentFault>>,
 }
 
 /// How far the server that is tried has come.
@@ -104,6 +107,7 @@ impl Reaching {
             deadline,
             last_index,
             gravest: None,
+            fault: Cell::default(),
         }
     }
 

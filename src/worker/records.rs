@@ -197,6 +197,7 @@ mod tests {
             egress_refused: None,
             parent: None,
             parent_server: None,
+            parent_cause: None,
             reply: None,
             engine: None,
             bytes_up: 0,

@@ -9,6 +9,7 @@ use super::core::Core;
 use super::slot::{Phase, Slot};
 use crate::auth::Identity;
 use crate::config::{AuthMethod, Choice};
+use crate::observe::ParentFault;
 use crate::observe::filter::Candidate;
 use crate::observe::live::{LiveEgress, LiveSession, LiveState, SessionId, command_name};
 use crate::relay::{Engine, Side};
@@ -120,6 +121,7 @@ impl View<'_> {
             egress_refused: self.facts.no_pool().map(String::into_boxed_str),
             parent: self.core.led(connection.key).map(|led| Arc::clone(&led.parent)),
             parent_server: self.core.led(connection.key).map(|led| Arc::clone(&led.server)),
+            parent_cause: self.core.led(connection.key).and_then(|led| led.fault).map(ParentFault::name),
             reply: self.facts.told(),
             engine: datagrams.map(|_| "datagram").or(engine.map(Engine::name)),
             bytes_up: self.bytes_up,

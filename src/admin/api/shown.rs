@@ -63,6 +63,7 @@ struct ShownSession<'a> {
     session_key: Option<String>,
     parent: Option<&'a str>,
     parent_server: Option<&'a str>,
+    parent_cause: Option<&'static str>,
     reply: Option<u16>,
     engine: Option<&'static str>,
     bytes_up: u64,
@@ -109,6 +110,7 @@ impl ShownSession<'_> {
             session_key: egress.and_then(LiveEgress::key),
             parent: session.parent.as_deref(),
             parent_server: session.parent_server.as_deref(),
+            parent_cause: session.parent_cause,
             reply: session.reply,
             engine: session.engine,
             bytes_up: session.bytes_up,
@@ -187,6 +189,7 @@ pub(super) mod tests {
             egress_refused: None,
             parent: None,
             parent_server: None,
+            parent_cause: None,
             reply: Some(0),
             engine: Some("copy"),
             bytes_up: serial,
@@ -214,7 +217,7 @@ pub(super) mod tests {
              \"time\":\"2026-01-02T03:04:05.006Z\",\"worker\":1,\"client\":\"127.0.0.1:40000\",\
              \"listener\":\"127.0.0.1:1080\",\"user\":\"\\\"><script>\u{202e}\\n\",\"user_typed\":null,\"method\":\"password\",\
              \"command\":\"connect\",\"target\":\"example.com:443\",\"address\":\"[2001:db8::1]:443\",\"local\":null,\
-             \"protocol\":\"socks5\",\"proxy_peer\":null,\"proxy_id\":null,\"proxy_authority\":null,\"rule\":\"default\",\"verdict\":\"allow\",\"would_deny\":\"no-ads\",\"limit\":null,\"egress\":null,\"egress_address\":null,\"session_key\":null,\"parent\":null,\"parent_server\":null,\"reply\":0,\"engine\":\"copy\",\"bytes_up\":10,\"bytes_down\":18446744073709551615,\"datagrams_up\":0,\
+             \"protocol\":\"socks5\",\"proxy_peer\":null,\"proxy_id\":null,\"proxy_authority\":null,\"rule\":\"default\",\"verdict\":\"allow\",\"would_deny\":\"no-ads\",\"limit\":null,\"egress\":null,\"egress_address\":null,\"session_key\":null,\"parent\":null,\"parent_server\":null,\"parent_cause\":null,\"reply\":0,\"engine\":\"copy\",\"bytes_up\":10,\"bytes_down\":18446744073709551615,\"datagrams_up\":0,\
              \"datagrams_down\":0,\"handshake_ms\":1,\"dns_ms\":null,\"connect_ms\":2,\"state\":\"relaying\",\
              \"age_ms\":12345,\"idle_ms\":10,\"rate_up\":1.3,\"rate_down\":0.0}]}"
         );

@@ -20,12 +20,13 @@ impl Reaching {
     pub(in crate::worker) fn led(&self) -> Option<Box<Led>> {
         let server = self.parent.server(self.place).filter(|_| self.trying.tries() > 0)?;
         let (parent, number) = (Arc::clone(&self.parent.spec().name), server.number);
-        Some(Box::new(Led { parent, server: server.to_string().into(), number, held: false }))
+        let (server, fault) = (server.to_string().into(), self.fault.get());
+        Some(Box::new(Led { parent, server, fault, number, held: false }))
     }
 
     /// The same, where it is one of the server's sessions from here on.
     pub(in crate::worker) fn held(&self) -> Option<Box<Led>> {
-        self.led().map(|led| Box::new(Led { held: true, ..*led }))
+        self.led().map(|led| Box::new(Led { fault: None, held: true, ..*led }))
     }
 
     /// When it has to be looked at without an event.
@@ -77,6 +78,7 @@ impl Reaching {
 
     /// Counts a fault of the server that is tried.
     pub(super) fn count_fault(&self, core: &Core, fault: ParentFault) {
+        self.fault.set(Some(fault));
         core.counters.parents.failure(self.id, fault);
         if let Some(server) = self.parent.server(self.place) {
             core.counters.parent_servers.failure(server.number, fault, SystemTime::now());

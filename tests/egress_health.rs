@@ -29,6 +29,14 @@ fn session(listener: SocketAddr, target: SocketAddr) -> (Client, u8, IpAddr) {
     (client, reply.rep, reply.bound.ip())
 }
 
+/// The same of a client that comes from this address.
+fn session_from(from: [u8; 4], listener: SocketAddr, target: SocketAddr) -> (Client, u8, IpAddr) {
+    let mut client = Client::connect_from(SocketAddr::from((from, 0)), listener);
+    client.greet_none();
+    let reply = client.request_ip(target);
+    (client, reply.rep, reply.bound.ip())
+}
+
 /// From where sessions leave to a target that takes them.
 fn sources(listener: SocketAddr, target: SocketAddr, count: usize) -> BTreeMap<IpAddr, usize> {
     let mut sources = BTreeMap::new();
@@ -104,7 +112,11 @@ fn one_target_that_is_down_is_held_against_no_address_and_many_that_refuse_are()
         assert_eq!(session(by_one, closed).1, 0x05);
     }
     assert_eq!(state(api, one).0, "serving");
-    let refuse = |last: u8| session(by_one, SocketAddr::from(([127, 3, 4, last], closed.port()))).1;
+    // For clients of several networks: one alone may have chosen its targets.
+    let refuse = |last: u8| {
+        let target = SocketAddr::from(([127, 3, 4, last], closed.port()));
+        session_from([127, 60 + last % 6, 0, 1], by_one, target).1
+    };
     let left_alone = (1..=120).any(|last| {
         assert_eq!(refuse(last), 0x05);
         state(api, one).0 == "cooled"
@@ -122,6 +134,40 @@ fn one_target_that_is_down_is_held_against_no_address_and_many_that_refuse_are()
     });
     assert_eq!(sources(by_one, origin.addr, 1), [(ip(one), 1)].into());
 }
+
+/// Forty dead targets, asked for from six addresses of one network, had all addresses of a pool but one left alone.
+fn dead_targets_of_one_client_move_nobody_else(engine: Engine) {
+    let origin = Origin::echo();
+    let four = ["127.0.1.1", "127.0.1.2", "127.0.1.3", "127.0.1.4"];
+    let builder = fleet(&four, "sticky").engine(engine).set("[egress]", "sticky_on", "[\"source\"]");
+    let builder = builder.set("[egress]", "failover", "2").set(
+        "[egress]",
+        "cooldown",
+        "{ min_samples = 20, max = \"10m\" }",
+    );
+    let (relay, api) = Api::serve(builder);
+    let homes = || -> Vec<IpAddr> {
+        let home = |network: u8| session_from([127, 60, network, 1], relay.addr(), origin.addr);
+        (0..16)
+            .map(home)
+            .map(|(_, rep, source)| (rep == 0).then_some(source).expect("it is served"))
+            .collect()
+    };
+    let before = homes();
+    let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    for source in 1..=6 {
+        for last in 1..=40 {
+            let target = SocketAddr::from(([127, 3, 4, last], closed.port()));
+            assert_eq!(session_from([127, 50, 0, source], relay.addr(), target).1, 0x05);
+        }
+    }
+    let serving = ("serving".to_owned(), None);
+    assert!(states(api).values().all(|state| *state == serving), "{:?}", states(api));
+    assert_eq!(homes(), before);
+    assert!(!relay.log().contains("is left alone"), "{}", relay.log());
+}
+
+engines!(dead_targets_of_one_client_move_nobody_else);
 
 fn a_drained_address_keeps_its_sessions_and_gets_no_others(engine: Engine) {
     let origin = Origin::echo();

@@ -149,9 +149,8 @@ mod tests {
     use super::*;
     use crate::outbound::OutboundOptions;
     use crate::policy::EgressId;
-    use crate::policy::egress::by_hand;
     use crate::policy::egress::health::Outcome;
-    use crate::policy::egress::{PoolSockets, PoolSpec};
+    use crate::policy::egress::{PoolClient, PoolSockets, PoolSpec, by_hand};
 
     #[test]
     fn an_address_that_is_left_alone_is_said_once_and_once_more_when_it_serves() {
@@ -159,22 +158,22 @@ mod tests {
         let egress = by_hand::egress(&[("fleet", &["192.0.2.1/32", "192.0.2.2/32"])], now);
         let pool = egress.pool(EgressId(1)).unwrap();
         let (source, target) = ([192, 0, 2, 1].into(), [198, 51, 100, 1].into());
-        let mut watch = EgressWatch::default();
+        let (mut watch, by) = (EgressWatch::default(), PoolClient::default());
         assert!(watch.news(&egress, now).is_empty());
-        pool.note(source, target, Outcome::AddressMissing, now);
+        pool.note(by, (source, target), Outcome::AddressMissing, now);
         let key = (Arc::from("fleet"), IpNet::from(source));
         let said = EgressNews::LeftAlone(Fault::Missing, limits::COOLDOWN_FIRST);
         assert_eq!(watch.news(&egress, now), [(key.clone(), said)]);
         assert!(watch.news(&egress, now).is_empty());
         // The probe fails, and the address goes on to be left alone.
         let later = now + limits::COOLDOWN_FIRST;
-        assert!(pool.standing(source).unwrap().take(source, later));
-        pool.note(source, target, Outcome::AddressMissing, later);
+        assert!(pool.standing(source).unwrap().take(source, by, later));
+        pool.note(by, (source, target), Outcome::AddressMissing, later);
         assert!(watch.news(&egress, later).is_empty());
         let later = later + 2 * limits::COOLDOWN_FIRST;
-        pool.note(source, target, Outcome::Connected, later);
+        pool.note(by, (source, target), Outcome::Connected, later);
         assert_eq!(watch.news(&egress, later), [(key, EgressNews::Serves)]);
-        pool.note(source, target, Outcome::AddressMissing, later);
+        pool.note(by, (source, target), Outcome::AddressMissing, later);
         watch.news(&egress, later);
         let in_effect = EgressInEffect(Some(Arc::clone(&egress)));
         in_effect.set_drained("fleet", source.into(), true, later).unwrap();

@@ -17,7 +17,19 @@ pub const EGRESS_NEWS_TOLD: usize = 20;
 pub const FAILED_TARGETS: usize = 16;
 /// Of how many classes failures have to be before they are an address's: fewer may be a few targets' own.
 pub const FAILED_TARGETS_MIN: usize = 4;
-/// Addresses of one prefix that are known to have failed or are set by hand, a power of two: 10 KiB for each prefix of which any is.
+/// In how many classes the clients of failures are told apart, each with a count for each class of targets: 2 KiB for each address
+/// that has failed once.
+pub const FAILED_CLIENTS: usize = 16;
+/// Of how many clients, and of how many networks, failures have to be before an address is left alone by all.
+pub const FAILED_CLIENTS_MIN: usize = 4;
+/// Clients that leave an address alone, each by itself; and those whose probes of one failed and that let others go first. Of more
+/// the ones before are forgotten.
+pub const CLIENTS_CONCERNED: usize = 4;
+/// Sessions that a client has had from other addresses before it is said that one is bad which it found so: as many as targets
+/// that it takes to find that.
+pub const SERVED_ELSEWHERE_MIN: u32 = 4;
+/// Addresses of one prefix that are known to have failed or are set by hand, a power of two: 10 KiB for each prefix of which any is,
+/// and the failures of each.
 pub const KNOWN_OF_PREFIX: usize = 64;
 /// Places in which one of them is looked for.
 pub const KNOWN_WAYS: usize = 4;
@@ -40,4 +52,4 @@ pub const TIME_WAIT_REUSED_TURNS: usize = 2;
 const _: () = assert!(TIME_WAIT_TURN.as_secs() * (TIME_WAIT_TURNS as u64 - 1) == 60);
 const _: () = assert!(PAIR_COLUMNS.is_power_of_two() && PAIR_COLUMNS <= 1 << 16);
 const _: () = assert!(KNOWN_OF_PREFIX.is_multiple_of(KNOWN_WAYS) && KNOWN_OF_PREFIX.is_power_of_two());
-const _: () = assert!(FAILED_TARGETS_MIN < FAILED_TARGETS);
+const _: () = assert!(FAILED_TARGETS_MIN < FAILED_TARGETS && FAILED_CLIENTS_MIN < FAILED_CLIENTS);

@@ -218,8 +218,8 @@ pub fn network_text(network: &IpNet) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::egress::by_hand;
     use crate::policy::egress::health::Outcome;
+    use crate::policy::egress::{PoolClient, by_hand};
 
     /// A pool of two addresses and a prefix, and one of one address.
     fn pools(now: Instant) -> EgressInEffect {
@@ -238,7 +238,7 @@ mod tests {
         closed.closes_first();
         drop(closed);
         for outcome in [Outcome::Connected, Outcome::AddressMissing] {
-            pool.note(source, [198, 51, 100, 1].into(), outcome, now);
+            pool.note(PoolClient::default(), (source, [198, 51, 100, 1].into()), outcome, now);
         }
         assert!(egress.set_drained("fleet", "192.0.2.2/32".parse().unwrap(), true, now).unwrap());
         let told = egress.told(now);

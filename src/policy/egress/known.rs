@@ -58,7 +58,7 @@ impl KnownAddresses {
             }
             if place.key.compare_exchange(held, key, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
                 place.attempts.store(0, Ordering::Relaxed);
-                place.health.forget(now_ms);
+                place.health.forget();
                 self.name(key, address);
                 return Some(place);
             }
@@ -106,14 +106,14 @@ mod tests {
         // All of one set of places.
         let key = |nth: u64| nth * (limits::KNOWN_OF_PREFIX / limits::KNOWN_WAYS) as u64 + 16;
         for nth in 1..=3 {
-            assert!(known.learn(key(nth), address(nth), 0).unwrap().health.set_drained(true, 0, 0));
+            assert!(known.learn(key(nth), address(nth), 0).unwrap().health.set_drained(true, 0));
         }
         for nth in 4..100 {
             assert!(known.learn(key(nth), address(nth), 0).is_some(), "in the place of the one before");
         }
         assert!((1..=3).all(|nth| known.find(key(nth)).is_some()));
         assert!((4..99).all(|nth| known.find(key(nth)).is_none()));
-        known.find(key(99)).unwrap().health.set_drained(true, 0, 0);
+        known.find(key(99)).unwrap().health.set_drained(true, 0);
         assert!(known.learn(key(100), address(100), 0).is_none());
         let mut all: Vec<IpAddr> = known.all().map(|(address, _)| address).collect();
         all.sort();

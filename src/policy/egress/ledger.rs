@@ -102,6 +102,7 @@ impl LedgerSums {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::egress::PoolClient;
 
     fn network(text: &str) -> IpNet {
         text.parse().unwrap()
@@ -120,8 +121,12 @@ mod tests {
             first.standing(EgressId(1), b).unwrap().begin(b.addr(), "198.51.100.1:443".parse().unwrap());
         let second = first.with([(EgressId(1), a), (EgressId(1), c)]);
         assert_eq!(second.standing(EgressId(1), a).unwrap().state(now).name(), "drained");
-        assert!(!second.standing(EgressId(1), c).unwrap().is_fit(within.addr(), now));
-        assert!(second.standing(EgressId(1), c).unwrap().is_fit(network("2001:db8::8/128").addr(), now));
+        assert!(!second.standing(EgressId(1), c).unwrap().is_fit(within.addr(), PoolClient::default(), now));
+        assert!(second.standing(EgressId(1), c).unwrap().is_fit(
+            network("2001:db8::8/128").addr(),
+            PoolClient::default(),
+            now
+        ));
         assert!(second.standing(EgressId(2), a).is_none(), "no session of it is left");
         assert_eq!(second.standing(EgressId(1), b).unwrap().active(), 1);
         let third = second.with([(EgressId(1), a), (EgressId(1), b), (EgressId(2), a)]);
@@ -141,7 +146,8 @@ mod tests {
         let pool = [Arc::clone(&standing)];
         let target = [198, 51, 100, 1].into();
         for outcome in [Outcome::Connected, Outcome::AddressMissing] {
-            standing.note(&pool, a.addr(), target, outcome, &CooldownTerms::default(), now);
+            let pair = (a.addr(), target);
+            standing.note(&pool, PoolClient::default(), pair, outcome, &CooldownTerms::default(), now);
         }
         let sums = LedgerSums { sessions: 1, cooldowns: [1, 0, 0, 0, 0] };
         assert_eq!(ledger.sums(EgressId(1)), sums);

@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 pub(crate) mod by_hand;
+mod client;
 mod fault;
 pub mod health;
 pub mod key;
@@ -29,6 +30,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use client::PoolClient;
 pub use fault::CooldownTerms;
 pub use pool::{AddressPool, Candidates, LeavingAsked};
 pub use session::{SessionPool, SourcesTowards};

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use hashbrown::hash_map::HashMap;
 use ipnet::IpNet;
 
+use super::client::PoolClient;
 use super::health::Outcome;
 use super::key::{self, KeyHash};
 use super::ledger::Ledger;
@@ -70,6 +71,8 @@ pub struct LeavingAsked<'a> {
 /// dials can have one of its own, and so the same first address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidates {
+    /// Whose session it is.
+    client: PoolClient,
     /// The hash of the session's key, or any number.
     key: u64,
     /// Whether that is the hash of a key, which keeps the session at its address.
@@ -106,6 +109,11 @@ impl Candidates {
     /// The hash of what keeps the session at its address, where anything does.
     pub fn session_key(&self) -> Option<u64> {
         self.sticky.then_some(self.key)
+    }
+
+    /// Whose session it is.
+    pub fn client(&self) -> PoolClient {
+        self.client
     }
 }
 
@@ -202,18 +210,26 @@ impl AddressPool {
         }
     }
 
-    /// What came of leaving from an address towards a target.
-    pub fn note(&self, source: IpAddr, target: IpAddr, outcome: Outcome, now: Instant) {
+    /// What came of a client's leaving from an address towards a target.
+    pub fn note(
+        &self,
+        client: PoolClient,
+        (source, target): (IpAddr, IpAddr),
+        outcome: Outcome,
+        now: Instant,
+    ) {
         if let Some(standing) = self.standing(source) {
-            standing.note(&self.standings, source, target, outcome, &self.spec.cooldown, now);
+            let pair = (source, target);
+            standing.note(&self.standings, client, pair, outcome, &self.spec.cooldown, now);
         }
     }
 
     /// Takes an address that [`AddressPool::next`] gave: one that was left alone is tried by one session, and false for another that was
     /// given it at the same moment.
-    pub fn take(&self, source: IpAddr, now: Instant) -> bool {
-        let taken =
-            |standing: &Arc<EntryStanding>| !standing.is_fit(source, now) || standing.take(source, now);
+    pub fn take(&self, source: IpAddr, client: PoolClient, now: Instant) -> bool {
+        let taken = |standing: &Arc<EntryStanding>| {
+            !standing.is_fit(source, client, now) || standing.take(source, client, now)
+        };
         self.standing(source).is_none_or(taken)
     }
 
@@ -252,38 +268,47 @@ impl AddressPool {
     /// How a session goes through the addresses.
     pub fn choose(&self, asked: &LeavingAsked<'_>, turns: &mut PoolTurns) -> Candidates {
         let (steps, first, sticky) = ([PoolStep::default(); 2], None, false);
+        let client = self.client(asked);
         let from = |turn: u64| {
             let place = |is_v6| (turn % self.family(is_v6).len().max(1) as u64) as u16;
             CandidateOrder::From([place(false), place(true)])
         };
         match self.spec.choosing.select {
             PoolSelect::Sticky => match self.key(asked, true) {
-                Some(key) => Candidates { key, sticky: true, order: CandidateOrder::ByKey, first, steps },
+                Some(key) => {
+                    Candidates { client, key, sticky: true, order: CandidateOrder::ByKey, first, steps }
+                }
                 None => {
-                    Candidates { key: turns.random(), sticky, order: CandidateOrder::ByKey, first, steps }
+                    let (key, order) = (turns.random(), CandidateOrder::ByKey);
+                    Candidates { client, key, sticky, order, first, steps }
                 }
             },
             PoolSelect::Random => {
                 let key = turns.random();
-                Candidates { key, sticky, order: from(key >> 32), first, steps }
+                Candidates { client, key, sticky, order: from(key >> 32), first, steps }
             }
             PoolSelect::LeastUsed => {
                 let key = turns.random();
                 let order =
                     CandidateOrder::From([false, true].map(|is_v6| self.least_used(is_v6, key >> 32)));
-                Candidates { key, sticky, order, first, steps }
+                Candidates { client, key, sticky, order, first, steps }
             }
             PoolSelect::RoundRobin => {
                 let key = turns.random();
-                Candidates { key, sticky, order: from(turns.turn(self.id).into()), first, steps }
+                Candidates { client, key, sticky, order: from(turns.turn(self.id).into()), first, steps }
             }
             PoolSelect::Client => {
                 let reached = asked.reached.map(|ip| ip.to_canonical());
                 let first = reached.filter(|ip| self.entry_of(*ip).is_some());
                 let key = self.key_of(&[StickyOn::Source], asked).0;
-                Candidates { key, sticky, order: CandidateOrder::ByKey, first, steps }
+                Candidates { client, key, sticky, order: CandidateOrder::ByKey, first, steps }
             }
         }
+    }
+
+    fn client(&self, asked: &LeavingAsked<'_>) -> PoolClient {
+        let any = self.standings.first();
+        any.map(|any| PoolClient::of(asked.user, asked.source, any.ports())).unwrap_or_default()
     }
 
     /// The place of the entry of a family with the fewest sessions now; of several the first one behind any place, so that
@@ -303,11 +328,8 @@ impl AddressPool {
         }
         let key = self.key(asked, false)?;
         let steps = [PoolStep::default(); 2];
-        self.next(
-            &mut Candidates { key, sticky: true, order: CandidateOrder::ByKey, first: None, steps },
-            target,
-            now,
-        )
+        let (client, order) = (self.client(asked), CandidateOrder::ByKey);
+        self.next(&mut Candidates { client, key, sticky: true, order, first: None, steps }, target, now)
     }
 
     /// The key of a sticky session; `None` where it lacks a part of it. `renews`: it is used now.
@@ -366,7 +388,7 @@ impl AddressPool {
         let begun = Candidates { steps: [PoolStep::default(); 2], ..*leaving };
         while leaving.steps[usize::from(is_v6)].given < tries {
             let Some(ip) = self.candidate(leaving, is_v6) else { break };
-            if self.serves(ip, now) {
+            if self.serves(ip, leaving.client, now) {
                 leaving.steps[usize::from(is_v6)].given += 1;
                 return Some(ip);
             }
@@ -379,12 +401,12 @@ impl AddressPool {
         // All are left alone: the least bad serves.
         let mut again = begun;
         let all = std::iter::from_fn(|| self.candidate(&mut again, is_v6)).take(usize::from(tries));
-        all.min_by_key(|ip| self.standing(*ip).map_or(0, |standing| standing.badness(*ip, now)))
+        all.min_by_key(|ip| self.standing(*ip).map_or(0, |standing| standing.badness(*ip, begun.client)))
     }
 
-    /// Whether an address is not left alone for now.
-    fn serves(&self, ip: IpAddr, now: Instant) -> bool {
-        self.standing(ip).is_none_or(|standing| standing.is_fit(ip, now))
+    /// Whether an address is not left alone by this client for now.
+    fn serves(&self, ip: IpAddr, client: PoolClient, now: Instant) -> bool {
+        self.standing(ip).is_none_or(|standing| standing.is_fit(ip, client, now))
     }
 
     /// The next candidate of a family, whatever is known of it.

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use hashbrown::DefaultHashBuilder;
 
+use super::client::AskedClient;
 use crate::limits;
 
 /// The ports in use of all pairs, over all workers: a sketch of [`limits::PAIR_ROWS`] rows (count-min, Cormode and Muthukrishnan,
@@ -37,6 +38,8 @@ pub struct Ports {
     reuse: AtomicU8,
     /// How often an address came to stand otherwise.
     changes: AtomicU64,
+    /// Who found one bad of late.
+    asked: AskedClient,
     /// When turns were last looked at, in milliseconds.
     faded_ms: [AtomicU64; 2],
 }
@@ -132,6 +135,7 @@ impl Ports {
             range: AtomicU32::new(28_232),
             reuse: AtomicU8::new(TimeWaitReuse::default() as u8),
             changes: AtomicU64::new(0),
+            asked: AskedClient::default(),
             faded_ms: Default::default(),
         }
     }
@@ -148,6 +152,11 @@ impl Ports {
     /// An address stands otherwise.
     pub(super) fn changed(&self) {
         self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Of whom it is asked whether other addresses serve it.
+    pub(super) fn asked(&self) -> &AskedClient {
+        &self.asked
     }
 
     /// What the machine says, as far as it says it: how many local ports it gives, and who may take them out of TIME_WAIT.

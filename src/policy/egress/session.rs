@@ -64,7 +64,7 @@ impl SessionPool {
             let pool = self.pool()?;
             let source = pool.next(&mut leaving, family, now)?;
             // Where another session tries it just now this one does, too.
-            let _ = pool.take(source, now);
+            let _ = pool.take(source, leaving.client(), now);
             Some(source)
         })
     }
@@ -82,7 +82,7 @@ impl SessionPool {
     /// What came of leaving from an address of it.
     pub fn note(&self, source: IpAddr, target: IpAddr, outcome: Outcome, now: Instant) {
         if let Some(pool) = self.pool() {
-            pool.note(source, target, outcome, now);
+            pool.note(self.leaving.client(), (source, target), outcome, now);
         }
     }
 }
@@ -125,7 +125,7 @@ impl Iterator for SourcesTowards<'_> {
             };
             match (pool.room(source, self.target), self.round) {
                 (PortRoom::Enough, SourceRound::WithRoom) | (PortRoom::Scarce, SourceRound::Scarce) => {
-                    if pool.take(source, self.now) {
+                    if pool.take(source, self.leaving.client(), self.now) {
                         return Some(source);
                     }
                     self.passed = Some(source);

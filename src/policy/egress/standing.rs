@@ -7,10 +7,12 @@ use std::time::Instant;
 
 use ipnet::IpNet;
 
+use super::client::PoolClient;
 use super::health::{AddressState, Charge, CooldownTerms, Fault, Health, Outcome};
 use super::known::KnownAddresses;
 use super::ports::{PairCells, PortLeft, PortUses, Ports};
-use super::suspicion::FailureTally;
+use super::suspicion::{FailureTally, TallyOf};
+use crate::shares::Source;
 
 /// An entry of a pool, an address or a prefix, for as long as it is in the pool or a session leaves from it: a reload that
 /// keeps the entry keeps this, and with it what was set by hand.
@@ -119,22 +121,22 @@ impl EntryStanding {
     }
 
     /// Whether a session may leave from this address of it: see [`Health::is_fit`].
-    pub fn is_fit(&self, address: IpAddr, now: Instant) -> bool {
+    pub fn is_fit(&self, address: IpAddr, client: PoolClient, now: Instant) -> bool {
         let now_ms = self.ports.now_ms(now);
-        self.health.is_fit(now_ms) && self.own(address).is_none_or(|health| health.is_fit(now_ms))
+        self.health.is_fit(client, now_ms)
+            && self.own(address).is_none_or(|health| health.is_fit(client, now_ms))
     }
 
     /// Takes this address of it for a session: see [`Health::take`]. Asked of the one that is chosen alone.
-    pub fn take(&self, address: IpAddr, now: Instant) -> bool {
+    pub fn take(&self, address: IpAddr, client: PoolClient, now: Instant) -> bool {
         let now_ms = self.ports.now_ms(now);
-        self.own(address).is_none_or(|health| health.take(now_ms)) && self.health.take(now_ms)
+        self.own(address).is_none_or(|health| health.take(client, now_ms)) && self.health.take(client, now_ms)
     }
 
-    /// How bad it would be to take this address all the same, where none is fit: the least is to be taken.
-    pub fn badness(&self, address: IpAddr, now: Instant) -> u64 {
-        let now_ms = self.ports.now_ms(now);
-        let own = self.own(address).map_or(0, |health| health.state(now_ms).badness());
-        own.max(self.health.state(now_ms).badness())
+    /// How bad it would be for this client to take this address all the same, where none is fit: the least is to be taken.
+    pub fn badness(&self, address: IpAddr, client: PoolClient) -> u64 {
+        let own = self.own(address).map_or(0, |health| health.badness(client));
+        own.max(self.health.badness(client))
     }
 
     /// A connection from an address of it to this target begins: it takes a port from now on.
@@ -156,18 +158,22 @@ impl EntryStanding {
     pub fn note(
         &self,
         pool: &[Arc<EntryStanding>],
-        address: IpAddr,
-        target: IpAddr,
+        client: PoolClient,
+        (address, target): (IpAddr, IpAddr),
         outcome: Outcome,
         terms: &CooldownTerms,
         now: Instant,
     ) -> bool {
+        let asked = self.ports.asked();
         if outcome == Outcome::Connected {
             self.connected.fetch_add(1, Ordering::Relaxed);
+            asked.was_served(client);
         }
         let (now_ms, attempts) = (self.ports.now_ms(now), self.begun.load(Ordering::Relaxed));
-        let charge = Charge { outcome, target: self.ports.hash(target), attempts, terms, now_ms };
-        let others = |fault| self.others(pool, fault, now_ms);
+        // Whoever has a machine has the /64 that it is in.
+        let target = self.ports.hash(Source::from(target));
+        let charge = Charge { outcome, target, client, asked, attempts, terms, now_ms };
+        let others = |fault, of| self.others(pool, fault, of, now_ms);
         let changed = match self.is_address() {
             true => self.health.note(&charge, others),
             false => self.note_within(address, &charge, others),
@@ -183,7 +189,7 @@ impl EntryStanding {
         &self,
         address: IpAddr,
         charge: &Charge<'_>,
-        others: impl Fn(Fault) -> FailureTally,
+        others: impl Fn(Fault, TallyOf) -> FailureTally,
     ) -> bool {
         let (outcome, now_ms) = (charge.outcome, charge.now_ms);
         // Of the prefix all failures are counted but one that is an address's alone; of the address those that it has.
@@ -199,7 +205,7 @@ impl EntryStanding {
         };
         let of_address = own.is_some_and(|known| {
             let attempts = known.attempts.fetch_add(1, Ordering::Relaxed) + 1;
-            known.health.note(&Charge { attempts, ..*charge }, |_| FailureTally::default())
+            known.health.note(&Charge { attempts, ..*charge }, |_, _| FailureTally::default())
         });
         of_prefix || of_address
     }
@@ -218,9 +224,9 @@ impl EntryStanding {
     }
 
     fn mark_drained(&self, network: IpNet, drained: bool, now: Instant) -> Result<bool, ByHandError> {
-        let (now_ms, attempts) = (self.ports.now_ms(now), self.begun.load(Ordering::Relaxed));
+        let now_ms = self.ports.now_ms(now);
         if network.trunc() == self.network {
-            return Ok(self.health.set_drained(drained, attempts, now_ms));
+            return Ok(self.health.set_drained(drained, now_ms));
         }
         let address = network.addr();
         if network.prefix_len() != network.max_prefix_len() || !self.network.contains(&address) {
@@ -236,9 +242,7 @@ impl EntryStanding {
             ),
             false => self.known.get().and_then(|known| known.find(key)),
         };
-        Ok(own.is_some_and(|known| {
-            known.health.set_drained(drained, known.attempts.load(Ordering::Relaxed), now_ms)
-        }))
+        Ok(own.is_some_and(|known| known.health.set_drained(drained, now_ms)))
     }
 
     /// What of its ports is counted.
@@ -247,10 +251,10 @@ impl EntryStanding {
     }
 
     /// How the others of the pool fare that are not left alone.
-    fn others(&self, pool: &[Arc<EntryStanding>], fault: Fault, now_ms: u64) -> FailureTally {
+    fn others(&self, pool: &[Arc<EntryStanding>], fault: Fault, of: TallyOf, now_ms: u64) -> FailureTally {
         let others = pool.iter().filter(|other| !std::ptr::eq(&***other, self));
-        let tallies =
-            others.filter_map(|other| other.health.tally(fault, other.begun.load(Ordering::Relaxed), now_ms));
+        let tallies = others
+            .filter_map(|other| other.health.tally(fault, of, other.begun.load(Ordering::Relaxed), now_ms));
         tallies.fold(FailureTally::default(), FailureTally::and)
     }
 

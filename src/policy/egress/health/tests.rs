@@ -4,28 +4,59 @@ use super::*;
 
 const SECOND: u64 = 1_000;
 
-/// An address, the attempts it has seen, and the time.
+/// An address, the attempts it has seen, and the time. Each attempt is the next client's, of eight.
 #[derive(Default)]
 struct Tried {
     health: Health,
+    asked: AskedClient,
     attempts: u64,
     now_ms: u64,
 }
+
+/// One that has nothing to do with any other.
+fn client(number: u32) -> PoolClient {
+    PoolClient { own: number + 1, network: number + 1 }
+}
+
+const EVE: PoolClient = PoolClient { own: 9, network: 9 };
 
 impl Tried {
     fn at(now_ms: u64) -> Tried {
         Tried { now_ms, ..Tried::default() }
     }
 
-    fn note_beside(&mut self, outcome: Outcome, target: u64, rest: FailureTally) -> bool {
+    fn note_by(
+        &mut self,
+        client: PoolClient,
+        (outcome, target): (Outcome, u64),
+        others: impl FnOnce(Fault, TallyOf) -> FailureTally,
+    ) -> bool {
         self.attempts += 1;
-        let terms = CooldownTerms::default();
-        let charge = Charge { outcome, target, attempts: self.attempts, terms: &terms, now_ms: self.now_ms };
-        self.health.note(&charge, |_| rest)
+        let (terms, attempts, now_ms) = (CooldownTerms::default(), self.attempts, self.now_ms);
+        let charge = Charge { outcome, target, client, asked: &self.asked, attempts, terms: &terms, now_ms };
+        self.health.note(&charge, others)
+    }
+
+    fn note_beside(&mut self, outcome: Outcome, target: u64, rest: FailureTally) -> bool {
+        let client = client(self.attempts as u32 % 8);
+        self.note_by(client, (outcome, target), |_, _| rest)
     }
 
     fn note(&mut self, outcome: Outcome, target: u64) -> bool {
         self.note_beside(outcome, target, FailureTally::default())
+    }
+
+    /// What came of an attempt of the one client that asks for dead targets.
+    fn eve(&mut self, outcome: Outcome, target: u64) -> bool {
+        self.note_by(EVE, (outcome, target), |_, _| FailureTally::default())
+    }
+
+    fn is_fit(&self, client: PoolClient) -> bool {
+        self.health.is_fit(client, self.now_ms)
+    }
+
+    fn take(&self, now_ms: u64) -> bool {
+        self.health.take(client(20), now_ms)
     }
 
     fn state(&self) -> AddressState {
@@ -36,15 +67,18 @@ impl Tried {
 #[test]
 fn a_bind_that_is_refused_cools_at_once_and_one_probe_brings_it_back() {
     let mut tried = Tried::at(500);
-    assert!(tried.health.take(tried.now_ms));
+    assert!(tried.take(tried.now_ms));
     assert!(tried.note(Outcome::AddressMissing, 1));
     assert_eq!(tried.state(), AddressState::Cooled { fault: Fault::Missing, until_ms: 1_500 });
-    assert!(!tried.health.is_fit(1_499) && !tried.health.take(1_499));
+    assert!(!tried.health.is_fit(client(20), 1_499) && !tried.take(1_499));
     assert!(!tried.note(Outcome::AddressMissing, 1), "an attempt that was under way lengthens nothing");
     tried.now_ms = 1_500;
-    assert!(tried.health.is_fit(1_500) && tried.health.is_fit(1_500), "asking takes nothing");
-    assert!(tried.health.take(1_500));
-    assert!(!tried.health.take(1_500) && !tried.health.is_fit(1_500), "the probe is one session's");
+    assert!(
+        tried.health.is_fit(client(20), 1_500) && tried.health.is_fit(client(20), 1_500),
+        "asking takes nothing"
+    );
+    assert!(tried.take(1_500));
+    assert!(!tried.take(1_500) && !tried.health.is_fit(client(20), 1_500), "the probe is one session's");
     assert_eq!(tried.state().name(), "probed");
     assert!(tried.note(Outcome::Connected, 1));
     assert_eq!((tried.state(), tried.health.cooldowns()), (AddressState::Serving, [1, 0, 0, 0, 0]));
@@ -55,9 +89,9 @@ fn a_bind_that_is_refused_cools_at_once_and_one_probe_brings_it_back() {
 fn a_probe_that_says_nothing_is_followed_by_another() {
     let mut tried = Tried::at(0);
     tried.note(Outcome::AddressMissing, 1);
-    assert!(tried.health.take(SECOND));
+    assert!(tried.take(SECOND));
     let after = SECOND + limits::PROBE_TIME.as_millis() as u64;
-    assert!(!tried.health.take(after - 1) && tried.health.take(after));
+    assert!(!tried.take(after - 1) && tried.take(after));
 }
 
 #[test]
@@ -69,7 +103,7 @@ fn each_cooldown_is_twice_as_long_up_to_the_longest_and_short_again_once_it_stoo
         let AddressState::Cooled { until_ms, .. } = tried.state() else { panic!("{:?}", tried.state()) };
         spans.push((until_ms - tried.now_ms) / SECOND);
         tried.now_ms = until_ms;
-        assert!(tried.health.take(until_ms));
+        assert!(tried.take(until_ms));
         tried.note(Outcome::AddressMissing, 1);
     }
     assert_eq!(spans, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]);
@@ -77,7 +111,7 @@ fn each_cooldown_is_twice_as_long_up_to_the_longest_and_short_again_once_it_stoo
     let back = |tried: &mut Tried, stood: u64| {
         let Some((_, until_ms)) = tried.state().fault() else { panic!("it serves") };
         tried.now_ms = until_ms;
-        assert!(tried.health.take(until_ms) && tried.note(Outcome::Connected, 1));
+        assert!(tried.take(until_ms) && tried.note(Outcome::Connected, 1));
         tried.now_ms += stood;
         tried.note(Outcome::AddressMissing, 1);
         tried.state().fault().unwrap().1 - tried.now_ms
@@ -129,6 +163,95 @@ fn what_is_no_fault_of_the_address_is_none() {
     assert_eq!(tried.state().fault().unwrap().0, Fault::TimedOut);
 }
 
+/// One client that asked for dead targets had every address left alone by everybody.
+#[test]
+fn what_one_client_meets_concerns_it_alone() {
+    let mut tried = Tried::at(7);
+    for target in 0..40 {
+        assert!(!tried.eve(Outcome::Refused, target), "nobody else has it so");
+    }
+    assert!(!tried.is_fit(EVE) && tried.is_fit(client(1)));
+    assert_eq!((tried.state(), tried.health.cooldowns()), (AddressState::Serving, [0; 5]));
+    // It is served by no other address: that says nothing of this one.
+    tried.now_ms += SECOND;
+    assert!(tried.health.take(EVE, tried.now_ms) && !tried.is_fit(EVE));
+    assert!(tried.eve(Outcome::Refused, 40));
+    assert_eq!((tried.state(), tried.is_fit(client(1))), (AddressState::Serving, true));
+    // By others it is: that speaks against this one, as long as nobody is served by it.
+    (0..limits::SERVED_ELSEWHERE_MIN).for_each(|_| tried.asked.was_served(EVE));
+    tried.now_ms += 2 * SECOND;
+    assert!(tried.health.take(EVE, tried.now_ms) && tried.eve(Outcome::Refused, 41));
+    assert_eq!((tried.state().name(), tried.health.cooldowns()), ("cooled", [0, 0, 1, 0, 0]));
+    assert!(tried.is_fit(client(1)));
+    assert!(tried.note_by(client(1), (Outcome::Connected, 1), |_, _| FailureTally::default()));
+    assert_eq!((tried.state(), tried.is_fit(EVE)), (AddressState::Serving, false));
+    tried.now_ms += 4 * SECOND;
+    assert!(tried.health.take(EVE, tried.now_ms));
+    tried.eve(Outcome::Connected, 42);
+    assert!(tried.is_fit(EVE));
+}
+
+/// Names are cheap where a customer makes users of its own, and so are networks where machines are rented by the hour.
+#[test]
+fn many_names_from_one_network_are_one_client_and_so_is_one_name_from_many() {
+    let each: [fn(u32) -> PoolClient; 2] =
+        [|nth| PoolClient { own: nth + 1, network: 1 }, |nth| PoolClient { own: 1, network: nth + 1 }];
+    for client in each {
+        let mut tried = Tried::at(7);
+        for nth in 0..4_000_u32 {
+            tried.note_by(client(nth % 16), (Outcome::TimedOut, nth.into()), |_, _| FailureTally::default());
+            assert!(tried.health.is_fit(PoolClient { own: 77, network: 77 }, 7), "{nth}");
+        }
+        assert_eq!(tried.state(), AddressState::Serving);
+    }
+}
+
+/// What a client does a thousand times is no more than what it does once.
+#[test]
+fn a_few_clients_weigh_no_more_than_the_others_whatever_they_do() {
+    let mut tried = Tried::at(7);
+    for nth in 0..4_000_u64 {
+        let eves = client(8 + nth as u32 % 3);
+        tried.note_by(eves, (Outcome::Refused, nth), |_, _| FailureTally::default());
+        if nth % 20 == 0 {
+            // The others fail one time in four.
+            let outcome = if nth % 80 == 0 { Outcome::Refused } else { Outcome::Connected };
+            tried.note(outcome, nth / 20);
+        }
+        assert!(tried.is_fit(client(nth as u32 % 8)), "{nth}");
+    }
+    assert_eq!(tried.state(), AddressState::Serving);
+}
+
+/// Whoever asked for dead targets took each probe, and a good address stayed away for as long.
+#[test]
+fn one_whose_probe_failed_lets_others_go_first() {
+    let mut tried = Tried::at(7);
+    assert!((0..100).any(|target| tried.note(Outcome::TimedOut, target)));
+    tried.now_ms += SECOND;
+    assert!(tried.health.take(EVE, tried.now_ms) && tried.eve(Outcome::TimedOut, 1));
+    tried.now_ms += 2 * SECOND;
+    assert!(!tried.is_fit(EVE) && tried.is_fit(client(1)));
+    assert!(tried.health.is_fit(EVE, tried.now_ms + limits::PROBE_TIME.as_millis() as u64), "it is alone");
+    assert!(tried.health.take(client(1), tried.now_ms));
+    assert!(tried.note_by(client(1), (Outcome::Connected, 2), |_, _| FailureTally::default()));
+    assert_eq!((tried.state(), tried.is_fit(EVE)), (AddressState::Serving, true));
+}
+
+/// A target that refuses has heard of the address.
+#[test]
+fn a_refusal_shows_that_an_address_works_which_was_silent() {
+    for (fault, ends) in
+        [(Outcome::TimedOut, true), (Outcome::AddressMissing, true), (Outcome::Refused, false)]
+    {
+        let mut tried = Tried::at(7);
+        assert!((0..100).any(|target| tried.note(fault, target)));
+        tried.now_ms += SECOND;
+        assert!(tried.take(tried.now_ms) && tried.note(Outcome::Refused, 1));
+        assert_eq!(tried.state() == AddressState::Serving, ends, "{fault:?}");
+    }
+}
+
 /// Failures of hours ago would add up to a cooldown some day.
 #[test]
 fn failures_of_another_window_are_forgotten() {
@@ -142,11 +265,11 @@ fn failures_of_another_window_are_forgotten() {
 #[test]
 fn what_is_drained_by_hand_serves_again_by_hand_alone() {
     let mut tried = Tried::at(7);
-    assert!(tried.health.set_drained(true, 0, 7) && !tried.health.set_drained(true, 0, 7));
+    assert!(tried.health.set_drained(true, 7) && !tried.health.set_drained(true, 7));
     assert_eq!(tried.state(), AddressState::Drained);
     tried.note(Outcome::AddressMissing, 1);
-    assert!(!tried.health.take(1 << 40), "its cooldown is over");
-    assert!(tried.health.set_drained(false, 0, 7) && !tried.health.set_drained(false, 0, 7));
+    assert!(!tried.take(1 << 40), "its cooldown is over");
+    assert!(tried.health.set_drained(false, 7) && !tried.health.set_drained(false, 7));
     assert_eq!(tried.state(), AddressState::Serving, "and its cooldown, too");
 }
 
@@ -169,22 +292,22 @@ proptest! {
             };
             let _ = match (outcome, what) {
                 (Some(outcome), _) => tried.note(outcome, target),
-                (None, 0) => tried.health.take(tried.now_ms),
-                (None, _) => tried.health.set_drained(target % 2 == 0, tried.attempts, tried.now_ms),
+                (None, 0) => tried.take(tried.now_ms),
+                (None, _) => tried.health.set_drained(target % 2 == 0, tried.now_ms),
             };
         }
         if tried.state() == AddressState::Drained {
-            prop_assert!(!tried.health.is_fit(u64::MAX >> 20));
-            tried.health.set_drained(false, tried.attempts, tried.now_ms);
+            prop_assert!(!tried.health.is_fit(client(20), u64::MAX >> 20));
+            tried.health.set_drained(false, tried.now_ms);
         }
         let max = CooldownTerms::default().max.as_millis() as u64;
         if let Some((_, until_ms)) = tried.state().fault() {
             prop_assert!(until_ms <= tried.now_ms + max.max(limits::PROBE_TIME.as_millis() as u64));
             tried.now_ms = until_ms;
-            prop_assert!(tried.health.take(until_ms));
+            prop_assert!(tried.take(until_ms));
             tried.note(Outcome::Connected, 0);
         }
         prop_assert_eq!(tried.state(), AddressState::Serving);
-        prop_assert!(tried.health.is_fit(tried.now_ms) && tried.health.take(tried.now_ms));
+        prop_assert!(tried.health.is_fit(client(20), tried.now_ms) && tried.take(tried.now_ms));
     }
 }

@@ -305,6 +305,9 @@ mod parents_seen;
 /// Connections to parents that wait for a session: the round trips that they spare.
 mod parents_warm;
 
+/// Whose fault it is that a session through a parent fails.
+mod parents_faults;
+
 /// Datagrams that are led through another proxy.
 mod parents_udp;
 

@@ -1,6 +1,6 @@
 //! Connecting to one of several addresses: Happy Eyeballs (RFC 8305 section 5) over non-blocking connects.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use mio::Registry;
@@ -14,7 +14,7 @@ use crate::observe::{Counted, Counters};
 use crate::outbound::OutboundOptions;
 use crate::policy::egress::SessionPool;
 use crate::policy::egress::health::Outcome;
-use crate::policy::{Allowed, Policy, Refusal, Route, RoutedAddress};
+use crate::policy::{Allowed, EgressId, Policy, Refusal, Route, RoutedAddress};
 use crate::session::{DialError, Dialed};
 use crate::shares::Lent;
 use crate::sys::congestion::CongestionControl;
@@ -36,6 +36,8 @@ pub(super) struct Dial {
     /// Under way, the oldest first.
     attempts: Vec<Attempt>,
     gravest: Option<DialError>,
+    /// The pool and the address that an attempt left from of which nothing was heard, or to which there was no way.
+    unanswered: Option<(EgressId, IpAddr)>,
     next_at: Option<Instant>,
     /// When all attempts together are given up.
     deadline: Instant,
@@ -124,6 +126,7 @@ impl Dial {
             last_index: 0,
             attempts: Vec::new(),
             gravest: None,
+            unanswered: None,
             next_at: None,
             deadline,
             second,
@@ -143,6 +146,13 @@ impl Dial {
     /// The same, where addresses are left to from these pools.
     pub(super) fn leaving_from(self, pools: Vec<SessionPool>) -> Dial {
         Dial { pools, ..self }
+    }
+
+    /// The pool and the address that an attempt left from of which nothing was heard, or to which there was no way: the last one.
+    pub(super) fn unanswered(&self) -> Option<(SessionPool, IpAddr)> {
+        let under_way = || self.attempts.iter().find_map(|attempt| attempt.left.as_ref()?.from());
+        let (id, source) = self.unanswered.or_else(under_way)?;
+        Some((self.pools.iter().find(|pool| pool.id() == id)?.clone(), source))
     }
 
     /// When all attempts together are given up.
@@ -262,6 +272,9 @@ impl Dial {
             }
             Err(error) => {
                 outcome_of(error).into_iter().for_each(|outcome| attempt.note(outcome, dialler.now));
+                if matches!(outcome_of(error), Some(Outcome::TimedOut | Outcome::Unreachable)) {
+                    self.unanswered = attempt.left.as_ref().and_then(|left| left.from());
+                }
                 self.note(error, dialler.counters);
                 attempt.stream.reset_on_close();
                 drop(attempt);
@@ -332,6 +345,9 @@ impl Dial {
                 Err(error) => {
                     let outcome = outcome_of(error);
                     outcome.into_iter().for_each(|outcome| pool.note(source, address.ip(), outcome, now));
+                    if outcome == Some(Outcome::Unreachable) {
+                        self.unanswered = Some((pool.id(), source));
+                    }
                     failed = Some(error);
                     if !another_may_do(error) {
                         break;

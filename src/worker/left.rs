@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use crate::observe::live::LiveEgress;
+use crate::policy::EgressId;
 use crate::policy::egress::SessionPool;
 use crate::policy::egress::health::Outcome;
 use crate::policy::egress::standing::SourceUse;
@@ -57,6 +58,11 @@ impl Left {
     /// The target closed first, or was reset: the port is free once the socket is closed.
     pub(super) fn leaves_port_free(&mut self) {
         self.used.iter_mut().for_each(SourceUse::was_reset);
+    }
+
+    /// The pool, and the address of it that was left from.
+    pub(super) fn from(&self) -> Option<(EgressId, IpAddr)> {
+        Some((self.pool.id(), self.source?))
     }
 
     /// The pool's name.

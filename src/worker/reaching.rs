@@ -1,12 +1,13 @@
 //! A connection to a target through a parent: which of its servers, the dial to that one, and what is said to it until the
 //! target has the word. It is no phase: whoever wants the connection drives it, and is told what comes of it.
 
+mod faults;
 mod told;
 
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::core::Core;
 use super::dial::{Dial, DialedBy, Dialler, Won};
@@ -17,7 +18,7 @@ use crate::dns::Answer;
 use crate::limits;
 use crate::observe::ParentFault;
 use crate::policy::egress::SessionPool;
-use crate::policy::parents::{Fallback, Parent, ParentAsked, ParentServer, Trying, UserFrom};
+use crate::policy::parents::{Parent, ParentAsked, ParentServer, Trying, UserFrom};
 use crate::policy::{Allowed, ParentId, RoutedAddress, Way};
 use crate::proto::address::Host;
 use crate::proto::client::{ProxyBound, TalkError};
@@ -54,6 +55,10 @@ pub(super) struct Reaching {
     deadline: Instant,
     /// The socket index that was given last.
     last_index: u8,
+    /// A bit for each server that has closed the connection in place of a reply.
+    closers: u64,
+    /// What our own machine did not have for one.
+    lacking: Option<DialError>,
     /// What says most of those that came to nothing.
     gravest: Option<DialError>,
     /// The last fault of a server.
@@ -106,6 +111,8 @@ impl Reaching {
             stage: ReachStage::Idle,
             deadline,
             last_index,
+            closers: 0,
+            lacking: None,
             gravest: None,
             fault: Cell::default(),
         }
@@ -145,15 +152,6 @@ impl Reaching {
                 Err(fault) => self.note(core, fault),
             }
         }
-    }
-
-    /// A share of the time that is left, for this server and each that may yet be tried, and for going without any.
-    fn share(&self, now: Instant) -> Duration {
-        let spec = self.parent.spec();
-        let servers = spec.servers.len().min(limits::PARENT_TRIES_MAX as usize) as u32;
-        let without = u32::from(spec.fallback == Fallback::Direct);
-        let left = servers.saturating_sub(self.trying.tries()) + 1 + without;
-        self.deadline.saturating_duration_since(now) / left
     }
 
     /// Begins with the server that was chosen.
@@ -251,7 +249,8 @@ impl Reaching {
         let mut dial = Dial::new(list, congestion, self.until, second)
             .leaving_from(self.pools.clone())
             .behind(self.last_index);
-        dial.start_next(&dialler(core, caller)).map_err(|error| Some(ParentFault::of_dial(error)))?;
+        let started = dial.start_next(&dialler(core, caller));
+        started.map_err(|error| self.undialled(core, dial.unanswered(), error))?;
         self.stage = ReachStage::Dialling(dial);
         Ok(())
     }
@@ -269,13 +268,17 @@ impl Reaching {
                 match dial.event(socket_index, edge, &dialler(core, caller)) {
                     Ok(None) => ReachStep::Pending,
                     Ok(Some(won)) => self.connected(core, caller, won, edge),
-                    Err(error) => self.go_on(core, caller, Some(ParentFault::of_dial(error))),
+                    Err(error) => {
+                        let unanswered = dial.unanswered();
+                        let fault = self.undialled(core, unanswered, error);
+                        self.go_on(core, caller, fault)
+                    }
                 }
             }
             ReachStage::Talking(talking) if talking.upstream.socket_index == socket_index => {
                 talking.fin |= edge.fin;
                 if edge.failed && talking.upstream.stream.take_error().is_some() {
-                    return self.closed(core, caller);
+                    return self.closed(core, caller, false);
                 }
                 self.hear(core, caller)
             }
@@ -295,34 +298,15 @@ impl Reaching {
             ReachStage::Dialling(dial) if dial.next_at().is_some_and(|at| at <= core.now) => {
                 match dial.start_next(&dialler(core, caller)) {
                     Ok(()) => ReachStep::Pending,
-                    Err(error) => self.go_on(core, caller, Some(ParentFault::of_dial(error))),
+                    Err(error) => {
+                        let unanswered = dial.unanswered();
+                        let fault = self.undialled(core, unanswered, error);
+                        self.go_on(core, caller, fault)
+                    }
                 }
             }
             _ => ReachStep::Pending,
         }
-    }
-
-    /// The time for the server that is tried is up. One that was asked for the target, and says nothing of it, may have asked that in
-    /// vain: it is no worse for it, or whoever asks for a target that is not there would have everybody kept away from it. The
-    /// target of a look is one that the operator knows.
-    fn overdue(&mut self, core: &mut Core, caller: Caller) -> ReachStep {
-        let fault = match &self.stage {
-            ReachStage::Talking(talking) if talking.awaits_target() && !caller.checks => {
-                match talking.heard {
-                    true => self.weigh(DialError::TimedOut),
-                    false => self.count_fault(core, ParentFault::TimedOut),
-                }
-                None
-            }
-            ReachStage::Talking(_) => Some(ParentFault::TimedOut),
-            ReachStage::Resolving => {
-                core.lookups.cancel(caller.ticket(), &core.registry, core.now);
-                Some(ParentFault::Name)
-            }
-            ReachStage::Dialling(_) => Some(ParentFault::TimedOut),
-            ReachStage::Idle => None,
-        };
-        self.go_on(core, caller, fault)
     }
 
     /// A server is connected. One that speaks or closes at once may do so in the event that tells of it: there is no other.
@@ -361,7 +345,7 @@ impl Reaching {
             // What is asked for is known from the start: it is never waited for.
             Heard::Pending | Heard::Ready => self.go_early(core, caller),
             Heard::Done(bound) => self.stands(core, &bound),
-            Heard::Closed => self.closed(core, caller),
+            Heard::Closed { unfinished } => self.closed(core, caller, unfinished),
             Heard::Failed(error) => self.failed(core, caller, &error),
         }
     }
@@ -369,23 +353,7 @@ impl Reaching {
     /// Sends on what the client has sent already, as soon as it may go.
     fn go_early(&mut self, core: &mut Core, caller: Caller) -> ReachStep {
         let ReachStage::Talking(talking) = &mut self.stage else { return ReachStep::Pending };
-        if talking.send_early(&self.early) { ReachStep::Pending } else { self.closed(core, caller) }
-    }
-
-    /// The server has closed the connection. One that was idle may have been closed before it heard of the session: it is dialled
-    /// then, and nothing is held against it.
-    fn closed(&mut self, core: &mut Core, caller: Caller) -> ReachStep {
-        let ReachStage::Talking(talking) = &self.stage else { return ReachStep::Pending };
-        if talking.warm && !talking.heard {
-            self.stage = ReachStage::Idle;
-            self.cold = true;
-            return match self.try_server(core, caller) {
-                Ok(()) => ReachStep::Pending,
-                Err(fault) => self.go_on(core, caller, fault),
-            };
-        }
-        let closed = talking.closed();
-        self.failed(core, caller, &closed)
+        if talking.send_early(&self.early) { ReachStep::Pending } else { self.closed(core, caller, false) }
     }
 
     /// The tunnel stands.
@@ -398,6 +366,7 @@ impl Reaching {
             let name = &self.parent.spec().name;
             tracing::info!(parent = %name, server = %self.label(), "a server of a parent is back");
         }
+        self.outdo_closers();
         let allowed = self.goal.allowed(self.nth);
         if self.only.is_none() {
             self.count_session(core, warm);
@@ -412,6 +381,55 @@ impl Reaching {
         let last_index = self.last_index;
         let way = DialedBy { allowed, last_index, led_by, early_bytes, reused: false };
         ReachStep::Stands(Won { upstream, dialed, way, left })
+    }
+
+    /// The time for the server that is tried is up. One that was asked for the target, and says nothing of it, may have asked that in
+    /// vain: it is no worse for it, or whoever asks for a target that is not there would have everybody kept away from it. The
+    /// target of a look is one that the operator knows.
+    fn overdue(&mut self, core: &mut Core, caller: Caller) -> ReachStep {
+        let fault = match &self.stage {
+            ReachStage::Talking(talking) if talking.awaits_target() && !caller.checks => {
+                match talking.heard {
+                    true => self.weigh(DialError::TimedOut),
+                    false => self.count_fault(core, ParentFault::TimedOut),
+                }
+                None
+            }
+            ReachStage::Talking(_) => Some(ParentFault::TimedOut),
+            ReachStage::Resolving => {
+                core.lookups.cancel(caller.ticket(), &core.registry, core.now);
+                Some(ParentFault::Name)
+            }
+            ReachStage::Dialling(dial) => {
+                dial.give_up(core.now);
+                self.undialled(core, dial.unanswered(), DialError::TimedOut)
+            }
+            ReachStage::Idle => None,
+        };
+        self.go_on(core, caller, fault)
+    }
+
+    /// The server has closed the connection. One that was idle may have been closed before it heard of the session: it is dialled
+    /// then, and nothing is held against it.
+    ///
+    /// One that closes in place of a reply may do so where the target is down, as many do, and is no worse for it until it does so for
+    /// many. One that closes in the midst of its answer is.
+    fn closed(&mut self, core: &mut Core, caller: Caller, unfinished: bool) -> ReachStep {
+        let ReachStage::Talking(talking) = &self.stage else { return ReachStep::Pending };
+        if talking.warm && !talking.heard {
+            self.stage = ReachStage::Idle;
+            self.cold = true;
+            return match self.try_server(core, caller) {
+                Ok(()) => ReachStep::Pending,
+                Err(fault) => self.go_on(core, caller, fault),
+            };
+        }
+        let closed = talking.closed();
+        if !talking.awaits_target() || unfinished || caller.checks {
+            return self.failed(core, caller, &closed);
+        }
+        let fault = self.closed_unanswered(core, caller.ip);
+        self.go_on(core, caller, fault)
     }
 
     /// The server says no, or nothing that it could mean.
@@ -452,41 +470,11 @@ impl Reaching {
     /// nowhere else.
     fn go_on(&mut self, core: &mut Core, caller: Caller, fault: Option<ParentFault>) -> ReachStep {
         self.note(core, fault);
-        if matches!(&self.stage, ReachStage::Talking(talking) if talking.early_bytes > 0) {
+        if self.early_bytes() > 0 {
             self.stage = ReachStage::Idle;
             return ReachStep::Failed(self.gravest.unwrap_or(DialError::ParentAway));
         }
         self.try_next(core, caller)
-    }
-
-    /// Takes note of what kept a server from serving, where that is its fault.
-    fn note(&self, core: &Core, fault: Option<ParentFault>) {
-        let Some(fault) = fault else { return };
-        self.count_fault(core, fault);
-        if fault.is_the_servers() && self.parent.failed(self.place, core.now) {
-            let (parent, cause) = (&self.parent.spec().name, fault.name());
-            tracing::warn!(%parent, server = %self.label(), cause, "a server of a parent is away");
-        }
-    }
-
-    fn weigh(&mut self, error: DialError) {
-        if self.gravest.is_none_or(|gravest| gravest.weight() < error.weight()) {
-            self.gravest = Some(error);
-        }
-    }
-
-    /// No server is left to be tried.
-    fn give_up(&mut self) -> ReachStep {
-        self.stage = ReachStage::Idle;
-        match self.gravest {
-            Some(error) => ReachStep::Failed(error),
-            None if self.parent.spec().fallback == Fallback::Direct => ReachStep::Direct,
-            None => ReachStep::Failed(DialError::ParentAway),
-        }
-    }
-
-    fn label(&self) -> String {
-        self.parent.server(self.place).map(ParentServer::to_string).unwrap_or_default()
     }
 }
 

@@ -187,7 +187,11 @@ impl Redialling {
                 self.attempts = Attempts::Dial(dial);
                 Next::Wait
             }
-            Attempts::Dial(_) | Attempts::Nothing => refuse(DialError::TimedOut),
+            Attempts::Dial(dial) => {
+                dial.give_up(core.now);
+                refuse(DialError::TimedOut)
+            }
+            Attempts::Nothing => refuse(DialError::TimedOut),
         }
     }
 

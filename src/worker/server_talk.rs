@@ -21,8 +21,8 @@ pub(super) enum Heard {
     Ready,
     /// It has done what it was asked for.
     Done(ProxyBound),
-    /// It has closed the connection.
-    Closed,
+    /// It has closed the connection, and whether in the midst of what it had to say.
+    Closed { unfinished: bool },
     /// It has not done it.
     Failed(TalkError),
 }
@@ -180,23 +180,23 @@ pub(super) fn hear(
         let count = match stream.peek(buffer) {
             Read::Bytes(count) => count,
             Read::Blocked => return Heard::Pending,
-            Read::End | Read::Failed(_) => return Heard::Closed,
+            Read::End | Read::Failed(_) => return Heard::Closed { unfinished: false },
         };
         *heard = true;
         let mut out = TalkOutput::default();
         let (used, talked) = feed(&buffer[..count], &mut out);
         // What was seen is there to be taken.
         if used > 0 && !matches!(stream.recv(&mut buffer[..used]), Read::Bytes(taken) if taken == used) {
-            return Heard::Closed;
+            return Heard::Closed { unfinished: false };
         }
         if !send(stream, &out) {
-            return Heard::Closed;
+            return Heard::Closed { unfinished: false };
         }
         match talked {
             Talked::Done(bound) => return Heard::Done(bound),
             Talked::Failed(error) => return Heard::Failed(error),
             Talked::Ready => return Heard::Ready,
-            Talked::Pending if used == 0 && fin => return Heard::Closed,
+            Talked::Pending if used == 0 && fin => return Heard::Closed { unfinished: true },
             Talked::Pending if used == 0 => return Heard::Pending,
             Talked::Pending => {}
         }

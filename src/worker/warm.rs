@@ -160,7 +160,7 @@ impl WarmEntry {
                         local: ends.1,
                         talk: Some(talk),
                     })),
-                    Heard::Pending | Heard::Done(_) | Heard::Closed | Heard::Failed(_) => None,
+                    Heard::Pending | Heard::Done(_) | Heard::Closed { .. } | Heard::Failed(_) => None,
                 }
             }
             // What it says without being asked is its end, or none of its protocol.

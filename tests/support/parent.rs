@@ -93,7 +93,8 @@ impl FakeParent {
         Self::serve_at(SocketAddr::new(V4, 0), behaviour)
     }
 
-    fn serve_at<F>(at: SocketAddr, behaviour: F) -> Self
+    /// The same at this address.
+    pub(crate) fn serve_at<F>(at: SocketAddr, behaviour: F) -> Self
     where
         F: Fn(TcpStream, &Mutex<Vec<Told>>) -> io::Result<()> + Send + Sync + 'static,
     {

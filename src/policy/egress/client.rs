@@ -1,11 +1,8 @@
 //! Who leaves from a pool, as far as the health of its addresses asks: what one client meets is not held against an address.
 
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::ports::Ports;
 use crate::limits;
-use crate::shares::Source;
 
 /// A client: hashes of who it is, and of the network that it comes from. Its name is who it is, where it has logged in, and the
 /// network otherwise.
@@ -17,10 +14,9 @@ pub struct PoolClient {
 }
 
 impl PoolClient {
-    /// Who has this name, where it has one, and comes from there.
-    pub(super) fn of(user: Option<&str>, source: IpAddr, ports: &Ports) -> PoolClient {
-        let network = ports.hash(Source::from(source).network()) as u32;
-        let own = user.map_or(network, |user| ports.hash(user) as u32);
+    /// Who has this name, where it has one, and comes from this network: hashes of both.
+    pub(super) fn of(name: Option<u64>, network: u64) -> PoolClient {
+        let (own, network) = (name.unwrap_or(network) as u32, network as u32);
         PoolClient { own: own.max(1), network }
     }
 }

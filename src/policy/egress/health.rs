@@ -95,6 +95,8 @@ pub(super) struct Charge<'a> {
     pub(super) asked: &'a AskedClient,
     /// How many attempts the address has seen.
     pub(super) attempts: u64,
+    /// How many sessions have come about.
+    pub(super) served: u64,
     pub(super) terms: &'a CooldownTerms,
     pub(super) now_ms: u64,
 }
@@ -211,7 +213,7 @@ impl Health {
         charge: &Charge<'_>,
         others: impl FnOnce(Fault, TallyOf) -> FailureTally,
     ) -> bool {
-        let Charge { target, client, attempts, terms, now_ms, .. } = *charge;
+        let Charge { target, client, attempts, served, terms, now_ms, .. } = *charge;
         match self.marks.read().fault {
             // Whoever is refused or reset has been heard.
             Some(Fault::Missing | Fault::Unreachable | Fault::TimedOut)
@@ -223,7 +225,7 @@ impl Health {
             Some(_) if self.concerned.concerns(client) => return self.cool_again(fault, charge),
             _ => {}
         }
-        self.suspicion.add(fault, target, client, attempts, now_ms);
+        self.suspicion.add(fault, (target, client), (attempts, served), now_ms);
         let bad = |of| {
             let tally = self.suspicion.tally(fault, of, attempts, now_ms);
             tally.filter(|tally| tally.is_bad(fault, terms))
@@ -242,6 +244,11 @@ impl Health {
         }
         self.cool_for(fault, charge);
         false
+    }
+
+    /// Whether it is known to work, though something has failed of late: of all sessions that came about some have since.
+    pub(super) fn works(&self, served: u64, now_ms: u64) -> bool {
+        self.marks.fares_well() && self.suspicion.is_outdone(served, now_ms)
     }
 
     /// How it fares, where it is not left alone by all anyhow.

@@ -21,6 +21,7 @@ use super::turns::PoolTurns;
 use crate::outbound::OutboundOptions;
 use crate::policy::way::EgressId;
 use crate::proto::address::Host;
+use crate::shares::Source;
 
 /// A pool.
 #[derive(Debug)]
@@ -307,8 +308,9 @@ impl AddressPool {
     }
 
     fn client(&self, asked: &LeavingAsked<'_>) -> PoolClient {
-        let any = self.standings.first();
-        any.map(|any| PoolClient::of(asked.user, asked.source, any.ports())).unwrap_or_default()
+        let Some(any) = self.standings.first() else { return PoolClient::default() };
+        let network = any.ports().hash(Source::from(asked.source).network());
+        PoolClient::of(asked.user.map(|user| any.ports().hash(user)), network)
     }
 
     /// The place of the entry of a family with the fewest sessions now; of several the first one behind any place, so that

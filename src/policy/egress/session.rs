@@ -79,6 +79,17 @@ impl SessionPool {
         Some(self.pool()?.standing(source)?.begin_for_any())
     }
 
+    /// Whether an address of it is known to work, though an attempt from it has come to nothing of late.
+    pub fn works_from(&self, source: IpAddr, now: Instant) -> bool {
+        self.pool().and_then(|pool| pool.standing(source)).is_some_and(|standing| standing.works(now))
+    }
+
+    /// A number of the entry that an address is of.
+    pub fn entry_number(&self, source: IpAddr) -> Option<u64> {
+        let standing = self.pool()?.standing(source)?;
+        Some(standing.ports().hash(standing.network()))
+    }
+
     /// What came of leaving from an address of it.
     pub fn note(&self, source: IpAddr, target: IpAddr, outcome: Outcome, now: Instant) {
         if let Some(pool) = self.pool() {

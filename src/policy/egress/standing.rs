@@ -172,7 +172,8 @@ impl EntryStanding {
         let (now_ms, attempts) = (self.ports.now_ms(now), self.begun.load(Ordering::Relaxed));
         // Whoever has a machine has the /64 that it is in.
         let target = self.ports.hash(Source::from(target));
-        let charge = Charge { outcome, target, client, asked, attempts, terms, now_ms };
+        let charge =
+            Charge { outcome, target, client, asked, attempts, served: self.sessions(), terms, now_ms };
         let others = |fault, of| self.others(pool, fault, of, now_ms);
         let changed = match self.is_address() {
             true => self.health.note(&charge, others),
@@ -182,6 +183,11 @@ impl EntryStanding {
             self.ports.changed();
         }
         changed
+    }
+
+    /// Whether it is known to work, though an attempt has come to nothing of late: sessions have come about since.
+    pub fn works(&self, now: Instant) -> bool {
+        self.health.works(self.sessions(), self.ports.now_ms(now))
     }
 
     /// The same of an address of a prefix.

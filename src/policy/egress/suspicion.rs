@@ -18,6 +18,8 @@ pub(super) struct Suspicion {
     began_ms: AtomicU64,
     /// How many attempts the address had seen when the window began.
     attempts_before: AtomicU64,
+    /// And how many sessions had come about.
+    served_before: AtomicU64,
     /// Made with the first failure.
     failures: OnceLock<Box<Failures>>,
 }
@@ -71,11 +73,19 @@ impl Default for Cells {
 }
 
 impl Suspicion {
-    /// Counts a failure. `attempts` is how many the address has seen in all.
-    pub(super) fn add(&self, fault: Fault, target: u64, client: PoolClient, attempts: u64, now_ms: u64) {
+    /// Counts a failure. `seen` is how many attempts the address has seen in all, and how many sessions have come about.
+    pub(super) fn add(
+        &self,
+        fault: Fault,
+        (target, client): (u64, PoolClient),
+        seen: (u64, u64),
+        now_ms: u64,
+    ) {
         if !self.is_of(now_ms) {
             self.clear();
+            let (attempts, served) = seen;
             self.attempts_before.store(attempts.saturating_sub(1), Ordering::Relaxed);
+            self.served_before.store(served, Ordering::Relaxed);
             // A window at the very beginning of the clock is told from none.
             self.began_ms.store(now_ms.max(1), Ordering::Relaxed);
         }
@@ -121,6 +131,11 @@ impl Suspicion {
             TallyOf::AllButOne => by.clients.tally(2, attempts),
             TallyOf::One(client) => by.clients.tally_of(client.own, attempts),
         })
+    }
+
+    /// Whether sessions have come about since something failed, of so many in all.
+    pub(super) fn is_outdone(&self, served: u64, now_ms: u64) -> bool {
+        self.is_of(now_ms) && served > self.served_before.load(Ordering::Relaxed)
     }
 
     fn is_of(&self, now_ms: u64) -> bool {

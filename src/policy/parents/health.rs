@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::doubt::{ClosedOn, Doubts};
+
 /// How a server is. Fails are counted within a time; with too many the server is away for that long, and then one session tries
 /// it while the others still keep away. What that one finds decides.
 #[derive(Debug)]
@@ -13,6 +15,7 @@ pub struct ServerHealth {
     fails: AtomicU64,
     /// Until when it is away; 0: it is not. Who puts it off is the one who tries.
     away_until_ms: AtomicU64,
+    doubts: Doubts,
 }
 
 /// Bits of a moment: some 8,000 years.
@@ -22,7 +25,12 @@ const MOMENT: u64 = (1 << MOMENT_BITS) - 1;
 impl ServerHealth {
     /// A server of which nothing is known.
     pub fn new(now: Instant) -> ServerHealth {
-        ServerHealth { since: now, fails: AtomicU64::new(0), away_until_ms: AtomicU64::new(0) }
+        ServerHealth {
+            since: now,
+            fails: AtomicU64::new(0),
+            away_until_ms: AtomicU64::new(0),
+            doubts: Doubts::default(),
+        }
     }
 
     /// Takes note of a fail; whether it is away by that and was not before.
@@ -63,7 +71,18 @@ impl ServerHealth {
         if self.fails.load(Ordering::Relaxed) != 0 {
             self.fails.store(0, Ordering::Relaxed);
         }
+        self.doubts.clear();
         self.away_until_ms.load(Ordering::Relaxed) != 0 && self.away_until_ms.swap(0, Ordering::Relaxed) != 0
+    }
+
+    /// It closed the connection in place of a reply; whether that is a fail of its own.
+    pub(super) fn closed(&self, on: ClosedOn<'_>, within: Duration, now: Instant) -> bool {
+        self.doubts.closed(on, within, self.ms(now))
+    }
+
+    /// What may be its fault or another's.
+    pub(super) fn doubts(&self) -> &Doubts {
+        &self.doubts
     }
 
     /// Whether sessions keep away from it. So it is until one has tried it and found it well.

@@ -7,6 +7,7 @@
 #[cfg(test)]
 pub(crate) mod by_hand;
 mod choose;
+mod doubt;
 mod drained;
 mod hash;
 mod health;
@@ -15,6 +16,7 @@ mod spec;
 mod turns;
 
 pub use choose::{ParentAsked, Trying};
+pub use doubt::ClosedOn;
 pub use drained::ParentServerState;
 pub use health::ServerHealth;
 pub use parent::{Parent, Parents};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::doubt::ClosedOn;
 use super::drained::{DrainedServers, ParentServerState};
 use super::hash::identity;
 use super::health::ServerHealth;
@@ -106,6 +107,22 @@ impl Parent {
     pub fn failed(&self, place: usize, now: Instant) -> bool {
         let ParentSpec { max_fails, fail_timeout, .. } = self.spec;
         self.health(place).is_some_and(|health| health.failed(max_fails, fail_timeout, now))
+    }
+
+    /// Takes note that this server closed the connection in place of a reply; whether that is a fail of its own, and not what the target
+    /// or the client brought about.
+    pub fn closed(&self, place: usize, on: ClosedOn<'_>, now: Instant) -> bool {
+        self.health(place).is_some_and(|health| health.closed(on, self.spec.fail_timeout, now))
+    }
+
+    /// Takes note that another server led a session on for which this one closed the connection.
+    pub fn was_outdone(&self, place: usize) {
+        self.health(place).into_iter().for_each(|health| health.doubts().was_reached());
+    }
+
+    /// Takes note that nothing came of a dial of this server from this entry of a pool; whether from another nothing did, too.
+    pub fn not_reached_from(&self, place: usize, entry: u64) -> bool {
+        self.health(place).is_some_and(|health| health.doubts().not_reached_from(entry))
     }
 
     /// Takes note that this server did what it was asked for, or was well enough to say why not; whether it is back by that. A

@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::{ReachStage, Reaching};
+use crate::limits;
 use crate::observe::{CheckFound, ParentFault};
 use crate::policy::RoutedAddress;
-use crate::policy::parents::ParentServer;
+use crate::policy::parents::{Fallback, ParentServer};
 use crate::proto::request::RequestCommand;
 use crate::session::DialError;
 use crate::worker::connection::Led;
@@ -115,5 +116,27 @@ impl Reaching {
             }
         };
         servers.checked(number, found, SystemTime::now());
+    }
+
+    /// How many bytes of the client the server that is tried has.
+    pub(super) fn early_bytes(&self) -> u16 {
+        match &self.stage {
+            ReachStage::Talking(talking) => talking.early_bytes,
+            ReachStage::Idle | ReachStage::Resolving | ReachStage::Dialling(_) => 0,
+        }
+    }
+
+    /// A share of the time that is left, for this server and each that may yet be tried, and for going without any.
+    pub(super) fn share(&self, now: Instant) -> Duration {
+        let spec = self.parent.spec();
+        let servers = spec.servers.len().min(limits::PARENT_TRIES_MAX as usize) as u32;
+        let without = u32::from(spec.fallback == Fallback::Direct);
+        let left = servers.saturating_sub(self.trying.tries()) + 1 + without;
+        self.deadline.saturating_duration_since(now) / left
+    }
+
+    /// The server that is tried, as it is told of.
+    pub(super) fn label(&self) -> String {
+        self.parent.server(self.place).map(ParentServer::to_string).unwrap_or_default()
     }
 }

@@ -33,7 +33,16 @@ impl Tried {
     ) -> bool {
         self.attempts += 1;
         let (terms, attempts, now_ms) = (CooldownTerms::default(), self.attempts, self.now_ms);
-        let charge = Charge { outcome, target, client, asked: &self.asked, attempts, terms: &terms, now_ms };
+        let charge = Charge {
+            outcome,
+            target,
+            client,
+            asked: &self.asked,
+            attempts,
+            served: 0,
+            terms: &terms,
+            now_ms,
+        };
         self.health.note(&charge, others)
     }
 

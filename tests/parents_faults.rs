@@ -1,8 +1,9 @@
 //! Whose fault it is that a session through a parent fails: the server's, the target's, or the pool's that it leaves from.
 
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,11 +12,12 @@ use crate::support::netns::{self, Far};
 use crate::support::origin::drain;
 use crate::support::parent::{BOUND, FakeParent, greet, lead, request, through};
 use crate::support::relay::Builder;
-use crate::support::{Client, Engine, Origin, Relay, wait};
+use crate::support::{Client, DnsServer, Engine, Origin, Relay, wait};
 
 engines!(
     a_parent_that_closes_on_a_dead_target_serves_others,
     a_parent_that_closes_on_all_targets_is_away_where_another_leads_on,
+    early_bytes_go_to_another_address_where_none_was_connected_to,
 );
 
 fn url(parent: &FakeParent) -> String {
@@ -70,6 +72,42 @@ fn a_parent_that_closes_on_all_targets_is_away_where_another_leads_on(engine: En
     (4..=40).for_each(session);
     relay.logged(&["is away", "closed"]);
     assert!(bad.accepted() < 40, "{}", bad.accepted());
+}
+
+/// What a parent has of a client goes to another address of the target where the reply says that nothing was connected to. Behind
+/// a general failure and an answer that did not come in time it may have been: a request that is no query was done twice.
+fn early_bytes_go_to_another_address_where_none_was_connected_to(engine: Engine) {
+    for (code, again) in [(5, true), (4, true), (1, false), (6, false), (0x42, false)] {
+        let served = AtomicUsize::new(0);
+        let parent = FakeParent::serve(move |mut stream, _| {
+            greet(&mut stream)?;
+            request(&mut stream)?;
+            let mut early = [0; 5];
+            stream.read_exact(&mut early)?;
+            match served.fetch_add(1, Ordering::SeqCst) {
+                0 => stream.write_all(&[5, code, 0, 1, 0, 0, 0, 0, 0, 0]),
+                _ => stream.write_all(&[&BOUND[..], &early].concat()),
+            }
+        });
+        let dns = DnsServer::zone(&[("two.example", &["127.0.0.71", "127.0.0.72"])]);
+        let builder = Relay::builder().engine(engine).dns(&dns);
+        let relay = through(builder, &[url(&parent)], &[("resolve", "\"here\"")]).start();
+        let mut client = Client::greeted(relay.addr());
+        client.send(&[&connect_to("two.example")[..], b"early"].concat());
+        match again {
+            true => {
+                assert_eq!(client.reply().rep, 0, "code {code}");
+                client.expect(b"early");
+            }
+            false => assert_ne!(client.reply().rep, 0, "code {code}"),
+        }
+        assert_eq!(parent.accepted(), 1 + usize::from(again), "code {code}");
+    }
+}
+
+fn connect_to(name: &str) -> Vec<u8> {
+    let length = u8::try_from(name.len()).expect("a name");
+    [&[5, 1, 0, 3, length], name.as_bytes(), &[0, 80]].concat()
 }
 
 /// A parent at every address far away, and from where it was connected to.

@@ -449,14 +449,19 @@ impl Reaching {
             // It was asked for the next proxy: that is what cannot be had, and no word is said of the target.
             return self.go_on(core, caller, Some(ParentFault::of_next(error)));
         }
+        let early = self.early_bytes();
         if !matches!(error, TalkError::Unspeakable(_)) {
             // It is well enough to say so.
             self.parent.succeeded(self.place);
         }
         self.weigh(DialError::Replied(error.rep()));
         self.stage = ReachStage::Idle;
-        if self.nth + 1 < self.goal.targets() && core.now < self.until {
-            // Another address of the same target, by the same server.
+        if self.nth + 1 < self.goal.targets()
+            && core.now < self.until
+            && (early == 0 || error.is_of_no_connection())
+        {
+            // Another address of the same target, by the same server. Bytes of the client that may have gone to the one before go to
+            // no other.
             self.nth += 1;
             return match self.try_server(core, caller) {
                 Ok(()) => ReachStep::Pending,

@@ -83,6 +83,21 @@ impl TalkError {
         }
     }
 
+    /// Whether it says that the target was not connected to, so that nothing has gone there. A general failure and an answer that did
+    /// not come in time may be of a connection that stood for a while.
+    pub fn is_of_no_connection(&self) -> bool {
+        let never = [
+            Rep::NotAllowed,
+            Rep::NetworkUnreachable,
+            Rep::HostUnreachable,
+            Rep::ConnectionRefused,
+            Rep::CommandNotSupported,
+            Rep::AddressTypeNotSupported,
+        ];
+        matches!(self, TalkError::Unspeakable(_))
+            || matches!(self, TalkError::Refused(rep) if never.contains(rep))
+    }
+
     /// Whether it is a fault of the proxy, which counts among its fails, and not what it says of the target. A general failure
     /// of SOCKS and 503 are both: many proxies say nothing else of a target that is down.
     pub fn is_the_proxys(&self) -> bool {

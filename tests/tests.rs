@@ -91,6 +91,9 @@ mod egress_packets;
 /// Targets of both families through a pool.
 mod egress_families;
 
+/// Pools in other network namespaces: what is read there, and another namespace at the path of one.
+mod egress_netns;
+
 /// NAT64: what is behind a translator, and prefixes that are shown, made up or named.
 mod dns64;
 

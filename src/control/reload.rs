@@ -186,6 +186,10 @@ impl Preparation {
     fn told(&self, mut report: ReloadReport, found: &Report, named: &Named) -> ReloadReport {
         report.warnings.extend(found.warnings.lines());
         report.files.extend_from_slice(named.rules.lists_read());
+        if let Some(ways) = named.rules.ways() {
+            let old = &self.parts.rules.ways;
+            report.files.extend(ways.moved(old));
+        }
         report.files.extend(named.certificates.read_anew(&self.parts.certificates));
         if let (Some(old), Some(new)) = (&self.users, &named.users) {
             let (gone, come) = (old.changed_in(&new.users), new.users.changed_in(old));

@@ -97,6 +97,15 @@ impl RulesPlan {
             RulesPlan::New(new) => &new.read,
         }
     }
+
+    /// The pools and parents of the plan, where they are others than those in effect.
+    pub(super) fn ways(&self) -> Option<&OperatorWays> {
+        match self {
+            RulesPlan::Same => None,
+            RulesPlan::Beside(_, ways) => Some(ways),
+            RulesPlan::New(new) => Some(&new.ways),
+        }
+    }
 }
 
 impl Default for OperatorRules {

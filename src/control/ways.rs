@@ -1,5 +1,6 @@
 //! The pools that sessions leave from, and the parents that they go through: made of the configuration, and kept for as long as it says the same of them.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use super::parents::OperatorParents;
 use super::rules::concerns::RuleRemark;
 use crate::auth::Users;
 use crate::config::{Config, EgressConfig, RuleConfig};
-use crate::outbound::{FreeBind, OutboundOptions};
+use crate::outbound::{FreeBind, NetworkNamespace, OutboundOptions};
 use crate::policy::egress::{Egress, PoolSockets, PoolSpec};
 use crate::policy::{EgressId, OwnPools, UserPools, Way};
 use crate::sys::outbound::{has_port_ranges, open_namespace};
@@ -20,6 +21,8 @@ use crate::worker::ListenerName;
 #[derive(Clone, Debug)]
 pub(super) struct OperatorWays {
     pools: Vec<PoolSpec>,
+    /// What the sockets of each are given: a network namespace is the one that stood at its path when this was made.
+    options: Vec<OutboundOptions>,
     /// Those of the names of pools; 0 stands for none.
     numbers: Numbers,
     /// The pools that the users file gives users.
@@ -34,6 +37,7 @@ impl Default for OperatorWays {
         // No pool can be called by nothing.
         OperatorWays {
             pools: Vec::new(),
+            options: Vec::new(),
             numbers: Numbers::beginning_with([""]),
             users: Arc::default(),
             egress: None,
@@ -50,25 +54,20 @@ impl OperatorWays {
     pub(super) fn with(&self, config: &Config, users: Option<&Users>) -> Result<OperatorWays, RuleRemark> {
         let parents = self.parents.follow(config, Instant::now())?;
         let pools: Vec<PoolSpec> = config.egress.iter().map(EgressConfig::spec).collect();
-        if pools == self.pools {
+        let options = options_of(&pools)?;
+        if pools == self.pools && options == self.options {
             return Ok(OperatorWays { parents, ..self.clone() }.with_users(users));
         }
         let numbers = self.numbers.with(pools.iter().map(|pool| &pool.name));
         let numbers = numbers.map_err(|none| (("egress", none.nth, "name"), none.of("pools")))?;
-        let mut numbered = Vec::with_capacity(pools.len());
-        let has_port_ranges = pools.iter().all(|pool| pool.sockets.ports.is_none()) || has_port_ranges();
-        for (nth, pool) in pools.iter().enumerate() {
-            if pool.sockets.ports.is_some() && !has_port_ranges {
-                let words = "this kernel chooses no port among those of one socket: it takes Linux 6.3";
-                return Err((("egress", nth, "ports"), words.to_owned()));
-            }
-            let options = options(&pool.sockets).map_err(|words| (("egress", nth, "netns"), words))?;
-            numbered.extend(numbers.of(&pool.name).map(|number| (EgressId(number), pool.clone(), options)));
-        }
+        let each = pools.iter().zip(&options);
+        let numbered = each.filter_map(|(pool, options)| {
+            Some((EgressId(numbers.of(&pool.name)?), pool.clone(), options.clone()))
+        });
         let egress = (!pools.is_empty())
             .then(|| Arc::new(Egress::new(numbered, self.egress.as_deref(), Instant::now())));
         let users_before = Arc::clone(&self.users);
-        let ways = OperatorWays { pools, numbers, users: users_before, egress, parents };
+        let ways = OperatorWays { pools, options, numbers, users: users_before, egress, parents };
         Ok(ways.with_users(users))
     }
 
@@ -100,7 +99,27 @@ impl OperatorWays {
 
     /// Whether another has the same pools and parents, and users the same pools.
     pub(super) fn is_as(&self, other: &OperatorWays) -> bool {
-        self.pools == other.pools && self.users == other.users && Arc::ptr_eq(&self.parents, &other.parents)
+        (&self.pools, &self.options, &self.users) == (&other.pools, &other.options, &other.users)
+            && Arc::ptr_eq(&self.parents, &other.parents)
+    }
+
+    /// The pools at the path of whose network namespace there is another one than in `old`, in words.
+    pub(super) fn moved(&self, old: &OperatorWays) -> Vec<String> {
+        let before: HashMap<_, _> = old.pools.iter().map(|pool| &pool.name).zip(&old.options).collect();
+        let moved = |(pool, options): (&PoolSpec, &OutboundOptions)| {
+            let path = pool.sockets.netns.as_ref()?;
+            let was = old.pools.iter().find(|one| one.name == pool.name)?;
+            let is_other = was.sockets.netns.as_ref() == Some(path)
+                && before.get(&pool.name).is_some_and(|before| before.netns != options.netns);
+            let what = format!("egress {}: another network namespace now, at {}", pool.name, path.display());
+            is_other.then_some(what)
+        };
+        self.pools.iter().zip(&self.options).filter_map(moved).collect()
+    }
+
+    /// The network namespaces of the pools that have one.
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = &Arc<NetworkNamespace>> {
+        self.options.iter().filter_map(|options| options.netns.as_ref())
     }
 
     /// The way of a rule, by what it names.
@@ -108,6 +127,22 @@ impl OperatorWays {
         let egress = rule.egress.as_ref().and_then(|name| self.numbers.of(name)).map(EgressId);
         Way { egress, parent: rule.parent.as_ref().and_then(|name| self.parents.number_of(name)) }
     }
+}
+
+/// What the sockets of each of these pools are given.
+///
+/// # Errors
+/// The first one that this machine cannot obey.
+fn options_of(pools: &[PoolSpec]) -> Result<Vec<OutboundOptions>, RuleRemark> {
+    let has_port_ranges = pools.iter().all(|pool| pool.sockets.ports.is_none()) || has_port_ranges();
+    let of = |(nth, pool): (usize, &PoolSpec)| {
+        if pool.sockets.ports.is_some() && !has_port_ranges {
+            let words = "this kernel chooses no port among those of one socket: it takes Linux 6.3";
+            return Err((("egress", nth, "ports"), words.to_owned()));
+        }
+        options(&pool.sockets).map_err(|words| (("egress", nth, "netns"), words))
+    };
+    pools.iter().enumerate().map(of).collect()
 }
 
 /// What the sockets of a pool are given.
@@ -189,6 +224,17 @@ mod tests {
         assert!(Arc::ptr_eq(&of(&renamed)[0], &of(&first)[1]), "what stayed as it was is the same");
         let back = next(&next(&renamed, "", None), &a, None);
         assert_eq!(named(&back, "a"), Some(EgressId(1)));
+    }
+
+    /// A block frees its sockets to leave from addresses that no interface has, and was another pool for that after each reload: what
+    /// was known of its keys was forgotten.
+    #[test]
+    fn a_pool_of_a_block_stays_what_it_is() {
+        let block = pool("a", "2001:db8::/64");
+        let first = next(&OperatorWays::default(), &block, None);
+        let second = next(&first, &format!("{block}{}", pool("b", "192.0.2.2")), None);
+        let of = |ways: &OperatorWays| ways.egress.as_ref().unwrap().pools().next().map(Arc::clone).unwrap();
+        assert!(Arc::ptr_eq(&of(&first), &of(&second)) && of(&second).options().freebind.v6);
     }
 
     #[test]

@@ -103,7 +103,7 @@ pub(crate) struct Machine(File);
 
 impl Machine {
     /// One with nothing but `lo`, up.
-    fn new() -> Machine {
+    pub(crate) fn new() -> Machine {
         let namespace = thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET).expect("another namespace");
             File::open("/proc/thread-self/ns/net").expect("the namespace")

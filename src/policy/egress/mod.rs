@@ -73,7 +73,8 @@ impl Egress {
             }
             let old = before.and_then(|before| before.shared(id));
             let pool = match old {
-                Some(old) if (old.spec(), old.options()) == (&spec, &options) => Arc::clone(old),
+                // What its sockets are given follows from that, but for the namespace that stands at a path.
+                Some(old) if (old.spec(), &old.options().netns) == (&spec, &options.netns) => Arc::clone(old),
                 _ => Arc::new(AddressPool::new(id, spec, options, &ledger)),
             };
             by_name.insert(Arc::clone(pool.name()), id);

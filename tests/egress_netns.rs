@@ -1,0 +1,96 @@
+//! Pools in network namespaces of their own: what is read of those networks, and what becomes of a pool where another namespace comes
+//! to stand at its path.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::egress::pooled;
+use crate::support::netns::{self, Machine};
+use crate::support::wait::{self, PATIENCE};
+use crate::support::{Client, Engine, Origin, Relay};
+
+/// The addresses of the pool, and one that targets listen at.
+const OWN: &str = "set -e; ip addr add 198.51.100.9/32 dev lo; ip addr add 198.51.100.10/32 dev lo; ip addr add 45.1.0.1/32 dev lo";
+
+fn at(ip: &str, port: u16) -> SocketAddr {
+    SocketAddr::new(ip.parse().expect("an address"), port)
+}
+
+/// A network with all of them.
+fn network() -> Machine {
+    let machine = Machine::new();
+    machine.shell(OWN);
+    machine
+}
+
+/// Has the path lead to this network.
+fn place(path: &Path, network: &Machine) {
+    let _ = std::fs::remove_file(path);
+    symlink(network.path(), path).expect("a link");
+}
+
+/// A path for a namespace, in a directory that lasts as long as the first value.
+fn somewhere() -> (TempDir, PathBuf) {
+    let directory = TempDir::with_prefix("outflow-test-").expect("a temporary directory");
+    let path = directory.path().join("uplink");
+    (directory, path)
+}
+
+fn echoes(client: &mut Client) {
+    client.send(b"ping");
+    client.expect(b"ping");
+}
+
+/// Has the server read its file anew, and say these words as it refuses to go by it.
+fn refused(relay: &Relay, words: &[&str]) {
+    let times = || relay.log().matches("nothing has changed").count();
+    let before = times();
+    relay.signal("HUP");
+    wait::until_true("the refusal", PATIENCE, || times() > before);
+    relay.logged(words);
+}
+
+/// The descriptor of the namespace before was kept for as long as nothing else changed.
+fn a_namespace_that_was_made_anew_is_opened_by_a_reload(engine: Engine) {
+    let test =
+        format!("egress_netns::a_namespace_that_was_made_anew_is_opened_by_a_reload::{}", engine.name());
+    netns::run(&test, "", || {
+        let (_directory, path) = somewhere();
+        let (one, other) = (network(), network());
+        let echo = |network: &Machine| {
+            network.inside(|| {
+                Origin::on(at("45.1.0.1", 0).ip(), |stream| {
+                    let _ = crate::support::origin::echo(stream);
+                })
+            })
+        };
+        let (first, second) = (echo(&one), echo(&other));
+        place(&path, &one);
+        let keys = format!("addresses = [\"198.51.100.9\"]\nnetns = \"{}\"", path.display());
+        let mut relay = pooled(&keys).engine(engine).start();
+        let mut old = Client::through(relay.addr(), first.addr);
+        echoes(&mut old);
+        relay.reload(&[]);
+        assert!(!relay.log().contains("another network namespace"), "{}", relay.log());
+        place(&path, &other);
+        relay.reload(&[]);
+        relay.logged(&["egress pool: another network namespace now, at", "uplink"]);
+        let mut new = Client::through(relay.addr(), second.addr);
+        echoes(&mut new);
+        echoes(&mut old);
+        // Where there is none any more what served serves on, and so it is where something else stands there.
+        std::fs::remove_file(&path).expect("the link");
+        refused(&relay, &["netns", "uplink", "there is no network namespace"]);
+        std::fs::write(&path, "").expect("a file");
+        refused(&relay, &["netns", "uplink", "it is the file of no network namespace"]);
+        let mut late = Client::through(relay.addr(), second.addr);
+        [&mut old, &mut new, &mut late].into_iter().for_each(echoes);
+        drop((old, new, late));
+        let records = relay.records(3);
+        assert!(records.iter().all(|record| record["egress_address"] == "198.51.100.9"), "{records:#?}");
+    });
+}
+engines!(a_namespace_that_was_made_anew_is_opened_by_a_reload);

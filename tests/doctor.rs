@@ -277,6 +277,15 @@ fn a_pool_in_another_network_is_looked_at_there() {
         assert_eq!((code, told(&found).as_slice()), (1, &[("error", "addresses")][..]));
         mend(&found, "addresses");
         assert_eq!(diagnosis(&config, &[]), (0, vec![]));
+        // Of the server's own network nothing leaves: it is the pool's that counts.
+        netns::shell("echo 0 > /proc/sys/net/ipv4/tcp_tw_reuse");
+        assert_eq!(diagnosis(&config, &[]), (0, vec![]));
+        gateway.machine.shell("echo 0 > /proc/sys/net/ipv4/tcp_tw_reuse");
+        let (code, found) = diagnosis(&config, &[]);
+        assert_eq!((code, told(&found).as_slice()), (0, &[("hint", "time_wait")][..]));
+        assert_eq!(text(&found[0], "subject"), "egress area");
+        mend(&found, "time_wait");
+        assert_eq!(diagnosis(&config, &[]), (0, vec![]));
         let gone = config.replace(&gateway.machine.path(), "/nowhere/at/all");
         let (code, found) = diagnosis(&gone, &[]);
         assert_eq!((code, told(&found).as_slice()), (1, &[("error", "netns")][..]));

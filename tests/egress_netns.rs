@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::egress::pooled;
+use crate::support::api::Api;
 use crate::support::netns::{self, Machine};
 use crate::support::wait::{self, PATIENCE};
 use crate::support::{Client, Engine, Origin, Relay};
@@ -94,3 +95,33 @@ fn a_namespace_that_was_made_anew_is_opened_by_a_reload(engine: Engine) {
     });
 }
 engines!(a_namespace_that_was_made_anew_is_opened_by_a_reload);
+
+/// With 100 ports in the pool's network and 98 of them in reserve the fourth session to a target leaves from the next address. It
+/// went by the ports of the server's own network, which were enough.
+#[test]
+fn a_pool_has_as_many_ports_as_its_network() {
+    netns::run(&test_name!(), "echo 40000 49999 > /proc/sys/net/ipv4/ip_local_port_range", || {
+        let network = network();
+        network.shell("echo 20000 20099 > /proc/sys/net/ipv4/ip_local_port_range");
+        let origin = network.inside(|| {
+            Origin::on(at("45.1.0.1", 0).ip(), |stream| {
+                let _ = crate::support::origin::echo(stream);
+            })
+        });
+        let keys = format!(
+            "addresses = [\"198.51.100.9\", \"198.51.100.10\"]\nreserve = 98\nnetns = \"{}\"",
+            network.path()
+        );
+        let (relay, api) = Api::serve(pooled(&keys));
+        let most = || api.get("/api/v1/egress")["pools"][0]["ports_max"].as_u64();
+        wait::until_true("the ports of the network", PATIENCE, || most() == Some(100));
+        let held: Vec<Client> = (0..6).map(|_| Client::through(relay.addr(), origin.addr)).collect();
+        let sources: Vec<_> = origin.peers().iter().map(SocketAddr::ip).collect();
+        assert!(sources[..3].iter().all(|source| *source == sources[0]), "{sources:?}");
+        assert!(
+            sources[3..].iter().all(|source| *source == sources[3] && *source != sources[0]),
+            "{sources:?}"
+        );
+        drop(held);
+    });
+}

@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
 use crate::limits;
 use crate::observe::{EgressInEffect, network_text};
+use crate::outbound::NetworkNamespace;
 use crate::policy::egress::health::{AddressState, Fault};
 use crate::policy::egress::ports::TimeWaitReuse;
 use crate::policy::egress::{AddressPool, Egress};
@@ -21,7 +22,8 @@ pub(super) struct EgressWatch {
     /// What had changed when it last looked.
     changes: u64,
     left_alone: HashMap<(Arc<str>, IpNet), Fault>,
-    machine_at: Option<Instant>,
+    /// Of which pools it has read what their networks say of ports, and when.
+    networks: Option<(Weak<Egress>, Instant)>,
     /// The pools that leave by an interface and the interface of each, and whether it is not there.
     interfaces: HashMap<(Arc<str>, Arc<str>), bool>,
 }
@@ -48,11 +50,13 @@ impl EgressWatch {
                 false => tracing::info!(egress = %pool, %interface, "the interface of a pool is there again"),
             }
         }
-        if self.machine_at.is_none_or(|at| now.saturating_duration_since(at) >= limits::SYSCTLS_REFRESH) {
-            self.machine_at = Some(now);
-            let range = sysctl::local_ports().ok().map(|ports| ports.len() as u32);
-            let reuse = sysctl::number("net/ipv4/tcp_tw_reuse");
-            egress.ledger().ports().set_machine(range, TimeWaitReuse::of(reuse));
+        let is_known = |(known, at): &(Weak<Egress>, Instant)| {
+            std::ptr::eq(known.as_ptr(), Arc::as_ptr(egress))
+                && now.saturating_duration_since(*at) < limits::SYSCTLS_REFRESH
+        };
+        if !self.networks.as_ref().is_some_and(is_known) {
+            self.networks = Some((Arc::downgrade(egress), now));
+            read_networks(egress);
         }
         egress.ledger().fade(now);
         let news = self.news(egress, now);
@@ -140,6 +144,25 @@ impl EgressWatch {
 /// Whether the network of a pool's sockets has an interface of this name; `None` where it cannot be entered.
 fn is_there(pool: &AddressPool, interface: &str) -> Option<bool> {
     outbound::within(pool.options(), || Ok(machine::interface_index(interface).is_some())).ok()
+}
+
+/// Reads what the network of each pool says of ports: that of another namespace is set by itself.
+fn read_networks(egress: &Egress) {
+    let read = || {
+        let range = sysctl::local_ports().ok().map(|ports| ports.len() as u32);
+        Ok((range, TimeWaitReuse::of(sysctl::number("net/ipv4/tcp_tw_reuse"))))
+    };
+    let mut of_networks: Vec<(Option<Arc<NetworkNamespace>>, Option<_>)> = Vec::new();
+    for pool in egress.pools() {
+        let options = pool.options();
+        let known = of_networks.iter().find(|(netns, _)| *netns == options.netns).map(|(_, said)| *said);
+        let said = known.unwrap_or_else(|| {
+            let said = outbound::within(options, read).ok();
+            of_networks.push((options.netns.clone(), said));
+            said
+        });
+        said.into_iter().for_each(|(range, reuse)| pool.set_network(range, reuse));
+    }
 }
 
 #[cfg(test)]

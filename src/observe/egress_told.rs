@@ -177,7 +177,7 @@ fn told(pool: &AddressPool, ledger: &Ledger, fullest: &[PairUse], now: Instant) 
         cooldowns: sums.cooldowns,
         ports_open: open,
         ports_waiting: waiting,
-        ports_most: ledger.ports().most(pool.port_terms()),
+        ports_most: pool.ports_most(),
         fullest: fullest.iter().copied().filter(|pair| pool.entry_of(pair.source).is_some()).collect(),
     }
 }

@@ -82,7 +82,7 @@ pub(super) fn findings(config: &Config, host: &HostFacts, net: &NetFacts) -> Vec
             vec![format!("sysctl -w net.netfilter.nf_conntrack_max={}", connections.saturating_mul(2))];
         found.push(finding(Severity::Warning, "conntrack", what, mend));
     }
-    if !config.egress.is_empty() {
+    if config.egress.iter().any(|pool| pool.netns.is_none()) {
         found.extend(
             time_wait(net).map(|(what, mend)| finding(Severity::Hint, "time_wait", what, vec![mend])),
         );
@@ -91,7 +91,7 @@ pub(super) fn findings(config: &Config, host: &HostFacts, net: &NetFacts) -> Vec
 }
 
 /// Whether ports in TIME_WAIT are lost for a minute.
-fn time_wait(net: &NetFacts) -> Option<(String, String)> {
+pub(super) fn time_wait(net: &NetFacts) -> Option<(String, String)> {
     let what = |because: &str| {
         format!(
             "{because}: a port that our side left behind is kept from its target for 60 s, and each address has about {} \

@@ -70,6 +70,13 @@ fn examine(pool: &ExaminedPool, facts: &NetFacts) -> Vec<Finding> {
     found.extend(ports::findings(pool, facts));
     found.extend(addresses::findings(pool, facts));
     found.extend(neighbours::findings(pool, facts));
+    if pool.is_elsewhere() {
+        found.extend(
+            host::time_wait(facts).map(|(what, mend)| {
+                pool.finding(Severity::Hint, "time_wait", what, vec![pool.command(mend)])
+            }),
+        );
+    }
     found
 }
 

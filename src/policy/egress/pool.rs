@@ -13,7 +13,7 @@ use super::client::PoolClient;
 use super::health::Outcome;
 use super::key::{self, KeyHash};
 use super::ledger::Ledger;
-use super::ports::{PortRoom, PortTerms};
+use super::ports::{PortRoom, PortTerms, TimeWaitReuse};
 use super::sliding::SlidingKeys;
 use super::spec::{PoolFamily, PoolSelect, PoolSockets, PoolSpec, StickyOn};
 use super::standing::EntryStanding;
@@ -34,8 +34,8 @@ pub struct AddressPool {
     hashes: Box<[u64]>,
     /// How the entries stand.
     standings: Box<[Arc<EntryStanding>]>,
-    /// What is asked of their ports.
-    ports: PortTerms,
+    /// How many ports each address has, where the operator says so.
+    slice: Option<u32>,
     /// What its sockets are given.
     options: OutboundOptions,
     /// Where the entries of IPv4 end.
@@ -135,7 +135,6 @@ impl AddressPool {
             let unknown = || Arc::new(EntryStanding::new(*net, Arc::clone(ledger.ports())));
             ledger.standing(id, *net).cloned().unwrap_or_else(unknown)
         };
-        let PoolSockets { reserve, per_target, .. } = spec.sockets;
         let slice = options.ports.as_ref().map(|ports| u32::from(ports.end() - ports.start()) + 1);
         let sliding = (spec.choosing.sliding && spec.choosing.ttl.is_some()).then(SlidingKeys::new);
         let numbered = || (0_u16..).zip(&entries);
@@ -150,7 +149,7 @@ impl AddressPool {
             standings: entries.iter().map(standing).collect(),
             v4: entries.partition_point(|net| net.addr().is_ipv4()),
             entries: entries.into(),
-            ports: PortTerms { slice, reserve: reserve.into(), per_target: per_target.into() },
+            slice,
             options,
             sliding,
             spec,
@@ -193,9 +192,15 @@ impl AddressPool {
         &self.standings
     }
 
-    /// What is asked of the ports of its addresses.
-    pub fn port_terms(&self) -> &PortTerms {
-        &self.ports
+    /// How many ports each of its addresses has for each target: as many as the operator says, or as its network has.
+    pub fn ports_most(&self) -> u32 {
+        let network = || self.standings.first().map_or(0, |any| any.network_ports().range());
+        self.slice.unwrap_or_else(network)
+    }
+
+    /// What its network says of ports, as far as it says it: how many there are, and who may take them out of TIME_WAIT.
+    pub fn set_network(&self, range: Option<u32>, reuse: TimeWaitReuse) {
+        self.standings.iter().for_each(|standing| standing.network_ports().set(range, reuse));
     }
 
     /// How the entry stands that an address is of.
@@ -205,9 +210,13 @@ impl AddressPool {
 
     /// What room an address has for one more connection to this target.
     pub fn room(&self, source: IpAddr, target: SocketAddr) -> PortRoom {
-        match (self.ports.reserve, self.ports.per_target, self.standings.first()) {
+        let PoolSockets { reserve, per_target, .. } = self.spec.sockets;
+        match (reserve, per_target, self.standings.first()) {
             (0, 0, _) | (.., None) => PortRoom::Enough,
-            (.., Some(any)) => any.ports().room(source, target, &self.ports),
+            (.., Some(any)) => {
+                let (reserve, per_target) = (reserve.into(), per_target.into());
+                any.ports().room(source, target, &PortTerms { most: self.ports_most(), reserve, per_target })
+            }
         }
     }
 

@@ -33,9 +33,6 @@ pub struct Ports {
     uses: PortUses,
     turns: WaitTurns,
     fullest: FullestPairs,
-    /// How many local ports the machine gives where a pool has none of its own.
-    range: AtomicU32,
-    reuse: AtomicU8,
     /// How often an address came to stand otherwise.
     changes: AtomicU64,
     /// Who found one bad of late.
@@ -59,8 +56,8 @@ pub enum TimeWaitReuse {
 /// What a pool says of the ports of its addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortTerms {
-    /// How many ports a source has for each target; `None`: as many as the machine gives.
-    pub slice: Option<u32>,
+    /// How many ports a source has for each target.
+    pub most: u32,
     /// With fewer than so many left to a target the next source is taken.
     pub reserve: u32,
     /// How many sessions of one source there may be to one target; 0: as many as there are ports.
@@ -116,6 +113,41 @@ impl TimeWaitReuse {
     }
 }
 
+/// What a network says of the ports of an address in it. It is written where the setting is read, from time to time.
+#[derive(Debug)]
+pub(super) struct NetworkPorts {
+    /// How many there are where a pool has none of its own.
+    range: AtomicU32,
+    reuse: AtomicU8,
+}
+
+impl Default for NetworkPorts {
+    fn default() -> NetworkPorts {
+        // What the kernel gives unless told otherwise: 32768 to 60999.
+        NetworkPorts { range: AtomicU32::new(28_232), reuse: AtomicU8::new(TimeWaitReuse::default() as u8) }
+    }
+}
+
+impl NetworkPorts {
+    /// What is said, as far as it is: how many local ports there are, and who may take them out of TIME_WAIT.
+    pub(super) fn set(&self, range: Option<u32>, reuse: TimeWaitReuse) {
+        range.into_iter().for_each(|range| self.range.store(range, Ordering::Relaxed));
+        self.reuse.store(reuse as u8, Ordering::Relaxed);
+    }
+
+    pub(super) fn range(&self) -> u32 {
+        self.range.load(Ordering::Relaxed)
+    }
+
+    /// How a connection to this target leaves its port, where our side closed first.
+    pub(super) fn left_waiting(&self, target: SocketAddr) -> PortLeft {
+        let reuse = self.reuse.load(Ordering::Relaxed);
+        let shortly = reuse == TimeWaitReuse::Always as u8
+            || (reuse == TimeWaitReuse::Loopback as u8 && target.ip().to_canonical().is_loopback());
+        if shortly { PortLeft::WaitingShortly } else { PortLeft::Waiting }
+    }
+}
+
 impl Ports {
     /// None is in use.
     pub fn new(now: Instant) -> Ports {
@@ -131,9 +163,6 @@ impl Ports {
             uses: PortUses::of(limits::PAIR_ROWS * columns),
             turns: WaitTurns::default(),
             fullest: FullestPairs::default(),
-            // What the kernel gives unless told otherwise: 32768 to 60999.
-            range: AtomicU32::new(28_232),
-            reuse: AtomicU8::new(TimeWaitReuse::default() as u8),
             changes: AtomicU64::new(0),
             asked: AskedClient::default(),
             faded_ms: Default::default(),
@@ -159,17 +188,6 @@ impl Ports {
         &self.asked
     }
 
-    /// What the machine says, as far as it says it: how many local ports it gives, and who may take them out of TIME_WAIT.
-    pub fn set_machine(&self, range: Option<u32>, reuse: TimeWaitReuse) {
-        range.into_iter().for_each(|range| self.range.store(range, Ordering::Relaxed));
-        self.reuse.store(reuse as u8, Ordering::Relaxed);
-    }
-
-    /// How many ports a source has for each target.
-    pub fn most(&self, terms: &PortTerms) -> u32 {
-        terms.slice.unwrap_or_else(|| self.range.load(Ordering::Relaxed))
-    }
-
     /// What room there is for one more connection between these.
     pub fn room(&self, source: IpAddr, target: SocketAddr, terms: &PortTerms) -> PortRoom {
         if terms.reserve == 0 && terms.per_target == 0 {
@@ -181,7 +199,7 @@ impl Ports {
             return PortRoom::Full;
         }
         let in_use = self.least(cells, PortUses::in_use);
-        let left = self.most(terms).saturating_sub(in_use);
+        let left = terms.most.saturating_sub(in_use);
         if terms.reserve > 0 && left < terms.reserve { PortRoom::Scarce } else { PortRoom::Enough }
     }
 
@@ -219,14 +237,6 @@ impl Ports {
 
     pub(super) fn give(&self, cells: PairCells, left: PortLeft) {
         self.places(cells).for_each(|place| self.uses.give(place, left, &self.turns));
-    }
-
-    /// How a connection to this target leaves its port, where our side closed first.
-    pub(super) fn left_waiting(&self, target: SocketAddr) -> PortLeft {
-        let reuse = self.reuse.load(Ordering::Relaxed);
-        let shortly = reuse == TimeWaitReuse::Always as u8
-            || (reuse == TimeWaitReuse::Loopback as u8 && target.ip().to_canonical().is_loopback());
-        if shortly { PortLeft::WaitingShortly } else { PortLeft::Waiting }
     }
 
     /// Gives back what has been in TIME_WAIT for its time, of the pairs and of what `others` count by the same turns. Called by one

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::client::PoolClient;
 use super::health::{AddressState, Charge, CooldownTerms, Fault, Health, Outcome};
 use super::known::KnownAddresses;
-use super::ports::{PairCells, PortLeft, PortUses, Ports};
+use super::ports::{NetworkPorts, PairCells, PortLeft, PortUses, Ports};
 use super::suspicion::{FailureTally, TallyOf};
 use crate::shares::Source;
 
@@ -30,6 +30,8 @@ pub struct EntryStanding {
     /// Sessions that came about.
     connected: AtomicU64,
     uses: PortUses,
+    /// What its network says of ports.
+    network_ports: NetworkPorts,
     health: Health,
     /// Of a prefix, once one of its addresses failed or was set by hand.
     known: OnceLock<Box<KnownAddresses>>,
@@ -62,6 +64,7 @@ impl EntryStanding {
             ended: AtomicU64::new(0),
             connected: AtomicU64::new(0),
             uses: PortUses::of(1),
+            network_ports: NetworkPorts::default(),
             health: Health::default(),
             known: OnceLock::new(),
         }
@@ -251,6 +254,11 @@ impl EntryStanding {
         Ok(own.is_some_and(|known| known.health.set_drained(drained, now_ms)))
     }
 
+    /// What its network says of ports.
+    pub(super) fn network_ports(&self) -> &NetworkPorts {
+        &self.network_ports
+    }
+
     /// What of its ports is counted.
     pub(super) fn uses(&self) -> &PortUses {
         &self.uses
@@ -275,7 +283,7 @@ impl SourceUse {
     /// [`SourceUse::was_reset`].
     pub fn closes_first(&mut self) {
         if let Some((_, target)) = self.pair {
-            self.left = self.standing.ports.left_waiting(target);
+            self.left = self.standing.network_ports.left_waiting(target);
         }
     }
 

@@ -28,7 +28,7 @@ fn a_port_in_time_wait_is_in_use_for_a_minute() {
     for begun in [0, 3, 9] {
         at(begun);
         let cells = ports.take(one, there);
-        ports.give(cells, ports.left_waiting(there));
+        ports.give(cells, NetworkPorts::default().left_waiting(there));
     }
     assert_eq!((open(&ports, one, there), in_use(&ports, one, there)), (0, 3));
     (10..=69).for_each(at);
@@ -43,13 +43,14 @@ fn a_port_that_may_be_taken_out_of_time_wait_is_free_after_a_second() {
     let ports = Ports::new(began);
     let here: SocketAddr = "127.0.0.1:80".parse().unwrap();
     let mapped: SocketAddr = "[::ffff:127.0.0.1]:80".parse().unwrap();
-    assert_eq!(ports.left_waiting(here), PortLeft::WaitingShortly, "as kernels are by themselves");
-    assert_eq!(ports.left_waiting(mapped), PortLeft::WaitingShortly);
-    assert_eq!(ports.left_waiting(target(1)), PortLeft::Waiting);
-    ports.set_machine(Some(1_000), TimeWaitReuse::Never);
-    assert_eq!(ports.left_waiting(here), PortLeft::Waiting);
-    ports.set_machine(Some(1_000), TimeWaitReuse::Always);
-    assert_eq!(ports.left_waiting(target(1)), PortLeft::WaitingShortly);
+    let network = NetworkPorts::default();
+    assert_eq!(network.left_waiting(here), PortLeft::WaitingShortly, "as kernels are by themselves");
+    assert_eq!(network.left_waiting(mapped), PortLeft::WaitingShortly);
+    assert_eq!(network.left_waiting(target(1)), PortLeft::Waiting);
+    network.set(Some(1_000), TimeWaitReuse::Never);
+    assert_eq!(network.left_waiting(here), PortLeft::Waiting);
+    network.set(None, TimeWaitReuse::Always);
+    assert_eq!((network.range(), network.left_waiting(target(1))), (1_000, PortLeft::WaitingShortly));
     let cells = ports.take(source(1), target(1));
     ports.give(cells, PortLeft::WaitingShortly);
     ports.fade(began + Duration::from_millis(1_000), std::iter::empty());
@@ -71,7 +72,7 @@ fn a_thread_that_was_late_gives_back_all_that_is_due() {
 #[test]
 fn the_next_source_is_due_when_few_ports_are_left_to_that_target() {
     let ports = Ports::new(Instant::now());
-    let terms = PortTerms { slice: Some(10), reserve: 3, per_target: 0 };
+    let terms = PortTerms { most: 10, reserve: 3, per_target: 0 };
     let room = || ports.room(source(1), target(1), &terms);
     let held: Vec<_> = (0..7).map(|_| ports.take(source(1), target(1))).collect();
     assert_eq!(room(), PortRoom::Enough, "three are left");

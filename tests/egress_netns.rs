@@ -7,9 +7,13 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use crate::bind::{bind, peer};
 use crate::egress::pooled;
 use crate::support::api::Api;
+use crate::support::client::request;
+use crate::support::crowd::SourceBook;
 use crate::support::netns::{self, Machine};
+use crate::support::udp::{Association, Target};
 use crate::support::wait::{self, PATIENCE};
 use crate::support::{Client, Engine, Origin, Relay};
 
@@ -125,3 +129,62 @@ fn a_pool_has_as_many_ports_as_its_network() {
         drop(held);
     });
 }
+
+/// What leaves in another network comes out at its addresses as it does elsewhere at this machine's: those are no targets.
+#[test]
+fn the_addresses_of_a_pools_network_are_no_targets() {
+    netns::run(&test_name!(), "", || {
+        let network = network();
+        let book = network.inside(SourceBook::open);
+        let keys = format!("addresses = [\"198.51.100.9\"]\nnetns = \"{}\"", network.path());
+        let mut relay = pooled(&keys).guarded().start();
+        let asked = |relay: &Relay| {
+            let mut client = Client::greeted(relay.addr());
+            client.send(&request(1, at("45.1.0.1", book.port)));
+            client.reply().rep
+        };
+        assert_eq!(asked(&relay), 0x02);
+        // Of a pool that is none of the configuration any more they are nobody's, and there is no way to them.
+        relay.put_rules(&["name = \"all\"\naction = \"allow\""]);
+        relay.reload(&[]);
+        assert_ne!(asked(&relay), 0x02);
+    });
+}
+
+/// What listens for a peer and what sends datagrams is opened there as connections are: nothing here has these addresses.
+fn bind_and_datagrams_are_of_the_pools_network(engine: Engine) {
+    let test = format!("egress_netns::bind_and_datagrams_are_of_the_pools_network::{}", engine.name());
+    netns::run(&test, "", || {
+        let network = network();
+        network.shell("for ip in 2600:c::9 2600:1::1; do ip -6 addr add $ip/128 dev lo nodad; done");
+        let keys = format!("addresses = [\"198.51.100.9\", \"2600:c::9\"]\nnetns = \"{}\"", network.path());
+        let relay = pooled(&keys).engine(engine).start();
+        for (source, there) in [("198.51.100.9", "45.1.0.1"), ("2600:c::9", "2600:1::1")] {
+            let (source, there) = (at(source, 0).ip(), at(there, 21));
+            let (mut client, bound) = bind(relay.addr(), there);
+            assert_eq!(bound.ip(), source);
+            assert!(std::net::TcpStream::connect(bound).is_err(), "{bound} is here");
+            let mut peer = network.inside(|| peer(there.ip(), bound));
+            assert_eq!(client.reply().bound, peer.local());
+            client.send(b"up");
+            peer.expect(b"up");
+            peer.send(b"down");
+            client.expect(b"down");
+            drop((client, peer));
+            let target = network.inside(|| Target::on(there.ip()));
+            let association = Association::open(relay.addr());
+            association.send(target.addr, b"ping");
+            let from = target.expect(b"ping");
+            assert_eq!(from.ip(), source);
+            target.send(from, b"pong");
+            association.expect(target.addr, b"pong");
+        }
+        let records = relay.records(4);
+        let of = |record: &serde_json::Value| record["egress_address"].as_str().map(str::to_owned);
+        let addresses: Vec<_> = records.iter().filter_map(of).collect();
+        for source in ["198.51.100.9", "2600:c::9"] {
+            assert_eq!(addresses.iter().filter(|address| *address == source).count(), 2, "{records:#?}");
+        }
+    });
+}
+engines!(bind_and_datagrams_are_of_the_pools_network);

@@ -1,14 +1,16 @@
 //! Which addresses are this machine's, for the guard: read at the start, again whenever the kernel says that they
 //! changed, and kept as they were where they cannot be read.
 
+use std::sync::Arc;
+
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use ipnet::IpNet;
 
 use crate::limits;
+use crate::outbound::NetworkNamespace;
 use crate::policy::Locals;
-use crate::sys::Errno;
 use crate::sys::netlink::{Netlink, Watch};
-use crate::sys::proc_net;
+use crate::sys::{Errno, outbound, proc_net};
 use crate::threads;
 
 /// The last good list.
@@ -16,16 +18,37 @@ use crate::threads;
 pub(super) struct LocalList {
     /// Kept open, so that want of descriptors does not come between the guard and its list.
     netlink: Option<Netlink>,
+    /// The networks of pools that have one of their own, with the last good list of each: what leaves there comes out at its
+    /// addresses as it does here at ours.
+    elsewhere: Vec<(Arc<NetworkNamespace>, Vec<IpNet>)>,
     known: Option<Locals>,
     failed: bool,
 }
 
 impl LocalList {
-    /// Read for the first time.
-    pub(super) fn read() -> LocalList {
+    /// Read for the first time, with those of these networks.
+    pub(super) fn read<'a>(namespaces: impl Iterator<Item = &'a Arc<NetworkNamespace>>) -> LocalList {
         let mut list = LocalList::default();
+        list.follow(namespaces);
         list.refresh();
         list
+    }
+
+    /// Has the addresses of these networks from the next reading on, beside this machine's; whether they are others than so far.
+    pub(super) fn follow<'a>(&mut self, namespaces: impl Iterator<Item = &'a Arc<NetworkNamespace>>) -> bool {
+        let mut wanted: Vec<(Arc<NetworkNamespace>, Vec<IpNet>)> = Vec::new();
+        for one in namespaces {
+            if !wanted.iter().any(|(known, _)| known == one) {
+                let known = self.elsewhere.iter().find(|(known, _)| known == one);
+                wanted.push(known.cloned().unwrap_or_else(|| (Arc::clone(one), Vec::new())));
+            }
+        }
+        let names = |of: &[(Arc<NetworkNamespace>, Vec<IpNet>)]| -> Vec<(u64, u64)> {
+            of.iter().map(|(netns, _)| netns.id).collect()
+        };
+        let changed = names(&wanted) != names(&self.elsewhere);
+        self.elsewhere = wanted;
+        changed
     }
 
     /// The last good list, where there was one.
@@ -36,6 +59,14 @@ impl LocalList {
     /// Reads the addresses anew and says whether they are others than before.
     pub(super) fn refresh(&mut self) -> bool {
         let read = self.ask();
+        for (netns, nets) in &mut self.elsewhere {
+            match outbound::inside(netns, || Netlink::open()?.local_addresses()) {
+                Ok(read) => *nets = read,
+                Err(errno) => tracing::debug!(%errno, "the addresses of a pool's network cannot be read"),
+            }
+        }
+        let elsewhere = || self.elsewhere.iter().flat_map(|(_, nets)| nets).copied();
+        let read = read.map(|nets| nets.into_iter().chain(elsewhere()).collect());
         self.note(read)
     }
 

@@ -91,7 +91,7 @@ impl SnapshotMaker {
         listening: Vec<SocketAddr>,
         names: Arc<[Arc<ListenerName>]>,
     ) -> SnapshotMaker {
-        let locals = LocalList::read();
+        let locals = LocalList::read(parts.rules.ways.namespaces());
         let Parts { budget, congestion, resolver_files, rules, limits, certificates, .. } = parts;
         let Parts { username, verifier, gssapi, records, learner, .. } = parts;
         let mut limiting = Limiting::new();
@@ -140,6 +140,9 @@ impl SnapshotMaker {
         let Parts { username, verifier, gssapi, records, learner, .. } = parts;
         (self.learner, self.certificates, self.username) = (learner, certificates, username);
         self.replace_rules(rules);
+        if self.locals.follow(self.rules.ways.namespaces()) {
+            self.locals.refresh();
+        }
         (self.budget, self.congestion, self.resolver_files) = (budget, congestion, resolver_files);
         (self.verifier, self.gssapi, self.records) = (verifier, gssapi, records);
         self.sources = sources(&self.config, self.sources.take());
@@ -409,7 +412,7 @@ pub(super) fn policy_to_be(config: &Config, rules: &OperatorRules) -> (Policy, V
         })
         .collect();
     let listening: Vec<SocketAddr> = names.iter().filter_map(|name| name.address).collect();
-    let policy = policy(config, rules, &names, &listening, LocalList::read().known());
+    let policy = policy(config, rules, &names, &listening, LocalList::read(rules.ways.namespaces()).known());
     (policy, config.listener_calls().map(|(called, nth)| (called, nth as u16)).collect())
 }
 

@@ -125,7 +125,10 @@ pub fn open_namespace(path: &Path) -> io::Result<NetworkNamespace> {
 }
 
 /// Runs this with the calling thread in the namespace. What a socket is opened in it stays in.
-fn inside<T>(netns: &NetworkNamespace, act: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN there or here; what `act` says.
+pub fn inside<T>(netns: &NetworkNamespace, act: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
     setns(&netns.there, CloneFlags::CLONE_NEWNET)?;
     let back = Back(&netns.home);
     let outcome = act();

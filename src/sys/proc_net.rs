@@ -18,8 +18,9 @@ const DELIVERS: u32 = 0x8000_0000 | 0x0010_0000;
 /// # Errors
 /// What keeps the files from being read; EOVERFLOW where they are larger than [`limits::NETLINK_DUMP_BYTES_MAX`].
 pub fn local_addresses() -> Result<Vec<IpNet>, Errno> {
-    let mut nets: Vec<IpNet> = trie(&read("/proc/net/fib_trie").map_err(|error| errno_of(&error))?).collect();
-    match read("/proc/net/ipv6_route") {
+    let mut nets: Vec<IpNet> =
+        trie(&read("/proc/thread-self/net/fib_trie").map_err(|error| errno_of(&error))?).collect();
+    match read("/proc/thread-self/net/ipv6_route") {
         Ok(routes) => nets.extend(routes.lines().filter_map(route)),
         // A kernel without IPv6.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -295,6 +295,7 @@ fn a_reload_takes_another_key_and_another_format() {
     assert!(!takes(&relay, &first.replace("x7", "x8")));
     fs::write(&key, "another key, of thirty-two bytes").expect("write the key");
     relay.reload(&[]);
+    relay.logged(&["[username] sign: another key now, of", "username.key"]);
     assert!(takes(&relay, second) && !takes(&relay, first));
     // A key that is none leaves the one before in effect.
     fs::write(&key, "too short").expect("write the key");

@@ -186,7 +186,10 @@ impl fmt::Display for ReloadReport {
             let (from, to) = (value(&change.from), value(&change.to));
             let comma = if nth > 0 { ", " } else { "" };
             let waits = if change.taken { "" } else { " (waits for a restart)" };
-            write!(f, "{comma}{} from {from} to {to}{waits}", change.key)?;
+            match change.hidden {
+                true => write!(f, "{comma}{}: another password{waits}", change.key)?,
+                false => write!(f, "{comma}{} from {from} to {to}{waits}", change.key)?,
+            }
         }
         self.files.iter().try_for_each(|file| write!(f, "; {file}"))
     }

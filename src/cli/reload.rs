@@ -43,7 +43,10 @@ fn report(answer: &Value, dry_run: bool) -> String {
         let taken = change.get("taken").and_then(Value::as_bool).unwrap_or(true);
         table.row([
             format!("  {}", visible(text("key").unwrap_or("?"))),
-            format!("{} -> {}", value("from"), value("to")),
+            match change.get("hidden").and_then(Value::as_bool) {
+                Some(true) => "another password, which is not shown".to_owned(),
+                _ => format!("{} -> {}", value("from"), value("to")),
+            },
             if taken { String::new() } else { "not taken: needs a restart".to_owned() },
         ]);
     }
@@ -62,6 +65,7 @@ mod tests {
             "changes": [
                 {"key": "timeouts.idle", "from": "\"2h 4m\"", "to": "\"1m\"", "taken": true},
                 {"key": "server.workers", "from": "2", "to": "4", "taken": false},
+                {"key": "parent[up].servers", "from": "[..]", "to": "[..]", "taken": true, "hidden": true},
                 {"key": "auth.users", "from": null, "to": "\"a\u{1b}[2J\"", "taken": true},
             ],
             "needs_hand_over": ["server.workers"],
@@ -69,12 +73,13 @@ mod tests {
         });
         assert_eq!(
             report(&answer, false),
-            "reloaded: 3 keys\n\
-             \x20 timeouts.idle   \"2h 4m\" -> \"1m\"\n\
-             \x20 server.workers  2 -> 4                  not taken: needs a restart\n\
-             \x20 auth.users      (none) -> \"a\\u{1b}[2J\"\n"
+            "reloaded: 4 keys\n\
+             \x20 timeouts.idle       \"2h 4m\" -> \"1m\"\n\
+             \x20 server.workers      2 -> 4                                not taken: needs a restart\n\
+             \x20 parent[up].servers  another password, which is not shown\n\
+             \x20 auth.users          (none) -> \"a\\u{1b}[2J\"\n"
         );
-        assert!(report(&answer, true).starts_with("a reload would change 3 keys\n"));
+        assert!(report(&answer, true).starts_with("a reload would change 4 keys\n"));
     }
 
     #[test]

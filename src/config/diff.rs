@@ -22,6 +22,8 @@ pub struct KeyChange {
     pub to: Option<String>,
     /// Whether a reload takes it; another waits for a new process.
     pub taken: bool,
+    /// Whether what is other is a password: it is shown in neither value, and both look the same.
+    pub hidden: bool,
 }
 
 impl Config {
@@ -67,9 +69,11 @@ fn changes<C: 'static>(schema: &Schema<C>, old: &C, new: &C) -> Vec<KeyChange> {
             for key in &table.keys {
                 let from = was.and_then(|nth| (key.print)(old, nth));
                 let to = is.and_then(|nth| (key.print)(new, nth));
-                if from != to {
+                let hidden =
+                    from == to && was.zip(*is).is_some_and(|(was, is)| !(key.same)((old, was), (new, is)));
+                if from != to || hidden {
                     let taken = key.taken == TakenAt::Reload;
-                    changes.push(KeyChange { key: format!("{name}.{}", key.name), from, to, taken });
+                    changes.push(KeyChange { key: format!("{name}.{}", key.name), from, to, taken, hidden });
                 }
             }
         }
@@ -124,7 +128,7 @@ fn order_change(table: &str, pairs: &[TablePair]) -> Option<KeyChange> {
         Some(string(&format!("{} before {}", first.name, second.name)))
     };
     let (from, to) = (order(other, one), order(one, other));
-    Some(KeyChange { key: format!("{table} order"), from, to, taken: true })
+    Some(KeyChange { key: format!("{table} order"), from, to, taken: true, hidden: false })
 }
 
 /// The changes of keys that are names.
@@ -133,7 +137,7 @@ fn named_changes<C>(table: &str, named: &NamedKeys<C>, old: &C, new: &C) -> Vec<
     let change = |name: &str| {
         let (from, to) = ((named.print)(old, name), (named.print)(new, name));
         let key = format!("{table}.{}", key_text(name));
-        (from != to).then_some(KeyChange { key, from, to, taken: true })
+        (from != to).then_some(KeyChange { key, from, to, taken: true, hidden: false })
     };
     names.iter().filter_map(|name| change(name)).collect()
 }
@@ -175,6 +179,24 @@ mod tests {
             ]
         );
         assert_eq!(new.changes_from(&new), []);
+    }
+
+    /// It was told that nothing had changed.
+    #[test]
+    fn another_password_is_a_change_that_shows_none() {
+        let with = |server: &str| {
+            let parent =
+                |name: &str, server: &str| format!("[[parent]]\nname = \"{name}\"\nservers = \"{server}\"\n");
+            config(&format!("{}{}", parent("other", "http://b:1"), parent("up", server)))
+        };
+        let (old, new) = (with("socks5://ann:hunter2@a"), with("socks5://ann:hunter3@a"));
+        let changes = new.changes_from(&old);
+        let [change] = &changes[..] else { panic!("{changes:?}") };
+        assert_eq!((change.key.as_str(), change.hidden, change.taken), ("parent[up].servers", true, true));
+        assert_eq!(change.from, change.to);
+        assert!(!format!("{changes:?}").contains("hunter"), "{changes:?}");
+        assert_eq!(new.changes_from(&new), []);
+        assert!(!with("socks5://bob:hunter2@a").changes_from(&old)[0].hidden, "the name is shown");
     }
 
     #[test]

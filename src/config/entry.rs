@@ -35,15 +35,19 @@ pub(super) struct KeyEntry<C> {
     pub(super) print: Box<Print<C>>,
     /// Sets the field to what another configuration has there.
     pub(super) copy: Box<CopyField<C>>,
+    /// Whether two configurations have the same there, each in the table of this number. What is printed does not show it all: of
+    /// a password nothing is.
+    pub(super) same: Box<SameField<C>>,
 }
 
 type Set<C> = dyn Fn(&mut C, usize, &Typed<Value>, &mut ValueReader) -> bool;
 type Print<C> = dyn Fn(&C, usize) -> Option<String>;
 type CopyField<C> = dyn Fn(&mut C, &C, usize);
+type SameField<C> = dyn Fn((&C, usize), (&C, usize)) -> bool;
 
 impl<C: 'static> KeyEntry<C> {
     /// The key of one field. A full stop at the end of `help` is left out.
-    pub(super) fn new<T: Clone + 'static>(
+    pub(super) fn new<T: Clone + PartialEq + 'static>(
         (name, help): (&'static str, &'static str),
         taken: TakenAt,
         form: impl Form<T> + 'static,
@@ -66,6 +70,7 @@ impl<C: 'static> KeyEntry<C> {
             }),
             print: Box::new(move |config, _| printed.print(get(config))),
             copy: Box::new(move |config, other, _| *get_mut(config) = get(other).clone()),
+            same: Box::new(move |(one, _), (other, _)| get(one) == get(other)),
         }
     }
 
@@ -75,7 +80,7 @@ impl<C: 'static> KeyEntry<C> {
         get: impl Fn(&D, usize) -> &C + Copy + 'static,
         get_mut: impl Fn(&mut D, usize) -> &mut C + Copy + 'static,
     ) -> KeyEntry<D> {
-        let KeyEntry { name, help, taken, words, example, set, print, copy } = self;
+        let KeyEntry { name, help, taken, words, example, set, print, copy, same } = self;
         KeyEntry {
             name,
             help,
@@ -85,6 +90,9 @@ impl<C: 'static> KeyEntry<C> {
             set: Box::new(move |config, nth, typed, reader| set(get_mut(config, nth), nth, typed, reader)),
             print: Box::new(move |config, nth| print(get(config, nth), nth)),
             copy: Box::new(move |config, other, nth| copy(get_mut(config, nth), get(other, nth), nth)),
+            same: Box::new(move |(one, nth), (other, other_nth)| {
+                same((get(one, nth), nth), (get(other, other_nth), other_nth))
+            }),
         }
     }
 }

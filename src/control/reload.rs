@@ -14,6 +14,7 @@ use super::outlet::{OpenSink, Outlet, Sink};
 use super::plural::count_of;
 use super::snapshot::{Parts, start_gssapi, start_verifier};
 use super::trial::{Named, Report, Trial};
+use super::usernames::key_read;
 use super::users::{UsersFile, UsersWatch};
 use crate::admin::{Admin, AdminOpening, OrderError, ReloadReport};
 use crate::auth::Users;
@@ -81,7 +82,7 @@ impl Preparation {
         let (named, found) = self.tried(&config)?;
         let admin = self.admin.try_out(&config.admin);
         admin.map_err(|error| refused(&config, &|trial| trial.cannot_administer(&error)))?;
-        Ok(self.told(report, &found, &named))
+        Ok(self.told(report, &found, (&config, &named)))
     }
 
     /// Has everything that the configuration needs.
@@ -91,7 +92,7 @@ impl Preparation {
     pub(super) fn prepare(self) -> Result<Box<Successor>, OrderError> {
         let (report, config) = self.read()?;
         let (named, found) = self.tried(&config)?;
-        let report = ReloadReport { applied: true, ..self.told(report, &found, &named) };
+        let report = ReloadReport { applied: true, ..self.told(report, &found, (&config, &named)) };
         let Named {
             users,
             credentials,
@@ -183,7 +184,12 @@ impl Preparation {
     }
 
     /// The report with what was found beside the keys.
-    fn told(&self, mut report: ReloadReport, found: &Report, named: &Named) -> ReloadReport {
+    fn told(
+        &self,
+        mut report: ReloadReport,
+        found: &Report,
+        (config, named): (&Config, &Named),
+    ) -> ReloadReport {
         report.warnings.extend(found.warnings.lines());
         report.files.extend_from_slice(named.rules.lists_read());
         if let Some(ways) = named.rules.ways() {
@@ -191,6 +197,8 @@ impl Preparation {
             report.files.extend(ways.moved(old));
         }
         report.files.extend(named.certificates.read_anew(&self.parts.certificates));
+        let (username, before) = (named.username.as_deref(), self.parts.username.as_deref());
+        report.files.extend(key_read(config, before, username));
         if let (Some(old), Some(new)) = (&self.users, &named.users) {
             let (gone, come) = (old.changed_in(&new.users), new.users.changed_in(old));
             let changed = gone.union(&come).collect::<HashSet<_>>().len();
@@ -308,6 +316,7 @@ mod tests {
             from: None,
             to: Some("\u{fc}".repeat(limits::RELOAD_VALUE_CHARS + nth)),
             taken: nth != limits::RELOAD_CHANGES_TOLD + 2,
+            hidden: false,
         };
         let (told, warnings) = bounded((0..limits::RELOAD_CHANGES_TOLD + 3).map(change).collect());
         assert_eq!(

@@ -42,6 +42,17 @@ fn read_key(path: &Path) -> Result<SignatureKey, String> {
     })
 }
 
+/// That parameters are signed with another key than before, of the same file, in words.
+pub(super) fn key_read(
+    config: &Config,
+    old: Option<&UsernameRules>,
+    new: Option<&UsernameRules>,
+) -> Option<String> {
+    let path = config.username.sign.as_deref()?;
+    let (old, new) = (old?.key.as_ref()?, new?.key.as_ref()?);
+    (!old.signs_as(new)).then(|| format!("[username] sign: another key now, of {}", path.display()))
+}
+
 /// What is odd: a key that others may read, and users whose names are read as others' names with parameters.
 pub(super) fn username_concerns(
     config: &Config,

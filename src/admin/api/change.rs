@@ -14,7 +14,7 @@ use crate::auth::{
     AttributeChange, UserAttributes, check_name, check_password, read_day, read_groups, read_limits,
     read_pool,
 };
-use crate::config::{Choice, Level, unknown_value};
+use crate::config::{Choice, KeyChange, Level, unknown_value};
 use crate::limits;
 
 /// A body that says how a reload or a drain is meant; without one all is as it mostly is.
@@ -228,7 +228,14 @@ fn reloaded(report: &ReloadReport) -> Value {
     let ReloadReport { applied, changes, files, warnings } = report;
     let shown: Vec<Value> = changes
         .iter()
-        .map(|change| json!({"key": change.key, "from": change.from, "to": change.to, "taken": change.taken}))
+        .map(|change| {
+            let KeyChange { key, from, to, taken, hidden } = change;
+            let mut told = json!({"key": key, "from": from, "to": to, "taken": taken});
+            if *hidden {
+                told["hidden"] = true.into();
+            }
+            told
+        })
         .collect();
     let waiting: Vec<&str> =
         changes.iter().filter(|change| !change.taken).map(|change| change.key.as_str()).collect();
@@ -246,7 +253,6 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::KeyChange;
     use crate::config::{Config, Flags};
 
     #[test]
@@ -365,8 +371,13 @@ mod tests {
 
     #[test]
     fn a_reload_tells_each_key_and_which_ones_wait() {
-        let change =
-            |key: &str, taken| KeyChange { key: key.into(), from: Some("1".into()), to: None, taken };
+        let change = |key: &str, taken| KeyChange {
+            key: key.into(),
+            from: Some("1".into()),
+            to: None,
+            taken,
+            hidden: false,
+        };
         let report = ReloadReport {
             applied: true,
             changes: vec![change("timeouts.idle", true), change("server.workers", false)],

@@ -27,6 +27,12 @@ impl SignatureKey {
         (key.len() >= SIGNATURE_KEY_MIN).then(|| SignatureKey(hmac::Key::new(hmac::HMAC_SHA256, key)))
     }
 
+    /// Whether another key signs the same: what each signs tells it, for neither can be looked at.
+    pub fn signs_as(&self, other: &SignatureKey) -> bool {
+        let tag = |key: &SignatureKey| hmac::sign(&key.0, b"outflow");
+        bool::from(tag(self).as_ref().ct_eq(tag(other).as_ref()))
+    }
+
     /// Whether these are the digits of the signature of a text, which is given in parts.
     ///
     /// # Errors

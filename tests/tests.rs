@@ -91,6 +91,9 @@ mod egress_packets;
 /// Targets of both families through a pool.
 mod egress_families;
 
+/// Passwords of parents, in files and in URLs, over reloads.
+mod parents_secrets;
+
 /// Pools in other network namespaces: what is read there, and another namespace at the path of one.
 mod egress_netns;
 

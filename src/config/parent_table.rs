@@ -7,13 +7,13 @@ use std::time::Duration;
 use super::at::Typed;
 use super::choice::Choice;
 use super::entry::tables;
-use super::form::{Form, ValueReader, choice, duration, number, optional, switch, text};
+use super::form::{Form, ValueReader, choice, duration, number, optional, path, switch, text};
 use super::nearest::{unknown_key, with_nearest};
-use super::parent_url::{in_brackets, parent_url, url_text};
+use super::parent_url::{in_brackets, login_fits, parent_url, url_text};
 use super::problem::quoted;
 use super::rule_values::own_name;
 use super::typed::Value;
-use super::value::{duration_text, string};
+use super::value::{duration_text, path_text, string};
 use crate::limits;
 use crate::policy::parents::{
     Fallback, ParentCheck, ParentHop, ParentSelect, ParentServer, ResolveAt, SendProxy, UserFrom,
@@ -92,8 +92,10 @@ fn seconds_to_an_hour() -> RangeInclusive<Duration> {
     Duration::from_secs(1)..=Duration::from_secs(limits::MAX_SETUP_TIMEOUT_S)
 }
 
-const SERVER_KEYS: [&str; 2] = ["url", "weight"];
-const SERVERS_EXAMPLE: &str = "[\"socks5h://192.0.2.1\", { url = [\"http://proxy.example:3128\", \"socks5h://192.0.2.2\"], weight = 2 }]";
+const SERVER_KEYS: [&str; 4] = ["url", "user", "password_file", "weight"];
+const HOP_KEYS: [&str; 3] = ["url", "user", "password_file"];
+const SERVERS_EXAMPLE: &str = "[\"socks5h://192.0.2.1\", { url = [\"http://proxy.example:3128\", \"socks5h://192.0.2.2\"], weight = 2 }, \
+                               { url = \"socks5h://192.0.2.3\", user = \"ann\", password_file = \"uplink.secret\" }]";
 
 /// Reads and prints servers: each a URL, or a table of a URL or several, with a weight.
 #[derive(Clone)]
@@ -168,10 +170,12 @@ fn server(typed: &Typed<Value>, reader: &mut ValueReader) -> Option<ParentServer
         Value::Table(entries) => entries,
         _ => return reader.wrong_type(typed, "a URL or a table such as { url = \"..\", weight = 2 }", None),
     };
-    let (mut hops, mut weight, mut right) = (None, Some(1), true);
+    let (mut hops, mut weight, mut right, mut login) = (None, Some(1), true, HopLogin::default());
     for (name, typed) in entries {
         match name.as_str() {
             "url" => hops = chain(typed, reader),
+            "user" => login.user = Some(typed),
+            "password_file" => login.password_file = Some(typed),
             "weight" => weight = number(0..=limits::PARENT_WEIGHT_MAX).read(typed, reader),
             other => {
                 reader.refuse(&typed.at, unknown_key(other, &SERVER_KEYS));
@@ -180,7 +184,12 @@ fn server(typed: &Typed<Value>, reader: &mut ValueReader) -> Option<ParentServer
         }
     }
     if !entries.iter().any(|(name, _)| name == "url") {
-        reader.refuse(&typed.at, "needs a url, such as url = \"socks5://192.0.2.1:1080\"".to_owned());
+        reader.refuse(&typed.at, NEEDS_URL.to_owned());
+    }
+    match hops.as_deref_mut() {
+        Some([hop]) => right &= login.give(hop, reader),
+        Some(_) => right &= login.belongs_to_none(reader),
+        None => {}
     }
     Some(ParentServer { hops: hops?, weight: weight?, number: 0 }).filter(|_| right)
 }
@@ -194,9 +203,11 @@ fn chain(typed: &Typed<Value>, reader: &mut ValueReader) -> Option<Vec<ParentHop
     };
     let (mut hops, mut right) = (Vec::new(), true);
     for item in items {
-        let hop = match item.value.text() {
-            Some(text) => parent_url(text).map_err(|what| reader.refuse(&item.at, what)).ok(),
-            None => reader.wrong_type(item, "a URL", None),
+        let hop = match &item.value {
+            Value::Table(entries) if matches!(typed.value, Value::Array(_)) => {
+                hop_of_table(item, entries, reader)
+            }
+            _ => hop(item, reader),
         };
         right &= hop.is_some();
         hops.extend(hop);
@@ -220,6 +231,91 @@ fn chain(typed: &Typed<Value>, reader: &mut ValueReader) -> Option<Vec<ParentHop
         reader.remark(&typed.at, what);
     }
     Some(hops).filter(|_| right)
+}
+
+/// A proxy by its URL alone.
+fn hop(typed: &Typed<Value>, reader: &mut ValueReader) -> Option<ParentHop> {
+    match typed.value.text() {
+        Some(text) => parent_url(text).map_err(|what| reader.refuse(&typed.at, what)).ok(),
+        None => reader.wrong_type(typed, "a URL", None),
+    }
+}
+
+/// A proxy of a chain, with a login beside its URL.
+fn hop_of_table(
+    typed: &Typed<Value>,
+    entries: &[(String, Typed<Value>)],
+    reader: &mut ValueReader,
+) -> Option<ParentHop> {
+    let (mut found, mut right, mut login) = (None, true, HopLogin::default());
+    for (name, typed) in entries {
+        match name.as_str() {
+            "url" => found = hop(typed, reader),
+            "user" => login.user = Some(typed),
+            "password_file" => login.password_file = Some(typed),
+            other => {
+                reader.refuse(&typed.at, unknown_key(other, &HOP_KEYS));
+                right = false;
+            }
+        }
+    }
+    if !entries.iter().any(|(name, _)| name == "url") {
+        reader.refuse(&typed.at, NEEDS_URL.to_owned());
+    }
+    let mut hop = found?;
+    (login.give(&mut hop, reader) && right).then_some(hop)
+}
+
+/// A login that stands beside a URL.
+#[derive(Clone, Copy, Default)]
+struct HopLogin<'a> {
+    user: Option<&'a Typed<Value>>,
+    password_file: Option<&'a Typed<Value>>,
+}
+
+impl HopLogin<'_> {
+    /// Gives it to the proxy of the URL; `false` where that cannot be, which is reported.
+    fn give(self, hop: &mut ParentHop, reader: &mut ValueReader) -> bool {
+        let Some(at) = self.user.or(self.password_file).map(|typed| &typed.at) else { return true };
+        if let Some(typed) = self.user {
+            let Some(user) = typed.value.text() else {
+                return reader.wrong_type::<()>(typed, "a string", None).is_some();
+            };
+            let what = match user.len() {
+                _ if hop.user.is_some() => "the URL has a name, too: leave one of them out",
+                0 => "is empty: without a name it is left out",
+                len if len > usize::from(u8::MAX) => "the name is longer than 255 bytes",
+                _ => "",
+            };
+            if !what.is_empty() {
+                reader.refuse(&typed.at, what.to_owned());
+                return false;
+            }
+            hop.user = Some(user.as_bytes().into());
+        }
+        if let Some(typed) = self.password_file {
+            if hop.password.is_some() {
+                let what = "the URL has a password, too: leave one of them out";
+                reader.refuse(&typed.at, what.to_owned());
+                return false;
+            }
+            hop.password_file = path().read(typed, reader);
+            if hop.password_file.is_none() {
+                return false;
+            }
+        }
+        let has_password = hop.password.is_some() || hop.password_file.is_some();
+        let fits = login_fits(hop.protocol, hop.user.as_deref().unwrap_or_default(), has_password);
+        fits.map_err(|what| reader.refuse(at, what)).is_ok()
+    }
+
+    /// Reports one that stands beside several URLs.
+    fn belongs_to_none(self, reader: &mut ValueReader) -> bool {
+        let Some(typed) = self.user.or(self.password_file) else { return true };
+        let what = "is for one URL: of a chain each has its own, as url = [{ url = \"..\", password_file = \"..\" }, ..]";
+        reader.refuse(&typed.at, what.to_owned());
+        false
+    }
 }
 
 /// What a proxy of a chain cannot be asked for: the one behind it, by a name that it is not to resolve, or at an address that its
@@ -248,14 +344,31 @@ fn chain_text(hops: &[ParentHop]) -> String {
 }
 
 fn server_text(server: &ParentServer) -> String {
-    let urls: Vec<String> = server.hops.iter().map(|hop| string(&url_text(hop))).collect();
-    match (&urls[..], server.weight) {
-        ([url], 1) => url.clone(),
-        ([url], weight) => format!("{{ url = {url}, weight = {weight} }}"),
-        (urls, weight) => format!("{{ url = [{}], weight = {weight} }}", urls.join(", ")),
+    let weight = server.weight;
+    match &server.hops[..] {
+        [hop] if hop.password_file.is_none() && weight == 1 => string(&url_text(hop)),
+        [hop] => format!("{{ {}, weight = {weight} }}", hop_text(hop)),
+        hops => {
+            let hop = |hop: &ParentHop| match hop.password_file {
+                None => string(&url_text(hop)),
+                Some(_) => format!("{{ {} }}", hop_text(hop)),
+            };
+            let hops: Vec<String> = hops.iter().map(hop).collect();
+            format!("{{ url = [{}], weight = {weight} }}", hops.join(", "))
+        }
     }
 }
 
+/// The keys of a proxy.
+fn hop_text(hop: &ParentHop) -> String {
+    let url = string(&url_text(hop));
+    match &hop.password_file {
+        None => format!("url = {url}"),
+        Some(path) => format!("url = {url}, password_file = {}", string(&path_text(path))),
+    }
+}
+
+const NEEDS_URL: &str = "needs a url, such as url = \"socks5://192.0.2.1:1080\"";
 const CHECK_KEYS: [&str; 2] = ["target", "every"];
 const CHECK_EXAMPLE: &str = "{ target = \"example.com:443\", every = \"10s\" }";
 /// How often a server is asked where it is not said.

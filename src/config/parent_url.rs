@@ -45,7 +45,7 @@ pub(super) fn parent_url(typed: &str) -> Result<ParentHop, String> {
     let (user, password) = login
         .map_or(Ok((None, None)), |login| login_of(login, protocol))
         .map_err(|what| format!("{}: {what}", shown()))?;
-    Ok(ParentHop { protocol, names, target, user, password })
+    Ok(ParentHop { protocol, names, target, user, password, password_file: None })
 }
 
 fn protocol(scheme: &str) -> Result<(ClientProtocol, bool), String> {
@@ -132,21 +132,23 @@ fn login_of(login: &str, protocol: ClientProtocol) -> Result<UrlLogin, String> {
     };
     let user = part("name", user)?;
     let password = password.map(|password| part("password", password)).transpose()?;
-    match protocol {
-        ClientProtocol::Socks4 | ClientProtocol::Socks4a if password.is_some() => {
-            return Err("SOCKS4 has no password".to_owned());
-        }
-        ClientProtocol::Socks4 | ClientProtocol::Socks4a if user.contains(&0) => {
-            return Err("a name of SOCKS4 has no NUL".to_owned());
-        }
-        // RFC 7617 section 2: a colon in the name would begin the password.
-        ClientProtocol::Http if user.contains(&b':') => {
-            return Err("a name of HTTP's Basic scheme has no colon".to_owned());
-        }
-        _ => {}
-    }
+    login_fits(protocol, &user, password.is_some())?;
     let user = Some(user.into_boxed_slice()).filter(|user| !user.is_empty());
     Ok((user, password.map(HopSecret::new)))
+}
+
+/// Whether a protocol has words for a login.
+pub(super) fn login_fits(protocol: ClientProtocol, user: &[u8], has_password: bool) -> Result<(), String> {
+    let what = match protocol {
+        ClientProtocol::Socks4 | ClientProtocol::Socks4a if has_password => "SOCKS4 has no password",
+        ClientProtocol::Socks4 | ClientProtocol::Socks4a if user.contains(&0) => {
+            "a name of SOCKS4 has no NUL"
+        }
+        // RFC 7617 section 2: a colon in the name would begin the password.
+        ClientProtocol::Http if user.contains(&b':') => "a name of HTTP's Basic scheme has no colon",
+        _ => return Ok(()),
+    };
+    Err(what.to_owned())
 }
 
 /// What was written with "%" and two hexadecimal digits for a byte (RFC 3986 section 2.1).

@@ -33,6 +33,7 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
         for (key, what) in [
             ("resolve", resolve_problem(parent)),
             ("udp", udp_problem(parent)),
+            ("servers", nameless_problem(parent)),
             ("user_from", user_problem(parent)),
             ("warm", warm_problem(parent)),
         ] {
@@ -129,7 +130,9 @@ fn udp_problem(parent: &ParentConfig) -> Option<String> {
 
 fn user_problem(parent: &ParentConfig) -> Option<String> {
     let lacks = |hop: &&ParentHop| {
-        hop.password.is_none() && !matches!(hop.protocol, ClientProtocol::Socks4 | ClientProtocol::Socks4a)
+        hop.password.is_none()
+            && hop.password_file.is_none()
+            && !matches!(hop.protocol, ClientProtocol::Socks4 | ClientProtocol::Socks4a)
     };
     let lacking = parent.servers.iter().filter_map(ParentServer::last).find(lacks);
     let hop = lacking.filter(|_| parent.user_from == UserFrom::Client)?;
@@ -139,6 +142,17 @@ fn user_problem(parent: &ParentConfig) -> Option<String> {
         "{} needs a password that goes with the clients' names, for their own are not kept: {scheme}://:PASSWORD@{place}",
         quoted(&url)
     ))
+}
+
+/// A password in a file that would go with no name is told nobody.
+fn nameless_problem(parent: &ParentConfig) -> Option<String> {
+    let own = |server: &ParentServer| match parent.user_from {
+        UserFrom::Client => server.hops.len().saturating_sub(1),
+        UserFrom::Url => server.hops.len(),
+    };
+    let lacks = |hop: &&ParentHop| hop.password_file.is_some() && hop.user.is_none();
+    let lacking = parent.servers.iter().flat_map(|server| &server.hops[..own(server)]).find(lacks)?;
+    Some(format!("{} has a password_file and no user that it goes with", quoted(&lacking.to_string())))
 }
 
 /// A connection that is ready was made before it was known for whom.

@@ -24,6 +24,7 @@ mod logs;
 mod notify;
 mod numbers;
 mod outlet;
+mod parent_passwords;
 mod parents;
 mod periods;
 mod plural;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::numbers::Numbers;
+use super::parent_passwords::{passwords_read, with_passwords};
 use super::rules::concerns::RuleRemark;
 use crate::config::{Config, ParentConfig};
 use crate::policy::parents::{Parent, ParentServer, ParentSpec, Parents};
@@ -14,6 +15,7 @@ use crate::policy::way::ParentId;
 /// The parents in effect.
 #[derive(Clone, Debug)]
 pub(super) struct OperatorParents {
+    /// With the passwords that stand in files.
     configured: Vec<ParentConfig>,
     /// Those of their names; 0 stands for none.
     numbers: Numbers,
@@ -45,21 +47,27 @@ impl OperatorParents {
         self.numbers.of(name).map(ParentId)
     }
 
+    /// The files that have another password than in `old`, in words.
+    pub(super) fn passwords_read(&self, old: &OperatorParents) -> Vec<String> {
+        passwords_read(&old.configured, &self.configured)
+    }
+
     /// The parents of a configuration, in place of these.
     ///
     /// # Errors
-    /// That no number is left for one, at its key.
+    /// That no number is left for one, or that its password cannot be had, at its key.
     pub(super) fn follow(
         self: &Arc<OperatorParents>,
         config: &Config,
         now: Instant,
     ) -> Result<Arc<OperatorParents>, RuleRemark> {
-        if config.parents == self.configured {
+        let configured = with_passwords(&config.parents)?;
+        if configured == self.configured {
             return Ok(Arc::clone(self));
         }
-        let numbers = self.numbers.with(config.parents.iter().map(|parent| &parent.name));
+        let numbers = self.numbers.with(configured.iter().map(|parent| &parent.name));
         let numbers = numbers.map_err(|none| (("parent", none.nth, "name"), none.of("parents")))?;
-        let called: Vec<(usize, Arc<str>)> = config.parents.iter().enumerate().flat_map(servers_of).collect();
+        let called: Vec<(usize, Arc<str>)> = configured.iter().enumerate().flat_map(servers_of).collect();
         let servers = self.servers.with(called.iter().map(|(_, name)| name));
         let servers = servers
             .map_err(|none| (("parent", called[none.nth].0, "servers"), none.of("servers of parents")))?;
@@ -69,7 +77,7 @@ impl OperatorParents {
             .flat_map(|all| all.iter())
             .map(|(_, parent)| (&*parent.spec().name, parent))
             .collect();
-        let made = config.parents.iter().map(|parent| {
+        let made = configured.iter().map(|parent| {
             let was = before.get(&*parent.name).copied();
             let spec = spec(parent, &servers);
             let parent = match was {
@@ -78,8 +86,8 @@ impl OperatorParents {
             };
             (ParentId(numbers.of(&parent.spec().name).unwrap_or_default()), parent)
         });
-        let all = (!config.parents.is_empty()).then(|| Arc::new(Parents::new(made)));
-        Ok(Arc::new(OperatorParents { configured: config.parents.clone(), numbers, servers, all }))
+        let all = (!configured.is_empty()).then(|| Arc::new(Parents::new(made)));
+        Ok(Arc::new(OperatorParents { configured, numbers, servers, all }))
     }
 }
 

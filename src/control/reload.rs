@@ -195,6 +195,7 @@ impl Preparation {
         if let Some(ways) = named.rules.ways() {
             let old = &self.parts.rules.ways;
             report.files.extend(ways.moved(old));
+            report.files.extend(ways.parents.passwords_read(&old.parents));
         }
         report.files.extend(named.certificates.read_anew(&self.parts.certificates));
         let (username, before) = (named.username.as_deref(), self.parts.username.as_deref());

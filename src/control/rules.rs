@@ -20,6 +20,7 @@ use self::idle_pools::idle_pools;
 use super::limited_users::limited_users;
 use super::lists;
 use super::numbers::Numbers;
+use super::parent_passwords::password_concerns;
 use super::ways::OperatorWays;
 use super::zones::time_zone;
 use crate::auth::Users;
@@ -160,6 +161,7 @@ impl OperatorRules {
         warnings.extend(empty_groups(config, &inputs.groups));
         warnings.extend(idle_limits(config, users));
         warnings.extend(idle_pools(config, users));
+        warnings.extend(password_concerns(&config.parents));
         warnings.extend(unresolved(config));
         let limited = self.limited_by(config, users);
         let ways = self.ways.with(config, users);

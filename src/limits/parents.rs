@@ -26,6 +26,8 @@ pub const PARENT_WARM_TIME: Duration = Duration::from_secs(45);
 pub const PARENT_CHECKS_AT_A_TIME: usize = 16;
 /// Bytes of a parent's URL: a name and a password of 255 bytes, each written in three, and a host.
 pub const PARENT_URL_MAX: usize = 2_048;
+/// Bytes of the file of a parent's password, before it is known that it is none.
+pub const PARENT_PASSWORD_FILE_MAX: u64 = 1 << 20;
 /// Bytes of the head by which an HTTP parent answers CONNECT: it has no cookies and no page of its own to describe.
 pub const PARENT_HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Interim responses (RFC 9110 section 15.2) that an HTTP parent may send before the one that counts.

@@ -421,8 +421,14 @@ mod tests {
 
     fn parents(resolve: ResolveAt) -> Parents {
         let target = target("192.0.2.1:1080", 1).unwrap();
-        let hop =
-            ParentHop { protocol: ClientProtocol::Socks5, names: true, target, user: None, password: None };
+        let hop = ParentHop {
+            protocol: ClientProtocol::Socks5,
+            names: true,
+            target,
+            user: None,
+            password: None,
+            password_file: None,
+        };
         let spec = ParentSpec {
             name: "up".into(),
             servers: vec![ParentServer { hops: vec![hop], weight: 1, number: 1 }],

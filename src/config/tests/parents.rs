@@ -90,6 +90,39 @@ fn no_password_is_printed_and_what_stands_for_it_is_not_read() {
     assert!(said.contains("type the password itself"), "{said}");
 }
 
+/// It is printed as it is read: the name within the URL, and of the password the file alone.
+#[test]
+fn a_login_beside_a_url_is_that_of_its_proxy() {
+    let with = |servers: &str, more: &str| {
+        config(&format!("[[parent]]\nname = \"up\"\nservers = [{servers}]\n{more}"))
+    };
+    let read = with(
+        "{ url = \"http://a:1\", user = \"ann\", password_file = \"up.secret\", weight = 2 }, \
+         { url = \"socks4a://b\", user = \"bob\" }, \
+         { url = [{ url = \"socks5h://c\", user = \"a b\", password_file = \"/run/c\" }, \"http://d:1\"] }",
+        "",
+    );
+    let hops: Vec<_> = read.parents[0].servers.iter().flat_map(|server| &server.hops).collect();
+    let user = |nth: usize| hops[nth].user.as_deref().map(|user| std::str::from_utf8(user).unwrap());
+    assert_eq!([0, 1, 2, 3].map(user), [Some("ann"), Some("bob"), Some("a b"), None]);
+    let file = |nth: usize| hops[nth].password_file.as_deref().and_then(|path| path.to_str());
+    // Relative to the file of the configuration.
+    assert!(
+        file(0).is_some_and(|path| path.starts_with('/') && path.ends_with("/up.secret")),
+        "{:?}",
+        file(0)
+    );
+    assert_eq!([1, 2, 3].map(file), [None, Some("/run/c"), None]);
+    let printed = read.to_toml();
+    assert!(
+        printed.contains("{ url = [{ url = \"socks5h://a%20b@c:1080\", password_file = \"/run/c\" }"),
+        "{printed}"
+    );
+    assert_eq!(parse(&printed).unwrap(), read);
+    // The password that goes with clients' own names.
+    with("{ url = \"socks5h://a\", password_file = \"f\" }", "user_from = \"client\"\n");
+}
+
 /// What is wrong with servers: what is typed, the key that is blamed, and what is said.
 fn of_servers() -> Vec<(&'static str, &'static str, &'static str)> {
     vec![
@@ -108,6 +141,34 @@ fn of_servers() -> Vec<(&'static str, &'static str, &'static str)> {
         ("servers = { weight = 2 }", "servers", "needs a url"),
         ("servers = { url = \"socks5://a.example\", wieght = 2 }", "servers", "did you mean `weight`?"),
         ("servers = { url = [] }", "servers", "is empty: it needs a URL"),
+        (
+            "servers = { url = \"http://a:1\", passwordfile = \"f\" }",
+            "servers",
+            "did you mean `password_file`?",
+        ),
+        ("servers = { url = \"http://a:1\", user = 3 }", "servers", "expected a string"),
+        ("servers = { url = \"http://a:1\", user = \"\" }", "servers", "without a name it is left out"),
+        ("servers = { url = \"http://a:1\", user = \"a:b\" }", "servers", "has no colon"),
+        ("servers = { url = \"http://ann@a:1\", user = \"bob\" }", "servers", "the URL has a name, too"),
+        (
+            "servers = { url = \"http://ann:hunter2@a:1\", password_file = \"f\" }",
+            "servers",
+            "the URL has a password, too: leave one of them out",
+        ),
+        ("servers = { url = \"http://a:1\", password_file = \"f\" }", "servers", "no user that it goes with"),
+        ("servers = { url = \"http://ann@a:1\", password_file = \"\" }", "servers", "is not a path"),
+        (
+            "servers = { url = \"socks4://ann@a\", password_file = \"f\" }",
+            "servers",
+            "SOCKS4 has no password",
+        ),
+        (
+            "servers = { url = [\"socks5h://a\", \"http://b:1\"], user = \"ann\" }",
+            "servers",
+            "of a chain each has its own",
+        ),
+        ("servers = { url = [\"socks5h://a\", { user = \"ann\" }] }", "servers", "needs a url"),
+        ("servers = { url = [\"socks5h://a\", { url = \"http://b:1\", weight = 2 }] }", "servers", "weight"),
         ("servers = { url = [\"socks5h://a.example\", 3] }", "servers", "expected a URL, found an integer"),
         (
             "servers = { url = [\"socks5h://a\", \"socks5h://b\", \"socks5h://c\", \"socks5h://d\", \"http://e:1\"] }",

@@ -3,6 +3,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::slice;
 use std::thread;
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use super::finding::{Finding, Severity};
 use super::pool::{ExaminedPool, is_prefix};
 use super::targets::{Probes, addresses_of, unresolved};
 use crate::config::{Config, ParentConfig};
+use crate::control::parent_passwords::with_passwords;
 use crate::limits::{
     DOCTOR_PARENT_BYTES_MAX, DOCTOR_PARENT_PATIENCE, DOCTOR_PROBE_PATIENCE, PARENT_UNUSED_BYTES_MAX,
 };
@@ -53,7 +55,20 @@ enum AskFailure {
 
 /// What is found of all parents. Their servers are tried where targets are to be.
 pub(super) fn findings(config: &Config, pools: &[ExaminedPool], probes: &Probes) -> Vec<Finding> {
-    config.parents.iter().flat_map(|parent| of_parent(config, parent, pools, probes)).collect()
+    let look = |parent: &ParentConfig| match with_passwords(slice::from_ref(parent)) {
+        Ok(parents) => parents.iter().flat_map(|parent| of_parent(config, parent, pools, probes)).collect(),
+        Err((_, what)) => {
+            let subject = format!("parent {}", parent.name);
+            vec![Finding {
+                severity: Severity::Error,
+                check: "parent_login",
+                subject,
+                what,
+                mend: Vec::new(),
+            }]
+        }
+    };
+    config.parents.iter().flat_map(look).collect()
 }
 
 fn of_parent(

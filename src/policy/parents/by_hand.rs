@@ -36,8 +36,14 @@ fn of(parents: &[(&str, Vec<(String, u32)>)], now: Instant) -> Parents {
     let mut numbers = 1..;
     let mut server = |(host, weight): &(String, u32)| {
         let target = Target { host: Host::parse(host.as_bytes()).expect("a host"), port: 1080 };
-        let hop =
-            ParentHop { protocol: ClientProtocol::Socks5, names: true, target, user: None, password: None };
+        let hop = ParentHop {
+            protocol: ClientProtocol::Socks5,
+            names: true,
+            target,
+            user: None,
+            password: None,
+            password_file: None,
+        };
         ParentServer { hops: vec![hop], weight: *weight, number: numbers.next().expect("a number") }
     };
     let made = parents.iter().zip(1..).map(|((name, servers), id)| {

@@ -62,7 +62,14 @@ mod tests {
 
     fn server(protocol: ClientProtocol, host: &str, port: u16, user: Option<&[u8]>) -> ParentServer {
         let target = Target { host: Host::parse(host.as_bytes()).unwrap(), port };
-        let hop = ParentHop { protocol, names: true, target, user: user.map(Into::into), password: None };
+        let hop = ParentHop {
+            protocol,
+            names: true,
+            target,
+            user: user.map(Into::into),
+            password: None,
+            password_file: None,
+        };
         ParentServer { hops: vec![hop], weight: 1, number: 0 }
     }
 

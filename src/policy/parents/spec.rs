@@ -1,6 +1,7 @@
 //! Parents as an operator means them: checked values.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,6 +65,8 @@ pub struct ParentHop {
     pub user: Option<Box<[u8]>>,
     /// With which password; `None`: an empty one.
     pub password: Option<HopSecret>,
+    /// The file that the password is read from, where it does not stand in the URL.
+    pub password_file: Option<PathBuf>,
 }
 
 /// A password. It is shown nowhere, and wiped when the last who has it lets go.

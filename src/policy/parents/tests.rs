@@ -17,7 +17,14 @@ fn at(host: &str, port: u16) -> Target {
 }
 
 fn hop(protocol: ClientProtocol, host: &str) -> ParentHop {
-    ParentHop { protocol, names: true, target: at(host, 1080), user: None, password: None }
+    ParentHop {
+        protocol,
+        names: true,
+        target: at(host, 1080),
+        user: None,
+        password: None,
+        password_file: None,
+    }
 }
 
 fn server(number: u16, weight: u32) -> ParentServer {

@@ -26,7 +26,14 @@ const OTHER: Way = Way { egress: None, parent: Some(ParentId(2)) };
 
 fn parent(number: u16, change: impl FnOnce(&mut ParentSpec)) -> Arc<Parent> {
     let target = Target { host: Host::Ip("192.0.2.1".parse().unwrap()), port: 1080 };
-    let hop = ParentHop { protocol: ClientProtocol::Socks5, names: true, target, user: None, password: None };
+    let hop = ParentHop {
+        protocol: ClientProtocol::Socks5,
+        names: true,
+        target,
+        user: None,
+        password: None,
+        password_file: None,
+    };
     let mut spec = ParentSpec {
         name: format!("up{number}").into(),
         servers: vec![ParentServer { hops: vec![hop], weight: 1, number }],

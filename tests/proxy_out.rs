@@ -8,7 +8,9 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use crate::bind::{bind, peer};
+use crate::support::client::connect_name;
 use crate::support::origin::{Once, V4, V6, once_on};
+use crate::support::parent::{FakeParent, through};
 use crate::support::relay::Builder;
 use crate::support::wait::{self, PATIENCE};
 use crate::support::{Client, DnsServer, Engine, Origin, Relay, skip};
@@ -155,6 +157,46 @@ fn the_name_the_id_and_a_checksum_are_told() {
     expected[checksum..].copy_from_slice(&sum);
     assert_eq!(told, expected);
 }
+
+/// Through a parent the header is the first that comes out of the tunnel. A target that expected one and whose name the parent
+/// resolved was told nothing, and took the client's first bytes for a header.
+fn a_target_behind_a_parent_is_told_as_far_as_it_is_known(engine: Engine) {
+    let tlvs = "[\"authority\"]";
+    for (scheme, version) in [("socks5", 2), ("socks5h", 2), ("socks5", 1), ("socks5h", 1)] {
+        let server = DnsServer::zone(&[("host.example", &["127.0.0.9"])]);
+        let target = listening(V4);
+        let parent = FakeParent::socks5(target.addr);
+        let told = telling(&[("to", "\".example\""), ("version", &version.to_string())]);
+        let told = if version == 2 { told.set(TABLE, "tlvs", tlvs) } else { told };
+        let servers = [format!("{scheme}://{}", parent.addr())];
+        let relay = through(told.engine(engine).dns(&server), &servers, &[]).start();
+        let mut client = Client::greeted(relay.addr());
+        // The client's first bytes go behind the header, whenever they come.
+        client.send(&[&connect_name(b"host.example", 25)[..], b"early"].concat());
+        assert_eq!(client.reply().rep, 0);
+        client.send(b" payload");
+        client.finish();
+        let (from, at) = (client.local(), SocketAddr::new("127.0.0.9".parse().expect("an address"), 25));
+        let (first, rest) = target.join();
+        let got = [first, rest].concat();
+        let authority = b"\x02\x00\x0chost.example";
+        let mut expected = match (scheme, version) {
+            ("socks5", 1) => format!("PROXY TCP4 127.0.0.1 127.0.0.9 {} 25\r\n", from.port()).into_bytes(),
+            (_, 1) => b"PROXY UNKNOWN\r\n".to_vec(),
+            ("socks5", _) => [&header(from, at)[..], authority].concat(),
+            _ => [SIGNATURE, &[0x21, 0x00, 0, 0], authority].concat(),
+        };
+        if version == 2 {
+            expected[15] = (expected.len() - 16) as u8;
+        }
+        expected.extend(b"early payload");
+        assert_eq!(got, expected, "{scheme}, version {version}");
+        client.expect_eof();
+        let record = relay.relayed_record();
+        assert_eq!(record["bytes_up"], 13, "{record}");
+    }
+}
+engines!(a_target_behind_a_parent_is_told_as_far_as_it_is_known);
 
 /// Other targets and other ports see the client's bytes alone, and so does who connects to a BIND.
 #[test]

@@ -71,6 +71,9 @@ mod tests {
         );
         assert!(has(Some(&name("a.example.com")), "198.51.100.1:25"));
         assert!(!has(Some(&name("example.org")), "198.51.100.1:25"));
+        assert!(one.has_name(&name("b.a.example.com"), 25) && !one.has_name(&name("b.a.example.com"), 26));
+        assert!(!one.has_name(&name("example.org"), 25));
+        assert_eq!((one.kinds(), table("to = \"192.0.2.1\"").kinds()), ((true, true), (true, false)));
         assert!(table("to = [\"192.0.2.1\"]").has(None, "192.0.2.1:7".parse().unwrap()));
     }
 

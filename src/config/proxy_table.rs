@@ -62,8 +62,24 @@ impl ProxyOutConfig {
             ListEntry::Network(net) => net.contains(&address.ip().to_canonical()),
             ListEntry::Name(pattern) => name.is_some_and(|name| pattern.has(name)),
         };
-        let at = self.ports.is_empty() || self.ports.iter().any(|ports| ports.0.contains(&address.port()));
-        at && self.to.iter().any(to)
+        self.has_port(address.port()) && self.to.iter().any(to)
+    }
+
+    /// The same of a connection to what this name leads to, which nobody here knows.
+    pub fn has_name(&self, name: &Name, port: u16) -> bool {
+        let to = |target: &ProxiedTarget| matches!(&target.0, ListEntry::Name(pattern) if pattern.has(name));
+        self.has_port(port) && self.to.iter().any(to)
+    }
+
+    fn has_port(&self, port: u16) -> bool {
+        self.ports.is_empty() || self.ports.iter().any(|ports| ports.0.contains(&port))
+    }
+
+    /// Whether it has targets that are known by their addresses alone, and whether it has some that are known by name.
+    pub fn kinds(&self) -> (bool, bool) {
+        let by_name = |target: &&ProxiedTarget| matches!(target.0, ListEntry::Name(_));
+        let names = self.to.iter().filter(by_name).count();
+        (names < self.to.len(), names > 0)
     }
 }
 

@@ -216,6 +216,26 @@ mod tests {
         assert_eq!(unused, ["parent 0 name: leads nothing: no rule has parent = \"up\""]);
     }
 
+    #[test]
+    fn headers_that_lack_addresses_are_named() {
+        let with = |servers: &str| {
+            format!(
+                "[[proxy_out]]\nto = [\"192.0.2.1\", \"a.example\"]\n[[proxy_out]]\nto = \".example\"\n\
+                 [[rule]]\nname = \"up\"\naction = \"allow\"\nparent = \"up\"\n\
+                 [[parent]]\nname = \"up\"\nservers = \"{servers}\"\n"
+            )
+        };
+        let unseen = "is not met by addresses of names that parent \"up\" resolves: they are not seen here";
+        let untold = "where parent \"up\" resolves the name the header has no addresses: the target's is not known here";
+        let expected = [
+            format!("proxy_out 0 to: {unseen}"),
+            format!("proxy_out 0 to: {untold}"),
+            format!("proxy_out 1 to: {untold}"),
+        ];
+        assert_eq!(ruled(&Arc::default(), &with("socks5h://a")).1, expected);
+        assert_eq!(ruled(&Arc::default(), &with("socks5://a")).1, [""; 0]);
+    }
+
     /// Rules that stay go with the parents that a reload gives: neither is taken without the other.
     #[test]
     fn rules_have_the_numbers_of_their_parents() {

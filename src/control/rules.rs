@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use jiff::tz::{self, TimeZone};
 
 use self::concerns::{
-    RuleRemark, empty_groups, empty_lists, guarded, idle_limits, never, unresolved, unseen, unused,
+    RuleRemark, empty_groups, empty_lists, guarded, idle_limits, never, unresolved, unseen, untold, unused,
     users_warnings,
 };
 use self::idle_pools::idle_pools;
@@ -190,6 +190,7 @@ impl OperatorRules {
         unused(config, &mut own);
         guarded(config, &mut own);
         unseen(config, &lists, &inputs.resolving, &mut own);
+        own.extend(untold(config, &inputs.resolving));
         if !errors.is_empty() {
             return Err(errors);
         }

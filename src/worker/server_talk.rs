@@ -155,10 +155,11 @@ impl AskedOf<'_> {
 /// Writes what a server is told of the client in front of all else, where it is told anything.
 fn write_header(spec: &ParentSpec, caller: Caller, server: SocketAddr, out: &mut TalkOutput) {
     let tlvs = Tlvs { authority: None, unique_id: None, crc32c: false };
+    let ends = caller.client.map(|client| (client, server));
     match spec.send_proxy {
         SendProxy::Off => {}
-        SendProxy::Version1 => encode_v1(caller.client, server, out),
-        SendProxy::Version2 => encode_v2(caller.client, server, tlvs, out),
+        SendProxy::Version1 => encode_v1(ends, out),
+        SendProxy::Version2 => encode_v2(ends, tlvs, out),
     }
 }
 

@@ -230,12 +230,12 @@ impl ExaminedServer<'_> {
     fn ask(self, mut stream: TcpStream, address: SocketAddr, target: Target) -> Result<(), AskFailure> {
         let until = Instant::now() + DOCTOR_PARENT_PATIENCE;
         let mut out = TalkOutput::default();
-        let own = stream.local_addr().ok();
+        let ends = stream.local_addr().ok().map(|own| (own, address));
         match self.parent.send_proxy {
             SendProxy::Off => {}
-            SendProxy::Version1 => encode_v1(own, address, &mut out),
+            SendProxy::Version1 => encode_v1(ends, &mut out),
             SendProxy::Version2 => {
-                encode_v2(own, address, Tlvs { authority: None, unique_id: None, crc32c: false }, &mut out);
+                encode_v2(ends, Tlvs { authority: None, unique_id: None, crc32c: false }, &mut out);
             }
         }
         let legs = self.server.legs((RequestCommand::Connect, target), None);

@@ -181,6 +181,24 @@ pub(super) fn unseen(
     }
 }
 
+/// Targets that are to be told of their clients, and are not or without an address, where a parent resolves their names.
+pub(super) fn untold(config: &Config, resolving: &[Arc<str>]) -> Vec<RuleRemark> {
+    let named = config.rules.iter().filter_map(|rule| rule.parent.as_ref());
+    let Some(parent) = named.clone().find(|name| resolving.contains(name)) else { return Vec::new() };
+    let mut remarks = Vec::new();
+    for (nth, table) in config.proxy_out.iter().enumerate() {
+        let ((by_address, by_name), parent) = (table.kinds(), quoted(parent));
+        let unseen =
+            format!("is not met by addresses of names that parent {parent} resolves: they are not seen here");
+        let untold = format!(
+            "where parent {parent} resolves the name the header has no addresses: the target's is not known here"
+        );
+        let said = [(by_address, unseen), (by_name, untold)].into_iter().filter(|(is_so, _)| *is_so);
+        remarks.extend(said.map(|(_, what)| (("proxy_out", nth, "to"), what)));
+    }
+    remarks
+}
+
 /// Limits that nothing has, and those that count the sessions of users where nobody logs in: a slip that limits nobody.
 pub(super) fn idle_limits(config: &Config, users: Option<&Users>) -> Vec<RuleRemark> {
     let of_rules = config.rules.iter().flat_map(|rule| &rule.limits);

@@ -44,9 +44,9 @@ impl BothEnds {
     }
 }
 
-/// Writes a header of version 1 for a connection of `client` to `target`; a client without an address is unknown.
-pub fn encode_v1(client: Option<SocketAddr>, target: SocketAddr, out: &mut Vec<u8>) {
-    let Some(client) = client else { return out.extend_from_slice(b"PROXY UNKNOWN\r\n") };
+/// Writes a header of version 1 for a connection from the first address to the second; where one of them has none they are unknown.
+pub fn encode_v1(ends: Option<(SocketAddr, SocketAddr)>, out: &mut Vec<u8>) {
+    let Some((client, target)) = ends else { return out.extend_from_slice(b"PROXY UNKNOWN\r\n") };
     let ports = format!("{} {}\r\n", client.port(), target.port());
     let line = match BothEnds::of(client, target) {
         BothEnds::V4(from, to) => {
@@ -57,14 +57,14 @@ pub fn encode_v1(client: Option<SocketAddr>, target: SocketAddr, out: &mut Vec<u
     out.extend_from_slice(line.as_bytes());
 }
 
-/// Writes a header of version 2 for a connection of `client` to `target`; of a client without an address none is told.
-pub fn encode_v2(client: Option<SocketAddr>, target: SocketAddr, tlvs: Tlvs<'_>, out: &mut Vec<u8>) {
+/// Writes a header of version 2 for a connection from the first address to the second; where one of them has none neither is told.
+pub fn encode_v2(ends: Option<(SocketAddr, SocketAddr)>, tlvs: Tlvs<'_>, out: &mut Vec<u8>) {
     let begin = out.len();
     out.extend_from_slice(&SIGNATURE);
     out.push(VERSION_2_PROXY);
     // The family, and a length that is known at the end.
     out.extend_from_slice(&[UNSPEC, 0, 0]);
-    if let Some(client) = client {
+    if let Some((client, target)) = ends {
         out[begin + 13] = match BothEnds::of(client, target) {
             BothEnds::V4(from, to) => {
                 out.extend([from, to].as_flattened());
@@ -113,13 +113,13 @@ mod tests {
 
     fn v1(client: &str, target: &str) -> String {
         let mut out = Vec::new();
-        encode_v1(Some(socket(client)), socket(target), &mut out);
+        encode_v1(Some((socket(client), socket(target))), &mut out);
         String::from_utf8(out).unwrap()
     }
 
     fn v2(client: &str, target: &str, tlvs: Tlvs<'_>) -> Vec<u8> {
         let mut out = Vec::new();
-        encode_v2(Some(socket(client)), socket(target), tlvs, &mut out);
+        encode_v2(Some((socket(client), socket(target))), tlvs, &mut out);
         out
     }
 
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(v1("[::ffff:192.0.2.1]:1", "192.0.2.2:80"), "PROXY TCP4 192.0.2.1 192.0.2.2 1 80\r\n");
         assert_eq!(v1("192.0.2.1:1", "[2001:db8::2]:80"), "PROXY TCP6 ::ffff:192.0.2.1 2001:db8::2 1 80\r\n");
         let mut out = b"before".to_vec();
-        encode_v1(None, socket("192.0.2.2:80"), &mut out);
+        encode_v1(None, &mut out);
         assert_eq!(out, b"beforePROXY UNKNOWN\r\n");
     }
 
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(six[16..32], *b"\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01");
         assert_eq!(six[32..], *b"\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\x00\x02\x02\x00\x01\x00\x50");
         let mut unknown = Vec::new();
-        encode_v2(None, socket("192.0.2.2:80"), Tlvs::default(), &mut unknown);
+        encode_v2(None, Tlvs::default(), &mut unknown);
         assert_eq!(unknown, b"\r\n\r\n\0\r\nQUIT\n\x21\x00\x00\x00");
     }
 
@@ -167,7 +167,7 @@ mod tests {
     fn the_checksum_is_of_the_whole_header() {
         let tlvs = Tlvs { authority: Some("a.example"), unique_id: None, crc32c: true };
         let mut out = b"before".to_vec();
-        encode_v2(Some(socket("192.0.2.1:40000")), socket("203.0.113.7:443"), tlvs, &mut out);
+        encode_v2(Some((socket("192.0.2.1:40000"), socket("203.0.113.7:443"))), tlvs, &mut out);
         let mut header = out.split_off(6);
         let sum = header.split_off(header.len() - 4);
         assert_eq!(header[header.len() - 3..], [3, 0, 4]);
@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(v2("[2001:db8::1]:1", "[2001:db8::2]:2", tlvs).len(), PROXY_OUT_MAX);
         let mut line = Vec::new();
         let longest = socket("[ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe]:65535");
-        encode_v1(Some(longest), longest, &mut line);
+        encode_v1(Some((longest, longest)), &mut line);
         // Section 2.1: 107 bytes at most.
         assert!(line.len() <= 107 && line.len() < PROXY_OUT_MAX, "{}", line.len());
     }

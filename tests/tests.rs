@@ -91,6 +91,9 @@ mod egress_packets;
 /// Targets of both families through a pool.
 mod egress_families;
 
+/// Pools and parents that change under sessions.
+mod egress_reload;
+
 /// Passwords of parents, in files and in URLs, over reloads.
 mod parents_secrets;
 

@@ -13,18 +13,18 @@ pub struct Problems {
     file: Option<PathBuf>,
     list: Vec<(At, String)>,
     /// Where all values were typed, right ones too: what is wrong with them may only show when they are used.
-    places: Places,
+    places: Box<Places>,
 }
 
 impl Problems {
     /// An empty list of problems with this file.
     pub(super) fn of(file: &Path) -> Problems {
-        Problems { file: Some(file.to_owned()), list: Vec::new(), places: Places::of(file) }
+        Problems { file: Some(file.to_owned()), list: Vec::new(), places: Box::new(Places::of(file)) }
     }
 
     /// Remembers where the values of a configuration that has no problem were typed.
     pub(super) fn into_places(self) -> Places {
-        self.places
+        *self.places
     }
 
     /// Where the values were typed that were taken so far.

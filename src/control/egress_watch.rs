@@ -25,8 +25,11 @@ pub(super) struct EgressWatch {
     /// Of which pools it has read what their networks say of ports, and when.
     networks: Option<(Weak<Egress>, Instant)>,
     /// The pools that leave by an interface and the interface of each, and whether it is not there.
-    interfaces: HashMap<(Arc<str>, Arc<str>), bool>,
+    interfaces: HashMap<PoolInterface, bool>,
 }
+
+/// The name of a pool, and that of its interface.
+type PoolInterface = (Arc<str>, Arc<str>);
 
 /// Where an interface is looked for: in which network namespace, and by which name.
 type InterfaceAt<'a> = (Option<&'a Path>, &'a str);
@@ -82,7 +85,7 @@ impl EgressWatch {
         &mut self,
         egress: &Egress,
         is_there: impl Fn(&AddressPool, &str) -> Option<bool>,
-    ) -> Vec<((Arc<str>, Arc<str>), bool)> {
+    ) -> Vec<(PoolInterface, bool)> {
         let (mut looked, mut found) = (HashMap::<InterfaceAt<'_>, Option<bool>>::new(), HashMap::new());
         let mut news = Vec::new();
         for pool in egress.pools() {

@@ -9,6 +9,8 @@ use crate::limits;
 pub enum Outcome {
     /// The target answered.
     Connected,
+    /// bind(2) took it for a socket that is for any target: this machine has the address, and nothing was heard by it.
+    Bound,
     /// connect(2): EADDRNOTAVAIL. No port is left for this source and this target; other targets are as they were.
     PortsUsedUp,
     /// bind(2): EADDRNOTAVAIL or EACCES. This machine does not have the address, or may not use it.

@@ -120,6 +120,12 @@ impl Health {
         self.marks.change(probe).is_some()
     }
 
+    /// Takes it for a socket that is for any target, of which nothing need ever be heard: it tries no more than whether the machine has
+    /// the address, and leaves other probes to those who are answered.
+    pub fn take_for_any(&self, client: PoolClient, now_ms: u64) -> bool {
+        self.marks.read().fault != Some(Fault::Missing) || self.take(client, now_ms)
+    }
+
     /// Whether it serves this client, though others leave it alone.
     fn serves(&self, client: PoolClient) -> bool {
         !self.marks.read().drained && !self.concerned.concerns(client)
@@ -198,6 +204,7 @@ impl Health {
     ) -> bool {
         match charge.outcome {
             Outcome::Connected => self.went_well(charge),
+            Outcome::Bound => self.marks.read().fault == Some(Fault::Missing) && self.recover(charge.now_ms),
             Outcome::PortsUsedUp => false,
             Outcome::AddressMissing => self.cool(Fault::Missing, charge),
             Outcome::Unreachable => self.accuse(Fault::Unreachable, charge, others),

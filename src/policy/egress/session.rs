@@ -64,7 +64,8 @@ impl SessionPool {
             let pool = self.pool()?;
             let source = pool.next(&mut leaving, family, now)?;
             // Where another session tries it just now this one does, too.
-            let _ = pool.take(source, leaving.client(), now);
+            let standing = pool.standing(source).into_iter();
+            standing.for_each(|standing| standing.take_for_any(source, leaving.client(), now));
             Some(source)
         })
     }

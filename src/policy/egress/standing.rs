@@ -27,8 +27,11 @@ pub struct EntryStanding {
     /// Attempts that took a port or a socket, and those that have given it back.
     begun: AtomicU64,
     ended: AtomicU64,
-    /// Sessions that came about.
+    /// Sessions that came about, and those of them that heard nothing by that: sockets for any target.
     connected: AtomicU64,
+    bound: AtomicU64,
+    /// Attempts that came to nothing.
+    failed: AtomicU64,
     uses: PortUses,
     /// What its network says of ports.
     network_ports: NetworkPorts,
@@ -63,6 +66,8 @@ impl EntryStanding {
             begun: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             connected: AtomicU64::new(0),
+            bound: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
             uses: PortUses::of(1),
             network_ports: NetworkPorts::default(),
             health: Health::default(),
@@ -94,6 +99,16 @@ impl EntryStanding {
     /// Sessions that came about so far.
     pub fn sessions(&self) -> u64 {
         self.connected.load(Ordering::Relaxed)
+    }
+
+    /// Attempts that were answered so far.
+    fn answered(&self) -> u64 {
+        self.sessions().saturating_sub(self.bound.load(Ordering::Relaxed))
+    }
+
+    /// Attempts of which it is known what came of them: of one that its client gives up, and of a socket for any target, nothing is.
+    fn attempts(&self) -> u64 {
+        self.answered() + self.failed.load(Ordering::Relaxed)
     }
 
     /// Ports that its connections to targets use: open, and in TIME_WAIT.
@@ -136,6 +151,13 @@ impl EntryStanding {
         self.own(address).is_none_or(|health| health.take(client, now_ms)) && self.health.take(client, now_ms)
     }
 
+    /// The same for a socket that is for any target: see [`Health::take_for_any`].
+    pub fn take_for_any(&self, address: IpAddr, client: PoolClient, now: Instant) {
+        let now_ms = self.ports.now_ms(now);
+        let own = self.own(address).into_iter();
+        own.chain([&self.health]).for_each(|health| _ = health.take_for_any(client, now_ms));
+    }
+
     /// How bad it would be for this client to take this address all the same, where none is fit: the least is to be taken.
     pub fn badness(&self, address: IpAddr, client: PoolClient) -> u64 {
         let own = self.own(address).map_or(0, |health| health.badness(client));
@@ -168,15 +190,26 @@ impl EntryStanding {
         now: Instant,
     ) -> bool {
         let asked = self.ports.asked();
-        if outcome == Outcome::Connected {
-            self.connected.fetch_add(1, Ordering::Relaxed);
-            asked.was_served(client);
+        match outcome {
+            Outcome::Connected => {
+                self.connected.fetch_add(1, Ordering::Relaxed);
+                asked.was_served(client);
+            }
+            Outcome::Bound => {
+                self.connected.fetch_add(1, Ordering::Relaxed);
+                self.bound.fetch_add(1, Ordering::Relaxed);
+            }
+            // One that was reset was answered before.
+            Outcome::PortsUsedUp | Outcome::Reset => {}
+            Outcome::AddressMissing | Outcome::Unreachable | Outcome::Refused | Outcome::TimedOut => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+            }
         }
-        let (now_ms, attempts) = (self.ports.now_ms(now), self.begun.load(Ordering::Relaxed));
+        let (now_ms, attempts) = (self.ports.now_ms(now), self.attempts());
         // Whoever has a machine has the /64 that it is in.
         let target = self.ports.hash(Source::from(target));
         let charge =
-            Charge { outcome, target, client, asked, attempts, served: self.sessions(), terms, now_ms };
+            Charge { outcome, target, client, asked, attempts, served: self.answered(), terms, now_ms };
         let others = |fault, of| self.others(pool, fault, of, now_ms);
         let changed = match self.is_address() {
             true => self.health.note(&charge, others),
@@ -190,7 +223,7 @@ impl EntryStanding {
 
     /// Whether it is known to work, though an attempt has come to nothing of late: sessions have come about since.
     pub fn works(&self, now: Instant) -> bool {
-        self.health.works(self.sessions(), self.ports.now_ms(now))
+        self.health.works(self.answered(), self.ports.now_ms(now))
     }
 
     /// The same of an address of a prefix.
@@ -206,14 +239,16 @@ impl EntryStanding {
             Outcome::AddressMissing => false,
             _ => self.health.note(charge, others),
         };
-        let fails = !matches!(outcome, Outcome::Connected | Outcome::PortsUsedUp);
+        let says_nothing = matches!(outcome, Outcome::Bound | Outcome::PortsUsedUp);
+        let fails = !says_nothing && outcome != Outcome::Connected;
         let key = self.ports.hash(address);
         let own = match fails {
             true => self.known.get_or_init(Box::default).learn(key, address, now_ms),
             false => self.known.get().and_then(|known| known.find(key)),
         };
         let of_address = own.is_some_and(|known| {
-            let attempts = known.attempts.fetch_add(1, Ordering::Relaxed) + 1;
+            let one = u64::from(!says_nothing);
+            let attempts = known.attempts.fetch_add(one, Ordering::Relaxed) + one;
             known.health.note(&Charge { attempts, ..*charge }, |_, _| FailureTally::default())
         });
         of_prefix || of_address
@@ -268,7 +303,7 @@ impl EntryStanding {
     fn others(&self, pool: &[Arc<EntryStanding>], fault: Fault, of: TallyOf, now_ms: u64) -> FailureTally {
         let others = pool.iter().filter(|other| !std::ptr::eq(&***other, self));
         let tallies = others
-            .filter_map(|other| other.health.tally(fault, of, other.begun.load(Ordering::Relaxed), now_ms));
+            .filter_map(|other| other.health.tally(fault, of, other.attempts(), now_ms));
         tallies.fold(FailureTally::default(), FailureTally::and)
     }
 

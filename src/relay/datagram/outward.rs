@@ -61,7 +61,7 @@ impl AssociationPool {
             let at = SocketAddr::new(source, 0);
             match DatagramSocket::bind_as(at, limits::UDP_RECEIVE_BUFFER_BYTES, options) {
                 Ok(socket) => {
-                    pool.note(source, target, Outcome::Connected, now);
+                    pool.note(source, target, Outcome::Bound, now);
                     *own = Some((source, pool.begin_for_any(source)));
                     return Some(socket);
                 }

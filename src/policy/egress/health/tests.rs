@@ -247,6 +247,22 @@ fn one_whose_probe_failed_lets_others_go_first() {
     assert_eq!((tried.state(), tried.is_fit(EVE)), (AddressState::Serving, true));
 }
 
+/// An association ended the cooldown of an address that nobody is answered at, or took its probes and said nothing.
+#[test]
+fn a_socket_that_heard_nothing_shows_that_the_machine_has_the_address_and_no_more() {
+    let mut tried = Tried::at(7);
+    assert!((0..100).any(|target| tried.note(Outcome::TimedOut, target)));
+    tried.now_ms += SECOND;
+    assert!(tried.health.take_for_any(client(20), tried.now_ms));
+    assert!(!tried.note(Outcome::Bound, 1));
+    assert!(tried.take(tried.now_ms), "the probe is left to whoever is answered");
+    let mut tried = Tried::at(7);
+    tried.note(Outcome::AddressMissing, 1);
+    tried.now_ms += SECOND;
+    assert!(tried.health.take_for_any(client(20), tried.now_ms) && tried.note(Outcome::Bound, 1));
+    assert_eq!(tried.state(), AddressState::Serving);
+}
+
 /// A target that refuses has heard of the address.
 #[test]
 fn a_refusal_shows_that_an_address_works_which_was_silent() {

@@ -100,6 +100,25 @@ fn the_only_client_leaves_a_dead_address_alone_at_once() {
     assert_eq!(sources.iter().filter(|source| **source == dead).count(), 20, "`min_samples`");
 }
 
+/// Associations, and attempts that their client gave up, counted as if they had been answered: with two of them for each session
+/// that came to nothing a dead address served on.
+#[test]
+fn what_nothing_came_of_hides_no_dead_address() {
+    let pool = pool(&["192.0.2.1", "192.0.2.2"], Choosing::default());
+    let dead = IpAddr::from([192, 0, 2, 1]);
+    let standing = pool.standing(dead).unwrap();
+    let left_alone = (0..200_u8).any(|nth| {
+        let (now, target) = (Instant::now(), IpAddr::from([203, 0, 113, nth]));
+        let client = PoolClient { own: u32::from(nth % 8) + 1, network: u32::from(nth % 8) + 1 };
+        pool.note(client, (dead, target), Outcome::Bound, now);
+        drop((standing.begin_for_any(), standing.begin(dead, (target, 443).into())));
+        let _used = standing.begin(dead, (target, 443).into());
+        pool.note(client, (dead, target), Outcome::TimedOut, now);
+        of(&pool, AddressState::Serving, now) == 1
+    });
+    assert!(left_alone);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -22,9 +22,9 @@ pub const FAILED_TARGETS_MIN: usize = 4;
 pub const FAILED_CLIENTS: usize = 16;
 /// Of how many clients, and of how many networks, failures have to be before an address is left alone by all.
 pub const FAILED_CLIENTS_MIN: usize = 4;
-/// Clients that leave an address alone, each by itself; and those whose probes of one failed and that let others go first. Of more
-/// the ones before are forgotten.
-pub const CLIENTS_CONCERNED: usize = 4;
+/// Clients that leave an address alone, each by itself; and those whose probes of one failed and that let others go first, each with
+/// its network. Of more the ones before are forgotten.
+pub const CLIENTS_CONCERNED: usize = 8;
 /// Sessions that a client has had from other addresses before it is said that one is bad which it found so: as many as targets
 /// that it takes to find that.
 pub const SERVED_ELSEWHERE_MIN: u32 = 4;

@@ -29,7 +29,8 @@ impl PoolClient {
 pub(super) struct Concerned {
     /// A [`Reach`].
     reach: AtomicU32,
-    /// Those that it concerns. Of a cooldown that concerns all: whose probes have failed. 0: nobody.
+    /// Those that it concerns. Of a cooldown that concerns all: whose probes have failed, and the networks that those came from. 0:
+    /// nobody.
     clients: [AtomicU32; limits::CLIENTS_CONCERNED],
 }
 
@@ -69,14 +70,33 @@ impl Concerned {
 
     /// One more client, in the place of another where there is none.
     pub(super) fn add(&self, client: PoolClient) {
-        let free = self.clients.iter().find(|one| [0, client.own].contains(&one.load(Ordering::Relaxed)));
-        let place = free.unwrap_or(&self.clients[client.own as usize % limits::CLIENTS_CONCERNED]);
-        place.store(client.own, Ordering::Relaxed);
+        self.add_hash(client.own);
+    }
+
+    /// The same, with the network that it comes from: a customer with names enough is known by that.
+    pub(super) fn add_tried(&self, client: PoolClient) {
+        self.add_hash(client.own);
+        self.add_hash(client.network);
+    }
+
+    fn add_hash(&self, hash: u32) {
+        let free = self.clients.iter().find(|one| [0, hash].contains(&one.load(Ordering::Relaxed)));
+        let place = free.unwrap_or(&self.clients[hash as usize % limits::CLIENTS_CONCERNED]);
+        place.store(hash, Ordering::Relaxed);
     }
 
     /// Whether a client is among them.
-    pub(super) fn has(&self, client: PoolClient) -> bool {
-        client.own != 0 && self.clients.iter().any(|one| one.load(Ordering::Relaxed) == client.own)
+    fn has(&self, client: PoolClient) -> bool {
+        self.has_hash(client.own)
+    }
+
+    /// Whether a client or its network is among them.
+    pub(super) fn has_tried(&self, client: PoolClient) -> bool {
+        self.has_hash(client.own) || self.has_hash(client.network)
+    }
+
+    fn has_hash(&self, hash: u32) -> bool {
+        hash != 0 && self.clients.iter().any(|one| one.load(Ordering::Relaxed) == hash)
     }
 
     /// Whether the cooldown concerns a client.

@@ -134,8 +134,9 @@ impl Health {
     /// Whether it is time for this client to try whether it has recovered. One that has tried that in vain lets others go first: its
     /// targets may be what fails, and whoever asks for dead ones could keep an address from coming back.
     fn is_due(&self, client: PoolClient, marked: Marked, now_ms: u64) -> bool {
-        let tried =
-            marked.fault.is_some() && self.concerned.reach() == Reach::All && self.concerned.has(client);
+        let tried = marked.fault.is_some()
+            && self.concerned.reach() == Reach::All
+            && self.concerned.has_tried(client);
         let others_first = if tried { limits::PROBE_TIME.as_millis() as u64 } else { 0 };
         !marked.drained && (marked.fault.is_none() || marked.at_ms + others_first <= now_ms)
     }
@@ -255,7 +256,7 @@ impl Health {
 
     /// Whether it is known to work, though something has failed of late: of all sessions that came about some have since.
     pub(super) fn works(&self, served: u64, now_ms: u64) -> bool {
-        self.marks.fares_well() && self.suspicion.is_outdone(served, now_ms)
+        self.serves_anybody() && self.suspicion.is_outdone(served, now_ms)
     }
 
     /// How it fares, where it is not left alone by all anyhow.
@@ -266,8 +267,13 @@ impl Health {
         attempts: u64,
         now_ms: u64,
     ) -> Option<FailureTally> {
-        let well = self.marks.fares_well() || self.concerned.reach() != Reach::All;
-        well.then(|| self.suspicion.tally(fault, of, attempts, now_ms)).flatten()
+        self.serves_anybody().then(|| self.suspicion.tally(fault, of, attempts, now_ms)).flatten()
+    }
+
+    /// Whether it is left alone by nobody, or by some alone.
+    fn serves_anybody(&self) -> bool {
+        let marked = self.marks.read();
+        !marked.drained && (marked.fault.is_none() || self.concerned.reach() != Reach::All)
     }
 
     /// It is left alone by all.
@@ -277,9 +283,14 @@ impl Health {
             return self.cool_again(fault, charge);
         }
         let Charge { terms, now_ms, .. } = *charge;
-        let was_told = before.fault.is_some() && self.concerned.reach() == Reach::Compared;
+        let reach = self.concerned.reach();
+        let was_told = before.fault.is_some() && reach == Reach::Compared;
         self.concerned.begin(Reach::All);
-        self.marks.change(|marked| Some(begun(fault, marked, terms, now_ms)));
+        self.marks.change(|marked| {
+            // What some have found is no measure for all, though it is over by now.
+            let strikes = if reach == Reach::All { marked.strikes } else { 0 };
+            Some(begun(fault, Marked { strikes, ..marked }, terms, now_ms))
+        });
         self.suspicion.clear();
         if !was_told {
             self.cooled[fault as usize].fetch_add(1, Ordering::Relaxed);
@@ -313,7 +324,7 @@ impl Health {
         }
         match self.concerned.reach() {
             // What the kernel says of the address has nothing to do with targets.
-            Reach::All if fault != Fault::Missing => self.concerned.add(client),
+            Reach::All if fault != Fault::Missing => self.concerned.add_tried(client),
             Reach::Some if asked.is_served(client) => {
                 self.concerned.set_reach(Reach::Compared);
                 self.cooled[fault as usize].fetch_add(1, Ordering::Relaxed);

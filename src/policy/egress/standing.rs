@@ -302,8 +302,7 @@ impl EntryStanding {
     /// How the others of the pool fare that are not left alone.
     fn others(&self, pool: &[Arc<EntryStanding>], fault: Fault, of: TallyOf, now_ms: u64) -> FailureTally {
         let others = pool.iter().filter(|other| !std::ptr::eq(&***other, self));
-        let tallies = others
-            .filter_map(|other| other.health.tally(fault, of, other.attempts(), now_ms));
+        let tallies = others.filter_map(|other| other.health.tally(fault, of, other.attempts(), now_ms));
         tallies.fold(FailureTally::default(), FailureTally::and)
     }
 

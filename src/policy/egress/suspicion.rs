@@ -60,7 +60,7 @@ pub(super) enum TallyOf {
     /// Those that at least [`limits::FAILED_CLIENTS_MIN`] clients have, from as many networks: nobody counts for more than the
     /// one of these that has the fewest.
     Many,
-    /// Those of all, the client left aside that has the most.
+    /// Those of all, the client or the network left aside that has the most.
     AllButOne,
     /// Those of one client.
     One(PoolClient),
@@ -122,13 +122,14 @@ impl Suspicion {
         }
         let by = self.failures.get()?.of(fault);
         let attempts = attempts.saturating_sub(self.attempts_before.load(Ordering::Relaxed));
+        // Whichever says less.
+        let of_many = |place| {
+            let (clients, networks) = (by.clients.tally(place, attempts), by.networks.tally(place, attempts));
+            if clients.thousandths() < networks.thousandths() { clients } else { networks }
+        };
         Some(match of {
-            TallyOf::Many => {
-                let many = |cells: &Cells| cells.tally(limits::FAILED_CLIENTS_MIN, attempts);
-                let (clients, networks) = (many(&by.clients), many(&by.networks));
-                if clients.thousandths() < networks.thousandths() { clients } else { networks }
-            }
-            TallyOf::AllButOne => by.clients.tally(2, attempts),
+            TallyOf::Many => of_many(limits::FAILED_CLIENTS_MIN),
+            TallyOf::AllButOne => of_many(2),
             TallyOf::One(client) => by.clients.tally_of(client.own, attempts),
         })
     }
@@ -234,5 +235,25 @@ impl FailureTally {
             classes: self.classes.max(other.classes),
             most: self.most + other.most,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever had two names made all addresses look as bad as the one that was dead, which then served on.
+    #[test]
+    fn what_one_customer_meets_is_not_what_others_meet() {
+        let share = |client: fn(u32) -> PoolClient| {
+            let suspicion = Suspicion::default();
+            for nth in 0..400_u32 {
+                suspicion.add(Fault::TimedOut, (nth.into(), client(nth)), (u64::from(nth) + 1, 0), 7);
+            }
+            suspicion.tally(Fault::TimedOut, TallyOf::AllButOne, 400, 7).unwrap().failures
+        };
+        assert_eq!(share(|nth| PoolClient { own: nth % 8, network: 3 }), 0, "names of one network");
+        assert_eq!(share(|nth| PoolClient { own: 3, network: nth % 8 }), 0, "networks of one name");
+        assert_eq!(share(|nth| PoolClient { own: nth % 8, network: nth % 8 }), 400);
     }
 }

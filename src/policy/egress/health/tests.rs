@@ -247,6 +247,47 @@ fn one_whose_probe_failed_lets_others_go_first() {
     assert_eq!((tried.state(), tried.is_fit(EVE)), (AddressState::Serving, true));
 }
 
+/// Each of a customer's names took a probe, and a good address stayed away for as long.
+#[test]
+fn one_of_a_network_whose_probe_failed_lets_other_networks_go_first() {
+    let mut tried = Tried::at(7);
+    assert!((0..100).any(|target| tried.note(Outcome::TimedOut, target)));
+    tried.now_ms += SECOND;
+    let eve = |own: u32| PoolClient { own: 40 + own, network: 9 };
+    assert!(tried.health.take(eve(0), tried.now_ms));
+    assert!(tried.note_by(eve(0), (Outcome::TimedOut, 1), |_, _| FailureTally::default()));
+    tried.now_ms += 2 * SECOND;
+    assert!((0..64).all(|own| !tried.is_fit(eve(own))) && tried.is_fit(client(1)));
+}
+
+/// What one client alone had found for ten minutes made the next hiccup one of ten minutes for everybody.
+#[test]
+fn what_one_client_found_is_no_measure_for_all() {
+    let mut tried = Tried::at(7);
+    (0..40).for_each(|target| _ = tried.eve(Outcome::TimedOut, target));
+    for nth in 0..9 {
+        tried.now_ms += SECOND << nth;
+        assert!(tried.health.take(EVE, tried.now_ms));
+        tried.eve(Outcome::TimedOut, nth);
+    }
+    tried.now_ms += 512 * SECOND;
+    assert!(tried.health.take(EVE, tried.now_ms));
+    tried.eve(Outcome::Connected, 1);
+    assert!(tried.is_fit(EVE));
+    assert!((0..100).any(|target| tried.note(Outcome::TimedOut, target)));
+    assert_eq!(tried.state().fault(), Some((Fault::TimedOut, tried.now_ms + SECOND)));
+}
+
+/// A parent that was dead was tried for ever where one client had found the address bad that sessions leave from.
+#[test]
+fn an_address_that_some_leave_alone_is_known_to_work_by_the_others() {
+    let mut tried = Tried::at(7);
+    (0..40).for_each(|target| _ = tried.eve(Outcome::TimedOut, target));
+    assert!(!tried.is_fit(EVE));
+    tried.note(Outcome::TimedOut, 1);
+    assert!(tried.health.works(1, tried.now_ms) && !tried.health.works(0, tried.now_ms));
+}
+
 /// An association ended the cooldown of an address that nobody is answered at, or took its probes and said nothing.
 #[test]
 fn a_socket_that_heard_nothing_shows_that_the_machine_has_the_address_and_no_more() {

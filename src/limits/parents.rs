@@ -20,6 +20,8 @@ pub const PARENT_FAILS_MAX: u64 = 10_000;
 pub const PARENT_WARM_MAX: u64 = 256;
 /// Idle connections to servers of parents that a worker keeps in all: each is looked at for a session.
 pub const PARENT_WARM_ALL_MAX: usize = 256;
+/// Hashes of clients that tried whether a server is back and found nothing out, two for each: a name and a network.
+pub const PARENT_TRIERS: usize = 8;
 /// How long one is kept: what proxies let wait for a request is a minute at least.
 pub const PARENT_WARM_TIME: Duration = Duration::from_secs(45);
 /// Looks at servers of parents that are under way at a time: a descriptor each.

@@ -7,6 +7,7 @@ use super::hash::{StickyPart, key, score};
 use super::health::ServerHealth;
 use super::parent::Parent;
 use super::spec::{Fallback, ParentSelect, ParentServer};
+use super::triers::Trier;
 use super::turns::ParentTurns;
 use crate::limits;
 use crate::proto::address::Target;
@@ -33,6 +34,8 @@ pub struct Trying {
     unfit: u64,
     /// By which a sticky choice goes.
     key: u64,
+    /// Who tries whether a server is back.
+    trier: Trier,
 }
 
 impl Trying {
@@ -47,7 +50,8 @@ impl Parent {
     pub fn choose(&self, asked: &ParentAsked<'_>) -> Trying {
         let unfit = |server: &ParentServer| asked.target.is_some_and(|target| !server.reaches(target));
         let bits = self.spec().servers.iter().enumerate().filter(|(_, server)| unfit(server));
-        Trying { tried: 0, unfit: bits.fold(0, |bits, (place, _)| bits | 1 << place), key: sticky_key(asked) }
+        let unfit = bits.fold(0, |bits, (place, _)| bits | 1 << place);
+        Trying { tried: 0, unfit, key: sticky_key(asked), trier: Trier::of(asked.user, asked.source) }
     }
 
     /// The place of the next server to try; `None` where no other is to be tried: the session fails, or goes without a parent where
@@ -62,8 +66,8 @@ impl Parent {
         let open = self.all() & !trying.tried & !trying.unfit;
         let drained = self.drained();
         let place = self
-            .well(open & !drained, false, trying.key, turns, now)
-            .or_else(|| self.well(open & !drained, true, trying.key, turns, now))
+            .well((open & !drained, false), trying, turns, now)
+            .or_else(|| self.well((open & !drained, true), trying, turns, now))
             .or_else(|| self.least_bad(open, drained).filter(|_| trying.tried == 0))?;
         trying.tried |= 1 << place;
         Some(place)
@@ -78,9 +82,8 @@ impl Parent {
     /// One of those that may be tried, of the backups or of the others.
     fn well(
         &self,
-        open: u64,
-        backups: bool,
-        key: u64,
+        (open, backups): (u64, bool),
+        trying: &Trying,
         turns: &mut ParentTurns,
         now: Instant,
     ) -> Option<usize> {
@@ -89,8 +92,9 @@ impl Parent {
             .fold(0, |open, place| open | 1_u64 << place);
         // Whoever is away is tried by one session, and only by one that was to go there: the others take no turn for it.
         while open != 0 {
-            let place = self.select(open, key, turns)?;
-            if self.health(place).is_some_and(|health| health.may_try(self.spec().fail_timeout, now)) {
+            let place = self.select(open, trying.key, turns)?;
+            let patience = self.spec().fail_timeout;
+            if self.health(place).is_some_and(|health| health.may_try(trying.trier, patience, now)) {
                 return Some(place);
             }
             open &= !(1 << place);
@@ -155,7 +159,7 @@ fn places(bits: u64) -> impl Iterator<Item = usize> + Clone {
 }
 
 /// By which a sticky choice goes: the session that the user name named, with that name, else the user, else the source.
-fn sticky_key(asked: &ParentAsked<'_>) -> u64 {
+pub(super) fn sticky_key(asked: &ParentAsked<'_>) -> u64 {
     let user = asked.user.map(StickyPart::User);
     match (asked.session, user) {
         (Some(session), user) => key([StickyPart::Session(session)].into_iter().chain(user)),

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::doubt::{ClosedOn, Doubts};
+use super::triers::{Trier, Triers};
 
 /// How a server is. Fails are counted within a time; with too many the server is away for that long, and then one session tries
 /// it while the others still keep away. What that one finds decides.
@@ -16,6 +17,7 @@ pub struct ServerHealth {
     /// Until when it is away; 0: it is not. Who puts it off is the one who tries.
     away_until_ms: AtomicU64,
     doubts: Doubts,
+    triers: Triers,
 }
 
 /// Bits of a moment: some 8,000 years.
@@ -30,6 +32,7 @@ impl ServerHealth {
             fails: AtomicU64::new(0),
             away_until_ms: AtomicU64::new(0),
             doubts: Doubts::default(),
+            triers: Triers::default(),
         }
     }
 
@@ -61,6 +64,7 @@ impl ServerHealth {
             0 => false,
             _ => {
                 self.away_until_ms.fetch_max(until, Ordering::Relaxed);
+                self.triers.clear();
                 false
             }
         }
@@ -72,7 +76,12 @@ impl ServerHealth {
             self.fails.store(0, Ordering::Relaxed);
         }
         self.doubts.clear();
-        self.away_until_ms.load(Ordering::Relaxed) != 0 && self.away_until_ms.swap(0, Ordering::Relaxed) != 0
+        let back = self.away_until_ms.load(Ordering::Relaxed) != 0
+            && self.away_until_ms.swap(0, Ordering::Relaxed) != 0;
+        if back {
+            self.triers.clear();
+        }
+        back
     }
 
     /// It closed the connection in place of a reply; whether that is a fail of its own.
@@ -91,15 +100,24 @@ impl ServerHealth {
     }
 
     /// Whether a session may be led there: to one that is not away, or as the one that tries whether it is back, where `patience` is
-    /// how long the others wait for what it finds.
-    pub(super) fn may_try(&self, patience: Duration, now: Instant) -> bool {
+    /// how long the others wait for what it finds. Who has tried and found nothing out lets others go first for as long: its target
+    /// may not answer, or it may be gone at once, and so it could have everybody kept away from a server that is back.
+    pub(super) fn may_try(&self, trier: Trier, patience: Duration, now: Instant) -> bool {
         let until = self.away_until_ms.load(Ordering::Relaxed);
-        let now_ms = self.ms(now);
+        let (now_ms, patience_ms) = (self.ms(now), ms_of(patience));
         if until == 0 || now_ms < until {
             return until == 0;
         }
-        let put_off = now_ms.saturating_add(ms_of(patience)).max(1);
-        self.away_until_ms.compare_exchange(until, put_off, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        if self.triers.has(trier) && now_ms < until.saturating_add(patience_ms) {
+            return false;
+        }
+        let put_off = now_ms.saturating_add(patience_ms).max(1);
+        let tries =
+            self.away_until_ms.compare_exchange(until, put_off, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if tries {
+            self.triers.add(trier);
+        }
+        tries
     }
 
     /// Until when it is away, by which the least bad of several is found; 0: it is not.

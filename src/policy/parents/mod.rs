@@ -13,6 +13,7 @@ mod hash;
 mod health;
 mod parent;
 mod spec;
+mod triers;
 mod turns;
 
 pub use choose::{ParentAsked, Trying};

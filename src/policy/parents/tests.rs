@@ -140,7 +140,7 @@ fn a_sticky_choice_is_the_same_for_every_worker_and_after_a_restart() {
         assert_eq!(one.tries(&user), other.tries(&user));
     }
     let key = |session: Option<&'static [u8]>, user: Option<&'static [u8]>, source: [u8; 4]| {
-        one.parent.choose(&ParentAsked { session, user, source: source.into(), target: None })
+        super::choose::sticky_key(&ParentAsked { session, user, source: source.into(), target: None })
     };
     assert_eq!(key(Some(b"a"), Some(b"u"), [1; 4]), key(Some(b"a"), Some(b"u"), [2; 4]));
     assert_ne!(key(Some(b"a"), Some(b"u"), [1; 4]), key(Some(b"b"), Some(b"u"), [1; 4]));
@@ -217,6 +217,30 @@ fn of_many_workers_one_tries_a_server_that_is_away() {
         workers.into_iter().map(|worker| worker.join().expect("a worker")).sum()
     });
     assert_eq!(tried, 1);
+}
+
+/// One client that asked for a target that is silent, or was gone at once, was the one who tried each time: a server that was back
+/// stayed away for as long as the client came often enough.
+#[test]
+fn who_tried_a_server_and_found_nothing_out_lets_others_go_first() {
+    let mut bench = Bench::of(spec(ParentSelect::RoundRobin, &[1, 1]));
+    bench.down(0);
+    let tries = |bench: &mut Bench, user: &str, network: u8| {
+        let source = IpAddr::from([192, 0, network, 1]);
+        let mut trying = bench.parent.choose(&ParentAsked { source, ..asked(user) });
+        (0..4).any(|_| bench.parent.next(&mut trying, &mut bench.turns, bench.now) == Some(0))
+    };
+    bench.now += WAIT;
+    assert!(tries(&mut bench, "eve", 2));
+    bench.now += WAIT;
+    assert!(!tries(&mut bench, "eve", 2) && !tries(&mut bench, "eve", 3) && !tries(&mut bench, "eves", 2));
+    assert!(tries(&mut bench, "ann", 4));
+    assert!(bench.parent.succeeded(0));
+    bench.down(0);
+    bench.now += WAIT;
+    assert!(tries(&mut bench, "eve", 2), "all of that is over");
+    bench.now += 2 * WAIT;
+    assert!(tries(&mut bench, "eve", 2), "nobody else came");
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::support::{Client, DnsServer, Engine, Origin, Relay, wait};
 
 engines!(
     a_parent_that_closes_on_a_dead_target_serves_others,
+    no_session_goes_past_a_parent_that_closes_on_its_target,
     a_parent_that_closes_on_all_targets_is_away_where_another_leads_on,
     early_bytes_go_to_another_address_where_none_was_connected_to,
 );
@@ -48,6 +49,22 @@ fn a_parent_that_closes_on_a_dead_target_serves_others(engine: Engine) {
     client.send(b"ping");
     client.expect(b"ping");
     assert!(!relay.log().contains("is away"), "{}", relay.log());
+}
+
+/// Many filters close on what they do not let through: the client had it without them.
+fn no_session_goes_past_a_parent_that_closes_on_its_target(engine: Engine) {
+    let target = Origin::echo();
+    let parent = FakeParent::serve(|mut stream, _| {
+        greet(&mut stream)?;
+        request(&mut stream).map(drop)
+    });
+    let keys = [("fallback", "\"direct\"")];
+    let relay = through(Relay::builder().engine(engine), &[url(&parent)], &keys).start();
+    for _ in 0..8 {
+        let mut client = Client::greeted(relay.addr());
+        assert_ne!(client.request_ip(target.addr).rep, 0);
+    }
+    assert_eq!((parent.accepted(), target.accepted()), (8, 0));
 }
 
 fn a_parent_that_closes_on_all_targets_is_away_where_another_leads_on(engine: Engine) {

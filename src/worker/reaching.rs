@@ -428,7 +428,12 @@ impl Reaching {
         if !talking.awaits_target() || unfinished || caller.checks {
             return self.failed(core, caller, &closed);
         }
+        let heard = talking.heard;
         let fault = self.closed_unanswered(core, caller.ip);
+        if heard && fault.is_none() {
+            // It is there, and may not want this target: that is no cause to do without it.
+            self.weigh(DialError::ParentAway);
+        }
         self.go_on(core, caller, fault)
     }
 

@@ -366,7 +366,7 @@ impl Reaching {
             let name = &self.parent.spec().name;
             tracing::info!(parent = %name, server = %self.label(), "a server of a parent is back");
         }
-        self.outdo_closers();
+        self.leads_on(core.now);
         let allowed = self.goal.allowed(self.nth);
         if self.only.is_none() {
             self.count_session(core, warm);

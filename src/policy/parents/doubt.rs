@@ -18,6 +18,8 @@ pub(super) struct Doubts {
     closed: AtomicU64,
     /// The entry of a pool from which a dial came to nothing; 0: none.
     entry: AtomicU64,
+    /// The second in which it led a session on last, from 1; 0: none.
+    served: AtomicU64,
 }
 
 /// What a server closed the connection on.
@@ -36,20 +38,32 @@ const BEGAN_AT: u32 = 2 * CLASSES + 1;
 
 impl Doubts {
     /// One more close; whether it is the server's fault: it closes on several targets, and for clients from several networks, or
-    /// where another server leads on.
+    /// where another server leads on and this one has led nobody on of late. Who has targets that take one server and no other could
+    /// have everybody kept away from all but that.
     pub(super) fn closed(&self, on: ClosedOn<'_>, within: Duration, now_ms: u64) -> bool {
         let bits = class(on.target) | class(Source::from(on.client).network()) << CLASSES;
-        let second = now_ms / 1000 + 1;
+        let second = second_of(now_ms);
+        let within_s = within.as_secs().max(1);
         let add = |word: u64| {
-            let fresh = word != 0 && second < (word >> BEGAN_AT).saturating_add(within.as_secs().max(1));
+            let fresh = word != 0 && second < (word >> BEGAN_AT).saturating_add(within_s);
             Some(if fresh { word | bits } else { second << BEGAN_AT | bits })
         };
         let before = self.closed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).unwrap_or_default();
         let word = add(before).unwrap_or_default();
         let (targets, networks) =
             ((word & CLASS_BITS).count_ones(), (word >> CLASSES & CLASS_BITS).count_ones());
+        let served = self.served.load(Ordering::Relaxed);
+        let serves = served != 0 && second < served.saturating_add(within_s);
         targets as usize >= limits::FAILED_TARGETS_MIN
-            && (networks as usize >= limits::FAILED_CLIENTS_MIN || word & REACHED != 0)
+            && (networks as usize >= limits::FAILED_CLIENTS_MIN || (word & REACHED != 0 && !serves))
+    }
+
+    /// It led a session on. Written once a second.
+    pub(super) fn served(&self, now_ms: u64) {
+        let second = second_of(now_ms);
+        if self.served.load(Ordering::Relaxed) != second {
+            self.served.store(second, Ordering::Relaxed);
+        }
     }
 
     /// Another server led to what this one closed on.
@@ -72,6 +86,11 @@ impl Doubts {
             }
         }
     }
+}
+
+/// The second of a moment, from 1.
+fn second_of(now_ms: u64) -> u64 {
+    now_ms / 1000 + 1
 }
 
 /// The bit of the class that something is of.
@@ -114,6 +133,23 @@ mod tests {
         assert!((2..64).any(|target| closes(&doubts, target, 1, 5)));
         doubts.clear();
         assert!(!(2..64).any(|target| closes(&doubts, target, 1, 5)), "it has served since");
+    }
+
+    /// One client had targets that took one server and refused the others, faster than these led anybody on: they were all away.
+    #[test]
+    fn closes_are_not_the_servers_that_leads_others_on() {
+        let doubts = Doubts::default();
+        let closes_at = |now_ms| {
+            (1..64).any(|target| {
+                let away = closes(&doubts, target, 1, now_ms);
+                doubts.was_reached();
+                away
+            })
+        };
+        doubts.served(5);
+        doubts.clear();
+        assert!(!closes_at(9_000), "it led one on within that time");
+        assert!(closes_at(10_000));
     }
 
     #[test]

@@ -89,6 +89,11 @@ impl ServerHealth {
         self.doubts.closed(on, within, self.ms(now))
     }
 
+    /// It led a session on.
+    pub(super) fn served(&self, now: Instant) {
+        self.doubts.served(self.ms(now));
+    }
+
     /// What may be its fault or another's.
     pub(super) fn doubts(&self) -> &Doubts {
         &self.doubts

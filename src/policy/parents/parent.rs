@@ -115,6 +115,11 @@ impl Parent {
         self.health(place).is_some_and(|health| health.closed(on, self.spec.fail_timeout, now))
     }
 
+    /// Takes note that this server led a session on.
+    pub fn led_on(&self, place: usize, now: Instant) {
+        self.health(place).into_iter().for_each(|health| health.served(now));
+    }
+
     /// Takes note that another server led a session on for which this one closed the connection.
     pub fn was_outdone(&self, place: usize) {
         self.health(place).into_iter().for_each(|health| health.doubts().was_reached());

@@ -1,6 +1,7 @@
 //! What kept a server from leading a session on, and whose fault that was.
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use super::{ReachStage, Reaching};
 use crate::limits;
@@ -51,8 +52,9 @@ impl Reaching {
         None
     }
 
-    /// Another server leads on: what those closed on that came before can be had.
-    pub(super) fn outdo_closers(&self) {
+    /// The server leads on: what those closed on that came before can be had.
+    pub(super) fn leads_on(&self, now: Instant) {
+        self.parent.led_on(self.place, now);
         let closers = (0..limits::PARENT_SERVERS_MAX).filter(|place| self.closers >> place & 1 == 1);
         closers.for_each(|place| self.parent.was_outdone(place));
     }

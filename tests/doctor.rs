@@ -351,6 +351,14 @@ fn servers_of_parents_are_reached_logged_in_to_and_asked_for_targets() {
         assert_eq!((code, told(&found).as_slice()), (0, &[("warning", "parent_target")][..]));
         assert!(text(&found[0], "what").ends_with("it replied 5"), "{found:?}");
         assert!(!format!("{found:?}").contains("wonderland"), "a password is shown nowhere");
+        // What the first of a chain says of the second is told of the target no more.
+        let chain = through(&right, "").replace("[\"", "[{ url = [\"");
+        let chain = chain.replace("\"]\n", &format!("\", \"socks5h://{nobody}\"] }}]\n"));
+        let (code, found) = diagnosis(&chain, &probes[..2]);
+        assert_eq!((code, told(&found).as_slice()), (1, &[("error", "parent_answer")][..]), "{found:?}");
+        let what =
+            format!("socks5h://{place} does not connect to socks5h://{nobody} behind it: it replied 5");
+        assert_eq!(text(&found[0], "what"), what);
     });
 }
 

@@ -276,9 +276,10 @@ impl ExaminedServer<'_> {
                 let mend = "a server that speaks what its URL says, or another target of --probe".to_owned();
                 return self.finding(Severity::Error, "parent_answer", what, mend);
             }
-            AskFailure::Talk(error, hop) => (error, self.server.hops.get(*hop)),
+            AskFailure::Talk(error, hop) => (error, *hop),
         };
-        let hop = hop.map(ToString::to_string).unwrap_or_default();
+        let next = self.server.hops.get(hop + 1);
+        let hop = self.server.hops.get(hop).map(ToString::to_string).unwrap_or_default();
         let (scheme, place) = hop.split_once("://").unwrap_or(("socks5h", &hop));
         match error {
             TalkError::Login | TalkError::NoMethod => {
@@ -289,6 +290,13 @@ impl ExaminedServer<'_> {
             error if error.is_the_proxys() => {
                 let what = format!("{hop} was asked for {target}{words}: {error}");
                 let mend = format!("in `servers` the scheme that is spoken at {place}");
+                self.finding(Severity::Error, "parent_answer", what, mend)
+            }
+            // No target was asked for yet, and none can be had.
+            error if next.is_some() => {
+                let next = next.map(ToString::to_string).unwrap_or_default();
+                let what = format!("{hop} does not connect to {next} behind it{words}: {error}");
+                let mend = format!("in `servers` another chain, or {next} up and open to {hop}");
                 self.finding(Severity::Error, "parent_answer", what, mend)
             }
             // What it says of the target may be so.

@@ -222,6 +222,11 @@ fn a_tunnel_of_http_has_parameters_and_words_for_what_is_wrong_with_them() {
     assert!(head.starts_with("HTTP/1.1 407 "), "{head}");
     let words = "The session parameters beside the name are not taken: one of them stands there twice.\r\n";
     assert_eq!(client.body(words.len()), words.as_bytes());
+    // It was told that it may not go there, as if a rule said so.
+    let (mut client, head) = connect("alice-egress-none:wonderland");
+    assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
+    let words = "No pool of addresses is the one that the name asks for.\r\n";
+    assert_eq!(client.body(words.len()), words.as_bytes());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::state::Due;
 use crate::config::AuthMethod;
 use crate::dns::DnsError;
 use crate::policy::accounts::Reached;
-use crate::policy::{Denial, Refusal};
+use crate::policy::{Denial, NoPool, Refusal};
 use crate::proto::ProtoError;
 use crate::proto::http::{HeadError, HttpVersion, PSEUDONYM};
 use crate::proto::reply::Rep;
@@ -223,6 +223,10 @@ fn body_of(status: u16, cause: &Failure) -> String {
         },
         Failure::SourceLimit => "There are as many connections from your address as there may be.",
         Failure::Unrecorded | Failure::Internal(_) => "This proxy cannot serve the request now.",
+        Failure::Denied(Denial::NoPool(NoPool::OwnMissing)) => {
+            "The pool of addresses that you are to leave from is not there."
+        }
+        Failure::Denied(Denial::NoPool(_)) => "No pool of addresses is the one that the name asks for.",
         Failure::Denied(_) | Failure::NotTaken => "This proxy may not go there for you.",
         Failure::HandshakeTimeout if status == 408 => "The request did not come in time.",
         Failure::Dns(_) | Failure::Dial(_) => return format!("{}.\r\n", what_failed(cause)),

@@ -204,7 +204,7 @@ fn a_drained_address_keeps_its_sessions_and_gets_no_others(engine: Engine) {
     assert_eq!((answer.status, &answer.json()["changed"]), (200, &true.into()));
     assert_eq!(sources(relay.addr(), origin.addr, 20).len(), 2);
     assert_eq!(post("drain", json!({"egress": "flet", "address": "127.0.1.1"})).error().0, 404);
-    relay.logged(&["an address was set by hand", "127.0.1.1", "by="]);
+    relay.logged(&["an address was set by hand", "egress=fleet", "127.0.1.1", "by="]);
     let (code, listed) = egress(&["list"]);
     assert!(code == Some(0) && listed.contains("fleet  round-robin"), "{listed}");
     let stats = api.get("/api/v1/stats");

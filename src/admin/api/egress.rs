@@ -200,7 +200,7 @@ pub(super) fn set_by_hand(
     match egress.set_drained(&body.egress, address, drained, now) {
         Ok(changed) => {
             let (pool, address) = (&body.egress, network_text(&address));
-            tracing::info!(%by, %pool, %address, drained, changed, "an address was set by hand");
+            tracing::info!(%by, egress = %pool, %address, drained, changed, "an address was set by hand");
             HttpAnswer::json(
                 HttpStatus::OK,
                 &json!({"egress": pool, "address": address, "drained": drained, "changed": changed}),

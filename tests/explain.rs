@@ -341,6 +341,12 @@ fn a_pool_of_the_other_family_leads_nowhere() {
         assert_eq!(egress["address"].is_string(), leads, "{to} {addresses:?}");
         assert_eq!(code(&output), i32::from(!leads), "{to} {addresses:?}");
     }
+    let random =
+        lines.replace("\"2001:db8:1::/48\"", "[\"2001:db8:1::/48\", \"198.51.100.1\", \"198.51.100.2\"]");
+    let (_folder, file) = written(&random.replace("sticky_on = [\"source\"]", "select = \"random\""));
+    for (to, entries) in [("8.8.8.8:80", 2), ("[2620:fe::fe]:80", 1)] {
+        assert_eq!(told(&of_file(&file, &["--to", to]))["egress"]["entries"], json!(entries), "{to}");
+    }
 }
 
 #[test]

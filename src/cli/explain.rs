@@ -195,17 +195,27 @@ fn egress(told: &Value) -> String {
             None => String::new(),
         };
     };
+    let entries = at(egress, &["entries"]).as_u64().unwrap_or_default();
     let from = match at(egress, &["address"]).as_str() {
         Some(address) => visible(address),
         None if at(egress, &["leads"]).as_bool() == Some(false) => {
             "none of its addresses is of the target's family".to_owned()
         }
         None => {
-            let (entries, select) = (whole(at(egress, &["entries"])), text(at(egress, &["select"])));
-            format!("one of {}, {select}", grouped(entries))
+            let select = text(at(egress, &["select"]));
+            let noun = if entries == 1 { "entry" } else { "entries" };
+            format!("any address of its {} {noun}, {select}", grouped(entries))
         }
     };
-    format!("leaves from pool {}: {from}\n", visible(pool))
+    let pool = visible(pool);
+    let all_left_alone = entries > 0
+        && at(egress, &["leads"]).as_bool() == Some(true)
+        && at(egress, &["serving"]).as_u64() == Some(0);
+    let away = match all_left_alone {
+        true => format!("no address of pool {pool} serves now: the least bad is tried all the same\n"),
+        false => String::new(),
+    };
+    format!("leaves from pool {pool}: {from}\n{away}")
 }
 
 /// Why there is no pool to leave from, in words.
@@ -384,6 +394,24 @@ mod tests {
              refused: the egress pool that is asked for has not the tags that are asked for (area fr, pool lab)\n\
              192.0.2.1:443: denied by its egress pool, where rule web allows it\n"
         );
+    }
+
+    /// A block of 2^80 addresses was said to be "one of 1", and of a pool that is left alone nothing was said.
+    #[test]
+    fn a_pool_is_told_with_what_it_has_for_the_target_and_that_none_of_it_serves() {
+        let pool = |address: Value, entries: u64, serving: u64| {
+            egress(
+                &json!({"egress": {"pool": "fleet", "select": "sticky", "address": address, "entries": entries,
+                                      "serving": serving, "leads": true}}),
+            )
+        };
+        assert_eq!(pool(Value::Null, 1, 1), "leaves from pool fleet: any address of its 1 entry, sticky\n");
+        assert_eq!(
+            pool(json!("192.0.2.1"), 4, 0),
+            "leaves from pool fleet: 192.0.2.1\n\
+             no address of pool fleet serves now: the least bad is tried all the same\n"
+        );
+        assert_eq!(pool(json!("192.0.2.1"), 4, 1), "leaves from pool fleet: 192.0.2.1\n");
     }
 
     #[test]

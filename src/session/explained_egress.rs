@@ -1,6 +1,6 @@
 //! From where a session would leave: the pool that its verdict says, and the address where that is settled.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use super::explanation::{ExplainedEgress, Explanation};
 use super::failure::{DialError, Failure};
 use super::socks5::rep_of;
-use crate::policy::egress::{Egress, LeavingAsked};
+use crate::policy::egress::health::AddressState;
+use crate::policy::egress::{AddressPool, Egress, LeavingAsked};
 use crate::policy::explain::Explained;
 use crate::policy::{Denial, Verdict};
 use crate::proto::address::Host;
@@ -50,13 +51,25 @@ impl Explanation {
             target: Some(&supposed.target.host),
             unix_seconds: supposed.at.unwrap_or_else(Timestamp::now).as_second().unsigned_abs(),
         };
+        let (entries, serving) = entries_towards(pool, target.filter(|_| dials && leads), now);
         let target = target.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
         self.egress = Some(ExplainedEgress::Pool {
             name: Arc::clone(pool.name()),
             select: pool.spec().choosing.select,
             address: pool.settled(&asked, target, now).filter(|_| leads),
-            entries: pool.entries().len(),
+            entries,
+            serving,
             leads,
         });
     }
+}
+
+/// How many entries a pool has for a target, of either family where that is not known, and how many of them serve.
+fn entries_towards(pool: &AddressPool, target: Option<IpAddr>, now: Instant) -> (usize, usize) {
+    let v6 = target.map(|target| target.to_canonical().is_ipv6());
+    let all = pool.entries().iter().zip(pool.standings());
+    let of = all.filter(|(entry, _)| v6.is_none_or(|v6| entry.addr().is_ipv6() == v6));
+    of.fold((0, 0), |(entries, serving), (_, standing)| {
+        (entries + 1, serving + usize::from(standing.state(now) == AddressState::Serving))
+    })
 }

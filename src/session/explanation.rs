@@ -229,8 +229,10 @@ pub enum ExplainedEgress {
         select: PoolSelect,
         /// The address; `None` where any session may have another.
         address: Option<IpAddr>,
-        /// How many entries the pool has.
+        /// How many entries the pool has for the target.
         entries: usize,
+        /// How many of them serve now.
+        serving: usize,
         /// Whether it leads to the target: it has an address of that family.
         leads: bool,
     },

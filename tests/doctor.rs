@@ -207,10 +207,13 @@ fn an_interface_that_is_not_there_is_told_at_the_start_and_as_it_comes_and_goes(
     netns::run(&test_name!(), PLAIN, || {
         let pool = [("name", "\"nat\""), ("addresses", "[\"127.0.0.9\"]"), ("interface", "\"near0\"")];
         let set = |relay: Builder, (key, value)| relay.set("[egress]", key, value);
-        let (mut relay, api) = Api::serve(pool.into_iter().fold(Relay::builder(), set));
+        let led = Relay::builder().rules(&["name = \"all\"\naction = \"allow\"\negress = \"nat\""]);
+        let (mut relay, api) = Api::serve(pool.into_iter().fold(led, set));
         let lacks = || api.get("/api/v1/egress")["pools"][0]["missing_interface"].clone();
         relay.logged(&["WARN", "key `interface`: there is no interface \"near0\" here"]);
         wait::until_true("the pool knows of it", PATIENCE, || lacks() == "near0");
+        let told = api.get("/api/v1/explain?to=8.8.8.8:443");
+        assert_eq!(told["egress"]["missing_interface"], "near0", "{told}");
         netns::shell("ip link add near0 type veth peer name near1");
         relay.logged(&["INFO", "the interface of a pool is there again", "near0"]);
         wait::until_true("the pool knows of it", PATIENCE, || lacks().is_null());

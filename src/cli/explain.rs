@@ -211,9 +211,12 @@ fn egress(told: &Value) -> String {
     let all_left_alone = entries > 0
         && at(egress, &["leads"]).as_bool() == Some(true)
         && at(egress, &["serving"]).as_u64() == Some(0);
-    let away = match all_left_alone {
-        true => format!("no address of pool {pool} serves now: the least bad is tried all the same\n"),
-        false => String::new(),
+    let away = match at(egress, &["missing_interface"]).as_str().map(visible) {
+        Some(interface) => format!("nothing leaves from pool {pool}: there is no interface {interface}\n"),
+        None if all_left_alone => {
+            format!("no address of pool {pool} serves now: the least bad is tried all the same\n")
+        }
+        None => String::new(),
     };
     format!("leaves from pool {pool}: {from}\n{away}")
 }
@@ -412,6 +415,8 @@ mod tests {
              no address of pool fleet serves now: the least bad is tried all the same\n"
         );
         assert_eq!(pool(json!("192.0.2.1"), 4, 1), "leaves from pool fleet: 192.0.2.1\n");
+        let told = egress(&json!({"egress": {"pool": "fleet", "missing_interface": "eth9"}}));
+        assert!(told.ends_with("\nnothing leaves from pool fleet: there is no interface eth9\n"), "{told}");
     }
 
     #[test]

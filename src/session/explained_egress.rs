@@ -59,6 +59,7 @@ impl Explanation {
             address: pool.settled(&asked, target, now).filter(|_| leads),
             entries,
             serving,
+            missing_interface: pool.missing_interface().cloned(),
             leads,
         });
     }

@@ -233,6 +233,8 @@ pub enum ExplainedEgress {
         entries: usize,
         /// How many of them serve now.
         serving: usize,
+        /// The interface that it leaves by, where that is not there.
+        missing_interface: Option<Arc<str>>,
         /// Whether it leads to the target: it has an address of that family.
         leads: bool,
     },

@@ -155,11 +155,12 @@ fn parameters_json(parameters: &SessionParameters) -> Value {
 fn egress_json(egress: &ExplainedEgress) -> Value {
     match egress {
         ExplainedEgress::Missing => {
-            json!({"pool": null, "select": null, "address": null, "entries": null, "serving": null, "leads": false})
+            json!({"pool": null, "select": null, "address": null, "entries": null, "serving": null, "missing_interface": null,
+                   "leads": false})
         }
-        ExplainedEgress::Pool { name, select, address, entries, serving, leads } => {
-            let select = select.name();
-            json!({"pool": **name, "select": select, "address": address, "entries": entries, "serving": serving, "leads": leads})
+        ExplainedEgress::Pool { name, select, address, entries, serving, missing_interface, leads } => {
+            json!({"pool": **name, "select": select.name(), "address": address, "entries": entries, "serving": serving,
+                   "missing_interface": missing_interface.as_deref(), "leads": leads})
         }
     }
 }

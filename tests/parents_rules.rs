@@ -118,7 +118,11 @@ fn a_look_at_a_silent_parent_finds_it_away() {
 /// A target for which its protocol has no words a parent is not asked for, and says nothing by it.
 #[test]
 fn a_request_that_cannot_be_made_is_no_sign_that_a_parent_is_well() {
-    let parent = FakeParent::serve(|_, _| Ok(()));
+    // No answer of SOCKS4.
+    let parent = FakeParent::serve(|mut stream, _| {
+        stream.read_exact(&mut [0; 9])?;
+        stream.write_all(&[9; 8])
+    });
     let server = format!("socks4a://{}", parent.addr());
     let relay = through(Relay::builder(), &[server], &[("resolve", "\"here\""), ("max_fails", "2")]).start();
     for (asked, rep) in [("127.0.0.9:9", 1), ("0.0.0.7:9", 8), ("127.0.0.9:9", 1)] {

@@ -84,7 +84,7 @@ fn nothing_yet() -> String {
                 fails: 0,
                 counts: ParentServerCounts::default(),
             }],
-            counts: ParentCounts { sessions: 1, warm: 1, faults: [1; ParentFault::ALL.len()] },
+            counts: ParentCounts { sessions: 1, warm: 1, direct: 1, faults: [1; ParentFault::ALL.len()] },
         }],
         quota_store: Some(StoreTold::default()),
         process: Some(used),

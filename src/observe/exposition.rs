@@ -248,6 +248,12 @@ fn led(encoder: &mut DescriptorEncoder<'_>, parents: &[ParentTold]) -> fmt::Resu
         let labels = [("parent", &*parent.name)];
         family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&parent.counts.warm, None)?;
     }
+    let mut family =
+        encoder.encode_descriptor("parent_direct_sessions", PARENT_DIRECT, None, Kind::Counter)?;
+    for parent in parents {
+        let labels = [("parent", &*parent.name)];
+        family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&parent.counts.direct, None)?;
+    }
     let mut family = encoder.encode_descriptor("parent_failures", PARENT_FAILURES, None, Kind::Counter)?;
     for parent in parents {
         for (fault, count) in parent.faults() {
@@ -275,6 +281,8 @@ fn led(encoder: &mut DescriptorEncoder<'_>, parents: &[ParentTold]) -> fmt::Resu
 const PARENT_SESSIONS: &str =
     "Sessions that were led to their targets, by the parent that they went through.";
 const PARENT_WARM: &str = "Those of them for which an idle connection to a server of the parent was there.";
+const PARENT_DIRECT: &str =
+    "Sessions that went to their targets without the parent, for none of its servers led them on.";
 const PARENT_FAILURES: &str =
     "Tries of a server of a parent that came to nothing by its own fault, by cause.";
 const PARENT_UP: &str = "Servers of a parent that sessions are not kept from.";

@@ -109,8 +109,9 @@ impl ParentFault {
     }
 }
 
-/// Kinds of what is counted: sessions that it led on, those for which an idle connection was there, and its faults.
-const KINDS: usize = 2 + ParentFault::ALL.len();
+/// Kinds of what is counted: sessions that it led on, those for which an idle connection was there, those that went past it, and its
+/// faults.
+const KINDS: usize = 3 + ParentFault::ALL.len();
 
 /// A worker's counts. Only that worker writes them.
 #[derive(Debug, Default)]
@@ -123,6 +124,8 @@ pub struct ParentCounts {
     pub sessions: u64,
     /// Those of them for which an idle connection was there.
     pub warm: u64,
+    /// Sessions that went to their targets without it, as its `fallback` has it.
+    pub direct: u64,
     /// Its faults, in the order of [`ParentFault::ALL`].
     pub faults: [u64; ParentFault::ALL.len()],
 }
@@ -133,6 +136,7 @@ impl ParentCounts {
     pub fn and(mut self, other: ParentCounts) -> ParentCounts {
         self.sessions += other.sessions;
         self.warm += other.warm;
+        self.direct += other.direct;
         self.faults.iter_mut().zip(other.faults).for_each(|(sum, one)| *sum += one);
         self
     }
@@ -149,15 +153,20 @@ impl ParentHits {
         self.0.add(number, 1, 1);
     }
 
+    /// One more that went past it.
+    pub fn passed(&self, ParentId(number): ParentId) {
+        self.0.add(number, 2, 1);
+    }
+
     /// One more fault.
     pub fn failure(&self, ParentId(number): ParentId, fault: ParentFault) {
-        self.0.add(number, 2 + fault as usize, 1);
+        self.0.add(number, 3 + fault as usize, 1);
     }
 
     /// What was counted of a parent.
     pub fn of(&self, ParentId(number): ParentId) -> ParentCounts {
-        let [sessions, warm, faults @ ..] = self.0.of(number);
-        ParentCounts { sessions, warm, faults }
+        let [sessions, warm, direct, faults @ ..] = self.0.of(number);
+        ParentCounts { sessions, warm, direct, faults }
     }
 }
 
@@ -171,9 +180,10 @@ mod tests {
         hits.session(ParentId(1));
         hits.session(ParentId(1));
         hits.warm(ParentId(1));
+        hits.passed(ParentId(1));
         hits.failure(ParentId(2), ParentFault::Local);
         let one = hits.of(ParentId(1));
-        assert_eq!((one.sessions, one.warm, one.faults), (2, 1, [0; 10]));
+        assert_eq!((one.sessions, one.warm, one.direct, one.faults), (2, 1, 1, [0; 10]));
         let two = hits.of(ParentId(2));
         assert_eq!((two.sessions, two.faults[ParentFault::Local as usize]), (0, 1));
         assert_eq!(hits.of(ParentId(0)), ParentCounts::default());

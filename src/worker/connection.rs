@@ -58,8 +58,9 @@ pub(super) struct Connection {
 #[derive(Clone, Debug)]
 pub(super) struct Led {
     pub(super) parent: Arc<str>,
-    pub(super) server: Arc<str>,
-    /// What kept that from leading the session on, by its own fault.
+    /// `None` where the session goes without any, as the parent's `fallback` has it.
+    pub(super) server: Option<Arc<str>>,
+    /// What kept that from leading the session on, by its own fault; without one what the last that was tried failed by.
     pub(super) fault: Option<ParentFault>,
     /// The server's number.
     pub(super) number: u16,

@@ -179,7 +179,8 @@ impl Handshake {
             }
             ReachStep::Failed(error) => self.fails(error),
             ReachStep::Direct => {
-                core.put_led(connection.key, None);
+                core.put_led(connection.key, Some(reaching.passed()));
+                reaching.count_passed(core);
                 self.way.last_index = reaching.last_index();
                 if let Some(led) = &self.led {
                     let (announced, outward) = (led.announced, led.outward);

@@ -120,7 +120,7 @@ impl View<'_> {
             egress: self.egress().map(Box::new),
             egress_refused: self.facts.no_pool().map(String::into_boxed_str),
             parent: self.core.led(connection.key).map(|led| Arc::clone(&led.parent)),
-            parent_server: self.core.led(connection.key).map(|led| Arc::clone(&led.server)),
+            parent_server: self.core.led(connection.key).and_then(|led| led.server.clone()),
             parent_cause: self.core.led(connection.key).and_then(|led| led.fault).map(ParentFault::name),
             reply: self.facts.told(),
             engine: datagrams.map(|_| "datagram").or(engine.map(Engine::name)),

@@ -150,6 +150,7 @@ fn brief(parent: &ParentTold) -> Value {
         "servers": states.map(|(name, count)| (name.to_owned(), count.into())).collect::<Map<_, Value>>(),
         "sessions_active": parent.active(),
         "sessions": parent.counts.sessions,
+        "direct": parent.counts.direct,
         "failures": failures(&parent.counts.faults),
         "warm_ready": parent.servers.iter().map(|server| server.counts.warm_ready).sum::<u64>(),
     })

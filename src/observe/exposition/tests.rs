@@ -63,7 +63,7 @@ fn observed() -> Observed {
             name: "up".into(),
             select: "sticky",
             servers: [ParentServerState::Down, ParentServerState::Up].map(parent_server).to_vec(),
-            counts: ParentCounts { sessions: 5, warm: 2, faults: [0, 3, 0, 0, 0, 0, 0, 0, 0, 0] },
+            counts: ParentCounts { sessions: 5, warm: 2, direct: 4, faults: [0, 3, 0, 0, 0, 0, 0, 0, 0, 0] },
         }],
         quota_store: None,
         process: Some(process),
@@ -176,6 +176,7 @@ fn a_parent_has_its_sessions_its_faults_and_the_servers_that_are_there() {
         "# TYPE outflow_parent_sessions_total counter
          outflow_parent_sessions_total{parent=\"up\"} 5
          outflow_parent_warm_sessions_total{parent=\"up\"} 2
+         outflow_parent_direct_sessions_total{parent=\"up\"} 4
          outflow_parent_failures_total{parent=\"up\",cause=\"refused\"} 3
          # TYPE outflow_parent_up gauge
          outflow_parent_up{parent=\"up\"} 1

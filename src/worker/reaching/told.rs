@@ -21,8 +21,14 @@ impl Reaching {
     pub(in crate::worker) fn led(&self) -> Option<Box<Led>> {
         let server = self.parent.server(self.place).filter(|_| self.trying.tries() > 0)?;
         let (parent, number) = (Arc::clone(&self.parent.spec().name), server.number);
-        let (server, fault) = (server.to_string().into(), self.fault.get());
+        let (server, fault) = (Some(server.to_string().into()), self.fault.get());
         Some(Box::new(Led { parent, server, fault, number, held: false }))
+    }
+
+    /// The parent, where the session goes past it.
+    pub(in crate::worker) fn passed(&self) -> Box<Led> {
+        let (parent, fault) = (Arc::clone(&self.parent.spec().name), self.fault.get());
+        Box::new(Led { parent, server: None, fault, number: 0, held: false })
     }
 
     /// The same, where it is one of the server's sessions from here on.
@@ -97,6 +103,11 @@ impl Reaching {
         if let Some(server) = self.parent.server(self.place) {
             core.counters.parent_servers.session(server.number, could.then_some(warm));
         }
+    }
+
+    /// Counts a session that goes to its target without the parent.
+    pub(in crate::worker) fn count_passed(&self, core: &Core) {
+        core.counters.parents.passed(self.id);
     }
 
     /// Counts a look that is over.

@@ -36,11 +36,16 @@ fn server(api: Api, place: usize) -> Value {
     told["servers"][place - 1].take()
 }
 
-/// What a command says, with its exit code.
+/// What `outflow parent` says, with its exit code.
 fn parent(relay: &Relay, arguments: &[&str]) -> (Option<i32>, String) {
+    outflow(relay, &[&["parent"], arguments].concat())
+}
+
+/// What a command says, with its exit code.
+fn outflow(relay: &Relay, arguments: &[&str]) -> (Option<i32>, String) {
     let said = || {
         let mut command = Command::new(binary());
-        command.arg("parent").args(arguments).args(["--admin", &relay.admin_addr().to_string()]);
+        command.args(arguments).args(["--admin", &relay.admin_addr().to_string()]);
         let output = run_to_exit(command);
         let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         // A test that polls asks more often than anybody may.
@@ -139,10 +144,7 @@ fn a_server_that_is_down_says_why_and_what_a_look_found() {
         "{explained}"
     );
     assert_eq!((&servers[1]["state"], &explained["parent"]["fallback"]), (&json!("drained"), &json!("fail")));
-    let mut command = Command::new(binary());
-    let to = target.addr.to_string();
-    command.args(["explain", "--to", &to, "--admin", &relay.admin_addr().to_string()]);
-    let words = String::from_utf8_lossy(&run_to_exit(command).stdout).into_owned();
+    let (_, words) = outflow(&relay, &["explain", "--to", &target.addr.to_string()]);
     assert!(
         words.contains(&format!("no server of parent up serves now: socks5://{at} is down (refused)")),
         "{words}"

@@ -410,43 +410,18 @@ fn reply_of(explained: &Explained) -> Rep {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use super::*;
     use crate::policy::ParentId;
-    use crate::policy::parents::{
-        Fallback, Parent, ParentHop, ParentSelect, ParentServer, ParentSpec, ResolveAt, SendProxy, UserFrom,
-    };
+    use crate::policy::parents::{Parent, ParentSpec, ResolveAt, by_hand};
     use crate::policy::rules::by_hand::{allow, deny, rules, to};
     use crate::policy::rules::spec::Action;
     use crate::policy::rules::{RuleKey, RuleStep};
     use crate::policy::way::Way;
-    use crate::proto::client::ClientProtocol;
 
     fn parents(resolve: ResolveAt) -> Parents {
-        let target = target("192.0.2.1:1080", 1).unwrap();
-        let hop = ParentHop {
-            protocol: ClientProtocol::Socks5,
-            names: true,
-            target,
-            user: None,
-            password: None,
-            password_file: None,
-        };
-        let spec = ParentSpec {
-            name: "up".into(),
-            servers: vec![ParentServer { hops: vec![hop], weight: 1, number: 1 }],
-            select: ParentSelect::RoundRobin,
-            max_fails: 3,
-            fail_timeout: Duration::from_secs(1),
-            check: None,
-            resolve,
-            udp: false,
-            user_from: UserFrom::Url,
-            send_proxy: SendProxy::Off,
-            fallback: Fallback::Fail,
-            warm: 0,
-        };
+        let spec = ParentSpec { resolve, ..by_hand::spec("up", vec![by_hand::server("192.0.2.1", 1, 1)]) };
         Parents::new([(ParentId(1), Arc::new(Parent::new(spec, None, Instant::now())))])
     }
 

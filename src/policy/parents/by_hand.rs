@@ -32,36 +32,38 @@ pub(crate) fn parents_of(parents: &[(&str, &[&str])], now: Instant) -> Parents {
     of(&all, now)
 }
 
+/// A server that speaks SOCKS5 at this host.
+pub(crate) fn server(host: &str, number: u16, weight: u32) -> ParentServer {
+    let target = Target { host: Host::parse(host.as_bytes()).expect("a host"), port: 1080 };
+    let protocol = ClientProtocol::Socks5;
+    let hop = ParentHop { protocol, names: true, target, user: None, password: None, password_file: None };
+    ParentServer { hops: vec![hop], weight, number }
+}
+
+/// A parent of these servers, of which nothing else is said. One fail puts a server away for half a minute.
+pub(crate) fn spec(name: &str, servers: Vec<ParentServer>) -> ParentSpec {
+    ParentSpec {
+        name: name.into(),
+        servers,
+        select: ParentSelect::RoundRobin,
+        max_fails: 1,
+        fail_timeout: Duration::from_secs(30),
+        check: None,
+        resolve: ResolveAt::There,
+        udp: false,
+        user_from: UserFrom::Url,
+        send_proxy: SendProxy::Off,
+        fallback: Fallback::Fail,
+        warm: 0,
+    }
+}
+
 fn of(parents: &[(&str, Vec<(String, u32)>)], now: Instant) -> Parents {
     let mut numbers = 1..;
-    let mut server = |(host, weight): &(String, u32)| {
-        let target = Target { host: Host::parse(host.as_bytes()).expect("a host"), port: 1080 };
-        let hop = ParentHop {
-            protocol: ClientProtocol::Socks5,
-            names: true,
-            target,
-            user: None,
-            password: None,
-            password_file: None,
-        };
-        ParentServer { hops: vec![hop], weight: *weight, number: numbers.next().expect("a number") }
-    };
+    let mut number = || numbers.next().expect("a number");
     let made = parents.iter().zip(1..).map(|((name, servers), id)| {
-        let spec = ParentSpec {
-            name: (*name).into(),
-            servers: servers.iter().map(&mut server).collect(),
-            select: ParentSelect::RoundRobin,
-            max_fails: 1,
-            fail_timeout: Duration::from_secs(30),
-            check: None,
-            resolve: ResolveAt::There,
-            udp: false,
-            user_from: UserFrom::Url,
-            send_proxy: SendProxy::Off,
-            fallback: Fallback::Fail,
-            warm: 0,
-        };
-        (ParentId(id), Arc::new(Parent::new(spec, None, now)))
+        let servers = servers.iter().map(|(host, weight)| server(host, number(), *weight)).collect();
+        (ParentId(id), Arc::new(Parent::new(spec(name, servers), None, now)))
     });
     Parents::new(made.collect::<Vec<_>>())
 }

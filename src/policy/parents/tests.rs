@@ -33,20 +33,8 @@ fn server(number: u16, weight: u32) -> ParentServer {
 }
 
 fn spec(select: ParentSelect, weights: &[u32]) -> ParentSpec {
-    ParentSpec {
-        name: "up".into(),
-        servers: (0..).zip(weights).map(|(number, weight)| server(number, *weight)).collect(),
-        select,
-        max_fails: 2,
-        fail_timeout: WAIT,
-        check: None,
-        resolve: ResolveAt::There,
-        udp: false,
-        user_from: UserFrom::Url,
-        send_proxy: SendProxy::Off,
-        fallback: Fallback::Fail,
-        warm: 0,
-    }
+    let servers = (0..).zip(weights).map(|(number, weight)| server(number, *weight)).collect();
+    ParentSpec { select, max_fails: 2, fail_timeout: WAIT, ..by_hand::spec("up", servers) }
 }
 
 /// A parent, a worker and its clock.

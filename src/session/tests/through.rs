@@ -1,16 +1,12 @@
 //! Ways that lead through a parent: which names are told to it, which are resolved here, and what does not go through one.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::*;
-use crate::policy::parents::{
-    Fallback, Parent, ParentHop, ParentSelect, ParentServer, ParentSpec, ResolveAt, SendProxy, UserFrom,
-};
+use crate::policy::parents::{Fallback, Parent, ParentSpec, ResolveAt, by_hand};
 use crate::policy::rules::by_hand::{allow, deny, to};
 use crate::policy::{ParentId, Refusal, Way};
-use crate::proto::address::Target;
-use crate::proto::client::ClientProtocol;
 use crate::proto::reply::Rep;
 use crate::proto::request::RequestCommand;
 
@@ -25,29 +21,7 @@ const UP: Way = Way { egress: None, parent: Some(ParentId(1)) };
 const OTHER: Way = Way { egress: None, parent: Some(ParentId(2)) };
 
 fn parent(number: u16, change: impl FnOnce(&mut ParentSpec)) -> Arc<Parent> {
-    let target = Target { host: Host::Ip("192.0.2.1".parse().unwrap()), port: 1080 };
-    let hop = ParentHop {
-        protocol: ClientProtocol::Socks5,
-        names: true,
-        target,
-        user: None,
-        password: None,
-        password_file: None,
-    };
-    let mut spec = ParentSpec {
-        name: format!("up{number}").into(),
-        servers: vec![ParentServer { hops: vec![hop], weight: 1, number }],
-        select: ParentSelect::RoundRobin,
-        max_fails: 2,
-        fail_timeout: Duration::from_secs(30),
-        check: None,
-        resolve: ResolveAt::There,
-        udp: false,
-        user_from: UserFrom::Url,
-        send_proxy: SendProxy::Off,
-        fallback: Fallback::Fail,
-        warm: 0,
-    };
+    let mut spec = by_hand::spec(&format!("up{number}"), vec![by_hand::server("192.0.2.1", number, 1)]);
     change(&mut spec);
     Arc::new(Parent::new(spec, None, Instant::now()))
 }

@@ -10,7 +10,6 @@ use crate::outcome::Reason;
 use crate::policy::accounts::{
     Allowance, LimitId, LimitKind, LimitPlaces, LimitPlan, LimitedWay, SessionKind,
 };
-use crate::policy::rules::RuleId;
 use crate::policy::{Decision, Subject};
 use crate::proto::request::RequestCommand;
 use crate::relay::datagram::{Drop, Pumped};
@@ -63,7 +62,7 @@ fn enter_those_of(
         RequestCommand::UdpAssociate => SessionKind::Association,
         _ => SessionKind::Tunnel,
     };
-    let rules = decisions.into_iter().filter_map(|one| rule_of(&one));
+    let rules = decisions.into_iter().filter_map(|one| one.by.rule());
     let mut places = connection.places.take().unwrap_or_default();
     if let Err(exceeded) = plan.enter(places.get_mut(), subject, rules, kind, core.now) {
         // It is over, and is counted in nothing while its reply is on its way.
@@ -77,10 +76,6 @@ fn enter_those_of(
         connection.places = Some(places);
     }
     None
-}
-
-fn rule_of(decision: &Decision) -> Option<RuleId> {
-    decision.by.rule()
 }
 
 /// What a relay may move in this turn. Nothing is drawn for a direction in which nothing could be moved.

@@ -9,6 +9,7 @@ pub mod accounts;
 mod carried;
 pub mod egress;
 pub mod explain;
+mod few_hashes;
 pub mod guard;
 pub mod locals;
 pub mod nat64;

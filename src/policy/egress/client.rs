@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::limits;
+use crate::policy::few_hashes::FewHashes;
 
 /// A client: hashes of who it is, and of the network that it comes from. Its name is who it is, where it has logged in, and the
 /// network otherwise.
@@ -29,9 +30,8 @@ impl PoolClient {
 pub(super) struct Concerned {
     /// A [`Reach`].
     reach: AtomicU32,
-    /// Those that it concerns. Of a cooldown that concerns all: whose probes have failed, and the networks that those came from. 0:
-    /// nobody.
-    clients: [AtomicU32; limits::CLIENTS_CONCERNED],
+    /// Those that it concerns. Of a cooldown that concerns all: whose probes have failed, and the networks that those came from.
+    clients: FewHashes<{ limits::CLIENTS_CONCERNED }>,
 }
 
 /// How far a cooldown reaches.
@@ -64,39 +64,29 @@ impl Concerned {
 
     /// A cooldown begins that reaches so far.
     pub(super) fn begin(&self, reach: Reach) {
-        self.clients.iter().for_each(|one| one.store(0, Ordering::Relaxed));
+        self.clients.clear();
         self.set_reach(reach);
     }
 
     /// One more client, in the place of another where there is none.
     pub(super) fn add(&self, client: PoolClient) {
-        self.add_hash(client.own);
+        self.clients.add(client.own.into());
     }
 
     /// The same, with the network that it comes from: a customer with names enough is known by that.
     pub(super) fn add_tried(&self, client: PoolClient) {
-        self.add_hash(client.own);
-        self.add_hash(client.network);
-    }
-
-    fn add_hash(&self, hash: u32) {
-        let free = self.clients.iter().find(|one| [0, hash].contains(&one.load(Ordering::Relaxed)));
-        let place = free.unwrap_or(&self.clients[hash as usize % limits::CLIENTS_CONCERNED]);
-        place.store(hash, Ordering::Relaxed);
+        self.clients.add(client.own.into());
+        self.clients.add(client.network.into());
     }
 
     /// Whether a client is among them.
     fn has(&self, client: PoolClient) -> bool {
-        self.has_hash(client.own)
+        self.clients.has(client.own.into())
     }
 
     /// Whether a client or its network is among them.
     pub(super) fn has_tried(&self, client: PoolClient) -> bool {
-        self.has_hash(client.own) || self.has_hash(client.network)
-    }
-
-    fn has_hash(&self, hash: u32) -> bool {
-        hash != 0 && self.clients.iter().any(|one| one.load(Ordering::Relaxed) == hash)
+        self.has(client) || self.clients.has(client.network.into())
     }
 
     /// Whether the cooldown concerns a client.

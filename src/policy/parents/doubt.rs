@@ -1,11 +1,12 @@
 //! What speaks against a server and may not be its fault: a connection that it closed in place of a reply, as many proxies do where
 //! a target is down, and a dial from a pool of addresses that came to nothing, where the address may be what is dead.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::triers::hash;
 use crate::limits;
 use crate::proto::address::Host;
 use crate::shares::Source;
@@ -95,9 +96,7 @@ fn second_of(now_ms: u64) -> u64 {
 
 /// The bit of the class that something is of.
 fn class(of: impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    of.hash(&mut hasher);
-    1 << (hasher.finish() % u64::from(CLASSES))
+    1 << (hash(of) % u64::from(CLASSES))
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::limits;
+use crate::policy::few_hashes::FewHashes;
 use crate::shares::Source;
 
 /// Hashes of a client: of its name, where it has one, and of the network that it comes from.
@@ -16,7 +16,7 @@ pub(super) struct Trier {
 
 /// Those who tried a server since it is away. Of more than there are places the ones before are forgotten.
 #[derive(Debug, Default)]
-pub(super) struct Triers([AtomicU64; limits::PARENT_TRIERS]);
+pub(super) struct Triers(FewHashes<{ limits::PARENT_TRIERS }>);
 
 impl Trier {
     /// Who has this name and comes from here.
@@ -29,25 +29,22 @@ impl Trier {
 impl Triers {
     /// Whether this one, or another of its network, tried.
     pub(super) fn has(&self, trier: Trier) -> bool {
-        self.0.iter().any(|place| [trier.own, trier.network].contains(&place.load(Ordering::Relaxed)))
+        [trier.own, trier.network].into_iter().any(|hash| self.0.has(hash))
     }
 
     /// This one tries.
     pub(super) fn add(&self, trier: Trier) {
-        for hash in [trier.own, trier.network] {
-            let free = self.0.iter().find(|place| [0, hash].contains(&place.load(Ordering::Relaxed)));
-            let place = free.unwrap_or(&self.0[hash as usize % limits::PARENT_TRIERS]);
-            place.store(hash, Ordering::Relaxed);
-        }
+        [trier.own, trier.network].into_iter().for_each(|hash| self.0.add(hash));
     }
 
     /// Something was found out.
     pub(super) fn clear(&self) {
-        self.0.iter().for_each(|place| place.store(0, Ordering::Relaxed));
+        self.0.clear();
     }
 }
 
-fn hash(of: impl Hash) -> u64 {
+/// A hash of what health tells apart; never 0.
+pub(super) fn hash(of: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
     hasher.finish().max(1)

@@ -99,6 +99,9 @@ pub const SOURCE_PARTS: usize = 64;
 
 /// Bytes of a configuration file. One with thousands of rules has a few MiB: what is larger is another file.
 pub const MAX_CONFIG_BYTES: u64 = 8 << 20;
+/// Bytes that the values of variables in a configuration come to, all together: a value is 128 KiB at most (MAX_ARG_STRLEN),
+/// and a file may name it often.
+pub const VARIABLES_BYTES_MAX: usize = 1 << 20;
 /// Problems printed for one configuration; the rest are counted. A screenful is all that helps.
 pub const MAX_CONFIG_PROBLEMS: usize = 100;
 /// Characters of a typed value that a message repeats, so that every problem stays on one line.

@@ -1,6 +1,7 @@
 //! Where something was typed.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// The place a value was typed in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,8 +12,9 @@ pub(super) enum At {
     Line(usize),
     /// A table as a whole; `header` is what messages call it, such as `[server]`.
     Table { line: usize, header: String },
-    /// A key, in a table or before the first one.
-    Key { line: usize, table: Option<TablePath>, key: String },
+    /// A key, in a table or before the first one. `variables` are those of the environment that its value was made with, as
+    /// messages call them.
+    Key { line: usize, table: Option<TablePath>, key: String, variables: Option<Arc<str>> },
     /// A flag of the command line.
     Flag(&'static str),
     /// Nowhere: the key has its default.
@@ -20,6 +22,11 @@ pub(super) enum At {
 }
 
 impl At {
+    /// Whether what stands there came from the environment, at least in part.
+    pub(super) fn has_variables(&self) -> bool {
+        matches!(self, At::Key { variables: Some(_), .. })
+    }
+
     /// Where this stands in the list: by line, then the command line, the defaults last.
     pub(super) fn rank(&self) -> usize {
         match self {

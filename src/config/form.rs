@@ -63,7 +63,7 @@ impl<'a> ValueReader<'a> {
         expected: &str,
         nearest: Option<String>,
     ) -> Option<T> {
-        let what = format!("expected {expected}, found {}", typed.value.kind());
+        let what = format!("expected {expected}, found {}", typed.found());
         self.refuse(&typed.at, with_nearest(what, nearest));
         None
     }
@@ -84,7 +84,7 @@ pub(super) fn switch() -> impl Form<bool> {
 
 impl Form<bool> for SwitchForm {
     fn read(&self, typed: &Typed<Value>, reader: &mut ValueReader) -> Option<bool> {
-        if let Value::Switch(on) = typed.value {
+        if let Some(on) = typed.switch() {
             return Some(on);
         }
         let nearest = match typed.value.text().map(str::to_ascii_lowercase).as_deref() {
@@ -110,7 +110,7 @@ pub(super) fn number<N: TryFrom<u64> + Display>(range: RangeInclusive<u64>) -> i
 
 impl<N: TryFrom<u64> + Display> Form<N> for NumberForm {
     fn read(&self, typed: &Typed<Value>, reader: &mut ValueReader) -> Option<N> {
-        let Value::Whole(whole) = typed.value else {
+        let Some(whole) = typed.whole() else {
             let nearest = typed.value.text().and_then(|text| text.trim().parse::<i64>().ok());
             return reader.wrong_type(typed, "a whole number", nearest.map(|number| number.to_string()));
         };

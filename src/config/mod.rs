@@ -49,6 +49,7 @@ mod username_format;
 mod username_table;
 mod validate;
 mod value;
+mod variables;
 mod when;
 
 #[cfg(test)]
@@ -99,6 +100,7 @@ use at::At;
 use raw::Raw;
 use schema::Schema;
 use validate::Draft;
+use variables::Environment;
 
 /// Where a configuration came from, so that it can be read again.
 #[derive(Clone, Debug, Default)]
@@ -145,15 +147,33 @@ impl Config {
         }
     }
 
-    /// Reads a configuration from text; `file` names it in messages, and its folder is where relative paths start.
+    /// Reads a configuration from text; `file` names it in messages, and its folder is where relative paths start. Variables
+    /// in it (`"${NAME}"`) are those of this process's environment.
     ///
     /// # Errors
     /// Everything that is wrong with the text or the flags.
     pub fn parse(text: &str, file: &Path, flags: &Flags) -> Result<Config, Problems> {
+        let environment =
+            if text.contains("${") { std::env::vars_os().collect() } else { Environment::new() };
+        Config::parse_with(text, file, flags, &environment)
+    }
+
+    /// Reads a configuration as [`Config::parse`] does, in this environment.
+    fn parse_with(
+        text: &str,
+        file: &Path,
+        flags: &Flags,
+        environment: &Environment,
+    ) -> Result<Config, Problems> {
         let mut draft = Draft::new(Problems::of(file));
-        let raw = Raw::from_text(text, &whole_schema(), draft.problems());
+        let raw = Raw::from_text(text, &whole_schema(), environment, draft.problems());
         draft.lay(&raw, file.parent().unwrap_or(Path::new("")), &whole_schema());
         finish(draft, flags)
+    }
+
+    /// The file that it was read from; `None` where the flags are all there was.
+    pub fn file(&self) -> Option<&Path> {
+        self.places.file()
     }
 
     /// The whole configuration as TOML, every key written out; parsing it gives this value again.
@@ -174,6 +194,11 @@ impl Config {
             .and_then(|table| table.key(key))
             .map(|key| key.words.clone())
             .unwrap_or_default()
+    }
+
+    /// Every key as a comment, below what it is: the file to begin with.
+    pub fn example() -> String {
+        print::example(&whole_schema(), validate::defaults())
     }
 
     /// Every key with its default and a comment that says what it is, as TOML: the list in README.md.

@@ -36,6 +36,11 @@ impl Places {
         Places { file: Some(file.to_owned()), ..Places::default() }
     }
 
+    /// The file, if there was one.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
     /// Whether the value of a key was typed, in a table or in the `nth` one of an array.
     pub fn is_typed(&self, (table, nth): (&'static str, Option<usize>), key: &str) -> bool {
         self.at(TablePath { name: table, nth }, key).is_some()

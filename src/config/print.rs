@@ -2,7 +2,7 @@
 
 use super::entry::{KeyEntry, TableEntry, TakenAt};
 use super::schema::Schema;
-use super::value::string;
+use super::value::quoted_key;
 
 /// Where comments begin, unless a value is longer.
 const COMMENT_COLUMN: usize = 27;
@@ -47,16 +47,48 @@ pub(super) fn reference<C: 'static>(schema: &Schema<C>, mut defaults: C) -> Stri
                 (None, Some(example)) => format!("# {name} = {example}"),
                 (None, None) => format!("# {name} ="),
             };
-            let words =
-                if key.words.is_empty() { String::new() } else { format!(" ({})", key.words.join(", ")) };
-            let restart = if key.taken == TakenAt::Start { " (restart)" } else { "" };
-            page.line(&line, &format!("{}{words}{restart}", key.help));
+            page.line(&line, &about(key));
         }
         if let Some(named) = &table.named {
             page.line(&format!("# {}", named.example), named.help);
         }
     }
     page.0
+}
+
+/// A file to begin with: every key as a comment, with an example or its default, and the table that it stands in. What can be
+/// typed has no blank behind its `#`; what is said of it stands above.
+pub(super) fn example<C: 'static>(schema: &Schema<C>, mut defaults: C) -> String {
+    let mut page = Page(String::new());
+    for table in schema.tables() {
+        if table.keys.is_empty() && table.named.is_none() {
+            continue;
+        }
+        // One that there may be several of says something by being there.
+        let out = if table.array.is_some() { "#" } else { "" };
+        page.blank();
+        page.said(table.help);
+        page.line(&format!("{out}{}", table.header()), "");
+        table.array.iter().for_each(|array| (array.renew)(&mut defaults, 1));
+        for key in &table.keys {
+            let value = key.example.clone().or_else(|| (key.print)(&defaults, 0)).unwrap_or_default();
+            page.blank();
+            page.said(&about(key));
+            page.line(&format!("#{} = {value}", key.name), "");
+        }
+        if let Some(named) = &table.named {
+            page.said(named.help);
+            page.line(&format!("#{}", named.example), "");
+        }
+    }
+    page.0
+}
+
+/// What a key is, the words that it may be, and whether it is taken at the start alone.
+fn about<C>(key: &KeyEntry<C>) -> String {
+    let words = if key.words.is_empty() { String::new() } else { format!(" ({})", key.words.join(", ")) };
+    let restart = if key.taken == TakenAt::Start { " (restart)" } else { "" };
+    format!("{}{words}{restart}", key.help)
 }
 
 /// The line of a key that is a name.
@@ -70,7 +102,7 @@ pub(super) fn key_text(name: &str) -> String {
     let bare = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     match !name.is_empty() && name.bytes().all(bare) {
         true => name.to_owned(),
-        false => string(name),
+        false => quoted_key(name),
     }
 }
 
@@ -78,11 +110,21 @@ pub(super) fn key_text(name: &str) -> String {
 struct Page(String);
 
 impl Page {
-    /// The header of a table.
-    fn table(&mut self, header: &str, comment: &str) {
+    /// A blank line, but for the first one.
+    fn blank(&mut self) {
         if !self.0.is_empty() {
             self.0.push('\n');
         }
+    }
+
+    /// A line of words alone.
+    fn said(&mut self, words: &str) {
+        self.line(&format!("# {words}"), "");
+    }
+
+    /// The header of a table.
+    fn table(&mut self, header: &str, comment: &str) {
+        self.blank();
         self.line(header, comment);
     }
 

@@ -86,9 +86,16 @@ impl Problems {
             At::File => write!(out, "{file}: {what}"),
             At::Line(line) => write!(out, "{file}:{line}: {what}"),
             At::Table { line, header } => write!(out, "{file}:{line}: {header}: {what}"),
-            At::Key { line, table: None, key } => write!(out, "{file}:{line}: key `{key}`: {what}"),
-            At::Key { line, table: Some(table), key } => {
-                write!(out, "{file}:{line}: {table} key `{key}`: {what}")
+            At::Key { line, table, key, variables } => {
+                write!(out, "{file}:{line}: ")?;
+                if let Some(table) = table {
+                    write!(out, "{table} ")?;
+                }
+                write!(out, "key `{key}`")?;
+                if let Some(variables) = variables {
+                    write!(out, " ({variables})")?;
+                }
+                write!(out, ": {what}")
             }
             At::Flag(flag) => write!(out, "{flag}: {what}"),
             At::Default { table, key } => write!(out, "[{table}] key `{key}` (its default): {what}"),

@@ -56,9 +56,9 @@ impl RateForm {
     }
 
     fn amount(&self, typed: &Typed<Value>, reader: &mut ValueReader) -> Option<u64> {
-        let amount = match &typed.value {
-            Value::Whole(whole) => u64::try_from(*whole).map_err(|_| format!("{whole} is out of range")),
-            Value::Text(text) if self.bytes => byte_count(text),
+        let amount = match (typed.whole(), typed.value.text()) {
+            (Some(whole), _) => u64::try_from(whole).map_err(|_| format!("{whole} is out of range")),
+            (None, Some(text)) if self.bytes => byte_count(text),
             _ => {
                 let expected =
                     if self.bytes { "a number of bytes such as \"10MB\"" } else { "a whole number" };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
@@ -12,6 +13,7 @@ use super::problem::{Problems, escaped};
 use super::schema::Schema;
 use super::syntax::{self, Lines};
 use super::typed::{RawTable, Value};
+use super::variables::{Environment, Variables};
 
 /// What the command line says, as typed; it wins over the file.
 #[derive(Clone, Debug, Default)]
@@ -101,14 +103,20 @@ impl Raw {
     }
 
     /// What the file's text says. Where it is no TOML, only that is reported: the rest would be guesses.
-    pub(super) fn from_text<C: 'static>(text: &str, schema: &Schema<C>, problems: &mut Problems) -> Raw {
+    pub(super) fn from_text<C: 'static>(
+        text: &str,
+        schema: &Schema<C>,
+        environment: &Environment,
+        problems: &mut Problems,
+    ) -> Raw {
         let lines = Lines::of(text);
         let (document, errors) = DeTable::parse_recoverable(text);
         if !errors.is_empty() {
             syntax::report(text, &errors, &lines, problems);
             return Raw::default();
         }
-        let mut reader = Document { schema, lines: &lines, problems, raw: Raw::default() };
+        let variables = Variables::of(environment);
+        let mut reader = Document { schema, lines: &lines, variables, problems, raw: Raw::default() };
         reader.table(document.get_ref(), None, None);
         reader.raw
     }
@@ -122,6 +130,7 @@ fn from_flag(flag: &'static str, value: Value) -> Typed<Value> {
 struct Document<'a, C> {
     schema: &'a Schema<C>,
     lines: &'a Lines,
+    variables: Variables<'a>,
     problems: &'a mut Problems,
     raw: Raw,
 }
@@ -137,7 +146,8 @@ impl<C: 'static> Document<'_, C> {
         for (name, value) in entries {
             let typed: &str = name.get_ref();
             if let (Some(path), true) = (path, known.is_some_and(|table| table.takes(typed))) {
-                raw.keys.insert(typed.to_owned(), self.value(path, typed, value));
+                let value = self.value(path, typed, value);
+                raw.keys.extend(value.map(|value| (typed.to_owned(), value)));
             } else {
                 self.inner(typed, self.lines.line_at(name.span().start), value.get_ref(), path);
             }
@@ -199,30 +209,47 @@ impl<C: 'static> Document<'_, C> {
             Some(path) => self.schema.unknown_key(path.name, name),
             None => self.schema.stray_key(name),
         };
-        self.problems.push(At::Key { line, table: path, key: escaped(name) }, what);
+        self.problems.push(At::Key { line, table: path, key: escaped(name), variables: None }, what);
     }
 
-    /// A value of a key with its place. Within a value that is a table, the key is `key.inner`.
-    fn value(&self, path: TablePath, key: &str, value: &Spanned<DeValue<'_>>) -> Typed<Value> {
+    /// A value of a key with its place, `None` where a variable in it has none, which is reported. Within a value that is a
+    /// table, the key is `key.inner`.
+    fn value(&mut self, path: TablePath, key: &str, value: &Spanned<DeValue<'_>>) -> Option<Typed<Value>> {
         let line = self.lines.line_at(value.span().start);
-        let at = At::Key { line, table: Some(path), key: escaped(key) };
+        let at = |variables| At::Key { line, table: Some(path), key: escaped(key), variables };
         let value = match value.get_ref() {
-            DeValue::String(text) => Value::Text(text.to_string()),
+            DeValue::String(text) => return self.text(text, at),
             DeValue::Integer(integer) => Value::Whole(whole(integer)),
             DeValue::Boolean(on) => Value::Switch(*on),
             DeValue::Array(items) => {
-                Value::Array(items.iter().map(|item| self.value(path, key, item)).collect())
+                let all: Vec<_> = items.iter().map(|item| self.value(path, key, item)).collect();
+                Value::Array(all.into_iter().collect::<Option<_>>()?)
             }
             DeValue::Table(entries) => {
                 let inner = entries.iter().map(|(name, value)| {
                     let name: &str = name.get_ref();
-                    (name.to_owned(), self.value(path, &format!("{key}.{name}"), value))
+                    Some((name.to_owned(), self.value(path, &format!("{key}.{name}"), value)?))
                 });
-                Value::Table(inner.collect())
+                let all: Vec<_> = inner.collect();
+                Value::Table(all.into_iter().collect::<Option<_>>()?)
             }
             other => Value::Other(kind(other)),
         };
-        Typed { value, at }
+        Some(Typed { value, at: at(None) })
+    }
+
+    /// A string with its place, which is one of these variables.
+    fn text(&mut self, typed: &str, at: impl Fn(Option<Arc<str>>) -> At) -> Option<Typed<Value>> {
+        match self.variables.expand(typed) {
+            Ok(expanded) => {
+                let at = at(expanded.variables.map(Arc::from));
+                Some(Typed { value: Value::Text(expanded.text), at })
+            }
+            Err(what) => {
+                self.problems.push(at(None), what);
+                None
+            }
+        }
     }
 }
 

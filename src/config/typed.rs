@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::at::{At, Typed};
+use super::problem::quoted;
 
 /// A value of TOML.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +40,34 @@ impl Value {
         match self {
             Value::Text(text) => Some(text),
             _ => None,
+        }
+    }
+}
+
+impl Typed<Value> {
+    /// The whole number, if it is one: what comes from the environment is typed as a string.
+    pub(super) fn whole(&self) -> Option<i128> {
+        match &self.value {
+            Value::Whole(whole) => Some(*whole),
+            Value::Text(text) if self.at.has_variables() => text.trim().parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// Whether something is on, if it says so: what comes from the environment is typed as a string.
+    pub(super) fn switch(&self) -> Option<bool> {
+        match &self.value {
+            Value::Switch(on) => Some(*on),
+            Value::Text(text) if self.at.has_variables() => text.trim().parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// What stands there, in a sentence: the type that was typed, or the text that came from the environment.
+    pub(super) fn found(&self) -> String {
+        match &self.value {
+            Value::Text(text) if self.at.has_variables() => quoted(text),
+            other => other.kind().to_owned(),
         }
     }
 }

@@ -11,6 +11,7 @@ use super::choice::{Access, Choice, Congestion};
 use super::endpoint::Endpoint;
 use super::nearest::{nearest, unknown_value, with_nearest};
 use super::problem::{escaped, quoted};
+use super::variables::taken_literally;
 use crate::limits;
 
 /// The port of SOCKS (IANA).
@@ -251,8 +252,13 @@ pub(super) fn path_text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// A TOML string on one line, with its quotes.
+/// A value as a TOML string on one line, with its quotes.
 pub(super) fn string(value: &str) -> String {
+    quoted_key(&taken_literally(value))
+}
+
+/// A key as a TOML string, in which no variable of the environment is looked for.
+pub(super) fn quoted_key(value: &str) -> String {
     let mut quoted = String::from("\"");
     for c in value.chars() {
         match c {

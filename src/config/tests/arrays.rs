@@ -9,6 +9,7 @@ use crate::config::form::{choice, choices, duration, number, optional, path, swi
 use crate::config::problem::Problems;
 use crate::config::raw::Raw;
 use crate::config::schema::Schema;
+use crate::config::variables::Environment;
 use crate::config::{AuthMethod, Level, print};
 
 #[derive(Debug, Default, PartialEq)]
@@ -50,7 +51,7 @@ fn schema() -> Schema<Sample> {
 fn lay(texts: &[&str]) -> (Sample, Problems) {
     let (schema, mut sample, mut problems) = (schema(), Sample::default(), Problems::of(Path::new("f")));
     for text in texts {
-        let raw = Raw::from_text(text, &schema, &mut problems);
+        let raw = Raw::from_text(text, &schema, &Environment::new(), &mut problems);
         raw.lay_over(&mut sample, &schema, Path::new("/base"), &mut problems);
     }
     (sample, problems.sorted())

@@ -19,7 +19,8 @@ fn the_ready_line_says_where_the_server_listens() {
     assert!(four.is_ipv4() && six.is_ipv6());
     let wanted = format!("outflow 0.1.0 ready: listening on {four}, {six}; 2 workers; relay splice; up to ");
     let rest = relay.ready.strip_prefix(&wanted).unwrap_or_else(|| panic!("{:?}", relay.ready));
-    let number = rest.strip_suffix(" sessions per worker").unwrap_or_else(|| panic!("{rest:?}"));
+    let (number, file) = rest.split_once(" sessions per worker; configuration ").expect("what it read");
+    assert!(file.ends_with("/outflow.toml"), "{file}");
     assert!(number.parse::<u32>().expect("a number") > 0);
     let origin = Origin::echo();
     for addr in [four, six] {
@@ -28,7 +29,7 @@ fn the_ready_line_says_where_the_server_listens() {
     assert!(relay.further_output().is_empty(), "one line on standard output");
     let one = Relay::builder().workers(1).set("server", "max_connections", "1").start();
     assert!(one.ready.contains("; 1 worker; relay"), "{}", one.ready);
-    assert!(one.ready.ends_with("; up to 1 session per worker"), "{}", one.ready);
+    assert!(one.ready.contains("; up to 1 session per worker; configuration "), "{}", one.ready);
 }
 
 /// A wrong configuration is reported before any socket is opened: not the taken port is the complaint.

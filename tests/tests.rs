@@ -21,6 +21,9 @@ mod login;
 /// Parameters of the session beside the name or the password.
 mod username;
 
+/// What the environment has to do with the configuration.
+mod environment;
+
 /// Malformed requests and strange names (11, 12, 13).
 mod request;
 

@@ -6,6 +6,7 @@
 
 mod check;
 mod client;
+mod config_file;
 mod doctor;
 mod drain;
 mod egress;
@@ -211,7 +212,8 @@ struct UserArgs {
 /// key's entry.
 #[derive(Debug, Default, Args)]
 struct RunArgs {
-    /// Configuration file (TOML)
+    /// Configuration file (TOML) [default: that of the environment variable OUTFLOW_CONFIG, else /etc/outflow/outflow.toml
+    /// where there is such a file]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
     #[arg(long, value_name = "ADDR:PORT", allow_hyphen_values = true)]
@@ -261,7 +263,7 @@ impl RunArgs {
             access: self.access,
             admin: self.admin,
         };
-        ConfigSource { file: self.config, flags }
+        ConfigSource { file: self.config.or_else(config_file::unnamed), flags }
     }
 }
 

@@ -172,8 +172,10 @@ impl Server {
     pub fn ready_line(&self) -> String {
         let addresses = self.acceptor.listening();
         let engine = self.config.server.relay.name();
+        let file =
+            self.config.file().map_or(String::new(), |file| format!("; configuration {}", file.display()));
         format!(
-            "outflow {} ready: listening on {}; {}; relay {engine}; up to {} per worker",
+            "outflow {} ready: listening on {}; {}; relay {engine}; up to {} per worker{file}",
             env!("CARGO_PKG_VERSION"),
             addresses.join(", "),
             count_of(self.workers.len(), "worker"),

@@ -1,6 +1,8 @@
 //! `outflow explain`: what would come of a request, by which rule, and why not by an earlier one. Asked of a configuration, or of
 //! a running server.
 
+mod way;
+
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -10,7 +12,7 @@ use clap::{Args, ValueHint};
 use serde_json::Value;
 
 use super::client::{AdminArgs, AdminClient, target};
-use super::field::{at, list, moment, text, whole};
+use super::field::{at, list, text, whole};
 use super::table::{Align, Table};
 use super::text::visible;
 use super::units::{bytes, grouped};
@@ -18,7 +20,6 @@ use crate::admin::explanation_json;
 use crate::config::ConfigSource;
 use crate::console::{complain, say};
 use crate::control::{ExplainError, explain};
-use crate::policy::NoPool;
 use crate::session::Supposed;
 
 /// Exit code of a request that would be denied.
@@ -148,8 +149,8 @@ fn words(told: &Value) -> String {
     if let Some(why) = at(told, &["dns"]).as_str() {
         let _ = writeln!(words, "the name has no address: {}", visible(why));
     }
-    words.push_str(&egress(told));
-    words.push_str(&parent(told));
+    words.push_str(&way::egress(told));
+    words.push_str(&way::parent(told));
     if !list(told, "limits").is_empty() {
         words.push_str(&limits(told));
     }
@@ -171,101 +172,8 @@ fn said_of_session(parameters: &Value) -> Option<String> {
     };
     let ttl = at(parameters, &["ttl_s"]).as_u64().map(|seconds| format!("ttl {} s", grouped(seconds)));
     let parts: Vec<String> =
-        named("session").into_iter().chain(ttl).chain(said_of_pool(parameters)).collect();
+        named("session").into_iter().chain(ttl).chain(way::said_of_pool(parameters)).collect();
     (!parts.is_empty()).then(|| parts.join(", "))
-}
-
-/// What stands in the name of the pool to leave from.
-fn said_of_pool(parameters: &Value) -> Vec<String> {
-    let tags = at(parameters, &["tags"]).as_object().into_iter().flatten();
-    let tags = tags
-        .map(|(name, value)| format!("{} {}", visible(name), visible(value.as_str().unwrap_or_default())));
-    let pool = at(parameters, &["pool"]).as_str().map(|pool| format!("pool {}", visible(pool)));
-    tags.chain(pool).collect()
-}
-
-/// The pool that it leaves from, in a line; nothing where the kernel says.
-fn egress(told: &Value) -> String {
-    let egress = at(told, &["egress"]);
-    let Some(pool) = at(egress, &["pool"]).as_str() else {
-        let asked = said_of_pool(at(told, &["parameters"]));
-        let asked = if asked.is_empty() { String::new() } else { format!(" ({})", asked.join(", ")) };
-        return match at(told, &["egress_refused"]).as_str() {
-            Some(why) => format!("refused: {}{asked}\n", visible(no_pool(why))),
-            None => String::new(),
-        };
-    };
-    let entries = at(egress, &["entries"]).as_u64().unwrap_or_default();
-    let from = match at(egress, &["address"]).as_str() {
-        Some(address) => visible(address),
-        None if at(egress, &["leads"]).as_bool() == Some(false) => {
-            "none of its addresses is of the target's family".to_owned()
-        }
-        None => {
-            let select = text(at(egress, &["select"]));
-            let noun = if entries == 1 { "entry" } else { "entries" };
-            format!("any address of its {} {noun}, {select}", grouped(entries))
-        }
-    };
-    let pool = visible(pool);
-    let all_left_alone = entries > 0
-        && at(egress, &["leads"]).as_bool() == Some(true)
-        && at(egress, &["serving"]).as_u64() == Some(0);
-    let away = match at(egress, &["missing_interface"]).as_str().map(visible) {
-        Some(interface) => format!("nothing leaves from pool {pool}: there is no interface {interface}\n"),
-        None if all_left_alone => {
-            format!("no address of pool {pool} serves now: the least bad is tried all the same\n")
-        }
-        None => String::new(),
-    };
-    format!("leaves from pool {pool}: {from}\n{away}")
-}
-
-/// Why there is no pool to leave from, in words.
-fn no_pool(word: &str) -> &str {
-    match NoPool::ALL.into_iter().find(|why| why.name() == word) {
-        Some(why) => why.words(),
-        None => word,
-    }
-}
-
-/// The parent that it goes through, in a line, and in another why it is of no use now; nothing where it goes straight to the target.
-fn parent(told: &Value) -> String {
-    let parent = at(told, &["parent"]);
-    let Some(name) = at(parent, &["parent"]).as_str().map(visible) else { return String::new() };
-    let command = text(at(told, &["command"]));
-    match (at(parent, &["takes"]).as_bool(), at(parent, &["resolves"]).as_bool()) {
-        (Some(false), _) => format!("would go through parent {name}, and {command} does not: refused\n"),
-        (_, Some(true)) => {
-            format!("goes through parent {name}, which is told the name\n{}", away(parent, &name))
-        }
-        _ => format!("goes through parent {name}\n{}", away(parent, &name)),
-    }
-}
-
-/// That no server of a parent serves, and why none does; nothing where one does, or where that is not known.
-fn away(parent: &Value, name: &str) -> String {
-    let servers = list(parent, "servers");
-    let serves = |server: &Value| matches!(at(server, &["state"]).as_str(), Some("up" | "backup"));
-    if servers.is_empty() || servers.iter().any(serves) {
-        return String::new();
-    }
-    let one = |server: &Value| {
-        let told = format!("{} is {}", text(at(server, &["server"])), text(at(server, &["state"])));
-        match (at(server, &["cause"]).as_str(), at(server, &["until"]).as_str()) {
-            (Some(cause), Some(_)) => {
-                format!("{told} ({}) until {}", visible(cause), moment(at(server, &["until"])))
-            }
-            (None, Some(_)) => format!("{told} until {}", moment(at(server, &["until"]))),
-            _ => told,
-        }
-    };
-    let all: Vec<String> = servers.iter().map(one).collect();
-    let then = match at(parent, &["fallback"]).as_str() {
-        Some("direct") => "it goes without the parent",
-        _ => "the one that is back soonest is tried all the same",
-    };
-    format!("no server of parent {name} serves now: {}; {then}\n", all.join(", "))
 }
 
 /// The limits that it comes under, a line each: what they allow, and what part of that is used where a server says so.
@@ -397,26 +305,6 @@ mod tests {
              refused: the egress pool that is asked for has not the tags that are asked for (area fr, pool lab)\n\
              192.0.2.1:443: denied by its egress pool, where rule web allows it\n"
         );
-    }
-
-    /// A block of 2^80 addresses was said to be "one of 1", and of a pool that is left alone nothing was said.
-    #[test]
-    fn a_pool_is_told_with_what_it_has_for_the_target_and_that_none_of_it_serves() {
-        let pool = |address: Value, entries: u64, serving: u64| {
-            egress(
-                &json!({"egress": {"pool": "fleet", "select": "sticky", "address": address, "entries": entries,
-                                      "serving": serving, "leads": true}}),
-            )
-        };
-        assert_eq!(pool(Value::Null, 1, 1), "leaves from pool fleet: any address of its 1 entry, sticky\n");
-        assert_eq!(
-            pool(json!("192.0.2.1"), 4, 0),
-            "leaves from pool fleet: 192.0.2.1\n\
-             no address of pool fleet serves now: the least bad is tried all the same\n"
-        );
-        assert_eq!(pool(json!("192.0.2.1"), 4, 1), "leaves from pool fleet: 192.0.2.1\n");
-        let told = egress(&json!({"egress": {"pool": "fleet", "missing_interface": "eth9"}}));
-        assert!(told.ends_with("\nnothing leaves from pool fleet: there is no interface eth9\n"), "{told}");
     }
 
     #[test]

@@ -259,6 +259,40 @@ fn an_association_is_explained_by_its_datagrams() {
     }
 }
 
+/// All datagrams of an association leave as it does. Of one whose rule names another pool it was said that it is allowed, and
+/// the relay drops it.
+#[test]
+fn a_datagram_that_is_to_go_by_another_way_is_told_as_dropped() {
+    let pools = "[policy]\ndefault = \"allow\"\n\
+        [[egress]]\nname = \"one\"\naddresses = \"198.51.100.1\"\n[[egress]]\nname = \"two\"\naddresses = \"198.51.100.2\"\n\
+        [[rule]]\nname = \"dns\"\nports = [53]\naction = \"allow\"\negress = \"two\"\n";
+    let opens =
+        "[[rule]]\nname = \"all\"\ncommands = [\"udp_associate\"]\naction = \"allow\"\negress = \"one\"\n";
+    let (_folder, file) = written(&format!("{pools}{opens}"));
+    for (to, verdict, strays) in [("8.8.8.8:53", "allow", false), ("8.8.8.8:54", "deny", true)] {
+        let output = of_file(&file, &["--to", to, "--command", "udp_associate"]);
+        let answer = told(&output);
+        assert_eq!((&answer["verdict"], &answer["reply"]), (&json!(verdict), &json!(0)), "{to}");
+        assert_eq!(answer["addresses"][0]["strays"], json!(strays), "{to}");
+        assert_eq!(answer["egress"]["pool"], "two", "{to}: it is the association's");
+        assert_eq!(code(&output), i32::from(strays), "{to}");
+    }
+    let output = outflow(&[
+        "--config",
+        file.to_str().expect("UTF-8"),
+        "--to",
+        "8.8.8.8:54",
+        "--command",
+        "udp_associate",
+    ]);
+    let words = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(words.contains(": dropped, though allowed by rule all, reply 0\n"), "{words}");
+    assert!(
+        words.contains("\n8.8.8.8:54: allowed by rule all, and dropped: it is to go by another way"),
+        "{words}"
+    );
+}
+
 /// Of a name with many addresses each has its verdict, and the first ones say why.
 #[test]
 fn an_explanation_stays_short_whatever_a_name_leads_to() {

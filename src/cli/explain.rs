@@ -125,6 +125,7 @@ fn words(told: &Value) -> String {
     // Nothing was judged in the end where there is nothing to judge.
     let outcome = match at(told, &["dns"]).is_string() && list(told, "addresses").is_empty() {
         true => "no address".to_owned(),
+        false if is_dropped(told) => format!("dropped, though allowed by {}", by(told)),
         false => format!("{} by {}", verdict(at(told, &["verdict"])), by(told)),
     };
     let outcome = match at(told, &["limit"]).as_str() {
@@ -162,6 +163,12 @@ fn words(told: &Value) -> String {
         words.push_str(&one(&text(at(address, &["address"])), address));
     }
     words
+}
+
+/// Whether its datagrams are allowed, and go nowhere all the same.
+fn is_dropped(told: &Value) -> bool {
+    let strays = |address: &Value| at(address, &["strays"]).as_bool() == Some(true);
+    at(told, &["verdict"]).as_str() == Some("deny") && list(told, "addresses").iter().any(strays)
 }
 
 /// What stands in the name beside the user; `None` where nothing does.
@@ -243,7 +250,12 @@ fn one(head: &str, told: &Value) -> String {
         };
         table.row([format!("  {}", text(at(rule, &["rule"]))), what]);
     }
-    format!("{head}: {} by {}{guard}\n{}", verdict(at(told, &["verdict"])), by(told), table.render(None))
+    let strays = match at(told, &["strays"]).as_bool() {
+        Some(true) => ", and dropped: it is to go by another way than its association",
+        _ => "",
+    };
+    let outcome = verdict(at(told, &["verdict"]));
+    format!("{head}: {outcome} by {}{guard}{strays}\n{}", by(told), table.render(None))
 }
 
 #[cfg(test)]

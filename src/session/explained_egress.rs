@@ -19,8 +19,8 @@ use crate::proto::request::RequestCommand;
 impl Explanation {
     /// Says from where it would leave; nothing where it would by the kernel's own choice, or not at all.
     pub fn tell_egress(&mut self, egress: Option<&Egress>, now: Instant) {
-        let Some(deciding) = self.deciding() else { return };
-        let pool = match deciding.verdict {
+        let Some(leaving) = self.leaves_by() else { return };
+        let pool = match leaving {
             Verdict::Deny(Denial::NoPool(_), _) => {
                 self.egress = Some(ExplainedEgress::Missing);
                 return;

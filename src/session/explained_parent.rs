@@ -13,12 +13,8 @@ impl Explanation {
     /// Says through whom it would go; nothing where it goes straight to the target, or nowhere.
     pub(super) fn tell_parent(&mut self, parents: Option<&Parents>) {
         let command = self.supposed.command;
-        let explained = match command {
-            // RFC 1928 section 7: it is there before any of its datagrams is.
-            RequestCommand::UdpAssociate => self.first.as_ref(),
-            _ => self.deciding(),
-        };
-        let allowed = explained.and_then(|explained| match explained.verdict {
+        let allowed = self.leaves_by().and_then(|verdict| match verdict {
+            // RFC 1928 section 7: an association is there before any of its datagrams is.
             Verdict::Allow(allowed) => Some(allowed),
             Verdict::Deny(..) => None,
         });

@@ -18,7 +18,7 @@ use crate::policy::egress::PoolSelect;
 use crate::policy::explain::Explained;
 use crate::policy::own_ports::OwnPorts;
 use crate::policy::parents::{Fallback, Parents};
-use crate::policy::{Incoming, Object, Policy, Subject, Verdict};
+use crate::policy::{Allowed, Incoming, Object, Policy, Subject, Verdict};
 use crate::proto::address::{Host, Name, Target};
 use crate::proto::reply::Rep;
 use crate::proto::request::RequestCommand;
@@ -150,6 +150,8 @@ pub struct Explanation {
     pub first: Option<Explained>,
     /// Of what that is said.
     about: FirstAbout,
+    /// By what an association leaves that may be had, and each of its datagrams with it.
+    association: Option<Allowed>,
     /// Why the name has no address, where it was asked for and has none.
     pub unresolved: Option<DnsError>,
     /// Each address, and what is said of it.
@@ -249,6 +251,7 @@ impl Explanation {
             incoming,
             first: None,
             about: FirstAbout::Anything,
+            association: None,
             unresolved: None,
             addresses: Vec::new(),
             reply: Rep::Succeeded,
@@ -267,6 +270,10 @@ impl Explanation {
         let nobody = matches!(target.host, Host::Ip(ip) if ip.is_unspecified());
         if command == RequestCommand::UdpAssociate || (command == RequestCommand::Bind && nobody) {
             let first = self.explain(Object::AnyPeer, judges);
+            self.association = match first.verdict {
+                Verdict::Allow(allowed) if command == RequestCommand::UdpAssociate => Some(allowed),
+                _ => None,
+            };
             let opens = self.keep(first);
             if !opens || command == RequestCommand::Bind {
                 return None;
@@ -335,18 +342,41 @@ impl Explanation {
 
     /// Whether it may be had, were it there.
     pub fn is_allowed(&self) -> bool {
-        let allows = |explained: &Explained| matches!(explained.verdict, Verdict::Allow(_));
         match self.addresses.is_empty() {
-            true => self.unresolved.is_none() && self.first.as_ref().is_some_and(allows),
-            false => self.addresses.iter().any(|(_, explained)| allows(explained)),
+            true => self.unresolved.is_none() && self.first.as_ref().is_some_and(|first| self.lets_go(first)),
+            false => self.addresses.iter().any(|(_, explained)| self.lets_go(explained)),
         }
     }
 
-    /// What decides: of several addresses the first that is allowed, or else the last.
+    /// What decides: of several addresses the first that may be had, the first that is allowed, or else the last.
     pub fn deciding(&self) -> Option<&Explained> {
-        let allows = |explained: &&Explained| matches!(explained.verdict, Verdict::Allow(_));
         let each = || self.addresses.iter().map(|(_, explained)| explained);
-        each().find(allows).or_else(|| each().next_back()).or(self.first.as_ref())
+        let had = || each().find(|explained| self.lets_go(explained));
+        let allowed = || each().find(|explained| allows(explained));
+        had().or_else(allowed).or_else(|| each().next_back()).or(self.first.as_ref())
+    }
+
+    /// Whether a datagram to what this is said of is to go by another way than its association does: all that an association
+    /// sends leaves from one socket of a family, so that it is dropped.
+    pub fn strays(&self, explained: &Explained) -> bool {
+        match (&self.association, &explained.verdict) {
+            (Some(by), Verdict::Allow(wanted)) => {
+                !(by.route.obeys(&wanted.route) && by.way.obeys(wanted.way))
+            }
+            _ => false,
+        }
+    }
+
+    fn lets_go(&self, explained: &Explained) -> bool {
+        allows(explained) && !self.strays(explained)
+    }
+
+    /// By what verdict it leaves: a datagram as its association does.
+    pub(super) fn leaves_by(&self) -> Option<Verdict> {
+        match self.association {
+            Some(by) => Some(Verdict::Allow(by)),
+            None => self.deciding().map(|explained| explained.verdict),
+        }
     }
 
     /// Whether a parent is told the name of its target.
@@ -398,6 +428,10 @@ impl Explanation {
     fn explain(&self, object: Object<'_>, judges: Judges<'_>) -> Explained {
         judges.policy.explain(&self.supposed.subject(self.incoming), object, judges.own_ports)
     }
+}
+
+fn allows(explained: &Explained) -> bool {
+    matches!(explained.verdict, Verdict::Allow(_))
 }
 
 fn reply_of(explained: &Explained) -> Rep {

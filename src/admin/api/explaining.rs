@@ -110,6 +110,7 @@ pub(crate) fn explanation_json(told: &Explanation, names: &HolderNames, is_runni
         .map(|(address, explained)| {
             let mut one = of_explained(explained, names);
             one["address"] = address.to_string().into();
+            one["strays"] = told.strays(explained).into();
             one
         })
         .collect();

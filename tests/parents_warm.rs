@@ -2,9 +2,10 @@
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::support::client::connect_name;
+use crate::support::client::{self, connect_name};
 use crate::support::netns;
 use crate::support::packets::{Packet, SYN, Tap};
 use crate::support::parent::{BOUND, FakeParent, Habits, greet, lead, request, through};
@@ -130,6 +131,38 @@ fn first_bytes_go_with_the_request_but_where_a_connection_has_waited(engine: Eng
         assert_eq!(cold, [&b""[..], b"\x05\x01\x00", &with_early, b"ping"]);
         assert_eq!(warm, [&request[..], b"early", b"ping"]);
     });
+}
+
+/// A server that takes no connection any more was said to be back by a session over one that it had taken before, and
+/// everybody was led there again.
+#[test]
+fn a_connection_that_waited_says_nothing_of_a_server_that_is_away() {
+    let target = Origin::echo();
+    let (to, taken) = (target.addr, Arc::<AtomicUsize>::default());
+    let count = Arc::clone(&taken);
+    let parent = FakeParent::serve(move |mut stream, _| {
+        // A session's and one that waits; it closes all others at once.
+        if count.fetch_add(1, Ordering::SeqCst) >= 2 {
+            return Ok(());
+        }
+        greet(&mut stream)?;
+        request(&mut stream)?;
+        stream.write_all(&BOUND)?;
+        lead(stream, to)
+    });
+    let servers = format!("[\"socks5h://{}\"]", parent.addr());
+    let keys = [("servers", &*servers), ("warm", "1"), ("max_fails", "1"), ("udp", "true")];
+    let relay = through(Relay::builder(), &[], &keys).start();
+    let mut client = Client::greeted(relay.addr());
+    assert_eq!(client.request_ip(target.addr).rep, 0);
+    wait::until_true("one that waits", PATIENCE, || taken.load(Ordering::SeqCst) == 2);
+    let mut associates = Client::greeted(relay.addr());
+    associates.send(&client::request(3, "127.0.0.1:0".parse().expect("an address")));
+    assert_ne!(associates.reply().rep, 0, "an association takes a connection of its own, which is closed");
+    relay.logged(&["is away"]);
+    let mut late = Client::greeted(relay.addr());
+    assert_ne!(late.request_ip(target.addr).rep, 0);
+    assert!(!relay.log().contains("is back"), "{}", relay.log());
 }
 
 engines!(

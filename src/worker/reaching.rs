@@ -167,7 +167,9 @@ impl Reaching {
             return Err(None);
         };
         self.nth = nth;
-        let cold = self.cold || caller.checks || self.goal.command() != RequestCommand::Connect;
+        // Whether one that is away takes connections again, no connection says that was there before.
+        let away = self.parent.is_away(self.place);
+        let cold = self.cold || caller.checks || away || self.goal.command() != RequestCommand::Connect;
         let warm = match cold || !self.is_current(core) {
             true => None,
             false => core.take_warm(self.parent.spec(), server, &self.goal.allowed(nth)),

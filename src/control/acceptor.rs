@@ -3,15 +3,16 @@
 //! one that stays is not touched.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
+use super::held::{HeldListeners, NextListener, NextListeners};
+use super::listener_kind::{ListenerKind, options};
+use super::opening::{OpenedSockets, open_group, open_one};
 use super::unix_listener;
-use crate::admin::SocketFile;
-use crate::config::{Config, ConfiguredListener, Endpoint, ListenAddress, Steer, overlap};
+use crate::config::{Config, overlap};
 use crate::sys::congestion::CongestionControl;
-use crate::sys::listener::{Listener, Options};
-use crate::sys::machine;
+use crate::sys::listener::Listener;
 use crate::worker::{ListenerName, NumberedListener};
 
 /// Every listener.
@@ -31,142 +32,6 @@ struct ListenerGroup {
     name: Arc<ListenerName>,
     kind: ListenerKind,
     opened: OpenedSockets,
-}
-
-/// The sockets of a listener, one for each worker, and the file of one that is at a path: its socket is all workers'.
-#[derive(Clone, Debug, Default)]
-struct OpenedSockets {
-    sockets: Vec<Arc<Listener>>,
-    file: Option<Arc<SocketFile>>,
-}
-
-/// What makes a listener the same as another: all of it, or else the address, whatever it is called.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct ListenerKind {
-    called: Arc<str>,
-    address: ListenAddress,
-    /// A socket of IPv6 that leaves IPv4 to another. It cannot change its mind.
-    only_v6: bool,
-}
-
-/// A listener that there is, and where it is bound; a unix socket is nowhere.
-type HeldListener = (ListenerKind, Option<SocketAddr>);
-
-/// The listeners that there are, for who prepares others. It holds no socket: who holds one keeps it open.
-#[derive(Clone, Debug, Default)]
-pub(super) struct HeldListeners {
-    groups: Vec<HeldListener>,
-    closed: bool,
-    /// Where workers have sockets yet that go.
-    leaving: Vec<SocketAddr>,
-}
-
-/// The listeners of a configuration that is to take the place of another, in their order.
-#[derive(Debug)]
-pub(super) struct NextListeners(Vec<NextListener>);
-
-#[derive(Debug)]
-enum NextListener {
-    /// It stays what it is: by its place among those held.
-    Kept(usize, ListenerKind),
-    /// It was opened; without sockets where the server drains.
-    Opened(ListenerKind, Option<SocketAddr>, OpenedSockets),
-}
-
-impl HeldListeners {
-    /// Opens what the configuration has beside these. Nothing is opened before each address was found free.
-    ///
-    /// # Errors
-    /// Which of the addresses, and what the kernel said of it.
-    pub(super) fn open_others(
-        &self,
-        config: &Config,
-        congestion: CongestionControl,
-    ) -> Result<NextListeners, (usize, io::Error)> {
-        let places = self.places(config);
-        self.probe_others(config, congestion, &places)?;
-        let mut listeners = Vec::with_capacity(places.len());
-        for (nth, (one, place)) in config.all_listeners().zip(places).enumerate() {
-            let kind = kind_of(one, config);
-            listeners.push(match place {
-                Some(at) => NextListener::Kept(at, kind),
-                None => {
-                    let opened = match self.closed {
-                        true => one
-                            .endpoint()
-                            .map(scoped)
-                            .transpose()
-                            .map(|address| (OpenedSockets::default(), address)),
-                        false => open_one(one, config, congestion),
-                    };
-                    let (opened, address) = opened.map_err(|error| (nth, error))?;
-                    NextListener::Opened(kind, address, opened)
-                }
-            });
-        }
-        Ok(NextListeners(listeners))
-    }
-
-    /// Whether what the configuration has beside these could be opened, and which could not.
-    pub(super) fn try_others(
-        &self,
-        config: &Config,
-        congestion: CongestionControl,
-    ) -> Vec<(usize, io::Error)> {
-        let places = self.places(config);
-        let others = places.iter().enumerate().filter(|(_, place)| place.is_none());
-        others.filter_map(|(nth, _)| Some((nth, self.probe_one(config, congestion, nth).err()?))).collect()
-    }
-
-    fn probe_others(
-        &self,
-        config: &Config,
-        congestion: CongestionControl,
-        places: &[Option<usize>],
-    ) -> Result<(), (usize, io::Error)> {
-        let mut others = places.iter().enumerate().filter(|(_, place)| place.is_none());
-        others.try_for_each(|(nth, _)| self.probe_one(config, congestion, nth).map_err(|error| (nth, error)))
-    }
-
-    fn probe_one(&self, config: &Config, congestion: CongestionControl, nth: usize) -> io::Result<()> {
-        let Some(one) = config.all_listeners().nth(nth) else { return Ok(()) };
-        let address = match (one.endpoint(), one.address()) {
-            (Some(endpoint), _) => scoped(endpoint)?,
-            (None, ListenAddress::Unix(path)) => return unix_listener::probe(&path),
-            (None, ListenAddress::Tcp(_)) => return Ok(()),
-        };
-        // One of ours that has the port may go with this very change, or be on its way; the kernel has the last word when
-        // it is opened.
-        let held = self.groups.iter().filter_map(|(_, held)| held.as_ref()).filter(|_| !self.closed);
-        match held.chain(&self.leaving).any(|ours| overlap(*ours, address)) {
-            true => Ok(()),
-            // SO_REUSEPORT would let two servers of one user share the address unnoticed: ask without it first.
-            false => Listener::probe(address, &options(address, config, congestion)),
-        }
-    }
-
-    /// For each address of the configuration which of these it is, if it is one: each at most once.
-    fn places(&self, config: &Config) -> Vec<Option<usize>> {
-        let mut free: Vec<bool> = vec![true; self.groups.len()];
-        let mut take = |fits: &dyn Fn(&HeldListener) -> bool| {
-            let at = self.groups.iter().enumerate().position(|(at, held)| free[at] && fits(held))?;
-            free[at] = false;
-            Some(at)
-        };
-        let kinds: Vec<_> = config.all_listeners().map(|one| kind_of(one, config)).collect();
-        let mut places: Vec<_> = kinds.iter().map(|kind| take(&|(held, _)| held == kind)).collect();
-        for (kind, place) in kinds.iter().zip(&mut places) {
-            *place = place.or_else(|| take(&|(held, _)| held.has_address_of(kind)));
-        }
-        for (kind, place) in kinds.iter().zip(&mut places) {
-            // Written otherwise, it may still be the same address.
-            *place = place.or_else(|| {
-                let address = scoped(kind.address.tcp()?).ok().filter(|address| address.port() != 0)?;
-                take(&|(held, bound)| *bound == Some(address) && held.only_v6 == kind.only_v6)
-            });
-        }
-        places
-    }
 }
 
 impl Acceptor {
@@ -327,23 +192,6 @@ impl Acceptor {
     }
 }
 
-/// The address with the index of its interface.
-fn scoped(endpoint: &Endpoint) -> io::Result<SocketAddr> {
-    let no_interface = || io::Error::other("there is no such interface");
-    endpoint.scoped(machine::interface_index).ok_or_else(no_interface)
-}
-
-fn kind_of(one: ConfiguredListener<'_>, config: &Config) -> ListenerKind {
-    let only_v6 = one.endpoint().is_some_and(|endpoint| only_v6(endpoint.address, config));
-    ListenerKind { called: one.name(), address: one.address(), only_v6 }
-}
-
-impl ListenerKind {
-    fn has_address_of(&self, other: &ListenerKind) -> bool {
-        (&self.address, self.only_v6) == (&other.address, other.only_v6)
-    }
-}
-
 impl ListenerGroup {
     /// Where it listens, its port filled in.
     fn place(&self) -> String {
@@ -364,68 +212,6 @@ impl ListenerGroup {
             tracing::error!(%error, "{} stays as it was", self.kind.address);
         }
     }
-}
-
-/// Nothing less than all of IPv4 takes IPv4 away from the wildcard of IPv6, and from no other address: one of IPv4 may be
-/// written as one of IPv6.
-fn only_v6(address: SocketAddr, config: &Config) -> bool {
-    let shares_port = |other: &Endpoint| {
-        address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
-            && other.address.port() == address.port()
-            && other.ip() == IpAddr::V4(Ipv4Addr::UNSPECIFIED)
-    };
-    endpoints(config).any(shares_port)
-}
-
-/// Where the listeners listen, in their order.
-fn endpoints(config: &Config) -> impl Iterator<Item = &Endpoint> {
-    config.all_listeners().filter_map(|one| one.endpoint())
-}
-
-fn options(address: SocketAddr, config: &Config, congestion: CongestionControl) -> Options {
-    Options {
-        backlog: config.server.backlog,
-        only_v6: only_v6(address, config),
-        liveness: crate::worker::liveness(config),
-        congestion,
-    }
-}
-
-fn open_one(
-    one: ConfiguredListener<'_>,
-    config: &Config,
-    congestion: CongestionControl,
-) -> io::Result<(OpenedSockets, Option<SocketAddr>)> {
-    match (one.endpoint(), one.address()) {
-        (None, ListenAddress::Unix(path)) => {
-            let (socket, file) = unix_listener::open(&path, one.table(), config)?;
-            let sockets = vec![socket; config.server.workers];
-            Ok((OpenedSockets { sockets, file: Some(file) }, None))
-        }
-        (endpoint, _) => {
-            let no_address = || io::Error::from(io::ErrorKind::Unsupported);
-            open_group(scoped(endpoint.ok_or_else(no_address)?)?, config, congestion)
-        }
-    }
-}
-
-fn open_group(
-    mut address: SocketAddr,
-    config: &Config,
-    congestion: CongestionControl,
-) -> io::Result<(OpenedSockets, Option<SocketAddr>)> {
-    let options = options(address, config, congestion);
-    let mut group: Vec<Arc<Listener>> = Vec::with_capacity(config.server.workers);
-    for _ in 0..config.server.workers {
-        let listener = Listener::open(address, &options)?;
-        // Port 0 becomes a port with the first listener; the others share it.
-        address = listener.address()?;
-        group.push(Arc::new(listener));
-    }
-    if config.server.steer == Steer::Cpu {
-        group[0].steer_by_cpu(u32::try_from(group.len()).unwrap_or(u32::MAX))?;
-    }
-    Ok((OpenedSockets { sockets: group, file: None }, Some(address)))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
 
-use super::acceptor::{HeldListeners, NextListeners};
+use super::held::{HeldListeners, NextListeners};
 use super::learner::learner;
 use super::line::Voice;
 use super::outlet::{OpenSink, Outlet, Sink};

@@ -7,10 +7,10 @@ use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
 
-use super::acceptor::HeldListeners;
 use super::certificates::Certificates;
 use super::descriptors::{self, DescriptorBudget};
 use super::doctor::{pool_concerns, ports_concerns};
+use super::held::HeldListeners;
 use super::idle_keys::idle_keys;
 use super::learner::can_learn;
 use super::limited_users::check_users;

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::limits;
 use crate::sys::{Errno, files, unix};
@@ -22,11 +23,13 @@ impl SocketFileError {
     }
 }
 
-/// The file of a unix socket of ours; removed when dropped, unless another stands there by then.
+/// The file of a unix socket of ours; removed when dropped, unless another stands there by then or it is another process's.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
     file: Option<(u64, u64)>,
+    /// Another process has the socket, and removes the file.
+    lent: AtomicBool,
 }
 
 impl SocketFile {
@@ -48,7 +51,22 @@ impl SocketFile {
             Ok(socket)
         });
         let socket = bound.map_err(|error| refused_at(path, &error))?;
-        Ok((socket, SocketFile { path: path.to_owned(), file: identity(path) }))
+        Ok((socket, SocketFile { path: path.to_owned(), file: identity(path), lent: AtomicBool::new(false) }))
+    }
+
+    /// The file of a socket that another process opened and has, too: this file, by device and inode.
+    pub fn given(path: &Path, file: (u64, u64)) -> SocketFile {
+        SocketFile { path: path.to_owned(), file: Some(file), lent: AtomicBool::new(true) }
+    }
+
+    /// Says whether another process has the socket, and removes the file.
+    pub fn lend(&self, lent: bool) {
+        self.lent.store(lent, Ordering::Release);
+    }
+
+    /// Which file it is, by device and inode.
+    pub fn identity(&self) -> Option<(u64, u64)> {
+        self.file
     }
 
     /// Whether a path could be listened on; nothing is there afterwards that was not there before.
@@ -80,6 +98,9 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        if self.lent.load(Ordering::Acquire) {
+            return;
+        }
         let there = identity(&self.path);
         if there.is_some() && there == self.file {
             let _ = std::fs::remove_file(&self.path);

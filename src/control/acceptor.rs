@@ -6,11 +6,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
+use super::given::GivenListener;
 use super::held::{HeldListeners, NextListener, NextListeners};
 use super::listener_kind::{ListenerKind, options};
 use super::opening::{OpenedSockets, open_group, open_one};
 use super::unix_listener;
-use crate::config::{Config, overlap};
+use crate::config::{Config, ListenAddress, overlap};
 use crate::sys::congestion::CongestionControl;
 use crate::sys::listener::Listener;
 use crate::worker::{ListenerName, NumberedListener};
@@ -19,6 +20,7 @@ use crate::worker::{ListenerName, NumberedListener};
 #[derive(Debug, Default)]
 pub(super) struct Acceptor {
     groups: Vec<ListenerGroup>,
+    workers: usize,
     /// Who has each number; one that nobody holds any more is free.
     numbers: Vec<Weak<ListenerName>>,
     addresses: Vec<SocketAddr>,
@@ -32,21 +34,68 @@ struct ListenerGroup {
     name: Arc<ListenerName>,
     kind: ListenerKind,
     opened: OpenedSockets,
+    /// Another process gave it, and it is as that left it: [`Acceptor::settle`] is to come.
+    unsettled: bool,
+    /// A service manager keeps its sockets for whoever comes next: they are never this server's alone.
+    kept: bool,
+    /// The server that takes this one's place has it: workers leave it alone.
+    handed_over: bool,
+}
+
+/// A listener as it is offered to another server. Who holds it keeps its sockets open.
+#[cfg_attr(not(test), expect(dead_code, reason = "what gives and takes listeners stands on it"))]
+#[derive(Debug)]
+pub(super) struct OfferedListener {
+    pub(super) number: u16,
+    pub(super) called: Arc<str>,
+    /// As it is configured.
+    pub(super) address: ListenAddress,
+    /// A service manager keeps its sockets.
+    pub(super) kept: bool,
+    /// In the order in which they were bound.
+    pub(super) sockets: Vec<Arc<Listener>>,
+    /// The file of a unix socket that goes with the server, by device and inode.
+    pub(super) file: Option<(u64, u64)>,
 }
 
 impl Acceptor {
-    /// Opens every group.
+    /// Begins with what was given, and opens what the configuration has beside it. What it has not is let go of. Nothing that
+    /// was given is changed before [`Acceptor::settle`].
     ///
     /// # Errors
     /// Which of the addresses, and what the kernel said of it.
     pub(super) fn open(
+        given: Vec<GivenListener>,
         config: &Config,
         congestion: CongestionControl,
     ) -> Result<Acceptor, (usize, io::Error)> {
-        let mut acceptor = Acceptor::default();
-        let listeners = HeldListeners::default().open_others(config, congestion)?;
+        let mut acceptor = Acceptor { workers: config.server.workers, ..Acceptor::default() };
+        let groups = given.into_iter().map(|one| acceptor.group_of(one)).collect();
+        acceptor.put(groups);
+        let listeners = acceptor.held().open_others(config, congestion)?;
         acceptor.adopt(listeners, config, congestion);
         Ok(acceptor)
+    }
+
+    fn group_of(&mut self, given: GivenListener) -> ListenerGroup {
+        let (kind, name) = (given.kind(), self.name(given.bound));
+        let sockets = given.sockets.into_iter().map(Arc::new).collect();
+        let opened = OpenedSockets { sockets, file: given.file.map(Arc::new) };
+        ListenerGroup { name, kind, opened, unsettled: true, kept: given.kept, handed_over: false }
+    }
+
+    /// Makes what was given what it would be had it been opened, as whoever gave it goes on with it no more: workers without a
+    /// socket of their own get one where that can be. They are yet to be told.
+    pub(super) fn settle(&mut self, config: &Config, congestion: CongestionControl) {
+        for group in self.groups.iter_mut().filter(|group| group.unsettled) {
+            group.unsettled = false;
+            group.lend(group.kept);
+            if let Some(address) = group.name.address {
+                group.opened.grow(address, config, congestion);
+                group.opened.steer(config);
+            }
+            group.adjust(config, congestion);
+        }
     }
 
     /// The addresses as bound.
@@ -64,13 +113,15 @@ impl Acceptor {
         self.groups.iter().map(|group| Arc::clone(&group.name)).collect()
     }
 
-    /// This worker's socket of every listener.
+    /// This worker's sockets of every listener.
     pub(super) fn for_worker(&self, worker: usize) -> Vec<NumberedListener> {
-        let socket = |group: &ListenerGroup| {
-            let socket = Arc::clone(group.opened.sockets.get(worker)?);
-            Some(NumberedListener { number: group.name.number, socket })
-        };
-        self.groups.iter().filter_map(socket).collect()
+        let ours = self.groups.iter().filter(|group| !group.handed_over);
+        let sockets = ours.flat_map(|group| {
+            let numbered =
+                |socket| NumberedListener { number: group.name.number, socket: Arc::clone(socket) };
+            group.opened.of_worker(worker, self.workers).map(numbered)
+        });
+        sockets.collect()
     }
 
     /// What whoever prepares other listeners has to know.
@@ -99,12 +150,19 @@ impl Acceptor {
             groups.push(match one {
                 NextListener::Kept(at, kind) => {
                     let group = ListenerGroup { kind, ..self.groups[at].clone() };
-                    group.adjust(config, congestion);
+                    if !group.unsettled {
+                        group.adjust(config, congestion);
+                    }
                     group
                 }
-                NextListener::Opened(kind, address, opened) => {
-                    ListenerGroup { name: self.name(address), kind, opened }
-                }
+                NextListener::Opened(kind, address, opened) => ListenerGroup {
+                    name: self.name(address),
+                    kind,
+                    opened,
+                    unsettled: false,
+                    kept: false,
+                    handed_over: false,
+                },
             });
         }
         for mut group in std::mem::take(&mut self.groups) {
@@ -129,11 +187,45 @@ impl Acceptor {
         // Whoever looks for a unix socket finds none from here on.
         let OpenedSockets { sockets, .. } = std::mem::take(&mut group.opened);
         let Some(address) = group.name.address else { return };
-        for socket in &sockets {
+        // What another has, too, goes on there.
+        for socket in sockets.iter().filter(|socket| !socket.is_lent()) {
             // Where it is refused, those are reset who come as the socket closes.
             let _ = socket.refuse_new();
         }
         self.leaving.push((address, sockets.iter().map(Arc::downgrade).collect()));
+    }
+
+    /// What the server is offered that is to take this one's place.
+    #[cfg_attr(not(test), expect(dead_code, reason = "what gives and takes listeners stands on it"))]
+    pub(super) fn offered(&self) -> Vec<OfferedListener> {
+        let there = self.groups.iter().filter(|group| !group.opened.sockets.is_empty());
+        let offered = there.map(|group| OfferedListener {
+            number: group.name.number,
+            called: group.kind.called.clone(),
+            address: group.kind.address.clone(),
+            kept: group.kept,
+            sockets: group.opened.sockets.clone(),
+            file: group.opened.file.as_ref().and_then(|file| file.identity()),
+        });
+        offered.collect()
+    }
+
+    /// Leaves the listeners of these numbers to the server that takes this one's place. Workers are yet to be told.
+    #[cfg_attr(not(test), expect(dead_code, reason = "what gives and takes listeners stands on it"))]
+    pub(super) fn hand_over(&mut self, numbers: &[u16]) {
+        for group in self.groups.iter_mut().filter(|group| numbers.contains(&group.name.number)) {
+            group.handed_over = true;
+            group.lend(true);
+        }
+    }
+
+    /// Goes on with what was handed over. Workers are yet to be told.
+    #[cfg_attr(not(test), expect(dead_code, reason = "what gives and takes listeners stands on it"))]
+    pub(super) fn take_back(&mut self) {
+        for group in self.groups.iter_mut().filter(|group| group.handed_over) {
+            group.handed_over = false;
+            group.lend(group.kept);
+        }
     }
 
     /// Whether the sockets were let go of.
@@ -193,6 +285,12 @@ impl Acceptor {
 }
 
 impl ListenerGroup {
+    /// Says whether another process has its sockets, too.
+    fn lend(&self, lent: bool) {
+        self.opened.sockets.iter().for_each(|socket| socket.lend(lent));
+        self.opened.file.iter().for_each(|file| file.lend(lent));
+    }
+
     /// Where it listens, its port filled in.
     fn place(&self) -> String {
         let bound = self.name.address.map(|address| address.to_string());
@@ -238,7 +336,7 @@ mod tests {
     #[test]
     fn a_number_is_nobody_elses_while_a_session_has_it() {
         let two = config(&["127.0.0.1:0", "127.0.0.1:0"]);
-        let mut acceptor = Acceptor::open(&two, CongestionControl::default()).expect("two ports");
+        let mut acceptor = Acceptor::open(Vec::new(), &two, CongestionControl::default()).expect("two ports");
         let session = acceptor.names();
         assert_eq!(numbers(&acceptor), [0, 1]);
         go_over(&mut acceptor, &["[::1]:0"]);
@@ -252,7 +350,8 @@ mod tests {
     #[test]
     fn one_that_stays_is_not_opened_anew() {
         let mut acceptor =
-            Acceptor::open(&config(&["127.0.0.1:0"]), CongestionControl::default()).expect("a port");
+            Acceptor::open(Vec::new(), &config(&["127.0.0.1:0"]), CongestionControl::default())
+                .expect("a port");
         let address = acceptor.addresses()[0];
         let sockets = acceptor.groups[0].opened.sockets.clone();
         go_over(&mut acceptor, &["127.0.0.1:0", &address.to_string()][1..]);

@@ -9,6 +9,7 @@ mod descriptors;
 mod doctor;
 mod egress_watch;
 mod explain;
+mod given;
 mod held;
 mod idle_keys;
 mod learned;

@@ -11,7 +11,8 @@ use crate::config::{Config, ConfiguredListener, ListenAddress, Steer};
 use crate::sys::congestion::CongestionControl;
 use crate::sys::listener::Listener;
 
-/// The sockets of a listener, one for each worker, and the file of one that is at a path: its socket is all workers'.
+/// The sockets of a listener in the order in which they were bound, and the file of one that is at a path. Where there are
+/// fewer than workers, as of a unix socket, several workers accept on one; where there are more, a worker has several.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OpenedSockets {
     pub(super) sockets: Vec<Arc<Listener>>,
@@ -26,8 +27,7 @@ pub(super) fn open_one(
     match (one.endpoint(), one.address()) {
         (None, ListenAddress::Unix(path)) => {
             let (socket, file) = unix_listener::open(&path, one.table(), config)?;
-            let sockets = vec![socket; config.server.workers];
-            Ok((OpenedSockets { sockets, file: Some(file) }, None))
+            Ok((OpenedSockets { sockets: vec![socket], file: Some(file) }, None))
         }
         (endpoint, _) => {
             let no_address = || io::Error::from(io::ErrorKind::Unsupported);
@@ -53,4 +53,44 @@ pub(super) fn open_group(
         group[0].steer_by_cpu(u32::try_from(group.len()).unwrap_or(u32::MAX))?;
     }
     Ok((OpenedSockets { sockets: group, file: None }, Some(address)))
+}
+
+impl OpenedSockets {
+    /// Those that one of so many workers accepts on.
+    pub(super) fn of_worker(&self, worker: usize, workers: usize) -> impl Iterator<Item = &Arc<Listener>> {
+        let sockets = self.sockets.len();
+        let first = if sockets < workers { worker % sockets.max(1) } else { worker };
+        self.sockets.iter().skip(first).step_by(workers.max(1))
+    }
+
+    /// Opens as many as make one for each worker, where others may listen at the address beside these.
+    pub(super) fn grow(&mut self, address: SocketAddr, config: &Config, congestion: CongestionControl) {
+        let options = options(address, config, congestion);
+        let shares = self.sockets.first().is_some_and(|socket| socket.shares_port());
+        while shares && self.sockets.len() < config.server.workers {
+            match Listener::open(address, &options) {
+                Ok(socket) => self.sockets.push(Arc::new(socket)),
+                Err(error) => {
+                    let (sockets, workers) = (self.sockets.len(), config.server.workers);
+                    tracing::warn!(%error, "{address} has {sockets} sockets for {workers} workers: some accept on one");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Has the kernel spread what comes as the configuration says.
+    pub(super) fn steer(&self, config: &Config) {
+        let Some(first) = self.sockets.first().filter(|socket| socket.shares_port()) else { return };
+        match config.server.steer {
+            Steer::Cpu => {
+                if let Err(error) = first.steer_by_cpu(u32::try_from(self.sockets.len()).unwrap_or(u32::MAX))
+                {
+                    tracing::warn!(%error, "connections are not steered by the CPU that receives them");
+                }
+            }
+            // Whoever opened them may have steered.
+            _ => drop(first.stop_steering()),
+        }
+    }
 }

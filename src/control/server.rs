@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use super::acceptor::Acceptor;
 use super::descriptors::DescriptorBudget;
 use super::egress_watch::EgressWatch;
+use super::given::GivenListener;
 use super::learner::learner;
 use super::line::Voice;
 use super::outlet::Outlet;
@@ -35,6 +36,7 @@ use crate::admin::{
 use crate::config::{Choice, Config, OnFull};
 use crate::limits;
 use crate::observe::{Counted, EgressInEffect, Latencies, ListenersInEffect, NameAnswer, Totals};
+use crate::sys::congestion::CongestionControl;
 use crate::threads::survive;
 use crate::worker::{Changeover, Drill, Latch, Mail};
 
@@ -89,8 +91,7 @@ impl Server {
         let refused = |what: &dyn Fn(&mut Trial)| StartError::Named(Trial::refused(&config, what));
         let records =
             start_records(&config, budget).map_err(|error| refused(&|trial| trial.cannot_record(&error)))?;
-        let acceptor = Acceptor::open(&config, congestion)
-            .map_err(|(nth, error)| refused(&|trial| trial.cannot_listen(nth, &error)))?;
+        let acceptor = open_listeners(Vec::new(), &config, congestion)?;
         let verifier = named.users.as_ref().map(|file| start_verifier(Arc::clone(&file.users)));
         let gssapi = named.credentials.map(|credentials| start_gssapi(credentials, None));
         let parts = Parts {
@@ -365,6 +366,21 @@ impl Server {
     pub fn drill(&self, number: usize, drill: Drill) {
         self.workers[number].mailbox.send(Mail::Drill(drill));
     }
+}
+
+/// The listeners, of which some are given.
+fn open_listeners(
+    given: Vec<GivenListener>,
+    config: &Config,
+    congestion: CongestionControl,
+) -> Result<Acceptor, StartError> {
+    let opened = Acceptor::open(given, config, congestion).map(|mut acceptor| {
+        acceptor.settle(config, congestion);
+        acceptor
+    });
+    opened.map_err(|(nth, error)| {
+        StartError::Named(Trial::refused(config, &|trial| trial.cannot_listen(nth, &error)))
+    })
 }
 
 /// What makes snapshots. No client may reach the listeners, nor the endpoint that is to open.

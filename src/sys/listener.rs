@@ -4,6 +4,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
@@ -15,7 +17,11 @@ use crate::outbound::OutboundOptions;
 
 /// One listening socket, non-blocking; closed when dropped.
 #[derive(Debug)]
-pub struct Listener(Socket);
+pub struct Listener {
+    socket: Socket,
+    /// Another process accepts on the socket, too, and will behind us.
+    lent: AtomicBool,
+}
 
 /// SO_BINDTOIFINDEX of asm-generic/socket.h, for which libc has no name on every architecture.
 const SO_BINDTOIFINDEX: libc::c_int = 62;
@@ -56,20 +62,73 @@ impl Listener {
         }
         socket.bind(&SockAddr::from(address))?;
         socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
-        Ok(Listener(socket))
+        Ok(Listener::of(socket.into()))
     }
 
     /// A socket that listens already, such as one at a path.
     pub fn of(socket: OwnedFd) -> Listener {
-        Listener(socket.into())
+        Listener { socket: socket.into(), lent: AtomicBool::new(false) }
+    }
+
+    /// A socket that another process opened, which has it, too: see [`Listener::is_lent`].
+    ///
+    /// # Errors
+    /// It is no stream socket of TCP or at a path, or it does not listen.
+    pub fn given(socket: OwnedFd) -> io::Result<Listener> {
+        let listener = Listener { socket: socket.into(), lent: AtomicBool::new(true) };
+        let socket = &listener.socket;
+        let is_ours = [Domain::IPV4, Domain::IPV6, Domain::UNIX].contains(&socket.domain()?);
+        if !is_ours || socket.r#type()? != Type::STREAM || !socket.is_listener()? {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no stream socket that listens"));
+        }
+        socket.set_nonblocking(true)?;
+        Ok(listener)
+    }
+
+    /// Whether another process accepts on the socket, too. Whoever lets go of it leaves the socket as it is, and what is
+    /// queued to the other.
+    pub fn is_lent(&self) -> bool {
+        self.lent.load(Ordering::Acquire)
+    }
+
+    /// Says whether another process accepts on the socket, too.
+    pub fn lend(&self, lent: bool) {
+        self.lent.store(lent, Ordering::Release);
+    }
+
+    /// The path of a unix socket, if it is one and has one.
+    pub fn path(&self) -> Option<PathBuf> {
+        self.socket.local_addr().ok()?.as_pathname().map(PathBuf::from)
+    }
+
+    /// Whether others of the same user may listen at its address beside it (SO_REUSEPORT).
+    pub fn shares_port(&self) -> bool {
+        self.socket.reuse_port().unwrap_or(false)
+    }
+
+    /// Whether it is one of IPv6 that leaves IPv4 to another.
+    pub fn is_only_v6(&self) -> bool {
+        self.socket.domain().is_ok_and(|domain| domain == Domain::IPV6)
+            && self.socket.only_v6().unwrap_or(false)
+    }
+
+    /// Undoes [`Listener::steer_by_cpu`].
+    ///
+    /// # Errors
+    /// ENOENT where nothing steers.
+    pub fn stop_steering(&self) -> io::Result<()> {
+        let none: libc::c_int = 0;
+        self.set(libc::SOL_SOCKET, libc::SO_DETACH_REUSEPORT_BPF, &none)
     }
 
     /// Gives what is accepted from now on other properties; the backlog and the family stay what they were.
     pub fn adjust(&self, address: SocketAddr, options: &Options) {
-        apply_liveness(&SockRef::from(&self.0), &options.liveness);
+        // One that another process opened may lack it.
+        let _ = self.socket.set_tcp_nodelay(true);
+        apply_liveness(&SockRef::from(&self.socket), &options.liveness);
         let named = options.congestion.at(address.ip()).map(|algorithm| algorithm.name().to_vec());
         if let Some(name) = named.or_else(|| congestion::system_default().ok()) {
-            let _ = self.0.set_tcp_congestion(&name);
+            let _ = self.socket.set_tcp_congestion(&name);
         }
     }
 
@@ -97,7 +156,7 @@ impl Listener {
             socket.listen(backlog)
         };
         open().map_err(|error: io::Error| errno_of(&error))?;
-        Ok(Listener(socket))
+        Ok(Listener::of(socket.into()))
     }
 
     /// Whether the address is free of listeners, those of other groups included.
@@ -118,7 +177,7 @@ impl Listener {
     /// # Errors
     /// What getsockname(2) refused.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
+        self.socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 
     /// Takes one connection and its peer's address, which those of unix sockets have none of; EAGAIN when the queue is empty.
@@ -131,7 +190,7 @@ impl Listener {
             // size of the storage, as `SockAddr::try_init` promises.
             let fd = unsafe {
                 libc::accept4(
-                    self.0.as_raw_fd(),
+                    self.socket.as_raw_fd(),
                     storage.cast(),
                     length,
                     libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC,
@@ -174,7 +233,7 @@ impl Listener {
         // SAFETY: info is valid for writes of as many bytes as length says, for the whole call.
         let result = unsafe {
             libc::getsockopt(
-                self.0.as_raw_fd(),
+                self.socket.as_raw_fd(),
                 libc::IPPROTO_TCP,
                 libc::TCP_INFO,
                 (&raw mut info).cast(),
@@ -210,7 +269,7 @@ impl Listener {
         // SAFETY: value is valid for reads of as many bytes as its type has, for the whole call.
         let result = unsafe {
             libc::setsockopt(
-                self.0.as_raw_fd(),
+                self.socket.as_raw_fd(),
                 level,
                 option,
                 std::ptr::from_ref(value).cast(),
@@ -223,13 +282,13 @@ impl Listener {
 
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 
 impl AsRawFd for Listener {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.socket.as_raw_fd()
     }
 }
 

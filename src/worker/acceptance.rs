@@ -111,13 +111,21 @@ impl Acceptance {
         }
     }
 
-    /// Lets those go that are not among these; one that goes already does so as it was said then.
-    pub(super) fn let_go(&mut self, wanted: &[NumberedListener], leaving: &Departure) {
-        for here in &mut self.listeners {
-            if here.leaving.is_none() && !wanted.iter().any(|one| here.is(one)) {
+    /// Lets those go that are not among these; one that goes already does so as it was said then. What another process has,
+    /// too, is left to that at once, with its queue.
+    pub(super) fn let_go(&mut self, wanted: &[NumberedListener], leaving: &Departure, registry: &Registry) {
+        self.listeners.retain_mut(|here| {
+            let goes = here.leaving.is_none() && !wanted.iter().any(|one| here.is(one));
+            if goes && here.socket.is_lent() {
+                // The other's duplicate would keep it in the poll.
+                let _ = registry.deregister(&mut SourceFd(&here.socket.as_raw_fd()));
+                return false;
+            }
+            if goes {
                 here.leaving = Some(leaving.clone());
             }
-        }
+            true
+        });
     }
 
     /// Closes those that go and have nothing more to wait for.

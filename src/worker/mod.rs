@@ -296,7 +296,7 @@ impl Worker {
             Mail::Drain { by } => {
                 self.drain_by = Some(by);
                 let leaving = Departure::new(&self.core.snapshot, self.core.now, by, Vec::new());
-                self.acceptance.let_go(&[], &leaving);
+                self.acceptance.let_go(&[], &leaving, &self.core.registry);
                 self.core.drains = true;
                 self.walks.end_kept(self.core.number);
             }
@@ -327,7 +327,8 @@ impl Worker {
         if let Some(wanted) = &listeners {
             let (before, now) = (&self.core.snapshot, self.core.now);
             let patience = before.config.timeouts.drain.max(limits::HANDSHAKES_OVER);
-            self.acceptance.let_go(wanted, &Departure::new(before, now, now + patience, emptied));
+            let leaving = Departure::new(before, now, now + patience, emptied);
+            self.acceptance.let_go(wanted, &leaving, &self.core.registry);
         }
         if self.core.put_snapshot(snapshot, policy) && self.core.snapshot.revokes {
             self.walks.revoke(self.core.number);

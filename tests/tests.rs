@@ -329,5 +329,8 @@ mod parents_rules;
 /// What Prometheus makes of the metrics, and Grafana and the alerts of their names.
 mod metrics;
 
+/// What the server gives up as it starts, and what nobody within it can do.
+mod sandbox;
+
 /// Counters, panics and ceilings of a server in this very process (29, 38).
 mod in_process;

@@ -38,6 +38,7 @@ mod reach;
 mod rule_table;
 mod rule_values;
 mod rules;
+mod sandbox_table;
 mod schema;
 mod syntax;
 mod tables;
@@ -84,6 +85,7 @@ pub use reach::{Advertise, PortRange};
 pub use rule_table::RuleConfig;
 pub(crate) use rule_values::network;
 pub use rule_values::{ListEntry, RuleDestination, RulePorts, entry as list_entry};
+pub use sandbox_table::SandboxConfig;
 pub use tables::{
     AdminConfig, AuthConfig, Bind, Config, Dns, Gssapi, GuardConfig, HttpConfig, LimitConfig, ListConfig,
     Log, PerSource, PerUser, PolicyConfig, ServerConfig, Timeouts, UdpConfig,

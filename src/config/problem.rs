@@ -102,6 +102,13 @@ impl Problems {
         }
     }
 
+    /// These and others of the same configuration.
+    #[must_use]
+    pub fn followed_by(mut self, others: Problems) -> Problems {
+        self.list.extend(others.list);
+        self
+    }
+
     /// In the order of the lines, the flags last.
     pub fn sorted(mut self) -> Problems {
         self.list.sort_by_key(|(at, _)| at.rank());

@@ -30,6 +30,7 @@ use super::rates;
 use super::reach::{self, Advertise, PortRange};
 use super::rule_table::RuleConfig;
 use super::rule_values;
+use super::sandbox_table::{self, SandboxConfig};
 use super::tor::TorConfig;
 use super::username_table::UsernameConfig;
 use super::value::{self, setup};
@@ -86,6 +87,8 @@ pub struct Config {
     pub log: Log,
     /// The admin endpoint.
     pub admin: AdminConfig,
+    /// What the server keeps itself from.
+    pub sandbox: SandboxConfig,
     /// Where all that was typed.
     pub places: Places,
 }
@@ -118,6 +121,7 @@ pub(super) fn all() -> Vec<TableEntry<Config>> {
         TableEntry::many("parent", |config| &config.parents, |config| &mut config.parents),
         TableEntry::once("log", |config| &config.log, |config| &mut config.log),
         TableEntry::once("admin", |config| &config.admin, |config| &mut config.admin),
+        TableEntry::once("sandbox", |config| &config.sandbox, |config| &mut config.sandbox),
     ]
 }
 
@@ -180,6 +184,10 @@ tables! {
         /// A directory for what outlives the server: what was used of quotas; one server's at a time; relative to this file.
         // What it has is read before the first session counts.
         state: Option<PathBuf> = None, optional(path(), "\"/var/lib/outflow\""), Start;
+
+        /// Whose rights the server goes on with where root starts it, by name or number: "USER" or "USER:GROUP".
+        // It is gone over to before there is a thread, and no way leads back.
+        user: Option<Arc<str>> = None, optional(text(sandbox_table::run_as, ToString::to_string), "\"outflow\""), Start;
     }
 
     /// How long each phase of a session may take.

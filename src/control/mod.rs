@@ -39,6 +39,7 @@ mod reload;
 mod resolver_files;
 mod rules;
 mod running;
+mod sandbox;
 mod server;
 mod signals;
 mod snapshot;
@@ -74,8 +75,10 @@ use self::line::Voice;
 use self::logs::Logs;
 use self::notify::ServiceManager;
 use self::outlet::{Outlet, Sink};
-use self::signals::SignalRequest;
-use crate::config::{Access, Config, ConfigSource};
+use self::sandbox::Confinement;
+use self::server::PreparedServer;
+use self::signals::{CaughtSignals, SignalRequest};
+use crate::config::{Access, Config, ConfigSource, Problems};
 use crate::console::complain;
 use crate::limits;
 use crate::threads::survive;
@@ -85,7 +88,10 @@ pub fn run(source: ConfigSource, config: Config) -> ExitCode {
     // Before there is a thread, for it takes variables out of the environment.
     let manager = ServiceManager::take();
     // A log at the size limit of its file raises a signal.
-    let signals = signals::watch();
+    let caught = signals::catch();
+    // Before there is a thread, too: what one gives up no other does.
+    let prepared = prepare(&config);
+    let signals = caught.and_then(CaughtSignals::watch);
     let mut logs = match Logs::start(&config.log) {
         Ok(logs) => logs,
         Err(error) => {
@@ -97,7 +103,10 @@ pub fn run(source: ConfigSource, config: Config) -> ExitCode {
         tracing::warn!("the service manager cannot be told anything: {problem}");
         ServiceManager::default()
     });
-    let outcome = start_and_serve(source, config, signals, &mut logs, manager);
+    let outcome = prepared.map_err(|problems| problems.to_string()).and_then(|prepared| {
+        let start = || Server::start_prepared(config, prepared).map_err(|error| error.to_string());
+        start_and_serve(source, start, signals, &mut logs, manager)
+    });
     if let Err(problem) = &outcome {
         logs.plain(problem);
     }
@@ -105,17 +114,32 @@ pub fn run(source: ConfigSource, config: Config) -> ExitCode {
     outcome.unwrap_or(ExitCode::FAILURE)
 }
 
+/// Gives up what the server needs no more once the configuration's files are read, and reads them.
+fn prepare(config: &Config) -> Result<PreparedServer, Problems> {
+    let entered = sandbox::enter(config)?;
+    let prepared = PreparedServer::of(config, Confinement::default());
+    let (confinement, warnings) = match &prepared.named {
+        Ok(_) => entered.shut(config)?,
+        // It ends before it serves anybody.
+        Err(_) => return Ok(prepared),
+    };
+    Ok(PreparedServer { confinement, warnings: prepared.warnings.followed_by(warnings), ..prepared })
+}
+
 fn start_and_serve(
     source: ConfigSource,
-    config: Config,
+    start: impl FnOnce() -> Result<Server, String>,
     signals: io::Result<Receiver<SignalRequest>>,
     logs: &mut Logs,
     manager: ServiceManager,
 ) -> Result<ExitCode, String> {
     let signals = signals.map_err(|error| format!("signals cannot be watched: {error}"))?;
-    let access = config.log.access.clone();
-    let server = Server::start(config).map_err(|error| error.to_string())?;
+    let server = start()?;
+    let access = server.config().log.access.clone();
     server.beside().set_log(logs.lines());
+    if let Some(what) = server.confined() {
+        tracing::info!("confined: {what}");
+    }
     let ready = server.ready_line();
     let mut controller = Controller::start(server, source, signals, logs, manager)
         .map_err(|error| format!("cannot start: {error}"))?;

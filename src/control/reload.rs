@@ -12,6 +12,7 @@ use super::learner::learner;
 use super::line::Voice;
 use super::outlet::{OpenSink, Outlet, Sink};
 use super::plural::count_of;
+use super::sandbox::Confinement;
 use super::snapshot::{Parts, start_gssapi, start_verifier};
 use super::trial::{Named, Report, Trial};
 use super::usernames::key_read;
@@ -35,6 +36,8 @@ pub(super) struct Preparation {
     pub(super) users: Option<Arc<Users>>,
     pub(super) workers: Vec<Mailbox>,
     pub(super) admin: Admin,
+    /// What the server has given up.
+    pub(super) confinement: Arc<Confinement>,
 }
 
 /// All that a server needs to go over to another configuration.
@@ -149,6 +152,10 @@ impl Preparation {
 
     /// What the configuration names, where nothing keeps it from being served.
     fn tried(&self, config: &Config) -> Result<(Named, Report), OrderError> {
+        let given_up = self.confinement.objections(config);
+        if !given_up.is_empty() {
+            return Err(OrderError::Config(given_up.sorted()));
+        }
         let mut trial = Trial::after(&self.parts, config);
         let named = trial.named();
         let congestion = named.as_ref().map(|named| named.congestion).unwrap_or_default();

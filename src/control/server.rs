@@ -24,16 +24,17 @@ use super::quota_keeper::QuotaKeeper;
 use super::reload::{records_room, sink_of};
 use super::rules::OperatorRules;
 use super::running::{RunningWorker, run_workers};
+use super::sandbox::Confinement;
 use super::snapshot::{Parts, SnapshotMaker, start_gssapi, start_verifier};
 use super::start_error::StartError;
 use super::trial::{Named, Report, Trial};
-use super::users::UsersWatch;
+use super::users::{UsersFile, UsersWatch};
 use super::vitals::{Observation, VitalSight};
 use super::watchdog::WatchdogFinding;
 use crate::admin::{
     Admin, AdminOpening, Beside, InEffect, OrderLetter, ServerState, StalledWorker, Standing, Vitals, Watched,
 };
-use crate::config::{Choice, Config, OnFull};
+use crate::config::{Choice, Config, OnFull, Problems};
 use crate::limits;
 use crate::observe::{Counted, EgressInEffect, Latencies, ListenersInEffect, NameAnswer, Totals};
 use crate::sys::congestion::CongestionControl;
@@ -77,6 +78,33 @@ pub struct Server {
     admin_closes: Option<(Vec<SocketAddr>, Weak<Latch>)>,
     sessions_per_worker: usize,
     observation: Observation,
+    /// What it has given up.
+    confinement: Arc<Confinement>,
+}
+
+/// What a server starts with.
+pub(super) struct PreparedServer {
+    /// What the configuration names, or what of it cannot be had.
+    pub(super) named: Result<Named, Problems>,
+    /// What is odd about it, for the log.
+    pub(super) warnings: Problems,
+    pub(super) confinement: Confinement,
+}
+
+impl PreparedServer {
+    /// Reads what the configuration names.
+    pub(super) fn of(config: &Config, confinement: Confinement) -> PreparedServer {
+        let mut trial = Trial::of(config);
+        let named = trial.named();
+        let Report { errors, warnings } = trial.into_report();
+        PreparedServer { named: named.ok_or(errors), warnings, confinement }
+    }
+
+    /// What was read; warnings about it go to the log.
+    fn tell(self) -> Result<(Named, Confinement), StartError> {
+        self.warnings.lines().for_each(|line| tracing::warn!("{line}"));
+        Ok((self.named.map_err(StartError::Named)?, self.confinement))
+    }
 }
 
 impl Server {
@@ -85,8 +113,14 @@ impl Server {
     /// # Errors
     /// Whatever keeps it from serving; files are read before any socket opens.
     pub fn start(config: Config) -> Result<Server, StartError> {
+        let prepared = PreparedServer::of(&config, Confinement::default());
+        Server::start_prepared(config, prepared)
+    }
+
+    /// Opens the listeners and starts the workers of a configuration whose files have been read.
+    pub(super) fn start_prepared(config: Config, prepared: PreparedServer) -> Result<Server, StartError> {
         let config = Arc::new(config);
-        let named = named(&config)?;
+        let (named, confinement) = prepared.tell()?;
         let (budget, congestion) = (named.budget, named.congestion);
         let refused = |what: &dyn Fn(&mut Trial)| StartError::Named(Trial::refused(&config, what));
         let records =
@@ -123,11 +157,9 @@ impl Server {
         let watched = watched(&workers, &standing, &orders.0, &beside);
         let latch = Arc::new(Latch::new(settled.0.clone()));
         admin.configure(opening, &watched, latch).map_err(StartError::Machine)?;
-        let users = named.users.zip(snapshots.verifier()).map(|(file, verifier)| {
-            UsersWatch::start(file, verifier, workers.iter().map(|worker| worker.mailbox.clone()).collect())
-        });
+        let users = start_users(named.users, &snapshots, &workers)?;
         let server = Server {
-            users: users.transpose().map_err(StartError::Machine)?,
+            users,
             running: workers.len(),
             drains_by: None,
             config,
@@ -149,6 +181,7 @@ impl Server {
             admin_closes: None,
             sessions_per_worker: budget.sessions_of(0),
             observation: Observation::default(),
+            confinement: Arc::new(confinement),
         };
         server.follow_groups();
         Ok(server)
@@ -167,6 +200,11 @@ impl Server {
     /// The configuration in effect.
     pub(super) fn config(&self) -> &Arc<Config> {
         &self.config
+    }
+
+    /// What it has given up, in words; `None` where that is nothing.
+    pub(super) fn confined(&self) -> Option<String> {
+        self.confinement.summary()
     }
 
     /// The one line that says what runs.
@@ -401,6 +439,17 @@ fn start_quotas(config: &Config, snapshots: &SnapshotMaker) -> Result<Option<Quo
     config.server.state.as_deref().map(start).transpose().map_err(refused)
 }
 
+/// What follows the users file, where passwords are asked for.
+fn start_users(
+    file: Option<UsersFile>,
+    snapshots: &SnapshotMaker,
+    workers: &[RunningWorker],
+) -> Result<Option<UsersWatch>, StartError> {
+    let Some((file, verifier)) = file.zip(snapshots.verifier()) else { return Ok(None) };
+    let workers = workers.iter().map(|worker| worker.mailbox.clone()).collect();
+    UsersWatch::start(file, verifier, workers).map(Some).map_err(StartError::Machine)
+}
+
 /// How a server stands whose workers accept.
 fn standing(
     config: &Arc<Config>,
@@ -433,15 +482,6 @@ fn watched(
 ) -> Watched {
     let workers = workers.iter().map(RunningWorker::watched).collect();
     Watched { workers, beside: beside.clone(), standing: Arc::clone(standing), orders: orders.clone() }
-}
-
-/// What the configuration names; warnings about it go to the log.
-fn named(config: &Config) -> Result<Named, StartError> {
-    let mut trial = Trial::of(config);
-    let named = trial.named();
-    let Report { errors, warnings } = trial.into_report();
-    warnings.lines().for_each(|line| tracing::warn!("{line}"));
-    named.ok_or(StartError::Named(errors))
 }
 
 /// The outlet of the access records, if they are wanted.

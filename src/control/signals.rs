@@ -1,6 +1,8 @@
 //! Signals as what they ask for. None but those that end a process for good ends this one: where a signal asks for
 //! something that there is not, the sessions go on.
 
+use std::io;
+
 use crossbeam_channel::{Receiver, bounded};
 use nix::sys::signal::Signal;
 use signal_hook::consts::{
@@ -34,22 +36,35 @@ const SIGPWR: i32 = Signal::SIGPWR as i32;
 const SIGNALS: [i32; 11] =
     [SIGTERM, SIGINT, SIGUSR1, SIGHUP, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR, SIGXFSZ];
 
-/// Starts the thread that receives signals.
+/// Signals that end nothing any more, and wait until somebody looks.
+pub(super) struct CaughtSignals(Signals);
+
+/// Catches signals from now on.
 ///
 /// # Errors
-/// A signal cannot be caught, or no thread can be had.
-pub(super) fn watch() -> std::io::Result<Receiver<SignalRequest>> {
-    let mut signals = Signals::new(SIGNALS.into_iter().chain(machine::realtime_signals()))?;
-    let (sender, receiver) = bounded(limits::SIGNALS_QUEUED_MAX);
-    threads::spawn("signals", move || {
-        for signal in signals.forever() {
-            // A file at its size limit: whoever writes is told by the call, and without a handler the process would end.
-            if signal != SIGXFSZ && sender.send(asked(signal)).is_err() {
-                return;
+/// A signal cannot be caught.
+pub(super) fn catch() -> io::Result<CaughtSignals> {
+    Signals::new(SIGNALS.into_iter().chain(machine::realtime_signals())).map(CaughtSignals)
+}
+
+impl CaughtSignals {
+    /// Starts the thread that receives them.
+    ///
+    /// # Errors
+    /// No thread can be had.
+    pub(super) fn watch(self) -> io::Result<Receiver<SignalRequest>> {
+        let CaughtSignals(mut signals) = self;
+        let (sender, receiver) = bounded(limits::SIGNALS_QUEUED_MAX);
+        threads::spawn("signals", move || {
+            for signal in signals.forever() {
+                // A file at its size limit: whoever writes is told by the call, and without a handler the process would end.
+                if signal != SIGXFSZ && sender.send(asked(signal)).is_err() {
+                    return;
+                }
             }
-        }
-    })?;
-    Ok(receiver)
+        })?;
+        Ok(receiver)
+    }
 }
 
 fn asked(signal: i32) -> SignalRequest {

@@ -21,6 +21,7 @@ use super::plural::count_of;
 use super::quota_keeper::can_keep;
 use super::resolver_files::ResolverFiles;
 use super::rules::{OperatorRules, RulesPlan};
+use super::sandbox::can_enter;
 use super::snapshot::Parts;
 use super::unix_listener;
 use super::usernames::{idle_parameters, username_concerns, username_rules};
@@ -141,6 +142,8 @@ impl<'a> Trial<'a> {
         self.unserved();
         let ports = self.egress_ports();
         let owners = self.owners();
+        let user = self.need(("server", "user"), can_enter(self.config));
+        user?;
         owners?;
         ports?;
         Some(Named {

@@ -115,6 +115,14 @@ pub fn can_write_in(folder: &Path) -> io::Result<()> {
     permits(folder, AccessFlags::W_OK | AccessFlags::X_OK)
 }
 
+/// Whether a file may be opened for reading, as far as its mode and those of its folders say.
+///
+/// # Errors
+/// Why not: EACCES, above all, or that there is none.
+pub fn can_read(path: &Path) -> io::Result<()> {
+    permits(path, AccessFlags::R_OK)
+}
+
 fn permits(path: &Path, how: AccessFlags) -> io::Result<()> {
     faccessat(AT_FDCWD, path, how, AtFlags::AT_EACCESS).map_err(io::Error::from)
 }

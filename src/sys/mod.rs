@@ -15,6 +15,7 @@ pub mod netlink;
 pub mod outbound;
 pub mod output;
 pub mod pipe;
+pub mod privileges;
 pub mod proc_net;
 pub mod sock_diag;
 pub mod stream;

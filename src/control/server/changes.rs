@@ -47,6 +47,7 @@ impl Server {
             users: self.users.as_ref().map(UsersWatch::users),
             workers: self.workers.iter().map(|worker| worker.mailbox.clone()).collect(),
             admin: self.admin.held(),
+            confinement: Arc::clone(&self.confinement),
         }
     }
 

@@ -1,0 +1,52 @@
+//! What `[sandbox]` says, and whose rights `[server] user` has the server go on with.
+
+use std::sync::Arc;
+
+use super::entry::tables;
+use super::form::switch;
+use super::problem::quoted;
+use crate::limits;
+
+tables! {
+    /// What the server keeps itself from, before its first thread begins: see docs/sandbox.md.
+    pub struct SandboxConfig {
+        /// Capabilities that nothing in this file needs are given up.
+        // A thread's capabilities are its own: those of a thread that runs cannot be taken from another.
+        capabilities: bool = true, switch(), Start;
+        /// Core dumps, and debuggers of the server's own user: what its memory holds of passwords and keys gets out with both.
+        core_dumps: bool = false, switch(), Start;
+    }
+}
+
+/// A user, or a user and a group, each by its name or its number.
+pub(super) fn run_as(typed: &str) -> Result<Arc<str>, String> {
+    let fits = |name: &str| {
+        !name.is_empty()
+            && !name.contains([':', '/'])
+            && !name.contains(|c: char| c.is_control() || c.is_whitespace())
+    };
+    let right = match typed.split_once(':') {
+        Some((user, group)) => fits(user) && fits(group),
+        None => fits(typed),
+    };
+    match right && typed.len() <= limits::OWNER_MAX {
+        true => Ok(typed.into()),
+        false => Err(format!("{} is no user such as \"USER\" or \"USER:GROUP\"", quoted(typed))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::run_as;
+
+    #[test]
+    fn a_user_is_named_with_or_without_a_group() {
+        for typed in ["outflow", "outflow:proxy", "990", "990:991", "svc-proxy$"] {
+            assert_eq!(run_as(typed).as_deref(), Ok(typed));
+        }
+        for typed in ["", ":", ":proxy", "outflow:", "a:b:c", "out flow", "../root", "a\nb", &"a".repeat(600)]
+        {
+            assert!(run_as(typed).is_err(), "{typed:?}");
+        }
+    }
+}

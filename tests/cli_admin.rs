@@ -5,6 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -171,6 +172,13 @@ const CASES: &[Case] = &[
         "1 session left, and then the end\n",
     ),
     Case(
+        &["drain", "--after", "1ms"],
+        r#"{"state": "draining", "sessions": 0}"#,
+        "POST /api/v1/drain",
+        r#"{"exit":false}"#,
+        "0 sessions left\n",
+    ),
+    Case(
         &["drain", "--undo"],
         r#"{"state": "serving", "sessions": 0}"#,
         "DELETE /api/v1/drain",
@@ -273,6 +281,27 @@ fn each_command_makes_its_request_and_says_what_came_of_it() {
         assert!(stdout(&output).contains(said), "{arguments:?}: {}", stdout(&output));
         let shown = [stdout(&output), stderr(&output)].concat();
         assert!(arguments.contains(&"--json") || !shown.contains('\u{1b}'), "{arguments:?}: {shown:?}");
+    }
+}
+
+/// A balancer that learns of it late still sends clients: until the delay is over the server is asked nothing.
+#[test]
+fn a_drain_may_wait_before_it_asks() {
+    let endpoint = FakeEndpoint::json(200, r#"{"state": "draining", "sessions": 0}"#);
+    let delay = Duration::from_millis(300);
+    let began = Instant::now();
+    assert_eq!(code(&endpoint.run(&["drain", "--after", "300ms"])), 0);
+    assert!(began.elapsed() >= delay, "{:?}", began.elapsed());
+    assert_eq!(endpoint.was_asked().0, "POST /api/v1/drain HTTP/1.1");
+    for (arguments, said) in [
+        (["--after", "1h"].as_slice(), "10m at most"),
+        (&["--after", "soon"], "soon"),
+        (&["--after", "1s", "--undo"], "cannot be used with"),
+    ] {
+        let output = endpoint.run(&[&["drain"], arguments].concat());
+        assert_eq!(code(&output), 2, "{arguments:?}");
+        assert!(stderr(&output).contains(said), "{}", stderr(&output));
+        assert!(endpoint.asked.try_recv().is_err(), "{arguments:?}: it was asked");
     }
 }
 

@@ -128,6 +128,9 @@ enum CliCommand {
         /// Open it to new clients again
         #[arg(long, conflicts_with = "exit")]
         undo: bool,
+        /// Wait so long first, such as 10s: for a balancer that learns only by then to send clients elsewhere
+        #[arg(long, value_name = "TIME", conflicts_with = "undo", value_parser = drain::delay)]
+        after: Option<Duration>,
         #[command(flatten)]
         admin: AdminArgs,
     },
@@ -307,13 +310,13 @@ fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::Egress { action } => about_egress(&action),
         CliCommand::Parent { action } => about_parents(&action),
         CliCommand::Reload { dry_run, admin } => ask(&admin, |client| reload::run(client, dry_run)),
-        CliCommand::Drain { exit, undo, admin } => {
+        CliCommand::Drain { exit, undo, after, admin } => {
             let wish = match (undo, exit) {
                 (true, _) => DrainWish::Undo,
                 (false, true) => DrainWish::DrainAndExit,
                 (false, false) => DrainWish::Drain,
             };
-            ask(&admin, |client| drain::run(client, wish))
+            ask(&admin, |client| drain::run(client, wish, after))
         }
         CliCommand::Health { ready, admin } => {
             ask(&admin, |client| health::run(&client.clone().with_patience(limits::HEALTH_PATIENCE), ready))

@@ -17,3 +17,6 @@ pub const ADMIN_REQUEST_PATIENCE: Duration = Duration::from_secs(30);
 pub const TOKEN_FILE_BYTES_MAX: u64 = 4096;
 /// The same for `outflow health`: what asks it asks again soon, and gives up on it after some seconds by itself.
 pub const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
+/// For so long `outflow drain --after` waits at most: what runs it before a stop (a hook of a container) has minutes, and who types
+/// hours has mistaken the unit.
+pub const DRAIN_DELAY_MAX: Duration = Duration::from_secs(600);

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use nix::net::if_::if_nametoindex;
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::unistd::geteuid;
 
 use super::skip;
 
@@ -49,16 +50,37 @@ pub(crate) fn run(test: &str, setup: &str, body: impl FnOnce()) {
 /// `run` for a test that may take longer.
 pub(crate) fn run_within(life: Duration, test: &str, setup: &str, body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
-        shell(&format!("set -e; ip link set lo up; {setup}"));
-        return body();
+        return inside(setup, body);
     }
-    if let Some(why) = lacking() {
-        return skip::skip(test, &why);
+    match lacking() {
+        Some(why) => skip::skip(test, &why),
+        None => again(life, test, "-rn"),
     }
+}
+
+/// `run` for programs that change their groups or users, which a user namespace forbids: only root can make the network alone.
+pub(crate) fn run_as_root(test: &str, setup: &str, body: impl FnOnce()) {
+    if std::env::var_os(INSIDE).is_some() {
+        return inside(setup, body);
+    }
+    match lacking() {
+        Some(why) => skip::skip(test, &why),
+        None if !geteuid().is_root() => skip::skip(test, "it needs root"),
+        None => again(LIFE_MAX, test, "-n"),
+    }
+}
+
+fn inside(setup: &str, body: impl FnOnce()) {
+    shell(&format!("set -e; ip link set lo up; {setup}"));
+    body();
+}
+
+/// Runs the test once more, alone, in namespaces by these flags of unshare.
+fn again(life: Duration, test: &str, namespaces: &str) {
     let me = std::env::current_exe().expect("path of the test binary");
     // It is a group of its own and kills the whole of it, the servers among them.
     let output = Command::new("timeout")
-        .args(["--kill-after=5", &life.as_secs().to_string(), "unshare", "-rn"])
+        .args(["--kill-after=5", &life.as_secs().to_string(), "unshare", namespaces])
         .arg(me)
         .args(["--exact", test, "--include-ignored", "--nocapture", "--test-threads=1"])
         .env(INSIDE, "1")

@@ -48,6 +48,9 @@ mod listeners;
 /// Clients behind a load balancer, which says who they are.
 mod proxy_in;
 
+/// The balancers of packaging/ in front of relays, each in a machine of its own.
+mod in_front;
+
 /// Requests of HTTP in absolute form, and their responses.
 mod http_exchange;
 

@@ -337,3 +337,6 @@ mod sandbox;
 
 /// Counters, panics and ceilings of a server in this very process (29, 38).
 mod in_process;
+
+/// The files of packaging/ against the program and each other.
+mod packaging;

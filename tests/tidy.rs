@@ -6,6 +6,7 @@
 mod calls;
 mod circles;
 mod conformance;
+mod example;
 mod imports;
 mod layers;
 mod manner;

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::choice::Choice;
 use super::egress_values::{self, Tags, interface, netns, source};
 use super::entry::tables;
-use super::form::{choice, choices, condition, duration, list, number, optional, switch, text};
+use super::form::{choice, choices, condition, duration, list, number, optional, shown, switch, text};
 use super::reach::{self, PortRange};
 use super::rule_values::own_name;
 use super::value;
@@ -24,7 +24,7 @@ tables! {
         /// Its name in rules, records and metrics.
         ///
         /// Never empty, no two alike.
-        name: Arc<str> = Arc::from(""), text(own_name, ToString::to_string), Reload;
+        name: Arc<str> = Arc::from(""), shown(text(own_name, ToString::to_string), "\"carrier\""), Reload;
         /// Its addresses, and blocks of them.
         addresses: Vec<IpNet> = Vec::new(),
             condition(list(limits::EGRESS_TYPED_MAX, source).needs("an address"), "[\"198.51.100.0/28\", \"2001:db8::/64\"]"), Reload;

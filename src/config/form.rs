@@ -252,6 +252,33 @@ impl<T, F: Form<T>> Form<Option<T>> for OptionalForm<F> {
     }
 }
 
+/// A value whose default says nothing to who reads it.
+#[derive(Clone)]
+struct ShownForm<F>(F, &'static str);
+
+/// The same value; `example` stands for its default where a file to begin with shows what is typed.
+pub(super) fn shown<T>(form: impl Form<T>, example: &'static str) -> impl Form<T> {
+    ShownForm(form, example)
+}
+
+impl<T, F: Form<T>> Form<T> for ShownForm<F> {
+    fn read(&self, typed: &Typed<Value>, reader: &mut ValueReader) -> Option<T> {
+        self.0.read(typed, reader)
+    }
+
+    fn print(&self, value: &T) -> Option<String> {
+        self.0.print(value)
+    }
+
+    fn words(&self) -> Vec<&'static str> {
+        self.0.words()
+    }
+
+    fn example(&self) -> Option<String> {
+        Some(self.1.to_owned())
+    }
+}
+
 /// A list of strings, each read and printed by two functions.
 #[derive(Clone)]
 pub(super) struct ListForm<T> {

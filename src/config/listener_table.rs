@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::choice::{AuthMethod, Protocol, ProxyProtocol};
 use super::entry::tables;
-use super::form::{choice, choices, condition, duration, list, optional, text};
+use super::form::{choice, choices, condition, duration, list, optional, shown, text};
 use super::listen_address::{self, ListenAddress};
 use super::problem::quoted;
 use super::reach::{self, Advertise, PortRange};
@@ -25,7 +25,7 @@ tables! {
         /// Its name in rules; without it the address.
         ///
         /// Never empty.
-        name: Arc<str> = Arc::from(""), text(called, ToString::to_string), Reload;
+        name: Arc<str> = Arc::from(""), shown(text(called, ToString::to_string), "\"office\""), Reload;
         /// Where it listens: an address and port, port 0 for a free one, or "unix:PATH"; never left out.
         address: ListenAddress = SocketAddr::from((Ipv4Addr::LOCALHOST, 1080)).into(),
             text(listened_on, ListenAddress::to_string), Reload;

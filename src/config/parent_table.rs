@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::at::Typed;
 use super::choice::Choice;
 use super::entry::tables;
-use super::form::{Form, ValueReader, choice, duration, number, optional, path, switch, text};
+use super::form::{Form, ValueReader, choice, duration, number, optional, path, shown, switch, text};
 use super::nearest::{unknown_key, with_nearest};
 use super::parent_url::{in_brackets, login_fits, parent_url, url_text};
 use super::problem::quoted;
@@ -26,7 +26,7 @@ tables! {
         /// Its name: rules call it by that.
         ///
         /// Never empty, no two alike.
-        name: Arc<str> = Arc::from(""), text(own_name, ToString::to_string), Reload;
+        name: Arc<str> = Arc::from(""), shown(text(own_name, ToString::to_string), "\"uplink\""), Reload;
         /// Its servers, by URL: socks5, socks5h, socks4, socks4a, http; url = [..] is a chain, weight = 0 a backup; never left out.
         ///
         /// Each with the number 0: the process gives them numbers.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::choice::Choice;
 use super::entry::tables;
-use super::form::{choices, condition, list, number};
+use super::form::{choices, condition, list, number, shown};
 use super::rule_values::{self, ListEntry, RulePorts};
 use crate::limits;
 use crate::proto::address::Name;
@@ -22,7 +22,7 @@ tables! {
         /// Version 1 is a line of text, version 2 is binary.
         version: u8 = 2, number(1..=2), Reload;
         /// What version 2 tells beside the addresses: the record's id, the name asked for, a checksum.
-        tlvs: Vec<ProxyTlv> = Vec::new(), choices(), Reload;
+        tlvs: Vec<ProxyTlv> = Vec::new(), shown(choices(), "[\"unique_id\", \"authority\"]"), Reload;
     }
 }
 

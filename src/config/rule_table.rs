@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::entry::tables;
-use super::form::{ListForm, choice, choices, condition, list, optional, switch, text};
+use super::form::{ListForm, choice, choices, condition, list, optional, shown, switch, text};
 use super::listener_table;
 use super::rule_values::{self, RuleDestination, RulePorts};
 use super::when::{self, When};
@@ -19,7 +19,8 @@ tables! {
         /// Its name in records, logs and metrics.
         ///
         /// Never empty, no two alike.
-        name: Arc<str> = Arc::from(""), text(rule_values::own_name, ToString::to_string), Reload;
+        name: Arc<str> = Arc::from(""),
+            shown(text(rule_values::own_name, ToString::to_string), "\"partners\""), Reload;
         /// Users who logged in.
         users: Vec<Arc<str>> = Vec::new(), condition(users(), "[\"ann\"]"), Reload;
         /// All but these users.

@@ -19,7 +19,9 @@ use super::dns64::{self, Dns64};
 use super::egress_table::EgressConfig;
 use super::endpoint::Endpoint;
 use super::entry::{TableEntry, tables};
-use super::form::{choice, choices, condition, duration, list, number, optional, path, place, switch, text};
+use super::form::{
+    choice, choices, condition, duration, list, number, optional, path, place, shown, switch, text,
+};
 use super::listen_address::{self, ListenAddress};
 use super::listener_table::ListenerConfig;
 use super::parent_table::ParentConfig;
@@ -249,7 +251,8 @@ tables! {
     /// How names are resolved.
     pub struct Dns {
         /// Asked in order; empty: those of resolv.conf; "192.0.2.53", "[2001:db8::53]:53", "fe80::53%eth0".
-        servers: Vec<Endpoint> = Vec::new(), list(limits::MAX_DNS_SERVERS, value::dns_server), Reload;
+        servers: Vec<Endpoint> = Vec::new(),
+            shown(list(limits::MAX_DNS_SERVERS, value::dns_server), "[\"192.0.2.53\"]"), Reload;
         /// Look names up in the hosts file first.
         hosts: bool = true, switch(), Reload;
         /// Names that are remembered, over all workers.
@@ -263,7 +266,8 @@ tables! {
     /// Exemptions from the refusal of special-purpose destinations.
     pub struct GuardConfig {
         /// Special-purpose CIDR blocks that clients may reach.
-        allow: Vec<IpNet> = Vec::new(), list(limits::MAX_GUARD_ALLOW, value::block), Reload;
+        allow: Vec<IpNet> = Vec::new(),
+            shown(list(limits::MAX_GUARD_ALLOW, value::block), "[\"10.0.0.0/8\"]"), Reload;
         /// Clients may reach all special-purpose destinations, loopback and private ones among them.
         allow_private: bool = false, switch(), Reload;
     }
@@ -271,17 +275,19 @@ tables! {
     /// Where the peers of BIND sessions connect to.
     pub struct Bind {
         /// Where peers connect to, such as "40000-49999"; empty: any port that the kernel gives.
-        ports: Option<PortRange> = None, text(reach::ports, reach::ports_text), Reload;
+        ports: Option<PortRange> = None,
+            shown(text(reach::ports, reach::ports_text), "\"40000-49999\""), Reload;
         /// Behind NAT: the addresses that clients are told, one of each family.
-        advertise: Advertise = Advertise::default(), reach::advertise(), Reload;
+        advertise: Advertise = Advertise::default(), shown(reach::advertise(), "\"203.0.113.7\""), Reload;
     }
 
     /// Where the datagrams of associations go.
     pub struct UdpConfig {
         /// Where clients send to, such as "50000-59999"; empty: any port that the kernel gives.
-        ports: Option<PortRange> = None, text(reach::ports, reach::ports_text), Reload;
+        ports: Option<PortRange> = None,
+            shown(text(reach::ports, reach::ports_text), "\"50000-59999\""), Reload;
         /// Behind NAT: the addresses that clients are told, one of each family.
-        advertise: Advertise = Advertise::default(), reach::advertise(), Reload;
+        advertise: Advertise = Advertise::default(), shown(reach::advertise(), "\"203.0.113.7\""), Reload;
         /// Put fragments together (RFC 1928 section 7); false: drop them.
         fragments: bool = true, switch(), Reload;
         /// Who may answer: addresses that were sent to, or anybody.
@@ -307,7 +313,8 @@ tables! {
         /// Its name, without the @.
         ///
         /// Never empty, no two alike.
-        name: Arc<str> = Arc::from(""), text(rule_values::own_name, ToString::to_string), Reload;
+        name: Arc<str> = Arc::from(""),
+            shown(text(rule_values::own_name, ToString::to_string), "\"partners\""), Reload;
         /// Names: "example.com", "*.example.com" below it, ".example.com" it and below.
         domains: Vec<NamePattern> = Vec::new(),
             condition(list(limits::RULE_VALUES_MAX, rule_values::domain), "[\".example.com\"]"), Reload;
@@ -327,7 +334,8 @@ tables! {
         /// Its name: rules and the users file call it by that.
         ///
         /// Never empty, no two alike.
-        name: Arc<str> = Arc::from(""), text(rule_values::own_name, ToString::to_string), Reload;
+        name: Arc<str> = Arc::from(""),
+            shown(text(rule_values::own_name, ToString::to_string), "\"plan\""), Reload;
         /// Whose sessions count together; source: an IPv4 address or IPv6 /64, source/24: an IPv4 /24 or IPv6 /48; never left out.
         per: Per = Per::User, choice(), Reload;
         /// Sessions at a time: tunnels, associations and BIND waits; 0: as many as come.
@@ -407,7 +415,7 @@ tables! {
         ///
         /// No two alike but for port 0. Others than unix sockets and loopback addresses only with `token_file`.
         listen: Vec<ListenAddress> = Vec::new(),
-            list(limits::MAX_ADMIN_LISTEN, listen_address::admin_address).or_one().rule(listen_address::listeners), Reload;
+            shown(list(limits::MAX_ADMIN_LISTEN, listen_address::admin_address).or_one().rule(listen_address::listeners), "\"unix:/run/outflow/admin.sock\""), Reload;
         /// One line that clients over TCP have to show; needed by addresses beyond loopback; relative to this file.
         ///
         /// Absolute.

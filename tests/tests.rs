@@ -154,6 +154,10 @@ mod health;
 /// What a service manager is told.
 mod systemd;
 
+/// The packaged units, as systemd's tools read them and under a real one.
+mod service;
+mod units;
+
 /// Reloads: each key obeyed, nobody cut off (37, 61).
 mod reload;
 mod reload_keys;

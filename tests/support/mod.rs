@@ -16,6 +16,7 @@ mod engine;
 pub(crate) mod gss;
 pub(crate) mod http;
 pub(crate) mod keyed;
+pub(crate) mod manager;
 pub(crate) mod netns;
 pub(crate) mod origin;
 pub(crate) mod packets;

@@ -2,6 +2,7 @@
 //! are written in several places. What it takes long to try (an image, a package in a system) `packaging/check` tries.
 
 mod container;
+mod debian;
 mod kubernetes;
 
 use std::fs;
@@ -79,6 +80,13 @@ impl Tried {
         let text = read(file).replace("/var/lib/outflow", here).replace("/run/outflow", here);
         fs::write(folder.path().join("outflow.toml"), &text).expect("the configuration");
         Tried { folder, values: toml::from_str(&read(file)).expect("TOML") }
+    }
+
+    /// A string of the configuration, as it is written there.
+    fn text(&self, table: &str, key: &str) -> &str {
+        let value = self.of_table(table, key).unwrap_or_else(|| panic!("no {table}.{key}"));
+        let first = value.as_array().map_or(value, |items| &items[0]);
+        first.as_str().expect("text")
     }
 
     /// `outflow check` of it, under these variables.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::limits;
+use crate::sys::unix::SocketKind;
 use crate::sys::{Errno, files, unix};
 
 /// Why a path cannot be listened on, in words.
@@ -38,15 +39,27 @@ impl SocketFile {
     /// # Errors
     /// What keeps it from that.
     pub fn listen(path: &Path, backlog: i32) -> Result<(OwnedFd, SocketFile), SocketFileError> {
+        SocketFile::listen_as(SocketKind::Stream, path, backlog)
+    }
+
+    /// Listens so for this kind of socket.
+    ///
+    /// # Errors
+    /// As [`SocketFile::listen`].
+    pub fn listen_as(
+        kind: SocketKind,
+        path: &Path,
+        backlog: i32,
+    ) -> Result<(OwnedFd, SocketFile), SocketFileError> {
         // Of two servers that find what a crash left, the second would remove what the first has made of it.
         let _alone = lock_folder(path);
-        if look(path)? == unix::Found::Stale {
+        if look(kind, path)? == unix::Found::Stale {
             let removed = std::fs::remove_file(path);
             removed.map_err(|error| {
                 SocketFileError::of(format!("what an earlier server left there cannot be removed: {error}"))
             })?;
         }
-        let bound = unix::bind_private(path).and_then(|socket| {
+        let bound = unix::bind_private(kind, path).and_then(|socket| {
             unix::listen(&socket, backlog)?;
             Ok(socket)
         });
@@ -74,9 +87,17 @@ impl SocketFile {
     /// # Errors
     /// As [`SocketFile::listen`].
     pub fn probe(path: &Path) -> Result<(), SocketFileError> {
+        SocketFile::probe_as(SocketKind::Stream, path)
+    }
+
+    /// Whether this kind of socket could be listened on there.
+    ///
+    /// # Errors
+    /// As [`SocketFile::listen`].
+    pub fn probe_as(kind: SocketKind, path: &Path) -> Result<(), SocketFileError> {
         // Whether a file could be made beside it, which is what bind(2) does.
         let beside = path.with_file_name(".outflow-socket");
-        look(path)?;
+        look(kind, path)?;
         files::can_append(&beside).map_err(|error| refused_at(path, &error))
     }
 
@@ -130,14 +151,17 @@ fn lock_folder(path: &Path) -> Option<unix::FolderLock> {
 }
 
 /// What stands at the path, if a socket of ours may.
-fn look(path: &Path) -> Result<unix::Found, SocketFileError> {
-    match unix::look(path) {
+fn look(kind: SocketKind, path: &Path) -> Result<unix::Found, SocketFileError> {
+    match unix::look(kind, path) {
         Ok(unix::Found::Live) => {
             Err(SocketFileError { what: "another server listens there".to_owned(), in_use: true })
         }
         Ok(found) => Ok(found),
         Err(error) if error.raw_os_error() == Some(Errno::ENOTSOCK as i32) => {
             Err(SocketFileError::of("it is no socket, and stays as it is"))
+        }
+        Err(error) if error.raw_os_error() == Some(Errno::EPROTOTYPE as i32) => {
+            Err(SocketFileError { what: "a socket of another kind stands there".to_owned(), in_use: true })
         }
         Err(error) => Err(refused_at(path, &error)),
     }

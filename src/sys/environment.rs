@@ -16,6 +16,7 @@ pub fn take<const N: usize>(names: [&str; N]) -> [Option<OsString>; N] {
     values
 }
 
-fn is_only_thread() -> bool {
+/// Whether this process has no other thread.
+pub(super) fn is_only_thread() -> bool {
     std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
 }

@@ -32,6 +32,24 @@ pub struct FileOwner {
     pub group: Option<u32>,
 }
 
+/// What goes over a unix socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketKind {
+    /// Bytes.
+    Stream,
+    /// Messages, each whole: SOCK_SEQPACKET.
+    Messages,
+}
+
+impl SocketKind {
+    fn as_type(self) -> Type {
+        match self {
+            SocketKind::Stream => Type::STREAM,
+            SocketKind::Messages => Type::SEQPACKET,
+        }
+    }
+}
+
 /// What stands at the path of a unix socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
@@ -48,8 +66,8 @@ pub enum Found {
 ///
 /// # Errors
 /// EADDRINUSE where something stands at the path; what socket(2), fchmod(2) or bind(2) refused.
-pub fn bind_private(path: &Path) -> io::Result<OwnedFd> {
-    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+pub fn bind_private(kind: SocketKind, path: &Path) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::UNIX, kind.as_type().nonblocking(), None)?;
     fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
     socket.bind(&SockAddr::unix(path)?)?;
     Ok(socket.into())
@@ -106,15 +124,15 @@ pub fn try_lock_folder(folder: &Path) -> io::Result<FolderLock> {
 /// Looks what stands at the path of a unix socket, by connecting to it.
 ///
 /// # Errors
-/// ENOTSOCK where it is no socket; what stat(2) or connect(2) says otherwise.
-pub fn look(path: &Path) -> io::Result<Found> {
+/// ENOTSOCK where it is no socket, EPROTOTYPE where it is of another kind; what stat(2) or connect(2) says otherwise.
+pub fn look(kind: SocketKind, path: &Path) -> io::Result<Found> {
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
         Err(error) => return Err(error),
         Ok(metadata) if !metadata.file_type().is_socket() => return Err(Errno::ENOTSOCK.into()),
         Ok(_) => {}
     }
-    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    let socket = Socket::new(Domain::UNIX, kind.as_type().nonblocking(), None)?;
     match socket.connect(&SockAddr::unix(path)?) {
         Ok(()) => Ok(Found::Live),
         // Its queue is full.
@@ -146,9 +164,9 @@ mod tests {
     fn the_file_is_its_owners_alone_from_the_first_moment() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
-        let bound = bind_private(&path).unwrap();
+        let bound = bind_private(SocketKind::Stream, &path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
-        assert_eq!(bind_private(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(bind_private(SocketKind::Stream, &path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         listen(&bound, 4).unwrap();
         let client = UnixStream::connect(&path).unwrap();
         let (ours, _) = UnixListener::from(bound).accept().unwrap();
@@ -160,16 +178,18 @@ mod tests {
     fn who_listens_is_told_from_what_was_left_behind() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
-        assert_eq!(look(&path).unwrap(), Found::Nothing);
-        let bound = bind_private(&path).unwrap();
-        assert_eq!(look(&path).unwrap(), Found::Stale, "bound, and nobody listens");
+        assert_eq!(look(SocketKind::Stream, &path).unwrap(), Found::Nothing);
+        let bound = bind_private(SocketKind::Stream, &path).unwrap();
+        assert_eq!(look(SocketKind::Stream, &path).unwrap(), Found::Stale, "bound, and nobody listens");
         listen(&bound, 0).unwrap();
-        let _queued: Vec<Found> =
-            (0..4).map(|_| look(&path).unwrap()).inspect(|found| assert_eq!(*found, Found::Live)).collect();
+        let _queued: Vec<Found> = (0..4)
+            .map(|_| look(SocketKind::Stream, &path).unwrap())
+            .inspect(|found| assert_eq!(*found, Found::Live))
+            .collect();
         drop(bound);
-        assert_eq!(look(&path).unwrap(), Found::Stale);
+        assert_eq!(look(SocketKind::Stream, &path).unwrap(), Found::Stale);
         let file = directory.path().join("file");
         std::fs::write(&file, "").unwrap();
-        assert_eq!(look(&file).unwrap_err().raw_os_error(), Some(libc::ENOTSOCK));
+        assert_eq!(look(SocketKind::Stream, &file).unwrap_err().raw_os_error(), Some(libc::ENOTSOCK));
     }
 }

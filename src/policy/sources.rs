@@ -2,6 +2,7 @@
 //!
 //! Asked when a connection is accepted, when its request has come and when its descriptors are closed: never for a byte.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -134,6 +135,54 @@ impl Drop for SourcePlace {
     }
 }
 
+/// The sessions that sources have at the server before this one, counted here until this is dropped.
+#[derive(Debug)]
+pub struct CarriedSources {
+    sources: Arc<Sources>,
+    held: HashMap<Source, usize>,
+}
+
+impl CarriedSources {
+    /// Nothing so far.
+    pub fn new(sources: Arc<Sources>) -> CarriedSources {
+        CarriedSources { sources, held: HashMap::new() }
+    }
+
+    /// So many sessions a source has there.
+    pub fn set(&mut self, source: Source, sessions: usize) {
+        let before = self.held.insert(source, sessions).unwrap_or(0);
+        if sessions == 0 {
+            self.held.remove(&source);
+        }
+        self.sources.carry(source, before, sessions);
+    }
+}
+
+impl Drop for CarriedSources {
+    fn drop(&mut self) {
+        std::mem::take(&mut self.held)
+            .into_iter()
+            .for_each(|(source, sessions)| self.sources.carry(source, sessions, 0));
+    }
+}
+
+impl Sources {
+    /// A source has this many sessions elsewhere, in place of so many before.
+    fn carry(&self, source: Source, before: usize, sessions: usize) {
+        let hash = self.hasher.hash_one(source);
+        let mut part = self.part(hash);
+        let is_of = |held: &SourceCount| held.source == source;
+        let held = part.entry(hash, is_of, |held| self.hasher.hash_one(held.source));
+        let mut entry = held.or_insert_with(|| SourceCount { source, connections: 0, sessions: 0 });
+        let held = entry.get_mut();
+        held.connections = (held.connections + sessions).saturating_sub(before);
+        held.sessions = (held.sessions + sessions).saturating_sub(before);
+        if held.connections == 0 {
+            entry.remove();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,6 +250,25 @@ mod tests {
         let places = (sources.enter(one).unwrap(), sources.enter(source("2001:db8::2")).unwrap());
         assert!(sources.enter(one).is_none());
         drop(places);
+        assert_eq!(entries(&sources), 0);
+    }
+
+    #[test]
+    fn sessions_of_a_source_elsewhere_count_until_nobody_tells_of_them() {
+        let sources = Arc::new(Sources::new(2));
+        let mut carried = CarriedSources::new(sources.clone());
+        carried.set(source("192.0.2.1"), 1);
+        let mut one = sources.enter(source("192.0.2.1")).unwrap();
+        assert!(one.become_session());
+        let mut two = sources.enter(source("192.0.2.1")).unwrap();
+        assert!(!two.become_session());
+        carried.set(source("192.0.2.1"), 0);
+        assert!(two.become_session());
+        drop((one, two));
+        assert_eq!(entries(&sources), 0);
+        carried.set(source("192.0.2.2"), 5);
+        assert!(sources.enter(source("192.0.2.2")).is_none());
+        drop(carried);
         assert_eq!(entries(&sources), 0);
     }
 }

@@ -170,7 +170,7 @@ impl OpenAccount {
         {
             return;
         }
-        for bucket in [&self.beginnings, &self.upload, &self.download, &self.datagrams] {
+        for bucket in self.rates() {
             bucket.restart(now_ns);
         }
     }
@@ -203,6 +203,11 @@ impl OpenAccount {
         is_one_more.then_some(Reached::Associations)
     }
 
+    /// Its buckets, in the order of [`super::LIVE_RATES`].
+    pub(super) fn rates(&self) -> [&Bucket; 4] {
+        [&self.beginnings, &self.upload, &self.download, &self.datagrams]
+    }
+
     pub(super) fn is_unused(&self) -> bool {
         self.sessions.load(Ordering::Relaxed) == 0
     }
@@ -213,8 +218,7 @@ impl OpenAccount {
 
     /// Whether a new account in its place would allow the same.
     pub(super) fn is_as_new(&self, now_ns: u64) -> bool {
-        let buckets = [&self.beginnings, &self.upload, &self.download, &self.datagrams];
-        buckets.iter().all(|bucket| bucket.is_full(now_ns)) && self.used_of_quota().is_none()
+        self.rates().iter().all(|bucket| bucket.is_full(now_ns)) && self.used_of_quota().is_none()
     }
 
     /// How its quota stands.

@@ -73,6 +73,8 @@ pub(super) struct Bucket {
     arrival_ns: AtomicU64,
     /// How often a draw found it full: what was drawn before that and not used is lost, as time has made up for it.
     fillings: AtomicU64,
+    /// What all draws took, less what was given back, in nanoseconds; it begins anew behind the last number.
+    drawn_ns: AtomicU64,
 }
 
 /// What was drawn ahead.
@@ -90,6 +92,7 @@ impl Bucket {
         let (takes, ahead) = (rate.nanoseconds(amount), rate.ahead());
         let moved = |arrival: u64| arrival.max(now_ns).saturating_add(takes);
         let before = self.arrival_ns.update(Ordering::Relaxed, Ordering::Relaxed, moved);
+        self.drawn_ns.fetch_add(takes, Ordering::Relaxed);
         Drawn { ready_ns: moved(before).saturating_sub(ahead), fillings: self.filled(before < now_ns) }
     }
 
@@ -115,6 +118,7 @@ impl Bucket {
             (arrival.saturating_sub(ahead_ns) <= now_ns).then_some(arrival)
         };
         let before = self.arrival_ns.try_update(Ordering::Relaxed, Ordering::Relaxed, moved).ok()?;
+        self.drawn_ns.fetch_add(takes_ns.wrapping_sub(back_ns), Ordering::Relaxed);
         Some(Drawn { ready_ns: now_ns, fillings: self.filled(before.saturating_sub(back_ns) < now_ns) })
     }
 
@@ -137,6 +141,7 @@ impl Bucket {
             return;
         }
         let takes = rate.worth(amount);
+        self.drawn_ns.fetch_sub(takes, Ordering::Relaxed);
         self.arrival_ns.update(Ordering::Relaxed, Ordering::Relaxed, |arrival| arrival.saturating_sub(takes));
     }
 
@@ -162,6 +167,25 @@ impl Bucket {
     pub(super) fn drawn(&self, rate: BurstRate, now_ns: u64) -> f64 {
         let ahead_ns = self.arrival_ns.load(Ordering::Relaxed).saturating_sub(now_ns);
         (ahead_ns as f64 / rate.nanoseconds(rate.burst).max(1) as f64).min(1.0)
+    }
+
+    /// What all draws took so far, less what was given back.
+    pub(super) fn drawn_ns(&self) -> u64 {
+        self.drawn_ns.load(Ordering::Relaxed)
+    }
+
+    /// How much is given away that time has yet to make up for.
+    pub(super) fn ahead_ns(&self, now_ns: u64) -> u64 {
+        self.arrival_ns.load(Ordering::Relaxed).saturating_sub(now_ns)
+    }
+
+    /// So much was drawn by others, who asked nobody here; less than nothing where they gave back.
+    pub(super) fn carry(&self, drawn_ns: i64, now_ns: u64) {
+        let moved = |arrival: u64| match drawn_ns {
+            0 => arrival,
+            _ => arrival.max(now_ns).saturating_add_signed(drawn_ns),
+        };
+        self.arrival_ns.update(Ordering::Relaxed, Ordering::Relaxed, moved);
     }
 
     /// Whether it is as if nobody had ever drawn.

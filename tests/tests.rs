@@ -60,6 +60,10 @@ mod http_kept;
 /// Clients that come by a unix socket.
 mod unix_listener;
 
+/// A new server in the place of one that serves (37, 61).
+mod handover;
+mod handover_signal;
+
 /// Rules: who may go where, by name and by address, and what is told of it.
 mod policy;
 

@@ -6,10 +6,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::Arc;
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::access::AdminPeer;
 use super::answer::HttpAnswer;
@@ -18,6 +19,7 @@ use super::status::HttpStatus;
 use super::stream::AdminStream;
 use crate::config::{Endpoint, ListenAddress, overlap};
 use crate::limits;
+use crate::sys::listener::Listener;
 use crate::sys::sock_diag::SocketOwners;
 use crate::sys::{machine, unix};
 
@@ -36,13 +38,56 @@ pub(super) struct BoundDoor {
     address: ListenAddress,
     socket: OwnedFd,
     kind: DoorKind,
+    /// The number by which another process gave it.
+    given: Option<u16>,
+    kept: bool,
+}
+
+/// A listener of the endpoint that another process opened and has, too: the server before this one, or a service manager.
+#[derive(Debug)]
+pub struct GivenDoor {
+    /// As whoever gave it knows it.
+    pub number: Option<u16>,
+    /// As it is, or was, configured.
+    pub address: ListenAddress,
+    /// It listens.
+    pub socket: OwnedFd,
+    /// A service manager keeps it for whoever comes next.
+    pub kept: bool,
+    /// The file of a unix socket that is to go with this server.
+    pub file: Option<SocketFile>,
+}
+
+/// A listener of the endpoint as it is offered to another server.
+#[derive(Debug)]
+pub struct OfferedDoor {
+    /// By which it is told what became of it.
+    pub number: u16,
+    /// As it is configured.
+    pub address: ListenAddress,
+    /// A service manager keeps it.
+    pub kept: bool,
+    /// Whoever holds it keeps it open.
+    pub socket: Arc<OwnedFd>,
+    /// The file of a unix socket that goes with the server, by device and inode.
+    pub file: Option<(u64, u64)>,
+}
+
+impl GivenDoor {
+    /// A socket that is given, where it is one that listens.
+    ///
+    /// # Errors
+    /// It is no stream socket of TCP or at a path, or it does not listen.
+    pub fn checked(socket: OwnedFd) -> io::Result<OwnedFd> {
+        Listener::given(socket).map(OwnedFd::from)
+    }
 }
 
 /// What a listener is bound to.
 #[derive(Debug)]
 enum DoorKind {
     Tcp(SocketAddr),
-    Unix { _file: SocketFile },
+    Unix { file: Option<Arc<SocketFile>> },
 }
 
 impl DoorKind {
@@ -89,7 +134,45 @@ impl BoundDoor {
             }),
         };
         let (socket, kind) = bound.map_err(|error| error.at(address))?;
-        Ok(BoundDoor { address: address.clone(), socket, kind })
+        Ok(BoundDoor { address: address.clone(), socket, kind, given: None, kept: false })
+    }
+
+    /// One that another process opened.
+    ///
+    /// # Errors
+    /// Where it is bound cannot be said.
+    pub(super) fn given(given: GivenDoor) -> Result<BoundDoor, DoorError> {
+        let GivenDoor { number, address, socket, kept, file } = given;
+        let kind = match &address {
+            ListenAddress::Unix(_) => DoorKind::Unix { file: file.map(Arc::new) },
+            ListenAddress::Tcp(_) => {
+                let bound = SockRef::from(&socket).local_addr().ok().and_then(|bound| bound.as_socket());
+                let unbound = || DoorError { what: "it is bound to no address".to_owned(), in_use: false };
+                DoorKind::Tcp(bound.ok_or_else(unbound).map_err(|error| error.at(&address))?)
+            }
+        };
+        Ok(BoundDoor { address, socket, kind, given: number, kept })
+    }
+
+    /// The number by which another process gave it.
+    pub(super) fn given_number(&self) -> Option<u16> {
+        self.given
+    }
+
+    /// What is offered of it to another server, with a duplicate of its socket; and its file.
+    ///
+    /// # Errors
+    /// No descriptor can be had.
+    pub(super) fn to_offer(&self, number: u16) -> io::Result<(OfferedDoor, Option<Arc<SocketFile>>)> {
+        let file = match &self.kind {
+            DoorKind::Unix { file } => file.clone(),
+            DoorKind::Tcp(_) => None,
+        };
+        let socket = Arc::new(self.socket.try_clone()?);
+        let identity = file.as_ref().and_then(|file| file.identity());
+        let offered =
+            OfferedDoor { number, address: self.address.clone(), kept: self.kept, socket, file: identity };
+        Ok((offered, file))
     }
 
     /// Whether an address could be bound; nothing is there afterwards that was not there before.
@@ -227,7 +310,7 @@ fn bind_tcp(endpoint: &Endpoint, goes: &[SocketAddr]) -> io::Result<(OwnedFd, Do
 
 fn bind_unix(path: &Path) -> Result<(OwnedFd, DoorKind), DoorError> {
     let (socket, file) = SocketFile::listen(path, limits::ADMIN_BACKLOG)?;
-    Ok((socket, DoorKind::Unix { _file: file }))
+    Ok((socket, DoorKind::Unix { file: Some(Arc::new(file)) }))
 }
 
 impl From<SocketFileError> for DoorError {

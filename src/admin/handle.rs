@@ -10,9 +10,10 @@ use crossbeam_channel::{Sender, bounded};
 use mio::Waker;
 
 use super::access::AdminAccess;
-use super::doors::{BoundDoor, Door, DoorError};
+use super::doors::{BoundDoor, Door, DoorError, GivenDoor, OfferedDoor};
 use super::pages::Pages;
 use super::server::{AdminCore, AdminLetter, OpenAddress};
+use super::socket_file::SocketFile;
 use super::token_file::read_token;
 use super::watched::Watched;
 use crate::config::AdminConfig;
@@ -58,6 +59,11 @@ impl AdminOpening {
         self.new.iter().any(|door| door.tcp().is_some())
     }
 
+    /// The numbers by which another process gave those that it will have.
+    pub fn adopted(&self) -> Vec<u16> {
+        self.new.iter().filter_map(BoundDoor::given_number).collect()
+    }
+
     /// The addresses and ports that the endpoint will have, which no client may reach.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let stay = self.stay.iter().filter_map(|(_, tcp)| *tcp);
@@ -78,6 +84,8 @@ pub struct Admin {
     running: Option<RunningAdmin>,
     /// What it listens on.
     open: Vec<OpenAddress>,
+    /// Duplicates of it, where they may be offered to another server, and whose the files are.
+    offered: Option<Vec<(OfferedDoor, Option<Arc<SocketFile>>)>>,
 }
 
 #[derive(Debug)]
@@ -88,11 +96,20 @@ struct RunningAdmin {
 }
 
 impl Admin {
-    /// Opens what a configuration asks for beside what is open already.
+    /// One that can offer what it listens on to another server.
+    pub fn offering() -> Admin {
+        Admin { running: None, open: Vec::new(), offered: Some(Vec::new()) }
+    }
+
+    /// Opens what a configuration asks for beside what is open already, or given.
     ///
     /// # Errors
     /// The first thing that keeps it from that.
-    pub fn prepare(&self, config: &AdminConfig) -> Result<AdminOpening, AdminError> {
+    pub fn prepare(
+        &self,
+        config: &AdminConfig,
+        mut given: Vec<GivenDoor>,
+    ) -> Result<AdminOpening, AdminError> {
         let token = config.token_file.as_deref().map(read_token).transpose().map_err(AdminError::Token)?;
         let mut opening = AdminOpening {
             stay: Vec::new(),
@@ -102,13 +119,15 @@ impl Admin {
         let goes = self.goes(config);
         for (nth, address) in config.listen.iter().enumerate() {
             let taken = |one: &&OpenAddress| one.0 == *address && !opening.stay.contains(one);
-            match self.open.iter().find(taken) {
-                Some(open) => opening.stay.push(open.clone()),
-                None => {
-                    let bound = BoundDoor::bind(address, &goes);
-                    opening.new.push(bound.map_err(|error| AdminError::of(nth, error))?);
-                }
+            if let Some(open) = self.open.iter().find(taken) {
+                opening.stay.push(open.clone());
+                continue;
             }
+            let bound = match given.iter().position(|one| one.address == *address) {
+                Some(at) => BoundDoor::given(given.swap_remove(at)),
+                None => BoundDoor::bind(address, &goes),
+            };
+            opening.new.push(bound.map_err(|error| AdminError::of(nth, error))?);
         }
         Ok(opening)
     }
@@ -139,7 +158,7 @@ impl Admin {
     /// What another thread prepares a change by: it knows what is open, and runs nothing.
     #[must_use]
     pub fn held(&self) -> Admin {
-        Admin { running: None, open: self.open.clone() }
+        Admin { running: None, open: self.open.clone(), offered: None }
     }
 
     /// The addresses and ports that the endpoint has, which no client may reach.
@@ -161,6 +180,7 @@ impl Admin {
         let AdminOpening { stay, new, access } = opening;
         let open: Vec<_> =
             stay.iter().cloned().chain(new.iter().map(|door| (door.address().clone(), door.tcp()))).collect();
+        let offered = self.offer_beside(&stay, &new)?;
         let new: Vec<Door> = new.into_iter().map(BoundDoor::listen).collect::<io::Result<_>>()?;
         say(&new);
         if open.is_empty() {
@@ -174,7 +194,57 @@ impl Admin {
             self.running = Some(RunningAdmin::start(new, access, watched.clone())?);
         }
         self.open = open;
+        // Those that go are closed once their duplicates are, too.
+        self.offered = offered;
         Ok(())
+    }
+
+    /// What can be offered of these to another server, where anything may be.
+    fn offer_beside(
+        &self,
+        stay: &[OpenAddress],
+        new: &[BoundDoor],
+    ) -> io::Result<Option<Vec<(OfferedDoor, Option<Arc<SocketFile>>)>>> {
+        let Some(before) = &self.offered else { return Ok(None) };
+        let again = |(door, file): &(OfferedDoor, Option<Arc<SocketFile>>)| {
+            let stays = stay.iter().any(|(address, _)| *address == door.address);
+            let OfferedDoor { number, address, kept, socket, file: identity } = door;
+            let (address, socket) = (address.clone(), socket.clone());
+            let again = OfferedDoor { number: *number, address, kept: *kept, socket, file: *identity };
+            stays.then(|| (again, file.clone()))
+        };
+        let mut offered: Vec<_> = before.iter().filter_map(again).collect();
+        for door in new {
+            let free = (0..u16::MAX).find(|number| offered.iter().all(|(one, _)| one.number != *number));
+            offered.push(door.to_offer(free.unwrap_or(u16::MAX))?);
+        }
+        Ok(Some(offered))
+    }
+
+    /// What another server is offered that is to take this one's place.
+    pub fn offered(&self) -> Vec<OfferedDoor> {
+        let one = |(door, _): &(OfferedDoor, Option<Arc<SocketFile>>)| OfferedDoor {
+            number: door.number,
+            address: door.address.clone(),
+            kept: door.kept,
+            socket: door.socket.clone(),
+            file: door.file,
+        };
+        self.offered.iter().flatten().map(one).collect()
+    }
+
+    /// What was given is this server's alone, but what a service manager keeps.
+    pub fn settle(&self) {
+        let all = self.offered.iter().flatten().filter(|(door, _)| !door.kept);
+        all.filter_map(|(_, file)| file.as_ref()).for_each(|file| file.lend(false));
+    }
+
+    /// Another server has the listeners of these numbers, and answers from now on.
+    pub fn hand_over(&mut self, numbers: &[u16]) {
+        let all = self.offered.iter().flatten().filter(|(door, _)| numbers.contains(&door.number));
+        all.filter_map(|(_, file)| file.as_ref()).for_each(|file| file.lend(true));
+        self.stop();
+        self.offered = None;
     }
 
     /// Ends the thread once what is being sent is sent, and waits a little for that.

@@ -33,6 +33,7 @@ mod watched;
 pub use answer::HttpAnswer;
 pub(crate) use api::explanation_json;
 pub use dashboard::Dashboard;
+pub use doors::{GivenDoor, OfferedDoor};
 pub use handle::{Admin, AdminError, AdminOpening, probe_admin};
 pub use health::{StalledWorker, Vitals};
 pub use http::{HttpHead, HttpMethod, HttpRequest};

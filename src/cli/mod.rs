@@ -228,6 +228,9 @@ struct RunArgs {
     /// Let workers move between CPUs
     #[arg(long)]
     no_pin: bool,
+    /// Take the place of the server that listens at server.takeover, if one does, without a connection lost
+    #[arg(long)]
+    takeover: bool,
     #[arg(long, value_name = "ENGINE")]
     #[arg(value_parser = Offered::of("server", "relay"), help = Config::help("server", "relay"))]
     relay: Option<String>,
@@ -285,7 +288,10 @@ fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match cli.command.unwrap_or(CliCommand::Run(cli.run)) {
-        CliCommand::Run(args) => with_config(args, crate::control::run),
+        CliCommand::Run(args) => {
+            let takeover = args.takeover;
+            with_config(args, |source, config| crate::control::run(source, config, takeover))
+        }
         CliCommand::Check(args) => with_config(args, |_, config| check::run(&config)),
         CliCommand::User { action: UserCommand::Add(args) } => {
             user::run(user::UserAction::Add, &args.name, &args.file)

@@ -190,6 +190,10 @@ tables! {
         /// Whose rights the server goes on with where root starts it, by name or number: "USER" or "USER:GROUP".
         // It is gone over to before there is a thread, and no way leads back.
         user: Option<Arc<str>> = None, optional(text(sandbox_table::run_as, ToString::to_string), "\"outflow\""), Start;
+
+        /// A unix socket at which a new server takes this one's place (--takeover, SIGUSR2); relative to this file.
+        // The process that starts programs is forked before there is a thread.
+        takeover: Option<PathBuf> = None, optional(path(), "\"/run/outflow/takeover.sock\""), Start;
     }
 
     /// How long each phase of a session may take.
@@ -208,6 +212,8 @@ tables! {
         half_close: Duration = Duration::from_secs(240), duration(relay()), Reload;
         /// Live sessions after SIGTERM or SIGINT; a second signal ends at once.
         drain: Duration = Duration::from_secs(30), duration(relay()), Reload;
+        /// Live sessions behind a hand-over to a new server; 0: until the last one ends.
+        handover: Duration = Duration::ZERO, duration(value::or_without_end()), Reload;
         /// Sent bytes that nobody acknowledges, or a reader that pauses (TCP_USER_TIMEOUT).
         unacked: Duration = Duration::from_secs(300), duration(relay()), Reload;
         /// A BIND session that waits for its peer.

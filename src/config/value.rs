@@ -84,6 +84,11 @@ pub(super) fn nearest_duration(typed: &str) -> Option<String> {
     Some(format!("\"{number}{short}\""))
 }
 
+/// A time that sessions are given, or 0, which is as long as they take.
+pub(super) fn or_without_end() -> RangeInclusive<Duration> {
+    Duration::ZERO..=Duration::from_secs(limits::MAX_RELAY_TIMEOUT_S)
+}
+
 /// What may be waited for before bytes are relayed.
 pub(super) fn setup() -> RangeInclusive<Duration> {
     Duration::from_millis(limits::MIN_TIMEOUT_MS)..=Duration::from_secs(limits::MAX_SETUP_TIMEOUT_S)

@@ -34,6 +34,8 @@ struct ListenerGroup {
     name: Arc<ListenerName>,
     kind: ListenerKind,
     opened: OpenedSockets,
+    /// The number by which another process gave it.
+    given: Option<u16>,
     /// Another process gave it, and it is as that left it: [`Acceptor::settle`] is to come.
     unsettled: bool,
     /// A service manager keeps its sockets for whoever comes next: they are never this server's alone.
@@ -43,7 +45,6 @@ struct ListenerGroup {
 }
 
 /// A listener as it is offered to another server. Who holds it keeps its sockets open.
-#[cfg_attr(not(test), expect(dead_code, reason = "what gives and takes listeners stands on it"))]
 #[derive(Debug)]
 pub(super) struct OfferedListener {
     pub(super) number: u16,
@@ -81,7 +82,15 @@ impl Acceptor {
         let (kind, name) = (given.kind(), self.name(given.bound));
         let sockets = given.sockets.into_iter().map(Arc::new).collect();
         let opened = OpenedSockets { sockets, file: given.file.map(Arc::new) };
-        ListenerGroup { name, kind, opened, unsettled: true, kept: given.kept, handed_over: false }
+        ListenerGroup {
+            name,
+            kind,
+            opened,
+            given: given.number,
+            unsettled: true,
+            kept: given.kept,
+            handed_over: false,
+        }
     }
 
     /// Makes what was given what it would be had it been opened, as whoever gave it goes on with it no more: workers without a
@@ -159,6 +168,7 @@ impl Acceptor {
                     name: self.name(address),
                     kind,
                     opened,
+                    given: None,
                     unsettled: false,
                     kept: false,
                     handed_over: false,
@@ -195,8 +205,12 @@ impl Acceptor {
         self.leaving.push((address, sockets.iter().map(Arc::downgrade).collect()));
     }
 
+    /// The numbers by which another process gave what there is.
+    pub(super) fn adopted(&self) -> Vec<u16> {
+        self.groups.iter().filter_map(|group| group.given).collect()
+    }
+
     /// What the server is offered that is to take this one's place.
-    #[cfg_attr(not(test), expect(dead_code, reason = "what gives and takes listeners stands on it"))]
     pub(super) fn offered(&self) -> Vec<OfferedListener> {
         let there = self.groups.iter().filter(|group| !group.opened.sockets.is_empty());
         let offered = there.map(|group| OfferedListener {
@@ -211,7 +225,6 @@ impl Acceptor {
     }
 
     /// Leaves the listeners of these numbers to the server that takes this one's place. Workers are yet to be told.
-    #[cfg_attr(not(test), expect(dead_code, reason = "what gives and takes listeners stands on it"))]
     pub(super) fn hand_over(&mut self, numbers: &[u16]) {
         for group in self.groups.iter_mut().filter(|group| numbers.contains(&group.name.number)) {
             group.handed_over = true;
@@ -220,7 +233,6 @@ impl Acceptor {
     }
 
     /// Goes on with what was handed over. Workers are yet to be told.
-    #[cfg_attr(not(test), expect(dead_code, reason = "what gives and takes listeners stands on it"))]
     pub(super) fn take_back(&mut self) {
         for group in self.groups.iter_mut().filter(|group| group.handed_over) {
             group.handed_over = false;

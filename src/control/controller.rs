@@ -1,6 +1,9 @@
 //! The control thread's loop: signals, orders, what the clerk has done, the clock and the workers' end. It waits for none
 //! of them in a call, so that a disk that stalls or a worker that stands still keeps nothing else from being heard.
 
+mod handing_over;
+mod turns;
+
 use std::collections::VecDeque;
 use std::io;
 use std::process::ExitCode;
@@ -9,8 +12,11 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvError, after, never, select, tick};
 
+use self::handing_over::HandingOver;
+use self::turns::Deferred;
 use super::asker::Asker;
 use super::clerk::Clerk;
+use super::launcher::Launcher;
 use super::line::Fields;
 use super::locals;
 use super::logs::Logs;
@@ -47,6 +53,8 @@ pub(super) struct Controller<'a> {
     reloading: bool,
     /// What the workers have been told and have yet to do.
     settling: Vec<Settling>,
+    /// A hand-over to another server, if one is under way.
+    handing: HandingOver,
     /// The process ends with the last session, and by then at the latest.
     exits_by: Option<Instant>,
     end: End,
@@ -67,22 +75,6 @@ struct Waiting {
     changes: bool,
 }
 
-/// An order that waits for what is under way: the clerk has one thing to do at a time, the file may have changed since it
-/// was read, and a reload finds the addresses free that the one before it gives up.
-enum Deferred {
-    Reload(Asker),
-    DryRun(Asker),
-    Open(Asker),
-}
-
-impl Deferred {
-    fn into_asker(self) -> Asker {
-        match self {
-            Deferred::Reload(asker) | Deferred::DryRun(asker) | Deferred::Open(asker) => asker,
-        }
-    }
-}
-
 /// What the clerk's work comes to.
 enum ClerkOutcome {
     /// A configuration was read and tried.
@@ -96,6 +88,8 @@ enum ClerkOutcome {
 enum End {
     /// Nobody has asked for it.
     Unasked,
+    /// Another server has this one's place, and sessions the hand-over's time.
+    HandedOver,
     /// Sessions have the drain's time.
     Draining,
     /// Asked for twice, or a worker is lost.
@@ -110,10 +104,10 @@ impl<'a> Controller<'a> {
         source: ConfigSource,
         signals: Receiver<SignalRequest>,
         logs: &'a mut Logs,
-        manager: ServiceManager,
+        (manager, launcher): (ServiceManager, Option<Launcher>),
     ) -> io::Result<Controller<'a>> {
         manager.ready(&server.ready_line());
-        Ok(Controller {
+        let mut controller = Controller {
             standing: Arc::clone(server.standing()),
             server,
             logs,
@@ -126,9 +120,12 @@ impl<'a> Controller<'a> {
             deferred: VecDeque::new(),
             reloading: false,
             settling: Vec::new(),
+            handing: HandingOver::new(launcher),
             exits_by: None,
             end: End::Unasked,
-        })
+        };
+        controller.open_takeover();
+        Ok(controller)
     }
 
     /// Hears and does what comes, until the process is to end with this code.
@@ -138,8 +135,11 @@ impl<'a> Controller<'a> {
         let feeding = self.manager.feeding().map_or_else(never, tick);
         let (signals, orders, done) =
             (self.signals.clone(), self.server.orders().1.clone(), self.clerk.done().clone());
-        let (ended, settled) = (self.server.ended().clone(), self.server.settled().clone());
+        let (mut ended, settled) = (self.server.ended().clone(), self.server.settled().clone());
+        let mut workers_ended = false;
+        let handovers = self.handing.letters();
         loop {
+            let came = self.handing.came();
             let soon = if self.settle() { never() } else { after(limits::CONTROL_RETRY) };
             self.end_reload();
             select! {
@@ -148,6 +148,8 @@ impl<'a> Controller<'a> {
                 },
                 recv(orders) -> letter => letter.map(|letter| self.carry_out(letter)).unwrap_or_default(),
                 recv(done) -> finished => finished.map(|finished| self.go_on(finished)).unwrap_or_default(),
+                recv(came) -> channel => self.let_ask(channel.ok()),
+                recv(handovers) -> letter => letter.map(|letter| self.hear_handover(letter)).unwrap_or_default(),
                 recv(settled) -> _ => {}
                 recv(soon) -> _ => {}
                 recv(refresh) -> _ => survive(|| self.server.refresh_locals()).unwrap_or_default(),
@@ -164,8 +166,12 @@ impl<'a> Controller<'a> {
                     }
                 }
                 recv(ended) -> end => if self.note_end(end) {
-                    break;
+                    (workers_ended, ended) = (true, never());
                 },
+            }
+            // What sessions of the server before have and use goes by this one to the next.
+            if workers_ended && (self.end != End::HandedOver || !self.server.earlier().are_there()) {
+                break;
             }
         }
         let latencies = self.server.finish();
@@ -174,7 +180,11 @@ impl<'a> Controller<'a> {
             fields.push(("latencies".into(), latencies.to_string().into()));
             self.logs.always("ended", fields);
         }
-        if self.end == End::Draining { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        if matches!(self.end, End::Draining | End::HandedOver) {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
     }
 
     /// Looks after the workers, and tells how they fare.
@@ -198,7 +208,8 @@ impl<'a> Controller<'a> {
             (None, None) => standing.ready_words(),
         };
         let accepted = totals.count_of(Counted::Accepted);
-        let counts = format!("{state}: {sessions}, {accepted} accepted");
+        let mut counts = format!("{state}: {sessions}, {accepted} accepted");
+        counts.extend(self.server.earlier().in_words().map(|words| format!("; {words}")));
         // The listeners of a drain are closed.
         if matches!(standing.state, ServerState::Draining | ServerState::Ending) {
             return counts;
@@ -217,6 +228,10 @@ impl<'a> Controller<'a> {
     fn heed(&mut self, asked: Result<SignalRequest, RecvError>) -> Option<ExitCode> {
         match (asked, self.end) {
             (Ok(SignalRequest::Counters), _) => self.logs.always("counters", self.fields()),
+            (Ok(SignalRequest::Handover), _) => self.start_anew("SIGUSR2"),
+            (Ok(SignalRequest::Reload), End::Unasked) if self.handing.program_is_another() => {
+                self.start_anew("SIGHUP");
+            }
             (Ok(SignalRequest::Reload), _) => {
                 self.server.reopen_records();
                 self.server.look_at_users();
@@ -233,7 +248,8 @@ impl<'a> Controller<'a> {
                 tracing::warn!("a second signal: ending at once");
                 self.drain(End::Cut, Instant::now());
             }
-            (Ok(SignalRequest::End) | Err(_), End::Unasked) => {
+            (Ok(SignalRequest::End) | Err(_), End::Unasked) if self.end_waits() => {}
+            (Ok(SignalRequest::End) | Err(_), End::Unasked | End::HandedOver) => {
                 tracing::info!(sessions = self.server.totals().active(), "draining");
                 self.drain(End::Draining, self.drains_by());
             }
@@ -265,61 +281,6 @@ impl<'a> Controller<'a> {
             Order::ResetQuota { limit, holder } => {
                 let order = QuotaOrder { limit, holder, tell: Box::new(move |outcome| asker.tell(outcome)) };
                 self.server.order_quota(order);
-            }
-        }
-    }
-
-    /// Begins something, or has it wait for its turn.
-    fn in_turn(&mut self, order: Deferred) {
-        match self.may_begin(&order) {
-            true => self.begin(order),
-            false if self.deferred.len() >= limits::ORDERS_DEFERRED_MAX => {
-                let error = OrderError::Conflict("too many changes are under way".to_owned());
-                order.into_asker().tell(Err(error));
-            }
-            // A reload before it would prepare listeners that stay closed.
-            false if matches!(order, Deferred::Open(_)) => self.deferred.push_front(order),
-            false => self.deferred.push_back(order),
-        }
-    }
-
-    fn may_begin(&self, order: &Deferred) -> bool {
-        match order {
-            Deferred::Reload(_) => self.waiting.is_none() && self.settling.is_empty(),
-            Deferred::DryRun(_) => self.waiting.is_none(),
-            Deferred::Open(_) => !self.waiting.as_ref().is_some_and(|waiting| waiting.changes),
-        }
-    }
-
-    fn begin(&mut self, order: Deferred) {
-        match order {
-            Deferred::Reload(asker) => self.reload(asker),
-            Deferred::DryRun(asker) => {
-                let preparation = self.server.preparation(self.source.clone());
-                self.give(Waiting { asker, changes: false }, move || {
-                    ClerkOutcome::Tried(preparation.try_out())
-                });
-            }
-            Deferred::Open(asker) => self.open(asker),
-        }
-    }
-
-    /// Begins what has its turn by now.
-    fn begin_deferred(&mut self) {
-        while let Some(order) = self.deferred.pop_front() {
-            if !self.may_begin(&order) {
-                return self.deferred.push_front(order);
-            }
-            self.begin(order);
-        }
-    }
-
-    /// Refuses what waits for its turn and is meant so.
-    fn refuse_deferred(&mut self, why: &str, meant: impl Fn(&Deferred) -> bool) {
-        for order in std::mem::take(&mut self.deferred) {
-            match meant(&order) {
-                true => order.into_asker().tell(Err(OrderError::Conflict(why.to_owned()))),
-                false => self.deferred.push_back(order),
             }
         }
     }
@@ -430,6 +391,7 @@ impl<'a> Controller<'a> {
     /// Gets on with what waits for workers; false where something still does.
     fn settle(&mut self) -> bool {
         let now = Instant::now();
+        let handed = self.settle_handover(now);
         let (over, settling) = std::mem::take(&mut self.settling)
             .into_iter()
             .partition(|one: &Settling| one.changing.is_over() || one.until <= now);
@@ -456,7 +418,7 @@ impl<'a> Controller<'a> {
         {
             self.drain(End::Draining, by.max(now));
         }
-        posted && self.settling.is_empty() && (self.exits_by.is_none() || self.end != End::Unasked)
+        handed && posted && self.settling.is_empty() && (self.exits_by.is_none() || self.end != End::Unasked)
     }
 
     /// A worker ended; true where it was the last.

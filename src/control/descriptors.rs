@@ -82,7 +82,14 @@ fn fixed(config: &Config) -> usize {
                 + limits::ADMIN_UNIX_CONNECTIONS_MAX
         }
     };
-    limits::RESERVED_DESCRIPTORS + listeners + workers * limits::WORKER_DESCRIPTORS + admin
+    // The socket that is asked at, the channels to whoever asks and to the process that starts programs, and a duplicate of each
+    // listener of the endpoint.
+    let takeover = config
+        .server
+        .takeover
+        .as_ref()
+        .map_or(0, |_| limits::HANDOVER_DESCRIPTORS + config.admin.listen.len());
+    limits::RESERVED_DESCRIPTORS + listeners + workers * limits::WORKER_DESCRIPTORS + admin + takeover
 }
 
 #[cfg(test)]

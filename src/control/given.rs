@@ -16,13 +16,15 @@ use crate::sys::listener::Listener;
 /// One of them.
 #[derive(Debug)]
 pub(super) struct GivenListener {
+    /// As whoever gave it knows it.
+    pub(super) number: Option<u16>,
     /// What it is called; empty where that is not known. Of several with port 0 it tells which is which.
     pub(super) called: Arc<str>,
     /// As it is, or was, configured; without that as it is bound.
     pub(super) address: ListenAddress,
     /// Where it is bound; a unix socket is nowhere.
     pub(super) bound: Option<SocketAddr>,
-    only_v6: bool,
+    pub(super) only_v6: bool,
     /// A service manager keeps its sockets for whoever comes next.
     pub(super) kept: bool,
     /// Those of its group, in the order in which they were bound.
@@ -36,7 +38,6 @@ impl GivenListener {
     ///
     /// # Errors
     /// One of them does not listen, or is bound elsewhere than the first, or there is none.
-    #[cfg_attr(not(test), expect(dead_code, reason = "what gives and takes listeners stands on it"))]
     pub(super) fn of(sockets: Vec<OwnedFd>) -> io::Result<GivenListener> {
         let sockets = sockets.into_iter().map(Listener::given).collect::<io::Result<Vec<_>>>()?;
         let first = sockets.first().ok_or(io::ErrorKind::InvalidInput)?;
@@ -51,7 +52,16 @@ impl GivenListener {
                 ));
             }
         }
-        Ok(GivenListener { called: Arc::from(""), address, bound, only_v6, kept: false, sockets, file: None })
+        Ok(GivenListener {
+            number: None,
+            called: Arc::from(""),
+            address,
+            bound,
+            only_v6,
+            kept: false,
+            sockets,
+            file: None,
+        })
     }
 
     pub(super) fn kind(&self) -> ListenerKind {

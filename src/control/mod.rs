@@ -5,13 +5,17 @@ mod asker;
 mod certificates;
 mod clerk;
 mod controller;
+mod deferred;
 mod descriptors;
 mod doctor;
 mod egress_watch;
 mod explain;
 mod given;
+mod handing;
+mod handover;
 mod held;
 mod idle_keys;
+mod launcher;
 mod learned;
 mod learner;
 mod limited_users;
@@ -71,6 +75,8 @@ use std::time::Instant;
 use crossbeam_channel::Receiver;
 
 use self::controller::Controller;
+use self::handover::Wish;
+use self::launcher::Launcher;
 use self::line::Voice;
 use self::logs::Logs;
 use self::notify::ServiceManager;
@@ -83,9 +89,13 @@ use crate::console::complain;
 use crate::limits;
 use crate::threads::survive;
 
-/// Serves until told to stop; what `outflow run` does. The source is where `config` came from.
-pub fn run(source: ConfigSource, config: Config) -> ExitCode {
-    // Before there is a thread, for it takes variables out of the environment.
+/// Serves until told to stop; what `outflow run` does, in the place of a server that serves already where that is wished. The
+/// source is where `config` came from.
+pub fn run(source: ConfigSource, config: Config, takeover: bool) -> ExitCode {
+    // Before there is a thread, for they take variables out of the environment. What starts the program anew is to have those of
+    // the service manager and all rights, and has no descriptor of ours.
+    let from = Wish::of(takeover);
+    let launcher = config.server.takeover.is_some().then(Launcher::fork);
     let manager = ServiceManager::take();
     // A log at the size limit of its file raises a signal.
     let caught = signals::catch();
@@ -103,9 +113,13 @@ pub fn run(source: ConfigSource, config: Config) -> ExitCode {
         tracing::warn!("the service manager cannot be told anything: {problem}");
         ServiceManager::default()
     });
+    let launcher = launcher.and_then(|launcher| {
+        let failed = |error| tracing::warn!("no signal can bring a hand-over about: {error}");
+        launcher.map_err(failed).ok()
+    });
     let outcome = prepared.map_err(|problems| problems.to_string()).and_then(|prepared| {
-        let start = || Server::start_prepared(config, prepared).map_err(|error| error.to_string());
-        start_and_serve(source, start, signals, &mut logs, manager)
+        let start = || start(config, prepared, from).map_err(|error| error.to_string());
+        start_and_serve(source, start, signals, &mut logs, (manager, launcher))
     });
     if let Err(problem) = &outcome {
         logs.plain(problem);
@@ -126,12 +140,23 @@ fn prepare(config: &Config) -> Result<PreparedServer, Problems> {
     Ok(PreparedServer { confinement, warnings: prepared.warnings.followed_by(warnings), ..prepared })
 }
 
+/// Starts the server, in the place of another where that is wished.
+fn start(config: Config, prepared: PreparedServer, from: Wish) -> Result<Server, StartError> {
+    let (predecessor, inheritance) = from.fulfil(&config)?;
+    let mut server = Server::start_prepared(config, prepared, inheritance, predecessor.as_ref())?;
+    if let Some(predecessor) = predecessor {
+        tracing::info!("this server has taken the place of another");
+        server.follow(predecessor);
+    }
+    Ok(server)
+}
+
 fn start_and_serve(
     source: ConfigSource,
     start: impl FnOnce() -> Result<Server, String>,
     signals: io::Result<Receiver<SignalRequest>>,
     logs: &mut Logs,
-    manager: ServiceManager,
+    around: (ServiceManager, Option<Launcher>),
 ) -> Result<ExitCode, String> {
     let signals = signals.map_err(|error| format!("signals cannot be watched: {error}"))?;
     let server = start()?;
@@ -141,7 +166,7 @@ fn start_and_serve(
         tracing::info!("confined: {what}");
     }
     let ready = server.ready_line();
-    let mut controller = Controller::start(server, source, signals, logs, manager)
+    let mut controller = Controller::start(server, source, signals, logs, around)
         .map_err(|error| format!("cannot start: {error}"))?;
     say_ready(&ready, &access, controller.logs);
     Ok(survive(|| controller.run()).unwrap_or_else(|| {

@@ -73,6 +73,11 @@ impl ServiceManager {
         self.send(&[NotifyState::Stopping, NotifyState::Status(status)]);
     }
 
+    /// Another process is the service's from now on, and speaks for it.
+    pub(super) fn main_pid(&self, pid: u32) {
+        self.send(&[NotifyState::MainPid(pid)]);
+    }
+
     /// What `systemctl status` shows.
     pub(super) fn status(&self, status: &str) {
         self.send(&[NotifyState::Status(status)]);

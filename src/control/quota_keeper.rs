@@ -5,7 +5,7 @@
 //! again, and said.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -22,6 +22,10 @@ use crate::state::{
 };
 use crate::threads;
 
+mod paused;
+
+pub(super) use paused::PausedKeeper;
+
 /// The control thread's end of it. Dropping it ends the thread, once all is written.
 #[derive(Debug)]
 pub(super) struct QuotaKeeper {
@@ -35,6 +39,7 @@ pub(super) struct QuotaKeeper {
 
 #[derive(Debug)]
 struct KeeperShared {
+    path: PathBuf,
     accounts: Arc<Accounts>,
     /// How limits and holders are called by now.
     names: Mutex<Arc<HolderNames>>,
@@ -82,21 +87,31 @@ impl QuotaKeeper {
         accounts: &Arc<Accounts>,
         names: Arc<HolderNames>,
     ) -> Result<QuotaKeeper, String> {
-        let directory = StateDir::take(path).map_err(|error| format!("{path:?} {error}"))?;
-        let shared =
-            KeeperShared { accounts: accounts.clone(), names: Mutex::new(names), health: Arc::default() };
-        let shared = Arc::new(shared);
+        let shared = KeeperShared {
+            path: path.to_owned(),
+            accounts: accounts.clone(),
+            names: Mutex::new(names),
+            health: Arc::default(),
+        };
         shared.accounts.keep_changes();
+        QuotaKeeper::keep_for(Arc::new(shared), HashSet::new())
+    }
+
+    /// Keeps what changes of these accounts, of which those of some limits have what the store has of them.
+    fn keep_for(shared: Arc<KeeperShared>, restored: HashSet<LimitId>) -> Result<QuotaKeeper, String> {
+        let path = &shared.path;
+        let directory = StateDir::take(path).map_err(|error| format!("{path:?} {error}"))?;
         let mut keeping = Keeping {
             shared: shared.clone(),
             directory,
             store: None,
             unkept: HashMap::new(),
-            all: false,
+            // Those that go on may have changed while nobody kept it.
+            all: !restored.is_empty(),
             retry: None,
             swept: HashMap::new(),
             sweeps: Vec::new(),
-            restored: HashSet::new(),
+            restored,
             set_back: HashSet::new(),
         };
         keeping.begin().map_err(|error| format!("{:?} {error}", QuotaStore::path(&keeping.directory)))?;

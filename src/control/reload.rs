@@ -130,7 +130,7 @@ impl Preparation {
         if let RecordsChange::Start(outlet) = &records {
             parts.records = Some(outlet.lines.clone());
         }
-        let admin = (self.admin.prepare(&config.admin))
+        let admin = (self.admin.prepare(&config.admin, Vec::new()))
             .map_err(|error| refused(&config, &|trial| trial.cannot_administer(&error)))?;
         let listeners = self
             .held

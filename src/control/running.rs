@@ -39,13 +39,20 @@ impl RunningWorker {
     }
 }
 
-/// Starts the workers, and waits until all of them accept; gives where they tell how they ended, too.
+/// The boot that sessions' numbers have: the second of the start, and behind that of the server before this one.
+pub(super) fn boot_behind(before: Option<u32>) -> u32 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
+    before.map_or(now, |before| now.max(before.saturating_add(1)))
+}
+
+/// Starts the workers, and waits until all of them run; gives where they tell how they ended, too. They accept from the start
+/// where there is an acceptor.
 pub(super) fn run_workers(
     config: &Config,
-    acceptor: &Acceptor,
+    acceptor: Option<&Acceptor>,
     snapshots: &SnapshotMaker,
+    boot: u32,
 ) -> Result<(Vec<RunningWorker>, Receiver<io::Result<Latencies>>), StartError> {
-    let boot = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
     let own_ports = Arc::default();
     let (sender, ended) = bounded(config.server.workers);
     let (starting, started) = bounded(config.server.workers);
@@ -56,7 +63,7 @@ pub(super) fn run_workers(
         let mailbox = prepared.mailbox();
         let setup = Setup {
             number,
-            listeners: acceptor.for_worker(number),
+            listeners: acceptor.map(|acceptor| acceptor.for_worker(number)).unwrap_or_default(),
             counters: counters.clone(),
             pulse: pulse.clone(),
             own_ports: Arc::clone(&own_ports),

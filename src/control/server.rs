@@ -1,6 +1,8 @@
 //! A running server: its acceptor, its workers, and what they share.
 
 mod changes;
+mod handover;
+mod opened;
 
 pub(super) use changes::Changing;
 
@@ -12,10 +14,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use jiff::Timestamp;
 
+use self::opened::OpenedListeners;
 use super::acceptor::Acceptor;
 use super::descriptors::DescriptorBudget;
 use super::egress_watch::EgressWatch;
-use super::given::GivenListener;
+use super::handover::{HandoverSides, Inheritance, Predecessor};
 use super::learner::learner;
 use super::line::Voice;
 use super::outlet::Outlet;
@@ -23,7 +26,7 @@ use super::plural::count_of;
 use super::quota_keeper::QuotaKeeper;
 use super::reload::{records_room, sink_of};
 use super::rules::OperatorRules;
-use super::running::{RunningWorker, run_workers};
+use super::running::{RunningWorker, boot_behind, run_workers};
 use super::sandbox::Confinement;
 use super::snapshot::{Parts, SnapshotMaker, start_gssapi, start_verifier};
 use super::start_error::StartError;
@@ -37,7 +40,6 @@ use crate::admin::{
 use crate::config::{Choice, Config, OnFull, Problems};
 use crate::limits;
 use crate::observe::{Counted, EgressInEffect, Latencies, ListenersInEffect, NameAnswer, Totals};
-use crate::sys::congestion::CongestionControl;
 use crate::threads::survive;
 use crate::worker::{Changeover, Drill, Latch, Mail};
 
@@ -46,6 +48,8 @@ use crate::worker::{Changeover, Drill, Latch, Mail};
 pub struct Server {
     config: Arc<Config>,
     acceptor: Acceptor,
+    /// The servers before and behind this one.
+    handover: HandoverSides,
     workers: Vec<RunningWorker>,
     ended: Receiver<io::Result<Latencies>>,
     running: usize,
@@ -114,56 +118,51 @@ impl Server {
     /// Whatever keeps it from serving; files are read before any socket opens.
     pub fn start(config: Config) -> Result<Server, StartError> {
         let prepared = PreparedServer::of(&config, Confinement::default());
-        Server::start_prepared(config, prepared)
+        Server::start_prepared(config, prepared, Inheritance::default(), None)
     }
 
-    /// Opens the listeners and starts the workers of a configuration whose files have been read.
-    pub(super) fn start_prepared(config: Config, prepared: PreparedServer) -> Result<Server, StartError> {
+    /// Opens the listeners and starts the workers of a configuration whose files have been read, with what another process gave:
+    /// a server whose place it takes, where there is one.
+    ///
+    /// # Errors
+    /// As [`Server::start`], and what keeps it from taking that place.
+    pub(super) fn start_prepared(
+        config: Config,
+        prepared: PreparedServer,
+        inheritance: Inheritance,
+        predecessor: Option<&Predecessor>,
+    ) -> Result<Server, StartError> {
         let config = Arc::new(config);
         let (named, confinement) = prepared.tell()?;
         let (budget, congestion) = (named.budget, named.congestion);
         let refused = |what: &dyn Fn(&mut Trial)| StartError::Named(Trial::refused(&config, what));
         let records =
             start_records(&config, budget).map_err(|error| refused(&|trial| trial.cannot_record(&error)))?;
-        let acceptor = open_listeners(Vec::new(), &config, congestion)?;
-        let verifier = named.users.as_ref().map(|file| start_verifier(Arc::clone(&file.users)));
-        let gssapi = named.credentials.map(|credentials| start_gssapi(credentials, None));
-        let parts = Parts {
-            budget,
-            congestion,
-            resolver_files: named.resolver_files,
-            rules: Arc::<OperatorRules>::default().follow(named.rules),
-            limits: named.limits,
-            certificates: named.certificates,
-            username: named.username,
-            verifier: verifier.transpose().map_err(StartError::Machine)?,
-            gssapi: gssapi.transpose().map_err(StartError::Machine)?,
-            records: records.as_ref().map(|outlet| outlet.lines.clone()),
-            learner: learner(&config, None).map_err(|what| refused(&|trial| trial.cannot_learn(&what)))?,
-        };
-        let mut admin = Admin::default();
-        let opening = admin
-            .prepare(&config.admin)
-            .map_err(|error| refused(&|trial| trial.cannot_administer(&error)))?;
+        let OpenedListeners { mut acceptor, takeover, admin, opening } =
+            OpenedListeners::open(&config, congestion, inheritance)?;
+        let serves = predecessor.is_none();
+        if serves {
+            acceptor.settle(&config, congestion);
+        }
+        let (parts, users) = parts_of(&config, named, records.as_ref())?;
         let snapshots = snapshot_maker(&config, parts, &acceptor, &opening);
-        let quotas = start_quotas(&config, &snapshots)?;
-        let (workers, ended) = run_workers(&config, &acceptor, &snapshots)?;
+        let quotas = if serves { start_quotas(&config, &snapshots)? } else { None };
+        let boot = boot_behind(predecessor.map(Predecessor::boot));
+        let (workers, ended) = run_workers(&config, serves.then_some(&acceptor), &snapshots, boot)?;
         let beside =
             Beside::of(records.as_ref().map(|outlet| outlet.lines.clone()), snapshots.verifier().as_ref());
         let standing = Arc::new(standing(&config, &acceptor, budget, &snapshots, quotas.as_ref()));
         let (orders, settled) = (bounded(limits::ORDERS_QUEUED_MAX), bounded(1));
         beside.set_contexts(snapshots.contexts());
         beside.set_quota_store(quotas.as_ref().map(|keeper| keeper.health().clone()));
-        let watched = watched(&workers, &standing, &orders.0, &beside);
-        let latch = Arc::new(Latch::new(settled.0.clone()));
-        admin.configure(opening, &watched, latch).map_err(StartError::Machine)?;
-        let users = start_users(named.users, &snapshots, &workers)?;
-        let server = Server {
+        let users = start_users(users, &snapshots, &workers)?;
+        let mut server = Server {
             users,
             running: workers.len(),
             drains_by: None,
             config,
             acceptor,
+            handover: HandoverSides::new(takeover, boot),
             workers,
             ended,
             latencies: Latencies::default(),
@@ -184,6 +183,10 @@ impl Server {
             confinement: Arc::new(confinement),
         };
         server.follow_groups();
+        match predecessor {
+            Some(predecessor) => server.take_place_of(predecessor, opening)?,
+            None => server.open_admin(opening)?,
+        }
         Ok(server)
     }
 
@@ -304,6 +307,7 @@ impl Server {
                 let _ = thread.join();
             }
         }
+        self.end_telling();
         self.admin.stop();
         self.quotas = None;
         self.snapshots.finish_learning();
@@ -406,19 +410,30 @@ impl Server {
     }
 }
 
-/// The listeners, of which some are given.
-fn open_listeners(
-    given: Vec<GivenListener>,
+/// What snapshots are made of, and the users file where passwords are asked for.
+fn parts_of(
     config: &Config,
-    congestion: CongestionControl,
-) -> Result<Acceptor, StartError> {
-    let opened = Acceptor::open(given, config, congestion).map(|mut acceptor| {
-        acceptor.settle(config, congestion);
-        acceptor
-    });
-    opened.map_err(|(nth, error)| {
-        StartError::Named(Trial::refused(config, &|trial| trial.cannot_listen(nth, &error)))
-    })
+    named: Named,
+    records: Option<&Outlet>,
+) -> Result<(Parts, Option<UsersFile>), StartError> {
+    let verifier = named.users.as_ref().map(|file| start_verifier(Arc::clone(&file.users)));
+    let gssapi = named.credentials.map(|credentials| start_gssapi(credentials, None));
+    let learner = learner(config, None)
+        .map_err(|what| StartError::Named(Trial::refused(config, &|trial| trial.cannot_learn(&what))))?;
+    let parts = Parts {
+        budget: named.budget,
+        congestion: named.congestion,
+        resolver_files: named.resolver_files,
+        rules: Arc::<OperatorRules>::default().follow(named.rules),
+        limits: named.limits,
+        certificates: named.certificates,
+        username: named.username,
+        verifier: verifier.transpose().map_err(StartError::Machine)?,
+        gssapi: gssapi.transpose().map_err(StartError::Machine)?,
+        records: records.map(|outlet| outlet.lines.clone()),
+        learner,
+    };
+    Ok((parts, named.users))
 }
 
 /// What makes snapshots. No client may reach the listeners, nor the endpoint that is to open.

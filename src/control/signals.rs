@@ -24,6 +24,8 @@ pub(super) enum SignalRequest {
     Counters,
     /// The configuration read anew, and the files of the log opened anew.
     Reload,
+    /// A new server in this one's place.
+    Handover,
     /// Nothing that this server has: the signal's name.
     Unknown(&'static str),
 }
@@ -72,6 +74,7 @@ fn asked(signal: i32) -> SignalRequest {
         SIGTERM | SIGINT => SignalRequest::End,
         SIGUSR1 => SignalRequest::Counters,
         SIGHUP => SignalRequest::Reload,
+        SIGUSR2 => SignalRequest::Handover,
         SIGPWR => SignalRequest::Unknown("SIGPWR"),
         other => SignalRequest::Unknown(signal_name(other).unwrap_or("a real-time signal")),
     }

@@ -342,6 +342,11 @@ impl SnapshotMaker {
     }
 
     /// Where sessions are counted that have limits.
+    /// What each source has, where that is limited.
+    pub(super) fn sources(&self) -> Option<Arc<Sources>> {
+        self.sources.clone().filter(|_| self.config.per_source.connections > 0)
+    }
+
     pub(super) fn accounts(&self) -> &Arc<Accounts> {
         self.limiting.accounts()
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use super::handover::HandoverError;
 use crate::config::Problems;
 
 /// Why a server did not start.
@@ -12,6 +13,8 @@ pub enum StartError {
     Named(Problems),
     /// Threads or epoll.
     Machine(io::Error),
+    /// The place of the server before it cannot be taken, which serves on.
+    Handover(String),
 }
 
 impl fmt::Display for StartError {
@@ -19,7 +22,14 @@ impl fmt::Display for StartError {
         match self {
             StartError::Named(problems) => problems.fmt(f),
             StartError::Machine(error) => write!(f, "cannot start: {error}"),
+            StartError::Handover(error) => write!(f, "cannot take the other server's place: {error}"),
         }
+    }
+}
+
+impl From<HandoverError> for StartError {
+    fn from(error: HandoverError) -> StartError {
+        StartError::Handover(error.to_string())
     }
 }
 
@@ -28,6 +38,7 @@ impl std::error::Error for StartError {
         match self {
             StartError::Named(problems) => Some(problems),
             StartError::Machine(error) => Some(error),
+            StartError::Handover(_) => None,
         }
     }
 }

@@ -36,7 +36,7 @@ fn watched_server(admin: Vec<ListenAddress>) -> Server {
 
 fn govern(server: Server, signals: Receiver<SignalRequest>) -> ExitCode {
     let mut logs = Logs::apart();
-    Controller::start(server, ConfigSource::default(), signals, &mut logs, ServiceManager::default())
+    Controller::start(server, ConfigSource::default(), signals, &mut logs, (ServiceManager::default(), None))
         .unwrap()
         .run()
 }
@@ -61,7 +61,8 @@ impl Governed {
         let thread = std::thread::spawn(move || {
             let mut logs = Logs::apart();
             give.send((server.orders().0.clone(), Arc::clone(server.standing()))).unwrap();
-            let mut controller = Controller::start(server, source, heard, &mut logs, manager).unwrap();
+            let mut controller =
+                Controller::start(server, source, heard, &mut logs, (manager, None)).unwrap();
             controller.run()
         });
         let (orders, standing) = take.recv().unwrap();

@@ -34,6 +34,8 @@ use crate::sys::congestion::CongestionControl;
 use crate::sys::gssapi::ServiceCredentials;
 use crate::sys::{files, machine};
 
+mod takeover;
+
 /// A table of the configuration and a key in it.
 type KeyPath = (&'static str, &'static str);
 
@@ -68,6 +70,7 @@ pub fn check(config: &Config) -> Report {
     trial.access();
     trial.learning();
     trial.state();
+    trial.takeover();
     trial.admin();
     trial.into_report()
 }

@@ -65,6 +65,6 @@ impl Worker {
         .flatten()
         .min()
         // epoll counts whole milliseconds, to which mio rounds it up: else a deadline would be met by a spin of empty turns.
-        .map(|deadline| deadline.saturating_duration_since(now))
+        .map(|deadline| deadline.saturating_duration_since(now).min(limits::WAIT_LONGEST))
     }
 }

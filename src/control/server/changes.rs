@@ -143,7 +143,7 @@ impl Server {
     ///
     /// # Errors
     /// What listen(2) or epoll said, or that no thread can be had.
-    fn configure_admin(&mut self, opening: AdminOpening) -> io::Result<()> {
+    pub(super) fn configure_admin(&mut self, opening: AdminOpening) -> io::Result<()> {
         let watched = watched(&self.workers, &self.standing, &self.orders.0, &self.beside);
         let (mut goes, done) = (self.admin.addresses(), self.latch());
         let closed = Arc::downgrade(&done);
@@ -253,7 +253,7 @@ impl Server {
     }
 
     /// Tells by which names limits and holders are known by now.
-    fn tell_names(&self) {
+    pub(super) fn tell_names(&self) {
         self.quotas.iter().for_each(|keeper| keeper.set_names(self.snapshots.holder_names()));
     }
 
@@ -267,12 +267,12 @@ impl Server {
         &self.settled.1
     }
 
-    fn latch(&self) -> Arc<Latch> {
+    pub(super) fn latch(&self) -> Arc<Latch> {
         Arc::new(Latch::new(self.settled.0.clone()))
     }
 
     /// Has every worker go over to what is in effect now, its listeners too. The latch is let go of once all have.
-    fn change_over(&mut self, latch: &Arc<Latch>) -> Changing {
+    pub(super) fn change_over(&mut self, latch: &Arc<Latch>) -> Changing {
         let emptied = self.latch();
         for (number, worker) in self.workers.iter_mut().enumerate() {
             worker.post.change(Changeover {

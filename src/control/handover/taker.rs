@@ -1,0 +1,219 @@
+//! The server that takes another's place: what it asks, and what it is given.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::door::GivenTakeover;
+use super::giver::Adopted;
+use super::messages::{
+    HandoverError, HandoverMessage, ListenerRole, ToldAddress, ToldListener, ToldUse, VERSION, hear, say,
+    unexpected,
+};
+use super::uses::CarriedFromPredecessor;
+use crate::admin::{GivenDoor, SocketFile};
+use crate::config::ListenAddress;
+use crate::control::given::GivenListener;
+use crate::limits;
+use crate::sys::machine;
+use crate::sys::passing::MessageChannel;
+use crate::threads;
+
+/// The server whose place is taken.
+#[derive(Debug)]
+pub(in crate::control) struct Predecessor {
+    channel: MessageChannel,
+    /// The boot that its sessions' numbers have.
+    boot: u32,
+}
+
+/// What it gives: duplicates, which change nothing of what it has.
+#[derive(Debug, Default)]
+pub(in crate::control) struct Inheritance {
+    pub(in crate::control) listeners: Vec<GivenListener>,
+    pub(in crate::control) doors: Vec<GivenDoor>,
+    pub(in crate::control) takeover: Option<GivenTakeover>,
+}
+
+impl Predecessor {
+    /// The one that listens at a path; `None` where nobody does.
+    ///
+    /// # Errors
+    /// Somebody else's program listens there.
+    pub(in crate::control) fn at(path: &Path) -> Result<Option<MessageChannel>, HandoverError> {
+        let channel = match MessageChannel::connect(path) {
+            Ok(channel) => channel,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused
+                ) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(HandoverError::Channel(error)),
+        };
+        let peer = channel.peer().map_err(|errno| HandoverError::Channel(errno.into()))?;
+        if ![0, machine::effective_user()].contains(&peer.uid) {
+            let why = format!("user {} listens at {}, and is not trusted", peer.uid, path.display());
+            return Err(HandoverError::Given(why));
+        }
+        Ok(Some(channel))
+    }
+
+    /// Asks for its place, and has what it offers.
+    ///
+    /// # Errors
+    /// It refuses, ends, or says what makes no sense.
+    pub(in crate::control) fn ask(
+        channel: MessageChannel,
+    ) -> Result<(Predecessor, Inheritance), HandoverError> {
+        let build = env!("CARGO_PKG_VERSION").to_owned();
+        let hello = HandoverMessage::Hello { version: VERSION, build, pid: std::process::id() };
+        say(&channel, &hello, &[])?;
+        let mut inheritance = Inheritance::default();
+        for _ in 0..=limits::HANDOVER_LISTENERS_MAX {
+            match hear(&channel, limits::HANDOVER_PATIENCE)? {
+                (HandoverMessage::Listener(told), sockets) => inheritance.take(told, sockets, &channel)?,
+                (HandoverMessage::Complete { boot }, _) => {
+                    return Ok((Predecessor { channel, boot }, inheritance));
+                }
+                (said, _) => return Err(unexpected(&said)),
+            }
+        }
+        Err(HandoverError::Garbled("there are more listeners than there may be".to_owned()))
+    }
+
+    /// The boot that its sessions' numbers have.
+    pub(in crate::control) fn boot(&self) -> u32 {
+        self.boot
+    }
+
+    /// Says that this server could serve, and waits until the other lets nobody in any more; what its sessions have and have used.
+    ///
+    /// # Errors
+    /// The other goes on, or ended.
+    pub(in crate::control) fn ready(&self, adopted: Adopted) -> Result<Vec<ToldUse>, HandoverError> {
+        let Adopted { clients, admin, takeover } = adopted;
+        say(&self.channel, &HandoverMessage::Ready { clients, admin, takeover }, &[])?;
+        let mut first = Vec::new();
+        loop {
+            // The other's workers have their time, and its store of quotas.
+            match self.hear_next(limits::QUOTA_LAST_WRITE + limits::HANDOVER_PATIENCE)? {
+                HandoverMessage::Uses { uses, .. } => first.extend(uses),
+                HandoverMessage::Released => return Ok(first),
+                said => return Err(unexpected(&said)),
+            }
+        }
+    }
+
+    /// Says that this server serves from now on. Where that can be said, it does, and the other does no more.
+    ///
+    /// # Errors
+    /// The other has gone on.
+    pub(in crate::control) fn serving(&self) -> Result<(), HandoverError> {
+        say(&self.channel, &HandoverMessage::Serving, &[])
+    }
+
+    /// Waits a little until whoever looks after the other has been told of this one.
+    ///
+    /// # Errors
+    /// The other does not say so.
+    pub(in crate::control) fn over(&self) -> Result<(), HandoverError> {
+        match self.hear_next(limits::HANDOVER_PATIENCE)? {
+            HandoverMessage::Over => Ok(()),
+            said => Err(unexpected(&said)),
+        }
+    }
+
+    /// Counts what its sessions have and use, on a thread of its own, until it ends.
+    ///
+    /// # Errors
+    /// No thread can be had.
+    pub(in crate::control) fn follow(self, carried: CarriedFromPredecessor) -> std::io::Result<()> {
+        let mut both = Some((self, carried));
+        threads::spawn("predecessor", move || {
+            if let Some((predecessor, mut carried)) = both.take() {
+                predecessor.count(&mut carried);
+            }
+        })
+        .map(drop)
+    }
+
+    fn count(&self, carried: &mut CarriedFromPredecessor) {
+        let error = loop {
+            match self.hear_next(limits::WAIT_LONGEST) {
+                Ok(HandoverMessage::Uses { sessions, uses }) => carried.go_on(sessions, uses),
+                Ok(said) => break unexpected(&said),
+                Err(HandoverError::Silent(_)) => {}
+                Err(error) => break error,
+            }
+        };
+        match error {
+            HandoverError::Gone => tracing::info!("the server before this one has ended"),
+            error => tracing::warn!("of the server before this one nothing is counted any more: {error}"),
+        }
+    }
+
+    fn hear_next(&self, patience: Duration) -> Result<HandoverMessage, HandoverError> {
+        hear(&self.channel, patience).map(|(said, _)| said)
+    }
+}
+
+impl Inheritance {
+    /// Takes a listener that was told, with the rest of its sockets.
+    fn take(
+        &mut self,
+        told: ToldListener,
+        mut sockets: Vec<OwnedFd>,
+        channel: &MessageChannel,
+    ) -> Result<(), HandoverError> {
+        if told.sockets > limits::HANDOVER_SOCKETS_MAX {
+            return Err(HandoverError::Garbled("a listener has more sockets than there may be".to_owned()));
+        }
+        while sockets.len() < told.sockets {
+            match hear(channel, limits::HANDOVER_PATIENCE)? {
+                (HandoverMessage::Sockets, more) if !more.is_empty() => sockets.extend(more),
+                (said, _) => return Err(unexpected(&said)),
+            }
+        }
+        if sockets.len() != told.sockets {
+            return Err(HandoverError::Garbled(
+                "a listener has more sockets than it is said to have".to_owned(),
+            ));
+        }
+        let ToldListener { role, number, called, address, kept, file, .. } = told;
+        let file = match &address {
+            ToldAddress::Unix(path) => file.map(|file| SocketFile::given(path, file)),
+            ToldAddress::Tcp(..) => None,
+        };
+        let address = ListenAddress::from(address);
+        let wrong = |error: std::io::Error| HandoverError::Garbled(format!("{address}: {error}"));
+        match role {
+            ListenerRole::Clients => {
+                let given = GivenListener::of(sockets).map_err(wrong)?;
+                let (called, number) = (Arc::from(called), Some(number));
+                self.listeners.push(GivenListener { called, number, address, kept, file, ..given });
+            }
+            ListenerRole::Admin => {
+                let socket = GivenDoor::checked(only_one(sockets)?).map_err(wrong)?;
+                self.doors.push(GivenDoor { number: Some(number), address, socket, kept, file });
+            }
+            ListenerRole::Takeover => {
+                let ListenAddress::Unix(path) = address else {
+                    return Err(HandoverError::Garbled("a hand-over is asked for at a path".to_owned()));
+                };
+                self.takeover = Some(GivenTakeover { path, socket: only_one(sockets)?, file });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn only_one(sockets: Vec<OwnedFd>) -> Result<OwnedFd, HandoverError> {
+    match <[OwnedFd; 1]>::try_from(sockets) {
+        Ok([socket]) => Ok(socket),
+        Err(_) => Err(HandoverError::Garbled("a listener has another number of sockets than one".to_owned())),
+    }
+}

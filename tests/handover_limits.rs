@@ -1,0 +1,123 @@
+//! What sessions of the old server have and use counts at the new one: nobody has a limit twice.
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::http::Http;
+use crate::support::origin::V4;
+use crate::support::relay::{Builder, quoted};
+use crate::support::udp::{associate, zeros};
+use crate::support::wait::{self, PATIENCE};
+use crate::support::{Client, Origin, Relay};
+
+const USERS: &[(&str, &[u8])] = &[("ann", b"a"), ("bob", b"b")];
+
+fn builder(folder: &TempDir) -> Builder {
+    let file = |name: &str| quoted(folder.path().join(name).to_str().expect("UTF-8"));
+    Relay::builder().set("server", "takeover", &file("takeover")).set("log", "access", &file("access")).users(USERS)
+}
+
+fn next(folder: &TempDir, before: &Relay, limits: &[(&str, &str)]) -> Relay {
+    let with = |builder: Builder, (key, value): &(&str, &str)| builder.set("limits", key, value);
+    let builder = builder(folder).listen(&[&before.addr().to_string()]).argument("--takeover");
+    limits.iter().fold(builder, with).start()
+}
+
+fn user(relay: &Relay, name: &str) -> Client {
+    let mut client = Client::connect(relay.addr());
+    assert_eq!(client.login(name.as_bytes(), &name.as_bytes()[..1]), 0);
+    client
+}
+
+fn session(relay: &Relay, name: &str, origin: &Origin) -> Client {
+    let mut client = user(relay, name);
+    assert_eq!(client.request_ip(origin.addr).rep, 0);
+    client
+}
+
+fn rep_of(relay: &Relay, name: &str, origin: &Origin) -> u8 {
+    user(relay, name).request_ip(origin.addr).rep
+}
+
+/// Over two hand-overs, in which the first server outlives the second.
+#[test]
+fn sessions_of_servers_before_count_until_they_end() {
+    let (folder, origin) = (TempDir::new().expect("a folder"), Origin::echo());
+    let limits = [("per_user", "{ connections = 3, udp_associations = 1 }")];
+    let mut first = builder(&folder).set("limits", limits[0].0, limits[0].1).start();
+    let mut control = user(&first, "ann");
+    assert_eq!(associate(&mut control, zeros(V4)).rep, 0);
+    let second_session = session(&first, "ann", &origin);
+    let mut second = next(&folder, &first, &limits);
+    let third_session = session(&second, "ann", &origin);
+    assert_eq!(rep_of(&second, "ann", &origin), 2);
+    assert_eq!(rep_of(&second, "bob", &origin), 0);
+    let mut third = next(&folder, &second, &limits);
+    drop(third_session);
+    // The second server has no session of its own any more, and stays for what the first one tells.
+    wait::until_true("room for one", PATIENCE, || rep_of(&third, "ann", &origin) == 0);
+    let one = session(&third, "ann", &origin);
+    assert_eq!(rep_of(&third, "ann", &origin), 2);
+    assert!(first.is_running() && second.is_running());
+    drop((control, second_session));
+    assert_eq!(first.wait_exit(PATIENCE), Some(0));
+    assert_eq!(second.wait_exit(PATIENCE), Some(0));
+    wait::until_true("room for two more", PATIENCE, || {
+        let two = session(&third, "ann", &origin);
+        let fits = rep_of(&third, "ann", &origin) == 0;
+        drop(two);
+        fits
+    });
+    drop(one);
+    third.signal("TERM");
+    assert_eq!(third.wait_exit(PATIENCE), Some(0));
+}
+
+/// Sessions of an address, which has no account.
+#[test]
+fn sessions_of_a_source_count_on() {
+    let (folder, origin) = (TempDir::new().expect("a folder"), Origin::echo());
+    let limits = [("per_source", "{ connections = 2 }")];
+    let first = builder(&folder).set("limits", limits[0].0, limits[0].1).start();
+    let there = [session(&first, "ann", &origin), session(&first, "bob", &origin)];
+    let second = next(&folder, &first, &limits);
+    assert_eq!(rep_of(&second, "ann", &origin), 2);
+    drop(there);
+    wait::until_true("room", PATIENCE, || rep_of(&second, "ann", &origin) == 0);
+}
+
+fn used(relay: &Relay) -> u64 {
+    let quotas = Http::connect(relay.admin_addr()).ask_with("GET", "/api/v1/quotas", "Connection: close\r\n", None);
+    let told: Value = quotas.json();
+    let all = told["quotas"].as_array().expect("a list");
+    all.iter().filter(|one| one["holder"] == "user:ann").map(|one| one["used"].as_u64().expect("a number")).sum()
+}
+
+/// To the byte, with a store and a session that moves bytes before, between and behind.
+#[test]
+fn a_quota_counts_on_to_the_byte() {
+    let (folder, origin) = (TempDir::new().expect("a folder"), Origin::echo());
+    let state = TempDir::new().expect("a folder");
+    let limits = [("per_user", "{ bytes_per_day = \"1GB\" }")];
+    let kept = |builder: Builder| {
+        let state = quoted(state.path().to_str().expect("UTF-8"));
+        builder.set("server", "state", &state).set("limits", limits[0].0, limits[0].1).admin()
+    };
+    let mut first = kept(builder(&folder)).start();
+    let mut there = session(&first, "ann", &origin);
+    let move_bytes = |client: &mut Client, count: usize| {
+        client.send(&vec![7; count]);
+        client.recv(count);
+    };
+    move_bytes(&mut there, 100_000);
+    let second = builder(&folder).listen(&[&first.addr().to_string()]).argument("--takeover");
+    let second = kept(second).start();
+    assert!(used(&second) >= 200_000, "{}", used(&second));
+    move_bytes(&mut there, 50_000);
+    move_bytes(&mut session(&second, "ann", &origin), 10_000);
+    wait::until_true("the old one's bytes", PATIENCE, || used(&second) == 2 * 160_000);
+    move_bytes(&mut there, 1_000);
+    drop(there);
+    assert_eq!(first.wait_exit(PATIENCE), Some(0));
+    wait::until_true("what it told last", PATIENCE, || used(&second) == 2 * 161_000);
+}

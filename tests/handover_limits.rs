@@ -14,7 +14,10 @@ const USERS: &[(&str, &[u8])] = &[("ann", b"a"), ("bob", b"b")];
 
 fn builder(folder: &TempDir) -> Builder {
     let file = |name: &str| quoted(folder.path().join(name).to_str().expect("UTF-8"));
-    Relay::builder().set("server", "takeover", &file("takeover")).set("log", "access", &file("access")).users(USERS)
+    Relay::builder()
+        .set("server", "takeover", &file("takeover"))
+        .set("log", "access", &file("access"))
+        .users(USERS)
 }
 
 fn next(folder: &TempDir, before: &Relay, limits: &[(&str, &str)]) -> Relay {
@@ -55,18 +58,18 @@ fn sessions_of_servers_before_count_until_they_end() {
     let mut third = next(&folder, &second, &limits);
     drop(third_session);
     // The second server has no session of its own any more, and stays for what the first one tells.
-    wait::until_true("room for one", PATIENCE, || rep_of(&third, "ann", &origin) == 0);
-    let one = session(&third, "ann", &origin);
+    let one = wait::until("room for one", PATIENCE, || {
+        let mut client = user(&third, "ann");
+        (client.request_ip(origin.addr).rep == 0).then_some(client)
+    });
     assert_eq!(rep_of(&third, "ann", &origin), 2);
     assert!(first.is_running() && second.is_running());
     drop((control, second_session));
     assert_eq!(first.wait_exit(PATIENCE), Some(0));
     assert_eq!(second.wait_exit(PATIENCE), Some(0));
     wait::until_true("room for two more", PATIENCE, || {
-        let two = session(&third, "ann", &origin);
-        let fits = rep_of(&third, "ann", &origin) == 0;
-        drop(two);
-        fits
+        let mut two = user(&third, "ann");
+        two.request_ip(origin.addr).rep == 0 && rep_of(&third, "ann", &origin) == 0
     });
     drop(one);
     third.signal("TERM");
@@ -87,10 +90,14 @@ fn sessions_of_a_source_count_on() {
 }
 
 fn used(relay: &Relay) -> u64 {
-    let quotas = Http::connect(relay.admin_addr()).ask_with("GET", "/api/v1/quotas", "Connection: close\r\n", None);
+    let quotas =
+        Http::connect(relay.admin_addr()).ask_with("GET", "/api/v1/quotas", "Connection: close\r\n", None);
     let told: Value = quotas.json();
     let all = told["quotas"].as_array().expect("a list");
-    all.iter().filter(|one| one["holder"] == "user:ann").map(|one| one["used"].as_u64().expect("a number")).sum()
+    all.iter()
+        .filter(|one| one["holder"] == "user:ann")
+        .map(|one| one["used"].as_u64().expect("a number"))
+        .sum()
 }
 
 /// To the byte, with a store and a session that moves bytes before, between and behind.

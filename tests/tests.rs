@@ -62,6 +62,8 @@ mod unix_listener;
 
 /// A new server in the place of one that serves (37, 61).
 mod handover;
+mod handover_limits;
+mod handover_load;
 mod handover_signal;
 
 /// Rules: who may go where, by name and by address, and what is told of it.

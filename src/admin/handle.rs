@@ -85,8 +85,11 @@ pub struct Admin {
     /// What it listens on.
     open: Vec<OpenAddress>,
     /// Duplicates of it, where they may be offered to another server, and whose the files are.
-    offered: Option<Vec<(OfferedDoor, Option<Arc<SocketFile>>)>>,
+    offered: Option<Vec<DoorAndFile>>,
 }
+
+/// A listener as it can be offered, and whose its file is.
+type DoorAndFile = (OfferedDoor, Option<Arc<SocketFile>>);
 
 #[derive(Debug)]
 struct RunningAdmin {
@@ -200,13 +203,9 @@ impl Admin {
     }
 
     /// What can be offered of these to another server, where anything may be.
-    fn offer_beside(
-        &self,
-        stay: &[OpenAddress],
-        new: &[BoundDoor],
-    ) -> io::Result<Option<Vec<(OfferedDoor, Option<Arc<SocketFile>>)>>> {
+    fn offer_beside(&self, stay: &[OpenAddress], new: &[BoundDoor]) -> io::Result<Option<Vec<DoorAndFile>>> {
         let Some(before) = &self.offered else { return Ok(None) };
-        let again = |(door, file): &(OfferedDoor, Option<Arc<SocketFile>>)| {
+        let again = |(door, file): &DoorAndFile| {
             let stays = stay.iter().any(|(address, _)| *address == door.address);
             let OfferedDoor { number, address, kept, socket, file: identity } = door;
             let (address, socket) = (address.clone(), socket.clone());
@@ -223,7 +222,7 @@ impl Admin {
 
     /// What another server is offered that is to take this one's place.
     pub fn offered(&self) -> Vec<OfferedDoor> {
-        let one = |(door, _): &(OfferedDoor, Option<Arc<SocketFile>>)| OfferedDoor {
+        let one = |(door, _): &DoorAndFile| OfferedDoor {
             number: door.number,
             address: door.address.clone(),
             kept: door.kept,

@@ -12,10 +12,10 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvError, after, never, select, tick};
 
-use self::handing_over::HandingOver;
-use self::turns::Deferred;
 use super::asker::Asker;
 use super::clerk::Clerk;
+use super::deferred::Deferred;
+use super::handing::HandingOver;
 use super::launcher::Launcher;
 use super::line::Fields;
 use super::locals;

@@ -22,8 +22,10 @@ use crate::state::{
 };
 use crate::threads;
 
+mod can_keep;
 mod paused;
 
+pub(super) use can_keep::can_keep;
 pub(super) use paused::PausedKeeper;
 
 /// The control thread's end of it. Dropping it ends the thread, once all is written.
@@ -489,15 +491,6 @@ fn seconds_now() -> u64 {
 /// This moment as it can stand in the name of a file.
 fn time_now() -> String {
     jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string()
-}
-
-/// Whether a directory could keep quotas for a server that starts with it.
-///
-/// # Errors
-/// Why not.
-pub(super) fn can_keep(path: &Path) -> Result<(), String> {
-    StateDir::check(path).map_err(|error| format!("{path:?} {error}"))?;
-    QuotaStore::probe(path).map_err(|error| format!("the store of quotas in {path:?} {error}"))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod changes;
 mod handover;
 mod opened;
+mod parts;
 
 pub(super) use changes::Changing;
 
@@ -15,20 +16,19 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use jiff::Timestamp;
 
 use self::opened::OpenedListeners;
+use self::parts::parts_of;
 use super::acceptor::Acceptor;
 use super::descriptors::DescriptorBudget;
 use super::egress_watch::EgressWatch;
 use super::handover::{HandoverSides, Inheritance, Predecessor};
-use super::learner::learner;
 use super::line::Voice;
 use super::outlet::Outlet;
 use super::plural::count_of;
 use super::quota_keeper::QuotaKeeper;
 use super::reload::{records_room, sink_of};
-use super::rules::OperatorRules;
 use super::running::{RunningWorker, boot_behind, run_workers};
 use super::sandbox::Confinement;
-use super::snapshot::{Parts, SnapshotMaker, start_gssapi, start_verifier};
+use super::snapshot::{Parts, SnapshotMaker};
 use super::start_error::StartError;
 use super::trial::{Named, Report, Trial};
 use super::users::{UsersFile, UsersWatch};
@@ -408,32 +408,6 @@ impl Server {
     pub fn drill(&self, number: usize, drill: Drill) {
         self.workers[number].mailbox.send(Mail::Drill(drill));
     }
-}
-
-/// What snapshots are made of, and the users file where passwords are asked for.
-fn parts_of(
-    config: &Config,
-    named: Named,
-    records: Option<&Outlet>,
-) -> Result<(Parts, Option<UsersFile>), StartError> {
-    let verifier = named.users.as_ref().map(|file| start_verifier(Arc::clone(&file.users)));
-    let gssapi = named.credentials.map(|credentials| start_gssapi(credentials, None));
-    let learner = learner(config, None)
-        .map_err(|what| StartError::Named(Trial::refused(config, &|trial| trial.cannot_learn(&what))))?;
-    let parts = Parts {
-        budget: named.budget,
-        congestion: named.congestion,
-        resolver_files: named.resolver_files,
-        rules: Arc::<OperatorRules>::default().follow(named.rules),
-        limits: named.limits,
-        certificates: named.certificates,
-        username: named.username,
-        verifier: verifier.transpose().map_err(StartError::Machine)?,
-        gssapi: gssapi.transpose().map_err(StartError::Machine)?,
-        records: records.map(|outlet| outlet.lines.clone()),
-        learner,
-    };
-    Ok((parts, named.users))
 }
 
 /// What makes snapshots. No client may reach the listeners, nor the endpoint that is to open.

@@ -67,7 +67,7 @@ pub(crate) fn collect(mut stream: impl Read + Send + 'static) -> Arc<Mutex<Strin
 }
 
 /// The lines of a child's standard output, as they come.
-pub(super) fn read_lines(stdout: ChildStdout) -> mpsc::Receiver<String> {
+pub(crate) fn read_lines(stdout: ChildStdout) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {

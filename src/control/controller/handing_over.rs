@@ -4,91 +4,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, SendError, Sender, bounded, never};
+use crossbeam_channel::{SendError, Sender};
 
 use super::{Controller, End};
+use crate::control::handing::{HandoverStage, UnderWay};
 use crate::control::handover::{
     Adopted, Candidate, HandoverError, HandoverLetter, HandoverNews, Offer, Released, TakeoverDoor,
     TellUntil, give,
 };
-use crate::control::launcher::Launcher;
 use crate::control::notify::ServiceManager;
 use crate::control::quota_keeper::QuotaKeeper;
-use crate::control::server::Changing;
 use crate::limits;
 use crate::sys::passing::MessageChannel;
 use crate::threads;
-
-/// What is asked and under way.
-pub(super) struct HandingOver {
-    letters: (Sender<HandoverLetter>, Receiver<HandoverLetter>),
-    /// Where whoever asks is let in, and shown.
-    door: Option<TakeoverDoor>,
-    came: Receiver<MessageChannel>,
-    launcher: Option<Launcher>,
-    /// The number of the last one.
-    attempt: u64,
-    under_way: Option<UnderWay>,
-    /// Told once it has come to nothing, or is over.
-    drains_behind: bool,
-}
-
-/// A hand-over that has begun.
-struct UnderWay {
-    channel: Arc<MessageChannel>,
-    candidate: Option<Candidate>,
-    adopted: Adopted,
-    stage: HandoverStage,
-    /// The service manager was told of it.
-    by_signal: bool,
-}
-
-enum HandoverStage {
-    /// The other says what it wants, or starts.
-    Talking,
-    /// Workers are leaving the listeners alone; whoever waits for that is told then.
-    Leaving { changing: Changing, until: Instant, reply: Sender<Result<Released, String>> },
-    /// They have.
-    Left,
-}
-
-impl HandingOver {
-    /// Nothing is under way.
-    pub(super) fn new(launcher: Option<Launcher>) -> HandingOver {
-        HandingOver {
-            letters: bounded(limits::HANDOVER_LETTERS_MAX),
-            door: None,
-            came: never(),
-            launcher,
-            attempt: 0,
-            under_way: None,
-            drains_behind: false,
-        }
-    }
-
-    /// Whoever asks for this server's place.
-    pub(super) fn came(&self) -> Receiver<MessageChannel> {
-        self.came.clone()
-    }
-
-    /// What comes of a hand-over.
-    pub(super) fn letters(&self) -> Receiver<HandoverLetter> {
-        self.letters.1.clone()
-    }
-
-    /// Whether the program is another by now, and can be started.
-    pub(super) fn program_is_another(&self) -> bool {
-        self.launcher.as_ref().is_some_and(Launcher::program_is_another)
-    }
-
-    fn shut_door(&mut self) {
-        (self.door, self.came) = (None, never());
-    }
-
-    pub(super) fn is_under_way(&self) -> bool {
-        self.under_way.is_some()
-    }
-}
 
 impl Controller<'_> {
     /// Lets in whoever asks for this server's place, where a socket for that is configured.
@@ -213,10 +141,10 @@ impl Controller<'_> {
         }
         under_way.adopted = adopted;
         let changing = self.server.release(&under_way.adopted);
-        // Whoever asks from here on waits for the other, or for what comes of it.
-        self.handing.shut_door();
         let until = Instant::now() + limits::HANDOVER_RELEASE_PATIENCE;
         under_way.stage = HandoverStage::Leaving { changing, until, reply };
+        // Whoever asks from here on waits for the other, or for what comes of it.
+        self.handing.shut_door();
     }
 
     /// Gets on with a hand-over that waits for workers; false where one does.
@@ -227,10 +155,10 @@ impl Controller<'_> {
             return false;
         }
         let stage = std::mem::replace(&mut under_way.stage, HandoverStage::Left);
-        if let HandoverStage::Leaving { reply, .. } = stage {
-            if let Err(SendError(Ok(unheard))) = reply.send(Ok(self.server.released())) {
-                self.server.keep_again(unheard.keeper);
-            }
+        if let HandoverStage::Leaving { reply, .. } = stage
+            && let Err(SendError(Ok(unheard))) = reply.send(Ok(self.server.released()))
+        {
+            self.server.keep_again(unheard.keeper);
         }
         true
     }

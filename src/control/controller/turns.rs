@@ -2,24 +2,8 @@
 
 use super::{ClerkOutcome, Controller, Waiting};
 use crate::admin::OrderError;
-use crate::control::asker::Asker;
+use crate::control::deferred::Deferred;
 use crate::limits;
-
-/// An order that waits for what is under way: the clerk has one thing to do at a time, the file may have changed since it
-/// was read, and a reload finds the addresses free that the one before it gives up.
-pub(super) enum Deferred {
-    Reload(Asker),
-    DryRun(Asker),
-    Open(Asker),
-}
-
-impl Deferred {
-    pub(super) fn into_asker(self) -> Asker {
-        match self {
-            Deferred::Reload(asker) | Deferred::DryRun(asker) | Deferred::Open(asker) => asker,
-        }
-    }
-}
 
 impl Controller<'_> {
     /// Begins something, or has it wait for its turn.

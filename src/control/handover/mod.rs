@@ -5,6 +5,7 @@
 mod door;
 mod giver;
 mod messages;
+mod sides;
 mod taker;
 mod uses;
 mod wish;
@@ -14,6 +15,7 @@ pub(super) use giver::{
     Adopted, Candidate, HandoverLetter, HandoverNews, Offer, Offered, Released, TellUntil, give,
 };
 pub(super) use messages::{HandoverError, ListenerRole, ToldListener};
+pub(super) use sides::HandoverSides;
 pub(super) use taker::{Inheritance, Predecessor};
 pub(super) use uses::{CarriedFromPredecessor, EarlierServers, UseTeller};
 pub(super) use wish::Wish;

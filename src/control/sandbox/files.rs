@@ -92,6 +92,9 @@ pub(super) fn named_files(config: &Config) -> Vec<NamedFile> {
     if let Some(path) = &config.server.state {
         name(KeyPlace::of("server", "state"), path, FileUse::Own);
     }
+    if let Some(path) = &config.server.takeover {
+        name(KeyPlace::of("server", "takeover"), path, FileUse::Listen);
+    }
     for (nth, address) in config.admin.listen.iter().enumerate() {
         if let ListenAddress::Unix(path) = address {
             name(KeyPlace::of_entry("admin", "listen", nth), path, FileUse::Listen);

@@ -31,22 +31,22 @@ impl Server {
         let adopted = Adopted {
             clients: self.acceptor.adopted(),
             admin: opening.adopted(),
-            takeover: self.takeover.as_ref().is_some_and(|takeover| takeover.is_given()),
+            takeover: self.handover.takeover.as_ref().is_some_and(|takeover| takeover.is_given()),
         };
         let first = predecessor.ready(adopted).map_err(StartError::from)?;
         // The other has closed the store by now, and counts on in memory.
         self.quotas = start_quotas(&self.config, &self.snapshots)?;
         self.beside.set_quota_store(self.quotas.as_ref().map(|keeper| keeper.health().clone()));
         let counted = (self.snapshots.accounts().clone(), self.snapshots.holder_names());
-        let (sources, earlier) = (self.snapshots.sources(), self.earlier.clone());
-        self.carried = Some(CarriedFromPredecessor::begin(counted, sources, first, earlier));
+        let (sources, earlier) = (self.snapshots.sources(), self.handover.earlier.clone());
+        self.handover.carried = Some(CarriedFromPredecessor::begin(counted, sources, first, earlier));
         self.configure_admin(opening).map_err(StartError::Machine)?;
         let quotas = self.quotas.as_ref().and_then(|keeper| keeper.trouble(Instant::now()));
         self.standing.change(|standing| standing.vitals.degraded = quotas);
         predecessor.serving().map_err(StartError::from)?;
         self.acceptor.settle(&self.config, self.snapshots.congestion());
         self.admin.settle();
-        self.takeover.iter().for_each(|takeover| takeover.lend(false));
+        self.handover.takeover.iter().for_each(|takeover| takeover.lend(false));
         let latch = self.latch();
         self.change_over(&latch);
         Ok(())
@@ -87,7 +87,7 @@ impl Server {
             let told = ToldListener { role, number, called, address, kept, file, sockets: 1 };
             Offered { told, sockets: vec![socket] }
         });
-        let takeover = self.takeover.iter().map(|takeover| {
+        let takeover = self.handover.takeover.iter().map(|takeover| {
             let told = ToldListener {
                 role: ListenerRole::Takeover,
                 number: 0,
@@ -99,7 +99,7 @@ impl Server {
             };
             Offered { told, sockets: vec![takeover.socket.clone()] }
         });
-        Offer { boot: self.boot, listeners: clients.chain(admin).chain(takeover).collect() }
+        Offer { boot: self.handover.boot, listeners: clients.chain(admin).chain(takeover).collect() }
     }
 
     /// Has workers leave alone what another server adopted, with whoever is queued there.
@@ -122,7 +122,7 @@ impl Server {
     pub(in crate::control) fn follow(&mut self, predecessor: Predecessor) {
         // Where it is not told of this server, that speaks for the service at once and may not be heard.
         predecessor.over().unwrap_or_else(|error| tracing::warn!("{error}"));
-        if let Some(carried) = self.carried.take()
+        if let Some(carried) = self.handover.carried.take()
             && let Err(error) = predecessor.follow(carried)
         {
             tracing::warn!(%error, "of the server before this one nothing is counted");
@@ -131,19 +131,19 @@ impl Server {
 
     /// The server before this one, as far as it is there.
     pub(in crate::control) fn earlier(&self) -> &EarlierServers {
-        &self.earlier
+        &self.handover.earlier
     }
 
     /// Has it told what sessions have and use, until the end of this server.
     pub(in crate::control) fn tell_until_end(&mut self) -> TellUntil {
         let ((end, ended), (telling, told)) = (bounded(0), bounded(0));
-        self.telling = Some((end, told));
+        self.handover.telling = Some((end, told));
         TellUntil { end: ended, told: telling }
     }
 
     /// Waits a little until the last of that is told.
     pub(super) fn end_telling(&mut self) {
-        if let Some((end, told)) = self.telling.take() {
+        if let Some((end, told)) = self.handover.telling.take() {
             drop(end);
             let _ = told.recv_timeout(limits::HANDOVER_LAST_USES);
         }
@@ -168,13 +168,13 @@ impl Server {
     /// Another server serves. What it has adopted stays as it is; the rest closes as at a drain, which is to follow.
     pub(in crate::control) fn hand_over(&mut self, adopted: &Adopted) {
         self.admin.hand_over(&adopted.admin);
-        if let Some(takeover) = self.takeover.take() {
+        if let Some(takeover) = self.handover.takeover.take() {
             takeover.lend(adopted.takeover);
         }
     }
 
     /// The socket at which servers ask for this one's place, if there is one.
     pub(in crate::control) fn takeover_socket(&self) -> Option<Arc<OwnedFd>> {
-        self.takeover.as_ref().map(|takeover| takeover.socket.clone())
+        self.handover.takeover.as_ref().map(|takeover| takeover.socket.clone())
     }
 }

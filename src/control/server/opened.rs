@@ -9,7 +9,7 @@ use crate::control::trial::Trial;
 use crate::sys::congestion::CongestionControl;
 
 /// What there is; nobody accepts on it yet.
-pub(super) struct Opened {
+pub(super) struct OpenedListeners {
     pub(super) acceptor: Acceptor,
     /// Where a server asks that is to take this one's place.
     pub(super) takeover: Option<TakeoverSocket>,
@@ -17,7 +17,7 @@ pub(super) struct Opened {
     pub(super) opening: AdminOpening,
 }
 
-impl Opened {
+impl OpenedListeners {
     /// Goes on with what was given, and opens the rest. Nothing is done yet to what was given.
     ///
     /// # Errors
@@ -26,7 +26,7 @@ impl Opened {
         config: &Config,
         congestion: CongestionControl,
         inheritance: Inheritance,
-    ) -> Result<Opened, StartError> {
+    ) -> Result<OpenedListeners, StartError> {
         let Inheritance { listeners, doors, takeover } = inheritance;
         let refused = |what: &dyn Fn(&mut Trial)| StartError::Named(Trial::refused(config, what));
         let acceptor = Acceptor::open(listeners, config, congestion)
@@ -38,6 +38,6 @@ impl Opened {
         let opening = admin
             .prepare(&config.admin, doors)
             .map_err(|error| refused(&|trial| trial.cannot_administer(&error)))?;
-        Ok(Opened { acceptor, takeover, admin, opening })
+        Ok(OpenedListeners { acceptor, takeover, admin, opening })
     }
 }

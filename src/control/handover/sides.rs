@@ -1,0 +1,26 @@
+//! What a server has of those before and behind it.
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::door::TakeoverSocket;
+use super::uses::{CarriedFromPredecessor, EarlierServers};
+
+/// What a server has of those before and behind it.
+#[derive(Debug)]
+pub(in crate::control) struct HandoverSides {
+    /// Where a server asks that is to take this one's place.
+    pub(in crate::control) takeover: Option<TakeoverSocket>,
+    /// What its sessions' numbers begin with.
+    pub(in crate::control) boot: u32,
+    /// The server before this one, and what is counted of it once it has said all else.
+    pub(in crate::control) earlier: EarlierServers,
+    pub(in crate::control) carried: Option<CarriedFromPredecessor>,
+    /// What ends the telling of what sessions have, and is told of that.
+    pub(in crate::control) telling: Option<(Sender<()>, Receiver<()>)>,
+}
+
+impl HandoverSides {
+    pub(in crate::control) fn new(takeover: Option<TakeoverSocket>, boot: u32) -> HandoverSides {
+        HandoverSides { takeover, boot, earlier: EarlierServers::default(), carried: None, telling: None }
+    }
+}

@@ -376,6 +376,12 @@ pub const ORDERS_QUEUED_MAX: usize = 16;
 pub const ORDERS_DEFERRED_MAX: usize = 16;
 /// Signals that wait for the control thread.
 pub const SIGNALS_QUEUED_MAX: usize = 16;
+/// Descriptors that a service manager may pass: a socket for each worker of each listener, and then some.
+pub const PASSED_DESCRIPTORS_MAX: usize = 64 * 1024;
+/// Descriptors in one message to the service manager: SCM_MAX_FD of the kernel.
+pub const STORED_IN_MESSAGE_MAX: usize = 253;
+/// Bytes of a stored descriptor's name: what systemd takes (FDNAME_MAX).
+pub const STORED_NAME_MAX: usize = 255;
 /// How soon the control thread looks again at what it waits for: a worker with no room for a letter, a drain's last session.
 pub const CONTROL_RETRY: Duration = Duration::from_millis(50);
 /// How long the answer to an order waits for workers that stand still.

@@ -160,6 +160,9 @@ mod health;
 /// What a service manager is told.
 mod systemd;
 
+/// Sockets that a service manager passes.
+mod activation;
+
 /// The packaged units, as systemd's tools read them and under a real one.
 mod service;
 mod units;

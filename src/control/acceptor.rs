@@ -26,6 +26,9 @@ pub(super) struct Acceptor {
     addresses: Vec<SocketAddr>,
     /// Where sockets were let go of, and those that some worker may have yet.
     leaving: Vec<(SocketAddr, Vec<Weak<Listener>>)>,
+    /// Listeners of a service manager that nobody accepts on. It has them open all the same, so that none can be opened in their
+    /// place: they are had again from here.
+    resting: Vec<ListenerGroup>,
 }
 
 /// One listener: its name and its sockets, of which there are none while the server drains.
@@ -40,6 +43,8 @@ struct ListenerGroup {
     unsettled: bool,
     /// A service manager keeps its sockets for whoever comes next: they are never this server's alone.
     kept: bool,
+    /// A service manager keeps its sockets until it is told to forget them.
+    stored: bool,
     /// The server that takes this one's place has it: workers leave it alone.
     handed_over: bool,
 }
@@ -57,6 +62,15 @@ pub(super) struct OfferedListener {
     pub(super) sockets: Vec<Arc<Listener>>,
     /// The file of a unix socket that goes with the server, by device and inode.
     pub(super) file: Option<(u64, u64)>,
+}
+
+/// A listener that a service manager may be given to keep.
+#[derive(Debug)]
+pub(super) struct StorableListener {
+    pub(super) number: u16,
+    /// Where it is bound.
+    pub(super) address: ListenAddress,
+    pub(super) sockets: Vec<Arc<Listener>>,
 }
 
 impl Acceptor {
@@ -89,6 +103,7 @@ impl Acceptor {
             given: given.number,
             unsettled: true,
             kept: given.kept,
+            stored: false,
             handed_over: false,
         }
     }
@@ -135,8 +150,13 @@ impl Acceptor {
 
     /// What whoever prepares other listeners has to know.
     pub(super) fn held(&self) -> HeldListeners {
-        let groups = self.groups.iter().map(|group| (group.kind.clone(), group.name.address)).collect();
+        let groups = self.there().map(|group| (group.kind.clone(), group.name.address)).collect();
         HeldListeners { groups, closed: self.is_closed(), leaving: self.leaving() }
+    }
+
+    /// Those that there are, and behind them those that rest and are none of these.
+    fn there(&self) -> impl Iterator<Item = &ListenerGroup> {
+        self.groups.iter().chain(self.resting.iter().filter(|rests| !rests.is_among(&self.groups)))
     }
 
     /// Where workers have sockets yet that go.
@@ -154,11 +174,12 @@ impl Acceptor {
         config: &Config,
         congestion: CongestionControl,
     ) {
+        let there: Vec<ListenerGroup> = self.there().cloned().collect();
         let mut groups = Vec::with_capacity(next.len());
         for one in next {
             groups.push(match one {
                 NextListener::Kept(at, kind) => {
-                    let group = ListenerGroup { kind, ..self.groups[at].clone() };
+                    let group = ListenerGroup { kind, ..there[at].clone() };
                     if !group.unsettled {
                         group.adjust(config, congestion);
                     }
@@ -171,12 +192,15 @@ impl Acceptor {
                     given: None,
                     unsettled: false,
                     kept: false,
+                    stored: false,
                     handed_over: false,
                 },
             });
         }
         for mut group in std::mem::take(&mut self.groups) {
-            if !groups.iter().any(|stays| Arc::ptr_eq(&stays.name, &group.name)) {
+            if !group.is_among(&groups) {
+                // Who waits there is served: the manager is told to forget it.
+                group.store(false);
                 self.let_go(&mut group);
             }
         }
@@ -194,6 +218,11 @@ impl Acceptor {
     fn let_go(&mut self, group: &mut ListenerGroup) {
         let there = self.leaving();
         self.leaving.retain(|(address, _)| there.contains(address));
+        if group.kept && !group.opened.sockets.is_empty() {
+            self.resting.push(group.clone());
+            group.opened = OpenedSockets::default();
+            return;
+        }
         // Whoever looks for a unix socket finds none from here on.
         let OpenedSockets { sockets, .. } = std::mem::take(&mut group.opened);
         let Some(address) = group.name.address else { return };
@@ -236,8 +265,33 @@ impl Acceptor {
     pub(super) fn take_back(&mut self) {
         for group in self.groups.iter_mut().filter(|group| group.handed_over) {
             group.handed_over = false;
-            group.lend(group.kept);
+            group.lend(group.kept || group.stored);
         }
+    }
+
+    /// What a service manager may be given to keep, and does not have by itself: listeners at places where they will be again.
+    pub(super) fn storable(&self) -> Vec<StorableListener> {
+        let is_ours = |group: &&ListenerGroup| {
+            let comes_again = group.kind.address.tcp().is_none_or(|endpoint| endpoint.address.port() != 0);
+            comes_again && !group.kept && !group.handed_over && !group.opened.sockets.is_empty()
+        };
+        let storable = self.groups.iter().filter(is_ours).map(|group| StorableListener {
+            number: group.name.number,
+            address: group
+                .name
+                .address
+                .map_or(group.kind.address.clone(), |bound| ListenAddress::Tcp(bound.into())),
+            sockets: group.opened.sockets.clone(),
+        });
+        storable.collect()
+    }
+
+    /// Says whether a service manager keeps a listener: what it keeps it gives to whoever comes next, with its queue.
+    pub(super) fn store(&mut self, number: u16, stored: bool) {
+        self.groups
+            .iter_mut()
+            .filter(|group| group.name.number == number)
+            .for_each(|group| group.store(stored));
     }
 
     /// Whether the sockets were let go of.
@@ -252,14 +306,18 @@ impl Acceptor {
     pub(super) fn reopen(&mut self, config: &Config, congestion: CongestionControl) -> Result<(), String> {
         let mut groups = Vec::with_capacity(self.groups.len());
         for (group, one) in self.groups.clone().into_iter().zip(config.all_listeners()) {
+            let rests = self.resting.iter().find(|rests| Arc::ptr_eq(&rests.name, &group.name));
             let opened = match group.name.address {
+                address if let Some(rests) = rests => Ok((rests.opened.clone(), address)),
                 Some(wanted) => self.reopen_at(wanted, config, congestion),
                 None => open_one(one, config, congestion),
             };
             let (opened, address) =
                 opened.map_err(|error| format!("cannot listen on {}: {error}", group.place()))?;
             let name = if address == group.name.address { group.name } else { self.name(address) };
-            groups.push(ListenerGroup { name, opened, ..group });
+            let group = ListenerGroup { name, opened, stored: false, ..group };
+            group.adjust(config, congestion);
+            groups.push(group);
         }
         self.put(groups);
         Ok(())
@@ -280,6 +338,8 @@ impl Acceptor {
 
     fn put(&mut self, groups: Vec<ListenerGroup>) {
         self.addresses = groups.iter().filter_map(|group| group.name.address).collect();
+        self.resting
+            .retain(|rests| !groups.iter().any(|group| rests.is(group) && !group.opened.sockets.is_empty()));
         self.groups = groups;
     }
 
@@ -297,6 +357,21 @@ impl Acceptor {
 }
 
 impl ListenerGroup {
+    fn is(&self, other: &ListenerGroup) -> bool {
+        Arc::ptr_eq(&self.name, &other.name)
+    }
+
+    fn is_among(&self, groups: &[ListenerGroup]) -> bool {
+        groups.iter().any(|group| self.is(group))
+    }
+
+    fn store(&mut self, stored: bool) {
+        if self.stored != stored {
+            self.stored = stored;
+            self.lend(self.kept || stored);
+        }
+    }
+
     /// Says whether another process has its sockets, too.
     fn lend(&self, lent: bool) {
         self.opened.sockets.iter().for_each(|socket| socket.lend(lent));

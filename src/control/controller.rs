@@ -100,12 +100,13 @@ impl<'a> Controller<'a> {
     /// # Errors
     /// The system gives no thread.
     pub(super) fn start(
-        server: Server,
+        mut server: Server,
         source: ConfigSource,
         signals: Receiver<SignalRequest>,
         logs: &'a mut Logs,
-        (manager, launcher): (ServiceManager, Option<Launcher>),
+        (mut manager, launcher): (ServiceManager, Option<Launcher>),
     ) -> io::Result<Controller<'a>> {
+        manager.keep(server.listeners());
         manager.ready(&server.ready_line());
         let mut controller = Controller {
             standing: Arc::clone(server.standing()),
@@ -192,6 +193,9 @@ impl<'a> Controller<'a> {
         self.server.every_second();
         let vitals = self.server.vitals();
         self.standing.change(|standing| standing.vitals = vitals);
+        if self.end == End::Unasked {
+            self.manager.keep(self.server.listeners());
+        }
         if self.status_at.elapsed() >= limits::STATUS_INTERVAL {
             self.status_at = Instant::now();
             self.manager.status(&self.status());
@@ -313,6 +317,7 @@ impl<'a> Controller<'a> {
         self.exits_by = exit.then(|| self.drains_by());
         let later = "a drain was asked for after it";
         self.refuse_deferred(later, |order| matches!(order, Deferred::Open(_)));
+        self.manager.forget_all(self.server.listeners());
         let changing = self.server.close_listeners();
         self.standing.change(|standing| standing.state = ServerState::Draining);
         self.await_workers(changing, asker, Done::Draining { sessions: 0 });
@@ -406,7 +411,7 @@ impl<'a> Controller<'a> {
                 Done::Draining { .. } => Done::Draining { sessions },
                 Done::Serving { .. } => Done::Serving { sessions },
                 Done::Reload(mut report) => {
-                    report.warnings.extend(late(&changing).map(str::to_owned));
+                    report.warnings.extend(changing.late().map(str::to_owned));
                     Done::Reload(report)
                 }
                 other => other,
@@ -448,14 +453,4 @@ impl<'a> Controller<'a> {
     fn fields(&self) -> Fields {
         self.server.totals().fields().into_iter().map(|(name, value)| (name.into(), value.into())).collect()
     }
-}
-
-/// What of a change is not done yet, in words.
-fn late(changing: &Changing) -> Option<&'static str> {
-    if !changing.is_taken() {
-        return Some("a worker stands still: it goes over once it turns again");
-    }
-    let waits =
-        "clients wait at a listener that goes: it closes once they are taken, or after timeouts.drain";
-    (!changing.is_over()).then_some(waits)
 }

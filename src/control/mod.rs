@@ -1,6 +1,7 @@
 //! Threads, signals, drain: what surrounds the workers.
 
 mod acceptor;
+mod activation;
 mod asker;
 mod certificates;
 mod clerk;
@@ -48,6 +49,7 @@ mod server;
 mod signals;
 mod snapshot;
 mod start_error;
+mod stored;
 mod trial;
 mod unix_listener;
 mod user_orders;
@@ -74,6 +76,7 @@ use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 
+use self::activation::Activation;
 use self::controller::Controller;
 use self::handover::Wish;
 use self::launcher::Launcher;
@@ -87,13 +90,21 @@ use self::signals::{CaughtSignals, SignalRequest};
 use crate::config::{Access, Config, ConfigSource, Problems};
 use crate::console::complain;
 use crate::limits;
+use crate::sys::passed;
 use crate::threads::survive;
 
 /// Serves until told to stop; what `outflow run` does, in the place of a server that serves already where that is wished. The
 /// source is where `config` came from.
 pub fn run(source: ConfigSource, config: Config, takeover: bool) -> ExitCode {
-    // Before there is a thread, for they take variables out of the environment. What starts the program anew is to have those of
-    // the service manager and all rights, and has no descriptor of ours.
+    // Before there is a thread, for these take variables out of the environment, and what was passed before anything is opened
+    // that stays so. What starts the program anew is to have those of the service manager and all rights, and has no descriptor of ours.
+    let passed = match passed::take() {
+        Ok(passed) => passed,
+        Err(problem) => {
+            complain(&format_args!("sockets that were passed cannot be taken: {problem}"));
+            return ExitCode::FAILURE;
+        }
+    };
     let from = Wish::of(takeover);
     let launcher = config.server.takeover.is_some().then(Launcher::fork);
     let manager = ServiceManager::take();
@@ -117,8 +128,10 @@ pub fn run(source: ConfigSource, config: Config, takeover: bool) -> ExitCode {
         let failed = |error| tracing::warn!("no signal can bring a hand-over about: {error}");
         launcher.map_err(failed).ok()
     });
+    let activation = Activation::of(passed, &config);
+    activation.unwanted.iter().for_each(|name| manager.forget(name));
     let outcome = prepared.map_err(|problems| problems.to_string()).and_then(|prepared| {
-        let start = || start(config, prepared, from).map_err(|error| error.to_string());
+        let start = || start(config, prepared, (from, activation)).map_err(|error| error.to_string());
         start_and_serve(source, start, signals, &mut logs, (manager, launcher))
     });
     if let Err(problem) = &outcome {
@@ -140,9 +153,15 @@ fn prepare(config: &Config) -> Result<PreparedServer, Problems> {
     Ok(PreparedServer { confinement, warnings: prepared.warnings.followed_by(warnings), ..prepared })
 }
 
-/// Starts the server, in the place of another where that is wished.
-fn start(config: Config, prepared: PreparedServer, from: Wish) -> Result<Server, StartError> {
-    let (predecessor, inheritance) = from.fulfil(&config)?;
+/// Starts the server with what was passed to it, in the place of another where that is wished.
+fn start(
+    config: Config,
+    prepared: PreparedServer,
+    (from, passed): (Wish, Activation),
+) -> Result<Server, StartError> {
+    let (predecessor, mut inheritance) = from.fulfil(&config)?;
+    inheritance.listeners.extend(passed.clients);
+    inheritance.doors.extend(passed.doors);
     let mut server = Server::start_prepared(config, prepared, inheritance, predecessor.as_ref())?;
     if let Some(predecessor) = predecessor {
         tracing::info!("this server has taken the place of another");

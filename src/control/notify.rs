@@ -3,6 +3,8 @@
 //! sd-notify has the words. Its own sending knows no abstract socket and waits where the receiver does not read; here a
 //! message that finds no room is dropped, for a service manager that stalls must hold up nothing.
 
+mod storing;
+
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::linux::net::SocketAddrExt;
@@ -12,6 +14,8 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
+use self::storing::Store;
+use super::acceptor::Acceptor;
 use crate::sys::environment;
 
 /// The service manager, if there is one.
@@ -21,6 +25,8 @@ pub(super) struct ServiceManager {
     socket: Option<(UnixDatagram, SocketAddr)>,
     /// How often it wants to hear that we are alive: after twice that it ends us.
     feeding: Option<Duration>,
+    /// What it keeps for whoever comes next.
+    store: Store,
 }
 
 impl ServiceManager {
@@ -30,8 +36,13 @@ impl ServiceManager {
     /// # Errors
     /// It cannot be reached; in words for the log.
     pub(super) fn take() -> Result<ServiceManager, String> {
-        let [socket, interval, pid] = environment::take(["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"]);
-        ServiceManager::named(socket, interval, pid)
+        let [socket, interval, pid, room] =
+            environment::take(["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "FDSTORE"]);
+        let mut manager = ServiceManager::named(socket, interval, pid)?;
+        if manager.socket.is_some() {
+            manager.store.room = room.and_then(|text| text.to_str()?.parse().ok()).unwrap_or(0);
+        }
+        Ok(manager)
     }
 
     /// The one of these variables.
@@ -48,7 +59,8 @@ impl ServiceManager {
         let number = |text: Option<OsString>| text?.to_str()?.parse::<u64>().ok();
         let ours = number(pid).is_none_or(|pid| pid == u64::from(std::process::id()));
         let interval = number(interval).filter(|us| *us > 0 && ours).map(Duration::from_micros);
-        Ok(ServiceManager { socket: Some(socket), feeding: interval.map(|interval| interval / 2) })
+        let feeding = interval.map(|interval| interval / 2);
+        Ok(ServiceManager { socket: Some(socket), feeding, store: Store::default() })
     }
 
     /// How often [`ServiceManager::feed`] is due, if it is.
@@ -86,6 +98,27 @@ impl ServiceManager {
     /// We are alive.
     pub(super) fn feed(&self) {
         self.send(&[NotifyState::Watchdog]);
+    }
+
+    /// Has it keep the listeners that there are, for whoever comes next, and forget those that are gone.
+    pub(super) fn keep(&mut self, acceptor: &mut Acceptor) {
+        if let Some((socket, manager)) = &self.socket {
+            self.store.keep((socket, manager), acceptor);
+        }
+    }
+
+    /// Has it forget the listeners that it keeps: they are to refuse whoever comes.
+    pub(super) fn forget_all(&mut self, acceptor: &mut Acceptor) {
+        if let Some((socket, manager)) = &self.socket {
+            self.store.forget_all((socket, manager), acceptor);
+        }
+    }
+
+    /// Has it close what it keeps under a name. What cannot be told goes with the unit.
+    pub(super) fn forget(&self, name: &str) {
+        if let Some((socket, manager)) = &self.socket {
+            let _ = storing::forget((socket, manager), name);
+        }
     }
 
     fn send(&self, states: &[NotifyState]) {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::listener_kind::{options, scoped};
+use super::plural::count_of;
 use super::unix_listener;
 use crate::admin::SocketFile;
 use crate::config::{Config, ConfiguredListener, ListenAddress, Steer};
@@ -71,8 +72,8 @@ impl OpenedSockets {
             match Listener::open(address, &options) {
                 Ok(socket) => self.sockets.push(Arc::new(socket)),
                 Err(error) => {
-                    let (sockets, workers) = (self.sockets.len(), config.server.workers);
-                    tracing::warn!(%error, "{address} has {sockets} sockets for {workers} workers: some accept on one");
+                    let (sockets, workers) = (count_of(self.sockets.len(), "socket"), config.server.workers);
+                    tracing::warn!(%error, "{address} has {sockets} for {workers} workers: some accept on one");
                     return;
                 }
             }

@@ -15,6 +15,7 @@ pub mod mmsg;
 pub mod netlink;
 pub mod outbound;
 pub mod output;
+pub mod passed;
 pub mod passing;
 pub mod pipe;
 pub mod privileges;

@@ -10,6 +10,7 @@ use super::{Server, watched};
 use crate::admin::{AdminOpening, OrderError, OrderLetter, Standing};
 use crate::auth::UserAttributes;
 use crate::config::ConfigSource;
+use crate::control::acceptor::Acceptor;
 use crate::control::outlet::Outlet;
 use crate::control::quota_orders::QuotaOrder;
 use crate::control::reload::{Preparation, RecordsChange, Successor, UsersChange};
@@ -33,6 +34,16 @@ impl Changing {
     /// Whether the listeners that go are closed, too.
     pub(in crate::control) fn is_over(&self) -> bool {
         self.is_taken() && self.emptied.strong_count() == 0
+    }
+
+    /// What of it is not done yet, in words.
+    pub(in crate::control) fn late(&self) -> Option<&'static str> {
+        if !self.is_taken() {
+            return Some("a worker stands still: it goes over once it turns again");
+        }
+        let waits =
+            "clients wait at a listener that goes: it closes once they are taken, or after timeouts.drain";
+        (!self.is_over()).then_some(waits)
     }
 }
 
@@ -255,6 +266,11 @@ impl Server {
     /// Tells by which names limits and holders are known by now.
     pub(super) fn tell_names(&self) {
         self.quotas.iter().for_each(|keeper| keeper.set_names(self.snapshots.holder_names()));
+    }
+
+    /// The listeners.
+    pub(in crate::control) fn listeners(&mut self) -> &mut Acceptor {
+        &mut self.acceptor
     }
 
     /// Whether the listeners are closed, and can be opened again.

@@ -4,9 +4,9 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 use crate::support::manager::Systemd;
+use crate::support::relay::run_to_exit;
 use crate::support::wait::{PATIENCE, until_true};
 use crate::support::{Client, Origin, skip};
 
@@ -60,7 +60,7 @@ fn the_service_starts_reloads_and_ends_as_its_own_user() {
     assert_eq!((field("NoNewPrivs:"), field("Seccomp:")), ("1", "2"));
     let health =
         systemd.command(&["/run/program", "health", "--ready", "--admin", "unix:/run/outflow/admin.sock"]);
-    assert!(crate::support::relay::run_to_exit(health).status.success());
+    assert!(run_to_exit(health).status.success());
 
     systemd.configure(&with_listeners("[\"127.0.0.1:1080\", \"127.0.0.1:1081\"]"));
     systemd.does(&["reload", "outflow.service"]);
@@ -79,18 +79,128 @@ fn the_service_starts_reloads_and_ends_as_its_own_user() {
 }
 
 #[test]
+fn whoever_connects_while_it_is_down_is_served_afterwards() {
+    let test = "whoever_connects_while_it_is_down_is_served_afterwards";
+    let Some(systemd) = systemd(test, "RestartSec=2\n") else { return };
+    systemd.does(&["start", "outflow.service"]);
+    systemd.awaits("NFileDescriptorStore", "2");
+    let first = systemd.property("MainPID");
+    systemd.signal("KILL");
+    systemd.awaits("ActiveState", "activating");
+    systemd.inside(|| {
+        let origin = Origin::echo();
+        let waiting: Vec<Client> = (0..8).map(|_| Client::connect(RELAY)).collect();
+        for mut client in waiting {
+            client.greet_none();
+            assert_eq!(client.request_ip(origin.addr).rep, 0);
+        }
+    });
+    assert_eq!(systemd.property("NRestarts"), "1");
+    assert_ne!(systemd.property("MainPID"), first);
+    systemd.awaits("NFileDescriptorStore", "2");
+
+    // A restart, with a session that keeps the old process for the drain's time.
+    systemd.inside(|| {
+        let origin = Origin::echo();
+        let session = Client::through(RELAY, origin.addr);
+        std::thread::scope(|scope| {
+            let restart = scope.spawn(|| systemd.does(&["restart", "outflow.service"]));
+            systemd.awaits("ActiveState", "deactivating");
+            let mut client = Client::connect(RELAY);
+            client.greet_none();
+            assert_eq!(client.request_ip(origin.addr).rep, 0, "by the next process");
+            restart.join().expect("the restart");
+        });
+        drop(session);
+    });
+
+    // One that goes with a reload is kept no more, and one that comes is.
+    systemd.configure(&with_listeners("[\"127.0.0.1:1081\"]"));
+    systemd.does(&["reload", "outflow.service"]);
+    until_true("the new listener", PATIENCE, || systemd.listens(OTHER) && !systemd.listens(RELAY));
+    systemd.awaits("NFileDescriptorStore", "2");
+    // Who drains by hand refuses at once, for good or until it is undone.
+    let drain = |arguments: &[&str]| {
+        let words =
+            [&["/run/program", "drain", "--admin", "unix:/run/outflow/admin.sock"], arguments].concat();
+        let output = run_to_exit(systemd.command(&words));
+        assert!(output.status.success(), "{output:?}");
+    };
+    drain(&[]);
+    until_true("nobody listens", PATIENCE, || !systemd.listens(OTHER));
+    systemd.awaits("NFileDescriptorStore", "0");
+    drain(&["--undo"]);
+    serves(&systemd, OTHER);
+    systemd.awaits("NFileDescriptorStore", "2");
+}
+
+#[test]
 fn a_process_that_stands_still_is_ended_and_another_started() {
     let test = "a_process_that_stands_still_is_ended_and_another_started";
-    let Some(systemd) = systemd(test, "WatchdogSec=2\n") else { return };
+    let Some(systemd) = systemd(test, "WatchdogSec=5\n") else { return };
     systemd.does(&["start", "outflow.service"]);
     serves(&systemd, RELAY);
     let first = systemd.property("MainPID");
-    // It is fed: nothing happens in twice the time.
-    std::thread::sleep(Duration::from_secs(4));
-    assert_eq!((systemd.property("MainPID"), systemd.property("NRestarts")), (first.clone(), "0".to_owned()));
     systemd.signal("STOP");
     systemd.awaits("NRestarts", "1");
     systemd.awaits("ActiveState", "active");
     assert_ne!(systemd.property("MainPID"), first);
     serves(&systemd, RELAY);
+}
+
+/// What an upgrade of the package does: another file at the program's path, and a reload.
+#[test]
+fn a_reload_behind_an_upgrade_has_the_new_program_take_over() {
+    let test = "a_reload_behind_an_upgrade_has_the_new_program_take_over";
+    let Some(systemd) = systemd(test, "ExecStart=\nExecStart=/run/bin/outflow run\n") else { return };
+    let installs = "mkdir -p /run/bin && cp /run/program /run/bin/new && mv /run/bin/new /run/bin/outflow";
+    let install = || assert!(run_to_exit(systemd.command(&["sh", "-c", installs])).status.success());
+    install();
+    let takeover = "[server]\ntakeover = \"/run/outflow/takeover.sock\"\n";
+    systemd.configure(&CONFIGURATION.replacen("[server]\n", takeover, 1));
+    systemd.does(&["start", "outflow.service"]);
+    let first = systemd.property("MainPID");
+    systemd.inside(|| {
+        let origin = Origin::echo();
+        let mut session = Client::through(RELAY, origin.addr);
+        install();
+        systemd.does(&["reload", "outflow.service"]);
+        until_true("the new program", PATIENCE, || systemd.property("MainPID") != first);
+        systemd.awaits("ActiveState", "active");
+        session.send(b"goes on");
+        session.expect(b"goes on");
+        Client::through(RELAY, origin.addr);
+        // The new one's listeners are kept as the old one's were.
+        systemd.awaits("NFileDescriptorStore", "2");
+    });
+    systemd.does(&["stop", "outflow.service"]);
+    assert_eq!(systemd.property("Result"), "success");
+}
+
+#[test]
+fn a_socket_of_systemd_is_the_listener_that_is_configured_there() {
+    let test = "a_socket_of_systemd_is_the_listener_that_is_configured_there";
+    let Some(systemd) = systemd(test, "") else { return };
+    systemd.does(&["start", "outflow.socket", "outflow-admin.socket"]);
+    assert_eq!(systemd.property("ActiveState"), "inactive");
+    // Who connects has it started.
+    serves(&systemd, RELAY);
+    systemd.awaits("ActiveState", "active");
+    assert_eq!(systemd.property("NFileDescriptorStore"), "0", "systemd has them already");
+    let health = || {
+        let words = ["/run/program", "health", "--ready", "--admin", "unix:/run/outflow/admin.sock"];
+        run_to_exit(systemd.command(&words)).status.success()
+    };
+    assert!(health());
+    let first = systemd.property("MainPID");
+    std::thread::scope(|scope| {
+        let restart = scope.spawn(|| systemd.does(&["restart", "outflow.service"]));
+        while !restart.is_finished() {
+            assert!(systemd.listens(RELAY), "nobody is refused meanwhile");
+        }
+    });
+    assert_ne!(systemd.property("MainPID"), first);
+    serves(&systemd, RELAY);
+    assert!(health());
+    assert!(!systemd.log().contains("WARN"), "{}", systemd.log());
 }

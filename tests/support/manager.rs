@@ -7,7 +7,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns};
 use nix::unistd::geteuid;
@@ -18,6 +18,9 @@ use super::wait::{self, PATIENCE};
 
 /// For so long one may run; then all that it started is killed with it.
 const LIFE_MAX: Duration = Duration::from_secs(180);
+
+/// How long the service may take to come to a state: it may have to be missed first, and started anew.
+const LONG: Duration = Duration::from_secs(30);
 
 /// What it begins with. $1: the units, $2: the program, $3: the configuration.
 const INIT: &str = r#"
@@ -148,16 +151,13 @@ impl Systemd {
     /// Waits until a property of the service is this.
     #[track_caller]
     pub(crate) fn awaits(&self, name: &str, value: &str) {
-        let is_it = || self.property(name) == value;
-        let waited = std::time::Instant::now();
-        while !is_it() {
-            let now = self.property(name);
-            assert!(
-                waited.elapsed() < PATIENCE,
-                "{name} is {now} and not {value}\n{}\n{}",
-                self.said(),
-                self.log()
-            );
+        let began = Instant::now();
+        while self.property(name) != value {
+            if began.elapsed() > LONG {
+                let status = String::from_utf8(self.systemctl(&["status", "outflow.service"]).stdout);
+                let (now, said, log) = (self.property(name), self.said(), self.log());
+                panic!("{name} is {now} and not {value}\n{}\n{said}\n{log}", status.unwrap_or_default());
+            }
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -2,6 +2,7 @@
 
 mod common;
 mod hostile;
+mod overload;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use self::common::Common;
 use self::common::{per_cent, rate, seconds};
 pub(crate) use self::hostile::HostileArgs;
+pub(crate) use self::overload::OverloadArgs;
 use crate::compare::guard;
 use crate::kernel_memory::Source;
 use crate::origin::Supply;
@@ -58,6 +60,8 @@ pub(crate) enum Command {
     Udp(UdpArgs),
     /// A hostile client, and what it costs others: their sessions alone and beside an attack.
     Hostile(HostileArgs),
+    /// More clients than a server can serve: what it serves all the same, and what flows that stand already wait.
+    Overload(OverloadArgs),
     /// Many servers under the same loads, side by side, as a file says.
     Compare(CompareArgs),
     /// Kill whoever carries a killed comparison's mark.
@@ -95,6 +99,10 @@ impl Command {
                 let common = &args.common;
                 common.server.into_iter().chain([common.target]).chain(args.dns).collect()
             }
+            (Self::Overload(args), _) => {
+                let common = &args.common;
+                common.server.into_iter().chain([common.target, args.echo]).collect()
+            }
             (_, Some(common)) => common.server.into_iter().chain([common.target]).collect(),
             (_, None) => Vec::new(),
         }
@@ -116,6 +124,7 @@ impl Command {
             Self::Churn(args) => &args.common,
             Self::Udp(args) => &args.common,
             Self::Hostile(args) => &args.common,
+            Self::Overload(args) => &args.common,
             // Origin and servers of a comparison are on loopback, and each of its runs is checked as one.
             Self::Origin(_) | Self::Compare(_) | Self::Guard { .. } => return None,
         })
@@ -409,6 +418,8 @@ mod tests {
             command.addresses().iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(addresses("outflow-load origin --address 192.0.2.1"), ["192.0.2.1:0"]);
+        let overload = "outflow-load overload --server 192.0.2.1:1 --target 192.0.2.2:2 --echo 192.0.2.3:3";
+        assert_eq!(addresses(overload), ["192.0.2.1:1", "192.0.2.2:2", "192.0.2.3:3"]);
         let ends = "--server 192.0.2.1:1 --target 192.0.2.2:2";
         for scenario in
             ["connect", "http", "stream up", "echo", "idle", "mix", "churn", "udp", "hostile garbage"]

@@ -18,6 +18,7 @@
 //! outflow-load churn --server 127.0.0.1:1080 --target KEYED --seconds 60 --in-flight 64 --seed 7
 //! outflow-load udp --server 127.0.0.1:1080 --target UDP --associations 4 --size 200 --pid PID
 //! outflow-load hostile names --server 127.0.0.1:1080 --target PAGE --dns 127.0.0.1:5353 --pid PID
+//! outflow-load overload --server 127.0.0.1:1080 --target PAGE --echo ECHO --multiples 0.9,2,10 --patience 2
 //! outflow-load idle --server 127.0.0.1:1080 --target ECHO --connections 8000 --touch 1024 --pid PID
 //! ```
 //!
@@ -35,6 +36,10 @@
 //! ends sessions in every way and checks each byte at both ends: one that is wrong fails the run, which `--seed`
 //! gives again. `connect`, `echo` and `mix` check what they receive; `stream` does not look at a byte, for its sinks
 //! do not copy.
+//!
+//! `overload` finds the peak in a closed loop and has more come than can be served: what is served before its client
+//! has left (`--patience`), and what flows that stood before wait beside it. `loadtest/overload.sh` runs it against a
+//! server that has a share of one CPU.
 //!
 //! `--target-name` asks the server for a name in place of the target's address. `--direct` in place of
 //! `--server` gives the floor: the same load with no server between. A server that refuses, lies, hangs or
@@ -98,7 +103,7 @@ use nix::unistd::Pid;
 
 use crate::cli::{
     ChurnArgs, Cli, Command, Common, ConnectArgs, EchoArgs, HostileArgs, HttpArgs, IdleArgs, MixArgs,
-    OriginArgs, StreamArgs, UdpArgs,
+    OriginArgs, OverloadArgs, StreamArgs, UdpArgs,
 };
 use crate::fault::Fault;
 use crate::fleet::{Fleet, Losses, Route, Sources};
@@ -119,6 +124,7 @@ use crate::scenario::hostile::Hostile;
 use crate::scenario::http::{Http, Persistence};
 use crate::scenario::idle::{Before, Idle};
 use crate::scenario::mix::{Habits, Mix};
+use crate::scenario::overload::Overloading;
 use crate::scenario::starts::Starts;
 use crate::scenario::stream::{Stream, Window};
 use crate::scope::Scope;
@@ -156,6 +162,7 @@ fn run(command: Command, scope: Scope) -> Result<(), Box<dyn Error>> {
         Command::Churn(args) => churn(&args),
         Command::Udp(args) => udp(&args, scope),
         Command::Hostile(args) => hostile(&args),
+        Command::Overload(args) => overload(&args),
         Command::Compare(args) => compare::compare(&args, &scope),
         Command::Guard { mark } => {
             compare::guard::stand(&mark);
@@ -337,6 +344,13 @@ fn hostile(args: &HostileArgs) -> Result<(), Box<dyn Error>> {
     let mut hostile = Hostile::new(args.plan()?);
     let ended = hostile.run();
     report("hostile", &args.common, &Losses::default(), ended, hostile.record())
+}
+
+fn overload(args: &OverloadArgs) -> Result<(), Box<dyn Error>> {
+    pin(args.common.cpu)?;
+    let mut overloading = Overloading::new(args.plan()?);
+    let ended = overloading.run();
+    report("overload", &args.common, &Losses::default(), ended, overloading.record())
 }
 
 fn meter(common: &Common) -> Meter {

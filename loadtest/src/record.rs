@@ -35,6 +35,10 @@ impl Latency {
         (!self.0.is_empty()).then(|| self.clone())
     }
 
+    pub(crate) fn count(&self) -> u64 {
+        self.0.len()
+    }
+
     /// The value below which this share lies, in microseconds.
     pub(crate) fn quantile_us(&self, quantile: f64) -> f64 {
         self.0.value_at_quantile(quantile) as f64 / 1e3
@@ -169,6 +173,53 @@ pub(crate) struct Attempts {
     pub(crate) guesses_per_second: Option<f64>,
 }
 
+/// How a server fares under more sessions than it can serve.
+#[derive(Default, Serialize)]
+pub(crate) struct Overload {
+    /// Sessions a second of a closed loop.
+    pub(crate) peak_per_second: f64,
+    /// How long clients waited before they left.
+    pub(crate) give_up_seconds: f64,
+    /// Of sessions at half the peak, before any overload.
+    pub(crate) quiet_p99_us: Option<f64>,
+    /// Flows that stood before and did not to the end.
+    pub(crate) flows_lost: u64,
+    pub(crate) parts: Vec<OverloadPart>,
+}
+
+/// Sessions at one multiple of the peak.
+#[derive(Default, Serialize)]
+pub(crate) struct OverloadPart {
+    pub(crate) multiple: f64,
+    /// Sessions a second that came.
+    pub(crate) rate: f64,
+    /// Sessions that were due in the measured interval.
+    pub(crate) due: u64,
+    /// Sessions that ended in it as they should, before their clients left.
+    pub(crate) in_time: u64,
+    /// Of those due, those whose clients left, and those that the server ended.
+    pub(crate) late: u64,
+    pub(crate) cut: u64,
+    pub(crate) goodput_per_second: f64,
+    /// Of the peak; below it, of what came.
+    pub(crate) goodput_share: f64,
+    /// From when a session was due to its end, of those that were served.
+    pub(crate) p50_us: Option<f64>,
+    pub(crate) p99_us: Option<f64>,
+    pub(crate) late_starts: u64,
+    /// Of flows that stood before: from when a ping was due until it was back.
+    pub(crate) echo_round_trips: u64,
+    pub(crate) echo_p50_us: Option<f64>,
+    pub(crate) echo_p99_us: Option<f64>,
+    /// To the same at the highest multiple below the peak.
+    pub(crate) echo_p99_ratio: Option<f64>,
+    /// Of sessions at half the peak, from two seconds behind the overload on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) after_p99_us: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) after_failed: Option<u64>,
+}
+
 /// One run. A figure that the scenario does not have is left out.
 #[derive(Default, Serialize)]
 pub(crate) struct Record {
@@ -240,6 +291,8 @@ pub(crate) struct Record {
     pub(crate) delivery: Option<Delivery>,
     #[serde(flatten)]
     pub(crate) under_attack: Option<UnderAttack>,
+    #[serde(flatten)]
+    pub(crate) overload: Option<Overload>,
     /// Traced runs: system calls of the server for each session, those that wait for readiness apart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) calls_per_session: Option<f64>,

@@ -29,5 +29,8 @@ mod churn;
 /// Attacks: what they are made of, and that others are seen to suffer where they do.
 mod hostile;
 
+/// More sessions than a server serves: what counts as served, and the bars.
+mod overload;
+
 /// Comparisons: bad servers end their own part alone, and no process is left.
 mod compare;

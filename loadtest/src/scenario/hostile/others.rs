@@ -14,6 +14,7 @@ use crate::meter::Meter;
 use crate::progress::Done;
 use crate::record::{Latency, Record};
 use crate::scenario::connect::{Connect, Received};
+use crate::scenario::deadline::within;
 use crate::scenario::starts::{Gate, Starts};
 
 /// What one of them gets from the target.
@@ -98,15 +99,6 @@ impl Others {
             Who::NewUsers => Some(Messages::connect(self.target, None, user(number as usize))),
             Who::KnownUser => Some(Messages::connect(self.target, None, user(0))),
         }
-    }
-}
-
-/// Whoever is not done by then is late.
-fn within(limit: Duration, since: Instant, next: Next) -> Result<Next, Fault> {
-    match next {
-        Next::Wait if since.elapsed() >= limit => Err(Fault::Overdue(limit)),
-        Next::Wait => Ok(Next::Until(since + limit)),
-        other => Ok(other),
     }
 }
 

@@ -1,5 +1,6 @@
 //! At the limit: no descriptor left, no local port left (HAZARDS 36 and 39).
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -17,42 +18,43 @@ fn cpu_of_one_second(relay: &Relay) -> f64 {
     relay.cpu_seconds() - before
 }
 
-/// HAZARD 36: more clients than descriptors: who is accepted is served, the others wait their turn.
+/// HAZARD 36: more clients than descriptors: who is accepted is served, the others wait their turn, and are told where that
+/// does not come in time.
 #[test]
 fn only_clients_that_can_be_served_are_accepted() {
     let origin = Origin::echo();
-    let relay = Relay::builder().nofile("128").start();
-    let mut clients: Vec<Client> = (0..200)
-        .map(|_| {
-            let mut client = Client::connect(relay.addr());
-            client.send(&[&GREETING[..], &connect_ip(origin.addr)].concat());
-            client
-        })
-        .collect();
-    // Those that are answered were given a target's descriptor too.
-    let served = |clients: &[Client]| clients.iter().filter(|c| c.stream.peek(&mut [0; 12]).is_ok()).count();
-    for client in &clients {
+    let (relay, api) = Api::serve(Relay::builder().nofile("256"));
+    let connect = || {
+        let mut client = Client::connect(relay.addr());
+        client.send(&[&GREETING[..], &connect_ip(origin.addr)].concat());
         client.stream.set_nonblocking(true).expect("non-blocking");
-    }
-    wait::until_true("some are served", PATIENCE, || served(&clients) >= 16);
+        client
+    };
+    let mut clients: Vec<Client> = (0..200).map(|_| connect()).collect();
+    // Those that are answered were given a target's descriptor too.
+    let is_served = |client: &Client| client.stream.peek(&mut [0; 12]).is_ok_and(|count| count > 0);
+    wait::until_true("some are served", PATIENCE, || clients.iter().filter(|c| is_served(c)).count() >= 16);
     let cpu = cpu_of_one_second(&relay);
     assert!(cpu <= 0.06, "{cpu} s of CPU in one second at the limit");
-    let first = served(&clients);
-    assert!(first < 64, "{first} sessions with two descriptors each of 128");
-    while !clients.is_empty() {
-        let waiting = clients.iter().position(|c| c.stream.peek(&mut [0; 12]).is_ok());
-        let Some(at) = waiting else {
-            wait::until_true("the next is served", PATIENCE, || served(&clients) > 0);
-            continue;
-        };
-        let mut client = clients.swap_remove(at);
+    let waits = |client: &Client| {
+        client.stream.peek(&mut [0; 12]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    };
+    wait::until_true("nobody waits", PATIENCE, || !clients.iter().any(waits));
+    let (served, reset): (Vec<Client>, Vec<Client>) = clients.drain(..).partition(is_served);
+    assert!(served.len() < 128, "{} sessions with two descriptors each of 256", served.len());
+    let shed = || api.get("/api/v1/stats")["counters"]["shed_descriptors"].as_u64();
+    assert_eq!(shed(), Some(reset.len() as u64));
+    relay.logged(&["WARN", "reset connections", "cause=\"descriptors\""]);
+    // Who comes while places come free has one.
+    let mut late: Vec<Client> = (0..served.len()).map(|_| connect()).collect();
+    for mut client in served.into_iter().chain(late.drain(..)) {
         client.stream.set_nonblocking(false).expect("blocking");
         client.expect(&[0x05, 0x00]);
         assert_eq!(client.reply().rep, 0x00);
         client.send(b"ping");
         client.expect(b"ping");
     }
-    relay.records(200);
+    assert_eq!(shed(), Some(reset.len() as u64));
 }
 
 /// HAZARD 36: EMFILE from the kernel: a pause by timer, one line a second, and service within 200 ms.

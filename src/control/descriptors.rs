@@ -72,7 +72,8 @@ pub(super) fn least(config: &Config) -> usize {
 /// What is open before the first session.
 fn fixed(config: &Config) -> usize {
     let workers = config.server.workers.max(1);
-    let listeners = config.listener_count() * workers;
+    // One more for each: who is first in its queue is taken where there is no place, to know how long it has stood.
+    let listeners = 2 * config.listener_count() * workers;
     let admin = match config.admin.listen.len() {
         0 => 0,
         doors => {

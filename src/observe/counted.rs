@@ -3,7 +3,7 @@
 
 use super::labels::{
     AskedFor, DenialCause, DialFailure, Direction, LabelWord, LoginMethod, LoginResult, NameAnswer,
-    PauseCause, PipeState, Queue, Recall, Remembered, Replied, TlsOutcome, TlsSpoken,
+    PauseCause, PipeState, Queue, Recall, Remembered, Replied, ShedCause, TlsOutcome, TlsSpoken,
 };
 use crate::auth::username::ParameterFault;
 use crate::outcome::Reason;
@@ -131,6 +131,10 @@ counted! {
     RefusedUnrecorded = Counter "refused_unrecorded_total", NotZero "refused_unrecorded";
     /// Times that accepting paused for want of descriptors or memory.
     AcceptPaused(cause: PauseCause) = Counter "accept_paused_total", Sum "accept_paused";
+    /// Connections that were reset before they became sessions, for they waited too long, by for what.
+    Shed(cause: ShedCause) = Counter "shed_total", Sum "shed";
+    /// Queues of listeners that are kept short because more come than are served, each worker's by itself.
+    ShortQueues = Gauge "short_queues", NotZero "short_queues";
     /// Turns that a worker did not get on with. The control thread counts them, and it alone.
     Stall = Counter "worker_stalls_total", NotZero "stalls";
     /// Associations that are there now.

@@ -138,6 +138,27 @@ label! {
 }
 
 label! {
+    /// Why a connection was reset before it became a session.
+    ShedCause {
+        /// It stood for too long in its listener's queue: more come than are served.
+        Queue = "queue";
+        /// As many sessions as `server.max_connections` allows, for too long.
+        Connections = "connections";
+        /// As many sessions as there are descriptors for, for too long.
+        Descriptors = "descriptors";
+        /// As many sessions as there is memory for, for too long.
+        Memory = "memory";
+    }
+}
+
+impl ShedCause {
+    /// Its word.
+    pub fn name(self) -> &'static str {
+        ShedCause::word(self as usize)
+    }
+}
+
+label! {
     /// What a request asked for.
     AskedFor {
         /// CONNECT.

@@ -30,7 +30,7 @@ pub use egress_told::{AddressCounts, AddressTold, EgressInEffect, EgressOrderErr
 pub use exposition::{EXPOSITION_TYPE, Observed, ProcessUse, WorkerObserved, exposition};
 pub use labels::{
     AskedFor, DenialCause, DialFailure, Direction, LoginMethod, LoginResult, NameAnswer, PauseCause,
-    PipeState, Queue, Recall, Remembered, Replied, TlsOutcome, TlsSpoken,
+    PipeState, Queue, Recall, Remembered, Replied, ShedCause, TlsOutcome, TlsSpoken,
 };
 pub use latencies::{Latencies, LatencyMark, Quantiles, TIMED, Timed, Timing};
 pub use limit_hits::{LimitHits, ReachedOf};

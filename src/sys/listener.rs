@@ -11,7 +11,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::congestion::{self, Algorithm, CongestionControl};
 use super::outbound::{apply, within};
-use super::stream::{Liveness, Stream, apply_liveness};
+use super::stream::{Liveness, Stream, apply_liveness, tcp_info};
 use super::{Errno, errno_of};
 use crate::outbound::OutboundOptions;
 
@@ -61,8 +61,9 @@ impl Listener {
             let _ = socket.set_tcp_congestion(algorithm.name());
         }
         socket.bind(&SockAddr::from(address))?;
-        socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
-        Ok(Listener::of(socket.into()))
+        let listener = Listener::of(socket.into());
+        listener.set_backlog(options.backlog)?;
+        Ok(listener)
     }
 
     /// A socket that listens already, such as one at a path.
@@ -205,6 +206,15 @@ impl Listener {
         Ok((stream, peer.as_socket()))
     }
 
+    /// Gives its queue as many places; those that stand in it stay. Whoever comes to a full one is not answered, and asks
+    /// again after a second.
+    ///
+    /// # Errors
+    /// What listen(2) refused.
+    pub fn set_backlog(&self, places: u32) -> io::Result<()> {
+        self.socket.listen(i32::try_from(places).unwrap_or(i32::MAX))
+    }
+
     /// Takes no connection from now on that is not begun: who comes is refused at once, as where nobody listens, and
     /// another listener may be opened at the address. Handshakes that are under way come to their end, and what is queued
     /// stays.
@@ -227,21 +237,8 @@ impl Listener {
 
     /// How many connections wait to be accepted; 0 where the kernel does not say.
     pub fn waiting(&self) -> u32 {
-        // SAFETY: tcp_info is made of integers alone, for which zeros are values.
-        let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
-        let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
-        // SAFETY: info is valid for writes of as many bytes as length says, for the whole call.
-        let result = unsafe {
-            libc::getsockopt(
-                self.socket.as_raw_fd(),
-                libc::IPPROTO_TCP,
-                libc::TCP_INFO,
-                (&raw mut info).cast(),
-                &raw mut length,
-            )
-        };
         // Of a socket that listens this field has the length of its accept queue.
-        if result < 0 { 0 } else { info.tcpi_unacked }
+        tcp_info(&self.socket).map_or(0, |info| info.tcpi_unacked)
     }
 
     /// Steers the connections of this listener's whole group by the CPU that receives them: the CPU's number
@@ -340,6 +337,43 @@ mod tests {
             assert_eq!(second.accept().unwrap().1, newcomer.local_addr().ok());
             assert_eq!((second.accept().unwrap_err(), listener.waiting()), (Errno::EAGAIN, 0));
         }
+    }
+
+    /// How long it stood counts from the end of its handshake, whatever its client has said since.
+    #[test]
+    fn a_connection_tells_how_long_it_stood_and_whether_its_client_has_left() {
+        let options = options(SECOND, CongestionControl::default());
+        let listener = Listener::open("127.0.0.1:0".parse().unwrap(), &options).unwrap();
+        SockRef::from(&listener).set_nonblocking(false).unwrap();
+        let stood = Duration::from_millis(120);
+        let mut clients = [(); 4].map(|()| TcpStream::connect(listener.address().unwrap()).unwrap());
+        std::thread::sleep(stood);
+        clients[1].write_all(b"late").unwrap();
+        let [_silent, _spoke, left, reset] = clients;
+        drop(left);
+        SockRef::from(&reset).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(reset);
+        for left in [false, false, true, true] {
+            let queued = listener.accept().unwrap().0.queued().unwrap();
+            assert!((stood..SECOND * 5).contains(&queued.stood), "{queued:?}");
+            assert_eq!(queued.left, left, "{queued:?}");
+        }
+    }
+
+    /// Who stands in a queue stays there when it has fewer places than that.
+    #[test]
+    fn a_queue_with_fewer_places_keeps_who_stands_in_it() {
+        let options = options(SECOND, CongestionControl::default());
+        let listener = Listener::open("127.0.0.1:0".parse().unwrap(), &options).unwrap();
+        let at = listener.address().unwrap();
+        let _clients = [(); 6].map(|()| TcpStream::connect(at).unwrap());
+        listener.set_backlog(2).unwrap();
+        assert_eq!(listener.waiting(), 6);
+        let late = TcpStream::connect_timeout(&at, Duration::from_millis(200)).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        listener.set_backlog(8).unwrap();
+        let _in_time = TcpStream::connect(at).unwrap();
+        assert_eq!(listener.waiting(), 7);
     }
 
     /// What a listener is given later is what sockets have that it accepts from then on.

@@ -27,6 +27,18 @@ pub struct Liveness {
     pub unacked: Duration,
 }
 
+/// How a connection fares that was just accepted, and that nothing was sent on from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queued {
+    /// How long it stood in its listener's queue, to the kernel's tick.
+    pub stood: Duration,
+    /// Whether its client has ended its side since, or all of it.
+    pub left: bool,
+}
+
+/// States of a TCP socket whose peer has ended its side (linux/tcp_states.h): CLOSE and CLOSE_WAIT.
+const PEER_LEFT: [u8; 2] = [7, 8];
+
 impl Stream {
     /// Takes over a socket that is already non-blocking.
     pub fn from_fd(fd: OwnedFd) -> Stream {
@@ -117,6 +129,14 @@ impl Stream {
         let _ = SockRef::from(&self.0).set_linger(Some(Duration::ZERO));
     }
 
+    /// How it fares in its listener's queue; `None` where the kernel does not say, as of sockets of the unix family.
+    pub fn queued(&self) -> Option<Queued> {
+        let info = tcp_info(self)?;
+        // The kernel sets it once the handshake is over, and nothing was sent since.
+        let stood = Duration::from_millis(info.tcpi_last_data_sent.into());
+        Some(Queued { stood, left: PEER_LEFT.contains(&info.tcpi_state) })
+    }
+
     /// The pending error of the socket, taken from it.
     pub fn take_error(&self) -> Option<Errno> {
         SockRef::from(&self.0).take_error().ok().flatten().map(|error| errno_of(&error))
@@ -167,6 +187,24 @@ pub(super) fn apply_liveness(socket: &SockRef<'_>, liveness: &Liveness) {
         TcpKeepalive::new().with_time(liveness.keepalive_idle).with_interval(liveness.keepalive_interval);
     let _ = socket.set_tcp_keepalive(&keepalive);
     let _ = socket.set_tcp_user_timeout(Some(liveness.unacked));
+}
+
+/// What the kernel tells of a TCP socket (TCP_INFO).
+pub(super) fn tcp_info(socket: &impl AsFd) -> Option<libc::tcp_info> {
+    // SAFETY: tcp_info is made of integers alone, for which zeros are values.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: info is valid for writes of as many bytes as length says, for the whole call.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut length,
+        )
+    };
+    (result == 0).then_some(info)
 }
 
 /// Whether a connected socket sends by the loopback interface: no other has an MTU beyond 16 bits, of which the kernel says no

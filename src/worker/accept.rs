@@ -1,4 +1,5 @@
-//! Accepting: a budget a turn, a ceiling, and a pause by timer when the kernel has no descriptor to give.
+//! Accepting: a budget a turn, a ceiling, and a pause by timer when the kernel has no descriptor to give. Who has stood too
+//! long to be served in time is reset instead ([`super::queue_watch`]).
 
 use std::sync::Arc;
 
@@ -9,22 +10,35 @@ use super::errno::{ends_one_connection, pause_cause};
 use super::handshake::Handshake;
 use super::header_due::HeaderDue;
 use super::proxied::place_of;
+use super::queue_watch::QueueVerdict;
+use super::queues::InHand;
 use super::slot::{Phase, Slot};
 use super::snapshot::Snapshot;
 use super::tokens::{CLIENT_SOCKET, Key};
 use super::watch::watch_stream;
 use crate::limits;
-use crate::observe::{Counted, DenialCause};
+use crate::observe::{Counted, DenialCause, ShedCause};
 use crate::outcome::Reason;
 use crate::policy::Incoming;
 use crate::session::Failure;
 use crate::sys::Errno;
 use crate::sys::stream::Stream;
 
+/// What came of taking a connection from a listener.
+enum Taken {
+    /// One, from this listener.
+    One(usize, Stream, Incoming),
+    /// None, but another may be had.
+    Missed,
+    /// None, and none can be had for now.
+    Nothing,
+}
+
 impl Worker {
     /// Takes what is queued, within this turn's budget, and closes listeners that go and have nothing more to give.
     pub(super) fn accept(&mut self) {
         self.accept_some();
+        self.mind_queues();
         self.acceptance.close_emptied(self.core.now, &self.core.registry);
     }
 
@@ -33,13 +47,65 @@ impl Worker {
             return;
         }
         self.acceptance.paused_until = None;
-        for _ in 0..limits::ACCEPTS_PER_TURN {
+        let (mut accepts, mut sheds) = (self.acceptance.overload.accepts(), limits::SHEDS_PER_TURN);
+        while accepts > 0 && sheds > 0 {
             if self.core.full() && !self.make_room() {
-                return self.say_full();
+                return self.wait_for_room();
             }
-            if !self.accept_one() {
-                return;
+            match self.take_one() {
+                Taken::One(at, client, incoming) => match self.judge(at, &client, accepts == 1) {
+                    QueueVerdict::Serve => {
+                        accepts -= 1;
+                        self.admit_from(at, client, incoming);
+                    }
+                    QueueVerdict::Shed => {
+                        sheds -= 1;
+                        self.shed(&client, ShedCause::Queue);
+                    }
+                },
+                Taken::Missed => accepts -= 1,
+                Taken::Nothing => return,
             }
+        }
+        self.acceptance.turn_on();
+    }
+
+    /// Whether one that was taken is served. How long it stood is asked only of the last of a turn that takes all that it
+    /// may, and where more come than are served: otherwise nobody has to be asked.
+    fn judge(&mut self, at: usize, client: &Stream, last: bool) -> QueueVerdict {
+        let queue = &mut self.acceptance.listeners[at].queue;
+        let asks = last || queue.is_overloaded();
+        let verdict = match asks.then(|| client.queued()).flatten() {
+            Some(queued) => queue.judge(queued, self.core.now),
+            None => QueueVerdict::Serve,
+        };
+        if verdict == QueueVerdict::Serve {
+            queue.serve();
+        }
+        verdict
+    }
+
+    /// Gives queues the places that they are to have by what was served.
+    fn mind_queues(&mut self) {
+        let (now, most) = (self.core.now, self.core.snapshot.config.server.backlog);
+        if !self.acceptance.set_places(now, most) {
+            return;
+        }
+        self.core.counters.set(Counted::ShortQueues, self.acceptance.overload.queues as u64);
+        if let Some(places) = self.acceptance.says_narrowed(now) {
+            let worker = self.core.number;
+            tracing::warn!(worker, places, "more clients come than are served: their queue is kept short");
+        }
+    }
+
+    /// Resets a connection before anything is read.
+    fn shed(&mut self, client: &Stream, cause: ShedCause) {
+        // Nothing was read of it and nothing is owed: no TIME_WAIT of ours for it either.
+        client.reset_on_close();
+        self.core.counters.count(Counted::Shed(cause));
+        if let Some(count) = self.acceptance.overload.shed(cause, self.core.now) {
+            let (worker, cause) = (self.core.number, cause.name());
+            tracing::warn!(worker, cause, count, "reset connections that had waited too long");
         }
     }
 
@@ -62,7 +128,33 @@ impl Worker {
         kept.is_some()
     }
 
-    /// No connection is taken for want of places.
+    /// No connection is taken for want of places: the first of each queue is in hand, and reset once it has waited too long.
+    fn wait_for_room(&mut self) {
+        self.say_full();
+        let (now, cause, mut sheds) = (self.core.now, self.core.shed_cause(), limits::SHEDS_PER_TURN);
+        for at in 0..self.acceptance.listeners.len() {
+            while self.take_in_hand(at) && sheds > 0 {
+                let Some(one) = self.acceptance.listeners[at].in_hand.take_if(|one| one.until <= now) else {
+                    break;
+                };
+                sheds -= 1;
+                self.shed(&one.client, cause);
+            }
+        }
+    }
+
+    /// Whether one of this listener is in hand, who is taken where nobody was.
+    fn take_in_hand(&mut self, at: usize) -> bool {
+        while self.acceptance.may_take_in_hand(at) {
+            if let Taken::One(_, client, incoming) = self.take_from(at) {
+                let one = InHand::of(client, incoming.client, self.core.now);
+                self.acceptance.listeners[at].in_hand = one;
+            }
+        }
+        self.acceptance.listeners[at].in_hand.is_some()
+    }
+
+    /// Says once a minute that connections wait for a place.
     fn say_full(&mut self) {
         if let Some(waiting) = self.acceptance.waiting_at_ceiling(self.core.now) {
             let (worker, sessions) = (self.core.number, self.slots.len());
@@ -70,33 +162,49 @@ impl Worker {
         }
     }
 
-    /// Takes one connection from the next listener that has one. False when none has.
-    fn accept_one(&mut self) -> bool {
-        let Some(at) = self.acceptance.next_ready() else { return false };
-        let Accepting { number, socket, leaving, .. } = &self.acceptance.listeners[at];
-        match socket.accept() {
+    /// Takes one connection from the next listener that has one, the one in hand first.
+    fn take_one(&mut self) -> Taken {
+        let Some(at) = self.acceptance.next_ready() else { return Taken::Nothing };
+        let here = &mut self.acceptance.listeners[at];
+        match here.in_hand.take() {
+            Some(InHand { client, peer, .. }) => {
+                Taken::One(at, client, Incoming { client: peer, listener: here.number })
+            }
+            None => self.take_from(at),
+        }
+    }
+
+    /// Takes one connection from a listener's queue.
+    fn take_from(&mut self, at: usize) -> Taken {
+        let here = &mut self.acceptance.listeners[at];
+        match here.socket.accept() {
             Ok((client, peer)) => {
                 let peer = peer.unwrap_or(limits::UNIX_CLIENT);
-                let incoming = Incoming { client: peer, listener: *number };
-                match leaving {
-                    Some(leaving) => self.admit_under(Arc::clone(&leaving.snapshot), client, incoming),
-                    None => self.admit(client, incoming),
-                }
-                true
+                Taken::One(at, client, Incoming { client: peer, listener: here.number })
             }
             Err(Errno::EAGAIN) => {
-                self.acceptance.listeners[at].ready = false;
-                true
+                here.ready = false;
+                here.queue.note_empty();
+                Taken::Missed
             }
-            Err(errno) if ends_one_connection(errno) => true,
+            Err(errno) if ends_one_connection(errno) => Taken::Missed,
             // EMFILE, ENFILE, ENOBUFS, ENOMEM, or anything that may be there to stay.
             Err(errno) => {
                 self.core.counters.count(Counted::AcceptPaused(pause_cause(errno)));
                 if self.acceptance.pause(self.core.now) {
                     tracing::warn!(worker = self.core.number, cause = %errno, "accepting pauses");
                 }
-                false
+                Taken::Nothing
             }
+        }
+    }
+
+    /// Begins a session of one that came by this listener.
+    fn admit_from(&mut self, at: usize, client: Stream, incoming: Incoming) {
+        let Accepting { leaving, .. } = &self.acceptance.listeners[at];
+        match leaving {
+            Some(leaving) => self.admit_under(Arc::clone(&leaving.snapshot), client, incoming),
+            None => self.admit(client, incoming),
         }
     }
 

@@ -17,6 +17,8 @@ use std::time::Instant;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 
+use super::queue_watch::QueueWatch;
+use super::queues::{InHand, Overload};
 use super::snapshot::{Latch, NumberedListener, Snapshot};
 use super::tokens::EventSource;
 use crate::limits;
@@ -33,6 +35,8 @@ pub(super) struct Acceptance {
     /// When the connections that wait at the ceiling were last counted, and (`ceiling_said_at`) last logged.
     counted_at: Option<Instant>,
     ceiling_said_at: Option<Instant>,
+    /// What is done where more come than are served.
+    pub(super) overload: Overload,
 }
 
 /// A listener that is watched.
@@ -44,6 +48,13 @@ pub(super) struct Accepting {
     pub(super) ready: bool,
     /// How it goes, where it goes.
     pub(super) leaving: Option<Departure>,
+    /// Whether those that it gives tell how long they have stood.
+    pub(super) timed: bool,
+    /// What is known of its queue, and how many places that has where it is kept short.
+    pub(super) queue: QueueWatch,
+    pub(super) narrowed: Option<u32>,
+    /// Who was first in it when there was no place for another session.
+    pub(super) in_hand: Option<InHand>,
 }
 
 /// How a listener goes.
@@ -84,7 +95,19 @@ impl Acceptance {
         let NumberedListener { number, socket } = one;
         let token = EventSource::Listener(number).token();
         registry.register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)?;
-        self.listeners.push(Accepting { number, socket, ready: true, leaving: None });
+        // One without an address is of the unix family.
+        let (timed, queue) = (socket.address().is_ok(), QueueWatch::default());
+        let (leaving, narrowed, in_hand) = (None, None, None);
+        self.listeners.push(Accepting {
+            number,
+            socket,
+            ready: true,
+            leaving,
+            timed,
+            queue,
+            narrowed,
+            in_hand,
+        });
         Ok(())
     }
 
@@ -156,7 +179,7 @@ impl Acceptance {
 
     /// Whether there may be a connection to take now.
     pub(super) fn eager(&self, now: Instant) -> bool {
-        self.paused_until.is_none_or(|until| until <= now) && self.listeners.iter().any(|here| here.ready)
+        self.paused_until.is_none_or(|until| until <= now) && self.listeners.iter().any(Accepting::has_one)
     }
 
     /// When a pause ends.
@@ -174,7 +197,8 @@ impl Acceptance {
             return None;
         }
         self.counted_at = Some(now);
-        let waiting = self.listeners.iter().map(|here| here.socket.waiting()).sum();
+        let waiting = |here: &Accepting| here.socket.waiting() + u32::from(here.in_hand.is_some());
+        let waiting = self.listeners.iter().map(waiting).sum();
         if waiting == 0 {
             return None;
         }
@@ -190,9 +214,15 @@ impl Acceptance {
     /// The next listener with a promise, each in its turn.
     pub(super) fn next_ready(&mut self) -> Option<usize> {
         let count = self.listeners.len();
-        let at = (0..count).map(|step| (self.turn + step) % count).find(|&at| self.listeners[at].ready)?;
+        let at =
+            (0..count).map(|step| (self.turn + step) % count).find(|&at| self.listeners[at].has_one())?;
         self.turn = at + 1;
         Some(at)
+    }
+
+    /// A turn has taken all that it may: the next one ends with another listener.
+    pub(super) fn turn_on(&mut self) {
+        self.turn += 1;
     }
 
     /// Pauses after a refusal of the kernel; true once a second, when it is time to say so.
@@ -212,9 +242,14 @@ impl Accepting {
         Arc::ptr_eq(&self.socket, &one.socket)
     }
 
+    /// Whether there may be one to take.
+    fn has_one(&self) -> bool {
+        self.ready || self.in_hand.is_some()
+    }
+
     /// When it closes as things are.
     fn closes_at(&self) -> Option<Instant> {
         let Departure { closes_at, gives_up_at, .. } = self.leaving.as_ref()?;
-        Some(if self.ready { *gives_up_at } else { *closes_at.min(gives_up_at) })
+        Some(if self.has_one() { *gives_up_at } else { *closes_at.min(gives_up_at) })
     }
 }

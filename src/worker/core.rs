@@ -24,7 +24,9 @@ use super::warm::Warm;
 use crate::dns::{Answer, DnsError};
 use crate::limits;
 use crate::observe::talkers::Talkers;
-use crate::observe::{Counted, Counters, Latencies, NameAnswer, NeedsTold, Queue, Recall, Remembered, Timed};
+use crate::observe::{
+    Counted, Counters, Latencies, NameAnswer, NeedsTold, Queue, Recall, Remembered, ShedCause, Timed,
+};
 use crate::policy::egress::{Egress, PoolTurns};
 use crate::policy::own_ports::OwnPorts;
 use crate::policy::parents::ParentTurns;
@@ -198,7 +200,20 @@ impl Core {
 
     /// Whether another session would have no descriptors.
     pub(super) fn full(&self) -> bool {
-        self.sessions + self.associations + self.warm.len() + self.looks >= self.snapshot.ceilings.sessions
+        self.held() >= self.snapshot.ceilings.sessions
+    }
+
+    /// How many sessions' descriptors are held.
+    fn held(&self) -> usize {
+        self.sessions + self.associations + self.warm.len() + self.looks
+    }
+
+    /// Why there is no place for another session.
+    pub(super) fn shed_cause(&self) -> ShedCause {
+        match self.snapshot.config.server.max_connections {
+            0 => ShedCause::Descriptors,
+            _ => ShedCause::Connections,
+        }
     }
 
     /// Whether another session has a place: what is kept for another request makes room, or idle.

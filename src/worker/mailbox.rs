@@ -82,6 +82,8 @@ pub enum Drill {
     EndThread,
     /// Do nothing for so long.
     Stall(Duration),
+    /// Take so much longer for each turn from now on.
+    Slow(Duration),
 }
 
 /// How a walk of a worker over its sessions ended.

@@ -16,6 +16,7 @@ mod context;
 mod core;
 mod dial;
 mod dialling;
+mod dispatching;
 mod ending;
 mod errno;
 mod exchanging;
@@ -43,6 +44,8 @@ mod pools;
 mod ports;
 mod preface;
 mod proxied;
+mod queue_watch;
+mod queues;
 mod reaching;
 mod records;
 mod redialling;
@@ -84,7 +87,7 @@ pub use snapshot::{Ceilings, Changeover, Latch, ListenerName, NumberedListener, 
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
 use mio::{Events, Poll, Token, Waker};
@@ -190,10 +193,13 @@ struct Worker {
     drain_by: Option<Instant>,
     /// The memory of the queue that was worked off last.
     spare_queue: Vec<Key>,
+    /// The memory of events that were met late in their turn.
+    spare_events: Vec<(Token, Edge)>,
     pulse: Arc<Pulse>,
     turns: TurnTimes,
-    /// How a test has the thread end.
+    /// How a test has the thread end, and each turn take longer.
     ends_thread: bool,
+    slowed_by: Duration,
 }
 
 impl Worker {
@@ -209,9 +215,11 @@ impl Worker {
             checks: Checks::default(),
             drain_by: None,
             spare_queue: Vec::new(),
+            spare_events: Vec::new(),
             pulse: setup.pulse.clone(),
             turns: TurnTimes::default(),
             ends_thread: false,
+            slowed_by: Duration::ZERO,
         };
         worker.watch();
         Ok(worker)
@@ -227,8 +235,9 @@ impl Worker {
             self.core.now = Instant::now();
             self.core.tls_steps = 0;
             self.turns.begin(self.core.now);
-            for event in &events {
-                self.dispatch(event.token(), Edge::of(event), mail);
+            self.dispatch_all(&events, mail);
+            if !self.slowed_by.is_zero() {
+                std::thread::sleep(self.slowed_by);
             }
             self.pulse.enter(Activity::Queue);
             self.pump_queued();
@@ -310,6 +319,7 @@ impl Worker {
             Mail::Explain(asked, reply) => self.explain(*asked, reply),
             Mail::EndSpent => self.walks.end_spent(self.core.number),
             Mail::Drill(Drill::Stall(span)) => std::thread::sleep(span),
+            Mail::Drill(Drill::Slow(span)) => self.slowed_by = span,
             Mail::Drill(drill) => {
                 self.core.fails_to_record = matches!(drill, Drill::PanicTwice);
                 self.ends_thread = matches!(drill, Drill::EndThread);

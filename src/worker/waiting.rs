@@ -15,6 +15,7 @@ impl Worker {
         let spin = self.core.snapshot.config.server.busy_poll;
         let traffic = std::mem::take(&mut self.core.traffic);
         let mut now = Instant::now();
+        self.acceptance.overload.note_turn(now.saturating_duration_since(self.core.now));
         if self.core.snapshot.watched {
             self.turns.end(now, &mut self.core.latencies);
         }
@@ -57,6 +58,7 @@ impl Worker {
             self.core.translators.as_ref().and_then(|translators| translators.next_at()),
             self.core.records.due(),
             self.acceptance.resumes_at(),
+            self.acceptance.minds_queues_at(),
             self.acceptance.closes_at(),
             self.walks.next_at(),
             self.drain_by,

@@ -102,6 +102,7 @@ const tables = (() => {
     pipe_fallbacks: "No pipe, so copied",
     no_local_port: "No local port",
     accept_paused: "Accepting paused",
+    shed: "Waited too long, so reset",
     stalls: "Stalled turns",
     worker_panics: "Panics of workers",
     records_lost: "Records lost",
@@ -109,7 +110,7 @@ const tables = (() => {
     log_lines_lost: "Log lines lost",
   };
   // Faults that cost somebody something each time.
-  const GRAVE = ["no_local_port", "accept_paused", "stalls", "worker_panics", "records_lost", "log_lines_lost"];
+  const GRAVE = ["no_local_port", "accept_paused", "shed", "stalls", "worker_panics", "records_lost", "log_lines_lost"];
 
   // Counters of this beginning that have no words here are shown by their own name.
   const withOthers = (words, prefix, counters) => {
@@ -307,7 +308,7 @@ const tables = (() => {
     ];
     counters(rows.pipes, pipes, s, null);
     // A fault that is counted by cause is shown by the causes that there were.
-    const others = Object.keys(s.counters).filter((key) => /^(pipe_fallbacks|accept_paused)_/.test(key) && s.counters[key] > 0);
+    const others = Object.keys(s.counters).filter((key) => /^(pipe_fallbacks|accept_paused|shed)_/.test(key) && s.counters[key] > 0);
     const known = Object.entries(faults).filter(([key]) => !others.some((other) => other.startsWith(key)));
     const entries = [...known, ...others.map((key) => [key, format.words(key)])];
     counters(rows.faults, entries, s, before, (key) => (GRAVE.some((one) => key.startsWith(one)) ? EVER : NOW));

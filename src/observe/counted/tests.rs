@@ -12,7 +12,7 @@ const LINE: &str = "accepted active
     closed_killed closed_revoked closed_quota closed_internal
     bytes_up_copy bytes_up_splice bytes_up_sealed bytes_up_tls bytes_down_copy bytes_down_splice bytes_down_sealed bytes_down_tls
     logins_ok logins_failed no_local_port foreign_peers per_source_refused per_source_turned_away refused_unrecorded
-    accept_paused stalls
+    accept_paused shed short_queues stalls
     udp_associations udp_datagrams_up udp_datagrams_down udp_bytes_up udp_bytes_down
     pipe_fallbacks pipes_lent pipes_pooled records_lost log_lines_lost needs_lost
     udp_dropped_stranger udp_dropped_header udp_dropped_seal udp_dropped_fragment udp_dropped_denied udp_dropped_loop
@@ -72,7 +72,7 @@ const PROMISED: &str = "
     pipes{state}                           pipe_fallbacks_total{cause}
     udp_associations_active                udp_datagrams_total{direction}
     udp_dropped_total{reason}              denied_total{cause}
-    accept_paused_total{cause}";
+    accept_paused_total{cause}             shed_total{cause}                      short_queues";
 
 #[test]
 fn each_value_has_its_name_in_the_line() {
@@ -80,8 +80,9 @@ fn each_value_has_its_name_in_the_line() {
     let fields = log_fields(&[1; CELLS], false);
     assert_eq!(fields.iter().map(|(name, _)| name).collect::<Vec<_>>(), names);
     let apart = ["accept_paused_descriptors", "accept_paused_system_descriptors", "accept_paused_memory"];
-    let apart =
-        [&apart[..], &["accept_paused_other", "pipe_fallbacks_ceiling", "pipe_fallbacks_refused"]].concat();
+    let shed = ["shed_queue", "shed_connections", "shed_descriptors", "shed_memory"];
+    let fallbacks = ["pipe_fallbacks_ceiling", "pipe_fallbacks_refused"];
+    let apart = [&apart[..], &["accept_paused_other"], &shed, &fallbacks].concat();
     let all: Vec<String> = log_fields(&[0; CELLS], true).into_iter().map(|(name, _)| name).collect();
     let (more, line): (Vec<&str>, Vec<&str>) =
         all.iter().map(String::as_str).partition(|name| apart.contains(name));

@@ -1,0 +1,164 @@
+//! What a worker does about the queues of its listeners when more come than it can serve: how much a turn accepts, how many
+//! places a queue has, and who is in hand where there is no place for another session.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::acceptance::{Acceptance, Accepting};
+use crate::limits;
+use crate::observe::ShedCause;
+use crate::sys::stream::Stream;
+
+/// What a worker remembers of overload beside each queue.
+#[derive(Debug)]
+pub(super) struct Overload {
+    /// How many of its queues are kept short.
+    pub(super) queues: usize,
+    /// How many a turn accepts.
+    accepts: usize,
+    /// How many were reset since that was last said, by why, and when it was.
+    shed: [u64; ShedCause::ALL.len()],
+    said_at: Option<Instant>,
+    /// When it was last said that a queue is kept short.
+    narrowed_said_at: Option<Instant>,
+}
+
+impl Default for Overload {
+    fn default() -> Overload {
+        Overload {
+            queues: 0,
+            accepts: limits::ACCEPTS_PER_TURN,
+            shed: [0; ShedCause::ALL.len()],
+            said_at: None,
+            narrowed_said_at: None,
+        }
+    }
+}
+
+impl Overload {
+    /// How many the present turn may accept.
+    pub(super) fn accepts(&self) -> usize {
+        self.accepts
+    }
+
+    /// A turn is over that took so long. Only under overload it matters: who comes is then kept from holding up who is here.
+    pub(super) fn note_turn(&mut self, took: Duration) {
+        self.accepts = match (self.queues, took > limits::OVERLOADED_TURN) {
+            (0, _) => limits::ACCEPTS_PER_TURN,
+            (_, true) => (self.accepts / 2).max(limits::ACCEPTS_PER_TURN_MIN),
+            (_, false) => (self.accepts + 1).min(limits::ACCEPTS_PER_TURN),
+        };
+    }
+
+    /// One was reset; gives how many were since this was last said, where it is time to say so.
+    pub(super) fn shed(&mut self, cause: ShedCause, now: Instant) -> Option<u64> {
+        let count = &mut self.shed[cause as usize];
+        *count += 1;
+        let due = self.said_at.is_none_or(|at| now - at >= limits::SHED_LOG_INTERVAL);
+        due.then(|| {
+            self.said_at = Some(now);
+            std::mem::take(count)
+        })
+    }
+
+    /// Whether it is time to say that a queue is kept short.
+    fn says_narrowed(&mut self, now: Instant) -> bool {
+        let due = self.narrowed_said_at.is_none_or(|at| now - at >= limits::SHED_LOG_INTERVAL);
+        if due {
+            self.narrowed_said_at = Some(now);
+        }
+        due
+    }
+}
+
+/// A connection that was taken to learn how long it has stood, and that has no place yet.
+#[derive(Debug)]
+pub(super) struct InHand {
+    pub(super) client: Stream,
+    pub(super) peer: SocketAddr,
+    /// By then it has a place, or is reset.
+    pub(super) until: Instant,
+}
+
+impl InHand {
+    /// One that was just taken; `None` where the kernel does not say how long it stood.
+    pub(super) fn of(client: Stream, peer: SocketAddr, now: Instant) -> Option<InHand> {
+        let stood = client.queued()?.stood;
+        Some(InHand { client, peer, until: now + limits::CEILING_WAIT_MAX.saturating_sub(stood) })
+    }
+}
+
+impl Acceptance {
+    /// Gives each queue the places that it is to have, of `most`; whether how many are kept short has changed.
+    pub(super) fn set_places(&mut self, now: Instant, most: u32) -> bool {
+        if self.overload.queues == 0 && self.listeners.iter().all(|here| !here.queue.is_overloaded()) {
+            return false;
+        }
+        let mut narrowed = 0;
+        for here in &mut self.listeners {
+            let places = here.queue.places(now, most, !here.ready);
+            if places != here.narrowed && here.socket.set_backlog(places.unwrap_or(most)).is_ok() {
+                here.narrowed = places;
+            }
+            narrowed += usize::from(here.narrowed.is_some());
+        }
+        std::mem::replace(&mut self.overload.queues, narrowed) != narrowed
+    }
+
+    /// Whether one of this listener can be taken in hand: how long one of a unix socket has stood nobody can tell, so that
+    /// these stay in their queue.
+    pub(super) fn may_take_in_hand(&self, at: usize) -> bool {
+        let here = &self.listeners[at];
+        here.timed && here.ready && here.in_hand.is_none() && self.paused_until.is_none()
+    }
+
+    /// How many places the shortest queue has, where it is time to say that one is kept short.
+    pub(super) fn says_narrowed(&mut self, now: Instant) -> Option<u32> {
+        let places = self.listeners.iter().filter_map(|here| here.narrowed).min()?;
+        self.overload.says_narrowed(now).then_some(places)
+    }
+
+    /// When there is something to do about a queue, whether or not anybody comes.
+    pub(super) fn minds_queues_at(&self) -> Option<Instant> {
+        let looks = self.listeners.iter().filter_map(|here| here.queue.looks_at());
+        looks.chain(self.listeners.iter().filter_map(Accepting::in_hand_until)).min()
+    }
+}
+
+impl Accepting {
+    /// By when the one in hand has a place or is reset.
+    fn in_hand_until(&self) -> Option<Instant> {
+        self.in_hand.as_ref().map(|one| one.until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who is here has the next turn soon; when nothing is kept short any more a turn accepts what it always did.
+    #[test]
+    fn long_turns_accept_less_under_overload_alone() {
+        let (mut overload, long) = (Overload::default(), 2 * limits::OVERLOADED_TURN);
+        overload.note_turn(long);
+        assert_eq!(overload.accepts(), limits::ACCEPTS_PER_TURN);
+        overload.queues = 1;
+        overload.note_turn(long);
+        assert_eq!(overload.accepts(), limits::ACCEPTS_PER_TURN / 2);
+        (0..20).for_each(|_| overload.note_turn(long));
+        assert_eq!(overload.accepts(), limits::ACCEPTS_PER_TURN_MIN);
+        overload.note_turn(limits::OVERLOADED_TURN);
+        assert_eq!(overload.accepts(), limits::ACCEPTS_PER_TURN_MIN + 1);
+        overload.queues = 0;
+        overload.note_turn(long);
+        assert_eq!(overload.accepts(), limits::ACCEPTS_PER_TURN);
+    }
+
+    #[test]
+    fn what_was_shed_is_said_once_a_minute_with_how_many_there_were() {
+        let (mut overload, now) = (Overload::default(), Instant::now());
+        assert_eq!(overload.shed(ShedCause::Queue, now), Some(1));
+        assert_eq!([(); 3].map(|()| overload.shed(ShedCause::Queue, now)), [None; 3]);
+        assert_eq!(overload.shed(ShedCause::Queue, now + limits::SHED_LOG_INTERVAL), Some(4));
+    }
+}

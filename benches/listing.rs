@@ -110,6 +110,7 @@ fn start_worker(sessions: usize) -> (Mailbox, SocketAddr) {
         listeners: vec![NumberedListener { number: 0, socket: Arc::new(listener) }],
         counters: Arc::default(),
         pulse: Arc::default(),
+        memory: Arc::default(),
         own_ports: Arc::default(),
         boot: 0,
         starting: None,

@@ -348,6 +348,9 @@ mod metrics;
 /// What the server gives up as it starts, and what nobody within it can do.
 mod sandbox;
 
+/// What a control group allows: CPU for workers, memory for sessions.
+mod overload;
+
 /// Counters, panics and ceilings of a server in this very process (29, 38).
 mod in_process;
 

@@ -29,6 +29,7 @@ mod lists;
 mod locals;
 mod log_form;
 mod logs;
+mod memory;
 mod notify;
 mod numbers;
 mod opening;

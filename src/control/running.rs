@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::observe::{Counters, Latencies, Pulse};
 use crate::policy::Policy;
 use crate::sys::machine;
-use crate::worker::{Mail, Mailbox, Prepared, Setup, Snapshot, prepare};
+use crate::worker::{Mail, Mailbox, MemoryRoom, Prepared, Setup, Snapshot, prepare};
 
 /// A worker that runs.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ pub(super) struct RunningWorker {
     pub(super) mailbox: Mailbox,
     pub(super) counters: Arc<Counters>,
     pub(super) pulse: Arc<Pulse>,
+    pub(super) memory: Arc<MemoryRoom>,
     pub(super) watchdog: Watchdog,
     /// What it had no room for.
     pub(super) post: Post,
@@ -59,6 +60,7 @@ pub(super) fn run_workers(
     let mut workers = Vec::with_capacity(config.server.workers);
     for number in 0..config.server.workers {
         let (counters, pulse) = (Arc::new(Counters::default()), Arc::new(Pulse::default()));
+        let memory = Arc::new(MemoryRoom::default());
         let prepared = prepare().map_err(StartError::Machine)?;
         let mailbox = prepared.mailbox();
         let setup = Setup {
@@ -67,13 +69,14 @@ pub(super) fn run_workers(
             counters: counters.clone(),
             pulse: pulse.clone(),
             own_ports: Arc::clone(&own_ports),
+            memory: memory.clone(),
             boot,
             starting: Some(starting.clone()),
         };
         let thread = run(prepared, setup, (snapshots.snapshot(number), snapshots.policy()), sender.clone())?;
         let watchdog = Watchdog::default();
         let (post, thread) = (Post::default(), Some(thread));
-        workers.push(RunningWorker { mailbox, counters, pulse, watchdog, post, thread });
+        workers.push(RunningWorker { mailbox, counters, pulse, memory, watchdog, post, thread });
     }
     drop((starting, sender));
     await_workers(&workers, &started, &ended)?;

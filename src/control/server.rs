@@ -22,6 +22,7 @@ use super::descriptors::DescriptorBudget;
 use super::egress_watch::EgressWatch;
 use super::handover::{HandoverSides, Inheritance, Predecessor};
 use super::line::Voice;
+use super::memory::MemoryWatch;
 use super::outlet::Outlet;
 use super::plural::count_of;
 use super::quota_keeper::QuotaKeeper;
@@ -84,6 +85,7 @@ pub struct Server {
     observation: Observation,
     /// What it has given up.
     confinement: Arc<Confinement>,
+    memory: MemoryWatch,
 }
 
 /// What a server starts with.
@@ -181,6 +183,7 @@ impl Server {
             sessions_per_worker: budget.sessions_of(0),
             observation: Observation::default(),
             confinement: Arc::new(confinement),
+            memory: MemoryWatch::new(),
         };
         server.follow_groups();
         match predecessor {
@@ -325,6 +328,7 @@ impl Server {
     /// What is to be done once a second.
     pub(super) fn every_second(&mut self) {
         self.look_at_workers();
+        self.memory.tell(&self.workers);
         self.snapshots.every_second();
         self.end_spent();
         let EgressInEffect(egress) = self.egress();
@@ -370,6 +374,7 @@ impl Server {
             let counted = Totals::of([&*worker.counters]);
             let held = counted.active() + counted.count_of(Counted::Associations);
             held >= self.snapshots.ceilings(number).sessions as u64
+                || counted.active() >= worker.memory.sessions() as u64
         };
         let totals = self.totals();
         self.observation.look(VitalSight {

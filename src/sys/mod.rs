@@ -4,6 +4,7 @@
 //! where an answer of the kernel is ambiguous the call that gives it says so.
 
 pub mod attempt;
+pub mod cgroup;
 pub mod congestion;
 pub mod environment;
 pub mod files;

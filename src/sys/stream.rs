@@ -29,7 +29,7 @@ pub struct Liveness {
 
 /// How a connection fares that was just accepted, and that nothing was sent on from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Queued {
+pub struct QueueStay {
     /// How long it stood in its listener's queue, to the kernel's tick.
     pub stood: Duration,
     /// Whether its client has ended its side since, or all of it.
@@ -130,11 +130,11 @@ impl Stream {
     }
 
     /// How it fares in its listener's queue; `None` where the kernel does not say, as of sockets of the unix family.
-    pub fn queued(&self) -> Option<Queued> {
+    pub fn queued(&self) -> Option<QueueStay> {
         let info = tcp_info(self)?;
         // The kernel sets it once the handshake is over, and nothing was sent since.
         let stood = Duration::from_millis(info.tcpi_last_data_sent.into());
-        Some(Queued { stood, left: PEER_LEFT.contains(&info.tcpi_state) })
+        Some(QueueStay { stood, left: PEER_LEFT.contains(&info.tcpi_state) })
     }
 
     /// The pending error of the socket, taken from it.

@@ -25,7 +25,7 @@ use crate::sys::Errno;
 use crate::sys::stream::Stream;
 
 /// What came of taking a connection from a listener.
-enum Taken {
+enum TakenClient {
     /// One, from this listener.
     One(usize, Stream, Incoming),
     /// None, but another may be had.
@@ -53,7 +53,7 @@ impl Worker {
                 return self.wait_for_room();
             }
             match self.take_one() {
-                Taken::One(at, client, incoming) => match self.judge(at, &client, accepts == 1) {
+                TakenClient::One(at, client, incoming) => match self.judge(at, &client, accepts == 1) {
                     QueueVerdict::Serve => {
                         accepts -= 1;
                         self.admit_from(at, client, incoming);
@@ -63,8 +63,8 @@ impl Worker {
                         self.shed(&client, ShedCause::Queue);
                     }
                 },
-                Taken::Missed => accepts -= 1,
-                Taken::Nothing => return,
+                TakenClient::Missed => accepts -= 1,
+                TakenClient::Nothing => return,
             }
         }
         self.acceptance.turn_on();
@@ -146,7 +146,7 @@ impl Worker {
     /// Whether one of this listener is in hand, who is taken where nobody was.
     fn take_in_hand(&mut self, at: usize) -> bool {
         while self.acceptance.may_take_in_hand(at) {
-            if let Taken::One(_, client, incoming) = self.take_from(at) {
+            if let TakenClient::One(_, client, incoming) = self.take_from(at) {
                 let one = InHand::of(client, incoming.client, self.core.now);
                 self.acceptance.listeners[at].in_hand = one;
             }
@@ -163,38 +163,38 @@ impl Worker {
     }
 
     /// Takes one connection from the next listener that has one, the one in hand first.
-    fn take_one(&mut self) -> Taken {
-        let Some(at) = self.acceptance.next_ready() else { return Taken::Nothing };
+    fn take_one(&mut self) -> TakenClient {
+        let Some(at) = self.acceptance.next_ready() else { return TakenClient::Nothing };
         let here = &mut self.acceptance.listeners[at];
         match here.in_hand.take() {
             Some(InHand { client, peer, .. }) => {
-                Taken::One(at, client, Incoming { client: peer, listener: here.number })
+                TakenClient::One(at, client, Incoming { client: peer, listener: here.number })
             }
             None => self.take_from(at),
         }
     }
 
     /// Takes one connection from a listener's queue.
-    fn take_from(&mut self, at: usize) -> Taken {
+    fn take_from(&mut self, at: usize) -> TakenClient {
         let here = &mut self.acceptance.listeners[at];
         match here.socket.accept() {
             Ok((client, peer)) => {
                 let peer = peer.unwrap_or(limits::UNIX_CLIENT);
-                Taken::One(at, client, Incoming { client: peer, listener: here.number })
+                TakenClient::One(at, client, Incoming { client: peer, listener: here.number })
             }
             Err(Errno::EAGAIN) => {
                 here.ready = false;
                 here.queue.note_empty();
-                Taken::Missed
+                TakenClient::Missed
             }
-            Err(errno) if ends_one_connection(errno) => Taken::Missed,
+            Err(errno) if ends_one_connection(errno) => TakenClient::Missed,
             // EMFILE, ENFILE, ENOBUFS, ENOMEM, or anything that may be there to stay.
             Err(errno) => {
                 self.core.counters.count(Counted::AcceptPaused(pause_cause(errno)));
                 if self.acceptance.pause(self.core.now) {
                     tracing::warn!(worker = self.core.number, cause = %errno, "accepting pauses");
                 }
-                Taken::Nothing
+                TakenClient::Nothing
             }
         }
     }

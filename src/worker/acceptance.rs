@@ -137,9 +137,11 @@ impl Acceptance {
     /// Lets those go that are not among these; one that goes already does so as it was said then. What another process has,
     /// too, is left to that at once, with its queue.
     pub(super) fn let_go(&mut self, wanted: &[NumberedListener], leaving: &Departure, registry: &Registry) {
+        let most = self.overload.most;
         self.listeners.retain_mut(|here| {
             let goes = here.leaving.is_none() && !wanted.iter().any(|one| here.is(one));
             if goes && here.socket.is_lent() {
+                here.widen(most);
                 // The other's duplicate would keep it in the poll.
                 let _ = registry.deregister(&mut SourceFd(&here.socket.as_raw_fd()));
                 return false;
@@ -245,6 +247,13 @@ impl Accepting {
     /// Whether there may be one to take.
     fn has_one(&self) -> bool {
         self.ready || self.in_hand.is_some()
+    }
+
+    /// Gives its queue all its places again, of which there are so many.
+    fn widen(&mut self, most: u32) {
+        if self.narrowed.take().is_some() {
+            let _ = self.socket.set_backlog(most);
+        }
     }
 
     /// When it closes as things are.

@@ -11,6 +11,7 @@ use super::connection::{Connection, Led};
 use super::logins::Logins;
 use super::lookups::Lookups;
 use super::mailbox::Mailbox;
+use super::memory_room::MemoryRoom;
 use super::pools::Pools;
 use super::ports::Searches;
 use super::records::Records;
@@ -128,6 +129,7 @@ pub(super) struct Core {
     pub(super) rule_names: RuleNames,
     pub(super) guard_name: Arc<str>,
     pub(super) own_ports: Arc<OwnPorts>,
+    pub(super) memory: Arc<MemoryRoom>,
     /// How a test has the next record panic.
     pub(super) fails_to_record: bool,
     /// Made for the first association.
@@ -183,6 +185,7 @@ impl Core {
             rule_names: snapshot.rule_names.apart(),
             guard_name: GUARD_NAME.into(),
             own_ports: setup.own_ports.clone(),
+            memory: setup.memory.clone(),
             fails_to_record: false,
             datagrams: None,
             snapshot,
@@ -198,9 +201,9 @@ impl Core {
         !self.queue.is_empty() || !self.searches.is_empty() || !self.lookups.answers.is_empty()
     }
 
-    /// Whether another session would have no descriptors.
+    /// Whether another session would have no descriptors, or no memory.
     pub(super) fn full(&self) -> bool {
-        self.held() >= self.snapshot.ceilings.sessions
+        self.held() >= self.snapshot.ceilings.sessions || self.lacks_memory()
     }
 
     /// How many sessions' descriptors are held.
@@ -208,9 +211,15 @@ impl Core {
         self.sessions + self.associations + self.warm.len() + self.looks
     }
 
+    /// What is kept between two requests counts by what it uses, which whoever looked has seen.
+    fn lacks_memory(&self) -> bool {
+        self.sessions - self.kept >= self.memory.sessions()
+    }
+
     /// Why there is no place for another session.
     pub(super) fn shed_cause(&self) -> ShedCause {
         match self.snapshot.config.server.max_connections {
+            _ if self.held() < self.snapshot.ceilings.sessions => ShedCause::Memory,
             0 => ShedCause::Descriptors,
             _ => ShedCause::Connections,
         }

@@ -37,6 +37,7 @@ mod login;
 mod logins;
 mod lookups;
 mod mailbox;
+mod memory_room;
 mod naming;
 mod next;
 mod phases;
@@ -55,6 +56,7 @@ mod resolving;
 mod revoking;
 mod server_talk;
 mod setup;
+mod short_queues;
 mod slot;
 mod snapshot;
 mod talking;
@@ -80,6 +82,7 @@ pub(crate) use logins::today;
 pub use mailbox::{
     Drill, Killed, Listed, Mail, Mailbox, Reply, SupposedOutcome, SupposedTold, TalkersTold, Ticket, Walked,
 };
+pub use memory_room::MemoryRoom;
 pub(crate) use relaying::liveness;
 pub(crate) use resolving::resolve;
 pub use setup::Setup;
@@ -235,7 +238,15 @@ impl Worker {
             self.core.now = Instant::now();
             self.core.tls_steps = 0;
             self.turns.begin(self.core.now);
-            self.dispatch_all(&events, mail);
+            let mut later = std::mem::take(&mut self.spare_events);
+            for event in &events {
+                match (event.token(), Edge::of(event)) {
+                    (token, edge) if self.comes_later(token) => later.push((token, edge)),
+                    (token, edge) => self.dispatch(token, edge, mail),
+                }
+            }
+            later.drain(..).for_each(|(token, edge)| self.dispatch(token, edge, mail));
+            self.spare_events = later;
             if !self.slowed_by.is_zero() {
                 std::thread::sleep(self.slowed_by);
             }

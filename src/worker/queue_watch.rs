@@ -12,7 +12,7 @@
 use std::time::{Duration, Instant};
 
 use crate::limits;
-use crate::sys::stream::Queued;
+use crate::sys::stream::QueueStay;
 
 /// What is known of a queue.
 #[derive(Debug, Default)]
@@ -52,7 +52,7 @@ impl QueueWatch {
     }
 
     /// One was taken, of whom this is known.
-    pub(super) fn judge(&mut self, queued: Queued, now: Instant) -> QueueVerdict {
+    pub(super) fn judge(&mut self, queued: QueueStay, now: Instant) -> QueueVerdict {
         let long = queued.stood >= limits::QUEUE_TARGET;
         match self {
             QueueWatch::Short if long => *self = QueueWatch::Standing { since: now, served: 0 },
@@ -131,8 +131,8 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
     const MOST: u32 = 4096;
 
-    fn stood(ms: u32) -> Queued {
-        Queued { stood: ms * MS, left: false }
+    fn stood(ms: u32) -> QueueStay {
+        QueueStay { stood: ms * MS, left: false }
     }
 
     /// One that was taken and served.
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn who_stood_too_long_is_shed_while_more_come_than_are_served() {
         let (mut watch, now) = overloaded(50);
-        let mut judge = |stood: Duration, left| watch.judge(Queued { stood, left }, now);
+        let mut judge = |stood: Duration, left| watch.judge(QueueStay { stood, left }, now);
         assert_eq!(judge(limits::QUEUE_WAIT_MAX, false), QueueVerdict::Shed);
         assert_eq!(judge(limits::QUEUE_WAIT_MAX - MS, false), QueueVerdict::Serve);
         assert_eq!(judge(limits::QUEUE_TARGET, true), QueueVerdict::Shed);

@@ -4,7 +4,6 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::acceptance::{Acceptance, Accepting};
 use crate::limits;
 use crate::observe::ShedCause;
 use crate::sys::stream::Stream;
@@ -12,8 +11,9 @@ use crate::sys::stream::Stream;
 /// What a worker remembers of overload beside each queue.
 #[derive(Debug)]
 pub(super) struct Overload {
-    /// How many of its queues are kept short.
+    /// How many of its queues are kept short, and how many places they have otherwise.
     pub(super) queues: usize,
+    pub(super) most: u32,
     /// How many a turn accepts.
     accepts: usize,
     /// How many were reset since that was last said, by why, and when it was.
@@ -27,6 +27,7 @@ impl Default for Overload {
     fn default() -> Overload {
         Overload {
             queues: 0,
+            most: 0,
             accepts: limits::ACCEPTS_PER_TURN,
             shed: [0; ShedCause::ALL.len()],
             said_at: None,
@@ -62,7 +63,7 @@ impl Overload {
     }
 
     /// Whether it is time to say that a queue is kept short.
-    fn says_narrowed(&mut self, now: Instant) -> bool {
+    pub(super) fn says_narrowed(&mut self, now: Instant) -> bool {
         let due = self.narrowed_said_at.is_none_or(|at| now - at >= limits::SHED_LOG_INTERVAL);
         if due {
             self.narrowed_said_at = Some(now);
@@ -85,50 +86,6 @@ impl InHand {
     pub(super) fn of(client: Stream, peer: SocketAddr, now: Instant) -> Option<InHand> {
         let stood = client.queued()?.stood;
         Some(InHand { client, peer, until: now + limits::CEILING_WAIT_MAX.saturating_sub(stood) })
-    }
-}
-
-impl Acceptance {
-    /// Gives each queue the places that it is to have, of `most`; whether how many are kept short has changed.
-    pub(super) fn set_places(&mut self, now: Instant, most: u32) -> bool {
-        if self.overload.queues == 0 && self.listeners.iter().all(|here| !here.queue.is_overloaded()) {
-            return false;
-        }
-        let mut narrowed = 0;
-        for here in &mut self.listeners {
-            let places = here.queue.places(now, most, !here.ready);
-            if places != here.narrowed && here.socket.set_backlog(places.unwrap_or(most)).is_ok() {
-                here.narrowed = places;
-            }
-            narrowed += usize::from(here.narrowed.is_some());
-        }
-        std::mem::replace(&mut self.overload.queues, narrowed) != narrowed
-    }
-
-    /// Whether one of this listener can be taken in hand: how long one of a unix socket has stood nobody can tell, so that
-    /// these stay in their queue.
-    pub(super) fn may_take_in_hand(&self, at: usize) -> bool {
-        let here = &self.listeners[at];
-        here.timed && here.ready && here.in_hand.is_none() && self.paused_until.is_none()
-    }
-
-    /// How many places the shortest queue has, where it is time to say that one is kept short.
-    pub(super) fn says_narrowed(&mut self, now: Instant) -> Option<u32> {
-        let places = self.listeners.iter().filter_map(|here| here.narrowed).min()?;
-        self.overload.says_narrowed(now).then_some(places)
-    }
-
-    /// When there is something to do about a queue, whether or not anybody comes.
-    pub(super) fn minds_queues_at(&self) -> Option<Instant> {
-        let looks = self.listeners.iter().filter_map(|here| here.queue.looks_at());
-        looks.chain(self.listeners.iter().filter_map(Accepting::in_hand_until)).min()
-    }
-}
-
-impl Accepting {
-    /// By when the one in hand has a place or is reset.
-    fn in_hand_until(&self) -> Option<Instant> {
-        self.in_hand.as_ref().map(|one| one.until)
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use super::acceptance::Acceptance;
+use super::memory_room::MemoryRoom;
 use super::snapshot::{Changeover, NumberedListener, Snapshot};
 use crate::observe::{Counters, Latencies, Pulse};
 use crate::policy::own_ports::OwnPorts;
@@ -23,6 +24,8 @@ pub struct Setup {
     pub pulse: Arc<Pulse>,
     /// The UDP ports that associations have open, all workers' together.
     pub own_ports: Arc<OwnPorts>,
+    /// How many sessions there is memory for.
+    pub memory: Arc<MemoryRoom>,
     /// What makes session numbers unique over restarts.
     pub boot: u32,
     /// Told once the worker accepts.

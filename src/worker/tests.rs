@@ -27,6 +27,7 @@ use crate::sys::stream::Stream;
 /// What a worker without listeners is given.
 pub(super) fn setup() -> Setup {
     Setup {
+        memory: Arc::default(),
         own_ports: Arc::default(),
         number: 0,
         listeners: Vec::new(),

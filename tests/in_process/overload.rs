@@ -154,3 +154,32 @@ fn at_the_ceiling_nobody_waits_for_ever() {
     assert_eq!(shed(&server, ShedCause::Connections), 3);
     stop(server);
 }
+
+#[test]
+fn at_its_ceiling_a_server_lets_the_next_one_wait_and_then_serves_it() {
+    let mut config = config(1, RelayMode::Auto);
+    config.server.max_connections = 1;
+    let server = start(config);
+    let target = echo();
+    let mut first = connect(&server, target);
+    let mut waiting: Vec<TcpStream> = (0..3).map(|_| dial(&server)).collect();
+    for stream in &mut waiting {
+        stream.write_all(b"\x05\x01\x00").expect("a greeting");
+    }
+    assert!(is_kept_waiting(&waiting[0]), "served beside the first");
+    assert_eq!((server.totals().count_of(Counted::Accepted), server.totals().active()), (1, 1));
+    assert!(echoes(&mut first));
+    drop(first);
+    for (at, mut stream) in waiting.into_iter().enumerate() {
+        let mut answer = [0; 2];
+        stream.read_exact(&mut answer).expect("an answer to the greeting");
+        assert_eq!(answer, *b"\x05\x00");
+        assert_eq!(
+            (server.totals().count_of(Counted::Accepted), server.totals().active()),
+            (at as u64 + 2, 1)
+        );
+    }
+    await_that("all have left", || server.totals().active() == 0);
+    assert_eq!(server.totals().closed_for(Reason::ClientLeft), 3);
+    stop(server);
+}

@@ -4,11 +4,13 @@
 //! `dns` play the far side, `udp` both sides of an association, `crowd` many sessions and a target that knows whence they came,
 //! `wait` turns conditions into deadlines, `netns` gives a test a network of its own, `skip` counts the tests that this machine
 //! cannot run, `realm` and `gss` a Kerberos realm and clients of it, `web` either end of a request of HTTP,
-//! `parent` proxies that sessions are led through, `packets` what goes over the wires of a namespace.
+//! `parent` proxies that sessions are led through, `packets` what goes over the wires of a namespace, `cgroup` a control
+//! group for a server.
 //! Nothing here uses the server's own code: a codec is not tested with itself.
 #![allow(dead_code, reason = "a bench of helpers: which of them are in use changes with the tests")]
 
 pub(crate) mod api;
+pub(crate) mod cgroup;
 pub(crate) mod client;
 pub(crate) mod crowd;
 pub(crate) mod dns;

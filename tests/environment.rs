@@ -56,6 +56,14 @@ fn check_tells_what_variables_come_to_and_which_is_not_set() {
     assert!(complaints.contains(":2: [udp] key `advertise` (${POD_IP}): \"pod-7\""), "{complaints}");
 }
 
+#[test]
+fn the_example_is_one_that_a_server_could_go_by() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/outflow.toml");
+    let (code, printed, complaints) = check(&example, &[]);
+    assert_eq!(code, Some(0), "{complaints}");
+    assert!(printed.contains("listen = [\"127.0.0.1:1080\"]"), "{printed}");
+}
+
 /// A password that comes by the environment shows nowhere that one of the file would not.
 #[test]
 fn a_file_that_the_configuration_names_has_no_variables() {

@@ -170,8 +170,13 @@ fn a_reload_behind_an_upgrade_has_the_new_program_take_over() {
         session.send(b"goes on");
         session.expect(b"goes on");
         Client::through(RELAY, origin.addr);
-        // The new one's listeners are kept as the old one's were.
+        let second = systemd.property("MainPID");
+        // The new one's listeners are kept as the old one's were, and its end is noticed, though the old one is there yet.
         systemd.awaits("NFileDescriptorStore", "2");
+        systemd.signal("KILL");
+        systemd.awaits("NRestarts", "1");
+        Client::through(RELAY, origin.addr);
+        assert_ne!(systemd.property("MainPID"), second);
     });
     systemd.does(&["stop", "outflow.service"]);
     assert_eq!(systemd.property("Result"), "success");

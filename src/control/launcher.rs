@@ -18,7 +18,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use crate::limits;
-use crate::sys::launching::fork_beside;
+use crate::sys::launching::{fork_beside, in_passing};
 use crate::sys::passing::MessageChannel;
 
 /// The variable that tells the new server the number of its end of the channel.
@@ -110,11 +110,13 @@ fn serve(channel: &MessageChannel, name: &OsString, arguments: &[OsString]) {
             Ok(None) | Err(_) => return,
         };
         let Some(end) = asked.descriptors.into_iter().next() else { continue };
-        let started = MessageChannel::of(end).and_then(|end| start(end, name, arguments));
-        let answer =
-            started.map_or_else(|error| format!("{}: {error}", name.display()), |()| "started".to_owned());
-        let shortened = &answer.as_bytes()[..answer.len().min(limits::LAUNCH_ANSWER_BYTES_MAX)];
-        if channel.send(shortened, &[], limits::LAUNCH_PATIENCE).is_err() {
+        let failed = |error: io::Error| format!("{}: {error}", name.display());
+        let run = || {
+            let started = MessageChannel::of(end).and_then(|end| start(end, name, arguments));
+            started.map_or_else(failed, |()| "started".to_owned())
+        };
+        let answer = in_passing(run, limits::LAUNCH_ANSWER_BYTES_MAX, limits::LAUNCH_PATIENCE);
+        if channel.send(answer.unwrap_or_else(failed).as_bytes(), &[], limits::LAUNCH_PATIENCE).is_err() {
             return;
         }
     }
@@ -127,10 +129,7 @@ fn start(end: MessageChannel, name: &OsString, arguments: &[OsString]) -> io::Re
     for variable in NOT_INHERITED {
         command.env_remove(variable);
     }
-    let mut child = command.spawn()?;
-    // Whoever ends before the server does is to leave no zombie.
-    std::thread::spawn(move || child.wait());
-    Ok(())
+    command.spawn().map(drop)
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
+use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, fork};
 
 use super::passing::MessageChannel;
@@ -25,6 +27,35 @@ pub fn fork_beside(run: impl FnOnce(MessageChannel)) -> io::Result<MessageChanne
             drop(ours);
             close_others(theirs.as_fd().as_raw_fd());
             run(theirs);
+            std::process::exit(0)
+        }
+    }
+}
+
+/// Does something in a process of its own that ends with it, and gives what it said. A program that it starts is an orphan from
+/// then on: whoever looks after those, as the service manager does that started this process, hears of its end.
+///
+/// # Errors
+/// There are other threads, or what fork(2), socketpair(2) or the channel said.
+pub fn in_passing(run: impl FnOnce() -> String, bytes_max: usize, patience: Duration) -> io::Result<String> {
+    if !super::environment::is_only_thread() {
+        return Err(io::Error::other("there are threads already"));
+    }
+    let (ours, theirs) = MessageChannel::pair()?;
+    // SAFETY: there is no other thread, so that no lock is held that the child would wait for.
+    match unsafe { fork() }? {
+        ForkResult::Parent { child } => {
+            drop(theirs);
+            let said = ours.receive(bytes_max, patience);
+            // It has said its last word, or is gone.
+            let _ = waitpid(child, None);
+            let said = said?.ok_or(io::ErrorKind::UnexpectedEof)?;
+            Ok(String::from_utf8_lossy(&said.bytes).into_owned())
+        }
+        ForkResult::Child => {
+            drop(ours);
+            let said = run();
+            let _ = theirs.send(&said.as_bytes()[..said.len().min(bytes_max)], &[], patience);
             std::process::exit(0)
         }
     }

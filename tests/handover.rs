@@ -273,6 +273,29 @@ fn clients_that_come_between_are_served_by_whoever_goes_on() {
     }
 }
 
+/// One that has the listeners and does not serve: the old one goes on by itself, with whoever waited meanwhile.
+#[test]
+#[ignore = "a quarter of a minute"]
+fn a_new_server_that_hangs_before_it_serves_is_given_up() {
+    let (place, origin) = (Place::new(), Origin::echo());
+    let old = place.first().workers(2).start();
+    let new = ByHand::connect(&place.takeover());
+    new.say(HELLO);
+    new.hears_of("complete");
+    new.say(READY);
+    new.hears_of("released");
+    let mut between = Client::connect(old.addr());
+    wait::until_true("the end of the old one's patience", Duration::from_secs(30), || {
+        old.log().contains("the other server said nothing for 15s; this server serves on")
+    });
+    between.greet_none();
+    assert_eq!(between.request_ip(origin.addr).rep, 0);
+    // It has been told, and cannot serve any more.
+    new.hears_of("refused");
+    new.0.send(br#"{"message":"serving"}"#).expect_err("it was heard");
+    echoes(&mut Client::through(old.addr(), origin.addr), b"come");
+}
+
 /// One at a time, and none of a server that drains.
 #[test]
 fn a_second_hand_over_and_one_of_a_drained_server_are_refused() {

@@ -82,7 +82,7 @@ fn under_load(times: usize, seconds: u64, migrate: &str) {
     };
     let loads = [
         ("connect", run("connect", "page", &["--in-flight", "64", "--sources", "40", "--max-errors", "0"])),
-        ("stream", run("stream", "duplex", &["--flows", "4"])),
+        ("stream", run("stream", "duplex", &["both", "--flows", "4"])),
         ("udp", run("udp", "udp", &["--associations", "4", "--rate", "2000"])),
     ];
     // The sessions that are to live through all of it have begun.
@@ -94,12 +94,15 @@ fn under_load(times: usize, seconds: u64, migrate: &str) {
         ended_later(old);
         serving.reload(&[("timeouts", "idle", &format!("\"{}s\"", 100 + nth))]);
     }
+    let mut sessions = 0;
     for (name, load) in loads {
         let output = load.join().expect("the generator");
         let said = String::from_utf8_lossy(&output.stdout);
         eprintln!("---- {name}, tcp_migrate_req={migrate}\n{said}");
         let failed = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{name}: {said}\n{failed}");
+        let told: Value = serde_json::from_str(&said).expect("a report");
+        sessions += told["sessions"].as_u64().unwrap_or(4) as usize;
     }
     serving.signal("TERM");
     assert_eq!(serving.wait_exit(PATIENCE), Some(0));
@@ -109,6 +112,7 @@ fn under_load(times: usize, seconds: u64, migrate: &str) {
     let odd: Vec<&Value> = records.iter().filter(|record| record["reply"] != 0).collect();
     eprintln!("---- {} records, {} of them of sessions that failed", records.len(), odd.len());
     assert!(odd.is_empty(), "{:#?}", &odd[..odd.len().min(5)]);
+    assert!(records.len() >= sessions, "{} records of {sessions} sessions", records.len());
 }
 
 /// Has a server end by itself, on a thread that waits for that.

@@ -402,6 +402,7 @@ fn every_key_of_the_schema_is_printed_and_no_other() {
     let all = rules::every_key();
     (full.policy, full.groups, full.lists, full.rules) = (all.policy, all.groups, all.lists, all.rules);
     (full.rules[0].egress, full.rules[0].parent) = (Some("carrier".into()), Some("up".into()));
+    full.server.takeover = Some(PathBuf::from("/t"));
     typed_limits::put_every_key(&mut full);
     full.listeners = listeners::every_key();
     full.egress = egress::every_key();

@@ -71,7 +71,7 @@ impl Predecessor {
     ) -> Result<(Predecessor, Inheritance), HandoverError> {
         let build = env!("CARGO_PKG_VERSION").to_owned();
         let hello = HandoverMessage::Hello { version: VERSION, build, pid: std::process::id() };
-        say(&channel, &hello, &[])?;
+        tell(&channel, &hello)?;
         let mut inheritance = Inheritance::default();
         for _ in 0..=limits::HANDOVER_LISTENERS_MAX {
             match hear(&channel, limits::HANDOVER_PATIENCE)? {
@@ -96,7 +96,7 @@ impl Predecessor {
     /// The other goes on, or ended.
     pub(in crate::control) fn ready(&self, adopted: Adopted) -> Result<Vec<ToldUse>, HandoverError> {
         let Adopted { clients, admin, takeover } = adopted;
-        say(&self.channel, &HandoverMessage::Ready { clients, admin, takeover }, &[])?;
+        tell(&self.channel, &HandoverMessage::Ready { clients, admin, takeover })?;
         let mut first = Vec::new();
         loop {
             // The other's workers have their time, and its store of quotas.
@@ -113,7 +113,7 @@ impl Predecessor {
     /// # Errors
     /// The other has gone on.
     pub(in crate::control) fn serving(&self) -> Result<(), HandoverError> {
-        say(&self.channel, &HandoverMessage::Serving, &[])
+        tell(&self.channel, &HandoverMessage::Serving)
     }
 
     /// Waits a little until whoever looks after the other has been told of this one.
@@ -208,6 +208,20 @@ impl Inheritance {
             }
         }
         Ok(())
+    }
+}
+
+/// Says something, or why the other server hears no more where it has said that.
+fn tell(channel: &MessageChannel, message: &HandoverMessage) -> Result<(), HandoverError> {
+    let said = say(channel, message, &[]);
+    if !matches!(said, Err(HandoverError::Gone)) {
+        return said;
+    }
+    loop {
+        // What was said before is there, and then the end.
+        if let Err(last) = hear(channel, limits::HANDOVER_PATIENCE) {
+            return Err(last);
+        }
     }
 }
 

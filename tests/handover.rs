@@ -273,6 +273,32 @@ fn clients_that_come_between_are_served_by_whoever_goes_on() {
     }
 }
 
+/// An end that is asked for meanwhile gives the hand-over up, unless the other has said that it serves.
+#[test]
+fn an_end_that_is_asked_for_meanwhile_comes_behind_the_hand_over() {
+    let place = Place::new();
+    for (released, serves) in [(false, false), (true, false), (true, true)] {
+        let mut old = place.first().workers(2).start();
+        let new = ByHand::connect(&place.takeover());
+        new.say(HELLO);
+        new.hears_of("complete");
+        if released {
+            new.say(READY);
+            new.hears_of("released");
+        }
+        if serves {
+            new.say(r#"{"message":"serving"}"#);
+        }
+        old.signal("TERM");
+        assert_eq!(old.wait_exit(PATIENCE), Some(0));
+        let log = old.log();
+        let (words, others) = ("another server has taken this one's place", "this server serves on");
+        assert_eq!((log.contains(words), log.contains(others)), (serves, !serves), "{log}");
+        // By hand nobody looks after the file of the socket that was handed over.
+        let _ = std::fs::remove_file(place.takeover());
+    }
+}
+
 /// One that has the listeners and does not serve: the old one goes on by itself, with whoever waited meanwhile.
 #[test]
 #[ignore = "a quarter of a minute"]

@@ -114,6 +114,10 @@ impl Acceptor {
         for group in self.groups.iter_mut().filter(|group| group.unsettled) {
             group.unsettled = false;
             group.lend(group.kept);
+            for socket in &group.opened.sockets {
+                // It queues as many as whoever opened it said, otherwise.
+                let _ = socket.set_backlog(config.server.backlog);
+            }
             if let Some(address) = group.name.address {
                 group.opened.grow(address, config, congestion);
                 group.opened.steer(config);

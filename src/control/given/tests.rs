@@ -87,6 +87,20 @@ fn fewer_workers_take_all_queues_and_more_workers_get_some_of_their_own() {
     }
 }
 
+/// The queue is as long as the configuration says that is in effect by then.
+#[test]
+fn a_backlog_is_the_new_ones() {
+    let mut own = config(1, &[any_port()]);
+    own.server.backlog = 1;
+    let acceptor = open(Vec::new(), &own);
+    let at = acceptor.addresses()[0];
+    own.server.backlog = 64;
+    let mut successor = open(duplicates(&acceptor), &own);
+    successor.settle(&own, CongestionControl::default());
+    let _clients: Vec<_> = (0..20).map(|_| TcpStream::connect(at).expect("it listens")).collect();
+    assert_eq!(accepted(&successor, 1), [20]);
+}
+
 /// Whoever gave a socket goes on as if nothing had been, whatever became of the one that got it.
 #[test]
 fn what_was_given_is_as_it_was_until_it_is_settled() {

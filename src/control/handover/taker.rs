@@ -219,9 +219,7 @@ fn tell(channel: &MessageChannel, message: &HandoverMessage) -> Result<(), Hando
     }
     loop {
         // What was said before is there, and then the end.
-        if let Err(last) = hear(channel, limits::HANDOVER_PATIENCE) {
-            return Err(last);
-        }
+        hear(channel, limits::HANDOVER_PATIENCE)?;
     }
 }
 

@@ -87,10 +87,12 @@ impl<C: 'static> Schema<C> {
         if PLANNED_KEYS.iter().any(|(planned, keys)| *planned == table && keys.contains(&typed)) {
             return NOT_YET.to_owned();
         }
-        if let Some(home) = self.home_of(typed) {
+        let keys: Vec<&str> = self.table(table).into_iter().flat_map(TableEntry::names).collect();
+        // Of many where one was typed is nearer than the same word elsewhere.
+        let is_plural = |key: &&str| key.strip_suffix('s') == Some(typed);
+        if let Some(home) = self.home_of(typed).filter(|_| !keys.iter().any(is_plural)) {
             return format!("unknown key; did you mean {} `{}`?", home.header(), escaped(typed));
         }
-        let keys: Vec<&str> = self.table(table).into_iter().flat_map(TableEntry::names).collect();
         match nearest(typed, keys.iter().copied()) {
             None if let Some(inner) = self.nearest_table(typed).filter(|table| table.name.contains('.')) => {
                 format!("unknown key; did you mean {}?", inner.header())

@@ -397,7 +397,7 @@ fn gssapi_alone_is_no_open_proxy() {
 #[test]
 fn every_key_of_the_schema_is_printed_and_no_other() {
     let mut full = config("");
-    full.auth.users = Some(PathBuf::from("/u"));
+    (full.server.user, full.auth.users) = (Some("outflow".into()), Some(PathBuf::from("/u")));
     full.admin.token_file = Some(PathBuf::from("/t"));
     let all = rules::every_key();
     (full.policy, full.groups, full.lists, full.rules) = (all.policy, all.groups, all.lists, all.rules);

@@ -10,13 +10,13 @@ use crate::support::skip::skip;
 use crate::support::{Client, Origin, Relay};
 
 /// A user without an account, whom nothing on this machine belongs to.
-const STRANGER: u32 = 64_199;
+pub(crate) const STRANGER: u32 = 64_199;
 /// Bits of the sets of capabilities in /proc/PID/status (linux/capability.h).
 const NET_BIND_SERVICE: u64 = 1 << 10;
 const SYS_RESOURCE: u64 = 1 << 24;
 
 /// Whether `test` is not run, as it needs root of this machine; it is noted then.
-fn without_root(test: &str) -> bool {
+pub(crate) fn without_root(test: &str) -> bool {
     let is_root = nix::unistd::geteuid().is_root();
     // In a namespace of users there may be no other user.
     let maps_all = fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.contains("4294967295"));
@@ -237,4 +237,25 @@ fn core_dumps_are_off_where_nobody_wants_them() {
     let relay = as_stranger().set("sandbox", "core_dumps", "true").start();
     assert_eq!(owner(&relay), STRANGER);
     relay.logged(&["confined", "; core dumps"]);
+}
+
+/// What the user of the server may not do, `check` refuses as `run` does, though root asks.
+#[test]
+fn check_says_of_the_user_what_run_says() {
+    if without_root(&test_name!()) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder of root's");
+    let builder = || as_stranger().set("server", "state", &quoted(folder.path().to_str().expect("UTF-8")));
+    for output in [builder().check(), builder().run_to_exit()] {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("[server] key `state`") && said.contains("ermission denied"), "{said}");
+    }
+    let output = as_stranger().check();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{output:?}");
+    let last = printed.lines().last().unwrap_or_default();
+    assert!(last.starts_with("# Confined on this machine: user 64199:64199; "), "{last}");
+    printed.parse::<toml::Table>().expect("TOML all the same");
 }

@@ -351,6 +351,12 @@ mod sandbox;
 /// What a control group allows: CPU for workers, memory for sessions.
 mod overload;
 
+/// Files that are open to it, and others.
+mod sandbox_files;
+
+/// What a worker cannot do that somebody has taken over.
+mod escape;
+
 /// Counters, panics and ceilings of a server in this very process (29, 38).
 mod in_process;
 

@@ -292,7 +292,7 @@ fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             let takeover = args.takeover;
             with_config(args, |source, config| crate::control::run(source, config, takeover))
         }
-        CliCommand::Check(args) => with_config(args, |_, config| check::run(&config)),
+        CliCommand::Check(args) => with_config(args, |source, config| check::run(&source, &config)),
         CliCommand::User { action: UserCommand::Add(args) } => {
             user::run(user::UserAction::Add, &args.name, &args.file)
         }

@@ -85,7 +85,7 @@ pub use reach::{Advertise, PortRange};
 pub use rule_table::RuleConfig;
 pub(crate) use rule_values::network;
 pub use rule_values::{ListEntry, RuleDestination, RulePorts, entry as list_entry};
-pub use sandbox_table::SandboxConfig;
+pub use sandbox_table::{SandboxConfig, Seccomp};
 pub use tables::{
     AdminConfig, AuthConfig, Bind, Config, Dns, Gssapi, GuardConfig, HttpConfig, LimitConfig, ListConfig,
     Log, PerSource, PerUser, PolicyConfig, ServerConfig, Timeouts, UdpConfig,

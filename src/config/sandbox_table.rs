@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::choice::Choice;
 use super::entry::tables;
-use super::form::switch;
+use super::form::{choice, switch};
 use super::problem::quoted;
 use crate::limits;
 
@@ -13,9 +14,32 @@ tables! {
         /// Capabilities that nothing in this file needs are given up.
         // A thread's capabilities are its own: those of a thread that runs cannot be taken from another.
         capabilities: bool = true, switch(), Start;
+        /// No files are opened but those that this file names and the system's, where the kernel has Landlock (Linux 5.13).
+        // It too is a thread's own.
+        landlock: bool = true, switch(), Start;
+        /// System calls that the server has no use for end it, are logged by the kernel, or are let through; 42 ns a call, see tuning.md.
+        // It too is a thread's own.
+        seccomp: Seccomp = Seccomp::Off, choice(), Start;
         /// Core dumps, and debuggers of the server's own user: what its memory holds of passwords and keys gets out with both.
         core_dumps: bool = false, switch(), Start;
     }
+}
+
+/// What becomes of system calls that the server has no use for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Seccomp {
+    /// They are made as all others are.
+    #[default]
+    Off,
+    /// They are made, and the kernel logs them.
+    Log,
+    /// The process ends.
+    Kill,
+}
+
+impl Choice for Seccomp {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("off", Self::Off), ("log", Self::Log), ("kill", Self::Kill)];
 }
 
 /// A user, or a user and a group, each by its name or its number.

@@ -5,6 +5,7 @@ mod activation;
 mod asker;
 mod certificates;
 mod clerk;
+mod confined_check;
 mod controller;
 mod deferred;
 mod descriptors;
@@ -64,9 +65,11 @@ mod zones;
 #[cfg(test)]
 mod tests;
 
+pub use confined_check::check_confined;
 pub use doctor::{Diagnosis, Finding, PoolCapacity, Severity, diagnose};
 pub use explain::{ExplainError, explain};
 pub use learned::{LearnedError, read_learned, text_of};
+pub use sandbox::outlook;
 pub use server::Server;
 pub use start_error::StartError;
 pub use trial::{Report, check};
@@ -85,10 +88,9 @@ use self::line::Voice;
 use self::logs::Logs;
 use self::notify::ServiceManager;
 use self::outlet::{Outlet, Sink};
-use self::sandbox::Confinement;
 use self::server::PreparedServer;
 use self::signals::{CaughtSignals, SignalRequest};
-use crate::config::{Access, Config, ConfigSource, Problems};
+use crate::config::{Access, Config, ConfigSource};
 use crate::console::complain;
 use crate::limits;
 use crate::sys::passed;
@@ -112,7 +114,7 @@ pub fn run(source: ConfigSource, config: Config, takeover: bool) -> ExitCode {
     // A log at the size limit of its file raises a signal.
     let caught = signals::catch();
     // Before there is a thread, too: what one gives up no other does.
-    let prepared = prepare(&config);
+    let prepared = PreparedServer::confined(&config, source.file.as_deref());
     let signals = caught.and_then(CaughtSignals::watch);
     let mut logs = match Logs::start(&config.log) {
         Ok(logs) => logs,
@@ -140,18 +142,6 @@ pub fn run(source: ConfigSource, config: Config, takeover: bool) -> ExitCode {
     }
     logs.finish();
     outcome.unwrap_or(ExitCode::FAILURE)
-}
-
-/// Gives up what the server needs no more once the configuration's files are read, and reads them.
-fn prepare(config: &Config) -> Result<PreparedServer, Problems> {
-    let entered = sandbox::enter(config)?;
-    let prepared = PreparedServer::of(config, Confinement::default());
-    let (confinement, warnings) = match &prepared.named {
-        Ok(_) => entered.shut(config)?,
-        // It ends before it serves anybody.
-        Err(_) => return Ok(prepared),
-    };
-    Ok(PreparedServer { confinement, warnings: prepared.warnings.followed_by(warnings), ..prepared })
 }
 
 /// Starts the server with what was passed to it, in the place of another where that is wished.

@@ -177,6 +177,10 @@ impl Preparation {
 
     /// What the source says now, as it will be in effect.
     fn read(&self) -> Result<(ReloadReport, Config), OrderError> {
+        let file = self.source.file.as_deref();
+        if let Some(what) = file.and_then(|file| self.confinement.objection_to(file)) {
+            return Err(OrderError::Failed(what));
+        }
         let typed = self.source.load_again(files::open_regular).map_err(OrderError::Config)?;
         let changes = typed.changes_from(&self.old);
         let config = typed.in_place_of(&self.old).map_err(OrderError::Config)?;

@@ -4,8 +4,10 @@ mod changes;
 mod handover;
 mod opened;
 mod parts;
+mod prepared;
 
 pub(super) use changes::Changing;
+pub(super) use prepared::PreparedServer;
 
 use std::io;
 use std::net::SocketAddr;
@@ -31,14 +33,14 @@ use super::running::{RunningWorker, boot_behind, run_workers};
 use super::sandbox::Confinement;
 use super::snapshot::{Parts, SnapshotMaker};
 use super::start_error::StartError;
-use super::trial::{Named, Report, Trial};
+use super::trial::Trial;
 use super::users::{UsersFile, UsersWatch};
 use super::vitals::{Observation, VitalSight};
 use super::watchdog::WatchdogFinding;
 use crate::admin::{
     Admin, AdminOpening, Beside, InEffect, OrderLetter, ServerState, StalledWorker, Standing, Vitals, Watched,
 };
-use crate::config::{Choice, Config, OnFull, Problems};
+use crate::config::{Choice, Config, OnFull};
 use crate::limits;
 use crate::observe::{Counted, EgressInEffect, Latencies, ListenersInEffect, NameAnswer, Totals};
 use crate::threads::survive;
@@ -88,31 +90,6 @@ pub struct Server {
     memory: MemoryWatch,
 }
 
-/// What a server starts with.
-pub(super) struct PreparedServer {
-    /// What the configuration names, or what of it cannot be had.
-    pub(super) named: Result<Named, Problems>,
-    /// What is odd about it, for the log.
-    pub(super) warnings: Problems,
-    pub(super) confinement: Confinement,
-}
-
-impl PreparedServer {
-    /// Reads what the configuration names.
-    pub(super) fn of(config: &Config, confinement: Confinement) -> PreparedServer {
-        let mut trial = Trial::of(config);
-        let named = trial.named();
-        let Report { errors, warnings } = trial.into_report();
-        PreparedServer { named: named.ok_or(errors), warnings, confinement }
-    }
-
-    /// What was read; warnings about it go to the log.
-    fn tell(self) -> Result<(Named, Confinement), StartError> {
-        self.warnings.lines().for_each(|line| tracing::warn!("{line}"));
-        Ok((self.named.map_err(StartError::Named)?, self.confinement))
-    }
-}
-
 impl Server {
     /// Reads what the configuration names, opens the listeners and starts the workers.
     ///
@@ -120,6 +97,14 @@ impl Server {
     /// Whatever keeps it from serving; files are read before any socket opens.
     pub fn start(config: Config) -> Result<Server, StartError> {
         let prepared = PreparedServer::of(&config, Confinement::default());
+        Server::start_prepared(config, prepared, Inheritance::default(), None)
+    }
+
+    /// As [`Server::start`], from a thread that then has no more rights than the server needs, nor have those that it starts: how that
+    /// is tested.
+    #[doc(hidden)]
+    pub fn start_confined(config: Config) -> Result<Server, StartError> {
+        let prepared = PreparedServer::confined(&config, None).map_err(StartError::Named)?;
         Server::start_prepared(config, prepared, Inheritance::default(), None)
     }
 
@@ -209,7 +194,7 @@ impl Server {
     }
 
     /// What it has given up, in words; `None` where that is nothing.
-    pub(super) fn confined(&self) -> Option<String> {
+    pub(super) fn confined(&self) -> Option<&str> {
         self.confinement.summary()
     }
 

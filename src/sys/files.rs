@@ -30,6 +30,13 @@ impl Stamp {
     }
 }
 
+impl Stamp {
+    /// Whether it is of the same file, whatever that held.
+    pub fn is_file_of(&self, other: &Stamp) -> bool {
+        self.file == other.file
+    }
+}
+
 impl From<&Metadata> for Stamp {
     fn from(metadata: &Metadata) -> Stamp {
         Stamp {

@@ -84,6 +84,8 @@ pub enum Drill {
     Stall(Duration),
     /// Take so much longer for each turn from now on.
     Slow(Duration),
+    /// Run this.
+    Run(fn()),
 }
 
 /// How a walk of a worker over its sessions ended.

@@ -331,6 +331,7 @@ impl Worker {
             Mail::EndSpent => self.walks.end_spent(self.core.number),
             Mail::Drill(Drill::Stall(span)) => std::thread::sleep(span),
             Mail::Drill(Drill::Slow(span)) => self.slowed_by = span,
+            Mail::Drill(Drill::Run(act)) => act(),
             Mail::Drill(drill) => {
                 self.core.fails_to_record = matches!(drill, Drill::PanicTwice);
                 self.ends_thread = matches!(drill, Drill::EndThread);

@@ -1,22 +1,29 @@
 //! What the server keeps itself from: rights that it has no use for, given up before its first thread begins.
 //!
-//! It is shut in two steps. [`enter`] comes first: the process becomes the user that it is to run as. Then the files are read that the
-//! configuration names, which root's own may be, and [`Entered::shut`] gives up what that took. Nothing leads back, so that a
-//! reload is told what it cannot have ([`Confinement::objections`]).
+//! It is shut in two steps. [`enter`] comes first: the process becomes the user that it is to run as, and opens no more files than
+//! its configuration names. Then those are read, which root's own may be, and [`Entered::shut`] gives up what that took. Nothing leads
+//! back, so that a reload is told what it cannot have ([`Confinement::objections`]).
 
 mod files;
+mod grants;
 mod key;
 mod needs;
+mod outline;
 
 use std::collections::HashSet;
 use std::fmt::Display;
 use std::io;
+use std::path::Path;
 
 use self::files::{FileUse, named_files};
+use self::grants::{GrantedFile, Scene, grants, objection, objection_to_file};
 use self::key::KeyPlace;
 use self::needs::{capabilities, needs};
-use crate::config::{Config, Problems};
+use self::outline::{FilesOutline, Outline};
+use crate::config::{Config, Problems, Seccomp};
+use crate::sys::landlock::{self, FilesConfined};
 use crate::sys::privileges::{self, Capability, ProcessUser};
+use crate::sys::seccomp::{self, CallsBeside, Unlisted};
 use crate::sys::{files as system_files, machine};
 
 /// What the process is, once it has no more rights than it goes on with but that to read every file.
@@ -26,6 +33,8 @@ pub(super) struct Entered {
     /// What it goes on with; `None` where nothing is given up.
     kept: Option<HashSet<Capability>>,
     given_up: HashSet<Capability>,
+    granted: Option<Vec<GrantedFile>>,
+    files: FilesOutline,
 }
 
 /// What a server has given up.
@@ -34,42 +43,73 @@ pub(super) struct Confinement {
     /// Whom it runs as; `None` where it never gave anything up.
     account: Option<ProcessUser>,
     given_up: HashSet<Capability>,
-    core_dumps: bool,
+    /// What it may open; `None`: whatever its user may.
+    granted: Option<Vec<GrantedFile>>,
+    /// The calls that it may make beside the usual ones; `None`: all that there are.
+    filtered: Option<CallsBeside>,
+    /// It in words.
+    summary: Option<String>,
 }
 
 /// What speaks of capabilities.
 const CAPABILITIES: KeyPlace = KeyPlace::of("sandbox", "capabilities");
+const USER: KeyPlace = KeyPlace::of("server", "user");
+const LANDLOCK: KeyPlace = KeyPlace::of("sandbox", "landlock");
+const SECCOMP: KeyPlace = KeyPlace::of("sandbox", "seccomp");
 
-/// Gives up what root alone has, where the server is to go on as another user. The process has one thread.
+/// Gives up what root alone has, where the server is to go on as another user, and files that the configuration does not name, whose own
+/// file is this. The process has one thread.
 ///
 /// # Errors
-/// The user of the configuration cannot be had.
-pub(super) fn enter(config: &Config) -> Result<Entered, Problems> {
-    let at_user = KeyPlace::of("server", "user");
-    let account = account(config).map_err(|error| problem(config, at_user, &error))?;
-    let changes = config.server.user.is_some() && !account.is_ours();
+/// The user of the configuration cannot be had, or what the kernel refused.
+pub(super) fn enter(config: &Config, file: Option<&Path>) -> Result<Entered, Problems> {
+    let account = account(config).map_err(|error| problem(config, USER, &error))?;
     let had = privileges::capabilities().map_err(|error| problem(config, CAPABILITIES, &error))?;
-    let given = || -> io::Result<Option<HashSet<Capability>>> {
+    let kept = kept(config, &account, &had);
+    let changes = !account.is_ours();
+    let given = || -> io::Result<()> {
         privileges::give_up_new_privileges()?;
-        if !changes && !config.sandbox.capabilities {
-            return Ok(None);
-        }
-        let kept = &capabilities(&needs(config, &account)) & &had;
+        let Some(kept) = &kept else { return Ok(()) };
         if had.contains(&Capability::CAP_SETPCAP) {
-            privileges::bound(&kept)?;
+            privileges::bound(kept)?;
         }
         if changes {
-            let opening = HashSet::from([Capability::CAP_DAC_READ_SEARCH]);
-            account.become_it(&(&kept | &opening))?;
+            account.become_it(&(kept | &HashSet::from([Capability::CAP_DAC_READ_SEARCH])))?;
         }
-        Ok(Some(kept))
+        Ok(())
     };
-    let kept = given().map_err(|error| match changes {
-        true => problem(config, at_user, &format_args!("the server cannot go on as {account}: {error}")),
+    given().map_err(|error| match changes {
+        true => problem(config, USER, &format_args!("the server cannot go on as {account}: {error}")),
         false => problem(config, CAPABILITIES, &error),
     })?;
     let given_up = kept.as_ref().map(|kept| &had - kept).unwrap_or_default();
-    Ok(Entered { account, kept, given_up })
+    let (granted, files) =
+        confine_files(config, file, &account).map_err(|error| problem(config, LANDLOCK, &error))?;
+    Ok(Entered { account, kept, given_up, granted, files })
+}
+
+/// The capabilities that the server goes on with, of those that it had; `None`: with all of them.
+fn kept(config: &Config, account: &ProcessUser, had: &HashSet<Capability>) -> Option<HashSet<Capability>> {
+    let gives_up = config.sandbox.capabilities || !account.is_ours();
+    gives_up.then(|| &capabilities(&needs(config, account)) & had)
+}
+
+/// Has the thread open no files but those that it needs, where the kernel can see to that.
+fn confine_files(
+    config: &Config,
+    file: Option<&Path>,
+    account: &ProcessUser,
+) -> io::Result<(Option<Vec<GrantedFile>>, FilesOutline)> {
+    let outline = FilesOutline::of(config);
+    if outline != FilesOutline::Wanted {
+        return Ok((None, outline));
+    }
+    let grants = grants(&Scene { config, file, is_root: account.is_root() });
+    let granted = grants.iter().cloned().map(GrantedFile::of).collect();
+    Ok(match landlock::confine(&grants)? {
+        FilesConfined::Unsupported => (None, FilesOutline::Unsupported),
+        confined => (Some(granted), FilesOutline::Confined(confined)),
+    })
 }
 
 /// Whom the server goes on as, where the configuration names one that it can become.
@@ -79,7 +119,8 @@ fn account(config: &Config) -> io::Result<ProcessUser> {
     match account.is_ours() || machine::effective_user() == 0 {
         true => Ok(account),
         false => {
-            Err(io::Error::other(format!("nobody but root can go on as {account}: start the server as root")))
+            let what = format!("nobody but root can go on as {account}: start the server as root");
+            Err(io::Error::other(what))
         }
     }
 }
@@ -90,6 +131,18 @@ fn account(config: &Config) -> io::Result<ProcessUser> {
 /// Why not.
 pub(super) fn can_enter(config: &Config) -> Result<(), String> {
     account(config).map(drop).map_err(|error| error.to_string())
+}
+
+/// What a server with this configuration would give up here, in words.
+pub fn outlook(config: &Config) -> String {
+    let Ok(account) = account(config) else { return "nothing: there is no such user".to_owned() };
+    let had = privileges::capabilities().unwrap_or_default();
+    let kept = kept(config, &account, &had).unwrap_or(had);
+    let files = match FilesOutline::of(config) {
+        FilesOutline::Wanted => FilesOutline::Confined(landlock::probe()),
+        other => other,
+    };
+    Outline { config, account: &account, kept: &kept, files: &files }.to_string()
 }
 
 fn problem(config: &Config, at: KeyPlace, what: &dyn Display) -> Problems {
@@ -104,16 +157,31 @@ impl Entered {
     /// # Errors
     /// What the kernel refused, and files that are read at any time and cannot be any more.
     pub(super) fn shut(self, config: &Config) -> Result<(Confinement, Problems), Problems> {
-        let Entered { account, kept, given_up } = self;
+        let Entered { account, kept, given_up, granted, files } = self;
         let shut = || -> io::Result<()> {
             kept.iter().try_for_each(privileges::keep)?;
             privileges::set_dumpable(config.sandbox.core_dumps)
         };
         shut().map_err(|error| problem(config, CAPABILITIES, &error))?;
         let warnings = unreadable(config, &account)?;
-        let core_dumps = config.sandbox.core_dumps;
-        Ok((Confinement { account: Some(account), given_up, core_dumps }, warnings))
+        let has = privileges::capabilities().unwrap_or_default();
+        let summary = Outline { config, account: &account, kept: &has, files: &files }.to_string();
+        let filtered = filter_calls(config).map_err(|error| problem(config, SECCOMP, &error))?;
+        let account = Some(account);
+        Ok((Confinement { account, given_up, granted, filtered, summary: Some(summary) }, warnings))
     }
+}
+
+/// Has the thread make no calls but those that the server has use for.
+fn filter_calls(config: &Config) -> io::Result<Option<CallsBeside>> {
+    let unlisted = match config.sandbox.seccomp {
+        Seccomp::Off => return Ok(None),
+        Seccomp::Log => Unlisted::Log,
+        Seccomp::Kill => Unlisted::Kill,
+    };
+    let namespaces = config.egress.iter().any(|pool| pool.netns.is_some());
+    let beside = CallsBeside { namespaces };
+    seccomp::confine(beside, unlisted).map(|()| Some(beside))
 }
 
 /// The files of the configuration that the server may read no more. What they held as it started is in effect.
@@ -128,15 +196,12 @@ fn unreadable(config: &Config, account: &ProcessUser) -> Result<Problems, Proble
             continue;
         }
         let path = file.path.display();
-        match file.used {
-            FileUse::ReadAlways => {
-                let what = format!("{path} is read at each login, and {account} may not read it");
-                file.at.blame(config, &mut errors, what);
-            }
-            _ => {
-                let what = format!("{path} is for root alone: no reload can read it, as {account} may not");
-                file.at.blame(config, &mut warnings, what);
-            }
+        if file.used == FileUse::ReadAlways {
+            let what = format!("{path} is read at each login, and {account} may not read it");
+            file.at.blame(config, &mut errors, what);
+        } else {
+            let what = format!("{path} is for root alone: no reload can read it, as {account} may not");
+            file.at.blame(config, &mut warnings, what);
         }
     }
     if errors.is_empty() { Ok(warnings) } else { Err(errors) }
@@ -156,20 +221,27 @@ impl Confinement {
                 need.at.blame(config, &mut problems, what);
             }
         }
+        let netns = config.egress.iter().position(|pool| pool.netns.is_some());
+        if let Some(nth) = netns.filter(|_| self.filtered == Some(CallsBeside { namespaces: false })) {
+            let what = "takes setns(2), which the server gave up as it started (`sandbox.seccomp`): restart it for that";
+            KeyPlace::of_row("egress", nth, "netns").blame(config, &mut problems, what.to_owned());
+        }
+        let Some(granted) = &self.granted else { return problems };
+        for file in named_files(config) {
+            if let Some(what) = objection(granted, &file) {
+                file.at.blame(config, &mut problems, what);
+            }
+        }
         problems
     }
 
+    /// Why the configuration's own file cannot be read any more, where that is so.
+    pub(super) fn objection_to(&self, file: &Path) -> Option<String> {
+        objection_to_file(self.granted.as_deref()?, file)
+    }
+
     /// What it comes to, in words; `None` where nothing was given up.
-    pub(super) fn summary(&self) -> Option<String> {
-        let account = self.account.as_ref()?;
-        let has = privileges::capabilities().unwrap_or_default();
-        let mut names: Vec<String> = has.iter().map(ToString::to_string).collect();
-        names.sort();
-        let capabilities = match names.is_empty() {
-            true => "no capabilities".to_owned(),
-            false => names.join(", "),
-        };
-        let dumps = if self.core_dumps { "core dumps" } else { "no core dumps" };
-        Some(format!("user {account}; {capabilities}; no new privileges; {dumps}"))
+    pub(super) fn summary(&self) -> Option<&str> {
+        self.summary.as_deref()
     }
 }

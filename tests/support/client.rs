@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::socket_table;
-use super::wait::{self, PATIENCE};
+use super::wait::{self, PATIENCE, uninterrupted};
 
 /// A reply of RFC 1928 section 6, taken apart by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,10 +88,9 @@ impl Client {
         let started = Instant::now();
         while filled < length {
             assert!(started.elapsed() < PATIENCE, "{filled} of {length} bytes in {PATIENCE:?}");
-            match self.stream.read(&mut bytes[filled..]) {
+            match uninterrupted(|| self.stream.read(&mut bytes[filled..])) {
                 Ok(0) => panic!("EOF after {filled} of {length} bytes: {:02x?}", &bytes[..filled.min(64)]),
                 Ok(n) => filled += n,
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => panic!("{e} after {filled} of {length} bytes: {:02x?}", &bytes[..filled.min(64)]),
             }
         }
@@ -129,7 +128,7 @@ impl Client {
     /// Insists on a RST with nothing before it.
     pub(crate) fn expect_reset(&mut self) {
         let mut byte = [0];
-        match self.stream.read(&mut byte) {
+        match uninterrupted(|| self.stream.read(&mut byte)) {
             Err(e) if e.kind() == ErrorKind::ConnectionReset => {}
             other => panic!("expected a reset, got {other:?} {byte:02x?}"),
         }
@@ -138,13 +137,7 @@ impl Client {
     /// Insists that the connection ends, by FIN or by RST, with nothing before it.
     pub(crate) fn expect_closed(&mut self) {
         let mut byte = [0];
-        let read = loop {
-            match self.stream.read(&mut byte) {
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                read => break read,
-            }
-        };
-        match read {
+        match uninterrupted(|| self.stream.read(&mut byte)) {
             Ok(0) => {}
             Err(e) if e.kind() == ErrorKind::ConnectionReset => {}
             other => panic!("expected the end of the connection, got {other:?} {byte:02x?}"),
@@ -159,7 +152,7 @@ impl Client {
     /// Whether neither bytes nor the end of the connection come within `span`; takes nothing away.
     pub(crate) fn silent_for(&mut self, span: Duration) -> bool {
         self.stream.set_read_timeout(Some(span)).expect("read timeout");
-        let outcome = self.stream.peek(&mut [0]);
+        let outcome = uninterrupted(|| self.stream.peek(&mut [0]));
         self.stream.set_read_timeout(Some(PATIENCE)).expect("read timeout");
         matches!(outcome, Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
     }

@@ -13,7 +13,7 @@ use std::thread;
 use socket2::{Domain, Socket, Type};
 
 use super::client::connect_ip;
-use super::wait::PATIENCE;
+use super::wait::{PATIENCE, uninterrupted};
 
 /// Threads that serve targets, above the sessions that any crowd has at once.
 const TARGET_THREADS: usize = 96;
@@ -190,7 +190,7 @@ impl Crowd {
         if !target_first {
             stream.shutdown(Shutdown::Write)?;
         }
-        match stream.read(&mut answer)? {
+        match uninterrupted(|| stream.read(&mut answer))? {
             0 => Ok(reply),
             _ => Err(io::Error::other("more than the target's answer")),
         }

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use super::relay::{Builder, Relay};
-use super::wait::PATIENCE;
+use super::wait::{PATIENCE, uninterrupted};
 
 /// One connection. Reads never wait longer than `PATIENCE`.
 pub(crate) struct Http {
@@ -160,7 +160,7 @@ impl Http {
     /// Reads more; false at the end. A reset is an end, too.
     fn read_more(&mut self) -> bool {
         let mut piece = [0; 64 * 1024];
-        match self.stream.read(&mut piece) {
+        match uninterrupted(|| self.stream.read(&mut piece)) {
             Ok(count) => {
                 self.rest.extend_from_slice(&piece[..count]);
                 count > 0

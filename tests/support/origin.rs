@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::wait::{self, PATIENCE};
+use super::wait::{self, PATIENCE, uninterrupted};
 
 /// The far side on 127.0.0.1, a port of the kernel's choice.
 pub(crate) const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -88,7 +88,7 @@ impl Origin {
         let listener = TcpListener::bind((V4, 0)).expect("bind an origin");
         Self::over(listener, |mut stream, seen| {
             let mut buffer = vec![0; 64 * 1024];
-            while let Ok(n @ 1..) = stream.read(&mut buffer) {
+            while let Ok(n @ 1..) = uninterrupted(|| stream.read(&mut buffer)) {
                 seen.bytes.fetch_add(n as u64, Ordering::Relaxed);
             }
         })
@@ -280,7 +280,7 @@ fn canonical(addr: SocketAddr) -> SocketAddr {
 pub(crate) fn echo(mut stream: TcpStream) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        match stream.read(&mut buffer)? {
+        match uninterrupted(|| stream.read(&mut buffer))? {
             0 => return stream.shutdown(Shutdown::Write),
             n => stream.write_all(&buffer[..n])?,
         }

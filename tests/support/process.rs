@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use super::wait::{self, PATIENCE};
+use super::wait::{self, PATIENCE, uninterrupted};
 
 /// Runs a command that ends by itself; kills it and panics when it does not.
 pub(crate) fn run_to_exit(mut command: Command) -> Output {
@@ -59,7 +59,7 @@ pub(crate) fn collect(mut stream: impl Read + Send + 'static) -> Arc<Mutex<Strin
     let sink = Arc::clone(&text);
     thread::spawn(move || {
         let mut buffer = [0; 4096];
-        while let Ok(n @ 1..) = stream.read(&mut buffer) {
+        while let Ok(n @ 1..) = uninterrupted(|| stream.read(&mut buffer)) {
             sink.lock().expect("log").push_str(&String::from_utf8_lossy(&buffer[..n]));
         }
     });

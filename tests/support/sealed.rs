@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::gss::{ENCAPSULATED, GssClient, Initiator, frame};
 use super::keyed::{End, Keyed, mix};
+use super::wait::uninterrupted;
 
 /// Where a session's client sends.
 pub(crate) struct Sender {
@@ -82,13 +83,7 @@ impl Receiver {
     /// The body of the next message, or how the stream ended. An end within a message is a fault.
     pub(crate) fn message(&mut self) -> Result<Vec<u8>, End> {
         let mut head = [0; 4];
-        let first = loop {
-            match self.stream.read(&mut head[..1]) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                first => break first,
-            }
-        };
-        match first {
+        match uninterrupted(|| self.stream.read(&mut head[..1])) {
             Ok(0) => return Err(End::Fin),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => return Err(End::Reset),
             other => other.map(drop).expect("a message"),

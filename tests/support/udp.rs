@@ -19,7 +19,7 @@ use super::client::{Client, Reply, put_address, request};
 use super::origin::{V4, V6};
 use super::relay::{Builder, Relay};
 use super::socket_table;
-use super::wait::{self, PATIENCE};
+use super::wait::{self, PATIENCE, uninterrupted};
 
 /// The command UDP ASSOCIATE (RFC 1928 section 4).
 const ASSOCIATE: u8 = 0x03;
@@ -127,12 +127,7 @@ pub(crate) fn socket(at: SocketAddr) -> UdpSocket {
 /// The next datagram and its source.
 pub(crate) fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     let mut room = vec![0; 1 << 16];
-    let (length, from) = loop {
-        match socket.recv_from(&mut room) {
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            received => break received.expect("a datagram"),
-        }
-    };
+    let (length, from) = uninterrupted(|| socket.recv_from(&mut room)).expect("a datagram");
     room.truncate(length);
     (room, from)
 }

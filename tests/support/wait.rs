@@ -1,5 +1,6 @@
 //! Deadlines: a condition becomes true in time or the test says what it waited for.
 
+use std::io::{self, ErrorKind};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,17 @@ pub(crate) fn throughout(what: &str, span: Duration, mut probe: impl FnMut() -> 
     while started.elapsed() < span {
         assert!(probe(), "after {:?} no longer true: {what}", started.elapsed());
         thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Makes a call again that a signal has cut short: some tests send signals to their own process, any thread of it may be the one
+/// that is interrupted, and a socket with a timeout does not go on by itself (signal(7)).
+pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use super::client;
 use super::relay::Builder;
-use super::wait::PATIENCE;
+use super::wait::{PATIENCE, uninterrupted};
 
 /// One end of a connection, which reads heads and bodies.
 pub(crate) struct Peer {
@@ -49,7 +49,7 @@ impl Peer {
             }
             let before = self.held.len();
             let mut buffer = [0; 4096];
-            let count = self.stream.read(&mut buffer).expect("read a head");
+            let count = uninterrupted(|| self.stream.read(&mut buffer)).expect("read a head");
             self.held.extend_from_slice(&buffer[..count]);
             if count == 0 {
                 assert_eq!(before, 0, "the end in the middle of a head: {}", self.held.escape_ascii());

@@ -146,7 +146,10 @@ fn a_terminal_does_not_stop_what_logs_from_the_background() {
 fn a_signal_that_nobody_knows_ends_nothing() {
     let (relay, origin) = (Relay::start(), Origin::echo());
     let mut client = Client::through(relay.addr(), origin.addr);
-    for signal in ["USR2", "ALRM", "VTALRM", "PROF", "IO", "PWR"] {
+    relay.signal("USR2");
+    relay.logged(&["WARN", "SIGUSR2", "no hand-over: there is no [server] takeover"]);
+    echoes(&mut client);
+    for signal in ["ALRM", "VTALRM", "PROF", "IO", "PWR"] {
         relay.signal(signal);
         relay.logged(&["WARN", &format!("SIG{signal}"), "ignored"]);
         echoes(&mut client);

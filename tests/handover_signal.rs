@@ -1,7 +1,6 @@
 //! A signal that has the program started anew, in the place of the server that it goes to; and what a service manager hears of it.
 
 use std::ffi::OsString;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use crate::support::process::{copy_program, write_program};
 use crate::support::relay::{Builder, binary, quoted};
 use crate::support::wait::{self, PATIENCE};
 use crate::support::{Client, Origin, Relay};
@@ -65,8 +65,7 @@ fn builder(folder: &TempDir) -> Builder {
 
 fn copy_of_the_program(folder: &Path) -> PathBuf {
     let copy = folder.join("outflow");
-    std::fs::copy(binary(), &copy).expect("copy the program");
-    std::fs::set_permissions(&copy, PermissionsExt::from_mode(0o755)).expect("make it one");
+    copy_program(binary(), &copy);
     copy
 }
 
@@ -133,8 +132,7 @@ fn a_program_that_does_not_start_leaves_the_old_one_serving() {
         [("no program", "cannot be started"), ("#!/bin/sh\nexit 3\n", "the other server ended")]
     {
         std::fs::remove_file(&program).expect("the old one");
-        std::fs::write(&program, text).expect("another one");
-        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("make it one");
+        write_program(&program, text);
         old.signal("USR2");
         old.logged(&["no hand-over", words]);
         Client::through(old.addr(), origin.addr);

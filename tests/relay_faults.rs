@@ -6,6 +6,7 @@ use nix::unistd::Uid;
 
 use crate::support::keyed::Keyed;
 use crate::support::pairs::{KIB, MIB, Pair, Stand, WAYS, finish, transfer};
+use crate::support::process::copy_program;
 use crate::support::relay::{Builder, binary};
 use crate::support::wait::{self, PATIENCE};
 use crate::support::{Engine, Relay, skip};
@@ -116,7 +117,7 @@ fn unprivileged(builder: Builder) -> Builder {
     }
     // Neither the build's directory nor the server's own is nobody's to read.
     let program = builder.directory().join("outflow");
-    std::fs::copy(binary(), &program).expect("copy the server");
+    copy_program(binary(), &program);
     chown(builder.directory(), Some(NOBODY), Some(NOBODY)).expect("give the directory to nobody");
     let id = NOBODY.to_string();
     let become_nobody = ["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"];

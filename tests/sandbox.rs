@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use crate::support::netns::Machine;
+use crate::support::process::copy_program;
 use crate::support::relay::{Builder, binary, quoted};
 use crate::support::skip::skip;
 use crate::support::{Client, Origin, Relay};
@@ -32,7 +33,7 @@ fn of_stranger() -> Builder {
     chown(builder.directory(), Some(STRANGER), Some(STRANGER)).expect("give the folder away");
     let program = builder.directory().join("outflow");
     // The folders above the tests' own program may be closed to others.
-    fs::copy(binary(), &program).expect("copy the server");
+    copy_program(binary(), &program);
     builder.program(program)
 }
 

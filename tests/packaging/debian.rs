@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 use super::{Tried, path, read};
-use crate::support::process::run_to_exit;
+use crate::support::process::{run_to_exit, write_program};
 use crate::support::skip;
 
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
@@ -138,8 +138,7 @@ impl System {
                 "#!/bin/sh\necho \"{name} $*\" >>{}\ncase \"{name} $*\" in\n{cases}esac\n",
                 calls.display()
             );
-            fs::write(&stand_in, text).expect("a stand-in");
-            fs::set_permissions(&stand_in, fs::Permissions::from_mode(0o755)).expect("its mode");
+            write_program(&stand_in, &text);
         }
         System { folder }
     }

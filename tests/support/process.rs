@@ -1,12 +1,28 @@
 //! Processes that end by themselves, and what processes say.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
 use std::process::{ChildStdout, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use super::wait::{self, PATIENCE, uninterrupted};
+
+/// Copies a program, to be started from there. Another process writes it: were it this one, whatever another test starts meanwhile
+/// would have it open for writing, too, until it is a program of its own, and the kernel starts no such file (ETXTBSY).
+pub(crate) fn copy_program(program: impl AsRef<Path>, to: &Path) {
+    let status = Command::new("cp").arg(program.as_ref()).arg(to).status().expect("start cp");
+    assert!(status.success(), "cp: {status}");
+}
+
+/// Writes a program, in the way of [`copy_program`].
+pub(crate) fn write_program(path: &Path, text: &str) {
+    let mut command = Command::new("sh");
+    command.args(["-c", "cat >\"$0\" && chmod 755 \"$0\""]).arg(path);
+    let output = run_with_input(command, text.as_bytes());
+    assert!(output.status.success(), "sh: {output:?}");
+}
 
 /// Runs a command that ends by itself; kills it and panics when it does not.
 pub(crate) fn run_to_exit(mut command: Command) -> Output {

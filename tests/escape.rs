@@ -7,6 +7,7 @@ use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Sender, channel};
@@ -15,7 +16,7 @@ use std::time::Duration;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use nix::unistd::execv;
-use outflow::config::{Config, Dns64, Seccomp};
+use outflow::config::{Config, Dns64, Flags, Seccomp};
 use outflow::control::Server;
 use outflow::worker::Drill;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -107,7 +108,10 @@ static MADE: OnceLock<(usize, Sender<Result<(), String>>)> = OnceLock::new();
 fn within(part: &str) -> ! {
     let mut words = part.split(' ');
     let nth: usize = words.next().and_then(|nth| nth.parse().ok()).expect("an attempt");
-    let mut config = Config::default();
+    // Asked for, so that it is in force wherever this machine's files stand.
+    let text = "[sandbox]\nlandlock = true\n";
+    let mut config = Config::parse(text, Path::new("/srv/outflow/outflow.toml"), &Flags::default())
+        .expect("a configuration");
     config.server.listen = vec![std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()];
     config.server.workers = 1;
     config.server.pin = false;

@@ -14,7 +14,7 @@ tables! {
         /// Capabilities that nothing in this file needs are given up.
         // A thread's capabilities are its own: those of a thread that runs cannot be taken from another.
         capabilities: bool = true, switch(), Start;
-        /// No files are opened but those that this file names and the system's, where the kernel has Landlock (Linux 5.13).
+        /// No files are opened but those that this file names and the system's, where the kernel has Landlock (Linux 5.13). By default only where each stands in a folder of the server's own.
         // It too is a thread's own.
         landlock: bool = true, switch(), Start;
         /// System calls that the server has no use for end it, are logged by the kernel, or are let through; 42 ns a call, see tuning.md.

@@ -55,7 +55,7 @@ impl Builder {
         };
         // No test asks a name server of this machine by itself, and no server makes a call that the filter has not.
         let builder = builder.workers(1).set("server", "pin", "false").set("dns", "dns64", "\"off\"");
-        let builder = builder.set("sandbox", "seccomp", "\"kill\"");
+        let builder = builder.set("sandbox", "seccomp", "\"kill\"").set("sandbox", "landlock", "true");
         builder.set("log", "access", &quoted(access.to_str().expect("UTF-8")))
     }
 

@@ -70,6 +70,8 @@ const OF_ETC: [&str; 16] = [
 ];
 /// What is read of the system beside it: libraries that are loaded when they are first needed, time zones, what the kernel tells.
 const OF_SYSTEM: [&str; 7] = ["/usr", "/lib", "/lib64", "/nix/store", "/proc", "/sys", "/dev/urandom"];
+/// The name servers of the system.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Devices that are written, too.
 const DEVICES: [&str; 2] = ["/dev/null", "/dev/zero"];
 /// Where the Kerberos library keeps what it has seen, if the environment says nothing else.
@@ -85,10 +87,39 @@ pub(super) struct Scene<'a> {
 }
 
 /// Why files are not confined, whatever the kernel has.
-pub(super) fn obstacle(config: &Config) -> Option<String> {
-    let namespaces = config.egress.iter().filter_map(|pool| pool.netns.as_ref());
-    let path = namespaces.into_iter().find(|path| is_of_process(path))?;
-    Some(format!("{} is of another process, which Landlock keeps to itself", path.display()))
+pub(super) fn obstacle(scene: &Scene) -> Option<String> {
+    let namespaces = scene.config.egress.iter().filter_map(|pool| pool.netns.as_ref());
+    let path = namespaces.into_iter().find(|path| is_of_process(path));
+    let of_process =
+        path.map(|path| format!("{} is of another process, which Landlock keeps to itself", path.display()));
+    of_process.or_else(|| {
+        // Whoever asks for it knows what it takes, and whoever does not is to miss nothing.
+        let asked = scene.config.places.is_typed(("sandbox", None), "landlock");
+        let lost = (!asked).then(|| unfollowed(scene)).flatten()?;
+        Some(format!("{} is in a folder that is not the server's alone", lost.display()))
+    })
+}
+
+/// A file that would not be found again once another has taken its place, as editors and `outflow user` have it.
+fn unfollowed(scene: &Scene) -> Option<PathBuf> {
+    let Scene { config, file, is_root } = scene;
+    let etc = Path::new("/etc");
+    let is_lost = |path: &Path| {
+        path.parent().is_some_and(|folder| is_shared(folder) && (*is_root || resolved(folder) != etc))
+    };
+    let is_read_in_vain = |path: &Path| is_lost(path) || is_lost(&resolved(path));
+    let named = named_files(config).into_iter().filter(|file| match file.used {
+        FileUse::Read | FileUse::ReadAlways | FileUse::Replace => is_read_in_vain(&file.path),
+        FileUse::Append => {
+            let alone = FileGrant { path: file.path.clone(), access: FileAccess::Append };
+            beside(&file.path, FileAccess::Append).contains(&alone)
+        }
+        FileUse::Listen | FileUse::Own => false,
+    });
+    let servers = Path::new(RESOLV_CONF);
+    let asked = (*is_root && config.dns.servers.is_empty() && is_read_in_vain(servers)).then_some(servers);
+    let own = file.filter(|file| is_read_in_vain(file));
+    own.map(Path::to_owned).or_else(|| named.map(|file| file.path).next()).or(asked.map(Path::to_owned))
 }
 
 /// All that is granted.
@@ -297,6 +328,39 @@ mod tests {
         }
         let user = granted("", "/etc/outflow.toml", false);
         assert_eq!(of(&user, "/etc/replaced").collect::<Vec<_>>(), [FileAccess::Read], "modes keep the rest");
+    }
+
+    /// Files in a folder of others are found anew there by nobody who is confined: `outflow user add` beside a server in a home
+    /// locked everybody out, and nobody had asked for that.
+    #[test]
+    fn nobody_is_confined_unasked_whose_files_would_be_lost() {
+        let lost = |text: &str, file: &str, is_root: bool| {
+            let text = format!("[dns]\nservers = [\"127.0.0.1\"]\n{text}");
+            let config = Config::parse(&text, Path::new(file), &Flags::default()).unwrap();
+            obstacle(&Scene { config: &config, file: Some(Path::new(file)), is_root })
+        };
+        let users = "[auth]\nmethods = [\"password\"]\nusers = \"users\"\n";
+        let log = |path: &str| format!("[log]\naccess = \"{path}\"\n");
+        for (text, file, is_root, which) in [
+            (users, "/srv/outflow/outflow.toml", true, None),
+            (users, "/opt/outflow.toml", true, Some("/opt/outflow.toml")),
+            (users, "/srv/outflow.toml", false, Some("/srv/outflow.toml")),
+            (users, "/etc/outflow.toml", true, Some("/etc/outflow.toml")),
+            (users, "/etc/outflow.toml", false, None),
+            (
+                "[auth]\nmethods = [\"password\"]\nusers = \"/tmp/users\"\n",
+                "/srv/outflow/outflow.toml",
+                false,
+                Some("/tmp/users"),
+            ),
+            (&log("/boot/access"), "/srv/outflow/outflow.toml", true, Some("/boot/access")),
+            (&log("/dev/null"), "/srv/outflow/outflow.toml", true, None),
+            (&log("/srv/log/access"), "/srv/outflow/outflow.toml", true, None),
+            (&format!("{users}[sandbox]\nlandlock = true\n"), "/opt/outflow.toml", true, None),
+        ] {
+            let words = which.map(|path| format!("{path} is in a folder that is not the server's alone"));
+            assert_eq!(lost(text, file, is_root), words, "{text}{file}");
+        }
     }
 
     #[test]

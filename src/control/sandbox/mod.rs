@@ -100,11 +100,12 @@ fn confine_files(
     file: Option<&Path>,
     account: &ProcessUser,
 ) -> io::Result<(Option<Vec<GrantedFile>>, FilesOutline)> {
-    let outline = FilesOutline::of(config);
+    let scene = Scene { config, file, is_root: account.is_root() };
+    let outline = FilesOutline::of(&scene);
     if outline != FilesOutline::Wanted {
         return Ok((None, outline));
     }
-    let grants = grants(&Scene { config, file, is_root: account.is_root() });
+    let grants = grants(&scene);
     let granted = grants.iter().cloned().map(GrantedFile::of).collect();
     Ok(match landlock::confine(&grants)? {
         FilesConfined::Unsupported => (None, FilesOutline::Unsupported),
@@ -138,7 +139,8 @@ pub fn outlook(config: &Config) -> String {
     let Ok(account) = account(config) else { return "nothing: there is no such user".to_owned() };
     let had = privileges::capabilities().unwrap_or_default();
     let kept = kept(config, &account, &had).unwrap_or(had);
-    let files = match FilesOutline::of(config) {
+    let scene = Scene { config, file: config.file(), is_root: account.is_root() };
+    let files = match FilesOutline::of(&scene) {
         FilesOutline::Wanted => FilesOutline::Confined(landlock::probe()),
         other => other,
     };

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use super::grants;
+use super::grants::{self, Scene};
 use crate::config::{Config, Seccomp};
 use crate::sys::landlock::FilesConfined;
 use crate::sys::privileges::{Capability, ProcessUser};
@@ -33,9 +33,9 @@ pub(super) enum FilesOutline {
 
 impl FilesOutline {
     /// What a configuration wants.
-    pub(super) fn of(config: &Config) -> FilesOutline {
-        match grants::obstacle(config) {
-            _ if !config.sandbox.landlock => FilesOutline::Off,
+    pub(super) fn of(scene: &Scene) -> FilesOutline {
+        match grants::obstacle(scene) {
+            _ if !scene.config.sandbox.landlock => FilesOutline::Off,
             Some(what) => FilesOutline::InTheWay(what),
             None => FilesOutline::Wanted,
         }

@@ -193,11 +193,15 @@ impl Controller<'_> {
         let Some(UnderWay { candidate, by_signal, stage, .. }) = self.handing.under_way.take() else {
             return;
         };
-        let pid = candidate.map_or(0, |candidate| candidate.pid);
-        match error {
+        match (error, candidate) {
             // Another server looked whether one is there.
-            HandoverError::Gone if pid == 0 && !by_signal => {}
-            error => tracing::error!(pid, "no hand-over: {error}; this server serves on"),
+            (HandoverError::Gone, None) if !by_signal => {}
+            (error, Some(Candidate { pid, .. })) => {
+                tracing::error!(pid, "no hand-over: {error}; this server serves on");
+            }
+            (error, None) => tracing::error!(
+                "no hand-over: {error} before it asked, and says why on standard error; this server serves on"
+            ),
         }
         if !matches!(stage, HandoverStage::Talking) {
             self.server.take_back(keeper);

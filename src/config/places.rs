@@ -46,6 +46,11 @@ impl Places {
         self.at(TablePath { name: table, nth }, key).is_some()
     }
 
+    /// Whether any key of a table was typed: one that is empty is a heading.
+    pub fn has_keys(&self, table: &str) -> bool {
+        self.typed.keys().any(|(path, _)| path.name == table)
+    }
+
     /// Where the value of a key was typed; `None` for a default.
     pub(super) fn at(&self, table: impl Into<TablePath>, key: &str) -> Option<&At> {
         self.typed.get(&(table.into(), key.to_owned())).map(|placed| &placed.at)

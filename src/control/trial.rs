@@ -352,6 +352,7 @@ impl<'a> Trial<'a> {
             self.warn(key, what);
         }
         match rules {
+            None if !self.config.places.has_keys("username") => {}
             None => {
                 let what = "nothing is read from names: it has neither a `format` nor a `preset`".to_owned();
                 self.config.places.blame_table(&mut self.report.warnings, "username", what);

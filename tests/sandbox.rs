@@ -225,6 +225,21 @@ fn files_of_roots_are_read_before_its_rights_are_gone() {
     assert_eq!(Client::greeted(relay.addr()).request_ip(origin.addr).rep, 2);
 }
 
+/// The configuration's own file is one of them, though no key names it.
+#[test]
+fn a_configuration_of_roots_is_told_before_a_reload_meets_it() {
+    if without_root(&test_name!()) {
+        return;
+    }
+    let builder = as_stranger();
+    let close = format!("chmod 600 {}; exec \"$@\"", builder.directory().join("outflow.toml").display());
+    let relay = builder.under(&["sh", "-ec", &close, "sh"]).start();
+    let line = relay.logged(&["WARN", "outflow.toml is for root alone"]);
+    assert!(line.contains("[server] key `user`") && line.contains("no reload can read it"), "{line}");
+    relay.signal("HUP");
+    relay.logged(&["ERROR", "outflow.toml", "Permission denied"]);
+}
+
 /// What is in its memory stays there. The files of a process that may leave a core dump belong to its user, others' to root.
 #[test]
 fn core_dumps_are_off_where_nobody_wants_them() {

@@ -284,13 +284,17 @@ fn lacking(granted: &[GrantedFile], wanted: &[FileGrant], file: &Path) -> Option
     let lacks = there.into_iter().find(|wanted| !granted.iter().any(|one| one.covers(wanted)))?;
     let file = file.display();
     Some(match granted.iter().any(|one| one.resolved == resolved(&lacks.path)) {
+        true if lacks.path.is_dir() => format!(
+            "{} is another folder than when the server started: restart it or hand over (SIGUSR2)",
+            lacks.path.display()
+        ),
         true => format!(
             "another file stands at {file} than when the server started, and of a folder that is for others, too, it may open that \
-             one alone: restart it, or give the file a folder of its own"
+             one alone: restart it or hand over (SIGUSR2), or give the file a folder of its own"
         ),
         false => {
             format!(
-                "{file} is none of the files that the server lets itself open since it started: restart it"
+                "{file} is none of the files that the server lets itself open since it started: restart it or hand over (SIGUSR2)"
             )
         }
     })

@@ -15,7 +15,7 @@ use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
-use self::files::{FileUse, named_files};
+use self::files::{FileUse, NamedFile, named_files};
 use self::grants::{GrantedFile, Scene, grants, objection, objection_to_file};
 use self::key::KeyPlace;
 use self::needs::{capabilities, needs};
@@ -192,7 +192,8 @@ fn filter_calls(config: &Config) -> io::Result<Option<CallsBeside>> {
 /// Those without which nothing comes of what they are there for.
 fn unreadable(config: &Config, account: &ProcessUser) -> Result<Problems, Problems> {
     let (mut errors, mut warnings) = (config.places.problems(), config.places.problems());
-    for file in named_files(config).into_iter().filter(|file| file.used.reads()) {
+    let own = config.file().map(|path| NamedFile { at: USER, path: path.to_owned(), used: FileUse::Read });
+    for file in own.into_iter().chain(named_files(config)).filter(|file| file.used.reads()) {
         let denied = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
         if !system_files::can_read(&file.path).is_err_and(denied) {
             continue;
@@ -218,14 +219,15 @@ impl Confinement {
             let lacks = need.purpose.capabilities().iter().find(|one| self.given_up.contains(one));
             if let Some(capability) = lacks.filter(|_| need.purpose.is_vital()) {
                 let what = format!(
-                    "takes {capability}, which the server gave up as it started: restart it for that"
+                    "takes {capability}, which the server gave up as it started: restart it for that, or hand over (SIGUSR2)"
                 );
                 need.at.blame(config, &mut problems, what);
             }
         }
         let netns = config.egress.iter().position(|pool| pool.netns.is_some());
         if let Some(nth) = netns.filter(|_| self.filtered == Some(CallsBeside { namespaces: false })) {
-            let what = "takes setns(2), which the server gave up as it started (`sandbox.seccomp`): restart it for that";
+            let what = "takes setns(2), which the server gave up as it started (`sandbox.seccomp`): restart it for that, or hand over \
+                        (SIGUSR2)";
             KeyPlace::of_row("egress", nth, "netns").blame(config, &mut problems, what.to_owned());
         }
         let Some(granted) = &self.granted else { return problems };

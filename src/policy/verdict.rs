@@ -115,6 +115,13 @@ pub struct Allowed {
     pub decision: Decision,
 }
 
+impl Allowed {
+    /// Whether what leaves by this route and way leaves as is wanted here: what is left open may be anything.
+    pub fn is_met_by(&self, route: &Route, way: Way) -> bool {
+        route.obeys(&self.route) && way.obeys(self.way)
+    }
+}
+
 /// By the kernel's own route, as no rule says anything.
 impl Default for Allowed {
     fn default() -> Allowed {

@@ -360,9 +360,7 @@ impl Explanation {
     /// sends leaves from one socket of a family, so that it is dropped.
     pub fn strays(&self, explained: &Explained) -> bool {
         match (&self.association, &explained.verdict) {
-            (Some(by), Verdict::Allow(wanted)) => {
-                !(by.route.obeys(&wanted.route) && by.way.obeys(wanted.way))
-            }
+            (Some(by), Verdict::Allow(wanted)) => !wanted.is_met_by(&by.route, by.way),
             _ => false,
         }
     }

@@ -92,9 +92,7 @@ impl Listening {
             || stream.local_address().is_ok_and(|here| here.ip().to_canonical() == peer.ip().to_canonical());
         match policy.judge_peer(subject, peer, Object::From(asked, name), from_here) {
             // What policy wants to go by another way is not taken: the connection would leave by the listener's.
-            Verdict::Allow(wanted) if self.route.obeys(&wanted.route) && self.way.obeys(wanted.way) => {
-                Ok(wanted.decision)
-            }
+            Verdict::Allow(wanted) if wanted.is_met_by(&self.route, self.way) => Ok(wanted.decision),
             Verdict::Allow(_) => Err(None),
             Verdict::Deny(_, decision) => Err(Some(decision)),
         }

@@ -23,7 +23,7 @@ pub struct Outward {
 impl Outward {
     /// Whether what leaves so leaves as policy wants.
     pub(super) fn obeys(&self, wanted: &Allowed) -> bool {
-        self.route.obeys(&wanted.route) && self.way.obeys(wanted.way)
+        wanted.is_met_by(&self.route, self.way)
     }
 }
 

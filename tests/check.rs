@@ -181,30 +181,6 @@ fn check_reads_lists_and_names_slips_of_rules() {
     assert_eq!(said.errors, slip);
 }
 
-/// What README.md shows is what people begin with. The first block is the list of all keys, which another test holds.
-#[test]
-fn every_configuration_of_the_readme_passes_check() {
-    const HASH: &str = "$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC";
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("README.md");
-    let blocks: Vec<&str> =
-        readme.split("```toml\n").skip(2).map(|rest| rest.split("```").next().expect("a block")).collect();
-    assert!(blocks.len() >= 5, "{} configurations", blocks.len());
-    for block in blocks {
-        // A port that nobody has.
-        let folder = Folder::with(&block.replace(":1080\"", ":0\""));
-        fs::write(folder.path("users.passwd"), format!("ann:{HASH}\nbob:{HASH}\n")).expect("write the users");
-        fs::write(folder.path("malware.txt"), "malware.example\n").expect("write a list");
-        fs::create_dir(folder.path("state")).expect("a directory for state");
-        fs::write(folder.path("username.key"), [b'k'; 32]).expect("write a key");
-        for secret in ["users.passwd", "username.key"] {
-            let chmod = fs::Permissions::from_mode(0o600);
-            fs::set_permissions(folder.path(secret), chmod).expect("chmod");
-        }
-        let said = folder.outflow("check", &[]);
-        assert_eq!((said.code, said.errors.as_str()), (Some(0), ""), "{block}");
-    }
-}
-
 /// A flag has its own place, and a default says that it is one.
 #[test]
 fn a_problem_names_its_own_place() {

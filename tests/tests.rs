@@ -222,7 +222,7 @@ mod egress_health;
 /// `outflow top` on a terminal: keys, signals, an endpoint that goes and comes, the terminal afterwards.
 mod top;
 
-/// `outflow top` before a real server, and the README's picture of it.
+/// `outflow top` before a real server, and the picture of it in docs/.
 mod top_live;
 
 /// What `doctor` finds in networks that lack something, and that it is true.
@@ -230,6 +230,9 @@ mod doctor;
 
 /// What `check` tries and `run` refuses: the same, with file, line and key.
 mod check;
+
+/// What the pages of the documentation show, tried as it stands there.
+mod pages;
 
 /// Bytes: pipelined payload, odd chunks, both directions at once, urgent data.
 mod relay_bytes;

@@ -1,4 +1,4 @@
-//! `outflow top` before a real server, and the picture of it that the README shows.
+//! `outflow top` before a real server, and the picture of it that docs/asking.md shows.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

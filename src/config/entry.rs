@@ -300,7 +300,7 @@ fn one_line(help: &'static str) -> &'static str {
 /// Declares structs that are tables of the configuration. A key is one line:
 ///
 /// ```text
-/// /// What the value is: the first line is its help, in README.md, too.
+/// /// What the value is: the first line is its help, in docs/keys.md, too.
 /// name: Type = default, how it is typed (`form`), when it is taken (`TakenAt`);
 /// ```
 ///

@@ -203,7 +203,7 @@ impl Config {
         print::example(&whole_schema(), validate::defaults())
     }
 
-    /// Every key with its default and a comment that says what it is, as TOML: the list in README.md.
+    /// Every key with its default and a comment that says what it is, as TOML: the list in docs/keys.md.
     pub fn reference() -> String {
         print::reference(&whole_schema(), validate::defaults())
     }

@@ -1,6 +1,6 @@
 //! Every table of the configuration with its keys: the fields, their defaults, how they are typed and what they are for.
 //!
-//! A key is added by a line of its own here and nowhere else; what it says in README.md is written from it.
+//! A key is added by a line of its own here and nowhere else; what it says in docs/keys.md is written from it.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,4 +1,4 @@
-# The GSSAPI part of `run`, which sources it: a Kerberos realm on loopback, made by the ten lines of README.md as they
+# The GSSAPI part of `run`, which sources it: a Kerberos realm on loopback, made by the ten lines of docs/kerberos.md as they
 # stand there, and the clients that speak RFC 1961 in it, at each protection level that they know.
 #
 # Clients that nobody packages are used where they are on the PATH, and noted where they are not: a curl before 7.69 or
@@ -6,16 +6,16 @@
 # configured with GSSAPI.
 # shellcheck shell=bash disable=SC2154
 
-gss_clients=(readme python-gssapi curl-gssapi socksify-gssapi)
+gss_clients=(kerberos python-gssapi curl-gssapi socksify-gssapi)
 realm_name=INTEROP.TEST
 home=$work/realm
+kerberos_page=$root/docs/kerberos.md
 
 # ---- the realm
 
-# The ten lines: the first block below README's heading.
+# The ten lines: the first block of the page.
 kerberos_lines() {
-    awk '/^#/ { here = $0 == "### Kerberos" } here && /^    / { print substr($0, 5); found = 1; next } found { exit }' \
-        "$root/README.md"
+    awk '/^    / { print substr($0, 5); found = 1; next } found { exit }' "$kerberos_page"
 }
 
 # What is not in the ten lines: where the realm keeps its files and listens, which a real machine has in /etc.
@@ -63,7 +63,7 @@ stand_ins() {
     cat >"$home/bin/outflow" <<SH
 #!/bin/sh
 echo \$\$ >"$home/outflow.pid"
-exec "$outflow" "\$@" --listen 127.0.0.1:${port[readme]} --allow-private --access "$work/readme.access"
+exec "$outflow" "\$@" --listen 127.0.0.1:${port[kerberos]} --allow-private --access "$work/kerberos.access"
 SH
     chmod +x "$home/bin/krb5kdc" "$home/bin/outflow"
 }
@@ -74,18 +74,18 @@ make_realm() {
     local lines status
     kerberos_lines >"$home/lines"
     lines=$(wc -l <"$home/lines")
-    ((lines == 10)) || { echo "README.md sets Kerberos up in $lines lines" && return 1; }
+    ((lines == 10)) || { echo "docs/kerberos.md sets Kerberos up in $lines lines" && return 1; }
     sed '$d' "$home/lines" >"$home/setup"
     printf '%s\n' master master wonder wonder wonder >"$home/answers"
     (cd "$home" && PATH=$home/bin:$PATH timeout -k 2 "$case_seconds" bash -eu setup) \
-        <"$home/answers" >"$work/readme-kerberos.log" 2>&1
+        <"$home/answers" >"$work/kerberos-page.log" 2>&1
     status=$?
     if ((status != 0)); then
-        echo "exit code $status: $(last_words "$work/readme-kerberos.log")"
+        echo "exit code $status: $(last_words "$work/kerberos-page.log")"
         return 1
     fi
-    wait_until 10 listens "${port[readme]}" ||
-        { echo "outflow does not listen: $(last_words "$work/readme-kerberos.log")" && return 1; }
+    wait_until 10 listens "${port[kerberos]}" ||
+        { echo "outflow does not listen: $(last_words "$work/kerberos-page.log")" && return 1; }
 }
 
 adopt() {
@@ -137,32 +137,32 @@ start_gss_relays() {
 # tries LABEL LINE: the line brings the page, and the record says that alice came for it
 tries() {
     local before
-    before=$(by_alice readme)
+    before=$(by_alice kerberos)
     if ! (cd "$root" && timeout -k 2 "$case_seconds" bash -c "$2") >"$work/out" 2>"$work/err" </dev/null ||
         ! cmp -s "$work/page" "$work/out"; then
-        fail "readme '$2': $(wc -c <"$work/out") bytes came: $(last_words "$work/err")"
-    elif ! wait_until 5 by_alice_more readme $((before + 1)); then
-        fail "readme '$2': no session of alice's in the access record"
+        fail "kerberos '$2': $(wc -c <"$work/out") bytes came: $(last_words "$work/err")"
+    elif ! wait_until 5 by_alice_more kerberos $((before + 1)); then
+        fail "kerberos '$2': no session of alice's in the access record"
     else
-        ok readme "$1"
+        ok kerberos "$1"
     fi
 }
 
 # The tenth line as it stands, but for the port of this run's relay and the page of its web server; and the line for a
 # curl, by the first that can.
-try_readme() {
+try_kerberos() {
     local line
     line=$(tail -1 "$home/lines")
-    line=${line/ 1080 / ${port[readme]} }
-    tries 'the tenth line of README.md' "${line/example.com 80 \//localhost $web_port /page}"
-    line=$(grep -m 1 -- '^    curl .* --socks5-gssapi ' "$root/README.md")
+    line=${line/ 1080 / ${port[kerberos]} }
+    tries 'the tenth line of docs/kerberos.md' "${line/example.com 80 \//localhost $web_port /page}"
+    line=$(grep -m 1 -- '^    curl .* --socks5-gssapi ' "$kerberos_page")
     if ((${#curls[@]} == 0)); then
-        note readme 'no curl here can take the place of its tenth line'
+        note kerberos 'no curl here can take the place of its tenth line'
         return
     fi
     line=${line/ curl / \"${curls[0]}\" -sS --fail --max-time 15 }
-    line=${line/:1080/:${port[readme]}}
-    tries 'the line of README.md for curl' "${line/http:\/\/example.com\//http://localhost:$web_port/page}"
+    line=${line/:1080/:${port[kerberos]}}
+    tries 'the line of docs/kerberos.md for curl' "${line/http:\/\/example.com\//http://localhost:$web_port/page}"
 }
 
 try_python() {
@@ -298,12 +298,12 @@ try_gssapi() {
         return
     fi
     configure_realm
-    port[readme]=$(free_port)
+    port[kerberos]=$(free_port)
     stand_ins
     if why=$(make_realm); then
-        ok readme 'nine lines of README.md make a realm and a relay'
+        ok kerberos 'nine lines of docs/kerberos.md make a realm and a relay'
     else
-        fail "readme: $why"
+        fail "kerberos: $why"
     fi
     adopt
     [[ -z $why ]] || return
@@ -312,7 +312,7 @@ try_gssapi() {
     start_gss_relays
     for name in "${mine[@]}"; do
         case $name in
-        readme) try_readme ;;
+        kerberos) try_kerberos ;;
         python-gssapi) try_python ;;
         curl-gssapi) try_curl ;;
         socksify-gssapi) if [[ -n $gss_socksify ]]; then try_socksify; fi ;;

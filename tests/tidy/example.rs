@@ -103,20 +103,20 @@ fn parse(text: &str) -> Result<Config, String> {
     Config::parse(text, Path::new("outflow.toml"), &Flags::default()).map_err(|problems| problems.to_string())
 }
 
-/// Written by the keys' own entries, as the list in the README and by the same command.
+/// Written by the keys' own entries, as the list in docs/keys.md and by the same command.
 #[test]
-fn the_readme_shows_what_the_example_has_as_comments() {
+fn the_docs_show_what_the_example_has_as_comments() {
     let text = read(FILE).text;
     let (before, shown) = text.split_once(LAST_WORDS).expect("the words above the keys");
     let example = Config::example();
-    if std::env::var_os("OUTFLOW_WRITE_README").is_some() {
+    if std::env::var_os("OUTFLOW_WRITE_DOCS").is_some() {
         let page = format!("{before}{LAST_WORDS}\n{example}");
         return fs::write(root().join(FILE), page).expect("the example can be written");
     }
     assert_eq!(
         shown.trim_start_matches('\n'),
         example,
-        "OUTFLOW_WRITE_README=1 cargo test --test tests the_readme_shows writes it anew"
+        "OUTFLOW_WRITE_DOCS=1 cargo test --test tests the_docs_show writes it anew"
     );
 }
 

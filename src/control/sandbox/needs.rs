@@ -70,7 +70,7 @@ impl Purpose {
         !matches!(self, Purpose::Pipes | Purpose::FilesOfOthers)
     }
 
-    /// A row of the table in README.md: what it takes, where that is written, and why.
+    /// A row of the table in docs/sandbox.md: what it takes, where that is written, and why.
     #[cfg(test)]
     fn row(self) -> [&'static str; 3] {
         match self {
@@ -221,7 +221,7 @@ fn gives_away(table: &ListenerConfig, account: &ProcessUser) -> bool {
         || owner.group.is_some_and(|group| !account.is_in(group))
 }
 
-/// The table of README.md, of all that a configuration may need.
+/// The table of docs/sandbox.md, of all that a configuration may need.
 #[cfg(test)]
 fn table() -> String {
     let row = |purpose: Purpose| format!("| {} |\n", purpose.row().join(" | "));
@@ -288,8 +288,8 @@ mod tests {
 
     /// What the documentation promises is what is done.
     #[test]
-    fn the_readme_has_the_table() {
-        let readme = include_str!("../../../README.md");
-        assert!(readme.contains(&table()), "README.md is to have:\n{}", table());
+    fn the_docs_have_the_table() {
+        let page = include_str!("../../../docs/sandbox.md");
+        assert!(page.contains(&table()), "docs/sandbox.md is to have:\n{}", table());
     }
 }

@@ -1,0 +1,82 @@
+//! What the pages of the documentation show is what people begin with: it is tried as it stands there.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::support::relay::{binary, run_to_exit};
+
+/// Ann's and bob's.
+const HASH: &str = "$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC";
+
+/// Every page, below the project's root and in docs/ and packaging/, but for that of all keys: it shows the defaults, which another
+/// test holds.
+fn pages() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["", "docs", "packaging"].map(|folder| root.join(folder));
+    let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).expect("list the folder"));
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let is_page = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "md");
+    paths.filter(|path| is_page(path) && !path.ends_with("docs/keys.md")).collect()
+}
+
+/// The blocks of a page that are said to be TOML.
+fn configurations(page: &str) -> impl Iterator<Item = &str> {
+    page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().expect("a block"))
+}
+
+/// The configuration with ports that nobody has in place of those that it listens at.
+fn elsewhere(configuration: &str) -> String {
+    let listens = |line: &str| line.starts_with("listen = ") || line.starts_with("address = ");
+    let line = |line: &str| if listens(line) { line.replace(":1080\"", ":0\"") } else { line.to_owned() };
+    configuration.lines().map(|one| line(one) + "\n").collect()
+}
+
+/// A folder with this configuration, and with the files that the pages name.
+fn folder_of(configuration: &str) -> TempDir {
+    let folder = TempDir::new().expect("a folder");
+    let file = |name: &str, text: &[u8], mode: u32| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).expect("write a file");
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+    };
+    file("outflow.toml", configuration.as_bytes(), 0o644);
+    file("users.passwd", format!("ann:{HASH}\nbob:{HASH}\n").as_bytes(), 0o600);
+    file("username.key", &[b'k'; 32], 0o600);
+    file("malware.txt", b"malware.example\n", 0o644);
+    fs::create_dir(folder.path().join("state")).expect("a directory for state");
+    folder
+}
+
+/// What `check` complains of, of a configuration of a page.
+fn complaint(configuration: &str) -> Option<String> {
+    let configuration = elsewhere(configuration);
+    let folder = folder_of(&configuration);
+    let mut check = Command::new(binary());
+    check.args(["check", "--config"]).arg(folder.path().join("outflow.toml"));
+    if !configuration.contains(":0\"") {
+        check.args(["--listen", "127.0.0.1:0"]);
+    }
+    let output = run_to_exit(check);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let good = output.status.code() == Some(0) && said.is_empty();
+    (!good).then(|| format!("{}{said}{configuration}", output.status))
+}
+
+#[test]
+fn every_configuration_passes_check() {
+    let (mut count, mut wrong) = (0, Vec::new());
+    for page in pages() {
+        let text = fs::read_to_string(&page).expect("the page can be read");
+        for configuration in configurations(&text) {
+            count += 1;
+            wrong.extend(complaint(configuration).map(|said| format!("{}: {said}", page.display())));
+        }
+    }
+    assert!(count >= 15, "{count} configurations: the reading is broken");
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    assert!(complaint("[server]\nworker = 3\n").is_some());
+}

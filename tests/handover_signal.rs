@@ -15,11 +15,11 @@ use crate::support::wait::{self, PATIENCE};
 use crate::support::{Client, Origin, Relay};
 
 /// A server that was started by another and is nobody's child here; killed when dropped.
-struct Started(Pid);
+pub(crate) struct Started(pub(crate) Pid);
 
 impl Started {
     /// The one that a server's log says has taken its place.
-    fn by(old: &Relay) -> Started {
+    pub(crate) fn by(old: &Relay) -> Started {
         let line = old.logged(&["another server has taken this one's place"]);
         let (_, rest) = line.split_once("pid=").expect("its number");
         let number: String = rest.chars().take_while(char::is_ascii_digit).collect();
@@ -116,7 +116,7 @@ fn without_a_place_to_ask_at_the_log_says_what_is_missing() {
     assert_eq!(children_of(relay.pid()), [0_u32; 0], "no process beside it");
 }
 
-fn children_of(pid: u32) -> Vec<u32> {
+pub(crate) fn children_of(pid: u32) -> Vec<u32> {
     let path = format!("/proc/{pid}/task/{pid}/children");
     let text = std::fs::read_to_string(path).expect("it runs");
     text.split_whitespace().map(|one| one.parse().expect("a number")).collect()

@@ -43,7 +43,7 @@ fn as_stranger() -> Builder {
 }
 
 /// One that the stranger starts, with such capabilities as these arguments of setpriv(1) give.
-fn by_stranger(builder: Builder, capabilities: &[&str]) -> Builder {
+pub(crate) fn by_stranger(builder: Builder, capabilities: &[&str]) -> Builder {
     let id = STRANGER.to_string();
     let ids = ["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"];
     builder.under(&[&ids[..], capabilities].concat())

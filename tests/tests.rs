@@ -64,6 +64,7 @@ mod unix_listener;
 mod handover;
 mod handover_limits;
 mod handover_load;
+mod handover_rights;
 mod handover_signal;
 
 /// Rules: who may go where, by name and by address, and what is told of it.

@@ -3,13 +3,18 @@
 //! It is forked at the very beginning, before there is a thread and before the server gives anything up: what it starts has the
 //! environment, the user and the directory that the server was started with. The serving process itself starts nothing, and
 //! may be forbidden to.
+//!
+//! Who takes over a server that root started, and that goes on as another user, may have the program started, too: as root. So
+//! root starts none that this user could have put there, nor one with such a configuration.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::Metadata;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -19,7 +24,10 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use crate::limits;
 use crate::sys::launching::{fork_beside, in_passing};
+use crate::sys::machine;
 use crate::sys::passing::MessageChannel;
+use crate::sys::privileges::ProcessUser;
+use crate::sys::replacing::replaceable;
 
 /// The variable that tells the new server the number of its end of the channel.
 pub(super) const TAKEOVER_FD: &str = "OUTFLOW_TAKEOVER_FD";
@@ -31,7 +39,23 @@ const NOT_INHERITED: [&str; 4] = ["WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "L
 pub(super) struct Launcher {
     channel: MessageChannel,
     program: ProgramFile,
+    objection: Option<String>,
 }
+
+/// What is started, and whom it is kept from.
+#[derive(Debug)]
+pub(super) struct Startable {
+    name: OsString,
+    arguments: Vec<OsString>,
+    /// The program's file, and the configuration's.
+    program: Option<PathBuf>,
+    configuration: Option<PathBuf>,
+    /// Whom the server goes on as, where root starts it.
+    user: Option<String>,
+}
+
+/// What it is where nobody can put anything in its place.
+const SAFE: &str = "safe";
 
 /// The program's file: where it is, and which file it was.
 #[derive(Debug)]
@@ -41,17 +65,26 @@ struct ProgramFile {
 }
 
 impl Launcher {
-    /// To be called while this is the only thread.
+    /// The process for a server that goes on as this user, by this configuration. To be called while this is the only thread.
     ///
     /// # Errors
     /// No process can be had.
-    pub(super) fn fork() -> io::Result<Launcher> {
+    pub(super) fn fork(user: Option<&str>, configuration: Option<&Path>) -> io::Result<Launcher> {
         let mut arguments = std::env::args_os();
         let name = arguments.next().unwrap_or_default();
         let arguments: Vec<OsString> = arguments.collect();
         let program = ProgramFile::named(name.clone());
-        let channel = fork_beside(|channel| serve(&channel, &name, &arguments))?;
-        Ok(Launcher { channel, program })
+        let user = user.filter(|_| machine::effective_user() == 0).map(str::to_owned);
+        let configuration = configuration.and_then(|file| std::path::absolute(file).ok());
+        let startable = Startable { name, arguments, program: program.path.clone(), configuration, user };
+        let objection = startable.objection();
+        let channel = fork_beside(|channel| serve(&channel, &startable))?;
+        Ok(Launcher { channel, program, objection })
+    }
+
+    /// Why the program would not be started as things are, where that is so.
+    pub(super) fn objection(&self) -> Option<&str> {
+        self.objection.as_deref()
     }
 
     /// Starts the program as it was started, with this end of a channel.
@@ -96,8 +129,63 @@ fn identity(file: &Metadata) -> (u64, u64) {
     (file.dev(), file.ino())
 }
 
+impl Startable {
+    /// Why root is not to start it, where that is so. To be called while this is the only thread.
+    fn objection(&self) -> Option<String> {
+        let user = self.user.as_deref()?;
+        let said = in_passing(
+            || self.replaceable_by(user),
+            limits::LAUNCH_ANSWER_BYTES_MAX,
+            limits::LAUNCH_PATIENCE,
+        );
+        match said {
+            Ok(said) if said == SAFE => None,
+            Ok(said) => Some(said),
+            Err(error) => Some(format!("nobody can say what {user} may replace: {error}")),
+        }
+    }
+
+    /// What this user may have root run, in words. The process is nobody else's afterwards.
+    fn replaceable_by(&self, user: &str) -> String {
+        let account = match ProcessUser::named(user) {
+            Ok(account) if account.is_root() => return SAFE.to_owned(),
+            Ok(account) => account,
+            Err(error) => return error.to_string(),
+        };
+        if let Err(error) = account.become_it(&HashSet::new()) {
+            return format!("{account}: {error}");
+        }
+        for file in self.program.iter().chain(&self.configuration) {
+            match replaceable(file) {
+                Ok(None) => {}
+                Ok(Some(weak)) => {
+                    let what =
+                        if weak == *file { String::new() } else { format!(", and so {}", file.display()) };
+                    return format!(
+                        "{account} may replace {}{what}: as root nothing is started by it",
+                        weak.display()
+                    );
+                }
+                Err(error) => return format!("{}: {error}", file.display()),
+            }
+        }
+        SAFE.to_owned()
+    }
+
+    fn start(&self, end: MessageChannel) -> io::Result<()> {
+        let end = end.into_inheritable()?;
+        // By the path that was looked at, whatever comes to stand before it in PATH.
+        let mut command = Command::new(self.program.as_deref().unwrap_or(Path::new(&self.name)));
+        command.arg0(&self.name).args(&self.arguments).env(TAKEOVER_FD, end.as_raw_fd().to_string());
+        for variable in NOT_INHERITED {
+            command.env_remove(variable);
+        }
+        command.spawn().map(drop)
+    }
+}
+
 /// Starts what is asked for, until the server is gone.
-fn serve(channel: &MessageChannel, name: &OsString, arguments: &[OsString]) {
+fn serve(channel: &MessageChannel, startable: &Startable) {
     // They are meant for the server, whose group of processes has this one. Handlers, for what is ignored here would be
     // ignored by what is started.
     for signal in [SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2] {
@@ -110,26 +198,20 @@ fn serve(channel: &MessageChannel, name: &OsString, arguments: &[OsString]) {
             Ok(None) | Err(_) => return,
         };
         let Some(end) = asked.descriptors.into_iter().next() else { continue };
-        let failed = |error: io::Error| format!("{}: {error}", name.display());
+        let failed = |error: io::Error| format!("{}: {error}", startable.name.display());
         let run = || {
-            let started = MessageChannel::of(end).and_then(|end| start(end, name, arguments));
+            let started = MessageChannel::of(end).and_then(|end| startable.start(end));
             started.map_or_else(failed, |()| "started".to_owned())
         };
-        let answer = in_passing(run, limits::LAUNCH_ANSWER_BYTES_MAX, limits::LAUNCH_PATIENCE);
-        if channel.send(answer.unwrap_or_else(failed).as_bytes(), &[], limits::LAUNCH_PATIENCE).is_err() {
+        let answer = match startable.objection() {
+            Some(objection) => objection,
+            None => in_passing(run, limits::LAUNCH_ANSWER_BYTES_MAX, limits::LAUNCH_PATIENCE)
+                .unwrap_or_else(failed),
+        };
+        if channel.send(answer.as_bytes(), &[], limits::LAUNCH_PATIENCE).is_err() {
             return;
         }
     }
-}
-
-fn start(end: MessageChannel, name: &OsString, arguments: &[OsString]) -> io::Result<()> {
-    let end = end.into_inheritable()?;
-    let mut command = Command::new(name);
-    command.args(arguments).env(TAKEOVER_FD, end.as_raw_fd().to_string());
-    for variable in NOT_INHERITED {
-        command.env_remove(variable);
-    }
-    command.spawn().map(drop)
 }
 
 #[cfg(test)]

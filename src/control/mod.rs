@@ -109,7 +109,8 @@ pub fn run(source: ConfigSource, config: Config, takeover: bool) -> ExitCode {
         }
     };
     let from = Wish::of(takeover);
-    let launcher = config.server.takeover.is_some().then(Launcher::fork);
+    let fork = || Launcher::fork(config.server.user.as_deref(), source.file.as_deref());
+    let launcher = config.server.takeover.is_some().then(fork);
     let manager = ServiceManager::take();
     // A log at the size limit of its file raises a signal.
     let caught = signals::catch();
@@ -129,7 +130,11 @@ pub fn run(source: ConfigSource, config: Config, takeover: bool) -> ExitCode {
     });
     let launcher = launcher.and_then(|launcher| {
         let failed = |error| tracing::warn!("no signal can bring a hand-over about: {error}");
-        launcher.map_err(failed).ok()
+        let launcher = launcher.map_err(failed).ok()?;
+        if let Some(what) = launcher.objection() {
+            tracing::warn!("no signal can bring a hand-over about: {what}");
+        }
+        Some(launcher)
     });
     let activation = Activation::of(passed, &config);
     activation.unwanted.iter().for_each(|name| manager.forget(name));

@@ -10,7 +10,7 @@ use nix::unistd::{ForkResult, fork};
 use super::passing::MessageChannel;
 
 /// Forks a process that does nothing but `run` with its end of a channel, and ends; gives this process's end. Of this process's
-/// descriptors it has the standard ones alone.
+/// descriptors it has the standard ones alone, and its memory is open to root alone.
 ///
 /// # Errors
 /// There are other threads, or what fork(2) or socketpair(2) refused.
@@ -26,6 +26,8 @@ pub fn fork_beside(run: impl FnOnce(MessageChannel)) -> io::Result<MessageChanne
         ForkResult::Child => {
             drop(ours);
             close_others(theirs.as_fd().as_raw_fd());
+            // What this process gives up the other has yet: nobody who has come to be of its user may write to its memory.
+            let _ = super::privileges::set_dumpable(false);
             run(theirs);
             std::process::exit(0)
         }

@@ -22,6 +22,7 @@ pub mod passing;
 pub mod pipe;
 pub mod privileges;
 pub mod proc_net;
+pub mod replacing;
 pub mod seccomp;
 pub mod sock_diag;
 pub mod stream;

@@ -9,6 +9,7 @@ mod conformance;
 mod example;
 mod imports;
 mod layers;
+mod links;
 mod manner;
 mod names;
 mod source;

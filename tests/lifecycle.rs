@@ -17,7 +17,9 @@ fn the_ready_line_says_where_the_server_listens() {
         Relay::builder().listen(&["127.0.0.1:0", "[::1]:0"]).workers(2).engine(Engine::Splice).start();
     let (four, six) = (relay.addrs()[0], relay.addrs()[1]);
     assert!(four.is_ipv4() && six.is_ipv6());
-    let wanted = format!("outflow 0.1.0 ready: listening on {four}, {six}; 2 workers; relay splice; up to ");
+    let version = env!("CARGO_PKG_VERSION");
+    let wanted =
+        format!("outflow {version} ready: listening on {four}, {six}; 2 workers; relay splice; up to ");
     let rest = relay.ready.strip_prefix(&wanted).unwrap_or_else(|| panic!("{:?}", relay.ready));
     let (number, file) = rest.split_once(" sessions per worker; configuration ").expect("what it read");
     assert!(file.ends_with("/outflow.toml"), "{file}");

@@ -4,6 +4,7 @@
 mod container;
 mod debian;
 mod kubernetes;
+mod release;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use serde_json::{Map, Value};
 use tempfile::TempDir;
 
 use crate::support::relay::{binary, run_to_exit};
-use crate::support::users;
+use crate::support::{skip, users};
 
 /// Who runs the program in a container: `nonroot` of distroless.
 const NOBODY: u64 = 65532;
@@ -138,4 +139,38 @@ fn the_relay_behind_the_balancers_passes_check() {
     for relay in ["192.0.2.21", "192.0.2.22"] {
         assert!(balancer.contains(&format!(" {relay}:{}\n", clients[0])), "the clients' port of {relay}");
     }
+}
+
+/// Every file below `folder` whose first line gives it to a shell.
+fn shell_scripts(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("the folder") {
+        let there = entry.expect("an entry").path();
+        if there.is_dir() {
+            found.extend(shell_scripts(&there));
+        } else if let Some(first) =
+            fs::read_to_string(&there).ok().as_deref().and_then(|text| text.lines().next())
+            && first.starts_with("#!")
+            && first.ends_with("sh")
+        {
+            found.push(there);
+        }
+    }
+    found
+}
+
+#[test]
+fn shellcheck_has_nothing_to_say_of_the_scripts() {
+    if skip::without("shellcheck of packaging/", "shellcheck", "shellcheck") {
+        return;
+    }
+    let scripts = shell_scripts(&path(""));
+    assert!(
+        ["release", "debian/postinst"].iter().all(|script| scripts.contains(&path(script))),
+        "{scripts:?}"
+    );
+    let mut shellcheck = Command::new("shellcheck");
+    shellcheck.args(scripts);
+    let output = run_to_exit(shellcheck);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }

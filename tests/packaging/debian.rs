@@ -99,24 +99,6 @@ fn the_scripts_are_sound() {
         assert!(run_to_exit(sh).status.success(), "{script}");
         assert!(!read(&format!("debian/{script}")).contains(" restart "), "{script}: sessions would end");
     }
-    if skip::without("shellcheck of packaging/", "shellcheck", "shellcheck") {
-        return;
-    }
-    let others = [
-        "build",
-        "check",
-        "sbom",
-        "static-try",
-        "tools",
-        "container/try",
-        "debian/build",
-        "debian/try",
-        "kubernetes/validate",
-    ];
-    let mut shellcheck = Command::new("shellcheck");
-    shellcheck.args(others.map(path)).args(SCRIPTS.map(|script| path(&format!("debian/{script}"))));
-    let output = run_to_exit(shellcheck);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
 /// A system in which the scripts find stand-ins for what they call.

@@ -28,43 +28,13 @@ while [ $# -gt 0 ]; do
     esac
 done
 
-cd "$(dirname "$0")/.."
-target_dir=${CARGO_TARGET_DIR:-target}
-LOAD=${LOAD:-} RELAY=${RELAY:-}
-if [ -z "$LOAD" ] || { [ -z "$RELAY" ] && [ -z "$server_cmd" ]; }; then
-    cargo build --release --workspace --quiet
-fi
-LOAD=${LOAD:-$target_dir/release/outflow-load}
-RELAY=${RELAY:-$target_dir/release/outflow}
-
-work=$(mktemp -d)
-started=()
-clean_up() {
-    local pid
-    for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
-    for pid in "${started[@]}"; do wait "$pid" 2>/dev/null || true; done
-    rm -rf "$work"
-}
-trap clean_up EXIT
-trap 'exit 130' INT TERM
-
-die() { echo "measure.sh: $*" >&2; exit 1; }
+# shellcheck source=loadtest/programs.sh
+source "$(dirname "$0")/programs.sh"
 
 # field NAME < RECORD: a number out of one line of JSON; names are unique in a record.
 field() { grep -oE "\"$1\":-?[0-9.eE+-]+" | head -n1 | cut -d: -f2; }
 median() { sort -g | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 calc() { awk "BEGIN { printf \"%.4g\", $1 }"; }
-
-# await FILE PATTERN: waits until FILE has a line that matches, at most 10 s.
-await() {
-    local turn
-    for turn in $(seq 200); do
-        grep -qE "$2" "$1" 2>/dev/null && return 0
-        sleep 0.05
-    done
-    cat "$1" >&2 || true
-    die "no line like '$2' within 10 s"
-}
 
 # start_origin SUPPLY: sets origin_echo and so on to its addresses.
 start_origin() {

@@ -26,39 +26,11 @@ while [ $# -gt 0 ]; do
     esac
 done
 
-cd "$(dirname "$0")/.."
-target_dir=${CARGO_TARGET_DIR:-target}
-LOAD=${LOAD:-} RELAY=${RELAY:-}
-if [ -z "$LOAD" ] || { [ -z "$RELAY" ] && [ -z "$server_cmd" ]; }; then
-    cargo build --release --workspace --quiet
-fi
-LOAD=${LOAD:-$target_dir/release/outflow-load}
-RELAY=${RELAY:-$target_dir/release/outflow}
+# shellcheck source=loadtest/programs.sh
+source "$(dirname "$0")/programs.sh"
 
-work=$(mktemp -d)
-started=() group=''
-clean_up() {
-    local pid
-    for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
-    for pid in "${started[@]}"; do wait "$pid" 2>/dev/null || true; done
-    if [ -n "$group" ]; then rmdir "$group" || true; fi
-    rm -rf "$work"
-}
-trap clean_up EXIT
-trap 'exit 130' INT TERM
-
-die() { echo "overload.sh: $*" >&2; exit 1; }
-
-# await FILE PATTERN: waits until FILE has a line that matches, at most 10 s.
-await() {
-    local turn
-    for turn in $(seq 200); do
-        grep -qE "$2" "$1" 2>/dev/null && return 0
-        sleep 0.05
-    done
-    cat "$1" >&2 || true
-    die "no line like '$2' within 10 s"
-}
+group=''
+clean_up_more() { if [ -n "$group" ]; then rmdir "$group" || true; fi; }
 
 # make_group: a cgroup whose processes have the share of one CPU, in version 1 or 2.
 make_group() {

@@ -207,5 +207,39 @@ fn a_socket_of_systemd_is_the_listener_that_is_configured_there() {
     assert_ne!(systemd.property("MainPID"), first);
     serves(&systemd, RELAY);
     assert!(health());
-    assert!(!systemd.log().contains("WARN"), "{}", systemd.log());
+    // More came meanwhile than a machine that does other things may serve.
+    let of_load = ["more clients come than are served", "reset connections that had waited too long"];
+    let log = systemd.log();
+    let warned = |line: &str| line.contains("WARN") && !of_load.iter().any(|known| line.contains(known));
+    assert!(!log.lines().any(warned), "{log}");
+}
+
+#[test]
+fn instances_serve_side_by_side_out_of_folders_of_their_own() {
+    let test = "instances_serve_side_by_side_out_of_folders_of_their_own";
+    let Some(systemd) = systemd(test, "") else { return };
+    let unit = |name: &str| format!("outflow@{name}.service");
+    let records = |name: &str| {
+        let path = systemd.path(&format!("/var/log/outflow/{name}/access.jsonl"));
+        fs::read_to_string(path).expect("records").lines().count()
+    };
+    for (name, relay) in [("one", RELAY), ("two", OTHER)] {
+        let mut configuration = with_listeners(&format!("[\"{relay}\"]"));
+        for folder in ["/var/lib/outflow", "/run/outflow", "/var/log/outflow"] {
+            configuration = configuration.replacen(folder, &format!("{folder}/{name}"), 1);
+        }
+        fs::write(systemd.path(&format!("/etc/outflow/{name}.toml")), configuration).expect("write");
+        systemd.does(&["start", &unit(name)]);
+    }
+    serves(&systemd, RELAY);
+    serves(&systemd, OTHER);
+    systemd.does(&["stop", &unit("one")]);
+    assert!(!systemd.listens(RELAY));
+    serves(&systemd, OTHER);
+    systemd.does(&["stop", &unit("two")]);
+    assert_eq!((records("one"), records("two")), (1, 2));
+    for name in ["one", "two"] {
+        assert!(systemd.path(&format!("/var/lib/outflow/{name}")).is_dir());
+        assert!(!systemd.path(&format!("/run/outflow/{name}/admin.sock")).exists());
+    }
 }

@@ -13,6 +13,9 @@ use crate::support::skip::without;
 /// What systemd-analyze says of how far the service is open, in tenths.
 const EXPOSURE_MAX: u32 = 15;
 
+/// The one of a host, and one of several.
+const SERVICES: [&str; 2] = ["outflow.service", "outflow@.service"];
+
 /// What a systemd before 253 says of the unit, and nothing else: the drop-in for it is there.
 const SAID_BEFORE_253: [&str; 2] = [
     "Failed to parse service type, ignoring: notify-reload",
@@ -26,18 +29,20 @@ fn packaged(name: &str) -> PathBuf {
 /// The units in a folder, with this program in place of the one that a package installs, and these drop-ins of the service.
 fn units(drop_ins: &[&str]) -> TempDir {
     let folder = TempDir::new().expect("a folder");
-    let service = fs::read_to_string(packaged("outflow.service")).expect("the service");
-    let ours = service.replace("/usr/bin/outflow", binary());
-    assert_ne!(ours, service, "the program of the package");
-    fs::write(folder.path().join("outflow.service"), ours).expect("write");
+    for unit in SERVICES {
+        let service = fs::read_to_string(packaged(unit)).expect("the service");
+        let ours = service.replace("/usr/bin/outflow", binary());
+        assert_ne!(ours, service, "the program of the package");
+        fs::write(folder.path().join(unit), ours).expect("write");
+        let beside = folder.path().join(format!("{unit}.d"));
+        fs::create_dir(&beside).expect("a folder");
+        for name in drop_ins {
+            let to = name.trim_end_matches(".example");
+            fs::copy(packaged("outflow.service.d").join(name), beside.join(to)).expect("copy");
+        }
+    }
     for socket in socket_units() {
         fs::copy(packaged(&socket), folder.path().join(socket)).expect("copy");
-    }
-    let beside = folder.path().join("outflow.service.d");
-    fs::create_dir(&beside).expect("a folder");
-    for name in drop_ins {
-        let to = name.trim_end_matches(".example");
-        fs::copy(packaged("outflow.service.d").join(name), beside.join(to)).expect("copy");
     }
     folder
 }
@@ -53,7 +58,7 @@ fn systemd_version() -> u32 {
 fn complaints(folder: &TempDir) -> Vec<String> {
     let mut command = Command::new("systemd-analyze");
     command.args(["verify", "--man=no"]);
-    command.arg(folder.path().join("outflow.service"));
+    command.args(SERVICES.map(|unit| folder.path().join(unit)));
     command.args(socket_units().iter().map(|unit| folder.path().join(unit)));
     let output = run_to_exit(command);
     let said = String::from_utf8(output.stderr).expect("UTF-8");
@@ -89,19 +94,21 @@ fn the_service_is_open_no_further_than_it_has_to_be() {
     if without("the_service_is_open_no_further_than_it_has_to_be", "systemd-analyze", "systemd") {
         return;
     }
-    let said = |folder: &TempDir| {
+    let said = |folder: &TempDir, unit: &str| {
         let mut command = Command::new("systemd-analyze");
         command.args(["security", "--offline=true", "--no-pager", &format!("--threshold={EXPOSURE_MAX}")]);
-        command.arg(folder.path().join("outflow.service"));
+        command.arg(folder.path().join(unit));
         let output = run_to_exit(command);
         (output.status.success(), String::from_utf8(output.stdout).expect("UTF-8"))
     };
-    let (is_within, table) = said(&units(&[]));
-    assert!(is_within, "{table}");
+    for unit in SERVICES {
+        let (is_within, table) = said(&units(&[]), unit);
+        assert!(is_within, "{unit}\n{table}");
+    }
     let folder = units(&[]);
     fs::write(folder.path().join("outflow.service.d/x.conf"), "[Service]\nProtectSystem=no\n")
         .expect("write");
-    assert!(!said(&folder).0, "the threshold is obeyed");
+    assert!(!said(&folder, "outflow.service").0, "the threshold is obeyed");
 }
 
 #[test]
@@ -126,4 +133,30 @@ fn the_user_and_the_folders_are_made() {
     for directory in ["Configuration", "Runtime", "State", "Logs"] {
         assert!(service.contains(&format!("\n{directory}Directory=outflow\n")), "{directory}");
     }
+}
+
+/// What is mended in one of the two is mended in the other: they differ in the name, and in what has it.
+#[test]
+fn an_instance_is_the_service_with_a_configuration_and_folders_of_its_own() {
+    let lines = |unit: &str| -> Vec<String> {
+        let text = fs::read_to_string(packaged(unit)).expect("the service");
+        text.lines().skip_while(|line| line.starts_with('#')).map(str::to_owned).collect()
+    };
+    let (service, instance) = (lines(SERVICES[0]), lines(SERVICES[1]));
+    assert_eq!(service.len(), instance.len());
+    let differ = service.iter().zip(&instance).filter(|(one, other)| one != other);
+    let differ: Vec<(&str, &str)> = differ.map(|(one, other)| (one.as_str(), other.as_str())).collect();
+    assert_eq!(
+        differ,
+        [
+            ("Description=SOCKS and HTTP proxy", "Description=SOCKS and HTTP proxy %i"),
+            (
+                "ExecStart=/usr/bin/outflow run",
+                "ExecStart=/usr/bin/outflow run --config /etc/outflow/%i.toml"
+            ),
+            ("StateDirectory=outflow", "StateDirectory=outflow/%i"),
+            ("LogsDirectory=outflow", "LogsDirectory=outflow/%i"),
+            ("RuntimeDirectory=outflow", "RuntimeDirectory=outflow/%i"),
+        ]
+    );
 }

@@ -52,8 +52,11 @@ fn the_files_of_the_package_are_there() {
             "{name} is in no pattern of the package"
         );
     }
-    let older = &metadata()["variants"]["systemd-252"]["merge-assets"]["append"][0];
-    assert!(path("..").join(older[0].as_str().expect("text")).is_file());
+    let older = &metadata()["variants"]["systemd-252"]["merge-assets"]["append"];
+    for (at, unit) in ["outflow.service", "outflow@.service"].into_iter().enumerate() {
+        assert!(path("..").join(older[at][0].as_str().expect("text")).is_file());
+        assert_eq!(older[at][1].as_str(), Some(&*format!("usr/lib/systemd/system/{unit}.d/")));
+    }
     for file in ["changelog", "copyright", "lintian-overrides"] {
         assert!(path(&format!("debian/{file}")).is_file(), "{file}");
     }
@@ -107,9 +110,11 @@ struct System {
 }
 
 impl System {
-    /// One in which these calls fail, each by its beginning.
-    fn new(failing: &[&str]) -> System {
+    /// One in which these units are active, and these calls fail, each by its beginning.
+    fn new(active: &[&str], failing: &[&str]) -> System {
         let folder = TempDir::with_prefix("outflow-debian-").expect("a folder");
+        let units: String =
+            active.iter().map(|unit| format!("echo {unit} loaded active running\n")).collect();
         let calls = folder.path().join("calls");
         let cases: String = failing.iter().map(|call| format!("\"{call}\"*) exit 1;;\n")).collect();
         for name in
@@ -117,7 +122,7 @@ impl System {
         {
             let stand_in = folder.path().join(name);
             let text = format!(
-                "#!/bin/sh\necho \"{name} $*\" >>{}\ncase \"{name} $*\" in\n{cases}esac\n",
+                "#!/bin/sh\necho \"{name} $*\" >>{}\ncase \"{name} $*\" in\n{cases}*list-units*)\n{units};;\nesac\n",
                 calls.display()
             );
             write_program(&stand_in, &text);
@@ -164,7 +169,7 @@ fn an_upgrade_reloads_and_never_restarts() {
     if no_namespaces("an_upgrade_reloads_and_never_restarts") {
         return;
     }
-    let system = System::new(&[]);
+    let system = System::new(&["outflow.service", "outflow@two.service"], &[]);
     system.run("postinst", &["configure", ""]);
     let calls = system.calls();
     for call in [
@@ -180,15 +185,17 @@ fn an_upgrade_reloads_and_never_restarts() {
     system.run("prerm", &["upgrade", "0.2.0-1"]);
     system.run("postinst", &["configure", "0.1.0-1"]);
     let calls = system.calls();
-    assert!(calls.contains("deb-systemd-invoke reload outflow.service\n"), "{calls}");
+    for unit in ["outflow.service", "outflow@two.service"] {
+        assert!(calls.contains(&format!("deb-systemd-invoke reload {unit}\n")), "{calls}");
+    }
     assert!(!calls.contains("start") && !calls.contains("stop"), "{calls}");
 
-    let stopped = System::new(&["systemctl --system --quiet is-active"]);
+    let stopped = System::new(&[], &[]);
     stopped.run("postinst", &["configure", "0.1.0-1"]);
     let calls = stopped.calls();
     assert!(!calls.contains("deb-systemd-invoke"), "{calls}");
 
-    let refuses = System::new(&["deb-systemd-invoke reload"]);
+    let refuses = System::new(&["outflow.service"], &["deb-systemd-invoke reload"]);
     let said = refuses.run("postinst", &["configure", "0.1.0-1"]).stderr;
     assert!(String::from_utf8_lossy(&said).contains("serves on as it is"), "the administrator is told");
 }
@@ -198,9 +205,11 @@ fn a_removal_stops_and_a_purge_leaves_what_is_the_administrators() {
     if no_namespaces("a_removal_stops_and_a_purge_leaves_what_is_the_administrators") {
         return;
     }
-    let system = System::new(&[]);
+    let system = System::new(&["outflow@two.service"], &[]);
     system.run("prerm", &["remove"]);
-    assert!(system.calls().contains("deb-systemd-invoke stop "));
+    let calls = system.calls();
+    let stop = calls.lines().find(|call| call.starts_with("deb-systemd-invoke stop ")).expect("a stop");
+    assert!(stop.contains(" outflow.service") && stop.ends_with(" outflow@two.service"), "{stop}");
 
     // Below another root: there is nothing to be told there, and nothing of this machine goes.
     let root = TempDir::new().expect("a root");

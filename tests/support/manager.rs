@@ -231,17 +231,19 @@ fn write_units(units: &Path, service: &str) {
         fs::copy(packaged.join(&socket), units.join(&socket)).expect("copy");
     }
     fs::copy(packaged.join("sysusers.d/outflow.conf"), units.join("sysusers.conf")).expect("copy");
-    let unit = fs::read_to_string(packaged.join("outflow.service")).expect("the service");
-    fs::write(units.join("outflow.service"), unit.replace("/usr/bin/outflow", "/run/program"))
-        .expect("write");
-    let drop_ins = units.join("outflow.service.d");
-    fs::create_dir(&drop_ins).expect("a folder");
-    if version() < 254 {
-        let old = packaged.join("outflow.service.d/systemd-252.conf");
-        fs::copy(old, drop_ins.join("10-old.conf")).expect("copy");
+    for name in ["outflow.service", "outflow@.service"] {
+        let unit = fs::read_to_string(packaged.join(name)).expect("the service");
+        fs::write(units.join(name), unit.replace("/usr/bin/outflow", "/run/program")).expect("write");
+        let drop_ins = units.join(format!("{name}.d"));
+        fs::create_dir(&drop_ins).expect("a folder");
+        if version() < 254 {
+            let old = packaged.join("outflow.service.d/systemd-252.conf");
+            fs::copy(old, drop_ins.join("10-old.conf")).expect("copy");
+        }
+        let ours =
+            format!("[Service]\nStandardOutput=append:/run/outflow.log\nStandardError=inherit\n{service}");
+        fs::write(drop_ins.join("20-test.conf"), ours).expect("write");
     }
-    let ours = format!("[Service]\nStandardOutput=append:/run/outflow.log\nStandardError=inherit\n{service}");
-    fs::write(drop_ins.join("20-test.conf"), ours).expect("write");
 }
 
 /// The names of the socket units in packaging/systemd.

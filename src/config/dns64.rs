@@ -3,7 +3,8 @@
 use ipnet::{IpNet, Ipv6Net};
 
 use super::at::Typed;
-use super::form::{Form, ListForm, ValueReader, distinct, list};
+use super::form::{Form, ValueReader};
+use super::list_form::{ListForm, distinct, list};
 use super::nearest::{nearest, with_nearest};
 use super::problem::quoted;
 use super::typed::Value;

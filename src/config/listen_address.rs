@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::at::Typed;
 use super::endpoint::Endpoint;
-use super::form::{ValueReader, distinct};
+use super::form::ValueReader;
+use super::list_form::distinct;
 use super::nearest::with_nearest;
 use super::problem::{escaped, quoted};
 use super::value;

@@ -9,7 +9,8 @@ use ipnet::IpNet;
 
 use super::choice::{AuthMethod, Protocol, ProxyProtocol};
 use super::entry::tables;
-use super::form::{choice, choices, condition, duration, list, optional, shown, text};
+use super::form::{choice, duration, optional, shown, text};
+use super::list_form::{choices, condition, list};
 use super::listen_address::{self, ListenAddress};
 use super::problem::quoted;
 use super::reach::{self, Advertise, PortRange};

@@ -17,6 +17,7 @@ mod egress_values;
 mod endpoint;
 mod entry;
 mod form;
+mod list_form;
 mod listed;
 mod listen_address;
 mod listener_table;

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 
 use super::choice::Choice;
 use super::entry::tables;
-use super::form::{choices, condition, list, number, shown};
+use super::form::{number, shown};
+use super::list_form::{choices, condition, list};
 use super::rule_values::{self, ListEntry, RulePorts};
 use crate::limits;
 use crate::proto::address::Name;

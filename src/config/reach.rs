@@ -7,7 +7,8 @@ use std::ops::RangeInclusive;
 
 use super::at::Typed;
 use super::endpoint::Endpoint;
-use super::form::{Form, ValueReader, distinct, list};
+use super::form::{Form, ValueReader};
+use super::list_form::{distinct, list};
 use super::listed::AsList;
 use super::nearest::with_nearest;
 use super::problem::quoted;

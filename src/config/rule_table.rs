@@ -5,7 +5,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::entry::tables;
-use super::form::{ListForm, choice, choices, condition, list, optional, shown, switch, text};
+use super::form::{choice, optional, shown, switch, text};
+use super::list_form::{ListForm, choices, condition, list};
 use super::listener_table;
 use super::rule_values::{self, RuleDestination, RulePorts};
 use super::when::{self, When};

@@ -19,9 +19,8 @@ use super::dns64::{self, Dns64};
 use super::egress_table::EgressConfig;
 use super::endpoint::Endpoint;
 use super::entry::{TableEntry, tables};
-use super::form::{
-    choice, choices, condition, duration, list, number, optional, path, place, shown, switch, text,
-};
+use super::form::{choice, duration, number, optional, path, place, shown, switch, text};
+use super::list_form::{choices, condition, list};
 use super::listen_address::{self, ListenAddress};
 use super::listener_table::ListenerConfig;
 use super::parent_table::ParentConfig;

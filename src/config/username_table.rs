@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::choice::Choice;
 use super::entry::tables;
-use super::form::{choice, condition, duration, list, optional, path, text};
+use super::form::{choice, duration, optional, path, text};
+use super::list_form::{condition, list};
 use super::problem::quoted;
 use super::rule_values::own_name;
 use crate::auth::username::{OnParameter, ParameterPosition, Separators};

@@ -6,7 +6,8 @@ use jiff::civil::Weekday;
 
 use super::at::Typed;
 use super::choice::Choice;
-use super::form::{Form, ListForm, ValueReader, list};
+use super::form::{Form, ValueReader};
+use super::list_form::{ListForm, list};
 use super::nearest::{unknown_key, with_nearest};
 use super::problem::{escaped, quoted};
 use super::typed::Value;

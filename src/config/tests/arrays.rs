@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::config::at::TablePath;
 use crate::config::entry::{TableEntry, tables};
-use crate::config::form::{choice, choices, duration, number, optional, path, switch};
+use crate::config::form::{choice, duration, number, optional, path, switch};
+use crate::config::list_form::choices;
 use crate::config::problem::Problems;
 use crate::config::raw::Raw;
 use crate::config::schema::Schema;

@@ -30,6 +30,11 @@ fn read(file: &str) -> String {
 
 /// The exposition of a server that has done nothing: it has all names.
 fn nothing_yet() -> String {
+    exposition(observed())
+}
+
+/// What is told of a server that has one of everything that is told of.
+pub(crate) fn observed() -> Observed {
     let used = ProcessUse {
         cpu_s: 0.5,
         rss_bytes: 1,
@@ -39,12 +44,12 @@ fn nothing_yet() -> String {
         threads: 5,
         start_s: 6.0,
     };
-    exposition(Observed {
+    Observed {
         relay: "auto",
         totals: Totals::of([]),
         latencies: Latencies::default(),
         workers: vec![WorkerObserved::default(); 2],
-        rules: vec![RuleTold { name: "office".into(), says: None, hits: [1, 0, 0, 0] }],
+        rules: vec![RuleTold { name: "office".into(), says: None, hits: [1; 4] }],
         limits: vec![LimitTold {
             name: "plan".into(),
             id: LimitId(2),
@@ -58,7 +63,7 @@ fn nothing_yet() -> String {
                 protocols: vec![Protocol::Socks5],
                 since: Default::default(),
             },
-            spoken: Default::default(),
+            spoken: [1; 4],
         }],
         pools: vec![PoolTold {
             name: "fleet".into(),
@@ -88,7 +93,7 @@ fn nothing_yet() -> String {
         }],
         quota_store: Some(StoreTold::default()),
         process: Some(used),
-    })
+    }
 }
 
 /// The series' names that a scrape has, those of a histogram with their endings.

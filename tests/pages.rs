@@ -12,11 +12,32 @@ use crate::support::relay::{binary, run_to_exit};
 /// Ann's and bob's.
 const HASH: &str = "$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC";
 
+/// The part of a page that a program writes: from its first heading below the title on.
+pub(crate) fn written_below(page: &str) -> String {
+    let text = fs::read_to_string(root().join(page)).expect("the page can be read");
+    text.split_once("\n## ").map(|(_, written)| format!("\n## {written}")).expect("a heading")
+}
+
+/// The page has this below what is written by hand. With OUTFLOW_WRITE_DOCS=1 in the environment it is written there.
+pub(crate) fn holds(page: &str, written: &str) {
+    let path = root().join(page);
+    if std::env::var_os("OUTFLOW_WRITE_DOCS").is_some() {
+        let text = fs::read_to_string(&path).expect("the page can be read");
+        let by_hand = text.split_once("\n## ").map_or(&*text, |(by_hand, _)| by_hand);
+        return fs::write(path, format!("{by_hand}{written}")).expect("the page can be written");
+    }
+    let how = "OUTFLOW_WRITE_DOCS=1 cargo test --test tests the_docs_show writes it anew";
+    assert_eq!(written_below(page), written, "{page}: {how}");
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 /// Every page, below the project's root and in docs/ and packaging/, but for that of all keys: it shows the defaults, which another
 /// test holds.
 fn pages() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folders = ["", "docs", "packaging"].map(|folder| root.join(folder));
+    let folders = ["", "docs", "packaging"].map(|folder| root().join(folder));
     let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).expect("list the folder"));
     let paths = entries.map(|entry| entry.expect("an entry").path());
     let is_page = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "md");
@@ -79,4 +100,40 @@ fn every_configuration_passes_check() {
     assert!(count >= 15, "{count} configurations: the reading is broken");
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
     assert!(complaint("[server]\nworker = 3\n").is_some());
+}
+
+/// The help of a command, as the program prints it.
+fn help(words: &[String]) -> String {
+    let mut command = Command::new(binary());
+    command.args(words).arg("--help").env_clear();
+    let output = run_to_exit(command);
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// The commands below one, by its help: their names stand two blanks from the margin.
+fn commands(help: &str) -> impl Iterator<Item = &str> {
+    let list = help.split_once("Commands:\n").map_or("", |(_, list)| list);
+    let lines = list.lines().take_while(|line| !line.is_empty());
+    let names = lines.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    names.filter(|name| !name.is_empty() && *name != "help")
+}
+
+/// The part of the page for a command, and for those below it.
+fn command_page(words: &[String]) -> String {
+    let help = help(words);
+    let name: String = words.iter().map(|word| format!(" {word}")).collect();
+    let mut page = format!("\n## `outflow{name}`\n\n```text\n{}\n```\n", help.trim_end());
+    for inner in commands(&help) {
+        let inner: Vec<String> = words.iter().cloned().chain([inner.to_owned()]).collect();
+        page += &command_page(&inner);
+    }
+    page
+}
+
+#[test]
+fn the_docs_show_every_command() {
+    let page = command_page(&[]);
+    assert!(page.matches("\n## ").count() > 20, "the reading is broken: {page}");
+    holds("docs/commands.md", &page);
 }

@@ -349,6 +349,9 @@ mod parents_rules;
 /// What Prometheus makes of the metrics, and Grafana and the alerts of their names.
 mod metrics;
 
+/// The page of all metrics.
+mod metrics_page;
+
 /// What the server gives up as it starts, and what nobody within it can do.
 mod sandbox;
 

@@ -278,22 +278,20 @@ fn the_readme_calls_outflow_before_it_is_installed() {
     assert!(installed < called);
 }
 
+/// What a page shows as TOML, one block behind the other.
+fn toml_of(page: &str) -> String {
+    page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
 /// The page of all keys.
 const KEYS: &str = "docs/keys.md";
 
-/// The list is written by the keys' own entries: with OUTFLOW_WRITE_DOCS=1 in the environment this test does it.
+/// The page is written by the keys' own entries.
 #[test]
 fn the_docs_show_every_key_with_its_default() {
-    let page = read(KEYS).text;
-    let (before, rest) = page.split_once("```toml\n").expect("a TOML block");
-    let (shown, after) = rest.split_once("```").expect("its end");
     let reference = Config::reference();
-    if std::env::var_os("OUTFLOW_WRITE_DOCS").is_some() {
-        let page = format!("{before}```toml\n{reference}```{after}");
-        return fs::write(root().join(KEYS), page).expect("the page can be written");
-    }
-    assert_eq!(shown, reference, "OUTFLOW_WRITE_DOCS=1 cargo test --test tests the_docs_show writes it anew");
-    let parsed = Config::parse(shown, Path::new(KEYS), &Flags::default());
+    crate::pages::holds(KEYS, &reference);
+    let parsed = Config::parse(&toml_of(&reference), Path::new(KEYS), &Flags::default());
     let defaults = Config::load(None, &Flags::default()).expect("the defaults are valid");
     assert_eq!(parsed.map_err(|problems| problems.to_string()), Ok(defaults));
 }

@@ -68,6 +68,10 @@ impl Form<Dns64> for TranslatorsForm {
             None => Some(self.0.array(value.prefixes().iter())),
         }
     }
+
+    fn kind(&self) -> String {
+        format!("`\"auto\"`, `\"off\"`, or {}", self.0.list_kind())
+    }
 }
 
 /// A prefix of a translator.

@@ -27,6 +27,8 @@ pub(super) struct KeyEntry<C> {
     pub(super) taken: TakenAt,
     /// The words that the value may be; empty where it may be anything.
     pub(super) words: Vec<&'static str>,
+    /// What a value is, in words.
+    pub(super) kind: String,
     /// A value to show in place of a default that there is not.
     pub(super) example: Option<String>,
     /// Sets the field to what was typed; `false` where that is wrong, which is reported.
@@ -60,6 +62,7 @@ impl<C: 'static> KeyEntry<C> {
             help: one_line(help),
             taken,
             words: form.words(),
+            kind: form.kind(),
             example: form.example(),
             set: Box::new(move |config, _, typed, reader| match form.read(typed, reader) {
                 Some(value) => {
@@ -80,12 +83,13 @@ impl<C: 'static> KeyEntry<C> {
         get: impl Fn(&D, usize) -> &C + Copy + 'static,
         get_mut: impl Fn(&mut D, usize) -> &mut C + Copy + 'static,
     ) -> KeyEntry<D> {
-        let KeyEntry { name, help, taken, words, example, set, print, copy, same } = self;
+        let KeyEntry { name, help, taken, words, kind, example, set, print, copy, same } = self;
         KeyEntry {
             name,
             help,
             taken,
             words,
+            kind,
             example,
             set: Box::new(move |config, nth, typed, reader| set(get_mut(config, nth), nth, typed, reader)),
             print: Box::new(move |config, nth| print(get(config, nth), nth)),

@@ -25,6 +25,11 @@ pub(super) trait Form<T>: Clone {
         Vec::new()
     }
 
+    /// What a value is, for the documentation: "a whole number from 1 to 9". Words in backticks.
+    fn kind(&self) -> String {
+        "a table".to_owned()
+    }
+
     /// A value as TOML to show in the documentation, where the default is none.
     fn example(&self) -> Option<String> {
         None
@@ -97,6 +102,10 @@ impl Form<bool> for SwitchForm {
     fn print(&self, value: &bool) -> Option<String> {
         Some(value.to_string())
     }
+
+    fn kind(&self) -> String {
+        "`true` or `false`".to_owned()
+    }
 }
 
 /// A whole number within a range.
@@ -126,6 +135,10 @@ impl<N: TryFrom<u64> + Display> Form<N> for NumberForm {
 
     fn print(&self, value: &N) -> Option<String> {
         Some(value.to_string())
+    }
+
+    fn kind(&self) -> String {
+        format!("a whole number from {} to {}", self.0.start(), self.0.end())
     }
 }
 
@@ -159,6 +172,11 @@ impl Form<Duration> for DurationForm {
     fn print(&self, value: &Duration) -> Option<String> {
         Some(string(&duration_text(*value)))
     }
+
+    fn kind(&self) -> String {
+        let [first, last] = [self.0.start(), self.0.end()].map(|end| string(&duration_text(*end)));
+        format!("a duration from `{first}` to `{last}`")
+    }
 }
 
 /// A string, read and printed by two functions. `R` is given where relative paths start, too.
@@ -167,6 +185,7 @@ struct TextForm<R, P> {
     read: R,
     print: P,
     words: Vec<&'static str>,
+    kind: &'static str,
 }
 
 /// A string that says the same wherever it is typed.
@@ -182,17 +201,19 @@ pub(super) fn place<T>(
     read: impl Fn(&str, &Path) -> Result<T, String> + Clone,
     print: impl Fn(&T) -> String + Clone,
 ) -> impl Form<T> {
-    TextForm { read, print, words: Vec::new() }
+    TextForm { read, print, words: Vec::new(), kind: "a string" }
 }
 
 /// A path; a relative one starts at the folder of the file that names it.
 pub(super) fn path() -> impl Form<PathBuf> {
-    place(value::path, |path: &PathBuf| value::path_text(path))
+    let print = |path: &PathBuf| value::path_text(path);
+    TextForm { read: value::path, print, words: Vec::new(), kind: "a path" }
 }
 
 /// One word out of a fixed few.
 pub(super) fn choice<C: Choice>() -> impl Form<C> {
-    TextForm { read: |typed: &str, _: &Path| value::choice(typed), print: name::<C>, words: names::<C>() }
+    let read = |typed: &str, _: &Path| value::choice(typed);
+    TextForm { read, print: name::<C>, words: names::<C>(), kind: "one of" }
 }
 
 impl<T, R, P> Form<T> for TextForm<R, P>
@@ -214,6 +235,10 @@ where
     fn words(&self) -> Vec<&'static str> {
         self.words.clone()
     }
+
+    fn kind(&self) -> String {
+        format!("{} {}", self.kind, in_backticks(&self.words)).trim_end().to_owned()
+    }
 }
 
 pub(super) fn name<C: Choice>(choice: &C) -> String {
@@ -222,6 +247,12 @@ pub(super) fn name<C: Choice>(choice: &C) -> String {
 
 pub(super) fn names<C: Choice>() -> Vec<&'static str> {
     C::ALL.iter().map(|(name, _)| *name).collect()
+}
+
+/// Words as values of the documentation.
+pub(super) fn in_backticks(words: &[&str]) -> String {
+    let words: Vec<String> = words.iter().map(|word| format!("`\"{word}\"`")).collect();
+    words.join(", ")
 }
 
 /// A value that may be absent.
@@ -244,6 +275,10 @@ impl<T, F: Form<T>> Form<Option<T>> for OptionalForm<F> {
 
     fn words(&self) -> Vec<&'static str> {
         self.0.words()
+    }
+
+    fn kind(&self) -> String {
+        self.0.kind()
     }
 
     fn example(&self) -> Option<String> {
@@ -271,6 +306,10 @@ impl<T, F: Form<T>> Form<T> for ShownForm<F> {
 
     fn words(&self) -> Vec<&'static str> {
         self.0.words()
+    }
+
+    fn kind(&self) -> String {
+        self.0.kind()
     }
 
     fn example(&self) -> Option<String> {

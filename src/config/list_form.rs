@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use super::at::Typed;
 use super::choice::Choice;
-use super::form::{Form, ValueReader, name, names};
+use super::form::{Form, ValueReader, in_backticks, name, names};
 use super::listed::AsList;
 use super::problem::escaped;
 use super::typed::Value;
@@ -121,6 +121,16 @@ impl<T> ListForm<T> {
         list.into_iter().map(|one| one.value).collect()
     }
 
+    /// What the list is, for the documentation.
+    pub(super) fn list_kind(&self) -> String {
+        let of = match (self.words.is_empty(), self.digits) {
+            (false, _) => in_backticks(&self.words),
+            (true, true) => format!("up to {} strings and numbers", self.most),
+            (true, false) => format!("up to {} strings", self.most),
+        };
+        format!("a list of {of}{}", if self.bare { ", or one of them without brackets" } else { "" })
+    }
+
     /// Writes values as an array of TOML.
     pub(super) fn array<'a>(&self, values: impl Iterator<Item = &'a T>) -> String
     where
@@ -148,6 +158,10 @@ impl<T: Clone, L: AsList<T>> Form<L> for ListForm<T> {
     fn words(&self) -> Vec<&'static str> {
         self.words.clone()
     }
+
+    fn kind(&self) -> String {
+        self.list_kind()
+    }
 }
 
 /// A list that is not there where it is empty.
@@ -170,6 +184,10 @@ impl<T: Clone> Form<Vec<T>> for ConditionForm<T> {
 
     fn words(&self) -> Vec<&'static str> {
         self.0.words.clone()
+    }
+
+    fn kind(&self) -> String {
+        self.0.list_kind()
     }
 
     fn example(&self) -> Option<String> {

@@ -17,6 +17,7 @@ mod egress_values;
 mod endpoint;
 mod entry;
 mod form;
+mod key_page;
 mod list_form;
 mod listed;
 mod listen_address;
@@ -204,9 +205,9 @@ impl Config {
         print::example(&whole_schema(), validate::defaults())
     }
 
-    /// Every key with its default and a comment that says what it is, as TOML: the list in docs/keys.md.
+    /// Every table and key with what it is, as Markdown: docs/keys.md but for what stands above the first heading.
     pub fn reference() -> String {
-        print::reference(&whole_schema(), validate::defaults())
+        key_page::reference(&whole_schema(), validate::defaults())
     }
 }
 

@@ -161,6 +161,10 @@ impl Form<Vec<ParentServer>> for ServersForm {
     fn example(&self) -> Option<String> {
         Some(SERVERS_EXAMPLE.to_owned())
     }
+
+    fn kind(&self) -> String {
+        format!("a URL or a table, or up to {} of these in brackets", limits::PARENT_SERVERS_MAX)
+    }
 }
 
 /// A server, or `None` with what is wrong with it reported.
@@ -408,6 +412,10 @@ impl Form<ParentCheck> for CheckForm {
         let (target, every) = (string(&target.to_string()), string(&duration_text(*every)));
         Some(format!("{{ target = {target}, every = {every} }}"))
     }
+
+    fn kind(&self) -> String {
+        "a host and port, or a table".to_owned()
+    }
 }
 
 /// A host and port.
@@ -456,5 +464,9 @@ impl Form<SendProxy> for SendProxyForm {
             SendProxy::Version2 => "2",
         };
         Some(text.to_owned())
+    }
+
+    fn kind(&self) -> String {
+        "`\"off\"`, `1` or `2`".to_owned()
     }
 }

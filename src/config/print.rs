@@ -1,11 +1,8 @@
-//! A configuration as TOML, and the documentation of its keys.
+//! A configuration as TOML, and a file to begin with.
 
 use super::entry::{KeyEntry, TableEntry, TakenAt};
 use super::schema::Schema;
 use super::value::quoted_key;
-
-/// Where comments begin, unless a value is longer.
-const COMMENT_COLUMN: usize = 27;
 
 /// The whole configuration, every key written out; reading it gives the same one.
 pub(super) fn to_toml<C: 'static>(schema: &Schema<C>, config: &C) -> String {
@@ -17,40 +14,13 @@ pub(super) fn to_toml<C: 'static>(schema: &Schema<C>, config: &C) -> String {
             if named.is_empty() && table.keys.is_empty() {
                 continue;
             }
-            page.table(&table.header(), "");
+            page.table(&table.header());
             for key in &table.keys {
                 if let Some(value) = (key.print)(config, nth) {
-                    page.line(&format!("{} = {value}", key.name), "");
+                    page.line(&format!("{} = {value}", key.name));
                 }
             }
-            named.iter().for_each(|line| page.line(line, ""));
-        }
-    }
-    page.0
-}
-
-/// Every key with its default and a comment that says what it is, the words that it may be, and whether it is taken at the
-/// start alone. What has no default is commented out, and so is an array of tables.
-pub(super) fn reference<C: 'static>(schema: &Schema<C>, mut defaults: C) -> String {
-    let mut page = Page(String::new());
-    for table in schema.tables() {
-        let out = if table.array.is_some() { "# " } else { "" };
-        if table.keys.is_empty() && table.named.is_none() {
-            continue;
-        }
-        page.table(&format!("{out}{}", table.header()), table.help);
-        table.array.iter().for_each(|array| (array.renew)(&mut defaults, 1));
-        for key in &table.keys {
-            let KeyEntry { name, example, .. } = key;
-            let line = match ((key.print)(&defaults, 0), example) {
-                (Some(value), _) => format!("{out}{name} = {value}"),
-                (None, Some(example)) => format!("# {name} = {example}"),
-                (None, None) => format!("# {name} ="),
-            };
-            page.line(&line, &about(key));
-        }
-        if let Some(named) = &table.named {
-            page.line(&format!("# {}", named.example), named.help);
+            named.iter().for_each(|line| page.line(line));
         }
     }
     page.0
@@ -68,17 +38,17 @@ pub(super) fn example<C: 'static>(schema: &Schema<C>, mut defaults: C) -> String
         let out = if table.array.is_some() { "#" } else { "" };
         page.blank();
         page.said(table.help);
-        page.line(&format!("{out}{}", table.header()), "");
+        page.line(&format!("{out}{}", table.header()));
         table.array.iter().for_each(|array| (array.renew)(&mut defaults, 1));
         for key in &table.keys {
             let value = key.example.clone().or_else(|| (key.print)(&defaults, 0)).unwrap_or_default();
             page.blank();
             page.said(&about(key));
-            page.line(&format!("#{} = {value}", key.name), "");
+            page.line(&format!("#{} = {value}", key.name));
         }
         if let Some(named) = &table.named {
             page.said(named.help);
-            page.line(&format!("#{}", named.example), "");
+            page.line(&format!("#{}", named.example));
         }
     }
     page.0
@@ -119,21 +89,17 @@ impl Page {
 
     /// A line of words alone.
     fn said(&mut self, words: &str) {
-        self.line(&format!("# {words}"), "");
+        self.line(&format!("# {words}"));
     }
 
     /// The header of a table.
-    fn table(&mut self, header: &str, comment: &str) {
+    fn table(&mut self, header: &str) {
         self.blank();
-        self.line(header, comment);
+        self.line(header);
     }
 
-    /// A line, with a comment if there is one.
-    fn line(&mut self, line: &str, comment: &str) {
-        match comment {
-            "" => self.0.push_str(line),
-            comment => self.0.push_str(&format!("{line:<COMMENT_COLUMN$} # {comment}")),
-        }
+    fn line(&mut self, line: &str) {
+        self.0.push_str(line);
         self.0.push('\n');
     }
 }

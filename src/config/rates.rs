@@ -81,6 +81,10 @@ impl Form<u64> for RateForm {
     fn print(&self, amount: &u64) -> Option<String> {
         Some(amount.to_string())
     }
+
+    fn kind(&self) -> String {
+        "a number of bytes, or a string with a unit such as `\"10MB\"`".to_owned()
+    }
 }
 
 impl Form<BurstRate> for RateForm {
@@ -115,6 +119,11 @@ impl Form<BurstRate> for RateForm {
 
     fn print(&self, BurstRate { rate, burst }: &BurstRate) -> Option<String> {
         Some(format!("{{ rate = {rate}, burst = {burst} }}"))
+    }
+
+    fn kind(&self) -> String {
+        let rate = if self.bytes { "a number of bytes, with or without a unit" } else { "a whole number" };
+        format!("{rate}, or a table such as `{}`", self.example())
     }
 }
 

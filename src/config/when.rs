@@ -111,6 +111,10 @@ impl Form<Vec<When>> for WhenForm {
         }
     }
 
+    fn kind(&self) -> String {
+        "a table, or several in brackets".to_owned()
+    }
+
     fn example(&self) -> Option<String> {
         Some(EXAMPLE.to_owned())
     }

@@ -113,7 +113,7 @@ fn names_by_now() -> Vec<String> {
     let headings = api.lines().filter_map(|line| line.strip_prefix("## "));
     let routes = headings.flat_map(|line| line.split(", ")).map(|route| route.split('?').next());
     let routes = routes.flatten().filter(|route| route.contains(" /api/")).map(str::to_owned);
-    let keys = keys(&outflow::config::Config::reference());
+    let keys = keys(&super::toml_of(&outflow::config::Config::reference()));
     keys.into_iter().chain(metrics).chain(timed).chain(fields).chain(routes).collect()
 }
 

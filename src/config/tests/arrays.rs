@@ -11,7 +11,7 @@ use crate::config::problem::Problems;
 use crate::config::raw::Raw;
 use crate::config::schema::Schema;
 use crate::config::variables::Environment;
-use crate::config::{AuthMethod, Level, print};
+use crate::config::{AuthMethod, Level, key_page, print};
 
 #[derive(Debug, Default, PartialEq)]
 struct Sample {
@@ -145,16 +145,66 @@ fn what_is_printed_gives_the_same_tables() {
 /// An array is none by default, so that its keys are shown behind a comment sign, and what is not there by default is, too.
 #[test]
 fn the_documentation_shows_an_array_as_one_that_is_not_there() {
-    let reference = print::reference(&schema(), Sample::default());
-    let expected = "# [[rule]]                  # What is let through\n\
-                    # port = 80                 # Its port\n\
-                    # holds = \"1m\"              # How long it holds\n\
-                    # methods = [\"none\"]        # Who it is for (none, password, gssapi)\n\
-                    # file = \"rule\"             # Where it is kept (restart)\n\
-                    \n\
-                    [log]                       # The log\n\
-                    level = \"info\"              # How much (error, warn, info, debug, trace)\n\
-                    colours = false             # In colours (restart)\n";
+    let reference = key_page::reference(&schema(), Sample::default());
+    let expected = "
+## `[[rule]]`
+
+What is let through.
+
+```toml
+# [[rule]]
+# port = 80
+# holds = \"1m\"
+# methods = [\"none\"]
+# file = \"rule\"
+```
+
+### `port` in `[[rule]]`
+
+Its port.
+
+Type: a whole number from 1 to 65535. Default: `80`. Taken at a reload.
+
+### `holds` in `[[rule]]`
+
+How long it holds.
+
+Type: a duration from `\"0us\"` to `\"1m 30s\"`. Default: `\"1m\"`. Taken at a reload.
+
+### `methods` in `[[rule]]`
+
+Who it is for.
+
+Type: a list of `\"none\"`, `\"password\"`, `\"gssapi\"`. Default: `[\"none\"]`. Taken at a reload.
+
+### `file` in `[[rule]]`
+
+Where it is kept.
+
+Type: a path. Without a default. Example: `\"rule\"`. Taken at the start alone (restart).
+
+## `[log]`
+
+The log.
+
+```toml
+[log]
+level = \"info\"
+colours = false
+```
+
+### `level` in `[log]`
+
+How much.
+
+Type: one of `\"error\"`, `\"warn\"`, `\"info\"`, `\"debug\"`, `\"trace\"`. Default: `\"info\"`. Taken at a reload.
+
+### `colours` in `[log]`
+
+In colours.
+
+Type: `true` or `false`. Default: `false`. Taken at the start alone (restart).
+";
     assert_eq!(reference, expected);
 }
 

@@ -116,11 +116,19 @@ fn check_fails_where_records_may_not_be_written() {
     };
     fs::create_dir(folder.path("logs")).expect("make a folder");
     mode("logs", 0o500);
-    folder.refused(&WITHOUT_PRIVILEGE, denied);
+    let refused = || {
+        for command in ["check", "run"] {
+            let said = folder.outflow(command, &WITHOUT_PRIVILEGE);
+            assert_eq!(said.code, Some(1), "{command}: {}", said.errors);
+            let whose = format!("{denied}, as user ");
+            assert!(said.errors.starts_with(&whose) && said.errors.contains("`namei -l`"), "{}", said.errors);
+        }
+    };
+    refused();
     mode("logs", 0o700);
     fs::write(folder.path("logs/a.jsonl"), "").expect("write a file");
     mode("logs/a.jsonl", 0o400);
-    folder.refused(&WITHOUT_PRIVILEGE, denied);
+    refused();
 }
 
 #[test]

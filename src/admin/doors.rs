@@ -14,6 +14,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::access::AdminPeer;
 use super::answer::HttpAnswer;
+use super::rights::cannot_bind;
 use super::socket_file::{SocketFile, SocketFileError};
 use super::status::HttpStatus;
 use super::stream::AdminStream;
@@ -129,7 +130,7 @@ impl BoundDoor {
         let bound = match address {
             ListenAddress::Unix(path) => bind_unix(path),
             ListenAddress::Tcp(endpoint) => bind_tcp(endpoint, goes).map_err(|error| DoorError {
-                what: error.to_string(),
+                what: cannot_bind(endpoint.address.port(), &error),
                 in_use: error.kind() == io::ErrorKind::AddrInUse,
             }),
         };

@@ -49,6 +49,7 @@ use self::parent::ParentCommand;
 use self::quota::QuotaCommand;
 use self::sessions::SessionsArgs;
 use self::user::UserSetArgs;
+use crate::admin::all_with_whom;
 use crate::config::{Config, ConfigSource, Flags, network};
 use crate::console::{complain, say};
 use crate::limits;
@@ -388,7 +389,7 @@ fn with_config(args: RunArgs, go_on: impl FnOnce(ConfigSource, Config) -> ExitCo
     match source.load() {
         Ok(config) => go_on(source, config),
         Err(problems) => {
-            complain(&problems);
+            complain(&all_with_whom(problems));
             ExitCode::FAILURE
         }
     }

@@ -22,6 +22,13 @@ impl Problems {
         Problems { file: Some(file.to_owned()), list: Vec::new(), places: Box::new(Places::of(file)) }
     }
 
+    /// One problem, with this file as such. `what` is a single line.
+    pub fn with_file(file: &Path, what: String) -> Problems {
+        let mut problems = Problems::of(file);
+        problems.push(At::File, what);
+        problems
+    }
+
     /// Remembers where the values of a configuration that has no problem were typed.
     pub(super) fn into_places(self) -> Places {
         *self.places
@@ -100,6 +107,15 @@ impl Problems {
             At::Flag(flag) => write!(out, "{flag}: {what}"),
             At::Default { table, key } => write!(out, "[{table}] key `{key}` (its default): {what}"),
         }
+    }
+
+    /// Each in other words, on one line.
+    #[must_use]
+    pub fn reworded(mut self, words: impl Fn(String) -> String) -> Problems {
+        for (_, what) in &mut self.list {
+            *what = words(std::mem::take(what));
+        }
+        self
     }
 
     /// These and others of the same configuration.

@@ -8,6 +8,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
 
 use super::learned::{LearnedError, is_absent, read_learned, written};
+use crate::admin::with_whom;
 use crate::config::Config;
 use crate::limits;
 use crate::observe::{NeedSender, TrafficNeed, needs};
@@ -140,6 +141,7 @@ impl Learned {
             Ok(()) => self.failed = false,
             Err(error) => {
                 if !std::mem::replace(&mut self.failed, true) {
+                    let error = with_whom(error.to_string());
                     tracing::error!(%error, "what was learned cannot be written to {}", self.path.display());
                 }
                 self.due = Some(Instant::now() + limits::LEARNED_RETRY);

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value};
 
 use super::log_form::LogForm;
+use crate::admin::with_whom;
 use crate::config::Format;
 use crate::observe::writable;
 use crate::sys::Errno;
@@ -63,7 +64,8 @@ impl Voice {
                 tracing::warn!("access records wait: nobody reads the FIFO that they go to");
             }
             Voice::Records => {
-                tracing::error!(cause = %errno, "access records cannot be written: tried again until they can");
+                let cause = with_whom(errno.to_string());
+                tracing::error!(cause, "access records cannot be written: tried again until they can");
             }
             // What would be said would go where nothing goes.
             Voice::Log(_) | Voice::Silent => {}

@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, after, at, bounded, 
 
 use super::plural::count_of;
 use super::quota_orders::{QuotaOrder, SetBack, set_back};
-use crate::admin::{Done, OrderError};
+use crate::admin::{Done, OrderError, with_whom};
 use crate::config::quoted;
 use crate::limits;
 use crate::policy::accounts::{AccountHolder, Accounts, AccountsCursor, HolderNames, LimitId, QuotaUse};
@@ -369,7 +369,7 @@ impl Keeping {
     /// Says what is wrong, once, and when to try again.
     fn fail(&mut self, error: &QuotaStoreError, now: Instant) {
         let store = QuotaStore::path(&self.directory);
-        let what = format!("quotas are not kept: {} {error}", store.display());
+        let what = with_whom(format!("quotas are not kept: {} {error}", store.display()));
         if self.shared.health.note_trouble(what.clone()) {
             tracing::error!("{what}; what is used is counted in memory, and this is tried again");
         }

@@ -26,7 +26,7 @@ use super::snapshot::Parts;
 use super::unix_listener;
 use super::usernames::{idle_parameters, username_concerns, username_rules};
 use super::users::UsersFile;
-use crate::admin::{self, AdminError};
+use crate::admin::{self, AdminError, all_with_whom};
 use crate::auth::username::UsernameRules;
 use crate::auth::{concerns, gssapi, load_users};
 use crate::config::{self, Access, AuthMethod, Config, Problems, Steer};
@@ -34,6 +34,7 @@ use crate::sys::congestion::CongestionControl;
 use crate::sys::gssapi::ServiceCredentials;
 use crate::sys::{files, machine};
 
+mod refused;
 mod takeover;
 
 /// A table of the configuration and a key in it.
@@ -120,12 +121,13 @@ impl<'a> Trial<'a> {
     pub(super) fn refused(config: &'a Config, what: &dyn Fn(&mut Trial)) -> Problems {
         let mut trial = Trial::of(config);
         what(&mut trial);
-        trial.report.errors
+        all_with_whom(trial.report.errors)
     }
 
     /// What was found so far, in the order of the lines.
     pub(super) fn into_report(self) -> Report {
-        Report { errors: self.report.errors.sorted(), warnings: self.report.warnings.sorted() }
+        let Report { errors, warnings } = self.report;
+        Report { errors: all_with_whom(errors.sorted()), warnings: all_with_whom(warnings.sorted()) }
     }
 
     /// All that is read or asked before anything is served; `None` where some of it cannot be had.
@@ -162,39 +164,9 @@ impl<'a> Trial<'a> {
         })
     }
 
-    /// The problem with an address that cannot be listened on.
-    pub(super) fn cannot_listen(&mut self, nth: usize, error: &io::Error) {
-        let what = format!("cannot listen on {}: {error}", self.listener(nth));
-        self.config.blame_listener(&mut self.report.errors, nth, what);
-    }
-
     /// Where the listener at this place listens, as typed.
     fn listener(&self, nth: usize) -> String {
         self.config.all_listeners().nth(nth).map(|one| one.address().to_string()).unwrap_or_default()
-    }
-
-    /// The problem with the admin endpoint.
-    pub(super) fn cannot_administer(&mut self, error: &AdminError) {
-        match error {
-            AdminError::Listen { nth, what, .. } => {
-                let listen = ("admin", "listen");
-                self.config.places.blame_entry(&mut self.report.errors, listen, *nth, what.clone());
-            }
-            AdminError::Token(what) => self.error(("admin", "token_file"), what),
-        }
-    }
-
-    /// The problem with a file of access records that cannot be written.
-    pub(super) fn cannot_record(&mut self, error: &io::Error) {
-        let Access::Path(path) = &self.config.log.access else {
-            return self.error(("log", "access"), error);
-        };
-        self.error(("log", "access"), format_args!("cannot append to {path:?}: {error}"));
-    }
-
-    /// The problem with a file that cannot be learned into.
-    pub(super) fn cannot_learn(&mut self, what: &str) {
-        self.error(("policy", "learn"), what);
     }
 
     /// What was learned before can be read, and what is learned can be written.
@@ -204,11 +176,6 @@ impl<'a> Trial<'a> {
         {
             self.cannot_learn(&what);
         }
-    }
-
-    /// The problem with a directory that can keep nothing.
-    pub(super) fn cannot_keep(&mut self, what: &str) {
-        self.error(("server", "state"), what);
     }
 
     /// What is to outlive the server can be kept. Another server that has the directory is no error: it may be this one, running.

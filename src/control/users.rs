@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::limited_users::{check_users, users_limit, users_pool};
 use super::rules::OperatorRules;
 use super::user_orders::{FileChange, UserOrder, await_workers, change_file};
-use crate::admin::{Done, Order, OrderError};
+use crate::admin::{Done, Order, OrderError, with_whom};
 use crate::auth::{AttributeChange, Users, UsersError, Verifier, concerns, load_users};
 use crate::config::Config;
 use crate::limits;
@@ -221,7 +221,7 @@ impl WatchedUsers {
         }
         file.stamp = stamp;
         if let Err(error) = self.read(generation) {
-            tracing::error!("{error}: the users stay what they were");
+            tracing::error!("{}: the users stay what they were", with_whom(error.to_string()));
         }
     }
 

@@ -75,6 +75,17 @@ impl ProcessUser {
         Ok(ProcessUser { user, group, groups: getgroups()?, called })
     }
 
+    /// Whom the process acts as, for a message: `user outflow (uid 998)`. Its name is only looked up if `/etc/passwd` has it: whatever
+    /// else may be asked for names is not to be asked by a process that serves.
+    pub fn in_words() -> String {
+        let user = nix::unistd::geteuid();
+        let listed = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        match name_in(&listed, user.as_raw()) {
+            Some(name) => format!("user {name} (uid {user})"),
+            None => format!("user {user}"),
+        }
+    }
+
     /// Whether the process is that user already.
     pub fn is_ours(&self) -> bool {
         self.user == nix::unistd::geteuid() && self.user == nix::unistd::getuid()
@@ -117,6 +128,12 @@ impl fmt::Display for ProcessUser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.called)
     }
+}
+
+/// The name that a file in the form of passwd(5) has for a user.
+fn name_in(listed: &str, user: u32) -> Option<&str> {
+    let mut accounts = listed.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    accounts.find_map(|fields| (fields.get(2)?.parse() == Ok(user)).then_some(fields[0]))
 }
 
 fn none(what: &str, name: &str) -> io::Error {
@@ -197,6 +214,14 @@ mod tests {
         assert_eq!(refused("nobody-of-this-name"), "there is no user \"nobody-of-this-name\"");
         assert_eq!(refused("root:nogroup-of-this-name"), "there is no group \"nogroup-of-this-name\"");
         assert!(refused("4001234567").contains("needs a group"));
+    }
+
+    #[test]
+    fn a_users_name_is_found_among_others() {
+        let listed = "root:x:0:0:root:/root:/bin/sh\n+::::::\noutflow:x:998:998::/:/bin/false\n";
+        assert_eq!(name_in(listed, 998), Some("outflow"));
+        assert_eq!(name_in(listed, 0), Some("root"));
+        assert_eq!(name_in(listed, 99), None);
     }
 
     /// Capabilities are the thread's own: other tests keep theirs.

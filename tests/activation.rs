@@ -95,7 +95,7 @@ fn variables_that_make_no_sense_keep_the_server_from_starting() {
         for (wrong, said) in [
             (
                 "LISTEN_FDS=7",
-                "sockets that were passed cannot be taken: LISTEN_FDNAMES has 1 names for 7 descriptors",
+                "sockets that were passed cannot be taken: LISTEN_FDNAMES=web has 1 names, and LISTEN_FDS=7 is the number",
             ),
             ("LISTEN_FDS=-1", "sockets that were passed cannot be taken: LISTEN_FDS=-1: no such number"),
         ] {
@@ -105,7 +105,11 @@ fn variables_that_make_no_sense_keep_the_server_from_starting() {
         }
         let wrong = ["LISTEN_FDS=7", "LISTEN_FDNAMES=a:b:c:d:e:f:g"];
         let output = passed(&[&["web=tcp:127.0.0.1:1080"], &wrong[..]].concat()).run_to_exit();
-        assert!(String::from_utf8_lossy(&output.stderr).contains("was not passed"), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            said.contains("LISTEN_FDS=7 says that descriptors 3 to 9 were passed, and 4 was not"),
+            "{said}"
+        );
         // What is meant for another process is none of ours.
         let relay = passed(&["web=tcp:127.0.0.1:1080", "LISTEN_PID=1"]).listen(&["127.0.0.1:1081"]).start();
         assert_eq!(relay.addrs(), [at("127.0.0.1:1081")]);

@@ -50,7 +50,11 @@ fn check_tells_what_variables_come_to_and_which_is_not_set() {
     assert_eq!((code, complaints.as_str()), (Some(0), ""));
     assert!(printed.contains("192.0.2.7") && !printed.contains("POD_IP"), "{printed}");
     let (code, printed, complaints) = check(&file, &[]);
-    let said = format!("{}:2: [udp] key `advertise`: POD_IP is not set in the environment\n", file.display());
+    let said = format!(
+        "{}:2: [udp] key `advertise`: POD_IP is not set in the environment: `${{POD_IP:-text}}` has a text for that, and \
+         `$${{POD_IP}}` is no variable\n",
+        file.display()
+    );
     assert_eq!((code, printed.as_str(), complaints), (Some(1), "", said));
     let (_, _, complaints) = check(&file, &[("POD_IP", "pod-7")]);
     assert!(complaints.contains(":2: [udp] key `advertise` (${POD_IP}): \"pod-7\""), "{complaints}");

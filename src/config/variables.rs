@@ -97,10 +97,13 @@ impl<'a> Variables<'a> {
         let alike: Vec<String> = names().map(lower).collect();
         let meant = nearest(name, alike.iter().map(String::as_str));
         let meant = meant.and_then(|meant| names().find(|name| lower(name) == meant));
-        with_nearest(
-            format!("{name} is not set in the environment"),
-            meant.map(|name| format!("${{{name}}}")),
-        )
+        let what = format!("{name} is not set in the environment");
+        match meant {
+            Some(meant) => with_nearest(what, Some(format!("${{{meant}}}"))),
+            None => {
+                format!("{what}: `${{{name}:-text}}` has a text for that, and `$${{{name}}}` is no variable")
+            }
+        }
     }
 }
 
@@ -184,7 +187,11 @@ mod tests {
         for (typed, said) in [
             ("${POD_IPP}", "POD_IPP is not set in the environment; did you mean ${POD_IP}?"),
             ("${pod_ip}", "pod_ip is not set in the environment; did you mean ${POD_IP}?"),
-            ("${HOSTNAME_OF_IT}", "HOSTNAME_OF_IT is not set in the environment"),
+            (
+                "${HOSTNAME_OF_IT}",
+                "HOSTNAME_OF_IT is not set in the environment: `${HOSTNAME_OF_IT:-text}` has a text for that, and \
+                 `$${HOSTNAME_OF_IT}` is no variable",
+            ),
             ("x${POD_IP", "\"x${POD_IP\" has no \"}\" behind \"${\"; as it stands it is typed \"$${\""),
             ("${BYTES}", "the value of ${BYTES} is not UTF-8"),
         ] {

@@ -55,7 +55,12 @@ pub fn take() -> Result<Vec<PassedDescriptor>, String> {
     let named = read(std::process::id(), pid, count, names)?;
     let numbers = FIRST..;
     for (number, _) in numbers.clone().zip(&named) {
-        close_on_exec(number).map_err(|errno| format!("descriptor {number} was not passed: {errno}"))?;
+        close_on_exec(number).map_err(|errno| {
+            let (many, last) = (named.len(), FIRST as usize + named.len() - 1);
+            format!(
+                "LISTEN_FDS={many} says that descriptors {FIRST} to {last} were passed, and {number} was not passed: {errno}"
+            )
+        })?;
     }
     let own = |(number, name)| {
         // SAFETY: the descriptor is open, as was found just now. Whoever started this process says that it is this one's, and
@@ -74,19 +79,28 @@ fn read(
     names: Option<OsString>,
 ) -> Result<Vec<String>, String> {
     let (Some(pid), Some(count)) = (pid, count) else { return Ok(Vec::new()) };
-    let wrong = |name: &str, value: &OsString| format!("{name}={}: no such number", value.display());
+    let wrong = |name: &str, value: &OsString| {
+        format!("{name}={}: no such number", value.to_string_lossy().escape_debug())
+    };
     let parse = |text: &OsString| text.to_str()?.parse::<usize>().ok();
     if parse(&pid).ok_or_else(|| wrong("LISTEN_PID", &pid))? != ours as usize {
         return Ok(Vec::new());
     }
     let most = limits::PASSED_DESCRIPTORS_MAX;
-    let many = parse(&count).filter(|many| *many <= most).ok_or_else(|| wrong("LISTEN_FDS", &count))?;
+    let many = parse(&count).ok_or_else(|| wrong("LISTEN_FDS", &count))?;
+    if many > most {
+        return Err(format!("LISTEN_FDS={many}: more than the {most} that are taken"));
+    }
     let Some(names) = names else { return Ok(vec![NO_NAME.to_owned(); many]) };
     let names = names.to_str().ok_or("LISTEN_FDNAMES is not UTF-8")?;
     let all: Vec<String> = names.split(':').map(str::to_owned).collect();
     match all.len() == many || many == 0 {
         true => Ok(all.into_iter().take(many).collect()),
-        false => Err(format!("LISTEN_FDNAMES has {} names for {many} descriptors", all.len())),
+        false => Err(format!(
+            "LISTEN_FDNAMES={} has {} names, and LISTEN_FDS={many} is the number of descriptors",
+            names.escape_debug(),
+            all.len()
+        )),
     }
 }
 
@@ -174,7 +188,7 @@ mod tests {
             ("7", "-1", None, "LISTEN_FDS=-1"),
             ("7", "many", None, "LISTEN_FDS=many"),
             ("7", "99999999", None, "LISTEN_FDS=99999999"),
-            ("7", "2", Some("a:b:c"), "LISTEN_FDNAMES has 3 names for 2 descriptors"),
+            ("7", "2", Some("a:b:c"), "LISTEN_FDNAMES=a:b:c has 3 names, and LISTEN_FDS=2 is the number"),
         ] {
             let problem = told(pid, count, names).unwrap_err();
             assert!(problem.starts_with(said), "{problem}");

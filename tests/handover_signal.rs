@@ -35,11 +35,11 @@ impl Started {
         std::fs::read_link(format!("/proc/{}/exe", self.0)).expect("it runs")
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill(self.0, signal).expect("it runs");
     }
 
-    fn wait_exit(&self) {
+    pub(crate) fn wait_exit(&self) {
         wait::until_true("its end", PATIENCE, || !self.is_running());
     }
 }
@@ -133,8 +133,15 @@ fn a_program_that_does_not_start_leaves_the_old_one_serving() {
     {
         std::fs::remove_file(&program).expect("the old one");
         write_program(&program, text);
+        let failures = |relay: &Relay| relay.log().matches("this server serves on").count();
+        let before = failures(&old);
         old.signal("USR2");
-        old.logged(&["no hand-over", words]);
+        wait::until_true("what came of it", PATIENCE, || failures(&old) == before + 1);
+        old.logged(&["ERROR", "no hand-over", words]);
+        // Of a reload nothing came either, and that is said.
+        old.signal("HUP");
+        wait::until_true("what came of it", PATIENCE, || failures(&old) == before + 2);
+        old.logged(&["ERROR", "no hand-over", words, "and the configuration was not read anew either"]);
         Client::through(old.addr(), origin.addr);
     }
     old.signal("TERM");
@@ -198,6 +205,28 @@ fn the_service_manager_hears_of_a_hand_over() {
     new.signal(Signal::SIGTERM);
     wait::until_true("its end is told", Duration::from_secs(5), || hears().starts_with("STOPPING=1"));
     new.wait_exit();
+}
+
+/// `systemctl reload` waits until it is told that a reload is over, also one of which nothing came.
+#[test]
+fn the_service_manager_hears_of_a_reload_that_came_to_nothing() {
+    let folder = TempDir::new().expect("a folder");
+    let (path, program) = (folder.path().join("notify"), copy_of_the_program(folder.path()));
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+    let hears = || {
+        let mut buffer = [0; 4096];
+        let length = socket.recv(&mut buffer).expect("a message");
+        String::from_utf8(buffer[..length].to_vec()).expect("UTF-8")
+    };
+    let environment = vec![("NOTIFY_SOCKET", OsString::from(&path))];
+    let old = builder(&folder).program(program.clone()).environment(environment).start();
+    assert!(hears().starts_with("READY=1\n"));
+    std::fs::remove_file(&program).expect("the old one");
+    write_program(&program, "no program");
+    old.signal("HUP");
+    assert!(hears().starts_with("RELOADING=1\nMONOTONIC_USEC="));
+    assert!(hears().starts_with("READY=1\n"));
 }
 
 #[test]

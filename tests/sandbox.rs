@@ -28,7 +28,7 @@ pub(crate) fn without_root(test: &str) -> bool {
 }
 
 /// A server whose folder and program are a stranger's.
-fn of_stranger() -> Builder {
+pub(crate) fn of_stranger() -> Builder {
     let builder = Relay::builder();
     chown(builder.directory(), Some(STRANGER), Some(STRANGER)).expect("give the folder away");
     let program = builder.directory().join("outflow");
@@ -38,7 +38,7 @@ fn of_stranger() -> Builder {
 }
 
 /// A server that root starts, and that goes on as a stranger.
-fn as_stranger() -> Builder {
+pub(crate) fn as_stranger() -> Builder {
     of_stranger().set("server", "user", &quoted(&format!("{STRANGER}:{STRANGER}")))
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn by_stranger(builder: Builder, capabilities: &[&str]) -> Builder {
 }
 
 /// A field of the status of each thread of a process; they are never of two minds.
-fn of_all_threads(relay: &Relay, field: &str) -> String {
+pub(crate) fn of_all_threads(relay: &Relay, field: &str) -> String {
     let tasks = fs::read_dir(format!("/proc/{}/task", relay.pid())).expect("the threads");
     let of_thread = |task: PathBuf| {
         let status = fs::read_to_string(task.join("status")).expect("the status of a thread");

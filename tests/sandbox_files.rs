@@ -147,7 +147,8 @@ fn a_configuration_that_is_replaced_among_files_of_others_is_told() {
     let file = home.join("outflow.toml");
     fs::copy(&file, home.join("next")).expect("a copy");
     fs::rename(home.join("next"), &file).expect("put it in the place of the other");
-    let line = refused(&relay, &["another file stands at", "outflow.toml"]);
+    let line = refused(&relay, &["ERROR", "another file stands at", "outflow.toml"]);
+    relay.logged(&["ERROR", "the configuration cannot be used: nothing has changed"]);
     assert!(line.contains("restart it"), "{line}");
 }
 

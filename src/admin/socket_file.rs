@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::limits;
+use crate::sys::privileges::ProcessUser;
 use crate::sys::unix::SocketKind;
 use crate::sys::{Errno, files, unix};
 
@@ -155,6 +156,14 @@ fn look(kind: SocketKind, path: &Path) -> Result<unix::Found, SocketFileError> {
     match unix::look(kind, path) {
         Ok(unix::Found::Live) => {
             Err(SocketFileError { what: "another server listens there".to_owned(), in_use: true })
+        }
+        Ok(unix::Found::Closed(owner)) => {
+            let what = format!(
+                "a socket of user {owner} stands there, to which {} may not connect: that of a server that runs, or what one \
+                 left behind, which is to be removed",
+                ProcessUser::in_words()
+            );
+            Err(SocketFileError { what, in_use: true })
         }
         Ok(found) => Ok(found),
         Err(error) if error.raw_os_error() == Some(Errno::ENOTSOCK as i32) => {

@@ -37,6 +37,7 @@ impl Asker {
                 problems.lines().for_each(|line| tracing::error!("{line}"));
                 tracing::error!(%by, "the configuration cannot be used: nothing has changed");
             }
+            Err(error @ OrderError::Failed(_)) => tracing::error!(%by, "{error}"),
             Err(error) => tracing::warn!(%by, "refused: {error}"),
         }
         self.reply.map(|reply| reply.send(outcome));

@@ -31,8 +31,8 @@ pub(super) struct UnderWay {
     pub(super) candidate: Option<Candidate>,
     pub(super) adopted: Adopted,
     pub(super) stage: HandoverStage,
-    /// The service manager was told of it.
-    pub(super) by_signal: bool,
+    /// The signal that asked for it, of which the service manager was told.
+    pub(super) by_signal: Option<&'static str>,
 }
 
 pub(super) enum HandoverStage {

@@ -108,7 +108,7 @@ pub fn run(source: ConfigSource, config: Config, takeover: bool) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let from = Wish::of(takeover);
+    let from = Wish::of(takeover, &config);
     let fork = || Launcher::fork(config.server.user.as_deref(), source.file.as_deref());
     let launcher = config.server.takeover.is_some().then(fork);
     let manager = ServiceManager::take();
@@ -155,7 +155,7 @@ fn start(
     prepared: PreparedServer,
     (from, passed): (Wish, Activation),
 ) -> Result<Server, StartError> {
-    let (predecessor, mut inheritance) = from.fulfil(&config)?;
+    let (predecessor, mut inheritance) = from.fulfil()?;
     inheritance.listeners.extend(passed.clients);
     inheritance.doors.extend(passed.doors);
     let mut server = Server::start_prepared(config, prepared, inheritance, predecessor.as_ref())?;

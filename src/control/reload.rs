@@ -17,9 +17,9 @@ use super::snapshot::{Parts, start_gssapi, start_verifier};
 use super::trial::{Named, Report, Trial};
 use super::usernames::key_read;
 use super::users::{UsersFile, UsersWatch};
-use crate::admin::{Admin, AdminOpening, OrderError, ReloadReport};
+use crate::admin::{Admin, AdminOpening, OrderError, ReloadReport, all_with_whom};
 use crate::auth::Users;
-use crate::config::{Access, Config, ConfigSource, KeyChange, OnFull};
+use crate::config::{Access, Config, ConfigSource, KeyChange, OnFull, Problems};
 use crate::limits;
 use crate::observe::LineSender;
 use crate::sys::files;
@@ -178,10 +178,11 @@ impl Preparation {
     /// What the source says now, as it will be in effect.
     fn read(&self) -> Result<(ReloadReport, Config), OrderError> {
         let file = self.source.file.as_deref();
-        if let Some(what) = file.and_then(|file| self.confinement.objection_to(file)) {
-            return Err(OrderError::Failed(what));
+        if let Some((file, what)) = file.and_then(|file| Some((file, self.confinement.objection_to(file)?))) {
+            return Err(OrderError::Config(Problems::with_file(file, what)));
         }
-        let typed = self.source.load_again(files::open_regular).map_err(OrderError::Config)?;
+        let typed = self.source.load_again(files::open_regular);
+        let typed = typed.map_err(|problems| OrderError::Config(all_with_whom(problems)))?;
         let changes = typed.changes_from(&self.old);
         let config = typed.in_place_of(&self.old).map_err(OrderError::Config)?;
         let mut report = ReloadReport::default();

@@ -59,6 +59,8 @@ pub enum Found {
     Stale,
     /// A socket that somebody listens on.
     Live,
+    /// A socket of this user's, to which this process may not connect: whether somebody listens on it is not known.
+    Closed(u32),
 }
 
 /// A socket that is bound to `path` and does not listen yet. Its file has mode 0600 from the first moment: the kernel makes
@@ -126,12 +128,12 @@ pub fn try_lock_folder(folder: &Path) -> io::Result<FolderLock> {
 /// # Errors
 /// ENOTSOCK where it is no socket, EPROTOTYPE where it is of another kind; what stat(2) or connect(2) says otherwise.
 pub fn look(kind: SocketKind, path: &Path) -> io::Result<Found> {
-    match std::fs::symlink_metadata(path) {
+    let owner = match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
         Err(error) => return Err(error),
         Ok(metadata) if !metadata.file_type().is_socket() => return Err(Errno::ENOTSOCK.into()),
-        Ok(_) => {}
-    }
+        Ok(metadata) => metadata.uid(),
+    };
     let socket = Socket::new(Domain::UNIX, kind.as_type().nonblocking(), None)?;
     match socket.connect(&SockAddr::unix(path)?) {
         Ok(()) => Ok(Found::Live),
@@ -139,6 +141,7 @@ pub fn look(kind: SocketKind, path: &Path) -> io::Result<Found> {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Found::Live),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(Found::Stale),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Nothing),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Found::Closed(owner)),
         Err(error) => Err(error),
     }
 }

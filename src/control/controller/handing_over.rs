@@ -2,7 +2,7 @@
 //! the program started anew. It waits for nobody: the other server is spoken with on a thread of its own.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{SendError, Sender};
 
@@ -10,13 +10,18 @@ use super::{Controller, End};
 use crate::control::handing::{HandoverStage, UnderWay};
 use crate::control::handover::{
     Adopted, Candidate, HandoverError, HandoverLetter, HandoverNews, Offer, Released, TakeoverDoor,
-    TellUntil, give,
+    TellUntil, give, tell_refused,
 };
 use crate::control::notify::ServiceManager;
 use crate::control::quota_keeper::QuotaKeeper;
 use crate::limits;
 use crate::sys::passing::MessageChannel;
 use crate::threads;
+
+/// The signal that reads the configuration anew, unless there is another program to do that.
+const RELOAD: &str = "SIGHUP";
+/// Why there is no second hand-over at a time.
+const UNDER_WAY: &str = "another hand-over is under way: try again once the log says what came of it";
 
 impl Controller<'_> {
     /// Lets in whoever asks for this server's place, where a socket for that is configured.
@@ -29,12 +34,16 @@ impl Controller<'_> {
     }
 
     /// A signal asks for the program to be started anew, in this one's place.
-    pub(super) fn start_anew(&mut self, signal: &str) {
+    pub(super) fn start_anew(&mut self, signal: &'static str) {
         if let Some(why) = self.keeps_from_handover() {
-            return tracing::warn!(by = signal, "no hand-over: {why}");
+            tracing::warn!(by = signal, "no hand-over: {why}{}", neither(signal));
+            return self.end_vain_reload(signal);
         }
         let Some(launcher) = &self.handing.launcher else {
-            return tracing::warn!(by = signal, "no hand-over: there is no [server] takeover");
+            return tracing::warn!(
+                by = signal,
+                "no hand-over: there is no [server] takeover. It takes effect with the next start"
+            );
         };
         let started = MessageChannel::pair().and_then(|(ours, theirs)| {
             launcher.start(theirs)?;
@@ -44,11 +53,26 @@ impl Controller<'_> {
             Ok(channel) => {
                 tracing::info!(by = signal, "the program was started, to take this server's place");
                 self.manager.reloading();
-                self.begin_handover(channel, true);
+                self.begin_handover(channel, Some(signal));
             }
             Err(error) => {
-                tracing::error!(by = signal, "no hand-over: the program cannot be started: {error}")
+                tracing::error!(
+                    by = signal,
+                    "no hand-over: the program cannot be started: {error}; this server serves on{}",
+                    neither(signal)
+                );
+                self.end_vain_reload(signal);
             }
+        }
+    }
+
+    /// Tells the service manager that a reload is over of which nothing came, for it waits for that.
+    fn end_vain_reload(&mut self, signal: &str) {
+        let will_be =
+            self.reloading || self.handing.under_way.as_ref().is_some_and(|one| one.by_signal.is_some());
+        if signal == RELOAD && self.end == End::Unasked && !will_be {
+            self.manager.reloading();
+            self.manager.ready(&self.status());
         }
     }
 
@@ -58,12 +82,12 @@ impl Controller<'_> {
         let Some(channel) = channel else { return self.handing.shut_door() };
         match self.handing.is_under_way() {
             // What else may keep it from that is looked at once it has said who it is.
-            false => self.begin_handover(channel, false),
-            true => refuse(channel, "another hand-over is under way"),
+            false => self.begin_handover(channel, None),
+            true => refuse(channel, UNDER_WAY),
         }
     }
 
-    fn begin_handover(&mut self, channel: MessageChannel, by_signal: bool) {
+    fn begin_handover(&mut self, channel: MessageChannel, by_signal: Option<&'static str>) {
         self.handing.attempt += 1;
         let (attempt, letters) = (self.handing.attempt, self.handing.letters.0.clone());
         let channel = Arc::new(channel);
@@ -87,13 +111,13 @@ impl Controller<'_> {
     /// Why this server's place is not to be had now.
     fn keeps_from_handover(&self) -> Option<String> {
         let why = if self.end != End::Unasked || self.exits_by.is_some() {
-            "the server is about to end"
+            "the server is about to end: start another once it has ended"
         } else if self.server.is_closed() {
-            "the server drains"
+            "the server drains: `outflow drain --undo` comes first"
         } else if self.waiting.is_some() || !self.settling.is_empty() {
-            "the server goes over to another configuration"
+            "the server goes over to another configuration: try again in a moment"
         } else if self.handing.is_under_way() {
-            "another hand-over is under way"
+            UNDER_WAY
         } else {
             return None;
         };
@@ -193,21 +217,29 @@ impl Controller<'_> {
         let Some(UnderWay { candidate, by_signal, stage, .. }) = self.handing.under_way.take() else {
             return;
         };
+        let also = by_signal.map_or("", neither);
         match (error, candidate) {
             // Another server looked whether one is there.
-            (HandoverError::Gone, None) if !by_signal => {}
-            (error, Some(Candidate { pid, .. })) => {
-                tracing::error!(pid, "no hand-over: {error}; this server serves on");
+            (HandoverError::Gone, None) if by_signal.is_none() => {}
+            (HandoverError::Gone, Some(Candidate { pid, .. })) if matches!(stage, HandoverStage::Talking) => {
+                tracing::error!(
+                    pid,
+                    "no hand-over: the other server ended before it was ready, and says why on standard error; this server serves on{also}"
+                );
             }
-            (error, None) => tracing::error!(
-                "no hand-over: {error} before it asked, and says why on standard error; this server serves on"
+            (error, Some(Candidate { pid, .. })) => {
+                tracing::error!(pid, "no hand-over: {error}; this server serves on{also}");
+            }
+            (error @ (HandoverError::Gone | HandoverError::Silent(_)), None) => tracing::error!(
+                "no hand-over: {error} before it asked, and says why on standard error; this server serves on{also}"
             ),
+            (error, None) => tracing::error!("no hand-over: {error}; this server serves on{also}"),
         }
         if !matches!(stage, HandoverStage::Talking) {
             self.server.take_back(keeper);
             self.open_takeover();
         }
-        if by_signal {
+        if by_signal.is_some() {
             self.manager.ready(&self.status());
         }
         if std::mem::take(&mut self.handing.drains_behind) {
@@ -226,9 +258,13 @@ impl Controller<'_> {
     }
 }
 
+/// What else did not come of a signal that asks for a reload where no other program stands there.
+fn neither(signal: &str) -> &'static str {
+    if signal == RELOAD { ", and the configuration was not read anew either" } else { "" }
+}
+
 /// Tells whoever asks that it is not to be.
 fn refuse(channel: MessageChannel, why: &str) {
-    let message = format!("{{\"message\":\"refused\",\"why\":\"{why}\"}}");
-    let _ = channel.send(message.as_bytes(), &[], Duration::ZERO);
+    tell_refused(&channel, why.to_owned());
     tracing::warn!("a hand-over was asked for and refused: {why}");
 }

@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::messages::tell_refused;
 use crate::admin::{SocketFile, SocketFileError};
 use crate::limits;
 use crate::sys::machine;
 use crate::sys::passing::{MessageChannel, wait_for_either};
-use crate::sys::unix::SocketKind;
+use crate::sys::privileges::ProcessUser;
+use crate::sys::unix::{PeerProcess, SocketKind};
 use crate::threads;
 
 /// The socket of the server before this one.
@@ -125,7 +127,13 @@ fn accept(socket: &OwnedFd, stopped: &UnixStream, come: &Sender<MessageChannel>)
                     return;
                 }
             }
-            peer => tracing::warn!(?peer, "a hand-over was asked for by somebody who may not"),
+            Ok(PeerProcess { uid, pid }) => {
+                let may = ProcessUser::in_words();
+                let why = format!("user {uid} may not ask, but {may} and root may");
+                tracing::warn!(pid, "a hand-over was asked for and refused: {why}");
+                tell_refused(&channel, why);
+            }
+            Err(error) => tracing::warn!(%error, "who asks for a hand-over cannot be told"),
         }
     }
 }

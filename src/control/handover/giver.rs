@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::messages::{HandoverError, HandoverMessage, ToldListener, VERSION, decode, hear, say, unexpected};
+use super::messages::{
+    HandoverError, HandoverMessage, ToldListener, VERSION, decode, hear, say, say_within, unexpected,
+};
 use super::uses::UseTeller;
 use crate::control::quota_keeper::{PausedKeeper, QuotaKeeper};
 use crate::limits;
@@ -89,6 +91,11 @@ pub(in crate::control) fn give(channel: &MessageChannel, attempt: u64, letters: 
     if let Err(error) = giver.give() {
         let why = match &error {
             HandoverError::Given(why) => why.clone(),
+            HandoverError::Version(version, _) => format!(
+                "it is outflow {} and speaks version {VERSION} of the hand-over, and not {version}: stop it and start this one, or \
+                 have a program take its place that speaks version {VERSION}",
+                env!("CARGO_PKG_VERSION")
+            ),
             other => other.to_string(),
         };
         // Whoever hears no more of it does not need to.
@@ -148,21 +155,25 @@ impl Giver<'_> {
     fn hear_hello(&self) -> Result<Candidate, HandoverError> {
         match hear(self.channel, limits::HANDOVER_PATIENCE)? {
             (HandoverMessage::Hello { version: VERSION, build, pid }, _) => Ok(Candidate { build, pid }),
-            (HandoverMessage::Hello { version, .. }, _) => Err(HandoverError::Version(version)),
+            (HandoverMessage::Hello { version, build, .. }, _) => Err(HandoverError::Version(version, build)),
             (said, _) => Err(unexpected(&said)),
         }
     }
 
     fn offer(&self, Offer { boot, listeners }: Offer) -> Result<(), HandoverError> {
+        // It reads its files first, and more of the offer only then than the channel holds.
+        let offer = |message, sockets: &[BorrowedFd<'_>]| {
+            say_within(self.channel, &message, sockets, limits::HANDOVER_START_PATIENCE)
+        };
         for Offered { told, sockets } in listeners {
             let sockets: Vec<BorrowedFd<'_>> = sockets.iter().map(|socket| socket.as_fd()).collect();
             let mut parts = sockets.chunks(DESCRIPTORS_PER_MESSAGE);
-            say(self.channel, &HandoverMessage::Listener(told), parts.next().unwrap_or_default())?;
+            offer(HandoverMessage::Listener(told), parts.next().unwrap_or_default())?;
             for part in parts {
-                say(self.channel, &HandoverMessage::Sockets, part)?;
+                offer(HandoverMessage::Sockets, part)?;
             }
         }
-        say(self.channel, &HandoverMessage::Complete { boot }, &[])
+        offer(HandoverMessage::Complete { boot }, &[])
     }
 
     /// Waits for the one message that decides. Once nothing more is heard here the other cannot say it: whether it had is

@@ -124,8 +124,8 @@ pub(in crate::control) enum HandoverError {
     Silent(Duration),
     /// The other server says that it goes on, and why.
     Refused(String),
-    /// It speaks another version.
-    Version(u32),
+    /// It speaks another version, and is of this build.
+    Version(u32, String),
     /// What it said is not what was due, in words.
     Garbled(String),
     /// The channel failed.
@@ -140,10 +140,12 @@ impl fmt::Display for HandoverError {
             HandoverError::Gone => f.write_str("the other server ended"),
             HandoverError::Silent(patience) => write!(f, "the other server said nothing for {patience:?}"),
             HandoverError::Refused(why) => write!(f, "the other server goes on: {why}"),
-            HandoverError::Version(version) => {
+            HandoverError::Version(version, build) => {
                 write!(
                     f,
-                    "the other server speaks version {version} of the hand-over, and this one {VERSION}"
+                    "the other server (outflow {}) speaks version {version} of the hand-over, and this one {VERSION}: that takes a \
+                     restart, or a program that speaks version {VERSION}",
+                    escaped(build)
                 )
             }
             HandoverError::Garbled(what) => write!(f, "the other server said what makes no sense: {what}"),
@@ -175,12 +177,29 @@ pub(super) fn say(
     message: &HandoverMessage,
     sockets: &[BorrowedFd<'_>],
 ) -> Result<(), HandoverError> {
+    say_within(channel, message, sockets, limits::HANDOVER_PATIENCE)
+}
+
+/// Says something to one who may be at something else for so long.
+///
+/// # Errors
+/// As [`say`].
+pub(super) fn say_within(
+    channel: &MessageChannel,
+    message: &HandoverMessage,
+    sockets: &[BorrowedFd<'_>],
+    patience: Duration,
+) -> Result<(), HandoverError> {
     let bytes = serde_json::to_vec(message).map_err(|error| HandoverError::Garbled(error.to_string()))?;
     if bytes.len() > limits::HANDOVER_MESSAGE_BYTES_MAX {
         return Err(HandoverError::Given("a message of the hand-over would be too long".to_owned()));
     }
-    let patience = limits::HANDOVER_PATIENCE;
     channel.send(&bytes, sockets, patience).map_err(|error| in_time(error, patience))
+}
+
+/// Tells one who asks that nothing comes of it. Whoever hears no more of that does not need to.
+pub(in crate::control) fn tell_refused(channel: &MessageChannel, why: String) {
+    let _ = say_within(channel, &HandoverMessage::Refused { why }, &[], Duration::ZERO);
 }
 
 /// Hears the next message. Descriptors that nobody asked for are closed as it is dropped.

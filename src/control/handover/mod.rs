@@ -14,7 +14,7 @@ pub(super) use door::{TakeoverDoor, TakeoverSocket};
 pub(super) use giver::{
     Adopted, Candidate, HandoverLetter, HandoverNews, Offer, Offered, Released, TellUntil, give,
 };
-pub(super) use messages::{HandoverError, ListenerRole, ToldListener};
+pub(super) use messages::{HandoverError, ListenerRole, ToldListener, tell_refused};
 pub(super) use sides::HandoverSides;
 pub(super) use taker::{Inheritance, Predecessor};
 pub(super) use uses::{CarriedFromPredecessor, EarlierServers, UseTeller};

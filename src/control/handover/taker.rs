@@ -18,6 +18,7 @@ use crate::control::given::GivenListener;
 use crate::limits;
 use crate::sys::machine;
 use crate::sys::passing::MessageChannel;
+use crate::sys::privileges::ProcessUser;
 use crate::threads;
 
 /// The server whose place is taken.
@@ -40,38 +41,66 @@ impl Predecessor {
     /// The one that listens at a path; `None` where nobody does.
     ///
     /// # Errors
-    /// Somebody else's program listens there.
+    /// What connect(2) refused.
     pub(in crate::control) fn at(path: &Path) -> Result<Option<MessageChannel>, HandoverError> {
-        let channel = match MessageChannel::connect(path) {
-            Ok(channel) => channel,
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused
-                ) =>
-            {
-                return Ok(None);
+        use std::io::ErrorKind;
+        match MessageChannel::connect(path) {
+            Ok(channel) => Ok(Some(channel)),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+                Ok(None)
             }
-            Err(error) => return Err(HandoverError::Channel(error)),
-        };
-        let peer = channel.peer().map_err(|errno| HandoverError::Channel(errno.into()))?;
-        if ![0, machine::effective_user()].contains(&peer.uid) {
-            let why = format!("user {} listens at {}, and is not trusted", peer.uid, path.display());
-            return Err(HandoverError::Given(why));
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                let (path, who) = (path.display(), ProcessUser::in_words());
+                let why = format!(
+                    "{who} may not connect to {path}, which is for the other server's user and root: start this one as one \
+                     of these, or send the other one SIGUSR2"
+                );
+                Err(HandoverError::Given(why))
+            }
+            Err(error) => Err(HandoverError::Channel(error)),
         }
-        Ok(Some(channel))
     }
 
-    /// Asks for its place, and has what it offers.
+    /// Makes sure that it is one of root or of this process's own user who listens there: whoever has the folder may have put another
+    /// socket there.
+    ///
+    /// # Errors
+    /// It is another's.
+    pub(in crate::control) fn trust(channel: &MessageChannel, path: &Path) -> Result<(), HandoverError> {
+        let peer = channel.peer().map_err(|errno| HandoverError::Channel(errno.into()))?;
+        if [0, machine::effective_user()].contains(&peer.uid) {
+            return Ok(());
+        }
+        let why = format!(
+            "user {} listens at {}, and {} takes over from itself and root alone: where that is the server, SIGUSR2 to it has \
+             it start this one itself, whatever the user",
+            peer.uid,
+            path.display(),
+            ProcessUser::in_words()
+        );
+        Err(HandoverError::Given(why))
+    }
+
+    /// Says that its place is wanted. That it cannot be heard any more is said by [`Predecessor::ask`], with what it said before.
+    ///
+    /// # Errors
+    /// What the channel said otherwise.
+    pub(in crate::control) fn greet(channel: &MessageChannel) -> Result<(), HandoverError> {
+        let build = env!("CARGO_PKG_VERSION").to_owned();
+        let hello = HandoverMessage::Hello { version: VERSION, build, pid: std::process::id() };
+        match say(channel, &hello, &[]) {
+            Err(HandoverError::Gone) | Ok(()) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Has what it offers, once it was greeted.
     ///
     /// # Errors
     /// It refuses, ends, or says what makes no sense.
     pub(in crate::control) fn ask(
         channel: MessageChannel,
     ) -> Result<(Predecessor, Inheritance), HandoverError> {
-        let build = env!("CARGO_PKG_VERSION").to_owned();
-        let hello = HandoverMessage::Hello { version: VERSION, build, pid: std::process::id() };
-        tell(&channel, &hello)?;
         let mut inheritance = Inheritance::default();
         for _ in 0..=limits::HANDOVER_LISTENERS_MAX {
             match hear(&channel, limits::HANDOVER_PATIENCE)? {

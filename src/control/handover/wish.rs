@@ -1,5 +1,7 @@
 //! Whether the server is to take another's place, and how it finds that.
 
+use std::path::{Path, PathBuf};
+
 use super::messages::HandoverError;
 use super::taker::{Inheritance, Predecessor};
 use crate::config::Config;
@@ -8,59 +10,86 @@ use crate::control::start_error::StartError;
 use crate::sys::passing::MessageChannel;
 use crate::sys::{environment, launching, machine};
 
-/// What was wished for at the start.
+/// What was wished for at the start, and who was asked for it.
 #[derive(Debug)]
 pub(in crate::control) enum Wish {
-    /// Another server's place at the other end of this, or a place of its own.
-    Any(Option<Result<MessageChannel, HandoverError>>),
-    /// The place of whoever listens at `[server] takeover`.
-    OfWhoeverIsThere,
+    /// A place of its own.
+    Own,
+    /// The place of whoever listens at `[server] takeover`, where nobody does.
+    Nobodys(PathBuf),
+    /// The place of the server at the other end of this, which was greeted.
+    Greeted(Greeted),
+    /// The other server's place, which cannot be asked for.
+    Vain(HandoverError),
+}
+
+/// Another server that knows that its place is wanted.
+#[derive(Debug)]
+pub(in crate::control) struct Greeted {
+    channel: MessageChannel,
+    /// Where it was found, which somebody else may listen at; `None` where it started this process itself.
+    at: Option<PathBuf>,
 }
 
 impl Wish {
-    /// By the command line and the environment; to be called once, while this is the only thread.
-    pub(in crate::control) fn of(takeover: bool) -> Wish {
+    /// By the command line and the environment; to be called once, while this is the only thread. The other server is connected to
+    /// with the rights of the start, for its socket may be root's; what it says is heard without them.
+    pub(in crate::control) fn of(takeover: bool, config: &Config) -> Wish {
         let [number] = environment::take([TAKEOVER_FD]);
-        let channel = number.map(|number| {
-            let number = number.to_str().and_then(|number| number.parse().ok()).unwrap_or(-1);
-            let channel = launching::inherited(number).and_then(MessageChannel::of);
-            channel.map_err(|error| HandoverError::Given(format!("{TAKEOVER_FD}={number}: {error}")))
-        });
-        match (channel, takeover) {
-            (None, true) => Wish::OfWhoeverIsThere,
-            (channel, _) => Wish::Any(channel),
+        let wished = match (number, takeover) {
+            (Some(number), _) => {
+                let descriptor = number.to_str().and_then(|number| number.parse().ok()).unwrap_or(-1);
+                let channel = launching::inherited(descriptor).and_then(MessageChannel::of);
+                let channel = channel.map_err(|error| {
+                    HandoverError::Given(format!("{TAKEOVER_FD}={}: {error}", number.display()))
+                });
+                channel.map(|channel| Some(Greeted { channel, at: None }))
+            }
+            (None, true) => match &config.server.takeover {
+                Some(path) => find(path),
+                None => Err(HandoverError::Given(
+                    "--takeover needs [server] takeover: the path at which the other server is asked"
+                        .to_owned(),
+                )),
+            },
+            (None, false) => return Wish::Own,
+        };
+        match (wished, &config.server.takeover) {
+            (Ok(Some(found)), _) => match Predecessor::greet(&found.channel) {
+                Ok(()) => Wish::Greeted(found),
+                Err(error) => Wish::Vain(error),
+            },
+            (Ok(None), path) => path.clone().map_or(Wish::Own, Wish::Nobodys),
+            (Err(error), _) => Wish::Vain(error),
         }
     }
 
-    /// Finds the other server, and has what it gives.
+    /// Has what the other server gives.
     ///
     /// # Errors
     /// It gives nothing.
-    pub(in crate::control) fn fulfil(
-        self,
-        config: &Config,
-    ) -> Result<(Option<Predecessor>, Inheritance), StartError> {
-        let channel = match self {
-            Wish::Any(None) => None,
-            Wish::Any(Some(channel)) => Some(channel),
-            Wish::OfWhoeverIsThere => Wish::find(config).transpose(),
+    pub(in crate::control) fn fulfil(self) -> Result<(Option<Predecessor>, Inheritance), StartError> {
+        let Greeted { channel, at } = match self {
+            Wish::Greeted(greeted) => greeted,
+            Wish::Vain(error) => return Err(error.into()),
+            Wish::Nobodys(path) => {
+                tracing::info!(
+                    "nobody serves at {}: there is no place to take (a server that runs is asked where its own [server] takeover says)",
+                    path.display()
+                );
+                return Ok((None, Inheritance::default()));
+            }
+            Wish::Own => return Ok((None, Inheritance::default())),
         };
-        let Some(channel) = channel else { return Ok((None, Inheritance::default())) };
         // There may be more sockets than the limit allows that a shell sets.
         machine::raise_descriptor_limit();
-        let asked = channel.and_then(Predecessor::ask).map_err(StartError::from)?;
+        let trusted = at.map_or(Ok(()), |path| Predecessor::trust(&channel, &path));
+        let asked = trusted.and_then(|()| Predecessor::ask(channel)).map_err(StartError::from)?;
         Ok((Some(asked.0), asked.1))
     }
+}
 
-    fn find(config: &Config) -> Result<Option<MessageChannel>, HandoverError> {
-        let Some(path) = &config.server.takeover else {
-            let why = "--takeover needs [server] takeover: the path at which the other server is asked";
-            return Err(HandoverError::Given(why.to_owned()));
-        };
-        let found = Predecessor::at(path)?;
-        if found.is_none() {
-            tracing::info!("nobody serves at {}: there is no place to take", path.display());
-        }
-        Ok(found)
-    }
+/// Whoever listens at this path, if somebody does.
+fn find(path: &Path) -> Result<Option<Greeted>, HandoverError> {
+    Ok(Predecessor::at(path)?.map(|channel| Greeted { channel, at: Some(path.to_owned()) }))
 }

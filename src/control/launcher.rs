@@ -2,7 +2,7 @@
 //!
 //! It is forked at the very beginning, before there is a thread and before the server gives anything up: what it starts has the
 //! environment, the user and the directory that the server was started with. The serving process itself starts nothing, and
-//! may be forbidden to.
+//! may be forbidden to. Of the rights of root it keeps those that a configuration of the server could ever need.
 //!
 //! Who takes over a server that root started, and that goes on as another user, may have the program started, too: as root. So
 //! root starts none that this user could have put there, nor one with such a configuration.
@@ -22,6 +22,8 @@ use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 
+use super::sandbox;
+use crate::config::Config;
 use crate::limits;
 use crate::sys::launching::{fork_beside, in_passing};
 use crate::sys::machine;
@@ -65,20 +67,25 @@ struct ProgramFile {
 }
 
 impl Launcher {
-    /// The process for a server that goes on as this user, by this configuration. To be called while this is the only thread.
+    /// The process for a server with this configuration, out of this file. To be called while this is the only thread.
     ///
     /// # Errors
     /// No process can be had.
-    pub(super) fn fork(user: Option<&str>, configuration: Option<&Path>) -> io::Result<Launcher> {
+    pub(super) fn fork(config: &Config, configuration: Option<&Path>) -> io::Result<Launcher> {
         let mut arguments = std::env::args_os();
         let name = arguments.next().unwrap_or_default();
         let arguments: Vec<OsString> = arguments.collect();
         let program = ProgramFile::named(name.clone());
-        let user = user.filter(|_| machine::effective_user() == 0).map(str::to_owned);
+        let user =
+            config.server.user.as_deref().filter(|_| machine::effective_user() == 0).map(str::to_owned);
         let configuration = configuration.and_then(|file| std::path::absolute(file).ok());
         let startable = Startable { name, arguments, program: program.path.clone(), configuration, user };
         let objection = startable.objection();
-        let channel = fork_beside(|channel| serve(&channel, &startable))?;
+        let channel = fork_beside(|channel| {
+            // Rights that cannot be given up are no reason to start nothing.
+            let _ = sandbox::narrow_launcher(config);
+            serve(&channel, &startable);
+        })?;
         Ok(Launcher { channel, program, objection })
     }
 

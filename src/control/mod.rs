@@ -109,7 +109,7 @@ pub fn run(source: ConfigSource, config: Config, takeover: bool) -> ExitCode {
         }
     };
     let from = Wish::of(takeover, &config);
-    let fork = || Launcher::fork(config.server.user.as_deref(), source.file.as_deref());
+    let fork = || Launcher::fork(&config, source.file.as_deref());
     let launcher = config.server.takeover.is_some().then(fork);
     let manager = ServiceManager::take();
     // A log at the size limit of its file raises a signal.

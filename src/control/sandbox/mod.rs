@@ -18,7 +18,7 @@ use std::path::Path;
 use self::files::{FileUse, NamedFile, named_files};
 use self::grants::{GrantedFile, Scene, grants, objection, objection_to_file};
 use self::key::KeyPlace;
-use self::needs::{capabilities, needs};
+use self::needs::{capabilities, ever_needed, needs};
 use self::outline::{FilesOutline, Outline};
 use crate::config::{Config, Problems, Seccomp};
 use crate::sys::landlock::{self, FilesConfined};
@@ -86,6 +86,25 @@ pub(super) fn enter(config: &Config, file: Option<&Path>) -> Result<Entered, Pro
     let (granted, files) =
         confine_files(config, file, &account).map_err(|error| problem(config, LANDLOCK, &error))?;
     Ok(Entered { account, kept, given_up, granted, files })
+}
+
+/// Leaves the process, which starts others of this server later and does nothing else, the rights that one of these may need, whatever
+/// its configuration is by then. To be called by root's; of another user a program's own file may have capabilities, which it is
+/// to get.
+///
+/// # Errors
+/// What the kernel refused.
+pub(super) fn narrow_launcher(config: &Config) -> io::Result<()> {
+    if machine::effective_user() != 0 {
+        return Ok(());
+    }
+    privileges::give_up_new_privileges()?;
+    if config.sandbox.capabilities {
+        let needed = ever_needed();
+        privileges::bound(&needed)?;
+        privileges::keep(&needed)?;
+    }
+    Ok(())
 }
 
 /// The capabilities that the server goes on with, of those that it had; `None`: with all of them.

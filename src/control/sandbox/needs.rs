@@ -34,7 +34,6 @@ pub(super) enum Purpose {
 
 impl Purpose {
     /// All, in the order of the documentation.
-    #[cfg(test)]
     const ALL: [Purpose; 9] = [
         Purpose::LowPorts,
         Purpose::Mark,
@@ -131,6 +130,17 @@ pub(super) struct CapabilityNeed {
 /// All capabilities of these needs.
 pub(super) fn capabilities(needs: &[CapabilityNeed]) -> HashSet<Capability> {
     needs.iter().flat_map(|need| need.purpose.capabilities()).copied().collect()
+}
+
+/// Those that some configuration may need, or that it takes to become another user and read root's files.
+pub(super) fn ever_needed() -> HashSet<Capability> {
+    let start = [
+        Capability::CAP_SETUID,
+        Capability::CAP_SETGID,
+        Capability::CAP_SETPCAP,
+        Capability::CAP_DAC_READ_SEARCH,
+    ];
+    Purpose::ALL.iter().flat_map(|purpose| purpose.capabilities()).copied().chain(start).collect()
 }
 
 /// What a configuration needs of a process that runs as this account.

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::health::Vitals;
+use super::older::OlderServers;
 use crate::config::{Config, Level};
 use crate::observe::{EgressInEffect, LimitsInEffect, ListenersInEffect, RulesInEffect};
 
@@ -52,6 +53,8 @@ pub struct InEffect {
     pub listeners: ListenersInEffect,
     /// The pools of addresses that sessions leave from.
     pub egress: EgressInEffect,
+    /// Servers before this one that have sessions yet.
+    pub older: OlderServers,
     /// What the last look found.
     pub vitals: Vitals,
 }

@@ -73,6 +73,9 @@ fn head(stats: &Value) -> String {
         ),
     ]);
     lines.row(["listeners".into(), listeners.join(", ")]);
+    for older in list(stats, "older") {
+        lines.row(["older server".into(), older_server(older)]);
+    }
     lines.row(["sessions".into(), format!("{} now, {} accepted", counter("active"), counter("accepted"))]);
     lines.row([
         "per second".into(),
@@ -100,6 +103,20 @@ fn head(stats: &Value) -> String {
         ),
     ]);
     lines.render(None)
+}
+
+/// A server that comes to its end behind a hand-over.
+fn older_server(older: &Value) -> String {
+    let field = |name| at(older, &[name]);
+    let process = match whole(field("pid")) {
+        0 => "an older version, which tells no more".to_owned(),
+        pid => format!("process {pid}, outflow {}, since {}", text(field("version")), text(field("since"))),
+    };
+    let ends = match field("ends_by") {
+        Value::Null => "with the last of them".to_owned(),
+        by => format!("at {} at the latest", text(by)),
+    };
+    format!("{process}: {}; ends {ends}", count_of(whole(field("sessions")), "session"))
 }
 
 fn workers(stats: &Value) -> String {
@@ -296,6 +313,27 @@ mod tests {
              accepted          3,456\n\
              active               12\n\
              closed_completed  3,444\n"
+        );
+    }
+
+    #[test]
+    fn servers_behind_a_hand_over_have_a_line_each() {
+        let page = page(&json!({
+            "state": "serving", "ready": true, "listeners": ["127.0.0.1:1080"],
+            "older": [
+                {"pid": 4711, "version": "0.1.0", "since": "2026-11-28T22:00:00Z", "ends_by": "2026-11-28T23:00:00Z", "sessions": 3},
+                {"pid": 4700, "version": "0.1.0", "since": "2026-11-28T21:00:00Z", "ends_by": null, "sessions": 1},
+                {"pid": null, "version": null, "since": null, "ends_by": null, "sessions": 2},
+            ]
+        }));
+        let told: Vec<&str> = page.lines().filter(|line| line.starts_with("older")).collect();
+        assert_eq!(
+            told,
+            [
+                "older server  process 4711, outflow 0.1.0, since 2026-11-28T22:00:00Z: 3 sessions; ends at 2026-11-28T23:00:00Z at the latest",
+                "older server  process 4700, outflow 0.1.0, since 2026-11-28T21:00:00Z: 1 session; ends with the last of them",
+                "older server  an older version, which tells no more: 2 sessions; ends with the last of them",
+            ]
         );
     }
 

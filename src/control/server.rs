@@ -138,7 +138,9 @@ impl Server {
         let (workers, ended) = run_workers(&config, serves.then_some(&acceptor), &snapshots, boot)?;
         let beside =
             Beside::of(records.as_ref().map(|outlet| outlet.lines.clone()), snapshots.verifier().as_ref());
-        let standing = Arc::new(standing(&config, &acceptor, budget, &snapshots, quotas.as_ref()));
+        let handover = HandoverSides::new(takeover, boot);
+        let standing =
+            Arc::new(standing(&config, (&acceptor, &handover), budget, &snapshots, quotas.as_ref()));
         let (orders, settled) = (bounded(limits::ORDERS_QUEUED_MAX), bounded(1));
         beside.set_contexts(snapshots.contexts());
         beside.set_quota_store(quotas.as_ref().map(|keeper| keeper.health().clone()));
@@ -149,7 +151,7 @@ impl Server {
             drains_by: None,
             config,
             acceptor,
-            handover: HandoverSides::new(takeover, boot),
+            handover,
             workers,
             ended,
             latencies: Latencies::default(),
@@ -228,6 +230,7 @@ impl Server {
     /// Accepts what is queued, closes the listeners, and ends by then at the latest.
     pub fn drain(&mut self, by: Instant) {
         self.drains_by = Some(by);
+        self.handover.ending.by(by);
         self.acceptor.close();
         self.snapshots.drain();
         self.workers.iter_mut().for_each(|worker| worker.post.drain(by));
@@ -432,7 +435,7 @@ fn start_users(
 /// How a server stands whose workers accept.
 fn standing(
     config: &Arc<Config>,
-    acceptor: &Acceptor,
+    (acceptor, handover): (&Acceptor, &HandoverSides),
     budget: DescriptorBudget,
     snapshots: &SnapshotMaker,
     quotas: Option<&QuotaKeeper>,
@@ -448,6 +451,7 @@ fn standing(
         limits: snapshots.limits(),
         listeners: ListenersInEffect::default().followed_by(snapshots.listeners(), std::iter::empty()),
         egress: EgressInEffect(snapshots.made_rules().ways.egress.clone()),
+        older: handover.earlier.clone(),
         vitals: Vitals { degraded: quotas.and_then(|keeper| keeper.trouble(now)), ..Vitals::good(now) },
     })
 }

@@ -30,7 +30,14 @@ pub const HANDOVER_LETTERS_MAX: usize = 16;
 /// How long the end of the process waits for the last uses to be told.
 pub const HANDOVER_LAST_USES: Duration = Duration::from_secs(2);
 
+/// Bytes that one of them takes in a message: three numbers of twenty digits, a process's and the version of a program.
+pub const OLDER_SERVER_BYTES: usize = 256;
+
 const _: () = assert!(HANDOVER_USES_BYTES + 4 * 1024 < HANDOVER_MESSAGE_BYTES_MAX, "the longest names fit");
+const _: () = assert!(
+    OLDER_SERVER_BYTES * HANDOVER_PREDECESSORS_MAX < HANDOVER_USES_BYTES / 2,
+    "there is room for uses beside servers"
+);
 /// Servers that may wait to ask for a hand-over, of which there is one at a time.
 pub const HANDOVER_BACKLOG: i32 = 8;
 /// How long the process that starts programs may take to say whether one was started: what is heard by the control thread.

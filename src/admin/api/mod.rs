@@ -322,6 +322,7 @@ impl Api {
             degraded: vitals.degraded.clone(),
             relay: in_effect.config.server.relay.name(),
             listeners: in_effect.listening.clone(),
+            older: in_effect.older.shown(),
             log_level: in_effect.level.name(),
             workers,
             counters: stats::counters(&totals),

@@ -23,6 +23,7 @@ pub(super) struct Stats {
     pub(super) degraded: Option<String>,
     pub(super) relay: &'static str,
     pub(super) listeners: Vec<String>,
+    pub(super) older: Vec<Value>,
     pub(super) log_level: &'static str,
     pub(super) workers: Vec<WorkerStats>,
     pub(super) counters: Map<String, Value>,

@@ -36,7 +36,11 @@
     if (s.state === "draining") return ["draining", "Draining: nobody new is let in, " + open + "."];
     if (s.state === "ending") return ["ending", "Ending: the process goes when its sessions have; " + open + "."];
     if (s.ready === false) return ["not ready", "Not ready: " + (s.not_ready ?? "no reason is given") + "."];
-    return ["serving", ""];
+    const older = (s.older ?? []).map((one) => {
+      const process = one.pid === null ? "an older version" : "process " + one.pid;
+      return process + " (" + format.count(one.sessions) + (one.sessions === 1 ? " session" : " sessions") + ")";
+    });
+    return ["serving", older.length === 0 ? "" : "Behind a hand-over older servers come to their end: " + older.join(", ") + "."];
   }
 
   function lost(words) {

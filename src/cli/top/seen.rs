@@ -30,6 +30,8 @@ pub(super) struct StatsSeen {
     #[serde(default, deserialize_with = "or_nothing")]
     pub(super) listeners: Vec<String>,
     #[serde(default, deserialize_with = "or_nothing")]
+    pub(super) older: Vec<OlderSeen>,
+    #[serde(default, deserialize_with = "or_nothing")]
     pub(super) workers: Vec<WorkerSeen>,
     #[serde(default, deserialize_with = "or_nothing")]
     pub(super) counters: NumbersSeen,
@@ -47,6 +49,13 @@ pub(super) struct StatsSeen {
     pub(super) egress: Vec<PoolSeen>,
     #[serde(default, deserialize_with = "or_nothing")]
     pub(super) parents: Vec<ParentSeen>,
+}
+
+/// A server that comes to its end behind a hand-over.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct OlderSeen {
+    pub(super) sessions: Option<f64>,
 }
 
 /// A pool of addresses, how many of them are in which state, and how many sessions leave from it.

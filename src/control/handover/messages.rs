@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::admin::OlderServer;
 use crate::config::{Endpoint, ListenAddress};
 use crate::limits;
 use crate::sys::passing::MessageChannel;
@@ -44,8 +45,14 @@ pub(super) enum HandoverMessage {
     Serving,
     /// Whoever looks after the old server has been told of the new one.
     Over,
-    /// What sessions of the old server have and have used since this was last told.
-    Uses { sessions: u64, uses: Vec<ToldUse> },
+    /// What sessions of the old server have and have used since this was last told. It and those before it, as far as they are there,
+    /// are told where another serves already; one of an earlier build does not tell of them.
+    Uses {
+        sessions: u64,
+        uses: Vec<ToldUse>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        servers: Option<Vec<OlderServer>>,
+    },
 }
 
 /// A listener as it is told.
@@ -264,6 +271,8 @@ mod tests {
     /// By hand: what a server of another build says has to mean the same.
     #[test]
     fn messages_are_these_bytes() {
+        let version = "0.1.0".to_owned();
+        let older = OlderServer { pid: Some(7), version, since: 5, ends_by: None, sessions: 2 };
         for (message, text) in [
             (
                 HandoverMessage::Hello { version: 1, build: "0.1.0".to_owned(), pid: 42 },
@@ -287,6 +296,14 @@ mod tests {
             (HandoverMessage::Released, r#"{"message":"released"}"#),
             (HandoverMessage::Serving, r#"{"message":"serving"}"#),
             (HandoverMessage::Over, r#"{"message":"over"}"#),
+            (
+                HandoverMessage::Uses { sessions: 2, uses: vec![], servers: None },
+                r#"{"message":"uses","sessions":2,"uses":[]}"#,
+            ),
+            (
+                HandoverMessage::Uses { sessions: 2, uses: vec![], servers: Some(vec![older]) },
+                r#"{"message":"uses","sessions":2,"uses":[],"servers":[{"pid":7,"version":"0.1.0","since":5,"ends_by":null,"sessions":2}]}"#,
+            ),
         ] {
             assert_eq!(serde_json::to_string(&message).unwrap(), text);
             assert_eq!(decode(text.as_bytes()).unwrap(), message);

@@ -3,6 +3,7 @@
 //! the control thread does.
 
 mod door;
+mod ending;
 mod giver;
 mod messages;
 mod sides;
@@ -17,5 +18,5 @@ pub(super) use giver::{
 pub(super) use messages::{HandoverError, ListenerRole, ToldListener, tell_refused};
 pub(super) use sides::HandoverSides;
 pub(super) use taker::{Inheritance, Predecessor};
-pub(super) use uses::{CarriedFromPredecessor, EarlierServers, UseTeller};
+pub(super) use uses::{CarriedFromPredecessor, UseTeller};
 pub(super) use wish::Wish;

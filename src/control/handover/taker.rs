@@ -173,7 +173,9 @@ impl Predecessor {
     fn count(&self, carried: &mut CarriedFromPredecessor) {
         let error = loop {
             match self.hear_next(limits::WAIT_LONGEST) {
-                Ok(HandoverMessage::Uses { sessions, uses }) => carried.go_on(sessions, uses),
+                Ok(HandoverMessage::Uses { sessions, uses, servers }) => {
+                    carried.go_on(sessions, uses, servers);
+                }
                 Ok(said) => break unexpected(&said),
                 Err(HandoverError::Silent(_)) => {}
                 Err(error) => break error,

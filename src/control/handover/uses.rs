@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use super::ending::OwnEnding;
 use super::messages::{HandoverMessage, ToldUse};
+use crate::admin::{OlderServer, OlderServers};
 use crate::limits;
 use crate::observe::{Counters, Totals};
 use crate::policy::accounts::{
@@ -26,9 +27,12 @@ pub(in crate::control) struct UseTeller {
     pub(in crate::control) counters: Vec<Arc<Counters>>,
     /// What nobody has a session for is in a store, which the other reads.
     pub(in crate::control) is_kept: bool,
+    ending: OwnEnding,
+    /// Those before it, of which it tells, too.
+    earlier: OlderServers,
     uses: LiveUses,
     told_sources: HashMap<Source, usize>,
-    told_sessions: Option<u64>,
+    told_servers: Option<(u64, Vec<OlderServer>)>,
 }
 
 impl UseTeller {
@@ -37,6 +41,7 @@ impl UseTeller {
         sources: Option<Arc<Sources>>,
         counters: Vec<Arc<Counters>>,
         is_kept: bool,
+        (ending, earlier): (OwnEnding, OlderServers),
     ) -> UseTeller {
         UseTeller {
             accounts,
@@ -44,9 +49,11 @@ impl UseTeller {
             sources,
             counters,
             is_kept,
+            ending,
+            earlier,
             uses: LiveUses::default(),
             told_sources: HashMap::new(),
-            told_sessions: None,
+            told_servers: None,
         }
     }
 
@@ -56,21 +63,27 @@ impl UseTeller {
         let live = self.accounts.live_uses(&mut self.uses, !self.is_kept, now);
         let mut told: Vec<ToldUse> = live.into_iter().filter_map(|one| self.told(one)).collect();
         told.extend(self.sources_now());
+        let own = self.ending.told(sessions).into_iter();
+        let servers: Vec<OlderServer> =
+            own.chain(self.earlier.list()).take(limits::HANDOVER_PREDECESSORS_MAX).collect();
+        let servers = (sessions, servers);
+        let is_news = self.told_servers.as_ref() != Some(&servers);
+        self.told_servers = Some(servers.clone());
+        let message = |uses| HandoverMessage::Uses { sessions, uses, servers: Some(servers.1.clone()) };
         let mut messages = Vec::new();
-        let (mut uses, mut bytes) = (Vec::new(), 0);
+        let (mut uses, mut bytes) = (Vec::new(), limits::OLDER_SERVER_BYTES * servers.1.len());
         for one in told {
             // Numbers have twenty digits at most; every byte of a name may be written in six.
             bytes += 512 + 6 * (one.limit.len() + one.holder.len());
             if bytes > limits::HANDOVER_USES_BYTES && !uses.is_empty() {
-                messages.push(HandoverMessage::Uses { sessions, uses: std::mem::take(&mut uses) });
-                bytes = 0;
+                messages.push(message(std::mem::take(&mut uses)));
+                bytes = limits::OLDER_SERVER_BYTES * servers.1.len();
             }
             uses.push(one);
         }
-        if !uses.is_empty() || self.told_sessions != Some(sessions) {
-            messages.push(HandoverMessage::Uses { sessions, uses });
+        if !uses.is_empty() || is_news {
+            messages.push(message(uses));
         }
-        self.told_sessions = Some(sessions);
         messages
     }
 
@@ -110,12 +123,18 @@ pub(in crate::control) struct CarriedFromPredecessor {
     accounts: CarriedUses,
     names: Arc<HolderNames>,
     sources: Option<CarriedSources>,
-    earlier: EarlierServers,
+    earlier: OlderServers,
 }
 
 impl fmt::Debug for CarriedFromPredecessor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CarriedFromPredecessor").field("accounts", &self.accounts).finish_non_exhaustive()
+    }
+}
+
+impl Drop for CarriedFromPredecessor {
+    fn drop(&mut self) {
+        self.earlier.end();
     }
 }
 
@@ -125,18 +144,21 @@ impl CarriedFromPredecessor {
         (accounts, names): (Arc<Accounts>, Arc<HolderNames>),
         sources: Option<Arc<Sources>>,
         first: Vec<ToldUse>,
-        earlier: EarlierServers,
+        earlier: OlderServers,
     ) -> CarriedFromPredecessor {
         let sources = sources.map(CarriedSources::new);
         let mut carried =
             CarriedFromPredecessor { accounts: CarriedUses::new(accounts), names, sources, earlier };
+        carried.earlier.tell(Vec::new());
         first.into_iter().for_each(|told| carried.take(told, true));
         carried
     }
 
     /// Goes on with what came to it.
-    pub(super) fn go_on(&mut self, sessions: u64, uses: Vec<ToldUse>) {
-        self.earlier.0.store(sessions, Ordering::Relaxed);
+    pub(super) fn go_on(&mut self, sessions: u64, uses: Vec<ToldUse>, servers: Option<Vec<OlderServer>>) {
+        // One of an earlier version tells of its sessions alone.
+        let servers = servers.unwrap_or_else(|| vec![OlderServer { sessions, ..OlderServer::default() }]);
+        self.earlier.tell(servers);
         uses.into_iter().for_each(|told| self.take(told, false));
     }
 
@@ -157,29 +179,5 @@ impl CarriedFromPredecessor {
             true => self.accounts.begin(told, Instant::now()),
             false => self.accounts.go_on(told, Instant::now()),
         }
-    }
-}
-
-/// How many sessions the server before this one has yet, and that there is one.
-#[derive(Clone, Debug)]
-pub(in crate::control) struct EarlierServers(Arc<AtomicU64>);
-
-impl Default for EarlierServers {
-    fn default() -> EarlierServers {
-        EarlierServers(Arc::new(AtomicU64::new(0)))
-    }
-}
-
-impl EarlierServers {
-    /// Whether there is one, which tells of its sessions and of those before it.
-    pub(in crate::control) fn are_there(&self) -> bool {
-        // Whoever tells of them has the other.
-        Arc::strong_count(&self.0) > 1
-    }
-
-    /// In words; `None` where there is none.
-    pub(in crate::control) fn in_words(&self) -> Option<String> {
-        let sessions = self.0.load(Ordering::Relaxed);
-        self.are_there().then(|| format!("the server before this one has {sessions} yet"))
     }
 }

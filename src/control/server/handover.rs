@@ -7,12 +7,12 @@ use std::time::Instant;
 use crossbeam_channel::bounded;
 
 use super::{Changing, Server, start_quotas};
-use crate::admin::{AdminOpening, OfferedDoor};
+use crate::admin::{AdminOpening, OfferedDoor, OlderServers};
 use crate::config::ListenAddress;
 use crate::control::acceptor::OfferedListener;
 use crate::control::handover::{
-    Adopted, CarriedFromPredecessor, EarlierServers, ListenerRole, Offer, Offered, Predecessor, Released,
-    TellUntil, ToldListener, UseTeller,
+    Adopted, CarriedFromPredecessor, ListenerRole, Offer, Offered, Predecessor, Released, TellUntil,
+    ToldListener, UseTeller,
 };
 use crate::control::quota_keeper::QuotaKeeper;
 use crate::control::start_error::StartError;
@@ -114,7 +114,8 @@ impl Server {
         let counted = (self.snapshots.accounts().clone(), self.snapshots.holder_names());
         let counters = self.workers.iter().map(|worker| worker.counters.clone()).collect();
         let keeper = self.quotas.take();
-        let teller = UseTeller::new(counted, self.snapshots.sources(), counters, keeper.is_some());
+        let ending = (self.handover.ending.clone(), self.handover.earlier.clone());
+        let teller = UseTeller::new(counted, self.snapshots.sources(), counters, keeper.is_some(), ending);
         Released { keeper, teller }
     }
 
@@ -130,7 +131,7 @@ impl Server {
     }
 
     /// The server before this one, as far as it is there.
-    pub(in crate::control) fn earlier(&self) -> &EarlierServers {
+    pub(in crate::control) fn earlier(&self) -> &OlderServers {
         &self.handover.earlier
     }
 
@@ -167,6 +168,7 @@ impl Server {
 
     /// Another server serves. What it has adopted stays as it is; the rest closes as at a drain, which is to follow.
     pub(in crate::control) fn hand_over(&mut self, adopted: &Adopted) {
+        self.handover.ending.begin();
         self.admin.hand_over(&adopted.admin);
         if let Some(takeover) = self.handover.takeover.take() {
             takeover.lend(adopted.takeover);

@@ -61,6 +61,11 @@ fn state(line: &mut Pieces<'_>, model: &Model, theme: Theme) {
         line.add(" ", Style::new());
         line.add_cut(&format!(" not ready: {} ", shown(why)), theme.utf8, theme.warning());
     }
+    if !stats.older.is_empty() {
+        let sessions: f64 = stats.older.iter().filter_map(|one| one.sessions).sum();
+        line.add("  ", Style::new());
+        line.add(format!(" {} older: {sessions:.0} sessions ", stats.older.len()), theme.warning());
+    }
     if let Some(uptime) = stats.uptime_s {
         line.add(format!("  up {}", text::seconds(uptime as u64)), Style::new());
     }

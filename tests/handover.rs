@@ -17,14 +17,14 @@ use crate::support::wait::{self, PATIENCE};
 use crate::support::{Client, Engine, Origin, Relay, netns};
 
 /// What servers that follow each other share: where they ask, and their records.
-struct Place(TempDir);
+pub(crate) struct Place(TempDir);
 
 impl Place {
-    fn new() -> Place {
+    pub(crate) fn new() -> Place {
         Place(TempDir::with_prefix("outflow-place-").expect("a temporary directory"))
     }
 
-    fn takeover(&self) -> PathBuf {
+    pub(crate) fn takeover(&self) -> PathBuf {
         self.0.path().join("takeover")
     }
 
@@ -32,20 +32,20 @@ impl Place {
         quoted(self.0.path().join(name).to_str().expect("UTF-8"))
     }
 
-    fn first(&self) -> Builder {
+    pub(crate) fn first(&self) -> Builder {
         let path = quoted(self.takeover().to_str().expect("UTF-8"));
         Relay::builder().set("server", "takeover", &path).set("log", "access", &self.file("access"))
     }
 
     /// One that is to take the place of another.
-    fn next(&self, before: &Relay) -> Builder {
+    pub(crate) fn next(&self, before: &Relay) -> Builder {
         let listen: Vec<String> = before.addrs().iter().map(ToString::to_string).collect();
         let listen: Vec<&str> = listen.iter().map(String::as_str).collect();
         self.first().listen(&listen).argument("--takeover")
     }
 
     /// Sessions that were recorded, by whichever server.
-    fn records(&self) -> Vec<Value> {
+    pub(crate) fn records(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.0.path().join("access")).unwrap_or_default();
         let complete = &text[..text.rfind('\n').unwrap_or_default()];
         complete.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
@@ -162,14 +162,30 @@ fn nobody_is_refused_while_servers_follow_each_other() {
 }
 
 /// The new server by hand: what it says, and what it is told.
-struct ByHand(Socket);
+pub(crate) struct ByHand(Socket);
 
 impl ByHand {
-    fn connect(path: &Path) -> ByHand {
+    pub(crate) fn connect(path: &Path) -> ByHand {
         let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None).expect("a socket");
         socket.connect(&SockAddr::unix(path).expect("a path")).expect("the server lets us ask");
         socket.set_read_timeout(Some(PATIENCE)).expect("a time limit");
         ByHand(socket)
+    }
+
+    /// One that has been offered everything.
+    pub(crate) fn offered(path: &Path) -> ByHand {
+        let new = ByHand::connect(path);
+        new.say(HELLO);
+        new.hears_of("complete");
+        new
+    }
+
+    /// One that could serve, and whom the old server has left its listeners.
+    fn released(path: &Path) -> ByHand {
+        let new = ByHand::offered(path);
+        new.say(READY);
+        new.hears_of("released");
+        new
     }
 
     fn say(&self, text: &str) {
@@ -183,7 +199,7 @@ impl ByHand {
         (length > 0).then(|| serde_json::from_slice(&buffer[..length]).expect("JSON"))
     }
 
-    fn hears_of(&self, kind: &str) -> Value {
+    pub(crate) fn hears_of(&self, kind: &str) -> Value {
         wait::until(kind, PATIENCE, || self.hears().filter(|message| message["message"] == kind))
     }
 }
@@ -260,11 +276,7 @@ fn a_new_server_that_fails_leaves_the_old_one_serving() {
 fn clients_that_come_between_are_served_by_whoever_goes_on() {
     let (place, origin) = (Place::new(), Origin::echo());
     let old = place.first().workers(2).start();
-    let new = ByHand::connect(&place.takeover());
-    new.say(HELLO);
-    new.hears_of("complete");
-    new.say(READY);
-    new.hears_of("released");
+    let new = ByHand::released(&place.takeover());
     let mut between: Vec<Client> = (0..20).map(|_| Client::connect(old.addr())).collect();
     drop(new);
     for client in &mut between {
@@ -279,13 +291,10 @@ fn an_end_that_is_asked_for_meanwhile_comes_behind_the_hand_over() {
     let place = Place::new();
     for (released, serves) in [(false, false), (true, false), (true, true)] {
         let mut old = place.first().workers(2).start();
-        let new = ByHand::connect(&place.takeover());
-        new.say(HELLO);
-        new.hears_of("complete");
-        if released {
-            new.say(READY);
-            new.hears_of("released");
-        }
+        let new = match released {
+            true => ByHand::released(&place.takeover()),
+            false => ByHand::offered(&place.takeover()),
+        };
         if serves {
             new.say(r#"{"message":"serving"}"#);
         }
@@ -305,11 +314,7 @@ fn an_end_that_is_asked_for_meanwhile_comes_behind_the_hand_over() {
 fn a_new_server_that_hangs_before_it_serves_is_given_up() {
     let (place, origin) = (Place::new(), Origin::echo());
     let old = place.first().workers(2).start();
-    let new = ByHand::connect(&place.takeover());
-    new.say(HELLO);
-    new.hears_of("complete");
-    new.say(READY);
-    new.hears_of("released");
+    let new = ByHand::released(&place.takeover());
     let mut between = Client::connect(old.addr());
     wait::until_true("the end of the old one's patience", Duration::from_secs(30), || {
         old.log().contains("the other server said nothing for 15s; this server serves on")
@@ -333,9 +338,7 @@ fn a_second_hand_over_and_one_of_a_drained_server_are_refused() {
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains("cannot take the other server's place") && said.contains(words), "{said}");
     };
-    let first = ByHand::connect(&place.takeover());
-    first.say(HELLO);
-    first.hears_of("complete");
+    let first = ByHand::offered(&place.takeover());
     refused("another hand-over is under way");
     drop(first);
     old.logged(&["this server serves on"]);

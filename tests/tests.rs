@@ -64,8 +64,11 @@ mod unix_listener;
 mod handover;
 mod handover_limits;
 mod handover_load;
+mod handover_older;
 mod handover_rights;
 mod handover_signal;
+mod handover_users;
+mod handover_waits;
 
 /// Rules: who may go where, by name and by address, and what is told of it.
 mod policy;

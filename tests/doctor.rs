@@ -17,8 +17,9 @@ use crate::support::relay::{Builder, binary};
 use crate::support::wait::{self, PATIENCE};
 use crate::support::{Client, Origin, Relay};
 
-/// What a command says of a configuration.
+/// What a command says of a configuration, whose files stand where they do on purpose.
 fn said(command: &str, config: &str, arguments: &[&str]) -> Output {
+    let config = format!("{config}\n[sandbox]\nlandlock = true\n");
     let directory = TempDir::with_prefix("outflow-test-").expect("a temporary directory");
     let path = directory.path().join("outflow.toml");
     std::fs::write(&path, config).expect("write the configuration");
@@ -276,21 +277,30 @@ fn a_pool_in_another_network_is_looked_at_there() {
             "[[egress]]\nname = \"area\"\naddresses = [\"198.51.100.1\"]\nports = \"20000-20099\"\nnetns = \"{}\"\n",
             gateway.machine.path()
         );
-        let (code, found) = diagnosis(&config, &[]);
+        // Files stay open beside a network of another process, and that is told each time.
+        let looked = |config: &str| {
+            let (code, found) = diagnosis(config, &[]);
+            let is_of_files = |one: &Value| one["check"] == "sandbox";
+            (code, found.into_iter().filter(|one| !is_of_files(one)).collect::<Vec<Value>>())
+        };
+        assert!(
+            diagnosis(&config, &[]).1.iter().any(|one| text(one, "what").contains("is of another process"))
+        );
+        let (code, found) = looked(&config);
         assert_eq!((code, told(&found).as_slice()), (1, &[("error", "addresses")][..]));
         mend(&found, "addresses");
-        assert_eq!(diagnosis(&config, &[]), (0, vec![]));
+        assert_eq!(looked(&config), (0, vec![]));
         // Of the server's own network nothing leaves: it is the pool's that counts.
         netns::shell("echo 0 > /proc/sys/net/ipv4/tcp_tw_reuse");
-        assert_eq!(diagnosis(&config, &[]), (0, vec![]));
+        assert_eq!(looked(&config), (0, vec![]));
         gateway.machine.shell("echo 0 > /proc/sys/net/ipv4/tcp_tw_reuse");
-        let (code, found) = diagnosis(&config, &[]);
+        let (code, found) = looked(&config);
         assert_eq!((code, told(&found).as_slice()), (0, &[("hint", "time_wait")][..]));
         assert_eq!(text(&found[0], "subject"), "egress area");
         mend(&found, "time_wait");
-        assert_eq!(diagnosis(&config, &[]), (0, vec![]));
+        assert_eq!(looked(&config), (0, vec![]));
         let gone = config.replace(&gateway.machine.path(), "/nowhere/at/all");
-        let (code, found) = diagnosis(&gone, &[]);
+        let (code, found) = looked(&gone);
         assert_eq!((code, told(&found).as_slice()), (1, &[("error", "netns")][..]));
         assert!(
             text(&found[0], "what").starts_with("there is no network namespace /nowhere/at/all"),
@@ -407,4 +417,54 @@ fn without_pools_the_server_alone_is_looked_at() {
         assert_eq!(bad.status.code(), Some(1));
         assert!(String::from_utf8_lossy(&bad.stderr).contains("did you mean `backlog`"));
     });
+}
+
+/// Folders that the server's user cannot write, or that others can; and why the sandbox leaves files open.
+#[test]
+fn folders_and_what_the_sandbox_leaves_open_are_told() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = TempDir::with_prefix("outflow-test-").expect("a folder");
+    let shared = place.path().join("shared");
+    std::fs::create_dir(&shared).expect("a folder");
+    let mode = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("chmod");
+    };
+    mode(place.path(), 0o755);
+    mode(&shared, 0o777);
+    let config = format!(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\nuser = \"4001234567:4001234567\"\ntakeover = \"{0}/takeover\"\nstate = \"{0}/none\"\n\
+         [log]\naccess = \"{0}/shared/access\"\n[dns]\nservers = [\"127.0.0.1\"]\n",
+        place.path().display()
+    );
+    let (_, found) = diagnosis(&config, &[]);
+    let folders: Vec<(&str, String)> = found
+        .iter()
+        .filter(|one| one["check"] == "folders")
+        .map(|one| {
+            (text(one, "severity"), text(one, "what").replace(&place.path().display().to_string(), ""))
+        })
+        .collect();
+    let cannot = "user 4001234567:4001234567 cannot make files in ";
+    for (severity, what) in [
+        ("error", format!("{cannot} ([server] takeover)")),
+        ("error", format!("{cannot}/none ([server] state): it is not there")),
+        (
+            "warning",
+            "everybody may put other files in the place of the server's in /shared ([log] access)".to_owned(),
+        ),
+    ] {
+        assert!(folders.contains(&(severity, what.clone())), "{what} in {folders:?}");
+    }
+    assert_eq!(folders.len(), 3, "{folders:?}");
+    // A configuration in a folder of everybody's is why files stay open.
+    let file = std::env::temp_dir().join(format!("outflow-doctor-{}.toml", std::process::id()));
+    std::fs::write(&file, "[server]\nlisten = [\"127.0.0.1:0\"]\n").expect("write");
+    let output = run_to_exit({
+        let mut doctor = Command::new(binary());
+        doctor.arg("doctor").arg("--config").arg(&file);
+        doctor
+    });
+    std::fs::remove_file(&file).expect("remove it");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("hint") && said.contains("the sandbox leaves all files open"), "{said}");
 }

@@ -8,6 +8,7 @@ mod addresses;
 mod concerns;
 mod facts;
 mod finding;
+mod folders;
 mod host;
 mod neighbours;
 mod parents;
@@ -35,6 +36,7 @@ use crate::proto::address::Target;
 pub fn diagnose(config: &Config, probed: &[Target]) -> Diagnosis {
     let here = NetFacts::read();
     let mut findings = host::findings(config, &host::HostFacts::read(config), &here);
+    findings.extend(folders::findings(config));
     let mut capacities = Vec::new();
     let (probes, unresolved) = Probes::of(config, probed);
     findings.extend(unresolved);

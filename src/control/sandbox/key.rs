@@ -1,5 +1,7 @@
 //! Where a value stands that the sandbox has something to say of.
 
+use std::fmt;
+
 use crate::config::{Config, Problems};
 
 /// A key of the configuration: of a table, or of the `nth` one of an array.
@@ -34,6 +36,15 @@ impl KeyPlace {
             (Some(nth), _) => places.blame_in(problems, (table, nth, key), what),
             (None, Some(entry)) => places.blame_entry(problems, (table, key), entry, what),
             (None, None) => places.blame(problems, table, key, what),
+        }
+    }
+}
+
+impl fmt::Display for KeyPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.nth {
+            Some(nth) => write!(f, "[[{}]] {} {}", self.table, nth + 1, self.key),
+            None => write!(f, "[{}] {}", self.table, self.key),
         }
     }
 }

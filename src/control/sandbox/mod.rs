@@ -13,7 +13,7 @@ mod outline;
 use std::collections::HashSet;
 use std::fmt::Display;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use self::files::{FileUse, NamedFile, named_files};
 use self::grants::{GrantedFile, Scene, grants, objection, objection_to_file};
@@ -164,6 +164,41 @@ pub fn outlook(config: &Config) -> String {
         other => other,
     };
     Outline { config, account: &account, kept: &kept, files: &files }.to_string()
+}
+
+/// A file that the server makes or replaces once it runs.
+pub(super) struct WrittenFile {
+    /// The key that names it, as in messages.
+    pub(super) key: String,
+    /// The folder that it makes it in.
+    pub(super) folder: PathBuf,
+}
+
+/// All of them; devices and FIFOs, which are there already, aside.
+pub(super) fn written_files(config: &Config) -> Vec<WrittenFile> {
+    let of = |file: NamedFile| {
+        let is_there_already = || file.path.metadata().is_ok_and(|found| !found.is_file());
+        let folder = match file.used {
+            FileUse::Read | FileUse::ReadAlways => return None,
+            FileUse::Append if is_there_already() => return None,
+            FileUse::Own => file.path.clone(),
+            FileUse::Append | FileUse::Replace | FileUse::Listen => file.path.parent()?.to_owned(),
+        };
+        Some(WrittenFile { key: file.at.to_string(), folder })
+    };
+    named_files(config).into_iter().filter_map(of).collect()
+}
+
+/// Why files are not confined that a default would confine, in words.
+pub(super) fn files_left_open(config: &Config) -> Option<String> {
+    let account = account(config).or_else(|_| ProcessUser::ours()).ok()?;
+    match FilesOutline::of(&Scene { config, file: config.file(), is_root: account.is_root() }) {
+        FilesOutline::InTheWay(what) => Some(what),
+        FilesOutline::Wanted if landlock::probe() == FilesConfined::Unsupported => {
+            Some("this kernel has no Landlock".to_owned())
+        }
+        _ => None,
+    }
 }
 
 fn problem(config: &Config, at: KeyPlace, what: &dyn Display) -> Problems {

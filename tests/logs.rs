@@ -141,6 +141,21 @@ fn a_terminal_does_not_stop_what_logs_from_the_background() {
     one_session(&relay);
 }
 
+/// As `outflow drain --exit`, for who has no endpoint: nobody new, and the end with the last session; a second end changes nothing.
+#[test]
+fn a_signal_has_the_server_leave() {
+    let (mut relay, origin) = (Relay::start(), Origin::echo());
+    let mut client = Client::through(relay.addr(), origin.addr);
+    relay.signal("35");
+    relay.logged(&["signal 35"]);
+    wait::until_true("nobody listens", PATIENCE, || std::net::TcpStream::connect(relay.addr()).is_err());
+    relay.signal("TERM");
+    relay.logged(&["draining"]);
+    echoes(&mut client);
+    drop(client);
+    assert_eq!(relay.wait_exit(PATIENCE), Some(0));
+}
+
 /// What asks for something that there is not ends no session.
 #[test]
 fn a_signal_that_nobody_knows_ends_nothing() {

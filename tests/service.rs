@@ -134,6 +134,29 @@ fn whoever_connects_while_it_is_down_is_served_afterwards() {
     systemd.awaits("NFileDescriptorStore", "2");
 }
 
+/// Behind a stop nobody comes: whoever connects is refused at once, while sessions have the drain's time.
+#[test]
+fn a_stop_keeps_nobody_waiting() {
+    let Some(systemd) = systemd("a_stop_keeps_nobody_waiting", "") else { return };
+    systemd.does(&["start", "outflow.service"]);
+    systemd.awaits("NFileDescriptorStore", "2");
+    systemd.inside(|| {
+        let origin = Origin::echo();
+        let mut session = Client::through(RELAY, origin.addr);
+        std::thread::scope(|scope| {
+            let stop = scope.spawn(|| systemd.does(&["stop", "outflow.service"]));
+            systemd.awaits("ActiveState", "deactivating");
+            until_true("nobody listens", PATIENCE, || std::net::TcpStream::connect(RELAY).is_err());
+            assert_eq!(systemd.property("ActiveState"), "deactivating", "the session has its time");
+            session.send(b"there yet");
+            session.expect(b"there yet");
+            drop(session);
+            stop.join().expect("the stop");
+        });
+    });
+    assert_eq!(systemd.property("Result"), "success");
+}
+
 #[test]
 fn a_process_that_stands_still_is_ended_and_another_started() {
     let test = "a_process_that_stands_still_is_ended_and_another_started";

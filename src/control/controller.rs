@@ -244,6 +244,9 @@ impl<'a> Controller<'a> {
                     self.in_turn(Deferred::Reload(Asker::signal("SIGHUP")));
                 }
             }
+            (Ok(SignalRequest::Leave), End::Unasked) => self.close(Asker::signal("signal 35"), true),
+            // Who waits in a queue that the manager keeps, for whoever comes next, waits for nobody.
+            (Ok(SignalRequest::Leave), _) => self.manager.forget_all(self.server.listeners()),
             (Ok(SignalRequest::Unknown(signal)), _) => {
                 tracing::warn!(signal, "a signal that asks for nothing here: ignored");
             }

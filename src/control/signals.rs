@@ -26,12 +26,17 @@ pub(super) enum SignalRequest {
     Reload,
     /// A new server in this one's place.
     Handover,
+    /// An end behind which nobody comes: new clients are refused, and the process ends with its last session.
+    Leave,
     /// Nothing that this server has: the signal's name.
     Unknown(&'static str),
 }
 
 /// signal-hook has no constant for it.
 const SIGPWR: i32 = Signal::SIGPWR as i32;
+
+/// The first real-time signal that both glibc (SIGRTMIN+1) and musl (SIGRTMIN) leave to programs.
+const LEAVE: i32 = 35;
 
 /// The signals that are waited for, beside the real-time ones. SIGQUIT and what reports a fault keep their core dump,
 /// SIGTTIN and SIGTTOU are the terminal's.
@@ -76,6 +81,7 @@ fn asked(signal: i32) -> SignalRequest {
         SIGHUP => SignalRequest::Reload,
         SIGUSR2 => SignalRequest::Handover,
         SIGPWR => SignalRequest::Unknown("SIGPWR"),
+        LEAVE => SignalRequest::Leave,
         other => SignalRequest::Unknown(signal_name(other).unwrap_or("a real-time signal")),
     }
 }

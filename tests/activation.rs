@@ -115,3 +115,40 @@ fn variables_that_make_no_sense_keep_the_server_from_starting() {
         assert_eq!(relay.addrs(), [at("127.0.0.1:1081")]);
     });
 }
+
+/// How often the workers of a server went to sleep so far.
+fn sleeps(relay: &Relay) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{}/task", relay.pid())).expect("the threads");
+    let of_worker = |task: std::path::PathBuf| {
+        let name = fs::read_to_string(task.join("comm")).ok()?;
+        let status = fs::read_to_string(task.join("status")).ok().filter(|_| name.starts_with("worker"))?;
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse::<u64>().ok())
+    };
+    tasks.filter_map(|task| of_worker(task.expect("a thread").path())).sum()
+}
+
+/// What one socket of all workers costs: each connection wakes all of them, and with sockets of their own one.
+#[test]
+fn a_socket_of_all_workers_wakes_all_of_them() {
+    netns::run(&test_name!(), "", || {
+        const WORKERS: usize = 4;
+        const CONNECTIONS: u64 = 200;
+        let wakes = |builder: Builder| {
+            let relay = builder.workers(WORKERS).listen(&["127.0.0.1:1080"]).start();
+            let before = sleeps(&relay);
+            for _ in 0..CONNECTIONS {
+                // One that says nothing: a wake-up for it, and one for its end.
+                drop(Client::connect(relay.addr()));
+                std::thread::sleep(std::time::Duration::from_millis(2));
+            }
+            (sleeps(&relay) - before) as f64 / CONNECTIONS as f64
+        };
+        let (shared, own) = (wakes(passed(&["web=tcp:127.0.0.1:1080"])), wakes(Relay::builder()));
+        println!(
+            "---- wakes a connection of {WORKERS} workers: {shared:.1} with one socket, {own:.1} with their own"
+        );
+        assert!(shared > own + 1.0 && shared < own + WORKERS as f64 + 1.0, "{shared} {own}");
+    });
+}

@@ -275,3 +275,26 @@ fn check_says_of_the_user_what_run_says() {
     assert!(last.starts_with("# Confined on this machine: user 64199:64199; "), "{last}");
     printed.parse::<toml::Table>().expect("TOML all the same");
 }
+
+/// A password that root changes is obeyed by the server that is another user's by then, confined to its files.
+#[test]
+fn a_password_that_changes_is_obeyed_by_the_servers_user() {
+    if without_root(&test_name!()) {
+        return;
+    }
+    let builder = as_stranger().users(&[("ann", b"first")]);
+    let file = builder.directory().join("users.passwd");
+    chown(&file, Some(0), Some(STRANGER)).expect("chgrp");
+    fs::set_permissions(&file, Permissions::from_mode(0o640)).expect("chmod");
+    let relay = builder.start();
+    let login = |password: &[u8]| Client::connect(relay.addr()).login(b"ann", password);
+    assert_eq!((login(b"first"), login(b"second") == 0), (0, false));
+    let mut command = std::process::Command::new(binary());
+    command.args(["user", "add", "ann", "--file"]).arg(&file);
+    let output = crate::support::relay::run_with_input(command, b"second\n");
+    assert!(output.status.success(), "{output:?}");
+    let kept = fs::metadata(&file).expect("the users file");
+    assert_eq!((kept.uid(), kept.gid(), kept.mode() & 0o777), (0, STRANGER, 0o640));
+    relay.logged(&["the users file has changed and was read"]);
+    assert_eq!((login(b"second"), login(b"first") == 0), (0, false));
+}

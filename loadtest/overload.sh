@@ -49,7 +49,8 @@ make_group() {
     fi
 }
 
-"$LOAD" origin --cpu 1 >"$work/origin" &
+# It answers before those who come have their turn on that CPU: what flows wait for is the server.
+nice -n -20 "$LOAD" origin --cpu 1 >"$work/origin" &
 started+=($!)
 await "$work/origin" 'origin ready'
 page=$(grep -oE 'page=[0-9.:]+' "$work/origin" | cut -d= -f2)

@@ -58,6 +58,8 @@ impl Flows {
         let (told, (opened, all_open)) = (Arc::clone(&shared), channel());
         let mut fleet = Fleet::new(route).map_err(Fault::Local)?;
         let thread = thread::spawn(move || {
+            // Else what is timed waits for the many sessions of the other thread.
+            crate::sys::go_first();
             let mut pinging = Pinging::new(plan, told, opened);
             fleet.run(&mut pinging)?;
             if pinging.opened.is_some() {

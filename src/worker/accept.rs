@@ -71,10 +71,12 @@ impl Worker {
     }
 
     /// Whether one that was taken is served. How long it stood is asked only of the last of a turn that takes all that it
-    /// may, and where more come than are served: otherwise nobody has to be asked.
+    /// may, where the queue has not been empty for so long that somebody may have stood for too long, and where more come
+    /// than are served: otherwise nobody has to be asked.
     fn judge(&mut self, at: usize, client: &Stream, last: bool) -> QueueVerdict {
-        let queue = &mut self.acceptance.listeners[at].queue;
-        let asks = last || queue.is_overloaded();
+        let here = &mut self.acceptance.listeners[at];
+        let asks = last && here.may_stand_long(self.core.now) || here.queue.is_overloaded();
+        let queue = &mut here.queue;
         let verdict = match asks.then(|| client.queued()).flatten() {
             Some(queued) => queue.judge(queued, self.core.now),
             None => QueueVerdict::Serve,
@@ -183,8 +185,7 @@ impl Worker {
                 TakenClient::One(at, client, Incoming { client: peer, listener: here.number })
             }
             Err(Errno::EAGAIN) => {
-                here.ready = false;
-                here.queue.note_empty();
+                here.note_empty(self.core.now);
                 TakenClient::Missed
             }
             Err(errno) if ends_one_connection(errno) => TakenClient::Missed,

@@ -50,6 +50,8 @@ pub(super) struct Accepting {
     pub(super) leaving: Option<Departure>,
     /// Whether those that it gives tell how long they have stood.
     pub(super) timed: bool,
+    /// When its queue was last seen to be empty, or it was first watched.
+    pub(super) empty_at: Instant,
     /// What is known of its queue, and how many places that has where it is kept short.
     pub(super) queue: QueueWatch,
     pub(super) narrowed: Option<u32>,
@@ -104,6 +106,7 @@ impl Acceptance {
             ready: true,
             leaving,
             timed,
+            empty_at: Instant::now(),
             queue,
             narrowed,
             in_hand,
@@ -247,6 +250,17 @@ impl Accepting {
     /// Whether there may be one to take.
     fn has_one(&self) -> bool {
         self.ready || self.in_hand.is_some()
+    }
+
+    /// Whether somebody in its queue may have stood for too long: in one that was empty since then nobody has.
+    pub(super) fn may_stand_long(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.empty_at) >= limits::QUEUE_TARGET
+    }
+
+    /// Its queue was found to be empty in a turn that began then.
+    pub(super) fn note_empty(&mut self, now: Instant) {
+        (self.ready, self.empty_at) = (false, now);
+        self.queue.note_empty();
     }
 
     /// Gives its queue all its places again, of which there are so many.

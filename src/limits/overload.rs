@@ -18,9 +18,10 @@ pub const CEILING_WAIT_MAX: Duration = Duration::from_secs(1);
 pub const QUEUE_PLACES_MIN: u32 = 16;
 /// Connections that a worker resets in one turn because they have stood too long: a millisecond or two.
 pub const SHEDS_PER_TURN: usize = 256;
-/// What a turn may take under overload: longer ones accept less, so that the sessions that are there have their next turn
-/// soon. A turn of this length serves ten or twenty new ones, whose share of its fixed cost is small.
-pub const OVERLOADED_TURN: Duration = Duration::from_millis(2);
+/// How long a turn goes on under overload with those who are not set up yet: the sessions that are there have their next turn
+/// soon. It is some dozens of steps of handshakes, whose share of a turn's fixed cost is small, and a tenth of what a CPU quota
+/// of 10 in 100 ms gives at a time: what is answered within that leaves within it.
+pub const OVERLOADED_TURN: Duration = Duration::from_millis(1);
 /// Connections that a turn accepts in any case.
 pub const ACCEPTS_PER_TURN_MIN: usize = 4;
 /// At most one line of a worker about connections that it reset, and about queues that it keeps short, in this time.

@@ -47,8 +47,11 @@ impl Worker {
             return;
         }
         self.acceptance.paused_until = None;
-        let (mut accepts, mut sheds) = (self.acceptance.overload.accepts(), limits::SHEDS_PER_TURN);
+        let (mut accepts, mut sheds) = (limits::ACCEPTS_PER_TURN, limits::SHEDS_PER_TURN);
         while accepts > 0 && sheds > 0 {
+            if accepts <= limits::ACCEPTS_PER_TURN - limits::ACCEPTS_PER_TURN_MIN && self.is_turn_over() {
+                break;
+            }
             if self.core.full() && !self.make_room() {
                 return self.wait_for_room();
             }

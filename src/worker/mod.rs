@@ -88,6 +88,7 @@ pub(crate) use resolving::resolve;
 pub use setup::Setup;
 pub use snapshot::{Ceilings, Changeover, Latch, ListenerName, NumberedListener, Snapshot};
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -196,8 +197,8 @@ struct Worker {
     drain_by: Option<Instant>,
     /// The memory of the queue that was worked off last.
     spare_queue: Vec<Key>,
-    /// The memory of events that were met late in their turn.
-    spare_events: Vec<(Token, Edge)>,
+    /// Events that come behind the others under overload, those that wait for the next turn among them.
+    later: VecDeque<(Token, Edge)>,
     pulse: Arc<Pulse>,
     turns: TurnTimes,
     /// How a test has the thread end, and each turn take longer.
@@ -218,7 +219,7 @@ impl Worker {
             checks: Checks::default(),
             drain_by: None,
             spare_queue: Vec::new(),
-            spare_events: Vec::new(),
+            later: VecDeque::new(),
             pulse: setup.pulse.clone(),
             turns: TurnTimes::default(),
             ends_thread: false,
@@ -238,15 +239,13 @@ impl Worker {
             self.core.now = Instant::now();
             self.core.tls_steps = 0;
             self.turns.begin(self.core.now);
-            let mut later = std::mem::take(&mut self.spare_events);
             for event in &events {
                 match (event.token(), Edge::of(event)) {
-                    (token, edge) if self.comes_later(token) => later.push((token, edge)),
+                    (token, edge) if self.comes_later(token) => self.later.push_back((token, edge)),
                     (token, edge) => self.dispatch(token, edge, mail),
                 }
             }
-            later.drain(..).for_each(|(token, edge)| self.dispatch(token, edge, mail));
-            self.spare_events = later;
+            self.meet_later(mail);
             if !self.slowed_by.is_zero() {
                 std::thread::sleep(self.slowed_by);
             }

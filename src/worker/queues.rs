@@ -2,7 +2,7 @@
 //! places a queue has, and who is in hand where there is no place for another session.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::limits;
 use crate::observe::ShedCause;
@@ -14,8 +14,6 @@ pub(super) struct Overload {
     /// How many of its queues are kept short, and how many places they have otherwise.
     pub(super) queues: usize,
     pub(super) most: u32,
-    /// How many a turn accepts.
-    accepts: usize,
     /// How many were reset since that was last said, by why, and when it was.
     shed: [u64; ShedCause::ALL.len()],
     said_at: Option<Instant>,
@@ -28,7 +26,6 @@ impl Default for Overload {
         Overload {
             queues: 0,
             most: 0,
-            accepts: limits::ACCEPTS_PER_TURN,
             shed: [0; ShedCause::ALL.len()],
             said_at: None,
             narrowed_said_at: None,
@@ -37,20 +34,6 @@ impl Default for Overload {
 }
 
 impl Overload {
-    /// How many the present turn may accept.
-    pub(super) fn accepts(&self) -> usize {
-        self.accepts
-    }
-
-    /// A turn is over that took so long. Only under overload it matters: who comes is then kept from holding up who is here.
-    pub(super) fn note_turn(&mut self, took: Duration) {
-        self.accepts = match (self.queues, took > limits::OVERLOADED_TURN) {
-            (0, _) => limits::ACCEPTS_PER_TURN,
-            (_, true) => (self.accepts / 2).max(limits::ACCEPTS_PER_TURN_MIN),
-            (_, false) => (self.accepts + 1).min(limits::ACCEPTS_PER_TURN),
-        };
-    }
-
     /// One was reset; gives how many were since this was last said, where it is time to say so.
     pub(super) fn shed(&mut self, cause: ShedCause, now: Instant) -> Option<u64> {
         let count = &mut self.shed[cause as usize];
@@ -92,24 +75,6 @@ impl InHand {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Who is here has the next turn soon; when nothing is kept short any more a turn accepts what it always did.
-    #[test]
-    fn long_turns_accept_less_under_overload_alone() {
-        let (mut overload, long) = (Overload::default(), 2 * limits::OVERLOADED_TURN);
-        overload.note_turn(long);
-        assert_eq!(overload.accepts(), limits::ACCEPTS_PER_TURN);
-        overload.queues = 1;
-        overload.note_turn(long);
-        assert_eq!(overload.accepts(), limits::ACCEPTS_PER_TURN / 2);
-        (0..20).for_each(|_| overload.note_turn(long));
-        assert_eq!(overload.accepts(), limits::ACCEPTS_PER_TURN_MIN);
-        overload.note_turn(limits::OVERLOADED_TURN);
-        assert_eq!(overload.accepts(), limits::ACCEPTS_PER_TURN_MIN + 1);
-        overload.queues = 0;
-        overload.note_turn(long);
-        assert_eq!(overload.accepts(), limits::ACCEPTS_PER_TURN);
-    }
 
     #[test]
     fn what_was_shed_is_said_once_a_minute_with_how_many_there_were() {

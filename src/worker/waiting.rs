@@ -15,7 +15,6 @@ impl Worker {
         let spin = self.core.snapshot.config.server.busy_poll;
         let traffic = std::mem::take(&mut self.core.traffic);
         let mut now = Instant::now();
-        self.acceptance.overload.note_turn(now.saturating_duration_since(self.core.now));
         if self.core.snapshot.watched {
             self.turns.end(now, &mut self.core.latencies);
         }
@@ -40,6 +39,7 @@ impl Worker {
     pub(super) fn timeout(&self, now: Instant) -> Option<Duration> {
         if self.core.has_more()
             || !self.walks.is_empty()
+            || !self.later.is_empty()
             || (self.core.has_room() && self.acceptance.eager(self.core.now))
         {
             return Some(Duration::ZERO);

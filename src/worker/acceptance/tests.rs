@@ -127,3 +127,34 @@ fn a_listener_that_goes_goes_on_doing_so_behind_a_panic() {
     acceptance.close_emptied(later, &worker.core.registry);
     assert!(is_closed(&emptied));
 }
+
+/// Under overload who comes waits for the next turn where this one was long; without, a long turn is what it always was.
+#[test]
+fn a_long_turn_accepts_few_under_overload() {
+    let listener = open(0);
+    let address = listener.socket.address().expect("an address");
+    let _clients = [(); 8].map(|()| TcpStream::connect(address).expect("a queued connection"));
+    let (mut setup, mut snapshot) = (setup(), snapshot());
+    setup.listeners = vec![listener];
+    snapshot.ceilings.sessions = 64;
+    let (mut worker, ..) = worker_of(setup, snapshot);
+    worker.acceptance.overload.queues = 1;
+    worker.core.now -= 2 * limits::OVERLOADED_TURN;
+    worker.accept();
+    assert_eq!(worker.slots.len(), 1 + limits::ACCEPTS_PER_TURN_MIN, "one was there");
+    assert_eq!(worker.acceptance.overload.queues, 0, "no queue is kept short");
+    worker.accept();
+    assert_eq!(worker.slots.len(), 1 + 8);
+}
+
+/// How long somebody stood is a question to the kernel.
+#[test]
+fn nobody_is_asked_where_the_queue_was_empty_a_moment_ago() {
+    let prepared = prepare().expect("a poll");
+    let mut acceptance = Acceptance::register(prepared.poll.registry(), vec![open(0)]).expect("a listener");
+    let here = &mut acceptance.listeners[0];
+    let now = here.empty_at + limits::QUEUE_TARGET;
+    assert!(here.may_stand_long(now) && !here.may_stand_long(now - SHORT));
+    here.note_empty(now);
+    assert!(!here.ready && !here.may_stand_long(now));
+}

@@ -388,9 +388,10 @@ pub const STORED_NAME_MAX: usize = 255;
 pub const CONTROL_RETRY: Duration = Duration::from_millis(50);
 /// How long the answer to an order waits for workers that stand still.
 pub const ORDER_PATIENCE: Duration = Duration::from_secs(2);
-/// Descriptors of one worker beside its sessions: epoll, waker, the pooled pipes, and the socket past its budget that one
-/// session may have for a moment: of BIND while it accepts or looks for its address, of a dial before the oldest attempt goes.
-pub const WORKER_DESCRIPTORS: usize = 9 + 2 * PIPES_POOLED_MAX;
+/// Descriptors of one worker beside its sessions: epoll, waker, the pooled pipes, the one in reserve with which a client is
+/// taken where there is none, and the socket past its budget that one session may have for a moment: of BIND while it accepts or
+/// looks for its address, of a dial before the oldest attempt goes.
+pub const WORKER_DESCRIPTORS: usize = 10 + 2 * PIPES_POOLED_MAX;
 /// Messages to one worker: one answer for each login in the verifier's queue, and a few from control.
 pub const MAILBOX_MAX: usize = 65_536;
 /// How long a thread that panicked waits before it begins anew: one that panics at once again must not take a CPU.

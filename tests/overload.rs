@@ -1,6 +1,7 @@
-//! What a control group allows: its CPU quota counts for the number of workers, its memory for the number of sessions.
+//! Who is told where more come than can be served, and what a control group allows: its CPU quota counts for the number of
+//! workers, its memory for the number of sessions.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -102,4 +103,42 @@ fn where_memory_is_short_who_comes_is_reset_and_who_is_there_stays() {
     let mut second = Client::through(relay.addr(), origin.addr);
     echoes(&mut second);
     echoes(&mut first);
+}
+
+/// Below the ceiling, too: others may have taken the descriptors, and whoever waits in silence for one does not go elsewhere.
+#[test]
+fn where_there_is_no_descriptor_who_waits_is_reset_within_two_seconds() {
+    let origin = Origin::echo();
+    let (relay, api) = Api::serve(Relay::builder().nofile("1024"));
+    let mut running: Vec<Client> = (0..10).map(|_| Client::through(relay.addr(), origin.addr)).collect();
+    // The endpoint's connection stays open, with which it can be asked.
+    let shed = || api.get("/api/v1/stats")["counters"]["shed_descriptors"].as_u64().expect("a count");
+    assert_eq!(shed(), 0);
+    relay.set_nofile(&format!("{}:1024", relay.fds()));
+    let mut waiting: Vec<Client> = (0..40).map(|_| Client::connect(relay.addr())).collect();
+    let is_reset = |client: &Client| {
+        client.stream.set_nonblocking(true).expect("non-blocking");
+        client.stream.peek(&mut [0; 1]).is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
+    };
+    let ((), lasted) = wait::timed(|| {
+        wait::until_true("somebody is reset", PATIENCE, || waiting.iter().any(is_reset));
+    });
+    assert!(lasted < Duration::from_secs(2), "{lasted:?}");
+    relay.logged(&["WARN", "reset connections", "cause=\"descriptors\""]);
+    for client in &mut running {
+        client.send(b"ping");
+        client.expect(b"ping");
+    }
+    relay.set_nofile("1024:1024");
+    // Who had not waited for too long is served, and whoever comes now.
+    waiting.retain(|client| !is_reset(client));
+    wait::until_true("nobody waits", PATIENCE, || {
+        let answered = |client: &Client| {
+            !client.stream.peek(&mut [0; 1]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+        };
+        waiting.iter_mut().for_each(|client| drop(client.try_send(&[0x05, 0x01, 0x00])));
+        waiting.iter().all(answered)
+    });
+    Client::through(relay.addr(), origin.addr);
+    assert!(shed() > 0);
 }

@@ -25,6 +25,7 @@ pub mod proc_net;
 pub mod replacing;
 pub mod seccomp;
 pub mod sock_diag;
+pub mod spare;
 pub mod stream;
 pub mod sysctl;
 pub mod terminal;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Worker;
 use super::acceptance::Accepting;
 use super::connection::Connection;
-use super::errno::{ends_one_connection, pause_cause};
+use super::errno::ends_one_connection;
 use super::handshake::Handshake;
 use super::header_due::HeaderDue;
 use super::proxied::place_of;
@@ -47,6 +47,9 @@ impl Worker {
             return;
         }
         self.acceptance.paused_until = None;
+        if !self.may_take() {
+            return;
+        }
         let (mut accepts, mut sheds) = (limits::ACCEPTS_PER_TURN, limits::SHEDS_PER_TURN);
         while accepts > 0 && sheds > 0 {
             if accepts <= limits::ACCEPTS_PER_TURN - limits::ACCEPTS_PER_TURN_MIN && self.is_turn_over() {
@@ -104,7 +107,7 @@ impl Worker {
     }
 
     /// Resets a connection before anything is read.
-    fn shed(&mut self, client: &Stream, cause: ShedCause) {
+    pub(super) fn shed(&mut self, client: &Stream, cause: ShedCause) {
         // Nothing was read of it and nothing is owed: no TIME_WAIT of ours for it either.
         client.reset_on_close();
         self.core.counters.count(Counted::Shed(cause));
@@ -194,10 +197,10 @@ impl Worker {
             Err(errno) if ends_one_connection(errno) => TakenClient::Missed,
             // EMFILE, ENFILE, ENOBUFS, ENOMEM, or anything that may be there to stay.
             Err(errno) => {
-                self.core.counters.count(Counted::AcceptPaused(pause_cause(errno)));
-                if self.acceptance.pause(self.core.now) {
-                    tracing::warn!(worker = self.core.number, cause = %errno, "accepting pauses");
+                if let Errno::EMFILE | Errno::ENFILE = errno {
+                    self.shed_by_reserve(at);
                 }
+                self.pause_accepting(errno);
                 TakenClient::Nothing
             }
         }

@@ -23,6 +23,7 @@ use super::snapshot::{Latch, NumberedListener, Snapshot};
 use super::tokens::EventSource;
 use crate::limits;
 use crate::sys::listener::Listener;
+use crate::sys::spare::SpareDescriptor;
 
 /// The listeners of one worker and what their edges promised.
 #[derive(Debug, Default)]
@@ -37,6 +38,8 @@ pub(super) struct Acceptance {
     ceiling_said_at: Option<Instant>,
     /// What is done where more come than are served.
     pub(super) overload: Overload,
+    /// With what a client is taken where there is no descriptor for it.
+    pub(super) reserve: Option<SpareDescriptor>,
 }
 
 /// A listener that is watched.
@@ -189,7 +192,7 @@ impl Acceptance {
 
     /// When a pause ends.
     pub(super) fn resumes_at(&self) -> Option<Instant> {
-        self.paused_until.filter(|_| self.listeners.iter().any(|here| here.ready))
+        self.paused_until.filter(|_| self.listeners.iter().any(Accepting::has_one))
     }
 
     /// How many connections wait while there is no place for them, where it is time to say so: once a minute.

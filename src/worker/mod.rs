@@ -40,6 +40,7 @@ mod mailbox;
 mod memory_room;
 mod naming;
 mod next;
+mod no_descriptor;
 mod phases;
 mod pools;
 mod ports;

@@ -38,7 +38,9 @@ impl Acceptance {
     /// When there is something to do about a queue, whether or not anybody comes.
     pub(super) fn minds_queues_at(&self) -> Option<Instant> {
         let looks = self.listeners.iter().filter_map(|here| here.queue.looks_at());
-        looks.chain(self.listeners.iter().filter_map(Accepting::in_hand_until)).min()
+        // Behind a pause: nobody is looked at in one.
+        let in_hand = self.listeners.iter().filter_map(Accepting::in_hand_until);
+        looks.chain(in_hand.map(|until| self.paused_until.map_or(until, |paused| until.max(paused)))).min()
     }
 }
 

@@ -49,8 +49,10 @@ make_group() {
     fi
 }
 
-# It answers before those who come have their turn on that CPU: what flows wait for is the server.
-nice -n -20 "$LOAD" origin --cpu 1 >"$work/origin" &
+# It answers at once, and not when those who come leave it that CPU: what flows wait for is the server.
+first=(chrt -f 1)
+"${first[@]}" true 2>"$work/chrt" || { first=(); echo "overload.sh: the origin cannot go first: flows may wait for it" >&2; }
+taskset -c 1 "${first[@]}" "$LOAD" origin >"$work/origin" &
 started+=($!)
 await "$work/origin" 'origin ready'
 page=$(grep -oE 'page=[0-9.:]+' "$work/origin" | cut -d= -f2)

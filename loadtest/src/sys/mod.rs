@@ -25,11 +25,12 @@ pub(crate) fn take_turns() -> io::Result<()> {
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// This thread has its turn before the others on its CPU, where this process may say so (setpriority(2), CAP_SYS_NICE).
+/// This thread preempts the others on its CPU (SCHED_FIFO, sched(7)), where this process may say so: CAP_SYS_NICE, and no control
+/// group that keeps it from that.
 pub(crate) fn go_first() {
-    const FIRST: libc::c_int = -20;
-    // SAFETY: the call takes no pointer. On Linux 0 is the thread that calls.
-    let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, FIRST) };
+    let parameters = libc::sched_param { sched_priority: 1 };
+    // SAFETY: the call reads the parameters through a pointer that is valid for it; 0 is the thread that calls.
+    let _ = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) };
 }
 
 /// Takes up to `max` received bytes off a TCP socket without copying them (`MSG_TRUNC`, tcp(7)).

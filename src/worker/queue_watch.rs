@@ -62,7 +62,8 @@ impl QueueWatch {
                 *self =
                     QueueWatch::Overloaded(Overloaded { places, since: now, served: 0, ran_empty: false });
             }
-            QueueWatch::Overloaded(_) if queued.stood >= limits::QUEUE_WAIT_MAX || long && queued.left => {
+            // Of those who have left many have just come by the kernel's account: what they said is sent again for them.
+            QueueWatch::Overloaded(_) if queued.stood >= limits::QUEUE_WAIT_MAX || queued.left => {
                 return QueueVerdict::Shed;
             }
             _ => {}

@@ -18,11 +18,11 @@ pub const CEILING_WAIT_MAX: Duration = Duration::from_secs(1);
 pub const QUEUE_PLACES_MIN: u32 = 16;
 /// Connections that a worker resets in one turn because they have stood too long: a millisecond or two.
 pub const SHEDS_PER_TURN: usize = 256;
-/// How long a turn goes on under overload with those who are not set up yet: the sessions that are there have their next turn
+/// How long a turn goes on with those who come, and under overload with those who are not set up yet: the sessions that are there have their next turn
 /// soon. It is some dozens of steps of handshakes, whose share of a turn's fixed cost is small, and a tenth of what a CPU quota
 /// of 10 in 100 ms gives at a time: what is answered within that leaves within it.
-pub const OVERLOADED_TURN: Duration = Duration::from_millis(1);
-/// Connections that a turn accepts in any case.
+pub const LONG_TURN: Duration = Duration::from_millis(1);
+/// Connections that a turn accepts in any case: a worker whose turns are long for what it moves takes thousands a second.
 pub const ACCEPTS_PER_TURN_MIN: usize = 4;
 /// At most one line of a worker about connections that it reset, and about queues that it keeps short, in this time.
 pub const SHED_LOG_INTERVAL: Duration = Duration::from_secs(60);

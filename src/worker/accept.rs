@@ -52,23 +52,25 @@ impl Worker {
         }
         let (mut accepts, mut sheds) = (limits::ACCEPTS_PER_TURN, limits::SHEDS_PER_TURN);
         while accepts > 0 && sheds > 0 {
-            if accepts <= limits::ACCEPTS_PER_TURN - limits::ACCEPTS_PER_TURN_MIN && self.is_turn_over() {
+            if accepts <= limits::ACCEPTS_PER_TURN - limits::ACCEPTS_PER_TURN_MIN && self.is_turn_long() {
                 break;
             }
             if self.core.full() && !self.make_room() {
                 return self.wait_for_room();
             }
             match self.take_one() {
-                TakenClient::One(at, client, incoming) => match self.judge(at, &client, accepts == 1) {
-                    QueueVerdict::Serve => {
-                        accepts -= 1;
-                        self.admit_from(at, client, incoming);
+                TakenClient::One(at, client, incoming) => {
+                    match self.judge(at, &client, accepts == limits::ACCEPTS_PER_TURN) {
+                        QueueVerdict::Serve => {
+                            accepts -= 1;
+                            self.admit_from(at, client, incoming);
+                        }
+                        QueueVerdict::Shed => {
+                            sheds -= 1;
+                            self.shed(&client, ShedCause::Queue);
+                        }
                     }
-                    QueueVerdict::Shed => {
-                        sheds -= 1;
-                        self.shed(&client, ShedCause::Queue);
-                    }
-                },
+                }
                 TakenClient::Missed => accepts -= 1,
                 TakenClient::Nothing => return,
             }
@@ -76,12 +78,12 @@ impl Worker {
         self.acceptance.turn_on();
     }
 
-    /// Whether one that was taken is served. How long it stood is asked only of the last of a turn that takes all that it
-    /// may, where the queue has not been empty for so long that somebody may have stood for too long, and where more come
-    /// than are served: otherwise nobody has to be asked.
-    fn judge(&mut self, at: usize, client: &Stream, last: bool) -> QueueVerdict {
+    /// Whether one that was taken is served. How long it stood is asked of the first of a turn, who has stood the longest,
+    /// where the queue has not been empty for so long that this may be too long, and of everybody where more come than are
+    /// served: otherwise nobody has to be asked.
+    fn judge(&mut self, at: usize, client: &Stream, first: bool) -> QueueVerdict {
         let here = &mut self.acceptance.listeners[at];
-        let asks = last && here.may_stand_long(self.core.now) || here.queue.is_overloaded();
+        let asks = first && here.may_stand_long(self.core.now) || here.queue.is_overloaded();
         let queue = &mut here.queue;
         let verdict = match asks.then(|| client.queued()).flatten() {
             Some(queued) => queue.judge(queued, self.core.now),

@@ -1,10 +1,8 @@
 //! In which order a turn meets its events under overload, and for how long.
 
-use crossbeam_channel::Receiver;
 use mio::Token;
 
 use super::Worker;
-use super::mailbox::Mail;
 use super::slot::Phase;
 use super::tokens::{CLIENT_SOCKET, EventSource};
 use crate::limits;
@@ -23,22 +21,15 @@ impl Worker {
         self.slots.get(key.index()).is_some_and(|slot| matches!(slot.phase, Phase::Handshake(_)))
     }
 
-    /// Meets the events that come later, in their order, as far as the turn has time for them; the next one goes on with the
-    /// others. An edge that is met late may promise what was read meanwhile, which a read disproves.
-    pub(super) fn meet_later(&mut self, mail: &Receiver<Mail>) {
-        // A turn brings as many at most, so that there are never more than twice as many.
-        let crowded = self.later.len() > limits::EVENTS_PER_TURN;
-        while let Some((token, edge)) = self.later.pop_front() {
-            self.dispatch(token, edge, mail);
-            if !crowded && self.is_turn_over() {
-                return;
-            }
-        }
+    /// Whether the turn goes on with events that come later, which it was `crowded` with: there are never more than twice as many
+    /// as a turn brings.
+    pub(super) fn meets_more(&self, crowded: bool) -> bool {
+        crowded || self.acceptance.overload.queues == 0 || !self.is_turn_long()
     }
 
-    /// Whether the turn has taken as long as one may under overload.
-    pub(super) fn is_turn_over(&self) -> bool {
-        self.acceptance.overload.queues > 0 && self.core.now.elapsed() >= limits::OVERLOADED_TURN
+    /// Whether the turn has taken as long as one may with those who are not set up.
+    pub(super) fn is_turn_long(&self) -> bool {
+        self.core.now.elapsed() >= limits::LONG_TURN
     }
 }
 
@@ -89,7 +80,7 @@ mod tests {
     fn what_a_turn_has_no_time_for_is_met_in_the_next_ones() {
         let (mut worker, mut clients) = overloaded();
         let mail = crossbeam_channel::never();
-        worker.core.now -= 2 * limits::OVERLOADED_TURN;
+        worker.core.now -= 2 * limits::LONG_TURN;
         worker.meet_later(&mail);
         assert_eq!(clients.each_mut().map(is_answered), [true, false, false]);
         assert_eq!(worker.timeout(worker.core.now), Some(Duration::ZERO));
@@ -114,7 +105,7 @@ mod tests {
     #[test]
     fn what_is_met_late_has_a_bound() {
         let (mut worker, _clients) = overloaded();
-        worker.core.now -= 2 * limits::OVERLOADED_TURN;
+        worker.core.now -= 2 * limits::LONG_TURN;
         let gone = (token(Key::new(0, 99), CLIENT_SOCKET), READABLE);
         worker.later.extend([gone; limits::EVENTS_PER_TURN]);
         worker.meet_later(&crossbeam_channel::never());

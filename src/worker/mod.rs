@@ -293,6 +293,18 @@ impl Worker {
         }
     }
 
+    /// Meets the events that come later, in their order, one in any case; the next turn goes on with the others. An edge that is
+    /// met late may promise what was read meanwhile, which a read disproves.
+    fn meet_later(&mut self, mail: &Receiver<Mail>) {
+        let crowded = self.later.len() > limits::EVENTS_PER_TURN;
+        while let Some((token, edge)) = self.later.pop_front() {
+            self.dispatch(token, edge, mail);
+            if !self.meets_more(crowded) {
+                return;
+            }
+        }
+    }
+
     fn read_mail(&mut self, letter: Mail) {
         match letter {
             Mail::Login(Ticket(key), verified) => {

@@ -7,7 +7,8 @@
 //! leaves unanswered, which costs the worker nothing. Who has stood for too long by then is reset. A queue that runs empty
 //! gets more places, until it has all that it had: nothing has to be set, and a wrong guess does not stay.
 //!
-//! It asks nothing as long as turns take all who wait: only who was last in a turn's budget is asked how long it stood.
+//! It asks nothing as long as turns take all who wait: only where a queue was not found empty for as long as the target is the
+//! first of a turn asked how long it stood.
 
 use std::time::{Duration, Instant};
 
@@ -198,9 +199,11 @@ mod tests {
         let mut judge = |stood: Duration, left| watch.judge(QueueStay { stood, left }, now);
         assert_eq!(judge(limits::QUEUE_WAIT_MAX, false), QueueVerdict::Shed);
         assert_eq!(judge(limits::QUEUE_WAIT_MAX - MS, false), QueueVerdict::Serve);
-        assert_eq!(judge(limits::QUEUE_TARGET, true), QueueVerdict::Shed);
+        assert_eq!(judge(Duration::ZERO, true), QueueVerdict::Shed);
+        let mut watch = QueueWatch::default();
         // It may have half closed.
-        assert_eq!(judge(limits::QUEUE_TARGET - MS, true), QueueVerdict::Serve);
+        let left = QueueStay { stood: limits::QUEUE_WAIT_MAX, left: true };
+        assert_eq!(watch.judge(left, now), QueueVerdict::Serve, "without overload");
     }
 
     /// Behind an overload the queue is as long as ever within a second, be it that nobody comes any more.

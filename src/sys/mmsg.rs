@@ -124,7 +124,8 @@ impl Inbox {
                 socket.as_fd().as_raw_fd(),
                 self.headers.as_mut_ptr(),
                 self.headers.len() as libc::c_uint,
-                libc::MSG_DONTWAIT,
+                // Their type is another one with musl.
+                libc::MSG_DONTWAIT as _,
                 std::ptr::null_mut(),
             )
         };
@@ -252,7 +253,7 @@ impl<'pieces> Composer<'_, 'pieces> {
                 socket.as_fd().as_raw_fd(),
                 sender.headers.as_mut_ptr(),
                 count as libc::c_uint,
-                libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+                (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
             )
         };
         usize::try_from(sent).map_err(|_| Errno::last())

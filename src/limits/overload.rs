@@ -9,6 +9,9 @@ pub const QUEUE_TARGET: Duration = Duration::from_millis(200);
 /// How long they have to stand that long before it is overload: a burst, or a machine that stood still, is served within it.
 /// As often the queue's places are set anew while it lasts.
 pub const QUEUE_INTERVAL: Duration = Duration::from_millis(100);
+/// A queue that became shorter by so much (one part in so many) within that time is no overload, however long who is in it has
+/// stood: a worker that stood still works off within a second who came meanwhile.
+pub const QUEUE_DRAINS_PART: u32 = 8;
 /// How long a connection may have stood where more come than can be served; it is reset then, before anything is read. The
 /// clients who wait least give up after a second or two, and what is left of it they need for their session.
 pub const QUEUE_WAIT_MAX: Duration = Duration::from_millis(500);
@@ -18,9 +21,9 @@ pub const CEILING_WAIT_MAX: Duration = Duration::from_secs(1);
 pub const QUEUE_PLACES_MIN: u32 = 16;
 /// Connections that a worker resets in one turn because they have stood too long: a millisecond or two.
 pub const SHEDS_PER_TURN: usize = 256;
-/// How long a turn goes on with those who come, and under overload with those who are not set up yet: the sessions that are there have their next turn
-/// soon. It is some dozens of steps of handshakes, whose share of a turn's fixed cost is small, and a tenth of what a CPU quota
-/// of 10 in 100 ms gives at a time: what is answered within that leaves within it.
+/// How long a turn goes on with those who come, and under overload with those who are not set up yet: the sessions that are
+/// there have their next turn soon. It is some dozens of steps of handshakes, whose share of a turn's fixed cost is small, and a
+/// tenth of what a CPU quota of 10 in 100 ms gives at a time: what is answered within that leaves within it.
 pub const LONG_TURN: Duration = Duration::from_millis(1);
 /// Connections that a turn accepts in any case: a worker whose turns are long for what it moves takes thousands a second.
 pub const ACCEPTS_PER_TURN_MIN: usize = 4;

@@ -84,9 +84,9 @@ impl Worker {
     fn judge(&mut self, at: usize, client: &Stream, first: bool) -> QueueVerdict {
         let here = &mut self.acceptance.listeners[at];
         let asks = first && here.may_stand_long(self.core.now) || here.queue.is_overloaded();
-        let queue = &mut here.queue;
+        let (queue, socket) = (&mut here.queue, &here.socket);
         let verdict = match asks.then(|| client.queued()).flatten() {
-            Some(queued) => queue.judge(queued, self.core.now),
+            Some(queued) => queue.judge(queued, self.core.now, || socket.waiting()),
             None => QueueVerdict::Serve,
         };
         if verdict == QueueVerdict::Serve {

@@ -21,8 +21,9 @@ pub(super) enum QueueWatch {
     /// Nobody stands in it for long.
     #[default]
     Short,
-    /// Since then whoever was asked has stood for longer than the target; so many were served since.
-    Standing { since: Instant, served: u32 },
+    /// Since then whoever was asked has stood for longer than the target; so many were served since, of this many and of those
+    /// who came.
+    Standing { since: Instant, served: u32, waiting: u32 },
     /// They have for so long that more come than are served.
     Overloaded(Overloaded),
 }
@@ -52,16 +53,31 @@ impl QueueWatch {
         matches!(self, QueueWatch::Overloaded(_))
     }
 
-    /// One was taken, of whom this is known.
-    pub(super) fn judge(&mut self, queued: QueueStay, now: Instant) -> QueueVerdict {
+    /// One was taken, of whom this is known. How many wait behind it is asked only where others stand for long.
+    pub(super) fn judge(
+        &mut self,
+        queued: QueueStay,
+        now: Instant,
+        waiting: impl FnOnce() -> u32,
+    ) -> QueueVerdict {
         let long = queued.stood >= limits::QUEUE_TARGET;
         match self {
-            QueueWatch::Short if long => *self = QueueWatch::Standing { since: now, served: 0 },
+            QueueWatch::Short if long => {
+                *self = QueueWatch::Standing { since: now, served: 0, waiting: waiting() };
+            }
             QueueWatch::Standing { .. } if !long => *self = QueueWatch::Short,
-            QueueWatch::Standing { since, served } if now - *since >= limits::QUEUE_INTERVAL => {
-                let places = places(*served, now - *since);
-                *self =
-                    QueueWatch::Overloaded(Overloaded { places, since: now, served: 0, ran_empty: false });
+            QueueWatch::Standing { since, served, waiting: before }
+                if now - *since >= limits::QUEUE_INTERVAL =>
+            {
+                let (places, waiting) = (places(*served, now - *since), waiting());
+                *self = match waiting < *before - *before / limits::QUEUE_DRAINS_PART {
+                    // They become fewer: a worker that stood still works off who came meanwhile.
+                    true => QueueWatch::Standing { since: now, served: 0, waiting },
+                    false => {
+                        let (since, served, ran_empty) = (now, 0, false);
+                        QueueWatch::Overloaded(Overloaded { places, since, served, ran_empty })
+                    }
+                };
             }
             // Of those who have left many have just come by the kernel's account: what they said is sent again for them.
             QueueWatch::Overloaded(_) if queued.stood >= limits::QUEUE_WAIT_MAX || queued.left => {
@@ -137,19 +153,24 @@ mod tests {
         QueueStay { stood: ms * MS, left: false }
     }
 
+    /// One was taken, and as many wait as ever.
+    fn judge(watch: &mut QueueWatch, queued: QueueStay, now: Instant) -> QueueVerdict {
+        watch.judge(queued, now, || 1000)
+    }
+
     /// One that was taken and served.
     fn serve(watch: &mut QueueWatch, ms: u32, now: Instant) {
-        assert_eq!(watch.judge(stood(ms), now), QueueVerdict::Serve, "{ms}");
+        assert_eq!(judge(watch, stood(ms), now), QueueVerdict::Serve, "{ms}");
         watch.serve();
     }
 
     /// A queue whose connections have stood for too long while so many were served in an interval.
     fn overloaded(served: u32) -> (QueueWatch, Instant) {
         let (mut watch, now) = (QueueWatch::default(), Instant::now());
-        assert_eq!(watch.judge(stood(300), now), QueueVerdict::Serve);
+        assert_eq!(judge(&mut watch, stood(300), now), QueueVerdict::Serve);
         (0..served).for_each(|_| watch.serve());
         let now = now + limits::QUEUE_INTERVAL;
-        assert_eq!(watch.judge(stood(300), now), QueueVerdict::Serve);
+        assert_eq!(judge(&mut watch, stood(300), now), QueueVerdict::Serve);
         assert!(watch.is_overloaded());
         (watch, now)
     }
@@ -167,6 +188,19 @@ mod tests {
         serve(&mut watch, 3000, now + 4 * limits::QUEUE_INTERVAL);
         assert!(!watch.is_overloaded(), "one between them had not stood");
         assert_eq!(watch.places(now + 9 * limits::QUEUE_INTERVAL, MOST, false), None);
+    }
+
+    /// Who came while a worker stood still has stood for long, and is served soon.
+    #[test]
+    fn a_queue_that_becomes_shorter_is_no_overload() {
+        let (mut watch, mut now) = (QueueWatch::default(), Instant::now());
+        for waiting in [1000, 870, 760, 660] {
+            assert_eq!(watch.judge(stood(3000), now, || waiting), QueueVerdict::Serve);
+            now += limits::QUEUE_INTERVAL;
+        }
+        assert!(!watch.is_overloaded());
+        watch.judge(stood(3000), now, || 650);
+        assert!(watch.is_overloaded());
     }
 
     #[test]
@@ -196,14 +230,14 @@ mod tests {
     #[test]
     fn who_stood_too_long_is_shed_while_more_come_than_are_served() {
         let (mut watch, now) = overloaded(50);
-        let mut judge = |stood: Duration, left| watch.judge(QueueStay { stood, left }, now);
+        let mut judge = |stood: Duration, left| judge(&mut watch, QueueStay { stood, left }, now);
         assert_eq!(judge(limits::QUEUE_WAIT_MAX, false), QueueVerdict::Shed);
         assert_eq!(judge(limits::QUEUE_WAIT_MAX - MS, false), QueueVerdict::Serve);
         assert_eq!(judge(Duration::ZERO, true), QueueVerdict::Shed);
         let mut watch = QueueWatch::default();
         // It may have half closed.
         let left = QueueStay { stood: limits::QUEUE_WAIT_MAX, left: true };
-        assert_eq!(watch.judge(left, now), QueueVerdict::Serve, "without overload");
+        assert_eq!(watch.judge(left, now, || 1), QueueVerdict::Serve, "without overload");
     }
 
     /// Behind an overload the queue is as long as ever within a second, be it that nobody comes any more.

@@ -107,6 +107,21 @@ fn who_stood_too_long_is_reset_and_who_comes_is_served_by_splicing() {
     who_stood_too_long_is_reset_and_who_comes_is_served(RelayMode::Splice);
 }
 
+/// A worker of which a turn is never short, and that stood still for longer than anybody may stand under overload.
+#[test]
+fn who_came_while_a_worker_stood_still_is_served_where_that_is_soon() {
+    let server = start(config(1, RelayMode::Copy));
+    server.drill(0, Drill::Slow(Duration::from_millis(15)));
+    server.drill(0, Drill::Stall(Duration::from_millis(800)));
+    let (mut clients, mut fates) = ((0..64).map(|_| greeted(&server)).collect(), Fates::default());
+    await_that("all are served", || {
+        fates.look(&mut clients);
+        clients.is_empty()
+    });
+    assert_eq!((fates.reset, shed(&server, ShedCause::Queue)), (0, 0));
+    stop(server);
+}
+
 /// A load that is served, a long turn of some milliseconds, and one that is longer than anybody should stand.
 #[test]
 fn nothing_is_shed_where_a_worker_stood_still_for_once() {

@@ -12,6 +12,9 @@ pub const QUEUE_INTERVAL: Duration = Duration::from_millis(100);
 /// A queue that became shorter by so much (one part in so many) within that time is no overload, however long who is in it has
 /// stood: a worker that stood still works off within a second who came meanwhile.
 pub const QUEUE_DRAINS_PART: u32 = 8;
+/// How often somebody is asked how long it stood, in a queue that has not been empty for as long as the target: a few times
+/// within the time that overload takes to be one.
+pub const QUEUE_ASK_INTERVAL: Duration = Duration::from_millis(25);
 /// How long a connection may have stood where more come than can be served; it is reset then, before anything is read. The
 /// clients who wait least give up after a second or two, and what is left of it they need for their session.
 pub const QUEUE_WAIT_MAX: Duration = Duration::from_millis(500);

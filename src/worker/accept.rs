@@ -83,7 +83,7 @@ impl Worker {
     /// served: otherwise nobody has to be asked.
     fn judge(&mut self, at: usize, client: &Stream, first: bool) -> QueueVerdict {
         let here = &mut self.acceptance.listeners[at];
-        let asks = first && here.may_stand_long(self.core.now) || here.queue.is_overloaded();
+        let asks = first && here.asks(self.core.now) || here.queue.is_overloaded();
         let (queue, socket) = (&mut here.queue, &here.socket);
         let verdict = match asks.then(|| client.queued()).flatten() {
             Some(queued) => queue.judge(queued, self.core.now, || socket.waiting()),

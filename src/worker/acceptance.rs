@@ -53,8 +53,8 @@ pub(super) struct Accepting {
     pub(super) leaving: Option<Departure>,
     /// Whether those that it gives tell how long they have stood.
     pub(super) timed: bool,
-    /// When its queue was last seen to be empty, or it was first watched.
-    pub(super) empty_at: Instant,
+    /// From when on somebody in its queue may have stood for too long, and is to be asked.
+    pub(super) asks_at: Instant,
     /// What is known of its queue, and how many places that has where it is kept short.
     pub(super) queue: QueueWatch,
     pub(super) narrowed: Option<u32>,
@@ -109,7 +109,7 @@ impl Acceptance {
             ready: true,
             leaving,
             timed,
-            empty_at: Instant::now(),
+            asks_at: Instant::now() + limits::QUEUE_TARGET,
             queue,
             narrowed,
             in_hand,
@@ -255,14 +255,19 @@ impl Accepting {
         self.ready || self.in_hand.is_some()
     }
 
-    /// Whether somebody in its queue may have stood for too long: in one that was empty since then nobody has.
-    pub(super) fn may_stand_long(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.empty_at) >= limits::QUEUE_TARGET
+    /// Whether the first of a turn is asked how long it stood, and none is for a while: in a queue that was empty of late nobody
+    /// has stood for too long.
+    pub(super) fn asks(&mut self, now: Instant) -> bool {
+        let asks = now >= self.asks_at;
+        if asks {
+            self.asks_at = now + limits::QUEUE_ASK_INTERVAL;
+        }
+        asks
     }
 
     /// Its queue was found to be empty in a turn that began then.
     pub(super) fn note_empty(&mut self, now: Instant) {
-        (self.ready, self.empty_at) = (false, now);
+        (self.ready, self.asks_at) = (false, now + limits::QUEUE_TARGET);
         self.queue.note_empty();
     }
 

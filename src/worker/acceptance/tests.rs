@@ -153,8 +153,10 @@ fn nobody_is_asked_where_the_queue_was_empty_a_moment_ago() {
     let prepared = prepare().expect("a poll");
     let mut acceptance = Acceptance::register(prepared.poll.registry(), vec![open(0)]).expect("a listener");
     let here = &mut acceptance.listeners[0];
-    let now = here.empty_at + limits::QUEUE_TARGET;
-    assert!(here.may_stand_long(now) && !here.may_stand_long(now - SHORT));
+    let now = here.asks_at;
+    assert!(!here.asks(now - SHORT) && here.asks(now) && !here.asks(now), "once in a while");
+    assert!(here.asks(now + limits::QUEUE_ASK_INTERVAL));
     here.note_empty(now);
-    assert!(!here.ready && !here.may_stand_long(now));
+    assert!(!here.ready && !here.asks(now + limits::QUEUE_TARGET - SHORT));
+    assert!(here.asks(now + limits::QUEUE_TARGET));
 }

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use outflow::outcome::Reason;
 use tempfile::TempDir;
 
 use crate::support::relay::{binary, run_to_exit};
@@ -49,14 +50,30 @@ fn configurations(page: &str) -> impl Iterator<Item = &str> {
     page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().expect("a block"))
 }
 
-/// The configuration with ports that nobody has in place of those that it listens at.
-fn elsewhere(configuration: &str) -> String {
+/// Where a service has its folders, as units and packages make them.
+const FOLDERS: [&str; 3] = ["/run/outflow", "/var/lib/outflow", "/var/log/outflow"];
+
+/// The configuration with ports that nobody has in place of those that it listens at, and with a service's folders in this one.
+fn elsewhere(configuration: &str, folder: &Path) -> String {
     let listens = |line: &str| line.starts_with("listen = ") || line.starts_with("address = ");
-    let line = |line: &str| if listens(line) { line.replace(":1080\"", ":0\"") } else { line.to_owned() };
-    configuration.lines().map(|one| line(one) + "\n").collect()
+    let line = |line: &str| if listens(line) { at_free_ports(line) } else { line.to_owned() };
+    let moved = |text: String, of: &&str| text.replace(of, &format!("{}{of}", folder.display()));
+    let text: String = configuration.lines().map(|one| line(one) + "\n").collect();
+    FOLDERS.iter().fold(text, moved)
 }
 
-/// A folder with this configuration, and with the files that the pages name.
+/// The line with 0 in place of each port that ends a string.
+fn at_free_ports(line: &str) -> String {
+    let part = |part: &str| match part.rsplit_once(':') {
+        Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            format!("{host}:0")
+        }
+        _ => part.to_owned(),
+    };
+    line.split('"').map(part).collect::<Vec<_>>().join("\"")
+}
+
+/// A folder with the files that the pages name, and with every folder that this configuration has below those of a service.
 fn folder_of(configuration: &str) -> TempDir {
     let folder = TempDir::new().expect("a folder");
     let file = |name: &str, text: &[u8], mode: u32| {
@@ -64,18 +81,25 @@ fn folder_of(configuration: &str) -> TempDir {
         fs::write(&path, text).expect("write a file");
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
     };
-    file("outflow.toml", configuration.as_bytes(), 0o644);
     file("users.passwd", format!("ann:{HASH}\nbob:{HASH}\n").as_bytes(), 0o600);
     file("username.key", &[b'k'; 32], 0o600);
     file("malware.txt", b"malware.example\n", 0o644);
-    fs::create_dir(folder.path().join("state")).expect("a directory for state");
+    let strings = configuration.split('"').map(|text| text.strip_prefix("unix:").unwrap_or(text));
+    for path in strings.filter(|text| FOLDERS.iter().any(|of| text.starts_with(of))) {
+        let path = folder.path().join(path.trim_start_matches('/'));
+        let of_file = path.extension().and_then(|_| path.parent());
+        fs::create_dir_all(of_file.unwrap_or(&path)).expect("a service's folder");
+    }
+    let state = folder.path().join("state");
+    fs::create_dir(state).expect("a directory for state");
     folder
 }
 
 /// What `check` complains of, of a configuration of a page.
 fn complaint(configuration: &str) -> Option<String> {
-    let configuration = elsewhere(configuration);
-    let folder = folder_of(&configuration);
+    let folder = folder_of(configuration);
+    let configuration = elsewhere(configuration, folder.path());
+    fs::write(folder.path().join("outflow.toml"), &configuration).expect("write the configuration");
     let mut check = Command::new(binary());
     check.args(["check", "--config"]).arg(folder.path().join("outflow.toml"));
     if !configuration.contains(":0\"") {
@@ -100,6 +124,10 @@ fn every_configuration_passes_check() {
     assert!(count >= 15, "{count} configurations: the reading is broken");
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
     assert!(complaint("[server]\nworker = 3\n").is_some());
+    assert_eq!(
+        at_free_ports("listen = [\"[::]:1080\", \"unix:/a:b\"]"),
+        "listen = [\"[::]:0\", \"unix:/a:b\"]"
+    );
 }
 
 /// The help of a command, as the program prints it.
@@ -136,4 +164,30 @@ fn the_docs_show_every_command() {
     let page = command_page(&[]);
     assert!(page.matches("\n## ").count() > 20, "the reading is broken: {page}");
     holds("docs/commands.md", &page);
+}
+
+/// A record's fields and reasons by the page, in the order in which they are written.
+#[test]
+fn the_page_of_records_has_every_field_and_reason() {
+    let page = written_below("docs/records.md");
+    let cells = |heading: &str| -> Vec<String> {
+        let section = page.split_once(heading).expect("the section").1.split("\n## ").next().expect("text");
+        let first = section.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+        first
+            .flat_map(|cell| cell.split('`').step_by(2))
+            .map(str::to_owned)
+            .filter(|name| !name.is_empty() && name != ", ")
+            .collect()
+    };
+    let reasons: Vec<&str> = Reason::ALL.iter().map(|reason| reason.name()).collect();
+    let (shown, known) = (sorted(cells("\n## Reasons\n")), sorted(reasons.iter().map(|&one| one.to_owned())));
+    assert_eq!(shown, known);
+    let known = sorted(crate::records::FIELDS.iter().map(|&field| field.to_owned()));
+    assert_eq!(sorted(cells("\n## Fields\n")), known);
+}
+
+fn sorted(names: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut names: Vec<String> = names.into_iter().collect();
+    names.sort();
+    names
 }

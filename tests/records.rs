@@ -12,7 +12,7 @@ use crate::support::wait::timed;
 use crate::support::{Client, DnsServer, Engine, Origin, Relay};
 
 /// The fields of a record.
-pub(crate) const FIELDS: [&str; 34] = [
+pub(crate) const FIELDS: [&str; 38] = [
     "time",
     "id",
     "worker",
@@ -29,6 +29,10 @@ pub(crate) const FIELDS: [&str; 34] = [
     "proxy_peer",
     "proxy_id",
     "proxy_authority",
+    "rule",
+    "verdict",
+    "would_deny",
+    "limit",
     "egress",
     "egress_address",
     "session_key",
@@ -51,8 +55,7 @@ pub(crate) const FIELDS: [&str; 34] = [
 
 fn assert_fields(record: &Value) {
     let fields: BTreeSet<&str> = record.as_object().expect("an object").keys().map(String::as_str).collect();
-    let missing: Vec<_> = FIELDS.iter().filter(|f| !fields.contains(*f)).collect();
-    assert!(missing.is_empty(), "without {missing:?}: {record}");
+    assert_eq!(fields, FIELDS.into_iter().collect(), "{record}");
 }
 
 fn at_least(record: &Value, field: &str, least: u64) {

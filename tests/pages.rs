@@ -1,5 +1,7 @@
 //! What the pages of the documentation show is what people begin with: it is tried as it stands there.
 
+mod commands;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -130,43 +132,7 @@ fn every_configuration_passes_check() {
     );
 }
 
-/// The help of a command, as the program prints it.
-fn help(words: &[String]) -> String {
-    let mut command = Command::new(binary());
-    command.args(words).arg("--help").env_clear();
-    let output = run_to_exit(command);
-    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("UTF-8")
-}
-
-/// The commands below one, by its help: their names stand two blanks from the margin.
-fn commands(help: &str) -> impl Iterator<Item = &str> {
-    let list = help.split_once("Commands:\n").map_or("", |(_, list)| list);
-    let lines = list.lines().take_while(|line| !line.is_empty());
-    let names = lines.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
-    names.filter(|name| !name.is_empty() && *name != "help")
-}
-
-/// The part of the page for a command, and for those below it.
-fn command_page(words: &[String]) -> String {
-    let help = help(words);
-    let name: String = words.iter().map(|word| format!(" {word}")).collect();
-    let mut page = format!("\n## `outflow{name}`\n\n```text\n{}\n```\n", help.trim_end());
-    for inner in commands(&help) {
-        let inner: Vec<String> = words.iter().cloned().chain([inner.to_owned()]).collect();
-        page += &command_page(&inner);
-    }
-    page
-}
-
-#[test]
-fn the_docs_show_every_command() {
-    let page = command_page(&[]);
-    assert!(page.matches("\n## ").count() > 20, "the reading is broken: {page}");
-    holds("docs/commands.md", &page);
-}
-
-/// A record's fields and reasons by the page, in the order in which they are written.
+/// Whoever reads a record finds each of its fields and reasons.
 #[test]
 fn the_page_of_records_has_every_field_and_reason() {
     let page = written_below("docs/records.md");

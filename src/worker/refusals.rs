@@ -36,6 +36,8 @@ struct RefusalCounts {
     limited_by: Option<Arc<str>>,
     /// Why there was no pool to leave from last, with what was asked for.
     no_pool: Option<Arc<str>>,
+    /// Why the first of those was refused that nothing of these refused: a rule, a limit or a pool tells enough.
+    why: Option<String>,
     allowed: u64,
     /// The rule that allowed last.
     allowed_by: Option<Arc<str>>,
@@ -55,27 +57,35 @@ enum Kind {
 impl Refusals {
     /// Takes note of a session that failed, by this rule or limit where one refused it, or for this cause; says so where its source was quiet.
     pub(super) fn note(&mut self, client: IpAddr, failure: &Failure, by: Option<Arc<str>>, now: Instant) {
-        Kind::of(failure).into_iter().for_each(|kind| self.take(client, kind, by.clone(), now));
+        let why = || failure.to_string();
+        Kind::of(failure).into_iter().for_each(|kind| self.take(client, kind, by.clone(), why, now));
     }
 
     /// Takes note of a session that was allowed, where the log is to tell of it.
     pub(super) fn note_allowed(&mut self, client: IpAddr, rule: Option<Arc<str>>, now: Instant) {
-        self.take(client, Kind::Allowed, rule, now);
+        self.take(client, Kind::Allowed, rule, String::new, now);
     }
 
-    fn take(&mut self, client: IpAddr, kind: Kind, by: Option<Arc<str>>, now: Instant) {
+    fn take(
+        &mut self,
+        client: IpAddr,
+        kind: Kind,
+        by: Option<Arc<str>>,
+        why: impl FnOnce() -> String,
+        now: Instant,
+    ) {
         if !tracing::enabled!(tracing::Level::INFO) {
             return;
         }
         let source = Source::from(client);
         if let Some(counts) = self.sources.get_mut(&source) {
-            return counts.add(kind, by);
+            return counts.add(kind, by, why);
         }
         if self.sources.len() >= limits::REFUSAL_SOURCES_MAX {
-            return self.others.add(kind, by);
+            return self.others.add(kind, by, why);
         }
         let mut first = RefusalCounts::default();
-        first.add(kind, by);
+        first.add(kind, by, why);
         first.say(Some(source));
         self.sources.insert(source, RefusalCounts::default());
         self.said.push_back((now, source));
@@ -107,7 +117,7 @@ impl Refusals {
 }
 
 impl RefusalCounts {
-    fn add(&mut self, kind: Kind, by: Option<Arc<str>>) {
+    fn add(&mut self, kind: Kind, by: Option<Arc<str>>, why: impl FnOnce() -> String) {
         match kind {
             Kind::FailedLogin => self.failed_logins += 1,
             Kind::BadParameters(fault) => {
@@ -116,6 +126,9 @@ impl RefusalCounts {
             }
             Kind::Refused => {
                 self.refused += 1;
+                if by.is_none() && self.why.is_none() {
+                    self.why = Some(why());
+                }
                 self.refused_by = by.or(self.refused_by.take());
             }
             Kind::AtLimit => {
@@ -141,9 +154,10 @@ impl RefusalCounts {
         let parameters = parameters.map(ParameterFault::name);
         if *failed_logins + *refused > 0 {
             let (rule, limit, no_pool) = (refused_by.as_deref(), limited_by.as_deref(), no_pool.as_deref());
+            let why = self.why.as_deref();
             match source {
                 Some(source) => {
-                    tracing::info!(%source, failed_logins, parameters, refused, rule, limit, no_pool, "sessions refused");
+                    tracing::info!(%source, failed_logins, parameters, refused, rule, limit, no_pool, why, "sessions refused");
                 }
                 None => {
                     tracing::info!(
@@ -153,6 +167,7 @@ impl RefusalCounts {
                         rule,
                         limit,
                         no_pool,
+                        why,
                         "sessions of further sources refused"
                     )
                 }
@@ -222,6 +237,7 @@ mod tests {
             refused_by: None,
             limited_by: None,
             no_pool: None,
+            why: (refused > 0).then(|| Failure::NoMethod.to_string()),
             allowed,
             allowed_by: Some("office".into()),
         };
@@ -254,6 +270,7 @@ mod tests {
         // The first one of a source is said at once.
         refusals.note(source(0), &Failure::NoMethod, None, now);
         causes.iter().for_each(|cause| refusals.note(source(0), cause, None, now));
-        assert_eq!(refusals.sources[&Source::from(source(0))].refused, 4);
+        let counts = &refusals.sources[&Source::from(source(0))];
+        assert_eq!((counts.refused, counts.why.clone()), (4, Some(Failure::NotTaken.to_string())));
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct FolderFacts {
     /// The key that names the file, as in messages.
     pub(super) key: String,
     pub(super) folder: PathBuf,
+    /// Whether all of that is made by orders at the admin endpoint, and the server does without it.
+    pub(super) by_order: bool,
     /// What keeps the server's user from making files there; `None` where nothing does.
     pub(super) hindrance: Option<Hindrance>,
     /// Who may put other files there than the server's user and root, in words.
@@ -46,14 +48,18 @@ pub(super) fn read(config: &Config) -> Option<(ProcessUser, Vec<FolderFacts>)> {
         None => ProcessUser::ours().ok()?,
     };
     let mut all: Vec<FolderFacts> = Vec::new();
-    for WrittenFile { key, folder } in sandbox::written_files(config) {
+    for WrittenFile { key, folder, by_order } in sandbox::written_files(config) {
         match all.iter_mut().find(|known| known.folder == folder) {
-            Some(known) => known.key = format!("{}, {key}", known.key),
+            Some(known) => {
+                known.key = format!("{}, {key}", known.key);
+                known.by_order &= by_order;
+            }
             None => all.push(FolderFacts {
                 hindrance: hindrance(&folder, &account),
                 others: others(&folder, &account),
                 key,
                 folder,
+                by_order,
             }),
         }
     }
@@ -87,7 +93,7 @@ pub(super) fn judged(account: &ProcessUser, all: &[FolderFacts]) -> Vec<Finding>
         mend: vec![mend],
     };
     let mut found = Vec::new();
-    for FolderFacts { key, folder, hindrance, others } in all {
+    for FolderFacts { key, folder, by_order, hindrance, others } in all {
         let (folder, user) = (folder.display(), account.user());
         let cannot = format!("user {account} cannot make files in {folder} ({key})");
         let hindered = match hindrance {
@@ -104,7 +110,8 @@ pub(super) fn judged(account: &ProcessUser, all: &[FolderFacts]) -> Vec<Finding>
                 format!("install -d -o {user} -m 0750 {folder}/outflow    # and name files in that"),
             )),
         };
-        found.extend(hindered.map(|(what, mend)| finding(Severity::Error, what, mend)));
+        let severity = if *by_order { Severity::Warning } else { Severity::Error };
+        found.extend(hindered.map(|(what, mend)| finding(severity, what, mend)));
         found.extend(others.as_ref().map(|others| {
             let what =
                 format!("{others} may put other files in the place of the server's in {folder} ({key})");
@@ -186,10 +193,13 @@ mod tests {
         let facts = |hindrance, others: Option<&str>| FolderFacts {
             key: "[server] takeover".to_owned(),
             folder: "/run/outflow".into(),
+            by_order: false,
             hindrance,
             others: others.map(str::to_owned),
         };
         assert_eq!(judged(&stranger, &[facts(None, None)]), []);
+        let by_order = FolderFacts { by_order: true, ..facts(Some(Hindrance::Unwritable), None) };
+        assert_eq!(judged(&stranger, &[by_order])[0].severity, Severity::Warning);
         let all = [
             facts(Some(Hindrance::Missing), None),
             facts(Some(Hindrance::Closed("/run".into())), Some("everybody")),

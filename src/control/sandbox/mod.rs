@@ -172,6 +172,8 @@ pub(super) struct WrittenFile {
     pub(super) key: String,
     /// The folder that it makes it in.
     pub(super) folder: PathBuf,
+    /// Whether that is done by an order at the admin endpoint alone: nothing else misses it.
+    pub(super) by_order: bool,
 }
 
 /// All of them; devices and FIFOs, which are there already, aside.
@@ -184,7 +186,7 @@ pub(super) fn written_files(config: &Config) -> Vec<WrittenFile> {
             FileUse::Own => file.path.clone(),
             FileUse::Append | FileUse::Replace | FileUse::Listen => file.path.parent()?.to_owned(),
         };
-        Some(WrittenFile { key: file.at.to_string(), folder })
+        Some(WrittenFile { key: file.at.to_string(), folder, by_order: file.used == FileUse::Replace })
     };
     named_files(config).into_iter().filter_map(of).collect()
 }

@@ -170,6 +170,15 @@ fn an_address_without_a_way_is_an_error_towards_a_target_that_somebody_wants() {
     assert_eq!(found[0].mend, ["ip route add 192.0.2.77 via ROUTER dev eth0"]);
 }
 
+/// The kernel's word for it is "Invalid argument".
+#[test]
+fn loopback_addresses_are_said_to_lead_nowhere() {
+    let (pool, facts) = (plain(&["127.0.0.4/32"]), machine(&[]));
+    let mut kernel = Kernel { out: Err(Errno::EINVAL), back: Ok(()), asked: Vec::new() };
+    let found = asked(&pool, &facts, &missing(&pool, &facts), &WayTarget::all(&[]), &mut kernel);
+    assert!(found[0].what.ends_with(": an address of loopback reaches this machine alone"), "{found:?}");
+}
+
 #[test]
 fn a_marked_packet_is_asked_for_with_its_mark() {
     let marked = pool(&["198.51.100.9/32"], PoolSockets { fwmark: Some(7), ..PoolSockets::default() });

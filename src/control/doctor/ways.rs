@@ -133,7 +133,14 @@ fn no_way(
         true => format!("to {}", target.address),
         false => "to the rest of the world (no default route)".to_owned(),
     };
-    let what = format!("no way leads from {}{mark}{by} {whither}: {}", named(sources), errno.desc());
+    let why = match errno {
+        // The kernel's word for it says nothing: "Invalid argument".
+        Errno::EINVAL if sources.iter().any(IpAddr::is_loopback) => {
+            "an address of loopback reaches this machine alone"
+        }
+        errno => errno.desc(),
+    };
+    let what = format!("no way leads from {}{mark}{by} {whither}: {why}", named(sources));
     let flag = if target.address.is_ipv6() { "-6 " } else { "" };
     let interface = pool.sockets.interface.as_deref().map(str::to_owned);
     let interface = interface.or_else(|| Some(facts.neighbourhood(*sources.first()?)?.0.name.clone()));

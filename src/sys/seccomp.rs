@@ -3,13 +3,15 @@
 //! It holds for the calling thread and for what begins later. What is allowed whatever its arguments are the kernel knows from a map of
 //! bits; for the others it runs the program, so that none of the calls that sessions make often is among them.
 
+mod arguments;
+
 use std::collections::BTreeMap;
 use std::io;
 
 use libc::c_long;
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule};
+
+use self::arguments::by_arguments;
 
 /// What becomes of a call that is not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,14 +200,6 @@ const OLDER: [c_long; 27] = [
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER: [c_long; 1] = [38];
 
-/// What of prctl(2) there is use for: names of threads, the precision of their sleep, mappings with names (the allocator's).
-const PRCTL: [libc::c_int; 4] =
-    [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_TIMERSLACK, libc::PR_SET_VMA];
-/// The kinds of sockets that carry a protocol of their own: none that sees whole packets (SOCK_RAW).
-const KINDS: [libc::c_int; 2] = [libc::SOCK_STREAM, libc::SOCK_DGRAM];
-/// The bits of a socket's type that are its kind; the others are flags.
-const KIND_MASK: u64 = 0xf;
-
 /// Whether filters can be had.
 pub fn is_supported() -> bool {
     seccompiler::TargetArch::try_from(std::env::consts::ARCH).is_ok()
@@ -254,40 +248,8 @@ fn listed(beside: CallsBeside) -> io::Result<CallRules> {
     if beside.namespaces {
         rules.insert(libc::SYS_setns, Vec::new());
     }
-    // A thread of this process, and no process.
-    let threads = u64::from(libc::CLONE_THREAD as u32);
-    rules.insert(libc::SYS_clone, vec![rule(&[(0, SeccompCmpOp::MaskedEq(threads), threads)])?]);
-    // abort(3) and raise(3): a signal to a thread of its own, and to nobody else.
-    let own = u64::from(std::process::id());
-    rules.insert(libc::SYS_tgkill, vec![rule(&[(0, SeccompCmpOp::Eq, own)])?]);
-    rules.insert(libc::SYS_kill, vec![rule(&[(0, SeccompCmpOp::Eq, own)])?]);
-    let prctl = PRCTL.iter().map(|what| rule(&[(0, SeccompCmpOp::Eq, *what as u64)]));
-    rules.insert(libc::SYS_prctl, prctl.collect::<io::Result<_>>()?);
-    let mut sockets = Vec::new();
-    for (family, kinds) in [
-        (libc::AF_INET, &KINDS[..]),
-        (libc::AF_INET6, &KINDS),
-        (libc::AF_UNIX, &[libc::SOCK_STREAM, libc::SOCK_DGRAM, libc::SOCK_SEQPACKET]),
-        (libc::AF_NETLINK, &[libc::SOCK_RAW, libc::SOCK_DGRAM]),
-    ] {
-        for kind in kinds {
-            sockets.push(rule(&[
-                (0, SeccompCmpOp::Eq, family as u64),
-                (1, SeccompCmpOp::MaskedEq(KIND_MASK), *kind as u64),
-            ])?);
-        }
-    }
-    rules.insert(libc::SYS_socket, sockets);
+    by_arguments(&mut rules)?;
     Ok(rules)
-}
-
-/// All of these hold: an argument by its place, in its lower 32 bits.
-fn rule(conditions: &[(u8, SeccompCmpOp, u64)]) -> io::Result<SeccompRule> {
-    let condition = |(place, how, value): &(u8, SeccompCmpOp, u64)| {
-        SeccompCondition::new(*place, SeccompCmpArgLen::Dword, how.clone(), *value)
-    };
-    let conditions = conditions.iter().map(condition).collect::<Result<_, _>>().map_err(io::Error::other)?;
-    SeccompRule::new(conditions).map_err(io::Error::other)
 }
 
 #[cfg(test)]

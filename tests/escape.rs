@@ -22,7 +22,10 @@ use outflow::worker::Drill;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::sandbox::{STRANGER, without_root};
+use crate::support::Relay;
+use crate::support::relay::binary;
 use crate::support::skip::skip;
+use crate::support::terminal::Terminal;
 
 /// What tells a process of its part: the attempt, what becomes of unknown calls, and as whom.
 const PART: &str = "OUTFLOW_TEST_ESCAPE";
@@ -209,4 +212,26 @@ fn each_attempt_succeeds_outside() {
         assert_eq!(make(), Ok(()), "{name}");
     }
     let _ = std::fs::remove_file("/var/tmp/outflow-test-escape");
+}
+
+/// The filters of system calls that all threads of a process have.
+fn filters(pid: u32) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    status.lines().find_map(|line| line.strip_prefix("Seccomp:")).expect("a field").trim().to_owned()
+}
+
+/// Who has taken over a server that root started from his shell could have typed there. Who has no terminal pays for no filter.
+#[test]
+fn a_server_on_a_terminal_alone_is_kept_from_typing_there() {
+    let relay = Relay::builder().set("sandbox", "seccomp", "\"off\"").under(&["setsid"]).start();
+    assert_eq!(filters(relay.pid()), "0");
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("outflow.toml");
+    std::fs::write(&config, "[server]\nlisten = [\"127.0.0.1:0\"]\n").expect("a configuration");
+    let script = format!("echo is=$$; exec {} --config {}", binary(), config.display());
+    let terminal = Terminal::start(&["sh", "-c", &script], &[], (200, 24));
+    let row = terminal.shows(&["is="]);
+    terminal.shows(&["ready: listening"]);
+    let (_, pid) = row.split_once("is=").expect("its number");
+    assert_eq!(filters(pid.trim().parse().expect("a number")), "2");
 }

@@ -137,6 +137,22 @@ fn a_reload_that_needs_what_was_given_up_is_refused() {
     });
 }
 
+/// Root changes the mode of any file, whatever Landlock says: the call is there for who has a unix socket to give to others.
+#[test]
+fn root_without_unix_sockets_changes_no_file_by_its_path() {
+    if without_root(&test_name!()) {
+        return;
+    }
+    let table = "address = \"127.0.0.1:0\"";
+    let mut relay = Relay::builder().listen(&[]).listeners(&[table]).start();
+    let path = relay.access_path().with_file_name("socks.sock");
+    relay.put_listeners(&[table, &format!("address = \"unix:{}\"", path.display())]);
+    relay.write(&[]);
+    relay.signal("HUP");
+    let line = relay.logged(&["takes chmod(2)"]);
+    assert!(line.contains("[[listener]] 2 key `address`") && line.contains("`sandbox.seccomp`"), "{line}");
+}
+
 /// Root that goes on as root has its files, and no other right.
 #[test]
 fn root_without_another_user_gives_up_what_is_not_for_files() {

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use std::io;
 
 use libc::c_long;
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule};
+use seccompiler::{BpfProgram, SeccompAction, SeccompCmpOp, SeccompFilter, SeccompRule};
 
-use self::arguments::by_arguments;
+use self::arguments::{TIOCLINUX, TIOCSTI, by_arguments, rule};
 
 /// What becomes of a call that is not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub enum Unlisted {
 pub struct CallsBeside {
     /// setns(2): sockets are opened in other network namespaces.
     pub namespaces: bool,
+    /// chmod(2) and chown(2) of what stands at a path: the files of unix sockets are given to others.
+    pub owners: bool,
 }
 
 /// Memory: the allocator, stacks of threads, libraries that are loaded late, SQLite's shared index.
@@ -80,7 +82,7 @@ const EVENTS: [c_long; 6] = [
 ];
 
 /// Files: the configuration and what it names, the log, the records, SQLite's store, /proc. Which of them, Landlock says.
-const FILES: [c_long; 40] = [
+const FILES: [c_long; 33] = [
     libc::SYS_close,
     libc::SYS_dup,
     libc::SYS_dup3,
@@ -88,11 +90,7 @@ const FILES: [c_long; 40] = [
     libc::SYS_faccessat2,
     libc::SYS_fadvise64,
     libc::SYS_fallocate,
-    libc::SYS_fchmod,
-    libc::SYS_fchmodat,
     libc::SYS_fchown,
-    libc::SYS_fchownat,
-    libc::SYS_fcntl,
     libc::SYS_fdatasync,
     libc::SYS_flock,
     libc::SYS_fstat,
@@ -101,11 +99,8 @@ const FILES: [c_long; 40] = [
     libc::SYS_ftruncate,
     libc::SYS_getcwd,
     libc::SYS_getdents64,
-    libc::SYS_ioctl,
     libc::SYS_lseek,
-    libc::SYS_mkdirat,
     libc::SYS_newfstatat,
-    libc::SYS_openat,
     libc::SYS_pipe2,
     libc::SYS_pread64,
     libc::SYS_preadv,
@@ -145,7 +140,7 @@ const SOCKETS: [c_long; 17] = [
 ];
 
 /// What the process asks about itself and the machine: who it is, what it may have open, what it has used.
-const ITSELF: [c_long; 17] = [
+const ITSELF: [c_long; 16] = [
     libc::SYS_capget,
     libc::SYS_getegid,
     libc::SYS_geteuid,
@@ -157,7 +152,6 @@ const ITSELF: [c_long; 17] = [
     libc::SYS_getresuid,
     libc::SYS_getrusage,
     libc::SYS_getuid,
-    libc::SYS_prlimit64,
     libc::SYS_sysinfo,
     libc::SYS_umask,
     libc::SYS_uname,
@@ -168,20 +162,15 @@ const ITSELF: [c_long; 17] = [
 /// The same by their older names, of which newer architectures have one, that libc has no name for there (renameat(2) of
 /// asm-generic/unistd.h).
 #[cfg(target_arch = "x86_64")]
-const OLDER: [c_long; 27] = [
+const OLDER: [c_long; 22] = [
     libc::SYS_access,
     libc::SYS_arch_prctl,
-    libc::SYS_chmod,
-    libc::SYS_chown,
     libc::SYS_dup2,
     libc::SYS_epoll_create,
     libc::SYS_epoll_wait,
     libc::SYS_getdents,
     libc::SYS_getrlimit,
-    libc::SYS_lchown,
     libc::SYS_lstat,
-    libc::SYS_mkdir,
-    libc::SYS_open,
     libc::SYS_pipe,
     libc::SYS_poll,
     libc::SYS_pselect6,
@@ -223,8 +212,22 @@ pub fn confine(beside: CallsBeside, unlisted: Unlisted) -> io::Result<()> {
     filters.iter().try_for_each(|filter| seccompiler::apply_filter(filter)).map_err(io::Error::other)
 }
 
+/// Has the calling thread type nothing for whoever has the terminal that it was started from: of what it types root's shell may be the one
+/// that reads it. All other calls are as they were.
+///
+/// # Errors
+/// As [`confine`].
+pub fn forbid_typing() -> io::Result<()> {
+    let typing = [TIOCSTI, TIOCLINUX].map(|what| rule(&[(1, SeccompCmpOp::Eq, what)]));
+    let typing = BTreeMap::from([(libc::SYS_ioctl, typing.into_iter().collect::<io::Result<_>>()?)]);
+    let filter = compile(typing, SeccompAction::Allow, NOT_PERMITTED)?;
+    seccompiler::apply_filter(&filter).map_err(io::Error::other)
+}
+
 type CallRules = BTreeMap<i64, Vec<SeccompRule>>;
 
+/// The answer to who may not.
+const NOT_PERMITTED: SeccompAction = SeccompAction::Errno(libc::EPERM as u32);
 /// The answer of a kernel that does not have a call.
 const NO_SUCH_CALL: SeccompAction = SeccompAction::Errno(libc::ENOSYS as u32);
 
@@ -248,7 +251,7 @@ fn listed(beside: CallsBeside) -> io::Result<CallRules> {
     if beside.namespaces {
         rules.insert(libc::SYS_setns, Vec::new());
     }
-    by_arguments(&mut rules)?;
+    by_arguments(&mut rules, beside)?;
     Ok(rules)
 }
 
@@ -262,26 +265,32 @@ mod tests {
     /// What tells a process of its part: a call, and its first arguments.
     const PART: &str = "OUTFLOW_TEST_CALL";
 
-    /// A call and its first two arguments.
-    type Call = (c_long, [c_long; 2]);
+    /// A call and its first arguments.
+    type Call = (c_long, [c_long; 4]);
+
+    fn with<const N: usize>(call: c_long, arguments: [c_long; N]) -> Call {
+        let mut all = [0; 4];
+        all[..N].copy_from_slice(&arguments);
+        (call, all)
+    }
 
     /// Makes the call behind the filter, and ends the process.
     fn within(part: &str) -> ! {
         let numbers: Vec<c_long> = part.split(' ').map(|number| number.parse().unwrap()).collect();
         confine(CallsBeside::default(), Unlisted::Kill).unwrap();
         std::thread::spawn(|| {}).join().expect("there are threads");
-        let [call, one, two] = numbers[..] else { panic!("{numbers:?}") };
+        let [call, one, two, three, four] = numbers[..] else { panic!("{numbers:?}") };
         // SAFETY: of the calls that are tried none that is made writes to memory: their pointers are null, which the kernel refuses,
         // and their descriptors are none.
-        unsafe { libc::syscall(call, one, two, 0, 0, 0, 0) };
+        unsafe { libc::syscall(call, one, two, three, four, 0, 0) };
         std::process::exit(0);
     }
 
     /// The signal that a process ends by that makes this call.
-    fn signal_of(test: &str, (call, [one, two]): Call) -> Option<i32> {
+    fn signal_of(test: &str, (call, [one, two, three, four]): Call) -> Option<i32> {
         let output = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", &format!("sys::seccomp::tests::{test}"), "--nocapture", "--test-threads=1"])
-            .env(PART, format!("{call} {one} {two}"))
+            .env(PART, format!("{call} {one} {two} {three} {four}"))
             .stdin(Stdio::null())
             .output()
             .unwrap();
@@ -296,7 +305,7 @@ mod tests {
             within(&part);
         }
         let parent = c_long::from(std::os::unix::process::parent_id() as i32);
-        let of = |call| (call, [0, 0]);
+        let of = |call| with(call, []);
         let calls = [
             of(libc::SYS_execve),
             of(libc::SYS_execveat),
@@ -327,15 +336,41 @@ mod tests {
             of(libc::SYS_pidfd_getfd),
             of(libc::SYS_memfd_create),
             of(libc::SYS_clone),
-            (libc::SYS_kill, [parent, 0]),
-            (libc::SYS_tgkill, [parent, parent]),
-            (libc::SYS_prctl, [libc::PR_SET_DUMPABLE.into(), 1]),
-            (libc::SYS_prctl, [libc::PR_SET_SECCOMP.into(), 2]),
-            (libc::SYS_socket, [libc::AF_INET.into(), libc::SOCK_RAW.into()]),
-            (libc::SYS_socket, [libc::AF_INET6.into(), (libc::SOCK_RAW | libc::SOCK_CLOEXEC).into()]),
-            (libc::SYS_socket, [libc::AF_PACKET.into(), libc::SOCK_DGRAM.into()]),
-            (libc::SYS_socket, [libc::AF_VSOCK.into(), libc::SOCK_STREAM.into()]),
-            (libc::SYS_socket, [libc::AF_ALG.into(), libc::SOCK_SEQPACKET.into()]),
+            with(libc::SYS_kill, [parent, 0]),
+            with(libc::SYS_tgkill, [parent, parent]),
+            with(libc::SYS_prctl, [libc::PR_SET_DUMPABLE.into(), 1]),
+            with(libc::SYS_prctl, [libc::PR_SET_SECCOMP.into(), 2]),
+            with(libc::SYS_socket, [libc::AF_INET.into(), libc::SOCK_RAW.into()]),
+            with(libc::SYS_socket, [libc::AF_INET6.into(), (libc::SOCK_RAW | libc::SOCK_CLOEXEC).into()]),
+            with(libc::SYS_socket, [libc::AF_PACKET.into(), libc::SOCK_DGRAM.into()]),
+            with(libc::SYS_socket, [libc::AF_VSOCK.into(), libc::SOCK_STREAM.into()]),
+            with(libc::SYS_socket, [libc::AF_ALG.into(), libc::SOCK_SEQPACKET.into()]),
+            with(
+                libc::SYS_socket,
+                [libc::AF_INET.into(), libc::SOCK_STREAM.into(), libc::IPPROTO_SCTP.into()],
+            ),
+            with(
+                libc::SYS_socket,
+                [libc::AF_NETLINK.into(), libc::SOCK_RAW.into(), libc::NETLINK_NETFILTER.into()],
+            ),
+            // A file of which whoever runs it is the server's user.
+            with(libc::SYS_chmod, [0, 0o644]),
+            with(libc::SYS_fchmodat, [-1, 0, 0o644]),
+            with(libc::SYS_fchownat, [-1, 0, 0, 0]),
+            with(libc::SYS_fchmod, [-1, 0o4755]),
+            with(libc::SYS_fchmod, [-1, 0o2755]),
+            with(libc::SYS_mkdirat, [-1, 0, 0o2755]),
+            with(libc::SYS_openat, [-1, 0, libc::O_CREAT.into(), 0o4755]),
+            // Others' limits, and signals to others.
+            with(libc::SYS_prlimit64, [parent, 0]),
+            with(libc::SYS_fcntl, [-1, libc::F_SETOWN.into(), parent]),
+            with(libc::SYS_fcntl, [-1, 10, libc::SIGKILL.into()]),
+            with(libc::SYS_ioctl, [-1, 0x8902]),
+            // What root's shell would take for typed.
+            with(libc::SYS_ioctl, [-1, TIOCSTI as c_long]),
+            with(libc::SYS_ioctl, [-1, TIOCLINUX as c_long]),
+            // The kernel looks at the lower half alone.
+            with(libc::SYS_ioctl, [-1, TIOCSTI as c_long | 1 << 32]),
         ];
         for call in calls {
             let signal = signal_of("what_takes_a_machine_over_ends_the_process", call);
@@ -351,17 +386,47 @@ mod tests {
         }
         let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         for call in [
-            (libc::SYS_getppid, [0, 0]),
-            (libc::SYS_epoll_create1, [0, 0]),
+            with(libc::SYS_getppid, []),
+            with(libc::SYS_epoll_create1, []),
             // As a kernel would that does not have it.
-            (libc::SYS_clone3, [0, 0]),
-            (libc::SYS_prctl, [libc::PR_SET_TIMERSLACK.into(), 1000]),
-            (libc::SYS_socket, [libc::AF_INET.into(), (libc::SOCK_STREAM | flags).into()]),
-            (libc::SYS_socket, [libc::AF_INET6.into(), (libc::SOCK_DGRAM | flags).into()]),
-            (libc::SYS_socket, [libc::AF_UNIX.into(), libc::SOCK_SEQPACKET.into()]),
-            (libc::SYS_socket, [libc::AF_NETLINK.into(), (libc::SOCK_RAW | flags).into()]),
+            with(libc::SYS_clone3, []),
+            with(libc::SYS_prctl, [libc::PR_SET_TIMERSLACK.into(), 1000]),
+            with(libc::SYS_socket, [libc::AF_INET.into(), (libc::SOCK_STREAM | flags).into()]),
+            with(libc::SYS_socket, [libc::AF_INET6.into(), (libc::SOCK_DGRAM | flags).into()]),
+            with(libc::SYS_socket, [libc::AF_UNIX.into(), libc::SOCK_SEQPACKET.into()]),
+            with(libc::SYS_socket, [libc::AF_NETLINK.into(), (libc::SOCK_RAW | flags).into()]),
+            with(libc::SYS_fchmod, [-1, 0o640]),
+            with(libc::SYS_openat, [-1, 0, libc::O_CREAT.into(), 0o640]),
+            // Whatever stands where the mode would.
+            with(libc::SYS_openat, [-1, 0, libc::O_RDONLY.into(), 0o4755]),
+            with(libc::SYS_prlimit64, [0, 0]),
+            with(libc::SYS_fcntl, [-1, libc::F_SETFL.into(), 0]),
+            with(libc::SYS_ioctl, [-1, FIONREAD as c_long]),
         ] {
             assert_eq!(signal_of("what_a_server_does_is_let_through", call), None, "{call:?}");
         }
+    }
+
+    /// Sessions make their calls as ever: no other is looked at, nor is another request.
+    #[test]
+    fn nobody_types_for_who_has_the_terminal() {
+        std::thread::spawn(|| {
+            // SAFETY: no descriptor, and a pointer that is null: nothing is written.
+            let refused =
+                |request: u64| unsafe { libc::ioctl(-1, request as _, 0) } < 0 && errno() == libc::EPERM;
+            assert!(!refused(TIOCSTI));
+            crate::sys::privileges::give_up_new_privileges().unwrap();
+            forbid_typing().unwrap();
+            assert!(refused(TIOCSTI) && refused(TIOCLINUX) && !refused(FIONREAD));
+        })
+        .join()
+        .unwrap();
+    }
+
+    /// Of asm-generic/ioctls.h, which libc has as another type on each C library.
+    const FIONREAD: u64 = 0x541B;
+
+    fn errno() -> i32 {
+        io::Error::last_os_error().raw_os_error().unwrap_or(0)
     }
 }

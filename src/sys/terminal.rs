@@ -1,4 +1,4 @@
-//! A terminal that shows nothing of what is typed.
+//! The terminal of the process: whether there is one, and one that shows nothing of what is typed.
 
 use std::fs::File;
 use std::io;
@@ -13,6 +13,11 @@ use signal_hook::low_level::emulate_default_handler;
 
 /// What takes the process from its terminal: the shell behind it must find the terminal as it was.
 const LEAVING: [i32; 5] = [SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGTSTP];
+
+/// Whether the process has a terminal (credentials(7)): that of the shell that started it.
+pub fn is_there() -> bool {
+    File::open("/dev/tty").is_ok()
+}
 
 /// A terminal without echo, until dropped or until a signal ends or stops the process.
 #[derive(Debug)]

@@ -20,11 +20,11 @@ use self::grants::{GrantedFile, Scene, grants, objection, objection_to_file};
 use self::key::KeyPlace;
 use self::needs::{capabilities, ever_needed, needs};
 use self::outline::{FilesOutline, Outline};
-use crate::config::{Config, Problems, Seccomp};
+use crate::config::{Config, ListenAddress, ListenerConfig, Problems, Seccomp};
 use crate::sys::landlock::{self, FilesConfined};
 use crate::sys::privileges::{self, Capability, ProcessUser};
 use crate::sys::seccomp::{self, CallsBeside, Unlisted};
-use crate::sys::{files as system_files, machine};
+use crate::sys::{files as system_files, machine, terminal};
 
 /// What the process is, once it has no more rights than it goes on with but that to read every file.
 #[derive(Debug)]
@@ -224,21 +224,34 @@ impl Entered {
         let warnings = unreadable(config, &account)?;
         let has = privileges::capabilities().unwrap_or_default();
         let summary = Outline { config, account: &account, kept: &has, files: &files }.to_string();
-        let filtered = filter_calls(config).map_err(|error| problem(config, SECCOMP, &error))?;
+        let filtered = filter_calls(config, &account).map_err(|error| problem(config, SECCOMP, &error))?;
         let account = Some(account);
         Ok((Confinement { account, given_up, granted, filtered, summary: Some(summary) }, warnings))
     }
 }
 
+/// Whether a listener has a file, of which the table says the owner and the mode.
+fn is_at_path(table: &ListenerConfig) -> bool {
+    matches!(table.address, ListenAddress::Unix(_))
+}
+
 /// Has the thread make no calls but those that the server has use for.
-fn filter_calls(config: &Config) -> io::Result<Option<CallsBeside>> {
+fn filter_calls(config: &Config, account: &ProcessUser) -> io::Result<Option<CallsBeside>> {
     let unlisted = match config.sandbox.seccomp {
-        Seccomp::Off => return Ok(None),
+        Seccomp::Off => {
+            // Who was started by a service manager has no terminal, and pays for no filter.
+            if terminal::is_there() && seccomp::is_supported() {
+                seccomp::forbid_typing()?;
+            }
+            return Ok(None);
+        }
         Seccomp::Log => Unlisted::Log,
         Seccomp::Kill => Unlisted::Kill,
     };
     let namespaces = config.egress.iter().any(|pool| pool.netns.is_some());
-    let beside = CallsBeside { namespaces };
+    // What is not root's no such call changes for anybody else.
+    let owners = !account.is_root() || config.listeners.iter().any(is_at_path);
+    let beside = CallsBeside { namespaces, owners };
     seccomp::confine(beside, unlisted).map(|()| Some(beside))
 }
 
@@ -280,12 +293,7 @@ impl Confinement {
                 need.at.blame(config, &mut problems, what);
             }
         }
-        let netns = config.egress.iter().position(|pool| pool.netns.is_some());
-        if let Some(nth) = netns.filter(|_| self.filtered == Some(CallsBeside { namespaces: false })) {
-            let what = "takes setns(2), which the server gave up as it started (`sandbox.seccomp`): restart it for that, or hand over \
-                        (SIGUSR2)";
-            KeyPlace::of_row("egress", nth, "netns").blame(config, &mut problems, what.to_owned());
-        }
+        self.object_to_calls(config, &mut problems);
         let Some(granted) = &self.granted else { return problems };
         for file in named_files(config) {
             if let Some(what) = objection(granted, &file) {
@@ -293,6 +301,25 @@ impl Confinement {
             }
         }
         problems
+    }
+
+    /// Says which keys need system calls that the server may make no more.
+    fn object_to_calls(&self, config: &Config, problems: &mut Problems) {
+        let Some(filtered) = self.filtered else { return };
+        let mut lacks = |at: KeyPlace, call: &str| {
+            let what = format!(
+                "takes {call}, which the server gave up as it started (`sandbox.seccomp`): restart it for that, or hand over (SIGUSR2)"
+            );
+            at.blame(config, problems, what);
+        };
+        let netns = config.egress.iter().position(|pool| pool.netns.is_some());
+        if let Some(nth) = netns.filter(|_| !filtered.namespaces) {
+            lacks(KeyPlace::of_row("egress", nth, "netns"), "setns(2)");
+        }
+        let at_path = config.listeners.iter().position(is_at_path);
+        if let Some(nth) = at_path.filter(|_| !filtered.owners) {
+            lacks(KeyPlace::of_row("listener", nth, "address"), "chmod(2)");
+        }
     }
 
     /// Why the configuration's own file cannot be read any more, where that is so.

@@ -130,6 +130,13 @@ fn the_user_and_the_folders_are_made() {
         lines.lines().filter_map(|line| line.strip_prefix("d ")?.split_whitespace().next()).collect();
     assert_eq!(made_there, ["/etc/outflow", "/run/outflow", "/var/lib/outflow", "/var/log/outflow"]);
     let service = fs::read_to_string(packaged("outflow.service")).expect("the service");
+    // Passwords of parents may stand in the configuration: no other user of the machine reads it, nor does the server write it.
+    let whose = |folder: &str| {
+        let line = lines.lines().find(|line| line.split_whitespace().nth(1) == Some(folder)).expect("a line");
+        line.split_whitespace().skip(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(whose("/etc/outflow"), ["0750", "root", "outflow"]);
+    assert!(service.contains("\nConfigurationDirectoryMode=0750\n"));
     for directory in ["Configuration", "Runtime", "State", "Logs"] {
         assert!(service.contains(&format!("\n{directory}Directory=outflow\n")), "{directory}");
     }

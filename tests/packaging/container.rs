@@ -72,6 +72,28 @@ fn the_compose_file_mounts_what_there_is() {
     assert!(humantime::parse_duration(grace).expect("a duration").as_secs() >= tried.drain_s() + 10);
 }
 
+/// Nothing of it gains a right, is open to the network around the machine unasked, or knows a password that all know.
+#[test]
+fn the_compose_file_opens_nothing_to_others() {
+    let compose = document("compose/compose.yaml");
+    let services = compose["services"].as_object().expect("services");
+    for (name, service) in services {
+        assert_eq!(service["cap_drop"], json!(["ALL"]), "{name}");
+        assert_eq!(service["security_opt"], json!(["no-new-privileges:true"]), "{name}");
+        assert!(words(&service["ports"]).iter().all(|port| port.starts_with("127.0.0.1:")), "{name}");
+    }
+    // Its administrator is admin, with the password admin, unless there is none.
+    let grafana = &services["grafana"]["environment"];
+    for (variable, value) in [
+        ("GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION", "true"),
+        ("GF_AUTH_DISABLE_LOGIN_FORM", "true"),
+        ("GF_AUTH_BASIC_ENABLED", "false"),
+        ("GF_AUTH_ANONYMOUS_ORG_ROLE", "Viewer"),
+    ] {
+        assert_eq!(grafana[variable], value, "{variable}");
+    }
+}
+
 /// The health check is run as it stands there, but for the endpoint.
 #[test]
 fn the_health_check_of_the_compose_file_works() {

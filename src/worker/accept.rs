@@ -60,11 +60,13 @@ impl Worker {
             }
             match self.take_one() {
                 TakenClient::One(at, client, incoming) => {
-                    match self.judge(at, &client, accepts == limits::ACCEPTS_PER_TURN) {
-                        QueueVerdict::Serve => {
-                            accepts -= 1;
-                            self.admit_from(at, client, incoming);
-                        }
+                    let first = accepts == limits::ACCEPTS_PER_TURN && sheds == limits::SHEDS_PER_TURN;
+                    match self.judge(at, &client, first) {
+                        QueueVerdict::Serve => match self.admit_from(at, client, incoming) {
+                            true => accepts -= 1,
+                            // It cost as little as one that is reset: a source past its limit takes nobody's turn.
+                            false => sheds -= 1,
+                        },
                         QueueVerdict::Shed => {
                             sheds -= 1;
                             self.shed(&client, ShedCause::Queue);
@@ -208,8 +210,8 @@ impl Worker {
         }
     }
 
-    /// Begins a session of one that came by this listener.
-    fn admit_from(&mut self, at: usize, client: Stream, incoming: Incoming) {
+    /// Begins a session of one that came by this listener; whether there is one.
+    fn admit_from(&mut self, at: usize, client: Stream, incoming: Incoming) -> bool {
         let Accepting { leaving, .. } = &self.acceptance.listeners[at];
         match leaving {
             Some(leaving) => self.admit_under(Arc::clone(&leaving.snapshot), client, incoming),
@@ -217,17 +219,18 @@ impl Worker {
         }
     }
 
-    pub(super) fn admit(&mut self, client: Stream, incoming: Incoming) {
-        self.admit_under(Arc::clone(&self.core.snapshot), client, incoming);
+    pub(super) fn admit(&mut self, client: Stream, incoming: Incoming) -> bool {
+        self.admit_under(Arc::clone(&self.core.snapshot), client, incoming)
     }
 
-    /// Begins a session that goes by this snapshot.
-    fn admit_under(&mut self, snapshot: Arc<Snapshot>, client: Stream, incoming: Incoming) {
+    /// Begins a session that goes by this snapshot; whether there is one.
+    fn admit_under(&mut self, snapshot: Arc<Snapshot>, client: Stream, incoming: Incoming) -> bool {
         let now = self.core.now;
         let Some(header_due) = HeaderDue::of(&snapshot, incoming) else {
             self.core.counters.count(Counted::Denied(DenialCause::Listener));
             self.core.tell_refusal(incoming.client.ip(), &Failure::NoBalancer, None);
-            return client.reset_on_close();
+            client.reset_on_close();
+            return false;
         };
         // Whose place it takes the header says.
         let place = match header_due {
@@ -235,12 +238,15 @@ impl Worker {
             HeaderDue::Perhaps | HeaderDue::Yes => Ok(None),
         };
         // Nothing was read of it and nothing is owed: no TIME_WAIT of ours for it either.
-        let Ok(place) = place else { return client.reset_on_close() };
+        let Ok(place) = place else {
+            client.reset_on_close();
+            return false;
+        };
         let entry = self.slots.vacant_entry();
         let key = Key::new(entry.key(), self.core.take_serial());
         if watch_stream(&self.core.registry, key, CLIENT_SOCKET, &client).is_err() {
             tracing::error!("a client cannot be watched and is dropped");
-            return;
+            return false;
         }
         let handshake = Handshake::new((client, header_due), incoming, now, &snapshot);
         let wake_at = handshake.wake_at();
@@ -251,5 +257,6 @@ impl Worker {
         self.core.counters.accept();
         self.core.sessions += 1;
         self.core.arm(key, wake_at);
+        true
     }
 }

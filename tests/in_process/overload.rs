@@ -1,5 +1,7 @@
 //! More clients than a worker can serve. A worker is made slow by turns that take longer.
 
+use socket2::{Domain, Socket, Type};
+
 use super::*;
 
 /// How long a slow turn is: with 64 accepted in each, or 4 under overload, a worker serves 1,280 or 80 a second.
@@ -119,6 +121,32 @@ fn who_came_while_a_worker_stood_still_is_served_where_that_is_soon() {
         clients.is_empty()
     });
     assert_eq!((fates.reset, shed(&server, ShedCause::Queue)), (0, 0));
+    stop(server);
+}
+
+/// A client of this source, which is not read from meanwhile.
+fn from(source: [u8; 4], server: &Server) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from((source, 0)).into()).expect("loopback has it");
+    socket.connect(&server.addresses()[0].into()).expect("nobody refuses a connection");
+    socket.into()
+}
+
+/// One source that opens connections past its limit took the turns of all others, who stood behind them until they were reset.
+#[test]
+fn who_is_turned_away_takes_nobodys_turn() {
+    let mut config = config(1, RelayMode::Auto);
+    config.per_source.connections = 1;
+    let server = start(config);
+    let greedy = [127, 0, 0, 9];
+    let _first = from(greedy, &server);
+    await_that("its only session", || server.totals().active() == 1);
+    server.drill(0, Drill::Slow(SLOW_TURN));
+    let past_it: Vec<TcpStream> = (0..CROWD).map(|_| from(greedy, &server)).collect();
+    assert!(comes_late(&server).join().expect("a client"), "who comes behind them is served");
+    let turned_away = server.totals().count_of(Counted::SourceTurnedAway);
+    assert_eq!(turned_away + shed(&server, ShedCause::Queue), CROWD as u64);
+    drop(past_it);
     stop(server);
 }
 

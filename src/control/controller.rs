@@ -233,12 +233,14 @@ impl<'a> Controller<'a> {
         match (asked, self.end) {
             (Ok(SignalRequest::Counters), _) => self.logs.always("counters", self.fields()),
             (Ok(SignalRequest::Handover), _) => self.start_anew("SIGUSR2"),
-            (Ok(SignalRequest::Reload), End::Unasked) if self.handing.program_is_another() => {
-                self.start_anew("SIGHUP");
-            }
-            (Ok(SignalRequest::Reload), _) => {
+            (Ok(SignalRequest::Reload), end) => {
+                // Whoever has moved the file away waits for that, whatever becomes of the rest.
                 self.server.reopen_records();
                 self.server.look_at_users();
+                if end == End::Unasked && self.handing.program_is_another() {
+                    self.start_anew("SIGHUP");
+                    return None;
+                }
                 // One that waits reads what the file says then.
                 if !self.deferred.iter().any(|one| matches!(one, Deferred::Reload(_))) {
                     self.in_turn(Deferred::Reload(Asker::signal("SIGHUP")));

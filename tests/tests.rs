@@ -62,6 +62,7 @@ mod unix_listener;
 
 /// A new server in the place of one that serves (37, 61).
 mod handover;
+mod handover_ends;
 mod handover_limits;
 mod handover_load;
 mod handover_older;

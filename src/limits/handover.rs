@@ -21,6 +21,8 @@ pub const HANDOVER_START_PATIENCE: Duration = Duration::from_secs(120);
 pub const HANDOVER_SERVE_PATIENCE: Duration = Duration::from_secs(15);
 /// How long the old server waits for its workers to leave the listeners alone. One that stands still does so when it turns.
 pub const HANDOVER_RELEASE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the store of quotas of a server is waited for that ended while it gave its place away: its process may have a moment left.
+pub const HANDOVER_STORE_PATIENCE: Duration = Duration::from_secs(2);
 /// How often the old server tells what its sessions have and use.
 pub const HANDOVER_USES_INTERVAL: Duration = Duration::from_millis(250);
 /// Servers before this one that may have sessions yet.

@@ -83,6 +83,15 @@ pub fn listen(socket: &OwnedFd, backlog: i32) -> io::Result<()> {
     SockRef::from(socket).listen(backlog)
 }
 
+/// Whether it is a socket of this kind that listens at this path.
+pub fn listens_at(kind: SocketKind, socket: &impl AsFd, path: &Path) -> bool {
+    let socket = SockRef::from(socket);
+    let is_of_kind = socket.domain().is_ok_and(|domain| domain == Domain::UNIX)
+        && socket.r#type().is_ok_and(|found| found == kind.as_type());
+    let is_there = || socket.local_addr().is_ok_and(|address| address.as_pathname() == Some(path));
+    is_of_kind && socket.is_listener().unwrap_or(false) && is_there()
+}
+
 /// Which file stands at a path, by device and inode; what a link leads to is not looked at.
 ///
 /// # Errors

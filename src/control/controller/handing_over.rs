@@ -252,7 +252,7 @@ impl Controller<'_> {
     /// it is given up where it can be.
     pub(super) fn end_waits(&mut self) -> bool {
         let Some(under_way) = &self.handing.under_way else { return false };
-        under_way.channel.shut_down();
+        under_way.channel.stop_hearing();
         self.handing.drains_behind = true;
         true
     }

@@ -98,9 +98,10 @@ pub(in crate::control) fn give(channel: &MessageChannel, attempt: u64, letters: 
             ),
             other => other.to_string(),
         };
-        // Whoever hears no more of it does not need to.
-        let _ = say(channel, &HandoverMessage::Refused { why }, &[]);
-        channel.shut_down();
+        // What it says from here on is of no account.
+        channel.stop_hearing();
+        let refused = HandoverMessage::Refused { why };
+        let said = say(channel, &refused, &[]);
         let keeper = giver.paused.take().and_then(|paused| match paused.resume() {
             Ok(keeper) => Some(Box::new(keeper)),
             Err(problem) => {
@@ -109,6 +110,15 @@ pub(in crate::control) fn give(channel: &MessageChannel, attempt: u64, letters: 
             }
         });
         giver.tell(HandoverNews::Failed(error, keeper));
+        refuse(channel, &refused, said);
+        channel.shut_down();
+    }
+}
+
+/// Says it however long the other takes: who hears an end without it knows that this server has ended, and serves.
+fn refuse(channel: &MessageChannel, refused: &HandoverMessage, mut said: Result<(), HandoverError>) {
+    while matches!(said, Err(HandoverError::Silent(_))) {
+        said = say(channel, refused, &[]);
     }
 }
 

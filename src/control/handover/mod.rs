@@ -17,6 +17,6 @@ pub(super) use giver::{
 };
 pub(super) use messages::{HandoverError, ListenerRole, ToldListener, tell_refused};
 pub(super) use sides::HandoverSides;
-pub(super) use taker::{Inheritance, Predecessor};
+pub(super) use taker::{Inheritance, LetGo, Predecessor};
 pub(super) use uses::{CarriedFromPredecessor, UseTeller};
 pub(super) use wish::Wish;

@@ -19,6 +19,7 @@ use crate::limits;
 use crate::sys::machine;
 use crate::sys::passing::MessageChannel;
 use crate::sys::privileges::ProcessUser;
+use crate::sys::unix::{self, SocketKind};
 use crate::threads;
 
 /// The server whose place is taken.
@@ -27,6 +28,15 @@ pub(in crate::control) struct Predecessor {
     channel: MessageChannel,
     /// The boot that its sessions' numbers have.
     boot: u32,
+}
+
+/// How the other server left what it had to this one.
+#[derive(Debug)]
+pub(in crate::control) enum LetGo {
+    /// It said that it lets nobody in, and what its sessions have and have used.
+    Told(Vec<ToldUse>),
+    /// Its process ended.
+    Ended,
 }
 
 /// What it gives: duplicates, which change nothing of what it has.
@@ -120,12 +130,24 @@ impl Predecessor {
     }
 
     /// Says that this server could serve, and waits until the other lets nobody in any more; what its sessions have and have used.
+    /// One that goes on says so before it ends the channel: where that just ends, the other process has, and all that it had is this one's.
     ///
     /// # Errors
-    /// The other goes on, or ended.
-    pub(in crate::control) fn ready(&self, adopted: Adopted) -> Result<Vec<ToldUse>, HandoverError> {
+    /// The other goes on.
+    pub(in crate::control) fn ready(&self, adopted: Adopted) -> Result<LetGo, HandoverError> {
         let Adopted { clients, admin, takeover } = adopted;
-        tell(&self.channel, &HandoverMessage::Ready { clients, admin, takeover })?;
+        let said = tell(&self.channel, &HandoverMessage::Ready { clients, admin, takeover });
+        match said.and_then(|()| self.hear_uses()) {
+            Ok(uses) => Ok(LetGo::Told(uses)),
+            Err(HandoverError::Gone) => {
+                tracing::warn!("the other server ended before it was to: this one serves without it");
+                Ok(LetGo::Ended)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn hear_uses(&self) -> Result<Vec<ToldUse>, HandoverError> {
         let mut first = Vec::new();
         loop {
             // The other's workers have their time, and its store of quotas.
@@ -137,12 +159,15 @@ impl Predecessor {
         }
     }
 
-    /// Says that this server serves from now on. Where that can be said, it does, and the other does no more.
+    /// Says that this server serves from now on. Where that can be said, or the other has ended, it does, and the other does no more.
     ///
     /// # Errors
     /// The other has gone on.
     pub(in crate::control) fn serving(&self) -> Result<(), HandoverError> {
-        tell(&self.channel, &HandoverMessage::Serving)
+        match tell(&self.channel, &HandoverMessage::Serving) {
+            Err(HandoverError::Gone) => Ok(()),
+            said => said,
+        }
     }
 
     /// Waits a little until whoever looks after the other has been told of this one.
@@ -235,7 +260,13 @@ impl Inheritance {
                 let ListenAddress::Unix(path) = address else {
                     return Err(HandoverError::Garbled("a hand-over is asked for at a path".to_owned()));
                 };
-                self.takeover = Some(GivenTakeover { path, socket: only_one(sockets)?, file });
+                let socket = only_one(sockets)?;
+                if !unix::listens_at(SocketKind::Messages, &socket, &path) {
+                    let what =
+                        format!("nobody can ask for a hand-over at what is told of as {}", path.display());
+                    return Err(HandoverError::Garbled(what));
+                }
+                self.takeover = Some(GivenTakeover { path, socket, file });
             }
         }
         Ok(())
@@ -258,5 +289,102 @@ fn only_one(sockets: Vec<OwnedFd>) -> Result<OwnedFd, HandoverError> {
     match <[OwnedFd; 1]>::try_from(sockets) {
         Ok([socket]) => Ok(socket),
         Err(_) => Err(HandoverError::Garbled("a listener has another number of sockets than one".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn listener(role: &str, address: &str, sockets: usize) -> String {
+        format!(
+            r#"{{"message":"listener","role":"{role}","number":0,"called":"","address":{address},"kept":false,"file":null,"sockets":{sockets}}}"#
+        )
+    }
+
+    /// What is said of an offer of this one listener.
+    fn refused(message: &str, sockets: &[&dyn AsFd]) -> String {
+        let (old, new) = MessageChannel::pair().unwrap();
+        let sockets: Vec<_> = sockets.iter().map(|socket| socket.as_fd()).collect();
+        old.send(message.as_bytes(), &sockets, SECOND).unwrap();
+        old.send(br#"{"message":"complete","boot":1}"#, &[], SECOND).unwrap();
+        Predecessor::ask(new).map(drop).unwrap_err().to_string()
+    }
+
+    /// The other may be a server with a fault, or somebody who has taken it over: what it passes is what it says, or nothing is taken.
+    #[test]
+    fn descriptors_of_other_kinds_are_not_taken_for_listeners() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("takeover");
+        let at_path = format!(r#"{{"unix":"{}"}}"#, path.display());
+        let tcp = r#"{"tcp":["127.0.0.1:1080",null]}"#;
+        let (one, other) =
+            (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let connected = TcpStream::connect(one.local_addr().unwrap()).unwrap();
+        let (file, datagrams) = (File::open("/dev/null").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+        let stream = UnixListener::bind(&path).unwrap();
+        let (pair, _) = UnixStream::pair().unwrap();
+        let messages = unix::bind_private(SocketKind::Messages, &folder.path().join("elsewhere")).unwrap();
+        let wrong: [(&str, &str, usize, &[&dyn AsFd]); 16] = [
+            ("clients", tcp, 1, &[&file]),
+            ("clients", tcp, 1, &[&connected]),
+            ("clients", tcp, 1, &[&datagrams]),
+            ("clients", tcp, 2, &[&one, &other]),
+            ("clients", tcp, 1, &[&one, &one]),
+            ("clients", tcp, 0, &[]),
+            ("clients", tcp, 1_000_000, &[&one]),
+            ("clients", tcp, 2, &[&one]),
+            ("admin", tcp, 1, &[&file]),
+            ("admin", tcp, 1, &[&datagrams]),
+            ("takeover", tcp, 1, &[&one]),
+            ("takeover", &at_path, 1, &[&file]),
+            ("takeover", &at_path, 1, &[&pair]),
+            ("takeover", &at_path, 1, &[&stream]),
+            ("takeover", &at_path, 1, &[&messages]),
+            ("takeover", &at_path, 2, &[&stream, &stream]),
+        ];
+        for (role, address, sockets, passed) in wrong {
+            let said = refused(&listener(role, address, sockets), passed);
+            assert!(
+                said.starts_with("the other server said what makes no sense: "),
+                "{role} {address}: {said}"
+            );
+        }
+        std::fs::remove_file(&path).unwrap();
+        let asked = unix::bind_private(SocketKind::Messages, &path).unwrap();
+        assert!(!unix::listens_at(SocketKind::Messages, &asked, &path), "it does not listen yet");
+        unix::listen(&asked, 1).unwrap();
+        assert!(unix::listens_at(SocketKind::Messages, &asked, &path));
+        let (old, new) = MessageChannel::pair().unwrap();
+        old.send(listener("takeover", &at_path, 1).as_bytes(), &[asked.as_fd()], SECOND).unwrap();
+        old.send(br#"{"message":"complete","boot":1}"#, &[], SECOND).unwrap();
+        assert!(Predecessor::ask(new).unwrap().1.takeover.is_some());
+    }
+
+    /// It was to let go, and is gone: nobody else has the listeners any more, and whoever waits in their queues is not lost with it.
+    #[test]
+    fn who_ends_without_a_word_has_let_go() {
+        let ready = |says: &[&str]| {
+            let (old, new) = MessageChannel::pair().unwrap();
+            says.iter().for_each(|text| old.send(text.as_bytes(), &[], SECOND).unwrap());
+            drop(old);
+            let predecessor = Predecessor { channel: new, boot: 1 };
+            (predecessor.ready(Adopted::default()).map_err(|error| error.to_string()), predecessor.serving())
+        };
+        let uses = r#"{"message":"uses","sessions":1,"uses":[]}"#;
+        for says in [&[][..], &[uses]] {
+            assert!(matches!(ready(says), (Ok(LetGo::Ended), Ok(()))));
+        }
+        // One that goes on says so.
+        let (ready, serving) = ready(&[uses, r#"{"message":"refused","why":"no"}"#]);
+        assert_eq!(ready.unwrap_err(), "the other server goes on: no");
+        assert!(serving.is_ok(), "and is gone by now");
     }
 }

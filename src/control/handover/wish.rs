@@ -83,9 +83,17 @@ impl Wish {
         };
         // There may be more sockets than the limit allows that a shell sets.
         machine::raise_descriptor_limit();
+        let by_path = at.is_some();
         let trusted = at.map_or(Ok(()), |path| Predecessor::trust(&channel, &path));
-        let asked = trusted.and_then(|()| Predecessor::ask(channel)).map_err(StartError::from)?;
-        Ok((Some(asked.0), asked.1))
+        match trusted.and_then(|()| Predecessor::ask(channel)) {
+            Ok((predecessor, inheritance)) => Ok((Some(predecessor), inheritance)),
+            // As if it had been a moment earlier. One that serves on has the path, which keeps this one from its start.
+            Err(HandoverError::Gone) if by_path => {
+                tracing::warn!("the other server ended as it was asked for its place: there is none to take");
+                Ok((None, Inheritance::default()))
+            }
+            Err(error) => Err(StartError::from(error)),
+        }
     }
 }
 

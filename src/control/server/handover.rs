@@ -11,7 +11,7 @@ use crate::admin::{AdminOpening, OfferedDoor, OlderServers};
 use crate::config::ListenAddress;
 use crate::control::acceptor::OfferedListener;
 use crate::control::handover::{
-    Adopted, CarriedFromPredecessor, ListenerRole, Offer, Offered, Predecessor, Released, TellUntil,
+    Adopted, CarriedFromPredecessor, LetGo, ListenerRole, Offer, Offered, Predecessor, Released, TellUntil,
     ToldListener, UseTeller,
 };
 use crate::control::quota_keeper::QuotaKeeper;
@@ -33,9 +33,18 @@ impl Server {
             admin: opening.adopted(),
             takeover: self.handover.takeover.as_ref().is_some_and(|takeover| takeover.is_given()),
         };
-        let first = predecessor.ready(adopted).map_err(StartError::from)?;
-        // The other has closed the store by now, and counts on in memory.
-        self.quotas = start_quotas(&self.config, &self.snapshots)?;
+        let (first, has_ended) = match predecessor.ready(adopted).map_err(StartError::from)? {
+            LetGo::Told(uses) => (uses, false),
+            LetGo::Ended => (Vec::new(), true),
+        };
+        // The other has closed the store by now, and counts on in memory; one that ends does so a moment later.
+        let until = Instant::now() + limits::HANDOVER_STORE_PATIENCE;
+        self.quotas = loop {
+            match start_quotas(&self.config, &self.snapshots) {
+                Err(_) if has_ended && Instant::now() < until => std::thread::sleep(limits::CONTROL_RETRY),
+                kept => break kept?,
+            }
+        };
         self.beside.set_quota_store(self.quotas.as_ref().map(|keeper| keeper.health().clone()));
         let counted = (self.snapshots.accounts().clone(), self.snapshots.holder_names());
         let (sources, earlier) = (self.snapshots.sources(), self.handover.earlier.clone());

@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 use std::io;
 
 use libc::c_long;
-use seccompiler::{BpfProgram, SeccompAction, SeccompCmpOp, SeccompFilter, SeccompRule};
+use seccompiler::{BpfProgram, SeccompAction, SeccompCmpOp, SeccompFilter};
 
-use self::arguments::{TIOCLINUX, TIOCSTI, by_arguments, rule};
+pub use self::arguments::CallsBeside;
+use self::arguments::{CallRules, TIOCLINUX, TIOCSTI, by_arguments, rule};
 
 /// What becomes of a call that is not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,15 +21,6 @@ pub enum Unlisted {
     Kill,
     /// It is made, and the kernel writes of it (type 1326 in its log, or in that of auditd).
     Log,
-}
-
-/// Calls that are allowed beside the rest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CallsBeside {
-    /// setns(2): sockets are opened in other network namespaces.
-    pub namespaces: bool,
-    /// chmod(2) and chown(2) of what stands at a path: the files of unix sockets are given to others.
-    pub owners: bool,
 }
 
 /// Memory: the allocator, stacks of threads, libraries that are loaded late, SQLite's shared index.
@@ -224,8 +216,6 @@ pub fn forbid_typing() -> io::Result<()> {
     seccompiler::apply_filter(&filter).map_err(io::Error::other)
 }
 
-type CallRules = BTreeMap<i64, Vec<SeccompRule>>;
-
 /// The answer to who may not.
 const NOT_PERMITTED: SeccompAction = SeccompAction::Errno(libc::EPERM as u32);
 /// The answer of a kernel that does not have a call.
@@ -272,6 +262,47 @@ mod tests {
         let mut all = [0; 4];
         all[..N].copy_from_slice(&arguments);
         (call, all)
+    }
+
+    /// Calls that a server makes with other arguments.
+    fn by_their_arguments(parent: c_long) -> Vec<Call> {
+        vec![
+            with(libc::SYS_kill, [parent, 0]),
+            with(libc::SYS_tgkill, [parent, parent]),
+            with(libc::SYS_prctl, [libc::PR_SET_DUMPABLE.into(), 1]),
+            with(libc::SYS_prctl, [libc::PR_SET_SECCOMP.into(), 2]),
+            with(libc::SYS_socket, [libc::AF_INET.into(), libc::SOCK_RAW.into()]),
+            with(libc::SYS_socket, [libc::AF_INET6.into(), (libc::SOCK_RAW | libc::SOCK_CLOEXEC).into()]),
+            with(libc::SYS_socket, [libc::AF_PACKET.into(), libc::SOCK_DGRAM.into()]),
+            with(libc::SYS_socket, [libc::AF_VSOCK.into(), libc::SOCK_STREAM.into()]),
+            with(libc::SYS_socket, [libc::AF_ALG.into(), libc::SOCK_SEQPACKET.into()]),
+            with(
+                libc::SYS_socket,
+                [libc::AF_INET.into(), libc::SOCK_STREAM.into(), libc::IPPROTO_SCTP.into()],
+            ),
+            with(
+                libc::SYS_socket,
+                [libc::AF_NETLINK.into(), libc::SOCK_RAW.into(), libc::NETLINK_NETFILTER.into()],
+            ),
+            // A file of which whoever runs it is the server's user.
+            with(libc::SYS_chmod, [0, 0o644]),
+            with(libc::SYS_fchmodat, [-1, 0, 0o644]),
+            with(libc::SYS_fchownat, [-1, 0, 0, 0]),
+            with(libc::SYS_fchmod, [-1, 0o4755]),
+            with(libc::SYS_fchmod, [-1, 0o2755]),
+            with(libc::SYS_mkdirat, [-1, 0, 0o2755]),
+            with(libc::SYS_openat, [-1, 0, libc::O_CREAT.into(), 0o4755]),
+            // Others' limits, and signals to others.
+            with(libc::SYS_prlimit64, [parent, 0]),
+            with(libc::SYS_fcntl, [-1, libc::F_SETOWN.into(), parent]),
+            with(libc::SYS_fcntl, [-1, 10, libc::SIGKILL.into()]),
+            with(libc::SYS_ioctl, [-1, 0x8902]),
+            // What root's shell would take for typed.
+            with(libc::SYS_ioctl, [-1, TIOCSTI as c_long]),
+            with(libc::SYS_ioctl, [-1, TIOCLINUX as c_long]),
+            // The kernel looks at the lower half alone.
+            with(libc::SYS_ioctl, [-1, TIOCSTI as c_long | 1 << 32]),
+        ]
     }
 
     /// Makes the call behind the filter, and ends the process.
@@ -336,43 +367,8 @@ mod tests {
             of(libc::SYS_pidfd_getfd),
             of(libc::SYS_memfd_create),
             of(libc::SYS_clone),
-            with(libc::SYS_kill, [parent, 0]),
-            with(libc::SYS_tgkill, [parent, parent]),
-            with(libc::SYS_prctl, [libc::PR_SET_DUMPABLE.into(), 1]),
-            with(libc::SYS_prctl, [libc::PR_SET_SECCOMP.into(), 2]),
-            with(libc::SYS_socket, [libc::AF_INET.into(), libc::SOCK_RAW.into()]),
-            with(libc::SYS_socket, [libc::AF_INET6.into(), (libc::SOCK_RAW | libc::SOCK_CLOEXEC).into()]),
-            with(libc::SYS_socket, [libc::AF_PACKET.into(), libc::SOCK_DGRAM.into()]),
-            with(libc::SYS_socket, [libc::AF_VSOCK.into(), libc::SOCK_STREAM.into()]),
-            with(libc::SYS_socket, [libc::AF_ALG.into(), libc::SOCK_SEQPACKET.into()]),
-            with(
-                libc::SYS_socket,
-                [libc::AF_INET.into(), libc::SOCK_STREAM.into(), libc::IPPROTO_SCTP.into()],
-            ),
-            with(
-                libc::SYS_socket,
-                [libc::AF_NETLINK.into(), libc::SOCK_RAW.into(), libc::NETLINK_NETFILTER.into()],
-            ),
-            // A file of which whoever runs it is the server's user.
-            with(libc::SYS_chmod, [0, 0o644]),
-            with(libc::SYS_fchmodat, [-1, 0, 0o644]),
-            with(libc::SYS_fchownat, [-1, 0, 0, 0]),
-            with(libc::SYS_fchmod, [-1, 0o4755]),
-            with(libc::SYS_fchmod, [-1, 0o2755]),
-            with(libc::SYS_mkdirat, [-1, 0, 0o2755]),
-            with(libc::SYS_openat, [-1, 0, libc::O_CREAT.into(), 0o4755]),
-            // Others' limits, and signals to others.
-            with(libc::SYS_prlimit64, [parent, 0]),
-            with(libc::SYS_fcntl, [-1, libc::F_SETOWN.into(), parent]),
-            with(libc::SYS_fcntl, [-1, 10, libc::SIGKILL.into()]),
-            with(libc::SYS_ioctl, [-1, 0x8902]),
-            // What root's shell would take for typed.
-            with(libc::SYS_ioctl, [-1, TIOCSTI as c_long]),
-            with(libc::SYS_ioctl, [-1, TIOCLINUX as c_long]),
-            // The kernel looks at the lower half alone.
-            with(libc::SYS_ioctl, [-1, TIOCSTI as c_long | 1 << 32]),
         ];
-        for call in calls {
+        for call in calls.into_iter().chain(by_their_arguments(parent)) {
             let signal = signal_of("what_takes_a_machine_over_ends_the_process", call);
             assert_eq!(signal, Some(libc::SIGSYS), "{call:?}");
         }

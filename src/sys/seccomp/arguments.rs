@@ -1,11 +1,22 @@
 //! Calls that are allowed with some arguments alone: those in registers, for no filter sees what a pointer leads to.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use libc::c_long;
 use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 
-use super::{CallRules, CallsBeside};
+/// Calls, each with what its arguments may be: one of these holds, or there is none.
+pub(super) type CallRules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// Calls that are allowed beside the rest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallsBeside {
+    /// setns(2): sockets are opened in other network namespaces.
+    pub namespaces: bool,
+    /// chmod(2) and chown(2) of what stands at a path: the files of unix sockets are given to others.
+    pub owners: bool,
+}
 
 /// What of prctl(2) there is use for: names of threads, the precision of their sleep, mappings with names (the allocator's).
 const PRCTL: [libc::c_int; 4] =

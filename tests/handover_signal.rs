@@ -148,6 +148,31 @@ fn a_program_that_does_not_start_leaves_the_old_one_serving() {
     assert_eq!(old.wait_exit(PATIENCE), Some(0));
 }
 
+/// What starts programs has rights that the server has given up: nobody who has got hold of that fills the machine with them.
+#[test]
+fn programs_are_started_once_a_second_at_most() {
+    let folder = TempDir::new().expect("a folder");
+    let program = copy_of_the_program(folder.path());
+    let old = builder(&folder).program(program.clone()).start();
+    let started = folder.path().join("started");
+    std::fs::remove_file(&program).expect("the old one");
+    write_program(&program, &format!("#!/bin/sh\ndate +%s%N >>{}\n", started.display()));
+    for count in 1..=3 {
+        old.signal("USR2");
+        wait::until_true("what came of it", PATIENCE, || {
+            old.log().matches("this server serves on").count() == count
+        });
+    }
+    let at: Vec<u64> = std::fs::read_to_string(started)
+        .expect("times")
+        .lines()
+        .map(|line| line.parse().expect("nanoseconds"))
+        .collect();
+    let apart: Vec<u64> = at.windows(2).map(|two| two[1] - two[0]).collect();
+    // The shell takes its time, each time another one.
+    assert!(apart.len() == 2 && apart.iter().all(|apart| *apart > 900_000_000), "{apart:?}");
+}
+
 /// `systemctl reload` behind an upgrade: SIGHUP reads the configuration anew, and starts another program where there is one.
 #[test]
 fn sighup_hands_over_where_the_program_is_another_by_now() {

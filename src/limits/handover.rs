@@ -44,6 +44,8 @@ const _: () = assert!(
 pub const HANDOVER_BACKLOG: i32 = 8;
 /// How long the process that starts programs may take to say whether one was started: what is heard by the control thread.
 pub const LAUNCH_PATIENCE: Duration = Duration::from_secs(2);
+/// From one program that it starts to the next, whoever asks: one that nobody speaks with ends by itself in ten times that.
+pub const LAUNCH_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes of its answer: a path and what the kernel said of it.
 pub const LAUNCH_ANSWER_BYTES_MAX: usize = 4608;
 /// For how long sessions go on behind a hand-over that sets them no limit.

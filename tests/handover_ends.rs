@@ -1,11 +1,9 @@
 //! Hand-overs that come to nothing, or whose old server ends in the middle: somebody serves in any case, and whoever waits for it is
 //! told (37).
 
-use std::ffi::OsString;
 use std::io::IoSlice;
 use std::net::TcpListener;
 use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
@@ -16,6 +14,7 @@ use crate::support::process::{copy_program, write_program};
 use crate::support::relay::{Builder, binary, quoted};
 use crate::support::wait::{self, PATIENCE};
 use crate::support::{Client, Origin, Relay};
+use crate::systemd::Manager;
 
 fn builder(folder: &TempDir) -> Builder {
     let path = quoted(folder.path().join("takeover").to_str().expect("UTF-8"));
@@ -110,18 +109,11 @@ fn a_server_that_ends_while_it_gives_its_place_away_is_replaced() {
 #[test]
 fn a_reload_is_over_though_the_new_program_cannot_be_started() {
     let folder = TempDir::new().expect("a folder");
-    let path = folder.path().join("notify");
-    let socket = UnixDatagram::bind(&path).expect("a socket");
-    socket.set_read_timeout(Some(PATIENCE)).expect("a time limit");
-    let hears = || {
-        let mut buffer = [0; 4096];
-        let length = socket.recv(&mut buffer).expect("a message");
-        String::from_utf8(buffer[..length].to_vec()).expect("UTF-8")
-    };
+    let manager = Manager::at_a_path();
+    let hears = || manager.hears(PATIENCE).expect("a message");
     let program = folder.path().join("outflow");
     copy_program(binary(), &program);
-    let environment = vec![("NOTIFY_SOCKET", OsString::from(&path))];
-    let relay = builder(&folder).program(program.clone()).environment(environment).start();
+    let relay = builder(&folder).program(program.clone()).environment(vec![manager.variable()]).start();
     assert!(hears().starts_with("READY=1\n"));
     std::fs::remove_file(&program).expect("the old one");
     write_program(&program, "no program");

@@ -1,7 +1,5 @@
 //! A signal that has the program started anew, in the place of the server that it goes to; and what a service manager hears of it.
 
-use std::ffi::OsString;
-use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +11,7 @@ use crate::support::process::{copy_program, write_program};
 use crate::support::relay::{Builder, binary, quoted};
 use crate::support::wait::{self, PATIENCE};
 use crate::support::{Client, Origin, Relay};
+use crate::systemd::Manager;
 
 /// A server that was started by another and is nobody's child here; killed when dropped.
 pub(crate) struct Started(pub(crate) Pid);
@@ -196,16 +195,9 @@ fn sighup_hands_over_where_the_program_is_another_by_now() {
 /// for the old one alone is taken by the new one.
 #[test]
 fn the_service_manager_hears_of_a_hand_over() {
-    let folder = TempDir::new().expect("a folder");
-    let path = folder.path().join("notify");
-    let socket = UnixDatagram::bind(&path).expect("a socket");
-    socket.set_read_timeout(Some(PATIENCE)).expect("a time limit");
-    let hears = || {
-        let mut buffer = [0; 4096];
-        let length = socket.recv(&mut buffer).expect("a message");
-        String::from_utf8(buffer[..length].to_vec()).expect("UTF-8")
-    };
-    let environment = vec![("NOTIFY_SOCKET", OsString::from(&path)), ("WATCHDOG_USEC", "400000".into())];
+    let (folder, manager) = (TempDir::new().expect("a folder"), Manager::at_a_path());
+    let hears = || manager.hears(PATIENCE).expect("a message");
+    let environment = vec![manager.variable(), ("WATCHDOG_USEC", "400000".into())];
     let mut old = builder(&folder).environment(environment).start();
     assert!(hears().starts_with("READY=1\n"));
     old.signal("USR2");
@@ -219,39 +211,11 @@ fn the_service_manager_hears_of_a_hand_over() {
     assert_eq!(heard[1], format!("MAINPID={}\n", new.0), "{heard:?}");
     assert!(heard[2].starts_with("READY=1\nSTATUS=") && heard.len() == 3, "{heard:?}");
     wait_end(&mut old);
-    while let Ok(length) = {
-        socket.set_nonblocking(true).expect("a socket");
-        socket.recv(&mut [0; 4096])
-    } {
-        assert!(length > 0);
-    }
-    socket.set_nonblocking(false).expect("a socket");
+    while manager.hears(Duration::from_millis(1)).is_some() {}
     assert_eq!(hears(), "WATCHDOG=1\n", "the new one is fed");
     new.signal(Signal::SIGTERM);
     wait::until_true("its end is told", Duration::from_secs(5), || hears().starts_with("STOPPING=1"));
     new.wait_exit();
-}
-
-/// `systemctl reload` waits until it is told that a reload is over, also one of which nothing came.
-#[test]
-fn the_service_manager_hears_of_a_reload_that_came_to_nothing() {
-    let folder = TempDir::new().expect("a folder");
-    let (path, program) = (folder.path().join("notify"), copy_of_the_program(folder.path()));
-    let socket = UnixDatagram::bind(&path).expect("a socket");
-    socket.set_read_timeout(Some(PATIENCE)).expect("a time limit");
-    let hears = || {
-        let mut buffer = [0; 4096];
-        let length = socket.recv(&mut buffer).expect("a message");
-        String::from_utf8(buffer[..length].to_vec()).expect("UTF-8")
-    };
-    let environment = vec![("NOTIFY_SOCKET", OsString::from(&path))];
-    let old = builder(&folder).program(program.clone()).environment(environment).start();
-    assert!(hears().starts_with("READY=1\n"));
-    std::fs::remove_file(&program).expect("the old one");
-    write_program(&program, "no program");
-    old.signal("HUP");
-    assert!(hears().starts_with("RELOADING=1\nMONOTONIC_USEC="));
-    assert!(hears().starts_with("READY=1\n"));
 }
 
 #[test]

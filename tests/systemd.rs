@@ -16,14 +16,14 @@ use crate::support::{Client, Relay};
 const LONG: Duration = Duration::from_secs(25);
 
 /// The service manager's end.
-struct Manager {
+pub(crate) struct Manager {
     socket: UnixDatagram,
     name: OsString,
     _directory: Option<TempDir>,
 }
 
 impl Manager {
-    fn at_a_path() -> Manager {
+    pub(crate) fn at_a_path() -> Manager {
         let directory = TempDir::new().expect("a directory");
         let path = directory.path().join("notify");
         let socket = UnixDatagram::bind(&path).expect("a socket");
@@ -39,12 +39,17 @@ impl Manager {
 
     fn start(&self, watchdog: &[(&'static str, &str)]) -> Relay {
         let watchdog = watchdog.iter().map(|(name, value)| (*name, OsString::from(value)));
-        let variables = watchdog.chain([("NOTIFY_SOCKET", self.name.clone())]).collect();
+        let variables = watchdog.chain([self.variable()]).collect();
         Relay::builder().environment(variables).timeout("drain", 1_000).start()
     }
 
+    /// What a server finds it by.
+    pub(crate) fn variable(&self) -> (&'static str, OsString) {
+        ("NOTIFY_SOCKET", self.name.clone())
+    }
+
     /// The next message, if one comes within this time.
-    fn hears(&self, patience: Duration) -> Option<String> {
+    pub(crate) fn hears(&self, patience: Duration) -> Option<String> {
         let mut buffer = [0; 4096];
         self.socket.set_read_timeout(Some(patience)).expect("a time limit");
         let length = self.socket.recv(&mut buffer).ok()?;

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::support::client::{connect_ip, connect_name, userpass};
 use crate::support::relay::quoted;
+use crate::support::udp::hold;
 use crate::support::wait::{self, PATIENCE, timed};
 use crate::support::{Client, Engine, Origin, Relay, netns};
 
@@ -410,7 +411,7 @@ fn the_log_says_that_clients_wait_at_the_ceiling() {
     let origin = Origin::echo();
     let mut first = Client::through(relay.addr(), origin.addr);
     // They come while nobody looks, so that all are there when somebody does.
-    relay.signal("STOP");
+    hold(&relay);
     let waiting: Vec<Client> = (0..3).map(|_| Client::connect(relay.addr())).collect();
     relay.signal("CONT");
     relay.logged(&["WARN", "connections wait", "sessions=1", "waiting=3"]);

@@ -142,8 +142,12 @@ impl Worker {
 
     /// No connection is taken for want of places: the first of each queue is in hand, and reset once it has waited too long.
     fn wait_for_room(&mut self) {
-        self.say_full();
         let (now, cause, mut sheds) = (self.core.now, self.core.shed_cause(), limits::SHEDS_PER_TURN);
+        // Before anybody is reset: who is in hand is known to wait.
+        for at in 0..self.acceptance.listeners.len() {
+            self.take_in_hand(at);
+        }
+        self.say_full();
         for at in 0..self.acceptance.listeners.len() {
             while self.take_in_hand(at) && sheds > 0 {
                 let Some(one) = self.acceptance.listeners[at].in_hand.take_if(|one| one.until <= now) else {

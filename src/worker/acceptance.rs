@@ -198,9 +198,10 @@ impl Acceptance {
     /// How many connections wait while there is no place for them, where it is time to say so: once a minute.
     pub(super) fn waiting_at_ceiling(&mut self, now: Instant) -> Option<u32> {
         let since = |at: Option<Instant>, interval| at.is_none_or(|at| now - at >= interval);
-        // That an edge came does not say that somebody waits still.
+        // That an edge came does not say that somebody waits still, where nobody is in hand.
+        let is_known = self.listeners.iter().any(|here| here.in_hand.is_some());
         if !since(self.ceiling_said_at, limits::CEILING_LOG_INTERVAL)
-            || !since(self.counted_at, limits::PAUSE_LOG_INTERVAL)
+            || !is_known && !since(self.counted_at, limits::PAUSE_LOG_INTERVAL)
         {
             return None;
         }

@@ -24,10 +24,14 @@ pub const CEILING_WAIT_MAX: Duration = Duration::from_secs(1);
 pub const QUEUE_PLACES_MIN: u32 = 16;
 /// Connections that a worker resets in one turn because they have stood too long: a millisecond or two.
 pub const SHEDS_PER_TURN: usize = 256;
-/// How long a turn goes on with those who come, and under overload with those who are not set up yet: the sessions that are
+/// How long a turn goes on under overload with those who come and those who are not set up yet: the sessions that are
 /// there have their next turn soon. It is some dozens of steps of handshakes, whose share of a turn's fixed cost is small, and a
 /// tenth of what a CPU quota of 10 in 100 ms gives at a time: what is answered within that leaves within it.
 pub const LONG_TURN: Duration = Duration::from_millis(1);
+/// How long a turn goes on with those who come where nothing says that more come than can be served: one that meets all the events
+/// that a turn may have takes half of it, and takes as many connections as ever, since a turn for a few costs each of them more.
+/// A longer one was throttled, or moves much: who is taken in it would only wait elsewhere, where nobody sees it.
+pub const STALLED_TURN: Duration = Duration::from_millis(50);
 /// Connections that a turn accepts in any case: a worker whose turns are long for what it moves takes thousands a second.
 pub const ACCEPTS_PER_TURN_MIN: usize = 4;
 /// At most one line of a worker about connections that it reset, and about queues that it keeps short, in this time.

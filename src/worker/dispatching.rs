@@ -27,9 +27,13 @@ impl Worker {
         crowded || self.acceptance.overload.queues == 0 || !self.is_turn_long()
     }
 
-    /// Whether the turn has taken as long as one may with those who are not set up.
+    /// Whether the turn has taken as long as one may with those who come and those who are not set up.
     pub(super) fn is_turn_long(&self) -> bool {
-        self.core.now.elapsed() >= limits::LONG_TURN
+        let long = match self.acceptance.overload.queues {
+            0 => limits::STALLED_TURN,
+            _ => limits::LONG_TURN,
+        };
+        self.core.now.elapsed() >= long
     }
 }
 

@@ -128,23 +128,28 @@ fn a_listener_that_goes_goes_on_doing_so_behind_a_panic() {
     assert!(is_closed(&emptied));
 }
 
-/// A worker that takes everybody has no time for those whom it has taken, and nobody stands in its queue.
+/// A worker that takes everybody has no time for those whom it has taken, and nobody stands in its queue. Without overload a
+/// turn that moves much is as long as one under overload that is too long.
 #[test]
 fn a_long_turn_accepts_few() {
-    let listener = open(0);
-    let address = listener.socket.address().expect("an address");
-    let _clients = [(); 8].map(|()| TcpStream::connect(address).expect("a queued connection"));
-    let (mut setup, mut snapshot) = (setup(), snapshot());
-    setup.listeners = vec![listener];
-    snapshot.ceilings.sessions = 64;
-    let (mut worker, ..) = worker_of(setup, snapshot);
-    worker.core.now -= 2 * limits::LONG_TURN;
-    worker.accept();
-    assert_eq!(worker.slots.len(), 1 + limits::ACCEPTS_PER_TURN_MIN, "one was there");
-    assert_eq!(worker.timeout(worker.core.now), Some(Duration::ZERO));
-    worker.core.now += Duration::from_secs(60);
-    worker.accept();
-    assert_eq!(worker.slots.len(), 1 + 8);
+    for (queues, long) in [(0, limits::STALLED_TURN), (1, limits::LONG_TURN)] {
+        let listener = open(0);
+        let address = listener.socket.address().expect("an address");
+        let _clients = [(); 8].map(|()| TcpStream::connect(address).expect("a queued connection"));
+        let (mut setup, mut snapshot) = (setup(), snapshot());
+        setup.listeners = vec![listener];
+        snapshot.ceilings.sessions = 64;
+        let (mut worker, ..) = worker_of(setup, snapshot);
+        worker.acceptance.overload.queues = queues;
+        worker.core.now -= 2 * long;
+        worker.accept();
+        assert_eq!(worker.slots.len(), 1 + limits::ACCEPTS_PER_TURN_MIN, "one was there, {queues} queues");
+        assert_eq!(worker.timeout(worker.core.now), Some(Duration::ZERO));
+        worker.core.now += Duration::from_secs(60);
+        worker.acceptance.overload.queues = 0;
+        worker.accept();
+        assert_eq!(worker.slots.len(), 1 + 8);
+    }
 }
 
 /// How long somebody stood is a question to the kernel.

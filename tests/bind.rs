@@ -29,6 +29,18 @@ pub(crate) fn peer(from: IpAddr, to: SocketAddr) -> Client {
     Client::connect_from(SocketAddr::new(from, 0), to)
 }
 
+/// A question, an answer, and the end from either side.
+pub(crate) fn converse(client: &mut Client, peer: &mut Client) {
+    client.send(b"question");
+    peer.expect(b"question");
+    peer.send(b"the answer");
+    client.expect(b"the answer");
+    client.finish();
+    peer.expect_eof();
+    peer.finish();
+    client.expect_eof();
+}
+
 /// Connects from this address, nobody's peer.
 fn stranger(from: IpAddr, to: SocketAddr) -> Socket {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).expect("a socket");
@@ -78,14 +90,7 @@ fn both_replies_name_their_address(engine: Engine) {
         let mut peer = peer(ip, bound);
         let second = client.reply();
         assert_eq!((second.rep, second.bound), (0, peer.local()));
-        client.send(b"question");
-        peer.expect(b"question");
-        peer.send(b"the answer");
-        client.expect(b"the answer");
-        client.finish();
-        peer.expect_eof();
-        peer.finish();
-        client.expect_eof();
+        converse(&mut client, &mut peer);
         let record = relay.record();
         for (field, wanted) in [
             ("command", "bind".to_owned()),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::bind::{bind, peer};
+use crate::bind::{bind, converse, peer};
 use crate::handover::{ByHand, Place};
 use crate::support::origin::V4;
 use crate::support::udp::{Association, Echo};
@@ -26,14 +26,7 @@ fn binds_wait_on(engine: Engine) {
         let mut peer = peer(V4, bound);
         let second = client.reply();
         assert_eq!((second.rep, second.bound), (0, peer.local()));
-        client.send(b"question");
-        peer.expect(b"question");
-        peer.send(b"answer");
-        client.expect(b"answer");
-        client.finish();
-        peer.expect_eof();
-        peer.finish();
-        client.expect_eof();
+        converse(client, &mut peer);
     }
     assert!(old.is_running(), "one waits yet");
     let (reply, took) = timed(|| forsaken.reply());

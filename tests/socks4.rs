@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 
-use crate::bind::peer;
+use crate::bind::{converse, peer};
 use crate::support::origin::{V4, once};
 use crate::support::relay::{Builder, run_to_exit};
 use crate::support::{Client, DnsServer, Engine, Origin, Relay, skip, users};
@@ -103,14 +103,7 @@ fn bind_has_two_replies(engine: Engine) {
     let (mut client, listens) = granted(relay.addr(), &request(2, SocketAddr::new(V4, 21), b""));
     let mut peer = peer(V4, listens);
     assert_eq!(reply(&mut client), peer.local());
-    client.send(b"question");
-    peer.expect(b"question");
-    peer.send(b"the answer");
-    client.expect(b"the answer");
-    client.finish();
-    peer.expect_eof();
-    peer.finish();
-    client.expect_eof();
+    converse(&mut client, &mut peer);
     assert_eq!(relay.record()["command"], "bind");
 }
 engines!(bind_has_two_replies);
